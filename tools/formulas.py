@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from loops import loops
 from row_structs import (
     Parts,
     RowActivationStruct,
@@ -57,6 +58,23 @@ HEADER = """\
 #pragma once
 {includes}
 """
+INCLUDED_BY_LOOPS = """\
+#include "../formulas/elements.cuh"
+#include "operation.hpp"
+#include "pieces.hpp"
+
+namespace {
+
+template <typename T> inline void put(T x, bool adds, T& out) { out = adds ? out + x : x; }
+"""
+END_OF_LOOPS = """
+
+const Registration registration([] {
+    EACH_FLOAT(add_loops)
+});
+
+}  // namespace
+"""
 
 
 def main(arguments: list[str]) -> int:
@@ -84,6 +102,7 @@ def files() -> dict[Path, str]:
         FORMULAS / "generated_schedules.cuh": schedules(),
         FORMULAS / "generated_weights.cuh": weights(),
         FORMULAS.parent / "cpu" / "generated_functions.hpp": functions(),
+        FORMULAS.parent / "cpu" / "generated_loops.cpp": loops_of_layers(),
     }
 
 
@@ -107,6 +126,14 @@ def functions() -> str:
         text = " \\\n    ".join([f"#define EACH_{name}(X)", *lines])
         parts.append(text.replace(chr(0), " "))
     return "\n\n".join(parts) + "\n"
+
+
+def loops_of_layers() -> str:
+    """The expressions that layers are, as loops."""
+    about = "Expressions that layers of the framework are in a step, as loops."
+    source = "`call` in gpunn/layers"
+    head = HEADER.format(about=about, source=source, includes=INCLUDED_BY_LOOPS)
+    return f"{head.replace('#pragma once' + chr(10), '')}{chr(10).join(loops())}{END_OF_LOOPS}"
 
 
 # -- parts

@@ -19,8 +19,9 @@ ROOT = Path(__file__).parents[1]
 MODULE = Path("gpunn/apps/web/gpunn.wasm")
 HASHES = Path("gpunn/apps/web/gpunn.wasm.sha256")
 
-# The extension module for Python, and its threads: pages have none.
-LEFT_OUT = ("module.cpp", "arguments.hpp", "pool.cpp")
+# The extension module for Python, and its threads: pages have none. What layers are is small there
+# as steps of an expression.
+LEFT_OUT = ("module.cpp", "arguments.hpp", "pool.cpp", "generated_loops.cpp")
 # As for the CPU in setup.py: no fast mathematics, nothing contracted.
 FLAGS = ["-target", "wasm32-wasi", "-msimd128", "-std=c++17", "-DFOR_BROWSERS"]
 FLAGS += ["-fno-exceptions", "-fno-rtti", "-fno-math-errno", "-fno-trapping-math"]

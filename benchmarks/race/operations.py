@@ -43,7 +43,7 @@ PREDICTED = "predicting 32 images in bytes"
 BRANCHED = "W2 with normalization, noise and branches, by Lamb"
 AROUND = (
     "batch_statistics", "normalize", "normalize_gradient", "layer_norm", "layer_norm_gradient",
-    "normal_noise", "prelu", "prelu_gradient", "combine", "copy_columns", "regularize",
+    "normal_noise", "copy_columns", "regularize",
     "constrain", "schedule", "accumulate_gradients", "step_by_norms", "average_weights",
     "expression",
 )  # fmt: skip

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from gpunn import activations
 from gpunn.common.arguments import optional
 from gpunn.common.fields import field
-from gpunn.core.plan import Call
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
 
 from .arguments import check_constraint, check_initializer, check_regularizer
 from .core import ActivationLayer
@@ -162,9 +163,7 @@ def _check_shared(name: str, value: Any) -> list[int]:
 class PReLU(Layer):
     """f(x) = x for x > 0, alpha x below, with an alpha that is trained for each feature.
 
-    Backward: dx = dy where x > 0, else alpha dy; dalpha = sum of dy min(x, 0) over the
-    batch and the shared axes. Source: He, Zhang, Ren and Sun, Delving deep into
-    rectifiers, 2015 (which starts from 0.25).
+    Source: He, Zhang, Ren and Sun, Delving deep into rectifiers, 2015 (which starts from 0.25).
 
     Args:
         alpha_initializer: of alpha, whose shape is that of a sample, with 1 for each of
@@ -172,13 +171,13 @@ class PReLU(Layer):
         alpha_regularizer: penalty on alpha, see `gpunn.regularizers`.
         alpha_constraint: what alpha is brought back to after each update.
         shared_axes: axes along which alpha is the same, counted from 1, the first after
-            the batch: [1, 2] for images (batch, height, width, channels). If those that
-            are not shared are the last ones, nothing is lost by sharing.
+            the batch: [1, 2] for images (batch, height, width, channels).
 
     >>> PReLU(alpha_initializer="ones")([[-2.0, 3.0]]).tolist()
     [[-2.0, 3.0]]
     """
 
+    may_add_losses = False
     examples = ({}, {"alpha_initializer": "ones", "shared_axes": [1]})
 
     alpha_initializer: Any = field(default="zeros", check=check_initializer)
@@ -194,45 +193,8 @@ class PReLU(Layer):
                     f"{self.name}: shared_axes must be from 1 to {len(shape)} for x of the "
                     f"shape {tuple(input_shape)}; got {self.shared_axes!r}."
                 )
-        shared = [i + 1 in (self.shared_axes or ()) for i in range(len(shape))]
-        self._shape = tuple(shape)
-        self._summed = tuple(i for i, is_shared in enumerate(shared) if is_shared)
-        # Shared axes at the front are further rows; others need alpha spread out.
-        self._spreads = any(shared[shared.index(False) :]) if False in shared else False
-        kept = [1 if is_shared else n for n, is_shared in zip(shape, shared, strict=True)]
+        kept = [1 if i + 1 in (self.shared_axes or ()) else n for i, n in enumerate(shape)]
         self.alpha = declared(self, "alpha", kept)
 
-    def _slopes(self, call: Call) -> Any:
-        """alpha as (features,), x being (rows, features)."""
-        if not self._spreads:
-            return self.alpha.value.reshape(-1)
-        spread = call.array("spread", self._shape)
-        call.backend.xp.copyto(spread, self.alpha.value)
-        return spread.reshape(-1)
-
-    def forward(self, call: Call) -> None:
-        slopes = self._slopes(call)
-        rows = (-1, slopes.size)
-        call.backend.prelu(call.x.reshape(rows), slopes, call.y.reshape(rows))
-
-    def backward(self, call: Call) -> None:
-        backend, slopes = call.backend, self._slopes(call)
-        rows = (-1, slopes.size)
-        terms = call.array("terms", call.x.shape).reshape(rows)
-        backend.prelu_gradient(
-            call.x.reshape(rows), slopes, call.dy.reshape(rows), terms,
-            None if call.dx is None else call.dx.reshape(rows), call.accumulate_dx,
-        )  # fmt: skip
-        if not call.trains:
-            return
-        if not self._spreads:
-            gradient = self.alpha.gradient.reshape(-1)
-            backend.column_sums(terms, gradient, accumulate=call.accumulate_gradients)
-            return
-        sums = call.array("sums", self._shape)
-        backend.column_sums(terms, sums.reshape(-1))
-        gradient, accumulate = self.alpha.gradient, call.accumulate_gradients
-        total = call.array("total", self.alpha.shape) if accumulate else gradient
-        backend.xp.sum(sums, axis=self._summed, out=total, keepdims=True)
-        if accumulate:
-            backend.xp.add(gradient, total, out=gradient)
+    def call(self, x: Tensor) -> Tensor:
+        return ops.where(x > 0.0, x, x * self.alpha)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.config import resolve_dtype
+from gpunn.common.nested import replaced
 from gpunn.common.registry import is_own
 from gpunn.common.signatures import signature
 from gpunn.core.plan import INPUT, Call, HostPart, Node, Plan
@@ -141,6 +142,7 @@ class Applicable(Holder, GraphOperation):
         arguments ``a`` and ``b`` of `call`; one of a single argument that of the first.
         """
         args, kwargs = given.filled([(None, *shape) for shape in shapes])
+        args, kwargs = replaced(lambda x: getattr(x, "shape", x), (args, kwargs))  # of constants
         first = args[0] if args else next(iter(kwargs.values()))
         if not self.built:
             names = list(signature(type(self).build).parameters)[1:]

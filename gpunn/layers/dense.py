@@ -149,8 +149,10 @@ class Dense(Layer):
                 backend.column_sums(dz, self.bias.gradient, accumulate=call.accumulate_gradients)
             if self.connections is not None:
                 shape, write = self.kernel.shape, backend.write
-                mask = call.array("connections", shape, fill=lambda a: write(a, self.connections))
-                backend.combine("Kept", self.kernel.gradient, mask, self.kernel.gradient)
+                mask = call.array(
+                    "connections", shape, bool, fill=lambda a: write(a, self.connections)
+                )
+                backend.dropout_gradient(self.kernel.gradient, 0.0, mask, self.kernel.gradient)
         if call.dx is not None:
             backend.matmul(
                 dz, self.kernel.value, _rows(call.dx),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from gpunn.backends.contract.backend import Array
 from gpunn.common.fields import field
-from gpunn.core.plan import Call
+from gpunn.ops.elementwise import counting, elementwise
+from gpunn.ops.primitive import Gradients
 from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
 
 from .layer import Layer
 from .shapes import Shape
@@ -25,59 +25,54 @@ class Merging(Layer):
 
     abstract = True
     refused: ClassVar[Mapping[str, str]] = {
-        "_merge_function": "write forward(call) and backward(call), with call.xs and call.dxs"
+        "_merge_function": "write call(xs), in terms of gpunn.ops"
     }
     takes_list = True
+    may_add_losses = False
     least = 1
     most: int | None = None
 
-    def _count(self, shapes: Sequence[Shape]) -> None:
-        if not self.least <= len(shapes) <= (self.most or len(shapes)):
+    def check(self, xs: Sequence[Tensor]) -> None:
+        """Refuse what is no list of tensors, too few or many, or those whose shapes do not fit."""
+        if not isinstance(xs, (list, tuple)):
+            raise ValueError(f"{self.name} takes a list of tensors; got {xs!r}.")
+        for x in xs:
+            if not isinstance(x, Tensor):
+                raise TypeError(f"{self.name}: tensors and arrays cannot be mixed; got {x!r}.")
+        if not self.least <= len(xs) <= (self.most or len(xs)):
             wanted = f"{self.least}" if self.most else f"{self.least} or more"
-            raise ValueError(f"{self.name} takes a list of {wanted} inputs; got {len(shapes)}.")
+            raise ValueError(f"{self.name} takes a list of {wanted} inputs; got {len(xs)}.")
+        self.check_shapes([x.shape for x in xs])
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
-        self._count(input_shape)
-        for i, shape in enumerate(input_shape):
-            if tuple(shape[1:]) != tuple(input_shape[0][1:]):
+    def check_shapes(self, shapes: Sequence[Shape]) -> None:
+        """Refuse inputs (batch, ...) of shapes that do not fit."""
+        for i, shape in enumerate(shapes):
+            if tuple(shape[1:]) != tuple(shapes[0][1:]):
+                first, other = (None, *shapes[0][1:]), (None, *shape[1:])
                 raise ValueError(
                     f"{self.name}: inputs of one shape are expected, nothing is broadcast; input "
-                    f"0 has the shape {tuple(input_shape[0])}, input {i} {tuple(shape)}."
+                    f"0 has the shape {first}, input {i} {other}."
                 )
-        return tuple(input_shape[0])
 
 
-class _WeightedSum(Merging):
-    """y = the sum of each input times its factor."""
+class _InTurn(Merging):
+    """y = an operation of two, done with one input after the other."""
 
-    def factors(self, n: int) -> list[float]:
-        """What each of n inputs is multiplied by."""
-        raise TypeError(f"{type(self).__name__} must define factors(n).")
+    abstract = True
+    reads_integers = True
 
-    def forward(self, call: Call) -> None:
-        for k, (x, factor) in enumerate(zip(call.xs, self.factors(len(call.xs)), strict=True)):
-            call.backend.affine(x, factor, 0.0, call.y, accumulate=k > 0)
+    def both(self, a: Tensor, b: Tensor) -> Tensor:
+        raise TypeError(f"{type(self).__name__} must define both(a, b).")
 
-    def backward(self, call: Call) -> None:
-        factors = self.factors(len(call.xs))
-        for dx, factor, accumulate in zip(call.dxs, factors, call.accumulate_dxs, strict=True):
-            if dx is not None:
-                call.backend.affine(call.dy, factor, 0.0, dx, accumulate=accumulate)
-
-
-def _in_turn(name: str) -> Any:
-    """`of_integers` of a layer that does an operation of two, one input after the other."""
-
-    def of_integers(self: Any, xs: Sequence[Any]) -> Any:
-        y = ops.add(xs[0], 0)  # truth values count 0 and 1
+    def call(self, xs: Sequence[Tensor]) -> Tensor:
+        self.check(xs)
+        y = counting(xs[0])  # truth values count 0 and 1
         for x in xs[1:]:
-            y = getattr(ops, name)(y, x)
+            y = self.both(y, x)
         return y
 
-    return of_integers
 
-
-class Add(_WeightedSum):
+class Add(_InTurn):
     """y = x1 + x2 + ... With what a layer was given, a residual connection: x + f(x).
 
     Every input gets the gradient of the output (He et al., 2016).
@@ -86,13 +81,11 @@ class Add(_WeightedSum):
     [[11.0, 22.0]]
     """
 
-    of_integers = _in_turn("add")
-
-    def factors(self, n: int) -> list[float]:
-        return [1.0] * n
+    def both(self, a: Tensor, b: Tensor) -> Tensor:
+        return a + b
 
 
-class Subtract(_WeightedSum):
+class Subtract(_InTurn):
     """y = x1 - x2.
 
     >>> Subtract()([[[1.0, 2.0]], [[10.0, 20.0]]]).tolist()
@@ -100,95 +93,67 @@ class Subtract(_WeightedSum):
     """
 
     least = most = 2
-    of_integers = _in_turn("subtract")
 
-    def factors(self, n: int) -> list[float]:
-        return [1.0, -1.0]
+    def both(self, a: Tensor, b: Tensor) -> Tensor:
+        return a - b
 
 
-class Average(_WeightedSum):
+class Average(Add):
     """y = (x1 + ... + xn) / n.
 
     >>> Average()([[[1.0, 2.0]], [[3.0, 6.0]]]).tolist()
     [[2.0, 4.0]]
     """
 
-    def factors(self, n: int) -> list[float]:
-        return [1.0 / n] * n
+    def call(self, xs: Sequence[Tensor]) -> Tensor:
+        return super().call(xs) * (1.0 / len(xs))
 
 
-class Multiply(Merging):
+class Multiply(_InTurn):
     """y = x1 x2 ..., element by element; dxk = dy times the product of the others.
 
     >>> Multiply()([[[1.0, 2.0]], [[3.0, 6.0]]]).tolist()
     [[3.0, 12.0]]
     """
 
-    of_integers = _in_turn("multiply")
-
-    def forward(self, call: Call) -> None:
-        _product(call, call.xs, call.y)
-
-    def backward(self, call: Call) -> None:
-        for k, (dx, accumulate) in enumerate(zip(call.dxs, call.accumulate_dxs, strict=True)):
-            if dx is not None:
-                _product(call, [*call.xs[:k], *call.xs[k + 1 :], call.dy], dx, accumulate)
+    def both(self, a: Tensor, b: Tensor) -> Tensor:
+        return a * b
 
 
-def _product(call: Call, factors: Sequence[Array], out: Array, accumulate: bool = False) -> None:
-    if len(factors) == 1:
-        call.backend.affine(factors[0], 1.0, 0.0, out, accumulate=accumulate)
-        return
-    first = factors[0]
-    for factor in factors[1:-1]:
-        product = call.array("product", out.shape)
-        call.backend.combine("Product", first, factor, product)
-        first = product
-    call.backend.combine("Product", first, factors[-1], out, accumulate=accumulate)
-
-
-class _Extreme(Merging):
-    """The largest or smallest; where several are, each gets an equal part of the gradient."""
-
-    choice = ""
-
-    def forward(self, call: Call) -> None:
-        call.backend.affine(call.xs[0], 1.0, 0.0, call.y)
-        for x in call.xs[1:]:
-            call.backend.combine(self.choice, call.y, x, call.y)
-
-    def backward(self, call: Call) -> None:
-        combine, shape = call.backend.combine, call.y.shape
-        same, count = call.array("same", shape), call.array("count", shape)
-        for k, x in enumerate(call.xs):
-            combine("Same", x, call.y, count, accumulate=k > 0)
-        combine("Quotient", call.dy, count, call.dy)
-        for x, dx, accumulate in zip(call.xs, call.dxs, call.accumulate_dxs, strict=True):
-            if dx is not None:
-                combine("Same", x, call.y, same)
-                combine("Kept", call.dy, same, dx, accumulate=accumulate)
-
-
-class Maximum(_Extreme):
-    """y = the largest of the inputs, element by element.
+class Maximum(_InTurn):
+    """y = the largest of the inputs, element by element; equal ones share the gradient.
 
     >>> Maximum()([[[1.0, 9.0]], [[3.0, 6.0]]]).tolist()
     [[3.0, 9.0]]
     """
 
-    choice = "Larger"
-    of_integers = _in_turn("maximum")
+    def both(self, a: Tensor, b: Tensor) -> Tensor:
+        return _larger(a, b)
 
 
-class Minimum(_Extreme):
-    """y = the smallest of the inputs, element by element.
+class Minimum(_InTurn):
+    """y = the smallest of the inputs, element by element; equal ones share the gradient.
 
     >>> Minimum()([[[1.0, 9.0]], [[3.0, 6.0]]]).tolist()
     [[1.0, 6.0]]
     """
 
-    choice = "Smaller"
-    of_integers = _in_turn("minimum")
+    def both(self, a: Tensor, b: Tensor) -> Tensor:
+        return _smaller(a, b)
+
+
+def _larger_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
+    half = ops.where(a == b, dy * 0.5, 0.0)
+    return ops.where(a > b, dy, half), ops.where(a < b, dy, half)
+
+
+def _smaller_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
+    return tuple(reversed(_larger_gradient(dy, y, a, b)))
+
+
+# As `ops.maximum` and `ops.minimum`, whose gradient is that of the first of two that are equal.
+_larger = elementwise("maximum", _larger_gradient)
+_smaller = elementwise("minimum", _smaller_gradient)
 
 
 def _check_axis(name: str, value: Any) -> int:
@@ -207,6 +172,7 @@ class Concatenate(Merging):
     [[1.0, 2.0, 3.0]]
     """
 
+    reads_integers = True
     examples = ({}, {"axis": 1})
 
     axis: int = field(default=-1, check=_check_axis)
@@ -217,44 +183,24 @@ class Concatenate(Merging):
             raise ValueError(f"{self.name}: axis {self.axis} is none of the shape {tuple(shape)}.")
         return axis
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
-        self._count(input_shape)
-        first = tuple(input_shape[0])
-        axis = self._place(first)
-        for i, shape in enumerate(map(tuple, input_shape)):
+    def check_shapes(self, shapes: Sequence[Shape]) -> None:
+        first = (None, *shapes[0][1:])
+        axis = self.axis + (len(first) if self.axis < 0 else 0)
+        if not 1 <= axis < len(first):
+            raise ValueError(f"{self.name}: axis {self.axis} is none of the shape {first}.")
+        for i, shape in enumerate(shapes):
             alike = len(shape) == len(first) and all(
-                n == m
-                for k, (n, m) in enumerate(zip(shape, first, strict=True))
-                if k not in (0, axis)
+                n == m for k, (n, m) in enumerate(zip(shape, shapes[0], strict=True)) if k != axis
             )
             if not alike:
                 raise ValueError(
                     f"{self.name}: inputs may differ in axis {axis} alone; input 0 has the shape "
-                    f"{first}, input {i} {shape}."
+                    f"{first}, input {i} {(None, *shape[1:])}."
                 )
-        return (*first[:axis], sum(int(shape[axis]) for shape in input_shape), *first[axis + 1 :])
 
-    def of_integers(self, xs: Sequence[Any]) -> Any:
+    def call(self, xs: Sequence[Tensor]) -> Tensor:
+        self.check(xs)
         return ops.concatenate(xs, self.axis)
-
-    def _columns(self, array: Array) -> Array:
-        """As rows, each with what belongs to one place of the axes before."""
-        axis = self._place(array.shape)
-        return array.reshape(math.prod(array.shape[:axis]), -1)
-
-    def forward(self, call: Call) -> None:
-        y, at = self._columns(call.y), 0
-        for x in map(self._columns, call.xs):
-            call.backend.copy_columns(x, 0, y, at, x.shape[1])
-            at += x.shape[1]
-
-    def backward(self, call: Call) -> None:
-        dy, at = self._columns(call.dy), 0
-        for x, dx, accumulate in zip(call.xs, call.dxs, call.accumulate_dxs, strict=True):
-            width = self._columns(x).shape[1]
-            if dx is not None:
-                call.backend.copy_columns(dy, at, self._columns(dx), 0, width, accumulate)
-            at += width
 
 
 def add(inputs: Sequence[Any], **kwargs: Any) -> Any:

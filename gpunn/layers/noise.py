@@ -14,6 +14,7 @@ from gpunn.common.arguments import (
 from gpunn.common.fields import field
 from gpunn.common.random import check_seed, draw_seed
 from gpunn.core.plan import Call
+from gpunn.ops.fusion.storing import write_elements
 
 from .layer import Layer
 
@@ -168,4 +169,4 @@ class GaussianDropout(_RandomLayer):
 
     def backward(self, call: Call) -> None:
         factors = call.array("factors", call.x.shape)
-        call.backend.combine("Product", call.dy, factors, call.dx, accumulate=call.accumulate_dx)
+        write_elements(call.backend, "multiply", [call.dy, factors], call.dx, call.accumulate_dx)

@@ -83,7 +83,8 @@ def is_shape(x: Any) -> bool:
 
 
 def each_shape(function: Callable[[Any], Any], shapes: Any) -> Any:
-    """One shape, or several in lists, tuples and dictionaries, through a function.
+    """One shape, or several in lists, tuples and dictionaries, through a function; what is no
+    shape among them stays.
 
     >>> each_shape(len, [(2, 3), {"a": (4,)}])
     [2, {'a': 1}]
@@ -92,6 +93,8 @@ def each_shape(function: Callable[[Any], Any], shapes: Any) -> Any:
         return {key: each_shape(function, entry) for key, entry in shapes.items()}
     if is_shape(shapes):
         return function(shapes)
+    if not isinstance(shapes, (list, tuple)):
+        return shapes
     return type(shapes)(each_shape(function, entry) for entry in shapes)
 
 

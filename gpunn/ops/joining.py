@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -17,8 +18,21 @@ from .table import operation, ops
 from .tensor import Shape, Tensor
 
 
+def _in_columns(axis: int, *arrays: Array) -> list[Array] | None:
+    """Arrays as matrices whose columns are what lies along an axis and behind; None: they do not
+    lie in memory like that, or are of no floats."""
+    if not all(array.dtype.kind == "f" and array.flags.c_contiguous for array in arrays):
+        return None
+    return [array.reshape(math.prod(array.shape[:axis]), -1) for array in arrays if array.size]
+
+
 def _compute_joined(backend: Backend, out: Array, *xs: Array, axis: int) -> None:
-    at = 0
+    at, columns = 0, _in_columns(axis, out, *xs)
+    if columns is not None:
+        for x in columns[1:]:
+            backend.copy_columns(x, 0, columns[0], at, x.shape[1])
+            at += x.shape[1]
+        return
     for x in xs:
         key = (slice(None),) * axis + (slice(at, at + x.shape[axis]),)
         backend.xp.copyto(out[key], x)
@@ -38,11 +52,35 @@ def _joined_shape(*shapes: Shape, axis: int) -> Shape:
 def _joined_gradient(dy: Tensor, y: Tensor, *xs: Tensor, axis: int) -> Gradients:
     parts, at = [], 0
     for x in xs:
-        parts.append(dy[(slice(None),) * axis + (slice(at, at + x.shape[axis]),)])
+        parts.append(_part(dy, axis=axis, start=at, width=x.shape[axis]))
         at += x.shape[axis]
     return parts
 
 
+def _compute_part(
+    backend: Backend, out: Array, x: Array, axis: int, start: int, width: int
+) -> None:
+    columns = _in_columns(axis, out, x)
+    if columns is None:
+        backend.xp.copyto(out, x[(slice(None),) * axis + (slice(start, start + width),)])
+    elif out.size:
+        into, inner = columns[0], math.prod(out.shape[axis + 1 :])
+        backend.copy_columns(columns[1], start * inner, into, 0, into.shape[1])
+
+
+def _part_gradient(
+    dy: Tensor, y: Tensor, x: Tensor, axis: int, start: int, width: int
+) -> Gradients:
+    behind = x.shape[axis] - start - width
+    return (pad(dy, [(0, 0)] * axis + [(start, behind)] + [(0, 0)] * (x.ndim - axis - 1)),)
+
+
+_part = Primitive(
+    "part",
+    _compute_part,
+    lambda shape, axis, start, width: (*shape[:axis], width, *shape[axis + 1 :]),
+    gradient=_part_gradient,
+)
 _joined = Primitive(
     "concatenate",
     _compute_joined,

@@ -1,6 +1,5 @@
-// Passes over elements without a formula of their own: conversion, combination, columns.
-#include "../formulas/combinations.cuh"
-#include "formulas.hpp"
+// Passes over elements without a formula of their own: conversion, columns.
+#include "../formulas/types.cuh"
 #include "operation.hpp"
 
 namespace {
@@ -22,12 +21,6 @@ template <typename Source, typename Out>
 void affine(const Source* x, double factor, double shift, int64 n, bool accumulate, Out* out) {
     const Out scale = Out(factor), offset = Out(shift);
     write(out, n, accumulate, [=](int64 i) { return Converted<Out>::of(x[i]) * scale + offset; });
-}
-
-// out (+)= what the combination makes of a and b
-template <typename T, template <typename> class Combination>
-void combine(const T* a, const T* b, int64 n, bool accumulate, T* out) {
-    write(out, n, accumulate, [=](int64 i) { return Combination<T>::of(a[i], b[i]); });
 }
 
 // Of each row, the `width` numbers of `into` from `at` on (+)= those of x from `start` on.
@@ -61,38 +54,6 @@ void column_sums(const T* x, int64 rows, int64 features, bool accumulate, T* out
     }
 }
 
-// out = x where x > 0, else x slope; x (rows, features), slopes (features,)
-template <typename T>
-void prelu(const T* x, const T* slopes, int64 rows, int64 features, T* out) {
-    for (int64 r = 0; r < rows; ++r, x += features, out += features) {
-        INDEPENDENT
-        for (int64 c = 0; c < features; ++c) {
-            const T below = x[c] * slopes[c];
-            out[c] = x[c] > T(0) ? x[c] : below;
-        }
-    }
-}
-
-// terms = dy min(x, 0), and dx (+)= dy where x > 0, else dy slope, where it is wanted
-template <typename T>
-void prelu_gradient(const T* x, const T* slopes, const T* dy, int64 rows, int64 features,
-                    bool accumulate, T* terms, T* dx) {
-    for (int64 r = 0; r < rows; ++r) {
-        const int64 start = r * features;
-        INDEPENDENT
-        for (int64 c = 0; c < features; ++c) {
-            const T term = dy[start + c] * x[start + c];
-            terms[start + c] = x[start + c] > T(0) ? T(0) : term;
-        }
-        if (!dx) continue;
-        const T *z = x + start, *slope = dy + start;  // nothing is loaded under a condition
-        write(dx + start, features, accumulate, [=](int64 c) {
-            const T below = slope[c] * slopes[c];
-            return z[c] > T(0) ? slope[c] : below;
-        });
-    }
-}
-
 template <typename Source> void add_affine(const char* source) {
     add<&affine<Source, float>>("affine", {source, "float32"});
 #ifndef FOR_BROWSERS
@@ -102,14 +63,8 @@ template <typename Source> void add_affine(const char* source) {
 }
 
 template <typename T> void add_passes() {
-    const char* type = name_of<T>();
-#define ADD(Formula) add<&combine<T, Formula>>("combine", {type, #Formula});
-    EACH_COMBINATION(ADD)
-#undef ADD
-    add<&copy_columns<T>>("copy_columns", {type});
-    add<&column_sums<T>>("column_sums", {type});
-    add<&prelu<T>>("prelu", {type});
-    add<&prelu_gradient<T>>("prelu_gradient", {type});
+    add<&copy_columns<T>>("copy_columns", {name_of<T>()});
+    add<&column_sums<T>>("column_sums", {name_of<T>()});
 }
 
 const Registration registration([] {

@@ -127,6 +127,13 @@ template <typename T> class Machine {
         }
     }
 
+    // How many numbers behind n the strips of a run go through as well.
+    static int64 behind_strips(int64 n) {
+        const int64 rest = n % Whole::numbers;
+        if (rest > 2 * Few::numbers) return Whole::numbers - rest;
+        return (Few::numbers - rest % Few::numbers) % Few::numbers;
+    }
+
     void perform(const Step& step) {
         const int64 n = counts[step.extent()];
         const T* a = at[step.first_operand()];
@@ -167,7 +174,9 @@ template <typename T> class Machine {
         const int64 from = start(step.extent());
         if (step.extent() == COLUMNS) n = block_columns;
         const bool again = step.extent() == COLUMNS && blocks.height > 1;
-        if (array.type == type_of<T> && !again && from + n + SLACK <= array.size)
+        const bool is_folded = step.form() != 0;
+        const int64 behind = is_folded ? SLACK : behind_strips(n);
+        if (array.type == type_of<T> && !again && from + n + behind <= array.size)
             return static_cast<T*>(array.data) + from;
         read(array, from, n, out);
         for (int64 r = 1; again && r < blocks.height; ++r)
@@ -178,8 +187,7 @@ template <typename T> class Machine {
     // Where a value is computed that is stored in an output of this dtype: there, unless the last
     // strip would write behind the block.
     T* place(const Step& step, int64 n, T* out) {
-        const int64 rest = n % Whole::numbers;
-        if (rest > 2 * Few::numbers || rest % Few::numbers != 0) return out;
+        if (behind_strips(n) > 0) return out;
         return static_cast<T*>(program.outputs[step.array()].data) + start(step.extent());
     }
 

@@ -2,12 +2,6 @@
 // `struct Name : Kind` in ../formulas/*.cuh. setup.py renews this file when it compiles.
 #pragma once
 
-#define EACH_COMBINATION(X) \
-    X(Product) X(Quotient) X(Larger) X(Smaller) X(Kept) X(Same)
-
-#define EACH_MERGING(X) \
-    X(Sum) X(Largest)
-
 #define EACH_ACTIVATION(X) \
     X(Silu) X(HardSilu) X(Gelu) X(GeluTanh) X(Mish) X(Linear) X(Step) X(OpenStep) X(Ramp) \
     X(Sigmoid) X(ShapedSigmoid) X(Tanh) X(Softsign) X(Gaussian) X(Relu) X(LeakyRelu) \
@@ -44,3 +38,6 @@
 
 #define EACH_BINS(X) \
     X(Levels) X(Confusion)
+
+#define EACH_MERGING(X) \
+    X(Sum) X(Largest)

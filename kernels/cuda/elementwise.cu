@@ -1,6 +1,5 @@
 // Element-wise passes over arrays of any size.
 #include "../formulas/generated_activations.cuh"
-#include "../formulas/combinations.cuh"
 #include "../formulas/control.cuh"
 #include "../formulas/random.cuh"
 #include "threads.cuh"
@@ -41,16 +40,6 @@ ELEMENT_PART void affine(ThreadGroup threads, ROW_SLICED const Source* x, Out sc
                          int64 n, bool accumulate, ROW_SLICED Out* out) {
     for (int64 i : threads.elements(n)) {
         const Out y = Converted<Out>::of(x[i]) * scale + offset;
-        out[i] = accumulate ? out[i] + y : y;
-    }
-}
-
-// out (+)= what the combination makes of a and b
-template <typename T, template <typename> class Combination>
-ELEMENT_PART void combine(ThreadGroup threads, ROW_SLICED const T* a, ROW_SLICED const T* b,
-                          int64 n, bool accumulate, ROW_SLICED T* out) {
-    for (int64 i : threads.elements(n)) {
-        const T y = Combination<T>::of(a[i], b[i]);
         out[i] = accumulate ? out[i] + y : y;
     }
 }

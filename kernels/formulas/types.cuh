@@ -80,8 +80,7 @@ struct Loss {
     static constexpr bool of_row = false;     // whole() is its value, not a sum of value()
     template <typename T> HD T target(T t, T) const { return t; }  // smoothed, maybe
 };
-struct Combination {};  // of two numbers
-struct Merging {};      // of what is at a place with what comes there
+struct Merging {};     // of what is at a place with what comes there
 struct Metric {
     static constexpr bool by_place = false;  // compares where the largest stand
     static constexpr bool by_rank = false;   // counts what is larger than that at the label

@@ -35,7 +35,7 @@ REFUSED = [
     (layers.Layer, "compute_mask", "forward"),
     (layers.Dense, "__call__", "call"),
     (layers.Conv2D, "convolution_op", "forward"),
-    (layers.Add, "_merge_function", "forward"),
+    (layers.Add, "_merge_function", "call"),
     (layers.Flatten, "forward", "is_view"),
     (layers.Reshape, "forward", "is_view"),
     (layers.Softmax, "forward", "is_view"),

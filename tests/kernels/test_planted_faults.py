@@ -219,12 +219,6 @@ FAULTS = [
         ("schedule InverseTimeDecay(0.1, 3, 0.7, 0)",),
     ),
     Fault(
-        "slopes of other features", "prelu.cu",
-        "more = above ? slope : slope * slopes[column]",
-        "more = above ? slope : slope * slopes[i % (features + 1)]",
-        ("prelu",),
-    ),
-    Fault(
         "tail lost, noise", "noise.cu",
         "block * 8 < stop;", "block * 8 + 8 <= stop;",
         ("noise",),

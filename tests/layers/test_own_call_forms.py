@@ -112,6 +112,27 @@ def test_several_tensors_go_in_and_come_out(backend: str, tmp_path: Path) -> Non
         assert step == pytest.approx(slope, rel=2e-3, abs=2e-4), k
 
 
+@register
+class Weighted(layers.Layer):
+    """A list of a tensor, numbers for each of its features, and a number."""
+
+    def call(self, inputs: Any) -> Any:
+        x, weights, offset = inputs
+        return x * weights + offset
+
+
+@pytest.mark.parametrize("backend", ["numpy", "compiled"])
+def test_constants_stand_beside_tensors_in_a_list(backend: str, tmp_path: Path) -> None:
+    x = layers.Input((3,))
+    weights = np.array([[1.0, 2.0, 3.0]], np.float32)
+    model = gpunn.Model(x, Weighted()([x, weights, 0.5]), backend=backend)
+    given = np.ones((2, 3), np.float32)
+    assert_allclose(model.predict(given, verbose=0), [[1.5, 2.5, 3.5]] * 2)
+    model.save(tmp_path / "m.gpunn")
+    again = gpunn.models.load_model(tmp_path / "m.gpunn")
+    assert_allclose(again.predict(given, verbose=0), [[1.5, 2.5, 3.5]] * 2)
+
+
 def test_a_model_of_such_layers_is_saved(tmp_path: Path) -> None:
     model = graph()
     x = np.random.default_rng(0).standard_normal((7, 4)).astype(np.float32)

@@ -54,7 +54,8 @@ class _Operation:
 class _Operations:
     """Stands in for the table of the compiled operations."""
 
-    left_out = frozenset(("take_rows", "scatter_rows", "check_range"))  # of kernels/cpu/places.cpp
+    # Of kernels/cpu/places.cpp and generated_loops.cpp.
+    left_out = frozenset(("take_rows", "scatter_rows", "check_range", "loop"))
 
     def get(self, key: tuple[str | None, ...]) -> _Operation | None:
         names = tuple(name for name in key if name is not None)

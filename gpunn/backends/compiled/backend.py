@@ -27,7 +27,7 @@ from .expressions import CompiledExpressions
 from .images import CompiledImages
 from .losses import CompiledLosses
 from .normalization import CompiledNormalization
-from .operations import MASK64, Arguments, by_formula, by_type, compiled, name_of
+from .operations import MASK64, Arguments, by_formula, compiled, name_of
 from .places import CompiledPlaces
 from .products import ours_is_faster
 from .updates import CompiledUpdates
@@ -100,10 +100,6 @@ class CompiledBackend(
     def _affine(self, given: Given) -> Arguments:
         out = given.out
         return given.x, given.scale, given.offset, out.size, given.accumulate, out
-
-    @compiled(lambda given: (*by_type(given), given.combination))
-    def _combine(self, given: Given) -> Arguments:
-        return given.a, given.b, given.out.size, given.accumulate, given.out
 
     @compiled()
     def _dropout(self, given: Given) -> Arguments:

@@ -25,6 +25,7 @@ from gpunn.backends.contract.expression import (
     Instruction,
 )
 
+from .loops import Loop
 from .operations import CompiledOperations, name_of
 from .steps import NUMBER, REGISTER, Program, Register, Step, lines
 
@@ -33,6 +34,7 @@ _WITH_NUMBERS = frozenset(
      "less_equal", "greater", "greater_equal")
 )  # fmt: skip
 """Functions one of whose operands may be one number."""
+SUMS = ROW_FOLDS | {"column_sum"}
 _POWERS: dict[float | None, str] = {
     -1.0: "reciprocal", 0.5: "sqrt", 1.0: "copy", 2.0: "square",
 }  # fmt: skip
@@ -40,6 +42,8 @@ _MOST_REGISTERS, _FILE_BYTES, _SHORT, _WIDE, _SLACK = 256, 3 << 17, 32, 64, 128
 _MOST_LISTED = 32  # these, too, are in kernels/cpu
 
 BLOCK = 2048  # bytes of a register, unless a row is longer
+LONG_BLOCK = 16384  # where no sum depends on it, and all registers stay in the cache:
+CACHED_BYTES = 1 << 17
 WORTH_THREADS = 1 << 22  # numbers that all steps compute before it pays to wake other threads
 PIECE = 1 << 16  # elements that a thread takes at a time
 
@@ -49,6 +53,8 @@ class CompiledExpressions(CompiledOperations):
 
     def _expression(self, given: Given) -> None:
         expression, outputs = given.expression, given.outputs
+        if self._as_loop(given):
+            return
         arguments, operation = None, self._compiled("expression", expression.dtype)
         if operation is not None:
             dtypes = tuple([name_of(out.dtype) for out in outputs])
@@ -59,31 +65,62 @@ class CompiledExpressions(CompiledOperations):
             self._do(operation, *arguments, tuple(given.inputs), tuple(outputs))
 
 
+    def _as_loop(self, given: Given) -> bool:
+        """Whether it was done by a loop that is compiled ahead."""
+        expression, rows, columns = given.expression, given.rows, given.columns
+        inputs, outputs, dtype = given.inputs, given.outputs, expression.dtype
+        loop = Loop.of(expression)
+        if loop is None or any(array.dtype != dtype for array in (*inputs, *outputs)):
+            return False
+        operation = self._compiled("loop", dtype, loop.key)
+        if operation is None:
+            return False
+        numbers = self._constant("numbers of a loop", np.array(loop.constants or (0.0,)))
+        adds = [output.accumulate for output in loop.expression.outputs]
+        terms = [self.scratch((rows, columns), dtype, f"summed {k}") for k in loop.sums]
+        written = [*(outputs[k] for k in loop.others), *terms]
+        self._do(operation, *inputs, numbers, rows, columns, *adds, *written)
+        for k, summed in zip(loop.sums, terms, strict=True):
+            adds_up = expression.outputs[k].accumulate
+            self.column_sums(summed, outputs[k].reshape(-1), accumulate=adds_up)
+        return True
+
+
 @lru_cache(1024)
 def _encoded(
     expression: Expression, rows: int, columns: int, dtypes: tuple[str, ...]
 ) -> tuple[Any, ...] | None:
     """The arguments of the operation without arrays; None if it would be too large for it."""
-    blocks = _Blocks.of(expression, rows, columns)
-    if blocks is None or len(expression.inputs) + len(dtypes) > _MOST_LISTED:
+    found = _program(expression, rows, columns, dtypes)
+    if found is None or len(expression.inputs) + len(dtypes) > _MOST_LISTED:
         return None
-    encoder = _Encoder(expression, blocks, dtypes)
-    program = encoder.program()
-    itemsize = np.dtype(expression.dtype).itemsize
-    length = -(-blocks.height * blocks.width // _WIDE) * _WIDE + _SLACK
-    used = program.registers * length + program.number_registers * _SHORT
-    if (
-        program.registers + program.number_registers > _MOST_REGISTERS
-        or used * itemsize > _FILE_BYTES
-    ):
-        return None
+    encoder, program = found
     sections = program.encoded()
     ends = np.cumsum([len(section) for section in sections]).tolist()
     steps = [step for section in sections for step in section]
     return (
         np.array(steps, np.int64).reshape(-1), *ends, np.array(encoder.constants, np.float64),
-        program.registers, *blocks, encoder.tasks(),
+        program.registers, *encoder.blocks, encoder.tasks(),
     )  # fmt: skip
+
+
+def _program(
+    expression: Expression, rows: int, columns: int, dtypes: tuple[str, ...]
+) -> tuple[_Encoder, Program] | None:
+    """The steps of an expression, for blocks as long as its registers allow."""
+    for most, most_used in ((LONG_BLOCK, CACHED_BYTES), (BLOCK, _FILE_BYTES)):
+        blocks = _Blocks.of(expression, rows, columns, most)
+        if blocks is None:
+            continue
+        encoder = _Encoder(expression, blocks, dtypes)
+        program = encoder.program()
+        length = -(-blocks.height * blocks.width // _WIDE) * _WIDE + _SLACK
+        used = program.registers * length + program.number_registers * _SHORT
+        if program.registers + program.number_registers > _MOST_REGISTERS:
+            return None
+        if used * np.dtype(expression.dtype).itemsize <= most_used:
+            return encoder, program
+    return None
 
 
 class _Blocks(NamedTuple):
@@ -100,15 +137,19 @@ class _Blocks(NamedTuple):
     by_rows: bool
 
     @staticmethod
-    def of(expression: Expression, rows: int, columns: int) -> _Blocks | None:
-        """Their size depends on the columns alone, so that sums have one order."""
+    def of(expression: Expression, rows: int, columns: int, most: int = BLOCK) -> _Blocks | None:
+        """Their size depends on the columns alone, so that sums have one order.
+
+        Args:
+            most: bytes of a register. Of sums it is `BLOCK`, else there are no blocks.
+        """
         functions = {step.function for step in expression.instructions}
-        if not rows * columns:
-            return None
         folds = functions & ROW_FOLDS
+        if not rows * columns or (most != BLOCK and functions & SUMS):
+            return None
         if not folds and {*expression.extents} <= {ONE, ELEMENTS}:
             rows, columns = 1, rows * columns
-        most = BLOCK // np.dtype(expression.dtype).itemsize
+        most //= np.dtype(expression.dtype).itemsize
         if columns <= most:
             return _Blocks(rows, columns, min(rows, most // columns), columns, False)
         if folds and columns <= MOST_COLUMNS:
@@ -208,7 +249,10 @@ class _Encoder:
         kept = step is None or when != _BLOCK or (folds and self.blocks.by_rows)
         out = self._registers[number] = Register(extent == ONE and not folds, kept)
         if step is None:
-            self.sections[when].append(Step("load", extent, out, array=number))
+            folded = number in self._folded
+            self.sections[when].append(
+                Step("load", extent, out, array=number, accumulate=folded)
+            )
         elif step.function == "constant":
             self.constants.append(step.number)
             array = len(self.constants) - 1
@@ -298,13 +342,12 @@ class _Encoder:
 
 def listing(expression: Expression, rows: int, columns: int, dtypes: tuple[str, ...]) -> list[str]:
     """The steps that an expression is performed by, as lines to read; none if NumPy does it."""
-    blocks = _Blocks.of(expression, rows, columns)
-    if blocks is None:
+    made = _program(expression, rows, columns, dtypes)
+    if made is None:
         return []
-    encoder = _Encoder(expression, blocks, dtypes)
-    program = encoder.program()
+    encoder, program = made
     times = "once", "once for each column of blocks", "for each block", "behind the last block"
-    found = [f"blocks of {blocks.height} x {blocks.width}"]
+    found = [f"blocks of {encoder.blocks.height} x {encoder.blocks.width}"]
     for number, when in enumerate(times):
         section = list(lines(program, number, encoder.constants))
         found += [f"{when}:", *section] if section else []

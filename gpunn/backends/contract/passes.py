@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gpunn.backends.shared.choices import select
-
 from .control import Control
 from .declaration import COUNTERS, PLAIN, Given, KernelCall, reads, writes
 from .device import Array
@@ -81,58 +79,6 @@ class Passes(Operations):
 
     @operation(
         x=reads("rows features"),
-        slopes=reads("features"),
-        out=writes("rows features"),
-        by_kernel=KernelCall("x, slopes, rows, features, out", n="rows * features", slices="rows"),
-    )
-    def prelu(self, x: Array, slopes: Array, out: Array) -> None:
-        """out = x where x > 0, else x * slopes."""
-        xp, below = self.xp, self.scratch(x.shape, x.dtype, "below")
-        xp.minimum(x, 0.0, out=below)
-        xp.multiply(below, slopes, out=below)
-        xp.maximum(x, 0.0, out=out)
-        xp.add(out, below, out=out)
-
-    @operation(
-        x=reads("rows features"),
-        slopes=reads("features"),
-        dy=reads("rows features"),
-        terms=writes("rows features"),
-        dx=writes("rows features", accumulate_if="accumulate_dx", optional=True),
-        by_kernel=KernelCall(
-            "x, slopes, dy, rows, features, accumulate_dx, terms, dx",
-            n="rows * features", slices="rows",
-        ),
-    )  # fmt: skip
-    def prelu_gradient(
-        self,
-        x: Array,
-        slopes: Array,
-        dy: Array,
-        terms: Array,
-        dx: Array | None,
-        accumulate_dx: bool = False,
-    ) -> None:
-        """terms = dy * min(x, 0), whose sum over the rows is the gradient of the slopes, and
-        dx = dy where x > 0, else dy * slopes (+= with ``accumulate_dx``), if it is wanted."""
-        xp, side = self.xp, self.scratch(x.shape, bool, "side")
-        xp.multiply(x, dy, out=terms)
-        xp.greater(x, 0.0, out=side)
-        xp.logical_not(side, out=side)
-        select(self, side, terms, terms)
-        if dx is None:
-            return
-        slope = self.scratch(x.shape, x.dtype, "slope")
-        xp.less_equal(x, 0.0, out=side)
-        xp.multiply(side, slopes, out=slope)
-        xp.greater(x, 0.0, out=side)
-        xp.add(slope, side, out=slope)
-        xp.multiply(dy, slope, out=slope if accumulate_dx else dx)
-        if accumulate_dx:
-            xp.add(dx, slope, out=dx)
-
-    @operation(
-        x=reads("rows features"),
         out=writes("features", accumulate_if="accumulate"),
     )
     def column_sums(self, x: Array, out: Array, accumulate: bool = False) -> None:
@@ -147,21 +93,6 @@ class Passes(Operations):
         self, x: Array, scale: float, offset: float, out: Array, accumulate: bool = False
     ) -> None:
         """out = x * scale + offset, converted to out's dtype; out may be x."""
-
-    @operation(
-        a=reads("*shape"),
-        b=reads("*shape"),
-        out=writes("*shape", accumulate_if="accumulate", over=("a",)),
-        where=("combination in ('Product', 'Quotient', 'Larger', 'Smaller', 'Kept', 'Same')",),
-    )
-    def combine(
-        self, combination: str, a: Array, b: Array, out: Array, accumulate: bool = False
-    ) -> None:
-        """out = a and b made into one, element by element; out may be a.
-
-        ``combination``: "Product", "Quotient", "Larger", "Smaller", "Kept" (a where b is not 0,
-        else 0) or "Same" (1 where they are equal, else 0).
-        """
 
     @operation(
         x=reads(

@@ -87,9 +87,6 @@ class CupyBackend(
     def _affine(self, given: Given) -> None:
         self._each("affine", given, given.out)
 
-    def _combine(self, given: Given) -> None:
-        self._each("combine", given, given.out, functor=given.combination)
-
     def _dropout(self, given: Given) -> None:
         keep, scale = 1.0 - given.rate, dropout_scale(given.rate)
         self._each("dropout", given, given.out, by=DRAWN_AT_ONCE, keep=keep, scale=scale)

@@ -23,14 +23,6 @@ from .trace import without_blas
 from .updates import NumpyUpdates
 
 _GENERATOR = ("generator of uniform numbers",)
-COMBINATIONS = {
-    "Product": np.multiply,
-    "Quotient": np.divide,
-    "Larger": np.maximum,
-    "Smaller": np.minimum,
-    "Same": np.equal,
-}
-
 
 class NumpyBackend(
     NumpyExpressions, NumpyImages, NumpyNormalization, NumpyPenalties, NumpyPlaces, NumpyUpdates
@@ -130,17 +122,6 @@ class NumpyBackend(
             self._do(np.multiply, x, scale, out=target, dtype=out.dtype, casting="unsafe")
             if offset:
                 self._do(np.add, target, offset, out=target)
-
-    def _combine(self, given: Given) -> None:
-        with self._accumulating(given.out, given.accumulate) as target:
-            if given.combination == "Kept":
-                there = self.scratch(given.b.shape, bool, "there")
-                self._do(np.not_equal, given.b, 0.0, out=there)
-                select(self, there, given.a, target)
-                return
-            function = COMBINATIONS[given.combination]
-            # "unsafe": what is true counts as 1
-            self._do(function, given.a, given.b, out=target, casting="unsafe")
 
     def _dropout(self, given: Given) -> None:
         x, rate, mask, out = given.x, given.rate, given.mask, given.out

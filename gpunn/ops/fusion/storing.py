@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.backends.contract.expression import ELEMENTS, ONE, Expression, Instruction, Output
+from gpunn.backends.contract.expression import (
+    ELEMENTS,
+    ONE,
+    Expression,
+    Extent,
+    Instruction,
+    Output,
+)
 from gpunn.ops.primitive import Work
 
 
@@ -31,6 +39,29 @@ def fill(backend: Backend, number: float, array: Array, accumulate: bool = False
     backend.expression(made, 1, array.size, [], [array.reshape(1, -1)])
 
 
+@lru_cache(256)
+def _of_elements(
+    function: str, dtype: str, count: int, extent: Extent, accumulate: bool
+) -> Expression:
+    step = Instruction(function, tuple(range(count)))
+    return Expression(dtype, (extent,) * count, (step,), (Output(count, accumulate),))
+
+
+def write_elements(
+    backend: Backend, function: str, arrays: Sequence[Array], out: Array, accumulate: bool = False
+) -> None:
+    """out = a function of arrays of its size, element by element, or += with ``accumulate``.
+
+    Args:
+        function: one of `gpunn.backends.contract.expression.OPERANDS`.
+        arrays: contiguous, as ``out`` is.
+    """
+    extent = ELEMENTS if out.size > 1 else ONE
+    made = _of_elements(function, out.dtype.name, len(arrays), extent, accumulate)
+    rows = [array.reshape(1, -1) for array in (*arrays, out)]
+    backend.expression(made, 1, out.size, rows[:-1], rows[-1:])
+
+
 def stored(backend: Backend, source: Any, array: Array, accumulate: bool = False) -> Work:
     """What writes an array, or a number, to an array of as many elements, or adds it."""
     dtype, is_number = array.dtype.name, not hasattr(source, "dtype")
@@ -41,11 +72,7 @@ def stored(backend: Backend, source: Any, array: Array, accumulate: bool = False
         return partial(fill, backend, float(source), array, accumulate)
     like = not is_number and source.size == array.size and source.flags.c_contiguous
     if fits and like and backend.overlap(source, array) is None:
-        copy = Instruction("copy", (0,))
-        extent = ELEMENTS if array.size > 1 else ONE
-        made = Expression(dtype, (extent,), (copy,), (Output(1, accumulate),))
-        given = [source.reshape(1, -1)], [array.reshape(1, -1)]
-        return partial(backend.expression, made, 1, array.size, *given)
+        return partial(write_elements, backend, "copy", [source], array, accumulate)
     if accumulate:
         return lambda: backend.xp.add(array, source, out=array)
     return lambda: backend.xp.copyto(array, source)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.backends.contract.expression import MOST_ARRAYS
+from gpunn.backends.contract.expression import MOST_ARRAYS, TRUTHS
 from gpunn.ops.fusion.schedule import Fused, scheduled
 from gpunn.ops.fusion.storing import stored
 from gpunn.ops.gradients import in_order
@@ -60,21 +60,31 @@ class Computation:
         self._owner = {key: key for key in leaves}  # whose memory a tensor's array is
         self._free: dict[tuple[int, str], list[Array]] = {}
         self._over: dict[int, Tensor] = {}  # what takes the place of a tensor, by its `id`
+        self._first = frozenset(leaves)
         self.calls: dict[int, Any] = {}  # of layers, by the `id` of what they give
         self.written = set[int]()  # layers that have written gradients
         orders: list[list[Tensor]] = []
         seen = set[int]()
         for targets in stages:
             order = [t for t in in_order(x.tensor for x in targets) if id(t) not in seen]
-            seen.update(map(id, order))
+            seen.update(id(t) for t in order if not self._is_compared(t))
             orders.append(order)
         self._uses = self._count_uses(orders, stages)
         self._kept = set(leaves)
         self.work: list[list[Work]] = []
         for number, (order, targets) in enumerate(zip(orders, stages, strict=True)):
-            behind = {id(x) for later in orders[number + 1 :] for t in later for x in t.inputs}
+            behind = {
+                id(x) for later in orders[number + 1 :] for t in later for x in t.inputs
+                if not self._is_compared(x)
+            }  # fmt: skip
             behind.update(id(target.tensor) for some in stages[number:] for target in some)
             self.work.append(self._stage(order, targets, behind))
+
+    def _is_compared(self, t: Tensor) -> bool:
+        """Whether it is a comparison of leaves: to do that again takes less than to keep it."""
+        if t.primitive is None or t.primitive.loop not in TRUTHS:
+            return False
+        return all(id(x) in self._first or x.is_constant for x in t.inputs)
 
     def run(self, stage: int) -> None:
         for work in self.work[stage]:
@@ -120,6 +130,7 @@ class Computation:
         self, order: list[Tensor], targets: Sequence[Target], needed: set[int]
     ) -> list[Work]:
         work: list[Work] = []
+        order = [t for t in order if id(t) not in self._arrays or not self._is_compared(t)]
         plain, added = self._written_directly(order, targets)
         for t in order:
             if t.primitive is None:

@@ -159,10 +159,6 @@ def _group_norm(layer: Any, x: Any) -> Any:
     return _scaled(layer, back, place)
 
 
-def _prelu(layer: Any, x: Any) -> Any:
-    return ops.maximum(x, 0.0) + values(layer.alpha) * ops.minimum(x, 0.0)
-
-
 def _flatten(layer: Any, x: Any) -> Any:
     if layer.data_format == "channels_first" and x.ndim > 2:
         x = ops.moveaxis(x, 1, -1)
@@ -183,16 +179,6 @@ def _padding(layer: Any, x: Any) -> Any:
     return ops.pad(x, sides)
 
 
-def _together(function: str, mean: bool = False) -> Formula:
-    def formula(layer: Any, xs: Sequence[Any]) -> Any:
-        y = xs[0]
-        for x in xs[1:]:
-            y = getattr(ops, function)(y, x)
-        return y / float(len(xs)) if mean else y
-
-    return formula
-
-
 FORMULAS: dict[type, Formula] = {
     layers.Dense: _dense,
     layers.Conv2D: _conv,
@@ -204,7 +190,6 @@ FORMULAS: dict[type, Formula] = {
     **dict.fromkeys((layers.LayerNormalization, layers.RMSNormalization), _layer_norm),
     layers.GroupNormalization: _group_norm,
     layers.UnitNormalization: _unit_norm,
-    layers.PReLU: _prelu,
     layers.Flatten: _flatten,
     layers.Reshape: lambda layer, x: ops.reshape(
         x, (x.shape[0], *layer.compute_output_shape((None, *x.shape[1:]))[1:])
@@ -214,13 +199,6 @@ FORMULAS: dict[type, Formula] = {
     ),
     layers.UpSampling2D: _upsampling,
     layers.ZeroPadding2D: _padding,
-    layers.Add: _together("add"),
-    layers.Subtract: _together("subtract"),
-    layers.Multiply: _together("multiply"),
-    layers.Average: _together("add", mean=True),
-    layers.Maximum: _together("maximum"),
-    layers.Minimum: _together("minimum"),
-    layers.Concatenate: lambda layer, xs: ops.concatenate(xs, layer.axis),
     layers.InputLayer: lambda layer, x: x,
     **dict.fromkeys((Dropout, GaussianDropout, GaussianNoise), lambda layer, x: x),
     **dict.fromkeys(

@@ -12,8 +12,6 @@ from functools import partial
 
 import registered
 
-from gpunn.backends.cupy.launch import kernel_source
-
 from .expressions import EXPRESSIONS, expression, expressions_in_steps
 from .formulas import (
     ACTIVATIONS,
@@ -30,7 +28,6 @@ from .layers import (
     batch_normalization,
     column_sums,
     columns,
-    combination,
     conversion,
     convolution,
     dropout,
@@ -38,7 +35,6 @@ from .layers import (
     layout,
     noise,
     pooling,
-    prelu,
     rounded_products,
     sums_of_many_rows,
 )
@@ -72,8 +68,6 @@ def _comparisons() -> Iterator[tuple[str, Comparison]]:
     yield "regularize", regularize
     for by in ("value", "norm", "global_norm"):
         yield f"clip by {by}", partial(clip, by)
-    for name in kernel_source.options("Combination"):
-        yield f"combine by {name}", partial(combination, name)
     for target in ("float32", "float64", "int32"):
         for source in SOURCES:
             yield f"{source} to {target}", partial(conversion, source, target)
@@ -84,7 +78,7 @@ def _comparisons() -> Iterator[tuple[str, Comparison]]:
     )  # fmt: skip
     normalizations = (batch_normalization, layer_normalization, noise)
     on_images = (convolution, rounded_products, pooling, layout, sums_of_many_rows)
-    passes = (column_sums, columns, prelu, dropout, many_bins)
+    passes = (column_sums, columns, dropout, many_bins)
     by_places = rows_of_places, checked_numbers
     for compare in (*passes, *normalizations, *on_images, *by_places, advance, *programs):
         yield compare.__name__, compare

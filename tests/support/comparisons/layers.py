@@ -52,20 +52,6 @@ def conversion(source: str, target: str, card: Backend, sample: Sample) -> None:
     assert_alike(*both, "float32")
 
 
-def combination(name: str, card: Backend, sample: Sample) -> None:
-    x = sample.numbers()
-    other = np.where(sample.rng.random(x.shape) < 0.5, x, sample.numbers())  # half of them the same
-    other[np.isinf(other) | (other == 0)] = 3
-
-    def combine(backend: Backend, a: dict[str, Any]) -> None:
-        backend.combine(name, a["x"], a["other"], a["out"])
-        backend.combine(name, a["x"], a["other"], a["sum"], accumulate=True)
-        backend.combine(name, a["x"], a["other"], a["x"])
-
-    both = on_both(card, combine, x=x, other=other, out=x, sum=sample.normal())
-    assert_alike(*both, sample.dtype)
-
-
 def columns(card: Backend, sample: Sample) -> None:
     """Parts of rows put together and taken apart."""
     x, wide = sample.numbers(), sample.normal(sample.rows, sample.columns + 3)
@@ -166,21 +152,6 @@ def noise(card: Backend, sample: Sample) -> None:
 
     arrays = {name: sample.normal() for name in ("y", "z", "factors")}
     assert_alike(*on_both(card, draw, x=x, **arrays), sample.dtype)
-
-
-def prelu(card: Backend, sample: Sample) -> None:
-    x, slopes = sample.numbers(), sample.normal(sample.columns)
-    x[~np.isfinite(x)] = 0
-
-    def both_ways(backend: Backend, a: dict[str, Any]) -> None:
-        backend.prelu(a["x"], a["slopes"], a["y"])
-        backend.prelu_gradient(a["x"], a["slopes"], a["dy"], a["terms"], a["dx"])
-        arrays = a["x"], a["slopes"], a["dy"], a["more"], a["sum"]
-        backend.prelu_gradient(*arrays, accumulate_dx=True)
-        backend.prelu_gradient(a["x"], a["slopes"], a["dy"], a["last"], None)
-
-    arrays = {name: sample.normal() for name in ("y", "dy", "dx", "terms", "sum", "more", "last")}
-    assert_alike(*on_both(card, both_ways, x=x, slopes=slopes, **arrays), sample.dtype)
 
 
 def windows(sample: Sample) -> tuple[Geometry, tuple[int, ...]]:

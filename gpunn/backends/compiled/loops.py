@@ -1,0 +1,89 @@
+"""Expressions that are compiled ahead: those that the framework's own layers become.
+
+`tools/loops.py` writes a loop of each for the kernels. It is found by a key, which says what the
+expression computes, whatever its constants are and whether it adds to its outputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from gpunn.backends.contract.expression import (
+    COLUMNS,
+    ELEMENTS,
+    ONE,
+    ROW_FOLDS,
+    Expression,
+    Instruction,
+    Output,
+)
+
+_EXTENTS = {ONE: "1", COLUMNS: "c", ELEMENTS: "e"}
+_APART = ROW_FOLDS | {"column_index"}
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """An expression as a loop over elements, and sums of columns of what that gives.
+
+    Attributes:
+        expression: that of the loop. What is summed up are its last outputs.
+        key: what the loop is found by.
+        constants: of the expression, in order.
+        others: the outputs that are no sums of columns.
+        sums: those that are.
+    """
+
+    expression: Expression
+    key: str
+    constants: tuple[float, ...]
+    others: tuple[int, ...]
+    sums: tuple[int, ...]
+
+    @staticmethod
+    @lru_cache(1024)
+    def of(expression: Expression) -> Loop | None:
+        """None if it is no such loop."""
+        if any(step.function in _APART for step in expression.instructions):
+            return None
+        loop = _without_sums(expression)
+        extents = loop.extents
+        elementwise = {extents[output.value] for output in loop.outputs} == {ELEMENTS}
+        if not elementwise or not {*extents} <= {*_EXTENTS}:
+            return None
+        sums = [expression.extents[output.value] != ELEMENTS for output in expression.outputs]
+        return Loop(
+            loop,
+            _key(loop),
+            tuple(step.number for step in loop.instructions if step.function == "constant"),
+            tuple(k for k, is_sum in enumerate(sums) if not is_sum),
+            tuple(k for k, is_sum in enumerate(sums) if is_sum),
+        )
+
+
+def _without_sums(expression: Expression) -> Expression:
+    """With what is summed up in place of sums of columns, as the last outputs."""
+    first = len(expression.inputs)
+    numbers = list(range(first))  # of the values there
+    steps: list[Instruction] = []
+    summed: dict[int, int] = {}
+    for number, step in enumerate(expression.instructions, first):
+        operands = tuple(numbers[k] for k in step.operands)
+        numbers.append(first + len(steps))
+        if step.function == "column_sum":
+            summed[number] = operands[0]
+        else:
+            steps.append(Instruction(step.function, operands, step.number))
+    written = [
+        Output(numbers[output.value], output.accumulate)
+        for output in expression.outputs if output.value not in summed
+    ]  # fmt: skip
+    added = [Output(summed[o.value]) for o in expression.outputs if o.value in summed]
+    return Expression(expression.dtype, expression.inputs, tuple(steps), (*written, *added))
+
+
+def _key(expression: Expression) -> str:
+    given = " ".join(_EXTENTS[extent] for extent in expression.inputs)
+    steps = [" ".join([s.function, *map(str, s.operands)]) for s in expression.instructions]
+    return "; ".join([given, *steps, " ".join(str(output.value) for output in expression.outputs)])
