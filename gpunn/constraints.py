@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,8 +24,7 @@ from .common.formula import Formula
 from .common.functions import OfFunction
 from .common.lookups import lookups
 from .ops.conversion import convert
-from .ops.fusion import formulas as fusion
-from .ops.fusion.formulas import Recorder
+from .ops.fusion.formulas import recorded
 from .ops.fusion.in_place import Function, Stated, function
 from .ops.running.functions import ArrayFunction
 from .ops.table import ops
@@ -132,7 +130,8 @@ class _Norm(Stated, _BuiltIn):
         return wanted / (norm + self.epsilon)
 
     def _functions(self, dtype: str) -> tuple[Function]:
-        return (function(recorded(self), ["norm"], {"y": "factors"}, over={"y": "norm"}),)
+        factor = recorded(self, "factor", ["norm"])
+        return (function(factor, ["norm"], {"factor": "factors"}, over={"factor": "norm"}),)
 
     def apply(self, backend: Backend, w: Array) -> None:
         xp = backend.xp
@@ -149,21 +148,6 @@ class _Norm(Stated, _BuiltIn):
         write_factors(backend, norms, norms)
         xp.copyto(factors, norms, casting="same_kind")
         xp.multiply(lines, factors, out=lines)
-
-
-def recorded(
-    constraint: Any,
-    read_by: Callable[[Any, Recorder], Any] = lambda constraint, recorder: constraint,
-    names: Mapping[int, str] = MappingProxyType({}),
-) -> fusion.Formula:
-    """What `factor` computes of "norm".
-
-    Args:
-        read_by, names: as for `gpunn.activations.on_arrays.recorded`.
-    """
-    recorder = Recorder()
-    part, norm = read_by(constraint, recorder), recorder.array("norm")
-    return recorder.record(type(constraint).factor, lambda y: {"y": y}, part, norm, names=names)
 
 
 class MaxNorm(_Norm):

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .backends import get_backend
 from .backends.contract.backend import Array, Backend
 from .common import registry
 from .common.arguments import choice
@@ -26,8 +24,7 @@ from .common.functions import OfFunction
 from .common.lookups import lookups
 from .common.overrides import replaces
 from .ops.conversion import convert
-from .ops.fusion import formulas as fusion
-from .ops.fusion.formulas import Recorder
+from .ops.further.derivatives import grad
 from .ops.reductions import sum_
 from .ops.running.functions import ArrayFunction
 from .ops.table import ops
@@ -76,8 +73,8 @@ class Regularizer(Formula):
         raise TypeError(f"{type(self).__name__} must define __call__(x).")
 
     def gradient(self, x: Any) -> Any:
-        """Its derivative by each of the weights."""
-        raise TypeError(f"{type(self).__name__} must define gradient(x).")
+        """Its derivative by each of the weights: that of ``__call__``, unless it is written."""
+        return grad(self)(_as_tensor(x)).numpy()
 
     def penalty(self, backend: Backend, w: Array, gradient: Array | None) -> Any:
         """The penalty of ``w``; its derivative is added to ``gradient``, if that is given."""
@@ -140,37 +137,18 @@ class _Elementwise(Regularizer):
         raise NotImplementedError
 
     def __call__(self, x: Any) -> Any:
-        if isinstance(x, Tensor):
-            return sum_(self.term(x))
-        return sum_(self.term(_as_tensor(x))).numpy()
+        penalty = sum_(self.term(_as_tensor(x)))
+        return penalty if isinstance(x, Tensor) else penalty.numpy()
 
     def gradient(self, x: Any) -> Any:
         return self.slope(_as_tensor(x)).numpy()
 
 
 def _as_tensor(x: Any) -> Tensor:
+    if isinstance(x, Tensor):
+        return x
     x = np.asarray(x)
     return convert(x, x.dtype if x.dtype.kind == "f" else np.float64)
-
-
-def recorded(
-    penalty: Any,
-    dtype: str = "float64",
-    read_by: Callable[[Any, Recorder], Any] = lambda penalty, recorder: penalty,
-    names: Mapping[int, str] = MappingProxyType({}),
-) -> tuple[fusion.Formula, fusion.Formula]:
-    """What `term` and `slope` compute of "w", of a penalty that states them.
-
-    Args:
-        dtype, read_by, names: as for `gpunn.activations.on_arrays.recorded`.
-    """
-
-    def of(method: Callable[[Any, Tensor], Tensor]) -> fusion.Formula:
-        recorder = Recorder(dtype)
-        part, w = read_by(penalty, recorder), recorder.array("w")
-        return recorder.record(method, lambda y: {"y": y}, part, w, names=names)
-
-    return of(type(penalty).term), of(type(penalty).slope)
 
 
 class L1(_Elementwise):
@@ -246,33 +224,19 @@ class OrthogonalRegularizer(Regularizer):
     factor: float = field(default=0.01, check=check_factor)
     mode: str = field(default="rows", check=choice("rows", "columns"))
 
+    penalty = _traced_penalty
+
     def __call__(self, x: Any) -> Any:
-        return self.penalty(get_backend("numpy"), np.asarray(x), None)
-
-    def gradient(self, x: Any) -> Any:
-        x = np.asarray(x)
-        gradient = np.zeros_like(x)
-        self.penalty(get_backend("numpy"), x, gradient)
-        return gradient
-
-    def penalty(self, backend: Backend, w: Array, gradient: Array | None) -> Any:
+        w = _as_tensor(x)
         if w.ndim != 2:
             raise ValueError(f"OrthogonalRegularizer takes a matrix; got the shape {w.shape}.")
-        xp, rows = backend.xp, self.mode == "rows"
-        axis, n = (1, len(w)) if rows else (0, w.shape[1])
-        norms = xp.sqrt(xp.maximum(xp.sum(xp.square(w), axis=axis, keepdims=True), LEAST_NORM))
-        unit = w / norms
-        cosines = backend.scratch((n, n), w.dtype, "cosines")
-        backend.matmul(unit, unit, cosines, transpose_a=not rows, transpose_b=rows)
-        cosines.reshape(-1)[:: n + 1] = 0
+        w = w if self.mode == "rows" else ops.transpose(w)
+        n = w.shape[0]
+        unit = w / ops.sqrt(ops.maximum(ops.sum(ops.square(w), 1, keepdims=True), LEAST_NORM))
+        cosines = ops.matmul(unit, ops.transpose(unit)) * (1.0 - ops.eye(n, dtype=w.dtype))
         share = self.factor / max(1, n * (n - 1))  # each pair stands there twice
-        if gradient is not None:
-            signs = xp.sign(cosines)
-            turned = backend.scratch(w.shape, w.dtype, "turned")
-            backend.matmul(*((signs, unit) if rows else (unit, signs)), turned)
-            along = xp.sum(turned * unit, axis=axis, keepdims=True)
-            xp.add(gradient, 2 * share * (turned - along * unit) / norms, out=gradient)
-        return share * xp.sum(xp.abs(cosines))
+        penalty = share * ops.sum(ops.abs(cosines))
+        return penalty if isinstance(x, Tensor) else penalty.numpy()
 
 
 class FunctionRegularizer(OfFunction, Regularizer):

@@ -34,22 +34,18 @@ from structs import (
 from update_structs import Update
 
 from gpunn.activations import Activation
-from gpunn.activations.on_arrays import recorded
+from gpunn.activations.on_arrays import SAVED
 from gpunn.backends.compiled.steps import FUNCTIONS, PAIRS
 from gpunn.backends.contract.expression import OPERANDS, ROW_FOLDS
 from gpunn.common import registry
 from gpunn.common.overrides import is_framework
 from gpunn.constraints import MinMaxNorm
-from gpunn.constraints import recorded as recorded_limits
-from gpunn.losses.elements import ElementLoss, RowLoss, recorded_target
-from gpunn.losses.elements import recorded as recorded_loss
-from gpunn.ops.fusion.formulas import Reader
+from gpunn.losses.elements import ElementLoss, RowLoss
+from gpunn.ops.fusion.formulas import Formula, Reader, recorded
 from gpunn.optimizers.rules import forms
 from gpunn.optimizers.rules import recorded as recorded_rule
 from gpunn.optimizers.schedules import LearningRateSchedule
-from gpunn.optimizers.schedules.schedule import recorded as recorded_schedule
 from gpunn.regularizers import L1L2, L2
-from gpunn.regularizers import recorded as recorded_penalty
 
 FORMULAS = Path(__file__).resolve().parents[1] / "kernels" / "formulas"
 HEADER = """\
@@ -159,7 +155,10 @@ def activations() -> str:
     classes = [cls for cls in _framework("activation") if cls.call is not Activation.call]
 
     def formulas(activation: Any, dtype: str, names: Mapping[int, str]) -> Parts:
-        forward, gradient = recorded(activation, dtype, Reader, names)
+        forward, gradient = (
+            recorded(activation, method, given, (), activation.rowwise, dtype, Reader, names)
+            for method, given in (("call", ["x"]), ("gradient", [SAVED[activation.saves], "dy"]))
+        )
         if activation.rowwise:
             return parts_of_activation(forward, gradient)
         return {"forward": forward, "gradient": gradient}
@@ -180,7 +179,9 @@ def schedules() -> str:
         if cls.rate is not LearningRateSchedule.rate:
             with Names(cls.rate) as names:
                 schedule = cls(**cls.examples[0])
-                formula = recorded_schedule(schedule, Reader, names)
+                formula = recorded(
+                    schedule, "rate", [], ["step"], read_by=Reader, names=names
+                )
             found[schedule.functor] = OfOneNumber(schedule, formula, "Schedule", "step").text()
     about = "Schedules: a rate from the number of batches trained on so far."
     source = "`rate` in gpunn/optimizers/schedules"
@@ -191,12 +192,14 @@ def weights() -> str:
     """The penalties and constraints that state what they are."""
     with Names(MinMaxNorm.factor) as names:
         limits = MinMaxNorm()
-        formula = recorded_limits(limits, Reader, names)
+        formula = recorded(limits, "factor", ["norm"], read_by=Reader, names=names)
     norms = OfOneNumber(limits, formula, "Constraint", "norm").text()
 
     def formulas(penalty: Any, dtype: str, names: Mapping[int, str]) -> Parts:
-        term, slope = recorded_penalty(penalty, dtype, Reader, names)
-        return {"term": term, "slope": slope}
+        return {
+            method: recorded(penalty, method, ["w"], (), False, dtype, Reader, names)
+            for method in ("term", "slope")
+        }
 
     penalties = _structs([L2, L1L2], "term", formulas, lambda penalty: PenaltyStruct)
     about = "Of weights: what each costs, and what a line of them is multiplied by."
@@ -209,13 +212,14 @@ def losses() -> str:
     classes = [cls for cls in _framework("loss") if issubclass(cls, (ElementLoss, RowLoss))]
 
     def formulas(loss: Any, dtype: str, names: Mapping[int, str]) -> Parts:
-        if isinstance(loss, RowLoss):
-            whole = recorded_loss(loss, dtype, Reader, names, smoothed=False)
-            return recorded_target(loss, dtype, Reader, names) | parts_of_loss(whole)
-        return {
-            method: recorded_loss(loss, dtype, Reader, names, (name,))
-            for method, name in (("value", "cost"), ("slope", "slope"))
-        }
+        def of(method: str, *given: str, rows: bool = False) -> Formula:
+            return recorded(loss, method, given, (), rows, dtype, Reader, names)
+
+        if not isinstance(loss, RowLoss):
+            return {"value": of("cost", "t", "y"), "slope": of("slope", "t", "y")}
+        target = of("target", "t", "classes")
+        changed = {"target": target} if target.outputs["target"].operands else {}
+        return changed | parts_of_loss(of("both", "t", "y", rows=True))
 
     about = "Losses: what is added up over a row, of a target t and a prediction y, and its slope."
     source = "`cost` and `slope` in gpunn/losses"

@@ -12,11 +12,10 @@ import numpy as np
 
 import gpunn
 from gpunn import activations, layers
-from gpunn.activations.on_arrays import recorded
 from gpunn.backends.cupy.launch.codegen import PartCall, by_itself
 from gpunn.ops.further.activations import gelu_gate
 from gpunn.ops.fusion.calls import calls
-from gpunn.ops.fusion.formulas import text
+from gpunn.ops.fusion.formulas import recorded, text
 
 ROOT = Path(__file__).resolve().parents[1]
 fenced = runpy.run_path(str(Path(__file__).with_name("line_to_kernel.py")))["fenced"]
@@ -24,16 +23,16 @@ fenced = runpy.run_path(str(Path(__file__).with_name("line_to_kernel.py")))["fen
 
 def generated() -> str:
     activation = activations.Gelu()
-    forward, _ = recorded(activation)
+    forward = recorded(activation, "call", ["x"])
     lines = ["Its lines, in `gpunn/ops/further/activations.py`, where `ops.gelu` reads them too, "
              "and of the class in `gpunn/activations/gated.py`:", ""]  # fmt: skip
     methods = type(activation).call, type(activation).gate, type(activation).gradient
     written = [_source(gelu_gate), "\n", *map(_source, methods)]
     lines += fenced("".join(written).strip("\n"), "python")
     lines += ["Called once, with a stand-in for a number, they are a formula:", ""]
-    lines += fenced(f"y = {text(forward.outputs['y'])}")
+    lines += fenced(f"y = {text(forward.outputs['call'])}")
     lines += ["## NumPy", "", "Array functions, in work arrays that a backend keeps:", ""]
-    lines += fenced("\n".join(calls(forward, _out, str, "out", {"y": "x"})), "python")
+    lines += fenced("\n".join(calls(forward, _out, str, "out", {"call": "x"})), "python")
     lines += [
         "`write_erfc` is the complementary error function, which NumPy does not have "
         "(`gpunn/backends/shared/normal.py`).", "",
@@ -53,7 +52,7 @@ def generated() -> str:
 
 
 def _out(name: str) -> str:
-    return "out" if name == "y" else name
+    return "out" if name == "call" else name
 
 
 def _source(function: Any) -> str:

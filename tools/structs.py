@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.activations.on_arrays import SAVED
-from gpunn.ops.further import activations
+from gpunn.ops.further import activations, networks
 from gpunn.ops.fusion.formulas import SIGNS, Formula, Line, text
 from gpunn.ops.tensor import Tensor
 
@@ -33,13 +33,16 @@ class Names(dict[int, str]):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
-        self._files = {inspect.getfile(function), activations.__file__}
+        self._files = {inspect.getfile(function), activations.__file__, networks.__file__}
         self._tensors: list[Tensor] = []  # alive, so that their ids stay theirs
 
     def _look(self, frame: FrameType, event: str, argument: Any) -> None:
         if event == "return" and frame.f_code.co_filename in self._files:
             here: dict[int, str] = {}
+            inherited = frame.f_code.co_freevars  # of a function around it, which may be done
             for name, value in frame.f_locals.items():
+                if name in inherited and id(value) in self:
+                    continue
                 if type(value) is Tensor and name != "_":
                     here.setdefault(id(value), name)
                     self._tensors.append(value)

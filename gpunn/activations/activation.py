@@ -18,10 +18,10 @@ from gpunn.common.overrides import PAGE, is_framework, replaces
 from gpunn.common.signatures import signature
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating
+from gpunn.ops.further.derivatives import derivative
 from gpunn.ops.fusion.in_place import Function, InPlace, Stated
 from gpunn.ops.gradients import gradients
 from gpunn.ops.primitive import Gradients, Primitive, unknown_derivative
-from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor, constant
 
 from .on_arrays import Traced, passes
@@ -113,9 +113,7 @@ class Activation(Stated, Formula):
 
     def gradient(self, saved: Tensor, dy: Tensor) -> Tensor:
         """dy f'(x), of what `saves` says and the gradient of the output."""
-        y = self.call(saved)
-        (dx,) = gradients([y], [saved], [convert(dy, y.dtype)])
-        return ops.zeros_like(dy) if dx is None else dx
+        return derivative(self.call, saved, dy)
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
         """out = f(x), of arrays; ``out`` may be ``x``."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.ops.fusion.formulas import Formula, Recorder
+from gpunn.ops.fusion.formulas import recorded
 from gpunn.ops.fusion.in_place import Function, InPlace, function
 from gpunn.ops.running.functions import ArrayFunction
 
@@ -15,41 +13,14 @@ SAVED = {"input": "x", "output": "y"}
 """What a gradient calls the array that it reads, by `Activation.saves`."""
 
 
-def recorded(
-    activation: Any,
-    dtype: str = "float64",
-    read_by: Callable[[Any, Recorder], Any] = lambda activation, recorder: activation,
-    names: Mapping[int, str] = MappingProxyType({}),
-) -> tuple[Formula, Formula]:
-    """What `call` and `gradient` compute: of "x" the output "y"; of "x" or "y", and "dy", "dx".
-
-    Args:
-        dtype: of the arrays; a formula may have other constants for another one.
-        read_by: what reads attributes; by default they are constants.
-        names: see `Recorder.record`.
-
-    Raises:
-        TypeError: if they do more than work on single numbers (or rows, where it is `rowwise`).
-    """
-    cls = type(activation)
-    recorder = Recorder(dtype, cls.rowwise)
-    part = read_by(activation, recorder)
-    x = recorder.array("x")
-    forward = recorder.record(cls.call, lambda y: {"y": y}, part, x, names=names)
-    recorder = Recorder(dtype, cls.rowwise)
-    part = read_by(activation, recorder)
-    given = recorder.array(SAVED[activation.saves]), recorder.array("dy")
-    gradient = recorder.record(cls.gradient, lambda dx: {"dx": dx}, part, *given, names=names)
-    return forward, gradient
-
-
 def passes(activation: Any, dtype: str) -> tuple[Function, Function]:
     """`call` as ``(backend, x, out)``, `gradient` as ``(backend, saved, dy, out)``."""
-    forward, gradient = recorded(activation, dtype)
-    saved = SAVED[activation.saves]
+    saved, rows = SAVED[activation.saves], activation.rowwise
+    forward = recorded(activation, "call", ["x"], rows=rows, dtype=dtype)
+    gradient = recorded(activation, "gradient", [saved, "dy"], rows=rows, dtype=dtype)
     return (
-        function(forward, ["x"], {"y": "out"}, over={"y": "x"}),
-        function(gradient, [saved, "dy"], {"dx": "out"}, over={"dx": "dy"}),
+        function(forward, ["x"], {"call": "out"}, over={"call": "x"}),
+        function(gradient, [saved, "dy"], {"gradient": "out"}, over={"gradient": "dy"}),
     )
 
 

@@ -103,12 +103,8 @@ def penalized(y: Tensor, regularizer: Any) -> Tensor:
     """``y``, of which a regularizer adds a penalty, for each sample its share, to the loss."""
     if regularizer is None:
         return y
-    if regularizer.coefficients:
-        l1, l2 = regularizer.coefficients
-        penalty = l1 * ops.sum(ops.abs(y)) + l2 * ops.sum(ops.square(y))
-    else:
-        name = getattr(regularizer, "function_name", type(regularizer).__name__)
-        penalty = noted(regularizer, f"The regularizer {name!r}", lambda: regularizer(y))
+    name = getattr(regularizer, "function_name", type(regularizer).__name__)
+    penalty = noted(regularizer, f"The regularizer {name!r}", lambda: regularizer(y))
     add_loss(penalty / y.shape[0])
     return y
 

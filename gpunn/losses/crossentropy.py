@@ -17,10 +17,16 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import optional, requirement
 from gpunn.common.config import epsilon
 from gpunn.common.fields import field
-from gpunn.ops.table import ops
+from gpunn.ops.further.networks import (
+    binary_cost,
+    binary_cost_of_logits,
+    categorical_cost,
+    categorical_cost_of_logits,
+    probabilities_kept,
+)
 from gpunn.ops.tensor import Tensor
 
-from .elements import ElementLoss, RowLoss, row_max, row_sum
+from .elements import ElementLoss, RowLoss
 from .loss import BothAtOnce, Loss
 from .rows import check_class_number, row_argmax, row_starts
 
@@ -99,25 +105,9 @@ class BinaryCrossentropy(_Crossentropy, ElementLoss):
 
     def cost(self, t: Tensor, y: Tensor) -> Tensor:
         target = self._smoothed(t)
-        if not self.from_logits:
-            p = ops.clip(y, epsilon(), 1.0 - epsilon())
-            return -(target * ops.log(p) + (1.0 - target) * ops.log(1.0 - p))
-        z, rest = y, ops.log1p(ops.exp(-ops.abs(y)))
-        if self.clipped:
-            low, high = _kept(y.dtype)
-            z, rest = ops.clip(y, _logit(low), _logit(high)), ops.maximum(rest, -math.log(high))
-        # max(z, 0) - z t as z ([z > 0] - t), in which infinity times 0 is 0
-        factor = ops.cast(y > 0.0, y.dtype) - target
-        return ops.where(factor == 0.0, 0.0, factor * z) + rest
-
-    def slope(self, t: Tensor, y: Tensor) -> Tensor:
-        target = self._smoothed(t)
-        if not self.from_logits:  # 0 where clipping has made p constant
-            p = ops.clip(y, epsilon(), 1.0 - epsilon())
-            return ops.where(p == y, (p - target) / (p * (1.0 - p)), 0.0)
-        e = ops.exp(-ops.abs(y))
-        rest = 1.0 / (1.0 + e)
-        return ops.where(y > 0.0, rest, e * rest) - target  # sigmoid(y) - target
+        if self.from_logits:
+            return binary_cost_of_logits(target, y, self.clipped)
+        return binary_cost(target, y)
 
     def _smoothed(self, t: Tensor) -> Tensor:
         s = self.label_smoothing
@@ -160,33 +150,16 @@ class CategoricalCrossentropy(_Crossentropy, RowLoss):
     axis: int = field(default=-1)
     name = "categorical_crossentropy"
 
-    def target(self, t: Tensor, classes: Any) -> Tensor:
+    def target(self, t: Tensor, classes: Tensor) -> Tensor:  # type: ignore[override]
         s = self.label_smoothing
         if not isinstance(s, Tensor) and not s:
             return t
         return t * (1.0 - s) + s / classes
 
     def cost(self, t: Tensor, y: Tensor) -> Tensor:
-        if not self.from_logits:
-            p = ops.clip(y / row_sum(y), epsilon(), 1.0 - epsilon())
-            return -row_sum(t * ops.log(p))
-        z = y - row_max(y)
-        costs = ops.log(row_sum(ops.exp(z))) - z  # -log p
-        if self.clipped:
-            low, high = _kept(y.dtype)
-            costs = ops.clip(costs, -math.log(high), -math.log(low))
-        # A class that is impossible and not the target costs nothing: 0 times infinity is 0.
-        return row_sum(t * ops.where(t == 0.0, 0.0, costs))
-
-    def slope(self, t: Tensor, y: Tensor) -> Tensor:
         if self.from_logits:
-            e = ops.exp(y - row_max(y))
-            return e * row_sum(t) / row_sum(e) - t  # softmax(y) sum t - t
-        total = row_sum(y)
-        q = y / total
-        p = ops.clip(q, epsilon(), 1.0 - epsilon())
-        inside = ops.where(p == q, t, 0.0)  # where clipping has not made p constant
-        return row_sum(inside) / total - inside / (p * total)
+            return categorical_cost_of_logits(t, y, clips=self.clipped)
+        return categorical_cost(t, y)
 
     def check(self, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]) -> None:
         super().check(y_true_shape, y_pred_shape)
@@ -305,17 +278,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         backend.xp.equal(row_argmax(backend, y_pred, "pred"), y_true, out=hits)
 
 
-def _kept(dtype: Any) -> tuple[float, float]:
-    """The least and the largest that a probability is kept at, in this dtype."""
-    number = np.dtype(dtype).type
-    return float(number(epsilon())), float(number(1.0 - epsilon()))
-
-
-def _logit(p: float) -> float:
-    return math.log(p) - math.log(1.0 - p)
-
-
 def _clip_costs(xp: Any, costs: Array) -> None:
     """Make of -log p those of probabilities that are kept off 0 and 1; NaN stays."""
-    low, high = _kept(costs.dtype)
+    low, high = probabilities_kept(costs.dtype)
     xp.clip(costs, -math.log(high), -math.log(low), out=costs)

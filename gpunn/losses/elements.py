@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import ClassVar
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.overrides import is_framework
-from gpunn.ops.fusion.formulas import Formula, Recorder
+from gpunn.ops.further.derivatives import derivative
+from gpunn.ops.fusion.formulas import recorded
 from gpunn.ops.fusion.in_place import Function, Stated, function
-from gpunn.ops.gradients import gradients
 from gpunn.ops.reductions import largest
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
@@ -26,14 +25,38 @@ class _StatedLoss(Stated, BothAtOnce):
     abstract = True
     _not_watched = Stated._not_watched | BothAtOnce._not_watched
 
+    def cost(self, t: Tensor, y: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def slope(self, t: Tensor, y: Tensor) -> Tensor:
+        """The derivative of `cost` by the prediction."""
+        return derivative(lambda y: self.cost(t, y), y)
+
     def _functions(self, dtype: str) -> tuple[Function, Function]:
         """What gives costs alone, and what gives costs and slopes."""
-        given = ["t", "y", "classes"] if isinstance(self, RowLoss) else ["t", "y"]
-        costs = recorded(self, dtype, outputs=("cost",))
-        return (
-            function(costs, given, {"cost": "costs"}),
-            function(recorded(self, dtype), given, {"cost": "costs", "slope": "slopes"}),
+        rows = isinstance(self, RowLoss)
+        arrays, numbers = ["t", "y"], ["classes"] if rows else []
+        alone, both = (
+            recorded(self, method, arrays, numbers, rows, dtype) for method in ("_cost", "_both")
         )
+        return (
+            function(alone, [*arrays, *numbers], {"cost": "costs"}),
+            function(both, [*arrays, *numbers], {"cost": "costs", "slope": "slopes"}),
+        )
+
+    def _cost(self, t: Tensor, y: Tensor, *classes: Tensor) -> dict[str, Tensor]:
+        return {"cost": self.cost(self.target(t, *classes), y)}
+
+    def _both(self, t: Tensor, y: Tensor, *classes: Tensor) -> dict[str, Tensor]:
+        return self.both(self.target(t, *classes), y)
+
+    def both(self, t: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """`cost` and `slope`, of targets as they are."""
+        return {"cost": self.cost(t, y), "slope": self.slope(t, y)}
+
+    def target(self, t: Tensor, *classes: Tensor) -> Tensor:
+        """What `cost` and `slope` get as targets: smoothed, maybe; ``classes`` a row has."""
+        return t
 
 
 class ElementLoss(_StatedLoss):
@@ -72,11 +95,6 @@ class ElementLoss(_StatedLoss):
             f"elements(backend, y_true, y_pred, terms, slopes)."
         )
 
-    def slope(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """The derivative of `cost` by the prediction."""
-        (found,) = gradients([self.cost(y_true, y_pred)], [y_pred])
-        return ops.zeros_like(y_pred) if found is None else found
-
     def elements(
         self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
     ) -> None:
@@ -113,16 +131,8 @@ class RowLoss(_StatedLoss):
 
     abstract = True
 
-    def target(self, t: Tensor, classes: Any) -> Tensor:
-        """What `cost` and `slope` get as targets: smoothed, maybe. A row has ``classes``."""
-        return t
-
     def cost(self, t: Tensor, y: Tensor) -> Tensor:
         """What each row costs; (rows, n) -> (rows, 1)."""
-        raise NotImplementedError
-
-    def slope(self, t: Tensor, y: Tensor) -> Tensor:
-        """The derivative of `cost` by the prediction; (rows, n) -> (rows, n)."""
         raise NotImplementedError
 
     def forward_backward(
@@ -148,49 +158,3 @@ def row_max(x: Tensor) -> Tensor:
 def one_for_zero(x: Tensor) -> Tensor:
     """1 where x is 0, to be divided by."""
     return x + ops.cast(x == 0.0, x.dtype)
-
-
-def recorded(
-    loss: Any,
-    dtype: str = "float64",
-    read_by: Callable[[Any, Recorder], Any] = lambda loss, recorder: loss,
-    names: Mapping[int, str] = MappingProxyType({}),
-    outputs: tuple[str, ...] = ("cost", "slope"),
-    smoothed: bool = True,
-) -> Formula:
-    """What an element (or a row) costs, "cost", and its derivative, "slope", of "t" and "y".
-
-    Args:
-        dtype, read_by: as for `gpunn.activations.on_arrays.recorded`.
-        names: see `Recorder.record`.
-        outputs: which of the two.
-        smoothed: whether it is of targets as they come, if those of a `RowLoss` are smoothed.
-
-    Raises:
-        TypeError: if they do more than work on single numbers (or on rows).
-    """
-    cls, of_rows = type(loss), isinstance(loss, RowLoss)
-    recorder = Recorder(dtype, of_rows)
-    part, t, y = read_by(loss, recorder), recorder.array("t"), recorder.array("y")
-
-    def both() -> dict[str, Tensor]:
-        target = t
-        if of_rows and smoothed:
-            target = cls.target(part, t, recorder.number("classes"))
-        return {name: getattr(cls, name)(part, target, y) for name in outputs}
-
-    return recorder.record(both, lambda found: found, names=names)
-
-
-def recorded_target(
-    loss: RowLoss,
-    dtype: str,
-    read_by: Callable[[Any, Recorder], Any],
-    names: Mapping[int, str],
-) -> dict[str, Formula]:
-    """What a `RowLoss` makes of targets, as "target" of "t" and "classes"; none if nothing."""
-    recorder = Recorder(dtype)
-    part, t = read_by(loss, recorder), recorder.array("t")
-    classes = recorder.array("classes")
-    formula = recorder.record(type(loss).target, lambda x: {"": x}, part, t, classes, names=names)
-    return {"target": formula} if formula.outputs[""].operands else {}

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from .dtypes import is_float
+from .elementwise import copy
 from .making import ones_like
+from .primitive import Gradients, Primitive
 from .shapes import reduced_to
 from .tensor import Tensor
 
 
-def in_order(roots: Iterable[Tensor]) -> list[Tensor]:
+def _made_of(t: Tensor) -> Sequence[Tensor]:
+    return t.inputs
+
+
+def _derived_from(t: Tensor) -> Sequence[Tensor]:
+    """What the gradient of a primitive gives gradients of."""
+    return t.attributes["by"] if t.primitive is _stated else t.inputs
+
+
+def in_order(
+    roots: Iterable[Tensor], sources: Callable[[Tensor], Sequence[Tensor]] = _made_of
+) -> list[Tensor]:
     """All that the roots are made of, each behind what it is made of itself."""
     found: list[Tensor] = []
     seen = set[int]()
@@ -22,7 +35,7 @@ def in_order(roots: Iterable[Tensor]) -> list[Tensor]:
         elif id(t) not in seen:
             seen.add(id(t))
             stack.append((t, True))
-            stack += [(source, False) for source in reversed(t.inputs) if id(source) not in seen]
+            stack += [(source, False) for source in reversed(sources(t)) if id(source) not in seen]
     return found
 
 
@@ -42,10 +55,10 @@ def gradients(
         ValueError: where something on the way has no derivative.
     """
     given = cotangents or [ones_like(y) for y in outputs]
-    order = in_order(outputs)
+    order = in_order(outputs, _derived_from)
     matters = {id(x) for x in inputs}
     for t in order:
-        if is_float(t.dtype) and any(id(source) in matters for source in t.inputs):
+        if is_float(t.dtype) and any(id(x) in matters for x in _derived_from(t)):
             matters.add(id(t))
     found: dict[int, Tensor] = {}
 
@@ -61,7 +74,37 @@ def gradients(
         dy = found.get(id(t))
         if dy is None or t.primitive is None or t.primitive.gradient is None:
             continue
-        parts = t.primitive.gradient(dy, t, *t.inputs, **t.attributes)
-        for source, part in zip(t.inputs, parts, strict=True):
+        sources = _derived_from(t)
+        parts = t.primitive.gradient(dy, t, *sources, **t.attributes)
+        for source, part in zip(sources, parts, strict=True):
             add(source, part)
     return [found.get(id(x)) for x in inputs]
+
+
+def with_gradient(
+    y: Tensor, by: Sequence[Tensor], gradient: Callable[[Tensor], Gradients]
+) -> Tensor:
+    """``y``, whose gradients by some tensors are those that a function gives.
+
+    Args:
+        by: what ``y`` was made from.
+        gradient: of the gradient of ``y``: the gradient by each of these, or None for none.
+
+    >>> from gpunn import grad, ops
+    >>> def clipped(x):
+    ...     return with_gradient(ops.minimum(x, 1.0), [x], lambda dy: [dy])
+    >>> grad(clipped)(5.0).item()
+    1.0
+    """
+    if all(x.is_constant for x in by):
+        return y
+    return _stated(y, by=tuple(by), gradient=gradient)
+
+
+_stated = Primitive(
+    "custom_gradient",
+    lambda backend, out, y, by, gradient: copy(backend, out, y),
+    lambda shape, by, gradient: shape,
+    gradient=lambda dy, y, *by_, by, gradient: gradient(dy),
+    loop="same",
+)

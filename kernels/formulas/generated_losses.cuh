@@ -38,9 +38,9 @@ template <typename T> struct SigmoidCrossentropy : Loss {
     }
     HD T slope(T t, T y, const Row<T>& row) const {
         const T e = elements::exp(-elements::abs(y));
-        const T rest = T(1) / (T(1) + e);
+        const T above = T(1) / (T(1) + e);
         const T target = t * one_minus_label_smoothing + shift;
-        return ((y > T(0) ? rest : e * rest) - target) * row.share;
+        return ((y > T(0) ? above : e * above) - target) * row.share;
     }
 };
 
@@ -62,9 +62,9 @@ template <typename T> struct SigmoidCrossentropyKept : Loss {
     }
     HD T slope(T t, T y, const Row<T>& row) const {
         const T e = elements::exp(-elements::abs(y));
-        const T rest = T(1) / (T(1) + e);
+        const T above = T(1) / (T(1) + e);
         const T target = t * one_minus_label_smoothing + shift;
-        return ((y > T(0) ? rest : e * rest) - target) * row.share;
+        return ((y > T(0) ? above : e * above) - target) * row.share;
     }
 };
 
@@ -89,7 +89,8 @@ template <typename T> struct CategoricalCrossentropy : Loss {
     HD T value(T t, T y, const Row<T>& row) const {
         const T q = y / row.sum;
         const T p = elements::clip(q, T(1e-07), T(0.9999999));
-        return -(t * elements::log(p));
+        const T logs = elements::log(p);
+        return -(t * logs);
     }
     HD T slope(T t, T y, const Row<T>& row) const {
         const T q = y / row.sum;

@@ -108,6 +108,20 @@ def test_the_slope_is_that_of_automatic_differentiation(loss: Any) -> None:
 
 
 @each
+def test_the_slope_is_that_of_differences(loss: Any) -> None:
+    """Whether it is derived, or stated with the cost."""
+    targets, predictions = numbers("float64")
+    step = 1e-6
+    costs = [
+        np.asarray(loss.cost(*(ops.convert_to_tensor(a, "float64") for a in (targets, moved))))
+        for moved in (predictions + step, predictions - step)
+    ]
+    stated = loss.slope(*(ops.convert_to_tensor(a, "float64") for a in (targets, predictions)))
+    difference = (costs[0] - costs[1]) / (2 * step)
+    np.testing.assert_allclose(np.asarray(stated), difference, rtol=1e-6, atol=1e-8)
+
+
+@each
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_arrays_get_what_the_operations_give(loss: Any, dtype: str) -> None:
     targets, predictions = numbers(dtype)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from gpunn.common.nested import replaced
+from gpunn.common.signatures import signature
 from gpunn.ops.conversion import convert
 from gpunn.ops.elementwise import where
+from gpunn.ops.gradients import with_gradient
 from gpunn.ops.joining import stack, unstack
 from gpunn.ops.shapes import reshape
 from gpunn.ops.table import operation, operation_named
@@ -126,3 +129,44 @@ def while_loop(
         values = found
         rounds += 1
     return values if several else values[0]
+
+
+@operation
+def custom_gradient(f: Callable[..., Any]) -> Callable[..., Tensor]:
+    """A function with the gradient that it states itself, as in Keras.
+
+    Args:
+        f: of tensors; it gives the result, and ``gradient(upstream)`` or
+            ``gradient(*args, upstream)``, where ``upstream`` is the gradient of that. This gives
+            the gradient by each argument: one, or several, with None for none.
+
+    >>> import gpunn
+    >>> from gpunn import ops
+    >>> @ops.custom_gradient
+    ... def log1pexp(x):
+    ...     e = ops.exp(x)
+    ...     return ops.log(1 + e), lambda upstream: upstream * (1 - 1 / (1 + e))
+    >>> gpunn.grad(log1pexp)(100.0).item()
+    1.0
+    """
+
+    @wraps(f)
+    def function(*args: Any) -> Tensor:
+        given = [convert(x) for x in args]
+        y, gradient = f(*given)
+        parameters = signature(gradient).parameters.values()
+        takes_args = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+
+        def each(dy: Tensor) -> list[Tensor | None]:
+            found = gradient(*given, upstream=dy) if takes_args else gradient(dy)
+            several = list(found) if isinstance(found, (list, tuple)) else [found]
+            if len(several) != len(given):
+                raise ValueError(
+                    f"custom_gradient: the gradient of {f.__name__} must give one for each of "
+                    f"{len(given)} arguments; got {len(several)}."
+                )
+            return [None if dx is None else convert(dx) for dx in several]
+
+        return with_gradient(convert(y), given, each)
+
+    return function

@@ -24,6 +24,7 @@ from gpunn.ops.elementwise import copy
 from gpunn.ops.gradients import gradients
 from gpunn.ops.making import zeros_like
 from gpunn.ops.primitive import Primitive, broadcast_shape
+from gpunn.ops.reductions import sum_
 from gpunn.ops.running.computation import Target
 from gpunn.ops.running.eager import EagerTrace, stages_of, trace_for
 from gpunn.ops.shapes import reshape
@@ -100,6 +101,21 @@ def value_and_grad(
         return value, by_each[0] if isinstance(argnums, int) else tuple(by_each)
 
     return both
+
+
+def derivative(function: Callable[[Tensor], Tensor], x: Tensor, dy: Any = 1.0) -> Tensor:
+    """dy f'(x), of what is computed for each element, or for each row, of ``x``.
+
+    >>> from gpunn import ops
+    >>> derivative(ops.square, constant(3.0, "float32")).item()
+    6.0
+    """
+    if x.is_constant:
+        found: Tensor = grad(lambda x: sum_(function(x) * dy))(x)
+        return found
+    y = function(x)
+    (dx,) = gradients([y], [x], [convert(dy, y.dtype)])
+    return zeros_like(x) if dx is None else dx
 
 
 def _mapped(function: Callable[[Any], Any], x: Any, fits: Callable[[Any], bool]) -> Any:

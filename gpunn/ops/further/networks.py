@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from gpunn.common.config import epsilon
-from gpunn.ops.arithmetic import clip, softplus
+from gpunn.ops.arithmetic import clip, maximum
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating
-from gpunn.ops.elementwise import log, where
+from gpunn.ops.elementwise import abs_, cast, exp, log, log1p, where
+from gpunn.ops.gradients import with_gradient
 from gpunn.ops.places.checks import checked
 from gpunn.ops.places.taking import take_unchecked
-from gpunn.ops.reductions import log_softmax, sum_
+from gpunn.ops.primitive import Gradients
+from gpunn.ops.reductions import largest, log_softmax, sum_
 from gpunn.ops.shapes import axis_of, expand_dims, moveaxis, squeeze
 from gpunn.ops.table import operation
 from gpunn.ops.tensor import Tensor
@@ -37,14 +41,99 @@ def _alike(name: str, target: Any, output: Any) -> tuple[Tensor, Tensor]:
     return t, y
 
 
+# -- cross-entropies; where the derivative that follows is not the best, another one is stated
+
+
+def binary_cost(t: Tensor, y: Tensor) -> Tensor:
+    """-t log y - (1 - t) log(1 - y), with y within [1e-7, 1 - 1e-7]."""
+    p = clip(y, epsilon(), 1.0 - epsilon())
+    cost = -(t * log(p) + (1.0 - t) * log(1.0 - p))
+
+    def gradient(dy: Tensor) -> Gradients:
+        slope = where(p == y, (p - t) / (p * (1.0 - p)), 0.0)  # 0 where clipping made p constant
+        return dy * (log(1.0 - p) - log(p)), dy * slope
+
+    return with_gradient(cost, [t, y], gradient)
+
+
+def binary_cost_of_logits(t: Tensor, y: Tensor, clips: bool = False) -> Tensor:
+    """max(y, 0) - y t + log(1 + exp(-|y|)), which is `binary_cost` of sigmoid(y).
+
+    Args:
+        clips: whether the probabilities are clipped as they are there. The gradient is that of the
+            whole cost all the same, so that saturated outputs still learn.
+    """
+    z, rest = y, log1p(exp(-abs_(y)))
+    if clips:
+        low, high = probabilities_kept(y.dtype)
+        z, rest = clip(y, _logit(low), _logit(high)), maximum(rest, -math.log(high))
+    # max(z, 0) - z t as z ([z > 0] - t), in which infinity times 0 is 0
+    factor = cast(y > 0.0, y.dtype) - t
+    cost = where(factor == 0.0, 0.0, factor * z) + rest
+
+    def gradient(dy: Tensor) -> Gradients:
+        e = exp(-abs_(y))
+        above = 1.0 / (1.0 + e)
+        slope = where(y > 0.0, above, e * above) - t  # sigmoid(y) - t
+        return dy * -y, dy * slope
+
+    return with_gradient(cost, [t, y], gradient)
+
+
+def categorical_cost(t: Tensor, y: Tensor, axis: int = -1) -> Tensor:
+    """-sum(t log p) along an axis, which stays; p is y over its sum, within [1e-7, 1 - 1e-7]."""
+    total = sum_(y, axis, keepdims=True)
+    q = y / total
+    p = clip(q, epsilon(), 1.0 - epsilon())
+    logs = log(p)
+
+    def gradient(dy: Tensor) -> Gradients:
+        inside = where(p == q, t, 0.0)  # where clipping has not made p constant
+        slope = sum_(inside, axis, keepdims=True) / total - inside / (p * total)
+        return dy * -logs, dy * slope
+
+    return with_gradient(-sum_(t * logs, axis, keepdims=True), [t, y], gradient)
+
+
+def categorical_cost_of_logits(
+    t: Tensor, y: Tensor, axis: int = -1, clips: bool = False
+) -> Tensor:
+    """sum(t (log(sum(exp(y))) - y)) along an axis, which is `categorical_cost` of softmax(y).
+
+    Args:
+        clips: as of `binary_cost_of_logits`.
+    """
+    z = y - largest(y, axis)
+    costs = log(sum_(exp(z), axis, keepdims=True)) - z  # -log p
+    if clips:
+        low, high = probabilities_kept(y.dtype)
+        costs = clip(costs, -math.log(high), -math.log(low))
+    # A class that is impossible and not the target costs nothing: 0 times infinity is 0.
+    cost = sum_(t * where(t == 0.0, 0.0, costs), axis, keepdims=True)
+
+    def gradient(dy: Tensor) -> Gradients:
+        e = exp(y - largest(y, axis))
+        slope = e * sum_(t, axis, keepdims=True) / sum_(e, axis, keepdims=True) - t
+        return dy * costs, dy * slope  # of y: softmax(y) sum(t) - t
+
+    return with_gradient(cost, [t, y], gradient)
+
+
+def probabilities_kept(dtype: Any) -> tuple[float, float]:
+    """The least and the largest that a probability is clipped to, in this dtype."""
+    number = np.dtype(dtype).type
+    return float(number(epsilon())), float(number(1.0 - epsilon()))
+
+
+def _logit(p: float) -> float:
+    return math.log(p) - math.log(1.0 - p)
+
+
 @operation
 def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Tensor:
     """-t log(y) - (1 - t) log(1 - y) of each element, of probabilities or logits."""
     t, y = _alike("binary_crossentropy", target, output)
-    if from_logits:
-        return softplus(y) - t * y
-    y = clip(y, epsilon(), 1.0 - epsilon())
-    return -(t * log(y) + (1.0 - t) * log(1.0 - y))
+    return binary_cost_of_logits(t, y) if from_logits else binary_cost(t, y)
 
 
 @operation
@@ -54,12 +143,8 @@ def categorical_crossentropy(
     """-sum_(t log(y)) along the classes, of probabilities (which are made to add up to 1) or
     logits."""
     t, y = _alike("categorical_crossentropy", target, output)
-    if from_logits:
-        logs = log_softmax(y, axis)
-        impossible = (t == 0.0) & (logs == -math.inf)  # which is no target, and costs nothing
-        return -sum_(t * where(impossible, 0.0, logs), axis)
-    y = y / sum_(y, axis, keepdims=True)
-    return -sum_(t * log(clip(y, epsilon(), 1.0 - epsilon())), axis)
+    cost = categorical_cost_of_logits if from_logits else categorical_cost
+    return squeeze(cost(t, y, axis), axis)
 
 
 @operation

@@ -8,7 +8,7 @@ its digits, and what runs the lines chooses the type.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FunctionType, MappingProxyType
 from typing import Any
@@ -219,6 +219,42 @@ class Reader:
             return self.numbers[name]
         self.settled[name] = value
         return value
+
+
+def recorded(
+    part: Any,
+    method: str,
+    arrays: Sequence[str],
+    numbers: Sequence[str] = (),
+    rows: bool = False,
+    dtype: str = "float64",
+    read_by: Callable[[Any, Recorder], Any] = lambda part, recorder: part,
+    names: Mapping[int, str] = MappingProxyType({}),
+) -> Formula:
+    """What a method of a part computes, which is written with `gpunn.ops`.
+
+    Args:
+        arrays, numbers: what its arguments are called; the first are the arrays.
+        rows, dtype: as of `Recorder`.
+        read_by: what reads attributes; by default they are constants.
+        names: see `Recorder.record`.
+
+    Returns:
+        The formula; its outputs are those of a dictionary that the method returns, or the one
+        tensor, by the method's name.
+
+    >>> from gpunn import activations
+    >>> text(recorded(activations.softplus, "call", ["x"]).outputs["call"])
+    'relu(x) + log1p(exp(-abs(x)))'
+    """
+    recorder = Recorder(dtype, rows)
+    read = read_by(part, recorder)
+    given = [*map(recorder.array, arrays), *map(recorder.number, numbers)]
+
+    def outputs(found: Any) -> Mapping[str, Tensor]:
+        return found if isinstance(found, Mapping) else {method: found}
+
+    return recorder.record(getattr(type(part), method), outputs, read, *given, names=names)
 
 
 # How tightly an operator holds its operands.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any
 
 from gpunn.backends.contract.backend import Program
@@ -14,9 +13,8 @@ from gpunn.common.formula import Formula
 from gpunn.common.functions import OfFunction
 from gpunn.common.lookups import lookups
 from gpunn.common.signatures import signature
-from gpunn.ops.fusion import formulas
 from gpunn.ops.fusion.calls import function_of_numbers
-from gpunn.ops.fusion.formulas import Recorder
+from gpunn.ops.fusion.formulas import recorded
 from gpunn.ops.fusion.in_place import Stated
 from gpunn.ops.tensor import Tensor
 
@@ -55,7 +53,7 @@ class LearningRateSchedule(Stated, Formula):
         return float(of_step(float(step)))
 
     def _functions(self, dtype: str) -> tuple[Callable[..., float]]:
-        return (function_of_numbers(recorded(self), "step"),)
+        return (function_of_numbers(recorded(self, "rate", [], ["step"]), "step"),)
 
     __repr__ = registry.call_text
 
@@ -95,21 +93,6 @@ def check_steps(name: str, value: Any) -> float:
     if not 0 < number < math.inf:
         raise ValueError(f"{name} must be > 0; got {value!r}.")
     return int(value) if number == int(value) else number
-
-
-def recorded(
-    schedule: Any,
-    read_by: Callable[[Any, Recorder], Any] = lambda schedule, recorder: schedule,
-    names: Mapping[int, str] = MappingProxyType({}),
-) -> formulas.Formula:
-    """What `rate` computes of "step".
-
-    Args:
-        read_by, names: as for `gpunn.activations.on_arrays.recorded`.
-    """
-    recorder = Recorder()
-    part, step = read_by(schedule, recorder), recorder.number("step")
-    return recorder.record(type(schedule).rate, lambda y: {"": y}, part, step, names=names)
 
 
 class HostRates:

@@ -31,7 +31,7 @@ ONE_TO_ONE = {
     "sigmoid": "Sigmoid", "relu": "Relu", "equal": "Equal", "less": "Less", "greater": "Greater",
     "less_equal": "LessOrEqual", "greater_equal": "GreaterOrEqual", "logical_and": "And",
     "logical_or": "Or", "logical_xor": "Xor", "stop_gradient": "Identity",
-    "power": "Pow", "erf": "Erf",
+    "custom_gradient": "Identity", "power": "Pow", "erf": "Erf",
 }  # fmt: skip
 COMPARISONS = frozenset(("less", "less_equal", "greater", "greater_equal"))
 

@@ -51,3 +51,11 @@ oracle(
     of(floats(3), by=lambda k, x: k.while_loop(lambda v: False, lambda v: (v * 2,), (x,))[0]),
     **EDGES,
 )  # fmt: skip
+oracle(
+    "custom_gradient",
+    of(floats(3), by=lambda k, x: k.custom_gradient(
+        lambda x: (k.exp(x), lambda *args, upstream: upstream * x))(x)),
+    of(floats(2, 3), floats(2, 3), by=lambda k, x, y: k.custom_gradient(
+        lambda x, y: (x * y, lambda *args, upstream: (upstream, upstream * args[0])))(x, y)),
+    **EDGES,
+)  # fmt: skip
