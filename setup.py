@@ -12,11 +12,9 @@ import copy
 import json
 import os
 import platform
-import re
 import shlex
 import subprocess
 import sys
-import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,10 +29,8 @@ from setuptools.modified import newer_group
 COMPILED = "gpunn.backends.compiled"
 IN_PLACE = Path(*COMPILED.split("."))
 KERNELS = Path("kernels")
-FORMULAS = KERNELS / "cpu" / "formulas.hpp"
 SOURCES = sorted(str(file) for file in KERNELS.glob("cpu/*.cpp"))
 HEADERS = sorted(map(str, [*KERNELS.glob("formulas/*.cuh"), *KERNELS.glob("cpu/*.hpp")]))
-FORMULA = re.compile(r"^(?:template <typename T> )?struct (\w+) : (\w+) \{", re.MULTILINE)
 NOT_BUILT = "not_built.json"  # which could not be compiled, and what the compiler said
 COMPILERS = ThreadPoolExecutor(min(os.cpu_count() or 1, 8))  # of all modules together
 
@@ -55,7 +51,7 @@ if platform.machine() in ("x86_64", "amd64"):
 
 
 class BuildKernels(build_ext):
-    """Renews the list of formulas, then compiles, as many files at once as cores."""
+    """Compiles as many files at once as there are cores."""
 
     def finalize_options(self):
         super().finalize_options()
@@ -72,8 +68,6 @@ class BuildKernels(build_ext):
             there.write_text(json.dumps(self.not_built, indent=1) + "\n", encoding="utf-8")
 
     def build_extensions(self):
-        if FORMULAS.read_text(encoding="utf-8") != (now := formulas()):
-            FORMULAS.write_text(now, encoding="utf-8")
         windows = self.compiler.compiler_type == "msvc"
         own = shlex.split(" ".join(os.environ.get(name, "") for name in ("CFLAGS", "CXXFLAGS")))
         for extension in self.extensions:
@@ -232,23 +226,6 @@ class BeforeFolders:
 
 sys.meta_path.insert(0, BeforeFolders)
 '''
-
-
-def formulas():
-    """The text of kernels/cpu/formulas.hpp, from the structs in kernels/formulas."""
-    found = {}
-    for header in sorted(KERNELS.glob("formulas/*.cuh")):
-        for name, kind in FORMULA.findall(header.read_text(encoding="utf-8")):
-            found.setdefault(re.sub(r"(?<!^)(?=[A-Z])", "_", kind).upper(), []).append(name)
-    text = [
-        "// Every formula there is, by its kind: EACH_KIND(X) is X(Name) for each",
-        "// `struct Name : Kind` in ../formulas/*.cuh. setup.py renews this file when it compiles.",
-        "#pragma once",
-    ]
-    for kind, names in found.items():
-        calls = " ".join(f"X({name})" for name in names)
-        text += ["", f"#define EACH_{kind}(X) \\", *textwrap.wrap(calls, 90)]
-    return "\n".join(text).replace(")\nX(", ") \\\nX(").replace("\nX(", "\n    X(") + "\n"
 
 
 def chooser():

@@ -7,6 +7,7 @@ would be written.
 
 from __future__ import annotations
 
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
@@ -37,6 +38,7 @@ from gpunn.activations import Activation
 from gpunn.activations.on_arrays import SAVED
 from gpunn.backends.compiled.steps import FUNCTIONS, PAIRS
 from gpunn.backends.contract.expression import OPERANDS, ROW_FOLDS
+from gpunn.backends.cupy.launch import kernel_source
 from gpunn.common import registry
 from gpunn.common.overrides import is_framework
 from gpunn.constraints import MinMaxNorm
@@ -91,7 +93,7 @@ def _is(path: Path, now: str) -> bool:
 
 def files() -> dict[Path, str]:
     """What there is to write, by its place."""
-    return {
+    found = {
         FORMULAS / "generated_updates.cuh": updates(),
         FORMULAS / "generated_activations.cuh": activations(),
         FORMULAS / "generated_losses.cuh": losses(),
@@ -100,6 +102,18 @@ def files() -> dict[Path, str]:
         FORMULAS.parent / "cpu" / "generated_functions.hpp": functions(),
         FORMULAS.parent / "cpu" / "generated_loops.cpp": loops_of_layers(),
     }
+    return {**found, FORMULAS.parent / "cpu" / "generated_formulas.hpp": listed(found)}
+
+
+def listed(written: Mapping[Path, str]) -> str:
+    """The names of all structs there are, by their kinds; some are ``written`` just now."""
+    names: dict[str, list[str]] = {}
+    for header in sorted({*FORMULAS.glob("*.cuh"), *(p for p in written if p.suffix == ".cuh")}):
+        text = written.get(header) or header.read_text(encoding="utf-8")
+        for name, kind in kernel_source.FORMULA.findall(text):
+            names.setdefault(re.sub(r"(?<!^)(?=[A-Z])", "_", kind).upper(), []).append(name)
+    about = "Every formula there is, by its kind: EACH_KIND(X) is X(Name) for each."
+    return _macros(about, "the structs in kernels/formulas", names)
 
 
 # -- expressions
@@ -114,7 +128,11 @@ def functions() -> str:
         "PAIR": [", ".join(pair) for pair in PAIRS],
     }
     about = "What the steps of an expression do: EACH_STEP(X) is X(name) for each, by its number."
-    source = "gpunn/backends/compiled/steps.py"
+    return _macros(about, "gpunn/backends/compiled/steps.py", lists)
+
+
+def _macros(about: str, source: str, lists: Mapping[str, Iterable[str]]) -> str:
+    """Lists as macros that go through them."""
     parts = [HEADER.format(about=about, source=source, includes="").rstrip("\n")]
     for name, entries in lists.items():
         calls = " ".join(f"X({entry.replace(' ', chr(0))})" for entry in entries)

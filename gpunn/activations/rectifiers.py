@@ -91,6 +91,8 @@ class Relu(Activation):
             if _is_known(slope):  # fewer calls for arrays
                 return (ops.maximum if slope <= 1 else ops.minimum)(x, x * slope)
             return ops.leaky_relu(x, slope)
+        if _is_known(slope) and not slope and self.threshold == 0.0:
+            return ops.minimum(ops.relu(x), self.most)
         y = ops.where(x <= self.threshold, self._below(x - self.threshold) + 0.0, x)
         if not _is_known(self.most):
             return ops.where(y > self.most, self.most, y)
@@ -103,7 +105,10 @@ class Relu(Activation):
             return self._chosen(saved > 0.0, dy)
         above, most = saved > self.threshold, self.most
         if not _is_known(most):
-            return ops.where(above, ops.where(saved >= most, 0.0, dy), self._below(dy))
+            inside, below = ops.where(saved >= most, 0.0, dy), self._below(dy)
+            return ops.where(above, inside, below)
+        if self.max_value is not None and not self.negative_slope:
+            return ops.where(ops.logical_and(above, saved < most), dy, 0.0)
         dx = self._chosen(above, dy)
         if self.max_value is None:
             return dx
@@ -251,10 +256,14 @@ class Celu(Activation):
         return Properties((-self.alpha, INFINITY), True, (0, -self.alpha), (1, 0))
 
     def call(self, x: Tensor) -> Tensor:
-        return ops.celu(x, self.alpha)
+        if _is_known(self.alpha):
+            return ops.celu(x, self.alpha)
+        return ops.where(x > 0.0, x, self.alpha * ops.expm1(x * (1 / self.alpha)) + 0.0)
 
     def gradient(self, y: Tensor, dy: Tensor) -> Tensor:
-        return dy * ((ops.minimum(y, 0.0) + self.alpha) * (1 / self.alpha))
+        if _is_known(self.alpha):  # fewer calls for arrays
+            return dy * ((ops.minimum(y, 0.0) + self.alpha) * (1 / self.alpha))
+        return dy * ops.where(y > 0.0, 1.0, (y + self.alpha) * (1 / self.alpha))
 
 
 class Selu(Activation):

@@ -10,6 +10,7 @@ from gpunn.common.overrides import is_framework
 from gpunn.ops.further.derivatives import derivative
 from gpunn.ops.fusion.formulas import recorded
 from gpunn.ops.fusion.in_place import Function, Stated, function
+from gpunn.ops.gradients import gradients
 from gpunn.ops.reductions import largest
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
@@ -24,6 +25,11 @@ class _StatedLoss(Stated, BothAtOnce):
 
     abstract = True
     _not_watched = Stated._not_watched | BothAtOnce._not_watched
+    states_slope = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.states_slope = cls.slope is not _StatedLoss.slope
 
     def cost(self, t: Tensor, y: Tensor) -> Tensor:
         raise NotImplementedError
@@ -52,7 +58,11 @@ class _StatedLoss(Stated, BothAtOnce):
 
     def both(self, t: Tensor, y: Tensor) -> dict[str, Tensor]:
         """`cost` and `slope`, of targets as they are."""
-        return {"cost": self.cost(t, y), "slope": self.slope(t, y)}
+        cost = self.cost(t, y)
+        if self.states_slope:
+            return {"cost": cost, "slope": self.slope(t, y)}
+        (slope,) = gradients([cost], [y])  # what both have in common is computed once
+        return {"cost": cost, "slope": ops.zeros_like(y) if slope is None else slope}
 
     def target(self, t: Tensor, *classes: Tensor) -> Tensor:
         """What `cost` and `slope` get as targets: smoothed, maybe; ``classes`` a row has."""

@@ -1,6 +1,6 @@
 // Activations and their gradients.
 #include "../formulas/generated_activations.cuh"
-#include "formulas.hpp"
+#include "generated_formulas.hpp"
 #include "operation.hpp"
 
 namespace {

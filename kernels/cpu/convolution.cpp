@@ -1,7 +1,7 @@
 // Convolution of images, (samples, height, width, channels): products of the patches of x under
 // the windows, which are read where they lie.
 #include "../formulas/generated_activations.cuh"
-#include "formulas.hpp"
+#include "generated_formulas.hpp"
 #include "gathered.hpp"
 #include "operation.hpp"
 #include "windows.hpp"

@@ -1,7 +1,7 @@
 // The end of the forward pass and the beginning of the backward pass: each row's loss, its
 // gradient and whether the answer is right; then the sums over the rows.
 #include "../formulas/generated_losses.cuh"
-#include "formulas.hpp"
+#include "generated_formulas.hpp"
 #include "operation.hpp"
 #include "rows.hpp"
 

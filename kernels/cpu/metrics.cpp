@@ -1,6 +1,6 @@
 // Metrics: each row's value and the sums over the rows, or what falls into which bin.
 #include "../formulas/metrics.cuh"
-#include "formulas.hpp"
+#include "generated_formulas.hpp"
 #include "operation.hpp"
 #include "rows.hpp"
 

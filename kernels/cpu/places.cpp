@@ -1,7 +1,7 @@
 // Rows taken from places, and put where others may be: arrays (outer, n, inner), whose places along
 // the axis in the middle are given by number, as (sets, count). One set is that of each of `outer`.
 #include "../formulas/places.cuh"
-#include "formulas.hpp"
+#include "generated_formulas.hpp"
 #include "operation.hpp"
 #include "pieces.hpp"
 

@@ -1,6 +1,6 @@
 // Activations of whole rows, and their gradients.
 #include "../formulas/generated_activations.cuh"
-#include "formulas.hpp"
+#include "generated_formulas.hpp"
 #include "operation.hpp"
 #include "rows.hpp"
 

@@ -1,7 +1,7 @@
 // Rates that change from step to step, by a formula of the number of steps.
 #include "../formulas/control.cuh"
 #include "../formulas/schedules.cuh"
-#include "formulas.hpp"
+#include "generated_formulas.hpp"
 #include "operation.hpp"
 
 namespace {

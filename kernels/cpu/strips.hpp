@@ -253,14 +253,24 @@ template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k..
                                      operand<c>(third, start + k * lanes, x))...);
     }
 
-    template <Compute<T> compute, Source a, Source b>
+    // Where a loop over memory finds an operand: where it is, or in `room`. Loops go through whole
+    // multiples of LANES (see `each`), which is more than a narrow strip may read of an array.
+    template <Source from>
+    static const T* in_memory(const T* at, int64 start, T* room, Part<k>... x) {
+        if constexpr (from == REGISTER && numbers >= LANES) return at + start;
+        (V::store(room + k * lanes, operand<from>(at, start + k * lanes, x)), ...);
+        for (int64 i = numbers; i < LANES; ++i) room[i] = T(0);
+        return room;
+    }
+
+    template <Compute<T> compute, Source a, Source... b>
     static void through_memory(const Step* step, int64 word, T* const* at, int64 start, int64 left,
                                Part<k>... x) {
-        constexpr int64 least = numbers < LANES ? LANES : numbers;  // see `each`
-        alignas(64) T in[least], out[least];
-        if constexpr (a == ACCUMULATOR || b == ACCUMULATOR) (V::store(in + k * lanes, x), ...);
-        const T* first = a == ACCUMULATOR ? in : at[Step::first_operand(word)] + start;
-        const T* second = b == ACCUMULATOR ? in : at[Step::second_operand(word)] + start;
+        constexpr int64 room = numbers < LANES ? LANES : numbers;
+        alignas(64) T in[1 + sizeof...(b)][room], out[room];
+        const T* first = in_memory<a>(at[Step::first_operand(word)], start, in[0], x...);
+        const T* second = first;  // a function of one operand looks at no other
+        ((second = in_memory<b>(at[Step::second_operand(word)], start, in[1], x...)), ...);
         compute(first, second, left < numbers ? left : numbers, out);
         next(step, word, at, start, left, V::load(out + k * lanes)...);
     }
@@ -312,8 +322,8 @@ template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k..
         at(f, a, NUMBER, NUMBER) = Strips::where<a, NUMBER, NUMBER>;
     }
     template <Compute<T> compute> void one(function::Number f) {
-        at(f, ACCUMULATOR) = through_memory<compute, ACCUMULATOR, REGISTER>;
-        at(f, REGISTER) = through_memory<compute, REGISTER, REGISTER>;
+        at(f, ACCUMULATOR) = through_memory<compute, ACCUMULATOR>;
+        at(f, REGISTER) = through_memory<compute, REGISTER>;
     }
     template <Compute<T> compute> void two(function::Number f) {
         at(f, ACCUMULATOR, REGISTER) = through_memory<compute, ACCUMULATOR, REGISTER>;

@@ -1,6 +1,6 @@
 // The end of a step: limits on the gradients, and one optimizer update over the flat arrays.
 #include "../formulas/updates.cuh"
-#include "formulas.hpp"
+#include "generated_formulas.hpp"
 #include "operation.hpp"
 #include "pieces.hpp"
 #include "subnormals.hpp"

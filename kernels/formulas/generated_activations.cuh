@@ -215,8 +215,9 @@ template <typename T> struct BoundedRelu : Activation {
     }
     HD T gradient(T x, T dy) const {
         const bool above = x > threshold;
-        return above ? (x >= most ? T(0) : dy) : (negative_slope == T(0) ? T(0) : dy *
-            negative_slope);
+        const T inside = x >= most ? T(0) : dy;
+        const T below = negative_slope == T(0) ? T(0) : dy * negative_slope;
+        return above ? inside : below;
     }
 };
 
@@ -248,12 +249,9 @@ template <typename T> struct Celu : Activation {
     HD explicit Celu(const double* p)
         : one_over_alpha(T(1) / T(p[ALPHA])), alpha(T(p[ALPHA])) {}
     HD T forward(T x) const {
-        return alpha * elements::expm1(elements::at_most(x, T(0)) * one_over_alpha) +
-            elements::relu(x);
+        return x > T(0) ? x : alpha * elements::expm1(x * one_over_alpha) + T(0);
     }
-    HD T gradient(T y, T dy) const {
-        return dy * ((elements::at_most(y, T(0)) + alpha) * one_over_alpha);
-    }
+    HD T gradient(T y, T dy) const { return dy * (y > T(0) ? T(1) : (y + alpha) * one_over_alpha); }
 };
 
 // f(x) = s x for x > 0, s alpha (exp(x) - 1) below, alpha = 1.6733, s = 1.0507. Saves y.

@@ -33,7 +33,8 @@ template <typename T> struct SigmoidCrossentropy : Loss {
     HD T value(T t, T y, const Row<T>& row) const {
         const T target = t * one_minus_label_smoothing + shift;
         const T factor = T(y > T(0)) - target;
-        const T rest = elements::log1p(elements::exp(-elements::abs(y)));
+        const T e = elements::exp(-elements::abs(y));
+        const T rest = elements::log1p(e);
         return ((factor == T(0) ? T(0) : factor * y) + rest) * row.share;
     }
     HD T slope(T t, T y, const Row<T>& row) const {
@@ -56,8 +57,9 @@ template <typename T> struct SigmoidCrossentropyKept : Loss {
         const T factor = T(y > T(0)) - target;
         const T z = elements::clip(y, T(-16.118095550958316), T(sizeof(T) == 4 ? 15.942384719848633
             : 16.11809555148467));
-        const T rest = elements::at_least(elements::log1p(elements::exp(-elements::abs(y))),
-            T(sizeof(T) == 4 ? 1.1920930376163597e-07 : 1.0000000494736474e-07));
+        const T e = elements::exp(-elements::abs(y));
+        const T rest = elements::at_least(elements::log1p(e), T(sizeof(T) == 4 ?
+            1.1920930376163597e-07 : 1.0000000494736474e-07));
         return ((factor == T(0) ? T(0) : factor * z) + rest) * row.share;
     }
     HD T slope(T t, T y, const Row<T>& row) const {

@@ -197,8 +197,8 @@ def test_every_part_was_found() -> None:
 
 
 def test_the_list_for_the_cpu_has_every_formula() -> None:
-    """`kernels/cpu/formulas.hpp` is renewed by setup.py, and committed."""
-    text = (own_folder("kernels") / "cpu" / "formulas.hpp").read_text()
+    """`kernels/cpu/generated_formulas.hpp` is written by `make formulas`, and committed."""
+    text = (own_folder("kernels") / "cpu" / "generated_formulas.hpp").read_text()
     listed = {
         kind.replace("_", ""): re.findall(r"X\((\w+)\)", names)
         for kind, names in re.findall(r"#define EACH_(\w+)\(X\)((?:.*\\\n)*.*)", text)

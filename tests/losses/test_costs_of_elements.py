@@ -140,3 +140,16 @@ def test_arrays_get_what_the_operations_give(loss: Any, dtype: str) -> None:
         np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance * 1e-2)
     for before, after in zip(kept, (targets, predictions), strict=True):
         np.testing.assert_array_equal(before, after)
+
+
+def test_large_arrays_get_what_small_ones_get() -> None:
+    """NumPy goes through them in pieces, of which the last one is ragged."""
+    loss, backend = losses.LogCosh(), get_backend("numpy")
+    targets, predictions = np.random.default_rng(5).standard_normal((2, 1_100, 4_001), np.float32)
+    terms, slopes = np.empty_like(targets), np.empty_like(targets)
+    loss.elements(backend, targets, predictions, terms, slopes)
+    for rows in (slice(0, 3), slice(500, 503), slice(1_097, 1_100)):
+        found = [np.empty_like(terms[rows]) for _ in range(2)]
+        loss.elements(backend, targets[rows], predictions[rows], *found)
+        np.testing.assert_array_equal(terms[rows], found[0])
+        np.testing.assert_array_equal(slopes[rows], found[1])

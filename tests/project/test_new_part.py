@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import browser
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -340,6 +341,29 @@ np.testing.assert_allclose(losses, losses[0], rtol=1e-9)
 print("right everywhere")
 """
 
+IN_PAGES = """
+import browser, numpy as np, gpunn
+from gpunn import layers
+from gpunn.backends import get_backend
+have = get_backend("browser").library.operations
+parts = {"bias_activation": "Squareplus", "activation_gradient": "Squareplus",
+         "loss": "Charbonnier", "update": "Yogi"}
+assert {(name, "float32", part) for name, part in parts.items()} <= have.keys()
+assert {("dynamic_tanh", "float32"), ("dynamic_tanh_gradient", "float32")} <= have.keys()
+x, y = np.random.default_rng(0).standard_normal((2, 12, 6)).astype(np.float32)
+found = []
+for backend in ("numpy", "browser"):
+    gpunn.utils.set_random_seed(1)
+    inside = [layers.Dense(5, activation="squareplus"), layers.DynamicTanh(), layers.Dense(6)]
+    model = gpunn.Sequential([layers.Input((6,)), *inside], backend=backend)
+    model.compile("yogi", "charbonnier")
+    model.fit(x, y, batch_size=6, epochs=5, verbose=0)
+    found.append(model.get_weights())
+for a, b in zip(*found, strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+print("right in pages")
+"""
+
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
@@ -404,3 +428,12 @@ def test_it_computes_everywhere(tree: Path) -> None:
     run(tree, "setup.py", "-q", "build_ext", "--inplace", timeout=900, **path)
     done = run(tree, "-c", EVERYWHERE, timeout=900, **path)
     assert done.endswith("right everywhere\n")
+
+
+@pytest.mark.more
+def test_it_computes_in_pages(tree: Path) -> None:
+    """Compiled for browsers, from the same text."""
+    browser.needed()
+    home = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    run(tree, "tools/web.py", timeout=900, **home)
+    assert run(tree, "-c", IN_PAGES, timeout=300, **home).endswith("right in pages\n")

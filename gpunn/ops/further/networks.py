@@ -63,7 +63,8 @@ def binary_cost_of_logits(t: Tensor, y: Tensor, clips: bool = False) -> Tensor:
         clips: whether the probabilities are clipped as they are there. The gradient is that of the
             whole cost all the same, so that saturated outputs still learn.
     """
-    z, rest = y, log1p(exp(-abs_(y)))
+    e = exp(-abs_(y))
+    z, rest = y, log1p(e)
     if clips:
         low, high = probabilities_kept(y.dtype)
         z, rest = clip(y, _logit(low), _logit(high)), maximum(rest, -math.log(high))
@@ -72,7 +73,6 @@ def binary_cost_of_logits(t: Tensor, y: Tensor, clips: bool = False) -> Tensor:
     cost = where(factor == 0.0, 0.0, factor * z) + rest
 
     def gradient(dy: Tensor) -> Gradients:
-        e = exp(-abs_(y))
         above = 1.0 / (1.0 + e)
         slope = where(y > 0.0, above, e * above) - t  # sigmoid(y) - t
         return dy * -y, dy * slope
@@ -104,7 +104,9 @@ def categorical_cost_of_logits(
         clips: as of `binary_cost_of_logits`.
     """
     z = y - largest(y, axis)
-    costs = log(sum_(exp(z), axis, keepdims=True)) - z  # -log p
+    e = exp(z)
+    total = sum_(e, axis, keepdims=True)
+    costs = log(total) - z  # -log p
     if clips:
         low, high = probabilities_kept(y.dtype)
         costs = clip(costs, -math.log(high), -math.log(low))
@@ -112,8 +114,7 @@ def categorical_cost_of_logits(
     cost = sum_(t * where(t == 0.0, 0.0, costs), axis, keepdims=True)
 
     def gradient(dy: Tensor) -> Gradients:
-        e = exp(y - largest(y, axis))
-        slope = e * sum_(t, axis, keepdims=True) / sum_(e, axis, keepdims=True) - t
+        slope = e * sum_(t, axis, keepdims=True) / total - t
         return dy * costs, dy * slope  # of y: softmax(y) sum(t) - t
 
     return with_gradient(cost, [t, y], gradient)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,8 @@ from .calls import GLOBALS, calls
 from .formulas import Formula
 
 Function = Callable[..., Any]
+PIECE = 1 << 17  # elements that a cache holds, with work arrays beside them
+LARGE = 1 << 22  # elements of which none is there any longer when it is read again
 
 
 class InPlace:
@@ -105,6 +108,30 @@ def function(
     space: dict[str, Any] = dict(GLOBALS)
     exec("\n    ".join(lines), space)
     made: Function = space["function"]
+    if not any(line.of_row for line in formula.lines):
+        made = _in_pieces(made)
     if any(line.function == "sigmoid" for line in formula.lines):
         return np.errstate(over="ignore")(made)  # exp(-x) may be infinite; 1 / that is 0
     return made
+
+
+def _in_pieces(whole: Function) -> Function:
+    """The function on pieces of large arrays, where what lies between calls stays in the cache."""
+
+    @wraps(whole)
+    def function(backend: Any, *given: Any) -> None:
+        out = given[-1]
+        if not backend.cache_bytes or out.size <= LARGE or not _are_alike(given, out.shape):
+            whole(backend, *given)
+            return
+        flat = [x.reshape(-1) if np.ndim(x) else x for x in given]
+        for start in range(0, out.size, PIECE):
+            whole(backend, *(x[start : start + PIECE] if np.ndim(x) else x for x in flat))
+
+    return function
+
+
+def _are_alike(given: Sequence[Any], shape: tuple[int, ...]) -> bool:
+    """Whether all but single numbers are contiguous arrays of this shape."""
+    arrays = [x for x in given if np.ndim(x)]
+    return all(x.shape == shape and x.flags.c_contiguous for x in arrays)

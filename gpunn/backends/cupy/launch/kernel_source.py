@@ -37,7 +37,7 @@ _TYPES = {
 _COMMENT = re.compile(r"//[^\n]*")
 _INCLUDE = re.compile(r'^#include "(?:\.\./formulas/)?(\w+\.cuh)"$', re.MULTILINE)
 _PREPROCESSED = re.compile(rf"{_INCLUDE.pattern}|^#pragma once$", re.MULTILINE)
-_FORMULA = re.compile(r"^(?:template <typename T> )?struct (\w+) : (\w+) \{", re.MULTILINE)
+FORMULA = re.compile(r"^(?:template <typename T> )?struct (\w+) : (\w+) \{", re.MULTILINE)
 _ENUMERATION = re.compile(r"^    enum \{ ([^}]*) \};", re.MULTILINE)
 _PART = re.compile(
     r"(?:template\s*<((?:[^<>]|<[^<>]*>)*)>\s*)?(ELEMENT|ROW|BLOCK|LAST)_PART\s+void\s+(\w+)\s*"
@@ -238,7 +238,7 @@ def formulas() -> dict[str, tuple[str, ...]]:
     """Names of the formulas in the headers, by kind ("Activation", "Loss", ...)."""
     found: dict[str, list[str]] = {}
     for file in files(".cuh"):
-        for name, kind in _FORMULA.findall(text(file)):
+        for name, kind in FORMULA.findall(text(file)):
             found.setdefault(kind, []).append(name)
     return {kind: tuple(names) for kind, names in found.items()}
 
@@ -252,7 +252,7 @@ def parameter_names() -> dict[str, tuple[str, ...]]:
     """
     found = {}
     for file in files(".cuh"):
-        for formula in _FORMULA.finditer(text(file)):
+        for formula in FORMULA.finditer(text(file)):
             struct = text(file)[formula.end() :].partition("\n};")[0]
             if enumeration := _ENUMERATION.search(struct):
                 names = enumeration.group(1).lower().split(", ")

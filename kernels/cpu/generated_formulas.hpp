@@ -1,5 +1,5 @@
-// Every formula there is, by its kind: EACH_KIND(X) is X(Name) for each
-// `struct Name : Kind` in ../formulas/*.cuh. setup.py renews this file when it compiles.
+// Every formula there is, by its kind: EACH_KIND(X) is X(Name) for each.
+// Written by `make formulas` from the structs in kernels/formulas; do not edit.
 #pragma once
 
 #define EACH_ACTIVATION(X) \
@@ -12,11 +12,11 @@
 
 #define EACH_LOSS(X) \
     X(BinaryCrossentropy) X(SigmoidCrossentropy) X(SigmoidCrossentropyKept) \
-    X(CategoricalCrossentropy) X(SoftmaxCrossentropy) X(SoftmaxCrossentropyKept) \
-    X(KLDivergence) X(Poisson) X(Hinge) X(SquaredHinge) X(PerceptronCriterion) \
-    X(CategoricalHinge) X(MeanSquaredError) X(HalfSquaredError) X(EuclideanDistance) \
-    X(MeanAbsoluteError) X(MeanAbsolutePercentageError) X(MeanSquaredLogarithmicError) \
-    X(Huber) X(LogCosh) X(CosineSimilarity)
+    X(CategoricalCrossentropy) X(SoftmaxCrossentropy) X(SoftmaxCrossentropyKept) X(KLDivergence) \
+    X(Poisson) X(Hinge) X(SquaredHinge) X(PerceptronCriterion) X(CategoricalHinge) \
+    X(MeanSquaredError) X(HalfSquaredError) X(EuclideanDistance) X(MeanAbsoluteError) \
+    X(MeanAbsolutePercentageError) X(MeanSquaredLogarithmicError) X(Huber) X(LogCosh) \
+    X(CosineSimilarity)
 
 #define EACH_SCHEDULE(X) \
     X(CosineDecay) X(ConstantValue) X(ExponentialDecay) X(InverseTimeDecay) X(PolynomialDecay) \
