@@ -38,7 +38,7 @@ from .common import config, stored
 from .layers import Input
 from .models import Model, Sequential
 from .ops import random
-from .ops.further.derivatives import grad, value_and_grad
+from .ops.library.derivatives import grad, value_and_grad
 from .ops.variable import Variable
 from .utils import absent, backend
 
@@ -83,13 +83,17 @@ __all__ = [
 keras = sys.modules[__name__]
 for _name in ("backend", "config", "keras", "plots", "random", "stored"):
     sys.modules[f"{__name__}.{_name}"] = globals()[_name]
+# Pickles of earlier versions name modules as they were called then.
+for _was, _now in {"ops.given": "ops.op_arguments", "ops.further": "ops.library"}.items():
+    for _name in [n for n in sys.modules if f"{n}.".startswith(f"{__name__}.{_now}.")]:
+        sys.modules[_name.replace(_now, _was, 1)] = sys.modules[_name]
 for _name in list(sys.modules):
     if _name.startswith(f"{__name__}.") and not _name.startswith(f"{__name__}.keras"):
         sys.modules[f"{__name__}.keras{_name[len(__name__) :]}"] = importlib.import_module(_name)
 for _name in absent.ABSENT:
     if _name:
         globals()[_name].__getattr__ = absent.refusing(globals()[_name], _name)
-del _name
+del _name, _now, _was
 _refused = callbacks.__getattr__
 
 

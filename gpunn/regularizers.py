@@ -24,7 +24,7 @@ from .common.functions import OfFunction
 from .common.lookups import lookups
 from .common.overrides import replaces
 from .ops.conversion import convert
-from .ops.further.derivatives import grad
+from .ops.library.derivatives import grad
 from .ops.reductions import sum_
 from .ops.running.functions import ArrayFunction
 from .ops.table import ops

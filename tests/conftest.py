@@ -22,7 +22,7 @@ from gpunn import backends
 from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.cupy.driver.card import why_not as why_no_card
 from gpunn.backends.numpy.backend import NumpyBackend
-from gpunn.common import registry, whole_files
+from gpunn.common import atomic_files, registry
 from gpunn.common.config import run_eagerly
 from gpunn.datasets import mnist as source
 from gpunn.saving.onnx import export as onnx_export
@@ -117,9 +117,9 @@ def _exported_files_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
         import onnx
 
         onnx.checker.check_model(onnx.load_from_string(b"".join(pieces)), full_check=True)
-        whole_files.write_whole(path, pieces)
+        atomic_files.atomic_write(path, pieces)
 
-    monkeypatch.setattr(onnx_export, "write_whole", checked)
+    monkeypatch.setattr(onnx_export, "atomic_write", checked)
 
 
 @pytest.fixture(params=["numpy", "compiled", "emulated"])

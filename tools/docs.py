@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.apps.roofline.step_profile import BATCH, copied, example, step_program
-from gpunn.backends.contract import Contract, Operation
+from gpunn.backends.contract import Contract, OpDeclaration
 from gpunn.backends.contract.declaration import Argument
 from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.driver import dry
@@ -41,7 +41,7 @@ def shape_of(argument: Argument) -> str:
     return f"({shape}){dtype}{turned}"
 
 
-def arrays_of(operation: Operation, use: str) -> str:
+def arrays_of(operation: OpDeclaration, use: str) -> str:
     """Its arrays that are read, written, or both; what a call decides stands with both."""
     found = []
     for name, argument in operation.arrays.items():
@@ -53,7 +53,7 @@ def arrays_of(operation: Operation, use: str) -> str:
     return "<br>".join(found)
 
 
-def row(operation: Operation) -> str:
+def row(operation: OpDeclaration) -> str:
     text = (operation.method.__doc__ or "").split("\n\n")[0]
     meaning = " ".join(text.split()).replace("|", "\\|")
     where = "<br>".join(f"`{condition}`" for condition in operation.where).replace("|", "\\|")

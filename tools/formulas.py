@@ -37,7 +37,7 @@ from update_structs import Update
 from gpunn.activations import Activation
 from gpunn.activations.on_arrays import SAVED
 from gpunn.backends.compiled.steps import FUNCTIONS, PAIRS
-from gpunn.backends.contract.expression import OPERANDS, ROW_FOLDS
+from gpunn.backends.contract.expression import OPERANDS, ROW_REDUCTIONS
 from gpunn.backends.cupy.launch import kernel_source
 from gpunn.common import registry
 from gpunn.common.overrides import is_framework
@@ -121,7 +121,7 @@ def listed(written: Mapping[Path, str]) -> str:
 
 def functions() -> str:
     """What the steps of an expression do on a CPU, as lists that macros go through."""
-    apart = ("constant", "column_index", "column_sum", *ROW_FOLDS)
+    apart = ("constant", "column_index", "column_sum", *ROW_REDUCTIONS)
     lists = {
         "STEP": FUNCTIONS,
         "ELEMENTWISE": [name for name in OPERANDS if name not in apart],

@@ -13,7 +13,7 @@ from gpunn.backends import get_backend
 from gpunn.backends.compiled import expressions as compiled
 from gpunn.backends.cupy.launch.expressions import text_of
 from gpunn.ops.fusion.schedule import Fused, scheduled
-from gpunn.ops.gradients import gradients, in_order
+from gpunn.ops.gradients import gradients, topological_sort
 from gpunn.ops.tensor import Tensor, leaf
 from gpunn.ops.trace import Trace
 
@@ -53,9 +53,9 @@ def generated() -> str:
         dy = leaf(y.shape, y.dtype)
         found = [t for t in gradients([y], leaves[1:], [dy]) if t is not None]
     names = {id(t): name for t, name in zip((*leaves, dy), ("x", "w", "b", "dy"), strict=True)}
-    forward = in_order([y])
+    forward = topological_sort([y])
     made = set(map(id, forward))
-    backward = [t for t in in_order(found) if id(t) not in made]
+    backward = [t for t in topological_sort(found) if id(t) not in made]
     lines = ["Your line:", "", *fenced(inspect.getsource(call), "python")]
     lines += ["Called once, with tensors that stand for those of each step, it gives a graph:", ""]
     lines += fenced("\n".join(named(forward, names)))
@@ -107,10 +107,10 @@ def numpy_calls(fused: Fused) -> list[str]:
     backend = get_backend("numpy").isolated()
     expression = fused.group.expression([(t, False) for t in fused.outputs])
     rows, columns = fused.group.size()
-    extents = expression.extents
-    inputs = [backend.zeros(extent.shape(rows, columns), "float32") for extent in expression.inputs]
+    axes = expression.value_axes
+    inputs = [backend.zeros(along.shape(rows, columns), "float32") for along in expression.inputs]
     outputs = [
-        backend.zeros(extents[out.value].shape(rows, columns), "float32")
+        backend.zeros(axes[out.value].shape(rows, columns), "float32")
         for out in expression.outputs
     ]
     trace = backend.trace(

@@ -78,7 +78,7 @@ def _written(name: str, loop: Loop, users: str) -> str:
     ]  # fmt: skip
     constants = [f"const T n{k} = T(numbers[{k}]);" for k in range(len(loop.constants))]
     body = _body(expression)
-    if {*expression.extents} <= {ONE, ELEMENTS}:
+    if {*expression.value_axes} <= {ONE, ELEMENTS}:
         work = [
             "in_pieces(0, rows * columns, [=](int64 first, int64 last) {", "    INDEPENDENT",
             "    for (int64 i = first; i < last; ++i) {", *(f"        {x}" for x in body),
@@ -132,7 +132,7 @@ def _body(expression: Expression) -> list[str]:
 def _lines(expression: Expression) -> list[Line]:
     """The values of an expression as lines, so that they are written as those of formulas are."""
     lines = [
-        Line("input", (), f"x{k}[{INDICES[extent]}]") for k, extent in enumerate(expression.inputs)
+        Line("input", (), f"x{k}[{INDICES[axes]}]") for k, axes in enumerate(expression.inputs)
     ]
     numbers = 0
     for step in expression.instructions:

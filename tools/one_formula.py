@@ -13,9 +13,9 @@ import numpy as np
 import gpunn
 from gpunn import activations, layers
 from gpunn.backends.cupy.launch.codegen import PartCall, by_itself
-from gpunn.ops.further.activations import gelu_gate
 from gpunn.ops.fusion.calls import calls
 from gpunn.ops.fusion.formulas import recorded, text
+from gpunn.ops.library.activations import gelu_gate
 
 ROOT = Path(__file__).resolve().parents[1]
 fenced = runpy.run_path(str(Path(__file__).with_name("line_to_kernel.py")))["fenced"]
@@ -24,7 +24,7 @@ fenced = runpy.run_path(str(Path(__file__).with_name("line_to_kernel.py")))["fen
 def generated() -> str:
     activation = activations.Gelu()
     forward = recorded(activation, "call", ["x"])
-    lines = ["Its lines, in `gpunn/ops/further/activations.py`, where `ops.gelu` reads them too, "
+    lines = ["Its lines, in `gpunn/ops/library/activations.py`, where `ops.gelu` reads them too, "
              "and of the class in `gpunn/activations/gated.py`:", ""]  # fmt: skip
     methods = type(activation).call, type(activation).gate, type(activation).gradient
     written = [_source(gelu_gate), "\n", *map(_source, methods)]
@@ -35,7 +35,7 @@ def generated() -> str:
     lines += fenced("\n".join(calls(forward, _out, str, "out", {"call": "x"})), "python")
     lines += [
         "`write_erfc` is the complementary error function, which NumPy does not have "
-        "(`gpunn/backends/shared/normal.py`).", "",
+        "(`gpunn/backends/shared/erfc.py`).", "",
         "## A CPU, a card and a browser", "",
         "One struct for all three, in `kernels/formulas/generated_activations.cuh`:", "",
     ]  # fmt: skip

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from gpunn.activations.on_arrays import SAVED
-from gpunn.ops.further import activations, networks
 from gpunn.ops.fusion.formulas import SIGNS, Formula, Line, text
+from gpunn.ops.library import activations, networks
 from gpunn.ops.tensor import Tensor
 
 WIDTH = 100

@@ -280,7 +280,7 @@ def main() -> int:
             until = min(end, begun + STAGES[name].share * (end - begun))
             do(name, run, until, results)
     print(f"\n{results.text()}\nWritten: {results.folder}")
-    return 0 if all(map(in_order, results.reports.items())) else 1
+    return 0 if all(map(topological_sort, results.reports.items())) else 1
 
 
 def do(name: str, run: Run, until: float, results: Results) -> None:
@@ -319,7 +319,7 @@ def complete(found: Report) -> bool:
     return tested and kernels == found.get("compiled", 0) + len(found.get("refused", ()))
 
 
-def in_order(named: tuple[str, Report]) -> bool:
+def topological_sort(named: tuple[str, Report]) -> bool:
     """Whether nothing failed in a stage, gpunn took part in all of it, and it came to its end."""
     name, report = named
     failed = [c for c in report.get("cases", {}).values() if c["outcome"] == "failed"]

@@ -20,7 +20,7 @@ UNDER_WAY, DONE, NOT_MEASURED = "under way", "done", "not measured"
 Report = dict[str, Any]
 
 
-def write_whole(path: Path, text: str) -> None:
+def atomic_write(path: Path, text: str) -> None:
     """Put ``text`` at ``path``, so that whoever looks finds the old file or the new one."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.write_text(text)
@@ -46,8 +46,8 @@ class Results:
         """What a stage has found so far."""
         report = {**self.about, "stage": stage, "state": state, "seconds": seconds, **found}
         self.reports[stage] = report
-        write_whole(self.folder / f"{stage}.json", json.dumps(report, indent=1) + "\n")
-        write_whole(self.folder / PAGE, self.text())
+        atomic_write(self.folder / f"{stage}.json", json.dumps(report, indent=1) + "\n")
+        atomic_write(self.folder / PAGE, self.text())
 
     def text(self) -> str:
         """The page."""

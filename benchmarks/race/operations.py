@@ -26,7 +26,7 @@ from gpunn import Model, Sequential, layers, ops, optimizers
 from gpunn.apps.roofline import roofline
 from gpunn.apps.roofline.known_cards import find_card
 from gpunn.backends import get_backend
-from gpunn.backends.contract import Given
+from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import POSITION, Control
 from gpunn.backends.contract.profiling import ProfiledOperation
@@ -67,7 +67,7 @@ def profiled(backend: Backend) -> Iterator[list[Call]]:
         found.append((operation, again, getattr(given, "control", None)))
 
 
-def _repeat(name: str, given: Given, backend: Backend) -> None:
+def _repeat(name: str, given: OpCall, backend: Backend) -> None:
     getattr(backend, name)(given)
 
 

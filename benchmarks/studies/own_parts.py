@@ -208,15 +208,15 @@ def chain_by_numpy(x: np.ndarray, functions: bool) -> Epoch:
 def chain_by_gpunn(x: np.ndarray, functions: bool, backend: str) -> Epoch:
     from gpunn import ops
     from gpunn.backends import get_backend
-    from gpunn.ops.running.computation import Target
+    from gpunn.ops.running.computation import Destination
     from gpunn.ops.running.eager import stages_of
     from gpunn.ops.trace import Trace
 
     device, trace = get_backend(backend).isolated(), Trace()
-    given, out = trace.stands_for(device.upload(x)), device.empty(x.shape, "float32")
+    given, out = trace.placeholder(device.upload(x)), device.empty(x.shape, "float32")
     with trace.active():
         y = chain(ops, given, functions)
-    computation = stages_of(trace, device, [[Target(y, out)]])
+    computation = stages_of(trace, device, [[Destination(y, out)]])
     program = device.program(lambda: computation.run(0), traceable=True)
 
     def run() -> Any:

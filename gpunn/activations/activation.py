@@ -18,9 +18,9 @@ from gpunn.common.overrides import PAGE, is_framework, replaces
 from gpunn.common.signatures import signature
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating
-from gpunn.ops.further.derivatives import derivative
 from gpunn.ops.fusion.in_place import Function, InPlace, Stated
 from gpunn.ops.gradients import gradients
+from gpunn.ops.library.derivatives import derivative
 from gpunn.ops.primitive import Gradients, Primitive, unknown_derivative
 from gpunn.ops.tensor import Tensor, constant
 

@@ -6,7 +6,7 @@ import math
 
 from gpunn.common.arguments import check_flag
 from gpunn.common.fields import field
-from gpunn.ops.further.activations import gelu_gate
+from gpunn.ops.library.activations import gelu_gate
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 

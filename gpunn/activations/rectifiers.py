@@ -10,7 +10,7 @@ from gpunn.backends.shared.choices import bits_of
 from gpunn.common.arguments import check_above_zero, check_not_negative, optional, requirement
 from gpunn.common.fields import field
 from gpunn.common.registry import Examples
-from gpunn.ops.further.activations import SELU_DEPTH, SELU_SCALE
+from gpunn.ops.library.activations import SELU_DEPTH, SELU_SCALE
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 

@@ -63,7 +63,7 @@ class Settings:
 
 
 @dataclass
-class Part:
+class RowSet:
     """Rows that a network takes, with their targets."""
 
     x: np.ndarray
@@ -81,8 +81,8 @@ def compile_for(model: Model, classes: int, settings: Settings) -> None:
 
 def fit_best(
     model: Model,
-    train: Part,
-    validation: Part,
+    train: RowSet,
+    validation: RowSet,
     classes: int,
     settings: Settings,
     told: Sequence[Callback] = (),
@@ -123,7 +123,7 @@ class _Lines(Callback):
             print(f"Epoch {epoch + 1}: {shown}", flush=True)
 
 
-def shares(train: Part, test: Part, classes: int) -> np.ndarray:
+def shares(train: RowSet, test: RowSet, classes: int) -> np.ndarray:
     """What the simplest model of classes says of each test row: the classes' shares in training."""
     return np.tile(np.bincount(train.y, minlength=classes) / len(train.y), (len(test.y), 1))
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common.stored import Integer, Kept, Number, Several, Text
+from gpunn.common.stored import FieldSchema, Integer, Number, Several, Text
 
-KEPT: dict[str, Kept] = {
+KEPT: dict[str, FieldSchema] = {
     "range": Several(Number(finite=True), 2),
     "data": Text(),
     "prepared": Text(),  # "mnist" or "scaled"

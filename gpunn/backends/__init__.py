@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common import tables
+from gpunn.common import snapshots
 from gpunn.common.arguments import warn
 from gpunn.common.holds import Exclusive
 from gpunn.common.names import closest
@@ -123,7 +123,7 @@ def anew() -> Iterator[None]:
     What was before is so again at its end; what was registered within it is forgotten.
     """
     global _chosen
-    with choice_put_back(), tables.put_back(_factories, _instances), tables.anew():
+    with choice_put_back(), snapshots.restored_after(_factories, _instances), snapshots.anew():
         _chosen = None
         _instances.clear()
         yield
@@ -133,7 +133,7 @@ def _automatic() -> Backend:
     no_card, no_kernels = card.why_not(), cpu_kernels.why_not()
     if no_card is None:
         return get_backend("cupy")
-    if tables.first_time("the backend") and card.is_seen():
+    if snapshots.first_time("the backend") and card.is_seen():
         if no_kernels is None:
             said = f"the compiled backend ({cpu_kernels.chosen()}). {no_card}"
         else:

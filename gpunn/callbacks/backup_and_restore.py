@@ -6,8 +6,8 @@ import os
 import warnings
 from typing import Any
 
+from gpunn.common.atomic_files import leftovers
 from gpunn.common.fields import field
-from gpunn.common.whole_files import leftovers
 from gpunn.saving.checkpoint import load_checkpoint, save_checkpoint
 from gpunn.saving.lock import FolderLock
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 from gpunn.common.fields import dataclass_transform, field
 from gpunn.common.registry import Entry
-from gpunn.common.stored import Kept, check
+from gpunn.common.stored import FieldSchema, check
 
 __all__ = ["Callback"]
 
@@ -16,13 +16,16 @@ Logs = Mapping[str, float] | None
 
 
 class _State(cached_property[Any]):
-    def __init__(self, kept: Kept | Callable[[Any], Kept], first: Any) -> None:
+    def __init__(self, kept: FieldSchema | Callable[[Any], FieldSchema], first: Any) -> None:
         super().__init__(lambda callback: first() if callable(first) else first)
         self.kept = kept
 
 
 def state(
-    kept: Kept | Callable[[Any], Kept], first: Any = None, *, init: Literal[False] = False
+    kept: FieldSchema | Callable[[Any], FieldSchema],
+    first: Any = None,
+    *,
+    init: Literal[False] = False,
 ) -> Any:
     """An attribute that a checkpoint holds.
 
@@ -88,7 +91,7 @@ class Callback(Entry):
         """Nothing: a model is saved without its callbacks."""
         return {}
 
-    def keeps(self) -> dict[str, Kept]:
+    def keeps(self) -> dict[str, FieldSchema]:
         """Attributes that a checkpoint holds, each with the type and range it must have.
 
         A leading underscore is not part of an entry's name.

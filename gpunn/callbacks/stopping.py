@@ -17,7 +17,7 @@ from gpunn.common.arguments import (
     optional,
 )
 from gpunn.common.fields import field
-from gpunn.common.stored import Integer, Kept, Number, Text
+from gpunn.common.stored import FieldSchema, Integer, Number, Text
 
 from .callback import Callback, Logs, state
 from .monitor import _MonitorCallback, check_mode
@@ -230,7 +230,7 @@ class StopAfter(_Stopping):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self.on_train_progress(0, None)
 
-    def keeps(self) -> dict[str, Kept]:
+    def keeps(self) -> dict[str, FieldSchema]:
         return {**super().keeps(), "_seconds": Number(0, finite=True)}
 
     @property

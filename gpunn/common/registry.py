@@ -20,7 +20,7 @@ from .fields import add_constructor, made_anew_with
 from .names import closest, snake_case
 from .overrides import is_framework
 from .signatures import signature
-from .tables import put_back
+from .snapshots import restored_after
 
 FUNCTION = "function"  # the kind of functions of a user's, which are registered as classes are
 Class = TypeVar("Class", bound=Callable[..., Any])
@@ -137,7 +137,7 @@ def _note_change() -> None:
 @contextmanager
 def restored() -> Iterator[None]:
     """What is registered within the block is forgotten at its end."""
-    with put_back(_kinds, _aliases, *_kinds.values(), *_aliases.values()):
+    with restored_after(_kinds, _aliases, *_kinds.values(), *_aliases.values()):
         yield
 
 

@@ -26,7 +26,7 @@ MOST = 2**62  # of counts: room to go on counting in 64 bits
 
 
 @dataclass(frozen=True)
-class Kept(ABC):
+class FieldSchema(ABC):
     """A kind of value. A subclass says what is expected, and whether a value is that."""
 
     or_none: bool = field(default=False, kw_only=True)
@@ -67,7 +67,7 @@ def _short(value: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Integer(Kept):
+class Integer(FieldSchema):
     """A whole number; a count if nothing else is said."""
 
     least: int = 0
@@ -84,7 +84,7 @@ class Integer(Kept):
 
 
 @dataclass(frozen=True)
-class Number(Kept):
+class Number(FieldSchema):
     """A real number; NaN and infinity too if nothing else is said: a figure may be that."""
 
     least: float | None = None
@@ -103,7 +103,7 @@ class Number(Kept):
 
 
 @dataclass(frozen=True)
-class Text(Kept):
+class Text(FieldSchema):
     """A string."""
 
     expected = "a text"
@@ -113,7 +113,7 @@ class Text(Kept):
 
 
 @dataclass(frozen=True)
-class Anything(Kept):
+class Anything(FieldSchema):
     """What is shown and stored, and not computed with."""
 
     expected = "anything"
@@ -123,10 +123,10 @@ class Anything(Kept):
 
 
 @dataclass(frozen=True)
-class Several(Kept):
+class Several(FieldSchema):
     """A list of values of one kind, ``length`` of them if that is given."""
 
-    of: Kept = field(default_factory=Anything)
+    of: FieldSchema = field(default_factory=Anything)
     length: int | None = None
 
     @property
@@ -142,10 +142,10 @@ class Several(Kept):
 
 
 @dataclass(frozen=True)
-class ByName(Kept):
+class ByName(FieldSchema):
     """A dictionary of values of one kind, whatever their names."""
 
-    of: Kept = field(default_factory=Anything)
+    of: FieldSchema = field(default_factory=Anything)
     expected = "a dictionary"
 
     def fits(self, value: Any) -> bool:
@@ -157,7 +157,7 @@ class ByName(Kept):
 
 
 @dataclass(frozen=True)
-class Arrays(Kept):
+class Arrays(FieldSchema):
     """A list of arrays like those that ``like`` gives."""
 
     like: Callable[[], list[np.ndarray]] = list
@@ -190,7 +190,7 @@ def check_array(array: Any, shape: tuple[int, ...], kind: str, entry: str) -> np
     return array
 
 
-def check(kept: Mapping[str, Kept], values: Any, place: str) -> dict[str, Any]:
+def check(kept: Mapping[str, FieldSchema], values: Any, place: str) -> dict[str, Any]:
     """The values of a dictionary, each of which is declared.
 
     Args:

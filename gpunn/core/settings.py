@@ -11,7 +11,7 @@ from gpunn.common.arguments import warn
 from gpunn.common.config import floatx, runs_eagerly
 from gpunn.common.overrides import is_framework
 from gpunn.common.registry import Entry
-from gpunn.common.tables import first_time
+from gpunn.common.snapshots import first_time
 
 from .contents import MOST_VALUES, Contents, by_itself
 from .left import Left, left_by_call, note

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from gpunn.common.whole_files import write_whole
+from gpunn.common.atomic_files import atomic_write
 
 if TYPE_CHECKING:
     import gzip
@@ -124,7 +124,7 @@ def write(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
         ValueError: IDX has no such element type or shape.
         OSError: the file cannot be written; what was there before is untouched.
     """
-    write_whole(path, _pieces(array))
+    atomic_write(path, _pieces(array))
 
 
 def sha256(array: NDArray[Any]) -> str:

@@ -44,7 +44,7 @@ class Batches:
     def keep(self, limit: int | None) -> None:
         """Let each pass have the same batches: those of a generator are kept in memory."""
         if self.once:
-            self.source = Kept(self.source, limit)
+            self.source = RepeatableBatches(self.source, limit)
 
     def begin(self, number: int, seed: int | None = None, skip: int = 0) -> Iterator[Rows]:
         """The batches of the pass of this number, from the ``skip``-th on.
@@ -107,10 +107,10 @@ class Batches:
         return to_rows(self.spec, x, y, weight, self.class_weight, where=where)
 
 
-class Kept:
+class RepeatableBatches:
     """The first batches of a generator, kept as they come, so that they can be read again.
 
-    >>> twice = Kept(iter("abc"), 2)
+    >>> twice = RepeatableBatches(iter("abc"), 2)
     >>> [*twice], [*twice]
     (['a', 'b'], ['a', 'b'])
     """

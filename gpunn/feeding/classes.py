@@ -13,10 +13,10 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_number
 
 from .rows import Rows, name_of
-from .spec import Spec, Target
+from .spec import Spec, TargetSpec
 
 
-def class_numbers(y: Array, target: Target, backend: Backend) -> np.ndarray | None:
+def class_numbers(y: Array, target: TargetSpec, backend: Backend) -> np.ndarray | None:
     """The class of each row (rows,), or None where a sample has more than one.
 
     That is the class number itself, the place of the largest target in a row, or, for
@@ -34,7 +34,7 @@ def class_numbers(y: Array, target: Target, backend: Backend) -> np.ndarray | No
 
 
 def class_weights(
-    class_weight: Any, y: Array | None, target: Target, backend: Backend, where: str
+    class_weight: Any, y: Array | None, target: TargetSpec, backend: Backend, where: str
 ) -> np.ndarray:
     """The weight of each row (rows,) by its class; classes that are not named weigh 1.
 

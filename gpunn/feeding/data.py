@@ -20,7 +20,7 @@ from .arrays import as_array, check_exact, check_finite, read
 from .classes import class_weights
 from .inputs import inputs
 from .rows import Rows, name_of, place
-from .spec import Spec, Target
+from .spec import Spec, TargetSpec
 
 ARRAY_MARKS = ("__array__", "__dlpack__", "__cuda_array_interface__", "toarray")
 
@@ -203,7 +203,7 @@ def _each_weight(spec: Spec, weight: Any, name: str) -> dict[str, Any]:
     return dict.fromkeys(names, weight)
 
 
-def _targets(spec: Spec, target: Target, y: Any, rows: int, name: str) -> tuple[Array, bool]:
+def _targets(spec: Spec, target: TargetSpec, y: Any, rows: int, name: str) -> tuple[Array, bool]:
     """The checked targets of an output, and whether this made a new array."""
     loss, backend = target.loss, spec.backend
     array = as_array(y, name, backend)
@@ -245,7 +245,7 @@ def _targets(spec: Spec, target: Target, y: Any, rows: int, name: str) -> tuple[
 
 
 def _wrong_y(
-    target: Target, shape: tuple[int, ...], expected: tuple[int, ...], name: str
+    target: TargetSpec, shape: tuple[int, ...], expected: tuple[int, ...], name: str
 ) -> ValueError:
     loss = target.loss
     prediction = (expected[0], *target.output_shape)
@@ -265,7 +265,7 @@ def _wrong_y(
 
 
 def _weights(
-    spec: Spec, target: Target, sample_weight: Any, rows: int, name: str
+    spec: Spec, target: TargetSpec, sample_weight: Any, rows: int, name: str
 ) -> tuple[Array, bool]:
     """The checked weights of an output's rows, and whether this made a new array."""
     array = as_array(sample_weight, name, spec.backend)

@@ -11,7 +11,7 @@ from gpunn.core.plan import HostPart
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetSpec:
     """What a compiled model wants for one output: its shape, and the kind of targets.
 
     Attributes:
@@ -76,7 +76,7 @@ class Spec:
     backend: Backend
     dtype: str
     inputs: tuple[tuple[str, tuple[int, ...]], ...]
-    targets: tuple[Target, ...]
+    targets: tuple[TargetSpec, ...]
     names: tuple[str, ...] = ("x",)
     eager: bool = False
     given: tuple[tuple[str, tuple[int, ...]], ...] = ()

@@ -16,8 +16,8 @@ from gpunn.core.plan import INPUT, Call, HostPart, Node, Plan
 from gpunn.core.settings import Settings
 from gpunn.core.workspace import run_once
 from gpunn.ops.dtypes import is_float
-from gpunn.ops.given import Given, Place, with_tensors
 from gpunn.ops.narrow import from_host
+from gpunn.ops.op_arguments import OpArguments, Place, with_tensors
 from gpunn.ops.primitive import place_in_user_code
 
 from . import traced
@@ -31,7 +31,7 @@ from .shapes import (
     with_batch_axis,
     without_batch_axis,
 )
-from .symbolic import GraphOperation, Sample, SymbolicTensor, is_symbolic
+from .symbolic import GraphOperation, SampleShape, SymbolicTensor, is_symbolic
 
 Pass = Callable[[Call], None]
 
@@ -85,7 +85,7 @@ class Applicable(Holder, GraphOperation):
         unless a layer says otherwise."""
         if not self.has_call:
             return input_shape
-        tensors, given = Given.of([input_shape], {}, lambda x: True, leaf=is_shape)
+        tensors, given = OpArguments.of([input_shape], {}, lambda x: True, leaf=is_shape)
         shapes, form = self.outputs_for([without_batch_axis(shape) for shape in tensors], given)
         return form.filled([(None, *shape) for shape in shapes])[0][0]
 
@@ -110,7 +110,7 @@ class Applicable(Holder, GraphOperation):
         not."""
         return (self.of_integers is not None or self.reshapes) and is_own(self)
 
-    def ensure_built(self, input_shape: Any, own: bool = False) -> Sample:
+    def ensure_built(self, input_shape: Any, own: bool = False) -> SampleShape:
         """Declare parameters for this input shape once; return the output shape.
 
         Both are of one sample; a layer that takes a list is given a list of shapes. With ``own``
@@ -130,12 +130,12 @@ class Applicable(Holder, GraphOperation):
         self.input_shape = input_shape
         return self._output_sample(input_shape, own)
 
-    def given_for(self, count: int) -> Given:
+    def given_for(self, count: int) -> OpArguments:
         """The arguments where nothing else is said: one tensor, or a list of so many."""
         several = self.takes_list or count != 1
-        return Given(([Place(k) for k in range(count)],)) if several else Given()
+        return OpArguments(([Place(k) for k in range(count)],)) if several else OpArguments()
 
-    def build_for(self, shapes: Sequence[Sample], given: Given) -> None:
+    def build_for(self, shapes: Sequence[SampleShape], given: OpArguments) -> None:
         """Build a layer with a `call` for tensors of these shapes of one sample, once.
 
         A `build` of several arguments, ``a_shape`` and ``b_shape``, gets the shapes of the
@@ -156,8 +156,8 @@ class Applicable(Holder, GraphOperation):
             inner.trainable = False
 
     def outputs_for(
-        self, shapes: Sequence[Sample], given: Given | None
-    ) -> tuple[list[Sample], Given]:
+        self, shapes: Sequence[SampleShape], given: OpArguments | None
+    ) -> tuple[list[SampleShape], OpArguments]:
         """The shapes of one sample of what a `call` gives, and their form; the layer is built."""
         call = given or self.given_for(len(shapes))
         kinds = [(tuple(shape), dtype_of(shape)) for shape in shapes]
@@ -170,13 +170,13 @@ class Applicable(Holder, GraphOperation):
                 stale = entry
         self.build_for(shapes, call)
         dtype = resolve_dtype(self.dtype)
-        made: tuple[list[Sample], Given] = traced.outputs_of(self, call, shapes, dtype)
+        made: tuple[list[SampleShape], OpArguments] = traced.outputs_of(self, call, shapes, dtype)
         self.name_parameters()
         others = [entry for entry in self._outputs_known if entry is not stale]
         self._outputs_known = [*others, (call, kinds, made, Settings([self]))]
         return made
 
-    def _output_sample(self, input_shape: Any, own: bool = False) -> Sample:
+    def _output_sample(self, input_shape: Any, own: bool = False) -> SampleShape:
         compute = self.compute_output_shape
         if own and self.has_call:
             forward: Any = next(cls for cls in type(self).__mro__ if "forward" in vars(cls))
@@ -242,13 +242,17 @@ class Applicable(Holder, GraphOperation):
     def host_part(self) -> HostPart | None:
         return HostPart([(self, INPUT)], [0]) if self.on_host else None
 
-    def _shape_argument(self, shapes: Sequence[Sample]) -> Any:
+    def _shape_argument(self, shapes: Sequence[SampleShape]) -> Any:
         return list(shapes) if self.takes_list else shapes[0]
 
-    def infer_shapes(self, shapes: Sequence[Sample], given: Given | None = None) -> list[Sample]:
+    def infer_shapes(
+        self, shapes: Sequence[SampleShape], given: OpArguments | None = None
+    ) -> list[SampleShape]:
         return self._given_in_steps(shapes, given)
 
-    def _given_in_steps(self, shapes: Sequence[Sample], given: Given | None) -> list[Sample]:
+    def _given_in_steps(
+        self, shapes: Sequence[SampleShape], given: OpArguments | None
+    ) -> list[SampleShape]:
         """What its node gives for inputs of these shapes."""
         read = self._read_as(shapes)
         if self.has_call:
@@ -262,7 +266,7 @@ class Applicable(Holder, GraphOperation):
         asked = self.given_for(len(read))
         return traced.outputs_of(self, asked, read, floats, self.of_integers)[0]
 
-    def _read_as(self, shapes: Sequence[Sample]) -> list[Sample]:
+    def _read_as(self, shapes: Sequence[SampleShape]) -> list[SampleShape]:
         """The shapes of inputs with the dtypes that it reads these as."""
         moves = self._moves_integers and all(map(dtype_of, shapes))
         kept = self.reads_integers if self.has_call else moves
@@ -272,10 +276,10 @@ class Applicable(Holder, GraphOperation):
         self,
         nodes: list[Node],
         sources: Sequence[int],
-        shapes: Sequence[Sample],
+        shapes: Sequence[SampleShape],
         path: str = "",
         training: bool | None = None,
-        given: Given | None = None,
+        given: OpArguments | None = None,
     ) -> list[int]:
         outputs = self._given_in_steps(shapes, given)
         at, name = len(nodes), f"{path}{self.name}"
@@ -299,7 +303,7 @@ class Applicable(Holder, GraphOperation):
         if len(outputs) == 1:
             return [at]
         for k, (shape, (start, beside)) in enumerate(zip(outputs, rows.places, strict=True)):
-            part = Part(f"{self.name}_{k}", start, beside)  # of what the node gives
+            part = OutputSlice(f"{self.name}_{k}", start, beside)  # of what the node gives
             read, made = None if beside else rows.dtype, dtype_of(shape)
             nodes.append(
                 Node(part, (at,), tuple(shape), f"{name}/{k}", training, None, (read,), made)
@@ -328,7 +332,7 @@ class Applicable(Holder, GraphOperation):
             return self.run(*args, training=bool(training), **kwargs)
         if not self.has_call:
             return self.apply(args[0], training)[0]
-        tensors, given = Given.of(args, kwargs, lambda x: isinstance(x, SymbolicTensor))
+        tensors, given = OpArguments.of(args, kwargs, lambda x: isinstance(x, SymbolicTensor))
         plain = given.is_like(self.given_for(len(tensors)))
         made = self.apply(tensors, training, None if plain else given)
         form = self.outputs_for([t.sample for t in tensors], given)[1]
@@ -340,11 +344,11 @@ class Applicable(Holder, GraphOperation):
         dtype = held or resolve_dtype(self.dtype)
         if self.takes_list and not isinstance(args[0], (list, tuple)):
             raise ValueError(f"{self.name} takes a list of arrays; got {type(args[0]).__name__}.")
-        xs, given = [args[0]] if args else [], Given()
+        xs, given = [args[0]] if args else [], OpArguments()
         if self.takes_list:
             xs, given = list(args[0]), self.given_for(len(args[0]))
         elif self.has_call:
-            xs, given = Given.of(args, kwargs, _is_array, _holds_no_array)
+            xs, given = OpArguments.of(args, kwargs, _is_array, _holds_no_array)
         xs = [self._own_array(entry, dtype) for entry in xs]
         for array in xs:
             if array.ndim == 0:
@@ -392,7 +396,7 @@ class _Addition(Applicable):
         return False
 
 
-class Part(_Addition):
+class OutputSlice(_Addition):
     """One of several outputs of a `call`: what begins at ``start`` in a row of its node, or of the
     integers beside that."""
 

@@ -24,7 +24,7 @@ from gpunn.ops.trace import current
 class _Application(Primitive):
     """A layer applied inside a trace."""
 
-    at_once = False
+    eager = False
 
     def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
         parent: Call = computation.context

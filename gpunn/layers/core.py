@@ -20,7 +20,7 @@ from gpunn.ops.table import ops
 from .arguments import check_activation, check_data_format
 from .layer import Layer
 from .shapes import Shape, check_shape, sample_of
-from .symbolic import Application, Sample, SymbolicTensor
+from .symbolic import Application, SampleShape, SymbolicTensor
 
 __all__ = ["Activation", "Flatten", "Input", "InputLayer", "Rescaling", "Reshape"]
 
@@ -94,7 +94,7 @@ class InputLayer(Layer):
         application.outputs = (SymbolicTensor(application, 0, self.batch_size, self.sample),)
 
     @property
-    def sample(self) -> Sample:
+    def sample(self) -> SampleShape:
         """The shape of one sample, with its dtype where that is none of floats."""
         whole = self.data_dtype not in (None, "string")
         return sample_of(self.shape, standard(self.data_dtype) if whole else None)

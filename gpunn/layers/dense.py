@@ -110,11 +110,11 @@ class Dense(Layer):
             shape = (inputs, self.units)
             given = self.connections(shape) if callable(self.connections) else self.connections
             self.connections = self.kernel.connections = check_connections(given, shape)
-            lonely = np.flatnonzero(~self.connections.any(axis=0)).tolist()
-            if lonely:
+            disconnected = np.flatnonzero(~self.connections.any(axis=0)).tolist()
+            if disconnected:
                 warnings.warn(
                     f"{self.name}: connections leaves units without any input, which say the "
-                    f"same to every sample: {lonely}.", stacklevel=3,
+                    f"same to every sample: {disconnected}.", stacklevel=3,
                 )  # fmt: skip
         if self.use_bias:
             self.bias = declared(self, "bias", (self.units,))

@@ -19,8 +19,8 @@ from gpunn.core.arena import Parameter
 from gpunn.core.operators import FUNCTIONS
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
-from gpunn.ops.given import Given, Named, Place, constant, restored, stored
-from gpunn.ops.gradients import in_order
+from gpunn.ops.gradients import topological_sort
+from gpunn.ops.op_arguments import Named, OpArguments, Place, constant, restored, stored
 from gpunn.ops.table import on_graphs
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import trace_of
@@ -28,7 +28,7 @@ from gpunn.ops.trace import trace_of
 from .layer import Layer
 from .merging import Add, Multiply, Subtract
 from .shapes import Shape, check_shape, dtype_of, sample_of
-from .symbolic import Sample, SymbolicTensor
+from .symbolic import SampleShape, SymbolicTensor
 
 __all__ = ["Lambda"]
 
@@ -56,7 +56,7 @@ class Operation(Layer):
     Args:
         operation: its name.
         arguments: what it is called with: constants, and the places of tensors; see
-            `gpunn.ops.given`.
+            `gpunn.ops.op_arguments`.
         options: likewise, by name.
         index: which of several results it gives.
     """
@@ -79,7 +79,7 @@ class Operation(Layer):
     def __post_init__(self) -> None:
         self.name = self.name or unique_name(self.operation)
         super().__post_init__()
-        self._known: dict[Any, list[Sample]] = {}
+        self._known: dict[Any, list[SampleShape]] = {}
         self.several = False  # whether the operation gives a list
 
     # -- what it computes
@@ -99,7 +99,7 @@ class Operation(Layer):
         self.several = isinstance(found, (list, tuple))
         return list(found) if self.several else [found]
 
-    def tried(self, shapes: Sequence[Sample]) -> list[Sample]:
+    def tried(self, shapes: Sequence[SampleShape]) -> list[SampleShape]:
         """The shape of one sample of each result, with its dtype, for inputs of these shapes.
 
         Found out by tracing the operation, and by performing it on a few samples and on fewer.
@@ -112,7 +112,7 @@ class Operation(Layer):
             self._known[key] = self._try(shapes)
         return self._known[key]
 
-    def _try(self, shapes: Sequence[Sample]) -> list[Sample]:
+    def _try(self, shapes: Sequence[SampleShape]) -> list[SampleShape]:
         dtypes = [dtype_of(shape) or resolve_dtype(self.dtype) for shape in shapes]
 
         def results(batch: int) -> list[Tensor]:
@@ -128,14 +128,15 @@ class Operation(Layer):
                     f"3 samples of the shapes {', '.join(map(str, shapes))} it would have the "
                     f"shape {y.shape}. {_INSIDE}"
                 )
-        if sum(t.size for t in in_order(of_three)) <= MOST_TRIED and self._mixes(shapes, dtypes):
+        size = sum(t.size for t in topological_sort(of_three))
+        if size <= MOST_TRIED and self._mixes(shapes, dtypes):
             raise ValueError(
                 f"{self.operation}: what comes out for one sample would depend on the other "
                 f"samples of its batch. {_INSIDE}"
             )
         return [sample_of(y.shape[1:], y.dtype) for y in of_three]
 
-    def _mixes(self, shapes: Sequence[Sample], dtypes: Sequence[str]) -> bool:
+    def _mixes(self, shapes: Sequence[SampleShape], dtypes: Sequence[str]) -> bool:
         """Whether two of three samples give something else without the third."""
         random = np.random.default_rng(0)
         given = []
@@ -160,10 +161,10 @@ class Operation(Layer):
     # -- in a graph
 
     def outputs_for(
-        self, shapes: Sequence[Sample], given: Given | None
-    ) -> tuple[list[Sample], Given]:
+        self, shapes: Sequence[SampleShape], given: OpArguments | None
+    ) -> tuple[list[SampleShape], OpArguments]:
         self.input_shape = list(shapes)
-        return [self.tried(shapes)[self.index or 0]], Given()
+        return [self.tried(shapes)[self.index or 0]], OpArguments()
 
     @property
     def own_parameters(self) -> list[Parameter]:

@@ -9,17 +9,17 @@ from typing import Any, ClassVar
 from gpunn.common.config import resolve_dtype
 from gpunn.core.plan import HostPart, Node
 from gpunn.ops.dtypes import is_float
-from gpunn.ops.given import Given
+from gpunn.ops.op_arguments import OpArguments
 from gpunn.ops.tensor import Symbolic
 
 from .shapes import dtype_of, sample_of
 
-Sample = tuple[int, ...]
+SampleShape = tuple[int, ...]
 """The shape of one sample; see `gpunn.layers.shapes.IntegerSample` for those of integers."""
 
 
 @dataclass(frozen=True)
-class Form:
+class TreeDef:
     """How several things are handed over: alone, as a list or tuple, or by name.
 
     Attributes:
@@ -31,7 +31,7 @@ class Form:
     keys: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, given: Any) -> Form:
+    def of(cls, given: Any) -> TreeDef:
         if isinstance(given, Mapping):
             return cls(dict, tuple(given))
         if isinstance(given, (list, tuple)):
@@ -45,7 +45,7 @@ class Form:
 
     def pack(self, values: Iterable[Any]) -> Any:
         """
-        >>> Form(dict, ("a", "b")).pack([1, 2]), Form().pack([3])
+        >>> TreeDef(dict, ("a", "b")).pack([1, 2]), TreeDef().pack([3])
         ({'a': 1, 'b': 2}, 3)
         """
         if self.kind is None:
@@ -53,6 +53,9 @@ class Form:
         if self.kind is dict:
             return dict(zip(self.keys, values, strict=True))
         return self.kind(values)
+
+
+Form = TreeDef  # what pickles of earlier versions call it
 
 
 class SymbolicTensor(Symbolic):
@@ -70,7 +73,7 @@ class SymbolicTensor(Symbolic):
     """
 
     def __init__(
-        self, application: Application, index: int, batch: int | None, sample: Sample
+        self, application: Application, index: int, batch: int | None, sample: SampleShape
     ) -> None:
         self.application = application
         self.index = index
@@ -89,7 +92,7 @@ class SymbolicTensor(Symbolic):
         return self.application.layer
 
     @property
-    def sample(self) -> Sample:
+    def sample(self) -> SampleShape:
         """The shape of one sample, with its dtype where that is none of floats."""
         return sample_of([int(n) for n in self.shape[1:] if n is not None], self.dtype)
 
@@ -128,7 +131,7 @@ class Application:
         layer: GraphOperation,
         inputs: Sequence[SymbolicTensor],
         training: bool | None = None,
-        given: Given | None = None,
+        given: OpArguments | None = None,
     ) -> None:
         self.layer = layer
         self.inputs = tuple(inputs)
@@ -198,7 +201,9 @@ class GraphOperation:
         """
         raise TypeError(f"{type(self).__name__} must define check_inputs(x).")
 
-    def infer_shapes(self, shapes: Sequence[Sample], given: Given | None = None) -> list[Sample]:
+    def infer_shapes(
+        self, shapes: Sequence[SampleShape], given: OpArguments | None = None
+    ) -> list[SampleShape]:
         """Shapes of the outputs for inputs of these shapes, with their dtypes; parameters are
         declared."""
         raise TypeError(f"{type(self).__name__} must define infer_shapes(shapes).")
@@ -211,10 +216,10 @@ class GraphOperation:
         self,
         nodes: list[Node],
         sources: Sequence[int],
-        shapes: Sequence[Sample],
+        shapes: Sequence[SampleShape],
         path: str = "",
         training: bool | None = None,
-        given: Given | None = None,
+        given: OpArguments | None = None,
     ) -> list[int]:
         """Append the nodes of one application to ``nodes``; the numbers of its outputs.
 
@@ -228,7 +233,7 @@ class GraphOperation:
         raise TypeError(f"{type(self).__name__} must define append_nodes(...).")
 
     def apply(
-        self, x: Any, training: bool | None = None, given: Given | None = None
+        self, x: Any, training: bool | None = None, given: OpArguments | None = None
     ) -> list[SymbolicTensor]:
         """The symbolic outputs for symbolic inputs.
 

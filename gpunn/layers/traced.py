@@ -21,9 +21,9 @@ from gpunn.core.plan import Call
 from gpunn.core.settings import noted
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating, is_float
-from gpunn.ops.given import Given, Place
 from gpunn.ops.gradients import gradients
-from gpunn.ops.running.computation import Target
+from gpunn.ops.op_arguments import OpArguments, Place
+from gpunn.ops.running.computation import Destination
 from gpunn.ops.running.eager import EagerTrace, Stages, Stored, stages_of, trace_for
 from gpunn.ops.running.functions import or_zero
 from gpunn.ops.table import ops
@@ -32,7 +32,7 @@ from gpunn.ops.trace import ShapeTrace, Trace, current, trace_of
 
 from .as_operation import apply_own, is_training
 from .shapes import dtype_of, sample_of
-from .symbolic import Sample
+from .symbolic import SampleShape
 
 
 def takes_training(layer: Any) -> bool:
@@ -69,7 +69,7 @@ def apply(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], training: 
     if layer.on_host:
         raise TypeError(not_in_a_call(layer))
     if layer.has_call:
-        tensors, given = Given.of(args, kwargs, lambda x: isinstance(x, Tensor))
+        tensors, given = OpArguments.of(args, kwargs, lambda x: isinstance(x, Tensor))
         layer.build_for([t.shape[1:] for t in tensors], given)
         y = call_of(layer, args, kwargs, is_training(training))
     else:
@@ -112,13 +112,13 @@ def penalized(y: Tensor, regularizer: Any) -> Tensor:
 # -- what comes out
 
 
-def results(layer: Any, y: Any) -> tuple[list[Tensor], Given]:
+def results(layer: Any, y: Any) -> tuple[list[Tensor], OpArguments]:
     """The tensors of a result of a user's `call`, and the form in which it gave them.
 
     Raises:
         TypeError: for a result without a tensor.
     """
-    tensors, form = Given.of([y], {}, lambda x: isinstance(x, (Tensor, Parameter)))
+    tensors, form = OpArguments.of([y], {}, lambda x: isinstance(x, (Tensor, Parameter)))
     whole = form.args[0]
     if tensors and form.filled(tensors) == ((y,), {}) and not _has_others(whole):
         return [convert(t) for t in tensors], form
@@ -139,11 +139,11 @@ def _has_others(form: Any) -> bool:
 
 def outputs_of(
     layer: Any,
-    given: Given,
-    shapes: Sequence[Sample],
+    given: OpArguments,
+    shapes: Sequence[SampleShape],
     dtype: str,
     function: Callable[..., Any] | None = None,
-) -> tuple[list[Sample], Given]:
+) -> tuple[list[SampleShape], OpArguments]:
     """The shapes of one sample of the outputs of a user's `call`, with their dtypes, and their
     form.
 
@@ -219,9 +219,9 @@ class TracedCall:
     def _follow(self, trace: Trace) -> None:
         """Call the user's `call` in a trace."""
         call, layer = self._call, self._call.layer
-        given: Given = call.given or layer.given_for(len(call.xs))
+        given: OpArguments = call.given or layer.given_for(len(call.xs))
         self._trace, trace.assigns = trace, call.assigns
-        self._leaves = leaves = list(map(trace.stands_for, call.xs))
+        self._leaves = leaves = list(map(trace.placeholder, call.xs))
         with trace.active():
             args, kwargs = given.filled(leaves)
             if self._function is None:
@@ -295,14 +295,14 @@ class TracedCall:
             assert self._stages is not None
             self._stages.run(1)
 
-    def _results(self) -> list[Target]:
+    def _results(self) -> list[Destination]:
         """What the forward pass writes."""
         call, y, loss = self._call, self._y, self._loss
-        found = [Target(y, call.y.reshape(y.shape))]
+        found = [Destination(y, call.y.reshape(y.shape))]
         if self._integers is not None:
-            found.append(Target(self._integers, call.integers))
+            found.append(Destination(self._integers, call.integers))
         if call.adds_loss:
-            found.append(Target(or_zero(loss, call.loss), call.loss.reshape(())))
+            found.append(Destination(or_zero(loss, call.loss), call.loss.reshape(())))
         elif loss is not None:
             raise ValueError(
                 f"{call.layer.name} adds a loss in this step, but added none when its call was "
@@ -310,11 +310,11 @@ class TracedCall:
             )
         return found
 
-    def _gradients(self) -> list[Target]:
+    def _gradients(self) -> list[Destination]:
         """What the backward pass writes: the gradients of inputs that want one, and of parameters
         that are trained."""
         call, trace, leaves, y = self._call, self._trace, self._leaves, self._y
-        dy = trace.stands_for(call.dy.reshape(y.shape))
+        dy = trace.placeholder(call.dy.reshape(y.shape))
         inputs = [k for k, dx in enumerate(call.dxs) if dx is not None]
         read = [p for p in trace.parameters if p.trainable and call.trains]
         outputs, cotangents = [y], [dy]
@@ -326,17 +326,17 @@ class TracedCall:
             # Of what layers give too: these write the gradients of their own parameters.
             applied = [y for y in trace.applied if call.trains and y.attributes["layer"].weights]
             found = gradients(outputs, [*wanted, *applied], cotangents)
-        targets = [Target(token) for token in trace.calls] if call.trains else []
+        targets = [Destination(token) for token in trace.calls] if call.trains else []
         written = {id(p) for t in trace.calls for p in t.attributes["layer"].own_parameters}
         for k, gradient in zip(inputs, found, strict=False):
             dx = call.dxs[k]
-            targets.append(Target(or_zero(gradient, dx), dx, call.accumulate_dxs[k]))
+            targets.append(Destination(or_zero(gradient, dx), dx, call.accumulate_dxs[k]))
         for p, gradient in zip(read, found[len(inputs) :], strict=False):
             more = call.accumulate_gradients or id(p) in written
-            targets.append(Target(or_zero(gradient, p.gradient), p.gradient, more))
+            targets.append(Destination(or_zero(gradient, p.gradient), p.gradient, more))
         known = written | set(map(id, read))
         if call.trains and not call.accumulate_gradients:
             for p in call.layer.weights:
                 if p.trainable and id(p) not in known:
-                    targets.append(Target(or_zero(None, p.gradient), p.gradient))
+                    targets.append(Destination(or_zero(None, p.gradient), p.gradient))
         return targets

@@ -17,7 +17,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import optional, requirement
 from gpunn.common.config import epsilon
 from gpunn.common.fields import field
-from gpunn.ops.further.networks import (
+from gpunn.ops.library.networks import (
     binary_cost,
     binary_cost_of_logits,
     categorical_cost,

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.overrides import is_framework
-from gpunn.ops.further.derivatives import derivative
 from gpunn.ops.fusion.formulas import recorded
 from gpunn.ops.fusion.in_place import Function, Stated, function
 from gpunn.ops.gradients import gradients
+from gpunn.ops.library.derivatives import derivative
 from gpunn.ops.reductions import largest
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor

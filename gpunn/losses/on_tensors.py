@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.ops.arithmetic import not_equal
-from gpunn.ops.conversion import cast, convert
+from gpunn.ops.conversion import cast, convert, floats
 from gpunn.ops.dtypes import floating
 from gpunn.ops.elementwise import where
 from gpunn.ops.gradients import gradients
@@ -18,7 +18,7 @@ from gpunn.ops.narrow import first_inexact
 from gpunn.ops.places.checks import checked
 from gpunn.ops.primitive import Gradients, Primitive, unknown_derivative
 from gpunn.ops.reductions import mean, sum_
-from gpunn.ops.running.computation import Target
+from gpunn.ops.running.computation import Destination
 from gpunn.ops.running.eager import Stages, stages_of
 from gpunn.ops.running.functions import ArrayFunction, of_tensors, or_zero, places
 from gpunn.ops.shapes import broadcast_to, expand_dims, reshape
@@ -56,16 +56,16 @@ def add_up(loss: Any, backend: Backend, given: Any) -> None:
             divided = steps and loss.reduction != "sum"
             share = constant(given.scale / (steps if divided else 1), dtype)
             if given.weights is not None:
-                share = trace.stands_for(given.weights) * share
+                share = trace.placeholder(given.weights) * share
             total = sum_(y * (share * float(rows)))
             (found,) = gradients([y], leaves[:1], [broadcast_to(share, shape)])
         counted = constant(float(rows), "float64")
         targets = [
-            Target(tensor, given.totals[place : place + 1].reshape(()), accumulate=True)
+            Destination(tensor, given.totals[place : place + 1].reshape(()), accumulate=True)
             for place, tensor in enumerate((total, counted))
         ]
         if given.gradient is not None:
-            targets.append(Target(or_zero(found, given.gradient), given.gradient))
+            targets.append(Destination(or_zero(found, given.gradient), given.gradient))
         return stages_of(trace, backend, [targets])
 
     out = () if given.gradient is None else (given.gradient,)
@@ -179,8 +179,7 @@ def of_rows(loss: Any, y_true: Any, y_pred: Any) -> Tensor:
 
     A label that is no class is an error, in a step too.
     """
-    y_pred = convert(y_pred)
-    y_pred = convert(y_pred, floating(y_pred.dtype))
+    y_pred = floats(y_pred)
     if not y_pred.ndim:
         y_pred = reshape(y_pred, (1,))
     # Of a class with a `call`, the built-in one that it derives from.

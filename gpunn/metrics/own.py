@@ -17,12 +17,12 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.signatures import signature
 from gpunn.core.settings import noted
 from gpunn.ops.conversion import convert
-from gpunn.ops.running.computation import Target
+from gpunn.ops.running.computation import Destination
 from gpunn.ops.running.eager import Stages, stages_of, trace_for
 from gpunn.ops.running.functions import places
 from gpunn.ops.shapes import reshape
 from gpunn.ops.tensor import Tensor, constant
-from gpunn.ops.trace import Held
+from gpunn.ops.trace import TracedVariable
 
 
 def state_size(metric: Any) -> int:
@@ -54,17 +54,17 @@ def accumulate(
 
     def made() -> Stages:
         trace = trace_for(backend, False, len(y_pred))
-        given = list(map(trace.stands_for, arrays))
+        given = list(map(trace.placeholder, arrays))
         with trace.active():
             for v, at in _slices(metric):
-                first = trace.stands_for(state[at].reshape(v.shape))
+                first = trace.placeholder(state[at].reshape(v.shape))
                 first = first + convert(v.first, "float64")
-                trace.held[id(v)] = Held(v, first, first)
+                trace.held[id(v)] = TracedVariable(v, first, first)
             if metric.output_sample is not None:
                 given[1] = reshape(given[1], (len(y_pred), *metric.output_sample))
             _update(metric, given)
             targets = [
-                Target(
+                Destination(
                     convert(trace.held.pop(id(v)).now, "float64") - convert(v.first, "float64"),
                     state[at].reshape(v.shape),
                 )

@@ -142,9 +142,9 @@ class FittingModel(PredictingModel):
             if isinstance(validation, Batches):
                 validation.keep(validation_steps)
             size = rows_of_a_batch(batch_size, rows, steps)
-            feed = loops.Feed(trainer, rows, size, True, bool(shuffle), steps)
+            feed = loops.BatchIterator(trainer, rows, size, True, bool(shuffle), steps)
             size = rows_of_a_batch(validation_batch, validation, validation_steps)
-            check = validation and loops.Feed(
+            check = validation and loops.BatchIterator(
                 trainer, validation, size, False, limit=validation_steps
             )
             run = range(initial_epoch, epochs)
@@ -166,7 +166,7 @@ class FittingModel(PredictingModel):
             with (
                 callback_list,
                 trainer.train() as programs,
-                feed.at_work(programs) if alone else nullcontext(),
+                feed.prepared(programs) if alone else nullcontext(),
             ):
                 loops.fit(self, programs, feed, check, callback_list, run, validation_freq, parted)
             assert self.history is not None
@@ -231,7 +231,7 @@ class FittingModel(PredictingModel):
         x, y, sample_weight = fed(x, y, sample_weight, batch_size or PREDICT_BATCH)
         trainer, rows = self._source(x, y, sample_weight, None, "evaluate")
         size = rows_of_a_batch(batch_size, rows, steps, DEFAULT_BATCH if steps else PREDICT_BATCH)
-        feed = loops.Feed(trainer, rows, size, False, limit=steps)
+        feed = loops.BatchIterator(trainer, rows, size, False, limit=steps)
         callback_list = CallbackList(
             callbacks, model=self, steps=steps or feed.steps(), verbose=verbose
         )

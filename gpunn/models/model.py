@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from gpunn import saving
 from gpunn.common.overrides import PAGE
-from gpunn.layers.symbolic import Sample
+from gpunn.layers.symbolic import SampleShape
 from gpunn.structure.calls import arguments_of
 from gpunn.structure.graph import Graph, restore_graph
 
@@ -107,10 +107,10 @@ class Model(FittingModel):
         """The layers, and the operations that symbolic expressions such as ``a + b`` made."""
         return list(self.graph.layers) if self.is_graph else self.layers
 
-    def declared_inputs(self) -> list[Sample] | None:
+    def declared_inputs(self) -> list[SampleShape] | None:
         return None if self._graph is None else [tensor.sample for tensor in self._graph.inputs]
 
-    def graph_for(self, shapes: Sequence[Sample]) -> Graph:
+    def graph_for(self, shapes: Sequence[SampleShape]) -> Graph:
         if self._body is not None:
             self._graph = self._body.graph(shapes)
             if not self._trainable:  # which was said before there were layers

@@ -23,7 +23,7 @@ from gpunn.feeding.rows import name_of
 from gpunn.layers.held import losses_of
 from gpunn.layers.symbolic import is_symbolic
 from gpunn.layers.traced import is_traced
-from gpunn.ops.given import with_tensors
+from gpunn.ops.op_arguments import with_tensors
 from gpunn.ops.tensor import Tensor
 from gpunn.training.compiling import CompilableModel
 from gpunn.training.predictor import Predictor, predict

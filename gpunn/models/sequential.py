@@ -9,7 +9,7 @@ from gpunn.common import registry
 from gpunn.layers import InputLayer
 from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import dtype_of
-from gpunn.layers.symbolic import GraphOperation, Sample, SymbolicTensor
+from gpunn.layers.symbolic import GraphOperation, SampleShape, SymbolicTensor
 from gpunn.structure.graph import Graph, restore_layer
 from gpunn.structure.structure import Structure
 
@@ -46,7 +46,9 @@ class Sequential(Model):
         backend: Any = None,
     ) -> None:
         self._layers: list[Any] = []
-        self._ends: list[Sample] | None = None  # shapes after the last layer, if they are known
+        self._ends: list[SampleShape] | None = (
+            None  # shapes after the last layer, if they are known
+        )
         self._named: dict[str, Any] = {}  # the same by the names that they came with
         self._graph = None
         Structure.__init__(self, trainable, name, dtype, backend)
@@ -83,7 +85,9 @@ class Sequential(Model):
         self._reset()
 
     @staticmethod
-    def _after(layer: Any, shapes: list[Sample] | None, first: bool) -> list[Sample] | None:
+    def _after(
+        layer: Any, shapes: list[SampleShape] | None, first: bool
+    ) -> list[SampleShape] | None:
         """The shapes after a layer that is given these; None as long as they are not known."""
         if isinstance(layer, InputLayer):
             return [layer.sample]
@@ -125,7 +129,7 @@ class Sequential(Model):
         assert self._graph is not None
         return self._graph
 
-    def declared_inputs(self) -> list[Sample] | None:
+    def declared_inputs(self) -> list[SampleShape] | None:
         if not self.layers:
             return None
         first = self._layers[0]
@@ -133,7 +137,7 @@ class Sequential(Model):
             return [first.sample]
         return _declared(self.layers[0])
 
-    def graph_for(self, shapes: Sequence[Sample]) -> Graph:
+    def graph_for(self, shapes: Sequence[SampleShape]) -> Graph:
         if not self.layers:
             raise ValueError(f"The model {self.name!r} has no layers; add one first.")
         first = self._layers[0]
@@ -175,7 +179,7 @@ class Sequential(Model):
         return model
 
 
-def _declared(layer: Any) -> list[Sample] | None:
+def _declared(layer: Any) -> list[SampleShape] | None:
     """The shapes of one sample that a chain takes which begins with this layer, if it says."""
     if isinstance(layer, Structure):
         return layer.declared_inputs()

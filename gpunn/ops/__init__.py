@@ -21,7 +21,7 @@ from . import (  # noqa: F401
     shapes,
 )
 from .conversion import convert
-from .further import (  # noqa: F401
+from .library import (  # noqa: F401
     activations,
     arrays,
     control,
@@ -37,7 +37,7 @@ from .further import (  # noqa: F401
     statistics,
     updates,
 )
-from .further.missing import complaint
+from .library.missing import complaint
 from .table import operation
 from .table import ops as by_name
 from .tensor import Tensor as Tensor

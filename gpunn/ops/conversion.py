@@ -14,7 +14,7 @@ import numpy as np
 from gpunn.common.config import floatx
 from gpunn.core.operators import FUNCTIONS
 
-from .dtypes import named, result_type, standard
+from .dtypes import floating, named, result_type, standard
 from .narrow import from_host
 from .tensor import Tensor, constant
 from .trace import current
@@ -38,6 +38,16 @@ def convert(x: Any, dtype: Any = None) -> Tensor:
         return convert(loaded, dtype)
     name = _dtype_of(loaded) if dtype is None else named(dtype)
     return constant(from_host(loaded, name), standard(name))
+
+
+def floats(x: Any) -> Tensor:
+    """``x`` as a tensor of floats: integers and truth values become floatx.
+
+    >>> floats([1, 2]).dtype
+    'float32'
+    """
+    x = convert(x)
+    return convert(x, floating(x.dtype))
 
 
 def _loaded(x: Any) -> Tensor | np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 
-from .conversion import convert, promoted
+from .conversion import convert, floats, promoted
 from .dtypes import COMPUTED, LEAST, MOST, floating, named, standard
 from .narrow import HALVED, WRAPPED, from_host, held_bounds, write_rounded, write_wrapped
 from .places.checks import checked
@@ -37,7 +37,7 @@ def elementwise(
 ) -> Any:
     """A primitive that one array function computes, of the same name unless another is given."""
     compute = _function(function or name)
-    return Primitive(name, compute, broadcast_shape, dtype or _same_dtype, gradient, loop=name)
+    return Primitive(name, compute, broadcast_shape, dtype or _same_dtype, gradient, lowering=name)
 
 
 # -- of one tensor; floats are computed in floatx where integers come
@@ -94,14 +94,14 @@ def _compute_sigmoid(backend: Backend, out: Array, x: Array) -> None:
 
 _sigmoid = Primitive(
     "sigmoid", _compute_sigmoid, broadcast_shape,
-    gradient=lambda dy, y, x: (dy * y * (1 - y),), loop="sigmoid",
+    gradient=lambda dy, y, x: (dy * y * (1 - y),), lowering="sigmoid",
 )  # fmt: skip
 _relu = Primitive(
     "relu",
     lambda backend, out, x: backend.xp.maximum(x, 0, out=out),
     broadcast_shape,
     gradient=lambda dy, y, x: (ops.where(y <= 0, 0.0, dy),),  # of y: x need not be kept
-    loop="relu",
+    lowering="relu",
 )
 
 _FLOATS_ONLY = {
@@ -115,8 +115,7 @@ _FLOATS_ONLY = {
 
 def _of_floats(name: str, primitive: Primitive) -> Any:
     def function(x: Any) -> Tensor:
-        x = convert(x)
-        return primitive(convert(x, floating(x.dtype)))
+        return primitive(floats(x))
 
     function.__name__ = name
     function.__doc__ = f"{name} of each element, in floatx for tensors of integers."
@@ -208,19 +207,19 @@ def rsqrt(x: Any) -> Tensor:
 @operation
 def isnan(x: Any) -> Tensor:
     """Where x is not a number."""
-    return _isnan(_floats(x))
+    return _isnan(floats(x))
 
 
 @operation
 def isinf(x: Any) -> Tensor:
     """Where x is infinite."""
-    return _isinf(_floats(x))
+    return _isinf(floats(x))
 
 
 @operation
 def isfinite(x: Any) -> Tensor:
     """Where x is neither infinite nor not a number."""
-    return _isfinite(_floats(x))
+    return _isfinite(floats(x))
 
 
 @operation
@@ -233,11 +232,6 @@ def counting(x: Any) -> Tensor:
     """As a tensor that can be calculated with: truth values as 0 and 1."""
     x = convert(x)
     return convert(x, "int32") if x.dtype == "bool" else x
-
-
-def _floats(x: Any) -> Tensor:
-    x = convert(x)
-    return convert(x, floating(x.dtype))
 
 
 # -- choice and types
@@ -258,7 +252,7 @@ _where = Primitive(
         ops.where(condition, dy, 0.0),
         ops.where(condition, 0.0, dy),
     ),
-    loop="where",
+    lowering="where",
 )
 
 
@@ -295,7 +289,7 @@ _cast = Primitive(
     lambda shape, dtype: shape,
     lambda given, dtype: dtype,
     _cast_gradient,
-    loop="cast",
+    lowering="cast",
 )
 _wrap = Primitive("wrap", write_wrapped, lambda shape, dtype: shape)
 
@@ -362,7 +356,7 @@ def copy(backend: Backend, out: Array, x: Array) -> None:
     backend.xp.copyto(out, x)
 
 
-_stop_gradient = Primitive("stop_gradient", copy, broadcast_shape, loop="same")
+_stop_gradient = Primitive("stop_gradient", copy, broadcast_shape, lowering="same")
 
 
 @operation

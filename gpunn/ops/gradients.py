@@ -21,7 +21,7 @@ def _derived_from(t: Tensor) -> Sequence[Tensor]:
     return t.attributes["by"] if t.primitive is _stated else t.inputs
 
 
-def in_order(
+def topological_sort(
     roots: Iterable[Tensor], sources: Callable[[Tensor], Sequence[Tensor]] = _made_of
 ) -> list[Tensor]:
     """All that the roots are made of, each behind what it is made of itself."""
@@ -55,7 +55,7 @@ def gradients(
         ValueError: where something on the way has no derivative.
     """
     given = cotangents or [ones_like(y) for y in outputs]
-    order = in_order(outputs, _derived_from)
+    order = topological_sort(outputs, _derived_from)
     matters = {id(x) for x in inputs}
     for t in order:
         if is_float(t.dtype) and any(id(x) in matters for x in _derived_from(t)):
@@ -106,5 +106,5 @@ _stated = Primitive(
     lambda backend, out, y, by, gradient: copy(backend, out, y),
     lambda shape, by, gradient: shape,
     gradient=lambda dy, y, *by_, by, gradient: gradient(dy),
-    loop="same",
+    lowering="same",
 )

@@ -44,11 +44,11 @@ class Primitive:
             None where there is none. None: of no input.
         view: whether the result is its first input's memory under another shape: then
             ``compute(array, **attributes)`` gives it.
-        loop: how an expression computes it, one of `gpunn.ops.fusion.rules.RULES`; "" if none
+        lowering: how an expression computes it, one of `gpunn.ops.fusion.rules.RULES`; "" if none
             does.
     """
 
-    at_once = True
+    eager = True
     """False of one that waits for the step even where all numbers are known."""
     writes = False
     """True of one that writes, or adds to, more than its result."""
@@ -63,10 +63,10 @@ class Primitive:
         dtype: Callable[..., str] = lambda *dtypes, **attributes: dtypes[0],
         gradient: Callable[..., Gradients] | None = None,
         view: bool = False,
-        loop: str = "",
+        lowering: str = "",
     ) -> None:
         self.name, self.compute, self.gradient, self.view = name, compute, gradient, view
-        self.loop = loop
+        self.lowering = lowering
         self._shape, self._dtype = shape, dtype
 
     def __call__(self, *inputs: Any, **attributes: Any) -> Tensor:
@@ -77,7 +77,7 @@ class Primitive:
         except ValueError as error:
             raise ValueError(self._complaint(shapes, error)) from None
         dtype = self._dtype(*[t.dtype for t in tensors], **attributes)
-        if not self.at_once or not all(t.is_constant for t in tensors) or not tensors:
+        if not self.eager or not all(t.is_constant for t in tensors) or not tensors:
             made = Tensor(shape, dtype, None, self, tensors, attributes)
             trace = current()
             return made if trace is None else trace.made(made)

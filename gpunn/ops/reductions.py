@@ -39,7 +39,7 @@ def _reduction(name: str, function: str, gradient: Any = None, dtype: Any = None
         getattr(backend.xp, function)(x, axis=axis, out=out, keepdims=keepdims)
 
     kept = dtype or (lambda given, **options: given)
-    return Primitive(name, compute, _reduced, kept, gradient, loop=f"row_{name}")
+    return Primitive(name, compute, _reduced, kept, gradient, lowering=f"row_{name}")
 
 
 def _sum_gradient(

@@ -102,7 +102,7 @@ _reshape = Primitive(
     lambda dtype, shape: dtype,
     lambda dy, y, x, shape: (ops.reshape(dy, x.shape),),
     view=True,
-    loop="same",
+    lowering="same",
 )
 
 
@@ -260,7 +260,7 @@ _broadcast = Primitive(
     _broadcast_shape,
     lambda dtype, shape: dtype,
     _broadcast_gradient,
-    loop="broadcast",
+    lowering="broadcast",
 )
 
 

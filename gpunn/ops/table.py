@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from gpunn.core.operators import FUNCTIONS
 
-from .further.missing import complaint
+from .library.missing import complaint
 from .tensor import Symbolic
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -21,7 +21,7 @@ _numbers = itertools.count(1)
 
 
 @dataclass(eq=False)
-class Held:
+class TracedVariable:
     """A parameter or a variable in a trace.
 
     Attributes:
@@ -61,7 +61,7 @@ class Trace:
     def __init__(self, training: bool = False, batch: int = 0) -> None:
         self.training, self.batch = training, batch
         self.arrays: dict[int, Array] = {}
-        self.held: dict[int, Held] = {}
+        self.held: dict[int, TracedVariable] = {}
         self.assigns = True
         self.losses: list[Tensor] = []
         self.draws = 0
@@ -77,7 +77,7 @@ class Trace:
         self.take(t)
         return t
 
-    def stands_for(self, array: Array) -> Tensor:
+    def placeholder(self, array: Array) -> Tensor:
         """A leaf for what an array holds in each step."""
         t = self.leaf(array.shape, array.dtype.name)
         self.arrays[id(t)] = array
@@ -100,10 +100,10 @@ class Trace:
             )
         self._held(source).now = value
 
-    def _held(self, source: Any) -> Held:
+    def _held(self, source: Any) -> TracedVariable:
         if id(source) not in self.held:
             first = self.first_of(source)
-            self.held[id(source)] = Held(source, first, first)
+            self.held[id(source)] = TracedVariable(source, first, first)
         return self.held[id(source)]
 
     def first_of(self, source: Any) -> Tensor:
@@ -116,7 +116,7 @@ class Trace:
         return [h.source for h in self.held.values() if isinstance(h.source, Parameter)]
 
     @property
-    def assigned(self) -> list[Held]:
+    def assigned(self) -> list[TracedVariable]:
         """The parameters and variables that hold something else behind a step."""
         return [held for held in self.held.values() if held.is_assigned]
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 
 from gpunn.common.arguments import warn
-from gpunn.common.tables import first_time
-from gpunn.common.whole_files import Path
+from gpunn.common.atomic_files import Path
+from gpunn.common.snapshots import first_time
 
 KERAS_ENDINGS = (".keras", ".h5")  # .weights.h5 among them
 LISTED = 3  # places in the line about the data

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from gpunn.backends.contract.control import COUNTERS, POSITION
+from gpunn.common.atomic_files import Path
 from gpunn.common.stored import Integer, check, check_array
-from gpunn.common.whole_files import Path
 
 from . import files
 from .files import HEADER_LIMIT

@@ -24,8 +24,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
+from gpunn.common.atomic_files import Path, atomic_write
 from gpunn.common.names import closest
-from gpunn.common.whole_files import Path, write_whole
 
 VERSION = 2  # files of version 1 had no checksum of the JSON
 DTYPES = {  # of safetensors, and NumPy's name for the same
@@ -61,15 +61,15 @@ def write(path: Path, document: dict[str, Any]) -> None:
     _check_length(int.from_bytes(data[:8], "little"), file)
     os.makedirs(os.path.dirname(os.path.realpath(file)), exist_ok=True)
     if file == os.fspath(path):
-        write_whole(file, [data])
+        atomic_write(file, [data])
         return
     # Without its copy the file is whole; beside one that is of another file it is not.
     copy = os.path.join(path, _COPY)
     with contextlib.suppress(FileNotFoundError):
         os.remove(copy)
-    write_whole(file, [data])
+    atomic_write(file, [data])
     text = json.dumps(envelope, allow_nan=False, indent=2) + "\n"
-    write_whole(copy, [text.encode()])
+    atomic_write(copy, [text.encode()])
 
 
 def read(path: Path, max_header: int = MAX_HEADER) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common import registry
-from gpunn.common.whole_files import Path
+from gpunn.common.atomic_files import Path
 from gpunn.core.arena import with_room_for
 
 from . import files

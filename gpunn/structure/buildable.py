@@ -20,7 +20,7 @@ from gpunn.core.plan import HostPart, Node, Plan
 from gpunn.layers import traced
 from gpunn.layers.held import layers_in, name_parameters, parameters_in
 from gpunn.layers.shapes import check_shape, sample_of
-from gpunn.layers.symbolic import Form, GraphOperation, Sample, SymbolicTensor
+from gpunn.layers.symbolic import GraphOperation, SampleShape, SymbolicTensor, TreeDef
 
 from .calls import ModelCall, run_graph
 from .graph import Graph, by_name
@@ -120,11 +120,11 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
         """The layers, and models that stand here as layers, in their order."""
         raise TypeError(f"{type(self).__name__} must define layers.")
 
-    def graph_for(self, shapes: Sequence[Sample]) -> Graph:
+    def graph_for(self, shapes: Sequence[SampleShape]) -> Graph:
         """The graph for inputs of these shapes of one sample."""
         raise TypeError(f"{type(self).__name__} must define graph_for(shapes).")
 
-    def declared_inputs(self) -> list[Sample] | None:
+    def declared_inputs(self) -> list[SampleShape] | None:
         """The shapes of one sample of each input if the layers say it, else None."""
         raise TypeError(f"{type(self).__name__} must define declared_inputs().")
 
@@ -158,7 +158,7 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
         else:
             self._build(self._samples(input_shape))
 
-    def _samples(self, input_shape: Any) -> list[Sample]:
+    def _samples(self, input_shape: Any) -> list[SampleShape]:
         """The shapes of one sample of a shape with the batch axis, or of several such."""
         several = isinstance(input_shape, Mapping) or any(
             isinstance(entry, (tuple, list)) for entry in input_shape
@@ -173,11 +173,11 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
     def _input_names_for(self, given: Any) -> list[str]:
         """What the inputs are called; of a model with a call of its own, it is decided now."""
         if self._body is not None and self._plan is None:
-            self._body.form = form = Form.of(given)
+            self._body.form = form = TreeDef.of(given)
             return list(form.keys) or [""] * len(form.unpack(given))
         return self.graph.input_names if self.declared_inputs() is not None else ["x"]
 
-    def _build(self, shapes: Sequence[Sample]) -> None:
+    def _build(self, shapes: Sequence[SampleShape]) -> None:
         built = self._plan is not None
         known = [t.sample for t in self.graph.inputs] if built else self.declared_inputs()
         if known is not None and known != list(shapes):
@@ -229,7 +229,7 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
     def host_part(self) -> HostPart | None:
         return None if self.plan is None else self.plan.host
 
-    def infer_shapes(self, shapes: Sequence[Sample], given: Any = None) -> list[Sample]:
+    def infer_shapes(self, shapes: Sequence[SampleShape], given: Any = None) -> list[SampleShape]:
         self._build(shapes)
         plan = self._known_plan("output_shape")
         return [*map(sample_of, plan.output_shapes, plan.output_dtypes)]
@@ -238,7 +238,7 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
         self,
         nodes: list[Node],
         sources: Sequence[int],
-        shapes: Sequence[Sample],
+        shapes: Sequence[SampleShape],
         path: str = "",
         training: bool | None = None,
         given: Any = None,
@@ -266,7 +266,7 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
             TypeError: if layers of it compute on the host.
         """
         if self._plan is None and self.declared_inputs() is None:
-            form = Form.of(x)
+            form = TreeDef.of(x)
             self._input_names_for(x)
             self._build([tuple(t.shape[1:]) for t in form.unpack(x)])
         if self.host_part is not None and self.host_part.steps:

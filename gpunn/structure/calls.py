@@ -16,11 +16,11 @@ from gpunn.core.settings import noted
 from gpunn.layers import InputLayer
 from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import dtype_of
-from gpunn.layers.symbolic import Form, Sample
+from gpunn.layers.symbolic import SampleShape, TreeDef
 from gpunn.layers.traced import takes_training
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
-from gpunn.ops.given import Given
+from gpunn.ops.op_arguments import OpArguments
 
 from .graph import Graph, by_name
 
@@ -42,8 +42,8 @@ class ModelCall(Layer):
     def __init__(self, model: Any) -> None:
         super().__init__(name="call")
         self.model = model
-        self.form: Form | None = None
-        self._output_form = Form()
+        self.form: TreeDef | None = None
+        self._output_form = TreeDef()
         self._builds = replaces(type(model), "build")
         self.built = not self._builds
         self.building = False  # whether the model's own build is being called
@@ -76,12 +76,12 @@ class ModelCall(Layer):
         options = {"training": training} if takes_training(self.model) else {}
         call = partial(self.model.call, given, **options)
         y = noted(self.model, self.call_name, call)
-        self._output_form = Form.of(y)
+        self._output_form = TreeDef.of(y)
         return y
 
-    def graph(self, shapes: Sequence[Sample]) -> Graph:
+    def graph(self, shapes: Sequence[SampleShape]) -> Graph:
         """The graph of this layer alone, for inputs of these shapes of one sample."""
-        self.form = form = self.form or Form()
+        self.form = form = self.form or TreeDef()
         self.takes_list = form.kind is not None
         names: list[Any] = list(form.keys) or [None] * len(shapes)
         inputs = [
@@ -139,6 +139,6 @@ def run_graph(graph: Graph, x: Any, training: bool | None) -> Any:
         if application.given is not None:
             args, kwargs = application.given.filled(read)
         y = layer(*args, training=asked, **kwargs)
-        made = Given.of([y], {}, lambda x: True)[0]
+        made = OpArguments.of([y], {}, lambda x: True)[0]
         found.update(zip(map(id, application.outputs), made, strict=True))
     return graph.output_form.pack(found[id(symbol)] for symbol in graph.outputs)

@@ -12,9 +12,9 @@ from gpunn.core.plan import INPUT, Node, Plan
 from gpunn.layers import InputLayer
 from gpunn.layers.operations import Operation
 from gpunn.layers.shapes import dtype_of
-from gpunn.layers.symbolic import Application, Form, GraphOperation, SymbolicTensor
+from gpunn.layers.symbolic import Application, GraphOperation, SymbolicTensor, TreeDef
 from gpunn.ops.dtypes import is_float
-from gpunn.ops.given import Given
+from gpunn.ops.op_arguments import OpArguments
 
 from .host import Fed
 
@@ -38,7 +38,7 @@ class Graph:
     """
 
     def __init__(self, inputs: Any, outputs: Any) -> None:
-        self.input_form, self.output_form = Form.of(inputs), Form.of(outputs)
+        self.input_form, self.output_form = TreeDef.of(inputs), TreeDef.of(outputs)
         self.inputs = _tensors("inputs", self.input_form.unpack(inputs))
         self.outputs = _tensors("outputs", self.output_form.unpack(outputs))
         if len({id(t) for t in self.inputs}) < len(self.inputs):
@@ -246,7 +246,7 @@ def _input_layer(tensor: SymbolicTensor) -> InputLayer:
     return InputLayer(tensor.sample, tensor.shape[0], dtype, name=f"{tensor.name}_input")
 
 
-def _form_name(form: Form) -> str:
+def _form_name(form: TreeDef) -> str:
     return "one" if form.kind is None else form.kind.__name__
 
 
@@ -286,7 +286,7 @@ def restore_graph(config: Mapping[str, Any]) -> tuple[Any, Any]:
                 later.append((layer, number, call))
                 continue
             read = [tensors[place] for place in places]
-            given = Given.from_config(call["given"]) if call.get("given") else None
+            given = OpArguments.from_config(call["given"]) if call.get("given") else None
             single = len(read) == 1 and given is None and not getattr(layer, "takes_list", False)
             made = layer.apply(read[0] if single else read, call["training"], given)
             for index, tensor in enumerate(made):

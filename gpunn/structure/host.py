@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gpunn.core.plan import INPUT, HostPart
 from gpunn.layers.shapes import sample_of
-from gpunn.layers.symbolic import Application, Sample, SymbolicTensor
+from gpunn.layers.symbolic import Application, SampleShape, SymbolicTensor
 
 
 class Fed:
@@ -24,7 +24,7 @@ class Fed:
 
     def __init__(self, inputs: Sequence[SymbolicTensor], read: Sequence[bool]) -> None:
         self.numbers: dict[int, int] = {}
-        self.shapes: list[Sample] = []
+        self.shapes: list[SampleShape] = []
         self._host = HostPart([], [])
         self._on_host = {id(t): INPUT - k for k, t in enumerate(inputs)}
         for tensor, in_steps in zip(inputs, read, strict=True):
@@ -45,7 +45,7 @@ class Fed:
             self.numbers[id(tensor)] = self._feed(self._on_host[id(tensor)], tensor.sample)
         return self.numbers[id(tensor)]
 
-    def _feed(self, number: int, shape: Sample) -> int:
+    def _feed(self, number: int, shape: SampleShape) -> int:
         if number not in self._host.fed:
             self._host.fed.append(number)
             self.shapes.append(shape)

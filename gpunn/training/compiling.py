@@ -19,14 +19,14 @@ from gpunn.common.holds import Exclusive
 from gpunn.common.random import draw_seed
 from gpunn.core.plan import INPUT, Plan
 from gpunn.feeding import data
-from gpunn.feeding.spec import Spec, Target
-from gpunn.layers.symbolic import Form, Sample
+from gpunn.feeding.spec import Spec, TargetSpec
+from gpunn.layers.symbolic import SampleShape, TreeDef
 from gpunn.structure.structure import Structure
 
 from .alone import TrainingOf, in_training
 from .matching import Compiled, warn_of_zero_gradients
+from .metric_inputs import constant_outputs
 from .predictor import Predictor
-from .readings import constant_outputs
 from .trainer import Trainer
 
 
@@ -256,7 +256,8 @@ class CompilableModel(Structure):
         outputs = zip(self._target_names(), plan.output_shapes, strict=True)
         losses = self._compiled.losses if self._compiled else [None] * len(plan.outputs)
         targets = [
-            Target(name, shape, loss) for (name, shape), loss in zip(outputs, losses, strict=True)
+            TargetSpec(name, shape, loss)
+            for (name, shape), loss in zip(outputs, losses, strict=True)
         ]
         given = tuple(
             (name, tensor.sample) for name, tensor in zip(arguments, self.graph.inputs, strict=True)
@@ -311,12 +312,12 @@ class CompilableModel(Structure):
             with eagerly(self._eager):
                 self._build(self._shapes_of(x, y))
 
-    def _shapes_of(self, x: Any, y: Any = None) -> list[Sample]:
+    def _shapes_of(self, x: Any, y: Any = None) -> list[SampleShape]:
         """The shapes of one sample of the first data that the model sees."""
         if self._body is None or not _several(x):
             return [data.first_shape(x, None if _several(y) else y)]
         self._input_names_for(x)
-        return [data.first_shape(entry) for entry in Form.of(x).unpack(x)]
+        return [data.first_shape(entry) for entry in TreeDef.of(x).unpack(x)]
 
     @property
     def metrics_names(self) -> list[str]:

@@ -12,11 +12,11 @@ from gpunn.backends.contract.backend import Array
 from gpunn.common.overrides import replaces
 from gpunn.core.plan import Plan
 from gpunn.core.workspace import Pool, Workspace
-from gpunn.feeding.spec import Spec, Target
+from gpunn.feeding.spec import Spec, TargetSpec
 from gpunn.losses import Loss
 
 from .matching import fuse, resolve_metric
-from .readings import Output, Reading, reading_of
+from .metric_inputs import MetricInputs, ModelOutput, metric_inputs
 
 LOSS_TOTALS = 3  # sum of losses, rows, rows that are right
 
@@ -30,7 +30,7 @@ class Measure:
     weighted: bool
     at: slice
     counted_by_loss: bool
-    reading: Reading
+    reading: MetricInputs
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Head:
     """
 
     number: int
-    target: Target
+    target: TargetSpec
     loss: Loss
     fused: bool
     activation: Any
@@ -183,7 +183,7 @@ def _measures(
     measures: list[Measure] = []
     loss, at = head.loss, head.at + LOSS_TOTALS
     shape = head.target.output_shape
-    output = Output(head.target.loss, head.activation, head.fused, shape[-1])
+    output = ModelOutput(head.target.loss, head.activation, head.fused, shape[-1])
     prefix = f"{head.target.name}_" if head.target.name else ""
     for given, is_weighted in [(m, False) for m in metrics] + [(m, True) for m in weighted]:
         metric, name = resolve_metric(given, loss, shape)
@@ -196,7 +196,7 @@ def _measures(
                 f"{'class numbers' if loss.sparse else 'a row of targets'}; name the "
                 f"metric 'accuracy' to get the one that fits."
             )
-        reading, notes = reading_of(metric, given, output)
+        reading, notes = metric_inputs(metric, given, output)
         head.notes += [note for note in notes if note not in head.notes]
         names = [*taken, *(m.name for m in measures)]
         if prefix + name in names and is_weighted:

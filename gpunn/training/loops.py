@@ -35,7 +35,7 @@ class NonFiniteLossError(FloatingPointError):
 
 
 @dataclass(eq=False)
-class Feed:
+class BatchIterator:
     """A data set as a sequence of `Piece`, epoch by epoch.
 
     Args:
@@ -60,7 +60,7 @@ class Feed:
         self.exhausted = False
         self.passes = 0  # of an evaluation; those of training are the trainer's
         self._resumed = False  # the iterator begins within an epoch
-        self._at_work = False
+        self._prepared = False
         self._chunks: Chunks | None = None  # if the rows do not fit into the device's memory
         self._iterator: Iterator[Rows] | None = None
         # What there was before, of batches: to tell what a run that goes on has had.
@@ -145,7 +145,7 @@ class Feed:
             self._begin_pass(programs)
         left = math.inf if limit is None else limit
         while self.position < rows and left > 0:
-            source, order, stop = self._bring(programs, self.data, self._order)
+            source, order, stop = self._load_chunk(programs, self.data, self._order)
             size = min(self.batch_size, stop - self.position)
             steps = int(min((stop - self.position) // size, left))
             yield partial(programs.program, size, source, order), steps, size
@@ -164,7 +164,7 @@ class Feed:
         if self._chunks is not None:
             self._chunks.begin()
 
-    def _bring(self, programs: Programs, rows: Rows, order: Order) -> tuple[Rows, Order, int]:
+    def _load_chunk(self, programs: Programs, rows: Rows, order: Order) -> tuple[Rows, Order, int]:
         """The rows that the next steps read, their order, and the position to stop at."""
         if rows.device is None:
             return rows, order, len(rows)
@@ -208,16 +208,16 @@ class Feed:
         return data.begin(trainer.passes - 1, self._seed)
 
     @contextmanager
-    def at_work(self, programs: Programs) -> Iterator[None]:
+    def prepared(self, programs: Programs) -> Iterator[None]:
         """A ``with`` block around epochs, between which no user code runs: what an epoch needs is
         prepared once for all of them. Outside of such a block `run` enters one."""
         self._follow(programs)
         with self.trainer.backend.session(), programs.room(self.batch_size, self):
-            self._at_work = True
+            self._prepared = True
             try:
                 yield
             finally:
-                self._at_work = False
+                self._prepared = False
 
     def _follow(self, programs: Programs) -> bool:
         """See to it that programs are those of what parts hold now; whether others are needed."""
@@ -228,9 +228,9 @@ class Feed:
         """Run one epoch; returns the number of steps."""
         for array, name in self._mapped:
             check_file(array, name)
-        if self._at_work and not self.trainer.is_simple:
+        if self._prepared and not self.trainer.is_simple:
             self._follow(programs)
-        with nullcontext() if self._at_work else self.at_work(programs):
+        with nullcontext() if self._prepared else self.prepared(programs):
             try:
                 return self._run(programs, callbacks, first_batch, model)
             finally:
@@ -303,8 +303,8 @@ def _batch_hooks(callbacks: Any, training: bool) -> tuple[Any, Any, Any]:
 def fit(
     model: Any,
     programs: Programs,
-    feed: Feed,
-    validation: Feed | None,
+    feed: BatchIterator,
+    validation: BatchIterator | None,
     callbacks: Any,
     epochs: range,
     validation_freq: Any,
@@ -386,7 +386,9 @@ def _refuse_bad_loss(
     )
 
 
-def evaluate(model: Any, programs: Programs, feed: Feed, callbacks: Any) -> dict[str, float]:
+def evaluate(
+    model: Any, programs: Programs, feed: BatchIterator, callbacks: Any
+) -> dict[str, float]:
     """One pass over the data: loss and metrics."""
     programs.reset_totals()
     if callbacks is not None:

@@ -25,9 +25,9 @@ from gpunn.feeding.arrays import check_finite, is_finite, on_device
 from gpunn.feeding.memory import room_for_batch, sample_bytes
 from gpunn.feeding.rows import name_of
 from gpunn.feeding.spec import Spec
-from gpunn.layers.symbolic import Form
+from gpunn.layers.symbolic import TreeDef
 
-from .contexts import Contexts
+from .object_pool import ObjectPool
 from .programs import CACHED_PROGRAMS
 
 DRAWN = 1 << 62  # random numbers of predictions have counters from here on: no step comes so far
@@ -100,13 +100,13 @@ class Predictor:
     """
 
     def __init__(
-        self, plan: Plan, arena: Arena, spec: Spec, form: Form, seed: int, calls: Counter
+        self, plan: Plan, arena: Arena, spec: Spec, form: TreeDef, seed: int, calls: Counter
     ) -> None:
         self.plan = plan
         self.arena = arena
         self.spec = spec
         self.form = form
-        self._contexts = Contexts(lambda: Forward(plan, spec, seed))
+        self._contexts = ObjectPool(lambda: Forward(plan, spec, seed))
         self._calls = calls
         self._draws = plan.has_calls
         self._settings = Settings(plan.read)
@@ -217,7 +217,7 @@ def predict(
     forward: Callable[..., list[np.ndarray]],
     batches: Iterator[tuple[Any, ...]],
     callbacks: Any,
-    form: Form,
+    form: TreeDef,
 ) -> Any:
     """Outputs of all batches, one below the other.
 

@@ -16,7 +16,7 @@ from gpunn.common.stored import MOST, Integer, Number, check, check_array
 from gpunn.core.plan import check_unchanged
 from gpunn.core.settings import Settings
 
-from .contexts import Contexts
+from .object_pool import ObjectPool
 from .objective import Objective
 from .programs import Programs
 from .step import Batch
@@ -39,7 +39,7 @@ class Trainer(Objective):
         self._treatments: list[tuple[Any, ...]] = []
         self.training = Programs(self, True)
         self.control = self.training.control
-        self.evaluations: Contexts[Programs] = Contexts(lambda: Programs(self, False))
+        self.evaluations: ObjectPool[Programs] = ObjectPool(lambda: Programs(self, False))
         self._interrupted = False
         self._settings: Settings | None = None  # that programs are made with
         self._looking = Exclusive()

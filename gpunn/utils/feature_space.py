@@ -10,9 +10,9 @@ import numpy as np
 
 from gpunn import layers
 from gpunn.common.arguments import check_choice
+from gpunn.common.atomic_files import Path
 from gpunn.common.names import closest
 from gpunn.common.stored import ByName, Several, Text, check
-from gpunn.common.whole_files import Path
 from gpunn.feeding.frames import columns_of
 from gpunn.layers.layer import Layer
 from gpunn.models import Model, load_model

@@ -17,7 +17,7 @@ from gpunn.backends.contract import control
 from gpunn.backends.cupy import sums
 from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.cupy.launch.codegen import BLOCK, WARP, PartCall, by_itself, every_kernel
-from gpunn.common.tree import own_folder
+from gpunn.common.source_root import source_root
 
 
 def compilations() -> Iterator[Any]:
@@ -198,7 +198,7 @@ def test_every_part_was_found() -> None:
 
 def test_the_list_for_the_cpu_has_every_formula() -> None:
     """`kernels/cpu/generated_formulas.hpp` is written by `make formulas`, and committed."""
-    text = (own_folder("kernels") / "cpu" / "generated_formulas.hpp").read_text()
+    text = (source_root("kernels") / "cpu" / "generated_formulas.hpp").read_text()
     listed = {
         kind.replace("_", ""): re.findall(r"X\((\w+)\)", names)
         for kind, names in re.findall(r"#define EACH_(\w+)\(X\)((?:.*\\\n)*.*)", text)
@@ -209,7 +209,7 @@ def test_the_list_for_the_cpu_has_every_formula() -> None:
 
 def test_headers_hold_plain_cpp() -> None:
     """Formulas know nothing that only CUDA knows, so that another compiler can take them."""
-    folder = own_folder("kernels") / "formulas"
+    folder = source_root("kernels") / "formulas"
     for file in kernel_source.files(".cuh"):
         if (folder / file).is_file():
             text = kernel_source.text(file)

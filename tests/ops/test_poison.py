@@ -20,7 +20,7 @@ from gpunn import ops
 from gpunn.backends import get_backend
 from gpunn.common.config import eagerly
 from gpunn.ops.gradients import gradients
-from gpunn.ops.running.computation import Computation, Target
+from gpunn.ops.running.computation import Computation, Destination
 from gpunn.ops.trace import Trace
 
 HARMFUL = (np.nan, np.inf, -np.inf)
@@ -224,17 +224,17 @@ class Steps:
 
         with self.device.turn:
             self._given = list(map(held, arrays))
-            leaves = list(map(trace.stands_for, self._given))
+            leaves = list(map(trace.placeholder, self._given))
             with trace.active():
                 ys = listed(function(*leaves))
                 self._shapes = [y.shape for y in ys]
                 self._dys = [held(np.zeros(y.shape, y.dtype)) for y in ys]
-                dys = list(map(trace.stands_for, self._dys))
+                dys = list(map(trace.placeholder, self._dys))
                 xs = [x for x in leaves if is_float(x)]
                 dxs = gradients(ys, xs, dys)
             wanted = [*ys, *(dx for dx in dxs if dx is not None)]
             self._found = [self.device.empty(t.shape, t.dtype) for t in wanted]
-            targets = [Target(t, a) for t, a in zip(wanted, self._found, strict=True)]
+            targets = [Destination(t, a) for t, a in zip(wanted, self._found, strict=True)]
             self._computation = Computation(self.device, trace.arrays, [targets])
 
     def weights(self, random: np.random.Generator) -> Arrays:

@@ -494,11 +494,11 @@ def test_a_folder_of_that_name_does_not_hide_an_editable_installation(
 
 WHERE = """
 from gpunn.backends.cupy.launch import kernel_source
-from gpunn.common.tree import own_folder
+from gpunn.common.source_root import source_root
 print(kernel_source.text("types.cuh").splitlines()[-1])
 print(*kernel_source.files(".cu"))
 try:
-    print(own_folder("benchmarks"))
+    print(source_root("benchmarks"))
 except FileNotFoundError:
     print("no benchmarks")
 """

@@ -20,7 +20,7 @@ FILES |= {
     str(SAVING.parent / "callbacks" / "backup_and_restore.py"),
     str(SAVING.parent / "callbacks" / "saver.py"),
     str(SAVING.parent / "common" / "stored.py"),
-    str(SAVING.parent / "common" / "whole_files.py"),
+    str(SAVING.parent / "common" / "atomic_files.py"),
     str(SAVING.parent / "datasets" / "idx.py"),
 }
 X = np.random.default_rng(0).normal(size=(20, 3)).astype("float32")

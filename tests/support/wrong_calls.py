@@ -18,7 +18,7 @@ from comparisons.samples import Sample
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import Control
-from gpunn.backends.contract.declaration import Operation
+from gpunn.backends.contract.declaration import OpDeclaration
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.core.arena import Arena
 
@@ -39,12 +39,12 @@ def chosen() -> Iterator[tuple[str, Sample]]:
 
 
 @functools.cache
-def valid_calls(name: str) -> list[tuple[Operation, Arguments]]:
+def valid_calls(name: str) -> list[tuple[OpDeclaration, Arguments]]:
     """Calls of each operation on a backend, the same on each of them."""
     backend = get_backend(name)
     if name == "numpy":
         backend = type(backend)()  # the comparisons ask the other one for what is expected
-    found: dict[tuple, tuple[Operation, Arguments]] = {}
+    found: dict[tuple, tuple[OpDeclaration, Arguments]] = {}
     counts: dict[str, int] = {}
     for comparison, sample in chosen():
         profile = backend.profile()
@@ -180,7 +180,7 @@ def wrong_holders(backend: Backend, holder: Any) -> Iterator[tuple[str, Any]]:
         yield f"short slot {name}", changed(holder, slots=short)
 
 
-def wrong_calls(backend: Backend, operation: Operation, valid: Arguments) -> Iterator[Any]:
+def wrong_calls(backend: Backend, operation: OpDeclaration, valid: Arguments) -> Iterator[Any]:
     for name, value in valid.items():
         if is_array(value):
             arguments = renewed(backend, valid)
@@ -223,7 +223,7 @@ def wrong_calls(backend: Backend, operation: Operation, valid: Arguments) -> Ite
     yield "one argument more", {**renewed(backend, valid), "surplus": 1}
 
 
-def outcome(backend: Backend, operation: Operation, arguments: Arguments) -> tuple[str, str]:
+def outcome(backend: Backend, operation: OpDeclaration, arguments: Arguments) -> tuple[str, str]:
     """What the call raises; it must have written nothing then."""
     before = [backend.read(array).tobytes() for array in arrays_in(arguments)]
     try:

@@ -40,7 +40,7 @@ FILES = {
         "backends/numpy/backend.py", "backends/numpy/program.py", "backends/numpy/trace.py",
         "backends/numpy/updates.py", "backends/contract/device.py",
         "backends/contract/profiling.py", "backends/shared/threads.py", "training/compiling.py",
-        "training/contexts.py", "training/loops.py", "feeding/memory.py", "models/fitting.py",
+        "training/object_pool.py", "training/loops.py", "feeding/memory.py", "models/fitting.py",
         "models/predicting.py",
         "training/predictor.py", "feeding/rows.py", "training/programs.py", "training/step.py",
         "structure/structure.py", "structure/buildable.py", "training/objective.py",

@@ -17,7 +17,7 @@ from gpunn import callbacks, layers
 from gpunn.feeding import data
 from gpunn.feeding import rows as rows_module
 from gpunn.feeding.classes import split
-from gpunn.feeding.spec import Spec, Target
+from gpunn.feeding.spec import Spec, TargetSpec
 from gpunn.optimizers import SGD
 
 BACKENDS = ["numpy", "compiled", "emulated"]
@@ -73,7 +73,7 @@ def test_a_stratified_split_keeps_the_shares(loss: str, backend: str) -> None:
     x = np.arange(100, dtype="float32")[:, None]
     shape = (3,) if loss != "binary_crossentropy" else (1,)
     given = gpunn.losses.get(loss)
-    target = Target("", shape, given)
+    target = TargetSpec("", shape, given)
     spec = Spec(
         gpunn.backends.get_backend(backend), "float32", (("x", (1,)),), (target,)
     )
@@ -179,7 +179,7 @@ def test_rare_classes_have_their_share_within_one_row(seed: int) -> None:
     counts = random.permutation([1, 2, 3, 5, 9, 60])
     labels = random.permutation(np.repeat(range(6), counts))
     x = np.arange(len(labels), dtype="float32")[:, None]
-    target = Target("", (6,), gpunn.losses.get(SPARSE))
+    target = TargetSpec("", (6,), gpunn.losses.get(SPARSE))
     spec = Spec(gpunn.backends.get_backend("numpy"), "float32", (("x", (1,)),), (target,))
     fraction = random.uniform(0.1, 0.5)
     parts = split(data.to_rows(spec, x, labels, None), fraction, "stratified", spec, seed=seed)

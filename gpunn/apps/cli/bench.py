@@ -7,7 +7,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from gpunn.common.tree import own_folder
+from gpunn.common.source_root import source_root
 
 from .arguments import positive
 
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     try:
-        folder = own_folder("benchmarks")
+        folder = source_root("benchmarks")
     except FileNotFoundError:
         raise RuntimeError(ELSEWHERE) from None
     sys.path.insert(0, str(folder.parent))

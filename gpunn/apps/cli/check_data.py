@@ -9,7 +9,7 @@ import zipfile
 
 from gpunn.apps.data_checks import DataReport, check_data
 from gpunn.apps.data_checks.checked_data import SEVERITIES
-from gpunn.apps.data_checks.tables import Given, read_tables
+from gpunn.apps.data_checks.tables import CheckArguments, read_tables
 from gpunn.datasets.arrays import read_npz
 
 from .arguments import DATASETS, add_json, add_max_columns, positive, print_result
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     return int(bool(report.at_least(args.fail_on)))
 
 
-def checked(given: Given, task: str | None) -> DataReport:
+def checked(given: CheckArguments, task: str | None) -> DataReport:
     """What is wrong with data that were read, and what was found when they were."""
     report = check_data(
         given.x, given.y, given.x_test, given.y_test,
@@ -91,10 +91,10 @@ def checked(given: Given, task: str | None) -> DataReport:
     return report
 
 
-def _read(args: argparse.Namespace) -> Given:
+def _read(args: argparse.Namespace) -> CheckArguments:
     if not os.path.exists(args.data) and args.data in DATASETS:
         train, test = DATASETS[args.data].load_data()
-        return Given(*train, *test)
+        return CheckArguments(*train, *test)
     if not os.path.exists(args.data):
         raise ValueError(
             f"{args.data} is no file, and no data set that is known: {', '.join(DATASETS)}."
@@ -117,7 +117,7 @@ def _is_npz(path: str) -> bool:
         return all(name.endswith(".npy") for name in archive.namelist())
 
 
-def _read_npz(path: str, max_bytes: int | None) -> Given:
+def _read_npz(path: str, max_bytes: int | None) -> CheckArguments:
     arrays = read_npz(path, max_bytes=max_bytes)
     names = ("x_train", "y_train") if "x_train" in arrays else ("x", "y")
     if names[0] not in arrays:
@@ -125,4 +125,4 @@ def _read_npz(path: str, max_bytes: int | None) -> Given:
             f"{path} holds the arrays {', '.join(arrays) or 'none'}; x or x_train is expected."
         )
     x, y = (arrays.get(name) for name in names)
-    return Given(x, y, arrays.get("x_test"), arrays.get("y_test"))
+    return CheckArguments(x, y, arrays.get("x_test"), arrays.get("y_test"))

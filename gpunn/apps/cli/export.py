@@ -10,8 +10,8 @@ from gpunn.apps import trained_on
 from gpunn.apps.tables.preparing import TableModel
 from gpunn.apps.web.model_page import model_page
 from gpunn.apps.web.table_form import said_of_table
+from gpunn.common.atomic_files import atomic_write
 from gpunn.common.names import counted
-from gpunn.common.whole_files import write_whole
 
 from .arguments import add_force, add_model, check_page, saved_model
 
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     check_page(args.page, args.force)
     model = saved_model(args)
     text = model_page(model, _name(args.model), args.like).encode()
-    write_whole(args.page, [text])
+    atomic_write(args.page, [text])
     print(f"Saved {args.page} ({len(text) / 1000:,.0f} kB): open it in a browser.")
     print(_said_of_data(model))
     return 0

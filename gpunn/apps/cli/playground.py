@@ -7,7 +7,7 @@ import webbrowser
 from pathlib import Path
 
 from gpunn.apps.web.playground import playground_page
-from gpunn.common.whole_files import write_whole
+from gpunn.common.atomic_files import atomic_write
 from gpunn.datasets.dataset import cache_folder
 
 from .arguments import add_force, check_page
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     file = Path(args.save) if args.save is not None else cache_folder() / "playground.html"
     if args.save is None:
         file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, [text.encode()])
+    atomic_write(file, [text.encode()])
     if args.save is not None:
         print(f"Saved {file} ({len(text.encode()) / 1000:,.0f} kB): open it in a browser.")
     elif webbrowser.open(file.resolve().as_uri()):

@@ -8,8 +8,8 @@ import sys
 
 from gpunn.apps.reports import Record, read, report
 from gpunn.apps.reports.record import NAME
+from gpunn.common.atomic_files import atomic_write
 from gpunn.common.names import counted
-from gpunn.common.whole_files import write_whole
 
 from .arguments import add_force, check_page
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     path = args.output or os.path.join(_folder(runs), PAGE)
     check_page(path, args.force)
     text = report(runs, not args.no_data).encode()
-    write_whole(path, [text])
+    atomic_write(path, [text])
     rows = 0
     if len(runs) == 1 and not args.no_data and runs[0].end and runs[0].end["results"]:
         rows = len(runs[0].end["results"]["mistakes"])

@@ -19,7 +19,7 @@ from gpunn.callbacks import BackupAndRestore, Callback, CSVLogger
 from gpunn.callbacks.callback import Logs
 from gpunn.common import registry
 from gpunn.common.random import set_random_seed
-from gpunn.common.stored import ByName, Integer, Kept, Number, Several, Text, check
+from gpunn.common.stored import ByName, FieldSchema, Integer, Number, Several, Text, check
 from gpunn.core.arena import with_room_for
 from gpunn.layers import Dense, Dropout, Flatten, Input, Rescaling
 from gpunn.models import Sequential
@@ -74,7 +74,7 @@ The images stay bytes from 0 to 255; their scaling is part of the saved model.
 class Setting:
     """What can be chosen: its default, what a checkpoint may say of it, and how it is given."""
 
-    def __init__(self, default: Any, kept: Kept, **option: Any) -> None:
+    def __init__(self, default: Any, kept: FieldSchema, **option: Any) -> None:
         self.default, self.kept, self.option = default, kept, option
 
 

@@ -8,7 +8,7 @@ import os
 import numpy as np
 
 from gpunn.apps import trained_on
-from gpunn.apps.learning import Part, Settings
+from gpunn.apps.learning import RowSet, Settings
 from gpunn.apps.pictures import folder as pictures_of
 from gpunn.apps.pictures.learning import defaults, simple_predictions, train
 from gpunn.apps.splitting import split
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         raise ValueError(f"{args.dataset}: no picture of {name!r} can be read.")
     rows = split(found.labels, classes, args.split == "order", settings.seed)
     x = found.x if found.x.ndim == 4 else found.x[..., np.newaxis]
-    parts = {name: Part(x[at], found.labels[at]) for name, at in rows.items()}
+    parts = {name: RowSet(x[at], found.labels[at]) for name, at in rows.items()}
     settings = defaults(settings, len(rows["train"]))
     out = begin(args, settings, os.path.basename(os.path.abspath(args.dataset)))
     shown = ", ".join(f"{name} {counts[i]:,}" for i, name in enumerate(found.classes[:10]))

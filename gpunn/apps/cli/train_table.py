@@ -13,11 +13,11 @@ import numpy as np
 from gpunn.apps import trained_on
 from gpunn.apps.data_checks import DataReport
 from gpunn.apps.data_checks.tables import read_tables
-from gpunn.apps.learning import Part, Settings
+from gpunn.apps.learning import RowSet, Settings
 from gpunn.apps.reports.results import CELLS
 from gpunn.apps.splitting import split
 from gpunn.apps.tables import TableError, read_table
-from gpunn.apps.tables.kinds import Column, Target, column_of, target_of
+from gpunn.apps.tables.kinds import Column, TargetColumn, column_of, target_of
 from gpunn.apps.tables.learning import simple_predictions, train
 from gpunn.apps.tables.preparing import TableModel, feature_of, prepared
 from gpunn.apps.tables.reading import Table
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     ends = prepared(features)
     given, _ = known.inputs(table)
     x = Model(*ends).predict(given, verbose=0)
-    parts = {name: Part(x[target.rows[at]], y[at]) for name, at in rows.items()}
+    parts = {name: RowSet(x[target.rows[at]], y[at]) for name, at in rows.items()}
     told = recorder(args, out, classes=target.classes, checks=partial(_checked, args))
     model, best, epochs = train(parts, classes, settings, "table", ends, [told])
     print(_network(model, x.shape[1], settings, best, epochs))
@@ -141,7 +141,7 @@ def _columns(table: Table, target: str, args: argparse.Namespace) -> list[Column
 
 
 def _about(
-    table: Table, target: Target, columns: list[Column], rows: dict[str, Any], how: str
+    table: Table, target: TargetColumn, columns: list[Column], rows: dict[str, Any], how: str
 ) -> str:
     lines = [f"{table.path}: {counted(table.rows, 'row')}, {counted(len(table.names), 'column')}"]
     if table.notes:
@@ -196,7 +196,7 @@ def _network(model: Model, width: int, settings: Settings, best: int, epochs: in
     )
 
 
-def _held(known: TableModel, target: Target) -> str:
+def _held(known: TableModel, target: TargetColumn) -> str:
     """What the file has of the data's values: somebody may not want to give that away."""
     categories = len(known.categories)
     held = ["the columns' names", "ranges, medians, means and deviations"]

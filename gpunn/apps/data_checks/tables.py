@@ -17,7 +17,7 @@ from .checked_data import Finding
 
 
 @dataclass
-class Given:
+class CheckArguments:
     """What is to be checked: arguments of `check_data`, and what was found while reading.
 
     Attributes:
@@ -38,7 +38,7 @@ class Given:
 
 def read_tables(
     path: str, test: str | None, target: str | None, max_columns: int = MAX_COLUMNS
-) -> Given:
+) -> CheckArguments:
     """The table at ``path``, with that at ``test`` as test data, its columns found by name.
 
     Args:
@@ -77,7 +77,7 @@ def read_tables(
             coded.append(k)
     xs = [np.column_stack(own) for own in zip(*columns, strict=True)]
     ys = [None if label is None else _labels(one, label) for one in tables]
-    return Given(
+    return CheckArguments(
         xs[0], ys[0], xs[-1] if test is not None else None, ys[-1] if test is not None else None,
         names=[features[i] for i in kept], categories=coded, places=np.array(kept),
         features=features,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from gpunn.apps.learning import Part, Settings, fit_best, shares
+from gpunn.apps.learning import RowSet, Settings, fit_best, shares
 from gpunn.callbacks import Callback
 from gpunn.layers import Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D, Rescaling
 from gpunn.models import Sequential
@@ -47,7 +47,7 @@ def network(shape: tuple[int, ...], classes: int, settings: Settings) -> Sequent
 
 
 def train(
-    parts: dict[str, Part], classes: int, settings: Settings, told: Iterable[Callback] = ()
+    parts: dict[str, RowSet], classes: int, settings: Settings, told: Iterable[Callback] = ()
 ) -> tuple[Sequential, int, int]:
     """The network that was best on the validation part; its epoch, and how many there were.
 
@@ -60,7 +60,7 @@ def train(
 
 
 def simple_predictions(
-    parts: dict[str, Part], classes: int, settings: Settings
+    parts: dict[str, RowSet], classes: int, settings: Settings
 ) -> dict[str, np.ndarray]:
     """What the classes' shares and a linear model of the pixels say of the test part, by name."""
     test = parts["test"]

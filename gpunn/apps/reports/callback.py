@@ -15,9 +15,9 @@ from gpunn.apps.data_checks import DataReport, check_data
 from gpunn.callbacks import Callback, GradientMonitor
 from gpunn.callbacks.callback import Logs, state
 from gpunn.common.arguments import check_flag, check_path, optional
+from gpunn.common.atomic_files import atomic_write
 from gpunn.common.fields import field
 from gpunn.common.stored import Several, Text
-from gpunn.common.whole_files import write_whole
 
 from .environment import code, command, environment, peak_memory
 from .record import EPOCH, LAYER, VERSION, Entries, Record, finite
@@ -317,7 +317,7 @@ class Report(Recorder):
     def _write(self, run: Record) -> None:
         super()._write(run)
         if run.end is not None:
-            write_whole(self.filepath, [report([run], self.show_data).encode()])
+            atomic_write(self.filepath, [report([run], self.show_data).encode()])
 
 
 def _named(loss: Any) -> str:

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gpunn.common.atomic_files import atomic_write
 from gpunn.common.markup.charts import LARGEST
-from gpunn.common.stored import ByName, Integer, Kept, Number, Several, Text, check
-from gpunn.common.whole_files import write_whole
+from gpunn.common.stored import ByName, FieldSchema, Integer, Number, Several, Text, check
 
 from .pictures import PICTURE
 
@@ -39,10 +39,10 @@ class Picture(Text):
 
 
 @dataclass(frozen=True)
-class Entries(Kept):
+class Entries(FieldSchema):
     """A dictionary whose entries are declared, each by its name."""
 
-    kept: Mapping[str, Kept] = field(default_factory=dict)
+    kept: Mapping[str, FieldSchema] = field(default_factory=dict)
     expected = "a dictionary"
 
     def fits(self, value: Any) -> bool:
@@ -78,12 +78,12 @@ EPOCH = {
     "logs": ByName(FIGURE),
     "gradients": Several(Entries(LAYER)),
 }
-ROW: dict[str, Kept] = {
+ROW: dict[str, FieldSchema] = {
     "row": Integer(),
     "picture": Picture(or_none=True),
     "cells": Several(Several(Text(), 2)),
 }
-PART: dict[str, Kept] = {
+PART: dict[str, FieldSchema] = {
     "part": Text(), "rows": Integer(1), "of": Integer(1), "kind": Text(), "figures": ByName(FIGURE)
 }  # fmt: skip
 CLASSES = {
@@ -183,7 +183,7 @@ class Record:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Replace a file by it, atomically."""
-        write_whole(path, [line.encode() for line in self.lines()])
+        atomic_write(path, [line.encode() for line in self.lines()])
 
     def figures(self) -> dict[str, list[float]]:
         """The values of each figure of the logs, by epochs; NaN where there is none."""

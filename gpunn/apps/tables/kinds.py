@@ -135,7 +135,7 @@ def _short(cell: str) -> str:
 
 
 @dataclass
-class Target:
+class TargetColumn:
     """The column that is to be predicted.
 
     Attributes:
@@ -155,7 +155,7 @@ class Target:
     notes: list[str] = field(default_factory=list)
 
 
-def target_of(table: Table, name: str, task: str | None = None) -> Target:
+def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
     """The target of a table: classes if it has texts, or at most 20 different whole numbers.
 
     Classes are what is written: ``7`` and ``007`` are two, and so are ``1`` and ``1.0``, ``yes``
@@ -217,7 +217,7 @@ def target_of(table: Table, name: str, task: str | None = None) -> Target:
         raise TableError(
             f"{where} is {_short(cells[present[0]])} in all rows: there is nothing to learn."
         )
-    return Target(name, task, present, y, names, notes)
+    return TargetColumn(name, task, present, y, names, notes)
 
 
 def answers_of(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.apps.learning import Part, Settings, compile_for, fit_best, shares
+from gpunn.apps.learning import RowSet, Settings, compile_for, fit_best, shares
 from gpunn.apps.tables.preparing import Names
 from gpunn.callbacks import Callback
 from gpunn.common.numeric.moments import deviation, mean
@@ -18,7 +18,7 @@ RIDGE = 1.0  # penalty on the weights of the linear model for numbers
 
 
 def train(
-    parts: dict[str, Part],
+    parts: dict[str, RowSet],
     classes: int,
     settings: Settings,
     name: str,
@@ -48,7 +48,7 @@ def train(
     net.add(Dense(classes, activation="softmax") if classes else Dense(1))
     middle, spread = (0.0, 1.0) if classes else (float(mean(first.y)), float(deviation(first.y)))
     if not classes:
-        first, check = (Part(p.x, ((p.y - middle) / spread)[:, None]) for p in (first, check))
+        first, check = (RowSet(p.x, ((p.y - middle) / spread)[:, None]) for p in (first, check))
     best, epochs = fit_best(net, first, check, classes, settings, told)
     plain = Input((first.x.shape[1],))
     inputs, encoded = ends or (plain, plain)
@@ -60,7 +60,7 @@ def train(
     return model, best, epochs
 
 
-def simple_predictions(parts: dict[str, Part], classes: int, seed: int) -> dict[str, np.ndarray]:
+def simple_predictions(parts: dict[str, RowSet], classes: int, seed: int) -> dict[str, np.ndarray]:
     """What a constant and a linear model predict for the test part, by name.
 
     The constant is the share of each class, or the mean. The linear model is a logistic

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract import Given, dropout_scale
+from gpunn.backends.contract import OpCall, dropout_scale
 from gpunn.backends.numpy.backend import check_position
 from gpunn.backends.numpy.trace import ArrayCall
 from gpunn.backends.shared.threads import Session
@@ -68,65 +68,65 @@ class CompiledBackend(
             joined.append(partial(program.run, 1))
         return super().replay_of(joined)
 
-    def _matmul(self, given: Given) -> None:
-        operation = self._compiled("matmul", name_of(given.dtype))
-        a, b, out, m, n, k = given.a, given.b, given.out, given.m, given.n, given.k
+    def _matmul(self, call: OpCall) -> None:
+        operation = self._compiled("matmul", name_of(call.dtype))
+        a, b, out, m, n, k = call.a, call.b, call.out, call.m, call.n, call.k
         if operation is None or not ours_is_faster(self.instructions, m, n, k):
-            super()._matmul(given)
+            super()._matmul(call)
             return
         strides = a.shape[1], b.shape[1], out.shape[1]
-        turned = given.transpose_a, given.transpose_b
-        self._do(operation, a, b, out, m, n, k, *strides, *turned, given.accumulate)
+        turned = call.transpose_a, call.transpose_b
+        self._do(operation, a, b, out, m, n, k, *strides, *turned, call.accumulate)
 
-    @compiled(by_formula("activation"), lambda given: FORWARD[given.activation.rowwise])
-    def _bias_activation(self, given: Given) -> Arguments:
-        x, bias, activation = given.x, given.bias, given.activation
+    @compiled(by_formula("activation"), lambda call: FORWARD[call.activation.rowwise])
+    def _bias_activation(self, call: OpCall) -> Arguments:
+        x, bias, activation = call.x, call.bias, call.activation
         keeps = bias is not None and activation.saves == "input"
-        parameters, features = self._parameters(activation), max(given.features, 1)
-        return x, bias, parameters, x.size // features, features, keeps, given.out
+        parameters, features = self._parameters(activation), max(call.features, 1)
+        return x, bias, parameters, x.size // features, features, keeps, call.out
 
-    @compiled(by_formula("activation"), lambda given: GRADIENT[given.activation.rowwise])
-    def _activation_gradient(self, given: Given) -> Arguments:
-        activation, saved, features = given.activation, given.saved, max(given.features, 1)
+    @compiled(by_formula("activation"), lambda call: GRADIENT[call.activation.rowwise])
+    def _activation_gradient(self, call: OpCall) -> Arguments:
+        activation, saved, features = call.activation, call.saved, max(call.features, 1)
         sizes = (saved.size // features, features) if activation.rowwise else (saved.size,)
         parameters = self._parameters(activation)
-        return saved, given.dy, parameters, *sizes, given.accumulate, given.out
+        return saved, call.dy, parameters, *sizes, call.accumulate, call.out
 
     @compiled()
-    def _column_sums(self, given: Given) -> Arguments:
-        return given.x, given.rows, given.features, given.accumulate, given.out
+    def _column_sums(self, call: OpCall) -> Arguments:
+        return call.x, call.rows, call.features, call.accumulate, call.out
 
-    @compiled(lambda given: (name_of(given.x.dtype), name_of(given.out.dtype)))
-    def _affine(self, given: Given) -> Arguments:
-        out = given.out
-        return given.x, given.scale, given.offset, out.size, given.accumulate, out
+    @compiled(lambda call: (name_of(call.x.dtype), name_of(call.out.dtype)))
+    def _affine(self, call: OpCall) -> Arguments:
+        out = call.out
+        return call.x, call.scale, call.offset, out.size, call.accumulate, out
 
     @compiled()
-    def _dropout(self, given: Given) -> Arguments:
-        rate, out = given.rate, given.out
+    def _dropout(self, call: OpCall) -> Arguments:
+        rate, out = call.rate, call.out
         return (
-            given.x, 1.0 - rate, dropout_scale(rate), given.seed & MASK64, given.stream & MASK64,
-            given.control.counters, out.size, out, given.mask,
+            call.x, 1.0 - rate, dropout_scale(rate), call.seed & MASK64, call.stream & MASK64,
+            call.control.counters, out.size, out, call.mask,
         )  # fmt: skip
 
     @compiled()
-    def _dropout_gradient(self, given: Given) -> Arguments:
-        scale, out = dropout_scale(given.rate), given.out
-        return given.dy, given.mask, scale, out.size, given.accumulate, out
+    def _dropout_gradient(self, call: OpCall) -> Arguments:
+        scale, out = dropout_scale(call.rate), call.out
+        return call.dy, call.mask, scale, out.size, call.accumulate, out
 
-    @compiled(lambda given: (name_of(given.source.dtype), name_of(given.out.dtype)))
-    def _gather(self, given: Given) -> Arguments:
-        order, counters = given.order, given.control.counters
+    @compiled(lambda call: (name_of(call.source.dtype), name_of(call.out.dtype)))
+    def _gather(self, call: OpCall) -> Arguments:
+        order, counters = call.order, call.control.counters
         if self._trace is None:  # a program relies on who sets the position
-            check_position(order, counters, given.batch)
+            check_position(order, counters, call.batch)
         return (
-            given.source, order.rows, math.prod(given.row), (order.seed or 0) & MASK64,
-            order.seed is not None, counters, given.batch, given.scale, given.offset, given.out,
+            call.source, order.rows, math.prod(call.row), (order.seed or 0) & MASK64,
+            order.seed is not None, counters, call.batch, call.scale, call.offset, call.out,
         )  # fmt: skip
 
-    @compiled(lambda given: ())
-    def _advance(self, given: Given) -> Arguments:
-        return given.control.counters, given.rows, given.totals
+    @compiled(lambda call: ())
+    def _advance(self, call: OpCall) -> Arguments:
+        return call.control.counters, call.rows, call.totals
 
 
 class _Session(Session):

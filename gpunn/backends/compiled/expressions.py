@@ -12,29 +12,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunn.backends.contract import Given
+from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.expression import (
     COLUMNS,
     ELEMENTS,
     MOST_COLUMNS,
     ONE,
-    ROW_FOLDS,
+    ROW_REDUCTIONS,
     ROWS,
+    BroadcastAxes,
     Expression,
-    Extent,
     Instruction,
 )
 
 from .loops import Loop
 from .operations import CompiledOperations, name_of
-from .steps import NUMBER, REGISTER, Program, Register, Step, lines
+from .steps import NUMBER, REGISTER, ExpressionProgram, ExpressionStep, Register, lines
 
 _WITH_NUMBERS = frozenset(
     ("add", "subtract", "multiply", "divide", "maximum", "minimum", "equal", "not_equal", "less",
      "less_equal", "greater", "greater_equal")
 )  # fmt: skip
 """Functions one of whose operands may be one number."""
-SUMS = ROW_FOLDS | {"column_sum"}
+SUMS = ROW_REDUCTIONS | {"column_sum"}
 _POWERS: dict[float | None, str] = {
     -1.0: "reciprocal", 0.5: "sqrt", 1.0: "copy", 2.0: "square",
 }  # fmt: skip
@@ -51,24 +51,24 @@ PIECE = 1 << 16  # elements that a thread takes at a time
 class CompiledExpressions(CompiledOperations):
     """What a user has written; a part of `CompiledBackend`."""
 
-    def _expression(self, given: Given) -> None:
-        expression, outputs = given.expression, given.outputs
-        if self._as_loop(given):
+    def _expression(self, call: OpCall) -> None:
+        expression, outputs = call.expression, call.outputs
+        if self._as_loop(call):
             return
         arguments, operation = None, self._compiled("expression", expression.dtype)
         if operation is not None:
             dtypes = tuple([name_of(out.dtype) for out in outputs])
-            arguments = _encoded(expression, given.rows, given.columns, dtypes)
+            arguments = _encoded(expression, call.rows, call.columns, dtypes)
         if arguments is None:
-            super()._expression(given)
+            super()._expression(call)
         else:
-            self._do(operation, *arguments, tuple(given.inputs), tuple(outputs))
+            self._do(operation, *arguments, tuple(call.inputs), tuple(outputs))
 
 
-    def _as_loop(self, given: Given) -> bool:
+    def _as_loop(self, call: OpCall) -> bool:
         """Whether it was done by a loop that is compiled ahead."""
-        expression, rows, columns = given.expression, given.rows, given.columns
-        inputs, outputs, dtype = given.inputs, given.outputs, expression.dtype
+        expression, rows, columns = call.expression, call.rows, call.columns
+        inputs, outputs, dtype = call.inputs, call.outputs, expression.dtype
         loop = Loop.of(expression)
         if loop is None or any(array.dtype != dtype for array in (*inputs, *outputs)):
             return False
@@ -106,7 +106,7 @@ def _encoded(
 
 def _program(
     expression: Expression, rows: int, columns: int, dtypes: tuple[str, ...]
-) -> tuple[_Encoder, Program] | None:
+) -> tuple[_Encoder, ExpressionProgram] | None:
     """The steps of an expression, for blocks as long as its registers allow."""
     for most, most_used in ((LONG_BLOCK, CACHED_BYTES), (BLOCK, _FILE_BYTES)):
         blocks = _Blocks.of(expression, rows, columns, most)
@@ -144,10 +144,10 @@ class _Blocks(NamedTuple):
             most: bytes of a register. Of sums it is `BLOCK`, else there are no blocks.
         """
         functions = {step.function for step in expression.instructions}
-        folds = functions & ROW_FOLDS
+        folds = functions & ROW_REDUCTIONS
         if not rows * columns or (most != BLOCK and functions & SUMS):
             return None
-        if not folds and {*expression.extents} <= {ONE, ELEMENTS}:
+        if not folds and {*expression.value_axes} <= {ONE, ELEMENTS}:
             rows, columns = 1, rows * columns
         most //= np.dtype(expression.dtype).itemsize
         if columns <= most:
@@ -175,7 +175,7 @@ class _Encoder:
     expression: Expression
     blocks: _Blocks
     dtypes: tuple[str, ...]
-    sections: tuple[list[Step], ...] = field(default_factory=lambda: ([], [], [], []))
+    sections: tuple[list[ExpressionStep], ...] = field(default_factory=lambda: ([], [], [], []))
     constants: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -187,14 +187,14 @@ class _Encoder:
         needed = self._needed()
         steps = filter(None, map(self._step, needed))
         self._folded = {
-            self._source(step.operands[0]) for step in steps if step.function in ROW_FOLDS
+            self._source(step.operands[0]) for step in steps if step.function in ROW_REDUCTIONS
         }
-        for number in range(len(self.expression.extents)):
+        for number in range(len(self.expression.value_axes)):
             if number in needed:
                 self._add_value(number)
 
-    def program(self) -> Program:
-        return Program.of(self.sections)
+    def program(self) -> ExpressionProgram:
+        return ExpressionProgram.of(self.sections)
 
     def tasks(self) -> int:
         """Into how many parts the blocks are divided for threads."""
@@ -238,30 +238,30 @@ class _Encoder:
         return needed
 
     def _add_value(self, number: int) -> None:
-        extent, step = self.expression.extents[number], self._step(number)
-        when = _ONCE if extent == ONE else _COLUMN if extent == COLUMNS else _BLOCK
+        axes, step = self.expression.value_axes[number], self._step(number)
+        when = _ONCE if axes == ONE else _COLUMN if axes == COLUMNS else _BLOCK
         operands = () if step is None else tuple(map(self._source, step.operands))
         when = self._when[number] = max([when, *(self._when[operand] for operand in operands)])
         if step is not None and step.function == "column_sum":
             self._add_sum(number, operands[0])
             return
-        folds = step is not None and step.function in ROW_FOLDS
+        folds = step is not None and step.function in ROW_REDUCTIONS
         kept = step is None or when != _BLOCK or (folds and self.blocks.by_rows)
-        out = self._registers[number] = Register(extent == ONE and not folds, kept)
+        out = self._registers[number] = Register(axes == ONE and not folds, kept)
         if step is None:
             folded = number in self._folded
             self.sections[when].append(
-                Step("load", extent, out, array=number, accumulate=folded)
+                ExpressionStep("load", axes, out, array=number, accumulate=folded)
             )
         elif step.function == "constant":
             self.constants.append(step.number)
             array = len(self.constants) - 1
-            self.sections[when].append(Step("constant", extent, out, array=array))
+            self.sections[when].append(ExpressionStep("constant", axes, out, array=array))
         elif step.function == "column_index":
-            self.sections[when].append(Step("column_index", extent, out))
+            self.sections[when].append(ExpressionStep("column_index", axes, out))
         elif folds:
             read = self._registers[operands[0]]
-            self.sections[when].append(Step(step.function, extent, out, (read,)))
+            self.sections[when].append(ExpressionStep(step.function, axes, out, (read,)))
         else:
             self._add_computed(number, step.function, operands, out)
             return
@@ -270,8 +270,8 @@ class _Encoder:
     def _add_computed(
         self, number: int, function: str, operands: tuple[int, ...], out: Register
     ) -> None:
-        extent, when = self.expression.extents[number], self._when[number]
-        read = [self._operand(operand, extent, when) for operand in operands]
+        axes, when = self.expression.value_axes[number], self._when[number]
+        read = [self._operand(operand, axes, when) for operand in operands]
         sources = [NUMBER if is_number else REGISTER for _, is_number in read]
         if function == "where":
             whole = 1  # operands that cannot be a number
@@ -282,40 +282,42 @@ class _Encoder:
         registers = [register for register, _ in read]
         for place in range(whole):
             if sources[place] == NUMBER:
-                registers[place] = self._spread(operands[place], extent, when, registers[place])
+                registers[place] = self._spread(operands[place], axes, when, registers[place])
                 sources[place] = REGISTER
         if (output := self._direct(number)) >= 0:
             out.kept = True
-            self.sections[when].append(Step("place", extent, out, array=output))
-        self.sections[when].append(Step(function, extent, out, tuple(registers), sources=sources))
+            self.sections[when].append(ExpressionStep("place", axes, out, array=output))
+        self.sections[when].append(
+            ExpressionStep(function, axes, out, tuple(registers), sources=sources)
+        )
         self._store(number, when, out)
 
-    def _operand(self, number: int, extent: Extent, when: int) -> tuple[Register, bool]:
+    def _operand(self, number: int, axes: BroadcastAxes, when: int) -> tuple[Register, bool]:
         """Where a step with a result of this extent finds a value, and whether as one number."""
-        register, own = self._registers[number], self.expression.extents[number]
+        register, own = self._registers[number], self.expression.value_axes[number]
         if own == ONE or (own == ROWS and self.blocks.height == 1):
-            return register, own != extent
-        if own == ROWS and extent == ELEMENTS:
-            return self._spread(number, extent, when, register, "repeat"), False
+            return register, own != axes
+        if own == ROWS and axes == ELEMENTS:
+            return self._spread(number, axes, when, register, "repeat"), False
         return register, False
 
     def _spread(
-        self, number: int, extent: Extent, when: int, read: Register, how: str = "spread"
+        self, number: int, axes: BroadcastAxes, when: int, read: Register, how: str = "spread"
     ) -> Register:
-        key = number, extent, when
+        key = number, axes, when
         if key not in self._registers:
-            out = self._registers[key] = Register(extent == ONE, when != _BLOCK)
-            self.sections[when].append(Step(how, extent, out, (read,)))
+            out = self._registers[key] = Register(axes == ONE, when != _BLOCK)
+            self.sections[when].append(ExpressionStep(how, axes, out, (read,)))
         return self._registers[key]
 
     def _add_sum(self, number: int, operand: int) -> None:
         """Sums over rows: of some blocks, and of all."""
         some, total, out = Register(kept=True), Register(kept=True), Register(kept=True)
-        own, extent = self.expression.extents[operand], self.expression.extents[number]
-        self.sections[_COLUMN].extend([Step("begin_sum", extent, s) for s in (some, total)])
+        own, axes = self.expression.value_axes[operand], self.expression.value_axes[number]
+        self.sections[_COLUMN].extend([ExpressionStep("begin_sum", axes, s) for s in (some, total)])
         read = self._registers[operand], total
-        self.sections[_BLOCK].append(Step("column_sum", own, some, read))
-        self.sections[_END].append(Step("end_sum", extent, out, (some, total)))
+        self.sections[_BLOCK].append(ExpressionStep("column_sum", own, some, read))
+        self.sections[_END].append(ExpressionStep("end_sum", axes, out, (some, total)))
         self._store(number, _END, out)
 
     # -- outputs
@@ -325,7 +327,7 @@ class _Encoder:
 
         A fold reads some numbers behind those of its operand, which an array may not have.
         """
-        if self.expression.extents[number] == ELEMENTS and number not in self._folded:
+        if self.expression.value_axes[number] == ELEMENTS and number not in self._folded:
             for output in self._stored.get(number, ()):
                 same = self.dtypes[output] == self.expression.dtype
                 if same and not self.expression.outputs[output].accumulate:
@@ -333,10 +335,10 @@ class _Encoder:
         return -1
 
     def _store(self, number: int, when: int, read: Register) -> None:
-        extent = self.expression.extents[number]
+        axes = self.expression.value_axes[number]
         for output in self._stored.get(number, ()):
             accumulate = self.expression.outputs[output].accumulate
-            step = Step("store", extent, None, (read,), output, accumulate=accumulate)
+            step = ExpressionStep("store", axes, None, (read,), output, accumulate=accumulate)
             self.sections[when].append(step)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract import Given
+from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.numpy.images import PARTS, PARTS_BYTES, _rows
 from gpunn.backends.shared.geometry import Geometry
@@ -63,9 +63,9 @@ class CompiledImages(CompiledOperations):
 
     # -- convolution
 
-    def _convolution(self, given: Given) -> None:
-        x, kernel, bias, activation = given.x, given.kernel, given.bias, given.activation
-        geometry, z, out, dtype = given.geometry, given.z, given.out, name_of(given.dtype)
+    def _convolution(self, call: OpCall) -> None:
+        x, kernel, bias, activation = call.x, call.kernel, call.bias, call.activation
+        geometry, z, out, dtype = call.geometry, call.z, call.out, name_of(call.dtype)
         operation = self._compiled("convolution", dtype, activation.functor)
         parameters, start, result = self._parameters(activation), bias, out
         if operation is None:
@@ -80,17 +80,17 @@ class CompiledImages(CompiledOperations):
         if start is not bias or result is not out:
             self.bias_activation(_rows(z), bias, activation, _rows(out))
 
-    def _convolution_gradient(self, given: Given) -> None:
-        x, kernel, activation, geometry = given.x, given.kernel, given.activation, given.geometry
-        saved, dy, dkernel, dx = given.saved, given.dy, given.dkernel, given.dx
+    def _convolution_gradient(self, call: OpCall) -> None:
+        x, kernel, activation, geometry = call.x, call.kernel, call.activation, call.geometry
+        saved, dy, dkernel, dx = call.saved, call.dy, call.dkernel, call.dx
         operation = self._compiled(
-            "convolution_gradient", name_of(given.dtype), activation.functor
+            "convolution_gradient", name_of(call.dtype), activation.functor
         )
         if operation is None:
             self.activation_gradient(activation, _rows(saved), _rows(dy), _rows(dy))
-            operation = self._compiled("convolution_gradient", name_of(given.dtype), LINEAR)
+            operation = self._compiled("convolution_gradient", name_of(call.dtype), LINEAR)
         layout = self._layout(x, kernel, geometry)
-        pieces, filters, dtype = int(layout.numbers[-1]), given.filters, given.dtype
+        pieces, filters, dtype = int(layout.numbers[-1]), call.filters, call.dtype
         padded = pixels = turned = sums = None
         if dkernel is not None:
             padded = self._padded(layout, x, geometry)
@@ -104,7 +104,7 @@ class CompiledImages(CompiledOperations):
         self._do(
             operation, x, kernel, self._parameters(activation), layout.numbers, layout.at,
             layout.cells, padded, pixels, turned, sums, bias_sums, saved, dy, dkernel,
-            given.dbias, dx, given.accumulate_gradients, given.accumulate_dx,
+            call.dbias, dx, call.accumulate_gradients, call.accumulate_dx,
         )  # fmt: skip
 
     def _layout(self, x: Array, kernel: Array, geometry: Geometry) -> Layout:
@@ -147,35 +147,35 @@ class CompiledImages(CompiledOperations):
     # -- pooling
 
     @compiled()
-    def _max_pooling(self, given: Given) -> Arguments:
-        sizes = given.samples, given.channels
-        return given.x, self._geometry(given.geometry), None, *sizes, given.out
+    def _max_pooling(self, call: OpCall) -> Arguments:
+        sizes = call.samples, call.channels
+        return call.x, self._geometry(call.geometry), None, *sizes, call.out
 
     @compiled()
-    def _max_pooling_gradient(self, given: Given) -> Arguments:
-        sizes = given.samples, given.channels
-        arrays = given.x, self._geometry(given.geometry), given.y, given.dy
-        return *arrays, *sizes, given.accumulate_dx, given.dx
+    def _max_pooling_gradient(self, call: OpCall) -> Arguments:
+        sizes = call.samples, call.channels
+        arrays = call.x, self._geometry(call.geometry), call.y, call.dy
+        return *arrays, *sizes, call.accumulate_dx, call.dx
 
     @compiled()
-    def _average_pooling(self, given: Given) -> Arguments:
-        geometry, sizes = given.geometry, (given.samples, given.channels)
-        shares = self._shares(geometry, given.dtype)
-        return given.x, self._geometry(geometry), shares, *sizes, given.out
+    def _average_pooling(self, call: OpCall) -> Arguments:
+        geometry, sizes = call.geometry, (call.samples, call.channels)
+        shares = self._shares(geometry, call.dtype)
+        return call.x, self._geometry(geometry), shares, *sizes, call.out
 
     @compiled()
-    def _average_pooling_gradient(self, given: Given) -> Arguments:
-        geometry, sizes = given.geometry, (given.samples, given.channels)
-        shares = self._shares(geometry, given.dtype)
-        return given.dy, self._geometry(geometry), shares, *sizes, given.accumulate_dx, given.dx
+    def _average_pooling_gradient(self, call: OpCall) -> Arguments:
+        geometry, sizes = call.geometry, (call.samples, call.channels)
+        shares = self._shares(geometry, call.dtype)
+        return call.dy, self._geometry(geometry), shares, *sizes, call.accumulate_dx, call.dx
 
     # -- layout
 
     @compiled()
-    def _crop_or_pad(self, given: Given) -> Arguments:
-        x, out = given.x, given.out
-        return x, *x.shape, *given.offset, *out.shape[1:3], given.accumulate, out
+    def _crop_or_pad(self, call: OpCall) -> Arguments:
+        x, out = call.x, call.out
+        return x, *x.shape, *call.offset, *out.shape[1:3], call.accumulate, out
 
     @compiled()
-    def _swap_axes(self, given: Given) -> Arguments:
-        return given.x, *given.x.shape, given.accumulate, given.out
+    def _swap_axes(self, call: OpCall) -> Arguments:
+        return call.x, *call.x.shape, call.accumulate, call.out

@@ -13,14 +13,14 @@ from gpunn.backends.contract.expression import (
     COLUMNS,
     ELEMENTS,
     ONE,
-    ROW_FOLDS,
+    ROW_REDUCTIONS,
     Expression,
+    ExpressionOutput,
     Instruction,
-    Output,
 )
 
-_EXTENTS = {ONE: "1", COLUMNS: "c", ELEMENTS: "e"}
-_APART = ROW_FOLDS | {"column_index"}
+_AXES = {ONE: "1", COLUMNS: "c", ELEMENTS: "e"}
+_APART = ROW_REDUCTIONS | {"column_index"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +48,11 @@ class Loop:
         if any(step.function in _APART for step in expression.instructions):
             return None
         loop = _without_sums(expression)
-        extents = loop.extents
-        elementwise = {extents[output.value] for output in loop.outputs} == {ELEMENTS}
-        if not elementwise or not {*extents} <= {*_EXTENTS}:
+        value_axes = loop.value_axes
+        elementwise = {value_axes[output.value] for output in loop.outputs} == {ELEMENTS}
+        if not elementwise or not {*value_axes} <= {*_AXES}:
             return None
-        sums = [expression.extents[output.value] != ELEMENTS for output in expression.outputs]
+        sums = [expression.value_axes[output.value] != ELEMENTS for output in expression.outputs]
         return Loop(
             loop,
             _key(loop),
@@ -76,14 +76,14 @@ def _without_sums(expression: Expression) -> Expression:
         else:
             steps.append(Instruction(step.function, operands, step.number))
     written = [
-        Output(numbers[output.value], output.accumulate)
+        ExpressionOutput(numbers[output.value], output.accumulate)
         for output in expression.outputs if output.value not in summed
     ]  # fmt: skip
-    added = [Output(summed[o.value]) for o in expression.outputs if o.value in summed]
+    added = [ExpressionOutput(summed[o.value]) for o in expression.outputs if o.value in summed]
     return Expression(expression.dtype, expression.inputs, tuple(steps), (*written, *added))
 
 
 def _key(expression: Expression) -> str:
-    given = " ".join(_EXTENTS[extent] for extent in expression.inputs)
+    given = " ".join(_AXES[axes] for axes in expression.inputs)
     steps = [" ".join([s.function, *map(str, s.operands)]) for s in expression.instructions]
     return "; ".join([given, *steps, " ".join(str(output.value) for output in expression.outputs)])

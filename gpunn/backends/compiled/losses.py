@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract import Given
+from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
 
 from .operations import Arguments, CompiledOperations, by_formula, compiled, name_of
@@ -18,33 +18,33 @@ class CompiledLosses(CompiledOperations):
     """What looks at predictions and targets."""
 
     @compiled(by_formula("loss"))
-    def _loss(self, given: Given) -> Arguments:
-        loss, rows = given.loss, given.rows
+    def _loss(self, call: OpCall) -> Arguments:
+        loss, rows = call.loss, call.rows
         matches = None
-        if loss.counts_matches and given.sums > 2:
+        if loss.counts_matches and call.sums > 2:
             matches = self.scratch((rows,), np.bool_, "loss matches")
-        values = self.scratch((rows,), given.dtype, "loss values")
+        values = self.scratch((rows,), call.dtype, "loss values")
         return (
-            given.y_pred, *_targets(given.y_true), given.weights, self._parameters(loss),
-            given.scale, rows, given.classes, given.gradient, values, matches, given.totals,
+            call.y_pred, *_targets(call.y_true), call.weights, self._parameters(loss),
+            call.scale, rows, call.classes, call.gradient, values, matches, call.totals,
         )  # fmt: skip
 
-    def _metric(self, given: Given) -> None:
-        metric, y_pred, y_true, state = given.metric, given.y_pred, given.y_true, given.state
+    def _metric(self, call: OpCall) -> None:
+        metric, y_pred, y_true, state = call.metric, call.y_pred, call.y_true, call.state
         operation = self._metric_operation(metric, y_pred)
         if operation is None:
-            super()._metric(given)
+            super()._metric(call)
             return
-        rows, classes = given.rows, given.classes
+        rows, classes = call.rows, call.classes
         if metric.accumulates == "columns":
-            self._do(operation, y_pred, y_true, given.weights, rows, classes, state)
+            self._do(operation, y_pred, y_true, call.weights, rows, classes, state)
             return
         parameters = self._parameters(metric)
-        arguments = y_pred, *_targets(y_true), given.weights, parameters, rows, classes
+        arguments = y_pred, *_targets(y_true), call.weights, parameters, rows, classes
         if metric.accumulates == "bins":
             self._do(operation, *arguments, metric.width(classes), state.size, state)
         else:
-            values = self.scratch((rows,), given.dtype, "metric values")
+            values = self.scratch((rows,), call.dtype, "metric values")
             self._do(operation, *arguments, values, state)
 
     def _metric_operation(self, metric: Any, y_pred: Array) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpunn.backends.contract import Given
+from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
 
 from .operations import MASK64, Arguments, CompiledOperations, by_type, compiled
@@ -12,9 +12,9 @@ ROWS = 64  # that a thread takes at a time
 WIDTH = 64  # of rows shorter than this some are gone through at once
 
 
-def _by_type_unless_empty(given: Given) -> tuple[str | None, ...]:
+def _by_type_unless_empty(call: OpCall) -> tuple[str | None, ...]:
     """The type; None for an empty array, whose mean NumPy's method computes."""
-    return by_type(given) if given.x.size else (None,)
+    return by_type(call) if call.x.size else (None,)
 
 
 class CompiledNormalization(CompiledOperations):
@@ -35,55 +35,55 @@ class CompiledNormalization(CompiledOperations):
         return features * repeats, table
 
     @compiled(_by_type_unless_empty)
-    def _batch_statistics(self, given: Given) -> Arguments:
-        rows, partial = self._sums_of_chunks(given.x)
+    def _batch_statistics(self, call: OpCall) -> Arguments:
+        rows, partial = self._sums_of_chunks(call.x)
         return (
-            given.x, *given.x.shape, rows, given.momentum, partial, given.mean, given.variance,
-            given.moving_mean, given.moving_variance,
+            call.x, *call.x.shape, rows, call.momentum, partial, call.mean, call.variance,
+            call.moving_mean, call.moving_variance,
         )  # fmt: skip
 
     @compiled()
-    def _normalize(self, given: Given) -> Arguments:
-        x = given.x
+    def _normalize(self, call: OpCall) -> Arguments:
+        x = call.x
         width, table = self._features_table(x, 3)
         return (
-            x, given.mean, given.variance, given.gamma, given.beta, given.epsilon, *x.shape,
-            width, table, given.out,
+            x, call.mean, call.variance, call.gamma, call.beta, call.epsilon, *x.shape,
+            width, table, call.out,
         )  # fmt: skip
 
     @compiled()
-    def _normalize_gradient(self, given: Given) -> Arguments:
-        x, dgamma, dbeta, constant = given.x, given.dgamma, given.dbeta, given.constant
+    def _normalize_gradient(self, call: OpCall) -> Arguments:
+        x, dgamma, dbeta, constant = call.x, call.dgamma, call.dbeta, call.constant
         rows, partial = self._sums_of_chunks(x)
         width, table = self._features_table(x, 5)
         summed = None if constant and dgamma is None and dbeta is None else partial
         return (
-            x, given.dy, given.mean, given.variance, given.gamma, given.epsilon, *x.shape, rows,
-            width, constant, given.accumulate_gradients, given.accumulate_dx, summed, table,
-            dgamma, dbeta, given.dx,
+            x, call.dy, call.mean, call.variance, call.gamma, call.epsilon, *x.shape, rows,
+            width, constant, call.accumulate_gradients, call.accumulate_dx, summed, table,
+            dgamma, dbeta, call.dx,
         )  # fmt: skip
 
     @compiled(_by_type_unless_empty)
-    def _layer_norm(self, given: Given) -> Arguments:
+    def _layer_norm(self, call: OpCall) -> Arguments:
         return (
-            given.x, given.gamma, given.beta, given.epsilon, *given.x.shape, ROWS, given.mean,
-            given.variance, given.out,
+            call.x, call.gamma, call.beta, call.epsilon, *call.x.shape, ROWS, call.mean,
+            call.variance, call.out,
         )  # fmt: skip
 
     @compiled()
-    def _layer_norm_gradient(self, given: Given) -> Arguments:
-        chunks = max(1, -(-given.rows // ROWS))
-        partial = self.scratch((chunks, 2, given.features), given.dtype, "sums of chunks")
+    def _layer_norm_gradient(self, call: OpCall) -> Arguments:
+        chunks = max(1, -(-call.rows // ROWS))
+        partial = self.scratch((chunks, 2, call.features), call.dtype, "sums of chunks")
         return (
-            given.x, given.dy, given.gamma, given.epsilon, *given.x.shape, ROWS, given.mean,
-            given.variance, given.accumulate_gradients, given.accumulate_dx, partial,
-            given.dgamma, given.dbeta, given.dx,
+            call.x, call.dy, call.gamma, call.epsilon, *call.x.shape, ROWS, call.mean,
+            call.variance, call.accumulate_gradients, call.accumulate_dx, partial,
+            call.dgamma, call.dbeta, call.dx,
         )  # fmt: skip
 
     @compiled()
-    def _normal_noise(self, given: Given) -> Arguments:
-        out = given.out
+    def _normal_noise(self, call: OpCall) -> Arguments:
+        out = call.out
         return (
-            given.x, given.stddev, given.seed & MASK64, given.stream & MASK64,
-            given.control.counters, out.size, given.factors, out,
+            call.x, call.stddev, call.seed & MASK64, call.stream & MASK64,
+            call.control.counters, out.size, call.factors, out,
         )  # fmt: skip

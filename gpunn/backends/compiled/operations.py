@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract import Given, Operation
+from gpunn.backends.contract import OpCall, OpDeclaration
 from gpunn.backends.contract.declaration import REALS
 from gpunn.backends.numpy.backend import NumpyBackend
 
@@ -38,12 +38,12 @@ class CompiledOperations(NumpyBackend):
         """The operation with these choices (types, functors); None if there is none."""
         return self.compiled_operations.get((name, *choices))
 
-    def by_kernel(self, operation: Operation, given: Given) -> None:
-        found = self._compiled(operation.name, name_of(given.dtype))
+    def by_kernel(self, operation: OpDeclaration, call: OpCall) -> None:
+        found = self._compiled(operation.name, name_of(call.dtype))
         if found is None or operation.kernel is None:
-            super().by_kernel(operation, given)
+            super().by_kernel(operation, call)
         else:
-            self._do(found, *operation.kernel.arguments(given))
+            self._do(found, *operation.kernel.arguments(call))
 
 
 def name_of(dtype: np.dtype) -> str | None:
@@ -56,22 +56,22 @@ def name_of(dtype: np.dtype) -> str | None:
 
 
 Arguments = tuple[Any, ...]
-Choices = Callable[[Given], tuple[str | None, ...]]
+Choices = Callable[[OpCall], tuple[str | None, ...]]
 
 
-def by_type(given: Given) -> tuple[str | None, ...]:
+def by_type(call: OpCall) -> tuple[str | None, ...]:
     """The choice of most operations: the type of their arrays."""
-    return (name_of(given.dtype),)
+    return (name_of(call.dtype),)
 
 
 def by_formula(argument: str) -> Choices:
     """The choices of an operation that applies a formula: type and functor."""
-    return lambda given: (name_of(given.dtype), getattr(given, argument).functor)
+    return lambda call: (name_of(call.dtype), getattr(call, argument).functor)
 
 
 def compiled(
-    choices: Choices = by_type, name: Callable[[Given], str] | None = None
-) -> Callable[[Callable[[Any, Given], Arguments]], Callable[[Any, Given], None]]:
+    choices: Choices = by_type, name: Callable[[OpCall], str] | None = None
+) -> Callable[[Callable[[Any, OpCall], Arguments]], Callable[[Any, OpCall], None]]:
     """Make a method, which gives the arguments of a compiled operation, perform that operation.
 
     Where the library has none with these choices, as for a formula of a user, NumPy's method of
@@ -83,19 +83,19 @@ def compiled(
     """
 
     def declare(
-        arguments: Callable[[Any, Given], Arguments],
-    ) -> Callable[[Any, Given], None]:
+        arguments: Callable[[Any, OpCall], Arguments],
+    ) -> Callable[[Any, OpCall], None]:
         own_name = arguments.__name__[1:]
         by_numpy = getattr(NumpyBackend, arguments.__name__)
 
         @functools.wraps(arguments)
-        def perform(self: Any, given: Given) -> None:
-            key = name(given) if name else own_name, *choices(given)
+        def perform(self: Any, call: OpCall) -> None:
+            key = name(call) if name else own_name, *choices(call)
             operation = self.compiled_operations.get(key)
             if operation is None:
-                by_numpy(self, given)
+                by_numpy(self, call)
             else:
-                self._do(operation, *arguments(self, given))
+                self._do(operation, *arguments(self, call))
 
         return perform
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from gpunn.backends.contract import Given
+from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.places import Check
 
 from .operations import Arguments, CompiledOperations, compiled, name_of
@@ -13,23 +13,23 @@ from .operations import Arguments, CompiledOperations, compiled, name_of
 class CompiledPlaces(CompiledOperations):
     """Rows taken from places and put there; a part of `CompiledBackend`."""
 
-    @compiled(lambda given: (name_of(given.x.dtype),))
-    def _take_rows(self, given: Given) -> Arguments:
+    @compiled(lambda call: (name_of(call.x.dtype),))
+    def _take_rows(self, call: OpCall) -> Arguments:
         return (
-            given.x, given.places, given.sets, given.outer, given.n, given.count, given.inner,
-            given.wraps, given.out,
+            call.x, call.places, call.sets, call.outer, call.n, call.count, call.inner,
+            call.wraps, call.out,
         )  # fmt: skip
 
-    @compiled(lambda given: (name_of(given.rows.dtype), given.merging))
-    def _scatter_rows(self, given: Given) -> Arguments:
+    @compiled(lambda call: (name_of(call.rows.dtype), call.merging))
+    def _scatter_rows(self, call: OpCall) -> Arguments:
         return (
-            given.rows, given.places, given.sets, given.outer, given.count, given.n, given.inner,
-            given.wraps, given.out,
+            call.rows, call.places, call.sets, call.outer, call.count, call.n, call.inner,
+            call.wraps, call.out,
         )  # fmt: skip
 
-    @compiled(lambda given: (name_of(given.x.dtype),))
-    def _check_range(self, given: Given) -> Arguments:
-        x, check = given.x, given.check
+    @compiled(lambda call: (name_of(call.x.dtype),))
+    def _check_range(self, call: OpCall) -> Arguments:
+        x, check = call.x, call.check
         return x, x.size, check.low, check.high, check.found, partial(_complain, check)
 
 

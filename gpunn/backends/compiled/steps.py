@@ -20,9 +20,9 @@ from gpunn.backends.contract.expression import (
     ELEMENTS,
     ONE,
     OPERANDS,
-    ROW_FOLDS,
+    ROW_REDUCTIONS,
     ROWS,
-    Extent,
+    BroadcastAxes,
 )
 
 PAIRS = (
@@ -38,14 +38,14 @@ FUNCTIONS = [
 """What steps do, by their numbers: the kernels have these from ``make formulas``."""
 _NUMBERS = {name: number for number, name in enumerate(FUNCTIONS)}
 # What follows is also in kernels/cpu/strips.hpp, and in expressions.cpp beside it.
-_EXTENTS = {ONE: 0, ROWS: 1, COLUMNS: 2, ELEMENTS: 3}
-_NO_RUN = frozenset(("constant", "column_index", "copy", "column_sum", *ROW_FOLDS))
+_AXES = {ONE: 0, ROWS: 1, COLUMNS: 2, ELEMENTS: 3}
+_NO_RUN = frozenset(("constant", "column_index", "copy", "column_sum", *ROW_REDUCTIONS))
 IN_RUNS = frozenset((*OPERANDS, *_PAIRS)) - _NO_RUN
 """Functions that are computed number by number."""
 ACCUMULATOR, REGISTER, NUMBER = range(3)  # where an operand is
 _FORMS = 32
 
-_IN_TURN = frozenset((*ROW_FOLDS, "repeat"))  # the result must not lie over what is read
+_IN_TURN = frozenset((*ROW_REDUCTIONS, "repeat"))  # the result must not lie over what is read
 
 
 @dataclass(eq=False)
@@ -64,7 +64,7 @@ class Register:
 
 
 @dataclass(eq=False)
-class Step:
+class ExpressionStep:
     """A step.
 
     Attributes:
@@ -75,7 +75,7 @@ class Step:
     """
 
     function: str
-    extent: Extent
+    axes: BroadcastAxes
     out: Register | None = None
     operands: tuple[Register, ...] = ()
     array: int = -1
@@ -95,7 +95,7 @@ class Step:
         read = [*(max(place[register], 0) for register in self.operands), 0, 0, 0]
         return (
             _word(code, out, read[0], read[1]),
-            _word(read[2], _EXTENTS[self.extent], self.array, 0),
+            _word(read[2], _AXES[self.axes], self.array, 0),
         )
 
 
@@ -103,26 +103,26 @@ def _word(*numbers: int) -> int:
     return sum((number & 0xFFFF) << (16 * k) for k, number in enumerate(numbers))
 
 
-def in_runs(steps: Sequence[Step]) -> list[list[Step]]:
+def in_runs(steps: Sequence[ExpressionStep]) -> list[list[ExpressionStep]]:
     """The steps in another order: runs as long as can be, and between them single steps."""
-    waves: dict[Register, tuple[int, Extent | None]] = {}
-    keys: dict[Step, tuple[int, int]] = {}
+    waves: dict[Register, tuple[int, BroadcastAxes | None]] = {}
+    keys: dict[ExpressionStep, tuple[int, int]] = {}
     for step in steps:
-        run, wave = step.extent if step.function in IN_RUNS else None, 0
+        run, wave = step.axes if step.function in IN_RUNS else None, 0
         for read in step.operands:
             before, of_run = waves.get(read, (0, None))
             wave = max(wave, before + (of_run not in (None, run)))
-        keys[step] = wave, -1 if run is None else _EXTENTS[run]
+        keys[step] = wave, -1 if run is None else _AXES[run]
         if step.out is not None:
             waves[step.out] = wave, run
-    found: list[list[Step]] = []
-    for (_, extent), group in groupby(sorted(steps, key=keys.__getitem__), keys.__getitem__):
+    found: list[list[ExpressionStep]] = []
+    for (_, axes), group in groupby(sorted(steps, key=keys.__getitem__), keys.__getitem__):
         together = list(group)
-        found += [together] if extent >= 0 else [[step] for step in together]
+        found += [together] if axes >= 0 else [[step] for step in together]
     return found
 
 
-def use_accumulator(run: Sequence[Step], reads: Counter[Register]) -> None:
+def use_accumulator(run: Sequence[ExpressionStep], reads: Counter[Register]) -> None:
     """Let each step take what the one before it has just computed."""
     for before, step in pairwise(run):
         places = range(1 if step.function == "where" else len(step.operands))
@@ -135,9 +135,9 @@ def use_accumulator(run: Sequence[Step], reads: Counter[Register]) -> None:
                 break
 
 
-def in_pairs(run: Sequence[Step]) -> list[Step]:
+def in_pairs(run: Sequence[ExpressionStep]) -> list[ExpressionStep]:
     """A run with two steps as one where there is a function for both."""
-    found: list[Step] = []
+    found: list[ExpressionStep] = []
     for step in run:
         pair = _pair(found[-1], step) if found else None
         if pair is None:
@@ -147,7 +147,7 @@ def in_pairs(run: Sequence[Step]) -> list[Step]:
     return found
 
 
-def _pair(before: Step, step: Step) -> Step | None:
+def _pair(before: ExpressionStep, step: ExpressionStep) -> ExpressionStep | None:
     """Both as one step, if nothing else takes what the first one gives and they are of a kind."""
     if before.out is not None:
         return None
@@ -162,11 +162,11 @@ def _pair(before: Step, step: Step) -> Step | None:
         taken.sort(key=itemgetter(0))
     taken.append((step.sources[1 - k], step.operands[1 - k]))
     sources, operands = zip(*taken, strict=True)
-    return Step(function, step.extent, step.out, operands, sources=[*sources])
+    return ExpressionStep(function, step.axes, step.out, operands, sources=[*sources])
 
 
 @dataclass
-class Program:
+class ExpressionProgram:
     """The steps in order, by when they are done, with registers.
 
     Attributes:
@@ -174,14 +174,14 @@ class Program:
         registers, number_registers: how many there are.
     """
 
-    sections: list[list[list[Step]]]
+    sections: list[list[list[ExpressionStep]]]
     registers: int = 0
     number_registers: int = 0
 
     @staticmethod
-    def of(sections: Sequence[Sequence[Step]]) -> Program:
+    def of(sections: Sequence[Sequence[ExpressionStep]]) -> ExpressionProgram:
         reads = Counter(read for section in sections for step in section for read in step.operands)
-        program = Program([in_runs(section) for section in sections])
+        program = ExpressionProgram([in_runs(section) for section in sections])
         for section in program.sections:
             for k, run in enumerate(section):
                 use_accumulator(run, reads)
@@ -202,8 +202,8 @@ class Program:
             for run in section:
                 numbers = [step.encoded(place) for step in run]
                 if run[0].function in IN_RUNS:
-                    end = Step("end_run", ONE).encoded(place)
-                    begin = Step("run", run[0].extent, array=len(run) + 1).encoded(place)
+                    end = ExpressionStep("end_run", ONE).encoded(place)
+                    begin = ExpressionStep("run", run[0].axes, array=len(run) + 1).encoded(place)
                     numbers = [begin, *numbers, end]
                 lines += numbers
             found.append(lines)
@@ -248,7 +248,7 @@ class Program:
             self.registers += 1
 
 
-def lines(program: Program, section: int, constants: Sequence[float]) -> Iterator[str]:
+def lines(program: ExpressionProgram, section: int, constants: Sequence[float]) -> Iterator[str]:
     """A section of it to read."""
     for run in program.sections[section]:
         in_run = run[0].function in IN_RUNS

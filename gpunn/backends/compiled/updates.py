@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpunn.backends.contract import Given
+from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.control import PARAMETERS
 from gpunn.backends.numpy.updates import UPDATE_PIECE
 from gpunn.backends.shared.pieces import cut, cut_penalized
@@ -18,8 +18,8 @@ class CompiledUpdates(CompiledOperations):
     """What an optimizer asks for; a part of `CompiledBackend`."""
 
     @compiled(by_formula("optimizer"))
-    def _update(self, given: Given) -> Arguments:
-        optimizer, arena, control = given.optimizer, given.arena, given.control
+    def _update(self, call: OpCall) -> Arguments:
+        optimizer, arena, control = call.optimizer, call.arena, call.control
         scheduled = any(place >= PARAMETERS for place in optimizer.schedules)
         slots = [arena.slots[name] for name in optimizer.slot_names]
         return (
@@ -30,8 +30,8 @@ class CompiledUpdates(CompiledOperations):
         )  # fmt: skip
 
     @compiled()
-    def _step_by_norms(self, given: Given) -> Arguments:
-        optimizer, arena, control = given.optimizer, given.arena, given.control
+    def _step_by_norms(self, call: OpCall) -> Arguments:
+        optimizer, arena, control = call.optimizer, call.arena, call.control
         rows = arena.segments[arena.segments["trainable"]]
         pieces, owners = cut(rows, UPDATE_PIECE)
         n = len(pieces)
@@ -43,43 +43,43 @@ class CompiledUpdates(CompiledOperations):
         )  # fmt: skip
 
     @compiled()
-    def _accumulate_gradients(self, given: Given) -> Arguments:
-        arena = given.arena
+    def _accumulate_gradients(self, call: OpCall) -> Arguments:
+        arena = call.arena
         return (
             arena.gradients, arena.slots["gradient_accumulator"], arena.group_table,
-            len(arena.groups), given.optimizer.steps_per_update, given.control.counters,
+            len(arena.groups), call.optimizer.steps_per_update, call.control.counters,
         )  # fmt: skip
 
     @compiled()
-    def _average_weights(self, given: Given) -> Arguments:
-        optimizer, arena = given.optimizer, given.arena
+    def _average_weights(self, call: OpCall) -> Arguments:
+        optimizer, arena = call.optimizer, call.arena
         return (
             arena.values, arena.slots["average"], arena.group_table, len(arena.groups),
             optimizer.ema_momentum, optimizer.ema_overwrite_frequency or 0,
-            optimizer.steps_per_update, given.control.counters,
+            optimizer.steps_per_update, call.control.counters,
         )  # fmt: skip
 
-    def _clip_gradients(self, given: Given) -> None:
-        arena, limit, dtype = given.arena, given.limit, name_of(given.dtype)
-        if given.by == "value":
+    def _clip_gradients(self, call: OpCall) -> None:
+        arena, limit, dtype = call.arena, call.limit, name_of(call.dtype)
+        if call.by == "value":
             operation = self._compiled("clip_values", dtype)
             self._do(operation, arena.gradients, arena.group_table, len(arena.groups), limit)
             return
         pieces, _ = cut(arena.segments[arena.segments["trainable"]], UPDATE_PIECE)
         n = len(pieces)
-        if given.by == "global_norm":
+        if call.by == "global_norm":
             pieces[:, 2:] = 0, n
         self._do(
             self._compiled("clip_norms", dtype), arena.gradients, self._constant("pieces", pieces),
             n, self.scratch((n,), FLOATS, "squares"), limit,
         )  # fmt: skip
 
-    def _regularize(self, given: Given) -> None:
-        arena, rows, gradients, totals = given.arena, given.rows, given.gradients, given.totals
+    def _regularize(self, call: OpCall) -> None:
+        arena, rows, gradients, totals = call.arena, call.rows, call.gradients, call.totals
         pieces, factors = cut_penalized(arena.segments, UPDATE_PIECE)
         if len(pieces):
             self._do(
-                self._compiled("penalties", name_of(given.dtype), "BothPenalties", "SquarePenalty"),
+                self._compiled("penalties", name_of(call.dtype), "BothPenalties", "SquarePenalty"),
                 arena.values, arena.gradients if gradients else None,
                 self._constant("pieces", pieces), self._constant("factors", factors), len(pieces),
                 self.scratch((len(pieces),), FLOATS, "penalties"), rows, totals,
@@ -88,13 +88,13 @@ class CompiledUpdates(CompiledOperations):
         if others:
             self._do(self._penalties, others, rows, gradients, totals)
 
-    @compiled(by_formula("constraint"), name=lambda given: "constrain_norms")
-    def _constrain(self, given: Given) -> Arguments:
-        constraint, w = given.constraint, given.w
+    @compiled(by_formula("constraint"), name=lambda call: "constrain_norms")
+    def _constrain(self, call: OpCall) -> Arguments:
+        constraint, w = call.constraint, call.w
         return w, *constraint.lines(w.shape), self._parameters(constraint)
 
-    @compiled(lambda given: (given.schedule.functor,))
-    def _schedule(self, given: Given) -> Arguments:
-        control = given.control
-        parameters = self._parameters(given.schedule)
-        return parameters, control.counters, control.rates, given.place
+    @compiled(lambda call: (call.schedule.functor,))
+    def _schedule(self, call: OpCall) -> Arguments:
+        control = call.control
+        parameters = self._parameters(call.schedule)
+        return parameters, control.counters, control.rates, call.place

@@ -10,7 +10,7 @@ library calls a function. Every operation
 - sums in a fixed order, so that the same seed gives the same bits.
 
 Its declaration says what each array must be, see `operation`; a backend writes only what is
-done, ``_matmul(given)`` for ``matmul``, and is never called with what does not fit.
+done, ``_matmul(call)`` for ``matmul``, and is never called with what does not fit.
 
 Formulas (activations, losses, metrics, optimizer updates, see ``formulas``) come in as
 objects that know two things: their formula in terms of `xp` with `out=`, and the name of a
@@ -20,7 +20,7 @@ runs the first; the compiled and the CuPy backend run the second where it exists
 
 from __future__ import annotations
 
-from .declaration import Given, Operation
+from .declaration import OpCall, OpDeclaration
 from .device import Array
 from .expression import Expressions
 from .images import Images
@@ -30,7 +30,7 @@ from .passes import Passes, dropout_scale
 from .places import Places
 from .steps import Steps
 
-__all__ = ["Array", "Contract", "Given", "Operation", "dropout_scale", "operation"]
+__all__ = ["Array", "Contract", "OpCall", "OpDeclaration", "dropout_scale", "operation"]
 
 
 class Contract(Passes, Expressions, Normalization, Images, Places, Steps):

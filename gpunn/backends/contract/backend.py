@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunn.common.config import runs_eagerly
 
-from . import Contract, Given, Operation
+from . import Contract, OpCall, OpDeclaration
 from .device import Array as Array
 from .device import Device
 from .formulas import FormulaProtocol
@@ -80,9 +80,9 @@ class Backend(Contract, Device):
         """The numbers of a formula, on the device."""
         return self._constant("parameters", np.array(formula.parameters or (0.0,), np.float64))
 
-    def by_kernel(self, operation: Operation, given: Given) -> None:
+    def by_kernel(self, operation: OpDeclaration, call: OpCall) -> None:
         """An operation by the kernel of its name, where the backend has it; else by arrays."""
-        operation.by_arrays(self, given)
+        operation.by_arrays(self, call)
 
     def profile(self) -> Profile:
         """List the operations that this thread calls in a block: shapes, bytes, flops.

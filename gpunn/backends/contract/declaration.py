@@ -7,7 +7,7 @@ its arrays is::
         a=reads("m k", transposed="transpose_a"),
         b=reads("k n", transposed="transpose_b"),
         out=writes("m n", accumulate_if="accumulate"),
-        flops=lambda given: 2 * given.m * given.n * given.k,
+        flops=lambda call: 2 * call.m * call.n * call.k,
     )
     def matmul(self, a, b, out, transpose_a=False, transpose_b=False, accumulate=False): ...
 
@@ -16,7 +16,7 @@ them; ``*image`` is any number of sizes; a number is that size; ``geometry.windo
 from an argument. The same declaration gives
 
 - the check: ``backend.matmul(...)`` refuses arrays that do not fit before anything is done,
-  on every backend alike, and then calls the backend's own ``_matmul(given)``. ``given`` holds
+  on every backend alike, and then calls the backend's own ``_matmul(call)``. ``call`` holds
   the arguments by their names, and the sizes that were found by theirs;
 - with ``by_kernel``, the call of the kernels of the same name; where there is none, the method
   itself is called, which then says in terms of ``self.xp`` what is computed;
@@ -55,10 +55,10 @@ DTYPES: dict[str, tuple[np.dtype, ...]] = {
 }
 
 
-class Given:
+class OpCall:
     """The arguments of one call of an operation by their names, and the sizes of its arrays.
 
-    Where arrays are declared as ``"float"``, ``given.dtype`` is what they are.
+    Where arrays are declared as ``"float"``, ``call.dtype`` is what they are.
     """
 
     def __getattr__(self, name: str) -> Any:  # for type checkers: attributes are made by `bind`
@@ -69,8 +69,8 @@ class Given:
 _FUNCTIONS = {
     "__builtins__": {}, "abs": abs, "all": all, "len": len, "max": max, "hasattr": hasattr,
 }  # fmt: skip
-Over = tuple[str, ...] | Callable[[Given], tuple[str, ...]]
-Shape = str | Callable[[Given], tuple[str, str]]
+Over = tuple[str, ...] | Callable[[OpCall], tuple[str, ...]]
+Shape = str | Callable[[OpCall], tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,10 @@ class Argument:
     """An array of an operation, as `reads`, `writes` or `rewrites` declare it.
 
     Attributes:
-        shape: its sizes by name, see the module; or a function of what is given that says
+        shape: its sizes by name, see the module; or a function of the call that says
             shape and dtype.
         dtype: one of `DTYPES`.
-        read, written: what is done to it; a function of what is given, if that decides.
+        read, written: what is done to it; a function of the call, if that decides.
         optional: whether it may be None.
         transposed: an argument that, if true, turns the shape around.
         over: arguments that it may be, in place; with others it has no memory in common.
@@ -92,36 +92,36 @@ class Argument:
 
     shape: Shape
     dtype: str = "float"
-    read: bool | Callable[[Given], bool] = False
-    written: bool | Callable[[Given], bool] = False
+    read: bool | Callable[[OpCall], bool] = False
+    written: bool | Callable[[OpCall], bool] = False
     optional: bool = False
     transposed: str = ""
     over: Over = ()
-    of: Callable[[Given], Any] | None = None
-    part: Callable[[Given], Array] | None = None
+    of: Callable[[OpCall], Any] | None = None
+    part: Callable[[OpCall], Array] | None = None
     counted: bool = True
 
-    def is_read(self, given: Given) -> bool:
-        return self.read(given) if callable(self.read) else self.read
+    def is_read(self, call: OpCall) -> bool:
+        return self.read(call) if callable(self.read) else self.read
 
-    def is_written(self, given: Given) -> bool:
-        return self.written(given) if callable(self.written) else self.written
+    def is_written(self, call: OpCall) -> bool:
+        return self.written(call) if callable(self.written) else self.written
 
-    def may_be(self, given: Given) -> tuple[str, ...]:
-        return self.over(given) if callable(self.over) else self.over
+    def may_be(self, call: OpCall) -> tuple[str, ...]:
+        return self.over(call) if callable(self.over) else self.over
 
-    def shape_and_dtype(self, given: Given) -> tuple[str, str]:
+    def shape_and_dtype(self, call: OpCall) -> tuple[str, str]:
         """What it must be in a call."""
         if callable(self.shape):
-            return self.shape(given)
-        if self.transposed and getattr(given, self.transposed):
+            return self.shape(call)
+        if self.transposed and getattr(call, self.transposed):
             return " ".join(reversed(self.shape.split())), self.dtype
         return self.shape, self.dtype
 
-    def arrays(self, name: str, given: Given) -> list[tuple[str, Array]]:
+    def arrays(self, name: str, call: OpCall) -> list[tuple[str, Array]]:
         """What it is in a call, by name: one array, several of an arena, or none."""
         try:
-            found = given.__dict__[name] if self.of is None else self.of(given)
+            found = call.__dict__[name] if self.of is None else self.of(call)
         except KeyError as error:
             raise ValueError(f"The arena has no array {error} for the optimizer.") from None
         arrays = list(found.items()) if isinstance(found, dict) else [(name, found)]
@@ -132,7 +132,7 @@ def reads(
     shape: Shape,
     dtype: str = "float",
     *,
-    rewritten: bool | Callable[[Given], bool] = False,
+    rewritten: bool | Callable[[OpCall], bool] = False,
     **options: Any,
 ) -> Argument:
     """An array that is read; in calls for which ``rewritten`` says so it is written as well."""
@@ -143,7 +143,7 @@ def writes(
     shape: Shape, dtype: str = "float", *, accumulate_if: str = "", **options: Any
 ) -> Argument:
     """An array that is written, or added to in calls whose argument ``accumulate_if`` is true."""
-    read = (lambda given: bool(getattr(given, accumulate_if))) if accumulate_if else False
+    read = (lambda call: bool(getattr(call, accumulate_if))) if accumulate_if else False
     return Argument(shape, dtype, read=read, written=True, **options)
 
 
@@ -163,9 +163,9 @@ class KernelCall:
         n: an expression: how many elements there are, each the work of a thread of a card.
         slices: an expression: the rows that these are, where a launch may take row by row.
 
-    >>> given = Given()
-    >>> vars(given).update(x="an array", rows=3, features=4)
-    >>> KernelCall("x, rows", "rows * features").arguments(given)
+    >>> call = OpCall()
+    >>> vars(call).update(x="an array", rows=3, features=4)
+    >>> KernelCall("x, rows", "rows * features").arguments(call)
     ('an array', 3)
     """
 
@@ -174,14 +174,14 @@ class KernelCall:
             compile(text, text, "eval") for text in (f"({arguments},)", n, slices)
         )
 
-    def arguments(self, given: Given) -> tuple[Any, ...]:
+    def arguments(self, call: OpCall) -> tuple[Any, ...]:
         """What the compiled one is called with."""
-        found: tuple[Any, ...] = eval(self._arguments, _FUNCTIONS, given.__dict__)
+        found: tuple[Any, ...] = eval(self._arguments, _FUNCTIONS, call.__dict__)
         return found
 
-    def sizes(self, given: Given) -> tuple[int, int]:
+    def sizes(self, call: OpCall) -> tuple[int, int]:
         """(n, slices) in a call."""
-        values = given.__dict__
+        values = call.__dict__
         return eval(self._n, _FUNCTIONS, values), eval(self._slices, _FUNCTIONS, values)
 
 
@@ -189,12 +189,12 @@ PLAIN = "out.dtype.kind == 'f' or (scale, offset) == (1, 0)"
 """Condition of operations that convert: integers are not scaled."""
 
 COUNTERS = Argument(
-    "places", "int64", read=True, of=lambda given: given.control.counters, counted=False
+    "places", "int64", read=True, of=lambda call: call.control.counters, counted=False
 )
 """Of the operations that read a control block, or advance it."""
 
 
-class Operation:
+class OpDeclaration:
     """A declared operation of the contract.
 
     Attributes:
@@ -202,7 +202,7 @@ class Operation:
         method: the declaration, whose docstring says what is computed.
         arrays: what its arrays are, by name.
         where: conditions on arguments and sizes, as Python expressions of their names.
-        flops: of what is given, how many; None: one for each element of the largest array.
+        flops: of a call, how many; None: one for each element of the largest array.
         kernel: what its kernels take; None where each backend says that by itself.
     """
 
@@ -211,7 +211,7 @@ class Operation:
         method: Callable[..., None],
         arrays: dict[str, Argument],
         where: tuple[str, ...],
-        flops: Callable[[Given], int] | None,
+        flops: Callable[[OpCall], int] | None,
         kernel: KernelCall | None,
     ) -> None:
         self.name, self.method, self.kernel = method.__name__, method, kernel
@@ -233,15 +233,15 @@ class Operation:
             raise TypeError(f"{self.name}: {sizes & parameters.keys()} is a size and an argument.")
         self._conditions = [(text, compile(text, text, "eval")) for text in where]
 
-    def bind(self, backend: Device, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Given:
+    def bind(self, backend: Device, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpCall:
         """The call with these arguments, checked.
 
         Raises:
             ValueError: for an array or a number that does not fit.
             TypeError: for an argument that is missing, surplus, or no array of the backend.
         """
-        given = Given()
-        values = given.__dict__
+        call = OpCall()
+        values = call.__dict__
         values.update(self._defaults)
         values.update(zip(self.names, args, strict=False))
         values.update(kwargs)
@@ -251,8 +251,8 @@ class Operation:
             values[name] = convert(values[name])
         found: list[tuple[str, Argument, Array]] = []
         for name, argument in self.arrays.items():
-            for key, array in argument.arrays(name, given):
-                self._check(backend, key, argument, array, given)
+            for key, array in argument.arrays(name, call):
+                self._check(backend, key, argument, array, call)
                 found.append((key, argument, array))
         for text, condition in self._conditions:
             if not eval(condition, _FUNCTIONS, values):
@@ -260,20 +260,20 @@ class Operation:
                 got = ", ".join(_told(n, v) for n, v in known.items())
                 raise ValueError(f"{self.name}: {text} is required; got {got}.")
         for name, argument, array in found:
-            if argument.is_written(given):
-                self._check_written(backend, name, argument, array, found, given)
-        return given
+            if argument.is_written(call):
+                self._check_written(backend, name, argument, array, found, call)
+        return call
 
     def _check(
-        self, backend: Device, name: str, argument: Argument, array: Array, given: Given
+        self, backend: Device, name: str, argument: Argument, array: Array, call: OpCall
     ) -> None:
         if not backend.owns(array):
             raise TypeError(
                 f"{self.name}: {name} must be an array of the {backend.name} backend; "
                 f"got {type(array).__name__}."
             )
-        shape, kind = argument.shape_and_dtype(given)
-        values, dtype = given.__dict__, array.dtype
+        shape, kind = argument.shape_and_dtype(call)
+        values, dtype = call.__dict__, array.dtype
         allowed = DTYPES[kind]
         if kind == "float":
             if "dtype" in values:
@@ -302,31 +302,31 @@ class Operation:
         argument: Argument,
         array: Array,
         found: list[tuple[str, Argument, Array]],
-        given: Given,
+        call: OpCall,
     ) -> None:
         if not getattr(array.flags, "writeable", True):
             raise ValueError(f"{self.name}: {name} is written to, but it is read-only.")
         for other_name, other_argument, other in found:
             if other_name == name or (relation := backend.overlap(array, other)) is None:
                 continue
-            may = other_name in argument.may_be(given) or name in other_argument.may_be(given)
+            may = other_name in argument.may_be(call) or name in other_argument.may_be(call)
             if relation == "part" or not may:
                 raise ValueError(
                     f"{self.name}: {name} is written to, but has memory in common with "
                     f"{other_name}."
                 )
 
-    def by_arrays(self, backend: Any, given: Given) -> None:
+    def by_arrays(self, backend: Any, call: OpCall) -> None:
         """What the method itself does, in terms of ``backend.xp``."""
-        self.method(backend, *(given.__dict__[name] for name in self.names))
+        self.method(backend, *(call.__dict__[name] for name in self.names))
 
-    def traffic(self, given: Given) -> dict[str, tuple[Array, bool]]:
+    def traffic(self, call: OpCall) -> dict[str, tuple[Array, bool]]:
         """The arrays of a call by name, a part of one as a view; whether both read and written."""
         found: dict[str, tuple[Array, bool]] = {}
         for name, argument in self.arrays.items():
-            both = argument.is_read(given) and argument.is_written(given)
-            for key, array in argument.arrays(name, given) if argument.counted else ():
-                found[key] = array if argument.part is None else argument.part(given), both
+            both = argument.is_read(call) and argument.is_written(call)
+            for key, array in argument.arrays(name, call) if argument.counted else ():
+                found[key] = array if argument.part is None else argument.part(call), both
         return found
 
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from .declaration import Argument, Given, reads
+from .declaration import Argument, OpCall, reads
 from .device import Array
 from .operation import Operations, operation
 
 
-class Extent(NamedTuple):
+class BroadcastAxes(NamedTuple):
     """Along which axes of the matrix a value differs.
 
     >>> Extent(rows=True, columns=False).shape(32, 10)
@@ -32,15 +32,19 @@ class Extent(NamedTuple):
     def shape(self, rows: int, columns: int) -> tuple[int, int]:
         return rows if self.rows else 1, columns if self.columns else 1
 
-    def with_(self, other: Extent) -> Extent:
+    def with_(self, other: BroadcastAxes) -> BroadcastAxes:
         """Of what is computed from two values."""
         if self == other:  # as most often
             return self
-        return Extent(self.rows or other.rows, self.columns or other.columns)
+        return BroadcastAxes(self.rows or other.rows, self.columns or other.columns)
 
 
-ONE, ROWS, COLUMNS = Extent(False, False), Extent(True, False), Extent(False, True)
-ELEMENTS = Extent(True, True)
+ONE, ROWS, COLUMNS = (
+    BroadcastAxes(False, False),
+    BroadcastAxes(True, False),
+    BroadcastAxes(False, True),
+)
+ELEMENTS = BroadcastAxes(True, True)
 
 OPERANDS: dict[str, int] = {
     **dict.fromkeys(("constant", "column_index"), 0),
@@ -72,7 +76,7 @@ TRUTHS = frozenset(
 )  # fmt: skip
 """Those that say whether something holds: 1, or 0."""
 
-ROW_FOLDS = frozenset(("row_sum", "row_max", "row_min"))
+ROW_REDUCTIONS = frozenset(("row_sum", "row_max", "row_min"))
 
 MOST_COLUMNS = 2048
 """Of an expression in which something is computed from a sum or an extreme of a row."""
@@ -99,7 +103,7 @@ class Instruction(NamedTuple):
     number: float = 0.0
 
 
-class Output(NamedTuple):
+class ExpressionOutput(NamedTuple):
     """A value that is written, and whether it is added to what is there."""
 
     value: int
@@ -126,9 +130,9 @@ class Expression:
     """
 
     dtype: str
-    inputs: tuple[Extent, ...]
+    inputs: tuple[BroadcastAxes, ...]
     instructions: tuple[Instruction, ...]
-    outputs: tuple[Output, ...]
+    outputs: tuple[ExpressionOutput, ...]
     _signs: tuple[float, ...] = field(init=False, repr=False)
     """Of the constants: 0 and -0 are equal, but expressions with them are not."""
 
@@ -140,28 +144,28 @@ class Expression:
             right = len(operands) == OPERANDS[function] and not sums & {*operands}
             if not right or not all(0 <= operand < number for operand in operands):
                 raise ValueError(f"{function} of the values {operands} as value {number}.")
-            if function in ROW_FOLDS and not self.extents[operands[0]].columns:
+            if function in ROW_REDUCTIONS and not self.value_axes[operands[0]].columns:
                 raise ValueError(f"{function} of a value that has one number for each row.")
             if function == "column_sum":
                 sums.add(number)
-                if not self.extents[operands[0]].rows:
+                if not self.value_axes[operands[0]].rows:
                     raise ValueError(f"{function} of a value that has one row.")
 
     @cached_property
-    def extents(self) -> tuple[Extent, ...]:
+    def value_axes(self) -> tuple[BroadcastAxes, ...]:
         """Of each value: inputs first, then instructions."""
         found = list(self.inputs)
         for instruction in self.instructions:
-            extent = ONE
+            axes = ONE
             for operand in instruction.operands:
-                extent = extent.with_(found[operand])
+                axes = axes.with_(found[operand])
             if instruction.function == "column_index":
-                extent = COLUMNS
-            elif instruction.function in ROW_FOLDS:
-                extent = Extent(extent.rows, False)
+                axes = COLUMNS
+            elif instruction.function in ROW_REDUCTIONS:
+                axes = BroadcastAxes(axes.rows, False)
             elif instruction.function == "column_sum":
-                extent = Extent(False, extent.columns)
-            found.append(extent)
+                axes = BroadcastAxes(False, axes.columns)
+            found.append(axes)
         return tuple(found)
 
     def __str__(self) -> str:
@@ -196,24 +200,27 @@ class Expression:
         self, inputs: Sequence[Array], outputs: Sequence[Array], size: tuple[int, int]
     ) -> bool:
         """Whether these arrays are of the shapes of its values."""
-        shapes = [extent.shape(*size) for extent in self.extents]
+        shapes = [axes.shape(*size) for axes in self.value_axes]
         read, written = ([tuple(array.shape) for array in arrays] for arrays in (inputs, outputs))
         of_outputs = [shapes[output.value] for output in self.outputs]
         return read == shapes[: len(self.inputs)] and written == of_outputs
 
 
-def _numbered(name: str) -> Callable[[Given], dict[str, Array]]:
-    return lambda given: {f"{name}[{k}]": a for k, a in enumerate(given.__dict__[name])}
+def _numbered(name: str) -> Callable[[OpCall], dict[str, Array]]:
+    return lambda call: {f"{name}[{k}]": a for k, a in enumerate(call.__dict__[name])}
 
 
-def _accumulates(given: Given) -> bool:
-    return any(output.accumulate for output in given.expression.outputs)
+def _accumulates(call: OpCall) -> bool:
+    return any(output.accumulate for output in call.expression.outputs)
 
 
-def _in_place(given: Given) -> tuple[str, ...]:
+def _in_place(call: OpCall) -> tuple[str, ...]:
     """The inputs whose place an output may take: the only one there is, element by element."""
-    expression: Expression = given.expression
-    if len(expression.outputs) != 1 or expression.extents[expression.outputs[0].value] != ELEMENTS:
+    expression: Expression = call.expression
+    if (
+        len(expression.outputs) != 1
+        or expression.value_axes[expression.outputs[0].value] != ELEMENTS
+    ):
         return ()
     return tuple(f"inputs[{k}]" for k, e in enumerate(expression.inputs) if e == ELEMENTS)
 

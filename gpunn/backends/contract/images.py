@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gpunn.backends.shared.geometry import Geometry
 
-from .declaration import Argument, Given, reads, rewrites, writes
+from .declaration import Argument, OpCall, reads, rewrites, writes
 from .device import Array
 from .formulas import ActivationProtocol
 from .operation import Operations, operation
@@ -15,20 +15,20 @@ KERNEL = "*geometry.window channels filters"
 FILTERED = "samples *geometry.windows filters"
 
 
-def _keeps_z(given: Given) -> bool:
+def _keeps_z(call: OpCall) -> bool:
     """Whether z + bias is kept for the gradient."""
-    return bool(given.activation.saves == "input")
+    return bool(call.activation.saves == "input")
 
 
-def _product_flops(given: Given) -> int:
+def _product_flops(call: OpCall) -> int:
     """Of one product of all patches: 2 for each output and each number it is a sum of."""
-    windows, cells = given.geometry.windows, given.geometry.cells
-    outputs = given.samples * windows[0] * windows[1] * given.filters
-    return int(2 * outputs * cells * given.channels)
+    windows, cells = call.geometry.windows, call.geometry.cells
+    outputs = call.samples * windows[0] * windows[1] * call.filters
+    return int(2 * outputs * cells * call.channels)
 
 
-def _gradient_flops(given: Given) -> int:
-    return _product_flops(given) * sum(a is not None for a in (given.dkernel, given.dx))
+def _gradient_flops(call: OpCall) -> int:
+    return _product_flops(call) * sum(a is not None for a in (call.dkernel, call.dx))
 
 
 class Images(Operations):
@@ -38,7 +38,7 @@ class Images(Operations):
         x=reads(IMAGE),
         kernel=reads(KERNEL),
         bias=reads("filters", optional=True),
-        out=writes(FILTERED, over=lambda given: () if _keeps_z(given) else ("z",)),
+        out=writes(FILTERED, over=lambda call: () if _keeps_z(call) else ("z",)),
         z=Argument(FILTERED, read=_keeps_z, written=True),
         flops=_product_flops,
     )

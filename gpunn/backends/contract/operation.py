@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from .declaration import Argument, Given, KernelCall, Operation
+from .declaration import Argument, KernelCall, OpCall, OpDeclaration
 from .device import Device
 from .profiling import current_profile
 
@@ -16,7 +16,7 @@ Method = TypeVar("Method", bound=Callable[..., None])
 def operation(
     *,
     where: tuple[str, ...] = (),
-    flops: Callable[[Given], int] | None = None,
+    flops: Callable[[OpCall], int] | None = None,
     by_kernel: KernelCall | None = None,
     **arrays: Argument,
 ) -> Callable[[Method], Method]:
@@ -26,25 +26,25 @@ def operation(
 
     Args:
         where: conditions on arguments and sizes, as Python expressions of their names.
-        flops: of what is given, how many; one for each element of the largest array without.
+        flops: of a call, how many; one for each element of the largest array without.
         by_kernel: what the kernels of this name take. Then the method says, in terms of
             ``self.xp``, what is done without them.
         **arrays: of every array, what it is: `reads`, `writes` or `rewrites`.
     """
 
     def declare(method: Method) -> Method:
-        declared = Operation(method, arrays, where, flops, by_kernel)
+        declared = OpDeclaration(method, arrays, where, flops, by_kernel)
         inside = f"_{method.__name__}"
 
         @functools.wraps(method)
         def perform(self: Any, *args: Any, **kwargs: Any) -> None:
-            given = declared.bind(self, args, kwargs)
+            call = declared.bind(self, args, kwargs)
             profile = current_profile(self)
             with self.turn:
                 if profile is None:
-                    getattr(self, inside)(given)
+                    getattr(self, inside)(call)
                 else:
-                    profile.perform(declared, given, getattr(self, inside))
+                    profile.perform(declared, call, getattr(self, inside))
 
         perform.operation = declared  # type: ignore[attr-defined]
         return perform  # type: ignore[return-value]
@@ -55,7 +55,7 @@ def operation(
 class Operations(Device):
     """Some of the operations, and how a class knows those it has."""
 
-    operations: dict[str, Operation] = {}  # noqa: RUF012 (made anew by each subclass)
+    operations: dict[str, OpDeclaration] = {}  # noqa: RUF012 (made anew by each subclass)
     """The operations by name."""
 
     def __init_subclass__(cls) -> None:
@@ -71,11 +71,11 @@ class Operations(Device):
                 setattr(cls, f"_{name}", _by_kernel(declared))
 
 
-def _by_kernel(declared: Operation) -> Callable[[Any, Given], None]:
+def _by_kernel(declared: OpDeclaration) -> Callable[[Any, OpCall], None]:
     """The method of a backend's that calls the kernel of the operation's name."""
 
-    def method(self: Any, given: Given) -> None:
-        self.by_kernel(declared, given)
+    def method(self: Any, call: OpCall) -> None:
+        self.by_kernel(declared, call)
 
     method.__name__ = f"_{declared.name}"
     return method

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .control import Control
-from .declaration import COUNTERS, PLAIN, Given, KernelCall, reads, writes
+from .declaration import COUNTERS, PLAIN, KernelCall, OpCall, reads, writes
 from .device import Array
 from .formulas import ActivationProtocol
 from .operation import Operations, operation
@@ -18,9 +18,9 @@ def dropout_scale(rate: float) -> float:
     return 1.0 / (1.0 - rate) if rate < 1.0 else 0.0
 
 
-def _keeps_input(given: Given) -> bool:
+def _keeps_input(call: OpCall) -> bool:
     """Whether x + bias is kept in x, for the gradient."""
-    return given.bias is not None and given.activation.saves == "input"
+    return call.bias is not None and call.activation.saves == "input"
 
 
 class Passes(Operations):
@@ -30,7 +30,7 @@ class Passes(Operations):
         a=reads("m k", transposed="transpose_a"),
         b=reads("k n", transposed="transpose_b"),
         out=writes("m n", accumulate_if="accumulate"),
-        flops=lambda given: 2 * given.m * given.n * given.k,
+        flops=lambda call: 2 * call.m * call.n * call.k,
     )
     def matmul(
         self,
@@ -50,7 +50,7 @@ class Passes(Operations):
     @operation(
         x=reads("*rows features", rewritten=_keeps_input),
         bias=reads("features", optional=True),
-        out=writes("*rows features", over=lambda given: () if _keeps_input(given) else ("x",)),
+        out=writes("*rows features", over=lambda call: () if _keeps_input(call) else ("x",)),
     )
     def bias_activation(
         self, x: Array, bias: Array | None, activation: ActivationProtocol, out: Array
@@ -97,12 +97,12 @@ class Passes(Operations):
     @operation(
         x=reads(
             "rows x_columns",
-            part=lambda given: given.x[:, given.start : given.start + given.width],
+            part=lambda call: call.x[:, call.start : call.start + call.width],
         ),
         into=writes(
             "rows into_columns",
             accumulate_if="accumulate",
-            part=lambda given: given.into[:, given.at : given.at + given.width],
+            part=lambda call: call.into[:, call.at : call.at + call.width],
         ),
         where=(
             "0 <= width",

@@ -100,7 +100,7 @@ class Places(Operations):
 
     @operation(
         x=reads("*shape", "float or int32"),
-        found=rewrites("3", "int64", of=lambda given: given.check.found, counted=False),
+        found=rewrites("3", "int64", of=lambda call: call.check.found, counted=False),
     )
     def check_range(self, x: Array, check: Check) -> None:
         """Look for numbers that are not from ``check.low`` to ``check.high``; NaN is none.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gpunn.common.holds import Hold
 
-from .declaration import Given, Operation
+from .declaration import OpCall, OpDeclaration
 from .device import Device
 
 
@@ -51,7 +51,7 @@ class Profile:
 
     def __init__(self, root: Device) -> None:
         self.operations: list[ProfiledOperation] = []
-        self.calls: list[tuple[Callable[[Given], None], Given]] = []
+        self.calls: list[tuple[Callable[[OpCall], None], OpCall]] = []
         self.performing: ProfiledOperation | None = None
         self._root = root
         self._hold: Hold | None = None
@@ -72,17 +72,17 @@ class Profile:
         return backend.root is self._root and self._hold.alive
 
     def perform(
-        self, operation: Operation, given: Given, run: Callable[[Given], None]
+        self, operation: OpDeclaration, call: OpCall, run: Callable[[OpCall], None]
     ) -> None:
         """Perform an operation and list it; operations that it calls itself are not listed."""
         if self.performing is not None:
-            run(given)
+            run(call)
             return
-        self.performing = describe(operation, given)
+        self.performing = describe(operation, call)
         self.operations.append(self.performing)
-        self.calls.append((run, given))
+        self.calls.append((run, call))
         try:
-            run(given)
+            run(call)
         finally:
             self.performing = None
 
@@ -100,13 +100,13 @@ def current_profile(backend: Device) -> Profile | None:
     return profile if profile is not None and profile.is_of(backend) else None
 
 
-def describe(operation: Operation, given: Given) -> ProfiledOperation:
+def describe(operation: OpDeclaration, call: OpCall) -> ProfiledOperation:
     """One call of an operation, as a profile lists it."""
-    touched = operation.traffic(given)
-    values = given.__dict__
+    touched = operation.traffic(call)
+    values = call.__dict__
     formula = next((type(values[k]).__name__ for k in _FORMULAS if values.get(k) is not None), "")
     if operation.flops is not None:
-        flops = operation.flops(given)
+        flops = operation.flops(call)
     else:
         flops = max((int(array.size) for array, _ in touched.values()), default=0)
     return ProfiledOperation(

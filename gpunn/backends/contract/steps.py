@@ -8,7 +8,7 @@ from typing import Any
 from gpunn.backends.shared.order import Order
 
 from .control import RATES, UPDATES, Control
-from .declaration import COUNTERS, PLAIN, Given, reads, rewrites, writes
+from .declaration import COUNTERS, PLAIN, OpCall, reads, rewrites, writes
 from .device import Array
 from .formulas import (
     ConstraintProtocol,
@@ -19,29 +19,29 @@ from .formulas import (
 )
 from .operation import Operations, operation
 
-VALUES = rewrites("size", of=lambda given: given.arena.values)
-GRADIENTS = rewrites("size", of=lambda given: given.arena.gradients)
+VALUES = rewrites("size", of=lambda call: call.arena.values)
+GRADIENTS = rewrites("size", of=lambda call: call.arena.gradients)
 
 
 def _slot(name: str) -> Any:
-    return lambda given: given.arena.slots[name]
+    return lambda call: call.arena.slots[name]
 
 
-def _slots(given: Given) -> dict[str, Array]:
-    return {name: given.arena.slots[name] for name in given.optimizer.slot_names}
+def _slots(call: OpCall) -> dict[str, Array]:
+    return {name: call.arena.slots[name] for name in call.optimizer.slot_names}
 
 
-def _targets(given: Given) -> tuple[str, str]:
+def _targets(call: OpCall) -> tuple[str, str]:
     """Class numbers, or a row of targets for each row; those of a user's loss of any width."""
-    formula: Any = vars(given).get("loss", vars(given).get("metric"))
+    formula: Any = vars(call).get("loss", vars(call).get("metric"))
     if formula.has_call:
-        return ("rows *targets", "float" if given.y_true.dtype.kind == "f" else "int32")
-    return ("rows", "int32") if given.y_true.ndim == 1 else ("rows classes", "float")
+        return ("rows *targets", "float" if call.y_true.dtype.kind == "f" else "int32")
+    return ("rows", "int32") if call.y_true.ndim == 1 else ("rows classes", "float")
 
 
-def _weights(given: Given) -> tuple[str, str]:
+def _weights(call: OpCall) -> tuple[str, str]:
     """Of rows; what a user has written may have several for each sample."""
-    formula: Any = vars(given).get("loss", vars(given).get("metric"))
+    formula: Any = vars(call).get("loss", vars(call).get("metric"))
     return "rows *each" if formula.has_call else "rows", "float"
 
 
@@ -49,7 +49,7 @@ class Steps(Operations):
     """The two ends of a step."""
 
     @operation(
-        source=reads("n *row", "real", part=lambda given: given.source[: len(given.out)]),
+        source=reads("n *row", "real", part=lambda call: call.source[: len(call.out)]),
         out=writes("batch *row", "float or int32"),
         counters=COUNTERS,
         where=("order.rows <= n", PLAIN),
@@ -122,7 +122,7 @@ class Steps(Operations):
 
     @operation(
         values=VALUES,
-        gradients=reads("size", of=lambda given: given.arena.gradients),
+        gradients=reads("size", of=lambda call: call.arena.gradients),
         slots=rewrites("size", of=_slots),
         counters=COUNTERS,
     )
@@ -154,8 +154,8 @@ class Steps(Operations):
     @operation(
         values=reads(
             "size",
-            of=lambda given: given.arena.values,
-            rewritten=lambda given: bool(given.optimizer.ema_overwrite_frequency),
+            of=lambda call: call.arena.values,
+            rewritten=lambda call: bool(call.optimizer.ema_overwrite_frequency),
         ),
         averages=rewrites("size", of=_slot("average")),
         counters=COUNTERS,
@@ -174,10 +174,10 @@ class Steps(Operations):
         parameter's ("norm") or the norm of all together ("global_norm")."""
 
     @operation(
-        values=reads("size", of=lambda given: given.arena.values),
+        values=reads("size", of=lambda call: call.arena.values),
         gradient=rewrites(
             "size",
-            of=lambda given: {"gradients": given.arena.gradients} if given.gradients else {},
+            of=lambda call: {"gradients": call.arena.gradients} if call.gradients else {},
         ),
         totals=rewrites("sums", "float64"),
         where=("sums >= 1", "0 <= rows < 2**31"),
@@ -193,10 +193,10 @@ class Steps(Operations):
 
     @operation(
         updates=reads(
-            "1", "int64", of=lambda given: given.control.counters[UPDATES : UPDATES + 1]
+            "1", "int64", of=lambda call: call.control.counters[UPDATES : UPDATES + 1]
         ),
         rate=writes(
-            "1", "float64", of=lambda given: given.control.rates[given.place : given.place + 1]
+            "1", "float64", of=lambda call: call.control.rates[call.place : call.place + 1]
         ),
         where=(f"0 <= place < {RATES}",),
     )

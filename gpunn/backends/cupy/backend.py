@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract import Given, dropout_scale
+from gpunn.backends.contract import OpCall, dropout_scale
 from gpunn.backends.contract.backend import Array, Program, Step
 from gpunn.backends.contract.control import LEARNING_RATE, PARAMETERS, UPDATES, Control
 from gpunn.backends.contract.formulas import OptimizerProtocol
@@ -40,15 +40,15 @@ class CupyBackend(
 
     # -- products and element-wise passes
 
-    def _matmul(self, given: Given) -> None:
-        if given.out.size:
+    def _matmul(self, call: OpCall) -> None:
+        if call.out.size:
             self._product(
-                given.a, given.b, given.out, given.transpose_a, given.transpose_b,
-                given.accumulate, given.precision,
+                call.a, call.b, call.out, call.transpose_a, call.transpose_b,
+                call.accumulate, call.precision,
             )  # fmt: skip
 
-    def _bias_activation(self, given: Given) -> None:
-        x, bias, activation, out = given.x, given.bias, given.activation, given.out
+    def _bias_activation(self, call: OpCall) -> None:
+        x, bias, activation, out = call.x, call.bias, call.activation, call.out
         keep_input = activation.saves == "input" and bias is not None
         if activation.functor is None:
             if bias is not None:
@@ -61,99 +61,99 @@ class CupyBackend(
         same = kind and bias is not None and self.overlap(x, out) == "same"
         if kind and same and self._as_epilogue(kind, out, bias):
             return
-        rows = x.size // max(given.features, 1)
+        rows = x.size // max(call.features, 1)
         self._part(
-            "row_activation" if activation.rowwise else "bias_activation", given, x.size,
+            "row_activation" if activation.rowwise else "bias_activation", call, x.size,
             sliced=rows, functor=activation.functor, parameters=self._parameters(activation),
             rows=rows, n=x.size, keep_input=keep_input,
         )  # fmt: skip
 
-    def _activation_gradient(self, given: Given) -> None:
-        activation, saved, dy, out = given.activation, given.saved, given.dy, given.out
-        accumulate = given.accumulate
+    def _activation_gradient(self, call: OpCall) -> None:
+        activation, saved, dy, out = call.activation, call.saved, call.dy, call.out
+        accumulate = call.accumulate
         if activation.functor is None:
             term = self.scratch(out.shape, out.dtype, "term") if accumulate else out
             activation.backward(self, saved, dy, term)
             if accumulate:
                 self.xp.add(out, term, out=out)
             return
-        rows = saved.size // max(given.features, 1)
+        rows = saved.size // max(call.features, 1)
         self._part(
-            "row_activation_gradient" if activation.rowwise else "activation_gradient", given,
+            "row_activation_gradient" if activation.rowwise else "activation_gradient", call,
             saved.size, sliced=rows, functor=activation.functor,
             parameters=self._parameters(activation), rows=rows, n=saved.size,
         )  # fmt: skip
 
-    def _affine(self, given: Given) -> None:
-        self._each("affine", given, given.out)
+    def _affine(self, call: OpCall) -> None:
+        self._each("affine", call, call.out)
 
-    def _dropout(self, given: Given) -> None:
-        keep, scale = 1.0 - given.rate, dropout_scale(given.rate)
-        self._each("dropout", given, given.out, by=DRAWN_AT_ONCE, keep=keep, scale=scale)
+    def _dropout(self, call: OpCall) -> None:
+        keep, scale = 1.0 - call.rate, dropout_scale(call.rate)
+        self._each("dropout", call, call.out, by=DRAWN_AT_ONCE, keep=keep, scale=scale)
 
-    def _dropout_gradient(self, given: Given) -> None:
-        self._each("dropout_gradient", given, given.out, scale=dropout_scale(given.rate))
+    def _dropout_gradient(self, call: OpCall) -> None:
+        self._each("dropout_gradient", call, call.out, scale=dropout_scale(call.rate))
 
     # -- the two ends of a step
 
-    def _gather(self, given: Given) -> None:
-        order, batch = given.order, given.batch
+    def _gather(self, call: OpCall) -> None:
+        order, batch = call.order, call.batch
         self._part(
-            "gather", given, given.out.size, sliced=batch, rows=batch, total=order.rows,
-            width=math.prod(given.row), seed=order.seed or 0, shuffled=order.seed is not None,
+            "gather", call, call.out.size, sliced=batch, rows=batch, total=order.rows,
+            width=math.prod(call.row), seed=order.seed or 0, shuffled=order.seed is not None,
         )  # fmt: skip
 
-    def _loss(self, given: Given) -> None:
-        loss, y_true, y_pred, rows = given.loss, given.y_true, given.y_pred, given.rows
+    def _loss(self, call: OpCall) -> None:
+        loss, y_true, y_pred, rows = call.loss, call.y_true, call.y_pred, call.rows
         if loss.has_call:
-            loss.add_up(self, given)
+            loss.add_up(self, call)
             return
         values = self.scratch((rows,), y_pred.dtype, "loss values")
         if loss.functor is None:
-            self._loss_by_formula(given, values)
+            self._loss_by_formula(call, values)
             return
         if rows == 0:
             return
         both = {
             "row_losses": values,
             "row_matches": self.scratch((rows,), np.bool_, "loss matches"),
-            "count_matches": loss.counts_matches and given.sums > 2,
+            "count_matches": loss.counts_matches and call.sums > 2,
         }
         self._ask(
             self._task(
-                "loss_rows", given, y_pred.size, sliced=rows, functor=loss.functor,
+                "loss_rows", call, y_pred.size, sliced=rows, functor=loss.functor,
                 parameters=self._parameters(loss), predictions=y_pred,
                 targets=None if loss.sparse else y_true, labels=y_true if loss.sparse else None,
                 **both,
             ),
-            self._task("loss_totals", given, BLOCK, **both),
+            self._task("loss_totals", call, BLOCK, **both),
         )  # fmt: skip
 
-    def _loss_by_formula(self, given: Given, values: Array) -> None:
+    def _loss_by_formula(self, call: OpCall, values: Array) -> None:
         """Of a loss without a kernel, which computes the values and the gradient itself."""
-        loss, rows, weights, gradient = given.loss, given.rows, given.weights, given.gradient
-        loss.forward_backward(self, given.y_true, given.y_pred, values, gradient)
+        loss, rows, weights, gradient = call.loss, call.rows, call.weights, call.gradient
+        loss.forward_backward(self, call.y_true, call.y_pred, values, gradient)
         if rows == 0:
             return
         if gradient is not None:
             self._each(
-                "affine", given, gradient, x=gradient, offset=0.0, accumulate=False, out=gradient
+                "affine", call, gradient, x=gradient, offset=0.0, accumulate=False, out=gradient
             )
         if weights is not None:
             for array in (values, gradient):
                 if array is not None and array.size:
                     self._weigh(array.reshape(rows, -1), weights)
-        counts = loss.counts_matches and given.sums > 2
+        counts = loss.counts_matches and call.sums > 2
         hits = self.scratch((rows,), np.bool_, "loss matches")
         if counts:
-            loss.matches(self, given.y_true, given.y_pred, hits)
+            loss.matches(self, call.y_true, call.y_pred, hits)
         self._part(
-            "loss_totals", given, BLOCK, row_losses=values, row_matches=hits, count_matches=counts
+            "loss_totals", call, BLOCK, row_losses=values, row_matches=hits, count_matches=counts
         )
 
-    def _metric(self, given: Given) -> None:
-        metric, y_true, y_pred = given.metric, given.y_true, given.y_pred
-        weights, state, rows, classes = given.weights, given.state, given.rows, given.classes
+    def _metric(self, call: OpCall) -> None:
+        metric, y_true, y_pred = call.metric, call.y_true, call.y_pred
+        weights, state, rows, classes = call.weights, call.state, call.rows, call.classes
         if metric.functor is None:
             metric.accumulate(self, y_true, y_pred, weights, state)
             return
@@ -166,28 +166,28 @@ class CupyBackend(
         }  # fmt: skip
         if metric.accumulates == "columns":
             threads = -(-classes // COLUMN_TILE) * BLOCK
-            self._part("target_sums", given, threads, columns=classes, **arrays)
+            self._part("target_sums", call, threads, columns=classes, **arrays)
             return
         if metric.accumulates == "bins":
             width = metric.width(classes)
             counted = {"width": width, "bins": self.scratch((rows, width), np.int32, "bins")}
             self._ask(
-                self._task("bin_rows", given, y_pred.size, **arrays, **formula, **counted),
+                self._task("bin_rows", call, y_pred.size, **arrays, **formula, **counted),
                 *self._bin_totals(counted["bins"], weights, state),
             )
             return
         values = self.scratch((rows,), y_pred.dtype, "metric values")
         if metric.accumulates == "losses":
             task = self._task(
-                "loss_rows", given, y_pred.size, **arrays, **formula, weights=None, scale=1.0,
+                "loss_rows", call, y_pred.size, **arrays, **formula, weights=None, scale=1.0,
                 count_matches=False, gradient=None, row_losses=values,
                 row_matches=self.scratch((rows,), np.bool_, "loss matches"),
             )  # fmt: skip
         else:
             task = self._task(
-                "metric_rows", given, y_pred.size, **arrays, **formula, row_values=values
+                "metric_rows", call, y_pred.size, **arrays, **formula, row_values=values
             )
-        self._ask(task, self._task("metric_totals", given, BLOCK, row_values=values))
+        self._ask(task, self._task("metric_totals", call, BLOCK, row_values=values))
 
     def add_to_bins(self, bins: Array, amounts: Array, state: Array) -> None:
         if bins.size:
@@ -214,24 +214,24 @@ class CupyBackend(
             PartTask("take_bin_sums", size, values),
         ]  # fmt: skip
 
-    def _update(self, given: Given) -> None:
-        optimizer, arena, control = given.optimizer, given.arena, given.control
+    def _update(self, call: OpCall) -> None:
+        optimizer, arena, control = call.optimizer, call.arena, call.control
         slots = [arena.slots[name] for name in optimizer.slot_names]
         if optimizer.functor is None:
             self._update_by_arrays(optimizer, arena, control, [arena.values, *slots])
             return
         named = dict(zip_longest(("slot_0", "slot_1", "slot_2"), slots))
         parameters = self._update_parameters(optimizer, control)
-        self._flat_part("update", given, functor=optimizer.functor, parameters=parameters, **named)
+        self._flat_part("update", call, functor=optimizer.functor, parameters=parameters, **named)
 
-    def _flat_part(self, name: str, given: Given, **values: Any) -> None:
+    def _flat_part(self, name: str, call: OpCall, **values: Any) -> None:
         """A part that goes over the flat arrays, group by group."""
-        arena = given.arena
+        arena = call.arena
         longest = max((group.stop - group.start for group in arena.groups), default=0)
         self._part(
-            name, given, longest, weights=arena.values, gradients=arena.gradients,
+            name, call, longest, weights=arena.values, gradients=arena.gradients,
             group_table=arena.group_table, groups=len(arena.groups),
-            every=given.optimizer.steps_per_update, **values,
+            every=call.optimizer.steps_per_update, **values,
         )  # fmt: skip
 
     def _update_by_arrays(
@@ -254,34 +254,34 @@ class CupyBackend(
         for kept, array in zip(before, changed, strict=False):  # if it is not due, take it back
             xp.copyto(array, kept, where=(steps + 1) % every != 0)
 
-    def _step_by_norms(self, given: Given) -> None:
-        arena, direction = given.arena, given.arena.slots["direction"]
+    def _step_by_norms(self, call: OpCall) -> None:
+        arena, direction = call.arena, call.arena.slots["direction"]
         pieces = self._pieces(arena, together=False)
         n = len(pieces["starts"])
         sums = {
             name: self.scratch((n,), np.float64, name) for name in ("weight_sums", "direction_sums")
         }
         for array, squares in zip((arena.values, direction), sums.values(), strict=True):
-            self._square_sums(given, array, pieces, squares)
+            self._square_sums(call, array, pieces, squares)
         self._part(
-            "step_by_norms", given, n * BLOCK, weights=arena.values, directions=direction,
-            pieces=n, every=given.optimizer.steps_per_update, **pieces, **sums,
+            "step_by_norms", call, n * BLOCK, weights=arena.values, directions=direction,
+            pieces=n, every=call.optimizer.steps_per_update, **pieces, **sums,
         )  # fmt: skip
 
     def _square_sums(
-        self, given: Given, x: Array, pieces: dict[str, Array], sums: Array
+        self, call: OpCall, x: Array, pieces: dict[str, Array], sums: Array
     ) -> None:
         n = len(sums)
-        self._part("square_sums", given, n * BLOCK, x=x, segments=n, sums=sums, **pieces)
+        self._part("square_sums", call, n * BLOCK, x=x, segments=n, sums=sums, **pieces)
 
-    def _accumulate_gradients(self, given: Given) -> None:
-        accumulated = given.arena.slots["gradient_accumulator"]
-        self._flat_part("accumulate_gradients", given, accumulated=accumulated)
+    def _accumulate_gradients(self, call: OpCall) -> None:
+        accumulated = call.arena.slots["gradient_accumulator"]
+        self._flat_part("accumulate_gradients", call, accumulated=accumulated)
 
-    def _average_weights(self, given: Given) -> None:
-        optimizer = given.optimizer
+    def _average_weights(self, call: OpCall) -> None:
+        optimizer = call.optimizer
         self._flat_part(
-            "average_weights", given, averages=given.arena.slots["average"],
+            "average_weights", call, averages=call.arena.slots["average"],
             momentum=optimizer.ema_momentum, overwrite=optimizer.ema_overwrite_frequency or 0,
         )  # fmt: skip
 
@@ -291,19 +291,19 @@ class CupyBackend(
             return control.rates[PARAMETERS:]
         return self._parameters(optimizer)
 
-    def _clip_gradients(self, given: Given) -> None:
-        arena = given.arena
-        if given.by == "value":
+    def _clip_gradients(self, call: OpCall) -> None:
+        arena = call.arena
+        if call.by == "value":
             for group in arena.groups:
                 size = group.gradients.size
-                self._part("clip_values", given, size, gradients=group.gradients, n=size)
+                self._part("clip_values", call, size, gradients=group.gradients, n=size)
             return
-        pieces = self._pieces(arena, given.by == "global_norm")
+        pieces = self._pieces(arena, call.by == "global_norm")
         n = len(pieces["starts"])
         sums = self.scratch((n,), np.float64, "square sums")
-        self._square_sums(given, arena.gradients, pieces, sums)
+        self._square_sums(call, arena.gradients, pieces, sums)
         self._part(
-            "limit_norms", given, n * BLOCK, gradients=arena.gradients, pieces=n, sums=sums,
+            "limit_norms", call, n * BLOCK, gradients=arena.gradients, pieces=n, sums=sums,
             **pieces,
         )  # fmt: skip
 
@@ -322,5 +322,5 @@ class CupyBackend(
         columns["multipliers"] = segments["multiplier"][owners]
         return {name: self._constant(name, column) for name, column in columns.items()}
 
-    def _advance(self, given: Given) -> None:
-        self._part("advance", given, 1)
+    def _advance(self, call: OpCall) -> None:
+        self._part("advance", call, 1)

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract import Given
+from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.expression import (
     COLUMNS,
     ELEMENTS,
-    ROW_FOLDS,
+    ROW_REDUCTIONS,
     ROWS,
+    BroadcastAxes,
     Expression,
-    Extent,
+    ExpressionOutput,
     Instruction,
-    Output,
 )
 
 from .launch.codegen import WARP
@@ -32,29 +32,29 @@ rows: a group of threads does each slice."""
 
 _ADDITIONS = Instruction("add", (0, 1)), Instruction("add", (1, 0))
 _EPILOGUES: dict[Any, str] = {
-    **{((add,), (Output(2),)): "bias" for add in _ADDITIONS},
-    **{((add, Instruction("relu", (2,))), (Output(3),)): "relu" for add in _ADDITIONS},
+    **{((add,), (ExpressionOutput(2),)): "bias" for add in _ADDITIONS},
+    **{((add, Instruction("relu", (2,))), (ExpressionOutput(3),)): "relu" for add in _ADDITIONS},
 }
 """Those of a product, by the instructions and outputs of an expression with two inputs."""
 
-Written = tuple[Output, Array]
+Written = tuple[ExpressionOutput, Array]
 """A value, and where it goes."""
 
 
 class CupyExpressions(CupySums):
     """What a user has written; a part of `CupyBackend`."""
 
-    def _expression(self, given: Given) -> None:
-        expression, rows, columns = given.expression, given.rows, given.columns
-        if self._is_epilogue(expression, given.inputs, given.outputs):
+    def _expression(self, call: OpCall) -> None:
+        expression, rows, columns = call.expression, call.rows, call.columns
+        if self._is_epilogue(expression, call.inputs, call.outputs):
             return
         sums: list[Written] = []
         others: list[Written] = []
-        for output, array in zip(expression.outputs, given.outputs, strict=True):
+        for output, array in zip(expression.outputs, call.outputs, strict=True):
             summed = _instruction(expression, output.value).function == "column_sum"
             (sums if summed else others).append((output, array))
-        summands = self._summands(expression, rows, columns, given.inputs, others, sums)
-        self._compute(expression, rows, columns, given.inputs, others)
+        summands = self._summands(expression, rows, columns, call.inputs, others, sums)
+        self._compute(expression, rows, columns, call.inputs, others)
         for output, array in sums:
             summand = summands[_instruction(expression, output.value).operands[0]]
             self._sum(expression.dtype, summand, array, output.accumulate)
@@ -75,9 +75,9 @@ class CupyExpressions(CupySums):
     def _weigh(self, x: Array, weights: Array) -> None:
         """x *= the weight of each row, in place: a thread writes the elements that it has read."""
         product = Instruction("multiply", (0, 1))
-        made = Expression(x.dtype.name, (ELEMENTS, ROWS), (product,), (Output(2),))
+        made = Expression(x.dtype.name, (ELEMENTS, ROWS), (product,), (ExpressionOutput(2),))
         rows, columns = x.shape
-        self._compute(made, rows, columns, [x, weights.reshape(-1, 1)], [(Output(2), x)])
+        self._compute(made, rows, columns, [x, weights.reshape(-1, 1)], [(ExpressionOutput(2), x)])
 
     def _summands(
         self,
@@ -96,9 +96,9 @@ class CupyExpressions(CupySums):
         for output, _ in sums:
             (value,) = _instruction(expression, output.value).operands
             if value not in found:
-                shape = expression.extents[value].shape(rows, columns)
+                shape = expression.value_axes[value].shape(rows, columns)
                 found[value] = self.scratch(shape, expression.dtype, f"summand {len(others)}")
-                others.append((Output(value), found[value]))
+                others.append((ExpressionOutput(value), found[value]))
         return found
 
     def _sum(self, dtype: str, x: Array, out: Array, accumulate: bool) -> None:
@@ -106,7 +106,7 @@ class CupyExpressions(CupySums):
         sums, plain = out, out.dtype == dtype
         if not plain:
             sums = self.scratch(out.shape, dtype, "sums of columns")
-        asked = Given()
+        asked = OpCall()
         asked.__dict__.update(
             x=x, out=sums.reshape(-1), accumulate=plain and accumulate, rows=len(x),
             features=x.shape[1], dtype=x.dtype,
@@ -114,7 +114,7 @@ class CupyExpressions(CupySums):
         self._column_sums(asked)
         if not plain:
             copy = Expression(dtype, (COLUMNS,), (Instruction("copy", (0,)),), ())
-            self._compute(copy, 1, sums.size, [sums], [(Output(1, accumulate), out)])
+            self._compute(copy, 1, sums.size, [sums], [(ExpressionOutput(1, accumulate), out)])
 
     def _compute(
         self,
@@ -129,7 +129,7 @@ class CupyExpressions(CupySums):
         if not outputs:
             return
         made = _composed(expression, rows, columns, inputs, outputs)
-        rows, columns = made.extent.shape(rows, columns)
+        rows, columns = made.axes.shape(rows, columns)
         pieces = -(-columns // PIECE) if made.folds else 1
         if pieces > 1:
             self._compute_in_pieces(expression, rows, columns, inputs, outputs)
@@ -147,23 +147,25 @@ class CupyExpressions(CupySums):
         """The same where rows are long: first folds of pieces, and then of the results."""
         pieces = -(-columns // PIECE)
         folds = {
-            value for value in range(len(inputs), len(expression.extents))
-            if _instruction(expression, value).function in ROW_FOLDS
+            value for value in range(len(inputs), len(expression.value_axes))
+            if _instruction(expression, value).function in ROW_REDUCTIONS
         }  # fmt: skip
         firsts = [pair for pair in outputs if pair[0].value not in folds]
         parts: dict[int, Array] = {}
         for value in dict.fromkeys(output.value for output, _ in outputs if output.value in folds):
-            shape = Extent(expression.extents[value].rows, True).shape(rows, pieces)
+            shape = BroadcastAxes(expression.value_axes[value].rows, True).shape(rows, pieces)
             name = f"pieces of {len(parts)} in {expression.dtype}"
             parts[value] = self.scratch(shape, expression.dtype, name)
-            firsts.append((Output(value), parts[value]))
+            firsts.append((ExpressionOutput(value), parts[value]))
         made = _composed(expression, rows, columns, inputs, firsts, pieces=True)
         self._ask_for(made, expression, rows, columns, inputs, firsts, pieces)
         for value, array in parts.items():
             function = _instruction(expression, value).function
-            extent = Extent(expression.extents[value].rows, True)
-            fold = Expression(expression.dtype, (extent,), (Instruction(function, (0,)),), ())
-            of_rows = [(Output(1, o.accumulate), a) for o, a in outputs if o.value == value]
+            axes = BroadcastAxes(expression.value_axes[value].rows, True)
+            fold = Expression(expression.dtype, (axes,), (Instruction(function, (0,)),), ())
+            of_rows = [
+                (ExpressionOutput(1, o.accumulate), a) for o, a in outputs if o.value == value
+            ]
             self._compute(fold, len(array), pieces, [array], of_rows)
 
     def _ask_for(

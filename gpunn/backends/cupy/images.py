@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract import Given
+from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry
 
@@ -22,34 +22,34 @@ class CupyImages(TaskBackend):
 
     # -- convolution
 
-    def _convolution(self, given: Given) -> None:
-        x, geometry, z, out = given.x, given.geometry, given.z, given.out
+    def _convolution(self, call: OpCall) -> None:
+        x, geometry, z, out = call.x, call.geometry, call.z, call.out
         if not x.size:
             return
-        matrix = _rows(given.kernel)  # (cells channels, filters)
+        matrix = _rows(call.kernel)  # (cells channels, filters)
         rows = _rows(z)  # (windows, filters)
         for chunk in self._sample_chunks(x, geometry):
-            patches = self._patches(given, x[chunk])
-            self._product(patches, matrix, _rows(z[chunk]), precision=given.precision)
+            patches = self._patches(call, x[chunk])
+            self._product(patches, matrix, _rows(z[chunk]), precision=call.precision)
         same = self.overlap(z, out) == "same"
-        self.bias_activation(rows, given.bias, given.activation, rows if same else _rows(out))
+        self.bias_activation(rows, call.bias, call.activation, rows if same else _rows(out))
 
-    def _convolution_gradient(self, given: Given) -> None:
-        x, dy, dx, dkernel, geometry = given.x, given.dy, given.dx, given.dkernel, given.geometry
-        precision, accumulate = given.precision, given.accumulate_dx
+    def _convolution_gradient(self, call: OpCall) -> None:
+        x, dy, dx, dkernel, geometry = call.x, call.dy, call.dx, call.dkernel, call.geometry
+        precision, accumulate = call.precision, call.accumulate_dx
         if not x.size:
             return
-        dz, matrix = _rows(dy), _rows(given.kernel)
-        self.activation_gradient(given.activation, _rows(given.saved), dz, dz)
+        dz, matrix = _rows(dy), _rows(call.kernel)
+        self.activation_gradient(call.activation, _rows(call.saved), dz, dz)
         if dkernel is not None:
             for number, chunk in enumerate(self._sample_chunks(x, geometry)):
                 self._product(
-                    self._patches(given, x[chunk]), _rows(dy[chunk]), _rows(dkernel),
-                    transpose_a=True, accumulate=given.accumulate_gradients or number > 0,
+                    self._patches(call, x[chunk]), _rows(dy[chunk]), _rows(dkernel),
+                    transpose_a=True, accumulate=call.accumulate_gradients or number > 0,
                     precision=precision,
                 )  # fmt: skip
-        if given.dbias is not None:
-            self.column_sums(dz, given.dbias, accumulate=given.accumulate_gradients)
+        if call.dbias is not None:
+            self.column_sums(dz, call.dbias, accumulate=call.accumulate_gradients)
         if dx is None:
             return
         if geometry.trivial:
@@ -65,7 +65,7 @@ class CupyImages(TaskBackend):
             )
             out = dx[chunk]
             self._image_part(
-                "patches_gradient", given, out, out, dpatches=dpatches, accumulate=accumulate,
+                "patches_gradient", call, out, out, dpatches=dpatches, accumulate=accumulate,
                 out=out,
             )  # fmt: skip
 
@@ -81,23 +81,23 @@ class CupyImages(TaskBackend):
         windows = len(x) * geometry.windows[0] * geometry.windows[1]
         return self.scratch((windows, geometry.cells * x.shape[-1]), x.dtype, "patches")
 
-    def _patches(self, given: Given, x: Array) -> Array:
+    def _patches(self, call: OpCall, x: Array) -> Array:
         """What lies under each window, (samples windows, cells channels)."""
-        if given.geometry.trivial:
+        if call.geometry.trivial:
             return _rows(x)
-        patches = self._patch_array(x, given.geometry)
-        self._image_part("patches", given, patches, x, x=x, out=patches)
+        patches = self._patch_array(x, call.geometry)
+        self._image_part("patches", call, patches, x, x=x, out=patches)
         return patches
 
     def _image_part(
-        self, name: str, given: Given, work: Array, images: Array, /, **values: Any
+        self, name: str, call: OpCall, work: Array, images: Array, /, **values: Any
     ) -> None:
         """A part of which a thread takes an element of ``work``; it has the samples and the
         channels of ``images``."""
         samples, channels = len(images), images.shape[-1]
         self._part(
-            name, given, work.size, sliced=_cut(samples, work), samples=samples,
-            channels=channels, geometry=self._geometry(given.geometry), **values,
+            name, call, work.size, sliced=_cut(samples, work), samples=samples,
+            channels=channels, geometry=self._geometry(call.geometry), **values,
         )  # fmt: skip
 
     def _geometry(self, geometry: Geometry) -> Array:
@@ -107,34 +107,34 @@ class CupyImages(TaskBackend):
 
     # -- pooling
 
-    def _max_pooling(self, given: Given) -> None:
-        self._image_part("max_pooling", given, given.out, given.x)
+    def _max_pooling(self, call: OpCall) -> None:
+        self._image_part("max_pooling", call, call.out, call.x)
 
-    def _max_pooling_gradient(self, given: Given) -> None:
-        self._pooling_gradient("max_pooling_gradient", given)
+    def _max_pooling_gradient(self, call: OpCall) -> None:
+        self._pooling_gradient("max_pooling_gradient", call)
 
-    def _average_pooling(self, given: Given) -> None:
-        self._image_part("average_pooling", given, given.out, given.x)
+    def _average_pooling(self, call: OpCall) -> None:
+        self._image_part("average_pooling", call, call.out, call.x)
 
-    def _average_pooling_gradient(self, given: Given) -> None:
-        self._pooling_gradient("average_pooling_gradient", given)
+    def _average_pooling_gradient(self, call: OpCall) -> None:
+        self._pooling_gradient("average_pooling_gradient", call)
 
-    def _pooling_gradient(self, name: str, given: Given) -> None:
-        dx, accumulate = given.dx, given.accumulate_dx
-        self._image_part(name, given, dx, dx, accumulate=accumulate, out=dx)
+    def _pooling_gradient(self, name: str, call: OpCall) -> None:
+        dx, accumulate = call.dx, call.accumulate_dx
+        self._image_part(name, call, dx, dx, accumulate=accumulate, out=dx)
 
     # -- layout
 
-    def _crop_or_pad(self, given: Given) -> None:
-        out, (top, left) = given.out, given.offset
+    def _crop_or_pad(self, call: OpCall) -> None:
+        out, (top, left) = call.out, call.offset
         self._part(
-            "crop_or_pad", given, out.size, sliced=_cut(given.samples, out), top=top, left=left,
-            rows=given.out_height, columns=given.out_width,
+            "crop_or_pad", call, out.size, sliced=_cut(call.samples, out), top=top, left=left,
+            rows=call.out_height, columns=call.out_width,
         )  # fmt: skip
 
-    def _swap_axes(self, given: Given) -> None:
-        out = given.out
-        self._part("swap_axes", given, out.size, sliced=_cut(given.samples, out))
+    def _swap_axes(self, call: OpCall) -> None:
+        out = call.out
+        self._part("swap_axes", call, out.size, sliced=_cut(call.samples, out))
 
 
 def _cut(samples: int, work: Array) -> int:

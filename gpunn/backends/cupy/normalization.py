@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.backends.contract import Given
+from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
 
 from .launch.codegen import BLOCK, WARP
@@ -32,53 +32,53 @@ class CupyNormalization(TaskBackend):
         threads = -(-features // across) * chunks * BLOCK
         return threads, {"chunks": chunks, "across": across, "partial": partial}
 
-    def _batch_statistics(self, given: Given) -> None:
-        threads, sums = self._chunks(given.x)
-        rest = 1.0 - given.momentum
+    def _batch_statistics(self, call: OpCall) -> None:
+        threads, sums = self._chunks(call.x)
+        rest = 1.0 - call.momentum
         self._ask(
-            self._task("batch_moments", given, threads, **sums),
-            self._task("batch_statistics", given, given.features * WARP, rest=rest, **sums),
+            self._task("batch_moments", call, threads, **sums),
+            self._task("batch_statistics", call, call.features * WARP, rest=rest, **sums),
         )
 
-    def _normalize(self, given: Given) -> None:
-        self._each("normalize", given, given.x)
+    def _normalize(self, call: OpCall) -> None:
+        self._each("normalize", call, call.x)
 
-    def _normalize_gradient(self, given: Given) -> None:
-        x, constant, totals = given.x, given.constant, None
-        if not constant or given.dgamma is not None or given.dbeta is not None:
+    def _normalize_gradient(self, call: OpCall) -> None:
+        x, constant, totals = call.x, call.constant, None
+        if not constant or call.dgamma is not None or call.dbeta is not None:
             threads, sums = self._chunks(x)
-            totals = self.scratch((2, given.features), x.dtype, "totals of features")
+            totals = self.scratch((2, call.features), x.dtype, "totals of features")
             self._ask(
-                self._task("normalize_sums", given, threads, **sums),
+                self._task("normalize_sums", call, threads, **sums),
                 self._task(
-                    "normalize_totals", given, given.features * WARP, totals=totals, **sums
+                    "normalize_totals", call, call.features * WARP, totals=totals, **sums
                 ),
             )
-        if given.dx is not None:
+        if call.dx is not None:
             self._part(
-                "normalize_gradient", given, x.size, sliced=len(x), n=x.size,
+                "normalize_gradient", call, x.size, sliced=len(x), n=x.size,
                 totals=None if constant else totals,
-                one_nth=1.0 / max(given.outer * given.inner, 1),
-                accumulate=given.accumulate_dx, out=given.dx,
+                one_nth=1.0 / max(call.outer * call.inner, 1),
+                accumulate=call.accumulate_dx, out=call.dx,
             )  # fmt: skip
 
-    def _layer_norm(self, given: Given) -> None:
-        x = given.x
-        self._part("layer_norm", given, x.size, sliced=len(x))
+    def _layer_norm(self, call: OpCall) -> None:
+        x = call.x
+        self._part("layer_norm", call, x.size, sliced=len(x))
 
-    def _layer_norm_gradient(self, given: Given) -> None:
-        x, dy, dgamma, dbeta = given.x, given.dy, given.dgamma, given.dbeta
+    def _layer_norm_gradient(self, call: OpCall) -> None:
+        x, dy, dgamma, dbeta = call.x, call.dy, call.dgamma, call.dbeta
         product = None
         if dgamma is not None:
             product = self.scratch(x.shape, x.dtype, "normalized times gradient")
         self._part(
-            "layer_norm_gradient", given, x.size, sliced=len(x), product=product,
-            accumulate=given.accumulate_dx, out=given.dx,
+            "layer_norm_gradient", call, x.size, sliced=len(x), product=product,
+            accumulate=call.accumulate_dx, out=call.dx,
         )  # fmt: skip
         if dbeta is not None:
-            self.column_sums(dy, dbeta, accumulate=given.accumulate_gradients)
+            self.column_sums(dy, dbeta, accumulate=call.accumulate_gradients)
         if dgamma is not None:
-            self.column_sums(product, dgamma, accumulate=given.accumulate_gradients)
+            self.column_sums(product, dgamma, accumulate=call.accumulate_gradients)
 
-    def _normal_noise(self, given: Given) -> None:
-        self._each("normal_noise", given, given.out, by=DRAWN_AT_ONCE)
+    def _normal_noise(self, call: OpCall) -> None:
+        self._each("normal_noise", call, call.out, by=DRAWN_AT_ONCE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpunn.backends.contract import Given
+from gpunn.backends.contract import OpCall
 from gpunn.backends.shared.pieces import cut_penalized
 
 from .launch.codegen import BLOCK
@@ -15,21 +15,21 @@ LINE_TILE = 32  # as in constraints.cu
 class CupyPenalties(TaskBackend):
     """What a step does to weights and rates beside its update; a part of `CupyBackend`."""
 
-    def _regularize(self, given: Given) -> None:
-        arena, rows, gradients, totals = given.arena, given.rows, given.gradients, given.totals
+    def _regularize(self, call: OpCall) -> None:
+        arena, rows, gradients, totals = call.arena, call.rows, call.gradients, call.totals
         pieces, factors = cut_penalized(arena.segments, CHUNK)
         n = len(pieces)
         if n:
             sums = self.scratch((n,), arena.values.dtype, "penalties")
             self._ask(
                 self._task(
-                    "penalties", given, n * BLOCK, weights=arena.values, segments=n, sums=sums,
+                    "penalties", call, n * BLOCK, weights=arena.values, segments=n, sums=sums,
                     starts=self._constant("starts", pieces[:, 0]),
                     stops=self._constant("stops", pieces[:, 1]),
                     factors=self._constant("factors", factors),
                     gradients=arena.gradients if gradients else None,
                 ),
-                self._task("penalty_totals", given, BLOCK, sums=sums, segments=n),
+                self._task("penalty_totals", call, BLOCK, sums=sums, segments=n),
             )  # fmt: skip
         for parameter in arena.penalized:
             if parameter.regularizer.coefficients is None:
@@ -37,21 +37,21 @@ class CupyPenalties(TaskBackend):
                 totals = self.xp.asarray(totals)  # a trace notices it, whatever the penalty calls
                 totals[0] += rows * parameter.regularizer.penalty(self, parameter.value, gradient)
 
-    def _constrain(self, given: Given) -> None:
-        constraint, w = given.constraint, given.w
+    def _constrain(self, call: OpCall) -> None:
+        constraint, w = call.constraint, call.w
         if constraint.functor != "NormLimits":
             constraint.apply(self, w)
             return
         outer, n, inner = constraint.lines(w.shape)
         tiles = -(-outer * inner // LINE_TILE)
         self._part(
-            "constrain_norms", given, tiles * BLOCK, weights=w, outer=outer, n=n, inner=inner,
+            "constrain_norms", call, tiles * BLOCK, weights=w, outer=outer, n=n, inner=inner,
             parameters=self._parameters(constraint),
         )  # fmt: skip
 
-    def _schedule(self, given: Given) -> None:
-        schedule, place = given.schedule, given.place
+    def _schedule(self, call: OpCall) -> None:
+        schedule, place = call.schedule, call.place
         self._part(
-            "schedule", given, 1, functor=schedule.functor, parameters=self._parameters(schedule),
-            rate=given.control.rates[place : place + 1],
+            "schedule", call, 1, functor=schedule.functor, parameters=self._parameters(schedule),
+            rate=call.control.rates[place : place + 1],
         )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.backends.contract import Given
+from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
 
 from .launch.codegen import BLOCK
@@ -18,9 +18,9 @@ MANY_COLUMNS = 1 << 12  # keep the blocks of a card busy
 class CupySums(TaskBackend):
     """Sums of columns; a part of `CupyBackend`."""
 
-    def _column_sums(self, given: Given) -> None:
-        x, out, rows, features = given.x, given.out, given.rows, given.features
-        if not given.accumulate and self._as_epilogue("bias_gradient", x, out):
+    def _column_sums(self, call: OpCall) -> None:
+        x, out, rows, features = call.x, call.out, call.rows, call.features
+        if not call.accumulate and self._as_epilogue("bias_gradient", x, out):
             return
         groups = min(rows // FEW_ROWS, -(-MANY_COLUMNS // max(features, 1)))
         if groups > 1:
@@ -28,14 +28,14 @@ class CupySums(TaskBackend):
             even = rows // groups * groups
             sums = self.scratch((groups, features), out.dtype, "column sums")
             wide, into = x[:even].reshape(-1, groups * features), sums.reshape(-1)
-            self._sums_of_columns(given, x=wide, out=into, accumulate=False)
-            self._sums_of_columns(given, x=sums)
+            self._sums_of_columns(call, x=wide, out=into, accumulate=False)
+            self._sums_of_columns(call, x=sums)
             if even < rows:
-                self._sums_of_columns(given, x=x[even:], accumulate=True)
+                self._sums_of_columns(call, x=x[even:], accumulate=True)
             return
-        self._sums_of_columns(given, x=x)
+        self._sums_of_columns(call, x=x)
 
-    def _sums_of_columns(self, given: Given, *, x: Array, **values: Any) -> None:
+    def _sums_of_columns(self, call: OpCall, *, x: Array, **values: Any) -> None:
         rows, features = x.shape
         threads = -(-features // COLUMN_TILE) * BLOCK
-        self._part("column_sums", given, threads, x=x, rows=rows, features=features, **values)
+        self._part("column_sums", call, threads, x=x, rows=rows, features=features, **values)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract import Given, dropout_scale
+from gpunn.backends.contract import OpCall, dropout_scale
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.control import BAD_BATCH, BATCHES, PASS, POSITION, UPDATES
 from gpunn.backends.shared.choices import select
@@ -79,42 +79,42 @@ class NumpyBackend(
 
     # -- operations
 
-    def _matmul(self, given: Given) -> None:
+    def _matmul(self, call: OpCall) -> None:
         # BLAS reads a transposed view in place: no copy is made of .T.
-        a = given.a.T if given.transpose_a else given.a
-        b = given.b.T if given.transpose_b else given.b
-        pieces = pieces_of_product(given.m, given.n, given.k)
-        with self._accumulating(given.out, given.accumulate) as target:
+        a = call.a.T if call.transpose_a else call.a
+        b = call.b.T if call.transpose_b else call.b
+        pieces = pieces_of_product(call.m, call.n, call.k)
+        with self._accumulating(call.out, call.accumulate) as target:
             if pieces > 1:
                 self._do(_dot_in_pieces, a, b, target, pieces)
             else:
                 self._do(np.dot, a, b, out=target)
 
-    def _bias_activation(self, given: Given) -> None:
-        x, bias, activation, out = given.x, given.bias, given.activation, given.out
+    def _bias_activation(self, call: OpCall) -> None:
+        x, bias, activation, out = call.x, call.bias, call.activation, call.out
         if bias is not None:
             target = x if activation.saves == "input" else out
             self._do(np.add, x, bias, out=target)
             x = target
         self.apply_formula(activation, activation.forward, x, out)
 
-    def _activation_gradient(self, given: Given) -> None:
-        activation = given.activation
-        with self._accumulating(given.out, given.accumulate) as target:
-            self.apply_formula(activation, activation.backward, given.saved, given.dy, target)
+    def _activation_gradient(self, call: OpCall) -> None:
+        activation = call.activation
+        with self._accumulating(call.out, call.accumulate) as target:
+            self.apply_formula(activation, activation.backward, call.saved, call.dy, target)
 
-    def _column_sums(self, given: Given) -> None:
-        x, ones = given.x, self._ones(given.rows, given.dtype)
-        with self._accumulating(given.out, given.accumulate) as target:
+    def _column_sums(self, call: OpCall) -> None:
+        x, ones = call.x, self._ones(call.rows, call.dtype)
+        with self._accumulating(call.out, call.accumulate) as target:
             self._do(np.dot, ones, x, out=target)  # faster than a sum along the first axis
 
-    def _affine(self, given: Given) -> None:
-        x, scale, offset, out = given.x, given.scale, given.offset, given.out
+    def _affine(self, call: OpCall) -> None:
+        x, scale, offset, out = call.x, call.scale, call.offset, call.out
         plain = (scale, offset) == (1.0, 0.0)
         if plain and x.dtype == out.dtype:
-            self._store(x, out, given.accumulate)
+            self._store(x, out, call.accumulate)
             return
-        with self._accumulating(out, given.accumulate) as target:
+        with self._accumulating(out, call.accumulate) as target:
             if plain:
                 self._convert(x, target)
                 return
@@ -123,10 +123,10 @@ class NumpyBackend(
             if offset:
                 self._do(np.add, target, offset, out=target)
 
-    def _dropout(self, given: Given) -> None:
-        x, rate, mask, out = given.x, given.rate, given.mask, given.out
+    def _dropout(self, call: OpCall) -> None:
+        x, rate, mask, out = call.x, call.rate, call.mask, call.out
         uniform = self.scratch(x.shape, np.float32, "uniform")
-        self._do(self._draw, given.seed, given.stream, given.control.counters, uniform)
+        self._do(self._draw, call.seed, call.stream, call.control.counters, uniform)
         self._do(np.less, uniform, 1.0 - rate, out=mask)
         select(self, mask, x, out)
         self._do(np.multiply, out, dropout_scale(rate), out=out)
@@ -145,40 +145,40 @@ class NumpyBackend(
         philox.state = state
         generator.random(out=uniform, dtype=np.float32)
 
-    def _dropout_gradient(self, given: Given) -> None:
-        with self._accumulating(given.out, given.accumulate) as target:
-            select(self, given.mask, given.dy, target)
-            self._do(np.multiply, target, dropout_scale(given.rate), out=target)
+    def _dropout_gradient(self, call: OpCall) -> None:
+        with self._accumulating(call.out, call.accumulate) as target:
+            select(self, call.mask, call.dy, target)
+            self._do(np.multiply, target, dropout_scale(call.rate), out=target)
 
-    def _gather(self, given: Given) -> None:
-        source, out, scale, offset = given.source, given.out, given.scale, given.offset
+    def _gather(self, call: OpCall) -> None:
+        source, out, scale, offset = call.source, call.out, call.scale, call.offset
         plain = scale == 1.0 and offset == 0.0
         same = source.dtype == out.dtype
         target = out if same else self.scratch(out.shape, source.dtype, "rows")
-        rows = self.scratch((given.batch,), np.intp, "rows of a batch")
-        self._do_once(_find_rows, given.order, given.control.counters, rows)
+        rows = self.scratch((call.batch,), np.intp, "rows of a batch")
+        self._do_once(_find_rows, call.order, call.control.counters, rows)
         # mode="clip" because "raise" would buffer the output; the rows are in range.
         self._do(np.take, source, rows, axis=0, out=target, mode="clip")
         if not (same and plain):
             self.affine(target, scale, offset, out)
 
-    def _loss(self, given: Given) -> None:
-        loss, y_true, y_pred = given.loss, given.y_true, given.y_pred
+    def _loss(self, call: OpCall) -> None:
+        loss, y_true, y_pred = call.loss, call.y_true, call.y_pred
         if loss.has_call:
-            loss.add_up(self, given)
+            loss.add_up(self, call)
             return
-        weights, gradient, totals = given.weights, given.gradient, given.totals
-        rows = given.rows
+        weights, gradient, totals = call.weights, call.gradient, call.totals
+        rows = call.rows
         values = self.scratch((rows,), y_pred.dtype, "values")
         self.apply_formula(loss, loss.forward_backward, y_true, y_pred, values, gradient)
         if weights is not None:
             self._do(np.multiply, values, weights, out=values)
         if gradient is not None:
-            self._do(np.multiply, gradient, given.scale, out=gradient)
+            self._do(np.multiply, gradient, call.scale, out=gradient)
             if weights is not None:
                 self._do(np.multiply, gradient, weights[:, np.newaxis], out=gradient)
         # A column of sums for each of the totals, added up in float64 by one product.
-        counts = loss.counts_matches and given.sums > 2
+        counts = loss.counts_matches and call.sums > 2
         n = 3 if counts else 2
         sums = self.scratch((n, rows), np.float64, "row sums", lambda array: array.fill(1))
         self._do(np.copyto, sums[0], values)
@@ -189,7 +189,7 @@ class NumpyBackend(
         ones = self._ones(rows, np.float64)
         added = self.scratch((n,), np.float64, "added")
         self._do(np.dot, sums, ones, out=added)
-        factor = given.scale * rows
+        factor = call.scale * rows
         factors = self.scratch(
             (n,), np.float64, f"{factor} of the losses",
             lambda array: np.copyto(array, [factor, 1.0, 1.0][:n]),
@@ -198,19 +198,19 @@ class NumpyBackend(
         totals = totals[:n]
         self._do(np.add, totals, added, out=totals)
 
-    def _metric(self, given: Given) -> None:
-        metric, arrays = given.metric, (given.y_true, given.y_pred, given.weights, given.state)
+    def _metric(self, call: OpCall) -> None:
+        metric, arrays = call.metric, (call.y_true, call.y_pred, call.weights, call.state)
         self.apply_formula(metric, metric.accumulate, *arrays)
 
-    def _advance(self, given: Given) -> None:
-        counters, rows = given.control.counters, given.rows
+    def _advance(self, call: OpCall) -> None:
+        counters, rows = call.control.counters, call.rows
         places = (UPDATES, BATCHES, POSITION)
         more = self.scratch(
             counters.shape, counters.dtype, f"{rows} rows further",
             lambda array: np.copyto(array, np.isin(np.arange(len(array)), places)),
         )
         more[POSITION] = rows
-        self._do(_mark_bad_batch, counters, given.totals)
+        self._do(_mark_bad_batch, counters, call.totals)
         self._do(np.add, counters, more, out=counters)
 
 

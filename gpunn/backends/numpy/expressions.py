@@ -7,39 +7,39 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract import Given
+from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
-from gpunn.backends.contract.expression import ELEMENTS, ROW_FOLDS, TRUTHS, Expression
+from gpunn.backends.contract.expression import ELEMENTS, ROW_REDUCTIONS, TRUTHS, Expression
 from gpunn.backends.shared.choices import choose
-from gpunn.backends.shared.normal import erfc
+from gpunn.backends.shared.erfc import erfc
 
 from .program import TracingBackend
 
 LARGE = 1 << 18  # elements; of fewer, what an instruction has written is still in the cache
 BLOCK = 1 << 15
 _NAMES = {"abs": "absolute", "mod": "remainder", "round": "rint"}
-_FOLDS: dict[str, Any] = {
+_REDUCTIONS: dict[str, Any] = {
     "row_sum": np.sum, "row_max": np.max, "row_min": np.min, "column_sum": np.sum,
 }  # fmt: skip
-_IN_TURN = frozenset(("where", *_FOLDS))  # these read operands when the result is begun
+_IN_TURN = frozenset(("where", *_REDUCTIONS))  # these read operands when the result is begun
 
 
 class NumpyExpressions(TracingBackend):
     """What a user has written; a part of `NumpyBackend`."""
 
-    def _expression(self, given: Given) -> None:
-        rows, columns = given.rows, given.columns
-        for block in _blocks(given.expression, rows, columns):
-            _Block(self, given, *block).perform()
+    def _expression(self, call: OpCall) -> None:
+        rows, columns = call.rows, call.columns
+        for block in _blocks(call.expression, rows, columns):
+            _Block(self, call, *block).perform()
 
 
 def _blocks(
     expression: Expression, rows: int, columns: int
 ) -> Iterator[tuple[slice, slice]]:
     """Where to cut the matrix: between rows, or if these are long, between columns."""
-    if rows * columns <= LARGE or ELEMENTS not in expression.extents:
+    if rows * columns <= LARGE or ELEMENTS not in expression.value_axes:
         yield slice(0, rows), slice(0, columns)
-    elif columns <= BLOCK or any(step.function in ROW_FOLDS for step in expression.instructions):
+    elif columns <= BLOCK or any(i.function in ROW_REDUCTIONS for i in expression.instructions):
         height = max(1, BLOCK // columns)
         for start in range(0, rows, height):
             yield slice(start, min(start + height, rows)), slice(0, columns)
@@ -57,23 +57,23 @@ class _Block:
     """
 
     def __init__(
-        self, backend: NumpyExpressions, given: Given, rows: slice, columns: slice
+        self, backend: NumpyExpressions, call: OpCall, rows: slice, columns: slice
     ) -> None:
         self.backend, self.rows, self.columns = backend, rows, columns
-        self.expression: Expression = given.expression
+        self.expression: Expression = call.expression
         self.size = rows.stop - rows.start, columns.stop - columns.start
         self._made = 0
         self._free: dict[tuple[tuple[int, int], str], list[Array]] = {}
         self._registers: dict[int, Array] = {}  # of values whose memory may be used again
         self.values: dict[int, Any] = {}
-        self._outputs = [self._part(array) for array in given.outputs]
+        self._outputs = [self._part(array) for array in call.outputs]
         self._direct: dict[int, Array] = {}  # values that are computed where they belong
         for output, array in zip(self.expression.outputs, self._outputs, strict=True):
-            made = output.value >= len(given.inputs) and not output.accumulate
+            made = output.value >= len(call.inputs) and not output.accumulate
             fits = made and array.dtype.name == self._dtype(output.value)
-            if fits and not self._is_read_late(output.value, array, given):
+            if fits and not self._is_read_late(output.value, array, call):
                 self._direct.setdefault(output.value, array)
-        for number, array in enumerate(given.inputs):
+        for number, array in enumerate(call.inputs):
             self.values[number] = self._read(number, self._part(array))
 
     def perform(self) -> None:
@@ -108,10 +108,10 @@ class _Block:
                 else:
                     self.backend._convert(value, array)
 
-    def _is_read_late(self, value: int, array: Array, given: Given) -> bool:
+    def _is_read_late(self, value: int, array: Array, call: OpCall) -> bool:
         """Whether it is an input that is still read when the value is begun to be written."""
-        in_turn = self.expression.instructions[value - len(given.inputs)].function in _IN_TURN
-        return in_turn and any(self.backend.overlap(array, x) for x in given.inputs)
+        in_turn = self.expression.instructions[value - len(call.inputs)].function in _IN_TURN
+        return in_turn and any(self.backend.overlap(array, x) for x in call.inputs)
 
     def _is_continued(self, value: int) -> bool:
         """Whether it is a sum over rows that blocks before this one have begun."""
@@ -121,17 +121,17 @@ class _Block:
 
     def _was_written(self, value: int) -> bool:
         """Whether a block before this one has written the same numbers."""
-        extent = self.expression.extents[value]
-        above = self.rows.start > 0 and not extent.rows
-        return above or (self.columns.start > 0 and not extent.columns)
+        axes = self.expression.value_axes[value]
+        above = self.rows.start > 0 and not axes.rows
+        return above or (self.columns.start > 0 and not axes.columns)
 
     def _compute(self, function: str, operands: list[Any], out: Array) -> None:
         do = self.backend._do
-        if function in _FOLDS:
+        if function in _REDUCTIONS:
             axis, x = 0 if function == "column_sum" else 1, operands[0]
             if axis == 0 and x.shape[1] == 1 and x.flags.c_contiguous:  # as in a row
                 axis, x = 1, x.reshape(1, -1)
-            do(_FOLDS[function], x, axis=axis, out=out, keepdims=True)
+            do(_REDUCTIONS[function], x, axis=axis, out=out, keepdims=True)
         elif function == "where":
             condition, a, b = operands
             if isinstance(condition, float):
@@ -190,8 +190,8 @@ class _Block:
     def _result(self, number: int) -> Array:
         if number in self._direct and not self._is_continued(number):
             return self._direct[number]
-        extent = self.expression.extents[number]
-        return self._register(number, extent.shape(*self.size), self._dtype(number))
+        axes = self.expression.value_axes[number]
+        return self._register(number, axes.shape(*self.size), self._dtype(number))
 
     def _register(self, number: int, shape: Any, dtype: str) -> Array:
         free = self._free.get((shape, dtype))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract import Given
+from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.shared.choices import bits_of, select
 from gpunn.backends.shared.geometry import Geometry
@@ -35,10 +35,10 @@ class NumpyImages(TracingBackend):
 
     # -- convolution
 
-    def _convolution(self, given: Given) -> None:
-        x, bias, activation, geometry = given.x, given.bias, given.activation, given.geometry
-        z, out = given.z, given.out
-        matrix = _rows(given.kernel)  # (cells channels, filters)
+    def _convolution(self, call: OpCall) -> None:
+        x, bias, activation, geometry = call.x, call.bias, call.activation, call.geometry
+        z, out = call.z, call.out
+        matrix = _rows(call.kernel)  # (cells channels, filters)
 
         def piece(at: slice) -> None:
             patches = self._patches(x[at], geometry)
@@ -50,21 +50,21 @@ class NumpyImages(TracingBackend):
 
         self._share(_pieces(slice(0, len(x)), z, matrix), _work(out, matrix), piece)
 
-    def _convolution_gradient(self, given: Given) -> None:
-        x, dy, dx, saved = given.x, given.dy, given.dx, given.saved
-        dkernel, dbias, geometry = given.dkernel, given.dbias, given.geometry
-        matrix, n = _rows(given.kernel), len(x)
+    def _convolution_gradient(self, call: OpCall) -> None:
+        x, dy, dx, saved = call.x, call.dy, call.dx, call.saved
+        dkernel, dbias, geometry = call.dkernel, call.dbias, call.geometry
+        matrix, n = _rows(call.kernel), len(x)
         parts = max(1, min(n, PARTS, PARTS_BYTES // max(1, matrix.nbytes)))
         dtype, filters = matrix.dtype, matrix.shape[1]
         sums = self.scratch((parts, *matrix.shape), dtype, "kernel sums")
         bias_sums = self.scratch((parts, filters), dtype, "bias sums")
-        scatter = self._scatter(given.kernel, geometry, given.accumulate_dx)
+        scatter = self._scatter(call.kernel, geometry, call.accumulate_dx)
 
         def part(number: int, of: slice) -> None:
             begun = False
             for at in _pieces(of, dy, matrix):
                 dz = _rows(dy[at])
-                self.activation_gradient(given.activation, _rows(saved[at]), dz, dz)
+                self.activation_gradient(call.activation, _rows(saved[at]), dz, dz)
                 if dkernel is not None:
                     patches = self._patches(x[at], geometry)
                     self._sum(patches.T, dz, sums[number], begun)
@@ -80,7 +80,7 @@ class NumpyImages(TracingBackend):
         for partial_sums, gradient in ((sums, dkernel), (bias_sums, dbias)):
             if gradient is not None:
                 gradient = gradient.reshape(partial_sums.shape[1:])
-                with self._accumulating(gradient, given.accumulate_gradients) as target:
+                with self._accumulating(gradient, call.accumulate_gradients) as target:
                     self._do(np.sum, partial_sums, axis=0, out=target)
 
     def _bias_relu(self, x: Array, bias: Array | None, out: Array) -> None:
@@ -158,16 +158,16 @@ class NumpyImages(TracingBackend):
 
     # -- pooling
 
-    def _max_pooling(self, given: Given) -> None:
-        self._pooling(np.maximum, -np.inf, given)
+    def _max_pooling(self, call: OpCall) -> None:
+        self._pooling(np.maximum, -np.inf, call)
 
-    def _average_pooling(self, given: Given) -> None:
-        self._pooling(np.add, 0.0, given, self._shares(given.geometry, given.dtype))
+    def _average_pooling(self, call: OpCall) -> None:
+        self._pooling(np.add, 0.0, call, self._shares(call.geometry, call.dtype))
 
     def _pooling(
-        self, function: Function, start: float, given: Given, shares: Array | None = None
+        self, function: Function, start: float, call: OpCall, shares: Array | None = None
     ) -> None:
-        x, out, geometry = given.x, given.out, given.geometry
+        x, out, geometry = call.x, call.out, call.geometry
         down = _along(function, start, geometry, 0)
         across = _along(function, start, geometry, 1)
 
@@ -181,8 +181,8 @@ class NumpyImages(TracingBackend):
 
         self._share(_pieces(slice(0, len(x)), x), x.size, piece)
 
-    def _max_pooling_gradient(self, given: Given) -> None:
-        x, y, dy, dx, geometry = given.x, given.y, given.dy, given.dx, given.geometry
+    def _max_pooling_gradient(self, call: OpCall) -> None:
+        x, y, dy, dx, geometry = call.x, call.y, call.dy, call.dx, call.geometry
         # Across, then down: the first in a row, and the first such row, as PyTorch has it.
         across = _along(np.maximum, -np.inf, geometry, 1)
         back_down, back_across = _chosen(geometry, 0), _chosen(geometry, 1)
@@ -193,13 +193,13 @@ class NumpyImages(TracingBackend):
             d_largest = self.scratch(shape, x.dtype, "gradient of columns")
             across(x[at], largest)
             back_down(self, largest, y[at], dy[at], d_largest)
-            with self._accumulating(dx[at], given.accumulate_dx) as target:
+            with self._accumulating(dx[at], call.accumulate_dx) as target:
                 back_across(self, x[at], largest, d_largest, target)
 
         self._share(_pieces(slice(0, len(x)), x), x.size, piece)
 
-    def _average_pooling_gradient(self, given: Given) -> None:
-        dy, dx, geometry = given.dy, given.dx, given.geometry
+    def _average_pooling_gradient(self, call: OpCall) -> None:
+        dy, dx, geometry = call.dy, call.dx, call.geometry
         shares = self._shares(geometry, dy.dtype)
         back_across, back_down = _spread(geometry, 1), _spread(geometry, 0)
 
@@ -208,7 +208,7 @@ class NumpyImages(TracingBackend):
             rows = self.scratch((*share.shape[:2], *dx.shape[2:]), dy.dtype, "gradient of rows")
             np.multiply(dy[at], shares, out=share)
             back_across(share, rows)
-            with self._accumulating(dx[at], given.accumulate_dx) as target:
+            with self._accumulating(dx[at], call.accumulate_dx) as target:
                 back_down(rows, target)
 
         self._share(_pieces(slice(0, len(dx)), dx), dx.size, piece)
@@ -222,16 +222,16 @@ class NumpyImages(TracingBackend):
 
     # -- layout
 
-    def _crop_or_pad(self, given: Given) -> None:
-        x, out = given.x, given.out
-        inside, source = _overlap(x.shape[1:3], given.offset, out.shape[1:3])
+    def _crop_or_pad(self, call: OpCall) -> None:
+        x, out = call.x, call.out
+        inside, source = _overlap(x.shape[1:3], call.offset, out.shape[1:3])
         pixels, target = x[(slice(None), *source)], out[(slice(None), *inside)]
-        if target.size < out.size and not given.accumulate:
+        if target.size < out.size and not call.accumulate:
             self._do(out.fill, 0)
-        self._store(pixels, target, given.accumulate)
+        self._store(pixels, target, call.accumulate)
 
-    def _swap_axes(self, given: Given) -> None:
-        self._store(given.x.swapaxes(1, 2), given.out, given.accumulate)
+    def _swap_axes(self, call: OpCall) -> None:
+        self._store(call.x.swapaxes(1, 2), call.out, call.accumulate)
 
     def _share(
         self, pieces: Sequence[Any], elements: int, work: Callable[[Any], None]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from gpunn.backends.contract import Given
+from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
 
 from .program import TracingBackend
@@ -47,9 +47,9 @@ class NumpyNormalization(TracingBackend):
         self._do(np.copyto, row.reshape(-1, values.size), values)
         return row
 
-    def _batch_statistics(self, given: Given) -> None:
-        n, features = given.outer * given.inner, given.features
-        x, mean, variance, momentum = _flat(given.x), given.mean, given.variance, given.momentum
+    def _batch_statistics(self, call: OpCall) -> None:
+        n, features = call.outer * call.inner, call.features
+        x, mean, variance, momentum = _flat(call.x), call.mean, call.variance, call.momentum
         self._sum_features(x, mean)
         self._do(np.divide, mean, n, out=mean)
         # The sums of what differs from that mean correct its rounding, and the variance.
@@ -70,7 +70,7 @@ class NumpyNormalization(TracingBackend):
         self._do(np.multiply, rest[0], rest[0], out=rest[0])
         self._do(np.subtract, rest[1], rest[0], out=variance)
         self._do(np.maximum, variance, 0.0, out=variance)
-        for moving, now in ((given.moving_mean, mean), (given.moving_variance, variance)):
+        for moving, now in ((call.moving_mean, mean), (call.moving_variance, variance)):
             self._do(np.multiply, moving, momentum, out=moving)
             self._do(np.multiply, now, 1.0 - momentum, out=rest[0])
             self._do(np.add, moving, rest[0], out=moving)
@@ -90,26 +90,26 @@ class NumpyNormalization(TracingBackend):
         self._do(np.multiply, inverse, gamma, out=scale)
         return scale
 
-    def _normalize(self, given: Given) -> None:
-        x, out = _flat(given.x), _flat(given.out)
-        scale = self._scale(self._inverse(given.variance, given.epsilon), given.gamma)
-        middle, scale = self._spread(given.mean, x, "mean"), self._spread(scale, x, "scale")
-        shift = None if given.beta is None else self._spread(given.beta, x, "beta")
+    def _normalize(self, call: OpCall) -> None:
+        x, out = _flat(call.x), _flat(call.out)
+        scale = self._scale(self._inverse(call.variance, call.epsilon), call.gamma)
+        middle, scale = self._spread(call.mean, x, "mean"), self._spread(scale, x, "scale")
+        shift = None if call.beta is None else self._spread(call.beta, x, "beta")
         for at in _pieces(x):
             self._do(np.subtract, x[at], middle, out=out[at])
             self._do(np.multiply, out[at], scale, out=out[at])
             if shift is not None:
                 self._do(np.add, out[at], shift, out=out[at])
 
-    def _normalize_gradient(self, given: Given) -> None:
-        n, features = given.outer * given.inner, given.features
-        dgamma, dbeta, constant = given.dgamma, given.dbeta, given.constant
-        x, dy = _flat(given.x), _flat(given.dy)
-        dx = None if given.dx is None else _flat(given.dx)
-        inverse = self._inverse(given.variance, given.epsilon)
-        scale = self._scale(inverse, given.gamma)
+    def _normalize_gradient(self, call: OpCall) -> None:
+        n, features = call.outer * call.inner, call.features
+        dgamma, dbeta, constant = call.dgamma, call.dbeta, call.constant
+        x, dy = _flat(call.x), _flat(call.dy)
+        dx = None if call.dx is None else _flat(call.dx)
+        inverse = self._inverse(call.variance, call.epsilon)
+        scale = self._scale(inverse, call.gamma)
         pieces = list(_pieces(x))
-        middle = self._spread(given.mean, x, "mean")
+        middle = self._spread(call.mean, x, "mean")
         total = self.scratch((2, features), x.dtype, "totals")
         if not constant or dgamma is not None or dbeta is not None:
             sums = self.scratch((2, len(pieces), features), x.dtype, "sums of pieces")
@@ -124,7 +124,7 @@ class NumpyNormalization(TracingBackend):
             self._do(np.multiply, total[1], inverse, out=total[1])  # sum of dy times y's x
             for gradient, whole in ((dbeta, total[0]), (dgamma, total[1])):
                 if gradient is not None:
-                    self._store(whole, gradient, given.accumulate_gradients)
+                    self._store(whole, gradient, call.accumulate_gradients)
         if dx is None:
             return
         self._do(np.multiply, total[1], inverse, out=total[1])
@@ -133,7 +133,7 @@ class NumpyNormalization(TracingBackend):
         scale = self._spread(scale, x, "scale")
         means = [] if constant else [self._spread(total[i], x, f"mean {i}") for i in (0, 1)]
         for at in pieces:
-            with self._accumulating(dx[at], given.accumulate_dx) as scaled:
+            with self._accumulating(dx[at], call.accumulate_dx) as scaled:
                 self._do(np.multiply, dy[at], scale, out=scaled)
                 if constant:
                     continue
@@ -143,8 +143,8 @@ class NumpyNormalization(TracingBackend):
                 self._do(np.add, term, means[0], out=term)
                 self._do(np.subtract, scaled, term, out=scaled)
 
-    def _layer_norm(self, given: Given) -> None:
-        x, mean, variance, out = given.x, given.mean, given.variance, given.out
+    def _layer_norm(self, call: OpCall) -> None:
+        x, mean, variance, out = call.x, call.mean, call.variance, call.out
         ones = self._ones(x.shape[1], x.dtype)
         for at in _pieces(x):
             y, square = out[at], self.scratch(x[at].shape, x.dtype, "square")
@@ -163,32 +163,32 @@ class NumpyNormalization(TracingBackend):
                 self._do(np.multiply, y, y, out=square)
             self._do(np.dot, square, ones, out=variance[at])
             self._do(np.divide, variance[at], x.shape[1], out=variance[at])
-            inverse = self._inverse(variance[at], given.epsilon)
+            inverse = self._inverse(variance[at], call.epsilon)
             self._do(np.multiply, x[at] if mean is None else y, inverse[:, None], out=y)
-            if given.gamma is not None:
-                self._do(np.multiply, y, given.gamma, out=y)
-            if given.beta is not None:
-                self._do(np.add, y, given.beta, out=y)
+            if call.gamma is not None:
+                self._do(np.multiply, y, call.gamma, out=y)
+            if call.beta is not None:
+                self._do(np.add, y, call.beta, out=y)
 
-    def _layer_norm_gradient(self, given: Given) -> None:
-        x, dy, dx, mean, gamma = given.x, given.dy, given.dx, given.mean, given.gamma
-        features = given.features
+    def _layer_norm_gradient(self, call: OpCall) -> None:
+        x, dy, dx, mean, gamma = call.x, call.dy, call.dx, call.mean, call.gamma
+        features = call.features
         factors = self._ones(features, x.dtype) if gamma is None else gamma
         pieces = list(_pieces(x))
         sums = self.scratch((2, len(pieces), features), x.dtype, "sums of pieces")
         for i, at in enumerate(pieces):
             normal = self.scratch(x[at].shape, x.dtype, "normalized")
             term = self.scratch(x[at].shape, x.dtype, "term")
-            inverse = self._inverse(given.variance[at], given.epsilon)[:, None]
+            inverse = self._inverse(call.variance[at], call.epsilon)[:, None]
             if mean is None:
                 self._do(np.multiply, x[at], inverse, out=normal)
             else:
                 self._do(np.subtract, x[at], mean[at][:, None], out=normal)
                 self._do(np.multiply, normal, inverse, out=normal)
             self._do(np.multiply, dy[at], normal, out=term)
-            if given.dbeta is not None:
+            if call.dbeta is not None:
                 self._sum_features(dy[at], sums[0, i])
-            if given.dgamma is not None:
+            if call.dgamma is not None:
                 self._sum_features(term, sums[1, i])
             if dx is None:
                 continue
@@ -204,17 +204,17 @@ class NumpyNormalization(TracingBackend):
             else:
                 self._do(np.multiply, dy[at], gamma, out=term)
                 self._do(np.subtract, term, normal, out=term)
-            with self._accumulating(dx[at], given.accumulate_dx) as target:
+            with self._accumulating(dx[at], call.accumulate_dx) as target:
                 self._do(np.multiply, term, inverse, out=target)
-        for gradient, part in ((given.dbeta, sums[0]), (given.dgamma, sums[1])):
+        for gradient, part in ((call.dbeta, sums[0]), (call.dgamma, sums[1])):
             if gradient is not None:
-                self.column_sums(part, gradient, accumulate=given.accumulate_gradients)
+                self.column_sums(part, gradient, accumulate=call.accumulate_gradients)
 
-    def _normal_noise(self, given: Given) -> None:
-        x, factors, out = given.x, given.factors, given.out
+    def _normal_noise(self, call: OpCall) -> None:
+        x, factors, out = call.x, call.factors, call.out
         pairs = -(-x.size // 2)
         uniform = self.scratch((2 * pairs,), np.float32, "uniform pairs")
-        self._do(self._draw, given.seed, given.stream, given.control.counters, uniform)
+        self._do(self._draw, call.seed, call.stream, call.control.counters, uniform)
         normal = self.scratch((2 * pairs,), x.dtype, "normal")
         radius = self.scratch((pairs,), x.dtype, "radius")
         angle = self.scratch((pairs,), x.dtype, "angle")
@@ -222,7 +222,7 @@ class NumpyNormalization(TracingBackend):
         self._do(np.log, radius, out=radius)
         self._do(np.multiply, radius, -2.0, out=radius)
         self._do(np.sqrt, radius, out=radius)
-        self._do(np.multiply, radius, given.stddev, out=radius)
+        self._do(np.multiply, radius, call.stddev, out=radius)
         self._do(np.multiply, uniform[1::2], 2 * math.pi, out=angle, dtype=x.dtype)
         for place, function in enumerate((np.cos, np.sin)):
             self._do(function, angle, out=normal[place::2])

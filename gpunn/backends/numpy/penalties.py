@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract import Given
+from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.control import UPDATES
 
@@ -17,8 +17,8 @@ from .trace import without_blas
 class NumpyPenalties(TracingBackend):
     """What a step does to weights and rates beside its update; a part of `NumpyBackend`."""
 
-    def _regularize(self, given: Given) -> None:
-        self._do(self._penalties, given.arena.penalized, given.rows, given.gradients, given.totals)
+    def _regularize(self, call: OpCall) -> None:
+        self._do(self._penalties, call.arena.penalized, call.rows, call.gradients, call.totals)
 
     def _penalties(self, parameters: list[Any], rows: int, gradients: bool, totals: Array) -> None:
         for parameter in parameters:
@@ -48,13 +48,13 @@ class NumpyPenalties(TracingBackend):
                 np.add(gradient, term, out=gradient)
         return penalty
 
-    def _constrain(self, given: Given) -> None:
-        self.apply_formula(given.constraint, given.constraint.apply, given.w)
+    def _constrain(self, call: OpCall) -> None:
+        self.apply_formula(call.constraint, call.constraint.apply, call.w)
 
-    def _schedule(self, given: Given) -> None:
-        control = given.control
+    def _schedule(self, call: OpCall) -> None:
+        control = call.control
         arrays = control.counters, control.rates
-        self._do(_write_rate, given.schedule, *arrays, given.place)
+        self._do(_write_rate, call.schedule, *arrays, call.place)
 
 
 @without_blas

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract import Given
+from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.places import Check
 
@@ -19,31 +19,31 @@ _MERGING: dict[str, Any] = {"Sum": np.add, "Largest": np.maximum}
 class NumpyPlaces(TracingBackend):
     """Rows taken from places and put there; a part of `NumpyBackend`."""
 
-    def _take_rows(self, given: Given) -> None:
-        out, outer, count, inner = given.out, given.outer, given.count, given.inner
-        if not given.n:
+    def _take_rows(self, call: OpCall) -> None:
+        out, outer, count, inner = call.out, call.outer, call.count, call.inner
+        if not call.n:
             self._do(np.copyto, out, 0)
         elif out.size:
             # Of a set for each of `outer`, places in all of these one behind the other.
-            apart = given.sets > 1
-            axis = (outer * given.n, inner) if apart else (outer, given.n, inner)
+            apart = call.sets > 1
+            axis = (outer * call.n, inner) if apart else (outer, call.n, inner)
             rows = (outer * count, inner) if apart else (outer, count, inner)
-            numbers = self.scratch((given.sets, count), np.intp, "numbers of places")
-            starts = self._starts(outer, given.n) if apart else None
+            numbers = self.scratch((call.sets, count), np.intp, "numbers of places")
+            starts = self._starts(outer, call.n) if apart else None
             self._do(
-                _take, given.x.reshape(axis), given.places.view(np.uint32), given.n, given.wraps,
+                _take, call.x.reshape(axis), call.places.view(np.uint32), call.n, call.wraps,
                 starts, numbers, out, out.reshape(rows),
             )  # fmt: skip
 
-    def _scatter_rows(self, given: Given) -> None:
-        rows, out, n, inner = given.rows, given.out, given.n, given.inner
+    def _scatter_rows(self, call: OpCall) -> None:
+        rows, out, n, inner = call.rows, call.out, call.n, call.inner
         if not (rows.size and n):
             return
-        numbers = self.scratch((given.sets, given.count), np.intp, "numbers of places")
+        numbers = self.scratch((call.sets, call.count), np.intp, "numbers of places")
         elements = self.scratch(rows.shape, np.intp, "elements of rows")
-        starts, columns = self._starts(given.outer, n), self._starts(inner, 1).reshape(-1)
+        starts, columns = self._starts(call.outer, n), self._starts(inner, 1).reshape(-1)
         self._do(
-            _scatter, _MERGING[given.merging], rows, given.places.view(np.uint32), n, given.wraps,
+            _scatter, _MERGING[call.merging], rows, call.places.view(np.uint32), n, call.wraps,
             numbers, starts, columns, elements, out,
         )  # fmt: skip
 
@@ -54,8 +54,8 @@ class NumpyPlaces(TracingBackend):
             lambda array: np.copyto(array[:, 0], np.arange(count) * step),
         )  # fmt: skip
 
-    def _check_range(self, given: Given) -> None:
-        self._do(_look, given.x, given.check)
+    def _check_range(self, call: OpCall) -> None:
+        self._do(_look, call.x, call.check)
 
 
 def _number(places: Array, n: int, wraps: bool, numbers: Array) -> Array | None:

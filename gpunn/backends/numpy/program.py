@@ -20,7 +20,7 @@ from gpunn.backends.contract.profiling import current_profile
 from gpunn.backends.shared.interrupts import perform
 from gpunn.backends.shared.threads import Session, workers
 
-from .trace import ArrayCall, Trace, quiet
+from .trace import ArrayCall, CallTrace, quiet
 
 
 class TracingBackend(Backend):
@@ -31,7 +31,7 @@ class TracingBackend(Backend):
     block, or adds up Python numbers) is a method that the trace holds as one call.
     """
 
-    _trace: Trace | None = None  # what is being traced, on a backend that is one user's own
+    _trace: CallTrace | None = None  # what is being traced, on a backend that is one user's own
 
     @property
     def xp(self) -> Any:
@@ -52,13 +52,13 @@ class TracingBackend(Backend):
         else:
             self._trace.add_call_once(function, *args)
 
-    def trace(self, step: Step) -> Trace:
+    def trace(self, step: Step) -> CallTrace:
         """Collect the array calls of a step without performing them.
 
         Raises:
             NotTraceableError: if it does more.
         """
-        self._trace = trace = Trace()
+        self._trace = trace = CallTrace()
         try:
             step()
         finally:

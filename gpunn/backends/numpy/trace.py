@@ -69,7 +69,7 @@ def _may_take_threads(function: Callable[..., Any], args: tuple[Any, ...]) -> bo
     return not (function in _WITHOUT_BLAS or hasattr(function, "bind"))
 
 
-class Trace:
+class CallTrace:
     """Stands in for ``xp`` while a step is traced: it collects calls and performs none.
 
     Attributes:

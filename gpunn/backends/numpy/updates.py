@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract import Given
+from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.control import LEARNING_RATE, UPDATES, Control
 from gpunn.backends.shared.threads import SIZE_WORTH_THREADS, workers
 
@@ -23,8 +23,8 @@ UPDATE_PIECE = 1 << 16
 class NumpyUpdates(TracingBackend):
     """What an optimizer asks for; a part of `NumpyBackend`."""
 
-    def _update(self, given: Given) -> None:
-        optimizer, arena, control = given.optimizer, given.arena, given.control
+    def _update(self, call: OpCall) -> None:
+        optimizer, arena, control = call.optimizer, call.arena, call.control
         update = self._update_groups if optimizer.steps_per_update == 1 else self._update_if_due
         if optimizer.functor is None:  # a user's, which may ask BLAS for anything
             self._do(lambda: update(optimizer, arena, control))
@@ -61,8 +61,8 @@ class NumpyUpdates(TracingBackend):
             counted.counters = control.counters // optimizer.steps_per_update
             self._update_groups(optimizer, arena, counted)
 
-    def _step_by_norms(self, given: Given) -> None:
-        self._do(self._step_by_norms_if_due, given.optimizer, given.arena, given.control)
+    def _step_by_norms(self, call: OpCall) -> None:
+        self._do(self._step_by_norms_if_due, call.optimizer, call.arena, call.control)
 
     def _step_by_norms_if_due(self, optimizer: Any, arena: Any, control: Control) -> None:
         if not _updates(optimizer, control)[1]:
@@ -78,11 +78,11 @@ class NumpyUpdates(TracingBackend):
             np.multiply(direction, ratio * rate, out=step)
             np.subtract(w, step, out=w)
 
-    def _accumulate_gradients(self, given: Given) -> None:
-        self._do(_accumulate, given.optimizer, given.arena, given.control)
+    def _accumulate_gradients(self, call: OpCall) -> None:
+        self._do(_accumulate, call.optimizer, call.arena, call.control)
 
-    def _average_weights(self, given: Given) -> None:
-        self._do(self._average, given.optimizer, given.arena, given.control)
+    def _average_weights(self, call: OpCall) -> None:
+        self._do(self._average, call.optimizer, call.arena, call.control)
 
     @without_blas
     def _average(self, optimizer: Any, arena: Any, control: Control) -> None:
@@ -98,8 +98,8 @@ class NumpyUpdates(TracingBackend):
             if every and (updates + 1) % every == 0:
                 np.copyto(w, average)
 
-    def _clip_gradients(self, given: Given) -> None:
-        self._do(self._clip, given.arena, given.by, given.limit)
+    def _clip_gradients(self, call: OpCall) -> None:
+        self._do(self._clip, call.arena, call.by, call.limit)
 
     @without_blas
     def _clip(self, arena: Any, by: str, limit: float) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.names import closest
-from gpunn.common.tables import first_time
+from gpunn.common.snapshots import first_time
 
 PRECISIONS = {"tf32": 10, "bfloat16": 7}
 """Bits after the leading one that are left of float32's 23; the range stays the same.

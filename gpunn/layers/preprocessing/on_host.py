@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import sample_of
-from gpunn.layers.symbolic import Sample, SymbolicTensor
+from gpunn.layers.symbolic import SampleShape, SymbolicTensor
 
 __all__: list[str] = []
 
@@ -44,7 +44,7 @@ class HostLayer(Layer):
         """Whether `encode` gives integers, which what reads them in the step gets as such."""
         return False
 
-    def infer_shapes(self, shapes: Sequence[Sample], given: Any = None) -> list[Sample]:
+    def infer_shapes(self, shapes: Sequence[SampleShape], given: Any = None) -> list[SampleShape]:
         found = super().infer_shapes(shapes, given)
         whole = self.gives_on_host and self.gives_integers
         return [sample_of(shape, "int32") for shape in found] if whole else found

@@ -15,7 +15,7 @@ import numpy as np
 
 from gpunn.backends.contract.expression import OPERANDS
 from gpunn.backends.shared.choices import choose
-from gpunn.backends.shared.normal import erfc
+from gpunn.backends.shared.erfc import erfc
 
 from .formulas import SIGNS, Formula, Line, text
 

@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract.expression import OPERANDS, ROW_FOLDS
-from gpunn.ops.gradients import in_order
+from gpunn.backends.contract.expression import OPERANDS, ROW_REDUCTIONS
+from gpunn.ops.gradients import topological_sort
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Trace
 
 INPUTS = (1,)  # the shape of what stands for arrays, whatever theirs is
 _ROWS, _OF_A_ROW = (2,), (1,)  # those of rows, and of one number for each
-_ELEMENTWISE = frozenset(OPERANDS) - ROW_FOLDS - {"column_sum", "column_index"}
-FOLDS = frozenset(("row_sum", "row_max"))
+_ELEMENTWISE = frozenset(OPERANDS) - ROW_REDUCTIONS - {"column_sum", "column_index"}
+REDUCTIONS = frozenset(("row_sum", "row_max"))
 
 SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 
@@ -87,7 +87,7 @@ class Recorder:
 
     def __init__(self, dtype: str = "float64", rows: bool = False) -> None:
         self._trace = Trace()
-        self._functions = _ELEMENTWISE | FOLDS if rows else _ELEMENTWISE
+        self._functions = _ELEMENTWISE | REDUCTIONS if rows else _ELEMENTWISE
         self._rows, self._shape = rows, _ROWS if rows else INPUTS
         self._dtype = dtype  # float64 is of all that there are the one with all digits
         self._inputs: dict[int, tuple[Tensor, str]] = {}
@@ -126,7 +126,7 @@ class Recorder:
         named = {**{id(t): name for name, t in given.items()}, **names}
         named |= {id(t): name for t, name in self._inputs.values()}
         lines: dict[int, Line] = {}
-        for t in in_order(given.values()):
+        for t in topological_sort(given.values()):
             lines[id(t)] = self._line(t, lines, named.get(id(t), ""))
         for t in given.values():
             lines[id(t)].uses += 1
@@ -142,7 +142,7 @@ class Recorder:
             if t.size != 1 and (t.shape != self._shape or np.any(numbers != numbers[0])):
                 raise TypeError(f"an array of the shape {t.shape} has no place in a formula.")
             return Line("constant", (), "", float(numbers[0]), once=True)
-        function = "" if t.primitive is None else t.primitive.loop
+        function = "" if t.primitive is None else t.primitive.lowering
         if function == "cast" and t.dtype != "int32":
             function = "copy"
         operands = tuple(lines[id(x)] for x in t.inputs)

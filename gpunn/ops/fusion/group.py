@@ -19,12 +19,12 @@ from gpunn.backends.contract.expression import (
     MOST_ARRAYS,
     MOST_INSTRUCTIONS,
     ONE,
-    ROW_FOLDS,
+    ROW_REDUCTIONS,
     ROWS,
+    BroadcastAxes,
     Expression,
-    Extent,
+    ExpressionOutput,
     Instruction,
-    Output,
 )
 from gpunn.ops.tensor import Shape, Tensor
 
@@ -35,11 +35,11 @@ class Value:
 
     Attributes:
         function, operands, number: see `Instruction`; "input" is read from an array.
-        extent: along which axes it differs.
+        axes: along which axes it differs.
     """
 
     function: str
-    extent: Extent
+    axes: BroadcastAxes
     operands: tuple[Value, ...] = ()
     number: float = 0.0
 
@@ -49,11 +49,11 @@ class Member(NamedTuple):
 
     Attributes:
         value: its numbers.
-        extent: along which axes its shape reaches; the value may differ along fewer.
+        axes: along which axes its shape reaches; the value may differ along fewer.
     """
 
     value: Value
-    extent: Extent
+    axes: BroadcastAxes
 
 
 class Group:
@@ -78,83 +78,87 @@ class Group:
         self._known: dict[int, Member] = {}  # of members and inputs
         self._values: list[Value] = []  # what instructions give
         self._same: dict[tuple[object, ...], Value] = {}
-        self._aligned: dict[Shape, Extent | None] = {}
+        self._aligned: dict[Shape, BroadcastAxes | None] = {}
         self._flat = -1, True  # of so many inputs and values: whether it is flat
 
     # -- shapes
 
-    def aligned(self, shape: Shape) -> Extent | None:
+    def aligned(self, shape: Shape) -> BroadcastAxes | None:
         """Along what a tensor of this shape differs that meets one of the largest; None: it does
         not fit."""
         if shape not in self._aligned:
             self._aligned[shape] = self._found_aligned(shape)
         return self._aligned[shape]
 
-    def _found_aligned(self, shape: Shape) -> Extent | None:
+    def _found_aligned(self, shape: Shape) -> BroadcastAxes | None:
         if math.prod(shape) == 1:
             return ONE
         whole = (1,) * (len(self.shape) - len(shape)) + shape
         lead, tail = whole[: len(self._lead)], whole[len(self._lead) :]
         if lead in (self._lead, (1,) * len(lead)) and tail in (self._tail, (1,) * len(tail)):
-            return Extent(math.prod(lead) > 1, math.prod(tail) > 1)
+            return BroadcastAxes(math.prod(lead) > 1, math.prod(tail) > 1)
         return None
 
-    def extents_of(self, shape: Shape) -> list[Extent]:
+    def axes_of(self, shape: Shape) -> list[BroadcastAxes]:
         """Along what a tensor of this shape may differ, the likeliest first."""
         found = self.aligned(shape), ROWS if shape == self._lead else None
-        return [extent for extent in dict.fromkeys(found) if extent is not None]
+        return [value_axes for value_axes in dict.fromkeys(found) if value_axes is not None]
 
-    def extent_of(self, t: Tensor) -> Extent | None:
+    def axes_of_tensor(self, t: Tensor) -> BroadcastAxes | None:
         """Along what a tensor differs that is to join: as those it is made of, if one of these has
         its shape. None if it does not fit."""
         for source in t.inputs:
             if source.shape == t.shape and id(source) in self._known:
-                return self._known[id(source)].extent
-        return next(iter(self.extents_of(t.shape)), None)
+                return self._known[id(source)].axes
+        return next(iter(self.axes_of(t.shape)), None)
 
-    def extent_within(self, shape: Shape, t: Tensor, extent: Extent) -> Extent | None:
+    def axes_within(
+        self, shape: Shape, t: Tensor, value_axes: BroadcastAxes
+    ) -> BroadcastAxes | None:
         """Along what an operand of this shape differs that is broadcast to the shape of ``t``."""
         if t.shape == self.shape:
             return self.aligned(shape)
         if math.prod(shape) == 1:
             return ONE
-        return extent if shape == t.shape else None
+        return value_axes if shape == t.shape else None
 
-    def over(self, shape: Shape, extent: Extent, axes: Sequence[int]) -> Extent | None:
+    def over(
+        self, shape: Shape, value_axes: BroadcastAxes, axes: Sequence[int]
+    ) -> BroadcastAxes | None:
         """What these axes of a tensor are: its rows, its columns, both; None: a part of them."""
-        front = len(self._lead) - len(self.shape) + len(shape) if extent == ELEMENTS else 0
+        front = len(self._lead) - len(self.shape) + len(shape) if value_axes == ELEMENTS else 0
         long = {a for a, n in enumerate(shape) if n > 1}
         rows, columns = {a for a in long if a < front}, {a for a in long if a >= front}
         folded = long & set(axes)
-        if extent != ELEMENTS:
-            return None if folded not in (set(), long) else extent if folded else ONE
+        if value_axes != ELEMENTS:
+            return None if folded not in (set(), long) else value_axes if folded else ONE
         if folded & rows not in (set(), rows) or folded & columns not in (set(), columns):
             return None
-        return Extent(bool(folded & rows), bool(folded & columns))
+        return BroadcastAxes(bool(folded & rows), bool(folded & columns))
 
     # -- values
 
     def known(self, t: Tensor) -> Member | None:
         return self._known.get(id(t))
 
-    def can_read(self, t: Tensor, extent: Extent | None) -> bool:
+    def can_read(self, t: Tensor, value_axes: BroadcastAxes | None) -> bool:
         """Whether a tensor can be an operand that differs along these axes."""
-        if extent is None:
+        if value_axes is None:
             return False
         known = self._known.get(id(t))
         if known is None:
-            return not t.is_constant or t.size > 1 or extent == ONE
+            return not t.is_constant or t.size > 1 or value_axes == ONE
         # A sum of rows is complete when all of them were seen.
-        return known.extent == extent and known.value.function != "column_sum"
+        return known.axes == value_axes and known.value.function != "column_sum"
 
-    def read(self, t: Tensor, extent: Extent) -> Value:
+    def read(self, t: Tensor, value_axes: BroadcastAxes) -> Value:
         """The value of an operand, which may be a new input."""
         known = self._known.get(id(t))
         if known is None:
             if t.is_constant and t.size == 1:
                 return self.constant(float(t), t)
             self.inputs.append(t)
-            known = self._known[id(t)] = Member(Value("input", extent), extent)
+            known = self._known[id(t)] = Member(Value("input", value_axes), value_axes)
         return known.value
 
     def constant(self, number: float, of: Tensor | None = None) -> Value:
@@ -179,16 +183,16 @@ class Group:
     ) -> Value:
         key = function, *map(id, operands), repr(number), id(of)  # repr: of -0.0 and NaN too
         if key not in self._same:
-            value = Value(function, _extent(function, operands), operands, number)
+            value = Value(function, _axes_of(function, operands), operands, number)
             self._same[key] = value
             self._values.append(value)
         return self._same[key]
 
-    def fold(self, function: str, value: Value, over: Extent) -> Value:
+    def fold(self, function: str, value: Value, over: BroadcastAxes) -> Value:
         """The sum, or the largest or smallest, of each row or, of sums, of rows too."""
-        along, alone = (Extent(False, over.columns), Extent(over.rows, False)), True
+        along, alone = (BroadcastAxes(False, over.columns), BroadcastAxes(over.rows, False)), True
         for name, axis in zip((function, "column_sum"), along, strict=True):
-            if (axis.rows and value.extent.rows) or (axis.columns and value.extent.columns):
+            if (axis.rows and value.axes.rows) or (axis.columns and value.axes.columns):
                 value, alone = self.do(name, value), False
             elif axis != ONE and function == "row_sum":
                 count = float(self.rows if axis.rows else self.columns)
@@ -220,13 +224,13 @@ class Group:
     def is_written(self, t: Tensor) -> bool:
         """Whether the expression can write a member: if it has numbers of its own for each of
         its elements."""
-        value, extent = self._known[id(t)]
-        return bool(value.operands) and value.extent == extent and t.primitive.loop != "same"
+        value, value_axes = self._known[id(t)]
+        return bool(value.operands) and value.axes == value_axes and t.primitive.lowering != "same"
 
     def is_in_place(self, source: Tensor, t: Tensor) -> bool:
         """Whether a member may be written where an input is read, both element by element."""
-        extents = (self._in_matrix(self._known[id(x)].extent) for x in (source, t))
-        return all(extent == ELEMENTS for extent in extents)
+        extents = (self._in_matrix(self._known[id(x)].axes) for x in (source, t))
+        return all(value_axes == ELEMENTS for value_axes in extents)
 
     # -- the expression
 
@@ -239,10 +243,10 @@ class Group:
         return self._flat[1]
 
     def _found_flat(self) -> bool:
-        extents = {member.extent for member in map(self.known, self.inputs) if member}
-        extents |= {value.extent for value in self._values}
-        folds = any(value.function in (*ROW_FOLDS, "column_sum") for value in self._values)
-        return extents <= {ONE, Extent(self.rows > 1, self.columns > 1)} and not folds
+        extents = {member.axes for member in map(self.known, self.inputs) if member}
+        extents |= {value.axes for value in self._values}
+        folds = any(value.function in (*ROW_REDUCTIONS, "column_sum") for value in self._values)
+        return extents <= {ONE, BroadcastAxes(self.rows > 1, self.columns > 1)} and not folds
 
     def size(self) -> tuple[int, int]:
         """Rows and columns: one long row where nothing tells them apart."""
@@ -250,10 +254,10 @@ class Group:
 
     def shape_of(self, t: Tensor) -> tuple[int, int]:
         """The shape in which the expression has the array of a member or an input."""
-        return self._in_matrix(self._known[id(t)].extent).shape(*self.size())
+        return self._in_matrix(self._known[id(t)].axes).shape(*self.size())
 
-    def _in_matrix(self, extent: Extent) -> Extent:
-        return ELEMENTS if extent != ONE and self.is_flat else extent
+    def _in_matrix(self, value_axes: BroadcastAxes) -> BroadcastAxes:
+        return ELEMENTS if value_axes != ONE and self.is_flat else value_axes
 
     def expression(self, outputs: Sequence[tuple[Tensor, bool]]) -> Expression:
         """What computes these members; each may be added to what is there."""
@@ -263,12 +267,14 @@ class Group:
             numbers[id(value)] = number
         return Expression(
             self.dtype,
-            tuple(self._in_matrix(member.extent) for member in inputs),
+            tuple(self._in_matrix(member.axes) for member in inputs),
             tuple(
                 Instruction(v.function, tuple(numbers[id(x)] for x in v.operands), v.number)
                 for v in self._values
             ),
-            tuple(Output(numbers[id(self._known[id(t)].value)], adds) for t, adds in outputs),
+            tuple(
+                ExpressionOutput(numbers[id(self._known[id(t)].value)], adds) for t, adds in outputs
+            ),
         )
 
 
@@ -276,10 +282,10 @@ def _is_one(value: Value) -> bool:
     return value.function == "constant" and value.number == 1.0
 
 
-def _extent(function: str, operands: Sequence[Value]) -> Extent:
+def _axes_of(function: str, operands: Sequence[Value]) -> BroadcastAxes:
     found = COLUMNS if function == "column_index" else ONE
     for operand in operands:
-        found = found.with_(operand.extent)
-    if function in ROW_FOLDS:
-        return Extent(found.rows, False)
-    return Extent(False, found.columns) if function == "column_sum" else found
+        found = found.with_(operand.axes)
+    if function in ROW_REDUCTIONS:
+        return BroadcastAxes(found.rows, False)
+    return BroadcastAxes(False, found.columns) if function == "column_sum" else found

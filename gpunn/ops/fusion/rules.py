@@ -13,9 +13,9 @@ from gpunn.backends.contract.expression import (
     COLUMNS,
     MOST_COLUMNS,
     OPERANDS,
-    ROW_FOLDS,
+    ROW_REDUCTIONS,
     TRUTHS,
-    Extent,
+    BroadcastAxes,
 )
 from gpunn.ops.dtypes import LEAST, MOST
 from gpunn.ops.tensor import Tensor
@@ -26,20 +26,20 @@ Rule = Callable[[Group, Tensor], "Member | None"]
 
 
 def _elementwise(group: Group, t: Tensor) -> Member | None:
-    function, extent = t.primitive.loop, group.extent_of(t)
-    if extent is None or t.dtype != ("bool" if function in TRUTHS else group.dtype):
+    function, value_axes = t.primitive.lowering, group.axes_of_tensor(t)
+    if value_axes is None or t.dtype != ("bool" if function in TRUTHS else group.dtype):
         return None
-    if function == "equal" and (places := _one_hot(group, t, extent)) is not None:
+    if function == "equal" and (places := _one_hot(group, t, value_axes)) is not None:
         return places
-    needed = [group.extent_within(x.shape, t, extent) for x in t.inputs]
+    needed = [group.axes_within(x.shape, t, value_axes) for x in t.inputs]
     for x, along in zip(t.inputs, needed, strict=True):
         if x.dtype not in (group.dtype, "bool") or not group.can_read(x, along):
             return None
     operands = [group.read(x, e) for x, e in zip(t.inputs, needed, strict=True) if e is not None]
-    return Member(group.do(function, *operands), extent)
+    return Member(group.do(function, *operands), value_axes)
 
 
-def _one_hot(group: Group, t: Tensor, extent: Extent) -> Member | None:
+def _one_hot(group: Group, t: Tensor, value_axes: BroadcastAxes) -> Member | None:
     """Whole numbers that are compared with the places in a row."""
     places, others = [x for x in t.inputs if x.is_constant], [
         x for x in t.inputs if not x.is_constant
@@ -47,50 +47,50 @@ def _one_hot(group: Group, t: Tensor, extent: Extent) -> Member | None:
     if not (len(places) == len(others) == 1 and others[0].dtype == places[0].dtype == "int32"):
         return None
     x, y = others[0], places[0]
-    along = group.extent_within(x.shape, t, extent)
-    columns = group.extent_within(y.shape, t, extent)
+    along = group.axes_within(x.shape, t, value_axes)
+    columns = group.axes_within(y.shape, t, value_axes)
     exact = group.dtype == "float64" or group.columns <= 1 << 24  # its places are whole numbers
     counted = exact and np.array_equal(np.asarray(y.value).ravel(), np.arange(group.columns))
     if columns != COLUMNS or not counted or not group.can_read(x, along):
         return None
     assert along is not None
-    return Member(group.do("equal", group.read(x, along), group.do("column_index")), extent)
+    return Member(group.do("equal", group.read(x, along), group.do("column_index")), value_axes)
 
 
 def _fold(group: Group, t: Tensor) -> Member | None:
     (x,), axes = t.inputs, t.attributes["axis"]
     known = group.known(x)
-    extent = known.extent if known else next(iter(group.extents_of(x.shape)), None)
-    if t.dtype != group.dtype or extent is None or not group.can_read(x, extent):
+    value_axes = known.axes if known else next(iter(group.axes_of(x.shape)), None)
+    if t.dtype != group.dtype or value_axes is None or not group.can_read(x, value_axes):
         return None
-    over = group.over(x.shape, extent, axes)
+    over = group.over(x.shape, value_axes, axes)
     long = group.columns > MOST_COLUMNS
-    if over is None or (over.rows and t.primitive.loop != "row_sum") or (over.columns and long):
+    if over is None or (over.rows and t.primitive.lowering != "row_sum") or (over.columns and long):
         return None
-    value = group.fold(t.primitive.loop, group.read(x, extent), over)
-    rest = Extent(extent.rows and not over.rows, extent.columns and not over.columns)
+    value = group.fold(t.primitive.lowering, group.read(x, value_axes), over)
+    rest = BroadcastAxes(value_axes.rows and not over.rows, value_axes.columns and not over.columns)
     return Member(value, rest)
 
 
 def _cast(group: Group, t: Tensor) -> Member | None:
-    (x,), extent = t.inputs, group.extent_of(t)
+    (x,), value_axes = t.inputs, group.axes_of_tensor(t)
     known = group.known(x)
     if known is not None:
-        extent = known.extent
+        value_axes = known.axes
     whole = t.dtype == "int32" and x.dtype == group.dtype
     kept = whole or t.dtype in ("bool", group.dtype)
-    if extent is None or not kept or not group.can_read(x, extent):
+    if value_axes is None or not kept or not group.can_read(x, value_axes):
         return None
     if known is None and x.is_constant and x.size == 1:
         return None
-    value = group.read(x, extent)
+    value = group.read(x, value_axes)
     if t.dtype == "bool":
-        return Member(group.do("not_equal", value, group.constant(0.0)), extent)
+        return Member(group.do("not_equal", value, group.constant(0.0)), value_axes)
     if whole:
         value = _whole(group, value)
     elif x.dtype == "bool":
         value = group.do("copy", value)
-    return Member(value, extent)  # others are converted as they are read
+    return Member(value, value_axes)  # others are converted as they are read
 
 
 def _whole(group: Group, value: Value) -> Value:
@@ -106,27 +106,27 @@ def _whole(group: Group, value: Value) -> Value:
 
 
 def _broadcast(group: Group, t: Tensor) -> Member | None:
-    (x,), extent = t.inputs, next(iter(group.extents_of(t.shape)), None)
-    if extent is None or t.dtype not in (group.dtype, "bool"):
+    (x,), value_axes = t.inputs, next(iter(group.axes_of(t.shape)), None)
+    if value_axes is None or t.dtype not in (group.dtype, "bool"):
         return None
-    along = group.extent_within(x.shape, t, extent)
+    along = group.axes_within(x.shape, t, value_axes)
     if along is None or not group.can_read(x, along):
         return None
-    return Member(group.read(x, along), extent)
+    return Member(group.read(x, along), value_axes)
 
 
 def _same(group: Group, t: Tensor) -> Member | None:
     """The numbers of its input, in another shape maybe."""
     (x,), known = t.inputs, group.known(t.inputs[0])
-    extent = known.extent if known else None if t.primitive.view else group.extent_of(t)
-    if extent not in group.extents_of(t.shape) or t.dtype not in (group.dtype, "bool", "int32"):
+    value_axes = known.axes if known else None if t.primitive.view else group.axes_of_tensor(t)
+    if value_axes not in group.axes_of(t.shape) or t.dtype not in (group.dtype, "bool", "int32"):
         return None
-    return Member(group.read(x, extent), extent) if group.can_read(x, extent) else None
+    return Member(group.read(x, value_axes), value_axes) if group.can_read(x, value_axes) else None
 
 
 RULES: dict[str, Rule] = {
     **{name: _elementwise for name in OPERANDS},
-    **dict.fromkeys(ROW_FOLDS, _fold),
+    **dict.fromkeys(ROW_REDUCTIONS, _fold),
     "cast": _cast,
     "broadcast": _broadcast,
     "same": _same,
@@ -135,7 +135,7 @@ RULES: dict[str, Rule] = {
 
 def joins(group: Group, t: Tensor) -> bool:
     """Whether a tensor fits, and is taken in: what it is made of are members, or there before."""
-    rule = RULES.get(t.primitive.loop)
+    rule = RULES.get(t.primitive.lowering)
     if rule is None or group.is_full:
         return False
     member = rule(group, t)

@@ -103,7 +103,7 @@ class _Frontier:
         self._order = order
         self._number = {id(t): number for number, t in enumerate(order)}
         self._readers: dict[int, list[Tensor]] = {}
-        self._fusible = {id(t) for t in order if t.primitive.loop in RULES and t.size > 0}
+        self._fusible = {id(t) for t in order if t.primitive.lowering in RULES and t.size > 0}
         self._computed = set[int]()
         self.lacking: dict[int, set[int]] = {}
         self._unseen: dict[int, int] = {}  # how many of these are not among the tensors ahead

@@ -11,10 +11,10 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.expression import (
     ELEMENTS,
     ONE,
+    BroadcastAxes,
     Expression,
-    Extent,
+    ExpressionOutput,
     Instruction,
-    Output,
 )
 from gpunn.ops.primitive import Work
 
@@ -28,7 +28,7 @@ def _filled(dtype: str, number: float, sign: float, accumulate: bool) -> Express
         Instruction("minimum", (0, 1)),
         Instruction("maximum", (0, 2)),
     )
-    return Expression(dtype, (), steps, (Output(3, accumulate),))
+    return Expression(dtype, (), steps, (ExpressionOutput(3, accumulate),))
 
 
 def fill(backend: Backend, number: float, array: Array, accumulate: bool = False) -> None:
@@ -41,10 +41,10 @@ def fill(backend: Backend, number: float, array: Array, accumulate: bool = False
 
 @lru_cache(256)
 def _of_elements(
-    function: str, dtype: str, count: int, extent: Extent, accumulate: bool
+    function: str, dtype: str, count: int, axes: BroadcastAxes, accumulate: bool
 ) -> Expression:
     step = Instruction(function, tuple(range(count)))
-    return Expression(dtype, (extent,) * count, (step,), (Output(count, accumulate),))
+    return Expression(dtype, (axes,) * count, (step,), (ExpressionOutput(count, accumulate),))
 
 
 def write_elements(
@@ -56,8 +56,8 @@ def write_elements(
         function: one of `gpunn.backends.contract.expression.OPERANDS`.
         arrays: contiguous, as ``out`` is.
     """
-    extent = ELEMENTS if out.size > 1 else ONE
-    made = _of_elements(function, out.dtype.name, len(arrays), extent, accumulate)
+    axes = ELEMENTS if out.size > 1 else ONE
+    made = _of_elements(function, out.dtype.name, len(arrays), axes, accumulate)
     rows = [array.reshape(1, -1) for array in (*arrays, out)]
     backend.expression(made, 1, out.size, rows[:-1], rows[-1:])
 

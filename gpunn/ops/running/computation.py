@@ -12,12 +12,12 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.expression import MOST_ARRAYS, TRUTHS
 from gpunn.ops.fusion.schedule import Fused, scheduled
 from gpunn.ops.fusion.storing import stored
-from gpunn.ops.gradients import in_order
+from gpunn.ops.gradients import topological_sort
 from gpunn.ops.primitive import Work
 from gpunn.ops.tensor import Tensor
 
 
-class Target:
+class Destination:
     """Where a result belongs.
 
     Args:
@@ -50,7 +50,7 @@ class Computation:
         self,
         backend: Backend,
         leaves: dict[int, Array],
-        stages: Sequence[Sequence[Target]],
+        stages: Sequence[Sequence[Destination]],
         context: Any = None,
     ) -> None:
         self.backend, self.context = backend, context
@@ -66,7 +66,7 @@ class Computation:
         orders: list[list[Tensor]] = []
         seen = set[int]()
         for targets in stages:
-            order = [t for t in in_order(x.tensor for x in targets) if id(t) not in seen]
+            order = [t for t in topological_sort(x.tensor for x in targets) if id(t) not in seen]
             seen.update(id(t) for t in order if not self._is_compared(t))
             orders.append(order)
         self._uses = self._count_uses(orders, stages)
@@ -82,7 +82,7 @@ class Computation:
 
     def _is_compared(self, t: Tensor) -> bool:
         """Whether it is a comparison of leaves: to do that again takes less than to keep it."""
-        if t.primitive is None or t.primitive.loop not in TRUTHS:
+        if t.primitive is None or t.primitive.lowering not in TRUTHS:
             return False
         return all(id(x) in self._first or x.is_constant for x in t.inputs)
 
@@ -118,7 +118,7 @@ class Computation:
         return array.reshape(shape)
 
     def _count_uses(
-        self, orders: list[list[Tensor]], stages: Sequence[Sequence[Target]]
+        self, orders: list[list[Tensor]], stages: Sequence[Sequence[Destination]]
     ) -> dict[int, int]:
         uses: dict[int, int] = {}
         readers = [source for order in orders for t in order for source in t.inputs]
@@ -127,7 +127,7 @@ class Computation:
         return uses
 
     def _stage(
-        self, order: list[Tensor], targets: Sequence[Target], needed: set[int]
+        self, order: list[Tensor], targets: Sequence[Destination], needed: set[int]
     ) -> list[Work]:
         work: list[Work] = []
         order = [t for t in order if id(t) not in self._arrays or not self._is_compared(t)]
@@ -152,7 +152,7 @@ class Computation:
             self._done_with(target.tensor, work)
         return work
 
-    def _alone(self, t: Tensor, plain: dict[int, Target], work: list[Work]) -> None:
+    def _alone(self, t: Tensor, plain: dict[int, Destination], work: list[Work]) -> None:
         """One operation."""
         arrays = [self.array(source) for source in t.inputs]
         if t.primitive.view:
@@ -170,8 +170,12 @@ class Computation:
             self._done_with(source, work)
 
     def _fused(
-        self, fused: Fused, plain: dict[int, Target], added: dict[int, Target], work: list[Work]
-    ) -> list[Target]:
+        self,
+        fused: Fused,
+        plain: dict[int, Destination],
+        added: dict[int, Destination],
+        work: list[Work],
+    ) -> list[Destination]:
         """Several operations as one expression. Gives the targets that it adds to."""
         group, (rows, columns) = fused.group, fused.group.size()
         inputs = []
@@ -222,7 +226,7 @@ class Computation:
                     self._over[id(source)] = t
                     break
 
-    def _place(self, t: Tensor, plain: dict[int, Target]) -> Array:
+    def _place(self, t: Tensor, plain: dict[int, Destination]) -> Array:
         """Where a result is written to."""
         if id(t) in plain:
             out = plain[id(t)].array
@@ -238,13 +242,13 @@ class Computation:
         return out
 
     def _written_directly(
-        self, order: list[Tensor], targets: Sequence[Target]
-    ) -> tuple[dict[int, Target], dict[int, Target]]:
+        self, order: list[Tensor], targets: Sequence[Destination]
+    ) -> tuple[dict[int, Destination], dict[int, Destination]]:
         """The results that are computed where they belong: written, and added to what is there."""
         made = {id(t) for t in order if t.primitive is not None and not t.primitive.view}
         others_write = any(t.primitive is not None and t.primitive.writes for t in order)
-        plain: dict[int, Target] = {}
-        added: dict[int, Target] = {}
+        plain: dict[int, Destination] = {}
+        added: dict[int, Destination] = {}
         for target in targets:
             key = id(target.tensor)
             if target.array is None or key not in made or self._is_read(target.array):
@@ -255,7 +259,7 @@ class Computation:
                 added.setdefault(key, target)
         return plain, added
 
-    def _is_alone(self, target: Target, targets: Iterable[Target]) -> bool:
+    def _is_alone(self, target: Destination, targets: Iterable[Destination]) -> bool:
         """Whether no other target is the same memory: sums have an order."""
         others = [x.array for x in targets if x is not target and x.array is not None]
         apart = all(self.backend.overlap(target.array, other) is None for other in others)

@@ -21,7 +21,7 @@ from gpunn.ops.primitive import Work
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Trace
 
-from .computation import Computation, Target
+from .computation import Computation, Destination
 
 
 class Stages(Protocol):
@@ -40,10 +40,10 @@ def trace_for(
 
 
 def stages_of(
-    trace: Trace, backend: Backend, stages: Sequence[Sequence[Target]], context: Any = None
+    trace: Trace, backend: Backend, stages: Sequence[Sequence[Destination]], context: Any = None
 ) -> Stages:
     """What runs the stages of a trace; what it assigned is stored behind the first of them."""
-    assigned = [Target(held.now, held.source.array_on(backend)) for held in trace.assigned]
+    assigned = [Destination(held.now, held.source.array_on(backend)) for held in trace.assigned]
     stages = [[*stages[0], *assigned], *stages[1:]]
     if isinstance(trace, EagerTrace):
         return Stored(trace.computed, stages)
@@ -72,8 +72,8 @@ class EagerTrace(Trace):
         super().__init__(training, batch)
         self.computed = _OneByOne(backend, context)
 
-    def stands_for(self, array: Array) -> Tensor:
-        t = super().stands_for(array)
+    def placeholder(self, array: Array) -> Tensor:
+        t = super().placeholder(array)
         self.computed.put(t, array)
         return t
 
@@ -124,7 +124,7 @@ class _OneByOne(Computation):
 class Stored:
     """Stages of what is computed by then: results are put where they belong."""
 
-    def __init__(self, computed: _OneByOne, stages: Sequence[Sequence[Target]]) -> None:
+    def __init__(self, computed: _OneByOne, stages: Sequence[Sequence[Destination]]) -> None:
         self._computed, self._stages = computed, stages
 
     def run(self, stage: int) -> None:

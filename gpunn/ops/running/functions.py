@@ -15,7 +15,7 @@ from gpunn.ops.shapes import broadcast_to
 from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import Trace
 
-from .computation import Target
+from .computation import Destination
 from .eager import Stages, stages_of, trace_for
 
 
@@ -38,7 +38,7 @@ class ArrayFunction:
             trace, _, y = self.traced(backend, arrays)
             with trace.active():
                 y = self._fitting(y, out.shape, out.dtype.name)
-            return stages_of(trace, backend, [[Target(y, out)]])
+            return stages_of(trace, backend, [[Destination(y, out)]])
 
         backend.kept(("forward", self, places(*arrays, out)), made).run(0)
 
@@ -47,11 +47,11 @@ class ArrayFunction:
 
         def made() -> Stages:
             trace, leaves, y = self.traced(backend, arrays)
-            seed = trace.stands_for(dy)
+            seed = trace.placeholder(dy)
             with trace.active():
                 y = self._fitting(y, dy.shape, seed.dtype)
                 (found,) = gradients([y], leaves[:1], [seed])
-            return stages_of(trace, backend, [[Target(or_zero(found, out), out)]])
+            return stages_of(trace, backend, [[Destination(or_zero(found, out), out)]])
 
         backend.kept(("gradient", self, places(*arrays, dy, out)), made).run(0)
 
@@ -69,10 +69,10 @@ class ArrayFunction:
                 y = convert(y, values.dtype.name)
                 y = y if y.ndim else broadcast_to(y, values.shape)  # a batch's value is each row's
                 y = self._fitting(y, values.shape, values.dtype.name)
-                targets = [Target(y, values)]
+                targets = [Destination(y, values)]
                 if out is not None:
                     (found,) = gradients([y], leaves[:1])
-                    targets.append(Target(or_zero(found, out), out))
+                    targets.append(Destination(or_zero(found, out), out))
             return stages_of(trace, backend, [targets])
 
         key = "with gradient", self, places(*arrays, values), out is not None and places(out)
@@ -83,7 +83,7 @@ class ArrayFunction:
     ) -> tuple[Trace, list[Tensor], Tensor]:
         """The function called with tensors for these arrays: the trace, the tensors, the result."""
         trace = trace_for(backend, True, len(arrays[0]))
-        leaves = list(map(trace.stands_for, arrays))
+        leaves = list(map(trace.placeholder, arrays))
         with trace.active():
             y = noted(self._part, self._what, lambda: self._function(*leaves))
             y = of_tensors(y, self._what)

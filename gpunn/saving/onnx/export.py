@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common.whole_files import Path, write_whole
+from gpunn.common.atomic_files import Path, atomic_write
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import INPUT, Plan
-from gpunn.layers.applying import ActivityPenalty, Part
+from gpunn.layers.applying import ActivityPenalty, OutputSlice
 from gpunn.layers.preprocessing.imputation import MissingIndicator, SimpleImputer
 from gpunn.layers.preprocessing.lookups import IntegerLookup, StringLookup
 from gpunn.ops.conversion import convert
@@ -48,7 +48,7 @@ def export_onnx(model: Any, filepath: Path) -> None:
             f"export: ONNX does not take what would be the file of this model ({error}). Nothing "
             f"was written."
         ) from error
-    write_whole(str(filepath), [made.SerializeToString()])
+    atomic_write(str(filepath), [made.SerializeToString()])
     held = model.data_held()
     inside = {place: held[place] for place in held if not place.startswith("trained_on/")}
     say_what_is_held(filepath, inside)
@@ -136,7 +136,7 @@ class _Exporter:
     def _node(self, number: int, node: Any, xs: list[Tensor]) -> Tensor:
         layer = node.layer
         with self.trace.active():
-            if isinstance(layer, Part):
+            if isinstance(layer, OutputSlice):
                 given = self.beside[id(xs[0])] if layer.reads_beside else xs[0]
                 row = ops.reshape(given, (self.batch, -1))
                 size = int(np.prod(node.output_shape, dtype=int))

@@ -30,12 +30,12 @@ from gpunn.backends.contract.expression import (
     MOST_COLUMNS,
     ONE,
     OPERANDS,
-    ROW_FOLDS,
+    ROW_REDUCTIONS,
     ROWS,
+    BroadcastAxes,
     Expression,
-    Extent,
+    ExpressionOutput,
     Instruction,
-    Output,
 )
 
 
@@ -52,15 +52,15 @@ def test_each_fold(backend: Backend, function: str, dtype: str, size: tuple[int,
     if not size[0] and function != "column_sum":
         return
     rng = np.random.default_rng(size[1])
-    for extent in EXTENTS:
-        if not (extent.rows if function == "column_sum" else extent.columns):
+    for axes in EXTENTS:
+        if not (axes.rows if function == "column_sum" else axes.columns):
             continue
-        x = rng.normal(1, 1, extent.shape(*size)).astype(dtype)
+        x = rng.normal(1, 1, axes.shape(*size)).astype(dtype)
         after = [] if function == "column_sum" or size[1] > MOST_COLUMNS else [("multiply", (0, 1))]
         instructions = [Instruction(function, (0,)), *(Instruction(*step) for step in after)]
-        outputs = tuple(map(Output, range(1, 1 + len(instructions))))
-        expression = Expression(dtype, (extent,), tuple(instructions), outputs)
-        made = [np.zeros(e.shape(*size), dtype) for e in expression.extents[1:]]
+        outputs = tuple(map(ExpressionOutput, range(1, 1 + len(instructions))))
+        expression = Expression(dtype, (axes,), tuple(instructions), outputs)
+        made = [np.zeros(e.shape(*size), dtype) for e in expression.value_axes[1:]]
         fold, *products = perform(backend, expression, size, [x], made)
         wide = x.astype(np.longdouble)
         exact = value_of(function, [wide])
@@ -75,14 +75,16 @@ def test_each_fold(backend: Backend, function: str, dtype: str, size: tuple[int,
 
 
 @pytest.mark.parametrize("size", [(5, 3), (4, 40), (3, 700), (2, 5000)])
-@pytest.mark.parametrize("function", sorted(ROW_FOLDS))
+@pytest.mark.parametrize("function", sorted(ROW_REDUCTIONS))
 def test_folds_keep_nan_and_infinity(
     backend: Backend, function: str, size: tuple[int, int]
 ) -> None:
     x = np.zeros((4 * size[0], size[1]), np.float32)
     for row, special in enumerate((np.nan, np.inf, -np.inf, -0.0)):
         x[row::4, size[1] // 2] = special
-    expression = Expression("float32", (ELEMENTS,), (Instruction(function, (0,)),), (Output(1),))
+    expression = Expression(
+        "float32", (ELEMENTS,), (Instruction(function, (0,)),), (ExpressionOutput(1),)
+    )
     (got,) = perform(backend, expression, x.shape, [x], [np.ones((len(x), 1), "float32")])
     np.testing.assert_array_equal(got, value_of(function, [x]))
 
@@ -93,7 +95,7 @@ def test_small_numbers_are_not_lost_in_a_sum_over_many_rows(backend: Backend) ->
     x[0] = 1e4
     for function, size in (("column_sum", (300_000, 1)), ("row_sum", (1, 300_000))):
         fold = (Instruction(function, (0,)),)
-        expression = Expression("float32", (ELEMENTS,), fold, (Output(1),))
+        expression = Expression("float32", (ELEMENTS,), fold, (ExpressionOutput(1),))
         (got,) = perform(
             backend, expression, size, [x.reshape(size)], [np.zeros((1, 1), np.float32)]
         )
@@ -108,15 +110,20 @@ DTYPES = (
 
 @pytest.mark.parametrize("extent", EXTENTS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_arrays_of_any_dtype(backend: Backend, dtype: str, extent: Extent) -> None:
+def test_arrays_of_any_dtype(backend: Backend, dtype: str, axes: BroadcastAxes) -> None:
     """Numbers are converted as they are read and as they are written; also where they are added."""
     rng = np.random.default_rng(3)
     for size, computed in itertools.product([(13, 11), (3, 1100)], ["float32", "float64"]):
-        x = rng.integers(0, 60, extent.shape(*size)).astype(dtype)
-        shape = extent.shape(*size)
+        x = rng.integers(0, 60, axes.shape(*size)).astype(dtype)
+        shape = axes.shape(*size)
         half = (Instruction("constant", (), 0.5), Instruction("multiply", (0, 1)))
-        outputs = Output(2), Output(2), Output(2, accumulate=True), Output(0, accumulate=True)
-        expression = Expression(computed, (extent,), half, outputs)
+        outputs = (
+            ExpressionOutput(2),
+            ExpressionOutput(2),
+            ExpressionOutput(2, accumulate=True),
+            ExpressionOutput(0, accumulate=True),
+        )
+        expression = Expression(computed, (axes,), half, outputs)
         made = [np.zeros(shape, computed), np.zeros(shape, dtype)]
         made += [np.full(shape, 1, dtype), np.full(shape, 2, computed)]
         got = perform(backend, expression, size, [x], made)
@@ -137,7 +144,7 @@ def test_half_precision_is_rounded_as_numpy_does(backend: Backend) -> None:
         x = x.reshape(1, -1)
         expected = x.astype(np.float16)
     copy = (Instruction("copy", (0,)),)
-    expression = Expression("float32", (ELEMENTS,), copy, (Output(1),))
+    expression = Expression("float32", (ELEMENTS,), copy, (ExpressionOutput(1),))
     (got,) = perform(backend, expression, x.shape, [x], [np.zeros(x.shape, np.float16)])
     np.testing.assert_array_equal(got, expected)
 
@@ -153,12 +160,11 @@ def test_outputs_of_every_extent(backend: Backend) -> None:
         Instruction("multiply", (14, 12)), Instruction("add", (15, 11)),
     )  # fmt: skip
     written = (6, 7, 8, 9, 10, 11, 12, 13, 16, 0)
-    outputs = tuple(Output(value, add) for value in written for add in (False, True))
+    outputs = tuple(ExpressionOutput(value, add) for value in written for add in (False, True))
     expression = Expression("float64", (ELEMENTS, ROWS, COLUMNS, ONE), steps, outputs)
     for size in ((1, 1), (600, 7), (5, 3000), (1, 700), (20, 256)):
         inputs = [
-            rng.integers(-9, 9, extent.shape(*size)).astype("float64")
-            for extent in expression.inputs
+            rng.integers(-9, 9, axes.shape(*size)).astype("float64") for axes in expression.inputs
         ]
         x, r, c, one = inputs
         index = np.arange(size[1], dtype=np.float64)[None]
@@ -183,10 +189,10 @@ def test_large_matrices(backend: Backend, size: tuple[int, int]) -> None:
         Instruction("add", (0, 4)), Instruction("multiply", (7, 5)), Instruction("add", (8, 6)),
     )  # fmt: skip
     inputs = (ELEMENTS, ROWS, COLUMNS, ONE)
-    outputs = tuple(Output(value, accumulate=True) for value in (9, 4, 5, 6))
+    outputs = tuple(ExpressionOutput(value, accumulate=True) for value in (9, 4, 5, 6))
     expression = Expression("float32", inputs, steps, outputs)
     x, r, c, one = arrays = [
-        rng.integers(-9, 9, extent.shape(*size)).astype("float32") for extent in inputs
+        rng.integers(-9, 9, axes.shape(*size)).astype("float32") for axes in inputs
     ]
     expected = [(x + c * c) * (one * one) + r * r, c * c, one * one, r * r]
     got = perform(backend, expression, size, arrays, [np.ones_like(e) for e in expected])
@@ -201,8 +207,10 @@ def test_a_call_is_the_same_each_time_and_in_each_thread(backend: Backend, colum
     steps = [Instruction("exp", (0,)), Instruction("multiply", (1, 0))]
     fold = "row_sum" if columns < 4000 else "column_sum"
     steps.append(Instruction(fold, (2,)))
-    expression = Expression("float32", (ELEMENTS,), tuple(steps), (Output(2), Output(3)))
-    made = [np.empty(e.shape(*x.shape), np.float32) for e in expression.extents[2:]]
+    expression = Expression(
+        "float32", (ELEMENTS,), tuple(steps), (ExpressionOutput(2), ExpressionOutput(3))
+    )
+    made = [np.empty(e.shape(*x.shape), np.float32) for e in expression.value_axes[2:]]
 
     def call(_: int) -> list[bytes]:
         return [a.tobytes() for a in perform(backend, expression, x.shape, [x], made)]
@@ -233,7 +241,7 @@ def expressions(draw: st.DrawFn) -> Expression:
         choice = [k for k in range(len(found)) if k not in sums]
         if function == "column_sum":
             choice = [k for k in choice if found[k].rows]
-        elif function in ROW_FOLDS:
+        elif function in ROW_REDUCTIONS:
             choice = [k for k in choice if found[k].columns]
         if not choice:
             continue
@@ -242,9 +250,9 @@ def expressions(draw: st.DrawFn) -> Expression:
         if function == "column_sum":
             sums.add(len(found))
         instructions.append(Instruction(function, operands, number))
-        found = [*Expression("float64", tuple(inputs), tuple(instructions), ()).extents]
+        found = [*Expression("float64", tuple(inputs), tuple(instructions), ()).value_axes]
     written = draw(st.lists(st.integers(0, len(found) - 1), min_size=1, max_size=5))
-    outputs = tuple(Output(value, draw(st.booleans())) for value in written)
+    outputs = tuple(ExpressionOutput(value, draw(st.booleans())) for value in written)
     dtype = draw(st.sampled_from(["float32", "float64"]))
     return Expression(dtype, tuple(inputs), tuple(instructions), outputs)
 
@@ -281,18 +289,18 @@ def folded(expression: Expression, *functions: str) -> Expression:
         Instruction(s.function, tuple(k + 2 for k in s.operands), s.number)
         for s in expression.instructions
     ]
-    outputs = [Output(o.value + 2, o.accumulate) for o in expression.outputs]
-    found = Expression(expression.dtype, inputs, tuple(steps), ()).extents
+    outputs = [ExpressionOutput(o.value + 2, o.accumulate) for o in expression.outputs]
+    found = Expression(expression.dtype, inputs, tuple(steps), ()).value_axes
     sums = {k + len(inputs) for k, s in enumerate(steps) if s.function == "column_sum"}
     whole = [k for k in range(len(found)) if found[k] == ELEMENTS and k not in sums][-2:]
     of_rows = [k for k in range(len(found)) if found[k] == ROWS and k not in sums][-2:]
     for number in (0, 1):  # a number for each row, and what is computed of one
         steps.append(Instruction("subtract", (number, 1)))
-        outputs.append(Output(len(inputs) + len(steps) - 1, accumulate=True))
+        outputs.append(ExpressionOutput(len(inputs) + len(steps) - 1, accumulate=True))
     for function in functions:
         for value in [*whole, *(of_rows if function == "column_sum" else [])]:
             steps.append(Instruction(function, (value,)))
-            outputs.append(Output(len(inputs) + len(steps) - 1, accumulate=True))
+            outputs.append(ExpressionOutput(len(inputs) + len(steps) - 1, accumulate=True))
     return Expression(expression.dtype, inputs, tuple(steps), tuple(outputs))
 
 
@@ -323,7 +331,7 @@ def test_any_expression_of_long_rows(
 ) -> None:
     """Which are cut into pieces: numbers for each row are beside sums of its pieces. By the
     contract nothing is computed of such a sum."""
-    assume(not {s.function for s in expression.instructions} & {"column_sum", *ROW_FOLDS})
+    assume(not {s.function for s in expression.instructions} & {"column_sum", *ROW_REDUCTIONS})
     with divided():
         compute(("compiled",), folded(expression, "row_sum", "row_max"), rows, columns, seed)
 
@@ -335,16 +343,21 @@ def test_column_sums_of_large_matrices(backend: Backend, size: tuple[int, int]) 
     rng = np.random.default_rng(4)
     inputs = (ELEMENTS, ROWS, COLUMNS)
     x, r, c = arrays = [
-        rng.integers(-1, 2, extent.shape(*size)).astype(np.float32) for extent in inputs
+        rng.integers(-1, 2, axes.shape(*size)).astype(np.float32) for axes in inputs
     ]
     steps = (
         Instruction("multiply", (0, 2)), Instruction("add", (3, 1)), Instruction("square", (4,)),
         Instruction("column_sum", (4,)), Instruction("column_sum", (5,)),
         Instruction("column_sum", (1,)),
     )  # fmt: skip
-    outputs = (Output(6), Output(7, accumulate=True), Output(8), Output(5))
+    outputs = (
+        ExpressionOutput(6),
+        ExpressionOutput(7, accumulate=True),
+        ExpressionOutput(8),
+        ExpressionOutput(5),
+    )
     expression = Expression("float32", inputs, steps, outputs)
-    made = [np.ones(expression.extents[o.value].shape(*size), np.float32) for o in outputs]
+    made = [np.ones(expression.value_axes[o.value].shape(*size), np.float32) for o in outputs]
     got = perform(backend, expression, size, arrays, made)
     whole = x * c + r
     squares = whole * whole
@@ -370,7 +383,7 @@ def compute(
     """On each of the backends what NumPy makes of whole numbers."""
     rng, size = np.random.default_rng(seed), (rows, columns)
     values = [
-        rng.integers(-4, 5, extent.shape(*size)).astype(np.float64) for extent in expression.inputs
+        rng.integers(-4, 5, axes.shape(*size)).astype(np.float64) for axes in expression.inputs
     ]
     inputs = [value.astype(expression.dtype) for value in values]
     limit = 1e6 if expression.dtype == "float32" else 1e12  # sums of such are exact
@@ -383,7 +396,7 @@ def compute(
         with np.errstate(all="ignore"):
             assume(not np.abs(values[-1]).max() > limit and np.isfinite(values[-1]).all())
     made = [
-        np.full(expression.extents[output.value].shape(*size), 5.0, expression.dtype)
+        np.full(expression.value_axes[output.value].shape(*size), 5.0, expression.dtype)
         for output in expression.outputs
     ]
     for name in backends:
@@ -407,7 +420,7 @@ def test_many_values_that_are_needed_to_the_end(backend: Backend, size: tuple[in
         if k:
             steps.append(Instruction("add", (total, product)))
         total = count + len(steps) - 1
-    extents = (ELEMENTS,) * count
-    expression = Expression("float64", extents, tuple(steps), (Output(total),))
+    value_axes = (ELEMENTS,) * count
+    expression = Expression("float64", value_axes, tuple(steps), (ExpressionOutput(total),))
     (got,) = perform(backend, expression, size, x, [np.zeros(size)])
     assert (got == count * sum(k * k for k in range(1, count + 1))).all()

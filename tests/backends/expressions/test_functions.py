@@ -29,10 +29,10 @@ from gpunn.backends.contract.expression import (
     ONE,
     OPERANDS,
     ROWS,
+    BroadcastAxes,
     Expression,
-    Extent,
+    ExpressionOutput,
     Instruction,
-    Output,
 )
 
 each_backend = pytest.mark.parametrize(
@@ -55,20 +55,20 @@ def check(
     function: str,
     dtype: str,
     size: tuple[int, int],
-    extents: tuple[Extent, ...],
+    value_axes: tuple[BroadcastAxes, ...],
     computed: int | None = None,
 ) -> None:
     """That it gives what NumPy does; the operand `computed` is what the step before has made."""
     rng = np.random.default_rng(len(function) + 7 * sum(map(ord, function)))
-    inputs = [draw(rng, extent.shape(*size), dtype) for extent in extents]
-    operands, given, steps = [*range(len(extents))], [*inputs], list[Instruction]()
+    inputs = [draw(rng, axes.shape(*size), dtype) for axes in value_axes]
+    operands, given, steps = [*range(len(value_axes))], [*inputs], list[Instruction]()
     if computed is not None:
-        operands[computed], given[computed] = len(extents), -inputs[computed]
+        operands[computed], given[computed] = len(value_axes), -inputs[computed]
         steps.append(Instruction("negative", (computed,)))
     steps.append(Instruction(function, tuple(operands)))
-    result = Output(len(extents) + len(steps) - 1)
-    expression = Expression(dtype, extents, tuple(steps), (result,))
-    out = np.full(expression.extents[-1].shape(*size), -7, dtype)
+    result = ExpressionOutput(len(value_axes) + len(steps) - 1)
+    expression = Expression(dtype, value_axes, tuple(steps), (result,))
+    out = np.full(expression.value_axes[-1].shape(*size), -7, dtype)
     (got,) = perform(backend, expression, size, given, [out])
     wide = np.longdouble if dtype == "float64" else np.float64
     with np.errstate(all="ignore"):
@@ -94,7 +94,7 @@ def compiled_together() -> None:
         for function, dtype in itertools.product(PLAIN, ("float32", "float64")):
             count = OPERANDS[function]
             step = Instruction(function, tuple(range(count)))
-            expression = Expression(dtype, (ELEMENTS,) * count, (step,), (Output(count),))
+            expression = Expression(dtype, (ELEMENTS,) * count, (step,), (ExpressionOutput(count),))
             array = np.ones((7, 5), dtype)
             backend.expression(expression, 7, 5, [array] * count, [array.copy()])
 
@@ -109,9 +109,9 @@ def test_each_function(backend: Backend, function: str, dtype: str) -> None:
         check(backend, function, dtype, size, (ELEMENTS,) * OPERANDS[function])
     if backend.name == "emulated" and function not in ("negative", "subtract"):
         return  # what is read where is the same text for each function
-    for extents in itertools.product(EXTENTS, repeat=OPERANDS[function]):
+    for value_axes in itertools.product(EXTENTS, repeat=OPERANDS[function]):
         for size in ((7, 5), (3, 700), (1, 1)):
-            check(backend, function, dtype, size, extents)
+            check(backend, function, dtype, size, value_axes)
 
 
 @each_backend
@@ -123,9 +123,9 @@ def test_each_function_of_what_was_just_computed(
     if backend.name == "emulated" and function not in ("negative", "subtract"):
         return
     for computed in range(count):
-        for extents in itertools.product(EXTENTS, repeat=count):
+        for value_axes in itertools.product(EXTENTS, repeat=count):
             for size in ((7, 50), (1, 1)):
-                check(backend, function, dtype, size, extents, computed)
+                check(backend, function, dtype, size, value_axes, computed)
 
 
 @each_backend
@@ -137,9 +137,9 @@ def test_a_function_of_another(backend: Backend, first: str, then: str, dtype: s
         return
     rng = np.random.default_rng(3)
     each = (ELEMENTS,) if backend.name == "emulated" else (ELEMENTS, ONE)
-    for extents in itertools.product(each, repeat=3):
+    for value_axes in itertools.product(each, repeat=3):
         for computed, side, size in itertools.product((None, 0, 1), (0, 1), ((7, 90), (1, 3))):
-            inputs = [draw(rng, extent.shape(*size), dtype) for extent in extents]
+            inputs = [draw(rng, axes.shape(*size), dtype) for axes in value_axes]
             a, b, c = inputs
             steps, operands = list[Instruction](), [0, 1]
             if computed is not None:
@@ -148,8 +148,8 @@ def test_a_function_of_another(backend: Backend, first: str, then: str, dtype: s
             steps.append(Instruction(first, (operands[0], operands[1])))
             made = 2 + len(steps)
             steps.append(Instruction(then, (made, 2) if side == 0 else (2, made)))
-            expression = Expression(dtype, extents, tuple(steps), (Output(made + 1),))
-            out = np.full(expression.extents[-1].shape(*size), -7, dtype)
+            expression = Expression(dtype, value_axes, tuple(steps), (ExpressionOutput(made + 1),))
+            out = np.full(expression.value_axes[-1].shape(*size), -7, dtype)
             given = [-x if k == computed else x for k, x in enumerate(inputs)]
             (got,) = perform(backend, expression, size, given, [out])
             with np.errstate(all="ignore"):
@@ -168,7 +168,7 @@ def test_a_result_may_take_the_place_of_an_operand(backend: Backend, function: s
     folded = Instruction("row_max", (count,)), Instruction("subtract", (count, count + 1))
     for size, steps in itertools.product([(40, 10), (3, 700), (600, 500)], [(), folded]):
         inputs = [rng.normal(size=size).astype(np.float32) for _ in range(count)]
-        result = Output(count + len(steps))
+        result = ExpressionOutput(count + len(steps))
         made = Expression("float32", (ELEMENTS,) * count, (step, *steps), (result,))
         (expected,) = perform(backend, made, size, inputs, [np.zeros(size, np.float32)])
         for place in range(count):
@@ -182,8 +182,10 @@ def test_no_other_result_takes_the_place_of_an_operand(backend: Backend) -> None
     step = Instruction("add", (0, 1))
     x, column = backend.zeros((4, 3), "float32"), backend.zeros((4, 1), "float32")
     y = backend.zeros((4, 3), "float32")
-    two = Expression("float32", (ELEMENTS, ROWS), (step,), (Output(2), Output(2)))
-    sums = Expression("float32", (COLUMNS, COLUMNS), (step,), (Output(2),))
+    two = Expression(
+        "float32", (ELEMENTS, ROWS), (step,), (ExpressionOutput(2), ExpressionOutput(2))
+    )
+    sums = Expression("float32", (COLUMNS, COLUMNS), (step,), (ExpressionOutput(2),))
     for expression, inputs, outputs in (
         (two, [x, column], [x, y]), (sums, [x[:1], y[:1]], [x[:1]]),
     ):  # fmt: skip
@@ -198,7 +200,7 @@ def test_known_powers(backend: Backend, dtype: str, exponent: float) -> None:
     if exponent == 0.5:  # of -infinity, NumPy takes a root, where C has a power
         x = np.abs(x)
     steps = Instruction("constant", (), exponent), Instruction("power", (0, 1))
-    expression = Expression(dtype, (ELEMENTS,), steps, (Output(2),))
+    expression = Expression(dtype, (ELEMENTS,), steps, (ExpressionOutput(2),))
     (got,) = perform(backend, expression, x.shape, [x], [np.zeros_like(x)])
     with np.errstate(all="ignore"):
         assert_near(got, np.power(x, exponent), 2)
@@ -214,7 +216,7 @@ def test_constants_are_rounded_to_what_is_computed_in(backend: Backend, dtype: s
     for numbers in (NUMBERS * 5, NUMBERS[::-1] * 5):
         steps = [Instruction("constant", (), number) for number in numbers]
         steps += [Instruction("multiply", (0, k + 1)) for k in range(len(numbers))]
-        outputs = tuple(Output(1 + len(numbers) + k) for k in range(len(NUMBERS)))
+        outputs = tuple(ExpressionOutput(1 + len(numbers) + k) for k in range(len(NUMBERS)))
         expression = Expression(dtype, (ELEMENTS,), tuple(steps), outputs)
         got = perform(backend, expression, x.shape, [x], [np.ones_like(x) for _ in outputs])
         with np.errstate(all="ignore"):

@@ -15,7 +15,7 @@ import gpunn
 from gpunn import layers
 from gpunn.backends import get_backend
 from gpunn.backends.compiled.loops import Loop
-from gpunn.backends.contract.expression import Expression, Output
+from gpunn.backends.contract.expression import Expression, ExpressionOutput
 
 TOOLS = Path(__file__).parents[3] / "tools"
 SIZES = {"one": (1, 1), "small": (3, 5), "odd": (7, 67), "long": (300, 70), "shared": (1100, 1000)}
@@ -60,10 +60,10 @@ def test_a_loop_gives_the_bits_of_the_steps(
     random, (rows, columns) = np.random.default_rng(0), SIZES[size]
     special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.0], dtype)
     for like in expressions:
-        outputs = tuple(Output(output.value, accumulate) for output in like.outputs)
+        outputs = tuple(ExpressionOutput(output.value, accumulate) for output in like.outputs)
         expression = Expression(dtype, like.inputs, like.instructions, outputs)
         inputs = [
-            random.normal(size=extent.shape(rows, columns)).astype(dtype) for extent in like.inputs
+            random.normal(size=axes.shape(rows, columns)).astype(dtype) for axes in like.inputs
         ]
         for x in inputs:
             some = random.random(x.shape) < 0.2

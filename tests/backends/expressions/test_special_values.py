@@ -21,8 +21,8 @@ from gpunn.backends.contract.expression import (
     ELEMENTS,
     OPERANDS,
     Expression,
+    ExpressionOutput,
     Instruction,
-    Output,
 )
 
 more = pytest.mark.more
@@ -75,7 +75,7 @@ def test_each_function_is_that_of_numpy(machine: Backend, dtype: str) -> None:
         count = OPERANDS[function]
         operands = [grid.reshape(1, -1) for grid in np.meshgrid(*[x] * count)]
         steps = (Instruction(function, tuple(range(count))),)
-        made = Expression(dtype, (ELEMENTS,) * count, steps, (Output(count),))
+        made = Expression(dtype, (ELEMENTS,) * count, steps, (ExpressionOutput(count),))
         (found,) = perform(machine, made, operands[0].shape, operands, [operands[0]])
         with np.errstate(all="ignore"):
             expected = np.asarray(value_of(function, operands)).astype(dtype)
@@ -90,7 +90,7 @@ def test_sums_of_zeros_have_no_sign(machine: Backend, columns: int) -> None:
     for function in ("row_sum", "column_sum"):
         given = x if function == "row_sum" else x.T.copy()
         fold = (Instruction(function, (0,)),)
-        made = Expression("float32", (ELEMENTS,), fold, (Output(1),))
+        made = Expression("float32", (ELEMENTS,), fold, (ExpressionOutput(1),))
         expected = FOLDS[function](given, axis=int(function == "row_sum"), keepdims=True)
         (found,) = perform(machine, made, given.shape, [given], [np.ones_like(expected)])
         assert_same(found, expected, function)

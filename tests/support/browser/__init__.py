@@ -45,13 +45,13 @@ class Library:
         self.call("_initialize")
         self.memory = self._memory()
         self.start = ctypes.addressof(self.memory.data_ptr(self.store).contents)
-        self.operations: dict[tuple[str, ...], Operation] = {}
+        self.operations: dict[tuple[str, ...], OpDeclaration] = {}
         for number in range(self.call("operation_count")):
             at = self.call("operation_text", number)
             text = ctypes.string_at(self.start + at).decode()
             names, kinds = text.split(": ")
             key = tuple(names.split(" "))
-            self.operations[key] = Operation(self, key, number, kinds)
+            self.operations[key] = OpDeclaration(self, key, number, kinds)
         self.Bound, self.Program = Call, functools.partial(Program, self)
 
     def _memory(self) -> Any:
@@ -97,7 +97,7 @@ class Library:
         """A page has one."""
 
 
-class Operation:
+class OpDeclaration:
     def __init__(self, library: Library, key: tuple[str, ...], number: int, kinds: str) -> None:
         self.library, self.key, self.number, self.kinds = library, key, number, kinds
 
@@ -111,7 +111,7 @@ class Operation:
 class Call:
     """An operation with its arguments."""
 
-    def __init__(self, operation: Operation, arguments: tuple[Any, ...]) -> None:
+    def __init__(self, operation: OpDeclaration, arguments: tuple[Any, ...]) -> None:
         assert len(arguments) == len(operation.kinds), operation.key
         self.operation, self.arguments = operation, arguments
 

@@ -15,16 +15,16 @@ from gpunn.backends.contract.expression import (
     MOST_COLUMNS,
     ONE,
     OPERANDS,
-    ROW_FOLDS,
+    ROW_REDUCTIONS,
     ROWS,
+    BroadcastAxes,
     Expression,
-    Extent,
+    ExpressionOutput,
     Instruction,
-    Output,
 )
 
 Numbers = dict[str, np.ndarray]
-SINGLE = tuple(f for f, n in OPERANDS.items() if n and f not in (*ROW_FOLDS, "column_sum"))
+SINGLE = tuple(f for f, n in OPERANDS.items() if n and f not in (*ROW_REDUCTIONS, "column_sum"))
 """Functions of single numbers."""
 # Nearest to two half-precision numbers, the largest, too large, and of those near 0.
 HALVES = (
@@ -69,7 +69,7 @@ class ExpressionCase:
             dtype = np.dtype(self.dtypes[number] if self.dtypes else self.expression.dtype)
             kind = self.inputs[number] if number < len(self.inputs) else "normal"
             name = f"in{number}" if number < count else f"out{number - count}"
-            found[name] = _numbers(rng, self.expression.extents[value].shape(*size), kind, dtype)
+            found[name] = _numbers(rng, self.expression.value_axes[value].shape(*size), kind, dtype)
         return found
 
     def ask(self, backend: Backend, arrays: dict[str, Any], size: Size) -> None:
@@ -96,7 +96,7 @@ def _numbers(rng: np.random.Generator, shape: Size, kind: str, dtype: np.dtype) 
 
 
 def of(
-    dtype: str, inputs: Sequence[Extent], *steps: tuple[Any, ...], write: Sequence[Any]
+    dtype: str, inputs: Sequence[BroadcastAxes], *steps: tuple[Any, ...], write: Sequence[Any]
 ) -> Expression:
     """An expression: a step is a function with its operands, or "constant" with its number; what
     is written is a value, or with True a value that is added."""
@@ -104,7 +104,10 @@ def of(
         Instruction(step[0], (), step[1]) if step[0] == "constant" else
         Instruction(step[0], step[1:]) for step in steps
     ]  # fmt: skip
-    outputs = [Output(*value) if isinstance(value, tuple) else Output(value) for value in write]
+    outputs = [
+        ExpressionOutput(*value) if isinstance(value, tuple) else ExpressionOutput(value)
+        for value in write
+    ]
     return Expression(dtype, tuple(inputs), tuple(instructions), tuple(outputs))
 
 

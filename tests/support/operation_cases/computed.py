@@ -19,7 +19,7 @@ from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Backend
 from gpunn.common.config import runs_eagerly
 from gpunn.ops.gradients import gradients
-from gpunn.ops.running.computation import Computation, Target
+from gpunn.ops.running.computation import Computation, Destination
 from gpunn.ops.running.eager import Stages, stages_of, trace_for
 from gpunn.ops.tensor import Tensor
 
@@ -82,7 +82,7 @@ def in_steps(
     trace = trace_for(device)
 
     def standing_for(arrays: Arrays) -> list[Tensor]:
-        return [trace.stands_for(device.upload(a).reshape(a.shape)) for a in arrays]
+        return [trace.placeholder(device.upload(a).reshape(a.shape)) for a in arrays]
 
     def weighted(tensors: list[Tensor], seed: int) -> list[Tensor]:
         values = weights([t.shape for t in tensors], dtype, seed)
@@ -111,7 +111,7 @@ def in_steps(
             for stage in stages
         ]
         targets = [
-            [Target(t, out) for t, out in zip(*both, strict=True) if t is not None]
+            [Destination(t, out) for t, out in zip(*both, strict=True) if t is not None]
             for both in zip(stages, outs, strict=True)
         ]
         computation: Stages

@@ -43,12 +43,12 @@ from gpunn.backends.contract.expression import (
     ELEMENTS,
     MOST_COLUMNS,
     ONE,
-    ROW_FOLDS,
+    ROW_REDUCTIONS,
     ROWS,
+    BroadcastAxes,
     Expression,
-    Extent,
+    ExpressionOutput,
     Instruction,
-    Output,
 )
 
 from .kernel_source import add, dtype_named, type_name
@@ -79,7 +79,7 @@ def text_of(expression: Expression, dtypes: Sequence[str], **options: bool) -> s
     """
     steps = dict(enumerate(expression.instructions, len(expression.inputs)))
     outputs = [
-        Output(steps[output.value].operands[0])
+        ExpressionOutput(steps[output.value].operands[0])
         if output.value in steps and steps[output.value].function == "column_sum" else output
         for output in expression.outputs
     ]  # fmt: skip
@@ -142,12 +142,12 @@ class Composition:
         self._types = [type_name(dtype) for dtype in dtypes]
         self.live = self._closure(output.value for output in expression.outputs)
         self.constants = [v for v in self.live if self._function(v) == "constant"]
-        self.folds = [v for v in self.live if self._function(v) in ROW_FOLDS]
-        self._extents = expression.extents
+        self.folds = [v for v in self.live if self._function(v) in ROW_REDUCTIONS]
+        self._value_axes = expression.value_axes
         self.flat = self._flatten(rows, columns)
-        self.extent = ONE
+        self.axes = ONE
         for value in self.live:
-            self.extent = self.extent.with_(expression.extents[value])
+            self.axes = self.axes.with_(expression.value_axes[value])
 
     @cached_property
     def name(self) -> str:
@@ -184,11 +184,11 @@ class Composition:
         on."""
         if self.folds or any(self._function(value) == "column_index" for value in self.live):
             return False
-        whole = self._expression.extents
-        short = [Extent(e.rows and rows, e.columns and columns) for e in whole]
-        for extents in (whole, short):
-            if len({extents[value] for value in self.live} - {ONE}) < 2:
-                self._extents = tuple(ELEMENTS if extent != ONE else ONE for extent in extents)
+        whole = self._expression.value_axes
+        short = [BroadcastAxes(e.rows and rows, e.columns and columns) for e in whole]
+        for value_axes in (whole, short):
+            if len({value_axes[value] for value in self.live} - {ONE}) < 2:
+                self._value_axes = tuple(ELEMENTS if axes != ONE else ONE for axes in value_axes)
                 return True
         return False
 
@@ -198,7 +198,7 @@ class Composition:
         found: dict[int, int] = {}
         for value in self.live:
             level = max((found[operand] for operand in self._operands(value)), default=0)
-            found[value] = level + (self._function(value) in ROW_FOLDS)
+            found[value] = level + (self._function(value) in ROW_REDUCTIONS)
         return found
 
     # -- text
@@ -216,16 +216,16 @@ class Composition:
     def _parameters(self) -> Iterator[str]:
         for value in self.live:
             if value < self._inputs:
-                mark = self._mark(self._extents[value])
+                mark = self._mark(self._value_axes[value])
                 yield f"{mark}const {self._types[value]}* in{value}"
         yield from ["int64 n"] if self.flat else ["int64 rows", "int64 columns"]
         for number, output in enumerate(self._expression.outputs):
-            mark, type_ = self._mark(self._extents[output.value]), self._output_type(number)
+            mark, type_ = self._mark(self._value_axes[output.value]), self._output_type(number)
             yield f"{mark}{type_}* {self._output(number)}"
         yield from (f"{self._type} v{value}" for value in self.constants)
 
-    def _mark(self, extent: Extent) -> str:
-        return "ROW_SLICED " if extent.rows else ""
+    def _mark(self, axes: BroadcastAxes) -> str:
+        return "ROW_SLICED " if axes.rows else ""
 
     def _output(self, number: int) -> str:
         return f"{'into' if self._expression.outputs[number].accumulate else 'out'}{number}"
@@ -239,7 +239,7 @@ class Composition:
         return [self._defined(value, {}) for value in same if value not in self.constants]
 
     def _is_of_all(self, value: int) -> bool:
-        return self._extents[value] == ONE and not self._levels[value]
+        return self._value_axes[value] == ONE and not self._levels[value]
 
     def _elements(self) -> list[str]:
         if self.flat:
@@ -251,15 +251,15 @@ class Composition:
             first = {ONE: "at.element == 0", ROWS: "at.column == 0", COLUMNS: "at.row == 0"}
         lines = [self._defined(v, places) for v in self.live if not self._is_of_all(v)]
         for number, output in enumerate(self._expression.outputs):
-            extent = self._extents[output.value]
-            lines.append(self._written(number, places.get(extent, "0"), first.get(extent)))
+            axes = self._value_axes[output.value]
+            lines.append(self._written(number, places.get(axes, "0"), first.get(axes)))
         return [head, *_inner(lines), "}"]
 
     def _rows(self) -> list[str]:
         lines: list[str] = []
         for level in range(max(self._levels.values()) + 1):
             of_level = [value for value in self.live if self._levels[value] == level]
-            alone = [v for v in of_level if not self._extents[v].columns]
+            alone = [v for v in of_level if not self._value_axes[v].columns]
             lines += [
                 self._defined(value, {ROWS: "row"}) for value in alone
                 if not self._is_of_all(value) and value not in self.folds
@@ -267,8 +267,8 @@ class Composition:
             for number, output in enumerate(self._expression.outputs):
                 if output.value in alone:
                     lines.append(self._of_row(number))
-            lines += self._pass([value for value in of_level if self._extents[value].columns])
-        if any(self._extents[value] == ELEMENTS for value in self.live):
+            lines += self._pass([value for value in of_level if self._value_axes[value].columns])
+        if any(self._value_axes[value] == ELEMENTS for value in self.live):
             lines.insert(0, "const int64 start = row * columns;")
         head = ["const int lane = threadIdx.x % WARP;"]
         if self._pieces:
@@ -296,14 +296,14 @@ class Composition:
         places = {ELEMENTS: "start + column", COLUMNS: "column"}
         inner = [
             self._defined(value, places) for value in self._closure(ends, self.folds)
-            if self._extents[value].columns
+            if self._value_axes[value].columns
         ]  # fmt: skip
         for fold in folds:
             step = _STEPS[self._function(fold)]
             inner.append(step.format(f"v{fold}", f"v{self._operands(fold)[0]}"))
         for number in outputs:
-            extent = self._extents[self._expression.outputs[number].value]
-            inner.append(self._written(number, places[extent], "" if extent.rows else "row == 0"))
+            axes = self._value_axes[self._expression.outputs[number].value]
+            inner.append(self._written(number, places[axes], "" if axes.rows else "row == 0"))
         first, stop = (f"piece * {PIECE} + lane", "stop") if self._pieces else ("lane", "columns")
         return [
             *(f"{self._type} v{fold} = {_STARTS[self._function(fold)].format(self._type)};"
@@ -317,7 +317,7 @@ class Composition:
     def _of_row(self, number: int) -> str:
         """What is written of a row as a whole."""
         value = self._expression.outputs[number].value
-        rows = self._extents[value].rows
+        rows = self._value_axes[value].rows
         place, first = ("row" if rows else "0"), ([] if rows else ["row == 0"])
         if self._pieces and value in self.folds:
             place = "unit" if rows else "piece"
@@ -325,10 +325,10 @@ class Composition:
             first.append("piece == 0")
         return self._written(number, place, " && ".join([*first, "lane == 0"]))
 
-    def _defined(self, value: int, places: dict[Extent, str]) -> str:
+    def _defined(self, value: int, places: dict[BroadcastAxes, str]) -> str:
         """The line that computes a value, or reads it."""
         if value < self._inputs:
-            text = f"in{value}[{places.get(self._extents[value], '0')}]"
+            text = f"in{value}[{places.get(self._value_axes[value], '0')}]"
             if self._types[value] != self._type:
                 text = f"{self._type}({text})"
         else:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common.tree import own_folder
+from gpunn.common.source_root import source_root
 
 OPTIONS = ("-std=c++17",)
 """Compiler options of every kernel: no fast mathematics, no flushing of small numbers."""
@@ -81,7 +81,7 @@ class KernelParameter:
 
 
 @dataclass(frozen=True)
-class Part:
+class KernelPart:
     """One function that kernels are composed of.
 
     Attributes:
@@ -180,7 +180,7 @@ def options(kind: str) -> tuple[str, ...]:
 
 
 _added: dict[str, str] = {}  # texts by the names of their files
-_added_parts: dict[str, Part] = {}
+_added_parts: dict[str, KernelPart] = {}
 
 
 def add(file: str, text: str) -> None:
@@ -202,14 +202,14 @@ def text(file: str) -> str:
     was added."""
     if file in _added:
         return _added[file]
-    folder = "cuda" if (own_folder("kernels") / "cuda" / file).is_file() else "formulas"
-    return (own_folder("kernels") / folder / file).read_text(encoding="utf-8")
+    folder = "cuda" if (source_root("kernels") / "cuda" / file).is_file() else "formulas"
+    return (source_root("kernels") / folder / file).read_text(encoding="utf-8")
 
 
 @cache
 def files(suffix: str) -> tuple[str, ...]:
     """Names of the files in ``kernels/formulas`` and ``kernels/cuda`` that end in ``suffix``."""
-    folders = (own_folder("kernels") / name for name in ("formulas", "cuda"))
+    folders = (source_root("kernels") / name for name in ("formulas", "cuda"))
     return tuple(sorted(f.name for folder in folders for f in folder.glob(f"*{suffix}")))
 
 
@@ -260,20 +260,20 @@ def parameter_names() -> dict[str, tuple[str, ...]]:
     return found
 
 
-def part_named(name: str) -> Part:
+def part_named(name: str) -> KernelPart:
     """A part: one of `parts`, or one that was added."""
     return parts().get(name) or _added_parts[name]
 
 
 @cache
-def parts() -> dict[str, Part]:
+def parts() -> dict[str, KernelPart]:
     """Every part in ``kernels/`` by name."""
     return {part.name: part for file in files(".cu") for part in _parts_in(file)}
 
 
-def _parts_in(file: str) -> Iterator[Part]:
+def _parts_in(file: str) -> Iterator[KernelPart]:
     for template, mark, name, parameters in _PART.findall(_COMMENT.sub("", text(file))):
-        yield Part(
+        yield KernelPart(
             name,
             file,
             mark,

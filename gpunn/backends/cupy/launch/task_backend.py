@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 import numpy as np
 
-from gpunn.backends.contract import Given, Operation
+from gpunn.backends.contract import OpCall, OpDeclaration
 from gpunn.backends.contract.backend import Array, Backend, NotTraceableError, Step
 from gpunn.backends.contract.device import Own, Sending
 from gpunn.backends.contract.places import Check
@@ -252,7 +252,7 @@ class TaskBackend(Backend):
     def _task(
         self,
         name: str,
-        given: Given,
+        call: OpCall,
         threads: int,
         /,
         *,
@@ -273,27 +273,27 @@ class TaskBackend(Backend):
             functor: the formula, if the part is for one.
             **values: what differs from the operation.
         """
-        known = given.__dict__
+        known = call.__dict__
         control = known.get("control")
         blocks = {"counters": control.counters, "rates": control.rates} if control else {}
         return PartTask(name, threads, {**known, **blocks, **values}, sliced, functor)
 
-    def _part(self, name: str, given: Given, threads: int, /, **values: Any) -> None:
+    def _part(self, name: str, call: OpCall, threads: int, /, **values: Any) -> None:
         """Ask for one part, unless there is nothing to do; see `_task`."""
         if threads:
-            self._ask(self._task(name, given, threads, **values))
+            self._ask(self._task(name, call, threads, **values))
 
     def _each(
-        self, name: str, given: Given, array: Array, /, *, by: int = 1, **values: Any
+        self, name: str, call: OpCall, array: Array, /, *, by: int = 1, **values: Any
     ) -> None:
         """A part whose threads take ``by`` elements of ``array`` each, a row of it a slice."""
         n, rows = array.size, len(array) if array.ndim else 1
-        self._part(name, given, -(-n // by), sliced=rows, n=n, **values)
+        self._part(name, call, -(-n // by), sliced=rows, n=n, **values)
 
-    def by_kernel(self, operation: Operation, given: Given) -> None:
+    def by_kernel(self, operation: OpDeclaration, call: OpCall) -> None:
         assert operation.kernel is not None
-        n, slices = operation.kernel.sizes(given)
-        self._part(operation.name, given, n, sliced=slices, n=n)
+        n, slices = operation.kernel.sizes(call)
+        self._part(operation.name, call, n, sliced=slices, n=n)
 
     def _as_epilogue(self, kind: str, array: Array, vector: Array) -> bool:
         """Whether the product traced last takes this as its epilogue."""

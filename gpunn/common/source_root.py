@@ -7,7 +7,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1]
 
 
-def own_folder(name: str) -> Path:
+def source_root(name: str) -> Path:
     """``kernels/`` or ``benchmarks/`` of the package that asks.
 
     It is beside the package in a source tree; ``kernels/`` is in the package where that is
@@ -17,7 +17,7 @@ def own_folder(name: str) -> Path:
     Raises:
         FileNotFoundError: if this copy has none; it says where it was looked for.
 
-    >>> own_folder("kernels").name
+    >>> source_root("kernels").name
     'kernels'
     """
     inside, beside = PACKAGE / name, PACKAGE.parent / name

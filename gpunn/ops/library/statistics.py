@@ -10,7 +10,7 @@ from gpunn.ops.arithmetic import equal
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating, is_float
 from gpunn.ops.elementwise import cast, isfinite, isnan, root, square, where
-from gpunn.ops.further.order import sort
+from gpunn.ops.library.order import sort
 from gpunn.ops.reductions import Axis, all_, averaged, axes_of, max_, mean, min_, prod, sum_, var
 from gpunn.ops.shapes import broadcast_to, expand_dims, moveaxis, places_of, reshape
 from gpunn.ops.table import operation, ops

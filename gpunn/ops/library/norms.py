@@ -11,8 +11,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.config import epsilon as default_epsilon
 from gpunn.ops.arithmetic import equal, maximum, not_equal, power
-from gpunn.ops.conversion import convert
-from gpunn.ops.dtypes import floating
+from gpunn.ops.conversion import convert, floats
 from gpunn.ops.elementwise import abs_, root, rsqrt, square, where
 from gpunn.ops.primitive import Gradients, Primitive, Work, unknown_derivative
 from gpunn.ops.reductions import Axis, axes_of, max_, min_, sum_
@@ -113,8 +112,7 @@ def norm(
     >>> float(ops.norm(x)), float(ops.norm(x, ord=1)), ops.norm(x, axis=1).tolist()
     (5.0, 4.0, [5.0, 0.0])
     """
-    x = convert(x)
-    x = convert(x, floating(x.dtype))
+    x = floats(x)
     if axis is None:
         axes = list(range(x.ndim))
     else:
@@ -186,8 +184,7 @@ def normalize(x: Any, axis: Axis = -1, order: int = 2, epsilon: float | None = N
     """
     if not isinstance(order, (int, np.integer)) or order < 1:
         raise ValueError(f"normalize: order must be a whole number from 1 on; got {order!r}.")
-    x = convert(x)
-    x = convert(x, floating(x.dtype))
+    x = floats(x)
     x = x if x.ndim else reshape(x, (1,))
     least = default_epsilon() if epsilon is None else epsilon
     if order != 2:

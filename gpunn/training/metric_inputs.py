@@ -15,7 +15,7 @@ from gpunn.losses import Loss
 
 
 @dataclass(frozen=True)
-class Reading:
+class MetricInputs:
     """The functions through which a metric reads; None: as they are given to the loss.
 
     Attributes:
@@ -29,7 +29,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Output:
+class ModelOutput:
     """What the readings of an output's metrics follow from.
 
     Attributes:
@@ -59,7 +59,7 @@ class Output:
         return self.width > 1 and self.loss.link == "Sigmoid" and not together
 
 
-def reading_of(metric: Any, given: Any, output: Output) -> tuple[Reading, list[str]]:
+def metric_inputs(metric: Any, given: Any, output: ModelOutput) -> tuple[MetricInputs, list[str]]:
     """How a metric reads an output, and what there is to be said of it.
 
     Args:
@@ -110,7 +110,7 @@ def reading_of(metric: Any, given: Any, output: Output) -> tuple[Reading, list[s
             f"of rows whose largest output is at the largest target, as in Keras. Name "
             f"'binary_accuracy' for the share of outputs that are right."
         )
-    return Reading(predictions, targets), notes
+    return MetricInputs(predictions, targets), notes
 
 
 def constant_outputs(plan: Plan) -> list[str]:

@@ -5,18 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn.common.config import epsilon as default_epsilon
-from gpunn.ops.conversion import convert
-from gpunn.ops.dtypes import floating
+from gpunn.ops.conversion import floats
 from gpunn.ops.elementwise import rsqrt, square
 from gpunn.ops.reductions import Axis, axes_of, mean, var
 from gpunn.ops.shapes import reshape
 from gpunn.ops.table import operation
 from gpunn.ops.tensor import Tensor
-
-
-def _floats(x: Any) -> Tensor:
-    x = convert(x)
-    return convert(x, floating(x.dtype))
 
 
 def _along(values: Any, x: Tensor, axis: Axis) -> Tensor:
@@ -36,7 +30,7 @@ def batch_normalization(
     epsilon: float = 1e-3,
 ) -> Tensor:
     """(x - mean) / sqrt(variance + epsilon) * scale + offset, of one each along the axis."""
-    x = _floats(x)
+    x = floats(x)
     factor = rsqrt(_along(variance, x, axis) + epsilon)
     if scale is not None:
         factor = factor * _along(scale, x, axis)
@@ -49,7 +43,7 @@ def layer_normalization(
     x: Any, gamma: Any = None, beta: Any = None, axis: Axis = -1, epsilon: float | None = None
 ) -> Tensor:
     """x with mean 0 and variance 1 along these axes, times gamma, plus beta."""
-    x = _floats(x)
+    x = floats(x)
     small = default_epsilon() if epsilon is None else epsilon
     y = (x - mean(x, axis, keepdims=True)) * rsqrt(var(x, axis, keepdims=True) + small)
     y = y if gamma is None else y * _along(gamma, x, axis)
@@ -61,7 +55,7 @@ def rms_normalization(
     x: Any, scale: Any = None, axis: Axis = -1, epsilon: float | None = None
 ) -> Tensor:
     """x over the root of its mean square along these axes, times scale."""
-    x = _floats(x)
+    x = floats(x)
     small = default_epsilon() if epsilon is None else epsilon
     y = x * rsqrt(mean(square(x), axis, keepdims=True) + small)
     return y if scale is None else y * _along(scale, x, axis)

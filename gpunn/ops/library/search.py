@@ -11,8 +11,8 @@ from gpunn.ops.arithmetic import equal
 from gpunn.ops.conversion import convert, promoted
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.elementwise import cast, counting, isnan, where
-from gpunn.ops.further.order import argsort
 from gpunn.ops.indexing import one_hot
+from gpunn.ops.library.order import argsort
 from gpunn.ops.places.checks import checked
 from gpunn.ops.places.taking import put, take_unchecked
 from gpunn.ops.reductions import any_, max_, sum_

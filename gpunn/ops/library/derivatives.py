@@ -25,7 +25,7 @@ from gpunn.ops.gradients import gradients
 from gpunn.ops.making import zeros_like
 from gpunn.ops.primitive import Primitive, broadcast_shape
 from gpunn.ops.reductions import sum_
-from gpunn.ops.running.computation import Target
+from gpunn.ops.running.computation import Destination
 from gpunn.ops.running.eager import EagerTrace, stages_of, trace_for
 from gpunn.ops.shapes import reshape
 from gpunn.ops.tensor import Tensor, constant
@@ -165,7 +165,7 @@ def _single(y: Any) -> Tensor:
     )
 
 
-def _floats(x: Any) -> Tensor:
+def _differentiable(x: Any) -> Tensor:
     """A differentiated argument as a tensor; whole numbers of Python are floats there."""
     t = convert(x, floatx() if isinstance(x, (int, list, tuple)) else None)
     if not is_float(t.dtype):
@@ -182,11 +182,11 @@ def _floats(x: Any) -> Tensor:
 class _Argument(Primitive):
     """A tensor as the argument of a function that is differentiated, another than the tensor."""
 
-    at_once = False
+    eager = False
 
 
 _argument = _Argument(
-    "argument", copy, broadcast_shape, gradient=lambda dy, y, x: (dy,), loop="same"
+    "argument", copy, broadcast_shape, gradient=lambda dy, y, x: (dy,), lowering="same"
 )
 
 
@@ -203,7 +203,7 @@ class _InTrace:
                 f"{x!r}: inside a call there is no gradient by weights and variables; by tensors "
                 f"there is."
             )
-        self._arguments.append(_argument(_floats(x)))
+        self._arguments.append(_argument(_differentiable(x)))
         return self._arguments[-1]
 
     def derived(self, y: Tensor) -> list[Tensor]:
@@ -253,7 +253,7 @@ class _AtOnce:
         if isinstance(x, Operators) and not isinstance(x, Tensor):
             found = convert(x)  # the leaf that whoever reads it gets
         else:
-            given = _floats(x)
+            given = _differentiable(x)
             found = self._leaf(given.numpy())
         self._arguments.append(found)
         self._weights.append(x if isinstance(x, Parameter) else None)
@@ -275,7 +275,7 @@ class _AtOnce:
     def _leaf(self, array: np.ndarray) -> Tensor:
         if isinstance(self.trace, EagerTrace):
             backend = self.trace.computed.backend
-            return self.trace.stands_for(backend.upload(array).reshape(array.shape))
+            return self.trace.placeholder(backend.upload(array).reshape(array.shape))
         found = self.trace.leaf(array.shape, array.dtype.name)
         self._arrays[id(found)] = array
         return found
@@ -310,8 +310,8 @@ class _AtOnce:
                 trace.arrays[key] = backend.upload(array).reshape(array.shape)
             context.trains = trains
             outs = [backend.empty(t.shape, t.dtype) for t in results]
-            stored = [Target(t, out) for t, out in zip(results, outs, strict=True)]
-            stages = [stored[:1], [*(Target(token) for token in trace.calls), *stored[1:]]]
+            stored = [Destination(t, out) for t, out in zip(results, outs, strict=True)]
+            stages = [stored[:1], [*(Destination(token) for token in trace.calls), *stored[1:]]]
             computation = stages_of(trace, backend, stages, context)
             computation.run(0)
             computation.run(1)

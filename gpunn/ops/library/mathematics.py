@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from gpunn.ops.arithmetic import clip, divide_no_nan, equal, logaddexp, maximum, minimum
-from gpunn.ops.conversion import convert, promoted
-from gpunn.ops.dtypes import floating, is_float, largest, named, standard
+from gpunn.ops.conversion import convert, floats, promoted
+from gpunn.ops.dtypes import is_float, largest, named, standard
 from gpunn.ops.elementwise import abs_, cast, counting, elementwise, isinf, isnan, sin, where
 from gpunn.ops.narrow import WRAPPED, held_bounds
 from gpunn.ops.primitive import Gradients
@@ -37,33 +37,28 @@ _hypot = elementwise("hypot", _hypot_gradient)
 _fmod = elementwise("fmod", lambda dy, y, a, b: (dy, -dy * ops.round((a - y) / b)))
 
 
-def _floats(x: Any) -> Tensor:
-    x = convert(x)
-    return convert(x, floating(x.dtype))
-
-
 @operation
 def log2(x: Any) -> Tensor:
     """The logarithm to the base 2."""
-    return _log2(_floats(x))
+    return _log2(floats(x))
 
 
 @operation
 def log10(x: Any) -> Tensor:
     """The logarithm to the base 10."""
-    return _log10(_floats(x))
+    return _log10(floats(x))
 
 
 @operation
 def exp2(x: Any) -> Tensor:
     """2 to the power of x."""
-    return _exp2(_floats(x))
+    return _exp2(floats(x))
 
 
 @operation
 def cbrt(x: Any) -> Tensor:
     """The cube root."""
-    return _cbrt(_floats(x))
+    return _cbrt(floats(x))
 
 
 @operation
@@ -76,13 +71,13 @@ def trunc(x: Any) -> Tensor:
 @operation
 def fabs(x: Any) -> Tensor:
     """|x|, in floatx for integers."""
-    return abs_(_floats(x))
+    return abs_(floats(x))
 
 
 @operation
 def signbit(x: Any) -> Tensor:
     """Where the sign is that of a negative number; -0.0 has it too."""
-    return _signbit(_floats(x))
+    return _signbit(floats(x))
 
 
 @operation
@@ -125,13 +120,13 @@ def logaddexp2(x1: Any, x2: Any) -> Tensor:
 @operation
 def deg2rad(x: Any) -> Tensor:
     """Degrees as radians."""
-    return _floats(x) * (math.pi / 180)
+    return floats(x) * (math.pi / 180)
 
 
 @operation
 def rad2deg(x: Any) -> Tensor:
     """Radians as degrees."""
-    return _floats(x) * (180 / math.pi)
+    return floats(x) * (180 / math.pi)
 
 
 @operation
@@ -149,7 +144,7 @@ SERIES = [(-1) ** n / math.factorial(2 * n + 1) for n in range(9)]
 @operation
 def sinc(x: Any) -> Tensor:
     """sin(pi x) / (pi x), 1 at 0."""
-    x = _floats(x) * math.pi
+    x = floats(x) * math.pi
     near = abs_(x) < NEAR  # there a series: the derivative of the quotient would lose its digits
     squares, y = where(near, x, 0.0) * x, SERIES[-1]
     for coefficient in reversed(SERIES[:-1]):
@@ -160,13 +155,13 @@ def sinc(x: Any) -> Tensor:
 @operation
 def isposinf(x: Any) -> Tensor:
     """Where x is infinite and above 0."""
-    return equal(_floats(x), math.inf)
+    return equal(floats(x), math.inf)
 
 
 @operation
 def isneginf(x: Any) -> Tensor:
     """Where x is infinite and below 0."""
-    return equal(_floats(x), -math.inf)
+    return equal(floats(x), -math.inf)
 
 
 @operation
@@ -218,7 +213,7 @@ def saturate_cast(x: Any, dtype: Any) -> Tensor:
         return cast(clip(x, 0, 1), name)
     if is_float(standard(name)):
         most = largest(name)
-        x = cast(x, "float64") if most > largest("float32") else _floats(x)
+        x = cast(x, "float64") if most > largest("float32") else floats(x)
         return cast(clip(x, -most, most), name)
     low, high = held_bounds(name)
     if name in WRAPPED:

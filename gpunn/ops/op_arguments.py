@@ -113,7 +113,7 @@ def restored(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Given:
+class OpArguments:
     """The arguments of a call, whose tensors are handed over apart.
 
     Attributes:
@@ -131,12 +131,12 @@ class Given:
         kwargs: Mapping[str, Any],
         is_tensor: Callable[[Any], bool],
         leaf: Callable[[Any], bool] = lambda x: False,
-    ) -> tuple[list[Any], Given]:
+    ) -> tuple[list[Any], OpArguments]:
         """The tensors among the arguments, in order, and the rest.
 
         ``leaf`` says which lists, tuples and dictionaries are looked at as a whole.
 
-        >>> Given.of(([1.5, 2.5], "sum"), {}, lambda x: isinstance(x, float))[0]
+        >>> OpArguments.of(([1.5, 2.5], "sum"), {}, lambda x: isinstance(x, float))[0]
         [1.5, 2.5]
         """
         tensors: list[Any] = []
@@ -159,7 +159,7 @@ class Given:
         args = tuple(replaced(put, x) for x in self.args)
         return args, {name: replaced(put, x) for name, x in self.kwargs.items()}
 
-    def is_like(self, other: Given) -> bool:
+    def is_like(self, other: OpArguments) -> bool:
         """Whether both are equal; not so if they hold arrays."""
         try:
             return bool(self == other)
@@ -171,5 +171,8 @@ class Given:
         return {"args": stored(list(self.args)), "kwargs": stored(dict(self.kwargs))}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Given:
+    def from_config(cls, config: Mapping[str, Any]) -> OpArguments:
         return cls(tuple(restored(config["args"])), restored(config["kwargs"]))
+
+
+Given = OpArguments  # what pickles of earlier versions call it

@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 KEPT = max(8, 2 * (os.cpu_count() or 1))  # contexts; those of further calls are dropped
 
 
-class Contexts(Generic[Context]):
+class ObjectPool(Generic[Context]):
     """Programs and arrays of calls that may run at the same time, each with its own.
 
     A call takes a free context, or a new one is made. If the call ends with an error, its
@@ -21,7 +21,7 @@ class Contexts(Generic[Context]):
     Args:
         make: makes one.
 
-    >>> lists = Contexts(list)
+    >>> lists = ObjectPool(list)
     >>> lists.call(lambda first: first is lists.call(lambda second: second))
     False
     >>> lists.call(list.append, 5), lists.call(lambda same: same)

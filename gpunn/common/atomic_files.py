@@ -11,7 +11,7 @@ from typing import Any
 Path = str | os.PathLike[str]
 
 
-def write_whole(path: Path, pieces: Iterable[Any]) -> None:
+def atomic_write(path: Path, pieces: Iterable[Any]) -> None:
     """Replace the content of the file ``path`` by ``pieces`` of bytes, atomically.
 
     They are written to a temporary file beside it, which is flushed to the disk and then renamed.

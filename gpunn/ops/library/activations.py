@@ -6,8 +6,7 @@ import math
 from typing import Any
 
 from gpunn.ops.arithmetic import maximum, minimum, softplus
-from gpunn.ops.conversion import convert
-from gpunn.ops.dtypes import floating
+from gpunn.ops.conversion import convert, floats
 from gpunn.ops.elementwise import (
     abs_,
     exp,
@@ -20,9 +19,9 @@ from gpunn.ops.elementwise import (
     tanh,
     where,
 )
-from gpunn.ops.further.order import sort
-from gpunn.ops.further.special import erfc
 from gpunn.ops.joining import split
+from gpunn.ops.library.order import sort
+from gpunn.ops.library.special import erfc
 from gpunn.ops.reductions import cumsum, max_, sum_
 from gpunn.ops.shapes import flip, moveaxis
 from gpunn.ops.table import operation, ops
@@ -32,15 +31,10 @@ SELU_SCALE = 1.0507009873554804934
 SELU_DEPTH = SELU_SCALE * 1.6732632423543772848
 
 
-def _floats(x: Any) -> Tensor:
-    x = convert(x)
-    return convert(x, floating(x.dtype))
-
-
 @operation
 def leaky_relu(x: Any, negative_slope: float = 0.2) -> Tensor:
     """x where it is above 0, else x times the slope."""
-    x = _floats(x)
+    x = floats(x)
     return where(x > 0, x, x * negative_slope)
 
 
@@ -54,7 +48,7 @@ def relu6(x: Any) -> Tensor:
 @operation
 def silu(x: Any) -> Tensor:
     """x * sigmoid(x)."""
-    x = _floats(x)
+    x = floats(x)
     return x * sigmoid(x)
 
 
@@ -64,19 +58,19 @@ swish = operation(silu, "swish")
 @operation
 def log_sigmoid(x: Any) -> Tensor:
     """log(sigmoid(x)), without overflow."""
-    return -softplus(-_floats(x))
+    return -softplus(-floats(x))
 
 
 @operation
 def hard_sigmoid(x: Any) -> Tensor:
     """x / 6 + 1 / 2, between 0 and 1."""
-    return minimum(1.0, relu(_floats(x) * (1 / 6) + 0.5))  # derivatives at both ends are 0
+    return minimum(1.0, relu(floats(x) * (1 / 6) + 0.5))  # derivatives at both ends are 0
 
 
 @operation
 def hard_silu(x: Any) -> Tensor:
     """x * hard_sigmoid(x)."""
-    x = _floats(x)
+    x = floats(x)
     bent = where(abs_(x) >= 3.0, 0.0, x)  # further out it is 0 or x
     return where(x >= 3.0, x, bent * (bent / 6.0 + 0.5))
 
@@ -88,7 +82,7 @@ hard_swish = operation(hard_silu, "hard_swish")
 def gelu(x: Any, approximate: bool = True) -> Tensor:
     """x times the normal distribution at x, or nearly that: x (1 + tanh u) / 2 with
     u = sqrt(2 / pi) (x + 0.044715 x^3), which is x sigmoid(2 u)."""
-    x = _floats(x)
+    x = floats(x)
     return x * gelu_gate(x, approximate)
 
 
@@ -102,98 +96,98 @@ def gelu_gate(x: Tensor, approximate: bool) -> Tensor:
 @operation
 def softsign(x: Any) -> Tensor:
     """x / (1 + |x|)."""
-    x = _floats(x)
+    x = floats(x)
     return x / (abs_(x) + 1.0)
 
 
 @operation
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
     """x where it is above 0, else alpha (exp(x) - 1)."""
-    x = _floats(x)
+    x = floats(x)
     return alpha * expm1(minimum(x, 0.0)) + relu(x)
 
 
 @operation
 def selu(x: Any) -> Tensor:
     """1.0507 times `elu` of 1.67326: activations keep mean 0 and variance 1."""
-    x = _floats(x)
+    x = floats(x)
     return SELU_DEPTH * expm1(minimum(x, 0.0)) + SELU_SCALE * relu(x)
 
 
 @operation
 def celu(x: Any, alpha: float = 1.0) -> Tensor:
     """x where it is above 0, else alpha (exp(x / alpha) - 1)."""
-    x = _floats(x)
+    x = floats(x)
     return alpha * expm1(minimum(x, 0.0) * (1 / alpha)) + relu(x)
 
 
 @operation
 def glu(x: Any, axis: int = -1) -> Tensor:
     """The first half along an axis, times `sigmoid` of the second."""
-    first, second = split(_floats(x), 2, axis)
+    first, second = split(floats(x), 2, axis)
     return first * sigmoid(second)
 
 
 @operation
 def hard_tanh(x: Any) -> Tensor:
     """x between -1 and 1."""
-    x = _floats(x)
+    x = floats(x)
     return where(x >= 1.0, 1.0, where(x <= -1.0, -1.0, x))
 
 
 @operation
 def hard_shrink(x: Any, threshold: float = 0.5) -> Tensor:
     """x, but 0 where |x| is not above the threshold."""
-    x = _floats(x)
+    x = floats(x)
     return where(abs_(x) <= threshold, 0.0, x)
 
 
 @operation
 def soft_shrink(x: Any, threshold: float = 0.5) -> Tensor:
     """x, closer to 0 by the threshold, but no further than 0."""
-    x = _floats(x)
+    x = floats(x)
     return where(abs_(x) <= threshold, 0.0, x - threshold * sign(x))
 
 
 @operation
 def tanh_shrink(x: Any) -> Tensor:
     """x - tanh(x)."""
-    x = _floats(x)
+    x = floats(x)
     return x - tanh(x)
 
 
 @operation
 def threshold(x: Any, threshold: float, default_value: float) -> Tensor:
     """x where it is above the threshold, else the default value."""
-    x = _floats(x)
+    x = floats(x)
     return where(x <= threshold, default_value, x)
 
 
 @operation
 def sparse_plus(x: Any) -> Tensor:
     """0 up to -1, x from 1 on, and (x + 1)^2 / 4 between."""
-    x = _floats(x)
+    x = floats(x)
     return where(x <= -1, 0.0, where(x < 1, 0.25 * square(x + 1.0), x))
 
 
 @operation
 def sparse_sigmoid(x: Any) -> Tensor:
     """(x + 1) / 2, between 0 and 1."""
-    y = relu((_floats(x) + 1.0) * 0.5)
+    y = relu((floats(x) + 1.0) * 0.5)
     return where(y >= 1.0, 1.0, y)
 
 
 @operation
 def squareplus(x: Any, b: float = 4) -> Tensor:
     """(x + sqrt(x^2 + b)) / 2."""
-    x = _floats(x)
+    x = floats(x)
     return (x + sqrt(square(x) + b)) * 0.5
 
 
 @operation
 def sparsemax(x: Any, axis: int = -1) -> Tensor:
     """The probabilities along an axis that are closest to x: many of them are 0."""
-    x = moveaxis(_floats(x), axis, -1)
+    x = moveaxis(floats(x), axis, -1)
     ordered = flip(sort(x), -1)
     sums = cumsum(ordered, -1)
     ranks = ops.arange(1, x.shape[-1] + 1, dtype=x.dtype)
@@ -224,7 +218,7 @@ def dot_product_attention(
         scale: of the products; 1 / sqrt(size) by default.
         is_causal: whether a query sees only keys up to its own place.
     """
-    query, key, value = _floats(query), _floats(key), _floats(value)
+    query, key, value = floats(query), floats(key), floats(value)
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     scores = ops.einsum("btnh,bsnh->bnts", query * factor, key)
     if bias is not None:

@@ -8,11 +8,11 @@ from typing import Any
 
 
 @contextmanager
-def put_back(*tables: dict[Any, Any]) -> Iterator[None]:
+def restored_after(*tables: dict[Any, Any]) -> Iterator[None]:
     """At the end of the block the tables hold what they held at its beginning.
 
     >>> table = {"a": 1}
-    >>> with put_back(table):
+    >>> with restored_after(table):
     ...     table["b"] = table.pop("a")
     >>> table
     {'a': 1}
@@ -43,6 +43,6 @@ def first_time(what: str) -> bool:
 @contextmanager
 def anew() -> Iterator[None]:
     """A ``with`` block in which every call of `first_time` is the first, as in a new process."""
-    with put_back(_said):
+    with restored_after(_said):
         _said.clear()
         yield

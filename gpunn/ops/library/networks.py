@@ -9,8 +9,7 @@ import numpy as np
 
 from gpunn.common.config import epsilon
 from gpunn.ops.arithmetic import clip, maximum
-from gpunn.ops.conversion import convert
-from gpunn.ops.dtypes import floating
+from gpunn.ops.conversion import convert, floats
 from gpunn.ops.elementwise import abs_, cast, exp, log, log1p, where
 from gpunn.ops.gradients import with_gradient
 from gpunn.ops.places.checks import checked
@@ -22,18 +21,13 @@ from gpunn.ops.table import operation
 from gpunn.ops.tensor import Tensor
 
 
-def _floats(x: Any) -> Tensor:
-    x = convert(x)
-    return convert(x, floating(x.dtype))
-
-
 def _alike(name: str, target: Any, output: Any) -> tuple[Tensor, Tensor]:
     """Targets and outputs of one shape: broadcast, each would meet all others.
 
     Raises:
         ValueError: for those of two shapes.
     """
-    t, y = _floats(target), _floats(output)
+    t, y = floats(target), floats(output)
     if t.shape != y.shape:
         raise ValueError(
             f"{name}: target has shape {t.shape} and output {y.shape}; they must be equal."
@@ -154,7 +148,7 @@ def sparse_categorical_crossentropy(
 ) -> Tensor:
     """-log(y) of the class with this number, as in `categorical_crossentropy`. A number of no class
     is an error, in a step too."""
-    y, t = _floats(output), convert(target, "int32")
+    y, t = floats(output), convert(target, "int32")
     if t.ndim == y.ndim and t.shape[-1] == 1:
         t = t[..., 0]
     place = axis_of(axis, y.ndim)

@@ -6,10 +6,9 @@ import math
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.backends.shared.normal import erfc as write_erfc
+from gpunn.backends.shared.erfc import erfc as write_erfc
 from gpunn.common.numeric.normal import LONG, SHORT, SQUEEZE
-from gpunn.ops.conversion import convert
-from gpunn.ops.dtypes import floating
+from gpunn.ops.conversion import floats
 from gpunn.ops.elementwise import exp, square
 from gpunn.ops.primitive import Primitive, broadcast_shape
 from gpunn.ops.table import operation
@@ -77,14 +76,9 @@ _erfc_of = Primitive(
     lambda backend, out, x: write_erfc(backend, x, out),
     broadcast_shape,
     gradient=lambda dy, y, x: (-dy * _bell(x),),
-    loop="erfc",
+    lowering="erfc",
 )
 _erfinv_of = _special("erfinv", _write_erfinv, lambda dy, y, x: (dy / _bell(y),))
-
-
-def _floats(x: Any) -> Tensor:
-    x = convert(x)
-    return convert(x, floating(x.dtype))
 
 
 @operation
@@ -95,16 +89,16 @@ def erf(x: Any) -> Tensor:
     >>> round(float(ops.erf(1.0)), 6)
     0.842701
     """
-    return _erf_of(_floats(x))
+    return _erf_of(floats(x))
 
 
 @operation
 def erfc(x: Any) -> Tensor:
     """1 - erf(x), with all digits where x is large."""
-    return _erfc_of(_floats(x))
+    return _erfc_of(floats(x))
 
 
 @operation
 def erfinv(x: Any) -> Tensor:
     """What has x as its `erf`."""
-    return _erfinv_of(_floats(x))
+    return _erfinv_of(floats(x))
