@@ -1,14 +1,14 @@
-"""Without labels: an autoencoder finds two numbers for each digit, and what is no digit.
+"""Unsupervised learning: an autoencoder compresses digits to two numbers, and detects anomalies.
 
-A network 784-128-2-128-784 learns to give back its input; in the middle there are two
-numbers, its code. Beside it the two best linear ones, by principal components (PCA). How
-well the code keeps the digits apart is seen from a vote of its five nearest neighbours; the
-labels are used for that and for the colours of the picture, not to learn.
+A network 784-128-2-128-784 learns to reconstruct its input; the two numbers in the middle are
+its code. It is compared with the best linear code of two numbers, by principal components (PCA).
+A vote of the five nearest neighbours measures how well the code separates the digits; the
+labels are used only for that and for the colours of the picture, not for training.
 
-Then anomalies: an autoencoder that has seen zeros to eights only gives back a nine, a shirt
-or noise worse than what it knows. The error of the reconstruction tells them apart, and the
-area under the ROC curve how well: clothes and noise nearly always, nines hardly, since they
-are made of the strokes of other digits.
+Then anomaly detection: an autoencoder trained only on zeros to eights reconstructs a nine, a
+shirt or noise worse than familiar digits. The reconstruction error tells them apart, as measured
+by the area under the ROC curve: clothes and noise nearly always, nines hardly, since they
+consist of the strokes of other digits.
 
 Run:       python examples/autoencoder.py [--epochs 10] [--rows 60000]
 Takes:     about a minute on two CPU cores, and the downloads (MNIST, Fashion-MNIST).
@@ -26,7 +26,7 @@ from gpunn import layers, metrics
 
 
 def make_autoencoder(code):
-    """The whole, and its first half; they share their layers."""
+    """Return the autoencoder and its encoder, which share their layers."""
     gpunn.utils.set_random_seed(0)
     encoder = [layers.Dense(128, "relu"), layers.Dense(code, name="code")]
     decoder = [layers.Dense(128, "relu"), layers.Dense(784, "sigmoid")]
@@ -36,14 +36,14 @@ def make_autoencoder(code):
 
 
 def principal_components(x, count):
-    """The mean and the directions (count, features) of largest variance."""
+    """Return the mean and the directions (count, features) of largest variance."""
     mean = x.mean(axis=0)
     _, directions = np.linalg.eigh(np.cov(x - mean, rowvar=False))
     return mean, directions[:, ::-1][:, :count].T
 
 
 def by_neighbours(code, y, new, y_new, count=5):
-    """The share of ``new`` whose class is that of most of its nearest neighbours."""
+    """Return the fraction of ``new`` whose class is the majority of its nearest neighbours."""
     right = 0
     for at in range(0, len(new), 200):
         rows = new[at : at + 200]

@@ -1,13 +1,13 @@
 """Is a tumour malignant? 30 measurements of cell nuclei, 569 patients.
 
 scikit-learn's breast-cancer data (Wolberg et al., 1995). A quarter of the patients is held
-out, in proportion to the classes. "Positive" is malignant here: to miss one is the worse
-mistake, which recall counts. The figures are gpunn's own; scikit-learn's stand beside them.
+out, stratified by class. "Positive" means malignant here: missing one is the worse
+mistake, which recall measures. gpunn computes each metric; scikit-learn's values are shown too.
 
 Run:       python examples/breast_cancer.py
 Takes:     about five seconds. Needs scikit-learn: pip install scikit-learn
 Prints:    the confusion matrix, accuracy, precision, recall, F1, F2 and the area under the
-           ROC curve, by gpunn and by scikit-learn; what a lower threshold does; the counts
+           ROC curve, by gpunn and by scikit-learn; the effect of a lower threshold; the counts
            and the report of both classes.
 Saves:     roc_curve.png, if matplotlib is installed.
 """
@@ -51,7 +51,7 @@ def value(metric, y, chances):
 
 
 def figures(y, chances, threshold=0.5):
-    """Each by gpunn and by scikit-learn."""
+    """Compute each metric by gpunn and by scikit-learn."""
     answers = (chances > threshold).astype(int)
     return {
         "accuracy": (

@@ -1,11 +1,11 @@
-"""A look at data before anything is trained on them: a table of planted faults, and its repair.
+"""Check data before training: a table with planted faults, and its repair.
 
-600 plants of three kinds, with four measurements and a class. Into a clean table come, one
-by one, what real tables suffer from: values missing, rows copied, one of them with another
-class, a column that never changes, one that has nothing to do with the class, a slip of the
-decimal point, a rare class, rows sorted by class, rows of the training data among those held
-back, a column measured otherwise there, and far too few rows. `utils.check_data` says what it
-sees in each, by itself; then in a table that has most of them at once, and after its repair.
+600 plants of three kinds, with four measurements and a class. The script plants typical faults in
+a clean table, one at a time: missing values, duplicate rows, one of them with another
+class, a constant column, an irrelevant column, a misplaced
+decimal point, a rare class, rows sorted by class, training rows among the held-out
+rows, a column measured differently there, and far too few rows. `utils.check_data` reports its
+findings for each fault; then for a table that has most of them at once, and after its repair.
 
 The command line does the same with a file:
 
@@ -13,9 +13,9 @@ The command line does the same with a file:
 
 Run:       python examples/check_data.py
 Takes:     about three seconds.
-Prints:    for each planted fault what is found; what the command says of the table that has
-           most of them; and what is left to say of the repaired one.
-Saves:     plants.csv, the table of all faults; and check_data.png, if matplotlib is installed:
+Prints:    the findings for each planted fault; the output of the command for the table that has
+           most of them; and the remaining findings for the repaired one.
+Saves:     plants.csv, the table with the faults; and check_data.png, if matplotlib is installed:
            two columns of it, before and after the repair.
 """
 
@@ -30,7 +30,7 @@ MISSING, COPIES, SLIPS, BEHIND = (5, 42), 12, 3, 120
 
 
 def draw(rows=600, seed=0):
-    """A clean table: measurements (rows, 4) that depend on the class, and the classes."""
+    """Return a clean table: measurements (rows, 4) that depend on the class, and the classes."""
     rng = np.random.default_rng(seed)
     y = rng.permutation(np.arange(rows) % 3)
     return rng.normal(size=(rows, 4)) + y[:, None], y
@@ -82,7 +82,7 @@ def nothing(x, y):
     return x, y
 
 
-# What is done to the training data, by the check that should say so.
+# The faults planted in the training data, by the check that should find them.
 FAULTS = {
     "none": nothing, "missing": missing, "duplicates": duplicates,
     "contradictions": contradiction, "constant": constant, "relevance": irrelevant,
@@ -102,7 +102,7 @@ FAULTS_OF_TESTS = {"leakage": leakage, "shift": shift}
 
 
 def one_by_one():
-    """What is found in tables with a single fault each: {fault: report}."""
+    """Check tables with a single fault each: {fault: report}."""
     reports = {}
     for name, fault in FAULTS.items():
         reports[name] = check_data(*fault(*draw()), names=NAMES)
@@ -114,7 +114,7 @@ def one_by_one():
 
 
 def spoilt():
-    """A table with most of the faults at once."""
+    """Return a table with most of the faults at once."""
     x, y = draw()
     for fault in (imbalance, order, missing, outliers, constant, duplicates):
         x, y = fault(x, y)
@@ -122,7 +122,7 @@ def spoilt():
 
 
 def repair(x, y, seed=0):
-    """Rows with gaps and slips go, and copies; the constant column; the order; the rarest class.
+    """Drop incomplete, wrong and duplicate rows, a constant column and the rarest class; shuffle.
 
     Six plants are too few to learn a class from: without more of them it is left out.
     """
@@ -139,7 +139,7 @@ def repair(x, y, seed=0):
 
 
 def write(path, x, y):
-    """A CSV file with the names of the columns in its first line, as tables come."""
+    """Write a CSV file with the column names in its first line."""
     with open(path, "w", encoding="utf-8") as file:
         file.write(",".join([*NAMES, "kind"]) + "\n")
         for row, label in zip(x, y, strict=True):

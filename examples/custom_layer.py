@@ -1,11 +1,11 @@
-"""A layer of your own: a call of operations, on the CPU and on the card.
+"""A custom layer: a call of operations, on the CPU and on the GPU.
 
-Swish with a learned slope (Ramachandran et al., 2017), one slope beta a feature:
+Swish with a learned slope (Ramachandran et al., 2017), one slope beta per feature:
 
     y = x s    with    s = sigmoid(beta x)
 
-The layer says what comes out; its backward pass follows from that. This file has the gradients
-compared with finite differences before it trains with it.
+The layer defines only its forward pass; gpunn derives the backward pass. This script compares the
+gradients with finite differences before training.
 
 Run:       python examples/custom_layer.py [--epochs 200]
 Takes:     about two seconds.
@@ -26,7 +26,7 @@ from gpunn import layers, ops, plots
 from gpunn.testing import check_gradients
 
 
-@gpunn.saving.register_serializable(package="examples")  # so that a file may name it
+@gpunn.saving.register_serializable(package="examples")  # so that saved files can refer to it
 class Swish(layers.Layer):
     """y = x sigmoid(beta x), x (batch, features), beta (features,) starting at ``start``."""
 
@@ -57,7 +57,7 @@ def make_model(dtype=None):
 
 
 def ring(points, generator):
-    """Points (n, 2) of a square, and 1 for those inside a ring, 0 for the others."""
+    """Return points (n, 2) in a square, and 1 for those inside a ring, 0 for the others."""
     x = generator.uniform(-1, 1, (points, 2))
     radius = np.hypot(x[:, 0], x[:, 1])
     return x, ((radius > 0.4) & (radius < 0.8)).astype(int)
@@ -71,7 +71,7 @@ def main():
     gpunn.utils.set_random_seed(0)
     x, y = ring(1000, np.random.default_rng(0))
 
-    check_gradients(Swish(), (5, 3))  # raises an error that says which gradient is wrong
+    check_gradients(Swish(), (5, 3))  # raises an error that names the wrong gradient
     print("the gradients agree with finite differences")
 
     model = make_model()

@@ -1,15 +1,15 @@
-"""Regression: how diabetes went on after a year, from ten measurements of 442 patients.
+"""Regression: the progression of diabetes after a year, from ten measurements of 442 patients.
 
-scikit-learn's diabetes data (Efron et al., 2004). Ten times, another fifth of the patients is
+scikit-learn's diabetes data (Efron et al., 2004). Ten times, a different fifth of the patients is
 held out. A network of one hidden layer with a penalty on its weights, scikit-learn's
 MLPRegressor of the same shape, and its linear model with the same kind of penalty (Ridge)
-learn from the rest. There is little to be found in ten numbers: half of the variance stays.
+learn from the rest. Ten measurements hold little information: half of the variance remains.
 
 Run:       python examples/diabetes.py [--splits 10]
 Takes:     about ten seconds. Needs scikit-learn: pip install scikit-learn
-Prints:    root mean square error and R2 on the patients held out: mean and deviation over the
-           ten splits.
-Saves:     diabetes.png, if matplotlib is installed: measured and predicted, one split.
+Prints:    root mean square error and R2 on the held-out patients: mean and standard deviation
+           over the ten splits.
+Saves:     diabetes.png, if matplotlib is installed: measured and predicted values of one split.
 """
 
 import argparse
@@ -97,7 +97,7 @@ def main():
             found.append([judge(metric, y_test, answers) for metric in METRICS])
         (error, r2), (of_error, of_r2) = np.mean(found, axis=0), np.std(found, axis=0)
         print(f"{name:22}{error:8.1f}{of_error:6.1f}{r2:8.3f}{of_r2:6.3f}")
-    del pairs["MLPRegressor"]  # it says nearly what gpunn says
+    del pairs["MLPRegressor"]  # nearly the same as gpunn's
     try:
         figure = plots.points(
             np.vstack([*pairs.values()]), np.repeat([0, 1], [*map(len, pairs.values())]),

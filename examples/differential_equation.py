@@ -4,14 +4,14 @@ A weight on a spring, let go at y = 1, swings and comes to rest:
 
     y'' + 0.4 y' + 4 y = 0,   y(0) = 1,   y'(0) = 0
 
-The network is never shown the solution. What it minimises is how far its own derivatives are
-from what the equation asks for (Lagaris et al., 1998; Raissi et al., 2019): y' and y'' by its
-input t, inside the call, and then the gradient of that by its weights. y = 1 + tanh(t)^2 n(t)
-begins as it must, whatever the network n gives.
+The network never sees the solution. It minimises the residual of the equation (Lagaris et al.,
+1998; Raissi et al., 2019), computed from y' and y'' with respect to its input t, inside the call.
+Training then needs the gradient of that with respect to the weights. y = 1 + tanh(t)^2 n(t)
+satisfies the initial conditions, whatever the network n returns.
 
 Run:       python examples/differential_equation.py [--epochs 3000]
 Takes:     about five seconds.
-Prints:    the largest distance from the solution that is known: e^(-t/5) (cos wt + sin wt / 5w).
+Prints:    the largest distance from the known solution: e^(-t/5) (cos wt + sin wt / 5w).
 Saves:     differential_equation.png, if matplotlib is installed.
 """
 
@@ -27,7 +27,7 @@ END, UNITS = 5.0, 24
 
 
 class Swing(layers.Layer):
-    """y (batch, 1) at the times t (batch, 1), and the loss that it satisfies the equation."""
+    """y (batch, 1) at the times t (batch, 1), and the residual of the equation as a loss."""
 
     def build(self, input_shape):
         sizes = (1, UNITS, UNITS, 1)

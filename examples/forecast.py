@@ -1,16 +1,16 @@
 """The next value of a noisy periodic series from its last ones.
 
 The series is the sum of two waves, with periods of 25 and 7 steps, and noise of deviation
-0.3. A network sees the last 50 values and learns to give the next one; the last fifth of the
-series is never learnt from. Beside it: "as the last one", "as one long period (175 steps)
-ago", and the best weighted sum of the same 50 values (least squares), which is hard to beat:
-a sum of waves is one of its own past. Nobody can do better than the noise: the series is
-drawn, so it is known.
+0.3. A network sees the last 50 values and learns to predict the next one; the last fifth of the
+series is held out. The baselines are "as the last one", "as one long period (175 steps)
+ago", and the best weighted sum of the same 50 values (least squares). The last is hard to beat:
+a sum of waves is a linear combination of its past values. The noise, which is known because the
+series is generated, is a lower bound of the error.
 
 Run:       python examples/forecast.py [--noise 0.3]
 Takes:     about five seconds.
-Prints:    the root mean square error of each on the part that was held out, and that of the
-           noise; then 100 steps ahead, where each forecast is fed its own values.
+Prints:    the root mean square error of each on the held-out part, and that of the
+           noise; then 100 steps ahead, where each forecast is fed its own predictions.
 Saves:     forecast.png, if matplotlib is installed.
 """
 
@@ -25,14 +25,14 @@ LENGTH, LAST, AHEAD = 4_000, 50, 100
 
 
 def make_series(noise, seed=0):
-    """The values, and what they are without the noise."""
+    """Return the values with and without the noise."""
     t = np.arange(LENGTH)
     clean = np.sin(2 * np.pi * t / 25) + 0.5 * np.sin(2 * np.pi * t / 7 + 1)
     return clean + np.random.default_rng(seed).normal(0, noise, LENGTH), clean
 
 
 def windows(series):
-    """The last values (n, LAST) and the one that follows (n, 1)."""
+    """Return the last values (n, LAST) and the next one (n, 1)."""
     x = np.lib.stride_tricks.sliding_window_view(series, LAST)[:-1]
     return np.ascontiguousarray(x), series[LAST:, None]
 
@@ -51,7 +51,7 @@ def rms(values):
 
 
 def go_on(predict, start, steps):
-    """``steps`` values after ``start``, each forecast from those before it."""
+    """Forecast ``steps`` values after ``start``, each from those before it."""
     known = list(start)
     for _ in range(steps):
         known.append(float(predict(np.array(known[-LAST:])[None])[0, 0]))

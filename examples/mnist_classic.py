@@ -1,11 +1,11 @@
-"""The classic Keras script for MNIST. One line of it is changed: the import.
+"""The classic Keras script for MNIST. Only its import is changed.
 
-It said `import tensorflow as tf`. Everything below the import is as it was, down to
+The import was `import tensorflow as tf`. Everything below it is unchanged, including
 the division that turns 47 MB of bytes into 376 MB of float64.
 
 Run:       python examples/mnist_classic.py          (needs the extra "tensorboard")
 Takes:     about 5 seconds on one CPU core, and the download of MNIST the first time.
-Prints:    the table of layers (13,002 parameters), one line an epoch, and at the end
+Prints:    the table of layers (13,002 parameters), one line per epoch, and at the end
            a test accuracy of about 0.94.
 Leaves:    logs/, for `tensorboard --logdir logs`: curves, and histograms of weights,
            gradients and activations.

@@ -1,13 +1,13 @@
 """A network of one hidden layer that reads 98 % of the handwritten digits of MNIST.
 
 784 pixels, 128 rectified units with dropout, 10 classes; Adam, batches of 32. The images
-stay bytes: the first layer, Rescaling, is saved with the model, so that whoever loads it
-hands it images as they are.
+stay bytes: the first layer, Rescaling, is saved with the model, so a loaded model
+takes unscaled images.
 
 Run:       python examples/mnist_mlp.py [--epochs 5] [--seed 0] [--out mnist.gpunn]
 Takes:     about 5 seconds on one CPU core, and the download of MNIST the first time.
-Prints:    one line an epoch (the loss falls from about 0.30 to 0.07), a test accuracy
-           of about 0.977, and three digits with what the saved model says about them.
+Prints:    one line per epoch (the loss falls from about 0.30 to 0.07), a test accuracy
+           of about 0.977, and three digits with the predictions of the saved model.
 Saves:     the model; if matplotlib is installed, worst_mistakes.png and first_layer.png, the
            weights of the first 32 hidden units as images.
 """

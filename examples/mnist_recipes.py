@@ -1,9 +1,9 @@
-"""Recipes for the digits of MNIST (and the clothes of Fashion-MNIST), with what they reach.
+"""Recipes for the digits of MNIST (and the clothes of Fashion-MNIST), with their accuracies.
 
 - mlp: two hidden layers of 512 with dropout, as in Keras's old example: at least 98.3%.
-- best: the best plain MLP we know of without distorted images: 2 x 1024, a fifth of the
-  inputs and half of the hidden units dropped, the rate following a cosine down to 0. At least
-  98.8%. (Srivastava et al., 2014, report 98.95% for 3 x 1024 with max-norm; the first
+- best: the best plain MLP we know of without distorted images: 2 x 1024, dropout of a fifth of
+  the inputs and half of the hidden units, a cosine schedule of the learning rate down to 0. At
+  least 98.8%. (Srivastava et al., 2014, report 98.95% for 3 x 1024 with max-norm; the first
   convolutional networks did as well.)
 - convnet: Keras's small convolutional network: 99.0% within 12 epochs.
 - fashion: one hidden layer on Fashion-MNIST: at least 88%.
@@ -13,8 +13,8 @@ Takes:     for each seed on two CPU cores: mlp a minute, best 5 minutes, convnet
            fashion 10 seconds; and the download.
 Prints:    the network, a line for each epoch, and the accuracy on the 10,000 test images,
            with the mean if there are several seeds.
-Saves:     mnist_<recipe>.png, if matplotlib is installed: which classes the last network
-           takes for which.
+Saves:     mnist_<recipe>.png, if matplotlib is installed: the confusion matrix of the last
+           network.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def fashion():
     ]
 
 
-# Layers, data set, epochs, and the rate from which Adam's falls to 0 along a cosine.
+# Layers, data set, epochs, and Adam's initial learning rate, which falls to 0 along a cosine.
 RECIPES = {
     "mlp": (mlp, gpunn.datasets.mnist, 20, 1e-3),
     "best": (best, gpunn.datasets.mnist, 60, 1e-3),
@@ -82,7 +82,7 @@ BATCH = 128
 
 
 def train(name, epochs, seed, data, verbose):
-    """The model, and its accuracy on the test images."""
+    """Return the model, and its accuracy on the test images."""
     (x, y), test = data
     gpunn.utils.set_random_seed(seed)
     make, _, _, rate = RECIPES[name]
@@ -98,7 +98,7 @@ def train(name, epochs, seed, data, verbose):
 def main():
     parser = argparse.ArgumentParser(description="Train a network on MNIST by a recipe.")
     parser.add_argument("recipe", choices=RECIPES)
-    parser.add_argument("--seeds", type=int, default=1, help="train so many times")
+    parser.add_argument("--seeds", type=int, default=1, help="number of trainings")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     options = parser.parse_args()
 

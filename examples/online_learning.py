@@ -1,17 +1,17 @@
-"""Learning from a stream: a step for each batch as it comes, beside refitting now and then.
+"""Learning from a stream: one step per batch as it arrives, compared with periodic refitting.
 
-A stream of points in the plane, 32 at a time. Each batch is first answered, then learnt from,
-so every answer is one about points not seen before. The border between the two classes turns
+A stream of points in the plane, 32 at a time. Each batch is first predicted, then learnt from,
+so every prediction is on unseen points. The boundary between the two classes turns
 slowly: what was right at the beginning is wrong at the end. The online network takes one step
-for each batch (``train_on_batch``). The other one is fitted anew after every 50 batches on
-all points so far, and is as good as it can be when the border stands still; here it is pulled
-back by what no longer holds, and takes many times as many steps.
+for each batch (``train_on_batch``). The other network is fitted again after every 50 batches on
+all points so far. That is optimal for a fixed boundary; here outdated points hold it back, and it
+takes many times as many steps.
 
 Run:       python examples/online_learning.py [--batches 1000]
 Takes:     about ten seconds.
-Prints:    the share of right answers of both, early and late and in all, how many samples
+Prints:    the accuracy of both, early, late and overall, how many samples
            each learnt from (each repetition counted), and the time.
-Saves:     online_learning.png, if matplotlib is installed: right answers over time.
+Saves:     online_learning.png, if matplotlib is installed: accuracy over time.
 """
 
 import argparse
@@ -23,11 +23,11 @@ import gpunn
 from gpunn import layers, plots
 
 BATCH, REFIT_EVERY, SHOWN = 32, 50, 25
-TURN = 2 * np.pi / 1000  # the border turns so far from batch to batch
+TURN = 2 * np.pi / 1000  # rotation of the boundary from batch to batch
 
 
 def draw(number, rng):
-    """A batch of the stream: the class is the side of a bent border that turns."""
+    """Return a batch of the stream: the class is the side of a bent boundary that turns."""
     angle = TURN * number
     x = rng.uniform(-1, 1, (BATCH, 2))
     along = x @ [np.cos(angle), np.sin(angle)]

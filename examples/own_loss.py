@@ -1,17 +1,17 @@
-"""A loss and a metric of your own: what one of ten will exceed, not only the mean.
+"""A custom loss and metric: predict percentiles, not only the mean.
 
 Waiting times scatter, and more in the afternoon. Three networks with the same layers learn
-the 10th, 50th and 90th percentile of the time at each hour: with the pinball loss (Koenker
-and Bassett, 1978), which costs q a minute too short and 1 - q a minute too long:
+the 10th, 50th and 90th percentile of the time at each hour, with the pinball loss (Koenker
+and Bassett, 1978), which costs q per minute too short and 1 - q per minute too long:
 
     L_q(t, y) = max(q (t - y), (q - 1) (t - y))
 
-The metric tells how many of the times are below what was predicted: q of them, if all is well.
-Both are written with gpunn.ops; nothing is derived by hand.
+The metric is the fraction of times below the prediction, which should be q.
+Both are written with gpunn.ops; no derivative is written by hand.
 
 Run:       python examples/own_loss.py [--epochs 60]
 Takes:     about five seconds.
-Prints:    of each percentile, the share of new times below it.
+Prints:    for each percentile, the fraction of new times below it.
 Saves:     own_loss.png, if matplotlib is installed.
 """
 
@@ -32,7 +32,7 @@ def pinball(q):
 
 
 class ShareBelow(gpunn.metrics.Metric):
-    """The share of targets that are not above their predictions."""
+    """The fraction of targets that are not above their predictions."""
 
     def __init__(self, name="share_below", **kwargs):
         super().__init__(name=name, **kwargs)
@@ -48,7 +48,7 @@ class ShareBelow(gpunn.metrics.Metric):
 
 
 def waiting_times(rows, generator):
-    """Hours of the day (rows, 1), from 0 to 1, and minutes (rows, 1)."""
+    """Return hours of the day (rows, 1), from 0 to 1, and minutes (rows, 1)."""
     hour = generator.uniform(0, 1, (rows, 1))
     middle = 5 + 4 * np.sin(2 * np.pi * hour)
     return hour, middle + (0.5 + 2 * hour) * generator.gumbel(size=(rows, 1))
@@ -64,7 +64,7 @@ def make_model(q):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Percentiles, by a loss of one's own.")
+    parser = argparse.ArgumentParser(description="Percentiles, by a custom loss.")
     parser.add_argument("--epochs", type=int, default=60)
     options = parser.parse_args()
 

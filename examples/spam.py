@@ -1,18 +1,18 @@
 """A spam filter that reads your own file: a bag of words and a network with one hidden layer.
 
 The file has a line for each message, ``label<TAB>text``, where the label is ``spam`` or
-``ham`` (or any two words); the SMS Spam Collection (Almeida et al., 2011) comes like that. A
-message becomes a row of zeros and ones, one for each of the words that at least two messages
-of the training part have. A fifth of each class is held out. A filter is wanted that seldom
-throws away a good message, so precision counts more than recall: the threshold is the lowest
-with which, among the training messages, at most 1 in 200 good ones would be lost.
+``ham`` (or any two words); the SMS Spam Collection (Almeida et al., 2011) has this format. A
+message becomes a row of zeros and ones, one for each word that occurs in at least two
+training messages. A fifth of each class is held out. The filter should seldom
+discard a good message, so precision counts more than recall: the threshold is the lowest
+at which at most 1 in 200 good training messages would be lost.
 
 Run:       python examples/spam.py SMSSpamCollection [--label spam]
 Takes:     about ten seconds for 5,000 messages.
-Prints:    the numbers of messages and words; precision, recall and F1 on the messages held
-           out; the words that speak most for spam and most against it; the messages that
-           were wrong.
-Saves:     spam.png, if matplotlib is installed: what was taken for what.
+Prints:    the numbers of messages and words; precision, recall and F1 on the held-out
+           messages; the words that are the strongest signs of spam and of good messages; the
+           misclassified messages.
+Saves:     spam.png, if matplotlib is installed: the confusion matrix.
 """
 
 import argparse
@@ -25,15 +25,15 @@ import numpy as np
 import gpunn
 from gpunn import layers, metrics, plots
 
-LOST = 1 / 200  # share of the good messages that may be lost
+LOST = 1 / 200  # fraction of the good messages that may be lost
 WORD = re.compile(r"[^\W\d_]{2,}|\d+|[£$€!]")
 
 
 def read(path):
-    """Labels and texts.
+    """Return labels and texts.
 
     Raises:
-        ValueError: naming the line that has no tab, or a wrong number of labels.
+        ValueError: if a line has no tab, or there are not two labels.
     """
     labels, texts = [], []
     with open(path, encoding="utf-8") as file:
@@ -52,7 +52,7 @@ def read(path):
 
 
 def words(text):
-    """The different words of a message; a number counts by its length."""
+    """Return the distinct words of a message; a number is replaced by its length."""
     found = WORD.findall(text.lower())
     return {f"<{len(word)} digits>" if word.isdigit() else word for word in found}
 
@@ -65,7 +65,7 @@ def bags(texts, places):
 
 
 def hold_out(y, rng):
-    """Which messages are held out: a fifth of each class, at least one."""
+    """Choose the held-out messages: a fifth of each class, at least one."""
     held = np.zeros(len(y), bool)
     for value in (0, 1):
         rows = rng.permutation(np.flatnonzero(y == value))
@@ -88,12 +88,12 @@ def make_network(inputs):
 
 
 def learn(texts, y, held):
-    """The network, the place of each word, and the threshold."""
+    """Return the network, the index of each word, and the threshold."""
     learnt = [text for text, out in zip(texts, held, strict=True) if not out]
     counts = Counter(word for text in learnt for word in words(text))
     places = {word: i for i, word in enumerate(sorted(w for w, n in counts.items() if n > 1))}
     if not places:
-        raise ValueError("No word stands in two messages: there is nothing to learn from.")
+        raise ValueError("No word occurs in two messages: there is nothing to learn from.")
     x = bags(learnt, places)
     model = make_network(len(places))
     model.fit(x, y[~held], epochs=20, verbose=0)
@@ -104,7 +104,7 @@ def learn(texts, y, held):
 def main():
     parser = argparse.ArgumentParser(description="Learn to tell spam from good messages.")
     parser.add_argument("file", help="a line for each message: label, tab, text")
-    parser.add_argument("--label", default="spam", help="the label of what is filtered out")
+    parser.add_argument("--label", default="spam", help="the label of the messages to filter out")
     options = parser.parse_args()
     try:
         labels, texts = read(options.file)

@@ -1,17 +1,17 @@
 """A variational autoencoder on MNIST: digits that nobody wrote.
 
-The encoder gives, for each digit, not a code but where to draw one from: a mean and a variance
-of two numbers (Kingma and Welling, 2014). The decoder makes a digit of what was drawn. Two
-losses are added inside the call: how much the picture differs, and how far the codes are from
+The encoder returns, for each digit, a distribution of codes: a mean and a variance
+of two numbers (Kingma and Welling, 2014). The decoder turns a sampled code into a digit. Two
+losses are added inside the call: the reconstruction error, and the divergence of the codes from
 a standard normal distribution:
 
     L = crossentropy(x, y) + sum((mean^2 + variance - log variance - 1) / 2)
 
-Since codes are drawn anew in each step, codes between those of known digits make digits too.
+Since codes are sampled in each step, codes between those of known digits also decode to digits.
 
 Run:       python examples/variational_autoencoder.py [--epochs 10] [--rows 60000]
 Takes:     about a minute on two CPU cores, and the download of MNIST.
-Prints:    the loss of each pass, and how far codes of new digits are from what was wanted.
+Prints:    the loss of each epoch, and the mean and deviation of the codes of new digits.
 Saves:     variational_autoencoder.png, if matplotlib is installed: a map of all codes.
 """
 
@@ -24,7 +24,7 @@ from gpunn import layers, ops
 
 
 class Sampling(layers.Layer):
-    """A code (batch, n), drawn where mean and log variance (batch, n) say."""
+    """Sample a code (batch, n), given its mean and log variance (batch, n)."""
 
     def call(self, inputs):
         mean, log_variance = inputs
@@ -34,7 +34,7 @@ class Sampling(layers.Layer):
 
 
 def make_models(code=2):
-    """The whole, the half that gives a code's mean, and the half that makes digits."""
+    """Return the whole model, the encoder to a code's mean, and the decoder."""
     gpunn.utils.set_random_seed(0)
     x = layers.Input((784,))
     hidden = layers.Dense(256, "relu")(x)
@@ -52,7 +52,7 @@ def make_models(code=2):
 
 
 def crossentropy(y_true, y_pred):
-    """Summed over the pixels of a picture."""
+    """Sum the cross-entropy over the pixels of an image."""
     y_pred = ops.clip(y_pred, 1e-6, 1 - 1e-6)
     of_pixels = y_true * ops.log(y_pred) + (1 - y_true) * ops.log(1 - y_pred)
     return -ops.sum(of_pixels, axis=-1)

@@ -1,13 +1,13 @@
-"""What would make this a 3? The gradient of a digit's class by its pixels.
+"""What would make this a 3? The gradient of a digit's class with respect to its pixels.
 
-A network that reads digits is trained on MNIST. Then its weights stay, and the picture moves:
-the gradient of log p(3) by the pixels tells which of them speak for a three, and small steps
-along it change some other digits until the network is sure that they are threes (Szegedy et
-al., 2014). A reader still sees what they were before: so little does it take.
+A network that reads digits is trained on MNIST. Then its weights stay fixed, and the image
+changes: the gradient of log p(3) shows which pixels are evidence for a three. Small steps
+along it change other digits until the network is sure that they are threes (Szegedy et
+al., 2014). The changes are so small that people still see the original digits.
 
 Run:       python examples/what_would_make_it_a_three.py [--rows 20000]
 Takes:     about ten seconds, and the download of MNIST.
-Prints:    of each digit, p(3) before and after, and how far its pixels moved.
+Prints:    for each digit, p(3) before and after, and how far its pixels moved.
 Saves:     what_would_make_it_a_three.png, if matplotlib is installed.
 """
 
@@ -31,7 +31,7 @@ def make_model():
 
 
 def changed(model, picture, wanted, steps=100, size=0.05, sure=0.99):
-    """The picture (784,) on its way to another class: all of them, and the first gradient."""
+    """Return the images (784,) on the way to another class, and the first gradient."""
     gradient_of = gpunn.grad(lambda x: ops.log(model(x)[0, wanted]))
     pictures, first = [picture], None
     while len(pictures) <= steps and probability(model, pictures[-1], wanted) < sure:

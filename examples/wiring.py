@@ -1,15 +1,15 @@
-"""Networks that are no chain: missing connections, two inputs, shortcuts, models in models.
+"""Networks that are not chains: missing connections, two inputs, shortcuts, nested models.
 
-The data are pairs of points, each on one of two rings. A layer whose units each see one of the
-two points only; a network that reads both points with the same layers and answers two
-questions, are they on the same ring, and on which is the first; twenty layers with and without
-a shortcut around each; and the part that reads a point, taken over into another network, held
-as it is (frozen) while the rest learns, and then let go (thawed).
+The data are pairs of points, each on one of two rings. The script trains a layer whose units each
+see only one of the two points; a network that reads both points with shared layers and answers two
+questions, whether they are on the same ring, and on which the first is; and twenty layers with and
+without a shortcut around each. Last, the part that reads a point is reused in another network,
+frozen while the rest learns, and then thawed.
 
 Run:       python examples/wiring.py
 Takes:     about five seconds.
-Prints:    what each way of merging makes of two rows; the summaries of two of the networks;
-           and for each network a figure or two that shows that it is what it says.
+Prints:    the result of each way of merging two rows; the summaries of two of the networks;
+           and for each network a figure or two that confirms its structure.
 Saves:     wiring.png, if matplotlib is installed: the weights of the layer with missing
            connections, and the loss of twenty layers with and without shortcuts.
 """
@@ -30,7 +30,7 @@ MASK = np.kron(np.eye(2, dtype=int), np.ones((2, 8), int))
 
 
 def draw(rows, seed):
-    """The first points (rows, 2), the second, the ring of the first, and whether they share it."""
+    """Return the first and second points (rows, 2), the first's ring, and whether they share it."""
     (a, ring), (b, other) = (toy.rings(rows, noise=0.05, seed=2 * seed + i) for i in (0, 1))
     return a, b, ring, (ring == other).astype(int)
 
@@ -42,7 +42,7 @@ def compiled(model, rate=0.01, outputs=1):
 
 
 def not_all_connected():
-    """4-16-16-1, whose first layer has half of the connections that it could have."""
+    """Return a 4-16-16-1 network whose first layer has half of the possible connections."""
     gpunn.utils.set_random_seed(0)
     first = layers.Dense(16, "relu", connections=MASK, name="one_point_each")
     rest = [layers.Dense(16, "relu"), layers.Dense(1, "sigmoid")]
@@ -56,9 +56,9 @@ def point_reader():
 
 
 def two_inputs_and_outputs(reader):
-    """The reader, a model itself, is applied to both points: its weights are shared.
+    """Apply the reader, itself a model, to both points, so that they share its weights.
 
-    The larger and the smaller of two numbers are the same whichever comes first, so the answer
+    Maximum and minimum do not depend on the order of their arguments, so the answer
     to "the same ring?" does not depend on the order of the points.
     """
     one, two = layers.Input((2,)), layers.Input((2,))
@@ -70,7 +70,7 @@ def two_inputs_and_outputs(reader):
 
 
 def deep(shortcuts, depth=20):
-    """``depth`` layers of sixteen sigmoid units; with shortcuts x + f(x) in place of f(x)."""
+    """``depth`` layers of sixteen sigmoid units; with shortcuts, x + f(x) instead of f(x)."""
     gpunn.utils.set_random_seed(0)
     inputs = layers.Input((2,))
     x = layers.Dense(16, "sigmoid")(inputs)
@@ -81,12 +81,12 @@ def deep(shortcuts, depth=20):
 
 
 def freeze_and_thaw(reader, x, y):
-    """How many of the reader's weights changed: in 20 epochs frozen, then in 20 thawed."""
+    """Count the reader's weights that changed in 20 epochs frozen, then in 20 thawed."""
     model = gpunn.Sequential([layers.Input((2,)), reader, layers.Dense(1, "sigmoid")])
     changed = []
     for trainable in (False, True):
         reader.trainable = trainable
-        compiled(model)  # which weights are trained is settled here
+        compiled(model)  # determines which weights are trained
         before = reader.get_weights()
         model.fit(x, y, epochs=20, verbose=0)
         pairs = zip(before, reader.get_weights(), strict=True)

@@ -1,8 +1,8 @@
-"""gpunn: trains small and medium neural networks fast, on the card you own or on none.
+"""gpunn: fast training of small and medium neural networks, with or without a GPU.
 
 The names are Keras 3's: ``import gpunn as keras``, or ``import gpunn as tf`` and
 ``tf.keras``. A model computes with NumPy, with kernels compiled for this CPU, or on an NVIDIA
-card by CuPy: three backends behind one contract.
+GPU through CuPy: three backends behind one contract.
 """
 
 from __future__ import annotations
@@ -78,12 +78,12 @@ __all__ = [
     "value_and_grad",
 ]
 
-# These public modules stand elsewhere, and `gpunn.keras` is this package itself, under every way
-# of importing it: a second copy of a module would have a second registry.
+# These public modules are defined elsewhere, and `gpunn.keras` is this package itself, however it
+# is imported: a second copy of a module would have a second registry.
 keras = sys.modules[__name__]
 for _name in ("backend", "config", "keras", "plots", "random", "stored"):
     sys.modules[f"{__name__}.{_name}"] = globals()[_name]
-# Pickles of earlier versions name modules as they were called then.
+# Pickles of earlier versions use the old module names.
 for _was, _now in {"ops.given": "ops.op_arguments", "ops.further": "ops.library"}.items():
     for _name in [n for n in sys.modules if f"{n}.".startswith(f"{__name__}.{_now}.")]:
         sys.modules[_name.replace(_now, _was, 1)] = sys.modules[_name]
@@ -98,7 +98,7 @@ _refused = callbacks.__getattr__
 
 
 def _callback_above(name: str) -> Any:
-    """`callbacks.Report` draws a page with what stands above: found when asked for."""
+    """Import `callbacks.Report` on first use: it depends on higher layers of the package."""
     if name != "Report":
         return _refused(name)
     return importlib.import_module(f"{__name__}.apps.reports").Report
@@ -112,7 +112,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """What scripts written for TensorFlow use, which completion does not offer."""
+    """Names that scripts written for TensorFlow use; completion does not offer them."""
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "sklearn":  # which imports scikit-learn
@@ -123,7 +123,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _config_name(name: str) -> Any:
-    """What scripts ask of ``tf.config`` and ``keras.config`` beside the settings."""
+    """Names that scripts use from ``tf.config`` and ``keras.config`` besides the settings."""
     if name.startswith("_"):
         raise AttributeError(f"module {config.__name__!r} has no attribute {name!r}")
     from .utils.tensorflow import config_named

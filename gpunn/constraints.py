@@ -1,8 +1,8 @@
-"""Constraints: what a weight array is brought back to after each update.
+"""Constraints on weights, applied after each update.
 
 ``Dense(10, kernel_constraint=MaxNorm(3))`` keeps the norm of the weights that lead into
-each unit at 3 or below. ``axis`` names the axes that a norm runs over: 0 for a kernel
-(inputs, units), [0, 1, 2] for one of a convolution (height, width, channels, filters).
+each unit at 3 or below. A norm is computed over ``axis``: 0 for a kernel (inputs, units),
+[0, 1, 2] for that of a convolution (height, width, channels, filters).
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from .ops.running.functions import ArrayFunction
 from .ops.table import ops
 from .ops.tensor import Tensor
 
-EPSILON = 1e-7  # added to a norm that is divided by, as in Keras
+EPSILON = 1e-7  # added to a norm before dividing by it, as in Keras
 
 
 class Constraint(Formula):
-    """Base class, and the constraint that changes nothing.
+    """Base class of constraints, and the constraint that changes nothing.
 
-    One of your own writes ``__call__``, which gets an array of NumPy or CuPy.
+    A custom constraint implements ``__call__``, which receives a NumPy or CuPy array.
 
     >>> class _Rounded(Constraint):
     ...     def __call__(self, w):
@@ -53,18 +53,18 @@ class Constraint(Formula):
     reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {"__call__": ("apply",)}
 
     def __call__(self, w: Any) -> Any:
-        """The array nearest to ``w``, or near it, that meets the constraint."""
+        """Return the array nearest to ``w``, or near it, that meets the constraint."""
         return w
 
     def apply(self, backend: Backend, w: Array) -> None:
-        """Bring ``w`` back in place."""
+        """Apply the constraint to ``w`` in place."""
         backend.xp.copyto(w, self(w))
 
     __repr__ = registry.call_text
 
 
 class _BuiltIn(Constraint):
-    """One whose formula is `apply`."""
+    """Constraint whose formula is `apply`."""
 
     def __call__(self, w: Any) -> Any:
         w = np.array(w, dtype=np.result_type(np.asarray(w), np.float32))
@@ -79,7 +79,7 @@ class NonNeg(_BuiltIn):
     [0.0, 2.0]
     """
 
-    functor = "Relu"  # whose kernels do it
+    functor = "Relu"  # its kernels compute it
 
     def apply(self, backend: Backend, w: Array) -> None:
         flat = w.reshape(-1)
@@ -98,17 +98,17 @@ def _check_axis(name: str, value: Any) -> int | list[int]:
 
 
 class _Norm(Stated, _BuiltIn):
-    """w times a factor of |w|, which brings it to where it lies between ``low`` and ``high``."""
+    """w scaled by a factor of |w|, so that |w| lies between ``low`` and ``high``."""
 
     functor = "NormLimits"
     parameter_names = ("low", "high", "rate", "epsilon")
     low = high = rate = 1.0
     epsilon = EPSILON
-    # Without a type: each constraint has it as its last argument.
+    # Without an annotation: each constraint has it as its last argument.
     axis = field(default=0, check=_check_axis)
 
     def lines(self, shape: Sequence[int]) -> tuple[int, int, int]:
-        """``shape`` as (outer, n, inner): a norm for each of outer x inner lines of n weights.
+        """Return ``shape`` as (outer, n, inner): a norm for each of outer x inner lines of n.
 
         Raises:
             ValueError: for axes that ``shape`` does not have, or that are not adjacent.
@@ -120,12 +120,12 @@ class _Norm(Stated, _BuiltIn):
                 f"{tuple(shape)}."
             )
         if axes[-1] - axes[0] != len(axes) - 1:
-            raise ValueError(f"{type(self).__name__}: axis={self.axis!r} must be neighbours.")
+            raise ValueError(f"{type(self).__name__}: axis={self.axis!r} must name adjacent axes.")
         first, stop = axes[0], axes[-1] + 1
         return math.prod(shape[:first]), math.prod(shape[first:stop]), math.prod(shape[stop:])
 
     def factor(self, norm: Tensor) -> Tensor:
-        """What a line of weights with this norm is multiplied by."""
+        """Return the factor by which a line of weights with this norm is multiplied."""
         wanted = self.rate * ops.clip(norm, self.low, self.high) + (1.0 - self.rate) * norm
         return wanted / (norm + self.epsilon)
 
@@ -137,7 +137,7 @@ class _Norm(Stated, _BuiltIn):
         xp = backend.xp
         outer, n, inner = self.lines(w.shape)
         lines = w.reshape(outer, n, inner)
-        squares = backend.scratch(lines.shape, np.float64, "square")  # of any float32 it is finite
+        squares = backend.scratch(lines.shape, np.float64, "square")  # finite for any float32
         norms = backend.scratch((outer, 1, inner), np.float64, "norms")
         factors = backend.scratch((outer, 1, inner), w.dtype, "factors")
         xp.copyto(squares, lines)
@@ -185,8 +185,8 @@ class MinMaxNorm(_Norm):
 
     Args:
         min_value, max_value: the limits.
-        rate: how much of the way to the nearest limit is taken at once; 1 is all of it.
-        axis: over which a norm runs.
+        rate: fraction of the way to the nearest limit that one update takes; 1 is all of it.
+        axis: over which a norm is computed.
 
     >>> MinMaxNorm(0.5, 1.0)([[0.3], [0.4]]).round(4).tolist()
     [[0.3], [0.4]]
@@ -207,9 +207,9 @@ class MinMaxNorm(_Norm):
 
 
 class FunctionConstraint(OfFunction, Constraint):
-    """A function of yours as a constraint: of the weights as a tensor, in terms of `gpunn.ops`.
+    """Constraint from a custom function of the weights as a tensor, written with `gpunn.ops`.
 
-    `get` makes one. A file holds it by the name it was registered under, see
+    `get` creates it. Files store the name under which it was registered, see
     `gpunn.saving.register_serializable`.
 
     >>> from gpunn import ops
@@ -246,8 +246,8 @@ _get, serialize, deserialize = lookups(Constraint)
 
 
 def get(identifier: Any) -> Constraint | None:
-    """The constraint for a name, an object, a class, a function or a config dictionary; None for
-    None.
+    """Return the constraint for a name, an object, a class, a function or a config dictionary;
+    None for None.
 
     >>> get("max_norm")
     MaxNorm(max_value=2.0, axis=0)

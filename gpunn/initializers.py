@@ -1,26 +1,26 @@
-"""Initial values of parameters: seeded draws and constants.
+"""Initial values of parameters: seeded random draws and constants.
 
 An initializer is called on a shape: ``HeNormal(seed=1)((784, 128))``. The same seed
-gives the same values on every call, as in Keras; without a seed it draws one from
-the process-wide source (`gpunn.utils.set_random_seed`) when it is made.
+gives the same values on every call, as in Keras. Without a seed, it draws one from
+the process-wide source (`gpunn.utils.set_random_seed`) when it is created.
 
-What a course may call them, with n inputs and m outputs of a unit:
+Names from courses, for a unit with n inputs and m outputs:
 
 ============================  ==========================================================
 normal(0, 1)                  ``RandomNormal(stddev=1.0)``
 normal(0, 1 / sqrt(n))        ``VarianceScaling(1.0, "fan_in", "untruncated_normal")``;
-                              ``"lecun_normal"`` has this deviation too, but no values
-                              beyond two of it (before it is corrected for the cut)
+                              ``"lecun_normal"`` has this deviation too, but truncated at
+                              two of it (before the correction for the truncation)
 normal(0, sqrt(2 / n))        ``VarianceScaling(2.0, "fan_in", "untruncated_normal")``,
-                              He; cut off at two deviations ``"he_normal"``
+                              He; truncated at two deviations: ``"he_normal"``
 uniform(-1, 1)                ``RandomUniform(-1.0, 1.0)``
 uniform(+-1 / sqrt(n))        ``VarianceScaling(1 / 3, "fan_in", "uniform")``
-uniform(+-sqrt(6 / (n + m)))  ``"glorot_uniform"``, Xavier; what layers take by default
+uniform(+-sqrt(6 / (n + m)))  ``"glorot_uniform"``, Xavier; the default of layers
 small random                  ``"random_normal"``, deviation 0.05, or ``"random_uniform"``,
                               from -0.05 to 0.05
 orthogonal                    ``"orthogonal"``: rows or columns of length 1 at right angles
 zeros                         ``"zeros"``: fine for a bias; units of a hidden layer that
-                              begin with equal weights stay equal
+                              start with equal weights stay equal
 ============================  ==========================================================
 """
 
@@ -40,21 +40,21 @@ from .common.functions import OfFunction
 from .common.lookups import lookups
 from .common.random import check_seed, draw_seed
 
-# The standard deviation of a standard normal cut off at two sigma.
+# The standard deviation of a standard normal truncated at two sigma.
 TRUNCATED_STDDEV = 0.87962566103423978
 
 
 class Initializer(registry.Entry, HasFields):
-    """Base class. A subclass writes `draw`."""
+    """Base class of initializers. A subclass implements `draw`."""
 
     kind = "initializer"
 
     def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-        """Values of that shape, in float64."""
+        """Return values of this shape, in float64."""
         raise TypeError(f"{type(self).__name__} must define draw(shape, generator).")
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
-        """An array of ``shape`` in ``dtype`` (default: `gpunn.config.floatx`).
+        """Return an array of ``shape`` in ``dtype`` (default: `gpunn.config.floatx`).
 
         >>> Ones()((2, 2)).tolist()
         [[1.0, 1.0], [1.0, 1.0]]
@@ -97,12 +97,12 @@ class Constant(Initializer):
     def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         value = np.asarray(self.value, np.float64)
         if value.shape not in ((), shape):
-            raise ValueError(f"Constant has a value of shape {value.shape}; {shape} was asked for.")
+            raise ValueError(f"Constant has a value of shape {value.shape}; {shape} was requested.")
         return np.broadcast_to(value, shape)
 
 
 class _Seeded(Initializer):
-    # Without a type: each initializer has it as its last argument.
+    # Without an annotation: each initializer has it as its last argument.
     seed = field(default=None, check=check_seed)
 
     def __post_init__(self) -> None:
@@ -154,12 +154,12 @@ def _check_distribution(name: str, value: Any) -> str:
 
 
 class VarianceScaling(_Seeded):
-    """Draws whose variance is scale / n, n being the fan-in, the fan-out or their mean.
+    """Draws with variance scale / n, where n is the fan-in, the fan-out or their mean.
 
     Args:
         scale: positive factor.
         mode: ``"fan_in"``, ``"fan_out"`` or ``"fan_avg"``.
-        distribution: ``"truncated_normal"`` (corrected for the cut at two sigma),
+        distribution: ``"truncated_normal"`` (at two sigma, corrected for that),
             ``"untruncated_normal"`` or ``"uniform"`` (limits +-sqrt(3 scale / n)).
         seed: integer; drawn when None.
 
@@ -242,7 +242,7 @@ class LecunNormal(_Named):
 class Orthogonal(_Seeded):
     """gain times a matrix with orthonormal columns, or rows if it is wide (Saxe et al., 2014).
 
-    A shape of more than two axes is a matrix of its last one and all others together.
+    For a shape of more than two axes, all axes but the last are the rows of the matrix.
 
     Args:
         gain: factor.
@@ -269,7 +269,7 @@ class Orthogonal(_Seeded):
 
 
 class Identity(Initializer):
-    """gain times the identity matrix; of a matrix that is not square, ones on its diagonal.
+    """gain times the identity matrix; a matrix that is not square has gain on its diagonal.
 
     >>> Identity(2.0)((2, 3)).tolist()
     [[2.0, 0.0, 0.0], [0.0, 2.0, 0.0]]
@@ -290,10 +290,10 @@ OrthogonalInitializer, IdentityInitializer = Orthogonal, Identity  # Keras's oth
 
 
 class FunctionInitializer(OfFunction, Initializer):
-    """A function of yours as an initializer: ``function(shape, dtype=...)`` gives an array or a
+    """Initializer from a custom function: ``function(shape, dtype=...)`` returns an array or a
     tensor.
 
-    `get` makes one. A file holds it by the name it was registered under, see
+    `get` creates it. Files store the name under which it was registered, see
     `gpunn.saving.register_serializable`.
 
     >>> get(lambda shape, dtype=None: np.full(shape, 3))((2,)).tolist()
@@ -313,7 +313,7 @@ class FunctionInitializer(OfFunction, Initializer):
 
 
 def fans(shape: Sequence[int]) -> tuple[int, int]:
-    """(fan_in, fan_out) of a kernel: receptive field times channels in, and out.
+    """Return (fan_in, fan_out) of a kernel: receptive field times input and output channels.
 
     >>> fans((784, 128)), fans((3, 3, 32, 64)), fans((5,))
     ((784, 128), (288, 576), (5, 5))
@@ -338,8 +338,8 @@ _get, serialize, deserialize = lookups(Initializer)
 
 
 def get(identifier: Any) -> Initializer:
-    """The initializer for a name, an object, a class, a config dictionary, a function or a
-    constant array; `GlorotUniform` for None, what weights have in Keras that are given none.
+    """Return the initializer for a name, an object, a class, a config dictionary, a function or a
+    constant array; for None `GlorotUniform`, Keras's default for weights.
 
     >>> get("he_normal").mode
     'fan_in'

@@ -1,8 +1,8 @@
-"""Regularizers: penalties on weights, added once a batch to the loss.
+"""Regularizers: penalties on weights, added to the loss once per batch.
 
 ``Dense(10, kernel_regularizer=L2(1e-4))`` adds 1e-4 times the sum of the squared weights
-to the loss of each batch, in training and in `evaluate`, as in Keras; only weights that
-are trained count. Half a sum of squares, as some books have it, is ``L2(factor / 2)``.
+to the loss of each batch, in training and in `evaluate`, as in Keras. Only trainable
+weights count. Half a sum of squares, as in some books, is ``L2(factor / 2)``.
 With plain SGD, ``L2(factor)`` is the same as ``weight_decay=2 * factor``; with optimizers
 that scale their steps it is not.
 """
@@ -30,14 +30,14 @@ from .ops.running.functions import ArrayFunction
 from .ops.table import ops
 from .ops.tensor import Tensor
 
-LEAST_NORM = 1e-12  # the square of the shortest row that is made one of length 1
+LEAST_NORM = 1e-12  # the squared length of the shortest row that is scaled to length 1
 
 
 class Regularizer(Formula):
-    """Base class. A penalty of your own writes ``__call__``, in terms of `gpunn.ops`.
+    """Base class of regularizers. A custom penalty implements ``__call__`` with `gpunn.ops`.
 
-    Then it gets the weights as a tensor, and needs no derivative. A class that writes `gradient`
-    too gets them in both as an array of NumPy or CuPy.
+    It receives the weights as a tensor and needs no derivative. If a class also implements
+    `gradient`, both methods receive the weights as a NumPy or CuPy array.
 
     >>> from gpunn import ops
     >>> class _Large(Regularizer):
@@ -69,15 +69,15 @@ class Regularizer(Formula):
                 cls.penalty = _traced_penalty if cls.has_call else Regularizer.penalty  # type: ignore[method-assign]
 
     def __call__(self, x: Any) -> Any:
-        """The penalty of the weights ``x``, one number."""
+        """Return the penalty of the weights ``x``, a scalar."""
         raise TypeError(f"{type(self).__name__} must define __call__(x).")
 
     def gradient(self, x: Any) -> Any:
-        """Its derivative by each of the weights: that of ``__call__``, unless it is written."""
+        """Return the derivative with respect to the weights, by default that of ``__call__``."""
         return grad(self)(_as_tensor(x)).numpy()
 
     def penalty(self, backend: Backend, w: Array, gradient: Array | None) -> Any:
-        """The penalty of ``w``; its derivative is added to ``gradient``, if that is given."""
+        """Return the penalty of ``w``, and add its derivative to ``gradient``, if given."""
         if gradient is not None:
             backend.xp.add(gradient, self.gradient(w), out=gradient)
         return self(w)
@@ -86,7 +86,7 @@ class Regularizer(Formula):
 
 
 def _traced_penalty(self: Any, backend: Backend, w: Array, gradient: Array | None) -> Any:
-    """`Regularizer.penalty` by ``__call__`` on a tensor."""
+    """Compute `Regularizer.penalty` by ``__call__`` on a tensor."""
     values = backend.scratch((1,), w.dtype, "penalty")
     slopes = None
     if gradient is not None:
@@ -98,7 +98,7 @@ def _traced_penalty(self: Any, backend: Backend, w: Array, gradient: Array | Non
 
 
 def _on_arrays(regularizer: Any) -> ArrayFunction:
-    """The function of arrays that a regularizer is."""
+    """Return a regularizer as a function of arrays."""
     name = getattr(regularizer, "function_name", type(regularizer).__name__)
     found: ArrayFunction = vars(regularizer).setdefault(
         "_on_arrays", ArrayFunction(regularizer, f"The regularizer {name!r}", regularizer)
@@ -107,7 +107,7 @@ def _on_arrays(regularizer: Any) -> ArrayFunction:
 
 
 def check_factor(name: str, value: Any) -> float:
-    """``value`` as a finite float of at least 0.
+    """Return ``value`` as a finite float of at least 0.
 
     Raises:
         ValueError: for anything else.
@@ -121,7 +121,7 @@ def check_factor(name: str, value: Any) -> float:
 
 
 class _Elementwise(Regularizer):
-    """The sum over all weights of a `term` of each, whose derivative is `slope`."""
+    """The sum of `term` over all weights. `slope` is the derivative of `term`."""
 
     l1 = 0.0
     l2 = 0.0
@@ -212,7 +212,7 @@ class OrthogonalRegularizer(Regularizer):
     """factor times the mean of |cosine| between two different rows (or columns) of a matrix.
 
     Args:
-        factor: of the penalty.
+        factor: weight of the penalty.
         mode: ``"rows"`` or ``"columns"``.
 
     >>> float(OrthogonalRegularizer(1.0)(np.array([[1.0, 0.0], [3.0, 3.0]])).round(4))
@@ -234,15 +234,15 @@ class OrthogonalRegularizer(Regularizer):
         n = w.shape[0]
         unit = w / ops.sqrt(ops.maximum(ops.sum(ops.square(w), 1, keepdims=True), LEAST_NORM))
         cosines = ops.matmul(unit, ops.transpose(unit)) * (1.0 - ops.eye(n, dtype=w.dtype))
-        share = self.factor / max(1, n * (n - 1))  # each pair stands there twice
+        share = self.factor / max(1, n * (n - 1))  # each pair appears twice
         penalty = share * ops.sum(ops.abs(cosines))
         return penalty if isinstance(x, Tensor) else penalty.numpy()
 
 
 class FunctionRegularizer(OfFunction, Regularizer):
-    """A function of yours as a penalty: of the weights as a tensor, in terms of `gpunn.ops`.
+    """Penalty from a custom function of the weights as a tensor, written with `gpunn.ops`.
 
-    `get` makes one. A file holds it by the name it was registered under, see
+    `get` creates it. Files store the name under which it was registered, see
     `gpunn.saving.register_serializable`.
 
     >>> from gpunn import ops
@@ -274,8 +274,8 @@ _get, serialize, deserialize = lookups(Regularizer)
 
 
 def get(identifier: Any) -> Regularizer | None:
-    """The regularizer for a name, an object, a class, a function or a config dictionary; None for
-    None.
+    """Return the regularizer for a name, an object, a class, a function or a config dictionary;
+    None for None.
 
     >>> get("l2")
     L2(l2=0.01)

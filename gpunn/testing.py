@@ -1,6 +1,6 @@
-"""Tests for a layer, loss or activation of your own.
+"""Tests for custom layers, losses and activations.
 
-Who writes a forward pass by hand also writes its backward pass; a `call` is differentiated.
+gpunn differentiates a `call`, but a handwritten forward pass needs a handwritten backward pass.
 `check_gradients` checks that the two agree.
 """
 
@@ -50,35 +50,33 @@ def check_gradients(
     With f the sum of all outputs, each times a random number (or the loss of a
     model), g the gradient of f and d a random direction, sum(g d) must equal
     (f(a + step d) - f(a - step d)) / (2 step) for the input and every parameter a.
-    The check is one of directions, so it costs two forward passes for each, however
-    large the array. Beyond that:
+    Each direction costs two forward passes, however large the array. In addition:
 
-    - everything that a pass must write is filled with NaN before it;
-    - a layer is asked to add to gradients too (``call.accumulate_dx`` and
+    - arrays that a pass must write are filled with NaN before it;
+    - a layer must also add to gradients (``call.accumulate_dx`` and
       ``call.accumulate_gradients``);
-    - an activation is asked to work in place too;
-    - a loss is asked for its values without the gradient too.
+    - an activation must also work in place;
+    - a loss must also return its values without the gradient.
 
-    Layers run as in training, every time as in the first step: dropout drops the same.
+    Layers run in training mode, always as in the first step, so that dropout masks are the same.
 
     Args:
-        subject: a layer that is not built yet (or several, applied one after the
-            other; one may stand there twice), an activation, a loss, or a compiled
-            float64 model.
-        x: the input (batch, ...), for a loss the predictions; or a shape with the
-            batch axis, for standard normal numbers; for a layer that takes a list, and a
-            model of several inputs, a list of them. Keep away from kinks such as
-            ReLU's at 0: no difference quotient is the derivative there.
-        y_true: targets, for a loss and a model.
-        sample_weight: one weight a row, for a model.
-        directions: how many random directions for each array.
-        step: half the distance of the two points of a difference.
-        tolerance: largest accepted difference, relative to the norm of g.
-        seed: of all random numbers.
-        backend: name of the backend, or the backend; a model brings its own.
+        subject: A layer that is not built yet (or several, applied in order; one may
+            occur twice), an activation, a loss, or a compiled float64 model.
+        x: The input (batch, ...), for a loss the predictions; or a shape with the
+            batch axis, for standard normal values; or a list of these, for a layer that takes
+            a list or a model with several inputs. Avoid points without a derivative, such as
+            0 for ReLU: no difference quotient is the derivative there.
+        y_true: Targets, for a loss or a model.
+        sample_weight: One weight per row, for a model.
+        directions: Number of random directions for each array.
+        step: Half the distance between the two points of a difference.
+        tolerance: Largest accepted difference, relative to the norm of g.
+        seed: Seed of all random numbers.
+        backend: Name of the backend, or the backend; a model uses its own.
 
     Raises:
-        AssertionError: naming the array whose gradient is wrong, and both numbers.
+        AssertionError: naming the array whose gradient is wrong, and both values.
         ValueError: if the subject cannot be checked.
 
     >>> import gpunn
@@ -129,7 +127,7 @@ def _array(x: Any, random: np.random.Generator) -> np.ndarray:
 
 @dataclass
 class _Check:
-    """The comparison itself: what it needs to know, and its random numbers."""
+    """The comparison, with its settings and random generator."""
 
     directions: int
     step: float
@@ -145,8 +143,9 @@ class _Check:
         f: Callable[[], tuple[float, float]],
         exists: np.ndarray | None = None,
     ) -> None:
-        """``f()`` gives a value that depends on ``array``, and the sum of its terms' sizes.
+        """Compare a gradient with central differences of ``f``.
 
+        ``f()`` returns a value that depends on ``array``, and the sum of its terms' magnitudes.
         ``exists``: where the array may change; None: everywhere."""
         owner, _, name = what.partition(": ")
         if not np.isfinite(gradient).all():
@@ -176,7 +175,7 @@ class _Check:
 
 
 def _blank(backend: Backend, *arrays: Array) -> None:
-    """Fill with NaN what must be written."""
+    """Fill arrays that must be written with NaN."""
     for array in arrays:
         backend.write(array, np.full(array.shape, np.nan))
 
@@ -188,7 +187,7 @@ def _expect(what: str, got: np.ndarray, expected: np.ndarray) -> None:
 
 
 class _Source(Layer):
-    """A layer whose output is a parameter: it makes an input one more array to check."""
+    """A layer whose output is a parameter, so that an input is checked like a parameter."""
 
     def __init__(self, values: np.ndarray) -> None:
         super().__init__()
@@ -212,8 +211,8 @@ def _check_layers(
     for layer in layers:
         if layer.weights:
             raise ValueError(
-                f"{layer.name} is built already: check_gradients moves parameters into a "
-                f"float64 arena of its own. Give it a new layer."
+                f"{layer.name} is built already: check_gradients moves parameters into its own "
+                f"float64 arena. Pass a new layer."
             )
     nodes: list[Node] = []
     shapes = [x.shape[1:] for x in xs]
@@ -228,7 +227,7 @@ def _check_layers(
     plan = Plan(nodes, shapes[:1])
     parameters = list(plan.parameters.values())
     arena = Arena(backend, _DTYPE, parameters)
-    for p in parameters[len(xs) :]:  # not the special points that initial values often are
+    for p in parameters[len(xs) :]:  # move away from initial values, which are often special
         p.assign(p.numpy() + 0.1 * check.random.standard_normal(p.shape))
 
     def bound() -> Workspace:

@@ -1,8 +1,7 @@
-"""Writes the generated parts of the documents, from what the program says: `make docs`.
+"""Write the generated parts of the documents from the program itself: `make docs`.
 
 The table of operations comes from their declarations, the list of parts from their docstrings. The
-trace of a training step comes from
-running one: what each backend does for each of its operations.
+trace of a training step comes from running one: what each backend does for each operation.
 """
 
 from __future__ import annotations
@@ -30,19 +29,20 @@ from gpunn.utils import absent
 DOCS = Path(__file__).parents[1] / "docs"
 LINE_TO_KERNEL = runpy.run_path(str(Path(__file__).with_name("line_to_kernel.py")))
 ONE_FORMULA = runpy.run_path(str(Path(__file__).with_name("one_formula.py")))
+FIT_PATH = runpy.run_path(str(Path(__file__).with_name("fit_path.py")))
 
 
 def shape_of(argument: Argument) -> str:
     if callable(argument.shape):
-        return "as the formula asks"
+        return "set by the formula"
     shape = ", ".join(argument.shape.split())
-    turned = f", turned by `{argument.transposed}`" if argument.transposed else ""
+    turned = f", transposed by `{argument.transposed}`" if argument.transposed else ""
     dtype = "" if argument.dtype == "float" else f" {argument.dtype}"
     return f"({shape}){dtype}{turned}"
 
 
 def arrays_of(operation: OpDeclaration, use: str) -> str:
-    """Its arrays that are read, written, or both; what a call decides stands with both."""
+    """Return its arrays that are read, written, or both (also where the call decides)."""
     found = []
     for name, argument in operation.arrays.items():
         kinds = {(True, False): "read", (False, True): "written"}
@@ -63,14 +63,14 @@ def row(operation: OpDeclaration) -> str:
 
 def table_of_operations() -> str:
     lines = [
-        "| operation | reads | writes | reads and writes, or as told | required | what it does |",
+        "| operation | reads | writes | reads and/or writes | required | what it does |",
         "| --- | --- | --- | --- | --- | --- |",
         *map(row, Contract.operations.values()),
     ]
     return "\n".join(lines) + "\n"
 
 
-# -- the parts that a user names
+# -- the parts that users name
 
 MODULES = (
     "activations", "layers", "losses", "metrics", "optimizers", "optimizers.schedules",
@@ -79,14 +79,14 @@ MODULES = (
 
 
 def is_part(value: Any) -> bool:
-    """Whether it is a class that is registered."""
+    """Whether it is a registered class."""
     if not (isinstance(value, type) and issubclass(value, registry.Entry)):
         return False
     return registry.entries(value.kind).get(value.__name__) is value
 
 
 def list_of_parts() -> str:
-    """A table for each kind: the name, and the first paragraph of the docstring."""
+    """Return a table for each kind: the name, and the first paragraph of the docstring."""
     lines = []
     for name in MODULES:
         lines += [f"### `gpunn.{name}`", "", "| part | what it is |", "| --- | --- |"]
@@ -106,14 +106,14 @@ def list_of_parts() -> str:
 
 DIFFERS = """## What differs
 
-Values are NumPy's, or Keras's where NumPy has no such operation, and gradients PyTorch's, but for
-these. Each line is what the tests of all operations (`tests/ops/test_operations.py`) leave out.
+Values match NumPy, or Keras where NumPy has no such operation. Gradients match PyTorch. These are
+the exceptions, which the tests of all operations (`tests/ops/test_operations.py`) exclude.
 """
 
 
 def list_of_functions() -> str:
-    """A table: the name and arguments, and the first paragraph of the docstring."""
-    lines = ["| operation | what it gives |", "| --- | --- |"]
+    """Return a table: the name and arguments, and the first paragraph of the docstring."""
+    lines = ["| operation | what it does |", "| --- | --- |"]
     for name, function in sorted(FUNCTIONS.items()):
         parameters = inspect.signature(function).parameters.values()
         arguments = ", ".join(map(written_argument, parameters))
@@ -123,7 +123,7 @@ def list_of_functions() -> str:
 
 
 def list_of_differences() -> str:
-    """A table, from what the operations are tested against: where they give something else."""
+    """Return a table of where operations differ from what they are tested against."""
     sys.path.insert(0, str(DOCS.parent / "tests" / "support"))
     oracles = importlib.import_module("operation_cases").ORACLES
     names: dict[Any, list[str]] = {}
@@ -131,7 +131,7 @@ def list_of_differences() -> str:
         refused = [call.refused for call in oracle.calls if call.refused]
         for difference in dict.fromkeys((*oracle.differs, *refused)):
             names.setdefault(difference, []).append(f"`{name}`")
-    lines = ["| of | operations | elsewhere | here |", "| --- | --- | --- | --- |"]
+    lines = ["| inputs | operations | other libraries | gpunn |", "| --- | --- | --- | --- |"]
     for difference, operations in names.items():
         what = "the gradient: " if difference.of == "gradient" else ""
         cells = difference.inputs, ", ".join(operations), difference.theirs, what + difference.ours
@@ -155,7 +155,7 @@ def written_argument(parameter: inspect.Parameter) -> str:
 
 
 def calls_on_host(backend: str) -> tuple[list[ProfiledOperation], list[str]]:
-    """The operations of a training step, and the calls that its program makes for each."""
+    """Return the operations of a training step, and the calls that its program makes for each."""
     model = copied(example(), backend)
     program, own = step_program(model, BATCH, 2), model.trainer.training.backend
     profile = model.backend.profile()
@@ -164,14 +164,14 @@ def calls_on_host(backend: str) -> tuple[list[ProfiledOperation], list[str]]:
     calls: list[list[str]] = []
 
     def step() -> None:
-        trace = own.xp  # what the calls are given to while a step is traced
+        trace = own.xp  # receives the calls while a step is traced
         add_call = trace.add_call
 
         def noted(function: Any, *args: Any, **kwargs: Any) -> Any:
-            before, said = len(trace.calls), len(calls[-1])
+            before, listed = len(trace.calls), len(calls[-1])
             out = add_call(function, *args, **kwargs)
             spread = len(trace.calls) - before - 1  # copies of a row into a whole array
-            if len(calls[-1]) == said:  # else it is made of others, which have been noted
+            if len(calls[-1]) == listed:  # else it consists of others, which are listed already
                 calls[-1] += ["copyto"] * spread + [name_of_call(function)]
             return out
 
@@ -185,13 +185,13 @@ def calls_on_host(backend: str) -> tuple[list[ProfiledOperation], list[str]]:
 
 
 def name_of_call(function: Any) -> str:
-    """Of a function of NumPy or of gpunn, or of a compiled operation."""
+    """Return the name of a function of NumPy or gpunn, or of a compiled operation."""
     name = getattr(function, "__name__", None)
     return name or repr(function).removeprefix("<operation ").removesuffix(">")
 
 
 def launches_on_card(cooperative: bool) -> tuple[list[str], list[str]]:
-    """The numbers of the launches that do each operation, and the tasks of each launch."""
+    """Return the numbers of the launches of each operation, and the tasks of each launch."""
     model = copied(example(), dry.make_backend(cooperative))
     program: Any = step_program(model, BATCH, 1)
     with model.backend.profile() as operations, np.errstate(all="ignore"):
@@ -225,12 +225,12 @@ def trace_of_a_step() -> str:
     columns = zip(operations, on_numpy, compiled, fused, strict=True)
     for number, (operation, calls, call, launch) in enumerate(columns, 1):
         name = f"`{operation.name}` {operation.formula}".rstrip()
-        if operation.name == "matmul":  # which it is depends on the CPU
+        if operation.name == "matmul":  # the CPU decides which of them
             call = "`matmul float32` or `dot`"
         lines.append(f"| {number} | {name} | {shapes(operation)} | {calls} | {call} | {launch} |")
     lines += ["", "| launch | what it does |", "| --- | --- |"]
     lines += [f"| {number} | {task} |" for number, task in enumerate(tasks, 1)]
-    lines += ["", f"In the mode `persistent`, one launch does many steps of this: {persistent}."]
+    lines += ["", f"In the mode `persistent`, one launch runs many steps of this: {persistent}."]
     return "\n".join(lines) + "\n"
 
 
@@ -242,12 +242,12 @@ def shapes(operation: ProfiledOperation) -> str:
 
 # -- the pages
 
-# Of each page: where its generated part begins, where it ends, and what makes it.
+# For each page: where its generated part begins, where it ends, and what makes it.
 PARTS: dict[str, tuple[str, str, Callable[[], str]]] = {
     "operations.md": (
         "<!-- table of operations -->\n", "<!-- end of the table -->", table_of_operations
     ),
-    "keras.md": ("<!-- what there is not -->\n\n", "<!-- end of it -->", absent.table),
+    "keras.md": ("<!-- not supported -->\n\n", "<!-- end of the table -->", absent.table),
     "ops.md": (
         "<!-- list of operations -->\n\n", "<!-- end of the list -->", functions_and_differences
     ),
@@ -258,12 +258,15 @@ PARTS: dict[str, tuple[str, str, Callable[[], str]]] = {
     "one-formula.md": (
         "<!-- the formula -->\n\n", "<!-- end of the formula -->", ONE_FORMULA["generated"]
     ),
+    "what-happens-in-fit.md": (
+        "<!-- the path -->\n\n", "<!-- end of the path -->", FIT_PATH["generated"]
+    ),
     "architecture.md": ("<!-- trace of a step -->\n", "<!-- end of the trace -->", trace_of_a_step),
 }  # fmt: skip
 
 
 def written(page: str) -> str:
-    """The text of a page with its generated part as it is now."""
+    """Return the text of a page with its generated part up to date."""
     begin, end, made = PARTS[page]
     before, _, rest = (DOCS / page).read_text(encoding="utf-8").partition(begin)
     return before + begin + made() + end + rest.partition(end)[2]

@@ -1,8 +1,8 @@
-"""Writes what each package of parts exports, from what its modules define: `make exports`.
+"""Write the exports of each package of parts, from the definitions in its modules: `make exports`.
 
-A module gives what its ``__all__`` names; without one, the parts that it defines: public classes
-that derive from the package's base class and are not abstract. The files are read, not imported:
-so this also works while an ``__init__`` names something that is gone.
+A module exports the names in its ``__all__``; without one, the parts that it defines: public
+classes that derive from the package's base class and are not abstract. The files are parsed, not
+imported, so this also works while an ``__init__`` names something that no longer exists.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ snake_case = runpy.run_path(str(PACKAGE / "common" / "names.py"))["snake_case"]
 
 
 class Part(NamedTuple):
-    """A class that is registered by its name, and its other names."""
+    """A class registered by its name, and its aliases."""
 
     module: str
     name: str
@@ -30,18 +30,18 @@ class Part(NamedTuple):
 
 
 def called_object(part: Part) -> str:
-    """``silu = swish = Silu()``: an object that is called like a function."""
+    """Return ``silu = swish = Silu()``: an object that is called like a function."""
     names = [snake_case(part.name), *filter(str.islower, part.aliases)]
     return f"{' = '.join(names)} = {part.name}()"
 
 
 def row_function(part: Part) -> str:
-    """``mean_squared_error = mse = MSE = row_function(MeanSquaredError)``: Keras has all three."""
+    """Return ``mean_squared_error = mse = MSE = row_function(MeanSquaredError)``, as in Keras."""
     return f"{' = '.join([snake_case(part.name), *part.aliases])} = row_function({part.name})"
 
 
 def other_names(part: Part) -> str:
-    """``MaxPool2D = MaxPooling2D``: Keras has both."""
+    """Return ``MaxPool2D = MaxPooling2D``: Keras has both."""
     return " = ".join([*part.aliases, part.name]) if part.aliases else ""
 
 
@@ -49,7 +49,7 @@ def nothing(part: Part) -> str:
     return ""
 
 
-# The packages, and what stands beside the class of each part.
+# The packages, and the names defined beside the class of each part.
 PACKAGES: dict[str, Callable[[Part], str]] = {
     "activations": called_object,
     "callbacks": other_names,
@@ -61,15 +61,15 @@ PACKAGES: dict[str, Callable[[Part], str]] = {
 }
 
 
-# Names of a package whose modules stand above it: `gpunn/__init__.py` finds them when asked for.
+# Names of a package whose modules are in a higher layer: `gpunn/__init__.py` loads them lazily.
 ABOVE = {"callbacks": ("Report",)}
 
-# Folders of a package whose parts are the package's own.
+# Subfolders whose parts are exported by the package itself.
 JOINED = ("layers/preprocessing",)
 
 
 def assigned(body: Iterable[ast.stmt], name: str) -> Any:
-    """The literal that a module or a class assigns to ``name``; None if it does not."""
+    """Return the literal that a module or a class assigns to ``name``; None without one."""
     for node in body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             return ast.literal_eval(node.value)
@@ -77,7 +77,7 @@ def assigned(body: Iterable[ast.stmt], name: str) -> Any:
 
 
 def parts(modules: Mapping[str, list[ast.stmt]]) -> Iterator[Part]:
-    """The parts that a package defines; its base class, which sets ``kind``, is none."""
+    """Yield the parts that a package defines, without its base class, which sets ``kind``."""
     classes = {
         node.name: (module, node)
         for module, body in modules.items()
@@ -99,12 +99,12 @@ def parts(modules: Mapping[str, list[ast.stmt]]) -> Iterator[Part]:
 
 
 def rank(name: str) -> int:
-    """CONSTANTS come first, then Classes, then functions."""
+    """Return the sort key: CONSTANTS come first, then Classes, then functions."""
     return 0 if name.isupper() else 1 if name[0].isupper() else 2
 
 
 def import_from(module: str, names: Iterable[str]) -> str:
-    """The statement, as ruff would have it."""
+    """Return the import statement, formatted as ruff does."""
     ordered = sorted(names, key=lambda name: (rank(name), name.lower()))
     line = f"from .{module} import {', '.join(ordered)}\n"
     if len(line) <= WIDTH:
@@ -113,7 +113,7 @@ def import_from(module: str, names: Iterable[str]) -> str:
 
 
 def statements(folder: Path) -> str:
-    """The imports of a package, what stands beside its classes, and ``__all__``."""
+    """Return the imports of a package, the names beside its classes, and ``__all__``."""
     name = folder.relative_to(PACKAGE).as_posix()
     joined = [inner for inner in JOINED if inner.rpartition("/")[0] == name]
     paths = [folder.glob("[!_]*.py"), *((PACKAGE / inner).glob("[!_]*.py") for inner in joined)]
@@ -157,7 +157,7 @@ def statements(folder: Path) -> str:
 
 
 def written(folder: Path) -> str:
-    """The whole ``__init__.py`` of a package: its text as it is, and the rest as it is now."""
+    """Return the whole ``__init__.py`` of a package: its current docstring and updated exports."""
     source = (folder / "__init__.py").read_text(encoding="utf-8")
     text = ast.get_docstring(ast.parse(source), clean=False)
     return f'{HEADER}"""{text}"""\n\n{statements(folder)}'

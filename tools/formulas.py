@@ -1,8 +1,8 @@
-"""Writes ``kernels/*/generated_*``: what the kernels take over from Python.
+"""Write ``kernels/*/generated_*``: the formulas that the kernels take from Python.
 
-What a part computes is stated once, with `gpunn.ops`. Here its lines become C++, structs for the
-kernels' loops. Without arguments the files are written; ``--check`` says whether they are as they
-would be written.
+The computation of a part is defined once, with `gpunn.ops`. This tool translates it to C++ structs
+for the kernels' loops. Without arguments it writes the files; ``--check`` reports whether they are
+up to date.
 """
 
 from __future__ import annotations
@@ -79,11 +79,11 @@ def main(arguments: list[str]) -> int:
     late = [path.name for path, now in files().items() if not _is(path, now)]
     if "--check" in arguments:
         for name in late:
-            print(f"{name} is not what `make formulas` would write.")
+            print(f"{name} is out of date: run `make formulas`.")
         return bool(late)
     for path, now in files().items():
         path.write_text(now, encoding="utf-8")
-    print(f"Written anew: {', '.join(late) or 'nothing, all were up to date'}.")
+    print(f"Rewritten: {', '.join(late) or 'nothing, all files were up to date'}.")
     return 0
 
 
@@ -92,7 +92,7 @@ def _is(path: Path, now: str) -> bool:
 
 
 def files() -> dict[Path, str]:
-    """What there is to write, by its place."""
+    """Return the contents of the files to write, by their paths."""
     found = {
         FORMULAS / "generated_updates.cuh": updates(),
         FORMULAS / "generated_activations.cuh": activations(),
@@ -106,7 +106,7 @@ def files() -> dict[Path, str]:
 
 
 def listed(written: Mapping[Path, str]) -> str:
-    """The names of all structs there are, by their kinds; some are ``written`` just now."""
+    """List the names of all structs by kind, including those just ``written``."""
     names: dict[str, list[str]] = {}
     for header in sorted({*FORMULAS.glob("*.cuh"), *(p for p in written if p.suffix == ".cuh")}):
         text = written.get(header) or header.read_text(encoding="utf-8")
@@ -120,7 +120,7 @@ def listed(written: Mapping[Path, str]) -> str:
 
 
 def functions() -> str:
-    """What the steps of an expression do on a CPU, as lists that macros go through."""
+    """Return the functions of an expression's steps on a CPU, as lists for macros."""
     apart = ("constant", "column_index", "column_sum", *ROW_REDUCTIONS)
     lists = {
         "STEP": FUNCTIONS,
@@ -132,7 +132,7 @@ def functions() -> str:
 
 
 def _macros(about: str, source: str, lists: Mapping[str, Iterable[str]]) -> str:
-    """Lists as macros that go through them."""
+    """Return macros that iterate over lists."""
     parts = [HEADER.format(about=about, source=source, includes="").rstrip("\n")]
     for name, entries in lists.items():
         calls = " ".join(f"X({entry.replace(' ', chr(0))})" for entry in entries)
@@ -143,7 +143,7 @@ def _macros(about: str, source: str, lists: Mapping[str, Iterable[str]]) -> str:
 
 
 def loops_of_layers() -> str:
-    """The expressions that layers are, as loops."""
+    """Return the expressions of built-in layers, as loops."""
     about = "Expressions that layers of the framework are in a step, as loops."
     source = "`call` in gpunn/layers"
     head = HEADER.format(about=about, source=source, includes=INCLUDED_BY_LOOPS)
@@ -154,7 +154,7 @@ def loops_of_layers() -> str:
 
 
 def updates() -> str:
-    """All updates of weights that state a `rule`."""
+    """Return all updates of weights that define a `rule`."""
     found: list[str] = []
     for cls in _framework("optimizer"):
         if "rule" not in vars(cls):
@@ -169,7 +169,7 @@ def updates() -> str:
 
 
 def activations() -> str:
-    """All activations that state `call`."""
+    """Return all activations that define `call`."""
     classes = [cls for cls in _framework("activation") if cls.call is not Activation.call]
 
     def formulas(activation: Any, dtype: str, names: Mapping[int, str]) -> Parts:
@@ -191,7 +191,7 @@ def activations() -> str:
 
 
 def schedules() -> str:
-    """All schedules that state `rate`."""
+    """Return all schedules that define `rate`."""
     found: dict[str, str] = {}
     for cls in _framework("schedule"):
         if cls.rate is not LearningRateSchedule.rate:
@@ -207,7 +207,7 @@ def schedules() -> str:
 
 
 def weights() -> str:
-    """The penalties and constraints that state what they are."""
+    """Return the penalties and constraints that define their formulas."""
     with Names(MinMaxNorm.factor) as names:
         limits = MinMaxNorm()
         formula = recorded(limits, "factor", ["norm"], read_by=Reader, names=names)
@@ -226,7 +226,7 @@ def weights() -> str:
 
 
 def losses() -> str:
-    """All losses that state `cost`."""
+    """Return all losses that define `cost`."""
     classes = [cls for cls in _framework("loss") if issubclass(cls, (ElementLoss, RowLoss))]
 
     def formulas(loss: Any, dtype: str, names: Mapping[int, str]) -> Parts:
@@ -254,7 +254,7 @@ def _structs(
     formulas: Callable[[Any, str, Mapping[int, str]], Parts],
     struct: Callable[[Any], type[OfNumbers]],
 ) -> Iterable[str]:
-    """The structs of the examples of classes, one for each functor."""
+    """Return the structs of the examples of classes, one for each functor."""
     found: dict[str, str] = {}
     for part in [part for cls in classes for part in _examples(cls)]:
         with Names(getattr(type(part), method)) as names:
@@ -265,16 +265,16 @@ def _structs(
         single = of_both(double, formulas(part, "float32", {}))
         written = struct(part)(part, double, single).text()
         if _code(found.setdefault(part.functor, written)) != _code(written):
-            raise ValueError(f"{part!r} is another formula than what has its functor already.")
+            raise ValueError(f"{part!r} has the functor of a part with a different formula.")
     return found.values()
 
 
 def _examples(cls: Any) -> Iterable[Any]:
-    """Objects that show all that a class does."""
+    """Return objects that cover all options of a class."""
     for arguments in vars(cls).get("examples", ({},)):
         part = cls(**arguments)
         yield part
-        if getattr(part, "from_logits", False):  # and as what a model trains by, see `on_logits`
+        if getattr(part, "from_logits", False):  # and the form a model trains with, see `on_logits`
             yield part.on_logits()
 
 
@@ -283,7 +283,7 @@ def _code(struct: str) -> str:
 
 
 def _framework(kind: str) -> list[Any]:
-    """The framework's classes of a kind."""
+    """Return the built-in classes of a kind."""
     return list(filter(is_framework, dict.fromkeys(registry.entries(kind).values())))
 
 

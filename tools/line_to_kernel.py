@@ -1,4 +1,4 @@
-"""The generated part of ``docs/from-your-line-to-a-kernel.md``: one layer, down to each backend."""
+"""The generated part of ``docs/from-your-line-to-a-kernel.md``: one layer, on each backend."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fenced(text: str, language: str = "") -> list[str]:
 
 
 def named(tensors: Sequence[Tensor], names: dict[int, str]) -> list[str]:
-    """A line for each tensor: its name, what makes it, its shape."""
+    """Return a line for each tensor: its name, its operation, its shape."""
     lines = []
     for t in tensors:
         if t.primitive is None:
@@ -57,11 +57,11 @@ def generated() -> str:
     made = set(map(id, forward))
     backward = [t for t in topological_sort(found) if id(t) not in made]
     lines = ["Your line:", "", *fenced(inspect.getsource(call), "python")]
-    lines += ["Called once, with tensors that stand for those of each step, it gives a graph:", ""]
+    lines += ["Called once, with symbolic tensors, it yields a graph:", ""]
     lines += fenced("\n".join(named(forward, names)))
-    lines += ["Reverse mode gives the graph of the gradients of `w` and `b`:", ""]
+    lines += ["Reverse mode yields the graph of the gradients of `w` and `b`:", ""]
     lines += fenced("\n".join(named(backward, names)))
-    lines += ["## What is computed together", ""]
+    lines += ["## Fusion", ""]
     lines += ["In the forward pass, and in the backward pass:", ""]
     there, groups = set(map(id, (*leaves, dy))), []
     for order, needed in ((forward, backward), (backward, found)):
@@ -90,20 +90,20 @@ def generated() -> str:
     lines += ["## On each backend", "", "On NumPy, array calls on these shapes:", ""]
     lines += fenced("\n".join(numpy_calls(first)))
     lines += [
-        "On the CPU, compiled steps, over blocks that stay in the cache next to the core (r0, r1 "
-        "... are registers as long as a block). What goes number by number is done for one strip "
-        "of vectors after the other; acc, the accumulator, is what the step before has computed, "
-        "in vector registers of the CPU:", "",
+        "On the CPU, compiled steps, over blocks that stay in the L1 cache (r0, r1 ... are "
+        "registers as long as a block). Element-wise steps run on one strip of vectors after the "
+        "other; acc, the accumulator, is the result of the previous step, in vector registers of "
+        "the CPU:", "",
         *fenced("\n".join(steps)),
     ]  # fmt: skip
-    lines += ["On a card, a kernel of this text, compiled when it is first used:", ""]
+    lines += ["On a GPU, a kernel with this source, compiled when it is first used:", ""]
     dtypes = ("float32",) * len(expression.inputs) + written
     lines += fenced(text_of(expression, dtypes), "cuda")
     return "\n".join(lines)
 
 
 def numpy_calls(fused: Fused) -> list[str]:
-    """The array calls that the expression becomes on NumPy."""
+    """Return the array calls that evaluate the expression with NumPy."""
     backend = get_backend("numpy").isolated()
     expression = fused.group.expression([(t, False) for t in fused.outputs])
     rows, columns = fused.group.size()
@@ -120,7 +120,7 @@ def numpy_calls(fused: Fused) -> list[str]:
 
 
 def described(made: Any) -> str:
-    """An array call: what is called, with arrays of which shapes."""
+    """Describe an array call: the function, and the shapes of its arguments."""
     given = [*made.args, *(value for name, value in made.keywords.items() if name == "out")]
     shapes = ["x".join(map(str, np.shape(a))) if np.ndim(a) else repr(a) for a in given]
     return f"np.{made.func.__name__}({', '.join(shapes)})"

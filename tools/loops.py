@@ -1,7 +1,8 @@
-"""Loops of the expressions that the framework's own layers become, for `kernels/cpu/`.
+"""Loops of the expressions of built-in layers, for `kernels/cpu/`.
 
-A layer that states a `call` is an expression in each step, as what a user writes is. Those of the
-layers here are compiled ahead: `gpunn/backends/compiled/loops.py` finds them by their keys.
+A layer that defines `call` is an expression in each step, like user-defined code. The expressions
+of built-in layers are compiled ahead of time: `gpunn/backends/compiled/loops.py` looks them up by
+their keys.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ INDICES = {ONE: "0", COLUMNS: "c", ELEMENTS: "i"}
 
 
 def loops() -> Iterable[str]:
-    """The text of each loop, and of what registers them."""
+    """Yield the source of each loop, and of the function that registers them."""
     found: dict[str, Loop] = {}
     users: dict[str, dict[str, None]] = {}
     for layer in (*BINARY, *UNARY):
@@ -47,7 +48,7 @@ def loops() -> Iterable[str]:
 
 
 def _expressions(layer: Any) -> list[Loop]:
-    """What a step asks of a backend where the layer stands in a network."""
+    """Return the expressions that a step with the layer requests from a backend."""
     asked: list[Loop] = []
     perform = NumpyBackend._expression
 
@@ -68,7 +69,7 @@ def _expressions(layer: Any) -> list[Loop]:
 
 
 def _written(name: str, loop: Loop, users: str) -> str:
-    """A loop as a function."""
+    """Return a loop as a C++ function."""
     expression = loop.expression
     inputs, outputs = range(len(expression.inputs)), range(len(expression.outputs))
     parameters = [
@@ -104,7 +105,7 @@ def _written(name: str, loop: Loop, users: str) -> str:
 
 
 def _body(expression: Expression) -> list[str]:
-    """What is done for an element: the values that are needed twice, and what is written."""
+    """Return the statements for an element: values that are used twice, and the outputs."""
     lines = _lines(expression)
     named: dict[int, str] = {}
 
@@ -113,7 +114,7 @@ def _body(expression: Expression) -> list[str]:
             line, lambda x: named.get(id(x), x.name or None), called, lambda x: x.name, OPERATORS
         )
 
-    # Nothing is read or computed under a condition: then compilers see vectors.
+    # Nothing is read or computed under a condition, so that compilers vectorize the loop.
     chosen = {id(x) for line in lines if line.function == "where" for x in line.operands[1:]}
     body: list[str] = []
     for number, line in enumerate(lines):
@@ -130,7 +131,7 @@ def _body(expression: Expression) -> list[str]:
 
 
 def _lines(expression: Expression) -> list[Line]:
-    """The values of an expression as lines, so that they are written as those of formulas are."""
+    """Return the values of an expression as lines, to be written like those of formulas."""
     lines = [
         Line("input", (), f"x{k}[{INDICES[axes]}]") for k, axes in enumerate(expression.inputs)
     ]

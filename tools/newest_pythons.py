@@ -1,8 +1,8 @@
-"""The Pythons of Debian testing, unpacked into build/pythons: `make newest-pythons`.
+"""Unpack the Pythons of Debian testing into build/pythons: `make newest-pythons`.
 
-Nothing is installed, and nothing outside of that folder changes. The tests of packaging take
-build/pythons/usr/bin/python3.*, which bring the C library that they need, `venv` and headers.
-apt and dpkg-deb are needed, and the package archive that this machine's apt knows.
+This installs nothing, and changes nothing outside of that folder. The packaging tests use
+build/pythons/usr/bin/python3.*, which come with the C library that they need, `venv` and headers.
+It requires apt, dpkg-deb, and a package archive in this machine's apt configuration.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ROOT / "build" / "pythons"
 KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-NEWEST = 2  # of the Pythons that there are
+NEWEST = 2  # how many of the available Pythons
 WHEELS = "/usr/share/python-wheels"  # where Debian's `venv` looks for pip
 
-# The program that is started by this name: by the loader and the libraries beside it.
+# The script of this name starts the program with the loader and libraries beside it.
 WRAPPER = """#!/bin/sh
 exec '{loader}' --library-path '{libraries}' --argv0 "$0" '{program}' "$@"
 """
 
 
 class NoPythons(Exception):
-    """There is no way to get them here."""
+    """The Pythons cannot be fetched on this machine."""
 
 
 def main() -> int:
@@ -41,19 +41,19 @@ def main() -> int:
 
 
 def pythons(folder: Path = PYTHONS) -> list[Path]:
-    """Those that were unpacked, the newest last."""
+    """Return the unpacked Pythons, the newest last."""
     found = [p for p in folder.glob("usr/bin/python3.*") if re.fullmatch(r"python3\.\d+", p.name)]
     return sorted(found, key=lambda path: int(path.suffix[1:]))
 
 
 def unpack(folder: Path) -> None:
-    """Fetch and unpack the newest Pythons of Debian testing; what is there already is replaced.
+    """Fetch and unpack the newest Pythons of Debian testing, replacing existing ones.
 
     Raises:
-        NoPythons: without apt, without a Debian archive, or where it does not answer.
+        NoPythons: without apt, without a Debian archive, or if the archive does not answer.
     """
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-        raise NoPythons("The Pythons of Debian testing are fetched by apt-get, and there is none.")
+        raise NoPythons("apt-get is needed to fetch the Pythons of Debian testing; not found.")
     shutil.rmtree(folder, ignore_errors=True)
     apt = Apt(folder / "apt")
     apt.run("apt-get", "update", "-qq")
@@ -72,7 +72,7 @@ def unpack(folder: Path) -> None:
 
 
 class Apt:
-    """apt with lists, packages and a status of its own, in a folder."""
+    """apt with separate lists, packages and status, in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -97,7 +97,7 @@ class Apt:
 
 
 def archive() -> str:
-    """Where this machine's apt finds Debian's packages."""
+    """Return the address from which this machine's apt gets Debian's packages."""
     form = "$(ORIGIN)|$(LABEL)|$(REPO_URI)"
     for attempt in range(2):
         found = run("apt-get", "indextargets", "--format", form).splitlines()
@@ -106,11 +106,11 @@ def archive() -> str:
             return places[0]
         if attempt == 0 and os.geteuid() == 0:  # its lists were never fetched
             run("apt-get", "update", "-qq")
-    raise NoPythons("apt knows no archive of Debian here: apt-get update, if this is Debian.")
+    raise NoPythons("apt has no Debian archive: on Debian, run apt-get update.")
 
 
 def make_movable(folder: Path, version: str) -> None:
-    """Have a Python find what belongs to it where it was unpacked."""
+    """Make a Python find its files where it was unpacked."""
     program = folder / "usr" / "bin" / version
     real = program.rename(program.with_name(f"{version}.real"))
     (libraries,) = {path.parent for path in folder.glob("usr/lib/*/libc.so.6")}

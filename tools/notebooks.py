@@ -1,7 +1,7 @@
-"""Executes the notebooks of examples/ and writes their outputs into them: `make notebooks`.
+"""Execute the notebooks of examples/ and write their outputs into them: `make notebooks`.
 
-So they show their pictures where nobody runs them. A notebook runs in an empty folder; what it
-writes on the standard error stream, and an error in a cell, end the command.
+They then show their figures without being run. A notebook runs in an empty folder. Output on the
+standard error stream, or an error in a cell, ends the command.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ METADATA = {
 
 
 def execute(notebook: Any, folder: Path) -> Any:
-    """The notebook with the outputs of its cells, and with nothing that changes by itself.
+    """Return the notebook with the outputs of its cells, without metadata that vary between runs.
 
     Args:
         notebook: as nbformat reads it.
-        folder: where it runs.
+        folder: the working directory.
 
     Raises:
-        nbclient.exceptions.CellExecutionError: for an error in a cell.
-        RuntimeError: for a cell that writes on the standard error stream.
+        nbclient.exceptions.CellExecutionError: if a cell raises an error.
+        RuntimeError: if a cell writes to the standard error stream.
     """
     client = nbclient.NotebookClient(
         notebook,
@@ -50,12 +50,12 @@ def execute(notebook: Any, folder: Path) -> Any:
         cell.id = f"cell-{number}"
         for output in cell.get("outputs", ()):
             if output.get("name") == "stderr":
-                raise RuntimeError(f"Cell {number} says: {output.text}")
+                raise RuntimeError(f"Cell {number} wrote to stderr: {output.text}")
     return done
 
 
 def smaller(png: str) -> str:
-    """A picture of the same size in a palette of colours, which takes a third of the bytes."""
+    """Return the image with a colour palette, which takes a third of the bytes."""
     picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
     written = io.BytesIO()
     picture.quantize(64, dither=Image.Dither.NONE).save(written, format="png", optimize=True)

@@ -1,4 +1,4 @@
-"""The generated part of ``docs/one-formula.md``: GELU, from its line to five targets."""
+"""The generated part of ``docs/one-formula.md``: GELU, compiled to five targets."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ fenced = runpy.run_path(str(Path(__file__).with_name("line_to_kernel.py")))["fen
 def generated() -> str:
     activation = activations.Gelu()
     forward = recorded(activation, "call", ["x"])
-    lines = ["Its lines, in `gpunn/ops/library/activations.py`, where `ops.gelu` reads them too, "
-             "and of the class in `gpunn/activations/gated.py`:", ""]  # fmt: skip
+    lines = ["Its definition, in `gpunn/ops/library/activations.py`, which `ops.gelu` uses too, "
+             "and in the class in `gpunn/activations/gated.py`:", ""]  # fmt: skip
     methods = type(activation).call, type(activation).gate, type(activation).gradient
     written = [_source(gelu_gate), "\n", *map(_source, methods)]
     lines += fenced("".join(written).strip("\n"), "python")
-    lines += ["Called once, with a stand-in for a number, they are a formula:", ""]
+    lines += ["Called once, with a symbolic value, it yields a formula:", ""]
     lines += fenced(f"y = {text(forward.outputs['call'])}")
-    lines += ["## NumPy", "", "Array functions, in work arrays that a backend keeps:", ""]
+    lines += ["## NumPy", "", "Array functions, with work arrays that the backend keeps:", ""]
     lines += fenced("\n".join(calls(forward, _out, str, "out", {"call": "x"})), "python")
     lines += [
-        "`write_erfc` is the complementary error function, which NumPy does not have "
+        "`write_erfc` is the complementary error function, which NumPy lacks "
         "(`gpunn/backends/shared/erfc.py`).", "",
-        "## A CPU, a card and a browser", "",
+        "## CPU, GPU and browser", "",
         "One struct for all three, in `kernels/formulas/generated_activations.cuh`:", "",
     ]  # fmt: skip
     lines += fenced(_struct("Gelu"), "cpp")
-    lines += ["Loops take it as a template. On a CPU and in a browser, in",
+    lines += ["The loops take it as a template argument. On a CPU and in a browser, in",
               "`kernels/cpu/activations.cpp`:", ""]  # fmt: skip
     lines += fenced(_loop("kernels/cpu/activations.cpp"), "cpp")
     kernel = by_itself(PartCall("bias_activation", ("float", "Gelu")))
-    lines += [f"On a card, as `{kernel.name}`, in `kernels/cuda/elementwise.cu`:", ""]
+    lines += [f"On a GPU, as `{kernel.name}`, in `kernels/cuda/elementwise.cu`:", ""]
     lines += fenced(_loop("kernels/cuda/elementwise.cu"), "cpp")
     lines += ["## ONNX", "", "The nodes of `Activation(\"gelu\")` in a file:", ""]
     lines += fenced("\n".join(_nodes(activation)))
@@ -68,7 +68,7 @@ def _loop(file: str) -> str:
 
 
 def _between(file: str, start: str, end: str) -> str:
-    """The first part of a file that has ``start`` in its first line, with the comment before."""
+    """Return the first part of a file whose first line has ``start``, with its comment."""
     whole = (ROOT / file).read_text(encoding="utf-8")
     begin = whole.rindex("\n\n", 0, whole.index(start)) + 2
     return whole[begin : whole.index(end, begin) + len(end)]

@@ -1,7 +1,7 @@
-"""Takes the picture of the playground that the documents show, `docs/playground.png`.
+"""Take the screenshot of the playground for the documents, `docs/playground.png`.
 
-`make picture`, after the page has changed. It needs Chromium (`apt install chromium`), Playwright
-and Pillow, as the tests of pages do.
+Run `make picture` after the page has changed. It needs Chromium (`apt install chromium`),
+Playwright and Pillow, like the tests of pages.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EPOCHS = 60
 def main() -> int:
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
-        print("There is no chromium: apt install chromium", file=sys.stderr)
+        print("chromium not found: apt install chromium", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         file = Path(folder) / "page.html"
@@ -39,7 +39,7 @@ def main() -> int:
         page.evaluate("scrollTo(0, 0); playground.select(1, 2, null)")
         page.screenshot(path=PICTURE)
         browser.close()
-    with Image.open(PICTURE) as image:  # in 128 colours it has a third of the bytes
+    with Image.open(PICTURE) as image:  # 128 colours take a third of the bytes
         image.convert("RGB").quantize(128).save(PICTURE, optimize=True)
     print(f"{PICTURE.name}: {PICTURE.stat().st_size / 1000:.0f} kB")
     return 0

@@ -1,6 +1,6 @@
-"""Takes the picture of a report that the documents show, `docs/report.png`.
+"""Take the screenshot of a report for the documents, `docs/report.png`.
 
-`make picture`, after the page has changed. It needs MNIST, Chromium (`apt install chromium`),
+Run `make picture` after the page has changed. It needs MNIST, Chromium (`apt install chromium`),
 Playwright and Pillow.
 """
 
@@ -22,7 +22,7 @@ WIDTH, HEIGHT = 1000, 1030
 
 
 def trained(path: Path) -> None:
-    """A network on MNIST, with its report."""
+    """Train a network on MNIST, and write its report to ``path``."""
     gpunn.utils.set_random_seed(0)
     (x, y), test = gpunn.datasets.mnist.load_data()
     model = gpunn.Sequential([
@@ -38,7 +38,7 @@ def trained(path: Path) -> None:
 def main() -> int:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
-        print("There is no chromium: apt install chromium", file=sys.stderr)
+        print("chromium not found: apt install chromium", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         file = Path(folder) / "report.html"

@@ -1,7 +1,7 @@
-"""Formulas of whole rows as C++: what a row's sums and extremes are of, and what is made of them.
+"""Formulas of whole rows as C++: the terms of a row's sums and extremes, and their use.
 
-The kernels' loops go over a row several times: for its largest number, for sums, and at last for
-what it is all for. A struct has a function of single numbers for each time.
+The kernels' loops pass over a row several times: for its maximum, for sums, and finally for
+the result. A struct has an element-wise function for each pass.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from dataclasses import replace
 
 from structs import SAVED, OfNumbers
 
-from gpunn.ops.fusion.formulas import FOLDS, Formula, Line
+from gpunn.ops.fusion.formulas import REDUCTIONS, Formula, Line
 
 Parts = Mapping[str, Formula]
 """The functions of a struct, by their names."""
 
 
 def parts_of_loss(formula: Formula) -> Parts:
-    """The functions of a loss: of its "cost" and "slope".
+    """Return the functions of a loss, from its "cost" and "slope".
 
-    "score", "term", "weight" and "mass" are what is folded; "value" is summed over the row,
-    "whole" is the cost of all of it.
+    "score", "term", "weight" and "mass" are reduced over the row; "value" is summed over the row,
+    "whole" is the cost of the whole row.
 
     Raises:
-        ValueError: if the kernels' loops do not go over a row in this way.
+        ValueError: if the kernels' loops do not support such passes over a row.
     """
     cost, slope = formula.outputs["cost"], formula.outputs["slope"]
     last = cost.operands[0] if cost.function == "negative" else cost
     is_sum = last.function == "row_sum" and last.uses == 1
-    folds = [x for x in formula.lines if x.function in FOLDS and not (is_sum and x is last)]
+    folds = [x for x in formula.lines if x.function in REDUCTIONS and not (is_sum and x is last)]
     places = _places(folds)
     named = {id(fold): f"row.{place}" for fold, place in places.items()}
     functions = {"maximum": "score", "sum": "term"}
@@ -46,37 +46,37 @@ def parts_of_loss(formula: Formula) -> Parts:
 
 
 def parts_of_activation(forward: Formula, gradient: Formula) -> Parts:
-    """The functions of an activation of rows.
+    """Return the functions of an activation of rows.
 
     Raises:
-        ValueError: if the kernels' loops do not go over a row in this way.
+        ValueError: if the kernels' loops do not support such passes over a row.
     """
     found: dict[str, Formula] = {}
     for formula, term in ((forward, "term"), (gradient, "gradient_term")):
         (output,) = formula.outputs.values()
-        places = _places([x for x in formula.lines if x.function in FOLDS])
+        places = _places([x for x in formula.lines if x.function in REDUCTIONS])
         named = {id(fold): place for fold, place in places.items()}
         for fold, place in places.items():
             if place == "sum":
                 found[term] = _cut(fold.operands[0], named)
             elif place != "maximum" or fold.operands[0].function != "input":
-                raise ValueError(f"The loops of activations take no {place} of a row.")
+                raise ValueError(f"The loops of activations do not support {place} of a row.")
         found["forward" if formula is forward else "gradient"] = _cut(output, named)
     return found
 
 
 def _places(folds: Iterable[Line]) -> dict[Line, str]:
-    """What a row knows of itself: which of its numbers each fold is."""
+    """Assign each reduction to a field of the row."""
     found: dict[Line, str] = {}
     for fold in folds:
         if fold.function == "row_max":
             place = "maximum"
         elif any(found.get(x) in ("sum", "weight", "mass") for x in _below(fold)):
-            place = "mass"  # the loops take it when the others are known
+            place = "mass"  # the loops compute it after the others
         else:
             place = next(x for x in ("sum", "weight", "mass") if x not in found.values())
         if place in found.values():
-            raise ValueError(f"The kernels' loops take one {place} of a row.")
+            raise ValueError(f"The kernels' loops support only one {place} of a row.")
         found[fold] = place
     return found
 
@@ -88,7 +88,7 @@ def _below(line: Line) -> Iterable[Line]:
 
 
 def _cut(output: Line, named: Mapping[int, str]) -> Formula:
-    """The lines that ``output`` is made of, with what has a name as inputs."""
+    """Return the lines that compute ``output``, with named values as inputs."""
     copies: dict[int, Line] = {}
 
     def copy(line: Line) -> Line:

@@ -1,4 +1,4 @@
-"""Formulas as C++: structs for the kernels' loops. Every value that its author named is a line."""
+"""Formulas as C++: structs for the kernels' loops. Each value named in the source is a line."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ OPERATORS = {
 
 
 class Names(dict[int, str]):
-    """What a function, and others in its file, call their tensors: by their ``id``.
+    """The names that a function, and others in its file, give to tensors, by their ``id``.
 
-    It is filled while the function is called in its block; of two names, the outer function's
-    counts.
+    It is filled while the function is called in the ``with`` block. If a tensor has two names,
+    the outer function's name is used.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
         self._files = {inspect.getfile(function), activations.__file__, networks.__file__}
-        self._tensors: list[Tensor] = []  # alive, so that their ids stay theirs
+        self._tensors: list[Tensor] = []  # kept alive, so that their ids stay unique
 
     def _look(self, frame: FrameType, event: str, argument: Any) -> None:
         if event == "return" and frame.f_code.co_filename in self._files:
             here: dict[int, str] = {}
-            inherited = frame.f_code.co_freevars  # of a function around it, which may be done
+            inherited = frame.f_code.co_freevars  # of an enclosing function, maybe returned
             for name, value in frame.f_locals.items():
                 if name in inherited and id(value) in self:
                     continue
@@ -58,13 +58,13 @@ class Names(dict[int, str]):
 
 
 class Struct:
-    """What structs of all kinds of parts have in common."""
+    """Base class of structs of all kinds of parts."""
 
     def __init__(self, part: Any, formulas: Iterable[Formula]) -> None:
         self._part = part
         taken = dict.fromkeys(x for formula in formulas for x in _shared(formula))
         self._taken = list(taken)
-        # Each formula has lines of its own for a parameter; it is one member.
+        # Each formula has separate lines for a parameter; the parameter is one member.
         names = {text(x): x.name or spelled(x) for x in taken}
         names = {made: name or f"number_{n}" for n, (made, name) in enumerate(names.items())}
         self._members = {id(x): names[text(x)] for x in taken}
@@ -82,12 +82,12 @@ class Struct:
         kept: Callable[[Line], bool],
         stored: Callable[[Line, str], Iterable[str]] = lambda line, name: (),
     ) -> tuple[list[str], Callable[[Line], str]]:
-        """The lines of the values with a name, and what writes the others.
+        """Return the lines of the named values, and a function that writes the others.
 
         Args:
-            named: what stands for values, by their ids; it is added to.
-            kept: whether a value gets a line, whether or not it is needed more than once.
-            stored: statements behind a value.
+            named: the names of values, by their ids; new names are added.
+            kept: whether a value gets a line even if it is used only once.
+            stored: statements that follow a value.
         """
 
         def known(line: Line) -> str | None:
@@ -104,7 +104,7 @@ class Struct:
             if not line.once and line.operands and (line.uses > 1 or kept(line)):
                 name = line.name or spelled(line) or f"value_{len(named)}"
                 if name in taken:
-                    raise ValueError(f"Two values of {self._part!r} are called {name}.")
+                    raise ValueError(f"Two values of {self._part!r} have the name {name}.")
                 taken.add(name)
                 kind = "bool" if line.is_truth else "T"
                 lines += wrapped(f"const {kind} {name} = {written(line)};", 0)
@@ -114,7 +114,7 @@ class Struct:
 
 
 def _shared(formula: Formula) -> Iterable[Line]:
-    """What is one number for all elements and not compared: the members of a struct."""
+    """Yield values shared by all elements and not compared: the members of a struct."""
     waiting = [x for line in formula.lines if not line.once for x in line.operands if x.once]
     while waiting:
         x = waiting.pop(0)
@@ -125,12 +125,12 @@ def _shared(formula: Formula) -> Iterable[Line]:
 
 
 class OfNumbers(Struct):
-    """A struct of functions of numbers; a subclass says of which.
+    """A struct of element-wise functions; subclasses define which.
 
     Args:
-        part: an object; what it is given as numbers are the struct's parameters.
+        part: an object; its numeric arguments are the struct's parameters.
         formulas: its functions, by their names.
-        single: the constants that are others in float32, by the ids of their lines.
+        single: the constants that differ in float32, by the ids of their lines.
     """
 
     kind: str
@@ -143,11 +143,11 @@ class OfNumbers(Struct):
         self._distinct = list(dict.fromkeys(self._members.values()))
 
     def functions(self) -> list[str]:
-        """The lines of the functions."""
+        """Return the lines of the functions."""
         raise NotImplementedError
 
     def about(self) -> str:
-        """What is said besides the part's docstring."""
+        """Return the comment that follows the part's docstring."""
         part = self._part
         return f"As {part!r}." if part.functor != type(part).__name__ else ""
 
@@ -173,8 +173,8 @@ class OfNumbers(Struct):
         return [f"    {start} p)", *wrapped(f": {', '.join(made)} {{}}", 8)]
 
     def _prepared(self, line: Line) -> str:
-        """Sums and products of parameters are computed in double: other functions of doubles would
-        take long on a card."""
+        """Compute sums and products of parameters in double: other functions of doubles would be
+        slow on a GPU."""
 
         def exact(line: Line) -> str | None:
             if not is_exact(line) or line.function == "constant":
@@ -184,8 +184,8 @@ class OfNumbers(Struct):
         return text(line, exact, called, self._number)
 
     def _chosen(self) -> set[str]:
-        """Members that are chosen where another one is not: something must be done with them in
-        single precision, or compilers choose a double for each element and convert that."""
+        """Return members that are branches of a condition: they need an operation in single
+        precision, or compilers select a double for each element and convert that."""
         lines = [x for formula in self._formulas.values() for x in formula.lines]
         choices = [x for x in lines if x.function == "where" and not x.once]
         return {
@@ -207,11 +207,11 @@ class OfNumbers(Struct):
         row: tuple[str, ...] = (),
         factor: str = "",
     ) -> list[str]:
-        """A function of numbers.
+        """Return the lines of an element-wise function.
 
         Args:
             row: further arguments.
-            factor: what the result is multiplied by.
+            factor: a factor of the result.
         """
         (output,) = formula.outputs.values()
         used = {x.name for x in formula.lines if x.function == "input" and (x.uses or x is output)}
@@ -259,7 +259,7 @@ class PenaltyStruct(OfNumbers):
 
 
 class LossStruct(OfNumbers):
-    """The struct of a loss of elements, of `cost` and `slope`."""
+    """The struct of an element-wise loss, of `cost` and `slope`."""
 
     kind = "Loss"
 
@@ -277,13 +277,13 @@ class LossStruct(OfNumbers):
 
 
 class OfOneNumber(Struct):
-    """The struct of a function of one number, in double: it is computed once a step, or a line.
+    """The struct of a function of one number, in double, computed once per step or row.
 
     Args:
-        part: an object; what it is given as numbers are the function's parameters.
-        formula: what it computes of the number.
-        kind: of the part.
-        number: what its formula calls the number.
+        part: an object; its numeric arguments are the function's parameters.
+        formula: the function of the number.
+        kind: the kind of the part.
+        number: the name of the number in the formula.
     """
 
     def __init__(self, part: Any, formula: Formula, kind: str, number: str) -> None:
@@ -319,15 +319,15 @@ class OfOneNumber(Struct):
 
 
 def of_both(double: Mapping[str, Formula], single: Mapping[str, Formula]) -> dict[int, float]:
-    """The constants of formulas that are not those of the same formulas in float32.
+    """Return the constants of formulas that differ from those of the float32 formulas.
 
     Raises:
-        ValueError: if they are other formulas but for their constants.
+        ValueError: if the formulas differ in more than their constants.
     """
     found: dict[int, float] = {}
     for a, b in zip(double.values(), single.values(), strict=True):
         if [x.function for x in a.lines] != [x.function for x in b.lines]:
-            raise ValueError("In float32 it is another formula.")
+            raise ValueError("The float32 formula has a different structure.")
         for x, y in zip(a.lines, b.lines, strict=True):
             if x.function == "constant" and np.float32(x.number) != np.float32(y.number):
                 found[id(x)] = y.number
@@ -338,7 +338,7 @@ def of_both(double: Mapping[str, Formula], single: Mapping[str, Formula]) -> dic
 
 
 def _is_one(written: str) -> bool:
-    """Whether a text is a name, or a call of one function."""
+    """Whether a string is a name, or a call of one function."""
     depth = 0
     for n, sign in enumerate(written):
         depth += (sign == "(") - (sign == ")")
@@ -348,11 +348,11 @@ def _is_one(written: str) -> bool:
 
 
 def called(line: Line, given: list[str]) -> str:
-    """How a function is called."""
+    """Return the C++ call of a function."""
     name, last = line.function, line.operands[-1]
     if name in ("maximum", "minimum") and line.operands[0].once and not last.once:
         given, last = given[::-1], line.operands[0]
-    if name in ("maximum", "minimum") and last.once:  # what is no NaN needs no look
+    if name in ("maximum", "minimum") and last.once:  # never NaN: no check needed
         name = "at_least" if name == "maximum" else "at_most"
     if name == "copy" and line.is_truth != line.operands[0].is_truth:
         return f"({given[0]} != T(0))" if line.is_truth else f"T({given[0]})"
@@ -360,12 +360,12 @@ def called(line: Line, given: list[str]) -> str:
 
 
 def of_parameters(line: Line, array: str = "p") -> str | None:
-    """Where the number is that a line is known by."""
+    """Return the parameter that holds the value of a line; None if there is none."""
     return f"{array}[{line.name.upper()}]" if line.function == "input" else None
 
 
 def is_exact(line: Line) -> bool:
-    """Whether it is made of parameters by sums and products alone."""
+    """Whether a line consists only of sums and products of parameters."""
     if line.function == "input":
         return line.name != "t"
     plain = line.function in ("constant", "negative", "add", "subtract", "multiply")
@@ -373,9 +373,9 @@ def is_exact(line: Line) -> bool:
 
 
 def digits(number: float) -> str:
-    """A constant with all of its digits."""
+    """Return a constant with all of its digits."""
     if number != number or number in (float("inf"), float("-inf")):
-        raise ValueError(f"{number} as a constant of a formula.")
+        raise ValueError(f"A constant of a formula must be finite; got {number}.")
     return str(int(number)) if number == int(number) and abs(number) < 1e6 else repr(number)
 
 
@@ -383,7 +383,7 @@ _WORDS = {"subtract": "minus", "add": "plus", "multiply": "times", "divide": "ov
 
 
 def spelled(line: Line) -> str:
-    """A name for a value that its author gave none, as "one_minus_beta_1"; "" if that is none."""
+    """Return a name for an unnamed value, such as "one_minus_beta_1"; "" if there is none."""
 
     def word(x: Line) -> str:
         if x.function == "constant" and x.number == 1:
@@ -397,14 +397,14 @@ def spelled(line: Line) -> str:
 
 
 def written_comment(part: Any, more: str) -> list[str]:
-    """The first paragraph of a docstring, and more."""
+    """Return a comment with the first paragraph of a docstring, and ``more``."""
     about = re.split(r"\n\s*\n", inspect.cleandoc(type(part).__doc__ or ""))[0]
     about = " ".join([*about.split(), *more.split()])
     return textwrap.wrap(about, WIDTH, initial_indent="// ", subsequent_indent="// ")
 
 
 def wrapped(line: str, indent: int) -> list[str]:
-    """A statement in lines that are not too long; what stands in brackets stays together."""
+    """Wrap a statement into lines that are not too long, keeping bracketed text together."""
     together = re.sub(r"\([^()]*\)", lambda found: found.group().replace(" ", "\0"), line)
     wrapped = textwrap.wrap(
         together, WIDTH - 8, initial_indent=" " * indent, subsequent_indent=" " * (indent + 4),

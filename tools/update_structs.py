@@ -48,11 +48,11 @@ class Update(Struct):
         ]
         return "\n".join([*written_comment(optimizer, _with_options(optimizer)), *lines]) + "\n"
 
-    # -- what all weights share
+    # -- values that all weights share
 
     def _prepare(self) -> list[str]:
-        """Sums and products of parameters are computed in double, and what functions give of them
-        in the type of the weights: doubles would take registers of a card there."""
+        """Compute sums and products of parameters in double, and functions of them in the type of
+        the weights: there, doubles would take GPU registers."""
         lines = ["const T t = T(updates + 1);"] if self._reads("t") else []
         named: dict[int, str] = {}
 
@@ -108,7 +108,7 @@ class Update(Struct):
                 named[id(x)] = name = f"{x.name}_before"
                 lines.append(f"const T {name} = {self._slots[x.name]}[i];")
 
-        # Each slot is written at once: what waits for that would take registers of a card.
+        # Each slot is written immediately: a value kept for later would take GPU registers.
         places: dict[int, list[str]] = {}
         for name, slot in self._slots.items():
             if name in outputs:
@@ -122,7 +122,7 @@ class Update(Struct):
             lambda x: id(x) in places or bool(x.name and x.name != WEIGHTS), stored,
         )  # fmt: skip
         lines += made
-        for line in outputs.values():  # what is no value of its own: an input, or one for all
+        for line in outputs.values():  # not a separate value: an input, or one shared by all
             lines += stored(line, written(line))
         if not stays:
             lines += wrapped(f"weights[i] = {written(outputs[WEIGHTS])};", 0)

@@ -1,8 +1,8 @@
-"""Compiles the kernels for browsers, gpunn/apps/web/gpunn.wasm: `make web`.
+"""Compile the kernels for browsers, gpunn/apps/web/gpunn.wasm: `make web`.
 
-The compiler is that of the package ``ziglang``, in the one version that pyproject.toml names, so
-that the same sources give the same bytes on each machine. With the module come the hashes of its
-sources.
+The compiler comes from the package ``ziglang``, in the version that pyproject.toml pins, so
+that the same sources give the same bytes on each machine. The hashes of the sources are written
+beside the module.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ ROOT = Path(__file__).parents[1]
 MODULE = Path("gpunn/apps/web/gpunn.wasm")
 HASHES = Path("gpunn/apps/web/gpunn.wasm.sha256")
 
-# The extension module for Python, and its threads: pages have none. What layers are is small there
+# The Python extension module and its threads do not exist in pages. Layers take less space there
 # as steps of an expression.
 LEFT_OUT = ("module.cpp", "arguments.hpp", "pool.cpp", "generated_loops.cpp")
-# As for the CPU in setup.py: no fast mathematics, nothing contracted.
+# As for the CPU in setup.py: no fast math, no contraction.
 FLAGS = ["-target", "wasm32-wasi", "-msimd128", "-std=c++17", "-DFOR_BROWSERS"]
 FLAGS += ["-fno-exceptions", "-fno-rtti", "-fno-math-errno", "-fno-trapping-math"]
 FLAGS += ["-ffp-contract=off", "-fvisibility=hidden", "-g0", "-w"]
-# What a step does little of is compiled to be small: a page has to be.
+# Code that takes little of a step's time is optimized for size, to keep pages small.
 SMALL = ("expressions.cpp", "losses.cpp", "metrics.cpp", "rows.cpp")
 LINK = ["-target", "wasm32-wasi", "-O3", "-mexec-model=reactor", "-Wl,--strip-all"]
 
 
 def sources() -> list[Path]:
-    """What the module is made of, relative to the root."""
+    """Return the sources of the module, relative to the root."""
     folders = {"formulas": "*.cuh", "cpu": "*.[ch]pp", "web": "*.[ch]pp"}
     found = [path for name, of in folders.items() for path in (ROOT / "kernels" / name).glob(of)]
     return sorted(path.relative_to(ROOT) for path in found if path.name not in LEFT_OUT)
 
 
 def hashes() -> str:
-    """A line for each source and for the module, as `sha256sum --check` takes them."""
+    """Return a line for each source and for the module, as `sha256sum --check` reads them."""
     found = [*sources(), MODULE]
     digests = (hashlib.sha256((ROOT / path).read_bytes()).hexdigest() for path in found)
     return "".join(f"{d}  {path.as_posix()}\n" for d, path in zip(digests, found, strict=True))

@@ -1,4 +1,4 @@
-"""What is about NVIDIA's cards: `make gpu`, `make kernels`, and how fast cards could be.
+"""Measurements for NVIDIA GPUs: `make gpu`, `make kernels`, and upper bounds on their speed.
 
 It imports `common`, `contestants` and `race`; `nvrtc` imports nothing else of the project.
 """

@@ -1,7 +1,8 @@
-"""Compiles kernels before they are launched, in several processes: NVRTC takes .2 to 2.8 seconds
-for one, and CuPy keeps on disk what was compiled.
+"""Compile kernels before they are launched, in several processes: NVRTC takes .2 to 2.8 seconds
+per kernel, and CuPy caches compiled kernels on disk.
 
-As a program it is such a process: it reads kernels from its input, and answers each with a line.
+Run as a program, it is such a process: it reads kernels from its input, and answers each with a
+line.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ DRY = "the card that only lists its kernels"
 
 
 class _Listed:
-    """The kernels of a card, which are noted when they are asked for."""
+    """A kernel set that records the requested kernels."""
 
     def __init__(self, kernels: KernelSet, found: dict[Kernel, None]) -> None:
         self.blocks, self.resident, self.cache = kernels.blocks, kernels.resident, kernels.cache
@@ -45,20 +46,20 @@ class _Listed:
 
 
 class _Offering:
-    """Products with every epilogue: what else a step launches depends on which there are."""
+    """Products with every epilogue: the other launches of a step depend on the available ones."""
 
     def __init__(self, products: MatmulLibrary) -> None:
         self.precisions = products.precisions
 
     def __call__(self, product: Matmul) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def offers(self, product: Matmul) -> bool:
         return True
 
 
 def kernels() -> list[Kernel]:
-    """What the workloads launch in each launch mode, found without a card; each once."""
+    """Return the kernels of the workloads in each launch mode, each once, without using a GPU."""
     found: dict[Kernel, None] = {}
     random = np.random.default_rng(0)
     for mode in MODES:
@@ -76,7 +77,7 @@ def kernels() -> list[Kernel]:
                 try:
                     model.fit(x, y, batch_size=work["batch"], verbose=0)
                 except RuntimeError:
-                    continue  # a mode that this step cannot take
+                    continue  # a mode that this step does not support
                 model.evaluate(x, y, verbose=0)
                 network(work, DRY, bytes_in=False).predict(
                     x.reshape(rows, 784).astype(np.float32), verbose=0
@@ -88,7 +89,7 @@ def compile_all(
     kernels: Sequence[Kernel], backend: str, processes: int, until: float,
     tell: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:  # fmt: skip
-    """Compile them, in so many processes, until ``until``; how far it got is told after each."""
+    """Compile kernels in several processes until ``until``; progress is reported after each."""
     report: dict[str, Any] = {
         "kernels": len(kernels), "compiled": 0, "processes": processes, "refused": {}
     }  # fmt: skip
@@ -104,7 +105,7 @@ def compile_all(
 
     def work() -> None:
         with (
-            suppress(OSError, ValueError),  # the time is up, or the process ended
+            suppress(OSError, ValueError),  # the time limit was reached, or the process ended
             started("benchmarks.card.compile_ahead", until, backend) as (_, given, said),
         ):
             for kernel in following():
@@ -127,13 +128,13 @@ def compile_all(
 
 def main(name: str) -> None:
     if name == "emulated":
-        importlib.import_module(name)  # which makes it known
+        importlib.import_module(name)  # registers it
     prepare = backends.get_backend(name).kernels.prepare  # type: ignore[attr-defined]
     for line in sys.stdin:
         try:
             prepare(pickle.loads(base64.b64decode(line)))
             answer = None
-        except Exception as error:  # its text says what the compiler did not like
+        except Exception as error:  # its message holds the compiler's errors
             answer = f"{type(error).__name__}: {error}"[:500]
         print(json.dumps(answer), flush=True)
 

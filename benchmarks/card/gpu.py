@@ -1,12 +1,12 @@
-"""What only a card can show, in order of worth, within a time limit; the answer to ``make gpu``.
+"""Run the measurements that need a GPU, by priority, within a time limit; for ``make gpu``.
 
     GPUNN_BACKEND=cupy python -m benchmarks.card.gpu --minutes 10
 
-Writes the folder ``results/<card>-<date>-<time>`` as it goes: a file for each stage, whole at any
-moment, and ``page.md`` with the tables, which says what is missing. It asks for NumPy, CuPy, tqdm,
-safetensors and pytest; a neighbour that is not installed is reported as missing. With
-``GPUNN_BACKEND=emulated`` everything runs but the card: a few rows, results in ``runs/gpu``, to
-see that the command itself is in order.
+It updates the folder ``results/<card>-<date>-<time>`` during the run: a file for each stage,
+written atomically, and ``page.md`` with the tables, which lists what is missing. It requires NumPy,
+CuPy, tqdm, safetensors and pytest; other frameworks that are not installed are reported as missing.
+With ``GPUNN_BACKEND=emulated`` it runs without a GPU, on a few rows, with results in ``runs/gpu``,
+to test the command itself.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from . import compile_ahead, gpu_tests
 from .gpu_results import DONE, NOT_MEASURED, UNDER_WAY, Report, Results, now
 
 MINUTES = 10.0
-ENDING_SECONDS = 10.0  # to write and to end, of these
+ENDING_SECONDS = 10.0  # of these, for writing results and exiting
 LATE = "stopped: its time was up"
-MOST_PROCESSES = 8  # on one card
+MOST_PROCESSES = 8  # on one GPU
 ROUNDS, EMULATED_ROUNDS, EMULATED_ROWS, EMULATED_KERNELS = 7, 2, 120, 8
-OURS = f"gpunn {catalog.ON_CARD}"  # in the mode that the rule chooses
+OURS = f"gpunn {catalog.ON_CARD}"  # in the default launch mode
 NEIGHBOURS = (
     catalog.EAGER, catalog.FUSED, "PyTorch, torch.compile with CUDA graphs",
     "PyTorch, CUDA graph of 25 steps", catalog.JIT, catalog.SCAN,
@@ -50,7 +50,7 @@ OTHERS = (
     "tests/backends/test_emulated_training.py", "tests/feeding/test_room.py",
     "tests/feeding/test_streaming.py", "tests/ops/test_places_out_of_range.py",
 )  # fmt: skip
-NEEDY = (  # left out, unless more is installed
+NEEDY = (  # skipped, unless more packages are installed
     "tests/callbacks/test_progress_bar.py", "tests/layers/test_convolution.py",
     "tests/training/test_own_functions.py", "tests/training/test_own_parts.py",
 )  # fmt: skip
@@ -60,12 +60,12 @@ Tell = Callable[[Report], None]
 
 @dataclass
 class Run:
-    """What every stage is given.
+    """The settings of every stage.
 
     Attributes:
-        emulated: whether the CPU plays the card.
-        rounds, rows: of the benchmarks; all rows where None.
-        folder: where the data of the benchmarks and their logs lie.
+        emulated: whether the CPU emulates the GPU.
+        rounds, rows: of the benchmarks; all rows if None.
+        folder: the folder of the benchmarks' data and logs.
     """
 
     emulated: bool
@@ -92,10 +92,10 @@ class Stage:
     """A part of the run.
 
     Attributes:
-        title: as the page has it.
-        share: of all the time, that may be over when it ends.
-        work: does it until a moment, tells of each thing that it finds, and returns all of them.
-        needed: whether the run is not in order without its end.
+        title: the title on the page.
+        share: the fraction of the total time by which the stage must end.
+        work: runs the stage until a given time, reports each finding, and returns all of them.
+        needed: whether the run fails if the stage does not complete.
     """
 
     title: str
@@ -108,7 +108,7 @@ class Stage:
 
 
 def look(run: Run, until: float, tell: Tell) -> Report:
-    """What ``gpunn doctor`` says."""
+    """Return the output of ``gpunn doctor``."""
     make_known = "import emulated; " if run.emulated else ""
     command = f"{make_known}from gpunn.apps.cli import main; raise SystemExit(main(['doctor']))"
     done = subprocess.run(
@@ -119,7 +119,7 @@ def look(run: Run, until: float, tell: Tell) -> Report:
 
 
 def compile_kernels(run: Run, until: float, tell: Tell) -> Report:
-    """Fill the cache with what the workloads launch."""
+    """Fill the cache with the kernels of the workloads."""
     kernels = compile_ahead.kernels()[: EMULATED_KERNELS if run.emulated else None]
 
     def show(report: Report) -> None:
@@ -136,13 +136,13 @@ def test(
     run: Run, until: float, tell: Tell, files: Sequence[str], expression: str = "",
     sample: str = "all", alone: bool = False,
 ) -> Report:  # fmt: skip
-    """Some of the tests, in several processes; in one, if they must be ``alone`` on the card."""
+    """Run some tests in several processes; in one, if they must be ``alone`` on the GPU."""
     wanted = gpu_tests.Wanted(files, run.backend, expression, sample)
     return gpu_tests.run(wanted, 1 if alone else _processes(), until, tell)
 
 
 def other_tests(run: Run, until: float, tell: Tell) -> Report:
-    """The other cases of parity, and what else is about a card."""
+    """Run the other cases of parity, and the other GPU tests."""
     first = test(run, until, tell, (*OTHERS, *NEEDY))
 
     def both(report: Report) -> Report:
@@ -158,7 +158,7 @@ def other_tests(run: Run, until: float, tell: Tell) -> Report:
 
 
 def race_modes(run: Run, until: float, tell: Tell) -> Report:
-    """gpunn in the mode that the rule chooses, and in each of them."""
+    """Measure gpunn in its default launch mode, and in each of them."""
     from gpunn.backends.cupy.launch.modes import MODES
 
     (ours,) = (v for v in catalog.variants() if v.name == OURS)
@@ -170,7 +170,7 @@ def race_modes(run: Run, until: float, tell: Tell) -> Report:
 
 
 def race_neighbours(run: Run, until: float, tell: Tell) -> Report:
-    """gpunn beside the neighbours that are there."""
+    """Compare gpunn with the installed frameworks."""
     programs, missing = [], {}
     for variant in catalog.variants():
         if variant.name == OURS:
@@ -187,7 +187,7 @@ def race_neighbours(run: Run, until: float, tell: Tell) -> Report:
 
 
 def race(run: Run, until: float, tell: Tell, programs: list[Program], found: Report) -> Report:
-    """Epochs of each workload; of W2's network predictions too. Told workload by workload."""
+    """Measure epochs of each workload, and predictions of W2's network; report each workload."""
     report = {"data": run.data, **found, "benchmarks": []}
     images = predict(min(run.rows or 10_000, 10_000))
     for number, workload in enumerate(ALL_WORKLOADS):
@@ -210,7 +210,7 @@ def race(run: Run, until: float, tell: Tell, programs: list[Program], found: Rep
 
 
 def time_operations(run: Run, until: float, tell: Tell) -> Report:
-    """Each operation of the workloads' steps by itself."""
+    """Time each operation of the workloads' steps separately."""
     if run.emulated:
         reason = "it is a program of its own, which does not know the emulated backend"
         return {"benchmarks": [], "not_measured": reason}
@@ -239,27 +239,27 @@ STAGES = {
     "operations": Stage("Operations by themselves", 0.97, time_operations, needed=False),
     "others": Stage("The other tests, as far as there was time", 1.0, other_tests, needed=False),
 }  # fmt: skip
-"""In order of worth: the time that one leaves is for those behind it."""
+"""By priority: the time that a stage does not use is left to those after it."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="that all of it may take")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="time limit of the run")
     parser.add_argument("--out", type=Path, help="folder of the results")
     parser.add_argument("--rounds", type=int, help="counted rounds of each benchmark")
-    parser.add_argument("--rows", type=int, help="of the data; all, or 120 when emulated")
+    parser.add_argument("--rows", type=int, help="rows of the data; all, or 120 when emulated")
     parser.add_argument(
         "--stages", default=",".join(STAGES), help=f"some of them: {','.join(STAGES)}"
     )
     arguments = parser.parse_args()
     names = [name for name in arguments.stages.split(",") if name]
     if unknown := set(names) - STAGES.keys():
-        parser.error(f"there is no stage {', '.join(sorted(unknown))}; there are {list(STAGES)}")
+        parser.error(f"unknown stage {', '.join(sorted(unknown))}; expected some of {list(STAGES)}")
     begun = time.monotonic()
     end = begun + 60 * arguments.minutes - ENDING_SECONDS
     backend = os.environ.setdefault("GPUNN_BACKEND", "cupy")
     emulated = backend == "emulated"
-    # Without a network nobody should wait for one.
+    # Do not wait for network access.
     os.environ.setdefault("GPUNN_OFFLINE", "1")
     paths = [str(ROOT), str(ROOT / "tests" / "support"), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
@@ -280,11 +280,11 @@ def main() -> int:
             until = min(end, begun + STAGES[name].share * (end - begun))
             do(name, run, until, results)
     print(f"\n{results.text()}\nWritten: {results.folder}")
-    return 0 if all(map(topological_sort, results.reports.items())) else 1
+    return 0 if all(map(in_order, results.reports.items())) else 1
 
 
 def do(name: str, run: Run, until: float, results: Results) -> None:
-    """One stage; what it finds is written as it comes."""
+    """Run a stage; findings are written as they arrive."""
     stage, begun, latest = STAGES[name], time.monotonic(), dict[str, Any]()
 
     def write(state: str, found: Report) -> None:
@@ -302,7 +302,7 @@ def do(name: str, run: Run, until: float, results: Results) -> None:
             state = NOT_MEASURED if "not_measured" in latest else state
     except subprocess.TimeoutExpired:
         pass
-    except Exception as error:  # the stages behind it may have more to say
+    except Exception as error:  # later stages may still succeed
         state = f"failed: {type(error).__name__}: {error}"
     except BaseException:
         state = "interrupted"
@@ -313,14 +313,14 @@ def do(name: str, run: Run, until: float, results: Results) -> None:
 
 
 def complete(found: Report) -> bool:
-    """Whether a stage has found all that it set out to find."""
+    """Whether the findings of a stage are complete."""
     tested = "cases" not in found or 0 < len(found["cases"]) == found["collected"]
     kernels = found.get("kernels", 0)
     return tested and kernels == found.get("compiled", 0) + len(found.get("refused", ()))
 
 
-def topological_sort(named: tuple[str, Report]) -> bool:
-    """Whether nothing failed in a stage, gpunn took part in all of it, and it came to its end."""
+def in_order(named: tuple[str, Report]) -> bool:
+    """Whether a stage completed without failures, with gpunn in all of it."""
     name, report = named
     failed = [c for c in report.get("cases", {}).values() if c["outcome"] == "failed"]
     raced = all(OURS not in e["failed"] for e in report.get("benchmarks", ()) if "failed" in e)
@@ -335,16 +335,16 @@ def _processes() -> int:
 
 
 def describe_card(backend: str) -> dict[str, Any]:
-    """The card's name and what it can do; ends the program where there is none."""
+    """Return the GPU's name and properties; exit if there is none."""
     if backend == "emulated":
         return {"name": "emulated"}
     if backend != "cupy":
-        sys.exit(f"GPUNN_BACKEND={backend}: a card's backend is expected, cupy or emulated.")
+        sys.exit(f"GPUNN_BACKEND={backend}: a GPU backend is expected, cupy or emulated.")
     from gpunn.backends.cupy.driver.card import why_not
 
     reason = why_not()
     if reason is not None:
-        sys.exit(f"make gpu needs an NVIDIA card and CuPy. {reason}")
+        sys.exit(f"make gpu needs an NVIDIA GPU and CuPy. {reason}")
     import cupy
 
     runtime = cupy.cuda.runtime

@@ -1,7 +1,7 @@
-"""What ``make gpu`` leaves: a folder with a file for each stage, and a page made of these.
+"""The results of ``make gpu``: a folder with a file for each stage, and a page made from these.
 
-Each file is written anew, whole, whenever its stage knows more: a run that is ended at any moment
-leaves what it had found, and a page that says what is missing.
+Each file is rewritten atomically whenever its stage has new findings: a run that is interrupted
+leaves its findings so far, and a page that lists what is missing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Report = dict[str, Any]
 
 
 def atomic_write(path: Path, text: str) -> None:
-    """Put ``text`` at ``path``, so that whoever looks finds the old file or the new one."""
+    """Write ``text`` to ``path`` atomically: readers find the old file or the new one."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.write_text(text)
     unfinished.replace(path)
@@ -31,10 +31,10 @@ class Results:
     """The folder of one run.
 
     Args:
-        folder: made, if it is not there.
-        titles: of the stages that this run is to do, by name, in order.
-        about: what stands in each file: which card, and whether it was emulated.
-        ours: the contestant that the others are compared with.
+        folder: created if it does not exist.
+        titles: the titles of this run's stages, by name, in order.
+        about: the contents of every file: which GPU, and whether it was emulated.
+        ours: the baseline contestant.
     """
 
     def __init__(self, folder: Path, titles: Mapping[str, str], about: Report, ours: str) -> None:
@@ -43,7 +43,7 @@ class Results:
         self.reports: dict[str, Report] = {}
 
     def write(self, stage: str, state: str, seconds: float, found: Report) -> None:
-        """What a stage has found so far."""
+        """Write the findings of a stage so far."""
         report = {**self.about, "stage": stage, "state": state, "seconds": seconds, **found}
         self.reports[stage] = report
         atomic_write(self.folder / f"{stage}.json", json.dumps(report, indent=1) + "\n")
@@ -118,5 +118,5 @@ def _first(message: str) -> str:
 
 
 def now() -> str:
-    """The date and the time of day, for the name of a folder."""
+    """Return the date and time, for the name of a folder."""
     return time.strftime("%Y-%m-%d-%H%M%S")

@@ -1,7 +1,7 @@
-"""Runs tests for ``make gpu`` in processes of their own, and hears of each as it ends.
+"""Run tests for ``make gpu`` in separate processes, and receive each result as the test ends.
 
-As a program it is such a process: it reads from its input which tests are wanted, and writes a
-line of JSON for each test that begins or ends.
+Run as a program, it is such a process: it reads the selection of tests from its input, and writes
+a line of JSON for each test that begins or ends.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import pytest
 
 from .processes import started
 
-TEST_SECONDS = 90  # one that takes longer ends its process
-# After one of these errors CUDA refuses everything else that a process asks for.
+TEST_SECONDS = 90  # a test that takes longer ends its process
+# After one of these errors, every CUDA call of the process fails.
 LOST = re.compile(
     r"(cudaError|CUDA_ERROR_)\w*(illegal|launch_?(failed|failure|time)|misaligned|stack|assert|ecc)",
     re.IGNORECASE,
@@ -30,15 +30,15 @@ LOST = re.compile(
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which tests.
+    """A selection of tests.
 
     Attributes:
-        files: where they are.
-        backend: those that are about it, ``cupy`` or ``emulated``.
+        files: the test files.
+        backend: select tests of this backend, ``cupy`` or ``emulated``.
         expression: as pytest's ``-k``, "" for all.
-        sample: ``first`` takes one case of each registered name, ``rest`` the others.
-        share, shares: every so many-th from this one on.
-        skip: those that have had their turn.
+        sample: ``first`` selects one case of each registered name, ``rest`` the others.
+        share, shares: select every ``shares``-th test, starting with number ``share``.
+        skip: tests that were already run.
     """
 
     files: Sequence[str]
@@ -51,12 +51,12 @@ class Wanted:
 
 
 class Watched:
-    """What the processes have said of their tests so far.
+    """The results that the processes have reported so far.
 
     Attributes:
-        collected: how many tests there are.
-        cases: outcome, message and seconds of each that had its turn.
-        left_out: files that could not be read, and why: what they need is not installed.
+        collected: the number of tests.
+        cases: outcome, message and seconds of each finished test.
+        left_out: files that could not be imported, and why: missing packages.
     """
 
     def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
@@ -67,7 +67,7 @@ class Watched:
     def add(self, name: str, outcome: str, message: str, seconds: float) -> None:
         with self._lock:
             self.cases[name] = {"outcome": outcome, "message": message, "seconds": seconds}
-            if time.monotonic() - self._told > 1:  # a file each second
+            if time.monotonic() - self._told > 1:  # write the file once a second
                 self._tell(self.report())
                 self._told = time.monotonic()
 
@@ -79,10 +79,10 @@ class Watched:
 def run(
     wanted: Wanted, processes: int, until: float, tell: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
-    """Run the tests in so many processes side by side; what was found until ``until``.
+    """Run the tests in parallel processes; return the results by the time ``until``.
 
-    ``tell`` is given as much of that as there is, again and again. A test that ends its process, or
-    that leaves it without a card, is noted, and a new process goes on behind it.
+    ``tell`` is called repeatedly with the results so far. If a test ends its process, or
+    leaves CUDA unusable, this is recorded, and a new process continues with the next test.
     """
     watched = Watched(tell)
     threads = [
@@ -119,10 +119,10 @@ def _run_share(wanted: Wanted, until: float, watched: Watched) -> None:
                     else:
                         names.append(begun)
                         watched.add(begun, **news)
-                        goes_on = bool(LOST.search(news["message"]))  # it ends itself
+                        goes_on = bool(LOST.search(news["message"]))  # the process ends itself
                         begun = ""
                 process.wait()
-            except (OSError, ValueError):  # its time is up
+            except (OSError, ValueError):  # the time limit was reached
                 begun = ""
         if begun and time.monotonic() < until:
             watched.add(begun, "failed", f"it ended its process: {process.returncode}", 0.0)
@@ -132,7 +132,7 @@ def _run_share(wanted: Wanted, until: float, watched: Watched) -> None:
 
 
 class _Plugin:
-    """Takes the tests that are wanted, and says of each when it begins and how it ends."""
+    """Select the requested tests, and report when each begins and how it ends."""
 
     def __init__(self, wanted: Wanted, say: Callable[..., None]) -> None:
         self.wanted, self.say = wanted, say
@@ -172,7 +172,7 @@ class _Plugin:
     def pytest_runtest_logfinish(self) -> None:
         self.say(outcome=self.outcome, message=self.message, seconds=self.seconds)
         if LOST.search(self.message):
-            pytest.exit("the card is lost to this process", 1)
+            pytest.exit("this process can no longer use the GPU", 1)
 
 
 def _message(report: pytest.TestReport) -> str:
@@ -183,7 +183,7 @@ def _message(report: pytest.TestReport) -> str:
 def main() -> int:
     wanted = Wanted(**json.load(sys.stdin))
     lines = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # pytest's own words are for the terminal
+    os.dup2(2, 1)  # pytest's output goes to the terminal
 
     def say(**what: Any) -> None:
         lines.write(json.dumps(what) + "\n")
@@ -191,7 +191,7 @@ def main() -> int:
     chosen = ["-m", "gpu"] if wanted.backend == "cupy" else []
     about = "" if wanted.backend == "cupy" else f"[{wanted.backend}"
     expression = " and ".join(filter(None, (about, wanted.expression)))
-    # CuPy warns of what is no fault of ours: its warnings are shown, not errors.
+    # CuPy's warnings are not our fault: they are shown, not raised as errors.
     options = ["-q", "-W", "default", "-o", f"faulthandler_timeout={TEST_SECONDS}"]
     options += ["--continue-on-collection-errors", "-p", "no:cacheprovider"]
     options += [*chosen, *(["-k", expression] if expression else [])]

@@ -1,7 +1,7 @@
-"""What the kernels of the workloads' steps take of a card, as their compiled text says.
+"""GPU resources that the kernels of the workloads' steps use, from their compiled code.
 
-``make kernels`` writes it into results/hot-kernels.md. It needs NVRTC, and neither a card nor
-CuPy. The microseconds beside are predictions, from the model of `roofline`.
+``make kernels`` writes it into results/hot-kernels.md. It needs NVRTC, but neither a GPU nor
+CuPy. The microseconds are predictions, from the model of `roofline`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MODES = {"fused": ALL_WORKLOADS, "persistent": ("W1", "W2")}
 
 
 class Limits(NamedTuple):
-    """What a multiprocessor has, by NVIDIA's CUDA Programming Guide: compute capabilities."""
+    """The limits of a multiprocessor, from the compute capabilities in NVIDIA's CUDA Guide."""
 
     threads: int
     blocks: int
@@ -42,7 +42,7 @@ LIMITS = {
     86: Limits(1536, 16, 100 << 10, 1 << 10),
     90: Limits(2048, 32, 228 << 10, 1 << 10),
 }
-REGISTERS, REGISTERS_AT_ONCE = 65536, 256  # of a multiprocessor; given to a warp so many at a time
+REGISTERS, REGISTERS_AT_ONCE = 65536, 256  # of a multiprocessor; the unit of allocation to a warp
 
 _HEAD = """\
 # The kernels of the workloads' steps
@@ -75,8 +75,8 @@ class Hot(NamedTuple):
     """A launch of a workload's step.
 
     Attributes:
-        title: of the row: workload, mode, and what it does.
-        bytes: that it moves.
+        title: the title of the row: workload, mode, and operation.
+        bytes: the bytes that it moves.
         kernel: its kernel.
     """
 
@@ -91,7 +91,7 @@ class Hot(NamedTuple):
 
 @cache
 def launches() -> tuple[Hot, ...]:
-    """Those of a step of each workload but the products, found without a card."""
+    """Return the launches of a step of each workload except products, without using a GPU."""
     found = []
     for mode, workloads in MODES.items():
         for workload in workloads:
@@ -117,13 +117,13 @@ def _bytes(launch: Launch) -> int:
 
 
 def parts() -> list[PartCall]:
-    """The parts of these launches, each once."""
+    """Return the parts of these launches, each once."""
     calls = (call for hot in launches() for call in hot.kernel.calls)
     return sorted({PartCall(c.part, c.choices) for c in calls}, key=lambda call: call.entry)
 
 
 def occupancy(used: nvrtc.Resources, architecture: int) -> float:
-    """The share of a multiprocessor's threads that can be there at once, in blocks of `BLOCK`.
+    """Return the fraction of a multiprocessor's threads that are resident in blocks of `BLOCK`.
 
     >>> occupancy(nvrtc.Resources(registers=32, shared=0, stack=0, spills=0), 61)
     1.0
@@ -131,7 +131,7 @@ def occupancy(used: nvrtc.Resources, architecture: int) -> float:
     0.375
     """
     limits = LIMITS[architecture]
-    each = -(-used.registers * WARP // REGISTERS_AT_ONCE) * REGISTERS_AT_ONCE  # of a warp
+    each = -(-used.registers * WARP // REGISTERS_AT_ONCE) * REGISTERS_AT_ONCE  # per warp
     blocks = min(
         limits.threads // BLOCK, limits.blocks, REGISTERS // (each * (BLOCK // WARP)),
         limits.shared // max(used.shared + limits.reserved, 1),
@@ -140,13 +140,13 @@ def occupancy(used: nvrtc.Resources, architecture: int) -> float:
 
 
 def instructions(ptx: str) -> list[str]:
-    """The instructions of a kernel's text, with labels among them."""
+    """Return the instructions of a kernel's PTX, including labels."""
     lines = (line.strip() for line in ptx[ptx.index("{") :].splitlines())
     return [x for x in lines if re.match(r"(@!?%p\d+ )?[a-z]\S*( .*)?;$|\$\w+:$", x)]
 
 
 def per_element(ptx: str) -> float | None:
-    """Instructions for an element in the innermost loop that moves most; None without one."""
+    """Return instructions per element in the innermost loop that moves most; None without one."""
     lines = instructions(ptx)
     labels = {line[:-1]: at for at, line in enumerate(lines) if line.endswith(":")}
     loops = []
@@ -157,7 +157,7 @@ def per_element(ptx: str) -> float | None:
     best, most = None, 0
     for first, last in loops:
         if any(first <= a and b <= last and (a, b) != (first, last) for a, b in loops):
-            continue  # another loop is within it
+            continue  # it contains another loop
         body = [line for line in lines[first : last + 1] if not line.endswith(":")]
         stores, loads = (sum(f"{how}.global" in x for x in body) for how in ("st", "ld"))
         if stores + loads > most:
@@ -166,7 +166,7 @@ def per_element(ptx: str) -> float | None:
 
 
 def seconds(hot: Hot, card: Card) -> float:
-    """What a launch should take: predicted."""
+    """Predict the seconds of a launch."""
     memory = roofline.MEMORY_EFFICIENCY * card.bandwidth
     moving = hot.bytes / (card.l2_bandwidth if hot.bytes <= card.l2 else memory)
     return moving + (hot.grid_barriers * card.barrier if hot.kernel.repeats else card.kernel)

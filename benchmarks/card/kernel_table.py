@@ -1,7 +1,7 @@
-"""What every kernel takes on every card: registers and shared memory, as the compiler says.
+"""Registers and shared memory of every kernel on every GPU generation, as the compiler reports.
 
-``make kernels`` writes it into results/kernels.md. It needs NVRTC, and neither a card nor
-CuPy: the kernels are compiled as the tests compile them.
+``make kernels`` writes it into results/kernels.md. It needs NVRTC, but neither a GPU nor
+CuPy: the kernels are compiled as in the tests.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _VERSION = re.compile(r"NVRTC (\d+\.\d+)")
 _ROW = re.compile(r"^\| `([^`]+)` \| (.*) \|$", re.MULTILINE)
 
 Figures = dict[str, dict[int, str]]
-"""Kernel by kernel, for each architecture the cell of the table."""
+"""For each kernel, the cells of the table by architecture."""
 
 
 class Table(NamedTuple):
-    """The file: which NVRTC made it, and what it says."""
+    """The file: its NVRTC version, and its contents."""
 
     version: str
     figures: Figures
@@ -45,7 +45,7 @@ class Table(NamedTuple):
 
 @cache
 def resources(file: str, architecture: int) -> dict[str, nvrtc.Resources]:
-    """What the kernel of each part in a ``.cu`` file takes on ``sm_<architecture>``."""
+    """Return the resources of each part's kernel in a ``.cu`` file, on ``sm_<architecture>``."""
     kernels = every_kernel(file)
     source = kernel_source.source(file) + "".join(kernel.function for kernel in kernels)
     names = [kernel.name for kernel in kernels]
@@ -54,7 +54,7 @@ def resources(file: str, architecture: int) -> dict[str, nvrtc.Resources]:
 
 
 def figures() -> Figures:
-    """The table of the kernels as they are now."""
+    """Return the table of the current kernels."""
     found: Figures = {}
     for file in kernel_source.files(".cu"):
         for architecture in ARCHITECTURES:
@@ -66,7 +66,7 @@ def figures() -> Figures:
 
 
 def text() -> str:
-    """The table as Markdown."""
+    """Return the table as Markdown."""
     head = _HEAD.format(version=nvrtc.version(), date=datetime.date.today())
     titles = " | ".join(f"sm_{a}" for a in ARCHITECTURES)
     rows = [f"| kernel | {titles} |", f"| --- |{' ---: |' * len(ARCHITECTURES)}"]
@@ -75,7 +75,7 @@ def text() -> str:
 
 
 def read() -> Table:
-    """The table as it was written."""
+    """Read the table from its file."""
     written = RESULT.read_text()
     version = _VERSION.search(written)
     title = re.search(r"^\| kernel \| (.*) \|$", written, re.MULTILINE)

@@ -1,6 +1,6 @@
-"""NVRTC, NVIDIA's runtime compiler, called directly: it needs no card, no driver and no CuPy.
+"""NVRTC, NVIDIA's runtime compiler, called directly: it needs no GPU, no driver and no CuPy.
 
-The library is the one of the wheel ``nvidia-cuda-nvrtc-cu12``.
+The library comes from the wheel ``nvidia-cuda-nvrtc-cu12``.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-CACHE: Path | None = None  # where results are kept, under a name made of all they depend on
+CACHE: Path | None = None  # the folder of cached results, named by a hash of their inputs
 
 
 class CompileError(Exception):
-    """The compiler refused; the message is its log."""
+    """Compilation failed; the message is the compiler's log."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What one kernel takes on the card, as ptxas reports it (bytes, but for registers)."""
+    """The GPU resources of a kernel, as ptxas reports them (bytes, except registers)."""
 
     registers: int
     shared: int
@@ -37,7 +37,7 @@ class Resources:
 
 @cache
 def library() -> ctypes.CDLL:
-    """The NVRTC 12 library."""
+    """Return the NVRTC 12 library."""
     spec = importlib.util.find_spec("nvidia.cuda_nvrtc")
     if spec is None or not spec.submodule_search_locations:
         raise ImportError("NVRTC is missing: pip install nvidia-cuda-nvrtc-cu12")
@@ -46,7 +46,7 @@ def library() -> ctypes.CDLL:
 
 
 def version() -> str:
-    """The version of NVRTC, as in "12.9"."""
+    """Return the version of NVRTC, such as "12.9"."""
     major, minor = ctypes.c_int(), ctypes.c_int()
     _check(library().nvrtcVersion(ctypes.byref(major), ctypes.byref(minor)))
     return f"{major.value}.{minor.value}"
@@ -57,7 +57,7 @@ def compile_kernels(
 ) -> dict[str, Resources]:
     """Compile the named kernels to machine code for ``sm_<architecture>``.
 
-    Returns what each takes; raises `CompileError` with the log.
+    Returns the resources of each; raises `CompileError` with the log.
     """
     flags = [*options, f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v"]
 
@@ -70,7 +70,7 @@ def compile_kernels(
 
 
 def assembly(source: str, name: str, options: Sequence[str] = (), architecture: int = 61) -> str:
-    """The virtual assembly (PTX) of one kernel, as for the oldest card or another."""
+    """Return the virtual assembly (PTX) of a kernel, by default for the oldest GPU generation."""
     flags = [*options, f"--gpu-architecture=compute_{architecture}"]
 
     def make() -> str:
@@ -81,7 +81,7 @@ def assembly(source: str, name: str, options: Sequence[str] = (), architecture: 
 
 
 def _kept(make: Callable[[], Any], source: str, names: Sequence[str], flags: Sequence[str]) -> Any:
-    """What ``make`` gives, or gave when the same was compiled before, as far as JSON knows it."""
+    """Return the JSON-compatible result of ``make``, cached for the same source and flags."""
     if CACHE is None:
         return make()
     key = json.dumps([version(), Path(__file__).read_text(), source, [*names], [*flags]])

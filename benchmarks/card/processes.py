@@ -1,4 +1,4 @@
-"""Processes that do a part of ``make gpu``, and are spoken to in lines of text."""
+"""Worker processes of ``make gpu``, which communicate in lines of text."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from benchmarks.race.rounds import end_group
 def started(
     module: str, until: float, *arguments: str
 ) -> Iterator[tuple[subprocess.Popen[str], IO[str], IO[str]]]:
-    """A process that runs a module, with its input and its output.
+    """Run a module in a process, and yield the process with its input and output.
 
-    It is ended at the end of the block, or when it is ``until``: then OSError or ValueError says
-    in the block that a pipe is closed.
+    The process ends with the block, or at the time ``until``: then the closed pipe raises
+    OSError or ValueError in the block.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", module, *arguments], cwd=ROOT, text=True,

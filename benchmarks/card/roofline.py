@@ -1,10 +1,10 @@
-"""The bound, on paper: what a step must cost on ten cards and on this CPU, from its profile.
+"""Theoretical lower bounds of a step's time on ten GPUs and on this CPU, from its profile.
 
     python -m benchmarks.card.roofline           measures this CPU (under a minute), writes the page
-    python -m benchmarks.card.roofline --page    predicts anew from what was measured before
+    python -m benchmarks.card.roofline --page    predicts again from earlier measurements
 
-Writes ``results/roofline.json``, ``.md`` and ``.svg``. Nothing is measured on a card; where
-``results`` has a folder of ``make gpu`` from one of these cards, its figures stand beside.
+Writes ``results/roofline.json``, ``.md`` and ``.svg``. Nothing is measured on a GPU; if
+``results`` has a folder of ``make gpu`` from one of these GPUs, its times are shown too.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ BATCHES = (10, 32, 128, 512)
 CHARTED = ("GTX 1060 6GB", "GTX 1080 Ti", "RTX 3060", "H200")
 CHART_BATCH = 32
 EAGER = 300e-6  # PyTorch, eager, W2: see the page
-GOAL = 10e-6  # W2 on an H200, and on any card so many times as fast as that:
+GOAL = 10e-6  # W2 on an H200; the goal on any GPU, as a multiple of PyTorch's speed:
 FASTER = 10
 OURS = f"gpunn {catalog.ON_CARD}"  # its name in the files of make gpu
 Operations = Sequence[ProfiledOperation]
 
 
 def network(sizes: Sequence[int], dropout: float, optimizer: str, **_: Any) -> gpunn.Sequential:
-    """A workload's network as its users write it: bytes in, probabilities out."""
+    """Return a workload's network as users write it: bytes in, probabilities out."""
     stack: list[Any] = [layers.Input((28, 28)), layers.Rescaling(1 / 255), layers.Flatten()]
     for units in sizes[1:-1]:
         stack.append(layers.Dense(units, activation="relu"))
@@ -59,15 +59,15 @@ def network(sizes: Sequence[int], dropout: float, optimizer: str, **_: Any) -> g
 
 
 def classic(width: int) -> gpunn.Sequential:
-    """W2's network with another hidden layer."""
+    """Return W2's network with another width of the hidden layer."""
     return network((784, width, 10), 0.2, "adam")
 
 
-# -- what is measured
+# -- measurements
 
 
 def measure() -> dict[str, Any]:
-    """This CPU's rates, and what the steps take on it, all samples in seconds."""
+    """Measure this CPU's rates, and its times of the steps, all samples in seconds."""
     cpu = roofline.measure_cpu(2.0)
     return {
         "machine": machine.describe(),
@@ -87,7 +87,7 @@ def measure() -> dict[str, Any]:
 
 
 def measured_on_cards(folder: Path) -> dict[str, dict[str, float]]:
-    """Seconds of a step by card and workload, from the files that ``make gpu`` left."""
+    """Return seconds of a step by GPU and workload, from the files of ``make gpu``."""
     found: dict[str, dict[str, float]] = {}
     for path in sorted(folder.rglob("*.json")):
         report = json.loads(path.read_text())
@@ -103,11 +103,11 @@ def measured_on_cards(folder: Path) -> dict[str, dict[str, float]]:
     return found
 
 
-# -- what is predicted
+# -- predictions
 
 
 def by_mode(operations: Operations, card: Card) -> dict[str, float | None]:
-    """Seconds of a step: its work alone, and in each launch mode."""
+    """Predict seconds of a step: its work alone, and in each launch mode."""
     plain = sum(operation.launches or operation.fused for operation in operations)
     narrow = roofline.is_narrow(operations)
     return {
@@ -119,7 +119,7 @@ def by_mode(operations: Operations, card: Card) -> dict[str, float | None]:
 
 
 def predict(measured: dict[str, Any]) -> dict[str, Any]:
-    """Everything that follows from the profiles of steps and from what was measured."""
+    """Predict everything from the profiles of steps and the measurements."""
     given = measured["cpu"]
     cpu = roofline.Cpu(**{**given, "copies": tuple(map(tuple, given["copies"]))})
     python = measured["operation"]
@@ -148,7 +148,7 @@ def predict(measured: dict[str, Any]) -> dict[str, Any]:
 
 
 def crossover(result: dict[str, Any], card: str, batch: int, against: str) -> str:
-    """The width from which on the card is faster than the CPU, at every width tried above it.
+    """Return the width from which the GPU is faster than the CPU, at all larger tried widths.
 
     ``against``: ``"measured"`` steps of the CPU, or its ``"bound"``.
     """
@@ -339,7 +339,7 @@ def _us(seconds: float | None) -> str:
 
 
 def chart(result: dict[str, Any]) -> str:
-    """A step against the width: cards as predicted, the CPU as measured and its bound."""
+    """Chart a step against the width: GPUs as predicted, the CPU as measured and its bound."""
     widths = result["predicted"]["widths"][str(CHART_BATCH)]
     times = result["measured"]["widths"][str(CHART_BATCH)]
     series = {
@@ -354,7 +354,7 @@ def chart(result: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--page", action="store_true", help="measure nothing, predict anew")
+    parser.add_argument("--page", action="store_true", help="measure nothing, predict again")
     parser.add_argument("--out", type=Path, default=PATH, help="the JSON file")
     arguments = parser.parse_args()
     path = arguments.out

@@ -1,4 +1,4 @@
-"""Charts as SVG text: bars with quartiles, and lines; light and dark as the reader's page is.
+"""Charts as SVG text: bars with quartiles, and lines; light or dark to match the reader's page.
 
 Nothing but strings is made: ``Path("a.svg").write_text(bars(...))``. Each mark carries a
 ``<title>`` with its figure, each chart a title and a description for readers who hear it.
@@ -12,8 +12,8 @@ from xml.sax.saxutils import escape
 
 WIDTH = 720
 ROW = 30  # pixels from one bar to the next
-LETTER = 7.1  # pixels, the width of a letter of 13 pixels, on the safe side
-# Okabe and Ito's colours, made for colour-blind readers; lighter ones where the page is dark.
+LETTER = 7.1  # pixels, an upper estimate of the width of a letter of 13 pixels
+# Okabe and Ito's colours, designed for colour-blind readers; lighter ones on dark pages.
 LIGHT = ("#0072b2", "#d55e00", "#007f5f", "#b0578d", "#8a6d00", "#3a87b7", "#555555")
 DARK = ("#56b4e9", "#ff9447", "#3fc79a", "#e79ac6", "#f0e442", "#9ad0f5", "#bbbbbb")
 
@@ -34,7 +34,7 @@ def bars(
     """
     ticks = _ticks(0.0, max((high for *_, high in rows), default=0.0) or 1.0)
     left = min(LETTER * max((len(row[0]) for row in rows), default=0) + 22, 0.5 * WIDTH)
-    right, top = WIDTH - 90, 44  # beside the longest bar stands its figure
+    right, top = WIDTH - 90, 44  # room for the longest bar's value
     bottom = top + ROW * len(rows)
     scale = _scale(ticks[0], ticks[-1], left, right)
     body = [_tick_x(scale(tick), top, bottom, number(tick)) for tick in ticks]
@@ -84,7 +84,7 @@ def lines(
                 f"lines({title!r}): {name} goes down to {low:g}; a logarithmic axis takes "
                 f"positive values. Pass log=False."
             )
-    # A linear axis begins at zero: heights are to be compared.
+    # A linear axis begins at zero, so that heights can be compared.
     x_ticks, y_ticks = (
         _log_ticks(low, high) if logarithmic else _ticks(min(low, 0.0), high)
         for (low, high), logarithmic in zip(ends, logs, strict=True)
@@ -123,7 +123,7 @@ def lines(
 
 
 def number(value: float) -> str:
-    """A figure of an axis in full.
+    """Format a number of an axis in full.
 
     >>> number(5e6), number(0.00002), number(2.5), number(0)
     ('5,000,000', '0.00002', '2.5', '0')
@@ -134,7 +134,7 @@ def number(value: float) -> str:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """About five round figures at equal distances, around ``low`` to ``high``."""
+    """Return about five round numbers at equal distances, around ``low`` to ``high``."""
     rough = (high - low or abs(high) or 1.0) / 5
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(n * power for n in (1, 2, 2.5, 5, 10) if n * power >= rough * 0.999)
@@ -143,7 +143,7 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten around ``low`` to ``high``; two and five times these, of less than two."""
+    """Return powers of ten around ``low`` to ``high``; within two decades also 2 and 5 times."""
     steps = (1, 2, 5) if high / low < 100 else (1,)
     first = math.floor(math.log10(low) + 1e-9)
     last = math.ceil(math.log10(high) - 1e-9)
@@ -170,7 +170,7 @@ def _tick_x(x: float, top: float, bottom: float, text: str) -> str:
 
 
 def _legend(names: list[str], left: float) -> tuple[list[str], float]:
-    """The legend's elements, in lines, and where the chart below it begins."""
+    """Return the legend's elements, in lines, and the top of the chart below it."""
     body, x, y = [], left, 48.0
     for place, name in enumerate(names):
         width = LETTER * len(name) + 50

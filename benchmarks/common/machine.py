@@ -1,4 +1,4 @@
-"""The machine that figures come from: what it is, and how busy others keep it."""
+"""The machine of the measurements: its description, and its load by other processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PACKAGES = (
     "gpunn", "numpy", "torch", "jax", "jaxlib", "keras", "scikit-learn", "tensorboardX",
     "cupy-cuda12x", "cupy-cuda13x",
 )  # fmt: skip
-BUSY = 0.25  # a core's share that others may take before it is said
+BUSY = 0.25  # the fraction of a core that others may take without a warning
 CARD = (
     "name", "driver_version", "memory.total", "clocks.sm", "clocks.max.sm", "clocks.mem",
     "clocks.max.mem", "power.limit",
@@ -26,7 +26,7 @@ CARD = (
 
 
 def describe() -> dict[str, Any]:
-    """What the figures depend on: processor, card, system, versions, commit."""
+    """Describe what the results depend on: processor, GPU, system, versions, commit."""
     info = _lines("/proc/cpuinfo")
     model = next((v for line in info if (v := _value(line, "model name"))), platform.processor())
     flags = next((v for line in info if (v := _value(line, "flags"))), "")
@@ -53,7 +53,7 @@ def describe() -> dict[str, Any]:
 
 
 def cards() -> list[dict[str, str]]:
-    """NVIDIA's cards with driver, memory and clocks, as nvidia-smi says; none without one."""
+    """Return NVIDIA GPUs with driver, memory and clocks from nvidia-smi; none without one."""
     command = ["nvidia-smi", f"--query-gpu={','.join(CARD)}", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
@@ -64,7 +64,7 @@ def cards() -> list[dict[str, str]]:
 
 
 def commit() -> str | None:
-    """The commit of a source tree, with ``+`` if something in it was changed since."""
+    """Return the commit of a source tree, with ``+`` if there are uncommitted changes."""
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=ROOT)
@@ -78,7 +78,7 @@ def commit() -> str | None:
 
 
 def line(m: dict[str, Any]) -> str:
-    """One sentence for a page."""
+    """Return a sentence for a page."""
     versions = ", ".join(f"{name} {v}" for name, v in m["versions"].items() if v)
     card = "; ".join(f"{c['name']}, driver {c['driver_version']}" for c in m["cards"])
     settings = ", ".join(f"{name}={value}" for name, value in m["environment"].items())
@@ -91,14 +91,14 @@ def line(m: dict[str, Any]) -> str:
 
 
 class Others:
-    """How much of the machine others take while something is measured."""
+    """The load of the machine by other processes during a measurement."""
 
     def __init__(self) -> None:
         self.before = load()
         self._begun, self._busy, self._own = time.monotonic(), _busy_seconds(), _own_seconds()
 
     def cores(self) -> float | None:
-        """Cores that other processes kept busy since, or None where that is not known."""
+        """Return the number of cores that other processes kept busy, or None if unknown."""
         busy = _busy_seconds()
         if busy is None or self._busy is None:
             return None
@@ -107,12 +107,12 @@ class Others:
 
 
 def load() -> float | None:
-    """Processes that ran or waited for a core, a mean over the last minute."""
+    """Return the load average: running or waiting processes over the last minute."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def complaint(before: float | None, others: float | None) -> str | None:
-    """A sentence if the machine was busy, else None.
+    """Return a sentence if the machine was busy, else None.
 
     Args:
         before: its load when the run began, which tells of the minute before.
@@ -140,7 +140,7 @@ def _busy_seconds() -> float | None:
 
 
 def _own_seconds() -> float:
-    return sum(os.times()[:4])  # with the children that have ended
+    return sum(os.times()[:4])  # including finished children
 
 
 def _memory() -> int | None:
@@ -159,7 +159,7 @@ def _blas() -> str | None:
 
 
 def _compiled() -> str | None:
-    """The instruction set of gpunn's compiled kernels, if it has some here."""
+    """Return the instruction set of gpunn's compiled kernels, if there are any."""
     try:
         from gpunn.backends.compiled import cpu_kernels
 

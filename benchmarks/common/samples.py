@@ -1,4 +1,4 @@
-"""What samples say: medians, quartiles, ratios within a round, and when to call none."""
+"""Statistics of samples: medians, quartiles, ratios within a round, and their significance."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-Samples = Sequence[float | None]  # a figure a round, None where there is none
+Samples = Sequence[float | None]  # a value per round, None if it is missing
 
 
 class Quartiles(NamedTuple):
@@ -17,19 +17,19 @@ class Quartiles(NamedTuple):
 
 
 def quartiles(values: Samples) -> Quartiles:
-    """Lower quartile, median and upper quartile, linear between order statistics.
+    """Return lower quartile, median and upper quartile, linear between order statistics.
 
     >>> quartiles([4.0, 1.0, 2.0, None, 3.0])
     Quartiles(low=1.75, middle=2.5, high=3.25)
     """
     known = [value for value in values if value is not None]
     if not known:
-        raise ValueError("quartiles() of no value at all; one or more is expected.")
+        raise ValueError("quartiles(): values are empty; one or more is expected.")
     return Quartiles(*(float(q) for q in np.percentile(known, (25, 50, 75))))
 
 
 def ratios(values: Samples, base: Samples) -> list[float]:
-    """``values / base`` round by round, where both have a figure.
+    """Return ``values / base`` round by round, where both have a value.
 
     >>> ratios([2.0, None, 9.0], [1.0, 1.0, 3.0])
     [2.0, 3.0]
@@ -38,7 +38,7 @@ def ratios(values: Samples, base: Samples) -> list[float]:
 
 
 def differ(within_rounds: Sequence[float]) -> bool:
-    """Whether ratios within rounds show a difference larger than their own spread.
+    """Whether ratios within rounds show a difference larger than their spread.
 
     They do not if 1 lies between their quartiles, if there are fewer than three, or if their
     median is 1 as far as it is shown.
@@ -53,7 +53,7 @@ def differ(within_rounds: Sequence[float]) -> bool:
 
 
 def verdict(within_rounds: Sequence[float]) -> str:
-    """The ratio in words: ``1.35``, or ``as fast`` where the spread hides the difference.
+    """Describe the ratio: ``1.35``, or ``as fast`` if the difference is within the spread.
 
     >>> verdict([1.2, 1.35, 1.4]), verdict([0.9, 1.35, 0.95, 1.1]), verdict([2.0])
     ('1.35', 'as fast', 'too few')

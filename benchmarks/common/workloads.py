@@ -1,4 +1,4 @@
-"""What is trained and predicted: networks, data, initial weights."""
+"""The workloads: networks, data, initial weights."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-# Rows of a round: such that a round takes tenths of a second, and the slowest contestant a
-# few seconds. `steps` of such a round are what a time is divided by.
+# Rows of a round, chosen so that a round takes tenths of a second, and a few seconds for the
+# slowest contestant. Times are divided by the `steps` of such a round.
 WORKLOADS: dict[str, dict[str, Any]] = {
     "W1": {"sizes": (784, 16, 16, 10), "dropout": 0.0, "optimizer": "sgd", "batch": 10},
     "W2": {"sizes": (784, 128, 10), "dropout": 0.2, "optimizer": "adam", "batch": 32},
     "W3": {"sizes": (784, 1024, 1024, 10), "dropout": 0.0, "optimizer": "momentum", "batch": 128},
 }
-# Those of images: contestants that say so (CONVOLVES) take part. Each of the convolutions is
-# 3 x 3, with ReLU and pooling by 2 behind it.
+# Image workloads, for contestants that support them (CONVOLVES). Each convolution is
+# 3 x 3, followed by ReLU and pooling by 2.
 IMAGE_WORKLOADS: dict[str, dict[str, Any]] = {
     "W4": {
         "convolutions": (32, 64), "sizes": (1600, 10), "dropout": 0.5, "optimizer": "adam",
@@ -38,7 +38,7 @@ NAMES = ("x", "y", "x_test", "y_test")
 
 
 def steps(workload: str, rows: int) -> int:
-    """Steps of one pass over ``rows``; the last one may be a smaller batch.
+    """Return the steps of one pass over ``rows``; the last one may be a smaller batch.
 
     >>> steps("W2", 60_000), steps("W3", 9_600)
     (1875, 75)
@@ -49,7 +49,7 @@ def steps(workload: str, rows: int) -> int:
 def initial_weights(
     seed: int, sizes: tuple[int, ...], convolutions: tuple[int, ...] = ()
 ) -> list[np.ndarray]:
-    """Glorot-uniform kernels and zero biases, float32, for every contestant alike."""
+    """Return Glorot-uniform kernels and zero biases, float32, the same for every contestant."""
     generator = np.random.Generator(np.random.PCG64(seed))
     weights = []
     shapes = [(3, 3, n_in, n_out) for n_in, n_out in itertools.pairwise((1, *convolutions))]
@@ -61,7 +61,7 @@ def initial_weights(
 
 
 def generated_digits() -> tuple[np.ndarray, ...]:
-    """Noisy images of ten patterns, in MNIST's shapes and types: x, y, x_test, y_test."""
+    """Return noisy images of ten patterns, in MNIST's shapes and types: x, y, x_test, y_test."""
     generator = np.random.Generator(np.random.PCG64(0))
     patterns = generator.integers(0, 128, (10, 28, 28), np.uint8)
     arrays = []
@@ -72,7 +72,7 @@ def generated_digits() -> tuple[np.ndarray, ...]:
 
 
 def lay_out_data(folder: Path) -> str:
-    """Write the data as .npy files for the contestants; says which data they are.
+    """Write the data as .npy files for the contestants; return a description of the data.
 
     MNIST, or where there is none, generated images.
     """

@@ -1,4 +1,4 @@
-"""The programs compared, one file a framework, each run as a script in a process of its own.
+"""The programs compared, one file per framework, each run as a script in its own process.
 
-They import their framework, NumPy and `cold`: what one starts with is part of what is measured.
+They import their framework, NumPy and `cold` only, since the imports are part of the measurement.
 """

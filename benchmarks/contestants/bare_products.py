@@ -1,4 +1,4 @@
-"""The yardstick: only the matrix products of training and of prediction, by NumPy's BLAS."""
+"""A reference: only the matrix products of training and of prediction, by NumPy's BLAS."""
 
 from __future__ import annotations
 

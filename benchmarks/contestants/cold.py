@@ -2,7 +2,7 @@
 
     GPUNN_BENCH_DATA=mnist.npz python torch_mlp.py cold "PyTorch"
 
-Every contestant ends with this; it is none itself. It imports NumPy alone, so that nobody
+Every contestant's file calls this at its end. It imports only NumPy, so that no contestant
 waits for another's imports. The file holds x, y, x_test and y_test, uncompressed.
 """
 

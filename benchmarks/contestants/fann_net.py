@@ -1,4 +1,4 @@
-"""FANN, the Fast Artificial Neural Network Library in C: it trains W6, called through ctypes."""
+"""FANN, the Fast Artificial Neural Network Library in C, which trains W6 through ctypes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TrainData(ctypes.Structure):
 
 
 def library():
-    """libfann with float numbers, its functions declared as far as they are called here."""
+    """Load libfann for floats, and declare the functions that are called here."""
     fann = ctypes.CDLL(find_library("fann"))
     pointer, data, unsigned = ctypes.c_void_p, ctypes.POINTER(TrainData), ctypes.c_uint
     links = ctypes.POINTER(Connection)
@@ -73,13 +73,13 @@ def library():
 
 
 def network(x, y, weights, rate, shuffle):
-    """A pass over the rows, and the weights, of a network of sigmoid units.
+    """Return functions for a pass over the rows, and for the weights, of a sigmoid network.
 
     Args:
         x, y: float32 (rows, inputs) and (rows, outputs).
         weights: kernel (inputs, units) and bias (units,) of each layer.
-        rate: of learning.
-        shuffle: whether a pass takes the rows in an order of its own.
+        rate: the learning rate.
+        shuffle: whether to shuffle the rows before each pass.
     """
     fann = library()
     sizes = [*(len(kernel) for kernel in weights[::2]), len(weights[-1])]
@@ -124,10 +124,10 @@ def network(x, y, weights, rate, shuffle):
 
 
 def _places(sizes):
-    """((source, target), (number of the array, place in it)) of every weight.
+    """Return ((source, target), (index of the array, index in it)) of every weight.
 
-    Neurons are numbered layer by layer, and each layer has one more after them: the one that is
-    1, from which the biases of the next layer come.
+    Neurons are numbered layer by layer. Each layer has an additional last neuron, with the
+    constant output 1, for the biases of the next layer.
     """
     first = 0
     for layer, (inputs, units) in enumerate(itertools.pairwise(sizes)):

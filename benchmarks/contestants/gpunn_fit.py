@@ -1,4 +1,4 @@
-"""gpunn through ``fit``, as its users write it: bytes in, Rescaling in the model."""
+"""gpunn through ``fit``, as users write it: bytes in, Rescaling in the model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOTE = (
 
 
 def network(work, backend, metrics=(), bytes_in=True, **options):
-    """The workload's model, compiled; ``options`` are the optimizer's."""
+    """Return the workload's compiled model; ``options`` are the optimizer's."""
     if bytes_in:
         layers = [keras.Input((28, 28)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
     else:
@@ -49,7 +49,7 @@ def network(work, backend, metrics=(), bytes_in=True, **options):
 
 def prepare(data, backend, verbose=0, callbacks=None):
     if backend == "cupy" and os.environ.get("GPUNN_BACKEND") == "emulated":
-        backend = "emulated"  # the card's backend on machines without one
+        backend = "emulated"  # the GPU backend on machines without a GPU
         importlib.import_module(backend)
     work = data["workload"]
     keras.utils.set_random_seed(data.get("seed", 0))

@@ -23,7 +23,7 @@ NOTE = (
 
 
 def prepare(data, device="cpu", scan=False):
-    # XLA asks for the number of threads by NPROC; OMP_NUM_THREADS is not read.
+    # XLA reads the number of threads from NPROC, not from OMP_NUM_THREADS.
     os.environ |= {"NPROC": str(data["threads"]), "JAX_PLATFORMS": device}
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # others need memory too
     import jax

@@ -1,4 +1,4 @@
-"""Keras 3 on JAX and on PyTorch: compile and fit as its users write it, and its fast settings."""
+"""Keras 3 on JAX and on PyTorch: compile and fit as users write it, and its fast settings."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ NOTE = (
 def prepare(data, backend, device="cpu", steps=1, jit="auto"):
     os.environ |= {
         "KERAS_BACKEND": backend,
-        "NPROC": str(data["threads"]),  # what XLA reads
+        "NPROC": str(data["threads"]),  # read by XLA
         "JAX_PLATFORMS": device,
     }
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Keras takes a card where PyTorch finds one
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Keras uses a GPU if PyTorch finds one
     import keras
 
     if backend == "torch":
         import torch
 
         torch.set_num_threads(data["threads"])
-        torch.compiler.reset()  # or what was compiled before counts against a limit
+        torch.compiler.reset()  # otherwise earlier compilations count towards a limit
     else:
         import jax
 

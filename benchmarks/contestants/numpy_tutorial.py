@@ -29,7 +29,7 @@ def prepare(data, device="cpu"):
     t = 0
 
     def forward(x, training=False):
-        """The input of each layer, and the probabilities."""
+        """Return the input of each layer, and the probabilities."""
         inputs, mask = [], None
         last = len(params) - 2
         for i in range(0, last, 2):
@@ -42,7 +42,7 @@ def prepare(data, device="cpu"):
         return inputs, mask, softmax(x @ params[last] + params[last + 1])
 
     def backward(inputs, mask, p, y):
-        """The gradient of each parameter."""
+        """Return the gradient of each parameter."""
         g = [None] * len(params)
         delta = (p - y) / np.float32(len(y))
         for i in reversed(range(0, len(params), 2)):

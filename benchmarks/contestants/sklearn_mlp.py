@@ -1,4 +1,4 @@
-"""scikit-learn's MLPClassifier, an epoch by each call of partial_fit."""
+"""scikit-learn's MLPClassifier, with one epoch per call of partial_fit."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def prepare(data, device="cpu"):
     x_test = data["x_test"].reshape(-1, 784).astype(np.float32) / 255
     y, classes = data["y"], np.arange(work["sizes"][-1])
 
-    # There is no way to give initial weights: one step makes the arrays, ours replace them,
-    # and without an optimizer the next call makes a new one.
+    # Initial weights cannot be passed: one step creates the arrays, ours replace them,
+    # and the next call creates a new optimizer, since the old one is removed.
     model.partial_fit(x[: work["batch"]], y[: work["batch"]], classes=classes)
     model.coefs_ = [w.copy() for w in data["weights"][::2]]
     model.intercepts_ = [w.copy() for w in data["weights"][1::2]]

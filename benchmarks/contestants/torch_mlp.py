@@ -59,7 +59,7 @@ def prepare(data, device="cpu", loader=False, fused=None, compiled=None, graph=0
     pixels = (side, side, convolutions[-1]) if convolutions else ()
 
     def turned(value):
-        """A kernel as PyTorch has it: channels first, as are the rows of one behind Flatten."""
+        """Convert a kernel to PyTorch's layout: channels first, also in the rows after Flatten."""
         if value.ndim == 4:
             return value.transpose(3, 2, 0, 1)
         if pixels and value.ndim == 2 and len(value) == np.prod(pixels):
@@ -87,7 +87,7 @@ def prepare(data, device="cpu", loader=False, fused=None, compiled=None, graph=0
         ),
     }[work["optimizer"]](model.parameters())
 
-    home = "cpu" if loader else device  # where the whole data set lives
+    home = "cpu" if loader else device  # the device of the whole data set
     x = torch.from_numpy(data["x"]).to(home).reshape(-1, 784) / 255
     y = torch.from_numpy(data["y"]).to(home).long()
     x_test = data["x_test"].reshape(-1, 784).astype(np.float32) / 255
@@ -103,8 +103,8 @@ def prepare(data, device="cpu", loader=False, fused=None, compiled=None, graph=0
         return model(images).softmax(1)
 
     if compiled:
-        torch.compiler.reset()  # or what was compiled before counts against a limit
-        # dynamic=False: code of its own for the ragged last batch, rather than for any size.
+        torch.compiler.reset()  # otherwise earlier compilations count towards a limit
+        # dynamic=False: separate code for the smaller last batch, instead of code for any size.
         how = {"mode": compiled, "dynamic": False, "fullgraph": True}
         forward = torch.compile(forward, **how)
         probabilities = torch.compile(probabilities, **how)
@@ -144,7 +144,7 @@ def prepare(data, device="cpu", loader=False, fused=None, compiled=None, graph=0
             learn_rows(order[start : start + batch])
         return total.item() / rows, right.item() / rows
 
-    # What changes from step to step is on the device, where a captured step finds it.
+    # Values that change from step to step are on the device, where a captured step reads them.
     order = torch.arange(rows, device=device)
     position = torch.zeros((), dtype=torch.long, device=device)
     places = torch.arange(batch, device=device)
@@ -158,11 +158,11 @@ def prepare(data, device="cpu", loader=False, fused=None, compiled=None, graph=0
             next_step()
 
     def captured(steps):
-        """A function that does so many steps at once; without a card, one after the other."""
+        """Return a function that runs that many steps at once; without a GPU, in sequence."""
         before = [p.detach().clone() for p in model.parameters()]
         synchronize = torch.cuda.synchronize if device == "cuda" else lambda: None
         synchronize()
-        # Three steps on another stream make what a captured step needs; then they are undone.
+        # Three steps on another stream allocate what a captured step needs; then they are undone.
         with torch.cuda.stream(torch.cuda.Stream() if device == "cuda" else None):
             for _ in range(3):
                 position.zero_()

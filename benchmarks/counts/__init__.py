@@ -1,4 +1,4 @@
-"""What a step costs in numbers that no busy machine can change: `make counters`.
+"""The cost of a step in counts that do not depend on the machine's load: `make counters`.
 
 It imports gpunn, and nothing else of the benchmarks.
 """

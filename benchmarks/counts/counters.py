@@ -1,20 +1,20 @@
-"""What a training step and a prediction cost, in numbers that no busy machine can change.
+"""The cost of a training step and a prediction, in counts independent of the machine's load.
 
-    python -m benchmarks.counts.counters          # writes results/counters.json, says what changed
-    python -m benchmarks.counts.counters --check  # fails where it differs; `make test` does this
+    python -m benchmarks.counts.counters          # writes results/counters.json, reports changes
+    python -m benchmarks.counts.counters --check  # fails if there are any; `make test` does this
 
-A training step through ``fit`` on the NumPy backend, a prediction, and the same on a card, as
-its profile says:
+A training step through ``fit`` on the NumPy backend, a prediction, and the same on a GPU,
+according to its profile:
 
-- operations of the contract, bytes of the arrays they touch, flops; on a card also launches;
-- passes over arrays that these are made of (calls of ufuncs, products and copies), and the
+- operations of the contract, bytes of the arrays they access, flops; on a GPU also launches;
+- the passes over arrays in these (calls of ufuncs, products and copies), and the
   bytes that they read and write;
 - NumPy arrays allocated, of any size, and their bytes;
 - calls of Python functions, of C functions, and Python's instructions.
 
-A step is what a ``fit`` of 20 steps costs beyond one of 10, divided by 10: it holds all that
-users pay. The last two lines depend on the versions of Python and NumPy: they are compared
-with those that the file names, the rest (`EVERYWHERE`) on all.
+The cost of a step is that of a ``fit`` of 20 steps less one of 10, divided by 10: it includes
+all costs to users. The last two lines depend on the versions of Python and NumPy: they are
+compared only with the versions in the file, the rest (`EVERYWHERE`) with all.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ STEPS = 10
 
 
 def network(hidden: list[Any], optimizer: Any) -> Any:
-    """784-...-10 for images of bytes, with cross-entropy and accuracy."""
+    """Return a network 784-...-10 for images as bytes, with cross-entropy and accuracy."""
     first = [layers.Input((28, 28)), layers.Rescaling(1 / 255), layers.Flatten()]
     last = layers.Dense(10, activation="softmax")
     model = gpunn.Sequential([*first, *hidden, last], backend="numpy")
@@ -85,20 +85,20 @@ def images(rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measure() -> dict[str, Counters]:
-    """All counters of each program, on one thread and without a look at the clock: how many
-    threads there are, and how many steps a program runs at once, depends on the machine."""
+    """Return all counters of each program, on one thread and without reading the clock: the numbers
+    of threads, and of steps that a program runs at once, depend on the machine."""
     with threadpoolctl.threadpool_limits(1), patch.object(loops, "CHUNK_SECONDS", 1e6):
         result = {name: training_step(*program) for name, program in TRAINING.items()}
         return result | {name: prediction(*program) for name, program in PREDICTION.items()}
 
 
 def training_step(make: Callable[[], Any], batch: int) -> Counters:
-    """One step at this batch size, on a card and through ``fit`` on NumPy."""
+    """Count a step at this batch size, on a GPU and through ``fit`` on NumPy."""
     return {**_on_card(sums_of(step_profile.profile_step(make(), batch))), **fit_step(make, batch)}
 
 
 def fit_step(make: Callable[[], Any], batch: int) -> Counters:
-    """One step of ``fit`` on NumPy.
+    """Count a step of ``fit`` on NumPy.
 
     Raises:
         RuntimeError: if some steps cost more than others.
@@ -109,7 +109,7 @@ def fit_step(make: Callable[[], Any], batch: int) -> Counters:
         gpunn.utils.set_random_seed(0)  # the same order of the same rows, every time
         model = make()
         options = {"batch_size": batch, "shuffle": True, "verbose": 0}
-        # How many steps can be run at once is twice as many each time: by then all of them.
+        # The number of steps that run at once doubles each time: by then it is all of them.
         model.fit(x, y, steps_per_epoch=2 * STEPS, **options)
         return lambda: model.fit(x, y, steps_per_epoch=number, **options), model.backend
 
@@ -122,7 +122,7 @@ def fit_step(make: Callable[[], Any], batch: int) -> Counters:
 
 
 def prediction(method: str, rows: int) -> Counters:
-    """One call of ``method`` when what it is made of has been found out."""
+    """Count a call of ``method`` after it has been traced."""
     x, _ = images(rows)
     options = {"verbose": 0} if method == "predict" else {}
 
@@ -141,7 +141,7 @@ def prediction(method: str, rows: int) -> Counters:
 
 
 def sums_of(operations: list[ProfiledOperation]) -> Counters:
-    """Sums over a profile."""
+    """Return sums over a profile."""
     names = ("bytes", "flops", "launches")
     sums = {name: sum(getattr(one, name) for one in operations) for name in names}
     return {"operations": len(operations), **sums}
@@ -152,7 +152,7 @@ def _on_card(counters: Counters) -> Counters:
 
 
 def counted(prepare: Prepare) -> Counters:
-    """Counters of the work that ``prepare()`` gives, made anew for each kind."""
+    """Return counters of the work that ``prepare()`` returns, called again for each kind."""
     work, backend = prepare()
     with backend.profile() as operations:
         work()
@@ -169,7 +169,7 @@ def counted(prepare: Prepare) -> Counters:
 
 
 def versions() -> dict[str, str]:
-    """Python's and NumPy's, without the last figure."""
+    """Return Python's and NumPy's versions, without the last component."""
     return {
         name: ".".join(version.split(".")[:2])
         for name, version in (("Python", platform.python_version()), ("NumPy", np.__version__))
@@ -179,7 +179,7 @@ def versions() -> dict[str, str]:
 def differences(
     now: dict[str, Counters], then: dict[str, Counters], everywhere: bool
 ) -> tuple[list[str], list[str]]:
-    """What got worse and what got better, a line each; all that is new or gone is worse."""
+    """Return a line for each counter that got worse or better; new or missing ones are worse."""
     worse: list[str] = []
     better: list[str] = []
     for program in sorted(set(now) | set(then)):
@@ -215,9 +215,9 @@ def main() -> int:
         return 0
     if worse or better:
         print(
-            f"{len(worse)} counters got worse, {len(better)} better. Make the worse ones good, or "
-            f"say in the commit what they buy; then run `make counters` and "
-            f"commit {PATH.name}, so that what was won is kept."
+            f"{len(worse)} counters got worse, {len(better)} better. Fix the worse ones, or "
+            f"justify them in the commit message; then run `make counters` and "
+            f"commit {PATH.name}, so that the gains are kept."
         )
     return 1 if worse or better else 0
 

@@ -1,6 +1,6 @@
-"""What some work costs, counted: passes over arrays, calls, instructions, allocations.
+"""Count the cost of some work: passes over arrays, calls, instructions, allocations.
 
-None of these depends on how busy the machine is, or on how fast.
+None of these depends on the load or the speed of the machine.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ import gpunn
 OURS = str(Path(gpunn.__file__).parent)
 PASSES = ("argmax", "copyto", "dot", "matmul", "put", "sum", "take")  # besides the ufuncs
 Counters = dict[str, int]
-Prepare = Callable[[], tuple[Callable[[], Any], Any]]  # gives the work, and its backend
+Prepare = Callable[[], tuple[Callable[[], Any], Any]]  # returns the work, and its backend
 
 
 # -- passes over arrays
 
 
 class _Counted:
-    """Stands where a function of NumPy's is; notes the bytes of the arrays it is called with."""
+    """Replaces a function of NumPy, and records the bytes of the arrays in its arguments."""
 
     def __init__(self, function: Any, seen: list[int]) -> None:
         self._function = function
         self._seen = seen
 
     @property
-    def __class__(self) -> type:  # for who asks whether this is a ufunc
+    def __class__(self) -> type:  # for isinstance checks for ufuncs
         return type(self._function)
 
     def __eq__(self, other: object) -> bool:
@@ -58,7 +58,7 @@ class _Counted:
 
 
 class _NumPy:
-    """Stands where a module of gpunn has NumPy."""
+    """Replaces NumPy in a module of gpunn."""
 
     def __init__(self, seen: list[int]) -> None:
         self._seen = seen
@@ -68,7 +68,7 @@ class _NumPy:
 
 
 def _watched(value: Any, seen: list[int]) -> Any:
-    """``value``, or what counts in its place: of NumPy itself and of what passes over arrays."""
+    """Return ``value``, or a counting replacement of NumPy and functions that pass over arrays."""
     if value is np:
         return _NumPy(seen)
     if type(value) is _Counted:
@@ -84,10 +84,10 @@ def _watched(value: Any, seen: list[int]) -> Any:
 
 
 def passes(prepare: Prepare) -> Counters:
-    """Calls of ufuncs, products and copies by gpunn, and the bytes they read and write.
+    """Count calls of ufuncs, products and copies by gpunn, and the bytes they read and write.
 
-    The model is made anew, so that a step which looks its functions up beforehand finds
-    those that count. Operators of arrays are not seen; the arrays they allocate are.
+    The model is built again, so that a step that looks up its functions in advance finds
+    the counting ones. Operators of arrays are not counted; the arrays they allocate are.
     """
     seen: list[int] = []
     modules = [m for name, m in sys.modules.items() if name.split(".")[0] == "gpunn"]
@@ -118,15 +118,15 @@ def passes(prepare: Prepare) -> Counters:
 
 
 def _counts(frame: Any) -> bool:
-    # What threadpoolctl does depends on the libraries that are loaded.
+    # The calls of threadpoolctl depend on the loaded libraries.
     return "threadpoolctl" not in frame.f_code.co_filename
 
 
 def calls(work: Callable[[], Any]) -> Counters:
-    """Calls of Python functions, of those of gpunn among them, and of C functions.
+    """Count calls of Python functions, of gpunn's functions among them, and of C functions.
 
-    A comprehension is no call: from Python 3.12 on it runs in the function around it. NumPy's
-    ufuncs are objects that are called, which no profiler of Python's is told.
+    A comprehension does not count as a call: since Python 3.12 it runs in the enclosing function.
+    NumPy's ufuncs are callable objects, whose calls Python profilers do not see.
     """
     python = ours = c = 0
 
@@ -151,7 +151,7 @@ def calls(work: Callable[[], Any]) -> Counters:
 
 
 def instructions(work: Callable[[], Any]) -> int:
-    """Instructions of Python's own machine: a loop performs its body's each time."""
+    """Count executed instructions of Python's virtual machine."""
     count = 0
 
     def trace(frame: Any, event: str, argument: Any) -> Any:
@@ -164,7 +164,7 @@ def instructions(work: Callable[[], Any]) -> int:
 
     before = sys.gettrace()
     with _undisturbed():
-        for traced in (_nothing, work):  # Python 3.12 tells nothing the first time in a process
+        for traced in (_nothing, work):  # Python 3.12 reports nothing the first time in a process
             count = 0
             sys.settrace(trace)
             try:
@@ -188,14 +188,14 @@ def _undisturbed() -> Iterator[None]:
         gc.enable()
 
 
-# -- allocations: NumPy asks a handler for the memory of its arrays, and takes one of ours (NEP 49)
+# -- allocations: NumPy gets the memory of its arrays from a handler, here ours (NEP 49)
 
 _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_size_t
 _MALLOC = ctypes.CFUNCTYPE(_POINTER, _POINTER, _SIZE)
 _CALLOC = ctypes.CFUNCTYPE(_POINTER, _POINTER, _SIZE, _SIZE)
 _REALLOC = ctypes.CFUNCTYPE(_POINTER, _POINTER, _POINTER, _SIZE)
 _FREE = ctypes.CFUNCTYPE(None, _POINTER, _POINTER, _SIZE)
-_SET_HANDLER = 304  # the place of PyDataMem_SetHandler in NumPy's table of functions
+_SET_HANDLER = 304  # the index of PyDataMem_SetHandler in NumPy's table of functions
 
 
 class _Handler(ctypes.Structure):
@@ -211,7 +211,7 @@ class _Handler(ctypes.Structure):
 
 
 def allocated(work: Callable[[], Any]) -> list[int]:
-    """Bytes of each NumPy array that ``work`` makes, views left out."""
+    """Return the bytes of each NumPy array that ``work`` allocates, without views."""
     sizes: list[int] = []
     c = ctypes.PyDLL("msvcrt" if sys.platform == "win32" else None)
     c.malloc.restype = c.calloc.restype = c.realloc.restype = _POINTER
@@ -234,7 +234,7 @@ def allocated(work: Callable[[], Any]) -> list[int]:
     handler = _Handler(
         b"counting", 1, None, _MALLOC(malloc), _CALLOC(calloc), _REALLOC(realloc), _FREE(free)
     )
-    # An array may outlive this call, and is freed by its handler: that is never given back.
+    # An array may outlive this call, and is freed by its handler, so the handler is never freed.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(handler))
     new = ctypes.pythonapi.PyCapsule_New
     new.argtypes, new.restype = (_POINTER, ctypes.c_char_p, _POINTER), ctypes.py_object

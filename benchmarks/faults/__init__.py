@@ -1,4 +1,4 @@
-"""Random faults, planted one by one in the source, and whether the tests see them.
+"""Random faults, planted one by one in the source, and whether the tests detect them.
 
-It imports nothing else of the project: what it changes must not be what it runs on.
+It imports nothing else of the project: it must not depend on the code that it changes.
 """

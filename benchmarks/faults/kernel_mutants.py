@@ -1,11 +1,11 @@
-"""Random faults in the kernels' text, C++ and CUDA, and whether the tests see them.
+"""Random faults in the kernels' source, C++ and CUDA, and whether the tests detect them.
 
     python -m benchmarks.faults.kernel_mutants --count 60
 
-Draws lines of ``kernels/`` by a seed and changes one sign, comparison, number or barrier in each.
-Formulas and the CPU's loops are built anew for ``baseline`` (with ccache, where there is one, a
-few seconds); the tests compile the card's text by themselves. Run it in a clone of its own. What
-was found goes where `mutants.py` puts it, whose ``page`` counts both.
+It draws lines of ``kernels/`` by a seed and changes one sign, comparison, number or barrier in
+each. Formulas and CPU loops are rebuilt for ``baseline`` (a few seconds with ccache, if
+installed); the tests compile the GPU source themselves. Run it in a separate clone. The
+results go to the file of `mutants.py`, whose ``page`` counts both.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from benchmarks import ROOT
 
 from . import mutants
 
-# What is looked for in the code of a line, and what takes its place.
+# Patterns in the code of a line, and their replacements.
 CHANGES = (
     (r" < ", " <= "), (r"<=", "<"), (r" > ", " >= "), (r">=", ">"), (r"==", "!="), (r"!=", "=="),
     (r"&&", "||"), (r"\|\|", "&&"),
@@ -67,14 +67,14 @@ CPU = (
 
 
 def _code(line: str) -> str:
-    """A line without what is no code of a function's."""
+    """Return a line without anything that is not code of a function."""
     code = line.partition("//")[0]
     return "" if code.lstrip().startswith(("#", "*", "/*", "template", "using", "static_assert")) \
         else code  # fmt: skip
 
 
 def candidates() -> dict[tuple[str, int], list[tuple[int, int, str]]]:
-    """Of each file and line the changes: from which column, up to which, into what."""
+    """Return the changes of each file and line: start column, end column, replacement."""
     found: dict[tuple[str, int], list[tuple[int, int, str]]] = {}
     for path in sorted((ROOT / "kernels").rglob("*")):
         if path.suffix not in (".cu", ".cuh", ".cpp", ".hpp"):
@@ -99,12 +99,12 @@ def drawn(count: int, seed: int) -> list[tuple[str, int, tuple[int, int, str]]]:
 
 
 def build() -> str:
-    """Build the compiled kernels for ``baseline``; what the compiler said if it refused."""
+    """Build the compiled kernels for ``baseline``; return the compiler's errors, if any."""
     compiler = {"CC": "ccache gcc", "CXX": "ccache g++"} if shutil.which("ccache") else {}
     command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
     module = next(iter(ROOT.glob("gpunn/backends/compiled/_kernels_baseline*")), None)
     if module is not None:
-        module.unlink()  # the build is optional: without a new one there is none
+        module.unlink()  # the build is optional: if it fails, no module must be left
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "GPUNN_BUILD": "baseline", **compiler},
         capture_output=True, text=True,
@@ -114,7 +114,7 @@ def build() -> str:
 
 
 def tried(file: str) -> tuple[str, str]:
-    """Build what the file goes into, and run the tests of it."""
+    """Build the targets of the file, and run its tests."""
     tests: tuple[str, ...] = ()
     if not file.endswith(".cu"):
         if build():
@@ -129,7 +129,7 @@ def tried(file: str) -> tuple[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--count", type=int, default=60, help="mutants to draw")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draw")
     parser.add_argument("--part", default="0/1", help="which of how many parts of them")
     parser.add_argument("--out", type=Path, default=mutants.PATH, help="the file of results")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""How many random faults the tests see: a mutation run with cosmic-ray.
+"""How many random faults the tests detect: a mutation run with cosmic-ray.
 
     python -m pip install cosmic-ray
     python -m benchmarks.faults.mutants trace             # which test runs which line: 30 minutes
@@ -7,11 +7,11 @@
     python -m benchmarks.faults.mutants page              # the table of results/mutants.md
 
 ``trace`` runs the suite once under coverage. ``run`` draws mutants by a seed, evenly over the
-lines of `SUBJECTS`, and plants each in the working tree for as long as its tests run: those
-that run the line, the short ones first, until one fails. Run it in a clone of its own, best in
-two with ``--part 0/2`` and ``--part 1/2``. ``results/mutants.json`` keeps what was found, and
+lines of `SUBJECTS`, and plants each in the working tree while its tests run: those
+that execute the line, the short ones first, until one fails. Run it in a separate clone, ideally in
+two with ``--part 0/2`` and ``--part 1/2``. ``results/mutants.json`` keeps the results, and
 why a survivor may survive: written by hand into ``reason``, with ``equivalent: true`` if no test
-could tell it from the original.
+could distinguish it from the original.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SUBJECTS = (
     "gpunn/backends/contract/control.py", "gpunn/backends/shared/order.py",
     "gpunn/utils", "gpunn/apps/data_checks",
 )  # fmt: skip
-# They look at no line of the subjects, or at all of them in a process of its own.
+# They execute no line of the subjects, or all of them in a separate process.
 LEFT_OUT = (
     "bench", "contestants", "packaging", "sanitized", "kernels_compile", "kernels_on_cpu",
     "cuda_on_cpu", "planted_faults", "math_functions", "examples", "small_examples",
@@ -65,8 +65,8 @@ OPERATORS = (
     "ZeroIterationForLoop", "ExceptionReplacer", "RemoveDecorator",
 )  # fmt: skip
 LIMIT = 240.0  # seconds for all tests of a mutant
-FIRST = 20  # tests, the shortest, that are tried by themselves: few files have to be read for them
-HANGS = 60.0  # seconds for one of them: it has seen the fault if it does not end
+FIRST = 20  # the shortest tests, which run first by themselves: they need few files
+HANGS = 60.0  # seconds for one of them: a test that does not end has detected the fault
 
 
 def test_files() -> list[str]:
@@ -100,7 +100,7 @@ def trace() -> None:
 
 
 def pytest_runtest_setup(item: Any) -> None:
-    """As a plugin: what runs from now on belongs to this test function, with any parameters."""
+    """As a plugin: attribute coverage from now on to this test function, with any parameters."""
     from coverage import Coverage
 
     if coverage := Coverage.current():
@@ -116,7 +116,7 @@ def _environment() -> dict[str, str]:
 
 
 def _traced() -> tuple[dict[str, dict[int, list[str]]], dict[str, float]]:
-    """Of each file and line the test functions that run it; of each function its seconds."""
+    """Return the test functions that run each line of each file; and the functions' seconds."""
     from coverage import CoverageData
 
     data = CoverageData(str(TRACE / "coverage"))
@@ -138,7 +138,7 @@ def _traced() -> tuple[dict[str, dict[int, list[str]]], dict[str, float]]:
 
 
 def drawn(count: int, seed: int) -> list[Any]:
-    """Mutants, drawn at random by line and then by operator, of lines inside functions."""
+    """Draw mutants of lines inside functions, at random by line and then by operator."""
     from cosmic_ray.commands import init
     from cosmic_ray.work_db import WorkDB, use_db
 
@@ -164,7 +164,7 @@ def drawn(count: int, seed: int) -> list[Any]:
 
 
 def _tests_of(mutation: Any, lines: dict[str, dict[int, list[str]]]) -> list[str]:
-    """Those that run its lines; if none does, as with defaults, those of the nearest below."""
+    """Return the tests that run its lines; if none, as for defaults, of the nearest line below."""
     of_file = lines.get(str(mutation.module_path), {})
     first, last = mutation.start_pos[0], mutation.end_pos[0]
     tests = {t for line in range(first, last + 1) for t in of_file.get(line, [])}
@@ -176,7 +176,7 @@ def _tests_of(mutation: Any, lines: dict[str, dict[int, list[str]]]) -> list[str
 
 
 def run(count: int, seed: int, part: str, out: Path) -> None:
-    """Plant each mutant, run its tests; what was found goes into ``out`` as it comes."""
+    """Plant each mutant, run its tests; each result is written to ``out`` immediately."""
     lines, seconds = _traced()
     number, parts = map(int, part.split("/"))
     found: list[dict[str, Any]] = json.loads(out.read_text())["mutants"] if out.exists() else []
@@ -196,7 +196,7 @@ def run(count: int, seed: int, part: str, out: Path) -> None:
 
 
 def again(out: Path, tests: list[str]) -> None:
-    """Plant the survivors once more, and run these tests, which may be new."""
+    """Plant the survivors again, and run these tests, which may be new."""
     result = json.loads(out.read_text())
     for mutant in result["mutants"]:
         if mutant["result"] == "survived" and "reason" not in mutant:
@@ -205,7 +205,7 @@ def again(out: Path, tests: list[str]) -> None:
 
 
 def plant(mutant: dict[str, Any], tests: list[list[str]]) -> bool:
-    """Change the file, run the tests, one list after the other, and note what they found."""
+    """Change the file, run the tests, one list after the other, and record the result."""
     from cosmic_ray.mutating import use_mutation
     from cosmic_ray.plugins import get_operator
 
@@ -281,7 +281,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("what", choices=("trace", "run", "again", "page"))
     parser.add_argument("--count", type=int, default=300, help="mutants to draw")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draw")
     parser.add_argument("--part", default="0/1", help="which of how many parts of them")
     parser.add_argument("--tests", nargs="+", default=[], help="for the survivors")
     parser.add_argument("--out", type=Path, default=PATH, help="the file of results")

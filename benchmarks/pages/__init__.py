@@ -1,4 +1,4 @@
-"""How fast networks learn on a page, and how large and smooth such pages are.
+"""Training speed of networks on a page, and the size and frame rate of such pages.
 
 It imports gpunn and `common`.
 """

@@ -1,4 +1,4 @@
-"""Chromium: a page for each contestant, and the playground at work."""
+"""Chromium: a page for each contestant, and the running playground."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from gpunn.apps.web.playground import playground_page
 
 from .contestants import Contestant
 
-ORIGIN = "http://localhost"  # nobody listens there: Chromium is handed the files instead
+ORIGIN = "http://localhost"  # no server listens there: Playwright serves the files instead
 TYPES = {".js": "text/javascript", ".wasm": "application/wasm"}
 ISOLATED = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
 }
 SIZE = {"width": 1280, "height": 720}
-# Pictures in each of so many seconds, while the page draws its own.
+# Frames in each of that many seconds, while the page draws.
 FRAMES = """(seconds) => new Promise((resolve) => {
     const [found, begin] = [[0], performance.now()];
     const frame = (now) => {
@@ -43,7 +43,7 @@ def chromium() -> Iterator[Any]:
 
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
-        raise SystemExit("There is no chromium: apt install chromium")
+        raise SystemExit("chromium not found: apt install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
@@ -51,7 +51,7 @@ def chromium() -> Iterator[Any]:
 
 
 def opened(browser: Any, contestant: Contestant) -> Any:
-    """A page where the contestant is ready, and nothing else."""
+    """Open a page with only the contestant, ready to run."""
     script = inlined(Path(__file__).parent / contestant.script)
     markup = "".join(f'<script src="{path}"></script>' for path in contestant.before)
     markup = f"<!DOCTYPE html>{markup}<script type=module>{script}</script>"
@@ -76,7 +76,7 @@ def opened(browser: Any, contestant: Contestant) -> Any:
 
 
 def frames(browser: Any, seconds: int) -> dict[str, Any]:
-    """Pictures in each second and epochs a second of the playground, as it is when opened."""
+    """Measure frames in each second and epochs per second of the playground's initial state."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "playground.html"
         path.write_text(playground_page(), encoding="utf-8")
@@ -84,7 +84,7 @@ def frames(browser: Any, seconds: int) -> dict[str, Any]:
         page.goto(path.as_uri())
         page.wait_for_selector("#figures dd")
         page.click("#run")
-        page.evaluate(FRAMES, 2)  # the kernels are compiled meanwhile
+        page.evaluate(FRAMES, 2)  # the kernels are compiled during this time
         before = page.evaluate(EPOCH)
         found = page.evaluate(FRAMES, seconds)
         epochs = page.evaluate(EPOCH) - before

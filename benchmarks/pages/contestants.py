@@ -1,4 +1,4 @@
-"""Who learns on a page: gpunn's engine, TensorFlow.js, and the well-known playground's code."""
+"""Contestants on a page: gpunn's engine, TensorFlow.js, and the well-known playground's code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NETWORK_CODE = "the well-known playground's network code"
 
 
 class Contestant(NamedTuple):
-    """A script beside this one, what it is given and what its page loads."""
+    """A script in this folder, its arguments and the files that its page loads."""
 
     script: str
     given: dict[str, Any]
@@ -34,7 +34,7 @@ class Contestant(NamedTuple):
 
 
 def contestants(network_code: Path | None) -> tuple[dict[str, Contestant], dict[str, str]]:
-    """Who is there by name, and why others are not.
+    """Return the available contestants by name, and why others are absent.
 
     Args:
         network_code: an ES module with the names of ``src/nn.ts`` of tensorflow/playground.
@@ -59,7 +59,7 @@ def contestants(network_code: Path | None) -> tuple[dict[str, Contestant], dict[
 
 
 def installed() -> str | None:
-    """Install TensorFlow.js if it is not there yet; why that did not work, if it did not."""
+    """Install TensorFlow.js if it is missing; return the reason of a failure, if any."""
     if all(_version(package) == version for package, version in PACKAGES.items()):
         return None
     npm = shutil.which("npm")
@@ -82,7 +82,7 @@ def tensorflow(backend: str, *, isolated: bool = False) -> Contestant:
 
 
 def sizes() -> dict[str, list[int]]:
-    """Bytes of what pages have or load, and packed by gzip."""
+    """Return the bytes that pages contain or load, plain and compressed by gzip."""
     found = {
         "gpunn's playground, the whole page": _size([playground_page().encode()]),
         "gpunn.wasm": _size([MODULE.read_bytes()]),
@@ -100,7 +100,7 @@ def sizes() -> dict[str, list[int]]:
 
 
 def _parts_of_tensorflow() -> tuple[list[Path], list[Path]]:
-    """Its scripts, in their order, and the WebAssembly that the second one picks from."""
+    """Return its scripts, in order, and the WebAssembly files from which the second one chooses."""
     core, wasm = (FOLDER / "node_modules" / package / "dist" for package in PACKAGES)
     scripts = [core / "tf.es2017.min.js", wasm / "tf-backend-wasm.es2017.min.js"]
     return scripts, sorted(wasm.glob("*.wasm"))

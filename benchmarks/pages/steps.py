@@ -1,17 +1,17 @@
-"""How fast networks learn on a page, by gpunn and by others, and what such pages weigh.
+"""Training speed on a page, by gpunn and by others, and the size of such pages.
 
     python -m benchmarks.pages.steps                     # in Chromium, driven by Playwright
     python -m benchmarks.pages.steps --publish           # writes results/pages.json and pages.md
 
 - `playground`: the network 2-8-8-8-8-8-8-1 with tanh on 250 points, batch 10, SGD;
-- `w2`: 784-128-dropout 0.2-10, Adam, batch 32, on made-up rows;
-- pictures a second of the playground while it learns, as it is when it is opened;
-- bytes of the pages and of what they load.
+- `w2`: 784-128-dropout 0.2-10, Adam, batch 32, on generated rows;
+- frames per second of the playground while it learns, in its initial state;
+- bytes of the pages and of the files they load.
 
 npm installs TensorFlow.js into runs/pages. ``--network-code`` names the network code of
 tensorflow/playground (``src/nn.ts``) as an ES module; without it that contestant is absent.
-Each has a page of its own, with the same rows and first weights, and takes turns with the others;
-the losses after the first steps stand beside the times. Nothing else may run meanwhile.
+Each has its own page, with the same rows and initial weights, and takes turns with the others;
+the losses after the first steps are shown with the times. Nothing else should run at the same time.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from .browser import chromium, frames, opened
 from .contestants import NETWORK_CODE, PACKAGES, contestants, sizes
 from .table import markdown
 
-FIRST = {"playground": 20, "w2": 100}  # epochs, steps: after these the losses are compared
-SECONDS = 0.5  # about so long is a sample
+FIRST = {"playground": 20, "w2": 100}  # epochs, steps: the losses are compared after these
+SECONDS = 0.5  # the approximate duration of a sample
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def speed(pages: dict[str, Any], rounds: int) -> dict[str, Any]:
-    """Milliseconds of an epoch of the playground's network and of a step of W2, by contestant."""
+    """Measure ms of an epoch of the playground's network and of a step of W2, by contestant."""
     found = {}
     for workload in FIRST:
         racing = {
@@ -81,13 +81,13 @@ def speed(pages: dict[str, Any], rounds: int) -> dict[str, Any]:
 
 
 def first(page: Any, workload: str) -> float:
-    """The loss after the first few."""
+    """Return the loss after the first few steps."""
     timed(page, workload, FIRST[workload])
     return float(page.evaluate("(workload) => loss(workload)", workload))
 
 
 def warmed(page: Any, workload: str) -> int:
-    """How many make a sample, when the browser has compiled what there is to compile."""
+    """Return the number of repetitions in a sample, after the browser's compilation."""
     count = 1
     for _ in range(4):
         count = max(1, round(1000 * SECONDS / timed(page, workload, count)))
@@ -95,7 +95,7 @@ def warmed(page: Any, workload: str) -> int:
 
 
 def timed(page: Any, workload: str, count: int) -> float:
-    """Milliseconds of one, as a mean of so many."""
+    """Return the milliseconds of one repetition, averaged over ``count``."""
     return float(page.evaluate("(asked) => timed(asked)", [workload, count])) / count
 
 

@@ -1,4 +1,4 @@
-"""The page of what `steps.py` has found."""
+"""The page of the results of `steps.py`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ By `benchmarks/pages/steps.py`.
 
 
 def markdown(found: Mapping[str, Any]) -> str:
-    """The page, from the content of the JSON file."""
+    """Return the page, from the contents of the JSON file."""
     playground, w2 = found["speed"]["playground"], found["speed"]["w2"]
     parts = ["# Networks on a page", METHOD, GOALS, f"In {found['in']}"]
     parts[-1] += "".join(f", {name} {v}" for name, v in found["packages"].items()) + ", on "
@@ -85,7 +85,7 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def _figure(value: float) -> str:
-    """Three digits that count.
+    """Format a value with three significant digits.
 
     >>> _figure(4711.2), _figure(0.98765)
     ('4,711', '0.988')

@@ -1,5 +1,5 @@
-"""Programs by others: which of them run with gpunn in the place of Keras, and what they use.
+"""Third-party programs: which of them run with gpunn instead of Keras, and which names they use.
 
-It imports gpunn, and `common` for what the machine is. What it runs are sources that lie elsewhere:
-none of them is part of this project, only their list is.
+It imports gpunn, and `common` for the description of the machine. The sources that it runs are not
+part of this project; only their list is.
 """

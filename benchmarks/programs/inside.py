@@ -1,9 +1,9 @@
-"""Runs programs, each in a process of its own, and writes down what became of them.
+"""Run programs, each in its own process, and record the outcomes.
 
-It imports a framework once, and then starts a copy of itself for each line of its input: what is
-asked as JSON, whose imports are replaced already. It answers with the copy's status. The outcome is
-a file: the first error with its line, and what was trained: the losses of every `fit`, the shapes
-of every `predict`.
+It imports a framework once, and then forks a copy of itself for each line of its input: a request
+as JSON, for a program with its imports replaced. It answers with the copy's status. The outcome is
+a file: the first error with its line, and the results of training: the losses of every `fit`, the
+shapes of every `predict`.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ import numpy as np
 from benchmarks.programs import stand_ins
 
 EPOCHS = 2
-STEPS = 8  # of data that have no length to be cut to
+STEPS = 8  # of data whose length is unknown
 EVENTS = 200
 
 Event = dict[str, Any]
 
 
 def numbers(value: Any) -> Any:
-    """Figures as JSON has them."""
+    """Convert numbers to JSON values."""
     if isinstance(value, dict):
         return {str(name): numbers(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
@@ -51,7 +51,7 @@ def numbers(value: Any) -> Any:
 
 
 def shapes(value: Any) -> Any:
-    """The shapes of arrays, in their structure."""
+    """Return the shapes of arrays, in their structure."""
     if isinstance(value, dict):
         return {str(name): shapes(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
@@ -60,12 +60,12 @@ def shapes(value: Any) -> Any:
 
 
 class Watched:
-    """The trainer's methods, on less data, and with a record of what they gave."""
+    """The trainer's methods, on less data, with a record of their results."""
 
     def __init__(self, model: type, compared: bool) -> None:
         self.events: list[Event] = []
         self.compared = compared
-        self.seen: list[Any] = []  # layers whose weights are settled, kept alive
+        self.seen: list[Any] = []  # layers whose weights have been set, kept alive
         self.depth = 0
         for name in ("fit", "evaluate", "predict", "train_on_batch"):
             setattr(model, name, self.watched(name, getattr(model, name)))
@@ -74,7 +74,7 @@ class Watched:
                 setattr(model, name, self.settled(getattr(model, name)))
 
     def loading(self, module: Any) -> None:
-        """Lets a model that is loaded keep its weights."""
+        """Let a loaded model keep its weights."""
         load = module.load_model
 
         @functools.wraps(load)
@@ -95,7 +95,7 @@ class Watched:
             try:
                 given = signature.bind(model, *args, **kwargs)
             except TypeError:
-                return method(model, *args, **kwargs)  # which says it better
+                return method(model, *args, **kwargs)  # which raises a better error
             self.depth += 1
             asked = given.arguments.get("epochs", 1)
             try:
@@ -133,7 +133,7 @@ class Watched:
             self.events.append({name: given})
 
     def lessen(self, name: str, given: dict[str, Any]) -> None:
-        """Fewer rows, epochs and steps; `predict` keeps its rows, which the program counts on."""
+        """Reduce rows, epochs and steps; `predict` keeps its rows, as the program may need them."""
         if name == "fit":
             start = given.get("initial_epoch", 0)
             given["epochs"] = min(given.get("epochs", 1), start + EPOCHS)
@@ -149,14 +149,14 @@ class Watched:
                 given[part] = min(int(given[part]), STEPS)
 
     def settle(self, model: Any, x: Any) -> None:
-        """Gives layers that have not been seen weights that depend on their shapes alone."""
-        if hasattr(x, "prefetch"):  # a data set of batches
+        """Give new layers weights that depend only on their shapes."""
+        if hasattr(x, "prefetch"):  # a dataset of batches
             first = next(iter(x.take(1)), None)
             x = first[0] if isinstance(first, tuple) else first
         if not getattr(model, "built", True) and hasattr(x, "shape"):
             model.build((None, *x.shape[1:]))
             if type(model).__name__ != "Sequential":
-                model(x[:1])  # Keras makes the weights of layers inside layers now
+                model(x[:1])  # here Keras creates the weights of nested layers
         for number, layer in enumerate(flat(model)):
             if any(layer is other for other in self.seen):
                 continue
@@ -165,7 +165,7 @@ class Watched:
 
 
 def lengthened(history: Any, epochs: int) -> None:
-    """As many entries as the program asked for epochs, which it may draw: the last one again."""
+    """Repeat the last entry for the requested number of epochs, since the program may plot them."""
     more = epochs - len(history.epoch)
     history.epoch += range(len(history.epoch), epochs)
     for values in history.history.values():
@@ -181,7 +181,7 @@ def part_of(data: Any) -> Any:
 
 
 def flat(model: Any) -> list[Any]:
-    """The layers of a model, those of its models too."""
+    """Yield the layers of a model, including those of nested models."""
     found = []
     for layer in getattr(model, "layers", []):
         found += flat(layer) if getattr(layer, "layers", None) else [layer]
@@ -189,7 +189,7 @@ def flat(model: Any) -> list[Any]:
 
 
 def same(weight: Any, number: int, place: int) -> Any:
-    """A weight that has the same numbers wherever the program runs."""
+    """Return a weight with the same values in every framework."""
     weight = np.asarray(weight)
     if weight.ndim < 2 or (weight.size > 1 and np.ptp(weight) == 0):
         return weight
@@ -199,7 +199,7 @@ def same(weight: Any, number: int, place: int) -> Any:
 
 
 def without_noise(layers: Any) -> None:
-    """Takes the random numbers out of training, so that two frameworks compute the same."""
+    """Remove randomness from training, so that two frameworks compute the same."""
     for name in ("Dropout", "SpatialDropout2D", "AlphaDropout", "GaussianDropout", "GaussianNoise"):
         layer = getattr(layers, name, None)
         if layer is None:
@@ -213,14 +213,14 @@ def without_noise(layers: Any) -> None:
 
 
 def without_order(framework: Any) -> None:
-    """Leaves samples of ``tf.data`` in their order."""
+    """Leave samples of ``tf.data`` in their order."""
     data = getattr(sys.modules.get("tensorflow", framework), "data", None)
     if data is not None:
         data.Dataset.shuffle = lambda self, *args, **kwargs: self
 
 
 def without_rounding(keras: Any) -> None:
-    """Lets everything be computed in float64. Keras on TensorFlow casts Python's numbers to float32
+    """Compute everything in float64. Keras on TensorFlow casts Python's numbers to float32
     first, so that Adam's 1 - 0.999 would be 1.3e-5 too small."""
     keras.config.set_floatx("float64")
     ops = getattr(getattr(keras, "src", None), "ops", None)
@@ -235,7 +235,7 @@ def without_rounding(keras: Any) -> None:
 
 
 def place_of(error: BaseException, program: str) -> tuple[int, str, str]:
-    """The program's line that raised, its text, and the innermost place outside of it."""
+    """Return the program's line that raised, its text, and the innermost location outside of it."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename == program]
     line = own[-1].lineno or 0 if own else getattr(error, "lineno", 0) or 0
@@ -245,7 +245,7 @@ def place_of(error: BaseException, program: str) -> tuple[int, str, str]:
 
 
 def started(framework: str) -> Any:
-    """The framework, and what programs import beside it, if it is there."""
+    """Import the framework, and other packages that programs import, if installed."""
     has_tensorflow = importlib.util.find_spec("tensorflow") is not None
     if framework == "keras":
         os.environ["KERAS_BACKEND"] = "tensorflow" if has_tensorflow else "torch"
@@ -253,13 +253,13 @@ def started(framework: str) -> Any:
     stand_ins.quiet_pictures()
     stand_ins.put_in_place(keras)
     if framework == "keras" and has_tensorflow:
-        importlib.import_module("tensorflow.keras.utils")  # a module of its own around the same
+        importlib.import_module("tensorflow.keras.utils")  # another module with the same contents
         stand_ins.put_in_place(importlib.import_module("tensorflow").keras)
     return keras
 
 
 def run(keras: Any, program: str, compared: bool, exact: bool) -> dict[str, Any]:
-    """What became of a program, which may do to this process what it likes."""
+    """Run a program, which may change this process arbitrarily; return the outcome."""
     if exact:
         without_rounding(keras)
     watched = Watched(keras.Model, compared)
@@ -272,7 +272,7 @@ def run(keras: Any, program: str, compared: bool, exact: bool) -> dict[str, Any]
         without_order(keras)
         keras.utils.set_random_seed(0)
     random.seed(0)
-    np.random.seed(0)  # noqa: NPY002  (what the programs draw from)
+    np.random.seed(0)  # noqa: NPY002  (the generator that the programs use)
     stand_ins.notebook()
     sys.argv = [program]
     sys.path.insert(0, str(Path(program).parent))
@@ -294,7 +294,7 @@ def run(keras: Any, program: str, compared: bool, exact: bool) -> dict[str, Any]
 
 
 def copy_of_this(keras: Any, asked: dict[str, Any]) -> None:
-    """In the copy: one program, within its time."""
+    """Run one program in the copy, within its time limit."""
     program = Path(asked["program"])
     os.chdir(program.parent)
     os.environ["HOME"] = str(program.parent)
@@ -302,7 +302,7 @@ def copy_of_this(keras: Any, asked: dict[str, Any]) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     for old, new in ((0, nothing), (1, output), (2, output)):
         os.dup2(new, old)
-    seconds = asked["seconds"]  # of computing; as a clock goes on a busy machine, many times that
+    seconds = asked["seconds"]  # of CPU time; on a busy machine, many times that in real time
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
     signal.alarm(10 * seconds)
     outcome = run(keras, str(program), asked["compared"], asked["exact"])
@@ -321,7 +321,7 @@ def main() -> None:
             try:
                 copy_of_this(keras, json.loads(line))
             finally:
-                os._exit(0)  # no clean-up of what the parent has
+                os._exit(0)  # no clean-up of the parent's resources
         _, status = os.waitpid(child, 0)
         print(json.dumps({"status": os.waitstatus_to_exitcode(status)}), flush=True)
 

@@ -1,9 +1,9 @@
-"""Which names of Keras and TensorFlow programs use, counted in the folder that is named.
+"""Count the names of Keras and TensorFlow that the programs in a folder use.
 
     python -m benchmarks.programs.names FOLDER > names.md
 
-FOLDER has the repositories of `sources.json`. Counted are programs with layers: first those of
-which every layer is one that gpunn has or the program's own, and which are trained by `fit`; then
+FOLDER has the repositories of `sources.json`. It counts programs with layers: first those
+trained by `fit` whose layers gpunn supports or the program defines; then
 also those that write the training step by hand; then all without recurrent layers, attention and
 text.
 """
@@ -23,7 +23,7 @@ import gpunn
 from .sources import NotThere, files, parse, read
 
 SOURCES = Path(__file__).parent / "sources.json"
-ELSEWHERE = (  # layers for other networks than gpunn's
+ELSEWHERE = (  # layers of networks that gpunn does not support
     "Attention", "Bidirectional", "ConvLSTM", "Embedding", "GRU", "Hashing", "LSTM", "Lookup",
     "Masking", "RNN", "StringLookup", "TextVectorization", "TimeDistributed",
 )  # fmt: skip
@@ -33,7 +33,7 @@ METHODS = (
     "get_shape", "item", "max", "mean", "min", "ndim", "numpy", "reshape", "shape", "std", "sum",
     "tolist", "value",
 )  # fmt: skip
-TENSORS = (  # what gives a tensor, by the beginning of its full name
+TENSORS = (  # functions that return tensors, by prefixes of their full names
     "keras.ops.", "keras.backend.", "keras.random.", "tf.math.", "tf.nn.", "tf.random.",
     "tf.linalg.", "tf.image.", "keras.activations.", "keras.losses.", "tf.signal.",
 )  # fmt: skip
@@ -44,7 +44,7 @@ NO_TENSORS = (
 
 
 def canonical(name: str) -> str:
-    """One name for one thing, however it was imported."""
+    """Return the canonical name of an object, independent of its import."""
     for beginning in KERAS:
         if name == beginning or name.startswith(beginning + "."):
             name = "keras" + name[len(beginning) :]
@@ -57,7 +57,7 @@ def canonical(name: str) -> str:
 
 
 class Names(ast.NodeVisitor):
-    """Full names that a program uses, and what it does to tensors."""
+    """The full names that a program uses, and its tensor operations."""
 
     def __init__(self, tree: ast.Module) -> None:
         self.aliases: dict[str, str] = {}
@@ -71,7 +71,7 @@ class Names(ast.NodeVisitor):
         self.visit(tree)
 
     def full(self, node: ast.AST) -> str | None:
-        """The name that a chain of attributes stands for, if it begins with an import."""
+        """Return the full name of a chain of attributes, if it begins with an import."""
         parts: list[str] = []
         while isinstance(node, ast.Attribute):
             parts.append(node.attr)
@@ -163,7 +163,7 @@ class Names(ast.NodeVisitor):
         self.generic_visit(node)
 
     def is_tensor(self, node: ast.AST) -> bool:
-        """Whether an expression is a tensor, as far as can be told without running it."""
+        """Whether an expression is a tensor, as far as static analysis can tell."""
         if isinstance(node, (ast.Name, ast.Attribute)) and ast.unparse(node) in self.tensors[-1]:
             return True
         if isinstance(node, ast.Subscript):
@@ -193,7 +193,7 @@ class Names(ast.NodeVisitor):
 
 
 def symbol(operator: ast.AST) -> str:
-    """An operator as it is written."""
+    """Return the symbol of an operator."""
     return {
         "Add": "+", "Sub": "-", "Mult": "*", "Div": "/", "FloorDiv": "//", "Mod": "%", "Pow": "**",
         "MatMult": "@", "USub": "-", "UAdd": "+", "Invert": "~", "Not": "not", "Eq": "==",
@@ -204,7 +204,7 @@ def symbol(operator: ast.AST) -> str:
 
 
 def index(node: ast.AST) -> str:
-    """The kind of an index: ``i``, ``:``, ``...``, ``None``, ``x`` for what is computed."""
+    """Return the kind of an index: ``i``, ``:``, ``...``, ``None``, ``x`` for computed ones."""
     parts = node.elts if isinstance(node, ast.Tuple) else [node]
     kinds = []
     for part in parts:
@@ -222,7 +222,7 @@ def index(node: ast.AST) -> str:
 
 
 def layers(names: Names) -> set[str]:
-    """Keras's layers that a program uses."""
+    """Return Keras's layers that a program uses."""
     found = {name.split(".")[2] for name in names.used if name.startswith("keras.layers.")}
     return {name for name in found if name[:1].isupper()} | {
         name.split(".")[1] for name in names.used if name.startswith("keras.applications")
@@ -234,7 +234,7 @@ BY_HAND = ("tf.GradientTape", "tf.Session", "tf.compat.v1", "tf.estimator", "tf.
 
 
 def kind(names: Names) -> str:
-    """One of the `KINDS`, or ``other``."""
+    """Return one of the `KINDS`, or ``other``."""
     there = {name for name in dir(gpunn.layers) if name[:1].isupper()} | {"Lambda"}
     used = layers(names)
     if not used or any(word in name for name in used for word in ELSEWHERE):
@@ -246,7 +246,7 @@ def kind(names: Names) -> str:
 
 
 def programs(folder: Path) -> Iterator[tuple[str, Names]]:
-    """Every program of the sources that uses Keras, once: a notebook or its twin, not both."""
+    """Yield each program of the sources that uses Keras once: a notebook or its twin, not both."""
     seen = set()
     for source in json.loads(SOURCES.read_text(encoding="utf-8")):
         paths = files(folder, source["repository"], source["commit"], source["paths"])
@@ -289,7 +289,7 @@ PLACES = ("keras.ops.nn.", "keras.ops.numpy.", "keras.ops.", "keras.backend.", "
 
 
 def operation(name: str) -> str | None:
-    """The operation that a full name stands for, or None."""
+    """Return the operation of a full name, or None."""
     if name.startswith(("keras.random.", "tf.random.")):
         return "random." + name.split(".")[2]
     for place in PLACES:
@@ -326,7 +326,7 @@ Counts = dict[str, collections.Counter[str]]
 
 
 def table(programs_: Counts, uses: Counts, names: set[str]) -> list[str]:
-    """Rows of a table, the most used first."""
+    """Return the rows of a table, the most used first."""
     rows = ["| name | fit: programs | uses | by hand too | near | uses |", "|" + " --- |" * 6]
 
     def figures(name: str) -> list[int]:
@@ -385,7 +385,7 @@ def page(folder: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="has the repositories")
+    parser.add_argument("folder", type=Path, help="the folder with the repositories")
     print(page(parser.parse_args().folder))
 
 

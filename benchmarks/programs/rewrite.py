@@ -1,11 +1,11 @@
-"""Replaces the import of Keras or TensorFlow in a program, and nothing else."""
+"""Replace the import of Keras or TensorFlow in a program, and nothing else."""
 
 from __future__ import annotations
 
 import ast
 import re
 
-# Where modules of older Keras have gone in Keras 3.
+# The locations in Keras 3 of modules of older Keras.
 MOVED = {
     f"{keras}.{old}": new
     for keras in ("keras", "tensorflow.keras")
@@ -23,7 +23,7 @@ MOVED = {
         "utils.vis_utils": "utils",
     }.items()
 }
-# What a program imports, and what stands in its place. The longest that fits is taken.
+# The imports of a program, and their replacements. The longest match is used.
 GPUNN = {
     **{old: f"gpunn.keras.{new}" for old, new in MOVED.items()},
     "tensorflow": "gpunn",
@@ -40,7 +40,7 @@ KERAS = {
 
 
 def replaced(name: str, places: dict[str, str]) -> str | None:
-    """The module to import in the place of one, or None where it stays."""
+    """Return the module to import instead, or None to keep the import."""
     for there in sorted(places, key=len, reverse=True):
         if name == there or name.startswith(there + "."):
             return places[there] + name[len(there) :]
@@ -48,7 +48,7 @@ def replaced(name: str, places: dict[str, str]) -> str | None:
 
 
 def statements(node: ast.Import, places: dict[str, str]) -> str:
-    """``import`` with other modules that binds the same names."""
+    """Return an ``import`` of other modules that binds the same names."""
     parts = []
     for alias in node.names:
         module = replaced(alias.name, places)
@@ -65,7 +65,7 @@ def statements(node: ast.Import, places: dict[str, str]) -> str:
 
 
 def imports(source: str, places: dict[str, str]) -> str:
-    """The program with its imports replaced; every line keeps its number."""
+    """Return the program with its imports replaced; every line keeps its number."""
     lines = source.splitlines(keepends=True)
     nodes = [n for n in ast.walk(ast.parse(source)) if isinstance(n, (ast.Import, ast.ImportFrom))]
     for node in sorted(nodes, key=lambda n: (n.lineno, n.col_offset), reverse=True):

@@ -1,14 +1,14 @@
-"""Runs programs by others with gpunn in the place of Keras, and says which of them run.
+"""Run third-party programs with gpunn instead of Keras, and report which of them run.
 
     python -m benchmarks.programs.run FOLDER            # a page and runs/programs/*.json
     python -m benchmarks.programs.run FOLDER --only mnist --keep runs/kept
     python -m benchmarks.programs.run FOLDER --with keras --python VENV/bin/python
     python -m benchmarks.programs.run FOLDER --compare VENV/bin/python
 
-FOLDER has git repositories, as owner+name or owner/name; `programs.json` says which commits and
-files of them, and what is changed besides the import. VENV has Keras and TensorFlow. With
-`--compare` each program runs with both, from equal weights, without dropout and shuffling, and what
-they trained is compared. Each runs in a process and a folder of its own, without a network.
+FOLDER has git repositories, as owner+name or owner/name; `programs.json` lists their commits and
+files, and the changes besides the import. VENV has Keras and TensorFlow. With
+`--compare` each program runs with both, from equal weights, without dropout and shuffling, and the
+results are compared. Each runs in a separate process and folder, without network access.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ OTHERS = {"keras", "keras_core", "matplotlib", "numpy", "pandas", "sklearn", "te
           *sys.stdlib_module_names}  # fmt: skip
 BY_HAND = "training step by hand"
 SAME = "runs, as Keras does"
-NOTES = "outcomes.jsonl"  # as they come
-NEAR = 1e-4  # how far losses may be apart, of the larger
+NOTES = "outcomes.jsonl"  # appended as they arrive
+NEAR = 1e-4  # tolerance of losses, relative to the larger one
 
 Program = dict[str, Any]
 Outcome = dict[str, Any]
 
 
 def changed(source: str, changes: list[dict[str, str]]) -> str:
-    """The program with the changes of the list."""
+    """Return the program with the changes of the list."""
     for change in changes:
         if change["old"] not in source:
             raise NotThere(f"the program has no {change['old']!r}")
@@ -60,7 +60,7 @@ def changed(source: str, changes: list[dict[str, str]]) -> str:
 
 
 def write(program: Program, folder: Path, places: dict[str, str], into: Path) -> Path:
-    """Puts a program, and the modules of its repository that it imports, into a folder."""
+    """Write a program, and the modules of its repository that it imports, into a folder."""
     where = folder, program["repository"], program["commit"]
     source = changed(read(*where, program["path"]), program.get("changes", []))
     tree = parse(source)
@@ -81,7 +81,7 @@ def write(program: Program, folder: Path, places: dict[str, str], into: Path) ->
 
 
 def modules(tree: ast.Module) -> set[str]:
-    """Files that the imports of a program may mean."""
+    """Return the files to which the imports of a program may refer."""
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -93,7 +93,7 @@ def modules(tree: ast.Module) -> set[str]:
 
 
 class Runner:
-    """A process that has imported a framework and runs one program after the other with it."""
+    """A process that has imported a framework and runs programs with it, one after the other."""
 
     def __init__(self, framework: str, python: str) -> None:
         threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS")}
@@ -108,7 +108,7 @@ class Runner:
         )
 
     def run(self, program: Program, options: argparse.Namespace, exact: bool = False) -> Outcome:
-        """What became of one program."""
+        """Run one program; return its outcome."""
         with tempfile.TemporaryDirectory() as scratch:
             into = Path(scratch)
             try:
@@ -148,7 +148,7 @@ def failure(kind: str, message: str) -> Outcome:
 
 
 def difference(ours: Any, theirs: Any) -> str:
-    """Where two records of what was trained differ first, or nothing."""
+    """Return the first difference of two training records, or an empty string."""
     if isinstance(ours, list) and isinstance(theirs, list):
         if len(ours) != len(theirs):
             return f"{len(ours)} and {len(theirs)} of them"
@@ -167,8 +167,8 @@ def difference(ours: Any, theirs: Any) -> str:
 
 
 def by_one_row(ours: float, theirs: float) -> bool:
-    """Whether both are shares of so many rows, `ROWS` at the most, and one row more in the one: the
-    two largest outputs of that row are so near each other that the last bits decide."""
+    """Whether both are fractions of the same number of rows, at most `ROWS`, and differ by one row:
+    the two largest outputs of that row are so close that the last bits decide."""
     rows = round(1 / abs(ours - theirs)) if ours != theirs else 0
     counts = ours * rows, theirs * rows
     whole = all(0 <= n <= rows and abs(n - round(n)) < 1e-3 for n in counts)
@@ -176,7 +176,7 @@ def by_one_row(ours: float, theirs: float) -> bool:
 
 
 def reason(outcome: Outcome) -> str:
-    """The first error in one line, without what only this program has."""
+    """Return the first error in one line, without details of this program."""
     error = outcome["error"]
     return f"{error['type']}: {error['message']}"
 
@@ -189,7 +189,7 @@ def line(outcome: Outcome) -> str:
 
 
 def totals(found: list[Program]) -> dict[str, Any]:
-    """How many programs there are, how many run, and how many of those train as with Keras."""
+    """Count the programs, those that run, and those that train as with Keras."""
     fit = [p for p in found if p.get("needs") != BY_HAND]
     plain = [p for p in fit if all(c["for"] != "gpunn" for c in p.get("changes", []))]
     edited = [p for p in fit if p not in plain and p["outcome"]["error"] is None]
@@ -210,7 +210,7 @@ def totals(found: list[Program]) -> dict[str, Any]:
 
 
 def page(result: dict[str, Any], framework: str) -> str:
-    """The totals, the reasons of failure, and a row for each program."""
+    """Return the totals, the reasons of failure, and a row for each program."""
     found = result["programs"]
     outcomes = [p["outcome"] for p in found]
     runs = [o["error"] is None for o in outcomes]
@@ -257,7 +257,7 @@ def cell(text: str) -> str:
 
 
 def some(programs: list[Program], options: argparse.Namespace) -> list[Outcome]:
-    """The outcomes of programs, one after the other, compared with Keras's where that is asked."""
+    """Run programs one after the other, compared with Keras's on request; return the outcomes."""
     python = {"gpunn": sys.executable, "keras": options.compare or options.python}
     frameworks = ["gpunn", "keras"] if options.compare else [options.framework]
     runners = [Runner(name, python[name]) for name in frameworks]
@@ -270,7 +270,7 @@ def some(programs: list[Program], options: argparse.Namespace) -> list[Outcome]:
         found = [runner.run(program, options) for runner in runners]
         if len(found) == 2:
             found[0]["beside"] = beside(*found)
-            if found[0]["beside"].startswith("differs"):  # rounding may be all that differs
+            if found[0]["beside"].startswith("differs"):  # rounding may be the only difference
                 exact = [runner.run(program, options, True) for runner in runners]
                 if beside(*exact) == SAME:
                     found[0]["beside"] = f"{SAME}: in float64; in float32 {found[0]['beside']}"
@@ -289,14 +289,14 @@ def named(program: Program) -> str:
 
 
 def noted(options: argparse.Namespace) -> list[tuple[str, Outcome]]:
-    """The outcomes that an earlier run came to."""
+    """Return the outcomes recorded by an earlier run."""
     notes = options.out / NOTES
     lines = notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
     return [tuple(json.loads(line)) for line in lines]
 
 
 def beside(ours: Outcome, theirs: Outcome) -> str:
-    """What a program gave with gpunn beside what it gave with Keras."""
+    """Compare the results of a program with gpunn and with Keras."""
     if theirs["error"]:
         return f"runs; Keras: {line(theirs)}"
     apart = difference(ours["events"], theirs["events"])
@@ -305,18 +305,18 @@ def beside(ours: Outcome, theirs: Outcome) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="has the repositories")
+    parser.add_argument("folder", type=Path, help="the folder with the repositories")
     parser.add_argument("--list", type=Path, default=LIST)
-    parser.add_argument("--only", help="programs whose repository and path have this")
+    parser.add_argument("--only", help="only programs whose repository and path contain this")
     parser.add_argument("--with", dest="framework", default="gpunn", choices=("gpunn", "keras"))
     parser.add_argument("--python", default=sys.executable, help="has Keras")
     parser.add_argument("--compare", help="a Python that has Keras and TensorFlow")
-    parser.add_argument("--seconds", type=int, default=40, help="of computing, for each")
+    parser.add_argument("--seconds", type=int, default=40, help="CPU time limit of each program")
     parser.add_argument("--at-once", type=int, default=2)
-    parser.add_argument("--keep", type=Path, help="a folder for the programs as they ran")
+    parser.add_argument("--keep", type=Path, help="a folder to keep the modified programs in")
     parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--resume", action="store_true", help="go on where a run was ended")
-    parser.add_argument("--publish", action="store_true", help="into benchmarks/results, too")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    parser.add_argument("--publish", action="store_true", help="also write into benchmarks/results")
     options = parser.parse_args()
     programs = json.loads(options.list.read_text(encoding="utf-8"))
     if options.only:
@@ -339,7 +339,7 @@ def main() -> None:
     for folder in (options.out, *([RESULTS] if options.publish else [])):
         (folder / "programs.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         (folder / "programs.md").write_text(text, encoding="utf-8")
-        for outcome in outcomes:  # the results say what became of programs, not all numbers
+        for outcome in outcomes:  # the results hold the outcomes of programs, not all numbers
             outcome.pop("events", None)
     print(text[: text.index("\n| program |")])
 
@@ -355,7 +355,7 @@ for name in ("keras", "tensorflow", "tensorflow-cpu", "torch"):
 
 
 def versions(python: str) -> str:
-    """Keras and what it computes with in that Python, as a page says it."""
+    """Return the versions of Keras and its backends in that Python, for a page."""
     done = subprocess.run([python, "-c", ASKED], capture_output=True, text=True, check=True)
     return ", ".join(done.stdout.split("\n")[:-1])
 

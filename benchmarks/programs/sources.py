@@ -1,4 +1,4 @@
-"""Programs as they stand in repositories: a file of a commit, and the Python of a notebook."""
+"""Read programs from repositories: a file of a commit, and the Python code of a notebook."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class NotThere(Exception):
 
 
 def git_directory(folder: Path, repository: str) -> Path:
-    """Where git keeps a repository: ``folder/owner+name`` or ``folder/owner/name``, bare or not."""
+    """Return a repository's git directory in ``folder/owner+name`` or ``folder/owner/name``."""
     for name in (repository.replace("/", "+"), repository):
         for inside in ("", ".git", "repo", "repo/.git"):
             if (folder / name / inside / "objects").is_dir():
@@ -34,7 +34,7 @@ def git(folder: Path, repository: str, *words: str) -> str:
 
 
 def files(folder: Path, repository: str, commit: str, patterns: list[str]) -> list[str]:
-    """The notebooks and Python files of a commit whose paths match one of the patterns."""
+    """Return a commit's notebooks and Python files whose paths match one of the patterns."""
     paths = git(folder, repository, "ls-tree", "-r", "-z", "--name-only", commit).split("\0")
     return [
         path
@@ -44,7 +44,7 @@ def files(folder: Path, repository: str, commit: str, patterns: list[str]) -> li
 
 
 def read(folder: Path, repository: str, commit: str, path: str) -> str:
-    """The Python of a file, a notebook's cells joined."""
+    """Return the Python code of a file, with a notebook's cells joined."""
     text = git(folder, repository, "show", f"{commit}:{path}")
     if not path.endswith(".ipynb"):
         return text
@@ -55,7 +55,7 @@ def read(folder: Path, repository: str, commit: str, path: str) -> str:
 
 
 def from_notebook(text: str) -> str:
-    """The code cells of a notebook, in order; what only a notebook understands is taken out."""
+    """Return the code cells of a notebook, in order, without notebook-only syntax."""
     notebook = json.loads(text)
     cells = notebook.get("cells") or notebook["worksheets"][0]["cells"]
     sources = [c.get("source", c.get("input", "")) for c in cells if c["cell_type"] == "code"]
@@ -63,7 +63,7 @@ def from_notebook(text: str) -> str:
 
 
 def from_cell(source: str) -> str:
-    """One cell without magics and shell commands; a cell in another language is empty."""
+    """Return a cell without magics and shell commands; a cell in another language is empty."""
     first = source.lstrip().split("\n", 1)[0]
     if first.startswith("%%"):
         if not re.match(r"%%(time|timeit|capture)\b", first):
@@ -76,7 +76,7 @@ def from_cell(source: str) -> str:
             r"\?{1,2}[\w.]+|[\w.]+\?{1,2}", bare
         ):
             lines[number] = line[: len(line) - len(line.lstrip())] + "pass"
-            for following in range(number + 1, len(lines)):  # of a command over several lines
+            for following in range(number + 1, len(lines)):  # lines of a multi-line command
                 if not (bare.startswith("!") and bare.endswith("\\")):
                     break
                 bare = "!" + lines[following].strip()
@@ -85,7 +85,7 @@ def from_cell(source: str) -> str:
 
 
 def starts_inside(lines: list[str]) -> bool:
-    """Whether what follows these lines stands inside brackets or a string."""
+    """Whether these lines end inside brackets or a string."""
     text = "\n".join(lines)
     try:
         ast.parse(text)
@@ -95,7 +95,7 @@ def starts_inside(lines: list[str]) -> bool:
 
 
 def parse(source: str) -> ast.Module | None:
-    """The tree of a program, or None of what is not Python 3."""
+    """Return the syntax tree of a program, or None if it is not Python 3."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes in their strings
         try:

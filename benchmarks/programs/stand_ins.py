@@ -1,7 +1,7 @@
-"""Data made up in the place of downloads: the shapes and types of the real ones, and learnable.
+"""Generated data instead of downloads: learnable, with the shapes and types of the real data.
 
-Images keep their number of rows, since programs write it down (`reshape((60000, 784))`); `fit`
-and `evaluate` are given a part of them. Everything else that would come from a network is refused.
+Image sets keep their number of rows, since programs hard-code it (`reshape((60000, 784))`); `fit`
+and `evaluate` get a part of them. All other network access raises an error.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-ROWS = 512  # of the data that `fit` and `evaluate` are given
-DIFFERENT = 1024  # images of which a set is made
+ROWS = 512  # rows passed to `fit` and `evaluate`
+DIFFERENT = 1024  # distinct images in a set
 IMAGES = {
     "mnist": (60000, 10000, (28, 28), 10),
     "fashion_mnist": (60000, 10000, (28, 28), 10),
@@ -24,8 +24,8 @@ IMAGES = {
 }
 TABLES = {"boston_housing": (404, 102, 13), "california_housing": (16512, 4128, 8)}
 SEQUENCES = {"imdb": (10500, 1000, 2), "reuters": (8982, 2246, 46)}
-# Tables that programs read from a network, by the file's name: rows, and the columns with what is
-# in them, numbers between two bounds (whole ones where the bounds are) or one of several words.
+# Tables that programs download, by file name: rows, and the columns with their contents,
+# numbers between two bounds (integers if the bounds are) or one of several words.
 HOUSES = {
     "longitude": (-124.3, -114.3), "latitude": (32.5, 42.0), "housing_median_age": (1.0, 52.0),
     "total_rooms": (2.0, 37937.0), "total_bedrooms": (1.0, 6445.0), "population": (3.0, 35682.0),
@@ -76,7 +76,7 @@ FILES: dict[str, tuple[int, dict[str, tuple[Any, ...]]]] = {
 
 
 def images(rows: int, shape: tuple[int, ...], classes: int, seed: int) -> tuple[Any, Any]:
-    """Pictures with a pattern of their class in noise, as bytes."""
+    """Return noisy images with a pattern of their class, as bytes."""
     pattern = np.random.default_rng(0).integers(0, 160, (classes, *shape))
     draw = np.random.default_rng(seed)
     labels = draw.integers(0, classes, DIFFERENT)
@@ -88,7 +88,7 @@ def images(rows: int, shape: tuple[int, ...], classes: int, seed: int) -> tuple[
 
 
 def table(rows: int, columns: int, seed: int) -> tuple[Any, Any]:
-    """Numbers, and a target that is about linear in them."""
+    """Return numbers, and a target that is approximately linear in them."""
     draw = np.random.default_rng(seed)
     x = draw.normal(size=(rows, columns)) * np.linspace(1, 20, columns) + 5
     y = 20 + x @ np.linspace(-0.5, 0.5, columns) / columns + draw.normal(size=rows)
@@ -96,7 +96,7 @@ def table(rows: int, columns: int, seed: int) -> tuple[Any, Any]:
 
 
 def sequences(rows: int, classes: int, words: int, seed: int) -> tuple[Any, Any]:
-    """Lists of word numbers, some more frequent in one class."""
+    """Return lists of word indices, some more frequent in one class."""
     draw = np.random.default_rng(seed)
     labels = draw.integers(0, classes, rows)
     x = np.empty(rows, dtype=object)
@@ -106,7 +106,7 @@ def sequences(rows: int, classes: int, words: int, seed: int) -> tuple[Any, Any]
 
 
 def load_data(name: str, *args: Any, **options: Any) -> Any:
-    """What ``keras.datasets.NAME.load_data`` gives."""
+    """Return generated data for ``keras.datasets.NAME.load_data``."""
     if name in IMAGES:
         train, test, shape, classes = IMAGES[name]
         parts = images(train, shape, classes, 1), images(test, shape, classes, 2)
@@ -121,7 +121,7 @@ def load_data(name: str, *args: Any, **options: Any) -> Any:
 
 
 def put_in_place(keras: Any) -> None:
-    """Replaces the data sets that ``keras`` has, and closes the network."""
+    """Replace the datasets of ``keras``, and disable network access."""
     for name in (*IMAGES, *TABLES, *SEQUENCES):
         module = getattr(keras.datasets, name)
         module.load_data = lambda *args, _name=name, **kwargs: load_data(_name, *args, **kwargs)
@@ -136,13 +136,13 @@ def put_in_place(keras: Any) -> None:
     socket.getaddrinfo = refused
     for name, module in list(sys.modules.items()):
         if name.endswith("keras.utils") and "gpunn" not in name and hasattr(module, "plot_model"):
-            module.__dict__["plot_model"] = lambda *args, **kwargs: None  # it needs graphviz
+            module.__dict__["plot_model"] = lambda *args, **kwargs: None  # requires graphviz
     sklearn_data()
     tables_of_files()
 
 
 def tables_of_files() -> None:
-    """Stand-ins for the tables that pandas would fetch."""
+    """Replace the tables that pandas would download."""
     try:
         import pandas
     except ImportError:
@@ -171,7 +171,7 @@ def tables_of_files() -> None:
 
 
 def sklearn_data() -> None:
-    """Stand-ins for what scikit-learn would fetch."""
+    """Replace the data that scikit-learn would download."""
     try:
         import sklearn.datasets as data
         from sklearn.utils import Bunch
@@ -198,7 +198,7 @@ def sklearn_data() -> None:
 
 
 def fewer(data: Any) -> Any:
-    """The first rows of what a program gives ``fit``."""
+    """Return the first rows of the data that a program passes to ``fit``."""
     if isinstance(data, dict):
         return {name: fewer(part) for name, part in data.items()}
     if isinstance(data, (tuple, list)):
@@ -212,7 +212,7 @@ def fewer(data: Any) -> Any:
 
 
 def quiet_pictures() -> None:
-    """Lets matplotlib draw into nothing."""
+    """Make matplotlib draw without output."""
     try:
         import matplotlib
     except ImportError:
@@ -224,7 +224,7 @@ def quiet_pictures() -> None:
 
 
 def notebook() -> None:
-    """Lets what only a notebook has do nothing: the module IPython and two built-in names."""
+    """Make notebook features do nothing: the module IPython and two built-in names."""
 
     def nothing(*args: Any, **kwargs: Any) -> None:
         return None

@@ -1,4 +1,4 @@
-"""gpunn beside other frameworks: `gpunn bench` and its page.
+"""gpunn compared with other frameworks: `gpunn bench` and its page.
 
-It imports `common` and the contestants, which it runs in processes of their own.
+It imports `common` and the contestants, which it runs in separate processes.
 """

@@ -1,4 +1,4 @@
-"""Who takes part: the contestants' files, and which of them can run here."""
+"""The list of contestants: their files, and which of them can run here."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ NUMPY, PRODUCTS = "NumPy as in tutorials", "only the matrix products"
 EAGER, FUSED = "PyTorch", "PyTorch, fused optimizer"
 JIT, SCAN = "JAX, jit a step", "JAX, scan over the epoch"
 POINTS = "FANN"
-QUICK = (NUMPY, PRODUCTS, FUSED, SCAN, POINTS)  # neighbours of a quick run
+QUICK = (NUMPY, PRODUCTS, FUSED, SCAN, POINTS)  # the other frameworks in a quick run
 YARDSTICKS = (NUMPY, PRODUCTS)
 SLOW = ("jit_compile",)  # compile for minutes: only in a full run
-ON_CARD = "(card)"  # a variant of this name runs on a card
-# Whether a framework finds the card, asked without a context in this process.
+ON_CARD = "(card)"  # marks a variant that runs on a GPU
+# Whether a framework finds the GPU, checked without creating a context in this process.
 FINDS = {
     "torch": "import torch; print(torch.cuda.is_available())",
     "jax": "import jax; print(jax.default_backend() == 'gpu')",
@@ -40,12 +40,12 @@ class Variant(NamedTuple):
     options: dict[str, Any]
     requires: tuple[str, ...]
     convolves: bool  # whether it has the convolutional network
-    only: str | None = None  # the one workload that it has
+    only: str | None = None  # the only workload that it implements
 
 
 @cache
 def variants() -> list[Variant]:
-    """Every variant of every contestant, ours first; read from the files, nothing imported."""
+    """Return every variant of every contestant, ours first, read from the files without imports."""
     found = []
     for file in sorted(FOLDER.glob("*.py"), key=lambda file: (file != OURS, file.name)):
         constants = {}
@@ -55,7 +55,7 @@ def variants() -> list[Variant]:
                 if name in ("VARIANTS", "REQUIRES", "CONVOLVES", "ONLY"):
                     constants[name] = ast.literal_eval(node.value)
         for name, options in constants.get("VARIANTS", {}).items():
-            # What Keras runs on is a package of its own.
+            # Keras's backend is a separate package.
             backend = (options["backend"],) if "keras" in constants["REQUIRES"] else ()
             requires = (*constants["REQUIRES"], *backend)
             convolves = constants.get("CONVOLVES", False)
@@ -65,12 +65,12 @@ def variants() -> list[Variant]:
 
 
 def reference() -> str:
-    """The contestant that the others are compared with: gpunn on the CPU, compiled if it is."""
+    """Return the baseline: gpunn on the CPU, with the compiled kernels if available."""
     return ours()[0].name
 
 
 def ours(card: bool = False) -> list[Variant]:
-    """gpunn's own variants that can run here; with a ``card`` that on it too."""
+    """Return gpunn's variants that can run here; with a ``card``, also the GPU variant."""
     own = [v for v in variants() if v.file == OURS and (card or ON_CARD not in v.name)]
     return [v for v in own if why_no_backend(v) is None]
 
@@ -78,15 +78,15 @@ def ours(card: bool = False) -> list[Variant]:
 def choose(
     against: Collection[str] = (), quick: bool = False, full: bool = False, card: bool = False
 ) -> tuple[list[Program], dict[str, str]]:
-    """The programs to run, and by name why others are absent.
+    """Return the programs to run, and by name why others are absent.
 
     Args:
-        against: parts of the names of the neighbours wanted; all by default.
-        quick, full: which of them by default.
-        card: whether there is a card that gpunn can use.
+        against: substrings of the names of the frameworks to compare with; all by default.
+        quick, full: determine the default selection.
+        card: whether gpunn can use a GPU here.
 
     Raises:
-        ValueError: if no neighbour has a name with such a part.
+        ValueError: if no framework's name contains such a substring.
     """
     every = variants()
     for part in against:
@@ -105,7 +105,7 @@ def choose(
                 wanted = v.name.replace(f" {ON_CARD}", "") in QUICK
             else:
                 wanted = full or not any(word in v.name for word in SLOW)
-                # Beside a card the neighbours' times on the CPU are for a full run.
+                # With a GPU, the other frameworks' CPU times are for a full run.
                 wanted &= full or not card or on_card or v.name in YARDSTICKS
             if not wanted:
                 continue
@@ -118,7 +118,7 @@ def choose(
 
 
 def program(variant: Variant, **environment: str) -> Program:
-    """A variant as it is started; on a card the host's threads are no matter."""
+    """Return the program of a variant; on a GPU the number of host threads does not matter."""
     alone = variant.file == OURS or ON_CARD in variant.name
     return Program(variant.name, variant.file, variant.name, environment, alone)
 
@@ -128,17 +128,17 @@ def _matches(part: str, v: Variant) -> bool:
 
 
 def convolves(wanted: Program) -> bool:
-    """Whether this contestant has the convolutional network."""
+    """Whether this contestant implements the convolutional network."""
     return any(v.convolves for v in variants() if v.file == wanted.file)
 
 
 def only(wanted: Program) -> str | None:
-    """The one workload that this contestant has, or None if it has the others too."""
+    """Return the only workload that this contestant implements; None if there are several."""
     return next((v.only for v in variants() if v.file == wanted.file), None)
 
 
 def why_no_backend(v: Variant) -> str | None:
-    """Of gpunn on its compiled kernels: why it cannot run here."""
+    """Return why gpunn with compiled kernels cannot run here; None if it can."""
     from gpunn.backends.compiled import cpu_kernels
 
     wanted = v.file == OURS and v.options["backend"] == "compiled"
@@ -147,7 +147,7 @@ def why_no_backend(v: Variant) -> str | None:
 
 def why_absent(requires: tuple[str, ...], on_card: bool) -> str | None:
     for package in requires:
-        if package.startswith("lib"):  # one of the system's
+        if package.startswith("lib"):  # a system library
             if ctypes.util.find_library(package[3:]) is None:
                 return f"{package} is not installed"
         elif importlib.util.find_spec(package) is None:
@@ -169,7 +169,7 @@ def _finds_card(package: str) -> bool:
 
 
 def has_card() -> bool:
-    """Whether gpunn can use a card here."""
+    """Whether gpunn can use a GPU here."""
     if not machine.cards():
         return False
     from gpunn.backends.cupy.driver.card import why_not

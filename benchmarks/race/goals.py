@@ -12,13 +12,13 @@ Report = dict[str, Any]
 COLD_SECONDS, PEAK_BYTES = 0.6, 150e6
 FIVE_SECONDS, FIVE_ACCURACY = 1.0, 0.975
 STEPS, STEPS_SECONDS = 1_000_000, 3.0
-# Of two trainings on two cores each keeps 0.8 of its speed: of the whole machine's where one
-# alone takes a core, of half of it where one alone takes both.
+# Each of two trainings on two cores keeps 0.8 of its speed: relative to running alone if one
+# training uses a single core, relative to half of that if one training uses both.
 TWO_COPIES = {"W2": 1.25, "W3": 2.5}
 
 
 class Goal(NamedTuple):
-    """What was to be reached, what was, and whether it did; None if it was not measured."""
+    """A goal, its measurement, and whether it was reached; None if it was not measured."""
 
     text: str
     figure: str
@@ -26,7 +26,7 @@ class Goal(NamedTuple):
 
 
 def goals(report: Report) -> list[Goal]:
-    """Every goal, in the order of the workloads."""
+    """Return every goal, in the order of the workloads."""
     ours = report["reference"]
     found = [
         _ratio(report, "W1 epoch", "W1: at most 0.5 of JAX, scan over the epoch", ours,
@@ -66,12 +66,12 @@ def goals(report: Report) -> list[Goal]:
 
 
 def entry(report: Report, key: str) -> Report:
-    """The entry of the report with this key, or an empty one."""
+    """Return the entry of the report with this key, or an empty one."""
     return next((e for e in report["results"] if e["key"] == key), {})
 
 
 def slowdowns(together: Report, name: str) -> list[float] | None:
-    """Of two copies at once, how much longer the slower took than one alone, round by round."""
+    """Return the slowdown of the slower of two copies relative to one alone, round by round."""
     both, alone = together.get("both", {}).get(name), together.get("alone", {}).get(name)
     if not both or not alone:
         return None
@@ -84,7 +84,7 @@ def _ratio(report: Report, key: str, text: str, ours: str, other: str, limit: fl
     if not within:
         return Goal(text, "", None)
     low, middle, high = quartiles(within)
-    # "No slower" is not missed by what the spread hides.
+    # "No slower" is reached if the difference is within the spread.
     reached = (low if limit == 1.0 else middle) <= limit
     return Goal(text, f"{middle:.3g} times ({low:.3g} - {high:.3g})", reached)
 

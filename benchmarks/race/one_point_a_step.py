@@ -1,8 +1,8 @@
-"""W6, the classic first network: 2-2-3-2 sigmoid units, one of ten points a step.
+"""W6, the classic first network: 2-2-3-2 sigmoid units, one of ten points per step.
 
-Every contestant is given the same points and the same initial weights, and takes the points in
-a new order each pass; "in order" is one that takes them as they come. A pass is one call over
-as many steps as ``data`` has rows; what the rows hold is no matter.
+Every contestant gets the same points and the same initial weights, and shuffles the points before
+each pass; "in order" contestants do not shuffle. A pass is one call over
+as many steps as ``data`` has rows; the contents of the rows are not used.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def by_scan(x, y, weights, shuffle):
 
     def loss_of(params, x, y):
         for kernel, bias in zip(params[::2], params[1::2], strict=True):
-            # Not x @ kernel: so XLA makes one loop of it all, in two thirds of the time.
+            # Not x @ kernel: this way XLA compiles a single loop, in two thirds of the time.
             x = nn.sigmoid((x[:, None] * kernel).sum(0) + bias)
         return ((x - y) ** 2).sum() / 2
 
@@ -130,7 +130,7 @@ def by_fann(x, y, weights, shuffle):
 
 
 def orders(rows, shuffle):
-    """What gives the order of the next pass."""
+    """Return a function that returns the order of the next pass."""
     generator = np.random.default_rng(0)
     return lambda: generator.permutation(rows) if shuffle else range(rows)
 

@@ -1,10 +1,10 @@
-"""Times each operation of the backend contract, on the shapes of the workloads, by its bound.
+"""Time each operation of the backend contract on the workloads' shapes, compared with its bound.
 
     python -m benchmarks.race.operations BACKEND ROUNDS
 
-Every call that a step of a workload makes is repeated by itself, as the backend's program
+Every call in a step of a workload is repeated separately, as the backend's program
 repeats it. Its arrays stay in the cache that they fit into, and so does the copy whose speed
-the bound takes. A product is bound by the speed of a large one. Prints JSON.
+gives the bound. The bound of a product is the speed of a large one. Prints JSON.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from gpunn.losses import SparseCategoricalCrossentropy
 
 ROWS = 2_048
 SAMPLE_SECONDS = 0.004
-# What no workload asks for is brought in by a program beside them.
+# Additional programs cover the operations that no workload uses.
 CLIPPED = "W2 with clipped gradients and a second metric"
 PRODUCTS = ("matmul", "convolution", "convolution_gradient")
 IMAGES = "images with channels first"
@@ -51,13 +51,13 @@ TABLED = "rows of a table by pixels"
 ROWS_BY_PLACES = ("check_range", "take_rows", "scatter_rows")
 
 
-# What an operation was, how to repeat it, and the control block that it reads.
+# An operation, a function that repeats it, and the control block that it reads.
 Call = tuple[ProfiledOperation, Callable[[Backend], None], Control | None]
 
 
 @contextmanager
 def profiled(backend: Backend) -> Iterator[list[Call]]:
-    """What the block asks of the backend; complete when it is left."""
+    """Yield the list of the block's calls to the backend; complete when the block ends."""
     found: list[Call] = []
     profile = backend.profile()
     with profile:
@@ -72,7 +72,7 @@ def _repeat(name: str, given: OpCall, backend: Backend) -> None:
 
 
 def cases(backend: str) -> Iterator[tuple[str, list[Call]]]:
-    """The calls of a step of each workload, and of the programs beside them."""
+    """Yield the calls of a step of each workload, and of the additional programs."""
     random = np.random.default_rng(0)
     x = random.integers(0, 256, (ROWS, 28, 28), np.uint8)
     y = random.integers(0, 10, ROWS).astype(np.uint8)
@@ -116,7 +116,7 @@ def cases(backend: str) -> Iterator[tuple[str, list[Call]]]:
 
 
 def branched(backend: str) -> Model:
-    """The network of W2 with each layer that no workload has, and all that ends a step."""
+    """Return W2's network with the layers that no workload has, and all end-of-step options."""
     inputs = layers.Input((28, 28))
     x = layers.Flatten()(layers.Rescaling(1 / 255)(inputs))
     x = layers.Dense(128, kernel_regularizer="l2", kernel_constraint="max_norm")(x)
@@ -134,7 +134,7 @@ def branched(backend: str) -> Model:
 
 
 class Table(layers.Layer):
-    """Rows of a table of its own, for each of the numbers that come in."""
+    """Look up a row of a trainable table for each input number."""
 
     def build(self, input_shape: Any) -> None:
         self.table = self.add_weight((256, 8))
@@ -144,7 +144,7 @@ class Table(layers.Layer):
 
 
 def tabled(backend: str) -> Model:
-    """A network that looks each pixel up in a table."""
+    """Return a network that looks each pixel up in a table."""
     model = Sequential(
         [
             layers.Input((28, 28), dtype="uint8"), layers.Flatten(), Table(), layers.Flatten(),
@@ -171,7 +171,7 @@ class Timed:
         self.backend = backend.isolated()
         self.program = self.backend.program(partial(call, self.backend), True)
         self.samples: list[float] = []
-        self._seconds(2)  # finds out what it is made of
+        self._seconds(2)  # traces the operation
         self.times = max(1, min(10_000, int(SAMPLE_SECONDS / self._seconds(3))))
 
     def _seconds(self, times: int) -> float:

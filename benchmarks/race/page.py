@@ -1,4 +1,4 @@
-"""The page of a run: Markdown with tables and charts, all of it made from the JSON.
+"""The page of a run: Markdown with tables and charts, generated from the JSON file.
 
 python -m benchmarks.race.page benchmarks/results/bench.json
 """
@@ -20,9 +20,9 @@ from .goals import Report, entry, goals, slowdowns
 README = ROOT / "README.md"
 BEGIN, END = "<!-- figures of benchmarks/results/bench.json -->", "<!-- end of figures -->"
 NO_FIGURES = "No run has been recorded yet: `make bench` writes one."
-ENOUGH = 7  # rounds; fewer are said
+ENOUGH = 7  # rounds; the page warns of fewer
 
-# Of each entry with samples: its heading, its unit, and what seconds are multiplied by.
+# For each entry with samples: its heading, its unit, and the factor of seconds.
 HEADINGS = {
     "W1 epoch": "W1, a training step",
     "W2 epoch": "W2, a training step",
@@ -38,14 +38,14 @@ HEADINGS = {
 
 
 def write(report: Report, path: Path) -> list[Path]:
-    """The JSON, the page and its charts; of results/bench.json the README's figures too."""
+    """Write the JSON, the page and its charts; for results/bench.json also the README's figures."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1) + "\n")
     return [path, *write_page(path)]
 
 
 def write_page(path: Path) -> list[Path]:
-    """Everything that is made from a JSON file."""
+    """Write everything that is generated from a JSON file."""
     report = json.loads(path.read_text())
     written = {path.with_suffix(".md"): markdown(report, path.stem)}
     written |= {path.with_name(name): text for name, text in pictures(report, path.stem).items()}
@@ -57,13 +57,13 @@ def write_page(path: Path) -> list[Path]:
 
 
 def with_figures(text: str, new: str) -> str:
-    """``text`` with ``new`` between the marks of the figures."""
+    """Return ``text`` with ``new`` between the markers of the figures."""
     head, rest = text.split(f"{BEGIN}\n")
     return f"{head}{BEGIN}\n{new}\n{rest[rest.index(END) :]}"
 
 
 def figures(report: Report | None) -> str:
-    """What the README shows: medians of everybody on every workload."""
+    """Return the README's table: medians of all contestants on every workload."""
     if report is None:
         return NO_FIGURES
     columns = {f"W{i}": f"W{i} epoch" for i in range(1, 5)} | {"W5a": "W5a", "W5b": "W5b"}
@@ -91,7 +91,7 @@ def figures(report: Report | None) -> str:
 
 
 def markdown(report: Report, stem: str) -> str:
-    """The page; its charts lie beside it under names that begin with ``stem``."""
+    """Return the page; its charts are beside it, with names that begin with ``stem``."""
     parts = [f"# Benchmarks: {_title(report)}", *_opening(report)]
     rows = [[goal.text, goal.figure, _REACHED[goal.reached]] for goal in goals(report)]
     parts += ["## Goals on a CPU", _table(["goal", "measured", ""], rows)]
@@ -137,7 +137,7 @@ def _opening(report: Report) -> list[str]:
 
 
 def section(e: Report, ours: str, stem: str = "") -> list[str]:
-    """An entry in paragraphs, compared with ``ours``; with a ``stem`` it names its chart."""
+    """Return an entry in paragraphs, compared with ``ours``; with a ``stem`` it links its chart."""
     key = e["key"]
     if "samples" in e:
         parts = [f"## {_heading(e)}", *_described(e), _samples_table(e, ours)]
@@ -163,7 +163,7 @@ def _heading(e: Report) -> str:
 
 
 def _scale(e: Report) -> tuple[float, str]:
-    """What seconds are multiplied by, and the unit that this gives."""
+    """Return the factor of seconds, and the resulting unit."""
     if e["key"] in ("cold", "five epochs", "callbacks"):
         return 1.0, "s"
     return (1e3 / e["steps"], "ms a step") if e["steps"] else (1e3, "ms")
@@ -179,7 +179,7 @@ def _ranked(e: Report) -> list[str]:
 
 
 def _base(e: Report, ours: str) -> str:
-    """Whom the others are compared with."""
+    """Return the baseline contestant."""
     names = e["samples"]
     on_batch = f"{ours}, predict_on_batch"
     return on_batch if on_batch in names else ours if ours in names else next(iter(names), "")
@@ -238,7 +238,7 @@ def _extra(e: Report, what: str, name: str) -> str:
 
 
 def _threads(e: Report, name: str) -> str:
-    """How many, and what it took in the warm-up with the number that was not taken."""
+    """Return the number of threads, and the warm-up times with the rejected numbers."""
     if name not in e["threads"]:
         return ""
     taken, factor = e["threads"][name], _scale(e)[0]
@@ -265,7 +265,7 @@ def _alt(e: Report) -> str:
 
 
 def pictures(report: Report, stem: str) -> dict[str, str]:
-    """SVG by file name: bars of each entry with samples of more than one contestant."""
+    """Return SVG by file name: bars of each entry with samples of several contestants."""
     found = {}
     for e in report["results"]:
         if "samples" in e and _pictured(e):
@@ -322,7 +322,7 @@ def _accuracy(e: Report) -> list[str]:
 
 
 def reach(run: Report, target: float) -> float | None:
-    """Seconds of training until the test accuracy was at least ``target``, or None.
+    """Return seconds of training until the test accuracy was at least ``target``, or None.
 
     >>> reach({"seconds": [1.0, 2.0, 2.0], "accuracy": [0.9, 0.98, 0.97]}, 0.975)
     3.0
@@ -366,7 +366,7 @@ def _table(headers: list[str], rows: Iterable[list[str]]) -> str:
 
 
 def terminal(report: Report) -> str:
-    """The medians in lines of 80 columns at most, and the goals."""
+    """Return the medians in lines of at most 80 columns, and the goals."""
     lines: list[str] = []
     for e in report["results"]:
         if "samples" in e:

@@ -1,4 +1,4 @@
-"""Runs contestants in turn, each in a process of its own, in interleaved rounds."""
+"""Run contestants in turn, each in its own process, in interleaved rounds."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ ROUND_SECONDS = 90.0
 LEAST = 3  # rounds, however late it is
 ALIKE = 1.25  # thread counts whose times differ by less are tried again ...
 SHORT_SECONDS = 1.5  # ... unless that takes longer than this
-LONG_SECONDS = 5.0  # who takes as long for a sample is asked for the fewest
-# What tells libraries how many threads to take; NPROC is XLA's.
+LONG_SECONDS = 5.0  # a contestant with longer samples gives the fewest
+# Environment variables that set the libraries' number of threads; NPROC is XLA's.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
 
 Tell = Callable[[str], None]
@@ -42,13 +42,13 @@ class BrokenError(Exception):
 
 @dataclass(frozen=True)
 class Program:
-    """A contestant as it is started.
+    """How to start a contestant.
 
     Attributes:
-        name: to be shown.
-        file, variant: where it is, and which of its ``VARIANTS``.
-        environment: variables beside those of this process.
-        chooses_threads: takes as many threads as it likes; others are tried with one and all.
+        name: for display.
+        file, variant: its file, and which of its ``VARIANTS``.
+        environment: variables in addition to those of this process.
+        chooses_threads: whether it chooses its threads; others are tried with one and all.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Program:
 
 
 def all_threads() -> int:
-    """Cores that this process may use, or fewer where OMP_NUM_THREADS says so."""
+    """Return the number of cores that this process may use, limited by OMP_NUM_THREADS."""
     usable = getattr(os, "sched_getaffinity", None)
     cores = len(usable(0)) if usable else os.cpu_count() or 1
     given = os.environ.get("OMP_NUM_THREADS", "")
@@ -67,7 +67,7 @@ def all_threads() -> int:
 
 
 def environment(program: Program, threads: int | None = None) -> dict[str, str]:
-    """Of a contestant's process: ours, its own, and ``threads`` for every library."""
+    """Return a contestant's environment: ours, its own, and ``threads`` for every library."""
     import gpunn
 
     own = dict(os.environ)
@@ -79,15 +79,15 @@ def environment(program: Program, threads: int | None = None) -> dict[str, str]:
 
 
 class Process:
-    """A contestant at work: ask it something, end it."""
+    """A running contestant, which answers questions until it is ended."""
 
     def __init__(
         self, program: Program, threads: int | None, folder: Path, deadline: float = math.inf
     ) -> None:
         self.program = program
-        self.deadline = deadline  # by `time.monotonic`: no answer is waited for any longer
+        self.deadline = deadline  # by `time.monotonic`: the time to stop waiting for answers
         self.threads = all_threads() if threads is None else threads
-        # What it keeps of what it compiled is its own, and goes with the folder.
+        # It has its own compilation cache, which is deleted with the folder.
         own = Path(tempfile.mkdtemp(dir=folder))
         self._log = open(own / "log.txt", "w+")  # noqa: SIM115 (closed by end)
         command = [sys.executable, str(HERE / "worker.py"), str(program.file), program.variant]
@@ -113,10 +113,10 @@ class Process:
             self._process.stdin.flush()
 
     def receive(self, seconds: float) -> Any:
-        """The next answer.
+        """Return the next answer.
 
         Raises:
-            BrokenError: if it raised, ended, or gave none within ``seconds``.
+            BrokenError: if it raised, ended, or did not answer within ``seconds``.
         """
         seconds = max(0.0, min(seconds, self.deadline - time.monotonic()))
         try:
@@ -150,7 +150,7 @@ class Process:
 
 
 def end_group(process: subprocess.Popen) -> None:
-    """Kill a process and what it started; it was started in a session of its own."""
+    """Kill a process and its children; it was started in a separate session."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)
@@ -167,7 +167,7 @@ def end_group(process: subprocess.Popen) -> None:
 class Measure:
     """Something to time in rounds: an epoch, or a prediction of some rows.
 
-    ``seconds`` is how long a sample should last: what is faster is repeated within it.
+    ``seconds`` is the duration of a sample: faster measures are repeated within it.
     """
 
     name: str
@@ -183,18 +183,18 @@ def predict(rows: int, how: str = "predict") -> Measure:
 
 
 class Race:
-    """Contestants prepared for one workload, and what was measured of them.
+    """Contestants prepared for one workload, and their measurements.
 
-    ``with Race(...) as race``: on leaving, whatever way, every process is ended.
+    ``with Race(...) as race``: on exit, even with an error, every process is ended.
 
     Attributes:
         first: seconds of the first epoch, compilation included, by contestant.
         tried: by measure and contestant, seconds by number of threads in the warm-up.
-        threads: by measure and contestant, the number that was better; None where the
+        threads: by measure and contestant, the better number; None if the
             contestant chooses by itself.
         accuracy: after ``passes`` passes over the data.
         memory: peak bytes after these.
-        failed: contestants that broke, and how.
+        failed: contestants that failed, and how.
         running: the processes of each contestant.
     """
 
@@ -230,14 +230,14 @@ class Race:
 
     @property
     def names(self) -> list[str]:
-        """Contestants that are still at work."""
+        """Return the contestants that are still running."""
         return [program.name for program in self.programs if program.name not in self.failed]
 
     def warm_up(self, measures: list[Measure], until: float = math.inf, tell: Tell = print) -> None:
         """Start each contestant, let it compile, and find its better number of threads.
 
-        The accuracy is asked after the second pass, for all alike. After ``until`` (by
-        ``time.monotonic``) none is started but the first.
+        The accuracy is requested after the second pass, the same for all. After ``until`` (by
+        ``time.monotonic``) only the first is started.
         """
         for program in self.programs:
             tell(f"{self.workload}: {program.name} warms up")
@@ -248,7 +248,7 @@ class Race:
 
     @contextlib.contextmanager
     def failing(self, name: str) -> Iterator[None]:
-        """If the contestant breaks in the block, end it and note how."""
+        """If the contestant fails in the block, end it and record the error."""
         try:
             yield
         except BrokenError as error:
@@ -257,7 +257,7 @@ class Race:
                 process.end()
 
     def start(self, program: Program, threads: Iterable[int | None]) -> list[Process]:
-        """Processes of one contestant with the data laid out, side by side."""
+        """Start processes of one contestant in parallel, with the data prepared."""
         processes = self.running.setdefault(program.name, [])
         begun = []
         for number in threads:
@@ -288,7 +288,7 @@ class Race:
         second = {p: p.ask("epoch") for p in processes}
         accuracy = {p: p.ask("accuracy") for p in processes}
         for measure in measures:
-            # The second pass was the first try of an epoch; a first prediction is not timed.
+            # The second pass was the first timed epoch; a first prediction is not timed.
             known = second if measure.question == EPOCH.question else None
             best = self._choose(program, measure, processes, known)
             if best is not None and name not in self.first:
@@ -333,11 +333,11 @@ class Race:
     def run(
         self, measures: list[Measure], rounds: int, until: float = math.inf, tell: Tell = print
     ) -> dict[str, dict[str, list[float | None]]]:
-        """By measure, seconds of each contestant, a figure a round; None from where it broke on.
+        """Return, by measure, each contestant's seconds per round; None after a failure.
 
         A round is every measure of every contestant once. After ``until`` (by
-        ``time.monotonic``) none begins but the first three; in what follows these, who is very
-        slow takes no part: None, so that the others are not kept waiting.
+        ``time.monotonic``) only the first three begin. Very slow contestants skip later
+        rounds (None), so that the others need not wait.
         """
         samples: dict[str, dict[str, list[float | None]]] = {
             measure.name: {n: [] for n in self.names if (n, measure.name) in self._chosen}

@@ -1,4 +1,4 @@
-"""The suite: which tiers run, within which time, and where the results go."""
+"""The suite: which tiers run, their time limits, and where the results go."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from benchmarks.common.workloads import ROWS, lay_out_data
 from . import catalog, page, tiers
 from .tiers import TIERS, Entry, Setting
 
-RUNS = Path("runs") / "bench"  # results of partial runs, in the folder where one is
+RUNS = Path("runs") / "bench"  # results of partial runs, in the working directory
 ROUNDS, QUICK_ROUNDS = 7, 3
 QUICK_ROWS = {"W1": 2_000, "W2": 3_200, "W3": 640, "W4": 640, "W6": 1_000}
 FULL_ROUNDS = 11
@@ -33,7 +33,7 @@ WIDTH = 79
 
 
 class Progress:
-    """One line on a terminal, rewritten; lines elsewhere, one for each stage."""
+    """Show progress: one line, rewritten, on a terminal; elsewhere a line for each stage."""
 
     def __init__(self, plan: dict[str, float]) -> None:
         self._left = dict(plan)  # seconds expected, by stage
@@ -47,7 +47,7 @@ class Progress:
             self._print(f"{stage} ...")
 
     def end(self) -> None:
-        """The stage is over; what was expected of the others stays."""
+        """End the stage; the expected times of the others stay."""
         self._left.pop(self._stage, None)
         self._stage = ""
         if sys.stdout.isatty() and self._shown:
@@ -72,7 +72,7 @@ class Progress:
 
 @dataclass
 class Stage:
-    """A part of the run: what it measures for which tiers, and how long that may take."""
+    """A part of the run: its measurement, its tiers, and its time limit."""
 
     name: str
     serves: set[str]
@@ -92,14 +92,14 @@ def run(
 
     Args:
         wanted: tiers; all by default.
-        against: neighbours; all by default.
+        against: frameworks to compare with; all by default.
         quick, full: a run of less than a minute, or of an hour and more.
-        json_file: where the results go; the page stands beside it.
-        rows: at most, of every pass, to see that everything is in order.
+        json_file: where the results go; the page is written beside it.
+        rows: at most this many per pass, to check that everything works.
 
     Raises:
-        ValueError: for a neighbour that there is not.
-        KeyboardInterrupt: with what was done so far, after ending every process.
+        ValueError: for an unknown framework.
+        KeyboardInterrupt: with the results so far, after ending every process.
     """
     begun = time.monotonic()
     tiers_wanted = [tier for tier in TIERS if tier in (wanted or TIERS)]
@@ -126,7 +126,7 @@ def run(
     given = QUICK_ROWS if quick else ROWS
     folder = Path(tempfile.mkdtemp(prefix="gpunn-bench-"))
     interrupted = False
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to be ended is to be interrupted
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # treat termination as an interrupt
     try:
         report["data"] = lay_out_data(folder)
         setting = Setting(
@@ -163,7 +163,7 @@ def run(
 def run_stages(
     stages: list[Stage], wanted: list[str], setting: Setting, report: dict, end: float
 ) -> None:
-    """Do those that serve a tier which is ``wanted``, and put what they find into the report."""
+    """Run the stages of the ``wanted`` tiers, and add their findings to the report."""
     stages = [stage for stage in stages if stage.seconds and stage.serves & set(wanted)]
     progress = Progress({stage.name: stage.seconds for stage in stages})
     setting.tell = progress.tell
@@ -172,25 +172,25 @@ def run_stages(
         if left < stage.seconds / 2 and stage.name == LAST:
             report["left_out"].append(stage.name)
             continue
-        # What the later stages need is kept for them.
+        # The time that later stages need is reserved for them.
         later = sum(s.seconds for s in stages[number + 1 :] if s.name != LAST)
         setting.until = time.monotonic() + max(stage.seconds, left - later)
         progress.begin(stage.name)
         try:
             for entry in stage.work():
                 report["results"].append(entry)
-        except Exception as error:  # a fault of ours: what the others found is worth keeping
+        except Exception as error:  # our own error: keep the findings of the others
             traceback.print_exc()
             report["broken"][stage.name] = f"{type(error).__name__}: {error}"
         finally:
             progress.end()
 
 
-LAST = "time to accuracy"  # left out of a run that is late
+LAST = "time to accuracy"  # skipped if the run is late
 
 
 def all_stages(setting: Setting, report: dict[str, Any], card: bool) -> list[Stage]:
-    """The stages of a run, in order, with the seconds that each may take in its mode."""
+    """Return the stages of a run, in order, with their time limits in its mode."""
     wanted = report["tiers"]
     mode = report["mode"]
 
@@ -227,7 +227,7 @@ def _entry(report: dict[str, Any], key: str) -> Entry:
 
 
 def _place(report: dict[str, Any], complete: bool) -> Path:
-    """results/ for a complete run, else runs/bench."""
+    """Return results/ for a complete run, else runs/bench."""
     cards = report["machine"]["cards"]
     stem = "bench-" + "-".join(cards[0]["name"].lower().split()) if cards else "bench"
     if complete:
@@ -243,7 +243,7 @@ def _short(path: Path) -> str:
 
 
 def _in_order(report: dict[str, Any]) -> bool:
-    """Whether something was measured, and gpunn broke nowhere."""
+    """Whether something was measured, and gpunn did not fail."""
     ours = {v.name for v in catalog.ours(card=True)}
     broken = {name for entry in report["results"] for name in entry.get("failed", ())}
     return bool(report["results"]) and not report["broken"] and not broken & ours

@@ -1,7 +1,7 @@
-"""What is measured, tier by tier; each function gives entries for the report.
+"""The measurements of each tier; each function yields entries for the report.
 
-An entry has a ``key`` and the tiers it serves; times are seconds in ``samples``, a list
-a contestant, a figure a round.
+An entry has a ``key`` and its tiers; times are seconds in ``samples``, a list
+per contestant with one value per round.
 """
 
 from __future__ import annotations
@@ -42,27 +42,27 @@ TIERS = (
     "together",
 )  # fmt: skip
 TARGETS = (0.975, 0.98)  # test accuracies to reach
-MOST_EPOCHS = 30  # an attempt at these ends
+MOST_EPOCHS = 30  # the limit of an attempt
 ALL_IMAGES, ONE, ONE_ON_BATCH = predict(10_000), predict(1), predict(1, "predict_on_batch")
 Entry = dict[str, Any]
 
 
 @dataclass
 class Setting:
-    """What every tier is given.
+    """The settings of every tier.
 
     Attributes:
         programs: the contestants.
-        folder: where the data and the logs lie.
+        folder: the folder of the data and the logs.
         rounds: counted rounds.
         rows: of a pass, by workload.
-        until: the time (by ``time.monotonic``) after which no round begins but the first three.
+        until: the time (by ``time.monotonic``) after which only the first three rounds begin.
         seeds: attempts at the target accuracies.
-        quick: whether only what must be is repeated.
+        quick: whether to repeat only what is necessary.
         full: whether every contestant takes part in every tier, also the slow ones.
-        tell: shows what is under way.
+        tell: reports progress.
         special: contestants of one workload only.
-        most_seconds: that the operations of a backend may take.
+        most_seconds: the time limit of the operations of a backend.
     """
 
     programs: list[Program]
@@ -78,7 +78,7 @@ class Setting:
     most_seconds: float = FIRST_SECONDS
 
     def pick(self, *names: str) -> list[Program]:
-        """Ours and those of the names; all of them in a full run."""
+        """Return our programs and those with these names; all of them in a full run."""
         ours = [p for p in self.programs if p.file == catalog.OURS]
         return ours + [
             p for p in self.programs if p not in ours and (self.full or base_name(p.name) in names)
@@ -86,12 +86,12 @@ class Setting:
 
 
 def base_name(name: str) -> str:
-    """Of a variant that runs on a card, the name of that on the CPU."""
+    """Return the name of the CPU variant of a GPU variant."""
     return name.replace(f" {catalog.ON_CARD}", "")
 
 
 def race_workload(setting: Setting, workload: str, wanted: Iterable[str]) -> Iterable[Entry]:
-    """Epochs of one workload; with W2 also what its network predicts, and its memory."""
+    """Measure epochs of one workload; for W2 also predictions and memory."""
     wanted, rows = set(wanted), setting.rows[workload]
     epochs = sorted(wanted & ({"step", "epoch"} if workload == "W2" else {"step"}))
     runs = {f"{workload} epoch": [EPOCH]} if epochs else {}
@@ -101,10 +101,10 @@ def race_workload(setting: Setting, workload: str, wanted: Iterable[str]) -> Ite
     programs = setting.programs
     if workload in IMAGE_WORKLOADS:
         programs = [program for program in programs if catalog.convolves(program)]
-        # Some take minutes to warm up: these first, so that there is time for them.
+        # Some take minutes to warm up: they start first, so that there is time for them.
         programs.sort(key=lambda p: p.file != catalog.OURS and base_name(p.name) not in FIRST)
     with Race(programs, workload, rows, setting.folder) as race:
-        # An epoch is also what there is to warm up, and what takes memory.
+        # The warm-up and the memory measurement use epochs, too.
         race.warm_up(measures or [EPOCH], setting.until, setting.tell)
         for key, interleaved in runs.items():
             found = race.run(interleaved, setting.rounds, setting.until, setting.tell)
@@ -120,7 +120,7 @@ FIRST = (catalog.EAGER, catalog.FUSED)
 
 
 def ten_points(setting: Setting) -> Iterable[Entry]:
-    """The classic network of ten points, one a step, in a new order each pass or as they come."""
+    """Measure the classic network of ten points, one per step, shuffled each pass or in order."""
     file, rows = HERE / "one_point_a_step.py", setting.rows["W6"]
     brought = [*setting.pick(catalog.NUMPY, catalog.EAGER, catalog.SCAN), *setting.special]
     choose = {p.name: p.chooses_threads for p in brought}
@@ -129,7 +129,7 @@ def ten_points(setting: Setting) -> Iterable[Entry]:
         for name in TEN_POINTS
         if (base := name.removesuffix(IN_ORDER)) in choose
     ]
-    with Race(programs, "W2", rows, setting.folder) as race:  # of W2 but the number of rows
+    with Race(programs, "W2", rows, setting.folder) as race:  # W2 except for the number of rows
         race.warm_up([EPOCH], setting.until, setting.tell)
         found = race.run([EPOCH], setting.rounds, setting.until, setting.tell)
         entry = race_entry(race, "W6 epoch", [EPOCH], found, ["step"])
@@ -146,11 +146,11 @@ TEN_POINTS = (
 def race_entry(
     race: Race, key: str, measures: list[Measure], found: dict[str, Any], epochs: Iterable[str]
 ) -> Entry:
-    """What was found of measures in rounds; ``epochs`` are the tiers that training serves."""
+    """Yield the results of measures in rounds; ``epochs`` are the tiers of training."""
     trains = measures == [EPOCH]
     samples, threads, tried = {}, {}, {}
     for measure in measures:
-        # What is asked in a second way stands beside the first under a name of its own.
+        # A second way of asking is listed beside the first under a separate name.
         addition = "" if measure == measures[0] else f", {measure.question['how']}"
         for name, values in found[measure.name].items():
             samples[name + addition] = values
@@ -173,7 +173,7 @@ def race_entry(
 
 
 def cold_start(setting: Setting) -> Iterable[Entry]:
-    """``python contestant.py cold``: from a fresh process to an epoch of W2 and its accuracy."""
+    """Time ``python contestant.py cold``: a fresh process, an epoch of W2 and its accuracy."""
     arrays = {name: np.load(setting.folder / f"{name}.npy") for name in NAMES}
     for name in "xy":
         arrays[name] = arrays[name][: setting.rows["W2"]]
@@ -233,7 +233,7 @@ def _cold(program: Program, folder: Path) -> tuple[float, float]:
 
 
 def callbacks(setting: Setting) -> Iterable[Entry]:
-    """Fit with the progress bar and with TensorBoard beside bare fit."""
+    """Compare fit with the progress bar and with TensorBoard with bare fit."""
     file = HERE / "watched.py"
     programs = [
         Program(v, file, v, chooses_threads=True)
@@ -246,7 +246,7 @@ def callbacks(setting: Setting) -> Iterable[Entry]:
 
 
 def together(setting: Setting) -> Iterable[Entry]:
-    """Two copies of one training at the same time, beside one alone, threads as they come."""
+    """Compare two simultaneous copies of one training with one alone, with default threads."""
     rows = {"W2": min(setting.rows["W2"], 19_200), "W3": min(setting.rows["W3"], 3_840)}
     neighbours = () if setting.quick else (catalog.FUSED, catalog.SCAN)
     programs = [p for p in setting.pick(*neighbours) if catalog.ON_CARD not in p.name]
@@ -274,7 +274,7 @@ def _pair(pair: list[Process], rounds: int) -> tuple[list[float], list[list[floa
     for process in pair:
         process.ask("epoch", FIRST_SECONDS)
     once = pair[0].ask("epoch")
-    times = max(1, math.ceil(0.3 / max(once, 1e-6)))  # so long that they do overlap
+    times = max(1, math.ceil(0.3 / max(once, 1e-6)))  # long enough to overlap
     alone, both = [], []
     for _ in range(rounds):
         alone.append(pair[0].ask("epoch", times=times))
@@ -285,7 +285,7 @@ def _pair(pair: list[Process], rounds: int) -> tuple[list[float], list[list[floa
 
 
 def accuracy(setting: Setting, threads: dict[str, int | None]) -> Iterable[Entry]:
-    """Seconds of training to the target accuracies; every seed's course is kept."""
+    """Measure seconds of training to the target accuracies; every seed's history is kept."""
     programs = [p for p in setting.pick() if base_name(p.name) not in SLOW_LEARNERS]
     runs: dict[str, list[Entry]] = {p.name: [] for p in programs}
     with Race(programs, "W2", setting.rows["W2"], setting.folder) as race:
@@ -304,7 +304,7 @@ def accuracy(setting: Setting, threads: dict[str, int | None]) -> Iterable[Entry
 
 
 def five_epochs(setting: Setting) -> Iterable[Entry]:
-    """gpunn on W2, five epochs from the initial weights on; a round is a seed."""
+    """Time gpunn on five epochs of W2 from the initial weights; a round is a seed."""
     programs = [p for p in setting.programs if p.file == catalog.OURS]
     runs: dict[str, list[Entry]] = {p.name: [] for p in programs}
     with Race(programs, "W2", setting.rows["W2"], setting.folder) as race:
@@ -326,7 +326,7 @@ def five_epochs(setting: Setting) -> Iterable[Entry]:
     }  # fmt: skip
 
 
-# They learn nothing, or take minutes for every seed to do what a faster variant does.
+# They do not train, or take minutes per seed for the same results as a faster variant.
 SLOW_LEARNERS = (catalog.PRODUCTS, "PyTorch, DataLoader", "Keras 3 on PyTorch")
 
 
@@ -351,7 +351,7 @@ def _attempt(
 
 
 def operations(setting: Setting, backends: Iterable[str]) -> Iterable[Entry]:
-    """Each operation of the contract, on the shapes of the workloads, beside its bound."""
+    """Time each operation of the contract on the workloads' shapes, compared with its bound."""
     for backend in backends:
         setting.tell(f"operations on {backend}")
         program = Program(backend, HERE / "operations.py", backend)

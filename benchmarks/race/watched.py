@@ -1,4 +1,4 @@
-"""What watching costs: the program of `contestants/gpunn_fit.py` with callbacks."""
+"""The cost of callbacks: the program of `contestants/gpunn_fit.py` with callbacks."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The inside of a contestant's process: one question a line on stdin, one answer on stdout.
+"""The code inside a contestant's process: one question per line on stdin, one answer on stdout.
 
     python worker.py CONTESTANT.py VARIANT DATA_FOLDER THREADS
 
-A contestant is a file with ``VARIANTS`` (name: options) and ``prepare(data, **options)``. What
-that gives has ``epoch()`` (one pass over ``data["x"]``, done when it returns), ``accuracy()``
-(on the test images), ``predict(x)`` (probabilities, a NumPy array (rows, 10)), and where
+A contestant is a file with ``VARIANTS`` (name: options) and ``prepare(data, **options)``. Its
+result has ``epoch()`` (one pass over ``data["x"]``, complete on return), ``accuracy()``
+(on the test images), ``predict(x)`` (probabilities, a NumPy array (rows, 10)), and if
 the framework has it ``predict_on_batch(x)``; x is float32 (rows, 784) from 0 to 1. ``data``
 holds x, y, x_test, y_test (bytes), weights, seed, threads, workload.
 """
@@ -24,11 +24,11 @@ import numpy as np
 
 
 class Contestant:
-    """TargetBuffers the questions of the race; each method but `answer` is one."""
+    """Answers the questions of the race; each method except `answer` is one."""
 
     def __init__(self, file: Path, variant: str, folder: Path, threads: int) -> None:
         self._folder, self._threads = folder, threads
-        # Not this file's folder: its neighbours' names are nobody's business here.
+        # Not this file's folder: its modules must not be importable here.
         sys.path[0] = str(file.parent)
         module = importlib.import_module(file.stem)
         self._options, self._prepare = module.VARIANTS[variant], module.prepare
@@ -57,7 +57,7 @@ class Contestant:
         self._program = self._prepare(data, **self._options)
 
     def _array(self, name: str, rows: int | None) -> np.ndarray:
-        # Read, not mapped: pages of a map would count as this process's memory.
+        # Read, not memory-mapped: mapped pages would count as this process's memory.
         path = self._folder / f"{name}.npy"
         mapped = np.load(path, mmap_mode="r")
         shape = mapped[:rows].shape
@@ -65,7 +65,7 @@ class Contestant:
         return np.fromfile(path, mapped.dtype, count, offset=mapped.offset).reshape(shape)
 
     def epoch(self, times: int = 1) -> float:
-        """Seconds of one pass, the mean of ``times``."""
+        """Return the seconds of one pass, averaged over ``times``."""
         epoch = self._program.epoch
         started = time.perf_counter()
         for _ in range(times):
@@ -73,7 +73,7 @@ class Contestant:
         return (time.perf_counter() - started) / times
 
     def predict(self, rows: int, times: int = 1, how: str = "predict") -> float | None:
-        """Seconds of one call on ``rows`` test images; None if the framework offers none."""
+        """Return the seconds of one call on ``rows`` test images; None if not supported."""
         predict = getattr(self._program, how, None)
         if predict is None:
             return None
@@ -92,17 +92,17 @@ class Contestant:
         return seconds
 
     def accuracy(self) -> float | None:
-        """Share of the test images that is right; None of a yardstick that learns nothing."""
+        """Return the test accuracy; None for a reference program that does not train."""
         value = float(self._program.accuracy())
         return None if math.isnan(value) else value
 
     def memory(self) -> dict[str, int | None]:
-        """Peak bytes of this process on the host, and on the card where that is known."""
+        """Return peak bytes of this process on the host, and on the GPU if known."""
         return {"host": host_peak(), "card": card_peak()}
 
 
 def host_peak() -> int | None:
-    # Linux's figure of resource.getrusage begins with what the parent had.
+    # On Linux, resource.getrusage includes the parent's memory before the start.
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
@@ -128,7 +128,7 @@ def card_peak() -> int | None:
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print goes to the log
+    os.dup2(2, 1)  # output of libraries goes to the log
     file, variant, folder, threads = sys.argv[1:]
 
     def say(answer: dict[str, Any]) -> None:

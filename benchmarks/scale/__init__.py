@@ -1,4 +1,4 @@
 """How time and memory grow with width, depth, batch and data: `make bench-full`.
 
-It imports `common`. Each point is measured by `point` in a process of its own.
+It imports `common`. `point` measures each point in a separate process.
 """

@@ -1,11 +1,10 @@
-"""How time and memory grow with width, depth, batch and rows: figures, charts, a page.
+"""How time and memory grow with width, depth, batch and rows: measurements, charts, a page.
 
     python -m benchmarks.scale.curves            under 25 minutes on two cores, into results/
     python -m benchmarks.scale.curves --quick    under a minute, into runs/scale
-    python -m benchmarks.scale.curves --page     the page anew, from what was measured before
+    python -m benchmarks.scale.curves --page     rewrites the page from earlier measurements
 
-Each point is a process of its own (`point`), on the CPU and on the card where there
-is one.
+Each point runs in a separate process (`point`), on the CPU and, if there is one, on the GPU.
 """
 
 from __future__ import annotations
@@ -27,25 +26,25 @@ from benchmarks.common import machine
 from . import page
 
 SECONDS, QUICK_SECONDS = 1_440.0, 55.0  # of all points
-POINT_SECONDS = 240.0  # of one, before it is given up
+POINT_SECONDS = 240.0  # time limit of one point
 ROW = 64  # bytes
 BLOCK = 1 << 24  # bytes written at a time
 
 
 @dataclass(frozen=True)
 class Axis:
-    """What is varied, and what is not.
+    """The varied setting, and the fixed ones.
 
     Attributes:
         key, title: for files, and for readers.
-        network: what is trained.
+        network: description of the network.
         label: of the horizontal axis.
-        timed: what the seconds are of.
-        slope: of the straight line that time follows where arithmetic is all, and why.
+        timed: the unit of work that is timed.
+        slope: the expected slope of time if arithmetic dominates, and why.
         points: settings of `point` by x.
         quick: the x of a quick run.
         series: name and settings of each curve; one without a name by default.
-        note: what else is to be said.
+        note: further remarks.
     """
 
     key: str
@@ -111,7 +110,7 @@ AXES = (
 
 
 def run(quick: bool = False, out: Path | None = None, axes: tuple[str, ...] = ()) -> Path:
-    """Measure all points, write the figures and the page; returns the page's path.
+    """Measure all points, write the results and the page; return the page's path.
 
     Args:
         quick: a few points, in less than a minute.
@@ -167,9 +166,9 @@ def run(quick: bool = False, out: Path | None = None, axes: tuple[str, ...] = ()
 
 
 def ask(setting: dict[str, Any], seconds: float) -> tuple[dict[str, Any] | None, str]:
-    """What `point` measured, or None and why not."""
+    """Return the measurement of `point`, or None and the reason."""
     environment = dict(os.environ)
-    # As a user has it: how many threads are worth their while is gpunn's to choose.
+    # As for users: gpunn chooses the number of threads.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         environment.pop(name, None)
     command = [sys.executable, str(Path(__file__).with_name("point.py")), json.dumps(setting)]
@@ -186,7 +185,7 @@ def ask(setting: dict[str, Any], seconds: float) -> tuple[dict[str, Any] | None,
 
 
 def write_rows(folder: Path, rows: int) -> None:
-    """Random bytes in ``folder/x``, a class from 0 to 9 a row in ``folder/y``."""
+    """Write random bytes to ``folder/x``, and a class from 0 to 9 per row to ``folder/y``."""
     classes = bytes(i % 10 for i in range(256))
     for name, size in (("x", rows * ROW), ("y", rows)):
         with (folder / name).open("wb") as file:
@@ -196,7 +195,7 @@ def write_rows(folder: Path, rows: int) -> None:
 
 
 def caches() -> dict[str, int]:
-    """Bytes of each data cache that the first core has, by name; none where it is not told."""
+    """Return the size in bytes of the first core's data caches, by name; empty if unknown."""
     found = {}
     for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         try:
@@ -215,7 +214,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few points, under a minute")
     parser.add_argument("--axis", action="append", choices=[a.key for a in AXES], default=[])
     parser.add_argument("--out", type=Path, help="folder of the results")
-    parser.add_argument("--page", action="store_true", help="write the page anew, measure nothing")
+    parser.add_argument("--page", action="store_true", help="rewrite the page, measure nothing")
     arguments = parser.parse_args()
     if arguments.page:
         out = arguments.out or RESULTS

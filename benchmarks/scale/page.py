@@ -1,4 +1,4 @@
-"""The page of `curves`: a chart a curve, its straight pieces, and what makes each bend."""
+"""The page of `curves`: a chart per curve, its straight pieces, and the cause of each bend."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 
 from benchmarks.common import charts, machine
 
-TOLERANCE = 0.15  # of a straight piece: no point lies further from its line
-CHANGED = 1.25  # a rate that grew or fell by as much is told
-BENT = 0.15  # so is a change in the slope of the work
-MINOR = 0.1  # the rate of a part with a smaller share is not worth a word
-CORES = 0.4  # and so is a change in the cores at work
+TOLERANCE = 0.15  # the largest distance of a point from the line of its straight piece
+CHANGED = 1.25  # a rate that grew or fell by this factor is reported
+BENT = 0.15  # a change in the slope of the work by this much is reported
+MINOR = 0.1  # the rate of a part with a smaller share is not reported
+CORES = 0.4  # a change in the busy cores by this much is reported
 TIME_PARTS = {
     "fixed": "calls of Python and NumPy",
     "products": "matrix products",
@@ -58,9 +58,9 @@ class Piece:
 
 
 def pieces(xs: Sequence[float], ys: Sequence[float], spread: Sequence[float] = ()) -> list[Piece]:
-    """The fewest straight pieces, on logarithmic axes, that meet at points and hold all of them.
+    """Return the fewest straight pieces, on logarithmic axes, that meet at points and fit them all.
 
-    A point may lie away from its line by `TOLERANCE`, or by its ``spread`` where that is more.
+    A point may deviate from its line by `TOLERANCE`, or by its ``spread`` if that is larger.
 
     >>> [round(p.slope, 3) for p in pieces([1, 2, 4, 8, 16], [5, 5, 5, 20, 80])]
     [0.0, 2.0]
@@ -81,7 +81,7 @@ def pieces(xs: Sequence[float], ys: Sequence[float], spread: Sequence[float] = (
 
 
 def _line(points: list[tuple[float, float]], room: list[float]) -> tuple[float, list[float]]:
-    """Slope of the line of least squares, each point's distance in its ``room``; these too."""
+    """Return the slope of the least-squares line, and each distance relative to ``room``."""
     weights = [1 / r**2 for r in room]
     x, y = (
         sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
@@ -93,7 +93,7 @@ def _line(points: list[tuple[float, float]], room: list[float]) -> tuple[float, 
 
 
 def time_of(point: dict[str, Any]) -> dict[str, float]:
-    """Seconds and what they are made of, as far as that was measured."""
+    """Return seconds and their parts, as far as measured."""
     whole = statistics.median(point["seconds"])
     parts = {"whole": whole, "fixed": min(point["fixed"], whole)}
     if "products" in point:
@@ -103,7 +103,7 @@ def time_of(point: dict[str, Any]) -> dict[str, float]:
 
 
 def memory_of(point: dict[str, Any]) -> dict[str, float]:
-    """Bytes and what they are made of, as far as that was measured."""
+    """Return bytes and their parts, as far as measured."""
     parts = {"whole": point["peak"]}
     if point["start"]:
         counted = min(point["counted"], point["peak"] - point["start"])
@@ -119,7 +119,7 @@ def explain(
     found: Sequence[Piece],
     caches: dict[str, int],
 ) -> list[str]:
-    """A sentence or more for each bend: the place of a bend is where a piece ends."""
+    """Return one or more sentences for each bend, the end of a piece."""
     told = []
     for before, after in itertools.pairwise(found):
         bend = before.last
@@ -221,7 +221,7 @@ def _spread(point: dict[str, Any]) -> float:
 
 
 def write(report: dict[str, Any], axes: Iterable[Any], out: Path) -> Path:
-    """``out/scale.md`` and its charts in ``out/scale/``."""
+    """Write ``out/scale.md`` and its charts in ``out/scale/``."""
     (out / "scale").mkdir(parents=True, exist_ok=True)
     files, text = page(report, axes)
     for name, content in files.items():
@@ -232,7 +232,7 @@ def write(report: dict[str, Any], axes: Iterable[Any], out: Path) -> Path:
 
 
 def page(report: dict[str, Any], axes: Iterable[Any]) -> tuple[dict[str, str], str]:
-    """Charts by file name, and the page."""
+    """Return charts by file name, and the page."""
     files: dict[str, str] = {}
     busy = machine.complaint(report["load_before"], report["others_cores"])
     sizes = ", ".join(f"{name} {_bytes(size)}" for name, size in report["caches"].items())
@@ -287,7 +287,7 @@ def _section(axis: Any, entry: dict, caches: dict[str, int], files: dict[str, st
             continue
         title = f"{f'Time of {axis.timed}' if kind == 'time' else 'Memory'}: {axis.network}"
         low = min(y for points in known.values() for p in points for y in [of(p)["whole"] * unit])
-        # A part that is next to nothing would stretch the chart.
+        # A negligible part would stretch the chart.
         series = {t: [(x, y) for x, y in line if y > low / 30] for t, line in series.items()}
         files[f"{axis.key}-{kind}.svg"] = charts.lines(
             title, {t: line for t, line in series.items() if line}, axis.label, label
@@ -330,7 +330,7 @@ def _table(axis: Any, curves: dict[str, list[dict[str, Any]]]) -> list[str]:
 
 
 def _bytes(n: float) -> str:
-    """In the unit that fits.
+    """Format bytes in a suitable unit.
 
     >>> _bytes(49152), _bytes(33_554_432), _bytes(2.5e9)
     ('48 kB', '32 MB', '2.3 GB')

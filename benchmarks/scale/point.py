@@ -1,9 +1,9 @@
-"""One point of a scale curve, in a process of its own: time and memory of `fit`.
+"""One point of a scale curve, in a separate process: time and memory of `fit`.
 
     python -m benchmarks.scale.point '{"sizes": [784, 128, 10], "batch": 32}'
 
-Prints a JSON object: seconds of a step (of a pass where ``rows`` is given), what they are
-made of, the work they do, and the memory that the process has taken.
+Prints a JSON object: seconds of a step (of a pass if ``rows`` is given), their parts,
+the amount of work, and the memory that the process has used.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ DEFAULTS = {
     "dropout": 0.0,
     "optimizer": "adam",
     "backend": "numpy",
-    "rows": None,  # a pass over so many of the files in ``folder`` is timed, not a step
-    "source": "memory",  # where they lie: memory, map, stream
+    "rows": None,  # if given, time a pass over this many rows in ``folder``, not a step
+    "source": "memory",  # where the rows are: memory, map, stream
     "folder": None,
     "seconds": 0.4,  # of a sample
     "samples": 7,
@@ -38,7 +38,7 @@ DEFAULTS = {
 
 
 class Stream:
-    """Batches read from the files one by one, anew in each pass."""
+    """Batches read from the files one by one, again in each pass."""
 
     def __init__(self, folder: Path, rows: int, width: int, batch: int) -> None:
         self.folder, self.rows, self.width, self.batch = folder, rows, width, batch
@@ -55,7 +55,7 @@ class Stream:
 
 
 def data_of(point: dict[str, Any]) -> tuple[Any, ...]:
-    """What `fit` is given: (x, y), or (stream,)."""
+    """Return the arguments of `fit`: (x, y), or (stream,)."""
     width, rows = point["sizes"][0], point["rows"]
     if rows is None:
         rows = max(point["batch"], ROWS) // point["batch"] * point["batch"]
@@ -87,10 +87,10 @@ def network(point: dict[str, Any], sizes: list[int]) -> Any:
 def sampler(
     fit: Callable[[int, int], None], steps: int, seconds: float, whole: bool = False
 ) -> Callable[[], float]:
-    """A function that takes about ``seconds`` for a sample: the seconds of one step.
+    """Return a function that samples the seconds of one step, in about ``seconds``.
 
-    ``fit(epochs, n)`` trains so many passes of n steps; a pass has ``steps`` of them. With
-    ``whole`` it is always the whole pass, and its seconds are given.
+    ``fit(epochs, n)`` trains that many passes of n steps; a pass has ``steps`` of them. With
+    ``whole`` it always times the whole pass, and returns its seconds.
     """
     few = steps if whole else 1
     for _ in range(2):  # the first one warms up
@@ -116,7 +116,7 @@ def fitting(model: Any, data: tuple[Any, ...], batch: int) -> Callable[[int, int
 
 
 def fixed_cost(point: dict[str, Any]) -> Callable[[], float]:
-    """Samples a step of the same layers, one unit wide, on one row: all but the arithmetic."""
+    """Return a sampler of a step with the same layers, one unit wide, on one row: the overhead."""
     sizes = [1] * (len(point["sizes"]) - 1) + [2]
     tiny = {**point, "sizes": sizes, "batch": 1, "rows": None}
     fit = fitting(network(tiny, sizes), data_of(tiny), 1)
@@ -126,7 +126,7 @@ def fixed_cost(point: dict[str, Any]) -> Callable[[], float]:
 def products(
     backend: Any, operations: list[ProfiledOperation], seconds: float
 ) -> Callable[[], float]:
-    """Samples the step's matrix products alone, on arrays of their own."""
+    """Return a sampler of the step's matrix products alone, on separate arrays."""
     own, calls = backend.isolated(), []
     for operation in operations:
         if operation.name == "matmul":
@@ -155,8 +155,8 @@ def products(
 
 
 def peak() -> int | None:
-    """The most memory that this process has had, in bytes; None where that is not known."""
-    try:  # not what Linux's getrusage says: that counts the parent's before the start
+    """Return the peak memory of this process in bytes; None if unknown."""
+    try:  # not Linux's getrusage, which includes the parent's memory before the start
         status = Path("/proc/self/status").read_text()
         return 1024 * int(status.split("VmHWM:")[1].split()[0])
     except (OSError, IndexError):
@@ -171,10 +171,10 @@ def peak() -> int | None:
 
 
 def measure(point: dict[str, Any]) -> dict[str, Any]:
-    """What `scale` draws of one point; ``point`` as in `DEFAULTS`."""
+    """Measure one point for `scale`; ``point`` as in `DEFAULTS`."""
     point = {**DEFAULTS, **point}
     on_card, passes = point["backend"] != "numpy", point["rows"] is not None
-    samplers = {"fixed": fixed_cost(point)}  # now everything is imported
+    samplers = {"fixed": fixed_cost(point)}  # from here on everything is imported
     start = peak()
     tracemalloc.start()
     data = data_of(point)

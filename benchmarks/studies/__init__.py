@@ -1,4 +1,4 @@
-"""One question each, asked when its answer may have changed: accuracy, and threads.
+"""Studies of a single question each, to repeat when the answer may have changed.
 
 It imports `common` and the contestants.
 """

@@ -1,11 +1,11 @@
-"""What it costs to write the parts of a network oneself.
+"""The cost of custom parts of a network.
 
     python -m benchmarks.studies.own_parts [--rounds 15]
 
-W2's network with silu, 784-128-dropout 0.2-10, Adam, batches of 32: of built-in parts; with an
-activation, a layer and a loss that are written with `gpunn.ops`; and the same written in JAX, an
-epoch as one program (jit, scan). Then a chain of 20 operations on a million numbers, in one
-thread: by gpunn, by NumPy into few arrays that are there, and by JAX (jit).
+W2's network with silu, 784-128-dropout 0.2-10, Adam, batches of 32: with built-in parts; with a
+custom activation, layer and loss, written with `gpunn.ops`; and the same written in JAX, an
+epoch as one program (jit, scan). Then a chain of 20 operations on a million values, in one
+thread: by gpunn, by NumPy into a few preallocated arrays, and by JAX (jit).
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def by_jax(x: np.ndarray, y: np.ndarray) -> Epoch:
 
 
 def chain(xp: Any, x: Any, functions: bool) -> Any:
-    """20 operations; `functions`: tanh, exp, log, sqrt and divisions among them."""
+    """Apply 20 operations; with `functions`, including tanh, exp, log, sqrt and divisions."""
     a = x * 0.5 + 0.25
     if functions:
         b = xp.tanh(a)
@@ -156,7 +156,7 @@ def chain(xp: Any, x: Any, functions: bool) -> Any:
 
 
 def chain_by_numpy(x: np.ndarray, functions: bool) -> Epoch:
-    """The same calls, into few arrays that are made once: what is done with is used again."""
+    """Apply the same calls with a few preallocated arrays, which are reused."""
     calls: list[Callable[[], Any]] = []
     free: list[np.ndarray] = []
 
@@ -244,7 +244,7 @@ def seconds(run: Epoch) -> float:
 
 
 def tracing(rounds: int, backend: str, x: np.ndarray, y: np.ndarray) -> dict[str, list[float]]:
-    """Seconds of the first step of a new model."""
+    """Measure seconds of the first step of a new model."""
     found: dict[str, list[float]] = {"own": [], "built-in": []}
     for _ in range(rounds):
         for name, own in (("own", True), ("built-in", False)):
@@ -282,7 +282,7 @@ def measure(rounds: int) -> dict[str, Any]:
 
 
 def rounded_otherwise(x: np.ndarray) -> dict[str, float]:
-    """Of the chain without functions, the share of numbers that are not NumPy's."""
+    """Return the fraction of values of the chain without functions that differ from NumPy's."""
     expected = chain(np, x, False)
     runs = {"gpunn": chain_by_gpunn(x, False, "compiled"), "JAX": chain_by_jax(x, False)}
     return {by: float(np.mean(np.asarray(run()) != expected)) for by, run in runs.items()}
@@ -300,7 +300,7 @@ def in_turn(runs: dict[str, Epoch], rounds: int) -> dict[str, list[float]]:
 
 
 def compared(found: dict[str, Any]) -> dict[str, list[float]]:
-    """What the goals are about, round by round."""
+    """Return the quantities of the goals, round by round."""
     networks, first = found["network"], found["first step"]
     ratios = {
         "own / built-in": samples.ratios(networks["own"], networks["built-in"]),

@@ -1,9 +1,9 @@
-"""What rounding the factors of products costs in accuracy: float32, TF32, bfloat16.
+"""The loss of accuracy by rounding the factors of products: float32, TF32, bfloat16.
 
     python -m benchmarks.studies.precision [--epochs 3] [--seeds 5]
 
-784-128(relu)-dropout 0.2-10 with Adam on MNIST, batch 32. The rounding is what a card's
-tensor cores do, emulated on the CPU: nothing here runs on a card, and no time is taken.
+784-128(relu)-dropout 0.2-10 with Adam on MNIST, batch 32. The rounding of a GPU's
+tensor cores is emulated on the CPU: nothing here runs on a GPU, and no time is measured.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BITS = 23  # of float32
 
 
 class RoundingBackend(NumpyBackend):
-    """NumPy, with the factors of products rounded as asked for."""
+    """NumPy, with the factors of products rounded to the requested precision."""
 
     name = "rounding"
     precisions = PRECISIONS
@@ -46,7 +46,7 @@ class RoundingBackend(NumpyBackend):
 
 
 def train(precision: str | None, seed: int, epochs: int, data: Any) -> float:
-    """Test accuracy of one training."""
+    """Return the test accuracy of one training."""
     (x, y), (x_test, y_test) = data
     gpunn.utils.set_random_seed(seed)
     model = gpunn.Sequential(
@@ -69,7 +69,7 @@ def train(precision: str | None, seed: int, epochs: int, data: Any) -> float:
 
 
 def table(result: dict[str, Any]) -> str:
-    """The page that is written beside the figures."""
+    """Return the page that is written beside the JSON file."""
     seeds = result["seeds"]
     lines = [
         "# Accuracy with rounded products",

@@ -1,9 +1,9 @@
-"""What the recipes of examples/mnist_recipes.py reach, seed by seed, as a file and a page.
+"""Accuracies of the recipes of examples/mnist_recipes.py, seed by seed, as a file and a page.
 
-    python -m benchmarks.studies.recipes mlp best fashion --seeds 5  # some 25 minutes on two cores
+    python -m benchmarks.studies.recipes mlp best fashion --seeds 5  # about 25 minutes on two cores
     python -m benchmarks.studies.recipes convnet --seeds 1
 
-Recipes that are not named keep the figures that the file has.
+Recipes that are not named keep their results in the file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GOALS = {"mlp": 0.983, "best": 0.988, "convnet": 0.990, "fashion": 0.88}
 
 
 def table(recipes: dict[str, Any]) -> str:
-    """The page beside the figures."""
+    """Return the page beside the JSON file."""
     lines = [
         "# What the recipes reach",
         "",

@@ -1,11 +1,11 @@
-"""gpunn's estimators beside scikit-learn's networks, on the data sets that scikit-learn brings.
+"""gpunn's estimators compared with scikit-learn's networks, on scikit-learn's data sets.
 
     python -m benchmarks.studies.sklearn_networks [--seeds 10]
 
-`GpunnClassifier` and `GpunnRegressor` on the data as they are, and `MLPClassifier` and
-`MLPRegressor` behind a `StandardScaler` (the targets of a regression scaled too): one hidden layer
-of 100, Adam, batches of 200 or of all rows, at most 200 epochs, and an end as soon as the training
-loss has not become less by 1e-4 for ten epochs; these are the defaults of all four. Each seed draws
+`GpunnClassifier` and `GpunnRegressor` on the raw data, and `MLPClassifier` and
+`MLPRegressor` after a `StandardScaler` (regression targets are scaled too): one hidden layer
+of 100, Adam, batches of 200 or of all rows, at most 200 epochs, and a stop when the training
+loss has not improved by 1e-4 for ten epochs; these are the defaults of all four. Each seed draws
 five folds; both fit each fold in turn. The time is that of `fit`, from parameters to a trained
 network.
 """
@@ -55,7 +55,7 @@ def contestants(regression: bool) -> dict[str, Callable[[int], Any]]:
 
 
 def measure(name: str, seeds: int) -> dict[str, dict[str, list[float]]]:
-    """Scores and seconds of both, fold by fold."""
+    """Measure scores and seconds of both, fold by fold."""
     from sklearn import datasets
     from sklearn.model_selection import KFold, StratifiedKFold
 
@@ -66,7 +66,7 @@ def measure(name: str, seeds: int) -> dict[str, dict[str, list[float]]]:
         who: {"scores": [], "seconds": []} for who in both
     }  # fmt: skip
     for make in both.values():
-        make(0).fit(x[::5], y[::5])  # what is imported and chosen once
+        make(0).fit(x[::5], y[::5])  # warm-up: one-time imports and choices
     for seed in range(seeds):
         folds = (KFold if regression else StratifiedKFold)(FOLDS, shuffle=True, random_state=seed)
         for train, test in folds.split(x, y):
@@ -80,7 +80,7 @@ def measure(name: str, seeds: int) -> dict[str, dict[str, list[float]]]:
 
 
 def difference(found: dict[str, Any]) -> tuple[float, float]:
-    """The mean of gpunn's score less scikit-learn's, and its standard error."""
+    """Return the mean difference of gpunn's and scikit-learn's scores, and its standard error."""
     pairs = zip(found["gpunn"]["scores"], found["scikit-learn"]["scores"], strict=True)
     less = np.array([a - b for a, b in pairs])
     return float(less.mean()), float(less.std(ddof=1) / math.sqrt(len(less)))
@@ -118,7 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10)
     seeds = parser.parse_args().seeds
-    warnings.simplefilter("ignore")  # MLPClassifier's, that 200 epochs were not enough
+    warnings.simplefilter("ignore")  # MLPClassifier warns that 200 epochs were not enough
     found = {name: measure(name, seeds) for name in SETS}
     result = {"machine": machine.describe(), "seeds": seeds, "found": found}
     (RESULTS / "sklearn.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -1,10 +1,10 @@
-"""What threads cost and gain: predictions of one model by one thread and by two.
+"""The throughput of threads: predictions of one model by one thread and by two.
 
     python -m benchmarks.studies.threads [--rounds 15]
 
-W2's network, 784-128-dropout 0.2-10, predicts batches of 256 with ``predict_on_batch``, again
-and again: by one thread, and by two at the same time, in turns. With two cores free, two threads
-should answer nearly twice as many.
+W2's network, 784-128-dropout 0.2-10, repeatedly predicts batches of 256 with
+``predict_on_batch``: by one thread, and by two at the same time, in turns. With two free cores,
+two threads should nearly double the throughput.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GOAL = 1.6
 
 
 def rate(model: Any, x: np.ndarray, threads: int) -> float:
-    """Rows a second that so many threads get together."""
+    """Return the rows per second of that many threads together."""
     counts = [0] * threads
     start, stop = threading.Barrier(threads + 1), threading.Event()
 

@@ -1,11 +1,11 @@
-"""Every activation: what is true of it, and a gallery of curves and derivatives.
+"""Every activation: its properties, and a gallery of curves and derivatives.
 
-The table says for each what values it takes, whether it never falls, what line it comes
-close to far out on either side, and where its derivative is 0: there a unit learns
-nothing. Where an asymptote is a number, the derivative vanishes on that side too. Each
-entry is compared with numbers before it is printed (gpunn.activations.check_properties);
-one that is not so would stop the script. softmax and log_softmax work on rows: in the table
-each stands for the first output of the row (x, 0), in the picture for all three of (x, 1, 0).
+The table lists the range of each activation, whether it is monotonic, its asymptotes
+on both sides, and where its derivative is 0: there a unit learns
+nothing. Where an asymptote is a constant, the derivative vanishes on that side too. Each
+entry is verified numerically before it is printed (gpunn.activations.check_properties);
+a wrong entry would stop the script. softmax and log_softmax work on rows: the table
+describes the first output for the row (x, 0), the picture all three for (x, 1, 0).
 
 Run:       python examples/lessons/activations.py
 Takes:     about two seconds.
@@ -29,7 +29,7 @@ def number(value):
 
 
 def line(asymptote):
-    """A straight line in words: "0", "x", ".2x"; a dash for none."""
+    """Describe a straight line: "0", "x", ".2x"; a dash for none."""
     if asymptote is None:
         return "-"
     slope, intercept = asymptote
@@ -40,7 +40,7 @@ def line(asymptote):
 
 
 def places(flat):
-    """Points and intervals in words: "x < -3, x = -1.5"."""
+    """Describe points and intervals: "x < -3, x = -1.5"."""
     words = []
     for start, stop in flat:
         if start == stop:
@@ -75,7 +75,7 @@ def identities():
 
 
 def draw_row(ax, name):
-    """The outputs of a function of rows, while the first entry of the row changes."""
+    """Draw the outputs of a function of rows over the first entry of the row."""
     x = np.linspace(-4, 4, 201)
     rows = np.column_stack([x, np.ones_like(x), np.zeros_like(x)])
     outputs = ROWS[name](rows)
@@ -89,7 +89,7 @@ def draw_row(ax, name):
 
 
 def gallery(path):
-    """One panel for each: the curve as a solid line, its derivative dashed."""
+    """Draw a panel for each: the curve as a solid line, its derivative dashed."""
     from matplotlib.figure import Figure
 
     columns = 6

@@ -1,11 +1,11 @@
-"""Backpropagation on a network so small that every number can be worked out by hand.
+"""Backpropagation on a network small enough to compute every value by hand.
 
 Two inputs, two hidden sigmoids, two output sigmoids, half squared error:
 
     net = x W + b    h = sigmoid(net)    o = sigmoid(h V + c)    E = 1/2 sum (o - t)^2
 
-The first and second half of this file compute the same gradients: the first lets the
-library do it, the second writes the chain rule out, weight by weight. Everything is
+The two halves of this file compute the same gradients: the first with the
+library, the second by writing out the chain rule, weight by weight. Everything is
 float64. A weight w1 leads from input 1 to hidden 1, w2 from input 2 to hidden 1, w3 and w4
 to hidden 2 (so the kernel, inputs by units, has the columns w1 w2 and w3 w4); w5 to w8
 likewise from the hidden units to the outputs.
@@ -13,11 +13,11 @@ likewise from the hidden units to the outputs.
 Run:       python examples/lessons/backprop_by_hand.py
 Takes:     about two seconds.
 Prints:    h, o and E with its two parts; each derivative twice, from the library and by hand
-           (they agree to 1e-12); the same by the two equations with matrices; how much of
-           the first output's net input each parameter carries; E after one step (0.2806)
+           (they agree to 1e-12); the same by the two matrix equations; the share of
+           each parameter in the first output's net input; E after one step (0.2806)
            and after 10,000 (below 4e-5), rate 0.5.
-Saves:     backprop_by_hand.png, if matplotlib is installed: the way of w5 and w6, on the error
-           over these two when the others have their last values.
+Saves:     backprop_by_hand.png, if matplotlib is installed: the path of w5 and w6, on the error
+           surface over these two with the others at their final values.
 """
 
 from math import exp
@@ -75,7 +75,7 @@ d_o2 = (o2 - t2) * o2 * (1 - o2)
 d_h1 = (d_o1 * w5 + d_o2 * w7) * h1 * (1 - h1)
 d_h2 = (d_o1 * w6 + d_o2 * w8) * h2 * (1 - h2)
 
-# dE/dw = (what came along the connection) * (dE/dnet of the unit it leads to).
+# dE/dw = (the input of the connection) * (dE/dnet of the unit it leads to).
 by_hand = {
     "w1": x1 * d_h1,
     "w2": x2 * d_h1,
@@ -119,8 +119,8 @@ for layer, name in ((2, "hidden"), (3, "output")):
     texts = [" ".join(f"{v:.6f}" for v in array.flat) for array in (delta[layer], kernel)]
     print(f"{layer:<6}{texts[0]:>20}{texts[1]:>40}{max(differences):12.0e}")
 
-# Of the first output's net input, net = w5 h1 + w6 h2 + c, each parameter carries a share;
-# what h1 and h2 carry goes on to the parameters of their own net inputs.
+# Each parameter contributes a share of the first output's net input, net = w5 h1 + w6 h2 + c;
+# the shares of h1 and h2 are distributed over the parameters of their own net inputs.
 
 net = w5 * h1 + w6 * h2 + c
 net1, net2 = w1 * x1 + w2 * x2 + b, w3 * x1 + w4 * x2 + b
@@ -133,7 +133,7 @@ for (unit, (share, *parts)), of in zip(through.items(), (net1, net2), strict=Tru
     texts = [f"{n} {part / of:.1%}" for n, part in zip(names, parts, strict=True)]
     print(f"  and within {unit}, which carries {share:.1%}: {', '.join(texts)}")
 
-# Downhill.
+# Gradient descent.
 
 first = model.test_on_batch(x, target)
 print(f"\nerror after {model.optimizer.iterations} step: ", first)

@@ -1,14 +1,14 @@
-"""Where classes meet: the same network on six kinds of points, and slices of three inputs.
+"""Decision boundaries: the same network on six kinds of points, and slices of three inputs.
 
-Two layers of 32 rectified units learn exclusive or with noise, points that a line parts, rings,
-moons, spirals and a class that the other splits; above each picture stands how many points the
-network has right, and how many a line would have (a network without hidden layers). Then three
-inputs: points within a ball, whose border is drawn at three values of the third input.
+Two layers of 32 rectified units learn noisy exclusive or, linearly separable points, rings,
+moons, spirals and a class that is split by the other. The title of each panel gives the accuracy
+of the network, and that of a line (a network without hidden layers). Then three
+inputs: points within a ball, whose boundary is drawn at three values of the third input.
 
 Run:       python examples/lessons/boundaries.py [--epochs 150]
 Takes:     about five seconds.
-Prints:    for each the share of points that were right, of those learnt from and of new ones,
-           by a line and by the network.
+Prints:    for each the accuracy on the training points and on new ones,
+           of a line and of the network.
 Saves:     boundaries.png and slices.png, if matplotlib is installed.
 """
 
@@ -32,7 +32,7 @@ PROBLEMS = {
 
 
 def ball(seed):
-    """Points (rows, 3) of a cube; class 1 is within a ball of half of its volume."""
+    """Return points (rows, 3) in a cube; class 1 is within a ball of half its volume."""
     x = np.random.default_rng(seed).uniform(-1, 1, (ROWS, 3))
     return x, (np.linalg.norm(x, axis=1) < (3 / np.pi) ** (1 / 3)).astype(int)
 

@@ -2,7 +2,7 @@
 
 f = 1 / (1 + exp(-(w0 x0 + w1 x1 + w2))) with w = (2, -3, -3) and x = (-1, -2), twice: as a
 graph of products, sums, exp and 1/x, and as one with a single node for the sigmoid. Both
-give the gradients that the library finds for a layer of one sigmoid.
+yield the gradients that the library computes for a layer of one sigmoid.
 
 Run:       python examples/lessons/computational_graph.py
 Takes:     about two seconds.
@@ -22,7 +22,7 @@ W, X = (2.0, -3.0, -3.0), (-1.0, -2.0)
 
 
 class Node:
-    """A value, what it was computed from, and its derivative by each of these."""
+    """A value, its inputs, and its derivative with respect to each of them."""
 
     def __init__(self, name, value, inputs=(), local=()):
         self.name, self.value, self.inputs, self.local = name, value, inputs, local
@@ -55,7 +55,7 @@ def sigmoid(a):
 
 
 def sorted_nodes(f):
-    """Each node after all that it is computed from."""
+    """Return the nodes in topological order, each after its inputs."""
     order = []
 
     def visit(node):
@@ -69,7 +69,7 @@ def sorted_nodes(f):
 
 
 def backward(f):
-    """Visit the nodes from the output back, each after all that use it."""
+    """Visit the nodes backwards from the output, each after all nodes that use it."""
     f.gradient = 1.0
     for node in reversed(sorted_nodes(f)):
         for source, local in zip(node.inputs, node.local, strict=True):
@@ -82,7 +82,7 @@ def backward(f):
 
 
 def gradients(head):
-    """Those of w0, w1, w2, x0, x1 in a graph whose end ``head`` makes of the sum; the end."""
+    """Return the gradients of w0, w1, w2, x0, x1 in the graph ``head(sum)``, and its output."""
     w = [Node(f"w{i}", value) for i, value in enumerate(W)]
     x = [Node(f"x{i}", value) for i, value in enumerate(X)]
     f = head(add("s", multiply(w[0], x[0]), multiply(w[1], x[1]), w[2]))
@@ -96,20 +96,20 @@ def small_nodes(s):
 
 
 def by_library():
-    """A layer whose kernel is the identity comes first: its bias is what is added to x."""
+    """Compute the gradients with a first layer of identity kernel, whose bias is added to x."""
     model = gpunn.Sequential([layers.Input((2,))], dtype="float64")
     model.add(layers.Dense(2))
     model.add(layers.Dense(1, "sigmoid"))
     model.compile(gpunn.optimizers.SGD(0), gpunn.losses.MeanSquaredError())
     model.set_weights([[[1, 0], [0, 1]], [0, 0], [[W[0]], [W[1]]], [W[2]]])
     f = model.predict([X])
-    model.train_on_batch([X], f - 0.5)  # there (f - target)^2 has the derivative 1
+    model.train_on_batch([X], f - 0.5)  # so that (f - target)^2 has the derivative 1
     _, dx, dw, db = model.gradients().values()
     return [*dw[:, 0], *db, *dx]
 
 
 def picture(f):
-    """Each node stands right of all that it is computed from; an input left of its reader."""
+    """Draw each node to the right of its inputs, and each graph input left of its reader."""
     from matplotlib.figure import Figure
 
     nodes, column, places = sorted_nodes(f), {}, {}
@@ -122,7 +122,7 @@ def picture(f):
     for node in nodes:
         if node in inputs:
             row = -min(inputs.index(node), 4)
-        else:  # in the middle of the first two that it is computed from
+        else:  # in the middle of its first two inputs
             row = sum(places[source][1] for source in node.inputs[:2]) / len(node.inputs[:2])
         places[node] = (column[node], row)
     figure = Figure(figsize=(12, 4.2), layout="constrained")

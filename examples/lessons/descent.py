@@ -1,11 +1,11 @@
-"""How descent goes: learning rates, batch sizes, momentum, and six optimizers, as paths.
+"""Gradient descent as paths: learning rates, batch sizes, momentum, and six optimizers.
 
-Each picture is a surface over two weights, drawn as contours, with the paths that learning
-takes on it from one start.
+Each picture shows the contours of a surface over two weights, with the paths of training
+from one start.
 
 Run:       python examples/lessons/descent.py
 Takes:     about ten seconds. Needs matplotlib: pip install "gpunn[plot]"
-Prints:    for each path where it ends, and after how many steps it was near the minimum.
+Prints:    the end of each path, and the number of steps until it was near the minimum.
 Saves:     learning_rate.png, batch_size.png, momentum.png, optimizers.png
 """
 
@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 import gpunn
 from gpunn import layers, optimizers, plots
 
-NEAR = 1e-3  # above the lowest point: there
+NEAR = 1e-3  # the largest height above the minimum that counts as reaching it
 
 
 def descend(optimizer, slope, start, steps):
-    """The points (steps + 1, 2) that an optimizer visits on a surface with this slope."""
+    """Return the points (steps + 1, 2) that an optimizer visits on a surface with this slope."""
     point = np.array(start, np.float64)
     path = [point.copy()]
     for _ in range(steps):
@@ -45,7 +45,7 @@ def bowl_slope(x, y):
 
 
 def learning_rates():
-    """On a bowl ten times as steep one way as the other a rate above 2 / 10 runs away."""
+    """On a bowl ten times as steep in one direction, a rate above 2 / 10 diverges."""
     print("Learning rate: too small, right, too large")
     paths = {}
     for rate, steps in ((0.01, 40), (0.15, 40), (0.205, 14)):
@@ -59,7 +59,7 @@ def learning_rates():
 
 
 def batch_sizes():
-    """A line through 64 noisy points, learnt from all of them, from 8 and from one a step."""
+    """Fit a line to 64 noisy points, with all of them, 8 and one per step."""
     print("Batch, mini-batch and one sample a step: a line y = 2 x - 1")
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (64, 1))
@@ -139,7 +139,7 @@ def momenta():
 
 
 def valley(x, y):
-    """A curved, narrow valley (Rosenbrock, 1960, with 10 in place of 100); lowest at (1, 1)."""
+    """A curved, narrow valley (Rosenbrock, 1960, with 10 instead of 100); minimum at (1, 1)."""
     return (1 - x) ** 2 + 10 * (y - x**2) ** 2
 
 

@@ -1,14 +1,14 @@
-"""Where weights begin: what each initializer draws, and what becomes of a signal twenty layers on.
+"""Initial weights: the draws of each initializer, and a signal after twenty layers.
 
-A layer of 300 inputs and 100 units. With weights of a fixed deviation signals die out or
-explode, according to the number of inputs; with one value for all weights all units are one
-and the same, and stay so. The named rules make the variance one over the number of inputs
+A layer of 300 inputs and 100 units. With weights of a fixed standard deviation, signals vanish or
+explode, depending on the number of inputs; with one value for all weights, all units are
+identical, and stay so. The named rules set the variance to one over the number of inputs
 (LeCun), one over the mean of inputs and units (Glorot), or two over the inputs (He), since
-rectified units let half through.
+rectified units pass half of their inputs.
 
 Run:       python examples/lessons/first_weights.py
 Takes:     about two seconds.
-Prints:    deviation of the weights drawn and that of the rule, least, largest, and how many
+Prints:    standard deviation of the weights and that of the rule, minimum, maximum, and how many
            units differ; then the deviation of the outputs after twenty layers of 100 units,
            for inputs of deviation 1, with tanh and with rectified units.
 Saves:     first_weights.png, if matplotlib is installed: the weights drawn.
@@ -21,7 +21,7 @@ from gpunn import initializers as start
 from gpunn import layers
 
 INPUTS, UNITS, WIDTH, DEPTH = 300, 100, 100, 20
-# By name: what makes the weights, and their deviation.
+# By name: the initializer, and the standard deviation of its weights.
 DRAWN = {
     "RandomNormal": (start.RandomNormal(seed=1), 0.05),
     "TruncatedNormal": (start.TruncatedNormal(seed=1), 0.05 * 0.8796),  # cut off at two
@@ -42,7 +42,7 @@ DRAWN = {
 
 
 def after_twenty(name, activation):
-    """The deviation of the outputs of each of twenty layers."""
+    """Return the standard deviation of the outputs of each of twenty layers."""
     gpunn.utils.set_random_seed(0)
     initializer = type(DRAWN[name][0])
     model = gpunn.Sequential([layers.Input((WIDTH,))], dtype="float64")

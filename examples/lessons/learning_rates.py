@@ -1,17 +1,17 @@
-"""How far a step goes: learning rates and momentum that change, and a rate for each layer.
+"""The size of a step: schedules of learning rate and momentum, and a rate for each layer.
 
-- A schedule is a rate (or a momentum) as a function of the updates done so far.
-- Momentum is often small at first, when the gradients turn quickly, and large later: 0.5,
-  then 0.9. Steps along a slope become twice, later ten times as long as those without.
-- The last layers have the larger gradients (`callbacks.GradientMonitor` measures it), so they
-  want the smaller rates. LeCun's rule gives a layer a rate proportional to 1 / sqrt(n), with n
-  inputs a unit (its fan-in): ``learning_rate_multiplier="lecun"``.
+- A schedule is a rate (or a momentum) as a function of the number of updates so far.
+- Momentum is often small at first, when the gradients change direction quickly, and large later:
+  0.5, then 0.9. Steps along a slope become twice, later ten times as long as without momentum.
+- The last layers have larger gradients (as `callbacks.GradientMonitor` shows), so they
+  need smaller rates. LeCun's rule gives a layer a rate proportional to 1 / sqrt(n), with n
+  inputs per unit (its fan-in): ``learning_rate_multiplier="lecun"``.
 
 Run:       python examples/lessons/learning_rates.py [--epochs 60]
 Takes:     about five seconds.
 Prints:    each schedule at some steps; for constant momentum and for 0.5, then 0.9, the loss
            after some epochs; for each layer its gradient (root mean square over the weights),
-           its rate and how far a step moves it, with one rate and with LeCun's rule.
+           its rate and its update size, with one rate and with LeCun's rule.
 Saves:     learning_rates.png, if matplotlib is installed: the schedules, the losses.
 """
 
@@ -58,7 +58,7 @@ def make_network(optimizer, multiplier=1.0):
 
 
 def momenta(x, y, epochs):
-    """The losses of each epoch, by momentum."""
+    """Return the losses of each epoch, by momentum."""
     ways = {
         "no momentum": 0.0,
         "momentum 0.5": 0.5,
@@ -77,10 +77,10 @@ def momenta(x, y, epochs):
 
 
 def rates_by_layer(x, y, epochs):
-    """What the monitor sees in the first epoch: means over the weights of a layer."""
+    """Print the monitor's records of the first epoch: means over the weights of a layer."""
     print(f"\n{'':14}{'inputs':>7}{'gradient':>10}{'rate':>8}{'step / weights':>16}")
     for title, multiplier in (("one rate for all", 1.0), ("LeCun's rule", "lecun")):
-        rate = RATE if multiplier == 1.0 else RATE * 4  # the same for 16 inputs a unit
+        rate = RATE if multiplier == 1.0 else RATE * 4  # the same for 16 inputs per unit
         model = make_network(SGD(rate), multiplier)
         monitor = callbacks.GradientMonitor(frequency=1, verbose=0)
         model.fit(x, y, batch_size=BATCH, epochs=epochs, verbose=0, callbacks=[monitor])

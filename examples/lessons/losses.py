@@ -1,18 +1,18 @@
-"""What each loss asks for: the best single answer, margins, directions and distributions.
+"""What each loss optimizes: the best single answer, margins, directions and distributions.
 
-One number shall answer for 1, 2, 3, 4 and 100. Which one is best depends on the loss: the mean
-for the squared error, the median for the absolute one, which does not care how far off 100
-is, and the median or nearly so for those that are squares near 0 and straight lines far out.
-The percentage leans to small numbers, the logarithmic error to the geometric mean (of the
-numbers plus 1). Hinge losses ask of a score that it lie on its class's side by a margin of 1,
+One number is to predict 1, 2, 3, 4 and 100. Which one is best depends on the loss: the mean
+for the squared error, the median for the absolute error, which ignores how far off 100
+is, and approximately the median for losses that are quadratic near 0 and linear far out.
+The percentage error favours small numbers, the logarithmic error the geometric mean (of the
+numbers plus 1). Hinge losses require a score on its class's side with a margin of 1,
 and nothing beyond.
-Cross-entropy asks for chances, softened by label smoothing; Kullback-Leibler divergence
-compares distributions and is not the same in both directions.
+Cross-entropy requires probabilities, softened by label smoothing; Kullback-Leibler divergence
+compares distributions and is asymmetric.
 
 Run:       python examples/lessons/losses.py
 Takes:     about two seconds.
-Prints:    the best answer by each loss; the margin losses at five scores; what chance of the
-           right class smoothing asks for; both directions of the divergence; distances.
+Prints:    the best answer by each loss; the margin losses at five scores; the best probability of
+           the right class with smoothing; both directions of the divergence; distances.
 Saves:     losses.png, if matplotlib is installed: the losses over the error and the score.
 """
 
@@ -35,20 +35,20 @@ P, Q = [[0.8, 0.15, 0.05]], [[0.4, 0.3, 0.3]]
 
 
 def each(loss, y_true, y_pred):
-    """The loss of each pair of numbers, by itself: (n,)."""
+    """Return the loss of each pair of numbers separately: (n,)."""
     pair = [np.reshape(np.asarray(a, np.float64), (-1, 1)) for a in (y_true, y_pred)]
     return np.asarray(loss(reduction="none")(*pair))
 
 
 def best_answer(loss):
-    """The number from 0 to 30, to two decimals, whose loss over all NUMBERS is least."""
+    """Return the number from 0 to 30, to two decimals, that minimizes the loss over NUMBERS."""
     answers = np.arange(1, 3001) / 100
     sums = sum(each(loss, np.full(len(answers), number), answers) for number in NUMBERS)
     return answers[np.argmin(sums)]
 
 
 def wanted_chance(smoothing):
-    """The chance of the right one of three classes that makes the cross-entropy least."""
+    """Return the probability of the right one of three classes that minimizes cross-entropy."""
     chances = np.arange(500, 1000) / 1000
     rows = np.column_stack([chances, (1 - chances) / 2, (1 - chances) / 2])
     loss = losses.CategoricalCrossentropy(label_smoothing=smoothing, reduction="none")

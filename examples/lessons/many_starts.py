@@ -1,14 +1,14 @@
 """Different starts end in different minima: the ten-point network from 20 seeds.
 
-The 2-2-3-2 network and the cost of ten_points.py, learnt by gradient descent with all points
-in each step. The same number of steps from each start; only the seed differs. Most starts
-find a minimum with a cost near 0; some end where one or two points stay wrong for good, or
-are still on a plateau. With the eleventh point that is more frequent.
+The 2-2-3-2 network and the cost of ten_points.py, trained by gradient descent with all points
+in each step. Each start gets the same number of steps; only the seed differs. Most starts
+find a minimum with a cost near 0. Some end in a local minimum with one or two wrong points, or
+are still on a plateau. With the eleventh point this is more frequent.
 
 Run:       python examples/lessons/many_starts.py [--starts 20] [--steps 20000] [--rate 2]
 Takes:     about 20 seconds on one CPU core.
 Prints:    the final costs of both problems, sorted, with the number of points that are wrong.
-Saves:     many_starts.png, if matplotlib is installed: the costs in their order.
+Saves:     many_starts.png, if matplotlib is installed: the sorted costs.
 """
 
 import argparse
@@ -20,11 +20,11 @@ import gpunn
 from gpunn import plots
 from gpunn.datasets import toy
 
-STEPS_AT_ONCE = 1000  # an epoch over as many copies of the points has so many steps
+STEPS_AT_ONCE = 1000  # an epoch over this many copies of the points has this many steps
 
 
 def learn(x, classes, seed, steps, rate):
-    """The final cost and the number of points that are wrong."""
+    """Return the final cost and the number of wrong points."""
     y = gpunn.utils.to_categorical(classes)
     model = make_network(seed, rate)
     copies = np.tile(x, (STEPS_AT_ONCE, 1)), np.tile(y, (STEPS_AT_ONCE, 1))
@@ -39,7 +39,7 @@ def main():
     parser = argparse.ArgumentParser(description="Learn ten points from many starts.")
     parser.add_argument("--starts", type=int, default=20, help="how many")
     parser.add_argument("--steps", type=int, default=20_000, help="from each")
-    parser.add_argument("--rate", type=float, default=2.0, help="how far a step goes")
+    parser.add_argument("--rate", type=float, default=2.0, help="the learning rate")
     options = parser.parse_args()
 
     sorted_costs = {}

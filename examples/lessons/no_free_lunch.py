@@ -3,13 +3,13 @@
 Both data sets have 10 features, 1,000 samples to learn from and 2,000 to judge by, and noise.
 In the first the target is a sum of the features; in the second it grows with the distance
 from the centre in two of them. A linear model and a network with two hidden layers, the same
-for both, learn from the same samples. What the network can do more is what leads it
-astray on the first; the linear model cannot learn the second at all.
+for both, learn from the same samples. The network's additional flexibility makes it overfit
+the first; the linear model cannot learn the second at all.
 
 Run:       python examples/lessons/no_free_lunch.py [--seeds 10]
 Takes:     about fifteen seconds.
 Prints:    for each data set the mean squared error of both on new samples: the mean over ten
-           draws of the data, and in how many of them each is the better one.
+           draws of the data, and in how many of them each is better.
 Saves:     no_free_lunch.png, if matplotlib is installed: the error of both on each draw.
 """
 
@@ -24,12 +24,12 @@ FEATURES, ROWS, NEW, NOISE = 10, 1_000, 2_000, 1.0
 
 
 def a_sum(x):
-    """All features count alike, with alternating signs."""
+    """Sum all features with alternating signs."""
     return x @ np.tile([1.0, -1.0], FEATURES // 2)
 
 
 def a_bowl(x):
-    """The square of the distance from the centre in the first two features."""
+    """Return the squared distance from the centre in the first two features."""
     return x[:, 0] ** 2 + x[:, 1] ** 2
 
 

@@ -1,26 +1,26 @@
 """Noise and normalization between the layers: do they help? On small images of digits.
 
-scikit-learn's digits: 1,797 images of 8 x 8 pixels, 400 to learn from and the others held out.
-The same network, 64-64-64-10, learns from them plain; with noise at its inputs or its hidden
-units multiplied by noise (dropout, and Gaussian dropout of the same deviation), which should
-make it learn less by heart; and with its hidden sums normalized over the batch, over each row,
-or over groups of each row, which should make it learn faster.
+scikit-learn's digits: 1,797 images of 8 x 8 pixels, 400 for training and the others held out.
+The same network, 64-64-64-10, learns them plain; with noise added to its inputs or multiplied
+with its hidden units (dropout, and Gaussian dropout of the same deviation), which should
+reduce overfitting; and with its pre-activations normalized over the batch, over each row,
+or over groups of each row, which should speed up training.
 
-What comes out: noise leaves the accuracy where it is, within the spread of the starts, and
-makes the cross-entropy a little less, after a slower beginning. Normalization is much faster
+Results: noise does not change the accuracy, within the spread of the starts, and
+reduces the cross-entropy slightly, after a slower beginning. Normalization is much faster
 at first and about half a percent better at the end, batch normalization more than one; rows
-brought to length 1 are too small for this rate, and learn slowest of all.
+normalized to length 1 are too small for this rate, and learn slowest.
 
-At the end, the moving averages that a batch normalization layer uses for prediction stand
-beside the statistics of all the training rows.
+At the end, the script compares the moving averages that a batch normalization layer uses for
+prediction with the statistics of all training rows.
 
 Run:       python examples/lessons/noise_and_normalization.py [--seeds 5] [--epochs 60]
 Takes:     about twenty seconds. Needs scikit-learn: pip install scikit-learn
-Prints:    accuracy on the images held out, after two epochs and at the end, and the
+Prints:    accuracy on the held-out images, after two epochs and at the end, and the
            cross-entropy there: means and deviations over five starts and draws of the rows;
            and in how many of them the network did better than the plain one.
-Saves:     noise_and_normalization.png, if matplotlib is installed: the accuracy on the images
-           held out, and the cross-entropy, epoch by epoch.
+Saves:     noise_and_normalization.png, if matplotlib is installed: the accuracy and the
+           cross-entropy on the held-out images, epoch by epoch.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def nothing():
     return []
 
 
-# What comes before the first layer, and before and after the activation of each hidden one.
+# The layers before the first layer, and before and after the activation of each hidden one.
 VARIANTS = {
     "plain": (nothing, nothing, nothing),
     "Gaussian noise": (lambda: [layers.GaussianNoise(0.2)], nothing, nothing),
@@ -53,7 +53,7 @@ VARIANTS = {
 
 
 def data(seed):
-    """Pixels from 0 to 1 and digits: 400 rows drawn by ``seed``, and the others."""
+    """Return pixels from 0 to 1 and digits: 400 rows drawn by ``seed``, and the others."""
     x, y = load_digits(return_X_y=True)
     order = np.random.default_rng(seed).permutation(len(x))
     x, y = x[order].astype(np.float32) / 16, y[order]
@@ -73,7 +73,7 @@ def make(variant, seed):
 
 
 def learn(variant, seed, epochs):
-    """The trained network and, for each epoch, loss and accuracy on the images held out."""
+    """Return the trained network and, for each epoch, loss and accuracy on held-out images."""
     training, held_out = data(seed)
     model = make(variant, seed)
     past = model.fit(*training, epochs=epochs, validation_data=held_out, verbose=0).history
@@ -81,7 +81,7 @@ def learn(variant, seed, epochs):
 
 
 def averages(model, x):
-    """Means of a layer's inputs: moving averages of the batches, and those of all the rows."""
+    """Return means of a layer's inputs: moving averages of the batches, and those of all rows."""
     first = model.layers[0]
     found = next(a for a in model.layers if isinstance(a, layers.BatchNormalization))
     return found.moving_mean.numpy(), np.asarray(first(x)).mean(axis=0)

@@ -1,15 +1,15 @@
-"""A batch of ten digits as matrices, from the pixels to the answers.
+"""A batch of ten digits as matrices, from the pixels to the predictions.
 
 A network 784-16-16-10 takes ten images at once: a matrix of 10 rows (images) by 784 columns
-(pixels), times a matrix 784 x 16 of weights, and on. One picture is printed as its numbers and
-as a picture, and the activations of each layer for it are drawn.
+(pixels), times a matrix 784 x 16 of weights, and so on. One image is printed as its numbers and
+as a picture, and its activations in each layer are drawn.
 
 Run:       python examples/lessons/one_batch.py [--row 0]
 Takes:     about two seconds once the data set is there; ten before.
-Prints:    the shape of every matrix on the way, a digit as numbers (two hexadecimal digits a
-           pixel, as in the file) and as a picture, and what the network says about it.
-Saves:     if matplotlib is installed, one_batch.png, the ten digits and what they are read as,
-           and one_digit.png, the activations of each layer for the one.
+Prints:    the shape of every intermediate matrix, a digit as numbers (two hexadecimal digits per
+           pixel, as in the file) and as a picture, and the network's prediction for it.
+Saves:     if matplotlib is installed, one_batch.png, the ten digits and their predictions,
+           and one_digit.png, the activations of each layer for the one digit.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def make_network():
 
 
 def print_shapes(model, batch):
-    """Each layer as a product of matrices, and that it is one."""
+    """Print each layer as a matrix product, and verify it."""
     a = batch.reshape(len(batch), -1) / np.float32(255)
     print(f"{len(batch)} images of 28 x 28 pixels are a matrix {' x '.join(map(str, a.shape))}")
     outputs = model.activations(batch)

@@ -1,15 +1,15 @@
-"""Too simple, too free, balanced: what a network does on digits it has not seen.
+"""Underfitting, overfitting and their remedies: networks on unseen digits.
 
-1,000 images of MNIST to learn from, 5,000 others held out. A network with two hidden units
-is too simple: both errors stay high (underfitting). One with 512 learns the 1,000 by heart
-while the loss on the held-out ones rises again (overfitting). Then what helps: dropout, a
-penalty on the weights (L2), stopping early, and, most of all, more data.
+1,000 images of MNIST for training, 5,000 others held out. A network with two hidden units
+is too simple: both errors stay high (underfitting). One with 512 memorizes the 1,000
+while the loss on the held-out images rises again (overfitting). Remedies are dropout, a
+penalty on the weights (L2), early stopping, and, most of all, more data.
 
 Run:       python examples/lessons/overfitting.py [--epochs 60]
 Takes:     about a minute on two CPU cores, and the download. Needs matplotlib:
            pip install "gpunn[plot]"
 Prints:    for each network cross-entropy and accuracy on both parts; the learning curve: the
-           error on both parts by the number of images learnt from.
+           error on both parts by the number of training images.
 Saves:     overfitting.png with the curves of both parts, learning_curve.png
 """
 
@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 import gpunn
 from gpunn import callbacks, layers, plots, regularizers
 
-ENTROPY = "sparse_categorical_crossentropy"  # as a metric: the loss has the penalty in it
+ENTROPY = "sparse_categorical_crossentropy"  # as a metric: the loss includes the penalty
 TRAINING, HELD_OUT = 1_000, 5_000
 SIZES = (125, 250, 500, 1_000, 2_000, 4_000, 8_000)
 
@@ -87,7 +87,7 @@ def main():
     errors = {"learnt": [], "held out": []}
     for size in SIZES:
         model = make(dropout=0.5)
-        # As many steps for each size: the difference is the data.
+        # The same number of steps for each size: only the data differ.
         learn(model, data, size, max(1, epochs * TRAINING // size))
         for name, part in (("learnt", (x[:size], y[:size])), ("held out", held_out)):
             errors[name].append(1 - model.evaluate(*part, verbose=0)[1])

@@ -1,14 +1,14 @@
-"""Numbers that are too large, too small, or too many: the naive formula beside ours.
+"""Overflow, underflow and rounding: the naive formula compared with ours.
 
-Floating-point numbers end: in float32 exp(89) is infinite, exp(-104) is 0, and next to
-16,777,216 a 1 is lost. Each line computes one thing twice in float32, as it stands in the
-textbook and as the library does it, with the true value from 50 decimal digits.
+Floating-point numbers are limited: in float32 exp(89) is infinite, exp(-104) is 0, and adding
+1 to 16,777,216 has no effect. Each line computes one value twice in float32, by the
+textbook formula and by the library, with the true value from 50 decimal digits.
 
 Run:       python examples/lessons/overflow.py
 Takes:     about three seconds.
-Prints:    for each of overflow, underflow and rounding: naive, ours, true; what a network
-           makes of it: with the naive loss its weights are NaN after one step.
-Saves:     overflow.png, if matplotlib is installed: how far off log(1 + exp x) is, for each x.
+Prints:    for each of overflow, underflow and rounding: naive, ours, true; the effect on a
+           network: with the naive loss its weights are NaN after one step.
+Saves:     overflow.png, if matplotlib is installed: the error of log(1 + exp x), for each x.
 """
 
 import decimal
@@ -84,7 +84,7 @@ def rounding():
 
 
 class NaiveCrossentropy(gpunn.losses.Loss):
-    """-log of softmax, and its derivative by the chain rule, as it stands in the book."""
+    """-log of softmax, and its derivative by the chain rule, as in textbooks."""
 
     def forward(self, backend, y_true, y_pred, values):
         p = self.probabilities(y_pred)
@@ -113,7 +113,7 @@ def in_a_network():
 
 
 def picture():
-    """At the left exp x is lost beside the 1, at the right it is infinite."""
+    """At the left adding exp x to 1 has no effect, at the right exp x is infinite."""
     x = np.linspace(-80, 120, 401, dtype=F)
     true = np.logaddexp(0.0, x.astype(np.float64))
     found = {"naive": np.log(1 + np.exp(x)), "ours": gpunn.activations.softplus(x)}

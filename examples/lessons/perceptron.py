@@ -1,14 +1,14 @@
-"""The perceptron: what a single threshold unit learns, and the smallest thing that it cannot.
+"""The perceptron: what a single threshold unit can learn, and the smallest problem it cannot.
 
-Points that a straight line parts are learned by Rosenblatt's rule, whatever the order, with no
-more mistakes than Novikoff's bound (R / gamma)^2 allows, gamma being the widest margin. The
-delta rule makes the squared error of the linear output small instead. Exclusive or is parted by
-no line, so the perceptron never stops making mistakes there, while a network with one hidden
+Rosenblatt's rule learns linearly separable points, in any order, with no
+more mistakes than Novikoff's bound (R / gamma)^2, where gamma is the widest margin. The
+delta rule minimizes the squared error of the linear output instead. Exclusive or is not linearly
+separable, so the perceptron never stops making mistakes there, while a network with one hidden
 layer of two units learns it.
 
 Run:       python examples/lessons/perceptron.py
 Takes:     about three seconds; the picture needs matplotlib, pip install "gpunn[plot]".
-Prints:    mistakes in each epoch, the bound, the delta rule's error, and what each says on XOR.
+Prints:    mistakes in each epoch, the bound, the delta rule's error, and the predictions on XOR.
 Saves:     perceptron.png.
 """
 
@@ -23,7 +23,7 @@ from gpunn.datasets import toy
 
 
 def widest_margin(x, y, steps=100_000):
-    """The line farthest from all points, nearly: each step adds the point nearest to it."""
+    """Approximate the line farthest from all points: each step adds the point nearest to it."""
     points = np.column_stack([x, np.ones(len(x))]) * np.where(y == 1, 1, -1)[:, np.newaxis]
     weights = np.zeros(points.shape[1])
     for _ in range(steps):
@@ -32,7 +32,7 @@ def widest_margin(x, y, steps=100_000):
 
 
 def hidden_layer(seed=1):
-    """The 2-2-1 network that learns XOR."""
+    """Return the 2-2-1 network that learns XOR."""
     gpunn.utils.set_random_seed(seed)
     start = gpunn.initializers.RandomNormal(stddev=1)
     model = gpunn.Sequential(

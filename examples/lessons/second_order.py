@@ -1,18 +1,18 @@
-"""Levenberg-Marquardt beside gradient descent, on ten and on eleven points, from 20 starts.
+"""Levenberg-Marquardt and gradient descent, on ten and on eleven points, from 20 starts.
 
 The network is that of ten_points.py: 2-2-3-2 sigmoid units, 23 parameters, cost
-1/N sum 1/2 ||y - F(x)||^2, all weights and biases normal with deviation 0.5 at the start. Each
-start is gone on from in three ways: by gradient descent on all points at once, and by nonlinear
+1/N sum 1/2 ||y - F(x)||^2, all weights and biases initially normal with deviation 0.5. Each
+start is trained in three ways: by gradient descent on all points at once, and by nonlinear
 least squares, which solves a linearised problem in each step, with Levenberg and Marquardt's
-damping or in a trust region. These need far fewer steps, each of them dearer. All of them are
-local: from some starts they end with a point on the wrong side. A solution is acceptable if
+damping or in a trust region. The latter need far fewer steps, each more expensive. All of them
+are local: from some starts they end with a point on the wrong side. A solution is acceptable if
 each point is on its side and the cost is below 0.01.
 
 Run:       python examples/lessons/second_order.py [--starts 20] [--steps 20000]
 Takes:     about half a minute on one CPU core with the compiled kernels. It needs SciPy and
            matplotlib: pip install "gpunn[plot,scipy]".
-Prints:    for both sets and each way the share of acceptable starts, costs, steps and time.
-Saves:     second_order.png: the costs in their order, and the best solutions.
+Prints:    for both sets and each method the number of acceptable starts, costs, steps and time.
+Saves:     second_order.png: the sorted costs, and the best solutions.
 """
 
 import argparse
@@ -39,14 +39,14 @@ def make_network(seed):
 
 
 def descend(model, x, y, steps):
-    """Steps on all points at once, a hundred an epoch; how many were taken."""
+    """Take steps on all points at once, a hundred per epoch; return their number."""
     x100, y100 = np.tile(x, (100, 1)), np.tile(y, (100, 1))
     model.fit(x100, y100, batch_size=len(x), epochs=steps // 100, shuffle=False, verbose=0)
     return steps // 100 * 100
 
 
 def damped(model, x, y, steps):
-    """Levenberg-Marquardt; how often the outputs were computed."""
+    """Run Levenberg-Marquardt; return the number of evaluations of the outputs."""
     return fit_least_squares(model, x, y, max_evaluations=500).evaluations
 
 
@@ -62,7 +62,7 @@ WAYS = {
 
 
 def from_all_starts(way, x, classes, starts, steps):
-    """Costs, whether acceptable, steps and seconds, one of each a start; and the best model."""
+    """Return costs, acceptability, steps and seconds for each start; and the best model."""
     y = gpunn.utils.to_categorical(classes)
     rows, models = [], []
     for seed in range(starts):
@@ -95,7 +95,7 @@ def picture(results):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Second-order learning beside first-order.")
+    parser = argparse.ArgumentParser(description="Compare second-order with first-order training.")
     parser.add_argument("--starts", type=int, default=20, help="how many")
     parser.add_argument("--steps", type=int, default=20_000, help="of gradient descent")
     options = parser.parse_args()

@@ -1,22 +1,22 @@
-"""Ten points in the unit square, two classes, and a network of 23 parameters that parts them.
+"""Ten points in the unit square, two classes, and a network of 23 parameters to separate them.
 
 2-2-3-2 sigmoid units, cost 1/N sum 1/2 ||y - F(x)||^2, plain stochastic
-gradient descent: one point a step, rate 0.05. It takes patience: the cost stays on a
-plateau for some 100,000 steps. Then the same with an eleventh point among the others,
+gradient descent: one point per step, rate 0.05. This takes patience: the cost stays on a
+plateau for about 100,000 steps. Then the same with an eleventh point among the others,
 which is harder.
 
-The start is fixed by the seed: all weights and biases normal with deviation 0.5. Seed 0
-was the first one tried, and both problems are solved from it. Not every start is so good:
-of 100 drawn in the same way (by another program), 3 had not got there after 2 million steps
+The seed determines the initial weights and biases, normal with deviation 0.5. Seed 0
+was the first one tried, and solves both problems. Not every start is so good:
+of 100 drawn in the same way (by another program), 3 had not converged after 2 million steps
 with ten points, 23 with eleven.
 
 Run:       python examples/lessons/ten_points.py [--seed 0] [--rate 0.05]
 Takes:     about half a minute on one CPU core.
 Prints:    the table of layers; for each problem the cost every 5,000 epochs, the number of
-           steps until the cost is below 0.001 and all points are right, and what the
-           network says about each point.
-Saves:     10_points.png and 11_points.png, if matplotlib is installed: what the network makes
-           of the square.
+           steps until the cost is below 0.001 and all points are right, and the
+           network's output for each point.
+Saves:     10_points.png and 11_points.png, if matplotlib is installed: the network's output
+           over the square.
 """
 
 import argparse
@@ -30,7 +30,7 @@ LOOK_EVERY = 1_000  # epochs
 
 
 class UntilSolved(gpunn.callbacks.Callback):
-    """Stops when the cost is below 0.001 and every point is on its side."""
+    """Stop when the cost is below 0.001 and every point is on its side."""
 
     def __init__(self, x, y):
         self.x, self.y = x, y
@@ -58,7 +58,7 @@ def make_network(seed, rate=0.05):
 
 
 def solve(x, classes, seed, rate=0.05):
-    """Train from the start given by ``seed``; the network, and the callback that watched."""
+    """Train from the start given by ``seed``; return the network, and the callback."""
     y = gpunn.utils.to_categorical(classes)
     model = make_network(seed, rate)
     watch = UntilSolved(x, y)
@@ -67,9 +67,9 @@ def solve(x, classes, seed, rate=0.05):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Part ten points, then eleven.")
-    parser.add_argument("--seed", type=int, default=0, help="of the start")
-    parser.add_argument("--rate", type=float, default=0.05, help="how far a step goes")
+    parser = argparse.ArgumentParser(description="Separate ten points, then eleven.")
+    parser.add_argument("--seed", type=int, default=0, help="of the initial weights")
+    parser.add_argument("--rate", type=float, default=0.05, help="the learning rate")
     options = parser.parse_args()
 
     make_network(options.seed).summary()

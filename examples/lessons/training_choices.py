@@ -1,20 +1,20 @@
-"""Choices in training, one at a time: the optimizer, what holds the weights, when it ends.
+"""Choices in training, one at a time: the optimizer, limits on the weights, when to stop.
 
 The same network, 64-32-10, learns scikit-learn's digits: 1,000 images of 8 x 8 pixels, with
-the other 797 held out. First by each optimizer, at a rate that suits it. Then by plain Adam
-with one thing more each: clipped gradients, weight decay, penalties, limits on the weights, an
-average of the weights on the way, gradients added up over four batches. Last it is left to a
-rule to say when to stop, or to lower the rate.
+the other 797 held out. First with each optimizer, at a suitable rate. Then with plain Adam
+and one addition each: clipped gradients, weight decay, penalties, limits on the weights, an
+average of the weights during training, gradients accumulated over four batches. Last, a
+rule decides when to stop, or to lower the rate.
 
-Most of it makes little difference to the accuracy here, tight limits cost some; what each does
-to the weights is what it is made for. Clipping does hardly anything for Adam, which divides
-by the size of the gradients; it is for the steps that explode.
+Most of these make little difference to the accuracy here, and tight limits reduce it; their
+purpose is the effect on the weights. Clipping has hardly any effect with Adam, which divides
+by the size of the gradients; it is for steps that explode.
 
 Run:       python examples/lessons/training_choices.py [--epochs 20]
 Takes:     about ten seconds. Needs scikit-learn: pip install scikit-learn
-Prints:    by each optimizer the training loss and the accuracy held out; with each addition
-           that, the largest weight of the first layer, the least and the largest norm of what
-           comes into one unit, and the share of weights that are nearly 0; for each rule the
+Prints:    for each optimizer the training loss and the held-out accuracy; for each addition
+           also the largest weight of the first layer, the smallest and largest norm of a unit's
+           incoming weights, and the fraction of weights near 0; for each rule the
            epoch it ended with and why.
 Saves:     training_choices.png, if matplotlib is installed: the loss by each optimizer.
 """
@@ -80,7 +80,7 @@ def data():
 
 
 def learn(optimizer, epochs, rules=(), **of_layers):
-    """The trained network, and its figures by epoch."""
+    """Return the trained network, and its metrics by epoch."""
     gpunn.utils.set_random_seed(0)
     training, held_out = data()
     hidden, output = (layers.Dense(units, **of_layers) for units in (32, 10))

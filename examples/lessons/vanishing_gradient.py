@@ -1,20 +1,20 @@
-"""Twenty layers: gradients that vanish, gradients that explode, and what mends it.
+"""Twenty layers: vanishing gradients, exploding gradients, and their remedies.
 
 Five networks of 20 hidden layers with 32 units learn digits from 4,000 images of MNIST:
 
-- sigmoid: each layer multiplies the error by at most a quarter of its weights, so that the
-  first ones get nothing (Hochreiter, 1991). The network does not learn.
-- tanh with weights that are too large: nearly all units are saturated, and little gets through.
+- sigmoid: each layer multiplies the error by at most a quarter of its weights, so almost
+  nothing reaches the first layers (Hochreiter, 1991). The network does not learn.
+- tanh with weights that are too large: nearly all units are saturated, and little error passes.
 - linear units with weights four times as large as they should be: the gradient explodes.
 - sigmoid, with residual connections around each layer: x + f(x) (He et al., 2016). The error
-  goes back along the sums.
+  flows back along the sums.
 - sigmoid, with batch normalization before each activation (Ioffe and Szegedy, 2015).
 
-`callbacks.GradientMonitor` looks at a step of each epoch, and says what it sees.
+`callbacks.GradientMonitor` examines a step of each epoch, and reports its findings.
 
 Run:       python examples/lessons/vanishing_gradient.py [--epochs 5]
 Takes:     about half a minute on two CPU cores, and the download.
-Prints:    what the monitor says; the norms of the gradient in the first, the tenth and the
+Prints:    the monitor's findings; the norms of the gradient in the first, the tenth and the
            last layer in the first epoch, and the accuracy on 2,000 other images.
 Saves:     vanishing_gradient.png, if matplotlib is installed.
 """
@@ -31,7 +31,7 @@ ROWS, HELD_OUT = 4_000, 2_000
 
 
 def dense(activation, scale=None):
-    """A layer; with ``scale``, weights of deviation scale / sqrt(inputs)."""
+    """Return a layer; with ``scale``, weights of deviation scale / sqrt(inputs)."""
     initial = "glorot_uniform"
     if scale is not None:
         initial = initializers.VarianceScaling(scale**2, "fan_in", "untruncated_normal")

@@ -2,17 +2,17 @@
 
 Two networks learn it by plain gradient descent on all four points at once: 2-2-1, with just
 enough hidden units, and 2-8-1, with plenty. Just enough is not comfortable: of 100 starts
-(seeds 0 to 99) the 2-2-1 network gets there from 69, the 2-8-1 network from all. The start
-here is fixed by seed 1, the first of them that is good for both; try --seed 0 for one that
-leaves the small network stuck with two points right and two in doubt.
+(seeds 0 to 99) the 2-2-1 network converges from 69, the 2-8-1 network from all. The default
+seed is 1, the first that works for both; with --seed 0
+the small network gets stuck with two points right and two undecided.
 
-At the end, how many parameters a network has: 3-4-2 with biases has 3*4 + 4 + 4*2 + 2 = 26,
+At the end, the number of parameters of a network: 3-4-2 with biases has 3*4 + 4 + 4*2 + 2 = 26,
 without them 3*4 + 4*2 = 20.
 
 Run:       python examples/lessons/xor.py [--seed 1]
 Takes:     about a second.
-Prints:    what each network says about the four points, then 26 and 20.
-Saves:     xor.png, if matplotlib is installed: what both make of the square.
+Prints:    the output of each network for the four points, then 26 and 20.
+Saves:     xor.png, if matplotlib is installed: the outputs of both over the square.
 """
 
 import argparse
@@ -27,7 +27,7 @@ Y = np.array([0, 1, 1, 0])
 
 
 def learn(hidden, seed, steps=3000):
-    """A trained network with this many hidden units."""
+    """Return a trained network with this many hidden units."""
     gpunn.utils.set_random_seed(seed)
     start = gpunn.initializers.RandomNormal(stddev=1)
     model = gpunn.Sequential(
@@ -43,7 +43,7 @@ def learn(hidden, seed, steps=3000):
 
 
 def three_four_two(use_bias):
-    """An untrained network of 3 inputs, 4 hidden units and 2 outputs."""
+    """Return an untrained network of 3 inputs, 4 hidden units and 2 outputs."""
     return gpunn.Sequential(
         [
             layers.Input((3,)),
@@ -64,7 +64,7 @@ def picture(models):
 
 def main():
     parser = argparse.ArgumentParser(description="Learn exclusive or.")
-    parser.add_argument("--seed", type=int, default=1, help="of the start")
+    parser.add_argument("--seed", type=int, default=1, help="of the initial weights")
     options = parser.parse_args()
 
     models = {hidden: learn(hidden, options.seed) for hidden in (2, 8)}

@@ -1,10 +1,10 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
-"""Activation functions: what each computes, and its gradient beside it.
+"""Activation functions and their gradients.
 
-Each is an object that is called on an array (``relu(x)``) and registers itself:
+Each activation is an object that is called on an array (``relu(x)``) and registers itself:
 ``Dense(16, activation="relu")`` finds it by name. The formulas are written with `gpunn.ops`.
-``functor`` names the struct that ``make formulas`` writes of it: kernels compute by that one, fused
-with the addition of the bias.
+``functor`` names the struct that ``make formulas`` generates from it. Kernels use that struct,
+fused with the addition of the bias.
 """
 
 from .activation import Activation, deserialize, get, serialize

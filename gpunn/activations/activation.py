@@ -1,4 +1,4 @@
-"""What an activation is: a forward pass, its gradient, a name."""
+"""Base class of activations: a forward pass, its gradient, a name."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ __all__ = ["Activation", "deserialize", "get", "serialize"]
 
 
 def _place(cls: type, name: str) -> int:
-    """Where in the order of its bases the class stands that defines a method."""
+    """Position of the class that defines a method in the method resolution order."""
     return next(n for n, base in enumerate(cls.__mro__) if name in vars(base))
 
 
 class Activation(Stated, Formula):
-    """Base class. A subclass writes `call`, in terms of `gpunn.ops`.
+    """Base class of activations. A subclass implements `call` with `gpunn.ops`.
 
-    That is all: its derivative follows. Where a simpler one is known, or one that reads the
-    output, so that the input need not be kept, the subclass writes `gradient` too.
+    Its derivative is computed automatically. A subclass may also implement `gradient`: where a
+    simpler derivative is known, or one that reads the output, so that the input need not be kept.
 
     Attributes:
         functor, parameter_names: see `Formula`; in ``kernels/formulas/generated_activations.cuh``,
             which ``make formulas`` writes from `call` and `gradient`.
-        saves: what `gradient` reads, the ``"output"`` or the ``"input"``. A derivative that
-            follows from `call` reads the input.
+        saves: what `gradient` reads, ``"output"`` or ``"input"``. A derivative that is computed
+            from `call` reads the input.
         rowwise: True if an element depends on its whole row, as in softmax.
-        zero_gradient: True if the derivative is 0 everywhere, so that nothing before it
-            can be trained by its gradient.
+        zero_gradient: True if the derivative is 0 everywhere, so that gradients cannot train
+            the layers before it.
 
     >>> from gpunn import ops
     >>> class _Squareplus(Activation):
@@ -73,14 +73,14 @@ class Activation(Stated, Formula):
         own = vars(cls)
         if "gradient" in own and len(signature(own["gradient"]).parameters) != 3:
             raise TypeError(
-                f"{cls.__name__}.gradient must take (saved, dy), tensors. A derivative of arrays "
-                f"is backward(backend, saved, dy, out). See {PAGE}."
+                f"{cls.__name__}.gradient must take two tensors, (saved, dy). A derivative on "
+                f"arrays is backward(backend, saved, dy, out). See {PAGE}."
             )
         derived = _place(cls, "call") < _place(cls, "gradient")
         if derived and own.get("saves") == "output":
             raise TypeError(
                 f'{cls.__name__} has saves = "output": it must define gradient(y, dy). The '
-                f"derivative that follows from call reads the input."
+                f"derivative that is computed from call reads the input."
             )
         if derived:
             cls.saves = "input"
@@ -89,7 +89,7 @@ class Activation(Stated, Formula):
 
     @classmethod
     def _take_over(cls, derived: bool) -> None:
-        """Let what a user's class replaces count, not what a built-in one below it has beside."""
+        """Use what a custom class overrides, not the other methods of its built-in base class."""
         stated = min(_place(cls, "call"), _place(cls, "gradient"))
         if is_framework(cls.__mro__[stated]):
             return
@@ -105,34 +105,34 @@ class Activation(Stated, Formula):
             cls.zero_gradient = False
 
     def call(self, x: Tensor) -> Tensor:
-        """f(x) of each element."""
+        """Compute f(x) of each element."""
         raise TypeError(
             f"{type(self).__name__} must define call(x), in terms of gpunn.ops; or on arrays "
             f"forward(backend, x, out) and backward(backend, saved, dy, out)."
         )
 
     def gradient(self, saved: Tensor, dy: Tensor) -> Tensor:
-        """dy f'(x), of what `saves` says and the gradient of the output."""
+        """Compute dy f'(x) from what `saves` names and the gradient of the output."""
         return derivative(self.call, saved, dy)
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        """out = f(x), of arrays; ``out`` may be ``x``."""
+        """Compute out = f(x) on arrays; ``out`` may be ``x``."""
         self.in_place(x.dtype.name)[0](backend, x, out)
 
     def backward(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        """out = dy f'(x), of arrays; ``out`` may be ``dy``."""
+        """Compute out = dy f'(x) on arrays; ``out`` may be ``dy``."""
         self.in_place(dy.dtype.name)[1](backend, saved, dy, out)
 
     @property
     def states_call(self) -> bool:
-        """Whether `call` is what it computes, not a pass that is written for arrays."""
+        """Whether `call` defines the formula, not a pass that is written for arrays."""
         cls = type(self)
         stated = cls.call is not Activation.call and not replaces(cls, "forward")
         return self.has_call or stated
 
     @property
     def _is_traced(self) -> bool:
-        """Whether it gets arrays as tensors: a user's does, and one along another axis."""
+        """Whether it gets arrays as tensors: if it is custom, or works along another axis."""
         return self.has_call or (self.rowwise and self.functor is None)
 
     def _functions(self, dtype: str) -> Sequence[Function]:
@@ -140,12 +140,12 @@ class Activation(Stated, Formula):
 
     def _of_arrays(self) -> InPlace:
         if type(self).call is Activation.call:
-            self.call(constant(0.0, "float32"))  # which says what is missing
+            self.call(constant(0.0, "float32"))  # raises an error that names what is missing
         return Traced(self) if self._is_traced else super()._of_arrays()
 
     @property
     def properties(self) -> Properties | None:
-        """What is true of the curve; None if that is not declared."""
+        """Properties of the curve; None if they are not declared."""
         return None
 
     @property
@@ -161,13 +161,16 @@ class Activation(Stated, Formula):
     __repr__ = registry.call_text
 
     def on_tensor(self, x: Tensor) -> Tensor:
-        """f(x), with its derivative, as an operation of `gpunn.ops`."""
+        """Apply f, with its derivative, as an operation of `gpunn.ops`."""
         if self._is_traced:
             return self.call(x)
         return _applied(convert(x, floating(x.dtype)), formula=self)
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """f(x), a new NumPy array; of a tensor a tensor. Further arguments as for the class."""
+        """Return f(x) as a new NumPy array, or as a tensor if x is one.
+
+        Further arguments are those of the class.
+        """
         if args or kwargs:
             return type(self)(*args, **kwargs)(x)
         if isinstance(x, Tensor):
@@ -178,7 +181,7 @@ class Activation(Stated, Formula):
         if self.rowwise and x.ndim == 0:
             raise ValueError(f"{self.__name__} needs at least one axis; x is a single number.")
         out = np.empty(x.shape, x.dtype)
-        with np.errstate(all="ignore"):  # what overflows becomes infinite, its limit
+        with np.errstate(all="ignore"):  # an overflow gives infinity, the limit
             self.forward(get_backend("numpy"), x, out)
         return out
 
@@ -216,9 +219,9 @@ _applied_gradient = Primitive(
 
 
 class FunctionActivation(OfFunction, Activation):
-    """A function of yours as an activation: of a tensor (batch, ...), in terms of `gpunn.ops`.
+    """Activation from a custom function of a tensor (batch, ...), written with `gpunn.ops`.
 
-    `get` makes one. A file holds it by the name it was registered under, see
+    `get` creates it. Files store the name under which it was registered, see
     `gpunn.saving.register_serializable`.
 
     >>> from gpunn import activations, ops
@@ -259,7 +262,7 @@ _get, serialize, deserialize = lookups(Activation)
 
 
 def get(identifier: Any) -> Activation:
-    """The activation for a name, an object, a class, a function, a config or None (linear).
+    """Return the activation for a name, an object, a class, a function, a config or None (linear).
 
     Raises:
         ValueError: for an unknown name; the closest known one is suggested.

@@ -1,4 +1,4 @@
-"""The curve of an activation, and a comparison of its numbers with its `Properties`."""
+"""The curve of an activation, and a check of its `Properties`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .properties import INFINITY, Properties
 
 __all__ = ["check_properties", "curve"]
 
-FAR = 1e8  # where a curve lies on its asymptote, but for CLOSE
+FAR = 1e8  # where a curve lies on its asymptote, within CLOSE
 CLOSE = 1e-6
 
 
 def curve(activation: Activation, x: Any) -> tuple[np.ndarray, np.ndarray]:
-    """f and its derivative at each x, in float64.
+    """Compute f and its derivative at each x, in float64.
 
     >>> from gpunn import activations
     >>> y, slope = curve(activations.relu, [-1.0, 2.0])
@@ -39,13 +39,13 @@ def curve(activation: Activation, x: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_properties(activation: Activation, claimed: Properties | None = None) -> Properties:
-    """The properties of an activation, after each has been compared with its numbers.
+    """Check the properties of an activation against its values, and return them.
 
-    They are tried on 60,001 points from -30 to 30 and on some as far out as 1e8.
+    They are checked at 60,001 points from -30 to 30 and at some as far out as 1e8.
 
     Args:
-        activation: which.
-        claimed: what to compare; the activation's own by default.
+        activation: the activation.
+        claimed: the properties to check; the activation's own by default.
 
     Raises:
         AssertionError: naming the claim that does not hold.
@@ -57,7 +57,7 @@ def check_properties(activation: Activation, claimed: Properties | None = None) 
     """
     claimed = claimed or activation.properties
     if claimed is None:
-        raise ValueError(f"{activation!r} says nothing about its properties.")
+        raise ValueError(f"{activation!r} declares no properties.")
     near = np.linspace(-30, 30, 60_001)
     out = np.geomspace(30, FAR, 50)
     x = np.concatenate([-out[::-1], near, out])
@@ -76,7 +76,7 @@ def check_properties(activation: Activation, claimed: Properties | None = None) 
     }
     for name, is_so in holds.items():
         if not is_so:
-            raise AssertionError(f"{activation!r}: {name} = {getattr(claimed, name)} is not so.")
+            raise AssertionError(f"{activation!r}: {name} = {getattr(claimed, name)} is wrong.")
     return claimed
 
 
@@ -88,7 +88,7 @@ def _reaches(y: np.ndarray, bound: float) -> bool:
 
 
 def _approaches(activation: Activation, line: tuple[float, float] | None, sign: int) -> bool:
-    if line is None:  # faster than any line
+    if line is None:  # grows faster than any line
         y, slope = curve(activation, [sign * 100.0, sign * 200.0])
         return bool(slope[1] > 2 * slope[0] > 1e3 and y[1] > 2 * y[0])
     expected = line[0] * sign * FAR + line[1]
@@ -102,10 +102,10 @@ def _is_flat_there_only(activation: Activation, flat: tuple[tuple[float, float],
         inside = inside if start == stop else inside[1:-1]  # a kink has the slope of one side
         if not (np.abs(curve(activation, inside)[1]) <= 1e-12).all():
             return False
-    x = np.linspace(-7, 7, 14_001) + 1 / 3e4  # further out a slope may be 0 for its size alone
+    x = np.linspace(-7, 7, 14_001) + 1 / 3e4  # further out a slope may underflow to 0
     slope = curve(activation, x)[1]
     unclaimed = slope == 0
-    passes = slope[:-1] * slope[1:] < 0  # it is 0 between these two
+    passes = slope[:-1] * slope[1:] < 0  # it crosses 0 between these two
     for start, stop in flat:
         unclaimed &= (x < start) | (x > stop)
         passes &= (x[1:] < start) | (x[:-1] > stop)

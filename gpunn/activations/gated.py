@@ -17,10 +17,10 @@ FAR = 1e4  # further out every gate is 0 or 1 in either precision, and no square
 
 
 class _Gated(Activation):
-    """f(x) = x g(x), f' = g + x g'. A subclass writes `gate`, and with that `gradient`."""
+    """f(x) = x g(x), f' = g + x g'. A subclass implements `gate` and, from it, `gradient`."""
 
     saves = "input"
-    lowest = (0.0, 0.0)  # the one place where the derivative is 0, and the value there
+    lowest = (0.0, 0.0)  # the only x where the derivative is 0, and f there
 
     @property
     def properties(self) -> Properties:
@@ -36,7 +36,7 @@ class _Gated(Activation):
 
 
 def _near(x: Tensor) -> Tensor:
-    """x, no further out than where every gate is 0 or 1: infinity would meet 0 there."""
+    """Clip x to the range outside which every gate is 0 or 1: 0 times infinity is NaN."""
     return ops.clip(x, -FAR, FAR)
 
 
@@ -92,8 +92,8 @@ class Gelu(_Gated):
     """f(x) = x P(X <= x) with X standard normal: x (1 + erf(x / sqrt 2)) / 2.
 
     Args:
-        approximate: take x sigmoid(2 u) instead, u = sqrt(2 / pi) (x + 0.044715 x^3),
-            which is x (1 + tanh u) / 2: within 0.0005 of it.
+        approximate: use x sigmoid(2 u) instead, u = sqrt(2 / pi) (x + 0.044715 x^3).
+            This equals x (1 + tanh u) / 2 and is within 0.0005 of the exact value.
 
     Source: Hendrycks and Gimpel, Gaussian error linear units, 2016.
 
@@ -153,5 +153,5 @@ class Mish(_Gated):
         return dy * (n / m + 4.0 * e * (e + 1.0) / (m * m) * z)
 
     def _exp(self, x: Tensor) -> Tensor:
-        # Further up n / (n + 2) is 1, and the square of n is still finite.
+        # Above the limit n / (n + 2) is 1; at the limit the square of n is still finite.
         return ops.exp(ops.minimum(x, 20.0 if x.dtype == "float32" else 40.0))

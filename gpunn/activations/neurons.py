@@ -1,4 +1,4 @@
-"""The neurons of the textbooks: linear, threshold, ramp, sigmoid, Gaussian, tanh."""
+"""Textbook neurons: linear, threshold, ramp, sigmoid, Gaussian, tanh."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Linear(Activation):
         return dy
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        if out is not x:  # nothing is done where it is
+        if out is not x:  # in place there is nothing to do
             backend.xp.copyto(out, x)
 
     def backward(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
@@ -46,9 +46,9 @@ class Linear(Activation):
 class Step(Activation):
     """The threshold unit: f(x) = low for x < threshold, else high.
 
-    Its derivative is 0 (taken as 0 at the jump too), so gradient descent moves nothing
-    that stands before it: training through it warns. Train with `sigmoid` and put the
-    step in its place afterwards, or use a perceptron's own rule.
+    Its derivative is 0 (taken as 0 at the jump too), so gradient descent cannot train the
+    layers before it, and training through it warns. Train with `sigmoid` and replace it by
+    the step afterwards, or use the perceptron learning rule.
 
     Args:
         low: output below the threshold.
@@ -180,15 +180,15 @@ def _check_slope(name: str, value: Any) -> float:
 class Sigmoid(Activation):
     """The logistic function: f(x) = 1 / (1 + exp(-x)), f' = f (1 - f).
 
-    In its form with three parameters, f(x) = offset + 1 / (1 + exp(-slope x + shift)):
-    it crosses offset + 1/2 at x = shift / slope, with the derivative slope / 4.
+    With three parameters, f(x) = offset + 1 / (1 + exp(-slope x + shift)). It crosses
+    offset + 1/2 at x = shift / slope, where the derivative is slope / 4.
 
     Args:
-        slope: how steep it is; below 0 it falls.
-        shift: where it stands.
+        slope: steepness; the curve falls if it is negative.
+        shift: moves the curve along x.
         offset: added to the output.
 
-    Source: Verhulst, 1845; as the activation of backpropagation Rumelhart, Hinton and
+    Source: Verhulst, 1845; as an activation for backpropagation: Rumelhart, Hinton and
     Williams, Learning representations by back-propagating errors, 1986.
 
     >>> from gpunn import activations
@@ -277,7 +277,7 @@ class Gaussian(Activation):
     f' = -f (x - mu) / sigma^2.
 
     Args:
-        mu: where the bell stands.
+        mu: center of the bell.
         sigma: its width, above 0.
 
     >>> from gpunn import activations
@@ -308,7 +308,7 @@ class Gaussian(Activation):
         return -(dy * self._bell(z) * z / self.sigma)
 
     def _standardised(self, x: Tensor) -> Tensor:
-        # As far as the bell is not 0: further out infinities would meet.
+        # Clipped to where the bell is not 0: further out, 0 would be multiplied by infinity.
         return ops.clip((x - self.mu) / self.sigma, -FAR, FAR)
 
     def _bell(self, z: Tensor) -> Tensor:

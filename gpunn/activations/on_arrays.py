@@ -1,4 +1,4 @@
-"""An activation on arrays: its formula as calls in place, or traced, as a function of a user's."""
+"""An activation on arrays: its formula as in-place calls, or traced like a custom function."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from gpunn.ops.fusion.in_place import Function, InPlace, function
 from gpunn.ops.running.functions import ArrayFunction
 
 SAVED = {"input": "x", "output": "y"}
-"""What a gradient calls the array that it reads, by `Activation.saves`."""
+"""The name of the array that a gradient reads, by `Activation.saves`."""
 
 
 def passes(activation: Any, dtype: str) -> tuple[Function, Function]:
-    """`call` as ``(backend, x, out)``, `gradient` as ``(backend, saved, dy, out)``."""
+    """Return `call` as ``(backend, x, out)``, `gradient` as ``(backend, saved, dy, out)``."""
     saved, rows = SAVED[activation.saves], activation.rowwise
     forward = recorded(activation, "call", ["x"], rows=rows, dtype=dtype)
     gradient = recorded(activation, "gradient", [saved, "dy"], rows=rows, dtype=dtype)
@@ -25,7 +25,7 @@ def passes(activation: Any, dtype: str) -> tuple[Function, Function]:
 
 
 class Traced(InPlace):
-    """Both of a user's: functions of tensors, traced once for the arrays that they meet."""
+    """Both passes of a custom activation, as functions of tensors, traced once for their arrays."""
 
     def __init__(self, activation: Any) -> None:
         what = f"The activation {activation.__name__!r}"

@@ -1,4 +1,4 @@
-"""What is true of an activation's curve."""
+"""Properties of an activation's curve."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ INFINITY = float("inf")
 
 @dataclass(frozen=True)
 class Properties:
-    """What is true of a curve y = f(x). For a function of rows: of the first of the row (x, 0).
+    """Properties of a curve y = f(x); for a function of rows, of the first output of (x, 0).
 
     Attributes:
         range: the largest lower and the smallest upper bound of f.
         monotone: True if f never falls while x grows.
-        left: slope and intercept of the line that f comes as close to as you like for
-            x towards minus infinity; None if there is none.
+        left: slope and intercept of the asymptote of f for x towards minus infinity; None
+            if there is none.
         right: likewise for x towards infinity.
-        flat: where the derivative is 0, as pairs (from, to); a single point is both.
-            Towards infinity it vanishes wherever the asymptote has the slope 0.
+        flat: where the derivative is 0, as pairs (from, to), both equal for a single point.
+            Towards infinity the derivative vanishes wherever the asymptote has slope 0.
     """
 
     range: tuple[float, float]

@@ -1,4 +1,4 @@
-"""ReLU and what grew out of it: linear on the right, small or bounded on the left."""
+"""ReLU and its variants: linear on the right, small or bounded on the left."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ class Relu(Activation):
             self.functor = self.functor and "BoundedRelu"
             self.parameter_names = ("negative_slope", "most", "threshold")
             self.saves = "input"
-        # Nothing reaches NaN.
+        # No output reaches NaN: there is no limit.
         self.most = math.nan if self.max_value is None else self.max_value
 
     @property
     def properties(self) -> Properties:
         slope, most, threshold = self.negative_slope, self.max_value, self.threshold
         most = INFINITY if most is None else most
-        # Between a threshold below 0 and 0 the outputs are those of x itself.
+        # Between a negative threshold and 0, the output is x itself.
         low = -INFINITY if slope else min(0.0, threshold)
         flat = [] if slope else [(-INFINITY, threshold)]
         flat += [] if most == INFINITY else [(max(most, threshold), INFINITY)]
@@ -115,14 +115,14 @@ class Relu(Activation):
         return ops.where(saved >= most if most > self.threshold else above, 0.0, dx)
 
     def _below(self, distance: Tensor) -> Any:
-        """What is below the threshold. A slope of 0 makes infinity 0, too."""
+        """Return f below the threshold. A slope of 0 makes infinity 0, too."""
         slope = self.negative_slope
         if _is_known(slope):
             return distance * slope if slope else 0.0
         return ops.where(slope == 0.0, 0.0, distance * slope)
 
     def _chosen(self, above: Tensor, dy: Tensor) -> Tensor:
-        """dy, times the slope where it is not above."""
+        """Return dy, multiplied by the slope where ``above`` is False."""
         slope = self.negative_slope
         if not _is_known(slope):
             return ops.where(above, dy, dy * slope)
@@ -136,8 +136,8 @@ class Relu(Activation):
         if not self.plain:
             super().backward(backend, saved, dy, out)
             return
-        # The choice of `gradient` in the fewest calls: an output is not below 0 and no -0, so its
-        # bits count up from 0.
+        # Computes `gradient` in the fewest calls: an output is neither negative nor -0, so its
+        # bits are an integer of at least 0.
         xp, outputs = backend.xp, bits_of(saved)
         ones = backend.scratch(saved.shape, outputs.dtype, "ones", lambda array: array.fill(1))
         mask = backend.scratch(saved.shape, outputs.dtype, "mask")
@@ -147,15 +147,15 @@ class Relu(Activation):
 
 
 def _is_known(number: Any) -> bool:
-    """Whether it is a number: to what is written for kernels it is a parameter."""
+    """Whether it is a number: in code that is generated for kernels it is a parameter."""
     return not isinstance(number, Tensor)
 
 
 class LeakyRelu(Relu):
-    """f(x) = x for x > 0, negative_slope x below: `Relu` that is never quite dead.
+    """f(x) = x for x > 0, negative_slope x below: a `Relu` without dead units.
 
     Args:
-        negative_slope: slope below 0. The default is Keras's for the function; its
+        negative_slope: slope below 0. The default is that of Keras's function; Keras's
             layer has 0.3, PyTorch 0.01, and textbooks often 0.1.
 
     Source: Maas, Hannun and Ng, Rectifier nonlinearities improve neural network acoustic
@@ -193,7 +193,7 @@ class Elu(Activation):
     """f(x) = x for x > 0, alpha (exp(x) - 1) below.
 
     Args:
-        alpha: how deep it goes, at least 0.
+        alpha: f falls to -alpha on the left; at least 0.
 
     Source: Clevert, Unterthiner and Hochreiter, Fast and accurate deep network learning by
     exponential linear units, 2015.
@@ -234,7 +234,7 @@ class Celu(Activation):
     """f(x) = x for x > 0, alpha (exp(x / alpha) - 1) below: smooth for every alpha.
 
     Args:
-        alpha: how deep it goes, above 0.
+        alpha: f falls to -alpha on the left; above 0.
 
     Source: Barron, Continuously differentiable exponential linear units, 2017.
 
@@ -269,7 +269,7 @@ class Celu(Activation):
 class Selu(Activation):
     """f(x) = s x for x > 0, s alpha (exp(x) - 1) below, alpha = 1.6733, s = 1.0507.
 
-    With these two, outputs of mean 0 and variance 1 keep them from layer to layer, for
+    With these constants, outputs keep mean 0 and variance 1 from layer to layer, for
     weights drawn by ``lecun_normal``.
 
     Source: Klambauer, Unterthiner, Mayr and Hochreiter, Self-normalizing neural

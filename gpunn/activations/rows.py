@@ -1,4 +1,4 @@
-"""Activations of a whole row: softmax and its logarithm."""
+"""Activations of whole rows: softmax and its logarithm."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _check_axis(name: str, value: Any) -> int | tuple[int, ...]:
 
 
 class _Rowwise(Activation):
-    """Works along an axis. Along the last one kernels do it; along others an expression.
+    """Activation along an axis. Kernels compute the last axis, expressions the others.
 
     Args:
         axis: the axis of the sum, or several.
@@ -64,7 +64,7 @@ class LogSoftmax(_Rowwise):
     """f(x)_i = x_i - log(sum_j exp(x_j)), along the last axis: the logarithm of softmax.
 
     With dy the gradient of the output y: dx = dy - exp(y) sum_j dy_j. Its outputs are
-    logits too: a cross-entropy behind it needs ``from_logits=True``.
+    logits too: a cross-entropy after it needs ``from_logits=True``.
 
     Args:
         axis: the axis of the sum, or several, counted with the batch axis.

@@ -1,6 +1,6 @@
-"""What is made with the engine and is no part of it: the command line, models of
-one's own tables and pictures, scikit-learn's estimators, plots, pages for a browser, reports of
-trainings, data checks, the roofline, the perceptron and least squares.
+"""Applications built on the engine: the command line, models for custom tables and pictures,
+scikit-learn estimators, plots, web pages, training reports, data checks, the roofline model, the
+perceptron and least squares.
 
-Nothing below imports it.
+No lower layer imports it.
 """

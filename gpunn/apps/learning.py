@@ -1,4 +1,4 @@
-"""What the roads to one's own data share: settings, a training that stops in time, figures."""
+"""Training on custom data, shared by tables and pictures: settings, early stopping, metrics."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from gpunn.common.numeric.moments import mean, size
 from gpunn.layers import Dropout
 from gpunn.models import Model
 
-# Units of a hidden layer and rows of a batch, by the least number of rows that is too many.
+# (row limit, units of a hidden layer, batch size): the first entry with fewer rows than its limit.
 SIZES = ((1_000, 64, 16), (10_000, 64, 32), (50_000, 128, 128), (np.inf, 256, 256))
-SECONDS = 2.0  # between two lines about the training
+SECONDS = 2.0  # between two progress lines
 
 
 @dataclass
 class Settings:
-    """How a network is trained; None and empty for what the data decide."""
+    """Settings of a training; the data decide the value of those that are None."""
 
     hidden: list[int] | None = None
     dropout: float | None = None
@@ -34,7 +34,7 @@ class Settings:
     seed: int = 0
 
     def for_data(self, rows: int) -> Settings:
-        """The settings with what was not said: widths, dropout and batches by the number of rows.
+        """Fill in unset settings: widths, dropout and batch size, by the number of rows.
 
         >>> small, large = Settings().for_data(100), Settings(hidden=[8]).for_data(100_000)
         >>> small.hidden, small.batch_size, large.hidden, large.batch_size
@@ -53,7 +53,7 @@ class Settings:
 
 
     def check(self) -> None:
-        """Raise a ValueError for what no layer and no optimizer takes, before any work."""
+        """Raise a ValueError for settings that no layer or optimizer accepts, before any work."""
         Dropout(self.dropout or 0.0)
         self.made_optimizer()
 
@@ -71,7 +71,7 @@ class RowSet:
 
 
 def compile_for(model: Model, classes: int, settings: Settings) -> None:
-    """Compile for classes (their number), or for numbers (0)."""
+    """Compile for a number of classes, or for regression (0)."""
     model.compile(
         settings.made_optimizer(),
         "sparse_categorical_crossentropy" if classes else "mse",
@@ -85,14 +85,14 @@ def fit_best(
     validation: RowSet,
     classes: int,
     settings: Settings,
-    told: Sequence[Callback] = (),
+    callbacks: Sequence[Callback] = (),
 ) -> tuple[int, int]:
-    """Train until the validation part's loss has not become better for long; keep the best weights.
+    """Train with early stopping on the validation loss, and keep the best weights.
 
-    ``told`` are further callbacks.
+    ``callbacks`` are further callbacks.
 
     Returns:
-        The best epoch, counted from 1, and how many there were.
+        The best epoch, counted from 1, and the number of epochs.
     """
     compile_for(model, classes, settings)
     patience = max(10, min(30, 30_000 // len(train.y) + 10))
@@ -104,14 +104,14 @@ def fit_best(
         epochs=settings.epochs,
         validation_data=(validation.x, validation.y),
         verbose=0,
-        callbacks=[stopping, _Lines(), *told],
+        callbacks=[stopping, _Lines(), *callbacks],
     )
     losses = history.history["val_loss"]
     return int(np.argmin(losses)) + 1, len(losses)
 
 
 class _Lines(Callback):
-    """A line now and then, so that somebody who waits sees how it goes."""
+    """Prints a progress line every `SECONDS`."""
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self.last = time.monotonic()
@@ -124,12 +124,12 @@ class _Lines(Callback):
 
 
 def shares(train: RowSet, test: RowSet, classes: int) -> np.ndarray:
-    """What the simplest model of classes says of each test row: the classes' shares in training."""
+    """Return the simplest prediction for each test row: the classes' shares in training."""
     return np.tile(np.bincount(train.y, minlength=classes) / len(train.y), (len(test.y), 1))
 
 
 def figures(predicted: np.ndarray, y: np.ndarray, classes: int) -> dict[str, float]:
-    """How good predictions are.
+    """Compute the metrics of predictions.
 
     >>> figures(np.array([[0.8, 0.2], [0.4, 0.6]]), np.array([0, 0]), 2)
     {'accuracy': 0.5, 'log loss': 0.5697171415941824}

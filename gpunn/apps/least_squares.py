@@ -1,9 +1,9 @@
-"""Nonlinear least squares for small models: Levenberg-Marquardt, by SciPy, on our Jacobian.
+"""Nonlinear least squares for small models: SciPy's Levenberg-Marquardt with gpunn's Jacobian.
 
-Where gradient descent takes a step down the slope, this solves in each step the linear least
-squares problem that the Jacobian of the outputs describes, damped as far as it must be. It
-needs tens of evaluations where descent needs thousands of steps; its cost grows with the
-square of the number of parameters, which is why it is for hundreds of them, not millions.
+Instead of following the gradient, each step solves the linear least squares problem given by the
+Jacobian of the outputs, damped as needed. It needs tens of evaluations where gradient descent needs
+thousands of steps. Its cost grows with the square of the number of parameters, so it suits
+hundreds of them, not millions.
 Levenberg 1944, Marquardt 1963; More, "The Levenberg-Marquardt algorithm", 1978.
 """
 
@@ -25,15 +25,15 @@ __all__ = ["LeastSquaresResult", "fit_least_squares", "output_jacobian"]
 
 @dataclass
 class LeastSquaresResult:
-    """What `fit_least_squares` came to.
+    """The result of `fit_least_squares`.
 
     Attributes:
         cost: 1 / (2 rows) sum (F(x) - y)^2, which is the loss ``"half_squared_error"``.
-        evaluations: how often the outputs were computed.
-        jacobians: how often their Jacobian was.
-        success: whether a criterion of convergence was met before the evaluations were over.
-        message: which, in SciPy's words.
-        costs: the cost of each evaluation, rejected steps included.
+        evaluations: number of evaluations of the outputs.
+        jacobians: number of evaluations of their Jacobian.
+        success: whether a convergence criterion was met within the allowed evaluations.
+        message: SciPy's message about that criterion.
+        costs: the cost of each evaluation, including rejected steps.
     """
 
     cost: float
@@ -54,9 +54,9 @@ def fit_least_squares(
     tolerance: float = 1e-8,
     max_evaluations: int | None = None,
 ) -> LeastSquaresResult:
-    """Make the sum of squares of F(x) - y least, over all trainable parameters at once.
+    """Minimize the sum of squares of F(x) - y over all trainable parameters at once.
 
-    It starts from the model's weights and leaves it with the best ones found. Outputs and
+    It starts from the model's weights and leaves the model with the best ones found. Outputs and
     Jacobian are computed in float64 on the CPU, whatever the model's own dtype and backend. The
     model need not be compiled; it must compute the same in training as in prediction.
 
@@ -65,17 +65,17 @@ def fit_least_squares(
         x: samples (rows, ...).
         y: targets in the shape of the outputs, (rows, ...).
         sample_weight: a factor on each row's squares (rows,), at least 0.
-        method: of ``scipy.optimize.least_squares``: ``"lm"``, MINPACK's Levenberg-Marquardt, or
-            ``"trf"`` or ``"dogbox"``. Where there are more parameters than residuals, which
-            MINPACK does not take, residuals that are always zero are added for it: they change
-            nothing.
+        method: method of ``scipy.optimize.least_squares``: ``"lm"``, MINPACK's
+            Levenberg-Marquardt, or ``"trf"`` or ``"dogbox"``. MINPACK does not support more
+            parameters than residuals; for it, residuals that are always zero are added, which
+            change nothing.
         tolerance: relative change of the cost or of the parameters, or size of the gradient,
             below which it has converged.
-        max_evaluations: of the outputs, 100 for each parameter by default.
+        max_evaluations: maximum number of output evaluations; by default 100 per parameter.
 
     Raises:
         ImportError: without SciPy.
-        ValueError: for shapes that do not fit; for a model with dropout or the like.
+        ValueError: if shapes do not fit, or the model has dropout or similar layers.
 
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Input((1,)), gpunn.layers.Dense(1)])
@@ -111,14 +111,14 @@ def fit_least_squares(
     if max_evaluations is None:
         max_evaluations = 100 * twin.size
     if not np.isfinite(residuals(start)).all():
-        raise ValueError("The model's outputs or y are not finite: there is nothing to start from.")
+        raise ValueError("The model's outputs or y are not finite: the fit cannot start.")
     costs.clear()
     found = least_squares(
         residuals,
         start,
         jacobian,
         method=method,
-        x_scale=1.0,  # scaled by the Jacobian, the first step would saturate sigmoids for good
+        x_scale=1.0,  # with Jacobian scaling, the first step would saturate sigmoids for good
         ftol=tolerance,
         xtol=tolerance,
         gtol=tolerance,
@@ -137,7 +137,7 @@ def fit_least_squares(
 
 
 def output_jacobian(model: Model, x: Any) -> np.ndarray:
-    """The derivatives of all outputs by all trainable parameters, from the backward pass.
+    """Return the derivatives of all outputs by all trainable parameters, from the backward pass.
 
     Args:
         model: a built model.
@@ -157,7 +157,7 @@ def output_jacobian(model: Model, x: Any) -> np.ndarray:
 
 
 class _Outputs(Loss):
-    """sum y_true y_pred: its gradient by the outputs is y_true, whatever is chosen for it."""
+    """sum y_true y_pred, whose gradient by the outputs is y_true, which can be chosen freely."""
 
     def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         backend.xp.einsum("ij,ij->i", y_true, y_pred, out=values)
@@ -167,7 +167,7 @@ class _Outputs(Loss):
 
 
 class _Twin:
-    """A copy of a model in float64 on the CPU: its outputs, and their Jacobian, at any weights."""
+    """A copy of a model in float64 on the CPU, with its outputs and Jacobian at any weights."""
 
     def __init__(self, model: Model, x: Any) -> None:
         model.require_values("fit_least_squares")
@@ -181,7 +181,7 @@ class _Twin:
         self.size = sum(p.size for p in self.trained)
         if not self.size:
             raise ValueError(f"The model {model.name!r} has no trainable parameters.")
-        # One step with rate 0 leaves the weights as they are, and the gradients to be read.
+        # A step with learning rate 0 keeps the weights and computes the gradients.
         self.model.compile(SGD(0.0), _Outputs(reduction="sum"))
         self.x = np.asarray(x, np.float64)
         self.jacobians = 0
@@ -190,7 +190,7 @@ class _Twin:
         if not np.allclose(self.model(self.x, training=True), predicted, equal_nan=True):
             raise ValueError(
                 f"The model {model.name!r} computes something else in training than in prediction "
-                f"(dropout, noise, batch normalization): least squares needs one function."
+                f"(dropout, noise, batch normalization): least squares needs a single function."
             )
 
     def parameters(self) -> np.ndarray:
@@ -203,12 +203,13 @@ class _Twin:
             start += p.size
 
     def outputs(self, parameters: np.ndarray) -> np.ndarray:
-        """(rows, outputs)."""
+        """Return the outputs (rows, outputs)."""
         self.put(parameters)
         return self.model.predict(self.x, verbose=0).reshape(len(self.x), -1)
 
     def jacobian(self, parameters: np.ndarray) -> np.ndarray:
-        """(rows * outputs, parameters): one backward pass for each output of each sample."""
+        """Return the Jacobian (rows * outputs, parameters), by a backward pass per output and
+        sample."""
         self.put(parameters)
         self.jacobians += 1
         outputs = int(np.prod(self.shape))
@@ -240,7 +241,7 @@ def _targets(y: Any, twin: _Twin) -> np.ndarray:
 
 
 def _factors(sample_weight: Any, rows: int, outputs: int) -> np.ndarray:
-    """The roots of the weights, one for each residual."""
+    """Return the square roots of the weights, one for each residual."""
     if sample_weight is None:
         return np.ones(rows * outputs)
     weights = np.asarray(sample_weight, np.float64)

@@ -1,8 +1,8 @@
-"""The perceptron: one threshold unit that learns from its mistakes, in scikit-learn's manners.
+"""The perceptron: a threshold unit that learns from its mistakes, with scikit-learn's interface.
 
 Rosenblatt, "The perceptron: a probabilistic model for information storage and organization in
 the brain", Psychological Review 65, 1958. Widrow and Hoff, "Adaptive switching circuits", 1960.
-It is for small problems and for learning how learning works: plain NumPy, a point at a time.
+It is for small problems and for teaching: plain NumPy, one point at a time.
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ __all__ = ["ConvergenceWarning", "Perceptron", "mistake_bound"]
 
 
 class ConvergenceWarning(UserWarning):
-    """The number of epochs was over before the rule had nothing more to change."""
+    """Issued when the epochs end before the learning rule has converged."""
 
 
 @dataclass(eq=False, repr=False)
 class Perceptron:
-    """One unit, sign(w x), with the bias as a weight on an extra input that is always 1.
+    """One unit, sign(w x), with the bias as the weight of an extra input that is always 1.
 
-    For each point in turn, with x the inputs and t its class as -1 or 1:
+    For each point in turn, with inputs x and its class t as -1 or 1:
 
     - ``"rosenblatt"``: only if the point is on the wrong side, w += learning_rate t x (which is
-      learning_rate (t - o) x for classes and outputs o of 0 and 1). If a plane parts the
+      learning_rate (t - o) x for classes and outputs o of 0 and 1). If a plane separates the
       classes, one is found after finitely many mistakes: see `mistake_bound`.
     - ``"delta"``: always, w += learning_rate (t - w x) x, gradient descent on the squared error
-      of the linear output, by Widrow and Hoff. It comes to rest near the least squares even
-      where nothing parts the classes, and need not part them where something does.
+      of the linear output, by Widrow and Hoff. It converges to near the least squares solution
+      even for inseparable classes, but need not separate separable ones.
 
     Args:
         rule: one of the two.
-        learning_rate: the factor alpha. Rosenblatt's rule from zero weights makes the same
-            mistakes with any.
-        epochs: how often the points are gone through at most.
+        learning_rate: the learning rate. With zero initial weights, Rosenblatt's rule makes the
+            same mistakes for any value.
+        epochs: maximum number of passes over the points.
         tolerance: the delta rule stops when the mean squared error of an epoch differs from
-            that of the one before by less.
-        initializer: ``"zeros"``, ``"random"`` (normal with deviation 1), or the weights
-            (inputs + 1,) to begin with, the bias last.
+            that of the previous one by less.
+        initializer: ``"zeros"``, ``"random"`` (normal with deviation 1), or the initial weights
+            (inputs + 1,), the bias last.
         shuffle: whether each epoch has a new order.
-        seed: of the start and the order.
+        seed: seed of the initial weights and the order.
 
     Attributes:
         weights_: (inputs + 1,), the bias last.
         coef_, intercept_: the same in scikit-learn's form, (1, inputs) and (1,).
-        classes_: the two labels; the second is that of w x >= 0.
-        errors_: in each epoch, how many points were on the wrong side when their turn came.
-        losses_: in each epoch, the mean of (t - w x)^2 as each point came.
+        classes_: the two labels; the second is predicted for w x >= 0.
+        errors_: for each epoch, the number of points on the wrong side when they were visited.
+        losses_: for each epoch, the mean of (t - w x)^2 when the points were visited.
         n_iter_: number of epochs.
 
     >>> unit = Perceptron().fit([[0, 0], [0, 1], [1, 0], [1, 1]], ["no", "no", "no", "yes"])
@@ -72,12 +72,12 @@ class Perceptron:
         """Learn from points ``x`` (rows, inputs) and their labels ``y`` (rows,), of two values.
 
         Raises:
-            ValueError: for arguments that do not fit.
-            FloatingPointError: if the delta rule runs away: its learning rate is too large.
+            ValueError: for invalid arguments.
+            FloatingPointError: if the delta rule diverges: its learning rate is too large.
 
         Warns:
-            ConvergenceWarning: if the epochs were over with points on the wrong side
-                (Rosenblatt's rule), or with the error still changing (the delta rule).
+            ConvergenceWarning: if the epochs end with points on the wrong side (Rosenblatt's
+                rule), or with the error still changing (the delta rule).
         """
         epochs = check_integer("epochs", self.epochs, 1)
         tolerance = check_number("tolerance", self.tolerance, 0)
@@ -93,22 +93,24 @@ class Perceptron:
             if self.rule == "delta" and change < tolerance:
                 return self
         if self.rule == "rosenblatt":
-            said = (
+            message = (
                 f"{self.errors_[-1]} of {len(inputs)} points were still on the wrong side in the "
-                f"last of {epochs} epochs. If no plane parts the classes, more will not help, but "
-                f"a network with a hidden layer may."
+                f"last of {epochs} epochs. If no plane separates the classes, more epochs will not "
+                f"help, but a network with a hidden layer may."
             )
         else:
-            said = f"After {epochs} epochs the error was still changing by {change:.2g} an epoch."
-        warnings.warn(said, ConvergenceWarning, stacklevel=2)
+            message = (
+                f"After {epochs} epochs the error was still changing by {change:.2g} per epoch."
+            )
+        warnings.warn(message, ConvergenceWarning, stacklevel=2)
         return self
 
     def partial_fit(self, x: Any, y: Any, classes: Any = None) -> Perceptron:
-        """Go through the points once, in their order, from the weights that there are.
+        """Pass over the points once, in their order, from the current weights.
 
         Args:
             x, y: as in `fit`.
-            classes: the two labels, needed in the first call if y has but one.
+            classes: the two labels, needed in the first call if y has only one.
         """
         if not hasattr(self, "weights_"):
             inputs, t = self._begin(x, y, classes)
@@ -119,9 +121,9 @@ class Perceptron:
         return self
 
     def decision_function(self, x: Any) -> np.ndarray:
-        """w x for each row: its distance from the plane, times the length of w without bias."""
+        """Return w x for each row: its distance from the plane times the norm of w without bias."""
         if not hasattr(self, "weights_"):
-            raise ValueError("This Perceptron has learned nothing yet: call fit first.")
+            raise ValueError("This Perceptron is not fitted yet: call fit first.")
         inputs = _with_one(x)
         if inputs.shape[1] != len(self.weights_):
             raise ValueError(
@@ -131,12 +133,12 @@ class Perceptron:
         return inputs @ self.weights_
 
     def predict(self, x: Any) -> np.ndarray:
-        """The label of each row (rows,): the second class where w x >= 0."""
+        """Return the label of each row (rows,): the second class where w x >= 0."""
         above = self.decision_function(x) >= 0
         return self.classes_[above.astype(int)]
 
     def score(self, x: Any, y: Any) -> float:
-        """The share of rows that are right."""
+        """Return the accuracy."""
         return float(np.mean(self.predict(x) == np.asarray(y)))
 
     @property
@@ -152,7 +154,7 @@ class Perceptron:
         return len(self.errors_)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The arguments, as scikit-learn's ``clone`` and searches want them."""
+        """Return the arguments, as scikit-learn's ``clone`` and searches need them."""
         return {name: getattr(self, name) for name in _ARGUMENTS}
 
     def set_params(self, **arguments: Any) -> Perceptron:
@@ -166,7 +168,7 @@ class Perceptron:
         return f"Perceptron(rule={self.rule!r}, learning_rate={self.learning_rate!r})"
 
     def _begin(self, x: Any, y: Any, classes: Any) -> tuple[np.ndarray, np.ndarray]:
-        """The points with their extra input, and their classes as -1 and 1."""
+        """Return the points with their extra input, and their classes as -1 and 1."""
         check_choice("rule", self.rule, ("rosenblatt", "delta"))
         if not check_number("learning_rate", self.learning_rate) > 0:
             raise ValueError(f"learning_rate must be above 0; got {self.learning_rate!r}.")
@@ -179,7 +181,7 @@ class Perceptron:
         known = np.unique(labels if classes is None else np.asarray(classes))
         if len(known) != 2 or not np.isin(labels, known).all():
             raise ValueError(
-                f"y must hold two labels, no more and no less{_of(classes, known)}; it holds "
+                f"y must hold exactly two labels{_of(classes, known)}; it holds "
                 f"{np.unique(labels)[:5].tolist()}."
             )
         self.classes_ = known
@@ -196,8 +198,8 @@ class Perceptron:
         self.weights_ = np.array(self.initializer, np.float64)
         if self.weights_.shape != (size,):
             raise ValueError(
-                f"initializer has the shape {self.weights_.shape}; a weight for each of the "
-                f"{size - 1} inputs and the bias are expected."
+                f"initializer has the shape {self.weights_.shape}; expected a weight for each of "
+                f"the {size - 1} inputs and the bias."
             )
 
     def _pass(self, inputs: np.ndarray, t: np.ndarray) -> None:
@@ -215,7 +217,7 @@ class Perceptron:
                 w += rate * wanted * x
             if not loss < 1e100:
                 raise FloatingPointError(
-                    f"The delta rule runs away with learning_rate={self.learning_rate!r}: take "
+                    f"The delta rule diverges with learning_rate={self.learning_rate!r}: choose "
                     f"less than 2 over the largest squared length of a row of x, the extra 1 "
                     f"included, which is {2 / np.max((inputs**2).sum(axis=1)):.3g}."
                 )
@@ -227,19 +229,19 @@ _ARGUMENTS = tuple(argument.name for argument in fields(Perceptron))
 
 
 def mistake_bound(x: Any, y: Any, weights: Any) -> float:
-    """The most mistakes that Rosenblatt's rule can make from zero weights: (R / gamma)^2.
+    """Return the maximum mistakes of Rosenblatt's rule from zero weights: (R / gamma)^2.
 
     R is the length of the longest row of x with its extra 1, gamma the distance of the plane
-    from the nearest point, in that space. Any plane that parts the classes gives a bound; the
+    from the nearest point, in that space. Any plane that separates the classes gives a bound; the
     widest margin gives the smallest. Novikoff, "On convergence proofs for perceptrons", 1962.
 
     Args:
         x: points (rows, inputs).
         y: their labels (rows,), of two values.
-        weights: of a plane that parts them (inputs + 1,), the bias last.
+        weights: weights (inputs + 1,) of a plane that separates them, the bias last.
 
     Raises:
-        ValueError: if the plane does not part them.
+        ValueError: if the plane does not separate them.
 
     >>> mistake_bound([[1.0], [-1.0]], [1, 0], [1.0, 0.0])
     2.0
@@ -249,7 +251,7 @@ def mistake_bound(x: Any, y: Any, weights: Any) -> float:
     w = np.asarray(weights, np.float64)
     margin = float(np.min(np.where(labels == 1, 1, -1) * (inputs @ w)) / np.linalg.norm(w))
     if not margin > 0:
-        raise ValueError("weights must be of a plane that parts the classes; it does not.")
+        raise ValueError("weights must be those of a plane that separates the classes.")
     return float(np.max((inputs**2).sum(axis=1)) / margin**2)
 
 

@@ -1,4 +1,4 @@
-"""Rows parted into those for training, validation and testing."""
+"""Split rows into training, validation and test sets."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import numpy as np
 from gpunn.common.names import counted, either
 
 SHARES = {"train": 0.65, "validation": 0.15, "test": 0.20}
-FEWEST = 10  # rows that can be parted
+FEWEST = 10  # minimum number of rows to split
 
 
 def split(
     y: np.ndarray, classes: int = 0, by_order: bool = False, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Row numbers by part: 65% for training, 15% for validation, 20% for testing.
+    """Return row indices by part: 65% for training, 15% for validation, 20% for testing.
 
     Args:
-        y: targets, of classes their numbers.
-        classes: how many there are: each is parted in these shares; 0 for numbers.
-        by_order: the last rows are tested on, those before them validated on: for rows in the
-            order of time. Else they are drawn at random.
-        seed: of the draw.
+        y: targets; class indices for classification.
+        classes: number of classes, each split in these shares; 0 for regression.
+        by_order: whether the last rows are for testing and those before them for validation, as
+            for time series. Otherwise rows are drawn at random.
+        seed: seed of the draw.
 
     Raises:
         ValueError: if there are fewer than 10 rows.
@@ -48,7 +48,7 @@ def split(
 
 
 def _parted(rows: np.ndarray) -> list[np.ndarray]:
-    """A group's rows in their order; the smallest group is for training first, then testing."""
+    """Split a group's rows in order; the smallest groups go to training first, then testing."""
     test = round(SHARES["test"] * len(rows)) if len(rows) > 2 else len(rows) // 2
     validation = round(SHARES["validation"] * len(rows)) if len(rows) > 3 else 0
     validation = max(validation, int(len(rows) > 3))

@@ -1,6 +1,6 @@
-"""What a model says of the data it was trained on, and what follows for other data.
+"""A model's description of its training data, and its use for other data.
 
-It stands in the model file (`docs/file-format.md`) and is checked when it is read, as all of it.
+It is part of the model file (`docs/file-format.md`) and is checked when the file is read.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ KEPT: dict[str, FieldSchema] = {
 
 
 def known(model: Any) -> dict[str, Any]:
-    """The entries of ``model.trained_on`` that are declared here.
+    """Return the entries of ``model.trained_on`` that are declared here.
 
     Raises:
-        ValueError: if one is not what it should be.
+        ValueError: if an entry is invalid.
     """
     found = model.trained_on
     return {
@@ -36,14 +36,14 @@ def known(model: Any) -> dict[str, Any]:
 
 
 def doubt(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """The probability below which an answer is unsure, by rows that were held out.
+    """Return the probability below which a prediction is unsure, from held-out rows.
 
-    It is the median of the largest probabilities where the answer was wrong: half of the mistakes
-    are below it. Without a mistake it is 0.5.
+    It is the median of the largest probabilities of wrong predictions: half of the mistakes are
+    below it. Without mistakes it is 0.5.
 
     Args:
         probabilities: (rows, classes).
-        labels: (rows,), the right classes.
+        labels: (rows,), the true classes.
 
     >>> p = np.array([[0.9, 0.1], [0.7, 0.3], [0.6, 0.4], [0.45, 0.55]])
     >>> doubt(p, np.array([0, 1, 1, 0]))
@@ -55,22 +55,22 @@ def doubt(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
 
 
 def said_of_doubt(probabilities: np.ndarray, labels: np.ndarray) -> str:
-    """The sentence about `doubt`, for the same rows."""
+    """Return a sentence about the result of `doubt` for the same rows."""
     below = doubt(probabilities, labels)["unsure_below"]
     right = (probabilities.argmax(axis=1) == labels).all()
     share = float((probabilities.max(axis=1) < below).mean())
-    because = "among which no answer was wrong" if right else "with half of the mistakes on them"
+    because = "none of which was misclassified" if right else "including half of the mistakes"
     return (
-        f"Answers of a probability below {below:.4f} are called unsure: {share:.1%} of the "
-        f"{len(probabilities):,} rows held out are, {because}"
+        f"Predictions with a probability below {below:.4f} are called unsure: {share:.1%} of the "
+        f"{len(probabilities):,} held-out rows, {because}"
     )
 
 
 def strange_range(found: tuple[float, float], trained: list[float] | None) -> str:
-    """What is wrong with the values' range, if it is not that of training; else nothing.
+    """Describe a range of values that differs from that of training; empty if it does not.
 
     >>> strange_range((0, 255), [0.0, 1.0])
-    'values from 0 to 255, and the model was trained on values from 0 to 1'
+    'values from 0 to 255, but the model was trained on values from 0 to 1'
     >>> strange_range((0, 0.9), [0.0, 1.0])
     ''
     """
@@ -82,13 +82,13 @@ def strange_range(found: tuple[float, float], trained: list[float] | None) -> st
     if not beyond and not narrow:
         return ""
     return (
-        f"values from {found[0]:g} to {found[1]:g}, and the model was trained on values from "
+        f"values from {found[0]:g} to {found[1]:g}, but the model was trained on values from "
         f"{trained[0]:g} to {trained[1]:g}"
     )
 
 
 def scaled(pixels: np.ndarray, trained: list[float] | None) -> tuple[np.ndarray, list[str]]:
-    """An image's bytes as numbers from 0 to 1, or from -1 to 1, if the model was trained on such.
+    """Scale an image's bytes to 0 to 1, or to -1 to 1, if the model was trained on such values.
 
     >>> scaled(np.array([[0, 255]], np.uint8), [0.0, 1.0])[0].tolist()
     [[0.0, 1.0]]

@@ -1,4 +1,4 @@
-"""Which device: the backend contract's implementations and how one is chosen."""
+"""The available backends, and how one is chosen."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ _chosen: str | None = None
 
 
 def register_backend(name: str, factory: Callable[[], Backend]) -> None:
-    """Make ``name`` known to `use_backend`; ``factory()`` is called at its first use."""
+    """Register a backend for `use_backend`; ``factory()`` is called at its first use."""
     _factories[name] = factory
     _instances.pop(name, None)
 
 
 def use_backend(name: str) -> None:
-    """Choose the device of models that are made from now on.
+    """Choose the backend of models created from now on.
 
     Args:
-        name: ``"numpy"``; ``"compiled"``, NumPy with compiled kernels in place of array
-            passes; ``"cupy"``, on a card; or ``"auto"``: cupy where a card is usable,
-            otherwise compiled where the kernels were built, otherwise numpy. Where there is a
-            card that cannot be used, that is announced once, with the reason; `gpunn doctor`
-            says it anywhere.
+        name: ``"numpy"``; ``"compiled"``, NumPy with compiled kernels instead of array
+            passes; ``"cupy"``, on a GPU; or ``"auto"``: cupy where a GPU is usable,
+            otherwise compiled where the kernels were built, otherwise numpy. If a GPU is
+            present but cannot be used, a message reports the reason once; `gpunn doctor`
+            always reports it.
 
     Raises:
         ValueError: for an unknown name.
         RuntimeError: for ``"compiled"`` without its kernels, and for ``"cupy"`` without a
-            usable card: one line says what is missing.
+            usable GPU: the message is one line and names what is missing.
 
     >>> use_backend("numpy")
     >>> get_backend().name
@@ -62,10 +62,10 @@ def use_backend(name: str) -> None:
 
 
 def get_backend(name: str | Backend | None = None) -> Backend:
-    """The backend of that name; without one, what was chosen.
+    """Return the backend of this name, or the chosen one if no name is given.
 
-    The choice is `use_backend`'s, else the environment variable ``GPUNN_BACKEND``,
-    else ``"auto"``.
+    `use_backend` chooses it, else the environment variable ``GPUNN_BACKEND``,
+    else it is ``"auto"``.
     """
     if isinstance(name, Backend):
         return name
@@ -77,7 +77,7 @@ def get_backend(name: str | Backend | None = None) -> Backend:
     if name == "auto":
         return _automatic()
     if name not in _instances:
-        with _making:  # one of each, also where several threads are the first to ask
+        with _making:  # one of each, even if several threads are the first to ask
             if name not in _instances:
                 _instances[name] = _factories[name]()
                 copyreg.pickle(type(_instances[name]), _by_name)
@@ -85,29 +85,29 @@ def get_backend(name: str | Backend | None = None) -> Backend:
 
 
 def _by_name(backend: Backend) -> tuple[Any, ...]:
-    """How a backend is pickled and copied: it stands for a device, and is found by its name."""
+    """Pickle and copy a backend by its name, since it represents a device."""
     name = next((name for name, one in _instances.items() if one is backend.root), None)
     if name is None:
         raise pickle.PicklingError(
-            f"{backend!r} has no name by which it could be found again: "
-            f"register_backend(name, factory) gives it one."
+            f"{backend!r} cannot be pickled because it has no name: "
+            f"register it with register_backend(name, factory)."
         )
     return _named_or_chosen, (name,)
 
 
 def _named_or_chosen(name: str) -> Backend:
-    """The backend of this name; where there is none, as no card, the one that is chosen here."""
+    """Return the backend of this name, or the chosen one if it is unavailable, as without a GPU."""
     try:
         return get_backend(name)
     except (RuntimeError, ValueError) as error:
         chosen = get_backend()
-        warn(f"a model of the backend {name!r} goes on with {chosen.name!r}: {error}")
+        warn(f"a model of the backend {name!r} now uses {chosen.name!r}: {error}")
         return chosen
 
 
 @contextmanager
 def choice_put_back() -> Iterator[None]:
-    """What `use_backend` chooses within the block counts until its end."""
+    """Undo at the end of the block what `use_backend` chose within it."""
     global _chosen
     before = _chosen
     try:
@@ -118,9 +118,9 @@ def choice_put_back() -> Iterator[None]:
 
 @contextmanager
 def anew() -> Iterator[None]:
-    """Within the block nothing is chosen, made or announced, as in a process that just began.
+    """Within the block no backend is chosen, created or announced, as in a new process.
 
-    What was before is so again at its end; what was registered within it is forgotten.
+    The previous state is restored at its end; backends registered within it are forgotten.
     """
     global _chosen
     with choice_put_back(), snapshots.restored_after(_factories, _instances), snapshots.anew():
@@ -135,10 +135,10 @@ def _automatic() -> Backend:
         return get_backend("cupy")
     if snapshots.first_time("the backend") and card.is_seen():
         if no_kernels is None:
-            said = f"the compiled backend ({cpu_kernels.chosen()}). {no_card}"
+            message = f"the compiled backend ({cpu_kernels.chosen()}). {no_card}"
         else:
-            said = f"the NumPy backend. {no_card} {no_kernels}"
-        print(f"gpunn: using {said}", file=sys.stderr)
+            message = f"the NumPy backend. {no_card} {no_kernels}"
+        print(f"gpunn: using {message}", file=sys.stderr)
     return get_backend("numpy" if no_kernels else "compiled")
 
 
@@ -164,10 +164,10 @@ def _compiled() -> Backend:
 
 
 def host_array(x: Any, dtype: Any = None) -> np.ndarray:
-    """``x`` as a C-contiguous NumPy array of float32 or float64.
+    """Return ``x`` as a C-contiguous NumPy array of float32 or float64.
 
     Lists and integers become ``gpunn.config.floatx``; float64 arrays stay float64
-    unless ``dtype`` says otherwise.
+    unless ``dtype`` is given.
     """
     from gpunn.common.config import floatx
 

@@ -1,5 +1,5 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
-"""Callbacks: what happens at the seams of training. Names and defaults are Keras's."""
+"""Callbacks: hooks into training. Names and defaults are Keras's."""
 
 from typing import Any
 

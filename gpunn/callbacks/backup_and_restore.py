@@ -1,4 +1,4 @@
-"""Go on after a crash as if it had not happened."""
+"""Resume training after a crash as if it had not happened."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ def _check_folder(name: str, value: Any) -> str:
 
 
 class BackupAndRestore(_Saver):
-    """Writes a checkpoint as training goes, and starts from it if there is one.
+    """Writes checkpoints during training, and resumes from the last one if there is one.
 
     A checkpoint holds everything that training depends on: weights, optimizer slots,
     counters, the position in the data and the states of the other callbacks. A run that
-    is killed and started again in the same way ends with the same bits as one that ran
-    through.
+    is killed and restarted in the same way gives bit-identical results to an
+    uninterrupted one.
 
     Args:
         backup_dir: folder for the checkpoint, used by this run alone.
         save_freq: ``"epoch"``, or a number of batches.
-        double_checkpoint: keep the checkpoint before the last one too, and fall back
-            to it if the last one cannot be read.
-        delete_checkpoint: delete the checkpoint when training has come to its end.
+        double_checkpoint: keep the previous checkpoint too, and fall back to it if the
+            last one cannot be read.
+        delete_checkpoint: delete the checkpoint when training is complete.
 
     Attributes:
-        path: the checkpoint's file, whether or not it is there.
+        path: the checkpoint's file, whether or not it exists.
 
     Raises:
         ValueError: for an empty ``backup_dir``, a bad ``save_freq``, or a checkpoint that
             is damaged or does not fit the model or the callbacks.
-        RuntimeError: when training begins, if another run that is under way, of this process
-            or another, uses the folder.
+        RuntimeError: when training begins, if another active run, in this process or another,
+            uses the folder.
     """
 
     saves_states = True
@@ -66,7 +66,7 @@ class BackupAndRestore(_Saver):
                 "layer or call it on a batch."
             )
         self.take()
-        self.model.get_config()  # a layer that cannot be stored shows itself now
+        self.model.get_config()  # raises now if a layer cannot be stored
         self._remove(*leftovers(self.path))
         paths = [path for path in (self.path, self._previous) if os.path.exists(path)]
         for path in paths:
@@ -75,7 +75,7 @@ class BackupAndRestore(_Saver):
             except ValueError as error:
                 if path == paths[-1]:
                     raise
-                warnings.warn(f"{error} Going on from the one before.", stacklevel=2)
+                warnings.warn(f"{error} Resuming from the previous one.", stacklevel=2)
             else:
                 if path != self.path:
                     os.replace(path, self.path)
@@ -97,15 +97,15 @@ class BackupAndRestore(_Saver):
         self._lock.remove_folder()
 
     def take(self) -> None:
-        """Keep others from the folder, until `release`.
+        """Lock the folder until `release`.
 
         Raises:
-            RuntimeError: if another run has it.
+            RuntimeError: if another run has locked it.
         """
         if not self._lock.take(self.model):
             raise RuntimeError(
-                f"Another run that is under way keeps its checkpoints in {self.backup_dir}: give "
-                f"each run a backup_dir of its own."
+                f"Another run in progress keeps its checkpoints in {self.backup_dir}: give each "
+                f"run its own backup_dir."
             )
 
     def release(self) -> None:

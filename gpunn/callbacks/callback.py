@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, cast
 
+from gpunn.common import overrides
 from gpunn.common.fields import dataclass_transform, field
 from gpunn.common.registry import Entry
 from gpunn.common.stored import FieldSchema, check
@@ -30,9 +31,9 @@ def state(
     """An attribute that a checkpoint holds.
 
     Args:
-        kept: the type and range that it must have, or a function of the callback that gives them.
-        first: its value until it is set; or a function, such as ``list``, that makes one.
-        init: says to type checkers that no constructor takes it.
+        kept: its required type and range, or a function of the callback that returns them.
+        first: its value until it is set; or a function, such as ``list``, that creates one.
+        init: tells type checkers that no constructor takes it.
     """
     return _State(kept, first)
 
@@ -44,13 +45,13 @@ class Callback(Entry):
     `params` holds what is known about the run: ``epochs``, ``steps``, ``samples`` and
     ``verbose``. To stop training, set ``self.model.stop_training = True``.
 
-    The hooks for single batches cost speed: if no callback overrides them, many steps run
-    in one call. A callback that needs only some batches names them by `next_train_batch`.
-    Each batch has ``logs`` of its own, a dictionary that stays as it is.
+    Hooks for single batches slow training down: if no callback overrides them, many steps run
+    in one call. A callback that needs only some batches selects them with `next_train_batch`.
+    Each batch has its own ``logs`` dictionary, which is not changed later.
 
-    A callback that remembers something from epoch to epoch says what it `keeps`, or overrides
-    `get_state` and `set_state`, so that a resumed run goes on as the undisturbed one would. Those
-    here declare it where they declare their arguments, by `state`.
+    A callback with state across epochs lists it in `keeps`, or overrides `get_state` and
+    `set_state`, so that a resumed run continues like an uninterrupted one. Built-in callbacks
+    declare it with `state`, next to their arguments.
 
     >>> class _Countdown(Callback):
     ...     def on_epoch_end(self, epoch, logs=None):
@@ -65,16 +66,21 @@ class Callback(Entry):
     _changes_by_itself = True
     _not_watched = frozenset({"model", "params", "together"})
     takes_methods = True
-    # Without a type: only what has one is an argument of a constructor to type checkers.
+    # Not annotated: type checkers take annotated attributes for constructor arguments.
     model = cast("Any", None)
     params = cast("dict[str, Any] | None", None)
     together = cast("Sequence[Callback]", ())  # all callbacks of the list that it runs in
-    # Told of epochs alone, of which it changes nothing; a subclass has to say so anew.
+    # Is notified of epochs only and changes nothing; a subclass has to declare it again.
     only_watches = False
-    saves_states = False  # stores the states of others, so they have their turn before it
+    saves_states = False  # stores the states of others, so they run before it
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self._not_watched and callable(value):
+            overrides.check_object(self, name)
+        object.__setattr__(self, name, value)  # no program of the framework's depends on it
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without those beside it, which a copy of a model's history would bring along."""
+        """The state without the other callbacks, which a copy of a history would include."""
         return {name: value for name, value in vars(self).items() if name != "together"}
 
     def set_params(self, params: dict[str, Any]) -> None:
@@ -84,15 +90,15 @@ class Callback(Entry):
         self.model = model
 
     def set_data(self, training: Any, validation: Any) -> None:
-        """What `fit` trains on and validates on (or None), as gpunn prepared it: `Rows`, whose
+        """Receive the training and validation data (or None), as gpunn prepared it: `Rows`, whose
         ``arrays`` have "x" and "y", or batches that are read once. Called before training."""
 
     def get_config(self) -> dict[str, Any]:
-        """Nothing: a model is saved without its callbacks."""
+        """Return nothing: a model is saved without its callbacks."""
         return {}
 
     def keeps(self) -> dict[str, FieldSchema]:
-        """Attributes that a checkpoint holds, each with the type and range it must have.
+        """Return the attributes that a checkpoint holds, with their required types and ranges.
 
         A leading underscore is not part of an entry's name.
         """
@@ -108,27 +114,27 @@ class Callback(Entry):
         }
 
     def _reset(self) -> None:
-        """Give each attribute that is declared by `state` its first value."""
+        """Reset each attribute declared with `state` to its initial value."""
         for name in self._states():
             vars(self).pop(name, None)
 
     def get_state(self) -> dict[str, Any]:
-        """What to remember in a checkpoint: values that JSON can hold, and NumPy arrays."""
+        """Return what a checkpoint stores: values that JSON can hold, and NumPy arrays."""
         return {_entry(name): getattr(self, name) for name in self.keeps()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `get_state` gave. Called after `on_train_begin`."""
+        """Restore what `get_state` returned. Called after `on_train_begin`."""
         state = self.check_state(state, type(self).__name__)
         for name in self.keeps():
             setattr(self, name, state[_entry(name)])
 
     def check_state(self, state: Any, place: str) -> dict[str, Any]:
-        """A state from a file, if it is as `keeps` says; ``place``: of it in the file.
+        """Return a state from a file if it matches `keeps`; ``place`` is its place in the file.
 
-        What an overridden `get_state` adds is for the `set_state` beside it to check.
+        Entries added by an overridden `get_state` are left to its `set_state` to check.
 
         Raises:
-            ValueError: naming the entry that is not as it should be.
+            ValueError: naming the invalid entry.
         """
         kept = {_entry(name): kind for name, kind in self.keeps().items()}
         if not isinstance(state, dict) or not self.listens("get_state"):
@@ -137,11 +143,11 @@ class Callback(Entry):
 
     @property
     def has_state(self) -> bool:
-        """Whether a checkpoint holds something of it."""
+        """Whether a checkpoint holds state of this callback."""
         return bool(self.keeps()) or self.listens("get_state")
 
     def listens(self, *hooks: str) -> bool:
-        """Whether this object overrides any of the named hooks, in its class or by itself."""
+        """Whether this object overrides any of the named hooks, in its class or as attributes."""
         return any(
             getattr(getattr(self, hook), "__func__", None) is not getattr(Callback, hook)
             for hook in hooks
@@ -155,7 +161,7 @@ class Callback(Entry):
         )
 
     def next_train_batch(self, batch: int) -> int | None:
-        """The first batch from this one on, of the epoch, whose hooks are wanted, or None."""
+        """Return the epoch's first batch from this one on whose hooks are needed, or None."""
         return batch if self.needs_train_batches else None
 
     @property
@@ -167,7 +173,7 @@ class Callback(Entry):
         return self.listens("on_predict_batch_begin", "on_predict_batch_end")
 
     def release(self) -> None:
-        """Give back what is held for one `fit`. Called when it is over, however it has ended."""
+        """Release what is held for one `fit`. Called when it is over, however it ended."""
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Training begins; the model is built."""
@@ -190,13 +196,14 @@ class Callback(Entry):
         self.on_batch_end(batch, logs=logs)
 
     def on_batch_begin(self, batch: int, logs: Logs = None) -> None:
-        """Another name of `on_train_batch_begin`."""
+        """Alias of `on_train_batch_begin`."""
 
     def on_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Another name of `on_train_batch_end`."""
+        """Alias of `on_train_batch_end`."""
 
     def on_train_progress(self, done: int, total: int | None) -> None:
-        """``done`` of ``total`` samples of this epoch are through: about ten times a second."""
+        """``done`` of ``total`` samples of this epoch are processed. Called about ten times a
+        second."""
 
     def on_test_begin(self, logs: Logs = None) -> None:
         """An evaluation, or the validation after an epoch, begins."""

@@ -1,4 +1,4 @@
-"""Many callbacks called as one, and only those that listen."""
+"""Several callbacks called as one, and only those that override a hook."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ class CallbackList(Callback):
         model: given to each callback.
         **params: given to each callback.
 
+    Attributes:
+        history: the `History` among the callbacks, or None.
+
     Raises:
         TypeError: for something that is not a `gpunn.callbacks.Callback`.
 
@@ -44,11 +47,12 @@ class CallbackList(Callback):
         **params: Any,
     ) -> None:
         self.callbacks = _savers_after_states(list(_flatten(callbacks)))
-        if add_history and self.history is None:
+        if add_history and self._history() is None:
             savers = [i for i, c in enumerate(self.callbacks) if c.saves_states]
             self.callbacks.insert(min(savers, default=len(self.callbacks)), History())
         if add_progbar and not any(isinstance(c, ProgressBar) for c in self.callbacks):
             self.callbacks.insert(0, ProgressBar())  # its line ends before others print
+        self.history = self._history()
         for callback in self.callbacks:
             callback.together = self.callbacks
         self._listeners: dict[str, list[Callable[..., None]]] = {}
@@ -58,14 +62,12 @@ class CallbackList(Callback):
         if params:
             self.set_params(params)
 
-    @property
-    def history(self) -> History | None:
-        """The `History` among the callbacks."""
+    def _history(self) -> History | None:
         return next((c for c in self.callbacks if isinstance(c, History)), None)
 
     @property
     def only_watch(self) -> bool:
-        """Whether all callbacks, by their own classes, only watch the epochs."""
+        """Whether all callbacks only watch the epochs, as declared in their own classes."""
         return all(vars(type(callback)).get("only_watches") for callback in self.callbacks)
 
     def set_model(self, model: Any) -> None:
@@ -111,7 +113,7 @@ class CallbackList(Callback):
             getattr(callback, hook)(*args)
 
     def _call_listeners(self, kind: str, hook: str, batch: int, logs: Logs) -> None:
-        """As `_call`, for the hooks that run often: finds once which callbacks override them."""
+        """Like `_call`, for frequent hooks: finds once which callbacks override them."""
         if hook not in self._listeners:
             self._listeners[hook] = [
                 getattr(callback, hook)
@@ -177,7 +179,7 @@ class CallbackList(Callback):
 
 
 def _savers_after_states(callbacks: list[Callback]) -> list[Callback]:
-    """In the order given, but none that saves states before one that has a state."""
+    """Keep the order, but move callbacks that save states behind those that have one."""
     end = 1 + max((i for i, c in enumerate(callbacks) if c.has_state), default=-1)
     savers = [c for c in callbacks[:end] if c.saves_states]
     return [c for c in callbacks[:end] if not c.saves_states] + savers + callbacks[end:]
@@ -186,10 +188,12 @@ def _savers_after_states(callbacks: list[Callback]) -> list[Callback]:
 def _flatten(callbacks: Any) -> Iterator[Callback]:
     if isinstance(callbacks, Callback):
         yield callbacks
+    elif callbacks is None:
+        return
     elif isinstance(callbacks, Sequence) and not isinstance(callbacks, str):
         for entry in callbacks:
             yield from _flatten(entry)
-    elif callbacks is not None:
+    else:
         raise TypeError(
             f"callbacks must be gpunn.callbacks.Callback objects; got {callbacks!r}"
             + (": the class itself, call it first." if isinstance(callbacks, type) else ".")

@@ -1,4 +1,4 @@
-"""One line an epoch in a file that spreadsheets read."""
+"""One line per epoch, in a file that spreadsheets can read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CSVLogger(Callback):
     Args:
         filename: the file; it is written when the first epoch ends.
         separator: between the values.
-        append: add to a file that exists, instead of overwriting it.
+        append: append to an existing file instead of overwriting it.
     """
 
     filename: str | os.PathLike[str] = field(check=check_path)
@@ -34,7 +34,7 @@ class CSVLogger(Callback):
 
     @property
     def sep(self) -> str:
-        """Keras's name of ``separator``."""
+        """Keras's name for ``separator``."""
         return self.separator
 
     def on_train_begin(self, logs: Logs = None) -> None:

@@ -17,17 +17,17 @@ class EarlyStopping(_MonitorCallback):
 
     Args:
         monitor: name of the watched figure.
-        min_delta: a smaller change counts as none.
+        min_delta: a smaller change does not count as an improvement.
         patience: epochs without improvement to wait for.
         verbose: 1 prints what is done.
         mode: ``"min"``, ``"max"`` or ``"auto"`` (by the name).
-        baseline: a value that has to be beaten as well.
+        baseline: a value that must be beaten as well.
         restore_best_weights: leave the model with the weights of its best epoch. They
             are restored whenever training ends, whether it was stopped here or not.
-        start_from_epoch: epochs to let pass first.
+        start_from_epoch: number of epochs to wait first.
 
     Raises:
-        ValueError: when training begins, for a figure whose direction is not known.
+        ValueError: when training begins, for a figure whose direction is unknown.
 
     >>> from types import SimpleNamespace
     >>> stop = EarlyStopping(monitor="loss")
@@ -56,7 +56,7 @@ class EarlyStopping(_MonitorCallback):
     )
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self._direction()  # raises now if it is not known
+        self._direction()  # raises now if it is unknown
         self._reset()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
@@ -64,7 +64,7 @@ class EarlyStopping(_MonitorCallback):
         if value is None or epoch < self.start_from_epoch:
             return
         self.wait += 1
-        improved = self._is_improvement(value, self.best) and value == value  # NaN is no best
+        improved = self._is_improvement(value, self.best) and value == value  # NaN is never best
         if improved:
             self.best = value
             self.best_epoch = epoch

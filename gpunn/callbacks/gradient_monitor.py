@@ -1,4 +1,4 @@
-"""What gradients do on their way through the layers, in figures and in words."""
+"""Monitor gradients through the layers, in figures and in words."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _COLUMNS = ("epoch", "batch", "layer", *FIGURES)
 
 Finding = tuple[str, str, str]  # kind, layer, sentence
 
-SHARE_OF_TIME = 0.02  # of a training, that frequency="auto" takes
+SHARE_OF_TIME = 0.02  # of training, spent with frequency="auto"
 FAR_APART = 1e3  # between the mean gradients of two layers: one of them hardly learns
-LARGE_STEP = 1.0  # update to weight norm: nothing of the layer is left after it
+LARGE_STEP = 1.0  # update to weight norm: such a step overwrites the layer
 LARGE_GRADIENT = 1e3  # gradient to weight norm: plain descent needs a rate far below 1e-3
 FLAT = 0.04  # of the steepest slope: a sigmoid outside 0.01 to 0.99 is flatter
-MANY = 0.5  # of the units: worth a word
+MANY = 0.5  # of the units: worth reporting
 
 
 def _check_frequency(name: str, value: Any) -> Any:
@@ -38,34 +38,34 @@ def _check_frequency(name: str, value: Any) -> Any:
 
 
 class GradientMonitor(Callback):
-    """Looks at single training steps and says when gradients vanish or explode.
+    """Inspects single training steps and reports vanishing or exploding gradients.
 
-    For each layer with weights it notes, of one step (the last one of an epoch, where
+    For each layer with weights it records, for one step (the last one of an epoch, if
     their number is known):
 
     - ``gradient_norm``: the Euclidean norm of its gradient (after clipping);
     - ``weight_norm``: that of its weights;
-    - ``update_ratio``: how far the step moved them, divided by that; 1e-3 is usual;
+    - ``update_ratio``: how far the step moved them, divided by that; 1e-3 is typical;
     - ``dead``: the share of its units whose derivative is 0 for the whole batch (ReLU);
     - ``saturated``: the share of outputs where the derivative of a function with two
       flat ends is below 4% of its largest (a sigmoid below 0.01 or above 0.99).
 
-    Whether gradients vanish or explode is seen from the root mean square of a layer's
-    gradient: where those of two layers are more than a thousand times apart, the smaller
-    one hardly learns. It is vanishing if the layer nearer to the input has the smaller one
-    (Hochreiter, 1991), else exploding; so is a gradient that is not finite or a thousand
-    times as long as the weights are, and a step that is longer than they are.
+    Findings are based on the root mean square of each layer's gradient. If those of two
+    layers differ by a factor of more than a thousand, the layer with the smaller one hardly
+    learns. The gradient is vanishing if that layer is nearer to the input (Hochreiter, 1991),
+    else exploding. A gradient is also exploding if it is not finite, if its norm is a thousand
+    times that of the weights, or if a step is longer than the weights.
 
     Args:
-        frequency: epochs from one look to the next; with ``"auto"`` the looks take 2% of the time.
-        filename: a CSV file for the figures; it is written anew.
+        frequency: epochs between inspections; with ``"auto"`` they take 2% of the time.
+        filename: a CSV file for the figures; it is overwritten.
         log_dir: a folder for TensorBoard (needs the extra ``tensorboard``).
-        verbose: 1 prints what it finds, once for each layer and finding; 0 only notes it.
+        verbose: 1 prints each finding once per layer; 0 only records it.
 
     Attributes:
-        records: a dictionary for each look and layer: ``epoch``, ``batch``, ``layer``
-            and the figures; None for one that the layer does not have.
-        findings: the sentences.
+        records: a dictionary for each inspection and layer: ``epoch``, ``batch``, ``layer``
+            and the figures; None for a figure that the layer does not have.
+        findings: the findings, as sentences.
 
     Raises:
         ImportError: when training begins, if ``log_dir`` is given without the extra.
@@ -181,7 +181,7 @@ class GradientMonitor(Callback):
 
     def _tell(self, kind: str, name: str, sentence: str, others: int) -> None:
         title = f"{kind} gradients" if kind in ("vanishing", "exploding") else kind
-        more = f", and {others} more layers alike" if others else ""
+        more = f", and likewise {others} more layers" if others else ""
         text = f"Epoch {self._epoch + 1}: {title}: {sentence}{more}."
         self.findings.append(text)
         if self.verbose:
@@ -218,7 +218,7 @@ def _norm(array: np.ndarray) -> float:
 
 
 def _of_layer(name: str, norm: float, record: dict[str, Any]) -> list[Finding]:
-    """What a layer's own figures say."""
+    """Return the findings from a layer's own figures."""
     found: list[Finding] = []
     weights, step = record["weight_norm"], record["update_ratio"] or 0.0
     if not math.isfinite(norm):
@@ -236,7 +236,7 @@ def _of_layer(name: str, norm: float, record: dict[str, Any]) -> list[Finding]:
 
 
 def _of_ends(first: str, near_input: float, last: str, near_output: float) -> list[Finding]:
-    """What the mean gradients in the first and the last layer say of each other."""
+    """Return the findings from comparing the mean gradients in the first and the last layer."""
     sentence = (
         f"a weight of {first!r} gets {near_input:.1e} on average, one of {last!r} {near_output:.1e}"
     )
@@ -248,7 +248,7 @@ def _of_ends(first: str, near_input: float, last: str, near_output: float) -> li
 
 
 def _flatness(call: Any, backend: Any) -> dict[str, float | None]:
-    """Shares of units without slope, and of outputs at the flat ends, of a layer's function."""
+    """Return the shares of dead units and of saturated outputs of a layer's activation."""
     activation = call.activation
     none: dict[str, float | None] = {"dead": None, "saturated": None}
     linear = activation is None or activation.functor == "Linear"
@@ -268,7 +268,7 @@ def _flatness(call: Any, backend: Any) -> dict[str, float | None]:
 
 
 def steepest_slope(activation: Any) -> float | None:
-    """The largest slope of a function that rises from one flat end to another, else None."""
+    """Return the largest slope of a function that rises between two flat ends, else None."""
     known = activation.properties
     ends = known and (known.left, known.right)
     if not ends or not known.monotone or any(end is None or end[0] != 0 for end in ends):

@@ -1,4 +1,4 @@
-"""What `fit` returns: the figures of each epoch."""
+"""The result of `fit`: the figures of each epoch."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .callback import Callback, Logs, state
 
 
 class History(Callback):
-    """Keeps the logs of every epoch. `fit` adds one by itself and returns it.
+    """Keeps the logs of every epoch. `fit` adds one automatically and returns it.
 
-    A notebook shows it as curves, one chart for each figure.
+    A notebook shows it as curves, one chart per figure.
 
     Attributes:
         epoch: the epochs that were trained, counted from 0.
-        history: for each name a list with one value an epoch.
+        history: for each name a list with one value per epoch.
 
     >>> record = History()
     >>> record.on_train_begin()
@@ -55,7 +55,7 @@ class History(Callback):
 
 
 def paired(figures: dict[str, list[float]]) -> dict[str, dict[str, list[float]]]:
-    """For each figure its values in training and on rows held out, of those that there are.
+    """Return, for each figure, its values in training and on held-out rows, where available.
 
     >>> paired({"loss": [0.5], "val_loss": [0.6], "val_other": [1.0]})
     {'loss': {'training': [0.5], 'held out': [0.6]}, 'val_other': {'training': [1.0]}}
@@ -69,7 +69,7 @@ def paired(figures: dict[str, list[float]]) -> dict[str, dict[str, list[float]]]
 
 
 def _numbers(values: list[Any]) -> list[float]:
-    """The values that are numbers; NaN in the place of others, which have no point."""
+    """Return the values as numbers, with NaN for others, which get no point."""
     found = []
     for value in values:
         try:

@@ -1,4 +1,4 @@
-"""A callback made of functions."""
+"""A callback built from functions."""
 
 from __future__ import annotations
 

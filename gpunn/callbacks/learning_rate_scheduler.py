@@ -18,8 +18,8 @@ class LearningRateScheduler(Callback):
     """Sets ``optimizer.learning_rate = schedule(epoch, learning_rate)`` before each epoch.
 
     Args:
-        schedule: function of the epoch (from 0) and the present rate that returns the new one,
-            or of the epoch alone; `gpunn.optimizers.schedules` are such.
+        schedule: function of the epoch (from 0) and the current rate that returns the new one,
+            or of the epoch alone, such as those in `gpunn.optimizers.schedules`.
         verbose: 1 prints the rate.
 
     Raises:
@@ -62,7 +62,7 @@ class LearningRateScheduler(Callback):
 
 
 def _takes_two(function: Callable[..., Any]) -> bool:
-    """Whether it can be called with two arguments; one that does not say can."""
+    """Whether the function accepts two arguments; assumed if its signature is unknown."""
     try:
         signature(function).bind(None, None)
     except TypeError:

@@ -1,4 +1,4 @@
-"""Save the model while it trains."""
+"""Save the model during training."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class ModelCheckpoint(_Saver, _MonitorCallback):
     Each file is complete at any time: it is written under another name and renamed.
 
     Args:
-        filepath: where to, any name; ``{epoch}`` (from 1), ``{batch}`` and the names of
-            the logs are filled in: ``"{epoch:02d}-{val_loss:.2f}.gpunn"``.
-        monitor: figure that tells the best model, for ``save_best_only``.
+        filepath: path to save to, with any name; ``{epoch}`` (from 1), ``{batch}`` and the
+            names of the logs are filled in: ``"{epoch:02d}-{val_loss:.2f}.gpunn"``.
+        monitor: figure that determines the best model, for ``save_best_only``.
         verbose: 1 prints what is done.
         save_best_only: save only when ``monitor`` improved.
         save_weights_only: save the weights and not the whole model.
@@ -33,7 +33,7 @@ class ModelCheckpoint(_Saver, _MonitorCallback):
         initial_value_threshold: value that the first saved model has to beat.
 
     Raises:
-        ValueError: for a bad ``save_freq``, or a name in ``filepath`` that the logs do
+        ValueError: for an invalid ``save_freq``, or a name in ``filepath`` that the logs do
             not have.
     """
 
@@ -55,9 +55,9 @@ class ModelCheckpoint(_Saver, _MonitorCallback):
 
     def on_train_begin(self, logs: Logs = None) -> None:
         if self.save_best_only:
-            self._direction()  # raises now if it is not known
+            self._direction()  # raises now if it is unknown
         if not self.save_weights_only:
-            self.model.get_config()  # a layer that cannot be stored shows itself now
+            self.model.get_config()  # raises now if a layer cannot be stored
 
     def _save(self, epoch: int, batch: int | None, logs: Logs) -> None:
         place = {"epoch": epoch + 1} if batch is None else {"epoch": epoch + 1, "batch": batch + 1}

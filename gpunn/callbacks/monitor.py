@@ -1,4 +1,4 @@
-"""What callbacks that watch one figure share: which way is better, and by how much."""
+"""Base class of callbacks that watch one figure: which way is better, and by how much."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from .callback import Callback, Logs
 
 
 def check_mode(name: str, value: Any) -> Any:
-    """``value`` if it is a mode, else ``"auto"`` with a warning."""
+    """Return ``value`` if it is a mode, else ``"auto"`` with a warning."""
     if value in ("auto", "min", "max"):
         return value
-    warn(f"{name} {value!r} is unknown: 'auto' is taken; there are 'auto', 'min' and 'max'.")
+    warn(f"{name} {value!r} is unknown: using 'auto'; expected 'auto', 'min' or 'max'.")
     return "auto"
 
 
 def check_min_delta(name: str, value: Any) -> Any:
-    """How far ``value`` is from 0."""
+    """Return the absolute value."""
     return abs(value)
 
 
 class _MonitorCallback(Callback):
     """Watches ``logs[monitor]``; smaller is better with ``mode="min"``.
 
-    A subclass has a field ``monitor``, and fields for what else of these is to be chosen.
+    A subclass has a field ``monitor``, and fields for the other attributes that can be chosen.
     """
 
     monitor = ""
@@ -54,8 +54,8 @@ class _MonitorCallback(Callback):
             lookup("loss", name)
             return "down"
         raise ValueError(
-            f"{type(self).__name__} cannot tell whether more or less of {self.monitor!r} is "
-            f"better: give mode='max' or mode='min'."
+            f"{type(self).__name__} cannot tell whether a higher or lower {self.monitor!r} is "
+            f"better: pass mode='max' or mode='min'."
         )
 
     def _is_improvement(self, value: float, reference: float | None) -> bool:
@@ -66,7 +66,7 @@ class _MonitorCallback(Callback):
         return value - self.min_delta > reference
 
     def _value(self, logs: Logs) -> float | None:
-        """The watched figure, or None with a warning that says what there is instead."""
+        """Return the watched figure, or None with a warning that lists the available ones."""
         logs = logs or {}
         if self.monitor not in logs:
             known = sorted(logs)
@@ -74,7 +74,7 @@ class _MonitorCallback(Callback):
                 f"{type(self).__name__} watches {self.monitor!r}, which is not among the "
                 f"figures of this epoch: {', '.join(known)}.{closest(self.monitor, known)}"
                 + (
-                    " Give fit validation_data to have it."
+                    " Pass validation_data to fit to get it."
                     if self.monitor.startswith("val_") and self.monitor[4:] in logs
                     else ""
                 ),

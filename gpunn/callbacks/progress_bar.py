@@ -1,4 +1,4 @@
-"""One line an epoch: a bar while it runs, its figures when it is over."""
+"""One line per epoch: a bar while it runs, its figures when it is over."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 _LEGEND = "Training figures are running means over the epoch; val_ figures are validation."
-_SECONDS = 0.2  # from one picture of the bar to the next; each reads the figures from the device
-_BAR = 10  # characters that the bar itself has at least
+_SECONDS = 0.2  # between redraws of the bar; each reads the figures from the device
+_BAR = 10  # minimum width of the bar itself, in characters
 
 
 class ProgressBar(Callback):
-    """Prints one line an epoch, and shows how far it is while it runs; `fit` adds it by itself.
+    """Prints one line per epoch and shows its progress; `fit` adds it automatically.
 
-    ``verbose`` of `fit` says how: 0 nothing; 1 a bar with the loss and the metrics so far, five
-    times a second, if the stream is a terminal or that of a notebook; 2 only the line at the
-    epoch's end; ``"auto"`` is 1 where a bar can be shown and 2 elsewhere. Samples a second count
-    training alone. The bar is as wide as the terminal, also after its window has changed.
+    ``verbose`` of `fit` controls the output: 0 prints nothing; 1 shows a bar with the loss and
+    the metrics so far, five times a second, if the stream is a terminal or a notebook; 2 prints
+    only the line at the epoch's end; ``"auto"`` is 1 where a bar can be shown and 2 elsewhere.
+    Samples per second count training only. The bar is as wide as the terminal, also after
+    resizing.
 
     Args:
         stream: where to print, ``sys.stdout`` by default.
@@ -46,7 +47,7 @@ class ProgressBar(Callback):
     stream: TextIO | None = field(default=None)
     _place = cast("_Terminal | _Notebook | None", None)  # where the bar is shown
     _shown = cast("float | None", None)  # when it was shown last
-    _epoch_seconds = cast("float | None", None)  # the last whole epoch took
+    _epoch_seconds = cast("float | None", None)  # duration of the last whole epoch
     _done = 0
     _begun = _trained = 0.0
 
@@ -86,7 +87,7 @@ class ProgressBar(Callback):
         self.release()
 
     def release(self) -> None:
-        """Take the bar away, also where training ends by an error or by Ctrl-C."""
+        """Remove the bar, also if training ends with an error or Ctrl-C."""
         if self._place is not None:
             self._place.close()
             self._place = None
@@ -121,7 +122,7 @@ class ProgressBar(Callback):
         return f"{_tqdm().format_sizeof(self._done / seconds)} samples/s"
 
     def _left(self, done: int, total: int | None) -> str:
-        """The time that the rest of this epoch and the epochs after it will take."""
+        """Return the remaining time of this epoch and the epochs after it."""
         later = self._epochs - self._epoch - 1
         seconds = 0.0
         if done:
@@ -149,20 +150,20 @@ class _Terminal:
     def show(
         self, head: str, done: int, total: int | None, figures: list[str], end: list[str]
     ) -> None:
-        """Show the bar in place of the one before.
+        """Show the bar, replacing the previous one.
 
         Args:
             head: which epoch it is.
-            done: samples that are through.
-            total: of so many, None if that is not known.
+            done: number of processed samples.
+            total: number of all samples, None if unknown.
             figures: loss and metrics so far.
-            end: samples a second and the time that is left, as far as they are known.
+            end: samples per second and the remaining time, if known.
         """
         width = columns(self._out) - 1
         begins = f"{head} {{percentage:3.0f}}%|{{bar}}|" if total else f"{head}  {done} samples"
         fixed = len(f"{head} 100%||") + _BAR if total else len(begins)
-        said = "".join(f"  {part}" for part in _fitting(figures, end, width - fixed))
-        look = begins + said.replace("{", "{{").replace("}", "}}")
+        text = "".join(f"  {part}" for part in _fitting(figures, end, width - fixed))
+        look = begins + text.replace("{", "{{").replace("}", "}}")
         if self._bar is None:
             self._bar = _tqdm()(
                 total=total, initial=done, ncols=width, bar_format=look, file=self._out, leave=False
@@ -173,7 +174,7 @@ class _Terminal:
         bar.refresh()
 
     def clear(self) -> None:
-        """Take it away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -185,7 +186,7 @@ class _Notebook:
     """The bar in an output of a notebook's cell, above the lines of the epochs."""
 
     def __init__(self) -> None:
-        from IPython import display  # a kernel runs, so it is there
+        from IPython import display  # a kernel is running, so it is installed
 
         self._display = display
         self._name = f"gpunn-{uuid.uuid4().hex}"
@@ -194,7 +195,7 @@ class _Notebook:
     def show(
         self, head: str, done: int, total: int | None, figures: list[str], end: list[str]
     ) -> None:
-        """Show the bar in place of the one before; arguments as of `_Terminal.show`."""
+        """Show the bar, replacing the previous one; arguments as for `_Terminal.show`."""
         share = f"{100 * done / total:3.0f}%" if total else f"{done} samples"
         text = "  ".join([head, share, *figures, *end])
         known = f'max="{total}" value="{done}"' if total else ""
@@ -203,10 +204,10 @@ class _Notebook:
         self._put(text, f'<div style="{style}">{bar} {escaped(text)}</div>')
 
     def clear(self) -> None:
-        """Nothing: the next epoch shows its bar in this place, and the line is printed below."""
+        """Do nothing: the next epoch shows its bar here, and the line is printed below."""
 
     def close(self) -> None:
-        """Leave what the figures mean."""
+        """Leave only the legend."""
         self._put(_LEGEND, f"<small>{escaped(_LEGEND)}</small>")
 
     def _put(self, text: str, html: str, new: bool = False) -> None:
@@ -215,13 +216,13 @@ class _Notebook:
 
 
 def _tqdm() -> type[tqdm]:
-    from tqdm import tqdm  # where it is needed: it takes as long to import as all of gpunn
+    from tqdm import tqdm  # imported on use: it takes as long to import as all of gpunn
 
     return tqdm
 
 
 def _fitting(figures: list[str], end: list[str], width: int) -> list[str]:
-    """Of these parts as many as fit, shortened if that helps; the loss and the time first."""
+    """Return as many parts as fit, shortened if that helps; the loss and the time first."""
     for shorten in (str, _short):
         parts = [shorten(part) for part in (*figures, *end)]
         if sum(len(part) + 2 for part in parts) <= width:
@@ -244,7 +245,7 @@ def _figures(logs: Any) -> list[str]:
 
 
 def _line(parts: list[str], width: int) -> str:
-    """The parts in one line of this width: shortened, then broken, if they are many."""
+    """Join the parts in one line of this width: shortened, then wrapped, if they are many."""
     line = "  ".join(parts)
     if len(line) <= width:
         return line

@@ -23,13 +23,13 @@ class ReduceLROnPlateau(_MonitorCallback):
         patience: epochs without improvement to wait for.
         verbose: 1 prints the new rate.
         mode: ``"min"``, ``"max"`` or ``"auto"`` (by the name).
-        min_delta: a smaller change counts as none.
+        min_delta: a smaller change does not count as an improvement.
         cooldown: epochs after a reduction in which nothing is counted.
-        min_lr: the rate does not go below this.
+        min_lr: lower bound of the rate.
 
     Raises:
         TypeError: when training begins, if a schedule computes the learning rate.
-        ValueError: likewise for a figure whose direction is not known.
+        ValueError: likewise for a figure whose direction is unknown.
 
     >>> from types import SimpleNamespace
     >>> reduce = ReduceLROnPlateau(monitor="loss", factor=0.5, patience=1)
@@ -58,13 +58,13 @@ class ReduceLROnPlateau(_MonitorCallback):
         if self.model.optimizer.fixed_learning_rate is None:
             raise TypeError(
                 "ReduceLROnPlateau: this optimizer was created with a LearningRateSchedule, "
-                "which computes the rate anew for each update. Take one or the other."
+                "which computes the rate for each update. Use one or the other."
             )
-        self._direction()  # raises now if it is not known
+        self._direction()  # raises now if it is unknown
         self._reset()
 
     def in_cooldown(self) -> bool:
-        """Whether the last reduction is not yet ``cooldown`` epochs ago."""
+        """Whether the last reduction was less than ``cooldown`` epochs ago."""
         return self.cooldown_counter > 0
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:

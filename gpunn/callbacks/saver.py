@@ -1,4 +1,4 @@
-"""What callbacks that save share: when they do it."""
+"""Base class of callbacks that save: when they do it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .callback import Callback, Logs
 
 
 def check_frequency(name: str, value: Any) -> Any:
-    """``value`` if it is ``"epoch"`` or a positive integer: a ``save_freq``."""
+    """Return a ``save_freq``, which must be ``"epoch"`` or a positive integer."""
     if value == "epoch":
         return value
     try:
@@ -26,7 +26,7 @@ class _Saver(Callback):
 
     save_freq = cast("str | int", "epoch")
     _epoch = 0
-    _batches = 0  # since it last saved
+    _batches = 0  # since the last save
 
     @property
     def needs_train_batches(self) -> bool:
@@ -46,5 +46,5 @@ class _Saver(Callback):
             self._save(epoch, None, logs)
 
     def _save(self, epoch: int, batch: int | None, logs: Logs) -> None:
-        """Save after this batch; None: after the epoch."""
+        """Save after this batch, or after the epoch if it is None."""
         raise TypeError(f"{type(self).__name__} must define _save(epoch, batch, logs).")

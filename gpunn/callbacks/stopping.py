@@ -1,7 +1,7 @@
-"""Stop training: little changes any more, the target is reached, or there was enough of it.
+"""Stop training on small changes, at a target, or after a limit.
 
-`EarlyStopping` is the one that watches generalisation: rows held out by
-``validation_split`` never take part in an update.
+`EarlyStopping` watches generalisation: rows held out by ``validation_split`` never take
+part in an update.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .monitor import _MonitorCallback, check_mode
 
 
 class _Stopping(Callback):
-    """Says why it stopped: ``reason``, None if it did not, and ``stopped_epoch``."""
+    """Records why it stopped: ``reason``, None if it did not, and ``stopped_epoch``."""
 
     verbose = 0
     reason: str | None = state(Text(or_none=True))
@@ -52,15 +52,15 @@ class StopOnSmallChange(_Stopping, _MonitorCallback):
 
     With ``monitor="loss"`` and a mean squared error this is the criterion of Haykin,
     "Neural Networks and Learning Machines", 2009, section 4.4: the absolute rate of change
-    of the average squared error per epoch is small enough. As a rule for errors between 0
-    and 1 the tolerance is 0.01 to 0.1; in per cent, 0.1 to 1. A plateau looks the same as
+    of the average squared error per epoch is small enough. For errors between 0 and 1, the
+    tolerance is typically 0.01 to 0.1; in per cent, 0.1 to 1. A plateau looks the same as
     the end.
 
     Args:
         monitor: name of the watched figure.
-        tolerance: the change that is no longer small.
-        relative: whether it is in per cent of the epoch before.
-        patience: number of epochs in a row in which the change must be small.
+        tolerance: smaller changes count as small.
+        relative: whether changes are in per cent of the value of the previous epoch.
+        patience: number of consecutive epochs in which the change must be small.
         verbose: 1 prints why it stopped.
 
     >>> from types import SimpleNamespace
@@ -103,12 +103,12 @@ class StopAtTarget(_Stopping, _MonitorCallback):
 
     Args:
         monitor: name of the watched figure.
-        target: to be reached.
+        target: the value to reach.
         mode: ``"min"`` (at most the target), ``"max"`` (at least) or ``"auto"`` (by the name).
         verbose: 1 prints why it stopped.
 
     Raises:
-        ValueError: when training begins, for a figure whose direction is not known.
+        ValueError: when training begins, for a figure whose direction is unknown.
 
     >>> from types import SimpleNamespace
     >>> stop = StopAtTarget("val_accuracy", 0.98)
@@ -126,7 +126,7 @@ class StopAtTarget(_Stopping, _MonitorCallback):
 
     def on_train_begin(self, logs: Logs = None) -> None:
         super().on_train_begin(logs)
-        self._direction()  # raises now if it is not known
+        self._direction()  # raises now if it is unknown
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         value = self._value(logs)
@@ -139,16 +139,16 @@ class StopAtTarget(_Stopping, _MonitorCallback):
 class StopOnSmallGradient(_Stopping):
     """Stops when the norm of the gradient is near zero: a minimum, a saddle or a plateau.
 
-    It looks once an epoch at all gradients of the last batch together, as the update got
-    them (clipped, if they are): that of the whole cost with ``batch_size=len(x)``, and an
-    estimate of it otherwise.
+    Once per epoch it computes the norm of all gradients of the last batch together, as used
+    in the update (after any clipping). With ``batch_size=len(x)`` this is the gradient of the
+    whole cost, otherwise an estimate of it.
 
     Args:
-        tolerance: the norm that is no longer near zero.
+        tolerance: smaller norms count as near zero.
         verbose: 1 prints why it stopped.
 
     Attributes:
-        norm: after the last epoch.
+        norm: the norm after the last epoch.
     """
 
     tolerance: float = field(default=1e-3, check=check_not_negative)
@@ -168,8 +168,8 @@ class StopOnSmallGradient(_Stopping):
 class StopAfter(_Stopping):
     """Stops after a number of updates or of seconds, whichever comes first.
 
-    A limit on epochs is ``fit(epochs=...)``. A training that goes on from a checkpoint
-    goes on counting; time between the two does not count.
+    To limit epochs, use ``fit(epochs=...)``. Training that resumes from a checkpoint
+    continues counting; the time in between does not count.
 
     Args:
         updates: number of updates of the weights in this fit; it stops after exactly that many.
@@ -184,7 +184,7 @@ class StopAfter(_Stopping):
     seconds: float | None = field(default=None, check=optional(check_not_negative))
     verbose: int = field(default=0)
     _first: int = state(Integer(), 0)  # updates before this fit
-    _before = 0.0  # seconds before it went on from a checkpoint
+    _before = 0.0  # seconds before it resumed from a checkpoint
     _begun = 0.0
     _last_batch = cast("int | None", None)  # of this epoch, the one with the last update
 
@@ -225,7 +225,7 @@ class StopAfter(_Stopping):
 
     def on_train_progress(self, done: int, total: int | None) -> None:
         if self.seconds is not None and self.elapsed >= self.seconds:
-            self._stop(f"{self.seconds:g} seconds are over")
+            self._stop(f"{self.seconds:g} seconds have passed")
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self.on_train_progress(0, None)

@@ -1,4 +1,4 @@
-"""What a stream leads to, a terminal, a notebook or a file, and so how much is shown there."""
+"""What a stream writes to (a terminal, a notebook or a file), and so how much to show there."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 import sys
 from typing import Any
 
-COLUMNS = 80  # where nothing says how wide the place is
+COLUMNS = 80  # if the width is unknown
 
 
 def check_verbose(value: Any) -> int:
-    """The argument ``verbose``: 0, 1 or 2; ``"auto"`` is 1 where `is_live`, otherwise 2.
+    """Return the argument ``verbose``: 0, 1 or 2; ``"auto"`` is 1 where `is_live`, otherwise 2.
 
     Raises:
         ValueError: for anything else.
@@ -23,7 +23,7 @@ def check_verbose(value: Any) -> int:
 
 
 def is_live(stream: Any) -> bool:
-    """Whether somebody looks on: at a terminal or a notebook, not at a file."""
+    """Whether the output is watched live: in a terminal or a notebook, not in a file."""
     return is_notebook(stream) or is_terminal(stream)
 
 
@@ -32,12 +32,12 @@ def is_terminal(stream: Any) -> bool:
 
 
 def is_notebook(stream: Any) -> bool:
-    """Whether it is what a notebook's kernel has in the place of ``sys.stdout``."""
+    """Whether it is what a notebook's kernel uses as ``sys.stdout``."""
     return type(stream).__module__.partition(".")[0] == "ipykernel"
 
 
 def columns(stream: Any) -> int:
-    """How many characters a line of this terminal takes now; 80 where it cannot say."""
+    """Return the current width of this terminal in characters; 80 if it is unknown."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or COLUMNS
     except (AttributeError, OSError, ValueError):  # `io.UnsupportedOperation` is both of these

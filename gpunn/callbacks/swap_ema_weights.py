@@ -12,19 +12,19 @@ from .callback import Callback, Logs
 
 
 class SwapEMAWeights(Callback):
-    """Puts the optimizer's moving average of the weights in their place for each evaluation,
-    validation and prediction, and the weights back after it.
+    """Replaces the weights by the optimizer's moving average of them for each evaluation,
+    validation and prediction, and restores the weights after it.
 
     Args:
         swap_on_epoch: also from the end of an epoch to the beginning of the next one, so that
-            callbacks behind this one, such as `ModelCheckpoint`, see the average.
+            callbacks after this one, such as `ModelCheckpoint`, see the average.
 
     Raises:
         ValueError: if the model's optimizer keeps no average (``use_ema=True``).
     """
 
     swap_on_epoch: bool = field(default=False)
-    _weights = cast("list[np.ndarray] | None", None)  # while the average is in their place
+    _weights = cast("list[np.ndarray] | None", None)  # while the average replaces them
 
     def set_model(self, model: Any) -> None:
         super().set_model(model)
@@ -52,7 +52,7 @@ class SwapEMAWeights(Callback):
             self._put_average()
 
     def on_train_end(self, logs: Logs = None) -> None:
-        self._weights = None  # the average takes their place for good
+        self._weights = None  # the average replaces them for good
 
     def on_test_begin(self, logs: Logs = None) -> None:
         self._put_average()

@@ -21,32 +21,32 @@ def _check_update_freq(name: str, value: Any) -> str | int:
     return 1 if value == "batch" else int(check_positive_integer(name, value))
 
 
-_check_absent = requirement("0: gpunn has no such page", lambda value: not value)
+_check_absent = requirement("0: gpunn does not support it", lambda value: not value)
 
 
 class TensorBoard(Callback):
     """Writes figures and histograms for TensorBoard to read (``tensorboard --logdir logs``).
 
     ``log_dir/train`` gets ``epoch_loss``, ``epoch_accuracy``, ``epoch_learning_rate`` and so
-    on, ``log_dir/validation`` the same of the validation. Needs the extra ``tensorboard``
+    on, ``log_dir/validation`` the same for validation. Needs the extra ``tensorboard``
     (tensorboardX); with ``write_images`` the extra ``image`` as well.
 
     Args:
         log_dir: folder of the event files.
-        histogram_freq: number of epochs after which to write histograms of each weight, of its
-            gradient in the last step and of each layer's output in it; 0 for none.
+        histogram_freq: number of epochs between histograms of each weight, of its gradient in
+            the last step and of each layer's output in it; 0 for none.
         write_graph: write the layers, for the page "Graphs" (tag "keras").
-        write_images: with the histograms, each weight as a grey image too.
-        write_steps_per_second: write training steps a second.
+        write_images: with the histograms, also write each weight as a grey image.
+        write_steps_per_second: write the number of training steps per second.
         update_freq: ``"epoch"``, ``"batch"``, or a number of batches after which to write
             the running figures as ``batch_loss`` and so on.
-        profile_batch: 0; there is no profiler.
-        embeddings_freq: 0; there are no embeddings.
+        profile_batch: must be 0; there is no profiler.
+        embeddings_freq: must be 0; embeddings are not supported.
         embeddings_metadata: None.
 
     Raises:
         ImportError: when training begins, if the extra is not installed.
-        ValueError: for a frequency that is none, or a feature that there is not.
+        ValueError: for an invalid frequency, or an unsupported feature.
     """
 
     log_dir: str | os.PathLike[str] = field(default="logs", check=check_path)
@@ -112,7 +112,7 @@ class TensorBoard(Callback):
             self._close()
 
     def _speed(self, what: str) -> dict[str, float]:
-        """Steps a second since the last call for the same, if they are asked for."""
+        """Return steps per second since the last call with this argument, if requested."""
         if not self.write_steps_per_second:
             return {}
         then, step = self._marks[what]
@@ -156,7 +156,7 @@ class TensorBoard(Callback):
 
 
 def open_writer(log_dir: str | os.PathLike[str], callback: str) -> Any:
-    """What writes event files into a folder; ``callback`` is who needs it."""
+    """Return a writer of event files in a folder; ``callback`` is the name for errors."""
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
@@ -167,7 +167,7 @@ def open_writer(log_dir: str | os.PathLike[str], callback: str) -> Any:
 
 
 def _images(weight: np.ndarray) -> list[np.ndarray]:
-    """A weight as grey images (height, width): one row for a vector, one a filter for a kernel."""
+    """Return grey images (height, width) of a weight: a row for a vector, one image per filter."""
     weight = np.nan_to_num(np.squeeze(weight).astype(np.float64))
     spread = np.ptp(weight) if weight.size else 0.0
     scaled: np.ndarray = 255 * (weight - weight.min()) / spread if spread else 0 * weight
@@ -180,7 +180,7 @@ def _images(weight: np.ndarray) -> list[np.ndarray]:
 
 
 def _model_summary(model: Any) -> Any:
-    """The model's configuration as the summary from which TensorBoard draws its layers."""
+    """Return the model's configuration as the summary from which TensorBoard draws its layers."""
     from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
     from tensorboardX.proto.tensor_pb2 import TensorProto
 

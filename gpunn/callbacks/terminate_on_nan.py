@@ -1,4 +1,4 @@
-"""Stop when the loss is no longer a number."""
+"""Stop when the loss is NaN or infinite."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .callback import Callback, Logs
 class TerminateOnNaN(Callback):
     """Stops training after the batch whose running loss is NaN or infinite.
 
-    It looks at the loss after every batch, which costs speed.
+    It reads the loss after every batch, which slows training down.
 
     Args:
         raise_error: raise instead of stopping, so that `on_train_end` is not reached.

@@ -1,4 +1,4 @@
-"""What every floor uses: names and settings of parts, checks of arguments, seeds, locks.
+"""Shared utilities of all packages: names and settings of parts, argument checks, seeds, locks.
 
-It imports nothing of gpunn but itself.
+It imports no other package of gpunn.
 """

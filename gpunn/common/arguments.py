@@ -1,4 +1,4 @@
-"""Checks of plain arguments, with one form of error message."""
+"""Checks of plain arguments, with uniform error messages."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _REQUIRED = object()
 
 
 def check_integer(name: str, value: Any, least: int, default: Any = _REQUIRED) -> Any:
-    """``value`` as an int of at least ``least``; ``default`` for None, where there is one.
+    """Return ``value`` as an int of at least ``least``; for None the ``default``, if any.
 
     Raises:
-        ValueError: for anything else; 2.0, "2" and True are no integers.
+        ValueError: for anything else; 2.0, "2" and True are not integers.
 
     >>> check_integer("epochs", 3, 0)
     3
@@ -43,10 +43,10 @@ check_positive_integer = partial(check_integer, least=1)
 
 
 def check_number(name: str, value: Any, least: float | None = None) -> float:
-    """``value`` as a float, of at least ``least`` if that is given.
+    """Return ``value`` as a float, of at least ``least`` if given.
 
     Raises:
-        TypeError: if it is no real number.
+        TypeError: if it is not a real number.
         ValueError: if it is too small or NaN.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
@@ -57,7 +57,7 @@ def check_number(name: str, value: Any, least: float | None = None) -> float:
 
 
 def check_fraction(name: str, value: Any, below_one: bool = False) -> float:
-    """``value`` as a float from 0 to 1 (below 1 with ``below_one``)."""
+    """Return ``value`` as a float from 0 to 1 (below 1 with ``below_one``)."""
     value = check_number(name, value)
     if not 0.0 <= value <= 1.0 or (below_one and value == 1.0):
         limit = "up to but not including" if below_one else "to"
@@ -70,36 +70,36 @@ check_below_one = partial(check_fraction, below_one=True)
 
 
 def check_positive(name: str, value: Any, wording: str = "positive") -> float:
-    """``value`` as a float above 0."""
+    """Return ``value`` as a float above 0."""
     if not check_number(name, value) > 0:
         raise ValueError(f"{name} must be {wording}; got {value!r}.")
     return float(value)
 
 
-check_above_zero = partial(check_positive, wording="above 0")  # as limits of formulas are worded
+check_above_zero = partial(check_positive, wording="above 0")  # wording for limits of formulas
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """``value`` as a bool: every object has a truth value."""
+    """Return ``value`` as a bool: every object has a truth value."""
     return bool(value)
 
 
 def check_dtype(name: str, value: Any) -> str | None:
-    """``"float32"`` or ``"float64"``, from a name or a dtype; None stays None."""
+    """Return ``"float32"`` or ``"float64"`` for a name or a dtype; None stays None."""
     return None if value is None else resolve_dtype(value)
 
 
 def check_path(name: str, value: Any) -> Any:
-    """``value``, a path, as a string.
+    """Return the path ``value`` as a string.
 
     Raises:
-        TypeError: if it is no path.
+        TypeError: if it is not a path.
     """
     return os.fspath(value)
 
 
 def optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
-    """``check``, which lets None pass.
+    """Return ``check`` extended to accept None.
 
     >>> optional(check_positive)("clipnorm", None) is None
     True
@@ -108,7 +108,7 @@ def optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
 
 
 def requirement(wording: str, holds: Callable[[Any], bool]) -> Callable[[str, Any], Any]:
-    """A check that returns a value as it came, if ``holds(value)``.
+    """Return a check that returns a value unchanged if ``holds(value)``.
 
     >>> requirement("from 0 to 1", lambda value: 0 <= value <= 1)("share", 2)
     Traceback (most recent call last):
@@ -124,7 +124,7 @@ def requirement(wording: str, holds: Callable[[Any], bool]) -> Callable[[str, An
 
 
 def check_choice(name: str, value: Any, allowed: Sequence[str]) -> str:
-    """``value``, which must be one of ``allowed``."""
+    """Return ``value``, which must be one of ``allowed``."""
     if not isinstance(value, str) or value not in allowed:
         hint = closest(str(value), list(allowed))
         raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.{hint}")
@@ -132,20 +132,23 @@ def check_choice(name: str, value: Any, allowed: Sequence[str]) -> str:
 
 
 def choice(*allowed: str) -> Callable[[str, Any], str]:
-    """`check_choice` of these."""
+    """Return `check_choice` with these allowed values."""
     return lambda name, value: check_choice(name, value, allowed)
 
 
 def check_epochs(name: str, value: Any) -> int | Container[int]:
-    """Every how many epochs (an int of at least 1), or the numbers of the epochs themselves."""
-    single = not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0
-    if single or isinstance(value, (str, bytes)):
+    """Return an interval in epochs (an int of at least 1), or a set of epoch numbers."""
+    if (
+        isinstance(value, (int, str, bytes))
+        or not isinstance(value, Iterable)
+        or getattr(value, "ndim", 1) == 0
+    ):
         return check_integer(name, value, 1)
     return {check_integer(f"{name}: each entry", entry, 1) for entry in value}
 
 
 def warn(message: str) -> None:
-    """A UserWarning at the line outside gpunn that led here."""
+    """Issue a UserWarning at the line outside gpunn that led here."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("gpunn."):
         frame, level = frame.f_back, level + 1

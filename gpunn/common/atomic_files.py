@@ -12,12 +12,12 @@ Path = str | os.PathLike[str]
 
 
 def atomic_write(path: Path, pieces: Iterable[Any]) -> None:
-    """Replace the content of the file ``path`` by ``pieces`` of bytes, atomically.
+    """Atomically replace the content of the file ``path`` by ``pieces`` of bytes.
 
-    They are written to a temporary file beside it, which is flushed to the disk and then renamed.
+    They are written to a temporary file beside it, which is flushed to disk and then renamed.
 
     Raises:
-        OSError: if that cannot be done; what was there before is untouched.
+        OSError: if writing fails; the previous file is unchanged.
     """
     folder, name = os.path.split(os.path.realpath(path))
     temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
@@ -41,7 +41,7 @@ def atomic_write(path: Path, pieces: Iterable[Any]) -> None:
 
 
 def leftovers(path: Path) -> list[str]:
-    """Temporary files that killed processes left while they wrote the file ``path``."""
+    """Return temporary files that killed processes left while they wrote the file ``path``."""
     folder, name = os.path.split(os.path.abspath(path))
     if not os.path.isdir(folder):
         return []

@@ -1,5 +1,4 @@
-"""Settings of the process: the default dtype, the smallest number in a logarithm, and whether what
-a user writes is called in each step."""
+"""Process settings: default dtype, smallest number in a logarithm, and eager execution."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ _eager_here: ContextVar[bool] = ContextVar("whether a model asks for eager steps
 
 
 def floatx() -> str:
-    """The dtype of models and layers that name none: ``"float32"`` at first."""
+    """Return the default dtype of models and layers, initially ``"float32"``."""
     return _floatx
 
 
@@ -36,18 +35,18 @@ def set_floatx(dtype: str) -> None:
 
 
 def epsilon() -> float:
-    """The fuzz that keeps logarithms and quotients of probabilities finite: 1e-7."""
+    """Return the constant that keeps logarithms and quotients of probabilities finite: 1e-7."""
     return _epsilon
 
 
 def run_eagerly(eager: bool) -> None:
-    """Call what a user writes (a layer's ``call``, a loss, ...) in each step, or not.
+    """Set whether user-defined code (a layer's ``call``, a loss, ...) runs in each step.
 
-    Ordinarily it is called once, to find out what it computes. Eagerly each operation computes at
-    once: its result has numbers, so that ``print``, a debugger and ``if`` work there, and a step
-    takes many times longer. The results are the same; what NumPy computes there has no gradient.
-    ``compile(run_eagerly=True)`` asks for it for one model. Shapes are found out beforehand, by a
-    call with zeros.
+    By default it is called once, to trace it. In eager mode each operation computes at once: its
+    result has concrete values, so that ``print``, a debugger and ``if`` work there. A step then
+    takes many times longer. The results are the same; values computed with NumPy have no gradient.
+    ``compile(run_eagerly=True)`` sets it for one model. Shapes are inferred beforehand, by a call
+    with zeros.
 
     >>> run_eagerly(True); runs_eagerly()
     True
@@ -58,13 +57,13 @@ def run_eagerly(eager: bool) -> None:
 
 
 def runs_eagerly() -> bool:
-    """Whether steps that run now are eager ones."""
+    """Whether steps that run now are eager."""
     return _eager or _eager_here.get()
 
 
 @contextmanager
 def eagerly(asked: bool) -> Iterator[None]:
-    """A block whose steps are eager ones if that is ``asked``."""
+    """A ``with`` block whose steps are eager if ``asked`` is true."""
     before = _eager_here.set(asked or _eager_here.get())
     try:
         yield
@@ -73,7 +72,7 @@ def eagerly(asked: bool) -> Iterator[None]:
 
 
 def resolve_dtype(dtype: Any) -> str:
-    """``"float32"`` or ``"float64"`` from a name, a NumPy dtype or None (the default).
+    """Return ``"float32"`` or ``"float64"`` for a name, a NumPy dtype or None (the default).
 
     >>> resolve_dtype(None), resolve_dtype(np.float64)
     ('float32', 'float64')

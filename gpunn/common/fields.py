@@ -1,17 +1,17 @@
-"""Arguments of a constructor, declared once as attributes of the class.
+"""Constructor arguments, declared once as attributes of the class.
 
-``__init__`` follows from them, as for a dataclass. Each value goes through the check of its
-field, which gets the argument's name and the value, and returns what becomes the attribute;
+``__init__`` is generated from them, as for a dataclass. Each value goes through the check of its
+field, which receives the argument's name and value and returns the value of the attribute;
 then ``__post_init__`` is called, if there is one.
 
-A class's own arguments come first, in their order, then those of its bases that it does not
-declare anew. With a type and a default, ``name: str = "mine"``, an argument of a base gets its
-place and that default here; without a type, ``name = "mine"``, that default alone. Unless another
-is given, it keeps its check.
+A class's own arguments come first, in order, then those of its bases that it does not
+redeclare. With a type and a default, ``name: str = "mine"``, an argument of a base gets a new
+position and default; without a type, ``name = "mine"``, only a new default. It keeps its check
+unless another is given.
 
-Type checkers follow the rules of dataclasses, by which an argument of a base stays before all of
-the class. One that comes after them when a program runs is ``placed``: type checkers know it by
-its name alone.
+Type checkers follow the rules of dataclasses, by which arguments of a base come before all of
+the class. An argument that comes after them at run time is ``placed``: type checkers accept it
+only by name.
 
 >>> from typing import Any
 >>> from gpunn.common.arguments import check_fraction
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 else:
 
     def dataclass_transform(**_: Any) -> Callable[[type], type]:
-        """Says that fields make a constructor, to type checkers and editors alone."""
+        """Tell type checkers and editors that fields make a constructor."""
         return lambda cls: cls
 
 
@@ -63,49 +63,52 @@ def field(
     managed: property | bool = False,
     attribute: str | None = "",
 ) -> Any:
-    """An argument of the constructor, and the attribute that it becomes.
+    """Declare an argument of the constructor and its attribute.
 
     Args:
-        default: its value where none is given; without a default one must be given.
-        check: called with the argument's name and value, returns the value to keep.
-        kw_only: whether the argument is given by its name alone.
-        placed: with ``kw_only``, that it may be given by its place all the same, where it comes
-            after arguments of subclasses: only type checkers then want its name.
-        managed: what keeps the value, where to read it or to set it later does more; True: a
-            property, which checks what is set later too.
-        attribute: what it becomes, if that is not the attribute of its own name; None: it is
-            checked and not kept.
+        default: Default value; without one the argument is required.
+        check: Function of the argument's name and value that returns the value to keep.
+        kw_only: Whether the argument is keyword-only.
+        placed: With ``kw_only``, whether it may still be passed by position, after the arguments
+            of subclasses: then only type checkers require its name.
+        managed: A property that stores the value, if reading or setting it later does more; True
+            for a property that also checks values set later.
+        attribute: Name of the attribute, if it differs from the argument; None to check the
+            value without keeping it.
     """
     return _Field(default, check, kw_only and not placed, managed, attribute)
 
 
 def made_anew_with(entry: Any, name: str, value: Any) -> bool:
-    """Make an object of a class that is `made_anew` with another argument, if ``name`` is one that
-    a field declares, and the object was made; whether it was."""
+    """Rebuild an object of a `made_anew` class with a changed argument.
+
+    Does nothing if no field declares ``name``, or if the object is not initialized yet. Returns
+    whether it was rebuilt.
+    """
     fields: dict[str, _Field] = getattr(type(entry).__init__, "fields", {})
     if name not in fields or "_is_made" not in vars(entry):
         return False
     arguments = {name: getattr(entry, of.attribute or name) for name, of in fields.items()}
     made = type(entry)(**{**arguments, name: value})
-    object.__setattr__(entry, "__dict__", vars(made))  # at once, whoever interrupts
+    object.__setattr__(entry, "__dict__", vars(made))  # in one step, for safety from interrupts
     return True
 
 
 @dataclass_transform(field_specifiers=(field,))
 class HasFields:
-    """Second base of a kind whose annotated attributes are arguments: for type checkers."""
+    """Second base class of a kind whose annotated attributes are arguments, for type checkers."""
 
 
 def add_constructor(cls: Any) -> None:
-    """Give ``cls`` the ``__init__`` that its fields make, if it declares any.
+    """Generate ``__init__`` of ``cls`` from its fields, if it declares any.
 
     Raises:
-        TypeError: if the ``__init__`` that it has is written by hand.
+        TypeError: if its existing ``__init__`` is handwritten.
     """
     inherited: dict[str, _Field] = getattr(cls.__init__, "fields", {})
     own: dict[str, _Field] = {}
     defaults: dict[str, _Field] = {}
-    typed = annotations_of(cls)  # Python 3.14 keeps them in the class, which is gone through below
+    typed = annotations_of(cls)  # Python 3.14 stores them in the class, whose attributes are next
     for name, value in vars(cls).items():
         base = inherited.get(name)
         if isinstance(value, _Field):
@@ -131,7 +134,7 @@ def add_constructor(cls: Any) -> None:
 
 
 def _checked(name: str, of: _Field) -> property:
-    """The attribute ``name``, which is checked when it is set."""
+    """Return a property for ``name`` that is checked when it is set."""
 
     def put(self: Any, value: Any) -> None:
         self.__dict__[f"_{name}"] = of.check(name, value) if of.check else value
@@ -140,7 +143,7 @@ def _checked(name: str, of: _Field) -> property:
 
 
 def _constructor(cls: type, fields: dict[str, _Field]) -> Any:
-    """``__init__(self, first, second=..., *, third=...)``, which sets these attributes."""
+    """Return an ``__init__(self, first, second=..., *, third=...)`` that sets these attributes."""
 
     def set_fields(self: Any, given: dict[str, Any]) -> None:
         for name, of in fields.items():
@@ -159,8 +162,8 @@ def _constructor(cls: type, fields: dict[str, _Field]) -> Any:
     placed = [names[name] for name, of in fields.items() if not of.kw_only]
     named = [names[name] for name, of in fields.items() if of.kw_only]
     arguments = ", ".join(["self", *placed, *(["*"] if named else []), *named])
-    # Compiled, as `dataclasses` does, so that Python itself checks a call and words its errors.
-    # The name of this module, by which warnings tell our lines from those of a user.
+    # Compiled, as in `dataclasses`, so that Python itself checks calls and writes the errors.
+    # The module name lets warnings distinguish gpunn's lines from the user's.
     scope: dict[str, Any] = {"__name__": __name__, "fields": fields, "set_fields": set_fields}
     exec(f"def __init__({arguments}): set_fields(self, locals())", scope)
     made = scope["__init__"]

@@ -1,4 +1,4 @@
-"""Parts that are made of a function of a user's."""
+"""Parts created from a user-defined function."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from .registry import FUNCTION, lookup, name_of
 
 
 class OfFunction:
-    """First base of such a part. `get` of its kind makes one of a function; a file holds it by
-    the name that the function is registered by.
+    """First base class of such a part. `get` of its kind creates one from a function; a file
+    stores the registered name of the function.
 
     Attributes:
-        function_argument: the attribute, and the constructor's argument, that is the function.
+        function_argument: Name of the attribute and constructor argument for the function.
     """
 
     kind: str
@@ -21,12 +21,12 @@ class OfFunction:
 
     @property
     def function_name(self) -> str:
-        """What messages call it."""
+        """Name of the function in messages."""
         function = getattr(self, self.function_argument)
         return getattr(function, "__name__", type(function).__name__)
 
     def get_config(self) -> dict[str, Any]:
-        """The name of the function.
+        """Return the name of the function.
 
         Raises:
             ValueError: if the function is not registered.

@@ -1,10 +1,11 @@
-"""Locks that are free again when the function call that took them was interrupted.
+"""Locks that walk stack frames, to be safe from interrupts at any instruction.
 
-Ctrl-C can raise an exception between any two lines, also after a lock was taken and before the
-``try`` whose ``finally`` would release it. So no lock here depends on being released: a `Hold`
-remembers the function call that took it, and is over when that call is over, released or not.
-Only a thread itself can see which of its calls still run. So what an interrupted call has not
-released becomes free when its thread takes its next hold, or ends.
+Ctrl-C can raise an exception between any two instructions, even after a lock is taken and before
+the ``try`` whose ``finally`` would release it. So no lock here depends on being released. A `Hold`
+remembers the frame of the function call that took it, and ends when that call ends, released or
+not: the lock walks the thread's frames to see whether the call still runs. Only a thread itself
+can see which of its calls still run. So a lock that an interrupted call has not released becomes
+free when its thread takes its next hold, or ends.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 _SUSPENDS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-WAIT = 0.05  # seconds between two looks at whether a call that holds something still runs
+WAIT = 0.05  # seconds between checks whether a call that holds a lock still runs
 
 
 class _Life:
@@ -32,20 +33,20 @@ class _ThisThread(threading.local):
     def __init__(self) -> None:
         self._own = _Life()
         self.life = weakref.ref(self._own)
-        self.taken: list[Hold] = []  # by this thread, and perhaps not released
+        self.taken: list[Hold] = []  # holds of this thread that may not be released
 
 
 _this_thread = _ThisThread()
 
 
 class Hold:
-    """What a function call holds until it releases it, or until the call is over.
+    """A hold of a function call, which lasts until it is released or the call ends.
 
     Args:
-        frame: the frame of the call, ``sys._getframe()``. For a generator that is used as a
-            context manager, the call that holds it is the one with the ``with`` block. Any
-            other generator holds it until it releases it, since it cannot be seen from outside
-            whether the generator will be resumed.
+        frame: The frame of the call, ``sys._getframe()``. For a generator used as a context
+            manager, the holding call is the one with the ``with`` block. Any other generator
+            keeps the hold until it releases it, since it is not visible from outside whether
+            the generator will be resumed.
     """
 
     __slots__ = ("_frame", "_life", "_next", "_released", "_waiting", "depth", "thread")
@@ -58,18 +59,18 @@ class Hold:
                 _this_thread.taken.remove(other)
                 other.release()
             elif other._frame is not None:
-                # Its call still runs, and so do the calls around it, which took the holds before.
+                # Its call still runs, and so do the outer calls, which took the earlier holds.
                 break
         self.depth = 1  # nested ``with`` blocks of its thread that share this hold
         suspends = frame.f_code.co_flags & _SUSPENDS
         self._frame: FrameType | None = _caller(frame) if suspends else frame
         self._released = False
         self._waiting: list[threading.Lock] = []  # a locked one for each waiting thread
-        self._next: dict[None, Hold] = {}  # the hold that was taken after this one, if any
+        self._next: dict[None, Hold] = {}  # the hold taken after this one, if any
         _this_thread.taken.append(self)
 
     def release(self) -> None:
-        """End the hold; those who wait for it continue."""
+        """End the hold; waiting threads continue."""
         if not self._released:
             self._released, self._frame = True, None
             taken = _this_thread.taken
@@ -80,7 +81,7 @@ class Hold:
 
     @property
     def alive(self) -> bool:
-        """Whether it was not released and the call that took it still runs.
+        """Whether the hold was not released and the call that took it still runs.
 
         >>> def take():
         ...     return Hold(sys._getframe())
@@ -91,7 +92,7 @@ class Hold:
         if wanted is None:
             return not self._released
         if self.thread != threading.get_ident():
-            # The stack of another thread changes while one reads it. So each thread checks its
+            # The stack of another thread changes while it is read. So each thread checks its
             # own holds, see `__init__`.
             return not (self._released or self._next or self._life() is None)
         frame: FrameType | None = sys._getframe()
@@ -100,16 +101,16 @@ class Hold:
         return frame is not None
 
     def wait(self) -> None:
-        """Wait until it is released, or the call that took it is over."""
+        """Wait until the hold is released, or the call that took it ends."""
         lock = threading.Lock()
         lock.acquire()
-        self._waiting.append(lock)  # first, so that no release after this line is missed
+        self._waiting.append(lock)  # before the check, so that no later release is missed
         while self.alive:
             lock.acquire(timeout=WAIT)
 
 
 def _caller(frame: FrameType | None) -> FrameType | None:
-    """The frame of the function call that holds something; None if that cannot be known."""
+    """Return the frame of the function call that holds a lock; None if it cannot be known."""
     while frame is not None and frame.f_code.co_flags & _SUSPENDS:
         frame = frame.f_back
         if frame is None or frame.f_code.co_filename != contextlib.__file__:
@@ -120,9 +121,9 @@ def _caller(frame: FrameType | None) -> FrameType | None:
 
 
 class Exclusive:
-    """A lock for one call at a time; a call that is over does not keep it.
+    """A lock for one call at a time; a call that has ended does not keep it.
 
-    A ``with`` block waits for the lock, unless its thread already has it in an outer block.
+    A ``with`` block waits for the lock, unless an outer block of its thread has it already.
 
     >>> lock = Exclusive()
     >>> def taken_and_given_back():
@@ -139,12 +140,12 @@ class Exclusive:
         self._last = Hold(sys._getframe())
         self._last.release()
 
-    def __reduce__(self) -> tuple[Any, ...]:  # a copy of what it guards has a lock of its own
+    def __reduce__(self) -> tuple[Any, ...]:  # a copy of the guarded object has its own lock
         return Exclusive, ()
 
     @property
     def holder(self) -> Hold | None:
-        """The hold of the call that has the lock now; None if it is free."""
+        """The hold of the call that has the lock; None if it is free."""
         last = self._end()
         return None if last._released or not last.alive else last
 
@@ -158,7 +159,7 @@ class Exclusive:
         """Take the lock for the call with this frame; None if another call has it."""
         mine, last = Hold(frame), self._last
         while last._released or not last.alive:
-            # Several threads may find it free. One of them comes next: setdefault is atomic.
+            # Several threads may find it free. setdefault is atomic, so exactly one is next.
             following = last._next.setdefault(None, mine)
             if following is mine:
                 self._last = mine
@@ -177,8 +178,10 @@ class Exclusive:
         self.enter(sys._getframe(1))
 
     def enter(self, frame: FrameType) -> bool:
-        """Begin a ``with`` block of the call with this frame; `__exit__` ends it. Whether it is
-        the outermost one of its thread."""
+        """Begin a ``with`` block of the call with this frame; `__exit__` ends it.
+
+        Returns whether it is the outermost block of its thread.
+        """
         if self.take(frame) is None:
             holder = self.holder
             if holder is not None and holder.thread == threading.get_ident():
@@ -195,12 +198,12 @@ class Exclusive:
 
 
 class Access:
-    """A lock for arrays with many readers and one writer, such as weights, which predictions read
-    and training steps write.
+    """A readers-writer lock for arrays, such as weights, which predictions read and training
+    steps write.
 
-    Writers write one after the other. A reader may exclude them with `reading`. Or it reads with
-    `read`, which costs less: that reads at once, checks afterwards whether a writer wrote
-    meanwhile, and if so reads again. A writer that writes again and again lets waiting readers in.
+    Writers write one after the other. A reader may exclude them with `reading`. Or it uses
+    `read`, which costs less: it reads at once, checks afterwards whether a writer wrote
+    meanwhile, and if so reads again. A writer that writes repeatedly lets waiting readers in.
     """
 
     def __init__(self) -> None:
@@ -209,12 +212,14 @@ class Access:
         self._readers: dict[Hold, None] = {}  # readers that writers wait for
         self._asking: dict[Hold, None] = {}  # readers that wait for a writer
 
-    def __reduce__(self) -> tuple[Any, ...]:  # likewise
+    def __reduce__(self) -> tuple[Any, ...]:  # see Exclusive
         return Access, ()
 
     def read(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """The result of ``work(*arguments)`` from arrays that no writer changed meanwhile. It may
-        be called twice."""
+        """Return ``work(*arguments)`` computed from arrays that no writer changed meanwhile.
+
+        ``work`` may be called twice.
+        """
         before = self._revision
         if not before & 1:
             result = work(*arguments)
@@ -224,11 +229,11 @@ class Access:
             return work(*arguments)
 
     def reading(self) -> _Reading:
-        """A ``with`` block during which no other thread writes."""
+        """Return a ``with`` block during which no other thread writes."""
         return _Reading(self)
 
     def writing(self) -> _Writing:
-        """A ``with`` block during which no other thread writes or is `reading`."""
+        """Return a ``with`` block during which no other thread writes or is `reading`."""
         return _Writing(self)
 
 
@@ -240,7 +245,7 @@ class _Reading:
         access, frame = self._access, sys._getframe(1)
         mine = self._hold = Hold(frame)
         if any(other.thread == mine.thread and other.alive for other in list(access._readers)):
-            access._readers[mine] = None  # inside another such block, for which writers wait
+            access._readers[mine] = None  # inside another `reading` block: writers wait already
             return
         if (writer := access._writers.holder) is None or writer.thread == mine.thread:
             access._readers[mine] = None

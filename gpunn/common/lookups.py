@@ -31,7 +31,7 @@ class Deserialize(Protocol[Part]):
 
 
 def lookups(base: type[Part]) -> tuple[Get[Part], Serialize, Deserialize[Part]]:
-    """``get``, ``serialize`` and ``deserialize`` for the kind of the base class ``base``.
+    """Return ``get``, ``serialize`` and ``deserialize`` for the kind of the base class ``base``.
 
     >>> from gpunn import optimizers
     >>> optimizers.get("sgd").learning_rate
@@ -42,16 +42,16 @@ def lookups(base: type[Part]) -> tuple[Get[Part], Serialize, Deserialize[Part]]:
     kind = base.kind
 
     def get_part(identifier: Any) -> Part:
-        """The {kind} for a name, an object, a class or a config dictionary.
+        """Return the {kind} for a name, an object, a class or a config dictionary.
 
         Raises:
-            ValueError: for an unknown name; the closest known one is suggested.
-            TypeError: for something that is none of these.
+            ValueError: for an unknown name; the message suggests the closest known one.
+            TypeError: for any other type.
         """
         return registry.get(kind, identifier)
 
     def serialize_part(part: Any) -> dict[str, Any] | None:
-        """The {kind} as a dictionary that `get` takes; None for None.
+        """Return the {kind} as a dictionary that `get` accepts; None for None.
 
         Raises:
             ValueError: for an object of a class that is not registered.
@@ -61,14 +61,14 @@ def lookups(base: type[Part]) -> tuple[Get[Part], Serialize, Deserialize[Part]]:
     def deserialize_part(
         config: dict[str, Any] | None, custom_objects: Mapping[str, Any] | None = None
     ) -> Part:
-        """The {kind} that `serialize` described; None for None.
+        """Return the {kind} described by `serialize`; None for None.
 
         Args:
-            config: what `serialize` returned.
-            custom_objects: further classes and functions by name, for this call alone.
+            config: A dictionary returned by `serialize`.
+            custom_objects: Additional classes and functions by name, for this call only.
 
         Raises:
-            ValueError: for a name that is unknown, or arguments that do not fit.
+            ValueError: for an unknown name or invalid arguments.
         """
         return registry.also(
             custom_objects or {}, lambda: registry.deserialize(config, kind)

@@ -1,4 +1,4 @@
-"""How names and numbers of things are written, and which known name is nearest to another."""
+"""Formatting of names and counts, and suggestions of known names."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import itertools
 import re
 from collections.abc import Iterator
 
-LOOKED_AT = 1_000  # names that a mistyped one is compared with
+LOOKED_AT = 1_000  # maximum number of names that a mistyped one is compared with
 _taken: dict[str, Iterator[int]] = {}
 
 
 def snake_case(name: str) -> str:
-    """``"SparseCategoricalAccuracy"`` becomes ``"sparse_categorical_accuracy"``.
+    """Convert ``"SparseCategoricalAccuracy"`` to ``"sparse_categorical_accuracy"``.
 
     >>> snake_case("ReLU6Gate"), snake_case("SGD"), snake_case("Conv2D")
     ('re_lu6_gate', 'sgd', 'conv2d')
@@ -22,9 +22,9 @@ def snake_case(name: str) -> str:
 
 
 def closest(name: str, known: list[str]) -> str:
-    """`` Did you mean 'x'?`` for the known name nearest to ``name``, or an empty string.
+    """Return `` Did you mean 'x'?`` for the known name closest to ``name``, or an empty string.
 
-    Only the first of very many names are looked at, for it takes a while.
+    Of very many names only the first are compared, because it takes long.
 
     >>> closest("adm", ["adam", "sgd"])
     " Did you mean 'adam'?"
@@ -35,7 +35,7 @@ def closest(name: str, known: list[str]) -> str:
 
 
 def counted(number: int, noun: str, several: str | None = None) -> str:
-    """``number`` with its noun; of several ``several``, by default the noun with an s.
+    """Return ``number`` with its noun; the plural is ``several``, by default the noun with an s.
 
     >>> counted(1, "row"), counted(1200, "row"), counted(0, "class", "classes")
     ('1 row', '1,200 rows', '0 classes')
@@ -44,7 +44,7 @@ def counted(number: int, noun: str, several: str | None = None) -> str:
 
 
 def either(number: int, one: str, several: str) -> str:
-    """The form of a word that goes with ``number`` things.
+    """Return the singular or plural form of a word for ``number`` things.
 
     >>> either(1, "has", "have"), either(2, "has", "have")
     ('has', 'have')
@@ -53,11 +53,11 @@ def either(number: int, one: str, several: str) -> str:
 
 
 def unique_name(base: str) -> str:
-    """``base``, then ``base_1``, ``base_2``, ... in the order of asking."""
+    """Return ``base``, then ``base_1``, ``base_2``, ... in the order of the calls."""
     number = next(_taken.setdefault(base, itertools.count()))
     return f"{base}_{number}" if number else base
 
 
 def forget() -> None:
-    """Begin anew with the numbers of `unique_name`."""
+    """Reset the numbers of `unique_name`."""
     _taken.clear()

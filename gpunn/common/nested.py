@@ -9,9 +9,10 @@ from typing import Any
 def replaced(
     function: Callable[[Any], Any], x: Any, leaf: Callable[[Any], bool] = lambda x: False
 ) -> Any:
-    """``x`` with what stands in its lists, tuples, slices and dictionaries replaced by a function.
+    """Apply a function to the values in ``x``, at any depth of lists, tuples, slices and
+    dictionaries.
 
-    ``leaf`` says which of these are looked at as a whole.
+    ``leaf`` returns whether such a container counts as a single value.
     """
     if leaf(x):
         return function(x)
@@ -26,7 +27,7 @@ def replaced(
 
 
 def found_in(value: Any, kind: Any) -> Iterator[Any]:
-    """What is of this type, anywhere in ``value``."""
+    """Yield the values of this type, anywhere in ``value``."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, (list, tuple)):

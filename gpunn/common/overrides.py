@@ -1,15 +1,14 @@
-"""What a class of a user's may replace: it is obeyed, or refused when the class is defined.
+"""Method overrides in custom classes: they take effect, or the class definition raises an error.
 
-Each kind of part declares on its base class what would be ignored in silence:
+Each kind of part declares on its base class which overrides would be silently ignored:
 
-- ``refused``: methods that nothing here calls, mostly Keras's, and what to write instead;
-- ``reached_by``: methods that are called by others only, so that replacing them has no effect
-  where a built-in class in between has replaced those others;
-- ``stand_ins``: class attributes that stand for methods in the kernels, and their value for a
+- ``refused``: methods that gpunn never calls, mostly Keras's, and what to write instead;
+- ``reached_by``: methods that only other methods call, so that replacing them has no effect
+  if a built-in class in between has replaced those others;
+- ``stand_ins``: class attributes that represent methods in the kernels, and their value for a
   class that replaces methods.
 
-A base class in between may add entries for its subclasses. The framework's own classes are not
-checked.
+An intermediate base class may add entries for its subclasses. Built-in classes are not checked.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ NEUTRAL = ("get_config", "from_config")  # replacing these changes no formula
 
 
 def is_framework(cls: type) -> bool:
-    """Whether a class is one of the framework's, or Python's own `object`."""
+    """Whether a class is built into gpunn, or is Python's `object`."""
     return cls is object or cls.__module__.split(".")[0] == "gpunn"
 
 
 def declared(cls: type, table: str) -> dict[str, Any]:
-    """One of the tables above for ``cls``: its own entries before those of its bases."""
+    """Return one of the tables above for ``cls``; its own entries override those of its bases."""
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         found.update(vars(base).get(table, {}))
@@ -36,7 +35,7 @@ def declared(cls: type, table: str) -> dict[str, Any]:
 
 
 def replaces(cls: type, *names: str) -> bool:
-    """Whether any of these attributes is a user's, not one of the framework's.
+    """Whether any of these attributes is user-defined rather than built-in.
 
     >>> from gpunn.layers import Dense
     >>> mine = type("Mine", (Dense,), {"forward": print, "__module__": "mine"})
@@ -47,12 +46,12 @@ def replaces(cls: type, *names: str) -> bool:
 
 
 def _origins(cls: type, names: tuple[str, ...]) -> Iterator[type | None]:
-    """For each name, the class that it is taken from."""
+    """Yield, for each name, the class that defines it."""
     return (next((base for base in cls.__mro__ if name in vars(base)), None) for name in names)
 
 
 def _ignored(cls: type, name: str) -> bool:
-    """Whether a method of this name, of a user's, would never be called."""
+    """Whether a user-defined method of this name would never be called."""
     callers = declared(cls, "reached_by").get(name)
     if callers is None:
         return True
@@ -62,7 +61,7 @@ def _ignored(cls: type, name: str) -> bool:
 
 
 def check(cls: type) -> None:
-    """Refuse a class of a user's that replaces what nothing calls.
+    """Reject a custom class that replaces methods that nothing calls.
 
     Raises:
         TypeError: naming the class, the method and what to write instead.
@@ -73,7 +72,7 @@ def check(cls: type) -> None:
 
 
 def check_object(entry: Any, name: str) -> None:
-    """Refuse a method that is replaced on a single object, where the kernels do not look.
+    """Reject a method that is replaced on a single object, since the kernels use the class's.
 
     Raises:
         TypeError: naming the class, the method and what to write instead.
@@ -84,7 +83,7 @@ def check_object(entry: Any, name: str) -> None:
         raise TypeError(_message(cls, name, instead))
     if not cls.takes_methods and isfunction(getattr(cls, name, None)):
         raise TypeError(
-            f"{cls.__name__}.{name} cannot be replaced on an object: what computes reads the "
+            f"{cls.__name__}.{name} cannot be replaced on an object: gpunn reads methods from the "
             f"class. Write a subclass of {cls.__name__} with {name}(...); see {PAGE}."
         )
 
@@ -94,7 +93,7 @@ def _message(cls: type, name: str, instead: str) -> str:
 
 
 def put_stand_ins(cls: type) -> None:
-    """Give a user's class the attributes of one that replaces methods, if it does."""
+    """Set the stand-in attributes of a custom class that replaces methods."""
     for name, value in declared(cls, "stand_ins").items():
         if _computes_otherwise(cls, name):
             setattr(cls, name, value)

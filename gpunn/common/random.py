@@ -1,4 +1,4 @@
-"""Seeds: one source for the whole process, for everything that was given no seed."""
+"""Random seeds: one process-wide source for everything without an explicit seed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _of_block: ContextVar[np.random.Generator | None] = ContextVar("source of a bloc
 def set_random_seed(seed: int) -> None:
     """Seed Python's ``random``, NumPy's global generator and gpunn.
 
-    A model made, trained and evaluated after this gives the same bits in every
+    A model that is created, trained and evaluated after this call gives the same bits in every
     process on the same machine.
 
     Args:
-        seed: an integer from 0 to 2**32 - 1 (NumPy's global generator takes no more).
+        seed: An integer from 0 to 2**32 - 1 (the limit of NumPy's global generator).
 
     Raises:
         ValueError: if ``seed`` is not such an integer.
@@ -37,12 +37,12 @@ def set_random_seed(seed: int) -> None:
     _source = np.random.Generator(np.random.PCG64(int(seed)))
 
 
-set_seed = set_random_seed  # by TensorFlow's name
+set_seed = set_random_seed  # TensorFlow's name
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Within the block, in this thread, seeds are drawn as if ``seed`` had been set.
+    """A ``with`` block in which this thread draws seeds as if ``seed`` had been set.
 
     >>> with seeded(1):
     ...     first = draw_seed()
@@ -58,12 +58,12 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def draw_seed() -> int:
-    """A fresh 63-bit seed from the block around it, else from the process-wide source."""
+    """Draw a new 63-bit seed from the enclosing block, else from the process-wide source."""
     return int((_of_block.get() or _source).integers(0, 2**63))
 
 
 def check_seed(name: str, seed: Any) -> int | None:
-    """``seed`` itself if it is None or an integer that fits 64 bits.
+    """Return ``seed`` if it is None or an integer that fits in 64 bits.
 
     Raises:
         ValueError: otherwise.
@@ -80,9 +80,9 @@ def check_seed(name: str, seed: Any) -> int | None:
 
 
 class Counter:
-    """0, 1, 2, ...: another number for each `next`, whichever threads ask.
+    """Counts 0, 1, 2, ...; each `next` returns a different number, in any thread.
 
-    `itertools.count` by itself cannot be pickled from Python 3.14 on.
+    `itertools.count` itself cannot be pickled from Python 3.14 on.
 
     >>> import pickle
     >>> calls = Counter()

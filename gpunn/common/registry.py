@@ -1,8 +1,8 @@
-"""Names of things: one registry for every kind of entry that is known by name.
+"""The registry of all parts that are known by name, for every kind.
 
-A class enters it when it is defined (a subclass of `Entry` does so by itself, a
-user's own through `register_serializable`). Lookup by string, the test suites that
-enrol every entry, and loading a saved model all read this one table.
+A class is registered when it is defined: built-in subclasses of `Entry` automatically, custom
+ones by `register_serializable`. Lookup by string, the test suites that cover every entry,
+and loading of saved models all use this table.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from .overrides import is_framework
 from .signatures import signature
 from .snapshots import restored_after
 
-FUNCTION = "function"  # the kind of functions of a user's, which are registered as classes are
+FUNCTION = "function"  # the kind of user-defined functions, which are registered like classes
 Class = TypeVar("Class", bound=Callable[..., Any])
 Result = TypeVar("Result")
 Examples = Sequence[Mapping[str, Any]]
 
 _kinds: dict[str, dict[str, type]] = {}
 _aliases: dict[str, dict[str, str]] = {}
-_of_functions: dict[str, type] = {}  # by kind, the class that makes a part of a function
-# Classes by kind and name that only the work in this context knows, see `also`.
+_of_functions: dict[str, type] = {}  # by kind, the class that creates a part from a function
+# Classes by kind and name that are known only in this context, see `also`.
 _NONE: Mapping[tuple[str, str], type] = MappingProxyType({})
 _further: ContextVar[Mapping[tuple[str, str], type]] = ContextVar("further", default=_NONE)
 _changes = itertools.count(1)
 
 last_change = 0
-"""Another number than before as soon as an attribute of any part was set."""
+"""A number that changes whenever an attribute of any part is set."""
 
 
 class Entry:
-    """Base of everything that is looked up by name: set ``kind`` on the base class.
+    """Base class of everything that is looked up by name: set ``kind`` on the base class.
 
     A subclass declares the arguments of its constructor as fields (see `gpunn.common.fields`)
     or writes an ``__init__``.
 
-    What a user's subclass may replace, and what is refused, is declared by ``refused``,
-    ``reached_by`` and ``stand_ins``: see `gpunn.common.overrides`.
+    ``refused``, ``reached_by`` and ``stand_ins`` declare what a custom subclass may replace: see
+    `gpunn.common.overrides`.
 
     A subclass registers under its class name, its snake_case form and its
     ``aliases``. Abstract classes in between start with an underscore or set
@@ -55,40 +55,42 @@ class Entry:
 
     kind: str = ""
     examples: ClassVar[Examples] = ({},)
-    """Arguments to make an object with, to show all that it does: for the tests that walk the
-    registry. A class without examples of its own is made without arguments."""
+    """Sets of constructor arguments that together show all features, for tests that iterate over
+    the registry. A class without its own examples is constructed without arguments."""
     aliases: ClassVar[tuple[str, ...]] = ()
     takes_methods = False
-    """True where methods may be set on an object, too."""
+    """True if methods may also be set on an object."""
     made_anew = False
-    """True where the constructor derives more from its arguments: to set the attribute of one later
-    is to make the object anew."""
+    """True if the constructor derives more from its arguments: setting an argument's attribute
+    later rebuilds the object."""
     _changes_by_itself = False
-    """True where attributes change by themselves whenever something is done with an object."""
+    """True if using an object changes its attributes."""
     _not_watched: ClassVar[frozenset[str]] = frozenset()
-    """Attributes that `held` leaves out: those that are there for the framework alone."""
+    """Attributes that `held` leaves out: internal ones of the framework."""
     has_call = False
-    """True for a class that writes `call` on tensors: that is traced and differentiated."""
+    """True for a class that defines `call` on tensors, which is traced and differentiated."""
     of_functions = False
-    """True for the class that makes a part of its kind of a function, see `functions`."""
+    """True for the class that creates parts of its kind from functions, see `functions`."""
     refused: ClassVar[Mapping[str, str]] = MappingProxyType({})
     reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     stand_ins: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     @property
     def traceable(self) -> bool:
-        """Whether it asks for operations and array functions with ``out=`` only, the same each
-        time: true of the framework's own parts, and of a `call` of a user's."""
+        """Whether it uses only operations, and array functions with ``out=``, the same each time.
+
+        True for built-in parts and for a custom `call`.
+        """
         return self.has_call or is_framework(type(self))
 
-    if TYPE_CHECKING:  # unless a class says more: any arguments
+    if TYPE_CHECKING:  # any arguments, unless a class declares them
 
         def __init__(self, *args: Any, **kwargs: Any) -> None: ...
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         add_constructor(cls)
-        if not is_framework(cls):  # a user's class joins by decorator
+        if not is_framework(cls):  # custom classes are registered by the decorator
             overrides.check(cls)
             overrides.put_stand_ins(cls)
             return
@@ -98,25 +100,30 @@ class Entry:
             register(cls, cls.__name__)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._not_watched:
+            object.__setattr__(self, name, value)
+            return
         if callable(value):
             overrides.check_object(self, name)
-        _note_change()  # also before it: an interrupt may come in between
+        note_change()  # also before the change: an interrupt may come in between
         if not (self.made_anew and made_anew_with(self, name, value)):
             super().__setattr__(name, value)
-        _note_change()
+        note_change()
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
-        _note_change()
+        note_change()
 
     def _watched(self) -> Mapping[str, Any]:
-        """What it computes may depend on: a program that was made with it is made anew where some
-        of this has changed. Its attributes, as a rule."""
-        entries = list(vars(self).items())  # at once: other threads may set some
+        """Return the values that its computation may depend on, usually its attributes.
+
+        A program that uses it is rebuilt if any of them change.
+        """
+        entries = list(vars(self).items())  # in one step: other threads may set some
         return {name: x for name, x in entries if name not in self._not_watched}
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make an equal object, as values that JSON can hold."""
+        """Return the arguments that create an equal object, as JSON-serializable values."""
         values = {name: getattr(self, name) for name in signature(type(self)).parameters}
         return {
             name: serialize(value) if isinstance(value, Entry) else value
@@ -128,21 +135,21 @@ class Entry:
         return cls(**config)
 
 
-def _note_change() -> None:
-    """Say that an attribute of a part was set, once it was."""
+def note_change() -> None:
+    """Record that an attribute of a part was set."""
     global last_change
     last_change = next(_changes)
 
 
 @contextmanager
 def restored() -> Iterator[None]:
-    """What is registered within the block is forgotten at its end."""
+    """A ``with`` block at whose end everything registered in it is removed."""
     with restored_after(_kinds, _aliases, *_kinds.values(), *_aliases.values()):
         yield
 
 
 def call_text(entry: Entry) -> str:
-    """``Name(argument=value, ...)``, the call that makes an equal object.
+    """Return ``Name(argument=value, ...)``, a call that creates an equal object.
 
     >>> from gpunn.regularizers import L2
     >>> call_text(L2(0.5))
@@ -153,7 +160,7 @@ def call_text(entry: Entry) -> str:
 
 
 def is_own(entry: Any) -> bool:
-    """Whether the class of ``entry`` is one of the framework's, or ``entry`` is None.
+    """Whether the class of ``entry`` is built-in, or ``entry`` is None.
 
     >>> from gpunn.layers import Dense
     >>> is_own(Dense(2)), is_own(type("Mine", (Dense,), {"__module__": "mine"})(2))
@@ -163,13 +170,12 @@ def is_own(entry: Any) -> bool:
 
 
 def is_traceable(entry: Any) -> bool:
-    """Whether what ``entry`` computes can be listed once and repeated: it says so, or is None."""
+    """Whether the operations of ``entry`` can be recorded once and replayed; True for None."""
     return entry is None or entry.traceable
 
 
 def built_in(cls: type) -> type:
-    """The nearest registered class of the framework's that ``cls`` is or derives from; ``cls``
-    itself, if there is none.
+    """Return the nearest registered built-in class that ``cls`` is or derives from, else ``cls``.
 
     >>> from gpunn.losses import MeanSquaredError
     >>> built_in(type("Mine", (MeanSquaredError,), {"__module__": "mine"})).__name__
@@ -180,7 +186,7 @@ def built_in(cls: type) -> type:
 
 
 def _kind_of(part: Any) -> str:
-    """The kind of a class; "function" of a function, "" of anything else."""
+    """Return the kind of a class; "function" for a function, "" for anything else."""
     if isfunction(part):
         return FUNCTION
     return part.kind if isinstance(part, type) and issubclass(part, Entry) else ""
@@ -204,17 +210,17 @@ def register(cls: Any, name: str) -> None:
 def register_serializable(
     package: str | Callable[..., Any] = "Custom", name: str | None = None
 ) -> Callable[[Class], Class]:
-    """Decorator: let a class or a function of your own be found by name and be loaded.
+    """Decorator that registers a custom class or function, to look it up by name and load it.
 
-    It is then known as ``package>Name`` in files and as ``Name`` in strings.
+    Its name is ``package>Name`` in files and ``Name`` in strings.
 
     Args:
-        package: prefix that keeps your names apart from gpunn's.
-        name: the name to register; the class's own by default.
+        package: Prefix that separates your names from gpunn's.
+        name: Name to register; by default that of the class.
 
     Raises:
-        TypeError: if it is neither a function nor a class of a layer, loss, metric, optimizer,
-            activation, initializer, regularizer, constraint, schedule or callback of gpunn.
+        TypeError: if it is neither a function nor a subclass of a gpunn layer, loss, metric,
+            optimizer, activation, initializer, regularizer, constraint, schedule or callback.
 
     >>> import gpunn
     >>> @gpunn.saving.register_serializable(package="docs")
@@ -245,18 +251,18 @@ def register_serializable(
 
 
 def kinds() -> set[str]:
-    """The kinds of which something is registered."""
+    """Return the kinds with registered entries."""
     return {kind for kind, table in _kinds.items() if table}
 
 
 def entries(kind: str) -> dict[str, type]:
-    """Every registered class of a kind by its name: what the test suites enrol."""
+    """Return every registered class of a kind by its name, as the test suites use them."""
     further = {name: cls for (of, name), cls in _further.get().items() if of == kind}
     return {**_kinds.get(kind, {}), **further}
 
 
 def lookup(kind: str, name: str) -> type:
-    """The class of ``kind`` registered as ``name`` (class name, snake_case or alias).
+    """Return the class of ``kind`` registered as ``name`` (class name, snake_case or alias).
 
     Raises:
         ValueError: naming the closest known name.
@@ -267,7 +273,7 @@ def lookup(kind: str, name: str) -> type:
         return maker
     names = _aliases.get(kind, {})
     if kind == "optimizer" and name not in names:
-        name = name.lower()  # Keras takes these, and no other parts, in any case: "RMSProp"
+        name = name.lower()  # as in Keras, only optimizers are case-insensitive: "RMSProp"
     if name not in names:
         known = sorted({n for n in names if n == snake_case(n)})
         raise ValueError(
@@ -277,14 +283,13 @@ def lookup(kind: str, name: str) -> type:
 
 
 def also(classes: Mapping[str, Any], work: Callable[[], Result]) -> Result:
-    """The result of ``work()``, during which these classes and functions are found too, by the
-    names given.
+    """Return ``work()``, during which lookups also find these classes and functions by name.
 
-    Only ``work`` finds them: other threads do not, nor does a later call, even if this one was
+    Only ``work`` finds them: other threads do not, nor do later calls, even if this one is
     interrupted.
 
     Raises:
-        ValueError: for something that is no class of gpunn's kinds.
+        ValueError: for an object that is not a class of gpunn's kinds or a function.
 
     >>> from gpunn.layers import Dense
     >>> also({"Thick": Dense}, lambda: lookup("layer", "Thick")).__name__
@@ -301,11 +306,12 @@ def also(classes: Mapping[str, Any], work: Callable[[], Result]) -> Result:
 
 
 def get(kind: str, identifier: Any) -> Any:
-    """An object of ``kind`` from a name, a config dictionary, a class, an object or a function.
+    """Return an object of ``kind`` for a name, a config dictionary, a class, an object or a
+    function.
 
     Raises:
         ValueError: for an unknown name.
-        TypeError: for something that is none of these.
+        TypeError: for any other type.
     """
     if isinstance(identifier, str):
         if _knows(kind, identifier) or not _knows(FUNCTION, identifier):
@@ -322,7 +328,7 @@ def get(kind: str, identifier: Any) -> Any:
         return maker(identifier)
     a = "an" if kind[0] in "aeiou" else "a"
     of_layer = kind == "activation" and getattr(identifier, "kind", None) == "layer"
-    hint = " Put the layer behind this one." if of_layer else ""
+    hint = " Put the layer after this one." if of_layer else ""
     raise TypeError(
         f"{kind} must be a name, {a} {kind} or its configuration; got {identifier!r}.{hint}"
     )
@@ -333,7 +339,7 @@ def _knows(kind: str, name: str) -> bool:
 
 
 def name_of(kind: str, part: Any) -> str | None:
-    """The name by which ``part``, a class or a function, is found again; None if it is not."""
+    """Return the registered name of ``part``, a class or a function; None if not registered."""
     name = getattr(part, "__dict__", {}).get("_registered_name", getattr(part, "__name__", ""))
     if part is _of_functions.get(kind):
         return name
@@ -342,7 +348,7 @@ def name_of(kind: str, part: Any) -> str | None:
 
 
 def serialize(entry: Any) -> dict[str, Any] | None:
-    """``{"class_name": ..., "config": ...}``, or None for None."""
+    """Return ``{"class_name": ..., "config": ...}``, or None for None."""
     if entry is None:
         return None
     cls = type(entry)
@@ -357,7 +363,7 @@ def serialize(entry: Any) -> dict[str, Any] | None:
 
 
 def deserialize(document: Any, kind: str) -> Any:
-    """The object that `serialize` described. Knows registered names only; runs no code.
+    """Return the object described by `serialize`. Uses only registered names and runs no code.
 
     Raises:
         ValueError: naming the offending entry.

@@ -1,4 +1,4 @@
-"""What calls on arrays give: arrays of NumPy, which can be asked as Keras's tensors are."""
+"""Results of calls on arrays: NumPy arrays with the ``numpy()`` method of Keras's tensors."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 
 class Result(np.ndarray):
-    """An array of NumPy that has Keras's way to ask a tensor for its numbers.
+    """A NumPy array with a ``numpy()`` method, as Keras's tensors have.
 
     >>> result(np.ones(2)).numpy()
     array([1., 1.])
     """
 
     def numpy(self) -> np.ndarray:
-        """The same numbers as a plain array."""
+        """Return the same values as a plain array."""
         return self.view(np.ndarray)
 
     def __repr__(self) -> str:
@@ -23,8 +23,8 @@ class Result(np.ndarray):
 
 
 def result(values: Any) -> Any:
-    """Numbers as a `Result`; what is neither an array of NumPy nor a number stays as it is, as
-    an array of a card."""
+    """Convert a NumPy array or a number to a `Result`; anything else, such as a GPU array, is
+    returned unchanged."""
     if isinstance(values, (np.ndarray, np.generic, float)):
         return np.asarray(values).view(Result)
     return values

@@ -1,8 +1,8 @@
-"""Signatures and annotations of what users write, as they wrote them.
+"""Signatures and annotations of user-defined code, unevaluated.
 
-From Python 3.14 on annotations are evaluated when somebody asks for them, and a name that is
-imported for type checkers alone is an error then. gpunn needs their names, never their values:
-what cannot be evaluated stays a forward reference.
+From Python 3.14 on, annotations are evaluated on access, and a name imported only for type
+checkers is then an error. gpunn needs the names of annotations, never their values: those that
+cannot be evaluated stay forward references.
 
 >>> list(signature(lambda x, training=None: x).parameters)
 ['x', 'training']
@@ -33,5 +33,5 @@ else:
 
 
 def signature(function: Callable[..., Any]) -> inspect.Signature:
-    """What a function, a method or a class is called with; raises as `inspect.signature` does."""
+    """Return the signature of a function, method or class; raises as `inspect.signature` does."""
     return inspect.signature(function, **_WRITTEN)

@@ -1,4 +1,4 @@
-"""Tables that a process fills as it goes, and messages that it prints only once."""
+"""Snapshots of process-wide tables, and messages that are printed only once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @contextmanager
 def restored_after(*tables: dict[Any, Any]) -> Iterator[None]:
-    """At the end of the block the tables hold what they held at its beginning.
+    """A ``with`` block at whose end the tables are restored to their initial contents.
 
     >>> table = {"a": 1}
     >>> with restored_after(table):

@@ -1,4 +1,4 @@
-"""The folders that belong to this copy of the package, and not to another copy."""
+"""The folders that belong to this copy of the package rather than to another copy."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def source_root(name: str) -> Path:
-    """``kernels/`` or ``benchmarks/`` of the package that asks.
+    """Return the folder ``kernels/`` or ``benchmarks/`` of this copy of the package.
 
-    It is beside the package in a source tree; ``kernels/`` is in the package where that is
-    installed, ``benchmarks/`` is not installed. It is not imported by name: with two copies of
-    gpunn, a path before an editable installation say, that finds the other copy's.
+    In a source tree it is beside the package. In an installation ``kernels/`` is inside the
+    package, and ``benchmarks/`` is not installed. It is not imported by name: with two copies of
+    gpunn, such as a path before an editable installation, that would find the other copy's.
 
     Raises:
-        FileNotFoundError: if this copy has none; it says where it was looked for.
+        FileNotFoundError: if this copy has none; the message names the searched folders.
 
     >>> source_root("kernels").name
     'kernels'
@@ -27,5 +27,5 @@ def source_root(name: str) -> Path:
         return beside
     raise FileNotFoundError(
         f"This copy of gpunn lacks its folder {name}: it is neither {inside} nor, in a source "
-        f"tree with a pyproject.toml, {beside}. Install gpunn anew, or copy the whole tree."
+        f"tree with a pyproject.toml, {beside}. Reinstall gpunn, or copy the whole tree."
     )

@@ -1,8 +1,8 @@
 """Checks of values that were read from a file.
 
 Each value is declared once, with its type and range. `check` compares the values with their
-declaration before they are used. So what saves a state (a callback, the training of a model)
-declares it, and needs no checks of its own.
+declaration before they are used. So an object that saves its state (a callback, the training of a
+model) declares it and needs no further checks.
 
 >>> check({"wait": Integer(), "best": Number(or_none=True)}, {"wait": 2, "best": None}, "state")
 {'wait': 2, 'best': None}
@@ -22,20 +22,20 @@ from typing import Any
 
 import numpy as np
 
-MOST = 2**62  # of counts: room to go on counting in 64 bits
+MOST = 2**62  # largest stored count, which leaves room to continue counting in 64 bits
 
 
 @dataclass(frozen=True)
 class FieldSchema(ABC):
-    """A kind of value. A subclass says what is expected, and whether a value is that."""
+    """Base class of value schemas. A subclass defines the expected values."""
 
     or_none: bool = field(default=False, kw_only=True)
 
     def check(self, value: Any, entry: str) -> Any:
-        """``value``; ``entry`` is its place in the file.
+        """Return ``value`` after checking it; ``entry`` is its path in the file.
 
         Raises:
-            ValueError: if it is not what is expected.
+            ValueError: if the value is not as expected.
         """
         if value is None and self.or_none:
             return None
@@ -52,11 +52,11 @@ class FieldSchema(ABC):
     @property
     @abstractmethod
     def expected(self) -> str:
-        """What an error calls it."""
+        """Description of expected values in messages."""
 
     @abstractmethod
     def fits(self, value: Any) -> bool:
-        """Whether a value, other than None, is that."""
+        """Whether a value other than None is as expected."""
 
 
 def _short(value: Any) -> str:
@@ -68,7 +68,7 @@ def _short(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Integer(FieldSchema):
-    """A whole number; a count if nothing else is said."""
+    """An integer, by default a count."""
 
     least: int = 0
     most: int = MOST
@@ -85,7 +85,7 @@ class Integer(FieldSchema):
 
 @dataclass(frozen=True)
 class Number(FieldSchema):
-    """A real number; NaN and infinity too if nothing else is said: a figure may be that."""
+    """A real number, by default including NaN and infinity, which metrics may be."""
 
     least: float | None = None
     finite: bool = False
@@ -114,7 +114,7 @@ class Text(FieldSchema):
 
 @dataclass(frozen=True)
 class Anything(FieldSchema):
-    """What is shown and stored, and not computed with."""
+    """Any value, for entries that are only shown and stored."""
 
     expected = "anything"
 
@@ -124,7 +124,7 @@ class Anything(FieldSchema):
 
 @dataclass(frozen=True)
 class Several(FieldSchema):
-    """A list of values of one kind, ``length`` of them if that is given."""
+    """A list of values of one kind, with ``length`` entries if given."""
 
     of: FieldSchema = field(default_factory=Anything)
     length: int | None = None
@@ -143,7 +143,7 @@ class Several(FieldSchema):
 
 @dataclass(frozen=True)
 class ByName(FieldSchema):
-    """A dictionary of values of one kind, whatever their names."""
+    """A dictionary of values of one kind, with any names."""
 
     of: FieldSchema = field(default_factory=Anything)
     expected = "a dictionary"
@@ -158,7 +158,7 @@ class ByName(FieldSchema):
 
 @dataclass(frozen=True)
 class Arrays(FieldSchema):
-    """A list of arrays like those that ``like`` gives."""
+    """A list of arrays like those returned by ``like``."""
 
     like: Callable[[], list[np.ndarray]] = list
     expected = "a list of arrays as the model's weights"
@@ -176,7 +176,7 @@ class Arrays(FieldSchema):
 
 
 def check_array(array: Any, shape: tuple[int, ...], kind: str, entry: str) -> np.ndarray:
-    """``array``, which must be one of this shape and kind of dtype ("f", "i").
+    """Return ``array``, which must have this shape and kind of dtype ("f", "i").
 
     Raises:
         ValueError: if it is not.
@@ -191,15 +191,15 @@ def check_array(array: Any, shape: tuple[int, ...], kind: str, entry: str) -> np
 
 
 def check(kept: Mapping[str, FieldSchema], values: Any, place: str) -> dict[str, Any]:
-    """The values of a dictionary, each of which is declared.
+    """Check the values of a dictionary against their declarations.
 
     Args:
-        kept: the declaration, by name.
-        values: the dictionary, as it was in the file.
-        place: of the dictionary in the file, for messages.
+        kept: The declarations by name.
+        values: The dictionary from the file.
+        place: Path of the dictionary in the file, for messages.
 
     Raises:
-        ValueError: naming an entry that is missing, not known or not as declared.
+        ValueError: naming an entry that is missing, unknown or not as declared.
     """
     if not isinstance(values, dict):
         raise ValueError(f"the entry {place!r} is {_short(values)}: a dictionary expected.")

@@ -1,11 +1,10 @@
-"""Where parameters live: named segments of a few flat arrays.
+"""Storage of parameters: named segments of a few flat arrays.
 
 An `Arena` holds one flat array of parameter values, one of gradients with the same
-layout, the optimizer's slots beside them, and one of state that is not trained
+layout, the optimizer's slots, and one of state that is not trained
 (moving averages). A `Parameter` is a view of its segment. An optimizer's update is
-one operation over the flat arrays; freezing a layer, giving it another learning
-rate or exempting it from decay changes a row of the table of segments and nothing
-else.
+one operation over the flat arrays. Freezing a layer, changing its learning
+rate or exempting it from decay changes only a row of the table of segments.
 """
 
 from __future__ import annotations
@@ -19,12 +18,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common import registry
 from gpunn.common.config import resolve_dtype
 from gpunn.common.holds import Access
 
 from .operators import ASSIGNED, Operators
 
-ALIGNMENT = 16  # elements: segments begin on a cache line, as cuBLAS prefers too
+ALIGNMENT = 16  # elements: segments begin on a cache line, which cuBLAS also prefers
 
 SEGMENT = np.dtype(
     [
@@ -44,9 +44,9 @@ _ROOM: ContextVar[float] = ContextVar("values that an arena may hold", default=m
 
 
 def with_room_for(values: int, work: Callable[[], Result]) -> Result:
-    """The result of ``work()``; meanwhile an arena of more values is refused before it is made.
+    """Return ``work()``; meanwhile creating an arena of more values raises an error.
 
-    The bound is one of a context that ends with this call, however it ends.
+    The limit belongs to a context that ends with this call, even after an error.
     """
     context = copy_context()
     context.run(_ROOM.set, values)
@@ -54,27 +54,27 @@ def with_room_for(values: int, work: Callable[[], Result]) -> Result:
 
 
 class Parameter(Operators):
-    """An array that a layer declares: its values, its gradient, and how it is trained.
+    """An array that a layer declares: its values, its gradient, and its training options.
 
-    A layer makes one with ``self.kernel = self.parameter(shape, initializer)``.
+    A layer creates one with ``self.kernel = self.parameter(shape, initializer)``.
 
     Args:
         shape: of the values.
-        initializer: called as ``initializer(shape, dtype)`` for the first values.
+        initializer: called as ``initializer(shape, dtype)`` for the initial values.
         name: unique in its layer.
         trained: False for state that no gradient changes (moving averages).
         multiplier: factor on the learning rate.
         decay: whether weight decay applies.
         regularizer: the penalty on it that is added to the loss, or None.
-        constraint: what it is brought back to after each update, or None.
-        integers: the dtype of what it holds, if that is integers or truth values: they lie among
-            floats, and what the arena's dtype does not hold of them is refused.
+        constraint: the constraint applied after each update, or None.
+        integers: the dtype of its values, if they are integers or booleans: they are stored as
+            floats, and values that the arena's dtype cannot represent raise an error.
 
     Attributes:
         value: the values on the device, a view of the arena's flat array.
         gradient: the gradient of the last step, likewise; None for state.
-        connections: True where there is a value at all, on the host; None: everywhere.
-        kept: the values that a copy has (by pickle, say) before it lies in an arena; else None.
+        connections: a mask on the host, True where there is a connection; None: everywhere.
+        kept: the values of a copy (by pickle, for example) before it is in an arena; else None.
     """
 
     def __init__(
@@ -106,8 +106,12 @@ class Parameter(Operators):
         self.connections: np.ndarray | None = None
         self.kept: np.ndarray | None = None
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        registry.note_change()  # programs may depend on it, as on attributes of parts
+
     def __getstate__(self) -> dict[str, Any]:
-        """Its values in place of the arena in which they lie: that may hold those of others."""
+        """Return its values instead of its arena, which may hold other parameters."""
         kept = self.kept if self.arena is None else self.numpy()
         return {**vars(self), "arena": None, "value": None, "gradient": None, "kept": kept}
 
@@ -117,11 +121,11 @@ class Parameter(Operators):
 
     @property
     def count(self) -> int:
-        """Number of values that there are: `size`, less what is no connection."""
+        """Number of its values: `size` without masked connections."""
         return self.size if self.connections is None else int(self.connections.sum())
 
     def existing(self, values: np.ndarray) -> np.ndarray:
-        """``values``, 0 where there is no connection."""
+        """Return ``values``, with 0 where there is no connection."""
         return values if self.connections is None else np.where(self.connections, values, 0)
 
     @property
@@ -148,7 +152,7 @@ class Parameter(Operators):
 
     @property
     def treatment(self) -> tuple[Any, ...]:
-        """How it is trained. Programs that were made for another treatment are no longer valid."""
+        """Its training options. Programs that were made for other options are no longer valid."""
         limits = getattr(self.constraint, "parameters", None)
         penalty = self.regularizer, self.coefficients
         return (self.trainable, self.multiplier, self.decay, *penalty, self.constraint, limits)
@@ -160,21 +164,21 @@ class Parameter(Operators):
         return self.arena.dtype
 
     def array_on(self, backend: Backend) -> Array:
-        """Where steps find the values."""
+        """Return the array from which steps read the values."""
         if self.arena is None:
             self.layer.own_arena()
         return self.value
 
     def numpy(self) -> np.ndarray:
-        """A copy of the values on the host."""
+        """Return a copy of the values on the host."""
         arena = self._arena()
         return arena.access.read(lambda: arena.backend.read(self.value))
 
     def assign(self, values: Any) -> None:
-        """Set the values; those of no connection stay 0.
+        """Set the values; masked connections stay 0.
 
-        In a layer's `call` they are set in each step, behind its forward pass; what reads the
-        parameter further on in the call gets the new values.
+        In a layer's `call` they are set in each step, after its forward pass; later reads of the
+        parameter in the call get the new values.
 
         Raises:
             ValueError: if the shape differs.
@@ -194,14 +198,14 @@ class Parameter(Operators):
         self.assign(self + value)
 
     def assign_sub(self, value: Any) -> None:
-        """Take ``value`` from the values; see `assign`."""
+        """Subtract ``value`` from the values; see `assign`."""
         self.assign(self - value)
 
     def exact(self, values: np.ndarray, dtype: str) -> np.ndarray:
-        """The values; of integers the whole parts.
+        """Return the values, truncated if they are integers.
 
         Raises:
-            OverflowError: for an integer that the dtype, in which they lie, does not hold.
+            OverflowError: for an integer that the storage dtype cannot represent.
         """
         if self.integers is None:
             return values
@@ -211,12 +215,12 @@ class Parameter(Operators):
         if wrong.any():
             raise OverflowError(
                 f"{self.path} was declared with dtype={self.integers!r} in a layer of {dtype}, "
-                f"which holds all integers up to {most}; got {values[wrong].flat[0]}."
+                f"which represents integers only up to {most}; got {values[wrong].flat[0]}."
             )
         return whole
 
     def check(self, values: Any) -> None:
-        """Refuse values of another shape."""
+        """Raise an error for values of another shape."""
         if values.shape != self.shape:
             raise ValueError(
                 f"{self.path} has shape {self.shape}; got values of shape {values.shape}."
@@ -233,13 +237,13 @@ class Parameter(Operators):
         return self.numpy().astype(dtype or self._arena().dtype, copy=False)
 
     def __dlpack__(self, **options: Any) -> Any:
-        """A copy of the values for another library, on the device where they lie."""
+        """Return a copy of the values for another library, on their device."""
         arena = self._arena()
         with arena.backend.turn:
             return arena.access.read(lambda: self.value.copy()).__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        """The device where they lie."""
+        """Return the device of the values."""
         self._arena()
         device: tuple[int, int] = self.value.__dlpack_device__()
         return device
@@ -250,13 +254,13 @@ class Parameter(Operators):
 
 @dataclass
 class ParameterGroup:
-    """Neighbouring parameters that are updated alike, as one piece of the flat arrays.
+    """Adjacent parameters with the same update, as one slice of the flat arrays.
 
     Attributes:
-        start, stop: where they lie in the flat arrays.
+        start, stop: their slice of the flat arrays.
         multiplier: factor on the learning rate.
         decay: whether weight decay applies.
-        values, gradients, slots: their pieces of the flat arrays (stop - start,).
+        values, gradients, slots: these slices of the flat arrays (stop - start,).
     """
 
     start: int
@@ -272,9 +276,9 @@ class Arena:
     """The flat arrays of a connected set of layers.
 
     Args:
-        backend: where they live.
+        backend: of the arrays.
         dtype: ``"float32"`` or ``"float64"``.
-        parameters: what to hold. Those that lie in another arena move here with
+        parameters: those to hold. Parameters of another arena move here with
             their values; the others are initialised.
 
     Attributes:
@@ -319,8 +323,8 @@ class Arena:
         if wanted > room:
             largest = max(self.parameters, key=lambda p: p.size)
             raise ValueError(
-                f"the layers have {wanted:,} weights, {room:,} are stored: {largest.path!r} alone "
-                f"has the shape {largest.shape}."
+                f"the layers have {wanted:,} weights, but {room:,} are stored: {largest.path!r} "
+                f"alone has the shape {largest.shape}."
             )
 
     @staticmethod
@@ -342,22 +346,22 @@ class Arena:
         values = np.asarray(parameter.initializer(parameter.shape, dtype))
         if values.shape != parameter.shape:
             raise ValueError(
-                f"{parameter.path}: the initializer gave values of shape {values.shape}; "
-                f"{parameter.shape} was asked for."
+                f"{parameter.path}: the initializer returned values of shape {values.shape}; "
+                f"expected {parameter.shape}."
             )
         return parameter.existing(parameter.exact(values, self.dtype))
 
     def add_slots(self, names: Sequence[str]) -> None:
-        """The optimizer's arrays of these names, zero, in place of any others."""
+        """Create the optimizer's arrays of these names, zero, instead of any others."""
         self.take_slots({name: self.backend.zeros(self.values.shape, self.dtype) for name in names})
 
     def take_slots(self, slots: dict[str, Array]) -> None:
-        """The optimizer's arrays, in place of any others."""
+        """Use these arrays of the optimizer instead of any others."""
         self.slots = slots
         self.refresh()
 
     def refresh(self) -> None:
-        """Read anew which parameters are trained and how, and put them in groups."""
+        """Read again which parameters are trained and how, and group them."""
         trained = [p for p in self.parameters if p.trained]
         self.trained = [p for p in trained if p.trainable]
         ends = [*self.segments["offset"].tolist(), self.values.size][1:]
@@ -392,7 +396,7 @@ class Arena:
         return ParameterGroup(start, stop, multiplier, decay, values, gradients, slots)
 
     def segment(self, flat: Array, parameter: Parameter) -> Array:
-        """The part of a flat array (a slot, say) that belongs to a trained parameter."""
+        """Return the part of a flat array (such as a slot) that belongs to a trained parameter."""
         index = [p for p in self.parameters if p.trained].index(parameter)
         offset, size = (int(self.segments[index][name]) for name in ("offset", "size"))
         return flat[offset : offset + size].reshape(parameter.shape)
@@ -401,7 +405,7 @@ class Arena:
 def _copied(
     backend: Backend, dtype: str, parameters: list[Parameter], slots: dict[str, np.ndarray]
 ) -> Arena:
-    """An arena of copies of parameters, with the slots that were beside them."""
+    """Return an arena of copies of parameters, with their slots."""
     arena = Arena(backend, dtype, parameters)
     arena.add_slots(list(slots))
     for name, values in slots.items():

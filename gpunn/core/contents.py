@@ -1,8 +1,8 @@
-"""What parts hold, in a form that can be compared: attributes, and all that these reach.
+"""Comparable snapshots of what parts hold: attributes, and everything reachable from them.
 
-What a user writes is called once, and repeated as a program with the values that it read. Whether
-one of these has changed since is found out here: in attributes of parts and of other objects, in
-lists, dictionaries and arrays, in what a function has as defaults, in its closure, and in the
+User code is called once, and repeated as a program with the values that it read. This module
+detects whether one of these has changed since: in attributes of parts and of other objects, in
+lists, dictionaries and arrays, in a function's defaults and closure, and in the
 globals that its code names.
 """
 
@@ -28,27 +28,27 @@ from . import reading
 from .left import is_log, left_by_call
 
 MOST_VALUES = 200_000
-"""How many values are looked at. Of what comes then only identities are compared."""
+"""The number of values that are examined. Beyond these only identities are compared."""
 
-PLACE, IDENTITY = object(), object()  # say what the number behind them is
+PLACE, IDENTITY = object(), object()  # these mark the meaning of the next number
 UNUSED = {
     "__init__", "__new__", "__init_subclass__", "__del__", "__reduce__", "__getstate__",
     "__setstate__", "__annotate__", "__annotate_func__", "build", "get_config", "from_config",
 }  # fmt: skip
-"""Methods that no step consists of, unless code that one consists of names them."""
+"""Methods that are not part of a step, unless code of the step names them."""
 
 
 class Contents:
-    """What some parts hold, as it is now. Equal to other `Contents` that say the same.
+    """A snapshot of what some parts hold. Snapshots with the same contents are equal.
 
     Args:
         parts: of a model, or anything else.
-        alone: a part that is looked at by itself: of others that it holds, which they are.
+        alone: a part that is examined by itself: parts that it holds are compared by identity.
 
     Attributes:
-        simple: whether nothing can change but attributes of the framework's own parts.
-        is_cut: whether there is more than is looked at.
-        others: the parts that one part holds which is looked at by itself.
+        simple: whether only attributes of the framework's own parts can change.
+        is_cut: whether there are more values than are examined.
+        others: the parts that ``alone`` holds.
 
     >>> held = {"rate": 0.5, "widths": [8, 8]}
     >>> before = Contents([held])
@@ -65,15 +65,15 @@ class Contents:
         self.others: list[Entry] = []
         self._alone = alone
         self._attributes = {} if alone is None else alone._watched()
-        self._values: list[Any] = []  # numbers, texts, types, places and identities, in order
-        self._kept: list[Any] = []  # what is known by its identity stays alive
-        self._places: dict[int, int] = {}  # by `id`, the numbers of what may change
-        self._found: collections.deque[Any] = collections.deque()  # of it, what is not opened yet
-        self._names: set[str] = set()  # that code has named so far
+        self._values: list[Any] = []  # numbers, strings, types, places and identities, in order
+        self._kept: list[Any] = []  # keeps objects compared by identity alive
+        self._places: dict[int, int] = {}  # numbers of values that may change, by `id`
+        self._found: collections.deque[Any] = collections.deque()  # those not opened yet
+        self._names: set[str] = set()  # names that code has used so far
         self._names_all = alone is not None  # or may compute; others may name what a part holds
-        self._unnamed: dict[str, list[Any]] = {}  # attributes and methods that it has not
+        self._unnamed: dict[str, list[Any]] = {}  # attributes and methods not named so far
         self._modules: list[tuple[int, dict[str, Any]]] = []
-        # What `are_same` compares: dictionaries of objects, entries, and what is read of others.
+        # Compared by `are_same`: dictionaries of objects, entries, and what is read from others.
         self._objects: list[Any] = []
         self._dicts: list[dict[str, Any]] = []
         self._iterated: list[Any] = []
@@ -90,8 +90,8 @@ class Contents:
     __hash__ = None  # type: ignore[assignment]
 
     def are_same(self) -> bool:
-        """Whether nothing has changed since. Quick: by identities, so that an equal value in the
-        place of another counts as a change."""
+        """Return whether nothing has changed since. This is fast: it compares identities, so that
+        replacing a value by an equal one counts as a change."""
         try:
             return (
                 all(map(is_, map(vars, self._objects), self._dicts))
@@ -99,15 +99,15 @@ class Contents:
                 and all(map(is_, chain.from_iterable(self._iterated), self._entries))
                 and (not self._read or self._read_the_same())
             )
-        except RuntimeError:  # another thread changes it just now
+        except RuntimeError:  # another thread is changing it
             return False
 
     def _read_the_same(self) -> bool:
         return all(is_same(read(x), before) for is_same, read, x, before in self._read)
 
     def grown(self) -> list[list[Any]]:
-        """The lists that have got further entries since, behind those that they had: such as are
-        written down, numbers, texts, shapes and tensors."""
+        """Return the lists to which entries have been appended since, if these are numbers,
+        strings, shapes and tensors."""
         found, at = [], 0
         for entries, length in zip(self._iterated, self._lengths, strict=True):
             before = self._entries[at : at + length]
@@ -117,8 +117,8 @@ class Contents:
         return found
 
     def replaced(self) -> set[str]:
-        """The attributes of the part looked at alone that have other values since; "" stands for
-        what is changed in place."""
+        """Return the attributes of the part ``alone`` with other values since; "" means a change
+        in place."""
         assert self._alone is not None
         held = self._alone._watched()
         return {n for n in held if self._attributes.get(n, self) is not held[n]} or {""}
@@ -126,7 +126,7 @@ class Contents:
     # -- one value
 
     def _add(self, value: Any) -> None:
-        """Note a value. One that may change is opened later, once."""
+        """Record a value. One that may change is opened later, once."""
         kind = type(value)
         if kind in reading.PLAIN:
             self._values += (kind, value)
@@ -162,7 +162,7 @@ class Contents:
             self._add(held[name])
 
     def _add_if_named(self, held: Mapping[str, Any]) -> None:
-        """What of these code comes to by its name, so far or later."""
+        """Add those of these values that code accesses by name, now or later."""
         for name, value in held.items():
             if self._names_all or name in self._names or (name[:1] == "_" == name[-1:]):
                 self._add_named(held, [name])
@@ -172,7 +172,7 @@ class Contents:
     # -- what may change
 
     def _open(self, value: Any) -> None:
-        """Note what is in a value that may change."""
+        """Record the contents of a value that may change."""
         self._values.append(type(value))
         if isinstance(value, Entry):
             if self._alone is None or value is self._alone:
@@ -194,7 +194,7 @@ class Contents:
             self._open_object(value)
 
     def _open_object(self, value: Any) -> None:
-        """A container, an array, or any other object: its entries, and its attributes."""
+        """Record the entries and attributes of a container, an array, or any other object."""
         cls: Any = type(value)
         slots, users = reading.slots(cls), reading.is_users(cls.__module__)
         if isinstance(value, (list, set, collections.deque)):
@@ -225,7 +225,7 @@ class Contents:
                 self._add_named(held, held)
         for slot in slots:
             self._look_at(partial(reading.of_slot, slot), value)
-        if slots or cls.__dictoffset__:  # whoever reads it may ask which of several objects it is
+        if slots or cls.__dictoffset__:  # code that reads it may depend on its identity
             self._add_identity(value)
         if users:
             self._add(cls)
@@ -237,8 +237,8 @@ class Contents:
         self._iterated += (held.keys(), held.values())
 
     def _open_part(self, part: Entry) -> None:
-        """A layer, a loss and so on: what it says that it holds, and its class if that is a
-        user's. Of what its own call changes, whether it is as that left it."""
+        """Record a layer, a loss and so on: its declared contents, and its class if user-defined.
+        If its own call changes it, record whether it is still as the call left it."""
         left = left_by_call(part)
         if left is not None and part is not self._alone:
             self.simple = False
@@ -252,7 +252,7 @@ class Contents:
             self._add_named(parts, parts)
             self._add_if_named({name: x for name, x in held.items() if name not in parts})
             held = {}
-        elif own and not part.made_anew:  # whose dictionary stays the same
+        elif own and not part.made_anew:  # its dictionary stays the same object
             self._iterated.append(vars(part).values())
         else:
             self._open_attributes(part)
@@ -268,7 +268,7 @@ class Contents:
             self._add(type(part))
 
     def _open_function(self, function: types.FunctionType) -> None:
-        """Its code, its defaults and its closure; of a user's also what its code names."""
+        """Record its code, defaults and closure; for user code also what its code names."""
         held = function.__globals__
         self._look_at(reading.of_function, function)
         self._add_all(function.__closure__ or ())
@@ -289,7 +289,7 @@ class Contents:
                 self._name(name)
 
     def _open_class(self, cls: type) -> None:
-        """Its attributes; its methods, where code names them or the framework calls them."""
+        """Record its attributes, and its methods that code names or the framework calls."""
         self._add_identity(cls)
         self._add_all(base for base in cls.__mro__[1:] if reading.is_users(base.__module__))
         ours = [base for base in cls.__mro__ if is_framework(base) and base is not object]
@@ -307,7 +307,7 @@ class Contents:
                 self._add_if_named({name: entry})
 
     def _open_module(self, module: types.ModuleType) -> None:
-        """What code names of a user's module."""
+        """Record what code names of a user's module."""
         self._add_identity(module)
         self._modules.append((self._places[id(module)], vars(module)))
         for name in list(vars(module)):
@@ -315,7 +315,7 @@ class Contents:
                 self._look_in(*self._modules[-1], name)
 
     def _name(self, name: str) -> None:
-        """Look at what has a name that code has."""
+        """Examine the values with a name that code uses."""
         if name in self._names:
             return
         self._names.add(name)
@@ -330,10 +330,10 @@ class Contents:
         self._values += (place, name)
         self._look_at(partial(reading.of_names, (name,)), module)
 
-    # -- what `are_same` looks at again
+    # -- values that `are_same` examines again
 
     def _iterate(self, entries: Any) -> None:
-        """All entries of what can be iterated."""
+        """Record all entries of an iterable."""
         self._values.append(len(entries))
         if len(entries) > MOST_VALUES:
             self.is_cut = True
@@ -342,15 +342,14 @@ class Contents:
         self._add_all(list(entries))
 
     def _look_at(self, read: Callable[[Any], list[Any]], value: Any) -> None:
-        """The entries that a function reads of a value."""
+        """Record the entries that a function reads from a value."""
         entries = read(value)
         self._read.append((_identical, read, value, entries))
         self._values.append(len(entries))
         self._add_all(entries)
 
     def _compare(self, read: Callable[[Any], Any], value: Any) -> None:
-        """What a function makes of a value, which can be compared; None if its identity says all
-        that is known."""
+        """Record a function's comparable result for a value; if None, compare identities."""
         found = read(value)
         if found is None:
             self._add_identity(value)
@@ -368,14 +367,14 @@ def _held_by(part: Entry) -> list[Any]:
 
 
 def by_itself(part: Entry) -> Contents:
-    """What a part holds, and of others only which they are."""
+    """Return the contents of a part, with the parts that it holds compared by identity."""
     return Contents([part], part)
 
 
 def _of_library(value: Any) -> Any:
-    """What is known of an object of a library, beside its attributes: its numbers, if it gives them
-    as an array; else, if it has no attributes, what `pickle` would store of it. None of what cannot
-    be stored, as a file or a generator."""
+    """Return what is known of a library's object besides its attributes: its values, if it provides
+    them as an array; else, if it has no attributes, what `pickle` would store of it. None if it
+    cannot be stored, such as a file or a generator."""
     cls: Any = type(value)
     try:
         if hasattr(cls, "__array__"):
@@ -389,13 +388,13 @@ def _of_library(value: Any) -> Any:
             return None
         found = _stored(value)
         again = found if reading.is_storing() else _stored(value)
-    except Exception:  # whatever a library raises where it cannot do that
+    except Exception:  # libraries raise various errors if they cannot do that
         return None
-    # What is made anew each time, and known by its identity, tells nothing.
+    # Objects that are rebuilt each time and compared by identity tell nothing.
     return found if found == again else None
 
 
 def _stored(value: Any) -> Contents:
-    """What `pickle` would store of an object. It may be part of that itself."""
+    """Return what `pickle` would store of an object, which may contain the object itself."""
     with reading.storing(value):
         return Contents([value.__reduce_ex__(4)])

@@ -1,4 +1,4 @@
-"""What has parameters: layers and models."""
+"""The base class of layers and models: access to their parameters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .arena import Parameter
 
 
 class ParameterHolder:
-    """What layers and models alike offer about their parameters."""
+    """The methods of both layers and models for their parameters."""
 
     name: str
 
@@ -42,7 +42,7 @@ class ParameterHolder:
     non_trainable_variables = non_trainable_weights
 
     def count_params(self) -> int:
-        """Number of values in all parameters, of kernels with a mask that of the connections.
+        """Return the number of values in all parameters; masked kernels count their connections.
 
         Raises:
             ValueError: if the input shape is not known yet.
@@ -51,7 +51,7 @@ class ParameterHolder:
         return sum(p.count for p in self.weights)
 
     def get_weights(self) -> list[np.ndarray]:
-        """Copies of all parameters as NumPy arrays."""
+        """Return copies of all parameters as NumPy arrays."""
         self.require_values("get_weights")
         return self._access().read(lambda: [p.numpy() for p in self.weights])
 
@@ -59,13 +59,13 @@ class ParameterHolder:
         """Set all parameters.
 
         Raises:
-            ValueError: if their number or a shape differs; nothing is changed then.
+            ValueError: if their number or a shape differs; then nothing is changed.
         """
         self.require_values("set_weights")
         arrays = [np.asarray(w) for w in weights]
         if len(arrays) != len(self.weights):
             raise ValueError(
-                f"{self.name} has {len(self.weights)} weight arrays; got {len(arrays)} to set."
+                f"{self.name} has {len(self.weights)} weight arrays; got {len(arrays)}."
             )
         for parameter, array in zip(self.weights, arrays, strict=True):
             parameter.check(array)
@@ -74,6 +74,6 @@ class ParameterHolder:
                 parameter.assign(array)
 
     def _access(self) -> Access:
-        """To the arrays that hold the parameters: all lie in one arena, if there are any."""
+        """Return the access to the parameters' arrays: all are in one arena, if there are any."""
         arena = next((p.arena for p in self.weights if p.arena is not None), None)
         return Access() if arena is None else arena.access

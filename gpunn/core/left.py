@@ -1,7 +1,7 @@
-"""What the calls of parts leave, where these change what their part holds.
+"""Changes that the calls of parts make to what their part holds.
 
-A call is traced once for each shape, so a counter ``self.n += 1`` counts the traces. Such a change
-is none that a program has to follow: it would be traced anew each time, and change it again.
+A call is traced once for each shape, so a counter ``self.n += 1`` counts the traces. Programs must
+ignore such a change: otherwise each would be traced again every time, and change it again.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import weakref
 from collections.abc import Iterable
 from typing import Any
 
-_left: dict[int, tuple[Any, Left]] = {}  # by the `id` of parts, some of which have no hash
+_left: dict[int, tuple[Any, Left]] = {}  # by `id`, since some parts are not hashable
 _logs: dict[int, list[Any]] = {}  # likewise
 
 
 class Left:
-    """What the last call of a part has left, that was traced.
+    """The state of a part after its last traced call.
 
     Attributes:
-        version: grows where somebody else has changed something, behind the call before.
+        version: increases if other code changed something after the preceding call.
         contents: of each attribute.
         changed: the attributes that calls have changed.
-        said: whether the user was told.
+        said: whether the user was warned.
     """
 
     def __init__(self) -> None:
@@ -32,12 +32,12 @@ class Left:
         self._grown: dict[int, list[Any]] = {}
 
     def or_else(self, contents: Any) -> tuple[int, Any]:
-        """What `gpunn.core.contents.Contents` compare of a part that now holds ``contents``."""
+        """Return what `gpunn.core.contents.Contents` compares for a part with ``contents``."""
         return (self.version, None) if contents == self.contents else (-1, contents)
 
     def note_grown(self, lists: Iterable[list[Any]]) -> bool:
-        """Note that a call has appended to these lists. One to which calls append again and again
-        is a log, and nothing depends on it. Whether there are more logs now."""
+        """Record that a call has appended to these lists, and return whether there are new logs.
+        A list to which calls append repeatedly is a log, and nothing depends on it."""
         logs = {id(entries): entries for entries in lists if id(entries) in self._grown}
         self._grown.update({id(entries): entries for entries in lists})
         _logs.update(logs)
@@ -49,18 +49,18 @@ class Left:
 
 
 def is_log(value: Any) -> bool:
-    """Whether calls do nothing to a list but append to it."""
+    """Return whether calls only append to a list."""
     return id(value) in _logs
 
 
 def left_by_call(part: Any) -> Left | None:
-    """What the calls of a part have left; None where they change nothing of it."""
+    """Return the state that the calls of a part have left; None if they do not change it."""
     found = _left.get(id(part))
     return None if found is None else found[1]
 
 
 def note(part: Any) -> Left:
-    """The same, made where there is none."""
+    """Return the same; create it if there is none."""
     key = id(part)
     if key not in _left:
 

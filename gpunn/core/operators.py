@@ -1,5 +1,5 @@
-"""Python's operators on tensors, parameters and symbolic tensors, and the methods of arrays: each
-is an operation by name."""
+"""Python's operators on tensors, parameters and symbolic tensors, and the methods of arrays. Each
+calls an operation by name."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
-"""The operations by their names. `gpunn.ops` puts them here: what has operators is below it."""
+"""The operations by name. `gpunn.ops` registers them here, since it depends on this module."""
 
 ASSIGNED: list[Callable[[Any, Any], bool]] = []
-"""What assigns a value to a parameter, if it is called in a trace. `gpunn.ops` puts it here."""
+"""Functions that assign a value to a parameter during a trace. `gpunn.ops` registers them here."""
 
 
 def _unary(name: str) -> Any:
@@ -28,10 +28,10 @@ def _reflected(name: str) -> Any:
 
 
 def _of_bits(name: str, turned: bool = False) -> Any:
-    """``&`` and its kin: of the bits of integers, else of truth values."""
+    """``&`` and similar operators: bitwise for integers, else logical."""
 
     def function(self: Any, other: Any) -> Any:
-        bits = "i" in (_kind(self), _kind(other))  # floats beside them are refused
+        bits = "i" in (_kind(self), _kind(other))  # then floats raise an error
         a, b = (other, self) if turned else (self, other)
         return FUNCTIONS[f"bitwise_{name}" if bits else f"logical_{name}"](a, b)
 
@@ -39,20 +39,20 @@ def _of_bits(name: str, turned: bool = False) -> Any:
 
 
 def _kind(x: Any) -> str:
-    """``"b"`` for truth values, ``"i"`` for integers; else another letter."""
+    """Return ``"b"`` for booleans, ``"i"`` for integers; else another letter."""
     if isinstance(x, Operators):
-        return str(x.dtype or "float32")[0]  # a parameter has none before it has values
+        return str(x.dtype or "float32")[0]  # a parameter without values has no dtype
     kind = np.asarray(x).dtype.kind
-    return "i" if kind in "uO" else kind  # large integers of Python are objects to NumPy
+    return "i" if kind in "uO" else kind  # NumPy holds large Python integers as objects
 
 
 def _inverted(self: Any) -> Any:
-    """``~x``: the other bits of integers, else the other truth values."""
+    """``~x``: bitwise for integers, else logical."""
     return FUNCTIONS["bitwise_not" if _kind(self) == "i" else "logical_not"](self)
 
 
 def _method(name: str, *names: str) -> Any:
-    """A method that is an operation, whose arguments behind the tensor have these names."""
+    """Return a method that calls an operation; its arguments after the tensor have these names."""
 
     def method(self: Any, *given: Any, **options: Any) -> Any:
         if NUMPYS & options.keys():
@@ -66,32 +66,32 @@ def _method(name: str, *names: str) -> Any:
         return FUNCTIONS[name](self, *given, **options)
 
     method.__name__ = name
-    method.__doc__ = f"`gpunn.ops.{name}` of it, with {', '.join(names) or 'no argument'}."
+    method.__doc__ = f"Call `gpunn.ops.{name}` on it, with {', '.join(names) or 'no argument'}."
     return method
 
 
 NUMPYS = {"out", "dtype", "order", "kind", "ddof", "mode", "where"}
-"""Arguments by which NumPy's functions call the methods of what they are given: ``np.sum(x)``
-calls ``x.sum(axis=None, out=None)``. They give arrays, as of all that is no array of NumPy."""
+"""Arguments with which NumPy's functions call methods of their arguments: ``np.sum(x)``
+calls ``x.sum(axis=None, out=None)``. The results are NumPy arrays."""
 
 
 class Operators:
-    """What can be calculated with: ``-x``, ``x + 1``, ``2 / x``, ``x @ w``, ``x[:, 0]``, ``x > 0``,
-    and by the methods that arrays have, ``x.mean(axis=0)``. ``x & y`` is of the bits of integers,
-    of others whether both hold.
+    """Base class of objects with operators: ``-x``, ``x + 1``, ``2 / x``, ``x @ w``, ``x[:, 0]``,
+    ``x > 0``, and with the methods of arrays, ``x.mean(axis=0)``. ``x & y`` is bitwise for
+    integers, else logical.
 
-    ``==`` stays Python's, which tells objects apart; a class that means values says so.
+    ``==`` is Python's comparison of identities; a class that compares values overrides it.
     """
 
     shape: Any
     dtype: Any
 
     def __dlpack__(self, **options: Any) -> Any:
-        """A copy of the numbers for another library: ``torch.from_dlpack(x)``."""
+        """Return a copy of the values for another library: ``torch.from_dlpack(x)``."""
         return np.array(self).__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        """Where the copy lies: on the host."""
+        """Return the device of the copy: the host."""
         return np.empty(0).__dlpack_device__()
 
     __array_priority__ = 1000  # so that NumPy's arrays leave ``array * x`` to ``x``
@@ -131,21 +131,21 @@ class Operators:
     __round__ = _method("round", "decimals")
 
     def astype(self, dtype: Any) -> Any:
-        """`gpunn.ops.cast` of it."""
+        """Call `gpunn.ops.cast` on it."""
         return FUNCTIONS["cast"](self, dtype)
 
     def reshape(self, *shape: Any, order: str = "C") -> Any:
-        """`gpunn.ops.reshape` of it: ``x.reshape(2, -1)`` or ``x.reshape((2, -1))``."""
+        """Call `gpunn.ops.reshape` on it: ``x.reshape(2, -1)`` or ``x.reshape((2, -1))``."""
         if order != "C":
-            raise ValueError(f"order must be 'C': row after row; got {order!r}.")
+            raise ValueError(f"order must be 'C' (row-major); got {order!r}.")
         return FUNCTIONS["reshape"](self, shape[0] if len(shape) == 1 else shape)
 
     def transpose(self, *axes: Any) -> Any:
-        """`gpunn.ops.transpose` of it: ``x.transpose(1, 0)`` or ``x.transpose((1, 0))``."""
+        """Call `gpunn.ops.transpose` on it: ``x.transpose(1, 0)`` or ``x.transpose((1, 0))``."""
         return FUNCTIONS["transpose"](self, (axes[0] if len(axes) == 1 else axes) or None)
 
     def clip(self, min: Any = None, max: Any = None, **numpys: Any) -> Any:
-        """`gpunn.ops.clip` of it, by one bound or both."""
+        """Call `gpunn.ops.clip` on it, with one bound or both."""
         if numpys:
             return np.asarray(self).clip(min, max, **numpys)
         x = self if min is None else FUNCTIONS["maximum"](self, min)
@@ -153,23 +153,23 @@ class Operators:
 
     @property
     def ndim(self) -> int:
-        """How many axes it has."""
+        """The number of axes."""
         return len(self.shape)
 
     def __iter__(self) -> Iterator[Any]:
         if not self.shape:
-            raise TypeError("what has no axes has no rows to go through.")
+            raise TypeError("cannot iterate over a tensor that has no axes.")
         return (self[row] for row in range(self.shape[0]))
 
     @property
     def T(self) -> Any:
-        """With its axes turned round."""
+        """The transpose, with its axes reversed."""
         return FUNCTIONS["transpose"](self)
 
     def item(self) -> Any:
-        """Its one number, of Python."""
+        """Return its single value as a Python number."""
         return np.asarray(self).item()
 
     def tolist(self) -> Any:
-        """Its numbers, in nested lists."""
+        """Return its values as nested lists."""
         return np.asarray(self).tolist()

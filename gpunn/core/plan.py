@@ -1,8 +1,8 @@
-"""What runs in which order: the plan of a model.
+"""The plan of a model: the order in which its layers run.
 
 A `Plan` is a list of nodes, each a layer and the nodes whose outputs it takes
 (Sequential: a chain). In a `gpunn.core.workspace.Workspace`, which binds it to arrays, each
-node becomes a `Call`: all that a layer sees when it runs.
+node becomes a `Call`: everything that a layer sees when it runs.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ class Node:
 
     Attributes:
         layer: the layer.
-        sources: numbers of the nodes it reads, `INPUT` and below for the model's inputs.
+        sources: indices of the nodes it reads, `INPUT` and below for the model's inputs.
         output_shape: of one sample.
         name: of the layer, after the names of the models it is nested in: ``"inner/dense"``.
-        training: False for a call that is one of inference even in a training step.
-        given: the arguments of a user's `call`, with places for the outputs of ``sources``.
-        reads: of each source, what the layer reads it as: ``"int32"``, ``"bool"`` or, None, the
-            floats of the model. Empty: all as floats.
+        training: False for a call that is in inference mode even in a training step.
+        given: the arguments of a custom `call`, with placeholders for the outputs of ``sources``.
+        reads: the dtype as which the layer reads each source: ``"int32"``, ``"bool"``, or None for
+            the floats of the model. Empty: all as floats.
         dtype: of the output, likewise.
-        integers: how many integers a sample has beside the output: those of a call that gives both.
-        parts: the shapes of one sample of each of several outputs, which lie one behind the other.
+        integers: the number of integers of a sample besides the output, for a call with both.
+        parts: the shapes of one sample of each of several outputs, which are concatenated.
     """
 
     layer: Any
@@ -50,20 +50,20 @@ class Node:
     parts: tuple[tuple[int, ...], ...] = ()
 
     def reads_as(self, k: int) -> str | None:
-        """What it reads its source of this number as."""
+        """Return the dtype as which it reads source ``k``."""
         return self.reads[k] if self.reads else None
 
 
 @dataclass
 class HostPart:
-    """What is done with data on the host, before a step reads them.
+    """Preprocessing of data on the host, before a step reads them.
 
-    Data are numbered as nodes are: `INPUT` and below the inputs, from 0 what the steps give.
+    Data are numbered like nodes: `INPUT` and below are inputs, from 0 on the results of ``steps``.
 
     Attributes:
-        steps: a layer and the number of what it encodes, each after those it reads.
-        fed: the numbers of what steps of the model read.
-        checks: a layer, and the number of what it looks at before the first step.
+        steps: a layer and the index of the data it encodes, each after those it reads.
+        fed: the indices of the data that steps of the model read.
+        checks: a layer, and the index of the data it checks before the first step.
     """
 
     steps: list[tuple[Any, int]]
@@ -71,14 +71,14 @@ class HostPart:
     checks: list[tuple[Any, int]] = field(default_factory=list)
 
     def source(self, number: int) -> int:
-        """The input, counted from 0, that something is made of."""
+        """Return the index, from 0, of the input that data are computed from."""
         while number >= 0:
             number = self.steps[number][1]
         return INPUT - number
 
     @property
     def encoded(self) -> set[int]:
-        """The inputs, counted from 0, that are encoded."""
+        """The indices, from 0, of the inputs that are encoded."""
         return {INPUT - number for _, number in self.steps if number < 0}
 
 
@@ -86,15 +86,15 @@ class Plan:
     """The nodes of a model in the order in which they run.
 
     Args:
-        nodes: in an order in which every node comes after those it reads.
+        nodes: in topological order: every node comes after those it reads.
         input_shapes: of one sample of each input.
-        outputs: numbers of the nodes whose outputs are the model's; the last by default.
-        host: what is done before; its ``fed`` are the inputs then. None: nothing.
-        input_dtypes: of each input, as of `Node`; by default floats.
+        outputs: indices of the nodes whose outputs are the model's; the last by default.
+        host: preprocessing on the host, whose ``fed`` are then the inputs. None: nothing.
+        input_dtypes: of each input, as in `Node`; by default floats.
 
     Attributes:
-        dtypes: of what the nodes give, and the inputs, by their numbers: ``"int32"``, ``"bool"``
-            or None. Integers that everything reads as floats are floats from the beginning.
+        dtypes: of the outputs of nodes, and of inputs, by index: ``"int32"``, ``"bool"``
+            or None. Integers that are read only as floats are floats from the beginning.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Plan:
 
     @property
     def output_dtypes(self) -> list[str | None]:
-        """Of the model's outputs, as of `dtypes`."""
+        """The dtypes of the model's outputs, as in `dtypes`."""
         return [self.dtypes[number] for number in self.outputs]
 
     def _dtypes(self) -> dict[int, str | None]:
@@ -127,7 +127,7 @@ class Plan:
         wanted: dict[int, set[str | None]] = {number: {given[number]} for number in self.outputs}
         found: dict[int, str | None] = {}
         for i in reversed(range(-len(self.input_shapes), len(self.nodes))):
-            free = i < 0 or self._is_view(i)  # of what the floats may be taken at once
+            free = i < 0 or self._is_view(i)  # these may be floats from the beginning
             found[i] = None if free and wanted.get(i) == {None} else given[i]
             for k, number in enumerate(self.nodes[i].sources if i >= 0 else ()):
                 read = found[i] if self._is_view(i) else self.nodes[i].reads_as(k)
@@ -135,17 +135,17 @@ class Plan:
         return found
 
     def _is_view(self, number: int) -> bool:
-        """Whether a node gives its input under another shape, and is the framework's own."""
+        """Return whether a node only reshapes its input, and is the framework's own."""
         layer = self.nodes[number].layer
         return bool(layer.reshapes and is_own(layer))
 
     def reads_as(self, number: int, k: int) -> str | None:
-        """What a node reads its source of number ``k`` as, see `Node`."""
+        """Return the dtype as which a node reads source ``k``, see `Node`."""
         return self.dtypes[number] if self._is_view(number) else self.nodes[number].reads_as(k)
 
     def shows_floats(self, number: int) -> bool:
-        """Whether what a user has written reads this node or input as floats, maybe under another
-        shape: then it would see what the floats have lost of integers."""
+        """Return whether user code reads this node or input as floats, possibly reshaped: then it
+        would see the integers' loss of precision."""
         for i, node in enumerate(self.nodes):
             for k, source in enumerate(node.sources):
                 if source == number and self.reads_as(i, k) is None:
@@ -156,7 +156,7 @@ class Plan:
 
     @property
     def parameters(self) -> dict[str, Parameter]:
-        """The layers' parameters by their path, ``"inner/dense/kernel"``; each of them once."""
+        """The layers' parameters by path, ``"inner/dense/kernel"``; each of them once."""
         found: dict[int, tuple[str, Parameter]] = {}
         for node in self.nodes:
             for name, p in node.layer.named_parameters():
@@ -166,13 +166,13 @@ class Plan:
     def nodes_from(
         self, start: int, sources: Sequence[int], path: str = "", training: bool | None = None
     ) -> tuple[list[Node], list[int]]:
-        """Its nodes as those of another plan from number ``start`` on, and there its outputs.
+        """Return its nodes as nodes of another plan from index ``start`` on, and its outputs there.
 
         Args:
-            start: how many nodes the other plan has.
-            sources: numbers, in the other plan, of what this one's inputs are.
-            path: what is put before the nodes' names.
-            training: as of `Node`, where not each node's own.
+            start: the number of nodes of the other plan.
+            sources: the indices, in the other plan, of this one's inputs.
+            path: the prefix of the nodes' names.
+            training: as in `Node`; None keeps each node's own.
         """
 
         def there(number: int) -> int:
@@ -190,24 +190,25 @@ class Plan:
         return nodes, [there(number) for number in self.outputs]
 
     def readers(self, number: int) -> list[int]:
-        """Numbers of the nodes that read this node or input, or the model's output so often."""
+        """Return the indices of the nodes that read this node or input, and the number of nodes for
+        each time it is an output of the model."""
         outputs = [len(self.nodes)] * self.outputs.count(number)
         return [i for i, n in enumerate(self.nodes) for s in n.sources if s == number] + outputs
 
     def activation(self, number: int) -> Any:
-        """The activation that the layer of a node ends with, or None if it has none."""
-        if number < 0 or self.nodes[number].layer.has_call:  # which may do what it likes with it
+        """Return the final activation of a node's layer, or None if it has none."""
+        if number < 0 or self.nodes[number].layer.has_call:  # a custom call may use it in any way
             return None
         return getattr(self.nodes[number].layer, "activation", None)
 
     @property
     def has_calls(self) -> bool:
-        """Whether it has a user's `call`: that may draw random numbers, and add to the loss."""
+        """Whether it has a custom `call`, which may draw random numbers and add to the loss."""
         return any(node.layer.has_call for node in self.nodes)
 
     @property
     def read(self) -> list[Any]:
-        """What programs of it are made with: its layers, and what they are called with."""
+        """The inputs of its programs: its layers, and the arguments of their calls."""
         given = [node.given for node in self.nodes if node.given is not None]
         return [
             *(node.layer for node in self.nodes),
@@ -216,17 +217,17 @@ class Plan:
 
     @property
     def formulas(self) -> list[Any]:
-        """Its layers and their activations. What a user's `call` finds under that name may be any
-        function: then it is a part of the call."""
+        """Its layers and their activations. In a custom layer with a `call`, ``activation`` may be
+        any function: then it is part of the call."""
         layers = [layer for node in self.nodes for layer in node.layer.with_layers_inside()]
         activations = (getattr(layer, "activation", None) for layer in layers)
         return [*layers, *(a for a in activations if hasattr(a, "traceable"))]
 
     def folded_rescalings(self) -> dict[int, int]:
-        """Of the inputs (counted from 0), the node whose scale the batch gather takes over.
+        """Return the node whose scale the batch gather applies, by input index (from 0).
 
-        It is a Rescaling that alone reads the model's input, directly or through layers
-        that only give it another shape.
+        It is a Rescaling that is the only reader of the model's input, directly or through layers
+        that only reshape it.
         """
         found = {}
         for k in range(len(self.input_shapes)):
@@ -240,34 +241,34 @@ class Plan:
 
 
 def check_unchanged(plan: Plan, arena: Arena) -> None:
-    """Refuse a plan whose layers are others than when it was made.
+    """Raise an error if a plan's layers have changed since it was made.
 
     Raises:
-        ValueError: naming what has changed.
+        ValueError: naming the changes.
     """
     held = {id(p): path for path, p in plan.parameters.items()}
     known = set(map(id, arena.parameters))
     names = ", ".join(path for key, path in held.items() if key not in known)
     if names or len(held) != len(known):
         raise ValueError(
-            f"The model has other layers than when it was built: {names or 'some are gone'}. A "
-            f"layer with weights cannot be put in the place of another there. Make a new model, "
-            f"or give the layer that is there other weights, by set_weights."
+            f"The model's layers have changed since it was built: "
+            f"{names or 'some were removed'}. A layer with weights cannot be replaced in a built "
+            f"model. Create a new model, or change the layer's weights by set_weights."
         )
     penalized = {id(getattr(node.layer, "penalizes", None)) for node in plan.nodes}
     for node in plan.nodes:
         if node.layer.activity_regularizer is not None and id(node.layer) not in penalized:
             raise ValueError(
-                f"{node.name} was given an activity_regularizer after the model was built. Give "
+                f"{node.name} was given an activity_regularizer after the model was built. Pass "
                 f"it to the constructor of the layer."
             )
 
 
 @dataclass(eq=False)
 class Call:
-    """One application of a layer in one workspace: its arrays and what is asked of it.
+    """One application of a layer in one workspace: its arrays and options.
 
-    Most layers read one array and know it as ``x``, with ``dx`` and ``accumulate_dx``; one that
+    Most layers read one array as ``x``, with ``dx`` and ``accumulate_dx``; a layer that
     reads several finds them in ``xs``, with ``dxs`` and ``accumulate_dxs``.
 
     Attributes:
@@ -278,18 +279,18 @@ class Call:
             `Layer.backward`; None in inference.
         dx: gradient of the input, to be written; None if it is not needed.
         accumulate_dx: whether ``dx`` is added to instead (another layer wrote first).
-        trains: whether gradients of the layer's parameters are wanted.
+        trains: whether gradients of the layer's parameters are requested.
         accumulate_gradients: whether these are added to (the layer was applied before).
         training: whether this is a training step.
-        integers: the integers (batch, n) that a `call` gives beside floats; else None.
-        activation: the layer's activation, or linear where the loss takes it over.
-        precision: what products of float32 may round their factors to, or None.
+        integers: the integers (batch, n) that a `call` returns besides floats; else None.
+        activation: the layer's activation, or linear if the loss applies it.
+        precision: the format that float32 products may round their factors to, or None.
         control: the control block: counters of the random streams.
         seed, stream: key and number of this call's random stream.
-        given, parts: as of `Node`.
-        adds_loss: whether there is a loss of the layer's own.
+        given, parts: as in `Node`.
+        adds_loss: whether the layer adds a loss.
         loss: that loss (1,), to be written by the forward pass.
-        loss_scale: what the backward pass multiplies the gradient of that loss by.
+        loss_scale: the factor on the gradient of that loss in the backward pass.
         assigns: whether it may assign to parameters.
     """
 
@@ -327,13 +328,13 @@ class Call:
         self._arrays: dict[str, Array] = {}
 
     def reads(self, number: int, x: Array) -> None:
-        """Make ``x`` its input of this number."""
+        """Make ``x`` its input of this index."""
         self.xs[number] = x
         if number == 0:
             self.x = x
 
     def writes(self, number: int, dx: Array, accumulate: bool) -> None:
-        """Make ``dx`` the gradient of its input of this number."""
+        """Make ``dx`` the gradient of its input of this index."""
         self.dxs[number], self.accumulate_dxs[number] = dx, accumulate
         if number == 0:
             self.dx, self.accumulate_dx = dx, accumulate
@@ -345,9 +346,9 @@ class Call:
         dtype: Any = None,
         fill: Callable[[Array], None] | None = None,
     ) -> Array:
-        """An array of this call's own, kept from forward to backward and step to step.
+        """Return an array of this call, kept from forward to backward and step to step.
 
-        ``fill(array)`` is called once, when it is made: for constants.
+        ``fill(array)`` is called once, when it is created: for constants.
         """
         array = self._arrays.get(name)
         if array is None:
@@ -355,5 +356,5 @@ class Call:
             if fill is not None:
                 with self.backend.turn:
                     fill(array)
-            self._arrays[name] = array  # not before: an interrupt would leave it unfilled
+            self._arrays[name] = array  # not earlier: an interrupt would leave it unfilled
         return array

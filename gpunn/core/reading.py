@@ -1,4 +1,4 @@
-"""How `gpunn.core.contents` reads values of each kind: what is in them, and what never changes."""
+"""Readers of values of each kind for `gpunn.core.contents`, and which values are constant."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from gpunn.common.registry import Entry
 from .operators import Operators
 
 MOST_NESTED = 8
-"""How deep objects of C may lie in each other."""
+"""The maximum nesting of C objects."""
 MOST_EXACT = 1 << 16
-"""Bytes of an array that are compared as they are; of a larger one its hash is."""
+"""Bytes of the largest array that is compared exactly; larger ones are compared by hash."""
 
 PLAIN = (type(None), bool, int, str, bytes, type(...))
 BY_REPR = (complex, Decimal, Fraction, date, datetime, time, timedelta, timezone, range)
@@ -40,14 +40,14 @@ COMPUTED = {
     "getattr", "vars", "dir", "__dict__", "__getattribute__", "asdict", "astuple", "fields",
     "attrgetter", "methodcaller", "eval", "exec", "locals", "globals",
 }  # fmt: skip
-"""By these code comes to attributes whose names it does not have."""
+"""With these, code can access attributes that it does not name."""
 
 MISSING = object()
 
 
 def never_changes(value: Any) -> bool:
-    """Whether a value is compared by its identity: it cannot change, steps read it anew, as a
-    weight, or it belongs to the framework or to a library."""
+    """Return whether a value is compared by identity: it cannot change, steps read it each time,
+    like a weight, or it belongs to the framework or to a library."""
     kind = type(value)
     if kind is types.FunctionType:
         users = is_users(value.__globals__.get("__name__"))
@@ -63,7 +63,7 @@ def never_changes(value: Any) -> bool:
 
 @lru_cache(maxsize=4096)
 def is_users(module: str | None) -> bool:
-    """Whether a module is a user's: not the framework's, Python's, or an installed library's.
+    """Return whether a module is a user's: not the framework's, Python's, or a library's.
 
     >>> is_users("__main__"), is_users("numpy.linalg"), is_users("json")
     (True, False, False)
@@ -78,7 +78,7 @@ def is_users(module: str | None) -> bool:
 
 
 def fixed_entries(value: Any) -> Iterable[Any] | None:
-    """What is in a value that can hold nothing else; None of other values."""
+    """Return the entries of a value whose entries are fixed; None for other values."""
     if type(value) in (tuple, frozenset):
         return (len(value), *value)
     if isinstance(value, types.MethodType):
@@ -97,18 +97,18 @@ def fixed_entries(value: Any) -> Iterable[Any] | None:
 
 
 def reader_of(value: Any) -> Callable[[Any], list[Any]] | None:
-    """What gives the entries of a value that cannot be iterated itself; None if nothing does."""
+    """Return a reader of the entries of a value that cannot be iterated; None if there is none."""
     return next((read for kind, read in READERS.items() if isinstance(value, kind)), None)
 
 
 def is_written_down(value: Any) -> bool:
-    """Whether a value is a number, a text, a tensor, or a tuple of these."""
+    """Return whether a value is a number, a string, a tensor, or a tuple of these."""
     if type(value) is tuple:
         return all(map(is_written_down, value))
     return isinstance(value, (*PLAIN, float, np.generic, Operators))
 
 
-# -- what is in a value now
+# -- the current contents of a value
 
 
 def of_cell(cell: types.CellType) -> list[Any]:
@@ -170,7 +170,7 @@ def form_of(array: Any) -> Any:
 
 
 def of_array(value: Any) -> Any:
-    """Dtype, shape and numbers of what is an array or a buffer."""
+    """Return dtype, shape and values of an array or a buffer."""
     array = np.asarray(value)
     numbers: Any = array.tobytes()
     if len(numbers) > MOST_EXACT:
@@ -180,12 +180,12 @@ def of_array(value: Any) -> Any:
 
 @lru_cache(maxsize=4096)
 def is_users_alone(cls: type) -> bool:
-    """Whether all code of a class is a user's: nobody else reads its objects' attributes."""
+    """Return whether all code of a class is a user's: only that reads its objects' attributes."""
     return all(base is object or is_users(base.__module__) for base in cls.__mro__)
 
 
 def value_of(value: Any) -> tuple[Any, ...] | None:
-    """The value of an object whose class derives from one of Python's numbers and texts."""
+    """Return the value of an object whose class derives from a Python number or string."""
     for base in (int, float, complex, str, bytes):
         if isinstance(value, base):
             return base, base.__repr__(value)
@@ -197,7 +197,7 @@ def value_of(value: Any) -> tuple[Any, ...] | None:
 
 @lru_cache(maxsize=4096)
 def slots(cls: type) -> tuple[Any, ...]:
-    """What reads the attributes of an object that lie in no dictionary."""
+    """Return the descriptors of attributes that are not in an object's dictionary."""
     return tuple(
         entry
         for base in cls.__mro__
@@ -208,13 +208,13 @@ def slots(cls: type) -> tuple[Any, ...]:
 
 
 class Names(NamedTuple):
-    """What code names, that of functions inside it too.
+    """The names in code, including those of nested functions.
 
     Attributes:
         read: globals.
-        named: attributes, and texts that may be their names.
+        named: attributes, and strings that may be their names.
         imported: modules.
-        computed: whether it may come to attributes by names that it computes.
+        computed: whether it may access attributes by computed names.
     """
 
     read: tuple[str, ...]
@@ -225,7 +225,8 @@ class Names(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def names_in(code: types.CodeType) -> Names:
-    """
+    """Return the names in code.
+
     >>> names_in((lambda x: round(x.rate)).__code__)
     Names(read=('round',), named=('round', 'rate'), imported=(), computed=False)
     """
@@ -245,17 +246,17 @@ def names_in(code: types.CodeType) -> Names:
     return Names(once[0], once[1], once[2], computed)
 
 
-# -- objects of C
+# -- C objects
 
 
 def is_storing() -> bool:
-    """Whether this is within a block of `storing`."""
+    """Return whether this is within a block of `storing`."""
     return bool(_asked.ids)
 
 
 @contextmanager
 def storing(value: Any) -> Iterator[None]:
-    """A block, in which the same is not asked of an object again."""
+    """A block in which the same object is not stored again."""
     if id(value) in _asked.ids or len(_asked.ids) > MOST_NESTED:
         raise RecursionError
     _asked.ids.add(id(value))

@@ -1,4 +1,4 @@
-"""What programs are made with, looked at again before each run."""
+"""The settings that programs were made with, checked again before each run."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ Result = TypeVar("Result")
 
 
 class Settings:
-    """All that some parts hold, as it is when this is made.
+    """A snapshot of all that some parts hold.
 
     Args:
-        parts: whose programs are made.
+        parts: those of the programs.
+        seen: the last change before the caller examined other values; by default the last one now.
 
     Attributes:
         seen: as long as this is `gpunn.common.registry.last_change`, nothing has changed. None if
-            that does not tell: a user's parts can change otherwise.
+            that is not sufficient: custom parts can change in other ways.
     """
 
-    def __init__(self, parts: Iterable[Any]) -> None:
-        seen, self._floatx = registry.last_change, floatx()  # before it is looked
+    def __init__(self, parts: Iterable[Any], seen: int | None = None) -> None:
+        now, self._floatx = registry.last_change, floatx()  # read before the contents
+        seen = now if seen is None else seen
         self._contents = Contents(parts)
         self.seen = seen if self._contents.simple else None
         if self._contents.is_cut and first_time("many values of parts"):
             warn(
-                f"What you have written holds more than {MOST_VALUES:,} values, in objects, lists "
-                f"and dictionaries: of those beyond, changes in place are not seen. Keep numbers "
-                f"in an array."
+                f"Your custom code holds more than {MOST_VALUES:,} values in objects, lists "
+                f"and dictionaries: in-place changes of further values are not detected. Keep "
+                f"numbers in an array."
             )
 
     def __eq__(self, other: object) -> bool:
@@ -51,12 +53,24 @@ class Settings:
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy says nothing of the parts of the copy: they are looked at again."""
+        """A copy knows nothing of the copied parts: they are examined again."""
         return Settings, ((),)
 
-    def are_same(self) -> bool:
-        """Whether nothing has changed, as far as is found out quickly, see `Contents.are_same`."""
-        now = registry.last_change
+    def are_untouched(self, now: int) -> bool:
+        """Return whether no attribute of any part was set since the snapshot.
+
+        Args:
+            now: `gpunn.common.registry.last_change`.
+        """
+        return self.seen == now and self._floatx == floatx()
+
+    def are_same(self, now: int | None = None) -> bool:
+        """Return whether nothing has changed, by a fast check, see `Contents.are_same`.
+
+        Args:
+            now: the last change before the caller examined other values; by default the last one.
+        """
+        now = registry.last_change if now is None else now
         if self._floatx != floatx() or not self._contents.are_same():
             return False
         if self.seen is not None:
@@ -65,17 +79,17 @@ class Settings:
 
 
 def noted(part: Entry, name: str, call: Callable[[], Result]) -> Result:
-    """What ``call()`` gives, a call of a user's part that is traced. What it changes of what the
-    part holds is no change that programs have to follow, see `gpunn.core.left`.
+    """Return ``call()``, a traced call of a custom part. Programs ignore the changes that it makes
+    to the part, see `gpunn.core.left`.
 
     Args:
-        part: of the call; what it holds is looked at.
-        name: what a message calls it.
+        part: of the call; its contents are examined.
+        name: its name in messages.
     """
     if runs_eagerly():  # it is called in each step
         return call()
     around, names = _noting.family, _noting.names
-    if id(part) in around:  # the call of a part that holds this one is noted
+    if id(part) in around:  # within the call of a part that holds this one
         names[id(part)] = name
         return call()
     before = _family(part)
@@ -92,12 +106,12 @@ def noted(part: Entry, name: str, call: Callable[[], Result]) -> Result:
 
 
 def _note_changes(part: Entry, known: Contents, name: str | None) -> None:
-    """Note what a call has changed of a part.
+    """Record what a call has changed in a part.
 
     Args:
-        part: of a user's.
-        known: what it held before.
-        name: what a message calls the call, if it was the part's own.
+        part: a custom part.
+        known: its contents before.
+        name: the name of the call in messages, if it was the part's own.
     """
     changes, left = known.grown(), left_by_call(part)
     logs = left is not None and left.note_grown(changes)
@@ -107,7 +121,7 @@ def _note_changes(part: Entry, known: Contents, name: str | None) -> None:
     if left is None:
         left = note(part)
         left.note_grown(changes)
-    elif left.contents != known:  # somebody else has changed it
+    elif left.contents != known:  # other code has changed it
         left.version += 1
         left.changed.clear()
     left.contents = now
@@ -116,7 +130,7 @@ def _note_changes(part: Entry, known: Contents, name: str | None) -> None:
 
 
 class _Noting(threading.local):
-    """What this thread notes: the parts of a call, and the names of those that it calls."""
+    """The record of this thread: the parts of a call, and the names of those that it calls."""
 
     def __init__(self) -> None:
         self.family: dict[int, Any] = {}
@@ -127,8 +141,8 @@ _noting = _Noting()
 
 
 def _family(part: Entry) -> dict[int, tuple[Entry, Contents, bool]]:
-    """A part and those that it reaches, by their ``id``: each with what it holds by itself, and
-    whether it was built by then."""
+    """Return a part and those that it reaches, by ``id``: each with its contents, and whether it
+    was built by then."""
     found: dict[int, tuple[Entry, Contents, bool]] = {}
     waiting = [part]
     while waiting:
@@ -141,14 +155,14 @@ def _family(part: Entry) -> dict[int, tuple[Entry, Contents, bool]]:
 
 
 def _say(name: str, left: Left, changed: set[str]) -> None:
-    """Say it if a call has changed what another has changed before."""
+    """Warn if a call has changed what an earlier call had changed."""
     again, left.changed = changed & left.changed, changed | left.changed
     if again and not left.said:
         left.said = True
         attributes = ", ".join(f"{attribute!r}" for attribute in sorted(again - {""}))
         warn(
-            f"{name} changes {attributes or 'what it uses'}. It is called once for "
-            f"each shape of batch, to find out what a step computes, and not in each step. Keep "
-            f"what changes from step to step in a weight, self.add_weight(..., trainable=False), "
-            f"or in a gpunn.Variable, and assign to that."
+            f"{name} changes {attributes or 'what it uses'}. It is called only once for "
+            f"each batch shape, to trace the computation of a step, and not in each step. Keep "
+            f"values that change from step to step in a weight, self.add_weight(..., "
+            f"trainable=False), or in a gpunn.Variable, and assign to it."
         )

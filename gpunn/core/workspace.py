@@ -1,6 +1,6 @@
-"""A plan bound to arrays for one batch size, and run.
+"""A plan bound to arrays for one batch size, and its execution.
 
-Training and prediction have workspaces of their own: a program keeps the addresses of the
+Training and prediction have separate workspaces: a program keeps the addresses of the
 arrays that it was captured with, so no other call may replace them.
 """
 
@@ -19,7 +19,7 @@ from .plan import INPUT, Call, Plan
 
 
 class Pool:
-    """Arrays by name that workspaces of several batch sizes share.
+    """Named arrays that workspaces of several batch sizes share.
 
     A ragged last batch uses the first rows of the full batch's arrays.
     """
@@ -36,7 +36,7 @@ class Pool:
         return flat[:size].reshape(shape)
 
     def clear(self) -> None:
-        """Forget the arrays: workspaces that are made from now on get others."""
+        """Drop the arrays: workspaces that are created from now on get others."""
         self._arrays.clear()
 
 
@@ -45,27 +45,27 @@ class Workspace:
 
     Args:
         plan: what to run.
-        backend, dtype: where and in what.
+        backend, dtype: of the computation.
         batch: number of samples.
-        pool: where arrays come from.
-        training: whether dropout drops and gradients are kept.
-        activations: by number of a node, what is applied in place of its layer's own: linear
-            where the loss takes over what that one does.
+        pool: provides the arrays.
+        training: whether dropout is active and gradients are kept.
+        activations: by index of a node, the activation applied instead of its layer's own: linear
+            if the loss applies that one.
         control, seed: for layers with random streams (training only).
         precision: of products, see `Call`.
-        learned: which outputs a loss looks at, counted from 0; all by default.
-        loss_scale: what the gradients of losses are multiplied by.
+        learned: the indices, from 0, of the outputs that a loss reads; all by default.
+        loss_scale: the factor on the gradients of losses.
         assigns: whether a `call` may assign to parameters.
-        by_inputs: whether gradients by the inputs are kept, in place of those by parameters.
+        by_inputs: whether gradients by the inputs are kept, instead of those by parameters.
 
     Attributes:
         xs: the model's inputs (batch, ...), written by the gather or by the host.
-        ys: its outputs (logits where the loss takes over the activation).
+        ys: its outputs (logits if the loss applies the activation).
         dys: the gradients of the outputs, written by the losses; None for an output that no loss
-            looks at. Empty without gradients, as in inference.
+            reads. Empty without gradients, as in inference.
         dxs: the gradients by ``xs``, if they are kept.
         scalings: scale and offset of a leading Rescaling of each input, for the gather.
-        losses: those that layers add (1,), each of the whole batch.
+        losses: those that layers add (1,), each for the whole batch.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Workspace:
         passes: dict[int, Any] = {}
         self._forward: list[tuple[Callable[[Any], None], Any]] = []
         self._converted: dict[tuple[int, str | None], Array] = {}
-        self._unread: list[Array] = []  # gradients of outputs that only a loss of their layer reads
+        self._unread: list[Array] = []  # gradients of outputs that only their layer's loss reads
         for i, node in enumerate(plan.nodes):
             call = Call(
                 backend, node.layer, batch, dtype, training and node.training is not False,
@@ -141,7 +141,7 @@ class Workspace:
                 pool.array(f"input {k} gradient", x.shape, dtype) for k, x in enumerate(self.xs)
             ]
         self._added: list[tuple[Array, Array]] = []  # gradients of one node read as two outputs
-        self._zeroed: list[Array] = []  # gradients of parameters that two layers read in part
+        self._zeroed: list[Array] = []  # gradients of parameters that two layers share in part
         if training or by_inputs:
             self._bind_gradients(pool, dtype, outputs)
         self.losses = [call.loss for call in self.calls if call.adds_loss]
@@ -153,7 +153,7 @@ class Workspace:
         ]
 
     def _stored(self, number: int) -> str:
-        """What an input, or the output of a node, is stored in: inputs are never bool."""
+        """Return the storage dtype of an input, or the output of a node: inputs are never bool."""
         dtype = self.plan.dtypes[number]
         return self._dtype if dtype is None else "int32" if number < 0 else dtype
 
@@ -161,8 +161,8 @@ class Workspace:
         return self._inputs[number] if number < 0 else self.calls[number].y
 
     def _read(self, number: int, dtype: str | None, reader: Any = None) -> Array:
-        """An input, or the output of a node, in a dtype as of `Node`; converted, if need be, in
-        each forward pass."""
+        """Return an input, or the output of a node, in a dtype as in `Node`; converted, if
+        necessary, in each forward pass."""
         if reader is not None and reader.reads_beside:
             return self.calls[number].integers
         array, wanted = self._output(number), dtype or self._dtype
@@ -186,11 +186,11 @@ class Workspace:
         return self.dxs[INPUT - number] if number < 0 else self.calls[number].dy
 
     def _bind_gradients(self, pool: Pool, dtype: str, learned: set[int]) -> None:
-        """Give each call the arrays of its gradients, back to front where it matters.
+        """Give each call the arrays of its gradients, in reverse order where it matters.
 
-        A node's output needs a gradient only if a loss depends on it and it or something
-        before it is trained, or an input whose gradient is wanted; the first to write a gradient
-        overwrites, the others add.
+        A node's output needs a gradient only if a loss depends on it, and it or something
+        before it is trained or is an input whose gradient is requested. The first to write a
+        gradient overwrites, the others add.
         """
         nodes, calls, outputs, views = self.plan.nodes, self.calls, self.plan.outputs, self._views
         matters = {outputs[k] for k in learned}
@@ -215,7 +215,7 @@ class Workspace:
                 call.dy = pool.array(f"{i} gradient", call.y.shape, dtype)
 
         def written_in(i: int) -> int:
-            """The node that the gradient of node i is an array of."""
+            """Return the node that owns the array of node i's gradient."""
             while i in views and nodes[i].sources[0] in needed:
                 i = nodes[i].sources[0]
             return i
@@ -231,7 +231,7 @@ class Workspace:
                 if n in needed:
                     self._added.append((gradient, self._gradient(n)))
             self.dys.append(gradient)
-        seen: set[int] = set()  # parameters whose gradients are written by then
+        seen: set[int] = set()  # parameters whose gradients have been written by then
         for i in reversed(range(len(nodes))):
             node, call = nodes[i], calls[i]
             trained = [p for p in node.layer.parameters if p.trainable] if call.trains else []
@@ -247,11 +247,11 @@ class Workspace:
                     written.add(written_in(source))
         self._unread = [self._gradient(n) for n in sorted(needed) if written_in(n) not in written]
 
-    # Of models with one input and one output.
+    # For models with one input and one output.
 
     @property
     def y(self) -> Array:
-        """The first output (logits where the loss takes over the activation)."""
+        """The first output (logits if the loss applies the activation)."""
         return self.ys[0]
 
     @property
@@ -270,7 +270,7 @@ class Workspace:
             forward(call)
 
     def backward(self) -> None:
-        """From ``dys`` to the gradients of all trainable parameters, or to ``dxs``."""
+        """Compute the gradients of all trainable parameters, or ``dxs``, from ``dys``."""
         for gradient in (*self._zeroed, *self._unread):
             self.backend.xp.copyto(gradient, 0)
         for gradient, total in self._added:
@@ -288,10 +288,10 @@ def run_once(
     number: int,
     seed: int,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The outputs of a plan for one batch ``xs`` on the device, as NumPy arrays, and the losses
-    (1,) that its layers add.
+    """Return the outputs of a plan for one batch ``xs`` on the device, as NumPy arrays, and the
+    losses (1,) that its layers add.
 
-    ``number`` counts the calls that draw: each has random numbers of its own.
+    ``number`` counts the calls that draw random numbers: each gets different ones.
     """
     backend = backend.isolated()
     control = None

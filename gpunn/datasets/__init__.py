@@ -1,4 +1,4 @@
-"""Data sets as NumPy arrays: by `load_data()` those that Keras has, and `toy` to look at."""
+"""Data sets as NumPy arrays: those of Keras, with `load_data()`, and small ones in `toy`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Arrays in .npy and .npz files, looked at before they are unpacked.
+"""Arrays in .npy and .npz files, checked before they are unpacked.
 
-A small compressed file can hold a large array of zeros. How large the arrays are stands in
-the file, so it is known before anything is unpacked.
+A small compressed file can hold a large array of zeros. The file states how large its arrays
+are, so this is known before anything is unpacked.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ Header = tuple[tuple[int, ...], np.dtype[Any]]
 
 
 def read_npy(path: str | os.PathLike[str]) -> NDArray[Any]:
-    """The array in an .npy file, which must be as large as it says.
+    """Return the array in an .npy file, which must have the size that it states.
 
     Raises:
-        DataFileError: it is not, or the file is none.
+        DataFileError: the size differs, or the file is not an .npy file.
     """
     name = os.fspath(path)
     with _refusing(name, "cannot be read"):
@@ -50,14 +50,14 @@ def read_npy(path: str | os.PathLike[str]) -> NDArray[Any]:
 
 
 def headers(path: str | os.PathLike[str]) -> dict[str, Header]:
-    """Shape and dtype of each array in an .npz file; none is unpacked.
+    """Return the shape and dtype of each array in an .npz file, without unpacking any.
 
     Raises:
-        DataFileError: the file is none, or an array is not as large as it says.
+        DataFileError: the file is not an .npz file, or an array differs from its stated size.
     """
     name = os.fspath(path)
     found = {}
-    with _refusing(name, "is no .npz file"), zipfile.ZipFile(name) as archive:
+    with _refusing(name, "is not an .npz file"), zipfile.ZipFile(name) as archive:
         for member in archive.infolist():
             with archive.open(member) as file:
                 found[member.filename.removesuffix(".npy")] = _header(file, member.file_size)
@@ -69,15 +69,15 @@ def read_npz(
     names: Iterable[str] | None = None,
     max_bytes: int | None = None,
 ) -> dict[str, NDArray[Any]]:
-    """The arrays in an .npz file.
+    """Return the arrays in an .npz file.
 
     Args:
         path: the file.
-        names: of the arrays that are wanted; all by default. Those not there are left out.
-        max_bytes: what they may have unpacked, see `check_unpacked`.
+        names: of the requested arrays; all by default. Missing ones are omitted.
+        max_bytes: limit of their unpacked size, see `check_unpacked`.
 
     Raises:
-        DataFileError: the file is none, is damaged, or its arrays are larger.
+        DataFileError: the file is not an .npz file, is damaged, or its arrays are larger.
     """
     name = os.fspath(path)
     found = headers(name)
@@ -90,7 +90,7 @@ def read_npz(
 
 @contextmanager
 def _refusing(name: str, wrong: str) -> Iterator[None]:
-    """A file that cannot be read within the block is a `DataFileError`, unless it is not there."""
+    """Raise `DataFileError` if a file cannot be read within the block, unless it is missing."""
     try:
         yield
     except FileNotFoundError:
@@ -100,14 +100,14 @@ def _refusing(name: str, wrong: str) -> Iterator[None]:
 
 
 def _header(file: IO[bytes], size: int) -> Header:
-    """Shape and dtype of an .npy file of ``size`` bytes."""
+    """Return the shape and dtype of an .npy file of ``size`` bytes."""
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"a format of arrays that is not known, {version}")
+        raise ValueError(f"unknown version of the array format, {version}")
     readers = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
     shape, _, dtype = readers[version[0]](file)
     if dtype.hasobject:
-        raise ValueError("it holds Python objects, which nothing here loads (allow_pickle=False)")
+        raise ValueError("it holds Python objects, which are never loaded (allow_pickle=False)")
     expected = file.tell() + math.prod(shape) * dtype.itemsize
     if expected != size:
         raise ValueError(

@@ -1,8 +1,8 @@
-"""Boston housing: 506 districts with 13 numbers each, and the price of houses in 1000 dollars.
+"""Boston housing: 506 districts with 13 features each, and house prices in 1000 dollars.
 
-Harrison and Rubinfeld, "Hedonic prices and the demand for clean air", 1978, as Keras publishes it.
-One of its columns is made from the share of black people in a district; Keras keeps it for old
-programs, and so does gpunn. `california_housing` is another table of this kind.
+Harrison and Rubinfeld, "Hedonic prices and the demand for clean air", 1978, as published by Keras.
+One of its columns is derived from the share of Black people in a district; Keras keeps it for old
+programs, and so does gpunn. `california_housing` is a similar data set.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ BOSTON = KerasFile(
 def load_data(
     path: str | os.PathLike[str] | None = None, test_split: float = 0.2, seed: int = 113
 ) -> tuple[Split, Split]:
-    """Loads Boston housing: from `path`, else `GPUNN_DATA`, Keras's folder, the cache, or Keras's
-    address.
+    """Load Boston housing from `path`, else from `GPUNN_DATA`, Keras's folder, the cache, or
+    Keras's server.
 
     Args:
         path: the file `boston_housing.npz`.
-        test_split: the fraction of the rows that is for tests.
-        seed: of the order of the rows.
+        test_split: fraction of the rows in the test set.
+        seed: determines the order of the rows.
 
     Returns:
         `((x_train, y_train), (x_test, y_test))`: float64, x (404, 13) and (102, 13) by default.
 
     Raises:
-        FileNotFoundError, DataFileError, DatasetUnavailable: there is no such file.
+        FileNotFoundError, DataFileError, DatasetUnavailable: the file is missing or wrong.
     """
     return load(BOSTON, path, test_split, seed)

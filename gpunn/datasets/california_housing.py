@@ -1,6 +1,6 @@
-"""California housing: 20,640 districts with 8 numbers each, and the price of houses in dollars.
+"""California housing: 20,640 districts with 8 features each, and house prices in dollars.
 
-Pace and Barry, "Sparse spatial autoregressions", 1997, as Keras publishes it.
+Pace and Barry, "Sparse spatial autoregressions", 1997, as published by Keras.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ def load_data(
     test_split: float = 0.2,
     seed: int = 113,
 ) -> tuple[Split, Split]:
-    """Loads California housing: from `path`, else `GPUNN_DATA`, Keras's folder, the cache, or
-    Keras's address.
+    """Load California housing from `path`, else from `GPUNN_DATA`, Keras's folder, the cache, or
+    Keras's server.
 
     Args:
         version: "large", or "small" for the first 600 districts.
         path: the file `california_housing.npz`.
-        test_split: the fraction of the rows that is for tests.
-        seed: of the order of the rows.
+        test_split: fraction of the rows in the test set.
+        seed: determines the order of the rows.
 
     Returns:
         `((x_train, y_train), (x_test, y_test))`, x with 8 columns.
 
     Raises:
-        FileNotFoundError, DataFileError, DatasetUnavailable: there is no such file.
+        FileNotFoundError, DataFileError, DatasetUnavailable: the file is missing or wrong.
     """
     check_choice("version", version, ("large", "small"))
     return load(CALIFORNIA, path, test_split, seed, 600 if version == "small" else None)

@@ -1,4 +1,4 @@
-"""CIFAR-10: 60,000 colour pictures of 32 x 32 pixels in ten classes.
+"""CIFAR-10: 60,000 colour images of 32 x 32 pixels in ten classes.
 
 Krizhevsky, "Learning multiple layers of features from tiny images", 2009. The classes, from 0 to 9:
 airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck.
@@ -29,22 +29,22 @@ Split = tuple[NDArray[np.uint8], NDArray[Any]]
 
 
 def pictures(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Rows of 3072 bytes, colour after colour, as pictures with the colours last."""
+    """Convert rows of 3072 bytes, channel after channel, to images with channels last."""
     return data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
 
 def load_data(path: str | os.PathLike[str] | None = None) -> tuple[Split, Split]:
-    """Loads CIFAR-10: from `path`, else `GPUNN_DATA`, Keras's folder, the cache, or its address.
+    """Load CIFAR-10 from `path`, else from `GPUNN_DATA`, Keras's folder, the cache, or its server.
 
     Args:
         path: the file `cifar-10-python.tar.gz`.
 
     Returns:
-        `((x_train, y_train), (x_test, y_test))`: unsigned bytes, pictures (50000, 32, 32, 3) and
+        `((x_train, y_train), (x_test, y_test))`: unsigned bytes, images (50000, 32, 32, 3) and
         (10000, 32, 32, 3), labels (50000, 1) and (10000, 1) from 0 to 9.
 
     Raises:
-        FileNotFoundError, DataFileError, DatasetUnavailable: there is no such file.
+        FileNotFoundError, DataFileError, DatasetUnavailable: the file is missing or wrong.
     """
     names = [*(f"{FOLDER}/data_batch_{number}" for number in range(1, 6)), f"{FOLDER}/test_batch"]
     *parts, test = read_tar_pickles(find(CIFAR10, path), names)

@@ -1,4 +1,4 @@
-"""CIFAR-100: 60,000 colour pictures of 32 x 32 pixels in 100 classes, which form 20 groups.
+"""CIFAR-100: 60,000 colour images of 32 x 32 pixels in 100 classes, which form 20 groups.
 
 Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
 """
@@ -30,18 +30,18 @@ CIFAR100 = KerasFile(
 def load_data(
     label_mode: str = "fine", path: str | os.PathLike[str] | None = None
 ) -> tuple[Split, Split]:
-    """Loads CIFAR-100: from `path`, else `GPUNN_DATA`, Keras's folder, the cache, or its address.
+    """Load CIFAR-100 from `path`, else from `GPUNN_DATA`, Keras's folder, the cache, or its server.
 
     Args:
         label_mode: "fine" for the 100 classes, "coarse" for the 20 groups.
         path: the file `cifar-100-python.tar.gz`.
 
     Returns:
-        `((x_train, y_train), (x_test, y_test))`: pictures (50000, 32, 32, 3) and
+        `((x_train, y_train), (x_test, y_test))`: images (50000, 32, 32, 3) and
         (10000, 32, 32, 3) as unsigned bytes, labels (50000, 1) and (10000, 1) as int64.
 
     Raises:
-        FileNotFoundError, DataFileError, DatasetUnavailable: there is no such file.
+        FileNotFoundError, DataFileError, DatasetUnavailable: the file is missing or wrong.
     """
     check_choice("label_mode", label_mode, ("fine", "coarse"))
     names = [f"{FOLDER}/train", f"{FOLDER}/test"]

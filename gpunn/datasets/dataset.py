@@ -1,7 +1,7 @@
-"""Where a data set comes from: a path, the cache, then its routes, checked whatever way it came.
+"""Where a data set comes from: a path, the cache, or its routes. Its content is always checked.
 
-The environment variables: `GPUNN_DATA` is a folder with data sets, `GPUNN_CACHE` the folder of
-what has been fetched, and `GPUNN_OFFLINE=1` keeps to these two.
+Environment variables: `GPUNN_DATA` is a folder with data sets, `GPUNN_CACHE` the folder of
+downloaded ones, and `GPUNN_OFFLINE=1` restricts gpunn to these two.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 class DatasetUnavailable(FileNotFoundError):
-    """No route led to a data set; the message lists each one and why it failed."""
+    """No source of a data set worked; the message lists each one and why it failed."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class File:
 
 @dataclass(frozen=True)
 class DataSet:
-    """What has to be known of a data set.
+    """The description of a data set.
 
-    `files` stand in the order of `NPZ_KEYS`; `key` is the name of its module and `folder` that of
-    its folder in the cache; `routes` are tried in their order.
+    `files` are in the order of `NPZ_KEYS`; `key` is the name of its module and `folder` that of
+    its folder in the cache; `routes` are tried in order.
     """
 
     title: str
@@ -54,7 +54,7 @@ class DataSet:
 
 
 def mnist_files(*sha256: str) -> tuple[File, ...]:
-    """The files of MNIST, and of what came after it in its form, with these hashes."""
+    """Return the files of MNIST, or of a data set in its format, with these hashes."""
     images, labels = "images-idx3-ubyte", "labels-idx1-ubyte"
     declared = {
         f"train-{images}": (60000, 28, 28),
@@ -69,7 +69,7 @@ def mnist_files(*sha256: str) -> tuple[File, ...]:
 
 
 def cache_folder() -> Path:
-    """The folder in which data sets are kept: `GPUNN_CACHE`, or the platform's place for caches."""
+    """Return the folder for cached data sets: `GPUNN_CACHE`, or the platform's cache folder."""
     chosen = os.environ.get("GPUNN_CACHE")
     if chosen:
         return Path(chosen).expanduser()
@@ -90,18 +90,18 @@ def cache_folder() -> Path:
 
 
 def load(dataset: DataSet, path: str | os.PathLike[str] | None = None) -> tuple[Split, Split]:
-    """Returns `((x_train, y_train), (x_test, y_test))`, from the first place that has them.
+    """Return `((x_train, y_train), (x_test, y_test))` from the first source that has them.
 
     Args:
-        dataset: the declaration.
+        dataset: the description.
         path: a folder with the IDX files, or an `.npz` in Keras's format; nothing else is tried
-            then. Keras's own default, a bare `"mnist.npz"`, names no place and is as None, unless
-            there is such a file.
+            then. Keras's own default, a bare `"mnist.npz"`, is treated as None unless such a
+            file exists.
 
     Raises:
         FileNotFoundError: `path` does not exist or lacks a file.
-        DataFileError: `path` holds something else than the data set.
-        DatasetUnavailable: no way led to it.
+        DataFileError: `path` does not hold the data set.
+        DatasetUnavailable: no source worked.
     """
     if path is not None and (os.fspath(path) != f"{dataset.key}.npz" or os.path.exists(path)):
         place = Path(path).expanduser()
@@ -164,7 +164,7 @@ def _keep(dataset: DataSet, arrays: list[Images]) -> None:
         for file, array in zip(dataset.files, arrays, strict=True):
             idx.write(cache / file.name, array)
     except OSError as error:
-        _say(f"{dataset.title} cannot be kept in {cache}: {error}; GPUNN_CACHE names another place")
+        _say(f"{dataset.title} cannot be kept in {cache}: {error}; set GPUNN_CACHE to another path")
 
 
 def _read(dataset: DataSet, path: Path) -> list[Images]:
@@ -184,7 +184,7 @@ def _read_folder(dataset: DataSet, path: Path) -> list[Images]:
 
 
 def locate(folder: Path, name: str) -> Path:
-    """The IDX file of this name in `folder`, be it plain or gzip.
+    """Return the IDX file of this name in `folder`, plain or gzip.
 
     Raises:
         FileNotFoundError: there is none.
@@ -262,7 +262,7 @@ def _explain(dataset: DataSet, tried: list[tuple[str, str]]) -> str:
     return (
         f"{dataset.title} is not on this machine and could not be fetched. Tried, in order:{routes}"
         f"\nTo fix it, run this with a connection:\n  {unset}{shlex.quote(sys.executable)} -c "
-        f'"{program}"\nOn another machine, copy its folder of the cache to {_cache(dataset)} here.'
+        f'"{program}"\nIf that is another machine, copy its cache folder to {_cache(dataset)} here.'
     )
 
 

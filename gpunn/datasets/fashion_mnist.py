@@ -34,10 +34,10 @@ FASHION_MNIST = DataSet(
 
 
 def load_data(path: str | os.PathLike[str] | None = None) -> tuple[Split, Split]:
-    """Loads Fashion-MNIST: from `path`, else `GPUNN_DATA`, the cache, mirrors, Debian's package.
+    """Load Fashion-MNIST from `path`, else `GPUNN_DATA`, the cache, mirrors, or Debian's package.
 
-    What comes is checked against the SHA-256 of the original files, whichever way it came, and
-    kept in the cache (`GPUNN_CACHE`). `GPUNN_OFFLINE=1` keeps it from fetching.
+    The data is checked against the SHA-256 of the original files, whatever its source, and kept
+    in the cache (`GPUNN_CACHE`). `GPUNN_OFFLINE=1` prevents downloads.
 
     Args:
         path: a folder with the four IDX files, plain or gzip, or an `.npz` in Keras's format.
@@ -48,7 +48,7 @@ def load_data(path: str | os.PathLike[str] | None = None) -> tuple[Split, Split]
 
     Raises:
         FileNotFoundError: `path` does not exist, or lacks a file.
-        DataFileError: `path` holds something else than Fashion-MNIST.
-        DatasetUnavailable: no way led to it; the message lists each.
+        DataFileError: `path` does not hold Fashion-MNIST.
+        DatasetUnavailable: no source worked; the message lists each.
     """
     return load(FASHION_MNIST, path)

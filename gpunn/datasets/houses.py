@@ -1,4 +1,4 @@
-"""Tables with a price in each row, parted for training and tests as Keras parts them."""
+"""Tables with a price in each row, split into training and test sets as in Keras."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def load(
     seed: int,
     rows: int | None = None,
 ) -> tuple[Split, Split]:
-    """The table in the order that Keras draws from this seed, its last part for tests.
+    """Return the table in the order that Keras draws from this seed; its last part is for tests.
 
     Args:
         file, path: see `find`.
         test_split: the fraction for tests, below 1.
-        seed: of the order.
-        rows: take the first ones only.
+        seed: determines the order.
+        rows: use only this many of the first rows.
     """
     test_split = check_fraction("test_split", test_split, below_one=True)
     arrays = read_npz(find(file, path), ("x", "y"))

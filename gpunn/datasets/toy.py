@@ -1,8 +1,8 @@
-"""Small problems in the plane, to look at: points, XOR, rings, moons, spirals, bands.
+"""Small two-dimensional problems to visualize: points, XOR, rings, moons, spirals, bands.
 
-Each function returns ``x`` (rows, 2), float64, and ``y`` (rows,), class numbers from 0. What
-is drawn is drawn from ``seed`` and comes in a random order, with classes as equal in size as
-can be.
+Each function returns ``x`` (rows, 2), float64, and ``y`` (rows,), class numbers from 0.
+Random points depend on ``seed`` and come in a random order, with classes as equal in size
+as possible.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Problem = tuple[NDArray[np.float64], NDArray[np.int64]]
 
 
 def ten_points() -> Problem:
-    """Ten points in the unit square, five of each class; a network of 23 parameters parts them.
+    """Ten points in the unit square, five of each class; a network of 23 parameters separates them.
 
     Higham and Higham, "Deep Learning: An Introduction for Applied Mathematicians", SIAM
     Review 61(4), 2019.
@@ -44,7 +44,7 @@ def ten_points() -> Problem:
 def eleven_points() -> Problem:
     """The ten points, and one of the second class, (0.3, 0.7), among those of the first.
 
-    It is harder: many starts of the same network end with a point on the wrong side.
+    It is harder: from many starts, the same network ends with a point on the wrong side.
 
     >>> x, y = eleven_points()
     >>> x[-1].tolist(), int(y[-1])
@@ -58,8 +58,8 @@ def xor(rows: int = 4, noise: float = 0.0, seed: int = 0) -> Problem:
     """Exclusive or: class 1 where one of two inputs is 1 and the other 0.
 
     Args:
-        rows: the four points in their order, again and again.
-        noise: standard deviation of what is added to each input.
+        rows: number of rows; the four points are repeated in order.
+        noise: standard deviation of the noise added to each input.
         seed: of the noise.
 
     >>> x, y = xor()
@@ -88,7 +88,7 @@ def rings(rows: int = 300, noise: float = 0.08, classes: int = 2, seed: int = 0)
 
 
 def moons(rows: int = 300, noise: float = 0.1, seed: int = 0) -> Problem:
-    """Two half circles of radius 1, each reaching into the other.
+    """Two interleaving half circles of radius 1.
 
     Class 0 is the upper half about the origin, class 1 the lower about (1, 0.5).
 
@@ -106,7 +106,7 @@ def moons(rows: int = 300, noise: float = 0.1, seed: int = 0) -> Problem:
 def spirals(
     rows: int = 300, noise: float = 0.03, classes: int = 2, turns: float = 1.25, seed: int = 0
 ) -> Problem:
-    """Arms that wind about the origin to radius 1, one for each class.
+    """Spiral arms about the origin up to radius 1, one for each class.
 
     Point t of class k is at radius t and angle 2 pi (turns t + k / classes).
 
@@ -123,11 +123,11 @@ def spirals(
 
 
 def separable(rows: int = 100, margin: float = 0.1, seed: int = 0) -> Problem:
-    """The square from -1 to 1, parted by a straight line that the seed chooses.
+    """The square from -1 to 1, separated by a straight line that the seed chooses.
 
     Args:
         rows: number of points.
-        margin: least distance of a point from the line; at most 0.5.
+        margin: minimum distance of a point from the line; at most 0.5.
         seed: of line and points.
 
     >>> x, y = separable()
@@ -155,7 +155,7 @@ def separable(rows: int = 100, margin: float = 0.1, seed: int = 0) -> Problem:
 def split(rows: int = 300, noise: float = 0.1, seed: int = 0) -> Problem:
     """A class split in two by the other: groups about (-1, -1), (0, 0) and (1, 1).
 
-    The middle group is class 1, the outer two are class 0: no straight line parts them.
+    The middle group is class 1, the outer two are class 0: no straight line separates them.
 
     Args:
         noise: standard deviation of the steps (1, 1) from a group's centre; that of the steps
@@ -173,6 +173,6 @@ def split(rows: int = 300, noise: float = 0.1, seed: int = 0) -> Problem:
 
 
 def _begin(rows: int, noise: float, seed: int) -> tuple[int, np.random.Generator]:
-    """Check what every problem takes; the number of rows, and random numbers."""
+    """Check the common arguments; return the number of rows and a random generator."""
     check_number("noise", noise, 0)
     return check_integer("rows", rows, 1), np.random.default_rng(check_integer("seed", seed, 0))

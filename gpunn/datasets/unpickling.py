@@ -1,4 +1,4 @@
-"""Pickled arrays, read without running what a pickle could run."""
+"""Read pickled arrays without running code from the pickle."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .idx import DataFileError
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Builds NumPy arrays and containers of them, and looks up nothing else."""
+    """Builds NumPy arrays and containers of them, and allows nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        # NumPy's makers of arrays have moved between releases; an array tells where they are.
-        # Protocol 5, which Python takes by itself from 3.14 on, has one of its own.
+        # NumPy's constructors of arrays have moved between releases; an array tells where they
+        # are. Protocol 5, Python's default from 3.14 on, has its own constructor.
         empty = np.empty(0)
         known: dict[Any, Any] = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
         for core in ("numpy.core", "numpy._core"):
             known[f"{core}.multiarray", "_reconstruct"] = empty.__reduce__()[0]
             known[f"{core}.numeric", "_frombuffer"] = empty.__reduce_ex__(5)[0]
         if (module, name) not in known:
-            raise pickle.UnpicklingError(f"{module}.{name} has no place in a file of arrays")
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a file of arrays")
         return known[module, name]
 
 
@@ -43,10 +43,10 @@ NOT_ARRAYS = (
 
 
 def read_npz_objects(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays in an .npz file, also those of Python lists, as of words.
+    """Return the arrays in an .npz file, including those of Python lists, such as words.
 
     Raises:
-        DataFileError: the file is none, or holds other objects.
+        DataFileError: the file is not an .npz file, or holds other objects.
     """
     import zipfile
 
@@ -64,7 +64,7 @@ def _array(content: bytes) -> NDArray[Any]:
     readers = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
     major, _ = np.lib.format.read_magic(file)
     if major not in readers:
-        raise ValueError(f"a format of arrays that is not known, {major}")
+        raise ValueError(f"unknown version of the array format, {major}")
     _, _, dtype = readers[major](file)
     if dtype.hasobject:
         found: NDArray[Any] = ArrayUnpickler(file).load()
@@ -75,10 +75,10 @@ def _array(content: bytes) -> NDArray[Any]:
 
 
 def read_tar_pickles(path: Path, names: list[str]) -> list[dict[str, Any]]:
-    """The pickled dictionaries of arrays and lists in a tar archive, by the names of its members.
+    """Return the pickled dictionaries of arrays and lists in a tar archive, by member names.
 
     Raises:
-        DataFileError: the archive is none, lacks a member, or holds other objects.
+        DataFileError: the file is not an archive, lacks a member, or holds other objects.
     """
     import tarfile
 

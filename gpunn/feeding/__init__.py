@@ -1,4 +1,4 @@
-"""How data come to a step: what users bring, checked, as rows on the device or streamed to it.
+"""Data feeding: checks user data and places them as rows on the device, or streams them to it.
 
-It imports `gpunn.structure` and what is below it.
+It imports `gpunn.structure` and the packages below it.
 """

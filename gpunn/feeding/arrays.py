@@ -1,4 +1,4 @@
-"""Arrays as users bring them: of numbers, finite, and where a step can read them."""
+"""Conversion and checks of user arrays: numeric, finite, and placed where a step can read them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from gpunn.ops.narrow import first_inexact
 from .frames import from_column, from_frame, is_column, is_frame, is_missing
 from .memory import room_for_data
 
-CHUNK = 1 << 18  # elements looked at or converted at a time: no second copy of a data set
+CHUNK = 1 << 18  # elements checked or converted at a time, to avoid a second copy of a data set
 LARGEST = {name: float(np.finfo(name).max) for name in ("float32", "float64")}
 
 
 def as_array(x: Any, argument: str, backend: Backend) -> Any:
-    """``x`` as an array of real numbers, of NumPy or of the device; copied only if it must be.
+    """Convert ``x`` to a real NumPy or device array, copied only if necessary.
 
     Raises:
-        ValueError, TypeError: for what is no such array.
+        ValueError, TypeError: if ``x`` is not such an array.
     """
     if isinstance(x, np.ndarray) or backend.owns(x):
         if type(x) is not np.ndarray:
@@ -46,9 +46,9 @@ def as_array(x: Any, argument: str, backend: Backend) -> Any:
     if array.dtype.kind not in "biuf":
         raise TypeError(
             f"{argument} must hold real numbers; its dtype is {array.dtype}{_first_of(array)}. "
-            f"Convert it first (texts to numbers, missing values filled)."
+            f"Convert it first (strings to numbers, missing values filled)."
         )
-    plain = type(array) is np.ndarray  # NumPy imports its masked arrays when they are asked for
+    plain = type(array) is np.ndarray  # NumPy imports masked arrays only on use
     if not plain and _is_masked(array):
         raise ValueError(f"{argument} has masked values: fill them, or leave their rows out.")
     if not array.dtype.isnative:
@@ -57,7 +57,7 @@ def as_array(x: Any, argument: str, backend: Backend) -> Any:
 
 
 def _first_of(array: np.ndarray) -> str:
-    """The first object that is no number, and where it is."""
+    """Describe the first object that is not a number, and its index."""
     for place, value in np.ndenumerate(array) if array.dtype.kind == "O" else ():
         if is_missing(value) or not isinstance(value, (numbers.Real, np.bool_)):
             return f", with {value!r} at {list(place)}"
@@ -65,26 +65,29 @@ def _first_of(array: np.ndarray) -> str:
 
 
 def _is_masked(array: Any) -> bool:
-    """Whether numbers are missing in it. Who made it has imported numpy.ma, which is large."""
+    """Whether values are masked. Whoever made it has imported numpy.ma, which is large."""
     masked = sys.modules.get("numpy.ma")
     return masked is not None and bool(masked.is_masked(array))
 
 
 def value_range(array: np.ndarray, rows: int = 256) -> list[float] | None:
-    """The least and the largest finite value of some rows, evenly spaced, of an array of numbers;
-    None if there is none.
+    """Return the smallest and largest finite value in some evenly spaced rows of a numeric array.
+
+    None if there is no finite value.
 
     >>> value_range(np.array([[3.0, 1.0], [2.0, np.nan]]))
     [1.0, 3.0]
     """
     some = array[:: -(-len(array) // rows)]
-    if some.dtype.kind == "f":
-        some = some[np.isfinite(some)]
+    found = [float(some.min()), float(some.max())] if some.size else None
+    if found is None or all(map(math.isfinite, found)):  # NaN would be the least
+        return found
+    some = some[np.isfinite(some)]
     return [float(some.min()), float(some.max())] if some.size else None
 
 
 def map_under(array: Any) -> tuple[mmap.mmap, int, str] | None:
-    """The map of a file that an array lies in, where in the file it begins, and its name."""
+    """Return the memory map that holds an array, its offset in the file, and the file's name."""
     start, name = 0, "a file"
     while array is not None and not isinstance(array, mmap.mmap):
         if isinstance(array, np.memmap):
@@ -95,9 +98,9 @@ def map_under(array: Any) -> tuple[mmap.mmap, int, str] | None:
 
 
 def check_file(array: Any, argument: str) -> None:
-    """Look whether the file that an array is mapped from still has all of it.
+    """Check that the file from which an array is mapped still contains all of it.
 
-    Reading what a file no longer has ends the process, without an error that could be caught.
+    Reading beyond the end of the file kills the process, without an error that could be caught.
 
     Raises:
         ValueError: if the file has become shorter.
@@ -108,17 +111,17 @@ def check_file(array: Any, argument: str) -> None:
     mapped, start, name = found
     try:
         size, needed = mapped.size(), start + len(mapped)
-    except (OSError, ValueError):  # no file, or one that cannot be asked
+    except (OSError, ValueError):  # no file, or its size is unknown
         return
     if size < needed:
         raise ValueError(
             f"{argument} is a memory map of {name}, which has become shorter: it has {size:,} "
-            f"bytes, {needed:,} were mapped. Write it anew, and map it again."
+            f"bytes, {needed:,} were mapped. Write it again, and map it again."
         )
 
 
 def read(x: Any, argument: str) -> np.ndarray:
-    """``x``, which is no array yet, as one of NumPy."""
+    """Convert ``x``, which is not an array yet, to a NumPy array."""
     if x is None:
         raise ValueError(f"{argument} is missing.")
     if isinstance(x, Mapping):
@@ -141,38 +144,39 @@ def read(x: Any, argument: str) -> np.ndarray:
 
 
 def stored_dtype(array: Any, dtype: str) -> np.dtype:
-    """What ``array`` is kept in: its own dtype (bytes stay bytes), but no wider float."""
-    wider = array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(dtype).itemsize
-    return np.dtype(dtype) if wider else np.dtype(array.dtype)
+    """Return the dtype to store ``array`` in: its own (bytes stay bytes), but no wider float."""
+    own: np.dtype = array.dtype
+    if own.kind != "f" or own.itemsize <= np.dtype(dtype).itemsize:
+        return own
+    return np.dtype(dtype)
 
 
-def is_ready(backend: Backend, array: Any, dtype: str) -> bool:
-    """Whether steps can read ``array`` as it stands.
+def is_ready(backend: Backend, array: Any, stored: np.dtype) -> bool:
+    """Whether steps can read ``array`` directly; ``stored`` is its `stored_dtype`.
 
-    A memory map of the host can be read in any dtype: its rows are converted when they
+    A memory map on the host can be read in any dtype: its rows are converted when they
     are gathered.
     """
     return (
         backend.owns(array)
         and bool(array.flags.c_contiguous and getattr(array.flags, "aligned", True))
-        and (array.dtype == stored_dtype(array, dtype) or isinstance(array, np.memmap))
+        and (array.dtype == stored or isinstance(array, np.memmap))
     )
 
 
 def on_device(
-    backend: Backend, array: Any, dtype: str, argument: str, into: Array | None = None
+    backend: Backend, array: Any, stored: np.dtype, argument: str, into: Array | None = None
 ) -> Array:
-    """``array`` on the device, in its `stored_dtype`; written to ``into`` if that is given.
+    """Move ``array`` to the device, in its `stored_dtype`; write it to ``into`` if given.
 
-    What is converted is so piece by piece: no second float64 array is made.
+    Conversion is done in pieces, without a second float64 array.
 
     Raises:
-        OutOfMemoryError: if the device has no room for it.
+        OutOfMemoryError: if the array does not fit on the device.
     """
     with room_for_data(argument, array, backend):
-        stored = stored_dtype(array, dtype)
         if into is None:
-            if stored == array.dtype or is_ready(backend, array, dtype):
+            if stored == array.dtype or is_ready(backend, array, stored):
                 return backend.upload(array)
             into = backend.empty(array.shape, stored)
         for rows in pieces(array):
@@ -182,43 +186,45 @@ def on_device(
 
 
 def pieces(array: Any) -> Iterator[slice]:
-    """Slices of the rows of an array, of about `CHUNK` elements each."""
+    """Return slices of the rows of an array, of about `CHUNK` elements each."""
+    if array.size <= CHUNK:
+        return iter((slice(0, len(array)),))
     rows = max(1, CHUNK // max(1, math.prod(array.shape[1:])))
     return (slice(start, start + rows) for start in range(0, len(array), rows))
 
 
 def is_finite(backend: Backend, array: Any, dtype: str) -> bool:
-    """Whether all values are finite in ``dtype``; an array of integers is."""
+    """Whether all values are finite in ``dtype``; always true for integers."""
     if array.dtype.kind != "f" or array.size == 0:
         return True
     return backend.within(array, LARGEST[dtype])
 
 
 def check_finite(backend: Backend, array: Any, dtype: str, argument: str, first: int = 0) -> None:
-    """Look for NaN and infinity, piece by piece; ``first`` is the number of the first row.
+    """Check for NaN and infinity, in pieces; ``first`` is the index of the first row.
 
     Raises:
         ValueError: for a value that is not finite in ``dtype``.
     """
     if array.dtype.kind != "f":
-        return  # integers are
+        return  # integers are finite
     for rows in pieces(array):
         if not is_finite(backend, array[rows], dtype):
             _refuse_non_finite(backend, array[rows], first + rows.start, dtype, argument)
 
 
 def check_int32(backend: Backend, array: Any, argument: str) -> None:
-    """Look whether int32 holds all numbers of an array.
+    """Check that int32 can represent all values of an array.
 
     Raises:
-        OverflowError: naming one that it does not hold, and its place.
+        OverflowError: naming a value that it cannot represent, and its index.
     """
     if array.dtype.kind in "biu" and np.can_cast(array.dtype, np.int32):
         return
     for rows in pieces(array):
         with backend.turn:
             low, high = float(array[rows].min()), float(array[rows].max())
-        if not LEAST <= low <= high <= MOST:  # float64 rounds to none of these
+        if not LEAST <= low <= high <= MOST:  # float64 represents both limits exactly
             values = _values(backend, array[rows])
             wrong = np.argwhere(~((values >= LEAST) & (values < MOST + 1)))[0]
             raise OverflowError(
@@ -231,10 +237,10 @@ def check_int32(backend: Backend, array: Any, argument: str) -> None:
 def check_exact(
     backend: Backend, array: Any, dtype: str, argument: str, of_input: bool = False
 ) -> None:
-    """Look whether a dtype of floats holds all integers of an array exactly.
+    """Check that a float dtype represents all integers of an array exactly.
 
     Raises:
-        ValueError: naming one that it does not hold, and its place.
+        ValueError: naming a value that it does not represent, and its index.
     """
     if array.dtype.kind not in "iu":
         return
@@ -243,12 +249,12 @@ def check_exact(
         place = first_inexact(values, dtype)
         if place is not None:
             declared = (
-                "A call(x) is given integers as they are where gpunn.Input(shape, dtype='int32') "
+                "A call(x) receives integers unchanged if gpunn.Input(shape, dtype='int32') "
                 "declares them. "
             )
             raise ValueError(
                 f"{argument} holds {values[place]} at {_place(place, rows.start)}, which {dtype} "
-                f"does not hold: what you have written would be given another number. "
+                f"does not hold: your code would receive a different number. "
                 f"{declared if of_input else ''}A model of dtype='float64' has more digits. If "
                 f"rounding does no harm, pass floats: .astype({dtype!r})."
             )

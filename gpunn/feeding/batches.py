@@ -1,4 +1,4 @@
-"""Batches that a user's object yields: iterables, generators, Keras's data sets."""
+"""Batches from user objects: iterables, generators, Keras's data sets."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .spec import Spec
 
 
 class Batches:
-    """Batches that a user's object yields: ``(x, y)`` or ``(x, y, weight)``.
+    """Batches that a user object yields: ``(x, y)`` or ``(x, y, weight)``.
 
-    Each pass iterates over ``source`` anew, unless that can be read only once (a
-    generator), which goes on where it stopped. The first batch is checked at once.
+    Each pass iterates over ``source`` again. A source that can be read only once (a
+    generator) continues where it stopped. The first batch is checked at once.
 
     Raises:
-        ValueError, TypeError: for a batch that does not fit, naming it.
+        ValueError, TypeError: for an invalid batch, naming it.
     """
 
     def __init__(
@@ -42,20 +42,20 @@ class Batches:
         return hasattr(self.source, "__next__")
 
     def keep(self, limit: int | None) -> None:
-        """Let each pass have the same batches: those of a generator are kept in memory."""
+        """Give each pass the same batches: those of a generator are kept in memory."""
         if self.once:
             self.source = RepeatableBatches(self.source, limit)
 
     def begin(self, number: int, seed: int | None = None, skip: int = 0) -> Iterator[Rows]:
-        """The batches of the pass of this number, from the ``skip``-th on.
+        """Yield the batches of a pass, starting at the ``skip``-th.
 
         Args:
-            number: of the pass; what chooses its order itself chooses it by that.
-            seed: shuffles what has an order to choose: a `PyDataset`, and sparse rows.
-            skip: batches that the pass had already, when training goes on from a checkpoint.
+            number: Number of the pass; sources that choose their own order use it.
+            seed: Seed that shuffles a `PyDataset` and sparse rows.
+            skip: Number of batches already used when training resumes from a checkpoint.
 
         Raises:
-            ValueError: if there are not as many.
+            ValueError: if there are fewer batches.
         """
         for count, batch in enumerate(self._items(number, seed, skip), skip):
             yield self._rows(batch, count)
@@ -73,8 +73,8 @@ class Batches:
         for count in range(skip):
             if next(found, None) is None:
                 raise ValueError(
-                    f"{self.argument} has {count} batches; the run that goes on had read {skip}. "
-                    f"Give it the data that it had."
+                    f"{self.argument} has {count} batches; the resumed run had read {skip}. "
+                    f"Pass the same data as before."
                 )
         return found
 
@@ -84,8 +84,11 @@ class Batches:
             getattr(self.source, event)()
 
     def catch_up(self, epochs: int, passes: int) -> None:
-        """Do what a source was asked for in epochs and passes that are over, so that what it draws
-        at the beginning of each, or at its end, has been drawn. Their batches are not read."""
+        """Repeat the calls that a source received in past epochs and passes.
+
+        The random numbers that it draws at their beginning or end are then drawn. Batches of
+        those passes are not read.
+        """
         source = self.source
         draws = not (is_numbered(source) or self.once or hasattr(source, "batches_of_pass"))
         for number in range(max(epochs, passes)):
@@ -108,7 +111,7 @@ class Batches:
 
 
 class RepeatableBatches:
-    """The first batches of a generator, kept as they come, so that they can be read again.
+    """The first batches of a generator, cached so that they can be read again.
 
     >>> twice = RepeatableBatches(iter("abc"), 2)
     >>> [*twice], [*twice]
@@ -133,8 +136,10 @@ class RepeatableBatches:
 
 
 def fed(x: Any, y: Any, weight: Any, size: int, steps: int | None = None) -> tuple[Any, Any, Any]:
-    """Data to feed: of sparse rows dense ones, or batches of them, of ``size`` rows or of so many
-    that there are ``steps`` of them; anything else as it came."""
+    """Return the data to feed: sparse rows made dense or batched, anything else unchanged.
+
+    Batches of sparse rows have ``size`` rows, or the number that gives ``steps`` batches.
+    """
     if not is_sparse(x):
         return x, y, weight
     if is_small(x):
@@ -143,12 +148,12 @@ def fed(x: Any, y: Any, weight: Any, size: int, steps: int | None = None) -> tup
 
 
 def is_numbered(source: Any) -> bool:
-    """Whether batches are had by their number (as of Keras's PyDataset), not by iterating."""
+    """Whether batches are read by number (as from Keras's PyDataset), not by iterating."""
     return not hasattr(source, "__iter__") and hasattr(source, "__len__")
 
 
 def items(source: Any, skip: int = 0) -> Iterator[Any]:
-    """The batches of one pass; of what has them by number from ``skip`` on."""
+    """Iterate over the batches of one pass; those read by number start at ``skip``."""
     if not is_numbered(source):
         return iter(source)
     endless = getattr(source, "endless", False)
@@ -157,29 +162,29 @@ def items(source: Any, skip: int = 0) -> Iterator[Any]:
 
 
 def peek(source: Any, argument: str = "x") -> tuple[Any, Any]:
-    """``source`` with its first batch still in it, and that batch."""
+    """Return ``source``, still including its first batch, and that batch."""
     if not any(hasattr(source, name) for name in ("__iter__", "__next__", "__getitem__")):
         raise TypeError(f"{argument} must be arrays, or yield batches (x, y); got {source!r}.")
     first = next(items(source), None)
     if first is None:
-        raise ValueError(f"{argument} yields no batch: there is no data.")
+        raise ValueError(f"{argument} yields no batches: there is no data.")
     if hasattr(source, "__next__"):
         source = itertools.chain([first], source)
     return source, first
 
 
 def check_ends(source: Any, limit: int | None, argument: str, option: str) -> None:
-    """Look whether a pass over ``source`` ends.
+    """Check that a pass over ``source`` ends.
 
     Raises:
-        ValueError: if it says that it does not, and there is no limit.
+        ValueError: if the source is declared endless and there is no limit.
     """
     if limit is None and getattr(source, "endless", False):
-        raise ValueError(f"{argument} repeats its batches without end: pass {option}.")
+        raise ValueError(f"{argument} repeats its batches endlessly: pass {option}.")
 
 
 def inputs_of(spec: Spec, source: Any, limit: int | None) -> Iterator[tuple[list[Any], str]]:
-    """The inputs of batches with their names, targets ignored; ``limit`` batches at most."""
+    """Yield the inputs of at most ``limit`` batches with their names; targets are ignored."""
     if hasattr(source, "on_epoch_begin"):
         source.on_epoch_begin()
     for number, batch in enumerate(itertools.islice(items(source), limit)):

@@ -1,4 +1,4 @@
-"""What goes by the class of a row: class weights, and rows set aside for validation."""
+"""Class weights, and the split of rows for validation."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .spec import Spec, TargetSpec
 
 
 def class_numbers(y: Array, target: TargetSpec, backend: Backend) -> np.ndarray | None:
-    """The class of each row (rows,), or None where a sample has more than one.
+    """Return the class of each row (rows,), or None if a sample has more than one.
 
-    That is the class number itself, the place of the largest target in a row, or, for
-    a single target, the nearest whole number.
+    The class is the class index itself, the index of the largest target in a row, or, for
+    a single target, the nearest integer.
     """
     if target.rows_per_sample > 1:
         return None
@@ -36,10 +36,10 @@ def class_numbers(y: Array, target: TargetSpec, backend: Backend) -> np.ndarray 
 def class_weights(
     class_weight: Any, y: Array | None, target: TargetSpec, backend: Backend, where: str
 ) -> np.ndarray:
-    """The weight of each row (rows,) by its class; classes that are not named weigh 1.
+    """Return the weight of each row (rows,) by its class; classes without a weight get 1.
 
     Raises:
-        ValueError, TypeError: for a key that is no class, or a weight that is none.
+        ValueError, TypeError: for a key that is not a class, or an invalid weight.
     """
     name = f"{where}class_weight"
     if not isinstance(class_weight, Mapping):
@@ -49,7 +49,7 @@ def class_weights(
     labels = class_numbers(y, target, backend)
     if labels is None:
         raise ValueError(
-            f"{name} needs one class a sample, but the targets of a sample have the shape "
+            f"{name} needs one class per sample, but the targets of a sample have the shape "
             f"{target.target_shape}. Use sample_weight."
         )
     classes = target.output_shape[-1]
@@ -80,15 +80,15 @@ def _whole(key: Any) -> int | None:
 
 
 def split(data: Rows, fraction: float, strategy: str, spec: Spec, seed: int) -> tuple[Rows, Rows]:
-    """Training and validation rows, ``fraction`` of them for validation.
+    """Split rows into training and validation rows, ``fraction`` of them for validation.
 
-    ``"tail"`` takes the last rows, as Keras does, and warns if a class is missing on
-    one side; ``"shuffled"`` takes random ones, ``"stratified"`` random ones of each
+    ``"tail"`` takes the last rows, as Keras does, and warns if a class is missing in
+    one part; ``"shuffled"`` takes random rows, ``"stratified"`` random rows of each
     class in proportion.
 
     Raises:
-        ValueError: if one of the two parts would be empty, or the rows have no classes
-            to go by.
+        ValueError: if one of the two parts would be empty, or the rows have no classes to
+            stratify by.
     """
     rows = len(data)
     kept = math.floor(rows * (1.0 - fraction))
@@ -124,17 +124,17 @@ def split(data: Rows, fraction: float, strategy: str, spec: Spec, seed: int) -> 
 
 
 def _by_class(order: np.ndarray, labels: np.ndarray, held_out: int) -> np.ndarray:
-    """The rows in an order in which each class has its share, within one row, of the last ones.
+    """Reorder the rows so that each class has its share, within one row, of the last ones.
 
     Args:
-        order: numbers of the rows, in random order.
-        labels: their classes.
-        held_out: how many are the last ones.
+        order: Row indices in random order.
+        labels: Classes of the rows.
+        held_out: Number of the last rows.
     """
     _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     shares = counts * held_out / len(order)
     last = np.floor(shares).astype(int)
-    left_over = held_out - last.sum()  # one each for those that lack most
+    left_over = held_out - last.sum()  # one each for the classes that lack the most
     last[np.argsort(last - shares, kind="stable")[:left_over]] += 1
     is_last = np.zeros(len(order), bool)
     for number, count in enumerate(last):

@@ -1,7 +1,7 @@
-"""Checks of the data that users pass, and their way to where a step can read them.
+"""Checks user data and places them where a step can read them.
 
 Arrays become rows on the device (`Rows`). An iterable of batches becomes a `batches.Batches`,
-which passes each of its batches through the same functions. All checks of an array are done
+which passes each of its batches through the same functions. All checks of an array run
 before the first step, and are the same on every backend.
 """
 
@@ -26,7 +26,7 @@ ARRAY_MARKS = ("__array__", "__dlpack__", "__cuda_array_interface__", "toarray")
 
 
 def is_array(x: Any) -> bool:
-    """Whether ``x`` stands for one array, and not for an iterable of batches.
+    """Whether ``x`` represents one array rather than an iterable of batches.
 
     >>> import numpy as np
     >>> is_array([(0, 1), (1, 0)]), is_array([(np.ones((2, 2)), np.ones(2))])
@@ -48,13 +48,13 @@ def _is_batch(entry: Any) -> bool:
 
 
 def validation_parts(given: Any, inputs: int = 1) -> tuple[Any, Any, Any]:
-    """x, y and weights of ``validation_data``; y and weights are None for batches.
+    """Return x, y and weights of ``validation_data``; y and weights are None for batches.
 
     Args:
         given: ``validation_data``. A tuple of lists is taken as (x, y) or (x, y, weight), each
             with one entry for each input or output.
-        inputs: how many inputs the model has. If there are several, x is a list or tuple of
-            arrays, by which (x, y) is told from two batches.
+        inputs: Number of inputs of the model. If there are several, x is a list or tuple of
+            arrays, which distinguishes (x, y) from two batches.
     """
     by_parts = isinstance(given, tuple) and all(isinstance(part, list) for part in given)
     if inputs > 1 and isinstance(given, (tuple, list)) and len(given) in (2, 3):
@@ -71,18 +71,19 @@ def validation_parts(given: Any, inputs: int = 1) -> tuple[Any, Any, Any]:
 
 
 def first_shape(x: Any, y: Any = None) -> tuple[int, ...]:
-    """Shape of one sample of data given as an array, to build a model with.
+    """Return the shape of one sample of an array of data, to build a model with.
 
     Raises:
-        ValueError: if x has no batch axis or another number of rows than y: a model
-            built from such an x would fit no other.
+        ValueError: if x has no batch axis or a different number of rows than y: a model
+            built from such an x would fit no other data.
     """
     shape = read(x, "x").shape if getattr(x, "shape", None) is None else x.shape
     if y is not None:
         targets = read(y, "y").shape if getattr(y, "shape", None) is None else y.shape
         if targets[:1] != shape[:1]:
             raise ValueError(
-                f"y has shape {tuple(targets)} and x {tuple(shape)}; as many rows are expected."
+                f"y has shape {tuple(targets)} and x {tuple(shape)}; their numbers of rows must "
+                f"be equal."
             )
     if len(shape) == 0:
         raise ValueError(f"x must have a batch axis, (batch, ...); got the single value {x!r}.")
@@ -102,21 +103,21 @@ def to_rows(
     """Check x, y and weights, and put them where steps can read them.
 
     Args:
-        spec: what the model takes.
-        x, y, sample_weight, class_weight: as the user gave them: for several inputs or
+        spec: Spec of the model.
+        x, y, sample_weight, class_weight: The user's arguments: for several inputs or
             outputs a list, or a dictionary by name.
-        needs_y: whether y must be given.
-        where: a prefix for the names of the arguments in messages.
-        call: the name of the method, if these are all its data: then they are streamed if they
+        needs_y: Whether y must be given.
+        where: Prefix for the names of the arguments in messages.
+        call: Name of the method, if these are all its data: then they are streamed if they
             do not fit into the device's memory. None for a single batch.
 
     Raises:
-        ValueError, TypeError: naming the argument, what came and what was expected.
+        ValueError, TypeError: naming the argument, the given value and the expected one.
     """
     backend, dtype = spec.backend, spec.dtype
     given: dict[str, Array] = {}
-    names: dict[str, str] = {}  # of the arguments, for messages
-    made: set[str] = set()  # arrays that were made here: no user has a reference to them
+    names: dict[str, str] = {}  # names of the arguments, for messages
+    made: set[str] = set()  # arrays created here: the user has no reference to them
 
     def take(kind: str, number: int, array: Array, argument: str, own: bool) -> None:
         name = name_of(kind, number)
@@ -136,8 +137,8 @@ def to_rows(
         )
     if needs_y and not learned and (sample_weight is not None or class_weight is not None):
         raise ValueError(
-            f"{where}sample_weight and class_weight weigh the losses of outputs; the model was "
-            f"compiled without one."
+            f"{where}sample_weight and class_weight weight the losses of outputs; the model was "
+            f"compiled without a loss."
         )
     if class_weight is not None and len(spec.targets) > 1:
         raise ValueError(
@@ -171,13 +172,13 @@ def to_rows(
 
 
 def _each_target(spec: Spec, y: Any, rows: int, name: str) -> dict[str, Any]:
-    """The targets that were given for each output that has a loss, by its name."""
+    """Return the given targets of each output that has a loss, by output name."""
     if len(spec.targets) == 1:
         target = spec.targets[0]
         alone = isinstance(y, (list, tuple)) and len(y) == 1 and hasattr(y[0], "shape")
         if alone and y[0].shape[:1] == (rows,) and (rows > 1 or len(y[0].shape) > 1):
             y = y[0]
-        elif isinstance(y, Mapping) and len(y) == 1:
+        elif not hasattr(y, "shape") and isinstance(y, Mapping) and len(y) == 1:
             y = next(iter(y.values()))
         return {target.name: y} if target.loss is not None else {}
     names = [target.name for target in spec.targets]
@@ -204,14 +205,14 @@ def _each_weight(spec: Spec, weight: Any, name: str) -> dict[str, Any]:
 
 
 def _targets(spec: Spec, target: TargetSpec, y: Any, rows: int, name: str) -> tuple[Array, bool]:
-    """The checked targets of an output, and whether this made a new array."""
+    """Return the checked targets of an output, and whether they are a new array."""
     loss, backend = target.loss, spec.backend
     array = as_array(y, name, backend)
     shape = array.shape
     if not shape or shape[0] != rows:
         raise ValueError(
             f"{name} has {shape[0] if shape else 'no'} rows (shape {shape}), x has {rows}; "
-            f"they must be as many."
+            f"the numbers of rows must be equal."
         )
     if target.any_shape:
         if (loss.target_sample, loss.output_sample) != (shape[1:], target.output_shape):
@@ -220,7 +221,7 @@ def _targets(spec: Spec, target: TargetSpec, y: Any, rows: int, name: str) -> tu
         check_exact(backend, array, spec.dtype, name)
         return array, False
     expected = (rows, *target.target_shape)
-    surplus = shape == (*expected, 1) and loss.sparse  # class numbers in a column
+    surplus = shape == (*expected, 1) and loss.sparse  # class indices in a column
     missing = shape == expected[:-1] and expected[-1] == 1  # one target, without its axis
     if shape != expected and not surplus and not missing:
         raise _wrong_y(target, shape, expected, name)
@@ -250,14 +251,14 @@ def _wrong_y(
     loss = target.loss
     prediction = (expected[0], *target.output_shape)
     if loss.sparse and shape == prediction:
-        hint = "One-hot rows go with categorical_crossentropy, or pass y.argmax(-1)."
+        hint = "For one-hot rows use categorical_crossentropy, or pass y.argmax(-1)."
     elif loss.fuses == "Softmax" and shape in (expected[:-1], (*expected[:-1], 1)):
         hint = (
-            "Class numbers go with sparse_categorical_crossentropy, or pass "
+            "For class indices use sparse_categorical_crossentropy, or pass "
             "gpunn.utils.to_categorical(y)."
         )
     else:
-        hint = "Nothing is broadcast in a loss."
+        hint = "A loss does not broadcast."
     return ValueError(
         f"{name} has shape {shape}; {loss.name} takes y of shape {expected} for predictions of "
         f"shape {prediction}. {hint}"
@@ -267,7 +268,7 @@ def _wrong_y(
 def _weights(
     spec: Spec, target: TargetSpec, sample_weight: Any, rows: int, name: str
 ) -> tuple[Array, bool]:
-    """The checked weights of an output's rows, and whether this made a new array."""
+    """Return the checked weights of an output's rows, and whether they are a new array."""
     array = as_array(sample_weight, name, spec.backend)
     several = (rows, *target.output_shape[:-1])
     if array.shape in ((rows, 1), (*several, 1)):

@@ -1,7 +1,7 @@
-"""Tables of pandas, polars and Arrow as arrays, column by column; labels as they give them.
+"""Conversion of pandas, polars and Arrow tables and labels to arrays, column by column.
 
-No such library is imported: a frame is told by what it has. A column is read by itself, since a
-table of several kinds (numbers beside truth values, say) is an array of objects as a whole.
+None of these libraries is imported: a frame is recognized by its attributes. Each column is read
+separately, since a table of mixed types (numbers and booleans, say) becomes an array of objects.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gpunn.common.names import counted
 
 
 def columns_of(x: Any) -> list[Any] | None:
-    """The names of the columns of a frame, each of which ``x[name]`` is; None for what is none.
+    """Return the column names of a frame, so that ``x[name]`` is a column; None if not a frame.
 
     >>> columns_of({"a": [1]}) is None
     True
@@ -41,20 +41,20 @@ def is_column(x: Any) -> bool:
 
 
 def each_column(frame: Any) -> Iterator[tuple[str, Any]]:
-    """The columns of a frame with their names, which may occur twice."""
-    if hasattr(frame, "column_names"):  # of Arrow
+    """Yield the columns of a frame with their names, which may be duplicates."""
+    if hasattr(frame, "column_names"):  # Arrow
         yield from ((str(n), frame.column(k)) for k, n in enumerate(frame.column_names))
-    elif hasattr(frame, "iloc"):  # of pandas
+    elif hasattr(frame, "iloc"):  # pandas
         yield from ((str(n), frame.iloc[:, k]) for k, n in enumerate(frame.columns))
-    else:  # of polars
+    else:  # polars
         yield from ((str(n), frame[:, k]) for k, n in enumerate(frame.columns))
 
 
 def from_frame(frame: Any, argument: str) -> np.ndarray:
-    """The numbers of a frame (rows, columns), in a dtype that holds those of each column.
+    """Return the values of a frame (rows, columns), in a dtype that holds those of each column.
 
     Raises:
-        TypeError: naming the first column that holds text, dates or the like.
+        TypeError: naming the first column that holds text, dates or other non-numbers.
     """
     found = [
         from_column(column, f"{argument}: the column {name!r}")
@@ -64,10 +64,10 @@ def from_frame(frame: Any, argument: str) -> np.ndarray:
 
 
 def from_column(column: Any, what: str) -> np.ndarray:
-    """The numbers of a column (rows,), NaN where one is missing; ``what`` names it in errors.
+    """Return the values of a column (rows,), NaN where missing; ``what`` names it in errors.
 
     Raises:
-        TypeError: for text, dates and the like.
+        TypeError: for text, dates and other non-numbers.
     """
     array = np.asarray(column)
     if array.dtype.kind in "biuf":
@@ -88,11 +88,11 @@ def from_column(column: Any, what: str) -> np.ndarray:
 
 
 def check_known(values: Any, argument: str) -> None:
-    """Look for values that are missing: None, NaN, NaT, pandas's NA, nulls of polars and Arrow.
+    """Check for missing values: None, NaN, NaT, pandas's NA, nulls of polars and Arrow.
 
     Args:
-        values: an array, a column or a frame; None is none of them, and has nothing missing.
-        argument: what to call it.
+        values: An array, a column or a frame; None passes the check.
+        argument: Name in messages.
 
     Raises:
         ValueError: naming the column, if it has a name, and the first row.
@@ -120,27 +120,27 @@ def check_known(values: Any, argument: str) -> None:
 
 
 def are_missing(array: np.ndarray) -> np.ndarray:
-    """Which elements are missing, in the shape of the array."""
+    """Return which elements are missing, in the shape of the array."""
     if array.dtype.kind in "fcmM":
         return np.asarray(array != array)
-    if array.dtype.kind not in "OT":  # T: NumPy's texts of any length
+    if array.dtype.kind not in "OT":  # T: NumPy's variable-length strings
         return np.zeros(array.shape, bool)
     found = (is_missing(value) for value in array.ravel())
     return np.fromiter(found, bool, array.size).reshape(array.shape)
 
 
 def labels_of(x: Any) -> np.ndarray:
-    """Labels as an array; categories become their numbers, as they are ordered.
+    """Convert labels to an array; categories become their numbers, in their order.
 
     Raises:
-        ValueError: if one is missing.
-        TypeError: for text, dates and the like.
+        ValueError: if a label is missing.
+        TypeError: for text, dates and other non-numbers.
 
     >>> labels_of([2, 0]).tolist()
     [2, 0]
     """
     check_known(x, "labels")
-    codes = getattr(getattr(x, "cat", x), "codes", None)  # of pandas, a Series or a Categorical
+    codes = getattr(getattr(x, "cat", x), "codes", None)  # a pandas Series or Categorical
     if codes is not None:
         return np.asarray(codes)
     if str(getattr(x, "dtype", "")).startswith(("Categorical", "Enum")):  # of polars
@@ -152,7 +152,7 @@ def labels_of(x: Any) -> np.ndarray:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a value of Python stands for nothing."""
+    """Whether a Python value represents a missing value."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     numeric = isinstance(value, (float, np.inexact, np.datetime64, np.timedelta64))
@@ -161,6 +161,6 @@ def is_missing(value: Any) -> bool:
 
 def _no_numbers(what: str, kind: Any, value: Any) -> TypeError:
     return TypeError(
-        f"{what} holds {kind} ({value!r}), and numbers are expected: leave it out, or make numbers "
-        f"of it, as pandas.get_dummies and layers.StringLookup do."
+        f"{what} holds {kind} ({value!r}), but numbers are expected: leave it out, or convert it "
+        f"to numbers, as pandas.get_dummies and layers.StringLookup do."
     )

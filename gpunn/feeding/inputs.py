@@ -1,4 +1,4 @@
-"""What users give for a model's inputs, as one checked array for each that a step reads."""
+"""Conversion of user data to one checked array for each input that a step reads."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .spec import Spec
 
 
 def inputs(spec: Spec, x: Any, where: str = "") -> list[Any]:
-    """``x`` as one array of samples for each input, on the host or the device.
+    """Convert ``x`` to one array of samples for each input, on the host or the device.
 
-    Of the values in the arrays integers are checked; floats may be anything.
+    Integer values in the arrays are checked; floats may be anything.
 
     Raises:
-        ValueError, TypeError: naming the argument, what came and what was expected.
+        ValueError, TypeError: naming the argument, the given value and the expected one.
     """
     if x.__class__ is not np.ndarray:
         x = columns(spec, x, f"{where}x")
@@ -46,13 +46,13 @@ def inputs(spec: Spec, x: Any, where: str = "") -> list[Any]:
         if len(array) != len(arrays[0]):
             raise ValueError(
                 f"{where}{argument} has {len(array)} rows, {where}{spec.given[0][0]} "
-                f"{len(arrays[0])}; they must be as many."
+                f"{len(arrays[0])}; the numbers of rows must be equal."
             )
     return _checked(spec, arrays if host is None else _on_host(spec, host, arrays, where), where)
 
 
 def _checked(spec: Spec, arrays: list[Any], where: str) -> list[Any]:
-    """The arrays, whose integers are those that a step will read."""
+    """Check that a step reads the integers in these arrays unchanged, and return the arrays."""
     for k, (array, (argument, _)) in enumerate(zip(arrays, spec.inputs, strict=True)):
         if spec.integers[k]:
             check_int32(spec.backend, array, where + argument)
@@ -62,7 +62,7 @@ def _checked(spec: Spec, arrays: list[Any], where: str) -> list[Any]:
 
 
 def _on_host(spec: Spec, host: HostPart, given: list[Any], where: str) -> list[Any]:
-    """What steps read, of what users gave: some of it is encoded, some looked at."""
+    """Compute what steps read from user data: encode some of it, check some of it."""
     made: list[Any] = []
 
     def found(number: int) -> Any:
@@ -72,7 +72,7 @@ def _on_host(spec: Spec, host: HostPart, given: list[Any], where: str) -> list[A
         return where + spec.given[host.source(number)][0]
 
     for layer, number in host.checks:
-        array = found(number) if number < 0 else None  # codes are what they should be
+        array = found(number) if number < 0 else None  # encoded values need no check
         if array is not None:
             layer.check_values(_read(spec, array), name(number))
     for layer, number in host.steps:
@@ -80,16 +80,16 @@ def _on_host(spec: Spec, host: HostPart, given: list[Any], where: str) -> list[A
     fed = []
     for number, (argument, shape) in zip(host.fed, spec.inputs, strict=True):
         array = found(number)
-        if number < 0 and INPUT - number in host.encoded:  # read as it is, too
+        if number < 0 and INPUT - number in host.encoded:  # also read unencoded
             array = _input(spec, where + argument, shape, array)
         fed.append(array)
     return fed
 
 
 def columns(spec: Spec, x: Any, argument: str) -> Any:
-    """``x``, of a frame the columns that inputs are called after, if they are.
+    """Return the columns of a frame that have the names of inputs; anything else unchanged.
 
-    Surplus columns are left out, and their order does not count.
+    Surplus columns are ignored, and their order does not matter.
 
     Raises:
         ValueError: naming the columns that a frame lacks.
@@ -112,7 +112,7 @@ def columns(spec: Spec, x: Any, argument: str) -> Any:
 
 
 def _read(spec: Spec, x: Any) -> Any:
-    """An array of the device as one of the host; anything else as it is."""
+    """Copy a device array to the host; return anything else unchanged."""
     if type(x) is np.ndarray or not spec.backend.owns(x):
         return x
     spec.backend.wait_for_caller()
@@ -120,7 +120,7 @@ def _read(spec: Spec, x: Any) -> Any:
 
 
 def _to_encode(spec: Spec, argument: str, shape: tuple[int, ...], x: Any) -> np.ndarray:
-    """What is encoded on the host, as an array of anything."""
+    """Convert an input that the host encodes to an array of any dtype."""
     if x is None:
         raise ValueError(f"{argument} is missing.")
     x = _read(spec, x)
@@ -135,7 +135,7 @@ def _to_encode(spec: Spec, argument: str, shape: tuple[int, ...], x: Any) -> np.
 
 
 def _alone(spec: Spec, given: Any, axes: int) -> Any:
-    """The array for a model's only input, also if it is given in a dictionary or a list."""
+    """Return the array for a model's only input, even if it is in a dictionary or a list."""
     if isinstance(given, Mapping) and set(given) == set(spec.names):
         return given[spec.names[0]]
     if isinstance(given, (list, tuple)) and len(given) == 1:
@@ -149,9 +149,9 @@ def _input(spec: Spec, argument: str, shape: tuple[int, ...], x: Any) -> Any:
 
 
 def _shaped(array: Any, shape: tuple[int, ...], argument: str, x: Any) -> Any:
-    """An array under the shape of samples that an input has; ``x`` is what the user gave."""
+    """Reshape an array to the sample shape of an input; ``x`` is the user's value."""
     if array.shape[1:] != shape or not array.shape:
-        # A last axis of one number may be left out or be too many, as in Keras.
+        # A last axis of length 1 may be missing or surplus, as in Keras.
         if array.ndim and (*array.shape[1:], 1) == shape:
             array = array.reshape(*array.shape, 1)
         elif array.ndim and array.shape[1:] == (*shape, 1):
@@ -160,7 +160,7 @@ def _shaped(array: Any, shape: tuple[int, ...], argument: str, x: Any) -> Any:
             raise _wrong_x(shape, array.shape, x, argument)
     if not len(array):
         raise ValueError(
-            f"{argument} is empty: its shape is {array.shape}. It needs a row or more."
+            f"{argument} is empty: its shape is {array.shape}. It needs at least one row."
         )
     return array
 

@@ -1,4 +1,4 @@
-"""What fits into a device's memory, and what to say when something does not."""
+"""Device memory: what fits, and error messages when something does not."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.device import Device
 from gpunn.core.plan import Plan
 
-ASKED_FROM = 1 << 24  # bytes; smaller data are put on the device without asking for its room
-SHARE_OF_DATA = 0.8  # of what is free; the rest is for the model and its batches
-SPARE = 1.25  # beside the arrays counted here: work arrays, dropout's masks, rounding up
+ASKED_FROM = 1 << 24  # bytes; smaller data are put on the device without checking free memory
+SHARE_OF_DATA = 0.8  # of the free memory; the rest is for the model and its batches
+SPARE = 1.25  # factor for arrays not counted here: work arrays, dropout masks, rounding up
 
 
 class _ThisThread(local):
@@ -30,17 +30,17 @@ _this_thread = _ThisThread()
 
 
 def kept_data(backend: Backend) -> dict[str, Any]:
-    """Arrays that this thread's calls keep on a device for its later calls, see `rows`."""
+    """Return the arrays that this thread keeps on a device for later calls, see `rows`."""
     return _this_thread.kept.setdefault(backend.root, {})
 
 
 def forget_kept_data() -> None:
-    """Free what this thread's calls keep on any device for its later calls."""
+    """Free the arrays that this thread keeps on any device for later calls."""
     _this_thread.kept.clear()
 
 
 class OutOfMemoryError(MemoryError):
-    """The device has no room for what was asked; the message says what would fit."""
+    """The device does not have enough memory; the message tells what would fit."""
 
 
 class Cache(Protocol):
@@ -50,9 +50,9 @@ class Cache(Protocol):
 
 
 def sample_bytes(plan: Plan, dtype: str, training: bool) -> int:
-    """About how many bytes of the device a sample of a batch takes.
+    """Estimate the device memory in bytes per sample of a batch.
 
-    These are its input and every layer's output, with a gradient for each in training.
+    It counts the input and every layer's output, with a gradient for each output in training.
 
     >>> from gpunn import layers, models
     >>> plan = models.Sequential([layers.Input((784,)), layers.Dense(16)]).plan
@@ -65,8 +65,11 @@ def sample_bytes(plan: Plan, dtype: str, training: bool) -> int:
 
 
 def _largest_batch(size: int, plan: Plan, backend: Backend, dtype: str, training: bool) -> int:
-    """The largest power of two below ``size`` for which the device has the memory that
-    `sample_bytes` counts, in arrays like a batch's; 0 if not even for one sample."""
+    """Return the largest power of two below ``size`` that fits in device memory.
+
+    It tries to allocate arrays like a batch's, of the size that `sample_bytes` estimates. Returns
+    0 if not even one sample fits.
+    """
     outputs = [math.prod(node.output_shape) for node in plan.nodes]
     widths = [*map(math.prod, plan.input_shapes), *outputs * (2 if training else 1)]
     widths.append(int(sum(widths) * (SPARE - 1)))
@@ -80,12 +83,12 @@ def _largest_batch(size: int, plan: Plan, backend: Backend, dtype: str, training
             fits //= 2
         finally:
             arrays.clear()
-            backend.free_bytes()  # no piece is kept, of which a smaller array would leave a part
+            backend.free_bytes()  # returns cached blocks, so that smaller arrays do not split them
     return fits
 
 
 def lacking(size: int, backend: Backend) -> int | None:
-    """How many bytes are free, if these are not enough to put ``size`` bytes of data there."""
+    """Return the number of free bytes if ``size`` bytes of data do not fit, else None."""
     if size < ASKED_FROM:
         return None
     free = backend.free_bytes()
@@ -93,7 +96,7 @@ def lacking(size: int, backend: Backend) -> int | None:
 
 
 def readable(size: int) -> str:
-    """A number of bytes as people read it.
+    """Format a number of bytes.
 
     >>> readable(47_040_000), readable(4)
     ('47.0 MB', '4 bytes')
@@ -105,7 +108,7 @@ def readable(size: int) -> str:
 
 
 class _Explained:
-    """A ``with`` block; a MemoryError in it becomes one with a message."""
+    """A ``with`` block that turns a MemoryError into one with a message."""
 
     def __init__(self, message: Callable[[], str]) -> None:
         self._message = message
@@ -121,12 +124,12 @@ class _Explained:
 def room_for_batch(
     size: int, plan: Plan, backend: Backend, dtype: str, training: bool, *caches: Cache
 ) -> Any:
-    """A ``with`` block for work on batches of ``size``: if memory runs out, the error names a
-    batch size that would fit.
+    """Return a ``with`` block for work on batches of ``size``: if memory runs out, the error names
+    a batch size that would fit.
 
-    The memory that the attempt has allocated so far is freed, ``caches`` included, so that the
-    next attempt, with a smaller batch, can use it. Which batch fits is tried: how many bytes are
-    free says little of the pieces that they are in.
+    The memory allocated by the attempt is freed, ``caches`` included, so that the next attempt,
+    with a smaller batch, can use it. The batch size is found by trying: the number of free bytes
+    tells little because memory may be fragmented.
     """
 
     def message() -> str:
@@ -140,7 +143,7 @@ def room_for_batch(
             free = max(free, fits * each)
             advice = f"{free:,} are free: batch_size={fits} would fit."
         else:
-            advice = f"{free:,} are free: not one fits. Free memory, or make the model smaller."
+            advice = f"{free:,} are free: none fits. Free memory, or make the model smaller."
         return (
             f"The {backend.name} backend ran out of memory with batch_size={size}. A sample "
             f"takes about {each:,} bytes; {advice}"
@@ -150,8 +153,8 @@ def room_for_batch(
 
 
 def room_for_data(argument: str, array: Any, backend: Backend) -> Any:
-    """A ``with`` block for the upload of ``array``: if memory runs out, the error says how much
-    is free."""
+    """Return a ``with`` block for the upload of ``array``: if memory runs out, the error reports
+    how much is free."""
 
     def message() -> str:
         kept_data(backend).clear()
@@ -159,7 +162,7 @@ def room_for_data(argument: str, array: Any, backend: Backend) -> Any:
         there = "" if free is None else f", {free:,} are free"
         return (
             f"{argument} does not fit into the memory of the {backend.name} backend: its shape "
-            f"is {tuple(array.shape)}, {array.nbytes:,} bytes{there}. Pass less of it at a time."
+            f"is {tuple(array.shape)}, {array.nbytes:,} bytes{there}. Pass fewer rows at a time."
         )
 
     return _Explained(message)

@@ -1,4 +1,4 @@
-"""Keras's ``PyDataset``: batches by their number, as a user's class makes or reads them."""
+"""Keras's ``PyDataset``: batches by number, made or read by a custom class."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from gpunn.common.arguments import check_integer
 
 
 class PyDataset:
-    """Base class for data in batches of one's own: ``fit``, ``evaluate`` and ``predict`` take it.
+    """Base class of custom data sets in batches for ``fit``, ``evaluate`` and ``predict``.
 
-    A subclass has ``__getitem__(number)``, which gives a batch ``(x, y)`` or ``(x, y, weight)``,
-    and ``__len__``, how many there are. ``fit`` takes them in a new order each epoch, unless it is
-    told ``shuffle=False``. Each epoch calls ``on_epoch_begin()`` and ``on_epoch_end()``, as does
-    each evaluation and prediction; so that a run which goes on from a checkpoint finds what they
-    have drawn, they are called for the epochs before, too.
+    A subclass defines ``__getitem__(number)``, which returns a batch ``(x, y)`` or
+    ``(x, y, weight)``, and ``__len__``, the number of batches. ``fit`` visits them in a new order
+    each epoch, unless ``shuffle=False``. Each epoch, evaluation and prediction calls
+    ``on_epoch_begin()`` and ``on_epoch_end()``. A run that resumes from a checkpoint also calls
+    them for the earlier epochs, so that random numbers drawn there are the same.
 
     Args:
-        workers, use_multiprocessing, max_queue_size: taken and without effect: batches are made
-            one at a time, in the thread that trains.
+        workers, use_multiprocessing, max_queue_size: Accepted and ignored: batches are made
+            one at a time, in the training thread.
 
     >>> import numpy as np
     >>> class Squares(PyDataset):
@@ -42,7 +42,7 @@ class PyDataset:
         self.max_queue_size = check_integer("max_queue_size", max_queue_size, 0)
 
     def __getitem__(self, index: int) -> Any:
-        """The batch of this number, from 0 on."""
+        """Return the batch with this number, counting from 0."""
         raise TypeError(f"{type(self).__name__} must define __getitem__(self, index).")
 
     def __len__(self) -> int:
@@ -53,7 +53,7 @@ class PyDataset:
 
     @property
     def num_batches(self) -> int | None:
-        """How many batches there are; None: without end, so that `fit` needs steps_per_epoch."""
+        """Number of batches; None if endless: then `fit` needs steps_per_epoch."""
         if type(self).__len__ is PyDataset.__len__:
             raise TypeError(f"{type(self).__name__} must define __len__(self).")
         return len(self)
@@ -66,5 +66,5 @@ class PyDataset:
         """Called before each epoch."""
 
     def on_epoch_end(self) -> None:
-        """Called behind each epoch, be it a part of the batches."""
+        """Called after each epoch, even if it used only part of the batches."""
 

@@ -1,9 +1,9 @@
-"""A data set where steps can read it: on the device, or streamed there from the host.
+"""Data sets that steps can read: on the device, or streamed there from the host.
 
-Of each kind of call (fit, evaluate, validation data) the arrays of a thread's last one are
-kept on the backend. A call that brings data of the same shapes and dtypes finds them there, filled
-anew, so that the programs made for them, which know addresses, stay valid: a trainer
-keeps programs for as long as the `Rows` live that they read.
+For each kind of call (fit, evaluate, validation data) the backend keeps the arrays of a thread's
+last call. A call with data of the same shapes and dtypes reuses and refills them, so that programs
+made for them, which contain addresses, stay valid: a trainer keeps programs for as long as the
+`Rows` that they read.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from .arrays import is_ready, on_device, stored_dtype
 from .memory import kept_data, lacking, readable
 from .spec import Spec
 
-# A data set on a card is kept for the next call up to this size, in bytes. For a larger one it
-# matters little that programs are captured anew: the steps on it take much longer.
+# A data set on a GPU is kept for the next call up to this size, in bytes. For a larger one it
+# matters little that programs are captured again: the steps on it take much longer.
 KEPT_BYTES = 1 << 28
 KEPT_SHARE = 8  # it is kept if this many times its size is still free
-# Memory of the host, or of the user's arrays, is kept alive up to this size, in bytes.
+# Host memory, or memory of the user's arrays, is kept alive up to this size, in bytes.
 HELD_BYTES = 1 << 20
 
 
 @dataclass
 class KeptRows:
-    """What is known of rows whose arrays are kept for the next call.
+    """Data about rows whose arrays are kept for the next call.
 
     Attributes:
-        own: names of the arrays that the user has no reference to: they may be overwritten.
-        readers: who reads the rows now.
-        parts: parts of them, and what they are without weights, by what says which.
+        own: Names of the arrays that the user has no reference to: they may be overwritten.
+        readers: Objects that read the rows now.
+        parts: Parts of the rows, and the rows without weights, by key.
     """
 
     own: frozenset[str]
@@ -47,7 +47,7 @@ class KeptRows:
 
 
 def name_of(kind: str, number: int = 0) -> str:
-    """The name in `Rows` of an input ("x"), target ("y") or their weights ("weights").
+    """Return the name in `Rows` of an input ("x"), target ("y") or their weights ("weights").
 
     >>> name_of("x"), name_of("x", 2)
     ('x', 'x_2')
@@ -57,15 +57,15 @@ def name_of(kind: str, number: int = 0) -> str:
 
 @dataclass(eq=False)
 class Rows:
-    """A data set on the device, or on the host for a device that has no room for it.
+    """A data set on the device, or on the host if it does not fit in the device's memory.
 
     Attributes:
-        arrays: by the names of `name_of`: inputs (rows, ...) in the dtype they came in
+        arrays: By the names of `name_of`: inputs (rows, ...) in their given dtype
             (float64 as the model's, on the device), targets (rows, ...), and weights (rows,),
-            or (rows, rows per sample) where there are several.
-        device: where rows of the host go piece by piece; None for rows of the device.
-        chosen: of rows of the host, the numbers of those that count; None for all.
-        kept: of rows that the next call may find where they are; else None.
+            or (rows, rows per sample) if there are several.
+        device: Device that host rows are streamed to; None for rows on the device.
+        chosen: For host rows, the indices of the selected rows; None for all.
+        kept: For rows that the next call may reuse; else None.
     """
 
     arrays: dict[str, Array]
@@ -85,11 +85,11 @@ class Rows:
         return Order(len(self), seed)
 
     def part(self, start: int, stop: int) -> Rows:
-        """Rows from ``start`` to ``stop``, not copied; of kept rows, the same each time."""
+        """Return rows ``start`` to ``stop`` without a copy; for kept rows, always the same."""
         return self._part((start, stop), lambda: self._rows(slice(start, stop)))
 
     def unweighted(self) -> Rows:
-        """The same rows without weights, not copied; of kept rows, the same each time."""
+        """Return the rows without weights and without a copy; for kept rows, always the same."""
         arrays = {name: a for name, a in self.arrays.items() if not name.startswith("weights")}
         return self._part("unweighted", lambda: replace(self, arrays=arrays, kept=None))
 
@@ -103,7 +103,7 @@ class Rows:
         return parts[key]
 
     def take(self, numbers: Array) -> Rows:
-        """The rows with these numbers; copied if they are on the device."""
+        """Return the rows with these indices; copied if they are on the device."""
         return self._rows(numbers) if self.device is None else replace(self, chosen=numbers)
 
     def _rows(self, rows: slice | Array) -> Rows:
@@ -113,27 +113,27 @@ class Rows:
 def place(
     spec: Spec, given: dict[str, Array], made: set[str], call: str | None, arguments: dict[str, str]
 ) -> Rows:
-    """Rows of arrays that were checked, where steps can read them or can be fed from.
+    """Place checked arrays where steps can read them, or where they can be streamed from.
 
     Args:
-        spec: of the model.
-        given: arrays by their names in `Rows`, on the host or the device.
-        made: names of those that the user has no reference to.
-        call: what they are for; None for a single batch, which is neither kept nor streamed.
-        arguments: what messages call them.
+        spec: Spec of the model.
+        given: Arrays by their names in `Rows`, on the host or the device.
+        made: Names of the arrays that the user has no reference to.
+        call: Purpose of the arrays; None for a single batch, which is neither kept nor streamed.
+        arguments: Names of the arrays in messages.
     """
     backend = spec.backend
+    stored = {name: stored_dtype(array, spec.dtype_of(name)) for name, array in given.items()}
 
     def put(name: str, into: Array | None = None) -> Array:
-        return on_device(backend, given[name], spec.dtype_of(name), arguments[name], into)
+        return on_device(backend, given[name], stored[name], arguments[name], into)
 
     if call is None:
         return Rows({name: put(name) for name in given})
-    ready = {name for name, a in given.items() if is_ready(backend, a, spec.dtype_of(name))}
+    ready = {name for name, array in given.items() if is_ready(backend, array, stored[name])}
     own = frozenset(given.keys() - ready | made & given.keys())
     left = kept_data(backend)
     last = left.get(call)
-    stored = {name: stored_dtype(array, spec.dtype_of(name)) for name, array in given.items()}
     if last is not None and _found(last, given, own, stored):
         for name in own:
             put(name, last.arrays[name])
@@ -143,7 +143,7 @@ def place(
     sizes = {name: array.size * stored[name].itemsize for name, array in given.items()}
     if _lack(backend, sum(sizes[name] for name in given.keys() - ready), call):
         host = {name: backend.read(a) if backend.owns(a) else a for name, a in given.items()}
-        for name in host:  # what comes as floats is streamed as floats of the model
+        for name in host:  # floats are streamed as floats of the model
             if spec.dtype_of(name) == "int32" and host[name].dtype.kind == "f":
                 host[name] = host[name].astype(np.int32)
         return Rows(host, backend)
@@ -157,7 +157,7 @@ def place(
 def _found(
     last: Rows, given: Mapping[str, Array], own: frozenset[str], stored: Mapping[str, np.dtype]
 ) -> bool:
-    """Whether these fit into the arrays of the last call, and those are not read any more."""
+    """Whether these arrays fit into those of the last call, which nothing reads any more."""
     assert last.kept is not None
     if last.kept.readers or last.kept.own != own or last.arrays.keys() != given.keys():
         return False
@@ -165,7 +165,7 @@ def _found(
         new = given[name]
         if array.shape != new.shape or array.dtype != stored[name]:
             return False
-        if name not in own and _address(array) != _address(new):
+        if name not in own and array is not new and _address(array) != _address(new):
             return False
     return True
 
@@ -176,7 +176,7 @@ def _address(array: Any) -> Any:
 
 
 def _lack(backend: Backend, size: int, call: str) -> bool:
-    """Whether the device has no room for so many bytes of arrays; if so, it is announced."""
+    """Whether arrays of ``size`` bytes do not fit on the device; if so, print a notice."""
     if lacking(size, backend) is None:
         return False
     kept_data(backend).clear()

@@ -11,7 +11,7 @@ import numpy as np
 from .arrays import read
 
 DENSE_BYTES = 1 << 26
-"""Up to so many bytes all rows are made dense at once."""
+"""Up to this number of bytes, all rows are made dense at once."""
 
 
 def is_sparse(x: Any) -> bool:
@@ -25,19 +25,19 @@ def is_small(x: Any) -> bool:
 
 
 def rows_of_a_step(x: Any, size: int, steps: int | None) -> int:
-    """Rows of a batch: ``size``, or as many as make so many steps."""
+    """Return the rows per batch: ``size``, or the number that gives ``steps`` batches."""
     return size if steps is None else math.ceil(x.shape[0] / steps)
 
 
 class SparseBatches:
-    """Batches ``(x, y, weight)`` of sparse rows, dense one at a time.
+    """Batches ``(x, y, weight)`` of sparse rows, made dense one at a time.
 
     Args:
         x: (rows, columns), sparse.
-        y: (rows, ...), or a list of such; or None.
+        y: (rows, ...), or a list of such arrays; or None.
         weight: (rows,), or None.
-        size: rows of a batch.
-        prepare: makes dense rows of sparse ones; by default it is their ``toarray()``.
+        size: Rows per batch.
+        prepare: Converts sparse rows to dense ones; by default their ``toarray()``.
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class SparseBatches:
         for name, array in (*(("y", y) for y in self._ys), ("sample_weight", self._weight)):
             if array is not None and array.shape[:1] != x.shape[:1]:
                 raise ValueError(
-                    f"{name} has shape {array.shape}, x has {x.shape[0]} rows; they must be as "
-                    f"many."
+                    f"{name} has shape {array.shape}, but x has {x.shape[0]} rows; the numbers of "
+                    f"rows must be equal."
                 )
 
     def __len__(self) -> int:
@@ -72,8 +72,10 @@ class SparseBatches:
     def batches_of_pass(
         self, number: int, seed: int | None, skip: int = 0
     ) -> Iterator[tuple[Any, ...]]:
-        """The batches of the pass of this number, in an order that follows from it and the seed;
-        without one, of the rows as they stand. The first ``skip`` of them are left out."""
+        """Yield the batches of a pass, without the first ``skip``.
+
+        The pass number and the seed determine the order; without a seed, rows keep theirs.
+        """
         order = np.arange(self._x.shape[0])
         if seed is not None:
             np.random.default_rng([seed, number]).shuffle(order)

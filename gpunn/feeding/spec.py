@@ -1,4 +1,4 @@
-"""What a model wants of data: shapes and dtypes of its inputs and targets."""
+"""Specs of the data that a model takes: shapes and dtypes of its inputs and targets."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from gpunn.core.plan import HostPart
 
 @dataclass(frozen=True)
 class TargetSpec:
-    """What a compiled model wants for one output: its shape, and the kind of targets.
+    """The spec of one output of a compiled model: its shape and the kind of its targets.
 
     Attributes:
-        name: of the output; empty where there is only one.
-        output_shape: of one sample.
-        loss: that compares it with the target; None for an output that is left alone.
-        exact: whether integers among the targets must not be rounded: a metric of a user's reads
+        name: Name of the output; empty for a single output.
+        output_shape: Shape of one sample.
+        loss: Loss of the output, or None.
+        exact: Whether integers among the targets must not be rounded, since a custom metric reads
             them, as a loss with a `call` does.
     """
 
@@ -29,14 +29,14 @@ class TargetSpec:
 
     @property
     def rows_per_sample(self) -> int:
-        """A prediction of more than one axis has several rows, as the loss counts them; to a loss
-        with a `call`, a sample is one."""
+        """Rows of a sample as the loss counts them: a prediction with several axes has several.
+        For a loss with a `call`, a sample is one row."""
         return 1 if self.any_shape else self.steps
 
     @property
     def steps(self) -> int:
-        """How many entries a sample of the predictions has along all axes but the last: so many
-        weights it may have."""
+        """Number of entries of a predicted sample along all axes but the last, and so the number
+        of weights it may have."""
         return math.prod(self.output_shape[:-1])
 
     @property
@@ -52,25 +52,25 @@ class TargetSpec:
         return self.output_shape[:-1] if sparse else self.output_shape
 
     def target_dtype(self, dtype: str) -> str:
-        """What targets are kept in, in a model of this dtype."""
+        """Return the dtype of stored targets in a model of this dtype."""
         return "int32" if self.loss is not None and self.loss.sparse else dtype
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a model wants: shapes of one sample and dtype of the inputs, and targets.
+    """The spec of a model's data: sample shapes and dtype of the inputs, and targets.
 
     Attributes:
-        inputs: what messages call each input, "x" or "x['left']", and its shape.
-        targets: of each output.
-        names: of the inputs.
-        eager: whether what a user writes is called in each step.
-        given: as ``inputs``, of what users give, if that differs: ``inputs`` are what steps read.
-        host: what makes these of those; None where they are the same.
-        by_name: whether inputs were declared by their names.
-        integers: of each of ``inputs``, whether steps read integers; else floats.
-        exact: of each, whether it must not lose digits of integers as floats: what a user has
-            written reads them.
+        inputs: Name of each input in messages, "x" or "x['left']", and its shape.
+        targets: Spec of each output.
+        names: Names of the inputs.
+        eager: Whether user-defined code is called in each step.
+        given: Like ``inputs``, but as users pass them; ``inputs`` are what steps read.
+        host: Work on the host that turns ``given`` into ``inputs``; None if they are the same.
+        by_name: Whether inputs were declared by name.
+        integers: For each of ``inputs``, whether steps read integers instead of floats.
+        exact: For each of ``inputs``, whether integers must not lose digits as floats, since
+            user-defined code reads them.
     """
 
     backend: Backend
@@ -93,6 +93,6 @@ class Spec:
                 object.__setattr__(self, name, (False,) * len(self.inputs))
 
     def dtype_of(self, name: str) -> str:
-        """What steps read an array of `Rows` as, by its name: ``"int32"``, or floats."""
+        """Return the dtype in which steps read an array of `Rows`: ``"int32"``, or floats."""
         kind, _, number = name.partition("_")
         return "int32" if kind == "x" and self.integers[int(number or 0)] else self.dtype

@@ -1,4 +1,4 @@
-"""Data that the device has no room for: brought there piece by piece while it works."""
+"""Streaming: data too large for the device's memory are sent in pieces while it computes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from gpunn.backends.shared.order import Order
 from .arrays import CHUNK, stored_dtype
 from .rows import Rows
 
-CHUNK_BYTES = 1 << 26  # of a piece, of which two lie on the host and two on the device
-CHUNK_SHARE = 16  # a piece takes at most this part of the free memory
+CHUNK_BYTES = 1 << 26  # of a piece; there are two on the host and two on the device
+CHUNK_SHARE = 16  # a piece takes at most this fraction (1/16) of the free memory
 
 
 @dataclass
@@ -30,20 +30,20 @@ class _Piece:
 
 
 class Chunks:
-    """The rows of one pass after another in arrays of the device for two pieces of them.
+    """Streams the rows of each pass through device arrays that hold two pieces.
 
     While the steps work on one piece, the host gathers the rows of the next but one, in
-    the order of the pass. The steps read them one after the other.
+    the order of the pass. The steps read the pieces one after the other.
 
     Args:
-        rows: of the host.
-        order: of the rows in a pass.
-        batch_size: a piece holds a whole number of batches.
-        dtype: of the model.
+        rows: Rows on the host.
+        order: Order of the rows in a pass.
+        batch_size: Batch size; a piece holds a whole number of batches.
+        dtype: Dtype of the model.
 
     Attributes:
-        rows: the two pieces, for `Trainer.program`, with
-        order: their order.
+        rows: The two pieces, for `Trainer.program`.
+        order: Their order.
     """
 
     def __init__(self, rows: Rows, order: Order, batch_size: int, dtype: str) -> None:
@@ -62,8 +62,8 @@ class Chunks:
         self._host = {n: self._backend.pinned((places, *shapes[n]), dtypes[n]) for n in shapes}
         self.rows = Rows(arrays)
         self.order = Order(places, None)
-        self._pieces: deque[_Piece] = deque()  # the steps are at the first
-        self._next = 0  # the row of the pass that no piece has yet
+        self._pieces: deque[_Piece] = deque()  # the steps read the first
+        self._next = 0  # first row of the pass that is in no piece yet
         self._work: dict[str, np.ndarray] = {}
 
     def _rows_of_a_piece(self, batch_bytes: int, batch_size: int) -> int:
@@ -73,15 +73,16 @@ class Chunks:
         return batches * batch_size
 
     def begin(self) -> None:
-        """Forget what is there, settled: the next row is one of another pass."""
+        """Drop all pieces, which must be settled: the next row belongs to another pass."""
         self._pieces.clear()
 
     def bring(self, row: int, pass_number: int, control: Control) -> int:
-        """Make the row at this place of the pass the next one of the steps with this control.
+        """Make the row at this position of the pass the next one for steps with this control.
+
+        Everything before ``row`` must have been requested.
 
         Returns:
-            Where in the pass the steps must stop to call this again. Everything before
-            ``row`` must have been asked for.
+            The position in the pass at which the steps must stop and call this again.
         """
         pieces = self._pieces
         if pieces and row == pieces[0].stop:
@@ -101,7 +102,7 @@ class Chunks:
         return piece.stop
 
     def settle(self) -> None:
-        """Wait for what is on its way."""
+        """Wait for pending transfers."""
         for piece in self._pieces:
             piece.sending.wait()
 

@@ -1,5 +1,5 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
-"""Layers: the parts a model is made of."""
+"""Layers, the building blocks of models."""
 
 from .activation_layers import ELU, LeakyReLU, PReLU, ReLU, Softmax
 from .convolution import Conv2D, Conv2DTranspose

@@ -1,4 +1,4 @@
-"""Activations as layers of their own, and the one that is trained: PReLU."""
+"""Activations as layers, and PReLU, whose slope is trained."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def _check_slope(name: str, value: Any) -> Any:
 
 
 class _OfArguments(ActivationLayer):
-    """One whose activation follows from arguments of the layer, also from those set later.
+    """Layer whose activation follows from its arguments, even if they are set later.
 
     Attributes:
-        curve: the arguments.
+        curve: names of these arguments.
     """
 
     abstract = True
     curve: ClassVar[tuple[str, ...]]
 
     def made(self) -> activations.Activation:
-        """The activation."""
+        """Return the activation."""
         raise TypeError(f"{type(self).__name__} must define made().")
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -44,7 +44,7 @@ class _OfArguments(ActivationLayer):
 
 
 class ReLU(_OfArguments):
-    """`gpunn.activations.Relu` as a layer, its arguments in Keras's order for layers.
+    """`gpunn.activations.Relu` as a layer, with its arguments in Keras's order for layers.
 
     Args:
         max_value: the largest output; None for no limit.
@@ -122,11 +122,11 @@ class ELU(_OfArguments):
 
 
 class Softmax(_OfArguments):
-    """exp(x_i) / sum_j exp(x_j) along an axis, or several.
+    """exp(x_i) / sum_j exp(x_j) along one or more axes.
 
     Args:
-        axis: counted with the batch axis. The last one is fast: others are computed in
-            pieces that a card cannot fuse.
+        axis: counted with the batch axis. The last axis is fast. Others are computed in
+            steps that a GPU cannot fuse.
 
     >>> Softmax()([[0.0, 0.0]]).tolist()
     [[0.5, 0.5]]
@@ -161,17 +161,17 @@ def _check_shared(name: str, value: Any) -> list[int]:
 
 
 class PReLU(Layer):
-    """f(x) = x for x > 0, alpha x below, with an alpha that is trained for each feature.
+    """f(x) = x for x > 0, alpha x below, with a trained alpha for each feature.
 
     Source: He, Zhang, Ren and Sun, Delving deep into rectifiers, 2015 (which starts from 0.25).
 
     Args:
-        alpha_initializer: of alpha, whose shape is that of a sample, with 1 for each of
-            the shared axes.
+        alpha_initializer: initializer of alpha, which has the shape of a sample, with 1 for
+            each shared axis.
         alpha_regularizer: penalty on alpha, see `gpunn.regularizers`.
-        alpha_constraint: what alpha is brought back to after each update.
+        alpha_constraint: constraint on alpha, applied after each update.
         shared_axes: axes along which alpha is the same, counted from 1, the first after
-            the batch: [1, 2] for images (batch, height, width, channels).
+            the batch axis: [1, 2] for images (batch, height, width, channels).
 
     >>> PReLU(alpha_initializer="ones")([[-2.0, 3.0]]).tolist()
     [[-2.0, 3.0]]

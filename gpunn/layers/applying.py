@@ -1,4 +1,4 @@
-"""How layers are applied: to symbolic tensors, as nodes of a plan, inside a call, to arrays."""
+"""Application of layers: to symbolic tensors, as nodes of a plan, inside a call, and to arrays."""
 
 from __future__ import annotations
 
@@ -37,33 +37,33 @@ Pass = Callable[[Call], None]
 
 
 class Applicable(Holder, GraphOperation):
-    """The part of a `Layer` that is about what it is applied to.
+    """The part of `Layer` that applies it to inputs.
 
     Attributes:
-        input_shape: of one sample; of several inputs in the form in which they come.
+        input_shape: shape of one sample; for several inputs, in their structure.
     """
 
     takes_list = False
     """True for a layer that reads a list of arrays: `build` and `compute_output_shape` get a
-    list of shapes, and `call.xs` and `call.dxs` hold as many arrays."""
+    list of shapes, and `call.xs` and `call.dxs` hold the same number of arrays."""
     reshapes: bool
     folds_into_input = False
     """True for a layer whose ``scale`` and ``offset`` the batch gather can apply."""
     on_host = False
-    """True for a layer that makes numbers of data while they are fed, by ``encode(x, argument)``:
-    it stands behind inputs of a model, and `call` does what remains to be done in the step."""
+    """True for a layer that encodes data as numbers while they are fed, by ``encode(x, argument)``:
+    it follows inputs of a model, and `call` computes the rest in the step."""
     has_call = False
-    """True for a user's class that writes `call`: then that is traced and differentiated."""
+    """True for a class that implements `call`, which is then traced and differentiated."""
     may_add_losses = True
     """False for a class whose `call` never adds to the loss."""
     reads_integers = False
-    """True for a class whose `call` is given integers and truth values as such, as a user's is; to
-    all others they are floats."""
+    """True for a class whose `call` receives integers and booleans unconverted, as that of a custom
+    class does; all others receive floats."""
     of_integers: Any = None
-    """Of a layer that moves or compares numbers: what it gives for tensors of integers, in terms of
-    `gpunn.ops`. One that has no such calculates with floats."""
+    """The function of a layer that moves or compares values, for tensors of integers, written with
+    `gpunn.ops`. A layer without it computes with floats."""
     reads_beside = False
-    """True for what reads the integers that a call gives beside floats."""
+    """True for nodes that read the integers that a call gives beside floats."""
     activity_regularizer: Any = None
     input_shape: Any
     trainable: Any
@@ -77,12 +77,12 @@ class Applicable(Holder, GraphOperation):
 
     @property
     def call_name(self) -> str:
-        """What messages call its `call`."""
+        """The name of its `call` in messages."""
         return f"{self.name}.call"
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """Shape of the output (batch or None, ...): of `call`, if there is one, else the input's,
-        unless a layer says otherwise."""
+        """Return the shape of the output (batch or None, ...): that of `call`, if there is one,
+        else by default that of the input."""
         if not self.has_call:
             return input_shape
         tensors, given = OpArguments.of([input_shape], {}, lambda x: True, leaf=is_shape)
@@ -90,39 +90,39 @@ class Applicable(Holder, GraphOperation):
         return form.filled([(None, *shape) for shape in shapes])[0][0]
 
     def is_left_out(self, call: Call) -> bool:
-        """Whether nothing runs in this call: there is no `call`, and `is_view` is true."""
+        """Whether nothing runs in this call: there is no `call`, and `is_view` is True."""
         return not self.has_call and self.is_view(call)
 
     def passes(self, call: Call) -> tuple[Pass, Pass]:
-        """The functions of a call that do its forward and its backward pass."""
+        """Return the functions for the forward and the backward pass of a call."""
         if self.has_call or self.is_of_integers(call.xs):
             found = traced.TracedCall(call, None if self.has_call else self.of_integers)
             return found.forward, found.backward
         return self.forward, self.backward
 
     def is_of_integers(self, xs: Sequence[Any]) -> bool:
-        """Whether arrays or tensors are to be given to `of_integers`."""
+        """Whether arrays or tensors must be passed to `of_integers`."""
         return self._moves_integers and not any(is_float(str(x.dtype)) for x in xs)
 
     @property
     def _moves_integers(self) -> bool:
-        """Whether it gives integers for integers without a `call`: one with passes of a user does
+        """Whether it gives integers for integers without a `call`; a layer with custom passes does
         not."""
         return (self.of_integers is not None or self.reshapes) and is_own(self)
 
     def ensure_built(self, input_shape: Any, own: bool = False) -> SampleShape:
         """Declare parameters for this input shape once; return the output shape.
 
-        Both are of one sample; a layer that takes a list is given a list of shapes. With ``own``
+        Both are of one sample; a layer that takes a list gets a list of shapes. With ``own``
         the output is that of `forward`, not of a `call` around it.
         """
         input_shape = whole_shape(input_shape)
         if self.has_call and not own:
             return self.outputs_for([input_shape], None)[0][0]
-        known = self.input_shape is not None  # else its parameters are those of layers in it
+        known = self.input_shape is not None  # else its parameters belong to layers in it
         if self.built and known and input_shape != self.input_shape and self.weights:
             raise ValueError(
-                f"Layer {self.name!r} was built for inputs of shape {self.input_shape} a "
+                f"Layer {self.name!r} was built for inputs of shape {self.input_shape} per "
                 f"sample; got {input_shape}{place_in_user_code()}."
             )
         if not self.built:
@@ -131,15 +131,15 @@ class Applicable(Holder, GraphOperation):
         return self._output_sample(input_shape, own)
 
     def given_for(self, count: int) -> OpArguments:
-        """The arguments where nothing else is said: one tensor, or a list of so many."""
+        """Return the default arguments: one tensor, or a list of ``count`` tensors."""
         several = self.takes_list or count != 1
         return OpArguments(([Place(k) for k in range(count)],)) if several else OpArguments()
 
     def build_for(self, shapes: Sequence[SampleShape], given: OpArguments) -> None:
         """Build a layer with a `call` for tensors of these shapes of one sample, once.
 
-        A `build` of several arguments, ``a_shape`` and ``b_shape``, gets the shapes of the
-        arguments ``a`` and ``b`` of `call`; one of a single argument that of the first.
+        A `build` with several arguments, ``a_shape`` and ``b_shape``, gets the shapes of the
+        arguments ``a`` and ``b`` of `call`. With a single argument it gets that of the first.
         """
         args, kwargs = given.filled([(None, *shape) for shape in shapes])
         args, kwargs = replaced(lambda x: getattr(x, "shape", x), (args, kwargs))  # of constants
@@ -158,7 +158,8 @@ class Applicable(Holder, GraphOperation):
     def outputs_for(
         self, shapes: Sequence[SampleShape], given: OpArguments | None
     ) -> tuple[list[SampleShape], OpArguments]:
-        """The shapes of one sample of what a `call` gives, and their form; the layer is built."""
+        """Build the layer; return the shapes of one sample of its `call`'s outputs, and their
+        structure."""
         call = given or self.given_for(len(shapes))
         kinds = [(tuple(shape), dtype_of(shape)) for shape in shapes]
         stale = None
@@ -188,7 +189,7 @@ class Applicable(Holder, GraphOperation):
 
     @property
     def output_shape(self) -> Any:
-        """(None, ...) with the shape of one output sample; several in the form of the outputs."""
+        """(None, ...) with the shape of one output sample; in the structure of several outputs."""
         if self.input_shape is None:
             raise AttributeError(f"{self.name} has no output shape yet: it is not built.")
         if self.has_call and self._outputs_known:
@@ -198,20 +199,20 @@ class Applicable(Holder, GraphOperation):
 
     @property
     def input(self) -> Any:
-        """What it was first applied to, in a model: a symbolic tensor, or a list of them."""
+        """The input of its first application in a model: a symbolic tensor, or a list of them."""
         inputs = self._first_application("input").inputs
         return list(inputs) if len(inputs) != 1 else inputs[0]
 
     @property
     def output(self) -> SymbolicTensor:
-        """What came out when it was first applied in a model; of several outputs the first."""
+        """The output of its first application in a model; the first of several outputs."""
         return self._first_application("output").outputs[0]
 
     def _first_application(self, attribute: str) -> Any:
         if not self.applications:
             raise AttributeError(
                 f"The layer {self.name!r} has no {attribute} yet: it was never called on a "
-                f"symbolic tensor, and stands in no model that is built."
+                f"symbolic tensor, and is not part of a built model."
             )
         return self.applications[0]
 
@@ -224,7 +225,7 @@ class Applicable(Holder, GraphOperation):
                 )
             if entry.dtype == "string" and not self.on_host:
                 raise TypeError(
-                    f"{self.name} takes numbers, and {entry.name!r} holds texts: put "
+                    f"{self.name} takes numbers, but {entry.name!r} holds strings: put "
                     f"layers.StringLookup between them."
                 )
         if self.has_call:
@@ -233,7 +234,7 @@ class Applicable(Holder, GraphOperation):
             raise ValueError(f"{self.name} takes a list of tensors; got {x!r}.")
         if not self.takes_list and len(given) != 1:
             raise ValueError(
-                f"{self.name} takes one tensor; got {len(given)}. Put them together first, with "
+                f"{self.name} takes one tensor; got {len(given)}. Merge them first, with "
                 f"layers.Concatenate or layers.Add."
             )
         return given
@@ -253,7 +254,7 @@ class Applicable(Holder, GraphOperation):
     def _given_in_steps(
         self, shapes: Sequence[SampleShape], given: OpArguments | None
     ) -> list[SampleShape]:
-        """What its node gives for inputs of these shapes."""
+        """Return the shapes of its node's outputs for inputs of these shapes."""
         read = self._read_as(shapes)
         if self.has_call:
             return self.outputs_for(read, given)[0]
@@ -267,7 +268,7 @@ class Applicable(Holder, GraphOperation):
         return traced.outputs_of(self, asked, read, floats, self.of_integers)[0]
 
     def _read_as(self, shapes: Sequence[SampleShape]) -> list[SampleShape]:
-        """The shapes of inputs with the dtypes that it reads these as."""
+        """Return the shapes of inputs with the dtypes as which it reads them."""
         moves = self._moves_integers and all(map(dtype_of, shapes))
         kept = self.reads_integers if self.has_call else moves
         return [shape if kept else tuple(shape) for shape in shapes]
@@ -303,7 +304,7 @@ class Applicable(Holder, GraphOperation):
         if len(outputs) == 1:
             return [at]
         for k, (shape, (start, beside)) in enumerate(zip(outputs, rows.places, strict=True)):
-            part = OutputSlice(f"{self.name}_{k}", start, beside)  # of what the node gives
+            part = OutputSlice(f"{self.name}_{k}", start, beside)  # of the node's output
             read, made = None if beside else rows.dtype, dtype_of(shape)
             nodes.append(
                 Node(part, (at,), tuple(shape), f"{name}/{k}", training, None, (read,), made)
@@ -311,17 +312,17 @@ class Applicable(Holder, GraphOperation):
         return list(range(at + 1, len(nodes)))
 
     def stream_seed(self, model_seed: int) -> int:
-        """The key of the layer's random stream; layers with a seed of their own say so."""
+        """Return the key of the layer's random stream; layers with their own seed return it."""
         return model_seed
 
     def __call__(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         """Run the layer by itself on an array (batch, ...), returning a NumPy array.
 
-        On a symbolic tensor, an output of `Input` or of another layer, it gives a symbolic
-        tensor: nothing is run, and `gpunn.Model` makes a model of what was put together.
+        On a symbolic tensor, an output of `Input` or of another layer, it returns a symbolic
+        tensor. Nothing is run; `gpunn.Model` creates a model from the resulting graph.
 
-        A layer with a `call` takes the arguments of that, with arrays or tensors anywhere in
-        lists, tuples and dictionaries; others take one array, or one list of them.
+        A layer with a `call` takes its arguments, with arrays or tensors anywhere in lists,
+        tuples and dictionaries; others take one array, or one list of them.
         """
         if not self.has_call:
             args, kwargs, training = _alone(*args, **{"training": training, **kwargs})
@@ -355,7 +356,7 @@ class Applicable(Holder, GraphOperation):
                 raise ValueError(f"{self.name}: x must have a batch axis; got a single number.")
             if len(array) != len(xs[0]):
                 raise ValueError(
-                    f"{self.name}: arrays with as many rows are expected; got "
+                    f"{self.name}: arrays with the same number of rows are expected; got "
                     f"{', '.join(str(len(a)) for a in xs)}."
                 )
         shapes = [sample_of(array.shape[1:], array.dtype.name) for array in xs]
@@ -371,8 +372,8 @@ class Applicable(Holder, GraphOperation):
 
 
     def _own_array(self, x: Any, dtype: str) -> np.ndarray:
-        """An array that the layer is called on: integers and truth values as such if it reads them
-        so, else floats."""
+        """Return an array that the layer is called on; integers and booleans become floats unless
+        it reads them unconverted."""
         array = np.asarray(x)
         kept = self.reads_integers if self.has_call else self._moves_integers
         if array.dtype.kind in "biu" and kept:
@@ -381,7 +382,7 @@ class Applicable(Holder, GraphOperation):
 
 
 class _Addition(Applicable):
-    """What stands behind a layer's node in a plan, as a node of its own."""
+    """An additional node after a layer's node in a plan."""
 
     dtype = None
     trainable = True
@@ -397,8 +398,8 @@ class _Addition(Applicable):
 
 
 class OutputSlice(_Addition):
-    """One of several outputs of a `call`: what begins at ``start`` in a row of its node, or of the
-    integers beside that."""
+    """One of several outputs of a `call`: the part from ``start`` in a row of its node, or of the
+    integers beside it."""
 
     def __init__(self, name: str, start: int, beside: bool) -> None:
         super().__init__(name)
@@ -420,7 +421,7 @@ class OutputSlice(_Addition):
 
 
 class ActivityPenalty(_Addition):
-    """The penalty on what a layer gives, which stays as it is."""
+    """The penalty on a layer's output, which is passed on unchanged."""
 
     has_call = reads_integers = True
 
@@ -433,7 +434,7 @@ class ActivityPenalty(_Addition):
 
 
 def _alone(x: Any, more: Any = None, training: Any = None) -> tuple[Any, Any, Any]:
-    """The arguments of a layer that takes one thing; ``training`` may stand behind it."""
+    """Return the arguments of a layer that takes one input; ``training`` may follow it."""
     return (x,), {}, more if training is None else training
 
 

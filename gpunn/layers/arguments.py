@@ -1,4 +1,4 @@
-"""Checks of arguments that several layers have, as fields want them."""
+"""Checks of arguments that several layers share, for use in fields."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ check_regularizer = _part(regularizers.get)
 
 
 def check_units(name: str, value: Any) -> int:
-    """``value`` as a positive integer."""
+    """Return ``value`` as a positive integer."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
         raise ValueError(f"{name} must be a positive integer; got {value!r}.")
     return int(value)
 
 
 def check_pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:
-    """``value`` as (height, width): one integer for both, or two.
+    """Return ``value`` as (height, width): one integer for both, or two.
 
     >>> check_pair("strides", 2), check_pair("strides", [1, 3])
     ((2, 2), (1, 3))
@@ -39,12 +39,12 @@ def check_pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:
 
 
 def check_padding(name: str, value: Any) -> str:
-    """``"valid"`` or ``"same"``, in any case of letters."""
+    """Return ``"valid"`` or ``"same"``; upper and lower case are accepted."""
     value = value.lower() if isinstance(value, str) else value
     return check_choice(name, value, ("valid", "same"))
 
 
 def check_data_format(name: str, value: Any) -> str:
-    """``"channels_last"``, which None is too, or ``"channels_first"``."""
+    """Return ``"channels_last"``, also for None, or ``"channels_first"``."""
     value = "channels_last" if value is None else value
     return check_choice(name, value, ("channels_last", "channels_first"))

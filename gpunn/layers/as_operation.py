@@ -1,4 +1,4 @@
-"""A layer with a forward and a backward pass as one operation of a trace, with that derivative."""
+"""A layer with a forward and a backward pass as one operation of a trace and its derivative."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ class _Application(Primitive):
 
 
 class _Backward(Primitive):
-    """The backward pass of an application: the gradients of its inputs, one behind the other."""
+    """The backward pass of an application: the gradients of its inputs, one after the other."""
 
     writes = True  # the gradients of parameters
 
     def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
         backend, parent = computation.backend, computation.context
         call, trains = computation.calls[id(y.inputs[1])], y.attributes["trains"]
-        if not trains:  # beside which there may be one that does
+        if not trains:  # another backward pass of the call may train
             call = copy(call)
             call.dxs, call.accumulate_dxs = list(call.dxs), list(call.accumulate_dxs)
-        # A backward pass may overwrite what it is given.
+        # A backward pass may overwrite its input.
         given, own = arrays[0], computation.is_last_use(y.inputs[0])
         call.dy = given if own else backend.empty(call.y.shape, call.y.dtype)
         at = 0
@@ -97,7 +97,7 @@ def _application_gradient(
 
 
 def _no_compute(*args: Any, **attributes: Any) -> None:
-    raise TypeError("a layer inside a call is bound to arrays first.")
+    raise TypeError("a layer inside a call must be bound to arrays first.")
 
 
 _applied = _Application(
@@ -121,7 +121,7 @@ _gradient_part = Primitive(
     lambda array, start, shape: array[start : start + math.prod(shape)].reshape(shape),
     lambda given, start, shape: shape,
     lambda dtype, start, shape: dtype,
-    lambda dy, y, token, start, shape: (ops.zeros_like(token),),  # whose derivative is not known
+    lambda dy, y, token, start, shape: (ops.zeros_like(token),),  # its derivative is not known
     view=True,
 )
 
@@ -133,16 +133,16 @@ def _shape_of(layer: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
 
 
 def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
-    """What the forward pass of a layer gives, as one operation of the trace.
+    """Apply the forward pass of a layer, as one operation of the trace.
 
     Raises:
         TypeError: outside a trace, where a layer is called as ``layer(x)``, and for more or
             fewer tensors than it takes.
-        ValueError: where one of its weights was assigned to, which is done behind the call.
+        ValueError: if one of its weights was assigned to before; assign after the call.
     """
     trace = current()
     if trace is None:
-        raise TypeError(f"{layer.name}.call is for a call of another layer; here, write layer(x).")
+        raise TypeError(f"{layer.name}.call works only in another layer's call; write layer(x).")
     if layer.takes_list != isinstance(x, (list, tuple)):
         wanted = "a list of tensors" if layer.takes_list else "one tensor"
         raise TypeError(f"{layer.name} takes {wanted}; got {x!r}.")
@@ -150,8 +150,8 @@ def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
     for held in trace.assigned:
         if id(held.source) in weights:
             raise ValueError(
-                f"{held.source.path} is assigned to before {layer.name} computes, which finds what "
-                f"it held when the step began: assign to it behind {layer.name}(x)."
+                f"{held.source.path} is assigned to before {layer.name} computes, but the layer "
+                f"reads the value from the start of the step: assign to it after {layer.name}(x)."
             )
     number = trace.next_draw()
     dtype = next((p.dtype for p in layer.own_parameters), None)  # None before it has values
@@ -167,6 +167,6 @@ def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
 
 
 def is_training(asked: bool | None) -> bool:
-    """Whether a layer inside a call trains: as its caller does, unless told otherwise."""
+    """Whether a layer inside a call trains: as ``asked``, or like its caller if that is None."""
     trace = current()
     return bool(asked if asked is not None else trace is not None and trace.training)

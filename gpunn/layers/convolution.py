@@ -1,4 +1,4 @@
-"""The convolution of images, and the transposed one."""
+"""Convolution and transposed convolution of images."""
 
 from __future__ import annotations
 
@@ -27,36 +27,35 @@ from .shapes import Shape
 
 
 class Conv2D(_ImageLayer):
-    """y = activation(x * W + b): each output pixel is the sum of what a small window of the
-    input holds times W, the same W everywhere.
+    """y = activation(x * W + b): each output pixel is the sum of a small window of the input
+    times W, with the same W everywhere.
 
-    With the window's pixels as a row p of (height width channels) numbers and W as a matrix,
+    With the window's pixels as a row p of (height width channels) values and W as a matrix,
     z = p W. Backward, with dz = dy * activation'(z): dW = sum over all windows of p^T dz,
-    db = that of dz; dx = each pixel's sum of dz W^T over the windows that it lies in. (What
-    is called convolution here is, as everywhere in this field, a correlation: W is not turned
-    round.)
+    db = that of dz; dx = each pixel's sum of dz W^T over the windows that contain it. (As
+    usual in deep learning, this convolution is a cross-correlation: W is not flipped.)
 
     Args:
         filters: number of output channels.
         kernel_size: (height, width) of the window, or one number for both.
         strides: pixels from one window to the next, likewise.
-        padding: ``"valid"``: windows lie on the image whole; ``"same"``: zeros around it
-            make one window for every ``strides`` pixels, the odd one below and on the right.
+        padding: ``"valid"``: windows lie entirely inside the image; ``"same"``: zeros around it
+            give one window for every ``strides`` pixels, an odd zero below and on the right.
         data_format: ``"channels_last"``, x (batch, height, width, channels), or
-            ``"channels_first"``, x (batch, channels, height, width); None is the first.
+            ``"channels_first"``, x (batch, channels, height, width); None is the former.
         dilation_rate: pixels from one cell of a window to the next.
-        groups: 1; more is not offered.
+        groups: 1; more are not supported.
         activation: name or object; None is linear.
         use_bias: whether to add b.
-        kernel_initializer: of W (height, width, channels, filters), in both formats.
-        bias_initializer: of b (filters,).
+        kernel_initializer: initializer of W (height, width, channels, filters) in both formats.
+        bias_initializer: initializer of b (filters,).
         kernel_regularizer, bias_regularizer: penalties on W and b, see `gpunn.regularizers`.
         activity_regularizer: penalty on the output, divided by the number of samples.
-        kernel_constraint, bias_constraint: what W and b are brought back to after each
+        kernel_constraint, bias_constraint: constraints on W and b, applied after each
             update, see `gpunn.constraints`.
 
     Raises:
-        ValueError: for numbers that are no sizes, for strides with a dilation, and, when it
+        ValueError: for invalid sizes, for strides combined with dilation and, when the layer
             is built, for an image that is smaller than the window.
 
     >>> layer = Conv2D(1, 2, kernel_initializer="ones", input_shape=(2, 3, 1))
@@ -125,7 +124,7 @@ class Conv2D(_ImageLayer):
             )
         if self.groups != 1:
             raise ValueError(
-                f"groups must be 1: every filter sees all channels here; got {self.groups!r}."
+                f"groups must be 1: grouped convolution is not supported; got {self.groups!r}."
             )
 
     def build(self, input_shape: Shape) -> None:
@@ -136,7 +135,7 @@ class Conv2D(_ImageLayer):
             self.bias = declared(self, "bias", (self.filters,))
 
     def geometry(self, input_shape: Shape) -> Geometry:
-        """How its windows lie on images of this shape, the batch axis first."""
+        """Return how its windows lie on images of this shape, the batch axis first."""
         sizes = self.kernel_size, self.strides, self.padding, self.dilation_rate
         return self.windows_on(input_shape, *sizes)
 
@@ -176,7 +175,7 @@ class Conv2D(_ImageLayer):
             backend.swap_axes(_as_last(dx), _as_first(call.dx), call.accumulate_dx)
 
     def _channels_last(self, call: Call) -> tuple[Array, Array]:
-        """x and y, or, where channels come first, arrays for copies with channels last."""
+        """Return x and y, or arrays for copies with channels last if channels come first."""
         if self.channels_last:
             return call.x, call.y
         n, channels, height, width = call.x.shape
@@ -190,26 +189,26 @@ def _check_none(name: str, value: Any) -> None:
 
 
 class Conv2DTranspose(_ImageLayer):
-    """y = activation(z + b), where z is what the backward pass of a `Conv2D` makes of x: each input
-    pixel adds W, times its numbers, to a window of a larger image.
+    """y = activation(z + b), where z is the backward pass of a `Conv2D` on x: each input pixel adds
+    W, times its values, to a window of a larger image.
 
-    It makes images larger, as the decoder of an autoencoder wants (Dumoulin, Visin, "A guide to
+    It enlarges images, for example in the decoder of an autoencoder (Dumoulin, Visin, "A guide to
     convolution arithmetic for deep learning", 2016, chapter 4).
 
     Args:
         filters: number of output channels.
         kernel_size: (height, width) of the window, or one number for both.
-        strides: pixels from one window to the next: how many times larger images become.
-        padding: ``"valid"``: windows lie on the larger image whole; ``"same"``: it is ``strides``
-            times as large.
-        output_padding: None, as the size follows from the others.
-        data_format: as of `Conv2D`.
+        strides: pixels from one window to the next, the factor by which images become larger.
+        padding: ``"valid"``: windows lie entirely inside the larger image; ``"same"``: it is
+            ``strides`` times as large.
+        output_padding: None; the size follows from the other arguments.
+        data_format: as in `Conv2D`.
         activation: name or object; None is linear.
         use_bias: whether to add b.
-        kernel_initializer: of W (height, width, filters, channels).
-        bias_initializer: of b (filters,).
+        kernel_initializer: initializer of W (height, width, filters, channels).
+        bias_initializer: initializer of b (filters,).
         kernel_regularizer, bias_regularizer: penalties on W and b, see `gpunn.regularizers`.
-        kernel_constraint, bias_constraint: what W and b are brought back to after each
+        kernel_constraint, bias_constraint: constraints on W and b, applied after each
             update, see `gpunn.constraints`.
 
     >>> layer = Conv2DTranspose(1, 2, strides=2, kernel_initializer="ones")

@@ -28,28 +28,28 @@ __all__ = ["Activation", "Flatten", "Input", "InputLayer", "Rescaling", "Reshape
 DATA_DTYPES = (
     "string", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
 )  # fmt: skip
-"""What inputs may hold that are no floats: texts, which are encoded before a step, truth values,
-and integers, which are int32 in it."""
+"""Dtypes of inputs other than floats: strings, which are encoded before a step, booleans, and
+integers, which become int32 in it."""
 
 
 def _data_dtype(given: Any) -> str | None:
-    """The one of these that an argument ``dtype`` names, as text or as a type; else None."""
+    """Return the entry of `DATA_DTYPES` that ``given`` names, as a string or a type; else None."""
     name = getattr(given, "__name__", None) or getattr(given, "name", given)
     name = {"str": "string", "int": "int64", "bool_": "bool"}.get(name, name)
     return name if isinstance(name, str) and name in DATA_DTYPES else None
 
 
 class InputLayer(Layer):
-    """The shape of one input sample. Made by `Input`; does nothing when run.
+    """The shape of one input sample. Created by `Input`; does nothing when run.
 
     Args:
-        shape: of one sample, without the batch axis.
+        shape: shape of one sample, without the batch axis.
         batch_size: shown in the model's ``input_shape``; any batch size works.
-        dtype: ``"float32"``, ``"float64"`` or None; ``"string"`` for texts, which `StringLookup`
-            reads; ``"bool"``; ``"int32"``, ``"uint8"`` and their kin for whole numbers, which a
-            `call`, an operation or a `Lambda` of yours is given as int32. Layers that calculate
-            read them as floats. Data that int32 does not hold are refused.
-        name: of the input.
+        dtype: ``"float32"``, ``"float64"`` or None; ``"string"`` for strings, which `StringLookup`
+            reads; ``"bool"``; ``"int32"``, ``"uint8"`` and similar for integers. A custom `call`,
+            an operation or a `Lambda` receives these as int32; layers that compute read them as
+            floats. Data that do not fit into int32 raise an error.
+        name: name of the input.
         batch_shape: ``(batch size or None, *shape)``, instead of ``shape``.
         input_shape, batch_input_shape: older names of ``shape`` and ``batch_shape``.
 
@@ -95,13 +95,13 @@ class InputLayer(Layer):
 
     @property
     def sample(self) -> SampleShape:
-        """The shape of one sample, with its dtype where that is none of floats."""
+        """The shape of one sample, with its dtype if that is not a float dtype."""
         whole = self.data_dtype not in (None, "string")
         return sample_of(self.shape, standard(self.data_dtype) if whole else None)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        if not self.applications:  # it was copied without a graph that has its output
+        if not self.applications:  # it was copied without the graph of its output
             self._give_output()
 
     def get_config(self) -> dict[str, Any]:
@@ -118,12 +118,12 @@ class InputLayer(Layer):
 
     @property
     def gives_text(self) -> bool:
-        """Whether its data are texts."""
+        """Whether its data are strings."""
         return self.data_dtype == "string"
 
     @property
     def check_values(self) -> Any:
-        """See `Layer`; of an input that was declared to be of whole numbers."""
+        """See `Layer`; set for an input that was declared with an integer dtype."""
         return None if self.data_dtype in (None, "string") else self._check_whole
 
     def _check_whole(self, array: np.ndarray, argument: str) -> None:
@@ -159,13 +159,13 @@ def Input(
     A Sequential takes it as its first entry.
 
     Args:
-        shape: of one sample, without the batch axis.
+        shape: shape of one sample, without the batch axis.
         batch_size: shown in the model's ``input_shape``; any batch size works.
-        dtype: ``"float32"``, ``"float64"`` or None; ``"string"`` for texts, which `StringLookup`
-            reads; ``"bool"``; ``"int32"``, ``"uint8"`` and their kin for whole numbers, which a
-            `call`, an operation or a `Lambda` of yours is given as int32. Layers that calculate
-            read them as floats. Data that int32 does not hold are refused.
-        name: of the input.
+        dtype: ``"float32"``, ``"float64"`` or None; ``"string"`` for strings, which `StringLookup`
+            reads; ``"bool"``; ``"int32"``, ``"uint8"`` and similar for integers. A custom `call`,
+            an operation or a `Lambda` receives these as int32; layers that compute read them as
+            floats. Data that do not fit into int32 raise an error.
+        name: name of the input.
         batch_shape: ``(batch size or None, *shape)``, instead of ``shape``.
 
     >>> Input((28, 28)).shape
@@ -175,11 +175,11 @@ def Input(
 
 
 class Flatten(Layer):
-    """(batch, a, b, ...) becomes (batch, a b ...). A view: nothing is copied.
+    """Flatten (batch, a, b, ...) to (batch, a b ...). A view: nothing is copied.
 
     Args:
         data_format: ``"channels_first"`` moves axis 1 to the end first, so that a model
-            is given its inputs in the same order for both formats.
+            sees the same order of features for both formats.
 
     >>> Flatten()([[[1.0, 2.0], [3.0, 4.0]]]).tolist()
     [[1.0, 2.0, 3.0, 4.0]]
@@ -235,10 +235,10 @@ def _check_target(name: str, value: Any) -> tuple[int, ...]:
 
 
 class Reshape(Layer):
-    """Samples under another shape of as many numbers. A view: nothing is copied.
+    """Reshape samples to another shape of the same size. A view: nothing is copied.
 
     Args:
-        target_shape: of one sample; one -1 in it is worked out from the others.
+        target_shape: shape of one sample; one entry may be -1, inferred from the others.
 
     >>> Reshape((2, -1))([[1, 2, 3, 4, 5, 6]]).tolist()
     [[[1, 2, 3], [4, 5, 6]]]
@@ -261,14 +261,14 @@ class Reshape(Layer):
         shape = tuple(size // known if n == -1 else n for n in self.target_shape)
         if math.prod(shape) != size:
             raise ValueError(
-                f"{self.name}: target_shape={self.target_shape} cannot hold the {size} numbers of "
+                f"{self.name}: target_shape={self.target_shape} cannot hold the {size} elements of "
                 f"a sample of shape {tuple(input_shape[1:])}."
             )
         return (input_shape[0], *shape)
 
 
 def _check_scale(name: str, value: Any) -> Any:
-    """A float, or nested lists of floats."""
+    """Return a float, or nested lists of floats."""
     if np.ndim(value) == 0:
         return check_number(name, value.item() if isinstance(value, np.ndarray) else value)
     values = np.asarray(value)
@@ -280,8 +280,8 @@ def _check_scale(name: str, value: Any) -> Any:
 class Rescaling(Layer):
     """y = x * scale + offset, saved with the model.
 
-    As the first layer it costs nothing: the gather of a batch applies it while it
-    converts, so that a data set of bytes stays bytes on the device.
+    As the first layer it costs nothing: gathering a batch applies it during the
+    conversion, so that a data set of bytes stays bytes on the device.
 
     Args:
         scale: factor, or one for each entry of the last axes.
@@ -322,7 +322,7 @@ class Rescaling(Layer):
 
 
 class ActivationLayer(Layer):
-    """Base class: y = f(x), with f the ``activation``."""
+    """Base class of layers y = f(x), where f is the ``activation``."""
 
     abstract = True
 
@@ -340,7 +340,7 @@ class ActivationLayer(Layer):
 
 
 class Activation(ActivationLayer):
-    """y = f(x), with f by name or object.
+    """y = f(x), with f given by name or as an object.
 
     >>> Activation("relu")([[-1.0, 2.0]]).tolist()
     [[0.0, 2.0]]

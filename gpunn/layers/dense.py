@@ -28,24 +28,24 @@ class Dense(Layer):
     """y = activation(x W + b).
 
     Backward, with dz = dy * activation'(z): dW = x^T dz, db = sum of dz over the
-    rows, dx = dz W^T. Inputs of more than two axes are taken as rows of the last.
+    rows, dx = dz W^T. Inputs of more than two axes are treated as rows of the last axis.
 
-    With ``connections`` the network is not fully connected: weights of no connection are 0,
-    whatever the initializer, the file or the update says, their gradients too, and they are
-    not counted as parameters. The initializer's fan-in stays the number of all inputs.
+    With ``connections`` the layer is not fully connected. Missing weights and their gradients
+    are always 0, whatever the initializer, a file or an update gives, and they are not counted
+    as parameters. The initializer's fan-in remains the number of all inputs.
 
     Args:
         units: number of outputs n.
         activation: name or object; None is linear.
         use_bias: whether to add b.
-        kernel_initializer: of W (inputs, n).
-        bias_initializer: of b (n,).
+        kernel_initializer: initializer of W (inputs, n).
+        bias_initializer: initializer of b (n,).
         kernel_regularizer, bias_regularizer: penalties on W and b, see `gpunn.regularizers`.
         activity_regularizer: penalty on the output, divided by the number of samples.
-        kernel_constraint, bias_constraint: what W and b are brought back to after each
+        kernel_constraint, bias_constraint: constraints on W and b, applied after each
             update, see `gpunn.constraints`.
         connections: 1 (or True) where there is a weight and 0 where there is none, as an
-            array or nested lists (inputs, n), or what a function of that shape returns.
+            array or nested lists (inputs, n), or a function of that shape that returns one.
 
     >>> layer = Dense(2, kernel_initializer="ones")
     >>> layer([[1.0, 2.0, 3.0]]).tolist()
@@ -96,7 +96,7 @@ class Dense(Layer):
         if getattr(self.kernel_regularizer, "coefficients", (0.0, 0.0)) is None:
             raise ValueError(
                 f"kernel_regularizer={self.kernel_regularizer!r} does not go with "
-                f"connections: it would give weights that are none a gradient. Take L1 or L2."
+                f"connections: it would give missing weights a gradient. Use L1 or L2."
             )
 
     def build(self, input_shape: Shape) -> None:
@@ -113,8 +113,8 @@ class Dense(Layer):
             disconnected = np.flatnonzero(~self.connections.any(axis=0)).tolist()
             if disconnected:
                 warnings.warn(
-                    f"{self.name}: connections leaves units without any input, which say the "
-                    f"same to every sample: {disconnected}.", stacklevel=3,
+                    f"{self.name}: connections leaves units without any input, so their output is "
+                    f"the same for every sample: {disconnected}.", stacklevel=3,
                 )  # fmt: skip
         if self.use_bias:
             self.bias = declared(self, "bias", (self.units,))
@@ -138,7 +138,7 @@ class Dense(Layer):
         if not isinstance(activation, activations.Linear):
             y = _rows(call.y)
             saved = call.array("z", y.shape) if activation.saves == "input" else y
-            shape = call.dy.shape  # which a function of a user's sees
+            shape = call.dy.shape  # a custom function sees this shape
             backend.activation_gradient(activation, saved.reshape(shape), call.dy, call.dy)
         if call.trains:
             backend.matmul(
@@ -164,7 +164,7 @@ class Dense(Layer):
         if callable(self.connections):
             raise ValueError(
                 f"{self.name}: connections is a function, which no file can hold, and the layer "
-                f"is not built yet; build it first, or give the mask itself."
+                f"is not built yet; build it first, or pass the mask itself."
             )
         if self.connections is None:
             config.pop("connections", None)
@@ -174,7 +174,7 @@ class Dense(Layer):
 
 
 def check_connections(given: Any, shape: tuple[int | None, int]) -> np.ndarray:
-    """A mask of this shape (None: any) as an array of bool.
+    """Return a mask of this shape (None: any) as an array of bool.
 
     >>> check_connections([[1, 0]], (None, 2)).tolist()
     [[True, False]]

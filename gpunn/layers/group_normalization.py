@@ -1,4 +1,4 @@
-"""Normalization over groups of channels of each sample, and to unit length."""
+"""Normalization over groups of channels of each sample, and of samples to unit length."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ def _check_groups(name: str, value: Any) -> int:
 
 
 class GroupNormalization(_Normalization):
-    """Each group of channels of each sample brought to mean 0 and variance 1, then scaled.
+    """Normalize each group of channels of each sample to mean 0 and variance 1, then scale.
 
     y = gamma (x - mean) / sqrt(variance + epsilon) + beta, with the mean and the variance
-    over all that a sample has in a group of neighbouring channels, and gamma and beta for each
-    channel. The same in training and outside it, however small the batch. One group is
-    layer normalization over all axes, as many as channels instance normalization. Wu and He,
-    "Group normalization", 2018.
+    of a sample over all values in a group of adjacent channels, and gamma and beta for each
+    channel. It is the same in training and inference, and for any batch size. One group is
+    layer normalization over all axes; one group per channel is instance normalization. Wu and
+    He, "Group normalization", 2018.
 
     Args:
-        groups: how many; the number of channels must be a multiple of it. -1: as many groups
-            as channels.
-        axis: of the channels, any but that of the batch; 1 for images with channels first.
+        groups: number of groups, a divisor of the number of channels. -1: one group per
+            channel.
+        axis: axis of the channels, not the batch axis; 1 for images with channels first.
         epsilon: added to the variance.
-        center: whether there is a beta.
-        scale: whether there is a gamma.
-        beta_initializer, gamma_initializer: of these (channels,).
+        center: whether to add beta.
+        scale: whether to multiply by gamma.
+        beta_initializer, gamma_initializer: initializers of beta and gamma (channels,).
         beta_regularizer, gamma_regularizer: penalties, see `gpunn.regularizers`.
         beta_constraint, gamma_constraint: see `gpunn.constraints`.
 
@@ -57,7 +57,7 @@ class GroupNormalization(_Normalization):
         if channels % self._count:
             raise ValueError(
                 f"{self.name}: the {channels} channels of inputs of shape {tuple(input_shape)} "
-                f"cannot be put into groups={self.groups} of the same size."
+                f"cannot be divided into groups={self.groups} of equal size."
             )
         self._declare((channels,))
 
@@ -89,7 +89,7 @@ class GroupNormalization(_Normalization):
         if not wanted:
             return
         groups = x.reshape(len(x) * self._count, -1)
-        dx = self._by_channel(call.dx) if first else dy  # which is not read any more
+        dx = self._by_channel(call.dx) if first else dy  # dy is not read any more
         backend.layer_norm_gradient(
             groups, slope.reshape(groups.shape), None, self.epsilon,
             *self._moments(call, len(groups)), None, None, dx.reshape(groups.shape),
@@ -99,7 +99,7 @@ class GroupNormalization(_Normalization):
             self._swap_back(call, dx, call.dx, call.accumulate_dx)
 
     def _sizes(self, x: Any) -> tuple[int, int, int, int]:
-        """Samples; sizes of a sample: before the channels, the channels, and behind them."""
+        """Number of samples; sizes of a sample before the channels, of these and after them."""
         shape, place = x.shape, self._place
         return shape[0], math.prod(shape[1:place]), shape[place], math.prod(shape[place + 1 :])
 
@@ -107,11 +107,11 @@ class GroupNormalization(_Normalization):
         return self._sizes(call.x)[1] == 1
 
     def _by_channel(self, x: Any) -> Any:
-        """(samples, channels, rest), of an array that has its channels first."""
+        """Reshape an array that has its channels first to (samples, channels, rest)."""
         return x.reshape(len(x), self._sizes(x)[2], -1)
 
     def _channels_first(self, call: Call, x: Any, name: str) -> Any:
-        """The same of any array, in a work array if they must be moved."""
+        """Do the same for any array, in a work array if the channels must be moved."""
         if self._first(call):
             return self._by_channel(x)
         samples, before, channels, behind = self._sizes(x)
@@ -137,7 +137,7 @@ class GroupNormalization(_Normalization):
         return call.array("mean", (rows,)), call.array("variance", (rows,))
 
     def _nothing(self, call: Call) -> tuple[Any, Any]:
-        """A mean of 0 and a variance of 1 for each channel: gamma and beta are left."""
+        """Return a mean of 0 and a variance of 1 per channel: only gamma and beta apply."""
         shape = (call.x.shape[self._place],)
         return (
             call.array("no mean", shape, fill=lambda array: array.fill(0)),
@@ -146,16 +146,16 @@ class GroupNormalization(_Normalization):
 
 
 class UnitNormalization(Layer):
-    """Each sample brought to length 1: y = x / sqrt(sum of x^2 + 1e-24) over ``axis``.
+    """Normalize each sample to length 1: y = x / sqrt(sum of x^2 + 1e-24) over ``axis``.
 
     Args:
-        axis: the last axis, or several that are the last ones, in any order.
+        axis: the last axis, or several last axes, in any order.
 
     >>> print(UnitNormalization()([[3.0, 4.0]]).round(3))
     [[0.6 0.8]]
     """
 
-    epsilon = 1e-24  # the square of the least length, as in Keras: a sample of zeros stays one
+    epsilon = 1e-24  # the square of the least length, as in Keras: zeros stay zeros
 
     axis: Any = field(default=-1, check=check_axes)
 
@@ -176,7 +176,7 @@ class UnitNormalization(Layer):
         return input_shape
 
     def _rows(self, call: Call) -> tuple[Any, ...]:
-        """x as rows of n, and what makes the root of the mean of squares that of their sum."""
+        """Return x as rows of n, and factors that turn the mean of squares into their sum."""
         n = math.prod(last_axes(self.axis, call.x.shape, self.name))
         x = call.x.reshape(-1, n)
         factors = call.array("factors", (n,), fill=lambda array: array.fill(n**-0.5))

@@ -1,4 +1,4 @@
-"""What a layer holds: parameters that it declares, and the layers that are attributes of it."""
+"""The contents of a layer: the parameters that it declares, and the layers in its attributes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .symbolic import GraphOperation
 
 
 class Holder(ParameterHolder):
-    """The part of a `Layer` that is about its parameters."""
+    """The part of `Layer` that manages its parameters."""
 
     dtype: Any
     built: bool
@@ -31,14 +31,14 @@ class Holder(ParameterHolder):
     learning_rate_multiplier: float | str
     _parameters: list[Parameter]
     _added: list[np.ndarray] | None = None
-    """What it added to the loss in its last call on arrays; None before one."""
+    """The losses that its last call on arrays added; None before the first."""
     _may_add = False
-    """Whether its call adds to the loss, as its last trace says."""
+    """Whether its call adds to the loss, according to its last trace."""
     _declares = False
-    """True while `build` runs, where parameters are declared."""
+    """True while `build` runs, which declares parameters."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """A variable that is made an attribute becomes a weight, as in Keras."""
+        """Set an attribute; a variable becomes a weight, as in Keras."""
         if isinstance(value, Variable) and "_parameters" in vars(self):
             first = value.numpy()
             value = self.parameter(
@@ -57,8 +57,8 @@ class Holder(ParameterHolder):
         constraint: Any = None,
         name: str | None = None,
     ) -> Parameter:
-        """`parameter` by Keras's name and arguments. One of floats has the layer's ``dtype``; one
-        of integers, or of bool, is read as such, and no gradient trains it."""
+        """Declare a weight: `parameter` with Keras's name and arguments. Floats have the layer's
+        ``dtype``. Integers and booleans are read unconverted and are not trained."""
         return self.parameter(
             [shape] if isinstance(shape, int) else shape,
             "glorot_uniform" if initializer is None else initializer,
@@ -81,7 +81,7 @@ class Holder(ParameterHolder):
         """Declare a parameter; its values exist once the layer is in an arena.
 
         Raises:
-            TypeError: inside a `call`, which may be called any number of times.
+            TypeError: inside a `call`, which may run any number of times.
 
         >>> from gpunn.layers import Layer
         >>> Layer(name="mine").parameter((2, 3), "zeros", name="kernel").path
@@ -91,8 +91,8 @@ class Holder(ParameterHolder):
 
         if current() is not None and not self._declares:
             raise TypeError(
-                f"{self.name}: a weight cannot be made in call, which may be called any number of "
-                f"times. Make it in build(input_shape), and keep it as an attribute."
+                f"{self.name}: a weight cannot be created in call, which may run any number of "
+                f"times. Create it in build(input_shape), and keep it as an attribute."
             )
         parameter = Parameter(
             shape,
@@ -113,7 +113,7 @@ class Holder(ParameterHolder):
 
     @property
     def rate_factor(self) -> float:
-        """The multiplier as a number."""
+        """The learning rate multiplier as a number."""
         given = self.learning_rate_multiplier
         if not isinstance(given, str):
             return given
@@ -124,31 +124,31 @@ class Holder(ParameterHolder):
 
     @property
     def own_parameters(self) -> list[Parameter]:
-        """Those that it has declared itself, as Keras orders them: in order, what no gradient
-        trains behind the others."""
+        """The parameters that it has declared itself, in Keras's order: in order of declaration,
+        non-trainable ones last."""
         return sorted(self._parameters, key=lambda p: not p.trained)
 
     @property
     def layers_inside(self) -> list[Any]:
-        """The layers that a layer with a `call` has as attributes."""
+        """The layers in the attributes of a layer with a `call`."""
         return list(dict.fromkeys(inner for _, inner in self.attributes_inside()))
 
     def attributes_inside(self) -> Iterator[tuple[str, Any]]:
-        """The layers inside by the attributes that hold them."""
+        """Yield the layers inside, with the attributes that hold them."""
         for name, value in vars(self).items() if self.has_call else ():
             yield from layers_in(name, value)
 
     def with_layers_inside(self) -> list[Any]:
-        """The layer and all layers in it, at any depth."""
+        """Return the layer and all layers in it, at any depth."""
         inside = (inner.with_layers_inside() for inner in self.layers_inside)
         return [self, *chain.from_iterable(inside)]
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """All parameters by their places in this layer, see `parameters_in`."""
+        """Yield all parameters with their paths in this layer, see `parameters_in`."""
         return parameters_in(self)
 
     def name_parameters(self, path: str = "") -> None:
-        """Tell the parameters of layers inside where these stand, by the names of the layers."""
+        """Set the paths of the parameters of layers inside, from the names of the layers."""
         name_parameters(self, path)
 
     @property
@@ -160,17 +160,17 @@ class Holder(ParameterHolder):
 
     @property
     def losses(self) -> list[Tensor]:
-        """What it added to the loss in its last call on arrays, summed up, and the penalties on its
-        weights that are trained.
+        """The sum of the losses that its last call on arrays added, and the penalties on its
+        trainable weights.
 
         Raises:
-            TypeError: inside a call, where losses are part of the step's.
-            ValueError: if it adds a loss, and was called by no one but a model so far.
+            TypeError: inside a call, where losses are part of the step's loss.
+            ValueError: if it adds a loss, but was only called by a model so far.
         """
         if self._may_add and self._added is None:
             raise ValueError(
-                f"{self.name}.losses: what it adds to the loss is known of calls on arrays only, "
-                f"{self.name}(x). Of a model, read model.losses behind model(x)."
+                f"{self.name}.losses: added losses are only known for calls on arrays, "
+                f"{self.name}(x). For a model, read model.losses after model(x)."
             )
         return losses_of(self, self._added)
 
@@ -182,7 +182,7 @@ class Holder(ParameterHolder):
         self.own_arena()
 
     def own_arena(self) -> Arena:
-        """The arena that holds the parameters: the model's, or a small one of its own."""
+        """Return the arena that holds the parameters: the model's, or a small separate one."""
         arena = next((p.arena for p in self.weights), None)
         if arena is not None:
             return arena
@@ -191,16 +191,16 @@ class Holder(ParameterHolder):
 
 
 def integers_of(dtype: Any) -> str | None:
-    """The name of a dtype of integers, or of bool; None of one of floats."""
+    """Return the name of an integer dtype, or of bool; None for a float dtype."""
     return None if is_float(standard(dtype)) else named(dtype)
 
 
 def losses_of(holder: Any, added: Sequence[np.ndarray] | None) -> list[Tensor]:
-    """The losses of a layer or model: those that were ``added``, and penalties on weights."""
+    """Return the losses of a layer or model: those that were ``added``, and weight penalties."""
     if current() is not None:
         raise TypeError(
             f"{holder.name}.losses cannot be read inside a call: losses that are added there and "
-            f"penalties on weights belong to the loss of the step already."
+            f"penalties on weights are already part of the loss of the step."
         )
     return [
         *(convert(loss.reshape(())) for loss in added or ()),
@@ -209,8 +209,8 @@ def losses_of(holder: Any, added: Sequence[np.ndarray] | None) -> list[Tensor]:
 
 
 def parameters_in(holder: Any) -> Iterator[tuple[str, Parameter]]:
-    """All parameters of a layer or model by their places in it: its own by their names, then those
-    of layers in it, behind the attribute that holds these (``"hidden/0/kernel"``)."""
+    """Yield all parameters of a layer or model with their paths in it: its own by name, then those
+    of layers in it, prefixed with the attribute that holds the layer (``"hidden/0/kernel"``)."""
     seen = set[int]()
     for p in holder.own_parameters:
         seen.add(id(p))
@@ -223,7 +223,7 @@ def parameters_in(holder: Any) -> Iterator[tuple[str, Parameter]]:
 
 
 def name_parameters(holder: Any, path: str = "") -> None:
-    """Tell the parameters of layers in a layer or model where these stand, by their names."""
+    """Set the paths of the parameters of layers in a layer or model, from their names."""
     for inner in holder.layers_inside:
         for p in inner.own_parameters:
             p.within = f"{path}{holder.name}/{inner.name}/{p.name}"
@@ -231,8 +231,8 @@ def name_parameters(holder: Any, path: str = "") -> None:
 
 
 def layers_in(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """The layers in an attribute of a user's layer: it, or what is in its lists and dictionaries;
-    with the path to each."""
+    """Yield the layers in an attribute of a custom layer, also in lists and dictionaries, with the
+    path to each."""
     if isinstance(value, GraphOperation):
         yield path, value
     elif isinstance(value, (list, tuple)):
@@ -255,4 +255,4 @@ def _set_trainable(layer: Any, value: Any) -> None:
 
 
 trainable = property(_trainable, _set_trainable)
-"""Whether updates change the parameters, of layers inside too, as in Keras."""
+"""Whether updates change the parameters, including those of layers inside, as in Keras."""

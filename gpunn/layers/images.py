@@ -1,4 +1,4 @@
-"""What layers on images have in common: two formats of them, windows, and padding."""
+"""Base class of layers on images: data formats, windows and padding; upsampling, zero padding."""
 
 from __future__ import annotations
 
@@ -28,41 +28,41 @@ class _ImageLayer(Layer):
         return self.data_format == "channels_last"
 
     def image(self, input_shape: Shape) -> tuple[Pair, int]:
-        """The size of an image, and its channels."""
+        """Return the size of an image, and its channels."""
         shape = tuple(input_shape)[1:]
         if len(shape) != 3 or any(n is None for n in shape):
             axes = "height, width, channels" if self.channels_last else "channels, height, width"
             raise ValueError(
-                f"{self.name}: x must have the shape (batch, {axes}), as {self.data_format} "
-                f"says; got {tuple(input_shape)}."
+                f"{self.name}: x must have the shape (batch, {axes}) for data_format="
+                f"{self.data_format!r}; got {tuple(input_shape)}."
             )
         sizes = [int(n or 0) for n in shape]
         height, width, channels = sizes if self.channels_last else [*sizes[1:], sizes[0]]
         return (height, width), channels
 
     def shape_of(self, batch: int | None, image: Pair, channels: int) -> Shape:
-        """The shape of a batch of images of this size."""
+        """Return the shape of a batch of images of this size."""
         return (batch, *image, channels) if self.channels_last else (batch, channels, *image)
 
     def windows_on(
         self, input_shape: Shape, window: Pair, strides: Pair, padding: str, dilation: Pair = (1, 1)
     ) -> Geometry:
-        """How windows lie on images of this shape.
+        """Return how windows lie on images of this shape.
 
         Raises:
-            ValueError: if not one window lies on them.
+            ValueError: if not even one window fits.
         """
         image, _ = self.image(input_shape)
         try:
             return Geometry.fit(image, window, strides, padding, dilation)
         except ValueError as error:
             raise ValueError(
-                f"{self.name}: {error}. Take a smaller window, padding='same', or larger images."
+                f"{self.name}: {error}. Use a smaller window, padding='same', or larger images."
             ) from None
 
     def planes(self, x: Array) -> Array:
-        """``x`` as (samples, height, width, channels), where channels do not mix: each of
-        those that come first is a sample."""
+        """Reshape ``x`` to (samples, height, width, channels), for layers that treat channels
+        separately: with channels first, each channel becomes a sample."""
         return x if self.channels_last else x.reshape(-1, *x.shape[2:], 1)
 
 
@@ -84,7 +84,7 @@ class UpSampling2D(_ImageLayer):
     Args:
         size: how often, (rows, columns), or one number for both.
         data_format: ``"channels_last"`` or ``"channels_first"``.
-        interpolation: ``"nearest"``; there is no other.
+        interpolation: ``"nearest"``; others are not supported.
 
     >>> UpSampling2D((1, 2))([[[[5.0], [6.0]]]])[0, ..., 0].tolist()
     [[5.0, 5.0, 6.0, 6.0]]
@@ -106,7 +106,7 @@ class UpSampling2D(_ImageLayer):
         return ops.repeat(ops.repeat(x, self.size[0], rows), self.size[1], columns)
 
     def _parts(self, larger: Array) -> tuple[int, int]:
-        """The numbers that are repeated together: those of a pixel, and of a larger row."""
+        """Return how many values are repeated together: in a pixel, and in a larger row."""
         _, _, width, channels = self.planes(larger).shape
         return channels, width * channels
 
@@ -137,8 +137,8 @@ class ZeroPadding2D(_ImageLayer):
     """y = x with rows and columns of zeros around each image.
 
     Args:
-        padding: zeros on each side; or (those above and below, those left and right), each
-            a number or a pair of them.
+        padding: zeros on each side; or (vertical, horizontal), each a number or a pair:
+            ((above, below), (left, right)).
         data_format: ``"channels_last"`` or ``"channels_first"``.
 
     >>> ZeroPadding2D(((1, 0), (0, 1)))([[[[5.0]]]])[0, ..., 0].tolist()

@@ -1,4 +1,4 @@
-"""What every layer is: parameters declared once, forward and backward beside each other."""
+"""Base class of layers: parameters, a forward and a backward pass."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _check_multiplier(argument: str, value: Any) -> float | str:
 
 
 def _check_sample(argument: str, value: Any) -> tuple[int, ...]:
-    """The shape of one sample, as each of the three arguments says it."""
+    """Return the shape of one sample from any of the three arguments for it."""
     if argument == "input_dim":
         value = (value,)
     if argument == "batch_input_shape" and isinstance(value, (tuple, list)) and value:
@@ -51,19 +51,20 @@ def _check_sample(argument: str, value: Any) -> tuple[int, ...]:
 
 
 class Layer(Applicable, registry.Entry, HasFields):
-    """Base class of layers. A layer of your own is one class in one file.
+    """Base class of layers. A custom layer is one class in one file.
 
-    It declares its parameters in `build`, by `add_weight`, and writes `call`, in terms of tensors
-    with `gpunn.ops` and of other layers, which is differentiated. Or it writes `forward` and
-    `backward`, each in terms of one `gpunn.core.plan.Call` (``call.x``, ``call.y``, ``call.dy``,
-    ``call.dx``), and says in `compute_output_shape` what comes out; ``call.backend.xp`` is numpy
+    It declares its parameters in `build`, with `add_weight`. It implements `call` on tensors, with
+    `gpunn.ops` and other layers, and gpunn computes the gradients.
+
+    Alternatively, it implements `forward` and `backward` on a `gpunn.core.plan.Call` (``call.x``,
+    ``call.y``, ``call.dy``, ``call.dx``), and `compute_output_shape`. ``call.backend.xp`` is numpy
     or cupy: with it (and ``out=``) such a layer runs on both. `gpunn.testing.check_gradients`
-    compares either with finite differences.
+    compares the gradients of either kind with finite differences.
 
     Args:
         trainable: whether updates change its parameters; may be set at any time.
-        dtype: ``"float32"`` or ``"float64"``; None takes the model's.
-        name: unique in a model; made from the class name when None.
+        dtype: ``"float32"`` or ``"float64"``; the model's when None.
+        name: unique in a model; derived from the class name when None.
         input_shape: shape of one sample, for the first layer of a Sequential.
         activity_regularizer: penalty on the output, divided by the number of samples.
         learning_rate_multiplier: factor on the learning rate of its parameters, at least
@@ -87,12 +88,12 @@ class Layer(Applicable, registry.Entry, HasFields):
             "write call(x), or forward(call) and backward(call), its derivative",
         ),
         "compute_output_spec": "write compute_output_shape(input_shape)",
-        "compute_mask": "there are no masks; write forward(call) so that it needs none",
+        "compute_mask": "masks are not supported; write forward(call) so that it needs none",
         "build_from_config": "write build(input_shape)",
         "save_own_variables": "declare what is stored with self.parameter(...), in build",
         "load_own_variables": "declare what is stored with self.parameter(...), in build",
-        "forward": "write is_view(call) too: it says when forward is left out, and this layer "
-        "inherits one that does",
+        "forward": "write is_view(call) too: it decides when forward is skipped, and this layer "
+        "inherits one that skips it",
     }
     reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {"forward": ("is_view", "reshapes")}
     _not_watched = frozenset(
@@ -100,7 +101,7 @@ class Layer(Applicable, registry.Entry, HasFields):
         | {"applications", "built", "input_shape"}
     )
     reshapes = False
-    """True for a layer that never does more than give its input another shape."""
+    """True for a layer that only ever reshapes its input."""
 
     trainable: bool = field(default=True, check=check_flag, kw_only=True, managed=trainable)
     dtype: Any = field(default=None, check=check_dtype, kw_only=True)
@@ -127,9 +128,9 @@ class Layer(Applicable, registry.Entry, HasFields):
         self.name = self.name or unique_name(snake_case(type(self).__name__))
         shapes = map(vars(self).get, ("_batch_input_shape", "_input_dim", "_input_shape"))
         self.given_input_shape = next((shape for shape in shapes if shape is not None), None)
-        # Whether the parameters are declared: always, where there is nothing to declare.
+        # Whether the parameters are declared; always True if there are none to declare.
         self.built = type(self).build is Layer.build
-        self.input_shape = None  # of one sample; of a layer that takes a list, a list
+        self.input_shape = None  # of one sample; a list for a layer that takes a list
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -139,27 +140,27 @@ class Layer(Applicable, registry.Entry, HasFields):
             called: Any = own[0]
             users = not is_framework(called)
             cls.reads_integers = cls.has_call and (users or called.reads_integers)
-        if "build" in vars(cls):  # called by whom it may: a layer that was built knows it
+        if "build" in vars(cls):  # whoever calls it, the layer then knows that it is built
             cls.build = _marks_built(cls.build)  # type: ignore
 
-    # -- what a layer writes
+    # -- what a layer implements
 
     def build(self, input_shape: Shape) -> None:
-        """Declare parameters with `parameter`; ``input_shape`` is (batch or None, ...)."""
+        """Declare the parameters with `parameter`; ``input_shape`` is (batch or None, ...)."""
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        """What comes out for tensors (batch, ...), in terms of `gpunn.ops` and of layers.
+        """Compute the outputs for tensors (batch, ...), with `gpunn.ops` and layers.
 
-        A subclass writes it with the arguments that it takes, ``training`` among them if it
-        wants to know, and needs neither `forward`, `backward` nor `compute_output_shape` then;
-        ``super().call(x)`` is what the layer it derives from computes.
+        A subclass implements it with any arguments, including ``training`` if needed. It then
+        needs no `forward`, `backward` or `compute_output_shape`. ``super().call(x)`` computes
+        the output of the parent layer.
         """
         return apply_own(self, *args, **kwargs)
 
     def add_loss(self, loss: Any) -> None:
-        """Inside `call`: add ``loss``, or each of a list, to that of the model.
+        """Add ``loss``, or each loss of a list, to the model's loss, inside `call`.
 
-        As in Keras a batch adds the sum of its numbers, not divided by its size.
+        As in Keras, a batch adds the sum of the values, not divided by the batch size.
         """
         traced.add_loss(loss)
 
@@ -168,21 +169,21 @@ class Layer(Applicable, registry.Entry, HasFields):
         raise TypeError(f"{type(self).__name__} must define call(x), or forward(call).")
 
     def backward(self, call: Call) -> None:
-        """From ``call.dy``, write the parameters' gradients and, if not None, ``call.dx``."""
+        """Write the parameters' gradients and, if not None, ``call.dx`` from ``call.dy``."""
         raise TypeError(f"{type(self).__name__} must define backward(call).")
 
     def is_view(self, call: Call) -> bool:
-        """True if, in this call, the output is the input under another shape: nothing runs."""
+        """True if, in this call, the output is the reshaped input: nothing runs."""
         return self.reshapes or call.folded
 
-    # -- what a layer offers
+    # -- what a layer provides
 
     @property
     def traceable(self) -> bool:
         return super().traceable and all(inner.traceable for inner in self.layers_inside)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make an equal layer."""
+        """Return the arguments that create an equal layer."""
         config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
         if self.dtype is not None:
             config["dtype"] = self.dtype
@@ -221,7 +222,7 @@ def _marks_built(build: Callable[..., None]) -> Callable[..., None]:
 
 
 def declared(layer: Any, name: str, shape: Sequence[int]) -> Parameter:
-    """A parameter of ``layer``, made as its attributes ``name_initializer`` and so on say."""
+    """Declare a parameter of ``layer`` from its attributes ``name_initializer`` and so on."""
     kinds = ("initializer", "regularizer", "constraint")
     return layer.parameter(shape, name=name, **{k: getattr(layer, f"{name}_{k}") for k in kinds})
 

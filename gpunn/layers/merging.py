@@ -1,4 +1,4 @@
-"""Layers that make one array of several: sums, products, concatenation."""
+"""Layers that merge several arrays into one: sums, products, concatenation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
 
 
 class Merging(Layer):
-    """Base class: a layer called on a list of inputs of one shape, element by element."""
+    """Base class of element-wise layers that take a list of inputs of one shape."""
 
     abstract = True
     refused: ClassVar[Mapping[str, str]] = {
@@ -33,7 +33,7 @@ class Merging(Layer):
     most: int | None = None
 
     def check(self, xs: Sequence[Tensor]) -> None:
-        """Refuse what is no list of tensors, too few or many, or those whose shapes do not fit."""
+        """Raise an error unless ``xs`` is a list of tensors of fitting number and shapes."""
         if not isinstance(xs, (list, tuple)):
             raise ValueError(f"{self.name} takes a list of tensors; got {xs!r}.")
         for x in xs:
@@ -45,18 +45,18 @@ class Merging(Layer):
         self.check_shapes([x.shape for x in xs])
 
     def check_shapes(self, shapes: Sequence[Shape]) -> None:
-        """Refuse inputs (batch, ...) of shapes that do not fit."""
+        """Raise an error for inputs (batch, ...) whose shapes do not fit."""
         for i, shape in enumerate(shapes):
             if tuple(shape[1:]) != tuple(shapes[0][1:]):
                 first, other = (None, *shapes[0][1:]), (None, *shape[1:])
                 raise ValueError(
-                    f"{self.name}: inputs of one shape are expected, nothing is broadcast; input "
-                    f"0 has the shape {first}, input {i} {other}."
+                    f"{self.name}: all inputs must have the same shape, without broadcasting; "
+                    f"input 0 has the shape {first}, input {i} {other}."
                 )
 
 
 class _InTurn(Merging):
-    """y = an operation of two, done with one input after the other."""
+    """y = an operation of two inputs, applied to one input after the other."""
 
     abstract = True
     reads_integers = True
@@ -66,14 +66,14 @@ class _InTurn(Merging):
 
     def call(self, xs: Sequence[Tensor]) -> Tensor:
         self.check(xs)
-        y = counting(xs[0])  # truth values count 0 and 1
+        y = counting(xs[0])  # booleans count as 0 and 1
         for x in xs[1:]:
             y = self.both(y, x)
         return y
 
 
 class Add(_InTurn):
-    """y = x1 + x2 + ... With what a layer was given, a residual connection: x + f(x).
+    """y = x1 + x2 + ... With the input of a layer, a residual connection: x + f(x).
 
     Every input gets the gradient of the output (He et al., 2016).
 
@@ -110,7 +110,7 @@ class Average(Add):
 
 
 class Multiply(_InTurn):
-    """y = x1 x2 ..., element by element; dxk = dy times the product of the others.
+    """y = x1 x2 ..., element-wise; dxk = dy times the product of the others.
 
     >>> Multiply()([[[1.0, 2.0]], [[3.0, 6.0]]]).tolist()
     [[3.0, 12.0]]
@@ -121,7 +121,7 @@ class Multiply(_InTurn):
 
 
 class Maximum(_InTurn):
-    """y = the largest of the inputs, element by element; equal ones share the gradient.
+    """y = the element-wise maximum of the inputs; equal inputs share the gradient.
 
     >>> Maximum()([[[1.0, 9.0]], [[3.0, 6.0]]]).tolist()
     [[3.0, 9.0]]
@@ -132,7 +132,7 @@ class Maximum(_InTurn):
 
 
 class Minimum(_InTurn):
-    """y = the smallest of the inputs, element by element; equal ones share the gradient.
+    """y = the element-wise minimum of the inputs; equal inputs share the gradient.
 
     >>> Minimum()([[[1.0, 9.0]], [[3.0, 6.0]]]).tolist()
     [[1.0, 6.0]]
@@ -151,7 +151,7 @@ def _smaller_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
     return tuple(reversed(_larger_gradient(dy, y, a, b)))
 
 
-# As `ops.maximum` and `ops.minimum`, whose gradient is that of the first of two that are equal.
+# Like `ops.maximum` and `ops.minimum`, which give the gradient to the first of two equal inputs.
 _larger = elementwise("maximum", _larger_gradient)
 _smaller = elementwise("minimum", _smaller_gradient)
 
@@ -163,10 +163,10 @@ def _check_axis(name: str, value: Any) -> int:
 
 
 class Concatenate(Merging):
-    """y = the inputs one after the other along an axis.
+    """y = the inputs concatenated along an axis.
 
     Args:
-        axis: along which; not the batch axis, 0.
+        axis: the axis; not the batch axis, 0.
 
     >>> Concatenate()([[[1.0, 2.0]], [[3.0]]]).tolist()
     [[1.0, 2.0, 3.0]]
@@ -180,21 +180,21 @@ class Concatenate(Merging):
     def _place(self, shape: Shape) -> int:
         axis = self.axis + (len(shape) if self.axis < 0 else 0)
         if not 1 <= axis < len(shape):
-            raise ValueError(f"{self.name}: axis {self.axis} is none of the shape {tuple(shape)}.")
+            raise ValueError(f"{self.name}: axis {self.axis} does not fit shape {tuple(shape)}.")
         return axis
 
     def check_shapes(self, shapes: Sequence[Shape]) -> None:
         first = (None, *shapes[0][1:])
         axis = self.axis + (len(first) if self.axis < 0 else 0)
         if not 1 <= axis < len(first):
-            raise ValueError(f"{self.name}: axis {self.axis} is none of the shape {first}.")
+            raise ValueError(f"{self.name}: axis {self.axis} does not fit shape {first}.")
         for i, shape in enumerate(shapes):
             alike = len(shape) == len(first) and all(
                 n == m for k, (n, m) in enumerate(zip(shape, shapes[0], strict=True)) if k != axis
             )
             if not alike:
                 raise ValueError(
-                    f"{self.name}: inputs may differ in axis {axis} alone; input 0 has the shape "
+                    f"{self.name}: inputs may differ only in axis {axis}; input 0 has the shape "
                     f"{first}, input {i} {(None, *shape[1:])}."
                 )
 
@@ -204,35 +204,35 @@ class Concatenate(Merging):
 
 
 def add(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """`Add` of a list of tensors or arrays; keyword arguments are the layer's."""
+    """Apply `Add` to a list of tensors or arrays; keyword arguments go to the layer."""
     return Add(**kwargs)(inputs)
 
 
 def subtract(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """`Subtract` of a list of two; keyword arguments are the layer's."""
+    """Apply `Subtract` to a list of two; keyword arguments go to the layer."""
     return Subtract(**kwargs)(inputs)
 
 
 def multiply(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """`Multiply` of a list; keyword arguments are the layer's."""
+    """Apply `Multiply` to a list; keyword arguments go to the layer."""
     return Multiply(**kwargs)(inputs)
 
 
 def average(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """`Average` of a list; keyword arguments are the layer's."""
+    """Apply `Average` to a list; keyword arguments go to the layer."""
     return Average(**kwargs)(inputs)
 
 
 def maximum(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """`Maximum` of a list; keyword arguments are the layer's."""
+    """Apply `Maximum` to a list; keyword arguments go to the layer."""
     return Maximum(**kwargs)(inputs)
 
 
 def minimum(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """`Minimum` of a list; keyword arguments are the layer's."""
+    """Apply `Minimum` to a list; keyword arguments go to the layer."""
     return Minimum(**kwargs)(inputs)
 
 
 def concatenate(inputs: Sequence[Any], axis: int = -1, **kwargs: Any) -> Any:
-    """`Concatenate` of a list along ``axis``; keyword arguments are the layer's."""
+    """Apply `Concatenate` to a list along ``axis``; keyword arguments go to the layer."""
     return Concatenate(axis, **kwargs)(inputs)

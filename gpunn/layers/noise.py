@@ -27,10 +27,10 @@ def _check_noise_shape(name: str, value: Any) -> tuple[int | None, ...]:
 
 
 class _RandomLayer(Layer):
-    """What these have in common: a key of the random stream, and that they run in training only.
+    """Base class of layers with a random stream that run in training only.
 
-    What is drawn follows from the seed, the step and the position alone (Philox 4x64-10,
-    Salmon et al., 2011), the same on every backend.
+    The draws depend only on the seed, the step and the position (Philox 4x64-10, Salmon et al.,
+    2011), and are the same on every backend.
     """
 
     seed: int | None = field(default=None, check=check_seed, kw_only=True, placed=True)
@@ -43,27 +43,27 @@ class _RandomLayer(Layer):
 
     @property
     def draws(self) -> bool:
-        """Whether there is anything to be drawn in training."""
+        """Whether anything is drawn in training."""
         return True
 
     def run(self, *args: Any, training: bool, **kwargs: Any) -> Any:
-        """Run by itself; calls in training differ, as the steps of a model do."""
+        """Run the layer by itself; calls in training differ, like the steps of a model."""
         if self.seed is None:
             self.seed = draw_seed()
         return super().run(*args, training=training, **kwargs)
 
 
 class Dropout(_RandomLayer):
-    """In training, sets a share of the inputs to 0 and scales the rest by 1 / (1 - rate).
+    """In training, set a fraction of the inputs to 0 and scale the rest by 1 / (1 - rate).
 
-    Which ones follows from the seed, the step and the position alone (Philox
-    4x64-10), the same on every backend (Srivastava et al., 2014).
+    The choice depends only on the seed, the step and the position (Philox 4x64-10), and is
+    the same on every backend (Srivastava et al., 2014).
 
     Args:
-        rate: the share, from 0 to 1.
-        noise_shape: shape of what is drawn, broadcast over the input; None in it, or in
-            its place, stands for the input's own length. ``(None, 1, 8)`` drops a feature
-            of a sample for all of axis 1.
+        rate: the fraction, from 0 to 1.
+        noise_shape: shape of the mask, broadcast over the input. A None in it means the
+            length of the input's axis; None alone, the shape of the input. ``(None, 1, 8)``
+            drops a feature of a sample for all of axis 1.
         seed: key of the random stream; the model's when None.
 
     >>> Dropout(0.5)([[1.0, 2.0]]).tolist()  # outside training: the identity
@@ -102,14 +102,14 @@ class Dropout(_RandomLayer):
         backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate_dx)
 
     def _noise(self, call: Call) -> Any:
-        """What ``call.x`` is multiplied by, of the shape that `noise_shape` gives for it."""
+        """Return the factor of ``call.x``, in the shape that `noise_shape` gives for it."""
         assert self.noise_shape is not None
         sizes = zip(self.noise_shape, call.x.shape, strict=True)
         return call.array("noise", tuple(n or m for n, m in sizes))
 
 
 class GaussianNoise(_RandomLayer):
-    """In training, y = x + noise, the noise normal with mean 0; a way to augment real data.
+    """In training, y = x + noise, with normal noise of mean 0; augments real-valued data.
 
     The gradient passes unchanged.
 
@@ -140,12 +140,12 @@ class GaussianNoise(_RandomLayer):
 
 
 class GaussianDropout(_RandomLayer):
-    """In training, y = x * f, f normal with mean 1 and the deviation that dropout would have.
+    """In training, y = x * f, with normal f of mean 1 and the standard deviation of dropout.
 
     That is sqrt(rate / (1 - rate)) (Srivastava et al., 2014, section 10).
 
     Args:
-        rate: as of `Dropout`, from 0 to below 1.
+        rate: as in `Dropout`, from 0 to below 1.
         seed: key of the random stream; the model's when None.
 
     >>> GaussianDropout(0.5)([[1.0, 2.0]]).tolist()  # outside training: the identity

@@ -1,4 +1,4 @@
-"""Layers that bring their inputs to mean 0 and variance 1: over the batch, or over the features."""
+"""Layers that normalize their inputs to mean 0 and variance 1, over the batch or the features."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .shapes import Shape
 
 
 def check_axis(axis: Any, input_shape: Shape, layer: str) -> int:
-    """An axis as a number from 1, not that of the batch."""
+    """Return an axis as a number from 1; the batch axis is rejected."""
     rank = len(input_shape)
     if isinstance(axis, bool) or not hasattr(axis, "__index__"):
         raise TypeError(f"{layer}: axis must be an integer; got {axis!r}.")
@@ -26,13 +26,13 @@ def check_axis(axis: Any, input_shape: Shape, layer: str) -> int:
     if not 1 <= found < rank:
         raise ValueError(
             f"{layer}: axis={axis!r} is out of bounds for inputs of shape {tuple(input_shape)}: "
-            f"it must name an axis behind that of the batch, 1 to {rank - 1} or -{rank - 1} to -1."
+            f"it must name an axis after the batch axis, 1 to {rank - 1} or -{rank - 1} to -1."
         )
     return found
 
 
 def check_axes(name: str, axis: Any) -> Any:
-    """An axis, or a list of axes.
+    """Return an axis, or a list of axes.
 
     Raises:
         TypeError: for anything else.
@@ -44,7 +44,7 @@ def check_axes(name: str, axis: Any) -> Any:
 
 
 def last_axes(axis: Any, input_shape: Shape, layer: str) -> list[int]:
-    """The lengths of these axes, which must be the last ones."""
+    """Return the lengths of these axes, which must be the last ones."""
     given = axis if isinstance(axis, list) else [axis]
     axes = sorted(check_axis(n, input_shape, layer) for n in given)
     if len(set(axes)) < len(axes):
@@ -52,7 +52,7 @@ def last_axes(axis: Any, input_shape: Shape, layer: str) -> list[int]:
     rank = len(input_shape)
     if not axes or axes != list(range(rank - len(axes), rank)):
         raise ValueError(
-            f"{layer}: axis must name the last axis, or several that are the last ones; "
+            f"{layer}: axis must name the last axis, or several last axes; "
             f"got {axis!r} for inputs of shape {tuple(input_shape)}."
         )
     return [n for n in input_shape[axes[0] :] if n is not None]
@@ -60,11 +60,11 @@ def last_axes(axis: Any, input_shape: Shape, layer: str) -> list[int]:
 
 def _refuse_true(name: str, value: Any) -> None:
     if value:
-        raise ValueError(f"{name}=True: gpunn has no {name} batch normalization; leave it out.")
+        raise ValueError(f"{name}=True is not supported by gpunn; leave it out.")
 
 
 class _Normalization(Layer):
-    """What these have in common: gamma, beta and epsilon."""
+    """Base class of normalizations with gamma, beta and epsilon."""
 
     epsilon: float = field(default=1e-3, check=check_not_negative, kw_only=True, placed=True)
     center: bool = field(default=True, check=check_flag, kw_only=True, placed=True)
@@ -92,12 +92,12 @@ class _Normalization(Layer):
             self.beta = declared(self, "beta", shape)
 
     def _affine(self) -> tuple[Any, Any]:
-        """gamma and beta on the device, flat, or None."""
+        """Return gamma and beta on the device, flat, or None."""
         found = (None if p is None else p.value.reshape(-1) for p in (self.gamma, self.beta))
         return next(found), next(found)
 
     def _gradients(self, call: Call) -> tuple[Any, Any]:
-        """Where the gradients of gamma and beta go, or None."""
+        """Return the arrays for the gradients of gamma and beta, or None."""
         wanted = (
             p.gradient.reshape(-1) if p is not None and call.trains else None
             for p in (self.gamma, self.beta)
@@ -106,28 +106,28 @@ class _Normalization(Layer):
 
 
 class BatchNormalization(_Normalization):
-    """Each feature with the mean and variance of the batch brought to 0 and 1, then scaled.
+    """Normalize each feature to mean 0 and variance 1 over the batch, then scale.
 
     In training y = gamma (x - mean) / sqrt(variance + epsilon) + beta, with the mean and the
-    variance (divided by n) of the batch and of all axes but ``axis``; the moving averages go
-    towards them: moving = momentum moving + (1 - momentum) now. Outside training, and in a
-    layer that is frozen (``trainable=False``), the moving averages take their place and stay
-    as they are. Ioffe and Szegedy, "Batch normalization", 2015.
+    variance (divided by n) over the batch and all axes but ``axis``. The moving averages are
+    updated: moving = momentum moving + (1 - momentum) now. In inference, and in a frozen layer
+    (``trainable=False``), the moving averages are used instead and do not change. Ioffe and
+    Szegedy, "Batch normalization", 2015.
 
-    As in Keras the moving variance is of the biased kind, divided by n; PyTorch's is divided
-    by n - 1.
+    As in Keras the moving variance is the biased one, divided by n; PyTorch's is divided by
+    n - 1.
 
     Args:
-        axis: of the features, any but that of the batch; 1 for images with channels first.
-        momentum: of the moving averages.
+        axis: axis of the features, not the batch axis; 1 for images with channels first.
+        momentum: momentum of the moving averages.
         epsilon: added to the variance.
-        center: whether there is a beta.
-        scale: whether there is a gamma.
-        beta_initializer, gamma_initializer: of these (features,).
-        moving_mean_initializer, moving_variance_initializer: of the moving averages.
+        center: whether to add beta.
+        scale: whether to multiply by gamma.
+        beta_initializer, gamma_initializer: initializers of beta and gamma (features,).
+        moving_mean_initializer, moving_variance_initializer: those of the moving averages.
         beta_regularizer, gamma_regularizer: penalties, see `gpunn.regularizers`.
         beta_constraint, gamma_constraint: see `gpunn.constraints`.
-        renorm, synchronized: there is neither; only False is taken.
+        renorm, synchronized: not supported; must be False.
 
     >>> layer = BatchNormalization()
     >>> layer([[1.0], [3.0]], training=True).round(2).tolist()
@@ -206,24 +206,25 @@ class BatchNormalization(_Normalization):
         return call.array("mean", shape), call.array("variance", shape)
 
     def _features(self, x: Any) -> Any:
-        """x as (outer, features, inner)."""
+        """Reshape x to (outer, features, inner)."""
         axis = self.axis % x.ndim
         return x.reshape(math.prod(x.shape[:axis]), x.shape[axis], -1)
 
 
 class LayerNormalization(_Normalization):
-    """Each sample brought to mean 0 and variance 1 over its last axes, then scaled.
+    """Normalize each sample to mean 0 and variance 1 over its last axes, then scale.
 
     y = gamma (x - mean) / sqrt(variance + epsilon) + beta, with the mean and the variance
-    (divided by n) over ``axis``, the same in training and outside it. Ba, Kiros and Hinton,
+    (divided by n) over ``axis``, the same in training and inference. Ba, Kiros and Hinton,
     "Layer normalization", 2016.
 
     Args:
-        axis: the last axis, or several that are the last ones, in any order.
+        axis: the last axis, or several last axes, in any order.
         epsilon: added to the variance.
-        center: whether there is a beta.
-        scale: whether there is a gamma.
-        beta_initializer, gamma_initializer: of these, of the shape of the axes.
+        center: whether to add beta.
+        scale: whether to multiply by gamma.
+        beta_initializer, gamma_initializer: initializers of beta and gamma, which have the
+            shape of the axes.
         beta_regularizer, gamma_regularizer: penalties, see `gpunn.regularizers`.
         beta_constraint, gamma_constraint: see `gpunn.constraints`.
 
@@ -268,13 +269,13 @@ class LayerNormalization(_Normalization):
 
 
 class RMSNormalization(LayerNormalization):
-    """Each sample divided by the root of the mean of its squares, then scaled.
+    """Divide each sample by its root mean square, then scale.
 
     y = gamma x / sqrt(mean of x^2 + epsilon), over ``axis``. Zhang and Sennrich, "Root mean
     square layer normalization", 2019.
 
     Args:
-        axis: the last axis, or several that are the last ones, in any order.
+        axis: the last axis, or several last axes, in any order.
         epsilon: added to the mean.
 
     >>> print(RMSNormalization()([[3.0, 4.0]]).round(3))  # divided by sqrt(12.5)

@@ -1,6 +1,6 @@
 """Operations on symbolic tensors, and functions, as layers: ``ops.exp(x) * 2``, `Lambda`.
 
-What every operation of `gpunn.ops` does with symbolic tensors, ``on_graphs``, is made here.
+This module defines how the operations of `gpunn.ops` treat symbolic tensors, ``on_graphs``.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from .symbolic import SampleShape, SymbolicTensor
 __all__ = ["Lambda"]
 
 _INSIDE = (
-    "Such an operation can be one of a layer's call: write a class with call(x), or "
+    "Such an operation can be used inside a layer's call: write a class with call(x), or "
     "layers.Lambda(function)."
 )
 
 MOST_TRIED = 10_000_000
-"""Numbers up to which an operation is tried out, to see whether it mixes samples."""
+"""Up to this many elements, an operation is tried out to see whether it mixes samples."""
 
 MERGING: Mapping[str, type[Layer]] = {"add": Add, "subtract": Subtract, "multiply": Multiply}
-"""Operations that a layer with kernels of its own does, where two tensors have one shape."""
+"""Operations for which a layer with its own kernels is used if two tensors have the same shape."""
 
 
 def _check_operation(name: str, value: Any) -> str:
@@ -55,14 +55,14 @@ class Operation(Layer):
 
     Args:
         operation: its name.
-        arguments: what it is called with: constants, and the places of tensors; see
+        arguments: its positional arguments: constants, and placeholders of tensors; see
             `gpunn.ops.op_arguments`.
-        options: likewise, by name.
-        index: which of several results it gives.
+        options: likewise, its keyword arguments.
+        index: which of several results it returns.
     """
 
-    abstract = True  # not an entry to look up: a graph says which operations it has
-    # Its arguments are copies, which nobody else has.
+    abstract = True  # not registered: a graph stores its operations
+    # Its arguments are copies that nothing else holds.
     _not_watched = Layer._not_watched | {"arguments", "options", "several", "_known"}
     takes_list = True
     by_operator = True
@@ -80,7 +80,7 @@ class Operation(Layer):
         self.name = self.name or unique_name(self.operation)
         super().__post_init__()
         self._known: dict[Any, list[SampleShape]] = {}
-        self.several = False  # whether the operation gives a list
+        self.several = False  # whether the operation returns a list
 
     # -- what it computes
 
@@ -88,7 +88,7 @@ class Operation(Layer):
         return self._results(x, lambda p: p)[self.index or 0]
 
     def _results(self, xs: Sequence[Any], value: Callable[[Parameter], Any]) -> list[Any]:
-        """What it gives for these inputs, and with these values of parameters."""
+        """Return the results for these inputs, with these values of parameters."""
         def filled(entry: Any) -> Any:
             if isinstance(entry, Place):
                 return xs[entry.number]
@@ -100,9 +100,9 @@ class Operation(Layer):
         return list(found) if self.several else [found]
 
     def tried(self, shapes: Sequence[SampleShape]) -> list[SampleShape]:
-        """The shape of one sample of each result, with its dtype, for inputs of these shapes.
+        """Return the shape of one sample of each result, with its dtype, for these input shapes.
 
-        Found out by tracing the operation, and by performing it on a few samples and on fewer.
+        They are determined by tracing the operation and by running it on three and two samples.
 
         Raises:
             ValueError: if a result has no batch axis, or mixes samples.
@@ -124,25 +124,25 @@ class Operation(Layer):
         for y, fewer in zip(of_three, of_two, strict=False):
             if y.shape[:1] != (3,) or fewer.shape != (2, *y.shape[1:]):
                 raise ValueError(
-                    f"{self.operation}: a result with one entry for each sample is expected; of "
+                    f"{self.operation}: a result with one entry for each sample is expected; for "
                     f"3 samples of the shapes {', '.join(map(str, shapes))} it would have the "
                     f"shape {y.shape}. {_INSIDE}"
                 )
         size = sum(t.size for t in topological_sort(of_three))
         if size <= MOST_TRIED and self._mixes(shapes, dtypes):
             raise ValueError(
-                f"{self.operation}: what comes out for one sample would depend on the other "
+                f"{self.operation}: the result for one sample would depend on the other "
                 f"samples of its batch. {_INSIDE}"
             )
         return [sample_of(y.shape[1:], y.dtype) for y in of_three]
 
     def _mixes(self, shapes: Sequence[SampleShape], dtypes: Sequence[str]) -> bool:
-        """Whether two of three samples give something else without the third."""
+        """Whether the results for two of three samples change without the third."""
         random = np.random.default_rng(0)
         given = []
         for shape, dtype in zip(shapes, dtypes, strict=True):
             numbers = random.uniform(0.1, 0.9, (3, *shape))
-            # Whole numbers may be places, of which the first is always there.
+            # Integers may be indices, of which the first (0) always exists.
             given.append((numbers > 0.5 if dtype == "bool" else numbers).astype(dtype))
         floats = resolve_dtype(self.dtype)
         values = {id(p): random.uniform(0.1, 0.9, p.shape) for p in self.own_parameters}
@@ -168,7 +168,7 @@ class Operation(Layer):
 
     @property
     def own_parameters(self) -> list[Parameter]:
-        """Those among its arguments, which are layers' own."""
+        """The parameters among its arguments, which belong to layers."""
         return list(dict.fromkeys(found_in([self.arguments, self.options], Parameter)))
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
@@ -207,20 +207,20 @@ def _check_shape(name: str, value: Any) -> Any:
 
 
 class Lambda(Layer):
-    """A function of tensors as a layer; it is not saved to files.
+    """A function of tensors as a layer; it cannot be saved to files.
 
     Args:
-        function: called with the tensor that the layer is called on, in terms of `gpunn.ops`; with
-            ``training`` too, if it has an argument of this name.
-        output_shape: accepted as in Keras; the shape is that of what the function gives.
-        arguments: further arguments of the function, by name.
+        function: called with the layer's input, and written with `gpunn.ops`; it also receives
+            ``training`` if it has an argument of this name.
+        output_shape: accepted as in Keras; the shape is that of the function's result.
+        arguments: further keyword arguments of the function.
 
     >>> from gpunn import ops
     >>> print(Lambda(lambda x: ops.exp(x) - 1)([[0.0, 1.0]]).round(3))
     [[0.    1.718]]
     """
 
-    abstract = True  # not an entry to look up: no file can hold one
+    abstract = True  # not registered: no file can hold one
     reads_integers = True
 
     function: Any = field(check=_check_function)
@@ -241,7 +241,7 @@ class Lambda(Layer):
 
 
 def _on_graph(name: str, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
-    """What an operation gives for arguments among which there are symbolic tensors."""
+    """Return the result of an operation with symbolic tensors among its arguments."""
     tensors: list[SymbolicTensor] = []
 
     def kept(entry: Any) -> Any:
@@ -265,7 +265,7 @@ def _on_graph(name: str, arguments: Sequence[Any], options: Mapping[str, Any]) -
     first = layer(tensors)
     if not layer.several:
         return first
-    # Each of its results is an operation of its own, which computes no other.
+    # Each result is a separate operation, which computes no other.
     count = len(layer.tried([t.sample for t in tensors]))
     return [Operation(name, places, named, k)(tensors) for k in range(count)]
 

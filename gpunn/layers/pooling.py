@@ -1,4 +1,4 @@
-"""Pooling: an image made smaller, each channel by itself."""
+"""Pooling layers, which make images smaller, channel by channel."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .shapes import Shape
 
 class _Pooling(_ImageLayer):
     def geometry(self, input_shape: Shape) -> Geometry:
-        """How its windows lie on images of this shape, the batch axis first."""
+        """Return how its windows lie on images of this shape, the batch axis first."""
         raise TypeError(f"{type(self).__name__} must define geometry(input_shape).")
 
     def windows(self, call: Call) -> tuple[Array, Geometry, tuple[int, ...]]:
-        """x with channels last, the windows on it, and the shape of what comes of them."""
+        """Return x with channels last, the windows on it, and the shape of the result."""
         x, geometry = self.planes(call.x), self.geometry(call.x.shape)
         return x, geometry, (len(x), *geometry.windows, x.shape[-1])
 
@@ -71,7 +71,7 @@ class _GlobalPooling2D(_Pooling):
 
     def geometry(self, input_shape: Shape) -> Geometry:
         image, _ = self.image(input_shape)
-        return Geometry.fit(image, image, (1, 1), "valid")  # one window, all of it
+        return Geometry.fit(image, image, (1, 1), "valid")  # one window, the whole image
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         _, channels = self.image(input_shape)
@@ -81,14 +81,14 @@ class _GlobalPooling2D(_Pooling):
 
 
 class MaxPooling2D(_Max, _Pooling2D):
-    """y = the largest pixel under each window. Its gradient goes to that pixel; of equal ones
+    """y = the largest pixel in each window. The gradient goes to that pixel; among equal pixels
     to the first, row by row, as in PyTorch.
 
     Args:
         pool_size: (height, width) of the window, or one number for both.
         strides: pixels from one window to the next; ``pool_size`` when None.
-        padding: ``"valid"``: windows lie on the image whole, and what is left over at its end
-            is dropped; ``"same"``: one window for every ``strides`` pixels.
+        padding: ``"valid"``: windows lie entirely inside the image, and pixels left over at its
+            end are dropped; ``"same"``: one window for every ``strides`` pixels.
         data_format: ``"channels_last"`` or ``"channels_first"``.
 
     >>> MaxPooling2D()([[[[1.0], [2.0]], [[4.0], [3.0]]]]).tolist()
@@ -104,12 +104,12 @@ class MaxPooling2D(_Max, _Pooling2D):
 
 
 class AveragePooling2D(_Average, _Pooling2D):
-    """y = the mean of the pixels under each window; padding is not counted among them.
+    """y = the mean of the pixels in each window, padding not counted.
 
-    Each pixel's gradient is the sum of dy / (pixels under the window) over its windows.
+    Each pixel's gradient is the sum of dy / (pixels in the window) over its windows.
 
     Args:
-        pool_size, strides, padding, data_format: as for `MaxPooling2D`.
+        pool_size, strides, padding, data_format: as in `MaxPooling2D`.
 
     >>> AveragePooling2D()([[[[1.0], [2.0]], [[4.0], [3.0]]]]).tolist()
     [[[[2.5]]]]
@@ -124,7 +124,7 @@ class GlobalMaxPooling2D(_Max, _GlobalPooling2D):
 
     Args:
         data_format: ``"channels_last"`` or ``"channels_first"``.
-        keepdims: whether y keeps the axes of height and width, with one entry each.
+        keepdims: whether y keeps the axes of height and width, with length 1.
 
     >>> GlobalMaxPooling2D()([[[[1.0], [2.0]], [[4.0], [3.0]]]]).tolist()
     [[4.0]]
@@ -138,7 +138,7 @@ class GlobalAveragePooling2D(_Average, _GlobalPooling2D):
     """y (batch, channels) = the mean of each channel's pixels (Lin et al., 2013).
 
     Args:
-        data_format, keepdims: as for `GlobalMaxPooling2D`.
+        data_format, keepdims: as in `GlobalMaxPooling2D`.
 
     >>> GlobalAveragePooling2D()([[[[1.0], [2.0]], [[4.0], [3.0]]]]).tolist()
     [[2.5]]

@@ -1,4 +1,4 @@
-"""Shapes of what layers read and give, with and without the batch axis."""
+"""Shapes of inputs and outputs of layers, with and without the batch axis."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 Shape = tuple[int | None, ...]
-"""With the batch axis first, None where it may be any number, as in Keras."""
+"""With the batch axis first; None for any length, as in Keras."""
 
 
 class IntegerSample(tuple[int, ...]):
-    """The shape of one sample of integers or truth values. That of floats is a plain tuple.
+    """The shape of one sample of integers or booleans. That of floats is a plain tuple.
 
     Attributes:
         dtype: ``"int32"`` or ``"bool"``.
@@ -32,7 +32,7 @@ class IntegerSample(tuple[int, ...]):
 
 
 def sample_of(shape: Sequence[int], dtype: str | None) -> tuple[int, ...]:
-    """The shape of one sample of this dtype; None, and any dtype of floats, is that of the model.
+    """Return the shape of one sample of this dtype; None and float dtypes mean the model's dtype.
 
     >>> sample_of([3], "float32"), type(sample_of([3], "bool")).__name__
     ((3,), 'IntegerSample')
@@ -41,18 +41,18 @@ def sample_of(shape: Sequence[int], dtype: str | None) -> tuple[int, ...]:
 
 
 def dtype_of(sample: Sequence[int]) -> str | None:
-    """``"int32"`` or ``"bool"`` for samples of these; None for those of the model's floats."""
+    """Return ``"int32"`` or ``"bool"`` for samples of these; None for the model's floats."""
     return sample.dtype if isinstance(sample, IntegerSample) else None
 
 
 class Rows(NamedTuple):
-    """How the outputs of one sample lie in that of a node, one behind the other: floats in it, and
-    integers beside them, or in it where there is nothing else.
+    """Layout of several outputs of one sample in the output of a node, one after the other: floats
+    in it, and integers beside it, or in it if there are only integers.
 
     Attributes:
-        shape, dtype: of one sample of the node's output; that of the only output as it is.
-        integers: how many lie beside it.
-        places: of each output, where it begins, and whether among those beside.
+        shape, dtype: of one sample of the node's output; a single output keeps its own.
+        integers: how many integers are beside it.
+        places: for each output, where it begins, and whether it is beside the node's output.
     """
 
     shape: tuple[int, ...]
@@ -83,8 +83,8 @@ def is_shape(x: Any) -> bool:
 
 
 def each_shape(function: Callable[[Any], Any], shapes: Any) -> Any:
-    """One shape, or several in lists, tuples and dictionaries, through a function; what is no
-    shape among them stays.
+    """Apply a function to one shape, or to several in lists, tuples and dictionaries; other values
+    are kept.
 
     >>> each_shape(len, [(2, 3), {"a": (4,)}])
     [2, {'a': 1}]
@@ -99,22 +99,22 @@ def each_shape(function: Callable[[Any], Any], shapes: Any) -> Any:
 
 
 def whole_shape(shape: Any) -> Any:
-    """A shape of one sample, or several of them, as tuples of int."""
+    """Return a shape of one sample, or several of them, as tuples of int."""
     return each_shape(lambda sample: tuple(int(n) for n in sample), shape)
 
 
 def with_batch_axis(shape: Any) -> Any:
-    """The same with the batch axis, None, in front."""
+    """Return the shapes with the batch axis, None, in front."""
     return each_shape(lambda sample: (None, *sample), shape)
 
 
 def without_batch_axis(shape: Any) -> Any:
-    """The same without the first axis, of one sample."""
+    """Return the shapes without the first axis, of one sample."""
     return each_shape(lambda whole: tuple(int(n) for n in whole[1:] if n is not None), shape)
 
 
 def check_shape(shape: Any, argument: str = "input_shape") -> tuple[int, ...]:
-    """A shape of one sample as a tuple of positive integers."""
+    """Return a shape of one sample as a tuple of positive integers."""
     try:
         result = tuple(int(n) for n in (shape if isinstance(shape, Sequence) else (shape,)))
         ok = all(n > 0 and n == m for n, m in zip(result, shape, strict=False))

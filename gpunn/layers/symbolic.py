@@ -1,4 +1,4 @@
-"""Symbolic tensors: what layers and models are applied to when a model is put together."""
+"""Symbolic tensors, to which layers and models are applied to define a model."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SampleShape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class TreeDef:
-    """How several things are handed over: alone, as a list or tuple, or by name.
+    """Structure of a group of values: a single one, a list, a tuple or a dict.
 
     Attributes:
-        kind: None for one thing alone, list, tuple or dict.
+        kind: None for a single value, else list, tuple or dict.
         keys: of a dict, in its order.
     """
 
@@ -55,21 +55,21 @@ class TreeDef:
         return self.kind(values)
 
 
-Form = TreeDef  # what pickles of earlier versions call it
+Form = TreeDef  # its name in pickles of earlier versions
 
 
 class SymbolicTensor(Symbolic):
-    """Stands for the output of a layer while a model is put together. `Input` makes the first.
+    """Placeholder for the output of a layer while a model is defined. `Input` creates the first.
 
-    Layers can be called on it, and operations: ``ops.exp(x) * 2 + x[:, :3]``.
+    Layers and operations can be called on it: ``ops.exp(x) * 2 + x[:, :3]``.
 
     Attributes:
         shape: (batch or None, ...).
-        dtype: ``"int32"`` or ``"bool"``; of floats that which the layer asks for, or the default.
+        dtype: ``"int32"`` or ``"bool"``; for floats the layer's dtype, or the default.
         name: of the layer.
-        application: of which layer to what it is an output; its ``index``-th.
-        on_host: whether it is known while data are fed, before a step: an input, or what layers
-            that compute on the host make of inputs.
+        application: the application of a layer whose ``index``-th output it is.
+        on_host: whether it is known while data are fed, before a step: an input, or the output
+            of layers that compute on the host from inputs.
     """
 
     def __init__(
@@ -88,27 +88,27 @@ class SymbolicTensor(Symbolic):
 
     @property
     def layer(self) -> Any:
-        """The layer, or model, whose output it is."""
+        """The layer or model whose output it is."""
         return self.application.layer
 
     @property
     def sample(self) -> SampleShape:
-        """The shape of one sample, with its dtype where that is none of floats."""
+        """The shape of one sample, with its dtype if that is not a float dtype."""
         return sample_of([int(n) for n in self.shape[1:] if n is not None], self.dtype)
 
     def __iter__(self) -> Any:
-        raise TypeError(f"{self!r} is symbolic: it has as many samples as a batch will have.")
+        raise TypeError(f"{self!r} is symbolic: its number of samples is not known yet.")
 
     def __bool__(self) -> bool:
         raise TypeError(
-            f"{self!r} is symbolic: it has no values to decide by. Choose with "
+            f"{self!r} is symbolic: it has no values to decide by. Use "
             f"ops.where(condition, a, b)."
         )
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(
-            f"{self!r} is symbolic: it has no values. Make a model, "
-            f"gpunn.Model(inputs, outputs), and call that on an array."
+            f"{self!r} is symbolic: it has no values. Create a model, "
+            f"gpunn.Model(inputs, outputs), and call it on an array."
         )
 
     def __repr__(self) -> str:
@@ -121,8 +121,8 @@ class Application:
     Attributes:
         layer: the layer or model.
         inputs, outputs: the tensors.
-        training: False if it is one of inference even in training, else None.
-        given: the arguments of the call; None: the inputs alone, or in a list.
+        training: False if the layer runs in inference mode even in training, else None.
+        given: the arguments of the call; None for only the inputs, or a list of them.
         number: how often the layer was applied before.
     """
 
@@ -151,12 +151,12 @@ class Application:
 
 
 class GraphOperation:
-    """What can be applied to symbolic tensors: a layer, or a model as if it were one.
+    """Base class of what can be applied to symbolic tensors: a layer, or a model used as a layer.
 
     Attributes:
         applications: in their order.
-        by_operator: whether an operation on symbolic tensors made it, as ``a + b``: it then
-            stands among a model's operations, not among its layers, as in Keras.
+        by_operator: whether an operation on symbolic tensors created it, as ``a + b``: it is
+            then one of a model's operations, not of its layers, as in Keras.
     """
 
     name: str
@@ -164,8 +164,8 @@ class GraphOperation:
     by_operator = False
     activity_regularizer: Any = None
     not_copied: ClassVar[frozenset[str]] = frozenset({"applications"})
-    """Attributes that a copy, by `pickle` or `copy.deepcopy`, does not take along. A layer that is
-    copied alone leaves the models behind in which it stands; a graph brings its applications."""
+    """Attributes that `pickle` and `copy.deepcopy` do not copy. A layer that is copied alone does
+    not copy the models that contain it; a graph copies its applications."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: x for name, x in vars(self).items() if name not in self.not_copied}
@@ -175,41 +175,42 @@ class GraphOperation:
         vars(self).update(state)
 
     check_values: Any = None
-    """A function of a layer that looks at the data where it reads an input: it is called with an
-    array and the argument's name, and raises a ValueError."""
+    """A function that checks the data if the layer reads an input: it is called with an array and
+    the argument's name, and raises a ValueError."""
 
     @property
     def gives_on_host(self) -> bool:
-        """Whether what it gives is known while data are fed, see `SymbolicTensor`."""
+        """Whether its output is known while data are fed, see `SymbolicTensor`."""
         return False
 
     @property
     def gives_text(self) -> bool:
-        """Whether texts come out, which no step reads."""
+        """Whether its outputs are strings, which no step reads."""
         return False
 
     @property
     def host_part(self) -> HostPart | None:
-        """What it does with its inputs while data are fed; None for nothing."""
+        """The part that runs on its inputs while data are fed; None for nothing."""
         return None
 
     def check_inputs(self, x: Any) -> list[SymbolicTensor]:
-        """The tensors that it reads, of what it was called on.
+        """Return the tensors that it reads from the inputs that it was called on.
 
         Raises:
-            ValueError, TypeError: if there are too many or too few, or no tensors.
+            ValueError, TypeError: for too many or too few tensors, or other objects.
         """
         raise TypeError(f"{type(self).__name__} must define check_inputs(x).")
 
     def infer_shapes(
         self, shapes: Sequence[SampleShape], given: OpArguments | None = None
     ) -> list[SampleShape]:
-        """Shapes of the outputs for inputs of these shapes, with their dtypes; parameters are
-        declared."""
+        """Return the shapes of the outputs for inputs of these shapes, with their dtypes; declare
+        the parameters."""
         raise TypeError(f"{type(self).__name__} must define infer_shapes(shapes).")
 
     def find_parameters(self, layers: Mapping[str, Any]) -> bool:
-        """Whether all is there that a restored operation takes of other layers, by their names."""
+        """Look up the parameters of other layers that a restored operation names; whether all were
+        found."""
         return True
 
     def append_nodes(
@@ -221,29 +222,29 @@ class GraphOperation:
         training: bool | None = None,
         given: OpArguments | None = None,
     ) -> list[int]:
-        """Append the nodes of one application to ``nodes``; the numbers of its outputs.
+        """Append the nodes of one application to ``nodes``; return the numbers of its outputs.
 
         Args:
             nodes: of a plan, so far.
             sources: numbers of the nodes it reads.
             shapes: of their outputs.
-            path: begins the names of its nodes.
-            training, given: as of `Application`.
+            path: prefix of the names of its nodes.
+            training, given: as in `Application`.
         """
         raise TypeError(f"{type(self).__name__} must define append_nodes(...).")
 
     def apply(
         self, x: Any, training: bool | None = None, given: OpArguments | None = None
     ) -> list[SymbolicTensor]:
-        """The symbolic outputs for symbolic inputs.
+        """Return the symbolic outputs for symbolic inputs.
 
         Raises:
             ValueError, TypeError: for inputs that it does not take.
         """
         if training:
             raise ValueError(
-                f"{self.name}: training=True is none that a model can be given for good. Leave "
-                f"it out, or pass training=False to have this layer infer even in training."
+                f"{self.name}: training=True cannot be fixed in a model. Leave it out, or pass "
+                f"training=False to run this layer in inference mode even in training."
             )
         inputs = self.check_inputs(x)
         shapes = self.infer_shapes([t.sample for t in inputs], given)

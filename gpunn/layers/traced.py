@@ -1,8 +1,8 @@
-"""A user's `call` as a node of a plan.
+"""A custom `call` as a node of a plan.
 
-A layer whose class writes ``call`` is traced: its `call` is called once, for the shapes of a
-workspace, and what it computes is then repeated by `gpunn.ops.running`. Layers inside it are single
-operations of it.
+A layer whose class implements ``call`` is traced: its `call` runs once, for the shapes of a
+workspace, and `gpunn.ops.running` then repeats the recorded operations. Layers inside it are single
+operations of the trace.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ from .symbolic import SampleShape
 
 
 def takes_training(layer: Any) -> bool:
-    """Whether a user's `call` has an argument ``training``."""
+    """Whether a custom `call` has an argument ``training``."""
     parameters = signature(type(layer).call).parameters.values()
     return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def call_of(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], training: bool) -> Any:
-    """What a user's `call` gives for these arguments."""
+    """Return the result of a custom `call` for these arguments."""
     options = dict(kwargs)
     given = signature(layer.call).bind_partial(*args, **kwargs).arguments
     if takes_training(layer) and "training" not in given:
         options.setdefault("training", training)
     call = partial(layer.call, *args, **options)
-    is_part = isinstance(layer, Entry)  # else one of our own, which changes nothing
+    is_part = isinstance(layer, Entry)  # else a built-in one, which changes nothing
     return noted(layer, layer.call_name, call) if is_part else call()
 
 
 def is_traced(x: Any) -> bool:
-    """Whether ``x`` is a tensor that stands for numbers of each step, or holds one. Inside a trace
-    every array is one of each step: what is applied to it may be trained."""
+    """Whether ``x`` is a tensor whose values are computed in each step, or holds one. This is true
+    of every array inside a trace, since a layer that is applied to it may be trained."""
     if isinstance(x, Mapping):
         return any(map(is_traced, x.values()))
     if isinstance(x, (list, tuple)):
@@ -65,7 +65,7 @@ def is_traced(x: Any) -> bool:
 
 
 def apply(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], training: bool | None) -> Any:
-    """A layer applied to tensors inside a trace."""
+    """Apply a layer to tensors inside a trace."""
     if layer.on_host:
         raise TypeError(not_in_a_call(layer))
     if layer.has_call:
@@ -78,29 +78,29 @@ def apply(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], training: 
 
 
 def not_in_a_call(layer: Any) -> str:
-    """What is said of a layer that computes on the host, applied inside a call."""
+    """Return the message for a layer that computes on the host and is applied inside a call."""
     return (
-        f"{layer.name} encodes data while they are fed, and cannot be applied inside a call. Put "
-        f"it in front: x = gpunn.Input((1,)), gpunn.Model(x, mine({layer.name}(x)))."
+        f"{layer.name} encodes data while they are fed, and cannot be applied inside a call. Apply "
+        f"it before: x = gpunn.Input((1,)), gpunn.Model(x, mine({layer.name}(x)))."
     )
 
 
 def add_loss(loss: Any) -> None:
-    """Add a loss, or each of several, to that of the step that is traced.
+    """Add a loss, or each of several, to the loss of the traced step.
 
     Raises:
         TypeError: outside a trace.
     """
     trace = current()
     if trace is None:
-        raise TypeError("add_loss is called inside call(x): each step then adds that loss.")
+        raise TypeError("add_loss must be called inside call(x): each step then adds that loss.")
     for term in loss if isinstance(loss, (list, tuple)) else [loss]:
-        numbers = convert(term)  # of integers the sum might be beyond int32
+        numbers = convert(term)  # a sum of integers might exceed int32
         trace.losses.append(ops.sum(convert(numbers, floating(numbers.dtype))))
 
 
 def penalized(y: Tensor, regularizer: Any) -> Tensor:
-    """``y``, of which a regularizer adds a penalty, for each sample its share, to the loss."""
+    """Return ``y``; add a regularizer's penalty on it, divided by the batch size, to the loss."""
     if regularizer is None:
         return y
     name = getattr(regularizer, "function_name", type(regularizer).__name__)
@@ -109,11 +109,11 @@ def penalized(y: Tensor, regularizer: Any) -> Tensor:
     return y
 
 
-# -- what comes out
+# -- outputs
 
 
 def results(layer: Any, y: Any) -> tuple[list[Tensor], OpArguments]:
-    """The tensors of a result of a user's `call`, and the form in which it gave them.
+    """Return the tensors of a custom `call`'s result, and their structure.
 
     Raises:
         TypeError: for a result without a tensor.
@@ -129,7 +129,7 @@ def results(layer: Any, y: Any) -> tuple[list[Tensor], OpArguments]:
 
 
 def _has_others(form: Any) -> bool:
-    """Whether a form has anything but places of tensors."""
+    """Whether a structure has anything but placeholders of tensors."""
     if isinstance(form, Mapping):
         return any(map(_has_others, form.values()))
     if isinstance(form, (list, tuple)):
@@ -144,17 +144,17 @@ def outputs_of(
     dtype: str,
     function: Callable[..., Any] | None = None,
 ) -> tuple[list[SampleShape], OpArguments]:
-    """The shapes of one sample of the outputs of a user's `call`, with their dtypes, and their
-    form.
+    """Return the shapes of one sample of the outputs of a custom `call`, with their dtypes, and
+    their structure.
 
-    Found out by calling it for two batch sizes: what differs is the batch axis.
+    They are found by calling it for two batch sizes: the axis that differs is the batch axis.
 
     Args:
-        layer: of the user.
+        layer: the custom layer.
         given: the arguments of the call.
         shapes: of one sample of each tensor among these.
-        dtype: of those of floats.
-        function: in place of the `call`.
+        dtype: of float tensors.
+        function: used instead of the `call`.
 
     Raises:
         ValueError: if an output has no batch axis in front.
@@ -176,22 +176,22 @@ def outputs_of(
         if two[:1] != (2,) or three[:1] != (3,) or two[1:] != three[1:]:
             raise ValueError(
                 f"{layer.call_name}: a result with one entry for each sample is expected; got the "
-                f"shapes {two} for 2 samples and {three} for 3. What has none is no output; a "
-                f"loss is added by self.add_loss(value)."
+                f"shapes {two} for 2 samples and {three} for 3. Use self.add_loss(value) to add a "
+                f"loss."
             )
     return [sample_of(t.shape[1:], t.dtype) for t in tensors], form
 
 
 def _check_held(layer: Any, trace: Trace) -> None:
-    """Refuse weights that nothing finds: of a layer made inside the call, for one."""
+    """Raise an error for weights that are not tracked, such as those of a layer created in call."""
     held = {id(p) for p in layer.weights}
     applied = [y.attributes["layer"] for y in trace.applied]
     for p in [*trace.parameters, *(p for inner in applied for p in inner.own_parameters)]:
         if id(p) not in held:
             raise ValueError(
-                f"{layer.call_name} uses the weight {p.path!r} of a layer that is no attribute of "
-                f"{layer.name}: it would not be trained. Make the layer in __init__, and keep it "
-                f"as an attribute, in a list or in a dictionary."
+                f"{layer.call_name} uses the weight {p.path!r} of a layer that is not an attribute "
+                f"of {layer.name}: it would not be trained. Create the layer in __init__, and keep "
+                f"it as an attribute, in a list or in a dictionary."
             )
 
 
@@ -199,12 +199,12 @@ def _check_held(layer: Any, trace: Trace) -> None:
 
 
 class TracedCall:
-    """A user's `call` as the forward and backward pass of a node.
+    """A custom `call` as the forward and backward pass of a node.
 
-    It is traced once. In eager steps it is traced, and computed by that, in each forward pass.
+    It is traced once. In eager steps each forward pass traces it, which also computes it.
 
-    The outputs of one sample lie one behind the other in that of the node, integers beside floats.
-    ``function`` is what is traced in place of the `call`.
+    The outputs of one sample are stored one after the other in that of the node, integers beside
+    floats. ``function`` is traced instead of the `call`, if given.
     """
 
     def __init__(self, call: Call, function: Callable[..., Any] | None = None) -> None:
@@ -217,7 +217,7 @@ class TracedCall:
         call.adds_loss = self._loss is not None
 
     def _follow(self, trace: Trace) -> None:
-        """Call the user's `call` in a trace."""
+        """Run the custom `call` in a trace."""
         call, layer = self._call, self._call.layer
         given: OpArguments = call.given or layer.given_for(len(call.xs))
         self._trace, trace.assigns = trace, call.assigns
@@ -244,7 +244,7 @@ class TracedCall:
             self._loss = sum(terms[1:], terms[0]) if terms else None
 
     def _check_outputs(self, outputs: Sequence[Tensor]) -> None:
-        """Refuse outputs of other shapes and kinds than those that the model was built for."""
+        """Raise an error for outputs of other shapes and dtypes than the model was built for."""
         call = self._call
         built = call.parts or (sample_of(call.y.shape[1:], call.y.dtype.name),)
         made = [sample_of(t.shape[1:], t.dtype) for t in outputs]
@@ -256,12 +256,12 @@ class TracedCall:
             before = ", ".join(f"{tuple(s)} of {dtype_of(s) or call.dtype}" for s in built)
             raise ValueError(
                 f"{call.layer.call_name} gives the shapes {now} for {call.batch} samples, but gave "
-                f"{before} for each when the model was built. Build a new model for what has "
-                f"changed."
+                f"{before} for each when the model was built. Build a new model after such a "
+                f"change."
             )
 
     def _check_weights(self) -> None:
-        """Refuse weights that do not lie beside those of the model: no step would train them."""
+        """Raise an error for weights outside the model's arena: no step would train them."""
         layer = self._call.layer
         applied = [y.attributes["layer"] for y in self._trace.applied]
         used = [*self._trace.parameters, *(p for inner in applied for p in inner.own_parameters)]
@@ -269,13 +269,13 @@ class TracedCall:
         others = ", ".join(dict.fromkeys(p.path for p in used if p.arena is not known))
         if others or (used and known is None):
             raise ValueError(
-                f"{layer.call_name} uses weights that were made after the model was built "
-                f"({others}): no step would train them. Make all layers in the constructor, and "
-                f"apply each of them whatever `training` says; or make a new model."
+                f"{layer.call_name} uses weights that were created after the model was built "
+                f"({others}): no step would train them. Create all layers in the constructor, and "
+                f"apply each of them for any value of `training`; or create a new model."
             )
 
     def forward(self, call: Call) -> None:
-        """Write ``call.y`` from ``call.xs``, ``call.loss``, and what is assigned to parameters."""
+        """Write ``call.y`` from ``call.xs``, ``call.loss``, and values assigned to parameters."""
         if runs_eagerly():
             self._follow(trace_for(call.backend, call.training, call.batch, call))
             stages_of(self._trace, call.backend, [self._results()], call).run(0)
@@ -296,7 +296,7 @@ class TracedCall:
             self._stages.run(1)
 
     def _results(self) -> list[Destination]:
-        """What the forward pass writes."""
+        """Return the results that the forward pass writes."""
         call, y, loss = self._call, self._y, self._loss
         found = [Destination(y, call.y.reshape(y.shape))]
         if self._integers is not None:
@@ -306,13 +306,13 @@ class TracedCall:
         elif loss is not None:
             raise ValueError(
                 f"{call.layer.name} adds a loss in this step, but added none when its call was "
-                f"tried: add 0 in the other steps."
+                f"traced: add 0 in the other steps."
             )
         return found
 
     def _gradients(self) -> list[Destination]:
-        """What the backward pass writes: the gradients of inputs that want one, and of parameters
-        that are trained."""
+        """Return the results that the backward pass writes: the gradients of inputs that need one,
+        and of trainable parameters."""
         call, trace, leaves, y = self._call, self._trace, self._leaves, self._y
         dy = trace.placeholder(call.dy.reshape(y.shape))
         inputs = [k for k, dx in enumerate(call.dxs) if dx is not None]
@@ -323,7 +323,7 @@ class TracedCall:
             cotangents.append(constant(call.loss_scale, call.dtype))
         with trace.active():
             wanted = [*(leaves[k] for k in inputs), *(trace.held[id(p)].first for p in read)]
-            # Of what layers give too: these write the gradients of their own parameters.
+            # Of the outputs of layers too: layers write the gradients of their own parameters.
             applied = [y for y in trace.applied if call.trains and y.attributes["layer"].weights]
             found = gradients(outputs, [*wanted, *applied], cotangents)
         targets = [Destination(token) for token in trace.calls] if call.trains else []

@@ -1,5 +1,5 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
-"""Losses: what training makes small. Each is called on arrays, or named in ``compile``."""
+"""Losses: functions that training minimizes. Call them on arrays, or name them in ``compile``."""
 
 from .crossentropy import (
     BinaryCrossentropy,

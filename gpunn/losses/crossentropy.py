@@ -1,8 +1,8 @@
-"""Cross-entropies, on probabilities or, fused with the activation, on logits.
+"""Cross-entropies on probabilities or, fused with the activation, on logits.
 
-A model that ends in softmax (sigmoid) and is trained with a categorical (binary)
-cross-entropy is trained on the logits: `on_logits` gives the loss that the fused
-step uses. It takes the logarithm of no small number and divides by none.
+A model that ends in softmax (sigmoid) and uses a categorical (binary) cross-entropy
+is trained on its logits. `on_logits` returns the loss of this fused step, which takes
+no logarithm of a small number and divides by none.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _check_smoothing = requirement("from 0 to 1", lambda value: 0.0 <= value <= 1.0)
 
 
 class _Crossentropy(BothAtOnce):
-    """What the three share: from_logits, label smoothing, the last axis."""
+    """Base class of the three: from_logits, label smoothing, the last axis."""
 
     logits_functor: ClassVar[str]
     probabilities_functor: ClassVar[str]
     label_smoothing = 0.0
     clipped = False
-    """Whether it stands for a loss of probabilities: logits give the value that those give."""
+    """Whether it replaces a loss on probabilities: logits give the same value as those."""
 
     parameter_names = ("label_smoothing",)
     from_logits: bool = field(default=False)
@@ -60,10 +60,10 @@ class _Crossentropy(BothAtOnce):
         return self.logits_functor + ("Kept" if self.clipped else "")
 
     def on_logits(self) -> Loss:
-        """The same loss taking what comes before the softmax or sigmoid.
+        """Return the same loss on the input of the softmax or sigmoid.
 
-        Its value is that of probabilities kept within [1e-7, 1 - 1e-7], as without fusing; its
-        gradient is that of the whole loss, so that saturated outputs still learn.
+        Its value is that of probabilities clipped to [1e-7, 1 - 1e-7], as without fusing. Its
+        gradient is that of the unclipped loss, so that saturated outputs still learn.
         """
         loss = copy.copy(self)
         loss.from_logits = loss.clipped = True
@@ -73,9 +73,9 @@ class _Crossentropy(BothAtOnce):
 class BinaryCrossentropy(_Crossentropy, ElementLoss):
     """l = mean_j -(t log p + (1 - t) log(1 - p)) over the last axis.
 
-    On probabilities, p is kept within [1e-7, 1 - 1e-7]. On logits z it is
-    max(z, 0) - z t + log(1 + exp(-|z|)), with the gradient (sigmoid(z) - t) / n, which is also
-    that of a model that ends in sigmoid, wherever p lies.
+    Probabilities p are clipped to [1e-7, 1 - 1e-7]. For logits z, each term is
+    max(z, 0) - z t + log(1 + exp(-|z|)) and the gradient (sigmoid(z) - t) / n. A model that
+    ends in sigmoid has the same gradient for every p.
 
     Args:
         from_logits: whether y_pred holds logits.
@@ -120,10 +120,10 @@ class BinaryCrossentropy(_Crossentropy, ElementLoss):
 class CategoricalCrossentropy(_Crossentropy, RowLoss):
     """l = -sum_j t_j log p_j over the last axis; y_true holds a target for each class.
 
-    On probabilities, a row is divided by its sum and kept within [1e-7, 1 - 1e-7].
-    On logits z, log p_j = z_j - log sum_k exp(z_k), with the largest z subtracted
-    first, and the gradient is softmax(z) sum_j t_j - t, which is also that of a model that ends
-    in softmax, wherever p lies.
+    Rows of probabilities are divided by their sum and clipped to [1e-7, 1 - 1e-7].
+    For logits z, log p_j = z_j - log sum_k exp(z_k), with the largest z subtracted
+    first, and the gradient is softmax(z) sum_j t_j - t. A model that ends in softmax has
+    the same gradient for every p.
 
     Args:
         from_logits: whether y_pred holds logits.
@@ -165,8 +165,8 @@ class CategoricalCrossentropy(_Crossentropy, RowLoss):
         super().check(y_true_shape, y_pred_shape)
         if y_pred_shape[-1] == 1:
             raise ValueError(
-                f"{self.name} over one class is 0 whatever is predicted: use "
-                f"binary_crossentropy, or one output a class."
+                f"{self.name} over one class is 0 for every prediction: use "
+                f"binary_crossentropy, or one output per class."
             )
 
     def matches(self, backend: Backend, y_true: Array, y_pred: Array, hits: Array) -> None:
@@ -180,7 +180,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
 
     Args:
         from_logits: whether y_pred holds logits.
-        ignore_class: class number whose rows cost nothing and do not count in the mean.
+        ignore_class: class number whose rows have zero loss and do not count in the mean.
         axis: the axis of the classes.
 
     Raises:
@@ -218,13 +218,13 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         labels = backend.scratch(rows, y_true.dtype, "labels")
         xp.equal(y_true, self.ignore_class, out=ignored)
         xp.copyto(labels, y_true)
-        xp.copyto(labels, 0, where=ignored)  # a class there is
+        xp.copyto(labels, 0, where=ignored)  # a valid class
         self._rows(backend, labels, y_pred, values, gradient)
         factor = 1.0
-        if self.reduction in ("sum_over_batch_size", "mean"):  # over what counts
+        if self.reduction in ("sum_over_batch_size", "mean"):  # over the rows that count
             factor = len(values) / xp.maximum(len(values) - xp.sum(ignored), 1)
         xp.multiply(values, factor, out=values)
-        xp.copyto(values, 0, where=ignored)  # whatever was predicted there, be it NaN
+        xp.copyto(values, 0, where=ignored)  # whatever the prediction, even NaN
         if gradient is not None:
             xp.multiply(gradient, factor, out=gradient)
             xp.copyto(gradient, 0, where=ignored[:, np.newaxis])
@@ -262,7 +262,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         xp.take(flat, at_label, out=picked)
         xp.clip(picked, epsilon(), 1.0 - epsilon(), out=values)
         if gradient is not None:
-            # As for the dense targets: (1 - [label] / q) / S, 0 where q was clipped.
+            # As for dense targets: (1 - [label] / q) / S, 0 where q was clipped.
             inside = backend.scratch((rows,), bool, "inside")
             xp.equal(picked, values, out=inside)
             xp.divide(inside, sums, out=sums)
@@ -279,6 +279,6 @@ class SparseCategoricalCrossentropy(_Crossentropy):
 
 
 def _clip_costs(xp: Any, costs: Array) -> None:
-    """Make of -log p those of probabilities that are kept off 0 and 1; NaN stays."""
+    """Clip -log p to its range for probabilities clipped away from 0 and 1; NaN stays."""
     low, high = probabilities_kept(costs.dtype)
     xp.clip(costs, -math.log(high), -math.log(low), out=costs)

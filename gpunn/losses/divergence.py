@@ -12,11 +12,11 @@ from .elements import ElementLoss
 class KLDivergence(ElementLoss):
     """l = sum_j t_j log(t_j / p_j) over the last axis: how far p is from the true t.
 
-    This is D(t || p), Keras's direction, which punishes a small p where t is large. The
-    other, D(p || t), is ``KLDivergence()(y_pred, y_true)``: the arguments the other way
-    round (for its value; a model trained with a loss gets the gradient of the second
-    argument). Both are kept within [1e-7, 1] first, so that no logarithm is infinite
-    (Kullback and Leibler, 1951; the clipping is Keras's).
+    This is D(t || p), as in Keras, which penalizes a small p where t is large.
+    ``KLDivergence()(y_pred, y_true)``, with the arguments swapped, gives the value of
+    D(p || t); training uses the gradient with respect to the second argument. Both are
+    clipped to [1e-7, 1] first, so that no logarithm is infinite (Kullback and Leibler,
+    1951; the clipping is Keras's).
 
     >>> round(float(KLDivergence()([[0.0, 1.0]], [[0.5, 0.5]])), 5)
     0.69315
@@ -40,9 +40,9 @@ class KLDivergence(ElementLoss):
 class Poisson(ElementLoss):
     """l = mean_j (p_j - t_j log(p_j + 1e-7)) for counts t and the rates p predicted for them.
 
-    Up to log(t!), minus the logarithm of the probability of t under a Poisson
+    Up to log(t!), this is the negative log-likelihood of t under a Poisson
     distribution; dl/dp = (1 - t / (p + 1e-7)) / n. Rates must not be negative: end the
-    model in an activation that gives none, such as softplus or the exponential.
+    model with a non-negative activation, such as softplus or the exponential.
 
     >>> round(float(Poisson()([[1.0]], [[2.0]])), 5)
     1.30685

@@ -1,4 +1,4 @@
-"""Losses whose formula is stated once, with `gpunn.ops`: for an element, or for a row of them."""
+"""Losses defined once with `gpunn.ops`, by a formula for an element or for a row."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["ElementLoss"]
 
 
 class _StatedLoss(Stated, BothAtOnce):
-    """What both kinds have in common."""
+    """Base class of both kinds."""
 
     abstract = True
     _not_watched = Stated._not_watched | BothAtOnce._not_watched
@@ -35,11 +35,11 @@ class _StatedLoss(Stated, BothAtOnce):
         raise NotImplementedError
 
     def slope(self, t: Tensor, y: Tensor) -> Tensor:
-        """The derivative of `cost` by the prediction."""
+        """Return the derivative of `cost` with respect to the prediction."""
         return derivative(lambda y: self.cost(t, y), y)
 
     def _functions(self, dtype: str) -> tuple[Function, Function]:
-        """What gives costs alone, and what gives costs and slopes."""
+        """Return a function for costs alone, and one for costs and slopes."""
         rows = isinstance(self, RowLoss)
         arrays, numbers = ["t", "y"], ["classes"] if rows else []
         alone, both = (
@@ -57,23 +57,23 @@ class _StatedLoss(Stated, BothAtOnce):
         return self.both(self.target(t, *classes), y)
 
     def both(self, t: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """`cost` and `slope`, of targets as they are."""
+        """Return `cost` and `slope` for targets as they are."""
         cost = self.cost(t, y)
         if self.states_slope:
             return {"cost": cost, "slope": self.slope(t, y)}
-        (slope,) = gradients([cost], [y])  # what both have in common is computed once
+        (slope,) = gradients([cost], [y])  # common parts are computed once
         return {"cost": cost, "slope": ops.zeros_like(y) if slope is None else slope}
 
     def target(self, t: Tensor, *classes: Tensor) -> Tensor:
-        """What `cost` and `slope` get as targets: smoothed, maybe; ``classes`` a row has."""
+        """Return the targets for `cost` and `slope`, maybe smoothed; a row has ``classes``."""
         return t
 
 
 class ElementLoss(_StatedLoss):
-    """A loss whose rows' values are means (or sums) of what each element costs by itself.
+    """Base class of losses whose row values are means (or sums) of element-wise costs.
 
-    A subclass writes `cost`, in terms of `gpunn.ops`; its derivative follows. On arrays it may
-    write `elements` instead.
+    A subclass defines `cost` with `gpunn.ops`, and gpunn derives its gradient. It may define
+    `elements`, on arrays, instead.
 
     Attributes:
         mean: False if a row's value is the sum over its elements.
@@ -89,7 +89,7 @@ class ElementLoss(_StatedLoss):
     abstract = True
     mean = True
     refused: ClassVar[Mapping[str, str]] = {
-        "slope": "write cost(y_true, y_pred), whose derivative follows, or elements(backend, "
+        "slope": "write cost(y_true, y_pred), which gpunn differentiates, or elements(backend, "
         "y_true, y_pred, terms, slopes)"
     }
 
@@ -99,7 +99,7 @@ class ElementLoss(_StatedLoss):
         super().__init_subclass__()
 
     def cost(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """What each element costs."""
+        """Return the cost of each element."""
         raise TypeError(
             f"{type(self).__name__} must define cost(y_true, y_pred), in terms of gpunn.ops, or "
             f"elements(backend, y_true, y_pred, terms, slopes)."
@@ -108,7 +108,7 @@ class ElementLoss(_StatedLoss):
     def elements(
         self, backend: Backend, y_true: Array, y_pred: Array, terms: Array, slopes: Array | None
     ) -> None:
-        """terms = what each element costs; slopes, unless None, their derivatives.
+        """terms = the cost of each element; slopes, unless None, the derivatives.
 
         All are (rows, n). ``terms`` and ``slopes`` are different arrays.
         """
@@ -132,17 +132,17 @@ class ElementLoss(_StatedLoss):
 
 
 def _mean_cost(loss: ElementLoss, y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """`Loss.call` of a loss of a user's that states `cost`."""
+    """`Loss.call` of a custom loss that defines `cost`."""
     return (ops.mean if loss.mean else ops.sum)(loss.cost(y_true, y_pred), -1)
 
 
 class RowLoss(_StatedLoss):
-    """A loss whose formula takes sums over its row, or the largest number in it."""
+    """Base class of losses whose formula uses sums over a row, or its largest element."""
 
     abstract = True
 
     def cost(self, t: Tensor, y: Tensor) -> Tensor:
-        """What each row costs; (rows, n) -> (rows, 1)."""
+        """Return the cost of each row; (rows, n) -> (rows, 1)."""
         raise NotImplementedError
 
     def forward_backward(
@@ -166,5 +166,5 @@ def row_max(x: Tensor) -> Tensor:
 
 
 def one_for_zero(x: Tensor) -> Tensor:
-    """1 where x is 0, to be divided by."""
+    """Return x with 1 instead of 0, for use as a divisor."""
     return x + ops.cast(x == 0.0, x.dtype)

@@ -1,4 +1,4 @@
-"""What every loss is: a formula per row, its gradient beside it, and a reduction."""
+"""The base class of losses: a formula per row, its gradient, and a reduction."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def _check_reduction(name: str, value: Any) -> str | None:
 
 
 class Loss(Formula):
-    """Base class. A subclass writes `forward` and `backward`, next to each other.
+    """Base class of losses. A subclass defines `forward` and `backward`.
 
-    Rows are samples (a prediction of more than two axes has one row for each entry
-    of all axes but the last). In training, ``scale`` and sample weights are applied
-    by the backend: the formulas here are those of single, unweighted rows.
+    Rows are samples. A prediction with more than two axes has one row for each index
+    into all axes but the last. In training, the backend applies ``scale`` and sample
+    weights; the formulas here are for single, unweighted rows.
 
     Args:
-        name: shown in logs; a subclass of a built-in loss keeps the name of that one, as in Keras.
+        name: shown in logs; a subclass of a built-in loss inherits its name, as in Keras.
         reduction: ``"sum_over_batch_size"`` (the mean over rows), ``"sum"``,
             ``"mean_with_sample_weight"`` (divided by the sum of the weights) or
             ``"none"``.
@@ -53,14 +53,14 @@ class Loss(Formula):
 
     Attributes:
         functor, parameter_names: see `Formula`; in ``kernels/formulas/generated_losses.cuh``.
-        sparse: True if ``y_true`` holds a class number a row, not a row of targets.
-        fuses: name of the activation whose input this loss rather takes than its
-            output (``"Softmax"`` for categorical cross-entropy).
-        counts_matches: True if a pass also counts the rows that are right.
-        predictions: what it takes: ``"probabilities"``, ``"logits"``, ``"scores"`` (decided
-            at 0), or None for any numbers.
-        link: name of the activation that makes probabilities of logits or scores.
-        targets: ``"bits"`` (0 or 1), ``"signs"`` (-1 or 1), or None for any numbers.
+        sparse: True if ``y_true`` holds one class number per row instead of a row of targets.
+        fuses: name of the activation that can be fused with this loss, which then takes
+            the activation's input (``"Softmax"`` for categorical cross-entropy).
+        counts_matches: True if a pass also counts the correctly predicted rows.
+        predictions: kind of the predictions: ``"probabilities"``, ``"logits"``, ``"scores"``
+            (with the decision threshold at 0), or None for any values.
+        link: name of the activation that converts logits or scores to probabilities.
+        targets: ``"bits"`` (0 or 1), ``"signs"`` (-1 or 1), or None for any values.
 
     >>> class _Squared(Loss):
     ...     def forward(self, backend, y_true, y_pred, values):
@@ -86,10 +86,10 @@ class Loss(Formula):
         "forward": ("forward_backward",),
         "backward": ("forward_backward",),
     }
-    # Without a type: only what has one is an argument to type checkers.
+    # Not annotated: type checkers take annotated attributes for constructor arguments.
     output_sample = cast("tuple[int, ...] | None", None)
     target_sample = cast("tuple[int, ...] | None", None)
-    """Of a loss with a `call`: the shapes of one sample of predictions and targets."""
+    """Shapes of one sample of predictions and targets, for a loss that defines `call`."""
     sparse = False
     fuses: ClassVar[str | None] = None
     counts_matches = False
@@ -107,7 +107,7 @@ class Loss(Formula):
 
     @cached_property
     def on_arrays(self) -> Any:
-        """Of a loss with a `call`: that as a function of arrays, traced once for those it meets."""
+        """`call`, if defined, as a function of arrays; traced once for each kind of arrays."""
         return on_tensors.on_arrays(self)
 
     def __post_init__(self) -> None:
@@ -122,12 +122,12 @@ class Loss(Formula):
             cls.has_call = False
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The loss of each sample of tensors (batch, ...).
+        """Compute the loss of each sample from tensors (batch, ...).
 
-        A subclass that writes it, in terms of `gpunn.ops`, needs no derivative. Targets come in
-        the dtype of the predictions and in any shape with one entry for each sample. What has
-        further axes is averaged over them, or with ``reduction="sum"`` added up; a single number
-        counts for the whole batch.
+        A subclass that defines it with `gpunn.ops` needs no derivative. Targets have the dtype
+        of the predictions and any shape with one entry per sample. Further axes of the result
+        are averaged, or summed with ``reduction="sum"``. A scalar result applies to the whole
+        batch.
         """
         return on_tensors.of_rows(self, y_true, y_pred)
 
@@ -139,7 +139,7 @@ class Loss(Formula):
         )
 
     def backward(self, backend: Backend, y_true: Array, y_pred: Array, gradient: Array) -> None:
-        """gradient (rows, n) = derivative of each row's loss by its predictions."""
+        """gradient (rows, n) = derivative of each row's loss with respect to its predictions."""
         raise TypeError(
             f"{type(self).__name__} must define backward(backend, y_true, y_pred, gradient)."
         )
@@ -147,17 +147,17 @@ class Loss(Formula):
     def forward_backward(
         self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
     ) -> None:
-        """Both in one pass; losses whose halves share work override this."""
+        """Compute both in one pass. Losses whose value and gradient share work override this."""
         self.forward(backend, y_true, y_pred, values)
         if gradient is not None:
             self.backward(backend, y_true, y_pred, gradient)
 
     def add_up(self, backend: Backend, given: Any) -> None:
-        """Of a loss with a `call`: what `Backend.loss` does with these arguments."""
+        """Do what `Backend.loss` does with these arguments, for a loss that defines `call`."""
         on_tensors.add_up(self, backend, given)
 
     def check(self, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]) -> None:
-        """Refuse shapes that do not belong together.
+        """Raise an error for shapes that do not match.
 
         Raises:
             ValueError: naming both shapes.
@@ -165,8 +165,8 @@ class Loss(Formula):
         check_equal(self.name, y_true_shape, y_pred_shape, " Nothing is broadcast in a loss.")
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """The loss of arrays: a number, or one for each row with ``reduction="none"``. Of tensors
-        it is a tensor."""
+        """Return the loss of arrays: a number, or one per row with ``reduction="none"``. For
+        tensors the result is a tensor."""
         if self.has_call or isinstance(y_pred, Tensor) or isinstance(y_true, Tensor):
             return on_tensors.reduced(self, y_true, y_pred, sample_weight)
         if self.axis not in (-1, np.ndim(y_pred) - 1):
@@ -191,7 +191,7 @@ class Loss(Formula):
         return {name: value for name, value in config.items() if name != "dtype" or value}
 
 
-# What a class has that writes `call`: nothing else of a built-in loss it derives from computes.
+# Attributes of a class that defines `call`: nothing else of a built-in base class computes.
 _BY_CALL: dict[str, Any] = {
     "has_call": True, "functor": None, "sparse": False,
     "fuses": None, "counts_matches": False, "predictions": None, "link": None, "targets": None,
@@ -199,9 +199,9 @@ _BY_CALL: dict[str, Any] = {
 
 
 class FunctionLoss(OfFunction, Loss):
-    """A function of yours as a loss: ``fn(y_true, y_pred)`` of tensors, in terms of `gpunn.ops`.
+    """A custom function as a loss: ``fn(y_true, y_pred)`` on tensors, written with `gpunn.ops`.
 
-    `get` makes one; see `Loss.call` for what the function is given and gives.
+    `get` creates one. See `Loss.call` for the arguments and the result of the function.
 
     >>> from gpunn import losses, ops
     >>> loss = losses.get(lambda t, p: ops.mean(ops.square(t - p), axis=-1))
@@ -238,7 +238,7 @@ class FunctionLoss(OfFunction, Loss):
 
 
 class ReductionFirst(Loss):
-    """What Keras's losses share: ``reduction`` before ``name``, other than in `Loss`."""
+    """Base class of Keras's losses: ``reduction`` comes before ``name``, unlike in `Loss`."""
 
     abstract = True
 
@@ -246,7 +246,7 @@ class ReductionFirst(Loss):
 
 
 class BothAtOnce(ReductionFirst):
-    """Base class of losses that compute values and gradient together, by `forward_backward`."""
+    """Base class of losses that compute values and gradient together, in `forward_backward`."""
 
     abstract = True
 
@@ -258,7 +258,7 @@ _row_functions: dict[str, Callable[..., np.ndarray]] = {}
 
 
 def row_function(cls: type[Loss]) -> Callable[..., np.ndarray]:
-    """The loss as a function of arrays, whose options are those of the class; `get` takes it.
+    """Return the loss as a function of arrays, with the options of the class; `get` accepts it.
 
     >>> from gpunn import losses
     >>> losses.hinge([[1.0], [1.0]], [[0.5], [3.0]]).tolist()
@@ -278,7 +278,7 @@ _get, serialize, deserialize = lookups(Loss)
 
 
 def get(identifier: Any) -> Loss:
-    """The loss for a name, an object, a class, a config dictionary or a function.
+    """Return the loss for a name, an object, a class, a config dictionary or a function.
 
     Raises:
         ValueError: for an unknown name; the closest known one is suggested.

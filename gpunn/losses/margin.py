@@ -1,4 +1,4 @@
-"""Losses on classes told apart by a sign: hinge losses and the perceptron criterion."""
+"""Losses on classes that differ in sign: hinge losses and the perceptron criterion."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from .elements import ElementLoss, RowLoss, row_max, row_sum
 
 
 class _Margin(ElementLoss):
-    """What is a function of the margin t y, with t = -1 or 1.
+    """Base class of losses that depend on the margin t y, with t = -1 or 1.
 
-    A target of 0 counts as -1, each by itself. That is what Keras does, which looks whether
-    a whole batch holds 0 and 1 only: the two differ for targets of other kinds alone, and so
-    a step does the same for every batch.
+    Each target of 0 counts as -1. Keras converts targets only if a whole batch holds nothing
+    but 0 and 1, so the two differ only for other targets. Here a step treats every batch
+    alike.
     """
 
     predictions = "scores"
@@ -21,14 +21,14 @@ class _Margin(ElementLoss):
     targets = "signs"
 
     def side(self, t: Tensor) -> Tensor:
-        """The targets with -1 in place of 0."""
+        """Return the targets with -1 instead of 0."""
         return t - ops.cast(t == 0.0, t.dtype)
 
 
 class Hinge(_Margin):
     """l = mean_j max(1 - t_j y_j, 0) with t = -1 or 1; dl/dy = -t / n where t y < 1, else 0.
 
-    Targets may be 0 and 1 instead: a 0 counts as -1. Predictions are any numbers, as
+    Targets may also be 0 and 1: a 0 counts as -1. Predictions may have any value, as
     from a linear output.
 
     >>> float(Hinge()([[1.0, -1.0]], [[0.5, -3.0]]))
@@ -67,9 +67,10 @@ class SquaredHinge(_Margin):
 class PerceptronCriterion(_Margin):
     """l = mean_j max(-t_j y_j, 0) with t = -1 or 1 (0 counts as -1): Rosenblatt's criterion.
 
-    Only what is on the wrong side costs, by how far it is (Rosenblatt, 1958; Bishop,
-    Pattern Recognition and Machine Learning, 4.1.7). dl/dy = -t / n where t y <= 0: at 0
-    too, so that weights that are all 0 are left, as by the perceptron's rule.
+    Only predictions on the wrong side contribute, in proportion to their distance
+    (Rosenblatt, 1958; Bishop, Pattern Recognition and Machine Learning, 4.1.7).
+    dl/dy = -t / n where t y <= 0. This includes 0, so that training moves away from
+    all-zero weights, as with the perceptron's rule.
 
     >>> float(PerceptronCriterion()([[1.0], [-1.0]], [[-3.0], [-1.0]]))
     1.5
@@ -88,8 +89,8 @@ class PerceptronCriterion(_Margin):
 class CategoricalHinge(RowLoss):
     """l = max(0, 1 + max_j (1 - t_j) y_j - sum_j t_j y_j) for one-hot t over the last axis.
 
-    Where it is above 0, dl/dy_i = -t_i, and 1 - t_i more at the largest of the others
-    (shared by those that are equally large).
+    Where l > 0, dl/dy_i = -t_i, plus 1 - t_i at the largest of the other classes
+    (shared equally on ties).
 
     >>> float(CategoricalHinge()([[0.0, 1.0]], [[0.75, 0.5]]))
     1.25
@@ -117,5 +118,5 @@ class CategoricalHinge(RowLoss):
 
 
 def _product(a: Tensor, y: Tensor) -> Tensor:
-    """a y; 0 times infinity is 0."""
+    """Return a y, where 0 times infinity is 0."""
     return a * ops.where(ops.logical_and(a == 0.0, y == y), 0.0, y)

@@ -1,4 +1,4 @@
-"""Losses of tensors: those of a user's, and built-in ones inside functions of a user's."""
+"""Losses of tensors: custom losses, and built-in losses inside custom functions."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from gpunn.ops.trace import trace_of
 
 
 def on_arrays(loss: Any, steps: int = 0) -> ArrayFunction:
-    """The loss's `call` as a function of predictions and targets whose samples lie in rows: of each
-    sample, or of each of its ``steps``."""
+    """Return the loss's `call` as a function of predictions and targets with one sample per row.
+    It computes the loss of each sample, or of each of its ``steps``."""
     return ArrayFunction(_Rows(loss, steps), f"The loss {loss.name!r}", loss)
 
 
 def add_up(loss: Any, backend: Backend, given: Any) -> None:
-    """`Backend.loss` of a loss with a `call`: its gradient and its sum, as operations on tensors.
+    """Run `Backend.loss` for a loss that defines `call`: gradient and sum, as tensor operations.
 
     Args:
         given: the arguments of the operation.
@@ -52,7 +52,7 @@ def add_up(loss: Any, backend: Backend, given: Any) -> None:
         trace, leaves, y = function.traced(backend, arrays)
         with trace.active():
             y = convert(y, dtype)
-            y = y if y.ndim else broadcast_to(y, (rows,))  # a batch's value is each row's
+            y = y if y.ndim else broadcast_to(y, (rows,))  # a scalar applies to each row
             divided = steps and loss.reduction != "sum"
             share = constant(given.scale / (steps if divided else 1), dtype)
             if given.weights is not None:
@@ -74,10 +74,10 @@ def add_up(loss: Any, backend: Backend, given: Any) -> None:
 
 
 class _Rows:
-    """The loss of each row, of predictions and targets whose samples lie in rows.
+    """The loss of each row, for predictions and targets with one sample per row.
 
-    What has further axes is reduced over them as over rows; with ``steps`` it is given for each
-    step of a sample, of which one value for the sample is that of each.
+    Further axes are reduced as rows are. With ``steps`` there is one value for each step of a
+    sample; a single value for a sample applies to each of its steps.
     """
 
     def __init__(self, loss: Any, steps: int = 0) -> None:
@@ -94,8 +94,8 @@ class _Rows:
         self.one_for_all = not values.ndim
         if values.ndim and values.shape[0] != rows:
             raise ValueError(
-                f"The loss {loss.name!r} gives the shape {values.shape} for {rows} samples: one "
-                f"number for each, or one for all, is expected."
+                f"The loss {loss.name!r} returned shape {values.shape} for {rows} samples: "
+                f"expected one value per sample, or one for all."
             )
         reduced = sum_ if loss.reduction == "sum" else mean
         sample = loss.output_sample
@@ -109,18 +109,18 @@ class _Rows:
 
 
 def of_each_sample(loss: Any, y_pred: Array, y_true: Array) -> None:
-    """Refuse a loss that gives one number for a batch, whose samples have weights."""
+    """Raise an error for a loss that returns one value per batch, if samples have weights."""
     function = _Rows(loss)
     trace_of(function, [(tuple(a.shape), a.dtype.name) for a in (y_pred, y_true)])
     if function.one_for_all:
         raise ValueError(
-            f"The loss {loss.name!r} gives one number for the whole batch. With sample_weight or "
-            f"class_weight it must give one for each sample: leave out the mean over the batch."
+            f"The loss {loss.name!r} returned one value for the whole batch. With sample_weight "
+            f"or class_weight it must return one per sample: omit the mean over the batch."
         )
 
 
 def fitting(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-    """As Keras has it: (n,) and (n, 1) meet, by a new last axis or without it."""
+    """Add or drop a last axis of length 1, as Keras does, so that (n,) and (n, 1) match."""
     if y_true.ndim == y_pred.ndim + 1 and y_true.shape[-1] == 1:
         return reshape(y_true, y_true.shape[:-1]), y_pred
     if y_pred.ndim == y_true.ndim + 1 and y_pred.shape[-1] == 1:
@@ -159,15 +159,15 @@ def reduced(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> Tensor:
 
 
 def check_exact(y_true: Any, dtype: str, argument: str) -> None:
-    """Refuse integers that a user's loss would be given as other numbers, in a dtype of floats."""
+    """Raise an error for integers that the dtype cannot represent exactly for a custom loss."""
     array = y_true.value if isinstance(y_true, Tensor) else y_true
     values = None if array is None else np.asarray(array)
     place = None if values is None else first_inexact(values, dtype)
     if values is not None and place is not None:
         raise ValueError(
-            f"{argument} holds {values[place]} at {list(place)}, which {dtype} does not hold: the "
-            f"loss would be given another number. Pass predictions of float64; or, if rounding "
-            f"does no harm, floats: .astype({dtype!r})."
+            f"{argument} holds {values[place]} at {list(place)}, which {dtype} cannot represent: "
+            f"the loss would get a different number. Pass float64 predictions or, if rounding "
+            f"is acceptable, floats: .astype({dtype!r})."
         )
 
 
@@ -175,14 +175,14 @@ def check_exact(y_true: Any, dtype: str, argument: str) -> None:
 
 
 def of_rows(loss: Any, y_true: Any, y_pred: Any) -> Tensor:
-    """The loss of each row of tensors, by the formula of a built-in loss.
+    """Compute the loss of each row of tensors with the formula of a built-in loss.
 
-    A label that is no class is an error, in a step too.
+    A label that is not a valid class raises an error, also within a step.
     """
     y_pred = floats(y_pred)
     if not y_pred.ndim:
         y_pred = reshape(y_pred, (1,))
-    # Of a class with a `call`, the built-in one that it derives from.
+    # For a class that defines `call`: the built-in class that it derives from.
     formula: Any = next(cls for cls in type(loss).__mro__ if not getattr(cls, "has_call", True))
     sparse = formula.sparse
     y_true = convert(y_true, "int32" if sparse else y_pred.dtype)
@@ -207,10 +207,10 @@ def of_rows(loss: Any, y_true: Any, y_pred: Any) -> Tensor:
 
 
 def _known_classes(loss: Any, labels: Tensor, classes: int) -> Tensor:
-    """Labels, of which each has to be that of a class; but for those that the loss ignores.
+    """Check that each label is a valid class, except those that the loss ignores.
 
-    A card goes on behind a label that is none, until it is waited for: there it gets the first
-    class, since a formula reads the memory of what a label says.
+    A GPU keeps running after an invalid label until it is synchronized. The label then becomes
+    class 0, since a formula uses labels as memory offsets.
     """
     counted = True if loss.ignore_class is None else labels != loss.ignore_class
     known = checked(where(counted, labels, 0), 0, classes - 1, f"{loss.name}: labels")

@@ -34,8 +34,8 @@ class MeanSquaredError(ElementLoss):
 class HalfSquaredError(ElementLoss):
     """l = 1/2 sum_j (y_j - t_j)^2 over the last axis; dl/dy = y - t.
 
-    The cost of the textbooks (Rumelhart et al., 1986): 1/2 ||y - t||^2 summed over
-    the outputs, averaged over the samples.
+    The textbook cost (Rumelhart et al., 1986): 1/2 ||y - t||^2 summed over the
+    outputs, averaged over the samples.
 
     >>> float(HalfSquaredError()([[0.0, 1.0]], [[1.0, 1.0]]))
     0.5
@@ -56,8 +56,8 @@ class HalfSquaredError(ElementLoss):
 class EuclideanDistance(RowLoss):
     """l = ||y - t||, the unsquared norm over the last axis; dl/dy = (y - t) / ||y - t||.
 
-    Differences are divided by the largest before they are squared, so that nothing
-    overflows. Where y = t the gradient is 0, which lies between those around it.
+    Differences are divided by the largest one before squaring, so that nothing
+    overflows. Where y = t the gradient is 0, which is a subgradient.
 
     >>> float(EuclideanDistance()([[0.0, 0.0]], [[3.0, 4.0]]))
     5.0
@@ -144,10 +144,10 @@ class Huber(ElementLoss):
     """Squared for small errors, absolute for large ones (Huber, 1964).
 
     With e = y - t: l = mean e^2 / 2 where |e| <= delta, else delta |e| - delta^2 / 2;
-    the gradient is e cut off at -delta and delta, divided by n.
+    the gradient is e clipped to [-delta, delta], divided by n.
 
     Args:
-        delta: where the one becomes the other.
+        delta: the error at which the squared part becomes the absolute part.
 
     >>> float(Huber()([[0.0, 0.0]], [[1.0, 3.0]]))
     1.5
@@ -161,7 +161,7 @@ class Huber(ElementLoss):
     name = "huber_loss"
 
     def cost(self, t: Tensor, y: Tensor) -> Tensor:
-        # With c the error cut off: c (e - c / 2) is the one formula and the other.
+        # With c the clipped error, c (e - c / 2) covers both cases.
         e, c = y - t, self.slope(t, y)
         return c * (e - 0.5 * c)
 
@@ -173,8 +173,8 @@ class Huber(ElementLoss):
 class LogCosh(ElementLoss):
     """l = mean_j log(cosh(y_j - t_j)): e^2 / 2 for small errors, |e| - log 2 for large ones.
 
-    The gradient is tanh(y - t) / n. Computed as |e| + log(1 + (exp(-2|e|) - 1) / 2), in
-    which nothing overflows.
+    The gradient is tanh(y - t) / n. Computed as |e| + log(1 + (exp(-2|e|) - 1) / 2),
+    which does not overflow.
 
     >>> round(float(LogCosh()([[0.0]], [[1.0]])), 6)
     0.433781
@@ -195,7 +195,7 @@ class CosineSimilarity(RowLoss):
     """l = -(y . t) / (||y|| ||t||): -1 if both point the same way, whatever their lengths.
 
     With u = y / ||y|| and v = t / ||t||, dl/dy = -(v - (u . v) u) / ||y||. Where y or t is
-    0, loss and gradient are 0. (Keras: its metric of this name has the other sign.)
+    0, loss and gradient are 0. (Keras's metric of this name has the opposite sign.)
 
     Args:
         axis: the axis of the vectors.
@@ -225,11 +225,11 @@ class CosineSimilarity(RowLoss):
 
 
 def _in_units(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest size in each row, 1 in place of 0, and the row divided by it."""
+    """Return the largest magnitude of each row (1 instead of 0), and the row divided by it."""
     unit = one_for_zero(row_max(ops.abs(x)))
     return unit, x / unit
 
 
 def _length(part: Tensor) -> Tensor:
-    """The length of what is divided so: at least 1, unless all is 0."""
+    """Return the norm of a row scaled by `_in_units`: at least 1, also for zeros."""
     return ops.sqrt(ops.maximum(row_sum(ops.square(part)), 1.0))

@@ -1,4 +1,4 @@
-"""Targets and losses of rows: their shapes, labels, weights and places."""
+"""Helpers for targets and losses of rows: shapes, labels, weights and indices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gpunn.common.arguments import check_integer
 
 
 def check_equal(name: Any, true: tuple[int, ...], pred: tuple[int, ...], hint: str = "") -> None:
-    """Refuse targets of another shape than the predictions.
+    """Raise an error if targets and predictions differ in shape.
 
     Raises:
         ValueError: naming both shapes.
@@ -24,10 +24,10 @@ def check_equal(name: Any, true: tuple[int, ...], pred: tuple[int, ...], hint: s
 
 
 def align(loss: Any, y_true: Any, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``y_true`` in the form the loss reads: labels int32, targets in y_pred's dtype.
+    """Convert ``y_true`` to the form the loss reads: int32 labels, or y_pred's dtype.
 
-    A missing or surplus last axis of length one is taken as Keras takes it, so that
-    (n,) and (n, 1) meet; anything else that does not fit is an error.
+    A missing or extra last axis of length 1 is handled as in Keras, so that (n,) and
+    (n, 1) match. Any other mismatch raises an error.
     """
     y_true = np.asarray(y_true)
     if y_pred.ndim == 0:
@@ -37,8 +37,8 @@ def align(loss: Any, y_true: Any, y_pred: np.ndarray) -> tuple[np.ndarray, np.nd
             y_true = y_true[..., 0]
         if y_true.shape != y_pred.shape[:-1]:
             raise ValueError(
-                f"{loss.name}: y_true holds a class number for each row; its shape is "
-                f"{y_true.shape} where y_pred of shape {y_pred.shape} asks for "
+                f"{loss.name}: y_true must hold one class number per row; got shape "
+                f"{y_true.shape}, but y_pred of shape {y_pred.shape} requires "
                 f"{y_pred.shape[:-1]}."
             )
         ignored = getattr(loss, "ignore_class", None)
@@ -54,7 +54,7 @@ def align(loss: Any, y_true: Any, y_pred: np.ndarray) -> tuple[np.ndarray, np.nd
 def check_labels(
     labels: np.ndarray, classes: int, name: str, ignored: int | None = None
 ) -> np.ndarray:
-    """Class numbers as int32; ``ignored`` is one that may be out of range.
+    """Return class numbers as int32; the class ``ignored`` may be out of range.
 
     Raises:
         ValueError: if one is not a whole number from 0 to classes - 1.
@@ -67,7 +67,7 @@ def check_labels(
                 f"at {np.argwhere(whole == 0)[0].tolist()}."
             )
     checked = labels if ignored is None else labels[labels != ignored]
-    if checked.size and (checked.min() < 0 or checked.max() >= classes):
+    if checked.size and not _are_below(checked, classes):
         wrong = checked.min() if checked.min() < 0 else checked.max()
         raise ValueError(
             f"{name}: y_true holds the label {wrong:.0f}, but the predictions have {classes} "
@@ -76,8 +76,17 @@ def check_labels(
     return np.ascontiguousarray(labels, np.int32).reshape(labels.shape)
 
 
+def _are_below(labels: np.ndarray, classes: int) -> bool:
+    """Whether all labels are from 0 to classes - 1."""
+    if labels.dtype.kind == "i":  # as an unsigned number, a negative one is larger than any label
+        labels = labels.view(labels.dtype.str.replace("i", "u"))
+    elif labels.dtype.kind not in "ub" and labels.min() < 0:
+        return False
+    return bool(labels.max() < classes)
+
+
 def check_class_number(name: str, value: Any) -> int:
-    """A class number that targets may hold, be it of a class that there is not, as -1."""
+    """Check a class number that targets may hold, even if no such class exists, as for -1."""
     number = check_integer(name, value, -(2**31))
     if number >= 2**31:
         raise ValueError(f"{name} must be below 2**31, as labels are; got {value!r}.")
@@ -87,8 +96,8 @@ def check_class_number(name: str, value: Any) -> int:
 def reduce_rows(
     values: np.ndarray, sample_weight: Any, reduction: str | None, counted: Any = None
 ) -> Any:
-    """Weigh and reduce the losses of single rows as Keras does; ``counted`` says which count in a
-    mean by weights, None for all."""
+    """Weight and reduce the losses of single rows as Keras does. ``counted`` marks the rows that
+    count in a mean by weights; None means all."""
     if sample_weight is None and counted is not None:
         sample_weight = np.ones(values.shape, values.dtype)
     if sample_weight is not None:
@@ -118,14 +127,14 @@ def reduce_rows(
 
 
 def row_argmax(backend: Backend, x: Array, slot: str) -> Array:
-    """(rows,) places of the largest of each row of x, the first on ties, in a work array."""
+    """Return (rows,) indices of the largest of each row of x, first on ties, in a work array."""
     position = backend.scratch((len(x),), np.int64, f"argmax {slot}")
     backend.xp.argmax(x, axis=-1, out=position)
     return position
 
 
 def row_starts(backend: Backend, rows: int, classes: int) -> Array:
-    """(rows,) places where the rows of a flat (rows, classes) array begin."""
+    """Return (rows,) indices where the rows of a flat (rows, classes) array begin."""
 
     def fill(starts: Array) -> None:
         starts[...] = backend.xp.arange(0, rows * classes, classes)

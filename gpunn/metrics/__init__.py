@@ -1,5 +1,5 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
-"""Metrics: what is reported about training and evaluation."""
+"""Metrics: figures reported about training and evaluation."""
 
 from .accuracy import (
     Accuracy,

@@ -32,7 +32,7 @@ class Accuracy(MeanOfRows):
 
 
 class BinaryAccuracy(MeanOfRows):
-    """The share of targets (0 or 1) that ``y_pred > threshold`` meets.
+    """The share of targets (0 or 1) that ``y_pred > threshold`` matches.
 
     >>> BinaryAccuracy()([1, 1, 0, 0], [0.98, 1, 0, 0.6])
     0.75
@@ -104,8 +104,8 @@ class _TopK(MeanOfRows):
     k: int = field(default=5, check=_check_k)
 
     def count(self, backend: Backend, labels: Array, y_pred: Array, values: Array) -> None:
-        """A hit: fewer than k predictions are larger than the one at the label. A label that is
-        no class, as one that the loss ignores, is a miss."""
+        """Count a hit if fewer than k predictions are larger than the one at the label. A label
+        that is not a valid class, such as one that the loss ignores, is a miss."""
         xp, (rows, classes) = backend.xp, y_pred.shape
         places = backend.scratch((rows,), np.int64, "places")
         at_label = backend.scratch((rows,), y_pred.dtype, "at label")
@@ -140,9 +140,9 @@ class SparseTopKCategoricalAccuracy(_TopK):
     """The share of rows whose class number is among the k largest predictions.
 
     Args:
-        k: how many places count.
-        from_sorted_ids: whether y_pred holds class numbers, the best first, in place of
-            a prediction for each class: a hit is a class number among the first k.
+        k: number of top predictions that count.
+        from_sorted_ids: whether y_pred holds class numbers, the best first, instead of
+            a prediction for each class; a hit is then a class number among the first k.
 
     >>> SparseTopKCategoricalAccuracy(k=2)([2, 1], [[0.1, 0.9, 0.8], [0.8, 0, 0.1]])
     0.5

@@ -43,15 +43,15 @@ class AUC(Levels):
     there are near the predictions, the better. `gpunn.metrics.roc_auc` is exact.
 
     Args:
-        num_thresholds: how many, evenly spread from 0 to 1.
+        num_thresholds: number of thresholds, evenly spaced from 0 to 1.
         curve: ``"ROC"`` (true against false positive rate), ``"PR"`` (precision against
             recall) or ``"PRGAIN"`` (Flach and Kull, 2015).
         summation_method: ``"interpolation"`` (trapezoids; for precision-recall the formula
             of Davis and Goadrich, 2006), ``"minoring"`` or ``"majoring"``.
-        thresholds: the thresholds themselves, from 0 to 1; two outside are added.
-        multi_label: whether each output has an area of its own, which are averaged.
-        num_labels: how many outputs there are, with ``multi_label``.
-        label_weights: how much each output counts.
+        thresholds: the thresholds themselves, from 0 to 1; two outside this range are added.
+        multi_label: whether to average the separate areas of the outputs.
+        num_labels: number of outputs, with ``multi_label``.
+        label_weights: the weight of each output.
         from_logits: whether predictions are logits, not probabilities.
 
     >>> AUC(num_thresholds=3)([0, 0, 1, 1], [0, 0.5, 0.3, 0.9])
@@ -79,7 +79,7 @@ class AUC(Levels):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.num_labels and not self.multi_label:
-            raise ValueError(f"num_labels={self.num_labels} is for multi_label=True.")
+            raise ValueError(f"num_labels={self.num_labels} requires multi_label=True.")
         inner, n = self.thresholds, self.num_thresholds
         if inner is None:
             if not n > 1:
@@ -102,7 +102,7 @@ class AUC(Levels):
         return np.mean(areas) if weights is None else divide(areas @ weights, weights.sum())
 
     def _area(self, tp: np.ndarray, fp: np.ndarray, tn: np.ndarray, fn: np.ndarray) -> np.ndarray:
-        """The area under the curve of the last axis, from the lowest threshold to the highest."""
+        """Return the area under the curve of the last axis, from the lowest threshold upwards."""
         recall = divide(tp, tp + fn)
         if self.curve == "PR" and self.summation_method == "interpolation":
             return _interpolated(tp, fp, fn)
@@ -125,7 +125,7 @@ class AUC(Levels):
 
 
 def _interpolated(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> np.ndarray:
-    """Area under precision over recall, both running evenly in the counts between thresholds.
+    """Area under precision over recall, with counts interpolated linearly between thresholds.
 
     With tp = slope p + intercept between two numbers of positives p, the integral of
     tp / p over tp is slope (change of tp + intercept log(ratio of the p)).

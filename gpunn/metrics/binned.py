@@ -1,4 +1,4 @@
-"""Metrics made of counts: each prediction falls into a bin, and its weight is added there.
+"""Metrics based on counts: each prediction falls into a bin, and its weight is added there.
 
 Counts are exact, and sums of weights are taken in a fixed order.
 """
@@ -18,15 +18,15 @@ from .metric import Metric
 
 
 class Binned(Metric):
-    """A metric whose state holds the weights in bins; a subclass says which bin is whose.
+    """Base class of metrics whose state holds weights in bins; a subclass chooses the bins.
 
-    Its result may be an array. In the logs of a model, which are numbers, stands `compute`'s
-    summary of it; after a pass of ``fit`` or ``evaluate``, ``result()`` gives the array
-    of the pass that was read last.
+    Its result may be an array. A model's logs hold numbers and so show the summary by
+    `compute`. After ``fit`` or ``evaluate``, ``result()`` returns the array of the last
+    pass that was read.
 
     Attributes:
-        outputs: width of the predictions, where there are bins for each of them.
-        fixed_outputs: what it must be, if that was given.
+        outputs: width of the predictions, if there are bins for each of them.
+        fixed_outputs: the required width, if it was given.
     """
 
     abstract = True
@@ -37,10 +37,10 @@ class Binned(Metric):
     fixed_outputs = cast("int | None", None)
 
     def build(self, output_shape: tuple[int, ...]) -> None:
-        """Take note of how many outputs there are; a change forgets all batches.
+        """Record the number of outputs; a change resets the state.
 
         Raises:
-            ValueError: if the metric was made for another number.
+            ValueError: if the metric was created for a different number.
         """
         width = int(output_shape[-1])
         if self.fixed_outputs not in (None, width):
@@ -53,15 +53,15 @@ class Binned(Metric):
 
     @property
     def bins(self) -> int:
-        """How many there are, in all."""
+        """The total number of bins."""
         raise TypeError(f"{type(self).__name__} must define bins.")
 
     @property
     def state_size(self) -> int:  # type: ignore[override]
         if self.by_output and self.outputs is None:
             raise ValueError(
-                f"{self.name} counts for each output: tell it how many there are, by "
-                f"build((None, outputs)), before it is given to compile."
+                f"{self.name} counts per output: set the number of outputs with "
+                f"build((None, outputs)) before passing it to compile."
             )
         return self.bins
 
@@ -71,7 +71,7 @@ class Binned(Metric):
         return np.zeros(self.bins if known else 0)
 
     def width(self, classes: int) -> int:
-        """How many predictions of a row are counted."""
+        """Return the number of predictions that are counted per row."""
         return classes
 
     def place(self, backend: Backend, y_true: Array, y_pred: Array, bins: Array) -> None:
@@ -93,9 +93,9 @@ class Binned(Metric):
         backend.add_to_bins(bins.reshape(-1), amounts.reshape(-1), state)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Add a batch: y_pred (...) or (..., n); y_true alike, or (...) of class numbers.
+        """Add a batch: y_pred (...) or (..., n); y_true likewise, or (...) of class numbers.
 
-        ``sample_weight`` has one number for each row, or for each prediction.
+        ``sample_weight`` has one value per row or per prediction.
         """
         y_pred = host_array(y_pred)
         y_true = np.asarray(y_true)
@@ -110,8 +110,8 @@ class Binned(Metric):
         weights = self._weights(sample_weight, y_pred, rows.shape)
         if weights is not None and weights.shape[1] > self.width(width):
             raise ValueError(
-                f"{self.name}: sample_weight of shape {np.shape(sample_weight)} has one number "
-                f"for each prediction; one for each row is expected."
+                f"{self.name}: sample_weight of shape {np.shape(sample_weight)} has one value "
+                f"per prediction; expected one per row."
             )
         with np.errstate(all="ignore"):
             self.accumulate(get_backend("numpy"), targets, rows, weights, self._state)
@@ -119,7 +119,7 @@ class Binned(Metric):
     def _weights(
         self, sample_weight: Any, y_pred: np.ndarray, shape: tuple[int, int]
     ) -> np.ndarray | None:
-        """(rows, 1) or (rows, width): one for each row or each prediction."""
+        """Return weights (rows, 1) or (rows, width), one per row or per prediction."""
         if sample_weight is None:
             return None
         weights = np.asarray(sample_weight, np.float64)
@@ -139,7 +139,7 @@ class Binned(Metric):
         return weights.reshape(shape[0], -1)
 
     def array(self, state: np.ndarray) -> np.ndarray:
-        """What the metric is, a number or an array, for a state on the host."""
+        """Return the metric, a number or an array, for a state on the host."""
         raise TypeError(f"{type(self).__name__} must define array(state).")
 
     def compute(self, state: np.ndarray) -> float:
@@ -147,7 +147,7 @@ class Binned(Metric):
         return float(np.mean(self.array(self._state)))
 
     def result(self) -> Any:
-        """The number or array over everything since the last reset."""
+        """Return the number or array over all batches since the last reset."""
         if not self._state.size:
             return 0.0
         found = self.array(self._state)
@@ -155,6 +155,6 @@ class Binned(Metric):
 
 
 def divide(a: Any, b: Any) -> np.ndarray:
-    """a / b, and 0 where b is 0."""
+    """Return a / b, and 0 where b is 0."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     return np.divide(a, b, out=np.zeros(np.broadcast_shapes(a.shape, b.shape)), where=b != 0)

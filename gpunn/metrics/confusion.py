@@ -15,19 +15,19 @@ _check_classes = requirement("a positive integer", lambda value: not value < 1)
 
 
 class ConfusionMatrix(Binned):
-    """How often each class (rows) was taken for each class (columns), as a matrix.
+    """The confusion matrix: how often each class (rows) was predicted as each class (columns).
 
-    Targets are rows of numbers, of which the largest is at the class, or class numbers; the
-    answer is the class of the largest prediction. Of one output, the classes are its
-    target being 0 or not, and the answer whether it exceeds ``threshold``.
+    Targets are class numbers, or rows whose largest element is at the class. The predicted
+    class is that of the largest prediction. With one output, the true class is whether the
+    target is nonzero, and the predicted class whether the output exceeds ``threshold``.
 
-    A model's logs hold numbers: there stands the share of right answers, those on the
-    diagonal. After ``fit`` or ``evaluate``, ``result()`` gives the matrix of the pass that
-    was read last. `gpunn.metrics.confusion_matrix` is the function for two arrays.
+    A model's logs hold numbers, so they show the share of correct predictions, those on the
+    diagonal. After ``fit`` or ``evaluate``, ``result()`` returns the matrix of the last pass
+    that was read. `gpunn.metrics.confusion_matrix` is the function for two arrays.
 
     Args:
-        num_classes: width of the predictions; taken from what comes, if left out.
-        threshold: for one output.
+        num_classes: width of the predictions; inferred from the data by default.
+        threshold: decision threshold for one output.
 
     >>> m = ConfusionMatrix()
     >>> m.update_state([0, 1, 1], [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])

@@ -15,7 +15,7 @@ from gpunn.common.registry import Examples
 from .binned import divide
 from .levels import Levels
 
-BELOW_ALL = -1e10  # a threshold that every prediction exceeds which is not left out
+BELOW_ALL = -1e10  # a threshold that every prediction exceeds unless it is left out
 
 
 def _thresholds(given: Any, default: float) -> list[float]:
@@ -29,7 +29,7 @@ def _thresholds(given: Any, default: float) -> list[float]:
 
 
 class _AtThresholds(Levels):
-    """Counts at one or several thresholds, which are an argument."""
+    """Counts at one or several thresholds, given as an argument."""
 
     thresholds: Any = field(default=None)
 
@@ -50,7 +50,7 @@ class _Condition(_AtThresholds):
 
 
 class TruePositives(_Condition):
-    """How many (or what weight of) predictions above a threshold have a target that is not 0.
+    """How many (or what weight of) predictions above a threshold have a nonzero target.
 
     Args:
         thresholds: one or several numbers from 0 to 1; 0.5 by default.
@@ -85,7 +85,7 @@ class TrueNegatives(_Condition):
 
 
 class FalseNegatives(_Condition):
-    """How many predictions not above a threshold have a target that is not 0.
+    """How many predictions not above a threshold have a nonzero target.
 
     >>> FalseNegatives()([0, 1, 1, 1], [0, 1, 0, 0])
     2.0
@@ -103,7 +103,7 @@ _check_class_id = requirement("the number of an output", lambda value: not value
 
 
 class _Ratio(_AtThresholds):
-    """True positives among some total of each threshold; 0 where that is 0."""
+    """True positives divided by a total, at each threshold; 0 where the total is 0."""
 
     other: ClassVar[int]
 
@@ -118,13 +118,14 @@ class _Ratio(_AtThresholds):
 
 
 class Precision(_Ratio):
-    """True positives / all positives: the share of what is said to be there that is.
+    """True positives / predicted positives: the share of positive predictions that are correct.
 
     Args:
-        thresholds: what exceeds one counts as positive: 0.5, or one or several numbers
-            from 0 to 1. Of several, the result is an array, and their mean is logged.
+        thresholds: predictions above a threshold count as positive; 0.5 by default, or one or
+            several numbers from 0 to 1. With several, the result is an array, whose mean is
+            logged.
         top_k: count as positive only the ``top_k`` largest of each row.
-        class_id: look at this output alone.
+        class_id: consider only this output.
 
     >>> round(Precision()([0, 1, 1, 1], [1, 0, 1, 1]), 3)
     0.667
@@ -135,7 +136,7 @@ class Precision(_Ratio):
 
 
 class Recall(_Ratio):
-    """True positives / all positive targets: the share of what is there that is found.
+    """True positives / positive targets: the share of positives that are found.
 
     Arguments as for `Precision`.
 
@@ -164,19 +165,19 @@ class FBetaScore(Levels):
     """(1 + beta^2) precision recall / (beta^2 precision + recall) of each output.
 
     Args:
-        average: None for one score an output (their mean is logged), "micro" for that of
-            all counts together, "macro" for the mean of the scores, "weighted" for their
+        average: None for one score per output (their mean is logged), "micro" for the score
+            of all counts together, "macro" for the mean of the scores, "weighted" for their
             mean weighted by positive targets.
         beta: how many times as important recall is as precision.
-        threshold: what exceeds it counts as positive; by default, what is the largest of
-            its row.
+        threshold: predictions above it count as positive; by default, the largest of each
+            row does.
 
     >>> round(FBetaScore("micro", 2.0, threshold=0.5)([[1], [0], [1]], [[0.9], [0.8], [0.7]]), 4)
     0.9091
     """
 
     aliases = ("fbeta_score",)
-    remedy = None  # of a row's largest there is one, as of a class number
+    remedy = None  # a row has one largest prediction, as it has one class number
     examples: ClassVar[Examples] = ({}, {"average": "weighted", "beta": 2.0})
 
     average: str | None = field(default=None, check=_check_average)

@@ -1,4 +1,4 @@
-"""Exact figures of two arrays, in scikit-learn's manner: curves, areas, tables."""
+"""Exact figures of two arrays, as in scikit-learn: curves, areas, tables."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ __all__ = ["classification_report", "confusion_matrix", "roc_auc", "roc_curve"]
 def roc_curve(
     y_true: Any, y_score: Any, sample_weight: Any = None, drop_intermediate: bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """False and true positive rates of ``y_score >= threshold``, for every threshold.
+    """Compute false and true positive rates of ``y_score >= threshold`` for every threshold.
 
     Args:
         y_true: (n,) 0 or 1, or False or True.
         y_score: (n,) the larger, the more likely to be 1.
         sample_weight: (n,).
-        drop_intermediate: leave out points on a straight line between others.
+        drop_intermediate: omit points on a straight line between others.
 
     Returns:
         Rates and thresholds, (points,) each, the thresholds descending from infinity. A rate
-        among no samples is NaN, and there is a warning.
+        over no samples is NaN, with a warning.
 
     Raises:
-        ValueError: for shapes that do not fit, no sample at all, or other targets.
+        ValueError: for mismatched shapes, no samples, or other targets.
 
     >>> fpr, tpr, thresholds = roc_curve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     >>> fpr, tpr
@@ -49,7 +49,7 @@ def roc_curve(
     rates = []
     for counts, kind in ((fp, "negative"), (tp, "positive")):
         if counts[-1] <= 0:
-            warnings.warn(f"y_true holds no {kind} sample: a rate among them is NaN.", stacklevel=2)
+            warnings.warn(f"y_true holds no {kind} samples: their rate is NaN.", stacklevel=2)
             rates.append(np.full(len(counts), np.nan))
         else:
             rates.append(counts / counts[-1])
@@ -59,22 +59,22 @@ def roc_curve(
 def roc_auc(
     y_true: Any, y_score: Any, sample_weight: Any = None, average: str | None = "macro"
 ) -> Any:
-    """The exact area under the ROC curve: how likely a positive has a higher score than a
-    negative, ties counting half.
+    """Compute the exact area under the ROC curve: the probability that a positive has a higher
+    score than a negative, with ties counting half.
 
     Args:
         y_true: (n,) 0 or 1; or (n, labels) of these; or (n,) class numbers.
-        y_score: (n,); or (n, labels); for class numbers (n, classes), where each class is
-            told from all others.
+        y_score: (n,); or (n, labels); for class numbers (n, classes), one class against
+            the rest.
         sample_weight: (n,).
-        average: of several labels: ``"macro"`` (mean), ``"weighted"`` (by how many are
-            positive), ``"micro"`` (all labels as one) or None (one area each).
+        average: for several labels: ``"macro"`` (mean), ``"weighted"`` (by the number of
+            positives), ``"micro"`` (all labels as one) or None (one area each).
 
     Returns:
-        The area; NaN, with a warning, where only one class is there.
+        The area; NaN, with a warning, if only one class occurs.
 
     Raises:
-        ValueError: as `roc_curve` does.
+        ValueError: as for `roc_curve`.
 
     >>> roc_auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     0.75
@@ -119,11 +119,11 @@ def _binary(
     y, score = (a[:, 0] if a.ndim == 2 and a.shape[1] == 1 else a for a in (y, score))
     if y.ndim != 1 or y.shape != score.shape:
         raise ValueError(
-            f"y_true has shape {np.shape(y_true)} and y_score {np.shape(y_score)}; one number a "
-            f"sample is expected in both."
+            f"y_true has shape {np.shape(y_true)} and y_score {np.shape(y_score)}; expected "
+            f"one number per sample in both."
         )
     if not len(y):
-        raise ValueError("y_true and y_score are empty: there is no curve of no samples.")
+        raise ValueError("y_true and y_score are empty: at least one sample is expected.")
     if not np.isin(y, (0, 1)).all():
         raise ValueError(f"y_true must hold 0 and 1; found {y[~np.isin(y, (0, 1))][0]!r}.")
     if not np.isfinite(score).all():
@@ -142,14 +142,14 @@ def confusion_matrix(
     sample_weight: Any = None,
     normalize: str | None = None,
 ) -> np.ndarray:
-    """How often each class (rows) was taken for each class (columns).
+    """Count how often each class (rows) was predicted as each class (columns).
 
     Args:
-        y_true, y_pred: (n,) class numbers or names; or (n, classes), where the largest of a
-            row says which.
-        labels: the classes, in the order wanted; all that occur, sorted, if left out.
+        y_true, y_pred: (n,) class numbers or names; or (n, classes), where the largest
+            element of a row gives the class.
+        labels: the classes in the requested order; by default all that occur, sorted.
         sample_weight: (n,).
-        normalize: ``"true"`` (rows add up to 1), ``"pred"`` (columns do) or ``"all"``.
+        normalize: ``"true"`` (rows sum to 1), ``"pred"`` (columns do) or ``"all"``.
 
     Returns:
         (classes, classes), of integers unless weighted or normalized.
@@ -184,14 +184,14 @@ def _labels(given: Any, name: str) -> np.ndarray:
 def _classes(
     y_true: Any, y_pred: Any, labels: Any, sample_weight: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Places of truth and answer among the classes (-1 for others), classes, weights."""
+    """Return indices of true and predicted classes (-1 for others), the classes, the weights."""
     truth, answer = _labels(y_true, "y_true"), _labels(y_pred, "y_pred")
     if truth.shape != answer.shape:
         raise ValueError(f"y_true is for {len(truth)} samples, y_pred for {len(answer)}.")
     for name, array in (("y_true", truth), ("y_pred", answer)):
         if array.dtype.kind == "f" and (array != np.floor(array)).any():
             raise ValueError(
-                f"{name} holds {array[array != np.floor(array)][0]!s}, which is no class: pass "
+                f"{name} holds {array[array != np.floor(array)][0]!s}, which is not a class: pass "
                 f"{name} > 0.5, or a column for each class."
             )
     classes = np.unique(np.concatenate([truth, answer])) if labels is None else np.asarray(labels)
@@ -214,17 +214,17 @@ def classification_report(
     digits: int = 2,
     output_dict: bool = False,
 ) -> Any:
-    """Precision, recall and F1 of each class, and their means, as a table in text.
+    """Return precision, recall and F1 of each class, and their means, as a text table.
 
     Args:
         y_true, y_pred, labels, sample_weight: as for `confusion_matrix`.
-        target_names: what the classes are called in the table, in their order.
-        digits: after the point.
-        output_dict: return a dictionary of dictionaries in place of the text.
+        target_names: names of the classes in the table, in their order.
+        digits: number of decimals.
+        output_dict: return a dictionary of dictionaries instead of the text.
 
     Returns:
-        The text, laid out as scikit-learn's (but weights are rounded too), or the dictionary.
-        What would be divided by nothing is 0.
+        The text in scikit-learn's layout (but weights are rounded too), or the dictionary.
+        Division by zero gives 0.
 
     >>> print(classification_report([0, 1, 2, 2], [0, 0, 2, 2]))
                   precision    recall  f1-score   support
@@ -248,9 +248,9 @@ def classification_report(
     def summed(places: np.ndarray) -> np.ndarray:
         return np.bincount(places[places >= 0], weights[places >= 0], n)
 
-    true, said, right = summed(truth), summed(answer), summed(np.where(hits, truth, -1))
-    precision, recall = divide(right, said), divide(right, true)
-    f1 = divide(2 * right, said + true)
+    true, predicted, right = summed(truth), summed(answer), summed(np.where(hits, truth, -1))
+    precision, recall = divide(right, predicted), divide(right, true)
+    f1 = divide(2 * right, predicted + true)
     columns = np.stack([precision, recall, f1], axis=1)
     rows = {name: [*columns[i], true[i]] for i, name in enumerate(names)}
     means: dict[str, Any] = {}
@@ -259,9 +259,9 @@ def classification_report(
     means["weighted avg"] = [*divide(true @ columns, total), total]
     complete = (truth >= 0).all() and (answer >= 0).all()
     accuracy = float(divide(right.sum(), total))
-    if not complete:  # of the classes chosen alone, as if no others were there
-        shares = [divide(right.sum(), said.sum()), divide(right.sum(), total)]
-        both = divide(2 * right.sum(), said.sum() + total)
+    if not complete:  # of the chosen classes only, as if there were no others
+        shares = [divide(right.sum(), predicted.sum()), divide(right.sum(), total)]
+        both = divide(2 * right.sum(), predicted.sum() + total)
         means = {"micro avg": [*map(float, shares), float(both), total], **means}
     if output_dict:
         keys = ("precision", "recall", "f1-score", "support")

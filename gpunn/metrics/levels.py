@@ -1,4 +1,4 @@
-"""Counts of positives and negatives at thresholds, from which most such metrics follow."""
+"""Counts of positives and negatives at thresholds, the basis of most such metrics."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Levels(Binned):
     Attributes:
         levels: one more than there are thresholds.
         thresholds: numbers that predictions are compared with, in any order.
-        top_k: predictions that are not among the ``top_k`` largest of their row exceed none.
+        top_k: predictions outside the ``top_k`` largest of their row exceed no threshold.
         class_id: the only output that counts.
         from_logits: whether the thresholds are for sigmoid(y_pred).
-        largest: whether what is the largest of its row exceeds the one threshold,
+        largest: whether the largest prediction of a row exceeds the single threshold,
             whatever that is.
-        given: the thresholds as they came, where they are an argument.
+        given: the thresholds as passed, if they are an argument.
     """
 
     abstract = True
@@ -94,8 +94,8 @@ class Levels(Binned):
                 sample_weight = np.asarray(sample_weight)[np.newaxis]
         if self.class_id is not None and np.ndim(y_pred) == 1:
             raise ValueError(
-                f"{self.name}: class_id={self.class_id} is the number of a column, but y_pred "
-                f"has shape {np.shape(y_pred)}: (samples, classes) is expected."
+                f"{self.name}: class_id={self.class_id} is the index of a column, but y_pred "
+                f"has shape {np.shape(y_pred)}; expected (samples, classes)."
             )
         super().update_state(y_true, y_pred, sample_weight)
 
@@ -127,7 +127,7 @@ class Levels(Binned):
             xp.add(bins, _counted(backend, classes, 2 * self.levels), out=bins)
 
     def _place_largest(self, backend: Backend, y_pred: Array, bins: Array) -> None:
-        """As in Keras: all that are as large as the largest, but for what is 0."""
+        """As in Keras, mark all predictions equal to the largest of their row, except zeros."""
         xp, shape = backend.xp, y_pred.shape
         row = backend.scratch((shape[0], 1), y_pred.dtype, "largest")
         size = backend.scratch(shape, y_pred.dtype, "size")
@@ -157,9 +157,9 @@ class Levels(Binned):
             backend.apply(_erase_outside_top, y_pred, self.top_k, at, bins)
 
     def counts(self, state: np.ndarray) -> tuple[np.ndarray, ...]:
-        """True and false positives, true and false negatives.
+        """Return true and false positives, true and false negatives.
 
-        Each (thresholds,), or (outputs, thresholds) where outputs are told apart.
+        Each is (thresholds,), or (outputs, thresholds) if outputs are counted separately.
         """
         table = state.reshape(-1, 2, self.levels)
         above = table[..., ::-1].cumsum(axis=-1)[..., ::-1]
@@ -177,7 +177,7 @@ class Levels(Binned):
 
 
 def _counted(backend: Backend, n: int, step: int) -> Array:
-    """0, step, 2 step and so on, n of them."""
+    """Return n multiples of step, from 0 on."""
     return backend.scratch(
         (n,), np.int64, f"steps of {step}",
         lambda array: backend.write(array, np.arange(0, n * step, step)),
@@ -189,7 +189,7 @@ def _count_below(xp: Any, x: Array, thresholds: Array, out: Array) -> None:
 
 
 def _erase_outside_top(xp: Any, y_pred: Array, k: int, at: slice, bins: Array) -> None:
-    """0 for what is not among the k largest of its row, the first ones on ties."""
+    """Set bins to 0 outside the k largest predictions of a row (the first ones on ties)."""
     order = xp.argsort(-y_pred, axis=-1, kind="stable")
     inside = xp.zeros(y_pred.shape, bool)
     xp.put_along_axis(inside, order[:, :k], True, axis=-1)

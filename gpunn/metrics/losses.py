@@ -20,7 +20,7 @@ from .metric import MeanOfRows
 
 
 class _LossMetric(MeanOfRows):
-    """The mean over rows of a loss; a subclass names its class, and arguments that both have."""
+    """The mean of a loss over rows; a subclass names the loss class and the shared arguments."""
 
     direction = "down"
     accumulates = "losses"
@@ -46,7 +46,7 @@ class _PlainLossMetric(_LossMetric):
     name = cast("str | None", None)
 
     def __post_init__(self) -> None:
-        # A subclass keeps it, as in Keras.
+        # A subclass inherits the name, as in Keras.
         self.name = self.name or snake_case(registry.built_in(type(self)).__name__)
         super().__post_init__()
 

@@ -1,4 +1,4 @@
-"""What every metric is: a small state, added to batch by batch, and a result."""
+"""The base class of metrics: a small state, updated batch by batch, and a result."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ __all__ = ["Mean", "MeanMetricWrapper", "MeanOfRows", "Metric"]
 
 
 class Metric(Formula):
-    """Base class: a float64 state on the device, read once an epoch.
+    """Base class of metrics: a float64 state on the device, read once per epoch.
 
-    A subclass writes `accumulate` (in terms of ``backend.xp``, adding to ``state``)
-    and `compute` (from the state on the host). Most are means over rows: subclass
-    `MeanOfRows` for these. By itself a metric keeps a state of its own:
+    A subclass defines `accumulate` (with ``backend.xp``, adding to ``state``) and
+    `compute` (from the state on the host). Most metrics are means over rows: subclass
+    `MeanOfRows` for these. Outside a model, a metric keeps its own state:
     ``update_state``, ``result``, ``reset_state``.
 
     Args:
@@ -46,17 +46,17 @@ class Metric(Formula):
         dtype: accepted as in Keras; states are float64.
 
     Attributes:
-        state_size: length of the state, which may depend on what `build` was told.
-        sparse: True if ``y_true`` holds a class number a row; None if either will do.
+        state_size: length of the state, which may depend on the shape passed to `build`.
+        sparse: True if ``y_true`` holds one class number per row; None if both forms work.
         functor, parameter_names: see `Formula`; in ``kernels/formulas/metrics.cuh``.
-        accumulates: what a card adds to the state: ``"rows"`` (the means of rows), ``"losses"``
+        accumulates: what a GPU adds to the state: ``"rows"`` (the means of rows), ``"losses"``
             (those of a loss), ``"bins"`` (counts) or ``"columns"`` (sums of targets).
-        direction: ``"up"`` if more is better, ``"down"`` if less is.
-        predictions: what it needs, as `gpunn.losses.Loss.predictions`: in a model whose loss
-            takes logits or scores, a metric that needs probabilities gets them.
-        targets: likewise; one that needs ``"bits"`` gets 0 in place of -1.
-        remedy: what to do where the loss reads class numbers and the metric needs a target
-            for each of several outputs; None where class numbers do.
+        direction: ``"up"`` if higher is better, ``"down"`` if lower is.
+        predictions: kind that it needs, as for `gpunn.losses.Loss.predictions`. In a model whose
+            loss takes logits or scores, a metric that needs probabilities gets them.
+        targets: likewise; a metric that needs ``"bits"`` gets 0 instead of -1.
+        remedy: what to do if the loss reads class numbers but the metric needs a target
+            for each of several outputs; None if class numbers are enough.
     """
 
     kind = "metric"
@@ -76,7 +76,7 @@ class Metric(Formula):
         "result": ("accumulate", "compute"),
     }
     state_size = 2
-    # Without a type: only what has one is an argument to type checkers.
+    # Not annotated: type checkers take annotated attributes for constructor arguments.
     sparse = cast("bool | None", False)
     accumulates = "rows"
     direction = "up"
@@ -90,14 +90,14 @@ class Metric(Formula):
     def __post_init__(self) -> None:
         self.name = self.name or snake_case(type(self).__name__)
 
-    # Without a type: only what has one is an argument to type checkers.
+    # Not annotated: type checkers take annotated attributes for constructor arguments.
     output_sample = cast("tuple[int, ...] | None", None)
-    """Of a metric with an `update_state`: the shape of one sample of the predictions."""
+    """Shape of one sample of the predictions, for a metric that defines `update_state`."""
 
     @cached_property
     def _state(self) -> np.ndarray:
-        """(state_size,) of its own, for what `update_state` is given. Made when it is needed:
-        the constructors of subclasses have run by then."""
+        """The metric's own state (state_size,), for `update_state`. It is created on first use,
+        after the constructors of subclasses have run."""
         return np.zeros(self.state_size)
 
     def __init_subclass__(cls) -> None:
@@ -113,7 +113,7 @@ class Metric(Formula):
         dtype: Any = None,
         name: str | None = None,
     ) -> Variable:
-        """A variable that `update_state` of a class of yours assigns to, for its constructor."""
+        """Create a variable that a custom `update_state` assigns to; for use in constructors."""
         first = initializers.get(initializer or "zeros")
         variable = Variable(first, shape, dtype, name=name)
         self.__dict__.setdefault("_variables", []).append(variable)
@@ -123,11 +123,11 @@ class Metric(Formula):
 
     @property
     def variables(self) -> list[Variable]:
-        """What `add_weight` has made, in order."""
+        """The variables that `add_weight` created, in order."""
         return list(vars(self).get("_variables", ()))
 
     def build(self, output_shape: tuple[int, ...]) -> None:
-        """Take note of the shape of predictions, where the state depends on it."""
+        """Record the shape of the predictions, if the state depends on it."""
 
     def accumulate(
         self, backend: Backend, y_true: Array, y_pred: Array, weights: Array | None, state: Array
@@ -136,7 +136,7 @@ class Metric(Formula):
         raise TypeError(f"{type(self).__name__} must define accumulate(...).")
 
     def compute(self, state: np.ndarray) -> float:
-        """The value for a state on the host."""
+        """Return the value for a state on the host."""
         raise TypeError(f"{type(self).__name__} must define compute(state).")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -147,18 +147,18 @@ class Metric(Formula):
         self.accumulate(get_backend("numpy"), y_true, y_pred, weights, self._state)
 
     def result(self) -> float:
-        """The value over everything since the last reset; 0 before anything came."""
+        """Return the value over all batches since the last reset; 0 before the first."""
         return self.compute(self._state)
 
     def reset_state(self) -> None:
-        """Forget all batches. In a model it is called before every pass over the data, whose
-        sums begin at 0 by themselves: a metric that keeps more than its state overrides it."""
+        """Forget all batches. A model calls it before every pass over the data, whose sums start
+        at 0 in any case. A metric that keeps more than its state overrides it."""
         self.__dict__.pop("_state", None)
         for variable in self.variables:
             variable.reset()
 
     def check(self, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]) -> None:
-        """Refuse shapes that do not belong together."""
+        """Raise an error for shapes that do not match."""
         check_equal(self.name, y_true_shape, y_pred_shape)
 
     def __call__(self, *args: Any, **kwargs: Any) -> float:
@@ -169,7 +169,7 @@ class Metric(Formula):
         return {name: value for name, value in super().get_config().items() if name != "dtype"}
 
 
-# What a class of a user's has that writes `update_state`: see `own`.
+# Attributes of a custom class that defines `update_state`: see `own`.
 _BY_UPDATE_STATE: dict[str, Any] = {
     "has_call": True, "accumulate": own.accumulate, "compute": own.compute,
     "state_size": property(own.state_size), "build": own.build, "check": own.check, "functor": None,
@@ -178,7 +178,7 @@ _BY_UPDATE_STATE: dict[str, Any] = {
 
 
 class Mean(Metric):
-    """The mean of the values it is given, weighted: sum w v / sum w.
+    """The weighted mean of the given values: sum w v / sum w.
 
     >>> m = Mean()
     >>> m.update_state([1, 3, 5, 7], sample_weight=[1, 1, 0, 0])
@@ -192,7 +192,7 @@ class Mean(Metric):
     name = cast("str | None", "mean")
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
-        """Add values: a number, or an array with one entry (or a mean of entries) a sample."""
+        """Add values: a number, or an array with one entry (or several, averaged) per sample."""
         add_samples(self._state, np.asarray(values, np.float64), sample_weight)
 
     def compute(self, state: np.ndarray) -> float:
@@ -200,10 +200,10 @@ class Mean(Metric):
 
 
 class MeanOfRows(Mean):
-    """A mean over rows of what `rows` computes for each of them.
+    """Base class of means over rows; `rows` computes the value of each row.
 
     Attributes:
-        elementwise: True if each element counts by itself (as in binary accuracy);
+        elementwise: True if elements count separately (as in binary accuracy);
             a row's value is then the mean over its elements.
     """
 
@@ -244,7 +244,7 @@ class MeanOfRows(Mean):
         add_samples(self._state, self.values(y_true, y_pred).astype(np.float64), sample_weight)
 
     def values(self, y_true: Any, y_pred: Any) -> np.ndarray:
-        """The value of each row, or of each element where elements count by themselves."""
+        """Return the value of each row, or of each element if elements count separately."""
         y_true, y_pred = align(self, y_true, predictions(y_true, y_pred))
         if self.elementwise:
             shape, width = y_pred.shape, 1
@@ -258,10 +258,10 @@ class MeanOfRows(Mean):
 
 
 class MeanMetricWrapper(OfFunction, MeanOfRows):
-    """The mean over rows of a function ``fn(y_true, y_pred)`` of your own.
+    """The mean over rows of a custom function ``fn(y_true, y_pred)``.
 
-    The function gets tensors, (batch, ...), and gives one value a sample, or several, whose mean
-    counts; it is written in terms of `gpunn.ops`.
+    The function takes tensors (batch, ...) and returns one value per sample, or several, which
+    are averaged. Write it with `gpunn.ops`.
 
     >>> m = MeanMetricWrapper(lambda t, p: abs(t - p), name="mae")
     >>> float(m([[1.0], [2.0]], [[2.0], [4.0]]))
@@ -290,8 +290,8 @@ class MeanMetricWrapper(OfFunction, MeanOfRows):
         self.output_sample = output_shape
 
     def _means(self, y_true: Tensor, y_pred: Tensor, of_steps: bool = False) -> Tensor:
-        """What the function gives for each sample, (batch,), or for each of its steps, which are
-        its entries along all axes but the last, (batch, steps): means, if it gives more."""
+        """Return the function's value for each sample (batch,), or for each of its steps (batch,
+        steps). Steps are the entries along all axes but the last. Further values are averaged."""
         rows = y_pred.shape[0]
         sample = self.output_sample or y_pred.shape[1:]
         values = convert(
@@ -329,16 +329,16 @@ class MeanMetricWrapper(OfFunction, MeanOfRows):
 
 
 def predictions(y_true: Any, y_pred: Any) -> np.ndarray:
-    """Predictions as floats: float64 where floatx would round integers of either side."""
+    """Return predictions as floats: float64 if floatx would round integers in either array."""
     arrays = [a for a in (y_true, y_pred) if not hasattr(a, "__cuda_array_interface__")]
     wide = any(first_inexact(np.asarray(a), floatx()) is not None for a in arrays)
     return host_array(y_pred, "float64" if wide else None)
 
 
 def add_samples(state: np.ndarray, values: np.ndarray, sample_weight: Any) -> None:
-    """state += (sum of weighted values, sum of weights), one value a sample.
+    """state += (sum of weighted values, sum of weights), one value per sample.
 
-    As in Keras, entries of further axes are averaged, those of the weights likewise.
+    As in Keras, values and weights are averaged over further axes.
     """
     if sample_weight is None:
         if values.ndim > 1:

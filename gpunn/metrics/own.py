@@ -1,7 +1,7 @@
-"""Metrics of a user's that write `update_state` and `result`, as in Keras.
+"""Custom metrics that define `update_state` and `result`, as in Keras.
 
-Their variables lie in the state of the metric on the device: what they hold, less what they hold
-at first, since the sums of a model begin at 0.
+The state of such a metric on the device holds its variables minus their initial values, since
+the sums of a model start at 0.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ def _slices(metric: Any) -> Iterator[tuple[Any, slice]]:
 
 
 def build(metric: Any, output_shape: tuple[int, ...]) -> None:
-    """Take note of the shape of one sample of the predictions."""
+    """Record the shape of one sample of the predictions."""
     metric.output_sample = output_shape
 
 
 def check(metric: Any, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]) -> None:
-    """What fits is the user's affair."""
+    """Accept all shapes: the custom metric decides."""
 
 
 def accumulate(
     metric: Any, backend: Backend, y_true: Array, y_pred: Array, weights: Array | None, state: Array
 ) -> None:
-    """What `update_state` does, on the state on the device."""
+    """Run `update_state` on the state on the device."""
     arrays = [y_true, y_pred] if weights is None else [y_true, y_pred, weights]
 
     def made() -> Stages:
@@ -88,7 +88,7 @@ def _update(metric: Any, given: list[Tensor]) -> None:
 
 
 def compute(metric: Any, state: np.ndarray) -> float:
-    """What `result` gives for a state on the host."""
+    """Return the value of `result` for a state on the host."""
     before = [v.as_tensor() for v in metric.variables]
     try:
         for v, at in _slices(metric):
@@ -99,6 +99,6 @@ def compute(metric: Any, state: np.ndarray) -> float:
             v.assign(value)
     if found.size != 1:
         raise ValueError(
-            f"The metric {metric.name!r}: result() must give one number; got shape {found.shape}."
+            f"The metric {metric.name!r}: result() must return one number; got shape {found.shape}."
         )
     return float(found.numpy().reshape(()))

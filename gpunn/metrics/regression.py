@@ -25,15 +25,15 @@ _check_regressors = requirement("at least 0", lambda value: not value < 0)
 class R2Score(Binned):
     """R2 = 1 - sum w (t - y)^2 / sum w (t - mean t)^2: the share of the variance explained.
 
-    1 is perfect, 0 as good as always saying the mean, below 0 worse. Where all targets are
-    equal it is 1 if they are met exactly and 0 if not, as in scikit-learn.
+    1 is perfect, 0 is as good as always predicting the mean, and below 0 is worse. If all
+    targets are equal, it is 1 for exact predictions and 0 otherwise, as in scikit-learn.
 
     Args:
-        class_aggregation: of several outputs: ``"uniform_average"``,
+        class_aggregation: for several outputs: ``"uniform_average"``,
             ``"variance_weighted_average"``, or None for one score each (their mean is
             logged).
-        num_regressors: of how many inputs the predictions are made, for the adjusted
-            score 1 - (1 - R2) (n - 1) / (n - num_regressors - 1); 0 for the plain one.
+        num_regressors: number of inputs behind the predictions, for the adjusted score
+            1 - (1 - R2) (n - 1) / (n - num_regressors - 1); 0 for the plain score.
 
     >>> round(R2Score()([[1], [4], [3]], [[2], [4], [4]]), 6)
     0.571429
@@ -81,7 +81,7 @@ class R2Score(Binned):
     def array(self, state: np.ndarray) -> Any:
         sums, squares, errors, mass = state[:-1].reshape(4, -1)
         total = squares - divide(sums * sums, mass)
-        # What is left of equal squares is rounding.
+        # For equal targets, what remains is rounding error.
         total[total <= 1e-14 * squares] = 0
         scores: Any = np.where(total > 0, 1 - divide(errors, total), np.where(errors > 0, 0.0, 1.0))
         scores = np.where(mass > 0, scores, 0.0)
@@ -98,7 +98,7 @@ class R2Score(Binned):
         if left <= 0:
             warnings.warn(
                 f"{self.name}: {samples:.0f} samples are too few for an adjusted score with "
-                f"{self.num_regressors} regressors; this is the plain one.",
+                f"{self.num_regressors} regressors; returning the plain score.",
                 stacklevel=3,
             )
             return scores

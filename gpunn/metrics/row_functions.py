@@ -1,6 +1,6 @@
-"""Metrics and losses of each row, as functions: those that Keras has among its metrics.
+"""Metrics and losses per row as functions: those in Keras's metrics module.
 
-`get` stands here because it takes them, too.
+`get` is here because it accepts them, too.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ _get, serialize, deserialize = lookups(Metric)
 
 
 def get(identifier: Any) -> Metric:
-    """The metric for a name, an object, a class, a config dictionary or a function.
+    """Return the metric for a name, an object, a class, a config dictionary or a function.
 
-    ``"accuracy"`` is the plain `Accuracy` here; ``compile`` picks the one that fits
+    ``"accuracy"`` is the plain `Accuracy` here; ``compile`` chooses the one that fits
     the loss and the shapes.
 
     Raises:

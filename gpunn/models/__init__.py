@@ -1,4 +1,4 @@
-"""Models: layers put together, trained, evaluated and used."""
+"""Models: combine layers, and train, evaluate and use them."""
 
 from __future__ import annotations
 

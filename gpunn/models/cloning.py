@@ -1,4 +1,4 @@
-"""A model of the same layers, with new weights."""
+"""Cloning: a model of the same layers, with new weights."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from gpunn.structure.buildable import BuildableModel
 
 
 def clone_model(model: Any) -> Any:
-    """A model of the same layers with new first weights, not compiled, as Keras's ``clone_model``.
+    """Return an uncompiled model of the same layers with new initial weights, as Keras does.
 
-    Layers of classes that are not registered are cloned too. For a copy with the same weights,
-    the optimizer's state and all, there is ``copy.deepcopy(model)``.
+    Layers of classes that are not registered are cloned too. For a copy with the same weights and
+    optimizer state, use ``copy.deepcopy(model)``.
 
     Args:
-        model: built or not.
+        model: The model, built or not.
 
     Raises:
-        TypeError: for what is no model.
-        ValueError: for a layer that cannot say how it was made, such as a Lambda.
+        TypeError: if ``model`` is not a model.
+        ValueError: for a layer whose configuration is not known, such as a Lambda.
 
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
@@ -38,7 +38,7 @@ def clone_model(model: Any) -> Any:
 
 
 def _all(model: Any) -> list[Any]:
-    """Its layers and models that stand there as layers, at any depth."""
+    """All layers of a model, including models used as layers, at any depth."""
     found: list[Any] = []
     for layer in model.layers:
         found += [layer, *(_all(layer) if isinstance(layer, BuildableModel) else [])]

@@ -1,4 +1,4 @@
-"""A model that is trained and evaluated."""
+"""Training and evaluation of a model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .predicting import DEFAULT_BATCH, PREDICT_BATCH, PredictingModel, rows_of_a
 
 
 class FittingModel(PredictingModel):
-    """`PredictingModel` with fit and evaluate; `Model` adds the graph, and files."""
+    """`PredictingModel` with fit and evaluate; `Model` adds the graph and files."""
 
     abstract = True  # not an entry to look up
 
@@ -54,47 +54,46 @@ class FittingModel(PredictingModel):
         *,
         validation_strategy: str = "tail",
     ) -> History:
-        """Train for some epochs.
+        """Train the model for a number of epochs.
 
         Args:
-            x: (rows, ...), an array of NumPy, CuPy or anything with ``__dlpack__``; a frame of
-                pandas, polars or Arrow; sparse rows of SciPy, which are made dense batch by
-                batch; of several inputs a list, or a dictionary by their names; or something
+            x: Input data (rows, ...): a NumPy or CuPy array or any object with ``__dlpack__``; a
+                pandas, polars or Arrow frame; or a SciPy sparse matrix, which is made dense batch
+                by batch. For several inputs, a list, or a dictionary by input name. Or something
                 that yields batches ``(x, y)`` or ``(x, y, weight)``.
-            y: likewise, targets (rows, ...), or class numbers (rows,) for a sparse loss.
-            batch_size: samples a step; the last batch may be smaller. By default 32, or where
-                ``steps_per_epoch`` is given, as many as divide the rows among that many steps.
-            epochs: number of the last epoch (counted from ``initial_epoch``).
-            verbose: 0 nothing; 1 a line an epoch, and in a terminal or notebook a bar with the
-                figures so far while it runs; 2 only the line; ``"auto"`` 1 in a terminal or
-                notebook, otherwise 2.
-            callbacks: a callback or a list of them.
-            validation_split: share of the rows to validate on, with their ``sample_weight``.
-            validation_data: ``(x, y)``, ``(x, y, weight)`` or batches. Each epoch begins with the
-                first of them; those of a generator are kept in memory for that.
-            shuffle: whether each epoch visits the rows in a new order.
-            class_weight: factor on the loss by class, in training alone.
-            sample_weight: factor on the loss by row.
-            initial_epoch: epoch to begin with, to go on with a loaded model.
-            steps_per_epoch: batches an epoch; all by default.
-            validation_steps, validation_batch_size, validation_freq: as they say; the batch is
-                ``batch_size`` by default, or what divides the rows among the steps.
-            validation_strategy: which rows validation_split takes: ``"tail"`` (as
+            y: Targets (rows, ...), in the same forms; class indices (rows,) for a sparse loss.
+            batch_size: Samples per step; the last batch may be smaller. Default 32, or, with
+                ``steps_per_epoch``, the size that divides the rows among that many steps.
+            epochs: Number of the last epoch (counted from ``initial_epoch``).
+            verbose: 0 is silent. 1 prints a line per epoch, and shows a progress bar with metrics
+                in a terminal or notebook. 2 prints only the line. ``"auto"`` is 1 in a terminal
+                or notebook, otherwise 2.
+            callbacks: A callback or a list of callbacks.
+            validation_split: Fraction of the rows to validate on, with their ``sample_weight``.
+            validation_data: ``(x, y)``, ``(x, y, weight)`` or batches. Each epoch starts again
+                with the first batch; batches of a generator are kept in memory for that.
+            shuffle: Whether each epoch visits the rows in a new order.
+            class_weight: Factor on the loss by class, in training only.
+            sample_weight: Factor on the loss by row.
+            initial_epoch: Epoch to start from, to continue training a loaded model.
+            steps_per_epoch: Batches per epoch; all by default.
+            validation_steps, validation_batch_size, validation_freq: As in Keras. The batch size
+                is ``batch_size`` by default, or divides the rows among the steps.
+            validation_strategy: Which rows validation_split takes: ``"tail"`` (as
                 Keras), ``"shuffled"`` or ``"stratified"``.
 
         Returns:
-            A History whose ``history`` maps each figure to its values by epoch. The
-            figures without ``val_`` are means over the epoch while the weights change.
+            A History whose ``history`` maps each metric to its values by epoch. Metrics
+            without ``val_`` are means over the epoch while the weights change.
 
         Raises:
-            ValueError, TypeError: for data or arguments that do not fit, before the
-                first step.
-            RuntimeError: if the model is being trained already, by another thread or by the
-                call that a callback is part of.
+            ValueError, TypeError: for invalid data or arguments, before the first step.
+            RuntimeError: if the model is already being trained, by another thread or by the
+                call that runs a callback.
             gpunn.models.NonFiniteLossError: if the loss becomes NaN or infinite.
-            gpunn.models.OutOfMemoryError: if the device has no room for a batch; it says
-                which batch size would fit. Data that it has no room for are streamed from
-                the host, which is announced.
+            gpunn.models.OutOfMemoryError: if a batch does not fit in device memory; the message
+                names a batch size that would fit. Data that do not fit are streamed from the
+                host, with a notice.
         """
         batch_size = check_integer("batch_size", batch_size, 1, None)
         epochs = check_integer("epochs", epochs, 0)
@@ -137,7 +136,7 @@ class FittingModel(PredictingModel):
                 if once and limit is None and epochs > initial_epoch + 1:
                     raise ValueError(
                         f"{argument} is a generator, which can be read only once: pass {option}, "
-                        f"or something that can be iterated anew each epoch."
+                        f"or something that can be iterated again each epoch."
                     )
             if isinstance(validation, Batches):
                 validation.keep(validation_steps)
@@ -161,7 +160,7 @@ class FittingModel(PredictingModel):
                 batch_size=batch_size if isinstance(rows, Rows) else None,
             )
             callback_list.set_data(rows, validation)
-            # If no user code runs between epochs, the preparations are made once for all of them.
+            # If no user code runs between epochs, prepare once for all of them.
             alone = callback_list.only_watch and isinstance(rows, Rows)
             with (
                 callback_list,
@@ -175,7 +174,7 @@ class FittingModel(PredictingModel):
     def _source(
         self, x: Any, y: Any, weight: Any, class_weight: Any, argument: str
     ) -> tuple[Any, Rows | Batches]:
-        """The trainer, and the data as rows or batches."""
+        """Return the trainer, and the data as rows or batches."""
         if data.is_array(x):
             trainer = self._ready(argument, x, y)
             where = "validation_data: " if argument == "validation_data" else ""
@@ -210,19 +209,19 @@ class FittingModel(PredictingModel):
         callbacks: Any = None,
         return_dict: bool = False,
     ) -> Any:
-        """Loss and metrics on data, with the weights as they are.
+        """Compute loss and metrics on data with the current weights.
 
         Args:
-            x, y, sample_weight: as for `fit`.
-            batch_size: rows at a time; by default a good number, or where ``steps`` is given,
-                as many as divide the rows among that many steps.
-            steps: number of batches; all by default.
-            verbose, callbacks: as for `fit`.
-            return_dict: whether to return a dictionary.
+            x, y, sample_weight: As for `fit`.
+            batch_size: Rows per batch. By default gpunn chooses a size, or, with ``steps``, the
+                size that divides the rows among that many steps.
+            steps: Number of batches; all by default.
+            verbose, callbacks: As for `fit`.
+            return_dict: Whether to return a dictionary.
 
         Returns:
-            The loss, or with metrics a list ``[loss, metric, ...]``; with
-            ``return_dict`` a dictionary by name.
+            The loss, or, with metrics, a list ``[loss, metric, ...]``; with
+            ``return_dict``, a dictionary by name.
         """
         batch_size = check_integer("batch_size", batch_size, 1, None)
         steps = check_integer("steps", steps, 1, None)
@@ -249,7 +248,7 @@ class FittingModel(PredictingModel):
         class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """One update on one batch; returns its loss (before the update) and metrics."""
+        """Run one update on one batch; return its loss (before the update) and metrics."""
         with self._training("train_on_batch"):
             trainer = self._ready("train_on_batch", x, y)
             rows = data.to_rows(trainer.spec, x, y, sample_weight, class_weight)
@@ -260,7 +259,7 @@ class FittingModel(PredictingModel):
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """Loss and metrics of one batch."""
+        """Compute loss and metrics on one batch."""
         trainer = self._ready("test_on_batch", x, y)
         rows = data.to_rows(trainer.spec, x, y, sample_weight)
         return _result(trainer.evaluations.call(Programs.on_batch, rows), return_dict)
@@ -269,8 +268,10 @@ class FittingModel(PredictingModel):
 def _parted(
     rows: Rows, fraction: float, strategy: str, spec: Spec, weighs: bool, seed: int
 ) -> tuple[Rows, Rows]:
-    """Rows to train on and rows held out; ``weighs``: whether these keep their weights, which
-    those by class do not, as in Keras."""
+    """Split rows into training rows and held-out rows.
+
+    ``weighs``: whether held-out rows keep their weights. As in Keras, class weights do not apply.
+    """
     training, validation = classes.split(rows, fraction, strategy, spec, seed)
     return training, validation if weighs else validation.unweighted()
 

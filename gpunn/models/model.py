@@ -1,4 +1,4 @@
-"""`Model`: layers put together as a graph, and written to files."""
+"""`Model`: a graph of layers, which can be saved to files."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from .fitting import FittingModel
 
 
 class Model(FittingModel):
-    """Layers put together as any graph without a cycle, from its inputs to its outputs.
+    """A model: an acyclic graph of layers between inputs and outputs.
 
-    Each layer is called on what `gpunn.Input` or other layers gave; the model is what lies
-    between ``inputs`` and ``outputs``. A layer that is called twice is shared, and a model
-    can be called like a layer. `Sequential` is the model whose graph is a chain.
+    Each layer is called on the outputs of `gpunn.Input` or of other layers. The model consists of
+    the layers between ``inputs`` and ``outputs``. A layer that is called twice is shared, and a
+    model can be called like a layer. `Sequential` is a model whose graph is a chain.
 
     Args:
-        inputs: a symbolic tensor, or a list, a tuple or a dictionary of them.
-        outputs: likewise; data and predictions have the same form.
-        name: of the model.
-        trainable: whether its layers' parameters are updated.
+        inputs: A symbolic tensor, or a list, tuple or dictionary of them.
+        outputs: Likewise; data and predictions have the same structure.
+        name: Name of the model.
+        trainable: Whether training updates the layers' parameters.
         dtype: ``"float32"`` or ``"float64"``; default `gpunn.config.floatx`.
         backend: ``"numpy"``, ``"compiled"``, ``"cupy"`` or ``"auto"``; default
             `gpunn.use_backend`.
 
     Raises:
         ValueError: if the outputs depend on an input that is not among ``inputs``, or if two
-            layers have one name.
+            layers have the same name.
         TypeError: without inputs and outputs.
 
-    A residual network, whose layers add to what they are given:
+    A residual network, whose layers add to their input:
 
     >>> import gpunn
     >>> from gpunn import layers
@@ -62,8 +62,8 @@ class Model(FittingModel):
         if self.has_call:
             if inputs is not None or outputs is not None:
                 raise TypeError(
-                    f"{type(self).__name__} has a call of its own, and was given inputs or outputs "
-                    f"too: what it computes would be said twice."
+                    f"{type(self).__name__} defines call, but was also given inputs or outputs. "
+                    f"Pass none of them, or remove call."
                 )
         elif inputs is None or outputs is None:
             raise TypeError(
@@ -98,13 +98,13 @@ class Model(FittingModel):
 
     @property
     def layers(self) -> list[Any]:
-        if self._body is not None:  # what it has as attributes, in their order
+        if self._body is not None:  # layers held as attributes, in their order
             return list(dict.fromkeys(layer for _, layer in self.attributes_inside()))
         return [layer for layer in self.graph.layers if not layer.by_operator]
 
     @property
     def operations(self) -> list[Any]:
-        """The layers, and the operations that symbolic expressions such as ``a + b`` made."""
+        """The layers, and the operations created by symbolic expressions such as ``a + b``."""
         return list(self.graph.layers) if self.is_graph else self.layers
 
     def declared_inputs(self) -> list[SampleShape] | None:
@@ -113,13 +113,15 @@ class Model(FittingModel):
     def graph_for(self, shapes: Sequence[SampleShape]) -> Graph:
         if self._body is not None:
             self._graph = self._body.graph(shapes)
-            if not self._trainable:  # which was said before there were layers
+            if not self._trainable:  # set before there were layers
                 self.trainable = False
         return self.graph
 
     def get_config(self) -> dict[str, Any]:
-        """Name, dtype, layers and what they are applied to, as values that JSON can hold; of a
-        model with a call of its own, the arguments that make an equal one."""
+        """Return the name, dtype, layers and their connections as JSON-serializable values.
+
+        For a model with a custom call, return its constructor arguments.
+        """
         if self._body is not None:
             return arguments_of(self)
         config: dict[str, Any] = {"name": self.name, **self.graph.get_config()}
@@ -129,7 +131,7 @@ class Model(FittingModel):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Model:
-        """The model that `get_config` described, with new initial weights."""
+        """Return the model described by a `get_config` dictionary, with new initial weights."""
         config = dict(config)
         if "layers" not in config:
             return cls(**config)
@@ -148,9 +150,9 @@ class Model(FittingModel):
         *,
         announce: bool = True,
     ) -> None:
-        """Write architecture, weights and training state; see `gpunn.saving.save_model`.
+        """Save architecture, weights and training state; see `gpunn.saving.save_model`.
 
-        ``save_format`` is accepted as in Keras, without effect: there is one format.
+        ``save_format`` is accepted for compatibility with Keras and ignored: there is one format.
         """
         saving.save_model(
             self,
@@ -163,21 +165,21 @@ class Model(FittingModel):
     def export(
         self, filepath: Any, format: str | None = None, verbose: Any = None, **options: Any
     ) -> None:
-        """Write the model as a file of ONNX (opset 17, float32), which other programs run.
+        """Export the model to an ONNX file (opset 17, float32) that other programs can run.
 
-        It takes raw data as the model does: numbers are prepared inside, texts are looked up by
-        ``ai.onnx.ml`` (opset 2). Inputs and outputs have the model's names for them, and any number
-        of rows. Values of a float64 model are rounded.
+        The exported model takes raw data as this model does: it includes the preprocessing of
+        numbers, and looks up strings with ``ai.onnx.ml`` (opset 2). Inputs and outputs keep the
+        model's names and accept any number of rows. Values of a float64 model are rounded.
 
         Args:
-            filepath: the file.
-            format: ``"onnx"``, or None; Keras's other formats are refused.
-            verbose: taken as in Keras, without effect.
+            filepath: Path of the file.
+            format: ``"onnx"`` or None; Keras's other formats are rejected.
+            verbose: Accepted for compatibility with Keras and ignored.
 
         Raises:
             ImportError: without the package onnx (``pip install 'gpunn[onnx]'``).
-            ValueError: for another format, a model that is not built, and, naming them all, for
-                layers and operations that ONNX has no counterpart of; nothing is written then.
+            ValueError: for another format, for a model that is not built, and for layers and
+                operations without an ONNX counterpart, naming all of them. Nothing is written.
         """
         from gpunn.saving.onnx.export import export_onnx
 
@@ -188,13 +190,13 @@ class Model(FittingModel):
         export_onnx(self, filepath)
 
     def to_json(self, **options: Any) -> str:
-        """Its layers without weights, as text; see `gpunn.saving.model_to_json`."""
+        """Return the layers without weights as a JSON string; see `gpunn.saving.model_to_json`."""
         return saving.model_to_json(self, **options)
 
     def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
-        """Write the weights only; see `gpunn.saving.save_weights`."""
+        """Save only the weights; see `gpunn.saving.save_weights`."""
         saving.save_weights(self, filepath, overwrite=overwrite)
 
     def load_weights(self, filepath: Any, **options: Any) -> None:
-        """Read what `save_weights` or `save` wrote; see `gpunn.saving.load_weights`."""
+        """Load weights from a file of `save_weights` or `save`; see `gpunn.saving.load_weights`."""
         saving.load_weights(self, filepath, **options)

@@ -1,4 +1,4 @@
-"""What a model gives for samples: predictions, and the outputs of its layers."""
+"""Predictions of a model, and the outputs of its layers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from gpunn.training.compiling import CompilableModel
 from gpunn.training.predictor import Predictor, predict
 
 DEFAULT_BATCH = 32
-PREDICT_BATCH = 1024  # rows of a prediction at a time when the caller does not say
+PREDICT_BATCH = 1024  # default rows per batch of a prediction
 
 
 class PredictingModel(CompilableModel):
@@ -42,9 +42,9 @@ class PredictingModel(CompilableModel):
     def _reset(self) -> None:
         super()._reset()
         self._last_predictor = None
-        self._added: list[np.ndarray] | None = None  # to the loss, in its last call
+        self._added: list[np.ndarray] | None = None  # losses added by layers in the last call
         self._training_calls = Counter()  # calls in training so far
-        self._predictions = Counter()  # that draw random numbers, so far
+        self._predictions = Counter()  # predictions so far that draw random numbers
 
     def predict(
         self,
@@ -54,13 +54,14 @@ class PredictingModel(CompilableModel):
         steps: int | None = None,
         callbacks: Any = None,
     ) -> Any:
-        """Outputs for ``x`` as a NumPy array (rows, ...), or as many as the model has, in the
-        form in which they were given to it.
+        """Return the outputs for ``x`` as a NumPy array (rows, ...).
+
+        A model with several outputs returns them in the structure of its ``outputs``.
 
         Args:
-            x: samples, or something that yields batches of them.
-            batch_size: as for `evaluate`.
-            steps: number of batches; all by default.
+            x: Samples, or something that yields batches of them.
+            batch_size: As for `evaluate`.
+            steps: Number of batches; all by default.
         """
         size = check_integer("batch_size", batch_size, 1, None)
         steps = check_integer("steps", steps, 1, None)
@@ -73,7 +74,7 @@ class PredictingModel(CompilableModel):
             predictor = self._predictor()
             spec = predictor.spec
             xs = inputs(spec, x)
-            if callback_list:  # they are told of no batch before all are known to be good
+            if callback_list:  # check all batches before callbacks are notified of any
                 for array, (argument, _) in zip(xs, spec.inputs, strict=True):
                     check_finite(self.backend, array, self.dtype, argument)
             rows = len(xs[0])
@@ -113,10 +114,10 @@ class PredictingModel(CompilableModel):
         return [rows.arrays[name_of("x", k)] for k in range(len(self._spec().inputs))]
 
     def __call__(self, x: Any, training: bool | None = None) -> Any:
-        """Outputs for one batch, as arrays that have ``numpy()``; with ``training``, dropout drops
-        as in training.
+        """Return the outputs for one batch, as arrays with a ``numpy()`` method.
 
-        On symbolic tensors the model is applied as a layer, and gives symbolic tensors.
+        With ``training``, dropout is active. On symbolic tensors the model is applied as a layer
+        and returns symbolic tensors.
         """
         if is_symbolic(x):
             made = self.apply(x, training)
@@ -134,7 +135,7 @@ class PredictingModel(CompilableModel):
         assert self.plan is not None
         number = next(self._training_calls)
         bound = self.plan, self.backend, self.dtype, xs
-        self._predictor().look()  # the parameters are the model's now
+        self._predictor().look()  # the model has the parameters now
         assert self._arena is not None
         outputs, self._added = self._arena.access.read(
             lambda: run_once(*bound, True, number, self._seed)
@@ -143,32 +144,32 @@ class PredictingModel(CompilableModel):
 
     @property
     def losses(self) -> list[Tensor]:
-        """What layers added to the loss in its last call on arrays, ``model(x)``, and the penalties
-        on weights that are trained.
+        """Losses that layers added in the last call on arrays, ``model(x)``, and the penalties on
+        trained weights.
 
         Raises:
-            TypeError: inside a call, where losses are part of the step's.
+            TypeError: inside a call, where losses belong to the step.
         """
         return losses_of(self, self._added)
 
     def predict_on_batch(self, x: Any) -> Any:
-        """Outputs for one batch."""
+        """Return the outputs for one batch."""
         self._build_for(x)
         predictor = self._predictor()
         outputs = predictor.predict(inputs(predictor.spec, x))
         return outputs[0] if predictor.form.kind is None else predictor.form.pack(outputs)
 
     def activations(self, x: Any) -> dict[str, np.ndarray]:
-        """Output of every layer for the samples ``x`` (batch, ...), by the layer's name.
+        """Return the output of every layer for the samples ``x`` (batch, ...), by layer name.
 
-        Of a layer that is applied again the further ones are ``name:1``, ``name:2``, ...
+        Further outputs of a layer that is applied again are ``name:1``, ``name:2``, ...
         """
         xs = self._inputs(x)
         predictor = self._predictor()
         return dict(zip(_call_names(predictor.plan), predictor.activations(xs), strict=True))
 
     def last_activations(self) -> dict[str, np.ndarray]:
-        """Output of every layer in the last training step, by name; empty before one."""
+        """Return the output of every layer in the last training step, by name; empty before one."""
         batch = self.trainer.last_batch if self.trainer else None
         if batch is None:
             return {}
@@ -194,7 +195,7 @@ def _call_names(plan: Plan) -> list[str]:
 def rows_of_a_batch(
     given: int | None, rows: Any, steps: int | None, default: int = DEFAULT_BATCH
 ) -> int:
-    """Rows of arrays are divided among the steps, unless it is said how many a step takes."""
+    """Return the given batch size, or one that divides the rows of arrays among the steps."""
     if given is None and steps is not None and hasattr(rows, "__len__"):
         return math.ceil(len(rows) / steps)
     return given or default

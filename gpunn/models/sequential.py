@@ -1,4 +1,4 @@
-"""Layers one after the other."""
+"""`Sequential`: a chain of layers."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Sequential(Model):
     layer's ``input_shape``, or from the first data that the model sees.
 
     Args:
-        layers: in their order; more with `add`.
-        trainable, name, dtype, backend: see `Model`.
+        layers: The layers in order; `add` appends more.
+        trainable, name, dtype, backend: See `Model`.
 
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.Input((784,)), gpunn.layers.Dense(10)])
@@ -34,7 +34,7 @@ class Sequential(Model):
 
     is_graph = False
     refused: ClassVar[Mapping[str, str]] = {
-        "call": "a chain is what its layers say; write a subclass of gpunn.Model with a call"
+        "call": "a chain only runs its layers; write a subclass of gpunn.Model with a call"
     }
 
     def __init__(
@@ -47,9 +47,9 @@ class Sequential(Model):
     ) -> None:
         self._layers: list[Any] = []
         self._ends: list[SampleShape] | None = (
-            None  # shapes after the last layer, if they are known
+            None  # shapes after the last layer, if known
         )
-        self._named: dict[str, Any] = {}  # the same by the names that they came with
+        self._named: dict[str, Any] = {}  # the layers by the names they had when added
         self._graph = None
         Structure.__init__(self, trainable, name, dtype, backend)
         alone = isinstance(layers, (GraphOperation, SymbolicTensor))
@@ -59,12 +59,12 @@ class Sequential(Model):
             self.trainable = False
 
     def add(self, layer: Any) -> None:
-        """Append a layer, or a model as a layer. It is built at once where its input is known.
+        """Append a layer, or a model as a layer. It is built at once if its input is known.
 
         Raises:
             TypeError: for something that is not a layer.
-            ValueError: for a second input, a name that is taken, or a layer that does not take
-                what the last one gives.
+            ValueError: for a second input, a duplicate name, or a layer that does not accept
+                the output of the last one.
         """
         if isinstance(layer, SymbolicTensor) and isinstance(layer.layer, InputLayer):
             layer = layer.layer
@@ -88,7 +88,7 @@ class Sequential(Model):
     def _after(
         layer: Any, shapes: list[SampleShape] | None, first: bool
     ) -> list[SampleShape] | None:
-        """The shapes after a layer that is given these; None as long as they are not known."""
+        """Return the output shapes of a layer for these input shapes; None if not known yet."""
         if isinstance(layer, InputLayer):
             return [layer.sample]
         if first:
@@ -138,6 +138,7 @@ class Sequential(Model):
         return _declared(self.layers[0])
 
     def graph_for(self, shapes: Sequence[SampleShape]) -> Graph:
+        """Return the graph of the layers in their order, for inputs of these shapes."""
         if not self.layers:
             raise ValueError(f"The model {self.name!r} has no layers; add one first.")
         first = self._layers[0]
@@ -154,7 +155,7 @@ class Sequential(Model):
         return self._graph
 
     def get_config(self) -> dict[str, Any]:
-        """Name, dtype and layers, as values that JSON can hold."""
+        """Return the name, dtype and layers as JSON-serializable values."""
         config: dict[str, Any] = {
             "name": self.name,
             "layers": [registry.serialize(layer) for layer in self._layers],
@@ -167,7 +168,7 @@ class Sequential(Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Sequential:
-        """The model that `get_config` described, with new initial weights."""
+        """Return the model described by a `get_config` dictionary, with new initial weights."""
         config = dict(config)
         shape = config.pop("build_input_shape", None)
         layers = config.pop("layers")
@@ -180,7 +181,7 @@ class Sequential(Model):
 
 
 def _declared(layer: Any) -> list[SampleShape] | None:
-    """The shapes of one sample that a chain takes which begins with this layer, if it says."""
+    """Return the input shapes of one sample for a chain that starts with this layer, if known."""
     if isinstance(layer, Structure):
         return layer.declared_inputs()
     known = layer.input_shape if isinstance(layer, Layer) and layer.built else None

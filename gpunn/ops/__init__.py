@@ -1,7 +1,7 @@
-"""Operations on tensors, by Keras 3's names: what a layer, a loss or a metric of yours is made of.
+"""Operations on tensors, with Keras 3's names, for custom layers, losses and metrics.
 
-They compute at once where there are numbers, and are differentiated and repeated in each step
-where a model is trained. Imports from `core` and what is below it.
+Outside a trace they compute immediately. In training they are traced once, differentiated, and run
+in each step. Imports from `core` and what is below it.
 """
 
 from __future__ import annotations
@@ -42,26 +42,35 @@ from .table import operation
 from .table import ops as by_name
 from .tensor import Tensor as Tensor
 
-# The module of traces, which is above, has the name of this operation.
+# The module `trace`, imported above, has the same name as this operation.
 globals()["trace"] = FUNCTIONS["trace"]
-# Keras has many operations under these names too.
+# Keras also offers many operations under these names.
 nn = numpy = linalg = by_name
 
 
 @operation
 def convert_to_tensor(x: Any, dtype: Any = None, sparse: Any = None) -> Tensor:
-    """x as a tensor; see `gpunn.ops.Tensor`."""
+    """Convert x to a tensor; see `gpunn.ops.Tensor`.
+
+    Args:
+        x: a tensor, an array, a Python number or nested lists of numbers.
+        dtype: of the result; by default float64 arrays become floatx and integers int32.
+
+    >>> from gpunn import ops
+    >>> ops.convert_to_tensor([[1, 2], [3, 4]]).shape
+    (2, 2)
+    """
     return convert(x, dtype)
 
 
 @operation
 def convert_to_numpy(x: Any) -> Any:
-    """The numbers of a tensor, as an array of NumPy."""
+    """Convert a tensor to a NumPy array."""
     return convert(x).numpy()
 
 
 def is_tensor(x: Any) -> bool:
-    """Whether x is a tensor."""
+    """Return whether x is a tensor."""
     return isinstance(x, Tensor)
 
 

@@ -1,4 +1,4 @@
-"""Operations on each element of two tensors, with broadcasting, and their derivatives."""
+"""Element-wise operations on two tensors, with broadcasting, and their derivatives."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _remainder = elementwise("mod", lambda dy, y, a, b: (dy, -dy * ops.floor_divide(
 
 def _arctan2_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
     squares = a * a + b * b
-    slope = ops.divide_no_nan(1.0, squares)  # at (0, 0) there is none: 0
+    slope = ops.divide_no_nan(1.0, squares)  # at (0, 0), where there is no gradient, use 0
     return dy * (b * slope), dy * (-a * slope)
 
 
@@ -44,7 +44,7 @@ def _power_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
     of_a = where(none, 0.0, dy) * (b * _power(a, where(none, 0.0, b - 1)))
     if b.is_constant:
         return of_a, None
-    above = a > 0  # of other bases it is taken as 0
+    above = a > 0  # for other bases the gradient is 0
     return of_a, where(above, dy * (y * log(where(above, a, 1.0))), 0.0)
 
 
@@ -53,19 +53,19 @@ _power = elementwise("power", _power_gradient)
 
 @operation
 def add(x1: Any, x2: Any) -> Tensor:
-    """x1 + x2."""
+    """Add x1 and x2, element-wise."""
     return _add(*_numbers(x1, x2))
 
 
 @operation
 def subtract(x1: Any, x2: Any) -> Tensor:
-    """x1 - x2."""
+    """Subtract x2 from x1, element-wise."""
     return _subtract(*_numbers(x1, x2))
 
 
 @operation
 def multiply(x1: Any, x2: Any) -> Tensor:
-    """x1 * x2."""
+    """Multiply x1 by x2, element-wise."""
     a, b = promoted(x1, x2)
     if a.dtype == "bool":
         return logical_and(a, b)
@@ -74,7 +74,7 @@ def multiply(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def divide(x1: Any, x2: Any) -> Tensor:
-    """x1 / x2; of integers in floatx."""
+    """Divide x1 by x2, element-wise; integers give floatx."""
     a, b = promoted(x1, x2)
     dtype = floating(a.dtype)
     return _divide(convert(a, dtype), convert(b, dtype))
@@ -85,34 +85,34 @@ true_divide = operation(divide, "true_divide")
 
 @operation
 def divide_no_nan(x1: Any, x2: Any) -> Tensor:
-    """x1 / x2, 0 where x2 is 0."""
+    """Divide x1 by x2, element-wise; the result is 0 where x2 is 0."""
     a, b = promoted(x1, x2, at_least="float32")
     return where(b == 0, 0.0, a / where(b == 0, 1.0, b))
 
 
 @operation
 def floor_divide(x1: Any, x2: Any) -> Tensor:
-    """x1 / x2, down to a whole number; an integer by 0 is 0."""
+    """Divide x1 by x2 and round down, element-wise; an integer divided by 0 gives 0."""
     return _floor_divide(*_numbers(x1, x2))
 
 
 @operation
 def mod(x1: Any, x2: Any) -> Tensor:
-    """What is left of x1 after x2 was taken away whole times; it has the sign of x2. Of an integer
-    by 0 it is 0."""
+    """Compute the remainder of x1 / x2, element-wise, with the sign of x2; an integer modulo 0 is
+    0."""
     a, b = _numbers(x1, x2)
     rest = _remainder(a, b)
     divides = is_float(a.dtype) or (b.is_constant and b.numpy().all())
-    return rest if divides else where(b == 0, 0, rest)  # some devices leave the whole
+    return rest if divides else where(b == 0, 0, rest)  # some devices return x1
 
 
 @operation
 def power(x1: Any, x2: Any) -> Tensor:
-    """x1 to the power of x2. Of integers to negative powers it is the whole part, as in Keras: 0,
-    but of 1 and -1.
+    """Raise x1 to the power of x2, element-wise. Integers to negative powers are truncated, as in
+    Keras: to 0, except for 1 and -1.
 
     Raises:
-        ValueError: for integers to the power of a negative number of Python.
+        ValueError: for integers to the power of a negative Python integer.
     """
     if isinstance(x2, (int, float)) and x2 == 2 and not isinstance(x2, bool):
         return square(x1)
@@ -121,8 +121,8 @@ def power(x1: Any, x2: Any) -> Tensor:
         return _power(a, b)
     if isinstance(x2, int):
         raise ValueError(
-            f"power: integers to the power of {x2} are fractions: make floats of them first, by "
-            f"ops.cast(x, 'float32')."
+            f"power: integers to the power of {x2} are fractions: convert them to floats first, "
+            f"with ops.cast(x, 'float32')."
         )
     size_one = where(a * a == 1, _power(a, b % 2), 0)
     return where(b < 0, size_one, _power(a, maximum(b, 0)))
@@ -130,25 +130,25 @@ def power(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def maximum(x1: Any, x2: Any) -> Tensor:
-    """The larger of both. Where they are equal, the gradient is that of x1."""
+    """Compute the element-wise maximum of x1 and x2. Where they are equal, x1 gets the gradient."""
     return _maximum(*promoted(x1, x2))
 
 
 @operation
 def minimum(x1: Any, x2: Any) -> Tensor:
-    """The smaller of both. Where they are equal, the gradient is that of x1."""
+    """Compute the element-wise minimum of x1 and x2. Where they are equal, x1 gets the gradient."""
     return _minimum(*promoted(x1, x2))
 
 
 @operation
 def arctan2(x1: Any, x2: Any) -> Tensor:
-    """The angle of the point (x2, x1), from -pi to pi."""
+    """Compute the angle of the point (x2, x1) in radians, from -pi to pi."""
     return _arctan2(*promoted(x1, x2, at_least="float32"))
 
 
 @operation
 def logaddexp(x1: Any, x2: Any) -> Tensor:
-    """log(exp(x1) + exp(x2)), without overflow."""
+    """Compute log(exp(x1) + exp(x2)) without overflow, element-wise."""
     return _logaddexp(*promoted(x1, x2, at_least="float32"))
 
 
@@ -163,7 +163,7 @@ def _comparison(name: str, sign: str) -> Any:
         return primitive(*promoted(x1, x2))
 
     function.__name__ = name
-    function.__doc__ = f"Where x1 {sign} x2."
+    function.__doc__ = f"Return whether x1 {sign} x2, element-wise."
     return operation(function)
 
 
@@ -179,7 +179,7 @@ def _logical(name: str) -> Any:
         return primitive(convert(x1, "bool"), convert(x2, "bool"))
 
     function.__name__ = name
-    function.__doc__ = f"{name.replace('_', ' ').capitalize()} of x1 and x2, element by element."
+    function.__doc__ = f"Compute the {name.replace('_', ' ')} of x1 and x2, element-wise."
     return operation(function)
 
 
@@ -189,11 +189,16 @@ logical_xor = _logical("logical_xor")
 
 @operation
 def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
-    """x, but no less than x_min and no more than x_max."""
+    """Clip x to the interval from x_min to x_max.
+
+    >>> from gpunn import ops
+    >>> ops.clip([-1.0, 0.5, 2.0], 0.0, 1.0).tolist()
+    [0.0, 0.5, 1.0]
+    """
     return minimum(maximum(x, x_min), x_max)
 
 
 @operation
 def softplus(x: Any) -> Tensor:
-    """log(1 + exp(x))."""
+    """Compute log(1 + exp(x)), element-wise."""
     return logaddexp(x, 0.0)

@@ -1,8 +1,8 @@
-"""What operations are given, as tensors.
+"""Conversion of the arguments of operations to tensors.
 
-No number that comes in changes in silence: what a dtype does not hold is refused, by
-`gpunn.ops.narrow.from_host`. What is computed is another matter: there int32 wraps around, and
-`cast` does what it says.
+No input value changes silently: values that a dtype cannot hold raise an error, in
+`gpunn.ops.narrow.from_host`. Computed values differ: int32 wraps around, and `cast` behaves as
+documented.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from .trace import current
 
 
 def convert(x: Any, dtype: Any = None) -> Tensor:
-    """``x`` as a tensor: a tensor, a parameter, an array, a number or nested lists.
+    """Convert a tensor, a parameter, an array, a number or nested lists to a tensor.
 
-    Arrays of the host are copied. float64 ones become floatx, unless ``dtype`` says otherwise,
-    and integers int32. Of floats that are to be integers the fraction is cut off.
+    Host arrays are copied. Unless ``dtype`` is given, float64 becomes floatx and integers become
+    int32. Converting floats to integers truncates them.
 
     Raises:
-        TypeError: for what holds no numbers.
-        ValueError: for nested lists of different lengths, and NaN among what is to be integers.
-        OverflowError: for numbers that the dtype does not hold.
+        TypeError: if x holds no numbers.
+        ValueError: for nested lists of different lengths, and for NaN converted to integers.
+        OverflowError: for values that the dtype cannot hold.
     """
     if isinstance(x, Tensor):
         return x if dtype is None or named(dtype) == x.dtype else cast(x, dtype)
@@ -41,7 +41,7 @@ def convert(x: Any, dtype: Any = None) -> Tensor:
 
 
 def floats(x: Any) -> Tensor:
-    """``x`` as a tensor of floats: integers and truth values become floatx.
+    """Convert ``x`` to a tensor of floats: integers and booleans become floatx.
 
     >>> floats([1, 2]).dtype
     'float32'
@@ -51,7 +51,7 @@ def floats(x: Any) -> Tensor:
 
 
 def _loaded(x: Any) -> Tensor | np.ndarray:
-    """What is no number of Python, as a tensor where it is one already, else as an array."""
+    """Return an argument as a tensor if it is or contains one, else as an array."""
     if isinstance(x, Tensor):
         return x
     if hasattr(x, "array_on"):  # a parameter or a variable
@@ -62,9 +62,9 @@ def _loaded(x: Any) -> Tensor | np.ndarray:
     try:
         array = np.asarray(x)
     except ValueError:
-        raise ValueError(f"rows of one length are expected; got {x!r}.") from None
+        raise ValueError(f"nested lists must have rows of equal length; got {x!r}.") from None
     if array.dtype.kind == "f" and isinstance(x, (list, tuple)) and _are_integers(array, x):
-        array = np.asarray(x, object)  # beyond int64, NumPy makes floats of some integers
+        array = np.asarray(x, object)  # beyond int64, NumPy converts some integers to floats
     if array.dtype.name == "bfloat16":
         return array.astype(np.float32)
     if array.dtype.kind in "biuf" or (array.dtype.kind == "O" and _is_integers(array)):
@@ -73,7 +73,7 @@ def _loaded(x: Any) -> Tensor | np.ndarray:
 
 
 def _are_integers(array: np.ndarray, x: Any) -> bool:
-    """Whether floats were made of nested lists of integers, which no dtype of integers holds."""
+    """Return whether nested lists of integers became floats, as no integer dtype holds them."""
     large = array.size > 0 and float(np.abs(array).max()) >= 2.0**63
     return large and _is_integers(np.asarray(x, object))
 
@@ -83,7 +83,7 @@ def _is_integers(array: np.ndarray) -> bool:
 
 
 def _dtype_of(array: np.ndarray) -> str:
-    """The dtype of a tensor of what was loaded, if nothing asks for another."""
+    """Return the default dtype of a tensor of a loaded array."""
     if array.dtype.kind == "O":
         return "int32"
     return floatx() if array.dtype.kind == "f" else standard(array.dtype)
@@ -96,13 +96,13 @@ def _has_tensor(x: Any) -> bool:
 
 
 def held_by(source: Any) -> Tensor:
-    """What a parameter or a variable holds: in a trace in each step, else now."""
+    """Return the value of a parameter or variable: in a trace that of each step, else now."""
     trace = current()
     if trace is not None:
         found = trace.read(source)
     else:
         found = constant(source.numpy(), source.dtype or floatx())
-    integers = getattr(source, "integers", None)  # of a parameter that was declared to hold them
+    integers = getattr(source, "integers", None)  # of a parameter with an integer dtype
     return found if integers is None else cast(found, standard(integers))
 
 
@@ -111,10 +111,10 @@ def cast(x: Tensor, dtype: Any) -> Tensor:
 
 
 def promoted(*given: Any, at_least: str | None = None) -> list[Tensor]:
-    """These as tensors of one dtype, that of their result; numbers of Python are weak.
+    """Convert arguments to tensors of their common result dtype; Python numbers are weakly typed.
 
     Raises:
-        OverflowError: for numbers that this dtype does not hold.
+        OverflowError: for values that this dtype cannot hold.
     """
     kinds: list[Any] = []
     loaded: list[Any] = []
@@ -130,7 +130,7 @@ def promoted(*given: Any, at_least: str | None = None) -> list[Tensor]:
 
 
 def _weak_kind(x: Any) -> Any:
-    """Of a number of Python ``int``, ``float`` or ``"bool"``; None of anything else."""
+    """Return ``int``, ``float`` or ``"bool"`` for a Python number; None for anything else."""
     if isinstance(x, (bool, np.bool_)):
         return "bool"
     if isinstance(x, (int, float)) and not isinstance(x, np.generic):

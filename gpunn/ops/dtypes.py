@@ -1,7 +1,7 @@
-"""The types of numbers that operations compute in, and which of them a result has.
+"""The dtypes that operations compute in, and type promotion.
 
-Operations compute in four: bool, int32, float32, float64. Others can be named, as ``"uint8"`` or
-``"bfloat16"``: their numbers are held in one of the four, rounded or wrapped as they would be.
+Operations compute in four dtypes: bool, int32, float32, float64. Others, such as ``"uint8"`` or
+``"bfloat16"``, are held in one of the four, with values rounded or wrapped accordingly.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import numpy as np
 
 from gpunn.common.config import floatx
 
-COMPUTED = ("bool", "int32", "float32", "float64")  # each of them goes up to those behind it
+COMPUTED = ("bool", "int32", "float32", "float64")  # each promotes to those after it
 LEAST, MOST = -(2**31), 2**31 - 1  # of int32
 _COMPUTED_IN = {"b": "bool", "i": "int32", "u": "int32", "f": "float32"}
 
 
 def named(dtype: Any) -> str:
-    """The name of a dtype, also of one that is not computed in; None is floatx.
+    """Return the name of a dtype, whether computed in or not; None means floatx.
 
     Raises:
-        ValueError: for what is no dtype, or one of complex numbers, text or objects.
+        ValueError: for anything but a dtype of real numbers.
 
     >>> named("uint8"), named(np.float16), named(bool), named("double"), named("bfloat16")
     ('uint8', 'float16', 'bool', 'float64', 'bfloat16')
@@ -34,7 +34,7 @@ def named(dtype: Any) -> str:
     name = {"float": "float32", float: floatx(), int: "int32"}.get(dtype)
     if name is not None:
         return name
-    if str(dtype) == "bfloat16":  # which NumPy does not know by itself
+    if str(dtype) == "bfloat16":  # unknown to NumPy itself
         return "bfloat16"
     try:
         given = np.dtype(dtype)
@@ -51,11 +51,11 @@ def _of_dtype(given: np.dtype) -> str:
 
 
 def standard(dtype: Any) -> str:
-    """The dtype that is computed in place of ``dtype``: int32 for all integers, float32 for
-    float16 and bfloat16; None is floatx.
+    """Return the dtype that ``dtype`` is computed in: int32 for all integers, float32 for float16
+    and bfloat16; None means floatx.
 
     Raises:
-        ValueError: as of `named`.
+        ValueError: as in `named`.
 
     >>> standard("uint8"), standard("float16"), standard(bool), standard("double")
     ('int32', 'float32', 'bool', 'float64')
@@ -68,7 +68,7 @@ def standard(dtype: Any) -> str:
 
 @cache
 def bounds(name: str) -> tuple[int, int]:
-    """The least and the largest number of a dtype of integers, or of bool, by its name.
+    """Return the smallest and largest value of an integer dtype, or bool, by name.
 
     >>> bounds("int8"), bounds("bool")
     ((-128, 127), (0, 1))
@@ -80,14 +80,14 @@ def bounds(name: str) -> tuple[int, int]:
 
 
 def largest(name: str) -> float:
-    """The largest finite number of a dtype of floats, by its name."""
+    """Return the largest finite value of a float dtype, by name."""
     return (2 - 2**-7) * 2.0**127 if name == "bfloat16" else float(np.finfo(name).max)
 
 
 def result_type(*dtypes: Any) -> str:
-    """The dtype of a result of these: dtypes, or ``int`` and ``float`` for numbers of Python.
+    """Return the promoted dtype of dtypes; ``int`` and ``float`` mean Python numbers.
 
-    Numbers of Python are weak: they take the type of what they meet, if it can hold them.
+    Python numbers are weakly typed: they take the dtype of the other operand, if it can hold them.
 
     >>> result_type("int32", "float32"), result_type("bool", int), result_type("float64", float)
     ('float32', 'int32', 'float64')
@@ -108,5 +108,5 @@ def is_float(dtype: str) -> bool:
 
 
 def floating(dtype: str) -> str:
-    """``dtype`` if it is one of floats, else floatx."""
+    """Return ``dtype`` if it is a float dtype, else floatx."""
     return dtype if is_float(dtype) else floatx()

@@ -1,4 +1,4 @@
-"""Operations on each element of one tensor, choices between two, and their derivatives."""
+"""Element-wise operations on one tensor, choices between two, and their derivatives."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def truth(*dtypes: str, **attributes: Any) -> str:
 def elementwise(
     name: str, gradient: Any = None, function: str = "", dtype: Any = None
 ) -> Any:
-    """A primitive that one array function computes, of the same name unless another is given."""
+    """Return a primitive computed by an array function, of the same name unless one is given."""
     compute = _function(function or name)
     return Primitive(name, compute, broadcast_shape, dtype or _same_dtype, gradient, lowering=name)
 
 
-# -- of one tensor; floats are computed in floatx where integers come
+# -- of one tensor; functions of floats convert integers to floatx
 #
-# A derivative that is 0 for some numbers chooses it by `where`: a product of dy with 0 is not a
-# number where dy is infinite, as behind sqrt(relu(x)).
+# A derivative that is 0 for some elements selects it with `where`: 0 times dy is NaN where dy is
+# infinite, as after sqrt(relu(x)).
 
 _negative = elementwise("negative", lambda dy, y, x: (-dy,))
 _absolute = elementwise(
@@ -100,7 +100,7 @@ _relu = Primitive(
     "relu",
     lambda backend, out, x: backend.xp.maximum(x, 0, out=out),
     broadcast_shape,
-    gradient=lambda dy, y, x: (ops.where(y <= 0, 0.0, dy),),  # of y: x need not be kept
+    gradient=lambda dy, y, x: (ops.where(y <= 0, 0.0, dy),),  # uses y, so that x need not be kept
     lowering="relu",
 )
 
@@ -118,7 +118,7 @@ def _of_floats(name: str, primitive: Primitive) -> Any:
         return primitive(floats(x))
 
     function.__name__ = name
-    function.__doc__ = f"{name} of each element, in floatx for tensors of integers."
+    function.__doc__ = f"Compute {name}(x), element-wise; integers become floatx."
     return operation(function)
 
 
@@ -137,19 +137,19 @@ arcsin, arccos, arctan, arcsinh, arccosh, arctanh, floor, ceil = (
 
 
 def root(x: Tensor) -> Tensor:
-    """The square root, with 0 as its derivative at 0: of a sum of squares, whose length it is."""
+    """Compute the square root of a sum of squares; its derivative at 0 is 0."""
     return _root(x)
 
 
 @operation
 def negative(x: Any) -> Tensor:
-    """-x."""
+    """Negate x, element-wise."""
     return _negative(counting(x))
 
 
 @operation_named("abs")
 def abs_(x: Any) -> Tensor:
-    """|x|. Its derivative at 0 is 0."""
+    """Compute the absolute value |x|, element-wise. Its derivative at 0 is 0."""
     x = convert(x)
     return x if x.dtype == "bool" else _absolute(x)
 
@@ -159,26 +159,26 @@ absolute = operation(abs_, "absolute")
 
 @operation
 def sign(x: Any) -> Tensor:
-    """-1, 0 or 1."""
+    """Return the sign of each element: -1, 0 or 1."""
     x = convert(x)
     return x if x.dtype == "bool" else _sign(x)
 
 
 @operation
 def square(x: Any) -> Tensor:
-    """x * x."""
+    """Compute x * x, element-wise."""
     return _square(counting(x))
 
 
 @operation
 def relu(x: Any) -> Tensor:
-    """max(x, 0). Its derivative at 0 is 0."""
+    """Compute max(x, 0), element-wise. Its derivative at 0 is 0."""
     return _relu(counting(x))
 
 
 @operation_named("round")
 def round_(x: Any, decimals: int = 0) -> Tensor:
-    """The nearest whole number, the even one of two; with ``decimals`` digits behind the point."""
+    """Round to the given number of decimals; halves round to the nearest even value."""
     x = convert(x)
     if x.dtype == "int32":
         return x if decimals >= 0 else _to_tens(x, 10**-decimals)
@@ -189,7 +189,7 @@ def round_(x: Any, decimals: int = 0) -> Tensor:
 
 
 def _to_tens(x: Tensor, unit: int) -> Tensor:
-    """Integers as the nearest multiples of a power of 10, the even one of two."""
+    """Round integers to multiples of a power of 10; halves round to the even multiple."""
     if unit > MOST:
         return ops.zeros_like(x)
     whole = x // unit
@@ -200,36 +200,36 @@ def _to_tens(x: Tensor, unit: int) -> Tensor:
 
 @operation
 def rsqrt(x: Any) -> Tensor:
-    """1 / sqrt(x)."""
+    """Compute 1 / sqrt(x), element-wise."""
     return 1.0 / sqrt(x)
 
 
 @operation
 def isnan(x: Any) -> Tensor:
-    """Where x is not a number."""
+    """Return whether each element is NaN."""
     return _isnan(floats(x))
 
 
 @operation
 def isinf(x: Any) -> Tensor:
-    """Where x is infinite."""
+    """Return whether each element is infinite."""
     return _isinf(floats(x))
 
 
 @operation
 def isfinite(x: Any) -> Tensor:
-    """Where x is neither infinite nor not a number."""
+    """Return whether each element is finite: neither infinite nor NaN."""
     return _isfinite(floats(x))
 
 
 @operation
 def logical_not(x: Any) -> Tensor:
-    """Where x is 0."""
+    """Compute the logical NOT, element-wise: whether x is 0."""
     return _logical_not(convert(x, "bool"))
 
 
 def counting(x: Any) -> Tensor:
-    """As a tensor that can be calculated with: truth values as 0 and 1."""
+    """Convert x to a tensor for arithmetic: booleans become int32."""
     x = convert(x)
     return convert(x, "int32") if x.dtype == "bool" else x
 
@@ -258,14 +258,18 @@ _where = Primitive(
 
 @operation
 def where(condition: Any, x1: Any = None, x2: Any = None) -> Tensor:
-    """x1 where the condition holds, else x2.
+    """Choose elements from x1 where the condition is true, else from x2.
+
+    Args:
+        condition: a boolean tensor, broadcast with x1 and x2.
+        x1, x2: promoted to one dtype. Both are required; indices are not returned.
 
     >>> from gpunn import ops
     >>> ops.where([True, False], [1.0, 2.0], 0.0).tolist()
     [1.0, 0.0]
     """
     if x1 is None or x2 is None:
-        raise ValueError("where: x1 and x2 must say what to choose from; places are not given.")
+        raise ValueError("where: x1 and x2 must both be given; where does not return indices.")
     return _where(convert(condition, "bool"), *promoted(x1, x2))
 
 
@@ -300,22 +304,22 @@ def _compute_rounded(backend: Backend, out: Array, x: Array, dtype: str) -> None
 
 _round_to = Primitive(
     "rounding", _compute_rounded, lambda shape, dtype: shape,
-    gradient=lambda dy, y, x, dtype: (dy,),  # of a step, as of the other casts between floats
+    gradient=lambda dy, y, x, dtype: (dy,),  # straight through, like the other casts between floats
 )  # fmt: skip
 
 
 @operation
 def cast(x: Any, dtype: Any) -> Tensor:
-    """x as another dtype.
+    """Cast x to another dtype.
 
-    Floats that become integers lose what is behind the point; those beyond int32 become its least
-    or largest number, and NaN 0, as in JAX. Integers wrap around: 300 is 44 in ``"uint8"``. Truth
-    values become 0 and 1. Of dtypes that are not computed in, a tensor holds the numbers that
-    these have in int32 or float32; what int32 does not hold is refused.
+    Casting floats to integers truncates them; floats outside int32 become its smallest or largest
+    value, and NaN becomes 0, as in JAX. Integers wrap around: 300 is 44 in ``"uint8"``. Booleans
+    become 0 and 1. Dtypes without arithmetic of their own are held in int32 or float32; a value
+    that int32 cannot hold raises an error.
 
     Raises:
-        OverflowError: for a number that int32 does not hold as ``"int64"``, or, if it is negative,
-            as ``"uint32"`` or ``"uint64"``; of numbers of each step in that step.
+        OverflowError: for ``"int64"``, if int32 cannot hold a value; for ``"uint32"`` and
+            ``"uint64"``, also if it is negative. In a trace, the step raises it.
 
     >>> from gpunn import ops
     >>> ops.cast([300, -1], "uint8").tolist(), ops.cast([1.001, 70000.0], "float16").tolist()
@@ -336,8 +340,8 @@ def cast(x: Any, dtype: Any) -> Tensor:
 
 
 def _held(x: Tensor, name: str) -> Tensor:
-    """x, whose numbers are to be those of a dtype of which int32 has a part: in each step they are
-    looked at."""
+    """Return x for a dtype of integers that int32 holds in part; the values are checked in each
+    step."""
     low, high = held_bounds(name)
     if x.dtype == "bool" or (x.dtype == "int32" and low == LEAST):
         return x
@@ -348,11 +352,11 @@ def _held(x: Tensor, name: str) -> Tensor:
     if x.dtype == "float32":
         most = float(np.nextafter(np.float32(2.0**31), np.float32(0)))
     x = x if x.dtype == "int32" else ops.trunc(x)
-    return checked(x, low, most, f"cast to {name!r}: numbers, which int32 holds,", OverflowError)
+    return checked(x, low, most, f"cast to {name!r}: values, held as int32,", OverflowError)
 
 
 def copy(backend: Backend, out: Array, x: Array) -> None:
-    """How a primitive computes the same numbers."""
+    """Compute the identity: copy x to out."""
     backend.xp.copyto(out, x)
 
 
@@ -361,6 +365,6 @@ _stop_gradient = Primitive("stop_gradient", copy, broadcast_shape, lowering="sam
 
 @operation
 def stop_gradient(variable: Any) -> Tensor:
-    """The same numbers, as a constant to derivatives."""
+    """Return x unchanged, but treat it as a constant in derivatives."""
     x = convert(variable)
     return x if x.is_constant else _stop_gradient(x)

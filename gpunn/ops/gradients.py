@@ -1,4 +1,4 @@
-"""Reverse mode: the graph of a computation gives the graph of its gradients."""
+"""Reverse-mode differentiation: builds the graph of gradients from the graph of a computation."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def _made_of(t: Tensor) -> Sequence[Tensor]:
 
 
 def _derived_from(t: Tensor) -> Sequence[Tensor]:
-    """What the gradient of a primitive gives gradients of."""
+    """Return the tensors that the gradient of a primitive refers to."""
     return t.attributes["by"] if t.primitive is _stated else t.inputs
 
 
 def topological_sort(
     roots: Iterable[Tensor], sources: Callable[[Tensor], Sequence[Tensor]] = _made_of
 ) -> list[Tensor]:
-    """All that the roots are made of, each behind what it is made of itself."""
+    """Return all tensors that the roots depend on, each after its own inputs."""
     found: list[Tensor] = []
     seen = set[int]()
     stack = [(t, False) for t in reversed(list(roots))]
@@ -44,15 +44,15 @@ def gradients(
     inputs: Sequence[Tensor],
     cotangents: Sequence[Tensor | None] | None = None,
 ) -> list[Tensor | None]:
-    """The gradients of a sum of outputs by each input; None where it does not depend on it.
+    """Compute the gradients of the sum of outputs by each input; None if it does not depend on it.
 
     Args:
-        outputs: of floats.
-        inputs: what the outputs were made from: any tensors on the way.
+        outputs: float tensors.
+        inputs: any tensors that the outputs were computed from.
         cotangents: the gradient of each output, 1 everywhere by default.
 
     Raises:
-        ValueError: where something on the way has no derivative.
+        ValueError: if an operation in between has no derivative.
     """
     given = cotangents or [ones_like(y) for y in outputs]
     order = topological_sort(outputs, _derived_from)
@@ -84,11 +84,11 @@ def gradients(
 def with_gradient(
     y: Tensor, by: Sequence[Tensor], gradient: Callable[[Tensor], Gradients]
 ) -> Tensor:
-    """``y``, whose gradients by some tensors are those that a function gives.
+    """Return ``y`` with custom gradients by some tensors.
 
     Args:
-        by: what ``y`` was made from.
-        gradient: of the gradient of ``y``: the gradient by each of these, or None for none.
+        by: the tensors that ``y`` was computed from.
+        gradient: maps the gradient of ``y`` to the gradient by each of them, or None for none.
 
     >>> from gpunn import grad, ops
     >>> def clipped(x):

@@ -1,4 +1,4 @@
-"""Parts of tensors, and what takes elements by tensors of places."""
+"""Slices of tensors, and indexing by tensors of indices."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from .tensor import Shape, Tensor
 
 
 def _columns(shape: Shape, key: tuple[Any, ...]) -> tuple[int, int, int] | None:
-    """Of a part that is less along one axis alone: as columns of a matrix, how many these are,
-    where the part begins, and how wide it is. None: it is another part.
+    """Describe a slice that cuts a single axis as columns of a matrix: the number of columns, the
+    first column of the slice, and its width. Return None for any other slice.
 
     >>> _columns((5, 4, 3), (Ellipsis, slice(1, 3), slice(None)))
     (12, 3, 6)
@@ -57,13 +57,13 @@ def _compute_part(backend: Backend, out: Array, x: Array, key: tuple[Any, ...]) 
 
 
 def _is_plain(x: Array) -> bool:
-    """Whether operations of the contract take it."""
+    """Return whether the operations of the backend contract accept the array."""
     return x.dtype.kind == "f" and x.size > 0 and bool(x.flags.c_contiguous)
 
 
 def _part_shape(shape: Shape, key: tuple[Any, ...]) -> Shape:
     try:
-        return np.broadcast_to(np.empty(()), shape)[key].shape  # of no memory
+        return np.broadcast_to(np.empty(()), shape)[key].shape  # takes no memory
     except IndexError as error:
         raise ValueError(f"{error}.") from None
 
@@ -82,7 +82,7 @@ def _compute_placed(
         backend.copy_columns(x.reshape(-1, width), 0, out.reshape(-1, n), start, width)
         return
     backend.xp.copyto(out, 0)
-    part = out[key if Ellipsis in key else (*key, ...)]  # an array, even of one number
+    part = out[key if Ellipsis in key else (*key, ...)]  # an array, even for a single element
     backend.xp.copyto(part, x)
 
 
@@ -98,7 +98,7 @@ _placed = Primitive(
 
 @operation
 def get_item(x: Any, key: Any) -> Tensor:
-    """x[key]: whole numbers, slices, None and ``...``; a tensor of whole numbers takes rows.
+    """Index a tensor: ``x[key]``, with integers, slices, None, ``...`` or tensors of integers.
 
     >>> from gpunn import ops
     >>> ops.convert_to_tensor([[1, 2, 3], [4, 5, 6]])[:, 1:].tolist()
@@ -115,7 +115,7 @@ def get_item(x: Any, key: Any) -> Tensor:
 
 
 def _plain(entry: Any) -> Any:
-    """An entry of an index in whole numbers of Python."""
+    """Convert an entry of an index to Python integers."""
     if entry is None or entry is Ellipsis:
         return entry
     if isinstance(entry, slice):
@@ -125,7 +125,7 @@ def _plain(entry: Any) -> Any:
 
 
 def _whole(entry: Any) -> int:
-    if isinstance(entry, Tensor):  # in a trace it says what to write instead
+    if isinstance(entry, Tensor):  # in a trace, this raises a helpful error
         return index(entry)
     try:
         if not isinstance(entry, (bool, np.bool_)):
@@ -133,29 +133,28 @@ def _whole(entry: Any) -> int:
     except TypeError:
         pass
     raise IndexError(
-        f"whole numbers, slices, None, `...` and tensors of whole numbers can be an index; got "
-        f"{entry!r}."
+        f"an index must be of integers, slices, None, `...` or tensors of integers; got {entry!r}."
     )
 
 
 @operation_named("slice")
 def slice_of(inputs: Any, start_indices: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """The part of this shape that begins there; a size of -1 goes to the end."""
+    """Return the slice of the given shape at start_indices; a size of -1 extends to the end."""
     x = convert(inputs)
     starts, sizes = list(map(_whole, start_indices)), list(map(_whole, shape))
     if not len(starts) == len(sizes) <= x.ndim:
         raise ValueError(
-            f"slice: a start and a size for each axis of {x.shape} are expected; got {starts} and "
-            f"{sizes}."
+            f"slice: expected a start and a size for each axis of shape {x.shape}; got {starts} "
+            f"and {sizes}."
         )
     stops = [n if size == -1 else at + size for at, size, n in zip(starts, sizes, x.shape)]  # noqa: B905
     if not all(0 <= at <= stop <= n for at, stop, n in zip(starts, stops, x.shape)):  # noqa: B905
-        raise ValueError(f"slice: a part of shape {sizes} from {starts} is not inside {x.shape}.")
+        raise ValueError(f"slice: shape {sizes} at {starts} exceeds the shape {x.shape}.")
     return get_item(x, tuple(map(slice, starts, stops)))
 
 
 def by_tensor(x: Tensor, entries: tuple[Any, ...]) -> Tensor:
-    """x[entries] where some entries are tensors of places: NumPy's rules."""
+    """Compute x[entries] where some entries are tensors of indices, by NumPy's rules."""
     arrays = [isinstance(e, (Tensor, np.ndarray, list)) for e in entries]
     tensors = [convert(e) if a else e for e, a in zip(entries, arrays, strict=True)]
     masks = any(a and t.dtype != "int32" for t, a in zip(tensors, arrays, strict=True))
@@ -163,25 +162,27 @@ def by_tensor(x: Tensor, entries: tuple[Any, ...]) -> Tensor:
         if x.is_constant:
             return convert(x.numpy()[tuple(map(_as_numpy, tensors))], x.dtype)
         raise ValueError(
-            "tensors of whole numbers, without None, can be an index here; for a choice by truth "
-            "values use ops.where."
+            "in a trace, tensors in an index must be integers, without None; to choose by a mask, "
+            "use ops.where."
         )
     rest = [slice(None)] * (x.ndim - sum(e is not Ellipsis for e in tensors))
     at = next((i for i, e in enumerate(tensors) if e is Ellipsis), len(tensors))
     whole = [*tensors[:at], *rest, *tensors[at + 1 :]]
     axes = [axis for axis, e in enumerate(whole) if not isinstance(e, slice)]
     if len(whole) > x.ndim:
-        raise ValueError(f"{len(whole)} entries are too many for a tensor of shape {x.shape}.")
+        raise ValueError(f"{len(whole)} indices are too many for a tensor of shape {x.shape}.")
     x = get_item(x, tuple(e if isinstance(e, slice) else slice(None) for e in whole))
     if len(axes) == 1:
-        return take_places(x, whole[axes[0]], axes[0], "x[places]")
-    row = row_numbers([whole[axis] for axis in axes], [x.shape[axis] for axis in axes], "x[places]")
+        return take_places(x, whole[axes[0]], axes[0], "x[indices]")
+    row = row_numbers(
+        [whole[axis] for axis in axes], [x.shape[axis] for axis in axes], "x[indices]"
+    )
     front = moveaxis(x, axes, list(range(len(axes))))
     kept = front.shape[len(axes) :]
     rows = reshape(front, (math.prod(front.shape[: len(axes)]), *kept))
     found = take_unchecked(rows, reshape(row, (-1,)), wraps=False)
     found = reshape(found, (*row.shape, *kept))
-    if axes[-1] - axes[0] == len(axes) - 1:  # side by side: there, else in front
+    if axes[-1] - axes[0] == len(axes) - 1:  # adjacent: they are replaced in place
         new = list(range(row.ndim))
         return moveaxis(found, new, [axes[0] + a for a in new])
     return found
@@ -192,20 +193,20 @@ def _as_numpy(entry: Any) -> Any:
 
 
 def row_numbers(places: Sequence[Any], lengths: Sequence[int], what: str) -> Tensor:
-    """The places along axes of these lengths as one number each, from 0 on, in a row of all.
+    """Convert indices along several axes to flat indices.
 
     Args:
-        places: along each axis, broadcast together.
+        places: the indices along each axis, broadcast together.
         lengths: of the axes.
-        what: what messages call it.
+        what: the name used in messages.
 
     Raises:
-        ValueError: for a place that there is not, and where there are more than int32 numbers.
+        ValueError: for an index out of range, or if there are more elements than int32 can count.
     """
     if math.prod(lengths) >= 2**31:
         raise ValueError(
-            f"{what}: places along several axes are numbered in int32, and axes of {lengths} have "
-            f"{math.prod(lengths):,} places."
+            f"{what}: flat indices are int32, but axes of lengths {lengths} have "
+            f"{math.prod(lengths):,} elements."
         )
     row: Any = 0
     for place, n in zip(places, lengths, strict=True):
@@ -216,7 +217,13 @@ def row_numbers(places: Sequence[Any], lengths: Sequence[int], what: str) -> Ten
 
 @operation
 def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None) -> Tensor:
-    """1 at the place of each class and 0 at the others, along a new axis.
+    """Encode class indices as one-hot vectors along a new axis.
+
+    Args:
+        x: integers of any shape; a class out of range gives a vector of zeros.
+        num_classes: the length of the new axis.
+        axis: the position of the new axis.
+        dtype: of the result; floatx by default.
 
     >>> from gpunn import ops
     >>> ops.one_hot([1, 0], 3).tolist()

@@ -1,4 +1,4 @@
-"""Tensors put together, cut up, repeated and padded."""
+"""Operations that join, split, repeat and pad tensors."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .tensor import Shape, Tensor
 
 
 def _in_columns(axis: int, *arrays: Array) -> list[Array] | None:
-    """Arrays as matrices whose columns are what lies along an axis and behind; None: they do not
-    lie in memory like that, or are of no floats."""
+    """View arrays as matrices whose columns span an axis and those after it. Return None if they
+    are not contiguous, or not of floats."""
     if not all(array.dtype.kind == "f" and array.flags.c_contiguous for array in arrays):
         return None
     return [array.reshape(math.prod(array.shape[:axis]), -1) for array in arrays if array.size]
@@ -45,7 +45,7 @@ def _joined_shape(*shapes: Shape, axis: int) -> Shape:
         if len(shape) != len(first) or any(
             a != axis and n != m for a, (n, m) in enumerate(zip(shape, first, strict=True))
         ):
-            raise ValueError(f"shapes must be equal, but for the axis {axis}.")
+            raise ValueError(f"shapes must be equal except along axis {axis}.")
     return (*first[:axis], sum(s[axis] for s in shapes), *first[axis + 1 :])
 
 
@@ -92,48 +92,64 @@ _joined = Primitive(
 
 @operation
 def concatenate(xs: Sequence[Any], axis: int = 0) -> Tensor:
-    """One behind the other along an axis."""
+    """Concatenate tensors along an axis.
+
+    Args:
+        xs: tensors of the same shape except along ``axis``; they are promoted to one dtype.
+
+    >>> from gpunn import ops
+    >>> ops.concatenate([[1, 2], [3]]).tolist()
+    [1, 2, 3]
+    """
     tensors = promoted(*xs)
     if not tensors:
-        raise ValueError("concatenate: at least one tensor is expected; got none.")
+        raise ValueError("concatenate: expected at least one tensor; got none.")
     place = axis_of(axis, tensors[0].ndim)
     return tensors[0] if len(tensors) == 1 else _joined(*tensors, axis=place)
 
 
 @operation
 def stack(x: Sequence[Any], axis: int = 0) -> Tensor:
-    """Side by side along a new axis."""
+    """Stack tensors along a new axis.
+
+    Args:
+        x: tensors of one shape; they are promoted to one dtype.
+
+    >>> from gpunn import ops
+    >>> ops.stack([[1, 2], [3, 4]], axis=1).tolist()
+    [[1, 3], [2, 4]]
+    """
     tensors = promoted(*x)
     if not tensors:
-        raise ValueError("stack: at least one tensor is expected; got none.")
+        raise ValueError("stack: expected at least one tensor; got none.")
     place = axis_of(axis, tensors[0].ndim + 1)
     return concatenate([expand_dims(t, place) for t in tensors], place)
 
 
 def at_least(t: Tensor, ndim: int) -> Tensor:
-    """With axes of length 1 in front, up to so many."""
+    """Prepend axes of length 1 until the tensor has ``ndim`` axes."""
     return t if t.ndim >= ndim else reshape(t, (1,) * (ndim - t.ndim) + t.shape)
 
 
 @operation
 def hstack(xs: Sequence[Any]) -> Tensor:
-    """One behind the other along the second axis, or along the first of vectors."""
+    """Concatenate tensors along the second axis, or vectors along the first."""
     tensors = [at_least(t, 1) for t in promoted(*xs)]
     return concatenate(tensors, 1 if any(t.ndim > 1 for t in tensors) else 0)
 
 
 @operation
 def vstack(xs: Sequence[Any]) -> Tensor:
-    """One below the other; vectors are rows."""
+    """Concatenate tensors along the first axis; vectors are treated as rows."""
     return concatenate([at_least(t, 2) for t in promoted(*xs)], 0)
 
 
 @operation
 def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
-    """Equal parts along an axis, so many; or the parts between these places.
+    """Split a tensor along an axis, into a number of equal parts or at the given indices.
 
     Raises:
-        ValueError: for a length that cannot be cut into equal parts.
+        ValueError: if the length is not divisible into equal parts.
 
     >>> from gpunn import ops
     >>> [t.tolist() for t in ops.split([1, 2, 3, 4], 2)]
@@ -147,7 +163,7 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
         places: Any = indices_or_sections
         cuts = [0, *(whole(at, "indices_or_sections") for at in places), n]
     elif n % parts:
-        raise ValueError(f"split: {n} cannot be cut into {parts} equal parts.")
+        raise ValueError(f"split: a length of {n} is not divisible into {parts} equal parts.")
     else:
         cuts = [k * (n // parts) for k in range(parts + 1)]
     front = (slice(None),) * place
@@ -155,25 +171,25 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
 
 
 def sections_of(indices_or_sections: Any) -> int | None:
-    """Into how many parts something is cut; None where places are given.
+    """Return the number of parts to split into, or None if indices are given.
 
     Raises:
-        ValueError: for less than one part, or no whole number.
+        ValueError: for fewer than one part, or a value that is not an integer.
     """
     if np.ndim(indices_or_sections):
         return None
     parts = whole(indices_or_sections, "indices_or_sections")
     if parts < 1:
-        raise ValueError(f"indices_or_sections must be 1 or more parts; got {parts}.")
+        raise ValueError(f"indices_or_sections must be 1 or more; got {parts}.")
     return parts
 
 
 @operation
 def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Tensor]:
-    """The parts along an axis, without it.
+    """Unstack a tensor along an axis into a list of tensors without that axis.
 
     Raises:
-        ValueError: for a ``num`` that is not the length of the axis.
+        ValueError: if ``num`` is not the length of the axis.
     """
     x = convert(x)
     place = axis_of(axis, x.ndim)
@@ -208,17 +224,21 @@ _padded = Primitive(
 def pad(
     x: Any, pad_width: Any, mode: str = "constant", constant_values: float | None = None
 ) -> Tensor:
-    """With so many more before and behind each axis: constants, or what is inside mirrored.
+    """Pad a tensor before and after each axis, with a constant or by reflection.
 
     Args:
         x: a tensor.
-        pad_width: one number, a pair for all axes, or a pair for each.
+        pad_width: one number, a pair (before, after) for all axes, or a pair for each axis.
         mode: "constant", "reflect" or "symmetric".
         constant_values: one number, 0 by default.
 
     Raises:
-        ValueError: for widths that are negative or no whole numbers, for another mode, and for
-            constant values in a mode that has none.
+        ValueError: if widths are negative or not integers, for another mode, and for
+            constant values in a mode other than "constant".
+
+    >>> from gpunn import ops
+    >>> ops.pad([1, 2], (1, 2)).tolist()
+    [0, 1, 2, 0, 0]
     """
     x = convert(x)
     widths = _widths(pad_width, x.ndim)
@@ -231,7 +251,7 @@ def pad(
     if mode not in ("reflect", "symmetric"):
         raise ValueError(f"mode must be 'constant', 'reflect' or 'symmetric'; got {mode!r}.")
     if constant_values is not None:
-        raise ValueError(f"constant_values go with the mode 'constant'; got mode {mode!r}.")
+        raise ValueError(f"constant_values require mode 'constant'; got mode {mode!r}.")
     for axis, pair in enumerate(widths):
         places = np.pad(np.arange(x.shape[axis]), pair, mode)  # type: ignore[call-overload]
         x = ops.take(x, places, axis)
@@ -239,10 +259,10 @@ def pad(
 
 
 def _widths(pad_width: Any, ndim: int) -> tuple[tuple[int, int], ...]:
-    """How many numbers are put before and behind each axis.
+    """Return the padding before and after each axis.
 
     Raises:
-        ValueError: for what is not one number, one pair, or a pair for each axis.
+        ValueError: if pad_width is not one number, one pair, or a pair for each axis.
     """
     try:
         pairs = np.broadcast_to(np.asarray(pad_width), (ndim, 2))
@@ -258,7 +278,15 @@ def _widths(pad_width: Any, ndim: int) -> tuple[tuple[int, int], ...]:
 
 @operation
 def tile(x: Any, repeats: int | Sequence[int]) -> Tensor:
-    """The whole so many times along each axis."""
+    """Repeat the whole tensor along each axis.
+
+    Args:
+        repeats: the number of repetitions along each of the last axes.
+
+    >>> from gpunn import ops
+    >>> ops.tile([1, 2], 2).tolist()
+    [1, 2, 1, 2]
+    """
     x = convert(x)
     times = list(sizes_of(repeats, "repeats"))
     ndim = max(x.ndim, len(times))
@@ -272,14 +300,24 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Tensor:
 
 @operation
 def repeat(x: Any, repeats: int | Sequence[int], axis: int | None = None) -> Tensor:
-    """Each so many times along an axis."""
+    """Repeat each element along an axis.
+
+    Args:
+        repeats: one count, or one for each element along the axis.
+        axis: by default, x is flattened first.
+
+    >>> from gpunn import ops
+    >>> ops.repeat([1, 2], 2).tolist(), ops.repeat([1, 2], [1, 2]).tolist()
+    ([1, 1, 2, 2], [1, 2, 2])
+    """
     x = convert(x)
     x = reshape(x, (-1,)) if axis is None else x
     place = 0 if axis is None else axis_of(axis, x.ndim)
     each = sizes_of(repeats, "repeats")
     if len(each) not in (1, x.shape[place]):
         raise ValueError(
-            f"repeats must be one number, or one for each of {x.shape[place]}; got {len(each)}."
+            f"repeats must be one number, or one for each of {x.shape[place]} elements; got "
+            f"{len(each)}."
         )
     if len(each) != 1:
         places = np.repeat(np.arange(x.shape[place]), np.array(each, int))

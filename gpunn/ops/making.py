@@ -1,4 +1,4 @@
-"""Tensors made of numbers and shapes."""
+"""Operations that create tensors from values and shapes."""
 
 from __future__ import annotations
 
@@ -16,47 +16,52 @@ from .tensor import Tensor, constant
 
 @operation
 def full(shape: Any, fill_value: Any, dtype: Any = None) -> Tensor:
-    """One number everywhere."""
+    """Create a tensor of the given shape, filled with one value."""
     value = convert(fill_value, dtype)
     return broadcast_to(value, [shape] if isinstance(shape, int) else shape)
 
 
 @operation
 def zeros(shape: Any, dtype: Any = None) -> Tensor:
-    """0 everywhere, in floatx by default."""
+    """Create a tensor of zeros, of dtype floatx by default."""
     return constant(np.zeros(shape), standard(dtype))
 
 
 @operation
 def ones(shape: Any, dtype: Any = None) -> Tensor:
-    """1 everywhere, in floatx by default."""
+    """Create a tensor of ones, of dtype floatx by default."""
     return constant(np.ones(shape), standard(dtype))
 
 
 @operation
 def zeros_like(x: Any, dtype: Any = None) -> Tensor:
-    """0 in the shape of x."""
+    """Create a tensor of zeros with the shape and dtype of x."""
     x = convert(x)
     return zeros(x.shape, dtype or x.dtype)
 
 
 @operation
 def ones_like(x: Any, dtype: Any = None) -> Tensor:
-    """1 in the shape of x."""
+    """Create a tensor of ones with the shape and dtype of x."""
     x = convert(x)
     return ones(x.shape, dtype or x.dtype)
 
 
 @operation
 def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Tensor:
-    """One number in the shape of x."""
+    """Create a tensor with the shape and dtype of x, filled with one value."""
     x = convert(x)
     return full(x.shape, fill_value, dtype or x.dtype)
 
 
 @operation
 def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) -> Tensor:
-    """From ``start`` on, or 0, in steps, up to what is before ``stop``."""
+    """Create evenly spaced values from ``start`` (0 by default) up to, but excluding, ``stop``.
+
+    >>> from gpunn import ops
+    >>> ops.arange(3).tolist(), ops.arange(1, 6, 2).tolist()
+    ([0, 1, 2], [1, 3, 5])
+    """
     first, end = (0, start) if stop is None else (start, stop)
     ends = (first, end, 1 if step is None else step)
     given = [x.item() if isinstance(x, Tensor) else x for x in ends]
@@ -75,7 +80,13 @@ def linspace(
     dtype: Any = None,
     axis: int = 0,
 ) -> Any:
-    """So many numbers at equal distances, and their distance where ``retstep`` asks for it."""
+    """Create ``num`` evenly spaced values from start to stop; with ``retstep``, also return the
+    step.
+
+    >>> from gpunn import ops
+    >>> ops.linspace(0.0, 1.0, 5).tolist()
+    [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
     if num < 0:
         raise ValueError(f"linspace: num must be 0 or more; got {num}.")
     whole = dtype is not None and not is_float(standard(dtype))
@@ -87,37 +98,37 @@ def linspace(
     if endpoint and num > 1:
         found = ops.where(places == num - 1, b, found)
     found = ops.moveaxis(found, 0, axis)
-    if whole:  # as in NumPy, those below 0 too
+    if whole:  # as in NumPy, also below 0
         found = ops.floor(found)
-    known = whole and found.is_constant  # then numbers that the dtype does not hold are refused
+    known = whole and found.is_constant  # then values that the dtype cannot hold raise an error
     found = convert(found.numpy() if known else found, dtype)
     if not retstep:
         return found
-    return found, step if steps > 0 else step * math.nan  # of one number there is none
+    return found, step if steps > 0 else step * math.nan  # one value has no step
 
 
 @operation
 def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
-    """1 on a diagonal, else 0."""
+    """Create a matrix with 1 on a diagonal and 0 elsewhere."""
     return constant(np.eye(N, M, k), standard(dtype))
 
 
 @operation
 def identity(n: int, dtype: Any = None) -> Tensor:
-    """1 on the diagonal, else 0."""
+    """Create the identity matrix."""
     return eye(n, dtype=dtype)
 
 
 @operation
 def tril(x: Any, k: int = 0) -> Tensor:
-    """What is on and below a diagonal; 0 above it."""
+    """Return the lower triangle: elements above a diagonal become 0."""
     x = _matrices("tril", x)
     return _kept(np.tri(x.shape[-2], x.shape[-1], k, bool), x)
 
 
 @operation
 def triu(x: Any, k: int = 0) -> Tensor:
-    """What is on and above a diagonal; 0 below it."""
+    """Return the upper triangle: elements below a diagonal become 0."""
     x = _matrices("triu", x)
     return _kept(~np.tri(x.shape[-2], x.shape[-1], k - 1, bool), x)
 
@@ -125,10 +136,10 @@ def triu(x: Any, k: int = 0) -> Tensor:
 def _matrices(name: str, x: Any) -> Tensor:
     x = convert(x)
     if x.ndim < 2:
-        raise ValueError(f"{name}: a matrix, or a stack of them, is expected; got shape {x.shape}.")
+        raise ValueError(f"{name}: expected a matrix, or a stack of them; got shape {x.shape}.")
     return x
 
 
 def _kept(where: np.ndarray, x: Tensor) -> Tensor:
-    """x there, else 0: chosen, since 0 times what is not finite is no 0."""
+    """Return x where the mask holds, else 0: by choice, as 0 times a non-finite value is not 0."""
     return ops.where(where, x, convert(0, x.dtype))

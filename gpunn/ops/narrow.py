@@ -1,7 +1,7 @@
-"""Numbers of dtypes that are not computed in: what "uint8" or "bfloat16" would hold of them.
+"""Values of dtypes that are not computed in, such as "uint8" or "bfloat16".
 
-Integers wrap around, as NumPy's do; floats are rounded to the nearest, halfway to even. A tensor
-holds the result in int32 or in a dtype of floats that has all such numbers.
+Integers wrap around, as NumPy's do; floats are rounded to the nearest, ties to even. A tensor holds
+the result in int32, or in a float dtype that represents all such values.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from gpunn.backends.contract.backend import Array, Backend
 from .dtypes import LEAST, MOST, bounds, is_float, largest, standard
 
 WRAPPED = ("int8", "int16", "uint8", "uint16")
-"""Integers of which int32 has all."""
+"""Integer dtypes whose values int32 all holds."""
 HALVED = ("float16", "bfloat16")
-"""Floats of which float32 has all."""
+"""Float dtypes whose values float32 all holds."""
 
 
-# -- of the host
+# -- on the host
 
 
 def from_host(array: np.ndarray, name: str) -> np.ndarray:
-    """The numbers of an array as those of a dtype, in the one that is computed in.
+    """Convert an array to the values of a dtype, in the dtype that it is computed in.
 
     Args:
-        array: of numbers, or of integers of Python.
+        array: of numbers, or of Python integers.
         name: of the dtype.
 
     Raises:
-        OverflowError: for an integer that the dtype, or int32, does not hold, and for one that is
-            too large to be a float.
-        ValueError: for NaN among what is to be integers.
+        OverflowError: for an integer that the dtype, or int32, cannot hold, and for one that is
+            too large for a float.
+        ValueError: for NaN converted to integers.
 
     >>> from_host(np.array([3.7, -1.0]), "int32").tolist()
     [3, -1]
@@ -56,7 +56,7 @@ def from_host(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def first_inexact(array: np.ndarray, name: str) -> tuple[int, ...] | None:
-    """The place of the first integer of an array that a dtype of floats does not hold exactly.
+    """Return the index of the first integer of an array that a float dtype cannot hold exactly.
 
     >>> first_inexact(np.array([2**30, 2**24 + 1]), "float32")
     (1,)
@@ -67,13 +67,13 @@ def first_inexact(array: np.ndarray, name: str) -> tuple[int, ...] | None:
     if -(2**digits) <= int(array.min()) and int(array.max()) <= 2**digits:
         return None
     size = array.astype(np.uint64) if array.dtype.kind == "u" else np.abs(array).astype(np.uint64)
-    lowest = np.maximum(size & (~size + np.uint64(1)), np.uint64(1))  # of the bits that are set
+    lowest = np.maximum(size & (~size + np.uint64(1)), np.uint64(1))  # the lowest set bit
     wrong = np.argwhere(size // lowest >= np.uint64(1 << digits))
     return tuple(wrong[0].tolist()) if len(wrong) else None
 
 
 def held_bounds(name: str) -> tuple[int, int]:
-    """The least and the largest number of a dtype of integers that int32 holds.
+    """Return the smallest and largest value of an integer dtype that int32 can hold.
 
     >>> held_bounds("uint64"), held_bounds("int8")
     ((0, 2147483647), (-128, 127))
@@ -103,15 +103,15 @@ def _refuse(array: np.ndarray, name: str, low: int, high: int) -> None:
     wrong = next(x for x in array.ravel().tolist() if not low <= x <= high)
     if wrong != wrong:
         raise ValueError(
-            f"NaN is no number of {name}: put another in its place first, by ops.nan_to_num or "
+            f"NaN cannot be converted to {name}: replace it first, with ops.nan_to_num or "
             f"ops.where."
         )
     if name in WRAPPED:
-        reason = f"{name}: it holds {low} to {high}. ops.cast wraps whole numbers around"
+        reason = f"{name}: it holds {low} to {high}. ops.cast wraps integers around"
     else:
         reason = (
-            f"{name}: tensors hold its numbers from {low} to {high}, as int32. Use floats instead; "
-            f"float64 holds whole numbers up to 2**53"
+            f"{name}: tensors hold its values from {low} to {high}, as int32. Use floats instead; "
+            f"float64 holds integers up to 2**53"
         )
     raise OverflowError(f"{_shown(wrong)} is beyond {reason}.")
 
@@ -125,17 +125,17 @@ def _shown(number: Any) -> str:
 
 
 def write_wrapped(backend: Backend, out: Array, x: Array, dtype: str) -> None:
-    """out = the numbers of an int32 array modulo the range of one of `WRAPPED`."""
+    """out = the values of an int32 array modulo the range of one of `WRAPPED`."""
     xp, bits = backend.xp, np.dtype(dtype).itemsize * 8
     if dtype.startswith("u"):
         xp.bitwise_and(x, (1 << bits) - 1, out=out)
-    else:  # the sign bit, in front of all that it stands for
+    else:  # shift to the top and back, to extend the sign bit
         xp.left_shift(x, 32 - bits, out=out)
         xp.right_shift(out, 32 - bits, out=out)
 
 
 def write_rounded(xp: Any, x: Array, out: Array, name: str) -> None:
-    """out = the numbers of an array of floats rounded to one of `HALVED`."""
+    """out = the values of an array of floats, rounded to one of `HALVED`."""
     if name == "float16":
         xp.copyto(out, x.astype("float16"))
         return
@@ -145,7 +145,7 @@ def write_rounded(xp: Any, x: Array, out: Array, name: str) -> None:
     odd = (word >> unsigned(dropped)) & unsigned(1)
     up = word + (unsigned((1 << (dropped - 1)) - 1) + odd)
     y = (up >> unsigned(dropped) << unsigned(dropped)).view(x.dtype)
-    if x.dtype.itemsize == 8:  # which has smaller and larger numbers than bfloat16
+    if x.dtype.itemsize == 8:  # float64 has smaller and larger values than bfloat16
         y = xp.where(xp.abs(x) < 2.0**-126, xp.rint(x * 2.0**133) * 2.0**-133, y)
         y = xp.where(xp.abs(y) > largest(name), xp.copysign(xp.inf, y), y)
     xp.copyto(out, xp.where(xp.isfinite(x), y, x).reshape(out.shape), casting="unsafe")

@@ -1,9 +1,9 @@
-"""The arguments of a call on tensors: where these stand among them, and constants.
+"""The arguments of a call on tensors: the positions of the tensors, and constants.
 
-Arguments are what Python has them as, with `Place` where a tensor stood. In files they are values
-of JSON: ``{"input": 0}`` for a place, ``{"tuple": [...]}``, ``{"dict": {...}}``, ``{"slice": [1,
+Arguments are Python objects, with a `Place` for each tensor. In files they are JSON values:
+``{"input": 0}`` for a place, ``{"tuple": [...]}``, ``{"dict": {...}}``, ``{"slice": [1,
 None, None]}``, ``{"array": [[1.0]], "dtype": "float32"}``, ``{"parameter": ["dense", "kernel"]}``
-and ``{"ellipsis": True}``; numbers, text, lists and None as they are.
+and ``{"ellipsis": True}``; numbers, strings, lists and None are unchanged.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ PLAIN = (bool, int, float, str, type(None))
 
 @dataclass(frozen=True)
 class Place:
-    """Where, among the arguments of a call, its tensor of this number stands."""
+    """The position, among the arguments of a call, of the tensor with this number."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class Named:
-    """A parameter that was read from a file, before it is found: its layer's name and its own."""
+    """An unresolved parameter from a file: the names of its layer and of itself."""
 
     layer: str
     name: str
 
 
 def with_tensors(x: Any) -> Any:
-    """``x`` with tensors in place of the arrays in it."""
+    """Return ``x`` with its arrays replaced by tensors."""
     return replaced(lambda entry: convert(entry) if isinstance(entry, np.ndarray) else entry, x)
 
 
 def constant(value: Any) -> Any:
-    """A constant argument as it is kept: arrays are copied, dtypes are known by their names.
+    """Return a constant argument for storage: arrays are copied, dtypes become their names.
 
     Raises:
-        TypeError: for what is no number, array, text or parameter.
+        TypeError: if it is not a number, an array, a string or a parameter.
     """
     if isinstance(value, (*PLAIN, Place, Named, Parameter)) or value is Ellipsis:
         return value
@@ -58,13 +58,13 @@ def constant(value: Any) -> Any:
         if array.dtype.kind in "biuf":
             return array
     raise TypeError(
-        f"a symbolic tensor is calculated with numbers, arrays, parameters and other symbolic "
-        f"tensors; got {value!r}."
+        f"operations on symbolic tensors take numbers, arrays, parameters and symbolic tensors; "
+        f"got {value!r}."
     )
 
 
 def stored(value: Any) -> Any:
-    """Arguments as JSON can hold them."""
+    """Convert arguments to JSON values."""
     if isinstance(value, list):
         return [stored(entry) for entry in value]
     if isinstance(value, Mapping):
@@ -85,7 +85,7 @@ def stored(value: Any) -> Any:
 
 
 def restored(value: Any) -> Any:
-    """What `stored` has stored; anything else as it is.
+    """Convert the result of `stored` back to arguments; anything else is unchanged.
 
     Raises:
         ValueError: for a dictionary that `stored` does not write.
@@ -109,16 +109,16 @@ def restored(value: Any) -> Any:
         return Named(*entry)
     if kind == "array" and set(value) == {"array", "dtype"}:
         return np.array(entry, standard(value["dtype"]))
-    raise ValueError(f"an argument of an operation is stored as {value!r}.")
+    raise ValueError(f"an argument of an operation is stored in an unknown form: {value!r}.")
 
 
 @dataclass(frozen=True)
 class OpArguments:
-    """The arguments of a call, whose tensors are handed over apart.
+    """The arguments of a call, with the tensors passed separately.
 
     Attributes:
-        args, kwargs: as they were given, with a `Place` for each tensor, at any depth of lists,
-            tuples and dictionaries.
+        args, kwargs: the arguments, with a `Place` for each tensor, at any depth of lists, tuples
+            and dictionaries.
     """
 
     args: tuple[Any, ...] = (Place(0),)
@@ -132,9 +132,9 @@ class OpArguments:
         is_tensor: Callable[[Any], bool],
         leaf: Callable[[Any], bool] = lambda x: False,
     ) -> tuple[list[Any], OpArguments]:
-        """The tensors among the arguments, in order, and the rest.
+        """Separate the tensors among the arguments, in order, from the rest.
 
-        ``leaf`` says which lists, tuples and dictionaries are looked at as a whole.
+        ``leaf`` returns whether a list, tuple or dictionary is treated as a whole.
 
         >>> OpArguments.of(([1.5, 2.5], "sum"), {}, lambda x: isinstance(x, float))[0]
         [1.5, 2.5]
@@ -151,7 +151,7 @@ class OpArguments:
         return tensors, cls(args, {name: replaced(place, x, leaf) for name, x in kwargs.items()})
 
     def filled(self, tensors: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments with these tensors in their places."""
+        """Return the arguments with these tensors at their positions."""
 
         def put(x: Any) -> Any:
             return tensors[x.number] if isinstance(x, Place) else x
@@ -160,14 +160,14 @@ class OpArguments:
         return args, {name: replaced(put, x) for name, x in self.kwargs.items()}
 
     def is_like(self, other: OpArguments) -> bool:
-        """Whether both are equal; not so if they hold arrays."""
+        """Return whether both are equal; False if they hold arrays."""
         try:
             return bool(self == other)
         except ValueError:
             return False
 
     def get_config(self) -> dict[str, Any]:
-        """As JSON can hold it; `from_config` makes an equal one."""
+        """Return the arguments as JSON values; `from_config` restores them."""
         return {"args": stored(list(self.args)), "kwargs": stored(dict(self.kwargs))}
 
     @classmethod
@@ -175,4 +175,4 @@ class OpArguments:
         return cls(tuple(restored(config["args"])), restored(config["kwargs"]))
 
 
-Given = OpArguments  # what pickles of earlier versions call it
+Given = OpArguments  # its name in pickles of earlier versions

@@ -1,13 +1,12 @@
-"""Primitives: what every operation is made of, each declared once.
+"""Primitives: the building blocks of all operations, each declared once.
 
-A primitive says which shape and dtype its result has, how a backend computes it (array functions
-with ``out=``, or operations of the contract), and its derivative in other primitives::
+A primitive declares the shape and dtype of its result, how a backend computes it (array functions
+with ``out=``, or operations of the contract), and its derivative in terms of other primitives::
 
     add = elementwise("add", gradient=lambda dy, y, a, b: (dy, dy))
 
-Applied to tensors with numbers it computes at once. Applied to one without, inside a trace, it
-gives a tensor that knows what it is made from, and `gpunn.ops.running` computes all of them in each
-step.
+Applied to tensors with values, it computes immediately. Inside a trace, where there are none, it
+returns a tensor that records its inputs; `gpunn.ops.running` computes all of them in each step.
 """
 
 from __future__ import annotations
@@ -35,25 +34,25 @@ class Primitive:
     """An operation on tensors.
 
     Args:
-        name: in messages.
-        compute: ``compute(backend, out, *arrays, **attributes)`` writes ``out``. It uses
-            ``backend.xp`` with ``out=`` and operations of the contract only.
+        name: used in messages.
+        compute: ``compute(backend, out, *arrays, **attributes)`` writes ``out``. It uses only
+            ``backend.xp`` with ``out=`` and operations of the contract.
         shape: of the result, from the shapes of the inputs and the attributes.
         dtype: of the result, from the dtypes of the inputs and the attributes.
-        gradient: ``gradient(dy, y, *inputs, **attributes)`` gives the gradient of each input, or
-            None where there is none. None: of no input.
-        view: whether the result is its first input's memory under another shape: then
-            ``compute(array, **attributes)`` gives it.
+        gradient: ``gradient(dy, y, *inputs, **attributes)`` returns the gradient of each input, or
+            None for an input without one. None means that no input has a gradient.
+        view: whether the result is its first input's memory with another shape: then
+            ``compute(array, **attributes)`` returns it.
         lowering: how an expression computes it, one of `gpunn.ops.fusion.rules.RULES`; "" if none
-            does.
+            can.
     """
 
     eager = True
-    """False of one that waits for the step even where all numbers are known."""
+    """False if it is deferred to the step even where all values are known."""
     writes = False
-    """True of one that writes, or adds to, more than its result."""
+    """True if it writes, or adds to, more than its result."""
     acts = False
-    """True of a view that does something in each step, too."""
+    """True for a view that also does work in each step."""
 
     def __init__(
         self,
@@ -90,13 +89,13 @@ class Primitive:
         if self.view:
             return self.compute(arrays[0], **attributes)
         out = np.empty(shape, dtype)
-        with np.errstate(all="ignore"):  # what overflows becomes infinite, as in a step
-            # Of its own, so that work arrays of such a size do not stay.
+        with np.errstate(all="ignore"):  # overflow gives infinity, as in a step
+            # An isolated backend, so that its work arrays are freed.
             self.compute(get_backend("numpy").isolated(), out, *arrays, **attributes)
         return out
 
     def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
-        """What computes ``y`` into ``out`` in each step."""
+        """Return a function that computes ``y`` into ``out`` in each step."""
         return partial(self.compute, computation.backend, out, *arrays, **y.attributes)
 
     def _complaint(self, shapes: list[Shape], error: ValueError) -> str:
@@ -109,10 +108,10 @@ class Primitive:
 
 
 def unknown_derivative(name: Callable[..., str]) -> Callable[..., Gradients]:
-    """The gradient of a primitive that has none, where the result would be wrong without one.
+    """Return a gradient that raises an error, for primitives whose derivative is not implemented.
 
     Args:
-        name: of what stands for it in messages, from its attributes.
+        name: gives the name used in messages, from the attributes.
     """
 
     def gradient(*tensors: Tensor, **attributes: Any) -> Gradients:
@@ -124,7 +123,7 @@ def unknown_derivative(name: Callable[..., str]) -> Callable[..., Gradients]:
 
 
 def place_in_user_code() -> str:
-    """``", at FILE line N"``: the innermost line that is not the framework's; "" if none is."""
+    """Return ``", at FILE line N"`` for the innermost line outside the framework; "" if none."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_globals.get("__name__", "").split(".")[0] != "gpunn":
@@ -134,7 +133,7 @@ def place_in_user_code() -> str:
 
 
 def broadcast_shape(*shapes: Shape, **attributes: Any) -> Shape:
-    """Of what NumPy makes of these.
+    """Broadcast shapes by NumPy's rules.
 
     >>> broadcast_shape((3, 1), (4,))
     (3, 4)
@@ -142,4 +141,4 @@ def broadcast_shape(*shapes: Shape, **attributes: Any) -> Shape:
     try:
         return np.broadcast_shapes(*shapes)
     except ValueError:
-        raise ValueError("these cannot be broadcast together.") from None
+        raise ValueError("the shapes cannot be broadcast together.") from None

@@ -1,4 +1,4 @@
-"""Products of matrices and of tensors along axes."""
+"""Matrix products, and tensor products along axes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _compute_product(
     if a.ndim == b.ndim == 2 and a.dtype.kind == "f":
         if a.shape[transpose_a ^ 1]:
             backend.matmul(a, b, out, transpose_a=transpose_a, transpose_b=transpose_b)
-        else:  # a sum of nothing
+        else:  # an empty sum
             backend.xp.copyto(out, 0)
         return
     a = a.swapaxes(-1, -2) if transpose_a else a
@@ -45,7 +45,7 @@ def _product_shape(a: Shape, b: Shape, transpose_a: bool, transpose_b: bool) -> 
     m, k = (k, m) if transpose_a else (m, k)
     n, columns = (columns, n) if transpose_b else (n, columns)
     if k != n or a[:-2] != b[:-2]:
-        raise ValueError("the columns of the first must be as many as the rows of the second.")
+        raise ValueError("the first must have as many columns as the second has rows.")
     return (*a[:-2], m, columns)
 
 
@@ -71,13 +71,13 @@ _matmul = Primitive(
 
 
 def _product(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
-    """Of two matrices, or of as many pairs of them, whose memory is read turned round."""
+    """Multiply two matrices, or stacks of them, each optionally read as its transpose."""
     return _matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
 
 
 @operation
 def matmul(x1: Any, x2: Any) -> Tensor:
-    """The product of matrices: of vectors, matrices, or stacks of them, as NumPy's ``@``.
+    """Multiply matrices, vectors, or stacks of matrices, like NumPy's ``@``.
 
     >>> from gpunn import ops
     >>> ops.matmul([[1.0, 2.0]], [[3.0], [4.0]]).tolist()
@@ -87,7 +87,7 @@ def matmul(x1: Any, x2: Any) -> Tensor:
     if a.dtype == "bool":
         a, b = convert(a, "int32"), convert(b, "int32")
     if not (a.ndim and b.ndim):
-        raise ValueError(f"matmul: tensors with axes are expected; got {a.shape} and {b.shape}.")
+        raise ValueError(f"matmul: expected tensors with axes; got shapes {a.shape} and {b.shape}.")
     if a.ndim == 1:
         return squeeze(matmul(expand_dims(a, 0), b), -2 if b.ndim > 1 else 0)
     if b.ndim == 1:
@@ -104,7 +104,7 @@ def matmul(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def dot(x1: Any, x2: Any) -> Tensor:
-    """The sum of products along the last axis of x1 and the last but one of x2."""
+    """Compute the dot product: over the last axis of x1 and the second-to-last of x2."""
     a, b = promoted(x1, x2)
     if not a.ndim or not b.ndim:
         return a * b
@@ -115,7 +115,7 @@ def dot(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def tensordot(x1: Any, x2: Any, axes: int | Sequence[Any] = 2) -> Tensor:
-    """The sums of products along these axes: pairs of them, or the last so many and the first."""
+    """Contract two tensors along pairs of axes, or the last ``axes`` of x1 with the first of x2."""
     a, b = promoted(x1, x2)
     if np.ndim(axes) == 0:
         count = whole(axes, "axes")
@@ -143,16 +143,16 @@ def tensordot(x1: Any, x2: Any, axes: int | Sequence[Any] = 2) -> Tensor:
 
 @operation
 def outer(x1: Any, x2: Any) -> Tensor:
-    """The products of each of x1 with each of x2."""
+    """Compute the outer product: each element of x1 times each of x2."""
     a, b = promoted(x1, x2)
     return reshape(a, (-1, 1)) * reshape(b, (1, -1))
 
 
 @operation
 def einsum(subscripts: str, *operands: Any) -> Tensor:
-    """Sums of products, as the subscripts say: ``"ij,jk->ik"`` is a product of matrices.
+    """Evaluate the Einstein summation of the subscripts: ``"ij,jk->ik"`` is a matrix product.
 
-    Two operands are multiplied as stacks of matrices, several one after the other.
+    Two operands are multiplied as stacks of matrices; more than two are multiplied in order.
 
     >>> from gpunn import ops
     >>> ops.einsum("ij,kj->ik", [[1.0, 2.0]], [[3.0, 4.0]]).tolist()
@@ -162,7 +162,7 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
     terms, result = _terms(subscripts, [t.ndim for t in tensors])
     for i, t in enumerate(tensors):
         tensors[i], terms[i] = _on_diagonals(t, terms[i])
-    for c in set("".join(terms)) - set(subscripts):  # of `...`, which is broadcast
+    for c in set("".join(terms)) - set(subscripts):  # the axes of `...`, which are broadcast
         pairs = [pair for pair in zip(tensors, terms, strict=True) if c in pair[1]]
         sizes = [t.shape[term.index(c)] for t, term in pairs]
         for i, (t, term) in enumerate(zip(tensors, terms, strict=True)):
@@ -178,10 +178,10 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
 
 
 def _terms(subscripts: str, ndims: Sequence[int]) -> tuple[list[str], str]:
-    """The letters of each operand's axes and of the result's, with letters for ``...``.
+    """Return the letters of each operand's axes and the result's, with letters for ``...``.
 
     Raises:
-        ValueError: for subscripts that do not fit operands of so many axes.
+        ValueError: if the subscripts do not match the operands' numbers of axes.
 
     >>> _terms("...i,ij", [3, 2])
     (['abi', 'ij'], 'abj')
@@ -189,12 +189,12 @@ def _terms(subscripts: str, ndims: Sequence[int]) -> tuple[list[str], str]:
     given, arrow, result = subscripts.replace(" ", "").partition("->")
     terms = given.split(",")
     if len(terms) != len(ndims):
-        raise ValueError(f"einsum: {subscripts!r} is of {len(terms)} tensors; got {len(ndims)}.")
+        raise ValueError(f"einsum: {subscripts!r} names {len(terms)} operands; got {len(ndims)}.")
     for term in (*terms, result):
         letters = term.replace("...", "", 1)
         if not all(c in string.ascii_letters for c in letters):
-            raise ValueError(f"einsum: letters and one `...` are expected; got {term!r}.")
-    if not arrow:  # what is named once, in the order of the alphabet
+            raise ValueError(f"einsum: expected letters and at most one `...`; got {term!r}.")
+    if not arrow:  # letters that occur once, in alphabetical order
         letters = given.replace(".", "")
         once = "".join(sorted(c for c in set(letters) if c != "," and letters.count(c) == 1))
         result = "..." * ("..." in given) + once
@@ -213,20 +213,20 @@ def _terms(subscripts: str, ndims: Sequence[int]) -> tuple[list[str], str]:
 
 
 def _on_diagonals(t: Tensor, term: str) -> tuple[Tensor, str]:
-    """What lies where axes of one name have one place, and the names of the axes left."""
+    """Take the diagonals of axes with the same name; return them and the remaining names."""
     for c in [c for k, c in enumerate(term) if c in term[:k]]:
         first = term.index(c)
         second = term.index(c, first + 1)
         if t.shape[first] != t.shape[second]:
-            raise ValueError(f"einsum: the axis {c!r} has two lengths in {t.shape}.")
+            raise ValueError(f"einsum: the axis {c!r} has two lengths in shape {t.shape}.")
         t = ops.diagonal(t, 0, first, second)
         term = term[:first] + term[first + 1 : second] + term[second + 1 :] + c
     return t, term
 
 
 def _pair(a: Tensor, of_a: str, b: Tensor, of_b: str, keep: set[str]) -> tuple[Tensor, str]:
-    """The product of two, summed over what both have and nobody keeps."""
-    for alone, other in ((0, of_b), (1, of_a)):  # what only one has is summed at once
+    """Multiply two operands, summed over shared axes that are not needed later."""
+    for alone, other in ((0, of_b), (1, of_a)):  # axes of only one operand are summed first
         names = (of_a, of_b)[alone]
         gone = [i for i, c in enumerate(names) if c not in other and c not in keep]
         if gone:

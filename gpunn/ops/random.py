@@ -1,8 +1,8 @@
 """Random tensors: `gpunn.random`, with Keras's names.
 
-Inside a `call` they are drawn anew in each step, from the stream of the layer's node and with the
-model's seed, or that of a `SeedGenerator`; so a run that goes on from a checkpoint draws what it
-would have drawn. With a whole number as seed they are the same each time, as in Keras.
+Inside a `call`, each step draws new values from the stream of the layer's node, with the seed of
+the model or of a `SeedGenerator`. A run resumed from a checkpoint therefore draws the same values
+as an uninterrupted one. An integer seed gives the same values each time, as in Keras.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ __all__ = [
 ]  # fmt: skip
 
 STREAMS = 1 << 32
-"""The random stream of the n-th draw in a call is that of its node, and n times as many further."""
+"""The n-th draw in a call uses the random stream of its node, plus n times this number."""
 
 
 class SeedGenerator:
-    """A seed from which the n-th draw takes other numbers than those before.
+    """A seed that gives different values at each draw.
 
     Args:
-        seed: a whole number; the model's where None is given, or outside a call one of its own.
+        seed: an integer; None means the model's seed, or outside a call a new one.
     """
 
     def __init__(self, seed: int | None = None) -> None:
@@ -46,17 +46,17 @@ class SeedGenerator:
         self._generator = np.random.default_rng(draw_seed() if self.seed is None else self.seed)
 
     def generator(self) -> np.random.Generator:
-        """For draws outside a call."""
+        """Return the generator for draws outside a call."""
         return self._generator
 
 
 class _Draw(Primitive):
-    """Standard normal numbers, in each step others."""
+    """Standard normal values, new in each step."""
 
     def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
         backend, call = computation.backend, computation.context
         if getattr(call, "control", None) is None:
-            raise ValueError("random numbers can be drawn in the call of a layer or a model only.")
+            raise ValueError("random numbers can be drawn only in the call of a layer or a model.")
         zeros = backend.zeros(y.shape, y.dtype)
         asked = y.attributes["seed"]
         seed = call.seed if asked is None else asked
@@ -65,7 +65,7 @@ class _Draw(Primitive):
 
 
 def _no_compute(*args: Any, **attributes: Any) -> None:
-    raise TypeError("random numbers of a trace are bound to a step first.")
+    raise TypeError("random numbers of a trace are drawn only in a step.")
 
 
 _draw = _Draw(
@@ -79,7 +79,7 @@ _draw = _Draw(
 def normal(
     shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None
 ) -> Tensor:
-    """Normal numbers.
+    """Draw samples from a normal distribution.
 
     >>> normal((2, 3), seed=1).shape
     (2, 3)
@@ -90,7 +90,7 @@ def normal(
 def uniform(
     shape: Any, minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None, seed: Any = None
 ) -> Tensor:
-    """Numbers from ``minval`` up to what is below ``maxval``, all of them as likely."""
+    """Draw samples from a uniform distribution over [minval, maxval)."""
     share = 1.0 - ops.exp(-_exponential(shape, dtype, seed))
     return convert(share * (maxval - minval) + minval, dtype)
 
@@ -98,39 +98,39 @@ def uniform(
 def truncated_normal(
     shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None
 ) -> Tensor:
-    """Normal numbers without those further than two standard deviations from the mean.
+    """Draw samples from a normal distribution truncated at two standard deviations from the mean.
 
     >>> bool((abs(truncated_normal((1000,))) <= 2).all())
     True
     """
-    inside = math.erf(math.sqrt(2))  # the share of those that are kept
+    inside = math.erf(math.sqrt(2))  # the probability of that interval
     y = math.sqrt(2) * ops.erfinv(uniform(shape, -inside, inside, standard(dtype), seed))
     return convert(ops.clip(y, -2.0, 2.0) * stddev + mean, dtype)
 
 
 def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: Any = None) -> Tensor:
-    """Whole numbers from ``minval`` up to ``maxval`` - 1, all of them as likely.
+    """Draw integers uniformly from ``minval`` to ``maxval`` - 1.
 
     >>> sorted(set(randint((1000,), -1, 2).tolist()))
     [-1, 0, 1]
     """
     low, high = int(minval), int(maxval)
     if standard(dtype) != "int32":
-        raise ValueError(f"dtype must be one of whole numbers; got {dtype!r}.")
+        raise ValueError(f"dtype must be an integer dtype; got {dtype!r}.")
     least, most = held_bounds(named(dtype))
     if not (least <= low < high <= most + 1 and low == minval and high == maxval):
         raise ValueError(
-            f"minval must be below maxval, and both whole numbers in the range of {named(dtype)}, "
+            f"minval must be below maxval, and both integers in the range of {named(dtype)}, "
             f"{least} to {most}; got {minval!r} and {maxval!r}."
         )
-    kind = "float32" if high - low < 2**12 else "float64"  # of enough digits for all of them
+    kind = "float32" if high - low < 2**12 else "float64"  # precise enough for all of them
     share = uniform(shape, 0.0, 1.0, kind, seed)
     y = ops.cast(ops.minimum(ops.floor(share * float(high - low)), high - low - 1.0), "float64")
     return ops.cast(y + float(low), "int32")
 
 
 def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any = None) -> Tensor:
-    """Classes (batch, num_samples), each as likely as the softmax of its row of logits says.
+    """Draw classes (batch, num_samples) with the probabilities softmax(logits) of each row.
 
     >>> categorical([[0.0, -1e9], [-1e9, 0.0]], 3).tolist()
     [[0, 0, 0], [1, 1, 1]]
@@ -139,27 +139,27 @@ def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any =
     if logits.ndim != 2:
         raise ValueError(f"logits must have the shape (batch, classes); got {logits.shape}.")
     batch, classes = logits.shape
-    # The largest of the logits less the logarithms of exponential numbers: Gumbel's trick.
+    # Gumbel's trick: the argmax of the logits minus the logarithms of exponential samples.
     noise = ops.log(_exponential((batch, int(num_samples), classes), logits.dtype, seed))
     return ops.cast(ops.argmax(ops.expand_dims(logits, 1) - noise, -1), dtype)
 
 
 def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Tensor:
-    """Each number 0 with this probability, else divided by that of the others.
+    """Set each element to 0 with probability ``rate``, and divide the others by 1 - rate.
 
     Args:
         inputs: a tensor.
         rate: from 0 to 1.
-        noise_shape: that broadcasts to the inputs': along axes of length 1 all are dropped
-            together. None in it is the inputs' own length.
-        seed: as of `normal`.
+        noise_shape: a shape that broadcasts to that of the inputs: elements along axes of length 1
+            are dropped together. None in it means the length of the inputs.
+        seed: as in `normal`.
 
     >>> dropout([1.0, 2.0], 0.0).tolist(), dropout([1.0, 2.0], 1.0).tolist()
     ([1.0, 2.0], [0.0, 0.0])
     """
     x = convert(inputs)
     if not is_float(x.dtype):
-        raise ValueError(f"inputs of floats are expected; got {x.dtype}.")
+        raise ValueError(f"inputs must be floats; got {x.dtype}.")
     if not 0 <= rate <= 1:
         raise ValueError(f"rate must be from 0 to 1; got {rate!r}.")
     if rate in (0, 1):
@@ -171,7 +171,7 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
 
 
 def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Tensor:
-    """The same in random order along an axis, all orders as likely.
+    """Shuffle a tensor along an axis, uniformly at random.
 
     >>> sorted(shuffle([1, 2, 3]).tolist())
     [1, 2, 3]
@@ -182,7 +182,7 @@ def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Tensor:
 
 
 def _exponential(shape: Any, dtype: Any, seed: Any) -> Tensor:
-    """Exponentially distributed numbers of mean 1: of two normal ones, (a^2 + b^2) / 2."""
+    """Draw exponential samples of mean 1, as (a^2 + b^2) / 2 from two normal samples."""
     a, b = (_standard_normal(shape, dtype, seed, part) for part in range(2))
     return 0.5 * (a * a + b * b)
 

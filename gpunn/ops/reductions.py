@@ -1,4 +1,4 @@
-"""Operations along axes: sums, means, extremes, places, running sums, order."""
+"""Operations along axes: sums, means, extremes, their indices, cumulative sums."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _reduced(shape: Shape, axis: tuple[int, ...], keepdims: bool) -> Shape:
 
 
 def _kept(t: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
-    """A result with its axes of length 1 still there."""
+    """Return a reduction's result with the reduced axes kept at length 1."""
     return reshape(t, _reduced(x.shape, axis, True))
 
 
@@ -51,7 +51,7 @@ def _sum_gradient(
 def _extreme_gradient(
     dy: Tensor, y: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: bool
 ) -> Gradients:
-    """Shared evenly among those that are equal, as in TensorFlow; NaN where one is NaN."""
+    """Share the gradient evenly among equal extremes, as TensorFlow does; NaN where one is NaN."""
     y = _kept(y, x, axis)
     hits = equal(x, y)
     share = _kept(dy, x, axis) / sum_(convert(hits, x.dtype), axis, keepdims=True)
@@ -67,7 +67,7 @@ _any = _reduction("any", "any")
 
 @operation_named("sum")
 def sum_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The sum over these axes, or of all; truth values count as 0 and 1.
+    """Sum over the given axes, or over all; booleans count as 0 and 1.
 
     >>> from gpunn import ops
     >>> ops.sum([[1.0, 2.0], [3.0, 4.0]], axis=0).tolist()
@@ -81,14 +81,20 @@ def sum_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The mean over these axes, or of all: in floatx for integers; NaN of no elements."""
+    """Compute the mean over the given axes, or over all. Integers give floatx; no elements give
+    NaN.
+
+    >>> from gpunn import ops
+    >>> ops.mean([[1.0, 2.0], [3.0, 4.0]], axis=1).tolist()
+    [1.5, 3.5]
+    """
     x = convert(x)
     return convert(_mean(averaged(x), axis, keepdims), floating(x.dtype))
 
 
 def averaged(x: Tensor) -> Tensor:
-    """x in the dtype that means are computed in: float64 for integers, of which float32 would
-    lose the last digits, and with them all that is left where large ones cancel."""
+    """Convert x to the dtype that means are computed in: float64 for integers, since float32 would
+    lose their last digits, which are all that remains where large values cancel."""
     return convert(x, "float64" if x.dtype == "int32" else floating(x.dtype))
 
 
@@ -99,7 +105,7 @@ def _mean(x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
 
 @operation
 def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The mean square of what differs from the mean."""
+    """Compute the variance: the mean squared deviation from the mean."""
     x = convert(x)
     wide = averaged(x)
     found = _mean(square(wide - _mean(wide, axis, True)), axis, keepdims)
@@ -108,13 +114,13 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The square root of `var`; its derivative is 0 where all numbers are equal."""
+    """Compute the standard deviation; its derivative is 0 where all elements are equal."""
     return root(var(x, axis, keepdims))
 
 
 @operation
 def moments(x: Any, axes: Axis, keepdims: bool = False) -> tuple[Tensor, Tensor]:
-    """`mean` and `var`."""
+    """Compute the `mean` and the variance (`var`) over the given axes."""
     return mean(x, axes, keepdims), var(x, axes, keepdims)
 
 
@@ -128,24 +134,24 @@ def _extreme(primitive: Primitive, x: Tensor, axis: Axis, keepdims: bool) -> Ten
 
 
 def _unsigned(zero: Tensor) -> Tensor:
-    """+0 for -0: of zeros of both signs, each backend finds another one first."""
+    """Replace -0 with +0: among zeros of both signs, backends differ in which they find."""
     return zero + 0.0 if is_float(zero.dtype) else zero
 
 
 @operation_named("max")
 def max_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The largest along these axes, or of all; NaN if one is. A largest zero is +0."""
+    """Compute the maximum over the given axes, or over all; NaN if one is. A zero result is +0."""
     return _unsigned(_extreme(_max, convert(x), axis, keepdims))
 
 
 @operation_named("min")
 def min_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The smallest along these axes, or of all; NaN if one is. A smallest zero is +0."""
+    """Compute the minimum over the given axes, or over all; NaN if one is. A zero result is +0."""
     return _unsigned(_extreme(_min, convert(x), axis, keepdims))
 
 
 def largest(x: Tensor, axis: Axis) -> Tensor:
-    """`max`, with the axes kept and of a zero with its sign, as a constant to derivatives."""
+    """Compute `max` with the axes kept and a zero's sign kept, as a constant in derivatives."""
     return stop_gradient(_extreme(_max, x, axis, keepdims=True))
 
 
@@ -154,7 +160,7 @@ amax, amin = operation(max_, "amax"), operation(min_, "amin")
 
 @operation_named("all")
 def all_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Whether none is 0 along these axes."""
+    """Return whether all elements are nonzero (or True), over the given axes or over all."""
     x = convert(x, "bool")
     axes = axes_of(axis, x.ndim)
     return _all(x, axis=axes, keepdims=keepdims) if axes else x
@@ -162,7 +168,7 @@ def all_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation_named("any")
 def any_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Whether one is not 0 along these axes."""
+    """Return whether any element is nonzero (or True), over the given axes or over all."""
     x = convert(x, "bool")
     axes = axes_of(axis, x.ndim)
     return _any(x, axis=axes, keepdims=keepdims) if axes else x
@@ -170,7 +176,7 @@ def any_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
-    """The product along these axes, or of all."""
+    """Compute the product over the given axes, or over all."""
     x = counting(convert(x, dtype))
     axes = axes_of(axis, x.ndim)
     found = _prod(x, axis=axes, keepdims=keepdims) if axes else x
@@ -180,7 +186,7 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -
 def _prod_gradient(
     dy: Tensor, y: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: bool
 ) -> Gradients:
-    """Of each element the product of all others: of those before it and those behind it, since
+    """Compute for each element the product of all others, from those before and those after it;
     a division would fail where one is 0."""
     places = list(range(-len(axis), 0))
     apart = ops.moveaxis(x, axis, places)
@@ -192,7 +198,7 @@ def _prod_gradient(
 
 
 def _shifted(x: Tensor, by: int, first: int) -> Tensor:
-    """The last axis later by so much, with a number in front."""
+    """Shift the last axis by ``by`` positions, and fill the front with a number."""
     n = x.shape[-1]
     widths = [(0, 0)] * (x.ndim - 1) + [(min(by, n), 0)]
     return ops.pad(x[..., : max(n - by, 0)], widths, constant_values=first)
@@ -203,7 +209,7 @@ _prod = _reduction("prod", "prod", _prod_gradient)
 
 def _place(name: str) -> Primitive:
     def compute(backend: Backend, out: Array, x: Array, axis: int) -> None:
-        # Array functions write places as int64 only.
+        # Array functions write indices only as int64.
         place = backend.scratch(out.shape, np.int64, name)
         getattr(backend.xp, name)(x, axis=axis, out=place)
         backend.xp.copyto(out, place, casting="unsafe")
@@ -229,25 +235,30 @@ def _found(primitive: Primitive, x: Any, axis: int | None, keepdims: bool) -> Te
 
 @operation
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """The place of the largest along an axis, or in all; the first one of equals."""
+    """Return the index of the maximum along an axis, or in the flattened x; ties give the first.
+
+    >>> from gpunn import ops
+    >>> ops.argmax([[1, 3, 2], [9, 8, 7]], axis=1).tolist()
+    [1, 0]
+    """
     return _found(_argmax, x, axis, keepdims)
 
 
 @operation
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """The place of the smallest along an axis, or in all; the first one of equals."""
+    """Return the index of the minimum along an axis, or in the flattened x; ties give the first."""
     return _found(_argmin, x, axis, keepdims)
 
 
 @operation
 def count_nonzero(x: Any, axis: Axis = None) -> Tensor:
-    """How many are not 0."""
+    """Count the nonzero elements."""
     return sum_(convert(x, "bool"), axis)
 
 
 @operation
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """log(sum_(exp(x))), without overflow."""
+    """Compute log(sum(exp(x))) without overflow, over the given axes or over all."""
     x = convert(x)
     x = convert(x, floating(x.dtype))
     axes = axes_of(axis, x.ndim)
@@ -263,7 +274,12 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def softmax(x: Any, axis: int = -1) -> Tensor:
-    """exp(x) / sum_(exp(x)) along an axis."""
+    """Compute exp(x) / sum(exp(x)) along an axis.
+
+    >>> from gpunn import ops
+    >>> ops.softmax([0.0, 0.0]).tolist()
+    [0.5, 0.5]
+    """
     x = convert(x)
     x = convert(x, floating(x.dtype))
     if not x.size:
@@ -274,12 +290,12 @@ def softmax(x: Any, axis: int = -1) -> Tensor:
 
 @operation
 def log_softmax(x: Any, axis: int = -1) -> Tensor:
-    """log(softmax(x)), without overflow."""
+    """Compute log(softmax(x)) without overflow, along an axis."""
     x = convert(x)
     x = convert(x, floating(x.dtype))
     if not x.size:
         return x
-    x = x - largest(x, axis)  # at once: beside a large number the logarithm would be lost
+    x = x - largest(x, axis)  # first: the logarithm would be lost beside a large value
     return x - log(sum_(exp(x), axis, keepdims=True))
 
 
@@ -299,7 +315,12 @@ _cumsum = Primitive("cumsum", _compute_cumsum, lambda shape, axis: shape, gradie
 
 @operation
 def cumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
-    """The sums of all up to each along an axis."""
+    """Compute the cumulative sum along an axis; by default, x is flattened first.
+
+    >>> from gpunn import ops
+    >>> ops.cumsum([1, 2, 3]).tolist()
+    [1, 3, 6]
+    """
     x = convert(x, dtype)
     x = reshape(x, (-1,)) if axis is None else x
     (place,) = axes_of(0 if axis is None else axis, x.ndim)
@@ -312,12 +333,12 @@ def _compute_cumprod(backend: Backend, out: Array, x: Array, axis: int) -> None:
 
 
 def _cumprod_gradient(dy: Tensor, y: Tensor, x: Tensor, axis: int) -> Gradients:
-    """Of x_k what is before it, times what comes back from behind it:
+    """Compute for x_k the product before it times the gradient propagated from after it:
     h_k = dy_k + x_(k+1) h_(k+1)."""
     before = _shifted(ops.moveaxis(y, axis, -1), 1, 1)
     factors = _shifted(flip(ops.moveaxis(x, axis, -1), -1), 1, 0)
     back, by = flip(ops.moveaxis(dy, axis, -1), -1), 1
-    while by < x.shape[axis]:  # over twice as many in each round
+    while by < x.shape[axis]:  # each round covers twice as many elements
         back = back + factors * _shifted(back, by, 0)
         factors = factors * _shifted(factors, by, 0)
         by *= 2
@@ -331,7 +352,7 @@ _cumprod = Primitive(
 
 @operation
 def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
-    """The products of all up to each along an axis."""
+    """Compute the cumulative product along an axis; by default, x is flattened first."""
     x = convert(x, dtype)
     x = reshape(x, (-1,)) if axis is None else x
     (place,) = axes_of(0 if axis is None else axis, x.ndim)

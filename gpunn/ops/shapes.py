@@ -1,4 +1,4 @@
-"""Operations on shapes: they move numbers and compute none."""
+"""Operations on shapes: they move elements without computing."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .tensor import Shape, Tensor
 
 Axis = int | Sequence[int] | None
 
-# -- what names axes and sizes
+# -- arguments that name axes and sizes
 
 
 def axes_of(axis: Axis, ndim: int, name: str = "axis") -> tuple[int, ...]:
-    """The axes that ``axis`` names, from 0 on, in order; None names all.
+    """Return the axes that ``axis`` names, as sorted non-negative integers; None names all.
 
     Raises:
-        ValueError: for one that there is not, or that is named twice.
+        ValueError: if an axis is out of range or named twice.
 
     >>> axes_of(-1, 3), axes_of(None, 2), axes_of([2, 0], 3)
     ((2,), (0, 1), (0, 2))
@@ -35,10 +35,10 @@ def axes_of(axis: Axis, ndim: int, name: str = "axis") -> tuple[int, ...]:
 
 
 def places_of(axis: int | Sequence[int], ndim: int, name: str = "axis") -> list[int]:
-    """The axes that ``axis`` names, from 0 on, as they are given.
+    """Return the axes that ``axis`` names as non-negative integers, in the given order.
 
     Raises:
-        ValueError: as `axes_of`.
+        ValueError: as in `axes_of`.
     """
     given = _listed(axis)
     found = [whole(a, name) for a in given]
@@ -49,26 +49,26 @@ def places_of(axis: int | Sequence[int], ndim: int, name: str = "axis") -> list[
 
 
 def axis_of(axis: int, ndim: int, name: str = "axis") -> int:
-    """The axis that a whole number names, from 0 on.
+    """Return the axis that an integer names, as a non-negative integer.
 
     Raises:
-        ValueError: for one that there is not.
+        ValueError: if it is out of range.
     """
     place = whole(axis, name)
     if not -ndim <= place < ndim:
-        raise ValueError(f"{name} must name one of the axes of a tensor of {ndim}; got {axis!r}.")
+        raise ValueError(f"{name} must name one of the {ndim} axes of a tensor; got {axis!r}.")
     return place % ndim
 
 
 def sizes_of(shape: Any, name: str = "shape") -> tuple[int, ...]:
-    """A shape, which may be one number.
+    """Return a shape as a tuple; a single integer is one size.
 
     Raises:
-        ValueError: for a size that is negative, or no whole number.
+        ValueError: if a size is negative or not an integer.
     """
     sizes = tuple(whole(n, name) for n in _listed(shape))
     if any(n < 0 for n in sizes):
-        raise ValueError(f"{name} must be of sizes of 0 or more; got {shape!r}.")
+        raise ValueError(f"{name} must contain sizes of 0 or more; got {shape!r}.")
     return sizes
 
 
@@ -78,13 +78,13 @@ def _listed(given: Any) -> list[Any]:
 
 
 def whole(n: Any, name: str) -> int:
-    """A whole number, of Python or NumPy.
+    """Return a Python or NumPy integer as an int.
 
     Raises:
-        ValueError: for anything else, numbers of floats and truth values too.
+        ValueError: for anything else, including floats and booleans.
     """
     if isinstance(n, (bool, np.bool_)) or not hasattr(n, "__index__"):
-        raise ValueError(f"{name} must be of whole numbers; got {n!r}.")
+        raise ValueError(f"{name} must be given in integers; got {n!r}.")
     return operator.index(n)
 
 
@@ -108,7 +108,7 @@ _reshape = Primitive(
 
 @operation
 def reshape(x: Any, newshape: Any) -> Tensor:
-    """The same numbers, in order, in another shape; one of its sizes may be -1.
+    """Give a tensor a new shape; the elements keep their order, and one size may be -1.
 
     >>> from gpunn import ops
     >>> ops.reshape([1, 2, 3, 4], (2, -1)).tolist()
@@ -121,20 +121,28 @@ def reshape(x: Any, newshape: Any) -> Tensor:
         shape[shape.index(-1)] = x.size // others if others else 0
     if any(n < 0 for n in shape) or math.prod(shape) != x.size:
         raise ValueError(
-            f"reshape: {x.size} numbers of shape {x.shape} do not fit the shape {newshape!r}."
+            f"reshape: {x.size} elements of shape {x.shape} do not fit the shape {newshape!r}."
         )
     return x if tuple(shape) == x.shape else _reshape(x, shape=tuple(shape))
 
 
 @operation
 def ravel(x: Any) -> Tensor:
-    """All numbers in a row."""
+    """Flatten a tensor to one axis."""
     return reshape(x, (-1,))
 
 
 @operation
 def expand_dims(x: Any, axis: int | Sequence[int]) -> Tensor:
-    """With a new axis of length 1 there, or several."""
+    """Insert new axes of length 1.
+
+    Args:
+        axis: the position of the new axis in the result, or several.
+
+    >>> from gpunn import ops
+    >>> ops.expand_dims([1, 2], 0).shape
+    (1, 2)
+    """
     x = convert(x)
     ndim = x.ndim + len(_listed(axis))
     new = places_of(axis, ndim)
@@ -144,7 +152,14 @@ def expand_dims(x: Any, axis: int | Sequence[int]) -> Tensor:
 
 @operation
 def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
-    """Without its axes of length 1, or without these of them."""
+    """Remove axes of length 1.
+
+    Args:
+        axis: the axes to remove; by default all of length 1.
+
+    Raises:
+        ValueError: if an axis to remove does not have length 1.
+    """
     x = convert(x)
     if axis is None:
         return reshape(x, [n for n in x.shape if n != 1])
@@ -158,8 +173,8 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
 
 
 def _exchanged(shape: Shape, axes: tuple[int, ...]) -> Shape | None:
-    """Where two neighbouring groups of axes change places behind all others: how many numbers are
-    in the others, in the first group and in the second."""
+    """For a transpose that swaps two adjacent groups of trailing axes, return the number of
+    elements along the axes before them, along the first group and along the second."""
     first = next((a for a, to in enumerate(axes) if a != to), len(axes))
     second = axes[first] if first < len(axes) else first
     parts = shape[:first], shape[first:second], shape[second:]
@@ -188,7 +203,12 @@ _transpose = Primitive(
 
 @operation
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
-    """The axes in this order; turned round by default."""
+    """Permute the axes of a tensor; by default, reverse their order.
+
+    >>> from gpunn import ops
+    >>> ops.transpose([[1, 2], [3, 4]]).tolist()
+    [[1, 3], [2, 4]]
+    """
     x = convert(x)
     order = list(range(x.ndim))[::-1] if axes is None else places_of(axes, x.ndim, "axes")
     if len(order) != x.ndim:
@@ -198,7 +218,7 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
 
 @operation
 def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
-    """With two axes exchanged."""
+    """Swap two axes of a tensor."""
     x = convert(x)
     order = list(range(x.ndim))
     one, other = axis_of(axis1, x.ndim, "axis1"), axis_of(axis2, x.ndim, "axis2")
@@ -208,12 +228,13 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
 
 @operation
 def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
-    """With axes moved to other places; the others stay in order."""
+    """Move axes to new positions; the others keep their order."""
     x = convert(x)
     moved, to = places_of(source, x.ndim, "source"), places_of(destination, x.ndim, "destination")
     if len(moved) != len(to):
         raise ValueError(
-            f"moveaxis: source and destination must be as many; got {source!r} and {destination!r}."
+            f"moveaxis: source and destination must name equally many axes; got {source!r} and "
+            f"{destination!r}."
         )
     rest = [a for a in range(x.ndim) if a not in moved]
     for at, a in sorted(zip(to, moved, strict=True)):
@@ -223,7 +244,7 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
 
 @operation
 def flip(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
-    """Turned round along these axes, or along all."""
+    """Reverse the order of elements along the given axes, or along all."""
     x = convert(x)
     turned = axes_of(axis, x.ndim)
     back = slice(None, None, -1)
@@ -235,14 +256,14 @@ def flip(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
 
 @operation
 def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
-    """Repeated along axes of length 1, and along new ones in front."""
+    """Broadcast a tensor to a shape."""
     x, shape = convert(x), sizes_of(shape)
     return x if x.shape == shape else _broadcast(x, shape=shape)
 
 
 def _broadcast_shape(given: Shape, shape: Shape) -> Shape:
     if np.broadcast_shapes(given, shape) != shape:
-        raise ValueError(f"this cannot be broadcast to {shape}.")
+        raise ValueError(f"the tensor cannot be broadcast to {shape}.")
     return shape
 
 
@@ -265,7 +286,7 @@ _broadcast = Primitive(
 
 
 def reduced_to(dy: Tensor, shape: Shape) -> Tensor:
-    """The sum of dy over the axes along which ``shape`` was broadcast."""
+    """Sum dy over the axes along which ``shape`` was broadcast."""
     if dy.shape == shape:
         return dy
     first = dy.ndim - len(shape)
@@ -279,17 +300,17 @@ def reduced_to(dy: Tensor, shape: Shape) -> Tensor:
 
 @operation
 def shape(x: Any) -> tuple[int, ...]:
-    """Its sizes: whole numbers."""
+    """Return the shape of a tensor, as a tuple of integers."""
     return convert(x).shape
 
 
 @operation
 def ndim(x: Any) -> int:
-    """How many axes it has."""
+    """Return the number of axes."""
     return convert(x).ndim
 
 
 @operation
 def size(x: Any) -> int:
-    """How many numbers it has."""
+    """Return the number of elements."""
     return convert(x).size

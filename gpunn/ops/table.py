@@ -1,4 +1,4 @@
-"""The operations by their names: for Python's operators, symbolic tensors and saved models."""
+"""The operations by name, for Python's operators, symbolic tensors and saved models."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .tensor import Symbolic
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 on_graphs: list[Callable[..., Any]] = []
-"""What an operation on symbolic tensors is: `gpunn.layers` puts the one function here."""
+"""The function that applies operations to symbolic tensors; set by `gpunn.layers`."""
 
 
 def operation(function: Function, name: str = "") -> Function:
-    """Make ``function`` an operation, known by its name.
+    """Register ``function`` as an operation under its name.
 
-    Given a symbolic tensor, anywhere in its arguments, it becomes a node of the graph.
+    With a symbolic tensor anywhere in its arguments, a call becomes a node of the graph.
     """
     known_as = name or function.__name__
 
@@ -36,12 +36,12 @@ def operation(function: Function, name: str = "") -> Function:
 
 
 def operation_named(name: str) -> Callable[[Function], Function]:
-    """`operation` under another name than the function's: one that Python uses itself."""
+    """Return `operation` for another name than the function's, such as a Python built-in's."""
     return lambda function: operation(function, name)
 
 
 class _ByName:
-    """``ops.where(...)``, for what is defined above or in a module below it."""
+    """Late-bound access, ``ops.where(...)``, to operations that are defined elsewhere or later."""
 
     def __getattr__(self, name: str) -> Any:
         if name in FUNCTIONS:

@@ -1,4 +1,4 @@
-"""Tensors: arrays that operations take and give, with their numbers or with how to get them."""
+"""Tensors: the arguments and results of operations, with values or with the way to compute them."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ Shape = tuple[int, ...]
 
 
 class Symbolic(Operators):
-    """Base of what stands for a tensor in a graph of layers: operations on it give further such.
+    """Base of placeholders for tensors in a graph of layers; operations on them give more of them.
 
-    `gpunn.layers` says what happens then, in `apply_symbolic`.
+    `gpunn.layers` defines what happens then, in `apply_symbolic`.
     """
 
 
 class Tensor(Operators):
-    """An array of numbers. Operations make one, and `gpunn.ops.convert_to_tensor`.
+    """An array of numbers, created by operations and by `gpunn.ops.convert_to_tensor`.
 
-    Outside a trace it has its numbers and behaves as an array: ``numpy()``, ``float(t)``,
-    ``t[0]``, ``len(t)``, iteration, printing. Inside a trace (a layer's ``call``, a loss, an
-    activation of yours, which is called once for all steps to find out what it computes) it
-    stands for numbers that each step will have: there it has a shape and a dtype only, and what
-    asks for numbers raises an error that says what to write instead.
+    Outside a trace it has values and behaves as an array: ``numpy()``, ``float(t)``, ``t[0]``,
+    ``len(t)``, iteration, printing. Inside a trace it is a placeholder for the values of each step:
+    it has only a shape and a dtype, and reading its values raises an error that says what to write
+    instead. Functions are traced (a layer's ``call``, a custom loss or activation) by calling them
+    once for all steps.
 
     Attributes:
-        shape: a tuple of whole numbers.
+        shape: a tuple of integers.
         dtype: ``"bool"``, ``"int32"``, ``"float32"`` or ``"float64"``.
-        value: the numbers on the host; None inside a trace, but for eager steps.
-        is_constant: whether the numbers are the same in each step.
-        primitive, inputs, attributes: what computes it from what; None of a leaf.
-        trace: the number of the trace that it belongs to, if it belongs to one.
+        value: the values on the host; None inside a trace, except in eager steps.
+        is_constant: whether the values are the same in each step.
+        primitive, inputs, attributes: the operation that computes it; primitive is None for a leaf.
+        trace: the number of its trace, if it belongs to one.
 
     >>> from gpunn import ops
     >>> t = ops.convert_to_tensor([[1.0, 2.0], [3.0, 4.0]])
@@ -69,10 +69,10 @@ class Tensor(Operators):
     # -- as an array
 
     def numpy(self) -> np.ndarray:
-        """A copy of the numbers.
+        """Return a copy of the values as a NumPy array.
 
         Raises:
-            TypeError: inside a trace, where there are none.
+            TypeError: inside a trace, where there are no values.
         """
         return self._numbers("numpy()").copy()
 
@@ -102,8 +102,8 @@ class Tensor(Operators):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise TypeError(
-            "a tensor never changes: choose by ops.where(condition, new, old), or put a part in "
-            "another's place by ops.slice_update or ops.scatter_update."
+            "a tensor is immutable: choose with ops.where(condition, new, old), or replace a part "
+            "with ops.slice_update or ops.scatter_update."
         )
 
     def __len__(self) -> int:
@@ -125,10 +125,10 @@ class Tensor(Operators):
     def _numbers(self, asked: str) -> np.ndarray:
         if self.value is None:
             raise TypeError(
-                f"{asked} asks for the numbers of a tensor of shape {self.shape} that stands for "
-                f"those of each step: there are none yet. Choose by ops.where(condition, a, b) "
-                f"instead of `if`, and calculate with gpunn.ops instead of numpy. To look at "
-                f"numbers while searching an error, call gpunn.config.run_eagerly(True) first."
+                f"{asked} needs the values of a tensor of shape {self.shape}, a placeholder for "
+                f"those of each step: it has none yet. Choose with ops.where(condition, a, b) "
+                f"instead of `if`, and compute with gpunn.ops instead of numpy. To look at values "
+                f"while debugging, call gpunn.config.run_eagerly(True) first."
             )
         return self.value
 
@@ -140,10 +140,10 @@ class Tensor(Operators):
 
 
 def leaf(shape: Sequence[int], dtype: str) -> Tensor:
-    """A tensor whose numbers each step will have: an input of what is traced."""
+    """Create a tensor whose values are known only in each step: an input of a trace."""
     return Tensor(tuple(shape), dtype)
 
 
 def constant(values: Any, dtype: str) -> Tensor:
-    array = np.array(values, dtype, order="C")  # row after row, as operations expect
+    array = np.array(values, dtype, order="C")  # row-major, as operations expect
     return Tensor(array.shape, dtype, array)

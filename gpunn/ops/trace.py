@@ -1,4 +1,4 @@
-"""A trace: a function of a user's, called once with tensors that stand for those of each step."""
+"""Traces: a custom function is called once, with placeholders for the tensors of each step."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class TracedVariable:
 
     Attributes:
         source: the parameter or variable.
-        first: the leaf that stands for what it holds when the step begins.
-        now: what it holds behind all that was assigned to it so far.
+        first: the leaf for its value when the step begins.
+        now: its value after all assignments so far.
     """
 
     source: Any
@@ -40,22 +40,22 @@ class TracedVariable:
 
 
 class Trace:
-    """What a function computes, found out by calling it.
+    """The computation of a function, recorded by calling it.
 
     Args:
         training: whether it is called for a training step.
-        batch: how many samples the step has.
+        batch: the number of samples in the step.
 
     Attributes:
-        arrays: of the leaves that have one by now, by the ``id`` of their tensors.
+        arrays: the arrays of leaves that have one, by the ``id`` of their tensors.
         held: the parameters and variables that it reads or assigns to, by their ``id``.
         assigns: whether parameters may be assigned to.
         losses: scalars that are added to the model's loss.
-        draws: how many random streams were given out.
-        applied: what the layers applied in it give, in order.
-        calls: their backward passes, in the order in which these were asked for.
+        draws: the number of random streams handed out.
+        applied: the outputs of the layers applied in it, in order.
+        calls: their backward passes, in the order in which they were requested.
         trains: whether these write the gradients of the layers' parameters.
-        number: tells it from others; its tensors have it too.
+        number: identifies the trace; its tensors have it too.
     """
 
     def __init__(self, training: bool = False, batch: int = 0) -> None:
@@ -72,31 +72,31 @@ class Trace:
         self._first: dict[tuple[Any, ...], Tensor] = {}
 
     def leaf(self, shape: Sequence[int], dtype: str) -> Tensor:
-        """A leaf: what it stands for is said later, or never."""
+        """Create a leaf, whose array may be set later."""
         t = leaf(shape, dtype)
         self.take(t)
         return t
 
     def placeholder(self, array: Array) -> Tensor:
-        """A leaf for what an array holds in each step."""
+        """Create a leaf for the contents of an array in each step."""
         t = self.leaf(array.shape, array.dtype.name)
         self.arrays[id(t)] = array
         return t
 
     def read(self, source: Any) -> Tensor:
-        """What a parameter or variable holds at this point of a step."""
+        """Return the value of a parameter or variable at this point of a step."""
         return self._held(source).now
 
     def assign(self, source: Any, value: Tensor) -> None:
-        """From here on, a parameter or variable holds ``value``.
+        """Assign ``value`` to a parameter or variable, from here on.
 
         Raises:
-            TypeError: where a model only predicts.
+            TypeError: in predict and evaluate, for a parameter.
         """
         if isinstance(source, Parameter) and not self.assigns:
             raise TypeError(
-                f"{source.path} is assigned to by a call of predict or evaluate, which change "
-                f"nothing. Write `if training:` in front of it; call(x, training=None) is told."
+                f"{source.path} is assigned to in predict or evaluate, which change nothing. "
+                f"Write `if training:` before it; call(x, training=None) is passed this flag."
             )
         self._held(source).now = value
 
@@ -107,21 +107,21 @@ class Trace:
         return self.held[id(source)]
 
     def first_of(self, source: Any) -> Tensor:
-        """The leaf for what a parameter or variable holds when a step begins."""
+        """Return the leaf for the value of a parameter or variable when a step begins."""
         return self.leaf(source.shape, source.dtype or "float32")
 
     @property
     def parameters(self) -> list[Parameter]:
-        """Those that it reads or assigns to."""
+        """The parameters that it reads or assigns to."""
         return [h.source for h in self.held.values() if isinstance(h.source, Parameter)]
 
     @property
     def assigned(self) -> list[TracedVariable]:
-        """The parameters and variables that hold something else behind a step."""
+        """The parameters and variables whose value a step changes."""
         return [held for held in self.held.values() if held.is_assigned]
 
     def made(self, t: Tensor) -> Tensor:
-        """What stands for the result of an operation: of two that are the same, the first."""
+        """Return the tensor of an operation's result; identical operations share one."""
         self.take(t)
         operands = [
             (x.dtype, x.shape, x.value.tobytes()) if x.value is not None and x.size <= 1 else id(x)
@@ -130,32 +130,32 @@ class Trace:
         try:
             attributes = [(name, _known_by(value)) for name, value in t.attributes.items()]
             return self._first.setdefault((t.primitive, *operands, *attributes), t)
-        except TypeError:  # an attribute that cannot be looked up
+        except TypeError:  # an attribute that cannot be hashed
             return t
 
     def take(self, t: Tensor) -> None:
-        """Let a tensor be one of this trace.
+        """Add a tensor to this trace.
 
         Raises:
-            ValueError: if it is made of one of another trace.
+            ValueError: if it is computed from a tensor of another trace.
         """
         t.trace = self.number
         for x in t.inputs:
             if x.trace is not None and x.trace != self.number:
                 raise ValueError(
-                    f"A tensor of shape {x.shape} is of another call than the one it is used in: "
-                    f"it cannot be kept from call to call, nor be handed to another thread. "
+                    f"A tensor of shape {x.shape} belongs to another call than the one that uses "
+                    f"it. It cannot be kept between calls, nor be passed to another thread. "
                     f"Compute it again, or keep it in a variable."
                 )
 
     def next_draw(self) -> int:
-        """A number for a stream of random numbers, from 1 on, in the order of the calls."""
+        """Return the number of the next random stream, counted from 1 in the order of calls."""
         self.draws += 1
         return self.draws
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """A block whose operations belong to this trace."""
+        """Return a context whose operations belong to this trace."""
         _active.traces.append(self)
         try:
             yield
@@ -172,8 +172,8 @@ _active = _Active()
 
 
 def _known_by(value: Any) -> Any:
-    """What an attribute of an operation is known by: of objects their identity, and numbers are
-    told apart that are equal, as 1 and True, 0 and -0."""
+    """Return a hashable key for an attribute of an operation: objects by identity; equal numbers
+    such as 1 and True, or 0 and -0, are distinguished."""
     if isinstance(value, (tuple, frozenset)):
         return type(value), *map(_known_by, value)
     if isinstance(value, float):
@@ -186,12 +186,12 @@ def _known_by(value: Any) -> Any:
 
 
 def current() -> Trace | None:
-    """The trace that this thread is in, if it is in one."""
+    """Return the active trace of this thread, if any."""
     return _active.traces[-1] if _active.traces else None
 
 
 class ShapeTrace(Trace):
-    """A trace that only finds out shapes; where steps are eager, all numbers are 0 there."""
+    """A trace that only determines shapes; if steps are eager, all values in it are 0."""
 
     def leaf(self, shape: Sequence[int], dtype: str) -> Tensor:
         return self._with_zeros(super().leaf(shape, dtype))
@@ -211,10 +211,10 @@ def trace_of(
     training: bool = False,
     batch: int = 0,
 ) -> tuple[Trace, Any]:
-    """Call ``function`` with leaves of these shapes and dtypes, to see what becomes of them.
+    """Trace ``function`` by calling it with leaves of these shapes and dtypes.
 
     Returns:
-        the trace, and what the function gave.
+        the trace, and the function's result.
     """
     trace = ShapeTrace(training, batch)
     with trace.active():

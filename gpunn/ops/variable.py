@@ -1,4 +1,4 @@
-"""Variables: arrays that what a user writes keeps from step to step."""
+"""Variables: arrays that custom layers and functions keep from step to step."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from .trace import current
 class Variable(Operators):
     """An array that can be assigned to.
 
-    What reads it in a layer's call, a loss and so on reads in each step what it holds then: a
-    callback may assign to it. In a trace an assignment is done in each step, in the order in which
-    they were written; what reads the variable behind it gets the new value. As the attribute of a
-    layer it becomes a weight of this, which is saved with it.
+    A layer's call, a loss and so on read its current value in each step, so a callback may assign
+    to it. Assignments in a trace run in each step, in the order in which they were written; later
+    reads get the new value. A variable that is an attribute of a layer becomes a weight of the
+    layer and is saved with it.
 
     Args:
         initializer: the first value: numbers, a function of a shape and a dtype, or the name of
             an initializer.
-        shape: of a variable that is made by a function or a name.
+        shape: used if the initializer is a function or a name.
         dtype: floatx by default.
-        trainable: accepted as in Keras; gradients are those of layers' weights only.
-        name: in messages.
-        initial_value: TensorFlow's name of the first argument.
+        trainable: accepted as in Keras; only layers' weights have gradients.
+        name: used in messages.
+        initial_value: TensorFlow's name for the first argument.
 
     >>> v = Variable([1.0, 2.0])
     >>> v.assign_add([1.0, 1.0]).tolist(), (v * 2).tolist()
@@ -52,7 +52,7 @@ class Variable(Operators):
         *,
         initial_value: Any = None,
     ) -> None:
-        self.declared = named(dtype)  # what is assigned becomes a number of this
+        self.declared = named(dtype)  # assigned values are converted to this dtype
         dtype = standard(dtype)
         if initial_value is not None:
             initializer = initial_value
@@ -63,11 +63,11 @@ class Variable(Operators):
         first = convert(initializer, self.declared).numpy()
         if shape is not None and first.shape != tuple(shape):
             first = np.broadcast_to(first, tuple(shape)).copy()
-        self.first = first  # what `reset` brings back
+        self.first = first  # restored by `reset`
         self.own_name, self.trainable = name, trainable
         self.name = name or "variable"
         self._value = constant(first, dtype)
-        self._arrays: list[tuple[Any, Array]] = []  # where steps find it, on each backend
+        self._arrays: list[tuple[Any, Array]] = []  # its arrays in steps, by backend
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -82,11 +82,11 @@ class Variable(Operators):
         return self.as_tensor()
 
     def as_tensor(self) -> Tensor:
-        """What it holds: in a trace, in that step."""
+        """Return the value as a tensor; in a trace, the value in that step."""
         return held_by(self)
 
     def array_on(self, backend: Backend) -> Array:
-        """Where steps on a backend find what it holds, and put what they assign to it."""
+        """Return the array that steps on a backend read and assign."""
         for known, array in self._arrays:
             if known is backend.root:
                 return array
@@ -95,7 +95,7 @@ class Variable(Operators):
         return array
 
     def numpy(self) -> np.ndarray:
-        """A copy of what it holds; behind steps, of the backend that came to it last."""
+        """Return a copy of the value; after steps, from the backend that was added last."""
         if self._arrays:
             backend, array = self._arrays[-1]
             return backend.read(array)
@@ -111,7 +111,7 @@ class Variable(Operators):
         return float(self.numpy())
 
     def assign(self, value: Any) -> Tensor:
-        """Let it hold ``value``, of its shape.
+        """Set the value, which must have the variable's shape.
 
         Raises:
             ValueError: for another shape.
@@ -131,15 +131,15 @@ class Variable(Operators):
             backend.write(array, self._value.numpy())
 
     def assign_add(self, value: Any) -> Tensor:
-        """Add ``value`` to what it holds."""
+        """Add ``value`` to the variable."""
         return self.assign(self.as_tensor() + convert(value, self.dtype))
 
     def assign_sub(self, value: Any) -> Tensor:
-        """Take ``value`` from what it holds."""
+        """Subtract ``value`` from the variable."""
         return self.assign(self.as_tensor() - convert(value, self.dtype))
 
     def reset(self) -> None:
-        """Let it hold its first value."""
+        """Restore the first value."""
         self._set(self.first)
 
     def __repr__(self) -> str:
@@ -147,7 +147,7 @@ class Variable(Operators):
 
 
 def assign_in_trace(source: Any, value: Any) -> bool:
-    """Let a parameter or variable hold ``value`` from here on, if this is a trace.
+    """Assign ``value`` to a parameter or variable if a trace is active; return whether it was.
 
     Raises:
         ValueError: for another shape.
@@ -165,10 +165,10 @@ def assign_in_trace(source: Any, value: Any) -> bool:
 
 
 def _integers_of(source: Parameter, value: Any) -> Tensor:
-    """What is assigned to a parameter of integers, which lie among floats: looked at in each step,
-    since floats do not hold them all."""
+    """Convert a value for a parameter of integers stored as floats; each step checks its range, as
+    floats do not hold all integers."""
     most = MOST if source.dtype == "float64" else 2**24
-    what = f"{source.path} was declared with dtype={source.integers!r}, and lies among floats: it"
+    what = f"{source.path}, declared with dtype={source.integers!r} and stored as floats,"
     whole = convert(convert(value, source.integers), "int32")
     return convert(checked(whole, -most, most, what, OverflowError), source.dtype or floatx())
 

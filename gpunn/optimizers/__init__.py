@@ -1,5 +1,5 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
-"""Optimizers: how gradients change parameters."""
+"""Optimizers: rules that update parameters from gradients."""
 
 from . import schedules
 from .adadelta import Adadelta

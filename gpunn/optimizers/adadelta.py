@@ -1,4 +1,4 @@
-"""Adadelta: steps in the unit of the weights, sized by the steps before."""
+"""Adadelta: steps in the units of the weights, scaled by earlier steps."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Adadelta(Optimizer):
     e = rho e + (1 - rho) d^2 (Zeiler, "ADADELTA", 2012).
 
     Args:
-        learning_rate: a, at least 0; the paper has 1.
+        learning_rate: a, at least 0; the paper uses 1.
         rho: decay of the two means, from 0 to 1.
-        epsilon: added to them; it sizes the first steps.
+        epsilon: added to them; it determines the size of the first steps.
         weight_decay and others: see `Optimizer`.
 
     >>> import numpy as np

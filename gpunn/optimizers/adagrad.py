@@ -1,4 +1,4 @@
-"""AdaGrad: steps that shrink by the gradients so far."""
+"""AdaGrad: steps that shrink as gradients accumulate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Adagrad(Optimizer):
 
     Args:
         learning_rate: a, at least 0.
-        initial_accumulator_value: s at first, at least 0.
+        initial_accumulator_value: initial s, at least 0.
         epsilon: added to s.
         weight_decay and others: see `Optimizer`.
 

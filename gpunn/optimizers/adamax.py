@@ -1,4 +1,4 @@
-"""Adamax: Adam that divides by the largest gradient of late."""
+"""Adamax: Adam that divides by a decaying maximum of the gradient."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Adamax(_TwoMeans):
 
     Args:
         learning_rate: a, at least 0.
-        beta_1, beta_2: decay of the mean and of the largest, from 0 to below 1.
-        epsilon: added to the largest.
+        beta_1, beta_2: decay of the mean and of the maximum, from 0 to below 1.
+        epsilon: added to the maximum.
         weight_decay and others: see `Optimizer`.
 
     >>> import numpy as np

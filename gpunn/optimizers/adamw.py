@@ -12,12 +12,12 @@ from .adam import Adam
 
 def _check_decay(name: str, value: Any) -> float:
     if value is None:
-        raise ValueError("weight_decay must be a number; got None. Adam needs none.")
+        raise ValueError("weight_decay must be a number; got None. Use Adam without it.")
     return check_not_negative(name, value)
 
 
 class AdamW(Adam):
-    """`Adam` whose weights lose ``weight_decay * learning_rate`` of themselves in each update
+    """`Adam` that subtracts ``weight_decay * learning_rate * w`` from the weights in each update
     (Loshchilov and Hutter, "Decoupled weight decay regularization", 2019).
 
     Args:

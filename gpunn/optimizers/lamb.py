@@ -16,11 +16,11 @@ class Lamb(_TwoMeans):
     r = m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps), and for each parameter by itself
     w -= a |w| / |r| r (You et al., "Large batch optimization for deep learning", 2020).
 
-    Where w or r is zero, the step is a r. Weight decay comes before, as in Keras; the
-    paper adds it to r.
+    Where w or r is zero, the step is a r. Weight decay is applied first, as in Keras;
+    the paper adds it to r.
 
     Args:
-        learning_rate: a, at least 0: the size of a step as a part of that of the weights.
+        learning_rate: a, at least 0: the size of a step relative to that of the weights.
         beta_1, beta_2: decay of the two means, from 0 to below 1.
         epsilon: added to the root.
         weight_decay and others: see `Optimizer`.
@@ -47,4 +47,4 @@ class Lamb(_TwoMeans):
         v = slots["v"] + (g * g - slots["v"]) * (1 - self.beta_2)
         scale, root_scale = (1 / one_minus_power(beta, t) for beta in (self.beta_1, self.beta_2))
         direction = scale * m / (ops.sqrt(v * root_scale) + self.epsilon)
-        return w, {"m": m, "v": v, "direction": direction}  # how far is found by the norms
+        return w, {"m": m, "v": v, "direction": direction}  # the norms give the length

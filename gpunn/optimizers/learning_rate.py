@@ -1,4 +1,4 @@
-"""What an optimizer's learning rate is set to, and what reading it gives."""
+"""Setting and reading an optimizer's learning rate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .schedules import LearningRateSchedule
 
 
 class LearningRate(float):
-    """A learning rate as it was when it was read: a number, with what Keras's variable has.
+    """A learning rate at the time it was read: a number with the methods of Keras's variable.
 
     >>> from gpunn.optimizers import SGD
     >>> optimizer = SGD(0.5)
@@ -31,7 +31,7 @@ class LearningRate(float):
         made._optimizer = optimizer
         return made
 
-    def __reduce__(self) -> tuple[type, tuple[float]]:  # a copy is a mere number
+    def __reduce__(self) -> tuple[type, tuple[float]]:  # a copy is a plain number
         return float, (float(self),)
 
     def numpy(self) -> Any:
@@ -44,8 +44,8 @@ class LearningRate(float):
 
 
 def given_schedule(value: Any) -> LearningRateSchedule | None:
-    """The schedule that ``value`` is or makes: an object, a configuration or a function; None if
-    it is a number."""
+    """Return the schedule for ``value``, an object, a configuration or a function; None for a
+    number."""
     if isinstance(value, (LearningRateSchedule, dict)) or callable(value):
         return schedules.get(value)
     return None
@@ -54,10 +54,10 @@ def given_schedule(value: Any) -> LearningRateSchedule | None:
 def checked_rate(
     value: Any, before: float | LearningRateSchedule
 ) -> float | LearningRateSchedule:
-    """What a learning rate becomes that is set to ``value``, a number or a schedule.
+    """Return the new learning rate for ``value``, a number or a schedule.
 
     Raises:
-        TypeError: for a number where a schedule was ``before``.
+        TypeError: for a number if ``before`` is a schedule.
         ValueError: for a number below 0, or one that is not finite.
     """
     schedule = given_schedule(value)
@@ -66,7 +66,7 @@ def checked_rate(
     if isinstance(before, LearningRateSchedule):
         raise TypeError(
             f"learning_rate={value!r}: this optimizer was created with a "
-            f"{type(before).__name__}, which computes the rate anew for each update. Set another "
+            f"{type(before).__name__}, which computes the rate for each update. Set another "
             f"schedule, or compile with a number to set it yourself."
         )
     rate = float(check_number("learning_rate", value))

@@ -1,4 +1,4 @@
-"""Lion: steps of one size, by the sign of a running mean of the gradient."""
+"""Lion: steps of equal size, by the sign of a running mean of the gradient."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Lion(Optimizer):
     discovery of optimization algorithms", 2023).
 
     Args:
-        learning_rate: a, at least 0: how far every weight goes in an update.
-        beta_1: share of the mean in what the sign is taken of, above 0, up to 1.
+        learning_rate: a, at least 0: how far every weight moves in an update.
+        beta_1: share of the mean in the argument of the sign, above 0, up to 1.
         beta_2: decay of the mean, from 0 to 1.
         weight_decay and others: see `Optimizer`.
 

@@ -1,4 +1,4 @@
-"""Running means of gradients, and what several optimizers correct them by."""
+"""Running means of gradients and their bias correction, for several optimizers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .optimizer import Optimizer
 
 
 class _TwoMeans(Optimizer):
-    """What optimizers share that keep two decaying means of the gradient."""
+    """Base class of optimizers that keep two decaying means of the gradient."""
 
     parameter_names = cast("tuple[str, ...]", ("beta_1", "beta_2", "epsilon", "weight_decay"))
 
@@ -30,5 +30,5 @@ def averaged(mean: Tensor, x: Tensor, keep: Tensor | float) -> Tensor:
 
 
 def one_minus_power(beta: Tensor | float, t: Tensor) -> Tensor:
-    """1 - beta^t, also where beta^t is so near 1 that the difference would lose its digits."""
+    """1 - beta^t, accurate even if beta^t is so near 1 that the difference would lose digits."""
     return -ops.expm1(t * ops.log1p(-(1 - beta)))

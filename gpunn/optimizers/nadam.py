@@ -35,12 +35,12 @@ class Nadam(_TwoMeans):
     """
 
     functor = "Nadam"
-    refused = MappingProxyType({"rule": "write update(...): that of Nadam is no rule"})
+    refused = MappingProxyType({"rule": "write update(...): Nadam does not use a rule"})
     parameter_names = (*_TwoMeans.parameter_names, "product_count", "products")
     slot_names = ("m", "v")
     not_negative = ("v",)
-    # Products of the factors that the momentum grows by, 1 - .96^i / 2 for i from 1 on, until
-    # they no longer change: those of a later update are the last.
+    # Products of the factors by which the momentum grows, 1 - .96^i / 2 for i from 1 on, until
+    # they no longer change; later updates use the last one.
     products = tuple(np.cumprod(1 - 0.5 * 0.96 ** np.arange(1, 1001)).tolist())
     product_count = len(products)
 
@@ -48,7 +48,7 @@ class Nadam(_TwoMeans):
 
     examples = ({"learning_rate": 0.01}, {"beta_1": 0.99, "weight_decay": 0.05, "epsilon": 0.001})
 
-    # By hand, here and in kernels/formulas/updates.cuh: the products are looked up.
+    # Written by hand, here and in kernels/formulas/updates.cuh: the products are looked up.
     def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
         xp, t = backend.xp, int(t)
         step = backend.scratch(w.shape, w.dtype, "step")
@@ -78,5 +78,5 @@ class Nadam(_TwoMeans):
 
 
 def _one_minus_power(beta: float, t: int) -> float:
-    """As of `means.one_minus_power`, of numbers."""
+    """`means.one_minus_power` for numbers."""
     return -math.expm1(t * math.log1p(-(1 - beta))) if beta else 1.0

@@ -15,7 +15,7 @@ from gpunn.core.arena import Arena, Parameter
 def apply_to_arrays(
     optimizer: Any, gradients: Sequence[Any], variables: Sequence[np.ndarray]
 ) -> None:
-    """What `Optimizer.apply` does, which says more."""
+    """Implement `Optimizer.apply`; see there."""
     shapes = [tuple(np.shape(g)) for g in gradients], [np.shape(v) for v in variables]
     if shapes[0] != shapes[1]:
         raise ValueError(f"gradients of shapes {shapes[0]} do not fit variables of {shapes[1]}.")

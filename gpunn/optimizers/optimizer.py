@@ -1,4 +1,4 @@
-"""What every optimizer is: a formula over flat arrays, slots beside them, a learning rate."""
+"""The base class of optimizers: a formula over flat arrays, their slots, and a learning rate."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from .schedules import LearningRateSchedule
 
 __all__ = ["Optimizer", "deserialize", "get", "serialize"]
 
-# Slots that an optimizer keeps beside its own: the gradients of the steps since the last update,
-# and the moving average of the weights.
+# Slots in addition to an optimizer's own: the sum of the gradients since the last update, and the
+# moving average of the weights.
 SUM = "gradient_accumulator"
 AVERAGE = "average"
 Slots = dict[str, Array]
@@ -47,49 +47,49 @@ _positive = optional(check_positive)
 
 
 def _every(least: int) -> Callable[[str, Any], int | None]:
-    """The check of how often something is done; None or 0 for never."""
+    """Return the check of a frequency; None or 0 means never."""
     return lambda name, value: check_integer(name, value or None, least, None)
 
 
 class Optimizer(Formula):
-    """Base class. A subclass names its slots and writes `rule`, or `update`.
+    """Base class of optimizers. A subclass names its slots and defines `rule` or `update`.
 
-    One update runs over one flat array: all parameters of a model lie in it, so no
-    loop over layers exists anywhere.
+    One update runs over one flat array that holds all parameters of a model, so there is
+    no loop over layers.
 
     Args:
         learning_rate: at least 0; or a schedule, see `gpunn.optimizers.schedules`.
-        weight_decay: w loses ``weight_decay * learning_rate * w`` before each update
-            (decoupled, Loshchilov and Hutter, 2019); biases included, as in Keras.
+        weight_decay: subtract ``weight_decay * learning_rate * w`` from w before each update
+            (decoupled, Loshchilov and Hutter, 2019), biases included, as in Keras.
         clipnorm: largest norm of one parameter's gradient.
         clipvalue: largest absolute gradient element.
         global_clipnorm: largest norm of all gradients together.
         use_ema: keep a moving average of the weights (Polyak and Juditsky, 1992), which
-            takes their place when `fit` ends.
+            replaces them when `fit` ends.
         ema_momentum: m in average = m average + (1 - m) weights, from 0 to 1.
-        ema_overwrite_frequency: number of updates after which, each time, the weights become
+        ema_overwrite_frequency: number of updates between replacements of the weights by
             their average; None: only when `fit` ends.
-        loss_scale_factor: gradients are those of the loss times this number, and divided
-            by it before they are used, so that small ones do not vanish on the way.
-        gradient_accumulation_steps: number of steps, at least 2, after which one update is made
-            with the mean of their gradients, as for a batch that many times as large.
+        loss_scale_factor: multiply the loss by this number, and divide the gradients by it
+            before they are used, so that small gradients do not underflow.
+        gradient_accumulation_steps: make one update every this many steps (at least 2) with
+            the mean of their gradients, as for a batch that many times as large.
         name: shown in the model's configuration.
 
-    A subclass declares its own arguments as fields, ``learning_rate`` first, or writes an
-    ``__init__`` that leaves the others to ``**common``; its signature and its configuration have
-    them all.
+    A subclass declares its own arguments as fields, ``learning_rate`` first, or defines an
+    ``__init__`` that takes the others as ``**common``. Its signature and its configuration
+    include them all.
 
     Attributes:
         functor, parameter_names: see `Formula`; in ``kernels/formulas/generated_updates.cuh``,
             which ``make formulas`` writes from `rule`.
-        options: arguments by which `rule` becomes another formula, in the order in which they stand
-            in its functor's name.
-        slot_names: arrays that it keeps beside the parameters, at most three.
-        not_negative: of the slots, those of squares and magnitudes, whose root is taken.
-        first_values: what is in a slot at first, where that is not zero.
-        steps_by_norms: whether `update` leaves the weights (but for their decay) alone and
-            writes into its slot "direction" where they shall go. Each parameter then takes a
-            step of learning rate times its own norm in that direction.
+        options: arguments that select another formula in `rule`, in their order in the
+            functor's name.
+        slot_names: arrays that it keeps alongside the parameters, at most three.
+        not_negative: slots of squares and magnitudes, whose square root is taken.
+        first_values: initial values of slots, if not zero.
+        steps_by_norms: whether `update` leaves the weights unchanged (except for decay) and
+            writes a direction into its slot "direction". Each parameter then takes a step of
+            learning rate times its own norm in that direction.
     """
 
     kind = "optimizer"
@@ -138,15 +138,15 @@ class Optimizer(Formula):
             ]
         cls.__signature__ = inspect.Signature(own)
 
-    # Without a type: only what has one is an argument to type checkers.
+    # Not annotated: type checkers take annotated attributes for constructor arguments.
     _learning_rate = cast("float | LearningRateSchedule", 0.0)
     _control = cast("Control | None", None)
 
     def _rate_now(self) -> Any:
-        """The learning rate, of a schedule its value for the next batch.
+        """The learning rate; for a schedule, its value for the next batch.
 
-        Setting it reaches a captured step too. A schedule takes another one, but, as in
-        Keras, no number: the next update would overwrite it.
+        Setting it affects a captured step too. As in Keras, a schedule can be replaced by
+        another one but not by a number, which the next update would overwrite.
         """
         rate = self._learning_rate
         now = rate(self.steps_done) if isinstance(rate, LearningRateSchedule) else rate
@@ -158,7 +158,7 @@ class Optimizer(Formula):
             self._control.set_learning_rate(rate)
 
     learning_rate: Any = field(managed=property(_rate_now, _set_rate))
-    # Without a type here too: each optimizer has it as an argument at another place.
+    # Not annotated either: its position among the arguments depends on the optimizer.
     weight_decay = field(default=None, check=optional(check_not_negative))
     clipnorm: float | None = field(default=None, check=_positive, kw_only=True)
     clipvalue: float | None = field(default=None, check=_positive, kw_only=True)
@@ -182,7 +182,7 @@ class Optimizer(Formula):
         self._slots: tuple[weakref.ref[Arena], dict[str, Array]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the model that it trains, which brings its slots; with the count of updates."""
+        """The state without the model, which provides the slots, but with the update count."""
         control = self._control
         counted = None if control is None else (control.backend.root, control.get())
         state = {**vars(self), "_control": counted, "_owner": None, "_slots": None}
@@ -200,7 +200,7 @@ class Optimizer(Formula):
             self._slots = weakref.ref(arena), arena.slots
 
     def _watched(self) -> Mapping[str, Any]:
-        """Its attributes, without a learning rate that is a number: the control block has it."""
+        """The attributes without a constant learning rate, which the control block holds."""
         return {
             name: value
             for name, value in super()._watched().items()
@@ -209,12 +209,12 @@ class Optimizer(Formula):
 
     @property
     def fixed_learning_rate(self) -> float | None:
-        """The learning rate, if it is a number and not computed by a schedule."""
+        """The learning rate if it is a number; None if a schedule computes it."""
         return None if LEARNING_RATE in self.schedules else float(self.learning_rate)
 
     @property
     def schedules(self) -> dict[int, LearningRateSchedule]:
-        """What computes rates of the control block anew for each batch, by their places."""
+        """Schedules that compute rates of the control block for each batch, by their indices."""
         rate = self._learning_rate
         return {LEARNING_RATE: rate} if isinstance(rate, LearningRateSchedule) else {}
 
@@ -225,33 +225,33 @@ class Optimizer(Formula):
 
     @property
     def steps_done(self) -> int:
-        """Batches whose gradients it was given so far, which schedules count."""
+        """Batches whose gradients it has received so far; schedules count these."""
         return 0 if self._control is None else int(self._control.get()[UPDATES])
 
     @property
     def steps_per_update(self) -> int:
-        """How many steps' gradients an update waits for."""
+        """Number of steps whose gradients one update combines."""
         return self.gradient_accumulation_steps or 1
 
     @property
     def clipping(self) -> tuple[str, float] | None:
-        """What `Backend.clip_gradients` is to do, or None."""
+        """The arguments of `Backend.clip_gradients`, or None."""
         for by in ("clipvalue", "clipnorm", "global_clipnorm"):
             if (limit := getattr(self, by)) is not None:
                 return {"clipvalue": "value", "clipnorm": "norm"}.get(by, "global_norm"), limit
         return None
 
     def take_owner(self, model: Any) -> None:
-        """Belong to ``model``; an optimizer trains one model, since its counts are that one's.
+        """Bind the optimizer to ``model``, the only one it trains: its counts belong to it.
 
         Raises:
-            ValueError: if it belongs to another that is still in use.
+            ValueError: if it is bound to another model that is still in use.
         """
         owner = self._owner() if self._owner else None
         if owner is not None and owner is not model:
             raise ValueError(
-                f"This optimizer already trains the model {owner.name!r}: make one for each "
-                f"model, type(optimizer).from_config(optimizer.get_config())."
+                f"This optimizer already trains the model {owner.name!r}: create one for each "
+                f"model with type(optimizer).from_config(optimizer.get_config())."
             )
         self._owner = weakref.ref(model)
 
@@ -266,10 +266,10 @@ class Optimizer(Formula):
                 control.set_rate(place, value)
 
     def add_slots(self, arena: Arena) -> None:
-        """Give ``arena`` the arrays that this keeps beside the parameters.
+        """Add the arrays that the optimizer keeps alongside the parameters to ``arena``.
 
-        Those that it has kept for the same arena go on as they are, as does the count of
-        updates, which `attach` takes along.
+        Arrays already kept for the same arena are reused, as is the update count, which
+        `attach` carries over.
         """
         names = list(self.slot_names)
         if self.gradient_accumulation_steps:
@@ -288,8 +288,8 @@ class Optimizer(Formula):
             arena.backend.write(arena.slots[AVERAGE], arena.values)
 
     def drop_sums(self, arena: Arena) -> None:
-        """Forget the gradients that frozen parameters have gathered: the update that they were
-        for passes by, and the next one after a thaw is not theirs."""
+        """Reset the accumulated gradients of frozen parameters: they miss the current update and
+        must not enter the first one after unfreezing."""
         if self.gradient_accumulation_steps:
             for parameter in arena.parameters:
                 if parameter.trained and not parameter.trainable:
@@ -297,14 +297,14 @@ class Optimizer(Formula):
                     arena.backend.write(gathered, np.zeros(parameter.shape, arena.dtype))
 
     def write_rates(self) -> None:
-        """Write from the host what the schedules give for the next batch."""
+        """Write the schedules' values for the next batch from the host."""
         assert self._control is not None
         steps = self.steps_done
         for place, schedule in self.schedules.items():
             self._control.set_rate(place, float(schedule(steps)))
 
     def step(self, arena: Arena, control: Control, backend: Backend | None = None) -> None:
-        """Ask for the operations that end a step, once ``arena`` has its gradients.
+        """Issue the operations that end a step, once ``arena`` has its gradients.
 
         ``backend`` is the arena's, or one that is `Backend.isolated` from it.
         """
@@ -326,7 +326,7 @@ class Optimizer(Formula):
                 backend.constrain(parameter.constraint, parameter.value)
 
     def finish(self, arena: Arena) -> None:
-        """The end of training: with ``use_ema`` the weights become their averages."""
+        """End training: with ``use_ema``, replace the weights by their averages."""
         if self.use_ema:
             with arena.access.writing():
                 for group in arena.groups:
@@ -342,11 +342,11 @@ class Optimizer(Formula):
         updates: Any,
         decay: bool,
     ) -> None:
-        """Change ``w`` (n,) in place by its gradient ``g`` (n,); ``updates`` were done before.
+        """Update ``w`` (n,) in place from its gradient ``g`` (n,), after ``updates`` updates.
 
-        ``learning_rate`` and ``updates`` are numbers on NumPy and arrays of one
-        element on a card: compute with them, do not branch on them. Here ``w`` decays, if it
-        is to, and then `move` is called, which follows `rule`: write one of the three.
+        ``learning_rate`` and ``updates`` are numbers on NumPy and one-element arrays on a
+        GPU: compute with them, but do not branch on them. This method applies weight decay,
+        if any, and calls `move`, which follows `rule`. Define one of the three.
         """
         if self.weight_decay and decay:
             lost = backend.scratch(w.shape, w.dtype, "step")
@@ -355,8 +355,8 @@ class Optimizer(Formula):
         self.move(backend, w, g, slots, learning_rate, updates + 1)
 
     def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
-        """Change ``w`` (n,) in place by its gradient ``g`` (n,), in the ``t``-th update: by calls
-        of array functions that do what `rule` says."""
+        """Update ``w`` (n,) in place from its gradient ``g`` (n,), in the ``t``-th update, by
+        calling array functions that compute `rule`."""
         calls: Calls | None = self.__dict__.get("_calls")
         if calls is None or (calls.seen != registry.last_change and not calls.fit(self)):
             calls = self.__dict__["_calls"] = Calls(self)
@@ -365,15 +365,15 @@ class Optimizer(Formula):
     def rule(
         self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
     ) -> Tensor | tuple[Tensor, Tensors]:
-        """The update of one weight, in operations of `gpunn.ops` on single numbers.
+        """Compute the update of one weight, with operations of `gpunn.ops` on scalars.
 
-        It is called once, to see what it computes. Floats that it reads from ``self`` may change
-        from update to update; whatever else it reads, as a flag, may decide what it computes.
+        It is called once and traced. Floats that it reads from ``self`` may change between
+        updates. Other attributes, such as flags, may select what it computes.
 
         Args:
             w: the weight, after its decay.
             g: its gradient.
-            slots: what is kept for it, by the names in ``slot_names``.
+            slots: its slot values, by the names in ``slot_names``.
             rate: the learning rate.
             t: the number of this update, from 1 on.
 
@@ -392,14 +392,14 @@ class Optimizer(Formula):
         raise TypeError(f"{type(self).__name__} must define rule(...) or update(...).")
 
     def number_now(self, name: str) -> Any:
-        """What `rule` reads as the number ``name``, in the update that is due: the attribute."""
+        """Return the number ``name`` that `rule` reads in the next update: the attribute."""
         return float(getattr(self, name) or 0.0)
 
     def apply(self, gradients: Sequence[Any], variables: Sequence[np.ndarray]) -> None:
-        """One step on plain NumPy arrays, in place. Slots are kept between calls.
+        """Make one step on plain NumPy arrays, in place. Slots are kept between calls.
 
         Raises:
-            ValueError: if numbers or shapes of gradients and variables differ.
+            ValueError: if gradients and variables differ in number or shape.
 
         >>> from gpunn.optimizers import SGD
         >>> w = np.array([1.0])

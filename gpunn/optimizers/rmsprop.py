@@ -23,8 +23,8 @@ class RMSprop(Optimizer):
         rho: decay of the mean, from 0 to 1.
         momentum: mu, from 0 to 1: the step becomes m = mu m + a g / sqrt(v + eps).
         epsilon: added to v.
-        centered: divide by the root of v less the square of the mean gradient, the
-            gradient's variance (Graves, 2013).
+        centered: divide by the root of the gradient's variance, v minus the square of the
+            mean gradient (Graves, 2013).
         weight_decay and others: see `Optimizer`.
 
     >>> import numpy as np

@@ -1,8 +1,8 @@
-"""The rule of an optimizer, as calls of array functions that change its arrays in place.
+"""The rule of an optimizer as calls of array functions that change its arrays in place.
 
-`Optimizer.rule` is written with `gpunn.ops`, for one weight. The kernels have it compiled, from
-what ``make formulas`` writes. Here the same lines become a function of calls like
-``xp.multiply(g, rate, out=step)``: for NumPy, and for an optimizer of a user's on a card.
+`Optimizer.rule` is written with `gpunn.ops`, for one weight. The kernels contain it compiled, from
+the output of ``make formulas``. This module turns the same lines into a function of calls like
+``xp.multiply(g, rate, out=step)``, for NumPy and for custom optimizers on a GPU.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _GIVEN = {"learning_rate": "rate", "iterations": "t", "steps_done": "t"}
 def recorded(
     optimizer: Any, names: Mapping[int, str] = MappingProxyType({})
 ) -> tuple[Formula, Reader]:
-    """What the rule of ``optimizer`` computes, with the attributes that it has now.
+    """Record what the rule of ``optimizer`` computes with its current attributes.
 
-    Inputs are "w", "g", the slots ("m", as they were before), "rate", "t" and the optimizer's
-    numbers; outputs are "w" and the slots that change.
+    Inputs are "w", "g", the slots (such as "m", with their old values), "rate", "t" and the
+    optimizer's numbers; outputs are "w" and the slots that change.
 
     Raises:
-        TypeError: if the rule does more than work on single numbers, or returns something else
-            than the weights and a dictionary of slots.
-        ValueError: if it names a slot that there is not.
+        TypeError: if the rule does more than compute with scalars, or returns anything but the
+            weights and a dictionary of slots.
+        ValueError: if it names an unknown slot.
     """
     recorder = Recorder()
     reader = Reader(optimizer, recorder, _GIVEN)
@@ -74,13 +74,13 @@ Move = Callable[[Any, Backend, Array, Array, Mapping[str, Array], Any, Any], Non
 
 
 def with_options(name: str, optimizer: Any) -> str:
-    """The functor of an optimizer: that of its formula, and the options that are set."""
+    """Return an optimizer's functor: the name of its formula and the options that are set."""
     options = (o for o in optimizer.options if getattr(optimizer, o))
     return name + "".join(option.title() for option in options)
 
 
 def forms(cls: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """For each choice of an optimizer's options, those that are set and an optimizer with them.
+    """Yield each combination of an optimizer's options, and an optimizer with these set.
 
     >>> from gpunn.optimizers import SGD
     >>> [made.functor for on, made in forms(SGD)]
@@ -93,19 +93,19 @@ def forms(cls: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
 
 
 class Calls:
-    """A rule as one function of calls in place, and what it was made for.
+    """A rule as one function of in-place calls, and the state it was built for.
 
     Attributes:
-        move: is called as `Optimizer.move`. Work arrays are the backend's.
-        seen: as long as this is `gpunn.common.registry.last_change`, it is still what the rule
-            computes. None if that does not tell.
+        move: is called as `Optimizer.move`. Work arrays belong to the backend.
+        seen: while this equals `gpunn.common.registry.last_change`, the calls still match the
+            rule. None if that is not enough to tell.
     """
 
     def __init__(self, optimizer: Any) -> None:
-        seen = registry.last_change  # before it is looked
+        seen = registry.last_change  # before the rule is read
         formula, reader = recorded(optimizer)
         self._slots, self._settled = tuple(optimizer.slot_names), reader.settled
-        # A rule of a user's may read anything, in its closure too.
+        # A custom rule may read anything, from its closure too.
         self._held = None if is_framework(type(optimizer)) else by_itself(optimizer)
         self.seen = seen if self._held is None else None
         numbers = {name: getattr(optimizer, name) for name in reader.numbers}
@@ -122,7 +122,7 @@ class Calls:
         self.move: Move = space["move"]
 
     def fit(self, optimizer: Any) -> bool:
-        """Whether this is still what the rule of ``optimizer`` computes."""
+        """Whether the calls still match the rule of ``optimizer``."""
         now = registry.last_change
         if self._held is not None:
             if self._held.are_same():

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent, plain, with momentum, with Nesterov momentum."""
+"""Stochastic gradient descent: plain, with momentum, or with Nesterov momentum."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class SGD(Optimizer):
 
     Args:
         learning_rate: a, at least 0.
-        momentum: mu, from 0 to 1; or a schedule, ``PiecewiseConstantDecay([n], [0.5, 0.9])``
-            for 0.5 until n updates are done.
+        momentum: mu, from 0 to 1; or a schedule, such as
+            ``PiecewiseConstantDecay([n], [0.5, 0.9])`` for 0.5 until n updates are done.
         nesterov: whether to use Nesterov's form.
         weight_decay and others: see `Optimizer`.
 
@@ -68,7 +68,7 @@ class SGD(Optimizer):
 
     @property
     def parameters(self) -> tuple[float, ...]:
-        """With what a schedule gives as momentum for the next batch."""
+        """The parameters, with a schedule's momentum for the next batch."""
         momentum = self.momentum
         now = momentum(self.steps_done) if isinstance(momentum, LearningRateSchedule) else momentum
         return float(now), float(self.weight_decay or 0.0)

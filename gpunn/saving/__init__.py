@@ -1,4 +1,4 @@
-"""Saved models, weights and checkpoints: safetensors with JSON, and never any code."""
+"""Saving of models, weights and checkpoints: safetensors with JSON, without any code."""
 
 from gpunn.common.registry import register_serializable
 

@@ -1,4 +1,4 @@
-"""What is said of a file that was written."""
+"""Notices about a file that was written."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from gpunn.common.atomic_files import Path
 from gpunn.common.snapshots import first_time
 
 KERAS_ENDINGS = (".keras", ".h5")  # .weights.h5 among them
-LISTED = 3  # places in the line about the data
+LISTED = 3  # maximum entries in the line about the data
 
 
 def say_whose_format(path: Path) -> None:
-    """Warn once of a file whose name says that Keras can read it. It is written by then."""
+    """Warn once about a file whose suffix suggests that Keras can read it, after it is written."""
     ending = os.path.splitext(os.fspath(path))[1]
     if ending not in KERAS_ENDINGS or not first_time("a name that is one of Keras's"):
         return
     warn(
-        f"{os.fspath(path)} is in gpunn's own format, a safetensors file, though names in "
-        f"{ending} are those of Keras's files: gpunn reads it, Keras does not. Name it .gpunn."
+        f"{os.fspath(path)} is in gpunn's own format, a safetensors file, although {ending} is "
+        f"a suffix of Keras's files: gpunn reads it, Keras does not. Use the suffix .gpunn."
     )
 
 
 def say_what_is_held(path: Path, held: Mapping[str, str]) -> None:
-    """Print in a line which of the data's values a file holds, as
-    `Model.data_held` has it; once for the same values, so that checkpoints do not repeat it.
+    """Print a line with the data values that a file contains, from `Model.data_held`.
 
-    The range alone, which `fit` notes of any data, is not worth a line.
+    It is printed once for the same values, so that checkpoints do not repeat it, and not for the
+    range alone, which `fit` stores for any data.
     """
     if set(held) <= {"trained_on/range"} or not first_time(f"values held: {dict(held)}"):
         return
-    listed = [f"{place} ({said})" for place, said in [*held.items()][:LISTED]]
+    listed = [f"{place} ({values})" for place, values in [*held.items()][:LISTED]]
     more = len(held) - len(listed)
     print(
         f"gpunn: {os.fspath(path)} holds values of the data: {', '.join(listed)}"

@@ -1,4 +1,4 @@
-"""Checkpoints: a saved model with the states of the callbacks and the place in the run."""
+"""Checkpoints: a saved model with the states of the callbacks and the position in the run."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from . import files
 from .files import HEADER_LIMIT
 from .model_files import describe, opened, plain, set_training, set_weights
 
-# What may differ between a checkpoint's settings and the model's: the state of the
-# training, which is restored, holds the values that count.
+# Settings that may differ between a checkpoint and the model: the restored training state has
+# the values that count.
 _RESTORED = ("learning_rate", "seed")
 
 
 class Stateful(Protocol):
-    """What a checkpoint asks of a callback."""
+    """The interface of callbacks that checkpoints use."""
 
     @property
     def has_state(self) -> bool:
-        """Whether a checkpoint holds something of it."""
+        """Whether the callback has state to store in a checkpoint."""
 
     def get_state(self) -> dict[str, Any]:
-        """What the callback is to go on with, as values that a file can hold."""
+        """Return the state of the callback as values that a file can hold."""
 
     def check_state(self, state: Any, place: str) -> dict[str, Any]:
-        """``state`` as it may be set; a ValueError that names ``place`` if it is senseless."""
+        """Return a valid ``state``; raise a ValueError that names ``place`` if it is invalid."""
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on with what `get_state` gave."""
+        """Restore a state from `get_state`."""
 
 
 def save_checkpoint(
     path: Path, model: Any, callbacks: Sequence[Stateful], epoch: int, batch: int = 0
 ) -> None:
-    """Write all that a run needs to go on at ``batch`` of ``epoch`` (both from 0)."""
+    """Write everything that a run needs to resume at ``batch`` of ``epoch`` (both from 0)."""
     states = [
         {"class_name": type(callback).__name__, "state": callback.get_state()}
         for callback in _with_state(callbacks)
@@ -57,24 +57,23 @@ def save_checkpoint(
 def load_checkpoint(
     path: Path, model: Any, callbacks: Sequence[Stateful], params: dict[str, Any] | None = None
 ) -> tuple[int, int]:
-    """Give a compiled model and its callbacks the state in a checkpoint.
+    """Restore the state in a checkpoint to a compiled model and its callbacks.
 
-    Every number is looked at before the first one is taken over.
+    Every value is checked before the first one is restored.
 
     Args:
-        path: of the checkpoint.
-        model: compiled and built.
-        callbacks: of the run.
-        params: what is known of the run (`Callback.params`): the place in it must be one that
-            it has.
+        path: Path of the checkpoint.
+        model: A compiled and built model.
+        callbacks: Callbacks of the run.
+        params: Parameters of the run (`Callback.params`); the stored position must exist in it.
 
     Returns:
-        The epoch and the batch with which to go on.
+        The epoch and the batch from which to resume.
 
     Raises:
-        FileNotFoundError: if there is none.
-        ValueError: naming file and entry, if it is damaged or senseless, or of another model,
-            other settings, other callbacks or other data.
+        FileNotFoundError: if the file does not exist.
+        ValueError: naming file and entry, if it is damaged or invalid, or belongs to a different
+            model, settings, callbacks or data.
     """
     with opened(path, HEADER_LIMIT, "checkpoint") as document:
         own = describe(model, include_training=False)
@@ -84,7 +83,7 @@ def load_checkpoint(
         names = [type(callback).__name__ for callback in listeners]
         stored = [entry["class_name"] for entry in document["callbacks"]]
         if names != stored:
-            raise ValueError(f"it is of a run with the callbacks {stored}, this one has {names}.")
+            raise ValueError(f"it is of a run with the callbacks {stored}; this one has {names}.")
         states = [
             callback.check_state(entry["state"], f"callbacks/{number}/state")
             for number, (callback, entry) in enumerate(
@@ -101,7 +100,7 @@ def load_checkpoint(
 
 
 def _check_place(document: dict[str, Any], run: dict[str, Any]) -> None:
-    """Refuse a place that the run does not have; ``run``: its `Callback.params`."""
+    """Reject a position that does not exist in the run; ``run``: its `Callback.params`."""
     epochs, steps = run.get("epochs"), run.get("steps")
     check(
         {
@@ -122,8 +121,8 @@ def _check_place(document: dict[str, Any], run: dict[str, Any]) -> None:
     if position not in possible if whole else not 0 <= position <= rows:
         raise ValueError(
             f"the entry 'training/tensors/counters/position' is {position}, after batch {batch} "
-            f"of an epoch: this run has {rows} rows in batches of {size}. Give it the data and "
-            f"the batch_size that it had."
+            f"of an epoch: this run has {rows} rows in batches of {size}. Pass the same data and "
+            f"batch_size as before."
         )
 
 
@@ -132,7 +131,7 @@ def _with_state(callbacks: Sequence[Stateful]) -> list[Stateful]:
 
 
 def _compare(stored: Any, own: Any, place: str) -> None:
-    """Raise a ValueError that names the first entry in which two settings differ."""
+    """Raise a ValueError that names the first difference between two settings."""
     for where, theirs, ours in _differences(stored, own, place):
         raise ValueError(f"it is of another model: {where} is {theirs!r} there and {ours!r} here.")
 

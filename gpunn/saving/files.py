@@ -1,9 +1,9 @@
 """The file format: a tree of JSON values and arrays in one safetensors file.
 
 `write` stores a document (dictionaries, lists, strings, numbers and NumPy arrays). Its
-arrays become the file's tensors, named by their place in the document; everything else is
+arrays become the file's tensors, named by their path in the document; everything else is
 JSON in the file's metadata, under the key ``gpunn``, with its checksum. A folder
-holds the same file as ``model.safetensors`` with a copy of the JSON to look at, ``model.json``.
+holds the same file as ``model.safetensors`` with a readable copy of the JSON, ``model.json``.
 
 Nothing in a file is ever executed or imported. Reading checks all of it: each error is
 a ValueError that names the file and the entry. The checksums are CRC-32: they detect accidental
@@ -28,14 +28,14 @@ from gpunn.common.atomic_files import Path, atomic_write
 from gpunn.common.names import closest
 
 VERSION = 2  # files of version 1 had no checksum of the JSON
-DTYPES = {  # of safetensors, and NumPy's name for the same
+DTYPES = {  # safetensors' names, and NumPy's
     "BOOL": "bool",
     **{f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
     **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
     **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},
 }
-MAX_HEADER = 1 << 25  # bytes of JSON that are read by default
-HEADER_LIMIT = 100_000_000  # of safetensors itself
+MAX_HEADER = 1 << 25  # default limit on bytes of JSON to read
+HEADER_LIMIT = 100_000_000  # limit of safetensors itself
 _KEY = "gpunn"
 _TENSORS, _COPY = "model.safetensors", "model.json"
 _FOREIGN = {b"\x89HDF": "an HDF5 file", b"PK\x03\x04": "a zip archive", b"\x80": "a pickle"}
@@ -44,13 +44,13 @@ _FOREIGN = {b"\x89HDF": "an HDF5 file", b"PK\x03\x04": "a zip archive", b"\x80":
 def write(path: Path, document: dict[str, Any]) -> None:
     """Write ``document`` to the file ``path``, or into it if it is a folder.
 
-    A folder is meant where ``path`` ends in a separator or is one. The file is complete
-    or untouched whatever happens: the bytes go to a temporary file beside it, are
-    flushed to the disk and take the name at last. Equal documents give equal bytes.
+    ``path`` is a folder if it exists as one or ends in a separator. The file is complete
+    or unchanged whatever happens: the bytes go to a temporary file beside it, which is
+    flushed to disk and then renamed. Equal documents give equal bytes.
 
     Raises:
         ValueError: naming the entry that can be stored neither as JSON nor as a tensor, or if
-            the JSON is too long to be ever read again.
+            the JSON is too long to be read again.
     """
     tensors: dict[str, np.ndarray] = {}
     packed = _pack(document, (), tensors)
@@ -63,7 +63,7 @@ def write(path: Path, document: dict[str, Any]) -> None:
     if file == os.fspath(path):
         atomic_write(file, [data])
         return
-    # Without its copy the file is whole; beside one that is of another file it is not.
+    # Without a copy the file is valid; with a copy of another file it is not.
     copy = os.path.join(path, _COPY)
     with contextlib.suppress(FileNotFoundError):
         os.remove(copy)
@@ -73,14 +73,14 @@ def write(path: Path, document: dict[str, Any]) -> None:
 
 
 def read(path: Path, max_header: int = MAX_HEADER) -> dict[str, Any]:
-    """The document in the file or folder ``path``.
+    """Read the document in the file or folder ``path``.
 
     Args:
-        path: as of `write`.
-        max_header: bytes of JSON that it may have.
+        path: As in `write`.
+        max_header: Maximum bytes of JSON.
 
     Raises:
-        FileNotFoundError: if there is none, with the closest name that there is.
+        FileNotFoundError: if the file does not exist, with the closest existing name.
         ValueError: if anything in it is not as `write` leaves it.
     """
     file = _file_of(path)
@@ -88,7 +88,7 @@ def read(path: Path, max_header: int = MAX_HEADER) -> dict[str, Any]:
         with open(file, "rb") as stream:
             start = stream.read(8)
             length = int.from_bytes(start, "little")
-            # No more of a file that is not ours, or too long, than tells what it is.
+            # Of a foreign or too long file, read only enough to recognize it.
             data = start + stream.read(min(length, max_header + 1))
             if len(data) == 8 + length <= 8 + max_header and data[8:9] == b"{":
                 data += stream.read()
@@ -119,11 +119,11 @@ def _file_of(path: Path) -> str:
 
 
 def _check_length(length: int, file: str) -> None:
-    """Refuse, or warn of, a header that is too long to be read without more ado."""
+    """Reject a header that is too long to be read, or warn about one above the default limit."""
     if length > HEADER_LIMIT:
         raise ValueError(
             f"{file} would have {length:,} bytes of settings and states, which no program "
-            f"reads again: at most {HEADER_LIMIT:,} go into a file."
+            f"can read again: a file holds at most {HEADER_LIMIT:,}."
         )
     if length > MAX_HEADER:
         warnings.warn(
@@ -134,7 +134,7 @@ def _check_length(length: int, file: str) -> None:
 
 
 def _checksum_of(packed: Any) -> int:
-    """Of JSON: of the one way in which `json.dumps` writes it."""
+    """Return the checksum of JSON as `json.dumps` writes it."""
     return zlib.crc32(json.dumps(packed).encode())
 
 
@@ -143,16 +143,18 @@ def _checksum(array: np.ndarray) -> int:
 
 
 def _pack(value: Any, place: tuple[str, ...], tensors: dict[str, np.ndarray]) -> Any:
-    """``value`` as JSON can hold it; its arrays go to ``tensors``."""
+    """Convert ``value`` to JSON-serializable values; its arrays go to ``tensors``."""
     name = "/".join(place)
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, np.ndarray):
         if value.dtype.name not in DTYPES.values():
-            raise ValueError(f"{name!r} is an array of dtype {value.dtype}, which no file holds.")
+            raise ValueError(
+                f"{name!r} is an array of dtype {value.dtype}, which a file cannot hold."
+            )
         if name in tensors:
-            raise ValueError(f"Two arrays have the same place {name!r}.")
-        # Not ascontiguousarray, which makes a row of a single number.
+            raise ValueError(f"Two arrays have the same path {name!r}.")
+        # Not ascontiguousarray, which turns a scalar into a row.
         tensors[name] = np.asarray(value, value.dtype.newbyteorder("="), order="C")
         return {
             "$tensor": name,
@@ -163,7 +165,7 @@ def _pack(value: Any, place: tuple[str, ...], tensors: dict[str, np.ndarray]) ->
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str) or key.startswith("$"):
-                raise ValueError(f"{name!r} has the key {key!r}: a plain string expected.")
+                raise ValueError(f"{name!r} has the key {key!r}; a string without $ is expected.")
         return {key: _pack(entry, (*place, key), tensors) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [_pack(entry, (*place, str(i)), tensors) for i, entry in enumerate(value)]
@@ -208,7 +210,7 @@ def _tensor(entry: dict[str, Any], tensors: dict[str, np.ndarray], used: set[str
 
 
 def _parse(data: bytes, max_header: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The tensors and the JSON of a safetensors file."""
+    """Return the tensors and the JSON of a safetensors file."""
     length = int.from_bytes(data[:8], "little")
     for magic, kind in _FOREIGN.items():
         if data.startswith(magic) and data[8:9] != b"{":
@@ -217,8 +219,8 @@ def _parse(data: bytes, max_header: int) -> tuple[dict[str, np.ndarray], dict[st
         raise ValueError("it is not a safetensors file, or a truncated one.")
     if length > max_header:
         raise ValueError(
-            f"it has {length:,} bytes of settings and states, and max_header is {max_header:,}. "
-            f"If it comes from somebody you trust, pass max_header={length}."
+            f"it has {length:,} bytes of settings and states, but max_header is {max_header:,}. "
+            f"If you trust the source, pass max_header={length}."
         )
     header = _json(data[8 : 8 + length])
     metadata = header.pop("__metadata__", None)
@@ -226,23 +228,23 @@ def _parse(data: bytes, max_header: int) -> tuple[dict[str, np.ndarray], dict[st
         raise ValueError("it is a safetensors file, but not one of gpunn's.")
     for name, entry in header.items():
         if not isinstance(entry, dict) or entry.get("dtype") not in DTYPES:
-            raise ValueError(f"the tensor {name!r} is of no dtype that gpunn writes: {entry!r}.")
+            raise ValueError(f"the tensor {name!r} has a dtype that gpunn never writes: {entry!r}.")
     envelope = _envelope(metadata[_KEY])
     try:
-        # A copy: what safetensors gives cannot be written to.
+        # A copy: arrays from safetensors are read-only.
         return {name: array.copy() for name, array in safetensors.load(data).items()}, envelope
     except SafetensorError as error:
         raise ValueError(f"its tensors are truncated or damaged: {error}.") from None
 
 
 def _envelope(text: str) -> dict[str, Any]:
-    """The JSON under `_KEY`, its version and its checksum looked at."""
+    """Return the JSON under `_KEY` after checking its version and checksum."""
     envelope = _json(text.encode())
     version = envelope.get("version")
     keys = {"version", "document"} if version == 1 else {"version", "document", "crc32"}
     newer = type(version) is int and version > VERSION
     if type(version) is not int or version < 1 or (set(envelope) != keys and not newer):
-        raise ValueError(f"format version {version!r} is none of gpunn's.")
+        raise ValueError(f"format version {version!r} is not one of gpunn's.")
     if newer:
         raise ValueError(
             f"it was written by a newer gpunn (format {version}; this one reads {VERSION})."
@@ -258,17 +260,17 @@ def _check_copy(path: str, envelope: dict[str, Any], max_header: int) -> None:
         with open(path, "rb") as stream:
             text = stream.read(most + 1)
         if len(text) > most:
-            raise ValueError(f"{path} has more than {most:,} bytes: it is no copy of the JSON.")
+            raise ValueError(f"{path} has more than {most:,} bytes: it is not a copy of the JSON.")
         copy = _json(text)
         if copy != envelope:
             raise ValueError(
-                f"{path} is not a copy of what {_TENSORS} holds. Changes there have no "
+                f"{path} is not a copy of the JSON in {_TENSORS}. Changes there have no "
                 f"effect; remove it to load the folder."
             )
 
 
 def _json(data: bytes) -> dict[str, Any]:
-    """A JSON object: no key twice, no number that is not finite."""
+    """Parse a JSON object; reject duplicate keys and numbers that are not finite."""
     try:
         value = json.loads(
             data.decode("utf-8"),
@@ -290,7 +292,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         keys: set[str] = set()
         twice = next(key for key, _ in pairs if key in keys or keys.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"bad JSON: the key {twice!r} stands there twice.")
+        raise ValueError(f"bad JSON: the key {twice!r} occurs twice.")
     return found
 
 

@@ -1,4 +1,4 @@
-"""A lock on a folder, for one run at a time; the system releases it when the process ends."""
+"""A folder lock for one run at a time; the system releases it when the process ends."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import weakref
 from collections import deque
 from typing import Any
 
-# The descriptor of each lock that is taken; it is closed at the latest when the lock is gone.
+# The descriptor of each taken lock; it is closed at the latest when the lock is deleted.
 _held: dict[weakref.ref[FolderLock], int] = {}
 
 
 def _give_back(lock: weakref.ref[FolderLock]) -> None:
     if lock in _held:
-        # Both in one call of C: Ctrl-C comes before or after it, never in between.
+        # Both in one C call: Ctrl-C comes before or after it, never in between.
         deque(map(os.close, map(_held.pop, (lock,))), 0)
 
 
 class FolderLock:
-    """The right to write into a folder, of one process and in it of one run.
+    """A lock that lets one run of one process write to a folder.
 
     Nothing is left in the folder, and nothing stays locked when the process ends, however it
-    does. On a file system without locks (some network file systems) every process gets the right.
+    ends. On a file system without locks (some network file systems) every process gets the lock.
 
     Args:
-        folder: its path; it is made if it is not there.
+        folder: Path of the folder; it is created if it does not exist.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -42,16 +42,16 @@ class FolderLock:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = os.fspath(folder)
         self._own = weakref.ref(self, _give_back)
-        hash(self._own)  # computed now, and known when this lock is gone
+        hash(self._own)  # computed now, so that it is known when this lock is deleted
 
-    def __reduce__(self) -> tuple[Any, ...]:  # a copy has to take it anew
+    def __reduce__(self) -> tuple[Any, ...]:  # a copy must take the lock again
         return FolderLock, (self.folder,)
 
     def take(self, model: Any = None) -> bool:
-        """Take the lock; False if another run has it.
+        """Take the lock; return False if another run has it.
 
         Args:
-            model: the model that is trained meanwhile. When its training is over, other runs of
+            model: The model trained meanwhile. When its training is over, other runs of
                 this process can take the lock, released or not.
         """
         for lock in list(_held):
@@ -75,10 +75,10 @@ class FolderLock:
             if _is(descriptor, self.folder):
                 self._model = model
                 return True
-            self.release()  # it was removed in between, and is another one now
+            self.release()  # the folder was removed and created again in between
 
     def _is_left_behind(self, model: Any) -> bool:
-        """Whether a run of this process that is over still had the lock; it is released then."""
+        """Whether a finished run of this process still had the lock; if so, release it."""
         for own in list(_held):
             lock = own()
             if lock is None or lock._model is None:
@@ -91,7 +91,7 @@ class FolderLock:
         return False
 
     def remove_folder(self) -> None:
-        """Give it back, and remove the folder if there is nothing in it."""
+        """Release the lock, and remove the folder if it is empty."""
         if sys.platform == "win32":
             self.release()
         with contextlib.suppress(OSError):
@@ -99,7 +99,7 @@ class FolderLock:
         self.release()
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lock."""
         self._model = None
         _give_back(self._own)
         _clean(self.folder)
@@ -121,7 +121,7 @@ if sys.platform == "win32":
         return True
 
     def _is(descriptor: int, folder: str) -> bool:
-        return True  # what is open cannot be removed
+        return True  # an open file cannot be removed
 
     def _clean(folder: str) -> None:
         with contextlib.suppress(OSError):  # another process has it open
@@ -139,7 +139,7 @@ else:
         except BlockingIOError:
             return False
         except OSError:
-            pass  # there are no locks here
+            pass  # the file system has no locks
         return True
 
     def _is(descriptor: int, folder: str) -> bool:
@@ -152,7 +152,7 @@ else:
         pass
 
     def _let_go() -> None:
-        """In a child that was forked: what it has inherited would outlive the owner."""
+        """Release the locks in a forked child: inherited ones would outlive their owner."""
         for lock in list(_held):
             _give_back(lock)
 

@@ -1,4 +1,4 @@
-"""Models in files: what a saved model consists of, and how it is put together again."""
+"""Model files: the contents of a saved model, and how it is restored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from . import files
 from .announcing import say_what_is_held, say_whose_format
 from .files import MAX_HEADER
 
-MAX_PARTS = 10_000  # of a model that is loaded, by default
+MAX_PARTS = 10_000  # default limit for loaded models
 
 
 def save_model(
@@ -30,21 +30,21 @@ def save_model(
     *,
     announce: bool = True,
 ) -> None:
-    """Save a model: architecture, weights, and if it is compiled all that training needs.
+    """Save a model: architecture, weights and, if compiled, the full training state.
 
     Args:
-        model: the model.
-        filepath: a file of any name, or a folder (an existing one, or a path that ends in
-            a separator). The format is gpunn's own whatever the name: one that ends as Keras's
-            do (``.keras``, ``.h5``) is announced once, by a warning.
-        overwrite: replace what is there.
-        include_optimizer: store the optimizer's state too, so that training can go on
-            exactly as if there had been no break.
-        announce: print, once in a process, which of the data's values the file
-            holds, as categories and names of classes: see `gpunn.Model.data_held`.
+        model: The model.
+        filepath: A file of any name, or a folder (an existing one, or a path that ends in
+            a separator). The format is always gpunn's own; a suffix of Keras's files
+            (``.keras``, ``.h5``) causes one warning.
+        overwrite: Whether to replace an existing file.
+        include_optimizer: Whether to store the optimizer's state, so that training can continue
+            exactly as if it had not been interrupted.
+        announce: Whether to print, once per process, which data values the file contains,
+            such as categories and class names: see `gpunn.Model.data_held`.
 
     Raises:
-        FileExistsError: with ``overwrite=False``, if there is something already.
+        FileExistsError: with ``overwrite=False``, if the file exists.
         ValueError: for a part that is not registered and could not be loaded again.
     """
     _check_overwrite(filepath, overwrite)
@@ -56,7 +56,7 @@ def save_model(
 
 
 def save_weights(model: Any, filepath: Path, overwrite: bool = True) -> None:
-    """Save the weights of a model and nothing else. Arguments as of `save_model`."""
+    """Save only the weights of a model. Arguments as in `save_model`."""
     _check_overwrite(filepath, overwrite)
     files.write(filepath, {"kind": "weights", "weights": model.weights_dict()})
     say_whose_format(filepath)
@@ -72,26 +72,25 @@ def load_model(
     max_parts: int = MAX_PARTS,
     max_header: int = MAX_HEADER,
 ) -> Any:
-    """The model that `save_model` (or a checkpoint) stored.
+    """Load a model saved by `save_model` or in a checkpoint.
 
-    No code of the file is run and no module that it names imported: only registered
+    Loading runs no code from the file and imports no module that it names: only registered
     classes, and those in ``custom_objects``, can occur in it.
 
     Args:
-        filepath: the file or folder.
-        custom_objects: further classes and functions by the names under which they are stored.
-        compile: compile the model as it was, with the state of its optimizer.
-        safe_mode: there is no other; taken so that Keras scripts run.
-        allow_nan: load weights and optimizer states that are NaN or infinite too.
-        max_parts: how many layers, their applications, losses and metrics there may be
-            together, and thresholds or classes of a metric.
-        max_header: bytes that settings and states may have.
+        filepath: The file or folder.
+        custom_objects: Additional classes and functions by their stored names.
+        compile: Whether to compile the model as before, with the state of its optimizer.
+        safe_mode: Accepted for compatibility with Keras; loading is always safe.
+        allow_nan: Whether to load weights and optimizer states that are NaN or infinite.
+        max_parts: Maximum number of layers, their applications, losses and metrics together,
+            and of thresholds or classes of a metric.
+        max_header: Maximum bytes of settings and states.
 
     Raises:
-        FileNotFoundError: if there is none.
-        ValueError: naming file and entry, if anything in it is not as it should be, or it is
-            more than it may be. Of a model whose layers ask for more weights than are stored,
-            nothing is made.
+        FileNotFoundError: if the file does not exist.
+        ValueError: naming file and entry, if an entry is invalid or exceeds a limit. If the
+            layers need more weights than are stored, no model is created.
     """
     with opened(filepath, max_header, "model", "checkpoint") as document:
         _check_parts(document, max_parts)
@@ -122,12 +121,13 @@ def _restored(document: dict[str, Any], compile: bool) -> Any:
 
 
 def model_to_json(model: Any, **options: Any) -> str:
-    """A model's layers and how they are put together, without weights, as text in JSON: gpunn's
-    own, which Keras does not read.
+    """Return a model's layers and connections without weights as a JSON string.
+
+    The format is gpunn's own; Keras does not read it.
 
     Args:
-        model: of which.
-        options: of `json.dumps`, as ``indent``.
+        model: The model.
+        options: Options of `json.dumps`, such as ``indent``.
 
     Raises:
         ValueError: for a part that is not registered, or that holds an array.
@@ -148,24 +148,24 @@ def model_from_json(
     *,
     max_parts: int = MAX_PARTS,
 ) -> Any:
-    """A model of the layers that `model_to_json` described, with new initial weights.
+    """Create a model from a string of `model_to_json`, with new initial weights.
 
     Args:
-        json_string: the text. It runs no code, but may ask for more weights than there is room
-            for.
-        custom_objects: further classes and functions by the names under which they are stored.
-        max_parts: as of `load_model`.
+        json_string: The JSON string. It runs no code, but may request more weights than fit in
+            memory.
+        custom_objects: Additional classes and functions by their stored names.
+        max_parts: As in `load_model`.
 
     Raises:
-        ValueError: for a text that describes no model, or a larger one.
+        ValueError: if the string does not describe a model, or exceeds ``max_parts``.
     """
     try:
         entry = json.loads(json_string)
     except ValueError as error:
-        raise ValueError(f"json_string is no JSON: {error}") from None
+        raise ValueError(f"json_string is not JSON: {error}") from None
     shape = entry.pop("input_shape", None) if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or set(entry) != {"class_name", "config"}:
-        raise ValueError("json_string describes no model: model.to_json() makes such a text.")
+        raise ValueError("json_string does not describe a model: use a string of model.to_json().")
     _check_parts({**entry, "compile": None}, max_parts)
 
     def build() -> Any:
@@ -182,16 +182,16 @@ def load_weights(
 ) -> None:
     """Load weights into a built model, from a file of weights, a model or a checkpoint.
 
-    Names and shapes must be those of the model. Numbers that layers got because their
-    names were taken (``dense_1``) do not count.
+    Names and shapes must match the model. Numeric suffixes of duplicate layer names
+    (``dense_1``) are ignored.
 
     Args:
-        model: built.
-        filepath: the file or folder.
-        allow_nan, max_header: as of `load_model`.
+        model: A built model.
+        filepath: The file or folder.
+        allow_nan, max_header: As in `load_model`.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         ValueError: naming the file and the weight that does not fit, or is not finite.
     """
     with opened(filepath, max_header, "weights", "model", "checkpoint") as document:
@@ -201,7 +201,7 @@ def load_weights(
 
 
 def describe(model: Any, include_training: bool = True) -> dict[str, Any]:
-    """Everything about a model as a document for `files.write`."""
+    """Return everything about a model as a document for `files.write`."""
     compiled = model.get_compile_config()
     document = {
         **(registry.serialize(model) or {}),
@@ -222,14 +222,14 @@ def describe(model: Any, include_training: bool = True) -> dict[str, Any]:
 
 
 def _lists(shape: Any) -> Any:
-    """A shape, or several, with lists in the place of tuples."""
+    """Replace tuples by lists in one or several shapes."""
     if isinstance(shape, dict):
         return {name: _lists(entry) for name, entry in shape.items()}
     return [_lists(entry) for entry in shape] if isinstance(shape, (list, tuple)) else shape
 
 
 def set_weights(model: Any, stored: dict[str, np.ndarray]) -> None:
-    """Load weights by name, whatever numbers the names got (``dense_1``)."""
+    """Load weights by name, ignoring numeric suffixes of names (``dense_1``)."""
     if not model.built:
         raise ValueError(
             "the model has no weights yet: give it an Input layer or call it on a batch first."
@@ -238,7 +238,7 @@ def set_weights(model: Any, stored: dict[str, np.ndarray]) -> None:
 
 
 def set_training(model: Any, training: Any) -> None:
-    """Give a model the training state that `describe` took."""
+    """Restore a training state from `describe` in a model."""
     if not isinstance(training, dict) or set(training) != {"tensors", "values"}:
         raise ValueError("'training' is not a dictionary of 'tensors' and 'values'.")
     tensors = _renamed(training["tensors"], model.training_state()[0])
@@ -246,14 +246,14 @@ def set_training(model: Any, training: Any) -> None:
 
 
 def _renamed(stored: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """``stored`` under the names in ``own``, if they differ in their numbers alone."""
+    """Return ``stored`` under the names in ``own``, if they differ only in numeric suffixes."""
     if set(own) != set(stored) and list(map(plain, own)) == list(map(plain, stored)):
         return dict(zip(own, stored.values(), strict=True))
     return stored
 
 
 def plain(name: str) -> str:
-    """A name without the numbers that tell equal names apart: ``dense_1/kernel``.
+    """Remove the numeric suffixes that distinguish equal names: ``dense_1/kernel``.
 
     >>> plain("dense_12/kernel")
     'dense/kernel'
@@ -268,18 +268,18 @@ def _check_finite(arrays: Any, place: str, prefix: str = "") -> None:
             at = tuple(np.argwhere(~np.isfinite(array))[0].tolist())
             raise ValueError(
                 f"the entry '{place}/{name}' holds {array[at]} at {list(at)}. Pass "
-                f"allow_nan=True to load it all the same."
+                f"allow_nan=True to load it anyway."
             )
 
 
 def _check_parts(document: dict[str, Any], most: int) -> None:
-    """Refuse settings of more parts than may be, before one of them is made."""
+    """Reject settings with too many parts, before any of them is created."""
     for place in ("config", "compile"):
         found = _parts(document[place])
         if found > most:
             raise ValueError(
                 f"the entry {place!r} has {found:,} parts (layers, their applications, losses, "
-                f"metrics), and max_parts is {most:,}. If it comes from somebody you trust, "
+                f"metrics), but max_parts is {most:,}. If you trust the source, "
                 f"pass max_parts={found}; commands take --max-parts {found}."
             )
     compiled = document["compile"] or {}
@@ -287,16 +287,16 @@ def _check_parts(document: dict[str, Any], most: int) -> None:
         number = max(_integers(compiled.get(place)), default=0)
         if number > most:
             raise ValueError(
-                f"the entry 'compile/{place}' asks for {number:,} thresholds or classes, and "
-                f"max_parts is {most:,}. If it comes from somebody you trust, pass "
+                f"the entry 'compile/{place}' requests {number:,} thresholds or classes, but "
+                f"max_parts is {most:,}. If you trust the source, pass "
                 f"max_parts={number}."
             )
 
 
 def _parts(value: Any) -> int:
-    """How many names and dictionaries stand in lists, anywhere in ``value``.
+    """Count the names and dictionaries in lists, anywhere in ``value``.
 
-    The entries of a vocabulary are texts as they were read: nothing is made of them.
+    The entries of a vocabulary are plain strings: no objects are created from them.
     """
     if isinstance(value, dict):
         plain = (key for key, entry in value.items() if key == "vocabulary" and _is_plain(entry))
@@ -322,7 +322,7 @@ def _integers(value: Any) -> Iterator[int]:
 
 def _check_overwrite(path: Path, overwrite: bool) -> None:
     if not overwrite and os.path.exists(path):
-        raise FileExistsError(f"{os.fspath(path)} is there already, and overwrite=False.")
+        raise FileExistsError(f"{os.fspath(path)} exists already, and overwrite=False.")
 
 
 _PARTS: dict[str, dict[str, tuple[type, ...]]] = {
@@ -336,9 +336,9 @@ _PARTS: dict[str, dict[str, tuple[type, ...]]] = {
     },
 }
 _OF_SOME: dict[str, tuple[type, ...]] = {
-    "input_shape": (list, dict),  # of a model with a call
+    "input_shape": (list, dict),  # for a model with a call
     "trained_on": (dict,),
-    "data_held": (dict,),  # for who looks at the file: nothing is made of it
+    "data_held": (dict,),  # for readers of the file; not used in loading
 }
 _PARTS["checkpoint"] = {
     **_PARTS["model"],
@@ -351,15 +351,15 @@ _PARTS["checkpoint"] = {
 
 @contextmanager
 def opened(path: Path, max_header: int, *kinds: str) -> Iterator[dict[str, Any]]:
-    """The document at ``path``, which is of one of these kinds, its parts of the right types.
+    """Open the document at ``path``; check that it has one of these kinds and valid part types.
 
-    Whatever a wrong entry of it causes is an error about the file.
+    Any error caused by a wrong entry becomes an error about the file.
     """
     document = files.read(path, max_header)
     try:
         _check_document(document, kinds)
         yield document
-    except Exception as error:  # what a wrong value breaks cannot be foreseen
+    except Exception as error:  # the effects of a wrong value cannot be foreseen
         raise ValueError(f"Cannot load {os.fspath(path)}: {error}") from error
 
 
@@ -378,4 +378,4 @@ def _check_document(document: dict[str, Any], kinds: Sequence[str]) -> None:
             raise ValueError(f"the entry {name!r} is {shown}.")
     for name, value in document["weights"].items():
         if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
-            raise ValueError(f"the weight {name!r} is no tensor of floating-point numbers.")
+            raise ValueError(f"the weight {name!r} is not a floating-point tensor.")

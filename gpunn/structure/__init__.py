@@ -1,4 +1,4 @@
-"""What a model is made of: the graph of its layers, its parameters, its summary.
+"""Structure of models: the graph of layers, the parameters, the summary.
 
-It imports the parts (layers and so on) and what is below them.
+It imports layers and other parts, and the packages below them.
 """

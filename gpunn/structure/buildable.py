@@ -1,4 +1,4 @@
-"""How a model comes to its plan and its parameters, and how it stands in another model."""
+"""How a model builds its plan and its parameters, and how it is used inside another model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .graph import Graph, by_name
 
 
 class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
-    """The part of a `Model` that makes its plan and its parameters; arguments as there."""
+    """The part of a `Model` that builds its plan and its parameters; arguments as in `Model`."""
 
     kind = "model"
     _changes_by_itself = True
@@ -35,12 +35,12 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
         {"name", "dtype_given", "applications", "_backend", "_seed", "_body", "_preparing"}
         | {"_trains", "_plan", "_arena", "_graph", "_copied", "_trainable"}
     )
-    takes_methods = True  # such as `fit`: a method set on the object is the one that is called
+    takes_methods = True  # methods such as `fit` may be replaced on the object
     refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
             ("__call__", "build", "compute_output_shape", "compute_mask"),
-            "write call(inputs), and a build(input_shape) beside it if need be, or put layers "
-            "together with gpunn.Model(inputs, outputs)",
+            "write call(inputs), and build(input_shape) if needed, or combine layers with "
+            "gpunn.Model(inputs, outputs)",
         ),
         **dict.fromkeys(
             (
@@ -51,16 +51,16 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
                 "make_train_function",
                 "make_test_function",
             ),
-            "a step is what the layers and the loss say; write a loss or a layer of your own, "
-            "and put the layers together with gpunn.Model(inputs, outputs)",
+            "the layers and the loss define a step; write a custom loss or layer, and combine "
+            "the layers with gpunn.Model(inputs, outputs)",
         ),
         **dict.fromkeys(
             ("predict_step", "make_predict_function"),
-            "a prediction is what the layers say; write a layer of your own as the last one",
+            "the layers define a prediction; write a custom layer as the last one",
         ),
         **dict.fromkeys(
             ("compute_metrics", "get_metrics_result", "reset_metrics", "metrics"),
-            "write a metric of your own, and pass it to compile(metrics=...)",
+            "write a custom metric, and pass it to compile(metrics=...)",
         ),
     }
     not_copied = GraphOperation.not_copied | {"_plan", "_arena"}
@@ -68,9 +68,9 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
     _arena: Arena | None = None
     _graph: Graph | None = None
     _copied = False
-    """Whether it is the copy of a model that was built, and will be when it is first used."""
+    """Whether it is a copy of a built model; such a copy is built when it is first used."""
     is_graph = True
-    """False for a chain, whose order says all about what its layers read."""
+    """False for a chain, whose order determines the inputs of its layers."""
 
     def __init__(
         self,
@@ -83,13 +83,13 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
             raise ValueError(f"name must be a non-empty string without '/'; got {name!r}.")
         self.name = name or unique_name(self.default_name())
         self.dtype_given = None if dtype is None else resolve_dtype(dtype)
-        self._backend = get_backend(backend)  # for good, whatever is chosen later
+        self._backend = get_backend(backend)  # fixed, whatever is chosen later
         self._trainable = bool(trainable)
         self._seed = draw_seed()  # key of the order and of dropout; compile draws a new one
         self.applications = []
         self._body = ModelCall(self) if self.has_call else None
-        self._preparing = Exclusive()  # what is made once, by whichever thread comes first
-        self._trains = Exclusive()  # held by the one call that trains it
+        self._preparing = Exclusive()  # for preparations that only one thread makes
+        self._trains = Exclusive()  # held by the only call that trains the model
         self._reset()
 
     def __init_subclass__(cls) -> None:
@@ -98,11 +98,11 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
 
     @classmethod
     def default_name(cls) -> str:
-        """What a model without a name is called, but for a number."""
+        """Return the default name of a model, without a number."""
         return snake_case(cls.__name__)
 
     def _reset(self) -> None:
-        """Forget what was bound to arrays: the layers have changed."""
+        """Discard everything bound to arrays: the layers have changed."""
         self._plan = self._arena = None
         self._copied = False
 
@@ -110,56 +110,56 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
         return {**super().__getstate__(), "_copied": self._copied or self._plan is not None}
 
     def _watched(self) -> Mapping[str, Any]:
-        """Its layers; of a model with a call of its own all that this may read."""
+        """Return the layers; for a model with a custom call, everything the call may read."""
         if self.has_call:
             return super()._watched()
         return {str(number): layer for number, layer in enumerate(self.layers)}
 
     @property
     def layers(self) -> list[Any]:
-        """The layers, and models that stand here as layers, in their order."""
+        """The layers, including models used as layers, in order."""
         raise TypeError(f"{type(self).__name__} must define layers.")
 
     def graph_for(self, shapes: Sequence[SampleShape]) -> Graph:
-        """The graph for inputs of these shapes of one sample."""
+        """Return the graph for inputs with these sample shapes."""
         raise TypeError(f"{type(self).__name__} must define graph_for(shapes).")
 
     def declared_inputs(self) -> list[SampleShape] | None:
-        """The shapes of one sample of each input if the layers say it, else None."""
+        """Return the sample shape of each input if the layers declare it, else None."""
         raise TypeError(f"{type(self).__name__} must define declared_inputs().")
 
     @property
     def graph(self) -> Graph:
-        """Inputs, outputs and what lies between them; an AttributeError before it is known."""
+        """The graph from inputs to outputs; raises AttributeError before it is known."""
         raise TypeError(f"{type(self).__name__} must define graph.")
 
     @property
     def plan(self) -> Plan | None:
-        """What runs in which order; None as long as the input shape is not known."""
+        """The nodes in execution order; None as long as the input shape is not known."""
         if self._plan is None and (shapes := self.declared_inputs()) is not None:
             self._build(shapes)
         return self._plan
 
     @property
     def arena(self) -> Arena | None:
-        """Where the parameters lie; None as long as the input shape is not known."""
+        """The arena that holds the parameters; None as long as the input shape is not known."""
         return self._arena if self.plan else None
 
     def build(self, input_shape: Any = None) -> None:
-        """Make the parameters.
+        """Create the parameters.
 
         Args:
-            input_shape: (batch or None, ...), or a list or dictionary of such.
+            input_shape: (batch or None, ...), or a list or dictionary of such shapes.
         """
         if self._body is not None and self._body.building:
-            return  # the model's own build calls the one that it replaces
+            return  # called by the model's own build with super()
         if input_shape is None:
             self.require_values("build")
         else:
             self._build(self._samples(input_shape))
 
     def _samples(self, input_shape: Any) -> list[SampleShape]:
-        """The shapes of one sample of a shape with the batch axis, or of several such."""
+        """Return the sample shapes for one or several shapes with a batch axis."""
         several = isinstance(input_shape, Mapping) or any(
             isinstance(entry, (tuple, list)) for entry in input_shape
         )
@@ -171,13 +171,14 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
         return [check_shape(tuple(shape)[1:]) for shape in shapes]
 
     def _input_names_for(self, given: Any) -> list[str]:
-        """What the inputs are called; of a model with a call of its own, it is decided now."""
+        """Return the input names; for a model with a custom call they are decided now."""
         if self._body is not None and self._plan is None:
             self._body.form = form = TreeDef.of(given)
             return list(form.keys) or [""] * len(form.unpack(given))
         return self.graph.input_names if self.declared_inputs() is not None else ["x"]
 
     def _build(self, shapes: Sequence[SampleShape]) -> None:
+        """Build the layers and the plan for inputs of these shapes."""
         built = self._plan is not None
         known = [t.sample for t in self.graph.inputs] if built else self.declared_inputs()
         if known is not None and known != list(shapes):
@@ -188,25 +189,25 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
         if self._plan is None:
             with self._preparing:  # another thread may have been faster
                 if self._plan is None:
-                    # The graph of a copy is there: its layers are applied already.
+                    # A copy has its graph already: its layers are applied.
                     graph = self._graph if self._copied else None
                     plan = (graph or self.graph_for(shapes)).plan()
                     self._take_parameters(plan)
                     self._plan = plan
 
     def _take_parameters(self, plan: Plan) -> bool:
-        """Move parameters that lie elsewhere into this model's arena; True if some did.
+        """Move parameters from other arenas into this model's arena; return whether any moved.
 
-        A layer may stand in several models: each takes it back before it computes.
+        Several models may share a layer: each moves its parameters back before it computes.
         """
         if self._has_parameters():
             return False
-        # A layer that stands in the plan more than once has its parameters once.
+        # A layer that occurs more than once in the plan has its parameters once.
         self._arena = Arena(self._backend, self.dtype, plan.parameters.values())
         return True
 
     def _has_parameters(self) -> bool:
-        """Whether all parameters lie in this model's arena."""
+        """Whether all parameters are in this model's arena."""
         arena = self._arena
         if arena is None:
             return False
@@ -252,18 +253,18 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
     # -- inside the call of a layer or of another model
 
     def call(self, x: Any, training: bool | None = None) -> Any:
-        """What comes out for tensors, in terms of `gpunn.ops`, layers and models.
+        """Compute the outputs for tensors with `gpunn.ops`, layers and models.
 
-        A subclass that writes it is made without inputs and outputs, and built for the first
-        data that it sees. Of other models it is what their layers give.
+        A subclass that overrides it is created without inputs and outputs, and is built for the
+        first data that it sees. Other models run their layers.
         """
         return run_graph(self.graph, x, training)
 
     def call_in_trace(self, x: Any, training: bool | None) -> Any:
-        """The model applied to tensors inside a call.
+        """Apply the model to tensors inside a call.
 
         Raises:
-            TypeError: if layers of it compute on the host.
+            TypeError: if some of its layers compute on the host.
         """
         if self._plan is None and self.declared_inputs() is None:
             form = TreeDef.of(x)
@@ -276,16 +277,16 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
 
     @property
     def layers_inside(self) -> list[Any]:
-        """The layers, as of a layer that has some in it."""
+        """The layers, as for a layer that contains others."""
         return self.layers
 
     def with_layers_inside(self) -> list[Any]:
-        """All layers in it, at any depth; before them the model, if it has a call of its own."""
+        """Return all layers at any depth, after the model itself if it has a custom call."""
         inside = chain.from_iterable(layer.with_layers_inside() for layer in self.layers)
         return [*([self] if self.has_call else []), *inside]
 
     def attributes_inside(self) -> Iterator[tuple[str, Any]]:
-        """The layers by their places: the attributes that hold them, or their numbers."""
+        """Yield the layers by the attributes that hold them, or by their numbers."""
         if self._body is None:
             yield from ((str(number), layer) for number, layer in enumerate(self.layers))
         for name, value in vars(self).items() if self._body is not None else ():
@@ -293,16 +294,16 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
                 yield from layers_in(name, value)
 
     def name_parameters(self, path: str = "") -> None:
-        """Tell the parameters where they stand, by the names of layers."""
+        """Set the paths of the parameters from the names of layers."""
         name_parameters(self, path)
 
     @property
     def own_parameters(self) -> list[Parameter]:
-        """Those that a model with a call has declared itself, by `add_weight`."""
+        """The parameters that a model with a custom call has added by `add_weight`."""
         return [] if self._body is None else self._body.own_parameters
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """All parameters by their names in this model."""
+        """Yield all parameters with their names in this model."""
         return parameters_in(self)
 
     @property
@@ -310,9 +311,9 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
         return all(layer.traceable for layer in self.layers)
 
     def add_weight(self, *args: Any, **kwargs: Any) -> Parameter:
-        """A parameter of a model with a call of its own; see `gpunn.layers.Layer.add_weight`."""
+        """Add a parameter to a model with a custom call; see `gpunn.layers.Layer.add_weight`."""
         if self._body is None:
-            raise TypeError(f"{self.name}: only a model with a call of its own has parameters.")
+            raise TypeError(f"{self.name}: only a model that defines call has its own parameters.")
         return self._body.add_weight(*args, **kwargs)
 
     def add_loss(self, loss: Any) -> None:
@@ -326,28 +327,28 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
 
     @built.setter
     def built(self, value: bool) -> None:
-        """What Keras's models say at the end of their `build`; here it is known."""
+        """Ignored: Keras's models set it at the end of `build`; here it is known."""
 
     @property
     def dtype(self) -> str:
         """Dtype of parameters and computation.
 
         Raises:
-            ValueError: if layers of the model ask for different ones.
+            ValueError: if layers of the model request different ones.
         """
         asked = self.asked_dtypes()
         if len(asked) > 1:
             names = ", ".join(f"{name!r} {dtype}" for dtype, name in asked.items())
-            raise ValueError(f"All layers of a model have one dtype; asked for: {names}.")
+            raise ValueError(f"All layers of a model must have one dtype; requested: {names}.")
         if asked:
             return next(iter(asked))
-        # If no layer asks for a dtype, weights keep theirs: a model made of another model's layers
-        # must not round them.
+        # If no layer requests a dtype, weights keep theirs: a model made from another model's
+        # layers must not round them.
         held = {p.dtype for layer in self.layers for p in layer.weights} - {None}
         return resolve_dtype(held.pop() if len(held) == 1 else None)
 
     def asked_dtypes(self) -> dict[str, str]:
-        """The dtypes that layers ask for, each with the name of one such layer."""
+        """Return the dtypes that layers request, each with the name of one such layer."""
         asked: dict[str, str] = {}
         for layer in self.layers:
             if isinstance(layer, BuildableModel):
@@ -360,7 +361,7 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
 
     @property
     def backend(self) -> Backend:
-        """The backend the model runs on."""
+        """The backend that the model runs on."""
         return self._backend
 
     def _known_plan(self, attribute: str) -> Plan:
@@ -371,7 +372,7 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
         return self.plan
 
     def _known_graph(self, attribute: str) -> Graph:
-        """The graph, for an attribute that there is once the model is built."""
+        """Return the graph, for an attribute that exists once the model is built."""
         self._known_plan(attribute)
         return self.graph
 
@@ -400,5 +401,5 @@ class BuildableModel(GraphOperation, ParameterHolder, registry.Entry):
         if self.plan is None:
             raise ValueError(
                 f"{method}: the model {self.name!r} is not built, its input shape is not known. "
-                f"Begin it with layers.Input(shape), or call build((None, ...)) or fit first."
+                f"Start it with layers.Input(shape), or call build((None, ...)) or fit first."
             )

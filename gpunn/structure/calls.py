@@ -1,6 +1,6 @@
-"""A model's `call`: run through its graph inside another call, or written by a user and traced.
+"""A model's `call`: it runs the model's graph inside another call, or is user-defined and traced.
 
-A model whose class writes ``call`` is a graph of one layer, `ModelCall`, which holds that call.
+A model whose class defines ``call`` is a graph of one layer, `ModelCall`, which runs that call.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class ModelCall(Layer):
     """The call of a model as a layer.
 
     Args:
-        model: whose.
+        model: The model.
 
     Attributes:
-        form: how the model is given its inputs; None before it is known.
+        form: Structure of the model's inputs; None before it is known.
     """
 
     abstract = True  # not an entry to look up
@@ -56,7 +56,7 @@ class ModelCall(Layer):
         return self.model.attributes_inside()
 
     def with_layers_inside(self) -> list[Any]:
-        """Itself, the model, whose attributes its call may read, and all layers in it."""
+        """Return itself, the model, whose attributes its call may read, and all layers in it."""
         return [self, *self.model.with_layers_inside()]
 
     def _packed(self, given: Any) -> Any:
@@ -80,7 +80,7 @@ class ModelCall(Layer):
         return y
 
     def graph(self, shapes: Sequence[SampleShape]) -> Graph:
-        """The graph of this layer alone, for inputs of these shapes of one sample."""
+        """Return the graph of this layer alone, for inputs with these sample shapes."""
         self.form = form = self.form or TreeDef()
         self.takes_list = form.kind is not None
         names: list[Any] = list(form.keys) or [None] * len(shapes)
@@ -93,10 +93,10 @@ class ModelCall(Layer):
 
 
 def arguments_of(model: Any) -> dict[str, Any]:
-    """The arguments of a model's constructor, each of which it has as an attribute.
+    """Return the arguments of a model's constructor, read from its attributes.
 
     Raises:
-        ValueError: if one that must be given is none.
+        ValueError: if a required argument is not an attribute.
     """
     config: dict[str, Any] = {}
     for name, parameter in signature(type(model)).parameters.items():
@@ -113,14 +113,14 @@ def arguments_of(model: Any) -> dict[str, Any]:
             config[name] = registry.serialize(value) if hasattr(value, "kind") else value
         elif needed:
             raise ValueError(
-                f"{type(model).__name__} keeps no attribute {name!r}, an argument that it is made "
-                f"with: keep it, or write get_config(self), so that the model can be saved."
+                f"{type(model).__name__} has no attribute {name!r} for the constructor argument "
+                f"of this name: set it, or write get_config(self), so that the model can be saved."
             )
     return config
 
 
 def run_graph(graph: Graph, x: Any, training: bool | None) -> Any:
-    """What the layers of a graph give for tensors, one application after the other."""
+    """Run the layers of a graph on tensors, one application after the other."""
     form = graph.input_form
     given = [x] if form.kind is None else by_name(graph.input_names, x, "inputs")
     found = {

@@ -1,24 +1,24 @@
-"""Which values of the data a model holds: what its file tells about them."""
+"""The values of its data that a model, and so its file, contains."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-SHOWN = 60  # characters of an entry
+SHOWN = 60  # maximum characters of an entry
 
 
 def data_held(model: Any) -> dict[str, str]:
-    """What a model has of the values of its data, beside its weights, in words by place.
+    """Describe the data values that a model contains besides its weights, by their path.
 
     Args:
-        model: of which; its layers' vocabularies, boundaries, means and variances, and what
-            ``model.trained_on`` knows.
+        model: The model. The values are its layers' vocabularies, boundaries, means and
+            variances, and the entries of ``model.trained_on``.
     """
     found = {
-        f"{path}/{name}": said
+        f"{path}/{name}": description
         for path, layer in _layers(model, "")
-        for name, said in layer.data_held().items()
+        for name, description in layer.data_held().items()
     }
     for name, value in getattr(model, "trained_on", {}).items():
         text = repr(value)
@@ -28,7 +28,7 @@ def data_held(model: Any) -> dict[str, str]:
 
 
 def _layers(holder: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """The layers that keep something of data, at any depth, each with the names that lead to it."""
+    """Yield the layers that keep data values, at any depth, each with its path of names."""
     for layer in dict.fromkeys(holder.layers_inside):
         here = f"{path}{layer.name}"
         if hasattr(layer, "layers"):

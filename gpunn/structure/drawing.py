@@ -1,6 +1,6 @@
-"""A model as boxes and arrows, each layer below those that it reads, and that as SVG.
+"""Drawing of a model as boxes and arrows, each layer below those that it reads, as SVG.
 
-Lengths are inches, from the left and from the top.
+Lengths are in inches, from the left and from the top.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from gpunn.common.markup import escaped
 from .calls import ModelCall
 from .graph import Graph
 
-CHARACTER, LINE, MARGIN = 0.085, 0.17, 0.12  # of the text in boxes, 9 points, and around it
-GAP, SPACE = 0.4, 0.3  # between boxes: one after the other, side by side
-WIDEST = 44  # characters of a line in a box; longer ones are broken
-PIXELS = 96  # an inch of SVG
-HEAD = 0.07  # of an arrow
+CHARACTER, LINE, MARGIN = 0.085, 0.17, 0.12  # text in boxes, 9 points, and the margin around it
+GAP, SPACE = 0.4, 0.3  # between boxes along and across the arrows
+WIDEST = 44  # characters of a line in a box; longer lines are wrapped
+PIXELS = 96  # per inch of SVG
+HEAD = 0.07  # length of an arrowhead
 
 Point = tuple[float, float]
 
 
 @dataclass(eq=False)
 class Box:
-    """A layer's box, or where an arrow passes a row of boxes if it has no text.
+    """A layer's box. Without text, a point where an arrow passes a row of boxes.
 
     Attributes:
-        lines: of its text.
-        sources: the boxes that it reads.
-        row: how many boxes lie before it at the most.
-        across, along: where its middle lies in its row, and where its row does.
+        lines: Lines of its text.
+        sources: The boxes that it reads.
+        row: Length of the longest path to it.
+        across, along: Position of its centre in its row, and position of the row.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -54,12 +54,12 @@ class Box:
 
 @dataclass(repr=False)
 class Drawing:
-    """Boxes and arrows at their places. A notebook shows it, `to_svg` is its text.
+    """Boxes and arrows with their positions. A notebook displays it; `to_svg` returns its text.
 
     Attributes:
-        width, height: of it all.
-        boxes: the middle of each, its size, and the lines in it.
-        arrows: the points of each line, and whether it ends in a head.
+        width, height: Size of the drawing.
+        boxes: The centre of each box, its size, and its lines of text.
+        arrows: The points of each line, and whether it ends in a head.
     """
 
     width: float
@@ -68,11 +68,11 @@ class Drawing:
     arrows: list[tuple[list[Point], bool]]
 
     def to_svg(self, inline: bool = False) -> str:
-        """It as SVG.
+        """Return the drawing as SVG.
 
         Args:
-            inline: whether it becomes part of a page, in whose colours it is drawn then;
-                otherwise it is a file of its own, dark on white.
+            inline: Whether it becomes part of a page and uses the page's colours; otherwise
+                it is a separate file, dark on white.
         """
         width, height = (f"{length * PIXELS:.0f}" for length in (self.width, self.height))
         size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
@@ -120,9 +120,9 @@ def draw(
     expand_nested: bool = False,
     direction: str = "TB",
 ) -> Drawing:
-    """The layers of a model as boxes, with an arrow from each to those that read it.
+    """Draw the layers of a model as boxes, with an arrow from each to those that read it.
 
-    Arguments are those of `gpunn.plots.network`, which says what they do.
+    The arguments are those of `gpunn.plots.network`.
 
     Raises:
         ValueError: if the input shape is not known, or for another direction.
@@ -171,7 +171,7 @@ def draw(
 
 
 def _broken(line: str) -> list[str]:
-    """A line of text as several that fit into a box."""
+    """Wrap a line of text to fit into a box."""
     line = " ".join(line.splitlines())
     return textwrap.wrap(line, WIDEST, subsequent_indent="  ") or [""]
 
@@ -187,7 +187,7 @@ def _add(
     text: Callable[[Any, Any, str], list[str]],
     expand: bool,
 ) -> None:
-    """The boxes of what a graph applies; ``of_tensors`` has those that made each tensor."""
+    """Add the boxes of a graph's layers; ``of_tensors`` maps each tensor to its box."""
     uses = Counter(id(application.layer) for application in graph.applications)
     used = Counter[int]()
     for application in graph.applications:
@@ -211,8 +211,8 @@ def _add(
 
 
 def _rows(boxes: list[Box]) -> list[list[Box]]:
-    """The boxes row by row, in an order in which few arrows cross; arrows that pass a row have
-    a place in it."""
+    """Arrange the boxes in rows, in an order with few crossing arrows. An arrow that passes a row
+    gets a position in it."""
     rows: list[list[Box]] = [[] for _ in range(max(box.row for box in boxes) + 1)]
     for box in boxes:
         rows[box.row].append(box)
@@ -230,7 +230,7 @@ def _rows(boxes: list[Box]) -> list[list[Box]]:
 
 
 def _place(rows: list[list[Box]], vertical: bool) -> tuple[float, float]:
-    """Give boxes their places; returns how much room they take across and along the arrows."""
+    """Set the positions of boxes; return the extent across and along the arrows."""
     across = 0 if vertical else 1
     widths = [sum(box.size[across] + SPACE for box in row) for row in rows]
     along = 0.0
@@ -248,9 +248,9 @@ def _place(rows: list[list[Box]], vertical: bool) -> tuple[float, float]:
 def _arrows(
     box: Box, rows: list[list[Box]], vertical: bool, at: Callable[[float, float], Point]
 ) -> list[tuple[list[Point], bool]]:
-    """The arrows into a box.
+    """Return the arrows into a box.
 
-    An arrow leaves and reaches a row straight, so that it passes beside the boxes there.
+    An arrow leaves and enters a row in a straight line, so that it does not cross boxes there.
     """
 
     def deep(other: Box) -> float:
@@ -272,7 +272,7 @@ def _arrows(
 
 
 def _head(points: list[Point]) -> list[Point]:
-    """The triangle at the end of a line."""
+    """Return the arrowhead at the end of a line."""
     end = points[-1]
     before = next((p for p in reversed(points) if p != end), end)
     x, y = end[0] - before[0], end[1] - before[1]

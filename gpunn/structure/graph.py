@@ -1,4 +1,4 @@
-"""The graph between a model's inputs and outputs: which layers stand in it, in which order."""
+"""The graph between a model's inputs and outputs: its layers and their order."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from .host import Fed
 
 
 class Graph:
-    """What lies between symbolic inputs and outputs.
+    """The layers between symbolic inputs and outputs.
 
     Args:
-        inputs, outputs: a tensor, or a list, a tuple or a dictionary of them.
+        inputs, outputs: A tensor, or a list, tuple or dictionary of tensors.
 
     Attributes:
-        inputs, outputs: as lists, with their ``input_form`` and ``output_form``.
-        input_layers: an InputLayer for each input.
-        layers: all layers, those of the inputs and of operators too: those farthest from the
-            outputs first.
-        applications: of layers to tensors, each after those it depends on.
+        inputs, outputs: Lists of tensors; ``input_form`` and ``output_form`` are the structures.
+        input_layers: An InputLayer for each input.
+        layers: All layers, including those of inputs and operators, sorted by decreasing
+            distance from the outputs.
+        applications: Applications of layers to tensors, each after those it depends on.
 
     Raises:
-        ValueError: for what is no tensor, for an output that depends on something that is
-            not among the inputs, and for two layers of one name.
+        ValueError: for an entry that is not a tensor, for an output that depends on a tensor
+            outside the inputs, and for two layers with the same name.
     """
 
     def __init__(self, inputs: Any, outputs: Any) -> None:
@@ -42,7 +42,7 @@ class Graph:
         self.inputs = _tensors("inputs", self.input_form.unpack(inputs))
         self.outputs = _tensors("outputs", self.output_form.unpack(outputs))
         if len({id(t) for t in self.inputs}) < len(self.inputs):
-            raise ValueError("inputs: the same tensor stands there twice.")
+            raise ValueError("inputs: the same tensor occurs twice.")
         self.input_layers = [_input_layer(t) for t in self.inputs]
         self._number_inputs()
         self.layers: list[GraphOperation] = []
@@ -56,8 +56,8 @@ class Graph:
                 )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what is known by identities. Applications come after those that they depend on,
-        so that a copy of a deep graph does not go deep."""
+        """Return the state without tables keyed by object identity. Applications come after those
+        that they depend on, so that copying a deep graph does not recurse deeply."""
         first = ("input_layers", "inputs", "applications")
         state = {name: vars(self)[name] for name in first} | vars(self)
         del state["_numbers"], state["_seen"]
@@ -73,12 +73,12 @@ class Graph:
 
     @property
     def input_names(self) -> list[str]:
-        """What inputs are called in dictionaries of data: their keys, or their layers' names."""
+        """Names of inputs in dictionaries of data: their keys, or the names of their layers."""
         return list(self.input_form.keys) or [layer.name for layer in self.input_layers]
 
     @property
     def output_names(self) -> list[str]:
-        """What outputs are called in logs and dictionaries of data."""
+        """Names of outputs in logs and dictionaries of data."""
         if self.output_form.keys:
             return list(self.output_form.keys)
         names: list[str] = []
@@ -90,7 +90,7 @@ class Graph:
         return names
 
     def _sort(self) -> None:
-        """Layers and applications by their distance from the outputs, as Keras counts it."""
+        """Sort layers and applications by their distance from the outputs, as Keras counts it."""
         found = list(self._walk())  # each after what it depends on
         depth = {id(a): 0 for a in found}
         layers: dict[int, GraphOperation] = {}
@@ -111,7 +111,7 @@ class Graph:
         self.layers = sorted(layers.values(), key=lambda layer: order[id(layer)])
 
     def _sources(self, application: Application) -> list[Application]:
-        """The applications that one reads; for the model's inputs those of their layers."""
+        """Return the applications that one reads; for model inputs, those of their layers."""
         inputs = [] if self._is_input(application) else application.inputs
         return [self._origin(tensor) for tensor in inputs]
 
@@ -128,7 +128,7 @@ class Graph:
         return tensor.application
 
     def _walk(self) -> Iterator[Application]:
-        """Depth first from the outputs: each application after those it depends on."""
+        """Walk depth first from the outputs; yield each application after its dependencies."""
         done: set[int] = set()
         for output in self.outputs:
             stack = [(self._origin(output), False)]
@@ -147,7 +147,7 @@ class Graph:
         return any(application is layer.applications[0] for layer in self.input_layers)
 
     def plan(self) -> Plan:
-        """What runs in which order, and what is done on the host before."""
+        """Return the nodes in execution order, with the preceding work on the host."""
         fed = Fed(self.inputs, self._read_in_steps())
         nodes = list[Node]()
         for application in self.applications:
@@ -164,7 +164,7 @@ class Graph:
         return Plan(nodes, fed.shapes, outputs, fed.part(), map(dtype_of, fed.shapes))
 
     def _read_in_steps(self) -> list[bool]:
-        """Of each input, whether anything reads it that is not encoded before, or nothing does."""
+        """Return, for each input, whether anything reads it unencoded, or nothing reads it."""
         encoded, read = set[int](), {id(t) for t in self.outputs}
         for application in self.applications:
             host = application.layer.host_part
@@ -178,7 +178,7 @@ class Graph:
     # -- files
 
     def references(self) -> dict[int, list[Any]]:
-        """[layer, number of its application in the model, number of the output] by tensor."""
+        """Return [layer, number of its application in the model, output number] by tensor."""
         found: dict[int, list[Any]] = {}
         counts: dict[int, int] = {}
         for application in self.applications:
@@ -190,16 +190,16 @@ class Graph:
         return found
 
     def _check_owners(self, operation: Any) -> None:
-        """That an operation's parameters, if it has some, are those of layers beside it."""
+        """Check that an operation's parameters, if any, belong to layers of this model."""
         for p in operation.parameters if operation.by_operator else ():
             if p.layer not in self.layers:
                 raise ValueError(
-                    f"{operation.name} reads {p.path}, whose layer is none of this model's: a file "
-                    f"could not say which it is. Write a layer that has it, with a call(x)."
+                    f"{operation.name} reads {p.path}, whose layer is not part of this model: a "
+                    f"file could not refer to it. Write a layer that owns it, with a call(x)."
                 )
 
     def get_config(self) -> dict[str, Any]:
-        """Layers, to what they are applied, inputs and outputs, as JSON can hold them."""
+        """Return layers, their applications, inputs and outputs as JSON-serializable values."""
         references = self.references()
         layers: list[dict[str, Any]] = []
         for layer in self.layers:
@@ -228,18 +228,18 @@ class Graph:
 
 def _tensors(argument: str, given: list[Any]) -> list[SymbolicTensor]:
     if not given:
-        raise ValueError(f"{argument}: a model needs one at least; got none.")
+        raise ValueError(f"{argument}: a model needs at least one; got none.")
     for entry in given:
         if not isinstance(entry, SymbolicTensor):
             raise ValueError(
-                f"All {argument} must be symbolic tensors, such as Input and layers called on "
-                f"them give; got {entry!r}."
+                f"All {argument} must be symbolic tensors, which Input and layers called on "
+                f"them return; got {entry!r}."
             )
     return given
 
 
 def _input_layer(tensor: SymbolicTensor) -> InputLayer:
-    """The layer of an input; a new one for a tensor in the middle of other models."""
+    """Return the layer of an input; a new one for an intermediate tensor of another model."""
     if isinstance(tensor.layer, InputLayer):
         return tensor.layer
     dtype = None if is_float(tensor.dtype) else tensor.dtype
@@ -251,17 +251,17 @@ def _form_name(form: TreeDef) -> str:
 
 
 def restore_layer(document: Any) -> Any:
-    """The layer, or model as a layer, that `registry.serialize` described."""
+    """Restore a layer, or a model used as a layer, from `registry.serialize`."""
     name = document.get("class_name") if isinstance(document, dict) else None
     kind = "model" if name in registry.entries("model") else "layer"
     return registry.deserialize(document, kind)
 
 
 def restore_graph(config: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The inputs and outputs of the graph that `Graph.get_config` described, with new layers.
+    """Restore the inputs and outputs of a graph from `Graph.get_config`, with new layers.
 
     Raises:
-        ValueError: for a layer that is applied to something that is not there.
+        ValueError: for a layer that is applied to a missing tensor.
     """
     layers: dict[str, Any] = {}
     waiting: list[tuple[Any, int, dict[str, Any]]] = []
@@ -293,7 +293,9 @@ def restore_graph(config: Mapping[str, Any]) -> tuple[Any, Any]:
                 tensors[layer.name, number, index] = tensor
         if len(later) == len(waiting):
             layer, _, call = later[0]
-            raise ValueError(f"The layer {layer.name!r} reads {call['inputs']!r}, not all there.")
+            raise ValueError(
+                f"The layer {layer.name!r} reads {call['inputs']!r}, some of which are missing."
+            )
         waiting = later
     forms = config["forms"]
     return (
@@ -305,7 +307,7 @@ def restore_graph(config: Mapping[str, Any]) -> tuple[Any, Any]:
 def _restored(argument: str, given: Any, form: str, tensors: Mapping[tuple, Any]) -> Any:
     def find(place: Any) -> Any:
         if tuple(place) not in tensors:
-            raise ValueError(f"{argument} names {place!r}, which is no output of a layer.")
+            raise ValueError(f"{argument} names {place!r}, which is not an output of a layer.")
         return tensors[tuple(place)]
 
     if form == "one":
@@ -316,16 +318,16 @@ def _restored(argument: str, given: Any, form: str, tensors: Mapping[tuple, Any]
 
 
 def by_name(names: Sequence[str], given: Any, what: str, missing: bool = False) -> list[Any]:
-    """What is given for each of several inputs or outputs, in their order.
+    """Return the entry for each of several inputs or outputs, in order.
 
     Args:
-        names: of the inputs or outputs.
-        given: a list or tuple of as many, or a dictionary by name.
-        what: names the argument in messages.
-        missing: whether a dictionary may leave some out, which are None then.
+        names: Names of the inputs or outputs.
+        given: A list or tuple with one entry each, or a dictionary by name.
+        what: Name of the argument in messages.
+        missing: Whether a dictionary may leave out entries, which are then None.
 
     Raises:
-        ValueError: if there are too many, too few, or others.
+        ValueError: for too many, too few, or unknown entries.
 
     >>> by_name(["a", "b"], {"b": 2, "a": 1}, "x")
     [1, 2]

@@ -1,4 +1,4 @@
-"""Which data of a graph steps are fed with, and what is done on the host before."""
+"""The data of a graph that steps are fed, and the preceding work on the host."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from gpunn.layers.symbolic import Application, SampleShape, SymbolicTensor
 
 
 class Fed:
-    """The part of a graph that is done while data are fed, put together application by application.
+    """The part of a graph that runs while data are fed, built application by application.
 
     Args:
-        inputs: of the graph.
-        read: of each, whether steps read it as it is.
+        inputs: Inputs of the graph.
+        read: For each input, whether steps read it unencoded.
 
     Attributes:
-        numbers: by tensor, that of the node of the plan which makes it; for what is fed `INPUT`
-            and below.
-        shapes: of one sample of what is fed, with its dtype.
+        numbers: By tensor, the number of the plan's node that computes it; `INPUT` and below
+            for fed data.
+        shapes: Sample shapes of the fed data, with their dtypes.
     """
 
     def __init__(self, inputs: Sequence[SymbolicTensor], read: Sequence[bool]) -> None:
@@ -34,13 +34,13 @@ class Fed:
                 self._host.checks.append((tensor.layer, self._on_host[id(tensor)]))
 
     def number(self, tensor: SymbolicTensor) -> int:
-        """Of the node whose output it is, or of what is fed."""
+        """Return the number of the node that computes a tensor, or of the fed data."""
         if id(tensor) not in self.numbers:
             if tensor.dtype == "string":
                 raise ValueError(
-                    f"{tensor.name!r} gives texts, which no step reads and no model gives: put "
-                    f"layers.StringLookup behind an input, and call a layer that gives texts on "
-                    f"what the model predicts."
+                    f"{tensor.name!r} returns strings, which steps cannot read and models cannot "
+                    f"return: put layers.StringLookup after an input, and call a layer that "
+                    f"returns strings on the predictions of the model."
                 )
             self.numbers[id(tensor)] = self._feed(self._on_host[id(tensor)], tensor.sample)
         return self.numbers[id(tensor)]
@@ -52,10 +52,10 @@ class Fed:
         return INPUT - self._host.fed.index(number)
 
     def sources(self, application: Application) -> list[int]:
-        """The numbers of what the nodes of an application read.
+        """Return the numbers of the data that the nodes of an application read.
 
         Raises:
-            ValueError: where what is encoded on the host is known in steps alone.
+            ValueError: if the host must encode values that are computed in a step.
         """
         layer, inputs = application.layer, application.inputs
         if layer.check_values is not None and id(inputs[0]) in self._on_host:
@@ -77,7 +77,7 @@ class Fed:
         if layer.gives_on_host:
             self._on_host[id(application.outputs[0])] = places[-1]
             return []
-        inner = getattr(layer, "plan", None)  # of a model, which says what its steps read
+        inner = getattr(layer, "plan", None)  # a model's plan declares what its steps read
         dtypes = (None,) * len(host.fed) if inner is None else inner.input_dtypes
         return [
             self.number(inputs[INPUT - n])
@@ -89,12 +89,12 @@ class Fed:
     def _of(self, tensor: SymbolicTensor, reader: str) -> int:
         if id(tensor) not in self._on_host:
             raise ValueError(
-                f"{reader} encodes data while they are fed: it can be applied to inputs of the "
-                f"model, and {tensor.name!r} is computed in the step."
+                f"{reader} encodes data while they are fed: it can only be applied to inputs of "
+                f"the model, but {tensor.name!r} is computed in the step."
             )
         return self._on_host[id(tensor)]
 
     def part(self) -> HostPart | None:
-        """What is done on the host; None for nothing."""
+        """Return the work on the host; None if there is none."""
         host = self._host
         return host if host.steps or host.checks else None

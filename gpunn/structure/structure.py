@@ -1,4 +1,4 @@
-"""What a model looks like from outside: inputs, outputs, layers, weights by their names."""
+"""The public structure of a model: inputs, outputs, layers and weights by name."""
 
 from __future__ import annotations
 
@@ -16,56 +16,56 @@ from .summary import summary_html, summary_text
 
 
 class Structure(BuildableModel):
-    """`BuildableModel` with what it tells about itself; `CompilableModel` adds the training."""
+    """`BuildableModel` with introspection; `CompilableModel` adds training."""
 
     abstract = True  # not an entry to look up
 
     @property
     def inputs(self) -> list[SymbolicTensor]:
-        """The symbolic inputs; an AttributeError before they are known."""
+        """The symbolic inputs; raises AttributeError before they are known."""
         return list(self._known_graph("inputs").inputs)
 
     @property
     def outputs(self) -> list[SymbolicTensor]:
-        """The symbolic outputs; an AttributeError before they are known."""
+        """The symbolic outputs; raises AttributeError before they are known."""
         return list(self._known_graph("outputs").outputs)
 
     @property
     def input(self) -> Any:
-        """The symbolic inputs in the form in which they were given."""
+        """The symbolic inputs in their given structure."""
         return self.graph.input_form.pack(self.inputs)
 
     @property
     def output(self) -> Any:
-        """The symbolic outputs in the form in which they were given."""
+        """The symbolic outputs in their given structure."""
         return self.graph.output_form.pack(self.outputs)
 
     @property
     def input_names(self) -> list[str]:
-        """What the inputs are called in dictionaries of data."""
+        """Names of the inputs in dictionaries of data."""
         return self._known_graph("input_names").input_names
 
     @property
     def output_names(self) -> list[str]:
-        """What the outputs are called in logs and in dictionaries of data."""
+        """Names of the outputs in logs and in dictionaries of data."""
         return self._known_graph("output_names").output_names
 
     @property
     def input_shape(self) -> Any:
-        """(None, ...) with the shape of one sample, or several of them in the form of the
-        inputs; an AttributeError before it is known."""
+        """(None, ...) with the shape of one sample, or several shapes in the structure of the
+        inputs; raises AttributeError before it is known."""
         graph = self._known_graph("input_shape")
         return graph.input_form.pack([t.shape for t in graph.inputs])
 
     @property
     def output_shape(self) -> Any:
-        """(None, ...) with the shape of one prediction, or several of them; an
+        """(None, ...) with the shape of one prediction, or several shapes; raises
         AttributeError before it is known."""
         graph = self._known_graph("output_shape")
         return graph.output_form.pack([t.shape for t in graph.outputs])
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The outputs' shape (batch or None, ...) for inputs of that shape."""
+        """Return the shape of the outputs (batch or None, ...) for inputs of that shape."""
         self._build(self._samples(input_shape))
         first = next(iter(input_shape.values())) if isinstance(input_shape, Mapping) else None
         nested = first or (input_shape[0] if isinstance(input_shape[0], (tuple, list)) else None)
@@ -74,10 +74,10 @@ class Structure(BuildableModel):
         return self.graph.output_form.pack([(batch, *shape) for shape in shapes])
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
-        """A layer by its name or position.
+        """Return a layer by name or index.
 
         Raises:
-            ValueError: if there is none; the closest name is suggested.
+            ValueError: if there is none; the message suggests the closest name.
         """
         if (name is None) == (index is None):
             raise ValueError("get_layer needs either name or index.")
@@ -101,26 +101,26 @@ class Structure(BuildableModel):
         show_trainable: bool = False,
         layer_range: Any = None,
     ) -> None:
-        """Print layers, output shapes and numbers of parameters.
+        """Print layers, output shapes and parameter counts.
 
         Args:
-            line_length: columns, 80 by default.
-            print_fn: called with the text instead of ``print``.
-            expand_nested: show the layers of models that stand here as layers.
-            show_trainable: add a column that says which layers are trained.
+            line_length: Width in columns, 80 by default.
+            print_fn: Function called with the text instead of ``print``.
+            expand_nested: Whether to show the layers of models used as layers.
+            show_trainable: Whether to add a column that shows which layers are trained.
         """
         text = summary_text(self, line_length or 80, show_trainable, expand_nested)
         (print_fn or print)(text)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the layers, their shapes and parameters, and a drawing."""
+        """Return the view in a notebook: layers, shapes, parameters and a drawing."""
         return summary_html(self)
 
     def data_held(self) -> dict[str, str]:
-        """Which values of the data the model, and so its file, holds beside its weights.
+        """Describe the data values that the model, and so its file, contains besides its weights.
 
-        These are vocabularies, boundaries, means and variances of layers that prepare data, and
-        what `trained_on` knows, as names of classes: by their places, in words.
+        These are vocabularies, boundaries, means and variances of preprocessing layers, and
+        entries of `trained_on` such as class names, described in words by their path.
 
         >>> import gpunn
         >>> lookup = gpunn.layers.StringLookup(vocabulary=["oak", "elm"], name="tree")
@@ -130,7 +130,7 @@ class Structure(BuildableModel):
         return data_held(self)
 
     def weights_dict(self) -> dict[str, np.ndarray]:
-        """Copies of all parameters by their path, ``"dense/kernel"``."""
+        """Return copies of all parameters by their path, ``"dense/kernel"``."""
         self.require_values("weights_dict")
         parameters = self._known_plan("weights").parameters
         read = self._access().read
@@ -140,7 +140,7 @@ class Structure(BuildableModel):
         """Set all parameters by their path.
 
         Raises:
-            ValueError: naming a missing or surplus path, or a shape that differs.
+            ValueError: naming a missing or surplus path, or a different shape.
         """
         self.require_values("load_weights_dict")
         paths = self._known_plan("weights").parameters
@@ -155,7 +155,7 @@ class Structure(BuildableModel):
         self.set_weights([weights[path] for path in paths])
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """Gradients of the last training step by path; frozen parameters are left out."""
+        """Return the gradients of the last training step by path, without frozen parameters."""
         self.require_values("gradients")
         parameters = self._known_plan("gradients").parameters
         return {

@@ -1,4 +1,4 @@
-"""The table that ``model.summary()`` prints, and that a notebook shows."""
+"""The table that ``model.summary()`` prints and a notebook shows."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from gpunn.common.markup import escaped
 
 from .drawing import draw
 
-DRAWN = 60  # layers of a model at most, of which a notebook shows a drawing too
+DRAWN = 60  # maximum number of layers for which a notebook also shows a drawing
 
 
 def summary_text(model: Any, width: int, show_trainable: bool, expand_nested: bool = False) -> str:
-    """Layers, output shapes, parameter counts and, of a graph, connections, in ``width`` columns.
+    """Return a table of layers, output shapes, parameter counts and, for a graph, connections.
 
     Args:
-        model: of which.
-        width: columns of the page.
-        show_trainable: add a column that says which layers are trained.
-        expand_nested: show the layers of models that stand here as layers.
+        model: The model.
+        width: Width of the page in columns.
+        show_trainable: Whether to add a column that shows which layers are trained.
+        expand_nested: Whether to show the layers of models used as layers.
     """
-    built = model.built  # a model that says its input shape is built by asking, so ask first
+    built = model.built  # reading it builds a model that declares its input shape, so do it first
     header = ["Layer (type)", "Output shape", "Param #"]
     shares = [0.4, 0.25, 0.15] if show_trainable else [0.45, 0.3, 0.15]
     connected = model.is_graph
@@ -65,8 +65,10 @@ NOT_BUILT = "Not built yet: the input shape is not known."
 
 
 def summary_html(model: Any) -> str:
-    """The same for a notebook: of a graph of some layers with a drawing in place of the column
-    that says what each reads. All text in it is escaped."""
+    """Return the same table as HTML for a notebook. All text in it is escaped.
+
+    For a graph with few layers, a drawing replaces the column of connections.
+    """
     built = model.built  # as above
     drawn = built and len(model.operations) <= DRAWN
     connected = model.is_graph and not drawn
@@ -99,7 +101,7 @@ def _side(column: int) -> str:
 
 
 def _totals(model: Any) -> Iterator[str]:
-    """Lines that count the parameters."""
+    """Yield the lines with parameter counts."""
     trained = sum(p.count for p in model.trainable_weights)
     frozen = sum(p.count for p in model.non_trainable_weights)
     itemsize = np.dtype(model.dtype).itemsize
@@ -118,7 +120,7 @@ def _indent(cell: str) -> int:
 def _rows(
     model: Any, connected: bool, show_trainable: bool, expand: bool, indent: str
 ) -> Iterator[list[str]]:
-    """The cells of each layer's row, after it those of its own layers."""
+    """Yield the cells of each layer's row, followed by those of the layers inside it."""
     sources = _sources(model) if connected and model.is_graph else {}
     for layer in model.operations:
         shape = getattr(layer, "output_shape", None) if layer.built else None
@@ -137,7 +139,7 @@ def _rows(
 
 
 def _sources(model: Any) -> dict[int, list[str]]:
-    """What each layer of a graph reads: layer[number of its application][of its output]."""
+    """Return the inputs of each layer of a graph as layer[application number][output number]."""
     references = model.graph.references()
     found: dict[int, list[str]] = {}
     for application in model.graph.applications:
@@ -148,7 +150,7 @@ def _sources(model: Any) -> dict[int, list[str]]:
 
 
 def readable_bytes(count: int) -> str:
-    """``1536`` as ``"1.50 KB"``.
+    """Format a number of bytes, ``1536`` as ``"1.50 KB"``.
 
     >>> readable_bytes(60), readable_bytes(1536)
     ('60.00 B', '1.50 KB')

@@ -1,4 +1,4 @@
-"""Training, evaluation and prediction: what `compile` says, programs of steps, loops.
+"""Training, evaluation and prediction: `compile`, step programs and loops.
 
-It imports feeding, structure, callbacks and what is below them.
+It imports feeding, structure, callbacks and the layers of the package below them.
 """

@@ -1,4 +1,4 @@
-"""One call at a time trains a model."""
+"""A guard that lets only one call at a time train a model."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class TrainingOf:
         self._hold: Hold | None = None
 
     def __enter__(self) -> None:
+        """Reserve the model for this call; raise an error if another call trains it."""
         self._hold = self._model._trains.take(sys._getframe(1))
         if self._hold is None:
             raise RuntimeError(in_training(self._model, self._method))
@@ -27,14 +28,14 @@ class TrainingOf:
 
 
 def in_training(model: Any, method: str) -> str:
-    """Why ``method`` cannot be done now, for an error."""
+    """Return an error message that explains why ``method`` cannot run now."""
     holder = model._trains.holder
     here = holder is not None and holder.thread == threading.get_ident()
     return (
         f"{method}: the model {model.name!r} is being trained just now, "
-        f"{'by the call that this one is part of' if here else 'by another thread'}. "
+        f"{'by the call that runs this one' if here else 'by another thread'}. "
         + (
-            "A callback cannot train or compile its own model; do that when fit has returned."
+            "A callback cannot train or compile its own model; do that after fit has returned."
             if here
             else "Wait until that has ended, or train a copy: from_config(get_config())."
         )

@@ -1,4 +1,4 @@
-"""A model that knows what to train for: optimizer, loss, metrics, and the state of training."""
+"""Compiled models: optimizer, loss, metrics and training state."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .trainer import Trainer
 
 
 class CompilableModel(Structure):
-    """`Structure` with `compile` and the `Trainer` that it leads to."""
+    """`Structure` with `compile` and the resulting `Trainer`."""
 
     abstract = True  # not an entry to look up
     _not_watched = Structure._not_watched | {
@@ -40,28 +40,28 @@ class CompilableModel(Structure):
         "_compiled", "_asked", "_last_predictor", "_trainer", "_kept_training",
     }  # fmt: skip
     stop_training = stop_evaluating = stop_predicting = False
-    """Set by callbacks; looked at after every batch and epoch."""
+    """Set by callbacks; checked after every batch and epoch."""
     resume_from: tuple[int, int] | None = None
-    """Epoch and batch to go on with, set by BackupAndRestore when training begins."""
+    """Epoch and batch to resume from, set by BackupAndRestore when training begins."""
     history: History | None = None
     trained_on: Mapping[str, Any] = {}
-    """What is known of the data it was trained on, saved with it: ``fit`` notes the ``range`` of
-    its first input, and the command line what it needs to prepare other data likewise."""
+    """Facts about the training data, saved with the model: ``fit`` stores the ``range`` of the
+    first input, and the command line stores how to preprocess other data in the same way."""
     optimizer: optimizers.Optimizer | None = None
     loss: Any = None
     matmul_precision: str | None = None
     _eager = False
     _trains: Exclusive
-    _warned = False  # of layers through which nothing learns, since compile
-    _noted = False  # whether the notes of `readings` were printed, since compile
+    _warned = False  # whether fit has warned about zero gradients since compile
+    _noted = False  # whether the notes about metrics were printed since compile
     _compiled: Compiled | None = None
-    _asked: dict[str, Any] | None = None  # of compile, before the outputs are known
+    _asked: dict[str, Any] | None = None  # arguments of compile, before the outputs are known
 
     _last_predictor: Predictor | None = None
     not_copied = Structure.not_copied | {"_trainer"}
     _trainer: Trainer | None = None
     _kept_training: tuple[Any, Any] | None = None
-    """Of a copy: the state of training, until there is a trainer."""
+    """In a copy: the training state, until there is a trainer."""
 
     def _reset(self) -> None:
         super()._reset()
@@ -69,7 +69,7 @@ class CompilableModel(Structure):
 
     @property
     def trainer(self) -> Trainer | None:
-        """What trains it; None before it is built and compiled."""
+        """The trainer; None before the model is built and compiled."""
         if self._kept_training is not None:
             self._make_trainer()
         return self._trainer
@@ -97,33 +97,35 @@ class CompilableModel(Structure):
         auto_scale_loss: bool = True,
         matmul_precision: str | None = None,
     ) -> None:
-        """Choose optimizer, loss and metrics. An optimizer object that trained this model before
-        goes on where it was, as in Keras; any other starts from zero.
+        """Configure the model for training: set optimizer, loss and metrics.
+
+        An optimizer object that trained this model before keeps its state, as in Keras; any other
+        starts from zero.
 
         Args:
-            optimizer: name or object; with None the model can be evaluated, not trained.
-            loss: name or object; of several outputs a list, or a dictionary by the outputs'
-                names, in which None leaves an output alone. One loss is that of each output.
-                Without one, what layers add by `add_loss` is minimised, and y may be left out.
-            loss_weights: factor of each output's loss in the sum that is minimised.
-            metrics: list of names, objects or functions, not weighted; of several outputs a
-                list or dictionary of such.
-            weighted_metrics: likewise, weighted by sample and class weights.
-            matmul_precision: None, or what the matrix products of training and evaluation
-                may round their factors to, so that a card's tensor cores can do them:
+            optimizer: Name or object; with None the model can be evaluated but not trained.
+            loss: Name or object. For several outputs, a list, or a dictionary by output name, in
+                which None means no loss; a single loss applies to every output. Without a loss,
+                training minimizes the losses that layers add by `add_loss`, and y is optional.
+            loss_weights: Factor of each output's loss in the minimized sum.
+            metrics: List of names, objects or functions, not weighted; for several outputs a
+                list or dictionary of such lists.
+            weighted_metrics: Likewise, weighted by sample and class weights.
+            matmul_precision: None, or the format to which matrix products in training and
+                evaluation may round their factors, to use a GPU's tensor cores:
                 "tf32" keeps 10 bits after the leading one of float32's 23, "bfloat16" 7.
-                Sums and everything else stay float32, and so does `predict`. It takes a
-                card of compute capability 8.0 or newer (RTX 30xx, A100); on the NumPy
-                backend it has no effect, which is announced once.
-            run_eagerly: whether what you have written, as a layer's ``call``, is called in each
-                step with numbers, to search errors: see `gpunn.config.run_eagerly`.
-            steps_per_execution, jit_compile, auto_scale_loss: accepted as in Keras, without
-                effect: how many steps are launched at once is decided here.
+                Sums and everything else stay float32, and so does `predict`. It requires a
+                GPU of compute capability 8.0 or newer (RTX 30xx, A100); on the NumPy
+                backend it has no effect, with one notice.
+            run_eagerly: Whether to call user-defined code, such as a layer's ``call``, with
+                concrete values in each step, for debugging: see `gpunn.config.run_eagerly`.
+            steps_per_execution, jit_compile, auto_scale_loss: Accepted for compatibility with
+                Keras and ignored: gpunn decides how many steps to launch at once.
 
         Raises:
-            ValueError: for unknown names, if loss and last activation contradict
-                each other about logits, and for a ``matmul_precision`` that the card
-                does not have or a float64 model cannot use.
+            ValueError: for unknown names, if the loss and the last activation disagree
+                about logits, and for a ``matmul_precision`` that the GPU does not support
+                or a float64 model cannot use.
         """
         if self._trains.holder is not None:
             raise RuntimeError(in_training(self, "compile"))
@@ -132,7 +134,7 @@ class CompilableModel(Structure):
 
     @property
     def run_eagerly(self) -> bool:
-        """As `compile` was told; may be set at any time."""
+        """The ``run_eagerly`` argument of `compile`; may be set at any time."""
         return self._eager
 
     @run_eagerly.setter
@@ -152,7 +154,7 @@ class CompilableModel(Structure):
         matmul_precision: str | None,
     ) -> None:
         if self._body is not None and self.plan is None:
-            # How many outputs it has is known when the first data have come.
+            # The number of outputs is known once the model has seen data.
             self._asked = {
                 "optimizer": optimizer, "loss": loss, "loss_weights": loss_weights,
                 "metrics": metrics, "weighted_metrics": weighted_metrics,
@@ -160,7 +162,7 @@ class CompilableModel(Structure):
             }  # fmt: skip
             if any(map(_for_several, (loss, loss_weights))):
                 loss = loss_weights = metrics = weighted_metrics = None
-        _ = self.trainer  # of a copy: an optimizer that stays goes on
+        _ = self.trainer  # in a copy: an unchanged optimizer keeps its state
         names = self._target_names()
         compiled = Compiled.of(names, loss, loss_weights, metrics, weighted_metrics)
         check_precision(matmul_precision)
@@ -177,7 +179,7 @@ class CompilableModel(Structure):
             self._make_trainer()
 
     def _target_names(self) -> list[str]:
-        """Names of the outputs; one, empty, where there is only one."""
+        """Return the names of the outputs; a single output has an empty name."""
         names = self.graph.output_names if self.declared_inputs() is not None else [""]
         return names if len(names) > 1 else [""]
 
@@ -195,6 +197,7 @@ class CompilableModel(Structure):
         return moved
 
     def _make_trainer(self) -> Trainer:
+        """Return the trainer, which follows what has changed since its last use."""
         plan = self.plan
         assert plan is not None
         trainer = self._trainer
@@ -211,6 +214,7 @@ class CompilableModel(Structure):
         return trainer
 
     def _new_trainer(self) -> Trainer:
+        """Create a trainer of the plan, the arena, the optimizer, losses and metrics."""
         assert self._arena and self._plan and self._compiled
         return Trainer(
             self._plan,
@@ -225,28 +229,28 @@ class CompilableModel(Structure):
         )
 
     def _take_kept_training(self, trainer: Trainer) -> None:
-        """Let the trainer of a copy go on where that of the original was."""
+        """Restore the training state of the original in the trainer of a copy."""
         kept, self._kept_training = self._kept_training, None
         if kept is None:
             return
         tensors, document = kept
         if self.optimizer is not None:
             self.optimizer.take_owner(self)
-            # Its rate may have been set since the copy was made.
+            # Its learning rate may have been set since the copy was made.
             document = {**document, "learning_rate": self.optimizer.fixed_learning_rate}
         trainer.set_state(tensors, document)
 
     def _training(self, method: str) -> TrainingOf:
-        """Around all that changes weights step by step: one call of it at a time.
+        """Return a ``with`` block for training calls: only one may run at a time.
 
         Raises:
-            RuntimeError: if the model is being trained already.
+            RuntimeError: if the model is already being trained.
         """
         return TrainingOf(self, method)
 
     @property
     def in_training(self) -> bool:
-        """Whether a call that trains it is running."""
+        """Whether a call that trains the model is running."""
         return self._trains.holder is not None
 
     def _spec(self) -> Spec:
@@ -282,7 +286,7 @@ class CompilableModel(Structure):
         )
 
     def _ready(self, method: str, x: Any, y: Any = None) -> Trainer:
-        """The trainer, made now if this is the first data the model sees."""
+        """Return the trainer; create it if the model sees its first data now."""
         if not self._compiled:
             raise ValueError(f"{method}: call compile(optimizer=..., loss=...) first.")
         if self.optimizer is None and method in ("fit", "train_on_batch"):
@@ -301,19 +305,20 @@ class CompilableModel(Structure):
         if method in ("fit", "train_on_batch") and not self._warned:
             self._warned = True
             assert self.plan is not None
-            # Warn at the user's line: from fit there is one more call in between.
+            # Warn at the user's line: fit has one more call in between.
             warn_of_zero_gradients(
                 [node.layer for node in self.plan.nodes], 4 if method == "fit" else 3
             )
         return self._make_trainer()
 
     def _build_for(self, x: Any, y: Any = None) -> None:
+        """Build the model for these data, unless it is built."""
         if self.plan is None:
             with eagerly(self._eager):
                 self._build(self._shapes_of(x, y))
 
     def _shapes_of(self, x: Any, y: Any = None) -> list[SampleShape]:
-        """The shapes of one sample of the first data that the model sees."""
+        """Return the shapes of one sample of the first data that the model sees."""
         if self._body is None or not _several(x):
             return [data.first_shape(x, None if _several(y) else y)]
         self._input_names_for(x)
@@ -321,11 +326,11 @@ class CompilableModel(Structure):
 
     @property
     def metrics_names(self) -> list[str]:
-        """Names of what evaluate returns, in its order."""
+        """Names of the values that evaluate returns, in order."""
         return self.trainer.log_names if self.trainer else ["loss"]
 
     def training_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Optimizer slots, control block and seeds: what the next step depends on."""
+        """Return optimizer slots, control block and seeds: all state that the next step needs."""
         if not self._can_train():
             return {}, {}
         trainer = self._make_trainer()
@@ -335,7 +340,7 @@ class CompilableModel(Structure):
     def set_training_state(
         self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]
     ) -> None:
-        """Take over what `training_state` gave, so that training goes on exactly."""
+        """Restore a state of `training_state`, so that training resumes exactly."""
         if not self._can_train():
             raise ValueError("Training state: the model is not built and compiled with a loss.")
         trainer = self._make_trainer()
@@ -344,21 +349,22 @@ class CompilableModel(Structure):
         self._seed = trainer.seed
 
     def _can_train(self) -> bool:
-        """Whether there is a loss, or a layer that may add one and no metric without a loss."""
+        """Whether there is a loss, or a layer that may add one and no metrics are given."""
         if self.plan is None or not self._compiled:
             return False
-        penalized = not self._compiled.measures and self._may_add_losses(self.plan)
-        return self.loss is not None or penalized
+        if self.loss is not None:
+            return True
+        return not self._compiled.measures and self._may_add_losses(self.plan)
 
     @staticmethod
     def _may_add_losses(plan: Plan) -> bool:
-        """Whether a layer may add to the loss: by its call, or by a regularizer of its weights."""
+        """Whether a layer may add to the loss, by its call or by a weight regularizer."""
         penalized = any(p.regularizer is not None for p in plan.parameters.values())
         called = (node.layer for node in plan.nodes if node.layer.has_call)
         return penalized or any(layer.may_add_losses for layer in called)
 
     def get_compile_config(self) -> dict[str, Any] | None:
-        """What `compile` was given, as values that JSON can hold; None before that."""
+        """Return the arguments of `compile` as JSON-serializable values; None before `compile`."""
         if not self._compiled:
             return None
         return {
@@ -368,17 +374,17 @@ class CompilableModel(Structure):
         }
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
-        """`compile` with what `get_compile_config` gave."""
+        """Call `compile` with a config from `get_compile_config`."""
         self.compile(**config)
 
 
 def _for_several(given: Any) -> bool:
-    """Whether an argument of `compile` says something of each of several outputs."""
+    """Whether an argument of `compile` has an entry for each of several outputs."""
     return isinstance(given, (list, tuple, Mapping))
 
 
 def _several(given: Any) -> bool:
-    """Whether these are the arrays of several inputs or outputs, and not the rows of one."""
+    """Whether these are arrays of several inputs or outputs rather than the rows of one."""
     if isinstance(given, Mapping):
         return True
     arrays = isinstance(given, (list, tuple)) and len(given)

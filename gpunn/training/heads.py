@@ -1,4 +1,4 @@
-"""The outputs of a model that have a loss: what each is compared with and measured by."""
+"""Heads: the outputs of a model that have a loss, with their targets and metrics."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from gpunn.losses import Loss
 from .matching import fuse, resolve_metric
 from .metric_inputs import MetricInputs, ModelOutput, metric_inputs
 
-LOSS_TOTALS = 3  # sum of losses, rows, rows that are right
+LOSS_TOTALS = 3  # sum of losses, rows, correct rows
 
 
 @dataclass
 class Measure:
-    """A metric of the model and where its state lies in the totals."""
+    """A metric of the model and the position of its state in the totals."""
 
     name: str
     metric: Any
@@ -38,15 +38,15 @@ class Head:
     """An output with its loss and metrics.
 
     Attributes:
-        number: of the output.
-        target: what it is compared with.
-        loss: as the step uses it.
-        fused: whether that takes over the output's activation.
-        activation: of the output.
-        weight: of its loss in the sum of all.
-        at: where its sums begin in the totals.
-        measures: its metrics.
-        notes: what there is to be said of how they read it.
+        number: Number of the output.
+        target: Spec of its targets.
+        loss: The loss that the step uses.
+        fused: Whether the loss is fused with the output's activation.
+        activation: Activation of the output.
+        weight: Weight of its loss in the sum.
+        at: Start of its sums in the totals.
+        measures: Its metrics.
+        notes: Notes for the user about how the metrics read it.
     """
 
     number: int
@@ -61,26 +61,26 @@ class Head:
 
     @property
     def end(self) -> int:
-        """Where its sums end in the totals."""
+        """End of its sums in the totals."""
         return self.measures[-1].at.stop if self.measures else self.at + LOSS_TOTALS
 
 
 class TargetBuffers:
-    """What the loss and the metrics of one output are given, in one batch size.
+    """Inputs of the loss and the metrics of one output, for one batch size.
 
-    Built-in ones read rows, one for each entry of all axes but the last; what a user has written
-    reads samples.
+    Built-in losses and metrics read rows, one for each entry of all axes but the last. Custom ones
+    read samples.
     """
 
     def __init__(self, head: Head, workspace: Workspace, pool: Pool, dtype: str) -> None:
         target, size, k = head.target, workspace.batch, head.number
-        self.rows = size * target.rows_per_sample  # of the loss
+        self.rows = size * target.rows_per_sample  # rows of the loss
         self.all_rows = size * target.steps
         shape = (size, *target.target_shape)
         self.y = pool.array(f"targets {k}", shape, target.target_dtype(dtype))
         by_step = (size,) if target.steps == 1 else (size, target.steps)
         self.weights = pool.array(f"weights {k}", by_step, dtype)
-        self.shares = None  # of the rows in the loss, where it divides by the sum of the weights
+        self.shares = None  # the rows' shares in the loss, if it divides by the sum of weights
         if head.loss.reduction == "mean_with_sample_weight":
             self.shares = pool.array(f"shares {k}", by_step, dtype)
         width = math.prod(target.output_shape) // target.rows_per_sample
@@ -89,10 +89,10 @@ class TargetBuffers:
         self.gradient = workspace.dys[k].reshape(-1, width) if workspace.dys else None
         self._sample = target.output_shape
         rows = workspace.ys[k].reshape(self.all_rows, -1)
-        # What is computed for the metrics, by its name: from, function, into.
+        # Values computed for the metrics, by name: source, function, destination.
         self.converted: dict[str, tuple[Array, Any, Array]] = {}
-        self.labels: list[tuple[Array, Array]] = []  # targets, and the same as class numbers
-        self.measuring = []  # what each metric reads: targets and predictions
+        self.labels: list[tuple[Array, Array]] = []  # targets, and the same as class indices
+        self.measuring = []  # targets and predictions that each metric reads
         for m in head.measures:
             if m.counted_by_loss:
                 continue
@@ -106,10 +106,11 @@ class TargetBuffers:
             self.measuring.append((m, targets, predictions))
 
     def _targets_of(self, metric: Any, rows: Array, pool: Pool, k: int) -> Array:
-        """What a built-in metric reads beside a loss of a user's, which takes targets of any shape.
+        """Return the targets of a built-in metric used with a custom loss, which takes targets of
+        any shape.
 
         Raises:
-            ValueError: if the targets have another number of entries than it reads.
+            ValueError: if the number of target entries is not what the metric reads.
         """
         each_row = self.y.size == self.all_rows
         labels = metric.sparse or (metric.sparse is None and each_row and rows.shape[1] > 1)
@@ -120,14 +121,14 @@ class TargetBuffers:
             self.labels.append((self.y.reshape(-1), into))
             return into
         raise ValueError(
-            f"The metric {metric.name!r} reads {'a class number' if labels else 'a target'} for "
-            f"each {'row' if labels else 'number'} of predictions (batch, "
+            f"The metric {metric.name!r} reads {'a class index' if labels else 'a target'} for "
+            f"each {'row' if labels else 'value'} of predictions (batch, "
             f"{', '.join(map(str, self._sample))}); the targets of a sample have the shape "
-            f"{self.y.shape[1:]}. Measure them by a function of your own."
+            f"{self.y.shape[1:]}. Use a custom metric function."
         )
 
     def _through(self, function: Any, array: Array, name: str, pool: Pool) -> Array:
-        """Where a function of an array stands; the array itself without one."""
+        """Return the array for a function's result; without a function, the array itself."""
         if function is None:
             return array
         name = f"{function.__name__} of {name}"
@@ -144,16 +145,16 @@ def make_heads(
     weighted_metrics: Sequence[list[Any]],
     loss_weights: Sequence[float] | None = None,
 ) -> list[Head]:
-    """The heads of a model: of each output that has a loss.
+    """Return the heads of a model, one for each output that has a loss.
 
     Args:
-        plan: of the model.
-        spec: whose targets hold the losses.
-        metrics, weighted_metrics: as compiled, a list for each output.
-        loss_weights: of each output; 1 by default.
+        plan: Plan of the model.
+        spec: Spec whose targets hold the losses.
+        metrics, weighted_metrics: The compiled metrics, a list for each output.
+        loss_weights: Weight of each output's loss; 1 by default.
 
     Raises:
-        ValueError: if loss, activation and metrics do not belong together.
+        ValueError: if loss, activation and metrics do not match.
     """
     heads: list[Head] = []
     taken = ["loss", *(f"{t.name}_loss" for t in spec.targets if t.name)]
@@ -163,7 +164,7 @@ def make_heads(
         node = plan.outputs[k]
         activation = plan.activation(node)
         loss, fused = fuse(target.loss, activation)
-        # Another node reads the activation's output, or a user's layer computes it.
+        # Another node reads the activation's output, or a custom layer computes it.
         if fused and (
             len(plan.readers(node)) > 1 or replaces(type(plan.nodes[node].layer), "forward")
         ):
@@ -191,10 +192,10 @@ def _measures(
         if not free and metric.sparse != loss.sparse:
             raise ValueError(
                 f"The metric {metric.name!r} reads "
-                f"{'class numbers' if metric.sparse else 'a row of targets a sample'}, the "
-                f"loss {loss.name!r} "
-                f"{'class numbers' if loss.sparse else 'a row of targets'}; name the "
-                f"metric 'accuracy' to get the one that fits."
+                f"{'class indices' if metric.sparse else 'a row of targets per sample'}, but the "
+                f"loss {loss.name!r} reads "
+                f"{'class indices' if loss.sparse else 'a row of targets'}. Pass "
+                f"'accuracy' to get the metric that fits."
             )
         reading, notes = metric_inputs(metric, given, output)
         head.notes += [note for note in notes if note not in head.notes]

@@ -27,7 +27,8 @@ from .trainer import Trainer
 CHUNK_SECONDS = 0.1
 
 Piece = tuple[Callable[[], Program] | Rows, int, int]
-"""What gives a program, or a batch from the host; the number of steps; of rows in a step."""
+"""A function that returns a program, or a batch from the host; the number of steps; the rows of a
+step."""
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -39,12 +40,12 @@ class BatchIterator:
     """A data set as a sequence of `Piece`, epoch by epoch.
 
     Args:
-        trainer: of whose model it is.
-        data: the rows, or what yields batches.
-        batch_size: rows of a step.
-        training: whether the steps train.
-        shuffle: whether each pass has an order of its own.
-        limit: steps of an epoch; None for as many as there are batches.
+        trainer: Trainer of the model.
+        data: The rows, or a source of batches.
+        batch_size: Rows per step.
+        training: Whether the steps train.
+        shuffle: Whether each pass has its own order.
+        limit: Steps per epoch; None for all batches.
     """
 
     trainer: Trainer
@@ -55,21 +56,21 @@ class BatchIterator:
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        self.position = 0  # rows of the current pass that were used already
+        self.position = 0  # number of rows used so far in the current pass
         self.began = False
         self.exhausted = False
-        self.passes = 0  # of an evaluation; those of training are the trainer's
-        self._resumed = False  # the iterator begins within an epoch
+        self.passes = 0  # passes of evaluations; the trainer counts those of training
+        self._resumed = False  # whether the iterator begins within an epoch
         self._prepared = False
         self._chunks: Chunks | None = None  # if the rows do not fit into the device's memory
         self._iterator: Iterator[Rows] | None = None
-        # What there was before, of batches: to tell what a run that goes on has had.
+        # For streams, the passes and batches before this run: to tell what a resumed run has read.
         streams = self.training and isinstance(self.data, Batches)
         self._before = (self.trainer.passes, self.trainer.batches) if streams else (0, 0)
         self.read(self.data)
 
     def read(self, data: Rows | Batches) -> None:
-        """Take these data, before the first of them is used."""
+        """Set the data; call it before any of them are used."""
         self.data = data
         self._order: Order | None = None
         self._mapped: list[tuple[Any, str]] = []  # memory-mapped arrays, and their names
@@ -79,7 +80,7 @@ class BatchIterator:
             self._mapped = [(a, n) for n, a in data.arrays.items() if map_under(a) is not None]
 
     def steps(self) -> int | None:
-        """Number of batches in a pass; None if the source does not tell it."""
+        """Return the number of batches in a pass; None if the source has no length."""
         if isinstance(self.data, Rows):
             return math.ceil(len(self.data) / self.batch_size)
         try:
@@ -88,15 +89,15 @@ class BatchIterator:
             return None
 
     def left(self, done: int) -> int | None:
-        """Steps of an epoch after the first ``done``; None if there is no limit."""
+        """Return the remaining steps of an epoch after the first ``done``; None if unlimited."""
         return None if self.limit is None else self.limit - done
 
     def samples(self) -> int | None:
         return len(self.data) if isinstance(self.data, Rows) else None
 
     def resume(self, position: int, epochs: int, batches: int) -> None:
-        """Continue the pass that the control block describes, after so many epochs of the run and
-        ``batches`` of the next one."""
+        """Continue the pass that the control block describes, after ``epochs`` epochs of the run
+        and ``batches`` batches of the next one."""
         if isinstance(self.data, Rows):
             if not 0 <= position <= len(self.data):
                 raise ValueError(f"There is no row {position} in data of {len(self.data)} rows.")
@@ -104,7 +105,7 @@ class BatchIterator:
                 self.position, self.began = position, True
             return
         trainer, data, done = self.trainer, self.data, self.trainer.batches
-        passes = trainer.passes - self._before[0]  # that this run had begun
+        passes = trainer.passes - self._before[0]  # passes that this run had begun
         if not passes:
             return
         data.catch_up(epochs, passes - 1)
@@ -113,24 +114,24 @@ class BatchIterator:
         self._resumed = batches > 0
 
     def catch_up(self, evaluations: int) -> None:
-        """Go on after so many evaluations of the run."""
+        """Continue after this number of evaluations of the run."""
         self.passes = evaluations
         if isinstance(self.data, Batches):
             self.data.catch_up(evaluations, evaluations)
 
     def restart(self) -> None:
-        """Begin the next epoch with the first row or batch, if the source can be read again."""
+        """Start the next epoch at the first row or batch, if the source can be read again."""
         self.began = False
         if isinstance(self.data, Batches) and not self.data.once:
             self._iterator = None
 
     @property
     def _seed(self) -> int | None:
-        """Of the order: that of the run, which a checkpoint brings."""
+        """Seed of the order: that of the run, which a checkpoint restores."""
         return self.trainer.seed if self.shuffle else None
 
     def epoch(self, programs: Programs, limit: int | None) -> Iterator[Piece]:
-        """The pieces of one epoch: at most ``limit`` steps, and at most those of a pass."""
+        """Yield the pieces of one epoch: at most ``limit`` steps, and at most one pass."""
         if isinstance(self.data, Rows):
             yield from self._row_pieces(programs, limit)
         else:
@@ -165,7 +166,7 @@ class BatchIterator:
             self._chunks.begin()
 
     def _load_chunk(self, programs: Programs, rows: Rows, order: Order) -> tuple[Rows, Order, int]:
-        """The rows that the next steps read, their order, and the position to stop at."""
+        """Return the rows that the next steps read, their order, and the position to stop at."""
         if rows.device is None:
             return rows, order, len(rows)
         if self._chunks is None:
@@ -175,7 +176,7 @@ class BatchIterator:
         return self._chunks.rows, self._chunks.order, stop
 
     def clear(self) -> None:
-        """Free what the data take of the device's memory."""
+        """Free the device memory of the data."""
         self._chunks = None
 
     def _stream_pieces(self, programs: Programs, limit: int | None) -> Iterator[Piece]:
@@ -209,8 +210,8 @@ class BatchIterator:
 
     @contextmanager
     def prepared(self, programs: Programs) -> Iterator[None]:
-        """A ``with`` block around epochs, between which no user code runs: what an epoch needs is
-        prepared once for all of them. Outside of such a block `run` enters one."""
+        """Return a ``with`` block for epochs without user code in between: preparations are made
+        once for all of them. Outside of such a block, `run` enters one."""
         self._follow(programs)
         with self.trainer.backend.session(), programs.room(self.batch_size, self):
             self._prepared = True
@@ -220,12 +221,12 @@ class BatchIterator:
                 self._prepared = False
 
     def _follow(self, programs: Programs) -> bool:
-        """See to it that programs are those of what parts hold now; whether others are needed."""
+        """Update the programs to the parts' current settings; return whether any were invalid."""
         self.trainer.look()
         return programs.follow()
 
     def run(self, programs: Programs, callbacks: Any, first_batch: int, model: Any) -> int:
-        """Run one epoch; returns the number of steps."""
+        """Run one epoch; return the number of steps."""
         for array, name in self._mapped:
             check_file(array, name)
         if self._prepared and not self.trainer.is_simple:
@@ -243,7 +244,7 @@ class BatchIterator:
         progress = training and callbacks is not None and callbacks.needs_progress
         samples = self.samples()
         done = first_batch * self.batch_size
-        batch, called = first_batch, False  # whether code of a user's has run since the last step
+        batch, called = first_batch, False  # called: whether user code ran since the last step
         for piece, steps, size in self.epoch(programs, self.left(first_batch)):
             program = None
             while steps > 0:
@@ -268,7 +269,7 @@ class BatchIterator:
                 if watched:
                     end(batch - 1, programs.logs())
                 else:
-                    programs.backend.synchronize()  # Ctrl-C does not interrupt what runs on a card
+                    programs.backend.synchronize()  # Ctrl-C does not interrupt work on a GPU
                     seconds = max(time.perf_counter() - started, 1e-9)
                     fit = int(now * CHUNK_SECONDS / seconds)
                     programs.steps_at_once[size] = max(1, min(fit, 2 * at_once))
@@ -282,8 +283,8 @@ class BatchIterator:
 
 
 def _batch_hooks(callbacks: Any, training: bool) -> tuple[Any, Any, Any]:
-    """The callbacks' hooks of a batch, and a function that returns the number of the next batch
-    for which a callback wants to be called."""
+    """Return the callbacks' batch hooks, and a function that returns the number of the next batch
+    for which a callback must be called."""
     if callbacks is None:
         return None, None, lambda batch: None
     if training:
@@ -310,19 +311,21 @@ def fit(
     validation_freq: Any,
     parted: Callable[[int], tuple[Rows, Rows]] | None = None,
 ) -> None:
-    """Train for these epochs, and call the callbacks; ``parted`` gives the rows of both feeds for
-    a seed, if it parts one data set."""
+    """Train for these epochs and call the callbacks.
+
+    ``parted`` returns the rows of both feeds for a seed, if they are a split of one data set.
+    """
     trainer, seed = feed.trainer, feed.trainer.seed
     model.stop_training = False
     model.resume_from = None
     logs: dict[str, float] = {}
-    told = None if callbacks.only_watch else callbacks  # for batches, and for validation
+    listeners = None if callbacks.only_watch else callbacks  # for batches, and for validation
     trainer.control.set(BAD_BATCH, -1)
     callbacks.on_train_begin({})
     first_batch, warned = 0, False
     if model.resume_from is not None:
         first_epoch, first_batch = model.resume_from
-        if parted is not None and trainer.seed != seed:  # the run that goes on had another one
+        if parted is not None and trainer.seed != seed:  # the resumed run had another seed
             assert validation is not None
             rows, held_out = parted(trainer.seed)
             feed.read(rows)
@@ -337,7 +340,7 @@ def fit(
         if not first_batch:
             programs.reset_totals()
         callbacks.on_epoch_begin(epoch, {})
-        limit, steps = feed.left(first_batch), feed.run(programs, told, first_batch, model)
+        limit, steps = feed.left(first_batch), feed.run(programs, listeners, first_batch, model)
         over = feed.exhausted
         if limit is not None and steps < limit and not (warned or model.stop_training):
             warnings.warn(
@@ -349,13 +352,13 @@ def fit(
         if steps == 0 and over and epoch > epochs.start:
             break
         if steps == 0 and not first_batch:
-            raise ValueError("x gave no batch at all: there is nothing to train on.")
+            raise ValueError("x yielded no batches: there is nothing to train on.")
         first_batch = 0
         logs = programs.logs()
         _refuse_bad_loss(trainer, epoch, steps, logs, model)
         if validation is not None and _validates(epoch, validation_freq):
             evaluated = partial(evaluate, model)
-            found = trainer.evaluations.call(evaluated, validation, told)
+            found = trainer.evaluations.call(evaluated, validation, listeners)
             logs.update({f"val_{name}": value for name, value in found.items()})
         callbacks.on_epoch_end(epoch, dict(logs))
         if model.stop_training or over:
@@ -382,14 +385,14 @@ def _refuse_bad_loss(
     raise NonFiniteLossError(
         f"The loss became {logs['loss']} in epoch {epoch + 1}, step {step}. Usual reasons: a "
         f"learning rate that is too high (now {trainer.optimizer.learning_rate:g}), or inputs "
-        f"that are not scaled. Try a tenth of the rate, Rescaling(1/255), or clipnorm=1."
+        f"that are not scaled. Try a tenth of the learning rate, Rescaling(1/255), or clipnorm=1."
     )
 
 
 def evaluate(
     model: Any, programs: Programs, feed: BatchIterator, callbacks: Any
 ) -> dict[str, float]:
-    """One pass over the data: loss and metrics."""
+    """Run one pass over the data; return loss and metrics."""
     programs.reset_totals()
     if callbacks is not None:
         callbacks.on_test_begin({})
@@ -397,7 +400,7 @@ def evaluate(
     feed.restart()
     done = feed.run(programs, callbacks, 0, model)
     if not done and not feed.exhausted:
-        raise ValueError("The data gave no batch at all: there is nothing to evaluate.")
+        raise ValueError("The data yielded no batches: there is nothing to evaluate.")
     if feed.limit is not None and done < feed.limit and not model.stop_evaluating:
         warnings.warn(
             f"The data to evaluate on ran out after {done} of {feed.limit} steps.", stacklevel=3

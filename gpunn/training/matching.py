@@ -1,4 +1,4 @@
-"""What of loss, activation and metrics belongs together."""
+"""Matching of losses, activations and metrics."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from gpunn.structure.graph import by_name
 
 @dataclass
 class Compiled:
-    """What `compile` was given of the outputs, each entry for one of them.
+    """The arguments of `compile` for the outputs, one entry for each output.
 
     Attributes:
-        losses: None of an output that is left alone.
-        loss_weights: factors in the sum of the losses; None if none were given.
-        metrics, weighted_metrics: lists, as they were given.
+        losses: The losses; None for an output without a loss.
+        loss_weights: Factors in the sum of the losses; None if none were given.
+        metrics, weighted_metrics: Lists, as given.
     """
 
     losses: list[Loss | None]
@@ -41,10 +41,10 @@ class Compiled:
     def of(
         cls, names: Sequence[str], loss: Any, loss_weights: Any, metrics: Any, weighted_metrics: Any
     ) -> Compiled:
-        """Of outputs with these names; of a single one the name is empty.
+        """Collect the arguments for outputs with these names; a single output's name is empty.
 
         Raises:
-            ValueError: for what is unknown, too much or too little, and metrics without a loss.
+            ValueError: for unknown, surplus or missing entries, and for metrics without a loss.
         """
         found = cls(
             metrics=given_metrics("metrics", metrics, names),
@@ -56,8 +56,8 @@ class Compiled:
             measured = found.metrics[k] or found.weighted_metrics[k]
             if found.losses[k] is None and measured and len(names) > 1:
                 raise ValueError(
-                    f"The output {name!r} has metrics but no loss: nothing compares it with "
-                    f"targets. Give it a loss, with 0 in loss_weights if it shall not count."
+                    f"The output {name!r} has metrics but no loss, so it has no targets. "
+                    f"Give it a loss, with 0 in loss_weights if it should not count."
                 )
         return found
 
@@ -67,7 +67,7 @@ class Compiled:
         return any(self.metrics) or any(self.weighted_metrics)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of `compile`, as values that JSON can hold."""
+        """Return the arguments of `compile` as JSON-serializable values."""
 
         def each(values: list[Any]) -> Any:
             return values if len(values) > 1 else values[0]
@@ -92,17 +92,17 @@ class Compiled:
 
 
 def _several(given: Any) -> bool:
-    """Whether something is given for each output: no single thing, nor the config of one."""
+    """Whether there is an entry for each output, not a single object or its config."""
     config = isinstance(given, Mapping) and set(given) == {"class_name", "config"}
     return isinstance(given, (list, tuple, Mapping)) and not config
 
 
 def given_losses(given: Any, names: Sequence[str]) -> list[Loss | None]:
-    """The loss of each output, as `compile` was given them.
+    """Return the loss of each output from the argument of `compile`.
 
     Raises:
-        ValueError: for names that are not known, too many or too few losses, and one
-            without a reduction.
+        ValueError: for unknown names, too many or too few losses, and a loss without a
+            reduction.
     """
     if len(names) == 1 and _several(given) and len(given) == 1:
         given = next(iter(given.values() if isinstance(given, Mapping) else given))
@@ -110,17 +110,15 @@ def given_losses(given: Any, names: Sequence[str]) -> list[Loss | None]:
     found = [None if loss is None else losses.get(loss) for loss in each]
     for loss in found:
         if loss is not None and loss.reduction in (None, "none"):
-            raise ValueError(
-                f"{loss.name} has reduction='none': it leaves no single number to train on."
-            )
+            raise ValueError(f"{loss.name} has reduction='none': training needs a single number.")
     return found
 
 
 def given_loss_weights(given: Any, names: Sequence[str]) -> list[float] | None:
-    """The weight of each output's loss; None if none was given.
+    """Return the weight of each output's loss; None if none was given.
 
     Raises:
-        ValueError, TypeError: for too many or too few, or what is no finite number.
+        ValueError, TypeError: for too many or too few weights, or one that is not a finite number.
     """
     if given is None:
         return None
@@ -136,10 +134,10 @@ def given_loss_weights(given: Any, names: Sequence[str]) -> list[float] | None:
 
 
 def given_metrics(argument: str, given: Any, names: Sequence[str]) -> list[list[Any]]:
-    """The metrics of each output.
+    """Return the metrics of each output.
 
     Raises:
-        ValueError: for names that are not known, or too many or too few entries.
+        ValueError: for unknown names, or too many or too few entries.
     """
     if given is None:
         return [[] for _ in names]
@@ -165,10 +163,10 @@ def given_metrics(argument: str, given: Any, names: Sequence[str]) -> list[list[
 
 
 def fuse(loss: Loss, activation: Any) -> tuple[Loss, bool]:
-    """The loss that the step uses, and whether it takes over the output's activation.
+    """Return the loss that the step uses, and whether it is fused with the output's activation.
 
     Raises:
-        ValueError: if loss and activation contradict each other about logits.
+        ValueError: if the loss and the activation disagree about logits.
     """
     if loss.fuses is None:
         return loss, False
@@ -195,7 +193,7 @@ def fuse(loss: Loss, activation: Any) -> tuple[Loss, bool]:
 
 
 def resolve_metric(given: Any, loss: Loss, output_shape: tuple[int, ...]) -> tuple[Any, str]:
-    """The metric object for what ``compile`` was given, and the name it is reported under.
+    """Return the metric object for an argument of ``compile``, and its name in reports.
 
     ``"accuracy"`` becomes the accuracy that fits the loss and the output.
     """
@@ -215,7 +213,7 @@ def resolve_metric(given: Any, loss: Loss, output_shape: tuple[int, ...]) -> tup
 
 
 def accuracy_of_any(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """Whether the largest prediction is at the true class, of class numbers or rows of targets."""
+    """Whether the largest prediction is at the true class, for class indices or target rows."""
     if y_true.ndim == y_pred.ndim and y_true.shape[-1] > 1:
         y_true = argmax(y_true, -1)
     elif y_true.ndim == y_pred.ndim:
@@ -224,8 +222,7 @@ def accuracy_of_any(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 
 def warn_of_zero_gradients(layers: Iterable[Any], stacklevel: int) -> None:
-    """Name the layers, in their order, whose activation lets no gradient through, if there is
-    anything to train at or before them."""
+    """Warn about layers whose activation has zero gradient, if they or earlier layers train."""
     trained = False
     for layer in layers:
         trained = trained or any(p.trainable for p in layer.parameters)
@@ -234,9 +231,9 @@ def warn_of_zero_gradients(layers: Iterable[Any], stacklevel: int) -> None:
             name = activation.__name__
             smooth = "tanh" if name == "sign" else "sigmoid"
             warnings.warn(
-                f"The layer {layer.name!r} ends in {name}, whose derivative is 0 everywhere: by "
-                f"its gradient neither it nor anything before it learns. Train with "
-                f"{smooth!r} and put {name!r} in its place afterwards, or train a single layer "
-                f"of them by a perceptron's rule.",
+                f"The layer {layer.name!r} ends in {name}, whose derivative is 0 everywhere: "
+                f"neither it nor any layer before it learns by gradient descent. Train with "
+                f"{smooth!r} and replace it by {name!r} afterwards, or train a single layer "
+                f"with the perceptron rule.",
                 stacklevel=stacklevel + 1,
             )

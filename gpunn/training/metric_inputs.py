@@ -1,7 +1,7 @@
-"""How metrics read what a loss is given: compared once, when a model is compiled.
+"""How metrics read the inputs of a loss, decided once when a model is compiled.
 
-A loss says what predictions and targets it takes, a metric what it needs. Where the two differ
-the metric reads them through a function, or is refused.
+A loss declares which predictions and targets it takes, and a metric declares what it needs. If
+they differ, the metric reads its inputs through a function, or is rejected.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from gpunn.losses import Loss
 
 @dataclass(frozen=True)
 class MetricInputs:
-    """The functions through which a metric reads; None: as they are given to the loss.
+    """Functions applied to the inputs of a metric; None: the inputs of the loss unchanged.
 
     Attributes:
-        predictions: of what the loss is given, which is what comes before the output's
-            activation where the two are fused.
-        targets: of the targets.
+        predictions: Function of the loss's predictions. If the output's activation is fused with
+            the loss, these are its inputs.
+        targets: Function of the targets.
     """
 
     predictions: Any = None
@@ -30,13 +30,13 @@ class MetricInputs:
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """What the readings of an output's metrics follow from.
+    """The properties of an output that determine how its metrics read it.
 
     Attributes:
-        loss: as compiled.
-        activation: of the output, or None.
-        fused: whether the loss takes over that activation.
-        width: of a prediction.
+        loss: The compiled loss.
+        activation: Activation of the output, or None.
+        fused: Whether the loss is fused with that activation.
+        width: Width of a prediction.
     """
 
     loss: Loss
@@ -46,7 +46,7 @@ class ModelOutput:
 
     @property
     def gives(self) -> str | None:
-        """What the predictions are, in the words of `Loss.predictions`; None: any numbers."""
+        """The kind of the predictions, as in `Loss.predictions`; None: any values."""
         properties = getattr(self.activation, "properties", None)
         if properties is not None and properties.range[0] >= 0 and properties.range[1] <= 1:
             return "probabilities"
@@ -54,27 +54,27 @@ class ModelOutput:
 
     @property
     def independent(self) -> bool:
-        """Whether several outputs answer a question each, not one question together."""
+        """Whether several outputs are independent binary decisions, not one joint decision."""
         together = getattr(self.activation, "functor", None) == "Softmax"
         return self.width > 1 and self.loss.link == "Sigmoid" and not together
 
 
 def metric_inputs(metric: Any, given: Any, output: ModelOutput) -> tuple[MetricInputs, list[str]]:
-    """How a metric reads an output, and what there is to be said of it.
+    """Return how a metric reads an output, and notes about it for the user.
 
     Args:
-        metric: built for the output.
-        given: what ``compile`` was given for it.
-        output: that it measures.
+        metric: The metric, built for the output.
+        given: The argument of ``compile`` for it.
+        output: The output that it measures.
 
     Raises:
-        ValueError: for a metric that cannot tell anything of this output.
+        ValueError: for a metric that cannot measure this output.
     """
     loss, notes = output.loss, []
     if loss.sparse and metric.remedy is not None and output.width > 1:
         raise ValueError(
-            f"The metric {metric.name!r} compares each of the {output.width} outputs with a "
-            f"target of its own, but {loss.name} reads class numbers. {metric.remedy}"
+            f"The metric {metric.name!r} compares each of the {output.width} outputs with its "
+            f"own target, but {loss.name} reads class indices. {metric.remedy}"
         )
     if metric.predictions == "logits" and output.gives == "probabilities":
         raise ValueError(
@@ -83,41 +83,41 @@ def metric_inputs(metric: Any, given: Any, output: ModelOutput) -> tuple[MetricI
         )
     predictions = output.activation if output.fused else None
     targets = None
-    said = []
+    changes = []
     if metric.predictions == "probabilities" and output.gives in ("logits", "scores"):
         if loss.link is None:
             notes.append(
-                f"The metric {metric.name!r} compares probabilities with its thresholds; beside "
-                f"{loss.name} it reads scores, which are none."
+                f"The metric {metric.name!r} compares probabilities with its thresholds; with "
+                f"{loss.name} it reads scores, which are not probabilities."
             )
         else:
             predictions = activations.get(loss.link.lower())
-            said.append(
+            changes.append(
                 f"{loss.link.lower()}(outputs), since {loss.name} "
                 + ("has from_logits=True" if output.gives == "logits" else "decides at 0")
             )
     if metric.targets == "bits" and loss.targets == "signs":
         targets = activations.relu
-        said.append("targets of 0 in place of -1")
-    if said:
+        changes.append("targets of 0 instead of -1")
+    if changes:
         notes.append(
-            f"The metric {metric.name!r} reads {', and '.join(said)}. Keras gives it the numbers "
-            f"as they are, so that its value there is another."
+            f"The metric {metric.name!r} reads {', and '.join(changes)}. Keras passes it the "
+            f"values unchanged, so its result differs there."
         )
     if given in ("accuracy", "acc") and isinstance(given, str) and output.independent:
         notes.append(
-            f"{given!r} of {output.width} outputs that {loss.name} treats one by one is the share "
-            f"of rows whose largest output is at the largest target, as in Keras. Name "
-            f"'binary_accuracy' for the share of outputs that are right."
+            f"{given!r} of {output.width} outputs that {loss.name} treats separately is the share "
+            f"of rows whose largest output is at the largest target, as in Keras. Use "
+            f"'binary_accuracy' for the share of correct outputs."
         )
     return MetricInputs(predictions, targets), notes
 
 
 def constant_outputs(plan: Plan) -> list[str]:
-    """What there is to be said of layers that give 1 whatever they are given."""
+    """Return notes about layers whose output is always 1."""
     return [
-        f"The layer {node.name!r} takes a softmax over one output: that is 1 whatever comes, and "
-        f"nothing is learned by it. Did you mean activation='sigmoid'?"
+        f"The layer {node.name!r} applies softmax to a single output: the result is always 1, and "
+        f"the layer cannot learn. Did you mean activation='sigmoid'?"
         for node in plan.nodes
         if node.output_shape[-1:] == (1,)
         and getattr(getattr(node.layer, "activation", None), "functor", None) == "Softmax"

@@ -1,4 +1,4 @@
-"""Programs and arrays of a call, kept for the next call, never shared by two at a time."""
+"""A pool of programs and arrays for calls that may run at the same time."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any, Generic, TypeVar
 Context = TypeVar("Context")
 Result = TypeVar("Result")
 
-KEPT = max(8, 2 * (os.cpu_count() or 1))  # contexts; those of further calls are dropped
+KEPT = max(8, 2 * (os.cpu_count() or 1))  # maximum number of free contexts
 
 
 class ObjectPool(Generic[Context]):
-    """Programs and arrays of calls that may run at the same time, each with its own.
+    """A pool of contexts: programs and arrays that concurrent calls never share.
 
-    A call takes a free context, or a new one is made. If the call ends with an error, its
-    context is dropped: an interrupt may have left it half done.
+    A call takes a free context, or creates a new one. If the call ends with an error, its
+    context is dropped: an interrupt may have left it in an inconsistent state.
 
     Args:
-        make: makes one.
+        make: Creates a context.
 
     >>> lists = ObjectPool(list)
     >>> lists.call(lambda first: first is lists.call(lambda second: second))
@@ -33,10 +33,10 @@ class ObjectPool(Generic[Context]):
         self._free: list[Context] = []
 
     def call(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """What ``work(context, *arguments)`` returns, which has the context for itself."""
-        free = self._free  # another list if these are forgotten meanwhile
+        """Return ``work(context, *arguments)``, with exclusive use of the context."""
+        free = self._free  # `clear` replaces the list
         try:
-            context = free.pop()  # the last that was used: still in the cache
+            context = free.pop()  # the most recently used: still in the cache
         except IndexError:
             context = self._make()
         result = work(context, *arguments)
@@ -45,5 +45,5 @@ class ObjectPool(Generic[Context]):
         return result
 
     def clear(self) -> None:
-        """Forget all of them; those in use are not kept either."""
+        """Drop all contexts; those in use are not kept afterwards either."""
         self._free = []

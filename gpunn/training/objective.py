@@ -1,4 +1,4 @@
-"""What a step of a compiled model computes: its losses, metrics and penalties."""
+"""The objective of a compiled model: its losses, metrics and penalties."""
 
 from __future__ import annotations
 
@@ -24,29 +24,28 @@ from .heads import Head, Measure, make_heads
 
 @dataclass(eq=False)
 class Objective:
-    """The losses, metrics and optimizer of a plan whose parameters lie in an arena.
+    """The losses, metrics and optimizer of a plan whose parameters are in an arena.
 
     Args:
-        plan: the layers in their order.
-        arena: their parameters.
-        spec: shapes and dtype of the data; its targets hold the losses.
-        optimizer: as compiled.
-        metrics, weighted_metrics: as compiled, a list for each output.
-        seed: key of the shuffled order and of the random streams.
-        precision: asked for in products, see `usable`.
-        loss_weights: of each output's loss in the sum of all; 1 by default.
+        plan: The layers in order.
+        arena: Their parameters.
+        spec: Shapes and dtype of the data; its targets hold the losses.
+        optimizer: The compiled optimizer.
+        metrics, weighted_metrics: The compiled metrics, a list for each output.
+        seed: Key of the shuffled order and of the random streams.
+        precision: Requested precision of matrix products, see `usable`.
+        loss_weights: Weight of each output's loss in the sum; 1 by default.
 
     Attributes:
-        heads: the outputs that have a loss; none where only layers add losses.
-        replaced: by number of a node, the activation in place of its own: linear where the
-            loss is fused with it.
-        separate_total: whether the loss is another than that of one head: then the totals end
-            with the sum of the penalties on weights, and with the sum that shows a bad batch.
-        rows_at: where the number of rows is in the totals.
-        zeros: what the totals begin with.
-        version: another number than before as soon as programs are no longer valid.
-        traceable: whether all layers and formulas are the framework's own, see
-            `Backend.program`.
+        heads: The outputs that have a loss; empty if only layers add losses.
+        replaced: By node number, the activation used instead of the node's own: linear if it
+            is fused with the loss.
+        separate_total: Whether the loss is not just that of one head. The totals then end with
+            the sum of the penalties on weights and the sum that shows a bad batch.
+        rows_at: Position of the number of rows in the totals.
+        zeros: Initial values of the totals.
+        version: Changes when programs are no longer valid.
+        traceable: Whether all layers and formulas are built-in, see `Backend.program`.
     """
 
     plan: Plan
@@ -75,10 +74,10 @@ class Objective:
         self._match()
 
     def _match(self) -> None:
-        """Find out how losses and metrics read the outputs. Again where a part has changed.
+        """Determine how losses and metrics read the outputs; called again if a part changes.
 
         Raises:
-            ValueError: if they do not belong together, or if what is summed up has changed.
+            ValueError: if they do not match, or if the layout of the sums has changed.
         """
         targets = [
             replace(target, loss=loss)
@@ -108,30 +107,30 @@ class Objective:
         vars(self).pop("measures", None)
 
     def _check_sums(self, heads: Sequence[Head]) -> None:
-        """Refuse heads whose sums lie elsewhere than those that there are."""
+        """Reject heads whose sums are at other positions than the existing ones."""
         before = getattr(self, "heads", heads)
         for head, known in zip(heads, before, strict=True):
             for measure, same in zip(head.measures, known.measures, strict=True):
                 if measure.at != same.at:
                     raise ValueError(
-                        f"The metric {measure.name!r} was changed: it needs another number of "
-                        f"sums than the one that was compiled. Call compile again."
+                        f"The metric {measure.name!r} was changed: it needs a different number of "
+                        f"sums than the compiled metric. Call compile again."
                     )
 
     @property
     def loss_scale(self) -> float:
-        """What gradients are multiplied by between the losses and the weights."""
+        """The factor on gradients between the losses and the weights."""
         return (self.optimizer.loss_scale_factor if self.optimizer else None) or 1.0
 
     @cached_property
     def measures(self) -> list[Measure]:
         """The metrics of all outputs, in the order in which they are reported."""
         measures = [measure for head in self.heads for measure in head.measures]
-        several = len(self.spec.targets) > 1  # Keras sorts them then
+        several = len(self.spec.targets) > 1  # Keras sorts them in this case
         return sorted(measures, key=lambda m: m.name) if several else measures
 
     def logs_of(self, totals: np.ndarray) -> dict[str, float]:
-        """Losses and metrics of these sums."""
+        """Compute losses and metrics from these sums."""
         sums = totals.tolist()
 
         def mean(place: int, head: Head) -> float:
@@ -147,7 +146,7 @@ class Objective:
             }
         else:
             result = {"loss": losses[0]}
-        if len(losses) > 1:  # as in Keras, without their weights
+        if len(losses) > 1:  # unweighted, as in Keras
             for head, loss in zip(self.heads, losses, strict=True):
                 result[f"{head.target.name}_loss"] = loss
         values = {
@@ -163,12 +162,12 @@ class Objective:
 
     @property
     def log_names(self) -> list[str]:
-        """The names in `logs_of`, in their order."""
+        """The names in `logs_of`, in order."""
         several = [f"{head.target.name}_loss" for head in self.heads] if len(self.heads) > 1 else []
         return ["loss", *several, *(measure.name for measure in self.measures)]
 
 
 def _made(metrics: Sequence[list[Any]]) -> list[list[Any]]:
-    """Metrics as they were compiled, of each output, but for configurations and functions: of
-    these a metric is made, which stays the same."""
+    """Return the compiled metrics of each output; configurations and functions become metric
+    objects, which stay the same."""
     return [[m if isinstance(m, str) else metrics_module.get(m) for m in each] for each in metrics]

@@ -1,4 +1,4 @@
-"""Prediction: a plan run forward on batches, and the loop of predict."""
+"""Prediction: forward passes of a plan on batches, and the loop of predict."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gpunn.core.arena import Arena
 from gpunn.core.plan import Plan, check_unchanged
 from gpunn.core.settings import Settings
 from gpunn.core.workspace import Pool, Workspace
-from gpunn.feeding.arrays import check_finite, is_finite, on_device
+from gpunn.feeding.arrays import check_finite, is_finite, on_device, stored_dtype
 from gpunn.feeding.memory import room_for_batch, sample_bytes
 from gpunn.feeding.rows import name_of
 from gpunn.feeding.spec import Spec
@@ -30,15 +30,15 @@ from gpunn.layers.symbolic import TreeDef
 from .object_pool import ObjectPool
 from .programs import CACHED_PROGRAMS
 
-DRAWN = 1 << 62  # random numbers of predictions have counters from here on: no step comes so far
-PIECES = 32  # bits of the number of a piece
+DRAWN = 1 << 62  # first random counter of predictions; the counters of steps stay below
+PIECES = 32  # bits of a piece number
 
 
 class Forward:
-    """Programs of a plan for batches of any size; one call at a time uses them.
+    """Forward programs of a plan for batches of any size; one call at a time uses them.
 
-    It keeps what the last few sizes need. ``seed`` is the key of random numbers, which a user's
-    `call` may draw.
+    It caches the programs of the last few sizes. ``seed`` is the key of random numbers that a
+    custom `call` may draw.
     """
 
     def __init__(self, plan: Plan, spec: Spec, seed: int = 0) -> None:
@@ -50,9 +50,9 @@ class Forward:
         self._programs: dict[tuple[int, bool], tuple[Workspace, Program]] = {}
 
     def run(self, xs: Sequence[Array], number: int = 0) -> Workspace:
-        """Forward on arrays, one for each input; outputs are in its ``ys``.
+        """Run a forward pass on arrays, one for each input; outputs are in the result's ``ys``.
 
-        ``number``: of the random numbers, if some are drawn.
+        ``number``: counter of random numbers, if any are drawn.
         """
         eager = runs_eagerly()
         if self._eager and not eager:
@@ -88,15 +88,15 @@ class Forward:
 
 
 class Predictor:
-    """Predictions of a model, several of them at the same time if several threads ask.
+    """Predictions of a model; several threads may predict at the same time.
 
     Args:
-        plan: what to run.
-        arena: the parameters.
-        spec: backend, dtype and shapes of the model.
-        form: of its outputs.
-        seed: of the model.
-        calls: counts those that draw random numbers.
+        plan: The plan to run.
+        arena: The parameters.
+        spec: Backend, dtype and shapes of the model.
+        form: Structure of the outputs.
+        seed: Seed of the model.
+        calls: Counts the calls that draw random numbers.
     """
 
     def __init__(
@@ -122,12 +122,12 @@ class Predictor:
         first: int = 0,
         added: list[np.ndarray] | None = None,
     ) -> list[np.ndarray]:
-        """Outputs (rows, ...) for inputs (rows, ...), of any real dtype, wherever they are.
+        """Return outputs (rows, ...) for inputs (rows, ...) of any real dtype, on any device.
 
         Args:
-            xs: the samples, an array for each input.
-            where, first: begins what messages call them, and the number of the first.
-            added: where the losses (1,) go that layers add, of all samples together.
+            xs: The samples, one array for each input.
+            where, first: Prefix for argument names in messages, and the number of the first row.
+            added: List that receives the losses (1,) that layers add over all samples.
 
         Raises:
             ValueError: for a value that is not finite.
@@ -143,18 +143,17 @@ class Predictor:
             if not is_finite(backend, x, dtype):
                 check_finite(backend, x, dtype, where + argument, first)
         if not all(map(backend.owns, xs)):
+            stored = [stored_dtype(x, spec.dtype_of(name_of("x", k))) for k, x in enumerate(xs)]
             xs = [
-                x
-                if backend.owns(x)
-                else on_device(backend, x, spec.dtype_of(name_of("x", k)), where + argument)
-                for k, (x, (argument, _)) in enumerate(zip(xs, spec.inputs, strict=True))
+                x if backend.owns(x) else on_device(backend, x, dtype, where + argument)
+                for x, dtype, (argument, _) in zip(xs, stored, spec.inputs, strict=True)
             ]
         number = self._number() if self._draws else 0
         return self.arena.access.read(self._contexts.call, self._outputs, xs, number, added)
 
     def look(self) -> None:
-        """Look at what the layers hold. If any of it is not what programs were made with, these
-        are forgotten."""
+        """Check the settings of the layers. If any differ from those that programs were made
+        with, discard the programs."""
         if self._settings.are_same():
             return
         with self._looking:
@@ -165,7 +164,7 @@ class Predictor:
             self._settings = settings
 
     def _number(self) -> int:
-        """Of the random numbers of a call: each has others, its pieces too."""
+        """Return the random counter of a call; each call and each of its pieces has its own."""
         return DRAWN + (next(self._calls) << PIECES)
 
     def _outputs(
@@ -177,7 +176,7 @@ class Predictor:
         return list(map(read, run.ys))
 
     def activations(self, xs: Sequence[Array]) -> list[np.ndarray]:
-        """The outputs of all nodes of the plan, for arrays on the device."""
+        """Return the outputs of all nodes of the plan, for arrays on the device."""
 
         self.look()
 
@@ -188,7 +187,7 @@ class Predictor:
         return self.arena.access.read(self._contexts.call, work)
 
     def _in_pieces(self, xs: Sequence[Any], where: str, first: int) -> list[np.ndarray]:
-        """In pieces whose arrays stay in a thread's cache, by as many threads as there are."""
+        """Predict on all threads, in pieces whose arrays fit in a thread's cache."""
         spec, rows = self.spec, len(xs[0])
         backend, dtype = spec.backend, spec.dtype
         ends = zip(self.plan.output_shapes, self.plan.output_dtypes, strict=True)
@@ -219,13 +218,13 @@ def predict(
     callbacks: Any,
     form: TreeDef,
 ) -> Any:
-    """Outputs of all batches, one below the other.
+    """Return the concatenated outputs of all batches.
 
     Args:
-        forward: gives the outputs of a batch; takes what each consists of.
-        batches: what to predict.
-        callbacks: who is told, or None.
-        form: of what comes out.
+        forward: Returns the outputs of a batch; its arguments are the items of the batch.
+        batches: The batches to predict.
+        callbacks: Callbacks to notify, or None.
+        form: Structure of the outputs.
     """
     if callbacks is not None:
         callbacks.model.stop_predicting = False
@@ -242,7 +241,7 @@ def predict(
     if callbacks is not None:
         callbacks.on_predict_end({})
     if not outputs:
-        raise ValueError("x gave no batch at all: there is nothing to predict.")
+        raise ValueError("x yielded no batches: there is nothing to predict.")
     if len(outputs) > 1:
         outputs = [[np.concatenate(parts) for parts in zip(*outputs, strict=True)]]
     return outputs[0][0] if form.kind is None else form.pack(outputs[0])

@@ -1,4 +1,4 @@
-"""Programs of steps: what `fit` and `evaluate` run, and what they compute with."""
+"""Step programs that `fit` and `evaluate` run, and their arrays."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from .objective import Objective
 from .step import Batch, ModelStep
 from .undo import Undo
 
-CACHED_PROGRAMS = 8  # batch sizes of streamed batches that are kept ready
-KEPT_BATCHES = 2  # sizes whose arrays further data use too: of an epoch's batches, and its last
+CACHED_PROGRAMS = 8  # number of batch sizes of streamed batches with cached programs
+KEPT_BATCHES = 2  # batch sizes whose arrays other data reuse: an epoch's regular and last batch
 Entry = tuple[Batch, Program]
 
 
 class Programs:
-    """Programs of training, or of one evaluation, and what they compute with.
+    """Programs of training, or of one evaluation, and their arrays.
 
-    One call at a time uses them: an evaluation beside another has its own.
+    One call at a time uses them: concurrent evaluations each have their own.
 
     Args:
-        objective: what the steps compute.
-        training: whether gradients are made and weights are updated.
-        before: others whose control block and sums they go on with, if any.
+        objective: The objective that the steps compute.
+        training: Whether the steps compute gradients and update weights.
+        before: Earlier programs whose control block and sums they continue, if any.
     """
 
     def __init__(
@@ -54,19 +54,19 @@ class Programs:
             self.undo = Undo(objective.arena, self.control, self.backend)
         self.last_batch: Batch | None = None
         self.steps_at_once: dict[int, int] = {}  # of each batch size, see `loops`
-        self._batches: dict[tuple[int, bool], Batch] = {}  # where each size is computed
+        self._batches: dict[tuple[int, bool], Batch] = {}  # arrays of each batch size
         self._on_batch: dict[tuple[int, frozenset[str], bool], Entry] = {}
         self._on_rows: WeakKeyDictionary[Rows, dict[Any, Entry]]
         self._on_rows = WeakKeyDictionary()
         self._version = objective.version
 
     def follow(self) -> bool:
-        """Forget programs that are no longer valid; whether there may have been any."""
+        """Discard programs that are no longer valid; return whether there may have been any."""
         version = self.objective.version
         if self._version == version:
             return False
         self.forget_programs()
-        self._version = version  # not before: an interrupt would leave programs that are not
+        self._version = version  # last: an interrupt before must not leave invalid programs
         return True
 
     def forget_programs(self) -> None:
@@ -84,13 +84,13 @@ class Programs:
     # -- programs
 
     def program(self, size: int, source: Rows, order: Order) -> Program:
-        """A program that takes the next ``size`` rows of ``source`` each time.
+        """Return a program that processes the next ``size`` rows of ``source`` in each step.
 
-        It is kept as long as ``source`` lives.
+        It is cached as long as ``source`` lives.
         """
         programs = self._on_rows.setdefault(source, {})
         key = size, order.rows, order.seed, self._eager
-        arrays = source.arrays  # not `source`: the program must not keep alive what keeps it
+        arrays = source.arrays  # not `source`: the program must not keep its own key alive
         entry = programs.pop(key, None) or self._program_of(size, arrays.keys(), arrays, order)
         while len(programs) >= CACHED_PROGRAMS:
             del programs[next(iter(programs))]
@@ -99,14 +99,14 @@ class Programs:
         return program
 
     def on_batch(self, rows: Rows) -> dict[str, float]:
-        """Loss and metrics of one step on a batch that the host brings."""
+        """Run one step on a batch from the host; return loss and metrics."""
         self.follow()
         self.reset_totals()
         self.run_batch(rows)
         return self.logs()
 
     def run_batch(self, rows: Rows) -> None:
-        """One step on a batch that the host brings."""
+        """Run one step on a batch from the host."""
         with self.room(len(rows)):
             self._run_batch(rows)
 
@@ -129,7 +129,7 @@ class Programs:
         self.run(program, 1)
 
     def run(self, program: Program, steps: int) -> None:
-        """Run one of the programs; meanwhile no other thread writes the weights."""
+        """Run a program, during which no other thread writes the weights."""
         if self._eager and not runs_eagerly():
             with eagerly(True):
                 return self.run(program, steps)
@@ -153,19 +153,21 @@ class Programs:
         source: Mapping[str, Array] | None = None,
         order: Order | None = None,
     ) -> Entry:
-        """The arrays of a batch size and a program of its step; arguments as of `ModelStep`."""
+        """Return the arrays of a batch size and its step program; arguments as in `ModelStep`."""
         objective, batch = self.objective, self._batch(size)
         step = ModelStep(batch, self.totals, given, source, order, self.undo)
         with eagerly(self._eager):
             program = self.backend.program(step, objective.traceable)
         optimizer = objective.optimizer if self.training else None
-        # A schedule without a functor is computed by the host, before each step.
+        # The host computes a schedule without a functor before each step.
         by_host = optimizer and any(s.functor is None for s in optimizer.schedules.values())
         return batch, HostRates(program, optimizer) if by_host else program
 
     def _batch(self, size: int) -> Batch:
-        """The arrays of a batch size. Programs on any data use the same: what a user has written
-        is traced once for them."""
+        """Return the arrays of a batch size.
+
+        Programs on any data share them, so that user-defined code is traced only once.
+        """
         key = size, self._eager
         batch = self._batches.pop(key, None)
         if batch is None:
@@ -179,11 +181,11 @@ class Programs:
     # -- the sums
 
     def reset_totals(self) -> None:
-        """Begin a new epoch's (or evaluation's) sums."""
+        """Reset the sums for a new epoch or evaluation."""
         self.backend.write(self.totals, self.objective.zeros)
         for reset in self.objective.own_resets:
             reset()
 
     def logs(self) -> dict[str, float]:
-        """Losses and metrics since the last reset. Waits for the device."""
+        """Return losses and metrics since the last reset. Waits for the device."""
         return self.objective.logs_of(self.backend.read(self.totals))

@@ -1,7 +1,7 @@
 """One step of training or evaluation: gather, forward, loss, backward, update.
 
-`ModelStep.__call__` is the one description of a step: eager Python over backend operations. The
-backend may trace or capture it, and then replays what it has collected.
+`ModelStep.__call__` is the only definition of a step: eager Python over backend operations. The
+backend may trace or capture it, and then replay the recorded operations.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Batch:
     """The arrays of one batch size: the workspace, and targets and weights of each head.
 
     Args:
-        objective: what is computed on it.
-        backend, control, pool: of the programs that it belongs to.
-        size: rows.
-        training: whether there are gradients and an update.
+        objective: The objective to compute.
+        backend, control, pool: Those of the programs that use the batch.
+        size: Number of rows.
+        training: Whether there are gradients and an update.
     """
 
     objective: Objective
@@ -54,7 +54,7 @@ class Batch:
         ]
 
     def buffers_of(self, given: Collection[str]) -> list[tuple[str, Array]]:
-        """Where targets, and weights if they are given, go: (name in `Rows`, array)."""
+        """Return the buffers of targets, and of given weights: (name in `Rows`, array)."""
         found = []
         for head, buffers in zip(self.objective.heads, self.target_buffers, strict=True):
             found.append((name_of("y", head.number), buffers.y))
@@ -64,14 +64,14 @@ class Batch:
 
 
 class HeadLoss:
-    """The loss of one output in a step, with its gradient, and its metrics.
+    """The loss of one output in a step, with its gradient and metrics.
 
     Args:
-        head: of the output.
-        buffers: its targets, and views of predictions and gradient as rows.
-        weighted: whether its rows have weights.
-        backend: of the step.
-        totals: the sums of losses and metrics.
+        head: Head of the output.
+        buffers: Its targets, and views of predictions and gradient as rows.
+        weighted: Whether its rows have weights.
+        backend: Backend of the step.
+        totals: The sums of losses and metrics.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class HeadLoss:
         if weighted and head.loss.has_call:
             of_each_sample(head.loss, buffers.y_pred, buffers.y_true)
         reduction, self._ignored = head.loss.reduction, head.loss.ignore_class
-        # Of a mean by weights, the weights times a number: metrics read them as they came.
+        # For a weighted mean, scaled weights. Metrics read the original weights.
         divides = weighted or self._ignored is not None
         self._shares = buffers.shares if divides else None
         self._scale = 1.0 if reduction == "sum" else 1.0 / buffers.rows
@@ -95,7 +95,7 @@ class HeadLoss:
             self._measures.append((m.metric, targets, predictions, given, totals[m.at]))
 
     def normalize_weights(self) -> None:
-        """Make the mean of the rows' shares 1, where the loss asks for that."""
+        """Scale the rows' shares to mean 1, if the loss requires it."""
         if self._shares is None:
             return
         backend, xp, shares = self._backend, self._backend.xp, self._shares
@@ -129,16 +129,16 @@ class HeadLoss:
 
 
 class ModelStep:
-    """A step on a batch of one size: called, it performs the step.
+    """A step on a batch of one size. Calling it runs the step.
 
     Args:
-        batch: its arrays, and what it computes.
-        totals: the sums of the programs that it belongs to.
-        given: the names of the arrays that the data have, see `name_of`.
-        source: the arrays of a data set by these names, to gather batches from; None where the
+        batch: Its arrays and its objective.
+        totals: The sums of the programs that the step belongs to.
+        given: Names of the arrays in the data, see `name_of`.
+        source: The arrays of a data set by these names, to gather batches from; None if the
             host writes each batch.
-        order: of the rows of ``source``.
-        undo: keeps what the step changes before its end, if that is wanted.
+        order: Order of the rows of ``source``.
+        undo: Backs up state that the step changes before its end, if needed.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class ModelStep:
             HeadLoss(head, buffers, name_of("weights", head.number) in given, backend, totals)
             for head, buffers in zip(heads, batch.target_buffers, strict=True)
         ]
-        # Of the losses that are summed up: the penalties, and what shows a bad batch.
+        # Sums of several losses: the penalties, and the value that shows a bad batch.
         self.parts: list[Array] = []
         if not objective.separate_total:
             self.penalties = self.bad = self.losses[0].sums
@@ -166,7 +166,7 @@ class ModelStep:
             self.penalties, self.bad = totals[-2:], totals[-1:]
             self.parts = [totals[head.at : head.at + 1] for head in heads] + [totals[-2:-1]]
         self.rows = batch.target_buffers[0].rows if heads else batch.size
-        self.counted: list[Array] = []  # where only layers add losses, who else counts the rows
+        self.counted: list[Array] = []  # to count the rows if only layers add losses
         if not heads:
             self.counted = [backend.zeros((1,), np.float64), totals[:1]]
         self.optimizer = objective.optimizer if batch.training and self.arena.groups else None
@@ -174,10 +174,10 @@ class ModelStep:
         self.penalized = bool(self.arena.penalized)
         if not (heads or self.penalized or self.workspace.losses):
             raise ValueError(
-                "There is no loss: compile was given none, and no layer adds one by add_loss or "
-                "has a regularizer. Name one in compile."
+                "There is no loss: compile was given none, and no layer calls add_loss or "
+                "has a regularizer. Pass a loss to compile."
             )
-        self.gathers: list[tuple[Any, ...]] = []  # the arguments of each
+        self.gathers: list[tuple[Any, ...]] = []  # arguments of each gather operation
         if source is not None:
             scaled = zip(self.workspace.xs, self.workspace.scalings, strict=True)
             self.gathers = [
@@ -186,7 +186,7 @@ class ModelStep:
             ] + [(source[name], order, control, into) for name, into in batch.buffers_of(source)]
 
     def __call__(self) -> None:
-        """The whole step, in this order. Shapes: n rows of data, a batch of them."""
+        """Run the whole step, in this order. Shapes: n rows of data, a batch of them."""
         if self.undo is not None:
             self.undo.keep()
         self.gather()  # data (n, ...) -> inputs, targets and weights (batch, ...)
@@ -194,7 +194,7 @@ class ModelStep:
         self.compute_losses()  # predictions, targets -> sums; gradients of the predictions
         if self.optimizer is not None:
             self.backward()  # these (batch, ...) -> gradients of all parameters, in the arena
-        self.add_penalties()  # weights, losses of layers -> the sums; gradients of the weights'
+        self.add_penalties()  # weights, layers' losses -> sums; weight penalties -> gradients
         if self.optimizer is not None:
             self.optimizer.step(self.arena, self.control, self.backend)  # -> weights, slots
         self.advance()  # the counters of the control block: next batch, next update
@@ -212,7 +212,7 @@ class ModelStep:
             self.backend.affine(self.counted[0], 0.0, self.rows, self.counted[1], accumulate=True)
 
     def backward(self) -> None:
-        """With a loss scale the gradients are scaled in between, so that small ones survive."""
+        """Run the backward pass; a loss scale keeps small gradients from underflowing."""
         backend, scale, gradients = self.backend, self.loss_scale, self.arena.gradients
         if scale:
             for buffers in self.batch.target_buffers:
@@ -229,6 +229,6 @@ class ModelStep:
             self.backend.affine(loss, self.rows, 0.0, self.penalties[:1], accumulate=True)
 
     def advance(self) -> None:
-        for number, total in enumerate(self.parts):  # one that is not finite makes their sum so
+        for number, total in enumerate(self.parts):  # a non-finite part makes the sum non-finite
             self.backend.affine(total, 1.0, 0.0, self.bad, accumulate=number > 0)
         self.backend.advance(self.control, self.batch.size, self.bad)

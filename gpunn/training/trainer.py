@@ -1,4 +1,4 @@
-"""A compiled, built model in training: its programs, and exact resume."""
+"""The trainer of a compiled, built model: its programs, and exact resume."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.control import BAD_BATCH, BATCHES, NAMES, UPDATES
+from gpunn.common import registry
 from gpunn.common.holds import Exclusive
 from gpunn.common.registry import is_traceable
 from gpunn.common.stored import MOST, Integer, Number, check, check_array
@@ -26,22 +27,22 @@ COUNTED = {name: Integer(-1 if name == "bad_batch" else 0) for name in NAMES}
 
 
 class Trainer(Objective):
-    """An objective with the state of training: programs, counters, and what they were made for.
+    """An objective with the training state: programs, counters and the settings they depend on.
 
-    Arguments as of `Objective`. The arena gets the optimizer's slots.
+    Arguments as in `Objective`. The optimizer's slots are added to the arena.
     """
 
     def __post_init__(self, *compiled: Any) -> None:
         super().__post_init__(*compiled)
         optimizer, arena = self.optimizer, self.arena
         self.passes = 0  # passes over the data begun so far
-        self.pass_began = 0  # batches before the present one, where batches come from outside
+        self.pass_began = 0  # batches before the current pass, for streamed batches
         self._treatments: list[tuple[Any, ...]] = []
         self.training = Programs(self, True)
         self.control = self.training.control
         self.evaluations: ObjectPool[Programs] = ObjectPool(lambda: Programs(self, False))
         self._interrupted = False
-        self._settings: Settings | None = None  # that programs are made with
+        self._settings: Settings | None = None  # settings that the programs were made with
         self._looking = Exclusive()
         if optimizer is not None:
             optimizer.add_slots(arena)
@@ -56,15 +57,15 @@ class Trainer(Objective):
         return self.training.last_batch
 
     def train(self) -> _Training:
-        """Around training: what an interrupt has left half done is thrown away.
+        """Return a ``with`` block for training that discards the remains of an interrupted one.
 
-        Weights, optimizer state and counters are those of a whole number of steps; programs
-        and work arrays are made anew.
+        Weights, optimizer state and counters are always those of a whole number of steps. Programs
+        and work arrays are rebuilt.
         """
         return _Training(self)
 
     def refresh(self) -> None:
-        """Read anew which parameters are trained and how, if that has changed."""
+        """Reread which parameters are trained and how, if that has changed."""
         treatments = [p.treatment for p in self.arena.parameters]
         if treatments == self._treatments:
             return
@@ -75,36 +76,43 @@ class Trainer(Objective):
         self._treatments = treatments
 
     def forget_programs(self) -> None:
-        """Have whoever computes for this model make its programs anew."""
+        """Make all users of this objective rebuild their programs."""
         self.version = next(_versions)
         self.evaluations.clear()
 
     @property
     def is_current(self) -> bool:
         """Whether `look` has nothing to do, as in most calls."""
-        if [p.treatment for p in self.arena.parameters] != self._treatments:
+        now, settings = registry.last_change, self._settings  # before it is looked
+        if settings is None:
             return False
-        return self._settings is not None and self._settings.are_same()
+        if settings.are_untouched(now):
+            return True
+        treatments = [p.treatment for p in self.arena.parameters]
+        return treatments == self._treatments and settings.are_same(now)
 
     @property
     def is_simple(self) -> bool:
-        """Whether all parts are the framework's, and hold nothing that changes in place."""
+        """Whether all parts are built-in and hold nothing that changes in place."""
         return self._settings is not None and self._settings.seen is not None
 
     def look(self) -> None:
-        """Look at what the parts hold: a dropout rate, an array of a user's layer. If any of it is
-        not what programs were made with, these are forgotten. The learning rate is none of it.
+        """Check the settings of all parts, such as a dropout rate or an array of a custom layer.
+
+        If any differ from those that programs were made with, discard the programs. The learning
+        rate is not one of these settings.
 
         Raises:
-            ValueError: for a change that takes another model, or another call of compile.
+            ValueError: for a change that requires another model or another call of compile.
         """
         if not self.is_current:
             with self._looking:
                 self._look()
 
     def _look(self) -> None:
+        seen = registry.last_change  # before it is looked
         self.refresh()
-        settings = Settings(self._parts())
+        settings = Settings(self._parts(), seen)
         if self._settings is None or settings != self._settings:
             if self._settings is not None:
                 check_unchanged(self.plan, self.arena)
@@ -117,20 +125,20 @@ class Trainer(Objective):
         self._settings = settings
 
     def _parts(self) -> list[Any]:
-        """All that steps are made of."""
+        """Return all parts of the steps."""
         metrics = [m.metric for head in self.heads for m in head.measures]
         treating = [t for p in self.arena.parameters for t in (p.regularizer, p.constraint)]
         return [*self.losses, self.optimizer, *metrics, *self.plan.read, *treating]
 
     def bad_batch(self) -> int | None:
-        """The first training batch (of all so far) whose loss was not finite."""
+        """Return the number of the first training batch whose loss was not finite, if any."""
         number = int(self.control.get()[BAD_BATCH])
         return None if number < 0 else number
 
     # -- exact resume
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Everything besides the weights that the next step depends on."""
+        """Return all state besides the weights that the next step depends on."""
         totals = self.backend.read(self.training.totals)
         tensors = {"counters": self.control.get(), "totals": totals}
         tensors |= {entry: self.backend.read(array) for entry, array in self._slots()}
@@ -143,18 +151,18 @@ class Trainer(Objective):
         return tensors, document
 
     def _slots(self) -> Iterator[tuple[str, Array]]:
-        """The part of each slot that is for each parameter, and its entry in a file."""
+        """Yield each parameter's part of each slot, with its entry in a file."""
         for name, slot in self.arena.slots.items():
             for path, p in self.plan.parameters.items():
                 if p.trained:
                     yield f"slot/{name}/{path}", self.arena.segment(slot, p)
 
     def set_state(self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> None:
-        """Take over what `state` gave.
+        """Restore a state returned by `state`.
 
         Raises:
-            ValueError: naming an entry that is missing or surplus, of the wrong type, shape or
-                range; nothing is changed then.
+            ValueError: naming an entry that is missing or surplus, or has the wrong type, shape
+                or range; nothing is changed then.
         """
         own, own_document = self.state()
         for missing in sorted(set(own) ^ set(tensors)):
@@ -162,7 +170,7 @@ class Trainer(Objective):
                 f"Training state: entry {missing!r} is "
                 f"{'missing' if missing in own else 'not known'}."
             )
-        # All of it before any of it is taken over.
+        # Check everything before changing anything.
         tensors = {
             name: check_array(
                 tensors[name], array.shape, array.dtype.kind, f"training/tensors/{name}"
@@ -215,7 +223,7 @@ class Trainer(Objective):
             )
 
     def _check_slots(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Slots may be NaN; those whose root is taken may not be negative."""
+        """Check slots. They may be NaN, but those whose root is taken may not be negative."""
         names = self.optimizer.not_negative if self.optimizer else ()
         for entry, array in tensors.items():
             if entry.startswith("slot/") and entry.split("/")[1] in names and (array < 0).any():
@@ -225,7 +233,7 @@ class Trainer(Objective):
                 )
 
     def _check_totals(self, totals: np.ndarray) -> None:
-        """Sums may be NaN; the number of rows that they were made of may not."""
+        """Check sums. They may be NaN, but their numbers of rows may not."""
         for rows in totals[[head.at + 1 for head in self.heads] or [self.rows_at]]:
             if not 0 <= rows < MOST:
                 raise ValueError(
@@ -252,7 +260,7 @@ class _Training:
         trainer = self._trainer
         if trainer._interrupted:
             trainer.training = Programs(trainer, True, trainer.training)
-        trainer._interrupted = True  # until it has ended well
+        trainer._interrupted = True  # until training ends without an error
         return trainer.training
 
     def __exit__(self, error: object, *rest: object) -> None:

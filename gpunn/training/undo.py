@@ -1,4 +1,4 @@
-"""What a step changes before its end, kept as it was: a check may end the step in between."""
+"""A backup of the state that a step changes before its end, since a check may abort the step."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from gpunn.core.arena import Arena
 
 
 class Undo:
-    """State that the forward pass changes (moving averages, what a `call` assigns to), as it was
-    when the step began.
+    """Backup of the state that the forward pass changes, from the beginning of the step.
+
+    Such state is moving averages, and variables that a `call` assigns to.
 
     Args:
-        arena: of the state.
-        control: counts the steps that have ended.
-        backend: of the steps.
+        arena: The arena that holds the state.
+        control: Counts the finished steps.
+        backend: Backend of the steps.
     """
 
     def __init__(self, arena: Arena, control: Control, backend: Backend) -> None:
@@ -27,12 +28,12 @@ class Undo:
         backend.write(self._step, np.array([-1.0]))
 
     def keep(self) -> None:
-        """At the beginning of a step: operations of it."""
+        """Back up the state at the beginning of a step, with operations of the step."""
         self._backend.affine(self._state, 1.0, 0.0, self._kept)
         self._backend.affine(self._batches, 1.0, 0.0, self._step)
 
     def take_back(self) -> None:
-        """After an error: what a step has changed that has begun and not ended."""
+        """Restore the state after an error in an unfinished step."""
         read = self._backend.read
         if read(self._step)[0] == read(self._batches)[0]:
             self._backend.write(self._state, read(self._kept))

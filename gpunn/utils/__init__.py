@@ -1,5 +1,4 @@
-"""Keras's ``utils``: seeds, one-hot targets, columns of tables, a look at data, and pictures of
-models."""
+"""Keras's ``utils``: seeds, one-hot targets, table columns, data checks and model plots."""
 
 from __future__ import annotations
 
@@ -31,17 +30,17 @@ __all__ = [
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
-    """Class numbers (...) as one-hot rows (..., classes), float64.
+    """Convert class indices (...) to one-hot rows (..., classes), float64.
 
     A last axis of length one is dropped first, as in Keras.
 
     Args:
-        x: whole numbers from 0, as an array or a column of a frame; or a column of categories,
-            which count as they are ordered.
-        num_classes: length of a row; the largest class number plus one by default.
+        x: Integers from 0, as an array or a column of a frame; or a column of categories,
+            whose order gives the indices.
+        num_classes: Length of a row; by default the largest class index plus one.
 
     Raises:
-        ValueError: for a class number that is negative, not whole, or too large.
+        ValueError: for a class index that is negative, not an integer, or too large.
 
     >>> to_categorical([0, 2]).tolist()
     [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
@@ -73,28 +72,28 @@ def plot_model(
     show_trainable: bool = False,
     splines: str = "ortho",
 ) -> Any:
-    """A picture of a model's layers in a file: boxes, with arrows to those that read them.
+    """Draw a model's layers as boxes, with arrows to the layers that read them, in a file.
 
-    SVG is written without any other package; other kinds by matplotlib, as `gpunn.plots.network`
-    draws them. Graphviz is not needed.
+    SVG needs no other package. Other formats use matplotlib, as `gpunn.plots.network` does.
+    Graphviz is not needed.
 
     Args:
-        model: of which. Its input shape must be known.
-        to_file: the picture; its ending says what kind: svg, png, pdf. None writes no file.
-        show_shapes, show_dtype, show_layer_names, show_layer_activations, show_trainable: what
-            stands in a layer's box beside its class.
-        rankdir: where arrows go: "TB" from top to bottom, "BT", "LR" or "RL".
-        expand_nested: draw the layers of models that stand here as layers.
-        dpi: pixels to the inch.
-        splines: taken and without effect; lines are straight.
+        model: The model. Its input shape must be known.
+        to_file: Path of the file; the suffix sets the format: svg, png, pdf. None writes no file.
+        show_shapes, show_dtype, show_layer_names, show_layer_activations, show_trainable: What
+            a layer's box shows besides its class.
+        rankdir: Direction of the arrows: "TB" (top to bottom), "BT", "LR" or "RL".
+        expand_nested: Whether to draw the layers of models used as layers.
+        dpi: Dots per inch.
+        splines: Accepted and ignored; lines are straight.
 
     Returns:
-        What a notebook shows: of SVG, or without a file, a drawing whose ``to_svg()`` is its
-        text; otherwise the figure.
+        An object that a notebook displays: for SVG, or without a file, a drawing whose
+        ``to_svg()`` returns its text; otherwise the figure.
 
     Raises:
         ValueError: if the input shape is not known.
-        ImportError: without matplotlib, for another kind than SVG.
+        ImportError: without matplotlib, for a format other than SVG.
     """
     choices: dict[str, Any] = {
         "shapes": show_shapes,

@@ -1,6 +1,7 @@
-"""Names of Keras 3 that gpunn does not have, and what is said of them.
+"""Names of Keras 3 that gpunn does not have, and the messages that explain why.
 
-`docs/keras.md` is generated from this list. A name that is not in it gets the nearest known one.
+`docs/keras.md` is generated from this list. For other unknown names the error suggests the
+closest known name.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from gpunn.common.names import closest
 
-# What is said, and of which names, module by module.
+# By module: the reason and alternative, and the names it applies to.
 ABSENT: dict[str, list[tuple[str, str]]] = {
     "layers": [
         (
@@ -140,7 +141,7 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
 
 
 def said_of(module: str, name: str) -> str | None:
-    """What is said of a name that Keras has in this module and gpunn has not, by decision."""
+    """Return the message for a name that Keras has in this module and gpunn leaves out."""
     for reason, names in ABSENT.get(module, ()):
         if name in names.split():
             return f"gpunn has no {reason}."
@@ -148,19 +149,19 @@ def said_of(module: str, name: str) -> str | None:
 
 
 def _is_imported(frame: FrameType) -> bool:
-    """Whether a frame is at ``from module import name``, which would drop what is said."""
+    """Whether a frame is at ``from module import name``, which drops an AttributeError's text."""
     return dis.opname[frame.f_code.co_code[frame.f_lasti]] == "IMPORT_FROM"
 
 
 def refusing(module: ModuleType, short: str) -> Callable[[str], Any]:
-    """A ``__getattr__`` for a module: what is said of a name that is not there."""
+    """Return a ``__getattr__`` for a module that explains why a name is missing."""
 
     def refuse(name: str) -> Any:
-        said = None if name.startswith("_") else said_of(short, name)
-        if said is not None and _is_imported(sys._getframe(1)):
-            raise ImportError(f"{short}.{name}: {said}")
-        if said is not None:
-            raise AttributeError(f"{short}.{name}: {said}")
+        message = None if name.startswith("_") else said_of(short, name)
+        if message is not None and _is_imported(sys._getframe(1)):
+            raise ImportError(f"{short}.{name}: {message}")
+        if message is not None:
+            raise AttributeError(f"{short}.{name}: {message}")
         hint = closest(name, [n for n in dir(module) if not n.startswith("_")])
         raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}.{hint}")
 
@@ -168,7 +169,7 @@ def refusing(module: ModuleType, short: str) -> Callable[[str], Any]:
 
 
 def table() -> str:
-    """The rows of `docs/keras.md`."""
+    """Return the rows of `docs/keras.md`."""
     rows = ["| names | gpunn has no |", "| --- | --- |"]
     for module, entries in ABSENT.items():
         for reason, names in entries:

@@ -18,30 +18,30 @@ __all__ = [
 
 
 def backend() -> str:
-    """The name of what computes, as scripts ask for it: ``"gpunn"``."""
+    """Return the backend's name for scripts that ask: ``"gpunn"``."""
     return "gpunn"
 
 
 def clear_session(free_memory: bool = True) -> None:
-    """Begin anew with the names of layers: the next Dense is ``dense`` again.
+    """Reset automatic layer names: the next Dense is ``dense`` again.
 
-    Models that exist keep theirs. There is no other state of a session.
+    Existing models keep their names. A session has no other state.
     """
     names.forget()
 
 
 def image_data_format() -> str:
-    """Where channels are unless a layer says otherwise: ``"channels_last"``."""
+    """Return the default position of channels: ``"channels_last"``."""
     return "channels_last"
 
 
 def get_value(x: Any) -> Any:
-    """The numbers of a tensor, a variable or a parameter, as an array of NumPy."""
+    """Return the values of a tensor, variable or parameter as a NumPy array."""
     return ops.convert_to_numpy(x)
 
 
 def result_type(*dtypes: Any) -> str:
-    """The dtype of what is computed from these; see `gpunn.ops.dtypes`."""
+    """Return the dtype of a result computed from these; see `gpunn.ops.dtypes`."""
     return ops.dtypes.result_type(*dtypes)
 
 

@@ -1,8 +1,8 @@
-"""TensorFlow's ``tf.data``: samples one after the other, changed on their way to ``fit``.
+"""TensorFlow's ``tf.data``: a pipeline of samples for ``fit``.
 
-``fit``, ``evaluate`` and ``predict`` take a `Dataset` of batches as they take anything that yields
-batches. Its functions are called in Python, sample by sample, in this thread: nothing is compiled
-or done ahead. Data that fit into memory train many times faster as arrays: ``fit(x, y)``.
+``fit``, ``evaluate`` and ``predict`` accept a `Dataset` of batches like anything that yields
+batches. Its functions run in Python, sample by sample, in this thread: nothing is compiled
+or prefetched. Data that fit in memory train many times faster as arrays: ``fit(x, y)``.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from .samples import Samples, array_of, call, each, joined, leaves, stacked, ten
 __all__ = ["AUTOTUNE", "Dataset", "experimental"]
 
 AUTOTUNE = -1
-INFINITE, UNKNOWN = -1, -2  # what `Dataset.cardinality` gives where there is no number
+INFINITE, UNKNOWN = -1, -2  # returned by `Dataset.cardinality` if there is no finite size
 experimental = SimpleNamespace(
     AUTOTUNE=AUTOTUNE, INFINITE_CARDINALITY=INFINITE, UNKNOWN_CARDINALITY=UNKNOWN,
     cardinality=lambda dataset: dataset.cardinality(),
 )  # fmt: skip
 
-Length = float | None  # of a data set: a whole number, infinity, or not known
-Pass = tuple[int, ...]  # the number of a pass, and of each inner one of what is repeated
+Length = float | None  # of a data set: an integer, infinity, or unknown
+Pass = tuple[int, ...]  # the number of a pass, and of each inner pass of repeated data
 
 
 class Dataset(Samples):
-    """Samples, or batches of them, that can be read again and again.
+    """Samples, or batches of samples, that can be read repeatedly.
 
-    A sample is an array, or a tuple or dictionary of arrays. Each method gives a new data set;
-    reading it gives tensors with numbers. ``num_parallel_calls``, ``deterministic`` and ``name``
-    are taken and change nothing.
+    A sample is an array, or a tuple or dictionary of arrays. Each method returns a new data set;
+    iterating yields tensors. ``num_parallel_calls``, ``deterministic`` and ``name`` are accepted
+    and ignored.
 
     Args:
-        begin: called for each pass with its number, gives the samples one after the other.
-        length: how many; infinity, or None if that is not known.
+        begin: Called for each pass with its number; returns an iterator of samples.
+        length: Number of samples; infinity, or None if unknown.
 
     >>> squares = Dataset.range(5).map(lambda n: n * n).batch(2)
     >>> [batch.tolist() for batch in squares], len(squares)
@@ -53,26 +53,28 @@ class Dataset(Samples):
     def __init__(self, begin: Callable[[Pass], Iterator[Any]], length: Length = None) -> None:
         self._begin = begin
         self._length = length
-        self._passes = itertools.count()  # begun by iterating
-        self._mapped: tuple[Dataset, Callable[..., Any]] | None = None  # what `map` was given
+        self._passes = itertools.count()  # passes begun by iterating
+        self._mapped: tuple[Dataset, Callable[..., Any]] | None = None  # arguments of `map`
 
-    # -- where samples come from
+    # -- sources
 
     @staticmethod
     def from_tensor_slices(tensors: Any, name: str | None = None) -> Dataset:
-        """One sample for each row of these arrays."""
+        """Create one sample for each row of these arrays."""
         whole = each(tensors, array_of)
         lengths = {len(array) if array.ndim else None for array in leaves(whole)}
         if len(lengths) != 1 or None in lengths:
             shapes = [array.shape for array in leaves(whole)]
-            raise ValueError(f"arrays of as many rows are expected; got the shapes {shapes}.")
+            raise ValueError(
+                f"All arrays must have the same number of rows; got the shapes {shapes}."
+            )
         (rows,) = lengths
         assert rows is not None
         return Dataset(lambda at: (each(whole, itemgetter(i)) for i in range(rows)), rows)
 
     @staticmethod
     def from_tensors(tensors: Any, name: str | None = None) -> Dataset:
-        """One sample: these arrays."""
+        """Create a single sample from these arrays."""
         whole = each(tensors, array_of)
         return Dataset(lambda at: iter([whole]), 1)
 
@@ -84,8 +86,10 @@ class Dataset(Samples):
         args: Any = (),
         name: str | None = None,
     ) -> Dataset:
-        """What a generator function yields, as arrays of ``output_types`` if these are given; it
-        is called for each pass."""
+        """Create samples from a generator function, as arrays of ``output_types`` if given.
+
+        The function is called for each pass.
+        """
         if not callable(generator):
             raise TypeError(f"generator must be a function that yields samples; got {generator!r}.")
         dtypes = None if output_types is None else leaves(output_types)
@@ -102,14 +106,14 @@ class Dataset(Samples):
 
     @staticmethod
     def range(*args: int, output_type: Any = None, name: str | None = None) -> Dataset:
-        """The whole numbers of Python's ``range``."""
+        """Create the integers of Python's ``range``."""
         numbers = range(*(int(n) for n in args))
         dtype = np.dtype(output_type or "int64")
         return Dataset(lambda at: (np.asarray(n, dtype) for n in numbers), len(numbers))
 
     @staticmethod
     def zip(*datasets: Any, name: str | None = None) -> Dataset:
-        """Tuples of a sample of each, as long as all have one."""
+        """Create tuples with one sample of each data set, until one of them ends."""
         parts = tuple(datasets[0]) if len(datasets) == 1 else datasets
         lengths = [part._length for part in parts]
         known = None if None in lengths else min(n for n in lengths if n is not None)
@@ -123,11 +127,15 @@ class Dataset(Samples):
         stop_on_empty_dataset: bool = False,
         rerandomize_each_iteration: bool | None = None,
     ) -> Dataset:
-        """Each time the next sample of one of these, drawn with these chances; as long as one of
-        them has a sample, or all have."""
+        """Draw each sample from one of the data sets, with probabilities ``weights``.
+
+        Ends when all are empty, or, with ``stop_on_empty_dataset``, when the first one is.
+        """
         chances = np.ones(len(datasets)) if weights is None else np.asarray(weights, float)
         if len(chances) != len(datasets) or not len(datasets) or chances.min() < 0:
-            raise ValueError(f"weights: one of at least 0 for each data set; got {weights!r}.")
+            raise ValueError(
+                f"weights must hold one value of at least 0 for each data set; got {weights!r}."
+            )
         given = check_seed("seed", seed)
         first = draw_seed() if given is None else given
         again = rerandomize_each_iteration is not False
@@ -147,13 +155,13 @@ class Dataset(Samples):
         endless = any(data.endless for data in datasets)
         return Dataset(begin, math.inf if endless and not stop_on_empty_dataset else None)
 
-    # -- samples changed
+    # -- transforming samples
 
     def map(
         self, map_func: Callable[..., Any], num_parallel_calls: Any = None,
         deterministic: Any = None, name: str | None = None,
     ) -> Dataset:  # fmt: skip
-        """What a function gives for each sample, whose parts it is given as arguments."""
+        """Apply a function to each sample; the parts of a sample are its arguments."""
 
         def begin(at: Pass) -> Iterator[Any]:
             return (each(call(map_func, sample), array_of) for sample in self._begin(at))
@@ -163,11 +171,11 @@ class Dataset(Samples):
         return made
 
     def filter(self, predicate: Callable[..., Any], name: str | None = None) -> Dataset:
-        """The samples for which a function says true."""
+        """Keep the samples for which a function returns true."""
         return Dataset(lambda at: (s for s in self._begin(at) if bool(call(predicate, s))))
 
     def flat_map(self, map_func: Callable[..., Dataset], name: str | None = None) -> Dataset:
-        """The samples of the data sets that a function makes of each sample, joined."""
+        """Apply a function that returns a data set to each sample, and join the data sets."""
 
         def begin(at: Pass) -> Iterator[Any]:
             for sample in self._begin(at):
@@ -176,23 +184,23 @@ class Dataset(Samples):
         return Dataset(begin)
 
     def enumerate(self, start: int = 0, name: str | None = None) -> Dataset:
-        """Pairs of a number from ``start`` on and a sample."""
+        """Pair each sample with a number, counting from ``start``."""
         return Dataset(
             lambda at: ((np.asarray(n), s) for n, s in enumerate(self._begin(at), start)),
             self._length,
         )
 
     def apply(self, transformation_func: Callable[[Dataset], Dataset]) -> Dataset:
-        """What a function makes of the whole data set."""
+        """Apply a function to the whole data set."""
         return transformation_func(self)
 
-    # -- samples put together
+    # -- grouping samples
 
     def batch(
         self, batch_size: int, drop_remainder: bool = False, num_parallel_calls: Any = None,
         deterministic: Any = None, name: str | None = None,
     ) -> Dataset:  # fmt: skip
-        """So many samples at a time, stacked; the last batch has what is left, or is dropped."""
+        """Stack ``batch_size`` samples at a time; the last batch is smaller, or dropped."""
         size = check_integer("batch_size", batch_size, 1)
         length = _divided(self._length, size, drop_remainder)
 
@@ -205,7 +213,7 @@ class Dataset(Samples):
         return Dataset(begin, length)
 
     def unbatch(self, name: str | None = None) -> Dataset:
-        """The rows of each sample, as samples."""
+        """Split each sample into its rows."""
         return self.flat_map(
             lambda *parts: Dataset.from_tensor_slices(parts if len(parts) > 1 else parts[0])
         )
@@ -214,8 +222,10 @@ class Dataset(Samples):
         self, size: int, shift: int | None = None, stride: int = 1, drop_remainder: bool = False,
         name: str | None = None,
     ) -> Dataset:  # fmt: skip
-        """Data sets of ``size`` samples each, every ``stride``-th, which begin ``shift`` samples
-        after the one before, or after its end."""
+        """Create data sets of ``size`` samples, taking every ``stride``-th sample.
+
+        Each starts ``shift`` samples after the previous one started; by default ``size``.
+        """
         size = check_integer("size", size, 1)
         shift = check_integer("shift", shift, 1, None) or size
         stride = check_integer("stride", stride, 1)
@@ -241,18 +251,18 @@ class Dataset(Samples):
         left = self._length - ((size - 1) * stride if drop_remainder else 0)
         return Dataset(begin, max(0, math.ceil(left / shift)))
 
-    # -- which samples, and in which order
+    # -- selection and order
 
     def shuffle(
         self, buffer_size: int, seed: int | None = None,
         reshuffle_each_iteration: bool | None = None, name: str | None = None,
     ) -> Dataset:  # fmt: skip
-        """Each time one of the next ``buffer_size`` samples, drawn at random.
+        """Draw each sample at random from the next ``buffer_size`` samples.
 
-        The order is another in each pass, unless ``reshuffle_each_iteration`` is False. It
-        follows from ``seed``, or from `set_random_seed`.
+        The order differs in each pass, unless ``reshuffle_each_iteration`` is False. It
+        is determined by ``seed``, or by `set_random_seed`.
         """
-        if self._mapped is not None:  # so that the function is called for what is read only
+        if self._mapped is not None:  # call the function only for samples that are read
             before, function = self._mapped
             return before.shuffle(buffer_size, seed, reshuffle_each_iteration).map(function)
         size = check_integer("buffer_size", buffer_size, 1)
@@ -274,7 +284,7 @@ class Dataset(Samples):
         return Dataset(begin, self._length)
 
     def repeat(self, count: int | None = None, name: str | None = None) -> Dataset:
-        """The samples so often, without end by default."""
+        """Repeat the samples ``count`` times, endlessly by default."""
         if count is None or count == -1:
             return Dataset(self._without_end, math.inf if self._length != 0 else 0)
         count = check_integer("count", count, 0)
@@ -296,7 +306,7 @@ class Dataset(Samples):
                 return
 
     def take(self, count: int, name: str | None = None) -> Dataset:
-        """The first samples; all for -1."""
+        """Keep the first ``count`` samples; all for -1."""
         if count == -1:
             return self
         count = check_integer("count", count, 0)
@@ -304,7 +314,7 @@ class Dataset(Samples):
         return Dataset(lambda at: itertools.islice(self._begin(at), count), length)
 
     def skip(self, count: int, name: str | None = None) -> Dataset:
-        """All but the first samples; none for -1."""
+        """Skip the first ``count`` samples; all for -1."""
         if count == -1:
             return self.take(0)
         count = check_integer("count", count, 0)
@@ -312,14 +322,13 @@ class Dataset(Samples):
         return Dataset(lambda at: itertools.islice(self._begin(at), count, None), length)
 
     def concatenate(self, dataset: Dataset, name: str | None = None) -> Dataset:
-        """These samples, then those of another data set."""
+        """Append the samples of another data set."""
         lengths = self._length, dataset._length
         length = None if None in lengths else sum(n for n in lengths if n is not None)
         return Dataset(lambda at: itertools.chain(self._begin(at), dataset._begin(at)), length)
 
     def cache(self, filename: str = "", name: str | None = None) -> Dataset:
-        """The samples as the first pass gives them, kept in memory once it has been read to its
-        end."""
+        """Keep the samples of the first pass in memory, once it has been read to its end."""
         if filename:
             raise ValueError(f"cache keeps samples in memory, not in a file; got {filename!r}.")
         kept: list[list[Any]] = []
@@ -337,10 +346,10 @@ class Dataset(Samples):
         return Dataset(begin, self._length)
 
     def prefetch(self, buffer_size: int | None = None, name: str | None = None) -> Dataset:
-        """This data set: nothing is prepared ahead."""
+        """Return this data set: nothing is prefetched."""
         return self
 
-    # -- read
+    # -- reading
 
     def __iter__(self) -> Iterator[Any]:
         return self.batches_of_pass(next(self._passes))
@@ -348,52 +357,54 @@ class Dataset(Samples):
     def batches_of_pass(
         self, number: int, seed: int | None = None, skip: int = 0
     ) -> Iterator[Any]:
-        """What iterating gives in the pass of this number, from the ``skip``-th on. `fit` asks for
-        its passes so, and finds them again when it goes on from a checkpoint; the order is the data
-        set's own, whatever the ``seed``."""
+        """Iterate over the pass of this number, starting at the ``skip``-th sample.
+
+        `fit` requests its passes this way, so that it can resume from a checkpoint. The data set
+        determines the order and ignores ``seed``.
+        """
         samples = itertools.islice(self._begin((number,)), skip, None)
         return (each(sample, tensor_of) for sample in samples)
 
     def as_numpy_iterator(self) -> Iterator[Any]:
-        """The samples as arrays of NumPy."""
+        """Iterate over the samples as NumPy arrays."""
         return self._begin((next(self._passes),))
 
     def reduce(self, initial_state: Any, reduce_func: Callable[[Any, Any], Any]) -> Any:
-        """What a function of what it gave last and a sample gives at the end."""
+        """Combine the samples: apply a function to the last result and each sample in turn."""
         state = each(initial_state, lambda x: tensor_of(array_of(x)))
         for sample in self:
             state = reduce_func(state, sample)
         return state
 
     def cardinality(self) -> int:
-        """The number of samples; -1 if they have no end, -2 if it is not known."""
+        """Return the number of samples; -1 if endless, -2 if unknown."""
         if self._length is None:
             return UNKNOWN
         return INFINITE if self._length == math.inf else int(self._length)
 
     def __len__(self) -> int:
         if self._length is None:
-            raise TypeError("how many samples there are is not known before they are read.")
+            raise TypeError("The number of samples is not known before they are read.")
         if self._length == math.inf:
-            raise TypeError("the samples are repeated without end: there is no number of them.")
+            raise TypeError("The samples are repeated endlessly: the data set has no length.")
         return int(self._length)
 
     @property
     def endless(self) -> bool:
-        """Whether the samples are repeated without end: then `fit` wants ``steps_per_epoch``."""
+        """Whether the samples are repeated endlessly: then `fit` needs ``steps_per_epoch``."""
         return self._length == math.inf
 
     def __bool__(self) -> bool:
         return True
 
     def __repr__(self) -> str:
-        known = {UNKNOWN: "not known how many", INFINITE: "without end"}
+        known = {UNKNOWN: "unknown", INFINITE: "infinite"}
         number = self.cardinality()
         return f"<Dataset, samples: {known.get(number, number)}>"
 
 
 def _divided(length: Length, size: int, drop_remainder: bool) -> Length:
-    """How many groups of this size there are."""
+    """Return the number of groups of this size."""
     if length is None or length == math.inf:
         return length
     return length // size if drop_remainder else math.ceil(length / size)

@@ -1,4 +1,4 @@
-"""Columns of a table, each prepared as is said of it: Keras's `FeatureSpace`."""
+"""Keras's `FeatureSpace`: preprocessing of the columns of a table."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ KINDS = (
 
 @dataclass
 class Feature:
-    """How a column is prepared.
+    """How a column is preprocessed.
 
     Attributes:
-        dtype: of its values: "float32", "int64", "string" or "bool".
-        preprocessor: a layer, or None for numbers that stay as they are.
-        output_mode: "float"; "int": the codes that the layer gives; "one_hot": rows of them.
+        dtype: Dtype of the values: "float32", "int64", "string" or "bool".
+        preprocessor: A layer, or None for unchanged numbers.
+        output_mode: "float"; "int": the codes from the layer; "one_hot": the codes one-hot.
     """
 
     dtype: str
@@ -48,42 +48,42 @@ _HASHED = (
 
 
 def _absent(name: str, reason: str) -> Callable[..., Any]:
-    """What stands in the place of a method that Keras has, and says so when it is called."""
+    """Return a placeholder for a Keras method that gpunn does not support; it raises an error."""
 
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise ValueError(f"FeatureSpace.{name}: gpunn has no {reason}.")
 
-    refuse.__doc__ = f"gpunn has no {reason}.\n\nRaises:\n    ValueError: always, to say so."
+    refuse.__doc__ = f"gpunn has no {reason}.\n\nRaises:\n    ValueError: always."
     return refuse
 
 
 class FeatureSpace:
-    """Prepares the columns of a table, each as is said of it, and puts them together.
+    """Preprocess the columns of a table, each in its own way, and combine them.
 
-    `adapt` learns vocabularies, means and boundaries. Then the space is called on columns, and
-    gives rows of numbers; or it stands in front of a model, which takes the table itself::
+    `adapt` learns vocabularies, means and boundaries. Then the space, called on columns, returns
+    rows of numbers; or it becomes the first part of a model that takes the table itself::
 
         space.adapt(table)
         x = layers.Dense(16, activation="relu")(space.get_encoded_features())
         model = gpunn.Model(space.get_inputs(), layers.Dense(1)(x))
         model.fit(table, y)
 
-    In rows the columns stand in the order of their names, as in Keras.
+    Rows contain the columns in the order of their names, as in Keras.
 
     Args:
-        features: by the names of columns, how each is prepared: ``"float"``,
+        features: Preprocessing by column name: ``"float"``,
             ``"float_normalized"`` (to mean 0 and variance 1), ``"float_rescaled"``,
             ``"float_discretized"`` (one-hot bins), ``"integer_categorical"`` and
-            ``"string_categorical"`` (one-hot), ``"boolean"``; or what the method of this name
-            gives, which takes arguments: ``FeatureSpace.string_categorical(max_tokens=10)``.
+            ``"string_categorical"`` (one-hot), ``"boolean"``; or the result of the method of this
+            name, which takes arguments: ``FeatureSpace.string_categorical(max_tokens=10)``.
         output_mode: ``"concat"``: one row; ``"dict"``: a dictionary by column.
-        crosses: there are none; only None is taken.
-        crossing_dim, hashing_dim: taken as in Keras, and of no effect.
-        num_discretization_bins: how many bins ``"float_discretized"`` makes.
-        name: of the space.
+        crosses: Not supported; must be None.
+        crossing_dim, hashing_dim: Accepted for compatibility with Keras and ignored.
+        num_discretization_bins: Number of bins of ``"float_discretized"``.
+        name: Name of the space.
 
     Raises:
-        ValueError: for a feature of another kind, crosses and hashed features among them.
+        ValueError: for any other feature, including crosses and hashed features.
 
     >>> space = FeatureSpace({"age": "float_normalized", "city": "string_categorical"})
     >>> space.adapt({"age": [20.0, 40.0], "city": ["Oslo", "Rome"]})
@@ -105,7 +105,7 @@ class FeatureSpace:
             self.cross()
         if not isinstance(features, Mapping) or not features:
             raise ValueError(
-                f"features must be a dictionary of columns and how each is prepared; got "
+                f"features must be a dictionary of column names and their preprocessing; got "
                 f"{features!r}."
             )
         self.name = name or "feature_space"
@@ -125,7 +125,7 @@ class FeatureSpace:
 
     def _feature(self, name: str, given: Any) -> Feature:
         if not isinstance(name, str) or not name:
-            raise ValueError(f"features: columns are named by texts; got {name!r}.")
+            raise ValueError(f"features: column names must be strings; got {name!r}.")
         if isinstance(given, Feature):
             return given
         if given in ("string_hashed", "integer_hashed"):
@@ -136,26 +136,26 @@ class FeatureSpace:
         made: Feature = getattr(self, given)(name=name)
         return made
 
-    # -- how a column is prepared
+    # -- kinds of features
 
     @staticmethod
     def float(name: str | None = None) -> Feature:
-        """Numbers as they are."""
+        """Leave numbers unchanged."""
         return Feature("float32")
 
     @staticmethod
     def boolean(name: str | None = None) -> Feature:
-        """True and False as 1 and 0; Keras has no such feature."""
+        """Convert True and False to 1 and 0; Keras has no such feature."""
         return Feature("bool")
 
     @staticmethod
     def float_rescaled(scale: Any = 1.0, offset: Any = 0.0, name: str | None = None) -> Feature:
-        """Numbers times ``scale`` plus ``offset``."""
+        """Multiply numbers by ``scale`` and add ``offset``."""
         return Feature("float32", layers.Rescaling(scale, offset, name=_named(name)))
 
     @staticmethod
     def float_normalized(name: str | None = None) -> Feature:
-        """Numbers brought to mean 0 and variance 1."""
+        """Normalize numbers to mean 0 and variance 1."""
         return Feature("float32", layers.Normalization(name=_named(name)))
 
     @staticmethod
@@ -165,8 +165,10 @@ class FeatureSpace:
         output_mode: str = "one_hot",
         name: str | None = None,
     ) -> Feature:
-        """Numbers as the bins that they are in; either ``bin_boundaries``, or ``num_bins`` of about
-        as many numbers each."""
+        """Replace numbers by their bins.
+
+        Pass ``bin_boundaries``, or ``num_bins`` for bins of about equal counts.
+        """
         bins = None if bin_boundaries is not None else num_bins
         made = layers.Discretization(bin_boundaries, bins, name=_named(name))
         return Feature("float32", made, output_mode)
@@ -178,7 +180,7 @@ class FeatureSpace:
         output_mode: str = "one_hot",
         name: str | None = None,
     ) -> Feature:
-        """Integers that are categories; see `gpunn.layers.IntegerLookup`."""
+        """Encode integer categories; see `gpunn.layers.IntegerLookup`."""
         made = layers.IntegerLookup(max_tokens, num_oov_indices, name=_named(name))
         return Feature("int64", made, output_mode)
 
@@ -189,47 +191,47 @@ class FeatureSpace:
         output_mode: str = "one_hot",
         name: str | None = None,
     ) -> Feature:
-        """Texts that are categories; see `gpunn.layers.StringLookup`."""
+        """Encode string categories; see `gpunn.layers.StringLookup`."""
         made = layers.StringLookup(max_tokens, num_oov_indices, name=_named(name))
         return Feature("string", made, output_mode)
 
     @staticmethod
     def feature(dtype: str, preprocessor: Layer, output_mode: str) -> Feature:
-        """A column that a layer of your own choice prepares."""
+        """Preprocess a column with any layer."""
         return Feature(dtype, preprocessor, output_mode)
 
     cross = staticmethod(
-        _absent("cross", "crosses of columns; a hidden layer behind the columns learns of pairs")
+        _absent("cross", "crosses of columns; a hidden layer after the columns can learn them")
     )
     string_hashed = staticmethod(_absent("string_hashed", _HASHED))
     integer_hashed = staticmethod(_absent("integer_hashed", _HASHED))
 
-    # -- what it learns
+    # -- learning from data
 
     @property
     def preprocessors(self) -> dict[str, Any]:
-        """The layers by column; None for numbers that stay as they are."""
+        """The layers by column; None for unchanged numbers."""
         return {name: feature.preprocessor for name, feature in self.features.items()}
 
     def _to_adapt(self) -> Iterator[tuple[str, Any]]:
         for name, layer in self.preprocessors.items():
-            said = any(
+            given = any(
                 getattr(layer, known, None) is not None
                 for known in ("input_mean", "bin_boundaries", "vocabulary")
             )
-            if hasattr(layer, "adapt") and not said:
+            if hasattr(layer, "adapt") and not given:
                 yield name, layer
 
     def adapt(self, dataset: Any) -> None:
-        """Learn from data what the columns' layers need to know.
+        """Adapt the layers of the columns to data.
 
         Args:
-            dataset: columns: a dictionary of arrays or lists, or a frame; or batches of such, each
-                alone or in front of targets. Surplus columns are left out.
+            dataset: Columns as a dictionary of arrays or lists, or a frame; or batches of these,
+                with or without targets. Surplus columns are ignored.
 
         Raises:
-            TypeError: for something else.
-            ValueError: for columns that are missing, or values that a layer does not take.
+            TypeError: for other types.
+            ValueError: for missing columns, or values that a layer does not accept.
         """
         tables = [dataset] if _is_table(dataset) else _tables(dataset)
         parts: dict[str, list[Any]] = {name: [] for name in self.features}
@@ -238,7 +240,7 @@ class FeatureSpace:
             for name, kept in parts.items():
                 kept.append(table[name])
         if not next(iter(parts.values())):
-            raise ValueError(f"{self.name}.adapt: the data yield no batch.")
+            raise ValueError(f"{self.name}.adapt: the data yield no batches.")
         for name, feature in self.features.items():
             layer = feature.preprocessor
             if hasattr(layer, "adapt") and getattr(layer, "input_mean", None) is None:
@@ -259,15 +261,15 @@ class FeatureSpace:
                 f"{', '.join(map(repr, there[:20]))}.{closest(missing[0], list(map(str, there)))}"
             )
 
-    # -- what it gives
+    # -- outputs
 
     def get_inputs(self) -> dict[str, Any]:
-        """The symbolic inputs by column, for ``gpunn.Model(inputs, outputs)``."""
+        """Return the symbolic inputs by column, for ``gpunn.Model(inputs, outputs)``."""
         self._built()
         return self.inputs
 
     def get_encoded_features(self) -> Any:
-        """The symbolic rows, or with ``output_mode="dict"`` those of each column.
+        """Return the symbolic rows, or, with ``output_mode="dict"``, those of each column.
 
         Raises:
             ValueError: before `adapt`.
@@ -299,14 +301,16 @@ class FeatureSpace:
         depth = size() if size else getattr(layer, "depth", getattr(layer, "num_tokens", None))
         if depth is None:
             raise ValueError(
-                f"The column {name!r}: how many categories {layer.name} gives is not known; "
+                f"The column {name!r}: the number of categories of {layer.name} is not known; "
                 f"choose output_mode='int' or 'float'."
             )
         return layers.CategoryEncoding(depth, name=f"{layer.name}_one_hot")(y)
 
     def __call__(self, data: Any) -> Any:
-        """The columns of a dictionary or frame, prepared: an array (rows, numbers), or a dictionary
-        of such. Of single values one row without its axis comes out.
+        """Preprocess the columns of a dictionary or frame.
+
+        Returns an array (rows, features), or a dictionary of such arrays. For single values the
+        result is one row without the row axis.
 
         Raises:
             TypeError, ValueError: for data without these columns, or before `adapt`.
@@ -327,10 +331,10 @@ class FeatureSpace:
     # -- files
 
     def save(self, filepath: Path, overwrite: bool = True) -> None:
-        """Write it to a file, without code: a model that makes rows of columns.
+        """Save to a file, without code, as a model that turns columns into rows.
 
         Raises:
-            FileExistsError: with ``overwrite=False``, if there is something already.
+            FileExistsError: with ``overwrite=False``, if the file exists.
             ValueError: before `adapt`.
         """
         model = self._built()
@@ -343,11 +347,11 @@ class FeatureSpace:
 
     @classmethod
     def load(cls, filepath: Path) -> FeatureSpace:
-        """What `save` wrote.
+        """Load a file written by `save`.
 
         Raises:
-            FileNotFoundError: if there is none.
-            ValueError: for a file of something else.
+            FileNotFoundError: if there is no such file.
+            ValueError: for any other file.
         """
         model = load_model(filepath)
         stored = model.trained_on.get("feature_space")
@@ -376,11 +380,13 @@ def _is_table(data: Any) -> bool:
 def _tables(batches: Any) -> Iterator[Any]:
     if not isinstance(batches, Iterable) or hasattr(batches, "__array__"):
         raise TypeError(
-            f"adapt takes a dictionary of columns, a frame, or batches of such; got "
+            f"adapt takes a dictionary of columns, a frame, or batches of these; got "
             f"{type(batches).__name__}."
         )
     for batch in batches:
         table = batch[0] if isinstance(batch, (tuple, list)) else batch
         if not _is_table(table):
-            raise TypeError(f"adapt: a batch is no dictionary of columns; got {table!r:.80}.")
+            raise TypeError(
+                f"adapt: a batch must be a dictionary of columns or a frame; got {table!r:.80}."
+            )
         yield table

@@ -13,23 +13,23 @@ from gpunn.common.nested import replaced
 
 
 class Samples:
-    """Base of a data set, which may stand in a sample in the place of an array."""
+    """Base class of data sets, which a sample may contain instead of an array."""
 
 
 def each(structure: Any, function: Callable[[Any], Any]) -> Any:
-    """A sample with a function applied to each of its arrays. Lists are arrays."""
+    """Apply a function to each array of a sample. Lists count as arrays."""
     return replaced(function, structure, lambda part: isinstance(part, list))
 
 
 def leaves(structure: Any) -> list[Any]:
-    """The arrays of a sample."""
+    """Return the arrays of a sample."""
     found: list[Any] = []
     each(structure, found.append)
     return found
 
 
 def joined(samples: list[Any], function: Callable[[list[Any]], Any]) -> Any:
-    """A sample of what a function makes of the arrays that have the same place in samples."""
+    """Apply a function to the lists of corresponding arrays of several samples."""
     first = samples[0]
     if isinstance(first, tuple):
         parts = zip(*samples, strict=True)
@@ -40,20 +40,20 @@ def joined(samples: list[Any], function: Callable[[list[Any]], Any]) -> Any:
 
 
 def stacked(arrays: list[Any]) -> np.ndarray:
-    """A batch of arrays.
+    """Stack arrays into a batch.
 
     Raises:
-        ValueError: they differ in shape.
+        ValueError: if the shapes differ.
     """
     try:
         return np.stack(arrays)
     except ValueError:
         shapes = sorted({array.shape for array in arrays})
-        raise ValueError(f"samples of one shape make a batch; got {shapes}.") from None
+        raise ValueError(f"Samples of a batch must have one shape; got {shapes}.") from None
 
 
 def array_of(x: Any) -> Any:
-    """A part of a sample as an array of NumPy; numbers of Python become floatx or int32."""
+    """Convert a part of a sample to a NumPy array; Python numbers become floatx or int32."""
     if isinstance(x, Samples):
         return x
     array = np.asarray(x)
@@ -64,13 +64,13 @@ def array_of(x: Any) -> Any:
 
 
 def tensor_of(array: Any) -> Any:
-    """A part of a sample as it is read: a tensor of its dtype, if it holds numbers."""
+    """Convert a part of a sample to a tensor of its dtype, if it is numeric."""
     if isinstance(array, Samples) or array.dtype.kind not in "biuf":
         return array
     return ops.convert_to_tensor(array, array.dtype)
 
 
 def call(function: Callable[..., Any], sample: Any) -> Any:
-    """What a function of the user's gives for a sample; the parts of a tuple are its arguments."""
+    """Call a user-defined function on a sample; the parts of a tuple are its arguments."""
     given = each(sample, tensor_of)
     return function(*given) if isinstance(given, tuple) else function(given)

@@ -1,7 +1,7 @@
-"""Names that scripts written for TensorFlow use beside Keras: what they are here.
+"""TensorFlow names that Keras scripts use, mapped to gpunn.
 
-``import gpunn as tf`` finds them, as ``tf.reduce_mean`` or ``tf.math.log``; completion does not
-offer them. What has no counterpart raises an error that says so.
+``import gpunn as tf`` makes them available, such as ``tf.reduce_mean`` or ``tf.math.log``;
+completion does not offer them. A name without a counterpart raises an error.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gpunn.ops.tensor import Tensor
 from . import backend, data
 from .absent import said_of
 
-# TensorFlow's name of an operation: Keras's.
+# From TensorFlow's name of an operation to Keras's.
 RENAMED = {
     "reduce_sum": "sum", "reduce_mean": "mean", "reduce_max": "max", "reduce_min": "min",
     "reduce_prod": "prod", "reduce_all": "all", "reduce_any": "any", "reduce_std": "std",
@@ -32,7 +32,7 @@ RENAMED = {
     "fill": "full", "concat": "concatenate", "range": "arange", "clip_by_value": "clip",
     "rank": "ndim", "swish": "silu",
 }  # fmt: skip
-# Arguments that TensorFlow calls otherwise: what they may be here.
+# Arguments that have other names in TensorFlow, and their possible names here.
 ARGUMENTS = {
     "input": ("x",), "input_tensor": ("x",), "tensor": ("x",), "logits": ("x",),
     "features": ("x",), "indices": ("x",), "x": ("x1",), "y": ("x2",), "a": ("x1", "x"),
@@ -45,7 +45,7 @@ DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float3
 
 
 def _operation(name: str) -> Callable[..., Any]:
-    """An operation that takes TensorFlow's names of arguments, too."""
+    """Return an operation that also accepts TensorFlow's argument names."""
     function = FUNCTIONS[RENAMED.get(name, name)]
     takes = getattr(function, "__wrapped__", function).__code__
     known = takes.co_varnames[: takes.co_argcount + takes.co_kwonlyargcount]
@@ -63,7 +63,7 @@ def _operation(name: str) -> Callable[..., Any]:
 
 
 def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None = None) -> Any:
-    """A tensor of these numbers, in this shape if one is given."""
+    """Create a tensor of these values, in the given shape if any."""
     x = ops.convert_to_tensor(value, dtype)
     if shape is None:
         return x
@@ -71,33 +71,33 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None 
     return ops.broadcast_to(x, shape) if x.size == 1 else ops.reshape(x, shape)
 
 
-# Operations whose defaults or arguments are others than Keras's.
+# Operations whose defaults or arguments differ from Keras's.
 
 
 def argmax(input: Any, axis: int | None = None, output_type: Any = None, name: Any = None) -> Any:
-    """The places of the largest along an axis: the first by default."""
+    """Return the indices of the largest elements along an axis, by default the first axis."""
     return ops.argmax(input, 0 if axis is None else axis)
 
 
 def argmin(input: Any, axis: int | None = None, output_type: Any = None, name: Any = None) -> Any:
-    """The places of the smallest along an axis: the first by default."""
+    """Return the indices of the smallest elements along an axis, by default the first axis."""
     return ops.argmin(input, 0 if axis is None else axis)
 
 
 def gather(
     params: Any, indices: Any, validate_indices: Any = None, axis: int = 0, name: Any = None
 ) -> Any:
-    """The rows at these places, or along another axis."""
+    """Return the slices at these indices along an axis, by default the rows."""
     return ops.take(params, indices, axis)
 
 
 def cumsum(x: Any, axis: int = 0, name: Any = None) -> Any:
-    """The sums of all up to each along an axis: the first by default."""
+    """Compute cumulative sums along an axis, by default the first axis."""
     return ops.cumsum(x, axis)
 
 
 def split(value: Any, num_or_size_splits: Any, axis: int = 0, name: Any = None) -> Any:
-    """Equal parts, so many, or parts of these sizes."""
+    """Split into a number of equal parts, or into parts of these sizes."""
     if isinstance(num_or_size_splits, int):
         return ops.split(value, num_or_size_splits, axis)
     ends = list(accumulate(int(n) for n in num_or_size_splits))
@@ -105,32 +105,35 @@ def split(value: Any, num_or_size_splits: Any, axis: int = 0, name: Any = None) 
 
 
 def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, name: Any = None) -> Any:
-    """x over its length, of all of it by default; its square counts as no less than epsilon."""
+    """Divide x by its L2 norm along an axis, by default of the whole tensor.
+
+    The squared norm is at least epsilon.
+    """
     squares = ops.sum(ops.square(x), axis, keepdims=True)
     return x * ops.rsqrt(ops.maximum(squares, epsilon))
 
 
 def sigmoid_cross_entropy_with_logits(labels: Any, logits: Any, name: str | None = None) -> Any:
-    """The binary cross-entropy of each element."""
+    """Compute the binary cross-entropy of each element."""
     return ops.binary_crossentropy(labels, logits, from_logits=True)
 
 
 def softmax_cross_entropy_with_logits(
     labels: Any, logits: Any, axis: int = -1, name: str | None = None
 ) -> Any:
-    """The cross-entropy of each row."""
+    """Compute the cross-entropy of each row."""
     return ops.categorical_crossentropy(labels, logits, from_logits=True, axis=axis)
 
 
 def sparse_softmax_cross_entropy_with_logits(
     labels: Any, logits: Any, name: str | None = None
 ) -> Any:
-    """The cross-entropy of each row, of class numbers."""
+    """Compute the cross-entropy of each row for class indices."""
     return ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
 
 
 def _physical_devices(device_type: str | None = None) -> list[SimpleNamespace]:
-    """A CPU, and a card if there is one that gpunn can use."""
+    """Return a CPU, and a GPU if there is one that gpunn can use."""
     kinds = ["CPU", *(["GPU"] if why_not() is None else [])]
     found = [SimpleNamespace(name=f"/physical_device:{k}:0", device_type=k) for k in kinds]
     return [d for d in found if device_type in (None, d.device_type)]
@@ -142,7 +145,7 @@ OWN = {
 
 
 class Names(SimpleNamespace):
-    """A module of TensorFlow's: its own names, and the operations."""
+    """A namespace of TensorFlow: its own names and the operations."""
 
     def __init__(self, path: str, own: Mapping[str, Any]) -> None:
         super().__init__(**own)
@@ -157,15 +160,15 @@ class Names(SimpleNamespace):
 
 
 def missing(path: str) -> str:
-    """What is said of a name that there is not."""
+    """Return the error message for a name that gpunn does not have."""
     name = path.rpartition(".")[2]
-    said = said_of("", name) if name == path else None
-    if said is not None:
-        return said
+    message = said_of("", name) if name == path else None
+    if message is not None:
+        return message
     known = sorted({*FUNCTIONS, *RENAMED, *PLAIN})
     return (
-        f"gpunn has no {path!r}.{closest(name, known)} It takes the place of Keras, and of those "
-        f"functions of TensorFlow that are operations in gpunn.ops."
+        f"gpunn has no {path!r}.{closest(name, known)} It replaces Keras, and those TensorFlow "
+        f"functions that are operations in gpunn.ops."
     )
 
 
@@ -200,10 +203,10 @@ PLAIN: dict[str, Any] = {
 
 
 def named(name: str) -> Any:
-    """What ``tf.name`` is.
+    """Return ``tf.name``.
 
     Raises:
-        AttributeError: if there is nothing of that name.
+        AttributeError: if there is no such name.
     """
     if name in PLAIN:
         return PLAIN[name]
@@ -214,7 +217,7 @@ def named(name: str) -> Any:
 
 def _set_memory_growth(device: Any, enable: bool) -> None:
     if not enable:
-        raise ValueError("gpunn takes memory of a card as it needs it, never all of it at first.")
+        raise ValueError("gpunn allocates GPU memory as it needs it, never all of it at first.")
 
 
 CONFIG: dict[str, Any] = {
@@ -224,7 +227,7 @@ CONFIG: dict[str, Any] = {
     "experimental": SimpleNamespace(
         list_physical_devices=_physical_devices, set_memory_growth=_set_memory_growth
     ),
-    # Of Keras's: gpunn shows whole tracebacks, whatever is asked for.
+    # From Keras: gpunn always shows full tracebacks.
     "enable_traceback_filtering": lambda: None,
     "disable_traceback_filtering": lambda: None,
     "is_traceback_filtering_enabled": lambda: False,
@@ -234,10 +237,10 @@ CONFIG: dict[str, Any] = {
 
 
 def config_named(name: str) -> Any:
-    """What ``tf.config.name`` is, beside gpunn's own settings.
+    """Return ``tf.config.name``, if it is not one of gpunn's own settings.
 
     Raises:
-        AttributeError: if there is nothing of that name.
+        AttributeError: if there is no such name.
     """
     if name in CONFIG:
         return CONFIG[name]

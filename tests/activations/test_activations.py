@@ -294,7 +294,7 @@ def covers(properties: activations.Properties) -> bool:
 def test_a_wrong_claim_is_found(name: str) -> None:
     activation = registered.make("activation", name, {})
     for claim in wrong(activation.properties):
-        with pytest.raises(AssertionError, match="is not so"):
+        with pytest.raises(AssertionError, match="is wrong"):
             activations.check_properties(activation, claim)
 
 
@@ -310,7 +310,7 @@ def test_an_activation_that_claims_nothing() -> None:
     class Own(activations.Activation):
         pass
 
-    with pytest.raises(ValueError, match="says nothing about its properties"):
+    with pytest.raises(ValueError, match="declares no properties"):
         activations.check_properties(Own())
 
 
@@ -415,7 +415,7 @@ def test_prelu_finds_the_slopes(backend: str) -> None:
 
 
 def test_a_layer_is_no_activation() -> None:
-    wanted = "activation must be a name, an activation or its configuration; .*behind this one"
+    wanted = "activation must be a name, an activation or its configuration; .*after this one"
     with pytest.raises(TypeError, match=wanted):
         layers.Dense(3, activation=layers.Dropout(0.5))
     with pytest.raises(TypeError, match=r"initializer must be a name, an initializer .*Dropout>?"):

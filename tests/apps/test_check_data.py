@@ -141,7 +141,7 @@ def test_too_little_data():
     )
     model = gpunn.Sequential([gpunn.layers.Input((4,)), gpunn.layers.Dense(500)])
     (finding,) = check_data(*clean(), parameters=model).findings
-    assert finding.text.startswith("The model has 2,500 parameters, 4.2 for each row")
+    assert finding.text.startswith("The model has 2,500 parameters, 4.2 per row")
     assert check_data(*clean(), parameters=100_000).findings[0].severity == "warning"
     assert not check_data(*clean(), parameters=500).findings
 
@@ -164,7 +164,7 @@ def test_features_without_relation():
     assert (finding.check, finding.severity, finding.columns.tolist()) == ("relevance", "note", [1])
     x, y = clean(2000)
     report = check_data(x, np.random.default_rng(1).permutation(y))
-    assert faults(report) == {"relevance"} and "those of these rows?" in str(report)
+    assert faults(report) == {"relevance"} and "belong to these rows?" in str(report)
     assert faults(check_data(*gpunn.datasets.toy.xor(400, noise=0.1))) == {"relevance"}
 
 
@@ -270,8 +270,8 @@ def test_shift_of_features_and_of_labels():
     [
         (lambda y: y + 1, "warning", "not 0 to 2 but 1, 2, 3"),
         (lambda y: y * 2, "warning", "not 0 to 2 but 0, 2, 4"),
-        (lambda y: np.where(y == 2, 1, -1), "note", "as hinge takes them"),
-        (lambda y: np.array(["a", "b", "c"])[y], "error", "no numbers (a, b, c)"),
+        (lambda y: np.where(y == 2, 1, -1), "note", "which fits hinge"),
+        (lambda y: np.array(["a", "b", "c"])[y], "error", "not numbers (a, b, c)"),
         (lambda y: y.astype(float), "note", "stored as float64"),
         (lambda y: 0 * y, "error", "nothing to learn"),
     ],
@@ -316,9 +316,10 @@ def test_what_is_found_once_is_said_of_one():
     found = " ".join([str(report), *(finding.text for finding in report)]).replace("\n", " ")
     for said in (
         "; 1 row of test data", "x has 1 value that is missing", "fill it in, or leave the row out",
-        "1 row equal to an earlier one (2.5%): it counts", "1 of 6 features has one value",
-        "and says nothing", "1 row has values far from all others", "missing? Feature: 3.",
-        "1 of 1 test row (100.0%) stands in", "what is measured on it is memory",
+        "1 row equal to an earlier one (2.5%): it counts", "1 of 6 features has the same value",
+        "and carries no information", "1 row has values far from all others",
+        "missing values? Feature: 3.",
+        "1 of 1 test row (100.0%) is also in", "metrics on it measure memorization",
     ):  # fmt: skip
         assert said in found
     assert not re.search(r"\b1 (rows|values|features|classes|entries|columns)\b", found)
@@ -356,8 +357,8 @@ def test_the_data_are_not_changed():
     [
         ({"y": [0, 1]}, "y must have a row for each of the 600 rows"),
         ({"x": 3}, r"x must be \(rows, ...\)"),
-        ({"x_test": np.ones((9, 2))}, "x_test has 2 features a row"),
-        ({"x_test": np.ones((9, 7))}, "x_test has 7 features a row"),
+        ({"x_test": np.ones((9, 2))}, "x_test has 2 features per row"),
+        ({"x_test": np.ones((9, 7))}, "x_test has 7 features per row"),
         ({"x_test": np.ones((9, 4)), "y_test": [1]}, "y_test must have a row for each of the 9"),
         ({"task": "ranking"}, "task must be one of classification, regression"),
         ({"parameters": -1}, "parameters must be an integer of at least 0"),

@@ -51,7 +51,7 @@ def test_command_with_test_data_target_and_limit(tmp_path, capsys):
     leaky = csv_file(tmp_path / "test.csv", x[149:], y[149:], names)
     assert main(["check-data", train, "--test", leaky]) == 1
     said = capsys.readouterr().out.replace("\n         ", " ")
-    assert "1 of 51 test rows (2.0%) stands in the training data too" in said
+    assert "1 of 51 test rows (2.0%) is also in the training data" in said
     assert main(["check-data", train, "--target", "none"]) == 0
     assert "150 rows of 5 features." in capsys.readouterr().out
     assert main(["check-data", train, "--target", "0", "--task", "regression"]) == 0
@@ -74,8 +74,10 @@ def test_command_on_a_frame_as_pandas_writes_it(tmp_path, capsys):
     result = json.loads(capsys.readouterr().out)
     assert result["summary"].startswith("200 rows of 3 features, targets from ")
     found = {(f["check"], *f["columns"]): f["text"] for f in result["findings"]}
-    assert found["columns", 0].startswith("Unnamed: 0 says nothing to a model: an identifier")
-    assert found["columns", 1] == "1990: 1 cell is no number and taken as missing: 'x' in row 8."
+    assert found["columns", 0].startswith("Unnamed: 0 is of no use to a model: an identifier")
+    assert found["columns", 1] == (
+        "1990: 1 cell is not a number and counts as missing: 'x' in row 8."
+    )
     assert "in the feature 1990:" in found["missing", 1]
     assert [f["names"] for f in result["findings"] if f["check"] == "missing"] == [["1990"]]
     assert "the mean 5" in found["targets",] and "dtype" not in {check for check, *_ in found}
@@ -85,7 +87,7 @@ def test_command_on_an_npz_file(tmp_path, capsys):
     x, y = datasets.make_blobs(200, 4, centers=3, random_state=0)
     np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x[:50] + 9, y_test=y[:50])
     assert main(["check-data", str(tmp_path / "a.npz"), "--fail-on", "warning"]) == 1
-    assert "distributed otherwise" in capsys.readouterr().out.replace("\n         ", " ")
+    assert "distributed differently" in capsys.readouterr().out.replace("\n         ", " ")
     np.savez(tmp_path / "b.npz", x=x, y=y)
     assert main(["check-data", str(tmp_path / "b.npz"), "--fail-on", "note"]) == 0
 
@@ -94,13 +96,13 @@ def test_command_on_an_npz_file(tmp_path, capsys):
     ("text", "options", "said"),
     [
         ("", [], "is empty"),
-        ("a,b\n", [], "names of columns, and no rows"),
+        ("a,b\n", [], "has column names but no rows"),
         ("1,2\n3\n", [], "the row in line 2 has 1 cells, the first row has 2"),
         ("a,b,a\n1,2,3\n", [], "2 columns are named 'a' (numbers 1, 3)"),
         ("a," * 20_000 + "b\n", [], "20,001 columns"),
         ("a\n1\n", [], "a single column"),
         ("a,b\n1,2\n", ["--target", "c"], "no column 'c'; its columns are a, b"),
-        (None, [], "is no file, and no data set that is known: mnist"),
+        (None, [], "is neither a file nor a known data set: mnist"),
     ],
 )
 def test_command_says_what_is_wrong_with_a_file(tmp_path, capsys, text, options, said):

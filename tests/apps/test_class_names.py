@@ -54,7 +54,7 @@ def test_classes_of_a_table_are_as_written(kind: str, names: list[str], tmp_path
 def test_what_looks_alike_is_said(tmp_path: Path) -> None:
     notes = target_of(read_table(table(tmp_path, "csv", ["007", "7", "x", "X"] * 5)), "label").notes
     assert [note.partition(",")[0] for note in notes] == [
-        "'007' and '7' are one number", "'X' and 'x' are one word"
+        "'007' and '7' are the same number", "'X' and 'x' are the same word"
     ]  # fmt: skip
     assert not target_of(read_table(table(tmp_path, "csv", ["a", "8", "7"] * 5)), "label").notes
 
@@ -75,7 +75,7 @@ def test_what_stands_for_nothing_is_said(kind: str, tmp_path: Path) -> None:
     assert found.classes == ["a", "b"] and len(found.rows) == 16
     (note,) = found.notes
     assert "6 rows without a target" in note
-    assert all(repr(text) in note for text in NOTHING) and "stand for none" in note
+    assert all(repr(text) in note for text in NOTHING) and "count as none" in note
 
 
 def test_the_same_number_written_otherwise_is_said(tmp_path: Path) -> None:
@@ -83,8 +83,8 @@ def test_the_same_number_written_otherwise_is_said(tmp_path: Path) -> None:
     read = read_table(table(tmp_path, "csv", ["7.0", "8", "007", "x"]))
     rows, y, said = answers_of(read, "label", ["7", "8"])
     assert (rows.tolist(), y.tolist()) == ([0, 1, 2], [0, 1, 0])
-    assert said[0].endswith("the same number written otherwise: '007' for '7', '7.0' for '7'")
-    assert said[1] == "label: no class of the model: 'x'; these rows are left out"
+    assert said[0].endswith("the same number in another notation: '007' for '7', '7.0' for '7'")
+    assert said[1] == "label: not a class of the model: 'x'; these rows are left out"
     rows, y, _ = answers_of(read, "label", ["007", "7", "8"])  # which of the two 7.0 is, who knows
     assert (rows.tolist(), y.tolist()) == ([1, 2], [2, 0])
 
@@ -126,7 +126,7 @@ def test_classes_of_an_estimator_are_as_written(kind: str, names: list[str]) -> 
 
 def test_classes_of_several_types_are_refused() -> None:
     x = np.random.default_rng(0).random((6, 2))
-    with pytest.raises(ValueError, match=r"as '7' \(str\) and 7 \(int\): make one of them"):
+    with pytest.raises(ValueError, match=r"as '7' \(str\) and 7 \(int\): convert them to one type"):
         gpunn.sklearn.GpunnClassifier(2, epochs=1).fit(x, np.array([7, "7"] * 3, object))
 
 
@@ -147,5 +147,5 @@ def test_texts_are_no_class_numbers(kind: str, names: list[str]) -> None:
         return
     with pytest.raises(TypeError, match="labels holds text"):
         gpunn.utils.to_categorical(labels)
-    with pytest.raises(TypeError, match="Texts go through"):
+    with pytest.raises(TypeError, match="StringLookup for strings"):
         gpunn.layers.IntegerLookup().adapt(np.asarray(names, object))

@@ -39,7 +39,7 @@ def test_training_prints_and_saves_what_came_of_it(trained, mnist):
     below = model.trained_on["unsure_below"]
     wrong = outputs[outputs.argmax(axis=1) != right].max(axis=1)
     assert abs((wrong < below).mean() - 0.5) < 1 / len(wrong)
-    assert lines[9].startswith(f"Answers of a probability below {below:.4f} are called unsure: ")
+    assert lines[9].startswith(f"Predictions with a probability below {below:.4f} are called ")
     assert model.trained_on["range"] == [0.0, 255.0]
     assert sorted(os.listdir(folder)) == ["history.csv", "model.gpunn", "run.jsonl"]
     assert lines[11].startswith(f"Saved {folder / 'run.jsonl'}, with 16 rows of the data: gpunn r")
@@ -124,7 +124,7 @@ def test_interrupted_says_how_to_go_on(tmp_path, trained):
     complaint = stop(process, "Epoch 2/2000", signal.SIGINT)
     assert process.returncode == 130
     assert complaint.count("\n") == 1
-    assert f"to go on: gpunn train mnist --out {tmp_path} --resume" in complaint
+    assert f"to continue: gpunn train mnist --out {tmp_path} --resume" in complaint
     kept = int(complaint.split("Epoch ")[1].split()[0])
     assert kept >= 1  # the second may not have been written yet
     status, _, _ = run(
@@ -179,13 +179,13 @@ def test_resuming_for_fewer_epochs_than_there_are_is_refused(unfinished, capsys)
     document = gpunn.saving.files.read(checkpoint)
     gpunn.saving.files.write(checkpoint, {**document, "epoch": 2})
     assert main(["train", "mnist", "--out", str(unfinished), "--resume", "--epochs", "1"]) == 1
-    assert "has 2 epochs already" in capsys.readouterr().err
+    assert "already has 2 epochs" in capsys.readouterr().err
 
 
 def test_a_new_run_does_not_take_up_the_old_one(unfinished, trained, tmp_path, capsys):
     options = ["train", "mnist", *SMALL, "--seed", "1", "--epochs", "1", "--out"]
     assert main([*options, str(unfinished)]) == 0
-    assert "begun anew" in capsys.readouterr().err
+    assert "started over" in capsys.readouterr().err
     assert main([*options, str(tmp_path / "alone")]) == 0
     history = result(unfinished)["history.csv"]
     assert history == result(tmp_path / "alone")["history.csv"]
@@ -245,7 +245,7 @@ def test_a_run_that_goes_on_is_not_begun_anew(unfinished, capsys):
     lock = gpunn.saving.lock.FolderLock(unfinished / "checkpoint")
     assert lock.take()
     assert main(["train", "mnist", *SMALL, "--out", str(unfinished)]) == 1
-    assert "Another run that is under way" in capsys.readouterr().err
+    assert "Another run in progress" in capsys.readouterr().err
     assert checkpoint.read_bytes() == before
     lock.release()
 
@@ -277,7 +277,7 @@ def test_evaluate_needs_to_know_the_data(tmp_path, capsys):
     model = gpunn.Sequential([gpunn.Input((28, 28)), gpunn.layers.Flatten()], name="mine")
     model.save(tmp_path / "mine.gpunn")
     assert main(["evaluate", str(tmp_path / "mine.gpunn")]) == 1
-    assert "say --data" in capsys.readouterr().err
+    assert "pass --data" in capsys.readouterr().err
 
 
 # -- mistakes

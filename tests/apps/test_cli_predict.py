@@ -179,7 +179,7 @@ def test_values_have_the_range_of_training(tmp_path, capsys, low, factor):
     found = [entry["probability"] for entry in json.loads(printed)]
     assert [found[0], found[2]] == pytest.approx([model.predict(x[:1]).max()] * 2)
     assert said.count("warning") == 1
-    assert f"{wrong} has values from 0 to 255, and the model was trained on values from " in said
+    assert f"{wrong} has values from 0 to 255, but the model was trained on values from " in said
     assert f"scaled to values from {low:g} to 1" in said
 
 
@@ -227,8 +227,8 @@ def _files(folder, images):
     ("name", "said"),
     [
         ("missing.png", "No such file"),
-        ("text.png", "no image that Pillow knows"),
-        ("empty.npy", "no image that Pillow knows"),
+        ("text.png", "not an image that Pillow can read"),
+        ("empty.npy", "not an image that Pillow can read"),
         ("part.jpg", "damaged"),
         ("shape.npy", "shape (100, 5, 28)"),
         ("texts.npy", "dtype <U1"),

@@ -30,14 +30,14 @@ def test_doctor_without_a_card(monkeypatch, capsys):
     assert max(map(len, text.splitlines())) <= 80
     reason = cpu_kernels.why_not()
     cpu = "compiled" if reason is None else "numpy"
-    built = f"{cpu_kernels.chosen()} (there are baseline" if reason is None else reason[:40]
+    built = f"{cpu_kernels.chosen()} (available: baseline" if reason is None else reason[:40]
     for said in (
         f"NumPy      {np.__version__}\n",
-        "Card       there is no nvidia-smi\n",
+        "GPU        there is no nvidia-smi\n",
         "Extra      none",
         f"Compiled   {built}",
-        f"Backend    {cpu} (auto was asked for)\n",
-        "Kernels    none on a card. CuPy is not installed",
+        f"Backend    {cpu} (auto was requested)\n",
+        "Kernels    none on a GPU. CuPy is not installed",
         f"Self-test  {cpu}: ok, loss 1.5562 to 0.0305",
         "Self-test  numpy: ok, loss 1.5562 to 0.0305",
     ):
@@ -51,7 +51,7 @@ def test_doctor_names_the_instruction_set_in_use(monkeypatch, capsys):
     monkeypatch.setenv("GPUNN_INSTRUCTIONS", first)
     assert main(["doctor", "--backend", "compiled"]) == 0
     text = capsys.readouterr().out
-    assert f"Compiled   {first}, by GPUNN_INSTRUCTIONS (there are {first}" in text
+    assert f"Compiled   {first}, by GPUNN_INSTRUCTIONS (available: {first}" in text
     assert "Backend    compiled\n" in text
 
 
@@ -60,11 +60,11 @@ def test_doctor_names_an_instruction_set_that_was_not_built(monkeypatch):
     monkeypatch.setattr(cpu_kernels, "is_built", lambda name: name != "avx512")
     monkeypatch.setattr(cpu_kernels, "chosen", lambda: "avx2")
     assert doctor.describe_compiled() == (
-        "avx2 (there are baseline, avx2). Not built, though this CPU has it: avx512"
+        "avx2 (available: baseline, avx2). Not built, though this CPU has it: avx512"
     )
     monkeypatch.setattr(cpu_kernels, "is_built", lambda name: name == "avx512")
     monkeypatch.setattr(cpu_kernels, "chosen", lambda: "avx512")
-    assert doctor.describe_compiled() == "avx512 (there are avx512)"
+    assert doctor.describe_compiled() == "avx512 (available: avx512)"
 
 
 def test_doctor_is_not_content_with_an_instruction_set_that_there_is_not(monkeypatch, capsys):
@@ -99,7 +99,7 @@ def test_doctor_compiles_kernels_and_compares_with_numpy(monkeypatch, capsys):
     monkeypatch.setenv("GPUNN_BACKEND", "emulated")
     assert main(["doctor"]) == 0
     text = capsys.readouterr().out
-    assert "Kernels    compiled and right" in text
+    assert "Kernels    compiled and correct" in text
     assert "emulated: ok, loss 1.5562 to 0.0305" in text
     assert "numpy: ok, loss 1.5562 to 0.0305" in text
 

@@ -51,7 +51,7 @@ def test_doctor_prints_the_launches(capsys: pytest.CaptureFixture[str]) -> None:
     title = " ".join(lines[:2])
     assert title == (
         "A training step of 784-128-dropout-10, batch 32, float32, Adam: "
-        f"{len(operations)} operations, {launches} launches on a card"
+        f"{len(operations)} operations, {launches} launches on a GPU"
     )
     figures = [line.split() for line in lines[3:] if line[:2].strip().isdigit()]
     assert [int(line[0]) for line in figures] == list(range(1, len(operations) + 1))
@@ -60,7 +60,7 @@ def test_doctor_prints_the_launches(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[lines.index(next(x for x in lines if "matmul" in x)) + 1].split(", ") == [
         "     a 32x784", "b 784x128", "out 32x128",
     ]  # fmt: skip
-    last = next(line for line in lines if line.split()[:1] == ["together"])
+    last = next(line for line in lines if line.split()[:1] == ["total"])
     together = [int(n.replace(",", "")) for n in last.split()[1:]]
     columns = zip(*(line[-3:] for line in figures), strict=True)
     plain = [[int(n.replace(",", "").replace("-", "0")) for n in column] for column in columns]
@@ -72,8 +72,8 @@ def test_doctor_predicts_and_measures(
 ) -> None:
     monkeypatch.setattr(step_profile, "name_cards", lambda: [])
     lines = doctor(capsys)
-    begin = lines.index("Predicted, not measured: microseconds a step on a card")
-    assert lines[begin + 2].split() == ["launches", "work", "together", "one", "kernel"]
+    begin = lines.index("Predicted, not measured: microseconds per step on a GPU")
+    assert lines[begin + 2].split() == ["launches", "work", "total", "one", "kernel"]
     rows = lines[begin + 3 : begin + 3 + len(CARDS)]
     operations = step_profile.profile_step(step_profile.example())
     for row, card in zip(rows, CARDS, strict=True):
@@ -107,7 +107,7 @@ def test_doctor_begins_with_the_card_that_is_here(
     monkeypatch.setattr(step_profile, "measure", measure)
     lines = doctor(capsys)
     named = [line for line in lines if "GTX" in line or "H100" in line]
-    assert named[0].startswith("   GTX 1080 Ti, which is here ")
+    assert named[0].startswith("   GTX 1080 Ti (this machine) ")
     assert named[1].startswith("   GTX 1050 Ti ")
     assert sum("1080 Ti" in line for line in named) == 2  # predicted, and measured
     (row,) = (line for line in lines if line.startswith("   measured on NVIDIA GeForce"))
@@ -133,7 +133,7 @@ def test_doctor_lists_a_saved_model(tmp_path: Path, capsys: pytest.CaptureFixtur
         ["bias_activation", "Doubled"],
         ["activation_gradient", "Doubled"],
     ]
-    assert lines[-1] == "How long it takes is predicted for float32 only, not for float64."
+    assert lines[-1] == "The time is predicted only for float32, not for float64."
     assert "32x5" in lines[5]  # not bytes: nothing says that its inputs are pixels
 
 

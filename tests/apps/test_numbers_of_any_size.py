@@ -132,14 +132,14 @@ def test_a_variance_beyond_float32_scales(scale: float) -> None:
     x = RANDOM.standard_normal((5, 2)).astype(np.float32)
     layers = [Normalization(mean=0.5 * s, variance=4.0 * s * s) for s in (1.0, scale)]
     np.testing.assert_array_equal(layers[0](x), layers[1](x * np.float32(scale)))
-    with pytest.raises(ValueError, match=r"deviation goes to 1e\+50, which float32 does not"):
+    with pytest.raises(ValueError, match=r"deviation goes up to 1e\+50, beyond.*float32"):
         Normalization(mean=0.0, variance=1e100)(x)
 
 
 def test_statistics_that_float32_does_not_hold_are_refused_or_said() -> None:
     x = RANDOM.standard_normal((9, 2))
     for scale in (1e25, 1e200):
-        refused = r"(mean|variance) goes to .*, which float32 does not hold"
+        refused = r"(mean|variance) goes up to .*, beyond the range of float32"
         with pytest.raises(ValueError, match=refused):
             layer = Normalization()
             layer.adapt(x * [1.0, scale])

@@ -155,7 +155,7 @@ def test_scikit_learn_can_copy_it():
 @pytest.mark.parametrize(
     ("arguments", "x", "y", "said"),
     [
-        ({}, [[1], [2]], [1, 1], "two labels, no more and no less; it holds"),
+        ({}, [[1], [2]], [1, 1], "exactly two labels; it holds"),
         ({}, [[1], [2], [3]], [1, 2, 3], "two labels"),
         ({}, [[1], [2]], [1], "a label for each of the 2 rows"),
         ({}, [1, 2], [1, 2], r"points \(rows, inputs\)"),
@@ -177,5 +177,5 @@ def test_an_untrained_one_and_other_inputs():
         Perceptron().predict([[1]])
     with pytest.raises(ValueError, match="x has 3 inputs; the perceptron learned from 2"):
         Perceptron().fit(*toy.separable(9)).predict([[1, 2, 3]])
-    with pytest.raises(ValueError, match="parts the classes"):
+    with pytest.raises(ValueError, match="separates the classes"):
         mistake_bound([[1.0], [-1.0]], [1, 0], [-1.0, 0.0])

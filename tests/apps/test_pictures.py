@@ -57,7 +57,7 @@ def test_pictures_in_folders_are_learnt(tmp_path, capsys, mode):
     colour = "in colour" if mode == "RGB" else "grey"
     assert f"48 pictures, {colour}, scaled to 28x28\n3 classes: bars 16, dots 16, rings 16" in said
     assert f"left out: {folder / 'dots' / 'broken.png'} is damaged" in said
-    assert "rows: 33 train, 6 validation, 9 test, each class in these shares" in said
+    assert "rows: 33 train, 6 validation, 9 test, stratified by class" in said
     names = ("majority class", "linear model", "network")
     rows = [line.split("  ")[0] for line in said.splitlines()]
     assert [row for row in rows if row in names] == list(names)
@@ -81,13 +81,13 @@ def test_pictures_in_folders_are_learnt(tmp_path, capsys, mode):
     ("kinds", "options", "said"),
     [
         ((), [], "has no subfolders with pictures"),
-        (("bars",), [], "pictures in one subfolder only, 'bars'"),
+        (("bars",), [], "pictures in only one subfolder, 'bars'"),
         (("bars", "empty", "dots"), [], "no pictures in empty"),
-        (("bars", "huge"), [], "100,000 x 100,000 pixels, and --max-pixels is 25,000,000"),
+        (("bars", "huge"), [], "100,000 x 100,000 pixels, but --max-pixels is 25,000,000"),
         (("bars", "texts"), [], "no picture of 'texts' can be read"),
         (("bars", "one"), ["--split", "order"], "There are 3 rows to learn from"),
-        (("bars", "dots"), ["--target", "x"], "--target says nothing about a folder of pictures"),
-        (("bars", "dots"), ["--resume"], "--resume goes on with runs on data sets"),
+        (("bars", "dots"), ["--target", "x"], "--target does not apply to a folder of pictures"),
+        (("bars", "dots"), ["--resume"], "--resume continues only runs on data sets"),
     ],
 )
 def test_folders_that_cannot_be_learnt_from(tmp_path, capsys, kinds, options, said):

@@ -342,9 +342,9 @@ def test_first_layer_draws_each_units_weights(digits):
     assert plots.first_layer(model, shape=(4, 9)).axes[0].images[0].get_array().shape == (4, 9)
     assert plots.first_layer(model, layer="last").axes[0].images[0].get_array().shape == (5, 5)
     odd = network(layers.Input((7,)), layers.Dense(2), loss="mse")
-    with pytest.raises(ValueError, match=r"7 values an image, .* say its shape=\(height, width\)"):
+    with pytest.raises(ValueError, match=r"7 values per image, .* pass shape=\(height, width\)"):
         plots.first_layer(odd)
-    with pytest.raises(ValueError, match=r"do not make one of shape \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"do not fit the shape \(2, 4\)"):
         plots.first_layer(odd, shape=(2, 4))
 
 
@@ -377,7 +377,7 @@ def test_images_of_every_form():
             np.testing.assert_array_equal(axes.images[0].get_array(), image)
     assert plots.images(RNG.random((2, 4, 4, 3))).axes[0].images[0].get_array().shape == (4, 4, 3)
     for wrong, said in (
-        (np.ones((2, 3, 4, 7)), "no grey or RGB image"),
+        (np.ones((2, 3, 4, 7)), "not a grey or RGB image"),
         (np.ones(4), "must be images"),
         (np.ones((0, 4, 4)), "no image"),
     ):

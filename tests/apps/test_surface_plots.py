@@ -123,7 +123,7 @@ def test_a_plain_function_and_several_paths():
     ("arguments", "said"),
     [
         ({"weights": [("line/kernel", (0, 0)), ("line/bais", 0)]}, "Did you mean 'line/bias'"),
-        ({"weights": [("line/kernel", (0, 1)), ("line/bias", 0)]}, r"no place \(0, 1\)"),
+        ({"weights": [("line/kernel", (0, 1)), ("line/bias", 0)]}, r"index \(0, 1\)"),
         ({"weights": [("line/bias", 0)]}, "must be two weights; got 1"),
         ({"weights": [3, 4]}, "a pair such as"),
         ({"path": [1, 2]}, r"path must be points \(steps, 2\)"),

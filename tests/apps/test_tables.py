@@ -182,7 +182,7 @@ def test_one_row_is_no_rows(tmp_path, capsys):
     assert main(["train", path, *options, "--max-categories", "2"]) == 0
     said = capsys.readouterr().out
     assert "  1 row without a target is left out\n" in said
-    assert "  1 row whose target is no number is left out\n" in said
+    assert "  1 row whose target is not a number is left out\n" in said
     assert "1 rare category counts as unknown" in said
     assert "trained for 1 epoch; epoch 1" in said
 
@@ -215,7 +215,7 @@ def test_a_regression_is_in_the_targets_units_and_splits_by_order(tmp_path, caps
     short = table(tmp_path / "new.csv", ["price", "size filled", "size"], rows)
     assert main(["predict", model, short]) == 0
     printed, warned = capsys.readouterr()
-    assert "size: 1 cell is no number, as 'x'" in warned
+    assert "size: 1 cell is not a number, such as 'x'" in warned
     assert "size filled: not among the categories of training: 'new'" in warned
     assert len(printed.splitlines()) == 3
 
@@ -224,7 +224,7 @@ def test_a_classification_beats_the_baseline_and_is_saved(iris, tmp_path, capsys
     folder, names, rows, said = iris
     lines = said.splitlines()
     assert lines[1] == "target species: classification, setosa 50, versicolor 50, virginica 50"
-    assert "rows: 96 train, 24 validation, 30 test, each class in these shares" in lines
+    assert "rows: 96 train, 24 validation, 30 test, stratified by class" in lines
     found = {line.split("  ")[0]: line.split()[-2] for line in lines if "  " in line}
     assert float(found["network"]) >= 0.9 and float(found["majority class"]) == 0.3333
     model = str(folder / "out" / "model.gpunn")
@@ -245,7 +245,7 @@ def test_a_classification_beats_the_baseline_and_is_saved(iris, tmp_path, capsys
     ]
     capsys.readouterr()
     assert main(["predict", model, other, "--out", out]) == 1
-    assert "there already: name another, or say --force" in capsys.readouterr().err
+    assert "already exists: choose another name or pass --force" in capsys.readouterr().err
 
 
 def test_each_command_takes_as_many_columns_as_it_is_told(iris, capsys):
@@ -254,7 +254,7 @@ def test_each_command_takes_as_many_columns_as_it_is_told(iris, capsys):
     for command in (["evaluate", model, "--data", path], ["predict", model, path],
                     ["check-data", path, "--fail-on", "error"]):  # fmt: skip
         assert main([*command, "--max-columns", "4"]) == 1
-        assert "has 5 columns in its first row, and --max-columns is 4" in capsys.readouterr().err
+        assert "has 5 columns in its first row, but --max-columns is 4" in capsys.readouterr().err
         main([*command, "--max-columns", "5"])
         assert "max-columns" not in capsys.readouterr().err
 
@@ -264,7 +264,7 @@ def test_a_path_wins_over_the_name_of_a_data_set(iris, tmp_path, monkeypatch, ca
     (tmp_path / "mnist").write_bytes((iris[0] / "iris.csv").read_bytes())
     assert main(["train", "mnist", "--target", "species", "--epochs", "1"]) == 0
     printed, said = capsys.readouterr()
-    assert "mnist is a file here, and is taken" in said
+    assert "mnist is a file here: using it" in said
     assert "mnist: 150 rows" in printed and (tmp_path / "runs/mnist/model.gpunn").exists()
     assert main(["train", str(tmp_path / "mnits.csv")]) == 2
     assert "Did you mean 'mnist'?" in capsys.readouterr().err
@@ -282,15 +282,15 @@ def _numbered(count, targets):
     ("text", "options", "said"),
     [
         ("", "--target t", "is empty"),
-        ("\n\n", "--target t", "only line ends"),
-        ("a,b,t\n", "--target t", "names of columns, and no rows"),
+        ("\n\n", "--target t", "only line breaks"),
+        ("a,b,t\n", "--target t", "has column names but no rows"),
         ("a,b,t\n1,2.5,x\n", "--target t", "'x' in all rows: there is nothing to learn"),
         (_numbered(4, "xyxy"), "--target t", "There are 4 rows to learn from; at least 10"),
         (_numbered(30, "x" * 30), "--target t", "the target 't' is 'x' in all rows"),
         (_numbered(30, [""] * 30), "--target t", "the target 't' is empty in all 30 rows"),
         (_numbered(30, range(30)), "--target t --task classification", "too many classes"),
         (_numbered(30, "xy" * 15), "--target t --task regression", "regression needs numbers"),
-        (_numbered(30, "xy" * 15), "", "Say --target NAME, one of: a, b, t"),
+        (_numbered(30, "xy" * 15), "", "Pass --target NAME, one of: a, b, t"),
         (_numbered(30, "xy" * 15), "--target T", "no column 'T'. Did you mean 't'?"),
         (_numbered(30, "xy" * 15), "--target t --leave-out c", "--leave-out: "),
         (_numbered(30, "xy" * 15), "--target t --leave-out a b", "no column to learn from"),
@@ -299,7 +299,7 @@ def _numbered(count, targets):
         ("a,t\n1,2\n3\n", "--target t", "the row in line 3 has 1 cells, the first row has 2"),
         ('a,t\n"1,2\n3,4\n', "--target t", "the row in line 3 has 1 cells"),
         ("a\0b,t\n", "--target t", "zero bytes"),
-        ("PK\3\4", "--target t", "is an archive, no table"),
+        ("PK\3\4", "--target t", "is an archive, not a table"),
         (_numbered(30, "xy" * 15), "--target t --dropout 2", "rate must be from 0 to 1; got 2.0"),
         (_numbered(30, "xy" * 15), "--target t --learning-rate -1", "learning_rate must be"),
     ],
@@ -324,7 +324,7 @@ def test_a_model_of_tables_says_what_it_is_to_be_given(iris, tmp_path, capsys, c
         assert main([command, model, *data, str(tmp_path / file)]) == 1
         said = capsys.readouterr().err
         assert f"{file} {why}" in said
-        assert "This model was trained on a table, to predict 'species'" in said
+        assert "This model was trained on a table to predict 'species'" in said
         assert "with the columns 'sepal length', 'sepal width', 'petal length', 'petal" in said
     if command == "predict":
         assert main([command, model, str(tmp_path)]) == 1
@@ -355,7 +355,7 @@ def test_tables_that_a_model_does_not_know(iris, tmp_path, capsys):
     assert main(["evaluate", model, "--data", strange]) == 1
     assert "no row has a target 'species' that the model knows" in capsys.readouterr().err
     assert main(["evaluate", model]) == 1
-    assert "say --data FILE" in capsys.readouterr().err
+    assert "pass --data FILE" in capsys.readouterr().err
 
 
 def test_the_file_knows_the_ranges_of_the_training_rows(iris):

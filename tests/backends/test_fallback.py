@@ -200,7 +200,7 @@ def test_doctor_says_it_too(name: str, run: Run) -> None:
     done = run(machine, "-m", "gpunn", "doctor")
     assert done.returncode == 0 and not done.stderr
     said = " ".join(done.stdout.split())
-    assert f"Backend {CPU} (auto was asked for) Kernels none on a card. {machine.line}" in said
+    assert f"Backend {CPU} (auto was requested) Kernels none on a GPU. {machine.line}" in said
     assert f"Self-test {CPU}: ok" in said and "Self-test numpy: ok" in said
     assert "cupy:" not in said
 
@@ -287,7 +287,7 @@ def test_doctor_says_that_they_are_missing_and_how_to_get_them(
     done = run(LACKING["no driver"], "-m", "gpunn", "doctor", packages=without_kernels)
     assert done.returncode == 0 and not done.stderr
     said = " ".join(done.stdout.split())
-    assert f"Compiled {NOT_BUILT}" in said and "Backend numpy (auto was asked for)" in said
+    assert f"Compiled {NOT_BUILT}" in said and "Backend numpy (auto was requested)" in said
     assert "Self-test numpy: ok" in said and "compiled:" not in said
 
 
@@ -301,7 +301,7 @@ def test_compiled_kernels_that_do_not_load(run: Run, without_kernels: Path, tmp_
     done = run(LACKING[OLD_DRIVER], "-c", WITHOUT, packages=broken)
     refusals, names, _ = result(done)
     assert [kind for kind, _ in refusals] == ["RuntimeError"] * 2 and names == ["numpy"] * 3
-    assert refusals[0][1].startswith("The compiled kernels do not load: ")
+    assert refusals[0][1].startswith("The compiled kernels cannot be loaded: ")
     assert done.stderr.count("\n") == 1 and refusals[0][1] in done.stderr
 
 
@@ -429,11 +429,11 @@ def test_the_best_that_was_built_is_taken(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(cpu_kernels, "module", loaded.setdefault)
     monkeypatch.setattr(cpu_kernels, "is_built", lambda name: name != "avx512")
     cpu_kernels.load.__wrapped__(None)
-    with pytest.raises(RuntimeError, match=r"asks for avx512\. They were not built: there is base"):
+    with pytest.raises(RuntimeError, match=r"requests avx512, but it was not built; available"):
         cpu_kernels.load.__wrapped__("avx512")
     monkeypatch.setattr(cpu_kernels, "is_built", lambda name: True)
     monkeypatch.setattr(cpu_kernels, "of_this_cpu", lambda: ("baseline", "avx2"))
-    with pytest.raises(RuntimeError, match=r"asks for avx512\. This CPU does not have them: there"):
+    with pytest.raises(RuntimeError, match=r"requests avx512, but this CPU does not have it"):
         cpu_kernels.load.__wrapped__("avx512")
     assert list(loaded) == ["avx2"]
     monkeypatch.setattr(cpu_kernels, "is_built", lambda name: name == "avx512")

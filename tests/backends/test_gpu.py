@@ -325,4 +325,4 @@ def test_data_that_does_not_fit_is_named(card: str) -> None:
     assert "(4000, 300), 4,800,000 bytes" in error
     with limited(model.backend, x[:1].nbytes + 600):
         error = refusal(lambda: model.predict(x[:1], verbose=0))
-    assert "with batch_size=1." in error and "not one fits" in error
+    assert "with batch_size=1." in error and "none fits" in error

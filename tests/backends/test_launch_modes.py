@@ -320,11 +320,11 @@ def test_a_launch_is_short_on_the_slowest_card() -> None:
 @pytest.mark.parametrize(
     ("mode", "hidden", "why"),
     [
-        ("fused", [Own()], "a layer or a formula in it is not the framework's own"),
+        ("fused", [Own()], "it has a custom layer or formula"),
         ("persistent",
          [layers.Flatten("channels_first"), layers.Dense(4), layers.Rescaling([1.0] * 4)],
          "it calls the array function xp.multiply"),
-        ("persistent", [layers.Dense(3) for _ in range(20)], "a kernel has 4,096"),
+        ("persistent", [layers.Dense(3) for _ in range(20)], "a kernel can have 4,096"),
     ],
 )  # fmt: skip
 def test_a_mode_that_is_impossible_says_why(mode: str, hidden: list[Any], why: str) -> None:

@@ -132,7 +132,7 @@ def test_an_old_card_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     gpunn.use_backend("emulated")
     monkeypatch.setattr(gpunn.backends.get_backend(), "precisions", ())
     with pytest.raises(
-        ValueError, match=r"'tf32' takes a card of compute capability 8\.0 or newer"
+        ValueError, match=r"'tf32' needs a GPU of compute capability 8\.0 or newer"
     ):
         make_model("tf32")
 

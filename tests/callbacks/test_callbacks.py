@@ -287,7 +287,7 @@ def test_a_missing_figure_is_told_with_the_closest():
     with pytest.warns(UserWarning, match="Did you mean 'val_accuracy'"):
         stopper.on_epoch_end(0, {"loss": 0.5, "val_accuracy": 0.5})
     stopper = callbacks.EarlyStopping()
-    with pytest.warns(UserWarning, match="Give fit validation_data"):
+    with pytest.warns(UserWarning, match="Pass validation_data to fit"):
         stopper.on_epoch_end(0, {"loss": 0.5})
 
 

@@ -126,7 +126,7 @@ def test_exploding_where_the_weights_are_too_large():
     assert all(r["gradient_norm"] > 1e3 * r["weight_norm"] for r in monitor.records)
     [finding] = monitor.findings
     assert finding.startswith("Epoch 1: exploding gradients: that of 'hidden_0' is ")
-    assert finding.endswith(" times its weights, and 20 more layers alike.")
+    assert finding.endswith(" times its weights, and likewise 20 more layers.")
 
 
 def test_a_step_that_is_too_long():

@@ -110,7 +110,7 @@ def test_so_many_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     model, stop = make(), callbacks.StopAfter(seconds=2.5)
     slow = callbacks.LambdaCallback(on_epoch_begin=later)
     assert len(fit(model, slow, stop)["loss"]) == 3
-    assert stop.reason == "2.5 seconds are over"
+    assert stop.reason == "2.5 seconds have passed"
     # In the middle of an epoch too, where it is looked at ten times a second.
     assert model.optimizer.iterations < 12
     assert len(fit(make(), slow, stop)["loss"]) == 3

@@ -186,7 +186,7 @@ def test_a_pickle_runs_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> N
     content = npz(x=bad, y=np.zeros(1))
     stands_for(datasets.reuters, "REUTERS", content, monkeypatch)
     (home / "reuters.npz").write_bytes(content)
-    with pytest.raises(DataFileError, match="has no place in a file of arrays"):
+    with pytest.raises(DataFileError, match="is not allowed in a file of arrays"):
         datasets.reuters.load_data()
     assert not (home / "harm").exists()
 

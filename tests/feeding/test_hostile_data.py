@@ -185,7 +185,7 @@ def test_the_bound_of_an_image_can_be_moved(tmp_path, classifier, capsys):
     assert main(["predict", str(classifier), str(path), "--max-pixels", "6400"]) == 0
     capsys.readouterr()
     said = refused(capsys, "predict", classifier, path, "--max-pixels", 6399)
-    assert "80 x 80 pixels, and --max-pixels is 6,399" in said
+    assert "80 x 80 pixels, but --max-pixels is 6,399" in said
     assert before == Image.MAX_IMAGE_PIXELS
 
 
@@ -195,15 +195,16 @@ def test_the_bound_of_an_image_can_be_moved(tmp_path, classifier, capsys):
 TABLES = {
     "long field": (b'a,b\n1,"' + b"x" * 200_000 + b'"\n', "field larger than field limit"),
     "open quote": (b'a,b\n1,"2\n' + b"3,4\n" * 50_000, "Is a quotation mark missing"),
-    "latin-1": ("größe,klasse\n1,2\n".encode("latin-1"), r"no text in UTF-8 \(byte 0xf6 at 2\)"),
-    "utf-16": ("a,b\n1,2\n".encode("utf-16"), "text in UTF-16: save it as UTF-8"),
-    "utf-16 big": (b"\xfe\xff" + "a,b\n1,2\n".encode("utf-16-be"), "text in UTF-16"),
+    "latin-1": ("größe,klasse\n1,2\n".encode("latin-1"), r"not valid UTF-8 \(byte 0xf6 at 2\)"),
+    "utf-16": ("a,b\n1,2\n".encode("utf-16"), "encoded in UTF-16: save it as UTF-8"),
+    "utf-16 big": (b"\xfe\xff" + "a,b\n1,2\n".encode("utf-16-be"), "encoded in UTF-16"),
     "utf-16 unmarked": ("a,b\n1,2\n".encode("utf-16-le"), "NUL characters"),
-    "binary": (bytes(range(256)), "no text in UTF-8"),
+    "binary": (bytes(range(256)), "not valid UTF-8"),
 }
 GUESSED = {  # by the command line, which says so
     "latin-1": "read as Windows-1252", "utf-16": "read as UTF-16",
-    "utf-16 big": "read as UTF-16", "utf-16 unmarked": "read as UTF-16, by its zeros",
+    "utf-16 big": "read as UTF-16",
+    "utf-16 unmarked": "read as UTF-16, guessed from its zero bytes",
 }  # fmt: skip
 
 
@@ -225,7 +226,7 @@ def test_a_history_in_another_encoding_is_named(tmp_path):
     pytest.importorskip("matplotlib")
     path = tmp_path / "log.csv"
     path.write_bytes("epoch,loss\n0,1\n".encode("utf-16"))
-    with pytest.raises(DataFileError, match=r"log\.csv is a text in UTF-16"):
+    with pytest.raises(DataFileError, match=r"log\.csv is encoded in UTF-16"):
         gpunn.plots.history(path)
 
 

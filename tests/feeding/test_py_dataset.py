@@ -75,7 +75,7 @@ def test_numbered_batches_without_end() -> None:
             return super().__getitem__(index % len(self.pairs))
 
     data = Endless(PAIRS)
-    with pytest.raises(ValueError, match="without end: pass steps_per_epoch"):
+    with pytest.raises(ValueError, match="endlessly: pass steps_per_epoch"):
         model_of().fit(data, verbose=0)
     data.asked.clear()
     model_of().fit(data, steps_per_epoch=12, verbose=0)
@@ -217,5 +217,5 @@ def test_data_that_have_become_fewer_are_refused(tmp_path: Any) -> None:
         )
 
     run(6, 2)
-    with pytest.raises(ValueError, match="has 4 batches; the run that goes on had read 6"):
+    with pytest.raises(ValueError, match="has 4 batches; the resumed run had read 6"):
         run(4, 3)

@@ -376,8 +376,8 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
         (lambda: layers.BatchNormalization(axis=-2)(np.ones((2, 3))), ValueError, "out of bounds"),
         (lambda: layers.BatchNormalization(axis=1.5)(np.ones((2, 3))), TypeError, "an integer"),
         (lambda: layers.LayerNormalization(axis="last"), TypeError, "an integer or a list"),
-        (lambda: layers.LayerNormalization(axis=1)(np.ones((2, 3, 4))), ValueError, "last ones"),
-        (lambda: layers.LayerNormalization(axis=[])(np.ones((2, 3))), ValueError, "last ones"),
+        (lambda: layers.LayerNormalization(axis=1)(np.ones((2, 3, 4))), ValueError, "last axes"),
+        (lambda: layers.LayerNormalization(axis=[])(np.ones((2, 3))), ValueError, "last axes"),
     ],
 )
 def test_arguments_that_are_wrong(make: Any, error: type, message: str) -> None:

@@ -363,7 +363,7 @@ def here() -> str:
         ),
         (lambda x: None, TypeError, r"mine\.call must return a tensor.*got None"),
         (lambda x: 3.0, TypeError, r"mine\.call must return a tensor.*got 3\.0"),
-        (lambda x: layers.Dense(2)(x), ValueError, "no attribute of mine.*__init__"),
+        (lambda x: layers.Dense(2)(x), ValueError, "not an attribute of mine.*__init__"),
         (lambda x: layers.Dense(2).kernel * x, AttributeError, "kernel"),
         (kept(), ValueError, "another call"),
     ],
@@ -380,7 +380,7 @@ def test_weights_are_made_in_build() -> None:
         def call(self, x: Any) -> Any:
             return x * self.add_weight((4,))
 
-    with pytest.raises(TypeError, match=r"cannot be made in call.*build\(input_shape\)"):
+    with pytest.raises(TypeError, match=r"cannot be created in call.*build\(input_shape\)"):
         apply_in(Late())
 
 

@@ -136,7 +136,7 @@ def test_a_weight_is_not_assigned_before_its_layer_computes() -> None:
             self.dense.kernel.assign(ops.clip(self.dense.kernel, -0.1, 0.1))
             return self.dense(x)
 
-    with pytest.raises(ValueError, match=r"inner/kernel.*assigned to before.*behind"):
+    with pytest.raises(ValueError, match=r"inner/kernel.*assigned to before.*after"):
         Clipped()(np.ones((3, 2), np.float32))
 
 

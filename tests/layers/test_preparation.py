@@ -145,7 +145,7 @@ def test_gaps_are_filled_as_scikit_learn_does(tmp_path: Any, strategy: str) -> N
         assert_allclose(made.predict(gaps, verbose=0), expected, rtol=1e-6)
     with pytest.raises(TypeError, match=r"x holds 'a' at \[0, 1\]; numbers are expected"):
         model.predict(np.array([[1.0, "a", None]], object), verbose=0)
-    with pytest.raises(ValueError, match=r"no number at place 1 of the last axis"):
+    with pytest.raises(ValueError, match=r"no number at index 1 of the last axis"):
         layers.SimpleImputer().adapt([[1.0, None], [2.0, None]])
     with pytest.raises(ValueError, match=r"call simple_imputer.*\.adapt\(data\) first"):
         layers.SimpleImputer()([[1.0]])

@@ -83,7 +83,7 @@ def test_curves_that_there_are_not() -> None:
     assert np.isnan(tpr).all() and fpr[-1] == 1
     for message, arguments in {
         "empty": ([], []),
-        "one number a sample": ([0, 1], [1, 2, 3]),
+        "one number per sample": ([0, 1], [1, 2, 3]),
         "must hold 0 and 1; found": ([0, 2], [0.1, 0.2]),
         "NaN": ([0, 1], [0.1, np.nan]),
         "sample_weight": ([0, 1], [0.1, 0.2], [1]),
@@ -111,7 +111,7 @@ def test_confusion_matrix_of_names_and_what_it_refuses() -> None:
     animals = (["cat", "ant", "cat", "cat"], ["ant", "ant", "cat", "bird"])
     expected = sklearn.confusion_matrix(*animals)
     np.testing.assert_array_equal(metrics.confusion_matrix(*animals), expected)
-    with pytest.raises(ValueError, match=r"y_pred holds 0\.3, which is no class"):
+    with pytest.raises(ValueError, match=r"y_pred holds 0\.3, which is not a class"):
         metrics.confusion_matrix([0, 1], [0.3, 1.0])
     with pytest.raises(ValueError, match="2 samples, y_pred for 1"):
         metrics.confusion_matrix([0, 1], [0])
@@ -257,7 +257,7 @@ def test_weights_that_do_not_fit_are_refused() -> None:
     for weight in ([1, 2], [[1, 2, 3, 4]], np.ones((3, 1, 1, 1))):
         with pytest.raises(ValueError, match="sample_weight of shape"):
             metrics.F1Score()(np.eye(3), np.eye(3), weight)
-    with pytest.raises(ValueError, match="one for each row is expected"):
+    with pytest.raises(ValueError, match="expected one per row"):
         metrics.ConfusionMatrix()(np.eye(3), np.eye(3), np.ones((3, 3)))
 
 

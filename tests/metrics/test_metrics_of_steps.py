@@ -180,5 +180,5 @@ def test_weights_of_samples_are_those_of_all_their_rows(loss: str, name: str) ->
 
 
 def test_a_metric_that_cannot_read_the_targets_says_so() -> None:
-    with pytest.raises(ValueError, match=r"'categorical_accuracy' reads a target for each number"):
+    with pytest.raises(ValueError, match=r"'categorical_accuracy' reads a target for each value"):
         measured(gpunn, "own of labels", DENSE["categorical accuracy"])

@@ -33,7 +33,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], list[str]]] = {
         lambda: gpunn.Model(tensor(3), np.zeros(3)), ["All outputs", "symbolic"]),
     "an input that is no tensor": (
         lambda: gpunn.Model({"a": "x"}, tensor(3)), ["All inputs", "'x'"]),
-    "no inputs": (lambda: gpunn.Model([], tensor(3)), ["inputs", "one at least"]),
+    "no inputs": (lambda: gpunn.Model([], tensor(3)), ["inputs", "at least one"]),
     "nothing": (lambda: gpunn.Model(), ["inputs and outputs"]),
     "two layers of one name": (same_names, ["'same'", "2 times"]),
     "one input twice": (lambda: gpunn.Model([x := tensor(3), x], x), ["twice"]),
@@ -71,7 +71,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "a call of a chain": (
         lambda: type("Mine", (gpunn.Sequential,), {"call": None}), ["Mine.call", "gpunn.Model"]),
     "a call beside a graph": (
-        lambda: type("Mine", (gpunn.Model,), {"call": None})(x := tensor(2), x), ["Mine", "twice"]),
+        lambda: type("Mine", (gpunn.Model,), {"call": None})(x := tensor(2), x), ["Mine", "call"]),
     "too few inputs of a model": (lambda: two_by_two()([tensor(4)]), ["1 entries; 2", "'left'"]),
     "another shape for a model": (
         lambda: two_by_two()([tensor(4), tensor(4)]), ["(3,)", "(4,)"]),

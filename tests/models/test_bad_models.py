@@ -133,7 +133,7 @@ BUILD: dict[str, tuple[Any, list[str]]] = {
         ["relu", "'sigmoid'", "from_logits=True"]),
     "a loss for each row": (
         lambda: compiled(Dense(3), loss=gpunn.losses.MeanSquaredError(reduction="none")),
-        ["reduction", "no single number"]),
+        ["reduction", "a single number"]),
     "loss weights": (
         lambda: compiled(Dense(3), loss_weights=[1.0, 2.0]),
         ["loss_weights has 2 entries; 1", "the only output"]),

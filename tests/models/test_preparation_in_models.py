@@ -232,7 +232,7 @@ class _Inside(layers.Layer):
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "of a number in a column of texts": (
         lambda: layers.StringLookup(**LOOKUP)(["a", 3]),
-        r"3 at \[1\], a int; .* takes texts. Make texts of the column",
+        r"3 at \[1\], a int; .* takes strings. Convert the column to strings",
     ),
     "of a text among integers": (
         lambda: layers.IntegerLookup(vocabulary=[1])(np.array([1, "x"], object)),
@@ -246,7 +246,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "behind a layer": (
         lambda: layers.IntegerLookup(vocabulary=[1])(layers.Dense(1)(NUMBER)),
-        "applied to an input of the model alone, and 'dense",
+        "only be applied to an input of the model, but 'dense",
     ),
     "behind rows of codes": (
         lambda: layers.IntegerLookup(vocabulary=[1])(
@@ -267,15 +267,15 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "of a category too many": (
         lambda: layers.CategoryEncoding(2)([[0, 2]]), r"holds 2 at \[0, 1\]"
     ),
-    "of boundaries that fall": (lambda: layers.Discretization([2.0, 1.0]), "that rise"),
+    "of boundaries that fall": (lambda: layers.Discretization([2.0, 1.0]), "increasing"),
     "of texts that come out": (
         lambda: gpunn.Model(NUMBER, layers.StringLookup(**LOOKUP, invert=True)(NUMBER)).summary(),
-        "no model gives",
+        "models cannot return",
     ),
     "of more codes than float32 has": (
         lambda: layers.StringLookup(**LOOKUP, num_oov_indices=10**9), "at most 16,777,216"
     ),
-    "of sparse rows": (lambda: layers.CategoryEncoding(2, sparse=True), "no sparse tensors"),
+    "of sparse rows": (lambda: layers.CategoryEncoding(2, sparse=True), "sparse tensors"),
     "of a stored path": (
         lambda: layers.deserialize(
             {"class_name": "StringLookup", "config": {"vocabulary": "/etc/passwd"}}
@@ -333,5 +333,5 @@ def test_the_vocabulary_of_a_built_model_keeps_its_size() -> None:
     assert model.predict(["a", "c"]).tolist() == [[1.0], [1.0]]
     layer.set_vocabulary(["c", "d"])
     assert layer(["d"]).tolist() == [[0.0, 0.0, 1.0]]
-    with pytest.raises(ValueError, match=r"built for 3\. Build the model anew"):
+    with pytest.raises(ValueError, match=r"built for 3\. Rebuild the model"):
         layer.adapt(["a", "b", "c"])

@@ -220,7 +220,7 @@ def test_what_int32_does_not_hold_is_refused() -> None:
         assert ops.cast([5.7, 0.0], name).tolist() == [5, 0]
         with pytest.raises(OverflowError, match=f"beyond {name}"):
             ops.cast([3e9], name)
-        with pytest.raises(ValueError, match=f"NaN is no number of {name}"):
+        with pytest.raises(ValueError, match=f"NaN cannot be converted to {name}"):
             ops.cast([np.nan], name)
 
 
@@ -258,5 +258,5 @@ def test_a_cast_in_training_is_looked_at(backend: str) -> None:
         lambda: model.fit([[1.0], [-2.0]], [[1.0], [2.0]], verbose=0),
         lambda: model.predict([[1.0], [-2.0]], verbose=0),
     ):
-        with pytest.raises(OverflowError, match=r"cast to 'uint32': numbers.*got -2"):
+        with pytest.raises(OverflowError, match=r"cast to 'uint32': values.*got -2"):
             road()

@@ -165,7 +165,7 @@ def test_bins_rise_or_fall_as_in_numpy() -> None:
     x = np.array([NAN, -INF, 0, 1, 1.5, 2, 3, INF], np.float32)
     for bins in ([1.0, 2.0, 3.0], [3.0, 2.0, 1.0], [1.0, 1.0, 2.0], [2.0, 2.0], [1.0]):
         assert_array_equal(ops.digitize(x, bins).numpy(), np.digitize(x, bins))
-    with pytest.raises(ValueError, match="rise, or that fall"):
+    with pytest.raises(ValueError, match="increasing or decreasing"):
         ops.digitize(x, [1.0, 3.0, 2.0])
 
 

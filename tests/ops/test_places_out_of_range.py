@@ -81,9 +81,9 @@ OPERATIONS: dict[str, tuple[Callable[..., Any], int]] = {
 }  # fmt: skip
 CALLED = {
     "losses.sparse_categorical_crossentropy": "sparse_categorical_crossentropy: labels",
-    "x[:, places]": r"x\[places\]: places", "x[places, places]": r"x\[places\]: places",
-    "x[0, places]": r"x\[places\]: places", "x[places]": r"x\[places\]: places",
-    "bincount of many": "bincount: numbers", "scatter_update add": "scatter_update: places",
+    "x[:, places]": r"x\[indices\]: indices", "x[places, places]": r"x\[indices\]: indices",
+    "x[0, places]": r"x\[indices\]: indices", "x[places]": r"x\[indices\]: indices",
+    "bincount of many": "bincount: values", "scatter_update add": "scatter_update: indices",
 }  # fmt: skip
 
 
@@ -242,14 +242,14 @@ def test_functions_of_ones_own_refuse_it(what: str, every_backend: str) -> None:
 def test_what_is_known_is_refused_at_once() -> None:
     x = ops.ones((3, 4))
     for call, text in (
-        (lambda: ops.take(x, [0, 5, -9], 0), "take: places must be from -3 to 2; got -9 to 5"),
-        (lambda: ops.take(x, 4, 1), "take: places must be from -4 to 3; got 4"),
+        (lambda: ops.take(x, [0, 5, -9], 0), "take: indices must be from -3 to 2; got -9 to 5"),
+        (lambda: ops.take(x, 4, 1), "take: indices must be from -4 to 3; got 4"),
         (lambda: ops.take_along_axis(x, [[4]], 1), "take_along_axis: .* got 4"),
-        (lambda: x[[0, 3]], r"x\[places\]: places must be from -3 to 2; got 3"),
+        (lambda: x[[0, 3]], r"x\[indices\]: indices must be from -3 to 2; got 3"),
         (lambda: ops.scatter([[3]], [1.0], (3,)), "scatter: .* got 3"),
         (lambda: ops.scatter_update(x, [[0, 4]], [1.0]), "scatter_update: .* got 4"),
-        (lambda: ops.bincount([0, -1]), "bincount: numbers must be from 0 to 0; got -1"),
-        (lambda: ops.take(ops.ones((0, 2)), [0], 0), "take: places .* got 0"),
+        (lambda: ops.bincount([0, -1]), "bincount: values must be from 0 to 0; got -1"),
+        (lambda: ops.take(ops.ones((0, 2)), [0], 0), "take: indices .* got 0"),
         (lambda: ops.unravel_index([6], (2, 3)), "unravel_index: .* from 0 to 5; got 6"),
     ):
         with pytest.raises(IndexError, match=text):

@@ -131,7 +131,7 @@ def test_gradients_go_through_what_is_kept() -> None:
 def test_what_cannot_be_drawn() -> None:
     with pytest.raises(ValueError, match="minval must be below maxval"):
         random.randint((2,), 3, 3)
-    with pytest.raises(ValueError, match="dtype must be one of whole numbers"):
+    with pytest.raises(ValueError, match="dtype must be an integer dtype"):
         random.randint((2,), 0, 3, dtype="float32")
     with pytest.raises(ValueError, match=r"\(batch, classes\); got \(3,\)"):
         random.categorical([0.0, 1.0, 2.0], 1)

@@ -166,7 +166,7 @@ def eager(request: pytest.FixtureRequest) -> Iterator[None]:
 )
 def test_a_tensor_of_another_call_is_refused(make: Any, eager: None) -> None:
     layer = keeping([], make)
-    with pytest.raises(ValueError, match="is of another call than the one it is used in"):
+    with pytest.raises(ValueError, match="belongs to another call than the one that uses it"):
         layer(X)  # which calls it for two sizes of batches, to find out shapes
 
 
@@ -205,4 +205,4 @@ def test_a_tensor_of_another_threads_call_is_refused() -> None:
         errors.append(str(error))
     over.set()
     thread.join()
-    assert "nor be handed to another thread" in errors[0]
+    assert "nor be passed to another thread" in errors[0]

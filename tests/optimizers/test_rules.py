@@ -299,12 +299,12 @@ def rule_of(body: Any, **attributes: Any) -> Any:
 @pytest.mark.parametrize(
     ("body", "error", "words"),
     [
-        (lambda self, w, g, s, rate, t: w - ops.sum(g), TypeError, "sum is no operation on single"),
+        (lambda self, w, g, s, rate, t: w - ops.sum(g), TypeError, "not an operation on single"),
         (lambda self, w, g, s, rate, t: None, TypeError, "must return the new weights"),
         (lambda self, w, g, s, rate, t: (w, [g]), TypeError, "must return the new weights"),
         (lambda self, w, g, s, rate, t: (w, {"v": g}), ValueError, "slots v; slot_names has none"),
-        (lambda self, w, g, s, rate, t: w - np.ones(3) * g, TypeError, "an array of the shape"),
-        (lambda self, w, g, s, rate, t: w - self.learning_rate, TypeError, "as rate"),
+        (lambda self, w, g, s, rate, t: w - np.ones(3) * g, TypeError, "an array of shape"),
+        (lambda self, w, g, s, rate, t: w - self.learning_rate, TypeError, "argument rate instead"),
         (lambda self, w, g, s, rate, t: w - g if g > 0 else w, TypeError, "ops.where"),
         (lambda self, w, g, s, rate, t: w - np.exp(g), TypeError, "gpunn.ops"),
     ],

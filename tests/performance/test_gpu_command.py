@@ -238,5 +238,5 @@ def test_without_a_card_one_line_says_what_is_missing(tmp_path: Path) -> None:
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1 and not done.stdout
-    assert done.stderr.startswith("make gpu needs an NVIDIA card and CuPy.")
+    assert done.stderr.startswith("make gpu needs an NVIDIA GPU and CuPy.")
     assert "libcuda.so.1 is broken" in done.stderr and done.stderr.count("\n") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import re
 import runpy
@@ -49,12 +50,30 @@ def test_the_code_of_a_page_runs(name: str) -> None:
     assert done.attempted > 20 and not done.failed
 
 
-def test_each_question_names_a_few_files() -> None:
+def defined(file: Path) -> set[str]:
+    """What a file defines: names of Python, as "Class.method" too; all words of other files."""
+    text = file.read_text("utf-8", errors="ignore")
+    if file.suffix != ".py":
+        return set(re.findall(r"\w+", text))
+    found = set()
+    for node in ast.parse(text).body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{x.name}" for x in node.body if isinstance(x, ast.FunctionDef)}
+        if isinstance(node, ast.Assign):
+            found |= {x.id for x in node.targets if isinstance(x, ast.Name)}
+    return found
+
+
+def test_each_question_names_a_few_files_and_what_they_define() -> None:
     """Where to find what: each answer is at most three files."""
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-    rows = re.findall(r"^\| (.+\?) \| (.+) \|$", text, re.MULTILINE)
+    rows = re.findall(r"^\| (.+\?) \| (.+) \| (.+) \|$", text, re.MULTILINE)
     assert len(rows) == 18
-    for question, answer in rows:
+    for question, answer, names in rows:
         files = re.findall(r"`([\w/]+\.\w+)`", answer)
         assert 1 <= len(files) <= 3, question
         assert all((ROOT / file).is_file() for file in files), question
+        there = set().union(*(defined(ROOT / file) for file in files))
+        assert set(re.findall(r"`([\w.]+)`", names)) <= there, question

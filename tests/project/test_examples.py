@@ -294,7 +294,7 @@ def test_it_says_how_to_run_it_and_what_comes(name):
         ("ham\thome\nham\tdinner\n", "two labels are expected; found ham."),
         ("", "two labels are expected; found none."),
         ("a\twin\nb\thome\n", "--label spam: the file's are"),
-        ("spam\twin\nham\thome\n" * 2 + "\n", "No word stands in two messages"),
+        ("spam\twin\nham\thome\n" * 2 + "\n", "No word occurs in two messages"),
         (None, "No such file or directory"),
     ],
 )

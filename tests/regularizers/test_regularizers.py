@@ -248,7 +248,7 @@ def test_norms_of_a_convolutions_filters() -> None:
 @pytest.mark.parametrize(
     ("axis", "words"),
     [
-        (2, "axis=2 does not fit"), ([0, 2], "neighbours"), (-3, "axis=-3"),
+        (2, "axis=2 does not fit"), ([0, 2], "adjacent"), (-3, "axis=-3"),
         ([1, 2], r"axis=\[1, 2\] does not fit"),
     ],
 )  # fmt: skip

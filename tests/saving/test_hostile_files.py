@@ -42,7 +42,7 @@ def test_more_weights_than_are_stored_are_never_made(path, nested, peak):
     layer = layer["config"]["layers"][0] if nested else layer
     layer["config"]["units"] = 20_000_000
     files.write(path, document)
-    match = r"the layers have [\d,]+ weights, \d+ are stored: '(d|in)/kernel' alone"
+    match = r"the layers have [\d,]+ weights, but \d+ are stored: '(d|in)/kernel' alone"
     assert peak(lambda: refused(path, match)) < 20e6
 
 
@@ -90,7 +90,7 @@ def test_a_metric_asks_for_no_more_than_may_be(path, metric):
     config = document["compile"]["metrics"][0]["config"]
     config["num_thresholds" if "num_thresholds" in config else "num_classes"] = 10**9
     files.write(path, document)
-    refused(path, "'compile/metrics' asks for 1,000,000,000 thresholds or classes")
+    refused(path, "'compile/metrics' requests 1,000,000,000 thresholds or classes")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

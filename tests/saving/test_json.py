@@ -71,9 +71,9 @@ def test_the_model_of_the_text_is_the_same_but_for_its_weights(make: Any) -> Non
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "no JSON"),
-        ("[]", "describes no model"),
-        ('{"class_name": "Sequential"}', "describes no model"),
+        ("{", "not JSON"),
+        ("[]", "does not describe a model"),
+        ('{"class_name": "Sequential"}', "does not describe a model"),
         ('{"class_name": "os.system", "config": {}}', "Unknown model"),
     ],
 )

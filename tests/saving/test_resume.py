@@ -206,7 +206,7 @@ def test_the_checkpoint_before_the_last_takes_its_place(tmp_path, damage):
     look = callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: found.append((epoch, os.listdir(tmp_path)))
     )
-    with pytest.warns(UserWarning, match="Cannot load .*Going on from the one before"):
+    with pytest.warns(UserWarning, match="Cannot load .*Resuming from the previous one"):
         history = train(again, backup, look)
     # The good one now has the name of the damaged one, and not the other way round later.
     assert found[0] == (1, ["checkpoint.gpunn"])
@@ -242,7 +242,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path, other, named):
 
 def test_a_checkpoint_of_other_callbacks_is_refused(tmp_path):
     crash(tmp_path, callbacks.EarlyStopping("loss"))
-    with pytest.raises(ValueError, match=r"\['EarlyStopping', 'History'\], this one has \['Hist"):
+    with pytest.raises(ValueError, match=r"\['EarlyStopping', 'History'\]; this one has \['Hist"):
         train(network(), callbacks.BackupAndRestore(tmp_path))
 
 

@@ -267,7 +267,7 @@ def test_the_offending_entry_is_named(tmp_path, document, place, value, named):
 @pytest.mark.parametrize("ending", [".keras", ".h5", ".weights.h5"])
 def test_a_name_of_keras_is_said_once_to_be_ours(tmp_path, ending, no_backend_yet):
     model = trained()
-    with pytest.warns(UserWarning, match=r"own format.*Keras does not\. Name it \.gpunn") as caught:
+    with pytest.warns(UserWarning, match=r"Keras does not\. Use the suffix \.gpunn") as caught:
         saver = gpunn.callbacks.ModelCheckpoint(
             tmp_path / f"{{epoch}}{ending}", save_weights_only="weights" in ending
         )

@@ -171,7 +171,7 @@ def test_the_data_is_on_the_disk_before_it_has_the_name(tmp_path, monkeypatch):
         ({"a": [np.array([None])]}, "'a/0' is an array of dtype object"),
         ({"a": {1: 2}}, "'a' has the key 1"),
         ({"a": {"$float": "nan"}}, "'a' has the key '[$]float'"),
-        ({"a": {"b": np.ones(1)}, "a/b": np.ones(1)}, "same place 'a/b'"),
+        ({"a": {"b": np.ones(1)}, "a/b": np.ones(1)}, "same path 'a/b'"),
     ],
 )
 def test_what_cannot_be_stored_is_named_and_nothing_is_written(tmp_path, document, entry):
@@ -258,16 +258,16 @@ def twice(envelope, tensors):
         (edit("weights", "dense/kernel", "$tensor", value=3), "does not describe a tensor"),
         (edit("worst", 0, "$float", value="7"), "not a number"),
         (('"version": 2', '"version": 3'), "written by a newer gpunn"),
-        (('"version": 2', '"version": 1'), "format version 1 is none"),
+        (('"version": 2', '"version": 1'), "format version 1 is not one"),
         (('"version": 2', '"version": true'), "format version True"),
         (('"version": 2', '"version": "x"'), "format version 'x'"),
-        (('"version": 2', '"version": 2, "more": 1'), "format version 2 is none"),
-        (('"crc32": ', '"crc3": '), "format version 2 is none"),
+        (('"version": 2', '"version": 2, "more": 1'), "format version 2 is not one"),
+        (('"crc32": ', '"crc3": '), "format version 2 is not one"),
         (('"wait": 2', '"wait": 3'), "settings and states are damaged"),
         (('"best": 0.1', '"best": 4.1'), "settings and states are damaged"),
         (('"wait": 2', '"wait": NaN'), "number NaN is not finite"),
         (('"wait": 2', '"wait": 1e999'), "number 1e999 is not finite"),
-        (('"wait": 2', '"wait": 2, "wait": 3'), "'wait' stands there twice"),
+        (('"wait": 2', '"wait": 2, "wait": 3'), "'wait' occurs twice"),
         (('"wait": 2', '"wait": '), "bad JSON"),
         (('"wait": 2', '"wait": ' + "[" * 100000), "bad JSON|recursion|Stack overflow"),
         (('"wait": 2', '"wait": ' + "9" * 5000), "integer string conversion"),
@@ -385,6 +385,6 @@ def test_what_has_a_long_header_is_written_with_a_warning_or_not_at_all(tmp_path
         files.write(path, DOCUMENT)
     before = path.read_bytes()
     monkeypatch.setattr(files, "HEADER_LIMIT", 300)
-    with pytest.raises(ValueError, match="which no program reads again"):
+    with pytest.raises(ValueError, match="which no program can read again"):
         files.write(path, {**DOCUMENT, "more": "x" * 300})
     assert path.read_bytes() == before

@@ -125,7 +125,7 @@ BOTH = {"nvidia-cublas": "13.1.0.3", "nvidia-cuda-nvrtc": "13.0.88"}  # beside t
 
 LACKING = {
     "CuPy not installed": Machine(
-        "CuPy is not installed, nor is a card to be seen (there is no nvidia-smi).",
+        "CuPy is not installed, and no GPU was found (there is no nvidia-smi).",
         distributions=(),
         package=False,
     ),
@@ -160,7 +160,7 @@ LACKING = {
         cuda=11080,
     ),
     "no driver": Machine(
-        "There is no NVIDIA driver: install it (525 or newer), until nvidia-smi lists the card.",
+        "There is no NVIDIA driver: install it (525 or newer), until nvidia-smi lists the GPU.",
         driver=0,
         cards=NO_DRIVER,
     ),
@@ -180,17 +180,17 @@ LACKING = {
         nvidia_smi="8.6, 575.51.03, NVIDIA GeForce RTX 3060",
     ),
     "no card": Machine(
-        f"The NVIDIA driver finds no usable card ({NO_CARD}): "
+        f"The NVIDIA driver finds no usable GPU ({NO_CARD}): "
         "see nvidia-smi and CUDA_VISIBLE_DEVICES.",
         cards=f"{NO_CARD}\n",
     ),
     "no card listed": Machine(
-        "The NVIDIA driver finds no usable card (it lists none): "
+        "The NVIDIA driver finds no usable GPU (it lists none): "
         "see nvidia-smi and CUDA_VISIBLE_DEVICES.",
         cards=0,
     ),
     "card too old": Machine(  # a GTX 1080
-        f"The card (compute capability 6.1) is too old for this CuPy and its CUDA 13: {CUPY_13}.",
+        f"The GPU (compute capability 6.1) is too old for this CuPy and its CUDA 13: {CUPY_13}.",
         distributions=("cupy-cuda13x",),
         cuda=13000,
         driver=13000,

@@ -240,14 +240,14 @@ def test_a_function_sees_the_axes_that_there_are() -> None:
 def test_weights_with_one_number_a_batch_are_refused(backend: str) -> None:
     model = network(gpunn, backend=backend)
     model.compile("sgd", of_the_batch(gpunn))
-    with pytest.raises(ValueError, match=r"one number for the whole batch.*one for each sample"):
+    with pytest.raises(ValueError, match=r"one value for the whole batch.*one per sample"):
         model.fit(data()[0], targets("one-hot"), sample_weight=np.ones(ROWS), verbose=0)
 
 
 def test_a_loss_of_a_wrong_shape_says_so(backend: str) -> None:
     model = network(gpunn, backend=backend)
     model.compile("sgd", lambda t, p: ops.sum(p, axis=0))
-    with pytest.raises(ValueError, match=r"gives the shape \(4,\) for 8 samples"):
+    with pytest.raises(ValueError, match=r"returned shape \(4,\) for 8 samples"):
         model.fit(data()[0], targets("one-hot"), batch_size=8, verbose=0)
 
 

@@ -51,7 +51,7 @@ def sigmoid(z: np.ndarray) -> np.ndarray:
 def test_metrics_of_probabilities_beside_a_loss_on_logits(backend: str) -> None:
     x, y = data()
     given = ["accuracy", "auc", "precision", metrics.ConfusionMatrix(), "binary_crossentropy"]
-    with pytest.warns(UserWarning, match="from_logits=True. Keras gives it the numbers as they"):
+    with pytest.warns(UserWarning, match="from_logits=True. Keras passes it the values unchanged"):
         loss = losses.BinaryCrossentropy(from_logits=True)
         model = compiled(1, None, loss, given, backend)
     found = model.evaluate(x, y, verbose=0, return_dict=True)
@@ -117,7 +117,7 @@ def test_metrics_beside_a_margin_decide_at_zero(
     end: str | None, loss: str, signs: bool, backend: str
 ) -> None:
     x, y = data()
-    with pytest.warns(UserWarning, match="decides at 0, and targets of 0 in place of -1. Keras"):
+    with pytest.warns(UserWarning, match="decides at 0, and targets of 0 instead of -1. Keras"):
         model = compiled(1, end, loss, ["accuracy", "precision", "recall", "auc"], backend)
     model.fit(x, 2 * y - 1 if signs else y, epochs=3, verbose=0)
     found = model.evaluate(x, 2 * y - 1 if signs else y, verbose=0)[1:]
@@ -135,7 +135,7 @@ def test_metrics_beside_a_margin_decide_at_zero(
 def test_class_numbers_do_not_fit_metrics_of_each_output(kind: str) -> None:
     loss = "sparse_categorical_crossentropy"
     with pytest.raises(
-        ValueError, match=r"each of the 2 outputs.*class numbers.*sigmoid.*class_id"
+        ValueError, match=r"each of the 2 outputs.*class indices.*sigmoid.*class_id"
     ):
         compiled(2, "softmax", loss, [getattr(metrics, kind)()])
 
@@ -190,14 +190,14 @@ def test_it_is_said_once_where_a_model_is_built_by_its_data() -> None:
 
 @pytest.mark.parametrize("loss", ["binary_crossentropy", "mse"])
 def test_a_softmax_over_one_output_is_said(loss: str) -> None:
-    with pytest.warns(UserWarning, match="softmax over one output: that is 1.*sigmoid") as caught:
+    with pytest.warns(UserWarning, match="softmax to a single output.*always 1.*sigmoid") as caught:
         model = compiled(1, "softmax", loss, [])
         model.fit(*data(), verbose=0)
         model.evaluate(*data(), verbose=0)
     assert [warning.filename for warning in caught] == [__file__]
     hidden = gpunn.Sequential([layers.Dense(1), layers.Softmax(), layers.Dense(1, "sigmoid")])
     hidden.compile("sgd", loss)
-    with pytest.warns(UserWarning, match="The layer 'softmax.*' takes a softmax over one"):
+    with pytest.warns(UserWarning, match="The layer 'softmax.*' applies softmax to a single"):
         hidden.fit(*data(), verbose=0)
     quietly(1, "sigmoid", "binary_crossentropy", [])
     quietly(2, "softmax", "mse", [])

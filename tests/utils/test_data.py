@@ -180,7 +180,7 @@ def test_sample_from_datasets() -> None:
     assert sum(n >= 1000 for n in kept) == 300 > sum(n < 1000 for n in kept)
     endless = D.sample_from_datasets([part.repeat() for part in parts])
     assert endless.cardinality() == -1
-    with pytest.raises(ValueError, match="one of at least 0 for each"):
+    with pytest.raises(ValueError, match="one value of at least 0 for each"):
         D.sample_from_datasets(parts, weights=[1.0])
 
 
@@ -232,7 +232,7 @@ def test_what_never_ends_needs_a_number_of_steps() -> None:
         lambda: model.evaluate(data, verbose=0),
         lambda: model.predict(data),
     ):
-        with pytest.raises(ValueError, match="without end: pass steps"):
+        with pytest.raises(ValueError, match="endlessly: pass steps"):
             call()
     history = model.fit(data, epochs=2, steps_per_epoch=3, verbose=0)
     assert len(history.history["loss"]) == 2
@@ -242,12 +242,12 @@ def test_what_never_ends_needs_a_number_of_steps() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: D.from_tensor_slices((np.ones(2), np.ones(3))), "as many rows"),
-        (lambda: D.from_tensor_slices(3), "as many rows"),
+        (lambda: D.from_tensor_slices((np.ones(2), np.ones(3))), "number of rows"),
+        (lambda: D.from_tensor_slices(3), "number of rows"),
         (lambda: D.range(3).batch(0), "batch_size"),
         (lambda: D.range(3).cache("file"), "in memory"),
-        (lambda: list(D.range(3).map(lambda n: np.ones(int(n))).batch(2)), "of one shape"),
-        (lambda: len(D.range(3).repeat()), "without end"),
+        (lambda: list(D.range(3).map(lambda n: np.ones(int(n))).batch(2)), "one shape"),
+        (lambda: len(D.range(3).repeat()), "repeated endlessly"),
         (lambda: D.from_generator([1, 2]), "must be a function"),
     ],
 )

@@ -121,14 +121,14 @@ def test_frames_are_read_by_the_names_of_their_columns(library: str, make: Any) 
     [
         (lambda: FeatureSpace({"a": "flaot"}), r"features\['a'\].*Did you mean 'float'"),
         (lambda: FeatureSpace({}), "must be a dictionary"),
-        (lambda: FeatureSpace(dict([(1, "float")])), "named by texts"),
+        (lambda: FeatureSpace(dict([(1, "float")])), "names must be strings"),
         (lambda: FeatureSpace(KINDS, crosses=[("a", "b")]), "no crosses"),
         (lambda: FeatureSpace.cross(("a", "b"), 32), "no crosses"),
         (lambda: FeatureSpace({"a": "string_hashed"}), "string_hashed: gpunn has no hashed"),
         (FeatureSpace.integer_hashed, "integer_hashed: gpunn has no hashed features; use"),
         (lambda: FeatureSpace(KINDS)(TABLE), "call adapt"),
         (lambda: FeatureSpace(KINDS).adapt({"age": [1.0]}), "lack columns 'raw'"),
-        (lambda: FeatureSpace(KINDS).adapt([1, 2]), "no dictionary of columns"),
+        (lambda: FeatureSpace(KINDS).adapt([1, 2]), "a dictionary of columns"),
         (
             lambda: FeatureSpace({"age": "float_normalized"}).adapt({"age": ["x"]}),
             "The column 'age'.*real numbers",

@@ -1,4 +1,4 @@
-"""The command ``gpunn``: one module for each of its commands, and what they share."""
+"""The ``gpunn`` command: one module per subcommand, and their shared code."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ __all__ = ["main"]
 
 EXAMPLES = """\
 examples:
-  gpunn train mnist                         a network on MNIST, into runs/mnist
-  gpunn evaluate runs/mnist/model.gpunn     how good it is on the test images
+  gpunn train mnist                         train on MNIST, save to runs/mnist
+  gpunn evaluate runs/mnist/model.gpunn     evaluate on the test images
   gpunn predict runs/mnist/model.gpunn seven.png
-  gpunn export runs/mnist/model.gpunn page.html   draw, and it answers
-  gpunn report runs/mnist                   a page about the training
-  gpunn check-data flowers.csv              what may be wrong with data
-  gpunn playground                          see a network learn, in the browser
-  gpunn doctor                              what this machine can do
-  gpunn bench --quick                       how fast it trains, beside others
+  gpunn export runs/mnist/model.gpunn page.html   draw digits in the browser
+  gpunn report runs/mnist                   write a report of the training
+  gpunn check-data flowers.csv              look for problems in the data
+  gpunn playground                          watch a network learn in the browser
+  gpunn doctor                              show what this machine supports
+  gpunn bench --quick                       compare speed with other frameworks
 
-exit status: 0 done, 1 an error in the data or on the machine, 2 wrong usage,
-130 interrupted. Every command has a --help of its own.
+exit status: 0 success, 1 an error in the data or on the machine, 2 wrong usage,
+130 interrupted. Run `gpunn COMMAND --help` for the options of a command.
 """
 
-# What a wrong file, value or machine raises, as opposed to a fault in the program.
+# Errors from a wrong file, value or machine, as opposed to a bug in the program.
 _ERRORS = (ValueError, OSError, RuntimeError, ImportError, FloatingPointError)
 
 
@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
     Args:
-        argv: the arguments, without the program's name; by default those of the process.
+        argv: the arguments, without the program's name; by default those of the process
+            (`sys.argv[1:]`).
 
     >>> main(["--version"])  # doctest: +ELLIPSIS
     gpunn ...
@@ -53,14 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = args.run(args)
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+    except BrokenPipeError:  # the reader of our output has closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except _ERRORS as error:
         print(f"gpunn: error: {_said(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
-        bar = "\n" if sys.stderr.isatty() else ""  # ends the line of a progress bar
+        bar = "\n" if sys.stderr.isatty() else ""  # ends the progress bar's line
         print(f"{bar}gpunn: interrupted. {stop}".rstrip(), file=sys.stderr)
         return 130
 
@@ -74,7 +75,7 @@ def _said(error: Exception) -> str:
 def _parser() -> Parser:
     parser = Parser(
         prog="gpunn",
-        description="Trains small neural networks on the NVIDIA card you own, or on none.",
+        description="Train small neural networks on an NVIDIA GPU or on the CPU.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

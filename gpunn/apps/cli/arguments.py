@@ -1,4 +1,4 @@
-"""Arguments that several commands take, and the checks behind them."""
+"""Arguments that several commands share, and their checks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DATASETS = {"mnist": mnist, "fashion-mnist": fashion_mnist}
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1."""
+    """Parse a whole number of at least 1."""
     try:
         number = int(text)
     except ValueError:
@@ -39,17 +39,17 @@ def positive(text: str) -> int:
 
 
 def data_or_path(text: str) -> str:
-    """The path of a file or a folder, or the name of a data set."""
+    """Parse the path of a file or folder, or the name of a data set."""
     if text in DATASETS or os.path.exists(text):
         return text
     folder, name = os.path.split(text)
     if not folder and not os.path.splitext(name)[1]:
         raise argparse.ArgumentTypeError(
-            f"{_unknown_dataset(text)} Nor is there such a file or folder."
+            f"{_unknown_dataset(text)} No such file or folder exists either."
         )
     there = sorted(os.listdir(folder or ".")) if os.path.isdir(folder or ".") else []
     raise argparse.ArgumentTypeError(
-        f"there is no file {text!r}.{hint(name, there)} Data sets are {', '.join(DATASETS)}."
+        f"there is no file {text!r}.{hint(name, there)} Data sets: {', '.join(DATASETS)}."
     )
 
 
@@ -58,7 +58,7 @@ def _unknown_dataset(text: str) -> str:
 
 
 def optimizer(text: str) -> str:
-    """The name of an optimizer, in its one canonical spelling."""
+    """Parse the name of an optimizer into its canonical spelling."""
     try:
         return snake_case(registry.lookup("optimizer", text).__name__)
     except ValueError as error:
@@ -69,36 +69,36 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend",
         choices=("auto", "numpy", "compiled", "cupy"),
-        help="where to compute: auto (the default) takes a usable card (cupy), else compiled "
-        "kernels on the CPU if they were built, else numpy",
+        help="where to compute: auto (the default) uses a GPU if possible (cupy), else the "
+        "compiled CPU kernels if they were built, else numpy",
     )
 
 
 def add_max_columns(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-columns", type=positive, default=MAX_COLUMNS, metavar="N",
-        help="that a table may have (default: 10,000)",
+        help="maximum number of columns of a table (default: 10,000)",
     )  # fmt: skip
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="what `gpunn train` or model.save wrote")
+    parser.add_argument("model", metavar="MODEL", help="file from `gpunn train` or model.save")
     parser.add_argument(
         "--max-parts", type=positive, default=MAX_PARTS, metavar="N",
-        help="layers, losses and metrics that it may have (default: 10,000)",
+        help="maximum number of layers, losses and metrics in the model (default: 10,000)",
     )  # fmt: skip
 
 
 def saved_model(args: argparse.Namespace) -> Model:
-    """The model of `add_model`."""
+    """Load the model that `add_model` names."""
     model: Model = load_model(args.model, max_parts=args.max_parts)
     return model
 
 
 def chosen_model(args: argparse.Namespace) -> Model:
-    """The saved model, on the backend that ``--backend`` names.
+    """Load the saved model on the backend that ``--backend`` names.
 
-    Without it the choice is `GPUNN_BACKEND`'s or "auto".
+    Without ``--backend``, `GPUNN_BACKEND` decides; its default is "auto".
     """
     if args.backend is not None:
         use_backend(args.backend)
@@ -106,22 +106,22 @@ def chosen_model(args: argparse.Namespace) -> Model:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def print_result(args: argparse.Namespace, result: Any, text: str) -> None:
-    """Print ``text``, or with ``--json`` the ``result``."""
+    """Print ``text``, or ``result`` with ``--json``."""
     print(json.dumps(result) if args.json else text)
 
 
 def with_channel(images: Any, sample: tuple[Any, ...]) -> Any:
-    """Grey images (rows, height, width) with the channel that a convolutional model wants."""
+    """Add the channel axis that a convolutional model expects to grey (rows, height, width)."""
     grey = images.shape[1:] == grey_shape(sample)
     return images.reshape(len(images), *sample) if grey else images
 
 
 def begin_folder(folder: str) -> None:
-    """Make a folder, and see that something can be written there."""
+    """Make a folder and check that it is writable."""
     os.makedirs(folder, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
@@ -129,27 +129,28 @@ def begin_folder(folder: str) -> None:
 
 def add_force(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--force", action="store_true", help="overwrite a file that is no page of gpunn's too"
+        "--force", action="store_true", help="overwrite a file even if gpunn did not write it"
     )
 
 
 def check_page(path: str | os.PathLike[str], force: bool) -> None:
-    """Refuse to write a page over a file that gpunn did not make, as it cannot be made again.
+    """Check that a page does not overwrite a file that gpunn did not write.
 
     Raises:
-        FileExistsError: for such a file, without ``--force``.
+        FileExistsError: for such a file without ``--force``: it could not be written again.
     """
     if force or not os.path.isfile(path):
         return
     with open(path, "rb") as file:
         if not is_page(file.read(4000)):
             raise FileExistsError(
-                f"{path} is there already, and is no page of gpunn's: name another, or say --force."
+                f"{path} already exists and gpunn did not write it: choose another name or pass "
+                f"--force."
             )
 
 
 def keep_earlier(folder: str, names: Iterable[str]) -> None:
-    """Rename what an earlier run left under these names, all with one free number; say so."""
+    """Rename an earlier run's files of these names, all with one free number, and report it."""
     there = [name for name in names if os.path.exists(os.path.join(folder, name))]
     for number in itertools.count(1):
         kept = [f"-{number}".join(os.path.splitext(name)) for name in there]
@@ -161,6 +162,6 @@ def keep_earlier(folder: str, names: Iterable[str]) -> None:
         print(
             f"gpunn: {' and '.join(there)} of an earlier run in {folder} "
             f"{'is' if len(there) == 1 else 'are'} kept as {' and '.join(kept)} "
-            f"(--force overwrites).",
+            f"(use --force to overwrite).",
             file=sys.stderr,
         )

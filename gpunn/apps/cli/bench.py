@@ -1,4 +1,4 @@
-"""Measure training and prediction on this machine, beside other frameworks."""
+"""Benchmark training and prediction on this machine against other frameworks."""
 
 from __future__ import annotations
 
@@ -11,50 +11,52 @@ from gpunn.common.source_root import source_root
 
 from .arguments import positive
 
-HELP = "how fast this machine trains, beside other frameworks"
+HELP = "benchmark this machine against other frameworks"
 TIERS = (
     "operation", "step", "epoch", "accuracy", "inference", "cold", "memory", "callbacks",
     "together",
 )  # fmt: skip
 EXAMPLES = """\
 tiers:
-  operation    each operation of a step beside its bound
+  operation    each operation of a step against its bound
   step, epoch  training of three networks on MNIST
   accuracy     seconds to 97.5% and 98% test accuracy
-  inference    10,000 images at once, and one
+  inference    10,000 images at once, and a single one
   cold         from a fresh process to the end of an epoch
-  memory       the peak of a process that trains
-  callbacks    what the progress bar and TensorBoard cost
+  memory       peak memory of a training process
+  callbacks    the cost of the progress bar and TensorBoard
   together     two trainings at once
 
 examples:
   gpunn bench                       everything, in less than 15 minutes
-  gpunn bench --quick               a first look, in less than one
+  gpunn bench --quick               a first look, in less than one minute
   gpunn bench --tier step --against torch --against jax
-  gpunn bench --json mine.json      and mine.md, the page made from it
+  gpunn bench --json mine.json      write also mine.md, a page of the results
 
-It runs in a source tree: an installation comes without the benchmarks.
-Neighbours come by pip install "gpunn[bench]"; what is missing is named.
-Results go to benchmarks/results if everything was measured,
-else to runs/bench. Close what else is running first.
+The command needs gpunn's source tree: an installation does not include the
+benchmarks. Install the other frameworks with pip install "gpunn[bench]"; the
+missing ones are listed. Results go to benchmarks/results if everything was
+measured, else to runs/bench. Close other programs first.
 """
 
 ELSEWHERE = (
-    "The benchmarks are not part of an installation. Get gpunn's source tree, from its repository "
+    "The benchmarks are not part of an installation. Get gpunn's source tree from its repository "
     'or its source archive, and run there: pip install --editable ".[bench]" && gpunn bench'
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--tier", action="append", choices=TIERS, metavar="TIER", help="measure this (repeatable)")
+    add("--tier", action="append", choices=TIERS, metavar="TIER",
+        help="measure this tier (repeatable)")
     add("--against", action="append", metavar="NAME",
-        help="compare with this neighbour, by a part of its name (repeatable)")
-    add("--json", type=Path, metavar="FILE", help="write the results there")
+        help="compare with this framework, by a part of its name (repeatable)")
+    add("--json", type=Path, metavar="FILE", help="write the results to this file")
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--quick", action="store_true", help="few rows and rounds: a minute")
-    length.add_argument("--full", action="store_true", help="everybody in everything: 90 minutes")
-    add("--rows", type=positive, help="train on this many rows at most, to see that all works")
+    length.add_argument("--quick", action="store_true", help="few rows and rounds: one minute")
+    length.add_argument("--full", action="store_true",
+        help="all frameworks in all tiers: 90 minutes")
+    add("--rows", type=positive, help="maximum number of training rows, for a trial run")
 
 
 def run(args: argparse.Namespace) -> int:

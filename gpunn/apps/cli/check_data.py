@@ -1,4 +1,4 @@
-"""Look for what may be wrong with data before a model is trained on them."""
+"""Look for problems in data before training a model on them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gpunn.datasets.arrays import read_npz
 
 from .arguments import DATASETS, add_json, add_max_columns, positive, print_result
 
-HELP = "what may be wrong with data"
+HELP = "look for problems in data"
 EXAMPLES = """\
 examples:
   gpunn check-data mnist
@@ -22,30 +22,31 @@ examples:
   gpunn check-data train.csv --test test.csv --fail-on warning
   gpunn check-data digits.npz --json
 
-Found are missing values, duplicates, labels that contradict each other or come
-in order, classes of very different size, features that say nothing, outliers,
-targets far from 0, too little data, and test data unlike the training data or
-among them.
+The checks find missing values, duplicates, contradicting or sorted labels,
+classes of very different size, uninformative features, outliers, targets far
+from 0, too little data, and test data that differ from the training data or
+overlap with them.
 
 A table (CSV with any separator, Parquet, Excel) has a row for each sample; its
 first line may hold names. An .npz file holds x and y, or x_train, y_train,
-x_test, y_test. The exit status is 1 if something as severe as --fail-on says
-was found.
+x_test, y_test. The exit status is 1 if there is a finding at least as severe as
+--fail-on.
 """
 
-ROWS_SHOWN = 20  # of a finding, in JSON
+ROWS_SHOWN = 20  # per finding, in JSON
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("data", metavar="NAME|FILE", help="mnist, fashion-mnist, a table or an .npz file")
-    add("--test", metavar="FILE", help="test data, in a file of the same form")
+    add("--test", metavar="FILE", help="test data, in a file of the same format")
     add("--target", metavar="COLUMN",
-        help="name or number of a table's column of labels (default: the last; 'none': none)")
-    add("--task", choices=("classification", "regression"), help="default: told from the labels")
+        help="name or index of a table's label column, or 'none' (default: the last column)")
+    add("--task", choices=("classification", "regression"),
+        help="the task (default: inferred from the labels)")
     add("--fail-on", choices=("note", "warning", "error"), default="error",
-        help="the least severity that makes the exit status 1 (default: error)")
+        help="lowest severity that makes the exit status 1 (default: error)")
     add("--max-bytes", type=positive, metavar="N",
-        help="that the arrays of an .npz file may have (default: 2**30, or 16 times the file)")
+        help="maximum bytes of the arrays in an .npz file (default: 2**30, or 16 times the file)")
     add_max_columns(parser)
     add_json(parser)
 
@@ -74,14 +75,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def checked(given: CheckArguments, task: str | None) -> DataReport:
-    """What is wrong with data that were read, and what was found when they were."""
+    """Return the findings of the checks, together with those of reading the data."""
     report = check_data(
         given.x, given.y, given.x_test, given.y_test,
         task=task, names=given.names, categories=given.categories,
     )  # fmt: skip
     if given.places is not None:
         if given.y is not None and given.y.dtype.kind not in "biuf" and len(set(given.y)) > 1:
-            # Names of classes, which `gpunn train` numbers by itself.
+            # Class names, which `gpunn train` numbers by itself.
             report.findings = [finding for finding in report if finding.check != "labels"]
         for finding in report:
             finding.columns = given.places[finding.columns]
@@ -97,10 +98,10 @@ def _read(args: argparse.Namespace) -> CheckArguments:
         return CheckArguments(*train, *test)
     if not os.path.exists(args.data):
         raise ValueError(
-            f"{args.data} is no file, and no data set that is known: {', '.join(DATASETS)}."
+            f"{args.data} is neither a file nor a known data set: {', '.join(DATASETS)}."
         )
     if args.data in DATASETS:
-        print(f"gpunn: {args.data} is a file here; it is taken.", file=sys.stderr)
+        print(f"gpunn: {args.data} is a file here: using it.", file=sys.stderr)
     if not _is_npz(args.data):
         return read_tables(args.data, args.test, args.target, args.max_columns)
     given = _read_npz(args.data, args.max_bytes)
@@ -122,7 +123,7 @@ def _read_npz(path: str, max_bytes: int | None) -> CheckArguments:
     names = ("x_train", "y_train") if "x_train" in arrays else ("x", "y")
     if names[0] not in arrays:
         raise ValueError(
-            f"{path} holds the arrays {', '.join(arrays) or 'none'}; x or x_train is expected."
+            f"{path} holds the arrays {', '.join(arrays) or 'none'}; expected x or x_train."
         )
     x, y = (arrays.get(name) for name in names)
     return CheckArguments(x, y, arrays.get("x_test"), arrays.get("y_test"))

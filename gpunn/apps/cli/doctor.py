@@ -1,4 +1,4 @@
-"""Say what was found on this machine, and whether a backend works on it."""
+"""Show what this machine has and test whether the backends work on it."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from gpunn.saving import load_model
 
 from .arguments import add_backend
 
-HELP = "what this machine has, and a test of the backend"
+HELP = "show what this machine has and test the backend"
 EXAMPLES = """\
 examples:
   gpunn doctor
-  gpunn doctor --backend cupy               exit status 0 only if the card works
-  gpunn doctor --step                       what a step launches, and how long
+  gpunn doctor --backend cupy               exit status 0 only if the GPU works
+  gpunn doctor --step                       profile a training step
   gpunn doctor --step runs/mnist/model.gpunn
 
---step needs no card. It names each operation of the step (with its activation,
-loss or optimizer), the arrays that it touches, the bytes that it reads and
-writes, its floating-point operations, and how many kernels and products it
-launches: "-" where it shares the launch of another, "xp" where array
-functions of CuPy do what has no kernel. Then it predicts how long the step
-takes on cards and on this CPU, and measures it here.
+--step needs no GPU. It lists each operation of the step (with its activation,
+loss or optimizer), the arrays that it accesses, the bytes that it reads and
+writes, its floating-point operations, and the number of kernels and matrix
+products that it launches: "-" if it shares another operation's launch, "xp" if
+CuPy's array functions replace a missing kernel. It then predicts the duration
+of the step on several GPUs and on this CPU, and measures it here.
 """
 
 _WIDTH, _LABEL = 80, 11
@@ -58,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="MODEL",
-        help="only list what a training step launches on a card and how long it takes, of a "
-        "saved model or of 784-128-dropout-10 with Adam, at batch size 32",
+        help="only list what a training step launches on a GPU and how long it takes, for a "
+        "saved model or for 784-128-dropout-10 with Adam, at batch size 32",
     )
 
 
@@ -81,18 +81,18 @@ def run(args: argparse.Namespace) -> int:
     _report("CuPy", ", ".join(cupys) or "not installed")
     cards = query_nvidia_smi()
     extra, reason = explain_extra(cards)
-    _report("Card", reason)
-    _report("Extra", f'pip install "gpunn[{extra}]"' if extra else "none: there is no usable card")
+    _report("GPU", reason)
+    _report("Extra", f'pip install "gpunn[{extra}]"' if extra else "none: there is no usable GPU")
 
     missing = why_not()
     asked = args.backend or os.environ.get("GPUNN_BACKEND") or "auto"
     on_cpu = ("compiled",) * (not_compiled is None) + ("numpy",)
     name = ("cupy" if missing is None else on_cpu[0]) if asked == "auto" else asked
-    _report("Backend", f"{name} ({asked} was asked for)" if name != asked else name)
+    _report("Backend", f"{name} ({asked} was requested)" if name != asked else name)
     if name in on_cpu:
-        _report("Kernels", f"none on a card. {missing or 'The CPU was asked for.'}")
+        _report("Kernels", f"none on a GPU. {missing or 'The CPU was requested.'}")
     works = {}
-    # The host is measured beside the card, since it may be faster for a small network.
+    # The CPU is measured as well as the GPU, since it may be faster for a small network.
     for each in dict.fromkeys((name, *on_cpu)):
         try:
             backend = get_backend(each)
@@ -107,10 +107,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def describe_compiled() -> str:
-    """Which instruction set of the compiled CPU kernels is in use, and which there are."""
+    """Say which instruction set the compiled CPU kernels use, and which are available."""
     usable = cpu_kernels.available()
     forced = ", by GPUNN_INSTRUCTIONS" if os.environ.get("GPUNN_INSTRUCTIONS") else ""
-    text = f"{cpu_kernels.chosen()}{forced} (there are {', '.join(usable)})"
+    text = f"{cpu_kernels.chosen()}{forced} (available: {', '.join(usable)})"
     has = cpu_kernels.of_this_cpu()
     if better := has[has.index(usable[-1]) + 1 :]:
         text += f". Not built, though this CPU has it: {', '.join(better)}"
@@ -120,15 +120,15 @@ def describe_compiled() -> str:
 
 
 def describe_blas(pools: list[dict[str, Any]], simd: list[str]) -> str:
-    """NumPy's matrix library, and what would make it faster.
+    """Describe NumPy's BLAS library, and what would make it faster.
 
     Args:
-        pools: what `threadpoolctl.threadpool_info` says.
+        pools: the result of `threadpoolctl.threadpool_info`.
         simd: the instruction sets that NumPy finds on this CPU.
     """
     blas = next((pool for pool in pools if pool.get("user_api") == "blas"), None)
     if blas is None:
-        return "not one that threadpoolctl knows"
+        return "unknown to threadpoolctl"
     core = blas.get("architecture")
     found = f"{blas['internal_api']} {blas['version'] or ''}".strip()
     threads = blas["num_threads"]
@@ -141,7 +141,7 @@ def describe_blas(pools: list[dict[str, Any]], simd: list[str]) -> str:
     return text
 
 
-# Kernels of OpenBLAS without AVX-512, and NumPy's names for a CPU that has what SkylakeX needs.
+# OpenBLAS kernels without AVX-512, and NumPy's names for a CPU that supports SkylakeX's kernels.
 _AVX2_CORES = ("Haswell", "Zen")
 _AVX512 = {"AVX512_SKX", "X86_V4"}
 
@@ -153,10 +153,10 @@ def _simd() -> list[str]:
 
 
 def check_kernel(backend: Backend) -> str:
-    """Compile one kernel, run it, and compare what it computes.
+    """Compile one kernel, run it, and check its result.
 
     Raises:
-        RuntimeError: if it computes something else than NumPy.
+        RuntimeError: if the result differs from NumPy's.
     """
     start = time.perf_counter()
     pixels = np.arange(256, dtype=np.uint8)
@@ -165,14 +165,14 @@ def check_kernel(backend: Backend) -> str:
     found = backend.read(out)
     if not np.array_equal(found, pixels * np.float32(0.5) - 1):
         raise RuntimeError(f"a kernel computes {found[:4]} for 0.5 * x - 1 of 0 to 3")
-    return f"compiled and right in {time.perf_counter() - start:.2f} s"
+    return f"compiled and correct in {time.perf_counter() - start:.2f} s"
 
 
 def self_test(backend: str) -> str:
-    """Train a small network on generated data; the result is known beforehand.
+    """Train a small network on generated data and compare the loss with a known value.
 
     Raises:
-        RuntimeError: if the loss is not what it has to be.
+        RuntimeError: if the loss is not the expected one.
     """
     x, y, weights = problem()
     sizes = [len(w) for w in weights[::2]] + [len(weights[-1])]
@@ -191,14 +191,14 @@ def self_test(backend: str) -> str:
         raise RuntimeError(
             f"training took the loss from {before:.4f} to {after:.4f}, not to {KNOWN_LOSS:.4f}"
         )
-    return f"ok, loss {before:.4f} to {after:.4f} as it has to be, {rate:,.0f} steps/s"
+    return f"ok, loss {before:.4f} to {after:.4f} as expected, {rate:,.0f} steps/s"
 
 
 def problem() -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-    """Data in four classes, and the weights of a 16-32-4 network to begin with.
+    """Return data in four classes, and the initial weights of a 16-32-4 network.
 
-    No random numbers, so that every machine and framework can have the same: sines of
-    squares spread well enough.
+    There are no random numbers, so that every machine and framework gets the same values: sines
+    of squares spread well enough.
     """
 
     def spread(*shape: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Print how good a saved model is on test images, or on a table."""
+"""Evaluate a saved model on test images or on a table."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .arguments import (
 )
 from .predict_table import read_for
 
-HELP = "how good a saved model is"
+HELP = "evaluate a saved model"
 EXAMPLES = """\
 examples:
   gpunn evaluate runs/mnist/model.gpunn
@@ -40,10 +40,10 @@ examples:
   gpunn evaluate runs/mnist/model.gpunn --data my-digits --json
   gpunn evaluate runs/flowers/model.gpunn --data more-flowers.csv
 
-A table is read as by gpunn train. Its columns are found by their names, in any
-order and among others; the target is one of them.
-For a model of a folder of pictures, DIR has a subfolder for each class. Else it
-holds images and labels in the format and under the names of MNIST,
+Tables are read as by `gpunn train`. Columns are matched by name, in any order;
+extra columns are ignored. The target must be one of the columns.
+For a model trained on a folder of pictures, DIR has a subfolder for each class.
+Otherwise it holds images and labels in MNIST's format and under its names,
 plain or .gz: t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte.
 """
 
@@ -54,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         type=data_or_path,
         metavar="NAME|DIR|FILE",
-        help="mnist, fashion-mnist, a folder, or for a model of a table a table (default: the "
-        "data set that it was trained on)",
+        help="mnist, fashion-mnist, a folder, or a table for a model trained on tables (default: "
+        "the data set that the model was trained on)",
     )
     add_max_columns(parser)
     add_backend(parser)
@@ -82,16 +82,17 @@ def run(args: argparse.Namespace) -> int:
 def _evaluate_table(args: argparse.Namespace, model: Model, known: TableModel) -> int:
     if args.data is None or not os.path.isfile(args.data):
         raise ValueError(
-            f"The model is one of tables: say --data FILE, a table with a column {known.target!r}."
+            f"The model was trained on a table: pass --data FILE, a table with a column "
+            f"{known.target!r}."
         )
     table = read_for(known, args.data, args.max_columns)
     if known.target not in table.names:
         raise ValueError(
-            f"{args.data} lacks the target {known.target!r}; without it there is `gpunn predict`."
+            f"{args.data} lacks the target {known.target!r}; without it use `gpunn predict`."
         )
-    given, said = known.inputs(table)
+    given, notes = known.inputs(table)
     rows, y, strange = answers_of(table, known.target, classes_of(model))
-    for sentence in (*table.notes, *said, *strange):
+    for sentence in (*table.notes, *notes, *strange):
         print(f"{args.data}: {sentence}", file=sys.stderr)
     found = figures(model.predict(given, verbose=0)[rows], y, len(classes_of(model)))
     text = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
@@ -101,13 +102,13 @@ def _evaluate_table(args: argparse.Namespace, model: Model, known: TableModel) -
 
 
 def classes_of(model: Model) -> list[str]:
-    """The names of its classes, none of a model for numbers."""
+    """Return the names of the model's classes; empty for regression."""
     return list(trained_on.known(model).get("classes", []))
 
 
 def _trained_on(model: Model) -> str:
     if model.name not in DATASETS:
-        raise ValueError(f"The model is named {model.name!r} after no data set: say --data.")
+        raise ValueError(f"The model's name {model.name!r} is not that of a data set: pass --data.")
     return model.name
 
 
@@ -115,7 +116,7 @@ def _test_images(data: str, sample: tuple[Any, ...], classes: list[str]) -> tupl
     if data in DATASETS and not os.path.exists(data):
         return DATASETS[data].load_data()[1]
     if data in DATASETS:
-        print(f"gpunn: {data} is a folder here, and is taken.", file=sys.stderr)
+        print(f"gpunn: {data} is a folder here: using it.", file=sys.stderr)
     if classes:
         found = folder.find(data, classes)
         folder.load(found, grey_shape(sample))

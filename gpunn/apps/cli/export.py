@@ -1,4 +1,4 @@
-"""Make a page of a saved model, on which it answers in any browser."""
+"""Export a saved model as a web page that runs it in any browser."""
 
 from __future__ import annotations
 
@@ -15,39 +15,38 @@ from gpunn.common.names import counted
 
 from .arguments import add_force, add_model, check_page, saved_model
 
-HELP = "a page on which a saved model answers"
+HELP = "export a saved model as a web page"
 EXAMPLES = """\
 examples:
   gpunn export runs/mnist/model.gpunn mnist.html
   gpunn export digits.gpunn digits.html --like mnist
 
-The page is one file that needs no network and no Python: the model computes in
-the browser. A model of pictures gets a pad to draw on by mouse, touch, pen
-or keys, what it says of the drawing with probabilities, and what each of its
-layers makes of it; drawings are prepared as `gpunn predict` prepares pictures.
-A model of two numbers gets the plane and what it says of each place there.
-A model of tables gets a form with a field for each column, and how the answer
-changes along each.
+The page is a single file that needs no network and no Python: the model runs in
+the browser. For pictures the page has a pad to draw on by mouse, touch, pen or
+keys; it shows the predicted probabilities and the activations of each layer.
+Drawings are prepared as `gpunn predict` prepares pictures. For two inputs the
+page shows the plane and the model's output at each point. For tables it has a
+form with a field for each column, and shows how the output changes along each.
 
-Who has the page has the model: its weights and the names of its classes. What
-it holds of the data is printed.
+Whoever has the page has the model: its weights and the names of its classes.
+The command prints what the page holds of the data.
 """
 ENDINGS = (".html", ".htm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
-    parser.add_argument("page", metavar="PAGE", help="the file that is written, .html")
+    parser.add_argument("page", metavar="PAGE", help="the file to write, .html")
     parser.add_argument(
         "--like", choices=("mnist",),
-        help="prepare drawings as MNIST's digits, for a model whose file does not say so",
+        help="prepare drawings as MNIST's digits, for a model whose file does not record it",
     )  # fmt: skip
     add_force(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     if not args.page.lower().endswith(ENDINGS):
-        raise ValueError(f"{args.page}: the name of a page ends in {' or '.join(ENDINGS)}.")
+        raise ValueError(f"{args.page}: the name of a page must end in {' or '.join(ENDINGS)}.")
     check_page(args.page, args.force)
     model = saved_model(args)
     text = model_page(model, _name(args.model), args.like).encode()
@@ -58,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _name(path: str) -> str:
-    """What a page is called: by its model's file, or where all are called alike by the folder.
+    """Return a page's title: the model's file name, or its folder for a file named "model".
 
     >>> _name("digits.gpunn"), _name("runs/mnist/model.gpunn")
     ('digits', 'mnist')
@@ -69,18 +68,18 @@ def _name(path: str) -> str:
 
 
 def _said_of_data(model: Any) -> str:
-    """Which of the data's values the page holds."""
+    """Say which of the data's values the page holds."""
     known = trained_on.known(model)
     held = []
     if names := known.get("classes"):
         shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
         held.append(f"the names of {counted(len(names), 'class', 'classes')} ({shown})")
-    if table := TableModel.of(model):  # layers for each column: told together
+    if table := TableModel.of(model):  # has layers for each column: reported together
         held += said_of_table(table)
     else:
         held += [
-            f"{place} ({said})"
-            for place, said in model.data_held().items()
+            f"{place} ({description})"
+            for place, description in model.data_held().items()
             if not place.startswith("trained_on/")
         ]
     if "range" in known:

@@ -1,4 +1,4 @@
-"""What `gpunn train` does alike for a table and for pictures of one's own."""
+"""The code that `gpunn train` shares between custom tables and custom pictures."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MODEL = "model.gpunn"
 
 
 def begin(args: argparse.Namespace, settings: Settings, name: str) -> str:
-    """Check the settings, choose backend and seed; make the folder of the results, and give it.
+    """Check the settings, choose backend and seed, and return the new folder of the results.
 
     Args:
-        args: of the command.
-        settings: as they are for these data.
-        name: of the folder, if ``args`` has none.
+        args: the command's arguments.
+        settings: the settings for these data.
+        name: name of the folder, if ``args`` has none.
     """
     settings.check()
     use_backend(get_backend(args.backend).name)
@@ -44,13 +44,13 @@ def stopped_at(best: int, epochs: int) -> str:
 
 
 def say_results(predicted: Mapping[str, np.ndarray], y: np.ndarray, classes: int) -> None:
-    """Print how good models are on the rows to test on, by the models' names."""
+    """Print the test metrics of each model, by the model's name."""
     compared = {name: figures(outputs, y, classes) for name, outputs in predicted.items()}
     print(f"On the {counted(len(y), 'test row')}:\n{as_lines(results(compared))}")
 
 
 def save(model: Model, args: argparse.Namespace, out: str, held: str) -> None:
-    """Write the model, beside that of an earlier run; say what it holds of the data."""
+    """Save the model, keep an earlier run's, and report what the file holds of the data."""
     if not args.force:
         keep_earlier(out, [MODEL])
     path = os.path.join(out, MODEL)

@@ -1,4 +1,4 @@
-"""The parser of the command line, which knows what a mistyped command or option was to be."""
+"""The command-line parser, which suggests corrections for mistyped commands and options."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from gpunn.common.names import closest
 
-# What other programs call it.
+# Names that other programs use, and the names here.
 _ELSEWHERE = {
     "gpu": "cupy",
     "cuda": "cupy",
@@ -27,9 +27,10 @@ _ELSEWHERE = {
 
 
 def hint(text: str, known: Iterable[str]) -> str:
-    """`` Did you mean 'x'?`` for what ``text`` was to be among the ``known``, or nothing.
+    """Return `` Did you mean 'x'?`` for the name in ``known`` that ``text`` most likely means.
 
-    That is what another program calls so, the first letters of its words, or the nearest name.
+    A match is a name's equivalent in other programs, the initials of its words, or the closest
+    name. Without a match the result is empty.
 
     >>> hint("--lr", ["--learning-rate", "--out"]), hint("gpu", ["numpy", "cupy"])
     (" Did you mean '--learning-rate'?", " Did you mean 'cupy'?")
@@ -47,7 +48,7 @@ def hint(text: str, known: Iterable[str]) -> str:
 
 
 def unknown(what: str, text: str, known: Iterable[str]) -> str:
-    """The sentence about a name that is not among the ``known``, with a hint.
+    """Return an error message for a name that is not in ``known``, with a hint.
 
     >>> unknown("command", "trian", ["train", "predict"])
     "unknown command: 'trian'. Did you mean 'train'? Known: train, predict."
@@ -57,10 +58,10 @@ def unknown(what: str, text: str, known: Iterable[str]) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that says which of its commands, options or choices a wrong one is near.
+    """An ArgumentParser that suggests the closest command, option or choice.
 
-    Unknown options are looked for first: argparse would take the value of one for a file, and
-    complain of that.
+    It looks for unknown options first: argparse would take such an option's value for a file and
+    report that instead.
     """
 
     def parse_known_args(  # type: ignore[override]
@@ -69,7 +70,7 @@ class Parser(argparse.ArgumentParser):
         known = self._option_string_actions
         for text in args or ():
             command = self._subparsers is not None and not text.startswith("-")
-            if text == "--" or command:  # what follows is no option, or a command's
+            if text == "--" or command:  # the rest are positional, or belong to the command
                 break
             name = text.partition("=")[0]
             if text.startswith("--") and not any(option.startswith(name) for option in known):

@@ -1,4 +1,4 @@
-"""Open a page on which a network learns before your eyes: no Python, no server, no network."""
+"""Open a page that trains networks in the browser, without Python or a network."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from gpunn.datasets.dataset import cache_folder
 
 from .arguments import add_force, check_page
 
-HELP = "a page on which networks learn before your eyes"
+HELP = "watch networks learn on a web page"
 EXAMPLES = """\
 examples:
   gpunn playground                          open it in the browser
-  gpunn playground --save playground.html   one file, to keep or pass on
+  gpunn playground --save playground.html   a single file to keep or share
 
-The page needs no network and asks for nothing: points of several kinds or your
-own (drawn, or a table), every activation, loss and optimizer, each unit's view
-of the plane, backpropagation in numbers. What was built can be copied as a
-script for gpunn. It works in Chromium, Firefox and Safari from 2023 on.
+The page needs no network. It offers several data sets or your own points (drawn
+or from a table), every activation, loss and optimizer, the output of each unit
+over the plane, and backpropagation step by step. The network can be copied as a
+gpunn script. The page works in Chromium, Firefox and Safari from 2023 on.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--save", metavar="FILE", help="write the page there, and do not open it")
+    parser.add_argument("--save", metavar="FILE", help="write the page to FILE, do not open it")
     add_force(parser)
 
 
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     if args.save is not None:
         check_page(args.save, args.force)
     text = playground_page()
-    # Opened from a place that stays: the browser may read it after this command has ended.
+    # A permanent location: the browser may read the page after this command has ended.
     file = Path(args.save) if args.save is not None else cache_folder() / "playground.html"
     if args.save is None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -42,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
     if args.save is not None:
         print(f"Saved {file} ({len(text.encode()) / 1000:,.0f} kB): open it in a browser.")
     elif webbrowser.open(file.resolve().as_uri()):
-        print(f"Opened {file}. If the browser may not read that, as one from a snap may not:")
-        print("gpunn playground --save playground.html, and open this.")
+        print(f"Opened {file}. If the browser cannot read it (snap packages cannot), run")
+        print("gpunn playground --save playground.html and open that file.")
     else:
-        print(f"No browser was found to open {file} with: open it yourself.")
+        print(f"No browser was found: open {file} yourself.")
     return 0

@@ -1,4 +1,4 @@
-"""Print what a saved model sees in images, or says of the rows of a table."""
+"""Print the predictions of a saved model for images or for the rows of a table."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from .arguments import (
     with_channel,
 )
 
-TOP = 3  # classes that are shown
+TOP = 3  # classes shown
 
-HELP = "what a saved model says of images or of a table"
+HELP = "predict images or a table with a saved model"
 EXAMPLES = """\
 examples:
   gpunn predict runs/mnist/model.gpunn seven.png
@@ -41,18 +41,20 @@ examples:
   gpunn predict runs/mnist/model.gpunn digits.npy
   gpunn predict runs/flowers/model.gpunn new.csv --out predictions.csv
 
-An image of any size and kind is made what the model was trained on: grey, light
-on dark (inverted if its edge is light), and for a model of MNIST's digits (the
-file says so) cropped to the ink, scaled into 20 x 20 and centred by its mass;
-else padded to a square and scaled. What was done is said on standard error.
-Arrays (.npy, IDX) are taken as they are; values of another range than that of
-training are warned of. Shown are the three most probable classes, "blank" for
-an image without ink, and "unsure" below a probability that training found.
+Images of any size and kind are converted to the model's input: grey, light on
+dark (inverted if the edge is light). For a model of MNIST's digits (recorded in
+its file) the image is cropped to the ink, scaled to fit 20 x 20 and centred by
+mass; otherwise it is padded to a square and scaled. The steps are printed to
+standard error. Arrays (.npy, IDX) are used as they are, with a warning if their
+values are outside the range of training. The output has the three most probable
+classes, "blank" for an image without ink, and "unsure" below a probability
+determined in training.
 
-For a model of tables the file is a table: its columns are found by their names,
-in any order and among others. Printed is CSV: the table with the prediction,
-probabilities by class, and whether it is unsure. Texts that begin with = + - @,
-which a spreadsheet would compute, get an apostrophe (--raw: not).
+For a model trained on tables, FILE is a table. Columns are matched by name, in
+any order; extra columns are ignored. The output is CSV: the table with the
+prediction, the probability of each class, and whether it is unsure. Strings
+that begin with = + - @, which a spreadsheet would evaluate, get an apostrophe
+(unless --raw is given).
 """
 
 
@@ -60,18 +62,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     add = parser.add_argument
     add("files", metavar="FILE", nargs="+",
-        help="image, folder of images, IDX file, .npy; or a table")
+        help="image, folder of images, IDX file or .npy; or a table")
     add("--invert", choices=("auto", "yes", "no"), default="auto",
-        help="whether to make dark light in images (default: auto, if the edge is light)")
+        help="whether to invert images (default: auto, if the edge is light)")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--as-is", action="store_true",
-        help="do not crop and centre images, whatever the model was trained on")
+        help="do not crop and centre images, even if the model was trained on MNIST")
     how.add_argument("--like", choices=("mnist",),
-        help="prepare images as MNIST's digits, for a model whose file does not say so")
+        help="prepare images as MNIST's digits, for a model whose file does not record it")
     add("--max-pixels", type=positive, default=MAX_PIXELS, metavar="N",
-        help="that an image may have (default: 25,000,000)")
-    add("--out", metavar="FILE", help="of a table: write the CSV there, and not on the terminal")
-    add("--raw", action="store_true", help="of a table: write texts as they are")
+        help="maximum number of pixels of an image (default: 25,000,000)")
+    add("--out", metavar="FILE", help="for a table: write the CSV to this file")
+    add("--raw", action="store_true", help="for a table: write strings unchanged")
     add("--force", action="store_true", help="overwrite the file of --out")
     add_max_columns(parser)
     add_backend(parser)
@@ -103,15 +105,15 @@ def run(args: argparse.Namespace) -> int:
     below = known.get("unsure_below")
     if below is not None and any(entry["unsure"] for entry in result):
         print(
-            f"unsure: below {below:.4f}; half of the model's mistakes on "
-            f"{known.get('validated_on', 0):,} images held out from training were.",
+            f"unsure: below {below:.4f}, as half of the model's mistakes were on "
+            f"{known.get('validated_on', 0):,} images held out from training.",
             file=sys.stderr,
         )
     return 0
 
 
 def _files(paths: list[str]) -> list[str]:
-    """The files, and those of folders the pictures in them."""
+    """Return the files, with folders replaced by the pictures in them."""
     files = []
     for path in paths:
         found = pictures_in(path) if os.path.isdir(path) else [path]
@@ -125,11 +127,11 @@ _BLANK: dict[str, Any] = {"class": None, "probability": None, "top": [], "unsure
 
 
 def _classes(model: Model, rows: np.ndarray, known: dict[str, Any]) -> list[dict[str, Any]]:
-    """What there is to say of each row."""
+    """Return the prediction for each row, as entries for JSON."""
     outputs = _probabilities(model, rows)
     names: Any = known.get("classes") or range(outputs.shape[1])
     if len(names) != outputs.shape[1]:
-        raise ValueError(f"The model has {outputs.shape[1]} outputs, and {len(names)} classes.")
+        raise ValueError(f"The model has {outputs.shape[1]} outputs but {len(names)} classes.")
     result = []
     for row in outputs:
         best = np.argsort(-row, kind="stable")[:TOP]
@@ -157,7 +159,7 @@ def _line(entry: dict[str, Any]) -> str:
 def _probabilities(model: Model, rows: np.ndarray) -> np.ndarray:
     outputs = model.predict(rows, verbose=0)
     if outputs.ndim != 2 or outputs.min() < 0 or not np.allclose(outputs.sum(axis=1), 1, atol=1e-3):
-        raise ValueError("The model's outputs are no probabilities of classes: it needs a softmax.")
+        raise ValueError("The model's outputs are not class probabilities: it needs a softmax.")
     return outputs
 
 
@@ -169,7 +171,7 @@ def _read(
     mnist: bool,
     path: str,
 ) -> np.ndarray | None:
-    """Samples for the model (rows, ...), whatever kind of file they are in; None of a blank one."""
+    """Read samples (rows, ...) for the model from any kind of file; None for a blank image."""
     sample = model.input_shape[1:]
     with open(path, "rb") as file:
         start = file.read(8)
@@ -192,12 +194,12 @@ def _read(
     rows = with_channel(rows, sample)
     if rows.shape[1:] != sample or not len(rows) or rows.dtype.kind not in "biuf":
         raise ValueError(
-            f"{path} holds an array of shape {rows.shape} and dtype {rows.dtype}; one sample of "
-            f"the model is {sample}, several are (rows, {', '.join(map(str, sample))}), numbers."
+            f"{path} holds an array of shape {rows.shape} and dtype {rows.dtype}; the model "
+            f"expects numbers of shape {sample} or (rows, {', '.join(map(str, sample))})."
         )
     strange = trained_on.strange_range((float(rows.min()), float(rows.max())), trained_range)
     if strange:
-        print(f"gpunn: warning: {path} has {strange}: scale them likewise.", file=sys.stderr)
+        print(f"gpunn: warning: {path} has {strange}: scale them to it.", file=sys.stderr)
     return rows
 
 

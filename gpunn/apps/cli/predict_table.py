@@ -1,4 +1,4 @@
-"""`gpunn predict model.gpunn table.csv`: the table with what a model says of its rows, as CSV."""
+"""`gpunn predict model.gpunn table.csv`: write the table with a model's predictions as CSV."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from gpunn.models import Model
 def run(args: argparse.Namespace, model: Model, known: TableModel) -> int:
     """Write the rows of the table ``args.files`` with their predictions."""
     if len(args.files) > 1:
-        raise ValueError("One table at a time: each gets a CSV file of its own.")
+        raise ValueError("gpunn predict takes one table at a time: each gets its own CSV file.")
     if args.out is not None and os.path.exists(args.out) and not args.force:
-        raise FileExistsError(f"{args.out} is there already: name another, or say --force.")
+        raise FileExistsError(f"{args.out} already exists: choose another name or pass --force.")
     table = read_for(known, args.files[0], args.max_columns)
-    given, said = known.inputs(table)
-    for sentence in (*table.notes, *said):
+    given, notes = known.inputs(table)
+    for sentence in (*table.notes, *notes):
         print(f"{table.path}: {sentence}", file=sys.stderr)
     about = trained_on.known(model)
     made = predicted(model.predict(given, verbose=0), known.target, about)
@@ -47,16 +47,16 @@ def run(args: argparse.Namespace, model: Model, known: TableModel) -> int:
 
 
 def read_for(known: TableModel, path: str, max_columns: int) -> Table:
-    """The table in a file, for a model.
+    """Read the table in a file for a model.
 
     Raises:
-        TableError: if there is none, with what the model is to be given.
+        TableError: if the file holds no table; the message says what the model expects.
     """
     names = [*map(repr, known.columns)]
     listed = ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
     wanted = (
-        f"This model was trained on a table, to predict {known.target!r}: give it a table, as a "
-        f"CSV file, with {either(len(names), 'the column', 'the columns')} {listed}."
+        f"This model was trained on a table to predict {known.target!r}: give it a table, such as "
+        f"a CSV file, with {either(len(names), 'the column', 'the columns')} {listed}."
     )
     if os.path.isdir(path) or is_picture(os.path.basename(path)):
         raise TableError(f"{path} is a {'folder' if os.path.isdir(path) else 'picture'}. {wanted}")
@@ -67,7 +67,7 @@ def read_for(known: TableModel, path: str, max_columns: int) -> Table:
 
 
 def predicted(outputs: np.ndarray, target: str, about: dict[str, Any]) -> dict[str, list[Any]]:
-    """The columns that a model adds: the prediction, probabilities by class, whether it is unsure.
+    """Return the columns that a model adds: prediction, class probabilities, unsure or not.
 
     >>> predicted(np.array([[0.75, 0.25]]), "kind", {"classes": ["a", "b"], "unsure_below": 0.8})
     {'predicted kind': ['a'], 'probability of a': [0.75], 'probability of b': [0.25], \
@@ -77,7 +77,7 @@ def predicted(outputs: np.ndarray, target: str, about: dict[str, Any]) -> dict[s
     if not classes:
         return {f"predicted {target}": [float(v) for v in outputs.reshape(-1)]}
     if outputs.shape[1] != len(classes):
-        raise ValueError(f"The model has {outputs.shape[1]} outputs, and {len(classes)} classes.")
+        raise ValueError(f"The model has {outputs.shape[1]} outputs but {len(classes)} classes.")
     best = outputs.argmax(axis=1)
     made: dict[str, list[Any]] = {f"predicted {target}": [classes[i] for i in best]}
     for i, name in enumerate(classes):
@@ -97,7 +97,7 @@ def _write(file: TextIO, table: Table, made: dict[str, list[Any]], raw: bool) ->
 
 
 def _safe(cells: Iterable[Any], raw: bool) -> list[Any]:
-    """Cells of which a spreadsheet computes none.
+    """Escape the cells that a spreadsheet would evaluate.
 
     >>> _safe(["=1+1", "-0.5", "-", "a", 0.25], raw=False)
     ["'=1+1", '-0.5', "'-", 'a', 0.25]
@@ -108,7 +108,7 @@ def _safe(cells: Iterable[Any], raw: bool) -> list[Any]:
 
 
 def _computed(cell: Any) -> bool:
-    """Whether a spreadsheet would take a text for a formula, and it is no number."""
+    """Whether a spreadsheet would take a string for a formula although it is not a number."""
     if not isinstance(cell, str) or not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
         return False
     return not is_number(cell)

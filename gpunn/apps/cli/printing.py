@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 
 def as_lines(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of texts, in columns as wide as their longest text.
+    """Format rows of strings in columns as wide as their longest string.
 
     >>> print(as_lines([("", "accuracy"), ("mean", "0.5")]))
           accuracy
@@ -19,7 +19,7 @@ def as_lines(rows: Sequence[Sequence[str]]) -> str:
 
 
 def shown(text: str) -> str:
-    """A text of somebody's data on one line, without what would move a terminal's cursor.
+    """Return a string from user data on one line, without terminal control characters.
 
     >>> shown("a\\nb\\x1b[2J")
     'a b [2J'
@@ -28,7 +28,7 @@ def shown(text: str) -> str:
 
 
 def results(compared: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
-    """A row for each model, a column for each figure.
+    """Return a row for each model and a column for each metric.
 
     >>> results({"mean": {"MAE": 0.123456}})
     [('', 'MAE'), ('mean', '0.1235')]

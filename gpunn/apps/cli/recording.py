@@ -1,4 +1,4 @@
-"""What `gpunn train` keeps of a run, for `gpunn report`."""
+"""The record that `gpunn train` keeps of a run for `gpunn report`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ __all__ = ["RUN", "recorder", "said_of_record"]
 
 
 def recorder(args: argparse.Namespace, out: str, **known: Any) -> Recorder:
-    """A callback that keeps the run of these arguments in the folder ``out``; the record of an
-    earlier run gets another name."""
+    """Return a callback that records the run of these arguments in the folder ``out``.
+
+    The record of an earlier run is renamed.
+    """
     if not args.force and not args.resume:
         keep_earlier(out, [RUN])
     return Recorder(
@@ -31,10 +33,10 @@ def recorder(args: argparse.Namespace, out: str, **known: Any) -> Recorder:
     )
 
 
-def said_of_record(told: Recorder) -> str:
-    """What is in the file, in a line: somebody may not want to give rows away."""
-    found = (told.run and told.run.end and told.run.end["results"]) or {}
+def said_of_record(run_recorder: Recorder) -> str:
+    """Say in a line whether the file holds rows, for users who may not want to share them."""
+    found = (run_recorder.run and run_recorder.run.end and run_recorder.run.end["results"]) or {}
     shown = len(found.get("mistakes", ()))
     held = f"with {counted(shown, 'row')} of the data" if shown else "without rows of the data"
-    path = os.fspath(told.record or "")
+    path = os.fspath(run_recorder.record or "")
     return f"Saved {path}, {held}: gpunn report {shlex.quote(os.path.dirname(path))}"

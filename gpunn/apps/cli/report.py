@@ -1,4 +1,4 @@
-"""Make a page about a run of `gpunn train`, or about several side by side."""
+"""Write a page about a run of `gpunn train`, or one that compares several runs."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from gpunn.common.names import counted
 
 from .arguments import add_force, check_page
 
-HELP = "a page about a run, or several beside each other"
+HELP = "write a report of a run, or compare several"
 EXAMPLES = """\
 examples:
   gpunn report runs/mnist                   writes runs/mnist/report.html
   gpunn report runs/*                       compares them, in runs/report.html
   gpunn report runs/mnist -o mnist.html --no-data
 
-The page is one file for any browser, without a script and without a network, to
-be printed too: curves, which classes are taken for which, how far probabilities
-can be believed, the worst mistakes (of numbers: predictions and residuals),
-settings, what the data checks said, the first layer's weights, gradients by
-layer, time and memory, versions, and the command. A run that was interrupted
-or goes on has one too.
+The page is a single printable file for any browser; it needs no scripts and no
+network. It shows curves, the confusion matrix, calibration, the worst mistakes
+(for regression: predictions and residuals), settings, findings of the data
+checks, the first layer's weights, gradients by layer, time and memory, versions
+and the command. Interrupted and unfinished runs have a page too.
 
-It is made of run.jsonl, which `gpunn train` and callbacks.Report(record=...)
-write. The worst mistakes are rows of your data: --no-data leaves them out.
+The page is made from run.jsonl, which `gpunn train` and
+callbacks.Report(record=...) write. The worst mistakes are rows of your data:
+--no-data leaves them out.
 """
 PAGE = "report.html"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help=f"a folder with a {NAME}, or such a file"
+        "runs", nargs="+", metavar="RUN", help=f"a folder with a {NAME}, or the file itself"
     )
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help=f"the page (default: {PAGE} in the folder of the "
-        "run, of several in the one around them)",
+        "-o", "--output", metavar="FILE", help=f"the page (default: {PAGE} in the run's folder, "
+        "or in the common parent folder of several)",
     )  # fmt: skip
     parser.add_argument(
         "--no-data", action="store_true", help="leave rows of the data out of the page"
@@ -62,24 +62,24 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _read(paths: list[str]) -> list[Record]:
-    """The runs; of several paths, those that are runs."""
+    """Read the runs; of several paths, skip those that are not runs."""
     found = []
     for path in paths:
         place = os.path.join(path, NAME) if os.path.isdir(path) else path
         if os.path.isdir(path) and not os.path.exists(place):
-            said = f"{path} has no {NAME}, which `gpunn train` writes."
+            problem = f"{path} has no {NAME}, which `gpunn train` writes."
         elif len(paths) > 1 and not place.endswith(".jsonl"):
-            said = f"{path} is no run."
+            problem = f"{path} is not a run."
         else:
             found.append(read(place))
             continue
         if len(paths) == 1:
-            raise ValueError(said)
+            raise ValueError(problem)
         if os.path.basename(path) == PAGE:
-            continue  # of an earlier call, found by runs/*
-        print(f"gpunn: left out: {said}", file=sys.stderr)
+            continue  # the page of an earlier call, matched by runs/*
+        print(f"gpunn: left out: {problem}", file=sys.stderr)
     if not found:
-        raise ValueError("There is no run among them.")
+        raise ValueError("None of the paths is a run.")
     return found
 
 

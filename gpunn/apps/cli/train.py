@@ -47,32 +47,33 @@ examples:
   gpunn train mnist
   gpunn train mnist --hidden 256 128 --dropout 0.3 --epochs 20 --out runs/deep
   gpunn train fashion-mnist --optimizer sgd --learning-rate 0.1
-  gpunn train mnist --resume                go on with a run that was stopped
+  gpunn train mnist --resume                continue a run that was interrupted
 
-A table is CSV or its kin (any separator, decimal commas, UTF-8, UTF-16 or
-Latin-1), Parquet or Excel. What each column is taken as is printed before the
-training: numbers are scaled and categories encoded, gaps filled with medians;
-identifiers, dates, constants and texts that are nearly all different are left
-out. Width and batches follow the number of rows, training stops when it is no
-longer better on rows held out, and the result is shown beside a constant and a
-linear model. One file is saved, which prepares other tables likewise.
+Tables:
+A table is a CSV-like file (any separator, decimal commas, UTF-8, UTF-16 or
+Latin-1), Parquet or Excel. The type of each column is printed before training.
+Numbers are scaled, missing values filled with medians and categories encoded.
+Identifiers, dates, constants and nearly unique strings are left out. Layer
+width and batch size depend on the number of rows. Training stops when the
+held-out rows no longer improve. The result is compared with a constant and a
+linear model. The saved file prepares new tables in the same way.
 
-Pictures are padded to squares and scaled, grey if all are; a network of
-convolutions is trained on them, in the same way.
+Pictures:
+Pictures are padded to squares and scaled; they are grey if all of them are.
+The network is convolutional and is trained in the same way.
 
-On a data set each epoch that is complete is kept: a run that was stopped,
-however that came about, goes on with --resume and ends with the same bits as
-if nothing had been.
-What an earlier run left is kept, as model-1.gpunn and history-1.csv.
-What happened is kept in run.jsonl, of which `gpunn report` makes a page.
-The last 5,000 training images are held out: they say below which probability
-an answer is called unsure (gpunn predict --help).
-The images stay bytes from 0 to 255; their scaling is part of the saved model.
+Data sets:
+Each completed epoch is saved: --resume continues an interrupted run and gives
+bit-identical results. Files of an earlier run are kept under another name, as
+model-1.gpunn and history-1.csv. The run is recorded in run.jsonl, from which
+`gpunn report` writes a page. The last 5,000 training images are held out to
+find the probability below which an answer is "unsure" (gpunn predict --help).
+Images stay bytes from 0 to 255; the saved model includes their scaling.
 """
 
 
 class Setting:
-    """What can be chosen: its default, what a checkpoint may say of it, and how it is given."""
+    """A setting: its default, its schema in a checkpoint, and its command-line option."""
 
     def __init__(self, default: Any, kept: FieldSchema, **option: Any) -> None:
         self.default, self.kept, self.option = default, kept, option
@@ -80,22 +81,23 @@ class Setting:
 
 SETTINGS = {
     "hidden": Setting([128], Several(Integer(1)), type=positive, nargs="*", metavar="UNITS",
-        help="units of each hidden layer, relu (default: 128, of a table by its rows)"),
+        help="units of each hidden layer, with relu (default: 128; for a table, by its rows)"),
     "dropout": Setting(0.2, Number(0, finite=True), type=float, metavar="RATE",
-        help="share of each hidden layer's outputs left out in training (default: 0.2, of a "
-        "table 0.1)"),
+        help="fraction of each hidden layer's outputs to drop in training (default: 0.2; for a "
+        "table, 0.1)"),
     "optimizer": Setting("adam", Text(), type=optimizer, metavar="NAME",
         help="adam (the default), sgd, rmsprop, ..."),
     "learning_rate": Setting(None, Number(0, finite=True, or_none=True), type=float,
-        metavar="RATE", help="default: the optimizer's own"),
+        metavar="RATE", help="learning rate (default: the optimizer's own)"),
     "batch_size": Setting(32, Integer(1), type=positive, metavar="N",
-        help="rows a step (default: 32, of a table by its rows)"),
+        help="rows per step (default: 32; for a table, by its rows)"),
     "epochs": Setting(5, Integer(1), type=positive, metavar="N",
-        help="passes over the rows (default: 5, of a table at most 500)"),
+        help="passes over the rows (default: 5; for a table, at most 500)"),
     "seed": Setting(0, Integer(-(2**63)), type=int, metavar="N",
-        help="of weights, order and dropout (default: 0): the same seed, the same bits"),
+        help="seed of weights, order and dropout (default: 0); runs with equal seeds are "
+        "bit-identical"),
 }  # fmt: skip
-HELD_OUT = 5000  # of the training images, the last: they say when an answer is unsure
+HELD_OUT = 5000  # training images, the last ones: they decide when an answer is unsure
 RESULTS = MODEL, HISTORY, _ = "model.gpunn", "history.csv", RUN
 DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
 
@@ -104,39 +106,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("dataset", type=data_or_path, metavar="NAME|PATH",
         help="mnist, fashion-mnist, a table, or a folder with a subfolder of pictures for each "
-        "class; what exists as a file or a folder is taken as that")
-    add("--target", metavar="COLUMN", help="of a table: what is to be predicted")
+        "class; an existing file or folder takes precedence over a data set")
+    add("--target", metavar="COLUMN", help="column of a table to predict")
     add("--task", choices=("classification", "regression"),
-        help="of a table (default: told from the target)")
+        help="task of a table (default: inferred from the target)")
     add("--split", choices=("stratified", "order"), default="stratified",
-        help="rows to test on, drawn from each class (the default), or the last")
-    add("--leave-out", metavar="COLUMN", nargs="+", default=[], help="of a table: do not use these")
+        help="how to choose test rows: drawn from each class (the default), or the last ones")
+    add("--leave-out", metavar="COLUMN", nargs="+", default=[],
+        help="columns of a table to ignore")
     add("--max-categories", type=positive, default=MOST_CATEGORIES, metavar="N",
-        help=f"of a column of a table; rarer ones count as one (default: {MOST_CATEGORIES})")
+        help="maximum number of categories in a table's column; rarer ones count as one "
+        f"(default: {MOST_CATEGORIES})")
     add_max_columns(parser)
     add("--size", type=positive, metavar="N",
-        help="side that pictures are scaled to (default: 28, 32 or 64, by their own)")
+        help="side length that pictures are scaled to (default: 28, 32 or 64, by their size)")
     add("--max-pixels", type=positive, default=MAX_PIXELS, metavar="N",
-        help="that a picture may have (default: 25,000,000)")
+        help="maximum number of pixels of a picture (default: 25,000,000)")
     for name, setting in SETTINGS.items():
         add(_option(name), **setting.option)
     add_backend(parser)
     add("--out", metavar="DIR",
-        help="folder for model.gpunn and run.jsonl, of a data set history.csv and the checkpoint "
-        "too "
-        "(default: runs/NAME)")
+        help="folder for model.gpunn and run.jsonl, and for a data set also history.csv and the "
+        "checkpoint (default: runs/NAME)")
     add("--resume", action="store_true",
-        help="go on with the run in DIR, under its settings; only --epochs may differ")
+        help="continue the run in DIR with its settings; only --epochs may differ")
     add("--no-data", action="store_true",
-        help="keep no row of the data for `gpunn report` (else the worst mistakes are kept)")
+        help="store no rows of the data for `gpunn report` (by default it stores the worst "
+        "mistakes)")
     add("--force", action="store_true",
-        help="overwrite what an earlier run left in DIR (else it is kept under another name)")
+        help="overwrite the files of an earlier run in DIR (by default they are renamed)")
 
 
 class _Run(Callback):
-    """Puts a run's settings into its checkpoints, and saves the model at its end.
+    """Puts a run's settings into its checkpoints and saves the model at the end.
 
-    With it is stored what the rows held out, ``x`` and ``y``, say of its doubts.
+    The model stores the probability below which it is unsure, from the held-out ``x`` and ``y``.
     """
 
     def __init__(self, settings: dict[str, Any], path: str, x: np.ndarray, y: np.ndarray) -> None:
@@ -184,7 +188,7 @@ def run(args: argparse.Namespace) -> int:
     print(_summary(settings, model), flush=True)
     held_out = x_train[-HELD_OUT:], y_train[-HELD_OUT:]
     saver = _Run(settings, os.path.join(out, MODEL), *held_out)
-    told = recorder(args, out, data=(x_test, y_test))
+    run_recorder = recorder(args, out, data=(x_test, y_test))
     try:
         model.fit(
             x_train[:-HELD_OUT],
@@ -194,7 +198,7 @@ def run(args: argparse.Namespace) -> int:
             callbacks=[
                 CSVLogger(os.path.join(out, HISTORY)),
                 saver,
-                told,
+                run_recorder,
                 backup,
             ],
         )
@@ -204,7 +208,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"Test accuracy {accuracy:.4f}, loss {loss:.4f} ({len(x_test):,} images)")
     print(f"{saver.said}.")
     print(f"Saved {os.path.join(out, MODEL)}")
-    print(said_of_record(told))
+    print(said_of_record(run_recorder))
     return 0
 
 
@@ -212,14 +216,16 @@ def _run_path(args: argparse.Namespace) -> int:
     folder = os.path.isdir(args.dataset)
     what = "folder" if folder else "file"
     if args.resume:
-        raise ValueError("--resume goes on with runs on data sets: begin anew on your own data.")
+        raise ValueError(
+            "--resume continues only runs on data sets: with your own data, start a new run."
+        )
     if folder:
         _refuse(args, "a folder of pictures", "target", "task", "leave_out")
     else:
         _refuse(args, "a table", "size")
     if args.dataset in DATASETS:
         print(
-            f"gpunn: {args.dataset} is a {what} here, and is taken, not the data set of this name.",
+            f"gpunn: {args.dataset} is a {what} here: using it, not the data set of this name.",
             file=sys.stderr,
         )
     given = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
@@ -231,11 +237,11 @@ def _run_path(args: argparse.Namespace) -> int:
 def _refuse(args: argparse.Namespace, what: str, *names: str) -> None:
     for name in names:
         if getattr(args, name):
-            raise ValueError(f"{_option(name)} says nothing about {what}, as {args.dataset} is.")
+            raise ValueError(f"{_option(name)} does not apply to {what} such as {args.dataset}.")
 
 
 def make_model(settings: dict[str, Any]) -> Sequential:
-    """The compiled network; it bears the name of its data set."""
+    """Return the compiled network, named after its data set."""
     model = Sequential(name=settings["dataset"])
     model.add(Input((28, 28)))
     model.add(Rescaling(1 / 255))
@@ -266,27 +272,27 @@ def _summary(settings: dict[str, Any], model: Sequential) -> str:
 
 
 def _begin(out: str, backup: BackupAndRestore) -> None:
-    """Make sure that the results can be written; begin without a checkpoint."""
+    """Check that the results can be written, and remove an old checkpoint."""
     checkpoint = backup.path
     begin_folder(out)
     if os.path.exists(checkpoint):
-        backup.take()  # not under the feet of a run that goes on
-        print(f"gpunn: the unfinished run in {out} is begun anew.", file=sys.stderr)
+        backup.take()  # so that no run still in progress is using it
+        print(f"gpunn: the unfinished run in {out} is started over.", file=sys.stderr)
         os.remove(checkpoint)
         backup.release()
 
 
 def _stored_settings(path: str, given: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """The settings in a checkpoint, with the ``given`` number of epochs, and its weights' number.
+    """Return a checkpoint's settings, with the ``given`` number of epochs, and its weight count.
 
     Raises:
         FileNotFoundError: if there is no checkpoint.
-        ValueError: if it is of another kind of run, or of one with other settings.
+        ValueError: if it belongs to another kind of run, or to a run with other settings.
     """
     if not os.path.exists(path):
         raise FileNotFoundError(
-            f"There is nothing to resume, {path} does not exist: the run is complete, "
-            f"or was stopped in its first epoch."
+            f"There is nothing to resume: {path} does not exist. The run is complete, or was "
+            f"stopped in its first epoch."
         )
     document = files.read(path, files.HEADER_LIMIT)
     try:
@@ -303,7 +309,7 @@ def _stored_settings(path: str, given: dict[str, Any]) -> tuple[dict[str, Any], 
         raise ValueError(f"Cannot load {path}: {error}") from None
     epochs = given.pop("epochs", stored["epochs"])
     if given.get("backend") == "auto":
-        del given["backend"]  # the run's own is as good as any
+        del given["backend"]  # the run's own backend satisfies "auto"
     differing = [
         f"{_option(name)} is {_shown(stored[name])} there and {_shown(value)} here"
         for name, value in given.items()
@@ -312,12 +318,12 @@ def _stored_settings(path: str, given: dict[str, Any]) -> tuple[dict[str, Any], 
     if differing:
         raise ValueError(f"{path} is of another run: {'; '.join(differing)}.")
     if epochs < epoch:
-        raise ValueError(f"--epochs {epochs}: {path} has {epoch} epochs already.")
+        raise ValueError(f"--epochs {epochs}: {path} already has {epoch} epochs.")
     return {**stored, "epochs": epochs}, sum(np.size(array) for array in arrays)
 
 
 def _model_of(path: str, settings: dict[str, Any], weights: int) -> Sequential:
-    """The network of a checkpoint, of no more weights than it holds."""
+    """Return a checkpoint's network, with no more weights than the checkpoint holds."""
     try:
         return with_room_for(weights, lambda: make_model(settings))
     except ValueError as error:
@@ -339,4 +345,4 @@ def _how_to_go_on(args: argparse.Namespace, checkpoint: str) -> str:
         return "The first epoch was not complete: there is nothing to resume."
     command = ["gpunn", "train", args.dataset, *(["--out", args.out] if args.out else [])]
     epoch = files.read(checkpoint)["epoch"]
-    return f"Epoch {epoch} is kept; to go on: {shlex.join([*command, '--resume'])}"
+    return f"Epoch {epoch} is saved; to continue: {shlex.join([*command, '--resume'])}"

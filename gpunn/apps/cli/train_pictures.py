@@ -1,4 +1,5 @@
-"""`gpunn train folder/`: a network for pictures, one subfolder a class, beside what is simpler."""
+"""`gpunn train folder/`: train a network on pictures, one subfolder per class, and compare it
+with simpler models."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ EPOCHS = 50
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Train on the folder ``args.dataset``; what can be wrong with it is found before."""
+    """Train on the folder ``args.dataset``, after checking it for errors."""
     found = pictures_of.find(args.dataset)
     shape = pictures_of.shape_for(found.paths, args.size, args.max_pixels)
     pictures_of.load(found, shape, args.max_pixels)
@@ -43,10 +44,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         print(f"left out: {reason}")
     if len(found.left_out) > 5:
         print(f"left out: {counted(len(found.left_out) - 5, 'more file')}")
-    drawn = "in their order" if args.split == "order" else "each class in these shares"
+    drawn = "in their order" if args.split == "order" else "stratified by class"
     print(f"rows: {', '.join(f'{len(at):,} {n}' for n, at in rows.items())}, {drawn}", flush=True)
-    told = recorder(args, out, classes=found.classes, data=(parts["test"].x, parts["test"].y))
-    model, best, epochs = train(parts, classes, settings, [told])
+    run_recorder = recorder(
+        args, out, classes=found.classes, data=(parts["test"].x, parts["test"].y)
+    )
+    model, best, epochs = train(parts, classes, settings, [run_recorder])
     print(
         f"{model.count_params():,} parameters, {settings.optimizer}, batches of "
         f"{settings.batch_size}, seed {settings.seed}\n"
@@ -65,5 +68,5 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         **trained_on.doubt(validated, held_out.y),
     }
     save(model, args, out, "the names of the classes: no pictures")
-    print(said_of_record(told))
+    print(said_of_record(run_recorder))
     return 0

@@ -1,4 +1,4 @@
-"""`gpunn train table.csv`: a network for a table, beside what is simpler."""
+"""`gpunn train table.csv`: train a network on a table and compare it with simpler models."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SHOWN = 40  # columns in the table that is printed
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Train on the table ``args.dataset``; what can be wrong with it is found before."""
+    """Train on the table ``args.dataset``, after checking it for errors."""
     table = read_table(args.dataset, max_columns=args.max_columns)
     target = target_of(table, _target_name(table, args.target), args.task)
     _check_names(table, args.leave_out, "--leave-out")
@@ -57,8 +57,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     given, _ = known.inputs(table)
     x = Model(*ends).predict(given, verbose=0)
     parts = {name: RowSet(x[target.rows[at]], y[at]) for name, at in rows.items()}
-    told = recorder(args, out, classes=target.classes, checks=partial(_checked, args))
-    model, best, epochs = train(parts, classes, settings, "table", ends, [told])
+    run_recorder = recorder(args, out, classes=target.classes, checks=partial(_checked, args))
+    model, best, epochs = train(parts, classes, settings, "table", ends, [run_recorder])
     print(_network(model, x.shape[1], settings, best, epochs))
     test = parts["test"]
     found = {**simple_predictions(parts, classes, settings.seed)}
@@ -74,13 +74,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     model.trained_on = about
     save(model, args, out, _held(known, target))
     cells = _Cells(table, [column.name for column in used], target.rows[rows["test"]])
-    told.judge(model, test.x, test.y, found["network"], "the test rows", cells)
-    print(said_of_record(told))
+    run_recorder.judge(model, test.x, test.y, found["network"], "the test rows", cells)
+    print(said_of_record(run_recorder))
     return 0
 
 
 def _checked(args: argparse.Namespace) -> DataReport:
-    """What `gpunn check-data` says of the table, whose classes are numbered here."""
+    """Return the report of `gpunn check-data` on the table, with its classes numbered."""
     given = read_tables(args.dataset, None, args.target)
     if given.y is not None and np.asarray(given.y).dtype.kind not in "biuf":
         given.y = np.unique(np.asarray(given.y).astype(str), return_inverse=True)[1]
@@ -88,7 +88,7 @@ def _checked(args: argparse.Namespace) -> DataReport:
 
 
 class _Cells:
-    """Rows of a table as their columns and texts."""
+    """Rows of a table as pairs of column name and string."""
 
     def __init__(self, table: Table, names: list[str], rows: np.ndarray) -> None:
         self.names, self.rows = names[:CELLS], rows
@@ -104,7 +104,7 @@ def _target_name(table: Table, given: str | None) -> str:
         return str(given)
     if given is None:
         raise TableError(
-            f"Which column of {table.path} is to be predicted? Say --target NAME, one of: "
+            f"Which column of {table.path} is to be predicted? Pass --target NAME, one of: "
             f"{_listed(table.names)}."
         )
     raise TableError(
@@ -137,7 +137,7 @@ def _columns(table: Table, target: str, args: argparse.Namespace) -> list[Column
     return columns
 
 
-# -- what is said
+# -- what is printed
 
 
 def _about(
@@ -165,7 +165,7 @@ def _about(
         lines.append("and " + ", ".join(f"{n:,} more: {kind}" for kind, n in kinds.items()))
     parts = [f"{len(at):,} {name}" for name, at in rows.items()]
     drawn = {
-        "order": "in their order", "stratified": "each class in these shares",
+        "order": "in their order", "stratified": "stratified by class",
     }[how] if how == "order" or target.classes else "drawn at random"  # fmt: skip
     lines.append(f"rows: {', '.join(parts)}, {drawn}")
     return "\n".join(lines)
@@ -197,7 +197,7 @@ def _network(model: Model, width: int, settings: Settings, best: int, epochs: in
 
 
 def _held(known: TableModel, target: TargetColumn) -> str:
-    """What the file has of the data's values: somebody may not want to give that away."""
+    """Say which of the data's values the file holds, for users who may not want to share them."""
     categories = len(known.categories)
     held = ["the columns' names", "ranges, medians, means and deviations"]
     if categories:

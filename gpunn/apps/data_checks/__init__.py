@@ -1,6 +1,7 @@
-"""What may be wrong with data, before a model is trained on them: `gpunn.utils.check_data`.
+"""Checks of data before a model is trained on them: `gpunn.utils.check_data`.
 
-The checks import `gpunn.common`; `tables` reads files for the command line, by `gpunn.apps.tables`.
+The checks import only `gpunn.common`; `tables` reads files for the command line with
+`gpunn.apps.tables`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What may be wrong with data, before anything is trained on them."""
+"""Check data for problems before training on them."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ CHECKS = (
 
 
 class DataCheckError(ValueError):
-    """What `DataReport.raise_on` raises."""
+    """Raised by `DataReport.raise_on`."""
 
 
 @dataclass
 class DataReport:
-    """What `check_data` found: ``print`` it, look at it in a notebook, iterate over its findings.
+    """The result of `check_data`: print it, show it in a notebook, or iterate over its findings.
 
     Attributes:
-        findings: the worst first.
-        summary: what was looked at, in a line.
+        findings: the findings, the most severe first.
+        summary: one line about the data that were checked.
     """
 
     summary: str
@@ -58,20 +58,20 @@ class DataReport:
         return len(self.findings)
 
     def of(self, check: str) -> list[Finding]:
-        """The findings of one check, by its name."""
+        """Return the findings of one check, by its name."""
         return [finding for finding in self.findings if finding.check == check]
 
     def at_least(self, severity: str) -> list[Finding]:
-        """The findings of a severity (``"note"``, ``"warning"``, ``"error"``) or a worse one."""
+        """Return the findings of at least a severity (``"note"``, ``"warning"``, ``"error"``)."""
         check_choice("severity", severity, SEVERITIES)
         least = SEVERITIES.index(severity)
         return [f for f in self.findings if SEVERITIES.index(f.severity) >= least]
 
     def raise_on(self, severity: str = "error") -> DataReport:
-        """The report itself, if nothing in it is so severe.
+        """Return the report itself, unless a finding is at least this severe.
 
         Raises:
-            DataCheckError: otherwise, with the text of those findings.
+            DataCheckError: if there are such findings, with their text.
         """
         found = self.at_least(severity)
         if found:
@@ -88,19 +88,19 @@ class DataReport:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the findings as a table. All text in it is escaped."""
+        """Return the findings as an HTML table for notebooks. All text in it is escaped."""
         rows = []
         for finding in self.findings:
             cells = escaped(finding.check), escaped(finding.text)
             mark = f"<td style='color: {_COLORS[finding.severity]}'>&#9679;</td>"
-            said = f"<td><strong>{escaped(finding.severity)}</strong></td>"
+            severity = f"<td><strong>{escaped(finding.severity)}</strong></td>"
             rest = "".join(f"<td style='text-align: left'>{cell}</td>" for cell in cells)
-            rows.append(f"<tr style='vertical-align: top'>{mark}{said}{rest}</tr>")
+            rows.append(f"<tr style='vertical-align: top'>{mark}{severity}{rest}</tr>")
         found = f"<table>{''.join(rows)}</table>" if rows else "<div>Nothing was found.</div>"
         return f"<div><div>{escaped(self.summary)}</div>{found}</div>"
 
 
-# Of the marks of findings; legible on white and on black.
+# Colors of the findings' marks; legible on white and on black.
 _COLORS = {"note": "#3a87c8", "warning": "#d99000", "error": "#e04a3f"}
 
 
@@ -116,33 +116,33 @@ def check_data(
     seed: int = 0,
     categories: Sequence[int] = (),
 ) -> DataReport:
-    """Look for what commonly goes wrong with data. Nothing is changed.
+    """Check data for common problems. The data are not changed.
 
-    Looked for are: missing values; labels and dtypes that training would not take as meant;
-    duplicates, contradicting labels among them; classes of very different size; too little
+    The checks look for missing values; labels and dtypes that training would misinterpret;
+    duplicates, with equal or contradicting labels; classes of very different size; too little
     data; features that are constant or have no visible relation to y (a G-test of independence
-    on at most ten bins); outliers; numbers that float32 does not tell apart; features on very
-    different scales; targets far from 0; labels that come in order; and, with test data, rows of
-    them among the training data, exact and near, and features or labels that are distributed
-    otherwise (Kolmogorov-Smirnov and G-test).
+    on at most ten bins); outliers; values that float32 cannot distinguish; features on very
+    different scales; targets far from 0; and sorted labels. With test data, they also look for
+    exact and near copies of training rows, and for features or labels that are distributed
+    differently (Kolmogorov-Smirnov test and G-test).
 
-    A *note* is worth knowing, a *warning* worth a look before training, an *error* would make
-    training fail or its result worthless. Where there are more than 10,000 rows, what needs
-    sorting is done on that many, drawn by ``seed``.
+    A *note* is worth knowing. A *warning* deserves a look before training. An *error* would make
+    training fail or its result worthless. With more than 10,000 rows, checks that sort use a
+    sample of 10,000 drawn with ``seed``.
 
     Args:
-        x: training data (rows, ...), of numbers; a pandas table too.
-        y: labels (rows,), one-hot rows, or numbers to be predicted.
-        x_test, y_test: data held back, in the same form.
-        task: ``"classification"`` or ``"regression"``; by default told from y: whole numbers
-            of few values, truth values, texts and one-hot rows are classes.
-        parameters: how many a model has, or the model: is there enough data for it?
-        names: of the features; by default their numbers, or the columns of a table.
-        seed: of the rows that are drawn.
-        categories: numbers of features that hold numbered categories: they have no scale.
+        x: training data (rows, ...) of numbers, or a pandas DataFrame.
+        y: labels (rows,), one-hot rows, or regression targets.
+        x_test, y_test: test data in the same form.
+        task: ``"classification"`` or ``"regression"``; by default inferred from y: a few whole
+            numbers, booleans, strings and one-hot rows are classes.
+        parameters: number of parameters of a model, or the model, to check the amount of data.
+        names: names of the features; by default their indices, or the columns of a DataFrame.
+        seed: seed of the sampled rows.
+        categories: indices of features that hold category codes, which have no scale.
 
     Raises:
-        ValueError: for shapes that do not belong together.
+        ValueError: if the shapes do not match.
 
     >>> report = check_data([[1.0, 2.0], [1.0, float("nan")]] * 30, [0, 1] * 30)
     >>> [(finding.severity, finding.check) for finding in report][0]
@@ -162,7 +162,7 @@ def check_data(
         for check in CHECKS:
             for finding in check(data):
                 finding.check = finding.check or check.__name__
-                finding.columns = data.kept[finding.columns]  # as they were given
+                finding.columns = data.kept[finding.columns]  # as indices of the given columns
                 findings.append(finding)
     findings.sort(key=lambda finding: -SEVERITIES.index(finding.severity))
     return DataReport(data.summary(), findings)

@@ -1,4 +1,4 @@
-"""What the checks of `check_data` look at: the data as flat rows, and what a finding is."""
+"""The input and output of the checks of `check_data`: data as flat rows, and findings."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from gpunn.common.names import counted, either
 from gpunn.feeding.frames import are_missing
 
 SEVERITIES = ("note", "warning", "error")
-SAMPLE = 10_000  # rows that are sorted
-MISSING = ""  # among labels that are texts
-FEW = 20  # as many different whole numbers at most are classes
+SAMPLE = 10_000  # maximum number of rows to sort
+MISSING = ""  # a missing label among string labels
+FEW = 20  # at most this many different whole numbers are classes
 
 
 @dataclass
 class Finding:
-    """One thing that was found.
+    """One result of a check.
 
     Attributes:
         severity: ``"note"``, ``"warning"`` or ``"error"``.
         check: name of the check.
-        text: what it is, and what to do about it.
-        rows, columns: numbers of those concerned, where it is about some of them.
+        text: a description, and what to do about it.
+        rows, columns: indices of the affected rows and columns, if it concerns some of them.
     """
 
     severity: str
@@ -47,7 +47,7 @@ def finding(
     columns: np.ndarray = _NONE,
     check: str = "",
 ) -> Finding:
-    """What a check found; without ``check`` it gets the name of the check's function."""
+    """Make a `Finding`; without ``check`` it gets the name of the check's function."""
     return Finding(severity, check, text, rows, columns)
 
 
@@ -55,16 +55,16 @@ note, warning, error = (partial(finding, severity) for severity in SEVERITIES)
 
 
 class Data:
-    """Training and test data as the checks want them: flat rows of numbers, classes numbered.
+    """Training and test data in the form that the checks take: flat numeric rows, class indices.
 
     Attributes:
-        x, x_test: (rows, columns), numbers of their own dtype; x_test may be None.
-        coded: which of these columns are numbered categories.
-        kept: which of the features given these columns are; others are no numbers.
-        y, y_test: class numbers or float targets (rows,), None where there are none.
+        x, x_test: (rows, columns), numbers in their original dtype; x_test may be None.
+        coded: which of these columns are category codes.
+        kept: indices of these columns among the given features; the others are not numeric.
+        y, y_test: class indices or float targets (rows,), or None.
         labels: the classes, or None for regression.
-        sample, sample_test: numbers of the rows that are sorted.
-        problems: what was found while reading.
+        sample, sample_test: indices of the sampled rows, for sorting.
+        problems: findings from reading the data.
     """
 
     def __init__(
@@ -108,14 +108,14 @@ class Data:
     def _features(
         self, x: Any, argument: str, kept: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """``x`` as (rows, columns) of numbers, and which columns these are."""
+        """Return ``x`` as numbers (rows, columns), and the indices of these columns."""
         array = np.asarray(x)
         if array.ndim == 0 or not len(array):
             raise ValueError(f"{argument} must be (rows, ...); its shape is {array.shape}.")
         flat = array.reshape(len(array), -1)
         if kept is not None and flat.shape[1] != self.width:
             raise ValueError(
-                f"{argument} has {counted(flat.shape[1], 'feature')} a row, x has {self.width}; "
+                f"{argument} has {counted(flat.shape[1], 'feature')} per row, x has {self.width}; "
                 f"they must agree."
             )
         if kept is None and flat.dtype.kind not in "biuf":
@@ -125,9 +125,9 @@ class Data:
                 self.problems.append(
                     error(
                         f"{_some(wrong, 'column')} of {argument} "
-                        f"{either(len(wrong), 'holds', 'hold')} no real numbers, as "
-                        f"{flat[0, wrong[0]]!r}: make numbers of them, for categories one "
-                        f"column each. They are left out of the other checks.",
+                        f"{either(len(wrong), 'holds', 'hold')} values that are not real numbers, "
+                        f"such as {flat[0, wrong[0]]!r}: convert them to numbers, categories to "
+                        f"one column each. The other checks leave them out.",
                         columns=wrong,
                         check="dtype",
                     )
@@ -166,7 +166,7 @@ class Data:
         return 0 if self.labels is None else len(self.labels)
 
     def name(self, columns: np.ndarray) -> str:
-        """Some of the features by name."""
+        """Return the names of some features."""
         return listed([self.names[i] for i in columns])
 
     def summary(self) -> str:
@@ -183,7 +183,7 @@ class Data:
         return text + "."
 
     def sampled(self, test: bool = False) -> np.ndarray:
-        """The drawn rows as float64, what is missing replaced by the column's median."""
+        """Return the sampled rows as float64, with missing values replaced by column medians."""
         rows = self.sample_test if test else self.sample
         source = self.x_test if test else self.x
         assert source is not None
@@ -212,7 +212,7 @@ def _is_numeric(column: np.ndarray) -> bool:
 
 
 def _floats(array: np.ndarray) -> np.ndarray:
-    """An array of numbers and of what is missing, which is NaN in the result."""
+    """Convert an array of numbers to float64, with NaN for missing values."""
     if array.dtype.kind == "O":
         array = np.where(are_missing(array), np.nan, array)
     return array.astype(np.float64)

@@ -1,4 +1,4 @@
-"""The checks of one data set: each takes the data and yields what it found."""
+"""The checks of one data set: each takes the data and yields its findings."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def missing(data: Data) -> Iterator[Finding]:
 
 
 def labels(data: Data) -> Iterator[Finding]:
-    """Labels that losses do not take as they are."""
+    """Labels that losses do not accept as they are."""
     if data.labels is None or data.raw_y is None or data.raw_y.ndim == 2:
         return
     known, kind = data.labels, data.raw_y.dtype.kind
@@ -49,22 +49,22 @@ def labels(data: Data) -> Iterator[Finding]:
         yield error(f"All labels are {known[0]}: there is nothing to learn.")
     if kind not in "biuf":
         yield error(
-            f"The labels are no numbers ({listed(known.tolist())}): number them from 0, "
+            f"The labels are not numbers ({listed(known.tolist())}): number them from 0 with "
             f"numpy.unique(y, return_inverse=True)[1] (gpunn train and gpunn.sklearn do so by "
             f"themselves).",
         )
         return
     if kind == "f" and np.isfinite(known).all():
         yield note(
-            f"The labels are whole numbers stored as {data.raw_y.dtype}; if they are quantities "
-            f"and no classes, say task='regression'.",
+            f"The labels are whole numbers stored as {data.raw_y.dtype}; if they are quantities, "
+            f"not classes, pass task='regression'.",
         )
     if known.tolist() == [-1, 1]:
-        yield note("The labels are -1 and 1, as hinge takes them; cross-entropy takes 0 and 1.")
+        yield note("The labels are -1 and 1, which fits hinge; cross-entropy takes 0 and 1.")
     elif np.isfinite(known).all() and len(known) > 1 and known.tolist() != [*range(len(known))]:
         yield warning(
             f"The labels are not 0 to {len(known) - 1} but {listed(known.tolist())}: a network "
-            f"needs an output for each number up to the largest. Number them anew, "
+            f"needs an output for each number up to the largest. Renumber them with "
             f"numpy.unique(y, return_inverse=True)[1].",
         )
 
@@ -81,7 +81,7 @@ def duplicates(data: Data) -> Iterator[Finding]:
             rows = np.union1d(differ, first[differ])
             yield finding(
                 "note" if data.labels is None else "warning",
-                f"{len(rows):,} rows are equal to another that has a different y, as rows "
+                f"{len(rows):,} rows are equal to another row with a different y, such as rows "
                 f"{first[differ[0]]} and {differ[0]}: no model can be right about both.",
                 rows,
                 check="contradictions",
@@ -113,7 +113,7 @@ def imbalance(data: Data) -> Iterator[Finding]:
         yield finding(
             "warning" if ratio >= 10 else "note",
             f"Class {data.labels[high]} has {ratio:.1f} times the rows of class "
-            f"{data.labels[low]} ({counts[high]:,} and {counts[low]:,}): always saying "
+            f"{data.labels[low]} ({counts[high]:,} and {counts[low]:,}): always predicting "
             f"{data.labels[high]} is right {counts[high] / len(data.y):.1%} of the time. Look at "
             f"precision and recall, and consider class_weight.",
         )
@@ -124,12 +124,12 @@ def amount(data: Data) -> Iterator[Finding]:
     rows, columns = data.x.shape
     if rows < 50:
         there = f"There {either(rows, 'is', 'are')} only {counted(rows, 'row')}"
-        yield warning(f"{there}: any figure is a guess.")
+        yield warning(f"{there}: metrics are unreliable.")
     elif rows < 10 * columns:
         yield finding(
             "warning" if rows < 5 * columns else "note",
-            f"There are {rows:,} rows for {columns:,} features, {rows / columns:.1f} for each: "
-            f"a model can learn them by heart. Regularise, or leave features out.",
+            f"There are {rows:,} rows for {columns:,} features, {rows / columns:.1f} per feature: "
+            f"a model can memorize them. Regularise, or leave features out.",
         )
     if data.labels is not None and data.y is not None and rows >= 50:
         counts = np.bincount(data.y, minlength=data.classes)
@@ -143,8 +143,8 @@ def amount(data: Data) -> Iterator[Finding]:
         ratio = data.parameters / rows
         yield finding(
             "warning" if ratio >= 100 else "note",
-            f"The model has {data.parameters:,} parameters, {ratio:.1f} for each row: watch "
-            f"held-out data while it trains.",
+            f"The model has {data.parameters:,} parameters, {ratio:.1f} per row: monitor "
+            f"held-out data during training.",
         )
 
 
@@ -157,8 +157,8 @@ def constant(data: Data) -> Iterator[Finding]:
     yield finding(
         "error" if everything else "note",
         f"{len(same):,} of {counted(data.columns, 'feature')} "
-        f"{either(len(same), 'has', 'have')} one value in all rows and "
-        f"{either(len(same), 'says', 'say')} nothing: {data.name(same)}.",
+        f"{either(len(same), 'has', 'have')} the same value in all rows and "
+        f"{either(len(same), 'carries', 'carry')} no information: {data.name(same)}.",
         columns=same,
     )
 
@@ -180,9 +180,9 @@ def relevance(data: Data) -> Iterator[Finding]:
     how = f"G-test of independence on {bins} bins"
     if chances.min() * len(varied) > 0.01:
         yield warning(
-            f"No feature by itself has a relation to y that could not be chance ({how}, smallest "
-            f"p {chances.min():.2g} of {len(varied)}): are the labels those of these rows? Only "
-            f"features that work together, as in XOR, look so too.",
+            f"No single feature has a significant relation to y ({how}, smallest p "
+            f"{chances.min():.2g} of {len(varied)}): do the labels belong to these rows? Features "
+            f"that matter only together, as in XOR, look the same.",
             columns=unrelated,
         )
     elif len(unrelated):
@@ -210,7 +210,7 @@ def outliers(data: Data) -> Iterator[Finding]:
         with np.errstate(invalid="ignore"):
             largest, smallest = data.x.max(axis=0), data.x.min(axis=0)
     reach = np.fmax(largest - high, low - smallest)
-    # A feature that mostly has one value (a pixel at the border) has no middle to be far from.
+    # A feature that mostly has one value (a pixel at the border) has no spread to compare with.
     for column in np.flatnonzero((fence > 0) & (reach > 3 * fence) & ~data.coded):
         values = data.x[:, column].astype(np.float64)
         if reach[column] > 5 * width[column]:
@@ -229,7 +229,7 @@ def outliers(data: Data) -> Iterator[Finding]:
             f"{counted(len(concerned), 'row')} {either(len(concerned), 'has', 'have')} values far "
             f"from all others, such as {value:g} in feature {data.names[alone[0]]}, row {first}, "
             f"where 90% lie from {low[alone[0]]:.4g} to {high[alone[0]]:.4g}: mistakes, or codes "
-            f"for something missing? {either(len(alone), 'Feature', 'Features')}: "
+            f"for missing values? {either(len(alone), 'Feature', 'Features')}: "
             f"{data.name(np.array(alone))}.",
             concerned,
             np.array(alone),
@@ -237,15 +237,15 @@ def outliers(data: Data) -> Iterator[Finding]:
     if heavy and not data.image:
         yield note(
             f"{len(heavy):,} of {counted(data.columns, 'feature')} "
-            f"{either(len(heavy), 'has', 'have')} values beyond three times the distance of "
-            f"{either(len(heavy), 'its', 'their')} quartiles: {data.name(np.array(heavy))}. A "
-            f"logarithm, or clipping, may help.",
+            f"{either(len(heavy), 'has', 'have')} values more than three interquartile ranges "
+            f"outside {either(len(heavy), 'its', 'their')} quartiles: "
+            f"{data.name(np.array(heavy))}. A logarithm, or clipping, may help.",
             columns=np.array(heavy),
         )
 
 
 def _isolated(values: np.ndarray, low: float, high: float, gap: float) -> np.ndarray:
-    """The rows, few of all, that a gap without values parts from the middle."""
+    """Return the few rows that an empty gap separates from the middle of the values."""
     finite = np.isfinite(values)
     ordered = np.unique(values[finite])
     steps = np.diff(ordered)
@@ -262,7 +262,7 @@ def _isolated(values: np.ndarray, low: float, high: float, gap: float) -> np.nda
 
 
 def precision(data: Data) -> Iterator[Finding]:
-    """Numbers that float32, in which networks compute, does not hold or tell apart."""
+    """Values that float32, in which networks compute, cannot hold or distinguish."""
     columns = [("x", column) for column in data.sampled().T] if not data.image else []
     columns += [("y", data.y)] if data.labels is None and data.y is not None else []
     for number, (argument, values) in enumerate(columns):
@@ -278,11 +278,11 @@ def precision(data: Data) -> Iterator[Finding]:
 
 
 def scales(data: Data) -> Iterator[Finding]:
-    """Features on very different scales, and images that are still bytes."""
+    """Features on very different scales, and images that are not scaled."""
     if data.x.dtype.kind in "iu" and data.x.min() >= 0 and 200 <= data.x.max() <= 255:
         yield note(
             f"The values are whole numbers from {data.x.min()} to {data.x.max()}, as in images: "
-            f"scale them, layers.Rescaling(1 / 255).",
+            f"scale them with layers.Rescaling(1 / 255).",
         )
         return
     sample = data.sampled()
@@ -298,13 +298,13 @@ def scales(data: Data) -> Iterator[Finding]:
         yield warning(
             f"Feature {data.names[large]} has {times} times the range of feature "
             f"{data.names[small]} ({extent[large]:.3g} and {extent[small]:.3g}): gradient descent "
-            f"hardly moves along the small ones. Subtract means, divide by deviations.",
+            f"hardly moves along the small ones. Standardize the features.",
             columns=np.array([small, large]),
         )
     elif spread[large] > 100:
         yield note(
             f"Feature {data.names[large]} has a standard deviation of {spread[large]:.3g}: divide "
-            f"by it, for weights of the usual size.",
+            f"by it to keep weights at the usual size.",
             columns=np.array([large]),
         )
     offset = varied[np.abs(mean(sample, 0)[varied]) / 100 > spread[varied]]
@@ -316,7 +316,7 @@ def scales(data: Data) -> Iterator[Finding]:
 
 
 def targets(data: Data) -> Iterator[Finding]:
-    """Targets of regression that are large or small beside what a network gives at first."""
+    """Regression targets that are large or small compared with an untrained network's outputs."""
     if data.y is None or data.labels is not None or not np.isfinite(data.y).all():
         return
     middle, spread = float(mean(data.y)), float(deviation(data.y))
@@ -324,14 +324,14 @@ def targets(data: Data) -> Iterator[Finding]:
     if usual >= 20 or 0 < spread < 0.01:
         yield finding(
             "warning" if usual >= 1000 else "note",
-            f"The targets have the mean {middle:.4g} and the deviation {spread:.3g}, and a network "
-            f"begins near 0 with steps of about the learning rate: train on (y - {middle:.4g}) / "
+            f"The targets have the mean {middle:.4g} and the deviation {spread:.3g}, but a network "
+            f"starts near 0 with steps of about the learning rate: train on (y - {middle:.4g}) / "
             f"{spread:.3g}, and undo that after the prediction (gpunn train does so by itself).",
         )
 
 
 def order(data: Data) -> Iterator[Finding]:
-    """Labels that come sorted, which matters where the last rows are held out."""
+    """Sorted labels, which matter if the last rows are held out."""
     if data.y is None or len(data.y) < 20 or not np.isfinite(data.y).all():
         return
     y, count = data.y, len(data.y)
@@ -342,8 +342,8 @@ def order(data: Data) -> Iterator[Finding]:
         relation = float(middle[1:] @ middle[:-1]) / scale if scale else 0.0
         if relation > max(0.5, 6 / np.sqrt(count)):
             yield note(
-                f"y is like the y of the row before (correlation {relation:.2f}): are the rows "
-                f"sorted, or a series in time? validation_split takes the last rows.",
+                f"y is similar to the y of the previous row (correlation {relation:.2f}): are the "
+                f"rows sorted, or a time series? validation_split takes the last rows.",
             )
         return
     shares = np.bincount(y, minlength=data.classes) / count
@@ -355,7 +355,7 @@ def order(data: Data) -> Iterator[Finding]:
         absent = data.labels[(last == 0) & (shares > 0)]
         ends = f" The last fifth has none of {listed(absent.tolist())}." if len(absent) else ""
         yield warning(
-            f"The rows come sorted by label: neighbours differ {counted(changes, 'time')}, "
-            f"{expected:,.0f} in random order.{ends} Shuffle them, or split with "
+            f"The rows are sorted by label: neighbours differ {counted(changes, 'time')}, in "
+            f"random order {expected:,.0f}.{ends} Shuffle them, or split with "
             f"validation_strategy='stratified': validation_split takes the last rows.",
         )

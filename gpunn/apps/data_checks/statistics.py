@@ -1,6 +1,6 @@
-"""Statistics behind `check_data`: tests of independence and of equal distribution, row hashes.
+"""Statistics for `check_data`: tests of independence and of equal distribution, row hashes.
 
-NumPy alone; the tests compare each with SciPy's.
+They use NumPy alone; the tests compare each with SciPy's.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import math
 import numpy as np
 
 BINS = 10
-HASH_ROWS = 1 << 8  # rows hashed at a time: they stay in the cache
+HASH_ROWS = 1 << 8  # rows hashed at a time, so that they stay in the cache
 
 
 def chi2_sf(x: float, freedom: int) -> float:
-    """P(X >= x) for a chi-squared X with ``freedom`` degrees of freedom.
+    """Return P(X >= x) for a chi-squared X with ``freedom`` degrees of freedom.
 
-    Q(freedom / 2, x / 2) of the incomplete gamma function: its series below the mean, its
-    continued fraction (by Lentz's method) above. Abramowitz and Stegun, 6.5.29 and 6.5.31.
+    This is the regularized incomplete gamma function Q(freedom / 2, x / 2): its series below the
+    mean, its continued fraction (by Lentz's method) above. Abramowitz and Stegun, 6.5.29 and
+    6.5.31.
 
     >>> round(chi2_sf(3.841, 1), 4)
     0.05
@@ -49,7 +50,7 @@ def chi2_sf(x: float, freedom: int) -> float:
 
 
 def kolmogorov_sf(t: float) -> float:
-    """P(K >= t) for Kolmogorov's distribution: 2 sum (-1)^(k-1) exp(-2 k^2 t^2).
+    """Return P(K >= t) for Kolmogorov's distribution: 2 sum (-1)^(k-1) exp(-2 k^2 t^2).
 
     >>> round(kolmogorov_sf(1.3581), 4)
     0.05
@@ -61,7 +62,7 @@ def kolmogorov_sf(t: float) -> float:
 
 
 def ks_statistic(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """Largest distance D of two samples' distribution functions, and its asymptotic p-value.
+    """Return the largest distance D between two samples' CDFs, and its asymptotic p-value.
 
     >>> ks_statistic(np.arange(4.0), np.arange(2.0, 6.0))[0]
     0.5
@@ -74,8 +75,10 @@ def ks_statistic(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 
 
 def g_test(table: np.ndarray) -> tuple[float, float]:
-    """G = 2 sum n ln(n / expected) of a table of counts, and its p-value if rows and columns are
-    independent. G / (2 total) is the mutual information of the two, in nats.
+    """Return G = 2 sum n ln(n / expected) of a table of counts, and its p-value.
+
+    The p-value assumes independent rows and columns. G / (2 total) is their mutual information,
+    in nats.
 
     >>> round(g_test(np.array([[30, 10], [10, 30]]))[0], 3)
     20.93
@@ -88,7 +91,7 @@ def g_test(table: np.ndarray) -> tuple[float, float]:
 
 
 def binned(values: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """The number of the bin of each value; the bins are as full as ties allow.
+    """Return each value's bin index; bins are equally full as far as ties allow.
 
     >>> binned(np.array([0.0, 1, 2, 3, 4, 5]), 3).tolist()
     [0, 0, 1, 1, 2, 2]
@@ -101,13 +104,13 @@ def binned(values: np.ndarray, bins: int = BINS) -> np.ndarray:
 
 
 def counts_table(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """How often each pair of two whole numbers occurs."""
+    """Count how often each pair of two whole numbers occurs."""
     height, width = int(rows.max()) + 1, int(columns.max()) + 1
     return np.bincount(rows * width + columns, minlength=height * width).reshape(height, width)
 
 
 def row_hashes(x: np.ndarray) -> np.ndarray:
-    """64 bits for each row (rows, columns): equal rows of one dtype have equal hashes.
+    """Hash each row of (rows, columns) to 64 bits; equal rows of one dtype have equal hashes.
 
     The hash is the sum of the row's words, each times a random odd number, modulo 2^64.
     """
@@ -128,7 +131,7 @@ def row_hashes(x: np.ndarray) -> np.ndarray:
 
 
 def equal_rows(x: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """For each row of ``x`` the number of the first row of ``among`` that equals it, or -1.
+    """Return, for each row of ``x``, the index of the first equal row of ``among``, or -1.
 
     >>> equal_rows(np.array([[1, 2], [3, 4]]), np.array([[0, 0], [3, 4], [3, 4]])).tolist()
     [-1, 1]
@@ -143,5 +146,5 @@ def equal_rows(x: np.ndarray, among: np.ndarray) -> np.ndarray:
     found = np.where(hashes[place] == own, first[place], -1)
     rows = np.flatnonzero((found >= 0) & ((found != np.arange(len(x))) | (not itself)))
     same = (x[rows] == among[found[rows]]).all(axis=1)
-    found[rows[~same]] = -1  # equal hashes of rows that differ, or rows with NaN
+    found[rows[~same]] = -1  # hash collisions, or rows with NaN
     return found

@@ -1,4 +1,4 @@
-"""Tables in files as `check_data` takes them: numbers, numbered categories, and what is no use."""
+"""Read tables into the form that `check_data` takes: numbers, category codes, unusable columns."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .checked_data import Finding
 
 @dataclass
 class CheckArguments:
-    """What is to be checked: arguments of `check_data`, and what was found while reading.
+    """The arguments of `check_data`, and the findings from reading the data.
 
     Attributes:
-        places: of each column of x its number among the file's features.
-        features: the names of these.
+        places: for each column of x, its index among the file's features.
+        features: the names of the file's features.
     """
 
     x: Any
@@ -39,15 +39,15 @@ class CheckArguments:
 def read_tables(
     path: str, test: str | None, target: str | None, max_columns: int = MAX_COLUMNS
 ) -> CheckArguments:
-    """The table at ``path``, with that at ``test`` as test data, its columns found by name.
+    """Read the table at ``path``, with the one at ``test`` as test data, matched by column name.
 
     Args:
-        path, test: of the files.
-        target: name or number of the column of labels; None for the last, "none" for none.
-        max_columns: that a table may have.
+        path, test: paths of the files.
+        target: name or index of the label column; None for the last one, "none" for no labels.
+        max_columns: maximum number of columns of a table.
 
     Raises:
-        TableError: if a file holds no table, or one without features or without the target.
+        TableError: if a file holds no table, or its table has no features or lacks the target.
     """
     table = _said(read_table(path, max_columns=max_columns))
     label = _target(table, target)
@@ -56,7 +56,7 @@ def read_tables(
         raise TableError(f"{path} has a single column, the labels: there are no features.")
     kinds = [column_of(name, table.column(name), table.decimal) for name in features]
     findings = [_about(i, column) for i, column in enumerate(kinds)]
-    constant = "constant"  # which the checks have something to say about
+    constant = "constant"  # kept, since a check reports them
     kept = [i for i, c in enumerate(kinds) if c.kind != "left out" or c.why.startswith(constant)]
     kept = kept or list(range(len(kinds)))
     tables = [table]
@@ -66,7 +66,7 @@ def read_tables(
         lacking = [name for name in wanted if name not in tables[1].names]
         if lacking:
             raise TableError(
-                f"{test} has the columns {', '.join(tables[1].names)}, and lacks "
+                f"{test} has the columns {', '.join(tables[1].names)} but lacks "
                 f"{', '.join(lacking)} of {path}."
             )
     columns, coded = [], []
@@ -111,7 +111,7 @@ def _about(number: int, column: Column) -> Finding | None:
     if column.kind == "left out":
         if column.why.startswith("constant"):
             return None
-        text = f"{column.name} says nothing to a model: {column.why}. It is not checked."
+        text = f"{column.name} is of no use to a model: {column.why}. It is not checked."
         return Finding("note", "columns", text, columns=at)
     if column.notes:
         mistakes = column.kind == "number"
@@ -123,27 +123,28 @@ def _about(number: int, column: Column) -> Finding | None:
 def _numbered(
     tables: list[Table], name: str, is_number: bool
 ) -> tuple[list[np.ndarray], list[str]]:
-    """A column of each table as numbers; and if it is of texts, these, by their numbers."""
+    """Return a column of each table as numbers, and its categories by code if it holds strings."""
     cells = [table.column(name) for table in tables]
     if is_number:
         pairs = zip(cells, tables, strict=True)
         return [numbers(own, table.decimal)[0] for own, table in pairs], []
-    texts = sorted({cell for own in cells for cell in own})
-    number = {text: float(i) for i, text in enumerate(texts)}
-    return [np.array([number[cell] for cell in own]) for own in cells], texts
+    strings = sorted({cell for own in cells for cell in own})
+    number = {text: float(i) for i, text in enumerate(strings)}
+    return [np.array([number[cell] for cell in own]) for own in cells], strings
 
 
 def _labels(table: Table, name: str) -> np.ndarray:
-    """Numbers, whole ones as such, if nearly all cells are; else texts, empty where one is missing.
+    """Return numbers if nearly all cells are numeric (integers stay integers), else strings.
 
-    As `gpunn train` takes them, for which classes are what is written.
+    A missing string is empty. `gpunn train` reads labels in the same way: classes are compared
+    as they are written.
     """
     cells = table.column(name)
     values, bad = numbers(cells, table.decimal)
     nothing = missing_among(cells)
     known = {*cells} - nothing
-    texts = len(bad) > (1 - NUMBERS) * len(cells) or any(map(is_code, known))
-    if texts or (len(known) <= 2 * FEW and alike(sorted(known), table.decimal)):
+    strings = len(bad) > (1 - NUMBERS) * len(cells) or any(map(is_code, known))
+    if strings or (len(known) <= 2 * FEW and alike(sorted(known), table.decimal)):
         return np.array(["" if cell in nothing else cell for cell in cells], object)
     whole = np.isfinite(values).all() and (values == np.floor(values)).all()
     written = all(cell.lstrip("+-").isdecimal() for cell in cells)

@@ -1,4 +1,4 @@
-"""The checks that compare training and test data: rows in both, and how they are distributed."""
+"""The checks that compare training and test data: common rows, and their distributions."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from gpunn.common.numeric.moments import deviation, mean
 from .checked_data import Data, Finding, error, finding, warning
 from .statistics import equal_rows, g_test, ks_statistic
 
-PRODUCTS = 1.2e10  # of two numbers, spent on looking for near copies
+PRODUCTS = 1.2e10  # multiplications spent on looking for near copies
 CHUNK = 1 << 12  # training rows at a time
-NEAR = 0.05  # of the usual distance of a training row's nearest neighbour
+NEAR = 0.05  # fraction of the usual distance between nearest training rows
 
 
 def leakage(data: Data) -> Iterator[Finding]:
-    """Rows of the test data that stand in the training data, exactly or nearly."""
+    """Rows of the test data that are exact or near copies of training rows."""
     if data.x_test is None:
         return
     first = equal_rows(data.x_test, data.x)
@@ -27,23 +27,23 @@ def leakage(data: Data) -> Iterator[Finding]:
         yield finding(
             "error" if len(rows) > 0.01 * len(data.x_test) else "warning",
             f"{len(rows):,} of {counted(len(data.x_test), 'test row')} "
-            f"({len(rows) / len(data.x_test):.1%}) {either(len(rows), 'stands', 'stand')} in the "
-            f"training data too, as test row {rows[0]}, which is training row {first[rows[0]]}: "
-            f"what is measured on {either(len(rows), 'it', 'them')} is memory.",
+            f"({len(rows) / len(data.x_test):.1%}) {either(len(rows), 'is', 'are')} also in the "
+            f"training data, such as test row {rows[0]}, which is training row {first[rows[0]]}: "
+            f"metrics on {either(len(rows), 'it', 'them')} measure memorization.",
             rows,
         )
     near, looked = _near_copies(data, np.setdiff1d(data.sample_test, rows))
     if len(near):
         yield warning(
-            f"{len(near):,} of {counted(looked, 'test row')} looked at "
-            f"{either(len(near), 'is', 'are')} nearly equal to a training row, as test row "
-            f"{near[0]}: less than {NEAR:.0%} of the usual distance of neighbours.",
+            f"{len(near):,} of {counted(looked, 'test row')} examined "
+            f"{either(len(near), 'is', 'are')} nearly equal to a training row, such as test row "
+            f"{near[0]}: less than {NEAR:.0%} of the usual distance between neighbours.",
             near,
         )
 
 
 def _near_copies(data: Data, candidates: np.ndarray) -> tuple[np.ndarray, int]:
-    """Which of the candidates are near copies of training rows, and how many were looked at."""
+    """Return the candidates that are near copies of training rows, and how many were examined."""
     assert data.x_test is not None
     sample = data.sampled()
     spread = deviation(sample, 0)
@@ -59,7 +59,7 @@ def _near_copies(data: Data, candidates: np.ndarray) -> tuple[np.ndarray, int]:
     usual = usual[np.isfinite(usual)]
     radius = NEAR * float(np.median(usual)) if len(usual) else 0.0
     near = candidates[close < radius]
-    # In few dimensions some rows are as near as that by chance, among training rows too.
+    # In few dimensions some rows are that close by chance, among the training rows too.
     expected = float(np.mean(usual < radius)) * len(candidates) if len(usual) else 0.0
     return near if len(near) > expected + 4 * np.sqrt(expected + 1) else near[:0], len(candidates)
 
@@ -71,10 +71,10 @@ def _spaced(count: int, most: int) -> np.ndarray:
 def _nearest(
     points: np.ndarray, x: np.ndarray, columns: np.ndarray, scale: np.ndarray, own: np.ndarray
 ) -> np.ndarray:
-    """Distance of each point to the nearest row of ``x / scale``; infinite where it has NaN.
+    """Return each point's distance to the nearest row of ``x / scale``; infinity if it has NaN.
 
-    The last ``len(own)`` points are rows of x themselves, of these numbers: they are no
-    neighbours of their own.
+    The last ``len(own)`` points are rows of x themselves, with the indices ``own``: a row does
+    not count as its own neighbour.
     """
     narrow = points.astype(np.float32)
     best = np.full(len(points), np.inf, np.float32)
@@ -91,13 +91,13 @@ def _nearest(
         least = distances[np.arange(len(points)), found]
         nearest = np.where(least < best, start + found, nearest)
         best = np.minimum(best, least)
-    # The differences themselves: the products above lose what near copies differ by.
+    # Exact differences: the products above lose the small differences of near copies.
     result = np.linalg.norm(points - x[nearest][:, columns] / scale, axis=1)
     return np.where(np.isfinite(result), result, np.inf)
 
 
 def shift(data: Data) -> Iterator[Finding]:
-    """Features and labels that are distributed otherwise in the test data."""
+    """Features and labels that are distributed differently in the test data."""
     if data.x_test is None or len(data.x_test) < 20 or len(data.x) < 20:
         return
     train, test = data.sampled(), data.sampled(test=True)
@@ -109,10 +109,10 @@ def shift(data: Data) -> Iterator[Finding]:
         yield finding(
             "warning" if distance[worst] >= 0.2 else "note",
             f"{len(apart):,} of {counted(data.columns, 'feature')} "
-            f"{either(len(apart), 'is', 'are')} distributed otherwise in the test data, most of "
-            f"all {data.names[worst]}: Kolmogorov-Smirnov distance "
+            f"{either(len(apart), 'is', 'are')} distributed differently in the test data, most "
+            f"of all {data.names[worst]}: Kolmogorov-Smirnov distance "
             f"{distance[worst]:.2f}, means {mean(train[:, worst]):.4g} and "
-            f"{mean(test[:, worst]):.4g}. Figures on it say little about data like the "
+            f"{mean(test[:, worst]):.4g}. Test metrics say little about data like the "
             f"training data.",
             columns=apart,
         )
@@ -123,7 +123,7 @@ def shift(data: Data) -> Iterator[Finding]:
         if p < 0.001 and far >= 0.1:
             yield finding(
                 "warning" if far >= 0.2 else "note",
-                f"y is distributed otherwise in the test data: Kolmogorov-Smirnov distance "
+                f"y is distributed differently in the test data: Kolmogorov-Smirnov distance "
                 f"{far:.2f}, means {mean(data.y):.4g} and {mean(data.y_test):.4g}.",
             )
         return

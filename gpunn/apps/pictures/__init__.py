@@ -1,4 +1,4 @@
-"""Pictures in files as arrays that a model takes, by Pillow (extra ``image``)."""
+"""Read image files into arrays that a model takes, with Pillow (extra ``image``)."""
 
 from __future__ import annotations
 

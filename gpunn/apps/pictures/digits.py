@@ -1,4 +1,4 @@
-"""A picture of a digit, of any size and anywhere, as MNIST shows its digits."""
+"""Convert a picture of a digit, of any size and position, to MNIST's form."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ from typing import Any
 
 import numpy as np
 
-INK = 0.25  # of the strongest ink: what is fainter is no part of the digit's outline
-FAINT = 24  # of 255: a picture whose ink is fainter has none
-BOX = 20  # pixels that a digit's longer side has
+INK = 0.25  # of the strongest ink: fainter pixels do not count for the digit's outline
+FAINT = 24  # of 255: a picture with only fainter ink is blank
+BOX = 20  # pixels along a digit's longer side
 
 
 def as_mnist(image: Any, shape: tuple[int, int] = (28, 28)) -> np.ndarray | None:
-    """A grey picture as MNIST's were made: cropped to the ink, which is scaled to fit 20 x 20
-    with its proportions, and put so that its centre of mass is in the middle of 28 x 28.
+    """Convert a grey picture to MNIST's form.
 
-    That is how the makers of MNIST describe it (LeCun, Cortes and Burges, "The MNIST database of
-    handwritten digits"). What differs from the picture's edge is ink.
+    The picture is cropped to the ink, scaled to fit 20 x 20 with its proportions, and placed with
+    its centre of mass in the middle of 28 x 28, as MNIST's authors describe (LeCun, Cortes and
+    Burges, "The MNIST database of handwritten digits"). Ink is what differs from the picture's
+    edge.
 
     Args:
-        image: a picture of Pillow's mode L, light on dark.
-        shape: height and width of the result; other sizes than MNIST's in proportion.
+        image: a picture in Pillow's mode L, light on dark.
+        shape: height and width of the result; for other sizes than MNIST's, in proportion.
 
     Returns:
-        Bytes of this shape, from 0 to 255; None for a blank picture, one without ink.
+        uint8 pixels of this shape, from 0 to 255; None for a blank picture, one without ink.
 
     A bar of 40 x 100 in a corner becomes 8 x 20, in the middle:
 
@@ -56,7 +57,7 @@ def as_mnist(image: Any, shape: tuple[int, int] = (28, 28)) -> np.ndarray | None
     for axis, (length, most) in enumerate(zip((height, width), shape, strict=True)):
         mass = scaled.sum(axis=1 - axis)
         middle = mass @ np.arange(length) / mass.sum()
-        # Pixel 14 of 28, as in MNIST's own images: their centres of mass are at 14.0 on average.
+        # Pixel 14 of 28, as in MNIST: its images' centres of mass are at 14.0 on average.
         place.append(min(max(round(most / 2 - middle), 0), most - length))
     result = np.zeros(shape, np.uint8)
     top, left = place
@@ -65,5 +66,5 @@ def as_mnist(image: Any, shape: tuple[int, int] = (28, 28)) -> np.ndarray | None
 
 
 def edge(pixels: np.ndarray) -> np.ndarray:
-    """The outermost pixels."""
+    """Return the outermost pixels."""
     return np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])

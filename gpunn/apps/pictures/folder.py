@@ -1,4 +1,4 @@
-"""A folder of pictures, one subfolder a class."""
+"""Read a folder of pictures with one subfolder per class."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from .reading import MAX_PIXELS, DamagedImage, look_at, read_image
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
-SIZES = (28, 32, 64)  # sides that pictures are scaled to: the first that is large enough
+SIZES = (28, 32, 64)  # side lengths to scale pictures to: the first that is large enough
 GREY = ("1", "L", "LA", "La")
-LOOKED_AT = 500  # pictures whose size and mode choose those of the model
+LOOKED_AT = 500  # pictures whose size and mode decide those of the model
 
 
 @dataclass
@@ -21,10 +21,10 @@ class Pictures:
 
     Attributes:
         classes: names of the subfolders, sorted.
-        paths: of the pictures.
-        labels: of each the number of its class.
-        x: the pictures, bytes (rows, height, width) or (rows, height, width, 3).
-        left_out: files that could not be read, and why.
+        paths: paths of the pictures.
+        labels: class index of each picture.
+        x: the pictures, uint8 (rows, height, width) or (rows, height, width, 3).
+        left_out: files that could not be read, with the reason.
     """
 
     classes: list[str]
@@ -39,7 +39,7 @@ def is_picture(name: str) -> bool:
 
 
 def pictures_in(folder: str) -> list[str]:
-    """The paths of the pictures anywhere in a folder, sorted."""
+    """Return the sorted paths of the pictures anywhere in a folder."""
     found = []
     for path, folders, names in os.walk(folder):
         folders.sort()
@@ -48,15 +48,15 @@ def pictures_in(folder: str) -> list[str]:
 
 
 def find(folder: str, classes: list[str] | None = None) -> Pictures:
-    """The pictures in the subfolders of a folder, each of the class that it is called after.
+    """Find the pictures in the subfolders of a folder, whose names are the classes.
 
     Args:
-        folder: with a subfolder for each class, in which pictures may lie in folders again.
-        classes: those of a model; by default all subfolders.
+        folder: a folder with a subfolder for each class; subfolders may be nested further.
+        classes: classes of a model; by default all subfolders.
 
     Raises:
-        ValueError: if there are no subfolders with pictures, or only one; or if one is not among
-            the ``classes``.
+        ValueError: if there are no subfolders with pictures, or only one; or if a subfolder is not
+            among the ``classes``.
     """
     names = sorted(
         entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."
@@ -65,12 +65,14 @@ def find(folder: str, classes: list[str] | None = None) -> Pictures:
     there = [name for name in names if found[name]]
     if not there:
         raise ValueError(
-            f"{folder} has no subfolders with pictures: one for each class is expected, as "
+            f"{folder} has no subfolders with pictures: expected one for each class, such as "
             f"{os.path.join(folder, 'cat', '1.png')}."
         )
     empty = [name for name in names if not found[name]]
     if empty and classes is None:
-        raise ValueError(f"{folder}: no pictures in {', '.join(empty)}: remove what is no class.")
+        raise ValueError(
+            f"{folder}: no pictures in {', '.join(empty)}: remove folders that are not classes."
+        )
     unknown = [name for name in there if classes is not None and name not in classes]
     if unknown:
         raise ValueError(
@@ -79,7 +81,7 @@ def find(folder: str, classes: list[str] | None = None) -> Pictures:
         )
     if classes is None and len(there) == 1:
         raise ValueError(
-            f"{folder} has pictures in one subfolder only, {there[0]!r}: with one class there is "
+            f"{folder} has pictures in only one subfolder, {there[0]!r}: with one class there is "
             f"nothing to learn."
         )
     known = classes or there
@@ -91,23 +93,23 @@ def find(folder: str, classes: list[str] | None = None) -> Pictures:
 def shape_for(
     paths: list[str], side: int | None = None, max_pixels: int = MAX_PIXELS
 ) -> tuple[int, ...]:
-    """Height and width that fit most pictures, and 3 for colour if some have it.
+    """Return a height and width that fit most pictures, and 3 channels if some have colour.
 
     Only the beginnings of the files are read.
 
     Raises:
-        ValueError: if none can be read, or one is too large.
+        ValueError: if no picture can be read, or one is too large.
     """
     sizes, modes = [], set()
     for path in paths[:: -(-len(paths) // LOOKED_AT)]:
         try:
             (width, height), mode = look_at(path, max_pixels)
         except DamagedImage:
-            continue  # `load` names it
+            continue  # `load` reports it
         sizes.append(max(width, height))
         modes.add(mode)
     if not sizes:
-        raise ValueError(f"None of the files looked at is a picture, as {paths[0]}.")
+        raise ValueError(f"None of the examined files is a picture, for example {paths[0]}.")
     usual = float(np.median(sizes))
     side = side or next((s for s in SIZES if usual <= s), SIZES[-1])
     grey = all(mode in GREY or mode.startswith(("I", "F")) for mode in modes)
@@ -115,12 +117,12 @@ def shape_for(
 
 
 def load(pictures: Pictures, shape: tuple[int, ...], max_pixels: int = MAX_PIXELS) -> None:
-    """Read the pictures into ``x``, padded to squares and scaled; those damaged are left out.
+    """Read the pictures into ``x``, padded to squares and scaled; damaged ones are left out.
 
-    All are looked at before the first is read.
+    The sizes of all pictures are checked before the first one is read.
 
     Raises:
-        ValueError: if one claims more pixels, or none can be read.
+        ValueError: if a picture has more than ``max_pixels``, or none can be read.
     """
     good = []
     for i, path in enumerate(pictures.paths):

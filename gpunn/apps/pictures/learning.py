@@ -1,4 +1,4 @@
-"""A convolutional network for pictures, and what it is compared with."""
+"""Train a convolutional network on pictures, and the simple models it is compared with."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from gpunn.callbacks import Callback
 from gpunn.layers import Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D, Rescaling
 from gpunn.models import Sequential
 
-FILTERS = 32  # of the first convolution; twice as many after each pooling, at most 128
-SMALLEST = 8  # rows that the last map has at most
+FILTERS = 32  # of the first convolution; doubled after each pooling, up to 128
+SMALLEST = 8  # maximum rows of the last feature map
 
 
 def defaults(settings: Settings, rows: int) -> Settings:
-    """The settings with what was not said: one hidden layer, dropout, batches by the rows."""
+    """Fill in unset settings: one hidden layer, dropout, and a batch size by the row count."""
     found = settings.for_data(rows)
     found.hidden = [128] if settings.hidden is None else settings.hidden
     found.dropout = 0.3 if settings.dropout is None else settings.dropout
@@ -24,7 +24,7 @@ def defaults(settings: Settings, rows: int) -> Settings:
 
 
 def network(shape: tuple[int, ...], classes: int, settings: Settings) -> Sequential:
-    """Convolutions of 3 x 3 and poolings until the map is small, then dense layers.
+    """Build a network of 3 x 3 convolutions and poolings until the map is small, then dense layers.
 
     >>> network((28, 28, 1), 3, Settings(hidden=[16], dropout=0.1)).output_shape
     (None, 3)
@@ -47,22 +47,22 @@ def network(shape: tuple[int, ...], classes: int, settings: Settings) -> Sequent
 
 
 def train(
-    parts: dict[str, RowSet], classes: int, settings: Settings, told: Iterable[Callback] = ()
+    parts: dict[str, RowSet], classes: int, settings: Settings, callbacks: Iterable[Callback] = ()
 ) -> tuple[Sequential, int, int]:
-    """The network that was best on the validation part; its epoch, and how many there were.
+    """Return the network that was best on the validation part, its epoch, and the epoch count.
 
-    ``told`` are callbacks of the training.
+    ``callbacks`` are callbacks of the training.
     """
     model = network(parts["train"].x.shape[1:], classes, settings)
     data = parts["train"], parts["validation"]
-    best, epochs = fit_best(model, *data, classes, settings, [*told])
+    best, epochs = fit_best(model, *data, classes, settings, [*callbacks])
     return model, best, epochs
 
 
 def simple_predictions(
     parts: dict[str, RowSet], classes: int, settings: Settings
 ) -> dict[str, np.ndarray]:
-    """What the classes' shares and a linear model of the pixels say of the test part, by name."""
+    """Return the test predictions of the class shares and of a linear model, by name."""
     test = parts["test"]
     linear = Sequential(name="linear")
     for layer in (

@@ -1,4 +1,4 @@
-"""Image files of any kind as arrays of one shape."""
+"""Read image files of any kind into arrays of one shape."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from .digits import as_mnist, edge
 
-MAX_PIXELS = 25_000_000  # of an image, by default
+MAX_PIXELS = 25_000_000  # per image, by default
 
 
 def read_image(
@@ -20,23 +20,23 @@ def read_image(
     max_pixels: int = MAX_PIXELS,
     mnist: bool = False,
 ) -> tuple[np.ndarray | None, list[str]]:
-    """An image file as bytes of one shape, and what was done to make it so.
+    """Read an image file into pixels of a given shape, and list the conversion steps.
 
     Args:
-        path: anything that Pillow reads; of several frames the first.
-        shape: (height, width) for a grey image, (height, width, 3) for one in colour.
-        invert: ``"yes"``, ``"no"``, or ``"auto"``: a grey image, if its edge is light.
-        max_pixels: that it may have.
-        mnist: prepare it as MNIST's digits were, see `as_mnist`; else it is padded to a
-            square and scaled.
+        path: any file that Pillow reads; of several frames, the first is used.
+        shape: (height, width) for a grey image, (height, width, 3) for colour.
+        invert: ``"yes"``, ``"no"``, or ``"auto"`` to invert a grey image with a light edge.
+        max_pixels: maximum number of pixels.
+        mnist: whether to prepare the image as MNIST's digits, see `as_mnist`; otherwise it is
+            padded to a square and scaled.
 
     Returns:
-        The pixels, None for a digit in a blank image; and a list of texts.
+        The uint8 pixels, or None for a blank image of a digit; and a list of strings.
 
     Raises:
         ImportError: without Pillow.
-        DamagedImage: if the file is no image.
-        ValueError: if it is too large a one, or ``shape`` is not that of one.
+        DamagedImage: if the file is not an image.
+        ValueError: if the image is too large, or ``shape`` is not the shape of an image.
     """
     if len(shape) != 2 and not (len(shape) == 3 and shape[2] == 3):
         raise ValueError(f"{path}: the model takes samples of shape {shape}, not images.")
@@ -44,18 +44,18 @@ def read_image(
     from PIL import Image
 
     mode = "L" if len(shape) == 2 else "RGB"
-    if image.mode.startswith(("I", "F")):  # Pillow would cut their values off at 255
+    if image.mode.startswith(("I", "F")):  # Pillow would clip their values at 255
         values = np.asarray(image, np.float64)
         low, span = values.min(), np.ptp(values) or 1.0
         image = Image.fromarray(((values - low) * (255 / span)).round().astype(np.uint8))
-        done.append(f"values from {low:g} to {low + span:g} made 0 to 255")
+        done.append(f"values from {low:g} to {low + span:g} scaled to 0 to 255")
     elif image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
-        done.append("put on white")
+        done.append("placed on white")
     if image.mode != mode:
         image = image.convert(mode)
-        done.append("made grey" if mode == "L" else "put in colour")
+        done.append("converted to grey" if mode == "L" else "converted to RGB")
     light = mode == "L" and np.median(edge(np.asarray(image))) > 127
     inverted = invert == "yes" or (invert == "auto" and bool(light))
     if mnist:
@@ -64,7 +64,7 @@ def read_image(
             done.append("inverted")
         pixels = as_mnist(image, shape[:2])
         if pixels is not None:
-            done.append("cropped, scaled and centred as MNIST's digits (--as-is leaves that out)")
+            done.append("cropped, scaled and centred as MNIST's digits (--as-is skips that)")
         return pixels, done
     height, width = shape[:2]
     if image.size != (width, height):
@@ -93,16 +93,16 @@ def _opened(path: str, max_pixels: int) -> tuple[Any, list[str]]:
 
 
 class DamagedImage(ValueError):
-    """A file that is no image, or not all of one."""
+    """Raised for a file that is not an image, or an incomplete one."""
 
 
 def look_at(path: str, max_pixels: int = MAX_PIXELS) -> tuple[tuple[int, int], str]:
-    """Width and height of an image and its mode, as the file's beginning says.
+    """Read an image's width, height and mode from the beginning of its file.
 
     Raises:
         ImportError: without Pillow.
-        DamagedImage: if the file is no image.
-        ValueError: if it claims more than ``max_pixels``.
+        DamagedImage: if the file is not an image.
+        ValueError: if it has more than ``max_pixels``.
     """
     with _image(path, max_pixels) as opened:
         return opened.size, opened.mode
@@ -110,7 +110,7 @@ def look_at(path: str, max_pixels: int = MAX_PIXELS) -> tuple[tuple[int, int], s
 
 @contextmanager
 def _image(path: str, max_pixels: int) -> Iterator[Any]:
-    """An image that is open, not yet decoded; what is wrong with it is said."""
+    """Open an image without decoding it, and raise readable errors."""
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
@@ -119,17 +119,17 @@ def _image(path: str, max_pixels: int) -> Iterator[Any]:
         with _without_limit(Image), Image.open(path) as opened:
             if opened.width * opened.height > max_pixels:
                 raise _TooLarge(
-                    f"{path} is an image of {opened.width:,} x {opened.height:,} pixels, and "
-                    f"--max-pixels is {max_pixels:,}. Scale it down, or give a larger number."
+                    f"{path} is an image of {opened.width:,} x {opened.height:,} pixels, but "
+                    f"--max-pixels is {max_pixels:,}. Scale it down, or pass a larger number."
                 )
             yield opened
     except UnidentifiedImageError:
         raise DamagedImage(
-            f"{path} is no image that Pillow knows, no IDX file and no .npy."
+            f"{path} is not an image that Pillow can read, an IDX file or an .npy file."
         ) from None
     except (_TooLarge, FileNotFoundError):
         raise
-    except Exception as error:  # a damaged image makes its decoder raise anything
+    except Exception as error:  # a damaged image may raise any error in its decoder
         raise DamagedImage(f"{path} is damaged: {error}") from None
 
 
@@ -139,7 +139,7 @@ class _TooLarge(ValueError):
 
 @contextmanager
 def _without_limit(image: Any) -> Iterator[None]:
-    """Without Pillow's own limit of pixels, which is one of the process."""
+    """Disable Pillow's own pixel limit, which is global to the process."""
     before, image.MAX_IMAGE_PIXELS = image.MAX_IMAGE_PIXELS, None
     try:
         yield

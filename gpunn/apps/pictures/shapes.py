@@ -1,4 +1,4 @@
-"""Samples of a model as pictures."""
+"""Shapes of a model's samples as pictures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def grey_shape(sample: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A model's sample without the channel, if it has but one; else as it is.
+    """Return a sample shape without its channel axis if there is only one channel.
 
     >>> grey_shape((28, 28, 1)), grey_shape((1, 28, 28)), grey_shape((28, 28, 3))
     ((28, 28), (28, 28), (28, 28, 3))

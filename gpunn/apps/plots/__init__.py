@@ -1,11 +1,11 @@
-"""Pictures of data, training and models, each from one call. They need matplotlib.
+"""Plots of data, training and models, each from one call. They need matplotlib.
 
-``pip install "gpunn[plot]"``. Every function returns a matplotlib figure, to be saved with
-``figure.savefig("name.png")`` or looked at in a notebook, where it shows itself as the last line
-of a cell; those that draw one panel take ``ax=`` to draw in axes that are there (end such a line
-with ``;`` in a notebook if pyplot made them, which shows them by itself). None opens a window or
-changes matplotlib's settings. What belongs together can be told apart without colour: by dashes,
-markers and shades.
+Install it with ``pip install "gpunn[plot]"``. Every function returns a matplotlib figure. Save it
+with ``figure.savefig("name.png")``, or make it the last line of a notebook cell to show it.
+Functions that draw one panel take ``ax=`` to draw in existing axes; if pyplot made these, end the
+line with ``;`` in a notebook, since pyplot shows them by itself. No function opens a window or
+changes matplotlib's settings. Plots are readable without colour: they also use dashes, markers and
+shades.
 """
 
 from __future__ import annotations

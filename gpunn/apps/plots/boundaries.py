@@ -1,4 +1,4 @@
-"""Points of classes in the plane, and what a classifier makes of the plane."""
+"""Plot points of classes in the plane, and a classifier's decision regions."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def points(
     title: str | None = None,
     ax: Any = None,
 ) -> Any:
-    """Points (rows, 2 or more) in the plane, each class with a marker of its own.
+    """Plot points (rows, 2 or more) in the plane, with a marker for each class.
 
     Args:
-        x: the points; ``features`` says which two of their columns are drawn.
+        x: the points; ``features`` selects the two columns to draw.
         y: labels (rows,) or one-hot rows.
-        names: of the columns of x, for the axes.
+        names: names of the columns of x, for the axes.
         classes: names of the classes, in the order of their labels.
-        title: stands above.
+        title: title of the plot.
         ax: axes to draw in; new ones by default.
 
     Returns:
@@ -65,29 +65,29 @@ def decision_boundary(
     resolution: int = 200,
     ax: Any = None,
 ) -> Any:
-    """The regions that a classifier divides the plane into, with data; wrong points are ringed.
+    """Plot a classifier's decision regions in the plane, with data; wrong points have a ring.
 
     Args:
-        model: a gpunn model, anything with scikit-learn's ``predict``, or a function of
-            points (rows, inputs) that gives labels, a score, or scores of each class.
+        model: a gpunn model, any object with scikit-learn's ``predict``, or a function of
+            points (rows, inputs) that returns labels, a score, or scores of each class.
         x: points (rows, inputs).
         y: labels (rows,) of any kind, or one-hot rows.
-        features: numbers of the two inputs at the axes.
-        fixed: with more than two inputs, values of the others: in their order, or a
-            dictionary by number. Their medians by default. Points that are near to these
-            values, within a tenth of the input's range, are drawn large, the others small.
-        threshold: above it a single output means the second class; see `Scores`.
-        names: of all inputs, for the axes.
+        features: indices of the two inputs at the axes.
+        fixed: values of the other inputs if there are more than two: in order, or a dictionary
+            by index; by default their medians. Points within a tenth of the input's range of
+            these values are drawn large, the others small.
+        threshold: a single output above it means the second class; see `Scores`.
+        names: names of all inputs, for the axes.
         classes: names of the classes, in the order of their labels.
-        title: by default how many points are wrong.
-        resolution: points of the plane that are asked, along each axis.
+        title: title of the plot; by default the number of wrong points.
+        resolution: number of grid points along each axis.
         ax: axes to draw in; new ones by default.
 
     Returns:
         The figure.
 
     Raises:
-        ValueError, TypeError: for shapes or a model that do not fit.
+        ValueError, TypeError: if shapes or the model do not fit.
         ImportError: without matplotlib.
 
     >>> def circle(points):
@@ -119,8 +119,8 @@ def decision_boundary(
     _draw_points(ax, plane, numbers, class_names(scores.labels, classes, CLASS), near)
     if wrong.any():
         ax.scatter(*plane[wrong & near].T, s=110, facecolors="none", edgecolors=INK, label="wrong")
-    said = f"{wrong.sum():,} of {len(x):,} points wrong" if wrong.any() else "all points right"
-    _finish(ax, features, names, said if title is None else title)
+    default = f"{wrong.sum():,} of {len(x):,} points wrong" if wrong.any() else "all points right"
+    _finish(ax, features, names, default if title is None else title)
     ax.set_xlim(axes[0][0], axes[0][-1])
     ax.set_ylim(axes[1][0], axes[1][-1])
     return ax.figure
@@ -135,12 +135,13 @@ def decision_slices(
     at: Sequence[float] | None = None,
     **options: Any,
 ) -> Any:
-    """`decision_boundary` of three inputs, at several values of the third, side by side.
+    """Plot `decision_boundary` for three inputs side by side, at several values of the third.
 
     Args:
-        model, x, y, features: as there; x is (rows, 3).
-        at: the values; by default those that occur, if they are three at most, else quartiles.
-        options: of `decision_boundary`.
+        model, x, y, features: as for `decision_boundary`; x is (rows, 3).
+        at: values of the third input; by default its distinct values if there are at most three,
+            else its quartiles.
+        options: options of `decision_boundary`.
 
     Returns:
         The figure.
@@ -173,7 +174,7 @@ def _checked(x: Any, y: Any, features: Pair) -> tuple[np.ndarray, np.ndarray, np
         raise ValueError(f"x must be points (rows, 2 or more inputs); its shape is {x.shape}.")
     labels, numbers = class_numbers(y)
     if len(numbers) != len(x):
-        raise ValueError(f"y has {len(numbers)} rows, x has {len(x)}; they must be as many.")
+        raise ValueError(f"y has {len(numbers)} rows, x has {len(x)}; they must be equal.")
     chosen = list(features)
     known = range(x.shape[1])
     if len(chosen) != 2 or chosen[0] == chosen[1] or any(i not in known for i in chosen):
@@ -184,7 +185,7 @@ def _checked(x: Any, y: Any, features: Pair) -> tuple[np.ndarray, np.ndarray, np
 
 
 def _numbers_among(labels: np.ndarray, given: np.ndarray, y: Any) -> np.ndarray:
-    """The classes of the rows of ``y``, as numbers of ``labels``."""
+    """Return the classes of the rows of ``y``, as indices into ``labels``."""
     values = given[class_numbers(y)[1]]
     found = np.searchsorted(labels, values)
     if (found == len(labels)).any() or (labels[found] != values).any():
@@ -205,7 +206,7 @@ def _fixed(fixed: Any, others: list[int], x: np.ndarray) -> dict[int, float]:
         fixed = dict(zip(others, fixed, strict=True))
     for i in fixed:
         if i not in others:
-            raise ValueError(f"fixed: input {i!r} is none of {others}.")
+            raise ValueError(f"fixed: input {i!r} is not one of {others}.")
     return medians | {i: float(value) for i, value in fixed.items()}
 
 

@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""Plot a confusion matrix."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def confusion_matrix(
     title: str | None = None,
     ax: Any = None,
 ) -> Any:
-    """How many rows of each true class were taken for which, as numbers in a grid.
+    """Plot the confusion matrix: counts of true classes (rows) by predicted classes (columns).
 
-    The darker a cell, the larger its share of the row (drawn by its root, so that rare
-    mistakes show).
+    A darker cell has a larger share of its row. The shade follows the square root of the share, so
+    that rare mistakes are visible.
 
     Args:
         y_true: true labels (rows,) or one-hot rows; or, without ``y_pred``, the counts
             themselves (true classes, predicted classes).
         y_pred: predicted labels (rows,), or scores (rows, classes), of which the largest counts.
-        classes: names, in the order of the labels.
-        title: by default the share that is right.
+        classes: names of the classes, in the order of the labels.
+        title: title of the plot; by default the accuracy.
         ax: axes to draw in; new ones by default.
 
     Returns:
@@ -69,8 +69,8 @@ def confusion_matrix(
             fontsize=FONT - 1,
             color="white" if shares[row, column] > 0.6 else INK,
         )
-    said = f"{np.trace(counts) / max(1, total):.1%} of {total:,} right"
-    dress(ax, said if title is None else title, "predicted class", "true class", grid=False)
+    default = f"{np.trace(counts) / max(1, total):.1%} of {total:,} right"
+    dress(ax, default if title is None else title, "predicted class", "true class", grid=False)
     long = max(map(len, names)) > 3
     ax.set_xticks(
         range(len(names)), names, rotation=45 if long else 0, ha="right" if long else "center"
@@ -80,11 +80,11 @@ def confusion_matrix(
 
 
 def _count(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The labels, and how often each pair of them occurs."""
+    """Return the labels, and the count of each pair of them."""
     pairs = [class_numbers(y_true, "y_true"), class_numbers(y_pred, "y_pred")]
     if len(pairs[0][1]) != len(pairs[1][1]):
         raise ValueError(
-            f"y_true has {len(pairs[0][1])} rows, y_pred {len(pairs[1][1])}; they must be as many."
+            f"y_true has {len(pairs[0][1])} rows, y_pred {len(pairs[1][1])}; they must be equal."
         )
     labels = np.union1d(pairs[0][0], pairs[1][0])
     true, predicted = (np.searchsorted(labels, own)[numbers] for own, numbers in pairs)

@@ -1,4 +1,4 @@
-"""Figures over time: the history of a training run, several runs, and learning curves."""
+"""Plot values over time: the history of a training run, several runs, and learning curves."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["curves", "history", "learning_curve"]
 
 
 def history(history: Any, metrics: Sequence[str] | None = None, *, ax: Any = None) -> Any:
-    """The figures of each epoch, training and held-out, one panel for each.
+    """Plot the loss and metrics of each epoch, training and held-out, one panel for each.
 
     Args:
-        history: what `fit` returned, its ``history``, a trained model, or the path of a CSV
+        history: the result of `fit`, its ``history``, a trained model, or the path of a CSV
             file that `callbacks.CSVLogger` wrote.
         metrics: names without ``val_``; all by default.
         ax: axes to draw in, for a single metric.
@@ -29,7 +29,7 @@ def history(history: Any, metrics: Sequence[str] | None = None, *, ax: Any = Non
         The figure: ``history(...).savefig("history.png")``.
 
     Raises:
-        ValueError: if there is nothing to draw, or no such metric.
+        ValueError: if there is nothing to draw, or a metric is unknown.
         ImportError: without matplotlib.
 
     >>> figure = history({"loss": [0.9, 0.4, 0.2], "val_loss": [0.8, 0.5, 0.4]})
@@ -43,7 +43,7 @@ def history(history: Any, metrics: Sequence[str] | None = None, *, ax: Any = Non
         if name not in figures:
             raise ValueError(f"metrics: {name!r} is not in the history: {', '.join(names)}.")
     if not chosen or not len(epochs):
-        raise ValueError("history holds no epoch: there is nothing to draw.")
+        raise ValueError("history holds no epochs: there is nothing to draw.")
     if ax is not None and len(chosen) > 1:
         raise ValueError(f"ax is for one metric; choose from metrics={chosen!r}.")
     panels = new_panels(len(chosen), 3)[1] if ax is None else [new_axes(ax)]
@@ -68,7 +68,7 @@ def _whole_numbers(ax: Any) -> None:
 
 
 def _read(history: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The numbers of the epochs, from 1, and the figures by name."""
+    """Return the epoch numbers, from 1, and the values by name."""
     if isinstance(history, (str, os.PathLike)):
         head, *lines = read_rows(history) or [[]]
         rows = [dict(zip_longest(head, line[: len(head)], fillvalue="")) for line in lines]
@@ -83,10 +83,10 @@ def _read(history: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     figures = getattr(history, "history", history)
     if not isinstance(figures, Mapping):
         raise TypeError(
-            f"history must be what fit returned, a dictionary of lists, a trained model or the "
+            f"history must be the result of fit, a dictionary of lists, a trained model or the "
             f"path of a CSV file; got {history!r}."
         )
-    # With validation_freq the figures of the validation have fewer values than there are epochs.
+    # With validation_freq the validation metrics have fewer values than there are epochs.
     columns = {name: np.asarray(values, np.float64) for name, values in figures.items()}
     count = max(map(len, columns.values()), default=0)
     if epochs is None or len(epochs) != count:
@@ -114,11 +114,12 @@ def curves(
     logy: bool = False,
     ax: Any = None,
 ) -> Any:
-    """Several lines in one picture, each with dashes and markers of its own.
+    """Plot several lines in one figure, each with its own dashes and markers.
 
     Args:
-        runs: by name the values (n,), one for each of 1 to n, or a pair ``(x, y)``.
-        xlabel, ylabel, title: what stands at the axes and above; name the units.
+        runs: a dictionary from names to values (n,), one for each of 1 to n, or to a pair
+            ``(x, y)``.
+        xlabel, ylabel, title: labels of the axes, with units, and the title.
         logx, logy: whether an axis is logarithmic.
         ax: axes to draw in; new ones by default.
 
@@ -139,7 +140,7 @@ def curves(
         x = np.arange(1, len(y) + 1) if x is None else x
         if y.ndim != 1 or x.shape != y.shape:
             raise ValueError(
-                f"runs[{name!r}] must be values (n,) or a pair of such; got {y.shape}."
+                f"runs[{name!r}] must be values (n,) or a pair of them; got {y.shape}."
             )
         ax.plot(x, y, label=name, markevery=sparse_markers(len(y)), **line_style(number))
         whole = whole and x.dtype.kind in "iu"
@@ -163,13 +164,13 @@ def learning_curve(
     *,
     ax: Any = None,
 ) -> Any:
-    """How a figure changes with the number of training samples.
+    """Plot a metric against the number of training samples.
 
     Args:
         sizes: numbers of samples (n,).
-        training, held_out: the figure (n,), or of several runs (n, runs): then the line is
-            their mean, and the bars reach from the smallest to the largest.
-        ylabel, title: what the figure is.
+        training, held_out: the metric (n,), or that of several runs (n, runs): the line is then
+            their mean, and bars extend from the smallest to the largest.
+        ylabel, title: label of the y-axis, and the title.
         ax: axes to draw in; new ones by default.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The figures that all pictures are: matplotlib's, and a notebook shows them."""
+"""The figure class of all plots: matplotlib's, displayed by notebooks."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import Any
 
 import matplotlib.figure
 
-SHARPNESS = 2  # pixels of the picture for each that it takes on the page
+SHARPNESS = 2  # pixels of the picture per pixel on the page
 
 
 class Figure(matplotlib.figure.Figure):
-    """matplotlib's figure. As the last line of a notebook's cell it shows itself.
+    """matplotlib's figure, displayed when it is the last line of a notebook cell.
 
-    Figures that are made by pyplot do that by pyplot's help, which these do without: they are
-    not drawn again at the end of the cell.
+    It does not use pyplot, so the figure is not drawn a second time at the end of the cell.
     """
 
     def _repr_png_(self) -> tuple[bytes, dict[str, Any]]:

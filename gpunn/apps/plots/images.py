@@ -1,4 +1,4 @@
-"""Images in rows: samples, the worst mistakes, the first layer's weights, activations."""
+"""Plot images in rows: samples, the worst mistakes, the first layer's weights, activations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .style import COLORS, FONT, INK, as_images, dress, new_panels
 
 __all__ = ["first_layer", "images", "layer_activations", "worst_mistakes"]
 
-SMALL = 20  # units that are drawn as bars, with their numbers
+SMALL = 20  # up to this many units are drawn as numbered bars
 
 
 def images(
@@ -25,14 +25,14 @@ def images(
     columns: int = 8,
     title: str | None = None,
 ) -> Any:
-    """Images side by side, each with a title: dark where a value is large, as ink is.
+    """Plot images side by side, each with a title; large values are dark, like ink.
 
     Args:
         x: images (count, height, width), (..., 1), (..., 3) for RGB, or flat (count, values).
-        titles: one for each.
+        titles: a title for each image.
         shape: height and width of flat images; squares by default.
         columns: images in a row.
-        title: of the whole.
+        title: title of the whole figure.
 
     Returns:
         The figure.
@@ -43,7 +43,7 @@ def images(
     """
     pictures = as_images(x, "x", shape)
     if not len(pictures):
-        raise ValueError("x holds no image.")
+        raise ValueError("x holds no images.")
     if titles is not None and len(titles) != len(pictures):
         raise ValueError(f"titles has {len(titles)} entries, x has {len(pictures)} images.")
     longest = max((len(line) for text in titles or [] for line in str(text).split("\n")), default=0)
@@ -66,26 +66,26 @@ def worst_mistakes(
     classes: Sequence[str] | None = None,
     columns: int = 8,
 ) -> Any:
-    """The images with the largest loss among those that a model gets wrong.
+    """Plot the misclassified images with the largest loss.
 
-    Above each: the true class, then the one predicted and its probability, and the number of
-    the row. Where the model is right everywhere, those it is least sure of are drawn.
+    The title of each has the true class, the predicted class with its probability, and the row
+    index. If the model makes no mistakes, the images it is least sure of are drawn.
 
     Args:
-        model: a gpunn model, anything with ``predict_proba``, or a function, that gives
+        model: a gpunn model, any object with ``predict_proba``, or a function that returns
             probabilities (rows, classes).
         x: images (rows, height, width) or (rows, values).
-        y: class numbers (rows,) or one-hot rows.
-        count: how many at most.
+        y: class indices (rows,) or one-hot rows.
+        count: maximum number of images.
         shape: height and width of flat images; squares by default.
-        classes: their names; their numbers by default.
+        classes: names of the classes; their indices by default.
         columns: images in a row.
 
     Returns:
         The figure.
 
     Raises:
-        ValueError: if the outputs are no probabilities, or shapes do not fit.
+        ValueError: if the outputs are not probabilities, or shapes do not fit.
     """
     check_integer("count", count, 1)
     given = probabilities(model, x)
@@ -130,17 +130,17 @@ def first_layer(
     count: int = 32,
     columns: int = 8,
 ) -> Any:
-    """The weights that lead to each unit of a layer, as images of the layer's input.
+    """Plot the incoming weights of each unit of a layer, as images of the layer's input.
 
-    Black is the most negative weight, white the most positive, the grey of the border zero.
-    Of a convolution each filter is drawn, summed over its input channels.
+    Black is the most negative weight, white the most positive; the grey of the border is zero.
+    For a convolution each filter is drawn, summed over its input channels.
 
     Args:
         model: a built gpunn model.
-        layer: its name; by default the first layer that has a kernel.
-        shape: height and width of the input; by default the model's input if that is an
+        layer: name of the layer; by default the first layer that has a kernel.
+        shape: height and width of the input; by default those of the model's input if it is an
             image, else a square.
-        count: units that are drawn at most, the first ones.
+        count: maximum number of units to draw; the first ones are drawn.
         columns: images in a row.
 
     Returns:
@@ -188,17 +188,17 @@ def layer_activations(
     classes: Sequence[str] | None = None,
     maps: int = 16,
 ) -> Any:
-    """What each layer of a model makes of one image, from the input to the output.
+    """Plot the activations of each layer for one image, from the input to the output.
 
-    Few units (up to 20) are bars; more are a field of squares, read row by row; feature maps
-    are images side by side. Dark is large, and each layer has a scale of its own.
+    Up to 20 units are drawn as bars, more as a grid of squares in row-major order, and feature maps
+    as images side by side. Large values are dark, and each layer has its own scale.
 
     Args:
         model: a built gpunn model.
         image: one sample, with or without the batch axis.
         shape: height and width of a flat image; a square by default.
         classes: names of the units of the last layer.
-        maps: feature maps that are drawn at most, the first ones.
+        maps: maximum number of feature maps to draw; the first ones are drawn.
 
     Returns:
         The figure.
@@ -218,7 +218,7 @@ def layer_activations(
             f"{np.shape(image)}."
         )
     outputs = {name: values[0] for name, values in model.activations(sample).items()}
-    # What only reshapes or scales its input shows nothing new.
+    # Layers that only reshape or scale their input show nothing new.
     plain = {one.name for one in model.layers if one.reshapes or one.folds_into_input}
     outputs = {name: values for name, values in outputs.items() if name not in plain}
     count = 1 + len(outputs)
@@ -257,7 +257,7 @@ def _show(
 
 
 def _units(ax: Any, values: np.ndarray, names: Sequence[str] | None) -> Any:
-    """Bars for few units; a field of squares, which is returned, for many."""
+    """Draw bars for few units, or a grid of squares, which is returned, for many."""
     if len(values) <= SMALL:
         places = np.arange(len(values))
         ax.bar(places, values, color=COLORS[1], edgecolor=INK, linewidth=0.8)
@@ -271,7 +271,7 @@ def _units(ax: Any, values: np.ndarray, names: Sequence[str] | None) -> Any:
 
 
 def _tiled(maps: np.ndarray) -> np.ndarray:
-    """Feature maps (height, width, count) beside each other, a gap between two."""
+    """Tile feature maps (height, width, count), with a gap between them."""
     height, width, count = maps.shape
     columns = int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)

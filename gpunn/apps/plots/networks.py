@@ -1,4 +1,4 @@
-"""A model as boxes and arrows: each layer below those that it reads."""
+"""Plot a model as boxes and arrows: each layer below its inputs."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def network(
     expand_nested: bool = False,
     direction: str = "TB",
 ) -> Any:
-    """The layers of a model as boxes, with an arrow from each to those that read it.
+    """Plot the layers of a model as boxes, with arrows from each layer to its consumers.
 
-    A layer that is applied several times has a box for each, which says so.
+    A layer that is applied several times has a box for each call, labelled accordingly.
 
     Args:
-        model: of which. Its input shape must be known.
-        shapes, names, activations, dtypes, trainable: what stands in a box beside the layer's
+        model: the model. Its input shape must be known.
+        shapes, names, activations, dtypes, trainable: what a box shows besides the layer's
             class: shapes of its inputs and outputs, its name, its activation, the dtype of its
             output, whether it is trained.
-        expand_nested: draw the layers of models that stand here as layers.
-        direction: where arrows go: "TB" from top to bottom, "BT", "LR" or "RL".
+        expand_nested: whether to draw the layers of nested models.
+        direction: direction of the arrows: "TB" from top to bottom, "BT", "LR" or "RL".
 
     Returns:
         The figure: ``network(model).savefig("model.png")``. `utils.plot_model` writes the same
@@ -68,7 +68,7 @@ def network(
 
     for middle, (width, height), lines in drawing.boxes:
         x, y = up(middle)
-        # A dollar sign in a name begins no formula.
+        # A dollar sign in a name must not start a formula.
         ax.text(x, y, "\n".join(lines), ha="center", va="center", fontsize=FONT, color=INK,
                 family="monospace", linespacing=1.25, parse_math=False)  # fmt: skip
         ax.add_patch(_rectangle(x - width / 2, y - height / 2, width, height))

@@ -1,4 +1,4 @@
-"""What a classifier of any make says about points, as scores of classes."""
+"""Class scores of any kind of classifier for given points."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 
 
 def class_numbers(y: Any, argument: str = "y") -> tuple[np.ndarray, np.ndarray]:
-    """The labels in ``y`` in their order, and for each row the number of its label.
+    """Return the sorted labels in ``y``, and the index of each row's label.
 
-    Rows of one-hot targets are labelled by their number.
+    The labels of one-hot rows are their column indices.
     """
     labels = np.asarray(y)
     if labels.ndim == 2 and labels.shape[1] > 1:
@@ -25,7 +25,7 @@ def class_numbers(y: Any, argument: str = "y") -> tuple[np.ndarray, np.ndarray]:
 
 
 def class_names(labels: np.ndarray, names: Sequence[str] | None, form: str = "{}") -> list[str]:
-    """The names of the classes: ``names``, or by default their labels in this form.
+    """Return the names of the classes: ``names``, or by default the formatted labels.
 
     Raises:
         ValueError: if there are more or fewer names than classes.
@@ -38,14 +38,15 @@ def class_names(labels: np.ndarray, names: Sequence[str] | None, form: str = "{}
 
 
 class Scores:
-    """A classifier as a function from points to one score for each class; the largest wins.
+    """A classifier as a function from points to a score per class; the largest score wins.
 
     Args:
-        model: a gpunn model, anything with scikit-learn's methods (``predict_proba``,
+        model: a gpunn model, any object with scikit-learn's methods (``predict_proba``,
             ``decision_function``, ``predict``), or a function of points (rows, inputs) that
-            gives labels (rows,), scores (rows,) of the second of two classes, or (rows, classes).
-        labels: of the classes, in their order.
-        threshold: above it a single score means the second class. By default 0 for a
+            returns labels (rows,), scores (rows,) of the second of two classes, or
+            (rows, classes).
+        labels: labels of the classes, in order.
+        threshold: a single score above it means the second class. By default 0 for a
             decision function and for logits, else half way between the two labels (0.5 for
             classes 0 and 1, 0 for -1 and 1).
     """
@@ -57,21 +58,21 @@ class Scores:
         self.threshold = threshold
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Scores (rows, classes) of the points ``x`` (rows, inputs)."""
+        """Return scores (rows, classes) for the points ``x`` (rows, inputs)."""
         outputs, threshold, may_be_labels = self._outputs(x)
         if outputs.ndim == 2 and outputs.shape[1] == 1:
             outputs = outputs[:, 0]
         if outputs.shape[:1] != (len(x),) or outputs.ndim > 2:
             raise ValueError(
                 f"model gave outputs of shape {outputs.shape} for {len(x)} points; "
-                f"({len(x)},) or ({len(x)}, classes) is expected."
+                f"expected ({len(x)},) or ({len(x)}, classes)."
             )
         if outputs.ndim == 2:
             if outputs.shape[1] > len(self.labels) and self.labels.dtype.kind in "iub":
                 self.labels = np.arange(outputs.shape[1])  # a class that no point has
             if outputs.shape[1] != len(self.labels):
                 raise ValueError(
-                    f"model gives {outputs.shape[1]} scores a point, y has {len(self.labels)} "
+                    f"model gives {outputs.shape[1]} scores per point, y has {len(self.labels)} "
                     f"classes: {self.labels.tolist()}."
                 )
             return outputs.astype(np.float64)
@@ -81,8 +82,8 @@ class Scores:
             return (outputs[:, np.newaxis] == self.labels).astype(np.float64)
         if len(self.labels) != 2:
             raise ValueError(
-                f"model gives a single score a point, y has {len(self.labels)} classes; "
-                f"with one score there can be two."
+                f"model gives a single score per point, y has {len(self.labels)} classes; "
+                f"a single score can only separate two."
             )
         if threshold is None:
             low, high = self.labels if self.labels.dtype.kind in "iubf" else (0, 1)
@@ -91,16 +92,17 @@ class Scores:
         return np.column_stack([-above, above])
 
     def classify(self, x: np.ndarray) -> np.ndarray:
-        """The number of the class of each point: what the model itself predicts, if it says so."""
+        """Return each point's class index; from the model's own ``predict`` if it gives labels."""
         scores = self(x)
         if hasattr(self.model, "predict") and not hasattr(self.model, "train_on_batch"):
-            said = np.asarray(self.model.predict(x))
-            if said.shape == (len(x),) and np.isin(said, self.labels).all():
-                return np.searchsorted(self.labels, said)
+            predicted = np.asarray(self.model.predict(x))
+            if predicted.shape == (len(x),) and np.isin(predicted, self.labels).all():
+                return np.searchsorted(self.labels, predicted)
         return scores.argmax(axis=1)
 
     def _outputs(self, x: np.ndarray) -> tuple[np.ndarray, float | None, bool]:
-        """What the model says, the threshold for a single score, and whether it may say labels."""
+        """Return the model's outputs, the threshold for a single score, and whether the outputs
+        may be labels."""
         model, threshold = self.model, self.threshold
         if hasattr(model, "train_on_batch"):
             if threshold is None and getattr(model.loss, "from_logits", False):
@@ -120,10 +122,10 @@ class Scores:
 
 
 def probabilities(model: Any, x: Any) -> np.ndarray:
-    """Probabilities (rows, classes) that a classifier gives; two columns for a single output.
+    """Return a classifier's probabilities (rows, classes); two columns for a single output.
 
     Raises:
-        ValueError: if its outputs are no probabilities.
+        ValueError: if its outputs are not probabilities.
     """
     if hasattr(model, "predict_proba"):
         outputs = np.asarray(model.predict_proba(x), np.float64)

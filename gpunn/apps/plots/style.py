@@ -1,7 +1,7 @@
-"""How every picture looks: where it is drawn, and what tells its parts apart without colour.
+"""The style of all plots: figures, axes, and markings that are distinct without colour.
 
-Nothing global is touched: figures are made without pyplot, and what differs from
-matplotlib's defaults is set on the axes themselves.
+It changes no global state: figures are made without pyplot, and settings that differ from
+matplotlib's defaults are set on the axes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 COLORS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#8a5a9e", "#7a7a7a")
 LINES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
-# Of classes: what fills a marker and what its region is shaded with; dark, light, dark, ...
+# Fill colors of the classes' markers and shades of their regions; dark, light, dark, ...
 FILLS = (
     "#0072b2", "#ffffff", "#d55e00", "#f0e442", "#009e73",
     "#d9d9d9", "#8a5a9e", "#9ad0f0", "#000000", "#ffb3a7",
@@ -30,22 +30,22 @@ FONT = 9
 
 
 def figure_class() -> Any:
-    """`figures.Figure`, matplotlib's with a picture for notebooks.
+    """Return `figures.Figure`, matplotlib's figure with a picture for notebooks.
 
     Raises:
-        ImportError: without matplotlib; it names the extra.
+        ImportError: without matplotlib; the message names the extra to install.
     """
     try:
-        import matplotlib.figure  # noqa: F401  also where `figures` was imported before
+        import matplotlib.figure  # noqa: F401  even if `figures` was imported before
 
         from .figures import Figure
     except ImportError:
-        raise ImportError('Pictures need matplotlib: pip install "gpunn[plot]"') from None
+        raise ImportError('Plots need matplotlib: pip install "gpunn[plot]"') from None
     return Figure
 
 
 def new_axes(ax: Any, size: tuple[float, float] = (5.2, 4.2)) -> Any:
-    """``ax``, or the axes of a new figure of ``size`` inches."""
+    """Return ``ax``, or the axes of a new figure of ``size`` inches."""
     make = figure_class()
     if ax is None:
         return make(figsize=size, layout="constrained").subplots()
@@ -57,7 +57,7 @@ def new_axes(ax: Any, size: tuple[float, float] = (5.2, 4.2)) -> Any:
 def new_panels(
     count: int, columns: int, size: tuple[float, float] = (3.6, 3.0), **options: Any
 ) -> tuple[Any, list[Any]]:
-    """A new figure and ``count`` axes in it, row by row, each of ``size`` inches."""
+    """Make a new figure with ``count`` axes, row by row, each of ``size`` inches."""
     columns = max(1, min(columns, count))
     rows = -(-count // columns)
     figure = figure_class()(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
@@ -70,7 +70,7 @@ def new_panels(
 def dress(
     ax: Any, title: str | None = None, x: str | None = None, y: str | None = None, grid: bool = True
 ) -> None:
-    """Give axes a title, labels, and the look that all pictures share."""
+    """Give axes a title, labels, and the common style."""
     if title:
         ax.set_title(title, fontsize=FONT + 1, color=INK)
     if x is not None:
@@ -88,7 +88,7 @@ def dress(
 
 
 def legend(ax: Any, last: Sequence[str] = (), **options: Any) -> None:
-    """A legend, if there is more than one thing to tell apart; some labels come last in it."""
+    """Draw a legend if it has more than one entry; the labels in ``last`` come last."""
     entries = list(zip(*ax.get_legend_handles_labels(), strict=True))
     if len(entries) > 1:
         entries.sort(key=lambda entry: entry[1] in last)
@@ -99,7 +99,7 @@ def legend(ax: Any, last: Sequence[str] = (), **options: Any) -> None:
 
 
 def line_style(number: int) -> dict[str, Any]:
-    """Colour, dashes and marker of the line of this number: no two of thirty agree in all."""
+    """Return colour, dashes and marker of a line by its number; thirty lines are all distinct."""
     return {
         "color": COLORS[number % len(COLORS)],
         "linestyle": LINES[number % len(LINES)],
@@ -111,12 +111,12 @@ def line_style(number: int) -> dict[str, Any]:
 
 
 def sparse_markers(count: int) -> int:
-    """Every how many of ``count`` points a line has a marker."""
+    """Return the interval between markers on a line of ``count`` points."""
     return max(1, count // 8)
 
 
 def class_style(number: int) -> dict[str, Any]:
-    """Marker and filling of the points of a class, for ``scatter``."""
+    """Return marker and fill of a class's points, for ``scatter``."""
     return {
         "marker": MARKERS[number % len(MARKERS)],
         "facecolors": FILLS[number % len(FILLS)],
@@ -126,10 +126,10 @@ def class_style(number: int) -> dict[str, Any]:
 
 
 def as_images(values: Any, argument: str, shape: Sequence[int] | None = None) -> np.ndarray:
-    """Images (count, height, width) or (..., 3) from rows of any shape that can be one.
+    """Reshape rows to images (count, height, width) or (..., 3).
 
     Raises:
-        ValueError: if the values of a row make no square, and no ``shape`` is given.
+        ValueError: if the values of a row do not form a square and no ``shape`` is given.
     """
     images = np.asarray(values)
     if images.ndim < 2:
@@ -138,15 +138,15 @@ def as_images(values: Any, argument: str, shape: Sequence[int] | None = None) ->
         shape = tuple(int(n) for n in shape)
         if np.prod(shape) != np.prod(images.shape[1:]):
             raise ValueError(
-                f"{argument} has {int(np.prod(images.shape[1:]))} values an image; they do not "
-                f"make one of shape {shape}."
+                f"{argument} has {int(np.prod(images.shape[1:]))} values per image; they do not "
+                f"fit the shape {shape}."
             )
         images = images.reshape(len(images), *shape)
     elif images.ndim == 2:
         side = int(np.sqrt(images.shape[1]) + 0.5)
         if side * side != images.shape[1]:
             raise ValueError(
-                f"{argument} has {images.shape[1]} values an image, which is no square: say its "
+                f"{argument} has {images.shape[1]} values per image, which is not a square: pass "
                 f"shape=(height, width)."
             )
         images = images.reshape(-1, side, side)
@@ -154,4 +154,4 @@ def as_images(values: Any, argument: str, shape: Sequence[int] | None = None) ->
         images = images[..., 0]
     if images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3):
         return images
-    raise ValueError(f"{argument}: values of shape {images.shape[1:]} are no grey or RGB image.")
+    raise ValueError(f"{argument}: values of shape {images.shape[1:]} are not a grey or RGB image.")

@@ -1,4 +1,4 @@
-"""The error as a surface over two weights, and the path that learning takes on it."""
+"""Plot the loss as a surface over two weights, and the path of training on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .style import FAINT, INK, dress, legend, line_style, new_axes
 __all__ = ["PathRecorder", "error_surface"]
 
 Weight = tuple[str, Any]
-"""Path of a parameter and the place in it: ``("dense/kernel", (0, 0))``."""
+"""Path of a parameter and an index into it: ``("dense/kernel", (0, 0))``."""
 
 
 def _check_weights(name: str, value: Any) -> list[Weight]:
@@ -31,15 +31,15 @@ def _check_every(name: str, value: Any) -> str:
 
 
 class PathRecorder(Callback):
-    """Keeps the values of some weights while a model trains, for `error_surface`.
+    """Records the values of some weights during training, for `error_surface`.
 
     Args:
-        weights: which ones: pairs of a parameter's path and the place in it.
-        every: ``"epoch"`` or ``"batch"``: when to look, besides before the first step. Looking
-            after each batch makes an epoch slower.
+        weights: the weights: pairs of a parameter's path and an index into it.
+        every: ``"epoch"`` or ``"batch"``: when to record, besides before the first step.
+            Recording after each batch makes an epoch slower.
 
     Attributes:
-        path: the values (steps + 1, weights), in the order of time.
+        path: the values (steps + 1, weights), in chronological order.
 
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Input((1,)), gpunn.layers.Dense(1, name="line")])
@@ -96,33 +96,33 @@ def error_surface(
     colorbar: bool = True,
     ax: Any = None,
 ) -> Any:
-    """Contours of the loss over any two weights, with the path taken.
+    """Plot contours of the loss over any two weights, with the path of training.
 
-    The other weights stay as they are; where they were trained too, the path is seen on the
-    surface that their last values give.
+    The other weights keep their current values. If they were trained too, the surface is the one
+    for their final values.
 
     Args:
         model: a compiled, built gpunn model; or a function of two numbers (then without x, y
             and weights).
-        x, y: data to measure the loss on.
-        weights: the two weights, each a parameter's path and the place in it; by default the
-            first of the kernel and the first of the bias of the first layer that has both.
-        path: the points that were passed (steps, 2), a `PathRecorder`, or a dictionary of
-            several by name.
-        span: what to show, ``((low, high), (low, high))``; by default the path and a margin, or
-            without a path 3 to each side of where the weights are.
-        resolution: points along each axis; the loss is measured at each pair.
-        names: of the two axes.
-        title: stands above.
-        label: what the contours are of.
-        colorbar: whether a bar beside the axes says what the shades stand for.
+        x, y: data for computing the loss.
+        weights: the two weights, each a parameter's path and an index into it; by default the
+            first kernel entry and the first bias entry of the first layer that has both.
+        path: the visited points (steps, 2), a `PathRecorder`, or a dictionary of several by
+            name.
+        span: the range to show, ``((low, high), (low, high))``; by default the path and a
+            margin, or without a path 3 to each side of the current weights.
+        resolution: points along each axis; the loss is computed at each pair.
+        names: labels of the two axes.
+        title: title of the plot.
+        label: label of the colorbar.
+        colorbar: whether to draw a colorbar for the shades.
         ax: axes to draw in; new ones by default.
 
     Returns:
         The figure.
 
     Raises:
-        ValueError: for an unknown weight, or a path of another shape.
+        ValueError: if a weight is unknown, or the path has another shape.
         ImportError: without matplotlib.
 
     >>> figure = error_surface(lambda a, b: a**2 + 3 * b**2, path=[[1, 1], [0.5, 0], [0, 0]])
@@ -158,20 +158,20 @@ def error_surface(
 
 
 def _place(model: Any, weight: Weight) -> tuple[Parameter, tuple[int, ...]]:
-    """The parameter that a weight is in, and its place as a full index."""
+    """Return a weight's parameter, and its full index."""
     known = {p.path: p for p in model.weights}
     try:
         path, at = weight
         index = tuple(at) if isinstance(at, (tuple, list)) else (int(at),)
     except (TypeError, ValueError):
         raise ValueError(
-            f"weights: a pair such as ('dense/kernel', (0, 0)) is expected; got {weight!r}."
+            f"weights: expected a pair such as ('dense/kernel', (0, 0)); got {weight!r}."
         ) from None
     if path not in known:
         raise ValueError(f"weights: no parameter {path!r}.{closest(str(path), list(known))}")
     shape = known[path].shape
     if len(index) != len(shape) or any(not -n <= i < n for i, n in zip(index, shape, strict=True)):
-        raise ValueError(f"weights: {path!r} has shape {shape}; there is no place {at!r} in it.")
+        raise ValueError(f"weights: {path!r} has shape {shape}; the index {at!r} is not in it.")
     return known[path], index
 
 
@@ -183,7 +183,7 @@ def _first_two(model: Any) -> list[Weight]:
         if paths and layer.weights[0].size >= 2:
             last = np.unravel_index(1, layer.weights[0].shape)
             return [paths[0], (paths[0][0], tuple(int(i) for i in last))]
-    raise ValueError(f"The model {model.name!r} has no layer with two weights; name them.")
+    raise ValueError(f"The model {model.name!r} has no layer with two weights; pass weights.")
 
 
 def _paths(path: Any) -> dict[str, np.ndarray]:
@@ -222,7 +222,7 @@ def _heights(
     places: Sequence[tuple[Parameter, tuple[int, ...]]],
     axes: Sequence[np.ndarray],
 ) -> np.ndarray:
-    """The loss (second axis, first axis); the weights are put back afterwards."""
+    """Compute the loss (second axis, first axis), and restore the weights afterwards."""
     before = [parameter.numpy() for parameter, _ in places]
     heights = np.empty((len(axes[1]), len(axes[0])))
 
@@ -248,11 +248,11 @@ def _heights(
 
 
 def _levels(heights: np.ndarray, resolution: int) -> np.ndarray:
-    """Round numbers for contours: by rank, closer where it is low, so that steep and flat both
-    show, and so does the valley.
+    """Choose round contour levels by rank, denser at low values, so that steep and flat regions
+    and the valley are all visible.
 
-    What lies below the lowest is at least as wide as a few points of the grid, however long it
-    is: a narrower valley would have a zigzag of the grid's own as its contour.
+    The region below the lowest level is at least a few grid points wide: the contour of a narrower
+    valley would be a zigzag caused by the grid.
     """
     shares = np.linspace(0, 1, 16)[1:-1] ** 1.7
     shares = np.r_[0, shares[shares >= min(2.5 / resolution, 0.2)], 1]
@@ -268,7 +268,7 @@ def _levels(heights: np.ndarray, resolution: int) -> np.ndarray:
 
 
 def _round_below(length: float) -> float:
-    """The largest of 1, 2, 5, 10, 20, ... and of 0.1, 0.2, 0.5, ... that is not above it."""
+    """Return the largest of 1, 2, 5, 10, 20, ... and 0.1, 0.2, 0.5, ... that is not larger."""
     power = 10.0 ** np.floor(np.log10(length))
     return float(power * max(n for n in (1, 2, 5) if n * power <= length * (1 + 1e-9)))
 
@@ -307,11 +307,11 @@ def _written(value: float) -> str:
 def _label_places(
     lines: Any, axes: Sequence[np.ndarray], paths: Sequence[np.ndarray]
 ) -> list[tuple[float, float]]:
-    """Where labels of every third contour stand: well inside of the axes, away from the paths and
-    from each other. A contour without such a place has no label."""
+    """Choose label positions on every third contour: well inside the axes, away from the paths and
+    from each other. A contour without such a position has no label."""
     low = np.array([axis[0] for axis in axes])
     size = np.array([axis[-1] - axis[0] for axis in axes])
-    # Points along the paths, closer than a label is long.
+    # Points along the paths, closer together than a label's length.
     taken = [np.empty((0, 2))]
     for path in paths:
         at = (path[np.isfinite(path).all(axis=1)] - low) / size
@@ -328,7 +328,7 @@ def _label_places(
             if len(other):
                 distances = np.linalg.norm(inside[:, None] - other, axis=-1).min(axis=1)
                 far = np.minimum(far, distances)
-        # Not farther than need be, or all would stand in one corner.
+        # Not farther than necessary, or all labels would end up in one corner.
         best = int(np.argmax(np.minimum(far, 0.3)))
         if far[best] > 0.07:
             taken.append(inside[best : best + 1])

@@ -1,4 +1,4 @@
-"""A report for each run: a record of what happened, and a page that shows it."""
+"""Reports of training runs: a record of each run, and a page that shows it."""
 
 from .callback import Recorder, Report
 from .record import Record, read

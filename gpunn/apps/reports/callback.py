@@ -1,4 +1,4 @@
-"""Callbacks that keep what a run was, and write its report."""
+"""Callbacks that record a run and write its report."""
 
 from __future__ import annotations
 
@@ -24,24 +24,25 @@ from .record import EPOCH, LAYER, VERSION, Entries, Record, finite
 from .report import report
 from .results import Shown, results, weights_seen
 
-SECONDS = 2.0  # from one writing of a file to the next, while a run goes on
-CHECKED = 4_000_000  # values of the data that are checked: a fifth of a second for images
+SECONDS = 2.0  # between two writes of the file during a run
+CHECKED = 4_000_000  # values of the data to check: takes a fifth of a second for images
 
 
 class Recorder(Callback):
-    """Keeps a run, and writes it as JSON lines, which `gpunn report` reads.
+    """Records a run and writes it as JSON lines, which `gpunn report` reads.
 
     Args:
-        record: the file; None for none.
-        data: rows to judge the model on, ``(x, y)``; by default what `fit` validates on, else
-            what it trains on.
-        name: of the run; by default the model's.
-        part: what these rows are called.
-        classes: names of the classes; by default those that the model knows.
-        show_data: whether rows, as the worst mistakes, may be in it.
-        cells: a row of ``data`` as columns and texts, by its number.
-        command: what began the run, if it was not a script.
-        checks: what gives the data checks' report; by default they look at what is trained on.
+        record: path of the file, or None for no file.
+        data: rows ``(x, y)`` to evaluate the model on; by default the validation data of `fit`,
+            else its training data.
+        name: name of the run; by default the model's name.
+        part: description of the rows in ``data``.
+        classes: names of the classes; by default those that the model stores.
+        show_data: whether the record may hold rows of the data, as the worst mistakes.
+        cells: a function from a row index of ``data`` to pairs of column name and string.
+        command: the command that started the run, if it was not a script.
+        checks: a function that returns the data checks' report; by default the training data are
+            checked.
     """
 
     abstract = True
@@ -90,7 +91,9 @@ class Recorder(Callback):
         for path in self._files():
             folder = os.path.dirname(os.path.abspath(path))
             if not os.path.isdir(folder):
-                raise FileNotFoundError(f"There is no folder {folder} for {os.fspath(path)}.")
+                raise FileNotFoundError(
+                    f"There is no folder {folder} for {os.fspath(path)}: create it first."
+                )
         self._reset()
         self._monitor.on_train_begin(logs)
         self._trained, self._seen = False, 0
@@ -126,7 +129,7 @@ class Recorder(Callback):
         self._trained = True
 
     def release(self) -> None:
-        """Write what there is, however the run has ended."""
+        """Write the record, however the run has ended."""
         try:
             if self.run is not None:  # else it has not begun
                 run = self._run()
@@ -139,11 +142,13 @@ class Recorder(Callback):
         self, model: Any, x: np.ndarray, y: np.ndarray, outputs: np.ndarray, part: str,
         cells: Shown | None = None,
     ) -> None:
-        """After `fit`: how good a model is that was made of the one trained, and write that.
+        """Evaluate, after `fit`, a model built from the trained one, and write the result.
 
         Args:
-            model: compiled; x, y: rows that it was not trained on; outputs: what it makes of them.
-            part, cells: as of the class.
+            model: the compiled model.
+            x, y: rows that it was not trained on.
+            outputs: its outputs for these rows.
+            part, cells: as for the class.
         """
         if self.run is None or self.run.end is None:
             return
@@ -169,8 +174,8 @@ class Recorder(Callback):
     def _begin(self) -> dict[str, Any]:
         model, params = self.model, self.params or {}
         optimizer = model.optimizer
-        said = {k: v for k, v in optimizer.get_config().items() if v not in (None, False)}
-        how = [f"{name} {_short(value)}" for name, value in said.items() if name != "name"]
+        config = {k: v for k, v in optimizer.get_config().items() if v not in (None, False)}
+        how = [f"{name} {_short(value)}" for name, value in config.items() if name != "name"]
         counts = {
             "rows to train on": params.get("samples"),
             "batch size": params.get("batch_size"),
@@ -221,27 +226,27 @@ class Recorder(Callback):
         }
 
     def _results(self) -> tuple[dict[str, Any] | None, str]:
-        """How good the model is, or why that is not said."""
+        """Return the evaluation of the model, or the reason why there is none."""
         try:
             if self.data is not None:
                 (x, y), part = self.data, self.part
             elif (held_out := self._arrays(self._rows[1])) is not None:
-                x, y, part = *held_out, "the rows held out"
+                x, y, part = *held_out, "the held-out rows"
             elif (trained := self._arrays(self._rows[0])) is not None:
-                x, y, part = *trained, "the rows trained on"
+                x, y, part = *trained, "the training rows"
             else:
-                return None, "The rows were batches, which are read once: give Report data=(x, y)."
+                return None, "The data were batches, which are read once: pass Report data=(x, y)."
             xs = [np.asarray(a) for a in (x if isinstance(x, (list, tuple)) else [x])]
             known = self.model.trained_on.get("classes", ())
             names = known if self.classes is None else self.classes
             return results(self.model, xs, np.asarray(y), part, classes=[*map(str, names)],
                            show_data=self.show_data, cells=self.cells), ""  # fmt: skip
         except (ValueError, TypeError, AttributeError, IndexError) as error:
-            # A report of what there is, rather than none.
+            # An incomplete report is better than none.
             return None, f"Left out: {error}"
 
     def _arrays(self, rows: Any) -> tuple[list[np.ndarray], np.ndarray] | None:
-        """The inputs and targets of rows that `fit` got, if they are as the user gave them."""
+        """Return the inputs and targets that `fit` got, if they are as the user passed them."""
         arrays = getattr(rows, "arrays", None)
         host = self.model.host_part
         if arrays is None or "y" not in arrays or "y_1" in arrays or (host and host.steps):
@@ -256,7 +261,7 @@ class Recorder(Callback):
         return [read(n) for n in arrays if n == "x" or n.startswith("x_")], read("y")
 
     def _checked(self) -> dict[str, Any] | None:
-        """What the data checks say of the rows that it was trained on."""
+        """Return the data checks' report on the training rows."""
         try:
             if self.checks is not None:
                 found = self.checks()
@@ -269,7 +274,7 @@ class Recorder(Callback):
                 rows = np.linspace(0, len(x) - 1, some).astype(np.int64)
                 found = check_data(x[rows], y[rows] if y.ndim < 3 else None)
                 if some < len(x):
-                    found.summary = f"Of {len(x):,} rows, these spread over them: {found.summary}"
+                    found.summary = f"Of {len(x):,} rows, an evenly spaced sample: {found.summary}"
                     found.findings = [one for one in found if one.check != "amount"]
         except (ValueError, TypeError):
             return None
@@ -280,22 +285,23 @@ class Recorder(Callback):
 
 
 class Report(Recorder):
-    """Writes one HTML file that says how the training went, to be opened in any browser.
+    """Writes a report of the training as a single HTML file for any browser.
 
-    It is written when training is over, also if that is by Ctrl-C or an error, and needs neither
-    a network nor a script: settings, what may be wrong with the data, curves, confusion matrix and
-    calibration (or predictions and residuals), the worst mistakes, the first layer's weights,
-    gradients by layer, time and memory, versions, and what repeats the run.
+    The file is written when training ends, even by Ctrl-C or an error. It needs no network and no
+    scripts. It shows settings, problems in the data, curves, confusion matrix and calibration (or
+    predictions and residuals), the worst mistakes, the first layer's weights, gradients by layer,
+    time and memory, versions, and how to repeat the run.
 
     Args:
-        filepath: the file.
-        record: a file for the same as JSON lines, which `gpunn report` reads, or None.
-        data: rows to judge the model on, ``(x, y)``; by default what `fit` validates on, else
-            what it trains on.
-        name: of the run; by default the model's.
-        part: what these rows are called.
-        classes: names of the classes; by default those that the model knows.
-        show_data: whether rows of the data, as the worst mistakes, may be in it.
+        filepath: path of the file.
+        record: path of a file for the same content as JSON lines, which `gpunn report` reads, or
+            None.
+        data: rows ``(x, y)`` to evaluate the model on; by default the validation data of `fit`,
+            else its training data.
+        name: name of the run; by default the model's name.
+        part: description of the rows in ``data``.
+        classes: names of the classes; by default those that the model stores.
+        show_data: whether the report may show rows of the data, as the worst mistakes.
 
     >>> import gpunn, os, tempfile
     >>> folder = tempfile.TemporaryDirectory()

@@ -1,4 +1,4 @@
-"""Where a run took place, and what repeats it."""
+"""The environment of a run, and how to repeat it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LONGEST = 20_000  # characters of code
 
 
 def environment(model: Any) -> dict[str, str]:
-    """The versions and the machine that a model computes with, in words."""
+    """Describe the software versions and the machine that a model computes with."""
     backend = model.backend
     found = {
         "gpunn": __version__,
@@ -35,7 +35,7 @@ def environment(model: Any) -> dict[str, str]:
 
 
 def _processor() -> str:
-    """Its name, as Linux knows it, or what Python says."""
+    """Return the processor's name from Linux, or from Python."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             for line in lines:
@@ -47,7 +47,7 @@ def _processor() -> str:
 
 
 def peak_memory() -> int | None:
-    """The most bytes that this process has had at a time, if the system says."""
+    """Return the peak memory of this process in bytes, if the system reports it."""
     try:
         import resource
     except ImportError:  # Windows
@@ -57,7 +57,7 @@ def peak_memory() -> int | None:
 
 
 def command() -> str:
-    """The command line of this process, if a script of the user's runs; else nothing."""
+    """Return the command line of this process if it runs a user's script, else an empty string."""
     script = sys.argv[0] if sys.argv else ""
     if not script or not os.path.isfile(script) or "ipykernel" in sys.modules:
         return ""
@@ -65,7 +65,7 @@ def command() -> str:
 
 
 def code(model: Any, params: dict[str, Any]) -> str:
-    """Python that makes an equal model and trains it likewise; nothing if it cannot be said."""
+    """Return Python code that builds and trains an equal model; empty if that is not possible."""
     try:
         made = pprint.pformat(model.get_config(), width=88, sort_dicts=False)
         compiled = pprint.pformat(model.get_compile_config(), width=88, sort_dicts=False)

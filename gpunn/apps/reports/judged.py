@@ -1,4 +1,4 @@
-"""The sections about how good a model is: classes, or numbers."""
+"""The sections with a model's evaluation: classification or regression."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from .parts import figure, number, section, table
 
 
 def judged(end: dict[str, Any], show_data: bool) -> Markup:
-    """All that a run's last line says of how good the model is."""
+    """Render the evaluation in a run's last line."""
     found = end["results"]
     if found is None:
-        return section("How good it is", element("p", end["why_none"]))
+        return section("Evaluation", element("p", end["why_none"]))
     rows = f"{found['rows']:,} rows"
     if found["rows"] < found["of"]:
-        rows = f"{rows}, spread over {found['of']:,}"
+        rows = f"{rows}, evenly spaced among {found['of']:,}"
     terms = [
         element("div", element("dt", name), element("dd", number(value)))
         for name, value in found["figures"].items()
     ]
     first = section(
-        "How good it is",
+        "Evaluation",
         element("p", f"On {found['part']} ({rows}):"),
         element("dl", terms, class_="row figures"),
     )
@@ -37,14 +37,14 @@ def judged(end: dict[str, Any], show_data: bool) -> Markup:
 
 def _of_classes(found: dict[str, Any], show_data: bool) -> list[Markup]:
     names = found["classes"]
-    confused = [(f"{names[true]} taken for {names[said]}", f"{count:,}")
-                for true, said, count in found["confused"]]  # fmt: skip
+    confused = [(f"{names[true]} taken for {names[predicted]}", f"{count:,}")
+                for true, predicted, count in found["confused"]]  # fmt: skip
     often = [table(("Most often", "rows"), confused)] if confused else []
     matrix = [_matrix(names, found["confusion"])] if found["confusion"] else []
     parts = [
-        section("Which classes are taken for which",
+        section("Confusion matrix",
                 element("div", matrix, often, class_="row") if found["wrong"] else
-                element("p", "No row was taken for another class.")),
+                element("p", "No row was misclassified.")),
     ]  # fmt: skip
     if found["calibration"]:
         parts.append(_calibration(found["calibration"]))
@@ -58,14 +58,14 @@ def _matrix(names: list[str], counts: list[list[int]]) -> Markup:
     for true, row in enumerate(counts):
         total = sum(row) or 1
         cells = []
-        for said, count in enumerate(row):
+        for predicted, count in enumerate(row):
             shade = math.ceil(4 * math.sqrt(count / total)) if count else 0
-            right = " right" if said == true else ""
+            right = " right" if predicted == true else ""
             cells.append(element("td", f"{count:,}" if count else "", class_=f"s{shade}{right}"))
         lines.append(element("tr", element("th", names[true], scope="row"), cells))
     head = element("tr", element("th", "true \\ predicted", scope="col"),
                    [element("th", name, scope="col") for name in names])  # fmt: skip
-    caption = "Rows of each true class, by the class that they were taken for. Framed: right."
+    caption = "Rows of each true class by predicted class. Framed: correct predictions."
     whole = element("table", element("caption", caption), element("thead", head),
                     element("tbody", lines), class_="confusion")  # fmt: skip
     return element("div", whole, class_="scroll")
@@ -74,18 +74,18 @@ def _matrix(names: list[str], counts: list[list[int]]) -> Markup:
 def _calibration(bins: list[list[float]]) -> Markup:
     rows = sum(count for count, _, _ in bins) or 1
     error = sum(count * abs(stated - right) for count, stated, right in bins) / rows
-    frame = Frame("share that is right", ticks(0, 1), ticks(0, 1), x_label="stated probability",
-                  label=f"Reliability: stated probability against the share that is right; they "
-                  f"differ by {error:.3f} on average", size=(300, 300))  # fmt: skip
+    frame = Frame("accuracy", ticks(0, 1), ticks(0, 1), x_label="predicted probability",
+                  label=f"Reliability: accuracy against the predicted probability; they differ "
+                  f"by {error:.3f} on average", size=(300, 300))  # fmt: skip
     frame.diagonal()
     frame.lines({"": [(stated, right) for _, stated, right in bins]}, dots=True)
     cells = [(f"{stated:.3f}", f"{right:.3f}", f"{count:,.0f}") for count, stated, right in bins]
     return section(
-        "Whether its probabilities can be believed",
+        "Calibration",
         element("div",
-                figure(frame.svg(), "On the dotted line a stated probability is how often the "
-                       "answer is right; below it the model is too sure."),
-                table(("stated", "right", "rows"), cells,
+                figure(frame.svg(), "On the dotted line the accuracy equals the predicted "
+                       "probability; below it the model is overconfident."),
+                table(("predicted", "correct", "rows"), cells,
                       caption=f"Expected calibration error: {error:.4f}"), class_="row"),
     )  # fmt: skip
 
@@ -93,7 +93,7 @@ def _calibration(bins: list[list[float]]) -> Markup:
 def _mistaken(found: dict[str, Any]) -> Markup:
     names, shown = found["classes"], found["mistakes"]
     which = "with the lowest probability of the right class"
-    said = f"The {len(shown)} {which}, of {found['wrong']:,}."
+    summary = f"The {len(shown)} {which}, of {found['wrong']:,}."
     if any(one["picture"] for one in shown):
         entries = []
         for one in shown:
@@ -102,7 +102,7 @@ def _mistaken(found: dict[str, Any]) -> Markup:
             sure = "" if one["probability"] is None else f", {one['probability']:.1%}"
             entries.append(element("li", [picture] if one["picture"] else [], element("div", text),
                                    element("div", f"row {one['row']}{sure}")))  # fmt: skip
-        return section("The worst mistakes", element("p", said),
+        return section("The worst mistakes", element("p", summary),
                        element("ul", entries, class_="mistakes"))  # fmt: skip
     columns = [name for name, _ in shown[0]["cells"]]
     lines = [
@@ -110,7 +110,7 @@ def _mistaken(found: dict[str, Any]) -> Markup:
          *[dict(map(tuple, one["cells"])).get(name, "") for name in columns])
         for one in shown
     ]  # fmt: skip
-    return section("The worst mistakes", element("p", said),
+    return section("The worst mistakes", element("p", summary),
                    table(("row", "true", "taken for", "probability", *columns), lines))  # fmt: skip
 
 
@@ -126,15 +126,15 @@ def _of_numbers(found: dict[str, Any], show_data: bool) -> list[Markup]:
         frame = Frame("predicted", both, both, x_label="true", size=(320, 320),
                       label="Predicted against true values")  # fmt: skip
         frame.diagonal()
-        frame.dots([(true, said) for true, said in found["points"]])
-        many = f"{len(found['points'])} values. On the dotted line they are predicted exactly."
+        frame.dots([(true, predicted) for true, predicted in found["points"]])
+        many = f"{len(found['points'])} values. On the dotted line the prediction is exact."
         drawn.append(figure(frame.svg(), many))
     most = max(counts, default=0)
     frame = Frame("rows", ticks(edges[0], edges[-1]), ticks(0, most), x_label="predicted - true",
                   label=f"Histogram of the residuals, from {edges[0]:.4g} to {edges[-1]:.4g}",
                   size=(360, 320))  # fmt: skip
     frame.bars(edges, counts)
-    caption = "Residuals. The most extreme, one percent, count at the ends."
+    caption = "Residuals. The most extreme one percent are counted in the outermost bins."
     drawn.append(figure(frame.svg(), caption))
     parts = [section("Predicted and true", element("div", drawn, class_="row"))]
     if show_data and found["mistakes"]:

@@ -1,4 +1,4 @@
-"""The pieces that sections of a report are made of."""
+"""Building blocks for the sections of a report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["duration", "figure", "number", "pairs", "readable_bytes", "section",
 
 
 def section(title: str, *content: Any) -> Markup:
-    """A part of the page with its heading; nothing without content."""
+    """Make a section of the page with its heading; empty without content."""
     return element("section", element("h2", title), *content) if any(content) else Markup("")
 
 
@@ -25,7 +25,7 @@ def table(
     numbers: bool = True,
     class_: str = "wide",
 ) -> Markup:
-    """Cells in rows, the first of each its heading; numbers to the right."""
+    """Make a table; the first cell of each row is its heading, and numbers are right-aligned."""
     kind = "number" if numbers else None
     lines = []
     for first, *cells in rows:
@@ -34,13 +34,13 @@ def table(
     tags = [element("th", cell, scope="col", class_=kind if i else None)
             for i, cell in enumerate(head)]  # fmt: skip
     top = [element("thead", element("tr", tags))] if head else []
-    said = [element("caption", caption)] if caption else []
-    whole = element("table", said, top, element("tbody", lines), class_=class_)
+    captions = [element("caption", caption)] if caption else []
+    whole = element("table", captions, top, element("tbody", lines), class_=class_)
     return element("div", whole, class_="scroll")
 
 
 def pairs(found: Iterable[tuple[str, Any]]) -> Markup:
-    """Names and what belongs to them."""
+    """Make a table of names and values."""
     return table((), found, numbers=False)
 
 

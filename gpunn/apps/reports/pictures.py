@@ -1,4 +1,4 @@
-"""Arrays as PNG files inside a page: a dozen lines, so that a report needs no further package."""
+"""Arrays as PNG files inside a page: a dozen lines, so that a report needs no other package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PICTURE = re.compile(re.escape(BEGIN) + r"[A-Za-z0-9+/]*={0,2}", re.ASCII)
 
 
 def png(pixels: np.ndarray) -> str:
-    """Bytes (height, width) of grey, or (height, width, 3) of RGB, as the address of a picture."""
+    """Encode uint8 pixels (height, width), or (height, width, 3) for RGB, as a PNG data URL."""
     height, width = pixels.shape[:2]
     kind = 2 if pixels.ndim == 3 else 0
     rows = np.ascontiguousarray(pixels, np.uint8).reshape(height, -1)
@@ -38,14 +38,15 @@ def is_image(sample: tuple[Any, ...]) -> bool:
 
 
 def image(values: np.ndarray, low: float, high: float) -> str:
-    """A picture (height, width) or (..., 1 or 3) of values: ``low`` is black, ``high`` white."""
+    """Encode values (height, width) or (..., 1 or 3) as a picture: ``low`` is black, ``high``
+    white."""
     values = values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values
     scaled = (values.astype(np.float64) - low) * (255 / ((high - low) or 1.0))
     return png(np.nan_to_num(scaled).clip(0, 255).round().astype(np.uint8))
 
 
 def tiles(pictures: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
-    """Grey pictures (count, height, width) side by side, with white between them."""
+    """Tile grey pictures (count, height, width), with white between them."""
     count, height, width = pictures.shape
     rows = -(-count // columns)
     whole = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), 255, np.uint8)

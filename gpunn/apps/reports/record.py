@@ -1,8 +1,7 @@
-"""What is kept of a run: JSON lines, one for what is known when it begins, one for each epoch, one
-for its end.
+"""The record of a run as JSON lines: one for its beginning, one for each epoch, one for its end.
 
-A run that is killed leaves a file without its last line. Whatever a file holds is checked before
-it is used (`docs/reports.md` says what there is).
+A killed run leaves a file without the last line. The content of a file is checked before use
+(`docs/reports.md` describes it).
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from .pictures import PICTURE
 
 NAME = "run.jsonl"
 VERSION = 1
-MOST_BYTES = 64 << 20  # of a file that is read
+MOST_BYTES = 64 << 20  # maximum size of a file to read
 
 FIGURE = Number(or_none=True)  # None: not finite
 
 
 @dataclass(frozen=True)
 class Picture(Text):
-    """A PNG file as an address, which loads nothing."""
+    """A PNG file as a data URL, which loads nothing."""
 
     expected = "a PNG file in base64"
 
@@ -40,7 +39,7 @@ class Picture(Text):
 
 @dataclass(frozen=True)
 class Entries(FieldSchema):
-    """A dictionary whose entries are declared, each by its name."""
+    """A dictionary with declared entries."""
 
     kept: Mapping[str, FieldSchema] = field(default_factory=dict)
     expected = "a dictionary"
@@ -112,12 +111,12 @@ WEIGHTS = {
 
 
 class Results(Entries):
-    """What `results.results` gives."""
+    """The result of `results.results`."""
 
     def _check(self, value: Any, entry: str) -> Any:
         kind = value.get("kind") if isinstance(value, dict) else None
         if kind not in ("classes", "numbers"):
-            raise ValueError(f"the entry {entry!r} is of a kind that is not known.")
+            raise ValueError(f"the entry {entry!r} is of an unknown kind.")
         found = check(CLASSES if kind == "classes" else NUMBERS, value, entry)
         if kind == "classes":
             _check_classes(found, entry)
@@ -134,7 +133,7 @@ def _check_classes(found: dict[str, Any], entry: str) -> None:
         raise ValueError(f"the entry {entry!r} names a class that it does not list.")
     rows = found["confusion"]
     if rows is not None and [len(row) for row in rows] != [count] * count:
-        raise ValueError(f"the entry '{entry}/confusion' is not of {count} x {count} numbers.")
+        raise ValueError(f"the entry '{entry}/confusion' must hold {count} x {count} numbers.")
 
 
 def _check_numbers(found: dict[str, Any], entry: str) -> None:
@@ -160,12 +159,12 @@ END = {
 
 @dataclass
 class Record:
-    """A run: what its file says.
+    """The content of a run's file.
 
     Attributes:
-        begin, epochs, end: as declared above; ``end`` is None while the run goes on, or if it
-            was killed.
-        path: where it was read from.
+        begin, epochs, end: as declared above; ``end`` is None during the run, or if it was
+            killed.
+        path: path of the file it was read from.
     """
 
     begin: dict[str, Any]
@@ -182,33 +181,33 @@ class Record:
         return [json.dumps(finite(part), allow_nan=False) + "\n" for part in parts]
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Replace a file by it, atomically."""
+        """Write it to a file, atomically."""
         atomic_write(path, [line.encode() for line in self.lines()])
 
     def figures(self) -> dict[str, list[float]]:
-        """The values of each figure of the logs, by epochs; NaN where there is none."""
+        """Return the values of each metric in the logs by epoch; NaN where there is none."""
         names = dict.fromkeys(name for epoch in self.epochs for name in epoch["logs"])
         return {name: [_number(e["logs"].get(name)) for e in self.epochs] for name in names}
 
     def gradients(self, figure: str) -> dict[str, list[float]]:
-        """A figure of each layer by epochs; NaN where nobody looked."""
+        """Return a gradient statistic of each layer by epoch; NaN where it was not measured."""
         names = dict.fromkeys(one["layer"] for e in self.epochs for one in e["gradients"])
         found = [{one["layer"]: one for one in e["gradients"]} for e in self.epochs]
         return {n: [_number(e.get(n, {}).get(figure)) for e in found] for n in names}
 
 
 def read(path: str | os.PathLike[str]) -> Record:
-    """The run in a folder, or in a file.
+    """Read the run in a folder or file.
 
     Raises:
         OSError: if it cannot be read.
-        ValueError: if it is no run, naming the line that is not as it should be.
+        ValueError: if it is not a run; the message names the invalid line.
     """
     path = os.fspath(path)
     if os.path.isdir(path):
         path = os.path.join(path, NAME)
     if os.path.getsize(path) > MOST_BYTES:
-        raise ValueError(f"{path} has more than {MOST_BYTES:,} bytes: it is no record of a run.")
+        raise ValueError(f"{path} has more than {MOST_BYTES:,} bytes: not the record of a run.")
     with open(path, "rb") as file:
         lines = file.read().split(b"\n")
     if lines[-1] == b"":
@@ -220,7 +219,7 @@ def read(path: str | os.PathLike[str]) -> Record:
             if record is None:
                 record = Record(check(BEGIN, found, ""), path=path)
             elif record.end is not None:
-                raise ValueError("there is nothing after the end of a run.")
+                raise ValueError("unexpected line after the end of the run.")
             elif isinstance(found, dict) and "ended" in found:
                 record.end = check(END, found, "")
             else:
@@ -228,7 +227,7 @@ def read(path: str | os.PathLike[str]) -> Record:
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from None
     if record is None:
-        raise ValueError(f"{path} is empty: it is no record of a run.")
+        raise ValueError(f"{path} is empty: not the record of a run.")
     return record
 
 
@@ -236,7 +235,7 @@ def _parsed(line: bytes) -> Any:
     try:
         return json.loads(line.decode("utf-8"), parse_int=_integer)
     except (ValueError, RecursionError):
-        raise ValueError("not a line of JSON, as a record of a run has.") from None
+        raise ValueError("not a line of JSON, as in the record of a run.") from None
 
 
 def _integer(text: str) -> int:
@@ -246,7 +245,7 @@ def _integer(text: str) -> int:
 
 
 def finite(value: Any) -> Any:
-    """The value with None for numbers that are not finite, which JSON does not have."""
+    """Replace numbers that are not finite, which JSON does not support, by None."""
     if isinstance(value, dict):
         return {name: finite(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""The page: one run with all that is known of it, or several side by side."""
+"""The report page: one run in detail, or a comparison of several."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from .parts import duration, figure, number, pairs, readable_bytes, section, tab
 from .record import Record
 
 STYLE = Path(__file__).parent / "report.css"
-DRAWN = 6  # lines in a chart: no two look alike
+DRAWN = 6  # lines in a chart, so that all are distinct
 EPOCHS = 30  # in the table of epochs
 
 
 def report(runs: Sequence[Record], show_data: bool = True) -> str:
-    """A report as the text of a page that needs no script.
+    """Return a report as the HTML of a page without scripts.
 
     Args:
-        runs: one, or several to be compared.
-        show_data: whether rows of the data are shown.
+        runs: one run, or several to compare.
+        show_data: whether to show rows of the data.
     """
     if len(runs) == 1:
         title, body = f"Report: {runs[0].name}", _one(runs[0], show_data)
@@ -47,7 +47,7 @@ def _one(run: Record, show_data: bool) -> Markup:
         _weights(end["weights"]) if end and end["weights"] else None,
         _gradients(run),
         _time(run),
-        section("Where it ran", pairs(begin["environment"].items())),
+        section("Environment", pairs(begin["environment"].items())),
         _again(begin),
     )  # fmt: skip
 
@@ -55,10 +55,10 @@ def _one(run: Record, show_data: bool) -> Markup:
 def _state(run: Record) -> Markup:
     end = run.end
     if end is None:
-        text = f"Not at its end: {len(run.epochs)} of {run.begin['epochs']} epochs are known."
+        text = f"Not finished: {len(run.epochs)} of {run.begin['epochs']} epochs are recorded."
     else:
         text = f"{end['ended']} It took {duration(end['seconds'])}."
-    begun = f"Begun {run.begin['began']}."
+    begun = f"Started {run.begin['began']}."
     kind = "state" if end and end["complete"] else "state stopped"
     return element("p", text, " ", begun, class_=kind)
 
@@ -73,7 +73,7 @@ def _charts(run: Record) -> list[Markup]:
 
 
 def _epochs(run: Record) -> Markup | None:
-    """The figures as numbers: of many epochs some, the last one among them."""
+    """Make a table of the metrics; of many epochs it has a selection with the last one."""
     count = len(run.epochs)
     if not count:
         return None
@@ -84,7 +84,7 @@ def _epochs(run: Record) -> Markup | None:
         (run.epochs[i]["epoch"], *[number(_nan(run.epochs[i]["logs"].get(n))) for n in names])
         for i in shown
     ]
-    summary = "The same as numbers" + ("" if step == 1 else f", every {step} epochs")
+    summary = "The same as a table" + ("" if step == 1 else f", every {step} epochs")
     return element("details", element("summary", summary), table(("epoch", *names), lines))
 
 
@@ -98,7 +98,7 @@ def _data(end: dict[str, Any]) -> Markup:
         return Markup("")
     rows = [(severity, check, text) for severity, check, text in found["findings"]]
     checks = (
-        table(("", "check", "what was found"), rows, numbers=False, class_="findings")
+        table(("", "check", "finding"), rows, numbers=False, class_="findings")
         if rows
         else element("p", "The data checks found nothing.")
     )
@@ -108,18 +108,18 @@ def _data(end: dict[str, Any]) -> Markup:
 def _weights(found: dict[str, Any]) -> Markup:
     shown = f"{found['shown']} of {found['units']}" if found["shown"] < found["units"] else "all"
     what = (
-        "a line for each input, a column for each unit"
+        "a row for each input, a column for each unit"
         if found["table"]
         else "a picture for each unit"
     )
     label = f"Weights of the first layer, {found['layer']}: {what}"
     picture = element("img", src=found["picture"], alt=label, width=found["width"],
                       height=found["height"])  # fmt: skip
-    said = (
+    caption = (
         f"{label} ({shown} units). Black is {-found['bound']:.3g}, white {found['bound']:.3g}, "
         f"grey zero."
     )
-    return section("What the first layer looks at", figure(picture, said))
+    return section("Weights of the first layer", figure(picture, caption))
 
 
 def _gradients(run: Record) -> Markup:
@@ -130,26 +130,26 @@ def _gradients(run: Record) -> Markup:
     last = {one["layer"]: one for epoch in run.epochs for one in epoch["gradients"]}
     looked = {name: _filled(values) for name, values in [*norms.items()][:DRAWN]}
     ends = ", ".join(f"{name} {number(last[name]['gradient_norm'])}" for name in looked)
-    picture = curves("norm of the gradient", looked, powers=True, size=(360, 240),
-                     label=f"Norm of the gradient by layer over epochs; at the end: {ends}")
+    picture = curves("gradient norm", looked, powers=True, size=(360, 240),
+                     label=f"Gradient norm by layer over epochs; at the end: {ends}")
     lines = [
         (name, *[number(_nan(one[f])) for f in ("gradient_norm", "weight_norm", "update_ratio")],
          *["" if one[f] is None else f"{one[f]:.0%}" for f in ("dead", "saturated")])
         for name, one in last.items()
     ]  # fmt: skip
-    said = [element("p", text) for text in (run.end or {"findings": []})["findings"]]
-    told = said or [element("p", "Nothing was found to be wrong with them.")]
+    findings = [element("p", text) for text in (run.end or {"findings": []})["findings"]]
+    notes = findings or [element("p", "No problems were found.")]
     head = ("layer", "gradient", "weights", "update / weights", "dead", "saturated")
     return section(
-        "Gradients by layer", *told,
+        "Gradients by layer", *notes,
         element("div", figure(picture),
-                table(head, lines, caption="Norms in the step that was looked at last."),
+                table(head, lines, caption="Norms in the last step that was measured."),
                 class_="row"),
     )  # fmt: skip
 
 
 def _filled(values: list[float]) -> list[float]:
-    """Values with what was seen last where nobody looked, so that a line goes through."""
+    """Fill gaps with the last measured value, so that the line is continuous."""
     found, last = [], math.nan
     for value in values:
         last = value if math.isfinite(value) else last
@@ -162,13 +162,13 @@ def _time(run: Record) -> Markup:
     if not seconds:
         return Markup("")
     memory = max((epoch["memory"] or 0 for epoch in run.epochs), default=0)
-    rows = [("an epoch", f"{duration(sum(seconds) / len(seconds))} on average")]
+    rows = [("per epoch", f"{duration(sum(seconds) / len(seconds))} on average")]
     if run.end:
-        rows.append(("in all", duration(run.end["seconds"])))
+        rows.append(("total", duration(run.end["seconds"])))
     if memory:
         rows.append(("memory", f"{readable_bytes(memory)} at most, of the whole process"))
-    label = f"Seconds an epoch: from {min(seconds):.3g} to {max(seconds):.3g}"
-    drawn = figure(curves("seconds an epoch", {"": seconds}, label=label))
+    label = f"Seconds per epoch: from {min(seconds):.3g} to {max(seconds):.3g}"
+    drawn = figure(curves("seconds per epoch", {"": seconds}, label=label))
     return section("Time and memory", element("div", pairs(rows), drawn, class_="row"))
 
 
@@ -177,9 +177,9 @@ def _again(begin: dict[str, Any]) -> Markup:
     if begin["command"]:
         parts.append(element("pre", element("code", begin["command"])))
     if begin["code"]:
-        head = element("summary", "The model in Python, with its first weights drawn anew")
+        head = element("summary", "The model in Python, with new initial weights")
         parts.append(element("details", head, element("pre", element("code", begin["code"]))))
-    return section("To repeat it", *parts)
+    return section("Repeat the run", *parts)
 
 
 # -- several runs
@@ -209,34 +209,34 @@ def _several(runs: Sequence[Record]) -> Markup:
         ends = [f"{label} {number(values[-1])}" for label, values in shown.items() if values]
         text = f"{name} over the epochs; at the end: {', '.join(ends)}"
         charts.append(figure(curves(name, shown, label=text, size=(360, 240))))
-    said = [element("p", f"The charts show the first {DRAWN} runs.")] if len(runs) > DRAWN else []
+    note = [element("p", f"The charts show the first {DRAWN} runs.")] if len(runs) > DRAWN else []
     return joined(
-        section("The last epoch of each", table(("run", "epochs", *names, "time"), rows)),
-        section("How good they are", table(("run", "on", *kinds), results)) if results else None,
-        section("Curves", said, element("div", charts, class_="row")),
-        section("What differs", _differing(labels, runs)),
+        section("Last epoch of each run", table(("run", "epochs", *names, "time"), rows)),
+        section("Evaluation", table(("run", "on", *kinds), results)) if results else None,
+        section("Curves", note, element("div", charts, class_="row")),
+        section("Differences", _differing(labels, runs)),
     )  # fmt: skip
 
 
 def _labels(runs: Sequence[Record]) -> list[str]:
-    """A name for each run: of its folder if that tells them apart, else with its path."""
+    """Return a name for each run: its folder's name if these are distinct, else its path."""
     short = [Path(run.path).parent.name or run.name for run in runs]
     return short if len(set(short)) == len(runs) else [run.path for run in runs]
 
 
 def _differing(labels: list[str], runs: Sequence[Record]) -> Markup:
-    """Settings and circumstances that are not the same in all runs."""
-    said = [
+    """Make a table of settings and environment entries that differ between the runs."""
+    entries = [
         {"command": r.begin["command"], **r.begin["settings"], **r.begin["environment"],
          "layers": ", ".join(f"{name} {shape}" for name, shape, _ in r.begin["layers"])}
         for r in runs
     ]  # fmt: skip
-    names = dict.fromkeys(name for one in said for name in one)
+    names = dict.fromkeys(name for one in entries for name in one)
     rows = []
     for name in names:
-        values = [one.get(name, "-") for one in said]
+        values = [one.get(name, "-") for one in entries]
         if len(set(values)) > 1:
             rows.append((name, *values))
     if not rows:
-        return element("p", "Nothing that is recorded: the seeds may.")
+        return element("p", "No recorded entry differs; the seeds may.")
     return table(("", *labels), rows, numbers=False)

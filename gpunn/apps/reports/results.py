@@ -1,6 +1,6 @@
-"""How good a model is on rows: the figures, counts and mistakes that a report shows.
+"""Evaluate a model on rows: the metrics, counts and mistakes that a report shows.
 
-All of it is values that JSON can hold. `record` declares what they are.
+All of them are JSON values, declared in `record`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from gpunn.common.markup.charts import LARGEST
 
 from .pictures import image, is_image, png, tiles
 
-ROWS = 20_000  # that are looked at, spread over all
-MISTAKES = 16  # that are shown
-POINTS = 300  # of what was predicted against what is true
-BINS = 10  # of probabilities and of residuals
-MATRIX = 30  # classes, at most, of which all pairs are counted
-CELLS = 12  # columns of a row that is shown
+ROWS = 20_000  # maximum number of rows to evaluate, evenly spaced
+MISTAKES = 16  # mistakes to show
+POINTS = 300  # points of predicted against true values
+BINS = 10  # bins of probabilities and of residuals
+MATRIX = 30  # maximum number of classes in a confusion matrix
+CELLS = 12  # columns to show of a row
 
 Shown = Callable[[int], list[tuple[str, str]]]
 Showing = Callable[[int], dict[str, Any]]
@@ -39,25 +39,25 @@ def results(
     cells: Shown | None = None,
     outputs: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """What a model makes of some rows.
+    """Evaluate a model on some rows.
 
     Args:
-        model: with one output.
+        model: a model with one output.
         x: its inputs, (rows, ...) each.
         y: (rows,) or (rows, values).
-        part: what these rows are, as "validation".
-        classes: their names; their numbers by default.
-        show_data: whether rows of ``x`` and values of ``y`` may be in it.
-        cells: a row of the data as columns and texts, by its number; by default the columns of
-            an ``x`` that is a table.
-        outputs: what the model makes of these rows, if that is known.
+        part: description of these rows, such as "validation".
+        classes: names of the classes; their indices by default.
+        show_data: whether the result may hold rows of ``x`` and values of ``y``.
+        cells: a function from a row index to pairs of column name and string; by default the
+            columns of ``x`` if it is a table.
+        outputs: the model's outputs for these rows, if known.
 
     Raises:
-        ValueError: if there is nothing to say of this model, in words.
+        ValueError: if the model cannot be evaluated; the message gives the reason.
     """
     count = len(y)
     if not count:
-        raise ValueError("there are no rows to look at")
+        raise ValueError("there are no rows to evaluate")
     chosen = np.unique(np.linspace(0, count - 1, min(count, ROWS)).astype(np.int64))
     show = _rows_shown(x, chosen, cells) if show_data else None
     if len(chosen) < count:
@@ -80,7 +80,7 @@ def results(
 
 
 def _rows_shown(x: list[np.ndarray], chosen: np.ndarray, cells: Shown | None) -> Showing:
-    """What shows a row, by its number among those chosen: a picture, or columns and texts."""
+    """Return a function that shows a chosen row by its index: a picture, or columns and strings."""
     picture = None
     if cells is None and len(x) == 1 and x[0].dtype.kind in "biuf":
         if is_image(x[0].shape[1:]):
@@ -92,8 +92,8 @@ def _rows_shown(x: list[np.ndarray], chosen: np.ndarray, cells: Shown | None) ->
 
     def show(i: int) -> dict[str, Any]:
         number = int(chosen[i])
-        texts = [[str(name), str(text)] for name, text in cells(number)[:CELLS]] if cells else []
-        return {"row": number, "picture": picture and picture(number), "cells": texts}
+        strings = [[str(name), str(text)] for name, text in cells(number)[:CELLS]] if cells else []
+        return {"row": number, "picture": picture and picture(number), "cells": strings}
 
     return show
 
@@ -107,10 +107,10 @@ def _cells(x: np.ndarray, number: int) -> list[tuple[str, str]]:
 
 
 def _labels(loss: str, y: np.ndarray, output: tuple[Any, ...]) -> np.ndarray | None:
-    """The number of each row's class; None where y are numbers to be predicted."""
+    """Return each row's class index; None for regression."""
     if len(output) != 2:
         if "entropy" in loss.lower():
-            raise ValueError("the model gives several answers a row")
+            raise ValueError("the model gives several predictions per row")
         return None
     width = int(output[1])
     if loss == "SparseCategoricalCrossentropy":
@@ -119,14 +119,14 @@ def _labels(loss: str, y: np.ndarray, output: tuple[Any, ...]) -> np.ndarray | N
         return y.reshape(len(y), -1).argmax(axis=1)
     if loss == "BinaryCrossentropy" or "Hinge" in loss:
         if width > 1:
-            raise ValueError("the model gives several answers of yes or no a row")
+            raise ValueError("the model gives several binary predictions per row")
         middle = 0.5 if "Binary" in loss else 0.0  # hinges take -1 and 1, or 0 and 1
         return (y.reshape(len(y)) > middle).astype(np.int64)
     return None
 
 
 def _probabilities(model: Any, x: Any) -> tuple[np.ndarray, bool]:
-    """Probabilities (rows, classes), or scores, and whether they are probabilities."""
+    """Return probabilities or scores (rows, classes), and whether they are probabilities."""
     try:
         if isinstance(x, list):
             raise ValueError
@@ -147,16 +147,16 @@ def _classes(
     outputs: np.ndarray, labels: np.ndarray, names: list[str], certain: bool, show: Showing | None
 ) -> dict[str, Any]:
     if labels.min() < 0 or labels.max() >= len(names):
-        raise ValueError("there are labels that are no class of the model")
-    said, every = outputs.argmax(axis=1), np.arange(len(labels))
-    wrong = said != labels
+        raise ValueError("some labels are not classes of the model")
+    predicted, every = outputs.argmax(axis=1), np.arange(len(labels))
+    wrong = predicted != labels
     count = len(names)
-    pairs, counts = np.unique(labels[wrong] * count + said[wrong], return_counts=True)
+    pairs, counts = np.unique(labels[wrong] * count + predicted[wrong], return_counts=True)
     often = np.argsort(-counts, kind="stable")[:10]
     shown = np.flatnonzero(wrong)
     shown = shown[np.argsort(outputs[shown, labels[shown]], kind="stable")][:MISTAKES]
     found = figures(outputs, labels, count)
-    matrix = np.bincount(labels * count + said, minlength=count * count).reshape(count, count)
+    matrix = np.bincount(labels * count + predicted, minlength=count * count).reshape(count, count)
     return {
         "kind": "classes",
         "classes": names,
@@ -164,18 +164,18 @@ def _classes(
         "confusion": matrix.tolist() if count <= MATRIX else None,
         "confused": [[int(p // count), int(p % count), int(n)]
                      for p, n in zip(pairs[often], counts[often], strict=True)],
-        "calibration": _calibration(outputs[every, said], ~wrong) if certain else None,
+        "calibration": _calibration(outputs[every, predicted], ~wrong) if certain else None,
         "wrong": int(wrong.sum()),
         "mistakes": [
-            {**show(int(i)), "true": int(labels[i]), "said": int(said[i]),
-             "probability": float(outputs[i, said[i]]) if certain else None}
+            {**show(int(i)), "true": int(labels[i]), "said": int(predicted[i]),
+             "probability": float(outputs[i, predicted[i]]) if certain else None}
             for i in shown
         ] if show else [],
     }  # fmt: skip
 
 
 def _calibration(stated: np.ndarray, right: np.ndarray) -> list[list[float]]:
-    """For each tenth of the probabilities stated: rows, their mean, and the share that is right."""
+    """Return row count, mean and accuracy for each tenth of the predicted probabilities."""
     bins = np.minimum((stated * BINS).astype(np.int64), BINS - 1)
     found = []
     for number in range(BINS):
@@ -190,11 +190,11 @@ def _numbers(
     outputs: np.ndarray, y: np.ndarray, show: Showing | None
 ) -> dict[str, Any]:
     if outputs.size != y.size:
-        raise ValueError("the model's outputs are not of the shape of y")
+        raise ValueError("the model's outputs do not have the shape of y")
     outputs = outputs.reshape(len(y), -1).astype(np.float64)
     y = y.reshape(len(y), -1).astype(np.float64)
     if not all((np.abs(values) < LARGEST / 4).all() for values in (outputs, y)):
-        raise ValueError("the model gives values that are not finite, or y has such")
+        raise ValueError("the model gives values that are not finite, or y holds some")
     residuals = outputs - y
     low, high = np.quantile(residuals, (0.005, 0.995))
     low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
@@ -218,10 +218,10 @@ def _numbers(
 
 
 def weights_seen(model: Any) -> dict[str, Any] | None:
-    """The weights that lead to the units of the first layer that has some, as one picture.
+    """Return the weights of the first layer that has a kernel, as one picture.
 
-    Black is the most negative, white the most positive. Of pictures each unit's weights are a
-    picture, of a table each unit's are a column; of a convolution each filter is drawn.
+    Black is the most negative, white the most positive. For pictures each unit's weights are a
+    picture, for a table they are a column; for a convolution each filter is drawn.
     """
     layer = next((one for one in model.layers if hasattr(one, "kernel")), None)
     if layer is None:

@@ -1,4 +1,4 @@
-"""What a step launches on a card (`step_profile`), and how long that takes at least (`roofline`).
+"""The launches of a step on a GPU (`step_profile`), and a lower bound of its time (`roofline`).
 
 It imports the engine, for `gpunn doctor --step`.
 """

@@ -1,7 +1,7 @@
-"""Cards whose speed is known: what `roofline` predicts with, each figure with its source.
+"""GPUs of known speed, for the predictions of `roofline`, each figure with its source.
 
-A figure is either published by the maker of the card or a reviewer, or measured by somebody
-who published it, or assumed: `SOURCES` says which, by the letter that stands beside it.
+A figure is either published by the GPU's maker or a reviewer, or a published measurement, or
+assumed: `SOURCES` says which, by the letters in `Card.sources`.
 """
 
 from __future__ import annotations
@@ -52,20 +52,20 @@ SOURCES = {
 
 @dataclass(frozen=True)
 class Card:
-    """What a card can do at most.
+    """The peak performance of a GPU.
 
     Attributes:
-        name: as `nvidia-smi` says it, without the maker.
+        name: name reported by `nvidia-smi`, without the maker.
         capability: compute capability.
-        multiprocessors: how many.
-        flops: float32 operations a second, as published (tensor cores apart).
-        bandwidth: of its memory in bytes a second, as published.
+        multiprocessors: number of multiprocessors.
+        flops: float32 operations per second, as published (without tensor cores).
+        bandwidth: memory bandwidth in bytes per second, as published.
         l2: size of the L2 cache in bytes.
-        l2_bandwidth: bytes a second that a kernel moves in L2, reading and writing.
-        kernel: seconds that a kernel in a CUDA graph costs besides what it moves.
+        l2_bandwidth: bytes per second that a kernel moves in L2, reading and writing.
+        kernel: seconds that a kernel in a CUDA graph costs besides its traffic.
         barrier: seconds that a barrier of the whole grid costs in a cooperative kernel.
-        sources: letters of `SOURCES`, three: of the published figures; of ``l2_bandwidth``; of
-            ``kernel`` and ``barrier``.
+        sources: three letters of `SOURCES`: for the published figures, for ``l2_bandwidth``, and
+            for ``kernel`` and ``barrier``.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Card:
 
     @property
     def clock(self) -> float:
-        """Clocks a second at which its lanes reach ``flops``: 64 in a multiprocessor of compute
+        """The clock rate at which its lanes reach ``flops``: 64 in a multiprocessor of compute
         capability 7.5, 128 in the others here (CUDA C++ Programming Guide, 5.4.1)."""
         lanes = 64 if self.capability == (7, 5) else 128
         return self.flops / (2 * lanes * self.multiprocessors)
@@ -101,18 +101,18 @@ CARDS = (
     Card("H100", (9, 0), 132, 66.9e12, 3350e9, 51200 * KIB, 6144e9, 1.23e-6, 1.25e-6, "gnn"),
     Card("H200", (9, 0), 132, 66.9e12, 4800e9, 51200 * KIB, 6144e9, 1.23e-6, 1.25e-6, "gmm"),
 )
-"""From the oldest to the newest; the H100 is the SXM form, the RTX 3060 that of 12 GB."""
+"""From the oldest to the newest; the H100 is the SXM version, the RTX 3060 the one with 12 GB."""
 
 
 _OTHERS = {"Ti", "SUPER", "Laptop", "Max-Q", "D", "PCIe", "NVL"}
 
 
 def find_card(name: str) -> Card | None:
-    """The card that `nvidia-smi` calls so, or None.
+    """Return the GPU with this name in `nvidia-smi`, or None.
 
     >>> find_card("NVIDIA GeForce GTX 1080 Ti").name, find_card("NVIDIA H100 80GB HBM3").name
     ('GTX 1080 Ti', 'H100')
-    >>> find_card("NVIDIA GeForce RTX 3060 Laptop GPU") is None  # another card than its namesake
+    >>> find_card("NVIDIA GeForce RTX 3060 Laptop GPU") is None  # a different GPU
     True
     """
     words = re.sub(r"NVIDIA|GeForce", "", name).split()

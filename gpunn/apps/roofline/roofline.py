@@ -1,12 +1,11 @@
-"""The bound: how long a step takes at least, from its profile.
+"""A lower bound of a step's time, from its profile.
 
 A launch takes as long as its traffic at the bandwidth of the memory, or its arithmetic at
 the rate of the processor, whichever is longer (Williams, Waterman and Patterson, "Roofline",
-2009). On a card each kernel costs something besides, on a CPU each operation of Python's.
+2009). On a GPU each kernel has an additional cost, on a CPU each Python operation.
 
-What comes out is a prediction. It knows nothing of bank conflicts, of clocks that drop, or of
-a product whose partial sums are added up, so a card may well be slower; nothing here was
-measured on one.
+The result is a prediction. It ignores bank conflicts, clock drops, and the addition of a product's
+partial sums, so a GPU may be slower; nothing here was measured on one.
 """
 
 from __future__ import annotations
@@ -30,35 +29,35 @@ from .known_cards import Card
 PRODUCTS = ("matmul", "convolution", "convolution_gradient")
 
 MEMORY_EFFICIENCY = 0.85
-"""Of the published bandwidth of device memory, what kernels reach: 0.71 to 0.94 on the H200,
-A100, L40 and A40 in the last lines of the files that `known_cards` names."""
+"""Fraction of the published memory bandwidth that kernels reach: 0.71 to 0.94 on the H200, A100,
+L40 and A40, in the last lines of the files that `known_cards` names."""
 
 PRODUCT_EFFICIENCY = 0.6
-"""Of the published FP32 rate, what a product reaches: cuBLAS 23.3 of the RTX A6000's 38.7
+"""Fraction of the published FP32 rate that a product reaches: cuBLAS 23.3 of the RTX A6000's 38.7
 TFLOP/s at 4096 x 4096 (https://www.abhik.ai/articles/cuda-matrix-multiplication-optimization)."""
 
 TILE = 32
 """Rows and columns of the output that one block of a product computes. ASSUMED."""
 
 LEAST_DEPTH = 64
-"""A sum is not split among blocks in pieces of fewer terms than this. ASSUMED."""
+"""Minimum number of terms per block when a sum is split among blocks. ASSUMED."""
 
 GRAPH_LAUNCH = 15e-6
 """Seconds to launch a graph of `GRAPH_STEPS` steps, besides its kernels: 15 us under WSL2
 (https://github.com/ahrefs/ocannl/issues/488)."""
 
 BARRIERS = 2
-"""Of a step in a persistent kernel: after the rows of the batch, and after the update."""
+"""Barriers of a step in a persistent kernel: after the batch's rows, and after the update."""
 
 ROWS_AT_ONCE = 4
 """Rows of the batch for which a block of a persistent kernel reads a weight once (products.cu)."""
 
 PORT = 64
-"""Bytes that a multiprocessor gets from L2 in a clock. ASSUMED."""
+"""Bytes that a multiprocessor reads from L2 per clock. ASSUMED."""
 
 
 def product_seconds(m: int, n: int, k: int, card: Card) -> float:
-    """Arithmetic of a product (m, k) @ (k, n), given that small ones keep few blocks busy.
+    """Return the arithmetic time of a product (m, k) @ (k, n); small ones keep few blocks busy.
 
     One block computes a tile of the output. With fewer tiles than multiprocessors, the sum
     over k is split among blocks as well, down to pieces of `LEAST_DEPTH` terms.
@@ -71,10 +70,10 @@ def product_seconds(m: int, n: int, k: int, card: Card) -> float:
 
 
 def working_set(operations: Sequence[ProfiledOperation]) -> int:
-    """Bytes that a step comes back to, from above.
+    """Return an upper bound of the bytes that a step reuses.
 
-    These are the arrays of the update, and what the operations write besides gradients of
-    weights, which are among them; no less than any one operation touches.
+    These are the arrays of the update and the outputs of the operations other than weight
+    gradients, which the update includes. The bound is at least the size of any one operation.
     """
     weights = {x.shapes["b"] for x in operations if x.name == "matmul"}
     elements = largest = 0
@@ -92,7 +91,7 @@ _WRITTEN = {"out", "gradient", "mask"}
 
 
 def _item_size(operations: Sequence[ProfiledOperation]) -> int:
-    """Bytes of an element, as the first product has them: 4, or 8 in float64."""
+    """Return the bytes per element, from the first product: 4, or 8 in float64."""
     for operation in operations:
         if operation.name == "matmul":
             elements = sum(math.prod(shape) for shape in operation.shapes.values())
@@ -101,13 +100,13 @@ def _item_size(operations: Sequence[ProfiledOperation]) -> int:
 
 
 def card_bandwidth(operations: Sequence[ProfiledOperation], card: Card) -> float:
-    """Bytes a second: of L2 while all that the step comes back to fits into it."""
+    """Return the bandwidth in bytes per second; that of L2 if the step's working set fits."""
     fits = working_set(operations) <= card.l2
     return max(card.l2_bandwidth if fits else 0.0, MEMORY_EFFICIENCY * card.bandwidth)
 
 
 def operation_seconds(operation: ProfiledOperation, card: Card, bandwidth: float) -> float:
-    """Traffic or arithmetic of one operation on a card, whichever is longer."""
+    """Return the time of one operation's traffic or arithmetic on a GPU, whichever is longer."""
     if operation.name == "matmul":
         m, n = operation.shapes["out"]
         k = operation.flops // (2 * m * n) if m * n else 0
@@ -116,7 +115,7 @@ def operation_seconds(operation: ProfiledOperation, card: Card, bandwidth: float
 
 
 def work_seconds(operations: Sequence[ProfiledOperation], card: Card) -> float:
-    """Traffic and arithmetic of a step on a card, without what its launches cost."""
+    """Return the time of a step's traffic and arithmetic on a GPU, without launch costs."""
     bandwidth = card_bandwidth(operations, card)
     return sum(operation_seconds(operation, card, bandwidth) for operation in operations)
 
@@ -124,12 +123,12 @@ def work_seconds(operations: Sequence[ProfiledOperation], card: Card) -> float:
 def graph_step_seconds(
     operations: Sequence[ProfiledOperation], card: Card, kernels: int | None = None
 ) -> float:
-    """Predicted time of a step that is replayed in a CUDA graph.
+    """Return the predicted time of a step that is replayed in a CUDA graph.
 
     Args:
-        operations: the step's.
-        card: what it runs on.
-        kernels: how many kernels the step launches; as many as its profile says without it.
+        operations: the step's operations.
+        card: the GPU.
+        kernels: number of kernels that the step launches; by default that of its profile.
     """
     if kernels is None:
         kernels = sum(operation.launches for operation in operations)
@@ -138,15 +137,15 @@ def graph_step_seconds(
 
 
 def is_narrow(operations: Sequence[ProfiledOperation]) -> bool:
-    """Whether no layer is wider than `PERSISTENT_WIDTH`: a persistent kernel may do the step."""
+    """Whether no layer is wider than `PERSISTENT_WIDTH`, so that a persistent kernel can run."""
     widths = [x.shapes["out"][-1] for x in operations if x.name == "matmul"]
     return bool(widths) and max(widths) <= PERSISTENT_WIDTH
 
 
 def persistent_step_seconds(operations: Sequence[ProfiledOperation], card: Card) -> float:
-    """Predicted time of a step in a persistent kernel, which does many steps.
+    """Return the predicted time of a step in a persistent kernel, which runs many steps.
 
-    A block takes some rows of the batch through all layers, so each block reads all weights.
+    A block computes all layers for some rows of the batch, so each block reads all weights.
     """
     bandwidth = card_bandwidth(operations, card)
     batch = next((x.shapes["out"][0] for x in operations if x.name == "gather"), 1)
@@ -160,7 +159,7 @@ def persistent_step_seconds(operations: Sequence[ProfiledOperation], card: Card)
 def _own_rows_seconds(
     operation: ProfiledOperation, batch: int, card: Card, bandwidth: float
 ) -> float:
-    """Of a product of the batch's rows, how long the weights take to get to all blocks."""
+    """Return the time to move a product's weights to all blocks, if it is over the batch's rows."""
     if operation.name != "matmul" or operation.shapes["out"][0] != batch:
         return 0.0
     blocks = min(batch, card.multiprocessors)
@@ -175,13 +174,13 @@ def _own_rows_seconds(
 
 @dataclass(frozen=True)
 class Cpu:
-    """What `measure_cpu` found.
+    """The result of `measure_cpu`.
 
     Attributes:
-        cores: how many there are.
-        product_one: float32 operations a second of a matrix product on one thread.
+        cores: number of cores.
+        product_one: float32 operations per second of a matrix product on one thread.
         product_all: the same on all threads.
-        copies: (bytes read and written, bytes a second) of copies, from small to large.
+        copies: (bytes read and written, bytes per second) of copies, from small to large.
     """
 
     cores: int
@@ -190,7 +189,7 @@ class Cpu:
     copies: tuple[tuple[int, float], ...]
 
     def bandwidth(self, size: int) -> float:
-        """Bytes a second, read and written, where ``size`` bytes are gone over again and again."""
+        """Return bytes per second, read and written, for repeated passes over ``size`` bytes."""
         return next((rate for up_to, rate in self.copies if size <= up_to), self.copies[-1][1])
 
 
@@ -199,10 +198,10 @@ PRODUCT_SIZE = 768
 
 
 def measure_cpu(seconds: float = 1.0) -> Cpu:
-    """Rates of this machine by NumPy: matrix products and copies, the best of many each.
+    """Measure this machine's rates with NumPy: matrix products and copies, each the best of many.
 
     Args:
-        seconds: how long all of it may take, about.
+        seconds: approximate total duration.
 
     >>> cpu = measure_cpu(0.05)
     >>> cpu.product_all > 0 and cpu.bandwidth(10**5) >= cpu.bandwidth(10**9) > 0
@@ -221,7 +220,7 @@ def measure_cpu(seconds: float = 1.0) -> Cpu:
     for size in COPY_SIZES:
         pieces = target[: size // 2], source[: size // 2]
         rate = size / _best(lambda pieces=pieces: np.copyto(*pieces), share)  # type: ignore[misc]
-        # A larger one is no faster: where it seems so, the smaller one was disturbed.
+        # A larger copy is never faster: if it seems so, the smaller one was disturbed.
         copies = [(of, max(known, rate)) for of, known in copies] + [(size, rate)]
     return Cpu(os.cpu_count() or 1, rates[0], max(rates), tuple(copies))
 
@@ -233,7 +232,7 @@ def _threads(limit: int | None) -> contextlib.AbstractContextManager[Any]:
 
 
 def _best(work: Callable[[], Any], seconds: float) -> float:
-    """The shortest time that ``work`` takes, of as many as fit into ``seconds``; two at least."""
+    """Return the shortest run time of ``work`` within ``seconds``, of at least two runs."""
     work()
     best, end, times = math.inf, time.perf_counter() + seconds, 0
     while times < 2 or time.perf_counter() < end:
@@ -244,16 +243,16 @@ def _best(work: Callable[[], Any], seconds: float) -> float:
 
 
 def cpu_seconds(operations: Sequence[ProfiledOperation], cpu: Cpu, python: float = 0.0) -> float:
-    """The bound of a step on a CPU.
+    """Return the lower bound of a step's time on a CPU.
 
-    Each operation goes over its arrays once, at the speed of a copy that stays in the same
-    cache as the step; a product takes all threads. NumPy needs several passes for most
-    operations: it is slower.
+    Each operation passes over its arrays once, at the speed of a copy that fits into the same
+    cache as the step; a product uses all threads. NumPy needs several passes for most operations
+    and is slower.
 
     Args:
-        operations: the step's.
-        cpu: its rates.
-        python: seconds that Python takes for each operation; 0 is the bound of compiled code.
+        operations: the step's operations.
+        cpu: the CPU's rates.
+        python: seconds of Python overhead per operation; 0 gives the bound of compiled code.
     """
     bandwidth = cpu.bandwidth(working_set(operations))
     return sum(

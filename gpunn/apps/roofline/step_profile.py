@@ -1,4 +1,4 @@
-"""The profile of a training step: its operations, what they launch on a card, how long it takes."""
+"""The profile of a training step: its operations, their launches on a GPU, and its time."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from . import roofline
 from .known_cards import CARDS, find_card
 
 BATCH = 32
-STEPS = 32  # of a sample, and no more elements of input than
+STEPS = 32  # per sample; fewer if the input would have more than ELEMENTS elements
 ELEMENTS = 1 << 24
 SAMPLE_SECONDS = 0.02
-SAMPLES = 3, 100  # how few, how many
-TOO_LONG = 0.1  # seconds of a step that is not measured by the way
+SAMPLES = 3, 100  # minimum and maximum number of samples
+TOO_LONG = 0.1  # seconds: longer steps are not measured
 WIDTH = 80
 
 
 def example() -> Sequential:
-    """784-128-dropout-10 with Adam, the classic network for MNIST."""
+    """Return 784-128-dropout-10 with Adam, the classic network for MNIST."""
     model = Sequential(
         [
             Input((28, 28)),
@@ -52,7 +52,7 @@ def example() -> Sequential:
 
 
 def profile_step(model: Model, batch: int = BATCH) -> list[ProfiledOperation]:
-    """The operations of one training step, and what they launch on a card; there need not be one.
+    """Return the operations of one training step, with their launches on a GPU; needs no GPU.
 
     Raises:
         ValueError: if the model is not built and compiled.
@@ -60,8 +60,8 @@ def profile_step(model: Model, batch: int = BATCH) -> list[ProfiledOperation]:
     compiled = model.get_compile_config()
     if compiled is None or not model.built:
         raise ValueError(
-            f"The model {model.name!r} has no training step: that takes weights, a loss and an "
-            f"optimizer. Build and compile it before you save it."
+            f"The model {model.name!r} has no training step, which needs weights, a loss and an "
+            f"optimizer. Build and compile the model before you save it."
         )
     copy = copied(model, dry.make_backend())
     program = step_program(copy, batch, 1)
@@ -71,21 +71,21 @@ def profile_step(model: Model, batch: int = BATCH) -> list[ProfiledOperation]:
 
 
 def copied(model: Model, backend: Any) -> Any:
-    """A copy of the model with new weights."""
+    """Return a copy of the model with new weights."""
     copy: Any = type(model).from_config({**model.get_config(), "backend": backend})
     copy.compile_from_config(model.get_compile_config())
     return copy
 
 
 def step_program(model: Any, batch: int, steps: int) -> Program:
-    """The program that `fit` would make, on random data for that many steps."""
+    """Return the program that `fit` would make, on random data for this number of steps."""
     trainer, backend = model.trainer, model.backend
     spec = trainer.spec
     count = batch * steps
     noise = np.random.Generator(np.random.PCG64(0))
     arrays = {}
     for k, (_, shape) in enumerate(spec.inputs):
-        if k in trainer.plan.folded_rescalings():  # then pixels come as bytes
+        if k in trainer.plan.folded_rescalings():  # then the input is uint8 pixels
             x = noise.integers(0, 256, (count, *shape), np.uint8)
         else:
             x = noise.random((count, *shape), np.float32).astype(spec.dtype)
@@ -102,15 +102,15 @@ def step_program(model: Any, batch: int, steps: int) -> Program:
 def measure(
     model: Model, batch: int = BATCH, backend: Any = "numpy", seconds: float = 0.3
 ) -> list[float]:
-    """Seconds of a training step as `fit` performs it: samples, each over some steps.
+    """Measure the seconds of a training step as `fit` performs it, in samples of several steps.
 
-    The model is left alone: what is trained is a copy, on noise.
+    The model is not changed: a copy is trained on noise.
 
     Args:
-        model: built and compiled.
-        batch: rows of a step.
-        backend: what it runs on.
-        seconds: how long to go on, within `SAMPLES`.
+        model: a built and compiled model.
+        batch: rows per step.
+        backend: the backend to run on.
+        seconds: duration of the measurement, within `SAMPLES`.
     """
     copy = copied(model, backend)
     trainer = copy.trainer
@@ -127,7 +127,7 @@ def measure(
 
     with copy.backend.session():
         for _ in range(2):
-            sample(1)  # on a card the first is performed, the second captured
+            sample(1)  # on a GPU the first is performed, the second captured
         steps = max(1, min(STEPS, room, round(SAMPLE_SECONDS / sample(1))))
         sample(steps)
         samples: list[float] = []
@@ -139,7 +139,7 @@ def measure(
 
 
 def python_seconds(seconds: float = 0.1) -> float:
-    """What Python takes for one operation of a step: measured on arrays of a few elements."""
+    """Measure Python's overhead per operation of a step, on arrays of a few elements."""
     model = Sequential(
         [Input((4,)), Dense(4, activation="relu"), Dropout(0.2), Dense(4, activation="softmax")]
     )
@@ -149,15 +149,15 @@ def python_seconds(seconds: float = 0.1) -> float:
 
 
 def table(model: Model, operations: list[ProfiledOperation], batch: int = BATCH) -> str:
-    """The operations in lines of 80 columns at most."""
+    """Format the operations in lines of at most 80 columns."""
     kernels = sum(operation.launches for operation in operations)
     title = (
         f"A training step of {model.name}, batch {batch}, {model.dtype}, "
         f"{type(model.optimizer).__name__}: "
-        f"{len(operations)} operations, {kernels} launches on a card"
+        f"{len(operations)} operations, {kernels} launches on a GPU"
     )
     if any(map(_by_arrays, operations)):
-        title += ", besides those of the array functions (xp) that some are made of"
+        title += ", not counting those of array functions (xp)"
     lines = [*textwrap.wrap(title, WIDTH), "", _line("", "operation", "bytes", "flops", "launches")]
     for number, operation in enumerate(operations, 1):
         name = f"{operation.name} {operation.formula}".rstrip()
@@ -169,11 +169,11 @@ def table(model: Model, operations: list[ProfiledOperation], batch: int = BATCH)
         indent = " " * 5
         lines += textwrap.wrap(shapes, WIDTH, initial_indent=indent, subsequent_indent=indent)
     size, flops = (sum(getattr(x, what) for x in operations) for what in ("bytes", "flops"))
-    return "\n".join([*lines, _line("", "together", size, flops, kernels)])
+    return "\n".join([*lines, _line("", "total", size, flops, kernels)])
 
 
 def _by_arrays(operation: ProfiledOperation) -> bool:
-    """Whether array functions of CuPy do it on a card, and no kernel."""
+    """Whether CuPy's array functions perform it on a GPU, without a kernel."""
     return not operation.launches and not operation.fused
 
 
@@ -184,18 +184,18 @@ def _line(number: str, name: str, size: Any, flops: Any, kernels: Any) -> str:
 
 
 def predictions(model: Model, operations: list[ProfiledOperation], batch: int = BATCH) -> str:
-    """How long the step takes: predicted for cards, predicted and measured here."""
+    """Format the step's time: predicted for known GPUs, predicted and measured on this CPU."""
     if model.dtype != "float32":
-        return f"How long it takes is predicted for float32 only, not for {model.dtype}."
+        return f"The time is predicted only for float32, not for {model.dtype}."
     present = name_cards()
     own = list(dict.fromkeys(card for name in present if (card := find_card(name))))
-    lines = ["Predicted, not measured: microseconds a step on a card", ""]
-    lines.append(_times("", "launches", "work", "together", "one kernel"))
+    lines = ["Predicted, not measured: microseconds per step on a GPU", ""]
+    lines.append(_times("", "launches", "work", "total", "one kernel"))
     narrow = roofline.is_narrow(operations)
     for card in [*own, *(card for card in CARDS if card not in own)]:
         work = roofline.work_seconds(operations, card)
         step = roofline.graph_step_seconds(operations, card)
-        name = f"{card.name}, which is here" if card in own else card.name
+        name = f"{card.name} (this machine)" if card in own else card.name
         persistent = roofline.persistent_step_seconds(operations, card) if narrow else "-"
         lines.append(_times(name, step - work, work, step, persistent))
     lines += [f"   {name}: not in this table" for name in present if not find_card(name)]
@@ -209,10 +209,10 @@ def predictions(model: Model, operations: list[ProfiledOperation], batch: int = 
     guess = roofline.cpu_seconds(operations, cpu, python_seconds())
     rates = (
         f"This CPU, {cpu.cores} cores: products {cpu.product_all / 1e9:,.0f} GFLOP/s, copies "
-        f"{cpu.copies[0][1] / 1e9:,.0f} GB/s in cache and {cpu.copies[-1][1] / 1e9:,.0f} out of "
-        f"it, as measured just now; microseconds a step"
+        f"{cpu.copies[0][1] / 1e9:,.0f} GB/s in cache and {cpu.copies[-1][1] / 1e9:,.0f} outside "
+        f"it, as measured just now; microseconds per step"
     )
-    lines += ["", *textwrap.wrap(rates, WIDTH), "", _times("", "Python", "work", "together")]
+    lines += ["", *textwrap.wrap(rates, WIDTH), "", _times("", "Python", "work", "total")]
     lines.append(_times("predicted", guess - bound, bound, guess))
     if guess < TOO_LONG:
         taken = statistics.median(measure(model, batch))

@@ -1,4 +1,4 @@
-"""Networks as estimators of scikit-learn: public as `gpunn.sklearn`."""
+"""Networks as scikit-learn estimators, public as `gpunn.sklearn`."""
 
 from __future__ import annotations
 

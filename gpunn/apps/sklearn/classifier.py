@@ -1,4 +1,4 @@
-"""A network as a classifier of scikit-learn."""
+"""A network as a scikit-learn classifier."""
 
 from __future__ import annotations
 
@@ -23,54 +23,54 @@ SEVERAL = ("multiclass-multioutput", "multilabel-indicator")
 
 @dataclass(eq=False, repr=False)
 class GpunnClassifier(ClassifierMixin, GpunnEstimator):
-    """A network that tells classes apart.
+    """A neural network classifier.
 
-    Inputs are scaled inside: of each column its mean is subtracted, and it is divided by its
-    standard deviation, in float64, as weighted by ``sample_weight``; ``scale=False`` leaves that
-    out.
+    The estimator standardizes inputs: it subtracts each column's mean and divides by its standard
+    deviation, in float64, weighted by ``sample_weight``. ``scale=False`` disables this.
 
-    Weights count as repetitions: a row of weight 2 is worth two rows of weight 1, in the scaling
-    too, and sums over rows are divided by the total weight. Where all different rows fit into one
-    batch, as they do by default up to 200, the results are equal to the last bit.
+    Weights count as repetitions: a row of weight 2 is worth two rows of weight 1, also in the
+    scaling, and sums over rows are divided by the total weight. If all distinct rows fit into one
+    batch, by default up to 200, the results are bit-identical.
 
     Args:
-        hidden_layer_sizes: the widths of the hidden layers. First weights are Glorot's, and
-            biases are drawn from the same range.
-        activation: of the hidden layers.
-        dropout: share of the outputs of each hidden layer that is dropped in training.
-        model: in place of these a function ``model(inputs, outputs)`` of the numbers of columns
-            and of output units that gives a `gpunn.Model`, compiled or not. There is one unit for
-            two classes, else one for each; ``outputs`` is a list for several outputs. It may end
-            with probabilities or with logits.
-        optimizer, learning_rate: name or object; the rate counts where it is given.
-        loss: name or object; by default the cross-entropy that belongs to the targets.
-        metrics, weighted_metrics, run_eagerly, matmul_precision: as of `gpunn.Model.compile`.
-        epochs: how often the rows are passed over, at most.
-        batch_size: rows of a step; "auto": 200, or all if there are fewer.
-        shuffle, callbacks, verbose, steps_per_epoch, validation_freq: as of `gpunn.Model.fit`.
+        hidden_layer_sizes: widths of the hidden layers. Initial weights are Glorot uniform, and
+            initial biases are drawn from the same range.
+        activation: activation of the hidden layers.
+        dropout: fraction of the outputs of each hidden layer to drop in training.
+        model: a function ``model(inputs, outputs)`` that replaces the arguments above. It takes
+            the number of columns and of output units and returns a `gpunn.Model`, compiled or
+            not. Two classes have one unit, more have one each; ``outputs`` is a list for several
+            outputs. The model may end with probabilities or logits.
+        optimizer, learning_rate: name or object; a given rate overrides the optimizer's.
+        loss: name or object; by default the cross-entropy that fits the targets.
+        metrics, weighted_metrics, run_eagerly, matmul_precision: as for `gpunn.Model.compile`.
+        epochs: maximum number of passes over the rows.
+        batch_size: rows per step; "auto" means 200, or all if there are fewer.
+        shuffle, callbacks, verbose, steps_per_epoch, validation_freq: as for `gpunn.Model.fit`.
             Unless ``shuffle`` is False, data of up to 2048 rows are sorted first, and equal rows
-            put together with the sum of their weights.
+            are merged with the sum of their weights.
         class_weight: a dictionary by class, "balanced" (total weight / (classes * weight of the
             class)), or a list of dictionaries for several outputs; multiplied into the weights.
-        early_stopping: hold out ``validation_split`` of the rows, stratified, watch the loss on
-            these, and end with the weights of the best epoch. Else the training loss is watched.
-        validation_split: that share.
-        n_iter_no_change, tol: training ends when the loss has not become less by ``tol`` in more
-            than so many epochs in a row; None: not before ``epochs``.
-        scale: whether inputs are scaled.
-        warm_start: whether `fit` goes on with the weights of the last one.
-        random_state: of first weights, order, dropout and what is held out.
-        dtype: "float32" or "float64", of the network.
-        backend: as of `gpunn.Model`.
+        early_stopping: whether to hold out ``validation_split`` of the rows, stratified, monitor
+            the loss on them, and restore the weights of the best epoch. Otherwise the training
+            loss is monitored.
+        validation_split: fraction of the rows to hold out.
+        n_iter_no_change, tol: training stops when the loss has not improved by ``tol`` for more
+            than this number of consecutive epochs; None to train for all ``epochs``.
+        scale: whether to standardize inputs.
+        warm_start: whether `fit` continues with the weights of the previous call.
+        random_state: seed of initial weights, order, dropout and held-out rows.
+        dtype: dtype of the network, "float32" or "float64".
+        backend: as for `gpunn.Model`.
 
     Attributes:
-        classes_: the classes; of several outputs a list.
+        classes_: the classes; a list for several outputs.
         model_: the trained `gpunn.Model`; it takes scaled inputs.
-        history_: figures by epoch, as of `gpunn.callbacks.History`.
+        history_: loss and metrics by epoch, as in `gpunn.callbacks.History`.
         loss_curve_: the training loss by epoch.
-        n_iter_: epochs of the last call.
+        n_iter_: number of epochs of the last call.
         n_features_in_: number of columns.
-        feature_names_in_: their names, if ``X`` was a frame.
+        feature_names_in_: names of the columns, if ``X`` was a DataFrame.
         n_outputs_: number of columns of ``y``.
 
     >>> from sklearn.datasets import load_iris
@@ -92,11 +92,11 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
         return {"multilabel": True}
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Any:
-        """Train one epoch on these rows. The first call decides the scaling.
+        """Train for one epoch on these rows. The first call determines the scaling.
 
         Args:
-            X, y, sample_weight: as of `fit`.
-            classes: all that there will be, for the first call; by default those of ``y``.
+            X, y, sample_weight: as for `fit`.
+            classes: all classes that will occur, for the first call; by default those of ``y``.
 
         Returns:
             The estimator.
@@ -109,7 +109,7 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
         finally:
             self._known_classes = None
 
-    # Without a type: what has one is a parameter.
+    # Without an annotation: annotated attributes are parameters.
     _known_classes = cast("np.ndarray | None", None)
 
     # -- targets
@@ -119,7 +119,7 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
         if kind == "unknown":
             _check_one_kind(y)
         if kind.startswith("continuous") or kind == "unknown":
-            check_classification_targets(y)  # which says so
+            check_classification_targets(y)  # raises the error
         if y.ndim == 2 and y.shape[1] == 1:
             y = y[:, 0]
         if first:
@@ -136,7 +136,7 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
                 self.classes_ = self._class_lists if y.ndim == 2 else self._class_lists[0]
         columns = y.reshape(len(y), -1).T
         if len(columns) != self.n_outputs_:
-            raise ValueError(f"y has {len(columns)} columns; {self.n_outputs_} were fitted.")
+            raise ValueError(f"y has {len(columns)} columns; fit had {self.n_outputs_}.")
         values = np.stack([_numbers(c, of) for c, of in zip(columns, self._class_lists,
                                                             strict=True)], 1)  # fmt: skip
         if self._kind == "multilabel-indicator":
@@ -158,7 +158,7 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
             by_class = given[k] if several else given
             counts = np.bincount(column.astype(np.int64), weights, len(of))
             if isinstance(by_class, str) and by_class == "balanced":
-                there = counts > 0  # a class that is not weighs nothing
+                there = counts > 0  # absent classes get weight 0
                 factors = np.zeros(len(of))
                 np.divide(weights.sum(), there.sum() * counts, out=factors, where=there)
             elif isinstance(by_class, Mapping):
@@ -186,8 +186,8 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
     # -- predict
 
     def predict_proba(self, X: Any) -> Any:
-        """The probability of each class, (rows, classes); of each label, (rows, labels); of
-        several outputs a list."""
+        """Return the probabilities of the classes, (rows, classes), or of the labels,
+        (rows, labels); a list for several outputs."""
         found = []
         outputs = self._outputs(X)
         for y, linear, of in zip(outputs, self._linear(), self._class_lists, strict=False):
@@ -202,7 +202,7 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
         return found if self._kind in SEVERAL else found[0]
 
     def predict(self, X: Any) -> np.ndarray:
-        """The class of each row, (rows,) or (rows, outputs)."""
+        """Return the class of each row, (rows,) or (rows, outputs)."""
         found = self.predict_proba(X)
         if self._kind == "multilabel-indicator":
             return (found > 0.5).astype(np.int64)
@@ -213,7 +213,7 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
         return np.stack(columns, 1)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The share of rows that are predicted rightly, of several outputs in all of them."""
+        """Return the accuracy; with several outputs, all of a row's must be correct."""
         check_targets(y)
         y = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
         right = self.predict(X).reshape(len(y), -1) == y.reshape(len(y), -1)
@@ -221,30 +221,30 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
 
 
 def _check_one_kind(y: np.ndarray) -> None:
-    """Look whether classes are of one type, as texts.
+    """Check that all classes are of one type, such as strings.
 
     Raises:
-        ValueError: with two that are not.
+        ValueError: if they are not; the message has two examples.
     """
     first = {type(value): value for value in y.ravel()[::-1]}
     if len(first) > 1:
         a, b = sorted(first.values(), key=repr)[:2]
         raise ValueError(
-            f"y mixes classes of several types, as {a!r} ({type(a).__name__}) and {b!r} "
-            f"({type(b).__name__}): make one of them, as by y.astype(str)."
+            f"y mixes classes of several types, such as {a!r} ({type(a).__name__}) and {b!r} "
+            f"({type(b).__name__}): convert them to one type, for example with y.astype(str)."
         )
 
 
 def _numbers(column: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """The number of the class of each row.
+    """Return the class index of each row.
 
     Raises:
-        ValueError: for one that is none of the classes.
+        ValueError: if a value is not one of the classes.
     """
     places = np.minimum(np.searchsorted(classes, column), len(classes) - 1)
     wrong = classes[places] != column
     if wrong.any():
         unknown = np.unique(column[wrong])[:5].tolist()
-        raise ValueError(f"y has classes that were not there before: {unknown}; known: "
+        raise ValueError(f"y has classes that are not known: {unknown}; known: "
                          f"{classes.tolist()}.")  # fmt: skip
     return places

@@ -1,4 +1,4 @@
-"""What both estimators do: check, scale, build, train and predict."""
+"""The common base of both estimators: check, scale, build, train and predict."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from .preparation import MERGED, Scaling, merged
 from .stopping import Patience
 from .validation import validated
 
-AUTO_BATCH = 200  # rows of a batch, as of scikit-learn's networks
+AUTO_BATCH = 200  # rows of a batch, as in scikit-learn's networks
 
 
 @dataclass
 class Targets:
-    """What a network learns.
+    """The targets of a network.
 
     Attributes:
-        values: (rows, columns): class numbers, 0 and 1, or numbers.
-        units: of each output of the network.
-        stratify: the class of each row for a split, or None.
+        values: (rows, columns): class indices, 0 and 1, or numbers.
+        units: number of units of each output of the network.
+        stratify: the class of each row for a stratified split, or None.
     """
 
     values: np.ndarray
@@ -50,9 +50,11 @@ class Targets:
 
 @dataclass(eq=False, repr=False)
 class GpunnEstimator(BaseEstimator):
-    """Base of both, with the parameters that they share: a dataclass, whose ``__init__`` names
-    them one by one, as scikit-learn wants it. A subclass says what the targets are, which loss they
-    have, and what the network's outputs mean."""
+    """Base class of both estimators, with their common parameters.
+
+    It is a dataclass, whose ``__init__`` names all parameters, as scikit-learn requires. A subclass
+    defines the targets, their loss, and the meaning of the network's outputs.
+    """
 
     hidden_layer_sizes: Any = (100,)
     activation: Any = "relu"
@@ -92,24 +94,24 @@ class GpunnEstimator(BaseEstimator):
     def _more_tags(self) -> dict[str, Any]:  # scikit-learn 1.5
         return {"multioutput": True}
 
-    # -- what a subclass says
+    # -- for subclasses
 
     def _targets(self, y: np.ndarray, first: bool) -> Targets:
         raise TypeError(f"{type(self).__name__} must define _targets(y, first).")
 
     def _scale(self, X: Any, values: np.ndarray, weights: np.ndarray) -> None:
-        """Find out how inputs are scaled, and in a subclass targets."""
+        """Determine the scaling of inputs, and in a subclass also of targets."""
         self._scaling = Scaling.of(X, weights) if self.scale else Scaling.none(X.shape[1])
 
     def _learned(self, values: np.ndarray) -> np.ndarray:
-        """The values of `Targets` as the network learns them."""
+        """Return the values of `Targets` as the network learns them."""
         return values
 
     def _loss(self, output: int, linear: bool) -> Any:
         raise TypeError(f"{type(self).__name__} must define _loss(output, linear).")
 
     def _factors_by_class(self, targets: Targets, weights: np.ndarray) -> np.ndarray:
-        """(rows,), what a row's weight is multiplied by in training."""
+        """Return the factors (rows,) of the rows' weights in training."""
         return np.ones(len(weights))
 
     # -- fit
@@ -118,15 +120,15 @@ class GpunnEstimator(BaseEstimator):
         """Train a network, from new weights unless ``warm_start`` is set.
 
         Args:
-            X: (rows, columns): an array, a frame, or sparse rows.
+            X: (rows, columns): an array, a DataFrame, or a sparse matrix.
             y: (rows,) or (rows, outputs).
-            sample_weight: (rows,), how often each row counts; a row of weight 0 is left out.
+            sample_weight: (rows,), how often each row counts; rows of weight 0 are left out.
 
         Returns:
             The estimator.
 
         Raises:
-            ValueError, TypeError: for parameters or data that do not fit, before any work.
+            ValueError, TypeError: for invalid parameters or data, before any work.
         """
         self._check_parameters()
         again = self.warm_start and hasattr(self, "model_")
@@ -205,7 +207,7 @@ class GpunnEstimator(BaseEstimator):
         return self
 
     def _split(self, targets: Targets, seed: int, *arrays: Any) -> Any:
-        """Of each array the rows to train on, and those held out."""
+        """Split each array into training and held-out rows."""
         stratify = targets.stratify
         if stratify is not None and np.unique(stratify, return_counts=True)[1].min() < 2:
             stratify = None
@@ -214,14 +216,14 @@ class GpunnEstimator(BaseEstimator):
         )
 
     def _columns(self, values: np.ndarray) -> Any:
-        """The targets of each output of the network."""
+        """Return the targets of each output of the network."""
         outputs = len(self.model_.outputs)
         if outputs == 1:
             return values
         return [np.ascontiguousarray(column) for column in values.T]
 
     def _each(self, weights: np.ndarray) -> np.ndarray | None:
-        """Weights whose mean is 1, so that sums are divided by the total weight; None for ones."""
+        """Normalize weights to mean 1, so that sums are divided by the total; None for ones."""
         weights = weights * (len(weights) / weights.sum())
         return None if np.all(weights == 1.0) else weights
 
@@ -239,7 +241,7 @@ class GpunnEstimator(BaseEstimator):
         if self.model is not None:
             model = self.model(inputs, units[0] if len(units) == 1 else list(units))
             if not isinstance(model, gpunn.Model):
-                raise TypeError(f"model must give a gpunn.Model; it gave {model!r}.")
+                raise TypeError(f"model must return a gpunn.Model; it returned {model!r}.")
             if not model.built:
                 model.build((None, inputs))
         else:
@@ -286,7 +288,7 @@ class GpunnEstimator(BaseEstimator):
         return self.model_.plan
 
     def _linear(self) -> list[bool]:
-        """Of each output, whether it ends without an activation, with logits."""
+        """Whether each output ends with logits, without an activation."""
         plan = self._plan
         found = [plan.activation(number) for number in plan.outputs]
         return [getattr(activation, "functor", None) in (None, "Linear") for activation in found]
@@ -294,13 +296,13 @@ class GpunnEstimator(BaseEstimator):
     def _check_outputs(self, units: Sequence[int]) -> None:
         found = [shape[-1] for shape in self._plan.output_shapes]
         if found != list(units):
-            raise ValueError(f"model gave a network with outputs of {found} units; {list(units)} "
-                             f"are needed.")  # fmt: skip
+            raise ValueError(f"model returned a network with outputs of {found} units; "
+                             f"{list(units)} are needed.")  # fmt: skip
 
     # -- predict
 
     def _outputs(self, X: Any) -> list[np.ndarray]:
-        """What each output of the network gives for rows."""
+        """Return the values of each output of the network for the rows."""
         check_is_fitted(self, "model_")
         X = validated(self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
         if sparse.issparse(X) and not is_small(X):
@@ -315,12 +317,12 @@ class GpunnEstimator(BaseEstimator):
     # -- parameters
 
     def _check_parameters(self) -> None:
-        """Look at all of them before any work is done."""
+        """Check all parameters before any work is done."""
         _sizes(self.hidden_layer_sizes)
         if self.model is not None and not callable(self.model):
             raise TypeError(
-                f"model must be None or a function of the numbers of inputs and outputs that gives "
-                f"a gpunn.Model; got {self.model!r}."
+                f"model must be None or a function of the numbers of inputs and outputs that "
+                f"returns a gpunn.Model; got {self.model!r}."
             )
         gpunn.activations.get(self.activation)
         if self.loss is not None:
@@ -342,8 +344,10 @@ class GpunnEstimator(BaseEstimator):
 
 
 def _dense(inputs: int, units: int, **options: Any) -> layers.Dense:
-    """A layer whose biases are drawn from the same range as Glorot's weights, as in scikit-learn's
-    networks: in few updates that learns more than biases of 0."""
+    """Return a Dense layer whose biases are drawn from the range of Glorot's weights.
+
+    scikit-learn's networks do so too: within few updates they learn more than with biases of 0.
+    """
     bound = math.sqrt(6 / (inputs + units))
     first = initializers.RandomUniform(-bound, bound)
     return layers.Dense(units, bias_initializer=first, **options)
@@ -360,7 +364,7 @@ def _sizes(given: Any) -> list[int]:
 
 
 def _counting(X: Any, y: np.ndarray, weights: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray]:
-    """The rows whose weight is not 0."""
+    """Return the rows whose weight is not 0."""
     if weights.all():
         return X, y, weights
     rows = np.flatnonzero(weights)
@@ -368,7 +372,7 @@ def _counting(X: Any, y: np.ndarray, weights: np.ndarray) -> tuple[Any, np.ndarr
 
 
 def _seed_of(random_state: Any) -> int:
-    """A seed: the number itself, which takes less time than to make a generator of it."""
+    """Return a seed; an integer is used directly, which is faster than making a generator."""
     if isinstance(random_state, (int, np.integer)) and 0 <= random_state < 2**32:
         return int(random_state)
     return int(check_random_state(random_state).randint(2**31 - 1))

@@ -1,4 +1,4 @@
-"""Rows before they get to a network: scaled, weighted, repetitions put together."""
+"""Preparation of rows for a network: scaling, weights, merged repetitions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy import sparse
 from gpunn.common.numeric.moments import size
 
 MERGED = 2048
-"""Data of at most as many rows are sorted, and equal rows of them put together."""
+"""Data of at most this many rows are sorted, and their equal rows merged."""
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Scaling:
 
     Attributes:
         mean: (columns,).
-        deviation: (columns,), 1 of a column that does not vary.
+        deviation: (columns,), 1 for a constant column.
     """
 
     mean: np.ndarray
@@ -28,9 +28,9 @@ class Scaling:
 
     @classmethod
     def of(cls, values: Any, weights: np.ndarray) -> Scaling:
-        """That of data (rows, columns), dense or sparse; rows count by their weights (rows,)."""
+        """Compute the scaling of data (rows, columns), dense or sparse, with weights (rows,)."""
         share = weights / weights.sum()
-        # In units in which no square overflows or vanishes.
+        # In units in which squares neither overflow nor vanish.
         if sparse.issparse(values):
             values = sparse.csr_matrix(values, dtype=np.float64)
             largest = abs(values).max(axis=0).toarray() if values.shape[0] else 0.0
@@ -52,11 +52,11 @@ class Scaling:
 
     @classmethod
     def none(cls, columns: int) -> Scaling:
-        """That changes nothing."""
+        """Return the scaling that changes nothing."""
         return cls(np.zeros(columns), np.ones(columns))
 
     def __call__(self, values: Any, dtype: str) -> np.ndarray:
-        """The values scaled; those of sparse rows are made dense."""
+        """Scale values; sparse rows are made dense."""
         if sparse.issparse(values):
             values = values.toarray()
         scaled = np.subtract(values, self.mean, dtype=np.float64)
@@ -70,16 +70,16 @@ class Scaling:
 def merged(
     x: np.ndarray, y: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Equal rows put together, with the sum of their weights, in an order of their own.
+    """Merge equal rows, with the sum of their weights, in a fixed order.
 
-    So data in which a row stands twice, and data in which it has the weight 2, are the same.
+    Data with a row that occurs twice thus equal data in which it has weight 2.
 
     >>> x, y, weights = np.array([[2.0], [1.0], [2.0]]), np.array([[1], [0], [1]]), np.ones(3)
     >>> x, y, weights = merged(x, y, weights)
     >>> x.ravel().tolist(), y.ravel().tolist(), weights.tolist()
     ([2.0, 1.0], [1, 0], [2.0, 1.0])
     """
-    both = np.concatenate([x, y], axis=1, dtype=np.float64) + 0.0  # there is one zero
+    both = np.concatenate([x, y], axis=1, dtype=np.float64) + 0.0  # -0.0 becomes 0.0
     rows = np.ascontiguousarray(both).view(f"V{both.itemsize * both.shape[1]}")[:, 0]
     order = np.argsort(rows, kind="stable")
     new = np.ones(len(x), bool)

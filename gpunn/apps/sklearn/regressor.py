@@ -1,4 +1,4 @@
-"""A network as a regressor of scikit-learn."""
+"""A network as a scikit-learn regressor."""
 
 from __future__ import annotations
 
@@ -18,49 +18,50 @@ from .preparation import Scaling
 
 @dataclass(eq=False, repr=False)
 class GpunnRegressor(RegressorMixin, GpunnEstimator):
-    """A network that predicts numbers.
+    """A neural network regressor.
 
-    Inputs and targets are scaled inside: of each column its mean is subtracted, and it is divided
-    by its standard deviation, in float64, as weighted by ``sample_weight``. Predictions are in the
-    units of ``y``; losses and metrics are of scaled targets. ``scale=False`` leaves that out.
+    The estimator standardizes inputs and targets: it subtracts each column's mean and divides by
+    its standard deviation, in float64, weighted by ``sample_weight``. Predictions are in the units
+    of ``y``; losses and metrics are of scaled targets. ``scale=False`` disables this.
 
-    Weights count as repetitions: a row of weight 2 is worth two rows of weight 1, in the scaling
-    too, and sums over rows are divided by the total weight. Where all different rows fit into one
-    batch, as they do by default up to 200, the results are equal to the last bit.
+    Weights count as repetitions: a row of weight 2 is worth two rows of weight 1, also in the
+    scaling, and sums over rows are divided by the total weight. If all distinct rows fit into one
+    batch, by default up to 200, the results are bit-identical.
 
     Args:
-        hidden_layer_sizes: the widths of the hidden layers. First weights are Glorot's, and
-            biases are drawn from the same range.
-        activation: of the hidden layers.
-        dropout: share of the outputs of each hidden layer that is dropped in training.
-        model: in place of these a function ``model(inputs, outputs)`` of the numbers of columns
-            of ``X`` and ``y`` that gives a `gpunn.Model`, compiled or not.
-        optimizer, learning_rate: name or object; the rate counts where it is given.
+        hidden_layer_sizes: widths of the hidden layers. Initial weights are Glorot uniform, and
+            initial biases are drawn from the same range.
+        activation: activation of the hidden layers.
+        dropout: fraction of the outputs of each hidden layer to drop in training.
+        model: a function ``model(inputs, outputs)`` that replaces the arguments above. It takes
+            the numbers of columns of ``X`` and ``y`` and returns a `gpunn.Model`, compiled or not.
+        optimizer, learning_rate: name or object; a given rate overrides the optimizer's.
         loss: name or object.
-        metrics, weighted_metrics, run_eagerly, matmul_precision: as of `gpunn.Model.compile`.
-        epochs: how often the rows are passed over, at most.
-        batch_size: rows of a step; "auto": 200, or all if there are fewer.
-        shuffle, callbacks, verbose, steps_per_epoch, validation_freq: as of `gpunn.Model.fit`.
+        metrics, weighted_metrics, run_eagerly, matmul_precision: as for `gpunn.Model.compile`.
+        epochs: maximum number of passes over the rows.
+        batch_size: rows per step; "auto" means 200, or all if there are fewer.
+        shuffle, callbacks, verbose, steps_per_epoch, validation_freq: as for `gpunn.Model.fit`.
             Unless ``shuffle`` is False, data of up to 2048 rows are sorted first, and equal rows
-            put together with the sum of their weights.
-        early_stopping: hold out ``validation_split`` of the rows, watch the loss on these, and
-            end with the weights of the best epoch. Else the training loss is watched.
-        validation_split: that share.
-        n_iter_no_change, tol: training ends when the loss has not become less by ``tol`` in more
-            than so many epochs in a row; None: not before ``epochs``.
-        scale: whether inputs and targets are scaled.
-        warm_start: whether `fit` goes on with the weights of the last one.
-        random_state: of first weights, order, dropout and what is held out.
-        dtype: "float32" or "float64", of the network.
-        backend: as of `gpunn.Model`.
+            are merged with the sum of their weights.
+        early_stopping: whether to hold out ``validation_split`` of the rows, monitor the loss on
+            them, and restore the weights of the best epoch. Otherwise the training loss is
+            monitored.
+        validation_split: fraction of the rows to hold out.
+        n_iter_no_change, tol: training stops when the loss has not improved by ``tol`` for more
+            than this number of consecutive epochs; None to train for all ``epochs``.
+        scale: whether to standardize inputs and targets.
+        warm_start: whether `fit` continues with the weights of the previous call.
+        random_state: seed of initial weights, order, dropout and held-out rows.
+        dtype: dtype of the network, "float32" or "float64".
+        backend: as for `gpunn.Model`.
 
     Attributes:
         model_: the trained `gpunn.Model`; it takes scaled inputs and gives scaled predictions.
-        history_: figures by epoch, as of `gpunn.callbacks.History`.
+        history_: loss and metrics by epoch, as in `gpunn.callbacks.History`.
         loss_curve_: the training loss by epoch.
-        n_iter_: epochs of the last call.
+        n_iter_: number of epochs of the last call.
         n_features_in_: number of columns.
-        feature_names_in_: their names, if ``X`` was a frame.
+        feature_names_in_: names of the columns, if ``X`` was a DataFrame.
         n_outputs_: number of columns of ``y``.
 
     >>> from sklearn.datasets import load_diabetes
@@ -74,7 +75,7 @@ class GpunnRegressor(RegressorMixin, GpunnEstimator):
     loss: Any = "mean_squared_error"
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        """Train one epoch on these rows; arguments as of `fit`. The first call decides the
+        """Train for one epoch on these rows; arguments as for `fit`. The first call determines the
         scaling.
 
         Returns:
@@ -90,7 +91,7 @@ class GpunnRegressor(RegressorMixin, GpunnEstimator):
         if first:
             self._flat, self.n_outputs_ = y.ndim == 1, columns.shape[1]
         if columns.shape[1] != self.n_outputs_:
-            raise ValueError(f"y has {columns.shape[1]} columns; {self.n_outputs_} were fitted.")
+            raise ValueError(f"y has {columns.shape[1]} columns; fit had {self.n_outputs_}.")
         return Targets(columns, [self.n_outputs_])
 
     def _scale(self, X: Any, values: np.ndarray, weights: np.ndarray) -> None:
@@ -105,7 +106,7 @@ class GpunnRegressor(RegressorMixin, GpunnEstimator):
         return losses.get(copy.deepcopy(self.loss))
 
     def predict(self, X: Any) -> np.ndarray:
-        """A number for each row, (rows,) or (rows, outputs)."""
+        """Return the predictions, (rows,) or (rows, outputs)."""
         outputs = self._outputs(X)[0]
         found = self._target_scaling.undone(outputs)
         return found[:, 0] if self._flat else found

@@ -1,4 +1,4 @@
-"""When an estimator's training ends."""
+"""Early stopping of an estimator's training."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from gpunn.callbacks import Callback
 
 
 class Patience(Callback):
-    """Ends training when a figure has not become less by ``tol`` in more than ``patience`` epochs
-    in a row: the rule of scikit-learn's MLPClassifier.
+    """Stops training when a loss has not improved by ``tol`` for more than ``patience`` consecutive
+    epochs: the rule of scikit-learn's MLPClassifier.
 
     Args:
         monitor: ``"loss"`` or ``"val_loss"``.
-        tol, patience: as said.
-        restores: whether the weights of the best epoch come back at the end.
+        tol: minimum improvement.
+        patience: number of epochs without improvement.
+        restores: whether to restore the weights of the best epoch at the end.
     """
 
-    abstract = True  # not an entry to look up
+    abstract = True  # not registered by name
     only_watches = True
 
     def __init__(self, monitor: str, tol: float, patience: float, restores: bool) -> None:

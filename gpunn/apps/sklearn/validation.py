@@ -1,4 +1,4 @@
-"""Rows and targets checked as scikit-learn checks them, whichever release it is."""
+"""Validation of rows and targets by scikit-learn, whatever its release."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gpunn.feeding.frames import check_known, each_column, from_column, is_frame
 
 
 def validated(estimator: Any, X: Any, *y: Any, **options: Any) -> Any:
-    """X, or X and y, checked as scikit-learn does, by the name of the function of its release."""
+    """Validate X, or X and y, with the function of the installed scikit-learn release."""
     if is_frame(X):
         _check_columns(X)
     for targets in y:
@@ -23,19 +23,19 @@ def validated(estimator: Any, X: Any, *y: Any, **options: Any) -> Any:
 
 
 def check_targets(y: Any) -> None:
-    """Look for missing targets, which scikit-learn's own errors do not place.
+    """Check for missing targets, since scikit-learn's own errors do not locate them.
 
     Raises:
-        ValueError: naming the column, if it has a name, and the row.
+        ValueError: if one is missing; the message names the column, if it has a name, and the row.
     """
     check_known(y, "Input y contains NaN: y")
 
 
 def _check_columns(frame: Any) -> None:
-    """Look at each column: scikit-learn's own errors do not say which one it is.
+    """Check each column, since scikit-learn's own errors do not name it.
 
     Raises:
-        ValueError: naming a column that holds text, or has missing values.
+        ValueError: if a column holds text or has missing values; the message names it.
     """
     for name, column in each_column(frame):
         what = f"X: the column {name!r}"
@@ -47,5 +47,5 @@ def _check_columns(frame: Any) -> None:
         if missing.any():
             raise ValueError(
                 f"{what} has {int(missing.sum())} missing values (NaN), the first in row "
-                f"{int(missing.argmax())}: fill them in, as sklearn.impute.SimpleImputer does."
+                f"{int(missing.argmax())}: fill them in, e.g. with sklearn.impute.SimpleImputer."
             )

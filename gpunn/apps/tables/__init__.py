@@ -1,4 +1,4 @@
-"""Tables in files: reading them, what their columns are, and models of them."""
+"""Tables in files: reading them, inferring column types, and training models on them."""
 
 from __future__ import annotations
 

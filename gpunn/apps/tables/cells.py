@@ -1,4 +1,4 @@
-"""What the cells of a table say: numbers, dates, nothing."""
+"""Parse the cells of a table: numbers, dates, missing values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime
 
 import numpy as np
 
-# What stands for nothing, as pandas has it, and a question mark, as the archives at Irvine have.
+# Markers of missing values: those of pandas, and the question mark of the UCI archive.
 MISSING = frozenset(
     ("", "na", "nan", "n/a", "null", "none", "?", "#n/a", "#na", "<na>", "-nan", "#n/a n/a")
 )
@@ -30,7 +30,7 @@ def is_missing(cell: str) -> bool:
 
 
 def number(cell: str, decimal: str = ".") -> float | None:
-    """The number in a cell, None if it is none; NaN for nothing.
+    """Parse the number in a cell; None if it is not a number, NaN if it is missing.
 
     >>> number("1,234.5"), number("1.234,5", ","), number("1e3"), number("1_0"), number("NA")
     (1234.5, 1234.5, 1000.0, None, nan)
@@ -53,7 +53,7 @@ def number(cell: str, decimal: str = ".") -> float | None:
 
 
 def is_code(cell: str) -> bool:
-    """Whether a cell holds a number that is a name, as of a post office: one that begins with a 0.
+    """Whether a cell holds a number used as a name, such as a postal code: it begins with a 0.
 
     >>> is_code("007"), is_code("0"), is_code("0.5"), is_code("70")
     (True, False, False, False)
@@ -72,8 +72,9 @@ def is_number(cell: str) -> bool:
 
 
 def numbers(cells: Sequence[str], decimal: str = ".") -> tuple[np.ndarray, list[int]]:
-    """The numbers in cells, NaN where there is nothing or no finite number; and where there is
-    something that is no finite number.
+    """Parse cells as numbers, and return the indices of those that are not.
+
+    Missing values and cells without a finite number become NaN; the indices are of the latter.
 
     >>> numbers(["1", "", "x", "inf"])
     (array([ 1., nan, nan, nan]), [2, 3])
@@ -93,7 +94,7 @@ def numbers(cells: Sequence[str], decimal: str = ".") -> tuple[np.ndarray, list[
 
 
 def missing_among(cells: Iterable[str]) -> set[str]:
-    """Those of the cells, each once, that stand for nothing.
+    """Return the distinct cells that are markers of missing values.
 
     >>> sorted(missing_among(["a", "NA", "", "NA"]))
     ['', 'NA']
@@ -102,7 +103,7 @@ def missing_among(cells: Iterable[str]) -> set[str]:
 
 
 def _at_once(cells: Sequence[str]) -> np.ndarray | None:
-    """Plain numbers with NaN for nothing; None if there is something else among the cells."""
+    """Parse plain numbers, with NaN for missing values; None if any other cell occurs."""
     try:
         values = np.array(list(map(float, cells)))
     except ValueError:
@@ -111,12 +112,12 @@ def _at_once(cells: Sequence[str]) -> np.ndarray | None:
             values = np.array([math.nan if cell in nothing else float(cell) for cell in cells])
         except ValueError:
             return None
-    # Python reads 1_0 as 10, and infinity, which is no number for a model.
+    # Python reads 1_0 as 10, and accepts infinity, which a model cannot use.
     return None if "_" in "".join(cells) or np.isinf(values).any() else values
 
 
 def is_date(cell: str) -> bool:
-    """Whether a cell holds a date or a time of day, in one of the usual ways to write them.
+    """Whether a cell holds a date or a time of day in a common format.
 
     >>> is_date("2024-02-29"), is_date("29.2.2024"), is_date("2024-02-29 10:00"), is_date("12")
     (True, True, True, False)

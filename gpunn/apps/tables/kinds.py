@@ -1,4 +1,4 @@
-"""What each column of a table is: numbers, categories, or nothing that a model learns from."""
+"""Infer the kind of each column of a table: numbers, categories, or of no use to a model."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from gpunn.common.numeric.moments import deviation, lost_in_float32
 from .cells import is_code, is_date, is_missing, missing_among, number, numbers
 from .reading import Table, TableError
 
-MOST_CATEGORIES = 50  # of a column, by default: rarer ones are one category together
-NUMBERS = 0.95  # of a column's cells that are no numbers, at most 1 in 20 are mistakes
-UNIQUE = 0.5  # of the cells of a column of texts: with more different ones it is no category
-FEW = 20  # as many different whole numbers at most are classes
+MOST_CATEGORIES = 50  # of a column, by default: rarer ones together form one category
+NUMBERS = 0.95  # share of numbers in a numeric column: at most 1 cell in 20 is a mistake
+UNIQUE = 0.5  # maximum share of distinct strings in a categorical column
+FEW = 20  # at most this many different whole numbers are classes
 MOST_CLASSES = 1000
-FLOAT32 = 1e5  # times the deviation: numbers of this size have two digits of it left
+FLOAT32 = 1e5  # times the deviation: at this size float32 keeps two digits of it
 _ID = re.compile(r"(?i)(.*[ _-])?(id|uuid|guid|index|key|nr|no)|Unnamed: 0|.*[a-z]I[dD]")
 
 
 @dataclass
 class Column:
-    """One column, and what is made of it.
+    """One column and its inferred kind.
 
     Attributes:
-        name: in the header.
+        name: name in the header.
         kind: ``"number"``, ``"category"`` or ``"left out"``.
-        why: it is left out.
-        values: of a number, float64 with NaN for what is missing.
-        cells: of a category, with an empty text for what is missing.
-        categories: of a category, the most frequent first.
-        notes: what to know of it.
+        why: the reason why it is left out.
+        values: for numbers, float64 with NaN for missing values.
+        cells: for categories, strings, empty for missing values.
+        categories: for categories, the distinct ones, the most frequent first.
+        notes: remarks for the user.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Column:
 
     @property
     def missing(self) -> np.ndarray:
-        """Which rows have nothing there."""
+        """Which rows have a missing value."""
         if self.kind == "number":
             return np.isnan(self.values)
         return np.array([not cell for cell in self.cells], bool)
@@ -57,14 +57,14 @@ class Column:
 def column_of(
     name: str, cells: Sequence[str], decimal: str = ".", most: int = MOST_CATEGORIES
 ) -> Column:
-    """What a column is, by its cells.
+    """Infer a column's kind from its cells.
 
-    Cells that are no numbers among at least 19 times as many numbers are mistakes: they are named,
-    and count as missing. A column of one value, of nothing, of dates, of numbers that only count
-    the rows, and of texts that hardly ever come again is left out.
+    If at least 19 in 20 cells are numbers, the others are mistakes: the notes name them, and they
+    count as missing. A column is left out if it is constant or empty, holds dates, only counts the
+    rows, or holds strings that are nearly all different.
 
     >>> column_of("age", ["31", "", "x", *map(str, range(40))]).notes
-    ["1 cell is no number and taken as missing: 'x' in row 3"]
+    ["1 cell is not a number and counts as missing: 'x' in row 3"]
     >>> column_of("id", ["1", "2", "3"]).why, column_of("day", ["2024-01-31", "1.2.2024"]).why
     ('an identifier: it counts the rows', 'dates')
     >>> column_of("colour", ["red", "blue", "red", "red"]).categories
@@ -78,7 +78,7 @@ def column_of(
     if len(different) == 1 and len(known) == len(cells):
         return Column(name, "left out", f"constant: always {_short(known[0])}")
     _, others = numbers(_some(known), decimal)
-    if len(others) <= len(_some(known)) / 2:  # else it is no matter what the rest is
+    if len(others) <= len(_some(known)) / 2:  # else the rest does not matter
         values, bad = numbers(cells, decimal)
         if len(bad) <= (1 - NUMBERS) * len(known):
             return _number(name, cells, values, bad)
@@ -117,12 +117,12 @@ def _number(name: str, cells: Sequence[str], values: np.ndarray, bad: Sequence[i
         return Column(name, "left out", lost)
     found = Column(name, "number", values=values)
     if (spread := deviation(known)) and np.abs(known).max() > FLOAT32 * spread:
-        found.notes.append("differences so small beside the numbers that float32 loses them")
+        found.notes.append("the differences are too small relative to the values for float32")
     if bad:
         shown = ", ".join(f"{_short(cells[i])} in row {i + 1:,}" for i in bad[:3])
         more = ", ..." if len(bad) > 3 else ""
-        are = either(len(bad), "cell is no number", "cells are no numbers")
-        found.notes.append(f"{len(bad):,} {are} and taken as missing: {shown}{more}")
+        are = either(len(bad), "cell is not a number and counts", "cells are not numbers and count")
+        found.notes.append(f"{len(bad):,} {are} as missing: {shown}{more}")
     return found
 
 
@@ -136,15 +136,15 @@ def _short(cell: str) -> str:
 
 @dataclass
 class TargetColumn:
-    """The column that is to be predicted.
+    """The column to predict.
 
     Attributes:
-        name: in the header.
+        name: name in the header.
         task: ``"classification"`` or ``"regression"``.
-        rows: those that have a target.
-        y: of these rows the class numbers, or the numbers.
-        classes: their names, in the order of the numbers.
-        notes: what to know of it.
+        rows: indices of the rows that have a target.
+        y: class indices or values of these rows.
+        classes: names of the classes, by index.
+        notes: remarks for the user.
     """
 
     name: str
@@ -156,14 +156,14 @@ class TargetColumn:
 
 
 def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
-    """The target of a table: classes if it has texts, or at most 20 different whole numbers.
+    """Return a table's target: classes if it has strings or at most 20 different whole numbers.
 
-    Classes are what is written: ``7`` and ``007`` are two, and so are ``1`` and ``1.0``, ``yes``
-    and ``Yes``. Whole numbers that begin with a 0, as ``007``, are names and no quantities. Rows
-    without a target are left out.
+    Classes are compared as they are written: ``7`` and ``007`` are two classes, and so are ``1``
+    and ``1.0``, or ``yes`` and ``Yes``. Whole numbers that begin with a 0, such as ``007``, are
+    names, not quantities. Rows without a target are left out.
 
     Raises:
-        TableError: if it says nothing: one value, no value, nearly as many classes as rows.
+        TableError: if it cannot be learned: one value, no value, nearly as many classes as rows.
     """
     cells = table.column(name)
     where = f"{table.path}: the target {name!r}"
@@ -177,9 +177,9 @@ def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
     notes = []
     if nothing_there := table.rows - len(present):
         are = either(nothing_there, "is", "are")
-        texts = sorted(nothing - {""})
-        stand = either(len(texts), "stands", "stand")
-        written = f" ({', '.join(map(repr, texts))} {stand} for none)" if texts else ""
+        strings = sorted(nothing - {""})
+        stand = either(len(strings), "counts", "count")
+        written = f" ({', '.join(map(repr, strings))} {stand} as none)" if strings else ""
         notes.append(f"{counted(nothing_there, 'row')} without a target{written} {are} left out")
     if task is None:
         few = is_numeric and not bad and len(np.unique(known)) <= FEW
@@ -189,12 +189,12 @@ def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
     if task == "regression":
         if not is_numeric:
             raise TableError(
-                f"{where} is no number in {len(bad):,} of {counted(len(present), 'row')}, as "
-                f"{_short(cells[present[bad[0]]])}: regression needs numbers."
+                f"{where} is not a number in {len(bad):,} of {counted(len(present), 'row')}, such "
+                f"as {_short(cells[present[bad[0]]])}: regression needs numbers."
             )
         if bad:
             are = either(len(bad), "is", "are")
-            notes.append(f"{counted(len(bad), 'row')} whose target is no number {are} left out")
+            notes.append(f"{counted(len(bad), 'row')} whose target is not a number {are} left out")
         good = ~np.isnan(values)
         present, y, names = present[good], values[good], []
         if lost := lost_in_float32(y):
@@ -202,14 +202,14 @@ def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
                 f"{where} has {lost}. Subtract a number from all of them, or divide them by one."
             )
     else:
-        texts = [cells[i] for i in present]
-        names = sorted(set(texts), key=lambda text: _order(text, table.decimal))
+        strings = [cells[i] for i in present]
+        names = sorted(set(strings), key=lambda text: _order(text, table.decimal))
         notes += alike(names, table.decimal)
         place = {text: i for i, text in enumerate(names)}
-        y = np.array([place[text] for text in texts], np.int32)
-        if len(names) > min(MOST_CLASSES, max(len(texts) // 2, 2)):
+        y = np.array([place[text] for text in strings], np.int32)
+        if len(names) > min(MOST_CLASSES, max(len(strings) // 2, 2)):
             raise TableError(
-                f"{where} has {len(names):,} different values in {len(texts):,} rows: too many "
+                f"{where} has {len(names):,} different values in {len(strings):,} rows: too many "
                 f"classes to learn. Is it another column"
                 + (", or --task regression?" if is_numeric else "?")
             )
@@ -223,11 +223,11 @@ def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
 def answers_of(
     table: Table, name: str, classes: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """The rows whose target is known to a model, their class numbers or numbers, and what to say
-    of the others.
+    """Return the rows whose target a model knows, their class indices or values, and notes on the
+    other rows.
 
-    A number that is written as no class is, as ``7.0``, is taken for the one class of that number,
-    if there is one.
+    A number in another notation than any class, such as ``7.0``, matches the class of equal value
+    if there is exactly one.
 
     Raises:
         TableError: if there is no such row.
@@ -236,7 +236,7 @@ def answers_of(
     otherwise: dict[str, str] = {}
     if classes:
         place = {text: float(i) for i, text in enumerate(classes)}
-        same = same_numbers(classes, ".")  # as training wrote them: a comma was kept
+        same = same_numbers(classes, ".")  # as written in training: a comma was kept
         same |= same_numbers(classes, table.decimal)
         for cell in {*cells} - {*classes}:
             known = same.get(number(cell, table.decimal), [])
@@ -248,26 +248,26 @@ def answers_of(
     rows = np.flatnonzero(~np.isnan(values))
     unknown = {cells[i] for i in np.flatnonzero(np.isnan(values))}
     others = sorted(cell for cell in unknown if not is_missing(cell))
-    said = []
+    notes = []
     if otherwise:
         pairs = [f"{_short(c)} for {_short(known)}" for c, known in sorted(otherwise.items())]
         more = ", ..." if len(pairs) > 5 else ""
-        said.append(f"{name}: the same number written otherwise: {', '.join(pairs[:5])}{more}")
+        notes.append(f"{name}: the same number in another notation: {', '.join(pairs[:5])}{more}")
     if others:
-        what = "no class of the model" if classes else "no number"
+        what = "not a class of the model" if classes else "not a number"
         shown = ", ".join(map(_short, others[:5])) + (", ..." if len(others) > 5 else "")
-        said.append(f"{name}: {what}: {shown}; these rows are left out")
+        notes.append(f"{name}: {what}: {shown}; these rows are left out")
     if not len(rows):
         raise TableError(f"{table.path}: no row has a target {name!r} that the model knows.")
-    return rows, values[rows].astype(np.int64 if classes else np.float64), said
+    return rows, values[rows].astype(np.int64 if classes else np.float64), notes
 
 
 def alike(names: Sequence[str], decimal: str = ".") -> list[str]:
-    """What to say of classes that one may take for one another.
+    """Return notes on classes that are easily confused.
 
     >>> alike(["7", "007", "yes", "Yes", "no"])
-    ["'7' and '007' are one number, and kept apart as they are written", \
-"'yes' and 'Yes' are one word, and kept apart as they are written"]
+    ["'7' and '007' are the same number, but kept apart as they are written", \
+"'yes' and 'Yes' are the same word, but kept apart as they are written"]
     """
     words: dict[str, list[str]] = {}
     for name in names:
@@ -276,14 +276,15 @@ def alike(names: Sequence[str], decimal: str = ".") -> list[str]:
     groups = [("number", g) for g in same_numbers(names, decimal).values()]
     groups += [("word", g) for g in words.values()]
     return [
-        f"{' and '.join(map(_short, group[:5]))} are one {kind}, and kept apart as they are written"
+        f"{' and '.join(map(_short, group[:5]))} are the same {kind}, but kept apart as they are "
+        f"written"
         for kind, group in groups
         if len(group) > 1
     ]
 
 
 def same_numbers(names: Sequence[str], decimal: str) -> dict[float | None, list[str]]:
-    """The names that are numbers, by the number.
+    """Group the names that are numbers by their value.
 
     >>> same_numbers(["7", "007", "a"], ".")
     {7.0: ['7', '007']}

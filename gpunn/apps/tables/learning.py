@@ -1,4 +1,4 @@
-"""A network for a table, and what it is compared with."""
+"""Train a network on a table, and the simple models it is compared with."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ def train(
     settings: Settings,
     name: str,
     ends: tuple[Any, Any] | None = None,
-    told: Sequence[Callback] = (),
+    callbacks: Sequence[Callback] = (),
 ) -> tuple[Model, int, int]:
-    """The network that was best on the validation part; its epoch, and how many there were.
+    """Return the network that was best on the validation part, its epoch, and the epoch count.
 
-    For numbers (``classes`` 0) it learns the target scaled to mean 0 and deviation 1, and a last
-    layer undoes that.
+    For regression (``classes`` is 0) it learns the target scaled to mean 0 and deviation 1, and a
+    final layer undoes the scaling.
 
     Args:
-        parts: rows that were prepared, with their targets.
-        classes, settings: as they say.
-        name: of the model.
-        ends: inputs of the model, and the tensor that the rows of ``parts`` were made by; by
-            default the model takes such rows.
-        told: callbacks of the training.
+        parts: prepared rows with their targets.
+        classes: number of classes, 0 for regression.
+        settings: settings of the training.
+        name: name of the model.
+        ends: inputs of the model, and the tensor that computes the rows of ``parts``; by default
+            the model takes such rows.
+        callbacks: callbacks of the training.
     """
     first, check = parts["train"], parts["validation"]
     net = Sequential(name=Names(ends[0] if ends else ()).free(f"{name} network"))
@@ -49,7 +50,7 @@ def train(
     middle, spread = (0.0, 1.0) if classes else (float(mean(first.y)), float(deviation(first.y)))
     if not classes:
         first, check = (RowSet(p.x, ((p.y - middle) / spread)[:, None]) for p in (first, check))
-    best, epochs = fit_best(net, first, check, classes, settings, told)
+    best, epochs = fit_best(net, first, check, classes, settings, callbacks)
     plain = Input((first.x.shape[1],))
     inputs, encoded = ends or (plain, plain)
     outputs = net(encoded)
@@ -61,11 +62,11 @@ def train(
 
 
 def simple_predictions(parts: dict[str, RowSet], classes: int, seed: int) -> dict[str, np.ndarray]:
-    """What a constant and a linear model predict for the test part, by name.
+    """Return the test predictions of a constant and of a linear model, by name.
 
-    The constant is the share of each class, or the mean. The linear model is a logistic
-    regression, stopped early like the network; or ridge regression with a penalty of 1, which has
-    a formula: w = (X'X + I)^-1 X'y of centred columns.
+    The constant is the share of each class, or the mean. The linear model is logistic regression
+    with early stopping like the network's, or ridge regression with a penalty of 1, in closed
+    form: w = (X'X + I)^-1 X'y for centred columns.
     """
     first, test = parts["train"], parts["test"]
     if classes:

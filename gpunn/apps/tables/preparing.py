@@ -1,4 +1,4 @@
-"""The columns of a table as inputs of a model, and the layers that prepare them."""
+"""A table's columns as inputs of a model, and the layers that prepare them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from .cells import missing_among, numbers
 from .kinds import Column
 from .reading import Table, TableError
 
-WIDEST = 20.0  # deviations between the least and the largest number of a column
+WIDEST = 20.0  # maximum range of a column, in deviations
 
 
 class Range(NamedTuple):
-    """From where to where the numbers of a column went in training, and whether all were whole."""
+    """Range of a numeric column in training, and whether all its values were whole numbers."""
 
     low: float
     high: float
@@ -38,15 +38,15 @@ class Range(NamedTuple):
 
 @dataclass
 class Feature:
-    """A column that a model reads, and what training knows of it.
+    """A column that a model reads, and its statistics in training.
 
     Attributes:
-        name: of the column.
-        median: of a number, what stands for a missing one.
-        mean, deviation: of a number, what it is scaled by.
-        categories: of a category, those that have a place; None for a number.
-        gaps: of a number, whether one was missing in training: then the model is told where.
-        range: of a number, the least and the largest; None if none is known.
+        name: name of the column.
+        median: for numbers, the value that replaces missing ones.
+        mean, deviation: for numbers, the scaling.
+        categories: for categories, the ones that are encoded; None for numbers.
+        gaps: for numbers, whether any was missing in training: the model then gets an indicator.
+        range: for numbers, the smallest and the largest; None if unknown.
     """
 
     name: str
@@ -59,8 +59,8 @@ class Feature:
 
     @property
     def unit(self) -> float:
-        """Of a number, the power of two that it is divided by: 1, unless its deviation is such
-        that a variance in float32 would be none."""
+        """The power of two that numbers are divided by: 1, unless float32 cannot hold their
+        variance."""
         usual = 1e-6 < self.deviation < 1e18
         return 1.0 if usual else float(np.ldexp(1.0, np.frexp(self.deviation)[1]))
 
@@ -70,7 +70,7 @@ class Feature:
 
 
 def feature_of(column: Column, rows: np.ndarray) -> Feature:
-    """What training needs to know of a column, by these rows of it alone."""
+    """Return a column's statistics for training, from the given rows only."""
     if column.kind == "category":
         known = {column.cells[i] for i in rows}
         found = [category for category in column.categories if category in known]
@@ -79,7 +79,7 @@ def feature_of(column: Column, rows: np.ndarray) -> Feature:
     missing = np.isnan(values)
     median = float(np.median(values[~missing])) if not missing.all() else 0.0
     filled = np.where(missing, median, values)
-    # What is nearly always the same, as a pixel at the border, is not made large where it is not.
+    # A nearly constant column, such as a border pixel, must not give huge scaled values.
     spread = max(float(deviation(filled)), float(np.ptp(filled)) / WIDEST) or 1.0
     return Feature(
         column.name, median, float(mean(filled)), spread, gaps=bool(missing.any()),
@@ -95,7 +95,7 @@ def _range(values: np.ndarray) -> Range | None:
 
 
 class Names:
-    """Names of layers, each given once: a column's as it is, but that they have no ``/``.
+    """Unique layer names: a column's name, with ``/`` replaced.
 
     >>> names = Names(["km/h", "a", "a filled"])
     >>> names.inputs, names.free("a filled"), names.free("b filled")
@@ -107,7 +107,7 @@ class Names:
         self.inputs = [self.free(column.replace("/", "|")) for column in columns]
 
     def free(self, name: str) -> str:
-        """The name, with as many ``_`` behind it as make it new."""
+        """Return the name, with ``_`` appended until it is unused."""
         while name in self._taken:
             name += "_"
         self._taken.add(name)
@@ -115,10 +115,11 @@ class Names:
 
 
 def prepared(features: Sequence[Feature]) -> tuple[dict[str, Any], Any]:
-    """Inputs of a model by column, and one tensor of all that is made of them.
+    """Return a model's inputs by column, and one tensor of all prepared features.
 
-    Numbers come first, filled with their medians and scaled; then where they were missing; then a
-    row for each category with a 1 in its place, or in the first one if it is unknown or missing.
+    Numbers come first, with missing values replaced by medians, and scaled. Then come indicators of
+    missing values, then a one-hot row for each categorical column, whose first position means
+    unknown or missing.
 
     >>> from gpunn.models import Model
     >>> age, kind = Feature("age", 30.0, 40.0, 10.0), Feature("kind", categories=["a", "b"])
@@ -149,7 +150,7 @@ def prepared(features: Sequence[Feature]) -> tuple[dict[str, Any], Any]:
         return parts[0] if len(parts) == 1 else Concatenate(name=names.free(name))(parts)
 
     scaled = []
-    if filled:  # all at once: a layer for each of many columns takes long
+    if filled:  # all at once: a separate layer for each of many columns is slow
         of = [feature for feature in features if feature.categories is None]
         scale = Normalization(
             mean=[feature.mean / feature.unit for feature in of],
@@ -162,14 +163,14 @@ def prepared(features: Sequence[Feature]) -> tuple[dict[str, Any], Any]:
 
 @dataclass
 class TableModel:
-    """What a model says of the table that it was trained on, in ``model.trained_on["table"]``.
+    """A model's description of the table it was trained on, in ``model.trained_on["table"]``.
 
     Attributes:
         target: name of the column that it predicts.
         task: ``"classification"`` or ``"regression"``.
         columns: kind of each column that it reads, by name: ``"number"`` or ``"category"``.
-        categories: those that it knows, by column.
-        ranges: of the numbers that it was trained on, by column.
+        categories: the categories that it knows, by column.
+        ranges: ranges of the numbers in training, by column.
     """
 
     target: str
@@ -180,7 +181,7 @@ class TableModel:
 
     @classmethod
     def to_learn(cls, target: str, task: str, features: Sequence[Feature]) -> TableModel:
-        """That of a model that is trained on these columns."""
+        """Return the description for a model that is trained on these columns."""
         return cls(
             target,
             task,
@@ -190,7 +191,7 @@ class TableModel:
         )
 
     def document(self) -> dict[str, Any]:
-        """As it stands in the model's file; the categories are the layers'."""
+        """Return the entries for the model's file; the layers store the categories."""
         columns: list[dict[str, Any]] = []
         for name, kind in self.columns.items():
             columns.append({"name": name, "kind": kind})
@@ -201,10 +202,10 @@ class TableModel:
 
     @classmethod
     def of(cls, model: Any) -> TableModel | None:
-        """That of a model, None if it was not trained on a table.
+        """Return a model's description, or None if it was not trained on a table.
 
         Raises:
-            ValueError: naming an entry that is not what it should be.
+            ValueError: if an entry is invalid; the message names it.
         """
         document = model.trained_on.get("table")
         if document is None:
@@ -235,12 +236,12 @@ class TableModel:
         return cls(target, task, columns, categories, ranges)
 
     def inputs(self, table: Table) -> tuple[dict[str, np.ndarray], list[str]]:
-        """What the model is given of a table, and what is to be said of it.
+        """Return the model's inputs from a table, and notes for the user.
 
-        Columns are found by their names; their order and surplus ones do not count.
+        Columns are matched by name, in any order; extra columns are ignored.
 
         Raises:
-            TableError: naming the columns that are not there.
+            TableError: if columns are missing; the message names them.
         """
         lacking = [name for name in self.columns if name not in table.names]
         if lacking:
@@ -251,15 +252,19 @@ class TableModel:
                 f"{closest(lacking[0], table.names)}"
             )
         found: dict[str, np.ndarray] = {}
-        said = []
+        notes = []
         for to, (name, kind) in zip(Names(self.columns).inputs, self.columns.items(), strict=True):
             cells = table.column(name)
             if kind == "number":
                 values, bad = numbers(cells, table.decimal)
                 found[to] = values[:, None]
                 if bad:
-                    are = "1 cell is no number" if len(bad) == 1 else f"{len(bad):,} are no numbers"
-                    said.append(f"{name}: {are}, as {cells[bad[0]]!r}")
+                    are = (
+                        "1 cell is not a number"
+                        if len(bad) == 1
+                        else f"{len(bad):,} cells are not numbers"
+                    )
+                    notes.append(f"{name}: {are}, such as {cells[bad[0]]!r}")
                 continue
             nothing = missing_among(cells)
             made = [None if cell in nothing else cell for cell in cells]
@@ -267,8 +272,8 @@ class TableModel:
             unknown = sorted({cell for cell in made if cell is not None} - {*self.categories[name]})
             if unknown:
                 shown = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
-                said.append(f"{name}: not among the categories of training: {shown}")
-        return found, said
+                notes.append(f"{name}: not among the categories of training: {shown}")
+        return found, notes
 
 
 def _one_of(value: Any, place: str, *known: str) -> str:

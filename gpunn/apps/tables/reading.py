@@ -1,4 +1,4 @@
-"""Tables in files as columns of texts: CSV in its many kinds, Parquet, Excel."""
+"""Read tables from files as columns of strings: CSV and its variants, Parquet, Excel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .cells import MISSING, is_number
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 MAX_COLUMNS = 10_000  # by default
-LOOKED_AT = 200  # rows by which a separator is chosen
+LOOKED_AT = 200  # rows that decide the separator
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -32,19 +32,19 @@ _POINT = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
 
 
 class TableError(ValueError):
-    """A file that holds no table, or none that can be used."""
+    """Raised for a file that holds no table, or an unusable one."""
 
 
 @dataclass
 class Table:
-    """Columns of texts.
+    """Columns of strings.
 
     Attributes:
-        path: of the file.
-        names: of the columns, all different.
-        columns: of each its cells, stripped of blanks around them.
-        decimal: ``"."`` or ``","``, between a number's whole and its fraction.
-        notes: how the file was read, where that had to be guessed.
+        path: path of the file.
+        names: names of the columns, all different.
+        columns: cells of each column, stripped of surrounding blanks.
+        decimal: the decimal separator, ``"."`` or ``","``.
+        notes: how the file was read, where that was guessed.
     """
 
     path: str
@@ -66,7 +66,7 @@ class Table:
 
 
 def is_table(path: str) -> bool:
-    """Whether the name of a file is that of a table.
+    """Whether a file's name has the extension of a table.
 
     >>> is_table("a.csv"), is_table("a.xlsx"), is_table("a.png")
     (True, True, False)
@@ -77,23 +77,23 @@ def is_table(path: str) -> bool:
 def read_table(
     path: str | os.PathLike[str], header: bool | None = None, max_columns: int = MAX_COLUMNS
 ) -> Table:
-    """The table in a file.
+    """Read the table in a file.
 
-    A text's encoding is UTF-8, or UTF-16 or UTF-32 if it begins with their mark or has the zeros
-    of UTF-16, else it is read as Windows-1252, of which Latin-1's printable part is a part.
-    The separator is the comma, semicolon, tab or bar that parts most rows into equally many
-    cells; decimals are written with a comma if cells such as ``1,5`` occur and none such as
-    ``1.5``. The first row has the names of the columns if it looks unlike the others.
+    The encoding is UTF-16 or UTF-32 if the file begins with their mark or has the zero bytes of
+    UTF-16, else UTF-8, else Windows-1252, which includes Latin-1's printable characters. The
+    separator is the comma, semicolon, tab or bar that splits most rows into equally many cells.
+    Decimals have a comma if cells such as ``1,5`` occur and none such as ``1.5``. The first row
+    holds the column names if it looks unlike the others.
 
     Args:
-        path: a CSV file or its kin; .parquet, .xlsx and .xls need pandas or polars.
-        header: whether the first row has the names; by default it is guessed.
-        max_columns: more are refused before anything else is done.
+        path: a CSV-like file; .parquet, .xlsx and .xls need pandas or polars.
+        header: whether the first row holds the names; guessed by default.
+        max_columns: maximum number of columns; a table with more is rejected early.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        TableError: if it is empty, or has rows of different length, more columns, two columns of
-            one name, or no rows.
+        TableError: if it is empty, or has rows of different length, too many columns, two columns
+            of the same name, or no rows.
         ImportError: if it needs pandas or polars.
     """
     name = os.fspath(path)
@@ -103,7 +103,7 @@ def read_table(
         raise TableError(f"{name} is empty.")
     if start.startswith((b"PAR1", b"PK\3\4", b"\xd0\xcf\x11\xe0")):
         if start.startswith(b"PK") and os.path.splitext(name)[1].lower() not in _FRAMES:
-            raise TableError(f"{name} is an archive, no table. Is it to be called .xlsx?")
+            raise TableError(f"{name} is an archive, not a table. Should it be named .xlsx?")
         table = _from_frame(name)
         _check_names(name, table.names, max_columns)
         return table
@@ -115,13 +115,13 @@ def read_table(
         raise TableError(_too_many(name, count, max_columns))
     rows = _rows(name, text, separator)
     if not rows:
-        raise TableError(f"{name} holds no rows, only line ends.")
+        raise TableError(f"{name} holds no rows, only line breaks.")
     head = _is_header(rows) if header is None else header
     names = _names(rows[0]) if head else [str(i) for i in range(len(rows[0]))]
     _check_names(name, names, max_columns)
     if len(rows) == head:
-        raise TableError(f"{name} has names of columns, and no rows.")
-    known: dict[str, str] = {}  # of equal cells one is kept
+        raise TableError(f"{name} has column names but no rows.")
+    known: dict[str, str] = {}  # equal cells share one string
     columns = [
         [known.setdefault(cell, cell) for cell in map(str.strip, cells)]
         for cells in zip(*rows[head:], strict=True)
@@ -129,7 +129,7 @@ def read_table(
     if separator != ",":
         notes.append(f"separated by {SEPARATORS[separator]}")
     if not head:
-        notes.append("without names of columns in the first row: they are numbered from 0")
+        notes.append("no column names in the first row: columns are numbered from 0")
     decimal = "," if separator != "," and _has_commas(columns) else "."
     if decimal == ",":
         notes.append("decimal commas")
@@ -144,22 +144,22 @@ def _decoded(name: str) -> tuple[str, list[str]]:
             try:
                 text = data.decode(encoding)
             except UnicodeDecodeError as error:
-                raise TableError(f"{name} is no text in {encoding.upper()}: {error}.") from None
+                raise TableError(f"{name} is not valid {encoding.upper()}: {error}.") from None
             return text, [] if encoding == "utf-8-sig" else [f"read as {encoding.upper()}"]
     start = data[:2000]
     zeros = [start[i::2].count(0) for i in (0, 1)]
     if max(zeros) > 0.4 * len(start) / 2 and len(data) % 2 == 0:
         encoding = "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
         try:
-            return data.decode(encoding), ["read as UTF-16, by its zeros"]
+            return data.decode(encoding), ["read as UTF-16, guessed from its zero bytes"]
         except UnicodeDecodeError:
             pass
     if b"\0" in data:
-        raise TableError(f"{name} holds zero bytes: it is no text, or a damaged one.")
+        raise TableError(f"{name} holds zero bytes: it is not a text file, or is damaged.")
     try:
         return data.decode("utf-8"), []
     except UnicodeDecodeError as error:
-        guessed = f"read as Windows-1252 (Latin-1), for it is no UTF-8 at byte {error.start:,}"
+        guessed = f"read as Windows-1252 (Latin-1): not valid UTF-8 at byte {error.start:,}"
     try:
         return data.decode("cp1252"), [guessed]
     except UnicodeDecodeError:
@@ -167,7 +167,9 @@ def _decoded(name: str) -> tuple[str, list[str]]:
 
 
 def _separator(text: str) -> str:
-    """The separator that parts most of the first rows into as many cells as the first, and many.
+    """Choose the separator that splits most of the first rows into as many cells as the first.
+
+    Among equals, the one that gives more cells wins.
 
     >>> _separator("a;b\\n1,5;2,5\\n3,5;4,5\\n") + _separator("a\\nb\\n")
     ';,'
@@ -183,7 +185,7 @@ def _separator(text: str) -> str:
         except csv.Error:
             continue
         if len(widths) > 1 and len(start) < len(text) and len(widths) < LOOKED_AT:
-            widths.pop()  # which was cut off
+            widths.pop()  # a truncated row
         if not widths or widths[0] == 1:
             continue
         equal = sum(width == widths[0] for width in widths) / len(widths)
@@ -194,7 +196,7 @@ def _separator(text: str) -> str:
 def _cells_of(line: str, separator: str) -> int:
     try:
         return len(next(csv.reader([line], delimiter=separator), []))
-    except csv.Error:  # which `_rows` tells of
+    except csv.Error:  # which `_rows` reports
         return 0
 
 
@@ -219,14 +221,14 @@ def _rows(name: str, text: str, separator: str) -> list[list[str]]:
 
 
 def _is_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row has names: texts over numbers, or texts that do not come again.
+    """Whether the first row holds names: strings above numbers, or strings that do not recur.
 
     >>> _is_header([["", "a", "1990"], ["0", "x", "1.5"], ["1", "y", "2.5"]])
     True
     >>> _is_header([["5.1", "setosa"], ["4.9", "setosa"]]), _is_header([["", "0"], ["0", "1.5"]])
     (False, True)
 
-    A name may come again as a value, where enough other texts stand over numbers:
+    A name may recur as a value if enough other strings stand above numbers:
 
     >>> _is_header([["a", "b", "x"], ["1", "2", "x"], ["3", "4", "y"]])
     True
@@ -236,7 +238,7 @@ def _is_header(rows: Sequence[Sequence[str]]) -> bool:
     texts = [i for i, cell in enumerate(first) if cell and not is_number(cell)]
     if not below:
         return len(texts) == len(first)
-    if not texts:  # numbers as names, as pandas writes a frame without names
+    if not texts:  # numbers as names, as pandas writes a DataFrame without names
         numbers = [cell for cell in first if cell]
         return first[0] == "" and numbers == [str(i) for i in range(len(first) - 1)]
     numeric = [cell for cell in first if cell and is_number(cell)]
@@ -255,7 +257,7 @@ def _share_of_numbers(cells: Iterable[str]) -> float:
 
 
 def _names(cells: Sequence[str]) -> list[str]:
-    """The names in a header, as pandas gives them to columns that have none.
+    """Return the names in a header, with pandas' default names for unnamed columns.
 
     >>> _names(["", " a ", ""])
     ['Unnamed: 0', 'a', 'Unnamed: 2']
@@ -280,8 +282,8 @@ def _check_names(path: str, names: Sequence[str], most: int) -> None:
 
 def _too_many(path: str, count: int, most: int) -> str:
     return (
-        f"{path} has {count:,} columns in its first row, and --max-columns is {most:,}. Is it a "
-        f"table, with a row for each sample?"
+        f"{path} has {count:,} columns in its first row, but --max-columns is {most:,}. Is it a "
+        f"table with a row for each sample?"
     )
 
 
@@ -301,20 +303,20 @@ _FRAMES = (".parquet", ".xlsx", ".xls", ".xlsm", ".ods")
 
 
 def _from_frame(name: str) -> Table:
-    """A file that pandas or polars reads, its values as the texts that a CSV file would have."""
+    """Read a file with pandas or polars, with values as the strings that a CSV file would have."""
     kind = "parquet" if _starts(name, b"PAR1") else "excel"
     needs = "pandas pyarrow" if kind == "parquet" else "pandas openpyxl"
     frame: Any = None
     for library in ("pandas", "polars"):
         try:
             module = __import__(library)
-            # pandas makes numbers of a sheet's texts, and of a text "None" nothing, unless told.
+            # By default pandas converts a sheet's strings to numbers, and "None" to missing.
             as_written = {"dtype": object, "keep_default_na": False, "na_values": [""]}
             options = as_written if (kind, library) == ("excel", "pandas") else {}
             frame = getattr(module, f"read_{kind}")(name, **options)
         except ImportError:
             continue
-        except Exception as error:  # a damaged file makes a reader raise anything
+        except Exception as error:  # a damaged file may raise any error
             raise TableError(f"{name} cannot be read by {library}: {error}") from None
         break
     if frame is None:
@@ -335,7 +337,7 @@ def _starts(name: str, mark: bytes) -> bool:
 
 
 def _text(value: Any) -> str:
-    """What a CSV file would have of a value; nothing for what is missing.
+    """Return a value as it would stand in a CSV file; empty if it is missing.
 
     >>> _text(1.5), _text(2.0), _text(None), _text(float("nan"))
     ('1.5', '2', '', '')

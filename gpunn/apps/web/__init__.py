@@ -1,1 +1,1 @@
-"""Pages for a browser, each one file that needs no network."""
+"""Web pages, each a single file that needs no network."""

@@ -1,6 +1,6 @@
-"""What is done with data on the host, before a model's forward pass, as JSON can say it.
+"""Describe, as JSON, how data are encoded on the host before a model's forward pass.
 
-`encoded` in ``js/model/encodings.js`` does the same in a page.
+`encoded` in ``js/model/encodings.js`` performs the encoding in a page.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from gpunn.layers import (
 )
 
 EXACT = 1 << 24
-"""Up to here float32 holds each whole number."""
+"""float32 holds every whole number up to this one."""
 
 
 def encodings(model: Any) -> dict[str, Any]:
-    """Which steps make what a model is fed with of the data that it is given.
+    """Return the steps that turn given data into a model's inputs.
 
-    Data are numbered as in `gpunn.core.plan.HostPart`: -1 and below are the inputs, from 0 on what
-    the steps give. ``of`` is the number of what a step reads.
+    Data are numbered as in `gpunn.core.plan.HostPart`: -1 and below are the inputs, 0 and above the
+    outputs of the steps. ``of`` is the number of a step's input.
 
     Raises:
-        ValueError: for a layer whose encoding a page cannot do.
+        ValueError: for a layer whose encoding is not supported in a page.
 
     >>> from gpunn import Sequential, layers
     >>> lookup = layers.StringLookup(vocabulary=["oak", "elm"])
@@ -62,7 +62,7 @@ def encodings(model: Any) -> dict[str, Any]:
 def _step(layer: Any) -> dict[str, Any]:
     if type(layer) is SimpleImputer:
         if layer.statistics is None:
-            raise ValueError(f"{layer.name} does not know yet what to fill in: adapt it first.")
+            raise ValueError(f"{layer.name} has no values to fill in yet: adapt it first.")
         return {"kind": "fill", "with": np.atleast_1d(layer.statistics).tolist()}
     if type(layer) is MissingIndicator:
         return {"kind": "missing"}
@@ -72,12 +72,12 @@ def _step(layer: Any) -> dict[str, Any]:
 
 
 def _lookup(layer: StringLookup | IntegerLookup) -> dict[str, Any]:
-    """Integers stand there as texts: they have 64 bits, and numbers of JSON may have fewer."""
+    """Return the step of a lookup layer, with integers as strings: JSON may not hold 64 bits."""
     if layer.invert:
-        raise _not_in_a_page(f"{layer.name}, which makes values of codes")
+        raise _not_in_a_page(f"{layer.name}, which converts codes to values")
     hashes = isinstance(layer, StringLookup) or layer.oov_method == "farmhash"
     if layer.num_oov_indices > 1 and hashes:
-        raise _not_in_a_page(f"the hashes by which {layer.name} tells unknown values apart")
+        raise _not_in_a_page(f"the hashes by which {layer.name} distinguishes unknown values")
     tokens = layer.get_vocabulary(include_special_tokens=False)
     if not tokens:
         raise ValueError(f"{layer.name} has no vocabulary yet: adapt it first.")
@@ -86,16 +86,16 @@ def _lookup(layer: StringLookup | IntegerLookup) -> dict[str, Any]:
     return {
         "kind": "text" if isinstance(layer, StringLookup) else "integer",
         "tokens": [str(token) for token in tokens],
-        "first": first,  # code of the first of them; those of unknown values are before it
+        "first": first,  # code of the first token; the codes of unknown values precede it
         "unknown": layer.num_oov_indices,
         "mask": None if mask is None else [str(mask), layer.masked_code()],
     }
 
 
 def _check(layer: Any, dtype: str | None) -> dict[str, Any]:
-    """What data must be: whole numbers from 0, or ``from``, up to what is ``below``.
+    """Return the bounds of valid data: whole numbers from 0, or ``from``, and less than ``below``.
 
-    ``dtype`` is that in which steps read them: pages give them in float32.
+    ``dtype`` is the dtype in which steps read them: pages pass them in float32.
     """
     if type(layer) is CategoryEncoding:
         return {"below": layer.num_tokens}
@@ -109,4 +109,4 @@ def _check(layer: Any, dtype: str | None) -> dict[str, Any]:
 
 
 def _not_in_a_page(what: str) -> ValueError:
-    return ValueError(f"A page cannot compute this model: it has no counterpart of {what}.")
+    return ValueError(f"A page cannot compute this model: pages do not support {what}.")

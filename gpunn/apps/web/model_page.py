@@ -1,4 +1,4 @@
-"""A page for a trained model: what it says of what is drawn, or of the plane, in one file."""
+"""Make a page for a trained model: a single file that shows its predictions."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from .program import forward_program
 from .table_form import POINTS, table_form
 
 _HERE = Path(__file__).parent
-PLACES = 72 * 72  # of the plane that are computed at once: SIDE of js/playground/plane.js
-COLOURS = 6  # classes that have one on the plane
-# Layers that hand on what they are given: their pictures would be those of the layer before.
+PLACES = 72 * 72  # points of the plane computed at once: SIDE of js/playground/plane.js
+COLOURS = 6  # maximum number of classes on the plane, one colour each
+# Layers that pass on their input: their pictures would repeat those of the previous layer.
 _SILENT = (layers.Flatten, layers.Reshape, layers.Dropout, layers.Rescaling)
 
 
 def model_page(model: Any, name: str = "model", like: str | None = None) -> str:
-    """The page of a model, to be written as UTF-8 and opened from disk.
+    """Return the page of a model, to be written as UTF-8 and opened from disk.
 
-    A model of pictures gets a pad to draw on, one of two numbers the plane, one that was
-    trained on a table a form.
+    The page has a pad to draw on for a model of pictures, the plane for a model of two inputs, and
+    a form for a model trained on a table.
 
     Args:
-        model: whose weights have values; it is not changed.
+        model: a model with weights; it is not changed.
         name: the page's title.
-        like: ``"mnist"`` for a model whose pictures are to be prepared as MNIST's digits, though
-            its file does not say so.
+        like: ``"mnist"`` to prepare pictures as MNIST's digits although the model's file does not
+            record it.
 
     Raises:
-        ValueError: for a model that no page can show, and why.
+        ValueError: if a page cannot show the model; the message gives the reason.
 
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.Input((2,)), gpunn.layers.Dense(3, "softmax")])
@@ -57,8 +57,8 @@ def model_page(model: Any, name: str = "model", like: str | None = None) -> str:
                 "footer",
                 element(
                     "p",
-                    "Made by gpunn. The model computes in this page, by the same formulas as in "
-                    "Python; nothing leaves it.",
+                    "Made by gpunn. The model runs in this page, with the same formulas as in "
+                    "Python; no data leave it.",
                     class_="quiet",
                 ),
             ),
@@ -66,7 +66,7 @@ def model_page(model: Any, name: str = "model", like: str | None = None) -> str:
         scripts=[_HERE / "js" / "model" / "main.js"],
         styles=[_HERE / "model.css", _HERE / "form.css"],
         data={
-            "constants": program.pop("constants"),  # weights, which no packing makes smaller
+            "constants": program.pop("constants"),  # weights, which do not compress
             "known": pack(as_json({"description": description, "program": program}).encode()),
             "engine": pack((_HERE / "gpunn.wasm").read_bytes()),
         },
@@ -76,10 +76,10 @@ def model_page(model: Any, name: str = "model", like: str | None = None) -> str:
 
 
 def described(model: Any, like: str | None = None) -> dict[str, Any]:
-    """What the page knows of the model beside its weights, as `js/model/main.js` says.
+    """Return what the page knows of the model besides its weights; see `js/model/main.js`.
 
     Raises:
-        ValueError: for a model that no page can show, and why.
+        ValueError: if a page cannot show the model; the message gives the reason.
     """
     model.require_values("A page")
     table = TableModel.of(model)
@@ -92,8 +92,8 @@ def described(model: Any, like: str | None = None) -> dict[str, Any]:
         )
     if model.plan.host is not None:
         raise ValueError(
-            "A page cannot show this model: it takes texts, whole numbers or gaps, which have no "
-            "pad and no plane."
+            "A page cannot show this model: it takes strings, whole numbers or missing values, "
+            "which neither a pad nor the plane can enter."
         )
     sample = tuple(model.inputs[0].sample)
     if sample == (2,):
@@ -103,7 +103,7 @@ def described(model: Any, like: str | None = None) -> dict[str, Any]:
         return _picture(model, shape, like)
     raise ValueError(
         f"A page shows models of tables, of pictures, grey (height, width) or in colour (height, "
-        f"width, 3), and of two numbers (2,); the samples of this one are {sample}."
+        f"width, 3), and of two numbers (2,); this model's samples have shape {sample}."
     )
 
 
@@ -112,13 +112,13 @@ def _picture(model: Any, shape: tuple[int, ...], like: str | None) -> dict[str, 
     channels = 1 if len(shape) == 2 else 3
     centred = (like or known.get("prepared")) == "mnist"
     if centred and channels == 3:
-        raise ValueError("MNIST's digits are grey: a model of pictures in colour is not like them.")
+        raise ValueError("MNIST's digits are grey, but the model takes pictures in colour.")
     low, high = trained_on.scaled(np.array([0, 255], np.uint8), known.get("range"))[0].tolist()
     answer = _answer(model, (low, high))
     if answer["answer"] == "number":
         raise ValueError(
-            "The model's outputs are no probabilities of classes: a page of a model of pictures "
-            "needs a softmax, or a sigmoid of one unit."
+            "The model's outputs are not class probabilities: a page for pictures needs a model "
+            "with a softmax, or a sigmoid of one unit."
         )
     return {
         "kind": "picture",
@@ -146,7 +146,7 @@ def _plane(model: Any) -> dict[str, Any]:
 
 
 def _answer(model: Any, values: tuple[float, float]) -> dict[str, Any]:
-    """What the outputs are, and of which classes."""
+    """Return the kind of the outputs, and their classes."""
     known = trained_on.known(model)
     rng = np.random.default_rng(0)
     rows = rng.uniform(*values, (4, *model.inputs[0].sample)).astype(np.float32)
@@ -160,7 +160,7 @@ def _answer(model: Any, values: tuple[float, float]) -> dict[str, Any]:
         kind = "shares"
     else:
         raise ValueError(
-            "The model's outputs are no probabilities of classes, nor one number: it needs a "
+            "The model's outputs are neither class probabilities nor a single number: it needs a "
             "softmax, or one unit."
         )
     if kind == "number":
@@ -168,5 +168,5 @@ def _answer(model: Any, values: tuple[float, float]) -> dict[str, Any]:
     count = max(width, 2)
     names = known.get("classes") or [str(k) for k in range(count)]
     if len(names) != count:
-        raise ValueError(f"The model tells {count} classes apart, and has names of {len(names)}.")
+        raise ValueError(f"The model has {count} classes but {len(names)} class names.")
     return {"answer": kind, "classes": names, "unsure_below": known.get("unsure_below", 0.0)}

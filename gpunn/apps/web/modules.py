@@ -1,14 +1,14 @@
-"""ES modules that import each other, as one script, since a page from disk can import none.
+"""Bundle ES modules into one script, since a page opened from disk cannot import modules.
 
-What is written is what a browser runs from files too, with these forms at the beginning of a line:
+The modules also run unbundled in a browser. These forms are supported, at the beginning of a line:
 
     import { a, b as c } from "./other.js";
     import * as other from "./other.js";
     export function f() {}   export async function g() {}   export class C {}   export const x = 1;
     export { d, e as f };
 
-Each module that is imported becomes a function that is called once and returns its exports. So an
-export is what its name had when the module was done, and only the first module may ``await``.
+Each imported module becomes a function that is called once and returns its exports. An export thus
+has the value of its name at the end of the module, and only the first module may ``await``.
 """
 
 from __future__ import annotations
@@ -29,14 +29,13 @@ PAIR = re.compile(r"([\w$]+)(?:\s+as\s+([\w$]+))?")
 
 
 def inlined(script: str | Path) -> str:
-    """A module with all that it imports, as the text of one module.
+    """Return a module with everything that it imports, as the text of one module.
 
     Args:
-        script: its path, or its text if it imports nothing.
+        script: path of the module, or its text if it imports nothing.
 
     Raises:
-        ValueError: for an import or an export of another form than those above, or modules that
-            import each other in a circle.
+        ValueError: for an import or export in an unsupported form, or for circular imports.
         OSError: if a file cannot be read.
 
     >>> inlined("const a = 1;")
@@ -47,14 +46,14 @@ def inlined(script: str | Path) -> str:
         first = script.resolve()
         return "\n".join([*_before(first, done, []), _rewritten(first, done)[0]])
     if STATEMENT.search(script):
-        raise ValueError("A script given as text neither imports nor exports; give its path.")
+        raise ValueError("A script passed as text cannot import or export; pass its path.")
     return script
 
 
 def _before(path: Path, done: dict[Path, str], above: list[Path]) -> list[str]:
-    """The modules that the one at ``path`` imports, each after those that it imports itself.
+    """Return the modules that the one at ``path`` imports, each after its own imports.
 
-    ``done`` gets the name of the constant that holds the exports of each.
+    ``done`` receives, for each, the name of the constant that holds its exports.
     """
     if path in above:
         circle = " -> ".join(p.name for p in [*above[above.index(path) :], path])
@@ -79,7 +78,7 @@ def _sources(path: Path) -> list[Path]:
 
 
 def _rewritten(path: Path, done: dict[Path, str]) -> tuple[str, list[str]]:
-    """The text of a module without its statements of import and export, and what it exports."""
+    """Return a module's text without import and export statements, and its exports."""
     text = path.read_text(encoding="utf-8")
     parts, exports, end = [], [], 0
     for statement in STATEMENT.finditer(text):
@@ -107,7 +106,7 @@ def _rewritten(path: Path, done: dict[Path, str]) -> tuple[str, list[str]]:
 
 
 def _pairs(names: str, path: Path) -> list[tuple[str, str | None]]:
-    """``a, b as c`` as ``[("a", None), ("b", "c")]``."""
+    """Parse ``a, b as c`` into ``[("a", None), ("b", "c")]``."""
     found = []
     for name in filter(None, map(str.strip, names.split(","))):
         match = PAIR.fullmatch(name)

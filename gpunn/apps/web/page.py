@@ -1,4 +1,4 @@
-"""The shell of every page: one file, which makes no request and runs no script but its own."""
+"""The frame of every page: a single file that makes no requests and runs only its own scripts."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from gpunn.common.markup import Markup, element, joined
 
 from .modules import inlined
 
-# Nothing may be loaded but pictures that stand in the page or were made by it; where a browser
-# knows Trusted Types, no script can make markup from text either.
+# A page may load only pictures that it contains or has made. In browsers with Trusted Types,
+# scripts cannot create markup from strings either.
 POLICY = (
     ("default-src", "'none'"),
     ("img-src", "data: blob:"),
@@ -24,8 +24,8 @@ POLICY = (
     ("form-action", "'none'"),
     ("require-trusted-types-for", "'script'"),
 )
-GENERATOR = "gpunn"  # by which a page is known again
-# What runs the scripts of a packed page.
+GENERATOR = "gpunn"  # identifies a page written by gpunn
+# Runs the scripts of a packed page.
 UNPACKER = Path(__file__).parent / "js" / "unpacker.js"
 STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 
@@ -40,30 +40,30 @@ def page(
     wasm: bool = False,
     packed: bool = False,
 ) -> str:
-    """A whole page, to be written as UTF-8 and opened from disk.
+    """Return a complete page, to be written as UTF-8 and opened from disk.
 
-    It has light and dark colours, by what the reader's system prefers, and a content security
-    policy under which nothing is loaded and only the scripts and styles given here work: no
-    ``style="..."`` and no ``onclick="..."``. Scripts get texts of users to the screen by
-    ``textContent``; where browsers can (Trusted Types), assigning to ``innerHTML`` is an error.
+    The page has light and dark colours, by the reader's system preference. Its content security
+    policy allows no loading, and only the scripts and styles given here: neither ``style="..."``
+    nor ``onclick="..."`` works. Scripts show user strings with ``textContent``; in browsers with
+    Trusted Types, assigning to ``innerHTML`` is an error.
 
     Args:
         title: any text.
-        body: what is between ``<body>`` and its end, made by `gpunn.common.markup`, so that texts
-            of users are escaped; ``Markup(text)`` for HTML that has none.
-        scripts: each an ES module: a path, whose relative imports are inlined with it (see
-            `gpunn.apps.web.modules`), or a text that imports nothing. They run when the page is
-            read, in their order.
+        body: the content of ``<body>``, made by `gpunn.common.markup` so that user strings are
+            escaped; ``Markup(text)`` for HTML without such strings.
+        scripts: ES modules: a path, whose relative imports are inlined (see
+            `gpunn.apps.web.modules`), or a text that imports nothing. They run in order when the
+            page is loaded.
         styles: paths or texts of CSS, after the page's own (``page.css``, which names the
             colours).
-        data: what JSON can say, for scripts:
+        data: JSON data for scripts:
             ``JSON.parse(document.getElementById("data").textContent)``.
         wasm: whether scripts may compile WebAssembly.
-        packed: whether scripts stand in the page by gzip, to make it smaller: they run all the
-            same, and only they.
+        packed: whether to compress scripts with gzip, for a smaller page; the policy still allows
+            only them.
 
     Raises:
-        TypeError: for a body that is no `Markup`, or data that are not JSON.
+        TypeError: if the body is not `Markup`, or the data are not JSON.
         ValueError: for NaN or infinity in the data, or a script or style that would end its
             element.
 
@@ -75,8 +75,8 @@ def page(
     """
     if not isinstance(body, Markup):
         raise TypeError(
-            "body must be Markup, as gpunn.common.markup makes it; a string could have texts of "
-            "users in it that are not escaped."
+            "body must be Markup from gpunn.common.markup; a plain string could contain user text "
+            "that is not escaped."
         )
     style = _inside("style", "\n".join([STYLE, *map(_text, styles)]))
     modules = [_inside("script", inlined(script)) for script in scripts]
@@ -84,7 +84,7 @@ def page(
     shown = modules
     if packed:
         shown = [_inside("script", inlined(UNPACKER))]
-        modules = [*modules, *shown]  # allowed, all of them
+        modules = [*modules, *shown]  # the policy allows all of them
     allowed = [*map(_hash, modules), *(["'wasm-unsafe-eval'"] if wasm else [])]
     policy += [("script-src", " ".join(allowed))] if allowed else []
     head = [
@@ -95,7 +95,7 @@ def page(
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("meta", name="referrer", content="no-referrer"),
-        element("link", rel="icon", href="data:,"),  # else a server would be asked for one
+        element("link", rel="icon", href="data:,"),  # else browsers would request an icon
         element("title", title),
         element("style", style),
     ]  # fmt: skip
@@ -114,7 +114,7 @@ def page(
 
 
 def is_page(beginning: bytes) -> bool:
-    """Whether a file is a page of gpunn's, by its first 4,000 bytes.
+    """Whether a file is a page written by gpunn, by its first 4,000 bytes.
 
     >>> is_page(page("mine", Markup("")).encode()[:4000]), is_page(b"<!DOCTYPE html>")
     (True, False)
@@ -123,7 +123,7 @@ def is_page(beginning: bytes) -> bool:
 
 
 def pack(content: bytes) -> str:
-    """Bytes as a page holds them packed: by gzip, in base64. Equal bytes give equal texts.
+    """Compress bytes with gzip and encode them in base64. Equal bytes give equal strings.
 
     >>> gzip.decompress(base64.b64decode(pack(b"engine")))
     b'engine'
@@ -132,7 +132,7 @@ def pack(content: bytes) -> str:
 
 
 def as_json(data: Any) -> Markup:
-    """JSON that can stand in a script element: no text in it can end that, or begin a comment.
+    """Return JSON that is safe in a script element: it cannot end it or start a comment.
 
     >>> as_json(["</script>", "<!--", "\\u2028", "\\ud800"])
     '["\\\\u003c/script\\\\u003e","\\\\u003c!--","\\\\u2028","\\\\ud800"]'
@@ -152,7 +152,7 @@ def _text(source: str | Path) -> str:
 
 
 def _inside(name: str, text: str) -> Markup:
-    """What is to stand in an element whose content is no markup, as a browser will read it."""
+    """Return the content of a raw-text element, with line ends as a browser reads them."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if re.search(rf"</{name}|<!--|\0", text, re.IGNORECASE):
         raise ValueError(f"A {name} cannot have '</{name}', '<!--' or NUL in it.")
@@ -160,6 +160,6 @@ def _inside(name: str, text: str) -> Markup:
 
 
 def _hash(text: str) -> str:
-    """By which a content security policy allows a text."""
+    """Return the hash by which a content security policy allows a text."""
     digest = hashlib.sha256(text.encode("utf-8")).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"

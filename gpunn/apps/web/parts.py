@@ -1,6 +1,6 @@
-"""What a page may choose from, as data: activations, losses, optimizers, initializers.
+"""The choices of a page, as data: activations, losses, optimizers, initializers.
 
-All of it follows from registration. `engine.js` in ``js/`` says what the entries mean.
+They are derived from the registry. `engine.js` in ``js/`` documents the entries.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from gpunn.common.overrides import is_framework
 from gpunn.common.signatures import signature
 from gpunn.optimizers.rules import forms
 
-_OF_ALL = ("clipvalue", "clipnorm", "global_clipnorm")  # settings of each optimizer, beside its own
+_OF_ALL = ("clipvalue", "clipnorm", "global_clipnorm")  # settings that all optimizers share
 
 
 def parts() -> dict[str, Any]:
-    """Everything that the kernels of a page compute, by its name in Python.
+    """Return everything that the kernels of a page compute, by its name in Python.
 
     >>> found = parts()
     >>> found["activations"]["relu"]["functor"], found["optimizers"]["SGD"]["defaults"]["momentum"]
@@ -38,8 +38,10 @@ def parts() -> dict[str, Any]:
 
 
 def _made(kind: str) -> Iterator[tuple[str, Any]]:
-    """gpunn's own parts of a kind, each with its defaults, by the names that it is found under;
-    those that need an argument are left out."""
+    """Yield gpunn's built-in objects of a kind with their defaults, by registered name.
+
+    Those that need an argument are left out.
+    """
     for name, cls in sorted(registry.entries(kind).items()):
         needed = (p.default is p.empty for p in signature(cls).parameters.values())
         if is_framework(cls) and not any(needed):
@@ -59,7 +61,7 @@ def _activations() -> Iterator[tuple[str, Any]]:
 
 
 def _losses() -> Iterator[tuple[str, Any]]:
-    """Those of a row of targets for each row; `fused` is what takes over the activation `fuses`."""
+    """Yield losses with a row of targets per row; `fused` replaces loss and activation `fuses`."""
     for name, loss in _made("loss"):
         if not loss.functor or loss.sparse:
             continue
@@ -75,9 +77,12 @@ def _losses() -> Iterator[tuple[str, Any]]:
 
 
 def _optimizers() -> Iterator[tuple[str, Any]]:
-    """``defaults`` are the settings that are numbers (None: 0), ``parameters`` which of them the
-    functor is given, ``constants`` what it gets behind them, ``first`` the settings that slots
-    begin with. ``functors`` are by the ``options`` that are not 0."""
+    """Yield the optimizers.
+
+    ``defaults`` are the numeric settings (0 for None), ``parameters`` those passed to the functor,
+    ``constants`` the values passed after them, and ``first`` the settings with the slots' initial
+    values. ``functors`` are keyed by the ``options`` that are not 0.
+    """
     for name, optimizer in _made("optimizer"):
         of_functor, options = optimizer.parameter_names, optimizer.options
         own = [*signature(type(optimizer)).parameters]
@@ -104,7 +109,7 @@ def _optimizers() -> Iterator[tuple[str, Any]]:
 
 
 def _numbers(formula: Any) -> list[list[float]]:
-    """What a functor is given for each of the formula's parameters."""
+    """Return the values that a functor gets for each of the formula's parameters."""
     found = (getattr(formula, name) for name in formula.parameter_names)
     return [
         [float(n) for n in value] if isinstance(value, (list, tuple)) else [float(value or 0)]
@@ -113,8 +118,11 @@ def _numbers(formula: Any) -> list[list[float]]:
 
 
 def _initializers() -> Iterator[tuple[str, Any]]:
-    """``draw`` is what it does, ``settings`` what is chosen of it, ``fixed`` what its name says,
-    ``choices`` the texts that a setting may be."""
+    """Yield the initializers.
+
+    ``draw`` is the kind of initializer, ``settings`` its adjustable settings, ``fixed`` those
+    implied by its name, and ``choices`` the allowed strings of a setting.
+    """
     for name, initializer in _made("initializer"):
         draw = next((draw for cls, draw in _DRAWS if isinstance(initializer, cls)), None)
         if draw is None:

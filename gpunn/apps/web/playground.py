@@ -1,4 +1,4 @@
-"""The playground: a page on which networks learn, in one file that needs no network."""
+"""The playground: a page that trains networks, in a single file that needs no network."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .page import pack, page
 from .parts import parts
 
 _HERE = Path(__file__).parent
-_INFINITE = 1e300  # in place of an infinite bound, which JSON does not have
+_INFINITE = 1e300  # replaces an infinite bound, which JSON does not support
 
 
 def playground_page() -> str:
-    """The page, to be written as UTF-8 and opened from disk.
+    """Return the page, to be written as UTF-8 and opened from disk.
 
     >>> shown = playground_page()
     >>> shown.startswith("<!DOCTYPE html>"), len(shown.encode()) <= 400_000
@@ -45,7 +45,7 @@ def playground_page() -> str:
 
 
 def catalogue(known: dict[str, Any]) -> dict[str, Any]:
-    """What there is to choose from, as the page shows it; ``known`` is what its kernels compute.
+    """Return the choices as the page shows them; ``known`` is the result of `parts`.
 
     >>> found = catalogue(parts())
     >>> found["activations"]["tanh"]["range"], found["optimizers"]["SGD"]["flags"]
@@ -81,7 +81,7 @@ def _finite(bound: float) -> float:
     return math.copysign(_INFINITE, bound) if math.isinf(bound) else float(bound)
 
 
-# Of losses that compare a row of scores or shares, one for each class.
+# Losses that compare a row of scores or probabilities, one for each class.
 _OF_SEVERAL = ("categorical_hinge", "kl_divergence", "cosine_similarity")
 
 
@@ -104,7 +104,7 @@ def _optimizer(name: str, defaults: dict[str, float]) -> dict[str, Any]:
 
 
 def _initializer(name: str, entry: dict[str, Any]) -> dict[str, Any]:
-    """``least`` is the lowest number that the page offers for a setting: one that Python takes."""
+    """``least`` is the lowest value that the page offers for a setting, among valid ones."""
     made = registry.lookup("initializer", name)
     numbers = [p for p in entry["settings"] if p not in entry["choices"]]
     least = {setting: next(n for n in _LOWEST if _takes(made, setting, n)) for setting in numbers}

@@ -1,7 +1,7 @@
-"""What a page runs of a model: its forward pass as calls of the kernels in gpunn.wasm, and where
-wanted its gradients by the inputs.
+"""The program that a page runs for a model: its forward pass as calls of the kernels in
+gpunn.wasm, and optionally its gradients with respect to the inputs.
 
-The calls are those of the compiled backend, which here writes them down instead of performing them.
+The calls are those of the compiled backend, which here records them instead of performing them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gpunn.models.cloning import clone_model
 from .encodings import encodings
 
 ALIGNMENT = 64  # bytes
-_NAMES = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}  # of numbers in JavaScript
+_NAMES = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}  # JavaScript's names
 # Types of arrays of any type, as kernels/cpu/operation.hpp numbers them.
 TYPES = (
     "none", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
@@ -37,7 +37,7 @@ TYPES = (
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """A call: an operation with its choices, and its arguments."""
+    """A recorded call: an operation with its variants, and its arguments."""
 
     key: tuple[str, ...]
     arguments: tuple[Any, ...]
@@ -52,9 +52,9 @@ class _Operation:
 
 
 class _Operations:
-    """Stands in for the table of the compiled operations."""
+    """A replacement for the table of the compiled operations."""
 
-    # Of kernels/cpu/places.cpp and generated_loops.cpp.
+    # Operations of kernels/cpu/places.cpp and generated_loops.cpp.
     left_out = frozenset(("take_rows", "scatter_rows", "check_range", "loop"))
 
     def get(self, key: tuple[str | None, ...]) -> _Operation | None:
@@ -64,17 +64,17 @@ class _Operations:
 
 
 class _Library:
-    """Stands in for an extension module."""
+    """A replacement for an extension module."""
 
     operations = _Operations()
     Bound = Recorded
 
     def set_threads(self, count: int) -> None:
-        """A page has one."""
+        """Do nothing: a page has one thread."""
 
 
 class RecordingBackend(CompiledBackend):
-    """The compiled backend, which computes nothing. It needs no compiled kernels."""
+    """A compiled backend that only records calls. It needs no compiled kernels."""
 
     name = "recording"
 
@@ -82,26 +82,27 @@ class RecordingBackend(CompiledBackend):
         super().__init__((_Library(), "wasm"))
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        return np.zeros(shape, dtype)  # what is not zero later is a constant
+        return np.zeros(shape, dtype)  # an array that is not zero later is a constant
 
 
 def forward_program(model: Any, rows: int = 1, gradient: bool = False) -> dict[str, Any]:
-    """The forward pass of ``model`` on so many samples, as JSON can say it.
+    """Return the forward pass of ``model`` on ``rows`` samples, as JSON data.
 
-    `ForwardProgram` in ``js/engine/forward.js`` runs it. Arrays lie in one block of memory, which
-    begins with ``constants``, the weights among them. ``layers`` says what each layer gives,
-    ``given`` how the inputs are made of what users give: texts, numbers with gaps (`encodings`).
-    ``gradient`` has the calls that, after those, make of gradients of the outputs, ``by``, the
-    gradients of the inputs. They are gradients of the logits where an output's layer ends with a
-    softmax or sigmoid (``logits``), whose own gradients vanish where an answer is sure.
+    `ForwardProgram` in ``js/engine/forward.js`` runs it. Arrays share one block of memory, which
+    begins with ``constants``, including the weights. ``layers`` has the output of each layer, and
+    ``given`` describes how user data (strings, numbers with missing values) become inputs; see
+    `encodings`. ``gradient`` has the calls that, after the forward pass, turn gradients of the
+    outputs, ``by``, into gradients of the inputs. If an output's layer ends with a softmax or
+    sigmoid, they are gradients of the logits (``logits``), since those of the activation vanish for
+    confident predictions.
 
     Args:
-        model: whose weights have values.
-        rows: samples of a call.
-        gradient: whether it is wanted.
+        model: a model with weights.
+        rows: samples per call.
+        gradient: whether to include the gradients.
 
     Raises:
-        ValueError: for a model that cannot be computed in a page, and why.
+        ValueError: if a page cannot compute the model; the message gives the reason.
 
     >>> from gpunn import Sequential, layers
     >>> found = forward_program(Sequential([layers.Input((2,)), layers.Dense(3, "relu")]))
@@ -112,7 +113,7 @@ def forward_program(model: Any, rows: int = 1, gradient: bool = False) -> dict[s
     """
     model.require_values("A page")
     if np.dtype(model.dtype) != np.float32:
-        raise ValueError(f"A page computes in float32; this model is one of {model.dtype}.")
+        raise ValueError(f"A page computes in float32; this model's dtype is {model.dtype}.")
     model = _on_host(model)
     plan, given = model.plan, encodings(model)
     backend = RecordingBackend().isolated()
@@ -123,7 +124,7 @@ def forward_program(model: Any, rows: int = 1, gradient: bool = False) -> dict[s
         activations=dict.fromkeys(ends, activations.linear), by_inputs=gradient, loss_scale=0.0,
     )  # fmt: skip
     shown = {n: np.zeros_like(workspace.calls[n].y) for n in ends}  # behind the activations
-    integers: list[tuple[Array, Array]] = []  # and what a page sees of them
+    integers: list[tuple[Array, Array]] = []  # with the float arrays that a page sees
 
     def seen(y: Array) -> Array:
         if y.dtype == np.float32:
@@ -166,7 +167,7 @@ def forward_program(model: Any, rows: int = 1, gradient: bool = False) -> dict[s
 
 
 def _end(plan: Plan, number: int) -> Any:
-    """The softmax or sigmoid that the layer of an output ends with, which alone gives it."""
+    """Return the softmax or sigmoid at the end of an output's layer, if nothing else reads it."""
     end = plan.activation(number)
     if not isinstance(end, (activations.Softmax, activations.Sigmoid)):
         return None
@@ -175,16 +176,19 @@ def _end(plan: Plan, number: int) -> Any:
 
 
 def _own(array: Array, scaling: tuple[float, float]) -> Array:
-    """The array, or another where its numbers are to be scaled, or are integers."""
+    """Return the array, or a new one if its values need scaling or are integers."""
     own = scaling == (1.0, 0.0) and array.dtype == np.float32
     return array if own else np.zeros(array.shape, np.float32)
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A workspace with the arrays of a page: of the inputs as they are given, of the outputs, and
-    of the gradients by the inputs; ``ends`` are activations, of what, and where to; ``integers``
-    are arrays of these, and of floats that they become."""
+    """A workspace with the arrays of a page.
+
+    ``xs`` are the inputs as given, ``ys`` the outputs, and ``dxs`` the gradients with respect to
+    the inputs. ``ends`` are (activation, source, target); ``integers`` are integer arrays, each
+    with the float array it is converted to.
+    """
 
     workspace: Workspace
     xs: Sequence[Array]
@@ -213,7 +217,7 @@ class _Run:
 
 
 def _on_host(model: Any) -> Any:
-    """The model, or a copy of it whose arrays NumPy sees."""
+    """Return the model, or a copy with NumPy arrays."""
     if all(isinstance(p.value, np.ndarray) for p in model.arena.parameters):
         return model
     with choice_put_back():
@@ -224,7 +228,7 @@ def _on_host(model: Any) -> Any:
 
 
 def _calls(backend: RecordingBackend, step: Any) -> list[Recorded]:
-    """The calls of a step, all of which must be operations of a page."""
+    """Return the calls of a step, which must all be operations that pages support."""
     try:
         found: list[Any] = [*backend.trace(step).calls]
     except NotTraceableError as error:
@@ -234,14 +238,14 @@ def _calls(backend: RecordingBackend, step: Any) -> list[Recorded]:
             function = getattr(call, "func", call)
             name = getattr(function, "__name__", repr(function))
             raise ValueError(
-                f"A page cannot compute this model: the kernels have no operation for what a layer "
-                f"of it does by NumPy's {name}."
+                f"A page cannot compute this model: the kernels have no operation for NumPy's "
+                f"{name}, which one of its layers uses."
             )
     return found
 
 
 class _Memory:
-    """Gives each array of the calls its place in one block of memory, constants first."""
+    """Assigns each array of the calls an offset in one block of memory, constants first."""
 
     def __init__(self, calls: Sequence[Recorded], others: Sequence[Array]) -> None:
         values = [value for call in calls for value in call.arguments]
@@ -275,7 +279,7 @@ class _Memory:
         return {"at": self.at(array), "shape": [*array.shape]}
 
     def written(self, call: Recorded) -> list[Any]:
-        """A call as JSON can say it."""
+        """Return a call as JSON data."""
         return [" ".join(call.key), *map(self._argument, call.arguments)]
 
     def _argument(self, value: Any) -> Any:
@@ -291,7 +295,7 @@ class _Memory:
 
 
 def _root(array: Array) -> Array:
-    """The array that owns the memory of another."""
+    """Return the array that owns another's memory."""
     while isinstance(array.base, np.ndarray):
         array = array.base
     return array

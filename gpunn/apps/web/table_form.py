@@ -1,4 +1,4 @@
-"""What the page of a model that was trained on a table knows of its columns: fields of a form."""
+"""The form fields on the page of a model trained on a table, one for each column."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from gpunn.common.names import counted
 from gpunn.core.plan import INPUT
 from gpunn.layers import MissingIndicator, Normalization, SimpleImputer
 
-POINTS = 41  # of a curve: rows of the page's program
-FIELDS = 24  # that are shown at once: of wider tables those that matter most
-DEVIATIONS = 3  # from the mean, where a slider ends whose column's range is not known
-FARTHEST = 1e30  # from 0, where one ends: a model computes in float32
-_ROWS = 8192  # that are predicted at once
+POINTS = 41  # points of a curve: rows of the page's program
+FIELDS = 24  # fields shown at once: for wider tables, those that matter most
+DEVIATIONS = 3  # from the mean, the ends of a slider if its column's range is unknown
+FARTHEST = 1e30  # largest absolute value of a slider's end: a model computes in float32
+_ROWS = 8192  # rows predicted at once
 
 
 def table_form(model: Any, table: TableModel) -> dict[str, Any]:
-    """The description of a page of kind ``"table"``, as ``js/model/form.js`` says.
+    """Return the description of a page of kind ``"table"``; see ``js/model/form.js``.
 
-    A slider goes over the range of the training rows, or where the model's file does not have that
-    as far from the mean as nearly all numbers are; it begins at the median.
+    A slider covers the range of the training rows, or a few deviations around the mean if the
+    model's file does not store the range. It starts at the median.
 
     Args:
-        model: that was trained on a table, as `gpunn train` does it; it is not changed.
-        table: what it says of that.
+        model: a model that `gpunn train` trained on a table; it is not changed.
+        table: its description of the table.
 
     Raises:
-        ValueError: for a model whose outputs or layers are not those of such a one.
+        ValueError: if the outputs or layers are not those of such a model.
     """
     about = trained_on.known(model)
     classes = about.get("classes", []) if table.task == "classification" else []
     width = int(np.prod(model.output_shape[1:]))
     if width != (len(classes) or 1):
-        raise ValueError(f"The model has {width} outputs, and {len(classes)} classes.")
+        raise ValueError(f"The model has {width} outputs but {len(classes)} classes.")
     columns = [*_columns(model, table)]
     description = {
         "kind": "table",
@@ -54,7 +54,7 @@ def table_form(model: Any, table: TableModel) -> dict[str, Any]:
 
 
 def said_of_table(table: TableModel) -> list[str]:
-    """What the page of a model holds of its table, in words.
+    """Describe what the page of a model holds of its table.
 
     >>> from gpunn.apps.tables.preparing import Feature
     >>> features = [Feature("age", 30.0, 40.0, 10.0, range=Range(18, 81, True)),
@@ -67,29 +67,29 @@ def said_of_table(table: TableModel) -> list[str]:
     the range of 1 column ('age' 18 to 81)
     the categories of 1 column ('tree' 'oak', 'elm')
     """
-    said = [
+    lines = [
         f"the name of the target ({table.target!r})",
         f"the names of {counted(len(table.columns), 'column')} "
         f"({_some([*map(repr, table.columns)])})",
     ]
     count = [*table.columns.values()].count("number")
     if count:
-        said.append(f"the median, mean and deviation of {counted(count, 'column')}")
+        lines.append(f"the median, mean and deviation of {counted(count, 'column')}")
     ends = {name: f"{low:.10g} to {high:.10g}" for name, (low, high, _) in table.ranges.items()}
     listed = {name: _some([*map(repr, found)]) for name, found in table.categories.items()}
     for what, found in (("the range", ends), ("the categories", listed)):
         if found:
             shown = _some([f"{name!r} {text}" for name, text in found.items()], "; ")
-            said.append(f"{what} of {counted(len(found), 'column')} ({shown})")
-    return said
+            lines.append(f"{what} of {counted(len(found), 'column')} ({shown})")
+    return lines
 
 
-def _some(texts: list[str], between: str = ", ", most: int = 5) -> str:
-    return between.join([*texts[:most], *(["..."] if len(texts) > most else [])])
+def _some(strings: list[str], between: str = ", ", most: int = 5) -> str:
+    return between.join([*strings[:most], *(["..."] if len(strings) > most else [])])
 
 
 def _columns(model: Any, table: TableModel) -> Iterator[dict[str, Any]]:
-    """Of each column its field."""
+    """Yield the field of each column."""
     steps = [] if model.plan.host is None else model.plan.host.steps
     medians = {
         INPUT - n: float(np.ravel(layer.statistics)[0])
@@ -110,7 +110,7 @@ def _columns(model: Any, table: TableModel) -> Iterator[dict[str, Any]]:
 
 
 def _moments(model: Any, count: int) -> list[tuple[float, float]]:
-    """Mean and deviation of each column of numbers."""
+    """Return mean and deviation of each numeric column."""
     scaled = [x for x in model.layers if isinstance(x, Normalization) and not x.invert]
     found: list[tuple[float, float]] = []
     if scaled and scaled[0].mean is not None:
@@ -119,14 +119,14 @@ def _moments(model: Any, count: int) -> list[tuple[float, float]]:
         found = [(mean, math.sqrt(variance)) for mean, variance in pairs]
     if count and len(found) != count:
         raise ValueError(
-            f"The model was trained on a table with {count} columns of numbers, and knows the "
-            f"means of {len(found)}."
+            f"The model was trained on a table with {count} numeric columns but knows the means "
+            f"of {len(found)}."
         )
     return found
 
 
 def _slider(ends: Range, first: float) -> dict[str, float]:
-    """Bounds, step and begin of a slider, in round numbers.
+    """Return bounds, step and initial value of a slider, in round numbers.
 
     >>> _slider(Range(4.3, 7.9), 5.8)
     {'first': 5.8, 'low': 4.3, 'high': 7.9, 'step': 0.01}
@@ -150,7 +150,7 @@ def _slider(ends: Range, first: float) -> dict[str, float]:
 
 
 def _order(model: Any, columns: list[dict[str, Any]]) -> list[int]:
-    """Columns by how far the answer goes along each from where the form begins, farthest first."""
+    """Order columns by how much each changes the output from the form's initial values."""
     first = [c["first"] if c["kind"] == "number" else c["categories"][0] for c in columns]
     tried = [
         (k, value)

@@ -1,4 +1,4 @@
-"""The contract by compiled CPU kernels, and by NumPy for what they lack.
+"""The compiled backend: compiled CPU kernels, with NumPy as a fallback.
 
-It imports `gpunn.backends.numpy`, the contract and what is shared.
+It imports `gpunn.backends.numpy`, the contract and the shared modules.
 """

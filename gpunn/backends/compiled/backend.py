@@ -1,8 +1,8 @@
-"""The contract on NumPy arrays, with compiled operations in place of array passes.
+"""The compiled backend: NumPy arrays, with compiled operations instead of array passes.
 
-What is compiled stands in ``kernels/cpu/``: loops around the formulas that the card's
-kernels have. Each method here asks for one such operation, or leaves it to NumPy where there
-is none: for a formula without a functor.
+The compiled code is in ``kernels/cpu/``: loops around the same formulas as in the GPU's
+kernels. Each method here calls one such operation, or NumPy's method if there
+is none, as for a formula without a functor.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .places import CompiledPlaces
 from .products import ours_is_faster
 from .updates import CompiledUpdates
 
-# Names of operations, by whether the activation is one of rows.
+# Names of operations, by whether the activation is row-wise.
 FORWARD = {False: "bias_activation", True: "row_activation"}
 GRADIENT = {False: "activation_gradient", True: "row_activation_gradient"}
 
@@ -41,7 +41,7 @@ class CompiledBackend(
     CompiledExpressions, CompiledImages, CompiledLosses, CompiledNormalization, CompiledPlaces,
     CompiledUpdates,
 ):  # fmt: skip
-    """Arrays in host memory, and loops over them that were compiled."""
+    """The backend of arrays in host memory with compiled loops."""
 
     name = "compiled"
 
@@ -55,7 +55,7 @@ class CompiledBackend(
         return super().within(array, limit)
 
     def replay_of(self, calls: list[ArrayCall]) -> Callable[[int], None]:
-        """Neighbouring compiled calls become a program, which needs no Python between them."""
+        """Join adjacent compiled calls to a program, which needs no Python between them."""
         joined: list[ArrayCall] = []
         bound = self.library.Bound
         for joins, neighbours in groupby(calls, lambda call: isinstance(call, bound)):
@@ -117,7 +117,7 @@ class CompiledBackend(
     @compiled(lambda call: (name_of(call.source.dtype), name_of(call.out.dtype)))
     def _gather(self, call: OpCall) -> Arguments:
         order, counters = call.order, call.control.counters
-        if self._trace is None:  # a program relies on who sets the position
+        if self._trace is None:  # a program relies on the caller that sets the position
             check_position(order, counters, call.batch)
         return (
             call.source, order.rows, math.prod(call.row), (order.seed or 0) & MASK64,

@@ -1,8 +1,8 @@
-"""The compiled CPU kernels: which of the modules suits this CPU, or why there is none.
+"""The compiled CPU kernels: the best module for this CPU, or the reason why there is none.
 
-``kernels/cpu/`` is built several times, for instruction sets that one family of CPUs has
-or lacks, or once, for the CPU of a source tree; see ``setup.py``. A source tree in which nothing
-was built, and an installation without a compiler, have none: then the NumPy backend does the same.
+``kernels/cpu/`` is built several times, for several instruction sets of one family of CPUs,
+or once, for the CPU of a source tree; see ``setup.py``. An unbuilt source tree and an
+installation without a compiler have none: then the NumPy backend does the same.
 """
 
 from __future__ import annotations
@@ -19,25 +19,26 @@ INSTRUCTIONS = ("baseline", "avx2", "avx512")
 
 
 def library() -> Any:
-    """The best module for this CPU, or that of the instruction set in ``GPUNN_INSTRUCTIONS``.
+    """Return the best module for this CPU, or that of the instruction set in
+    ``GPUNN_INSTRUCTIONS``.
 
     Raises:
-        RuntimeError: if there is none; it says why.
+        RuntimeError: if there is none, with the reason.
     """
     return load(os.environ.get("GPUNN_INSTRUCTIONS") or None)
 
 
 def chosen() -> str:
-    """The instruction set that `library` was built for; raises as that does."""
+    """Return the instruction set that `library` was built for; raises the same errors."""
     name: str = library().__name__
     return name.rpartition("_")[2]
 
 
 def available() -> tuple[str, ...]:
-    """The instruction sets that this CPU has and that were built for, the best one last.
+    """Return the instruction sets that this CPU has and that were built, the best one last.
 
     Raises:
-        RuntimeError: if there is none; it says why.
+        RuntimeError: if there is none, with the reason.
     """
     usable = tuple(name for name in of_this_cpu() if is_built(name))
     others = [name for name in INSTRUCTIONS if is_built(name)]
@@ -47,67 +48,67 @@ def available() -> tuple[str, ...]:
             f"have: install gpunn again."
         )
     if not usable:
-        said = next((words for name, words in not_built().items() if name != "chooser"), "")
-        said = said and f" When it was installed, the compiler said: {_the_error_in(said)}"
+        output = next((text for name, text in not_built().items() if name != "chooser"), "")
+        note = output and f" During installation, the compiler reported: {_the_error_in(output)}"
         raise RuntimeError(
-            f"The compiled kernels were not built: install a C++ compiler, then gpunn again.{said}"
+            f"The compiled kernels were not built: install a C++ compiler, then gpunn again.{note}"
         )
     return usable
 
 
 def not_built() -> dict[str, str]:
-    """What the compiler said when gpunn was installed, by what could not be compiled."""
+    """Return the compiler's output from the installation, by the module that failed to build."""
     try:
-        said = json.loads(Path(__file__).with_name("not_built.json").read_text(encoding="utf-8"))
+        found = json.loads(Path(__file__).with_name("not_built.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return {str(name): str(words) for name, words in said.items()}
+    return {str(name): str(text) for name, text in found.items()}
 
 
-def _the_error_in(said: str) -> str:
-    """The first line with an error, or the last line.
+def _the_error_in(output: str) -> str:
+    """Return the first line with an error, or the last line.
 
     >>> _the_error_in("In file included from a.cpp:3:\\nb.hpp:1: fatal error: Python.h\\nend")
     'b.hpp:1: fatal error: Python.h'
     """
-    lines = [line.strip() for line in said.splitlines() if line.strip()] or ["nothing"]
+    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["nothing"]
     return next((line for line in lines if "error" in line.lower()), lines[-1])
 
 
 @cache
 def of_this_cpu() -> tuple[str, ...]:
-    """The instruction sets that this CPU has, built for or not."""
+    """Return the instruction sets that this CPU has, built or not."""
     best = module("chooser").best() if is_built("chooser") else "baseline"
     return INSTRUCTIONS[: INSTRUCTIONS.index(best) + 1]
 
 
 @cache
 def load(asked: str | None) -> Any:
-    """The module of an instruction set, or the best one; raises as `library` does."""
+    """Return the module of an instruction set, or the best one; raises as `library` does."""
     if asked not in (None, *INSTRUCTIONS):
         raise RuntimeError(
             f"GPUNN_INSTRUCTIONS must be one of {', '.join(INSTRUCTIONS)}; got {asked!r}."
         )
     usable = available()
     if asked is not None and asked not in usable:
-        reason = "This CPU does not have them" if is_built(asked) else "They were not built"
+        reason = "this CPU does not have it" if is_built(asked) else "it was not built"
         raise RuntimeError(
-            f"GPUNN_INSTRUCTIONS asks for {asked}. {reason}: there is {', '.join(usable)}."
+            f"GPUNN_INSTRUCTIONS requests {asked}, but {reason}; available: {', '.join(usable)}."
         )
     return module(asked or usable[-1])
 
 
 def is_built(which: str) -> bool:
-    """Whether there is a module of this instruction set, or of the chooser."""
+    """Return whether the module of this instruction set, or the chooser, was built."""
     return importlib.util.find_spec(_name(which)) is not None
 
 
 def module(which: str) -> Any:
-    """The module of an instruction set, or the chooser."""
+    """Return the module of an instruction set, or the chooser."""
     try:
         return importlib.import_module(_name(which))
     except ImportError as error:
-        raise RuntimeError(f"The compiled kernels do not load: {error}.") from error
+        raise RuntimeError(f"The compiled kernels cannot be loaded: {error}.") from error
 
 
 def _name(which: str) -> str:
@@ -115,7 +116,7 @@ def _name(which: str) -> str:
 
 
 def why_not() -> str | None:
-    """Why the compiled kernels cannot be used; None if they can.
+    """Return why the compiled kernels cannot be used; None if they can.
 
     >>> why_not() is None or "compiled kernels" in why_not()
     True

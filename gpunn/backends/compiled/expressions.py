@@ -1,7 +1,7 @@
-"""Expressions by one compiled operation, which performs their steps block by block.
+"""Expressions as one compiled operation, which performs their steps block by block.
 
-An expression is encoded once, for a size of the matrix: as steps (`.steps`), each a function with
-the registers that it reads and writes. `kernels/cpu/expressions.cpp` performs them.
+An expression is encoded once for each size of the matrix, as steps (`.steps`): each is a function
+with the registers that it reads and writes. `kernels/cpu/expressions.cpp` performs them.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ _WITH_NUMBERS = frozenset(
     ("add", "subtract", "multiply", "divide", "maximum", "minimum", "equal", "not_equal", "less",
      "less_equal", "greater", "greater_equal")
 )  # fmt: skip
-"""Functions one of whose operands may be one number."""
+"""Functions of which one operand may be a single number."""
 SUMS = ROW_REDUCTIONS | {"column_sum"}
 _POWERS: dict[float | None, str] = {
     -1.0: "reciprocal", 0.5: "sqrt", 1.0: "copy", 2.0: "square",
 }  # fmt: skip
 _MOST_REGISTERS, _FILE_BYTES, _SHORT, _WIDE, _SLACK = 256, 3 << 17, 32, 64, 128
-_MOST_LISTED = 32  # these, too, are in kernels/cpu
+_MOST_LISTED = 32  # these are also in kernels/cpu
 
 BLOCK = 2048  # bytes of a register, unless a row is longer
-LONG_BLOCK = 16384  # where no sum depends on it, and all registers stay in the cache:
+LONG_BLOCK = 16384  # if no sum depends on it, and all registers stay in the cache:
 CACHED_BYTES = 1 << 17
-WORTH_THREADS = 1 << 22  # numbers that all steps compute before it pays to wake other threads
+WORTH_THREADS = 1 << 22  # elements computed by all steps from which waking threads pays off
 PIECE = 1 << 16  # elements that a thread takes at a time
 
 
 class CompiledExpressions(CompiledOperations):
-    """What a user has written; a part of `CompiledBackend`."""
+    """Expressions built from user code; a part of `CompiledBackend`."""
 
     def _expression(self, call: OpCall) -> None:
         expression, outputs = call.expression, call.outputs
@@ -66,7 +66,7 @@ class CompiledExpressions(CompiledOperations):
 
 
     def _as_loop(self, call: OpCall) -> bool:
-        """Whether it was done by a loop that is compiled ahead."""
+        """Perform it by a loop that was compiled ahead; return whether there is one."""
         expression, rows, columns = call.expression, call.rows, call.columns
         inputs, outputs, dtype = call.inputs, call.outputs, expression.dtype
         loop = Loop.of(expression)
@@ -90,7 +90,7 @@ class CompiledExpressions(CompiledOperations):
 def _encoded(
     expression: Expression, rows: int, columns: int, dtypes: tuple[str, ...]
 ) -> tuple[Any, ...] | None:
-    """The arguments of the operation without arrays; None if it would be too large for it."""
+    """Return the operation's arguments without arrays; None if the expression is too large."""
     found = _program(expression, rows, columns, dtypes)
     if found is None or len(expression.inputs) + len(dtypes) > _MOST_LISTED:
         return None
@@ -107,7 +107,7 @@ def _encoded(
 def _program(
     expression: Expression, rows: int, columns: int, dtypes: tuple[str, ...]
 ) -> tuple[_Encoder, ExpressionProgram] | None:
-    """The steps of an expression, for blocks as long as its registers allow."""
+    """Return the steps of an expression, for blocks as long as its registers allow."""
     for most, most_used in ((LONG_BLOCK, CACHED_BYTES), (BLOCK, _FILE_BYTES)):
         blocks = _Blocks.of(expression, rows, columns, most)
         if blocks is None:
@@ -124,10 +124,10 @@ def _program(
 
 
 class _Blocks(NamedTuple):
-    """The matrix, and the blocks that it is cut into.
+    """The matrix, and the blocks that it is split into.
 
     Attributes:
-        by_rows: whether the blocks of a row follow each other, not those of a column.
+        by_rows: whether the blocks are in row-major order, not column by column.
     """
 
     rows: int
@@ -138,10 +138,10 @@ class _Blocks(NamedTuple):
 
     @staticmethod
     def of(expression: Expression, rows: int, columns: int, most: int = BLOCK) -> _Blocks | None:
-        """Their size depends on the columns alone, so that sums have one order.
+        """Return the blocks; their size depends only on the columns, so that sums have one order.
 
         Args:
-            most: bytes of a register. Of sums it is `BLOCK`, else there are no blocks.
+            most: bytes of a register. With sums it must be `BLOCK`, else the result is None.
         """
         functions = {step.function for step in expression.instructions}
         folds = functions & ROW_REDUCTIONS
@@ -165,11 +165,11 @@ _ONCE, _COLUMN, _BLOCK, _END = range(4)
 
 @dataclass
 class _Encoder:
-    """An expression as steps for these blocks.
+    """Encodes an expression as steps for these blocks.
 
     Attributes:
         dtypes: of the outputs.
-        sections: the steps, by when they are done.
+        sections: the steps, by when they are performed.
     """
 
     expression: Expression
@@ -179,7 +179,7 @@ class _Encoder:
     constants: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._registers: dict[Any, Register] = {}  # by the value, and how it is spread out
+        self._registers: dict[Any, Register] = {}  # by value and broadcasting
         self._when: dict[int, int] = {}
         self._stored: dict[int, list[int]] = {}  # outputs by their values
         for number, output in enumerate(self.expression.outputs):
@@ -197,7 +197,7 @@ class _Encoder:
         return ExpressionProgram.of(self.sections)
 
     def tasks(self) -> int:
-        """Into how many parts the blocks are divided for threads."""
+        """Return the number of parts that the blocks are divided into for threads."""
         rows, columns, *_, by_rows = self.blocks
         work = rows * columns * len(self.sections[_BLOCK])
         if by_rows or self.sections[_END] or work < WORTH_THREADS:
@@ -207,7 +207,7 @@ class _Encoder:
     # -- values
 
     def _step(self, number: int) -> Instruction | None:
-        """The instruction that a value comes from; None for an input."""
+        """Return the instruction that computes a value; None for an input."""
         place = number - len(self.expression.inputs)
         if place < 0:
             return None
@@ -221,13 +221,13 @@ class _Encoder:
         return step
 
     def _source(self, number: int) -> int:
-        """The value that it is a copy of, or itself."""
+        """Return the value that it is a copy of, or itself."""
         while (step := self._step(number)) is not None and step.function == "copy":
             number = step.operands[0]
         return number
 
     def _needed(self) -> set[int]:
-        """What outputs are computed from."""
+        """Return the values that outputs depend on."""
         needed, found = set[int](), [*self._stored]
         while found:
             number = found.pop()
@@ -293,7 +293,8 @@ class _Encoder:
         self._store(number, when, out)
 
     def _operand(self, number: int, axes: BroadcastAxes, when: int) -> tuple[Register, bool]:
-        """Where a step with a result of this extent finds a value, and whether as one number."""
+        """Return an operand's register for a step with a result of these axes, and whether it is
+        one number."""
         register, own = self._registers[number], self.expression.value_axes[number]
         if own == ONE or (own == ROWS and self.blocks.height == 1):
             return register, own != axes
@@ -311,7 +312,7 @@ class _Encoder:
         return self._registers[key]
 
     def _add_sum(self, number: int, operand: int) -> None:
-        """Sums over rows: of some blocks, and of all."""
+        """Add the steps of sums over rows: of some blocks, and of all."""
         some, total, out = Register(kept=True), Register(kept=True), Register(kept=True)
         own, axes = self.expression.value_axes[operand], self.expression.value_axes[number]
         self.sections[_COLUMN].extend([ExpressionStep("begin_sum", axes, s) for s in (some, total)])
@@ -323,9 +324,9 @@ class _Encoder:
     # -- outputs
 
     def _direct(self, number: int) -> int:
-        """An output that the value may be computed into; -1 if there is none.
+        """Return an output that the value may be computed into; -1 if there is none.
 
-        A fold reads some numbers behind those of its operand, which an array may not have.
+        A reduction reads some elements past the end of its operand, which an array may not have.
         """
         if self.expression.value_axes[number] == ELEMENTS and number not in self._folded:
             for output in self._stored.get(number, ()):
@@ -343,7 +344,7 @@ class _Encoder:
 
 
 def listing(expression: Expression, rows: int, columns: int, dtypes: tuple[str, ...]) -> list[str]:
-    """The steps that an expression is performed by, as lines to read; none if NumPy does it."""
+    """Return the steps of an expression as readable lines; none if NumPy computes it."""
     made = _program(expression, rows, columns, dtypes)
     if made is None:
         return []

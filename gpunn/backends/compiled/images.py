@@ -15,24 +15,24 @@ from gpunn.backends.shared.geometry import Geometry
 
 from .operations import Arguments, CompiledOperations, compiled, name_of
 
-GROUP = 128  # windows: of fewer, the registers are not kept busy
+GROUP = 128  # windows: fewer do not keep the registers busy
 PIECES = 4  # at least, however large their sums are
 FLOPS = 20_000_000  # worth more than one piece
 WIDTH = 32  # columns of the widest panel
-LINEAR = "Linear"  # the activation that an operation does not do itself
+LINEAR = "Linear"  # used if the operation does not apply the activation itself
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a convolution goes over its images: numbers and tables for the compiled loops.
+    """The traversal of images by a convolution: numbers and tables for the compiled loops.
 
     Attributes:
         numbers: the geometry, the size of padded images, samples, channels, filters, samples
             in a group, pieces.
-        at: where each window of a group of images begins.
-        cells: from there on, each number of a patch.
-        padded: (pieces, samples of a group, height, width, channels) where windows lie over
-            the edges of images, which are copied there.
+        at: the offset of each window of a group of images.
+        cells: the offset of each element of a patch from there.
+        padded: (pieces, samples of a group, height, width, channels) if windows extend over
+            the edges of images, which are then copied into such an array.
     """
 
     numbers: Array
@@ -42,7 +42,7 @@ class Layout:
 
 
 class CompiledImages(CompiledOperations):
-    """Convolution, pooling, and how images lie in memory."""
+    """Convolution, pooling, and the layout of images in memory."""
 
     def _geometry(self, geometry: Geometry, *more: int) -> Array:
         g = geometry
@@ -50,7 +50,7 @@ class CompiledImages(CompiledOperations):
         return self._constant("geometry", np.array(numbers, np.int64))
 
     def _places(self, counts: tuple[int, ...], steps: tuple[int, ...]) -> Array:
-        """Offsets of the elements of an array (counts), whose axes have these steps; flat."""
+        """Return the offsets, flat, of the elements of an array (counts) with these strides."""
 
         def fill(array: Array) -> None:
             places = array.reshape(counts)
@@ -140,7 +140,8 @@ class CompiledImages(CompiledOperations):
         )  # fmt: skip
 
     def _panels(self, runs: int, rows: int, columns: int, dtype: Any) -> Array:
-        """Room for matrices (rows, columns) laid out for products, in panels of columns."""
+        """Return a work array for matrices (rows, columns) packed for products, in panels of
+        columns."""
         shape = runs, rows, -(-columns // WIDTH) * WIDTH
         return self.scratch(shape, dtype, "panels", lambda array: array.fill(0))
 

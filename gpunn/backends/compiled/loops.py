@@ -1,7 +1,7 @@
-"""Expressions that are compiled ahead: those that the framework's own layers become.
+"""Expressions that are compiled ahead: those of the framework's own layers.
 
-`tools/loops.py` writes a loop of each for the kernels. It is found by a key, which says what the
-expression computes, whatever its constants are and whether it adds to its outputs.
+`tools/loops.py` writes a loop of each for the kernels. Its key describes what the
+expression computes, apart from its constants and whether it adds to its outputs.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _APART = ROW_REDUCTIONS | {"column_index"}
 
 @dataclass(frozen=True, eq=False)
 class Loop:
-    """An expression as a loop over elements, and sums of columns of what that gives.
+    """An expression as a loop over elements, and column sums of its results.
 
     Attributes:
-        expression: that of the loop. What is summed up are its last outputs.
-        key: what the loop is found by.
+        expression: that of the loop. Its last outputs are the ones to sum.
+        key: identifies the loop.
         constants: of the expression, in order.
-        others: the outputs that are no sums of columns.
-        sums: those that are.
+        others: the indices of outputs that are not column sums.
+        sums: the indices of those that are.
     """
 
     expression: Expression
@@ -44,7 +44,7 @@ class Loop:
     @staticmethod
     @lru_cache(1024)
     def of(expression: Expression) -> Loop | None:
-        """None if it is no such loop."""
+        """Return the loop of an expression; None if it is not such a loop."""
         if any(step.function in _APART for step in expression.instructions):
             return None
         loop = _without_sums(expression)
@@ -63,9 +63,9 @@ class Loop:
 
 
 def _without_sums(expression: Expression) -> Expression:
-    """With what is summed up in place of sums of columns, as the last outputs."""
+    """Replace column sums by their operands, as the last outputs."""
     first = len(expression.inputs)
-    numbers = list(range(first))  # of the values there
+    numbers = list(range(first))  # the new index of each value
     steps: list[Instruction] = []
     summed: dict[int, int] = {}
     for number, step in enumerate(expression.instructions, first):

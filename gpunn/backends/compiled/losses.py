@@ -1,4 +1,4 @@
-"""Losses and metrics by compiled operations, one call for each."""
+"""Losses and metrics as compiled operations, one call for each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST_COMPARED = 256
 
 
 class CompiledLosses(CompiledOperations):
-    """What looks at predictions and targets."""
+    """Losses and metrics; a part of `CompiledBackend`."""
 
     @compiled(by_formula("loss"))
     def _loss(self, call: OpCall) -> Arguments:
@@ -48,7 +48,7 @@ class CompiledLosses(CompiledOperations):
             self._do(operation, *arguments, values, state)
 
     def _metric_operation(self, metric: Any, y_pred: Array) -> Any:
-        # Which are the best k is found out by comparing all with all: a sort is faster there.
+        # The kernel finds the best k by comparing all with all: a sort is faster for long rows.
         if metric.functor is None or (
             getattr(metric, "top_k", None) and y_pred.shape[-1] > LONGEST_COMPARED
         ):
@@ -61,5 +61,5 @@ class CompiledLosses(CompiledOperations):
 
 
 def _targets(y_true: Array) -> tuple[Array | None, Array | None]:
-    """Rows of targets and class numbers, of which one is None."""
+    """Return (rows of targets, class indices), of which one is None."""
     return (None, y_true) if y_true.ndim == 1 else (y_true, None)

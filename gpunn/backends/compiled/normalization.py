@@ -1,4 +1,4 @@
-"""Normalization and normal noise by compiled operations, one call for each."""
+"""Normalization and normal noise as compiled operations, one call for each."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from gpunn.backends.contract.backend import Array
 
 from .operations import MASK64, Arguments, CompiledOperations, by_type, compiled
 
-CHUNK = 256  # numbers of a feature that are summed up before another sum begins
+CHUNK = 256  # elements of a feature that are summed before another sum begins
 ROWS = 64  # that a thread takes at a time
-WIDTH = 64  # of rows shorter than this some are gone through at once
+WIDTH = 64  # several rows shorter than this are processed at once
 
 
 def _by_type_unless_empty(call: OpCall) -> tuple[str | None, ...]:
-    """The type; None for an empty array, whose mean NumPy's method computes."""
+    """Return the type; None for an empty array, whose mean NumPy's method computes."""
     return by_type(call) if call.x.size else (None,)
 
 
@@ -21,14 +21,16 @@ class CompiledNormalization(CompiledOperations):
     """The operations of normalization and noise; a part of `CompiledBackend`."""
 
     def _sums_of_chunks(self, x: Array) -> tuple[int, Array]:
-        """Of x (outer, features, inner), how much of `outer` a chunk is; two sums for each."""
+        """Return how much of `outer` of x (outer, features, inner) a chunk is, and an array of two
+        sums for each chunk."""
         outer, features, inner = x.shape
         rows = max(1, CHUNK // max(inner, 1))
         partial = self.scratch((max(1, -(-outer // rows)), 2, features), x.dtype, "sums of chunks")
         return rows, partial
 
     def _features_table(self, x: Array, count: int) -> tuple[int, Array]:
-        """A few numbers for each feature, again and again if there are few features."""
+        """Return an array of ``count`` values for each feature, repeated if there are few features,
+        and its width."""
         features = x.shape[1]
         repeats = 1 if x.shape[2] > 1 else -(-WIDTH // max(features, 1))
         table = self.scratch((count, features * repeats), x.dtype, "numbers of features")

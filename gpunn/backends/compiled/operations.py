@@ -1,4 +1,4 @@
-"""How the methods of the compiled backend find their operation in the library."""
+"""Dispatch of the compiled backend's methods to operations of the library."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _TYPES = {dtype: dtype.name for dtype in REALS}
 
 
 class CompiledOperations(NumpyBackend):
-    """NumPy's backend with the compiled operations at hand.
+    """The NumPy backend with access to the compiled operations.
 
     Args:
-        given: the library, and what it was built for; by default what suits this CPU.
+        given: the library and its instruction set; by default the best for this CPU.
 
     Attributes:
-        compiled_operations: those of the library, each by its name and choices.
+        compiled_operations: those of the library, by name and choices.
     """
 
     def __init__(self, given: tuple[Any, str] | None = None) -> None:
@@ -35,7 +35,7 @@ class CompiledOperations(NumpyBackend):
         self.compiled_operations = self.library.operations
 
     def _compiled(self, name: str, *choices: str | None) -> Any:
-        """The operation with these choices (types, functors); None if there is none."""
+        """Return the operation with these choices (types, functors); None if there is none."""
         return self.compiled_operations.get((name, *choices))
 
     def by_kernel(self, operation: OpDeclaration, call: OpCall) -> None:
@@ -47,7 +47,7 @@ class CompiledOperations(NumpyBackend):
 
 
 def name_of(dtype: np.dtype) -> str | None:
-    """The name of a type as operations have it, or None. (``dtype.name`` is slow.)
+    """Return the name of a type in operations, or None. (``dtype.name`` is slow.)
 
     >>> name_of(np.dtype("float32")), name_of(np.dtype(complex))
     ('float32', None)
@@ -60,25 +60,25 @@ Choices = Callable[[OpCall], tuple[str | None, ...]]
 
 
 def by_type(call: OpCall) -> tuple[str | None, ...]:
-    """The choice of most operations: the type of their arrays."""
+    """Return the choice of most operations: the type of their arrays."""
     return (name_of(call.dtype),)
 
 
 def by_formula(argument: str) -> Choices:
-    """The choices of an operation that applies a formula: type and functor."""
+    """Return the choices of an operation that applies a formula: type and functor."""
     return lambda call: (name_of(call.dtype), getattr(call, argument).functor)
 
 
 def compiled(
     choices: Choices = by_type, name: Callable[[OpCall], str] | None = None
 ) -> Callable[[Callable[[Any, OpCall], Arguments]], Callable[[Any, OpCall], None]]:
-    """Make a method, which gives the arguments of a compiled operation, perform that operation.
+    """Make a method that returns the arguments of a compiled operation perform that operation.
 
-    Where the library has none with these choices, as for a formula of a user, NumPy's method of
+    If the library has none with these choices, as for a custom formula, NumPy's method of
     the same name is called instead.
 
     Args:
-        choices: what the operation is chosen by beside its name: types and names of functors.
+        choices: what selects the operation besides its name: types and names of functors.
         name: of the operation; that of the method by default.
     """
 

@@ -1,4 +1,4 @@
-"""Rows by the numbers of their places, compiled."""
+"""Gather and scatter of rows by index as compiled operations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .operations import Arguments, CompiledOperations, compiled, name_of
 
 
 class CompiledPlaces(CompiledOperations):
-    """Rows taken from places and put there; a part of `CompiledBackend`."""
+    """Gather and scatter of rows; a part of `CompiledBackend`."""
 
     @compiled(lambda call: (name_of(call.x.dtype),))
     def _take_rows(self, call: OpCall) -> Arguments:

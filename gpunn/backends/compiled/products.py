@@ -1,25 +1,25 @@
-"""Which matrix products the compiled kernel computes, and which are left to NumPy's BLAS.
+"""The choice between the compiled kernel and NumPy's BLAS for matrix products.
 
-Measured on one core of a Zen 5, in turns with the OpenBLAS that NumPy brings, on the products
+Measured on one core of a Zen 5, alternating with the OpenBLAS that NumPy includes, on the products
 of small and large dense networks and of convolutions, in float32:
 
-- AVX-512, beside OpenBLAS's own: from as fast to 4 times as fast, at narrow products most; two
-  to five times beside its AVX2 kernels.
-- AVX2, beside its AVX2 kernels: from as fast to 5 times as fast where a side is below 64, .86 to
-  .98 where all sides are longer and the product is a large one.
+- AVX-512, against OpenBLAS's own: from as fast to 4 times as fast, most for narrow products; two
+  to five times as fast as its AVX2 kernels.
+- AVX2, against its AVX2 kernels: from as fast to 5 times as fast if a side is below 64, .86 to
+  .98 of the speed for large products with longer sides.
 - WebAssembly, in a page: there is no BLAS.
-- Neither: up to twice as fast on the smallest, .4 to .6 of the speed from there on.
+- Neither: up to twice as fast for the smallest, .4 to .6 of the speed for all others.
 """
 
 from __future__ import annotations
 
 SMALLEST_SIDE = 64
-# Multiplications of the largest product that is ours, if no side is shorter than that.
+# Multiplications of the largest product for our kernel, if no side is shorter than that.
 LARGEST = {"avx512": float("inf"), "avx2": 1 << 24, "baseline": 1 << 15, "wasm": float("inf")}
 
 
 def ours_is_faster(instructions: str, m: int, n: int, k: int) -> bool:
-    """Whether the kernel for these instructions beats BLAS at (m, k) @ (k, n).
+    """Return whether the kernel for these instructions beats BLAS at (m, k) @ (k, n).
 
     >>> ours_is_faster("avx512", 128, 1024, 1024), ours_is_faster("avx2", 128, 1024, 1024)
     (True, False)

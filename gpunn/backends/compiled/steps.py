@@ -1,10 +1,10 @@
-"""The steps of a compiled expression: in which order, in which registers, and as numbers.
+"""The steps of a compiled expression: their order, registers and encoding.
 
-`kernels/cpu/expressions.cpp` performs them. Most go number by number. Of such steps those that
-follow each other make up a run, which is performed on a strip of a few vectors at a time, and the
-result of each is in the accumulator, a few registers of the CPU, when the next one begins. What
-nothing else reads is kept nowhere else. A product or a sum that the next step alone takes is one
-step with that: a pair.
+`kernels/cpu/expressions.cpp` performs them. Most are element-wise. Consecutive element-wise steps
+form a run, which is performed on a strip of a few vectors at a time. The
+result of each is in the accumulator, a few registers of the CPU, when the next one begins; it is
+stored elsewhere only if another step reads it. A product or a sum that only the next step reads
+is fused with it into one step: a pair.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ PAIRS = (
     ("multiply", "add"), ("multiply", "subtract"), ("multiply", "subtract_from"),
     ("multiply", "multiply"), ("add", "multiply"), ("subtract", "multiply"),
 )  # fmt: skip
-"""Of two functions that one step does, the second takes what the first one gives."""
+"""Two functions fused into one step; the second takes the result of the first."""
 _PAIRS = tuple(map("_".join, PAIRS))
 FUNCTIONS = [
     *OPERANDS, "load", "store", "place", "repeat", "spread", "begin_sum", "end_sum", "run",
     "end_run", *_PAIRS,
 ]  # fmt: skip
-"""What steps do, by their numbers: the kernels have these from ``make formulas``."""
+"""The functions of steps, by number: ``make formulas`` writes the numbers for the kernels."""
 _NUMBERS = {name: number for number, name in enumerate(FUNCTIONS)}
-# What follows is also in kernels/cpu/strips.hpp, and in expressions.cpp beside it.
+# The following is also in kernels/cpu/strips.hpp, and in expressions.cpp beside it.
 _AXES = {ONE: 0, ROWS: 1, COLUMNS: 2, ELEMENTS: 3}
 _NO_RUN = frozenset(("constant", "column_index", "copy", "column_sum", *ROW_REDUCTIONS))
 IN_RUNS = frozenset((*OPERANDS, *_PAIRS)) - _NO_RUN
-"""Functions that are computed number by number."""
+"""Element-wise functions."""
 ACCUMULATOR, REGISTER, NUMBER = range(3)  # where an operand is
 _FORMS = 32
 
-_IN_TURN = frozenset((*ROW_REDUCTIONS, "repeat"))  # the result must not lie over what is read
+_IN_TURN = frozenset((*ROW_REDUCTIONS, "repeat"))  # the result must not overwrite the operands
 
 
 @dataclass(eq=False)
 class Register:
-    """Where a value is kept.
+    """The register of a value.
 
     Attributes:
         is_number: whether it holds one number, not a block of them.
-        kept: whether it is taken for good, not only up to the last step that reads it.
-        place: its number, when it has been given one.
+        kept: whether it is never reused, not only until the last step that reads it.
+        place: its index, once it is allocated.
     """
 
     is_number: bool = False
@@ -68,10 +68,10 @@ class ExpressionStep:
     """A step.
 
     Attributes:
-        out: where its result is kept; None if it is in the accumulator alone.
-        array: number of an input, an output or a constant.
-        sources: of a step in a run, where its operands are.
-        accumulate: of a "store", whether it adds.
+        out: the register of its result; None if it is only in the accumulator.
+        array: index of an input, an output or a constant.
+        sources: for a step in a run, where its operands are.
+        accumulate: for a "store", whether it adds.
     """
 
     function: str
@@ -86,7 +86,7 @@ class ExpressionStep:
         self.sources = self.sources or [REGISTER] * len(self.operands)
 
     def encoded(self, place: dict[Register, int]) -> tuple[int, int]:
-        """Two words of four numbers each: `Step` in kernels/cpu/strips.hpp."""
+        """Return two words of four numbers each: `Step` in kernels/cpu/strips.hpp."""
         form = int(self.accumulate)
         if self.function in IN_RUNS:
             form = sum(source * 3**k for k, source in enumerate(self.sources))
@@ -104,7 +104,7 @@ def _word(*numbers: int) -> int:
 
 
 def in_runs(steps: Sequence[ExpressionStep]) -> list[list[ExpressionStep]]:
-    """The steps in another order: runs as long as can be, and between them single steps."""
+    """Reorder the steps into runs as long as possible, with single steps between them."""
     waves: dict[Register, tuple[int, BroadcastAxes | None]] = {}
     keys: dict[ExpressionStep, tuple[int, int]] = {}
     for step in steps:
@@ -123,7 +123,7 @@ def in_runs(steps: Sequence[ExpressionStep]) -> list[list[ExpressionStep]]:
 
 
 def use_accumulator(run: Sequence[ExpressionStep], reads: Counter[Register]) -> None:
-    """Let each step take what the one before it has just computed."""
+    """Let each step read its predecessor's result from the accumulator."""
     for before, step in pairwise(run):
         places = range(1 if step.function == "where" else len(step.operands))
         for k in places:
@@ -136,7 +136,7 @@ def use_accumulator(run: Sequence[ExpressionStep], reads: Counter[Register]) -> 
 
 
 def in_pairs(run: Sequence[ExpressionStep]) -> list[ExpressionStep]:
-    """A run with two steps as one where there is a function for both."""
+    """Fuse two steps of a run into one where a function does both."""
     found: list[ExpressionStep] = []
     for step in run:
         pair = _pair(found[-1], step) if found else None
@@ -148,7 +148,7 @@ def in_pairs(run: Sequence[ExpressionStep]) -> list[ExpressionStep]:
 
 
 def _pair(before: ExpressionStep, step: ExpressionStep) -> ExpressionStep | None:
-    """Both as one step, if nothing else takes what the first one gives and they are of a kind."""
+    """Return both as one step, if nothing else reads the first one's result and there is a pair."""
     if before.out is not None:
         return None
     k = step.sources.index(ACCUMULATOR)
@@ -167,11 +167,11 @@ def _pair(before: ExpressionStep, step: ExpressionStep) -> ExpressionStep | None
 
 @dataclass
 class ExpressionProgram:
-    """The steps in order, by when they are done, with registers.
+    """The steps in order, by when they are performed, with registers.
 
     Attributes:
         sections: the runs and the single steps of each.
-        registers, number_registers: how many there are.
+        registers, number_registers: the number of each kind.
     """
 
     sections: list[list[list[ExpressionStep]]]
@@ -190,7 +190,7 @@ class ExpressionProgram:
         return program
 
     def encoded(self) -> list[list[tuple[int, int]]]:
-        """Each section as numbers."""
+        """Return each section as numbers."""
         place = {
             register: register.place + (self.registers if register.is_number else 0)
             for section in self.sections for run in section for step in run
@@ -212,7 +212,7 @@ class ExpressionProgram:
     # -- registers
 
     def _allocate_all(self) -> None:
-        """A register is taken again when its value is read no more."""
+        """Allocate all registers; one is reused once its value is no longer read."""
         runs = [run for section in self.sections for run in section]
         last = {read: step for run in runs for step in run for read in step.operands}
         free: list[int] = []
@@ -249,7 +249,7 @@ class ExpressionProgram:
 
 
 def lines(program: ExpressionProgram, section: int, constants: Sequence[float]) -> Iterator[str]:
-    """A section of it to read."""
+    """Yield readable lines for a section of the program."""
     for run in program.sections[section]:
         in_run = run[0].function in IN_RUNS
         if in_run:

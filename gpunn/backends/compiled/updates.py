@@ -1,4 +1,4 @@
-"""The end of a step, compiled: limits on gradients, the update, penalties, rates."""
+"""The end of a step, compiled: gradient clipping, the update, penalties, rates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FLOATS = np.dtype(np.float64)
 
 
 class CompiledUpdates(CompiledOperations):
-    """What an optimizer asks for; a part of `CompiledBackend`."""
+    """The operations of optimizers; a part of `CompiledBackend`."""
 
     @compiled(by_formula("optimizer"))
     def _update(self, call: OpCall) -> Arguments:

@@ -1,19 +1,19 @@
-"""The operations that a device must be able to do, stated once.
+"""The operations that every backend implements, declared once.
 
 An operation is what a GPU programmer would fuse into one kernel, not what an array
 library calls a function. Every operation
 
 - writes into arrays it is given, and allocates nothing that outlives it,
 - never waits for the device (only `Backend.read` and `Backend.synchronize` do),
-- takes numbers that change from step to step out of the `Control` block, because
-  a captured CUDA graph bakes Python numbers in,
+- reads values that change from step to step from the `Control` block, because
+  a captured CUDA graph contains Python numbers as constants,
 - sums in a fixed order, so that the same seed gives the same bits.
 
-Its declaration says what each array must be, see `operation`; a backend writes only what is
-done, ``_matmul(call)`` for ``matmul``, and is never called with what does not fit.
+Its declaration describes each array, see `operation`. A backend implements only the computation,
+``_matmul(call)`` for ``matmul``, and is never called with invalid arguments.
 
-Formulas (activations, losses, metrics, optimizer updates, see ``formulas``) come in as
-objects that know two things: their formula in terms of `xp` with `out=`, and the name of a
+Formulas (activations, losses, metrics, optimizer updates, see ``formulas``) are passed as
+objects with two implementations: one in terms of `xp` with `out=`, and the name of a
 C++ functor in `kernels/` (attribute ``functor``, None if there is none). The NumPy backend
 runs the first; the compiled and the CuPy backend run the second where it exists.
 """
@@ -34,4 +34,4 @@ __all__ = ["Array", "Contract", "OpCall", "OpDeclaration", "dropout_scale", "ope
 
 
 class Contract(Passes, Expressions, Normalization, Images, Places, Steps):
-    """All operations; `Backend` adds where arrays live and how steps are repeated."""
+    """All operations; `Backend` adds the arrays and the repetition of steps."""

@@ -1,4 +1,4 @@
-"""What a device is: its arrays, the operations on them, and how steps are repeated."""
+"""The base class of backends: arrays, operations on them, and repeated steps."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Step = Callable[[], None]
 
 
 class NotTraceableError(RuntimeError):
-    """A step cannot be traced: it does more than ask for operations."""
+    """A step cannot be traced: it does more than call operations."""
 
 
 class Program(Protocol):
-    """A step that is performed over and over. ``run(n)`` performs it n times."""
+    """A repeated step. ``run(n)`` performs it n times."""
 
     def run(self, steps: int) -> None: ...
 
@@ -43,24 +43,24 @@ class EagerProgram:
 
 
 class Backend(Contract, Device):
-    """One device and the operations on it. Subclasses: numpy, cupy.
+    """Base class of backends: one device and the operations on it. Subclasses: numpy, cupy.
 
     Several threads may use a backend at once. A program is made on a copy that only one
     of them uses, see `isolated`: it has its own work arrays and its own trace. After an
-    interrupt its state is not known, and it is thrown away.
+    interrupt its state is unknown, and it is discarded.
     """
 
     cache_bytes: int | None = None
-    """A large batch of a prediction is cut into pieces whose arrays take at most as many bytes.
-    None: it is not cut."""
+    """A large batch of a prediction is split into pieces whose arrays take at most this many
+    bytes. None: it is not split."""
 
     stops = True
-    """Whether a step ends where `check_range` finds something. Elsewhere the error is raised when
-    the device is next waited for."""
+    """Whether a step ends where `check_range` finds an error. If not, the error is raised when
+    the host next waits for the device."""
 
     precisions: Collection[str] | None = None
     """Formats that a product can round its factors to, see `gpunn.backends.shared.precision`.
-    None where products would not become faster: there asking for one has no effect."""
+    None if products would not become faster: then requesting one has no effect."""
 
     def __init__(self) -> None:
         lacking = [name for name in self.operations if not hasattr(self, f"_{name}")]
@@ -69,23 +69,23 @@ class Backend(Contract, Device):
         super().__init__()
 
     def convert(self, x: Any, out: Array, scale: float = 1.0, offset: float = 0.0) -> None:
-        """out = x * scale + offset, for an array of the host or the device, of any real dtype
-        and any memory layout."""
+        """out = x * scale + offset, for a host or device array of any real dtype and any memory
+        layout."""
         if type(x) is np.ndarray and scale == 1.0 and offset == 0.0:
-            self.write(out, x)  # there is nothing to compute
+            self.write(out, x)  # nothing to compute
             return
         self.affine(self.upload(x), scale, offset, out)
 
     def _parameters(self, formula: FormulaProtocol) -> Array:
-        """The numbers of a formula, on the device."""
+        """Return the parameters of a formula, on the device."""
         return self._constant("parameters", np.array(formula.parameters or (0.0,), np.float64))
 
     def by_kernel(self, operation: OpDeclaration, call: OpCall) -> None:
-        """An operation by the kernel of its name, where the backend has it; else by arrays."""
+        """Perform an operation by the kernel of its name if the backend has it, else by arrays."""
         operation.by_arrays(self, call)
 
     def profile(self) -> Profile:
-        """List the operations that this thread calls in a block: shapes, bytes, flops.
+        """Record the operations that this thread calls in a block: shapes, bytes, flops.
 
         >>> from gpunn.backends import get_backend
         >>> backend = get_backend("numpy")
@@ -102,7 +102,7 @@ class Backend(Contract, Device):
         return current_profile(self) is not None
 
     def program(self, step: Step, traceable: bool = False) -> Program:
-        """A `Program` that repeats ``step``, which calls operations of this backend only.
+        """Return a `Program` that repeats ``step``, which calls only operations of this backend.
 
         Nothing is performed here. The first ``run`` may trace or capture the step; later ones
         replay it. One user at a time runs it.
@@ -110,14 +110,14 @@ class Backend(Contract, Device):
         Args:
             step: the step.
             traceable: whether the step only calls operations, and ``xp`` with ``out=``. Then
-                it can be traced: called once to collect these calls without performing them.
-                A user's layer or formula promises neither: its step is called each time.
+                it can be traced: called once to record these calls without performing them.
+                A custom layer or formula guarantees neither: its step is called each time.
 
         Raises:
-            RuntimeError: if the backend is not one of `isolated`: others may be using it.
+            RuntimeError: if the backend was not made by `isolated`: others may be using it.
         """
         if self.root is self:
-            raise RuntimeError("A program is made on a backend of its own: backend.isolated().")
+            raise RuntimeError("A program needs an isolated backend: use backend.isolated().")
         return EagerProgram(self, step) if runs_eagerly() else self._program(step, traceable)
 
     @abstractmethod
@@ -125,10 +125,10 @@ class Backend(Contract, Device):
         """See `program`."""
 
     def session(self) -> AbstractContextManager[None]:
-        """A block around many steps, in which the backend sets up its threads."""
+        """Return a context manager for many steps, in which the backend sets up its threads."""
         return nullcontext()
 
     def share(self, pieces: int, work: Callable[[int], None]) -> None:
-        """Call ``work(piece)`` for every piece from 0 on, by several threads if there are."""
+        """Call ``work(piece)`` for every piece from 0 on, in several threads if available."""
         for piece in range(pieces):
             work(piece)

@@ -1,7 +1,7 @@
 """The control block: every number that changes from one step to the next.
 
 It lives on the device, and the step itself advances it, since a captured graph
-cannot be told new numbers. The host writes it only between runs (a new pass over
+cannot take new arguments. The host writes it only between runs (a new pass over
 the data, a new learning rate) and reads it when it saves or resumes.
 """
 
@@ -16,7 +16,7 @@ from .device import Device
 # Positions in `Control.counters` (int64) ...
 UPDATES = 0  # steps of the optimizer so far; several make one update, if it accumulates
 BATCHES = 1  # training batches so far: the counter of the random streams
-PASS = 2  # passes over the data begun before this one: keys the shuffled order
+PASS = 2  # passes over the data started before this one: keys the shuffled order
 POSITION = 3  # row of this pass at which the next batch begins
 BAD_BATCH = 4  # the first batch whose loss was not finite, or -1
 COUNTERS = 8
@@ -41,14 +41,14 @@ class Control:
         self.backend = backend
         self.counters: Any = backend.zeros((COUNTERS,), np.int64)
         self.rates: Any = backend.zeros((RATES,), np.float64)
-        self.shift = 0  # of a row of the pass against its place in what the gather reads
+        self.shift = 0  # row of the pass minus its row in the array that the gather reads
         self.set(BAD_BATCH, -1)
 
     def set(self, position: int, value: int) -> None:
         """Write one counter from the host.
 
         Raises:
-            ValueError: for a number that it cannot have counted.
+            ValueError: for a number that is not a possible count.
         """
         _check(position, value)
         if position == POSITION:
@@ -56,7 +56,7 @@ class Control:
         self._write(position, value)
 
     def begin_pass(self, number: int) -> None:
-        """Go on with the first row of the pass of this number."""
+        """Continue with the first row of the pass of this number."""
         self.shift = 0
         self._write(PASS, number, 0)  # the position comes next
 
@@ -65,7 +65,7 @@ class Control:
         self.backend.write(places, np.array(values, np.int64))
 
     def place(self, row: int, place: int) -> None:
-        """Go on with this row of the pass, which lies at ``place`` of what the gather reads.
+        """Continue with this row of the pass, at row ``place`` of the array that the gather reads.
 
         >>> from gpunn.backends import get_backend
         >>> control = Control(get_backend("numpy"))
@@ -77,16 +77,19 @@ class Control:
         self.shift = row - place
 
     def get(self) -> np.ndarray:
-        """All counters on the host, the position as a row of the pass. Waits for the device."""
+        """Return all counters on the host, with the position as a row of the pass.
+
+        Waits for the device.
+        """
         counters = self.backend.read(self.counters)
         counters[POSITION] += self.shift
         return counters
 
     def restore(self, counters: np.ndarray) -> None:
-        """Take over what `get` gave.
+        """Restore the counters that `get` returned.
 
         Raises:
-            ValueError: for numbers that it cannot have counted.
+            ValueError: for numbers that are not possible counts.
         """
         for position, value in enumerate(counters[: len(NAMES)].tolist()):
             _check(position, value)

@@ -1,7 +1,7 @@
-"""How an operation is declared, and what follows from its declaration.
+"""The declaration of an operation, and what is derived from it.
 
-An operation of the contract is a method with a docstring and, in front of it, what each of
-its arrays is::
+An operation of the contract is a method with a docstring and a decorator that describes each of
+its arrays::
 
     @operation(
         a=reads("m k", transposed="transpose_a"),
@@ -11,15 +11,15 @@ its arrays is::
     )
     def matmul(self, a, b, out, transpose_a=False, transpose_b=False, accumulate=False): ...
 
-The shape names its sizes. A name that stands in several shapes is the same size in all of
+The shape names its sizes. A name that appears in several shapes is the same size in all of
 them; ``*image`` is any number of sizes; a number is that size; ``geometry.window`` is read
-from an argument. The same declaration gives
+from an argument. The same declaration provides
 
-- the check: ``backend.matmul(...)`` refuses arrays that do not fit before anything is done,
-  on every backend alike, and then calls the backend's own ``_matmul(call)``. ``call`` holds
-  the arguments by their names, and the sizes that were found by theirs;
-- with ``by_kernel``, the call of the kernels of the same name; where there is none, the method
-  itself is called, which then says in terms of ``self.xp`` what is computed;
+- the check: ``backend.matmul(...)`` rejects invalid arrays before any computation, in the same
+  way on every backend, and then calls the backend's own ``_matmul(call)``. ``call`` holds
+  the arguments and the sizes of the arrays, by name;
+- with ``by_kernel``, the call of the kernels of the same name; without a kernel, the method
+  itself is called, which implements the operation in terms of ``self.xp``;
 - the traffic of a profile: which arrays are read, written, or both;
 - the table in ``docs/operations.md``, and the test that calls every operation wrongly.
 """
@@ -47,7 +47,7 @@ REALS = tuple(
     )
 )  # fmt: skip
 DTYPES: dict[str, tuple[np.dtype, ...]] = {
-    "float": FLOATS,  # one and the same for all arrays of an operation that say so
+    "float": FLOATS,  # the same for all arrays of an operation declared as such
     "real": REALS,
     "float or int32": (*FLOATS, np.dtype(np.int32)),
     "tensor": (*FLOATS, np.dtype(np.int32), np.dtype(np.bool_)),
@@ -56,12 +56,12 @@ DTYPES: dict[str, tuple[np.dtype, ...]] = {
 
 
 class OpCall:
-    """The arguments of one call of an operation by their names, and the sizes of its arrays.
+    """The arguments of one call of an operation and the sizes of its arrays, by name.
 
-    Where arrays are declared as ``"float"``, ``call.dtype`` is what they are.
+    If arrays are declared as ``"float"``, ``call.dtype`` is their dtype.
     """
 
-    def __getattr__(self, name: str) -> Any:  # for type checkers: attributes are made by `bind`
+    def __getattr__(self, name: str) -> Any:  # for type checkers: `bind` sets the attributes
         raise AttributeError(name)
 
 
@@ -78,15 +78,15 @@ class Argument:
     """An array of an operation, as `reads`, `writes` or `rewrites` declare it.
 
     Attributes:
-        shape: its sizes by name, see the module; or a function of the call that says
+        shape: its sizes by name, see the module; or a function of the call that returns
             shape and dtype.
         dtype: one of `DTYPES`.
-        read, written: what is done to it; a function of the call, if that decides.
+        read, written: whether it is read or written; a function of the call if it depends on it.
         optional: whether it may be None.
-        transposed: an argument that, if true, turns the shape around.
-        over: arguments that it may be, in place; with others it has no memory in common.
-        of: where it lies if it is part of an argument: an array, or arrays by their names.
-        part: the part of it that is touched, for the traffic.
+        transposed: an argument that, if true, reverses the shape.
+        over: arguments that it may be, in place; it shares no memory with others.
+        of: returns it if it is part of an argument: an array, or arrays by name.
+        part: returns the part of it that is read or written, for the traffic.
         counted: whether it counts in the traffic; the few bytes of a control block do not.
     """
 
@@ -111,7 +111,7 @@ class Argument:
         return self.over(call) if callable(self.over) else self.over
 
     def shape_and_dtype(self, call: OpCall) -> tuple[str, str]:
-        """What it must be in a call."""
+        """Return the shape and dtype that it must have in a call."""
         if callable(self.shape):
             return self.shape(call)
         if self.transposed and getattr(call, self.transposed):
@@ -119,7 +119,7 @@ class Argument:
         return self.shape, self.dtype
 
     def arrays(self, name: str, call: OpCall) -> list[tuple[str, Array]]:
-        """What it is in a call, by name: one array, several of an arena, or none."""
+        """Return its arrays in a call, by name: one, several of an arena, or none."""
         try:
             found = call.__dict__[name] if self.of is None else self.of(call)
         except KeyError as error:
@@ -135,7 +135,7 @@ def reads(
     rewritten: bool | Callable[[OpCall], bool] = False,
     **options: Any,
 ) -> Argument:
-    """An array that is read; in calls for which ``rewritten`` says so it is written as well."""
+    """An array that is read, and also written in calls for which ``rewritten`` is true."""
     return Argument(shape, dtype, read=True, written=rewritten, **options)
 
 
@@ -153,15 +153,15 @@ def rewrites(shape: Shape, dtype: str = "float", **options: Any) -> Argument:
 
 
 class KernelCall:
-    """What the kernels of an operation's name are called with: what it is given, and no more.
+    """The arguments of the kernels of an operation's name: those of the operation, and no more.
 
-    For a card it stands in ``kernels/cuda/``, where it finds arguments and sizes by the names
-    of its parameters, and ``n``; for the CPU in ``kernels/cpu/``, by its order.
+    The GPU kernel in ``kernels/cuda/`` takes arguments, sizes and ``n`` by the names of its
+    parameters; the CPU kernel in ``kernels/cpu/`` takes them in order.
 
     Args:
-        arguments: of the one for the CPU, as Python expressions of arguments and sizes.
-        n: an expression: how many elements there are, each the work of a thread of a card.
-        slices: an expression: the rows that these are, where a launch may take row by row.
+        arguments: those of the CPU kernel, as Python expressions of arguments and sizes.
+        n: an expression for the number of elements; one GPU thread computes each.
+        slices: an expression for the number of rows, if a launch may take row by row.
 
     >>> call = OpCall()
     >>> vars(call).update(x="an array", rows=3, features=4)
@@ -175,12 +175,12 @@ class KernelCall:
         )
 
     def arguments(self, call: OpCall) -> tuple[Any, ...]:
-        """What the compiled one is called with."""
+        """Return the arguments of the CPU kernel."""
         found: tuple[Any, ...] = eval(self._arguments, _FUNCTIONS, call.__dict__)
         return found
 
     def sizes(self, call: OpCall) -> tuple[int, int]:
-        """(n, slices) in a call."""
+        """Return (n, slices) in a call."""
         values = call.__dict__
         return eval(self._n, _FUNCTIONS, values), eval(self._slices, _FUNCTIONS, values)
 
@@ -191,7 +191,7 @@ PLAIN = "out.dtype.kind == 'f' or (scale, offset) == (1, 0)"
 COUNTERS = Argument(
     "places", "int64", read=True, of=lambda call: call.control.counters, counted=False
 )
-"""Of the operations that read a control block, or advance it."""
+"""The counters, for operations that read or advance a control block."""
 
 
 class OpDeclaration:
@@ -199,11 +199,12 @@ class OpDeclaration:
 
     Attributes:
         name: of the method.
-        method: the declaration, whose docstring says what is computed.
-        arrays: what its arrays are, by name.
+        method: the declaration, whose docstring describes the computation.
+        arrays: the declarations of its arrays, by name.
         where: conditions on arguments and sizes, as Python expressions of their names.
-        flops: of a call, how many; None: one for each element of the largest array.
-        kernel: what its kernels take; None where each backend says that by itself.
+        flops: returns the number of flops of a call; None: one for each element of the largest
+            array.
+        kernel: the arguments of its kernels; None if each backend passes its own.
     """
 
     def __init__(
@@ -221,7 +222,7 @@ class OpDeclaration:
         self._defaults = {
             name: p.default for name, p in parameters.items() if p.default is not p.empty
         }
-        # The types of plain numbers: annotations are text, as every module asks for.
+        # The types of plain numbers: annotations are strings because of the __future__ import.
         self._plain = [
             (name, {"int": index, "bool": bool}[p.annotation])
             for name, p in parameters.items()
@@ -234,11 +235,11 @@ class OpDeclaration:
         self._conditions = [(text, compile(text, text, "eval")) for text in where]
 
     def bind(self, backend: Device, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpCall:
-        """The call with these arguments, checked.
+        """Check the arguments and return the call.
 
         Raises:
-            ValueError: for an array or a number that does not fit.
-            TypeError: for an argument that is missing, surplus, or no array of the backend.
+            ValueError: for an invalid array or number.
+            TypeError: for an argument that is missing, surplus, or not an array of the backend.
         """
         call = OpCall()
         values = call.__dict__
@@ -246,7 +247,7 @@ class OpDeclaration:
         values.update(zip(self.names, args, strict=False))
         values.update(kwargs)
         if len(values) != len(self.names) or len(args) > len(self.names):
-            signature(self.method).bind(backend, *args, **kwargs)  # says what is wrong
+            signature(self.method).bind(backend, *args, **kwargs)  # raises the right error
         for name, convert in self._plain:
             values[name] = convert(values[name])
         found: list[tuple[str, Argument, Array]] = []
@@ -257,7 +258,7 @@ class OpDeclaration:
         for text, condition in self._conditions:
             if not eval(condition, _FUNCTIONS, values):
                 known = {n: values[n] for n in condition.co_names if n in values}
-                got = ", ".join(_told(n, v) for n, v in known.items())
+                got = ", ".join(_formatted(n, v) for n, v in known.items())
                 raise ValueError(f"{self.name}: {text} is required; got {got}.")
         for name, argument, array in found:
             if argument.is_written(call):
@@ -280,9 +281,9 @@ class OpDeclaration:
                 allowed = (values["dtype"],)
             elif dtype in allowed:
                 values["dtype"] = dtype
-        if dtype not in allowed:  # in another byte order it is not equal
-            wanted = " or ".join(map(str, allowed)) if len(allowed) < 5 else "of a real dtype"
-            raise ValueError(f"{self.name}: {name} must be {wanted}; got {dtype}.")
+        if dtype not in allowed:  # dtypes of another byte order are not equal
+            expected = " or ".join(map(str, allowed)) if len(allowed) < 5 else "of a real dtype"
+            raise ValueError(f"{self.name}: {name} must be {expected}; got {dtype}.")
         if not fits(shape, array.shape, values):
             raise ValueError(
                 f"{self.name}: {name} must have the shape {described(shape, values)}; "
@@ -291,8 +292,7 @@ class OpDeclaration:
         flags = array.flags
         if not (flags.c_contiguous and getattr(flags, "aligned", True)):
             raise ValueError(
-                f"{self.name}: {name} must lie in memory row after row, aligned "
-                f"(C-contiguous); copy it first."
+                f"{self.name}: {name} must be C-contiguous and aligned in memory; copy it first."
             )
 
     def _check_written(
@@ -312,16 +312,15 @@ class OpDeclaration:
             may = other_name in argument.may_be(call) or name in other_argument.may_be(call)
             if relation == "part" or not may:
                 raise ValueError(
-                    f"{self.name}: {name} is written to, but has memory in common with "
-                    f"{other_name}."
+                    f"{self.name}: {name} is written to, but shares memory with {other_name}."
                 )
 
     def by_arrays(self, backend: Any, call: OpCall) -> None:
-        """What the method itself does, in terms of ``backend.xp``."""
+        """Call the method itself, which computes in terms of ``backend.xp``."""
         self.method(backend, *(call.__dict__[name] for name in self.names))
 
     def traffic(self, call: OpCall) -> dict[str, tuple[Array, bool]]:
-        """The arrays of a call by name, a part of one as a view; whether both read and written."""
+        """Return the arrays of a call by name, parts as views, and whether read and written."""
         found: dict[str, tuple[Array, bool]] = {}
         for name, argument in self.arrays.items():
             both = argument.is_read(call) and argument.is_written(call)
@@ -330,8 +329,8 @@ class OpDeclaration:
         return found
 
 
-def _told(name: str, value: Any) -> str:
-    """An argument in an error: of arrays, which may be on a card, not their numbers."""
+def _formatted(name: str, value: Any) -> str:
+    """Format an argument for an error; not the values of arrays, which may be on a GPU."""
     if hasattr(value, "nbytes"):
         return f"{name} of {value.dtype}"
     if isinstance(value, list) and all(hasattr(array, "nbytes") for array in value):

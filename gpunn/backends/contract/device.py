@@ -1,4 +1,4 @@
-"""The arrays of a device: made, copied to and from it, and reused as work arrays."""
+"""The arrays of a device: creation, copies to and from it, and reusable work arrays."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Kept = TypeVar("Kept")
 
 
 class _ScratchOfOneUser:
-    """Work arrays of a backend that only one user has."""
+    """Work arrays of a backend with a single user."""
 
     def __init__(self) -> None:
         self.arrays: dict[tuple, Any] = {}
@@ -31,44 +31,44 @@ class _ScratchOfEachThread(_ScratchOfOneUser, local):
 
 
 class Sending:
-    """Copies of arrays that are on their way to the device; by itself, copies that are there."""
+    """Pending copies of arrays to the device; the base class: finished copies."""
 
     def join(self) -> None:
-        """The device begins later work after these copies. The host does not wait here."""
+        """Make the device begin later work after these copies. The host does not wait here."""
 
     def wait(self) -> None:
-        """Wait until the copies are there: then the arrays of the host may be overwritten."""
+        """Wait until the copies have finished: then the host arrays may be overwritten."""
 
 
 class Device(ABC):
-    """What a backend does with arrays, apart from the operations on them.
+    """Management of a backend's arrays, apart from the operations on them.
 
     Attributes:
-        root: the backend that this one was made of by `isolated`; else itself.
+        root: the backend that `isolated` made this one from; else itself.
     """
 
     name: str
 
     xp: Any
-    """The array module, numpy or cupy. A layer or loss of your own may be written with it
+    """The array module, numpy or cupy. A custom layer or loss may be written with it
     (with ``out=``) and then runs on both, slower than with a kernel."""
 
     turn: AbstractContextManager[None] = nullcontext()
-    """A block whose array functions come in order with the other work of this thread and of
-    others. A layer or loss of your own is called in such a block; elsewhere ``xp`` needs one."""
+    """A block whose array functions run in order with the other work of this thread and of
+    others. Custom layers and losses are called in such a block; elsewhere ``xp`` needs one."""
 
     def __init__(self) -> None:
         self.root: Device = self
         self._scratch: _ScratchOfOneUser = _ScratchOfEachThread()
 
     def __copy__(self: Own) -> Own:
-        """Another object for the same device; pickle and `deepcopy` find the one of its name."""
+        """Return another object for the same device; pickle and `deepcopy` look it up by name."""
         made = object.__new__(type(self))
         vars(made).update(vars(self))
         return made
 
     def isolated(self: Own) -> Own:
-        """The same backend for one user at a time, with work arrays of its own.
+        """Return the same backend for one user at a time, with its own work arrays.
 
         >>> from gpunn.backends import get_backend
         >>> shared = get_backend("numpy")
@@ -82,22 +82,22 @@ class Device(ABC):
 
     @abstractmethod
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """An uninitialised C-contiguous array on the device."""
+        """Return an uninitialised C-contiguous array on the device."""
 
     @abstractmethod
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """An array of zeros on the device."""
+        """Return an array of zeros on the device."""
 
     @abstractmethod
     def upload(self, source: Any) -> Array:
-        """``source`` (NumPy array, or anything with ``__dlpack__``) on the device.
+        """Return ``source`` (NumPy array, or anything with ``__dlpack__``) on the device.
 
-        C-contiguous, dtype kept. No copy is made of what is already there.
+        C-contiguous, dtype kept. An array that is already there is not copied.
         """
 
-    def wait_for_caller(self) -> None:  # noqa: B027  by itself, there is nothing to wait for
-        """Begin later work after what this thread has given to the device without the backend:
-        an array that comes from there may still be computed. The host does not wait."""
+    def wait_for_caller(self) -> None:  # noqa: B027  nothing to wait for by default
+        """Order later work after work that this thread has submitted to the device without the
+        backend: it may still be computing an array that was passed in. The host does not wait."""
 
     @abstractmethod
     def write(self, target: Array, source: Any) -> None:
@@ -105,20 +105,20 @@ class Device(ABC):
 
     @abstractmethod
     def read(self, array: Array) -> np.ndarray:
-        """A NumPy copy of ``array``. The one place that waits for the device."""
+        """Return a NumPy copy of ``array``. Only this method waits for the device."""
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """An uninitialised array of the host that `send` can take arrays out of."""
+        """Return an uninitialised host array that `send` can copy from."""
         return np.empty(shape, dtype)
 
     def send(self, copies: Sequence[tuple[Array, np.ndarray]]) -> Sending:
-        """Begin to copy arrays of the host, made by `pinned`, to arrays of the device.
+        """Start copying host arrays, made by `pinned`, to device arrays.
 
-        The copies come after all work that the device was given so far, and run at the same
-        time as later work, up to the call of `Sending.join`.
+        The copies start after all work submitted so far, and run at the same
+        time as later work, until `Sending.join` is called.
 
         Args:
-            copies: pairs (array of the device, array of the host).
+            copies: pairs (device array, host array).
         """
         for target, source in copies:
             self.write(target, source)
@@ -126,14 +126,14 @@ class Device(ABC):
 
     @abstractmethod
     def synchronize(self) -> None:
-        """Wait until the device has done all work that it was given."""
+        """Wait until the device has finished all submitted work."""
 
     @abstractmethod
     def owns(self, array: Any) -> bool:
-        """Whether ``array`` lives on this backend's device already."""
+        """Return whether ``array`` lives on this backend's device already."""
 
     def within(self, array: Any, limit: float) -> bool:
-        """Whether all numbers of a floating-point array, of the host or the device, are between
+        """Return whether all values of a floating-point host or device array are between
         -limit and limit; NaN is not.
 
         >>> from gpunn.backends import get_backend
@@ -142,18 +142,18 @@ class Device(ABC):
         """
         if type(array) is np.ndarray and array.dtype.char in "fd" and array.flags.c_contiguous:
             flat = array.ravel()
-            with np.errstate(over="ignore"):  # the largest and the smallest do not overflow
-                if float(flat.dot(flat)) <= limit:  # the fastest way to go over an array
+            with np.errstate(over="ignore"):  # min and max below do not overflow
+                if float(flat.dot(flat)) <= limit:  # the fastest pass over an array
                     return True
-        # NaN is both.
+        # With a NaN, both min and max are NaN.
         with self.turn:
             return -limit <= float(array.min()) <= float(array.max()) <= limit
 
     def free_bytes(self) -> int | None:
-        """How many bytes the device can still give, or None where that is not known.
+        """Return the number of free bytes on the device, or None if unknown.
 
-        An array for which there is no memory raises MemoryError. There may be more for smaller
-        arrays: what arrays have left of larger pieces is used again, but is in nobody's sum.
+        Allocating an array without enough memory raises MemoryError. Smaller arrays may have more:
+        the unused rest of larger blocks is reused, but not counted.
         """
         return None
 
@@ -164,10 +164,10 @@ class Device(ABC):
         slot: str = "",
         fill: Callable[[Array], None] | None = None,
     ) -> Array:
-        """A reusable work array: valid until the same shape, dtype and slot is asked again
-        in the same thread.
+        """Return a reusable work array: valid until the same shape, dtype and slot is requested
+        again in the same thread.
 
-        ``fill(array)`` is called once, when it is made: for constants.
+        ``fill(array)`` is called once, when it is created: for constants.
 
         >>> import numpy as np
         >>> from gpunn.backends import get_backend
@@ -182,11 +182,11 @@ class Device(ABC):
             if fill is not None:
                 with self.turn:
                     fill(array)
-            arrays[key] = array  # not before: an interrupt would leave it unfilled
+            arrays[key] = array  # not earlier: an interrupt would leave it unfilled
         return array
 
     def _constant(self, slot: str, values: np.ndarray) -> Array:
-        """These values on the device, written there once."""
+        """Return these values on the device, written there once."""
 
         def make() -> Array:
             array = self.empty(values.shape, values.dtype)
@@ -196,8 +196,8 @@ class Device(ABC):
         return self._kept((slot, values.dtype.name, values.shape, values.tobytes()), make)
 
     def kept(self, key: tuple[Any, ...], make: Callable[[], Kept]) -> Kept:
-        """What a formula has made for arrays: ``make()`` is called where there is none of this key
-        in this thread, and in eager steps each time."""
+        """Return a formula's cached object for ``key``. ``make()`` creates it once in each thread,
+        and each time in eager steps."""
         return make() if runs_eagerly() else self._kept(key, make)
 
     def _kept(self, key: tuple[Any, ...], make: Callable[[], Kept]) -> Kept:
@@ -208,13 +208,13 @@ class Device(ABC):
         return found
 
     def forget_kept(self) -> None:
-        """Forget what formulas have made: they have got other numbers."""
+        """Clear the objects that formulas have cached: their parameters have changed."""
         arrays = self._scratch.arrays
         for key in [key for key in arrays if key[0] == "kept"]:
             del arrays[key]
 
     def row_max(self, x: Array, out: Array) -> None:
-        """out (rows,) or (rows, 1) = the largest of each row of x (rows, features): for
+        """out (rows,) or (rows, 1) = the maximum of each row of x (rows, features): for
         formulas."""
         self.xp.max(x, axis=-1, keepdims=out.ndim > 1, out=out)
 
@@ -224,25 +224,26 @@ class Device(ABC):
 
     def add_to_bins(self, bins: Array, amounts: Array, state: Array) -> None:
         """state[bin] += amount for each of the ``bins`` (n,) of int64, in order, for formulas;
-        numbers of bins that do not exist are ignored. ``amounts`` (n,) are float64."""
+        indices out of range are ignored. ``amounts`` (n,) are float64."""
         self.apply(_add_to_bins, bins, amounts, state)
 
     def apply(self, function: Callable[..., None], *args: Any) -> None:
-        """``function(xp, *args)``: what array functions with ``out=`` do not do, for formulas."""
+        """Call ``function(xp, *args)``: for formulas, if array functions with ``out=`` do not
+        suffice."""
         function(self.xp, *args)
 
     def apply_formula(self, formula: Any, method: Callable[..., None], *arrays: Any) -> None:
-        """``method(self, *arrays)``, a method of a formula. That of a user's, unless it is made
-        of operations on tensors, may look at the values of its arrays: it is called each time."""
+        """Call ``method(self, *arrays)``, a method of a formula. A custom one, unless it consists
+        of operations on tensors, may read the values of its arrays: it is called each time."""
         method(self, *arrays)
 
     def release(self) -> None:
-        """Forget the work arrays, so that their memory can be used otherwise."""
+        """Drop the work arrays, so that their memory can be reused."""
         self._scratch.arrays.clear()
 
     def overlap(self, a: Array, b: Array) -> str | None:
-        """Whether two arrays, each in one piece, are the ``"same"`` memory or share a
-        ``"part"`` of it; None if they have none in common."""
+        """Return whether two contiguous arrays are the ``"same"`` memory or share a
+        ``"part"`` of it; None if they share none."""
         if not np.may_share_memory(a, b):
             return None
         same = a is b or (

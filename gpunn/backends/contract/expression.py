@@ -1,9 +1,9 @@
-"""Expressions: work on single numbers, and sums along rows and columns, done in one pass.
+"""Expressions: element-wise functions and sums along rows and columns, fused into one pass.
 
-An expression is computed over a matrix (rows, columns). Each of its values is a number for each
-element of that matrix, for each row, for each column, or one number for all, and is spread out
-where it meets a value of more. `gpunn.ops.fusion` makes expressions of what a user writes; a
-backend makes one loop, or one kernel, of each.
+An expression is computed over a matrix (rows, columns). Each of its values has one number for each
+element of that matrix, for each row, for each column, or one for all, and is broadcast
+where it meets a larger value. `gpunn.ops.fusion` builds expressions from user code; a
+backend compiles each to one loop or one kernel.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from .operation import Operations, operation
 
 
 class BroadcastAxes(NamedTuple):
-    """Along which axes of the matrix a value differs.
+    """The axes of the matrix along which a value varies.
 
-    >>> Extent(rows=True, columns=False).shape(32, 10)
+    >>> BroadcastAxes(rows=True, columns=False).shape(32, 10)
     (32, 1)
     """
 
@@ -33,8 +33,8 @@ class BroadcastAxes(NamedTuple):
         return rows if self.rows else 1, columns if self.columns else 1
 
     def with_(self, other: BroadcastAxes) -> BroadcastAxes:
-        """Of what is computed from two values."""
-        if self == other:  # as most often
+        """Return the axes of a value computed from two values."""
+        if self == other:  # the most frequent case
             return self
         return BroadcastAxes(self.rows or other.rows, self.columns or other.columns)
 
@@ -68,34 +68,34 @@ OPERANDS: dict[str, int] = {
     "where": 3,
     **dict.fromkeys(("row_sum", "row_max", "row_min", "column_sum"), 1),
 }  # fmt: skip
-"""The functions of instructions, and how many values each is computed from."""
+"""The functions of instructions, and the number of operands of each."""
 
 TRUTHS = frozenset(
     ("isnan", "isinf", "isfinite", "logical_not", "equal", "not_equal", "less", "less_equal",
      "greater", "greater_equal", "logical_and", "logical_or", "logical_xor")
 )  # fmt: skip
-"""Those that say whether something holds: 1, or 0."""
+"""The functions whose result is a truth value: 1 or 0."""
 
 ROW_REDUCTIONS = frozenset(("row_sum", "row_max", "row_min"))
 
 MOST_COLUMNS = 2048
-"""Of an expression in which something is computed from a sum or an extreme of a row."""
+"""The largest number of columns of an expression that computes with a row reduction's result."""
 MOST_ARRAYS = 24
 MOST_INSTRUCTIONS = 128
 
 
 class Instruction(NamedTuple):
-    """How a value is computed from those before it.
+    """An instruction that computes a value from earlier ones.
 
     Attributes:
-        function: one of `OPERANDS`. Their formulas are NumPy's; "copy" takes over a value (of
-            another dtype, maybe), "column_index" is the number of the column, from 0 on;
-            "row_sum", "row_max" and "row_min" fold each row to one number, "column_sum" all rows
-            to one; no other instruction takes its result. What is folded differs along that
-            axis. Where a condition is expected, what is not 0 holds.
-        operands: the numbers of the values that it takes: first come the inputs, then what the
-            instructions give.
-        number: what a "constant" is.
+        function: one of `OPERANDS`. Their formulas are NumPy's; "copy" copies a value (possibly
+            of another dtype), "column_index" is the index of the column, from 0 on;
+            "row_sum", "row_max" and "row_min" reduce each row to one number, "column_sum" all rows
+            to one; no other instruction takes the result of "column_sum". The reduced value
+            varies along that axis. As a condition, any number but 0 is true.
+        operands: the indices of its operands: the inputs come first, then the results of the
+            instructions.
+        number: the value of a "constant".
     """
 
     function: str
@@ -104,7 +104,7 @@ class Instruction(NamedTuple):
 
 
 class ExpressionOutput(NamedTuple):
-    """A value that is written, and whether it is added to what is there."""
+    """A value that is written, and whether it is added to the output instead."""
 
     value: int
     accumulate: bool = False
@@ -112,20 +112,20 @@ class ExpressionOutput(NamedTuple):
 
 @dataclass(frozen=True)
 class Expression:
-    """What is computed, of inputs and outputs that are given with each call.
+    """A computation; its input and output arrays are given with each call.
 
     Args:
-        dtype: that it is computed in, float32 or float64. Inputs and outputs may have others:
+        dtype: of the computation, float32 or float64. Inputs and outputs may have others:
             they are converted as they are read and written.
-        inputs: along which axes each differs.
+        inputs: the axes along which each input varies.
         instructions: in order.
-        outputs: what is written; not an input itself.
+        outputs: the values that are written; not an input itself.
 
     >>> softmax = Expression("float32", (ELEMENTS,), (
     ...     Instruction("row_max", (0,)), Instruction("subtract", (0, 1)),
     ...     Instruction("exp", (2,)), Instruction("row_sum", (3,)),
-    ...     Instruction("divide", (3, 4))), (Output(5),))
-    >>> [extent.columns for extent in softmax.extents]
+    ...     Instruction("divide", (3, 4))), (ExpressionOutput(5),))
+    >>> [axes.columns for axes in softmax.value_axes]
     [True, False, True, True, False, True]
     """
 
@@ -134,7 +134,7 @@ class Expression:
     instructions: tuple[Instruction, ...]
     outputs: tuple[ExpressionOutput, ...]
     _signs: tuple[float, ...] = field(init=False, repr=False)
-    """Of the constants: 0 and -0 are equal, but expressions with them are not."""
+    """Signs of the constants: 0 and -0 are equal, but expressions with them are not."""
 
     def __post_init__(self) -> None:
         signs = tuple(math.copysign(1.0, step.number) for step in self.instructions)
@@ -145,15 +145,15 @@ class Expression:
             if not right or not all(0 <= operand < number for operand in operands):
                 raise ValueError(f"{function} of the values {operands} as value {number}.")
             if function in ROW_REDUCTIONS and not self.value_axes[operands[0]].columns:
-                raise ValueError(f"{function} of a value that has one number for each row.")
+                raise ValueError(f"{function} of a value that does not vary along columns.")
             if function == "column_sum":
                 sums.add(number)
                 if not self.value_axes[operands[0]].rows:
-                    raise ValueError(f"{function} of a value that has one row.")
+                    raise ValueError(f"{function} of a value that does not vary along rows.")
 
     @cached_property
     def value_axes(self) -> tuple[BroadcastAxes, ...]:
-        """Of each value: inputs first, then instructions."""
+        """The axes of each value: inputs first, then instructions."""
         found = list(self.inputs)
         for instruction in self.instructions:
             axes = ONE
@@ -169,10 +169,10 @@ class Expression:
         return tuple(found)
 
     def __str__(self) -> str:
-        """A line for each instruction.
+        """Return one line for each instruction.
 
         >>> doubled = Instruction("constant", number=2.0), Instruction("multiply", (0, 1))
-        >>> print(Expression("float32", (ELEMENTS,), doubled, (Output(2),)))
+        >>> print(Expression("float32", (ELEMENTS,), doubled, (ExpressionOutput(2),)))
         v1 = 2.0
         v2 = multiply(v0, v1)
         out0 = v2
@@ -190,7 +190,7 @@ class Expression:
 
     @cached_property
     def last_uses(self) -> dict[int, int]:
-        """Of each value that an instruction takes, the number of the last one that does."""
+        """For each operand, the index of the last instruction that takes it."""
         found: dict[int, int] = {}
         for number, instruction in enumerate(self.instructions):
             found.update(dict.fromkeys(instruction.operands, number))
@@ -199,7 +199,7 @@ class Expression:
     def fits(
         self, inputs: Sequence[Array], outputs: Sequence[Array], size: tuple[int, int]
     ) -> bool:
-        """Whether these arrays are of the shapes of its values."""
+        """Return whether these arrays have the shapes of its values."""
         shapes = [axes.shape(*size) for axes in self.value_axes]
         read, written = ([tuple(array.shape) for array in arrays] for arrays in (inputs, outputs))
         of_outputs = [shapes[output.value] for output in self.outputs]
@@ -215,7 +215,7 @@ def _accumulates(call: OpCall) -> bool:
 
 
 def _in_place(call: OpCall) -> tuple[str, ...]:
-    """The inputs whose place an output may take: the only one there is, element by element."""
+    """Return the inputs that the output may overwrite, if it is the only one and a full matrix."""
     expression: Expression = call.expression
     if (
         len(expression.outputs) != 1
@@ -226,7 +226,7 @@ def _in_place(call: OpCall) -> tuple[str, ...]:
 
 
 class Expressions(Operations):
-    """What a user has written, as one operation."""
+    """Element-wise functions and reductions of user code, as one operation."""
 
     @operation(
         inputs=reads("? ?", "real", of=_numbered("inputs")),
@@ -243,10 +243,10 @@ class Expressions(Operations):
         inputs: Sequence[Array],
         outputs: Sequence[Array],
     ) -> None:
-        """outputs = what the expression makes of the inputs, over a matrix (rows, columns).
+        """outputs = expression(inputs), computed over a matrix (rows, columns).
 
-        Arrays have two axes: (rows, columns), (rows, 1), (1, columns) or (1, 1), as the value
-        that they hold. In an expression in which something is computed from a fold of a row,
-        there are at most `MOST_COLUMNS` columns. If there is one output, and it differs from
-        element to element, it may lie in the place of an input that does so too.
+        Arrays have two axes, like their values: (rows, columns), (rows, 1), (1, columns) or
+        (1, 1). An expression that computes with the result of a row reduction has at most
+        `MOST_COLUMNS` columns. A single output of shape (rows, columns) may overwrite
+        an input of this shape.
         """

@@ -1,9 +1,9 @@
-"""The formulas that operations apply: what a backend reads of each kind.
+"""Protocols of the formulas that operations apply, as seen by a backend.
 
-Each has a ``functor``, the name of its C++ functor in ``kernels/formulas/`` (None for one of a
-user), and ``parameters``, the numbers that the functor takes. Its methods compute the same with
-``backend.xp`` and ``out=``. The classes are in `gpunn.activations`, `gpunn.losses` and so on:
-a backend knows them by these protocols only.
+Each has a ``functor``, the name of its C++ functor in ``kernels/formulas/`` (None for a
+custom one), and ``parameters``, the numbers that the functor takes. Its methods compute the same
+with ``backend.xp`` and ``out=``. The classes are in `gpunn.activations`, `gpunn.losses` and so on:
+a backend knows them only by these protocols.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .device import Array
 
 
 class FormulaProtocol(Protocol):
-    """What all of them have."""
+    """The common part of all formulas."""
 
     @property
     def functor(self) -> str | None: ...
@@ -25,8 +25,8 @@ class FormulaProtocol(Protocol):
 
     @property
     def has_call(self) -> bool:
-        """Whether it is made of a user's functions of tensors: these ask for operations and array
-        functions only, the same each time, and targets may be of any shape."""
+        """Whether it consists of user-defined functions of tensors. These call only operations and
+        array functions, the same each time, and targets may have any shape."""
 
 
 class ActivationProtocol(FormulaProtocol, Protocol):
@@ -34,7 +34,7 @@ class ActivationProtocol(FormulaProtocol, Protocol):
 
     @property
     def saves(self) -> str:
-        """What the gradient reads, the "input" or the "output"."""
+        """What the gradient reads: the "input" or the "output"."""
 
     @property
     def rowwise(self) -> bool:
@@ -46,11 +46,11 @@ class ActivationProtocol(FormulaProtocol, Protocol):
 
 
 class LossProtocol(FormulaProtocol, Protocol):
-    """A number for each row, and its gradient. See `gpunn.losses.Loss`."""
+    """A value for each row, and its gradient. See `gpunn.losses.Loss`."""
 
     @property
     def sparse(self) -> bool:
-        """Whether the targets are class numbers (rows,) in place of (rows, classes)."""
+        """Whether the targets are class indices (rows,) instead of (rows, classes)."""
 
     @property
     def counts_matches(self) -> bool:
@@ -61,7 +61,7 @@ class LossProtocol(FormulaProtocol, Protocol):
     ) -> None: ...
 
     def add_up(self, backend: Any, given: Any) -> None:
-        """Of one with a ``call``: what `Backend.loss` does with these arguments."""
+        """Perform `Backend.loss` with these arguments, for a loss with a ``call``."""
 
 
 class MetricProtocol(FormulaProtocol, Protocol):
@@ -69,11 +69,11 @@ class MetricProtocol(FormulaProtocol, Protocol):
 
     @property
     def sparse(self) -> bool | None:
-        """Whether the targets are class numbers; None if it takes both."""
+        """Whether the targets are class indices; None if it takes both."""
 
     @property
     def state_size(self) -> int:
-        """How many sums it has."""
+        """The number of its sums."""
 
     def accumulate(
         self, backend: Any, y_true: Array, y_pred: Array, weights: Array | None, state: Array
@@ -81,27 +81,27 @@ class MetricProtocol(FormulaProtocol, Protocol):
 
 
 class ScheduleProtocol(FormulaProtocol, Protocol):
-    """A rate for each number of updates. See `gpunn.optimizers.schedules`."""
+    """A learning rate as a function of the step. See `gpunn.optimizers.schedules`."""
 
     def __call__(self, step: Any) -> float: ...
 
 
 class ConstraintProtocol(FormulaProtocol, Protocol):
-    """What weights are brought back to, in place. See `gpunn.constraints`."""
+    """A constraint applied to weights in place. See `gpunn.constraints`."""
 
     def apply(self, backend: Any, w: Array) -> None: ...
 
 
 class OptimizerProtocol(FormulaProtocol, Protocol):
-    """How an update changes weights. See `gpunn.optimizers.Optimizer`."""
+    """The update rule of weights. See `gpunn.optimizers.Optimizer`."""
 
     @property
     def slot_names(self) -> Sequence[str]:
-        """The arrays that it keeps beside the weights."""
+        """The names of the arrays that it keeps besides the weights."""
 
     @property
     def schedules(self) -> Mapping[int, ScheduleProtocol]:
-        """By the place in `Control.rates` that each of them writes."""
+        """Schedules by the index in `Control.rates` that each of them writes."""
 
     @property
     def steps_per_update(self) -> int: ...

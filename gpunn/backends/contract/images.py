@@ -16,12 +16,12 @@ FILTERED = "samples *geometry.windows filters"
 
 
 def _keeps_z(call: OpCall) -> bool:
-    """Whether z + bias is kept for the gradient."""
+    """Return whether z + bias is kept for the gradient."""
     return bool(call.activation.saves == "input")
 
 
 def _product_flops(call: OpCall) -> int:
-    """Of one product of all patches: 2 for each output and each number it is a sum of."""
+    """Flops of one product of all patches: 2 for each output and each term of its sum."""
     windows, cells = call.geometry.windows, call.geometry.cells
     outputs = call.samples * windows[0] * windows[1] * call.filters
     return int(2 * outputs * cells * call.channels)
@@ -32,7 +32,7 @@ def _gradient_flops(call: OpCall) -> int:
 
 
 class Images(Operations):
-    """Convolution, pooling, and how images lie in memory."""
+    """Convolution, pooling, and the layout of images in memory."""
 
     @operation(
         x=reads(IMAGE),
@@ -53,10 +53,10 @@ class Images(Operations):
         out: Array,
         precision: str | None = None,
     ) -> None:
-        """out = activation(z + bias), z = the patches of x under the windows times the kernel.
+        """out = activation(z + bias), where z = (patches of x in the windows) @ kernel.
 
-        ``z`` is ``out``, but for an activation whose gradient reads its input: then it is
-        another array, and is left holding ``z + bias``.
+        ``z`` is ``out``, except for an activation whose gradient reads its input: then it is
+        another array, and holds ``z + bias`` afterwards.
         """
 
     @operation(
@@ -84,11 +84,11 @@ class Images(Operations):
         accumulate_dx: bool = False,
         precision: str | None = None,
     ) -> None:
-        """The gradients of the same that are wanted, from ``saved``, its ``out`` or ``z``.
+        """Compute the requested gradients of `convolution` from ``saved``, its ``out`` or ``z``.
 
         dy is overwritten with dz = dy * activation'(.); dkernel = patches^T dz, dbias = the
-        sum of dz over all windows (+= with ``accumulate_gradients``); dx = each pixel's sum
-        of dz kernel^T over the windows that it lies in (+= with ``accumulate_dx``).
+        sum of dz over all windows (+= with ``accumulate_gradients``); dx = for each pixel, the
+        sum of dz kernel^T over the windows that contain it (+= with ``accumulate_dx``).
         """
 
     @operation(x=reads(IMAGE), out=writes(WINDOWS))
@@ -110,9 +110,9 @@ class Images(Operations):
         dx: Array,
         accumulate_dx: bool = False,
     ) -> None:
-        """dx = dy at the largest pixel of each window, x and y being as in `max_pooling`.
+        """dx = dy at the largest pixel of each window; x and y (its ``out``) as in `max_pooling`.
 
-        Of equal ones it is the first: of the first row in which there is one.
+        Among equal pixels it is the first one in row-major order.
         """
 
     @operation(x=reads(IMAGE), out=writes(WINDOWS))
@@ -123,7 +123,7 @@ class Images(Operations):
     def average_pooling_gradient(
         self, dy: Array, geometry: Geometry, dx: Array, accumulate_dx: bool = False
     ) -> None:
-        """dx = each pixel's sum of dy / pixels over the windows that it lies in."""
+        """dx = for each pixel, the sum of dy / pixels over the windows that contain it."""
 
     @operation(
         x=reads("samples height width channels"),
@@ -135,8 +135,8 @@ class Images(Operations):
     def crop_or_pad(
         self, x: Array, offset: tuple[int, int], out: Array, accumulate: bool = False
     ) -> None:
-        """out[:, i, j] = x[:, i + offset[0], j + offset[1]], 0 where there is no such pixel."""
+        """out[:, i, j] = x[:, i + offset[0], j + offset[1]], and 0 outside of x."""
 
     @operation(x=reads("samples a b"), out=writes("samples b a", accumulate_if="accumulate"))
     def swap_axes(self, x: Array, out: Array, accumulate: bool = False) -> None:
-        """out = x with its last two axes swapped: channels from first to last, or back."""
+        """out = x with its last two axes swapped: channels first to channels last, or back."""

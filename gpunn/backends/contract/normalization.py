@@ -30,10 +30,10 @@ class Normalization(Operations):
         moving_mean: Array,
         moving_variance: Array,
     ) -> None:
-        """mean, variance of each feature of x, the variance with 1 / n;
-        moving = momentum * moving + (1 - momentum) * what this batch has, for both.
+        """Compute mean and variance (with 1 / n) of each feature of x, and update the moving
+        ones: moving = momentum * moving + (1 - momentum) * batch value.
 
-        Exact to rounding also where the mean is far larger than the deviation.
+        Exact to rounding even if the mean is far larger than the deviation.
         """
 
     @operation(
@@ -81,11 +81,11 @@ class Normalization(Operations):
         accumulate_gradients: bool = False,
         accumulate_dx: bool = False,
     ) -> None:
-        """The gradients of `normalize` that are wanted, those that are not None. With n =
+        """Compute the gradients of `normalize` that are not None. With n =
         (x - mean) / sqrt(variance + epsilon): dbeta = sum of dy, dgamma = sum of dy * n (+= with
         ``accumulate_gradients``), and dx = gamma / sqrt(variance + epsilon) *
-        (dy - mean of dy - n * mean of dy * n) (+= with ``accumulate_dx``). Where the
-        statistics are ``constant``, the two means are left out.
+        (dy - mean of dy - n * mean of dy * n) (+= with ``accumulate_dx``). If the
+        statistics are ``constant``, the two means are omitted.
         """
 
     @operation(
@@ -108,8 +108,8 @@ class Normalization(Operations):
     ) -> None:
         """out = (x - mean) * gamma / sqrt(variance + epsilon) + beta, row by row.
 
-        Mean and variance are computed here. Without ``mean`` it counts as 0: the root mean
-        square is normalized.
+        Mean and variance are computed here. Without ``mean``, the mean counts as 0: this is
+        RMS normalization.
         """
 
     @operation(
@@ -136,7 +136,7 @@ class Normalization(Operations):
         accumulate_gradients: bool = False,
         accumulate_dx: bool = False,
     ) -> None:
-        """The gradients of `layer_norm` that are wanted, those that are not None. dgamma and
+        """Compute the gradients of `layer_norm` that are not None. dgamma and
         dbeta are += with ``accumulate_gradients``, dx with ``accumulate_dx``.
         """
 
@@ -156,9 +156,9 @@ class Normalization(Operations):
         out: Array,
         factors: Array | None = None,
     ) -> None:
-        """out = x + noise; with ``factors``, these become 1 + noise, and out = x * factors.
+        """out = x + noise; with ``factors``, factors = 1 + noise and out = x * factors.
 
-        The noise is stddev times normal numbers by the formula of Box and Muller (1958), two
-        from two neighbours u, v of the uniform numbers that `dropout` would draw:
+        The noise is stddev times normal random numbers by the formula of Box and Muller (1958).
+        Two adjacent uniform numbers u, v, as drawn by `dropout`, give two normal numbers:
         sqrt(-2 log(1 - u)) times the cosine and the sine of 2 pi v.
         """

@@ -1,4 +1,4 @@
-"""`operation`, which makes a declared method an operation: checked, profiled, then performed."""
+"""`operation`, which turns a declared method into an operation: checked, profiled, performed."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ def operation(
     by_kernel: KernelCall | None = None,
     **arrays: Argument,
 ) -> Callable[[Method], Method]:
-    """Make a method of the contract an operation: it checks its arguments, is profiled, and
-    calls the backend's own method of the same name with an underscore; or, where there is none, the
-    kernel of the same name.
+    """Turn a method of the contract into an operation.
+
+    The operation checks its arguments, is profiled, and calls the backend's method of the same
+    name with an underscore or, without one, the kernel of the same name.
 
     Args:
         where: conditions on arguments and sizes, as Python expressions of their names.
-        flops: of a call, how many; one for each element of the largest array without.
-        by_kernel: what the kernels of this name take. Then the method says, in terms of
-            ``self.xp``, what is done without them.
-        **arrays: of every array, what it is: `reads`, `writes` or `rewrites`.
+        flops: returns the number of flops of a call; by default, one for each element of the
+            largest array.
+        by_kernel: the arguments of the kernels of this name. The method then implements the
+            operation in terms of ``self.xp``, for backends without them.
+        **arrays: the declaration of each array: `reads`, `writes` or `rewrites`.
     """
 
     def declare(method: Method) -> Method:
@@ -53,9 +55,9 @@ def operation(
 
 
 class Operations(Device):
-    """Some of the operations, and how a class knows those it has."""
+    """Base class of groups of operations; it collects the operations of each class."""
 
-    operations: dict[str, OpDeclaration] = {}  # noqa: RUF012 (made anew by each subclass)
+    operations: dict[str, OpDeclaration] = {}  # noqa: RUF012 (rebuilt by each subclass)
     """The operations by name."""
 
     def __init_subclass__(cls) -> None:
@@ -72,7 +74,7 @@ class Operations(Device):
 
 
 def _by_kernel(declared: OpDeclaration) -> Callable[[Any, OpCall], None]:
-    """The method of a backend's that calls the kernel of the operation's name."""
+    """Return a backend method that calls the kernel of the operation's name."""
 
     def method(self: Any, call: OpCall) -> None:
         self.by_kernel(declared, call)

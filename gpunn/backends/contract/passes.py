@@ -1,4 +1,4 @@
-"""Products, passes over elements, and sums of columns."""
+"""Matrix products, element-wise operations, and sums of columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .operation import Operations, operation
 
 
 def dropout_scale(rate: float) -> float:
-    """1 / (1 - rate), what dropout multiplies by; 0 for a rate of 1, which keeps nothing.
+    """Return dropout's scale, 1 / (1 - rate); 0 for a rate of 1, which keeps nothing.
 
     >>> dropout_scale(0.5), dropout_scale(1.0)
     (2.0, 0.0)
@@ -19,12 +19,12 @@ def dropout_scale(rate: float) -> float:
 
 
 def _keeps_input(call: OpCall) -> bool:
-    """Whether x + bias is kept in x, for the gradient."""
+    """Return whether x + bias is kept in x, for the gradient."""
     return call.bias is not None and call.activation.saves == "input"
 
 
 class Passes(Operations):
-    """Products and passes over elements."""
+    """Matrix products and element-wise operations."""
 
     @operation(
         a=reads("m k", transposed="transpose_a"),
@@ -44,7 +44,8 @@ class Passes(Operations):
     ) -> None:
         """out = a @ b; += with ``accumulate``.
 
-        ``precision``: one of ``precisions``, what a and b are rounded to; None: not at all.
+        ``precision``: one of ``precisions``, the format that a and b are rounded to; None: no
+        rounding.
         """
 
     @operation(
@@ -58,8 +59,8 @@ class Passes(Operations):
         """out = activation(x + bias).
 
         ``out`` may be ``x``. For an activation whose gradient reads its input
-        (``activation.saves == "input"``), ``x`` is a different array and is left
-        holding ``x + bias``.
+        (``activation.saves == "input"``), ``x`` is a different array and holds
+        ``x + bias`` afterwards.
         """
 
     @operation(
@@ -75,14 +76,14 @@ class Passes(Operations):
         out: Array,
         accumulate: bool = False,
     ) -> None:
-        """out = dy * f'(.), from the output or input the activation saved; out may be dy."""
+        """out = dy * f'(.), from the activation's saved output or input; out may be dy."""
 
     @operation(
         x=reads("rows features"),
         out=writes("features", accumulate_if="accumulate"),
     )
     def column_sums(self, x: Array, out: Array, accumulate: bool = False) -> None:
-        """out = sum over the rows of x: a bias gradient."""
+        """out = the sum over the rows of x, as for a bias gradient."""
 
     @operation(
         x=reads("*shape", "real"),
@@ -119,7 +120,7 @@ class Passes(Operations):
     ) -> None:
         """into[:, at : at + width] = x[:, start : start + width]; += with ``accumulate``.
 
-        Parts of rows are put together, or taken apart.
+        It concatenates or splits rows.
         """
         source, target = x[:, start : start + width], into[:, at : at + width]
         if accumulate:
@@ -146,9 +147,9 @@ class Passes(Operations):
     ) -> None:
         """Inverted dropout: out = x * mask / (1 - rate), mask kept for the gradient.
 
-        An element is kept where its uniform float32 number is below 1 - rate. The
-        numbers are what ``numpy.random.Generator(Philox(key=seed, counter=c))
-        .random(dtype=float32)`` gives in C order, with
+        An element is kept where its uniform float32 random number is below 1 - rate. The
+        random numbers are those of ``numpy.random.Generator(Philox(key=seed, counter=c))
+        .random(dtype=float32)`` in C order, with
         c = (0, 0, control's batch counter, stream) as the four 64-bit words.
         """
 

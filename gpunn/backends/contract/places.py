@@ -1,4 +1,4 @@
-"""Rows taken from places along an axis, and put where others may be; numbers that are checked."""
+"""Gather and scatter of rows by index along an axis, and range checks."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from .device import Array, Device
 from .operation import Operations, operation
 
 Complaint = Callable[[int, float, float], Exception]
-"""Makes the error: of how many numbers are not within the bounds, the least and the largest of
-these."""
+"""Makes the error from the number of values out of bounds, and the least and largest of them."""
 
 NOTHING = (0, 2**63 - 1, -(2**63))
-"""What `Check.found` holds before any was found: a count, the least and the largest rank."""
+"""The initial value of `Check.found`: a count, the least and the largest rank."""
 
 
 class Check:
-    """What is looked for in each step: numbers that are not within two bounds.
+    """A range check performed in each step: finds values outside of two bounds.
 
-    It belongs to the one computation whose numbers it is about.
+    It belongs to the one computation whose values it checks.
 
     Args:
         backend: of the computation.
-        low, high: the bounds, both of them within.
+        low, high: the bounds, both inclusive.
         complaint: makes the error.
 
     Attributes:
-        found: on the device, how many there were since it last complained, the least and the
-            largest of them, as `rank_of` in ``kernels/formulas/places.cuh`` has these.
+        found: on the device, the number of values out of bounds since the last error, and the
+            ranks of the least and the largest of them, by `rank_of` in
+            ``kernels/formulas/places.cuh``.
 
     >>> from gpunn.backends import get_backend
     >>> backend = get_backend("numpy")
@@ -51,12 +51,12 @@ class Check:
         self._backend.write(self.found, np.array(NOTHING, np.int64))
 
     def error(self, found: np.ndarray) -> Exception:
-        """The error for what ``found`` holds."""
+        """Return the error for the contents of ``found``."""
         return self.complaint(int(found[0]), *map(number_of_rank, found[1:].tolist()))
 
 
 def number_of_rank(rank: int) -> float:
-    """The number that `rank_of` in ``kernels/formulas/places.cuh`` gives a rank.
+    """Return the number whose rank, by `rank_of` in ``kernels/formulas/places.cuh``, this is.
 
     >>> [number_of_rank(rank) for rank in (0, 4607182418800017408, -1, 2**63 - 1)]
     [0.0, 1.0, -0.0, nan]
@@ -66,12 +66,11 @@ def number_of_rank(rank: int) -> float:
 
 
 class Places(Operations):
-    """Rows by the numbers of their places.
+    """Gather and scatter of rows by index.
 
-    An array has the shape (outer, n, inner); its places are those along the axis in the middle.
-    Their numbers are (sets, count): of each of ``outer`` a set of its own, or one for all. With
-    ``wraps`` those below 0 count from the end. A number may come more than once, and may be that of
-    no place.
+    An array has the shape (outer, n, inner); ``places`` are indices along the middle axis.
+    Their shape is (sets, count): one set for each element of ``outer``, or one for all. With
+    ``wraps``, negative indices count from the end. Indices may repeat, and may be out of range.
     """
 
     @operation(
@@ -81,7 +80,7 @@ class Places(Operations):
         where=("sets in (1, outer)", "x.dtype == out.dtype"),
     )
     def take_rows(self, x: Array, places: Array, out: Array, wraps: bool = True) -> None:
-        """out[o, k] = x[o, place k], and 0 where there is no such place."""
+        """out[o, k] = x[o, places[k]], and 0 where the index is out of range."""
 
     @operation(
         rows=reads("outer count inner", "float or int32"),
@@ -92,10 +91,10 @@ class Places(Operations):
     def scatter_rows(
         self, merging: str, rows: Array, places: Array, out: Array, wraps: bool = True
     ) -> None:
-        """out[o, place k] = out[o, place k] + rows[o, k], or the larger of both, for k in turn.
+        """out[o, places[k]] += rows[o, k], or the larger of both, for each k in order.
 
-        The order is that of the rows, whatever their places are, so that the same data give the
-        same bits. Rows of no place are left out.
+        The order is that of the rows, whatever their indices, so that the same data give the
+        same bits. Rows whose index is out of range are ignored.
         """
 
     @operation(
@@ -103,9 +102,9 @@ class Places(Operations):
         found=rewrites("3", "int64", of=lambda call: call.check.found, counted=False),
     )
     def check_range(self, x: Array, check: Check) -> None:
-        """Look for numbers that are not from ``check.low`` to ``check.high``; NaN is none.
+        """Find values of x that are not between ``check.low`` and ``check.high``; NaN is not.
 
-        Where there are some, host backends raise ``check``'s error, and a program ends there, in
-        the middle of its step. A card counts them in ``check.found``, and the error is raised when
-        its user waits for it next.
+        If there are any, host backends raise ``check``'s error, which ends a program in
+        the middle of its step. A GPU counts them in ``check.found``, and the error is raised when
+        the host next waits for the device.
         """

@@ -1,4 +1,4 @@
-"""What one step runs: its operations, with the shapes, bytes and flops of each."""
+"""Profiles of a step: its operations, with the shapes, bytes and flops of each."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class ProfiledOperation:
     Attributes:
         name: of the contract method.
         formula: name of the activation, loss, metric or optimizer it applied, or "".
-        shapes: shapes of the arrays it touches, by argument name; of an array of which it
-            reads some rows, that of these rows.
+        shapes: shapes of the arrays it accesses, by argument name; if it reads only some rows
+            of an array, the shape of these rows.
         bytes: its traffic, each array read once and written once: the size of these arrays,
-            twice that of an array which it reads and writes.
+            twice the size of an array that it reads and writes.
         flops: 2mnk for a product, one for each element of the largest array otherwise.
-        launches: how many kernels and matrix products it launches on a card. A launch that
-            several operations share counts as the first one's. 0 on NumPy, and where array
-            functions of CuPy do it.
-        fused: whether it only shares a launch that counts as another's.
+        launches: the number of kernels and matrix products it launches on a GPU. A launch that
+            several operations share counts for the first one. 0 on NumPy, and where array
+            functions of CuPy perform it.
+        fused: whether it only shares a launch that counts for another.
     """
 
     name: str
@@ -41,12 +41,12 @@ class ProfiledOperation:
 
 
 class Profile:
-    """Lists what a backend is asked for in a ``with`` block, by the thread that is in it.
+    """Records the operations that the current thread calls on a backend in a ``with`` block.
 
     Attributes:
         operations: the list.
-        calls: for each of them, what performed it, and what it was given.
-        performing: the operation that is performed just now.
+        calls: for each of them, the function that performed it, and its call.
+        performing: the operation that is being performed.
     """
 
     def __init__(self, root: Device) -> None:
@@ -67,14 +67,14 @@ class Profile:
             self._hold.release()
 
     def is_of(self, backend: Device) -> bool:
-        """Whether it lists what this backend is asked for."""
+        """Return whether it records the operations of this backend."""
         assert self._hold is not None
         return backend.root is self._root and self._hold.alive
 
     def perform(
         self, operation: OpDeclaration, call: OpCall, run: Callable[[OpCall], None]
     ) -> None:
-        """Perform an operation and list it; operations that it calls itself are not listed."""
+        """Perform an operation and record it; operations that it calls itself are not recorded."""
         if self.performing is not None:
             run(call)
             return
@@ -95,13 +95,13 @@ _this_thread = _ThisThread()
 
 
 def current_profile(backend: Device) -> Profile | None:
-    """The profile that this thread makes of the backend just now."""
+    """Return the profile that this thread is making of the backend, if any."""
     profile = _this_thread.profile
     return profile if profile is not None and profile.is_of(backend) else None
 
 
 def describe(operation: OpDeclaration, call: OpCall) -> ProfiledOperation:
-    """One call of an operation, as a profile lists it."""
+    """Describe one call of an operation for a profile."""
     touched = operation.traffic(call)
     values = call.__dict__
     formula = next((type(values[k]).__name__ for k in _FORMULAS if values.get(k) is not None), "")

@@ -1,7 +1,7 @@
 """Shapes as an operation declares them: ``"rows *window channels"``.
 
-A part is a number, the name of a size, or the attribute of an argument (``geometry.window``);
-one with a star in front stands for any number of sizes. A name that comes again is the same size;
+A part is a number, the name of a size, or the attribute of an argument (``geometry.window``).
+A part with a leading star is any number of sizes. A repeated name is the same size;
 ``?`` is any size each time.
 """
 
@@ -13,13 +13,13 @@ from typing import Any
 
 @functools.cache
 def _parts(shape: str) -> tuple[tuple[bool, str, str], ...]:
-    """The parts of a shape: (whether it has a star, its name, the attribute or "")."""
+    """Return the parts of a shape: (whether it has a star, its name, the attribute or "")."""
     parts = [(part.startswith("*"), *part.lstrip("*").partition(".")) for part in shape.split()]
     return tuple((starred, name, attribute) for starred, name, _, attribute in parts)
 
 
 def names_of_sizes(shape: str) -> set[str]:
-    """The names that a shape gives to sizes, without those of arguments.
+    """Return the names of the sizes in a shape, without those of arguments.
 
     >>> sorted(names_of_sizes("samples *geometry.windows channels"))
     ['channels', 'samples']
@@ -28,11 +28,11 @@ def names_of_sizes(shape: str) -> set[str]:
 
 
 def _sizes(shape: str, values: dict[str, Any]) -> list[tuple[bool, str, int | None]]:
-    """The sizes of a shape: (whether it stands for any number of them, name, size if known).
+    """Return the sizes of a shape: (whether it is any number of sizes, name, size if known).
 
     Args:
         shape: as declared.
-        values: arguments and sizes that are known, by their names.
+        values: known arguments and sizes, by name.
     """
     sizes: list[tuple[bool, str, int | None]] = []
     for starred, name, attribute in _parts(shape):
@@ -50,7 +50,7 @@ def _sizes(shape: str, values: dict[str, Any]) -> list[tuple[bool, str, int | No
 
 
 def fits(declared: str, shape: tuple[int, ...], values: dict[str, Any]) -> bool:
-    """Whether an array of this shape is as declared. Sizes that it tells go into ``values``.
+    """Return whether a shape matches its declaration; sizes found are added to ``values``.
 
     >>> sizes = {}
     >>> fits("rows *window", (8, 3, 5), sizes), sizes
@@ -59,7 +59,7 @@ def fits(declared: str, shape: tuple[int, ...], values: dict[str, Any]) -> bool:
     parts = _parts(declared)
     if len(parts) == 1:
         starred, name, attribute = parts[0]
-        if starred and not attribute:  # one whole shape: of each elementwise operation
+        if starred and not attribute:  # one whole shape, as of element-wise operations
             return bool(values.setdefault(name, tuple(shape)) == tuple(shape))
     sizes = _sizes(declared, values)
     stars = [i for i, (has_star, _, _) in enumerate(sizes) if has_star]
@@ -82,7 +82,7 @@ def fits(declared: str, shape: tuple[int, ...], values: dict[str, Any]) -> bool:
 
 
 def described(shape: str, values: dict[str, Any]) -> str:
-    """A declared shape for a message, with the sizes that are known.
+    """Format a declared shape for a message, with the known sizes.
 
     >>> described("rows features", {"rows": 8})
     '(rows=8, features)'

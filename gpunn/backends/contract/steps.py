@@ -1,4 +1,4 @@
-"""The two ends of a step: batch, loss and metrics; the update and what belongs to it."""
+"""The start and end of a step: batch, loss and metrics; the update and related operations."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _slots(call: OpCall) -> dict[str, Array]:
 
 
 def _targets(call: OpCall) -> tuple[str, str]:
-    """Class numbers, or a row of targets for each row; those of a user's loss of any width."""
+    """Class indices, or a row of targets for each row; of any width for a custom loss."""
     formula: Any = vars(call).get("loss", vars(call).get("metric"))
     if formula.has_call:
         return ("rows *targets", "float" if call.y_true.dtype.kind == "f" else "int32")
@@ -40,13 +40,13 @@ def _targets(call: OpCall) -> tuple[str, str]:
 
 
 def _weights(call: OpCall) -> tuple[str, str]:
-    """Of rows; what a user has written may have several for each sample."""
+    """Weights of rows; custom formulas may have several for each sample."""
     formula: Any = vars(call).get("loss", vars(call).get("metric"))
     return "rows *each" if formula.has_call else "rows", "float"
 
 
 class Steps(Operations):
-    """The two ends of a step."""
+    """The start and end of a step."""
 
     @operation(
         source=reads("n *row", "real", part=lambda call: call.source[: len(call.out)]),
@@ -63,11 +63,11 @@ class Steps(Operations):
         scale: float = 1.0,
         offset: float = 0.0,
     ) -> None:
-        """The next batch: out[i] = source[order[position + i]] * scale + offset.
+        """Gather the next batch: out[i] = source[order[position + i]] * scale + offset.
 
-        ``source`` is in any real dtype, ``out`` in the model's (or int32 for labels); pass and
-        position are read from ``control``. A batch that is not within the pass is refused where
-        the host can read the position; elsewhere rows that there are not stay as they are.
+        ``source`` has any real dtype, ``out`` the model's (or int32 for labels); pass and
+        position are read from ``control``. A batch outside the pass raises an error if the host
+        can read the position; otherwise rows outside the pass are left unchanged.
         """
 
     @operation(
@@ -88,16 +88,16 @@ class Steps(Operations):
         gradient: Array | None,
         totals: Array,
     ) -> None:
-        """Loss, its gradient and the count of right answers in one pass over the rows.
+        """Compute the loss, its gradient and the number of correct rows in one pass.
 
         With l_i the loss of row i and w_i its weight (1 without weights):
         gradient = scale * w_i * dl_i/dy_pred (skipped if None);
         totals[0] += scale * rows * sum(w_i * l_i); totals[1] += rows;
-        and where ``loss.counts_matches``: totals[2] += rows whose largest
+        and if ``loss.counts_matches``: totals[2] += rows whose largest
         prediction is at the true class (the first one on ties), unless totals has
-        only two places.
+        only two elements.
 
-        For a loss with ``loss.sparse``, y_true are class numbers, all of them below classes.
+        For a loss with ``loss.sparse``, y_true holds class indices, all below classes.
         """
 
     @operation(
@@ -127,16 +127,16 @@ class Steps(Operations):
         counters=COUNTERS,
     )
     def update(self, optimizer: OptimizerProtocol, arena: Any, control: Control) -> None:
-        """One optimizer step over the arena's flat arrays (all groups of trained parameters).
+        """Update the arena's flat arrays (all groups of trained parameters) by one optimizer step.
 
-        Of ``optimizer.steps_per_update`` steps the last one does it.
+        With ``optimizer.steps_per_update`` > 1, only the last of these steps updates.
         """
 
     @operation(values=VALUES, direction=reads("size", of=_slot("direction")), counters=COUNTERS)
     def step_by_norms(self, optimizer: OptimizerProtocol, arena: Any, control: Control) -> None:
         """values -= rate * |values| / |direction| * direction, parameter by parameter.
 
-        ``direction`` is the slot of this name, which `update` has filled. The ratio is 1
+        ``direction`` is the slot of this name, filled by `update`. The ratio is 1
         where one of the norms is 0.
         """
 
@@ -148,8 +148,8 @@ class Steps(Operations):
     def accumulate_gradients(
         self, optimizer: OptimizerProtocol, arena: Any, control: Control
     ) -> None:
-        """Add the gradients to the slot "gradient_accumulator". In the step that updates they
-        become the mean of all that were added, and the slot becomes zero."""
+        """Add the gradients to the slot "gradient_accumulator". In the updating step, the gradients
+        become the mean of all that were added, and the slot is reset to zero."""
 
     @operation(
         values=reads(
@@ -163,15 +163,14 @@ class Steps(Operations):
     def average_weights(self, optimizer: OptimizerProtocol, arena: Any, control: Control) -> None:
         """averages = m averages + (1 - m) values, with m = ``optimizer.ema_momentum``.
 
-        Until the first update has been counted m is 0. In the steps before which
-        ``updates + 1`` is a multiple of ``optimizer.ema_overwrite_frequency``, the values
-        become their averages.
+        m is 0 until the first update has been counted. The averages overwrite the values in
+        steps where ``updates + 1`` is a multiple of ``optimizer.ema_overwrite_frequency``.
         """
 
     @operation(gradients=GRADIENTS, where=("by in ('value', 'norm', 'global_norm')",))
     def clip_gradients(self, arena: Any, by: str, limit: float) -> None:
-        """Limit the gradients in place: each element ("value"), the norm of each
-        parameter's ("norm") or the norm of all together ("global_norm")."""
+        """Clip the gradients in place: each element ("value"), the norm of each
+        parameter's gradient ("norm") or the norm of all together ("global_norm")."""
 
     @operation(
         values=reads("size", of=lambda call: call.arena.values),
@@ -183,13 +182,13 @@ class Steps(Operations):
         where=("sums >= 1", "0 <= rows < 2**31"),
     )
     def regularize(self, arena: Any, rows: int, gradients: bool, totals: Array) -> None:
-        """totals[0] += rows * the penalties on the arena's weights, as in `loss`, where a batch
-        of ``rows`` adds rows times its mean loss; with ``gradients`` their derivatives are added
-        to the gradients."""
+        """totals[0] += rows * the penalties on the arena's weights, scaled as in `loss`, where a
+        batch adds rows times its mean loss. With ``gradients``, add their derivatives to the
+        gradients."""
 
     @operation(w=rewrites("*shape"))
     def constrain(self, constraint: ConstraintProtocol, w: Array) -> None:
-        """Bring the weights of one parameter back to what ``constraint`` allows, in place."""
+        """Apply ``constraint`` to the weights of one parameter, in place."""
 
     @operation(
         updates=reads(
@@ -201,9 +200,9 @@ class Steps(Operations):
         where=(f"0 <= place < {RATES}",),
     )
     def schedule(self, schedule: ScheduleProtocol, control: Control, place: int) -> None:
-        """control.rates[place] = the schedule's value for the step to come.
+        """control.rates[place] = the schedule's value for the next step.
 
-        It counts steps, also where several of them make one update, as Keras does.
+        It counts steps, even if several steps make one update, as Keras does.
         """
 
     @operation(
@@ -212,7 +211,7 @@ class Steps(Operations):
         where=("sums >= 1", "0 <= rows < 2**31"),
     )
     def advance(self, control: Control, rows: int, totals: Array) -> None:
-        """End of a step: one more batch and update, ``rows`` further in the order.
+        """End a step: count one batch and one update, and advance the position by ``rows``.
 
         If totals[0] (the loss so far) is not finite and no earlier step was marked,
         the step is marked in the control block.

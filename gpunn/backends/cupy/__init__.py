@@ -1,4 +1,4 @@
-"""The contract on an NVIDIA card: what each operation launches.
+"""The CuPy backend for NVIDIA GPUs: the launches of each operation.
 
-It imports `launch`, the contract and what is shared; CuPy itself stands in `driver` alone.
+It imports `launch`, the contract and the shared modules; only `driver` uses CuPy itself.
 """

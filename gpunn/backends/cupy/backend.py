@@ -1,4 +1,4 @@
-"""The contract on a card: what each operation asks for, parts of ``kernels/`` and products."""
+"""The CuPy backend: each operation as parts of ``kernels/`` and matrix products."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from .penalties import CupyPenalties
 from .places import CupyPlaces
 from .sums import COLUMN_TILE
 
-NORM_CHUNK = 1 << 14  # elements that one block sums the squares of
+NORM_CHUNK = 1 << 14  # elements whose squares one block sums
 
-EPILOGUES = {"Linear": "bias", "Relu": "relu"}  # of a product, by the functor that it stands for
+EPILOGUES = {"Linear": "bias", "Relu": "relu"}  # epilogues of a product, by functor
 
 
 class CupyBackend(
     CupyExpressions, CupyImages, CupyNormalization, CupyPenalties, CupyPlaces
 ):
-    """The operations of the contract on a card; see `TaskBackend` for its arguments."""
+    """The operations of the contract on a GPU; see `TaskBackend` for its arguments."""
 
     def _program(self, step: Step, traceable: bool) -> Program:
         return CupyProgram(self, step, traceable)
@@ -130,7 +130,7 @@ class CupyBackend(
         )  # fmt: skip
 
     def _loss_by_formula(self, call: OpCall, values: Array) -> None:
-        """Of a loss without a kernel, which computes the values and the gradient itself."""
+        """Perform a loss without a kernel, which computes its values and gradient itself."""
         loss, rows, weights, gradient = call.loss, call.rows, call.weights, call.gradient
         loss.forward_backward(self, call.y_true, call.y_pred, values, gradient)
         if rows == 0:
@@ -196,7 +196,7 @@ class CupyBackend(
             self._ask(*self._bin_totals(numbers, amounts, state))
 
     def _bin_totals(self, bins: Array, weights: Array | None, state: Array) -> list[PartTask]:
-        """Add the weight of each row of ``bins`` to the places in ``state`` that stand there."""
+        """Return tasks that add each row's weight to the indices of ``state`` in ``bins``."""
         (rows, width), n, size = bins.shape, bins.size, state.size
         values = {"bins": bins, "n": n, "size": size, "state": state}
         if weights is None:
@@ -225,7 +225,7 @@ class CupyBackend(
         self._flat_part("update", call, functor=optimizer.functor, parameters=parameters, **named)
 
     def _flat_part(self, name: str, call: OpCall, **values: Any) -> None:
-        """A part that goes over the flat arrays, group by group."""
+        """Launch a part that goes over the flat arrays, group by group."""
         arena = call.arena
         longest = max((group.stop - group.start for group in arena.groups), default=0)
         self._part(
@@ -237,7 +237,7 @@ class CupyBackend(
     def _update_by_arrays(
         self, optimizer: OptimizerProtocol, arena: Any, control: Control, changed: list[Array]
     ) -> None:
-        # Arrays of one element, not numbers: a captured step must read them anew.
+        # Arrays of one element, not numbers: a captured step must read them each time.
         xp, every = self.xp, optimizer.steps_per_update
         rate, steps = control.rates[LEARNING_RATE], control.counters[UPDATES]
         before = [
@@ -251,7 +251,7 @@ class CupyBackend(
                 self, group.values, group.gradients, group.slots,
                 rate * group.multiplier, steps // every, group.decay,
             )
-        for kept, array in zip(before, changed, strict=False):  # if it is not due, take it back
+        for kept, array in zip(before, changed, strict=False):  # undo an update that is not due
             xp.copyto(array, kept, where=(steps + 1) % every != 0)
 
     def _step_by_norms(self, call: OpCall) -> None:
@@ -286,7 +286,7 @@ class CupyBackend(
         )  # fmt: skip
 
     def _update_parameters(self, optimizer: OptimizerProtocol, control: Control) -> Array:
-        """The optimizer's numbers: constants, or where a schedule changes one of them."""
+        """Return the optimizer's parameters: constants, or rates if a schedule changes one."""
         if any(place >= PARAMETERS for place in optimizer.schedules):
             return control.rates[PARAMETERS:]
         return self._parameters(optimizer)
@@ -308,11 +308,11 @@ class CupyBackend(
         )  # fmt: skip
 
     def _pieces(self, arena: Any, together: bool) -> dict[str, Array]:
-        """The flat arrays in pieces that keep all blocks busy, where norms are wanted.
+        """Split the flat arrays into pieces that keep all blocks busy, to compute norms.
 
-        Five arrays, with a number for each piece: where it begins and ends, the first and the
-        last (not included) of the pieces whose norm it belongs to, and the multiplier of the
-        learning rate. These pieces are those of its parameter, or all of them.
+        Returns five arrays with one value for each piece: its start and stop, the first and the
+        last (exclusive) of the pieces of its norm, and the multiplier of the
+        learning rate. A norm covers the pieces of a parameter, or all if ``together``.
         """
         segments = arena.segments[arena.segments["trainable"]]
         pieces, owners = cut(segments, NORM_CHUNK)

@@ -1,4 +1,4 @@
-"""Expressions on a card: the parts that they become, and the arrays of these."""
+"""Expressions on a GPU: their kernel parts, and the arrays of these."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from .launch.tasks import PartTask
 from .sums import CupySums
 
 MOST_SHARED = 1 << 18
-"""Elements of one long row that may share a launch with what comes in as many slices as a batch has
-rows: a group of threads does each slice."""
+"""The most elements of one long row that may share a launch with tasks in slices of batch rows: a
+group of threads does each slice."""
 
 _ADDITIONS = Instruction("add", (0, 1)), Instruction("add", (1, 0))
 _EPILOGUES: dict[Any, str] = {
     **{((add,), (ExpressionOutput(2),)): "bias" for add in _ADDITIONS},
     **{((add, Instruction("relu", (2,))), (ExpressionOutput(3),)): "relu" for add in _ADDITIONS},
 }
-"""Those of a product, by the instructions and outputs of an expression with two inputs."""
+"""Epilogues of a product, by the instructions and outputs of an expression with two inputs."""
 
 Written = tuple[ExpressionOutput, Array]
-"""A value, and where it goes."""
+"""An output of an expression, and its array."""
 
 
 class CupyExpressions(CupySums):
-    """What a user has written; a part of `CupyBackend`."""
+    """Expressions built from user code; a part of `CupyBackend`."""
 
     def _expression(self, call: OpCall) -> None:
         expression, rows, columns = call.expression, call.rows, call.columns
@@ -62,8 +62,8 @@ class CupyExpressions(CupySums):
     def _is_epilogue(
         self, expression: Expression, inputs: Sequence[Array], outputs: Sequence[Array]
     ) -> bool:
-        """Whether it adds a bias to the product before it, with relu perhaps, in place: then the
-        product does that too."""
+        """Make it the epilogue of the preceding product if it adds a bias in place, with or without
+        relu; return whether it is one."""
         kind = _EPILOGUES.get((expression.instructions, expression.outputs))
         if kind is None or {*expression.inputs} != {ELEMENTS, COLUMNS}:
             return False
@@ -73,7 +73,7 @@ class CupyExpressions(CupySums):
         return same and self._as_epilogue(kind, out, bias.reshape(-1))
 
     def _weigh(self, x: Array, weights: Array) -> None:
-        """x *= the weight of each row, in place: a thread writes the elements that it has read."""
+        """x *= the weight of each row, in place: each thread writes the elements that it reads."""
         product = Instruction("multiply", (0, 1))
         made = Expression(x.dtype.name, (ELEMENTS, ROWS), (product,), (ExpressionOutput(2),))
         rows, columns = x.shape
@@ -88,8 +88,8 @@ class CupyExpressions(CupySums):
         others: list[Written],
         sums: list[Written],
     ) -> dict[int, Array]:
-        """Arrays of the values whose columns are summed up; what is not written anyway comes to
-        ``others``."""
+        """Return the arrays of values whose columns are summed; those that are not written yet are
+        added to ``others``."""
         found = dict(enumerate(inputs))
         found |= {out.value: array for out, array in others if not out.accumulate}
         found = {v: array for v, array in found.items() if array.dtype == expression.dtype}
@@ -144,7 +144,7 @@ class CupyExpressions(CupySums):
         inputs: Sequence[Array],
         outputs: Sequence[Written],
     ) -> None:
-        """The same where rows are long: first folds of pieces, and then of the results."""
+        """Perform `_compute` for long rows: reduce pieces first, and then their results."""
         pieces = -(-columns // PIECE)
         folds = {
             value for value in range(len(inputs), len(expression.value_axes))
@@ -186,10 +186,10 @@ class CupyExpressions(CupySums):
             for number, (output, array) in enumerate(outputs)
         }
         type_ = np.dtype(expression.dtype).type
-        with np.errstate(over="ignore"):  # of a large one, a float32 is infinite
+        with np.errstate(over="ignore"):  # a large constant becomes infinite in float32
             for value in made.constants:
                 values[f"v{value}"] = type_(_instruction(expression, value).number)
-        # What is flat can be cut between any elements; what is large keeps the card busy by itself.
+        # A flat part can be split between any elements; a large one keeps the GPU busy by itself.
         sliced = rows if rows > 1 else n if made.flat and WARP < n <= MOST_SHARED else 0
         threads = rows * pieces * WARP if made.folds else n
         self._ask(PartTask(made.name, threads, values, sliced))

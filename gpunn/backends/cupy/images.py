@@ -1,4 +1,4 @@
-"""The contract on a card for images: patches and products, pooling, padding."""
+"""Images on a GPU: patches and products, pooling, padding."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class CupyImages(TaskBackend):
             )  # fmt: skip
 
     def _sample_chunks(self, x: Array, geometry: Geometry) -> Iterator[slice]:
-        """As many samples at a time as there is room for the patches of."""
+        """Yield slices of as many samples as there is memory for their patches."""
         n, sample = len(x), x[:1].nbytes // (geometry.image[0] * geometry.image[1])
         sample *= geometry.cells * geometry.windows[0] * geometry.windows[1]
         at_once = n if geometry.trivial else max(1, PATCH_BYTES // max(1, sample))
@@ -82,7 +82,7 @@ class CupyImages(TaskBackend):
         return self.scratch((windows, geometry.cells * x.shape[-1]), x.dtype, "patches")
 
     def _patches(self, call: OpCall, x: Array) -> Array:
-        """What lies under each window, (samples windows, cells channels)."""
+        """Return the patch of each window, (samples * windows, cells * channels)."""
         if call.geometry.trivial:
             return _rows(x)
         patches = self._patch_array(x, call.geometry)
@@ -92,7 +92,7 @@ class CupyImages(TaskBackend):
     def _image_part(
         self, name: str, call: OpCall, work: Array, images: Array, /, **values: Any
     ) -> None:
-        """A part of which a thread takes an element of ``work``; it has the samples and the
+        """Launch a part with one thread for each element of ``work``; it gets the samples and
         channels of ``images``."""
         samples, channels = len(images), images.shape[-1]
         self._part(
@@ -138,8 +138,8 @@ class CupyImages(TaskBackend):
 
 
 def _cut(samples: int, work: Array) -> int:
-    """Into how many slices the work may be cut, one for each sample, so that it can share a launch
-    with what comes before; 0 for large samples, which would keep one block busy while others are
+    """Return the number of slices of the work, one for each sample, so that it can share a launch
+    with earlier tasks; 0 for large samples, which would keep one block busy while others are
     idle."""
     return samples if work.size <= samples * SMALL else 0
 

@@ -1,4 +1,4 @@
-"""Normalization and normal noise on a card: parts of ``normalization.cu`` and ``noise.cu``."""
+"""Normalization and normal noise on a GPU: parts of ``normalization.cu`` and ``noise.cu``."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from gpunn.backends.contract.backend import Array
 from .launch.codegen import BLOCK, WARP
 from .launch.task_backend import DRAWN_AT_ONCE, TaskBackend
 
-CHUNK = 512  # numbers of a feature that a block sums up ...
-CHUNKS = 128  # ... more of each, where there would be more sums than these
-ACROSS = 32  # features at most that a block takes at once: neighbours are read together
+CHUNK = 512  # elements of a feature that a block sums ...
+CHUNKS = 128  # ... or more, so that there are at most this many sums
+ACROSS = 32  # the most features that a block takes at once: adjacent ones are read together
 
 
 class CupyNormalization(TaskBackend):
     """The operations of normalization and noise; a part of `CupyBackend`."""
 
     def _chunks(self, x: Array) -> tuple[int, dict[str, Any]]:
-        """How x (outer, features, inner) is summed up: the threads that are of use; the number
-        of chunks, the features across a block, and the place of two sums for each chunk."""
+        """Return how to sum x (outer, features, inner): the useful number of threads; the number
+        of chunks, the features across a block, and an array of two sums for each chunk."""
         outer, features, inner = x.shape
         n = outer * inner
         chunks = max(1, min(-(-n // CHUNK), CHUNKS))
-        # Threads are better next to each other along `inner`, if that keeps them busy.
+        # Adjacent threads should lie along `inner`, if that keeps them busy.
         across = 1
         while across < min(features, ACROSS) and (inner == 1 or BLOCK * chunks > across * n):
             across *= 2

@@ -1,4 +1,4 @@
-"""Penalties on weights, constraints and schedules on a card."""
+"""Penalties on weights, constraints and schedules on a GPU."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from gpunn.backends.shared.pieces import cut_penalized
 from .launch.codegen import BLOCK
 from .launch.task_backend import TaskBackend
 
-CHUNK = 1 << 14  # weights whose penalty one block sums up
+CHUNK = 1 << 14  # weights whose penalty one block sums
 LINE_TILE = 32  # as in constraints.cu
 
 
 class CupyPenalties(TaskBackend):
-    """What a step does to weights and rates beside its update; a part of `CupyBackend`."""
+    """Penalties, constraints and schedules of a step; a part of `CupyBackend`."""
 
     def _regularize(self, call: OpCall) -> None:
         arena, rows, gradients, totals = call.arena, call.rows, call.gradients, call.totals
@@ -34,7 +34,7 @@ class CupyPenalties(TaskBackend):
         for parameter in arena.penalized:
             if parameter.regularizer.coefficients is None:
                 gradient = parameter.gradient if gradients else None
-                totals = self.xp.asarray(totals)  # a trace notices it, whatever the penalty calls
+                totals = self.xp.asarray(totals)  # tracing fails here, whatever the penalty calls
                 totals[0] += rows * parameter.regularizer.penalty(self, parameter.value, gradient)
 
     def _constrain(self, call: OpCall) -> None:

@@ -1,4 +1,4 @@
-"""Rows by the numbers of their places, on a card."""
+"""Gather and scatter of rows by index on a GPU."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from gpunn.backends.contract import OpCall
 from .launch.codegen import BLOCK, WARP
 from .launch.task_backend import TaskBackend
 
-MANY_COLUMNS = 1 << 12  # keep the blocks of a card busy, with a thread for each
+MANY_COLUMNS = 1 << 12  # keep the blocks of a GPU busy, with a thread for each
 
 
 class CupyPlaces(TaskBackend):
-    """Rows taken from places and put there; a part of `CupyBackend`."""
+    """Gather and scatter of rows; a part of `CupyBackend`."""
 
     def _take_rows(self, call: OpCall) -> None:
         sliced = call.outer if call.outer > 1 else call.count

@@ -1,4 +1,4 @@
-"""Sums of columns on a card."""
+"""Column sums on a GPU."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .launch.codegen import BLOCK
 from .launch.task_backend import TaskBackend
 
 COLUMN_TILE = 32  # as in reductions.cu
-FEW_ROWS = 1024  # that the threads of a block sum up without help
-MANY_COLUMNS = 1 << 12  # keep the blocks of a card busy
+FEW_ROWS = 1024  # that the threads of one block sum alone
+MANY_COLUMNS = 1 << 12  # keep the blocks of a GPU busy
 
 
 class CupySums(TaskBackend):
-    """Sums of columns; a part of `CupyBackend`."""
+    """Column sums; a part of `CupyBackend`."""
 
     def _column_sums(self, call: OpCall) -> None:
         x, out, rows, features = call.x, call.out, call.rows, call.features
@@ -24,7 +24,7 @@ class CupySums(TaskBackend):
             return
         groups = min(rows // FEW_ROWS, -(-MANY_COLUMNS // max(features, 1)))
         if groups > 1:
-            # Neighbouring rows as one wide row: their columns keep more blocks busy.
+            # Join adjacent rows to one wide row: its columns keep more blocks busy.
             even = rows // groups * groups
             sums = self.scratch((groups, features), out.dtype, "column sums")
             wide, into = x[:even].reshape(-1, groups * features), sums.reshape(-1)

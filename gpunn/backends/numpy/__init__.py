@@ -1,4 +1,4 @@
-"""The contract on NumPy: each operation a few array calls.
+"""The NumPy backend: each operation is a few array calls.
 
-It imports the contract and what is shared.
+It imports the contract and the shared modules.
 """

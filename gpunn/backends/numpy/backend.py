@@ -1,4 +1,4 @@
-"""The contract on NumPy: each operation a few array passes into given arrays."""
+"""The NumPy backend: each operation is a few array passes that write into given arrays."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _GENERATOR = ("generator of uniform numbers",)
 class NumpyBackend(
     NumpyExpressions, NumpyImages, NumpyNormalization, NumpyPenalties, NumpyPlaces, NumpyUpdates
 ):
-    """Arrays in host memory. Also the reference that the card is checked against."""
+    """The backend of arrays in host memory. It is also the reference for testing the GPU."""
 
     name = "numpy"
     cache_bytes = 1 << 22
 
-    # NumPy reduces short rows one by one; what follows takes a third of the time.
+    # NumPy reduces short rows one by one; these methods take a third of the time.
 
     def row_max(self, x: Array, out: Array) -> None:
         n, features = x.size // x.shape[-1], x.shape[-1]
@@ -80,7 +80,7 @@ class NumpyBackend(
     # -- operations
 
     def _matmul(self, call: OpCall) -> None:
-        # BLAS reads a transposed view in place: no copy is made of .T.
+        # BLAS reads a transposed view in place: .T is not copied.
         a = call.a.T if call.transpose_a else call.a
         b = call.b.T if call.transpose_b else call.b
         pieces = pieces_of_product(call.m, call.n, call.k)
@@ -118,7 +118,7 @@ class NumpyBackend(
             if plain:
                 self._convert(x, target)
                 return
-            # dtype= makes the buffered loop convert x piece by piece, not as a whole.
+            # dtype= makes the buffered loop convert x in pieces, not as a whole.
             self._do(np.multiply, x, scale, out=target, dtype=out.dtype, casting="unsafe")
             if offset:
                 self._do(np.add, target, offset, out=target)
@@ -134,11 +134,11 @@ class NumpyBackend(
     @without_blas
     def _draw(self, seed: int, stream: int, counters: Array, uniform: Array) -> None:
         held = self._scratch.arrays.get(_GENERATOR)
-        if held is None:  # each thread its own, as it has work arrays of its own
+        if held is None:  # one for each thread, as for work arrays
             generator = np.random.Generator(np.random.Philox(key=0))
             state = generator.bit_generator.state
             held = self._scratch.arrays[_GENERATOR] = generator, generator.bit_generator, state
-        generator, philox, state = held  # the state is that of a buffer used up
+        generator, philox, state = held  # the state of an exhausted buffer
         counter = state["state"]["counter"]
         counter[2], counter[3] = counters[BATCHES], stream
         state["state"]["key"][0] = seed
@@ -177,7 +177,7 @@ class NumpyBackend(
             self._do(np.multiply, gradient, call.scale, out=gradient)
             if weights is not None:
                 self._do(np.multiply, gradient, weights[:, np.newaxis], out=gradient)
-        # A column of sums for each of the totals, added up in float64 by one product.
+        # A row of values for each of the totals, summed in float64 by one product.
         counts = loss.counts_matches and call.sums > 2
         n = 3 if counts else 2
         sums = self.scratch((n, rows), np.float64, "row sums", lambda array: array.fill(1))
@@ -217,7 +217,7 @@ class NumpyBackend(
 def _dot_in_pieces(a: Array, b: Array, out: Array, pieces: int) -> None:
     """out = a @ b, in pieces of rows, or of columns if there are more.
 
-    What is not cut, BLAS lays out anew for each piece: so it had better be the smaller.
+    BLAS repacks the undivided factor for each piece, so the smaller one stays undivided.
     """
     rows, columns = out.shape
     cuts = [max(rows, columns) * i // pieces for i in range(pieces + 1)]
@@ -240,15 +240,15 @@ def _find_rows(order: Order, counters: Array, out: Array) -> None:
 
 
 def check_position(order: Order, counters: Array, batch: int) -> int:
-    """Where in the pass the next batch begins.
+    """Return the position in the pass at which the next batch begins.
 
     Raises:
-        ValueError: if it is not all within the pass.
+        ValueError: if the batch is not completely within the pass.
     """
     position = int(counters[POSITION])
     if not 0 <= position <= order.rows - batch:
         raise ValueError(
-            f"gather: {batch} rows from position {position} on are not within a pass of "
+            f"gather: {batch} rows from position {position} are not within a pass of "
             f"{order.rows} rows."
         )
     return position

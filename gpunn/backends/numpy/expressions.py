@@ -1,4 +1,4 @@
-"""Expressions on NumPy: a call for each instruction, over blocks where arrays are large."""
+"""Expressions on NumPy: one call for each instruction, in blocks if arrays are large."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from gpunn.backends.shared.erfc import erfc
 
 from .program import TracingBackend
 
-LARGE = 1 << 18  # elements; of fewer, what an instruction has written is still in the cache
+LARGE = 1 << 18  # elements; below, an instruction's result is still in the cache
 BLOCK = 1 << 15
 _NAMES = {"abs": "absolute", "mod": "remainder", "round": "rint"}
 _REDUCTIONS: dict[str, Any] = {
     "row_sum": np.sum, "row_max": np.max, "row_min": np.min, "column_sum": np.sum,
 }  # fmt: skip
-_IN_TURN = frozenset(("where", *_REDUCTIONS))  # these read operands when the result is begun
+_IN_TURN = frozenset(("where", *_REDUCTIONS))  # these read operands after starting the result
 
 
 class NumpyExpressions(TracingBackend):
-    """What a user has written; a part of `NumpyBackend`."""
+    """Expressions built from user code; a part of `NumpyBackend`."""
 
     def _expression(self, call: OpCall) -> None:
         rows, columns = call.rows, call.columns
@@ -36,7 +36,7 @@ class NumpyExpressions(TracingBackend):
 def _blocks(
     expression: Expression, rows: int, columns: int
 ) -> Iterator[tuple[slice, slice]]:
-    """Where to cut the matrix: between rows, or if these are long, between columns."""
+    """Split the matrix between rows or, if these are long, between columns."""
     if rows * columns <= LARGE or ELEMENTS not in expression.value_axes:
         yield slice(0, rows), slice(0, columns)
     elif columns <= BLOCK or any(i.function in ROW_REDUCTIONS for i in expression.instructions):
@@ -53,7 +53,7 @@ class _Block:
     """An expression over some rows and columns.
 
     Attributes:
-        values: of inputs and instructions: arrays, and numbers for constants.
+        values: of inputs and instructions: arrays, or numbers for constants.
     """
 
     def __init__(
@@ -64,10 +64,10 @@ class _Block:
         self.size = rows.stop - rows.start, columns.stop - columns.start
         self._made = 0
         self._free: dict[tuple[tuple[int, int], str], list[Array]] = {}
-        self._registers: dict[int, Array] = {}  # of values whose memory may be used again
+        self._registers: dict[int, Array] = {}  # of values whose memory may be reused
         self.values: dict[int, Any] = {}
         self._outputs = [self._part(array) for array in call.outputs]
-        self._direct: dict[int, Array] = {}  # values that are computed where they belong
+        self._direct: dict[int, Array] = {}  # values computed directly in their output
         for output, array in zip(self.expression.outputs, self._outputs, strict=True):
             made = output.value >= len(call.inputs) and not output.accumulate
             fits = made and array.dtype.name == self._dtype(output.value)
@@ -109,18 +109,18 @@ class _Block:
                     self.backend._convert(value, array)
 
     def _is_read_late(self, value: int, array: Array, call: OpCall) -> bool:
-        """Whether it is an input that is still read when the value is begun to be written."""
+        """Return whether an input in this array is still read after writing the value has begun."""
         in_turn = self.expression.instructions[value - len(call.inputs)].function in _IN_TURN
         return in_turn and any(self.backend.overlap(array, x) for x in call.inputs)
 
     def _is_continued(self, value: int) -> bool:
-        """Whether it is a sum over rows that blocks before this one have begun."""
+        """Return whether it is a sum over rows that earlier blocks have begun."""
         step = value - len(self.expression.inputs)
         folds = step >= 0 and self.expression.instructions[step].function == "column_sum"
         return folds and self.rows.start > 0
 
     def _was_written(self, value: int) -> bool:
-        """Whether a block before this one has written the same numbers."""
+        """Return whether an earlier block has written the same elements."""
         axes = self.expression.value_axes[value]
         above = self.rows.start > 0 and not axes.rows
         return above or (self.columns.start > 0 and not axes.columns)
@@ -155,12 +155,12 @@ class _Block:
             do(np.add, out, 1.0, out=out)
             do(np.divide, 1.0, out, out=out)
         else:
-            # Elsewhere a truth value counts 0 or 1.
+            # As an operand of other functions, a truth value is 0 or 1.
             dtype = {} if function in TRUTHS else {"dtype": out.dtype}
             do(getattr(np, _NAMES.get(function, function)), *operands, out=out, **dtype)
 
     def _floats(self, x: Any, name: str) -> Any:
-        """An operand; truth values as 0 and 1."""
+        """Return an operand, with truth values as 0 and 1."""
         if isinstance(x, float) or x.dtype != bool:
             return x
         found = self.backend.scratch(x.shape, self.expression.dtype, name)
@@ -175,12 +175,12 @@ class _Block:
         return "bool" if truth else self.expression.dtype
 
     def _part(self, array: Array) -> Array:
-        """What this block has of an array."""
+        """Return this block's part of an array."""
         rows = self.rows if array.shape[0] > 1 else slice(None)
         return array[rows, self.columns if array.shape[1] > 1 else slice(None)]
 
     def _read(self, number: int, array: Array) -> Array:
-        """An input, in the dtype that is computed in."""
+        """Return an input in the dtype of the computation."""
         if array.dtype.name in ("bool", self.expression.dtype):
             return array
         out = self._register(number, array.shape, self.expression.dtype)

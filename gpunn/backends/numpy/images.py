@@ -1,8 +1,8 @@
-"""Images on NumPy: convolution, pooling, padding. They are (samples, height, width, channels).
+"""Images on NumPy, (samples, height, width, channels): convolution, pooling, padding.
 
 An operation is several passes over its arrays. Over a whole batch, each pass would write its
-result to memory, where the next one reads it. So a thread takes a piece of the batch, a few
-samples, through all passes: what they write stays in its cache.
+result to memory, where the next one reads it. So a thread performs all passes on a piece of the
+batch, a few samples: their results stay in its cache.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from gpunn.backends.shared.threads import workers
 
 from .program import TracingBackend
 
-PIECE_BYTES = 1 << 20  # that a piece, a few samples, reads and writes
-PARTS = 16  # partial sums over the samples: as many for any number of threads
-PARTS_BYTES = 1 << 22  # at most, of all partial sums together
-SIZE_WORTH_THREADS = 1 << 17  # elements: waking a thread takes as long as the work on fewer
+PIECE_BYTES = 1 << 20  # read and written by a piece, which is a few samples
+PARTS = 16  # partial sums over the samples: the same for any number of threads
+PARTS_BYTES = 1 << 22  # the most for all partial sums together
+SIZE_WORTH_THREADS = 1 << 17  # elements: with fewer, waking a thread takes as long as the work
 PRODUCT = 64  # terms of a sum that take as long as the other passes over its element
 SHORT = 16  # elements: copies of shorter rows are slow
 
@@ -84,15 +84,15 @@ class NumpyImages(TracingBackend):
                     self._do(np.sum, partial_sums, axis=0, out=target)
 
     def _bias_relu(self, x: Array, bias: Array | None, out: Array) -> None:
-        """As `bias_activation` for ReLU. NumPy's maximum is slow with a number, so it is given a
-        row of zeros: a trace does that by itself, but it holds a whole convolution as one call."""
+        """Perform `bias_activation` for ReLU. NumPy's maximum is slow with a number, so it gets a
+        row of zeros: a trace does that itself, but it holds a whole convolution as one call."""
         zeros = self.scratch(x.shape[-1:], x.dtype, "zeros", lambda array: array.fill(0))
         if bias is not None:
             x = np.add(x, bias, out=out)
         np.maximum(x, zeros, out=out)
 
     def _patches(self, x: Array, geometry: Geometry) -> Array:
-        """What lies under each window, (samples windows, cells channels)."""
+        """Return the patch of each window, (samples * windows, cells * channels)."""
         n, (height, width), channels = len(x), geometry.image, x.shape[-1]
         if geometry.trivial:
             return _rows(x)
@@ -117,7 +117,7 @@ class NumpyImages(TracingBackend):
         )  # fmt: skip
         shape = n * geometry.windows[0] * geometry.windows[1], geometry.cells * channels
         run = channels * (geometry.window[1] if geometry.dilation[1] == 1 else 1)
-        if run < SHORT:  # along the windows, then, and BLAS reads it transposed
+        if run < SHORT:  # then copy along the windows, and BLAS reads the result transposed
             patches = self.scratch(shape[::-1], x.dtype, "patches of few channels")
             windows = windows.transpose(3, 4, 5, 0, 1, 2)
             np.copyto(patches.reshape(windows.shape), windows)
@@ -129,7 +129,7 @@ class NumpyImages(TracingBackend):
     def _scatter(
         self, kernel: Array, geometry: Geometry, accumulate: bool
     ) -> Callable[[Array, Array], None]:
-        """f(dz, dx), which gives the pixels of some samples what their windows are worth."""
+        """Return f(dz, dx), which adds the windows' terms to the pixels of some samples."""
         cells = [
             (kernel[r, s].T, (slice(None), rows[0], columns[0]), (slice(None), rows[1], columns[1]))
             for r, rows in enumerate(geometry.along(0))
@@ -183,7 +183,7 @@ class NumpyImages(TracingBackend):
 
     def _max_pooling_gradient(self, call: OpCall) -> None:
         x, y, dy, dx, geometry = call.x, call.y, call.dy, call.dx, call.geometry
-        # Across, then down: the first in a row, and the first such row, as PyTorch has it.
+        # Across, then down: the first in a row, and the first such row, as in PyTorch.
         across = _along(np.maximum, -np.inf, geometry, 1)
         back_down, back_across = _chosen(geometry, 0), _chosen(geometry, 1)
 
@@ -214,7 +214,7 @@ class NumpyImages(TracingBackend):
         self._share(_pieces(slice(0, len(dx)), dx), dx.size, piece)
 
     def _shares(self, geometry: Geometry, dtype: Any) -> Array:
-        """1 / the number of pixels in each window, (height, width, 1)."""
+        """Return 1 / the number of pixels in each window, (height, width, 1)."""
         counts = np.outer(geometry.counts(0), geometry.counts(1))[..., None]
         return self.scratch(
             counts.shape, dtype, f"shares of {geometry}", lambda array: np.divide(1, counts, array)
@@ -236,7 +236,7 @@ class NumpyImages(TracingBackend):
     def _share(
         self, pieces: Sequence[Any], elements: int, work: Callable[[Any], None]
     ) -> None:
-        """Do ``work`` for each of the pieces, by several threads if there are many elements.
+        """Call ``work`` for each of the pieces, in several threads if there are many elements.
 
         The pieces are the same for any number of threads, and so are the results.
         """
@@ -255,14 +255,14 @@ def _rows(x: Array) -> Array:
 
 
 def _work(x: Array, matrix: Array) -> int:
-    """Elements that passes go over in the time of a product to x and a pass over it."""
+    """Return the number of elements that takes as long as a product into x and a pass over it."""
     return int(x.size * (1 + len(matrix) // PRODUCT))
 
 
 def _pieces(of: slice, x: Array, matrix: Array | None = None) -> list[slice]:
-    """Slices of a few samples: what they read and write stays in the cache.
+    """Return slices of a few samples, small enough that their data stay in the cache.
 
-    That is x, or the patches that a matrix multiplies to rows of x.
+    These data are x, or the patches that a matrix multiplies to give rows of x.
     """
     size = x[:1].nbytes if matrix is None else x[:1].nbytes * len(matrix) // matrix.shape[1]
     samples = max(1, PIECE_BYTES // max(1, size))  # of a slice
@@ -273,7 +273,7 @@ def _pieces(of: slice, x: Array, matrix: Array | None = None) -> list[slice]:
 def _overlap(
     image: tuple[int, ...], offset: tuple[int, int], out: tuple[int, ...]
 ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Where in ``out`` there is a pixel, which is the image's at the same place + offset."""
+    """Return the part of ``out`` that has pixels, and the part of the image that they come from."""
     inside = tuple(
         slice(max(0, -k), max(0, -k, min(m, n - k)))
         for n, k, m in zip(image, offset, out, strict=True)
@@ -282,11 +282,11 @@ def _overlap(
     return inside, source
 
 
-# One axis of a pooling at a time: a window takes the rows' results, and a row its cells'.
+# Pooling treats one axis at a time: a window reduces its rows' results, a row its cells.
 
 
 def _cells(geometry: Geometry, axis: int) -> list[tuple[tuple, tuple]]:
-    """For each cell along an axis, its windows and pixels, as indices of images."""
+    """Return for each cell along an axis its windows and pixels, as indices of images."""
     before = (slice(None),) * (1 + axis)
     return [((*before, windows), (*before, pixels)) for windows, pixels in geometry.along(axis)]
 
@@ -294,7 +294,7 @@ def _cells(geometry: Geometry, axis: int) -> list[tuple[tuple, tuple]]:
 def _along(
     function: Function, start: float, geometry: Geometry, axis: int
 ) -> Callable[[Array, Array], None]:
-    """f(x, out): out = function of the cells of each window along an axis."""
+    """Return f(x, out): out = function of the cells of each window along an axis."""
     (first, pixels), *others = _cells(geometry, axis)
     whole = slice(0, geometry.windows[axis])
 
@@ -312,12 +312,12 @@ def _along(
 
 
 def _apart(geometry: Geometry, axis: int) -> bool:
-    """Whether no pixel lies in two windows."""
+    """Return whether no pixel lies in two windows."""
     return geometry.strides[axis] >= geometry.window[axis]
 
 
 def _spread(geometry: Geometry, axis: int) -> Callable[[Array, Array], None]:
-    """f(dy, dx): each pixel gets what its windows along an axis have."""
+    """Return f(dy, dx): each pixel gets the sum of dy of its windows along an axis."""
     cells, apart = _cells(geometry, axis), _apart(geometry, axis)
     covers = apart and _covers(geometry, axis)
 
@@ -339,13 +339,13 @@ def _covers(geometry: Geometry, axis: int) -> bool:
 
 
 def _chosen(geometry: Geometry, axis: int) -> Callable[..., None]:
-    """f(backend, x, y, dy, dx): the first cell of each window along an axis that is its
-    largest, y, gets dy."""
+    """Return f(backend, x, y, dy, dx): in each window along an axis, the first cell equal to its
+    maximum y gets dy."""
     cells, apart = _cells(geometry, axis), _apart(geometry, axis)
     covers, whole = apart and _covers(geometry, axis), slice(0, geometry.windows[axis])
     *others, (windows, pixels) = cells
     last: tuple | None = pixels
-    if windows[-1] != whole:  # it is not there in each window
+    if windows[-1] != whole:  # not every window has this cell
         others, last = cells, None
 
     def choose(backend: Any, x: Array, y: Array, dy: Array, dx: Array) -> None:

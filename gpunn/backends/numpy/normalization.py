@@ -1,4 +1,4 @@
-"""Normalization and normal noise on NumPy, piece by piece of what a cache holds."""
+"""Normalization and normal noise on NumPy, in pieces that fit in the cache."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from gpunn.backends.contract.backend import Array
 
 from .program import TracingBackend
 
-PIECE = 1 << 16  # numbers that a slice holds: they stay in the cache from pass to pass
-WIDE = 1 << 11  # numbers of a row: starting a row takes NumPy the time of about 50 of them
+PIECE = 1 << 16  # elements of a slice: they stay in the cache from pass to pass
+WIDE = 1 << 11  # elements of a row: starting a row takes NumPy as long as about 50 elements
 
 
 class NumpyNormalization(TracingBackend):
     """The operations of normalization and noise; a part of `NumpyBackend`.
 
-    Sums over rows or columns are products with ones, which BLAS reads as fast as memory gives.
+    Sums over rows or columns are products with ones, which BLAS computes at memory bandwidth.
     """
 
     _draw: Callable[..., None]
 
     def _sum_features(self, x: Array, out: Array) -> None:
-        """out (features,) = sum of x, which is as `_flat` makes it, or (outer, features)."""
+        """out (features,) = sum of x, a result of `_flat` or (outer, features)."""
         features = out.size
         if x.ndim == 3:
             rows = self.scratch((len(x) * features,), x.dtype, "sums along inner")
@@ -38,7 +38,7 @@ class NumpyNormalization(TracingBackend):
         self._do(np.dot, self._ones(len(x), x.dtype), x, out=out)
 
     def _spread(self, values: Array, x: Array, slot: str) -> Array:
-        """One value for each feature, to be broadcast over x, which is as `_flat` makes it."""
+        """Return one value for each feature, for broadcasting over x, a result of `_flat`."""
         if x.ndim == 3:
             return values[:, None]
         if x.shape[1] == values.size:
@@ -52,7 +52,7 @@ class NumpyNormalization(TracingBackend):
         x, mean, variance, momentum = _flat(call.x), call.mean, call.variance, call.momentum
         self._sum_features(x, mean)
         self._do(np.divide, mean, n, out=mean)
-        # The sums of what differs from that mean correct its rounding, and the variance.
+        # The sums of the deviations from that mean correct its rounding, and the variance.
         pieces = list(_pieces(x))
         sums = self.scratch((2, len(pieces), features), x.dtype, "sums of pieces")
         middle = self._spread(mean, x, "mean")
@@ -76,7 +76,7 @@ class NumpyNormalization(TracingBackend):
             self._do(np.add, moving, rest[0], out=moving)
 
     def _inverse(self, variance: Array, epsilon: float) -> Array:
-        """1 / sqrt(variance + epsilon), in a work array."""
+        """Return 1 / sqrt(variance + epsilon), in a work array."""
         inverse = self.scratch(variance.shape, variance.dtype, "inverse deviation")
         self._do(np.add, variance, epsilon, out=inverse)
         self._do(np.sqrt, inverse, out=inverse)
@@ -151,7 +151,7 @@ class NumpyNormalization(TracingBackend):
             if mean is None:
                 self._do(np.multiply, x[at], x[at], out=square)
             else:
-                # The mean of what differs from the mean corrects its rounding.
+                # The mean of the deviations from the mean corrects its rounding.
                 rest = self.scratch((len(y),), x.dtype, "mean of what differs")
                 self._do(np.dot, x[at], ones, out=mean[at])
                 self._do(np.divide, mean[at], x.shape[1], out=mean[at])
@@ -236,8 +236,8 @@ class NumpyNormalization(TracingBackend):
 
 
 def _flat(x: Array) -> Array:
-    """x (outer, features, inner) as it is, or for an inner axis of length 1 as (outer / n,
-    n * features): n rows of features side by side, which makes the rows long enough for NumPy.
+    """Return x (outer, features, inner) unchanged or, if inner is 1, as (outer / n,
+    n * features): n rows of features side by side, which makes rows long enough for NumPy.
     """
     outer, features, inner = x.shape
     if inner > 1:
@@ -247,7 +247,7 @@ def _flat(x: Array) -> Array:
 
 
 def _pieces(x: Array) -> Iterator[slice]:
-    """Slices of a few rows: what they read and write stays in the cache."""
+    """Yield slices of a few rows, small enough that their data stay in the cache."""
     rows = max(1, PIECE // max(1, math.prod(x.shape[1:])))  # of a slice
     for start in range(0, len(x), rows):
         yield slice(start, min(start + rows, len(x)))

@@ -15,7 +15,7 @@ from .trace import without_blas
 
 
 class NumpyPenalties(TracingBackend):
-    """What a step does to weights and rates beside its update; a part of `NumpyBackend`."""
+    """Penalties, constraints and schedules of a step; a part of `NumpyBackend`."""
 
     def _regularize(self, call: OpCall) -> None:
         self._do(self._penalties, call.arena.penalized, call.rows, call.gradients, call.totals)
@@ -29,7 +29,7 @@ class NumpyPenalties(TracingBackend):
                 penalty = self._penalize(w, gradient, *parameter.coefficients)
             totals[0] += rows * float(penalty)
 
-    # By hand: a product is one pass where the terms of `L2`, added up, are three.
+    # Written by hand: a dot product is one pass, while summing the terms of `L2` takes three.
     def _penalize(self, w: Array, gradient: Array | None, l1: float, l2: float) -> float:
         term = self.scratch(w.shape, w.dtype, "term")
         penalty = 0.0

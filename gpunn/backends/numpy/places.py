@@ -1,4 +1,4 @@
-"""Rows by the numbers of their places on NumPy."""
+"""Gather and scatter of rows by index on NumPy."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _MERGING: dict[str, Any] = {"Sum": np.add, "Largest": np.maximum}
 
 
 class NumpyPlaces(TracingBackend):
-    """Rows taken from places and put there; a part of `NumpyBackend`."""
+    """Gather and scatter of rows; a part of `NumpyBackend`."""
 
     def _take_rows(self, call: OpCall) -> None:
         out, outer, count, inner = call.out, call.outer, call.count, call.inner
         if not call.n:
             self._do(np.copyto, out, 0)
         elif out.size:
-            # Of a set for each of `outer`, places in all of these one behind the other.
+            # With a set for each of `outer`, take from the flattened axes outer and n.
             apart = call.sets > 1
             axis = (outer * call.n, inner) if apart else (outer, call.n, inner)
             rows = (outer * count, inner) if apart else (outer, count, inner)
@@ -48,7 +48,7 @@ class NumpyPlaces(TracingBackend):
         )  # fmt: skip
 
     def _starts(self, count: int, step: int) -> Array:
-        """(count, 1): 0, step, 2 step ..."""
+        """Return 0, step, 2 step ..., of shape (count, 1)."""
         return self.scratch(
             (count, 1), np.intp, f"steps of {step}",
             lambda array: np.copyto(array[:, 0], np.arange(count) * step),
@@ -59,13 +59,13 @@ class NumpyPlaces(TracingBackend):
 
 
 def _number(places: Array, n: int, wraps: bool, numbers: Array) -> Array | None:
-    """Write the numbers of places from 0 on; which of them there are, or None if there are all.
+    """Write normalized indices; return a mask of those in range, or None if all are.
 
     Args:
-        places: as unsigned numbers, of which those below 0 are the largest.
-        n: how many places there are.
-        wraps: whether those below 0 count from the end.
-        numbers: is written.
+        places: indices as unsigned integers, so that negative ones are the largest.
+        n: the length of the axis.
+        wraps: whether negative indices count from the end.
+        numbers: the output.
     """
     np.copyto(numbers, places.view(np.int32))
     if places.max() < n:
@@ -121,7 +121,7 @@ def _scatter(
     if inside is not None:
         chosen = np.broadcast_to(inside, (outer, count))
         elements, rows = elements[chosen], rows[chosen]
-    # One number after the other, in order: so is the fastest way of NumPy.
+    # Element by element, in order: NumPy is fastest this way.
     merging.at(out.reshape(-1), elements.reshape(-1), rows.reshape(-1))
 
 

@@ -1,8 +1,8 @@
 """Programs of NumPy calls: a step is traced once, and its calls are replayed.
 
 A small step spends more time in Python than in arithmetic: in the plan, the layers, the
-operations and the formulas. All of these end in the same NumPy calls on the same arrays each
-time. Tracing a step collects these calls without performing them; the program replays them.
+operations and the formulas. All of these lead to the same NumPy calls on the same arrays each
+time. Tracing a step records these calls without performing them; the program replays them.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class TracingBackend(Backend):
 
     An operation calls NumPy through ``self._do``, which performs the call or, while a step is
     traced, adds it to the trace. Python code that must run in each step (it reads the control
-    block, or adds up Python numbers) is a method that the trace holds as one call.
+    block, or adds up Python numbers) is a method that the trace records as one call.
     """
 
-    _trace: CallTrace | None = None  # what is being traced, on a backend that is one user's own
+    _trace: CallTrace | None = None  # the trace in progress, on an isolated backend
 
     @property
     def xp(self) -> Any:
@@ -40,7 +40,7 @@ class TracingBackend(Backend):
     def _do(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         if self._trace is not None:
             self._trace.add_call(function, *args, **kwargs)
-        elif function is np.dot:  # some BLAS look at numbers beyond the end of a row, and warn
+        elif function is np.dot:  # some BLAS libraries read past the end of a row, and warn
             with np.errstate(all="ignore"):
                 function(*args, **kwargs)
         else:
@@ -53,10 +53,10 @@ class TracingBackend(Backend):
             self._trace.add_call_once(function, *args)
 
     def trace(self, step: Step) -> CallTrace:
-        """Collect the array calls of a step without performing them.
+        """Record the array calls of a step without performing them.
 
         Raises:
-            NotTraceableError: if it does more.
+            NotTraceableError: if the step does more than such calls.
         """
         self._trace = trace = CallTrace()
         try:
@@ -66,7 +66,7 @@ class TracingBackend(Backend):
         return trace
 
     def replay_of(self, calls: list[ArrayCall]) -> Callable[[int], None]:
-        """A function of a number of steps that performs the calls that often."""
+        """Return a function of a number of steps that performs the calls that many times."""
         return quiet(replay_of(calls))
 
     def _program(self, step: Step, traceable: bool) -> Program:
@@ -89,15 +89,15 @@ class TracingBackend(Backend):
         else:
             method(self, *arrays)
 
-    # What operations have in common.
+    # Helpers of several operations.
 
     def _ones(self, n: int, dtype: Any) -> Array:
-        """Ones (n,): a product with them is NumPy's fastest sum."""
+        """Return ones (n,): a product with them is NumPy's fastest sum."""
         return self.scratch((n,), dtype, "ones", lambda array: array.fill(1))
 
     def _convert(self, x: Array, out: Array) -> None:
-        """out = x in the dtype of ``out``. Of floats, int32 takes the whole part; its least or
-        largest number for what is beyond it, and 0 for NaN."""
+        """out = x in the dtype of ``out``. Floats are truncated to int32, clipped to its range,
+        and NaN becomes 0."""
         if x.dtype.kind == "f" and out.dtype == np.int32:
             wide = self.scratch(x.shape, np.float64, "numbers of int32")
             missing = self.scratch(x.shape, bool, "no numbers")
@@ -116,7 +116,7 @@ class TracingBackend(Backend):
             self._do(np.copyto, out, values)
 
     def _accumulating(self, out: Array, accumulate: bool) -> AbstractContextManager[Array]:
-        """Where a block writes a result: ``out``, or a work array that is then added to it."""
+        """Return a block's target array: ``out``, or a work array that is then added to it."""
         return self._added_to(out) if accumulate else nullcontext(out)
 
     @contextmanager
@@ -130,8 +130,8 @@ class NumpyProgram:
     """Performs a step many times.
 
     Args:
-        backend: the one whose operations the step calls, and no other's.
-        step: what is to be repeated.
+        backend: the only one whose operations the step calls.
+        step: the step to repeat.
         traceable: whether it may be traced. If not, or if tracing fails, the step itself is
             called each time.
     """
@@ -142,14 +142,15 @@ class NumpyProgram:
         self._traceable = traceable
         self._begun = False
         self._replay: Callable[[int], None] | None = None
-        self._threads = True  # whether BLAS may use several, as an untraced step may
+        self._threads = True  # whether BLAS may use several, as in an untraced step
 
     def run(self, steps: int) -> None:
-        if current_profile(self._backend) is not None:  # it lists operations, not array calls
+        """Perform the step this many times: the first time as it is, then from its trace."""
+        if current_profile(self._backend) is not None:  # it records operations, not array calls
             self._perform(self._untraced, steps)
             return
         if not self._begun and steps > 0:
-            self._perform(self._untraced, 1)  # makes work arrays and fills in constants
+            self._perform(self._untraced, 1)  # creates work arrays and fills constants
             self._begun = True
             steps -= 1
         if steps > 0:
@@ -162,14 +163,14 @@ class NumpyProgram:
 
     @staticmethod
     def _perform(run: Callable[[int], None], steps: int, threads: bool = True) -> None:
-        if threads and not Session.of_this_thread():  # true for a helper of a session's thread
+        if threads and not Session.of_this_thread():  # also true in helpers of a session
             with Session():
                 run(steps)
         else:
             run(steps)
 
     def _make_replay(self) -> Callable[[int], None]:
-        """A function of a number of steps that performs them."""
+        """Return a function of a number of steps that performs them."""
         if self._traceable:
             try:
                 trace = self._backend.trace(self._step)
@@ -182,12 +183,12 @@ class NumpyProgram:
 
 
 def replay_of(calls: list[ArrayCall], ours: bool = True) -> Callable[[int], None]:
-    """A function of a number of steps that performs the calls that often.
+    """Return a function of a number of steps that performs the calls that many times.
 
     Args:
         calls: of one step.
         ours: whether all of them are the framework's. Then an interrupt (Ctrl-C) waits for the
-            end of a step. A user's code may take long or hang: there it comes at once.
+            end of a step. User code may take long or hang: there it is delivered at once.
     """
 
     def run(steps: int) -> None:

@@ -1,4 +1,4 @@
-"""`Trace`: the NumPy calls of a step, collected without performing them."""
+"""`CallTrace`: the NumPy calls of a step, recorded without performing them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from gpunn.backends.contract.backend import NotTraceableError
 ArrayCall = Callable[[], Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# The same calls without the checks that NumPy makes in Python before them, and without
-# keywords: each of these costs as much as the work on ten numbers.
+# The same calls without NumPy's checks in Python, and without
+# keywords: each of these costs as much as the work on ten elements.
 _DIRECT: dict[Any, Callable[..., ArrayCall]] = {
     np.clip: lambda x, low, high, out: partial(x.clip, low, high, out),
     np.argmax: lambda x, axis, out: partial(x.argmax, axis, out),
     np.copyto: lambda target, source, casting="", where=...: (
-        partial(np.copyto, target, source, where=where)  # an index would count off the source
+        partial(np.copyto, target, source, where=where)  # an index would count along the source
         if where is not ... and (isinstance(source, np.ndarray) or where.shape != target.shape)
         else partial(target.__setitem__, where, source)
     ),
@@ -36,17 +36,17 @@ _DIRECT: dict[Any, Callable[..., ArrayCall]] = {
         x.take, places, axis, out, "clip"
     ),
 }
-_VIEWS = ("moveaxis",)  # nothing is computed: the view is the same each time
+_VIEWS = ("moveaxis",)  # these compute nothing: the view is the same each time
 _IN_PLACE = ("copyto", "put")
 
-# A ufunc whose operands have one shape is 0.5 us faster, which is the time for thousands of
-# numbers. So for small outputs a number becomes an array once, when the step is traced, and a
-# row or column is copied into a whole array before the call.
+# A ufunc whose operands have the same shape is 0.5 us faster, which is the time for thousands of
+# elements. So for small outputs a number becomes an array once, when the step is traced, and a
+# row or column is copied into a full array before the call.
 SMALL = 1024  # elements of an output; for larger ones reading such an array costs more
 _SLOW_WITH_NUMBERS = (np.maximum, np.minimum)  # not vectorised: a row is 3 times as fast
 
-# OpenBLAS may use several threads for larger products, and then rounds differently. These are
-# performed in a session, in which BLAS has one thread.
+# OpenBLAS may use several threads for larger products, and then rounds differently. These
+# run in a session, in which BLAS has one thread.
 _SMALL_PRODUCT = 1 << 13  # elements of a factor, and
 _SMALL_WORK = 1 << 18  # multiplications
 _WITHOUT_BLAS = {np.argmax, np.copyto, np.max, np.put, np.sum, np.take}
@@ -70,10 +70,10 @@ def _may_take_threads(function: Callable[..., Any], args: tuple[Any, ...]) -> bo
 
 
 class CallTrace:
-    """Stands in for ``xp`` while a step is traced: it collects calls and performs none.
+    """Replaces ``xp`` while a step is traced: it records calls without performing them.
 
     Attributes:
-        calls: the array calls so far, in their order.
+        calls: the array calls so far, in order.
         threads: whether BLAS may use several threads in one of them.
     """
 
@@ -83,9 +83,9 @@ class CallTrace:
         self._once: set[Any] = set()
 
     def add_call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Add one call; its arrays exist, and the calls before it fill them."""
+        """Add one call; its arrays exist already, and the calls before it fill them."""
         out: Any = kwargs.get("out")
-        if function is np.clip and out.size <= SMALL:  # which takes as long as work on thousands
+        if function is np.clip and out.size <= SMALL:  # clip's overhead is that of thousands
             x, low, high = args
             self.add_call(np.maximum, x, low, out=out)
             return self.add_call(np.minimum, out, high, out=out)
@@ -103,14 +103,14 @@ class CallTrace:
             args = tuple(out if _is_same(a, out) else a for a in args)
             if kwargs.keys() == {"out"} and function not in _SLOW_WITH_NUMBERS:
                 args, kwargs = (*args, out), {}  # NumPy wants a keyword for those two
-        # A compiled operation keeps its arguments itself.
+        # A compiled operation stores its arguments itself.
         bind = getattr(function, "bind", partial(partial, function))
         direct = _DIRECT.get(function, bind)
         self.calls.append(direct(*args, **kwargs))
         return out
 
     def _spread(self, arg: Any, out: Any) -> Any:
-        """An array that is spread out over ``out``, as one of its shape."""
+        """Return an array broadcast to the shape of ``out``."""
         if not isinstance(arg, np.ndarray) or arg.shape == out.shape:
             return arg
         whole = np.empty(out.shape, arg.dtype)
@@ -118,7 +118,7 @@ class CallTrace:
         return whole
 
     def add_call_once(self, function: Callable[..., Any], *args: Any) -> None:
-        """`add_call`, unless the same call is there: its result does not change within a step."""
+        """Add a call once: its result does not change within a step."""
         key = function.__name__, *map(id, args)
         if key not in self._once:
             self._once.add(key)
@@ -138,8 +138,8 @@ class CallTrace:
 
 
 def _is_same(x: Any, out: Any) -> bool:
-    """Whether ``x`` is another view of all of ``out``: NumPy then looks for overlaps in each call,
-    which takes as long as the work on a hundred numbers."""
+    """Return whether ``x`` is another view of all of ``out``: NumPy then checks for overlap in each
+    call, which takes as long as the work on a hundred elements."""
     return (
         isinstance(x, np.ndarray)
         and x is not out
@@ -149,8 +149,8 @@ def _is_same(x: Any, out: Any) -> bool:
 
 
 def _clip(function: Any, args: tuple[Any, ...], out: Any) -> ArrayCall | None:
-    """A maximum or minimum of an array and a number as `clip`, which is vectorised; None for 0, of
-    whose signs that takes the other one."""
+    """Return a maximum or minimum of an array and a number as `clip`, which is vectorised; None
+    for 0, where it would return the zero of the other sign."""
     x = next(a for a in args if not isinstance(a, float)) if len(args) == 2 else None
     number = next((a for a in args if isinstance(a, float)), 0.0)
     if number == 0 or not isinstance(x, np.ndarray) or x.shape != out.shape or x.dtype != out.dtype:
@@ -160,13 +160,13 @@ def _clip(function: Any, args: tuple[Any, ...], out: Any) -> ArrayCall | None:
 
 
 def _as_array(arg: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """A number as an array of constants, of floats or of the bits of floats."""
+    """Return a number as an array of constants, of floats or of the bits of floats."""
     number = isinstance(arg, (int, float)) and dtype is not None and np.dtype(dtype).kind == "f"
     if number or isinstance(arg, np.unsignedinteger):
         return np.full(shape, arg, dtype)
     return arg
 
 
-# A loss that is no longer finite is reported as such, by the step that it came from.
+# A loss that is no longer finite is reported by the step that computed it.
 quiet: Callable[[Function], Function] = np.errstate(all="ignore")
-"""Make a function that computes with NumPy give no warnings of arithmetic."""
+"""Suppress NumPy's floating-point warnings in a function."""

@@ -1,4 +1,4 @@
-"""The end of a step on NumPy: limits on the gradients, the update, the average of the weights."""
+"""The end of a step on NumPy: gradient clipping, the update, the average of the weights."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from gpunn.backends.shared.threads import SIZE_WORTH_THREADS, workers
 from .program import TracingBackend
 from .trace import without_blas
 
-# Weights that are updated at a time: what is read stays in the cache from pass to pass, and work
-# arrays are of this size.
+# Weights that are updated at a time: they stay in the cache from pass to pass, and work
+# arrays have this size.
 UPDATE_PIECE = 1 << 16
 
 
 class NumpyUpdates(TracingBackend):
-    """What an optimizer asks for; a part of `NumpyBackend`."""
+    """The operations of optimizers; a part of `NumpyBackend`."""
 
     def _update(self, call: OpCall) -> None:
         optimizer, arena, control = call.optimizer, call.arena, call.control
         update = self._update_groups if optimizer.steps_per_update == 1 else self._update_if_due
-        if optimizer.functor is None:  # a user's, which may ask BLAS for anything
+        if optimizer.functor is None:  # a custom one, which may use BLAS in any way
             self._do(lambda: update(optimizer, arena, control))
         else:
             self._do(update, optimizer, arena, control)
@@ -37,7 +37,7 @@ class NumpyUpdates(TracingBackend):
         updates = int(control.counters[UPDATES])
         for group in arena.groups:
             rate, w, g = learning_rate * group.multiplier, group.values, group.gradients
-            if w.size <= 2 * UPDATE_PIECE:  # to go through several pieces takes Python longer
+            if w.size <= 2 * UPDATE_PIECE:  # a Python loop over pieces would take longer
                 optimizer.update(self, w, g, group.slots, rate, updates, group.decay)
                 continue
 
@@ -57,7 +57,7 @@ class NumpyUpdates(TracingBackend):
     @without_blas
     def _update_if_due(self, optimizer: Any, arena: Any, control: Control) -> None:
         if _updates(optimizer, control)[1]:
-            counted = copy(control)  # with updates in place of steps
+            counted = copy(control)  # with updates instead of steps
             counted.counters = control.counters // optimizer.steps_per_update
             self._update_groups(optimizer, arena, counted)
 
@@ -111,8 +111,8 @@ class NumpyUpdates(TracingBackend):
         for group in [[p.gradient] for p in arena.trained] if by == "norm" else together:
             squares = 0.0
             for g in group:
-                square = self.scratch(g.shape, np.float64, "square")  # of any float32 it is finite
-                np.copyto(square, g)  # to convert in the function would take a buffer
+                square = self.scratch(g.shape, np.float64, "square")  # finite for any float32
+                np.copyto(square, g)  # converting inside the ufunc would need a buffer
                 np.square(square, out=square)
                 squares = squares + np.sum(square)
             factor = limit / np.maximum(np.sqrt(squares), limit)
@@ -121,7 +121,7 @@ class NumpyUpdates(TracingBackend):
 
 
 def _updates(optimizer: Any, control: Control) -> tuple[int, bool]:
-    """How many updates there were so far, and whether this step brings one."""
+    """Return the number of updates so far, and whether this step performs one."""
     every = optimizer.steps_per_update
     updates, steps = divmod(int(control.counters[UPDATES]), every)
     return updates, steps + 1 == every

@@ -1,5 +1,5 @@
-"""What the CPU backends and the card's have in common: order of rows, windows, number
-formats, threads, interrupts.
+"""Common code of the CPU and GPU backends: order of rows, windows, number formats, threads,
+interrupts.
 
 It imports `gpunn.common`.
 """

@@ -1,4 +1,4 @@
-"""Numbers chosen by truth values: where a product with 0 would make NaN of infinity."""
+"""Selection by masks, since a product with 0 would turn infinity into NaN."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 
 
 def select(backend: Any, where: Any, x: Any, out: Any) -> None:
-    """out = x where it holds, else 0: of infinite x and of NaN, too.
+    """out = x where the mask is true, else 0, even for infinite x and NaN.
 
-    Array modules copy by a mask number by number; the bits of all at once are far faster.
+    Array modules copy by a mask element by element; bit operations on whole arrays are far faster.
 
     Args:
-        where: truth values, in one piece.
-        x: floats of its shape; ``out`` may be the same.
+        where: truth values, contiguous.
+        x: floats of the same shape; ``out`` may be ``x``.
     """
     xp = backend.xp
     signs = backend.scratch(where.shape, np.int8, "signs")
@@ -25,7 +25,7 @@ def select(backend: Any, where: Any, x: Any, out: Any) -> None:
 
 
 def choose(backend: Any, where: Any, a: Any, b: Any, out: Any, over_b: bool = False) -> None:
-    """out = a where it holds, else b, by the bits of both.
+    """out = a where the mask is true, else b, by bit operations on both.
 
     Args:
         where: truth values.
@@ -36,7 +36,7 @@ def choose(backend: Any, where: Any, a: Any, b: Any, out: Any, over_b: bool = Fa
     first, second = _bits(a, dtype), _bits(b, dtype)
     signs = backend.scratch(where.shape, np.int8, "signs")
     mask = backend.scratch(where.shape, f"int{8 * dtype.itemsize}", "mask")
-    if over_b or _is_zero(first):  # what comes second is read once more at the end
+    if over_b or _is_zero(first):  # the second operand is read again at the end
         first, second = second, first
         xp.subtract(where.view(np.int8), 1, out=signs)
     else:
@@ -63,5 +63,5 @@ def _is_zero(bits: Any) -> bool:
 
 
 def bits_of(x: Any) -> Any:
-    """The same memory as whole numbers without signs."""
+    """Return a view of the same memory as unsigned integers."""
     return x.view(f"uint{8 * x.dtype.itemsize}")

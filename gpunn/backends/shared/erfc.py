@@ -1,4 +1,4 @@
-"""The tail of the normal distribution, which array modules do not have."""
+"""The complementary error function, which array modules lack."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gpunn.common.numeric.normal import LONG, SHORT, SQUEEZE
 
 
 def erfc(backend: Any, x: Any, out: Any) -> None:
-    """out = 1 - erf(x), with all digits where x is large; ``out`` may be x.
+    """out = 1 - erf(x), accurate also where x is large; ``out`` may be x.
 
     The formula is in `gpunn.common.numeric.normal`.
     """
@@ -33,7 +33,7 @@ def erfc(backend: Any, x: Any, out: Any) -> None:
     xp.add(out, rest[0], out=out)
     xp.subtract(out, z, out=out)
     xp.exp(out, out=out)
-    xp.multiply(out, t, out=out)  # erfc of |x|, or 2 less that
+    xp.multiply(out, t, out=out)  # erfc(|x|), subtracted from 2 below for negative x
     xp.multiply(below, 2.0, out=u, dtype=x.dtype)
     xp.subtract(u, out, out=out)
     xp.absolute(out, out=out)

@@ -1,4 +1,4 @@
-"""How the windows of a convolution or a pooling lie on an image."""
+"""The positions of the windows of a convolution or a pooling on an image."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ class Geometry:
     """Windows on an image, each field a pair (height, width).
 
     Cell (r, s) of window (i, j) lies on the pixel (i, j) * strides - padding +
-    (r, s) * dilation; where there is none, it counts as 0 in a convolution and not
-    at all in a pooling.
+    (r, s) * dilation. Outside the image, it counts as 0 in a convolution and is
+    ignored in a pooling.
 
     Attributes:
         image: its size.
-        windows: how many there are.
-        window: cells of each.
+        windows: the number of windows.
+        window: the number of cells of each.
         strides: from one window to the next.
-        padding: pixels that are lacking before the first, at the top and on the left.
+        padding: missing pixels before the first, at the top and on the left.
         dilation: from one cell of a window to the next.
     """
 
@@ -43,12 +43,12 @@ class Geometry:
     def fit(
         cls, image: Pair, window: Pair, strides: Pair, padding: str, dilation: Pair = (1, 1)
     ) -> Geometry:
-        """The windows that lie on an image whole (``padding="valid"``), or one at every
-        ``strides`` pixels (``"same"``), where an odd number of lacking pixels leaves
-        the one more below and on the right, as in Keras.
+        """Return the windows that lie completely on an image (``padding="valid"``), or one at
+        every ``strides`` pixels (``"same"``). If the number of missing pixels is odd, the extra
+        one is below or on the right, as in Keras.
 
         Raises:
-            ValueError: if not one window lies on the image.
+            ValueError: if no window fits on the image.
 
         >>> Geometry.fit((5, 5), (3, 3), (2, 2), "valid").windows
         (2, 2)
@@ -79,12 +79,12 @@ dilation=(1, 1))
 
     @property
     def cells(self) -> int:
-        """How many a window has."""
+        """The number of cells of a window."""
         return self.window[0] * self.window[1]
 
     @property
     def extent(self) -> Pair:
-        """The size of the image that all windows lie on, lacking pixels included."""
+        """The size of the area that the windows cover, missing pixels included."""
         height, width = (
             (m - 1) * step + d * (k - 1) + 1
             for m, k, step, d in zip(
@@ -94,7 +94,7 @@ dilation=(1, 1))
         return height, width
 
     def along(self, axis: int) -> Iterator[tuple[slice, slice]]:
-        """For each cell of a window along an axis (0: height), the windows in which it lies
+        """Yield for each cell of a window along an axis (0: height) the windows in which it lies
         on a pixel, and these pixels.
 
         >>> list(Geometry.fit((4, 4), (1, 2), (1, 2), "valid").along(1))
@@ -112,7 +112,7 @@ dilation=(1, 1))
                 yield slice(0, 0), slice(0, 0)
 
     def counts(self, axis: int) -> list[int]:
-        """For each window the number of its cells along an axis that lie on a pixel.
+        """Return for each window the number of its cells along an axis that lie on a pixel.
 
         >>> Geometry.fit((3, 3), (2, 2), (1, 1), "same").counts(0)
         [2, 2, 1]

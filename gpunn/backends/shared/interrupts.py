@@ -1,8 +1,8 @@
-"""Ctrl-C between two steps, not within one.
+"""Handling of Ctrl-C between two steps, not within one.
 
 A step changes weights, the optimizer's state and counters one after the other, in several
 calls from Python. An interrupt between two of them would leave a step half done. So a signal
-that comes within a step waits for the end of the step.
+that arrives within a step waits for its end.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
-# `signal` puts enumerations around these two, which take ten times as long.
+# `signal` wraps these two in enumerations, which take ten times as long.
 _get_handler: Callable[[int], Any] = _signal.getsignal
 _set_handler: Callable[[int, Any], Any] = _signal.signal
 
@@ -27,8 +27,8 @@ class _Handler:
     """Replaces the handler of SIGINT while steps are performed.
 
     Attributes:
-        before: that handler.
-        pending: whether a signal has come that waits for the end of a step.
+        before: the replaced handler.
+        pending: whether a signal is waiting for the end of a step.
     """
 
     def __init__(self, before: Any) -> None:
@@ -42,7 +42,7 @@ class _Handler:
             self.before(number, frame)
 
     def deliver(self) -> None:
-        """Pass a signal that waits to the handler that was there before."""
+        """Pass a pending signal to the replaced handler."""
         if self.pending:
             self.pending = False
             self.before(_SIGINT, None)
@@ -60,8 +60,8 @@ def _step(calls: Calls) -> None:
 
 
 def perform(calls: Calls, steps: int) -> None:
-    """Perform the calls of a step ``steps`` times; an interrupt waits for the end of a step, of
-    the outermost one where a step performs another.
+    """Perform the calls of a step ``steps`` times. An interrupt waits for the end of a step, or
+    of the outermost one if a step performs another.
 
     >>> import os, signal
     >>> done = []
@@ -90,12 +90,12 @@ def perform(calls: Calls, steps: int) -> None:
 
 
 def _handler() -> _Handler | None:
-    """The handler to install; None where no Python code handles the signal, or a step around this
-    one has a handler."""
+    """Return the handler to install; None if no Python code handles the signal, or an outer step
+    has a handler."""
     before: Any = _get_handler(_SIGINT)
     if isinstance(before, _Handler):
         if _within_step(sys._getframe()):
             return None
-        before = before.before  # it was left there by a call that was interrupted itself
-    signalled = threading.main_thread().ident  # the thread that Python gives signals to
+        before = before.before  # left there by a call that was itself interrupted
+    signalled = threading.main_thread().ident  # the thread to which Python delivers signals
     return _Handler(before) if callable(before) and threading.get_ident() == signalled else None

@@ -2,9 +2,9 @@
 
 A shuffled order is a function of (seed, pass, position), not a stored list: a
 kernel evaluates it for its own row, NumPy for a whole pass at once. It is a Feistel
-network on the smallest power of two that holds all rows, walked along its cycle
-until it lands on a row that exists (Black and Rogaway, "Ciphers with Arbitrary
-Finite Domains", 2002). ``kernels/formulas/random.cuh`` holds the same function in C++.
+network on the smallest power of two that holds all rows, followed along its cycle
+until it reaches a row that exists (Black and Rogaway, "Ciphers with Arbitrary
+Finite Domains", 2002). ``kernels/formulas/random.cuh`` has the same function in C++.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from __future__ import annotations
 import numpy as np
 
 ROUNDS = 6  # half-rounds: left half, right half, left half, ...
-ROWS_AT_ONCE = 4096  # of small data the orders of several passes are computed at once
+ROWS_AT_ONCE = 4096  # for small data, the orders of several passes are computed at once
 
 
 def round_keys(seed: int, first_pass: int, passes: int = 1) -> np.ndarray:
-    """Keys (passes, ROUNDS), uint32: SplitMix64 (Steele et al., 2014) from seed and pass."""
+    """Return keys (passes, ROUNDS), uint32: SplitMix64 (Steele et al., 2014) of seed and pass."""
     numbers = np.arange(first_pass, first_pass + passes, dtype=np.uint64)
     state = np.uint64(seed) + numbers * np.uint64(0xD1342543DE82EF95)
     keys = np.empty((passes, ROUNDS), np.uint32)
@@ -37,7 +37,7 @@ def _mix(x: np.ndarray, key: np.ndarray) -> np.ndarray:
 
 
 def _encrypt(x: np.ndarray, bits: int, keys: np.ndarray) -> np.ndarray:
-    """The Feistel network on numbers x (n,) of ``bits`` bits; keys (n or 1, ROUNDS)."""
+    """Apply the Feistel network to integers x (n,) of ``bits`` bits; keys (n or 1, ROUNDS)."""
     low = bits // 2
     right_mask, left_mask = np.uint32((1 << low) - 1), np.uint32((1 << (bits - low)) - 1)
     left, right = x >> np.uint32(low), x & right_mask
@@ -48,7 +48,7 @@ def _encrypt(x: np.ndarray, bits: int, keys: np.ndarray) -> np.ndarray:
 
 
 def permutations(rows: int, seed: int, first_pass: int, passes: int = 1) -> np.ndarray:
-    """The orders of some passes: row indices (passes, rows) int64, in each each row once.
+    """Return the orders of some passes: row indices (passes, rows) int64, each row once per pass.
 
     >>> sorted(permutations(5, seed=1, first_pass=0)[0].tolist())
     [0, 1, 2, 3, 4]
@@ -64,16 +64,16 @@ def permutations(rows: int, seed: int, first_pass: int, passes: int = 1) -> np.n
 
 
 def permutation(rows: int, seed: int, pass_number: int) -> np.ndarray:
-    """The order of one pass (rows,)."""
+    """Return the order of one pass (rows,)."""
     return permutations(rows, seed, pass_number)[0]
 
 
 class Order:
-    """Which row comes at which position of a pass: shuffled by a key, or as they stand.
+    """The row at each position of a pass: shuffled by a key, or in the order of the data.
 
     Args:
         rows: number of rows in the data, at most 2**32 - 1.
-        seed: 64-bit key of the shuffle; None keeps the rows in their order.
+        seed: 64-bit key of the shuffle; None keeps the order of the data.
     """
 
     def __init__(self, rows: int, seed: int | None) -> None:
@@ -86,7 +86,7 @@ class Order:
         return f"Order(rows={self.rows}, seed={self.seed})"
 
     def indices(self, pass_number: int) -> np.ndarray:
-        """The whole pass on the host; kept until another pass is asked for."""
+        """Return the whole pass on the host; kept until another pass is requested."""
         if self.seed is None:
             return self._passes
         if not 0 <= pass_number - self._first < len(self._passes):

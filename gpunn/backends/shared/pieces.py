@@ -1,4 +1,4 @@
-"""Pieces of the flat arrays of an arena, for operations that sum over them or share them out."""
+"""Pieces of the flat arrays of an arena, for operations that sum over them or distribute them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 
 
 def cut(segments: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Segments (rows of `Arena.segments`) in pieces of at most ``size`` elements.
+    """Split segments (rows of `Arena.segments`) into pieces of at most ``size`` elements.
 
-    A piece (start, stop, first, last) has the numbers of the first and the last (not included)
-    of those of its segment; with them come the numbers of their segments.
+    A piece is (start, stop, first, last); its segment has the pieces first to last (exclusive).
+    The indices of the pieces' segments are also returned.
     """
     rows: list[tuple[int, ...]] = []
     owners: list[int] = []
@@ -22,7 +22,7 @@ def cut(segments: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cut_penalized(segments: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The pieces of what has a penalty l1 sum(|w|) + l2 sum(w^2), and their (l1, l2)."""
+    """Return pieces of segments with a penalty l1 sum(|w|) + l2 sum(w^2), and their (l1, l2)."""
     has_penalty = (segments["l1"] != 0) | (segments["l2"] != 0)
     segments = segments[segments["trainable"] & has_penalty]
     pieces, owners = cut(segments, size)

@@ -1,6 +1,6 @@
-"""The number formats that tensor cores take: what a product's factors are rounded to.
+"""The number formats of tensor cores, to which a product's factors are rounded.
 
-A product that may use tensor cores rounds its two factors, and only these: it multiplies
+A product that may use tensor cores rounds only its two factors: it multiplies
 and sums in float32, and its result and everything else stay float32.
 """
 
@@ -15,13 +15,13 @@ from gpunn.common.names import closest
 from gpunn.common.snapshots import first_time
 
 PRECISIONS = {"tf32": 10, "bfloat16": 7}
-"""Bits after the leading one that are left of float32's 23; the range stays the same.
+"""Mantissa bits that remain of float32's 23; the range stays the same.
 
 Source: NVIDIA, Parallel Thread Execution ISA, section "Alternate floating point data formats".
 """
 
 CAPABILITY = 80
-"""The first compute capability whose tensor cores know them, 8.0.
+"""The first compute capability whose tensor cores support them, 8.0.
 
 Source: NVIDIA, Ampere Tuning Guide, "Improved Tensor Core Operations".
 """
@@ -37,32 +37,32 @@ def check_precision(precision: Any) -> None:
 
 
 def usable(precision: str | None, backend: Any, dtype: str) -> str | None:
-    """The precision wished for; None on a backend without such products, announced once.
+    """Return the requested precision; None on a backend without such products, reported once.
 
     Raises:
-        ValueError: for a model that is not float32, and on a card without them.
+        ValueError: for a model that is not float32, and on a GPU without such products.
     """
     if precision is None:
         return None
-    wish = f"matmul_precision={precision!r}"
+    option = f"matmul_precision={precision!r}"
     if dtype != "float32":
-        raise ValueError(f"{wish} rounds float32, but the model is {dtype}; leave it out.")
+        raise ValueError(f"{option} rounds float32, but the model is {dtype}; leave it out.")
     if backend.precisions is None:
         if first_time("a precision without effect"):
-            print(f"gpunn: {wish} has no effect on the {backend.name} backend.", file=sys.stderr)
+            print(f"gpunn: {option} has no effect on the {backend.name} backend.", file=sys.stderr)
         return None
     if precision not in backend.precisions:
         raise ValueError(
-            f"{wish} takes a card of compute capability {CAPABILITY / 10} or newer (RTX 30xx, "
-            f"A100), which this one is not; leave it out."
+            f"{option} needs a GPU of compute capability {CAPABILITY / 10} or newer (RTX 30xx, "
+            f"A100), and this GPU is older; leave it out."
         )
     return precision
 
 
 def rounded(x: np.ndarray, precision: str | None) -> np.ndarray:
-    """float32 numbers rounded to the nearest of the format, halfway to even; None: as they are.
+    """Round float32 values to the nearest of the format, ties to even; None: unchanged.
 
-    Raises TypeError for another dtype: no format stands for float64.
+    Raises TypeError for another dtype: no format applies to float64.
 
     >>> rounded(np.array([1 + 2**-9, 1 + 2**-10, 1 + 2**-11], np.float32), "tf32") - 1
     array([0.00195312, 0.00097656, 0.        ], dtype=float32)

@@ -2,8 +2,8 @@
 
 The threads of a BLAS library wait for each other in busy loops. When another process needs a
 core too, they take many times as long, and small products are never faster with them. So BLAS
-uses one thread, and large work is cut into pieces for threads of our own, which sleep while there
-is nothing to do. How work is cut depends on its size alone, so the results are the same for any
+uses one thread, and large work is split into pieces for our own threads, which sleep while
+idle. The split depends only on the size of the work, so the results are the same for any
 number of threads.
 """
 
@@ -32,7 +32,7 @@ class _Library:
     """The functions of a BLAS library that get and set its number of threads.
 
     threadpoolctl finds the library. For OpenBLAS it lets only the first thread that used it set
-    the number, and ignores the others. `Session` keeps count of all threads by itself, so it calls
+    the number, and ignores the others. `Session` tracks all threads itself, so it calls
     the functions of OpenBLAS directly.
     """
 
@@ -48,7 +48,7 @@ class _Library:
 
 @functools.cache
 def _libraries() -> list[_Library]:
-    """The BLAS libraries of this process; none if threadpoolctl is not installed."""
+    """Return the BLAS libraries of this process; none if threadpoolctl is not installed."""
     try:
         import threadpoolctl
     except ImportError:
@@ -60,8 +60,8 @@ def _libraries() -> list[_Library]:
 class Session:
     """A ``with`` block around a run of steps, during which BLAS uses one thread.
 
-    That holds for the whole process. When the last of several sessions ends, BLAS gets back the
-    number of threads that it had before. A session is also over when its call was interrupted
+    This affects the whole process. When the last of several sessions ends, the previous number
+    of BLAS threads is restored. A session also ends if its call was interrupted
     before it could leave the block, see `Hold`.
     """
 
@@ -90,7 +90,7 @@ class Session:
 
     @staticmethod
     def _settle() -> None:
-        """Forget the sessions that are over; if none is left, give BLAS back its threads."""
+        """Forget ended sessions; if none is left, restore the number of BLAS threads."""
         if Session._open:
             Session._open = {hold for hold in Session._open if hold.alive}
         if not Session._open and Session._before is not None:
@@ -100,7 +100,7 @@ class Session:
 
     @staticmethod
     def of_this_thread() -> bool:
-        """Whether this thread is in a session, or is a helper of one that is."""
+        """Return whether this thread is in a session, or is a helper of one that is."""
         if _this_thread.helper:
             return True
         me = threading.get_ident()
@@ -108,7 +108,7 @@ class Session:
 
     @staticmethod
     def threads() -> int:
-        """How many threads may share work now: as many as BLAS had before the session.
+        """Return how many threads may share work now: as many as BLAS had before the session.
 
         >>> Session.threads()  # outside of a session: there BLAS uses its own threads
         1
@@ -117,7 +117,7 @@ class Session:
 
 
 def pieces_of_product(m: int, n: int, k: int) -> int:
-    """Into how many pieces the product (m, k) @ (k, n) is cut.
+    """Return the number of pieces that the product (m, k) @ (k, n) is split into.
 
     >>> pieces_of_product(32, 128, 784), pieces_of_product(128, 1024, 1024)
     (1, 8)
@@ -136,7 +136,7 @@ _this_thread = _ThisThread()
 
 
 def helper_number() -> int:
-    """Number of this thread among the threads of `Workers`, from 1; 0 for every other thread."""
+    """Return this thread's number among the threads of `Workers`, from 1; 0 for other threads."""
     return _this_thread.helper
 
 
@@ -149,7 +149,7 @@ class _Job:
         self._pieces = pieces
         self._work: Callable[[int], Any] | None = work
         self._numbers = itertools.count()
-        self._inside: deque[None] = deque()  # an entry for each helper that does pieces now
+        self._inside: deque[None] = deque()  # an entry for each helper working on pieces
         self._left: SimpleQueue[None] = SimpleQueue()
 
     def take_pieces(self, work: Callable[[int], Any]) -> None:
@@ -171,7 +171,7 @@ class _Job:
             self._left.put(None)
 
     def finish(self) -> None:
-        """Begin no further piece, and wait for the pieces that helpers are doing."""
+        """Start no further piece, and wait for the pieces in progress in helpers."""
         self._pieces = 0
         self._work = None  # it refers to arrays, and a helper may take this job late
         while self._inside:
@@ -179,7 +179,7 @@ class _Job:
 
 
 class Workers:
-    """Helper threads, which do pieces of work together with the thread that calls `share`."""
+    """Helper threads that do pieces of work together with the thread that calls `share`."""
 
     def __init__(self) -> None:
         self._jobs: dict[int, _Job] = {}  # those that a call of `share` waits for
@@ -187,7 +187,7 @@ class Workers:
         self._starting = Exclusive()
 
     def share(self, pieces: int, work: Callable[[int], Any]) -> None:
-        """Call ``work(piece)`` for each piece from 0 on; in a `Session`, by several threads.
+        """Call ``work(piece)`` for each piece from 0 on; in a `Session`, in several threads.
 
         Any thread may do any piece. A call inside of a piece is a plain loop on its thread.
         """
@@ -244,7 +244,7 @@ workers = Workers()
 
 
 def _after_fork() -> None:
-    # A forked process has one thread. The helper threads, and what was held, do not exist there.
+    # A forked process has one thread: helper threads and holds do not exist there.
     workers.__init__()  # type: ignore[misc]
     Session._changing = Exclusive()
     Session._open = set()

@@ -1,4 +1,4 @@
-"""HTML and SVG as text: elements in which nothing of a user becomes markup."""
+"""HTML and SVG as text: elements that escape all user text."""
 
 from .elements import Markup, element, escaped, joined
 

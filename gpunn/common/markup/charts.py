@@ -1,4 +1,4 @@
-"""Curves, points and bars as SVG, in the colours of the page around it.
+"""Curves, points and bars as SVG, in the colours of the surrounding page.
 
 Lines differ by dashes too, and the text alternative is the title element.
 """
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from .elements import Markup, element
 
 LEFT, RIGHT, ABOVE, BELOW = 52, 12, 24, 34  # pixels around the lines of a chart
-LOOKS = (  # colours that are legible on white and on black, and dashes
+LOOKS = (  # colours that are legible on white and on black, and dash patterns
     ("#3a87c8", None),
     ("#e0702f", "5 3"),
     ("#3f9b5f", "2 3"),
@@ -19,25 +19,25 @@ LOOKS = (  # colours that are legible on white and on black, and dashes
     ("#c95b78", "1 3"),
     ("#8a8a52", "12 4"),
 )
-SHOWN = 400  # points of a line at most
-LARGEST = 1e150  # of what is drawn; what is beyond counts as not finite
-LETTER = 6.2  # width of a letter, about
+SHOWN = 400  # maximum points of a line
+LARGEST = 1e150  # largest drawn value; larger values count as not finite
+LETTER = 6.2  # approximate width of a letter
 
 Point = tuple[float, float]
 
 
 class Frame:
-    """Two axes: what is drawn between them, and where.
+    """A chart with two axes, to which lines, dots and bars are added.
 
     Args:
-        title: above it.
-        x, y: the ticks of both axes, whose ends are the first and the last of each; where there
-            is one x, it is in the middle.
-        last: where x ends, if that is not a tick.
-        x_label: below the axis.
-        label: the text alternative; the title by default.
-        size: width and height, pixels.
-        powers: whether the y are exponents of ten.
+        title: Title above the chart.
+        x, y: Ticks of both axes; the first and the last tick are the ends of the axis. A single
+            x is in the middle.
+        last: End of x, if it is not a tick.
+        x_label: Label below the axis.
+        label: Text alternative; the title by default.
+        size: Width and height in pixels.
+        powers: Whether y values are exponents of ten.
     """
 
     def __init__(
@@ -76,8 +76,11 @@ class Frame:
         return self.bottom - (self.bottom - ABOVE) * (y - first) / (last - first)
 
     def lines(self, lines: Mapping[str, Sequence[Point]], *, dots: bool = False) -> None:
-        """A line through points for each name, broken where a value is not finite; with several
-        names a key, where the lines do not end. A name without points has a look and no line."""
+        """Add a line through points for each name, broken at values that are not finite.
+
+        With several names, add a key away from the ends of the lines. A name without points has a
+        look but no line.
+        """
         for number, points in enumerate(lines.values()):
             color, dashes = LOOKS[number % len(LOOKS)]
             for run in _runs(points):
@@ -98,7 +101,7 @@ class Frame:
                                       r=radius, fill=color))  # fmt: skip
 
     def bars(self, edges: Sequence[float], heights: Sequence[float]) -> None:
-        """A bar from 0 between each two edges."""
+        """Add a bar from 0 between each two edges."""
         for left, right, height in zip(edges, edges[1:], heights, strict=False):
             x, top, base = self.at_x(left), self.at_y(height), self.at_y(0)
             self.parts.append(element("rect", x=f"{x:.1f}", y=f"{top:.1f}",
@@ -106,7 +109,7 @@ class Frame:
                                       height=f"{base - top:.1f}", fill=LOOKS[0][0]))  # fmt: skip
 
     def diagonal(self) -> None:
-        """Where x and y are equal."""
+        """Add the line on which x and y are equal."""
         low, high = max(self.x[0], self.y[0]), min(self.x[1], self.y[1])
         ends = [f"{self.at_x(v):.1f} {self.at_y(v):.1f}" for v in (low, high)]
         self.parts.append(element("path", d=f"M{ends[0]}L{ends[1]}", stroke="currentColor",
@@ -141,12 +144,12 @@ def curves(
     powers: bool = False,
     size: tuple[int, int] = (300, 190),
 ) -> Markup:
-    """Values over the epochs, from 1. Those that are not finite leave a gap.
+    """Draw values over the epochs, from 1. Values that are not finite leave a gap.
 
     Args:
-        title, label, size: as of `Frame`.
-        lines: the values, by the name of their line.
-        powers: draw logarithms; what is not positive leaves a gap then.
+        title, label, size: As in `Frame`.
+        lines: The values by the name of their line.
+        powers: Whether to draw logarithms; values that are not positive then leave a gap.
     """
     drawn = {name: over_epochs(values) for name, values in lines.items()}
     if powers:
@@ -164,8 +167,8 @@ def curves(
 
 
 def over_epochs(values: Sequence[float]) -> list[Point]:
-    """Values as points from epoch 1; of many the smallest and the largest in each of some
-    neighbourhoods.
+    """Convert values to points from epoch 1; many values are reduced to the smallest and largest
+    in each of a number of intervals.
 
     >>> over_epochs([0.5, 0.25])
     [(1, 0.5), (2, 0.25)]
@@ -181,7 +184,7 @@ def over_epochs(values: Sequence[float]) -> list[Point]:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Round numbers that enclose all values, three to seven of them.
+    """Return three to seven round numbers that enclose all values.
 
     >>> ticks(0.13, 0.42)
     [0.1, 0.2, 0.3, 0.4, 0.5]
@@ -196,7 +199,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def decades(low: float, high: float) -> list[float]:
-    """Whole exponents that enclose those given, seven at most.
+    """Return at most seven integer exponents that enclose the given ones.
 
     >>> decades(-3.2, 0.1)
     [-4.0, -3.0, -2.0, -1.0, 0.0, 1.0]
@@ -208,7 +211,7 @@ def decades(low: float, high: float) -> list[float]:
 
 
 def counts(last: int) -> list[int]:
-    """Round numbers from 1 up to the last one.
+    """Return round numbers from 1 to ``last``.
 
     >>> counts(4), counts(30)
     ([1, 2, 3, 4], [1, 10, 20, 30])
@@ -218,7 +221,7 @@ def counts(last: int) -> list[int]:
 
 
 def _runs(points: Sequence[Point]) -> list[list[Point]]:
-    """The points of a line in pieces between values that are not finite."""
+    """Split the points of a line at values that are not finite."""
     runs: list[list[Point]] = [[]]
     for point in points:
         if math.isfinite(point[1]):

@@ -1,4 +1,4 @@
-"""Elements of HTML and SVG. A string in one is text; only a `Markup` is taken as it is."""
+"""Elements of HTML and SVG. Strings in them are escaped; only a `Markup` is inserted unchanged."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ EMPTY = frozenset(("br", "col", "hr", "img", "input", "link", "meta"))  # have n
 
 
 class Markup(str):
-    """Text that is HTML or SVG already. Whoever makes one has escaped what is in it."""
+    """Text that is already HTML or SVG. Its creator must have escaped its contents."""
 
     __slots__ = ()
 
 
 def escaped(text: object) -> Markup:
-    """Any text as markup that shows it, in an element or in an attribute.
+    """Escape text for an element or an attribute.
 
-    Characters that no page can have, as NUL or half of a pair, become U+FFFD.
+    Characters that are invalid in a page, such as NUL or a lone surrogate, become U+FFFD.
 
     >>> escaped("<img src=x onerror='alert(1)'>")
     '&lt;img src=x onerror=&#x27;alert(1)&#x27;&gt;'
@@ -31,9 +31,9 @@ def escaped(text: object) -> Markup:
 
 
 def joined(*parts: Any) -> Markup:
-    """Parts one after the other: `Markup` as it is, lists of parts in turn, all else as text.
+    """Join parts: `Markup` unchanged, lists of parts recursively, anything else as escaped text.
 
-    None is nothing.
+    None is skipped.
 
     >>> joined("1 < 2", element("br"), ["3", None])
     '1 &lt; 2<br>3'
@@ -48,16 +48,16 @@ def joined(*parts: Any) -> Markup:
 
 
 def element(name: str, /, *children: Any, **attributes: Any) -> Markup:
-    """One element with what is in it, as of `joined`.
+    """Return an element with its content, combined as in `joined`.
 
     Args:
-        name: of the element.
-        *children: its content.
-        **attributes: those that are None or False are left out, True stands without a value. An
-            underscore is a hyphen, one at the end is none (``class_``).
+        name: Name of the element.
+        *children: Its content.
+        **attributes: None and False are left out, True gives an attribute without a value. An
+            underscore becomes a hyphen; one at the end is removed (``class_``).
 
     Raises:
-        ValueError: for a name of an element or an attribute that is none.
+        ValueError: for an invalid name of an element or attribute.
 
     >>> element("p", "a & b", class_="note", aria_label='"x"', hidden=True)
     '<p class="note" aria-label="&quot;x&quot;" hidden>a &amp; b</p>'
@@ -75,5 +75,5 @@ def element(name: str, /, *children: Any, **attributes: Any) -> Markup:
 
 def _checked(name: str) -> str:
     if not NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no name of an element or an attribute.")
+        raise ValueError(f"{name!r} is not a name of an element or an attribute.")
     return name

@@ -1,1 +1,1 @@
-"""Numbers: the normal distribution, and moments of numbers of any size."""
+"""Numerical utilities: the normal distribution, and moments of values of any magnitude."""

@@ -1,7 +1,7 @@
-"""Means and deviations of numbers of any size, in float64.
+"""Means and standard deviations of values of any magnitude, in float64.
 
-The square of 1e200 is infinite, and that of 1e-200 is 0. So values are divided by a power of two
-first, which changes no digit of them, nor of what comes out where nothing would have overflowed.
+The square of 1e200 overflows, and that of 1e-200 is 0. So values are first divided by a power of
+two. This changes no digit of them, nor of the result if nothing would have overflowed.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import numpy as np
 
 __all__ = ["deviation", "lost_in_float32", "mean", "size"]
 
-LARGEST, LEAST = 1e38, 1e-37  # that are told apart in float32, and their neighbours
-DIGITS = 3e6  # times the deviation: of numbers of this size float32 has no digit of it left
+LARGEST, LEAST = 1e38, 1e-37  # limits of values that float32 distinguishes from their neighbours
+DIGITS = 3e6  # times the deviation: float32 values this large have no digit of it left
 
 
 def size(values: Any, axis: int | None = None) -> np.ndarray:
-    """The power of two below the largest absolute value, 1 where all are 0; axes are kept.
+    """Return the power of two below the largest absolute value, 1 if all are 0; keeps axes.
 
     >>> size([3.0, -5.0]).tolist(), size(np.zeros((2, 2)), axis=0).tolist()
     ([4.0], [[1.0, 1.0]])
@@ -28,7 +28,7 @@ def size(values: Any, axis: int | None = None) -> np.ndarray:
 
 
 def mean(values: Any, axis: int | None = None) -> Any:
-    """The arithmetic mean along an axis, or of all.
+    """Compute the arithmetic mean along an axis, or of all values.
 
     >>> float(mean([1e308, 1e308])), float(mean([1.0, 2.0]))
     (1e+308, 1.5)
@@ -38,7 +38,7 @@ def mean(values: Any, axis: int | None = None) -> Any:
 
 
 def deviation(values: Any, axis: int | None = None) -> Any:
-    """The standard deviation along an axis, or of all: the root of the mean square difference.
+    """Compute the standard deviation along an axis, or of all values, without Bessel's correction.
 
     >>> float(deviation([1e200, -1e200])), float(deviation([1e-200, -1e-200]))
     (1e+200, 1e-200)
@@ -48,7 +48,7 @@ def deviation(values: Any, axis: int | None = None) -> Any:
 
 
 def lost_in_float32(values: Any) -> str:
-    """Why float32 does not hold finite numbers or their differences; an empty text if it does.
+    """Explain why float32 cannot represent finite values or their differences; "" if it can.
 
     >>> lost_in_float32([1e9, 1e9 + 1])
     'numbers of about 1e+09 that differ by 0.5: float32 has 7 digits'

@@ -1,1 +1,1 @@
-"""Layers that prepare data: numbers inside the step, texts on the host while data are fed."""
+"""Layers that preprocess data: numbers in the step, strings on the host while data are fed."""

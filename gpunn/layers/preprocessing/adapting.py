@@ -1,4 +1,4 @@
-"""What `adapt` is given: one array of all samples, or batches of them."""
+"""The data passed to `adapt`: one array of all samples, or batches of them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ ARRAY_MARKS = ("__array__", "__dlpack__", "__cuda_array_interface__")
 
 
 def batches(data: Any, steps: int | None = None) -> Iterator[Any]:
-    """What stands for one array each: ``data`` alone, or what it yields.
+    """Yield ``data`` itself if it is one array, else the batches that it yields.
 
-    A list is one array if it holds numbers, texts or lists of such, and batches if it holds
+    A list is one array if it holds numbers, strings or lists of them. It is batches if it holds
     arrays.
 
     Raises:
-        TypeError: for a dictionary, or for something that yields nothing.
+        TypeError: for a dictionary, or for something that cannot be iterated.
 
     >>> [list(batches(given)) for given in ([1, 2], iter([[1], [2]]))]
     [[[1, 2]], [[1], [2]]]
@@ -34,7 +34,7 @@ def batches(data: Any, steps: int | None = None) -> Iterator[Any]:
         if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")) or isinstance(
             data, (str, bytes)
         ):
-            raise TypeError(f"adapt takes an array, a column or batches of such; got {data!r}.")
+            raise TypeError(f"adapt takes an array, a column or batches of them; got {data!r}.")
         data = (data[i] for i in range(len(data)))
     for batch in itertools.islice(data, steps):
         yield batch[0] if isinstance(batch, tuple) else batch
@@ -46,10 +46,10 @@ def _shape(entry: Any) -> Any:
 
 
 def numbers(batch: Any, name: str) -> np.ndarray:
-    """A batch as an array of finite numbers, float64.
+    """Return a batch as a float64 array of finite numbers.
 
     Raises:
-        TypeError: for texts and other objects; the first is named.
+        TypeError: for strings and other objects; the first is named.
         ValueError: for no rows, and for a value that is missing or not finite.
     """
     array = np.asarray(batch)
@@ -62,7 +62,7 @@ def numbers(batch: Any, name: str) -> np.ndarray:
         at = np.argwhere(~np.isfinite(array))[0].tolist()
         raise ValueError(
             f"{name}.adapt: the data hold {array[tuple(at)]} at {at}; every value must be finite. "
-            f"Leave such rows out, or fill them in."
+            f"Remove such rows, or fill in the values."
         )
     return array
 
@@ -77,13 +77,13 @@ def _from_objects(array: np.ndarray, name: str) -> np.ndarray:
         else:
             raise TypeError(
                 f"{name}.adapt: the data must be real numbers; at {list(at)} there is {value!r}. "
-                f"Texts go through StringLookup."
+                f"Use StringLookup for strings."
             )
     return found
 
 
 def is_missing(value: Any) -> bool:
-    """Whether an entry of a column stands for none: None, NaN, pandas's NA and NaT.
+    """Whether an entry of a column is missing: None, NaN, pandas's NA and NaT.
 
     >>> [is_missing(value) for value in (None, float("nan"), "", 0)]
     [True, True, False, False]

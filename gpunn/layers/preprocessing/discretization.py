@@ -1,4 +1,4 @@
-"""Numbers as the bins that they are in."""
+"""The layer that maps numbers to bins."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ __all__ = ["Discretization"]
 
 
 ONE_LOOP = 64
-"""Up to so many boundaries a number is compared with each in turn."""
+"""Up to this many boundaries, a number is compared with each in turn."""
 
 
 def _check_boundaries(name: str, value: Any) -> tuple[float, ...]:
     array = np.asarray(value)
     rising = array.ndim == 1 and array.dtype.kind in "biuf" and bool((np.diff(array) >= 0).all())
     if not rising or not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite numbers that rise; got {value!r}.")
+        raise ValueError(f"{name} must be finite numbers in increasing order; got {value!r}.")
     return tuple(array.astype(np.float64).tolist())
 
 
 class Discretization(Layer):
-    """Numbers as the bins that they are in: bin k holds those from boundary k-1 up to, but not
-    including, boundary k.
+    """Map numbers to bins: bin k holds the numbers from boundary k-1 up to, but not including,
+    boundary k.
 
-    The boundaries are said, or `adapt` finds them: quantiles of data, so that each bin gets about
-    as many numbers. It is computed inside the step.
+    The boundaries are given, or `adapt` computes them as quantiles of data, so that all bins get
+    about the same number of values. The layer is computed inside the step.
 
     Args:
-        bin_boundaries: where bins end, rising; there is one bin more.
-        num_bins: how many bins `adapt` makes; one of the two is given.
-        epsilon: how exact quantiles are: data are kept as about 1 / epsilon of their values.
-        output_mode: ``"int"``: the number of the bin; ``"one_hot"``, ``"multi_hot"`` and
-            ``"count"`` make rows of it as `CategoryEncoding` does.
-        sparse: taken as in Keras; must be False.
+        bin_boundaries: where bins end, in increasing order; there is one more bin than boundaries.
+        num_bins: number of bins that `adapt` creates. Exactly one of the two must be given.
+        epsilon: accuracy of the quantiles: data are summarized by about 1 / epsilon values.
+        output_mode: ``"int"``: the index of the bin; ``"one_hot"``, ``"multi_hot"`` and
+            ``"count"`` encode it as rows, as in `CategoryEncoding`.
+        sparse: accepted as in Keras; must be False.
 
     Raises:
         ValueError: for both or none of bin_boundaries and num_bins.
@@ -88,7 +88,7 @@ class Discretization(Layer):
 
     @property
     def depth(self) -> int:
-        """How many bins there are."""
+        """Number of bins."""
         return len(self._known()) + 1
 
     def _known(self) -> tuple[float, ...]:
@@ -103,7 +103,7 @@ class Discretization(Layer):
         bounds = np.asarray(self._known(), x.dtype)
         if len(bounds) > ONE_LOOP:
             codes = ops.cast(ops.digitize(x, bounds), x.dtype)
-        else:  # comparisons with numbers are parts of one loop
+        else:  # comparisons with constants are fused into one loop
             codes = ops.zeros_like(x)
             for bound in bounds:
                 codes = codes + ops.cast(ops.greater_equal(x, bound), x.dtype)
@@ -116,15 +116,15 @@ class Discretization(Layer):
         return y.astype(np.int64) if self.output_mode == "int" else y
 
     def adapt(self, data: Any, steps: int | None = None) -> None:
-        """Find boundaries between which about as many numbers of the data lie.
+        """Compute boundaries that divide the data into bins of about equal counts.
 
         Args:
             data: numbers of any shape: an array, a list, a column of a frame, or batches of them.
             steps: how many batches are read; all by default.
 
         Raises:
-            TypeError, ValueError: for what holds no finite numbers, where bin_boundaries were
-                said, and where the number of bins would change in a model.
+            TypeError, ValueError: for data other than finite numbers, if bin_boundaries were
+                given, and if the number of bins would change in a model.
         """
         if self.num_bins is None:
             raise ValueError(f"{self.name}.adapt: bin_boundaries were given; give num_bins.")
@@ -133,17 +133,17 @@ class Discretization(Layer):
             values = _summary(numbers(batch, self.name).reshape(-1), self.epsilon)
             summary = _compressed(_merged(values, summary), self.epsilon)
         if not summary.shape[1]:
-            raise ValueError(f"{self.name}.adapt: the data yield no batch.")
+            raise ValueError(f"{self.name}.adapt: the data yield no batches.")
         found = tuple(_compressed(summary, 1.0 / self.num_bins)[0, :-1].tolist())
         if self.output_mode != "int" and self.input_shape and len(found) + 1 != self.depth:
             raise ValueError(
-                f"{self.name}.adapt: the data make {len(found) + 1} bins, and the layer stands in "
-                f"a model that was built for {self.depth}. Build the model anew."
+                f"{self.name}.adapt: the data give {len(found) + 1} bins, but the layer is part of "
+                f"a model that was built for {self.depth}. Rebuild the model."
             )
         self._boundaries = found
 
     def data_held(self) -> dict[str, str]:
-        """What it keeps of the values of the data, in words."""
+        """Describe what the layer stores of the data's values."""
         if not self._boundaries:
             return {}
         low, high = self._boundaries[0], self._boundaries[-1]
@@ -160,12 +160,12 @@ class Discretization(Layer):
         return layer
 
 
-# A summary is a table of two rows: some of the values in their order, and for how many each of
-# them stands. The three functions give the numbers that Keras's do.
+# A summary is a table of two rows: some of the values in order, and how many values each of them
+# represents. The three functions give the same numbers as Keras's.
 
 
 def _summary(values: np.ndarray, epsilon: float) -> np.ndarray:
-    """About 1 / epsilon of the values, at equal distances."""
+    """Return about 1 / epsilon of the values, at equal distances in their order."""
     step = max(values.size * epsilon, 1)
     kept = np.sort(values)[int(step - 1) :: int(step)]
     return np.stack([kept, np.full(kept.size, float(step))])
@@ -177,7 +177,7 @@ def _merged(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _compressed(summary: np.ndarray, epsilon: float) -> np.ndarray:
-    """A summary of 1 / epsilon values, between those that were there; a shorter one as it is."""
+    """Interpolate a summary to 1 / epsilon values; a shorter one is returned unchanged."""
     if summary.shape[1] * epsilon < 1:
         return summary
     shares = epsilon + np.arange(0.0, 1.0, epsilon)

@@ -1,4 +1,4 @@
-"""Codes of categories as rows of numbers, and the layer that makes them."""
+"""Encoding of category codes as rows of numbers, and the layer for it."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ __all__ = ["CategoryEncoding"]
 MODES = ("int", "one_hot", "multi_hot", "count", "tf_idf")
 OLD_NAMES = {"binary": "multi_hot", "tf-idf": "tf_idf"}
 MOST_CODES = 1 << 24
-"""Up to here float32 holds each whole number."""
+"""Up to here float32 represents every integer."""
 
 
 def check_codes(name: str, value: Any, least: int = 1) -> int:
-    """``value``, a number of codes: an integer of at least ``least``, and not too large."""
+    """Return ``value``, a number of codes: an integer of at least ``least``, and not too large."""
     if check_integer(name, value, least) > MOST_CODES:
         raise ValueError(
-            f"{name} must be at most {MOST_CODES:,}, which is how many whole numbers float32 tells "
-            f"apart; got {value!r}."
+            f"{name} must be at most {MOST_CODES:,}, the number of integers that float32 can "
+            f"distinguish; got {value!r}."
         )
     return int(value)
 
 
 def mode_check(*modes: str) -> Any:
-    """A check of an argument ``output_mode``, by Keras's older names too."""
+    """Return a check of an argument ``output_mode`` that accepts Keras's older names too."""
     return lambda name, value: check_choice(name, OLD_NAMES.get(value, value), modes)
 
 
 def refuse_sparse(name: str, value: Any) -> bool:
-    """``sparse``, which must be False."""
+    """Check ``sparse``, which must be False."""
     if value:
-        raise ValueError(f"{name}=True: there are no sparse tensors; leave it out.")
+        raise ValueError(f"{name}=True: sparse tensors are not supported; leave it out.")
     return False
 
 
 def encoded(codes: Any, mode: str, depth: int, weights: Any = None) -> Any:
-    """Codes (batch, ...) as ``mode`` says, in terms of `gpunn.ops`.
+    """Encode codes (batch, ...) as ``mode`` names, with `gpunn.ops`.
 
     Args:
-        codes: whole numbers; one that is not from 0 to ``depth`` - 1 counts nowhere.
-        mode: "int" leaves them as they are. "one_hot": a row with a 1 for each code, in the place
-            of a last axis of one, else along a new one. Of the codes along the last axis
-            "multi_hot" makes a row with a 1 for each that is there, "count" one of how often it
-            is, and "tf_idf" that times a weight.
+        codes: integers; one that is not from 0 to ``depth`` - 1 is not counted.
+        mode: "int" leaves them unchanged. "one_hot": a row with a 1 for each code; it replaces
+            a last axis of length 1, else it is a new axis. The others make one row of the codes
+            along the last axis: "multi_hot" with a 1 for each code that occurs, "count" with how
+            often it occurs, and "tf_idf" with that count times a weight.
         depth: length of a row.
-        weights: for "count" the weight of each code; for "tf_idf" that of each place.
+        weights: for "count" the weight of each code; for "tf_idf" that of each position in a row.
     """
     if mode == "int":
         return codes
@@ -65,7 +65,7 @@ def encoded(codes: Any, mode: str, depth: int, weights: Any = None) -> Any:
     if codes.ndim == 1:  # a sample is one code
         codes = ops.expand_dims(codes, 1)
     counts: Any = 0.0
-    for k in range(codes.shape[-1]):  # each a part of one loop over the rows
+    for k in range(codes.shape[-1]):  # all fused into one loop over the rows
         row = ops.one_hot(codes[..., k], depth, dtype=dtype)
         if mode == "count" and weights is not None:
             row = row * weights[..., k : k + 1]
@@ -76,25 +76,25 @@ def encoded(codes: Any, mode: str, depth: int, weights: Any = None) -> Any:
 
 
 def alone(layer: Any, x: Any) -> bool:
-    """Whether an array that a layer is called on is one sample, as Keras has it: a vector of which
-    one row is made."""
+    """Whether an input array is a single sample, as in Keras: a vector that is encoded as one
+    row."""
     return layer.output_mode in ("multi_hot", "count", "tf_idf") and np.ndim(x) == 1
 
 
 class CategoryEncoding(Layer):
-    """Whole numbers from 0 as rows with a 1 at their places, or with counts.
+    """Encode integers from 0 as one-hot rows, multi-hot rows or counts.
 
-    Computed inside the step. Where the layer reads an input of the model, data that hold other
-    numbers are refused before the first step.
+    The layer is computed inside the step. If it reads an input of the model, data with other
+    numbers raise an error before the first step.
 
     Args:
-        num_tokens: how many categories there are: numbers are from 0 to one less.
-        output_mode: ``"one_hot"``: a row for each number, in the place of a last axis of one, else
-            along a new axis. ``"multi_hot"``: of the numbers along the last axis one row, with a 1
-            for each that is there; ``"count"``: with how often it is.
-        sparse: taken as in Keras; must be False.
+        num_tokens: number of categories; integers are from 0 to ``num_tokens`` - 1.
+        output_mode: ``"one_hot"``: a row for each integer; it replaces a last axis of length 1,
+            else it is a new axis. ``"multi_hot"``: one row for the integers along the last axis,
+            with a 1 for each that occurs; ``"count"``: with how often each occurs.
+        sparse: accepted as in Keras; must be False.
 
-    Call it with ``count_weights`` of the shape of the numbers, to count weights.
+    Call it with ``count_weights`` in the shape of the integers to sum weights instead.
 
     >>> CategoryEncoding(3, "one_hot")([[2], [0]]).tolist()
     [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
@@ -113,13 +113,13 @@ class CategoryEncoding(Layer):
     def call(self, x: Any, count_weights: Any = None) -> Any:
         if count_weights is not None and self.output_mode != "count":
             raise ValueError(
-                f"{self.name}: count_weights go with output_mode='count'; it is "
+                f"{self.name}: count_weights require output_mode='count'; it is "
                 f"{self.output_mode!r}."
             )
         return encoded(x, self.output_mode, self.num_tokens, count_weights)
 
     def check_values(self, array: np.ndarray, argument: str) -> None:
-        """Refuse data that are no whole numbers from 0 to ``num_tokens`` - 1."""
+        """Raise an error for data other than integers from 0 to ``num_tokens`` - 1."""
         if array.size == 0:
             return
         low, high = array.min(), array.max()
@@ -129,7 +129,7 @@ class CategoryEncoding(Layer):
             at = np.argwhere(wrong)[0].tolist()
             raise ValueError(
                 f"{argument} holds {array[tuple(at)]} at {at}; {self.name} takes whole numbers "
-                f"from 0 to {self.num_tokens - 1}. Numbers of any size go through IntegerLookup."
+                f"from 0 to {self.num_tokens - 1}. Use IntegerLookup for integers of any size."
             )
 
     def run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:

@@ -1,6 +1,6 @@
-"""FarmHash's fingerprint of 64 bits, by which TensorFlow chooses among codes for unknown values.
+"""FarmHash's 64-bit fingerprint, with which TensorFlow chooses among codes for unknown values.
 
-The function `Fingerprint64` of G. Pike's FarmHash, which never changes: files keep their meaning.
+This is `Fingerprint64` of G. Pike's FarmHash. It never changes, so that files keep their meaning.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _weak(s: bytes, at: int, a: int, b: int) -> tuple[int, int]:
 
 
 def fingerprint(s: bytes) -> int:
-    """A number below 2**64 that follows from the bytes alone.
+    """Return a number below 2**64 that depends only on the bytes.
 
     >>> fingerprint(b"")
     11160318154034397263
@@ -76,7 +76,7 @@ def fingerprint(s: bytes) -> int:
 
 
 def _of_many(s: bytes) -> int:
-    """Of more than 64 bytes."""
+    """Return the fingerprint of more than 64 bytes."""
     n, seed = len(s), 81
     x, y = seed * K2 + _fetch(s, 0) & MASK, seed * K1 + 113 & MASK
     z = _shift_mix(y * K2 + 113) * K2 & MASK

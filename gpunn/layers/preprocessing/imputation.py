@@ -1,4 +1,4 @@
-"""Missing numbers: filled in, and told from those that are there."""
+"""Layers that fill in missing numbers, and that mark them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["MissingIndicator", "SimpleImputer"]
 
 
 def _with_gaps(x: Any, argument: str) -> np.ndarray:
-    """An array of float64 with NaN for what is missing.
+    """Return a float64 array with NaN for missing values.
 
     Raises:
-        TypeError: for what is no number; the first is named.
+        TypeError: for values that are not numbers; the first is named.
     """
     if isinstance(x, np.ma.MaskedArray):
         x = np.ma.filled(x.astype(np.float64), np.nan)
@@ -35,7 +35,7 @@ def _with_gaps(x: Any, argument: str) -> np.ndarray:
         else:
             raise TypeError(
                 f"{argument} holds {value!r} at {list(at)}; numbers are expected, and None or NaN "
-                f"for what is missing. Texts go through StringLookup."
+                f"for missing values. Use StringLookup for strings."
             )
     return found
 
@@ -46,22 +46,22 @@ def _check_statistics(name: str, value: Any) -> Any:
     array = np.asarray(value)
     if array.dtype.kind not in "biuf" or array.ndim > 1 or not np.isfinite(array).all():
         raise ValueError(
-            f"{name} must be a finite number, or one for each place along the last axis; got "
+            f"{name} must be a finite number, or one for each index of the last axis; got "
             f"{value!r}."
         )
     return array.astype(np.float64).tolist()
 
 
 class SimpleImputer(HostLayer):
-    """Missing numbers (NaN, None, pandas's NA) filled in with the median or mean of the others.
+    """Replace missing numbers (NaN, None, pandas's NA) by the median or mean of the others.
 
-    It stands behind an input and fills while data are fed: a saved model takes data with gaps. The
-    names are scikit-learn's; in scikit-learn the default strategy is the mean.
+    It follows an input and fills in values while data are fed: a saved model takes data with gaps.
+    The names are scikit-learn's; in scikit-learn the default strategy is the mean.
 
     Args:
         strategy: ``"median"``, ``"mean"``, or ``"constant"``.
         fill_value: with ``"constant"``, the number.
-        statistics: what gaps are filled with: a number, or one for each place along the last axis;
+        statistics: the values that fill gaps: a number, or one for each index of the last axis;
             else call `adapt`.
 
     Raises:
@@ -87,15 +87,15 @@ class SimpleImputer(HostLayer):
             self.statistics = self.fill_value
 
     def adapt(self, data: Any, steps: int | None = None) -> None:
-        """Take the medians or means of data, of each place along the last axis.
+        """Compute the medians or means of data, for each index of the last axis.
 
         Args:
             data: numbers (rows, ...), with gaps: an array, a list, a column, or batches of them.
             steps: how many batches are read; all by default.
 
         Raises:
-            TypeError: for what is no number.
-            ValueError: where a place has no number at all.
+            TypeError: for values that are not numbers.
+            ValueError: if an index of the last axis has no number at all.
         """
         if self.strategy == "constant":
             return
@@ -107,21 +107,21 @@ class SimpleImputer(HostLayer):
         flat = whole.reshape(-1, whole.shape[-1] if whole.ndim > 1 else 1)
         empty = np.flatnonzero(np.isnan(flat).all(axis=0))
         if len(empty):
-            raise ValueError(f"{argument} have no number at place {empty[0]} of the last axis.")
+            raise ValueError(f"{argument} have no number at index {empty[0]} of the last axis.")
         found = (np.nanmedian if self.strategy == "median" else np.nanmean)(flat, axis=0)
         self.statistics = found.tolist() if whole.ndim > 1 else float(found[0])
 
     def encode(self, x: Any, argument: str = "x") -> np.ndarray:
         if self.statistics is None:
             raise ValueError(
-                f"{self.name} does not know yet what to fill in: call {self.name}.adapt(data) "
+                f"{self.name} has no statistics to fill in yet: call {self.name}.adapt(data) "
                 f"first, or pass statistics=."
             )
         array = _with_gaps(x, argument)
         return np.where(np.isnan(array), np.asarray(self.statistics), array)
 
     def data_held(self) -> dict[str, str]:
-        """What it keeps of the values of the data, in words."""
+        """Describe what the layer stores of the data's values."""
         if self.statistics is None or self.strategy == "constant":
             return {}
         first = np.atleast_1d(self.statistics)
@@ -132,8 +132,8 @@ class SimpleImputer(HostLayer):
 class MissingIndicator(HostLayer):
     """1 where a number is missing (NaN, None, pandas's NA), else 0.
 
-    It stands behind an input, beside a `SimpleImputer`, so that a model can tell what was filled
-    in from what was there. The name is scikit-learn's.
+    It follows an input, beside a `SimpleImputer`, so that a model can distinguish values that were
+    filled in from values that were present. The name is scikit-learn's.
 
     >>> MissingIndicator()([[1.0], [None]]).tolist()
     [[0.0], [1.0]]

@@ -1,4 +1,4 @@
-"""Values as their numbers in a vocabulary: what lookups of texts and of integers share."""
+"""Lookup of values in a vocabulary: the common part of the string and the integer lookup."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from .encoding import (
 from .on_host import HostLayer
 
 UNKNOWN, DROPPED = -2, -1
-"""Codes of values out of the vocabulary, before they are placed, and of masked ones that count
-nowhere."""
+"""Codes of out-of-vocabulary values, before they get their final code, and of masked values, which
+are not counted."""
 
 
 def refuse_salt(name: str, value: Any) -> None:
     if value is not None:
-        raise ValueError(f"{name}: there is no salted hashing; leave it out.")
+        raise ValueError(f"{name}: salted hashing is not supported; leave it out.")
 
 
 class IndexLookup(HostLayer):
-    """The part of lookups that is about the vocabulary; arguments as of these."""
+    """Base class of lookups, which handles the vocabulary; see subclasses for the arguments."""
 
     abstract = True
     _given: ClassVar[Any]
@@ -66,13 +66,13 @@ class IndexLookup(HostLayer):
         super().__post_init__()
         if self.invert and self.output_mode != "int":
             raise ValueError(
-                f"{self.name}: invert=True goes with output_mode='int'; got {self.output_mode!r}."
+                f"{self.name}: invert=True requires output_mode='int'; got {self.output_mode!r}."
             )
         if self.pad_to_max_tokens and self.max_tokens is None:
             raise ValueError(f"{self.name}: pad_to_max_tokens=True needs max_tokens.")
         if self._given_weights is not None and self.output_mode != "tf_idf":
             raise ValueError(
-                f"{self.name}: idf_weights go with output_mode='tf_idf'; it is "
+                f"{self.name}: idf_weights require output_mode='tf_idf'; it is "
                 f"{self.output_mode!r}."
             )
         self._tokens: list[Any] = []
@@ -82,26 +82,26 @@ class IndexLookup(HostLayer):
         if given is not None:
             self.set_vocabulary(given, weights)
 
-    # -- what a subclass says
+    # -- what a subclass implements
 
     def as_tokens(self, values: Any) -> list[Any]:
-        """Entries of a vocabulary as they are kept."""
+        """Return entries of a vocabulary as they are stored."""
         raise TypeError(f"{type(self).__name__} must define as_tokens(values).")
 
     def found(self, x: Any, argument: str) -> tuple[np.ndarray, Any]:
-        """The codes of an array, `UNKNOWN` for what is not in the vocabulary, and the values."""
+        """Return the codes of an array, `UNKNOWN` for unknown values, and the values."""
         raise TypeError(f"{type(self).__name__} must define found(x, argument).")
 
     def buckets(self, values: list[Any]) -> list[int]:
-        """Which of several numbers for unknown values each gets."""
+        """Return which of several codes for unknown values each value gets."""
         raise TypeError(f"{type(self).__name__} must define buckets(values).")
 
     def rows_of(self, x: Any, argument: str, apart: bool) -> list[list[Any]]:
-        """The values of an array, missing ones left out: row by row, or in one list."""
+        """Return the values of an array without missing ones: row by row, or in one list."""
         raise TypeError(f"{type(self).__name__} must define rows_of(x, argument, apart).")
 
     def _changed(self) -> None:
-        """The vocabulary has changed."""
+        """Called when the vocabulary has changed."""
 
     # -- the vocabulary
 
@@ -114,12 +114,12 @@ class IndexLookup(HostLayer):
         return self._oov_start + self.num_oov_indices
 
     def vocabulary_size(self) -> int:
-        """How many entries the vocabulary has, with those for masks and unknown values."""
+        """Return the size of the vocabulary, including entries for masks and unknown values."""
         return len(self._tokens) + self._token_start
 
     @property
     def depth(self) -> int:
-        """Length of a row of the output, where that is not a code."""
+        """Length of a row of the output, unless the output is a code."""
         if self.pad_to_max_tokens:
             assert self.max_tokens is not None
             return self.max_tokens
@@ -127,10 +127,10 @@ class IndexLookup(HostLayer):
         return self.vocabulary_size()
 
     def get_vocabulary(self, include_special_tokens: bool = True) -> list[Any]:
-        """The vocabulary: an entry's place is its code.
+        """Return the vocabulary: an entry's index is its code.
 
         Args:
-            include_special_tokens: whether the entries for masks and unknown values stand there.
+            include_special_tokens: whether to include the entries for masks and unknown values.
         """
         special = [self.mask_token] * self._oov_start + [self.oov_token] * self.num_oov_indices
         return [*special, *self._tokens] if include_special_tokens else list(self._tokens)
@@ -139,14 +139,14 @@ class IndexLookup(HostLayer):
         """Set the vocabulary, in the order of the codes.
 
         Args:
-            vocabulary: an array or a list, with the entries for masks and unknown values in front
-                or without; or the path of a text file with an entry in each line.
+            vocabulary: an array or a list, with or without the entries for masks and unknown
+                values at its start; or the path of a text file with one entry per line.
             idf_weights: with ``output_mode="tf_idf"``, a weight for each entry.
 
         Raises:
-            ValueError: for an empty one, entries that stand there twice or are those for masks,
-                more than max_tokens, weights that are missing or too many, and where the number of
-                entries would change in a model that was built.
+            ValueError: for an empty vocabulary, for entries that occur twice or are reserved for
+                masks, for more than max_tokens, for missing or too many weights, and if the number
+                of entries would change in a model that was built.
         """
         if isinstance(vocabulary, str):
             with open(vocabulary, encoding="utf-8") as lines:
@@ -163,8 +163,8 @@ class IndexLookup(HostLayer):
         for reserved in (self.mask_token, self.oov_token if self.invert else None):
             if reserved is not None and reserved in tokens:
                 raise ValueError(
-                    f"{self.name}: {reserved!r} is reserved and stands inside the vocabulary; it "
-                    f"may stand at its start, as in {special!r}, or be left out."
+                    f"{self.name}: {reserved!r} is reserved, but occurs inside the vocabulary; it "
+                    f"may be at its start, as in {special!r}, or be left out."
                 )
         weights: tuple[float, ...] = ()
         if self.output_mode == "tf_idf":
@@ -172,7 +172,7 @@ class IndexLookup(HostLayer):
             if not has_special:
                 weights = (float(np.mean(weights)),) * self._token_start + weights
         elif idf_weights is not None:
-            raise ValueError(f"{self.name}: idf_weights go with output_mode='tf_idf'.")
+            raise ValueError(f"{self.name}: idf_weights require output_mode='tf_idf'.")
         self._take(tokens, weights)
 
     def _checked_weights(self, given: Any, count: int) -> tuple[float, ...]:
@@ -192,25 +192,25 @@ class IndexLookup(HostLayer):
         size = len(tokens) + self._token_start
         if self.max_tokens is not None and size > self.max_tokens:
             raise ValueError(
-                f"{self.name}: the vocabulary has {size} entries, and max_tokens is "
+                f"{self.name}: the vocabulary has {size} entries, but max_tokens is "
                 f"{self.max_tokens}."
             )
         if size > MOST_CODES:
             raise ValueError(
-                f"{self.name}: {size:,} entries are more than float32 can number, {MOST_CODES:,}."
+                f"{self.name}: {size:,} entries are more than float32 can index, {MOST_CODES:,}."
             )
         fixed = self.output_mode != "int" and not self.pad_to_max_tokens
         if fixed and self.input_shape is not None and self._tokens and size != self.depth:
             raise ValueError(
-                f"{self.name}: the vocabulary would have {size} entries, and the layer stands in a "
-                f"model that was built for {self.depth}. Build the model anew."
+                f"{self.name}: the vocabulary would have {size} entries, but the layer is part of "
+                f"a model that was built for {self.depth}. Rebuild the model."
             )
         self._tokens, self._weights = tokens, weights
         self._changed()
 
     def adapt(self, data: Any, steps: int | None = None) -> None:
-        """Take the values of data as the vocabulary: the most frequent first, of equally frequent
-        ones the last in their order first. Missing values are left out.
+        """Set the vocabulary to the values of data, the most frequent first. Equally frequent
+        values are in descending order. Missing values are left out.
 
         Args:
             data: values of any shape: an array, a list, a column of a frame, or batches of them;
@@ -219,7 +219,7 @@ class IndexLookup(HostLayer):
 
         Raises:
             TypeError: for values of another kind.
-            ValueError: for no values at all, and as of `set_vocabulary`.
+            ValueError: for no values at all, and as in `set_vocabulary`.
         """
         counts: Counter[Any] = Counter()
         in_documents: Counter[Any] = Counter()
@@ -234,7 +234,7 @@ class IndexLookup(HostLayer):
         for special in (self.mask_token, self.oov_token):
             counts.pop(special, None)
         if not counts:
-            raise ValueError(f"{self.name}.adapt: the data hold no value to take over.")
+            raise ValueError(f"{self.name}.adapt: the data hold no values for the vocabulary.")
         tokens = sorted(counts, key=lambda token: (counts[token], token), reverse=True)
         if self.max_tokens is not None:
             tokens = tokens[: max(self.max_tokens - self._token_start, 0)]
@@ -285,25 +285,25 @@ class IndexLookup(HostLayer):
         codes = np.asarray(x)
         if codes.dtype.kind not in "biuf" or (np.floor(codes) != codes).any():
             raise TypeError(
-                f"{argument} must hold whole numbers, codes; its dtype is {codes.dtype}."
+                f"{argument} must hold codes, which are whole numbers; its dtype is {codes.dtype}."
             )
         entries = np.asarray([*self.get_vocabulary(), self.oov_token])
         inside = (codes >= 0) & (codes < len(entries) - 1)
         return entries[np.where(inside, codes, len(entries) - 1).astype(np.int64)]
 
     def masked_code(self) -> int:
-        """The code of the mask token."""
+        """Return the code of the mask token."""
         return 0 if self.output_mode == "int" else DROPPED
 
     def missing_code(self, argument: str, place: list[int]) -> int:
-        """The code of a value that is missing: that of the mask token, or of unknown values."""
+        """Return the code of a missing value: that of the mask token, or of unknown values."""
         if self.mask_token is not None:
             return self.masked_code()
         if self.num_oov_indices:
             return self._oov_start
         raise ValueError(
             f"{argument} holds no value at {place}, and {self.name} has neither a mask_token nor "
-            f"codes for unknown values. Fill it in, or leave its row out."
+            f"codes for unknown values. Fill in the value, or remove its row."
         )
 
     def call(self, x: Any) -> Any:
@@ -329,7 +329,7 @@ class IndexLookup(HostLayer):
     # -- files
 
     def data_held(self) -> dict[str, str]:
-        """What it keeps of the values of the data, in words."""
+        """Describe what the layer stores of the data's values."""
         if not self._tokens:
             return {}
         first: Iterable[str] = map(repr, self._tokens[:3])
@@ -347,5 +347,5 @@ class IndexLookup(HostLayer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         if isinstance(config.get("vocabulary"), str):
-            raise ValueError("'vocabulary' names a file; a stored layer holds its vocabulary.")
+            raise ValueError("'vocabulary' names a file; a stored layer must hold its vocabulary.")
         return cls(**config)

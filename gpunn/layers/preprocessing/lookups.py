@@ -1,4 +1,4 @@
-"""Texts and integers of a vocabulary as codes."""
+"""Layers that map strings and integers to codes by a vocabulary."""
 
 from __future__ import annotations
 
@@ -17,50 +17,50 @@ __all__ = ["IntegerLookup", "StringLookup"]
 
 
 def _as_array(x: Any) -> np.ndarray:
-    """An array of NumPy, whatever holds the values; masked ones are None."""
+    """Return the values as a NumPy array, with None for masked ones."""
     if isinstance(x, np.ma.MaskedArray):
         x = np.where(np.ma.getmaskarray(x), np.asarray(None, object), x.data)
     if not isinstance(x, (list, tuple)):
         return np.asarray(x)
     try:
         array = np.asarray(x)
-    except ValueError:  # rows of different length: their lists are named in the error
+    except ValueError:  # rows of different lengths: a later error names the lists
         return np.asarray(x, dtype=object)
-    # Beside a text NumPy makes texts of numbers too.
+    # NumPy converts numbers to strings in an array with a string.
     return array if array.dtype.kind in "biuf" else np.asarray(x, dtype=object)
 
 
 def _rows(array: np.ndarray, apart: bool) -> np.ndarray:
-    """The rows of an array, a vector's of one value each, or all values in one row."""
+    """Return the rows of an array (of one value each for a vector), or all values in one row."""
     if array.size == 0:
         return array.reshape(0, 1)
     return array.reshape(len(array) if apart and array.ndim else 1, -1)
 
 
 class StringLookup(IndexLookup):
-    """Texts as their numbers in a vocabulary, or as rows made of these.
+    """Map strings to their codes in a vocabulary, or to rows encoded from these.
 
-    Texts are encoded on the host while data are fed; rows of codes are made in the step. So the
-    layer stands behind an input: ``gpunn.Input((1,), dtype="string")``. The codes begin with that
-    of the mask token, if there is one, and those of unknown texts. A text that is missing (None,
-    NaN, pandas's NA) counts as the mask token, or as unknown where there is none.
+    Strings are mapped to codes on the host while data are fed; the step encodes codes as rows. The
+    layer therefore follows an input: ``gpunn.Input((1,), dtype="string")``. The first codes are
+    that of the mask token, if there is one, and those of unknown strings. A missing string (None,
+    NaN, pandas's NA) is treated as the mask token, or as unknown if there is none.
 
     Args:
-        max_tokens: how many entries the vocabulary may have, with those for masks and unknown
-            texts.
-        num_oov_indices: how many codes unknown texts get: one; several, which are chosen by a hash
-            (FarmHash, as in TensorFlow); or none, then they are refused.
-        mask_token: a text that stands for a missing one. Its code is 0; in rows it counts nowhere.
-        oov_token: what `invert` gives for unknown codes.
-        vocabulary: the texts, or the path of a file with one in each line; else call `adapt`.
-        idf_weights: with ``"tf_idf"``, a weight for each text.
-        invert: codes to texts instead.
-        output_mode: ``"int"``; or ``"one_hot"``, ``"multi_hot"``, ``"count"``: rows as
-            `CategoryEncoding` makes them; ``"tf_idf"``: counts times log(1 + documents / (1 +
-            documents that have the text)).
-        pad_to_max_tokens: whether rows have max_tokens places.
-        sparse: taken as in Keras; must be False.
-        encoding: of texts that come as bytes.
+        max_tokens: maximum size of the vocabulary, including entries for masks and unknown
+            strings.
+        num_oov_indices: number of codes for unknown strings: one; several, chosen by a hash
+            (FarmHash, as in TensorFlow); or 0: unknown strings raise an error.
+        mask_token: a string that means a missing one. Its code is 0; in rows it is not counted.
+        oov_token: the string that `invert` gives for unknown codes.
+        vocabulary: the strings, or the path of a file with one per line; else call `adapt`.
+        idf_weights: with ``"tf_idf"``, a weight for each string.
+        invert: map codes to strings instead.
+        output_mode: ``"int"``; or ``"one_hot"``, ``"multi_hot"``, ``"count"``: rows as in
+            `CategoryEncoding`; ``"tf_idf"``: counts times log(1 + documents / (1 + documents
+            that contain the string)).
+        pad_to_max_tokens: whether rows have length max_tokens.
+        sparse: accepted as in Keras; must be False.
+        encoding: encoding of strings that are given as bytes.
 
     >>> layer = StringLookup(vocabulary=["oak", "elm"])
     >>> layer(["elm", "ash", "oak"]).tolist()
@@ -100,12 +100,13 @@ class StringLookup(IndexLookup):
         found = _as_array(values)
         if found.ndim != 1:
             raise ValueError(
-                f"{self.name}: the vocabulary must be a list of texts; its shape is {found.shape}."
+                f"{self.name}: the vocabulary must be a list of strings; its shape is "
+                f"{found.shape}."
             )
         for k, token in enumerate(found.tolist()):
             if not isinstance(token, (str, bytes)):
                 raise TypeError(
-                    f"{self.name}: the vocabulary must hold texts; entry {k} is {token!r}."
+                    f"{self.name}: the vocabulary must hold strings; entry {k} is {token!r}."
                 )
         return [self._text(token) for token in found.tolist()]
 
@@ -124,7 +125,7 @@ class StringLookup(IndexLookup):
         values = array.reshape(-1).tolist()
         try:
             codes = [table.get(value, UNKNOWN) for value in values]
-        except TypeError:  # something that has no hash
+        except TypeError:  # an unhashable value
             codes = [UNKNOWN] * len(values)
         for k, code in enumerate(codes):
             if code == UNKNOWN and type(values[k]) is not str:
@@ -143,7 +144,7 @@ class StringLookup(IndexLookup):
             return self._text(value)
         raise TypeError(
             f"{argument} holds {value!r} at {place}, a {type(value).__name__}; {self.name} takes "
-            f"texts. Make texts of the column, as by x.astype(str), or use IntegerLookup."
+            f"strings. Convert the column to strings, as by x.astype(str), or use IntegerLookup."
         )
 
     def buckets(self, values: list[Any]) -> list[int]:
@@ -163,18 +164,18 @@ class StringLookup(IndexLookup):
 
 
 class IntegerLookup(IndexLookup):
-    """Integers of any size as their numbers in a vocabulary, or as rows made of these.
+    """Map integers of any size to their codes in a vocabulary, or to rows encoded from these.
 
-    As `StringLookup`, for integers: they are encoded on the host while data are fed, in 64 bits,
-    so that large ones are told apart. Floats are taken where they are whole numbers.
+    Like `StringLookup`, for integers. They are mapped on the host while data are fed, in 64 bits,
+    so that large integers stay distinct. Floats are accepted if they are whole numbers.
 
     Args:
         max_tokens, mask_token, vocabulary, idf_weights, invert, output_mode, pad_to_max_tokens,
-            sparse: as of `StringLookup`.
-        num_oov_indices: how many codes unknown integers get: one; several, the remainder of their
-            division; or none, then they are refused.
-        oov_token: what `invert` gives for unknown codes.
-        vocabulary_dtype: taken as in Keras: integers of 64 bits.
+            sparse: as in `StringLookup`.
+        num_oov_indices: number of codes for unknown integers: one; several, chosen by the remainder
+            of a division; or 0: unknown integers raise an error.
+        oov_token: the integer that `invert` gives for unknown codes.
+        vocabulary_dtype: accepted as in Keras; integers have 64 bits.
         oov_method: ``"floormod"``, the remainder, or ``"farmhash"``, a hash as in TensorFlow.
 
     >>> IntegerLookup(vocabulary=[12, 36])([[36, 7], [12, 12]]).tolist()
@@ -211,7 +212,7 @@ class IntegerLookup(IndexLookup):
         return array.tolist()
 
     def _integers(self, x: Any, argument: str) -> tuple[np.ndarray, np.ndarray]:
-        """An array of integers of 64 bits, and where it holds none."""
+        """Return an array of 64-bit integers, and a mask of missing values."""
         array = _as_array(x)
         missing = np.zeros(array.shape, bool)
         if array.dtype.kind == "O":
@@ -243,8 +244,8 @@ class IntegerLookup(IndexLookup):
             return int(value)
         shown = value.item() if isinstance(value, np.generic) else value
         raise TypeError(
-            f"{argument} holds {shown!r} at {place}; {self.name} takes integers of 64 bits. Texts "
-            f"go through StringLookup, other numbers through Discretization."
+            f"{argument} holds {shown!r} at {place}; {self.name} takes integers of 64 bits. Use "
+            f"StringLookup for strings, Discretization for other numbers."
         )
 
     def _changed(self) -> None:

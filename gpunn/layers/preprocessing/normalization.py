@@ -1,4 +1,4 @@
-"""Numbers brought to mean 0 and variance 1, as the data say."""
+"""Normalization of numbers to mean 0 and variance 1, by statistics of the data."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from .adapting import batches, numbers
 __all__ = ["Normalization"]
 
 EPSILON = 1e-7
-"""The smallest standard deviation that is divided by, as `keras.config.epsilon` has it."""
+"""The smallest standard deviation used as a divisor, the value of `keras.config.epsilon`."""
 
 
 def _check_axis(name: str, value: Any) -> tuple[int, ...]:
     given = () if value is None else tuple(value) if isinstance(value, (list, tuple)) else (value,)
     if not all(hasattr(n, "__index__") and not isinstance(n, bool) and n != 0 for n in given):
         raise ValueError(
-            f"{name} must be None, an axis or several, none of them 0, the batch; got {value!r}."
+            f"{name} must be None, an axis or several, but not 0, the batch; got {value!r}."
         )
     return tuple(map(int, given))
 
@@ -62,19 +62,19 @@ def _moment(name: str) -> property:
 class Normalization(Layer):
     """y = (x - mean) / sqrt(variance), with the mean and the variance of the data.
 
-    They are those of what `adapt` was given, one for each place along ``axis``, kept as weights
-    that no update changes; or they are said here, and are constants. As in Keras a standard
-    deviation below 1e-7 counts as that. Without either, numbers stay as they are. It is computed
-    inside the step: a saved model takes numbers as they are in the data.
+    `adapt` computes them for each index of ``axis`` and stores them as non-trainable weights.
+    Alternatively they are given here, as constants. As in Keras, a standard deviation below 1e-7
+    is replaced by 1e-7. Without either, numbers are unchanged. The layer is computed inside the
+    step, so a saved model takes numbers as they are in the data.
 
     Args:
-        axis: the axis, or several, whose places each have a mean and a variance of their own;
+        axis: the axis, or several, along which each index has a separate mean and variance;
             None: one mean and one variance for all.
-        mean, variance: of the data, both or none: numbers, or arrays that fit to the axes.
-        invert: undo it: y = x sqrt(variance) + mean.
+        mean, variance: of the data, both or none: numbers, or arrays that fit the axes.
+        invert: apply the inverse: y = x sqrt(variance) + mean.
 
     Raises:
-        ValueError: for one of mean and variance alone, or where their shapes differ.
+        ValueError: if only one of mean and variance is given, or if their shapes differ.
 
     >>> layer = Normalization()
     >>> layer.adapt([[1.0, 10.0], [3.0, 30.0]])
@@ -109,17 +109,17 @@ class Normalization(Layer):
         given = self.input_mean, self.input_variance
         if (given[0] is None) != (given[1] is None):
             raise ValueError(
-                f"{self.name}: mean and variance are given both, or neither; got "
+                f"{self.name}: mean and variance must be given together, or not at all; got "
                 f"mean={given[0]!r}, variance={given[1]!r}."
             )
         if given[0] is not None and np.shape(given[0]) != np.shape(given[1]):
             raise ValueError(
-                f"{self.name}: mean and variance must have one shape; got {np.shape(given[0])} and "
-                f"{np.shape(given[1])}."
+                f"{self.name}: mean and variance must have the same shape; got "
+                f"{np.shape(given[0])} and {np.shape(given[1])}."
             )
         if given[0] is not None and np.ndim(given[0]) > len(self.axis):
             raise ValueError(
-                f"{self.name}: mean has {np.ndim(given[0])} axes, and axis={self.axis} names "
+                f"{self.name}: mean has {np.ndim(given[0])} axes, but axis={self.axis} names "
                 f"{len(self.axis)}."
             )
 
@@ -129,7 +129,7 @@ class Normalization(Layer):
         if any(not 1 <= n < rank for n in axes) or len(set(axes)) < len(axes):
             raise ValueError(
                 f"{self.name}: axis={self.axis} does not fit inputs of shape {tuple(input_shape)}: "
-                f"it must name different axes behind that of the batch."
+                f"it must name different axes after the batch axis."
             )
         self._axes = tuple(axes)
         self._spread = tuple(
@@ -141,7 +141,7 @@ class Normalization(Layer):
         shape = tuple(int(input_shape[n] or 1) for n in axes)
         self.adapt_mean = self.parameter(shape, "zeros", "mean", trained=False)
         self.adapt_variance = self.parameter(shape, "ones", "variance", trained=False)
-        # Keras's layer has it, and counts nothing in it: so lists of weights fit each other.
+        # Keras's layer has this weight but never uses it: so lists of weights stay compatible.
         self.count = self.parameter((), "zeros", "count", trained=False)
 
     def _check_fit(self) -> None:
@@ -155,7 +155,7 @@ class Normalization(Layer):
             ) from None
 
     def _constant(self, given: Any, dtype: str = "float64") -> np.ndarray:
-        """What was said of the data, in the shape in which it is applied."""
+        """Return a given statistic in the shape in which it is applied."""
         values = np.asarray(given, dtype)
         expanded = [1] * len(self._spread)
         for k in range(1, values.ndim + 1):
@@ -173,20 +173,20 @@ class Normalization(Layer):
         return x * deviation + mean if self.invert else (x - mean) / deviation
 
     def _given(self, dtype: str) -> list[np.ndarray]:
-        """Mean and deviation as they were said; the variance may be beyond what float32 holds."""
+        """Return the given mean and deviation; the variance may exceed the range of float32."""
         deviation = np.maximum(np.sqrt(self._constant(self.input_variance)), EPSILON)
         given = {"mean": self._constant(self.input_mean), "deviation": deviation}
         return [_in_dtype(f"{self.name}/{name}", v, dtype) for name, v in given.items()]
 
     def adapt(self, data: Any) -> None:
-        """Take over the mean and the variance of data, computed in float64.
+        """Compute the mean and the variance of data, in float64, and use them.
 
         Args:
             data: samples (rows, ...): an array, a list, a column of a frame, or batches of them.
 
         Raises:
-            TypeError, ValueError: for what holds no finite numbers, has other sample shapes than
-                the layer was built for, or where mean and variance were said.
+            TypeError, ValueError: for data other than finite numbers, for sample shapes other than
+                the layer was built for, or if mean and variance were given.
         """
         if self.input_mean is not None:
             raise ValueError(f"{self.name}.adapt: mean and variance were given to the layer.")
@@ -195,16 +195,16 @@ class Normalization(Layer):
             array = self._built_for(numbers(batch, self.name))
             around = tuple(k for k in range(array.ndim) if k not in self._axes)
             n = int(np.prod([array.shape[k] for k in around]))
-            with np.errstate(over="ignore", invalid="ignore"):  # which is looked for below
+            with np.errstate(over="ignore", invalid="ignore"):  # checked below
                 here = array.mean(around, keepdims=True)
                 difference = here - mean
                 squares = squares + ((array - here) ** 2).sum(around, keepdims=True)
-                # Sums of two parts put together (Chan, Golub and LeVeque, 1983).
+                # Combines the sums of two parts (Chan, Golub and LeVeque, 1983).
                 squares = squares + difference**2 * (count * n / (count + n))
                 mean = mean + difference * (n / (count + n))
             count += n
         if not count:
-            raise ValueError(f"{self.name}.adapt: the data yield no batch.")
+            raise ValueError(f"{self.name}.adapt: the data yield no batches.")
         assert self.adapt_mean is not None and self.adapt_variance is not None
         variance = np.asarray(squares / count)
         if resolve_dtype(self.dtype or self.adapt_mean.dtype) == "float32":
@@ -213,7 +213,7 @@ class Normalization(Layer):
             _set(parameter, np.asarray(values).reshape(parameter.shape))
 
     def _warn_of_lost_digits(self, mean: np.ndarray, variance: np.ndarray) -> None:
-        # What does not vary has a variance of rounding.
+        # The variance of constant values is rounding error.
         lost = np.abs(mean) > DIGITS * np.sqrt(variance)
         lost &= np.sqrt(variance) > 1e-12 * np.abs(mean)
         if lost.any():
@@ -221,13 +221,13 @@ class Normalization(Layer):
             where = f" at {[int(n) for n in place]}" if mean.size > 1 else ""
             warnings.warn(
                 f"{self.name}.adapt: numbers of about {mean[place]:.3g} that differ by "
-                f"{np.sqrt(variance[place]):.3g}{where}, which float32 does not tell apart: "
-                f"subtract the mean in float64 before, or take dtype='float64'.",
+                f"{np.sqrt(variance[place]):.3g}{where}, which float32 cannot distinguish: "
+                f"subtract the mean in float64 first, or use dtype='float64'.",
                 stacklevel=3,
             )
 
     def _built_for(self, array: np.ndarray) -> np.ndarray:
-        """The samples as the layer takes them; it is built for them, if it was not."""
+        """Return the samples as the layer takes them; build the layer for them if necessary."""
         shape = array.shape[1:]
         if not self.built:
             if array.ndim == 1 and self.axis:  # a column of a frame: a number a sample
@@ -239,20 +239,20 @@ class Normalization(Layer):
         fits = array.ndim == len(known) and all(array.shape[n] == known[n] for n in self._axes)
         if not fits:
             raise ValueError(
-                f"{self.name}.adapt: samples of shape {array.shape[1:]} came; the layer is built "
+                f"{self.name}.adapt: got samples of shape {array.shape[1:]}; the layer is built "
                 f"for {self.input_shape}."
             )
         return array
 
     def data_held(self) -> dict[str, str]:
-        """What it keeps of the values of the data, in words."""
+        """Describe what the layer stores of the data's values."""
         if self.adapt_mean is None:
             return {} if self.input_mean is None else {"mean, variance": "as given to the layer"}
         return {"mean, variance": f"of {counted(self.adapt_mean.size, 'column')} of numbers"}
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make an equal layer; ``adapted`` has what `adapt` found, which clones
-        and descriptions without weights keep."""
+        """Return the arguments that create an equal layer. ``adapted`` has the results of `adapt`,
+        which clones and descriptions without weights keep."""
         config = super().get_config()
         config["axis"] = list(self.axis) if self.axis else None
         config["mean"], config["variance"] = self.input_mean, self.input_variance
@@ -284,7 +284,7 @@ class Normalization(Layer):
 
 
 class _Values:
-    """Begins a parameter with known values, rounded to no dtype before that of its model."""
+    """Initializer with known values, which are only rounded to the dtype of the model."""
 
     def __init__(self, what: str, values: np.ndarray) -> None:
         self.what, self.values = what, values
@@ -294,7 +294,7 @@ class _Values:
 
 
 def _values(parameter: Any) -> np.ndarray:
-    """The values of a parameter, also before it has a place."""
+    """Return the values of a parameter, even before it is in an arena."""
     if parameter.arena is not None:
         return np.asarray(parameter.numpy(), np.float64)
     return np.asarray(parameter.initializer(parameter.shape, np.float64))
@@ -308,16 +308,16 @@ def _set(parameter: Any, values: np.ndarray) -> None:
 
 
 def _in_dtype(what: str, values: np.ndarray, dtype: Any) -> np.ndarray:
-    """The values in a dtype.
+    """Return the values in a dtype.
 
     Raises:
-        ValueError: if it does not hold them.
+        ValueError: if they exceed the range of the dtype.
     """
     with np.errstate(over="ignore"):
         found = values.astype(dtype)
     if not np.isfinite(found).all():
         raise ValueError(
-            f"{what} goes to {float(np.abs(values).max()):.3g}, which {np.dtype(dtype).name} does "
-            f"not hold: divide the data by a number first, or take dtype='float64'."
+            f"{what} goes up to {float(np.abs(values).max()):.3g}, beyond the range of "
+            f"{np.dtype(dtype).name}: divide the data by a number first, or use dtype='float64'."
         )
     return found

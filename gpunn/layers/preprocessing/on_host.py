@@ -1,4 +1,4 @@
-"""Layers that compute on the host, while data are fed: what no step can do, as looking up texts."""
+"""Layers that compute on the host while data are fed, such as string lookups."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__: list[str] = []
 
 
 class HostLayer(Layer):
-    """Base class: a layer whose `encode` makes numbers of data before a step sees them.
+    """Base class of layers whose `encode` converts data to numbers before a step reads them.
 
-    It can be applied to inputs of a model, and to what other such layers give. `fit` and its kin
-    encode whole arrays once, of streams each batch. What remains to be done in the step, as rows
-    of codes, is the layer's `call`.
+    Such a layer can be applied to inputs of a model and to outputs of other such layers. `fit` and
+    similar methods encode whole arrays once, and streams batch by batch. `call` computes the rest
+    in the step, such as rows from codes.
     """
 
     abstract = True
@@ -27,21 +27,21 @@ class HostLayer(Layer):
     may_add_losses = False
 
     def encode(self, x: Any, argument: str = "x") -> np.ndarray:
-        """The numbers for an array as users bring it; ``argument`` names it in messages.
+        """Return the numbers for an array of user data; ``argument`` names it in messages.
 
         Raises:
-            TypeError, ValueError: for values that it does not take.
+            TypeError, ValueError: for values that are not supported.
         """
         raise TypeError(f"{type(self).__name__} must define encode(x, argument).")
 
     @property
     def gives_on_host(self) -> bool:
-        """Whether `encode` is all that it does: further such layers can read that."""
+        """Whether the layer only encodes: further layers of this kind can read its output."""
         return False
 
     @property
     def gives_integers(self) -> bool:
-        """Whether `encode` gives integers, which what reads them in the step gets as such."""
+        """Whether `encode` gives integers, which the step reads as integers."""
         return False
 
     def infer_shapes(self, shapes: Sequence[SampleShape], given: Any = None) -> list[SampleShape]:
@@ -57,13 +57,13 @@ class HostLayer(Layer):
         for tensor in tensors:
             if not tensor.on_host:
                 raise ValueError(
-                    f"{self.name} encodes data while they are fed: it can be applied to an input "
-                    f"of the model alone, and {tensor.name!r} is computed in the step. Put "
-                    f"{self.name} behind gpunn.Input, in front of all other layers."
+                    f"{self.name} encodes data while they are fed, so it can only be applied to an "
+                    f"input of the model, but {tensor.name!r} is computed in the step. Put "
+                    f"{self.name} after gpunn.Input, before all other layers."
                 )
         return tensors
 
     def run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
-        """Run by itself on an array, which is encoded at once."""
+        """Run the layer by itself on an array, which is encoded first."""
         codes = self.encode(args[0] if args else kwargs["x"], self.name)
         return codes if self.gives_on_host else super().run(codes, training=training)

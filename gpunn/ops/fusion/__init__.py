@@ -1,4 +1,4 @@
-"""Fusion: neighbouring work on single numbers, and sums along rows and columns, as one expression.
+"""Fusion of neighbouring element-wise operations and row and column reductions into expressions.
 
 May import: gpunn.ops, gpunn.backends.contract.
 """

@@ -1,7 +1,7 @@
 """A formula as calls of array functions in place: ``xp.multiply(g, rate, out=work_0)``.
 
-Outputs are computed in the arrays that they belong in, as soon as nothing else that these hold is
-needed; what lies between, in few work arrays of the backend.
+Outputs are computed in their own arrays, as soon as the previous contents are no longer needed;
+intermediate values use few work arrays of the backend.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .formulas import SIGNS, Formula, Line, text
 
 Naming = Callable[[str], str]
 
-# -- numbers that are the same for all elements: Python's own, or on a card arrays of one element
+# -- numbers that are the same for all elements: Python's, or on a GPU arrays of one element
 
 _MATH: dict[str, Callable[..., float]] = {
     name: getattr(math, name)
@@ -30,7 +30,7 @@ _MATH: dict[str, Callable[..., float]] = {
 
 
 def _once(name: str) -> Callable[..., Any]:
-    """A function of numbers of Python's, or of arrays; what has no answer is infinite, or NaN."""
+    """Return a function of Python numbers, or of arrays; undefined results are infinite or NaN."""
     of_xp = XP.get(name, name)
 
     def general(xp: Any, *given: Any) -> Any:
@@ -70,7 +70,7 @@ def _called(line: Line, given: list[str]) -> str:
 
 
 XP = {"abs": "absolute", "round": "rint"}
-"""Array functions that have another name than the instruction."""
+"""Array functions whose name differs from the instruction's."""
 ONCE: dict[str, Any] = {name: _once(name) for name in OPERANDS if name not in SIGNS}
 ONCE |= {"divide": _quotient, "inf": math.inf, "nan": math.nan}
 ONCE["sigmoid"] = lambda xp, x: _quotient(xp, 1.0, 1.0 + ONCE["exp"](xp, -x))
@@ -78,20 +78,20 @@ ONCE["clip"] = lambda xp, x, low, high: ONCE["minimum"](xp, ONCE["maximum"](xp, 
 ONCE["relu"] = lambda xp, x: ONCE["maximum"](xp, x, 0.0)
 ONCE["copy"] = lambda xp, x: x
 GLOBALS = {**ONCE, "choose": choose, "write_erfc": erfc}
-"""What the lines of `calls` name: a dictionary of globals for them."""
+"""The globals of the code that `calls` generates."""
 
 
 _COMPARED = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">="}
 
 
 def _of_numbers(line: Line, given: list[str]) -> str:
-    if line.function == "where":  # what is not chosen is not computed
+    if line.function == "where":  # the other operand is not computed
         return f"({given[1]} if {given[0]} else {given[2]})"
     return _called(line, given)
 
 
 def function_of_numbers(formula: Formula, *given: str) -> Callable[..., float]:
-    """A function of numbers of Python's that gives the one output of a formula of them.
+    """Build a function of Python numbers that returns the single output of a formula.
 
     >>> from .formulas import Recorder
     >>> recorder = Recorder()
@@ -132,17 +132,17 @@ def calls(
     like: str,
     over: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """The lines of a function that computes the outputs of ``formula``.
+    """Generate the source lines of a function that computes the outputs of ``formula``.
 
-    Of the orders in which values can be computed it is the one with the fewest calls, and of these
-    the one with the fewest work arrays. The function has ``xp`` and ``backend``, and `GLOBALS` as
+    Of the possible orders of computation, the one with the fewest calls is used, and of these the
+    one with the fewest work arrays. The function has ``xp`` and ``backend``, and `GLOBALS` as
     globals.
 
     Args:
-        array, number: what stands for the array, or for the number, of an input or an output.
-        like: an array of the shape and dtype that work arrays have.
-        over: of outputs, the input that may lie in the same array. By default an output is the
-            array of the input of its name, and is left alone where it stays the same.
+        array, number: return the name of the array, or the number, of an input or an output.
+        like: an array with the shape and dtype of work arrays.
+        over: for outputs, the input that may share the same array. By default an output shares the
+            array of the input of its name, and is not written if it is unchanged.
 
     >>> from .formulas import Recorder
     >>> recorder = Recorder()
@@ -162,7 +162,7 @@ def calls(
 
 
 def _each_by_itself(outputs: Mapping[str, Line]) -> dict[str, Line]:
-    """The outputs that change, each a value for each element that no other output is."""
+    """Return the outputs that change, each as an element-wise value distinct from the others."""
     found: dict[str, Line] = {}
     for name, line in outputs.items():
         if line.function == "input" and line.name == name:
@@ -173,11 +173,11 @@ def _each_by_itself(outputs: Mapping[str, Line]) -> dict[str, Line]:
 
 
 class _InPlace:
-    """Calls that compute outputs in their own arrays, and in few others.
+    """Calls that compute outputs in their own arrays and few work arrays.
 
     Attributes:
         lines: the calls.
-        work_arrays: how many others there are.
+        work_arrays: the number of work arrays.
     """
 
     def __init__(
@@ -197,18 +197,18 @@ class _InPlace:
             self._outputs[id(x)]: n for n, x in enumerate(self._order) if id(x) in self._outputs
         }
         self._last = {id(x): n for n, line in enumerate(self._order) for x in line.operands}
-        self._places: dict[int, str] = {}  # of lines: the array that has it
-        # Arrays of outputs alone: until these are written they are work arrays.
+        self._places: dict[int, str] = {}  # the array that holds a line, by its `id`
+        # Arrays of outputs only: work arrays until the outputs are written.
         self._vacant = {
             array(name): name for name, x in outputs.items() if name not in over and not x.of_row
         }
         self._free: dict[Kind, list[str]] = {}  # work arrays
         self._made: list[tuple[str, Kind]] = []
         self._numbers: dict[int, str] = {}
-        self._before: list[str] = []  # what is computed once
+        self._before: list[str] = []  # computed once, before the calls
         for n, line in enumerate(self._order):
             self._add(n, line)
-        for line in self._order:  # what could not be computed where it belongs
+        for line in self._order:  # outputs not computed in their own array
             name = self._outputs.get(id(line))
             if name is not None and self._places[id(line)] != self._array(name):
                 self.lines.append(f"xp.copyto({self._array(name)}, {self._places[id(line)]})")
@@ -263,7 +263,7 @@ class _InPlace:
         self.lines += _written(line, out, given, may_lie_there)
 
     def _fitting_vacant(self, n: int, line: Line) -> list[str]:
-        """Arrays of outputs that can hold a value until they are written."""
+        """Return arrays of outputs that can hold a value until they are written."""
         if any(_kind(line)) or id(line) in self._outputs:
             return []
         found, last = [], self._last[id(line)]
@@ -276,7 +276,7 @@ class _InPlace:
         return found
 
     def _own_place(self, n: int, line: Line) -> str | None:
-        """The array of an output, if nothing else that is in it is needed later."""
+        """Return the array of an output, if its contents are not needed later."""
         name = self._outputs.get(id(line))
         if name is None:
             return None
@@ -287,7 +287,7 @@ class _InPlace:
         return self._array(name)
 
     def _may_be(self, out: str, x: Line) -> bool:
-        """Whether a value may lie in the array ``out``."""
+        """Return whether a value may be in the array ``out``."""
         if x.once:
             return False
         if x.function != "input":
@@ -296,12 +296,12 @@ class _InPlace:
         return out == self._array(x.name) or (name is not None and out == self._array(name))
 
     def _home_of(self, x: Line) -> str:
-        """The array of the output that an input, or a value computed there, lies in."""
+        """Return the output's array that holds an input, or a value computed there."""
         return self._places.get(id(x)) or self._array(self._outputs_over.get(x.name, ""))
 
     def _is_free_for(self, n: int, line: Line, x: Line) -> bool:
-        """Whether the array that ``x`` is in, which is read for the last time, can hold a value
-        until the output is written that belongs there."""
+        """Return whether the array of ``x``, which is read for the last time, can hold a value
+        until its output is written."""
         if x.once or x.of_row or any(_kind(line)) or id(line) in self._outputs:
             return False
         home = self._places.get(id(x))
@@ -313,13 +313,13 @@ class _InPlace:
         return n < written and self._last[id(line)] <= written
 
     def _given(self, x: Line) -> str:
-        """What stands for an operand."""
+        """Return the name of an operand."""
         if x.once:
             return self._number(x)
         return self._array(x.name) if x.function == "input" else self._places[id(x)]
 
     def _number(self, x: Line) -> str:
-        """What stands for a number that is the same for all elements: it is computed before."""
+        """Return the name of a number that is the same for all elements and computed beforehand."""
 
         def known(line: Line) -> str | None:
             if line.function == "input":
@@ -341,15 +341,15 @@ Kind = tuple[bool, bool]
 
 
 def _kind(line: Line) -> Kind:
-    """Which arrays can hold a value: of truths or numbers, one a row or one an element."""
+    """Return the kind of array for a value: booleans or numbers, per row or per element."""
     return line.is_truth, line.of_row
 
 
-_SLOW_IN_PLACE = frozenset(("sign",))  # for NumPy it takes ten times as long
+_SLOW_IN_PLACE = frozenset(("sign",))  # it takes NumPy ten times as long
 
 
 def _in_order(outputs: Iterable[Line]) -> Iterator[Line]:
-    """The values that are computed for each element, each behind those that it is made of."""
+    """Yield the values that are computed for each element, each after its operands."""
     seen = set[int]()
 
     def reached(line: Line) -> Iterator[Line]:
@@ -368,10 +368,10 @@ _OF_ROWS = {"row_sum": "row_sums", "row_max": "row_max"}
 
 
 def _written(line: Line, out: str, given: list[str], may_lie_there: list[bool]) -> list[str]:
-    """The calls that write one value.
+    """Return the calls that compute one value.
 
     Args:
-        may_lie_there: of each operand, whether it may be in ``out``.
+        may_lie_there: for each operand, whether it may be in ``out``.
     """
     function = line.function
     if function == "copy" and line.is_truth:
@@ -384,7 +384,7 @@ def _written(line: Line, out: str, given: list[str], may_lie_there: list[bool]) 
             return [f"xp.copyto({out}, {a})"]
         if not line.operands[0].once:
             return [f"choose(backend, {condition}, {a}, {b}, {out}, {may_lie_there[2]})"]
-        # The condition is a number of Python's, or an array of one element.
+        # The condition is a Python number, or an array of one element.
         if may_lie_there[1]:
             return [f"xp.copyto({out}, {a})", f"xp.copyto({out}, {b}, where={condition} == 0)"]
         return [f"xp.copyto({out}, {b})", f"xp.copyto({out}, {a}, where={condition} != 0)"]

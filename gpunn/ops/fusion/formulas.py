@@ -1,9 +1,9 @@
-"""A formula as lines: what a function written with `gpunn.ops` computes of single numbers, or of
-rows of them.
+"""A formula as lines: the computation of a function written with `gpunn.ops`, on single elements or
+on rows.
 
-The lines are what texts for a compiler (``tools/formulas.py``) and calls of array functions
-(`gpunn.optimizers.rules`) are made from. Nothing in them has a precision: a constant keeps all of
-its digits, and what runs the lines chooses the type.
+Source code for a compiler (``tools/formulas.py``) and calls of array functions
+(`gpunn.optimizers.rules`) are generated from the lines. They have no precision: constants keep all
+digits, and the code that runs them chooses the type.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from gpunn.ops.gradients import topological_sort
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Trace
 
-INPUTS = (1,)  # the shape of what stands for arrays, whatever theirs is
-_ROWS, _OF_A_ROW = (2,), (1,)  # those of rows, and of one number for each
+INPUTS = (1,)  # the shape of placeholders for arrays of any shape
+_ROWS, _OF_A_ROW = (2,), (1,)  # the shapes of rows, and of one value for each row
 _ELEMENTWISE = frozenset(OPERANDS) - ROW_REDUCTIONS - {"column_sum", "column_index"}
 REDUCTIONS = frozenset(("row_sum", "row_max"))
 
@@ -34,13 +34,13 @@ class Line:
 
     Attributes:
         function: one of `OPERANDS`, "clip" or "input".
-        operands: the lines that it takes.
-        name: what the author calls it; of an input what it is known by; "" if it has no name.
-        number: what a "constant" is.
-        once: whether it is one number for all elements.
-        of_row: whether it is one number for each row.
-        is_truth: whether it says that something holds.
-        uses: how many lines and outputs take it.
+        operands: the lines that it reads.
+        name: the author's name for it, or the name of an input; "" if it has none.
+        number: the value of a "constant".
+        once: whether it is one value for all elements.
+        of_row: whether it is one value for each row.
+        is_truth: whether it is a boolean.
+        uses: how many lines and outputs read it.
     """
 
     function: str
@@ -55,11 +55,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Formula:
-    """What a function computes, in order.
+    """The computation of a function, in order.
 
     Attributes:
-        lines: inputs and constants first of all that take them.
-        outputs: the values that it gives, by name.
+        lines: each after its operands.
+        outputs: the values that it returns, by name.
     """
 
     lines: tuple[Line, ...]
@@ -70,11 +70,11 @@ class Formula:
 
 
 class Recorder:
-    """Inputs for a function, and the lines of what it makes of them.
+    """Creates inputs for a function, and records its lines.
 
     Args:
-        dtype: of the inputs. A formula may have other constants for another one.
-        rows: whether it may take sums and largest numbers of rows, with ``axis=-1, keepdims=True``.
+        dtype: of the inputs. A formula may have other constants for another dtype.
+        rows: whether it may use sums and maxima of rows, with ``axis=-1, keepdims=True``.
 
     >>> from gpunn import ops
     >>> recorder = Recorder()
@@ -89,15 +89,15 @@ class Recorder:
         self._trace = Trace()
         self._functions = _ELEMENTWISE | REDUCTIONS if rows else _ELEMENTWISE
         self._rows, self._shape = rows, _ROWS if rows else INPUTS
-        self._dtype = dtype  # float64 is of all that there are the one with all digits
+        self._dtype = dtype  # float64 keeps all digits
         self._inputs: dict[int, tuple[Tensor, str]] = {}
 
     def array(self, name: str) -> Tensor:
-        """A number for each element."""
+        """Create an input with a value for each element."""
         return self._input(name, self._shape)
 
     def number(self, name: str) -> Tensor:
-        """One number for all."""
+        """Create an input with one value for all elements."""
         return self._input(name, ())
 
     def _input(self, name: str, shape: tuple[int, ...]) -> Tensor:
@@ -115,11 +115,11 @@ class Recorder:
         """Call ``function``; ``outputs`` names the tensors in what it returns.
 
         Args:
-            names: what the function calls its tensors, by their ``id``, to be looked at when it
-                has returned. An output that it does not name has the name of the output.
+            names: the function's names for its tensors, by their ``id``, read after it has
+                returned. An output without one takes the name of the output.
 
         Raises:
-            TypeError: if it does more than work on single numbers, or rows of them.
+            TypeError: if it is not a computation on single elements, or on rows.
         """
         with self._trace.active():
             given = outputs(function(*arguments))
@@ -140,7 +140,7 @@ class Recorder:
         if t.is_constant:
             numbers = np.ravel(t.numpy())
             if t.size != 1 and (t.shape != self._shape or np.any(numbers != numbers[0])):
-                raise TypeError(f"an array of the shape {t.shape} has no place in a formula.")
+                raise TypeError(f"a formula cannot contain an array of shape {t.shape}.")
             return Line("constant", (), "", float(numbers[0]), once=True)
         function = "" if t.primitive is None else t.primitive.lowering
         if function == "cast" and t.dtype != "int32":
@@ -151,7 +151,7 @@ class Recorder:
         if function not in self._functions or t.shape not in (self._shape, _OF_A_ROW, ()):
             what = getattr(t.primitive, "name", "a tensor from elsewhere")
             of = "rows" if self._rows else "single numbers"
-            raise TypeError(f"{what} is no operation on {of}.")
+            raise TypeError(f"{what} is not an operation on {of}.")
         if function in ("multiply", "divide") and _is_one(operands[1]):
             return operands[0]
         if function == "multiply" and _is_one(operands[0]):
@@ -163,8 +163,8 @@ class Recorder:
 
 
 def _with_clips(lines: Iterable[Line]) -> list[Line]:
-    """The lines with "clip" where something is kept between two numbers, which NumPy does in one
-    pass, and compilers better than one after the other."""
+    """Replace a maximum followed by a minimum with "clip", which NumPy computes in one pass and
+    compilers optimize better."""
     found = list(lines)
     for line in list(found):
         if line.function != "minimum" or line.once or not line.operands[1].once:
@@ -181,19 +181,19 @@ def _is_one(line: Line) -> bool:
 
 
 class Reader:
-    """What a formula reads its part's attributes through.
+    """A proxy through which a formula reads the attributes of its part.
 
-    A float is a number that each call has anew; what else there is stays as it is, and another
-    value of it makes another formula.
+    A float is passed at each call; any other attribute is fixed, and a new value of it requires a
+    new formula.
 
     Args:
-        part: whose attributes they are.
+        part: the owner of the attributes.
         recorder: of the formula.
-        given: names of what the formula is given as an argument, and that argument.
+        given: names of attributes that the formula gets as an argument, and that argument.
 
     Attributes:
-        numbers: names of the floats that were read.
-        settled: the other attributes that were read, and their values.
+        numbers: the floats that were read, by name.
+        settled: the other attributes that were read, by name.
     """
 
     def __init__(
@@ -205,7 +205,7 @@ class Reader:
 
     def __getattr__(self, name: str) -> Any:
         if name in self._given:
-            raise TypeError(f"it is given what self.{name} says, as {self._given[name]}.")
+            raise TypeError(f"use the argument {self._given[name]} instead of self.{name}.")
         found = getattr(type(self._part), name, None)
         if isinstance(found, FunctionType):
             return found.__get__(self)
@@ -231,17 +231,17 @@ def recorded(
     read_by: Callable[[Any, Recorder], Any] = lambda part, recorder: part,
     names: Mapping[int, str] = MappingProxyType({}),
 ) -> Formula:
-    """What a method of a part computes, which is written with `gpunn.ops`.
+    """Record the formula of a part's method, which is written with `gpunn.ops`.
 
     Args:
-        arrays, numbers: what its arguments are called; the first are the arrays.
-        rows, dtype: as of `Recorder`.
-        read_by: what reads attributes; by default they are constants.
+        arrays, numbers: the names of its arguments, arrays first.
+        rows, dtype: as in `Recorder`.
+        read_by: the proxy that reads attributes; by default they are constants.
         names: see `Recorder.record`.
 
     Returns:
-        The formula; its outputs are those of a dictionary that the method returns, or the one
-        tensor, by the method's name.
+        The formula; its outputs are the dictionary that the method returns, or its one tensor under
+        the method's name.
 
     >>> from gpunn import activations
     >>> text(recorded(activations.softplus, "call", ["x"]).outputs["call"])
@@ -257,7 +257,7 @@ def recorded(
     return recorder.record(getattr(type(part), method), outputs, read, *given, names=names)
 
 
-# How tightly an operator holds its operands.
+# The precedence of operators.
 _BINDS = {
     "?": 0, "||": 1, "&&": 2, "==": 3, "!=": 3, "<": 4, "<=": 4, ">": 4, ">=": 4,
     "+": 5, "-": 5, "*": 6, "/": 6,
@@ -280,13 +280,13 @@ def text(
     number: Callable[[Line], str] = lambda line: repr(line.number),
     signs: Mapping[str, str] = MappingProxyType(SIGNS),
 ) -> str:
-    """A line written as one expression.
+    """Write a line as one expression.
 
     Args:
-        known: what stands for a line, or None: then it is written out.
-        called: how a function is called, by its line and the texts of what it takes.
-        number: how a constant is written.
-        signs: the operators between two values; what has none is called. "where" may have "?".
+        known: returns the name of a line, or None to write it out.
+        called: writes the call of a function, from its line and the strings of its operands.
+        number: writes a constant.
+        signs: the binary operators; functions without one are called. "where" may have "?".
     """
 
     def written(line: Line, least: int) -> str:
@@ -301,7 +301,7 @@ def text(
                 chosen = f"{written(a, binds + 1)} : {written(b, binds + 1)}"
                 found = f"{written(condition, binds + 1)} ? {chosen}"
             else:
-                a, b = line.operands  # from left to right, as it is computed
+                a, b = line.operands  # left-associative, in the order of computation
                 found = f"{written(a, binds)} {sign} {written(b, binds + 1)}"
         elif line.function == "negative":
             binds, found = _UNARY, f"-{written(line.operands[0], _UNARY + 1)}"

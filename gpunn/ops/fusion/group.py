@@ -1,9 +1,8 @@
-"""A group of tensors that one expression computes: which tensors fit into it, and as what.
+"""A group of tensors that one expression computes: which tensors fit into it, and how.
 
-An expression works over a matrix (rows, columns). The axes of the largest tensors of a group are
-divided: those in front make up its rows, the others its columns. What differs along some of them
-only has one number for each row, for each column, or for all; see
-`gpunn.backends.contract.expression`.
+An expression works on a matrix (rows, columns). The axes of a group's largest tensors are divided:
+the leading ones form its rows, the others its columns. Values that vary along some of them only
+have one value per row, per column, or for all; see `gpunn.backends.contract.expression`.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class Value:
 
     Attributes:
         function, operands, number: see `Instruction`; "input" is read from an array.
-        axes: along which axes it differs.
+        axes: the axes along which it varies.
     """
 
     function: str
@@ -45,11 +44,11 @@ class Value:
 
 
 class Member(NamedTuple):
-    """What a tensor of the group is.
+    """The value of a tensor of the group.
 
     Attributes:
-        value: its numbers.
-        axes: along which axes its shape reaches; the value may differ along fewer.
+        value: its value in the expression.
+        axes: the axes that its shape spans; the value may vary along fewer.
     """
 
     value: Value
@@ -61,8 +60,8 @@ class Group:
 
     Args:
         shape: of its largest tensors.
-        rows: how many of the axes in front make up the rows.
-        dtype: that it computes in.
+        rows: the number of leading axes that form the rows.
+        dtype: the dtype that it computes in.
 
     Attributes:
         members: the tensors, in the order in which they joined.
@@ -75,17 +74,17 @@ class Group:
         self.rows, self.columns = math.prod(self._lead), math.prod(self._tail)
         self.members: list[Tensor] = []
         self.inputs: list[Tensor] = []
-        self._known: dict[int, Member] = {}  # of members and inputs
-        self._values: list[Value] = []  # what instructions give
+        self._known: dict[int, Member] = {}  # members and inputs
+        self._values: list[Value] = []  # the results of instructions
         self._same: dict[tuple[object, ...], Value] = {}
         self._aligned: dict[Shape, BroadcastAxes | None] = {}
-        self._flat = -1, True  # of so many inputs and values: whether it is flat
+        self._flat = -1, True  # the number of inputs and values, and whether it is flat then
 
     # -- shapes
 
     def aligned(self, shape: Shape) -> BroadcastAxes | None:
-        """Along what a tensor of this shape differs that meets one of the largest; None: it does
-        not fit."""
+        """Return the axes along which a tensor of this shape varies, broadcast with the largest;
+        None if it does not fit."""
         if shape not in self._aligned:
             self._aligned[shape] = self._found_aligned(shape)
         return self._aligned[shape]
@@ -100,13 +99,13 @@ class Group:
         return None
 
     def axes_of(self, shape: Shape) -> list[BroadcastAxes]:
-        """Along what a tensor of this shape may differ, the likeliest first."""
+        """Return the axes along which a tensor of this shape may vary, the likeliest first."""
         found = self.aligned(shape), ROWS if shape == self._lead else None
         return [value_axes for value_axes in dict.fromkeys(found) if value_axes is not None]
 
     def axes_of_tensor(self, t: Tensor) -> BroadcastAxes | None:
-        """Along what a tensor differs that is to join: as those it is made of, if one of these has
-        its shape. None if it does not fit."""
+        """Return the axes along which a joining tensor varies: those of an input of its shape, if
+        there is one. None if it does not fit."""
         for source in t.inputs:
             if source.shape == t.shape and id(source) in self._known:
                 return self._known[id(source)].axes
@@ -115,7 +114,7 @@ class Group:
     def axes_within(
         self, shape: Shape, t: Tensor, value_axes: BroadcastAxes
     ) -> BroadcastAxes | None:
-        """Along what an operand of this shape differs that is broadcast to the shape of ``t``."""
+        """Return the axes along which an operand varies that is broadcast to ``t``."""
         if t.shape == self.shape:
             return self.aligned(shape)
         if math.prod(shape) == 1:
@@ -125,7 +124,7 @@ class Group:
     def over(
         self, shape: Shape, value_axes: BroadcastAxes, axes: Sequence[int]
     ) -> BroadcastAxes | None:
-        """What these axes of a tensor are: its rows, its columns, both; None: a part of them."""
+        """Return whether axes of a tensor are its rows, its columns or both; None if only part."""
         front = len(self._lead) - len(self.shape) + len(shape) if value_axes == ELEMENTS else 0
         long = {a for a, n in enumerate(shape) if n > 1}
         rows, columns = {a for a in long if a < front}, {a for a in long if a >= front}
@@ -142,17 +141,17 @@ class Group:
         return self._known.get(id(t))
 
     def can_read(self, t: Tensor, value_axes: BroadcastAxes | None) -> bool:
-        """Whether a tensor can be an operand that differs along these axes."""
+        """Return whether a tensor can be an operand that varies along these axes."""
         if value_axes is None:
             return False
         known = self._known.get(id(t))
         if known is None:
             return not t.is_constant or t.size > 1 or value_axes == ONE
-        # A sum of rows is complete when all of them were seen.
+        # A sum over rows is complete only after all rows.
         return known.axes == value_axes and known.value.function != "column_sum"
 
     def read(self, t: Tensor, value_axes: BroadcastAxes) -> Value:
-        """The value of an operand, which may be a new input."""
+        """Return the value of an operand, which may be a new input."""
         known = self._known.get(id(t))
         if known is None:
             if t.is_constant and t.size == 1:
@@ -162,12 +161,12 @@ class Group:
         return known.value
 
     def constant(self, number: float, of: Tensor | None = None) -> Value:
-        """A number. Those of two tensors stay two where they are equal: then the expression is
-        the same, whatever the numbers are, and is compiled once."""
+        """Return a constant. Equal constants of two tensors stay separate, so that the expression
+        does not depend on their values and is compiled once."""
         return self._of("constant", (), number, of)
 
     def do(self, function: str, *operands: Value) -> Value:
-        """The value that an instruction gives: of two that are the same, the first."""
+        """Return the value of an instruction; identical instructions share one."""
         if function in ("multiply", "divide") and _is_one(operands[1]):
             return operands[0]
         if function == "multiply" and _is_one(operands[0]):
@@ -181,7 +180,7 @@ class Group:
         number: float = 0.0,
         of: Tensor | None = None,
     ) -> Value:
-        key = function, *map(id, operands), repr(number), id(of)  # repr: of -0.0 and NaN too
+        key = function, *map(id, operands), repr(number), id(of)  # repr distinguishes -0.0 and NaN
         if key not in self._same:
             value = Value(function, _axes_of(function, operands), operands, number)
             self._same[key] = value
@@ -189,7 +188,7 @@ class Group:
         return self._same[key]
 
     def fold(self, function: str, value: Value, over: BroadcastAxes) -> Value:
-        """The sum, or the largest or smallest, of each row or, of sums, of rows too."""
+        """Reduce each row to its sum, maximum or minimum; a sum may also run over the rows."""
         along, alone = (BroadcastAxes(False, over.columns), BroadcastAxes(over.rows, False)), True
         for name, axis in zip((function, "column_sum"), along, strict=True):
             if (axis.rows and value.axes.rows) or (axis.columns and value.axes.columns):
@@ -197,7 +196,7 @@ class Group:
             elif axis != ONE and function == "row_sum":
                 count = float(self.rows if axis.rows else self.columns)
                 value = self.do("multiply", value, self.constant(count))
-        if alone and function == "row_sum":  # a sum begins with 0: of -0 alone it is 0, too
+        if alone and function == "row_sum":  # a sum starts at +0, so the sum of a single -0 is +0
             value = self.do("add", value, self.constant(0.0))
         return value
 
@@ -205,12 +204,12 @@ class Group:
 
     @property
     def is_full(self) -> bool:
-        """Whether another tensor may be one too many."""
+        """Whether another tensor might exceed the limits."""
         return len(self._values) > MOST_INSTRUCTIONS - 8 or len(self.inputs) > MOST_ARRAYS // 2
 
     @property
     def work(self) -> int:
-        """How many instructions there are that compute."""
+        """The number of instructions that compute."""
         return sum(bool(value.operands) for value in self._values)
 
     def add(self, t: Tensor, member: Member) -> None:
@@ -218,17 +217,17 @@ class Group:
         self.members.append(t)
 
     def empty(self) -> Group:
-        """A group of the same rows and columns, without members."""
+        """Create a group with the same rows and columns, and no members."""
         return Group(self.shape, len(self._lead), self.dtype)
 
     def is_written(self, t: Tensor) -> bool:
-        """Whether the expression can write a member: if it has numbers of its own for each of
-        its elements."""
+        """Return whether the expression can write a member: whether it has its own value for each
+        element."""
         value, value_axes = self._known[id(t)]
         return bool(value.operands) and value.axes == value_axes and t.primitive.lowering != "same"
 
     def is_in_place(self, source: Tensor, t: Tensor) -> bool:
-        """Whether a member may be written where an input is read, both element by element."""
+        """Return whether a member can overwrite an input: both are element-wise."""
         extents = (self._in_matrix(self._known[id(x)].axes) for x in (source, t))
         return all(value_axes == ELEMENTS for value_axes in extents)
 
@@ -236,7 +235,7 @@ class Group:
 
     @property
     def is_flat(self) -> bool:
-        """Whether nothing tells rows and columns apart."""
+        """Whether rows and columns are interchangeable."""
         size = len(self.inputs) + len(self._values)
         if self._flat[0] != size:
             self._flat = size, self._found_flat()
@@ -249,18 +248,18 @@ class Group:
         return extents <= {ONE, BroadcastAxes(self.rows > 1, self.columns > 1)} and not folds
 
     def size(self) -> tuple[int, int]:
-        """Rows and columns: one long row where nothing tells them apart."""
+        """Return rows and columns: a single row if they are interchangeable."""
         return (1, self.rows * self.columns) if self.is_flat else (self.rows, self.columns)
 
     def shape_of(self, t: Tensor) -> tuple[int, int]:
-        """The shape in which the expression has the array of a member or an input."""
+        """Return the shape of the array of a member or an input in the expression."""
         return self._in_matrix(self._known[id(t)].axes).shape(*self.size())
 
     def _in_matrix(self, value_axes: BroadcastAxes) -> BroadcastAxes:
         return ELEMENTS if value_axes != ONE and self.is_flat else value_axes
 
     def expression(self, outputs: Sequence[tuple[Tensor, bool]]) -> Expression:
-        """What computes these members; each may be added to what is there."""
+        """Return the expression that computes these members, each optionally accumulated."""
         inputs = [self._known[id(t)] for t in self.inputs]
         numbers = {id(member.value): number for number, member in enumerate(inputs)}
         for number, value in enumerate(self._values, len(inputs)):

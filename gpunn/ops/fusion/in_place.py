@@ -1,4 +1,4 @@
-"""Formulas of a part as functions of arrays, made when they are first asked for."""
+"""Formulas of a part as functions of arrays, built on first use."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from .calls import GLOBALS, calls
 from .formulas import Formula
 
 Function = Callable[..., Any]
-PIECE = 1 << 17  # elements that a cache holds, with work arrays beside them
-LARGE = 1 << 22  # elements of which none is there any longer when it is read again
+PIECE = 1 << 17  # elements that fit in a cache together with work arrays
+LARGE = 1 << 22  # elements; such an array has left the cache when it is read again
 
 
 class InPlace:
-    """Functions of arrays for each dtype, and what they were made for.
+    """Functions of arrays for each dtype, and the state of the part that they were built for.
 
     Args:
-        part: whose formulas they are.
-        make: called with the part and a dtype, makes the functions.
+        part: the owner of the formulas.
+        make: builds the functions, from the part and a dtype.
     """
 
     def __init__(self, part: Any, make: Callable[[Any, str], Sequence[Function]]) -> None:
-        self._seen = registry.last_change  # before it is looked
+        self._seen = registry.last_change  # read before the state
         self._part, self._make, self._state = part, make, _state(part)
         self._made: dict[str, Sequence[Function]] = {}
 
     def is_of(self, part: Any) -> bool:
-        """Whether they still are what the part computes."""
+        """Return whether the functions still match the part."""
         now = registry.last_change
-        if part is not self._part:  # a copy has them too
+        if part is not self._part:  # a copy of the part holds them too
             return False
         if self._seen != now and self._state != _state(part):
             return False
@@ -49,20 +49,20 @@ class InPlace:
 
 
 class Stated:
-    """A part whose formula is stated once: it holds the functions of arrays that are made of it."""
+    """Base of parts with one formula; holds the functions of arrays that are built from it."""
 
     _not_watched: ClassVar[frozenset[str]] = frozenset({"_made"})
 
     def _functions(self, dtype: str) -> Sequence[Function]:
-        """The functions of arrays (or numbers) of a dtype."""
+        """Build the functions of arrays (or numbers) of a dtype."""
         raise NotImplementedError
 
     def _of_arrays(self) -> InPlace:
-        """What makes them."""
+        """Create the cache of functions."""
         return InPlace(self, type(self)._functions)
 
     def in_place(self, dtype: str) -> Sequence[Function]:
-        """`_functions`, made anew where attributes have changed."""
+        """Return `_functions`, rebuilt if attributes have changed."""
         found: InPlace | None = self.__dict__.get("_made")
         if found is None or not found.is_of(self):
             found = self.__dict__["_made"] = self._of_arrays()
@@ -82,12 +82,12 @@ def function(
     outputs: Mapping[str, str],
     over: Mapping[str, str] | None = None,
 ) -> Function:
-    """A function ``(backend, *given, *outputs)`` that computes a formula.
+    """Build a function ``(backend, *given, *outputs)`` that computes a formula.
 
     Args:
         given: the arrays (and numbers) of inputs, in order.
-        outputs: the array of each output. What is one number a row is of (rows,) or (rows, 1).
-        over: see `calls`; by default all arrays are different ones.
+        outputs: the array of each output; of shape (rows,) or (rows, 1) for one value per row.
+        over: see `calls`; by default all arrays are distinct.
 
     >>> from gpunn.backends import get_backend
     >>> from .formulas import Recorder
@@ -111,12 +111,12 @@ def function(
     if not any(line.of_row for line in formula.lines):
         made = _in_pieces(made)
     if any(line.function == "sigmoid" for line in formula.lines):
-        return np.errstate(over="ignore")(made)  # exp(-x) may be infinite; 1 / that is 0
+        return np.errstate(over="ignore")(made)  # exp(-x) may overflow; its reciprocal is 0
     return made
 
 
 def _in_pieces(whole: Function) -> Function:
-    """The function on pieces of large arrays, where what lies between calls stays in the cache."""
+    """Apply the function to pieces of large arrays; intermediate values then stay in the cache."""
 
     @wraps(whole)
     def function(backend: Any, *given: Any) -> None:
@@ -132,6 +132,6 @@ def _in_pieces(whole: Function) -> Function:
 
 
 def _are_alike(given: Sequence[Any], shape: tuple[int, ...]) -> bool:
-    """Whether all but single numbers are contiguous arrays of this shape."""
+    """Return whether all arguments except numbers are contiguous arrays of this shape."""
     arrays = [x for x in given if np.ndim(x)]
     return all(x.shape == shape and x.flags.c_contiguous for x in arrays)

@@ -1,6 +1,7 @@
-"""How the operation of a tensor becomes instructions of its group: by the `loop` of its primitive.
+"""Rules that turn a tensor's operation into instructions of its group, by its `lowering`.
 
-A rule gives what the tensor is in the group, or None, and has changed nothing, if it does not fit.
+A rule returns the tensor's member of the group. If it does not fit, it returns None and changes
+nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def _elementwise(group: Group, t: Tensor) -> Member | None:
 
 
 def _one_hot(group: Group, t: Tensor, value_axes: BroadcastAxes) -> Member | None:
-    """Whole numbers that are compared with the places in a row."""
+    """Lower integers that are compared with column indices."""
     places, others = [x for x in t.inputs if x.is_constant], [
         x for x in t.inputs if not x.is_constant
     ]
@@ -49,7 +50,7 @@ def _one_hot(group: Group, t: Tensor, value_axes: BroadcastAxes) -> Member | Non
     x, y = others[0], places[0]
     along = group.axes_within(x.shape, t, value_axes)
     columns = group.axes_within(y.shape, t, value_axes)
-    exact = group.dtype == "float64" or group.columns <= 1 << 24  # its places are whole numbers
+    exact = group.dtype == "float64" or group.columns <= 1 << 24  # column indices are exact
     counted = exact and np.array_equal(np.asarray(y.value).ravel(), np.arange(group.columns))
     if columns != COLUMNS or not counted or not group.can_read(x, along):
         return None
@@ -90,19 +91,19 @@ def _cast(group: Group, t: Tensor) -> Member | None:
         value = _whole(group, value)
     elif x.dtype == "bool":
         value = group.do("copy", value)
-    return Member(value, value_axes)  # others are converted as they are read
+    return Member(value, value_axes)  # other dtypes are converted when read
 
 
 def _whole(group: Group, value: Value) -> Value:
-    """The whole part of a float, within int32, and of NaN 0: as a float."""
+    """Truncate a float to an integer in the range of int32, as a float; NaN becomes 0."""
     zero = group.constant(0.0)
     negative = group.do("less", value, zero)
     value = group.do("where", negative, group.do("ceil", value), group.do("floor", value))
     value = group.do("where", group.do("isnan", value), zero, value)
-    most = float(np.array(MOST, group.dtype))  # the nearest, which is written as this one
+    most = float(np.array(MOST, group.dtype))  # the nearest float, which converts to MOST
     value = group.do("minimum", group.do("maximum", value, group.constant(float(LEAST))),
                      group.constant(most))
-    return group.do("add", value, zero)  # an integer has no sign of zero
+    return group.do("add", value, zero)  # removes the sign of zero, which integers lack
 
 
 def _broadcast(group: Group, t: Tensor) -> Member | None:
@@ -116,7 +117,7 @@ def _broadcast(group: Group, t: Tensor) -> Member | None:
 
 
 def _same(group: Group, t: Tensor) -> Member | None:
-    """The numbers of its input, in another shape maybe."""
+    """Lower an operation that returns its input's values, possibly with another shape."""
     (x,), known = t.inputs, group.known(t.inputs[0])
     value_axes = known.axes if known else None if t.primitive.view else group.axes_of_tensor(t)
     if value_axes not in group.axes_of(t.shape) or t.dtype not in (group.dtype, "bool", "int32"):
@@ -134,7 +135,7 @@ RULES: dict[str, Rule] = {
 
 
 def joins(group: Group, t: Tensor) -> bool:
-    """Whether a tensor fits, and is taken in: what it is made of are members, or there before."""
+    """Add a tensor, whose inputs are members or computed, if it fits; return whether it did."""
     rule = RULES.get(t.primitive.lowering)
     if rule is None or group.is_full:
         return False

@@ -1,4 +1,4 @@
-"""In which order tensors are computed, and which of them together."""
+"""The order in which tensors are computed, and which are fused."""
 
 from __future__ import annotations
 
@@ -16,50 +16,50 @@ from .group import Group
 from .rules import RULES, joins
 
 WINDOW = MOST_INSTRUCTIONS
-"""Among how many tensors that come next a group is looked for. So the time for a graph grows with
-its length, not with the square of it."""
+"""The number of upcoming tensors among which a group is sought. It makes the time for a graph
+linear in its length, not quadratic."""
 
 
 class Fused:
-    """A group with what is to be written of it.
+    """A group and the results that it writes.
 
     Attributes:
         group: of tensors.
         outputs: the members that are used outside.
-        later: members to be made of these by themselves: the same numbers in another form.
+        later: members computed from these separately: the same values in another form.
     """
 
     def __init__(self, group: Group, needed: Collection[int]) -> None:
         self.group = group
         self.outputs: list[Tensor] = []
         self.later: list[Tensor] = []
-        wanted = set(needed)
+        required = set(needed)
         for t in reversed(group.members):
-            if id(t) not in wanted:
+            if id(t) not in required:
                 continue
             if group.is_written(t):
                 self.outputs.insert(0, t)
             else:
                 self.later.insert(0, t)
-                wanted.update(map(id, t.inputs))
+                required.update(map(id, t.inputs))
 
 
 def scheduled(
     order: Sequence[Tensor], there: Collection[int], needed: Collection[int]
 ) -> Iterator[Tensor | Fused]:
-    """What is to be computed of ``order``, one thing after the other.
+    """Yield the tensors and fused groups of ``order``, in the order to compute them.
 
-    What fits no expression comes as soon as it can: then the groups are largest.
+    Operations that no expression can compute come as early as possible, for the largest groups.
 
     Args:
-        order: each tensor behind what it is made of.
-        there: the ``id`` of those that are there before.
-        needed: the ``id`` of those that are needed behind these.
+        order: each tensor after its inputs.
+        there: the ``id`` of tensors that are computed already.
+        needed: the ``id`` of tensors that are needed later.
     """
     frontier = _Frontier(order, there)
 
     def used(group: Group) -> set[int]:
-        """The members that something outside of the group needs."""
+        """Return the members that are needed outside the group."""
         inside = set(map(id, group.members))
         return {
             key for key in inside
@@ -75,7 +75,7 @@ def scheduled(
             return
         found = _largest(near, frontier)
         while found is not None and (arrays := len(found.inputs) + len(used(found))) > MOST_ARRAYS:
-            most = len(found.members) * MOST_ARRAYS // arrays  # less than there are
+            most = len(found.members) * MOST_ARRAYS // arrays  # fewer than now
             found = _grown(found.empty(), found.members[:most], frontier)
         if found is None:
             yield near[0]
@@ -88,15 +88,15 @@ def scheduled(
 
 
 class _Frontier:
-    """Which tensors can be computed next.
+    """The tensors that can be computed next.
 
     Args:
-        order: each tensor behind what it is made of.
-        there: the ``id`` of those that are there before.
+        order: each tensor after its inputs.
+        there: the ``id`` of tensors that are computed already.
 
     Attributes:
-        lacking: of each tensor, by its ``id``, the ``id`` of operands that are not computed yet.
-        shapes: how many of the tensors ahead, and of their operands, have a shape and a dtype.
+        lacking: for each tensor, by its ``id``, the ``id`` of operands that are not computed yet.
+        shapes: how many of the tensors ahead, and of their operands, have each shape and dtype.
     """
 
     def __init__(self, order: Sequence[Tensor], there: Collection[int]) -> None:
@@ -106,10 +106,10 @@ class _Frontier:
         self._fusible = {id(t) for t in order if t.primitive.lowering in RULES and t.size > 0}
         self._computed = set[int]()
         self.lacking: dict[int, set[int]] = {}
-        self._unseen: dict[int, int] = {}  # how many of these are not among the tensors ahead
-        self._alone: list[int] = []  # a heap of numbers: what is computed alone, and can be now
-        self._next: list[int] = []  # a heap of numbers: what expressions can compute after these:
-        self._ahead: list[int] = []  # numbers, in order
+        self._unseen: dict[int, int] = {}  # how many of these are not in the window
+        self._alone: list[int] = []  # a heap of numbers: unfused and ready
+        self._next: list[int] = []  # a heap of numbers: fusible, after the window
+        self._ahead: list[int] = []  # the window: numbers, in order
         self.shapes = Counter[tuple[Shape, str]]()
         for t in order:
             lacking = {id(x) for x in t.inputs if id(x) not in there and not x.is_constant}
@@ -121,15 +121,15 @@ class _Frontier:
                 self._can_see(t)
 
     def readers(self, key: int) -> Sequence[Tensor]:
-        """The tensors that are made of the one with this ``id``."""
+        """Return the tensors that read the one with this ``id``."""
         return self._readers.get(key, ())
 
     def next_alone(self) -> Tensor | None:
-        """The first tensor that can be computed now and is in no expression."""
+        """Return the first tensor that can be computed now and is not fused."""
         return self._order[heappop(self._alone)] if self._alone else None
 
     def compute(self, tensors: Sequence[Tensor]) -> None:
-        """From here on, these are computed."""
+        """Mark tensors as computed."""
         keys = list(map(id, tensors))
         self._computed.update(keys)
         for t, key in zip(tensors, keys, strict=True):
@@ -141,8 +141,8 @@ class _Frontier:
                 self._see(t)
 
     def look_ahead(self) -> list[Tensor]:
-        """The first tensors, in order, that expressions can compute from what is computed and from
-        each other."""
+        """Return the first tensors, in order, that expressions can compute from computed tensors
+        and each other."""
         for number in self._ahead:
             if id(self._order[number]) in self._computed:
                 self.shapes.subtract(_shapes(self._order[number]))
@@ -177,7 +177,7 @@ def _shapes(t: Tensor) -> Iterable[tuple[Shape, str]]:
 
 
 def _largest(near: Sequence[Tensor], frontier: _Frontier) -> Group | None:
-    """The group of most work, of tensors that can be computed now; None: there is none."""
+    """Return the group with the most work among tensors that can be computed now, if any."""
     dtypes: dict[Shape, dict[str, int]] = {}
     for (shape, dtype), count in frontier.shapes.items():
         if count and is_float(dtype) and math.prod(shape):
@@ -197,14 +197,14 @@ def _largest(near: Sequence[Tensor], frontier: _Frontier) -> Group | None:
 
 
 def _has_refused_none(group: Group, near: Sequence[Tensor]) -> bool:
-    """Whether the group took these tensors in a row, until it was full or had all."""
+    """Return whether the group took these tensors in order, until it was full or had all."""
     size = len(group.members)
     in_a_row = size > 0 and group.members[-1] is near[size - 1]
     return in_a_row and (group.is_full or size == len(near))
 
 
 def _grown(group: Group, near: Sequence[Tensor], frontier: _Frontier) -> Group:
-    """The group with all that fits of these tensors."""
+    """Add all of these tensors that fit to the group, and return it."""
     inside, lacking = set[int](), frontier.lacking
     for t in near:
         if lacking[id(t)] <= inside and joins(group, t):

@@ -1,4 +1,4 @@
-"""Results that are copied or added to where they belong, as an expression where there is one."""
+"""Copying or adding results to their destinations, as an expression where possible."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gpunn.ops.primitive import Work
 
 @lru_cache(256)
 def _filled(dtype: str, number: float, sign: float, accumulate: bool) -> Expression:
-    """One number in each column."""
+    """Write one number to each column."""
     steps = (
         Instruction("constant", number=math.copysign(number, sign)),
         Instruction("column_index"),
@@ -32,8 +32,8 @@ def _filled(dtype: str, number: float, sign: float, accumulate: bool) -> Express
 
 
 def fill(backend: Backend, number: float, array: Array, accumulate: bool = False) -> None:
-    """Write a number to all of an array, or add it: as an expression, which a step can be listed
-    with. Of whole numbers, those that float32 has."""
+    """Write a number to all elements of an array, or add it, as an expression that is part of a
+    step's program. Integers must be representable in float32."""
     dtype = array.dtype.name if array.dtype.kind == "f" else "float32"
     made = _filled(dtype, number, math.copysign(1.0, number), accumulate)
     backend.expression(made, 1, array.size, [], [array.reshape(1, -1)])
@@ -50,11 +50,11 @@ def _of_elements(
 def write_elements(
     backend: Backend, function: str, arrays: Sequence[Array], out: Array, accumulate: bool = False
 ) -> None:
-    """out = a function of arrays of its size, element by element, or += with ``accumulate``.
+    """out = a function of arrays of its size, element-wise, or += with ``accumulate``.
 
     Args:
         function: one of `gpunn.backends.contract.expression.OPERANDS`.
-        arrays: contiguous, as ``out`` is.
+        arrays: contiguous, as is ``out``.
     """
     axes = ELEMENTS if out.size > 1 else ONE
     made = _of_elements(function, out.dtype.name, len(arrays), axes, accumulate)
@@ -63,7 +63,7 @@ def write_elements(
 
 
 def stored(backend: Backend, source: Any, array: Array, accumulate: bool = False) -> Work:
-    """What writes an array, or a number, to an array of as many elements, or adds it."""
+    """Return work that writes an array, or a number, to an array of the same size, or adds it."""
     dtype, is_number = array.dtype.name, not hasattr(source, "dtype")
     if not is_number and source.size == array.size:
         source = source.reshape(array.shape)

@@ -1,4 +1,4 @@
-"""Further functions of neural networks."""
+"""Activations, and attention."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ SELU_DEPTH = SELU_SCALE * 1.6732632423543772848
 
 @operation
 def leaky_relu(x: Any, negative_slope: float = 0.2) -> Tensor:
-    """x where it is above 0, else x times the slope."""
+    """Compute x where x > 0, else negative_slope * x, element-wise."""
     x = floats(x)
     return where(x > 0, x, x * negative_slope)
 
 
 @operation
 def relu6(x: Any) -> Tensor:
-    """x between 0 and 6."""
+    """Compute min(max(x, 0), 6), element-wise."""
     x = relu(x)
     return where(x >= 6.0, 6.0, x)
 
 
 @operation
 def silu(x: Any) -> Tensor:
-    """x * sigmoid(x)."""
+    """Compute x * sigmoid(x), element-wise."""
     x = floats(x)
     return x * sigmoid(x)
 
@@ -57,21 +57,21 @@ swish = operation(silu, "swish")
 
 @operation
 def log_sigmoid(x: Any) -> Tensor:
-    """log(sigmoid(x)), without overflow."""
+    """Compute log(sigmoid(x)) without overflow, element-wise."""
     return -softplus(-floats(x))
 
 
 @operation
 def hard_sigmoid(x: Any) -> Tensor:
-    """x / 6 + 1 / 2, between 0 and 1."""
+    """Compute x / 6 + 1 / 2, clipped to [0, 1], element-wise."""
     return minimum(1.0, relu(floats(x) * (1 / 6) + 0.5))  # derivatives at both ends are 0
 
 
 @operation
 def hard_silu(x: Any) -> Tensor:
-    """x * hard_sigmoid(x)."""
+    """Compute x * hard_sigmoid(x), element-wise."""
     x = floats(x)
-    bent = where(abs_(x) >= 3.0, 0.0, x)  # further out it is 0 or x
+    bent = where(abs_(x) >= 3.0, 0.0, x)  # beyond, the result is 0 or x
     return where(x >= 3.0, x, bent * (bent / 6.0 + 0.5))
 
 
@@ -80,14 +80,14 @@ hard_swish = operation(hard_silu, "hard_swish")
 
 @operation
 def gelu(x: Any, approximate: bool = True) -> Tensor:
-    """x times the normal distribution at x, or nearly that: x (1 + tanh u) / 2 with
-    u = sqrt(2 / pi) (x + 0.044715 x^3), which is x sigmoid(2 u)."""
+    """Compute x P(X <= x) for a standard normal X, by default approximated as
+    x (1 + tanh u) / 2 = x sigmoid(2 u) with u = sqrt(2 / pi) (x + 0.044715 x^3)."""
     x = floats(x)
     return x * gelu_gate(x, approximate)
 
 
 def gelu_gate(x: Tensor, approximate: bool) -> Tensor:
-    """P(X <= x) of a standard normal X, or nearly that."""
+    """Compute P(X <= x) for a standard normal X, or its approximation."""
     if approximate:
         return sigmoid((x * x * 0.044715 + 1.0) * x * (2 * math.sqrt(2 / math.pi)))
     return 0.5 * erfc(x * -math.sqrt(0.5))
@@ -95,98 +95,98 @@ def gelu_gate(x: Tensor, approximate: bool) -> Tensor:
 
 @operation
 def softsign(x: Any) -> Tensor:
-    """x / (1 + |x|)."""
+    """Compute x / (1 + |x|), element-wise."""
     x = floats(x)
     return x / (abs_(x) + 1.0)
 
 
 @operation
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
-    """x where it is above 0, else alpha (exp(x) - 1)."""
+    """Compute x where x > 0, else alpha (exp(x) - 1), element-wise."""
     x = floats(x)
     return alpha * expm1(minimum(x, 0.0)) + relu(x)
 
 
 @operation
 def selu(x: Any) -> Tensor:
-    """1.0507 times `elu` of 1.67326: activations keep mean 0 and variance 1."""
+    """Compute 1.0507 elu(x, alpha=1.67326), which keeps activations at mean 0 and variance 1."""
     x = floats(x)
     return SELU_DEPTH * expm1(minimum(x, 0.0)) + SELU_SCALE * relu(x)
 
 
 @operation
 def celu(x: Any, alpha: float = 1.0) -> Tensor:
-    """x where it is above 0, else alpha (exp(x / alpha) - 1)."""
+    """Compute x where x > 0, else alpha (exp(x / alpha) - 1), element-wise."""
     x = floats(x)
     return alpha * expm1(minimum(x, 0.0) * (1 / alpha)) + relu(x)
 
 
 @operation
 def glu(x: Any, axis: int = -1) -> Tensor:
-    """The first half along an axis, times `sigmoid` of the second."""
+    """Multiply the first half along an axis by the `sigmoid` of the second half."""
     first, second = split(floats(x), 2, axis)
     return first * sigmoid(second)
 
 
 @operation
 def hard_tanh(x: Any) -> Tensor:
-    """x between -1 and 1."""
+    """Clip x to [-1, 1]."""
     x = floats(x)
     return where(x >= 1.0, 1.0, where(x <= -1.0, -1.0, x))
 
 
 @operation
 def hard_shrink(x: Any, threshold: float = 0.5) -> Tensor:
-    """x, but 0 where |x| is not above the threshold."""
+    """Compute x where |x| > threshold, else 0, element-wise."""
     x = floats(x)
     return where(abs_(x) <= threshold, 0.0, x)
 
 
 @operation
 def soft_shrink(x: Any, threshold: float = 0.5) -> Tensor:
-    """x, closer to 0 by the threshold, but no further than 0."""
+    """Move x towards 0 by the threshold, and set it to 0 where |x| <= threshold."""
     x = floats(x)
     return where(abs_(x) <= threshold, 0.0, x - threshold * sign(x))
 
 
 @operation
 def tanh_shrink(x: Any) -> Tensor:
-    """x - tanh(x)."""
+    """Compute x - tanh(x), element-wise."""
     x = floats(x)
     return x - tanh(x)
 
 
 @operation
 def threshold(x: Any, threshold: float, default_value: float) -> Tensor:
-    """x where it is above the threshold, else the default value."""
+    """Compute x where x > threshold, else default_value, element-wise."""
     x = floats(x)
     return where(x <= threshold, default_value, x)
 
 
 @operation
 def sparse_plus(x: Any) -> Tensor:
-    """0 up to -1, x from 1 on, and (x + 1)^2 / 4 between."""
+    """Compute 0 for x <= -1, x for x >= 1, and (x + 1)^2 / 4 between, element-wise."""
     x = floats(x)
     return where(x <= -1, 0.0, where(x < 1, 0.25 * square(x + 1.0), x))
 
 
 @operation
 def sparse_sigmoid(x: Any) -> Tensor:
-    """(x + 1) / 2, between 0 and 1."""
+    """Compute (x + 1) / 2, clipped to [0, 1], element-wise."""
     y = relu((floats(x) + 1.0) * 0.5)
     return where(y >= 1.0, 1.0, y)
 
 
 @operation
 def squareplus(x: Any, b: float = 4) -> Tensor:
-    """(x + sqrt(x^2 + b)) / 2."""
+    """Compute (x + sqrt(x^2 + b)) / 2, element-wise."""
     x = floats(x)
     return (x + sqrt(square(x) + b)) * 0.5
 
 
 @operation
 def sparsemax(x: Any, axis: int = -1) -> Tensor:
-    """The probabilities along an axis that are closest to x: many of them are 0."""
+    """Project x onto the probability simplex along an axis; many of the results are 0."""
     x = moveaxis(floats(x), axis, -1)
     ordered = flip(sort(x), -1)
     sums = cumsum(ordered, -1)
@@ -207,16 +207,16 @@ def dot_product_attention(
     scale: float | None = None,
     is_causal: bool = False,
 ) -> Tensor:
-    """The values, weighted by how well their keys fit each query.
+    """Compute scaled dot-product attention: the values, weighted by the match of key and query.
 
     Args:
         query: (batch, T, heads, size).
         key, value: (batch, S, heads, size).
-        bias: is added to the products of queries and keys, (batch, heads, T, S).
-        mask: where it is false, a value counts for nothing. Where it is so for all values of a
-            query, they count alike, as in Keras.
+        bias: (batch, heads, T, S), added to the products of queries and keys.
+        mask: where it is false, a value is ignored. If all values of a query are masked, they get
+            equal weights, as in Keras.
         scale: of the products; 1 / sqrt(size) by default.
-        is_causal: whether a query sees only keys up to its own place.
+        is_causal: whether a query attends only to keys up to its own position.
     """
     query, key, value = floats(query), floats(key), floats(value)
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale

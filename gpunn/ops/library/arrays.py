@@ -1,4 +1,4 @@
-"""Tensors made, turned, cut and put together in further ways."""
+"""More operations that create, rotate, split and combine tensors."""
 
 from __future__ import annotations
 
@@ -30,43 +30,43 @@ from gpunn.ops.tensor import Tensor, constant
 
 @operation
 def array(x: Any, dtype: Any = None) -> Tensor:
-    """x as a tensor."""
+    """Convert x to a tensor."""
     return convert(x, dtype)
 
 
 @operation
 def copy(x: Any) -> Tensor:
-    """x as a tensor; tensors never change, so that it may be the same one."""
+    """Return x as a tensor; as tensors are immutable, this may be x itself."""
     return convert(x)
 
 
 @operation
 def empty(shape: Any, dtype: Any = None) -> Tensor:
-    """A tensor of this shape, of zeros."""
+    """Return a tensor of the given shape; its elements are 0."""
     return zeros(shape, dtype)
 
 
 @operation
 def empty_like(x: Any, dtype: Any = None) -> Tensor:
-    """A tensor in the shape of x, of zeros."""
+    """Return a tensor of the shape of x; its elements are 0."""
     return zeros_like(x, dtype)
 
 
 @operation
 def dtype(x: Any) -> str:
-    """The name of its dtype."""
+    """Return the name of the dtype of x."""
     return convert(x).dtype
 
 
 @operation
 def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
-    """1 on and below a diagonal, else 0."""
+    """Return a matrix with 1 on and below a diagonal and 0 elsewhere."""
     return convert(constant(np.tri(N, M, k), "float32"), dtype or "float32")
 
 
 @operation
 def append(x1: Any, x2: Any, axis: int | None = None) -> Tensor:
-    """x2 behind x1 along an axis; all of both in a row by default."""
+    """Append x2 to x1 along an axis; by default both are flattened first."""
     a, b = promoted(x1, x2)
     if axis is None:
         return concatenate([reshape(a, (-1,)), reshape(b, (-1,))], 0)
@@ -75,7 +75,7 @@ def append(x1: Any, x2: Any, axis: int | None = None) -> Tensor:
 
 @operation
 def array_split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
-    """As `split`, into parts of which the first may be longer by one."""
+    """Split a tensor like `split`; if the length is not divisible, the first parts are 1 longer."""
     x = convert(x)
     parts = sections_of(indices_or_sections)
     if parts is not None:
@@ -87,57 +87,57 @@ def array_split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0)
 
 @operation
 def hsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
-    """`split` along the second axis, or the first of vectors."""
+    """Split a tensor along its second axis, or a vector along its first; see `split`."""
     x = convert(x)
     return split(x, indices_or_sections, 0 if x.ndim == 1 else 1)
 
 
 @operation
 def vsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
-    """`split` along the first axis, of what has two or more."""
+    """Split a tensor of two or more axes along its first axis; see `split`."""
     return split(with_axes(x, 2, "vsplit"), indices_or_sections, 0)
 
 
 @operation
 def dsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
-    """`split` along the third axis."""
+    """Split a tensor along its third axis; see `split`."""
     return split(x, indices_or_sections, 2)
 
 
 def with_axes(x: Any, ndim: int, name: str) -> Tensor:
-    """A tensor.
+    """Convert x to a tensor of at least ``ndim`` axes.
 
     Raises:
-        ValueError: for one of fewer axes.
+        ValueError: if x has fewer axes.
     """
     x = convert(x)
     if x.ndim < ndim:
-        raise ValueError(f"{name}: a tensor of {ndim} axes or more is expected; got {x.shape}.")
+        raise ValueError(f"{name}: expected a tensor of {ndim} or more axes; got shape {x.shape}.")
     return x
 
 
 @operation
 def dstack(xs: Sequence[Any]) -> Tensor:
-    """One behind the other along the third axis; vectors are rows."""
+    """Stack tensors along the third axis; vectors are treated as rows."""
     tensors = [at_least(t, 2) for t in promoted(*xs)]
     return concatenate([expand_dims(t, -1) if t.ndim == 2 else t for t in tensors], 2)
 
 
 @operation
 def fliplr(x: Any) -> Tensor:
-    """Turned round along the second axis."""
+    """Reverse a tensor along its second axis."""
     return flip(with_axes(x, 2, "fliplr"), 1)
 
 
 @operation
 def flipud(x: Any) -> Tensor:
-    """Turned round along the first axis."""
+    """Reverse a tensor along its first axis."""
     return flip(x, 0)
 
 
 @operation
 def rot90(array: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Tensor:
-    """Turned by k times 90 degrees, from the first axis towards the second."""
+    """Rotate a tensor by k times 90 degrees, from the first axis towards the second."""
     x = convert(array)
     given = places_of(axes, x.ndim, "axes")
     if len(given) != 2:
@@ -152,7 +152,7 @@ def rot90(array: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Tensor:
 
 @operation
 def roll(x: Any, shift: Any, axis: Any = None) -> Tensor:
-    """Moved on along an axis; what leaves at the end comes in at the beginning."""
+    """Roll a tensor along an axis; elements shifted past the end reappear at the start."""
     x = convert(x)
     if axis is None:
         return reshape(roll(reshape(x, (-1,)), np.sum(shift), 0), x.shape)
@@ -168,7 +168,7 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Tensor:
 
 @operation
 def diff(a: Any, n: int = 1, axis: int = -1) -> Tensor:
-    """The differences of neighbours along an axis, n times over."""
+    """Compute the n-th difference along an axis."""
     x = moveaxis(a, axis, -1)
     if n < 0:
         raise ValueError(f"diff: n must be 0 or more; got {n}.")
@@ -179,7 +179,7 @@ def diff(a: Any, n: int = 1, axis: int = -1) -> Tensor:
 
 @operation
 def meshgrid(*x: Any, indexing: str = "xy") -> list[Tensor]:
-    """Of each vector its numbers at all points of the grid that they span."""
+    """Return coordinate tensors from coordinate vectors."""
     if indexing not in ("xy", "ij"):
         raise ValueError(f"indexing must be 'xy' or 'ij'; got {indexing!r}.")
     vectors = [reshape(t, (-1,)) for t in x]
@@ -193,7 +193,7 @@ def meshgrid(*x: Any, indexing: str = "xy") -> list[Tensor]:
 
 @operation
 def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """The elements on a diagonal of two axes, along a new last axis."""
+    """Return a diagonal of two axes, as a new last axis."""
     x = moveaxis(with_axes(x, 2, "diagonal"), (axis1, axis2), (-2, -1))
     rows, columns = x.shape[-2:]
     begin = max(0, -offset) * columns + max(0, offset)
@@ -204,35 +204,35 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
 
 @operation
 def diag(x: Any, k: int = 0) -> Tensor:
-    """The matrix with a vector on a diagonal, or the diagonal of a matrix."""
+    """Return a matrix with a vector on a diagonal, or the diagonal of a matrix."""
     x = convert(x)
     if x.ndim == 2:
         return diagonal(x, k)
     if x.ndim != 1:
-        raise ValueError(f"diag: a vector or a matrix is expected; got shape {x.shape}.")
-    wide = pad(x, ((max(0, k), max(0, -k)),))  # x at its columns; its rows are those less k
+        raise ValueError(f"diag: expected a vector or a matrix; got shape {x.shape}.")
+    wide = pad(x, ((max(0, k), max(0, -k)),))  # x at its column indices; the row indices are k less
     n = x.size + abs(k)
     return where(np.eye(n, k=k, dtype=bool), expand_dims(wide, 0), zeros((), x.dtype))
 
 
 @operation
 def diagflat(x: Any, k: int = 0) -> Tensor:
-    """The matrix with all numbers of x on a diagonal."""
+    """Return a matrix with the flattened x on a diagonal."""
     return diag(reshape(x, (-1,)), k)
 
 
 @operation
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """The sum of a diagonal."""
+    """Compute the sum of a diagonal."""
     return sum_(diagonal(x, offset, axis1, axis2), -1)
 
 
 @operation
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:
-    """The powers of each number in a row, from the highest on."""
+    """Return the Vandermonde matrix: row i holds the powers of x[i], highest first by default."""
     x = convert(x)
     if x.ndim != 1:
-        raise ValueError(f"vander: a vector is expected; got shape {x.shape}.")
+        raise ValueError(f"vander: expected a vector; got shape {x.shape}.")
     columns = x.size if N is None else N
     if columns < 1:
         return zeros((x.size, 0), x.dtype)
@@ -243,13 +243,13 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:
 
 @operation
 def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The largest less the smallest."""
+    """Compute the range, maximum - minimum, along the given axes."""
     return max_(x, axis, keepdims) - min_(x, axis, keepdims)
 
 
 @operation
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
-    """The integral along an axis by the trapezoidal rule."""
+    """Integrate along an axis with the trapezoidal rule."""
     y = convert(y)
     y = moveaxis(convert(y, floating(y.dtype)), axis, -1)
     if x is not None:
@@ -260,7 +260,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
 
 @operation
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Tensor:
-    """Of the choices the one whose condition holds first, or the default."""
+    """Choose, element-wise, from the first choice whose condition is true, or else the default."""
     found = default
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
         found = where(condition, choice, found)
@@ -271,12 +271,12 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
 def logspace(
     start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: float = 10
 ) -> Tensor:
-    """So many numbers from base^start to base^stop, each by the same factor larger."""
+    """Return ``num`` values spaced evenly on a log scale, from base^start to base^stop."""
     return ops.power(float(base), ops.linspace(start, stop, num, endpoint))
 
 
 def _blocks(x: Any, block_size: int, data_format: str) -> tuple[Tensor, bool]:
-    """Images with their channels last, and whether they were first."""
+    """Return images with their channels last, and whether the channels were first."""
     x = convert(x)
     if data_format not in ("channels_last", "channels_first"):
         raise ValueError(
@@ -284,8 +284,8 @@ def _blocks(x: Any, block_size: int, data_format: str) -> tuple[Tensor, bool]:
         )
     if x.ndim != 4 or block_size < 1:
         raise ValueError(
-            f"images (batch, height, width, channels) and a block of 1 or more are expected; got "
-            f"shape {x.shape} and {block_size}."
+            f"expected images (batch, height, width, channels) and a block_size of 1 or more; got "
+            f"shape {x.shape} and block_size {block_size}."
         )
     first = data_format == "channels_first"
     return moveaxis(x, 1, -1) if first else x, first
@@ -293,16 +293,16 @@ def _blocks(x: Any, block_size: int, data_format: str) -> tuple[Tensor, bool]:
 
 @operation
 def space_to_depth(x: Any, block_size: int, data_format: str = "channels_last") -> Tensor:
-    """Images smaller by a factor, with the pixels of each block as further channels."""
+    """Rearrange each block of pixels into channels; height and width shrink by ``block_size``."""
     x, first = _blocks(x, block_size, data_format)
     n, height, width, channels = x.shape
     if height % block_size or width % block_size:
         raise ValueError(
-            f"space_to_depth: {height} x {width} pixels cannot be cut into blocks of {block_size}."
+            f"space_to_depth: {height} x {width} pixels do not divide into blocks of {block_size}."
         )
     rows, columns = height // block_size, width // block_size
     apart = reshape(x, (n, rows, block_size, columns, block_size, channels))
-    # Behind each other: the pixels of a block, or, of channels that are first, those of a channel.
+    # Adjacent: the pixels of a block or, if channels come first, those of a channel.
     together = ops.transpose(apart, (0, 1, 3, 5, 2, 4) if first else (0, 1, 3, 2, 4, 5))
     y = reshape(together, (n, rows, columns, channels * block_size**2))
     return moveaxis(y, -1, 1) if first else y
@@ -310,12 +310,12 @@ def space_to_depth(x: Any, block_size: int, data_format: str = "channels_last") 
 
 @operation
 def depth_to_space(x: Any, block_size: int, data_format: str = "channels_last") -> Tensor:
-    """Images larger by a factor, whose blocks are the channels of a pixel."""
+    """Rearrange channels into blocks of pixels; height and width grow by ``block_size``."""
     x, first = _blocks(x, block_size, data_format)
     n, rows, columns, channels = x.shape
     if channels % block_size**2:
         raise ValueError(
-            f"depth_to_space: {channels} channels are not as many blocks of {block_size} x "
+            f"depth_to_space: {channels} channels are not divisible into blocks of {block_size} x "
             f"{block_size} pixels."
         )
     rest = channels // block_size**2

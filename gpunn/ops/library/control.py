@@ -1,4 +1,4 @@
-"""Choices and loops: by Python where the numbers are there, else of both results, and unrolled."""
+"""Conditionals and loops: run by Python outside a trace; in a trace, both branches, unrolled."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from gpunn.ops.tensor import Tensor
 
 @operation
 def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
-    """What the first function gives if the condition holds, else what the second gives.
+    """Return ``true_fn()`` if the condition is true, else ``false_fn()``.
 
-    Where the condition is of each step, both are computed: then it is `where` of their results.
+    If the condition is known only in each step, both run, and `where` selects from their results.
     """
     condition = convert(pred, "bool")
     if condition.size != 1:
         raise ValueError(
-            f"cond: pred must be one truth value; got shape {condition.shape}. To choose for each "
+            f"cond: pred must be a single boolean; got shape {condition.shape}. To choose for each "
             f"element, use ops.where."
         )
     if condition.value is not None:
@@ -38,7 +38,7 @@ def _chosen(condition: Tensor, a: Any, b: Any) -> Any:
     several = isinstance(a, (list, tuple, dict))
     alike = type(b) is type(a) and len(b) == len(a) if several else (a is None) == (b is None)
     if not alike:
-        raise ValueError(f"cond: both functions must give results alike; got {a!r} and {b!r}.")
+        raise ValueError(f"cond: both functions must return one structure; got {a!r} and {b!r}.")
     if isinstance(a, dict):
         return {key: _chosen(condition, a[key], b[key]) for key in a}
     if several:
@@ -48,7 +48,7 @@ def _chosen(condition: Tensor, a: Any, b: Any) -> Any:
     one, other = convert(a), convert(b)
     if one.shape != other.shape:
         raise ValueError(
-            f"cond: both functions must give results of one shape; got {one.shape} and "
+            f"cond: both functions must return results of the same shape; got {one.shape} and "
             f"{other.shape}."
         )
     return where(condition, a, b)
@@ -56,15 +56,15 @@ def _chosen(condition: Tensor, a: Any, b: Any) -> Any:
 
 @operation_named("map")
 def map_(f: Callable[[Any], Any], xs: Any) -> Any:
-    """A function of each entry along the first axis, side by side.
+    """Apply a function to each entry along the first axis, and stack the results.
 
     Args:
-        f: of an entry, which has the form of ``xs``.
-        xs: a tensor, or a list, tuple or dictionary of some.
+        f: a function of one entry, which has the structure of ``xs``.
+        xs: a tensor, or a list, tuple or dictionary of tensors.
 
     Raises:
-        ValueError: for tensors of different lengths, or of none, as nothing says then what the
-            function would give.
+        ValueError: if the tensors differ in length, or have length 0, when the form of the results
+            is unknown.
     """
     columns = list[list[Tensor]]()
 
@@ -76,7 +76,7 @@ def map_(f: Callable[[Any], Any], xs: Any) -> Any:
     lengths = {len(column) for column in columns}
     if len(lengths) != 1 or 0 in lengths:
         raise ValueError(
-            f"map: entries along the first axis are expected, as many of each tensor; got "
+            f"map: expected tensors of the same length of 1 or more along the first axis; got "
             f"{sorted(lengths)}."
         )
     rows = zip(*columns, strict=True)
@@ -85,7 +85,7 @@ def map_(f: Callable[[Any], Any], xs: Any) -> Any:
 
 @operation
 def vectorized_map(function: Callable[[Any], Any], elements: Any) -> Any:
-    """A function of each entry along the first axis, side by side."""
+    """Apply a function to each entry along the first axis, and stack the results; see `map`."""
     return map_(function, elements)
 
 
@@ -100,7 +100,7 @@ def _stacked(results: list[Any]) -> Any:
 
 @operation
 def fori_loop(lower: int, upper: int, body_fun: Callable[[Any, Any], Any], init_val: Any) -> Any:
-    """``value = body_fun(i, value)`` for each whole number from ``lower`` up to ``upper``."""
+    """Run ``value = body_fun(i, value)`` for each integer i with ``lower`` <= i < ``upper``."""
     value = init_val
     for i in range(int(lower), int(upper)):
         value = body_fun(i, value)
@@ -114,8 +114,8 @@ def while_loop(
     loop_vars: Any,
     maximum_iterations: int | None = None,
 ) -> Any:
-    """``loop_vars = body(*loop_vars)`` as long as ``cond(*loop_vars)`` holds, which must not
-    depend on numbers of each step."""
+    """Run ``loop_vars = body(*loop_vars)`` while ``cond(*loop_vars)`` is true. In a trace, the
+    condition must not depend on values of the step."""
     several = isinstance(loop_vars, (list, tuple))
     values, rounds = tuple(loop_vars) if several else (loop_vars,), 0
     while (maximum_iterations is None or rounds < maximum_iterations) and cond(*values):
@@ -123,7 +123,7 @@ def while_loop(
         found = tuple(found) if isinstance(found, (list, tuple)) else (found,)
         if len(found) != len(values):
             raise ValueError(
-                f"while_loop: body must give {len(values)} values, as loop_vars has; got "
+                f"while_loop: body must return {len(values)} values, as loop_vars has; got "
                 f"{len(found)}."
             )
         values = found
@@ -133,11 +133,11 @@ def while_loop(
 
 @operation
 def custom_gradient(f: Callable[..., Any]) -> Callable[..., Tensor]:
-    """A function with the gradient that it states itself, as in Keras.
+    """Decorate a function that defines its own gradient, as in Keras.
 
     Args:
-        f: of tensors; it gives the result, and ``gradient(upstream)`` or
-            ``gradient(*args, upstream)``, where ``upstream`` is the gradient of that. This gives
+        f: a function of tensors that returns its result and a function ``gradient(upstream)`` or
+            ``gradient(*args, upstream)``. ``upstream`` is the gradient of the result. It returns
             the gradient by each argument: one, or several, with None for none.
 
     >>> import gpunn
@@ -162,7 +162,7 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Tensor]:
             several = list(found) if isinstance(found, (list, tuple)) else [found]
             if len(several) != len(given):
                 raise ValueError(
-                    f"custom_gradient: the gradient of {f.__name__} must give one for each of "
+                    f"custom_gradient: the gradient of {f.__name__} must return one for each of "
                     f"{len(given)} arguments; got {len(several)}."
                 )
             return [None if dx is None else convert(dx) for dx in several]

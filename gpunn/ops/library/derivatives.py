@@ -1,4 +1,4 @@
-"""Gradients of functions of tensors: `gpunn.grad` and `gpunn.value_and_grad`, as JAX has them."""
+"""Gradients of functions of tensors: `gpunn.grad` and `gpunn.value_and_grad`, as in JAX."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = ["grad", "value_and_grad"]
 
 
 def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
-    """A function that gives the gradient of another, which gives one number.
+    """Return a function that computes the gradient of a scalar-valued function.
 
     It takes the same arguments; see `value_and_grad`.
 
@@ -57,15 +57,15 @@ def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Call
 def value_and_grad(
     function: Callable[..., Any], argnums: int | Sequence[int] = 0
 ) -> Callable[..., Any]:
-    """A function that gives what another gives, one number, and its gradient.
+    """Return a function that computes the value of a scalar-valued function and its gradient.
 
-    The gradient is by the argument of this number, or a tuple of those by several. An argument is
-    a tensor, an array, a number, a weight of a layer, or a list, tuple or dictionary of these; its
-    gradient has the same form. The function may use layers and models; where they compute by
-    kernels, as those built in, they have first derivatives only.
+    ``argnums`` is the index of the argument to differentiate by, or several for a tuple of
+    gradients. An argument is a tensor, an array, a number, a weight of a layer, or a list, tuple or
+    dictionary of these; its gradient has the same structure. The function may use layers and
+    models; those that compute with kernels, as built-in ones do, have only first derivatives.
 
-    Outside of a call all is computed at once. Inside one, the gradient is part of what each step
-    computes, and can be differentiated again.
+    Outside a call, the gradient is computed immediately. Inside a call, it is part of the
+    computation of each step, and can be differentiated again.
 
     >>> import gpunn
     >>> from gpunn import layers, ops
@@ -85,7 +85,7 @@ def value_and_grad(
         for number in numbers:
             if not -len(args) <= number < len(args):
                 raise TypeError(
-                    f"argnums names the argument {number}; there are {len(args)} by position."
+                    f"argnums names the argument {number}; there are {len(args)} positional ones."
                 )
         trace = current()
         by: _InTrace | _AtOnce = _AtOnce() if trace is None else _InTrace(trace)
@@ -104,7 +104,7 @@ def value_and_grad(
 
 
 def derivative(function: Callable[[Tensor], Tensor], x: Tensor, dy: Any = 1.0) -> Tensor:
-    """dy f'(x), of what is computed for each element, or for each row, of ``x``.
+    """Compute dy f'(x) for a function that works on each element, or each row, of ``x``.
 
     >>> from gpunn import ops
     >>> derivative(ops.square, constant(3.0, "float32")).item()
@@ -119,26 +119,26 @@ def derivative(function: Callable[[Tensor], Tensor], x: Tensor, dy: Any = 1.0) -
 
 
 def _mapped(function: Callable[[Any], Any], x: Any, fits: Callable[[Any], bool]) -> Any:
-    """``x`` with what fits replaced by a function of it, at any depth."""
+    """Apply a function to the entries of ``x`` that fit, at any depth."""
     return replaced(lambda entry: function(entry) if fits(entry) else entry, x, fits)
 
 
 def _numbers_in(x: Any) -> set[type]:
-    """The types of what nested lists hold."""
+    """Return the types of the entries of nested lists."""
     if isinstance(x, (list, tuple)):
         return set[type]().union(*map(_numbers_in, x))
     return {type(x)}
 
 
 def _is_number(x: Any) -> bool:
-    """Whether a gradient is by it: an array, a number, or nested lists of numbers."""
+    """Return whether x can be differentiated by: an array, a number, or nested lists of numbers."""
     if isinstance(x, (list, tuple)):
         return bool(x) and _numbers_in(x) <= {int, float}
     return (isinstance(x, (int, float)) and not isinstance(x, bool)) or hasattr(x, "__array__")
 
 
 def _is_data(x: Any) -> bool:
-    """Whether, in another argument, it is an array; whole numbers may be axes and shapes."""
+    """Return whether x is an array in another argument; integers may be axes and shapes."""
     if isinstance(x, (list, tuple)):
         return float in (kinds := _numbers_in(x)) and kinds <= {int, float}
     return hasattr(x, "__array__") and not isinstance(x, Operators)
@@ -149,10 +149,10 @@ def _tensor(x: Any) -> Tensor:
 
 
 def _single(y: Any) -> Tensor:
-    """What a function gives, if it is one number.
+    """Convert the result of a function to a scalar.
 
     Raises:
-        TypeError: for anything else.
+        TypeError: if it is not one float.
     """
     if isinstance(y, (Operators, float, int, np.generic)):
         y = convert(y)
@@ -160,18 +160,18 @@ def _single(y: Any) -> Tensor:
             return reshape(y, ())
         y = f"a tensor of {y.dtype} of shape {y.shape}"
     raise TypeError(
-        f"a gradient is that of one number, a float: let the function give ops.sum or ops.mean "
-        f"of its result; got {y}."
+        f"the function to differentiate must return one number, a float: return ops.sum or "
+        f"ops.mean of its result; got {y}."
     )
 
 
 def _differentiable(x: Any) -> Tensor:
-    """A differentiated argument as a tensor; whole numbers of Python are floats there."""
+    """Convert a differentiated argument to a tensor; Python integers become floats."""
     t = convert(x, floatx() if isinstance(x, (int, list, tuple)) else None)
     if not is_float(t.dtype):
         raise TypeError(
-            f"a gradient is by floats; got a tensor of {t.dtype}. Convert it by ops.cast, or name "
-            f"other arguments by argnums."
+            f"gradients are taken by floats; got a tensor of {t.dtype}. Convert it with ops.cast, "
+            f"or choose other arguments with argnums."
         )
     return t
 
@@ -180,7 +180,7 @@ def _differentiable(x: Any) -> Tensor:
 
 
 class _Argument(Primitive):
-    """A tensor as the argument of a function that is differentiated, another than the tensor."""
+    """A tensor as the argument of a differentiated function, distinct from the tensor itself."""
 
     eager = False
 
@@ -191,7 +191,7 @@ _argument = _Argument(
 
 
 class _InTrace:
-    """The gradient as further operations of a trace."""
+    """The gradient as additional operations of a trace."""
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
@@ -200,15 +200,15 @@ class _InTrace:
     def argument(self, x: Any) -> Tensor:
         if isinstance(x, Operators) and not isinstance(x, Tensor):
             raise TypeError(
-                f"{x!r}: inside a call there is no gradient by weights and variables; by tensors "
-                f"there is."
+                f"{x!r}: inside a call, gradients by weights and variables are not supported; "
+                f"gradients by tensors are."
             )
         self._arguments.append(_argument(_differentiable(x)))
         return self._arguments[-1]
 
     def derived(self, y: Tensor) -> list[Tensor]:
-        """``y`` and its gradients, as a trace has them."""
-        before, self.trace.trains = self.trace.trains, False  # the step's own backward pass does
+        """Return ``y`` and its gradients as tensors of the trace."""
+        before, self.trace.trains = self.trace.trains, False  # the step's own backward pass trains
         try:
             found = gradients([y], self._arguments)
         finally:
@@ -216,7 +216,7 @@ class _InTrace:
         return [y, *_or_zeros(found, self._arguments)]
 
     def made(self, results: list[Tensor]) -> list[Tensor]:
-        """The same behind the trace."""
+        """Return the results unchanged."""
         return results
 
 
@@ -224,34 +224,34 @@ def _or_zeros(found: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Te
     return [zeros_like(x) if g is None else g for g, x in zip(found, like, strict=True)]
 
 
-# -- at once
+# -- immediately
 
 
 def _own_weights(applied: Tensor) -> list[Parameter]:
-    """Of the layer that gives it."""
+    """Return the parameters of the layer that computes the tensor."""
     found: list[Parameter] = applied.attributes["layer"].own_parameters
     return found
 
 
 class _AtOnce:
-    """The gradient as numbers: what is traced is computed once.
+    """The gradient as values: the trace is computed once.
 
-    Built-in layers write the gradients of their weights where a training step has them too: there
-    they are read.
+    Built-in layers write the gradients of their weights where training steps keep them; they are
+    read from there.
     """
 
     def __init__(self) -> None:
         self.trace = Trace()
-        if runs_eagerly():  # before it is known whose weights it reads
+        if runs_eagerly():  # before it is known which weights it reads
             context = _context(get_backend(), floatx(), draw_seed())
             self.trace = trace_for(context.backend, context=context)
         self._arguments: list[Tensor] = []
-        self._weights: list[Parameter | None] = []  # what each argument is
-        self._arrays: dict[int, np.ndarray] = {}  # of the leaves
+        self._weights: list[Parameter | None] = []  # the weight that each argument is, if any
+        self._arrays: dict[int, np.ndarray] = {}  # of the leaves, by `id`
 
     def argument(self, x: Any) -> Tensor:
         if isinstance(x, Operators) and not isinstance(x, Tensor):
-            found = convert(x)  # the leaf that whoever reads it gets
+            found = convert(x)  # the leaf that readers of the weight get
         else:
             given = _differentiable(x)
             found = self._leaf(given.numpy())
@@ -260,15 +260,15 @@ class _AtOnce:
         return found
 
     def derived(self, y: Tensor) -> list[Tensor]:
-        wanted = [p for p in self._weights if p is not None]
+        requested = [p for p in self._weights if p is not None]
         applied = [
-            t for t in self.trace.applied if any(p in wanted for p in _own_weights(t))
-        ]  # whose layers write gradients of what is wanted
-        for p in wanted:
+            t for t in self.trace.applied if any(p in requested for p in _own_weights(t))
+        ]  # layers that write requested gradients
+        for p in requested:
             if not p.trainable and any(p in _own_weights(t) for t in applied):
-                raise ValueError(f"{p.path} is not trained: its layer computes no gradient by it.")
+                raise ValueError(f"{p.path} is not trained: its layer computes no gradient for it.")
         if isinstance(self.trace, EagerTrace):
-            self.trace.computed.context.trains = bool(wanted)
+            self.trace.computed.context.trains = bool(requested)
         found = gradients([y], [*self._arguments, *applied])[: len(self._arguments)]
         return [y, *_or_zeros(found, self._arguments)]
 
@@ -295,7 +295,7 @@ class _AtOnce:
             return self._computed(results, arena, trains)
 
     def _computed(self, results: list[Tensor], arena: Any, trains: bool) -> list[Tensor]:
-        """The numbers of these, of which the first is the value, and gradients follow it."""
+        """Compute the results: the value first, then the gradients."""
         trace = self.trace
         if isinstance(trace, EagerTrace):
             context = trace.computed.context
@@ -324,6 +324,6 @@ class _AtOnce:
 
 
 def _context(backend: Backend, dtype: str, seed: int) -> Call:
-    """What layers in a function belong to that is computed at once."""
+    """Create the call that layers in an immediately computed function belong to."""
     backend = backend.isolated()
     return Call(backend, None, 0, dtype, False, control=Control(backend), seed=seed)

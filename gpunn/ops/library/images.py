@@ -1,4 +1,4 @@
-"""Convolution and pooling by the backend's operations, with derivatives of any order."""
+"""Convolution and pooling with the backend's operations, with derivatives of any order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Sizes = int | Sequence[int]
 
 
 class _Identity:
-    """What stands where the contract's operations apply an activation too."""
+    """The identity activation, for operations of the contract that also apply an activation."""
 
     functor = "Linear"
     parameters = ()
@@ -45,8 +45,8 @@ class _Identity:
 
 _IDENTITY = _Identity()
 
-# -- convolution: linear in both of its inputs, and so are its gradients. These ask for more than
-# they read; what stands for it is memory that any operation may use.
+# -- convolution: linear in both of its inputs, as are its gradients. The contract's gradients take
+# arrays that they do not read here; scratch memory is passed for these.
 
 
 def _write_convolution(
@@ -62,7 +62,7 @@ def _write_dx(backend: Backend, out: Array, dy: Array, kernel: Array, geometry: 
 
 
 def _write_dkernel(backend: Backend, out: Array, x: Array, dy: Array, geometry: Geometry) -> None:
-    if not x.size:  # a sum over no images
+    if not x.size:  # an empty sum
         fill(backend, 0.0, out)
         return
     kernel = backend.scratch(out.shape, out.dtype, "kernel")
@@ -116,7 +116,7 @@ def _write_largest_gradient(
 
 
 def _at_largest(g: Tensor, x: Tensor, y: Tensor, geometry: Geometry) -> Tensor:
-    """Of each window the number of ``g`` at the first of the largest pixels of ``x``."""
+    """Return for each window the value of ``g`` at the first maximum of ``x``."""
     sides = _sides(geometry)
     x, g = pad(x, sides, constant_values=-math.inf), pad(g, sides)
     found, unknown = ops.zeros_like(y), ops.ones_like(y, "bool")
@@ -127,14 +127,14 @@ def _at_largest(g: Tensor, x: Tensor, y: Tensor, geometry: Geometry) -> Tensor:
 
 
 def _sides(geometry: Geometry) -> list[tuple[int, int]]:
-    """By how much images are padded, so that each window is within."""
+    """Return the padding of each axis that makes all windows fit inside."""
     sizes = zip(geometry.extent, geometry.image, geometry.padding, strict=True)
     return [(0, 0), *((before, max(0, n - m - before)) for n, m, before in sizes), (0, 0)]
 
 
 def _cells(geometry: Geometry) -> Iterator[tuple[tuple[int, int], tuple[slice, ...]]]:
-    """The cells of a window: the place of each, and where the padded images have it for all
-    windows."""
+    """Yield the cells of a window: the index of each, and the slices of the padded images that
+    hold it for all windows."""
     for at in np.ndindex(*geometry.window):
         firsts = [k * apart for k, apart in zip(at, geometry.dilation, strict=True)]
         sizes = zip(firsts, geometry.windows, geometry.strides, strict=True)
@@ -176,16 +176,16 @@ _mean_gradient: Primitive = Primitive(
     gradient=lambda g, dx, dy, geometry: (_mean(g, geometry=geometry),),
 )
 
-# -- what users call
+# -- public operations
 
 
 class _Images:
-    """Images as the backend takes them, (samples, height, width, channels), and back.
+    """Images in the backend's format, (samples, height, width, channels), and back.
 
     Args:
         name: of the operation.
-        x: images of one axis or two, in either format.
-        data_format: None for channels last.
+        x: images of one or two spatial axes, in either format.
+        data_format: None means channels last.
     """
 
     def __init__(self, name: str, x: Tensor, data_format: str | None) -> None:
@@ -203,7 +203,7 @@ class _Images:
         self.x = expand_dims(x, 1) if self._flat else x
 
     def sizes(self, argument: str, given: Sizes, alone: int = 1) -> tuple[int, int]:
-        """(height, width) of an argument; ``alone`` is the height of what has one axis."""
+        """Return an argument as (height, width); ``alone`` is the height if there is one axis."""
         several = [given] * (2 - self._flat) if isinstance(given, int) else list(given)
         if len(several) == 1 and not self._flat:
             several *= 2
@@ -216,12 +216,12 @@ class _Images:
         return height, width
 
     def kernel(self, kernel: Tensor, channels: int, axis: int = 2) -> Tensor:
-        """A kernel of two axes, of which ``axis`` has as many entries as there are channels."""
+        """Return a kernel of two spatial axes, after checking the channels along ``axis``."""
         kernel = expand_dims(kernel, 0) if self._flat and kernel.ndim == 3 else kernel
         if kernel.ndim != 4 or kernel.shape[axis] != channels:
             raise ValueError(
-                f"{self.name}: a kernel is expected with {channels} channels, as the images have; "
-                f"got shape {kernel.shape}."
+                f"{self.name}: expected a kernel with {channels} channels, as the images have; got "
+                f"shape {kernel.shape}."
             )
         return kernel
 
@@ -229,15 +229,15 @@ class _Images:
         self, image: Sequence[int], window: Sequence[int], strides: Sizes, padding: str,
         dilation: Sizes = 1,
     ) -> Geometry:  # fmt: skip
-        """How windows lie on images of this size."""
+        """Return how the windows are placed on images of this size."""
         padding = str(padding).lower()
         if padding not in ("valid", "same"):
             raise ValueError(f"padding must be 'valid' or 'same'; got {padding!r}.")
         steps, apart = self.sizes("strides", strides), self.sizes("dilation_rate", dilation)
         if max(steps) > 1 and max(apart) > 1:
             raise ValueError(
-                f"strides above 1 do not go with a dilation_rate above 1; got strides={strides} "
-                f"and dilation_rate={dilation}."
+                f"strides above 1 cannot be combined with a dilation_rate above 1; got "
+                f"strides={strides} and dilation_rate={dilation}."
             )
         (height, width), (rows, columns) = image, window
         try:
@@ -264,8 +264,13 @@ def conv(
     data_format: str | None = None,
     dilation_rate: Sizes = 1,
 ) -> Tensor:
-    """The sums under each window of images (batch, height, width, channels), or of one axis,
-    times a kernel (height, width, channels, filters)."""
+    """Convolve images (batch, height, width, channels), or (batch, steps, channels), with a kernel
+    (height, width, channels, filters), or (steps, channels, filters).
+
+    >>> from gpunn import ops
+    >>> ops.conv(ops.ones((1, 4, 3)), ops.ones((2, 3, 5))).shape
+    (1, 3, 5)
+    """
     x, w = promoted(inputs, kernel, at_least="float32")
     images = _Images("conv", x, data_format)
     w = images.kernel(w, images.x.shape[3])
@@ -283,10 +288,10 @@ def conv_transpose(
     data_format: str | None = None,
     dilation_rate: Sizes = 1,
 ) -> Tensor:
-    """The gradient of `conv` by its images: larger images, of a kernel (height, width, filters,
-    channels)."""
+    """Compute the transposed convolution, the gradient of `conv` with respect to its images, which
+    upsamples, with a kernel (height, width, filters, channels)."""
     if output_padding is not None or dilation_rate not in (1, (1, 1), [1, 1], (1,), [1]):
-        raise ValueError("conv_transpose takes neither an output_padding nor a dilation_rate here.")
+        raise ValueError("conv_transpose supports neither an output_padding nor a dilation_rate.")
     x, w = promoted(inputs, kernel, at_least="float32")
     images = _Images("conv_transpose", x, data_format)
     w, steps = images.kernel(w, images.x.shape[3], 3), images.sizes("strides", strides)
@@ -307,13 +312,13 @@ def depthwise_conv(
     data_format: str | None = None,
     dilation_rate: Sizes = 1,
 ) -> Tensor:
-    """`conv` of each channel by itself, by a kernel (height, width, channels, filters of each)."""
+    """Convolve each channel separately, with a kernel (height, width, channels, multiplier)."""
     x, w = promoted(inputs, kernel, at_least="float32")
     images = _Images("depthwise_conv", x, data_format)
     w = images.kernel(w, images.x.shape[3])
     geometry = images.geometry(images.x.shape[1:3], w.shape[:2], strides, padding, dilation_rate)
     x = expand_dims(pad(images.x, _sides(geometry)), -1)
-    terms = [x[cells] * w[at] for at, cells in _cells(geometry)]  # (..., channels, filters of each)
+    terms = [x[cells] * w[at] for at, cells in _cells(geometry)]  # (..., channels, multiplier)
     y = functools.reduce(operator.add, terms)
     return images.back(reshape(y, (*y.shape[:3], y.shape[3] * y.shape[4])))
 
@@ -328,7 +333,7 @@ def separable_conv(
     data_format: str | None = None,
     dilation_rate: Sizes = 1,
 ) -> Tensor:
-    """`depthwise_conv`, and `conv` of what it gives by a kernel of one pixel."""
+    """Apply a depthwise convolution, then a pointwise one with a kernel of one pixel."""
     y = depthwise_conv(inputs, depthwise_kernel, strides, padding, data_format, dilation_rate)
     return conv(y, pointwise_kernel, 1, "valid", data_format)
 
@@ -341,7 +346,7 @@ def max_pool(
     padding: str = "valid",
     data_format: str | None = None,
 ) -> Tensor:
-    """The largest pixel under each window of images, of one axis or two."""
+    """Compute the maximum over each window of images with one or two spatial axes."""
     images, geometry = _pool("max_pool", inputs, pool_size, strides, padding, data_format)
     return images.back(_largest(images.x, geometry=geometry))
 
@@ -354,7 +359,7 @@ def average_pool(
     padding: str = "valid",
     data_format: str | None = None,
 ) -> Tensor:
-    """The mean of the pixels under each window of images, of one axis or two."""
+    """Compute the mean over each window of images with one or two spatial axes."""
     images, geometry = _pool("average_pool", inputs, pool_size, strides, padding, data_format)
     return images.back(_mean(images.x, geometry=geometry))
 

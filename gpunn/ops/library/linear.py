@@ -1,4 +1,4 @@
-"""Further products."""
+"""More products of vectors and matrices."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from gpunn.ops.tensor import Tensor
 
 @operation
 def vdot(x1: Any, x2: Any) -> Tensor:
-    """The sum of the products of all numbers."""
+    """Compute the dot product of two flattened tensors."""
     a, b = promoted(x1, x2)
     return matmul(reshape(a, (-1,)), reshape(b, (-1,)))
 
 
 @operation
 def inner(x1: Any, x2: Any) -> Tensor:
-    """The sums of products along the last axes of both."""
+    """Compute the inner product over the last axes of both tensors."""
     a, b = promoted(x1, x2)
     return tensordot(a, b, [[a.ndim - 1], [b.ndim - 1]]) if a.ndim and b.ndim else a * b
 
@@ -31,20 +31,20 @@ def inner(x1: Any, x2: Any) -> Tensor:
 def cross(
     x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
 ) -> Tensor:
-    """The vectors at right angles to two, of three numbers each; of two only the third number."""
+    """Compute the cross product of vectors of 3 elements; for 2 elements, its third component."""
     if axis is not None:
         axisa = axisb = axisc = axis
     a, b = promoted(x1, x2)
     a, b = moveaxis(a, axisa, -1), moveaxis(b, axisb, -1)
     if not {a.shape[-1], b.shape[-1]} <= {2, 3}:
-        raise ValueError(f"cross: vectors of 2 or 3 are expected; got {a.shape} and {b.shape}.")
+        raise ValueError(f"cross: expected vectors of 2 or 3; got shapes {a.shape} and {b.shape}.")
     one, other = a.shape[-1], b.shape[-1]
 
     def product(i: int, j: int) -> Tensor | None:
         return a[..., i] * b[..., j] if i < one and j < other else None
 
     def difference(i: int, j: int) -> Tensor:
-        """a_i b_j - a_j b_i, without what is multiplied by a third number that is not there."""
+        """Compute a_i b_j - a_j b_i, without products with a missing third element."""
         first, second = product(i, j), product(j, i)
         if first is None:
             return negative(second)
@@ -57,7 +57,7 @@ def cross(
 
 @operation
 def kron(x1: Any, x2: Any) -> Tensor:
-    """Of each number of x1 the whole of x2, times that number."""
+    """Compute the Kronecker product: x2 times each element of x1, in blocks."""
     a, b = promoted(x1, x2)
     ndim = max(a.ndim, b.ndim)
     a = reshape(a, (1,) * (ndim - a.ndim) + a.shape)

@@ -1,4 +1,4 @@
-"""Further functions of each element, and comparisons with a tolerance."""
+"""More element-wise functions, and comparisons with a tolerance."""
 
 from __future__ import annotations
 
@@ -28,124 +28,124 @@ _signbit = elementwise("signbit", dtype=lambda *dtypes, **attributes: "bool")
 
 
 def _hypot_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
-    dy = where(equal(y, 0.0), 0.0, dy)  # at (0, 0) there is none: 0
+    dy = where(equal(y, 0.0), 0.0, dy)  # at (0, 0), where there is no gradient, use 0
     return dy * divide_no_nan(a, y), dy * divide_no_nan(b, y)
 
 
 _hypot = elementwise("hypot", _hypot_gradient)
-# (a - y) / b is whole but for rounding; a / b may be rounded up to the next whole number.
+# (a - y) / b is an integer up to rounding; a / b may be rounded up to the next integer.
 _fmod = elementwise("fmod", lambda dy, y, a, b: (dy, -dy * ops.round((a - y) / b)))
 
 
 @operation
 def log2(x: Any) -> Tensor:
-    """The logarithm to the base 2."""
+    """Compute the base-2 logarithm, element-wise."""
     return _log2(floats(x))
 
 
 @operation
 def log10(x: Any) -> Tensor:
-    """The logarithm to the base 10."""
+    """Compute the base-10 logarithm, element-wise."""
     return _log10(floats(x))
 
 
 @operation
 def exp2(x: Any) -> Tensor:
-    """2 to the power of x."""
+    """Compute 2 to the power of x, element-wise."""
     return _exp2(floats(x))
 
 
 @operation
 def cbrt(x: Any) -> Tensor:
-    """The cube root."""
+    """Compute the cube root, element-wise."""
     return _cbrt(floats(x))
 
 
 @operation
 def trunc(x: Any) -> Tensor:
-    """The next whole number towards 0."""
+    """Truncate each element to an integer, towards 0."""
     x = convert(x)
     return _trunc(x) if is_float(x.dtype) else x
 
 
 @operation
 def fabs(x: Any) -> Tensor:
-    """|x|, in floatx for integers."""
+    """Compute the absolute value |x| as a float; integers become floatx."""
     return abs_(floats(x))
 
 
 @operation
 def signbit(x: Any) -> Tensor:
-    """Where the sign is that of a negative number; -0.0 has it too."""
+    """Return whether the sign bit is set, element-wise; -0.0 has it set too."""
     return _signbit(floats(x))
 
 
 @operation
 def hypot(x1: Any, x2: Any) -> Tensor:
-    """sqrt(x1^2 + x2^2), without overflow."""
+    """Compute sqrt(x1^2 + x2^2) without overflow, element-wise."""
     return _hypot(*promoted(x1, x2, at_least="float32"))
 
 
 @operation
 def fmod(x1: Any, x2: Any) -> Tensor:
-    """What is left of x1 after x2 was taken away whole times; it has the sign of x1."""
+    """Compute the remainder of x1 / x2, element-wise, with the sign of x1."""
     a, b = (counting(t) for t in promoted(x1, x2))
     if is_float(a.dtype):
         return _fmod(a, b)
-    rest = ops.mod(a, b)  # of the sign of b
+    rest = ops.mod(a, b)  # has the sign of b
     return where((rest != 0) & ((a < 0) != (b < 0)), rest - b, rest)
 
 
 @operation
 def fmax(x1: Any, x2: Any) -> Tensor:
-    """The larger of both; the other one where one is not a number."""
+    """Compute the element-wise maximum, ignoring NaN where the other element is a number."""
     a, b = promoted(x1, x2)
     return where(isnan(a), b, where(isnan(b), a, maximum(a, b)))
 
 
 @operation
 def fmin(x1: Any, x2: Any) -> Tensor:
-    """The smaller of both; the other one where one is not a number."""
+    """Compute the element-wise minimum, ignoring NaN where the other element is a number."""
     a, b = promoted(x1, x2)
     return where(isnan(a), b, where(isnan(b), a, minimum(a, b)))
 
 
 @operation
 def logaddexp2(x1: Any, x2: Any) -> Tensor:
-    """log2(2^x1 + 2^x2), without overflow."""
+    """Compute log2(2^x1 + 2^x2) without overflow, element-wise."""
     a, b = promoted(x1, x2, at_least="float32")
     return logaddexp(a * LN2, b * LN2) / LN2
 
 
 @operation
 def deg2rad(x: Any) -> Tensor:
-    """Degrees as radians."""
+    """Convert degrees to radians."""
     return floats(x) * (math.pi / 180)
 
 
 @operation
 def rad2deg(x: Any) -> Tensor:
-    """Radians as degrees."""
+    """Convert radians to degrees."""
     return floats(x) * (180 / math.pi)
 
 
 @operation
 def heaviside(x1: Any, x2: Any) -> Tensor:
-    """0 where x1 is below 0, 1 where it is above, and x2 where it is 0."""
+    """Compute the Heaviside step function: 0 where x1 < 0, x2 where x1 = 0, 1 where x1 > 0."""
     a, b = promoted(x1, x2, at_least="float32")
     return where(equal(a, 0), b, where(a > 0, 1.0, where(a < 0, 0.0, a)))
 
 
-# sin(x) / x = 1 - x^2 / 3! + x^4 / 5! ...: so many terms give all digits of float64 up to NEAR.
+# sin(x) / x = 1 - x^2 / 3! + x^4 / 5! ...: these terms give all digits of float64 up to NEAR.
 NEAR = 0.5
 SERIES = [(-1) ** n / math.factorial(2 * n + 1) for n in range(9)]
 
 
 @operation
 def sinc(x: Any) -> Tensor:
-    """sin(pi x) / (pi x), 1 at 0."""
+    """Compute sin(pi x) / (pi x), which is 1 at 0."""
     x = floats(x) * math.pi
-    near = abs_(x) < NEAR  # there a series: the derivative of the quotient would lose its digits
+    near = abs_(x) < NEAR  # use a series there: the quotient's derivative would lose precision
     squares, y = where(near, x, 0.0) * x, SERIES[-1]
     for coefficient in reversed(SERIES[:-1]):
         y = y * squares + coefficient
@@ -154,13 +154,13 @@ def sinc(x: Any) -> Tensor:
 
 @operation
 def isposinf(x: Any) -> Tensor:
-    """Where x is infinite and above 0."""
+    """Return whether each element is positive infinity."""
     return equal(floats(x), math.inf)
 
 
 @operation
 def isneginf(x: Any) -> Tensor:
-    """Where x is infinite and below 0."""
+    """Return whether each element is negative infinity."""
     return equal(floats(x), -math.inf)
 
 
@@ -168,7 +168,7 @@ def isneginf(x: Any) -> Tensor:
 def nan_to_num(
     x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
-    """x with a number where there is none, and finite ones where it is infinite."""
+    """Replace NaN with a number, and infinities with finite numbers."""
     x = convert(x)
     if not is_float(x.dtype):
         return x
@@ -183,9 +183,9 @@ def nan_to_num(
 def isclose(
     x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
-    """Where x1 and x2 differ by no more than atol + rtol |x2|."""
+    """Return whether |x1 - x2| <= atol + rtol |x2|, element-wise."""
     a, b = promoted(x1, x2)
-    if not is_float(a.dtype):  # all of whose differences float64 has
+    if not is_float(a.dtype):  # float64 holds all of their differences
         a, b = convert(a, "float64"), convert(b, "float64")
     ended = ops.logical_or(isinf(a), isinf(b))
     close = where(ended, equal(a, b), abs_(a - b) <= atol + rtol * abs_(b))
@@ -196,13 +196,13 @@ def isclose(
 def allclose(
     x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
-    """Whether x1 and x2 are close everywhere; see `isclose`."""
+    """Return whether all elements of x1 and x2 are close; see `isclose`."""
     return all_(isclose(x1, x2, rtol, atol, equal_nan))
 
 
 @operation
 def saturate_cast(x: Any, dtype: Any) -> Tensor:
-    """x as another dtype, with the nearest number it has for what is outside; see `cast`.
+    """Cast x to another dtype; values out of its range become its nearest value. See `cast`.
 
     >>> from gpunn import ops
     >>> ops.saturate_cast([300.0, -1.0], "uint8").tolist()
@@ -241,7 +241,7 @@ _invert = elementwise("bitwise_not", function="invert")
 
 @operation
 def bitwise_not(x: Any) -> Tensor:
-    """The bits that x has not, of integers: -x - 1. Of truth values the other ones."""
+    """Invert the bits of integers, which gives -x - 1; for booleans, the logical NOT."""
     x = convert(x)
     if is_float(x.dtype):
         raise TypeError(f"bitwise_not: integers are expected; got {x.dtype}.")
@@ -250,7 +250,7 @@ def bitwise_not(x: Any) -> Tensor:
 
 @operation
 def bitwise_invert(x: Any) -> Tensor:
-    """`bitwise_not`."""
+    """Alias of `bitwise_not`."""
     return bitwise_not(x)
 
 
@@ -269,12 +269,12 @@ def _shift(name: str, other: str, meaning: str) -> Any:
 
 left_shift, bitwise_left_shift = _shift(
     "left_shift", "bitwise_left_shift",
-    "x times 2 to the power of y, of the 32 bits of integers; by 32 places or more 0.",
+    "Shift the bits of x to the left by y, in 32-bit integers; a shift by 32 or more gives 0.",
 )  # fmt: skip
 right_shift, bitwise_right_shift = _shift(
     "right_shift", "bitwise_right_shift",
-    "x over 2 to the power of y, down to an integer; by 32 places or more 0 or -1.",
+    "Shift the bits of x to the right by y, keeping the sign; 32 or more gives 0 or -1.",
 )  # fmt: skip
-bitwise_and = _of_bits("bitwise_and", "The bits that both have, of integers.")
-bitwise_or = _of_bits("bitwise_or", "The bits that one of both has, of integers.")
-bitwise_xor = _of_bits("bitwise_xor", "The bits that just one of both has, of integers.")
+bitwise_and = _of_bits("bitwise_and", "Compute the bit-wise AND of integers.")
+bitwise_or = _of_bits("bitwise_or", "Compute the bit-wise OR of integers.")
+bitwise_xor = _of_bits("bitwise_xor", "Compute the bit-wise XOR of integers.")

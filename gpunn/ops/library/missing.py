@@ -1,17 +1,14 @@
-"""Names of Keras's that are no operations here, and what to use instead."""
+"""Keras operations that are not supported here, and what to use instead."""
 
 from __future__ import annotations
 
 from gpunn.common.names import closest
 from gpunn.core.operators import FUNCTIONS
 
-_NUMBERS = "its shape depends on the numbers: use NumPy, outside of what is trained"
-_LINEAR = (
-    "use numpy.linalg, which takes tensors that have their numbers; in a call there is no such "
-    "operation"
-)
-_PYTHON = "write Python's own loop: it is unrolled"
-_CHOOSE = "use ops.where, of both results"
+_NUMBERS = "its shape depends on the values: use NumPy, outside of training"
+_LINEAR = "use numpy.linalg, which takes tensors that have values; a call does not support it"
+_PYTHON = "write it as Python's own loop, which is unrolled"
+_CHOOSE = "compute both results and use ops.where"
 
 INSTEAD = {
     "switch": _CHOOSE, "scan": _PYTHON, "associative_scan": _PYTHON,
@@ -22,17 +19,17 @@ INSTEAD = {
     ),
     **dict.fromkeys(
         ("fft", "fft2", "ifft2", "irfft", "istft", "rfft", "stft"),
-        "it computes with complex numbers, which tensors do not hold: use NumPy, before fit",
+        "it needs complex numbers, which tensors do not support: use NumPy, before fit",
     ),
     "nonzero": _NUMBERS, "unique": _NUMBERS,
 }  # fmt: skip
 
 
 def complaint(name: str) -> str:
-    """What is said about an operation that is not there."""
+    """Return the error message for an operation that does not exist."""
     if name in INSTEAD:
         return f"gpunn.ops has no operation {name!r}: {INSTEAD[name]}."
     return (
-        f"gpunn.ops has no operation {name!r}.{closest(name, sorted(FUNCTIONS))} The list of all "
-        f"is in docs/ops.md; layers and gpunn.activations offer what is larger."
+        f"gpunn.ops has no operation {name!r}.{closest(name, sorted(FUNCTIONS))} All "
+        f"operations are listed in docs/ops.md; see also gpunn.layers and gpunn.activations."
     )

@@ -1,4 +1,4 @@
-"""Functions of layers and losses."""
+"""Operations for losses."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from gpunn.ops.tensor import Tensor
 
 
 def _alike(name: str, target: Any, output: Any) -> tuple[Tensor, Tensor]:
-    """Targets and outputs of one shape: broadcast, each would meet all others.
+    """Return targets and outputs of the same shape, since broadcasting would pair each with all.
 
     Raises:
-        ValueError: for those of two shapes.
+        ValueError: if the shapes differ.
     """
     t, y = floats(target), floats(output)
     if t.shape != y.shape:
@@ -35,11 +35,11 @@ def _alike(name: str, target: Any, output: Any) -> tuple[Tensor, Tensor]:
     return t, y
 
 
-# -- cross-entropies; where the derivative that follows is not the best, another one is stated
+# -- cross-entropies; some state a gradient that is more accurate than the derived one
 
 
 def binary_cost(t: Tensor, y: Tensor) -> Tensor:
-    """-t log y - (1 - t) log(1 - y), with y within [1e-7, 1 - 1e-7]."""
+    """Compute -t log y - (1 - t) log(1 - y), with y clipped to [1e-7, 1 - 1e-7]."""
     p = clip(y, epsilon(), 1.0 - epsilon())
     cost = -(t * log(p) + (1.0 - t) * log(1.0 - p))
 
@@ -51,18 +51,18 @@ def binary_cost(t: Tensor, y: Tensor) -> Tensor:
 
 
 def binary_cost_of_logits(t: Tensor, y: Tensor, clips: bool = False) -> Tensor:
-    """max(y, 0) - y t + log(1 + exp(-|y|)), which is `binary_cost` of sigmoid(y).
+    """Compute max(y, 0) - y t + log(1 + exp(-|y|)), which is `binary_cost` of sigmoid(y).
 
     Args:
-        clips: whether the probabilities are clipped as they are there. The gradient is that of the
-            whole cost all the same, so that saturated outputs still learn.
+        clips: whether to clip the probabilities as `binary_cost` does. The gradient is still that
+            of the unclipped cost, so that saturated outputs learn.
     """
     e = exp(-abs_(y))
     z, rest = y, log1p(e)
     if clips:
         low, high = probabilities_kept(y.dtype)
         z, rest = clip(y, _logit(low), _logit(high)), maximum(rest, -math.log(high))
-    # max(z, 0) - z t as z ([z > 0] - t), in which infinity times 0 is 0
+    # max(z, 0) - z t as z ([z > 0] - t), where infinity times 0 becomes 0
     factor = cast(y > 0.0, y.dtype) - t
     cost = where(factor == 0.0, 0.0, factor * z) + rest
 
@@ -75,14 +75,15 @@ def binary_cost_of_logits(t: Tensor, y: Tensor, clips: bool = False) -> Tensor:
 
 
 def categorical_cost(t: Tensor, y: Tensor, axis: int = -1) -> Tensor:
-    """-sum(t log p) along an axis, which stays; p is y over its sum, within [1e-7, 1 - 1e-7]."""
+    """Compute -sum(t log p) along an axis, which is kept; p is y / sum(y), clipped to
+    [1e-7, 1 - 1e-7]."""
     total = sum_(y, axis, keepdims=True)
     q = y / total
     p = clip(q, epsilon(), 1.0 - epsilon())
     logs = log(p)
 
     def gradient(dy: Tensor) -> Gradients:
-        inside = where(p == q, t, 0.0)  # where clipping has not made p constant
+        inside = where(p == q, t, 0.0)  # where p is not clipped
         slope = sum_(inside, axis, keepdims=True) / total - inside / (p * total)
         return dy * -logs, dy * slope
 
@@ -92,10 +93,10 @@ def categorical_cost(t: Tensor, y: Tensor, axis: int = -1) -> Tensor:
 def categorical_cost_of_logits(
     t: Tensor, y: Tensor, axis: int = -1, clips: bool = False
 ) -> Tensor:
-    """sum(t (log(sum(exp(y))) - y)) along an axis, which is `categorical_cost` of softmax(y).
+    """Compute sum(t (log(sum(exp(y))) - y)) along an axis: `categorical_cost` of softmax(y).
 
     Args:
-        clips: as of `binary_cost_of_logits`.
+        clips: as in `binary_cost_of_logits`.
     """
     z = y - largest(y, axis)
     e = exp(z)
@@ -104,18 +105,18 @@ def categorical_cost_of_logits(
     if clips:
         low, high = probabilities_kept(y.dtype)
         costs = clip(costs, -math.log(high), -math.log(low))
-    # A class that is impossible and not the target costs nothing: 0 times infinity is 0.
+    # An impossible class that is not the target costs nothing: 0 times infinity becomes 0.
     cost = sum_(t * where(t == 0.0, 0.0, costs), axis, keepdims=True)
 
     def gradient(dy: Tensor) -> Gradients:
         slope = e * sum_(t, axis, keepdims=True) / total - t
-        return dy * costs, dy * slope  # of y: softmax(y) sum(t) - t
+        return dy * costs, dy * slope  # by y: softmax(y) sum(t) - t
 
     return with_gradient(cost, [t, y], gradient)
 
 
 def probabilities_kept(dtype: Any) -> tuple[float, float]:
-    """The least and the largest that a probability is clipped to, in this dtype."""
+    """Return the bounds that probabilities are clipped to, in this dtype."""
     number = np.dtype(dtype).type
     return float(number(epsilon())), float(number(1.0 - epsilon()))
 
@@ -126,7 +127,8 @@ def _logit(p: float) -> float:
 
 @operation
 def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Tensor:
-    """-t log(y) - (1 - t) log(1 - y) of each element, of probabilities or logits."""
+    """Compute the binary cross-entropy -t log(y) - (1 - t) log(1 - y), element-wise, from
+    probabilities or logits."""
     t, y = _alike("binary_crossentropy", target, output)
     return binary_cost_of_logits(t, y) if from_logits else binary_cost(t, y)
 
@@ -135,8 +137,8 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
 def categorical_crossentropy(
     target: Any, output: Any, from_logits: bool = False, axis: int = -1
 ) -> Tensor:
-    """-sum_(t log(y)) along the classes, of probabilities (which are made to add up to 1) or
-    logits."""
+    """Compute the cross-entropy -sum(t log(y)) along the classes, from probabilities (which are
+    normalized to sum to 1) or logits."""
     t, y = _alike("categorical_crossentropy", target, output)
     cost = categorical_cost_of_logits if from_logits else categorical_cost
     return squeeze(cost(t, y, axis), axis)
@@ -146,8 +148,8 @@ def categorical_crossentropy(
 def sparse_categorical_crossentropy(
     target: Any, output: Any, from_logits: bool = False, axis: int = -1
 ) -> Tensor:
-    """-log(y) of the class with this number, as in `categorical_crossentropy`. A number of no class
-    is an error, in a step too."""
+    """Compute the cross-entropy -log(y) of integer class labels; see `categorical_crossentropy`. A
+    label out of range raises an error, in a step too."""
     y, t = floats(output), convert(target, "int32")
     if t.ndim == y.ndim and t.shape[-1] == 1:
         t = t[..., 0]
@@ -155,8 +157,8 @@ def sparse_categorical_crossentropy(
     expected = y.shape[:place] + y.shape[place + 1 :]
     if t.shape != expected:
         raise ValueError(
-            f"sparse_categorical_crossentropy: target has shape {t.shape} and output {y.shape}; a "
-            f"target of shape {expected} is expected."
+            f"sparse_categorical_crossentropy: target has shape {t.shape} and output {y.shape}; "
+            f"expected a target of shape {expected}."
         )
     t = checked(t, 0, y.shape[place] - 1, "sparse_categorical_crossentropy: classes")
     if not from_logits:

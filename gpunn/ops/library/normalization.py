@@ -1,4 +1,4 @@
-"""Normalization by given or own means and variances."""
+"""Normalization by given or computed means and variances."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gpunn.ops.tensor import Tensor
 
 
 def _along(values: Any, x: Tensor, axis: Axis) -> Tensor:
-    """One number for each place along these axes, as wide as x."""
+    """Reshape one value per index along these axes so that it broadcasts to x."""
     axes = axes_of(axis, x.ndim)
     return reshape(values, [n if a in axes else 1 for a, n in enumerate(x.shape)])
 
@@ -29,7 +29,7 @@ def batch_normalization(
     scale: Any = None,
     epsilon: float = 1e-3,
 ) -> Tensor:
-    """(x - mean) / sqrt(variance + epsilon) * scale + offset, of one each along the axis."""
+    """Compute (x - mean) / sqrt(variance + epsilon) * scale + offset, with values per ``axis``."""
     x = floats(x)
     factor = rsqrt(_along(variance, x, axis) + epsilon)
     if scale is not None:
@@ -42,7 +42,7 @@ def batch_normalization(
 def layer_normalization(
     x: Any, gamma: Any = None, beta: Any = None, axis: Axis = -1, epsilon: float | None = None
 ) -> Tensor:
-    """x with mean 0 and variance 1 along these axes, times gamma, plus beta."""
+    """Normalize x to mean 0 and variance 1 over the given axes, times gamma, plus beta."""
     x = floats(x)
     small = default_epsilon() if epsilon is None else epsilon
     y = (x - mean(x, axis, keepdims=True)) * rsqrt(var(x, axis, keepdims=True) + small)
@@ -54,7 +54,7 @@ def layer_normalization(
 def rms_normalization(
     x: Any, scale: Any = None, axis: Axis = -1, epsilon: float | None = None
 ) -> Tensor:
-    """x over the root of its mean square along these axes, times scale."""
+    """Divide x by its root mean square over the given axes, and multiply by scale."""
     x = floats(x)
     small = default_epsilon() if epsilon is None else epsilon
     y = x * rsqrt(mean(square(x), axis, keepdims=True) + small)

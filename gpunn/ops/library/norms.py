@@ -1,4 +1,4 @@
-"""Norms: of vectors, of matrices, and what is brought to a length of 1."""
+"""Norms of vectors and matrices, and normalization to length 1."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from gpunn.ops.tensor import Shape, Tensor
 
 
 class _OnHost(Primitive):
-    """One that NumPy alone computes."""
+    """A primitive that only NumPy computes."""
 
     def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
-        if not computation.backend.owns(np.empty(0)):  # its arrays are not those of the host
+        if not computation.backend.owns(np.empty(0)):  # its arrays are not on the host
             raise ValueError(
                 f"norm: ord 2, -2 and 'nuc' of matrices need {self.name}, which are computed on "
-                f"the host: no step on a card can wait for them. Train with backend='compiled', "
-                f"or take another norm, as ord='fro'."
+                f"the host: no step on a GPU can wait for them. Train with backend='compiled', "
+                f"or use another norm, such as ord='fro'."
             )
         return super().bind(computation, out, arrays, y)
 
@@ -40,7 +40,7 @@ def _compute_values(backend: Backend, out: Array, x: Array) -> None:
 
 
 def _write_values(xp: Any, x: Array, out: Array) -> None:
-    """NaN for matrices in which something is not finite: LAPACK would give up on all of them."""
+    """Write NaN for matrices with non-finite elements: for these LAPACK would fail for all."""
     finite = xp.isfinite(x).all(axis=(-2, -1))
     values = xp.linalg.svd(xp.where(finite[..., None, None], x, 0), compute_uv=False)
     xp.copyto(out, xp.where(finite[..., None], values, math.nan))
@@ -59,7 +59,7 @@ def _compute_slope(backend: Backend, out: Array, dy: Array, x: Array) -> None:
 
 
 def _write_slope(xp: Any, dy: Array, x: Array, out: Array) -> None:
-    """sum_k dy_k u_k v_k, of the vectors u and v that belong to the singular values."""
+    """Compute sum_k dy_k u_k v_k, with the singular vectors u and v."""
     finite = xp.isfinite(x).all(axis=(-2, -1))[..., None, None]
     u, _, v = xp.linalg.svd(xp.where(finite, x, 0), full_matrices=False)
     xp.copyto(out, xp.where(finite, xp.matmul(u * dy[..., None, :], v), math.nan))
@@ -83,16 +83,16 @@ MATRIX_ORDERS = (None, "fro", "nuc", math.inf, -math.inf, 1, -1, 2, -2)
 def norm(
     x: Any, ord: Any = None, axis: int | Sequence[int] | None = None, keepdims: bool = False
 ) -> Tensor:
-    """Norms of vectors along one axis, or of matrices in two.
+    """Compute norms of vectors along one axis, or of matrices along two.
 
-    Of a vector: the root of the sum of squares by default, or for ``ord=2``; the largest and the
-    smallest |x| for infinity and -infinity; how many are not 0 for 0; for other numbers
+    For vectors: the root of the sum of squares (the default, or ``ord=2``); the largest or smallest
+    |x| (infinity or -infinity); the number of nonzero elements (0); for other numbers
     sum(|x|^ord)^(1/ord).
 
-    Of a matrix: the root of the sum of squares ("fro", the default); the sum of the singular values
-    ("nuc"), the largest of them (2), the smallest (-2); the largest sum of |x| in a row for
-    infinity, in a column for 1, and the smallest for -infinity and -1. Singular values are computed
-    by NumPy: in steps on a card they are refused.
+    For matrices: the root of the sum of squares ("fro", the default); the sum of the singular
+    values ("nuc"), the largest (2) or smallest (-2) of them; the largest sum of |x| over a row
+    (infinity) or column (1), and the smallest (-infinity, -1). Singular values are computed by
+    NumPy: steps on a GPU raise an error.
 
     Where the root of a sum is 0, its derivative is 0.
 
@@ -100,12 +100,12 @@ def norm(
         x: a tensor.
         ord: which norm.
         axis: one axis, for vectors, or the axes of the rows and columns of matrices. By default a
-            tensor of one or two axes is a vector or a matrix; without an ``ord``, the norm is that
-            of all elements.
-        keepdims: whether these axes stay, with a length of 1.
+            tensor of one or two axes is a vector or a matrix; without an ``ord``, the norm is over
+            all elements.
+        keepdims: whether to keep the reduced axes with length 1.
 
     Raises:
-        ValueError: for an ``ord`` that there is not; for more than two axes with an ``ord``.
+        ValueError: if ``ord`` is not supported, or given with more than two axes.
 
     >>> from gpunn import ops
     >>> x = [[3.0, 4.0], [0.0, 0.0]]
@@ -117,7 +117,7 @@ def norm(
         axes = list(range(x.ndim))
     else:
         given = [axis] if isinstance(axis, (int, np.integer)) else list(axis)
-        axes_of(given, x.ndim)  # refuses what there is not
+        axes_of(given, x.ndim)  # rejects axes out of range
         axes = [int(a) % x.ndim for a in given]
     if ord is None:
         return root(sum_(square(x), axes, keepdims))
@@ -126,7 +126,7 @@ def norm(
     if len(axes) == 2:
         return _of_matrices(x, ord, axes[0], axes[1], keepdims)
     raise ValueError(
-        f"norm: ord={ord!r} is of vectors or matrices; name one axis or two of a tensor of shape "
+        f"norm: ord={ord!r} needs vectors or matrices; name one axis or two of a tensor of shape "
         f"{x.shape}. Got axis={axis!r}."
     )
 
@@ -167,27 +167,28 @@ def _of_matrices(x: Tensor, ord: Any, rows: int, columns: int, keepdims: bool) -
 
 @operation
 def normalize(x: Any, axis: Axis = -1, order: int = 2, epsilon: float | None = None) -> Tensor:
-    """x over its norm along an axis, which counts as no less than epsilon; Keras's 1e-7 by default.
+    """Divide x by its norm along an axis, or by epsilon where that is larger (by default 1e-7, as
+    in Keras).
 
     Args:
         x: a tensor.
-        axis: along which, or several.
-        order: of the norm, from 1 on; 2 is the length, over several axes too.
-        epsilon: the least norm.
+        axis: one axis, or several.
+        order: of the norm, 1 or more; 2 is the length, also over several axes.
+        epsilon: the smallest divisor.
 
     Raises:
-        ValueError: for an order that is no whole number from 1 on.
+        ValueError: if order is not an integer of 1 or more.
 
     >>> from gpunn import ops
     >>> ops.normalize([[3.0, 4.0], [0.0, 0.0]]).tolist()
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
     if not isinstance(order, (int, np.integer)) or order < 1:
-        raise ValueError(f"normalize: order must be a whole number from 1 on; got {order!r}.")
+        raise ValueError(f"normalize: order must be an integer of 1 or more; got {order!r}.")
     x = floats(x)
     x = x if x.ndim else reshape(x, (1,))
     least = default_epsilon() if epsilon is None else epsilon
     if order != 2:
         return x / maximum(norm(x, order, axis, keepdims=True), least)
-    smallest = max(least * least, float(np.finfo(x.dtype).tiny))  # whose root has an inverse
+    smallest = max(least * least, float(np.finfo(x.dtype).tiny))  # its root has an inverse
     return x * rsqrt(maximum(sum_(square(x), axis, keepdims=True), smallest))

@@ -1,7 +1,7 @@
-"""Elements in order along an axis: sorted ones, their places, the largest.
+"""Sorting along an axis: sorted elements, their indices, the largest.
 
-The order is NumPy's: what is not a number comes last, behind infinity; equal elements, and zeros of
-both signs, stay as they are.
+The order is NumPy's: NaN comes last, after infinity; equal elements, including zeros of both signs,
+keep their order.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _argsort = Primitive(
 
 
 def _along(x: Any, axis: int | None) -> tuple[Tensor, int]:
-    """A tensor with the axis to sort along; all elements in a row for None."""
+    """Return a tensor and the axis to sort along; None flattens it."""
     x = convert(x)
     if axis is None:
         return reshape(x, (-1,)), 0
@@ -41,27 +41,52 @@ def _along(x: Any, axis: int | None) -> tuple[Tensor, int]:
 
 @operation
 def argsort(x: Any, axis: int | None = -1) -> Tensor:
-    """The places of the elements along an axis, from the smallest on; NaN comes last."""
+    """Return the indices that sort a tensor along an axis; NaN comes last.
+
+    Args:
+        axis: None flattens x first.
+
+    >>> from gpunn import ops
+    >>> ops.argsort([3, 1, 2]).tolist()
+    [1, 2, 0]
+    """
     x, place = _along(x, axis)
     return _argsort(x, axis=place)
 
 
 @operation
 def sort(x: Any, axis: int | None = -1) -> Tensor:
-    """The elements along an axis, from the smallest on; NaN comes last."""
+    """Sort a tensor along an axis in ascending order; NaN comes last.
+
+    Args:
+        axis: None flattens x first.
+
+    >>> from gpunn import ops
+    >>> ops.sort([3, 1, 2]).tolist()
+    [1, 2, 3]
+    """
     x, place = _along(x, axis)
     return take_along(x, _argsort(x, axis=place), place)
 
 
 @operation
 def top_k(x: Any, k: int, sorted: bool = True) -> tuple[Tensor, Tensor]:
-    """The k largest of each row, and their places: those of equals in order. NaN counts as larger
-    than any number."""
+    """Return the k largest elements of each row and their indices. Ties keep their order, and NaN
+    counts as larger than any number.
+
+    Args:
+        sorted: accepted as in Keras; the elements are always sorted in descending order.
+
+    >>> from gpunn import ops
+    >>> values, indices = ops.top_k([1.0, 3.0, 2.0], 2)
+    >>> values.tolist(), indices.tolist()
+    ([3.0, 2.0], [1, 2])
+    """
     x = convert(x)
     if not x.ndim or not 0 <= k <= x.shape[-1]:
         length = x.shape[-1] if x.ndim else 0
         raise ValueError(f"k must be from 0 to {length}, the length of a row; got {k}.")
-    # The largest come last; turned round, equal ones are in order.
+    # The largest come last; reversing makes ties come in order.
     last = flip(argsort(flip(x, -1), -1), -1)[..., :k]
     places = (x.shape[-1] - 1) - last
     return take_along(x, places, x.ndim - 1), places

@@ -1,4 +1,4 @@
-"""Places and counts of numbers."""
+"""Searching, counting and indices."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gpunn.ops.tensor import Tensor
 
 
 def _comparable(a: Any, b: Any) -> tuple[Tensor, Tensor]:
-    """Two tensors of one dtype, which holds the numbers of both."""
+    """Convert two tensors to a common dtype that holds the values of both."""
     a, b = convert(a), convert(b)
     mixed = is_float(a.dtype) != is_float(b.dtype)
     one, other = promoted(a, b, at_least="float64" if mixed else None)
@@ -31,12 +31,15 @@ def _comparable(a: Any, b: Any) -> tuple[Tensor, Tensor]:
 
 @operation
 def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Tensor:
-    """Where values belong in a sorted vector: before those that are equal, or behind them.
+    """Find the indices at which to insert values into a sorted vector to keep it sorted.
 
-    NaN belongs behind all numbers, as `sort` has it.
+    NaN comes after all numbers, as in `sort`.
+
+    Args:
+        side: "left" inserts before equal elements, "right" after them.
 
     Raises:
-        ValueError: for another side than "left" and "right"; for a sequence that is no vector.
+        ValueError: if side is not "left" or "right", or the sequence is not a vector.
     """
     if side not in ("left", "right"):
         raise ValueError(f"side must be 'left' or 'right'; got {side!r}.")
@@ -55,12 +58,13 @@ def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Tenso
 
 @operation
 def digitize(x: Any, bins: Any) -> Tensor:
-    """In which of the bins with these rising, or falling, bounds the numbers are.
+    """Return the indices of the bins that the elements fall into.
 
-    NaN is in the last of bins that rise, in the first of those that fall.
+    The bounds in ``bins`` increase or decrease. NaN falls into the last bin of increasing bounds
+    and the first bin of decreasing ones.
 
     Raises:
-        ValueError: for bounds that neither rise nor fall; in a trace it is not seen.
+        ValueError: if the bounds are not monotonic; this is not checked in a trace.
     """
     bins = convert(bins)
     if bins.ndim != 1 or bins.size < 2:
@@ -69,14 +73,14 @@ def digitize(x: Any, bins: Any) -> Tensor:
     if bins.value is not None:
         known = np.diff(bins.value.astype("float64"))
         if (known > 0).any() and (known < 0).any():
-            raise ValueError("digitize: bins must be bounds that rise, or that fall.")
+            raise ValueError("digitize: bins must be monotonically increasing or decreasing.")
     rising = searchsorted(where(falls, flip(bins), bins), x, "right")
     return where(falls, bins.size - rising, rising)
 
 
 @operation
 def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) -> Tensor:
-    """Where a number of x1 is one of x2."""
+    """Return whether each element of x1 occurs in x2."""
     a, b = _comparable(x1, x2)
     found = any_(equal(expand_dims(a, -1), reshape(b, (-1,))), -1)
     return ops.logical_not(found) if invert else found
@@ -84,9 +88,9 @@ def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) ->
 
 @operation
 def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
-    """How often each whole number from 0 on is there, or the sums of their weights.
+    """Count the occurrences of each non-negative integer, or sum their weights.
 
-    Where the numbers are those of each step, ``minlength`` says how many are counted.
+    In a trace, where the values are not known, ``minlength`` sets the number of bins.
     """
     x, n = convert(x, "int32"), whole(minlength, "minlength")
     if n < 0:
@@ -94,8 +98,8 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     if x.is_constant and x.size:
         n = max(n, int(x.value.max()) + 1)
     elif not x.is_constant and not n:
-        raise ValueError("bincount: minlength must say how many numbers there are at most.")
-    x = checked(x, 0, n - 1, "bincount: numbers")
+        raise ValueError("bincount: in a trace, minlength must give the number of bins.")
+    x = checked(x, 0, n - 1, "bincount: values")
     amounts = ops.ones(x.shape, "int32") if weights is None else counting(weights)
     if weights is not None:
         amounts = broadcast_to(amounts, x.shape)
@@ -104,7 +108,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
 
 @operation
 def argpartition(x: Any, kth: int, axis: int = -1) -> Tensor:
-    """The places of the elements, in an order in which the k-th smallest is at place k."""
+    """Return indices that put the k-th smallest element at index k, smaller ones before it."""
     x = convert(x)
     n = x.shape[axis_of(axis, x.ndim)]
     if not -n <= whole(kth, "kth") < n:
@@ -114,9 +118,9 @@ def argpartition(x: Any, kth: int, axis: int = -1) -> Tensor:
 
 @operation
 def in_top_k(targets: Any, predictions: Any, k: int) -> Tensor:
-    """Whether the prediction for the target is among the k largest of its row; equal ones are not
-    larger, and NaN is larger than any number. It is not where there is no such target, or where
-    its prediction is NaN."""
+    """Return whether the target's prediction is among the k largest of its row. Ties count as in
+    the top k, and NaN counts as larger than any number. The result is False for a target that is
+    out of range, or whose prediction is NaN."""
     predictions, targets = convert(predictions), convert(targets, "int32")
     own = take_unchecked(
         predictions, expand_dims(targets, -1), predictions.ndim - 1, along=True, wraps=False
@@ -130,19 +134,19 @@ def in_top_k(targets: Any, predictions: Any, k: int) -> Tensor:
 def multi_hot(
     inputs: Any, num_classes: int | None = None, axis: int = -1, dtype: Any = None
 ) -> Tensor:
-    """1 at each class that a sample names, else 0."""
+    """Encode class indices as multi-hot vectors: 1 for each class of a sample, else 0."""
     inputs = convert(inputs)
     if num_classes is None:
-        raise ValueError("multi_hot: num_classes must say how many classes there are.")
+        raise ValueError("multi_hot: num_classes must be given, the number of classes.")
     return max_(one_hot(inputs, num_classes, axis, dtype), 1 if inputs.ndim > 1 else 0)
 
 
 @operation
 def unravel_index(indices: Any, shape: Any) -> tuple[Tensor, ...]:
-    """The places in a row as places along each axis of a shape."""
+    """Convert flat indices to indices along each axis of a shape."""
     sizes = [int(n) for n in shape]
     count = math.prod(sizes)
-    places, found = checked(convert(indices, "int32"), 0, count - 1, "unravel_index: places"), []
+    places, found = checked(convert(indices, "int32"), 0, count - 1, "unravel_index: indices"), []
     for n in reversed(sizes):
         found.append(places % n)
         places = cast(places // n, "int32")

@@ -1,4 +1,4 @@
-"""The error function and its kin, which array modules do not have."""
+"""The error function and similar functions, which array modules do not have."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from gpunn.ops.table import operation
 from gpunn.ops.tensor import Tensor
 
 NEAR = 0.75
-# erf(x) = x (s0 + s1 x^2 + s2 x^4 ...): so many terms give all digits of float64 up to NEAR.
+# erf(x) = x (s0 + s1 x^2 + s2 x^4 ...): these terms give all digits of float64 up to NEAR.
 SERIES = [
     2 / math.sqrt(math.pi) * (-1) ** n / (math.factorial(n) * (2 * n + 1)) for n in range(16)
 ]
-# A first guess of the inverse, right to three digits: a = 0.147 in Winitzki's formula.
+# The constant a of Winitzki's formula, which gives the first three digits of the inverse.
 GUESS = 0.147
 
 
@@ -31,7 +31,7 @@ def _polynomial(xp: Any, x: Array, coefficients: Any) -> Array:
 
 
 def _erfc(xp: Any, z: Array) -> Array:
-    """Of numbers from 0 on."""
+    """Compute erfc for z >= 0."""
     t = 1 / (1 + SQUEEZE * z)
     p = _polynomial(xp, 2 * t - 1, SHORT if z.dtype == "float32" else LONG)
     return t * xp.exp(p - z * z)
@@ -83,7 +83,8 @@ _erfinv_of = _special("erfinv", _write_erfinv, lambda dy, y, x: (dy / _bell(y),)
 
 @operation
 def erf(x: Any) -> Tensor:
-    """The error function: that a normal number of variance 1/2 lies between -x and x.
+    """Compute the error function: the probability that a normal variable of variance 1/2 lies
+    between -x and x.
 
     >>> from gpunn import ops
     >>> round(float(ops.erf(1.0)), 6)
@@ -94,11 +95,11 @@ def erf(x: Any) -> Tensor:
 
 @operation
 def erfc(x: Any) -> Tensor:
-    """1 - erf(x), with all digits where x is large."""
+    """Compute 1 - erf(x), element-wise, to full precision for large x."""
     return _erfc_of(floats(x))
 
 
 @operation
 def erfinv(x: Any) -> Tensor:
-    """What has x as its `erf`."""
+    """Compute the inverse of `erf`, element-wise."""
     return _erfinv_of(floats(x))

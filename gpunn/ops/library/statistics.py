@@ -1,4 +1,4 @@
-"""Weighted means, medians, and reductions that leave out what is not a number."""
+"""Weighted means, quantiles, and reductions that ignore NaN."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from gpunn.ops.tensor import Tensor
 
 @operation
 def average(x: Any, axis: Axis = None, weights: Any = None) -> Tensor:
-    """The mean, weighted.
+    """Compute the weighted mean.
 
     Args:
         x: a tensor.
-        axis: over which it is; None: over all.
-        weights: one for each number, or one for each place along the axes.
+        axis: the axes to reduce; None means all.
+        weights: of the shape of x, or one weight for each index along the axes.
 
     Raises:
-        ValueError: for weights of another shape.
+        ValueError: if the weights have another shape.
     """
     x = convert(x)
     dtype = floating(x.dtype)
@@ -40,7 +40,7 @@ def average(x: Any, axis: Axis = None, weights: Any = None) -> Tensor:
         if w.shape != tuple(x.shape[a] for a in places):
             raise ValueError(
                 f"average: weights must have the shape {x.shape} of x, or one weight for each "
-                f"place along the axes {axis!r}; got shape {w.shape}."
+                f"index along the axes {axis!r}; got shape {w.shape}."
             )
         w = ops.transpose(w, sorted(range(w.ndim), key=places.__getitem__))
         w = reshape(w, [n if a in places else 1 for a, n in enumerate(x.shape)])
@@ -51,14 +51,14 @@ def average(x: Any, axis: Axis = None, weights: Any = None) -> Tensor:
 def quantile(
     x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False
 ) -> Tensor:
-    """What a share q of the numbers along these axes is not above; between two of them linear,
-    or as ``method`` says: "lower", "higher", "midpoint" or "nearest".
+    """Compute the q-th quantiles over the given axes. Between two elements the ``method`` decides:
+    "linear" interpolation, "lower", "higher", "midpoint" or "nearest".
 
-    NaN if one of the numbers is NaN. Between a number and an infinite one it is the infinite one.
-    Integers are compared as integers, and what is between them is computed in float64.
+    The result is NaN if an element is NaN, and infinite between a finite and an infinite element.
+    Integers are compared as integers, and values between them are computed in float64.
 
     Raises:
-        ValueError: for a q below 0 or above 1; of no numbers.
+        ValueError: if q is below 0 or above 1, or if there are no elements.
     """
     methods = ("linear", "lower", "higher", "midpoint", "nearest")
     if method not in methods:
@@ -74,20 +74,20 @@ def quantile(
     rest = [a for a in range(x.ndim) if a not in axes]
     rows = ops.transpose(x, [*rest, *axes])
     rows = sort(reshape(rows, [*(x.shape[a] for a in rest), n]))
-    # In float64, which has a place for each of the numbers.
+    # In float64, which represents each index exactly.
     place = reshape(where(inside, shares, 0.0), (-1,)) * float(n - 1)
     found = moveaxis(_at(rows, place, method), -1, 0)
     if keepdims:
         found = expand_dims(found, [a + 1 for a in axes])
     found = reshape(found, [*shares.shape, *found.shape[1:]])
-    if inside.value is None:  # known in a step only
+    if inside.value is None:  # known only when the step runs
         inside = reshape(inside, (*shares.shape, *(1,) * (found.ndim - shares.ndim)))
         found = where(inside, found, math.nan)
     return found
 
 
 def _at(rows: Tensor, place: Tensor, method: str) -> Tensor:
-    """What stands at places (k,) between those of the numbers of sorted rows (..., n): (..., k)."""
+    """Interpolate sorted rows (..., n) at fractional indices (k,); return (..., k)."""
     dtype = floating(rows.dtype)
     below, above = ops.floor(place), ops.ceil(place)
     if method == "nearest":
@@ -102,7 +102,7 @@ def _at(rows: Tensor, place: Tensor, method: str) -> Tensor:
         between = where(
             isfinite(difference), low + difference * share, low * (1.0 - share) + high * share
         )
-        low = where(equal(share, 0.0), low, between)  # then high may be infinite
+        low = where(equal(share, 0.0), low, between)  # high may be infinite there
     low = cast(low, dtype)
     if rows.dtype == "int32":
         return low
@@ -114,18 +114,18 @@ def _at(rows: Tensor, place: Tensor, method: str) -> Tensor:
 def percentile(
     x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False
 ) -> Tensor:
-    """`quantile` of q percent."""
+    """Compute the q-th percentiles; see `quantile`."""
     return quantile(x, convert(q, "float64") / 100.0, axis, method, keepdims)
 
 
 @operation
 def median(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The number in the middle, or the mean of the two there."""
+    """Compute the median: the middle element, or the mean of the two in the middle."""
     return quantile(x, 0.5, axis, "midpoint", keepdims)
 
 
 def _filled(x: Any, value: float) -> tuple[Tensor, Tensor]:
-    """x with a value where it is not a number, and where that is."""
+    """Replace NaN in x by a value; also return where it was."""
     x = convert(x)
     if x.dtype in ("bool", "int32"):
         return x, ops.zeros_like(x, "bool")
@@ -135,19 +135,19 @@ def _filled(x: Any, value: float) -> tuple[Tensor, Tensor]:
 
 @operation
 def nansum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The sum of what is a number."""
+    """Compute the sum, ignoring NaN."""
     return sum_(_filled(x, 0.0)[0], axis, keepdims)
 
 
 @operation
 def nanprod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The product of what is a number."""
+    """Compute the product, ignoring NaN."""
     return prod(_filled(x, 1.0)[0], axis, keepdims)
 
 
 @operation
 def nanmean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The mean of what is a number."""
+    """Compute the mean, ignoring NaN."""
     x = convert(x)
     if not is_float(x.dtype):
         return mean(x, axis, keepdims)
@@ -158,12 +158,12 @@ def nanmean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def nanvar(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The variance of what is a number."""
+    """Compute the variance, ignoring NaN."""
     x = convert(x)
     if not is_float(x.dtype):
         return var(x, axis, keepdims)
     filled, gone = _filled(x, 0.0)
-    # Chosen by what was no number at first: a difference of infinite numbers is none either.
+    # Select by the original NaNs: a difference of infinities is NaN too.
     apart = where(gone, 0.0, filled - nanmean(x, axis, keepdims=True))
     count = cast(sum_(ops.logical_not(gone), axis, keepdims), x.dtype)
     return sum_(square(apart), axis, keepdims) / count
@@ -171,19 +171,19 @@ def nanvar(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def nanstd(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The square root of `nanvar`."""
+    """Compute the standard deviation, ignoring NaN."""
     return root(nanvar(x, axis, keepdims))
 
 
 @operation
 def nanmax(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The largest of what is a number."""
+    """Compute the maximum, ignoring NaN."""
     return _nan_extreme(max_, x, -math.inf, axis, keepdims)
 
 
 @operation
 def nanmin(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The smallest of what is a number."""
+    """Compute the minimum, ignoring NaN."""
     return _nan_extreme(min_, x, math.inf, axis, keepdims)
 
 

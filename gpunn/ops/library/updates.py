@@ -1,4 +1,4 @@
-"""Parts taken and put in by places, and sums of segments."""
+"""Updates of slices and elements by index, and reductions of segments."""
 
 from __future__ import annotations
 
@@ -18,29 +18,34 @@ from gpunn.ops.tensor import Shape, Tensor
 
 @operation
 def slice_update(inputs: Any, start_indices: Sequence[int], updates: Any) -> Tensor:
-    """inputs with updates in place of the part that begins there."""
+    """Return inputs with the slice that starts at start_indices replaced by updates.
+
+    >>> from gpunn import ops
+    >>> ops.slice_update([1, 2, 3], [1], [9]).tolist()
+    [1, 9, 3]
+    """
     x, new = promoted(inputs, updates)
     starts = [int(at) for at in start_indices]
     widths = [(at, n - at - m) for at, n, m in zip(starts, x.shape, new.shape, strict=True)]
     if any(before < 0 or behind < 0 for before, behind in widths):
         raise ValueError(
-            f"slice_update: a part of shape {new.shape} from {starts} is not inside {x.shape}."
+            f"slice_update: shape {new.shape} at {starts} exceeds the shape {x.shape}."
         )
     inside = pad(ops.ones(new.shape, "bool"), widths)
     return where(inside, pad(new, widths), x)
 
 
 def _numbers(indices: Any, shape: Sequence[int], what: str) -> tuple[Tensor, int]:
-    """The places that indices (..., k) name in the first k axes of a shape, as one number each,
-    and how many places there are. Those below 0 count from the end."""
+    """Convert indices (..., k) into the first k axes of a shape to flat indices; also return the
+    number of positions. Negative indices count from the end."""
     indices = convert(indices, "int32")
     if not indices.ndim or indices.shape[-1] > len(shape):
         raise ValueError(
-            f"{what}: indices (..., k) of places along the first k axes of {tuple(shape)} are "
-            f"expected; got the shape {indices.shape}."
+            f"{what}: expected indices (..., k) into the first k axes of shape {tuple(shape)}; got "
+            f"shape {indices.shape}."
         )
     k = indices.shape[-1]
-    if not k:  # each names all of it
+    if not k:  # each refers to the whole tensor
         return ops.zeros((math.prod(indices.shape[:-1]),), "int32"), 1
     along = [reshape(indices[..., axis], (-1,)) for axis in range(k)]
     if k == 1:
@@ -50,8 +55,13 @@ def _numbers(indices: Any, shape: Sequence[int], what: str) -> tuple[Tensor, int
 
 @operation
 def scatter(indices: Any, values: Any, shape: Sequence[int]) -> Tensor:
-    """Zeros of this shape, plus each value at its place: (..., k) places along k axes. Those below
-    0 count from the end; a place that there is not is an error, in a step too."""
+    """Add each value to zeros of the given shape, at indices (..., k) into its first k axes.
+    Negative indices count from the end; an index out of range raises an error, in a step too.
+
+    >>> from gpunn import ops
+    >>> ops.scatter([[0], [2], [0]], [1.0, 2.0, 3.0], (3,)).tolist()
+    [4.0, 0.0, 2.0]
+    """
     sizes = tuple(int(n) for n in shape)
     places, n = _numbers(indices, sizes, "scatter")
     rows = _rows_for(places, n, counting(values), sizes, "scatter: values")
@@ -59,20 +69,20 @@ def scatter(indices: Any, values: Any, shape: Sequence[int]) -> Tensor:
 
 
 def _rows_for(places: Tensor, n: int, values: Tensor, shape: Shape, what: str) -> Tensor:
-    """Values for such places of a shape, a row for each."""
+    """Return the values for flat indices into a shape, one row for each."""
     width = math.prod(shape) // n if n else 0
     if values.size != places.size * width:
         raise ValueError(
-            f"{what} must have {width} numbers for each of {places.size} places in {shape}; got "
-            f"the shape {values.shape}."
+            f"{what} must have {width} elements for each of {places.size} indices into {shape}; "
+            f"got shape {values.shape}."
         )
     return reshape(values, (places.size, width))
 
 
 @operation
 def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | None = None) -> Tensor:
-    """inputs with each update in place of what is there, or added to it. Of several for one place
-    the last one counts. Places are as of `scatter`."""
+    """Return inputs with the elements at the given indices replaced by updates, or with updates
+    added. Of several updates to one position, the last one wins. Indices are as in `scatter`."""
     if reduction not in (None, "add"):
         raise ValueError(f"reduction must be None or 'add'; got {reduction!r}.")
     x, new = promoted(inputs, updates)
@@ -91,8 +101,12 @@ def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | Non
 def segment_sum(
     data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
 ) -> Tensor:
-    """The sums of the rows that belong to each segment. Rows of numbers that are none of a segment
-    belong to none."""
+    """Sum the rows of each segment. Rows whose id is out of range are ignored.
+
+    >>> from gpunn import ops
+    >>> ops.segment_sum([1, 2, 3], [0, 0, 1]).tolist()
+    [3, 3]
+    """
     return _by_segments(data, segment_ids, num_segments, "Sum", "segment_sum")
 
 
@@ -100,8 +114,8 @@ def segment_sum(
 def segment_max(
     data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
 ) -> Tensor:
-    """The largest of the rows that belong to each segment; of none the lowest number. Rows of
-    numbers that are none of a segment belong to none."""
+    """Compute the maximum over the rows of each segment; an empty segment gives the lowest value.
+    Rows whose id is out of range are ignored."""
     return _by_segments(data, segment_ids, num_segments, "Largest", "segment_max")
 
 
@@ -109,12 +123,12 @@ def _by_segments(data: Any, segment_ids: Any, count: int | None, merging: str, w
     data, ids = counting(data), convert(segment_ids, "int32")
     if count is None:
         if not ids.is_constant:
-            raise ValueError("num_segments must say how many there are: the numbers are not known.")
+            raise ValueError("in a trace, num_segments must be given: segment_ids are not known.")
         count = int(ids.numpy().max(initial=-1)) + 1
     if data.shape[: ids.ndim] != ids.shape:
         raise ValueError(
-            f"{what}: a number of a segment for each row of data is expected; got data of shape "
-            f"{data.shape} and segment_ids of {ids.shape}."
+            f"{what}: expected a segment id for each row of data; got data of shape "
+            f"{data.shape} and segment_ids of shape {ids.shape}."
         )
     rest = data.shape[ids.ndim :]
     rows = reshape(data, (ids.size, math.prod(rest)))

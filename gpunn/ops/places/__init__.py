@@ -1,4 +1,4 @@
-"""Numbers by their places: taken, put where others are, and checked.
+"""Gathering and scattering by index, and range checks.
 
 May import: what is in gpunn.ops beside it.
 """

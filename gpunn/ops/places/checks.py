@@ -1,4 +1,4 @@
-"""Checks of numbers: of those that are known at once, of the others in each step."""
+"""Range checks of values: immediately where they are known, else in each step."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from gpunn.ops.tensor import Shape, Tensor
 
 
 class PlaceError(IndexError, ValueError):
-    """A number of a place that there is not, among data or in a step."""
+    """An index out of range, in data or in a step."""
 
 
 Kind = Callable[[str], Exception]
 
 
 def checked(x: Tensor, low: float, high: float, what: str, error: Kind = PlaceError) -> Tensor:
-    """``x``, of which each number has to be from ``low`` to ``high``.
+    """Return ``x``, after checking that each element is between ``low`` and ``high``.
 
-    Where the numbers are known, the error comes at once. In a step it comes when they are: on the
-    host before anything behind is computed, and on a card when it is next waited for. It is looked
-    at only where something is computed of the tensor that this gives.
+    Where the values are known, an error is raised immediately. Otherwise the step raises it: on the
+    host before any later operation, on a GPU when it is next synchronized. The check runs only if
+    the returned tensor is used.
 
     Args:
-        x: of int32 or floats; NaN is not within the bounds.
-        low, high: the bounds.
-        what: what the numbers are, at the beginning of the message.
-        error: the exception that is raised.
+        x: of int32 or floats; NaN is outside the bounds.
+        low, high: the bounds, inclusive.
+        what: what the values are, at the beginning of the message.
+        error: the exception to raise.
 
     >>> from gpunn import ops
-    >>> checked(ops.convert_to_tensor([1, 5]), 0, 4, "take: places")
+    >>> checked(ops.convert_to_tensor([1, 5]), 0, 4, "take: indices")
     Traceback (most recent call last):
-    gpunn.ops.places.checks.PlaceError: take: places must be from 0 to 4; got 5.
+    gpunn.ops.places.checks.PlaceError: take: indices must be from 0 to 4; got 5.
     """
     where = "" if x.is_constant else place_in_user_code()
     return _checked(x, low=low, high=high, what=what, where=where, error=error)
@@ -52,7 +52,7 @@ def _complaint(
     if count > 1 and least != largest:
         got = f"{_told(least)} to {got}"
     if where:
-        got = f"{got} in a step" if count == 1 else f"{got} in a step, {count} such numbers"
+        got = f"{got} in a step" if count == 1 else f"{got} in a step, {count} such values"
     return error(f"{what} must be from {_told(low)} to {_told(high)}{where}; got {got}.")
 
 
@@ -69,7 +69,7 @@ def _told(number: float) -> str:
 
 
 class _Checked(Primitive):
-    """The same numbers in the same memory, which are looked at in each step."""
+    """The same memory, whose values are checked in each step."""
 
     acts = True
 

@@ -1,4 +1,4 @@
-"""Rows taken from places along an axis, and put there: each is the derivative of the other."""
+"""Gather and scatter rows by index along an axis: each is the derivative of the other."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ from gpunn.ops.tensor import Shape, Tensor
 
 from .checks import checked
 
-# What follows has these attributes: `axis`, along which the places are; `along`, whether places
-# differ from row to row, and the axis is the last; `wraps`, whether those below 0 count from the
-# end. Rows of places that there are not are zeros when they are taken, and left out when they are
-# put there.
+# Attributes below: `axis`, along which the indices are; `along`, whether the indices differ from
+# row to row, with the axis the last one; `wraps`, whether negative indices count from the end.
+# Indices out of range give rows of zeros when gathering, and are ignored when scattering.
 
 
 def _three(shape: Shape, axis: int) -> Shape:
-    """A shape with all axes in front of one, and all behind it, as one.
+    """Merge all axes before one axis into one, and all axes after it.
 
     >>> _three((2, 3, 4, 5), 1)
     (2, 3, 20)
@@ -35,7 +34,7 @@ def _three(shape: Shape, axis: int) -> Shape:
 
 
 def _contiguous(backend: Backend, x: Array, shape: Shape, slot: str = "") -> Array:
-    """An array as operations take it: row after row, under this shape."""
+    """Return an array in row-major order, with the given shape."""
     if not x.flags.c_contiguous:
         copy = backend.scratch(x.shape, x.dtype, f"row after row {slot}")
         backend.xp.copyto(copy, x)
@@ -44,7 +43,7 @@ def _contiguous(backend: Backend, x: Array, shape: Shape, slot: str = "") -> Arr
 
 
 def _sets(backend: Backend, places: Array, along: bool) -> Array:
-    """Places (sets, count): one set for all rows, or one for each."""
+    """Return indices (sets, count): one set for all rows, or one for each row."""
     count = places.shape[-1]
     sets = math.prod(places.shape[:-1]) if along else 1
     return _contiguous(backend, places, (sets, count), "places")
@@ -106,7 +105,7 @@ def _put_gradient(
 ) -> Gradients:  # fmt: skip
     if merging == "Sum":
         return dy, _taken(dy, places, **attributes), None
-    # Of several that are the largest, each has its share.
+    # Equal maxima share the gradient.
     largest = _taken(y, places, **attributes)
     hits = logical_or(equal(rows, largest), logical_and(isnan(rows), isnan(largest)))
     count = put(cast(hits, dy.dtype), places, shape, **attributes)
@@ -133,20 +132,20 @@ def put(
     merging: str = "Sum",
     before: Any = 0,
 ) -> Tensor:
-    """Numbers of this shape, at whose places the rows are added, or what is larger is kept.
+    """Scatter rows into a tensor of the given shape, by adding or by keeping the maximum.
 
-    The rows are taken one after the other from the first on, so that the same rows give the same
-    bits, whatever the size of the shape is.
+    The rows are processed in order, so that the same rows give the same bits, whatever the size of
+    the shape.
 
     Args:
         rows: of this shape, with another length along the axis.
-        places: the place of each (count,), or with ``along`` in each row (..., count).
+        places: the index of each row (count,), or with ``along`` in each row (..., count).
         shape: of the result.
-        axis: along which the places are.
-        along: whether places differ from row to row; then the axis is the last.
-        wraps: whether places below 0 count from the end. Those that there are not are left out.
+        axis: along which the indices are.
+        along: whether the indices differ from row to row; then the axis is the last.
+        wraps: whether negative indices count from the end. Indices out of range are ignored.
         merging: "Sum" or "Largest".
-        before: what is there before: a tensor of this shape, or one number.
+        before: the initial value: a tensor of this shape, or one number.
     """
     attributes = {"shape": tuple(shape), "axis": axis, "along": along, "wraps": wraps}
     before = before if isinstance(before, Tensor) else convert(before, rows.dtype)
@@ -156,27 +155,27 @@ def put(
 def take_unchecked(
     x: Tensor, places: Tensor, axis: int = 0, along: bool = False, wraps: bool = True
 ) -> Tensor:
-    """The rows at places (count,), zeros for those that there are not; arguments as of `put`."""
+    """Gather the rows at indices (count,), with zeros for those out of range; see `put`."""
     return _taken(x, places, axis=axis, along=along, wraps=wraps)
 
 
 def take_along(x: Tensor, places: Tensor, axis: int) -> Tensor:
-    """`take_along_axis` of places that there are, in as many rows as x has."""
+    """Compute `take_along_axis` for valid indices, in as many rows as x has."""
     rows, numbers = moveaxis(x, axis, -1), moveaxis(places, axis, -1)
     return moveaxis(take_unchecked(rows, numbers, x.ndim - 1, along=True, wraps=False), -1, axis)
 
 
 def places_along(indices: Any, n: int, what: str) -> Tensor:
-    """Numbers of places along an axis of length n, of which those below 0 count from the end.
+    """Check indices along an axis of length n; negative ones count from the end.
 
     Raises:
-        PlaceError: where there is no such place; for what each step has, in that step.
+        PlaceError: if an index is out of range; in a trace, the step raises it.
     """
-    return checked(convert(indices, "int32"), -n, n - 1, f"{what}: places")
+    return checked(convert(indices, "int32"), -n, n - 1, f"{what}: indices")
 
 
 def take_places(x: Tensor, indices: Any, axis: int, what: str) -> Tensor:
-    """The rows at these places along an axis, in whose place come the axes of the places."""
+    """Gather rows at indices along an axis, which the axes of the indices replace."""
     places = places_along(indices, x.shape[axis], what)
     found = take_unchecked(x, reshape(places, (-1,)), axis)
     return reshape(found, (*x.shape[:axis], *places.shape, *x.shape[axis + 1 :]))
@@ -184,8 +183,11 @@ def take_places(x: Tensor, indices: Any, axis: int, what: str) -> Tensor:
 
 @operation
 def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
-    """The elements, or rows, at these places along an axis; those below 0 count from the end. A
-    place that there is not is an error, in a step too.
+    """Take elements, or rows, at the given indices along an axis. Negative indices count from the
+    end; an index out of range raises an error, in a step too.
+
+    Args:
+        axis: by default, x is flattened first.
 
     >>> from gpunn import ops
     >>> ops.take([[1, 2], [3, 4], [5, 6]], [2, 0], axis=0).tolist()
@@ -198,7 +200,11 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
 
 @operation
 def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Tensor:
-    """The elements at these places along an axis, which differ from row to row; as of `take`.
+    """Take elements at indices that differ from row to row along an axis; see `take`.
+
+    Args:
+        indices: integers with as many axes as x, broadcast with x except along ``axis``.
+        axis: by default, x is flattened first.
 
     >>> from gpunn import ops
     >>> ops.take_along_axis([[1, 2], [3, 4]], [[1], [-2]], axis=1).tolist()
@@ -209,8 +215,8 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Tensor:
         x, axis = reshape(x, (-1,)), 0
     if places.ndim != x.ndim:
         raise ValueError(
-            f"take_along_axis: as many axes of indices as of x are expected; got the shapes "
-            f"{x.shape} and {places.shape}."
+            f"take_along_axis: indices must have as many axes as x; got the shapes {x.shape} and "
+            f"{places.shape}."
         )
     place = axis_of(axis, x.ndim)
     n = x.shape[place]
@@ -219,7 +225,7 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Tensor:
         rows = np.broadcast_shapes(x.shape[:-1], places.shape[:-1])
     except ValueError:
         raise ValueError(
-            f"take_along_axis: x and indices must have the same lengths, or 1, along all axes but "
+            f"take_along_axis: x and indices must have equal lengths, or 1, along all axes except "
             f"{place}; got {moveaxis(x, -1, place).shape} and {moveaxis(places, -1, place).shape}."
         ) from None
     x, places = broadcast_to(x, (*rows, n)), broadcast_to(places, (*rows, places.shape[-1]))

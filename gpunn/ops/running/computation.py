@@ -18,12 +18,12 @@ from gpunn.ops.tensor import Tensor
 
 
 class Destination:
-    """Where a result belongs.
+    """The destination of a result.
 
     Args:
         tensor: the result.
-        array: what it is written to, in its shape; None: it is only computed.
-        accumulate: whether it is added to what is there.
+        array: the array that it is written to, of its shape; None: it is only computed.
+        accumulate: whether it is added to the array's contents.
     """
 
     def __init__(self, tensor: Tensor, array: Array = None, accumulate: bool = False) -> None:
@@ -31,19 +31,19 @@ class Destination:
 
 
 class Computation:
-    """What computes tensors from leaves in each step. All arrays are made here.
+    """Computes tensors from leaves in each step. All arrays are allocated here.
 
-    The work comes in stages, as forward and backward: a later one may use what an earlier one
-    has computed. Where a result is needed no longer, the next takes its memory.
+    The work is divided into stages, such as forward and backward: a later stage may use the results
+    of an earlier one. Memory of results that are no longer needed is reused.
 
     Args:
         backend: where it runs.
         leaves: the arrays of the leaves, by the ``id`` of their tensors.
-        stages: the targets of each.
+        stages: the destinations of each stage.
         context: the call that layers inside it belong to.
 
     Attributes:
-        work: of each stage, what is to be called in order.
+        work: for each stage, the functions to call in order.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class Computation:
         self.backend, self.context = backend, context
         self._arrays: dict[int, Any] = dict(leaves)
         self._leaves = [array for array in leaves.values() if array.size]
-        self._constants: list[Tensor] = []  # kept alive: arrays are known by their `id`
-        self._owner = {key: key for key in leaves}  # whose memory a tensor's array is
+        self._constants: list[Tensor] = []  # kept alive: arrays are keyed by their `id`
+        self._owner = {key: key for key in leaves}  # the tensor that owns the memory of an array
         self._free: dict[tuple[int, str], list[Array]] = {}
-        self._over: dict[int, Tensor] = {}  # what takes the place of a tensor, by its `id`
+        self._over: dict[int, Tensor] = {}  # the result written over a tensor, by its `id`
         self._first = frozenset(leaves)
-        self.calls: dict[int, Any] = {}  # of layers, by the `id` of what they give
+        self.calls: dict[int, Any] = {}  # of layers, by the `id` of their outputs
         self.written = set[int]()  # layers that have written gradients
         orders: list[list[Tensor]] = []
         seen = set[int]()
@@ -81,7 +81,7 @@ class Computation:
             self.work.append(self._stage(order, targets, behind))
 
     def _is_compared(self, t: Tensor) -> bool:
-        """Whether it is a comparison of leaves: to do that again takes less than to keep it."""
+        """Return whether it is a comparison of leaves, which is cheaper to redo than to keep."""
         if t.primitive is None or t.primitive.lowering not in TRUTHS:
             return False
         return all(id(x) in self._first or x.is_constant for x in t.inputs)
@@ -91,27 +91,27 @@ class Computation:
             work()
 
     def array(self, t: Tensor) -> Any:
-        """Where the numbers of a tensor are.
+        """Return the array of a tensor.
 
         Raises:
-            ValueError: for one that is not of this computation.
+            ValueError: if the tensor does not belong to this computation.
         """
         if id(t) not in self._arrays and t.is_constant:
             self._constants.append(t)
-            # A single number is an argument of what computes, on any device.
+            # A single number is passed as an argument, on any device.
             value = self.backend.upload(t.value) if t.shape else t.item()
             self._arrays[id(t)] = value
             self._owner[id(t)] = id(t)
             self._kept.add(id(t))
         if id(t) not in self._arrays:
             raise ValueError(
-                f"A tensor of shape {t.shape} is of another call than the one it is used in: it "
-                f"cannot be kept from call to call. Compute it again, or keep it in a variable."
+                f"A tensor of shape {t.shape} belongs to another call than the one that uses "
+                f"it. It cannot be kept between calls. Compute it again, or keep it in a variable."
             )
         return self._arrays[id(t)]
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> Array:
-        """An array for a result, of memory that is needed no longer if there is some."""
+        """Return an array for a result, from free memory if possible."""
         size = math.prod(shape)
         free = self._free.get((size, dtype))
         array = free.pop() if free else self.backend.empty((size,), dtype)
@@ -153,7 +153,7 @@ class Computation:
         return work
 
     def _alone(self, t: Tensor, plain: dict[int, Destination], work: list[Work]) -> None:
-        """One operation."""
+        """Add a single operation."""
         arrays = [self.array(source) for source in t.inputs]
         if t.primitive.view:
             self._arrays[id(t)] = t.primitive.compute(arrays[0], **t.attributes)
@@ -176,7 +176,7 @@ class Computation:
         added: dict[int, Destination],
         work: list[Work],
     ) -> list[Destination]:
-        """Several operations as one expression. Gives the targets that it adds to."""
+        """Add several operations as one expression. Return the destinations that it adds to."""
         group, (rows, columns) = fused.group, fused.group.size()
         inputs = []
         for t in group.inputs:
@@ -207,12 +207,12 @@ class Computation:
         return summed
 
     def _in_place(self, steps: Sequence[Tensor | Fused], made: set[int], added: set[int]) -> None:
-        """Find results that may be written over an operand which nothing else reads.
+        """Find results that can overwrite an operand which nothing else reads.
 
         Args:
             steps: of a stage, in order.
-            made: the ``id`` of the results that get memory in it.
-            added: of those that are added to what is there.
+            made: the ``id`` of the results that are allocated in it.
+            added: the ``id`` of those that are accumulated.
         """
         for fused in steps:
             if not isinstance(fused, Fused) or len(fused.outputs) != 1:
@@ -227,11 +227,11 @@ class Computation:
                     break
 
     def _place(self, t: Tensor, plain: dict[int, Destination]) -> Array:
-        """Where a result is written to."""
+        """Return the array that a result is written to."""
         if id(t) in plain:
             out = plain[id(t)].array
             self._kept.add(id(t))
-        elif id(t) in self._over:  # its memory is that of the result which takes its place
+        elif id(t) in self._over:  # it shares the memory of the result that overwrites it
             out = self._place(self._over[id(t)], plain)
             self._kept.add(id(t))
         elif id(t) in self._arrays:
@@ -244,7 +244,7 @@ class Computation:
     def _written_directly(
         self, order: list[Tensor], targets: Sequence[Destination]
     ) -> tuple[dict[int, Destination], dict[int, Destination]]:
-        """The results that are computed where they belong: written, and added to what is there."""
+        """Return the results computed directly in their destinations: written, and accumulated."""
         made = {id(t) for t in order if t.primitive is not None and not t.primitive.view}
         others_write = any(t.primitive is not None and t.primitive.writes for t in order)
         plain: dict[int, Destination] = {}
@@ -260,26 +260,26 @@ class Computation:
         return plain, added
 
     def _is_alone(self, target: Destination, targets: Iterable[Destination]) -> bool:
-        """Whether no other target is the same memory: sums have an order."""
+        """Return whether no other destination shares the memory, as the order of sums matters."""
         others = [x.array for x in targets if x is not target and x.array is not None]
         apart = all(self.backend.overlap(target.array, other) is None for other in others)
         return apart and bool(target.array.flags.c_contiguous)
 
     def _is_read(self, array: Array) -> bool:
-        """Whether it is memory of a leaf, which has to last until all of it was read."""
+        """Return whether it is memory of a leaf, which must last until all of it is read."""
         return any(self.backend.overlap(array, leaf) is not None for leaf in self._leaves)
 
     def is_last_use(self, t: Tensor) -> bool:
-        """Whether nothing but what is bound now reads the memory of a tensor, from here on."""
+        """Return whether the operation being bound is the last to read the memory of a tensor."""
         owner = self._owner.get(id(t))
         return owner is not None and owner not in self._kept and self._uses[owner] == 1
 
     def released(self, array: Array) -> list[Work]:
-        """What is to be done with memory that nobody needs any longer: nothing."""
+        """Return the work to do when memory is no longer needed: none."""
         return []
 
     def _done_with(self, t: Tensor, work: list[Work]) -> None:
-        """One use less; the memory of a result that has none left is free."""
+        """Remove one use of a tensor; without any left, its memory is free."""
         owner = self._owner.get(id(t))
         if owner is None:
             return

@@ -1,8 +1,8 @@
-"""Traces of steps, and what runs them: computed in each step from one trace, or eagerly.
+"""Traces of steps and their execution: from one trace for all steps, or eagerly.
 
-Ordinarily a trace is bound to its arrays by a `Computation`. Where `runs_eagerly` says so, the
-trace of each step computes every operation when it is called, so that its result has numbers;
-what is left to do then is to store results where they belong.
+Normally a `Computation` binds a trace to its arrays. If `runs_eagerly` is set, each step is traced
+again and computes every operation when it is called, so that its result has values; then only the
+results remain to be stored in their destinations.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .computation import Computation, Destination
 
 
 class Stages(Protocol):
-    """What runs the stages of a step."""
+    """Runs the stages of a step."""
 
     def run(self, stage: int) -> None: ...
 
@@ -33,7 +33,7 @@ class Stages(Protocol):
 def trace_for(
     backend: Backend, training: bool = False, batch: int = 0, context: Any = None
 ) -> Trace:
-    """A new trace of a step on a backend; arguments as of `Trace` and `Computation`."""
+    """Create a trace of a step on a backend; arguments as in `Trace` and `Computation`."""
     if runs_eagerly():
         return EagerTrace(backend, training, batch, context)
     return Trace(training, batch)
@@ -42,7 +42,7 @@ def trace_for(
 def stages_of(
     trace: Trace, backend: Backend, stages: Sequence[Sequence[Destination]], context: Any = None
 ) -> Stages:
-    """What runs the stages of a trace; what it assigned is stored behind the first of them."""
+    """Return the stages of a trace; assignments are stored after the first stage."""
     assigned = [Destination(held.now, held.source.array_on(backend)) for held in trace.assigned]
     stages = [[*stages[0], *assigned], *stages[1:]]
     if isinstance(trace, EagerTrace):
@@ -51,7 +51,7 @@ def stages_of(
     for held in trace.held.values():
         if id(held.first) not in arrays:
             array = held.source.array_on(backend)
-            if held.is_assigned:  # a later stage may read what it held at first
+            if held.is_assigned:  # a later stage may read its initial value
                 first = backend.empty(array.shape, array.dtype)
                 before.append(stored(backend, array, first))
                 array = first
@@ -65,7 +65,7 @@ class EagerTrace(Trace):
     """A trace whose operations are computed when they are called.
 
     Attributes:
-        computed: what has been computed.
+        computed: the computation of all operations so far.
     """
 
     def __init__(self, backend: Backend, training: bool, batch: int, context: Any) -> None:
@@ -93,21 +93,21 @@ class EagerTrace(Trace):
 
 
 class _OneByOne(Computation):
-    """A computation of operations that come one after the other, and are done at once."""
+    """A computation whose operations are added one by one and run immediately."""
 
     def __init__(self, backend: Backend, context: Any) -> None:
         super().__init__(backend, {}, (), context)
-        self._uses = defaultdict(lambda: 1 << 62)  # nobody knows what comes
-        self._tensors: list[Tensor] = []  # kept alive: arrays are known by their `id`
+        self._uses = defaultdict(lambda: 1 << 62)  # later uses are unknown
+        self._tensors: list[Tensor] = []  # kept alive: arrays are keyed by their `id`
 
     def put(self, t: Tensor, array: Array) -> None:
-        """Let a tensor have these numbers."""
+        """Set the array of a tensor."""
         self._arrays[id(t)], self._owner[id(t)] = array, id(t)
         self._tensors.append(t)
         t.value = self.backend.read(array)
 
     def compute(self, t: Tensor) -> None:
-        """Compute what an operation gives."""
+        """Compute the result of an operation."""
         work: list[Work] = []
         for step in scheduled([t], self._arrays.keys(), {id(t)}):
             if isinstance(step, Fused):
@@ -122,7 +122,7 @@ class _OneByOne(Computation):
 
 
 class Stored:
-    """Stages of what is computed by then: results are put where they belong."""
+    """Stages whose results are already computed and only stored in their destinations."""
 
     def __init__(self, computed: _OneByOne, stages: Sequence[Sequence[Destination]]) -> None:
         self._computed, self._stages = computed, stages

@@ -20,12 +20,12 @@ from .eager import Stages, stages_of, trace_for
 
 
 class ArrayFunction:
-    """A function of a user's in the place of a formula: traced once for the arrays it is given.
+    """A user-defined function instead of a formula: traced once for the arrays it is called with.
 
     Args:
-        function: of tensors; it gives one.
-        what: what messages call it.
-        part: whose it is.
+        function: takes tensors and returns one.
+        what: its name in messages.
+        part: its owner.
     """
 
     def __init__(self, function: Callable[..., Any], what: str, part: Any) -> None:
@@ -43,7 +43,7 @@ class ArrayFunction:
         backend.kept(("forward", self, places(*arrays, out)), made).run(0)
 
     def gradient(self, backend: Backend, arrays: Sequence[Array], dy: Array, out: Array) -> None:
-        """out = the gradient of sum(dy * f(arrays)) by the first of the arrays."""
+        """out = the gradient of sum(dy * f(arrays)) by the first array."""
 
         def made() -> Stages:
             trace, leaves, y = self.traced(backend, arrays)
@@ -58,16 +58,16 @@ class ArrayFunction:
     def with_gradient(
         self, backend: Backend, arrays: Sequence[Array], values: Array, out: Array | None
     ) -> None:
-        """values = f(arrays), and out = the gradient of sum(values) by the first of the arrays.
+        """values = f(arrays), and out = the gradient of sum(values) by the first array.
 
-        A result of fewer axes than ``values`` counts for each of its entries.
+        A result with fewer axes than ``values`` is broadcast to its entries.
         """
 
         def made() -> Stages:
             trace, leaves, y = self.traced(backend, arrays)
             with trace.active():
                 y = convert(y, values.dtype.name)
-                y = y if y.ndim else broadcast_to(y, values.shape)  # a batch's value is each row's
+                y = y if y.ndim else broadcast_to(y, values.shape)  # one per batch
                 y = self._fitting(y, values.shape, values.dtype.name)
                 targets = [Destination(y, values)]
                 if out is not None:
@@ -81,7 +81,7 @@ class ArrayFunction:
     def traced(
         self, backend: Backend, arrays: Sequence[Array]
     ) -> tuple[Trace, list[Tensor], Tensor]:
-        """The function called with tensors for these arrays: the trace, the tensors, the result."""
+        """Trace the function for these arrays: return the trace, the tensors and the result."""
         trace = trace_for(backend, True, len(arrays[0]))
         leaves = list(map(trace.placeholder, arrays))
         with trace.active():
@@ -91,39 +91,37 @@ class ArrayFunction:
             names = ", ".join(p.path for p in trace.parameters)
             raise ValueError(
                 f"{self._what} reads weights of a layer ({names}), which would get no gradient "
-                f"from it. Read them in a layer's call, and add what they cost by add_loss."
+                f"from it. Read them in a layer's call, and add their loss with add_loss."
             )
         return trace, leaves, y
 
     def _fitting(self, y: Tensor, shape: Sequence[int], dtype: str) -> Tensor:
         if y.shape != tuple(shape):
-            raise ValueError(
-                f"{self._what} gives the shape {y.shape} where {tuple(shape)} is expected."
-            )
+            raise ValueError(f"{self._what} gives the shape {y.shape}; expected {tuple(shape)}.")
         return convert(y, dtype)
 
 
 def of_tensors(y: Any, what: str) -> Tensor:
-    """What a function of tensors gives.
+    """Convert the result of a function of tensors.
 
     Raises:
-        TypeError: for an array of NumPy, which an eager step may lead to.
+        TypeError: for a NumPy array, which an eager step may produce.
     """
     if isinstance(y, (np.ndarray, np.generic)):
         raise TypeError(
-            f"{what} gives what a NumPy function has made, of which no gradient is known: "
-            f"calculate with gpunn.ops instead of numpy."
+            f"{what} returns the result of a NumPy function, whose gradient is not known: "
+            f"compute with gpunn.ops instead of numpy."
         )
     return convert(y)
 
 
 def or_zero(found: Tensor | None, out: Array) -> Tensor:
-    """A gradient, which is 0 where there is none."""
+    """Return the gradient, or 0 if there is none."""
     return constant(0.0, out.dtype.name) if found is None else found
 
 
 def places(*arrays: Array) -> tuple[Any, ...]:
-    """Where arrays lie and what they are: what a computation is bound to."""
+    """Return the addresses, shapes and dtypes of arrays, as a key for a bound computation."""
     found: list[Any] = []
     for array in arrays:
         interface = getattr(array, "__cuda_array_interface__", None) or array.__array_interface__

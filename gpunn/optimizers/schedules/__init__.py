@@ -1,10 +1,10 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
-"""Schedules: a learning rate, or a momentum, as a function of the batches trained on so far.
+"""Schedules: a learning rate or momentum as a function of the number of batches so far.
 
-``Adam(learning_rate=schedule)`` and ``SGD(momentum=schedule)`` take one in place of a
-number. A built-in schedule is computed by the step itself, on the device. One of your
-own, a subclass of `LearningRateSchedule` with ``__call__(step)``, is asked on the host
-before each update: it works everywhere, but one step at a time.
+``Adam(learning_rate=schedule)`` and ``SGD(momentum=schedule)`` accept a schedule instead
+of a number. The step itself computes a built-in schedule, on the device. A custom schedule,
+a subclass of `LearningRateSchedule` with ``__call__(step)``, is evaluated on the host before
+each update: it works everywhere, but only one step at a time.
 """
 
 from .cosine import CosineDecay, CosineDecayRestarts, OneCycle

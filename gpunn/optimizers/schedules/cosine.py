@@ -22,8 +22,8 @@ def _check_warmup(name: str, value: Any) -> Any:
 class CosineDecay(LearningRateSchedule):
     """rate * ((1 - alpha) (1 + cos(pi step / decay_steps)) / 2 + alpha), after a warm-up.
 
-    Loshchilov and Hutter, "SGDR", 2017. With ``warmup_target`` the rate first rises on a
-    straight line from ``initial_learning_rate`` to it, and the decay begins there.
+    Loshchilov and Hutter, "SGDR", 2017. With ``warmup_target`` the rate first rises linearly
+    from ``initial_learning_rate`` to this target, where the decay begins.
 
     Args:
         initial_learning_rate: at step 0.
@@ -31,7 +31,7 @@ class CosineDecay(LearningRateSchedule):
         alpha: the smallest value as a fraction of the largest.
         name: kept for Keras's scripts.
         warmup_target: None for no warm-up.
-        warmup_steps: its steps.
+        warmup_steps: number of warm-up steps.
 
     >>> CosineDecay(0.0, 100, warmup_target=0.1, warmup_steps=10)(5)
     0.05
@@ -53,12 +53,12 @@ class CosineDecay(LearningRateSchedule):
 
     @property
     def top_rate(self) -> float:
-        """Where the decay begins."""
+        """The rate at which the decay begins."""
         return self.initial_learning_rate if self.warmup_target is None else self.warmup_target
 
     @property
     def rise_steps(self) -> float:
-        """Steps before it begins."""
+        """Number of steps before the decay begins."""
         return 0 if self.warmup_target is None else self.warmup_steps
 
     def rate(self, step: Tensor) -> Tensor:
@@ -71,13 +71,13 @@ class CosineDecay(LearningRateSchedule):
 
 
 class CosineDecayRestarts(LearningRateSchedule):
-    """A cosine decay that begins anew again and again (Loshchilov and Hutter, 2017).
+    """A cosine decay with repeated restarts (Loshchilov and Hutter, 2017).
 
     Args:
         initial_learning_rate: at step 0.
         first_decay_steps: steps of the first decay.
-        t_mul: ratio of the steps of a decay to those of the one before; at least 1.
-        m_mul: ratio of the rates at which they begin.
+        t_mul: ratio of the steps of a decay to those of the previous one; at least 1.
+        m_mul: ratio of their initial rates.
         alpha: the smallest value as a fraction of ``initial_learning_rate``.
         name: kept for Keras's scripts.
 
@@ -105,7 +105,7 @@ class CosineDecayRestarts(LearningRateSchedule):
         if self.t_mul == 1.0:
             restarts = math.floor(left / steps)
             left -= restarts * steps
-        else:  # counted: a logarithm would put a restart a step too late or too early
+        else:  # counted: a logarithm could place a restart one step too late or too early
             while left >= steps:
                 left, steps, restarts = left - steps, steps * self.t_mul, restarts + 1
         top = self.m_mul**restarts * _half_cosine(left / steps)
@@ -115,16 +115,16 @@ class CosineDecayRestarts(LearningRateSchedule):
 class OneCycle(LearningRateSchedule):
     """One rise to ``max_learning_rate`` and one fall far below (Smith and Topin, 2018).
 
-    The values are those of PyTorch's ``OneCycleLR``. After ``total_steps`` the last one stays.
+    The values are those of PyTorch's ``OneCycleLR``. After ``total_steps`` the rate stays fixed.
 
     Args:
-        max_learning_rate: the top.
-        total_steps: of the whole training: epochs times batches of an epoch.
-        rise: the part of the steps in which it rises (PyTorch's ``pct_start``).
+        max_learning_rate: the peak.
+        total_steps: steps of the whole training: epochs times batches per epoch.
+        rise: fraction of the steps in which the rate rises (PyTorch's ``pct_start``).
         shape: of rise and fall, ``"cosine"`` or ``"linear"``.
-        div_factor: it begins at max_learning_rate / div_factor,
-        final_div_factor: and ends at that rate / final_div_factor.
-        three_phase: fall to the beginning as fast as it rose, and only then to the end.
+        div_factor: the initial rate is max_learning_rate / div_factor.
+        final_div_factor: the final rate is the initial rate / final_div_factor.
+        three_phase: fall to the initial rate as fast as it rose, and only then to the final one.
 
     >>> cycle = OneCycle(0.1, total_steps=101, shape="linear")
     >>> round(cycle(0), 6), round(cycle(29.3), 6), round(cycle(100), 9)
@@ -151,7 +151,7 @@ class OneCycle(LearningRateSchedule):
         top, turn = self.rise * self.total_steps - 1, self.total_steps - 1
         back = 2 * self.rise * self.total_steps - 2 if self.three_phase else top
         low = first if self.three_phase else self.max_learning_rate
-        # Of the four corners of the curve.
+        # At the four corners of the curve.
         self.steps = 0.0, top, back, turn
         self.rates = first, self.max_learning_rate, low, first / self.final_div_factor
         self.follows_cosine = self.shape == "cosine"

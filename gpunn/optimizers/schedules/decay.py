@@ -1,4 +1,4 @@
-"""Schedules that stand still, go down in steps, or decay by a simple law."""
+"""Schedules that are constant, piecewise constant, or decay by a simple formula."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
 
 
 class _ByPeriods(LearningRateSchedule):
-    """A decay by a factor for each ``decay_steps``."""
+    """Base class of decays by a factor every ``decay_steps``."""
 
     parameter_names = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase")
 
@@ -93,7 +93,7 @@ class _ByPeriods(LearningRateSchedule):
     name: str = field(default="")
 
     def periods(self, step: Tensor) -> Tensor:
-        """How many have passed."""
+        """Return the number of periods that have passed."""
         passed = step / self.decay_steps
         return ops.where(self.staircase > 0, ops.floor(passed), passed)
 
@@ -130,7 +130,7 @@ class InverseTimeDecay(_ByPeriods):
     Args:
         initial_learning_rate: at step 0.
         decay_steps: steps in which the denominator grows by ``decay_rate``.
-        decay_rate: see there.
+        decay_rate: see ``decay_steps``.
         staircase: round step / decay_steps down.
         name: kept for Keras's scripts.
 
@@ -154,8 +154,8 @@ class PolynomialDecay(LearningRateSchedule):
         initial_learning_rate: at step 0.
         decay_steps: step at which ``end_learning_rate`` is reached.
         end_learning_rate: the smallest value.
-        power: 1 is a straight line.
-        cycle: past the end, go on with the next multiple of ``decay_steps`` instead.
+        power: 1 gives a straight line.
+        cycle: after the end, continue with the next multiple of ``decay_steps`` instead.
         name: kept for Keras's scripts.
 
     >>> PolynomialDecay(0.5, decay_steps=10, end_learning_rate=0.0)(5)

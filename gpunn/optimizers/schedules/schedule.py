@@ -1,4 +1,4 @@
-"""What every schedule is: a number for each number of batches trained on so far."""
+"""The base class of schedules: a value for each number of batches trained on so far."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ __all__ = ["LearningRateSchedule", "deserialize", "get", "serialize"]
 
 
 class LearningRateSchedule(Stated, Formula):
-    """Base class. It counts batches, as Keras's does, also where an optimizer with
-    ``gradient_accumulation_steps`` makes one update of several.
+    """Base class of schedules. It counts batches, as in Keras, even if an optimizer with
+    ``gradient_accumulation_steps`` makes one update from several.
 
-    A subclass writes ``__call__``, or `rate` in terms of `gpunn.ops`. With a constructor of its
-    own, and ``get_config`` where its arguments are not its attributes, it is saved with the model.
+    A subclass defines ``__call__``, or `rate` with `gpunn.ops`. It is saved with the model. It
+    needs ``get_config`` if the arguments of its constructor are not its attributes.
 
     Attributes:
-        functor, parameter_names: see `Formula`; in ``kernels/formulas/schedules.cuh``, or, of one
-            that states `rate`, ``generated_schedules.cuh``. Without a functor the host computes
-            each value, and a launch holds one step.
+        functor, parameter_names: see `Formula`; in ``kernels/formulas/schedules.cuh``, or in
+            ``generated_schedules.cuh`` if the schedule defines `rate`. Without a functor the host
+            computes each value, and a launch covers one step.
 
     >>> class _Halving(LearningRateSchedule):
     ...     def __call__(self, step):
@@ -44,11 +44,11 @@ class LearningRateSchedule(Stated, Formula):
     made_anew = True
 
     def rate(self, step: Tensor) -> Tensor:
-        """The value for the batch that ``step`` batches came before, a number in float64."""
+        """Return the value for the batch after the first ``step`` batches, a float64 scalar."""
         raise TypeError(f"{type(self).__name__} must define __call__(step), or rate(step).")
 
     def __call__(self, step: Any) -> float:
-        """The value for the batch that ``step`` batches came before."""
+        """Return the value for the batch after the first ``step`` batches."""
         (of_step,) = self.in_place("float64")
         return float(of_step(float(step)))
 
@@ -59,10 +59,10 @@ class LearningRateSchedule(Stated, Formula):
 
 
 class FunctionSchedule(OfFunction, LearningRateSchedule):
-    """A function of yours as a schedule: of the number of batches before, or, as in Keras,
-    of nothing.
+    """A custom function as a schedule: of the number of batches so far or, as in Keras,
+    without arguments.
 
-    `get` makes one. A file holds it by the name it was registered under, see
+    `get` creates one. It is saved by the name it was registered under, see
     `gpunn.saving.register_serializable`.
 
     >>> get(lambda step: 0.1 / (1 + step))(1), get(lambda: 0.5)(1)
@@ -80,7 +80,7 @@ class FunctionSchedule(OfFunction, LearningRateSchedule):
 
 
 def check_rate(name: str, value: Any) -> float:
-    """``value`` as a finite float of at least 0."""
+    """Return ``value`` as a finite float of at least 0."""
     number = check_number(name, value, 0)
     if math.isinf(number):
         raise ValueError(f"{name} must be finite; got {value!r}.")
@@ -88,7 +88,7 @@ def check_rate(name: str, value: Any) -> float:
 
 
 def check_steps(name: str, value: Any) -> float:
-    """``value``, a positive finite number of steps, as it came (an int stays one)."""
+    """Return ``value``, a positive finite number of steps, unchanged (an int stays an int)."""
     number = check_number(name, value)
     if not 0 < number < math.inf:
         raise ValueError(f"{name} must be > 0; got {value!r}.")

@@ -1,1 +1,1 @@
-"""Models as files of ONNX: layers in terms of tensors, and these in terms of its operators."""
+"""ONNX export: layers as tensor operations, and these as ONNX operators."""

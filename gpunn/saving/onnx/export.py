@@ -1,4 +1,4 @@
-"""A model as a file of ONNX."""
+"""Export of a model to an ONNX file."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from .formulas import NotExportable, activation, layer_formula
 from .operators import OPSET, OnnxGraph
 
 BATCHES = 7919, 7927, 7933
-"""Samples of a trace: primes, by which the batch axis is told from others."""
+"""Batch sizes of traces: primes, which distinguish the batch axis from others."""
 ML = "ai.onnx.ml"
 ML_OPSET = 2
 KINDS = {"float32": 1, "int32": 6, "bool": 9}
-"""What inputs and outputs are, in onnx.TensorProto: floats are float32."""
+"""Types of inputs and outputs in onnx.TensorProto: floats are float32."""
 
 
 def export_onnx(model: Any, filepath: Path) -> None:
@@ -45,8 +45,7 @@ def export_onnx(model: Any, filepath: Path) -> None:
         onnx.checker.check_model(made, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ValueError(
-            f"export: ONNX does not take what would be the file of this model ({error}). Nothing "
-            f"was written."
+            f"export: ONNX rejects the exported model ({error}). Nothing was written."
         ) from error
     atomic_write(str(filepath), [made.SerializeToString()])
     held = model.data_held()
@@ -55,11 +54,12 @@ def export_onnx(model: Any, filepath: Path) -> None:
 
 
 def _made(model: Any, onnx: Any) -> Any:
-    """The model as two traces of different numbers of samples have it alike: in one alone, an axis
-    of the model's own may be as long as the batch.
+    """Return the ONNX model on which two traces with different batch sizes agree.
+
+    A single trace is not enough: another axis of the model may be as long as the batch.
 
     Raises:
-        ValueError: for what cannot be exported.
+        ValueError: for a model that cannot be exported.
     """
     found: list[Any] = []
     refused = None
@@ -73,13 +73,13 @@ def _made(model: Any, onnx: Any) -> Any:
             return made
         found.append(made)
     raise refused or ValueError(
-        f"export: the batch axis cannot be told from others, whose sizes are multiples of "
-        f"{' and '.join(map(str, BATCHES))}. Nothing was written."
+        f"export: the batch axis cannot be distinguished from others, whose sizes are multiples "
+        f"of {' and '.join(map(str, BATCHES))}. Nothing was written."
     )
 
 
 class _Exporter:
-    """One export: the trace of a plan, and the graph that it becomes."""
+    """One export: the trace of a plan, and the resulting graph."""
 
     def __init__(self, model: Any, batch: int) -> None:
         self.plan: Plan = model.plan
@@ -90,7 +90,7 @@ class _Exporter:
         self.beside: dict[int, Tensor] = {}  # the integers of nodes, by their outputs
 
     def _inside(self, part: Any, inputs: Any) -> Tensor:
-        """A layer or activation applied inside a call, in terms of tensors."""
+        """Apply a layer or activation inside a call to tensors."""
         with self.trace.active():
             if part.kind == "activation":
                 y: Tensor = activation(part, inputs[0], type(part).__name__)
@@ -108,7 +108,7 @@ class _Exporter:
         return layer_formula(layer, args, kwargs)
 
     def outputs(self, fed: list[Tensor]) -> list[Tensor]:
-        """What comes out, node by node; what cannot be exported is noted."""
+        """Compute the outputs node by node; collect the nodes that cannot be exported."""
         made: list[Tensor] = []
 
         def found(number: int) -> Tensor:
@@ -128,7 +128,7 @@ class _Exporter:
             return [convert(found(n), dtype or "float32") for n, dtype in ends]
 
     def _missing(self, shape: tuple[int, ...], dtype: str | None) -> Tensor:
-        """In the place of what cannot be exported: the rest is looked at all the same."""
+        """Return a placeholder for a node that cannot be exported, to check the rest anyway."""
         made = self.trace.leaf((self.batch, *shape), dtype or "float32")
         self.graph.put(made, "")
         return made
@@ -155,7 +155,7 @@ class _Exporter:
             y = self._applied(layer, args, kwargs)
             tensors = [convert(t) for t in _flat(y)]
             beside: Tensor | None = None
-            if len(tensors) > 1:  # as a plan keeps them: side by side
+            if len(tensors) > 1:  # side by side, as in a plan
                 rows = [ops.reshape(t, (self.batch, -1)) for t in tensors]
                 floats = [t for t in rows if is_float(t.dtype)]
                 y = ops.concatenate(floats or rows, -1)
@@ -216,7 +216,7 @@ def _model(model: Any, onnx: Any, batch: int) -> Any:
         dtype = exporter.plan.dtypes[INPUT - k] or "float32"
         leaf = exporter.trace.leaf((batch, *shape), dtype)
         name = found(number)
-        given = kinds.get(name, KINDS["float32"])  # what layers encode are floats
+        given = kinds.get(name, KINDS["float32"])  # encoded values are floats
         if name and given != KINDS[dtype]:
             name = graph.add("Cast", name, to=KINDS[dtype])
         graph.put(leaf, name)
@@ -244,7 +244,7 @@ def _model(model: Any, onnx: Any, batch: int) -> Any:
 
 
 def _encoded(graph: OnnxGraph, layer: Any, x: str) -> str:
-    """What a layer that computes on the host gives."""
+    """Add the operators of a layer that computes on the host; return the name of its output."""
     to_float = 1
     if isinstance(layer, SimpleImputer):
         fill = graph.constant(np.asarray(layer.statistics, np.float32))
@@ -252,10 +252,10 @@ def _encoded(graph: OnnxGraph, layer: Any, x: str) -> str:
     if isinstance(layer, MissingIndicator):
         return graph.add("Cast", graph.add("IsNaN", x), to=to_float)
     if not isinstance(layer, (StringLookup, IntegerLookup)) or layer.invert:
-        raise NotExportable(f"what {type(layer).__name__} does on the host")
+        raise NotExportable(f"the work of {type(layer).__name__} on the host")
     if layer.num_oov_indices != 1:
         raise NotExportable(
-            f"num_oov_indices={layer.num_oov_indices} (unknown values that are refused or hashed)"
+            f"num_oov_indices={layer.num_oov_indices} (unknown values that are rejected or hashed)"
         )
     tokens = layer.get_vocabulary(include_special_tokens=False)
     start = layer.vocabulary_size() - len(tokens)

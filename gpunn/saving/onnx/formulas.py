@@ -1,7 +1,7 @@
-"""What layers and activations compute outside training, in terms of `gpunn.ops`.
+"""Formulas of layers and activations outside training, in terms of `gpunn.ops`.
 
-Activations state it themselves. Of layers, which have kernels of their own, it is stated here once
-more; the tests compare each with the layer.
+Activations define their own formula. Layers have their own kernels, so their formulas are
+repeated here; the tests compare each with the layer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class NotExportable(ValueError):
 
 
 def values(parameter: Any) -> np.ndarray | None:
-    """The numbers of a weight, float32; None for none."""
+    """Return the values of a weight in float32; None for None."""
     return None if parameter is None else np.asarray(parameter.numpy(), np.float32)
 
 
@@ -47,17 +47,19 @@ ROW_ACTIVATIONS: dict[type, Formula] = {
 
 
 def activation(f: Any, x: Any, where: str) -> Any:
-    """f(x) of an activation.
+    """Apply an activation to x.
 
     Raises:
-        NotExportable: for one of a user's own that has a forward pass by hand.
+        NotExportable: for a custom activation with a handwritten forward pass.
     """
     if f is None:
         return x
     if formula := ROW_ACTIVATIONS.get(type(f)):
         return formula(f, x)
     if not f.states_call:
-        raise NotExportable(f"{where}: the activation {type(f).__name__}, a forward pass by hand")
+        raise NotExportable(
+            f"{where}: the activation {type(f).__name__} with a handwritten forward pass"
+        )
     return f.call(x)
 
 
@@ -72,7 +74,7 @@ def _dense(layer: Any, x: Any) -> Any:
 
 
 def _images(layer: Any, x: Any, work: Formula) -> Any:
-    """What ``work`` makes of images with channels last, in the layer's own format."""
+    """Apply ``work``, which takes images with channels last, in the layer's data format."""
     if layer.channels_last:
         return work(x)
     y = work(ops.transpose(x, (0, 2, 3, 1)))
@@ -108,7 +110,7 @@ def _global_pool(kind: str) -> Formula:
 
 
 def _spread(x: Any, place: int, array: np.ndarray | None) -> Any:
-    """Numbers of each place along an axis, as they are broadcast against x."""
+    """Reshape values along an axis so that they broadcast against x."""
     if array is None:
         return None
     return array.reshape([-1 if k == place else 1 for k in range(x.ndim)])
@@ -209,10 +211,10 @@ FORMULAS: dict[type, Formula] = {
 
 
 def layer_formula(layer: Any, args: Sequence[Any], kwargs: Any) -> Any:
-    """What a layer gives for tensors: by its `call`, or as stated here.
+    """Apply a layer to tensors, by its `call` or by a formula of this module.
 
     Raises:
-        NotExportable: for a layer whose passes are written by hand.
+        NotExportable: for a layer with handwritten passes.
     """
     if layer.has_call:
         return call_of(layer, args, kwargs, False)
@@ -221,5 +223,5 @@ def layer_formula(layer: Any, args: Sequence[Any], kwargs: Any) -> Any:
         return layer.of_integers(args[0])
     formula = FORMULAS.get(type(layer))
     if formula is None:
-        raise NotExportable(f"{layer.name}, a {type(layer).__name__} with passes by hand")
+        raise NotExportable(f"{layer.name}, a {type(layer).__name__} with handwritten passes")
     return formula(layer, *args)

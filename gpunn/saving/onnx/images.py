@@ -1,4 +1,4 @@
-"""The operations on images as ONNX's operators: channels last here, and first there."""
+"""Image operations as ONNX operators: channels are last in gpunn and first in ONNX."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ImageOperators:
 
     @staticmethod
     def _lacking(geometry: Any) -> list[int]:
-        """Pixels that are lacking behind the last, below 0 for those that no window reads."""
+        """Return the pixels missing after the last one; negative if no window reads some."""
         spans = [d * (k - 1) + 1 for k, d in zip(geometry.window, geometry.dilation, strict=True)]
         return [
             (m - 1) * step + span - n - before

@@ -1,4 +1,4 @@
-"""The operations of a trace as ONNX's operators."""
+"""The operations of a trace as ONNX operators."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ OPSET = 17
 TYPES = {"bool": 9, "int32": 6, "int64": 7, "float32": 1, "float64": 11}  # of onnx.TensorProto
 NARROW = {"uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "float16": 10, "bfloat16": 16}
 FLOATS_ALONE = frozenset(("sigmoid", "erf", "relu"))
-"""What onnxruntime has for float32 alone, of what comes in float64 or as integers too."""
+"""Operations that onnxruntime has only for float32, although they occur in other dtypes."""
 OF_TRUTH = {"maximum": "Or", "minimum": "And", "equal": "Equal"}
-"""Operations of two truth values; others are of 0 and 1."""
+"""Operations on two booleans; others use 0 and 1."""
 ONE_TO_ONE = {
     "add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "maximum": "Max",
     "minimum": "Min", "negative": "Neg", "abs": "Abs", "sign": "Sign", "exp": "Exp", "log": "Log",
@@ -37,13 +37,13 @@ COMPARISONS = frozenset(("less", "less_equal", "greater", "greater_equal"))
 
 
 class OnnxGraph(ImageOperators):
-    """Nodes and constants of a graph of ONNX, put together tensor by tensor.
+    """Nodes and constants of an ONNX graph, built tensor by tensor.
 
     Args:
-        batch: samples of the trace: a prime, by which the batch axis is told from others.
-        apply: called with a layer and the tensors that it is applied to inside a trace; gives
-            what comes out, in terms of tensors.
-        floats: of the model: its numbers are float32 in the file.
+        batch: Samples of the trace: a prime, which distinguishes the batch axis from others.
+        apply: Function of a layer and the tensors that it is applied to inside a trace; returns
+            the output tensors.
+        floats: Float dtype of the model; its values are float32 in the file.
     """
 
     def __init__(self, batch: int, apply: Callable[..., Tensor], floats: str) -> None:
@@ -56,22 +56,22 @@ class OnnxGraph(ImageOperators):
         self._numbers = {"float64": np.float32 if floats == "float64" else np.float64}
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
-        self.first = ""  # an input, which has as many rows as the batch
+        self.first = ""  # an input, which has one row per sample
         self._names: dict[int, str] = {}
-        self._tensors: list[Tensor] = []  # alive, so that their ids stay theirs
+        self._tensors: list[Tensor] = []  # kept alive, so that their ids stay unique
 
     def new(self) -> str:
         return f"t{len(self.nodes)}_{len(self.constants)}"
 
     def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        """Append a node; the name of its output."""
+        """Append a node; return the name of its output."""
         name = self.new()
         made = self._helper.make_node(operator, list(inputs), [name], domain=domain, **attributes)
         self.nodes.append(made)
         return name
 
     def constant(self, array: Any) -> str:
-        """The name of a constant."""
+        """Add a constant; return its name."""
         array = np.asarray(array)
         array = array.astype(self._numbers.get(array.dtype.name, array.dtype), copy=False)
         name = f"c{len(self.constants)}"
@@ -79,20 +79,20 @@ class OnnxGraph(ImageOperators):
         return name
 
     def _known(self, array: np.ndarray) -> str:
-        """A constant of a trace; one that has the batch axis is repeated for each sample."""
+        """Add a constant of a trace; one with the batch axis is repeated for each sample."""
         if array.shape[:1] != (self.batch,):
             return self.constant(array)
         if not (array == array[:1]).all():
-            raise NotExportable("numbers that differ from sample to sample, as places in the batch")
+            raise NotExportable("values that differ between samples, such as batch indices")
         return self.filled(self.constant(array[:1]), array.shape)
 
     def filled(self, x: str, shape: Any) -> str:
-        """x repeated to a shape, of which one axis may be the batch."""
+        """Broadcast x to a shape, one axis of which may be the batch."""
         grown = [axis for axis, n in enumerate(shape) if n and n % self.batch == 0]
         if not grown:
             return self.add("Expand", x, self.integers(shape))
         if len(grown) > 1 or shape[grown[0]] != self.batch:
-            raise NotExportable("a shape that has the batch in several axes, or as a part of one")
+            raise NotExportable("a shape that has the batch in several axes, or as part of one")
         sizes = [self.integers([0]), self.integers([1]), self.integers([0])]
         batch = self.add("Slice", self.add("Shape", self.first), *sizes)
         front, behind = shape[: grown[0]], shape[grown[0] + 1 :]
@@ -103,15 +103,15 @@ class OnnxGraph(ImageOperators):
         return self.constant(np.asarray(list(numbers), np.int64))
 
     def put(self, tensor: Tensor, name: str) -> None:
-        """Let ``name`` stand for a tensor."""
+        """Set the name of a tensor."""
         self._names[id(tensor)] = name
         self._tensors.append(tensor)
 
     def name_of(self, tensor: Tensor) -> str:
-        """The name of what stands for a tensor; what it is made of is appended first.
+        """Return the name of a tensor; append the nodes that compute it first.
 
         Raises:
-            NotExportable: for an operation that has no counterpart.
+            NotExportable: for an operation without a counterpart.
         """
         waiting = [tensor]
         while waiting:
@@ -125,7 +125,7 @@ class OnnxGraph(ImageOperators):
             if t.value is not None:
                 self.put(t, self._known(t.value))
             elif t.primitive is None:
-                raise NotExportable("a variable, or a random number, of a call")
+                raise NotExportable("a variable, or a random number, in a call")
             else:
                 self.put(t, self._made(t, [self._names[id(x)] for x in t.inputs]))
             waiting.pop()
@@ -154,7 +154,7 @@ class OnnxGraph(ImageOperators):
         return name
 
     def _shape(self, shape: Any) -> str:
-        """A shape as ONNX is told it: the axis that grows with the batch is -1."""
+        """Add a shape for ONNX: the axis that grows with the batch is -1."""
         found = [-1 if n and n % self.batch == 0 else int(n) for n in shape]
         if found.count(-1) > 1:
             raise NotExportable("a shape with the batch in two axes")
@@ -163,7 +163,7 @@ class OnnxGraph(ImageOperators):
     # -- elementwise
 
     def _number(self, t: Tensor, value: float) -> str:
-        """A number in the dtype of a tensor."""
+        """Add a scalar in the dtype of a tensor."""
         return self.constant(np.asarray(value, t.dtype))
 
     def _expm1(self, t: Tensor, x: str) -> str:
@@ -182,8 +182,8 @@ class OnnxGraph(ImageOperators):
         return self.add("Sub", self._number(t, 1), self.add("Erf", x))
 
     def _rest(self, t: Tensor, a: str, b: str) -> tuple[str, str]:
-        """What is left of a float after the other was taken away whole times, of the sign of the
-        first; and where the signs differ."""
+        """Compute the remainder of a float division, with the sign of the dividend, and a mask of
+        the elements where it differs in sign from the divisor."""
         rest, zero = self.add("Mod", a, b, fmod=1), self._number(t, 0)
         signs = self.add("Xor", self.add("Less", rest, zero), self.add("Less", b, zero))
         some = self.add("Not", self.add("Equal", rest, zero))
@@ -194,7 +194,7 @@ class OnnxGraph(ImageOperators):
         return self.add("Where", differs, self.add("Add", rest, b), rest)
 
     def _floor_divide(self, t: Tensor, a: str, b: str) -> str:
-        """Without the rest first: a quotient that is rounded may be a whole number too large."""
+        """Subtract the remainder first: a rounded quotient may be too large by one."""
         rest, differs = self._rest(t, a, b)
         quotient = self.add("Div", self.add("Sub", a, rest), b)
         less = self.add("Sub", quotient, self._number(t, 1))
@@ -202,10 +202,10 @@ class OnnxGraph(ImageOperators):
         zero = self.add("Equal", b, self._number(t, 0))
         return self.add("Where", zero, self.add("Div", a, b), near)
 
-    # -- of integers, which the operators of ONNX divide towards 0, and end the process for 0
+    # -- integers: ONNX operators divide towards 0, and division by 0 ends the process
 
     def _divisor(self, b: str) -> tuple[str, str, str]:
-        """One that can be divided by: 1 in the place of 0 and -1; and where these are."""
+        """Return a safe divisor, with 1 instead of 0 and -1, and masks of both."""
         is_zero = self.add("Equal", b, self.constant(np.int32(0)))
         turns = self.add("Equal", b, self.constant(np.int32(-1)))
         one = self.constant(np.int32(1))
@@ -229,10 +229,10 @@ class OnnxGraph(ImageOperators):
         return self.add("Max", x, self.constant(np.int32(0)))
 
     def _whole_power(self, t: Tensor, a: str, b: str) -> str:
-        """By squares, which wrap around as ours do: ONNX's are computed in floats."""
+        """Compute powers by repeated squaring, which wraps around as in gpunn; ONNX uses floats."""
         exponent = t.inputs[1]
         if not exponent.is_constant or exponent.size != 1 or int(exponent.numpy().min()) < 0:
-            raise NotExportable("powers of integers whose exponents are no single constant")
+            raise NotExportable("powers of integers whose exponents are not a single constant")
         left, square = int(exponent.numpy().max()), a
         nothing = self.add("Mul", a, self.constant(np.int32(0)))
         found = self.add("Add", nothing, self.constant(np.int32(1)))
@@ -258,7 +258,7 @@ class OnnxGraph(ImageOperators):
         return self.add("Cast", x, to=self._types[t.dtype])
 
     def _as_int32(self, t: Tensor, x: str) -> str:
-        """The whole part of floats; the ends of int32 for what is beyond it, and 0 for NaN."""
+        """Truncate floats to int32; clip values beyond its range, and return 0 for NaN."""
         beyond = self.add("Not", self.add("Less", x, self._number(t, 2.0**31)))
         below = self.add("Less", x, self._number(t, -(2.0**31)))
         strange = self.add("Or", self.add("Or", beyond, below), self.add("IsNaN", x))
@@ -321,7 +321,7 @@ class OnnxGraph(ImageOperators):
                 start, stop, step = entry.indices(given[axis])
                 whole = (start, stop, step) == (0, given[axis], 1)
                 if step < 0 or (given[axis] == self.batch and not whole):
-                    raise NotExportable("a part of the batch, or one that is turned round")
+                    raise NotExportable("a part of the batch, or a negative step")
                 parts = map(self.integers, ([start], [stop], [axis], [step]))
                 x = self.add("Slice", x, *parts)
             elif not isinstance(entry, slice):
@@ -332,7 +332,7 @@ class OnnxGraph(ImageOperators):
             axis += 1
         if squeezed:
             x = self.add("Squeeze", x, self.integers(squeezed))
-        if added:  # counted among what is left
+        if added:  # new axes are numbered among the remaining ones
             kept = [k for k in key if k is None or isinstance(k, slice)]
             x = self.add("Unsqueeze", x, self.integers(k for k, e in enumerate(kept) if e is None))
         return x
@@ -344,7 +344,7 @@ class OnnxGraph(ImageOperators):
         return self.add("ReduceSum", x, axes, keepdims=int(t.attributes["keepdims"]))
 
     def _whole_sum(self, t: Tensor, x: str) -> str:
-        """In 64 bits, whose lower half is a sum that wraps around: in 32 onnxruntime's does not."""
+        """Sum in 64 bits: the lower half wraps around, but onnxruntime's sum in 32 does not."""
         found = self._sum(t, self.add("Cast", x, to=TYPES["int64"]))
         return self.add("Cast", found, to=TYPES["int32"])
 

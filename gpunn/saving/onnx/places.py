@@ -1,4 +1,4 @@
-"""What takes and puts rows by number, as ONNX's operators."""
+"""Operations that gather and scatter rows by index, as ONNX operators."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Graph = Any  # an `OnnxGraph`, which has these operators
 
 
 def checked(graph: Graph, t: Tensor, x: str) -> str:
-    """The numbers themselves: what takes rows by them looks at them there, too.
+    """Return the indices unchanged: the operators that use them check them, too.
 
     Raises:
-        NotExportable: of a cast, where nothing looks at them.
+        NotExportable: for a cast, where nothing else checks them.
     """
     if t.attributes["error"] is OverflowError:
-        raise NotExportable("a cast to integers of which int32 holds a part alone")
+        raise NotExportable("a cast to integers that int32 holds only in part")
     return x
 
 
 def taken(graph: Graph, t: Tensor, x: str, places: str) -> str:
-    """`take`, where rows of no place are zeros unless places count from the end."""
+    """Export `take`. Out-of-range rows are zeros, unless indices count from the end."""
     axis, along = int(t.attributes["axis"]), t.attributes["along"]
     gather = "GatherElements" if along else "Gather"
     if t.attributes["wraps"]:
@@ -40,18 +40,18 @@ def taken(graph: Graph, t: Tensor, x: str, places: str) -> str:
 
 
 def put(graph: Graph, t: Tensor, before: str, rows: str, places: str) -> str:
-    """`scatter`: numbers added to what is before, or the larger ones kept.
+    """Export `scatter`: add values to the existing ones, or keep the larger ones.
 
     Raises:
-        NotExportable: where the places are along the batch.
+        NotExportable: if the indices are along the batch.
     """
     given = t.attributes
     n, axis, along = given["shape"][given["axis"]], int(given["axis"]), given["along"]
     if not n or n % graph.batch == 0 or (axis and not along):
-        raise NotExportable("rows that are put at places in the batch")
+        raise NotExportable("rows scattered to indices of the batch")
     if not t.inputs[0].ndim:
         before = graph.filled(before, given["shape"])
-    if not given["wraps"]:  # those of no place come to one behind all others, which is left out
+    if not given["wraps"]:  # out-of-range rows go to an extra last row, which is cut off
         inside = _inside(graph, places, n)
         places = graph.add("Where", inside, places, graph.constant(np.int32(n)))
         widths = [0] * (2 * t.ndim)
@@ -71,9 +71,9 @@ def put(graph: Graph, t: Tensor, before: str, rows: str, places: str) -> str:
 
 
 def _largest(graph: Graph, t: Tensor, before: str, rows: str, places: str, n: int) -> str:
-    """What ONNX has from opset 18 on, written out: the places are a matrix of truth values."""
+    """Emulate a reduction that ONNX has from opset 18: the indices become a boolean matrix."""
     if t.attributes["along"]:
-        raise NotExportable("the largest at places that differ from row to row")
+        raise NotExportable("the largest at indices that differ from row to row")
     if t.attributes["wraps"]:
         below = graph.add("Less", places, graph.constant(np.int32(0)))
         behind = graph.add("Add", places, graph.constant(np.int32(n)))
@@ -89,9 +89,9 @@ def _largest(graph: Graph, t: Tensor, before: str, rows: str, places: str, n: in
 
 
 def _inside(graph: Graph, places: str, n: int) -> str:
-    """Where places are from 0 to n - 1."""
+    """Return a mask of the indices from 0 to n - 1."""
     if n % graph.batch == 0:
-        raise NotExportable("rows that are taken from places in the batch")
+        raise NotExportable("rows taken from indices of the batch")
     above = graph.add("GreaterOrEqual", places, graph.constant(np.int32(0)))
     return graph.add("And", above, graph.add("Less", places, graph.constant(np.int32(n))))
 

@@ -109,10 +109,10 @@ def test_a_report_says_what_the_run_was(tmp_path: Path, data: Any) -> None:
     ).history  # fmt: skip
     page = page_of(path)
     assert page.headings == [
-        "Curves", "How good it is", "Which classes are taken for which",
-        "Whether its probabilities can be believed", "The worst mistakes", "Settings", "The data",
-        "What the first layer looks at", "Gradients by layer", "Time and memory", "Where it ran",
-        "To repeat it",
+        "Curves", "Evaluation", "Confusion matrix",
+        "Calibration", "The worst mistakes", "Settings", "The data",
+        "Weights of the first layer", "Gradients by layer", "Time and memory", "Environment",
+        "Repeat the run",
     ]  # fmt: skip
     epochs = page.table("epoch", "loss")
     assert [float(row[1]) for row in epochs] == pytest.approx(history["loss"], rel=1e-3)
@@ -122,7 +122,7 @@ def test_a_report_says_what_the_run_was(tmp_path: Path, data: Any) -> None:
     shown = [[int(cell or 0) for cell in row[1:]] for row in page.table("true \\ predicted")]
     assert np.array_equal(shown, matrix)
     right, stated = calibration_curve(said == y[60:], outputs.max(axis=1), n_bins=10)
-    bins = page.table("stated", "right")
+    bins = page.table("predicted", "correct")
     assert len(bins) > 2
     assert [float(row[0]) for row in bins] == pytest.approx(stated.tolist(), abs=1e-3)
     assert [float(row[1]) for row in bins] == pytest.approx(right.tolist(), abs=1e-3)
@@ -179,7 +179,7 @@ def test_a_run_that_is_interrupted_has_its_report(
     said = "Interrupted after 2 of 9 epochs." if not error.args else (
         "Ended by an error after 2 of 9 epochs: ZeroDivisionError: of mine"
     )  # fmt: skip
-    assert said in text and "the rows trained on (90 rows)" in text
+    assert said in text and "the training rows (90 rows)" in text
     assert len(read(record).epochs) == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "run.jsonl"]
 
@@ -249,12 +249,12 @@ def test_what_cannot_be_judged_is_said(tmp_path: Path) -> None:
     model = gpunn.Sequential([gpunn.Input((2,)), layers.Dense(3, activation="sigmoid")])
     model.compile("sgd", "binary_crossentropy")
     model.fit(x, np.ones((8, 3)), verbose=0, callbacks=[Report(path)])
-    assert "several answers of yes or no" in page_of(path).text
+    assert "several binary predictions" in page_of(path).text
     model = gpunn.Sequential([gpunn.Input((2,)), layers.Dense(1)])
     model.compile("sgd", "mse")
     batches = [(x, np.ones((8, 1)))] * 2
     model.fit(batches, verbose=0, callbacks=[Report(path)])
-    assert "give Report data=(x, y)" in page_of(path).text
+    assert "pass Report data=(x, y)" in page_of(path).text
 
 
 def test_a_callback_that_is_used_again_tells_of_the_last_run(tmp_path: Path, data: Any) -> None:
@@ -284,7 +284,7 @@ def test_of_much_data_some_rows_are_checked(
     path = tmp_path / "report.html"
     model.fit(x, x[:, :1], verbose=0, steps_per_epoch=1, callbacks=[Report(path)])
     page = page_of(path)
-    assert "Of 1,050 rows, these spread over them: 1,000 rows of 500 features" in page.text
+    assert "Of 1,050 rows, an evenly spaced sample: 1,000 rows of 500 features" in page.text
     assert "amount" not in page.text  # it would be said of the 1,000
 
 
@@ -329,9 +329,9 @@ def test_a_record_is_json_lines(record: Path) -> None:
 def test_a_run_that_was_killed_has_a_report(record: Path) -> None:
     lines = record.read_bytes().splitlines(keepends=True)
     record.write_bytes(b"".join(lines[:2]))
-    assert "Not at its end: 1 of 2 epochs are known." in Page(report([read(record)])).text
+    assert "Not finished: 1 of 2 epochs are recorded." in Page(report([read(record)])).text
     record.write_bytes(lines[0])
-    assert "Not at its end: 0 of 2 epochs are known." in Page(report([read(record)])).text
+    assert "Not finished: 0 of 2 epochs are recorded." in Page(report([read(record)])).text
 
 
 BROKEN = {
@@ -363,7 +363,7 @@ CHANGES: list[tuple[int, str, Any, str]] = [
     (1, "more", 1, "line 2: the entry 'more' is not known."),
     (3, "weights", {"picture": 1}, "line 4: the entry 'weights/"),
     (3, "data", {"summary": 1, "findings": []}, "line 4: the entry 'data/summary' is 1"),
-    (3, "results", {"kind": []}, "line 4: the entry 'results' is of a kind that is not known."),
+    (3, "results", {"kind": []}, "line 4: the entry 'results' is of an unknown kind."),
 ]
 
 

@@ -147,7 +147,7 @@ def test_warm_start_and_partial_fit_go_on() -> None:
         losses.append(warm.fit(X, Y).loss_curve_[-1])
     assert losses == sorted(losses, reverse=True) and len(warm.loss_curve_) == 12
     part = classifier()
-    with pytest.raises(ValueError, match="not there before: \\['virginica'\\]"):
+    with pytest.raises(ValueError, match="not known: \\['virginica'\\]"):
         part.partial_fit(X[:100], NAMES[:100]).partial_fit(X, NAMES)
     part = classifier()
     for start in (0, 50, 100) * 12:

@@ -127,7 +127,7 @@ def test_inputs_meet_in_one_model(page: Any) -> None:
     [
         ([Input((1,), dtype="string"), layers.StringLookup(vocabulary=["a"], num_oov_indices=0)],
          "</script>", "not in the vocabulary"),
-        ([Input((1,), dtype="string"), layers.StringLookup(vocabulary=["a"])], 3.5, "texts"),
+        ([Input((1,), dtype="string"), layers.StringLookup(vocabulary=["a"])], 3.5, "holds 3.5"),
         ([Input((1,)), layers.IntegerLookup(vocabulary=[1])], 1.5, "integers of 64 bits"),
         ([Input((1,)), layers.IntegerLookup(vocabulary=[1])], 2**63, "integers of 64 bits"),
         ([Input((1,)), layers.IntegerLookup(vocabulary=[1], num_oov_indices=0)], None, "no value"),

@@ -75,12 +75,12 @@ def test_a_picture_is_prepared_as_the_command_predict_does() -> None:
         (model_of((8, 8, 4), layers.Dense(2, "softmax")), r"in colour .*\(8, 8, 4\)"),
         (model_of((8, 8, 3), layers.Dense(2, "softmax"), prepared="mnist"), "digits are grey"),
         (model_of((784,), layers.Dense(2, "softmax")), r"\(784,\)"),
-        (model_of((8, 8), layers.Dense(3)), "no probabilities"),
-        (model_of((8, 8), layers.Dense(1)), "no probabilities"),
-        (model_of((2,), layers.Dense(3)), "no probabilities"),
+        (model_of((8, 8), layers.Dense(3)), "class probabilities"),
+        (model_of((8, 8), layers.Dense(1)), "class probabilities"),
+        (model_of((2,), layers.Dense(3)), "class probabilities"),
         (model_of((2,), layers.Dense(9, "softmax")), "up to 6 classes"),
-        (model_of((2,), layers.Dense(3, "softmax"), classes=["a"]), "names of 1"),
-        (model_of((2,), layers.SimpleImputer(statistics=0.0), layers.Dense(1)), "texts"),
+        (model_of((2,), layers.Dense(3, "softmax"), classes=["a"]), "1 class names"),
+        (model_of((2,), layers.SimpleImputer(statistics=0.0), layers.Dense(1)), "strings"),
         (gpunn.Sequential([layers.Dense(2)]), "not built"),
     ],
 )
@@ -102,7 +102,7 @@ def test_no_page_is_written_of_a_wrong_name_or_model(
     model_of((8, 8, 4), layers.Dense(2, "softmax")).save(file)
     before = file.read_bytes()
     assert main(["export", str(file), str(file)]) == 1
-    assert "ends in .html" in capsys.readouterr().err
+    assert "must end in .html" in capsys.readouterr().err
     assert main(["export", str(file), str(page)]) == 1
     assert "colour" in capsys.readouterr().err
     assert file.read_bytes() == before and not page.exists()

@@ -187,8 +187,8 @@ class Twice(layers.Layer):
     ("chain", "dtype", "said"),
     [
         ([Twice()], "float32", "multiply"),
-        ([Looked()], "float32", "by NumPy's _"),
-        ([layers.Dense(2)], "float64", "float32; this model is one of float64"),
+        ([Looked()], "float32", "for NumPy's _"),
+        ([layers.Dense(2)], "float64", "float32; this model's dtype is float64"),
     ],
 )
 def test_what_a_page_cannot_compute_is_said(chain: Any, dtype: str, said: str) -> None:

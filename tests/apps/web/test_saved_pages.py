@@ -33,7 +33,7 @@ def test_pages_take_the_place_of_pages_and_of_nothing_else(
         assert main(arguments) == 0
     file.write_text("<!DOCTYPE html>\n<title>Something else</title>")
     assert main(arguments) == 1
-    assert "is there already, and is no page of gpunn's" in capsys.readouterr().err
+    assert "already exists and gpunn did not write it" in capsys.readouterr().err
     assert "Something else" in file.read_text()
     assert main([*arguments, "--force"]) == 0
     assert "Something else" not in file.read_text(encoding="utf-8")

@@ -81,7 +81,7 @@ def test_the_command_says_what_the_page_holds_of_the_table(
 def test_a_file_that_contradicts_itself_is_refused() -> None:
     model = table_model(CLASSES)
     model.trained_on["classes"] = ["a", "b"]
-    with pytest.raises(ValueError, match="3 outputs, and 2 classes"):
+    with pytest.raises(ValueError, match="3 outputs but 2 classes"):
         model_page(model)
     model = table_model(CLASSES)
     model.trained_on["table"]["columns"][0]["range"] = [1.0, float("nan")]

@@ -108,7 +108,7 @@ DTYPES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("extent", EXTENTS)
+@pytest.mark.parametrize("axes", EXTENTS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_arrays_of_any_dtype(backend: Backend, dtype: str, axes: BroadcastAxes) -> None:
     """Numbers are converted as they are read and as they are written; also where they are added."""

@@ -189,7 +189,7 @@ def test_no_other_result_takes_the_place_of_an_operand(backend: Backend) -> None
     for expression, inputs, outputs in (
         (two, [x, column], [x, y]), (sums, [x[:1], y[:1]], [x[:1]]),
     ):  # fmt: skip
-        with pytest.raises(ValueError, match="memory in common"):
+        with pytest.raises(ValueError, match="shares memory with"):
             backend.expression(expression, len(outputs[0]), 3, inputs, outputs)
 
 

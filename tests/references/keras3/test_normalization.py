@@ -243,5 +243,5 @@ def test_reshape_refuses(target: Any, message: str) -> None:
 
 def test_reshape_to_another_size_is_refused() -> None:
     for target in ((3, 3), (-1, 3)):
-        with pytest.raises(ValueError, match="cannot hold the 8 numbers"):
+        with pytest.raises(ValueError, match="cannot hold the 8 elements"):
             layers.Reshape(target)(np.ones((1, 2, 4)))

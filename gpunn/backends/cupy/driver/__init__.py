@@ -1,5 +1,5 @@
-"""The card itself: CuPy, CUDA and cuBLAS (`cuda`, `cublas`), whether there is one (`card`,
-`cuda_extra`), and one that computes nothing (`dry`).
+"""Access to the GPU: CuPy, CUDA and cuBLAS (`cuda`, `cublas`), detection of a GPU (`card`,
+`cuda_extra`), and a GPU stand-in that computes nothing (`dry`).
 
 It imports all of `gpunn.backends.cupy`.
 """

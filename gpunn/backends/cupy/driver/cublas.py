@@ -1,11 +1,11 @@
-"""Matrix products on a card: cuBLAS and cuBLASLt, called through ctypes.
+"""Matrix products on a GPU: cuBLAS and cuBLASLt, called through ctypes.
 
-CuPy's own products cannot be captured; those of the libraries themselves can. A product as it
-stands is one call of cuBLAS; one with an `Epilogue` is one of cuBLASLt, with the algorithm
-that was chosen, and tried, when it was first offered. Neither has been run on a card yet.
+CuPy's own products cannot be captured; those of the libraries themselves can. A plain product
+is one call of cuBLAS; one with an `Epilogue` is one call of cuBLASLt, with the algorithm
+that was chosen, and tried, when it was first offered. Neither has been run on a GPU yet.
 
-The numbers below are NVIDIA's, of cublas_api.h, cublasLt.h and library_types.h of CUDA 12.9:
-what they mean stands at https://docs.nvidia.com/cuda/cublas, their values also in the tables
+The numbers below are NVIDIA's, of cublas_api.h, cublasLt.h and library_types.h of CUDA 12.9.
+Their meaning is documented at https://docs.nvidia.com/cuda/cublas, their values also in the tables
 of https://docs.nvidia.com/cuda/nvmath-python/latest/bindings/cublasLt.html.
 """
 
@@ -26,12 +26,12 @@ from .card import cublas_library
 
 DEFAULT_ALGORITHM = -1  # CUBLAS_GEMM_DEFAULT
 
-# cudaDataType_t and the type of alpha and beta, by the size of a number
+# cudaDataType_t and the type of alpha and beta, by item size
 TYPES: dict[int, tuple[int, Any]] = {4: (0, c_float), 8: (1, ctypes.c_double)}
 # cublasComputeType_t: CUBLAS_COMPUTE_32F, _64F, _32F_FAST_TF32 and _32F_FAST_16BF
 COMPUTE = {(4, None): 68, (8, None): 70, (4, "tf32"): 77, (4, "bfloat16"): 75}
-# cublasLtEpilogue_t: BIAS, RELU_BIAS and BGRADA. cuBLAS sees arrays of rows transposed, and
-# `column_major` gives it b for its A: the sums of b's columns are the bias gradient of A.
+# cublasLtEpilogue_t: BIAS, RELU_BIAS and BGRADA. cuBLAS sees row-major arrays transposed, and
+# `column_major` passes b as its A: the sums of b's columns are the bias gradient of A.
 EPILOGUES = {"bias": 4, "relu": 6, "bias_gradient": 256}
 # cublasLtMatmulDescAttributes_t
 TRANSPOSE_A, TRANSPOSE_B, EPILOGUE, BIAS_POINTER = 3, 4, 7, 8
@@ -56,7 +56,7 @@ class _Heuristic(ctypes.Structure):
 
 
 class _Plan(NamedTuple):
-    """How cuBLASLt does one product."""
+    """The descriptors and algorithm of one cuBLASLt product."""
 
     operation: c_void_p  # descriptor; the vector's address is set in it at each call
     layouts: list[c_void_p]  # of A, B and the result
@@ -74,10 +74,10 @@ class Cublas:
         self._handle, self._lt_handle = c_void_p(), c_void_p()
         self._call("cublasCreate_v2", byref(self._handle))
         self._call("cublasSetStream_v2", self._handle, self._stream)
-        # After the stream, which resets it. A work space of cuBLAS's own would be allocated
-        # during a capture; 32 MiB is what it takes on Hopper, 4 elsewhere.
+        # Set after the stream, which resets it. cuBLAS would allocate its own workspace
+        # during a capture; it uses 32 MiB on Hopper, 4 elsewhere.
         size = (32 if capability >= 90 else 4) << 20
-        self._memory = cupy.empty((size,), np.uint8)  # both libraries': they take turns
+        self._memory = cupy.empty((size,), np.uint8)  # shared by both libraries in turn
         self._workspace = c_void_p(self._memory.data.ptr), c_size_t(size)
         self._call("cublasSetWorkspace_v2", self._handle, *self._workspace)
         self._call("cublasLtCreate", byref(self._lt_handle))
@@ -112,7 +112,7 @@ class Cublas:
         )  # fmt: skip
 
     def _multiply(self, plan: _Plan, a: Array, b: Array, out: Array, vector: Array) -> None:
-        """A product with an epilogue."""
+        """Compute a product with an epilogue."""
         real = TYPES[out.dtype.itemsize][1]
         first, second, result = (c_void_p(array.data.ptr) for array in (b, a, out))
         self._set("MatmulDesc", plan.operation, BIAS_POINTER, c_void_p(vector.data.ptr))
@@ -128,7 +128,7 @@ class Cublas:
         epilogue = product.epilogue
         if epilogue is None or 0 in (*product.a.shape, *product.b.shape):
             return False
-        # Sums over b's columns are made only while its rows are read as cuBLAS's columns.
+        # Sums of b's columns are computed only if its rows are read as cuBLAS's columns.
         if epilogue.kind == "bias_gradient" and product.transpose_b:
             return False
         key = _key(product, epilogue)
@@ -139,16 +139,16 @@ class Cublas:
     def _choose(
         self, product: Matmul, epilogue: Epilogue, alignments: tuple[int, ...]
     ) -> _Plan | None:
-        """The library's best guess, once it has been tried; None if it has nothing for this card.
+        """Return the library's best guess after trying it; None if it has none for this GPU.
 
-        Which failure says so depends on card and type. What is not offered, kernels do.
+        The kind of failure depends on GPU and type. If it is not offered, kernels do the work.
         """
         plan = _Plan(c_void_p(), [c_void_p() for _ in range(3)], _Heuristic())
         try:
             self._describe(plan, product, epilogue)
             if self._guess(plan, alignments) and self._does(plan, product, epilogue):
                 return plan
-        except (CublasError, MemoryError):  # there may be no memory left to try it
+        except (CublasError, MemoryError):  # there may be too little memory to try it
             pass
         for kind, handle in (
             ("MatmulDesc", plan.operation), *(("MatrixLayout", layout) for layout in plan.layouts),
@@ -174,7 +174,7 @@ class Cublas:
         self._lay_out(result, type_, m, n)
 
     def _guess(self, plan: _Plan, alignments: tuple[int, ...]) -> bool:
-        """Let the library choose an algorithm; whether it has one."""
+        """Let the library choose an algorithm; return whether it has one."""
         preference, count = c_void_p(), c_int32()
         self._call("cublasLtMatmulPreferenceCreate", byref(preference))
         try:
@@ -193,23 +193,23 @@ class Cublas:
         return count.value > 0 and plan.algorithm.state == 0
 
     def _does(self, plan: _Plan, product: Matmul, epilogue: Epilogue) -> bool:
-        """Whether the algorithm runs here, and a NaN goes through its ReLU as through ours.
+        """Return whether the algorithm runs here, and its ReLU propagates NaN as ours does.
 
-        NVIDIA says that it is max(x, 0), and not what that is for NaN: the card's own instruction
-        gives 0. So a bias of NaN is added, in arrays that nobody else has.
+        NVIDIA documents max(x, 0), but not its result for NaN: the GPU's own instruction
+        gives 0. So this adds a bias of NaN, in arrays of its own.
         """
         shape, dtype = epilogue.vector.shape, product.out.dtype
         with self._queue:
             vector = self._cupy.asarray(np.full(shape, np.nan, dtype))
             out = self._cupy.zeros(product.out.shape, dtype)
             self._multiply(plan, product.a, product.b, out, vector)
-            self._queue.synchronize()  # before these arrays are somebody's
+            self._queue.synchronize()  # before the memory of these arrays is reused
             if epilogue.kind != "relu":
                 return True
             return bool(np.isnan(self._cupy.asnumpy(out, stream=self._queue)).all())
 
     def _lay_out(self, layout: c_void_p, type_: int, rows: int, columns: int) -> None:
-        """Of columns one after the other: the rows of an array."""
+        """Create a layout of contiguous columns, which are the rows of an array."""
         sizes = c_uint64(rows), c_uint64(columns), c_int64(rows)
         self._call("cublasLtMatrixLayoutCreate", byref(layout), type_, *sizes)
 
@@ -219,9 +219,9 @@ class Cublas:
 
 
 def _key(product: Matmul, epilogue: Epilogue) -> tuple:
-    """All that the choice of an algorithm depends on; at its end how the arrays are aligned."""
+    """Return all that the choice of an algorithm depends on; the arrays' alignments come last."""
     a, b, out, transpose_a, transpose_b, _, precision, _ = product
     pointers = (array.data.ptr for array in (a, b, out, epilogue.vector))
-    alignments = tuple(min(p & -p, 256) for p in pointers)  # 256 bytes are all it asks for
+    alignments = tuple(min(p & -p, 256) for p in pointers)  # it needs no more than 256 bytes
     shapes = a.shape, b.shape, transpose_a, transpose_b
     return (*shapes, out.dtype.itemsize, precision, epilogue.kind, alignments)

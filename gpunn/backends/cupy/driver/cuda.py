@@ -1,9 +1,9 @@
 """CuPy's part of the CuPy backend: kernels, streams and graphs.
 
-What it asks of CuPy and CUDA takes a card, so this file is kept small: the rest is in
-`gpunn.backends.cupy`, the products in `cublas`. It has not been run on a card yet, only on
+Its calls of CuPy and CUDA need a GPU, so this file is kept small: the rest is in
+`gpunn.backends.cupy`, the products in `cublas`. It has not been run on a GPU yet, only with
 stand-ins for CuPy and cuBLAS.
-CuPy is imported when a backend is made, not before.
+CuPy is imported when a backend is created, not before.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ __all__ = ["make_backend", "why_not"]
 
 
 def make_backend() -> CupyBackend:
-    """The backend on the current card.
+    """Return the backend of the current GPU.
 
     Raises:
-        RuntimeError: if there is no usable card; the line says what is missing.
+        RuntimeError: if there is no usable GPU; the message names what is missing.
     """
     reason = why_not()
     if reason is not None:
@@ -44,8 +44,8 @@ def make_backend() -> CupyBackend:
     stream = cupy.cuda.Stream(non_blocking=True)  # others cannot be captured
 
     def free() -> int:
-        # Idle parts of chunks that are in use come on top, for arrays of their stream that are no
-        # larger; CuPy does not say how large which of them are.
+        # Free parts of chunks in use are not counted: arrays of the same stream that fit can use
+        # them, but CuPy does not report their sizes.
         pool = cupy.get_default_memory_pool()
         pool.free_all_blocks()
         there = cupy.cuda.runtime.memGetInfo()[0]
@@ -59,7 +59,7 @@ def make_backend() -> CupyBackend:
 
 
 class _Kernels:
-    """Kernels compiled by NVRTC at their first use, and kept on disk by CuPy."""
+    """Kernels compiled by NVRTC at their first use, and cached on disk by CuPy."""
 
     def __init__(self, cupy: Any, stream: Any) -> None:
         self._cupy, self._stream = cupy, stream
@@ -71,21 +71,21 @@ class _Kernels:
 
     def prepare(self, kernel: Kernel) -> KernelLauncher:
         found = self._cupy.RawModule(code=kernel.text, options=OPTIONS).get_function(kernel.name)
-        # The launch alone is cooperative. Were the module told, CuPy would link it with CUDA's
-        # library for cooperative groups, which need not be installed: the barrier is our own.
+        # Only the launch is cooperative. With this option for the module, CuPy would link CUDA's
+        # library for cooperative groups, which may not be installed: we use our own barrier.
         if kernel.repeats:
             return partial(found.kernel, stream=self._stream, enable_cooperative_groups=True)
         return partial(found, stream=self._stream)
 
 
 class CupyStream:
-    """The one stream; programs on it are CUDA graphs."""
+    """The stream of the backend; programs on it are CUDA graphs."""
 
     def __init__(self, cupy: Any, stream: Any) -> None:
         self._cupy = cupy
         self._stream = stream
         self._copies = cupy.cuda.Stream(non_blocking=True)
-        self._device = cupy.cuda.Device()  # each thread has a current one, too
+        self._device = cupy.cuda.Device()  # the current device is also set for each thread
 
     def __enter__(self) -> None:
         self._device.__enter__()
@@ -120,7 +120,7 @@ class CupyStream:
         return _Sending(self._copies.record(), self._stream)
 
     def capture(self, step: Step, times: int) -> Replay:
-        # Arrays that exist only within the step come from a memory pool of their own, which the
+        # Arrays that exist only within the step come from a separate memory pool, which the
         # replay keeps alive: no other array gets the memory that the graph uses.
         pool = self._cupy.cuda.MemoryPool()
         with self._cupy.cuda.using_allocator(pool.malloc):

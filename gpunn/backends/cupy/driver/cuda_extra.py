@@ -1,6 +1,6 @@
-"""Which CuPy extra fits the NVIDIA driver and cards of this machine.
+"""Choose the CuPy extra for the NVIDIA driver and GPUs of this machine.
 
-Needs the standard library alone, so that it can be run as a script before anything is installed::
+It needs only the standard library, so that it can run as a script before anything is installed::
 
     python gpunn/backends/cupy/driver/cuda_extra.py
 
@@ -16,14 +16,14 @@ from typing import NamedTuple
 
 
 class Needs(NamedTuple):
-    """The oldest NVIDIA driver and the oldest card (compute capability) that will do."""
+    """The minimum NVIDIA driver and GPU (compute capability)."""
 
     driver: int
     capability: tuple[int, int]
 
 
-# What each CUDA that CuPy is made for needs. Within a family every minor version runs on the
-# family's first driver, as long as kernels are compiled to machine code, which is what CuPy does:
+# Requirements of each CUDA version that CuPy supports. Within a family every minor version runs on
+# the family's first driver, as long as kernels are compiled to machine code, as CuPy does:
 # https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html, table 1.
 # CUDA 12.0 dropped Kepler, 13.0 Maxwell, Pascal and Volta:
 # https://docs.nvidia.com/cuda/cufft/deprecated-functionality.html; and CuPy on a GTX 1080 with
@@ -31,12 +31,12 @@ class Needs(NamedTuple):
 NEEDS = {12: Needs(525, (5, 0)), 13: Needs(580, (7, 5))}
 
 _QUERY = "--query-gpu=compute_cap,driver_version,name"
-_UNKNOWN_FIELD = "is not a valid field"  # what a driver says that is older than the question
+_UNKNOWN_FIELD = "is not a valid field"  # the error of a driver that is older than this query
 _CARD = re.compile(r"^\s*(\d+)\.(\d+)\s*,\s*(\d+)[.\d]*\s*,\s*(\S.*?)\s*$", re.MULTILINE)
 
 
 def query_nvidia_smi() -> str:
-    """Return what ``nvidia-smi`` says of the cards, its errors included ("" where it is absent)."""
+    """Return the output of ``nvidia-smi`` on the GPUs, including errors ("" if it is absent)."""
     command = ["nvidia-smi", _QUERY, "--format=csv,noheader"]
     try:
         done = subprocess.run(
@@ -50,25 +50,25 @@ def query_nvidia_smi() -> str:
 
 
 def name_cards() -> list[str]:
-    """The names of this machine's cards, as ``nvidia-smi`` has them."""
+    """Return the names of this machine's GPUs, as ``nvidia-smi`` reports them."""
     return [name for _, _, _, name in _CARD.findall(query_nvidia_smi())]
 
 
 def lists_a_card(nvidia_smi_output: str) -> bool:
-    """Whether the output of :func:`query_nvidia_smi` is that of a machine with a card.
+    """Return whether the output of :func:`query_nvidia_smi` is from a machine with a GPU.
 
     >>> lists_a_card("8.9, 580.65.06, NVIDIA GeForce RTX 4090"), lists_a_card("No devices found")
     (True, False)
     """
-    # A driver that does not know the field yet is there because a card is.
+    # A driver that does not know the field yet is installed because there is a GPU.
     return bool(_CARD.search(nvidia_smi_output)) or _UNKNOWN_FIELD in nvidia_smi_output
 
 
 def choose_extra(nvidia_smi_output: str) -> str | None:
-    """Return the extra to install, ``"cuda12"`` or ``"cuda13"``, or None where neither can work.
+    """Return the extra to install, ``"cuda12"`` or ``"cuda13"``, or None if neither can work.
 
-    nvidia_smi_output: one line a card, ``compute capability, driver version, name``, as given by
-    :func:`query_nvidia_smi`. Of several cards the oldest decides, so that each of them can be used.
+    nvidia_smi_output: one line per GPU, ``compute capability, driver version, name``, as given by
+    :func:`query_nvidia_smi`. The oldest of several GPUs decides, so that all of them can be used.
 
     >>> choose_extra("8.9, 580.65.06, NVIDIA GeForce RTX 4090")
     'cuda13'
@@ -79,7 +79,7 @@ def choose_extra(nvidia_smi_output: str) -> str | None:
 
 
 def explain_extra(nvidia_smi_output: str) -> tuple[str | None, str]:
-    """Return the choice of :func:`choose_extra`, and in one line the reason for it.
+    """Return the choice of :func:`choose_extra`, and its reason in one line.
 
     >>> explain_extra("6.1, 580.65.06, NVIDIA GeForce GTX 1060 6GB")[1]
     'NVIDIA GeForce GTX 1060 6GB (compute capability 6.1, driver 580): CUDA 13 starts at 7.5'
@@ -91,8 +91,8 @@ def explain_extra(nvidia_smi_output: str) -> tuple[str | None, str]:
     if _UNKNOWN_FIELD in nvidia_smi_output:
         return None, f"the NVIDIA driver is too old: CUDA 12 needs {NEEDS[12].driver} or newer"
     if not cards:
-        said = nvidia_smi_output.strip().split("\n")[0]
-        return None, f"nvidia-smi found no card: {said}" if said else "there is no nvidia-smi"
+        line = nvidia_smi_output.strip().split("\n")[0]
+        return None, f"nvidia-smi found no GPU: {line}" if line else "there is no nvidia-smi"
     capability, driver, name = min(cards)
     card = f"{name} (compute capability {capability[0]}.{capability[1]}, driver {driver})"
     extra = None

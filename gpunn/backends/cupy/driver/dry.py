@@ -1,4 +1,4 @@
-"""A card that computes nothing: what a step would launch on one, found out without one."""
+"""A GPU stand-in that computes nothing: it shows what a step would launch, without a GPU."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from gpunn.backends.shared.precision import PRECISIONS
 
 
 def make_backend(cooperative: bool = False) -> CupyBackend:
-    """The CuPy backend with arrays in host memory, and kernels and products left out.
+    """Return the CuPy backend with arrays in host memory, and without kernels and products.
 
-    The arrays hold zeros; which operations run, with which arguments of which types, and
-    how many kernels they launch, is as on a card.
+    The arrays hold zeros. The operations, the types of their arguments, and
+    the number of kernel launches are the same as on a GPU.
 
     Args:
-        cooperative: whether the card has cooperative launches, which persistent kernels take.
+        cooperative: whether the GPU has cooperative launches, which persistent kernels need.
 
     >>> backend = make_backend()
     >>> with backend.profile() as operations:
@@ -32,13 +32,13 @@ def make_backend(cooperative: bool = False) -> CupyBackend:
     ('column_sums', 1)
     """
     made = _Dry(np, _Kernels(int(cooperative)), _Products(), _Stream(), name="dry")
-    made.launch_mode = None  # GPUNN_LAUNCH_MODE is about cards
+    made.launch_mode = None  # GPUNN_LAUNCH_MODE applies to real GPUs only
     return made
 
 
 class _Dry(CupyBackend):
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        return self.zeros(shape, dtype)  # labels are looked up: they must be some
+        return self.zeros(shape, dtype)  # labels are used as indices: they must be valid
 
 
 class _Kernels:
@@ -53,7 +53,7 @@ class _Kernels:
 
 
 class _Products:
-    """No product, of any precision there can be; no epilogue, which a card may lack."""
+    """Does no products, of any precision; offers no epilogue, which a GPU may lack."""
 
     precisions = PRECISIONS
 

@@ -1,19 +1,19 @@
-"""Kernels as compositions of the parts in ``kernels/``: the text that is compiled.
+"""Kernels as compositions of the parts in ``kernels/``: the source that is compiled.
 
 A kernel is generated. It calls its parts one after the other, in stages, and its parameters are
-those of its parts. A stage says which threads do its parts together (`ThreadGroup` in
+those of its parts. A stage defines which threads do its parts together (`ThreadGroup` in
 ``threads.cuh``):
 
-- stage ``grid``: all threads of the grid divide the elements, and need nothing of each other;
-- stage ``rows``: the rows of the batch are cut into slices. A group of threads, a warp or a
-  block, does all parts of the stage for one slice, then for the next. Between two parts of which
-  one needs what the other wrote, the threads of the group wait for each other;
+- stage ``grid``: all threads of the grid divide the elements, and are independent;
+- stage ``rows``: the rows of the batch are divided into slices. A group of threads, a warp or a
+  block, does all parts of the stage for one slice, then for the next. The threads of the group
+  synchronize before a part that reads the results of an earlier one;
 - stage ``blocks``: each block does a part of the work by itself;
-- stage ``last``: one block does it: the one that arrives last, when all others have ended.
+- stage ``last``: one block does it: the last one to arrive, when all others have ended.
 
-A persistent kernel repeats its stages, once for each step. It has two more of them:
+A persistent kernel repeats its stages, once for each step. It has two additional ones:
 
-- stage ``once``: one block does it, while the other blocks go on;
+- stage ``once``: one block does it, while the other blocks continue;
 - stage ``barrier``: all blocks wait for each other; the last to arrive does the stage's parts.
 """
 
@@ -28,15 +28,15 @@ from typing import Any
 from .kernel_source import KernelParameter, add, added, part_named, parts, source
 
 STAGES = {"ELEMENT": "grid", "ROW": "rows", "BLOCK": "blocks", "LAST": "last"}
-"""The stage of a part that is launched alone, by the mark of the part."""
+"""The stage of a part that is launched alone, by its mark."""
 
 BLOCK = 256  # threads of a block, as in threads.cuh
 WARP = 32
 
 PARAMETER_BYTES = 4096
-"""Bytes that the parameters of a kernel may take on every card. From compute capability 7.0 on
-there are 32,764, if driver and compiler are of CUDA 12.1 or newer; what is put into kernels is the
-same on all cards. See the CUDA C++ Programming Guide, "Function Parameters"."""
+"""Bytes that the parameters of a kernel may take on every GPU. From compute capability 7.0 on
+the limit is 32,764, with driver and compiler of CUDA 12.1 or newer, but kernels are composed in the
+same way for all GPUs. See the CUDA C++ Programming Guide, "Function Parameters"."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class PartCall:
     Attributes:
         part: its name.
         choices: its template arguments.
-        syncs: whether the threads of a group wait for each other before it.
+        syncs: whether the threads of a group synchronize before it.
     """
 
     part: str
@@ -60,7 +60,7 @@ class PartCall:
 
 @dataclass(frozen=True)
 class Stage:
-    """Parts that the same threads do one after the other."""
+    """Parts that the same threads perform one after the other."""
 
     name: str
     calls: tuple[PartCall, ...]
@@ -71,14 +71,14 @@ class Kernel:
     """A composition of parts.
 
     The kernel's parameters are, in order, those of each stage and of its parts. A stage ``rows``
-    has three: how many slices there are, how many of them a group does at a time, and the
-    threads of a group. A stage ``last`` behind another one has the counter of arrived blocks.
-    A persistent kernel begins with the number of steps and the memory of its barrier.
+    has three: the number of slices, how many of them a group does at a time, and the
+    threads of a group. A stage ``last`` after another one has the counter of arrived blocks.
+    The first parameters of a persistent kernel are the number of steps and its barrier's memory.
 
     Attributes:
         stages: in order.
-        repeats: whether it repeats them: then it is persistent, and all of its blocks must be on
-            the card at once.
+        repeats: whether it repeats them: then it is persistent, and all of its blocks must be
+            resident on the GPU at once.
     """
 
     stages: tuple[Stage, ...]
@@ -90,7 +90,7 @@ class Kernel:
 
     @cached_property
     def parameters(self) -> tuple[KernelParameter, ...]:
-        """With the types of this kernel, under the names that they have in its text."""
+        """Its parameters, with their types and names in its source."""
         found, number = [], 0
         if self.repeats:
             found = [_number("steps"), KernelParameter("uint32", True, False, "", "barrier")]
@@ -112,18 +112,18 @@ class Kernel:
         return tuple(found)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process gets the texts that were added to those in ``kernels/`` along with it."""
+        """Pickle also the sources that were added to those in ``kernels/``."""
         texts = added(part_named(call.part).file for call in self.calls)
         return _restored, (self.stages, self.repeats, texts)
 
     @property
     def fits(self) -> bool:
-        """Whether a launch can hand over its parameters, on every card."""
+        """Whether a launch can pass its parameters, on every GPU."""
         return parameter_bytes(self.parameters) <= PARAMETER_BYTES
 
     @cached_property
     def name(self) -> str:
-        """A unique name, which tells in a profile what the kernel does."""
+        """A unique name that shows in a profile what the kernel does."""
         if len(self.calls) == 1:
             return "_".join((self.calls[0].part, "kernel", *self.calls[0].choices))
         digest = hashlib.sha256(repr(self).encode()).hexdigest()[:8]
@@ -131,7 +131,7 @@ class Kernel:
 
     @cached_property
     def function(self) -> str:
-        """The text of its ``__global__`` function."""
+        """The source of its ``__global__`` function."""
         parameters = ",\n    ".join(
             f"{'const ' * p.constant}{p.type}{'*' * p.pointer} {p.name}" for p in self.parameters
         )
@@ -155,7 +155,7 @@ class Kernel:
 
     @cached_property
     def text(self) -> str:
-        """All that the compiler gets."""
+        """The complete source for the compiler."""
         files = dict.fromkeys(part_named(call.part).file for call in self.calls)
         return f'{source(*files)}\n#line 1 "{self.name}"\n{self.function}'
 
@@ -167,7 +167,7 @@ def _restored(stages: tuple[Stage, ...], repeats: bool, texts: dict[str, str]) -
 
 
 def parameter_bytes(parameters: Iterable[KernelParameter]) -> int:
-    """The bytes that a launch hands over: one parameter behind the other, each at a multiple of
+    """Return the size of a launch's parameters: one after the other, each at a multiple of
     its size.
 
     >>> flag, number = KernelParameter("bool", False, False, "", "b"), _number("n")
@@ -211,7 +211,7 @@ def _stage(name: str, at: int, calls: list[str]) -> list[str]:
 
 
 def by_itself(call: PartCall) -> Kernel:
-    """The kernel of one part.
+    """Return the kernel of one part.
 
     >>> print(by_itself(PartCall("clip_values", ("float",))).function)
     extern "C" __global__ void clip_values_kernel_float(
@@ -230,9 +230,9 @@ def by_itself(call: PartCall) -> Kernel:
 
 @cache
 def every_kernel(file: str) -> tuple[Kernel, ...]:
-    """What single operations launch of the parts in a ``.cu`` file, each instantiation of it.
+    """Return the kernels that single operations launch of a ``.cu`` file, in all instantiations.
 
-    A file's last part follows each of its others.
+    A file's last part follows each of its other parts.
     """
     inside = [part for part in parts().values() if part.file == file]
     ends = [part for part in inside if part.mark == "LAST"]

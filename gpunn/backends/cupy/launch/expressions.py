@@ -1,14 +1,14 @@
-"""Expressions as parts of kernels: the text of each is composed when it is first used.
+"""Expressions as parts of kernels: the source of each is generated at its first use.
 
-Without folds of rows it is an ``ELEMENT_PART``: each thread computes elements. With them it is a
-``ROW_PART``: a warp goes over a row once for each fold that needs another, and computes again in
-each pass what it needs of an element. Columns are summed up by a part of their own.
+Without row reductions it is an ``ELEMENT_PART``: each thread computes elements. With them it is a
+``ROW_PART``: a warp makes one pass over a row for each level of dependent reductions, and
+recomputes in each pass the values of an element that it needs. A separate part sums columns.
 
-Constants are parameters of the part, not text: expressions that differ in them alone have one
-kernel, so that a number that changes from epoch to epoch is compiled once.
+Constants are parameters of the part, not text: expressions that differ only in them share one
+kernel, so that an expression with a constant that changes every epoch is compiled once.
 
 >>> dense = Expression("float32", (ELEMENTS, COLUMNS), (
-...     Instruction("add", (0, 1)), Instruction("relu", (2,))), (Output(3),))
+...     Instruction("add", (0, 1)), Instruction("relu", (2,))), (ExpressionOutput(3),))
 >>> print(text_of(dense, ("float32",) * 3))
 #include "expressions.cuh"
 <BLANKLINE>
@@ -54,7 +54,7 @@ from gpunn.backends.contract.expression import (
 from .kernel_source import add, dtype_named, type_name
 
 PIECE = MOST_COLUMNS
-"""Columns that a warp folds where rows are cut into pieces."""
+"""Columns that a warp reduces if rows are split into pieces."""
 
 _STARTS = {"row_sum": "{0}(0)", "row_max": "math::minus_infinity<{0}>()"}
 _STARTS["row_min"] = "-" + _STARTS["row_max"]
@@ -69,11 +69,11 @@ _INDENT = " " * 4
 
 
 def text_of(expression: Expression, dtypes: Sequence[str], **options: bool) -> str:
-    """The CUDA text of the part that computes an expression. In place of a sum of columns it
-    writes what is summed up.
+    """Return the CUDA source of the part that computes an expression. Instead of a column sum, it
+    writes the operand of the sum.
 
     Args:
-        expression: what is computed.
+        expression: the expression.
         dtypes: of its inputs, then of its outputs.
         **options: see `Composition`.
     """
@@ -87,9 +87,9 @@ def text_of(expression: Expression, dtypes: Sequence[str], **options: bool) -> s
 
 
 def compose(expression: Expression, dtypes: Sequence[str], **options: bool) -> Composition:
-    """The composition of an expression, with its part among those that kernels are made of.
+    """Return the composition of an expression, and add its part to those of the kernels.
 
-    It is that of each expression that differs from this one in its constants only.
+    Expressions that differ only in their constants share it.
     """
     steps = tuple(step._replace(number=0.0) for step in expression.instructions)
     alike = replace(expression, instructions=steps)
@@ -108,24 +108,23 @@ def _composed(
 
 
 class Composition:
-    """The text of a part that computes an expression, and what its caller must know of it.
+    """The source of a part that computes an expression, and what its caller needs to know.
 
-    Where its values differ along one axis alone, or all along both, the part is `flat`: it has
+    If its values vary along only one axis, or all along both, the part is `flat`: it has
     elements, and needs neither rows nor columns.
 
     Args:
-        expression: what is computed.
+        expression: the expression.
         dtypes: of its inputs, then of its outputs.
         rows, columns: whether there are several.
-        pieces: whether rows are cut into pieces of `PIECE` columns. A fold has then a number for
-            each piece of a row, of the dtype that is computed in; nothing is computed from it.
+        pieces: whether rows are split into pieces of `PIECE` columns. A row reduction then has one
+            number for each piece of a row, in the expression's dtype; nothing is computed from it.
 
     Attributes:
-        outputs: the values that are written.
-        live: the values that these are computed from, and they themselves.
+        live: the outputs, and the values that they depend on.
         constants: those of them that are constants: parameters ``v3`` and so on.
-        folds: those that are folds of rows.
-        extent: along which axes any of them differs.
+        folds: those that are row reductions.
+        axes: the axes along which any of them varies.
     """
 
     def __init__(
@@ -151,7 +150,7 @@ class Composition:
 
     @cached_property
     def name(self) -> str:
-        """The part's: it stands for the text."""
+        """The name of the part, derived from its source."""
         return f"expression_{hashlib.sha256(self._of('').encode()).hexdigest()[:10]}"
 
     @cached_property
@@ -170,7 +169,7 @@ class Composition:
         return () if value < self._inputs else self._instruction(value).operands
 
     def _closure(self, values: Iterable[int], stops: Iterable[int] = ()) -> list[int]:
-        """These and what they are computed from, in order, as far as it is none of ``stops``."""
+        """Return these values and their dependencies, in order, without those in ``stops``."""
         found, waiting, stops = set[int](), list(values), {*stops}
         while waiting:
             value = waiting.pop()
@@ -180,8 +179,8 @@ class Composition:
         return sorted(found)
 
     def _flatten(self, rows: bool, columns: bool) -> bool:
-        """Whether all values lie along one axis; if so, they are `ELEMENTS` or `ONE` from here
-        on."""
+        """Return whether all values vary along one axis; if so, their axes become `ELEMENTS` or
+        `ONE`."""
         if self.folds or any(self._function(value) == "column_index" for value in self.live):
             return False
         whole = self._expression.value_axes
@@ -194,7 +193,7 @@ class Composition:
 
     @cached_property
     def _levels(self) -> dict[int, int]:
-        """Of each value, how many passes over a row must be made before it can be computed."""
+        """For each value, the number of passes over a row that must precede it."""
         found: dict[int, int] = {}
         for value in self.live:
             level = max((found[operand] for operand in self._operands(value)), default=0)
@@ -234,7 +233,7 @@ class Composition:
         return self._types[self._inputs + number]
 
     def _of_all(self) -> list[str]:
-        """What is the same for all elements."""
+        """Return the lines that are the same for all elements."""
         same = [value for value in self.live if self._is_of_all(value)]
         return [self._defined(value, {}) for value in same if value not in self.constants]
 
@@ -286,7 +285,7 @@ class Composition:
         return [*head, *_inner(lines), "}"]
 
     def _pass(self, values: list[int]) -> list[str]:
-        """A loop over a row: folds of these values, and what is written of them."""
+        """Return a loop over a row: reductions of these values, and writes of outputs."""
         folds = [fold for fold in self.folds if self._operands(fold)[0] in values]
         outputs = [n for n, out in enumerate(self._expression.outputs) if out.value in values]
         if not folds and not outputs:
@@ -315,7 +314,7 @@ class Composition:
         ]  # fmt: skip
 
     def _of_row(self, number: int) -> str:
-        """What is written of a row as a whole."""
+        """Return the line that writes an output once for a whole row."""
         value = self._expression.outputs[number].value
         rows = self._value_axes[value].rows
         place, first = ("row" if rows else "0"), ([] if rows else ["row == 0"])
@@ -326,7 +325,7 @@ class Composition:
         return self._written(number, place, " && ".join([*first, "lane == 0"]))
 
     def _defined(self, value: int, places: dict[BroadcastAxes, str]) -> str:
-        """The line that computes a value, or reads it."""
+        """Return the line that computes or reads a value."""
         if value < self._inputs:
             text = f"in{value}[{places.get(self._value_axes[value], '0')}]"
             if self._types[value] != self._type:
@@ -339,11 +338,11 @@ class Composition:
         return f"const {self._type} v{value} = {text};"
 
     def _written(self, number: int, place: str, condition: str | None) -> str:
-        """The line that writes an output, where the condition holds."""
+        """Return the line that writes an output if the condition holds."""
         output, type_ = self._expression.outputs[number], self._output_type(number)
         target, value, kind = f"{self._output(number)}[{place}]", f"v{output.value}", self._type
         if output.accumulate:
-            sum_type = np.result_type(dtype_named(type_), dtype_named(kind))  # as NumPy adds these
+            sum_type = np.result_type(dtype_named(type_), dtype_named(kind))  # as in NumPy
             kind, of_value = type_name(sum_type), kind
             terms = ((target, type_), (value, of_value))
             value = " + ".join(t if type_of == kind else f"{kind}({t})" for t, type_of in terms)

@@ -1,8 +1,8 @@
-"""Launch mode "fused": the tasks of a step, put into as few launches as possible.
+"""Launch mode "fused": the tasks of a step, combined into as few launches as possible.
 
-The list of tasks is gone through from its end. Each task joins the earliest of the later launches
-that it may share; where there is none, it begins a launch in front of all others. A task may run
-before one that came earlier only if they have no memory in common.
+The algorithm processes the list of tasks from its end. Each task joins the earliest later launch
+that it may share, or else begins a new launch in front of all others. A task may run
+before an earlier one only if they share no memory.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from .codegen import BLOCK, PARAMETER_BYTES, WARP, Kernel, PartCall, Stage
 from .tasks import Conflict, Task
 
 MOST_ARGUMENTS = PARAMETER_BYTES // 8 - 4
-"""Arguments of the tasks that share a launch. Each takes at most 8 bytes of the parameters of their
-kernel, of which at most four are the launch's own, see `Kernel`."""
+"""The most arguments of the tasks that share a launch. Each takes at most 8 bytes of the kernel's
+parameters, of which at most four are the launch's own, see `Kernel`."""
 
 
 @dataclass
 class FusedLaunch:
-    """The tasks of one launch, in order: all in ``main``, and then those in ``last``."""
+    """The tasks of one launch, in order: those in ``main``, then those in ``last``."""
 
     main: list[Task] = field(default_factory=list)
     last: list[Task] = field(default_factory=list)
@@ -35,12 +35,12 @@ class FusedLaunch:
         return [*self.main, *self.last]
 
     def conflict(self, task: Task) -> Conflict:
-        """How far ``task`` must come before these."""
+        """Return how far ``task`` must precede these."""
         return max(task.conflict(other) for other in self.tasks)
 
     @property
     def stages(self) -> list[tuple[str, list[Task]]]:
-        """Those of its kernel, with the tasks of each."""
+        """The stages of its kernel, with the tasks of each."""
         found = []
         if self.main:
             name = str(self.main[0].stage)
@@ -48,14 +48,14 @@ class FusedLaunch:
         return [*found, ("last", self.last)] if self.last else found
 
     def prepend(self, task: Task) -> bool:
-        """Put ``task`` in front of these, if one launch can do them all; whether it can."""
+        """Put ``task`` in front of these if one launch can do them all; return whether it can."""
         if not self._suits(task):
             return False
         (self.last if task.stage == "last" else self.main).insert(0, task)
         return True
 
     def _suits(self, task: Task) -> bool:
-        """Whether one launch can do ``task`` and these."""
+        """Return whether one launch can do ``task`` and these."""
         if task.stage is None or any(other.stage is None for other in self.main):
             return False
         if sum(len(other.arguments) for other in [task, *self.tasks]) > MOST_ARGUMENTS:
@@ -73,13 +73,13 @@ class FusedLaunch:
 
 
 def common_slices(tasks: Sequence[Task]) -> int:
-    """Into how many slices the rows of all these can be cut alike; 0 if they cannot be."""
+    """Return how many slices the rows of all tasks can be divided into; 0 if they cannot be."""
     least = min(task.rows for task in tasks)
     return least if least and all(task.rows % least == 0 for task in tasks) else 0
 
 
 def fuse(tasks: Sequence[Task]) -> list[FusedLaunch]:
-    """The launches of a step whose operations ask for ``tasks``, in the order in which they run."""
+    """Return the launches of a step with these tasks, in the order in which they run."""
     launches: list[FusedLaunch] = []
     for task in reversed(tasks):
         for launch in launches:
@@ -98,7 +98,7 @@ def _launch_of(task: Task) -> FusedLaunch:
 
 
 class LaunchConfiguration(NamedTuple):
-    """A kernel and how it is launched: blocks of the grid, and its arguments."""
+    """A kernel and its launch: blocks of the grid, and arguments."""
 
     kernel: Kernel
     blocks: int
@@ -108,12 +108,12 @@ class LaunchConfiguration(NamedTuple):
 def configure(
     launch: FusedLaunch, blocks: int, arrivals: Callable[[], Array]
 ) -> LaunchConfiguration:
-    """The kernel of a launch of parts.
+    """Return the kernel of a launch of parts.
 
     Args:
         launch: its tasks are parts.
-        blocks: the largest grid that gains anything.
-        arrivals: gives the counter for a last stage.
+        blocks: the largest useful grid.
+        arrivals: returns the counter for a last stage.
     """
     stages: list[Stage] = []
     arguments: list[Any] = []
@@ -124,7 +124,7 @@ def configure(
         else:
             size = max(task.size for task in tasks)
             if name == "rows":
-                count = common_slices(tasks) or 1  # of one task, which needs all its rows
+                count = common_slices(tasks) or 1  # 1 for a single task that needs all its rows
                 in_slice = max(size // count, 1)
                 threads = BLOCK if in_slice >= BLOCK // 2 else WARP  # of a group
                 at_once = max(WARP // in_slice, 1)
@@ -137,9 +137,9 @@ def configure(
 
 
 def calls(tasks: Sequence[Task]) -> tuple[PartCall, ...]:
-    """The parts of a stage. Threads wait for each other before one that needs an earlier one."""
+    """Return the parts of a stage. Threads synchronize before each that depends on earlier ones."""
     made: list[PartCall] = []
-    since: list[Task] = []  # those since they waited
+    since: list[Task] = []  # those since the last synchronization
     for task in tasks:
         syncs = any(other.conflict(task) > Conflict.SAME_THREAD for other in since)
         since = [task] if syncs else [*since, task]

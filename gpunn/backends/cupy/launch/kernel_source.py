@@ -1,10 +1,10 @@
-"""The parts of kernels and the formulas that there are, read from the CUDA text in ``kernels/``.
+"""The available kernel parts and formulas, read from the CUDA sources in ``kernels/``.
 
-A part is a function with a mark (see ``kernels/README.md``). What is read is its signature, and
+A part is a function with a mark (see ``kernels/README.md``). This module reads its signature, and
 for its template parameters every type or formula that it can be compiled for. A formula is a
 ``struct Name : Kind`` in a header: it is listed nowhere else.
 
-Texts that are composed while the program runs (`expressions`) can be added to these.
+Sources generated at run time (`expressions`) can be added to these.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from gpunn.common.source_root import source_root
 
 OPTIONS = ("-std=c++17",)
-"""Compiler options of every kernel: no fast mathematics, no flushing of small numbers."""
+"""Compiler options of every kernel: no fast math, no flushing of denormals."""
 
 _FLOATS = ("float", "double")
 _SOURCES = (
@@ -47,7 +47,7 @@ _PARAMETER = re.compile(r"(?:(ROW_SLICED|GRID_STRIDED) )?(const )?(\w+)(\*?) (\w
 
 
 def type_name(dtype: Any) -> str:
-    """The name in the kernels of a NumPy dtype.
+    """Return the name of a NumPy dtype in the kernels.
 
     >>> type_name(np.float32), type_name("int64")
     ('float', 'int64')
@@ -61,11 +61,11 @@ class KernelParameter:
     """One parameter of a part, or of a kernel.
 
     Attributes:
-        type: of what it is or points to, maybe a template's.
-        pointer, constant: whether it is a pointer, and one that nothing is written through.
+        type: of the value or of what it points to, possibly a template parameter.
+        pointer, constant: whether it is a pointer, and whether it points to const.
         division: how threads divide the array, ``ROW_SLICED`` or ``GRID_STRIDED``; "" if they do
             not, see ``threads.cuh``.
-        name: as in the text.
+        name: as in the source.
     """
 
     type: str
@@ -76,7 +76,7 @@ class KernelParameter:
 
     @property
     def bytes(self) -> int:
-        """How many it takes, and a multiple of how many it is aligned to."""
+        """Its size, which is also its alignment."""
         return 8 if self.pointer else dtype_named(self.type).itemsize
 
 
@@ -86,8 +86,8 @@ class KernelPart:
 
     Attributes:
         name: its name in C++.
-        file: the ``.cu`` file it stands in.
-        mark: which threads must do it together, ``ELEMENT``, ``ROW``, ``BLOCK`` or ``LAST``.
+        file: the ``.cu`` file that contains it.
+        mark: the threads that must do it together, ``ELEMENT``, ``ROW``, ``BLOCK`` or ``LAST``.
         template: names of its template parameters: ``T``, ``Source``, ``Out``, ``Held`` or a kind
             of formula.
         parameters: its parameters, in order, without the group of threads.
@@ -100,7 +100,7 @@ class KernelPart:
     parameters: tuple[KernelParameter, ...]
 
     def entry(self, *choices: str) -> str:
-        """The C++ name of one instantiation.
+        """Return the C++ name of one instantiation.
 
         >>> parts()["bias_activation"].entry("float", "Relu")
         'bias_activation<float, Relu>'
@@ -113,17 +113,17 @@ class KernelPart:
         return f"{self.name}<{', '.join(choices)}>" if choices else self.name
 
     def every_choice(self) -> tuple[tuple[str, ...], ...]:
-        """What its template parameters can be, for each instantiation."""
+        """Return the template arguments of every instantiation."""
         return tuple(product(*(options(kind) for kind in self.template)))
 
     def type_of(self, parameter: KernelParameter, choices: Sequence[str]) -> str:
-        """The type of a parameter in one instantiation."""
+        """Return the type of a parameter in one instantiation."""
         return dict(zip(self.template, choices, strict=True)).get(parameter.type, parameter.type)
 
     def choices(self, values: Mapping[str, Any], functor: str | None) -> tuple[str, ...]:
-        """The template arguments for these values: the types of its arrays, and a formula.
+        """Return the template arguments for these values: the types of its arrays, and a formula.
 
-        ``T`` is ``values["dtype"]`` where no array says it.
+        ``T`` is ``values["dtype"]`` if no array determines it.
 
         >>> parts()["affine"].choices({"x": np.zeros(3, "uint8"), "out": np.zeros(3)}, None)
         ('uint8', 'double')
@@ -138,10 +138,10 @@ class KernelPart:
         return tuple(types.get(kind) or str(functor) for kind in self.template)
 
     def arguments(self, choices: Sequence[str], values: Sequence[Any]) -> list[Any]:
-        """``values`` as this instantiation takes them: arrays, null, or NumPy scalars.
+        """Convert ``values`` for this instantiation: arrays, null, or NumPy scalars.
 
-        Raises TypeError for an array of another dtype or one that is not contiguous: on a
-        card both would be read wrongly and in silence.
+        Raises TypeError for an array of another dtype or one that is not contiguous: a
+        GPU would silently misread both.
         """
         if len(values) != len(self.parameters):
             raise TypeError(
@@ -154,7 +154,7 @@ class KernelPart:
 
 
 NULL = np.uintp(0)
-_MASK64 = (1 << 64) - 1  # a seed below 0 counts from 2^64 down
+_MASK64 = (1 << 64) - 1  # a negative seed counts down from 2^64
 
 
 def _argument(part: str, parameter: KernelParameter, type_: str, value: Any) -> Any:
@@ -170,35 +170,35 @@ def _argument(part: str, parameter: KernelParameter, type_: str, value: Any) -> 
 
 
 def dtype_named(name: str) -> np.dtype:
-    """The NumPy dtype of a name in the kernels."""
+    """Return the NumPy dtype of a name in the kernels."""
     return np.dtype({"float": "float32", "double": "float64"}.get(name, name))
 
 
 def options(kind: str) -> tuple[str, ...]:
-    """What a template parameter of this name can be: types, or formulas of a kind."""
+    """Return the possible values of a template parameter: types, or formulas of a kind."""
     return _TYPES[kind] if kind in _TYPES else formulas()[kind]
 
 
-_added: dict[str, str] = {}  # texts by the names of their files
+_added: dict[str, str] = {}  # sources by file name
 _added_parts: dict[str, KernelPart] = {}
 
 
 def add(file: str, text: str) -> None:
-    """Add a file of parts to those in ``kernels/``. Its name stands for its text: it cannot
-    become another one."""
+    """Add a file of parts to those in ``kernels/``. Its name identifies its source, which cannot
+    change."""
     if _added.setdefault(file, text) != text:
-        raise ValueError(f"There is another text under the name {file}.")
+        raise ValueError(f"A different source was already added under the name {file}.")
     _added_parts.update((part.name, part) for part in _parts_in(file))
 
 
 def added(files: Iterable[str]) -> dict[str, str]:
-    """The texts of those of the files that were added, by name."""
+    """Return the sources of those of the files that were added, by name."""
     return {file: _added[file] for file in files if file in _added}
 
 
 @cache
 def text(file: str) -> str:
-    """The text of one file: as it stands in ``kernels/formulas`` or ``kernels/cuda``, or as it
+    """Return the source of one file in ``kernels/formulas`` or ``kernels/cuda``, or of one that
     was added."""
     if file in _added:
         return _added[file]
@@ -208,16 +208,16 @@ def text(file: str) -> str:
 
 @cache
 def files(suffix: str) -> tuple[str, ...]:
-    """Names of the files in ``kernels/formulas`` and ``kernels/cuda`` that end in ``suffix``."""
+    """Return the names of files in ``kernels/formulas`` and ``kernels/cuda`` with a suffix."""
     folders = (source_root("kernels") / name for name in ("formulas", "cuda"))
     return tuple(sorted(f.name for folder in folders for f in folder.glob(f"*{suffix}")))
 
 
 @cache
 def source(*files: str) -> str:
-    """The text of ``.cu`` files with each header they need in front of them, once.
+    """Return the source of ``.cu`` files, preceded by each required header once.
 
-    This is what the compiler gets: it needs no header of its own, and no search path.
+    The compiler gets this source: it needs no other headers, and no search path.
     """
     seen: set[str] = set()
 
@@ -235,7 +235,7 @@ def source(*files: str) -> str:
 
 @cache
 def formulas() -> dict[str, tuple[str, ...]]:
-    """Names of the formulas in the headers, by kind ("Activation", "Loss", ...)."""
+    """Return the names of the formulas in the headers, by kind ("Activation", "Loss", ...)."""
     found: dict[str, list[str]] = {}
     for file in files(".cuh"):
         for name, kind in FORMULA.findall(text(file)):
@@ -245,7 +245,7 @@ def formulas() -> dict[str, tuple[str, ...]]:
 
 @cache
 def parameter_names() -> dict[str, tuple[str, ...]]:
-    """What each formula calls the numbers that it is given, if it is given some.
+    """Return the parameter names of each formula that has parameters.
 
     >>> parameter_names()["RMSprop"]
     ('rho', 'momentum', 'epsilon', 'weight_decay')
@@ -261,13 +261,13 @@ def parameter_names() -> dict[str, tuple[str, ...]]:
 
 
 def part_named(name: str) -> KernelPart:
-    """A part: one of `parts`, or one that was added."""
+    """Return a part: one of `parts`, or one that was added."""
     return parts().get(name) or _added_parts[name]
 
 
 @cache
 def parts() -> dict[str, KernelPart]:
-    """Every part in ``kernels/`` by name."""
+    """Return every part in ``kernels/`` by name."""
     return {part.name: part for file in files(".cu") for part in _parts_in(file)}
 
 

@@ -1,30 +1,30 @@
-"""Launch modes: how the steps of a program get to the card.
+"""Launch modes: how the steps of a program are launched on the GPU.
 
 ==============  ==================================================================
 ``plain``       each operation launches its own kernels
 ``fused``       the step is traced; tasks that need not wait for each other share a
                 launch (`fuse`), or become the epilogue of a matrix product
-``persistent``  the step is traced; one kernel does all of it, its matrix products
-                included, and goes on with the next step (`persistent`)
+``persistent``  the step is traced; one kernel does all of it, including its matrix
+                products, and continues with the next step (`persistent`)
 ==============  ==================================================================
 
 A launch takes some microseconds, and a small network computes a step in no more than a few of
 them. So in the modes ``plain`` and ``fused`` the launches of a step are captured in a CUDA
 graph, which is replayed; in the mode ``persistent`` one launch does many steps.
 
-The rule which mode a step takes:
+The mode of a step is chosen by these rules:
 
-- A step that cannot be traced is ``plain``: one with a layer or a formula whose passes a user has
-  written by hand, or with something that is made of array functions. What users write as a `call`
-  becomes expressions (`expressions`), and these are traced.
+- A step that cannot be traced is ``plain``: one with a custom layer or formula with handwritten
+  passes, or one that uses array functions. A custom `call` becomes expressions (`expressions`),
+  and these are traced.
 - A traced step is ``persistent`` if no layer has more than `PERSISTENT_WIDTH` outputs, the batch
-  has no more than `PERSISTENT_BATCH` rows, all arrays that it writes fit into the card's L2
+  has no more than `PERSISTENT_BATCH` rows, all arrays that it writes fit into the GPU's L2
   cache, and one kernel can hold it.
 - Any other traced step is ``fused``: there the products of NVIDIA's library gain more than
   launches cost.
 
 For benchmarks and tests the environment variable ``GPUNN_LAUNCH_MODE`` forces a mode. A step
-that cannot be launched in it raises an error that says why.
+that cannot be launched in it raises an error with the reason.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ import os
 MODES = ("plain", "fused", "persistent")
 
 GRAPH_STEPS = 64
-"""Steps of the largest CUDA graph, which a training uses most."""
+"""Steps of the largest CUDA graph, which training uses most."""
 
 GRAPH_SIZES = (GRAPH_STEPS, GRAPH_STEPS // 8, 1)
 """Steps that a graph may hold. A run of n steps replays as many of the largest as fit into n, then
-of the next: 600 steps are 9 x 64 and 3 x 8. Larger ones would save less than it takes to capture
-them: that is Python for each launch of each step, before the first of them runs."""
+of the next: 600 steps are 9 x 64 and 3 x 8. Larger graphs would save less than their capture costs:
+it takes Python time for each launch of each step, before the first of them runs."""
 
 PERSISTENT_WIDTH = 128  # outputs of a layer: its weights stay in the cache
-PERSISTENT_BATCH = 128  # rows: with more, a library's product keeps the card busy
+PERSISTENT_BATCH = 128  # rows: with more, a library's product keeps the GPU busy
 
-# The driver of a card that has a display ends a kernel that runs for seconds, and the screen
-# stands still while one runs. So a launch does only as many steps as take `LAUNCH_SECONDS` on a
+# The driver of a GPU with a display ends a kernel that runs for seconds, and the screen
+# freezes while one runs. So a launch does only as many steps as take `LAUNCH_SECONDS` on a
 # multiprocessor of `LEAST_FLOPS` operations a second: a hundredth of the peak of real ones, or
 # less (two for each of 128 cores and clock; GTX 1050 Ti 3.6e11).
 LEAST_FLOPS = 2e9
@@ -57,7 +57,7 @@ class LaunchModeError(RuntimeError):
 
 
 def forced_mode(mode: str | None) -> str | None:
-    """``mode``, or else what ``GPUNN_LAUNCH_MODE`` says; None where the rule decides.
+    """Return ``mode``, or else ``GPUNN_LAUNCH_MODE``; None if the rules decide.
 
     Raises:
         ValueError: if there is no such mode.

@@ -1,9 +1,9 @@
-"""Launch mode "persistent": one kernel does all tasks of a step, and goes on with the next step.
+"""Launch mode "persistent": one kernel does all tasks of a step, and continues with the next step.
 
-The tasks are put into phases; between two of them all blocks wait for each other. There are two
+The tasks are grouped into phases; between two of them all blocks synchronize. There are two
 kinds. In a phase by rows each block takes slices of the batch through all layers, forward and
-backward. In a phase by elements the whole grid divides what needs all rows: gradients of weights,
-sums, the update. Each task goes into the earliest phase that it can be in. Matrix products are
+backward. In a phase by elements the whole grid divides the tasks that need all rows: gradients of
+weights, sums, the update. Each task is placed in the earliest possible phase. Matrix products are
 parts like all others.
 """
 
@@ -24,10 +24,10 @@ from .tasks import Conflict, PartTask, Product, Task, region
 
 
 def as_parts(tasks: Sequence[Task]) -> list[Task]:
-    """The same tasks, with parts in place of the library's products.
+    """Return the same tasks, with parts instead of the library's products.
 
     An element of a gradient is computed by the thread that will update its weight, so that no
-    thread has to wait in between: ``strided_offset`` says where a gradient begins among those of
+    thread has to wait in between: ``strided_offset`` is the offset of a gradient among those of
     all weights.
 
     Raises:
@@ -62,7 +62,7 @@ def _part_of(task: Task, strided_offset: Callable[[Array], int]) -> Task:
 def _part_of_product(task: Product, strided_offset: Callable[[Array], int]) -> Task:
     a, b, out, transpose_a, transpose_b, accumulate, precision, _ = task.matmul
     if precision is not None or (transpose_a and transpose_b):
-        raise LaunchModeError("one of its products is the library's")
+        raise LaunchModeError("one of its products needs the library")
     values: dict[str, Any] = {"accumulate": accumulate, "out": out}
     if transpose_a:
         values |= {"x": a, "dz": b, "rows": len(a), "inputs": out.shape[0]}
@@ -77,31 +77,31 @@ def _part_of_product(task: Product, strided_offset: Callable[[Array], int]) -> T
 
 
 def batch_of(tasks: Sequence[Task]) -> int:
-    """The rows of the batch: the fewest of all tasks that must be done row by row."""
+    """Return the rows of the batch: the fewest of all tasks that must be done row by row."""
     return min((task.rows for task in tasks if task.rows and task.stage != "grid"), default=1)
 
 
 @dataclass
 class Phase:
-    """What is done between two barriers: by rows, or else by elements."""
+    """The tasks between two barriers: by rows, or else by elements."""
 
     by_rows: bool
     tasks: list[Task] = field(default_factory=list)
 
 
-# Stages of a phase by elements, first and second, in which an element is the same thread's.
+# Pairs of stages of a phase by elements in which the same thread has an element in both.
 _STRIDED = (("grid", "grid"), ("grid", "blocks"), ("blocks", "blocks"))
 
 
 def phases(tasks: Sequence[Task]) -> list[Phase]:
-    """The tasks in phases, those of each in order."""
+    """Group the tasks into phases, in order within each."""
     batch = batch_of(tasks)
     found: list[Phase] = []
-    numbers: list[int] = []  # of the phase of each task before
+    numbers: list[int] = []  # the phase of each earlier task
     for number, task in enumerate(tasks):
         by_rows = task.rows > 0 and task.rows % batch == 0
         if task.rows and task.stage == "blocks" and not by_rows:
-            raise LaunchModeError("one of its products has other rows than the batch")
+            raise LaunchModeError("one of its products does not have the rows of the batch")
         phase = 0
         for before, at in zip(tasks[:number], numbers, strict=True):
             conflict = before.conflict(task)
@@ -122,8 +122,8 @@ def phases(tasks: Sequence[Task]) -> list[Phase]:
 
 
 def stages_of(found: Sequence[Phase]) -> list[tuple[str, list[Task]]]:
-    """The stages of the kernel. What one block does alone right after a barrier becomes a part of
-    the barrier's stage: the last block to arrive does it before the others go on."""
+    """Return the stages of the kernel. Work of a single block right after a barrier becomes part of
+    the barrier's stage: the last block to arrive does it before the others continue."""
     stages: list[tuple[str, list[Task]]] = []
     for phase in found:
         if phase.by_rows:
@@ -134,7 +134,7 @@ def stages_of(found: Sequence[Phase]) -> list[tuple[str, list[Task]]]:
         else:
             for name, stage in (("grid", "grid"), ("blocks", "blocks"), ("once", "last")):
                 of_stage = [task for task in phase.tasks if task.stage == stage]
-                # What has rows, but not those of the batch.
+                # Tasks with rows, but not those of the batch.
                 of_stage += [t for t in phase.tasks if t.stage == "rows" and name == "grid"]
                 if of_stage:
                     stages.append((name, of_stage))
@@ -145,18 +145,19 @@ def stages_of(found: Sequence[Phase]) -> list[tuple[str, list[Task]]]:
 def configure(
     tasks: Sequence[Task], resident: int, barrier: Callable[[], Array]
 ) -> LaunchConfiguration:
-    """The persistent kernel of a step. The caller adds its first argument, the number of steps.
+    """Return the persistent kernel of a step. The caller adds its first argument, the number of
+    steps.
 
     Args:
-        tasks: the step's, all of them parts.
-        resident: how many blocks can be on the card at once.
-        barrier: gives the memory of the barrier.
+        tasks: of the step, all of them parts.
+        resident: how many blocks can be resident on the GPU at once.
+        barrier: returns the memory of the barrier.
 
     Raises:
         LaunchModeError: if one kernel cannot hold them.
     """
     if not resident:
-        raise LaunchModeError("the card cannot hold all blocks of a launch at once")
+        raise LaunchModeError("the GPU cannot hold all blocks of a launch at once")
     stages: list[Stage] = []
     arguments: list[Any] = [barrier()]
     batch = batch_of(tasks)
@@ -169,6 +170,6 @@ def configure(
     if not kernel.fits:
         size = parameter_bytes(kernel.parameters)
         raise LaunchModeError(
-            f"its arguments take {size:,} bytes; a kernel has {PARAMETER_BYTES:,}"
+            f"its arguments take {size:,} bytes; a kernel can have {PARAMETER_BYTES:,}"
         )
     return LaunchConfiguration(kernel, resident, arguments)

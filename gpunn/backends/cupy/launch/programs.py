@@ -1,6 +1,6 @@
 """Programs of the CuPy backend: steps that are repeated, each in one of the launch modes.
 
-Which mode a step takes, and why, is said in `modes`.
+`modes` describes which mode a step takes, and why.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from .tasks import Launch, Product, Task, written
 class CupyProgram:
     """The CuPy backend's `Program`. Its launch mode is chosen in the first ``run``.
 
-    All steps are launched in the same mode, the first included, so that a training that is
-    resumed gives the bits of one that never stopped.
+    All steps are launched in the same mode, including the first, so that a resumed training
+    gives the same bits as an uninterrupted one.
 
     Attributes:
-        mode: its launch mode; None before the first ``run``, as the launches are not known then.
+        mode: its launch mode; None before the first ``run``, when the launches are not known.
     """
 
     def __init__(self, backend: TaskBackend, step: Step, traceable: bool) -> None:
@@ -48,8 +48,8 @@ class CupyProgram:
 
     @property
     def launches(self) -> Sequence[Launch]:
-        """Those of a step, in order. None in the mode ``plain``, in which each operation launches
-        its own kernels."""
+        """The launches of a step, in order. Empty in the mode ``plain``, in which each operation
+        launches its own kernels."""
         return self._program.launches if self._program else ()
 
     @property
@@ -59,7 +59,7 @@ class CupyProgram:
 
     @property
     def steps_per_launch(self) -> int:
-        """The most steps that one launch does: 1, but in the mode ``persistent``."""
+        """The most steps that one launch does: 1, except in the mode ``persistent``."""
         return self._program.steps_per_launch if self._program else 1
 
     def run(self, steps: int) -> None:
@@ -72,10 +72,10 @@ class CupyProgram:
                 self._checks = []
             program.run(steps)
             if not self._checks:
-                self._checks = self._backend.checks  # they are to be as long as it is
+                self._checks = self._backend.checks  # keep them alive as long as the program
 
     def _choose(self) -> GraphProgram | PersistentProgram:
-        """The program in the first mode, from the fastest on, that the step can take."""
+        """Return the program in the fastest mode that the step can take."""
         forced = self._backend.launch_mode
         why_not: Exception | None = None
         profile = current_profile(self._backend)
@@ -86,7 +86,7 @@ class CupyProgram:
                 program = self._in_mode(mode, bool(forced))
             except (NotTraceableError, LaunchModeError) as error:
                 why_not = error
-                del operations[before:]  # the operations will be traced or performed once more
+                del operations[before:]  # the operations will be traced or performed again
             else:
                 self.mode = mode
                 return program
@@ -99,7 +99,7 @@ class CupyProgram:
         if mode == "plain":
             return GraphProgram(backend, self._step, self._traceable)
         if not self._traceable:
-            raise NotTraceableError("a layer or a formula in it is not the framework's own")
+            raise NotTraceableError("it has a custom layer or formula")
         tasks = backend.trace(self._step, epilogues=mode == "fused")
         if mode == "persistent":
             return PersistentProgram(backend, tasks, forced)
@@ -108,7 +108,7 @@ class CupyProgram:
 
 
 class FusedStep:
-    """The launches of a step, one after the other. It keeps their arrays alive."""
+    """The launches of a step, in order. It keeps their arrays alive."""
 
     def __init__(self, backend: TaskBackend, launches: list[FusedLaunch]) -> None:
         self.launches = [backend.launch(launch) for launch in launches]
@@ -121,7 +121,7 @@ class FusedStep:
 
 
 def count_launch(operations: Sequence[ProfiledOperation | None]) -> None:
-    """Note in a profile that these operations share one launch: it counts as the first one's."""
+    """Record in a profile that these operations share one launch: it counts for the first one."""
     for operation in operations:
         if operation is not None:
             operation.fused = not operation.launches
@@ -131,12 +131,12 @@ def count_launch(operations: Sequence[ProfiledOperation | None]) -> None:
 
 
 class PersistentProgram:
-    """A program whose steps are one launch of a persistent kernel, or as few as they may be.
+    """A program whose steps are one launch of a persistent kernel, or as few as possible.
 
     Args:
         backend: of the step.
-        tasks: what it asks for.
-        forced: whether the mode is wanted even where another would be faster.
+        tasks: of the step.
+        forced: whether the mode is requested even if another would be faster.
 
     Raises:
         LaunchModeError: if the step cannot, or should not, be one kernel.
@@ -144,7 +144,7 @@ class PersistentProgram:
 
     def __init__(self, backend: TaskBackend, tasks: list[Task], forced: bool) -> None:
         if not tasks:
-            raise LaunchModeError("there is nothing in it")
+            raise LaunchModeError("it has no tasks")
         products = [task for task in tasks if isinstance(task, Product)]
         widest = max((task.matmul.out.shape[1] for task in products), default=0)
         parts = as_parts(tasks)
@@ -152,12 +152,12 @@ class PersistentProgram:
         if not forced and (widest > PERSISTENT_WIDTH or batch > PERSISTENT_BATCH):
             raise LaunchModeError("its products are large")
         if not forced and written(tasks) > backend.kernels.cache:
-            raise LaunchModeError("what it writes does not stay in the card's cache")
-        # Of the rows of a batch, no more multiprocessors have work than there are rows.
+            raise LaunchModeError("the arrays that it writes do not fit in the GPU's cache")
+        # No more multiprocessors have work than there are rows in a batch.
         rate = LEAST_FLOPS * max(1, min(batch, backend.kernels.resident))
         seconds = sum(task.matmul.flops for task in products) / rate
         if seconds > 2 * LAUNCH_SECONDS:
-            raise LaunchModeError("one launch would keep a screen waiting")
+            raise LaunchModeError("one launch would freeze a display for too long")
         self.steps_per_launch = max(1, int(LAUNCH_SECONDS / max(seconds, 1e-6)))
         self.launches = [backend.launch_steps(parts)]
         count_launch([task.operation for task in parts])
@@ -171,15 +171,15 @@ class PersistentProgram:
 class GraphProgram:
     """A program whose steps are captured in CUDA graphs, one for each of the `GRAPH_SIZES` used.
 
-    The first step is performed as it stands: that compiles kernels and makes work arrays, and
+    The first step is performed without capture: it compiles kernels and creates work arrays, and
     neither may happen during a capture. The object keeps the arrays alive that the graphs read
-    and write, as a CUDA graph does not.
+    and write, which a CUDA graph does not.
 
     Args:
         backend: of the step.
-        step: what is captured.
+        step: the step to capture.
         ours: whether all of it is the framework's: then an interrupt waits for its end.
-        launches: what is launched in a step, where that is known.
+        launches: the launches of a step, if known.
     """
 
     steps_per_launch = 1

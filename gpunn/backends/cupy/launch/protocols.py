@@ -1,4 +1,4 @@
-"""What a card must bring for `CupyBackend`: kernels, matrix products, a stream."""
+"""The interface of a GPU for `CupyBackend`: kernels, matrix products, a stream."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .codegen import Kernel
 from .turn import Current
 
 Replay = Callable[[], None]
-"""Does once more what was captured."""
+"""Performs the captured work again."""
 KernelLauncher = Callable[[tuple[int, ...], tuple[int, ...], list[Any]], None]
 """Launches a kernel: f(grid, block, arguments)."""
 
 
 class Epilogue(NamedTuple):
-    """What a library can compute along with a product, of its result or its second factor.
+    """An operation on a product's result or second factor that a library can fuse with it.
 
     Attributes:
         kind: ``"bias"``, out = a @ b + vector; ``"relu"``, out = max(a @ b + vector, 0), where NaN
             stays NaN; or ``"bias_gradient"``, out = a @ b and vector = the sums of b's columns.
-        vector: (n,), one number for each column of out.
+        vector: (n,), one value for each column of out.
     """
 
     kind: str
@@ -33,11 +33,11 @@ class Epilogue(NamedTuple):
 
 
 class Matmul(NamedTuple):
-    """A matrix product as it is asked of a library: out = a @ b, or out += a @ b.
+    """A matrix product as requested from a library: out = a @ b, or out += a @ b.
 
     Attributes:
-        a, b, out: see `Backend.matmul`, as the rest.
-        epilogue: what is computed along with it. It takes no ``accumulate``.
+        a, b, out: see `Backend.matmul`, also for the rest.
+        epilogue: what is computed along with it, without ``accumulate``.
     """
 
     a: Array
@@ -51,25 +51,25 @@ class Matmul(NamedTuple):
 
     @property
     def flops(self) -> int:
-        """Two for each number of a and each column of out."""
+        """Two for each element of a and each column of out."""
         return 2 * self.a.size * self.out.shape[1]
 
 
 class MatmulLibrary(Protocol):
-    """What computes matrix products."""
+    """A library that computes matrix products."""
 
     @property
     def precisions(self) -> Collection[str]:
         """Formats that it can round the factors to, see `precision`."""
 
     def __call__(self, product: Matmul) -> None:
-        """Compute a product, with an epilogue only if `offers` said yes to it."""
+        """Compute a product, with an epilogue only if `offers` returned True for it."""
 
     def offers(self, product: Matmul) -> bool:
-        """Whether it can compute the epilogue of this product; if so, how is decided here.
+        """Return whether it can compute this product's epilogue; if so, choose an algorithm for it.
 
-        To be asked before a capture, as it may be tried; the arrays stay as they are. If it cannot,
-        the product is asked for without the epilogue, and a kernel does what that would have done.
+        This must be called before a capture, as it may try the product; the arrays are unchanged.
+        If it cannot, the product is requested without the epilogue, and a kernel does its work.
         """
 
 
@@ -77,30 +77,30 @@ class KernelSet(Protocol):
     """The kernels, ready to run."""
 
     blocks: int
-    """How many blocks keep the device busy: a larger grid gains nothing."""
+    """The number of blocks that keeps the device busy: a larger grid gains nothing."""
 
     resident: int
-    """How many blocks can be on the device at once and wait for each other; 0 if none can."""
+    """How many blocks can be resident at once and wait for each other; 0 if not supported."""
 
     cache: int
-    """Bytes of the cache that all of the device shares."""
+    """Bytes of the cache shared by the whole device."""
 
     def prepare(self, kernel: Kernel) -> KernelLauncher:
         """Compile a kernel."""
 
 
 class Stream(Current, Protocol):
-    """The queue of work on the device. In a ``with`` block of it the array functions of this
-    thread go there."""
+    """The queue of work on the device. In a ``with`` block of it, the array functions of this
+    thread use it."""
 
     def current(self) -> Sending:
-        """What this thread has asked of its current stream, which may be another."""
+        """Return the pending work of this thread's current stream, which may be another one."""
 
     def synchronize(self) -> None:
-        """Wait until all that is in it is done."""
+        """Wait until all work in it is done."""
 
     def read(self, array: Array) -> np.ndarray:
-        """A copy on the host, once what is before it is done."""
+        """Return a copy on the host, after earlier work is done."""
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """See `Backend.pinned`."""
@@ -113,21 +113,21 @@ class Stream(Current, Protocol):
 
 
 class ColumnMajor(NamedTuple):
-    """A product as a library that stores columns sees it: out (m, n) = first @ second."""
+    """A product as seen by a column-major library: out (m, n) = first @ second."""
 
     transpose_first: bool
     transpose_second: bool
     m: int
     n: int
     k: int
-    first_stride: int  # between columns, in elements; that of out is m
+    first_stride: int  # between columns, in elements; for out it is m
     second_stride: int
 
 
 def column_major(product: Matmul) -> ColumnMajor:
-    """The row-major product a @ b for cuBLAS, which gets b first and a second.
+    """Return the row-major product a @ b for cuBLAS, which gets b first and a second.
 
-    Rows are its columns: it sees each array transposed, and out^T = b^T a^T.
+    cuBLAS reads rows as columns: it sees each array transposed, and out^T = b^T a^T.
 
     >>> a, b, out = (np.zeros(shape) for shape in ((5, 3), (3, 4), (5, 4)))
     >>> column_major(Matmul(a, b, out))[2:]

@@ -1,8 +1,8 @@
-"""What the operations of the CuPy backend rest on: arrays, and tasks that are launched or traced.
+"""The base of the CuPy backend's operations: arrays, and tasks that are launched or traced.
 
-What only a card has comes in from outside: the array module, the kernels, the matrix
+The GPU-specific parts are arguments: the array module, the kernels, the matrix
 product and the stream. ``driver/cuda.py`` supplies CuPy's; the tests supply NumPy, the same
-kernels compiled for the CPU, and a stream that notes down what it is asked for and replays it.
+kernels compiled for the CPU, and a stream that records its work and replays it.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ from .protocols import KernelLauncher, KernelSet, Matmul, MatmulLibrary, Replay,
 from .tasks import Launch, PartTask, Product, Task, region
 from .turn import Sent, Turn
 
-DRAWN_AT_ONCE = 8  # random numbers that a thread draws
+DRAWN_AT_ONCE = 8  # random numbers drawn by one thread
 
 
 class UntraceableModule:
-    """Stands where ``backend.xp`` is while a step is traced: array functions are no tasks."""
+    """Replaces ``backend.xp`` while a step is traced: array functions are not tasks."""
 
     def __getattr__(self, name: str) -> Any:
         raise NotTraceableError(f"it calls the array function xp.{name}")
 
 
 class TaskBackend(Backend):
-    """Arrays on a card, or on what the tests put in its place, and what is launched there.
+    """Arrays on a GPU, or on the tests' stand-in for it, and launches there.
 
-    An operation asks for tasks. They are launched at once; while a step is traced, they are
-    listed instead.
+    An operation requests tasks. They are launched at once; while a step is traced, they are
+    recorded instead.
 
     Args:
         xp: the array module, cupy.
         kernels: the kernels of ``kernels/``.
         blas: the matrix product.
         stream: the queue that all of them use.
-        name: as ``get_backend`` knows it.
-        free: tells how many bytes of memory the device can still give.
-        launch_mode: how programs are launched, see `modes`; None lets the rule there decide.
+        name: the name in ``get_backend``.
+        free: returns the number of free bytes on the device.
+        launch_mode: how programs are launched, see `modes`; None lets the rules there decide.
     """
 
     stops = False
@@ -78,10 +78,10 @@ class TaskBackend(Backend):
         self._free = free
         self._prepared: dict[Kernel, KernelLauncher] = {}
         self.turn = Turn(stream)
-        self._checks: WeakSet[Check] = WeakSet()  # that its user has asked for
-        # On a backend that is one user's own:
-        self._captured: list[Array] | None = None  # arrays of what is being captured
-        self._traced: list[Task] | None = None  # tasks of the step that is being traced
+        self._checks: WeakSet[Check] = WeakSet()  # those requested by its user
+        # On an isolated backend:
+        self._captured: list[Array] | None = None  # arrays of the capture in progress
+        self._traced: list[Task] | None = None  # tasks of the step being traced
         self._epilogues = False  # whether products may take some of them as epilogues
 
     def isolated(self: Own) -> Own:
@@ -133,20 +133,20 @@ class TaskBackend(Backend):
             self._complain()
 
     def note_check(self, check: Check) -> None:
-        """Look at what this check has found whenever the device has been waited for."""
+        """Register a check, whose result is read after each wait for the device."""
         self._checks.add(check)
 
     @property
     def checks(self) -> list[Check]:
-        """Those that are noted: they are as long as somebody has them."""
+        """The registered checks that are still referenced elsewhere."""
         return list(self._checks)
 
     def _complain(self) -> None:
-        """Raise the error of a check that has found something."""
+        """Raise the error of a failed check."""
         for check in self.checks:
             found = self._stream.read(check.found)
             if found[0]:
-                for other in self.checks:  # the steps are over
+                for other in self.checks:  # the steps have ended
                     other.reset()
                 raise check.error(found)
 
@@ -164,7 +164,7 @@ class TaskBackend(Backend):
         return "same" if (start, stop) == (other, end) else "part"
 
     def capture(self, step: Step, times: int) -> tuple[Replay, list[Array]]:
-        """A graph of ``times`` calls of ``step``: a function that replays it, and its arrays."""
+        """Capture ``times`` calls of ``step``; return a function that replays them, and arrays."""
         self._captured = []
         try:
             with self.turn:
@@ -174,14 +174,14 @@ class TaskBackend(Backend):
             self._captured = None
 
     def trace(self, step: Step, epilogues: bool) -> list[Task]:
-        """The tasks that a step asks for. Nothing is launched.
+        """Return the tasks of a step. Nothing is launched.
 
         Args:
             step: the step.
-            epilogues: whether a product may take an operation behind it as its epilogue.
+            epilogues: whether a product may take the next operation as its epilogue.
 
         Raises:
-            NotTraceableError: if it touches `xp`: array functions are no tasks.
+            NotTraceableError: if it uses `xp`: array functions are not tasks.
         """
         self._traced, self._epilogues, self.xp = [], epilogues, UntraceableModule()
         try:
@@ -193,7 +193,7 @@ class TaskBackend(Backend):
     # -- launching
 
     def launch(self, launch: FusedLaunch) -> Launch:
-        """The launch that does the tasks of ``launch``."""
+        """Return the launch that does the tasks of ``launch``."""
         first = launch.tasks[0]
         if isinstance(first, Product):
             return Launch(launch.tasks, None, partial(self.blas, first.matmul))
@@ -202,10 +202,10 @@ class TaskBackend(Backend):
         return Launch(launch.tasks, kernel, run)
 
     def launch_steps(self, tasks: Sequence[Task]) -> Launch:
-        """The launch that does many steps of these tasks, as many as it is called with.
+        """Return a launch of many steps of these tasks; it is called with their number.
 
         Raises:
-            LaunchModeError: if the card or the tasks do not allow it.
+            LaunchModeError: if the GPU or the tasks do not allow it.
         """
         configured = persistent.configure(tasks, self.kernels.resident, self._barrier)
         kernel, blocks, arguments = configured
@@ -223,7 +223,7 @@ class TaskBackend(Backend):
         return run
 
     def _ask(self, *tasks: Task) -> None:
-        """Launch these tasks of one operation; while a step is traced, list them instead."""
+        """Launch these tasks of one operation; while a step is traced, record them instead."""
         performing = self._performing
         if self._traced is not None:
             for task in tasks:
@@ -236,17 +236,17 @@ class TaskBackend(Backend):
                 self._captured += [touch[0] for touch in task.touched]
         if performing is not None:
             performing.launches += len(launches)
-        # An interrupt waits for the last: what the launches count in is 0 before and after them.
+        # An interrupt waits for the last one: the launches' counters are 0 before and after them.
         perform([launch.run for launch in launches], 1)
 
     @property
     def _performing(self) -> ProfiledOperation | None:
-        """The operation that a profile lists just now."""
+        """The operation that a profile is recording."""
         profile = current_profile(self)
         return profile.performing if profile is not None else None
 
     def _product(self, *arguments: Any, **options: Any) -> None:
-        """Ask for a `Matmul` of these."""
+        """Request a `Matmul` with these arguments."""
         self._ask(Product(Matmul(*arguments, **options)))
 
     def _task(
@@ -260,18 +260,18 @@ class TaskBackend(Backend):
         functor: str | None = None,
         **values: Any,
     ) -> PartTask:
-        """A part of an operation, with ``values`` for its parameters by their names.
+        """Return a part of an operation, with ``values`` for its parameters by name.
 
-        What is not among these is the argument or the size of the operation that has the same
-        name, or, for ``counters`` and ``rates``, an array of its control block.
+        Other parameters take the argument or size of the operation with the same
+        name or, for ``counters`` and ``rates``, an array of its control block.
 
         Args:
             name: of the part.
-            given: what the operation was given.
-            threads: how many can be of use.
-            sliced: how many rows its arrays have, where they can be taken row by row, else 0.
-            functor: the formula, if the part is for one.
-            **values: what differs from the operation.
+            call: the call of the operation.
+            threads: the useful number of threads.
+            sliced: the number of rows of its arrays if they can be taken row by row, else 0.
+            functor: the formula, if the part applies one.
+            **values: parameters that differ from the operation's.
         """
         known = call.__dict__
         control = known.get("control")
@@ -279,14 +279,14 @@ class TaskBackend(Backend):
         return PartTask(name, threads, {**known, **blocks, **values}, sliced, functor)
 
     def _part(self, name: str, call: OpCall, threads: int, /, **values: Any) -> None:
-        """Ask for one part, unless there is nothing to do; see `_task`."""
+        """Request one part, unless there is nothing to do; see `_task`."""
         if threads:
             self._ask(self._task(name, call, threads, **values))
 
     def _each(
         self, name: str, call: OpCall, array: Array, /, *, by: int = 1, **values: Any
     ) -> None:
-        """A part whose threads take ``by`` elements of ``array`` each, a row of it a slice."""
+        """Request a part with ``by`` elements of ``array`` for each thread; its rows are slices."""
         n, rows = array.size, len(array) if array.ndim else 1
         self._part(name, call, -(-n // by), sliced=rows, n=n, **values)
 
@@ -296,7 +296,7 @@ class TaskBackend(Backend):
         self._part(operation.name, call, n, sliced=slices, n=n)
 
     def _as_epilogue(self, kind: str, array: Array, vector: Array) -> bool:
-        """Whether the product traced last takes this as its epilogue."""
+        """Make this the epilogue of the last traced product; return whether it is."""
         product = self._traced[-1] if self._traced and self._epilogues else None
         if isinstance(product, Product) and product.add_epilogue(self.blas, kind, array, vector):
             product.epilogue_operation = self._performing
@@ -304,14 +304,14 @@ class TaskBackend(Backend):
         return False
 
     def _arrivals(self) -> Array:
-        """The counter of blocks that have ended, which tells the last one that it is the last."""
+        """Return the counter of ended blocks, by which the last block knows that it is last."""
         return self.scratch((1,), np.uint32, "arrivals", lambda array: array.fill(0))
 
     def _barrier(self) -> Array:
-        """The memory of the barrier at which all blocks of a launch wait for each other."""
+        """Return the memory of the barrier at which all blocks of a launch synchronize."""
         return self.scratch((2,), np.uint32, "barrier", lambda array: array.fill(0))
 
 
 def _addresses(array: Array) -> tuple[int, int]:
-    """Where a contiguous array begins and ends."""
+    """Return the start and end addresses of a contiguous array."""
     return region(array, False)[:2]

@@ -1,8 +1,8 @@
-"""What an operation asks a card for: parts of kernels with their arguments, and products.
+"""The GPU tasks of an operation: parts of kernels with their arguments, and products.
 
-Which task must wait for which others is declared nowhere. It follows from their arrays: where they
-lie in memory, whether a part's parameter points to const, and the mark of the parameter, which
-says how threads divide the array.
+Dependencies between tasks are not declared. They follow from their arrays: their
+memory, whether a part's parameter points to const, and the mark of the parameter, which
+defines how threads divide the array.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from .protocols import Epilogue, Matmul, MatmulLibrary
 
 
 class Conflict(IntEnum):
-    """How far two tasks must keep their order."""
+    """The scope in which two tasks must keep their order."""
 
     NONE = 0  # not at all
-    SAME_THREAD = 1  # in each thread: both give out the elements of common arrays alike
-    SAME_SLICE = 2  # in each slice: both cut common arrays into the same slices
+    SAME_THREAD = 1  # in each thread: both distribute the elements of common arrays alike
+    SAME_SLICE = 2  # in each slice: both divide common arrays into the same slices
     ORDER = 3  # the second may begin when the first has ended
 
 
@@ -37,7 +37,7 @@ class Region(NamedTuple):
         start, stop: addresses.
         written: whether it is written.
         sliced: whether it is a ``ROW_SLICED`` array.
-        strided_from: of a ``GRID_STRIDED`` array the address of element 0, else None.
+        strided_from: for a ``GRID_STRIDED`` array, the address of element 0, else None.
     """
 
     start: int
@@ -59,8 +59,8 @@ class Region(NamedTuple):
 def region(
     array: Array, written: bool, sliced: bool = False, offset: int | None = None
 ) -> Region:
-    """Where an array lies, on the device or on the host; its first element is element ``offset``
-    of what is ``GRID_STRIDED``."""
+    """Return the memory of an array on the device or the host; its first element is element
+    ``offset`` of a ``GRID_STRIDED`` array."""
     where = getattr(array, "__cuda_array_interface__", None) or array.__array_interface__
     start = where["data"][0]
     strided_from = None if offset is None else start - offset * array.itemsize
@@ -68,22 +68,22 @@ def region(
 
 
 def written(tasks: Iterable[Task]) -> int:
-    """Bytes of the arrays that they write, each counted once."""
+    """Return the bytes of the arrays that these tasks write, each counted once."""
     places = {(r.start, r.stop) for task in tasks for r in task.regions if r.written}
     return sum(stop - start for start, stop in places)
 
 
 class Task:
-    """Something to be done on the card: a part with its arguments, or a product.
+    """A task for the GPU: a part with its arguments, or a product.
 
     Attributes:
-        touched: the arrays that it reads and writes, with what `region` wants to know of them.
+        touched: the arrays that it reads and writes, with the other arguments of `region`.
         stage: the stage of a kernel that it belongs to; None for a product, which a library does.
         name, choices: the part and its template arguments.
-        arguments: the part's, as `Part.arguments` makes them.
-        size: how many threads can be of use to it.
-        rows: how many rows its arrays have, where they can be taken row by row, else 0.
-        operation: what asked for it, while a profile is made.
+        arguments: the part's, from `KernelPart.arguments`.
+        size: the useful number of threads.
+        rows: the number of rows of its arrays if they can be taken row by row, else 0.
+        operation: the operation that requested it, while a profile is made.
     """
 
     stage: str | None = None
@@ -99,7 +99,7 @@ class Task:
 
     @property
     def operations(self) -> list[ProfiledOperation | None]:
-        """The operations that it does, or does a part of."""
+        """The operations that it does completely or in part."""
         return [self.operation]
 
     @cached_property
@@ -108,7 +108,7 @@ class Task:
         return tuple(region(*touch) for touch in self.touched)
 
     def conflict(self, other: Task) -> Conflict:
-        """What ``other``, which comes after it, must wait for."""
+        """Return what ``other``, which comes after it, must wait for."""
         found = {a.conflict(b) for a in self.regions for b in other.regions}
         both = {Conflict.SAME_THREAD, Conflict.SAME_SLICE} <= found
         return Conflict.ORDER if both else max(found, default=Conflict.NONE)
@@ -119,10 +119,10 @@ class PartTask(Task):
 
     Args:
         name: of the part.
-        size: how many threads can be of use to it.
+        size: the useful number of threads.
         values: its arguments by the names of its parameters; there may be others.
-        rows: how many rows its arrays have, where they can be taken row by row, else 0.
-        functor: the formula, if it is for one.
+        rows: the number of rows of its arrays if they can be taken row by row, else 0.
+        functor: the formula, if it applies one.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Product(Task):
     """A matrix product.
 
     Attributes:
-        matmul: what the library is asked for.
+        matmul: the request to the library.
         epilogue_operation: the operation that is its epilogue, so that it needs no launch.
     """
 
@@ -170,7 +170,7 @@ class Product(Task):
 
     def add_epilogue(self, blas: MatmulLibrary, kind: str, array: Array, vector: Array) -> bool:
         """Let the library compute an `Epilogue` of ``array``, which must be this product's result
-        or second factor; whether it does."""
+        or second factor; return whether it does."""
         product, gradient = self.matmul, kind == "bias_gradient"
         same = region(array, True) == region(product.b if gradient else product.out, True)
         if product.accumulate or product.epilogue or not same:
@@ -185,12 +185,12 @@ class Product(Task):
 
 @dataclass(frozen=True)
 class Launch:
-    """Tasks that are launched together, ready to be launched again and again.
+    """Tasks that are launched together, ready to be launched repeatedly.
 
     Attributes:
-        tasks: what it does, in order.
-        kernel: what was generated for them; None for a product, which a library does.
-        run: launches it; a persistent kernel for the number of steps that it is called with.
+        tasks: in order.
+        kernel: the kernel generated for them; None for a product, which a library does.
+        run: launches it; for a persistent kernel it takes the number of steps.
     """
 
     tasks: Sequence[Task]

@@ -1,4 +1,4 @@
-"""Whose turn it is to use the stream of a card."""
+"""Exclusive use of a GPU's stream by one thread at a time."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from gpunn.common.holds import Exclusive
 
 
 class Current(AbstractContextManager[Any], Protocol):
-    """What is current in this thread, within a ``with`` block of it."""
+    """An object that is current in this thread within its ``with`` block."""
 
     def is_current(self) -> bool:
-        """Whether it is now."""
+        """Return whether it is current now."""
 
 
 class _ThisThread(threading.local):
@@ -26,15 +26,15 @@ class _ThisThread(threading.local):
 
 
 class Turn:
-    """A ``with`` block in which only this thread gives work to the backend's stream, and its array
-    functions go there.
+    """A ``with`` block in which only this thread submits work to the backend's stream, and its
+    array functions use this stream.
 
-    CuPy's current stream is each thread's own, and its user may choose another: array functions
-    would not wait for the backend's kernels, nor be captured with them. What other threads ask
-    for meanwhile must not be captured.
+    CuPy's current stream differs from thread to thread, and its user may choose another: array
+    functions would not wait for the backend's kernels, nor be captured with them. Work of other
+    threads must not be captured meanwhile.
 
-    Ctrl-C can come between any two lines, also when the stream was entered and the block has not
-    begun. So a thread's outermost block that finds the stream current already leaves it, too.
+    Ctrl-C can come between any two lines, even after the stream was entered and before the block
+    begins. So a thread's outermost block also leaves a stream that was already current.
     """
 
     def __init__(self, stream: Current) -> None:
@@ -52,7 +52,7 @@ class Turn:
             if enters:
                 self._stream.__enter__()
             blocks.append((frame, enters or outermost))
-        except BaseException:  # others may have their turn
+        except BaseException:  # let others have their turn
             self._lock.__exit__()
             raise
 
@@ -60,7 +60,7 @@ class Turn:
         frame, blocks = sys._getframe(1), self._this_thread.blocks
         try:
             while blocks:
-                of_block, leaves = blocks.pop()  # maybe of an inner block that was interrupted
+                of_block, leaves = blocks.pop()  # possibly of an interrupted inner block
                 if leaves:
                     self._stream.__exit__(*error)
                 if of_block is frame:
@@ -70,7 +70,7 @@ class Turn:
 
 
 class Sent(Sending):
-    """Copies that are joined when it is this thread's turn."""
+    """Copies that are joined in this thread's turn."""
 
     def __init__(self, sending: Sending, turn: AbstractContextManager[None]) -> None:
         self._sending, self._turn = sending, turn
