@@ -35,12 +35,12 @@ from .apps.least_squares import fit_least_squares
 from .apps.perceptron import Perceptron
 from .backends import get_backend, use_backend
 from .common import config, stored
+from .compat import absent, backend
 from .layers import Input
 from .models import Model, Sequential
 from .ops import random
 from .ops.library.derivatives import grad, value_and_grad
 from .ops.variable import Variable
-from .utils import absent, backend
 
 __all__ = [
     "Input",
@@ -84,7 +84,11 @@ keras = sys.modules[__name__]
 for _name in ("backend", "config", "keras", "plots", "random", "stored"):
     sys.modules[f"{__name__}.{_name}"] = globals()[_name]
 # Pickles of earlier versions use the old module names.
-for _was, _now in {"ops.given": "ops.op_arguments", "ops.further": "ops.library"}.items():
+_MOVED = {
+    "ops.given": "ops.op_arguments", "ops.further": "ops.library",
+    "utils.feature_space": "compat.feature_space",
+}  # fmt: skip
+for _was, _now in _MOVED.items():
     for _name in [n for n in sys.modules if f"{n}.".startswith(f"{__name__}.{_now}.")]:
         sys.modules[_name.replace(_now, _was, 1)] = sys.modules[_name]
 for _name in list(sys.modules):
@@ -117,7 +121,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "sklearn":  # which imports scikit-learn
         return importlib.import_module(f"{__name__}.sklearn")
-    from .utils.tensorflow import named
+    from .compat.tensorflow import named
 
     return named(name)
 
@@ -126,7 +130,7 @@ def _config_name(name: str) -> Any:
     """Names that scripts use from ``tf.config`` and ``keras.config`` besides the settings."""
     if name.startswith("_"):
         raise AttributeError(f"module {config.__name__!r} has no attribute {name!r}")
-    from .utils.tensorflow import config_named
+    from .compat.tensorflow import config_named
 
     return config_named(name)
 

@@ -23,8 +23,8 @@ from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.launch.tasks import Product, Task
 from gpunn.common import registry
+from gpunn.compat import absent
 from gpunn.core.operators import FUNCTIONS
-from gpunn.utils import absent
 
 DOCS = Path(__file__).parents[1] / "docs"
 LINE_TO_KERNEL = runpy.run_path(str(Path(__file__).with_name("line_to_kernel.py")))

@@ -1,4 +1,4 @@
-// The arguments of an operation, checked and converted from what Python gives.
+// The arguments of an operation, checked and converted from Python objects.
 #pragma once
 #define PY_SSIZE_T_CLEAN
 #define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
@@ -27,13 +27,13 @@ int type_number(Type type) {
     }
 }
 
-// Arguments as C++ has them: words, and what those of them point to that stand for a tuple.
+// Arguments as C++ has them: words, and the arrays of the tuples that words point to.
 struct Arguments {
     Word words[MOST_ARGUMENTS];
     AnyArray listed[MOST_LISTED];
 };
 
-// Why an operation cannot have an array, whatever its type is; nullptr if it can.
+// The reason why an operation cannot take an array, whatever its type; nullptr if it can.
 const char* fault(PyArrayObject* array, bool constant) {
     if (!PyArray_IS_C_CONTIGUOUS(array) || !PyArray_ISALIGNED(array))
         return "is not C-contiguous and aligned";
@@ -79,7 +79,7 @@ Type type_of_array(PyArrayObject* array) {
     return Type::none;
 }
 
-// A tuple of arrays becomes the listed ones from number `first` on, which is moved behind them.
+// Converts a tuple of arrays to the listed ones from index `first` on; moves `first` past them.
 bool convert_arrays(const Operation& operation, std::size_t i, PyObject* value,
                     Arguments& converted, std::size_t& first, npy_intp& bytes) {
     converted.words[i].array = converted.listed + first;

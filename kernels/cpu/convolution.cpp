@@ -1,5 +1,5 @@
-// Convolution of images, (samples, height, width, channels): products of the patches of x under
-// the windows, which are read where they lie.
+// Convolution of images, (samples, height, width, channels): products of the patches of x under the
+// windows. The patches are read in place.
 #include "../formulas/generated_activations.cuh"
 #include "generated_formulas.hpp"
 #include "gathered.hpp"
@@ -10,23 +10,23 @@
 
 namespace {
 
-constexpr int64 BLOCK = 144;  // windows at a time: what is read and written for them stays close
+constexpr int64 BLOCK = 144;  // windows at a time: their inputs and outputs stay in the cache
 
-// A convolution's sizes, and where things lie in memory in a group of images, which are x's or, if
-// windows lie over the edges, copies in an array with zeros around them.
+// The sizes of a convolution, and the memory layout of a group of images. These are the images of x
+// or, if windows extend beyond the edges, copies in a zero-padded array.
 struct Layout {
     Windows w;
     int64 padded_height, padded_width;  // of such a copy
     int64 samples, channels, filters;
-    int64 group, pieces;  // samples in a group; a piece is some groups
+    int64 group, pieces;  // samples in a group; a piece is several groups
     const int64* at;      // where each window of a group begins
-    const int64* cells;   // from there on, each number of a patch
+    const int64* cells;   // offset of each element of a patch from there
 
     int64 depth() const { return w.cell_rows * w.cell_columns * channels; }
     int64 image() const { return w.pixels() * channels; }
     int64 padded() const { return padded_height * padded_width * channels; }
     int64 inside() const { return (w.top * padded_width + w.left) * channels; }
-    // Numbers of a patch that lie one behind the other.
+    // Number of contiguous elements in a patch.
     int64 run() const { return w.dilation_x == 1 ? w.cell_columns * channels : channels; }
 
     // work(first sample, samples) for the groups of a piece
@@ -38,7 +38,7 @@ struct Layout {
             work(first, samples - first < group ? samples - first : group);
         }
     }
-    // line(number of an image's first pixel of a row, of the same in its padded copy) for all rows
+    // line(index of the first pixel of an image row, the same in the padded copy) for all rows
     template <typename Line> void each_line(int64 count, Line line) const {
         for (int64 n = 0; n < count; ++n)
             for (int64 y = 0; y < w.height; ++y)
@@ -51,7 +51,7 @@ Layout layout_of(const int64* n, const int64* at, const int64* cells) {
     return {windows_of(n), n[12], n[13], n[14], n[15], n[16], n[17], n[18], at, cells};
 }
 
-// The images of a group: as they are, or copied to where there is room around them.
+// The images of a group: x itself, or copied into the zero-padded array `room`.
 template <typename T>
 const T* padded_images(const Layout& l, const T* x, int64 count, T* room) {
     if (!room) return x;
@@ -68,7 +68,7 @@ template <typename T, typename Work> void each_panel(int64 columns, Work work) {
         work(first, columns - first < width ? columns - first : width);
 }
 
-// A pass of an activation over n numbers: out = f(z), or dy f'(saved) in dy's place.
+// A pass of an activation over n elements: out = f(z), or dy f'(saved), which overwrites dy.
 template <typename T>
 using Forward = void (*)(const double* parameters, const T* z, int64 n, T* out);
 template <typename T>
@@ -78,7 +78,7 @@ template <typename T> using Windowed = Panel<T, Table, Table, Steps, true>;
 template <typename T> using Turned = Panel<T, Table, Table, Steps, false>;
 template <typename T> using Scattered = Panel<T, Steps, Steps, Table, true>;
 
-// out = f(z + bias), z = patches of x @ kernel; z itself becomes z + bias.
+// out = f(z + bias), z = patches of x @ kernel. z itself becomes z + bias.
 template <typename T>
 void convolve(const T* x, const T* kernel, const T* bias, const double* parameters,
               const int64* numbers, const int64* at, const int64* cells, T* padded, T* packed,
@@ -108,7 +108,7 @@ void convolve(const T* x, const T* kernel, const T* bias, const double* paramete
     });
 }
 
-// sums (columns) (+)= those of x (rows, columns)
+// sums (columns) (+)= the sum over the rows of x (rows, columns)
 template <typename T>
 void add_rows(const T* x, int64 rows, int64 columns, bool add, T* sums) {
     typedef Vector<T> V;
@@ -128,7 +128,7 @@ void add_rows(const T* x, int64 rows, int64 columns, bool add, T* sums) {
     }
 }
 
-// out (+)= the sum of `parts` arrays of n numbers that lie one behind the other
+// out (+)= the sum of `parts` contiguous arrays of n elements
 template <typename T> void add_parts(const T* sums, int64 parts, int64 n, bool accumulate, T* out) {
     in_pieces(0, n, [&](int64 first, int64 stop) {
         for (int64 part = 0; part < parts; ++part) {
@@ -140,8 +140,8 @@ template <typename T> void add_parts(const T* sums, int64 parts, int64 n, bool a
     });
 }
 
-// What windows are worth, dz kernel^T, goes to the pixels that they lie on; `turned` are the panels
-// of kernel^T, a run of a patch after the other.
+// Adds the gradients of the windows' patches, dz kernel^T, to the pixels under them. `turned` has
+// the panels of kernel^T, one run of a patch after the other.
 template <typename T>
 void scatter(const Layout& l, const T* dz, const T* turned, int64 windows, bool add, T* images) {
     const int64 run = l.run(), filters = l.filters;
@@ -163,7 +163,7 @@ void scatter(const Layout& l, const T* dz, const T* turned, int64 windows, bool 
     }
 }
 
-// The gradients that are wanted; dy becomes dz = dy f'(.). Each piece has sums of its own, which
+// Computes the requested gradients; dy becomes dz = dy f'(.). Each piece has its own sums, which
 // are added up at the end.
 template <typename T>
 void differentiate(const T* x, const T* kernel, const double* parameters, const int64* numbers,

@@ -1,4 +1,4 @@
-// Passes over elements without a formula of their own: conversion, columns.
+// Element-wise passes without a formula: conversion, columns.
 #include "../formulas/types.cuh"
 #include "operation.hpp"
 
@@ -16,14 +16,14 @@ inline void write(T* out, int64 n, bool accumulate, Value value) {
     }
 }
 
-// out (+)= x scale + offset, from any type of number
+// out (+)= x scale + offset, from any numeric type
 template <typename Source, typename Out>
 void affine(const Source* x, double factor, double shift, int64 n, bool accumulate, Out* out) {
     const Out scale = Out(factor), offset = Out(shift);
     write(out, n, accumulate, [=](int64 i) { return Converted<Out>::of(x[i]) * scale + offset; });
 }
 
-// Of each row, the `width` numbers of `into` from `at` on (+)= those of x from `start` on.
+// In each row, `width` elements of `into` starting at `at` (+)= those of x starting at `start`.
 template <typename T>
 void copy_columns(const T* x, int64 x_width, int64 start, int64 rows, int64 width, int64 at,
                   int64 into_width, bool accumulate, T* into) {
@@ -33,8 +33,8 @@ void copy_columns(const T* x, int64 x_width, int64 start, int64 rows, int64 widt
     }
 }
 
-// out (features,) (+)= the sum over the rows of x (rows, features): first of SOME_ROWS together,
-// so that in a sum over many rows small numbers are not lost beside a large one.
+// out (features,) (+)= the sum over the rows of x (rows, features). SOME_ROWS at a time are summed
+// first, so that a sum over many rows does not lose small values next to a large one.
 template <typename T>
 void column_sums(const T* x, int64 rows, int64 features, bool accumulate, T* out) {
     constexpr int64 SOME_ROWS = 256, COLUMNS = 128;

@@ -1,35 +1,34 @@
-// Expressions: what a user writes, performed block by block. A block is some rows, or a piece of a
-// row: what is computed of it stays in the cache next to the core, in registers of its size.
-// Python encodes the expression in steps (gpunn/backends/compiled/steps.py): each is a function,
-// and the registers that it reads and writes. Those that go number by number are performed in runs
-// (strips.hpp).
+// User-defined expressions, computed block by block. A block is some rows or a piece of a row. Its
+// intermediate values stay in the cache next to the core, in registers of the block's size. Python
+// encodes the expression in steps (gpunn/backends/compiled/steps.py): each has a function, and the
+// registers that it reads and writes. Element-wise steps are performed in runs (strips.hpp).
 #include "expressions.hpp"
 #include "pieces.hpp"
 
 namespace {
 
-// Of a value: one number, one for each row, for each column, or for each element.
+// The extent of a value: a single value, or one for each row, each column or each element.
 enum Extent : int64 { ONE, ROWS, COLUMNS, ELEMENTS };
 
-// Steps, by when they are done: once; when a column of blocks begins; for each block; when a column
-// ends. They follow each other: the last ones stop before `last`.
+// Steps, by when they are performed: once; when a column of blocks begins; for each block; when a
+// column ends. They are consecutive: the last ones stop before `last`.
 struct Program {
     const Step *once, *column, *block, *end, *last;
     const double* numbers;
     const AnyArray *inputs, *outputs;
-    int64 registers;  // as long as a block; behind them come those of one number
+    int64 registers;  // as long as a block; those of single values follow them
 };
 
-// A matrix, cut into blocks.
+// A matrix, divided into blocks.
 struct Blocks {
     int64 rows, columns, height, width;  // of the matrix, of a block
-    bool by_rows;  // whether a row's blocks follow each other: of it something is summed up
+    bool by_rows;  // whether a row's blocks are consecutive: the row is reduced
 
     int64 high() const { return (rows + height - 1) / height; }
     int64 wide() const { return (columns + width - 1) / width; }
 };
 
-constexpr int64 SHORT = FEW_VECTORS * LANES;  // length of a register of one number
+constexpr int64 SHORT = FEW_VECTORS * LANES;  // length of the register of a single value
 constexpr int64 MOST_REGISTERS = 256, FILE_BYTES = 3 << 17, SOME_BLOCKS = 256, FEW_BLOCKS = 16;
 
 template <typename T> class Machine {
@@ -41,7 +40,7 @@ template <typename T> class Machine {
             if (step->out() >= 0) at[step->out()] = memory(step->out());
     }
 
-    // The blocks from number `first` on.
+    // Performs the steps on the blocks from `first` to before `last`.
     void perform(int64 first, int64 last) {
         to_store[ONE] = first == 0;
         steps(program.once, program.column);
@@ -74,12 +73,12 @@ template <typename T> class Machine {
     const Blocks& blocks;
     int64 stride;
     int64 row, column;                   // of the block
-    int64 first_row, first_column;       // of the matrix, where the block begins
-    int64 counts[4] = {1, 1, 1, 1};      // numbers of a value, by its extent
+    int64 first_row, first_column;       // position of the block in the matrix
+    int64 counts[4] = {1, 1, 1, 1};      // elements of a value, by its extent
     int64 block_columns = 1;
     bool in_last_column = true;
-    bool to_store[4] = {true, true, true, true};  // what else would be stored again, by its extent
-    T* at[MOST_REGISTERS];                        // where the value of a register is
+    bool to_store[4] = {true, true, true, true};  // whether to store a value, by extent: only once
+    T* at[MOST_REGISTERS];                        // address of each register's value
     alignas(64) unsigned char file[FILE_BYTES];
 
     T* memory(int64 number) {
@@ -100,7 +99,7 @@ template <typename T> class Machine {
         counts[ELEMENTS] = counts[ROWS] * block_columns;
     }
 
-    // Where in an array of this extent the block's numbers begin.
+    // Where the block begins in an array of this extent.
     int64 start(int64 extent) const {
         switch (extent) {
             case ONE: return 0;
@@ -117,7 +116,7 @@ template <typename T> class Machine {
         }
     }
 
-    // The steps behind this one, up to the end of the run, on one strip after the other.
+    // Performs the steps after this one, up to the end of the run, on one strip after the other.
     void run(const Step& step) {
         int64 start = 0, left = counts[step.extent()];
         for (int64 done; left > 0; start += done, left -= done) {
@@ -127,7 +126,7 @@ template <typename T> class Machine {
         }
     }
 
-    // How many numbers behind n the strips of a run go through as well.
+    // How many elements beyond n the strips of a run also process.
     static int64 behind_strips(int64 n) {
         const int64 rest = n % Whole::numbers;
         if (rest > 2 * Few::numbers) return Whole::numbers - rest;
@@ -168,7 +167,7 @@ template <typename T> class Machine {
         }
     }
 
-    // Where the numbers of an input are, in the dtype that is computed in: in it, or copied.
+    // Address of an input's values in the dtype of the computation: the input itself, or a copy.
     T* load(const Step& step, int64 n, T* out) {
         const AnyArray& array = program.inputs[step.array()];
         const int64 from = start(step.extent());
@@ -184,8 +183,8 @@ template <typename T> class Machine {
         return out;
     }
 
-    // Where a value is computed that is stored in an output of this dtype: there, unless the last
-    // strip would write behind the block.
+    // Address for computing a value that is stored in an output of this dtype: the output itself,
+    // unless the last strip would write beyond the block.
     T* place(const Step& step, int64 n, T* out) {
         if (behind_strips(n) > 0) return out;
         return static_cast<T*>(program.outputs[step.array()].data) + start(step.extent());
@@ -198,8 +197,8 @@ template <typename T> class Machine {
         write(at[step.first_operand()], n, step.form() != 0, array, start(step.extent()));
     }
 
-    // The rows of the block folded. Of rows that are longer than a block, the lanes are kept, and
-    // those of a few blocks put together in double precision.
+    // Reduces the rows of the block. For rows longer than a block, the lanes are kept, and those of
+    // a few blocks are combined in double precision.
     template <typename Fold> void fold(const T* x, T nothing, T* out, Fold fold) {
         if (!blocks.by_rows) {
             fold_rows(x, counts[ROWS], block_columns, nothing, out, fold);
@@ -218,8 +217,8 @@ template <typename T> class Machine {
         if (in_last_column) *out = T(lanes_folded(total, fold));
     }
 
-    // A number for each of the block's is added to, and what SOME_BLOCKS give to another: so that
-    // in a sum over many rows small numbers are not lost beside a large one.
+    // Adds each element of the block to a partial sum, and after SOME_BLOCKS blocks adds these to a
+    // total. So a sum over many rows does not lose small values next to a large one.
     void add_to_sum(const T* x, int64 n, T* some, T* total) {
         INDEPENDENT
         for (int64 i = 0; i < n; ++i) some[i] += x[i];
@@ -233,8 +232,8 @@ template <typename T> class Machine {
         }
     }
 
-    // The sums for each column of the block, of those for its numbers: the lower half of the rows
-    // is added to the upper one, again and again.
+    // Computes the sum for each column from the sums for each element of the block: repeatedly adds
+    // the lower half of the rows to the upper half.
     void end_sum(const Step& step, T* out) {
         T *some = memory(step.first_operand()), *total = memory(step.second_operand());
         add_up(some, total);
@@ -253,7 +252,7 @@ template <typename T> class Machine {
     }
 };
 
-// outputs = what the steps make of the inputs, see gpunn/backends/contract/expression.py
+// outputs = the steps applied to the inputs, see gpunn/backends/contract/expression.py
 template <typename T>
 void expression(const int64* code, int64 once, int64 column, int64 block, int64 end,
                 const double* numbers, int64 registers, int64 rows, int64 columns, int64 height,

@@ -1,4 +1,4 @@
-// What steps do on a whole block: they convert, spread out and fold.
+// Steps on a whole block: conversion, broadcasting and reduction.
 #pragma once
 #include "strips.hpp"
 
@@ -8,19 +8,19 @@ template <typename T> inline void fill(T x, int64 n, T* out) {
     each(n, out, [=](int64) { return x; });
 }
 
-// Each of the rows' numbers, `columns` times.
+// Repeats the value of each row `columns` times.
 template <typename T> void repeat(const T* x, int64 rows, int64 columns, T* out) {
     for (int64 r = 0; r < rows; ++r, out += columns) {
         const T value = x[r];
-        for (int64 c = 0; c < columns; c += LANES) {  // what is too much, the next row writes over
+        for (int64 c = 0; c < columns; c += LANES) {  // the next row overwrites any excess
             EACH_LANE
             for (int l = 0; l < LANES; ++l) out[c + l] = value;
         }
     }
 }
 
-// Each row folded to one number by `together`, of vectors or numbers: 64 lanes of a long row are
-// folded first, then these; a short row from left to right.
+// Reduces each row to one value by `fold`, a function of vectors or scalars. For a long row, it
+// reduces to 64 lanes first, then combines these; a short row goes from left to right.
 template <typename T, typename Fold>
 void fold_rows(const T* x, int64 rows, int64 columns, T start, T* out, Fold fold) {
     if (columns == 1) {
@@ -39,7 +39,7 @@ void fold_rows(const T* x, int64 rows, int64 columns, T start, T* out, Fold fold
                 for (int l = 0; l < LANES; ++l) all[l] = fold(all[l], next[l]);
             }
             EACH_LANE
-            for (int l = 0; l < LANES; ++l) all[l] = fold(start, all[l]);  // of -0 the sum is 0
+            for (int l = 0; l < LANES; ++l) all[l] = fold(start, all[l]);  // for -0 the sum is 0
             std::memcpy(out + r, all.at, sizeof all.at);
         }
         return;
@@ -52,7 +52,7 @@ void fold_rows(const T* x, int64 rows, int64 columns, T start, T* out, Fold fold
     }
 }
 
-// Folds numbers into 64 lanes.
+// Reduces values into 64 lanes.
 template <typename T, typename Fold>
 inline void fold_into(const T* x, int64 n, T* lanes, Fold fold) {
     int64 i = 0;
@@ -79,7 +79,7 @@ template <typename T, typename Fold> inline T lanes_folded(const T* lanes, Fold 
     return together(chunk, fold);
 }
 
-// A float as a half-precision number: the nearest one, of two the even one.
+// A float rounded to half precision: to the nearest, ties to even.
 inline float16 half(float x) {
     uint32 word;
     std::memcpy(&word, &x, sizeof word);
@@ -92,7 +92,7 @@ inline float16 half(float x) {
     } else if (size >= 0x38800000u) {
         const uint32 rounded = size + 0xFFFu + ((size >> 13) & 1u);
         bits = (rounded - 0x38000000u) >> 13;
-    } else {  // a multiple of 2^-24, as the sum with 1/2 rounds it
+    } else {  // a multiple of 2^-24: adding 1/2 rounds it
         float part;
         std::memcpy(&part, &size, sizeof part);
         part += 0.5f;
@@ -102,7 +102,7 @@ inline float16 half(float x) {
     return {uint16(sign | bits)};
 }
 
-// Negative numbers without a sign are their rest modulo a power of 2, on every instruction set.
+// Converts negative values to unsigned types modulo a power of 2, on every instruction set.
 template <typename Out, typename T> inline Out converted(T x) {
     if constexpr (std::is_same_v<Out, bool>) return x != T(0);
     else if constexpr (std::is_same_v<Out, float16>) return half(float(x));
@@ -111,7 +111,7 @@ template <typename Out, typename T> inline Out converted(T x) {
     else return Converted<Out>::of(x);
 }
 
-// work(Source()) for the type of an array's numbers.
+// Calls work(Source()) for the element type of an array.
 template <typename Work> inline void for_type(Type type, Work work) {
     switch (type) {
         case Type::boolean: return work(bool());
@@ -129,7 +129,7 @@ template <typename Work> inline void for_type(Type type, Work work) {
     }
 }
 
-// out = n numbers of an array, from `start` on
+// out = n elements of an array, from `start` on
 template <typename T> void read(const AnyArray& array, int64 start, int64 n, T* out) {
     for_type(array.type, [=](auto zero) {
         typedef decltype(zero) Source;
@@ -143,7 +143,7 @@ template <typename T> void read(const AnyArray& array, int64 start, int64 n, T* 
     });
 }
 
-// array (+)= n numbers, from `start` on. Added are they in the array's type or in double precision.
+// array (+)= n elements, from `start` on. Sums are in the array's type or in double precision.
 template <typename T>
 void write(const T* x, int64 n, bool accumulate, const AnyArray& array, int64 start) {
     for_type(array.type, [=](auto zero) {

@@ -1,5 +1,5 @@
-// Matrix products in which the numbers of one factor lie anywhere: element (i, p) of it is
-// a[from(i) + along(p)]. Patches of images are such a matrix, and need not be laid out for it.
+// Matrix products in which one factor's elements may lie anywhere in memory: its element (i, p) is
+// a[from(i) + along(p)]. Patches of images are such a matrix, and need not be copied for it.
 #pragma once
 #include "turned.hpp"
 
@@ -7,7 +7,7 @@
 
 namespace {
 
-// Places in memory: given by a table, or at equal steps.
+// Memory offsets: from a table, or equally spaced.
 struct Table {
     const int64* places;
     int64 operator()(int64 i) const { return places[i]; }
@@ -19,7 +19,7 @@ struct Steps {
     Steps from(int64 i) const { return {step, first + i * step}; }
 };
 
-// The registers hold the sums of so many rows of two vectors, beside what they are made from.
+// This many rows of two vectors of sums fit in the registers, beside their operands.
 #if defined(__AVX512F__)
 constexpr int TILE_ROWS = 12;
 #else
@@ -27,9 +27,9 @@ constexpr int TILE_ROWS = 6;
 #endif
 template <typename T> constexpr int64 PANEL_WIDTH = 2 * Vector<T>::lanes;
 
-// What a panel, some columns of a product, is made of: out (m, columns) = start + a @ b, or +=
-// with `add`; row i of out begins at out[to(i)], row p of b (k, columns) at b[p ldb]. laid_out: b
-// comes from lay_out_panels, and there is room for whole vectors.
+// The operands of a panel, some columns of a product: out (m, columns) = start + a @ b, or += with
+// `add`. Row i of out begins at out[to(i)], row p of b (k, columns) at b[p ldb]. laid_out: b comes
+// from lay_out_panels, and is padded to whole vectors.
 template <typename T, typename From, typename Along, typename To, bool laid_out> struct Panel {
     static constexpr bool padded = laid_out;
     const T* a;
@@ -100,7 +100,7 @@ template <typename T, int vectors, typename Its> auto gathered_tile_of(int64 row
     return gathered_tile_of<T, vectors, true, Its>(rows, sizes);
 }
 
-// All m rows of a panel, in tiles as alike as can be.
+// All m rows of a panel, in tiles of nearly equal height.
 template <typename T, typename Its> void gathered_panel(const Its& panel, int64 m) {
     constexpr int64 lanes = Vector<T>::lanes;
     const bool whole = panel.columns % lanes == 0;
@@ -119,8 +119,8 @@ template <typename T, typename Its> void gathered_panel(const Its& panel, int64 
     for (; row < m; row += rows) tile(panel, row);
 }
 
-// Panels of b (k, columns), or of the transposed b (columns, k), one behind the other; the rows of
-// b lie ldb numbers apart.
+// Contiguous panels of b (k, columns), or of b (columns, k) transposed. The rows of b are ldb
+// elements apart.
 template <typename T>
 void lay_out_panels(const T* b, int64 ldb, bool transposed, int64 k, int64 columns, T* to) {
     constexpr int64 width = PANEL_WIDTH<T>;

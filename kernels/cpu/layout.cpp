@@ -1,4 +1,4 @@
-// How images lie in memory: cropped, padded, with channels first or last.
+// The memory layout of images: cropped, padded, with channels first or last.
 #include "operation.hpp"
 #include "turned.hpp"
 #include "windows.hpp"
@@ -40,7 +40,7 @@ void crop_or_pad(const T* x, int64 samples, int64 height, int64 width, int64 cha
 template <typename T>
 void swap_axes(const T* x, int64 samples, int64 a, int64 b, bool accumulate, T* out) {
     over_samples(samples, a * b, [&](int64 from, int64 to) {
-        if (a == 1 || b == 1) {  // the same numbers in the same order
+        if (a == 1 || b == 1) {  // the same elements in the same order
             INDEPENDENT
             for (int64 i = from * a * b; i < to * a * b; ++i)
                 out[i] = accumulate ? out[i] + x[i] : x[i];

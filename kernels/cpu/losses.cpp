@@ -1,5 +1,5 @@
-// The end of the forward pass and the beginning of the backward pass: each row's loss, its
-// gradient and whether the answer is right; then the sums over the rows.
+// The end of the forward pass and the beginning of the backward pass: the loss of each row, its
+// gradient and whether the prediction is correct; then the sums over the rows.
 #include "../formulas/generated_losses.cuh"
 #include "generated_formulas.hpp"
 #include "operation.hpp"
@@ -7,9 +7,9 @@
 
 namespace {
 
-// gradient = scale w dl/dy (none where it is null), for rows with weights w (1 where null);
-// row_losses = w l and, unless null, row_matches = whether the answer is right.
-// A row's target is a row of `targets`, or, where that is null, 1 at the class in `labels`.
+// gradient = scale w dl/dy (skipped if null), for rows with weights w (1 if null);
+// row_losses = w l; row_matches = whether the prediction is correct (skipped if null).
+// The target of a row is a row of `targets` or, if that is null, one-hot at the class in `labels`.
 template <typename T, template <typename> class Formula, typename Rows>
 void loss_rows(const Rows& rows, const Formula<T>& loss, const T* y, const T* targets,
                const int32* labels, const T* weights, T scale, int64 classes, T* gradient,
@@ -37,7 +37,7 @@ void loss_rows(const Rows& rows, const Formula<T>& loss, const T* y, const T* ta
     auto row = [&](int l) {
         return Row<T>{T(classes), share, maximum[l], total[l], whole[l], mass[l]};
     };
-    // Of each row the sum of term(t, y, row).
+    // For each row, the sum of term(t, y, row).
     auto sum_over = [&](auto term) {
         Chunk<T> sums = all(T(0));
         rows.each([&](int64 k) {
@@ -108,7 +108,7 @@ void loss_rows(const Rows& rows, const Formula<T>& loss, const T* y, const T* ta
     }
 }
 
-// The same for all rows.
+// Computes the losses of all rows.
 template <typename T, template <typename> class Formula>
 void all_losses(const T* predictions, const T* targets, const int32* labels, const T* weights,
                 const double* parameters, double scale, int64 rows, int64 classes, T* gradient,
@@ -124,7 +124,7 @@ void all_losses(const T* predictions, const T* targets, const int32* labels, con
     });
 }
 
-// And totals += (scale rows sum(w l), rows) and, of matches, right answers.
+// Also totals += (scale rows sum(w l), rows) and, with row_matches, the correct predictions.
 template <typename T, template <typename> class Formula>
 void loss(const T* predictions, const T* targets, const int32* labels, const T* weights,
           const double* parameters, double scale, int64 rows, int64 classes, T* gradient,
@@ -140,7 +140,7 @@ void loss(const T* predictions, const T* targets, const int32* labels, const T* 
     totals[2] += double(right);
 }
 
-// Losses as a metric: state += (sum(w l), sum(w)) over the rows with weights w (1 where null).
+// Losses as a metric: state += (sum(w l), sum(w)) over the rows with weights w (1 if null).
 template <typename T, template <typename> class Formula>
 void metric_of_losses(const T* predictions, const T* targets, const int32* labels,
                       const T* weights, const double* parameters, int64 rows, int64 classes,

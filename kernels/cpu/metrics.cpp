@@ -1,4 +1,4 @@
-// Metrics: each row's value and the sums over the rows, or what falls into which bin.
+// Metrics: the value of each row and the sums over the rows, or counts by bin.
 #include "../formulas/metrics.cuh"
 #include "generated_formulas.hpp"
 #include "operation.hpp"
@@ -6,9 +6,8 @@
 
 namespace {
 
-// row_values = v, the metric of each row; state += (sum(w v), sum(w)), with weights w (1 where
-// null).
-// A row's target is a row of `targets`, or, where that is null, 1 at the class in `labels`.
+// row_values = v, the metric of each row; state += (sum(w v), sum(w)), with weights w (1 if null).
+// The target of a row is a row of `targets` or, if that is null, one-hot at the class in `labels`.
 template <typename T, template <typename> class Formula>
 void metric(const T* predictions, const T* targets, const int32* labels, const T* weights,
             const double* parameters, int64 rows, int64 classes, T* row_values, double* state) {
@@ -84,8 +83,8 @@ template <typename T> int64 place_of_largest(const T* row, int64 n) {
     return place;
 }
 
-// state[b] += the sum of the rows' weights (1 where null) over the predictions in bin b, of which
-// each row has `width`.
+// state[b] += the sum of the rows' weights (1 if null) over the predictions in bin b. Each row has
+// `width` predictions.
 template <typename T, template <typename> class Formula>
 void bins(const T* predictions, const T* targets, const int32* labels, const T* weights,
           const double* parameters, int64 rows, int64 classes, int64 width, int64 size,
@@ -112,8 +111,8 @@ void bins(const T* predictions, const T* targets, const int32* labels, const T* 
     }
 }
 
-// For each column: state += (sum(w t), sum(w t^2), sum(w (t - y)^2), sum(w)), (4, columns); and
-// at the end the number of rows whose weight is not 0.
+// For each column: state += (sum(w t), sum(w t^2), sum(w (t - y)^2), sum(w)), (4, columns). After
+// these, the number of rows with nonzero weight.
 template <typename T>
 void target_sums(const T* predictions, const T* targets, const T* weights, int64 rows,
                  int64 columns, double* state) {

@@ -1,5 +1,5 @@
 // The Python module: operations as callables, bound calls, and programs that perform such calls
-// over and over without coming back to Python.
+// repeatedly without returning to Python.
 #include "arguments.hpp"
 #include "pool.hpp"
 
@@ -16,8 +16,8 @@
 
 namespace {
 
-constexpr npy_intp LARGE = 1 << 15;      // bytes: what touches more lets other threads run
-constexpr int64 MOST_TOGETHER = 64;      // steps between two looks at the clock
+constexpr npy_intp LARGE = 1 << 15;      // bytes: operations on more data release the GIL
+constexpr int64 MOST_TOGETHER = 64;      // most steps between two readings of the clock
 constexpr std::chrono::milliseconds BETWEEN_SIGNALS(20);
 
 struct PyOperation {
@@ -26,7 +26,7 @@ struct PyOperation {
     const Operation* operation;
 };
 
-// Arguments that are kept: as C++ has them, and the objects so that their memory lives.
+// Bound arguments: as C++ has them, and the Python objects, to keep their memory alive.
 struct PyBound {
     PyObject_HEAD
     vectorcallfunc call;
@@ -55,14 +55,13 @@ void perform(const Operation& operation, const Word* words, bool large) {
     Py_END_ALLOW_THREADS
 }
 
-// Whether an operation that may end a program has found a reason.
+// Whether an operation that may end a program has found a reason to.
 bool has_stopped(const Operation& operation, const Word* words) {
     if (!operation.stops) return false;
     return *static_cast<const int64*>(words[operation.parameters.size() - 1].array) != 0;
 }
 
-// What such an operation is given last, behind its arguments: a function, which is called then. It
-// raises an error.
+// The last argument of such an operation is a function, called when it stops. It raises an error.
 PyObject* stop(PyObject* const* values, std::size_t n) { return PyObject_CallNoArgs(values[n - 1]); }
 PyObject* stop(const PyBound* bound) {
     return stop(&PyTuple_GET_ITEM(bound->arguments, 0),
@@ -153,9 +152,9 @@ PyObject* new_program(PyTypeObject*, PyObject* arguments, PyObject*) {
     return reinterpret_cast<PyObject*>(program);
 }
 
-// Performs some steps; returns how many there were until it was time to look for signals. The
-// clock is looked at after each of them, or seldom if they are short. A call that has found a reason
-// to stop is the last one: `stopped` points to it then.
+// Performs some steps, until it is time to check for signals; returns how many. The clock is read
+// after each step, or less often if steps are short. A call that finds a reason to stop is the last
+// one: then `stopped` points to it.
 int64 some_steps(PyObject* calls, int64 most, const PyBound*& stopped) {
     using clock = std::chrono::steady_clock;
     const clock::time_point end = clock::now() + BETWEEN_SIGNALS;
@@ -259,7 +258,7 @@ PyObject* change_threads(PyObject*, PyObject* count) {
     Py_RETURN_NONE;
 }
 
-// Whether all are between -limit and limit, which NaN is not.
+// Whether all are between -limit and limit. NaN is not.
 template <typename T> bool all_within(const T* x, int64 n, double limit) {
     const double largest = double(std::numeric_limits<T>::max());
     const T most = T(limit < largest ? limit : largest);

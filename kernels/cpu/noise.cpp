@@ -1,15 +1,16 @@
-// Dropout and normal noise, from random numbers that are computed from a key and a counter.
+// Dropout and Gaussian noise, from random numbers that are computed from a key and a counter.
 #include "../formulas/control.cuh"
 #include "../formulas/random.cuh"
 #include "operation.hpp"
 
 namespace {
 
-constexpr int BLOCKS = 16;  // of random words, four each, that are drawn together
+constexpr int BLOCKS = 16;  // blocks of four random words that are drawn together
 
 #ifdef __AVX512DQ__
-// Products of 64-bit numbers in vectors, their upper halves from products of 32 bits: with fewer
-// lanes, or without an instruction for the lower halves, one block after the other is faster.
+// Products of 64-bit integers in vectors; their upper halves come from 32-bit products. With fewer
+// lanes, or without an instruction for the lower halves, computing one block after the other is
+// faster.
 inline uint64 high_product(uint64 a, uint64 b) {
     const uint64 mask = 0xFFFFFFFFu;
     const uint64 low = (a & mask) * (b & mask), cross = (a >> 32) * (b & mask);
@@ -17,7 +18,7 @@ inline uint64 high_product(uint64 a, uint64 b) {
     return (a >> 32) * (b >> 32) + (cross >> 32) + (middle >> 32);
 }
 
-// What philox() of random.cuh gives for blocks `first` to `first` + 15.
+// The results of philox() of random.cuh for blocks `first` to `first` + 15.
 inline void draw(uint64 first, uint64 batch, uint64 stream, uint64 seed, uint64* words) {
     uint64 c0[BLOCKS], c1[BLOCKS], c2[BLOCKS], c3[BLOCKS], key_0 = seed, key_1 = 0;
     for (int b = 0; b < BLOCKS; ++b) {
@@ -54,7 +55,7 @@ inline void draw(uint64 first, uint64 batch, uint64 stream, uint64 seed, uint64*
 }
 #endif
 
-// out = x mask / (1 - rate). A block of random words is eight numbers, for eight neighbours.
+// out = x mask / (1 - rate). A block of random words gives eight values, for eight neighbours.
 template <typename T>
 void dropout(const T* x, double least, double factor, uint64 seed, uint64 stream,
              const int64* counters, int64 n, T* out, bool* kept_ones) {
@@ -66,7 +67,7 @@ void dropout(const T* x, double least, double factor, uint64 seed, uint64 stream
     for (int64 start = 0; start < n; start += NUMBERS) {
         uint64 words[4 * BLOCKS];
         draw(uint64(start / 8) + 1, batch, stream, seed, words);
-        uint32 halves[NUMBERS];  // low before high, as uniform() takes them
+        uint32 halves[NUMBERS];  // low before high, the order that uniform() expects
         INDEPENDENT
         for (int64 k = 0; k < 4 * BLOCKS; ++k) {
             halves[2 * k] = uint32(words[k]);
@@ -104,8 +105,8 @@ void dropout_gradient(const T* dy, const bool* kept, double factor, int64 n, boo
     }
 }
 
-// out = x + noise, or x factors with factors = 1 + noise where that array is given. A block of
-// random words is eight normal numbers, for eight neighbouring elements, as in `dropout`.
+// out = x + noise or, if `factors` is given, x factors with factors = 1 + noise. A block of random
+// words gives eight normal values, for eight neighbouring elements, as in `dropout`.
 template <typename T>
 void normal_noise(const T* x, double deviation, uint64 seed, uint64 stream, const int64* counters,
                   int64 n, T* factors, T* out) {
@@ -117,7 +118,7 @@ void normal_noise(const T* x, double deviation, uint64 seed, uint64 stream, cons
         draw(uint64(start / 8) + 1, batch, stream, seed, words);
         T noise[2 * PAIRS];
         INDEPENDENT
-        for (int64 i = 0; i < PAIRS; ++i) {  // a word is a pair, as normal_pair() takes them
+        for (int64 i = 0; i < PAIRS; ++i) {  // a word is a pair, as normal_pair() expects
             const T u = T(fraction(uint32(words[i]))), turns = T(fraction(uint32(words[i] >> 32)));
             const T radius = stddev * math::sqrt(T(-2) * math::log(T(1) - u));
             noise[2 * i] = radius * math::cos_turns(turns);

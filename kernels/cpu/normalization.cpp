@@ -1,19 +1,19 @@
-// Normalization: over the batch, feature by feature, and over the features, row by row.
-// Arrays of features are (outer, features, inner), whichever axis of the data the features are.
+// Normalization: over the batch, for each feature, and over the features, for each row. Arrays are
+// (outer, features, inner), whichever axis of the data the feature axis is.
 //
-// Sums go over chunks of rows (or of `outer`), whose size the shape alone decides, and of a chunk
-// in T; the chunks are added up in double precision. What is one number for each feature stands in
-// a `table`, again and again where features are few, so that a vector holds several rows of them.
+// Sums are computed in T over chunks of rows (or of `outer`), whose size depends on the shape
+// alone. The chunks are then added up in double precision. Per-feature values are stored in a
+// `table`, repeated if there are few features, so that a vector covers several rows.
 #include "../formulas/math.cuh"
 #include "operation.hpp"
 #include "pieces.hpp"
 
 namespace {
 
-constexpr int64 SIDE_BY_SIDE = 64;  // features whose chunks are added up at once
-constexpr int LANES = 16;           // sums of one row side by side, on each instruction set
+constexpr int64 SIDE_BY_SIDE = 64;  // features whose chunks are added up at the same time
+constexpr int LANES = 16;           // parallel sums of one row, on each instruction set
 
-// work(k) for so many chunks, of `numbers` numbers in all.
+// work(k) for each of the chunks, which have `numbers` elements in total.
 template <typename Work> void each_chunk(int64 chunks, int64 numbers, Work work) {
     if (numbers >= WORTH_THREADS) {
         parallel(chunks, work);
@@ -22,7 +22,7 @@ template <typename Work> void each_chunk(int64 chunks, int64 numbers, Work work)
     }
 }
 
-// The sum of term(0) to term(n - 1) in T, as LANES sums side by side if there are so many terms.
+// The sum of term(0) to term(n - 1) in T, as LANES parallel sums if there are enough terms.
 template <typename T, typename Term> inline T lanes_sum(int64 n, Term term) {
     if (n < LANES) {
         T sum = 0;
@@ -41,8 +41,8 @@ template <typename T, typename Term> inline T lanes_sum(int64 n, Term term) {
     return sums[0];
 }
 
-// Two sums for each feature over `outer` from first to stop, into first_sums and second_sums
-// (features,): of a(place, f) and of b(place, f).
+// Two sums for each feature over `outer` from first to stop: of a(place, f) into first_sums and of
+// b(place, f) into second_sums, both (features,).
 template <typename T, typename A, typename B>
 void chunk_sums(int64 first, int64 stop, int64 features, int64 inner, T* first_sums,
                 T* second_sums, A a, B b) {
@@ -80,10 +80,10 @@ void chunk_sums(int64 first, int64 stop, int64 features, int64 inner, T* first_s
     }
 }
 
-// mean, variance (features,) of x, and the moving ones gone on; partial (chunks, 2, features).
-// Of a chunk, sums of differences from its first number and of their squares: where the mean is
-// far larger than the deviation, nothing cancels out. Chunks are put together by their means and
-// squares (Chan, Golub and LeVeque, "Algorithms for computing the sample variance", 1983).
+// mean, variance (features,) of x, and the moving ones updated; partial (chunks, 2, features).
+// For each chunk, sums of differences from its first element and of their squares: nothing cancels
+// if the mean is far larger than the deviation. The means and squares of chunks are then combined
+// (Chan, Golub and LeVeque, "Algorithms for computing the sample variance", 1983).
 template <typename T>
 void batch_statistics(const T* x, int64 outer, int64 features, int64 inner, int64 rows,
                       double momentum, T* partial, T* mean, T* variance, T* moving_mean,
@@ -128,8 +128,8 @@ void batch_statistics(const T* x, int64 outer, int64 features, int64 inner, int6
     }
 }
 
-// work(start, stop, f) for pieces of (outer, features, inner): the numbers from start to stop,
-// which belong to feature f where inner > 1, else f is -1, and each has its entry in a table.
+// work(start, stop, f) for pieces of (outer, features, inner): the elements from start to stop.
+// They belong to feature f if inner > 1; otherwise f is -1, and each has a table entry.
 template <typename Work>
 void each_run(int64 outer, int64 features, int64 inner, int64 width, Work work) {
     const int64 n = outer * features * inner;
@@ -147,13 +147,13 @@ void each_run(int64 outer, int64 features, int64 inner, int64 width, Work work) 
     });
 }
 
-// Repeats the first `features` numbers of a row of the table up to `width`.
+// Repeats the first `features` values of a row of the table up to `width`.
 template <typename T> void repeat(T* row, int64 features, int64 width) {
     for (int64 i = features; i < width; ++i) row[i] = row[i - features];
 }
 
 // out = (x - mean) gamma / sqrt(variance + epsilon) + beta; table (3, width), width a multiple of
-// the features.
+// the number of features.
 template <typename T>
 void normalize(const T* x, const T* mean, const T* variance, const T* gamma, const T* beta,
                double epsilon, int64 outer, int64 features, int64 inner, int64 width, T* table,
@@ -181,8 +181,8 @@ void normalize(const T* x, const T* mean, const T* variance, const T* gamma, con
     });
 }
 
-// Adds the chunks of partial (chunks, 2, features) up, and takes the sums times `factor` (or null)
-// for second; each into a gradient, if there is one, and into totals (2, features), likewise.
+// Adds up the chunks of partial (chunks, 2, features), and multiplies the second sums by `factor`
+// (unless null). Writes each into its gradient, if there is one, and into totals (2, features).
 template <typename T>
 void add_chunks(const T* partial, int64 chunks, int64 features, const T* factor, bool accumulate,
                 T* first_gradient, T* second_gradient, T* totals) {
@@ -211,8 +211,8 @@ void add_chunks(const T* partial, int64 chunks, int64 features, const T* factor,
 }
 
 // dbeta = sum of dy, dgamma = sum of dy n with n the normalized x, and dx = gamma / sqrt(variance +
-// epsilon) (dy - mean of dy - n mean of dy n), without these means where the statistics are
-// constant. partial (chunks, 2, features) or null, table (5, width).
+// epsilon) (dy - mean of dy - n mean of dy n), without these means if the statistics are constants.
+// partial (chunks, 2, features) or null, table (5, width).
 template <typename T>
 void normalize_gradient(const T* x, const T* dy, const T* mean, const T* variance, const T* gamma,
                         double epsilon, int64 outer, int64 features, int64 inner, int64 rows,
@@ -237,7 +237,7 @@ void normalize_gradient(const T* x, const T* dy, const T* mean, const T* varianc
             };
             chunk_sums(first, stop, features, inner, sums, sums + features, gradient, product);
         });
-        // The totals come where the first chunk was, which has been read by then.
+        // The totals overwrite the first chunk, which has been read by then.
         add_chunks(partial, chunks, features, inverse, accumulate_gradients, dbeta, dgamma,
                    partial);
     }
@@ -269,14 +269,14 @@ void normalize_gradient(const T* x, const T* dy, const T* mean, const T* varianc
     });
 }
 
-// work(c -> gamma[c], or 1 where there is no gamma): a loop that asks each time is no vectors.
+// work(c -> gamma[c], or 1 if there is no gamma): a loop that checks each time is not vectorised.
 template <typename T, typename Work> void with_factors(const T* gamma, Work work) {
     if (gamma) work([=](int64 c) { return gamma[c]; });
     else work([](int64) { return T(1); });
 }
 
-// out = (x - mean) gamma / sqrt(variance + epsilon) + beta with the mean and variance of the row;
-// where `mean` is null, it counts as 0.
+// out = (x - mean) gamma / sqrt(variance + epsilon) + beta with the mean and variance of the row.
+// If `mean` is null, 0 is used.
 template <typename T>
 void layer_norm(const T* x, const T* gamma, const T* beta, double epsilon, int64 rows,
                 int64 features, int64 piece, T* mean, T* variance, T* out) {
@@ -287,7 +287,7 @@ void layer_norm(const T* x, const T* gamma, const T* beta, double epsilon, int64
             const T* row = x + r * features;
             T* result = out + r * features;
             T middle = T(0);
-            if (mean) {  // from differences, so that a large mean is exact
+            if (mean) {  // from differences, so that a large mean is accurate
                 const T origin = row[0];
                 const T sum = lanes_sum<T>(features, [=](int64 c) { return row[c] - origin; });
                 middle = mean[r] = origin + sum / T(features);
@@ -314,8 +314,8 @@ void layer_norm(const T* x, const T* gamma, const T* beta, double epsilon, int64
 }
 
 // Its gradient: with g = dy gamma and n the normalized row, dx (+)= (g - mean(g) - n mean(g n)) /
-// sqrt(variance + epsilon), without mean(g) where the mean counts as 0; dgamma and dbeta are the
-// column sums of dy n and of dy. partial (chunks, 2, features).
+// sqrt(variance + epsilon), without mean(g) if `mean` is null; dgamma and dbeta are the column sums
+// of dy n and of dy. partial (chunks, 2, features).
 template <typename T>
 void layer_norm_gradient(const T* x, const T* dy, const T* gamma, double epsilon, int64 rows,
                          int64 features, int64 piece, const T* mean, const T* variance,

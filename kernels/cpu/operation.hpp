@@ -1,5 +1,5 @@
-// What an operation is: a plain function of arrays and numbers, and what Python must know of it.
-// It allocates nothing, throws nothing and needs no interpreter.
+// The definition of an operation: a plain function of arrays and scalars, and its description for
+// Python. It allocates nothing, throws nothing and needs no interpreter.
 #pragma once
 #include "../formulas/types.cuh"
 
@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
-// In front of a loop: no element depends on what was written for another one. Arrays may be the
-// same, as with in-place operations, which a compiler by itself would take for an obstacle.
+// Placed before a loop: no element depends on what was written for another one. Arrays may be
+// identical, as in in-place operations, which would otherwise keep a compiler from vectorising.
 #if defined(__clang__)
 #define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
 #elif defined(__GNUC__)
@@ -20,9 +20,9 @@
 #define INDEPENDENT __pragma(loop(ivdep))
 #endif
 
-constexpr std::size_t MOST_ARGUMENTS = 24, MOST_LISTED = 32;  // arrays in tuples, all together
+constexpr std::size_t MOST_ARGUMENTS = 24, MOST_LISTED = 32;  // arrays in tuples, in total
 
-// One argument as it is kept between calls.
+// One argument as stored between calls.
 union Word {
     void* array;
     int64 integer;
@@ -46,15 +46,15 @@ template <> inline constexpr Type type_of<float16> = Type::float16;
 template <> inline constexpr Type type_of<float> = Type::float32;
 template <> inline constexpr Type type_of<double> = Type::float64;
 
-// An array of any type. A parameter that is a pointer to such gets a tuple of them.
+// An array of any type. A parameter that points to this type takes a tuple of arrays.
 struct AnyArray {
     void* data;
     Type type;
     int64 size;
 };
 
-// One parameter of an operation: an array (`Type` of its elements, maybe only read), several arrays
-// of any types, or a number.
+// One parameter of an operation: an array (`Type` of its elements, possibly read-only), several
+// arrays of any types, or a scalar.
 struct Parameter {
     enum Kind { array, arrays, integer, number, boolean } kind;
     Type type;
@@ -91,18 +91,18 @@ template <typename A> A argument(const Word& word) {
     }
 }
 
-// An operation with its choices (types, formulas) made.
+// An operation with its template arguments (types, formulas) chosen.
 struct Operation {
     std::string name;
     std::vector<std::string> choices;
     std::vector<Parameter> parameters;
     void (*perform)(const Word* arguments);
-    // Whether it may find what ends a program in the middle of a step: then its last array holds
-    // int64, of which the first is not 0.
+    // Whether it may find a reason to end a program in the middle of a step. If so, its last array
+    // is int64, and the first element of that is then not 0.
     bool stops = false;
 };
 
-// All of them, in the order in which their files register them.
+// All operations, in the order in which their files register them.
 inline std::vector<Operation>& operations() {
     static std::vector<Operation> all;
     return all;
@@ -121,7 +121,7 @@ template <typename... A, void (*function)(A...)> struct Unpacked<function> {
     }
 };
 
-// Makes `function` known to Python under a name and its choices.
+// Registers `function` for Python under a name and its choices.
 template <auto function>
 Operation& add(const char* name, std::initializer_list<std::string> choices = {}) {
     using Its = Unpacked<function>;
@@ -129,7 +129,7 @@ Operation& add(const char* name, std::initializer_list<std::string> choices = {}
     return operations().back();
 }
 
-// An object of this at the top of a file registers what the file has, when the library is loaded.
+// An object of this type at file scope registers a file's operations when the library is loaded.
 struct Registration {
     explicit Registration(void (*registers)()) { registers(); }
 };
@@ -138,8 +138,8 @@ template <typename T> inline const char* name_of() {
     return std::is_same_v<T, float> ? "float32" : "float64";
 }
 
-// adds<T>() for each type of numbers that operations compute with. Browsers have float alone, and of
-// data what pages hold: a page is to be small.
+// adds<T>() for each floating-point type of operations. Builds for browsers have float alone, and
+// only the data types that web pages use, to keep pages small.
 #ifdef FOR_BROWSERS
 #define EACH_FLOAT(adds) adds<float>();
 #define EACH_SOURCE(adds) \

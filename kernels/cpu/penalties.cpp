@@ -1,11 +1,11 @@
-// Penalties on weights, and what weights are brought back to after an update.
+// Penalties on weights, and constraints that are applied to weights after an update.
 #include "../formulas/generated_weights.cuh"
 #include "operation.hpp"
 #include "pieces.hpp"
 
 namespace {
 
-// The penalty of n weights; the slopes are added to g, unless it is null.
+// The penalty of n weights. Its derivatives are added to g, unless it is null.
 template <template <typename> class Penalty, typename T>
 double penalize(const T* w, T* g, int64 n, const double* parameters) {
     const Penalty<double> exact(parameters);
@@ -18,9 +18,9 @@ double penalize(const T* w, T* g, int64 n, const double* parameters) {
     return sum;
 }
 
-// totals[0] += rows times the sum of the penalties of all weights in all pieces, with the numbers of
-// row k of `factors`: each batch's mean loss has them once. Where gradients are given, the slopes
-// are added.
+// totals[0] += rows times the sum of the penalties of all weights in all pieces, with the values in
+// row k of `factors`: so the mean loss of each batch includes the penalties once. If gradients are
+// given, the derivatives are added.
 template <typename T>
 void penalties(const T* weights, T* gradients, const int64* table, const double* factors,
                int64 count, double* sums, int64 rows, double* totals) {
@@ -38,11 +38,11 @@ void penalties(const T* weights, T* gradients, const int64* table, const double*
     totals[0] += double(rows) * sum;
 }
 
-// Weights (outer, n, inner): each line of n, one for each outer and inner place, is scaled as its
-// norm asks for.
+// Weights (outer, n, inner): each line of n, one for each outer and inner index, is scaled
+// according to its norm.
 template <typename T>
 void constrain_norms(T* weights, int64 outer, int64 n, int64 inner, const double* parameters) {
-    constexpr int64 LINES = 64;  // neighbours, taken at a time
+    constexpr int64 LINES = 64;  // neighbouring lines, processed together
     const auto factor = [=](double squares) {
         return T(NormLimits::value(parameters, math::sqrt(squares)));
     };

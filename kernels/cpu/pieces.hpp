@@ -1,13 +1,13 @@
-// Flat arrays in pieces, which threads share, and sums that no number of threads changes.
+// Flat arrays in pieces that threads share, and sums that do not depend on the number of threads.
 #pragma once
 #include "../formulas/math.cuh"
 #include "pool.hpp"
 
-// Numbers of a pass over several arrays before it pays to wake other threads, and how many of them
-// one takes at a time.
+// Elements of a pass over several arrays from which other threads are worth waking, and how many of
+// them a thread takes at a time.
 constexpr int64 WORTH_THREADS = 1 << 20, PIECE = 1 << 16;
 
-// work(first, last) for pieces that make up start to stop; for what is done number by number.
+// work(first, last) for pieces that make up start to stop, for element-wise work.
 template <typename Work> void in_pieces(int64 start, int64 stop, Work work) {
     const int64 piece = stop - start < WORTH_THREADS ? stop - start : PIECE;
     if (piece <= 0) return;
@@ -17,8 +17,8 @@ template <typename Work> void in_pieces(int64 start, int64 stop, Work work) {
     });
 }
 
-// A piece of the flat arrays that belongs to one parameter, with the numbers of the first and the
-// last (not included) of the pieces that it shares a norm with.
+// A piece of the flat arrays that belongs to one parameter, with the indices of the first and the
+// last (exclusive) of the pieces that it shares a norm with.
 struct Piece {
     int64 start, stop, first, last;
 };
@@ -34,8 +34,8 @@ template <typename Work> void each_piece(const Piece* pieces, int64 count, Work 
     }
 }
 
-// The sum of term(0) to term(n - 1) in double precision, in the same order on each machine: so many
-// sums side by side, in which a compiler may see vectors.
+// The sum of term(0) to term(n - 1) in double precision, in the same order on each machine: LANES
+// parallel sums, which a compiler may vectorise.
 template <typename Term> inline double sum_of(int64 n, Term term) {
     constexpr int LANES = 16;
     double sums[LANES] = {};
@@ -52,7 +52,7 @@ template <typename T> inline double square_sum(const T* x, int64 n) {
     return sum_of(n, [=](int64 i) { return double(x[i]) * double(x[i]); });
 }
 
-// The norm of all that a piece shares it with, of the sums of squares of all pieces.
+// The norm of all pieces that share it with this one, from the sums of squares of all pieces.
 inline double norm(const Piece& piece, const double* sums) {
     double all = 0;
     for (int64 k = piece.first; k < piece.last; ++k) all += sums[k];

@@ -1,5 +1,5 @@
-// Rows taken from places, and put where others may be: arrays (outer, n, inner), whose places along
-// the axis in the middle are given by number, as (sets, count). One set is that of each of `outer`.
+// Rows gathered from indices, and scattered to indices: arrays (outer, n, inner), with indices
+// along the middle axis as (sets, count). There is one set for all of `outer`, or one for each.
 #include "../formulas/places.cuh"
 #include "generated_formulas.hpp"
 #include "operation.hpp"
@@ -9,10 +9,10 @@
 
 namespace {
 
-// Columns of which it pays that another thread does some.
+// Fewest columns that are worth giving to another thread.
 constexpr int64 SOME_COLUMNS = 16;
 
-// out (outer, count, inner) = x at the places, 0 where there is none
+// out (outer, count, inner) = x at the indices, 0 where an index is out of range
 template <typename T>
 void take_rows(const T* x, const int32* places, int64 sets, int64 outer, int64 n, int64 count,
                int64 inner, bool wraps, T* out) {
@@ -41,13 +41,13 @@ void take_rows(const T* x, const int32* places, int64 sets, int64 outer, int64 n
         });
 }
 
-// out (outer, n, inner), at the places, becomes what the formula makes of it and of the rows
-// (outer, count, inner), one after the other from the first on. What comes to one number of `out`
-// is one thread's, so that the number of threads changes no bit.
+// out (outer, n, inner), at the indices, is merged by the formula with the rows (outer, count,
+// inner), one after the other in order. A single thread handles all updates of one element of
+// `out`, so the number of threads does not change the result.
 template <typename T, template <typename> class Merging>
 void scatter_rows(const T* rows, const int32* places, int64 sets, int64 outer, int64 count,
                   int64 n, int64 inner, bool wraps, T* out) {
-    // Of one of `outer`, some columns, at the places from `low` to before `high`.
+    // For one index of `outer`, some columns, at the indices from `low` to before `high`.
     auto merge = [&](int64 o, int64 first, int64 last, int64 low, int64 high) {
         const int32* own = places + (sets == 1 ? 0 : o * count);
         for (int64 k = 0; k < count; ++k) {
@@ -83,8 +83,8 @@ void scatter_rows(const T* rows, const int32* places, int64 sets, int64 outer, i
     }
 }
 
-// found += how many of x are not from low to high; then, as `rank_of` has them, the least and the
-// largest of these.
+// found += the number of values of x outside low to high; then the least and the largest of these,
+// as `rank_of` encodes them.
 template <typename T>
 void check_range(const T* x, int64 n, double low, double high, int64* found) {
     int64 outside = 0;
@@ -100,7 +100,7 @@ void check_range(const T* x, int64 n, double low, double high, int64* found) {
     }
 }
 
-#ifndef FOR_BROWSERS  // a page is to be small, and has nobody to tell what is not there
+#ifndef FOR_BROWSERS  // pages must be small, and cannot report an invalid index
 template <typename T> void add_takes(const char* type) { add<&take_rows<T>>("take_rows", {type}); }
 
 template <typename T> void add_scatters(const char* type) {

@@ -10,15 +10,15 @@
 
 namespace {
 
-thread_local int wanted = 1;  // of the work that this thread asks for
+thread_local int wanted = 1;  // threads requested for this thread's work
 
 struct Pool {
-    std::mutex busy;  // held by the thread whose work the pool does
-    std::mutex lock;  // of everything below, but for `next`
+    std::mutex busy;  // held by the thread whose work the pool is doing
+    std::mutex lock;  // of everything below except `next`
     std::condition_variable wake, left;
-    int started = 0;  // workers there are
-    int places = 0;   // workers who may still join: none when there is no work
-    int joined = 0;   // workers who have joined and not yet left
+    int started = 0;  // workers that exist
+    int places = 0;   // workers that may still join: none when there is no work
+    int joined = 0;   // workers that have joined and not yet left
     int64 pieces = 0;
     PieceOfWork run = nullptr;
     void* work = nullptr;
@@ -29,11 +29,11 @@ struct Pool {
     }
 };
 
-// Never deleted: at the end of the process the workers still sleep on it. Nor is it the same one
-// after a fork, since none of the workers lives on in the child.
+// Never deleted: at the end of the process the workers still sleep on it. A forked child creates a
+// new one, since none of the workers exist in the child.
 Pool* pool = nullptr;
 
-thread_local bool inside = false;  // a piece of parallel()'s work
+thread_local bool inside = false;  // a piece of parallel()
 
 void serve(Pool& pool) {
     inside = true;
@@ -61,7 +61,7 @@ Pool& the_pool() {
     return *pool;
 }
 
-// Workers are started when they are first needed; one that cannot be started is not missed.
+// Starts workers when they are first needed. If one cannot be started, the others do its work.
 void start_workers(Pool& pool, int count) {
     while (pool.started < count) {
         try {
@@ -100,7 +100,7 @@ void share_pieces(int64 pieces, PieceOfWork run, void* work) {
     for (int helper = 0; helper < helpers; ++helper) pool.wake.notify_one();
     pool.do_pieces();
     {
-        // Who has not joined by now finds nothing left to do, and is not waited for.
+        // A worker that has not joined by now finds no work left, and is not waited for.
         std::unique_lock<std::mutex> hold(pool.lock);
         pool.places = 0;
         pool.left.wait(hold, [&] { return pool.joined == 0; });

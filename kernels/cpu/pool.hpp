@@ -4,16 +4,16 @@
 
 #include <type_traits>
 
-// How many threads an operation that this thread calls may use, itself among them: at first one.
+// How many threads an operation called from this thread may use, including itself. Initially one.
 int threads();
 void set_threads(int count);
 
 typedef void (*PieceOfWork)(void* work, int64 piece);
 void share_pieces(int64 pieces, PieceOfWork run, void* work);
 
-// Calls work(piece) for every piece from 0 on, on several threads where they are to be had, and
-// returns when all are done. Which thread does which piece is left open: no piece may depend on
-// that, nor on another piece. Inside a piece, parallel() is a plain loop.
+// Calls work(piece) for every piece from 0 on, on several threads if available, and returns when
+// all are done. Which thread does which piece is unspecified: no piece may depend on that or on
+// another piece. Inside a piece, parallel() is a plain loop.
 template <typename Work> void parallel(int64 pieces, Work&& work) {
     if (pieces > 1 && threads() > 1) {
         share_pieces(

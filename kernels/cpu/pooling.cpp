@@ -1,5 +1,5 @@
-// Pooling of images, (samples, height, width, channels): a vector of channels at a time, or, of
-// few channels, a row of windows.
+// Pooling of images, (samples, height, width, channels): a vector of channels at a time or, if
+// there are few channels, a row of windows.
 #include "operation.hpp"
 #include "vectors.hpp"
 #include "windows.hpp"
@@ -9,7 +9,7 @@
 
 namespace {
 
-// The larger number, or NaN.
+// The larger value, or NaN.
 template <typename V> V larger(const V& a, const V& b) { return ((a >= b) | (a != a)) ? a : b; }
 
 struct Largest {
@@ -21,7 +21,7 @@ struct Sum {
     template <typename V> static V join(const V& a, const V& b) { return a + b; }
 };
 
-// Calls f with a load and a store for each vector of a row of channels, the last maybe a part.
+// Calls f with a load and a store for each vector of a row of channels. The last may be partial.
 template <typename T, typename F> void each_vector(int64 channels, F f) {
     typedef Vector<T> V;
     int64 c = 0;
@@ -39,7 +39,7 @@ struct Under {
     int64 first, rows, columns, down, across;
 };
 
-// f(window, its pixels) for all windows of an image of so many channels.
+// f(window, its pixels) for all windows of an image with this number of channels.
 template <typename F> void each_window(const Windows& w, int64 channels, F f) {
     const int64 down = w.dilation_y * w.width * channels, across = w.dilation_x * channels;
     for (int64 row = 0, window = 0; row < w.rows; ++row) {
@@ -52,7 +52,7 @@ template <typename F> void each_window(const Windows& w, int64 channels, F f) {
     }
 }
 
-// out = the largest or the sum of the pixels under each window, times `shares` if there are any
+// out = the largest or the sum of the pixels under each window, times `shares` if given
 template <typename T, typename Pool>
 void pool_image(const Windows& w, int64 channels, const T* shares, const T* x, T* out) {
     typedef Vector<T> V;
@@ -79,7 +79,7 @@ void pool_image(const Windows& w, int64 channels, const T* shares, const T* x, T
     });
 }
 
-// The first pixel of each window that is its largest gets dy.
+// The first pixel of each window that equals its maximum gets dy.
 template <typename T, bool add>
 void choose(const Windows& w, int64 channels, const T* x, const T* y, const T* dy, T* dx) {
     typedef Vector<T> V;
@@ -126,18 +126,18 @@ void spread(const Windows& w, int64 channels, const T* shares, const T* dy, T* d
     });
 }
 
-// -- of few channels
+// -- for few channels
 
-constexpr int64 ROOM = 512;  // numbers of some windows of a row, of which there are not so many
+constexpr int64 ROOM = 512;  // elements of some windows of a row; there are fewer channels
 
-// Whether the cells of neighbouring windows lie close enough to make vectors of these. The longest
-// vector there is decides, not that of this instruction set: the order of sums depends on it.
+// Whether the cells of neighbouring windows lie close enough to form vectors. The longest vector of
+// all instruction sets decides, not that of this one: the order of sums depends on it.
 template <typename T> bool few(const Windows& w, int64 channels) {
     constexpr int64 longest = 64 / sizeof(T);
     return channels < longest && (w.stride_x == 1 || channels == 1);
 }
 
-// f(window, windows) for all windows of an image, some neighbours in a row at a time
+// f(row, column, windows) for all windows of an image, some neighbours in a row at a time
 template <typename F> void each_row(const Windows& w, int64 channels, F f) {
     const int64 most = ROOM / channels;
     for (int64 row = 0; row < w.rows; ++row)
@@ -145,8 +145,8 @@ template <typename F> void each_row(const Windows& w, int64 channels, F f) {
             f(row, column, w.columns - column < most ? w.columns - column : most);
 }
 
-// f(number of these windows, number of the image) for all of their cells that lie on a pixel, cell
-// after cell: of one cell, no two are the same.
+// f(index in these windows, index in the image) for all of their cells that lie on a pixel, cell by
+// cell: for one cell, no two indices are the same.
 template <typename F>
 void each_cell(const Windows& w, int64 channels, int64 row, int64 column, int64 columns, F f) {
     const Windows::Span y = w.down(row);
@@ -164,7 +164,7 @@ void each_cell(const Windows& w, int64 channels, int64 row, int64 column, int64 
             if (w.stride_x == 1) {
                 INDEPENDENT
                 for (int64 i = 0; i < count * channels; ++i) f(out + i, in + i);
-            } else if (w.stride_x == 2) {  // known here, it makes vectors of them
+            } else if (w.stride_x == 2) {  // a constant stride lets compilers vectorise
                 INDEPENDENT
                 for (int64 i = 0; i < count; ++i) f(out + i, in + 2 * i);
             } else {
@@ -201,7 +201,7 @@ template <typename T>
 void choose_narrow(const Windows& w, int64 channels, const T* x, const T* y, const T* dy, T* dx) {
     each_row(w, channels, [&](int64 row, int64 column, int64 columns) {
         T room[ROOM];
-        T* left = room;  // what no cell before has got
+        T* left = room;  // what no previous cell has received
         const int64 window = (row * w.columns + column) * channels;
         const T* largest = y + window;
         std::memcpy(left, dy + window, std::size_t(columns * channels) * sizeof(T));
@@ -240,7 +240,7 @@ void pooling(const T* x, const int64* geometry, const T* shares, int64 samples, 
     });
 }
 
-// A pixel may lie in several windows, or in none: then what windows are worth is added to zeros.
+// A pixel may lie in several windows, or in none: then the windows' gradients are added to zeros.
 template <typename T> void clear(bool add, int64 size, T* dx) {
     if (!add) std::memset(dx, 0, std::size_t(size) * sizeof(T));
 }

@@ -1,7 +1,7 @@
-// Matrix products: tiles of the result in registers, as many as it takes. Whatever the tile, and
-// whichever thread computes it, an element is summed along k in one order: in blocks of a length
-// that depends on k alone, by multiply-adds from the first to the last, and the blocks one after
-// the other.
+// Matrix products: tiles of the result in registers, as large as registers allow. Whatever the tile
+// and the thread that computes it, an element is summed along k in one order. The sum is divided
+// into blocks of a length that depends on k alone. Each block uses multiply-adds from the first to
+// the last, and the blocks are added one after the other.
 #pragma once
 #include "pool.hpp"
 #include "vectors.hpp"
@@ -11,28 +11,28 @@
 
 namespace {
 
-// Sizes of blocks: a panel of b, DEPTH x 2 vectors, stays in the first cache while a block of a,
-// TALL x DEPTH, in the second one passes by. WIDE bounds the memory for panels laid out anew.
+// Block sizes: a panel of b, DEPTH x 2 vectors, stays in the L1 cache while a block of a, of TALL x
+// DEPTH, streams from the L2 cache. WIDE bounds the memory for packed panels.
 constexpr int64 DEPTH = 256, TALL = 192, WIDE = 512;
 
-// From so many multiplications on, threads share a product. With half as many, two threads took
-// .8 to .95 of the time of one, and what reads the result finds half of it in another core's cache.
+// From this many multiplications on, threads share a product. With half as many, two threads took
+// .8 to .95 of the time of one, and its reader finds half of the result in another core's cache.
 constexpr int64 WORTH_CUTTING = 1 << 24;
 
-// How many rows of so many vectors the registers hold as sums, beside what they are made from.
+// How many rows of this many vectors of sums fit in the registers, beside their operands.
 constexpr int MOST_VECTORS = 4;
 constexpr int most_rows(int vectors, [[maybe_unused]] bool by_row) {
 #if defined(__AVX512F__)
-    // Twelve rows a power of two apart still fit into one set of the first cache, sixteen do not.
+    // Twelve rows a power of two apart still fit in one set of the L1 cache, sixteen do not.
     return vectors == 1 ? (by_row ? 12 : 16) : 24 / vectors;  // of 32 registers
 #else
     return vectors == 1 ? 8 : vectors == 4 ? 2 : 12 / vectors;  // of 16 registers
 #endif
 }
 
-// One tile: out (rows, columns) (+)= a (rows, k) @ b (k, columns), the columns so many vectors,
-// of the last of which only the first `tail` lanes count. by_row: a's numbers lie one behind the
-// other along k, else along the rows.
+// One tile: out (rows, columns) (+)= a (rows, k) @ b (k, columns), whose columns fill `vectors`
+// vectors. In the last vector only the first `tail` lanes count. by_row: elements of a are
+// contiguous along k, otherwise along the rows.
 template <typename T, int rows, int vectors, bool by_row>
 void tile(const T* a, int64 lda, const T* b, int64 ldb, int64 k, int64 tail, bool add, T* out,
           int64 ldo) {
@@ -56,7 +56,7 @@ void tile(const T* a, int64 lda, const T* b, int64 ldb, int64 k, int64 tail, boo
             UNROLLED
             for (int j = 0; j < vectors; ++j) sum[i][j] = V::fma(x, line[j], sum[i][j]);
         }
-        if (!by_row) PREFETCH(a + 64 / sizeof(T));  // what the next tile begins with
+        if (!by_row) PREFETCH(a + 64 / sizeof(T));  // the first data of the next tile
         a += by_row ? 1 : lda;
         b += ldb;
     }
@@ -98,10 +98,10 @@ template <typename T> Tile<T> tile_of(int rows, int vectors, bool by_row) {
     }
 }
 
-// A matrix as it stands, or seen as its transpose.
+// A matrix as stored, or viewed as its transpose.
 template <typename T> struct Matrix {
     const T* numbers;
-    int64 ld;         // from one row in memory to the next
+    int64 ld;         // leading dimension: elements between rows in memory
     bool transposed;  // those rows are columns
 
     const T* at(int64 row, int64 column) const {
@@ -120,7 +120,7 @@ void panel(Matrix<T> a, const T* b, int64 ldb, int64 m, int64 columns, int64 k, 
     const int64 tail = columns - (vectors - 1) * lanes;
     const int tiles = m <= most ? 1 : (int(m) + most - 1) / most;
     const int height = tiles == 1 ? int(m) : int(m) / tiles;
-    const int higher = int(m) - height * tiles;  // so many tiles have one row more
+    const int higher = int(m) - height * tiles;  // this many tiles have one more row
     int64 i = 0;
     const auto until = [&](int64 end, int rows) {
         if (i == end) return;
@@ -132,7 +132,7 @@ void panel(Matrix<T> a, const T* b, int64 ldb, int64 m, int64 columns, int64 k, 
     until(m, height);
 }
 
-// A thread's memory for what is laid out anew; it grows to the largest need, once.
+// A thread's memory for packed matrices. It grows to the largest size needed and is reused.
 template <typename T> struct Room {
     T* numbers = nullptr;
     int64 size = 0;
@@ -153,8 +153,8 @@ template <typename T> int64 in_vectors(int64 columns) {
     return (columns + Vector<T>::lanes - 1) / Vector<T>::lanes * Vector<T>::lanes;
 }
 
-// b (k, columns) in panels, each (k, width), one after the other; the last one may be narrower,
-// and has zeros up to whole vectors. The rows of b, which may lie a page apart, are read as rows.
+// Packs b (k, columns) into contiguous panels (k, width). The last one may be narrower, and is
+// zero-padded to whole vectors. The rows of b, which may lie a page apart, are read row by row.
 template <typename T>
 void copy_panels(Matrix<T> b, int64 k, int64 columns, int64 panel_width, T* to) {
     typedef Vector<T> V;
@@ -173,7 +173,7 @@ void copy_panels(Matrix<T> b, int64 k, int64 columns, int64 panel_width, T* to) 
     }
 }
 
-// The same where b is transposed.
+// The same for a transposed b.
 template <typename T>
 void transpose_panels(Matrix<T> b, int64 k, int64 columns, int64 panel_width, T* to) {
     typedef Vector<T> V;
@@ -203,10 +203,10 @@ void transpose_panels(Matrix<T> b, int64 k, int64 columns, int64 panel_width, T*
     }
 }
 
-// Rows so far apart fall into few sets of a cache.
+// Whether rows this far apart fall into few sets of a cache.
 template <typename T> bool collides(int64 ld) { return ld * int64(sizeof(T)) % 1024 == 0; }
 
-// a (m, k) anew, its rows an odd number of cache lines apart.
+// A copy of a (m, k) with its rows an odd number of cache lines apart.
 template <typename T> Matrix<T> spread(Matrix<T> a, int64 m, int64 k) {
     thread_local Room<T> room;
     constexpr int64 line = 64 / sizeof(T);
@@ -218,7 +218,8 @@ template <typename T> Matrix<T> spread(Matrix<T> a, int64 m, int64 k) {
     return {to, ld, a.transposed};
 }
 
-// `total` in as few blocks as `most` allows, those as alike as `step` does: the size of one.
+// The block size for dividing `total` into as few blocks as `most` allows, as equal as multiples of
+// `step` can be.
 inline int64 block_of(int64 total, int64 most, int64 step) {
     if (total <= most) return total;
     const int64 blocks = (total + most - 1) / most;
@@ -258,8 +259,8 @@ void in_blocks(Matrix<T> a, Matrix<T> b, T* out, int64 m, int64 n, int64 k, int6
     }
 }
 
-// So many elements of a row of out, from rows of a and b that lie along k: a sum for each lane,
-// and these are added.
+// `count` elements of a row of out, from rows of a and b that are contiguous along k: one sum for
+// each lane, and the lanes are then added.
 template <typename T, int count>
 void dots(const T* a, const T* b, int64 ldb, int64 k, bool add, T* out) {
     typedef Vector<T> V;
@@ -297,7 +298,7 @@ void by_dots(Matrix<T> a, Matrix<T> b, T* out, int64 m, int64 n, int64 k, int64 
     }
 }
 
-// A handful of numbers, for which everything else is too much ado.
+// For very small products, where any other method costs more.
 template <typename T>
 void one_by_one(const T* a, const T* b, T* out, int64 m, int64 n, int64 k, int64 down_a,
                 int64 along_a, int64 down_b, int64 along_b, int64 ldo, bool add) {
@@ -310,8 +311,8 @@ void one_by_one(const T* a, const T* b, T* out, int64 m, int64 n, int64 k, int64
         }
 }
 
-// out (m, n) (+)= a' (m, k) @ b' (k, n): a' and b' are a and b, or their transposes. Rows lie lda,
-// ldb and ldo numbers apart.
+// out (m, n) (+)= a' (m, k) @ b' (k, n): a' and b' are a and b, or their transposes. Rows are lda,
+// ldb and ldo elements apart.
 template <typename T>
 void matmul(const T* a_numbers, const T* b_numbers, T* out, int64 m, int64 n, int64 k, int64 lda,
             int64 ldb, int64 ldo, bool transpose_a, bool transpose_b, bool accumulate) {
@@ -322,7 +323,7 @@ void matmul(const T* a_numbers, const T* b_numbers, T* out, int64 m, int64 n, in
         return;
     }
     Matrix<T> a{a_numbers, lda, transpose_a}, b{b_numbers, ldb, transpose_b};
-    if (n == 1 && ldo == 1) {  // a column without gaps: the same as a row
+    if (n == 1 && ldo == 1) {  // a contiguous column: the same as a row
         std::swap(a, b);
         std::swap(m, n);
         a.transposed = !a.transposed;
@@ -331,7 +332,7 @@ void matmul(const T* a_numbers, const T* b_numbers, T* out, int64 m, int64 n, in
     if (m == 1 && a.ld == 1) a.transposed = false;
     if (k == 1 && b.ld == 1) b.transposed = false;
     if (!b.transposed && n <= 2 * Vector<T>::lanes && m <= TALL && k <= DEPTH &&
-        (Vector<T>::masks || n % Vector<T>::lanes == 0)) {  // one block as it stands
+        (Vector<T>::masks || n % Vector<T>::lanes == 0)) {  // one block, without packing
         panel(a, b.numbers, b.ld, m, n, k, accumulate, out, ldo);
         return;
     }

@@ -6,7 +6,7 @@
 
 namespace {
 
-// out = f(x + bias) for an f that looks at the whole row, x (rows, features); with keep_input, x
+// out = f(x + bias) for an f that depends on the whole row, x (rows, features). With keep_input, x
 // itself becomes x + bias.
 template <typename T, template <typename> class RowActivation>
 void row_activation(T* x, const T* bias, const double* parameters, int64 rows, int64 features,
@@ -61,7 +61,7 @@ void row_activation(T* x, const T* bias, const double* parameters, int64 rows, i
     });
 }
 
-// out (+)= the gradient of the same, from what the forward pass saved
+// out (+)= its gradient, from what the forward pass saved
 template <typename T, template <typename> class RowActivation>
 void row_activation_gradient(const T* saved, const T* dy, const double* parameters, int64 rows,
                              int64 features, bool accumulate, T* out) {

@@ -1,7 +1,7 @@
-// Rows of numbers in chunks of 16, whatever the instruction set: so sums over a row go in the same
-// order everywhere. Of short rows, 16 at a time, a chunk is a column, and its lanes are rows
-// (`ShortRows`); of a long one it is a piece, and its lanes are neighbours (`LongRow`). What is
-// written for either of them is vector instructions where it says EACH_LANE.
+// Rows in chunks of 16 elements on every instruction set, so that sums over a row have the same
+// order everywhere. For 16 short rows at a time, a chunk is a column, and its lanes are rows
+// (`ShortRows`). For a long row, a chunk is a piece of the row, and its lanes are neighbouring
+// elements (`LongRow`). In code for both, loops marked EACH_LANE become vector instructions.
 #pragma once
 #include "../formulas/math.cuh"
 #include "pieces.hpp"
@@ -11,8 +11,8 @@ namespace {
 
 constexpr int LANES = 16;
 
-// In front of a loop over the lanes of chunks: it shall be vector instructions. Written out first,
-// it would not become that.
+// Placed before a loop over the lanes of chunks, which should become vector instructions. If the
+// compiler unrolled it first, it would not be vectorised.
 #if defined(__clang__)
 #define EACH_LANE _Pragma("clang loop vectorize(assume_safety)")
 #elif defined(__GNUC__)
@@ -28,24 +28,24 @@ template <typename T> struct Chunk {
     const T& operator[](int lane) const { return at[lane]; }
 };
 
-// The numbers of the lanes, from memory: a comparison with them makes a mask, where one with the
-// counter of a loop would make two loops of it.
+// The lane indices, in memory: a comparison with them makes a mask, whereas one with a loop counter
+// would split the loop in two.
 alignas(64) constexpr int32 LANE[LANES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
-// Whether a part of a vector is loaded and stored as fast as all of it.
+// Whether a partial vector is loaded and stored as fast as a whole one.
 #if defined(__AVX512F__)
 constexpr bool MASKS = true;
 #else
 constexpr bool MASKS = false;
 #endif
 
-// How many of `count` numbers stand in the vector that begins at one of them.
+// How many of `count` elements are in the vector that begins at element `first`.
 template <typename T> inline int64 within(int first, int count) {
     const int left = count - first < 0 ? 0 : count - first;
     return left < Vector<T>::lanes ? left : Vector<T>::lanes;
 }
 
-// The first `count` numbers from `from` on; 0 behind them.
+// The first `count` elements starting at `from`, padded with 0.
 template <typename T> inline Chunk<T> chunk_of(const T* from, int count) {
     typedef Vector<T> V;
     Chunk<T> chunk;
@@ -58,7 +58,7 @@ template <typename T> inline Chunk<T> chunk_of(const T* from, int count) {
     return chunk;
 }
 
-// Writes the first `count` of a chunk.
+// Writes the first `count` elements of a chunk.
 template <typename T> inline void write(const Chunk<T>& chunk, int count, T* to) {
     typedef Vector<T> V;
     UNROLLED
@@ -78,7 +78,7 @@ template <typename T> inline Chunk<T> all(T x) {
 
 #if defined(__GNUC__)
 
-// Lane l becomes lane l + distance, around the end.
+// Moves lane l to lane l + distance, wrapping around.
 template <int distance, typename V, std::size_t... lane>
 inline V turned(V x, std::index_sequence<lane...>) {
 #if defined(__clang__)
@@ -98,7 +98,7 @@ inline typename Vector<T>::type lanes_together(typename Vector<T>::type x, F f) 
     return x;
 }
 
-// The lanes put together by f: halves, then halves of these, and so on.
+// The lanes combined by f: halves, then halves of these, and so on.
 template <typename T, typename F> inline T together(const Chunk<T>& chunk, F f) {
     typedef Vector<T> V;
     constexpr int vectors = LANES / V::lanes;
@@ -123,14 +123,14 @@ template <typename T, typename F> inline T together(Chunk<T> x, F f) {
 
 #endif
 
-// Up to LANES rows of few numbers: chunk k holds number k of each.
+// Up to LANES short rows: chunk k holds element k of each.
 template <typename T> class ShortRows {
     typedef Vector<T> V;
 
   public:
     static constexpr int64 LONGEST = 2 * LANES;
 
-    // One or two rows would be vectors that are mostly empty.
+    // With only one or two rows, vectors would be mostly empty.
     static bool suit(int64 rows, int64 features) {
         return features == 1 || (features <= LONGEST && rows > 2);
     }
@@ -148,7 +148,7 @@ template <typename T> class ShortRows {
         Chunk<T> chunks[LONGEST];
         const Chunk<T>& operator()(int64 k) const { return chunks[k]; }
     };
-    // With `padded`, a vector may be read behind the last number.
+    // With `padded`, a vector load may read beyond the last element.
     template <bool padded = false> void read(const T* x, Input& input) const {
         if (features == 1) {
             input.chunks[0] = chunk_of(x, rows);
@@ -171,13 +171,13 @@ template <typename T> class ShortRows {
         }
     }
 
-    // Chunks that become out (rows, features), when all are done.
+    // Chunks that are written to out (rows, features) when all are done.
     struct Output {
         Chunk<T> chunks[LONGEST];
         void operator()(int64 k, const Chunk<T>& chunk) { chunks[k] = chunk; }
     };
     Output output(T*) const {
-        Output output;  // not filled in
+        Output output;  // uninitialized
         return output;
     }
     void finish(const Output& output, T* out) const {
@@ -201,7 +201,7 @@ template <typename T> class ShortRows {
         }
     }
 
-    // A number for each row.
+    // A value for each row.
     template <typename U> Chunk<U> of_rows(const U* x) const {
         Chunk<U> chunk;
         if (rows == LANES) std::memcpy(chunk.at, x, sizeof chunk.at);
@@ -213,10 +213,10 @@ template <typename T> class ShortRows {
         else for (int l = 0; l < rows; ++l) x[l] = chunk[l];
     }
 
-    // A number for each column.
+    // A value for each column.
     Chunk<T> of_column(const T* x, int64 k) const { return all(x[k]); }
 
-    // What the lanes hold of each row, made from what they hold of its numbers.
+    // What the lanes hold for each row, reduced from what they hold for its elements.
     static Chunk<T> sums(const Chunk<T>& x) { return x; }
     static Chunk<T> largest(const Chunk<T>& x) { return x; }
     static Chunk<int32> first(const Chunk<T>&, const Chunk<int32>& places) { return places; }
@@ -227,7 +227,7 @@ template <typename T> class ShortRows {
     const int features;
 };
 
-// One row in chunks of neighbours.
+// One row in chunks of neighbouring elements.
 template <typename T> class LongRow {
   public:
     explicit LongRow(int64 features) : features(features) {}
@@ -290,7 +290,7 @@ template <typename T> class LongRow {
     }
 };
 
-// The places of the largest numbers of rows, the first ones on ties.
+// The indices of the largest elements of rows, the first ones on ties.
 template <typename T, typename Rows, typename Input>
 inline Chunk<int32> places_of_largest(const Rows& rows, const Input& input) {
     Chunk<T> value = all(math::minus_infinity<T>());
@@ -307,10 +307,10 @@ inline Chunk<int32> places_of_largest(const Rows& rows, const Input& input) {
     return rows.first(value, place);
 }
 
-// work(rows, first) for all rows (rows, features), as many at a time as go together, from number
-// `first` on; pieces of them are shared by threads if there are numbers enough.
+// work(rows, first) for all rows (rows, features), as many at a time as are processed together,
+// starting at row `first`. Threads share pieces of them if there are enough elements.
 template <typename T, typename Work> void each_rows(int64 rows, int64 features, Work work) {
-    constexpr int64 worth = 1 << 17, least = 1 << 15;  // numbers, with those that pad chunks
+    constexpr int64 worth = 1 << 17, least = 1 << 15;  // elements, including the padding of chunks
     const bool together = ShortRows<T>::suit(rows, features);
     const int64 padded = together ? features : (features + LANES - 1) / LANES * LANES;
     const int64 piece = rows * padded < worth ? rows : (least / padded / LANES + 1) * LANES;
@@ -326,7 +326,7 @@ template <typename T, typename Work> void each_rows(int64 rows, int64 features, 
     });
 }
 
-// state += (sum(w v), sum(w)) over the rows' values v with weights w (1 where null).
+// state += (sum(w v), sum(w)) over the rows' values v with weights w (1 if null).
 template <typename T>
 void add_to_mean(const T* values, const T* weights, int64 rows, double* state) {
     if (weights) {

@@ -1,4 +1,4 @@
-// Rates that change from step to step, by a formula of the number of steps.
+// Learning rates that change from step to step, by a formula of the number of steps.
 #include "../formulas/control.cuh"
 #include "../formulas/schedules.cuh"
 #include "generated_formulas.hpp"
@@ -6,7 +6,7 @@
 
 namespace {
 
-// rates[place] = the schedule's value for the step to come.
+// rates[place] = the schedule's value for the next step.
 template <class Schedule>
 void schedule(const double* parameters, const int64* counters, double* rates, int64 place) {
     rates[place] = Schedule::value(parameters, double(counters[UPDATES]));

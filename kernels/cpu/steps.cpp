@@ -1,4 +1,4 @@
-// The beginning and the end of a step: the rows of the next batch, and the counters moved on.
+// The beginning and the end of a step: the rows of the next batch, and the counters advanced.
 #include "../formulas/control.cuh"
 #include "../formulas/random.cuh"
 #include "operation.hpp"
@@ -8,12 +8,12 @@
 
 namespace {
 
-constexpr int64 LINE = 64;  // bytes that memory gives at a time
-constexpr int64 AHEAD = 4;  // rows that are asked for before they are needed
+constexpr int64 LINE = 64;  // size of a cache line in bytes
+constexpr int64 AHEAD = 4;  // rows that are prefetched before they are needed
 
-// out[i] = source[row at place position + i of the pass] scale + offset, converted to type Out;
-// a row has `width` numbers. Shuffled rows lie anywhere in memory: while one is copied, the ones
-// after it are on their way.
+// out[i] = source[row at index position + i of the pass] scale + offset, converted to type Out. A
+// row has `width` elements. Shuffled rows lie anywhere in memory: while one is copied, the
+// following ones are prefetched.
 template <typename Source, typename Out>
 void gather(const Source* source, uint32 total, int64 width, uint64 seed, bool shuffled,
             const int64* counters, int64 rows, double factor, double shift, Out* out) {
@@ -22,7 +22,7 @@ void gather(const Source* source, uint32 total, int64 width, uint64 seed, bool s
     const int64 position = counters[POSITION];
     const int64 bytes = width * int64(sizeof(Source));
     const bool plain = scale == Out(1) && offset == Out(0);
-    if (position < 0 || position >= int64(total)) return;  // there is no row to walk to
+    if (position < 0 || position >= int64(total)) return;  // there is no such row
     if (total - position < rows) rows = total - position;
     const Source* ahead[AHEAD];
     for (int64 i = 0; i < rows + AHEAD; ++i) {
@@ -47,7 +47,7 @@ void gather(const Source* source, uint32 total, int64 width, uint64 seed, bool s
     }
 }
 
-// One more update and batch, `rows` further in the order; the first batch after which the loss so
+// One more update and batch, and `rows` more of the order. The first batch after which the loss so
 // far, totals[0], is not finite is marked.
 void advance(int64* counters, int64 rows, const double* totals) {
     if (counters[BAD_BATCH] < 0 && !math::is_finite(totals[0]))

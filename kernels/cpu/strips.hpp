@@ -1,7 +1,7 @@
-// The steps of an expression that compute number by number. They do so on a strip of a block, some
-// vectors, which one step hands to the next in registers of the CPU: the accumulator. Only what is
-// needed later as well is stored. Each step is a function that ends with a call of the next one's,
-// which a compiler makes a jump.
+// The element-wise steps of an expression. They work on a strip of a block: a few vectors, which
+// one step passes to the next in registers of the CPU, the accumulator. Only values that are needed
+// again later are stored. Each step is a function that ends with a call of the next one's function,
+// which a compiler turns into a jump.
 #pragma once
 #include "../formulas/doubles.cuh"
 #include "../formulas/elements.cuh"
@@ -11,30 +11,30 @@
 
 namespace {
 
-// What a step does. Of the pairs, such as multiply_add, the second function takes what the first one
-// gives.
+// The function of a step. In pairs, such as multiply_add, the second function takes the result of
+// the first.
 namespace function {
 #define NAME(name) name,
 enum Number : int64 { EACH_STEP(NAME) count };
 #undef NAME
 }  // namespace function
 
-// Where an operand is: in the accumulator, in a register, or one number for all, in a register.
+// The location of an operand: the accumulator, a register, or a single value in a register.
 enum Source : int64 { ACCUMULATOR, REGISTER, NUMBER };
 
-// The form of a step: where its operands are.
+// The form of a step: the locations of its operands.
 constexpr int64 form_of(Source a, Source b = ACCUMULATOR, Source c = ACCUMULATOR) {
     return a + 3 * b + 9 * c;
 }
 constexpr int64 FORMS = 32;  // at most
 
-// Numbers of 16 bits in two words: what each step of a run asks for is in the first one, so that
-// one load brings it.
+// 16-bit numbers in two words. The first word has all that each step of a run needs, so that one
+// load reads it.
 struct Step {
     int64 first, second;
 
     static int64 code(int64 first) { return number(first, 0); }  // of its function and form
-    static int64 out(int64 first) { return number(first, 1); }   // a register; -1: kept in none
+    static int64 out(int64 first) { return number(first, 1); }   // a register; -1: not stored
     static int64 first_operand(int64 first) { return number(first, 2); }
     static int64 second_operand(int64 first) { return number(first, 3); }
     int64 third_operand() const { return number(second, 0); }
@@ -50,12 +50,12 @@ struct Step {
     static int64 number(int64 word, int place) { return int16(word >> (16 * place)); }
 };
 
-// Vectors of a strip: as many as calls hand over in registers, on x86-64 and on ARM. A few that are
-// left at the end of a block are done by two at a time.
+// Vectors of a strip: as many as calls pass in registers, on x86-64 and on ARM. The few that remain
+// at the end of a block are processed two at a time.
 constexpr int64 VECTORS = 8, FEW_VECTORS = 2;
 
-// Strips are always whole: some numbers behind the last one of a block are computed as well. So
-// many can be read and written there.
+// Strips are always whole: some elements beyond the end of a block are computed as well. This many
+// can be read and written there.
 constexpr int64 WIDE = 4 * LANES, SLACK = 2 * WIDE;
 
 // out[i] = value(i)
@@ -79,18 +79,18 @@ namespace functions {
     };
 EACH_ELEMENTWISE(FUNCTION)
 #undef FUNCTION
-// What the C library would compute for double, with a call for each number.
+// Functions for which the C library would be called, for double, with one call for each element.
 #define FUNCTION_OF_DOUBLE(name) \
     template <> inline auto name::of<double>(double x) { return doubles::name(x); }
 FUNCTION_OF_DOUBLE(sigmoid) FUNCTION_OF_DOUBLE(exp) FUNCTION_OF_DOUBLE(expm1)
 FUNCTION_OF_DOUBLE(log) FUNCTION_OF_DOUBLE(log1p) FUNCTION_OF_DOUBLE(tanh)
 #undef FUNCTION_OF_DOUBLE
-struct subtract_from {  // the other one
+struct subtract_from {  // with the operands swapped
     template <typename T> static T of(T x, T y) { return y - x; }
 };
 }  // namespace functions
 
-// Operators, which vectors have as well: a function of these is fast to compile.
+// Operators, which vectors have as well: their functions compile quickly.
 template <typename F> constexpr bool OF_VECTORS = false;
 #if defined(__GNUC__)
 template <> constexpr bool OF_VECTORS<functions::negative> = true;
@@ -112,7 +112,7 @@ template <typename T, typename F> void loop_of_two(const T* a, const T* b, int64
     each(n, out, [=](int64 i) { return F::of(a[i], b[i]); });
 }
 
-// Of functions that are a call for each number: no more calls than numbers.
+// Functions that need a call for each element: no more calls than elements.
 template <typename T, typename F> void calls(const T* a, const T*, int64 n, T* out) {
     for (int64 i = 0; i < n; ++i) out[i] = F::of(a[i]);
 }
@@ -120,7 +120,7 @@ template <typename T, typename F> void calls_of_two(const T* a, const T* b, int6
     for (int64 i = 0; i < n; ++i) out[i] = F::of(a[i], b[i]);
 }
 
-// The polynomials for angles that they are good for, which is nearly always.
+// The polynomials, if they are accurate for all of the angles, which is nearly always so.
 template <typename F, float (*near)(float)>
 void angles(const float* a, const float* b, int64 n, float* out) {
     int32 far = 0;
@@ -132,7 +132,7 @@ void angles(const float* a, const float* b, int64 n, float* out) {
 #if defined(__GNUC__)
 template <typename T> using Lanes = Vector<T>;
 #else
-// Arrays, where the compiler has no type for vectors: it makes vector instructions of loops.
+// Arrays, if the compiler has no vector types: it vectorises loops instead.
 template <typename T> struct Lanes {
     struct type {
         T at[LANES];
@@ -153,9 +153,10 @@ template <typename T> struct Lanes {
 };
 #endif
 
-// Steps on a strip of `k...` vectors. `word` is the first one of the step, `at` where each register
-// begins, `start` where in the block the strip does, and `left` how many of the block's numbers
-// there are from there on. All of it, and the vectors `x`, is in registers of the CPU.
+// Steps on a strip of `k...` vectors. `word` is the first word of the step, `at` has the address of
+// each register, `start` is the position of the strip in the block, and `left` is how many of the
+// block's elements remain from there. All of these, and the vectors `x`, are in registers of the
+// CPU.
 template <typename T, typename Indices> struct Strips;
 template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k...>> {
     typedef Lanes<T> V;
@@ -169,13 +170,13 @@ template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k..
     struct Table;
     static const Table table;
 
-    // All steps from this one on, up to the end of the run.
+    // Performs all steps from this one to the end of the run.
     static void perform(const Step* step, T* const* at, int64 start, int64 left) {
         const int64 word = step->first;
         table.of[Step::code(word)](step, word, at, start, left, (void(k), V::zero())...);
     }
 
-    // What every step ends with.
+    // The end of every step.
     static void next(const Step* step, int64 word, T* const* at, int64 start, int64 left,
                      Part<k>... x) {
         if (const int64 out = Step::out(word); out >= 0) {
@@ -195,12 +196,12 @@ template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k..
         else return V::load(at + start);
     }
 
-    // One vector of what a function makes of its operands.
+    // One vector of a function's results.
     template <typename F, typename... More> static Values value(Values x, More... more) {
         if constexpr (OF_VECTORS<F>) return F::of(x, more...);
         else return by_lanes<F>(x, more...);
     }
-    // Of the arrays nothing is left: compilers see that each is one vector.
+    // The arrays are optimised away: compilers see that each is one vector.
     template <typename F, typename... More> static Values by_lanes(Values x, More... more) {
         alignas(64) T in[1 + sizeof...(more)][lanes], out[lanes];
         V::store(in[0], x);
@@ -253,8 +254,9 @@ template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k..
                                      operand<c>(third, start + k * lanes, x))...);
     }
 
-    // Where a loop over memory finds an operand: where it is, or in `room`. Loops go through whole
-    // multiples of LANES (see `each`), which is more than a narrow strip may read of an array.
+    // Address of an operand for a loop over memory: its register, or a copy in `room`. Loops
+    // process whole multiples of LANES (see `each`), which is more than a narrow strip may read of
+    // an array.
     template <Source from>
     static const T* in_memory(const T* at, int64 start, T* room, Part<k>... x) {
         if constexpr (from == REGISTER && numbers >= LANES) return at + start;
@@ -269,14 +271,14 @@ template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k..
         constexpr int64 room = numbers < LANES ? LANES : numbers;
         alignas(64) T in[1 + sizeof...(b)][room], out[room];
         const T* first = in_memory<a>(at[Step::first_operand(word)], start, in[0], x...);
-        const T* second = first;  // a function of one operand looks at no other
+        const T* second = first;  // a function of one operand ignores it
         ((second = in_memory<b>(at[Step::second_operand(word)], start, in[1], x...)), ...);
         compute(first, second, left < numbers ? left : numbers, out);
         next(step, word, at, start, left, V::load(out + k * lanes)...);
     }
 };
 
-// The functions of steps, by the form of their operands. What no run holds ends it.
+// The functions of steps, by the form of their operands. Any other function ends the run.
 template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k...>>::Table {
     Perform* of[function::count * FORMS];
 

@@ -1,4 +1,4 @@
-// Numbers so small that they are not normal: below 1.2e-38 for float, 2.2e-308 for double.
+// Subnormal numbers: below 1.2e-38 for float, 2.2e-308 for double.
 #pragma once
 #include "../formulas/types.cuh"
 
@@ -8,10 +8,10 @@
 
 namespace {
 
-// While it lives, subnormal numbers count as zero in this thread, read or computed. Without it the
-// running mean of a gradient that is zero from now on, as that of a pixel which is never inked, ends
-// in such numbers and stays there, as they round to themselves; and with them an instruction takes
-// many CPUs a hundred cycles. JAX and TensorFlow let all of their operations do this.
+// During its lifetime, subnormal inputs and results count as zero in this thread. Without it, the
+// running mean of a gradient that stays zero, such as that of a pixel that is never inked, becomes
+// subnormal and remains so, because such numbers round to themselves. Instructions with them take a
+// hundred cycles on many CPUs. JAX and TensorFlow also do this in all of their operations.
 class SubnormalsAreZero {
   public:
 #if defined(__SSE2__) || defined(_M_X64)
@@ -30,7 +30,7 @@ class SubnormalsAreZero {
   private:
     uint64 before;
 #else
-    SubnormalsAreZero() {}  // not known how: they are computed with
+    SubnormalsAreZero() {}  // not supported: subnormals are kept
 #endif
     SubnormalsAreZero(const SubnormalsAreZero&);  // not to be copied
 };

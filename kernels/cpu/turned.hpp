@@ -4,8 +4,8 @@
 
 namespace {
 
-// out (b, a) = x (a, b), whose rows lie ldo and ldx numbers apart, or += with `add`: in squares of
-// vectors, and what is left at the edges number by number.
+// out (b, a) = x (a, b), whose rows are ldo and ldx elements apart, or += with `add`: in squares of
+// vectors, and element-wise at the edges.
 template <typename T>
 void turn(const T* x, int64 ldx, int64 a, int64 b, T* out, int64 ldo, bool add) {
     typedef Vector<T> V;

@@ -1,4 +1,4 @@
-// The end of a step: limits on the gradients, and one optimizer update over the flat arrays.
+// The end of a step: gradient clipping, and one optimizer update over the flat arrays.
 #include "../formulas/updates.cuh"
 #include "generated_formulas.hpp"
 #include "operation.hpp"
@@ -12,7 +12,7 @@ inline const ParameterGroup* rows_of(const double* group_table) {
     return reinterpret_cast<const ParameterGroup*>(group_table);
 }
 
-// The formula is a copy that nothing else can change: what it decides is decided before the loop.
+// The formula is a private copy that cannot change, so its branches are decided before the loop.
 template <typename T, template <typename> class Optimizer>
 void apply(const Optimizer<T> formula, int64 first, int64 last, T* weights, const T* gradients,
            T* slot_0, T* slot_1, T* slot_2) {
@@ -42,8 +42,8 @@ void update(T* weights, const T* gradients, T* slot_0, T* slot_1, T* slot_2,
     }
 }
 
-// weights -= rate |weights| / |directions| directions, parameter by parameter; where one of the
-// norms is zero, the ratio is one (You et al., "LAMB", 2020).
+// weights -= rate |weights| / |directions| directions, for each parameter. If one of the norms is
+// zero, the ratio is one (You et al., "LAMB", 2020).
 template <typename T>
 void step_by_norms(T* weights, const T* directions, const int64* table, int64 count,
                    double* weight_sums, double* direction_sums, const double* multipliers,
@@ -65,7 +65,7 @@ void step_by_norms(T* weights, const T* directions, const int64* table, int64 co
     });
 }
 
-// The step's gradients are added up; when an update is due, they become the mean of so many steps.
+// Adds up the gradients of steps. When an update is due, they become the mean over `every` steps.
 template <typename T>
 void accumulate_gradients(T* gradients, T* accumulated, const double* group_table, int64 groups,
                           int64 every, const int64* counters) {
@@ -87,7 +87,7 @@ void accumulate_gradients(T* gradients, T* accumulated, const double* group_tabl
         });
 }
 
-// The moving average of the weights, which they become every `overwrite` updates (0: never).
+// The moving average of the weights. It replaces the weights every `overwrite` updates (0: never).
 template <typename T>
 void average_weights(T* weights, T* averages, const double* group_table, int64 groups,
                      double momentum, int64 overwrite, int64 every, const int64* counters) {
@@ -106,7 +106,7 @@ void average_weights(T* weights, T* averages, const double* group_table, int64 g
         });
 }
 
-// Each element between -limit and limit.
+// Clips each element to -limit to limit.
 template <typename T>
 void clip_values(T* gradients, const double* group_table, int64 groups, double limit) {
     const T most = T(limit);
@@ -119,8 +119,8 @@ void clip_values(T* gradients, const double* group_table, int64 groups, double l
         });
 }
 
-// Gradients scaled so that the norm of those of one parameter, or of all, is at most limit; a norm
-// that is not a number makes them all so.
+// Scales gradients so that the norm of each parameter's, or of all, is at most limit. A norm that
+// is NaN makes them all NaN.
 template <typename T>
 void clip_norms(T* gradients, const int64* table, int64 count, double* sums, double limit) {
     const Piece* pieces = reinterpret_cast<const Piece*>(table);

@@ -1,4 +1,4 @@
-// Vectors of numbers as wide as the instruction set has them, for the matrix products.
+// Vectors of the width of the instruction set, for the matrix products.
 #pragma once
 #include "../formulas/types.cuh"
 
@@ -9,8 +9,8 @@
 #include <immintrin.h>
 #endif
 
-// In front of a loop of few turns, which shall be written out: arrays of vectors are registers only
-// where every index is known.
+// Placed before a short loop that must be unrolled: arrays of vectors are kept in registers only if
+// every index is a constant.
 #if defined(__clang__)
 #define UNROLLED _Pragma("clang loop unroll(full)")
 #elif defined(__GNUC__)
@@ -27,7 +27,7 @@
 
 namespace {
 
-// `lanes` numbers; `Part` is what a load or store of only the first few of them needs to know.
+// `lanes` elements; `Part` describes a load or store of only the first few of them.
 template <typename T> struct Vector;
 
 #if defined(__AVX512F__)
@@ -99,7 +99,7 @@ template <> struct Vector<double> {
 
 #else
 
-// 16 bytes where the compiler has vectors (every x86-64 and ARMv8), else one number.
+// 16 bytes if the compiler has vector types (every x86-64 and ARMv8), else one element.
 template <typename T> struct Vector {
 #if defined(__GNUC__)
     typedef T type __attribute__((vector_size(16)));
@@ -156,7 +156,7 @@ template <int width> struct Swap {
     }
 };
 
-// x, a square, becomes its transpose: blocks off the diagonal change places, of each size in turn.
+// Transposes the square x: off-diagonal blocks are swapped, for each block size in turn.
 template <typename T, int width = Vector<T>::lanes / 2>
 inline void transpose(typename Vector<T>::type (&x)[Vector<T>::lanes]) {
     constexpr int lanes = Vector<T>::lanes;

@@ -1,4 +1,4 @@
-// How windows lie on an image: `Geometry` in geometry.py, whose numbers it takes in order.
+// The positions of windows on an image: `Geometry` in geometry.py, with its values in order.
 #pragma once
 #include "pieces.hpp"
 
@@ -11,7 +11,8 @@ struct Windows {
     int64 pixels() const { return height * width; }
     int64 count() const { return rows * columns; }
 
-    // The cells of a window along an axis that lie on a pixel, from `first` on, and that pixel.
+    // The cells of a window along an axis that lie on a pixel, from `first` on, and the pixel of
+    // the first.
     struct Span {
         int64 first, cells, pixel;
         Span(int64 window, int64 stride, int64 before, int64 dilation, int64 cells_, int64 size) {
@@ -27,7 +28,7 @@ struct Windows {
     Span across(int64 column) const {
         return {column, stride_x, left, dilation_x, cell_columns, width};
     }
-    // Whether each pixel lies in one window.
+    // Whether each pixel lies in exactly one window.
     bool tiles() const {
         return (stride_y == cell_rows || rows == 1) && (stride_x == cell_columns || columns == 1) &&
                rows * cell_rows == height && columns * cell_columns == width && !top && !left &&
@@ -39,7 +40,7 @@ inline Windows windows_of(const int64* n) {
     return {n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11]};
 }
 
-// work(from, to) for all samples of so many numbers each, some at a time.
+// work(from, to) for all samples of `numbers` elements each, some at a time.
 template <typename Work> void over_samples(int64 samples, int64 numbers, Work work) {
     if (samples * numbers < WORTH_THREADS) {
         work(int64(0), samples);

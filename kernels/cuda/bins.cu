@@ -1,10 +1,10 @@
-// Metrics that count: a number of a bin for each prediction, then the weights in each bin. Nothing
-// depends on which thread is faster, weighted or not.
+// Metrics that count: the bin index of each prediction, then the weights in each bin. Results do
+// not depend on the order of threads, weighted or not.
 #include "../formulas/metrics.cuh"
 #include "threads.cuh"
 
-// bins (rows, width) = where each prediction is counted.
-// A row's target is a row of `targets`, or, where that is null, 1 at the class in `labels`.
+// bins (rows, width) = the bin of each prediction.
+// The target of a row is a row of `targets` or, if that is null, one-hot at the class in `labels`.
 template <typename T, template <typename> class Bins>
 ROW_PART void bin_rows(ThreadGroup threads, ROW_SLICED const T* predictions,
                        ROW_SLICED const T* targets, ROW_SLICED const int32* labels,
@@ -25,7 +25,7 @@ ROW_PART void bin_rows(ThreadGroup threads, ROW_SLICED const T* predictions,
     }
 }
 
-// state[b] += the number of predictions in bin b: a whole one, in whatever order they are added.
+// state[b] += the number of predictions in bin b: an integer, whatever the order of additions.
 ELEMENT_PART void bin_counts(ThreadGroup threads, const int32* bins, int64 n, int64 size,
                              double* state) {
     for (int64 i : threads.elements(n))
@@ -34,13 +34,13 @@ ELEMENT_PART void bin_counts(ThreadGroup threads, const int32* bins, int64 n, in
 
 constexpr int SHARED_BINS = 4;  // that the lanes of a warp add to together, one after the other
 
-// Weights are added up as whole numbers, too: as multiples of 1 / scale[0], and what is left of each
-// as multiples of 1 / unit of that (see `weight_scale`). For a million predictions that keeps 84
-// bits from the largest weight's first one on.
+// Weights are also added up as integers: as multiples of 1 / scale[0], and the remainder of each as
+// multiples of 1 / unit of that (see `weight_scale`). For a million predictions that keeps 84 bits
+// from the largest weight's first one on.
 //
-// whole (2, size) += the weights of the rows, `width` predictions each, in each bin: the
-// multiples, and behind these what is left. A weight that is not finite goes to `state` at once:
-// whatever is added to it, in whatever order, the sum is the same.
+// whole (2, size) += the weights of the rows, `width` predictions each, in each bin: the multiples,
+// followed by the remainders. A weight that is not finite is added to `state` directly: the sum is
+// then the same, whatever is added to it and in whatever order.
 template <typename T>
 BLOCK_PART void bin_sums(ThreadGroup threads, const int32* bins, const T* weights, int64 rows,
                          int64 width, int64 size, const double* scale, double unit, uint64* whole,
@@ -63,7 +63,7 @@ BLOCK_PART void bin_sums(ThreadGroup threads, const int32* bins, const T* weight
         const double multiples = bin < 0 ? 0.0 : weight * scale[0];
         const int64 multiple = int64(multiples);
         const int64 left = int64((multiples - double(multiple)) * unit);
-        // Most predictions may be in a few bins, for which all threads would wait for each other.
+        // Most predictions may be in a few bins, where all threads would contend.
         for (int k = 0; k < SHARED_BINS; ++k) {
             const Placed<int32> shared = warp_largest(Placed<int32>{bin, lane});
             if (shared.value < 0) break;
@@ -76,7 +76,7 @@ BLOCK_PART void bin_sums(ThreadGroup threads, const int32* bins, const T* weight
     }
 }
 
-// state += what `bin_sums` has added up, of which nothing is left.
+// state += the sums of `bin_sums`, which are reset to 0.
 ELEMENT_PART void take_bin_sums(ThreadGroup threads, const double* scale, double unit, int64 size,
                                 uint64* whole, double* state) {
     for (int64 b : threads.elements(size)) {
@@ -87,11 +87,11 @@ ELEMENT_PART void take_bin_sums(ThreadGroup threads, const double* scale, double
 }
 
 constexpr int TARGET_SUMS = 5;
-constexpr int TARGET_COLUMNS = 32;  // that a block looks after at most
+constexpr int TARGET_COLUMNS = 32;  // most columns that a block handles
 
-// For each column: state += (sum(w t), sum(w t^2), sum(w (t - y)^2), sum(w)), (4, columns); and
-// at the end the number of rows whose weight is not 0. Neighbouring threads take neighbouring
-// columns; where these are few, more rows.
+// For each column: state += (sum(w t), sum(w t^2), sum(w (t - y)^2), sum(w)), (4, columns). After
+// these, the number of rows with nonzero weight. Neighbouring threads take neighbouring columns; if
+// there are few columns, they take more rows.
 template <typename T>
 BLOCK_PART void target_sums(ThreadGroup threads, const T* predictions, const T* targets,
                             const T* weights, int64 rows, int64 columns, double* state) {
@@ -123,6 +123,6 @@ BLOCK_PART void target_sums(ThreadGroup threads, const T* predictions, const T* 
             for (int k = 0; k < 4; ++k) state[k * columns + c] += partial[k][rank];
             if (c == 0) state[4 * columns] += partial[4][rank];
         }
-        __syncthreads();  // `partial` is filled anew for the next tile
+        __syncthreads();  // `partial` is reused for the next tile
     }
 }

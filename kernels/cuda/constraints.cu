@@ -1,12 +1,12 @@
-// What weights are brought back to after an update.
+// Constraints that are applied to weights after an update.
 #include "../formulas/generated_weights.cuh"
 #include "threads.cuh"
 
 constexpr int LINE_TILE = WARP;  // lines a block takes at a time: lanes read neighbours
-constexpr int LINE_THREADS = BLOCK / LINE_TILE;  // threads that divide each of them
+constexpr int LINE_THREADS = BLOCK / LINE_TILE;  // threads that share each of them
 
-// Weights (outer, n, inner): each line of n, one for each outer and inner place, is scaled as its
-// norm asks for.
+// Weights (outer, n, inner): each line of n, one for each outer and inner index, is scaled
+// according to its norm.
 template <typename T>
 BLOCK_PART void constrain_norms(ThreadGroup threads, T* weights, int64 outer, int64 n, int64 inner,
                                 const double* parameters) {
@@ -29,6 +29,6 @@ BLOCK_PART void constrain_norms(ThreadGroup threads, T* weights, int64 outer, in
         const T factor = T(NormLimits::value(parameters, math::sqrt(partial[0][across])));
         if (line < lines)
             for (int64 i = down; i < n; i += LINE_THREADS) weight[i * inner] *= factor;
-        __syncthreads();  // `partial` is filled anew for the next tile
+        __syncthreads();  // `partial` is reused for the next tile
     }
 }

@@ -1,9 +1,9 @@
-// The step moves its own counters on: a captured graph cannot be told new numbers.
+// The step advances its own counters: a captured graph cannot receive new values.
 #include "../formulas/control.cuh"
 #include "../formulas/math.cuh"
 #include "threads.cuh"
 
-// One more update and batch, `rows` further in the order; the first batch after which the loss so
+// One more update and batch, and `rows` more of the order. The first batch after which the loss so
 // far, totals[0], is not finite is marked.
 LAST_PART void advance(ThreadGroup threads, int64* counters, int64 rows, const double* totals) {
     if (threads.rank != 0) return;

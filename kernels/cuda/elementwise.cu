@@ -34,7 +34,7 @@ ELEMENT_PART void activation_gradient(ThreadGroup threads, ROW_SLICED const T* s
     }
 }
 
-// out (+)= x scale + offset, from any type of number
+// out (+)= x scale + offset, from any numeric type
 template <typename Source, typename Out>
 ELEMENT_PART void affine(ThreadGroup threads, ROW_SLICED const Source* x, Out scale, Out offset,
                          int64 n, bool accumulate, ROW_SLICED Out* out) {
@@ -44,8 +44,8 @@ ELEMENT_PART void affine(ThreadGroup threads, ROW_SLICED const Source* x, Out sc
     }
 }
 
-// Of each row, the `width` numbers of `into` from `at` on (+)= those of x from `start` on; what
-// else `into` holds stays.
+// In each row, `width` elements of `into` starting at `at` (+)= those of x starting at `start`. The
+// other elements of `into` are unchanged.
 template <typename T>
 ROW_PART void copy_columns(ThreadGroup threads, ROW_SLICED const T* x, int64 x_columns,
                            int64 start, int64 rows, int64 width, int64 at, int64 into_columns,
@@ -58,8 +58,8 @@ ROW_PART void copy_columns(ThreadGroup threads, ROW_SLICED const T* x, int64 x_c
     }
 }
 
-// out = x mask / (1 - rate). A block of random words is eight numbers, for eight neighbouring
-// elements; where a slice begins or ends within them, both groups draw them.
+// out = x mask / (1 - rate). A block of random words gives eight values, for eight neighbouring
+// elements. If a slice begins or ends within them, both groups draw them.
 template <typename T>
 ELEMENT_PART void dropout(ThreadGroup threads, ROW_SLICED const T* x, float keep, T scale,
                           uint64 seed, uint64 stream, const int64* counters, int64 n,

@@ -1,11 +1,11 @@
-// What expressions are composed of (gpunn/backends/cupy/launch/expressions.py), with the functions
-// in ../formulas/elements.cuh.
+// Building blocks of expressions (gpunn/backends/cupy/launch/expressions.py), with the functions in
+// ../formulas/elements.cuh.
 #pragma once
 #include "../formulas/elements.cuh"
 #include "threads.cuh"
 
-// A thread's elements of a (rows, columns) matrix. Row and column are carried along: a division for
-// each element would cost more than the rest.
+// A thread's elements of a (rows, columns) matrix. Row and column are tracked incrementally: a
+// division for each element would cost more than the rest.
 struct MatrixPlace {
     int64 element, row, column;
     int64 columns, stop, step, step_rows, step_columns;
@@ -32,7 +32,7 @@ struct MatrixPlace {
     }
 };
 
-// The largest or the smallest over a warp's lanes, in every lane; NaN, if one is.
+// The largest or the smallest value over a warp's lanes, in every lane; NaN if one is NaN.
 template <typename T> __device__ inline T warp_maximum(T x) {
     for (int distance = WARP / 2; distance > 0; distance /= 2)
         x = elements::maximum(x, __shfl_xor_sync(ALL_LANES, x, distance));
@@ -44,7 +44,7 @@ template <typename T> __device__ inline T warp_minimum(T x) {
     return x;
 }
 
-// The half-precision number that is nearest; of two, the even one.
+// The nearest half-precision number, ties to even.
 __device__ inline float16 nearest_half(double x) {
     union { double value; uint64 word; } given = {x};
     const uint16 sign = uint16(given.word >> 48 & 0x8000u);
@@ -52,14 +52,14 @@ __device__ inline float16 nearest_half(double x) {
     const double magnitude = math::magnitude(x);
     if (x != x) return {uint16(sign | 0x7E00u)};
     if (magnitude >= 65520.0) return {uint16(sign | 0x7C00u)};  // infinity
-    if (magnitude < 6.103515625e-05)  // a whole number of 2^-24
+    if (magnitude < 6.103515625e-05)  // a multiple of 2^-24
         return {uint16(sign | uint16(math::rint(magnitude * 16777216.0)))};
     const uint64 rebiased = size - (uint64(1023 - 15) << 52);
     return {uint16(sign | ((rebiased + 0x1FFFFFFFFFFull + (rebiased >> 42 & 1)) >> 42))};
 }
 
-// A number of an expression as it is written. Whole numbers that are too large wrap around, but
-// for those of int32.
+// The result of an expression as it is stored. Integers that are too large wrap around, except
+// those of int32.
 template <typename To> struct Written {
     template <typename T> static __device__ To as(T x) { return To(int64(x)); }
 };

@@ -1,9 +1,9 @@
 // Images, (samples, height, width, channels): windows on them, for convolution and pooling, and
-// their layout. A thread takes an element of the result, and reads what that is made of.
+// their layout. A thread computes one element of the result, and reads its inputs.
 #include "../formulas/math.cuh"
 #include "threads.cuh"
 
-// How windows lie on an image: as `Geometry` in geometry.py, whose numbers it takes in order.
+// The positions of windows on an image: `Geometry` in geometry.py, with its values in order.
 struct Windows {
     int32 height, width, rows, columns, cell_rows, cell_columns;
     int32 stride_y, stride_x, top, left, dilation_y, dilation_x;
@@ -17,7 +17,7 @@ struct Windows {
     __device__ int64 windows() const { return int64(rows) * columns; }
     __device__ int32 cells() const { return cell_rows * cell_columns; }
 
-    // The pixel row and column on which a cell of a window lies; there may be none.
+    // The pixel row and column under a cell of a window; there may be none.
     __device__ int32 y(int32 row, int32 cell) const {
         return row * stride_y - top + cell * dilation_y;
     }
@@ -28,7 +28,7 @@ struct Windows {
         return y >= 0 && y < height && x >= 0 && x < width;
     }
 
-    // The row and column of the window whose cell lies on this pixel; -1 if there is none.
+    // The row and column of the window that has its cell on this pixel; -1 if there is none.
     __device__ int32 row(int32 y, int32 cell) const {
         return window(y + top - cell * dilation_y, stride_y, rows);
     }
@@ -50,7 +50,7 @@ struct Place {
     __device__ Place(int64 i, int32 height, int32 width, int32 channels) {
         const int64 size = int64(height) * width * channels;
         sample = i / size;
-        uint32 rest = uint32(i - sample * size);  // an image has fewer than 2^32 numbers
+        uint32 rest = uint32(i - sample * size);  // an image has fewer than 2^32 elements
         channel = int32(rest % uint32(channels));
         rest /= uint32(channels);
         x = int32(rest % uint32(width));
@@ -58,7 +58,7 @@ struct Place {
     }
 };
 
-// out (samples windows, cells channels) = what lies under each window, 0 beside the image
+// out (samples windows, cells channels) = the pixels under each window, 0 beside the image
 template <typename T>
 ELEMENT_PART void patches(ThreadGroup threads, ROW_SLICED const T* x, const int32* geometry,
                           int64 samples, int32 channels, ROW_SLICED T* out) {
@@ -75,7 +75,7 @@ ELEMENT_PART void patches(ThreadGroup threads, ROW_SLICED const T* x, const int3
     }
 }
 
-// out (samples, height, width, channels) (+)= the sum of dpatches where the same pixel lies
+// out (samples, height, width, channels) (+)= the sum of dpatches for the same pixel
 template <typename T>
 ELEMENT_PART void patches_gradient(ThreadGroup threads, ROW_SLICED const T* dpatches,
                                    const int32* geometry, int64 samples, int32 channels,
@@ -115,14 +115,14 @@ ELEMENT_PART void max_pooling(ThreadGroup threads, ROW_SLICED const T* x, const 
                 if (!w.inside(y, column)) continue;
                 const int64 pixel = at.sample * w.pixels() + int64(y) * w.width + column;
                 const T value = x[pixel * channels + at.channel];
-                if (value > largest || value != value) largest = value;  // NaN stays
+                if (value > largest || value != value) largest = value;  // NaN stays NaN
             }
         out[i] = largest;
     }
 }
 
-// out (samples, height, width, channels) (+)= the sum of dy over the windows of which this pixel is
-// the first that is the largest, row by row
+// out (samples, height, width, channels) (+)= the sum of dy over the windows in which this pixel is
+// the first maximum, row by row
 template <typename T>
 ELEMENT_PART void max_pooling_gradient(ThreadGroup threads, ROW_SLICED const T* x,
                                        const int32* geometry, int64 samples, int32 channels,
@@ -156,7 +156,7 @@ ELEMENT_PART void max_pooling_gradient(ThreadGroup threads, ROW_SLICED const T* 
     }
 }
 
-// How many pixels lie under a window.
+// The number of pixels under a window.
 __device__ inline int32 pixels_under(const Windows& w, int32 row, int32 column) {
     int32 down = 0, across = 0;
     for (int32 r = 0; r < w.cell_rows; ++r) down += w.inside(w.y(row, r), 0);

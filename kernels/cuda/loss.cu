@@ -1,11 +1,12 @@
-// The end of the forward pass and the beginning of the backward pass: each row's loss, its gradient
-// and whether the answer is right, by one warp a row; then the sums over the rows.
+// The end of the forward pass and the beginning of the backward pass: the loss of each row, its
+// gradient and whether the prediction is correct, with one warp for each row; then the sums over
+// the rows.
 #include "../formulas/generated_losses.cuh"
 #include "threads.cuh"
 
-// gradient = scale w dl/dy (none where it is null), for rows with weights w (1 where null);
-// row_losses = w l and, with count_matches, row_matches = whether the answer is right.
-// A row's target is a row of `targets`, or, where that is null, 1 at the class in `labels`.
+// gradient = scale w dl/dy (skipped if null), for rows with weights w (1 if null);
+// row_losses = w l and, with count_matches, row_matches = whether the prediction is correct.
+// The target of a row is a row of `targets` or, if that is null, one-hot at the class in `labels`.
 template <typename T, template <typename> class Loss>
 ROW_PART void loss_rows(ThreadGroup threads, ROW_SLICED const T* predictions,
                         ROW_SLICED const T* targets, ROW_SLICED const int32* labels,
@@ -60,7 +61,7 @@ ROW_PART void loss_rows(ThreadGroup threads, ROW_SLICED const T* predictions,
     }
 }
 
-// totals += (scale rows sum(w l), rows) and, with count_matches, right answers.
+// totals += (scale rows sum(w l), rows) and, with count_matches, the number of correct predictions.
 template <typename T>
 LAST_PART void loss_totals(ThreadGroup threads, const T* row_losses, const bool* row_matches,
                            double scale, int64 rows, bool count_matches, double* totals) {

@@ -1,9 +1,9 @@
-// Metrics: each row's value by one warp; then the sums over the rows.
+// Metrics: the value of each row, with one warp for each row; then the sums over the rows.
 #include "../formulas/metrics.cuh"
 #include "threads.cuh"
 
 // row_values = v, the metric of each row.
-// A row's target is a row of `targets`, or, where that is null, 1 at the class in `labels`.
+// The target of a row is a row of `targets` or, if that is null, one-hot at the class in `labels`.
 template <typename T, template <typename> class Metric>
 ROW_PART void metric_rows(ThreadGroup threads, ROW_SLICED const T* predictions,
                           ROW_SLICED const T* targets, ROW_SLICED const int32* labels,
@@ -22,7 +22,7 @@ ROW_PART void metric_rows(ThreadGroup threads, ROW_SLICED const T* predictions,
         } else if constexpr (Metric<T>::by_rank) {
             const int64 truth = t ? row_largest(t, classes, lane).place : label;
             int64 count = 0;
-            const bool known = metric.knows(truth, classes);  // alike in the whole warp
+            const bool known = metric.knows(truth, classes);  // the same in the whole warp
             for (int64 c = lane; known && c < classes; c += WARP)
                 count += metric.counts(y[c], c, y, truth);
             value = T(known && metric.hit(warp_sum(count)));
@@ -35,7 +35,7 @@ ROW_PART void metric_rows(ThreadGroup threads, ROW_SLICED const T* predictions,
     }
 }
 
-// state += (sum(w v), sum(w)) over the rows' values v with weights w (1 where null).
+// state += (sum(w v), sum(w)) over the rows' values v with weights w (1 if null).
 template <typename T>
 LAST_PART void metric_totals(ThreadGroup threads, const T* row_values, const T* weights, int64 rows,
                              double* state) {

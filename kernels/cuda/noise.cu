@@ -1,10 +1,10 @@
-// Normal noise.
+// Gaussian noise.
 #include "../formulas/control.cuh"
 #include "../formulas/random.cuh"
 #include "threads.cuh"
 
-// out = x + noise, or x factors with factors = 1 + noise where that array is given. A block of
-// random words is eight normal numbers, for eight neighbouring elements, as in `dropout`.
+// out = x + noise or, if `factors` is given, x factors with factors = 1 + noise. A block of random
+// words gives eight normal values, for eight neighbouring elements, as in `dropout`.
 template <typename T>
 ELEMENT_PART void normal_noise(ThreadGroup threads, ROW_SLICED const T* x, T stddev, uint64 seed,
                                uint64 stream, const int64* counters, int64 n, ROW_SLICED T* factors,

@@ -1,17 +1,17 @@
-// Normalization: over the batch, feature by feature, and over the features, row by row. Arrays of
-// features are (outer, features, inner), whichever axis of the data the features are.
+// Normalization: over the batch, for each feature, and over the features, for each row. Arrays are
+// (outer, features, inner), whichever axis of the data the feature axis is.
 #include "../formulas/math.cuh"
 #include "threads.cuh"
 
-// Where the k-th number of feature f is.
+// The position of the k-th element of feature f.
 __device__ inline int64 place_of(int64 f, int64 k, int64 features, int64 inner) {
     if (inner == 1) return k * features + f;
     return (k / inner * features + f) * inner + k % inner;
 }
 
-// partial (chunks, 2, features) = two sums for each chunk of each feature, over its numbers at
-// `place`, of what add(place, f, first place of the chunk, sums) adds. A block takes a chunk of
-// `across` (a power of 2) features at once, and its threads divide the numbers of each.
+// partial (chunks, 2, features) = two sums for each chunk of each feature over its elements at
+// `place`, which add(place, f, first place of the chunk, sums) adds up. A block takes a chunk of
+// `across` (a power of 2) features at once, and its threads share the elements of each.
 template <typename T, typename Add>
 __device__ inline void sums_of_features(ThreadGroup threads, int64 outer, int64 features,
                                         int64 inner, int64 chunks, int across, T* partial,
@@ -36,12 +36,12 @@ __device__ inline void sums_of_features(ThreadGroup threads, int64 outer, int64 
         }
         if (down == 0 && f < features)
             for (int s = 0; s < 2; ++s) partial[(chunk * 2 + s) * features + f] = sums[s][rank];
-        __syncthreads();  // `sums` is filled anew for the next chunk
+        __syncthreads();  // `sums` is reused for the next chunk
     }
 }
 
-// Sums of differences from the first number of the chunk, and of their squares: where the mean is
-// far larger than the deviation, nothing cancels out.
+// Sums of differences from the first element of the chunk, and of their squares: nothing cancels if
+// the mean is far larger than the deviation.
 template <typename T>
 BLOCK_PART void batch_moments(ThreadGroup threads, const T* x, int64 outer, int64 features,
                               int64 inner, int64 chunks, int32 across, T* partial) {
@@ -53,8 +53,9 @@ BLOCK_PART void batch_moments(ThreadGroup threads, const T* x, int64 outer, int6
                      });
 }
 
-// From these, mean and variance of each feature; the moving ones go on by `rest` of the way. A warp
-// a feature: its lanes divide the chunks, and their sums are added in the order of warp_sum.
+// Computes the mean and variance of each feature from these; the moving ones advance by `rest`. One
+// warp for each feature: its lanes share the chunks, and their sums are added in the order of
+// warp_sum.
 template <typename T>
 BLOCK_PART void batch_statistics(ThreadGroup threads, const T* x, const T* partial, int64 outer,
                                  int64 features, int64 inner, int64 chunks, T momentum, T rest,
@@ -66,7 +67,7 @@ BLOCK_PART void batch_statistics(ThreadGroup threads, const T* x, const T* parti
         double sum = 0, squares = 0;
         for (int64 chunk = lane; chunk < chunks; chunk += WARP) {
             const int64 first = n * chunk / chunks, stop = n * (chunk + 1) / chunks;
-            if (first == stop) continue;  // of no rows
+            if (first == stop) continue;  // an empty chunk
             const double shift = x[place_of(f, first, features, inner)] - origin;
             const double total = partial[chunk * 2 * features + f], count = double(stop - first);
             sum += total + count * shift;
@@ -83,8 +84,8 @@ BLOCK_PART void batch_statistics(ThreadGroup threads, const T* x, const T* parti
     }
 }
 
-// Walks along elements from one of this thread's to the next and knows the feature of each: a
-// division of 64 bits for each would cost more than the rest. A slice begins with feature 0.
+// Steps through this thread's elements and knows the feature of each: a 64-bit division for each
+// would cost more than the rest. A slice begins with feature 0.
 struct FeatureWalk {
     uint32 inner, period, place, stride;
 
@@ -130,7 +131,7 @@ BLOCK_PART void normalize_sums(ThreadGroup threads, const T* x, const T* dy, con
 }
 
 // totals (2, features) = the sum of dy, the gradient of beta, and that of dy times the normalized
-// x, the gradient of gamma. A warp a feature, as in batch_statistics.
+// x, the gradient of gamma. One warp for each feature, as in batch_statistics.
 template <typename T>
 BLOCK_PART void normalize_totals(ThreadGroup threads, const T* partial, const T* variance,
                                  T epsilon, int64 chunks, int64 features,
@@ -149,8 +150,8 @@ BLOCK_PART void normalize_totals(ThreadGroup threads, const T* partial, const T*
     }
 }
 
-// out (+)= gamma / sqrt(variance + epsilon) (dy - means over the batch of dy and of dy times the
-// normalized x, this times the normalized x); without totals, mean and variance are constants.
+// out (+)= gamma / sqrt(variance + epsilon) (dy - mean(dy) - n mean(dy n)), with n the normalized x
+// and means over the batch. Without totals, mean and variance are constants.
 template <typename T>
 ELEMENT_PART void normalize_gradient(ThreadGroup threads, ROW_SLICED const T* x,
                                      ROW_SLICED const T* dy, const T* mean, const T* variance,
@@ -171,8 +172,8 @@ ELEMENT_PART void normalize_gradient(ThreadGroup threads, ROW_SLICED const T* x,
     }
 }
 
-// out = (x - mean) gamma / sqrt(variance + epsilon) + beta with the mean and variance of the row;
-// where `mean` is null, it counts as 0. One warp a row.
+// out = (x - mean) gamma / sqrt(variance + epsilon) + beta with the mean and variance of the row.
+// If `mean` is null, 0 is used. One warp for each row.
 template <typename T>
 ROW_PART void layer_norm(ThreadGroup threads, ROW_SLICED const T* x, const T* gamma, const T* beta,
                          T epsilon, int64 rows, int64 features, ROW_SLICED T* mean,
@@ -182,7 +183,7 @@ ROW_PART void layer_norm(ThreadGroup threads, ROW_SLICED const T* x, const T* ga
         const T* row = x + r * features;
         T* result = out + r * features;
         T middle = T(0);
-        if (mean) {  // from differences, so that a large mean is exact
+        if (mean) {  // from differences, so that a large mean is accurate
             T sum = T(0);
             for (int64 c = lane; c < features; c += WARP) sum += row[c] - row[0];
             middle = row[0] + warp_sum(sum) / T(features);
@@ -204,8 +205,8 @@ ROW_PART void layer_norm(ThreadGroup threads, ROW_SLICED const T* x, const T* ga
 }
 
 // Its gradient: with g = dy gamma and n the normalized row, out (+)= (g - mean(g) - n mean(g n)) /
-// sqrt(variance + epsilon), without mean(g) where the mean counts as 0; product = dy n, whose
-// column sums are the gradient of gamma.
+// sqrt(variance + epsilon), without mean(g) if `mean` is null; product = dy n, whose column sums
+// are the gradient of gamma.
 template <typename T>
 ROW_PART void layer_norm_gradient(ThreadGroup threads, ROW_SLICED const T* x,
                                   ROW_SLICED const T* dy, const T* gamma, T epsilon, int64 rows,

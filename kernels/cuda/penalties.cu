@@ -2,8 +2,8 @@
 #include "../formulas/generated_weights.cuh"
 #include "threads.cuh"
 
-// sums[k] = the penalties of weights[starts[k] : stops[k]], with the numbers of row k of `factors`;
-// one block each. Where gradients are given, the slopes are added.
+// sums[k] = the penalties of weights[starts[k] : stops[k]], with the values in row k of `factors`;
+// one block each. If gradients are given, the derivatives are added.
 template <typename T>
 BLOCK_PART void penalties(ThreadGroup threads, const T* weights, const int64* starts,
                           const int64* stops, const double* factors, int64 segments, T* gradients,
@@ -21,7 +21,7 @@ BLOCK_PART void penalties(ThreadGroup threads, const T* weights, const int64* st
     }
 }
 
-// totals[0] += rows times the sum of all penalties: each batch's mean loss has them once.
+// totals[0] += rows times the sum of all penalties: each batch's mean loss includes them once.
 template <typename T>
 LAST_PART void penalty_totals(ThreadGroup threads, const T* sums, int64 segments, int64 rows,
                               double* totals) {

@@ -1,9 +1,9 @@
-// Rows taken from places, and put where others may be: arrays (outer, n, inner), whose places along
-// the axis in the middle are given by number, as (sets, count). One set is that of each of `outer`.
+// Rows gathered from indices, and scattered to indices: arrays (outer, n, inner), with indices
+// along the middle axis as (sets, count). There is one set for all of `outer`, or one for each.
 #include "../formulas/places.cuh"
 #include "threads.cuh"
 
-// out (outer, count, inner) = x at the places, 0 where there is none
+// out (outer, count, inner) = x at the indices, 0 where an index is out of range
 template <typename Held>
 ELEMENT_PART void take_rows(ThreadGroup threads, const Held* x, const int32* places, int64 sets,
                             int64 outer, int64 n, int64 count, int64 inner, bool wraps,
@@ -15,9 +15,9 @@ ELEMENT_PART void take_rows(ThreadGroup threads, const Held* x, const int32* pla
     }
 }
 
-// into (outer, n, inner), at the places, becomes what the formula makes of it and of the rows
-// (outer, count, inner), one after the other from the first on. Each thread has a column of one of
-// `outer`: for where these are many, or the rows few.
+// into (outer, n, inner), at the indices, is merged by the formula with the rows (outer, count,
+// inner), one after the other in order. Each thread handles one column of one index of `outer`: for
+// many columns, or few rows.
 template <typename Out, template <typename> class Merging>
 ELEMENT_PART void scatter_columns(ThreadGroup threads, const Out* rows, const int32* places,
                                   int64 sets, int64 outer, int64 count, int64 n, int64 inner,
@@ -33,9 +33,9 @@ ELEMENT_PART void scatter_columns(ThreadGroup threads, const Out* rows, const in
     }
 }
 
-// The same. The places are divided into groups, by the remainder of their number; a block does a
-// group of one of `outer`. It goes over the list of places and notes those of its group, in order;
-// then each of its threads does those columns and places that are its own.
+// The same. The indices are divided into groups by their remainder; a block handles one group of
+// one index of `outer`. It scans the list of indices and notes those of its group, in order; then
+// each of its threads handles its own columns and indices.
 template <typename Out, template <typename> class Merging>
 BLOCK_PART void scatter_rows(ThreadGroup threads, const Out* rows, const int32* places,
                              int64 sets, int64 outer, int64 count, int64 n, int64 inner,
@@ -55,7 +55,7 @@ BLOCK_PART void scatter_rows(ThreadGroup threads, const Out* rows, const int32* 
             const bool noted = place >= 0 && place % groups == group;
             const unsigned by_warp = __ballot_sync(ALL_LANES, noted);
             if (lane == 0) noted_by[warp] = __popc(by_warp);
-            __syncthreads();  // the part before is done with, too
+            __syncthreads();  // the previous part is done, too
             int at = __popc(by_warp & ((1u << lane) - 1)), total = 0;
             for (int w = 0; w < BLOCK / WARP; ++w) {
                 if (w < warp) at += noted_by[w];
@@ -68,7 +68,7 @@ BLOCK_PART void scatter_rows(ThreadGroup threads, const Out* rows, const int32* 
             __syncthreads();
             for (int64 c = column; c < inner; c += across) {
                 Out* target = nullptr;
-                Out value = Out(0);  // of the target: a place may come many times in turn
+                Out value = Out(0);  // of the target: an index may be repeated in succession
                 for (int j = 0; j < total; ++j) {
                     const int64 next = noted_place[j];
                     if (next / groups % owners != own) continue;
@@ -87,8 +87,8 @@ BLOCK_PART void scatter_rows(ThreadGroup threads, const Out* rows, const int32* 
     }
 }
 
-// found += how many of x are not from low to high; then, as `rank_of` has them, the least and the
-// largest of these.
+// found += the number of values of x outside low to high; then the least and the largest of these,
+// as `rank_of` encodes them.
 template <typename Out>
 ELEMENT_PART void check_range(ThreadGroup threads, ROW_SLICED const Out* x, int64 n, double low,
                               double high, int64* found) {

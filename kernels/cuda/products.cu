@@ -1,12 +1,12 @@
-// Matrix products by the threads of a kernel that does more than a product: small ones, whose
-// factors stay in the cache. What a sum is made of, and in which order, depends on the sizes alone.
-// As in BLAS, n and t say of each factor whether it is taken as it stands or transposed.
+// Matrix products within a kernel that also does other work: small ones, whose factors stay in the
+// cache. The terms of a sum and their order depend on the sizes alone. As in BLAS, n and t tell for
+// each factor whether it is used as it is or transposed.
 #include "threads.cuh"
 
 constexpr int AT_ONCE = 4;  // rows for which a weight is read once
 
-// COUNT rows of x w, `x` and `out` pointing to the first. Neighbouring threads take neighbouring
-// columns; where these are few, several threads divide the sum of each.
+// COUNT rows of x w, with `x` and `out` pointing to the first. Neighbouring threads take
+// neighbouring columns; if there are few columns, several threads share the sum of each.
 template <int COUNT, typename T>
 __device__ inline void product_rows(ThreadGroup threads, const T* x, const T* w, int64 inputs,
                                     int64 outputs, bool accumulate, T* out) {
@@ -19,7 +19,7 @@ __device__ inline void product_rows(ThreadGroup threads, const T* x, const T* w,
         const int64 c = first + rank % across;
         T sum[COUNT] = {};
         if (c < outputs)
-#pragma unroll 16 / COUNT  // reads under way at once: a read takes longer than all else here
+#pragma unroll 16 / COUNT  // concurrent reads: a read takes longer than all else here
             for (int64 k = slice; k < inputs; k += slices) {
                 const T weight = w[k * outputs + c];
                 for (int r = 0; r < COUNT; ++r) sum[r] += x[r * inputs + k] * weight;
@@ -36,7 +36,7 @@ __device__ inline void product_rows(ThreadGroup threads, const T* x, const T* w,
                 T* y = out + r * outputs + c;
                 *y = partial[r][rank] + (accumulate ? *y : T(0));
             }
-        __syncthreads();  // `partial` is filled anew for the next columns
+        __syncthreads();  // `partial` is reused for the next columns
     }
 }
 
@@ -52,15 +52,15 @@ BLOCK_PART void matmul_nn(ThreadGroup threads, ROW_SLICED const T* x, const T* w
         product_rows<1>(threads, x + r * inputs, w, inputs, outputs, accumulate, out + r * outputs);
 }
 
-// out (rows, inputs) (+)= dz (rows, outputs) w^T. Some lanes of a warp, more where the sums are
-// long, take a column of out.
+// out (rows, inputs) (+)= dz (rows, outputs) w^T. Some lanes of a warp, more for long sums, share a
+// column of out.
 template <typename T>
 ROW_PART void matmul_nt(ThreadGroup threads, ROW_SLICED const T* dz, const T* w, int64 rows,
                         int64 inputs, int64 outputs, bool accumulate, ROW_SLICED T* out) {
     int lanes = 1;
     while (lanes * 8 < outputs && lanes < WARP) lanes *= 2;
     const int lane = int(threads.rank) % lanes, column = int(threads.rank) % WARP / lanes;
-    const int64 columns = WARP / lanes;  // that a warp takes at once
+    const int64 columns = WARP / lanes;  // columns that a warp takes at once
     for (int64 r = threads.begin(rows); r < threads.end(rows); ++r)
         for (int64 first = threads.warp() * columns; first < inputs;
              first += threads.warps() * columns) {
@@ -94,7 +94,7 @@ ELEMENT_PART void matmul_tn(ThreadGroup threads, const T* x, const T* dz, int64 
     }
 }
 
-// out (outputs,) (+)= sum of the rows of dz (rows, outputs): the gradient of a bias, likewise
+// out (outputs,) (+)= the sum over the rows of dz (rows, outputs): the gradient of a bias, likewise
 template <typename T>
 ELEMENT_PART void sums_of_columns(ThreadGroup threads, const T* dz, int64 rows, int64 outputs,
                                   int64 strided_offset, bool accumulate, GRID_STRIDED T* out) {

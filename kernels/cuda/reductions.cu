@@ -2,10 +2,10 @@
 #include "../formulas/generated_activations.cuh"
 #include "threads.cuh"
 
-constexpr int COLUMN_TILE = 32;  // columns a block looks after: neighbouring lanes read neighbours
-constexpr int ROW_THREADS = BLOCK / COLUMN_TILE;  // threads that divide the rows of each
+constexpr int COLUMN_TILE = 32;  // columns that a block handles: neighbouring lanes read neighbours
+constexpr int ROW_THREADS = BLOCK / COLUMN_TILE;  // threads that share the rows of each
 
-// out (features,) (+)= sum of the rows of x: the gradient of a bias.
+// out (features,) (+)= the sum over the rows of x: the gradient of a bias.
 template <typename T>
 BLOCK_PART void column_sums(ThreadGroup threads, const T* x, int64 rows, int64 features,
                             bool accumulate, T* out) {
@@ -23,11 +23,11 @@ BLOCK_PART void column_sums(ThreadGroup threads, const T* x, int64 rows, int64 f
         }
         if (down == 0 && column < features)
             out[column] = partial[0][across] + (accumulate ? out[column] : T(0));
-        __syncthreads();  // `partial` is filled anew for the next tile
+        __syncthreads();  // `partial` is reused for the next tile
     }
 }
 
-// out = f(x + bias) for an f that looks at the whole row; one warp a row.
+// out = f(x + bias) for an f that depends on the whole row; one warp for each row.
 // With keep_input, x itself becomes x + bias.
 template <typename T, template <typename> class RowActivation>
 ROW_PART void row_activation(ThreadGroup threads, ROW_SLICED T* x, const T* bias,
@@ -42,7 +42,7 @@ ROW_PART void row_activation(ThreadGroup threads, ROW_SLICED T* x, const T* bias
         for (int64 c = lane; c < features; c += WARP) {
             const T z = bias ? row[c] + bias[c] : row[c];
             if (keep_input) row[c] = z;
-            result[c] = z;  // each lane comes back to its own columns only
+            result[c] = z;  // each lane reads only its own columns again
             if (!(z <= maximum)) maximum = z;
         }
         maximum = warp_largest(Placed<T>{maximum, 0}).value;
@@ -54,7 +54,7 @@ ROW_PART void row_activation(ThreadGroup threads, ROW_SLICED T* x, const T* bias
     }
 }
 
-// out (+)= the gradient of the same, from what the forward pass saved
+// out (+)= its gradient, from what the forward pass saved
 template <typename T, template <typename> class RowActivation>
 ROW_PART void row_activation_gradient(ThreadGroup threads, ROW_SLICED const T* saved,
                                       ROW_SLICED const T* dy, const double* parameters, int64 rows,

@@ -1,9 +1,9 @@
-// Rates that change from step to step, by a formula of the number of steps.
+// Learning rates that change from step to step, by a formula of the number of steps.
 #include "../formulas/control.cuh"
 #include "../formulas/schedules.cuh"
 #include "threads.cuh"
 
-// rate = the schedule's value for the step to come.
+// rate = the schedule's value for the next step.
 template <class Schedule>
 LAST_PART void schedule(ThreadGroup threads, const double* parameters, const int64* counters,
                         double* rate) {

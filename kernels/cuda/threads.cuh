@@ -1,7 +1,7 @@
-// What parts of kernels have in common: the threads that do a part, how these divide the work, and
-// sums over them. A kernel is composed of parts (see ../README.md); each part is a function that
-// all threads of a group call. Sums are made in an order that depends on the sizes of arrays alone,
-// so that the same data gives the same bits.
+// Common definitions for the parts of kernels: the threads that execute a part, how they divide the
+// work, and sums over them. A kernel is composed of parts (see ../README.md); each part is a
+// function that all threads of a group call. The order of sums depends on the sizes of arrays
+// alone, so that the same data gives the same bits.
 #pragma once
 #include "../formulas/types.cuh"
 
@@ -9,17 +9,17 @@ constexpr int WARP = 32;
 constexpr int BLOCK = 256;  // threads of a block, in every launch
 constexpr unsigned ALL_LANES = 0xFFFFFFFFu;
 
-// The mark of a part says which threads must do it together. parts.py reads it in the text.
-#define ELEMENT_PART __device__ inline  // each thread for itself: it needs no other thread
+// The mark of a part tells which threads must execute it together. kernel_source.py reads it here.
+#define ELEMENT_PART __device__ inline  // each thread on its own: it needs no other thread
 #define ROW_PART __device__ inline      // the lanes of a warp, one row at a time
 #define BLOCK_PART __device__ inline    // the threads of a block
-#define LAST_PART __device__ inline     // one block alone, when all other blocks have ended
+#define LAST_PART __device__ inline     // a single block, after all other blocks have ended
 
-// The mark of an array parameter says how the threads divide the array, and so when another part
+// The mark of an array parameter tells how the threads divide the array, and so when another part
 // that uses it may follow in the same launch. An array without a mark may be read or written
-// anywhere by any thread: what follows must wait for the whole grid.
-#define ROW_SLICED    // a group touches the rows of its own slices alone
-#define GRID_STRIDED  // a thread touches its own elements alone, as `strided` gives them out
+// anywhere by any thread: the next part must wait for the whole grid.
+#define ROW_SLICED    // a group accesses only the rows of its own slices
+#define GRID_STRIDED  // a thread accesses only its own elements, as `strided` assigns them
 
 __device__ inline int64 thread_number() { return int64(blockIdx.x) * blockDim.x + threadIdx.x; }
 __device__ inline int64 thread_count() { return int64(gridDim.x) * blockDim.x; }
@@ -38,37 +38,37 @@ struct Range {
     __device__ Iterator end() const { return {stop, step}; }
 };
 
-// The threads that do a part together, and their part of the work. The work is cut into slices of
-// equal size (some rows of the batch each); a group does neighbouring slices.
+// The threads that execute a part together, and their share of the work. The work is divided into
+// slices of equal size (some rows of the batch each); a group processes neighbouring slices.
 struct ThreadGroup {
-    int64 slice, slice_end, slices;  // from `slice` to before `slice_end`, of so many in all
-    int64 rank, size;                // of this thread in the group; threads of the group
+    int64 slice, slice_end, slices;  // from `slice` to before `slice_end`, of `slices` in total
+    int64 rank, size;                // of this thread in the group; threads in the group
 
     // Where the group's slices of n elements (or rows) begin and end; `slices` divides n.
     __device__ int64 begin(int64 n) const { return n / slices * slice; }
     __device__ int64 end(int64 n) const { return n / slices * slice_end; }
 
-    // This thread's elements of the group's slices of n elements.
+    // This thread's elements in the group's slices of n elements.
     __device__ Range elements(int64 n) const { return {begin(n) + rank, end(n), size}; }
-    // This warp's rows of the group's slices of n rows.
+    // This warp's rows in the group's slices of n rows.
     __device__ Range rows(int64 n) const { return {begin(n) + warp(), end(n), warps()}; }
-    // This thread's numbers from `first` to before `stop`, where the group divides these.
+    // This thread's indices from `first` to before `stop`, which the group shares.
     __device__ Range across(int64 first, int64 stop) const { return {first + rank, stop, size}; }
-    // This group's of n units of work, where each slice is a group's.
+    // This group's units out of n units of work, if each slice belongs to one group.
     __device__ Range units(int64 n) const { return {slice, n, slices}; }
-    // The first numbers of this group's tiles of n numbers, where a group does a tile at a time.
+    // The first elements of this group's tiles of n elements, if a group takes a tile at a time.
     __device__ Range tiles(int64 n, int64 tile) const { return {slice * tile, n, slices * tile}; }
-    // This warp's of n units of work, where a warp does one.
+    // This warp's units out of n units of work, if a warp processes one at a time.
     __device__ Range warp_units(int64 n) const {
         return {slice * warps() + warp(), n, slices * warps()};
     }
 
-    // Where each slice is a group's: this thread among those of all groups, and how many they are.
+    // If each slice belongs to one group: this thread's rank in the grid, and the grid's size.
     __device__ int64 grid_rank() const { return slice * size + rank; }
     __device__ int64 grid_size() const { return slices * size; }
 
     // This thread's elements from `first` to before `stop`: element i belongs to the thread whose
-    // grid rank is i modulo the grid's size, whatever array it stands in.
+    // grid rank is i modulo the grid's size, in whatever array.
     __device__ Range strided(int64 first, int64 stop) const {
         const int64 ahead = (grid_rank() - first) % grid_size();
         return {first + (ahead < 0 ? ahead + grid_size() : ahead), stop, grid_size()};
@@ -77,7 +77,7 @@ struct ThreadGroup {
     __device__ int64 warp() const { return rank / WARP; }
     __device__ int64 warps() const { return size / WARP; }
 
-    // Wait for all threads of the group, a warp or a block: what they wrote can then be read.
+    // Waits for all threads of the group, a warp or a block: then what they wrote can be read.
     __device__ void sync() const {
         if (size > WARP) {
             __syncthreads();
@@ -98,8 +98,8 @@ __device__ inline ThreadGroup block_group() {
 // This block as the only group.
 __device__ inline ThreadGroup only_group() { return {0, 1, 1, threadIdx.x, blockDim.x}; }
 
-// Groups of `size` threads, a warp or a block. Each does `at_once` slices, from first_slices(), and
-// then goes on to next_slices(), until none is left.
+// Groups of `size` threads, a warp or a block. Each processes `at_once` slices, from
+// first_slices(), and then continues with next_slices(), until none is left.
 __device__ inline ThreadGroup slices_from(int64 slice, int64 at_once, int64 slices, int64 size) {
     const int64 end = slice + at_once < slices ? slice + at_once : slices;
     return {slice, end, slices, threadIdx.x % size, size};
@@ -113,14 +113,14 @@ __device__ inline ThreadGroup next_slices(ThreadGroup threads, int64 at_once) {
     return slices_from(slice, at_once, threads.slices, threads.size);
 }
 
-// The sum over a warp's lanes, in every lane; with `width` (a power of 2) over each so many.
+// The sum over a warp's lanes, in every lane; with `width` (a power of 2), over each `width` lanes.
 template <typename T> __device__ inline T warp_sum(T x, int width = WARP) {
     for (int distance = width / 2; distance > 0; distance /= 2)
         x += __shfl_xor_sync(ALL_LANES, x, distance);
     return x;
 }
 
-// The largest of the lanes' values with its place, the first place on ties, in every lane.
+// The largest of the lanes' values with its index, the first index on ties, in every lane.
 template <typename T> __device__ inline Placed<T> warp_largest(Placed<T> mine) {
     for (int distance = WARP / 2; distance > 0; distance /= 2) {
         const T value = __shfl_xor_sync(ALL_LANES, mine.value, distance);
@@ -142,18 +142,18 @@ template <typename F> __device__ inline auto largest_of(int64 n, int lane, F f) 
     return warp_largest(mine);
 }
 
-// The largest of one row's n numbers.
+// The largest of the n elements of one row.
 template <typename T> __device__ inline Placed<T> row_largest(const T* row, int64 n, int lane) {
     return largest_of(n, lane, [&](int64 c) { return row[c]; });
 }
 
-// What `of_warp` makes of a warp's numbers, over a block's threads (a whole number of warps), in
-// thread 0. A 0 more makes no difference to it.
+// Applies the warp reduction `of_warp` to a block's threads (a whole number of warps); the result
+// is in thread 0. Additional zeros must not change it.
 template <typename F> __device__ inline double over_block(double x, F of_warp) {
     __shared__ double partial[WARP];
     const int lane = threadIdx.x % WARP;
     x = of_warp(x);
-    __syncthreads();  // `partial` may still be read from the time before
+    __syncthreads();  // `partial` may still be read from the previous call
     if (lane == 0) partial[threadIdx.x / WARP] = x;
     __syncthreads();
     if (threadIdx.x < WARP) x = of_warp(lane < int(blockDim.x) / WARP ? partial[lane] : 0.0);
@@ -163,13 +163,13 @@ template <typename F> __device__ inline double over_block(double x, F of_warp) {
 __device__ inline double block_sum(double x) {
     return over_block(x, [](double y) { return warp_sum(y); });
 }
-// The largest of a block's numbers, in thread 0; 0 if all are below.
+// The largest value of a block's threads, in thread 0; 0 if all are below.
 __device__ inline double block_largest(double x) {
     return over_block(x, [](double y) { return warp_largest(Placed<double>{y, 0}).value; });
 }
 
-// Whether this block is the last one to come here: then all that the others wrote before is there
-// to read (through a volatile pointer), and one launch can both compute and sum up.
+// Whether this block is the last one to arrive here: then all that the other blocks wrote before
+// can be read (through a volatile pointer), and one launch can both compute and sum up.
 // `arrivals` is zero before the launch and after it.
 __device__ inline bool last_block(uint32* arrivals) {
     __shared__ bool last;
@@ -185,7 +185,7 @@ __device__ inline bool last_block(uint32* arrivals) {
 }
 
 #ifdef __CUDACC__
-// While a thread waits for other blocks, it leaves the processor to others.
+// Yields the processor while a thread waits for other blocks.
 __device__ inline void spin_wait() {
 #if __CUDA_ARCH__ >= 700
     __nanosleep(20);
@@ -193,13 +193,14 @@ __device__ inline void spin_wait() {
 }
 #endif
 
-// All blocks wait for each other; the last to arrive does what `last` says before any goes on. They
-// must be on the card at the same time, which a cooperative launch sees to. barrier[0] counts
-// arrivals, and is zero before and after; barrier[1], how often the gate has opened, wraps around.
+// All blocks wait for each other; the last to arrive calls `last` before any continues. They must
+// be on the GPU at the same time, which a cooperative launch guarantees. barrier[0] counts
+// arrivals, and is zero before and after; barrier[1] counts how often the gate has opened, and
+// wraps around.
 //
-// What a block wrote is there for all to read afterwards, by ordinary reads: the fence of its
-// thread 0 covers what all its threads wrote before the __syncthreads, and that of a thread 0
-// which has seen the gate open makes the multiprocessor forget what its L1 cache held.
+// Afterwards, all blocks can read what a block wrote, by ordinary reads: the fence of its thread 0
+// covers what all its threads wrote before the __syncthreads. The fence of a thread 0 that has seen
+// the gate open makes the multiprocessor discard its L1 cache.
 template <typename Last> __device__ inline void grid_barrier(uint32* barrier, Last last) {
     __shared__ bool is_last;
     volatile uint32* opened = barrier + 1;

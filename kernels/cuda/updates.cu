@@ -1,9 +1,9 @@
-// The end of a step: limits on the gradients, and one optimizer update over the flat arrays.
+// The end of a step: gradient clipping, and one optimizer update over the flat arrays.
 #include "../formulas/control.cuh"
 #include "threads.cuh"
 #include "../formulas/updates.cuh"
 
-// The step's gradients are added up; when an update is due, they become the mean of so many steps.
+// Adds up the gradients of steps. When an update is due, they become the mean over `every` steps.
 template <typename T>
 BLOCK_PART void accumulate_gradients(ThreadGroup threads, GRID_STRIDED T* gradients,
                                      GRID_STRIDED T* accumulated, const double* group_table,
@@ -28,7 +28,7 @@ BLOCK_PART void update(ThreadGroup threads, GRID_STRIDED T* weights,
     for (int64 k = 0; k < groups; ++k) {
         const ParameterGroup group = {group_table[4 * k], group_table[4 * k + 1],
                                       group_table[4 * k + 2], group_table[4 * k + 3]};
-        __syncthreads();  // the group before may still be under way
+        __syncthreads();  // the previous group may still be in progress
         if (threads.rank == 0)
             formula.prepare(parameters, rates[LEARNING_RATE] * group.multiplier,
                             updates(counters, every), group.decay != 0);
@@ -38,7 +38,7 @@ BLOCK_PART void update(ThreadGroup threads, GRID_STRIDED T* weights,
     }
 }
 
-// The moving average of the weights, which they become every `overwrite` updates (0: never).
+// The moving average of the weights. It replaces the weights every `overwrite` updates (0: never).
 template <typename T>
 BLOCK_PART void average_weights(ThreadGroup threads, GRID_STRIDED T* weights,
                                 GRID_STRIDED T* averages, const double* group_table, int64 groups,
@@ -55,7 +55,7 @@ BLOCK_PART void average_weights(ThreadGroup threads, GRID_STRIDED T* weights,
         }
 }
 
-// Each element between -limit and limit.
+// Clips each element to -limit to limit.
 template <typename T>
 ELEMENT_PART void clip_values(ThreadGroup threads, ROW_SLICED T* gradients, T limit, int64 n) {
     for (int64 i : threads.elements(n))
@@ -67,7 +67,7 @@ template <typename T>
 BLOCK_PART void square_sums(ThreadGroup threads, const T* x, const int64* starts,
                             const int64* stops, int64 segments, double* sums) {
     for (int64 k : threads.units(segments)) {
-        double mine = 0;  // in which no square of a float is infinite
+        double mine = 0;  // in double: the square of a float is never infinite
         for (int64 i : threads.across(starts[k], stops[k]))
             mine += double(x[i]) * double(x[i]);
         const double sum = block_sum(mine);
@@ -75,15 +75,15 @@ BLOCK_PART void square_sums(ThreadGroup threads, const T* x, const int64* starts
     }
 }
 
-// In thread 0: the norm of pieces first to last (not included), of sums of squares. All threads
-// wait for each other in it.
+// In thread 0: the norm of pieces first to last (exclusive), from sums of squares. It synchronizes
+// all threads.
 __device__ inline double norm(ThreadGroup threads, const double* sums, int64 first, int64 last) {
     double mine = 0;
     for (int64 k : threads.across(first, last)) mine += sums[k];
     return math::sqrt(block_sum(mine));
 }
 
-// Gradients scaled so that their norm is at most limit. Piece k belongs to the norm of the pieces
+// Scales gradients so that their norm is at most limit. Piece k belongs to the norm of the pieces
 // from firsts[k] to before lasts[k]: those of one parameter, or all.
 template <typename T>
 BLOCK_PART void limit_norms(ThreadGroup threads, T* gradients, const int64* starts,
@@ -99,8 +99,8 @@ BLOCK_PART void limit_norms(ThreadGroup threads, T* gradients, const int64* star
     }
 }
 
-// weights -= rate |weights| / |directions| directions, parameter by parameter; where one of the
-// norms is zero, the ratio is one (You et al., "LAMB", 2020).
+// weights -= rate |weights| / |directions| directions, for each parameter. If one of the norms is
+// zero, the ratio is one (You et al., "LAMB", 2020).
 template <typename T>
 BLOCK_PART void step_by_norms(ThreadGroup threads, T* weights, const T* directions,
                               const int64* starts, const int64* stops, const int64* firsts,

@@ -1,9 +1,9 @@
-// What the weights of a batch have in common.
+// The common scale of the weights of a batch.
 #include "../formulas/math.cuh"
 #include "threads.cuh"
 
-// scale[0] = the power of 2 that makes of the largest weight, of those that are finite, `unit` at
-// most. `unit` is a power of 2.
+// scale[0] = the power of 2 that scales the largest finite weight to at most `unit`. `unit` is a
+// power of 2.
 template <typename T>
 LAST_PART void weight_scale(ThreadGroup threads, const T* weights, int64 rows, double unit,
                          double* scale) {

@@ -1,4 +1,4 @@
-// Places in the control block, as in gpunn/backends/contract/control.py.
+// Indices in the control block, as in gpunn/backends/contract/control.py.
 #pragma once
 #include "types.cuh"
 

@@ -1,6 +1,6 @@
-// Functions of mathematics for double as polynomials, which compilers turn into vector instructions:
-// for expressions on the CPU, whose loops do nothing else. Errors are below 3 units in the last
-// place, on every instruction set the same bits. See polynomials.cuh for how they are made.
+// Mathematical functions for double as polynomials, which compilers vectorise: for expressions on
+// the CPU, whose loops do nothing else. Errors are below 3 units in the last place, with the same
+// bits on every instruction set. See polynomials.cuh for how they are constructed.
 #pragma once
 #include "polynomials.cuh"
 #ifndef __CUDACC__
@@ -18,7 +18,7 @@ inline double with_sign_of(double x, double size) {
     return number(bits(size) | (bits(x) & (1ull << 63)));
 }
 
-// 2^n of n + WIDE_ROUNDER, for n from -1022 to 1023
+// 2^n from n + WIDE_ROUNDER, for n from -1022 to 1023
 inline double power_of_two(double sum) { return number((bits(sum) << 52) + (1023ull << 52)); }
 
 // x = n ln 2 + r, |r| <= ln 2 / 2
@@ -78,14 +78,14 @@ inline double log_sum(double k, double f) {
     return k * LN2_HIGH - ((half - (s * (half + rest) + k * LN2_LOW)) - f);
 }
 
-// What a logarithm is outside of the positive numbers, y inside.
+// The logarithm for arguments that are not positive; y otherwise.
 inline double log_of(double x, double y) {
     const double infinity = HUGE_VAL, nan = NAN;
     const double finite = x < infinity ? y : x, not_0 = x == 0.0 ? -infinity : nan;
     return x > 0.0 ? finite : not_0;
 }
 
-// The exponent k that leaves a number with these bits, divided by 2^k, in [2/3, 4/3), plus 1023.
+// The exponent k such that the number with these bits, divided by 2^k, is in [2/3, 4/3), plus 1023.
 inline uint64 exponent(uint64 word) { return (word + 0x000AAAAAAAAAAAABull) >> 52; }
 inline double exponent_of(uint64 above) {
     return number(above | (1075ull << 52)) - (4503599627370496.0 + 1023.0);
@@ -98,7 +98,7 @@ inline double log(double x) {
     return log_of(x, log_sum(exponent_of(above) - (subnormal ? 54.0 : 0.0), f));
 }
 
-// With 1 + x = 2^k (1 + f), f = 2^-k x + (2^-k - 1) has no error from the rounding of 1 + x.
+// With 1 + x = 2^k (1 + f), f = 2^-k x + (2^-k - 1) avoids the rounding error of 1 + x.
 inline double log1p(double x) {
     const double sum = 1.0 + x;
     const uint64 above = exponent(bits(sum)), shift = (above - 1023u) << 52;

@@ -1,6 +1,6 @@
-// The functions of expressions (gpunn/backends/contract/expression.py), by the names that they have
-// there: of one number, or of several in turn. They are NumPy's, at NaN and infinity too. A truth
-// value is 1 or 0, and what is not 0 is true.
+// The functions of expressions (gpunn/backends/contract/expression.py), under the same names: of
+// one value, or of several in turn. They behave as NumPy's, at NaN and infinity too. A truth value
+// is 1 or 0, and any value other than 0 is true.
 #pragma once
 #include "math.cuh"
 
@@ -50,12 +50,12 @@ template <typename T> HD T multiply(T a, T b) { return a * b; }
 template <typename T> HD T divide(T a, T b) { return a / b; }
 template <typename T> HD T maximum(T a, T b) { return (a > b) | (a != a) ? a : b; }
 template <typename T> HD T minimum(T a, T b) { return (a < b) | (a != a) ? a : b; }
-template <typename T> HD T at_least(T x, T low) { return x < low ? low : x; }  // low is no NaN
+template <typename T> HD T at_least(T x, T low) { return x < low ? low : x; }  // low is never NaN
 template <typename T> HD T at_most(T x, T high) { return x > high ? high : x; }
 template <typename T> HD T clip(T x, T low, T high) { return math::clip(x, low, high); }
 template <typename T> HD T power(T a, T b) { return math::pow(a, b); }
 
-// The rest of a division towards minus infinity: it has the sign of b.
+// The remainder of a division rounded towards minus infinity: it has the sign of b.
 template <typename T> HD T mod(T a, T b) {
     const T rest = math::fmod(a, b);
     if (b == T(0)) return rest;  // NaN
@@ -68,17 +68,17 @@ template <typename T> HD T floor_divide(T a, T b) {
     T quotient = (a - rest) / b;
     if (rest != T(0) && (b < T(0)) != (rest < T(0))) quotient -= T(1);
     if (quotient == T(0)) return math::with_sign_of(a / b, T(0));
-    const T whole = math::floor(quotient);  // it is near a whole number: the nearest one is meant
+    const T whole = math::floor(quotient);  // it is near an integer: round to the nearest
     return quotient - whole > T(0.5) ? whole + T(1) : whole;
 }
 
 template <typename T> HD T arctan2(T a, T b) { return math::atan2(a, b); }
 
-// log(exp(a) + exp(b)), where neither overflows
+// log(exp(a) + exp(b)), without overflow
 template <typename T> HD T logaddexp(T a, T b) {
     const T difference = math::magnitude(a - b);
     const T larger = a > b ? a : b, y = larger + math::log1p(math::exp(-difference));
-    return a == b ? a + T(0.69314718055994531) : y;  // of infinities the difference is NaN
+    return a == b ? a + T(0.69314718055994531) : y;  // the difference of infinities is NaN
 }
 template <typename T> HD T equal(T a, T b) { return a == b ? T(1) : T(0); }
 template <typename T> HD T not_equal(T a, T b) { return a != b ? T(1) : T(0); }

@@ -1,5 +1,5 @@
-// The functions of mathematics, in one place, for float and double: accurate ones, never the fast
-// approximations. On a card they are CUDA's; elsewhere the polynomials for float, which compilers
+// Mathematical functions, in one place, for float and double: accurate ones, never the fast
+// approximations. On a GPU they are CUDA's; elsewhere the polynomials for float, which compilers
 // vectorise, and the C library's for double.
 #pragma once
 #include "polynomials.cuh"
@@ -19,7 +19,7 @@ HD float tan(float x) { return ::tanf(x); }
 HD float sinh(float x) { return ::sinhf(x); }
 HD float cosh(float x) { return ::coshf(x); }
 HD float pow(float x, float y) { return ::powf(x, y); }
-// Of angles in turns: no reduction by multiples of pi, which would take memory, is needed.
+// For angles in turns: no reduction by multiples of pi, which would need memory, is necessary.
 HD float cos_turns(float x) { return ::cospif(2 * x); }
 HD double cos_turns(double x) { return ::cospi(2 * x); }
 HD float sin_turns(float x) { return ::sinpif(2 * x); }
@@ -83,15 +83,15 @@ HD double magnitude(double x) { return ::fabs(x); }
 HD float with_sign_of(float x, float size) { return ::copysignf(size, x); }
 HD double with_sign_of(double x, double size) { return ::copysign(size, x); }
 HD double times_power_of_2(double x, int n) { return ::ldexp(x, n); }
-HD int exponent(double x) { return ::ilogb(x); }  // 2^exponent <= |x|, and twice that is above
+HD int exponent(double x) { return ::ilogb(x); }  // 2^exponent <= |x| < 2 2^exponent
 
 template <typename T> HD T abs(T x) { return x < T(0) ? -x : x; }
 
 template <typename T> HD T sign(T x) {
-    return x > T(0) ? T(1) : (x < T(0) ? T(-1) : x);  // 0 and NaN stay what they are
+    return x > T(0) ? T(1) : (x < T(0) ? T(-1) : x);  // 0 and NaN are returned unchanged
 }
 
-// exp(-x) may overflow to infinity, and 1 / infinity is the right answer.
+// exp(-x) may overflow to infinity, but 1 / infinity is the correct result.
 template <typename T> HD T sigmoid(T x) { return T(1) / (T(1) + exp(-x)); }
 
 template <typename T> HD T clip(T x, T low, T high) {
@@ -102,7 +102,7 @@ template <typename T> HD T minus_infinity() { return -T(1e300 * 1e300); }
 
 template <typename T> HD bool is_finite(T x) { return x - x == T(0); }
 
-// The upper 64 bits of a product of two 64-bit numbers.
+// The upper 64 bits of a product of two 64-bit integers.
 HD uint64 high_product(uint64 a, uint64 b) {
 #ifdef __CUDACC__
     return __umul64hi(a, b);

@@ -1,19 +1,19 @@
-// Metrics. A row's value is the mean of value() over its classes, or, `by_place`, 1 where the
-// largest prediction stands where the largest target (or the label) does, else 0, or, `by_rank`,
-// 1 where hit() says so of how many predictions are larger than that at the label.
+// Metrics. The value of a row is the mean of value() over its classes; or, with `by_place`, 1 if
+// the largest prediction and the largest target (or the label) have the same index, else 0; or,
+// with `by_rank`, 1 if hit() accepts the number of predictions larger than that at the label.
 //
-// Bins: the number of the bin that a prediction falls into, see `bin_rows`.
+// Bins: the index of the bin that a prediction falls into, see `bin_rows`.
 #pragma once
 #include "math.cuh"
 
-// A row whose predictions fall into bins, and what is known of all of it.
+// A row whose predictions are assigned to bins, and the statistics of the row.
 template <typename T> struct BinnedRow {
     const T* y;  // predictions
     int64 classes;
     const T* targets;  // or null
-    int64 truth;       // the label; for a formula `by_place` where the largest target stands
+    int64 truth;       // the label; for a formula `by_place`, the index of the largest target
     Placed<T> largest;
-    Placed<T> last;  // of the formula's `top` first ones; its place is `classes` if all are
+    Placed<T> last;  // of the first `top` predictions; its place is `classes` if these are all
 
     HD bool in_top(int64 place) const {
         return last.place == classes || y[place] > last.value ||
@@ -21,8 +21,8 @@ template <typename T> struct BinnedRow {
     }
 };
 
-// A row's numbers have an order: the largest before the others, equal ones as they stand. Of each
-// `step`-th number from `first` on, the next behind `last`; its place is n if there is none.
+// The elements of a row are ordered: the largest first, equal ones by index. Among every `step`-th
+// element from `first` on, returns the next after `last`; its place is n if there is none.
 template <typename T>
 HD Placed<T> next_behind(Placed<T> last, const T* row, int64 n, int64 first, int64 step) {
     Placed<T> next = {math::minus_infinity<T>(), n};
@@ -33,8 +33,8 @@ HD Placed<T> next_behind(Placed<T> last, const T* row, int64 n, int64 first, int
     return next;
 }
 
-// The last of the `top` first numbers of a row, in as many looks at the row; `next(last)` finds the
-// next behind `last`. Its place is n if the row has no more than these.
+// The last of the `top` first elements of a row, in `top` passes over the row; `next(last)` finds
+// the next after `last`. Its place is n if the row has no more than `top` elements.
 template <typename T, typename F> HD Placed<T> last_of_top(int64 top, int64 n, F next) {
     Placed<T> last = {-math::minus_infinity<T>(), -1};
     if (top <= 0 || top >= n) last.place = n;
@@ -66,8 +66,8 @@ template <typename T> struct SparseCategoricalAccuracy : Metric {
     HD explicit SparseCategoricalAccuracy(const double*) {}
 };
 
-// Fewer than k predictions are larger than that at the label, if it is one of the classes; or, of
-// sorted class numbers in place of predictions, the label is among the first k.
+// Fewer than k predictions are larger than that at the label, if it is one of the classes; or, with
+// sorted class ids instead of predictions, the label is among the first k.
 template <typename T> struct TopK : Metric {
     enum { K, FROM_SORTED_IDS };
     static constexpr bool by_rank = true;
@@ -75,7 +75,7 @@ template <typename T> struct TopK : Metric {
     bool sorted;
     HD explicit TopK(const double* parameters)
         : k(int64(parameters[K])), sorted(parameters[FROM_SORTED_IDS] != 0) {}
-    // Whether there is a prediction at the label, or none is needed: else nothing is counted.
+    // Whether there is a prediction at the label, or none is needed: otherwise nothing is counted.
     HD bool knows(int64 label, int64 classes) const {
         return sorted || (label >= 0 && label < classes);
     }
@@ -86,20 +86,20 @@ template <typename T> struct TopK : Metric {
 };
 
 // How many of some ascending thresholds are below y, for positive and for negative targets, and
-// maybe for each class: bin = (class 2 + (t != 0)) levels + level.
+// optionally for each class: bin = (class 2 + (t != 0)) levels + level.
 template <typename T> struct Levels : Bins {
     enum { THRESHOLD_COUNT, TOP_K, ONLY_CLASS, BY_OUTPUT, FROM_LOGITS, LARGEST, ASCENDING };
     const double* thresholds;
-    int64 count;    // of thresholds; of levels, one more
-    int64 class_;   // the only one that counts, or -1
-    bool by_class;  // whether each class has bins of its own
+    int64 count;    // of thresholds; there is one more level
+    int64 class_;   // the only class that counts, or -1
+    bool by_class;  // whether each class has its own bins
     bool logits;    // whether thresholds are compared with sigmoid(y)
-    bool largest;   // level 1 is the largest of the row, in place of what a threshold says
+    bool largest;   // level 1 is the largest of the row, instead of using thresholds
     HD explicit Levels(const double* parameters)
         : thresholds(parameters + ASCENDING), count(int64(parameters[THRESHOLD_COUNT])),
           class_(int64(parameters[ONLY_CLASS])), by_class(parameters[BY_OUTPUT] != 0),
           logits(parameters[FROM_LOGITS] != 0), largest(parameters[LARGEST] != 0) {
-        top = int64(parameters[TOP_K]);  // what is not among these is below all, unless 0
+        top = int64(parameters[TOP_K]);  // the others are below all thresholds, unless 0
     }
     HD int64 level(T y) const {
         int64 low = 0, high = count;  // the thresholds before `low` are below y
@@ -129,7 +129,7 @@ template <typename T> struct Levels : Bins {
     }
 };
 
-// The place of a confusion matrix: truth classes + answer; of one output, the sides of a threshold.
+// The cell of a confusion matrix: truth classes + prediction; for one output, by the threshold.
 template <typename T> struct Confusion : Bins {
     enum { THRESHOLD };
     static constexpr bool by_place = true;

@@ -1,8 +1,8 @@
-// The functions of mathematics for float where there is no CUDA: a few multiplications, additions
-// and selections, without a branch, a table or a call, so that compilers turn a loop over them
-// into vector instructions. Errors are below 2 units in the last place, on every instruction set
-// the same bits. Each reduces its argument to a short interval (Cody and Waite, 1980); there stands
-// a polynomial of least largest error (Remez).
+// Mathematical functions for float where there is no CUDA: a few multiplications, additions and
+// selections, without a branch, a table or a call, so that compilers vectorise a loop over them.
+// Errors are below 2 units in the last place, with the same bits on every instruction set. Each
+// function reduces its argument to a short interval (Cody and Waite, 1980), and evaluates a minimax
+// polynomial there (Remez).
 #pragma once
 #include "types.cuh"
 #ifndef __CUDACC__
@@ -29,7 +29,7 @@ inline float with_sign_of(float x, float size) {
 
 inline float magnitude(float x) { return number(bits(x) & 0x7FFFFFFFu); }
 
-// 1.5 * 2^23: what is added to it is rounded to an integer, in the last bits of the sum.
+// 1.5 * 2^23: adding it to a number rounds that to an integer, in the last bits of the sum.
 constexpr float ROUNDER = 12582912.0f;
 
 inline float rounded(float sum) { return sum - ROUNDER; }
@@ -37,7 +37,7 @@ inline float rounded(float sum) { return sum - ROUNDER; }
 // x = n ln 2 + r, |r| <= ln 2 / 2. The first part of ln 2 has so few bits that n times it is exact.
 struct Reduced {
     float r;
-    uint32 n;  // modulo 2^32: far out, n is any number
+    uint32 n;  // modulo 2^32: far out, n is arbitrary
 
     explicit Reduced(float x) {
         const float sum = x * 1.44269504f + ROUNDER, whole = rounded(sum);
@@ -60,7 +60,7 @@ template <typename T> inline T exp_rest(T r) {
 // exp(r) for these r
 template <typename T> inline T exp_near(T r) { return T(1) + (r + r * r * exp_rest(r)); }
 
-// exp(x) = 2^n exp(r). 2^n itself may be no float: a part of it comes last.
+// exp(x) = 2^n exp(r). 2^n itself may not be a float: a part of it is multiplied last.
 inline float exp(float x) {
     const Reduced z(x);
     const uint32 half = uint32(int32(z.n) >> 1);
@@ -93,7 +93,7 @@ inline float tanh(float x) {
     return with_sign_of(x, size < 0.6f ? inner : outer);
 }
 
-// The exponent k that leaves a number with these bits, divided by 2^k, in [2/3, 4/3).
+// The exponent k such that the number with these bits, divided by 2^k, is in [2/3, 4/3).
 inline int32 exponent(uint32 word) { return int32(word - 0x3F2AAAABu) >> 23; }
 
 // k ln 2 + log(1 + f) for |f| <= 1/3
@@ -108,7 +108,7 @@ inline float log_sum(float k, float f) {
     return f + rest + k * 0.693145751953125f;
 }
 
-// What a logarithm is outside of the positive numbers, y inside.
+// The logarithm for arguments that are not positive; y otherwise.
 inline float log_of(float x, float y) {
     const float infinity = HUGE_VALF, nan = NAN;
     const float finite = x < infinity ? y : x;
@@ -123,7 +123,7 @@ inline float log(float x) {
     return log_of(x, log_sum(float(k) - (subnormal ? 23.0f : 0.0f), f));
 }
 
-// With 1 + x = 2^k (1 + f), f = 2^-k x + (2^-k - 1) has no error from the rounding of 1 + x.
+// With 1 + x = 2^k (1 + f), f = 2^-k x + (2^-k - 1) avoids the rounding error of 1 + x.
 inline float log1p(float x) {
     const float sum = 1.0f + x;
     const int32 k = exponent(bits(sum));
@@ -133,8 +133,7 @@ inline float log1p(float x) {
     return with_sign_of(x, log_of(sum, y));
 }
 
-// erfc |x| = exp(-x^2) g(t), t = (|x| - 3) / (|x| + 3). In double: it would take two floats to
-// hold x^2.
+// erfc |x| = exp(-x^2) g(t), t = (|x| - 3) / (|x| + 3). In double: x^2 would need two floats.
 inline float erfc(float x) {
     const double a = magnitude(x);
     const double t = (a - 3.0) / (a + 3.0);
@@ -159,8 +158,8 @@ inline float erfc(float x) {
     return float(x < 0.0f ? 2.0 - y : y);
 }
 
-// An angle |x| < MOST_ANGLE: the rest after the nearest quarter turns, in r, and their number. In
-// double: it would take three floats to hold so many of them.
+// An angle |x| < MOST_ANGLE: the remainder after the nearest quarter turns, in r, and their number.
+// In double: so many of them would need three floats.
 constexpr float MOST_ANGLE = 1e6f;
 
 struct Angle {
@@ -171,7 +170,7 @@ struct Angle {
     explicit Angle(float x) {
         const double rounder = 6755399441055744.0;  // 1.5 * 2^52
         const double whole = (double(x) * 0.63661977236758134 + rounder) - rounder;
-        rest = double(x) - whole * 1.57079632673412561417;  // without an error
+        rest = double(x) - whole * 1.57079632673412561417;  // exact
         rest -= whole * 6.07710050650619224932e-11;
         r = float(rest);
         quarters = uint32(int32(whole));
@@ -213,12 +212,12 @@ inline float tan_near(float x) {
     return (angle.quarters & 1u) != 0 ? far : with_sign_of(angle.r, near);
 }
 
-// Of angles beyond, which are seldom, a call of the C library.
+// Larger angles, which are rare, call the C library.
 inline float sin(float x) { return magnitude(x) < MOST_ANGLE ? sin_near(x) : ::sinf(x); }
 inline float cos(float x) { return magnitude(x) < MOST_ANGLE ? cos_near(x) : ::cosf(x); }
 inline float tan(float x) { return magnitude(x) < MOST_ANGLE ? tan_near(x) : ::tanf(x); }
 
-// The rest after the nearest quarter turns, in r, and their number.
+// The remainder after the nearest quarter turns, in r, and their number.
 struct Turns {
     float r;
     uint32 quarters;
@@ -262,8 +261,8 @@ inline float cos_turns(float x) {
     return number(bits(y) ^ (((turns.quarters + 1u) & 2u) << 30));
 }
 
-// What follows computes in double precision, and gives it up at the end: of the results of float
-// nothing is lost then by large factors, or by differences of what is nearly the same.
+// The following functions compute in double precision, and round at the end: large factors, or
+// differences of nearly equal values, then lose no accuracy of the float results.
 
 inline uint64 bits(double x) {
     uint64 word;
@@ -287,7 +286,7 @@ inline double exp2_wide(double x) {
     return exp_near(r) * number((bits(sum) << 52) + (1023ull << 52));
 }
 
-// The logarithm of a > 0 to the base 2, to 33 bits: k + 2 artanh(f / (2 + f)) / ln 2, where
+// The base-2 logarithm of a > 0, to 33 bits: k + 2 artanh(f / (2 + f)) / ln 2, where
 // a = 2^k (1 + f), 2/3 <= 1 + f < 4/3
 inline double log2_wide(double a) {
     const uint64 word = bits(a), above = (word + 0x000AAAAAAAAAAAABull) >> 52;  // k + 1023
@@ -301,10 +300,10 @@ inline double log2_wide(double a) {
     return k + s * (low + (middle + (high + 0.22195308321368668 * z2) * z2) * z2);
 }
 
-// x^y as C99 has it at 0, 1, infinity and NaN.
+// x^y as in C99 at 0, 1, infinity and NaN.
 inline float pow(float x, float y) {
     const double wide = x, power = y, a = ::fabs(wide), infinity = HUGE_VAL, nan = NAN;
-    const bool large = ::fabs(power) >= 16777216.0;  // all these are even numbers
+    const bool large = ::fabs(power) >= 16777216.0;  // all of these are even
     const double half = 0.5 * power;
     const bool whole = large | ((power + WIDE_ROUNDER) - WIDE_ROUNDER == power);
     const bool even = large | ((half + WIDE_ROUNDER) - WIDE_ROUNDER == half);
@@ -313,7 +312,7 @@ inline float pow(float x, float y) {
     const double product = a == 1.0 ? 0.0 : power * log2;
     const double below = product > 200.0 ? 200.0 : product;
     const double size = exp2_wide(below < -200.0 ? -200.0 : below);
-    const double one = number((bits(wide) & (1ull << 63)) | (1023ull << 52));  // of its sign
+    const double one = number((bits(wide) & (1ull << 63)) | (1023ull << 52));  // with its sign
     const double with_sign = size * (whole & !even ? one : 1.0);
     const bool none = (wide < 0.0) & (a < infinity) & !whole;
     const double some = none | (power != power) ? nan : with_sign;
@@ -326,7 +325,7 @@ inline float cosh(float x) {
     return float(a == a ? 0.5 * (power + 1.0 / power) : a);
 }
 
-// (exp x - exp -x) / 2; near 0, where the two are nearly the same, a polynomial
+// (exp x - exp -x) / 2; near 0, where the two are nearly equal, a polynomial
 inline float sinh(float x) {
     const double wide = x, a = ::fabs(wide), z = wide * wide;
     const double power = exp2_wide((a > 100.0 ? 100.0 : a) * LOG2_E);

@@ -1,5 +1,5 @@
-// Numbers that look random and are computed from a key and a counter: any thread gets any of them
-// without asking another, and NumPy gets the same ones.
+// Random numbers that are computed from a key and a counter: any thread gets any of them
+// independently of the others, and NumPy gets the same ones.
 #pragma once
 #include "math.cuh"
 
@@ -31,16 +31,16 @@ HD Words philox(Words counter, uint64 key_0, uint64 key_1) {
 // A float32 number in [0, 1) from the upper 24 of 32 bits.
 HD float fraction(uint32 bits) { return float(bits >> 8) * 5.9604644775390625e-8f; }  // 2^-24
 
-// Number i (0 to 7) of the block's float32 numbers, as Generator.random makes them: the low half
-// of each word before its high half.
+// Value i (0 to 7) of the block's float32 values, as Generator.random makes them: the low half of
+// each word before its high half.
 HD float uniform(const Words& block, int i) {
     return fraction(uint32(block.word[i / 2] >> (i % 2 ? 32 : 0)));
 }
 
 template <typename T> struct Pair { T first, second; };
 
-// Two independent normal numbers times `stddev` from two uniform ones, 2 pair and 2 pair + 1 of the
-// block (Box and Muller, 1958). What the logarithm is taken of is at least 2^-24, never 0.
+// Two independent normal values times `stddev` from two uniform ones, 2 pair and 2 pair + 1 of the
+// block (Box and Muller, 1958). The argument of the logarithm is at least 2^-24, never 0.
 template <typename T> HD Pair<T> normal_pair(const Words& block, int pair, T stddev) {
     const T u = T(uniform(block, 2 * pair)), turns = T(uniform(block, 2 * pair + 1));
     const T radius = stddev * math::sqrt(T(-2) * math::log(T(1) - u));
@@ -72,8 +72,8 @@ HD uint32 order_mix(uint32 x, uint32 key) {
     return h;
 }
 
-// The row that comes at `place` (below `rows`) of the pass with these keys: a Feistel network on
-// the smallest power of two that holds all rows, walked until it lands on a row that exists.
+// The row at index `place` (below `rows`) of the pass with these keys: a Feistel network on the
+// smallest power of two that holds all rows, iterated until it yields an existing row.
 HD uint32 order_row(uint32 place, uint32 rows, const OrderKeys& keys) {
     int bits = 2;
     while (bits < 32 && (rows - 1) >> bits) ++bits;

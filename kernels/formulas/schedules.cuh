@@ -1,6 +1,5 @@
-// Schedules that go through a table, or begin anew again and again: a rate from the number of
-// batches trained on so far, in double precision. Those with one formula are in
-// generated_schedules.cuh.
+// Schedules that use a table, or restart repeatedly: a rate from the number of batches trained on
+// so far, in double precision. Those with a single formula are in generated_schedules.cuh.
 #pragma once
 #include "generated_schedules.cuh"
 

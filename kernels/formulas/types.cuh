@@ -1,5 +1,5 @@
-// Names of number types as NumPy has them, and the mark of a function that CUDA shall compile
-// for the card. The headers that hold formulas are plain C++: without CUDA the mark is empty.
+// Names of numeric types as in NumPy, and the mark of a function that CUDA compiles for the GPU.
+// The headers with formulas are plain C++: without CUDA the mark is empty.
 #pragma once
 #ifdef __CUDACC__
 #define HD __host__ __device__ inline
@@ -16,7 +16,7 @@ typedef unsigned int uint32;
 typedef long long int64;
 typedef unsigned long long uint64;
 
-// A half-precision number is only ever read here, from data that came in that type.
+// Half-precision numbers are only read here, from data of that type.
 struct float16 {
     uint16 bits;
 
@@ -37,8 +37,8 @@ struct float16 {
     }
 };
 
-// A number as one of another type. Of a float, int32 takes the whole part; its least or largest
-// number for what is beyond it, and 0 for NaN.
+// Converts a number to another type. From a float, int32 takes the integer part, saturates at its
+// least or largest value, and is 0 for NaN.
 template <typename Out> struct Converted {
     template <typename T> static HD Out of(T x) { return Out(x); }
 };
@@ -53,41 +53,41 @@ template <> struct Converted<int32> {
     }
 };
 
-// A number of an array, and where it stands.
+// An element of an array, and its index.
 template <typename T> struct Placed {
     T value;
     int64 place;
 };
 
-// What a loss may need to know of a row as a whole.
+// Statistics of a row that a loss may need.
 template <typename T> struct Row {
     T classes, share;  // share: 1 / classes
     T maximum;  // largest prediction; where a loss compares, largest score()
     T sum;      // of term(), with the first sums
     T weight;   // of weight(), with the first sums
-    T mass;     // of mass(), which knows the others
+    T mass;     // of mass(), which can use the other statistics
 };
 
-// Kinds of formulas. A struct `Name : Kind` in a header here is what the Python side finds under
-// the functor name "Name", and what a kernel with a template parameter `Kind` is compiled for.
+// Kinds of formulas. A struct `Name : Kind` in a header here is available in Python under the
+// functor name "Name", and as an argument of kernels with a template parameter `Kind`.
 struct Activation {};     // one element at a time
 struct RowActivation {};  // needs the whole row: softmax
 struct Loss {
-    static constexpr bool whole_row = false;  // takes the row's largest prediction
+    static constexpr bool whole_row = false;  // uses the row's largest prediction
     static constexpr bool compares = false;   // or its largest score()
-    static constexpr int sums = 0;            // how many of term() and weight() it has
+    static constexpr int sums = 0;            // how many of term() and weight() it sums
     static constexpr bool has_mass = false;
-    static constexpr bool of_row = false;     // whole() is its value, not a sum of value()
-    template <typename T> HD T target(T t, T) const { return t; }  // smoothed, maybe
+    static constexpr bool of_row = false;     // its value is whole(), not a sum of value()
+    template <typename T> HD T target(T t, T) const { return t; }  // may be smoothed
 };
-struct Merging {};     // of what is at a place with what comes there
+struct Merging {};     // of the value at an index with a new value
 struct Metric {
-    static constexpr bool by_place = false;  // compares where the largest stand
-    static constexpr bool by_rank = false;   // counts what is larger than that at the label
+    static constexpr bool by_place = false;  // compares the indices of the largest
+    static constexpr bool by_rank = false;   // counts predictions larger than that at the label
 };
 struct Bins {
-    static constexpr bool by_place = false;  // asks where the largest target stands
-    int64 top = 0;  // of how many first predictions of a row it asks for the last; 0 if it does not
+    static constexpr bool by_place = false;  // uses the index of the largest target
+    int64 top = 0;  // the last of this many largest predictions of a row is needed; 0: none
 };
 struct Optimizer {};
 struct Schedule {};    // of the number of updates

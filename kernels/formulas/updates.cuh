@@ -1,20 +1,20 @@
-// Optimizer updates, one weight at a time. prepare() computes once what all weights share;
-// apply() moves weight i along its gradient g, with the slots (m, v, ...) the optimizer keeps.
-// The enumeration names the parameters, as `parameter_names` of its class in Python does. Here is
-// what is written by hand: the updates of generated_updates.cuh follow from Python.
+// Optimizer updates, one weight at a time. prepare() computes once what all weights share; apply()
+// moves weight i along its gradient g, with the slots (m, v, ...) that the optimizer keeps. The
+// enumeration names the parameters, like `parameter_names` of its class in Python. This file has
+// the hand-written updates: those in generated_updates.cuh are generated from Python.
 #pragma once
 #include "control.cuh"
 #include "generated_updates.cuh"
 #include "math.cuh"
 
-// A row of the table of groups: weights that lie side by side and are updated alike.
+// A row of the table of groups: adjacent weights that are updated alike.
 struct ParameterGroup {
     double start, stop;  // positions in the flat arrays
     double multiplier;   // of the learning rate
     double decay;        // whether weight decay applies, 1 or 0
 };
 
-// Updates so far, if there is one every so many steps, and whether this step brings one.
+// Updates so far, with one every `every` steps, and whether an update is due in this step.
 HD int64 updates(const int64* counters, int64 every) {
     return every == 1 ? counters[UPDATES] : counters[UPDATES] / every;
 }
@@ -22,7 +22,7 @@ HD bool is_due(const int64* counters, int64 every) {
     return every == 1 || (counters[UPDATES] + 1) % every == 0;
 }
 
-// 1 - beta^t, also where beta^t is so near 1 that the difference would lose its digits
+// 1 - beta^t, accurate also if beta^t is so near 1 that the difference would lose its digits
 template <typename T> HD T one_minus_power(T one_minus_beta, T t) {
     return -math::expm1(t * math::log1p(-one_minus_beta));
 }
@@ -30,7 +30,7 @@ template <typename T> HD T one_minus_power(T one_minus_beta, T t) {
 // Adam with Nesterov momentum (Dozat, 2016): with mu_t = b1 (1 - .96^t / 2) and p_t the product of
 // mu_1 to mu_t,  w -= rate (mu_(t+1) m / (1 - p_(t+1)) + (1 - mu_t) g / (1 - p_t)) /
 //                     (sqrt(v / (1 - b2^t)) + epsilon)
-// By hand, since the products are looked up.
+// Written by hand, since the products are looked up.
 template <typename T> struct Nadam : Optimizer {
     // PRODUCTS of 1 - .96^i / 2 for i from 1 on, until they no longer change.
     enum { BETA_1, BETA_2, EPSILON, WEIGHT_DECAY, PRODUCT_COUNT, PRODUCTS };

@@ -36,7 +36,7 @@ FLOORS = (
     ("feeding", "callbacks"),
     ("training",),
     ("models",),
-    ("testing", "apps"),
+    ("testing", "apps", "compat"),
     ("utils", "sklearn"),
     ("__init__", "__main__"),
 )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import gpunn
-from gpunn.utils.absent import ABSENT
+from gpunn.compat.absent import ABSENT
 
 NAMES = [
     (module, name) for module, rows in ABSENT.items() for _, names in rows for name in names.split()

@@ -13,7 +13,7 @@ from gpunn.common.random import set_random_seed
 from gpunn.feeding.py_dataset import PyDataset
 from gpunn.structure.drawing import draw
 
-from .feature_space import FeatureSpace
+from .compat.feature_space import FeatureSpace
 
 Sequence = PyDataset  # as Keras called it before
 

@@ -1,4 +1,4 @@
-"""Samples of `gpunn.utils.data`: arrays, in tuples and dictionaries or alone."""
+"""Samples of `gpunn.compat.data`: arrays, in tuples and dictionaries or alone."""
 
 from __future__ import annotations
 
