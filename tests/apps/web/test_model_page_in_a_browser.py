@@ -116,7 +116,7 @@ def test_saliency_is_the_gradient_of_the_answer(shown: Any, digits: Any) -> None
     logits.max().backward()
     assert np.allclose(found, x.grad.numpy().ravel(), atol=1e-5)
     name = str(int(logits.argmax()))
-    assert f"The gradient of the logit, its score before the probabilities, of {name} " in (
+    assert f"The gradient of the logit (the score before the probabilities) of {name} " in (
         page.inner_text("#saliency-said")
     )
 
@@ -285,7 +285,7 @@ def test_it_is_drawn_on_in_firefox(firefox: Any, digits: Any, tmp_path: Path) ->
     assert found["errors"] == []
     assert found["drawn"] == found["back"] == "7" and found["opened"] == "2"
     assert np.count_nonzero(found["saliency"]) > 99
-    assert "b.png is damaged, or no picture" in found["refused"]
+    assert "b.png is damaged, or not an image" in found["refused"]
     own, _ = read_image(str(picture), (28, 28), mnist=True)
     near = np.abs(np.reshape(found["given"], (28, 28)) - np.asarray(own).astype(int))
     assert near.max() <= 8 and near.mean() < 0.1
@@ -338,24 +338,24 @@ def test_a_file_that_is_no_picture_is_told_why_and_takes_nothing(shown: Any, dig
     whole = as_png(Image.fromarray(random.integers(0, 256, (90, 90)).astype(np.uint8)))
     svg = b"<svg xmlns='http://www.w3.org/2000/svg' onload=\"document.title='run'\"/>"
     for name, content, kind, why in (
-        (f"{EVIL[0]}.png", random.bytes(999), "image/png", "damaged, or no picture"),
+        (f"{EVIL[0]}.png", random.bytes(999), "image/png", "damaged, or not an image"),
         ("half.png", whole[:3000], "image/png", "damaged"),
-        ("no.svg", svg, "image/svg+xml", "no picture: PNG"),
-        ("svg.png", svg, "image/png", "damaged, or no picture"),
-        ("empty.png", b"", "image/png", "damaged, or no picture"),
+        ("no.svg", svg, "image/svg+xml", "not a supported image"),
+        ("svg.png", svg, "image/png", "damaged, or not an image"),
+        ("empty.png", b"", "image/png", "damaged, or not an image"),
         (
             "huge.png",
             as_png(Image.new("1", (6000, 6000))),
             "image/png",
             "6,000 \u00d7 6,000 pixels",
         ),
-        (f"{EVIL[1]}.csv", b"a,b", "text/csv", "no picture: PNG"),
+        (f"{EVIL[1]}.csv", b"a,b", "text/csv", "not a supported image"),
     ):
         assert why in opened_file(page, name, content, kind)
         assert page.evaluate(ANSWER) == "7"
     large = "new File([new Uint8Array(51e6)], 'large.png', {type: 'image/png'})"
     page.evaluate(f"shown.take({large})")
-    assert "at most 50 MB" in page.evaluate(SAID)
+    assert "the limit is 50 MB" in page.evaluate(SAID)
     assert page.evaluate(ANSWER) == "7"
 
 
@@ -380,7 +380,7 @@ def test_what_is_dropped_leaves_the_page_where_it_is(shown: Any, digits: Any, ki
         until(page, f"{ANSWER} === '7'", 10)
         assert page.evaluate(SAID) == "seven.png: 28 \u00d7 28."
     else:
-        assert page.inner_text("#message") == "This page takes no files."
+        assert page.inner_text("#message") == "This page does not accept files."
 
 
 @pytest.mark.parametrize(("units", "activation"), [(3, "softmax"), (1, "sigmoid"), (1, None)])

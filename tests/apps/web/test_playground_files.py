@@ -148,19 +148,19 @@ def normalized_end():
 
 REFUSED = {
     "a layer “BatchNormalization” at its beginning": lambda: chain(layers.BatchNormalization()),
-    "a layer “BatchNormalization” behind 1 Dense": lambda: chain(
+    "a layer “BatchNormalization” after Dense layer 1": lambda: chain(
         layers.Dense(3, "relu"), layers.BatchNormalization()
     ),
     "a layer “LayerNormalization”": lambda: chain(layers.Dense(3), layers.LayerNormalization()),
     "a layer “ReLU”": lambda: chain(layers.Dense(3), layers.ReLU()),
-    "negative_slope = 0.01; here it is 0.2": lambda: chain(
+    "negative_slope = 0.01; this page uses 0.2": lambda: chain(
         layers.Dense(3, gpunn.activations.LeakyRelu(0.01))
     ),
-    "epsilon 0.5": lambda: chain(layers.Dense(3), layers.BatchNormalization(epsilon=0.5)),
+    "epsilon = 0.5": lambda: chain(layers.Dense(3), layers.BatchNormalization(epsilon=0.5)),
     "last layer normalizes": normalized_end,
-    "not a chain": two_ends,
+    "do not form a chain": two_ends,
     "takes 3 inputs": lambda: gpunn.Sequential([layers.Input((3,)), layers.Dense(1)]),
-    "gives 5 outputs": lambda: chain(outputs=5, last="softmax"),
+    "has 5 outputs": lambda: chain(outputs=5, last="softmax"),
     "at most 24 units": lambda: chain(layers.Dense(25)),
 }
 

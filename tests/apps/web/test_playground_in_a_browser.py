@@ -138,7 +138,7 @@ def test_no_serious_fault_for_those_who_do_not_see_it(playground, scheme, width)
 def test_points_are_drawn_from_none(playground, shape, answer):
     page = playground(f"data={shape}&held=0")
     page.select_option("#pen-controls select", "draw")
-    page.click("text=Take all away")
+    page.click("text=Erase all")
     assert page.evaluate("playground.data.points") == []
     assert "two points" in page.inner_text("#message")
     plane = page.locator("#plane")

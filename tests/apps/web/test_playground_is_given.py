@@ -20,8 +20,8 @@ def test_the_address_holds_the_settings(playground, opened, address):
         "data=spirals&classes=3&net=5:relu:initializer=constant:value=-2:dropout=0.1&batch=20&optimizer=SGD:learning_rate=0.2"
     )
     page.select_option("#training-controls select >> nth=0", "RMSprop")
-    page.click("#layer-controls >> text=Add a layer")
-    page.get_by_label("First weights").nth(1).select_option("variance_scaling")
+    page.click("#layer-controls >> text=Add layer")
+    page.get_by_label("Initializer").nth(1).select_option("variance_scaling")
     page.get_by_label("mode", exact=True).select_option("fan_avg")
     page.get_by_label("scale").fill("3")
     page.get_by_label("scale").press("Enter")
@@ -61,7 +61,7 @@ NO_POINTS = {
 )
 def test_an_address_from_anybody_is_refused_in_words(playground, settings):
     page = playground(settings)
-    assert "left out" in page.inner_text("#message")
+    assert "Ignored" in page.inner_text("#message")
     page.click("#epoch")
     assert page.inner_text("#figures dd >> nth=0") == "1"
 
@@ -73,7 +73,7 @@ def test_names_from_a_table_are_texts(playground):
     page = playground()
     names = (HOSTILE, "</script><b>")
     rows = [f"{i % 7},{i * i % 5},{names[i % 2]}" for i in range(40)]
-    page.click("text=A table of your own")
+    page.click("text=Your own table")
     page.fill("#table-text", "\n".join([f"<i>one</i>,{HOSTILE},class", *rows]))
     page.click("#table-use")
     assert "40 points" in page.inner_text("#message")
@@ -113,26 +113,26 @@ def test_a_table_is_dropped(playground):
     for content in ("", "\0\0\0", "x" * 5_000_000, '"'):
         page.evaluate("document.getElementById('message').textContent = ''")
         page.evaluate(DROP, ["table.csv", content])
-        until(page, "document.getElementById('message').textContent.includes('was not taken')")
+        until(page, "document.getElementById('message').textContent.includes('was not loaded')")
     assert page.evaluate("playground.data.points.length") == before
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "fewer than two lines"),
+        ("", "fewer than two non-empty lines"),
         ("a,b\n1,2,3\n", "Line 2"),
-        ("a;b;c\n1;2;3\n;3;4\n", "one answer"),
+        ("a;b;c\n1;2;3\n;3;4\n", "the same target"),
         ('a,b,c\n"1,2,3\n', "quotation mark"),
-        ("a,b,c\nx,y,z\nx,y,z\n", "no column of numbers"),
-        ("a,b,c\n1,2,same\n3,4,same\n", "one answer"),
+        ("a,b,c\nx,y,z\nx,y,z\n", "no numeric column"),
+        ("a,b,c\n1,2,same\n3,4,same\n", "the same target"),
         ("a,b,c\n1,2,3\n", "single row"),
-        ("a,b,c\n1,x,u\n3,y,v\n", "choose two columns of numbers"),
+        ("a,b,c\n1,x,u\n3,y,v\n", "choose two numeric columns"),
     ],
 )
 def test_a_table_that_is_none_is_refused_in_words(playground, text, said):
     page = playground()
-    page.click("text=A table of your own")
+    page.click("text=Your own table")
     page.fill("#table-text", text)
     page.click("#table-use")
     assert said in page.inner_text("#message")
@@ -199,7 +199,7 @@ def test_broken_weights_lose_nothing(playground, tmp_path):
         bad.write_bytes(content)
         page.evaluate("document.getElementById('message').textContent = ''")
         page.set_input_files("#weights-file", bad)
-        until(page, "document.getElementById('message').textContent.includes('was not taken')")
+        until(page, "document.getElementById('message').textContent.includes('was not loaded')")
     assert page.evaluate("[...playground.training.network.layers[0].kernel]") == before
 
 
@@ -214,15 +214,15 @@ KINDS = ["a", "b"] * 20
     ("text", "said", "names", "points"),
     [
         (f"x,y,kind\n{_rows(range(40), range(40), KINDS)}\nn/a,3,a\n4,NULL,b",
-         "2 rows with gaps", ["x", "y", "kind"], 40),
+         "2 rows with missing values", ["x", "y", "kind"], 40),
         (f"x,y,kind\n{_rows(range(40), range(40), KINDS)}\nmuch,3,a",
-         "1 row left out where “x” is no number, as “much”", ["x", "y", "kind"], 40),
+         "1 row skipped where “x” is not a number, such as “much”", ["x", "y", "kind"], 40),
         (f"day,x,y\n{_rows([f'2024-01-{d + 1:02}' for d in range(30)], range(30), range(30))}",
-         "Taken: 30 points.", ["x", "y"], 30),
+         "Loaded 30 points.", ["x", "y"], 30),
         ("x;y;z\n" + "\n".join(f"{i}.234,5;{i};{i},5" for i in range(1, 21)),
-         "Taken: 20 points.", ["x", "y", "z"], 20),
+         "Loaded 20 points.", ["x", "y", "z"], 20),
         ("a,b,c\n" + "0.5,0.25,1\n0.25,0.5,0\n" * 50_000,
-         "Of 100,000 rows 2,000", ["a", "b", "c"], 2000),
+         "2,000 of 100,000 rows", ["a", "b", "c"], 2000),
     ],
     ids=["gaps", "text in a column of numbers", "dates", "thousands", "100,000 rows"],
 )  # fmt: skip

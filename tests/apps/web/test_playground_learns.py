@@ -105,7 +105,7 @@ def penalized(names, loss):
 def test_each_kind_of_points_is_learned(playground, settings, reached):
     page = playground(settings)
     run_until(page, f"playground.training.now.{reached}")
-    assert "not a number" not in page.inner_text("#words")
+    assert "no longer finite" not in page.inner_text("#words")
 
 
 def test_back_goes_to_where_it_was(playground):
@@ -163,7 +163,7 @@ def test_saturated_units_are_counted(playground):
       playground.training.network.layers[0].bias[1] = 1000;
       playground.draw(true);
     }""")
-    assert "One unit is saturated, no layer as a whole." in page.inner_text("#words")
+    assert "One unit is saturated, but no layer as a whole." in page.inner_text("#words")
     assert page.locator("#net .saturated").count() == 1
 
 

@@ -71,7 +71,7 @@ def shown(opened: Any, tmp_path: Path) -> Any:
 
 
 def number(text: str) -> float:
-    return float(text.replace("\N{MINUS SIGN}", "-").replace(",", "").removesuffix(" %"))
+    return float(text.replace("\N{MINUS SIGN}", "-").replace(",", "").removesuffix("%"))
 
 
 def faults(page: Any) -> list[Any]:
@@ -177,7 +177,7 @@ def test_the_answer_follows_the_keyboard(shown: Any) -> None:
     keys = page.keyboard
     same(*FIRST)
     keys.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Begin again"
+    assert page.evaluate("document.activeElement.textContent") == "Reset"
     keys.press("Tab")
     assert focused() == "height"
     keys.press("Control+a")
@@ -201,7 +201,7 @@ def test_the_answer_follows_the_keyboard(shown: Any) -> None:
     keys.press("Control+a")
     keys.press("Delete")  # an empty field is a missing number
     same(40.5, None, None, FIRST[3])
-    page.get_by_role("button", name="Begin again").focus()
+    page.get_by_role("button", name="Reset").focus()
     keys.press("Enter")
     same(*FIRST)
     assert page.get_by_label("height", exact=True).input_value() == "20"
@@ -215,7 +215,7 @@ def test_numbers_beyond_those_of_training_are_said_to_be(shown: Any) -> None:
         field.first.fill(value)
         assert notes.count() == said, value
     field.first.fill("-1")
-    assert notes.inner_text() == "The model has hardly seen such numbers."
+    assert notes.inner_text() == "This is outside the range of the training data."
     best = page.locator("#bars progress").first.evaluate("bar => bar.value")
     expected = predicted(model, *FIRST[:3], -1.0)
     assert best == pytest.approx(float(expected.max()), abs=1e-5)
@@ -249,7 +249,7 @@ def test_curves_say_how_the_answer_changes(shown: Any) -> None:
         values = [FIRST[0], category, *FIRST[2:]]
         told, name = text.split(" for ")
         assert number(told) == pytest.approx(float(predicted(model, *values)[0]), rel=1e-3)
-        assert name == (category or "missing or another")
+        assert name == (category or "missing or other")
     drawn = page.locator(".curve polyline").evaluate_all(
         "all => all.map((line) => line.getAttribute('points').split(' ').length)"
     )
@@ -264,7 +264,7 @@ def test_of_a_wide_table_the_others_are_found_by_name(shown: Any) -> None:
     page = shown(model)
     assert page.locator(".column").count() == 24
     assert "the 24 columns" in page.inner_text("#count")
-    search = page.get_by_label("Find one of the 300 columns")
+    search = page.get_by_label("Search the 300 columns")
     search.fill("cOL 29")
     names = page.locator(".column .field label").all_inner_texts()
     assert names == ["Col 29", *(f"Col 29{i}" for i in range(10))]
@@ -274,7 +274,7 @@ def test_of_a_wide_table_the_others_are_found_by_name(shown: Any) -> None:
     assert number(page.inner_text("#answer")) == pytest.approx(expected, rel=1e-4)
     search.fill("nothing")
     assert page.locator(".column").count() == 0
-    assert "0 columns have" in page.inner_text("#count")
+    assert "0 columns match" in page.inner_text("#count")
     search.fill("295")
     assert page.get_by_label("Col 295", exact=True).input_value() == "0.75"
 
@@ -315,7 +315,7 @@ def test_two_columns_of_numbers_have_a_plane(shown: Any, classes: list[str]) -> 
     page.get_by_label("x", exact=True).fill("1.5")
     same()
     page.get_by_label("x", exact=True).fill("")
-    assert label().endswith("none is chosen.")
+    assert label().endswith("no point is selected.")
     legend = page.inner_text("#legend")
     assert all(name in legend for name in classes) and ("Orange" in legend) == (not classes)
     assert faults(page) == []

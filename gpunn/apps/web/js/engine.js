@@ -1,30 +1,30 @@
-// Networks that learn in a browser: gpunn's own kernels, compiled to WebAssembly, and the names that
-// pages use: what a network is given and what it gives.
+// Trains networks in a browser with gpunn's own kernels, compiled to WebAssembly. Defines the interface
+// that pages use: the settings, methods and results of a network.
 import { ForwardProgram } from "./engine/forward.js";
 import { Kernels } from "./engine/memory.js";
 import { Network as Trained } from "./engine/network.js";
 
 /**
- * A layer of a network: x W + b, then, as far as asked for, batch normalization, the activation and
- * dropout, in this order.
+ * A layer of a network: x W + b, then, if requested, batch normalization, the activation and dropout,
+ * in this order.
  * @typedef {Object} LayerSettings
  * @property {number} units
  * @property {string} [activation] its name in Python, "relu"; "linear" by default
- * @property {number} [dropout] which part of the outputs is dropped in training, from 0 to below 1
+ * @property {number} [dropout] fraction of the outputs dropped in training, at least 0 and below 1
  * @property {boolean} [normalize] whether the batch is normalized before the activation
- * @property {number} [l1] factor of the sum of the weights' sizes that is added to the loss
+ * @property {number} [l1] factor of the sum of the weights' absolute values, added to the loss
  * @property {number} [l2] factor of the sum of their squares
  * @property {{name: string, [setting: string]: number|string}} [initializer] of W: its name in Python
- *   and what differs from the defaults there; "glorot_uniform" by default
- * @property {Float32Array} [kernel] W itself, (inputs, units) row by row, in place of a draw
+ *   and the settings that differ from the defaults; "glorot_uniform" by default
+ * @property {Float32Array} [kernel] W itself, (inputs, units) row by row, instead of an initializer
  * @property {Float32Array} [bias] b, zeros by default
- * @property {Normalization | null} [normalization] what batch normalization begins with; ones and
- *   zeros by default
+ * @property {Normalization | null} [normalization] initial values of batch normalization;
+ *   ones and zeros by default
  */
 
 /**
- * What batch normalization holds, of each unit: factor and summand, which are learned, and the moving
- * mean and variance, by which it normalizes outside training.
+ * The state of batch normalization, for each unit: trainable scale and offset, and the moving mean and
+ * variance, by which it normalizes outside training.
  * @typedef {Object} Normalization
  * @property {Float32Array} gamma
  * @property {Float32Array} beta
@@ -34,34 +34,34 @@ import { Network as Trained } from "./engine/network.js";
 
 /**
  * @typedef {Object} NetworkSettings
- * @property {number} inputs numbers in a row of x
- * @property {number} outputs numbers in a row of y; the units of the last layer
- * @property {LayerSettings[]} layers the last one gives the outputs
+ * @property {number} inputs values in a row of x
+ * @property {number} outputs values in a row of y; the units of the last layer
+ * @property {LayerSettings[]} layers the last one computes the outputs
  * @property {string} loss its name in Python, "mean_squared_error"
  * @property {{name: string, learning_rate?: number, [setting: string]: unknown}} optimizer its name
- *   in Python and what differs from the defaults there
- * @property {number} batch rows of a step
+ *   in Python and the settings that differ from the defaults
+ * @property {number} batch rows per step
  * @property {number} [seed] of weights, order and dropout, 0 by default. Order and dropout are those of
  *   a model in Python that was compiled right after `gpunn.utils.set_random_seed(seed)`; layer k,
- *   from 0 on, begins as with the seed `seed + k` in its initializer
- * @property {boolean} [shuffle] whether each epoch has an order of its own; true by default
+ *   from 0 on, is initialized with the seed `seed + k`
+ * @property {boolean} [shuffle] whether to reshuffle each epoch; true by default
  */
 
 /**
- * What a layer holds. All arrays are views of the engine's memory: they change as the network
- * learns, and what is written to `kernel`, `bias` and `normalization` counts from the next step on.
- * Views end with the network: take them anew from one that was made since.
+ * The arrays of a layer. All are views of the engine's memory: they change during training, and values
+ * written to `kernel`, `bias` and `normalization` are used from the next step on. Views become invalid
+ * with the network: get them again from a new one.
  * @typedef {Object} NetworkLayer
  * @property {number} inputs
  * @property {number} units
  * @property {Float32Array} kernel W (inputs, units), row by row
  * @property {Float32Array} bias b (units)
- * @property {Normalization | null} normalization null without
+ * @property {Normalization | null} normalization null if there is none
  * @property {Float32Array} kernelGradient of the last step
  * @property {Float32Array} biasGradient
- * @property {Float32Array} output of the last batch (batch, units), behind the activation
- * @property {Float32Array} gradient of the loss by that output, or, where loss and activation are
- *   computed as one, by what the activation is given
+ * @property {Float32Array} output of the last batch (batch, units), after the activation
+ * @property {Float32Array} gradient of the loss with respect to that output, or, if loss and activation
+ *   are computed together, to the input of the activation
  */
 
 /**
@@ -69,35 +69,35 @@ import { Network as Trained } from "./engine/network.js";
  * @typedef {Object} Network
  * @property {NetworkSettings} settings
  * @property {NetworkLayer[]} layers
- * @property {number} loss mean over the rows since the epoch began, with the penalties
- * @property {number} epochs that are done
- * @property {number} steps that are done
+ * @property {number} loss mean over the rows of the epoch so far, with the penalties
+ * @property {number} epochs completed epochs
+ * @property {number} steps completed steps
  * @property {(x: Float32Array, y: Float32Array, rows: number) => void} setData (rows, inputs) and
- *   (rows, outputs): what is learned from; copied
- * @property {(count?: number) => void} step the next batch, or so many; the last one of an epoch may
- *   be smaller
- * @property {(count?: number) => void} epoch the rest of this epoch, or so many epochs
+ *   (rows, outputs): the training data, which are copied
+ * @property {(count?: number) => void} step train on the next batch, or `count` batches; the last one
+ *   of an epoch may be smaller
+ * @property {(count?: number) => void} epoch train for the rest of this epoch, or `count` epochs
  * @property {(x: Float32Array, rows: number) => Float32Array} predict (rows, outputs), a copy, as
  *   outside training
  * @property {(x: Float32Array, rows: number) => Float32Array[]} outputs of each layer for these rows,
  *   (rows, units), copies, as outside training
  * @property {(x: Float32Array, y: Float32Array, rows: number) => number} evaluate the mean loss of
  *   rows, without penalties
- * @property {(x: Float32Array, y: Float32Array, rows: number) => Explanation} explain one pass forward
- *   and backward, as outside training, that changes nothing
+ * @property {(x: Float32Array, y: Float32Array, rows: number) => Explanation} explain one forward and
+ *   backward pass, as outside training, that changes nothing
  * @property {() => NetworkState} save
- * @property {(state: NetworkState) => void} restore go on from there; refuses the state of a network
- *   with other layers
- * @property {(name: string, value: number) => void} setOptimizer change a number of the optimizer,
- *   "learning_rate", while it learns; refuses one that would choose another formula, as momentum
- *   that was 0
- * @property {() => void} free give its memory back
+ * @property {(state: NetworkState) => void} restore continue from a state; throws an error for the
+ *   state of a network with other layers
+ * @property {(name: string, value: number) => void} setOptimizer change a setting of the optimizer,
+ *   such as "learning_rate", during training; throws an error if that would select another formula,
+ *   such as a momentum that was 0
+ * @property {() => void} free release its memory
  */
 
 /**
- * Of each layer what a pass computed: sums x W + b (rows, units), outputs behind the activation, and
- * the gradients of the loss by both, by W and by b. Where loss and activation are computed as one,
- * the last layer's `gradients` are those by its sums too.
+ * The results of a pass, for each layer: sums x W + b (rows, units), outputs after the activation, and
+ * the gradients of the loss with respect to both, to W and to b. If loss and activation are computed
+ * together, the last layer's `gradients` are with respect to its sums too.
  * @typedef {Object} Explanation
  * @property {number} loss
  * @property {Float32Array[]} sums
@@ -109,7 +109,7 @@ import { Network as Trained } from "./engine/network.js";
  */
 
 /**
- * All that changes in training: weights, moments, counters, the order's place. Plain data.
+ * Everything that changes in training: weights, slots, counters, the position in the order. Plain data.
  * @typedef {Object} NetworkState
  * @property {Float32Array} values
  * @property {Float32Array} state moving averages
@@ -123,15 +123,15 @@ import { Network as Trained } from "./engine/network.js";
 
 /**
  * @typedef {Object} Engine
- * @property {(settings: NetworkSettings) => Network} network refuses settings in words, by an Error
+ * @property {(settings: NetworkSettings) => Network} network throws an Error for invalid settings
  * @property {(document: import("./engine/forward.js").ForwardDocument) => ForwardProgram} forward a
- *   trained model's forward pass, as Python has written it down
+ *   trained model's forward pass, as recorded by Python
  * @property {Parts} parts
  */
 
 /**
- * What there is to choose from, by name, as Python's registry has it: `gpunn.apps.web.parts` writes
- * it. Functors are names of formulas in the kernels, parameters their numbers.
+ * The available choices, by their names in Python's registry, as `gpunn.apps.web.parts` lists them.
+ * Functors are names of formulas in the kernels, parameters their values.
  * @typedef {Object} Parts
  * @property {Object<string, {functor: string, saves: "input"|"output", rowwise: boolean, parameters:
  *   number[]}>} activations
@@ -145,7 +145,7 @@ import { Network as Trained } from "./engine/network.js";
  */
 
 /**
- * The engine of a page.
+ * Load the engine of a page.
  * @param {BufferSource} bytes gpunn.wasm
  * @param {Parts} parts
  * @returns {Promise<Engine>}

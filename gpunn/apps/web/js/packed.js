@@ -1,7 +1,7 @@
-// What a page holds packed.
+// Decompresses the packed parts of a page.
 
 /**
- * @param {string} text in base64, packed by gzip
+ * @param {string} text in base64, compressed with gzip
  * @returns {Promise<ArrayBuffer>}
  */
 export async function unpacked(text) {

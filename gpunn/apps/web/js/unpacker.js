@@ -1,5 +1,5 @@
-// Runs the scripts that stand packed in the page, one after another. The page's policy allows those
-// alone, by their hashes.
+// Runs the packed scripts of the page, one after another. The page's policy allows only these, by their
+// hashes.
 const policy = /** @type {any} */ (globalThis).trustedTypes?.createPolicy("packed", {
   createScript: (/** @type {string} */ text) => text,
 });

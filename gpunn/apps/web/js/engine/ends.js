@@ -1,14 +1,14 @@
-// What ends a step: penalties, limits on gradients, the update, the counters.
+// The end of a step: penalties, gradient clipping, the update, the counters.
 import { checkNotNegative } from "./settings.js";
 
 /** @typedef {import("./memory.js").Call} Call */
 
-const PIECE = 65536; // numbers that are summed up at a time
+const PIECE = 65536; // values summed at a time
 const PENALTIES = "penalties float32 BothPenalties SquarePenalty";
 
 /**
- * Parameters in pieces: where each begins and stops, and the numbers of the first and the last (not
- * included) of the pieces of its parameter.
+ * Cut parameters into pieces: the start and end of each, and the indices of the first and last
+ * (exclusive) piece of its parameter.
  * @param {{at: number, size: number}[]} places
  */
 function cut(places) {
@@ -29,7 +29,7 @@ function cut(places) {
  * @param {ReturnType<typeof import("./settings.js").optimizerOf>} optimizer
  * @param {{values: number, gradients: number, size: number, counters: number, layers: any[], places:
  *   {at: number, size: number}[], slots: number[], rates: number, totals: number, parameters: number}}
- *   network where its arrays lie
+ *   network addresses of its arrays
  * @returns {(rows: number) => Call[]}
  */
 export function stepEnds(room, optimizer, network) {

@@ -1,20 +1,19 @@
-// A trained model's forward pass, as Python has written it down: `forward_program` of
-// gpunn/apps/web/program.py.
+// A trained model's forward pass, as recorded by `forward_program` in gpunn/apps/web/program.py.
 import { Program, Room } from "./memory.js";
 
 /**
- * @typedef {{at: number, shape: number[]}} Place where an array lies in the program's memory
+ * @typedef {{at: number, shape: number[]}} Place position of an array in the program's memory
  * @typedef {[string, ...(number|string|boolean|null|number[][])[]]} Recorded
  * @typedef {Object} ForwardDocument
- * @property {number} bytes of memory, 4 or more for each number
- * @property {string} constants what the memory begins with, in base64
+ * @property {number} bytes of memory, 4 or more for each value
+ * @property {string} constants the beginning of the memory, in base64
  * @property {Recorded[]} calls operations and their arguments
- * @property {import("../model/encodings.js").Encodings} given how the inputs are made of what users give
+ * @property {import("../model/encodings.js").Encodings} given how inputs are made from user data
  * @property {Place[]} inputs
  * @property {Place[]} outputs
- * @property {({name: string} & Place)[]} layers what each gives
+ * @property {({name: string} & Place)[]} layers their outputs
  * @property {{logits: boolean, calls: Recorded[], by: Place[], inputs: Place[]} | null} gradient of the
- *   inputs, from those of the outputs, `by`: those of the logits, before a softmax or sigmoid
+ *   inputs, from the gradients `by` of the outputs, or of the logits before a softmax or sigmoid
  */
 
 /** @param {number[]} shape */
@@ -65,7 +64,7 @@ export class ForwardProgram {
     return new Program(room, calls);
   }
 
-  /** How the inputs are made of what users give: see `encoded` of model/encodings.js. */
+  /** How inputs are made from user data: see `encoded` of model/encodings.js. */
   get given() {
     return this.#document.given;
   }
@@ -75,7 +74,7 @@ export class ForwardProgram {
   }
 
   /**
-   * @param {...ArrayLike<number>} inputs numbers of each, as the shapes in `inputs` say
+   * @param {...ArrayLike<number>} inputs values of each, by the shapes in `inputs`
    * @returns {Float32Array[]} the outputs
    */
   run(...inputs) {
@@ -90,9 +89,9 @@ export class ForwardProgram {
   }
 
   /**
-   * @param {...ArrayLike<number>} gradients of something by each output: where `logits` says so, by
-   *   what the output's softmax or sigmoid is given
-   * @returns {Float32Array[]} its gradients by the inputs of the last run
+   * @param {...ArrayLike<number>} gradients with respect to each output or, if `logits` is true, to
+   *   the input of the output's softmax or sigmoid
+   * @returns {Float32Array[]} the gradients with respect to the inputs of the last run
    */
   gradient(...gradients) {
     const { gradient } = this.#document;
@@ -115,7 +114,7 @@ export class ForwardProgram {
     });
   }
 
-  /** @returns {{name: string, shape: number[], values: Float32Array}[]} what each gave last */
+  /** @returns {{name: string, shape: number[], values: Float32Array}[]} the last output of each */
   get layers() {
     return this.#document.layers.map((layer) => ({
       name: layer.name, shape: layer.shape, values: this.#copy(layer),

@@ -1,17 +1,17 @@
-// The first weights of a layer: the draws of gpunn.initializers, from the same numbers.
+// The initial weights of a layer, as gpunn.initializers draw them, from the same random numbers.
 import { Generator } from "./random.js";
 
 /**
- * An initializer as `parts` names it: what it draws, and its settings, by their names in Python.
- * `fixed` are those that nobody chooses.
+ * An initializer as in `parts`: its kind and its settings, by their names in Python. `fixed` are the
+ * settings that cannot be chosen.
  * @typedef {Object} Initializer
  * @property {string} draw
  * @property {Object<string, number|string>} settings
  * @property {Object<string, number|string>} fixed
- * @property {Object<string, string[]>} choices what a setting that is a text may be
+ * @property {Object<string, string[]>} choices allowed values of a string setting
  */
 
-/** The deviation of a standard normal cut off at two deviations. */
+/** The standard deviation of a standard normal distribution truncated at two deviations. */
 const TRUNCATED = 0.87962566103423978;
 
 /**
@@ -34,16 +34,16 @@ const DRAWS = {
 };
 
 /**
- * The first weights of a layer: those of gpunn's initializer with this seed.
+ * The initial weights of a layer: those of gpunn's initializer with this seed.
  * @param {Initializer} how
- * @param {Object<string, number|string>} given settings that differ from the usual ones
+ * @param {Object<string, number|string>} given settings that differ from the defaults
  * @param {number} rows inputs of the layer
  * @param {number} columns its units
  * @param {number} seed
  * @returns {Float32Array} (rows, columns)
  */
 export function firstWeights(how, given, rows, columns, seed) {
-  if (!Object.hasOwn(DRAWS, how.draw)) throw new Error(`There is no way to draw "${how.draw}".`);
+  if (!Object.hasOwn(DRAWS, how.draw)) throw new Error(`Unknown kind of initializer "${how.draw}".`);
   const settings = { ...how.settings, ...how.fixed, ...given };
   return Float32Array.from(DRAWS[how.draw](settings, { rows, columns, generator: new Generator(seed) }));
 }
@@ -56,7 +56,7 @@ function filled({ rows, columns }, draw) {
   return Float64Array.from({ length: rows * columns }, draw);
 }
 
-/** Normal numbers; those beyond two deviations are drawn again, all in their order. @param {Asked} asked */
+/** Normal numbers; those beyond two deviations are redrawn, in order. @param {Asked} asked */
 function truncated(asked) {
   const { generator } = asked;
   const found = filled(asked, () => generator.normal());
@@ -85,8 +85,8 @@ function scaled({ scale, mode, distribution }, asked) {
 }
 
 /**
- * The Q of a QR decomposition of normal numbers, where R has a positive diagonal: by Gram and Schmidt,
- * twice for each column, which is as exact as reflections are.
+ * The Q of a QR decomposition of normal numbers, where R has a positive diagonal: by Gram-Schmidt,
+ * applied twice to each column, which is as accurate as Householder reflections.
  * @param {{gain: number}} given
  * @param {Asked} asked
  */

@@ -1,34 +1,34 @@
-// What each part of a layer asks of the kernels, forward and backward, and where its arrays lie.
+// The kernel calls of each part of a layer, forward and backward, and the addresses of its arrays.
 // The calls are those that `gpunn/backends/compiled/` makes.
 
 /** @typedef {import("./memory.js").Call} Call */
 /** @typedef {import("./memory.js").Room} Room */
 
 const FLOAT = "float32";
-const CHUNK = 256; // rows that batch normalization sums up before another sum begins
-const WIDTH = 64; // numbers of a row of few features, which is repeated
+const CHUNK = 256; // rows per partial sum of batch normalization
+const WIDTH = 64; // width to which a row of few features is repeated
 
 /**
  * A part of a layer in one batch size: x (rows, inputs) becomes y (rows, units).
  * @typedef {Object} Pass
  * @property {number} x
  * @property {number} y
- * @property {number} dx gradient of the loss by x, 0 where none is wanted
+ * @property {number} dx gradient of the loss with respect to x, 0 if not needed
  * @property {number} dy
  * @property {number} rows
  * @property {boolean} training
- * @property {boolean} keeps whether z and its gradient shall stay to be looked at
- * @property {number} values where the network's parameters begin
- * @property {number} gradients where theirs do; 0 for none
- * @property {number} state where moving averages begin
+ * @property {boolean} keeps whether to keep z and its gradient for inspection
+ * @property {number} values address of the network's parameters
+ * @property {number} gradients address of their gradients; 0 for none
+ * @property {number} state address of the moving averages
  * @property {number} counters
  * @property {bigint} seed
  * @property {Room} room
  */
 
 /**
- * A numbered part of a network. `parameters` and `state` are sizes; their places in the flat arrays,
- * `at` and `stateAt`, are given by the network.
+ * A numbered part of a network. `parameters` and `state` are sizes; the network sets their
+ * offsets in the flat arrays, `at` and `stateAt`.
  * @typedef {Object} Part
  * @property {number} inputs
  * @property {number} units
@@ -44,7 +44,7 @@ const WIDTH = 64; // numbers of a row of few features, which is repeated
 const bytes = (numbers) => 4 * numbers;
 
 /**
- * An activation, of x plus a bias if there is one.
+ * The calls of an activation of x, plus a bias if there is one.
  * @param {{functor: string, rowwise: boolean, parameters: number[], saves: string}} activation
  * @param {Room} room
  * @param {number} rows
@@ -97,7 +97,7 @@ export class Dense {
 
   /**
    * @param {Pass} pass
-   * @param {any} [activation] in place of its own
+   * @param {any} [activation] replaces its own
    */
   calls(pass, activation = this.activation) {
     const { x, y, dx, dy, rows, room } = pass;
@@ -146,7 +146,7 @@ export class Dense {
 }
 
 /**
- * The batch brought to mean 0 and variance 1, then scaled.
+ * Normalize the batch to mean 0 and variance 1, then scale it.
  * @implements {Part}
  */
 export class BatchNormalization {
@@ -206,7 +206,7 @@ export class BatchNormalization {
 }
 
 /**
- * An activation by itself.
+ * A separate activation.
  * @implements {Part}
  */
 export class Activation {
@@ -231,7 +231,7 @@ export class Activation {
 
   /**
    * @param {Pass} pass
-   * @param {any} [activation] in place of its own
+   * @param {any} [activation] replaces its own
    */
   calls(pass, activation = this.activation) {
     const { x, y, dx, dy, rows, room } = pass;
@@ -243,7 +243,7 @@ export class Activation {
 }
 
 /**
- * Some numbers set to 0 in training, the others enlarged.
+ * Set some values to 0 in training, and scale up the others.
  * @implements {Part}
  */
 export class Dropout {

@@ -1,13 +1,13 @@
-// The memory of gpunn.wasm, and programs in it: lists of calls, each an operation of the kernels and
-// where its arguments lie.
+// The memory of gpunn.wasm, and programs in it: lists of calls, each an operation of the kernels with
+// the addresses of its arguments.
 
 const MOST = 2 ** 32;
 const WORD = 8; // bytes of an argument, and of a call
 
 /**
- * @typedef {[string, ...(number|bigint|boolean|null)[]]} Call an operation with its choices, "matmul
- *   float32", and its arguments in order; an array is where it lies, null for none, and several
- *   together are where `Room.listed` has put them
+ * @typedef {[string, ...(number|bigint|boolean|null)[]]} Call an operation with its variants, "matmul
+ *   float32", and its arguments in order; an array is its address, null for none, and several
+ *   together are the address from `Room.listed`
  */
 
 /**
@@ -36,19 +36,19 @@ export class Kernels {
    * @returns {Promise<Kernels>}
    */
   static async load(bytes) {
-    // What a C library asks of its system: there is nothing to write to.
+    // System calls of the C library: there is nothing to write to.
     const refuse = () => 8; // "bad file descriptor"
     const wasi = { fd_close: refuse, fd_seek: refuse, fd_write: refuse };
     const { instance } = await WebAssembly.instantiate(bytes, { wasi_snapshot_preview1: wasi });
     return new Kernels(instance.exports);
   }
 
-  /** @returns {ArrayBuffer} another one after each growth: views of an older one are empty */
+  /** @returns {ArrayBuffer} replaced after each growth: views of an older buffer are empty */
   get buffer() {
     return this.#exports.memory.buffer;
   }
 
-  /** @param {string} name an operation with its choices */
+  /** @param {string} name an operation with its variants */
   has(name) {
     return this.#operations.has(name);
   }
@@ -62,12 +62,12 @@ export class Kernels {
 
   /**
    * @param {number} bytes
-   * @returns {number} where so many zeros lie
+   * @returns {number} address of that many zeros
    */
   allocate(bytes) {
-    // Beyond 4 GB a number of bytes would lose its upper bits on the way.
+    // Above 4 GB, the number of bytes would lose its upper bits.
     const at = bytes < MOST ? this.#exports.allocate(bytes) >>> 0 : 0;
-    if (!at) throw new Error(`There is no memory for ${bytes.toLocaleString("en")} bytes more.`);
+    if (!at) throw new Error(`Out of memory: could not allocate ${bytes.toLocaleString("en")} bytes.`);
     this.#taken?.add(at);
     return at;
   }
@@ -79,7 +79,7 @@ export class Kernels {
   }
 
   /**
-   * The result of some work. Where it fails, the memory that it took is given back.
+   * Return the result of some work. If it fails, its memory is released.
    * @template T
    * @param {() => T} work
    * @returns {T}
@@ -116,7 +116,7 @@ export class Kernels {
 }
 
 /**
- * Arrays that are given back together.
+ * Arrays that are released together.
  */
 export class Room {
   /** @type {number[]} */
@@ -141,7 +141,7 @@ export class Room {
 
   /**
    * @param {ArrayLike<number>} numbers
-   * @returns {number} where they lie as doubles
+   * @returns {number} their address, as doubles
    */
   doubles(numbers) {
     const at = this.bytes(8 * numbers.length);
@@ -151,7 +151,7 @@ export class Room {
 
   /**
    * @param {number[]} numbers
-   * @returns {number} where they lie as integers of 64 bits
+   * @returns {number} their address, as 64-bit integers
    */
   integers(numbers) {
     const at = this.bytes(8 * numbers.length);
@@ -160,9 +160,9 @@ export class Room {
   }
 
   /**
-   * @param {number[][]} arrays of each where it lies, the number of its type in
-   *   kernels/cpu/operation.hpp, and how many numbers it has
-   * @returns {number} where that lies, for an operation that takes several
+   * @param {number[][]} arrays for each its address, the number of its type in
+   *   kernels/cpu/operation.hpp, and its size
+   * @returns {number} address of the list, for an operation that takes several arrays
    */
   listed(arrays) {
     const at = this.bytes(16 * arrays.length);
@@ -190,7 +190,7 @@ export class Room {
 }
 
 /**
- * Calls, written to memory once and performed as often as wanted.
+ * Calls, written to memory once and run any number of times.
  */
 export class Program {
   #kernels;
@@ -198,7 +198,7 @@ export class Program {
   #count;
 
   /**
-   * @param {Room} room whose memory it takes
+   * @param {Room} room that owns its memory
    * @param {Call[]} calls
    */
   constructor(room, calls) {

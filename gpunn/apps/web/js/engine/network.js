@@ -1,4 +1,4 @@
-// A network and its training: `Network` of ../engine.js.
+// A network and its training: implements `Network` of ../engine.js.
 import { stepEnds } from "./ends.js";
 import { firstWeights } from "./initializers.js";
 import { Room } from "./memory.js";
@@ -185,7 +185,7 @@ export class Network {
     const arrays = [saved?.values, ...(saved?.slots ?? [])];
     if (arrays.length !== 4 || arrays.some((array) => array?.length !== size) ||
         saved.state?.length !== stateSize || saved.counters?.length !== COUNTERS)
-      throw new Error("This state is of a network with other layers.");
+      throw new Error("This state belongs to a network with other layers.");
     this.#room.view(values, size).set(saved.values);
     this.#room.view(state, stateSize).set(saved.state);
     this.#slots.forEach((slot, k) => this.#room.view(slot, size).set(saved.slots[k]));
@@ -206,7 +206,7 @@ export class Network {
     numbers[name] = checkNotNegative(value, `${name} of ${own}`);
     if (functor() !== formula) {
       numbers[name] = before;
-      throw new Error(`${name} of ${own} can be 0 or not from the start only: make a new network.`);
+      throw new Error(`${name} of ${own} cannot change from or to 0 during training: make a new network.`);
     }
     this.#writeOptimizer();
   }
@@ -219,7 +219,7 @@ export class Network {
   }
 
   #given() {
-    if (!this.#data) throw new Error("The network has no data yet: setData(x, y, rows).");
+    if (!this.#data) throw new Error("The network has no data yet: call setData(x, y, rows).");
     return this.#data;
   }
 
@@ -238,7 +238,7 @@ export class Network {
   }
 
   /**
-   * Steps of one batch size, of this pass or of the next one.
+   * Run steps of one batch size, in this pass or the next one.
    * @param {number} most
    */
   #some(most) {
@@ -314,7 +314,7 @@ export class Network {
     new Float64Array(this.#kernels.buffer, this.#rates, 1)[0] = numbers.learning_rate;
   }
 
-  /** First weights. @param {any[]} layers */
+  /** Set the initial weights. @param {any[]} layers */
   #begin(layers) {
     const { values, counters } = this.#shared;
     layers.forEach(({ dense, parts, settings }, k) => {

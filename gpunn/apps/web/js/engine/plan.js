@@ -4,7 +4,7 @@ import { Program, Room } from "./memory.js";
 /** @typedef {import("./memory.js").Call} Call */
 
 /**
- * What a network has that its plans use: where its flat arrays lie.
+ * The parts of a network that its plans use: the addresses of its flat arrays.
  * @typedef {Object} Shared
  * @property {import("./memory.js").Kernels} kernels
  * @property {any[]} layers see `partsOf`
@@ -20,8 +20,8 @@ import { Program, Room } from "./memory.js";
  */
 
 /**
- * A pass over so many rows: "train", with what a step does besides around it; "predict", forward as
- * outside training; "evaluate", with the loss; "explain", backward too, and nothing is changed.
+ * A pass over a number of rows: "train", with the other calls of a step around it; "predict", forward as
+ * outside training; "evaluate", with the loss; "explain", also backward, without changing anything.
  */
 export class Plan {
   /** @type {{z?: number, dz?: number, y: number, dy: number, units: number}[]} */
@@ -88,7 +88,7 @@ export class Plan {
     }
     this.program = new Program(room, [...calls, ...backwardCalls, ...(around.after ?? [])]);
     if (fused) {
-      // What the loss takes over, for whoever looks.
+      // The activation that the loss replaces, for inspection.
       const show = { ...last.activation };
       const end = this.layers[this.layers.length - 1];
       const y = room.floats(rows * end.units);
@@ -114,7 +114,7 @@ export class Plan {
     this.room.view(this.targets, y.length).set(y);
   }
 
-  /** One pass, and the mean of the losses. */
+  /** Run one pass and return the mean of the losses. */
   run() {
     new Float64Array(this.room.kernels.buffer, this.totals, 3).fill(0);
     this.program.run();
@@ -138,7 +138,7 @@ export class Plan {
 const LINEAR = { functor: "Linear", rowwise: false, parameters: [], saves: "output" };
 
 /**
- * Whether a loss takes over the activation of the last layer.
+ * Whether a loss includes the activation of the last layer.
  * @param {any} loss
  * @param {any} layer
  */

@@ -6,7 +6,7 @@ const MASK128 = (1n << 128n) - 1n;
 const MULTIPLIER = 0x2360ed051fc65da44385df649fccf645n;
 
 /**
- * NumPy's SeedSequence: 32-bit words that a seed stands for.
+ * NumPy's SeedSequence: the 32-bit words derived from a seed.
  * @param {bigint} seed
  * @param {number} count
  * @returns {bigint[]}
@@ -43,13 +43,14 @@ function seedWords(seed, count) {
   return words;
 }
 
-/** Where the ziggurat's tail begins, and the area of each of its layers. */
+/** The start of the ziggurat's tail, and the area of each of its layers. */
 const TAIL = 3.6541528853610088;
 const AREA = 0.004928673233974658;
 
 /**
- * The 256 layers of the ziggurat under exp(-x^2 / 2) (Marsaglia and Tsang, 2000): of each its width
- * for a draw of 52 bits, below which draw it is inside for certain, and the curve's height there.
+ * The 256 layers of the ziggurat under exp(-x^2 / 2) (Marsaglia and Tsang, 2000): for each, its
+ * width per unit of a 52-bit draw, the draw below which a point is surely inside, and the curve's
+ * height there.
  */
 const LAYERS = (() => {
   const curve = (/** @type {number} */ x) => Math.exp(-0.5 * x * x);
@@ -94,12 +95,12 @@ export class Generator {
     return ((mixed >> turn) | (mixed << (64n - turn))) & MASK64;
   }
 
-  /** @returns {bigint} what integers(0, 2**63) is: how gpunn draws a seed that nobody gave */
+  /** @returns {bigint} as integers(0, 2**63): how gpunn draws an unspecified seed */
   seed() {
     return this.#word() >> 1n;
   }
 
-  /** @returns {number} from 0 to below 1 */
+  /** @returns {number} at least 0 and below 1 */
   random() {
     return Number(this.#word() >> 11n) / 2 ** 53;
   }
@@ -112,7 +113,7 @@ export class Generator {
     return low + (high - low) * this.random();
   }
 
-  /** @returns {number} what standard_normal() is, but for the last bits of a double */
+  /** @returns {number} as standard_normal(), except for the last bits of a double */
   normal() {
     for (;;) {
       const word = this.#word();

@@ -1,7 +1,7 @@
-// What a network is asked for, checked, as parts that the kernels know.
+// Checks the settings of a network and converts them to parts that the kernels support.
 import { Activation, BatchNormalization, Dense, Dropout } from "./layers.js";
 
-const ALIGNMENT = 16; // numbers: parameters begin on a cache line
+const ALIGNMENT = 16; // values: parameters begin on a cache line
 
 /**
  * @template T
@@ -12,7 +12,7 @@ const ALIGNMENT = 16; // numbers: parameters begin on a cache line
  */
 export function find(known, name, what) {
   if (Object.hasOwn(known, name)) return known[name];
-  throw new Error(`There is no ${what} "${name}"; there are ${Object.keys(known).join(", ")}.`);
+  throw new Error(`Unknown ${what} "${name}"; use one of ${Object.keys(known).join(", ")}.`);
 }
 
 /**
@@ -33,17 +33,17 @@ export function checkWhole(value, what, least, most = 2 ** 31) {
  */
 export function checkNotNegative(value, what) {
   if (typeof value !== "number" || !(value >= 0 && value < Infinity))
-    throw new Error(`${what} must be a number from 0 on; got ${value}.`);
+    throw new Error(`${what} must be a number of at least 0; got ${value}.`);
   return value;
 }
 
 /**
- * The parts of each layer. The activation is one with the dense part where nothing stands between.
+ * Return the parts of each layer. The activation belongs to the dense part if nothing is between them.
  * @param {import("../engine.js").NetworkSettings} settings
  * @param {any} parts see `Parts`
  */
 export function partsOf(settings, parts) {
-  if (!settings.layers?.length) throw new Error("A network needs a layer at least.");
+  if (!settings.layers?.length) throw new Error("A network needs at least one layer.");
   let inputs = checkWhole(settings.inputs, "inputs", 1);
   let number = 0;
   const layers = settings.layers.map((layer, k) => {
@@ -63,12 +63,12 @@ export function partsOf(settings, parts) {
     return { dense, shown, activation, parts: own, settings: layer };
   });
   if (inputs !== settings.outputs)
-    throw new Error(`The last layer has ${inputs} units; there are ${settings.outputs} outputs.`);
+    throw new Error(`The last layer has ${inputs} units, but there are ${settings.outputs} outputs.`);
   return layers;
 }
 
 /**
- * The optimizer: what it computes, and its numbers by name.
+ * Return the optimizer: its formula, and its settings by name.
  * @param {import("../engine.js").NetworkSettings} settings
  * @param {any} parts
  */
@@ -84,14 +84,14 @@ export function optimizerOf(settings, parts) {
   }
   const parameters = () =>
     [...found.parameters.map((/** @type {string} */ key) => numbers[key]), ...found.constants];
-  /** The formula that the options choose which are not 0. @returns {string} */
+  /** The formula selected by the options that are not 0. @returns {string} */
   const functor = () =>
     found.functors[found.options.filter((/** @type {string} */ key) => numbers[key]).join(" ")];
   return { name, functor, numbers, parameters, first: found.first, byNorms: found.by_norms };
 }
 
 /**
- * The initializer of a layer, and what differs from its usual settings.
+ * Return the initializer of a layer, and the settings that differ from its defaults.
  * @param {import("../engine.js").LayerSettings} settings
  * @param {any} parts
  */
@@ -111,7 +111,7 @@ export function initializerOf(settings, parts) {
 }
 
 /**
- * Gives the parameters of all parts their places in the flat arrays.
+ * Assign the parameters of all parts their offsets in the flat arrays.
  * @param {any[]} layers
  */
 export function layOut(layers) {

@@ -1,9 +1,9 @@
-// What each layer of a model gives, as pictures: orange above 0, blue below.
+// The output of each layer of a model, as images: orange is positive, blue is negative.
 import { ofPage, ofValue } from "../playground/colours.js";
 import { fill, make } from "../playground/dom.js";
 
-const MAPS = 64; // of a layer that are shown
-const UNITS = 1024; // of a dense layer
+const MAPS = 64; // maximum number of maps shown of a layer
+const UNITS = 1024; // maximum number of units shown of a dense layer
 const ACROSS = 32; // units in a row
 const WIDEST = 360; // CSS pixels
 
@@ -23,13 +23,13 @@ export class Activations {
   /** @type {Map<string, HTMLCanvasElement>} */
   #pictures = new Map();
 
-  /** @param {string[]} hidden names of layers that only hand on what they are given */
+  /** @param {string[]} hidden names of layers that only pass on their input */
   constructor(hidden) {
     this.hidden = new Set(hidden);
     this.element = make("div", { class: "activations" });
   }
 
-  /** @param {Layer[]} layers as they were computed last */
+  /** @param {Layer[]} layers as last computed */
   show(layers) {
     const shown = layers.filter(({ name }) => !this.hidden.has(name));
     if (!this.#pictures.size) fill(this.element, ...shown.map((layer) => this.#figure(layer)));
@@ -40,10 +40,10 @@ export class Activations {
   /** @param {Layer} layer */
   #figure({ name, shape }) {
     const { height, width, maps } = sizes(shape);
-    const what = shape.length > 2 ? `${maps} of ${height} × ${width}` : `${maps} numbers`;
+    const what = shape.length > 2 ? `${height} × ${width} × ${maps}` : `${maps} values`;
     const most = shape.length > 2 ? MAPS : UNITS;
-    const part = maps > most ? `, the first ${most}` : "";
-    const canvas = make("canvas", { role: "img", "aria-label": `What ${name} gives: ${what}${part}` });
+    const part = maps > most ? `, first ${most} shown` : "";
+    const canvas = make("canvas", { role: "img", "aria-label": `Output of ${name}: ${what}${part}` });
     this.#pictures.set(name, canvas);
     return make("figure", {}, make("figcaption", {}, `${name}: ${what}${part}`), canvas);
   }

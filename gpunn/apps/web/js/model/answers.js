@@ -1,17 +1,17 @@
-// What a model answers, in words and bars.
+// Shows a model's prediction as text and bars.
 import { fill, make } from "../playground/dom.js";
 
-const TOP = 3; // classes that are shown
+const TOP = 3; // number of classes shown
 
 /** @param {number} share */
-export const percent = (share) => `${(100 * share).toFixed(share > 0.0995 && share < 0.9895 ? 0 : 1)} %`;
+export const percent = (share) => `${(100 * share).toFixed(share > 0.0995 && share < 0.9895 ? 0 : 1)}%`;
 
-const LARGEST = 1e15; // from where on numbers are written by powers of ten
+const LARGEST = 1e15; // numbers from here on are written in scientific notation
 
 /**
- * A number for readers, as 0.0123, 1,234,500 or 1.2e-7.
+ * Format a number for readers, such as 0.0123, 1,234,500 or 1.2e-7.
  * @param {number} value
- * @param {number} [digits] that count
+ * @param {number} [digits] significant digits
  */
 export function readable(value, digits = 5) {
   const size = Math.abs(value);
@@ -22,10 +22,10 @@ export function readable(value, digits = 5) {
 }
 
 /**
- * The answer as shares of the classes.
+ * Return a prediction as class probabilities.
  * @param {import("./main.js").Description} description
  * @param {ArrayLike<number>} output of one sample
- * @returns {number[]} none for a number
+ * @returns {number[]} empty for a number
  */
 export function shares({ answer }, output) {
   if (answer === "share") return [1 - output[0], output[0]];
@@ -39,11 +39,11 @@ export class Answers {
   constructor(description) {
     this.description = description;
     this.said = make("output", { id: "answer", "aria-live": "polite" });
-    this.bars = make("table", { id: "bars", "aria-label": "The most probable classes" });
+    this.bars = make("table", { id: "bars", "aria-label": "Most probable classes" });
     this.element = make("div", { class: "answers" }, this.said, this.bars);
   }
 
-  /** @param {ArrayLike<number> | string} output of one sample, or why there is none */
+  /** @param {ArrayLike<number> | string} output of one sample, or the reason that there is none */
   show(output) {
     if (typeof output === "string") {
       fill(this.bars);
@@ -66,7 +66,7 @@ export class Answers {
     )));
   }
 
-  /** @param {string} text read aloud, so only when it is another one */
+  /** @param {string} text read aloud by screen readers, so set only if it changes */
   #say(text) {
     if (text !== this.#text) fill(this.said, text);
     this.#text = text;

@@ -1,4 +1,4 @@
-// The page of a model that takes two numbers: what it says of the plane, and of a place there.
+// The page of a model of two numbers: its output over the plane and at a point.
 import { fill, labelled, make, number, written } from "../playground/dom.js";
 import { Answers, shares } from "./answers.js";
 import { Boundary } from "./boundary.js";
@@ -12,7 +12,7 @@ const FAR = 1e30;
 
 /**
  * @param {HTMLElement} root
- * @param {import("../engine/forward.js").ForwardProgram} model of as many rows as the plane has places
+ * @param {import("../engine/forward.js").ForwardProgram} model with as many rows as the plane has points
  * @param {AreaDescription} description
  */
 export function area(root, model, description) {
@@ -41,17 +41,17 @@ export function area(root, model, description) {
   }
 
   function say() {
-    fill(where, `Of ${names[0]} = ${written(place[0])}, ${names[1]} = ${written(place[1])}:`);
+    fill(where, `At ${names[0]} = ${written(place[0])}, ${names[1]} = ${written(place[1])}:`);
     answers.show(output(place));
     boundary.show(place);
   }
 
   const edge = (/** @type {number} */ axis, /** @type {number} */ end) => labelled(
-    `${names[axis]} ${end ? "to" : "from"}`,
+    `${names[axis]} ${end ? "maximum" : "minimum"}`,
     number(bounds[axis][end], { least: -FAR, most: FAR }, (value) => {
       bounds[axis][end] = value;
       const ordered = bounds.every(([low, high]) => low < high);
-      fill(message, ordered ? "" : "An axis must go from the smaller number to the larger one.");
+      fill(message, ordered ? "" : "The minimum of an axis must be smaller than its maximum.");
       if (!ordered) return;
       place = /** @type {[number, number]} */ (place.map((v, i) => Math.min(bounds[i][1], Math.max(bounds[i][0], v))));
       boundary.compute(bounds);
@@ -59,10 +59,10 @@ export function area(root, model, description) {
     }));
   fill(root,
     make("div", { class: "rooms" },
-      make("section", {}, make("h2", {}, "The plane"), boundary.element,
+      make("section", {}, make("h2", {}, "Plane"), boundary.element,
         make("div", { class: "fields" }, edge(0, 0), edge(0, 1), edge(1, 0), edge(1, 1)), message),
-      make("section", {}, make("h2", {}, "It says"), where, answers.element,
-        make("p", { class: "quiet" }, "Click, touch or use the arrow keys to choose another place."))));
+      make("section", {}, make("h2", {}, "Prediction"), where, answers.element,
+        make("p", { class: "quiet" }, "Click, touch or use the arrow keys to select another point."))));
   boundary.compute(bounds);
   say();
   return { shares: (/** @type {[number, number]} */ at) => shares(description, output(at)), all, plane };

@@ -1,11 +1,11 @@
-// What a model of two numbers says of the plane, as a picture in which a place is chosen.
+// Shows the output of a model of two numbers over the plane, where a point can be selected.
 import { CLASSES } from "../playground/colours.js";
 import { fill, make } from "../playground/dom.js";
 import { Plane } from "../playground/plane.js";
 import { readable } from "./answers.js";
 
-const LABEL = "What the model says of the plane. Arrow keys move the chosen place";
-const MOVES = 60; // by arrow keys from one end to the other
+const LABEL = "Model output over the plane. Arrow keys move the selected point";
+const MOVES = 60; // arrow-key steps from one end to the other
 
 /** @typedef {[number, number]} Place */
 
@@ -18,9 +18,9 @@ export class Boundary {
 
   /**
    * @param {import("./main.js").Description & {names: string[]}} description names of the axes
-   * @param {(places: Float32Array) => Float32Array} all the outputs for places (rows, 2)
-   * @param {(place: Place) => void} chosen what is done with a place that a user chooses
-   * @param {Place} [steps] the least by which arrow keys move
+   * @param {(places: Float32Array) => Float32Array} all computes the outputs at points (rows, 2)
+   * @param {(place: Place) => void} chosen called with a point that the user selects
+   * @param {Place} [steps] the minimum distance that arrow keys move
    */
   constructor(description, all, chosen, steps = [0, 0]) {
     const { names, answer, classes } = description;
@@ -76,16 +76,16 @@ export class Boundary {
       this.#field = output.map((v) => v - middle);
       const most = Math.max(high - middle, middle - low) || 1;
       this.plane.bounds[2] = [-most, most];
-      fill(this.#legend, `Orange is above ${readable(middle, 4)}, up to ${readable(high, 4)}; blue below, down to ${readable(low, 4)}.`);
+      fill(this.#legend, `Orange is above ${readable(middle, 4)}, up to ${readable(high, 4)}; blue is below it, down to ${readable(low, 4)}.`);
     } else fill(this.#legend, classes.slice(0, CLASSES.length).map((name, k) => make("li", {}, mark(k), " ", name)));
     this.#draw();
   }
 
-  /** @param {Place | null} place the one that is chosen */
+  /** @param {Place | null} place the selected point */
   show(place) {
     this.place = place;
     const said = place?.map((v, axis) => `${this.#description.names[axis]} ${readable(v)}`).join(", ");
-    this.canvas.setAttribute("aria-label", `${LABEL}: ${said ?? "none is chosen"}.`);
+    this.canvas.setAttribute("aria-label", `${LABEL}: ${said ?? "no point is selected"}.`);
     this.#draw();
   }
 

@@ -1,4 +1,4 @@
-// How an answer changes along one column, as a small drawing and in words.
+// How the prediction changes along one column, as a small plot and in words.
 import { fill, makeSvg } from "../playground/dom.js";
 
 /**
@@ -6,17 +6,17 @@ import { fill, makeSvg } from "../playground/dom.js";
  * @property {string} name of the column
  * @property {"number" | "category"} kind
  * @property {string[]} labels of the points
- * @property {number[]} answers at the points
- * @property {number} at which point is the present one; between two of numbers, NaN for none
+ * @property {number[]} answers predictions at the points
+ * @property {number} at index of the current point; fractional between two numbers, NaN for none
  */
 
 const [WIDTH, HEIGHT, EDGE] = [240, 64, 6];
-const LISTED = 12; // categories whose answers are told
+const LISTED = 12; // maximum number of categories listed
 
 /**
  * @param {SVGElement} drawing
  * @param {Curve} curve
- * @param {[number, number]} ends the answers at the bottom and at the top
+ * @param {[number, number]} ends the predictions at the bottom and at the top
  * @param {(answer: number) => string} number how an answer is written
  */
 export function curve(drawing, { kind, labels, answers, at }, [low, high], number) {
@@ -30,7 +30,7 @@ export function curve(drawing, { kind, labels, answers, at }, [low, high], numbe
 }
 
 /**
- * The same in words.
+ * Describe a curve in words.
  * @param {Curve} curve
  * @param {string} what changes
  * @param {(answer: number) => string} number how an answer is written

@@ -1,37 +1,37 @@
-// What is done with data before a model's forward pass: missing numbers are filled in, texts and
-// whole numbers become codes. As the layers in Python do it; `encodings` of
-// gpunn/apps/web/encodings.py writes down which.
+// Encodes data before a model's forward pass: imputes missing numbers, and converts strings and whole
+// numbers to codes, as the layers in Python do. `encodings` in gpunn/apps/web/encodings.py describes
+// the steps.
 
 /**
- * What users give: null, undefined and NaN are missing.
+ * A value from the user: null, undefined and NaN are missing.
  * @typedef {number | bigint | boolean | string | null | undefined} Value
  */
 
 /**
- * A step reads data by their number: -1 and below are the inputs, from 0 on what steps give.
+ * A step reads data by number: -1 and below are the inputs, 0 and above the outputs of steps.
  * @typedef {Object} Step
  * @property {"fill" | "missing" | "text" | "integer"} kind
  * @property {string} layer its name
- * @property {number} of what it reads
- * @property {number[]} [with] what gaps are filled with, by place along the last axis
+ * @property {number} of number of the data that it reads
+ * @property {number[]} [with] values that replace missing ones, by index along the last axis
  * @property {string[]} [tokens] the vocabulary of a lookup
  * @property {number} [first] code of its first entry
- * @property {number} [unknown] how many codes before that are for values not in it
- * @property {[string, number] | null} [mask] an entry that stands for a missing one, and its code
+ * @property {number} [unknown] number of codes before that, for values not in the vocabulary
+ * @property {[string, number] | null} [mask] the token for missing values, and its code
  *
  * @typedef {Object} Encodings
- * @property {{name: string, shape: number[]}[]} inputs with the shape of one sample
+ * @property {{name: string, shape: number[]}[]} inputs names, with the shape of one sample
  * @property {Step[]} steps
  * @property {{layer: string, of: number, from?: number, below: number | null}[]} checks data that must
- *   be whole numbers, and from 0, or another number, to below a bound if there is one
- * @property {number[]} fed what the forward pass reads
+ *   be whole numbers, and at least `from` (0) and less than `below`, if that is given
+ * @property {number[]} fed numbers of the data that the forward pass reads
  */
 
 /**
  * @param {Encodings} encodings
- * @param {Value[][]} inputs of each input its values, sample by sample
- * @returns {Float32Array[]} what the forward pass is fed with
- * @throws {Error} for values that the model does not take, in words
+ * @param {Value[][]} inputs the values of each input, sample by sample
+ * @returns {Float32Array[]} the inputs of the forward pass
+ * @throws {Error} for invalid values
  */
 export function encoded({ inputs: known, steps, checks, fed }, inputs) {
   if (inputs.length !== known.length)
@@ -64,7 +64,7 @@ const shown = (value) => (typeof value === "string" ? JSON.stringify(value.slice
 /**
  * @param {Value} value
  * @param {string} input its name
- * @returns {number} NaN for what is missing
+ * @returns {number} NaN for a missing value
  */
 function number(value, input) {
   if (isMissing(value)) return NaN;
@@ -99,7 +99,7 @@ function text(value, input) {
  * @param {Value[]} values
  * @param {Step} step
  * @param {string} input
- * @param {(value: Value, input: string) => T} read a value that is there
+ * @param {(value: Value, input: string) => T} read reads a value that is not missing
  * @param {(token: string) => T} token
  * @returns {number[]} codes
  */

@@ -1,5 +1,5 @@
-// A model of tables: a form with a field for each column, the answer, and how that changes with each
-// column while the others stay.
+// The page of a model of tables: a form with a field for each column, the prediction, and how it
+// changes with each column while the others stay fixed.
 import { choice, fill, labelled, make, makeSvg, tick } from "../playground/dom.js";
 import { CLASSES } from "../playground/colours.js";
 import { Answers, percent, readable, shares } from "./answers.js";
@@ -11,23 +11,23 @@ import { encoded } from "./encodings.js";
 
 /**
  * @typedef {{kind: "number", name: string, first: number, low: number, high: number, step: number,
- *   gaps: boolean}} NumberColumn the slider's bounds and step, where it begins, and whether the model
- *   was told where numbers were missing
+ *   gaps: boolean}} NumberColumn the slider's bounds, step and initial value, and whether the model
+ *   has an indicator for missing numbers
  * @typedef {{kind: "category", name: string, categories: string[]}} CategoryColumn
  * @typedef {NumberColumn | CategoryColumn} Column
  * @typedef {import("./main.js").Description & {target: string, unsure_below?: number,
  *   columns: Column[], most?: number[]}} TableDescription
- *   `most` are the columns that matter most, where there are too many to show all
+ *   `most` has the most important columns, if there are too many to show all
  */
 
-const POINTS = 41; // of a curve over numbers
-const FRAME = 12; // milliseconds of computing between two pictures of the browser
-const MISSING = "missing or another";
-const NAMED = 6; // bars that have their names below them
+const POINTS = 41; // of a curve over a numeric column
+const FRAME = 12; // milliseconds of computing between two frames
+const MISSING = "missing or other";
+const NAMED = 6; // maximum number of bars with names below them
 
 /**
  * @param {HTMLElement} root
- * @param {import("../engine/forward.js").ForwardProgram} model of as many rows as there shall be at once
+ * @param {import("../engine/forward.js").ForwardProgram} model with the number of rows computed at once
  * @param {TableDescription} description
  */
 export function form(root, model, description) {
@@ -55,16 +55,16 @@ class Form {
     this.#description = description;
     this.#answers = new Answers(description);
     const { columns, target, most } = description;
-    /** @type {Value[]} what is in the fields */
+    /** @type {Value[]} the values of the fields */
     this.values = columns.map(first);
     const search = make("input", { type: "search", autocomplete: "off", oninput: () => this.#find(search.value) });
     const again = make("button", { type: "button", onclick: () => {
       this.values = columns.map(first);
       this.#find(search.value);
-    } }, "Begin again");
+    } }, "Reset");
     fill(root,
       make("section", { class: "told" }, make("h2", {}, target), this.#answers.element),
-      make("div", { class: "fields" }, most && labelled(`Find one of the ${readable(columns.length)} columns`, search), again),
+      make("div", { class: "fields" }, most && labelled(`Search the ${readable(columns.length)} columns`, search), again),
       this.#count,
       this.#said,
       this.#grid);
@@ -73,7 +73,7 @@ class Form {
   }
 
   /**
-   * Of two columns of numbers, what the model says of all their values.
+   * For two numeric columns, show the model's output over the plane.
    * @param {HTMLElement} root
    */
   #plane(root) {
@@ -88,30 +88,30 @@ class Form {
       this.values = place.map((value, k) => rounded(value, numbers[k]));
       this.#find("");
     }, /** @type {[number, number]} */ (numbers.map(({ step }) => step)));
-    root.append(make("section", {}, make("h2", {}, "The plane"), boundary.element,
-      make("p", { class: "quiet" }, "Click, touch or use the arrow keys to choose another place.")));
+    root.append(make("section", {}, make("h2", {}, "Plane"), boundary.element,
+      make("p", { class: "quiet" }, "Click, touch or use the arrow keys to select another point.")));
     boundary.compute(numbers.map(({ low, high }) => [low, high]));
     this.#boundary = boundary;
   }
 
   /**
-   * Show the columns whose names have a text in them, as many as there is room for.
-   * @param {string} text none for those that matter most
+   * Show the columns whose names contain a text, as many as fit.
+   * @param {string} text empty for the most important columns
    */
   #find(text) {
     const { columns, most } = this.#description;
     let found = columns.map((_, k) => k);
     const room = most ? most.length : columns.length;
-    const note = "An empty number counts as missing; the model puts the median of its training there.";
+    const note = "An empty number is treated as missing; the model replaces it by the median of the training data.";
     if (most && !text.trim()) {
-      fill(this.#count, `Shown are the ${room} columns along which the answer changes most from where the form begins. `
-        + `The others have middle values; find them by their names to change them. ${note}`);
+      fill(this.#count, `Showing the ${room} columns along which the prediction changes most from the initial values. `
+        + `The others have typical values; search for them by name to change them. ${note}`);
       found = most;
     } else if (most) {
       const wanted = text.trim().toLowerCase();
       found = found.filter((k) => columns[k].name.toLowerCase().includes(wanted));
-      const first = found.length > room ? `, of which the first ${room} are shown` : "";
-      fill(this.#count, `${readable(found.length)} ${found.length === 1 ? "column has" : "columns have"} that in the name${first}.`);
+      const first = found.length > room ? `; the first ${room} are shown` : "";
+      fill(this.#count, `${readable(found.length)} ${found.length === 1 ? "column matches" : "columns match"}${first}.`);
     } else {
       fill(this.#count, note);
     }
@@ -141,7 +141,7 @@ class Form {
     const box = make("input", {
       type: "number", step: "any", value: now, inputmode: "decimal",
       oninput: () => {
-        if (box.validity.badInput) return; // half of a number
+        if (box.validity.badInput) return; // a number that is still being typed
         const empty = box.value === "";
         if (!empty) slider.value = box.value;
         set(empty ? null : Number(box.value));
@@ -154,7 +154,7 @@ class Form {
     missing.setAttribute("aria-label", `${name} is missing`);
     const note = make("p", { class: "advice", role: "status" });
     const judge = (/** @type {Value} */ value) =>
-      fill(note, typeof value === "number" && (value < low || value > high) && "The model has hardly seen such numbers.");
+      fill(note, typeof value === "number" && (value < low || value > high) && "This is outside the range of the training data.");
     judge(now);
     const set = (/** @type {Value} */ value) => {
       missing.checked = value === null;
@@ -178,9 +178,9 @@ class Form {
   }
 
   /**
-   * Show the answer at once, and the curves when there is time for them.
-   * @param {number} [k] of the field that was changed
-   * @param {Value} [value] that it has now
+   * Show the prediction at once, and the curves when there is time.
+   * @param {number} [k] index of the changed field
+   * @param {Value} [value] its new value
    */
   #changed(k, value) {
     if (k !== undefined) this.values[k] = value;
@@ -225,9 +225,9 @@ class Form {
   }
 
   /**
-   * What the model says of samples.
-   * @param {Value[][]} samples each the values of all columns
-   * @returns {Float32Array[]} the output for each
+   * Compute the model's outputs for samples.
+   * @param {Value[][]} samples the values of all columns, for each sample
+   * @returns {Float32Array[]} the output for each sample
    */
   outputs(samples) {
     const rows = this.#model.inputs[0][0];
@@ -244,7 +244,7 @@ class Form {
   }
 
   /**
-   * All curves have one scale, so that what matters more is seen to.
+   * Draw all curves on one scale, so that important columns stand out.
    * @param {import("./curve.js").Curve[]} curves
    * @param {number} best
    */
@@ -254,8 +254,8 @@ class Form {
     const [low, high] = best < 0 ? [Math.min(...all), Math.max(...all)] : [0, 1];
     const what = best < 0 ? target : `the probability of ${classes[best]}`;
     const number = best < 0 ? (/** @type {number} */ v) => readable(v, 4) : percent;
-    const scale = best < 0 ? `${number(low)} to ${number(high)}` : "0 to 100 %";
-    fill(this.#said, curves.length > 0 && `Below each field: how ${what} changes with it while the others stay, from ${scale}.`);
+    const scale = best < 0 ? `${number(low)} to ${number(high)}` : "0 to 100%";
+    fill(this.#said, curves.length > 0 && `The curve below each field shows how ${what} changes with it while the others stay fixed, from ${scale}.`);
     curves.forEach((one, i) => {
       const { drawing } = this.#shown[i];
       drawing.setAttribute("aria-label", said(one, what, number));
@@ -265,7 +265,7 @@ class Form {
 }
 
 /**
- * Where a curve is computed: at each step of the slider, if there are few.
+ * The points of a curve: each step of the slider, if there are few.
  * @param {NumberColumn} column
  */
 function places({ low, high, step }) {
@@ -274,7 +274,7 @@ function places({ low, high, step }) {
 }
 
 /**
- * What stands below a column's curve: its ends, or what its bars are of, if there is room for that.
+ * The labels below a column's curve: its ends, or the names of its bars, if they fit.
  * @param {Column} column
  */
 function below(column) {
@@ -287,12 +287,12 @@ function below(column) {
 /**
  * @param {number} value
  * @param {NumberColumn} column
- * @returns {number} the nearest one that its slider has
+ * @returns {number} the nearest value of its slider
  */
 const rounded = (value, { step }) => Number((Math.round(value / step) * step).toPrecision(9));
 
 /**
  * @param {Column} column
- * @returns {Value} where its field begins
+ * @returns {Value} the initial value of its field
  */
 const first = (column) => (column.kind === "number" ? column.first : column.categories[0] ?? null);

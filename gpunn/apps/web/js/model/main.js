@@ -1,4 +1,4 @@
-// A model's page begins: its engine is unpacked, and what it takes is shown, by its kind.
+// Entry point of a model's page: unpacks the engine and shows the page of the model's kind.
 import { ForwardProgram } from "../engine/forward.js";
 import { Kernels } from "../engine/memory.js";
 import { unpacked } from "../packed.js";
@@ -8,12 +8,12 @@ import { form } from "./form.js";
 import { picture } from "./picture.js";
 
 /**
- * What a page knows of its model, from `gpunn.apps.web.model_page`; each kind adds its own.
+ * The description of a model, from `gpunn.apps.web.model_page`; each kind adds its own properties.
  * @typedef {Object} Description
- * @property {"picture" | "plane" | "table"} kind what it takes
- * @property {"shares" | "share" | "number"} answer of the one output: probabilities of classes, that
- *   of the second of two, or a number
- * @property {string[]} classes their names; none of a number
+ * @property {"picture" | "plane" | "table"} kind of its input
+ * @property {"shares" | "share" | "number"} answer kind of the output: class probabilities, the
+ *   probability of the second of two classes, or a number
+ * @property {string[]} classes their names; empty for a number
  */
 
 /** @type {{[kind: string]: (root: HTMLElement, model: ForwardProgram, description: any) => object}} */
@@ -26,16 +26,16 @@ try {
   const shown = SHOWN[description.kind](find("model"), model, description);
   Object.assign(globalThis, { model, shown });
   const { take } = /** @type {{take?: (file: File) => void}} */ (shown);
-  onFiles(take ?? (() => (find("message").textContent = "This page takes no files.")));
+  onFiles(take ?? (() => (find("message").textContent = "This page does not accept files.")));
   document.documentElement.dataset.ready = "true";
 } catch (error) {
   find("message").textContent = `The model could not be shown: ${/** @type {Error} */ (error).message} `
-    + "The page needs a browser of 2023 or newer.";
+    + "The page needs a browser from 2023 or later.";
   throw error;
 }
 
 /**
- * A file that is dropped must not take the place of the page.
+ * Handle dropped files, which otherwise would replace the page.
  * @param {(file: File) => void} take
  */
 function onFiles(take) {

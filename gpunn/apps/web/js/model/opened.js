@@ -1,9 +1,9 @@
-// A picture from a file, as numbers; what cannot be one is refused in words.
+// Reads an image file as numbers; invalid files raise an error.
 import { edgeMedian } from "./preparing.js";
 
 const MOST_BYTES = 50_000_000;
-const MOST_PIXELS = 25_000_000; // as `gpunn predict` takes
-const LONGEST = 1000; // pixels of a side: what is larger is scaled down first
+const MOST_PIXELS = 25_000_000; // as in `gpunn predict`
+const LONGEST = 1000; // maximum side in pixels: larger images are scaled down first
 const KINDS = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"];
 export const ACCEPTED = KINDS.join(",");
 
@@ -12,22 +12,22 @@ export const ACCEPTED = KINDS.join(",");
 /**
  * @param {File} file
  * @param {number} channels 1, or 3 for red, green and blue
- * @param {boolean} asIs whether dark ink on light paper is left so
- * @returns {Promise<{picture: Planes, said: string}>} light ink on dark, and what was done to it
+ * @param {boolean} asIs whether to leave dark ink on light paper unchanged
+ * @returns {Promise<{picture: Planes, said: string}>} light ink on dark, and a note on what was done
  */
 export async function opened(file, channels, asIs) {
-  if (!KINDS.includes(file.type)) throw new Error(`${file.name} is no picture: PNG, JPEG, GIF, WebP and BMP are.`);
+  if (!KINDS.includes(file.type)) throw new Error(`${file.name} is not a supported image: use PNG, JPEG, GIF, WebP or BMP.`);
   if (file.size > MOST_BYTES)
-    throw new Error(`${file.name} is too large: pictures here have at most ${MOST_BYTES / 1e6} MB.`);
+    throw new Error(`${file.name} is too large: the limit is ${MOST_BYTES / 1e6} MB.`);
   const address = URL.createObjectURL(file);
   try {
     const image = await loaded(address, file.name);
     const { naturalWidth: wide, naturalHeight: high } = image;
     if (!(wide * high <= MOST_PIXELS && wide * high > 0)) {
       throw new Error(`${file.name} has ${wide.toLocaleString("en")} × ${high.toLocaleString("en")} pixels; `
-        + `at most ${MOST_PIXELS.toLocaleString("en")} are read here. Scale it down.`);
+        + `the limit is ${MOST_PIXELS.toLocaleString("en")}. Scale it down.`);
     }
-    // An element shows what there is of half a picture; this does not, but in Firefox.
+    // An element shows part of a truncated image; this raises an error instead, except in Firefox.
     const whole = await createImageBitmap(file).catch(() => { throw new Error(`${file.name} is damaged.`); });
     const picture = planes(whole, channels);
     const light = !asIs && edgeMedian(picture[0]) > 127;
@@ -41,13 +41,13 @@ export async function opened(file, channels, asIs) {
 /**
  * @param {string} address
  * @param {string} name
- * @returns {Promise<HTMLImageElement>} its size is known; it is not decoded yet
+ * @returns {Promise<HTMLImageElement>} with its size, not decoded yet
  */
 function loaded(address, name) {
   return new Promise((resolve, reject) => {
     const image = new Image();
     image.onload = () => resolve(image);
-    image.onerror = () => reject(new Error(`${name} is damaged, or no picture that this browser reads.`));
+    image.onerror = () => reject(new Error(`${name} is damaged, or not an image that this browser can read.`));
     image.src = address;
   });
 }
@@ -55,7 +55,7 @@ function loaded(address, name) {
 /**
  * @param {ImageBitmap} image
  * @param {number} channels
- * @returns {Planes} on white; grey in the weights that Pillow gives to red, green and blue
+ * @returns {Planes} on white; grey with Pillow's weights of red, green and blue
  */
 function planes(image, channels) {
   const scale = Math.min(1, LONGEST / Math.max(image.width, image.height));

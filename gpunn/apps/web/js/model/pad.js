@@ -1,19 +1,19 @@
-// A pad to draw on by mouse, touch, pen or keyboard: light ink on dark, as white chalk; or to put a
-// picture on.
+// A pad to draw on by mouse, touch, pen or keyboard, in light ink on dark; it can also hold an
+// image.
 import { make } from "../playground/dom.js";
 import { squared } from "./preparing.js";
 
-export const SIDE = 280; // its pixels in each direction
-const BRUSH = 20; // of them
-const MOVE = 8; // of an arrow key
+export const SIDE = 280; // pixels in each direction
+const BRUSH = 20; // pixels
+const MOVE = 8; // pixels per arrow key
 
 /** @typedef {[x: number, y: number]} Point */
 /** @typedef {import("./preparing.js").Planes} Planes */
-/** @typedef {{picture: Planes, canvas: HTMLCanvasElement}} Laid a picture, and the same to be drawn */
+/** @typedef {{picture: Planes, canvas: HTMLCanvasElement}} Laid an image, and a canvas with it */
 
 /**
  * @param {Planes} picture
- * @param {HTMLCanvasElement} [canvas] of the picture's size
+ * @param {HTMLCanvasElement} [canvas] of the image's size
  */
 export function canvasOf(picture, canvas) {
   const [{ height, width }] = picture;
@@ -28,7 +28,7 @@ export function canvasOf(picture, canvas) {
 
 export class Pad {
   /** @type {(Point[] | Laid)[]} */
-  #strokes = []; // and pictures, each over what was there before
+  #strokes = []; // and images, each over the earlier ones
   /** @type {Point[] | null} */
   #open = null;
   /** @type {Point | null} */
@@ -43,7 +43,7 @@ export class Pad {
     this.channels = channels;
     this.canvas = /** @type {HTMLCanvasElement} */ (make("canvas", {
       id: "pad", width: SIDE, height: SIDE, tabindex: 0, role: "application",
-      "aria-label": "Pad to draw on. Arrow keys move the pen, space lowers or lifts it, Control and Z take the last stroke away.",
+      "aria-label": "Drawing pad. Arrow keys move the pen, space lowers or lifts it, Control and Z undo the last stroke.",
     }));
     const options = { willReadFrequently: true };
     this.context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d", options));
@@ -69,7 +69,7 @@ export class Pad {
     this.changed();
   }
 
-  /** @param {Planes} picture light on dark; `undo` takes it away */
+  /** @param {Planes} picture light on dark; `undo` removes it */
   put(picture) {
     this.#open = null;
     this.#strokes.push({ picture, canvas: canvasOf(picture.map(squared)) });
@@ -77,7 +77,7 @@ export class Pad {
     this.changed();
   }
 
-  /** @returns {Planes} what is drawn, ink as 255; of a picture alone the picture itself */
+  /** @returns {Planes} the drawing, with ink as 255; an image alone is returned as it is */
   get picture() {
     const last = this.#strokes[this.#strokes.length - 1];
     if (last && "picture" in last) return last.picture;
@@ -172,7 +172,7 @@ export class Pad {
       }
       context.beginPath();
       context.moveTo(...points[0]);
-      for (let i = 1; i < points.length - 1; i++) { // curves through the middles: no corners
+      for (let i = 1; i < points.length - 1; i++) { // curves through the midpoints, without corners
         const [[x, y], [x2, y2]] = [points[i], points[i + 1]];
         context.quadraticCurveTo(x, y, (x + x2) / 2, (y + y2) / 2);
       }

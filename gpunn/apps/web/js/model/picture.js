@@ -1,5 +1,5 @@
-// The page of a model that takes pictures: a pad, what the model says of what is drawn on it,
-// and what each of its layers makes of it.
+// The page of a model of images: a pad, the model's prediction for the drawing, and the output of
+// each layer.
 import { fill, make, tick } from "../playground/dom.js";
 import { Activations } from "./activations.js";
 import { Answers } from "./answers.js";
@@ -14,8 +14,8 @@ import { Saliency } from "./saliency.js";
  * @typedef {import("./main.js").Description & {height: number, width: number, channels: number,
  *   centred: boolean, as_is: boolean, scale: [factor: number, offset: number], unsure_below: number,
  *   hidden: string[]}} PictureDescription
- *   centred: whether pictures are prepared as MNIST's digits; as_is: whether it knows dark ink on
- *   light paper, if only in files; scale: what bytes become
+ *   centred: whether images are prepared as MNIST's digits; as_is: whether files with dark ink on
+ *   light paper are left as they are; scale: how bytes are scaled
  */
 
 /**
@@ -30,16 +30,16 @@ export function picture(root, model, description) {
   const activations = new Activations(description.hidden);
   const saliency = new Saliency(model, description);
   const seen = /** @type {HTMLCanvasElement} */ (make("canvas", {
-    id: "seen", width, height, role: "img", "aria-label": "What the model is given",
+    id: "seen", width, height, role: "img", "aria-label": "Model input",
   }));
   const pictures = make("section", { hidden: true },
-    make("h2", {}, "What each layer makes of it"),
-    make("p", { class: "quiet" }, "Orange is above 0, blue below; the strongest colour is the layer's largest number."),
+    make("h2", {}, "Layer outputs"),
+    make("p", { class: "quiet" }, "Orange is positive, blue is negative; the strongest colour marks the layer's largest value."),
     activations.element);
 
   /**
    * @param {Planes} drawn of any size
-   * @returns {Planes | null} bytes of the size that the model takes
+   * @returns {Planes | null} bytes, in the size of the model's input
    */
   function prepared(drawn) {
     if (centred) {
@@ -81,19 +81,19 @@ export function picture(root, model, description) {
 
   let files = 0;
   const said = make("p", { role: "status", class: "quiet" });
-  /** @param {File} file a picture; another file leaves all as it was, and is told why */
+  /** @param {File} file an image; for another file, the reason is shown and nothing else changes */
   async function take(file) {
     const number = ++files;
     try {
       const { picture, said: done } = await opened(file, channels, description.as_is);
-      if (number !== files) return; // another one was opened since
+      if (number !== files) return; // another file was opened meanwhile
       pad.put(picture);
       fill(said, done);
     } catch (error) {
       if (number === files) fill(said, /** @type {Error} */ (error).message);
     }
   }
-  pad.buttons.append(" ", make("button", { type: "button", id: "open", onclick: () => field.click() }, "Open a picture"));
+  pad.buttons.append(" ", make("button", { type: "button", id: "open", onclick: () => field.click() }, "Open image"));
   const field = make("input", {
     type: "file", accept: ACCEPTED, hidden: true, onchange: () => {
       if (field.files.length) take(field.files[0]);
@@ -103,15 +103,15 @@ export function picture(root, model, description) {
   const light = !centred && channels === 1 && make("label", { class: "tick" }, tick(false, (on) => {
     dark = on;
     soon();
-  }), " Give it dark ink on light paper");
+  }), " Invert to dark ink on light paper");
   fill(root,
     make("div", { class: "rooms" },
       make("section", {}, make("h2", {}, "Draw"), pad.canvas, pad.buttons, field,
-        make("p", { class: "quiet" }, "A picture can be dropped on the page too."), said, light),
-      make("section", {}, make("h2", {}, "It says"), answers.element,
-        make("h2", {}, "It is given"),
+        make("p", { class: "quiet" }, "You can also drop an image on the page."), said, light),
+      make("section", {}, make("h2", {}, "Prediction"), answers.element,
+        make("h2", {}, "Model input"),
         make("p", { class: "quiet" }, centred
-          ? `Cropped, scaled and centred as MNIST's digits: ${width} × ${height}.` : `Scaled to ${width} × ${height}.`),
+          ? `Cropped, scaled and centred like MNIST's digits: ${width} × ${height}.` : `Scaled to ${width} × ${height}.`),
         seen, saliency.element)),
     pictures);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", soon);

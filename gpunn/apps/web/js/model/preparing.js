@@ -1,25 +1,25 @@
-// What is drawn, as numbers that a model takes: as `gpunn predict` prepares pictures, within a few
-// steps of 255 (gpunn/apps/pictures has the same in Python).
+// Prepares a drawing as model input, as `gpunn predict` prepares images, within a few steps of 255
+// (gpunn/apps/pictures does the same in Python).
 
-const INK = 0.25; // of the strongest ink: what is fainter is no part of the digit's outline
-const FAINT = 24; // of 255: a picture whose ink is fainter has none
-const BOX = 20; // pixels of 28 that a digit's longer side has
-const ONE = 2 ** 22; // of weights as whole numbers, as Pillow has them
+const INK = 0.25; // fraction of the strongest ink: fainter ink does not count for the digit's outline
+const FAINT = 24; // of 255: an image with fainter ink counts as empty
+const BOX = 20; // longer side of a digit, in pixels of 28
+const ONE = 2 ** 22; // scale of fixed-point weights, as in Pillow
 
 /**
- * A grey picture, row by row.
+ * A grey image, row by row.
  * @typedef {{height: number, width: number, values: ArrayLike<number>}} Grey
- * A picture: one for grey, or one each for red, green and blue.
+ * An image: one plane for grey, or one each for red, green and blue.
  * @typedef {Grey[]} Planes
  */
 
-/** @param {number} x from 0 on; a half goes to the even number, as in Python */
+/** @param {number} x at least 0; halves are rounded to even, as in Python */
 function rounded(x) {
   const near = Math.round(x);
   return near - x === 0.5 && near % 2 ? near - 1 : near;
 }
 
-/** @param {number} x a half goes away from zero */
+/** @param {number} x halves are rounded away from zero */
 const awayFromZero = (x) => Math.trunc(x + (x < 0 ? -0.5 : 0.5));
 
 /** @param {number} x */
@@ -33,11 +33,11 @@ function cubic(x) {
 }
 
 /**
- * A picture of bytes with other columns.
+ * Resize the columns of an image of bytes.
  * @param {Grey} picture
  * @param {number} width of the result
  * @param {(x: number) => number} filter
- * @param {number} reach where the filter ends
+ * @param {number} reach radius of the filter
  * @returns {Grey}
  */
 function ofWidth({ height, width: before, values }, width, filter, reach) {
@@ -62,7 +62,7 @@ function ofWidth({ height, width: before, values }, width, filter, reach) {
 
 /**
  * @param {Grey} picture
- * @returns {Grey} with its rows as columns
+ * @returns {Grey} the transposed image
  */
 function turned({ height, width, values }) {
   const found = Uint8Array.from(values, (_, i) => values[(i % height) * width + Math.floor(i / height)]);
@@ -70,7 +70,7 @@ function turned({ height, width, values }) {
 }
 
 /**
- * A picture of bytes in another size, as Pillow makes it: columns first, then rows.
+ * Resize an image of bytes as Pillow does: columns first, then rows.
  * @param {Grey} picture
  * @param {number} height
  * @param {number} width
@@ -94,7 +94,7 @@ export function edgeMedian({ height, width, values }) {
 
 /**
  * @param {Grey} picture
- * @returns {Grey} a square with the picture in its middle, around it what its edge has
+ * @returns {Grey} a square with the image in its middle, padded with its edge's median
  */
 export function squared(picture) {
   const { height, width, values } = picture;
@@ -108,12 +108,12 @@ export function squared(picture) {
 }
 
 /**
- * A picture, light on dark, as MNIST's were made: cropped to the ink, scaled into 20 x 20 of 28 x 28,
- * its centre of mass in the middle.
+ * Prepare an image, light on dark, like MNIST's: cropped to the ink, scaled into 20 x 20 of 28 x 28,
+ * with its centre of mass in the middle.
  * @param {Grey} picture
  * @param {number} height of the result
  * @param {number} width
- * @returns {Grey | null} bytes; null for a picture without ink
+ * @returns {Grey | null} bytes; null for an image without ink
  */
 export function asMnist(picture, height, width) {
   const under = edgeMedian(picture);

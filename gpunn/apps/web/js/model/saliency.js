@@ -1,4 +1,5 @@
-// Which pixels an answer depends on: its gradient by each, orange above 0 and blue below.
+// Which pixels a prediction depends on: its gradient with respect to each, orange if positive and blue
+// if negative.
 import { ofPage, ofValue } from "../playground/colours.js";
 import { fill, make } from "../playground/dom.js";
 import { shares } from "./answers.js";
@@ -14,15 +15,15 @@ export class Saliency {
     const { height, width } = description;
     this.canvas = /** @type {HTMLCanvasElement} */ (make("canvas", {
       id: "saliency", width, height, role: "img", "aria-describedby": "saliency-said",
-      "aria-label": "Saliency, as a picture",
+      "aria-label": "Saliency map",
     }));
     this.said = make("p", { class: "quiet", id: "saliency-said" });
     this.element = make("section", { hidden: true }, make("h2", {}, "Saliency"), this.said, this.canvas);
   }
 
   /**
-   * @param {ArrayLike<number> | null} output of the last run, or null: nothing is drawn
-   * @returns {Float32Array | null} the gradient of the shown answer
+   * @param {ArrayLike<number> | null} output of the last run, or null if nothing is drawn
+   * @returns {Float32Array | null} the gradient of the shown prediction
    */
   show(output) {
     this.element.hidden = !output;
@@ -33,13 +34,13 @@ export class Saliency {
       : Float32Array.from(output, (_, k) => Number(k === best));
     const [each] = this.model.gradient(by);
     const { channels } = this.description;
-    // More light is more of each colour.
+    // More light means more of each colour.
     const gradient = Float32Array.from({ length: each.length / channels }, (_, i) =>
       each.subarray(i * channels, (i + 1) * channels).reduce((sum, v) => sum + v, 0));
-    const what = this.model.logits ? "logit, its score before the probabilities," : "probability";
+    const what = this.model.logits ? "logit (the score before the probabilities)" : "probability";
     fill(this.said, "The gradient of the ", what, " of ", make("b", {}, this.description.classes[best]),
-      " by each pixel of what it is given: where more light would raise it, orange, and lower it, blue; ",
-      "the strongest colour is the largest.");
+      " with respect to each input pixel: orange where more light raises it, blue where it lowers it; ",
+      "the strongest colour marks the largest value.");
     this.#draw(gradient);
     return gradient;
   }

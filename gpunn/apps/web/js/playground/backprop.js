@@ -1,21 +1,21 @@
-// Backpropagation by hand, for one point: what each unit is given and gives, and how the loss
-// depends on it.
+// Backpropagation by hand, for one point: the inputs and outputs of each unit, and the gradients of the
+// loss with respect to them.
 /** @typedef {import("../engine.js").Network} Network */
 
 /**
  * @typedef {Object} Passed
- * @property {Float32Array} inputs what the layer is given
+ * @property {Float32Array} inputs of the layer
  * @property {Float32Array} z x W + b
  * @property {Float32Array} outputs
- * @property {Float32Array | null} byOutput dL/da; null where loss and activation are one
- * @property {Float32Array | null} slope da/dz of each unit; null where its output does not depend
- *   on its own z alone
+ * @property {Float32Array | null} byOutput dL/da; null where loss and activation are computed together
+ * @property {Float32Array | null} slope da/dz of each unit; null where its output depends
+ *   on more than its own z
  * @property {Float32Array} byZ dL/dz
  * @property {boolean} normalize whether the batch is normalized between z and the activation
  */
 
 /**
- * One point forward and backward.
+ * Pass one point forward and backward.
  * @param {Network} network
  * @param {import("./slopes.js").Slopes} slopes
  * @param {import("./settings.js").Catalogue} catalogue
@@ -39,14 +39,14 @@ export function passed(network, slopes, catalogue, settings, x, y) {
 }
 
 /**
- * The chain rule of one unit, in numbers.
+ * Write out the chain rule of one unit with its values.
  * @param {Passed[]} layers
  * @param {Network} network
  * @param {string[]} activations of the layers
  * @param {string} loss its name
  * @param {number} at layer
  * @param {number} unit
- * @param {(value: number) => string} written
+ * @param {(value: number) => string} written formats a value
  * @returns {string[]} lines of text
  */
 export function chainRule(layers, network, activations, loss, at, unit, written) {
@@ -55,29 +55,29 @@ export function chainRule(layers, network, activations, loss, at, unit, written)
   const last = at === layers.length - 1;
   const activation = activations[at];
   const lines = [];
-  /** @param {number} v within a sum or a product */
+  /** @param {number} v a value within a sum or a product */
   const inside = (v) => (v < 0 ? `(${written(v)})` : written(v));
   const terms = [...inputs].map((v, i) => `${inside(kernel[i * units + unit])} · ${inside(v)}`);
   lines.push(`z = Σ w x + b = ${shortened(terms).join(" + ")} + ${inside(bias[unit])} = ${written(z[unit])}`);
-  const of = normalize ? "z, normalized" : slope ? written(z[unit]) : last && !byOutput ? "z" : "all z";
+  const of = normalize ? "normalized z" : slope ? written(z[unit]) : last && !byOutput ? "z" : "all z";
   lines.push(`a = ${activation}(${of}) = ${written(outputs[unit])}`);
   const delta = byZ[unit];
   if (byOutput) {
-    if (last) lines.push(`∂L/∂a = ${written(byOutput[unit])}, of the loss ${loss}`);
+    if (last) lines.push(`∂L/∂a = ${written(byOutput[unit])}, from the loss ${loss}`);
     else {
       const later = network.layers[at + 1];
       const parts = [...layers[at + 1].byZ].map((d, k) => `${inside(later.kernel[unit * later.units + k])} · ${inside(d)}`);
-      lines.push(`∂L/∂a = Σ w ∂L/∂z behind it = ${shortened(parts).join(" + ")} = ${written(byOutput[unit])}`);
+      lines.push(`∂L/∂a = Σ w ∂L/∂z of the next layer = ${shortened(parts).join(" + ")} = ${written(byOutput[unit])}`);
     }
     if (slope) {
       lines.push(`∂a/∂z = ${activation}′(${written(z[unit])}) = ${written(slope[unit])}`);
       lines.push(`∂L/∂z = ∂L/∂a · ∂a/∂z = ${inside(byOutput[unit])} · ${inside(slope[unit])} = ${written(delta)}`);
     } else {
-      lines.push(`∂L/∂z = ${written(delta)}, ${normalize ? `back through ${activation} and the normalization`
+      lines.push(`∂L/∂z = ${written(delta)}, ${normalize ? `through ${activation} and the normalization`
         : `each output of ${activation} depends on all z`}`);
     }
   } else {
-    lines.push(`∂L/∂z = ${written(delta)}: ${loss} behind ${activation}, taken together`);
+    lines.push(`∂L/∂z = ${written(delta)}: ${loss} and ${activation} combined`);
   }
   lines.push(`∂L/∂w = ∂L/∂z · x, ∂L/∂b = ∂L/∂z = ${written(delta)}`);
   return lines;

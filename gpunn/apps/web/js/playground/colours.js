@@ -1,5 +1,5 @@
-// Colours and marks: six that people with any colour vision tell apart (Okabe and Ito), each with a
-// mark of its own, so that nothing is told by colour alone.
+// Colours and marks: six colours that people with any colour vision can distinguish (Okabe and Ito),
+// each with its own mark, so that no information depends on colour alone.
 
 /** @typedef {[red: number, green: number, blue: number]} Colour */
 
@@ -13,7 +13,7 @@ const LOW = CLASSES[0];
 /** @type {Colour} */
 const HIGH = CLASSES[1];
 
-/** @returns {{paper: Colour, ink: Colour}} of the page as it is, light or dark */
+/** @returns {{paper: Colour, ink: Colour}} of the page in its current theme, light or dark */
 export function ofPage() {
   const style = getComputedStyle(document.documentElement);
   const read = (/** @type {string} */ name) => {
@@ -38,7 +38,7 @@ export function mixed(from, to, share) {
 }
 
 /**
- * @param {number} value from -1 to 1, of which what is outside is cut off
+ * @param {number} value from -1 to 1; values outside are clipped
  * @param {Colour} paper at 0
  * @returns {Colour}
  */
@@ -50,7 +50,7 @@ export function ofValue(value, paper) {
 /**
  * @param {ArrayLike<number>} shares of the classes
  * @param {Colour} paper
- * @returns {Colour} the paler, the less certain
+ * @returns {Colour} paler where less certain
  */
 export function ofShares(shares, paper) {
   /** @type {Colour} */
@@ -65,7 +65,7 @@ export function ofShares(shares, paper) {
 }
 
 /**
- * Begin a path in the form of a mark.
+ * Begin a path in the shape of a mark.
  * @param {CanvasRenderingContext2D} context
  * @param {string} mark
  * @param {number} x

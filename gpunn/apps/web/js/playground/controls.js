@@ -1,4 +1,4 @@
-// The controls of data, network and training, made anew from the settings when these change.
+// The controls of data, network and training, rebuilt from the settings when these change.
 import { choice, fill, labelled, make, number, tick } from "./dom.js";
 import { LARGEST, LIMITS, newLayer } from "./settings.js";
 import { SHAPES } from "./points/shapes.js";
@@ -22,7 +22,7 @@ export function dataControls(place, settings, changed) {
     settings[name] = value;
     changed("points");
   }));
-  const tasks = /** @type {const} */ ([["classes", "Classes"], ["numbers", "Numbers"]]);
+  const tasks = /** @type {const} */ ([["classes", "Classification"], ["numbers", "Regression"]]);
   const select = choice([], settings.data, (name) => {
     settings.data = name;
     settings.noise = SHAPES[name]?.noise ?? settings.noise;
@@ -38,12 +38,12 @@ export function dataControls(place, settings, changed) {
   if (settings.own) select.append(make("option", { value: "own", selected: settings.data === "own" }, "Your own points"));
   fill(
     place,
-    labelled("Points", select),
-    shape && !shape.rows && field("How many", "rows"),
+    labelled("Dataset", select),
+    shape && !shape.rows && field("Number of points", "rows"),
     shape?.noise !== undefined && field("Noise", "noise"),
     (shape?.most ?? 2) > 2 && field("Classes", "classes"),
-    field("Part held out for the test", "held"),
-    field("Seed of the points", "draw"),
+    field("Test fraction", "held"),
+    field("Data seed", "draw"),
   );
 }
 
@@ -65,12 +65,12 @@ export function layerControls(place, settings, catalogue, changed) {
       changed("network");
     }));
     const more = make("details", { open: uncommon(layer) }, make("summary", {}, "More"),
-      labelled("First weights", choice(named(catalogue.initializers), layer.initializer.name, (name) => {
+      labelled("Initializer", choice(named(catalogue.initializers), layer.initializer.name, (name) => {
         layer.initializer = { name, settings: {} };
         changed("network");
       })),
       initializerControls(layer.initializer, catalogue, () => changed("network")),
-      field("Dropout", "dropout"), field("Penalty L1", "l1"), field("Penalty L2", "l2"),
+      field("Dropout", "dropout"), field("L1 penalty", "l1"), field("L2 penalty", "l2"),
       labelled("Batch normalization", tick(layer.normalize, (value) => {
         layer.normalize = value;
         changed("network");
@@ -90,14 +90,14 @@ export function layerControls(place, settings, catalogue, changed) {
     const last = settings.layers[settings.layers.length - 1];
     settings.layers.push(last ? structuredClone(last) : newLayer());
     changed("network");
-  } }, "Add a layer"));
+  } }, "Add layer"));
 }
 
 /**
  * @param {HTMLElement} place
  * @param {Settings} settings
  * @param {Catalogue} catalogue
- * @param {{activation: string, loss: string, each: boolean}} output as it is taken
+ * @param {{activation: string, loss: string, each: boolean}} output as resolved
  * @param {import("./points/data.js").Data} data
  * @param {Changed} changed
  */
@@ -135,18 +135,18 @@ export function trainingControls(place, settings, catalogue, output, data, chang
     })),
     rates[0],
     make("details", { open: Object.keys(optimizer.settings).some((name) => name !== "learning_rate") },
-      make("summary", {}, `More of ${optimizer.name}`), rates.slice(1)),
-    labelled("Points in a batch", number(settings.batch, LIMITS.batch, (value) => {
+      make("summary", {}, `More ${optimizer.name} settings`), rates.slice(1)),
+    labelled("Batch size", number(settings.batch, LIMITS.batch, (value) => {
       settings.batch = value;
       changed("network");
     })),
     labelled("Loss", open("loss", named(catalogue.losses), output.loss)),
-    labelled("Last activation", open("output", named(catalogue.activations), output.activation)),
-    data.classes.length === 2 && labelled("An output for each class", tick(output.each, (value) => {
+    labelled("Output activation", open("output", named(catalogue.activations), output.activation)),
+    data.classes.length === 2 && labelled("One output per class", tick(output.each, (value) => {
       settings.each = value;
       changed("network");
     })),
-    labelled("Seed of weights and order", number(settings.seed, LIMITS.seed, (value) => {
+    labelled("Seed for weights and shuffling", number(settings.seed, LIMITS.seed, (value) => {
       settings.seed = value;
       changed("network");
     })),

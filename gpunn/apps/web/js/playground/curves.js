@@ -1,4 +1,4 @@
-// Curves of the loss: of the points that are learned from, and dashed of those held out.
+// Loss curves: of the training points, and dashed of the test points.
 import { fill, makeSvg, set, written } from "./dom.js";
 
 const [WIDTH, HEIGHT, LEFT, BOTTOM] = [320, 150, 46, 22];
@@ -12,7 +12,7 @@ export function drawCurves(svg, moments) {
   const values = moments.flatMap((m) => [m.train, m.test]).filter((v) => Number.isFinite(v) && v > 0);
   const last = moments[moments.length - 1];
   if (!values.length) {
-    fill(svg, makeSvg("text", { x: 10, y: 20 }, "no loss to draw"));
+    fill(svg, makeSvg("text", { x: 10, y: 20 }, "No loss to plot"));
     return;
   }
   const [least, most] = [Math.min(...values), Math.max(...values)].map(Math.log10);

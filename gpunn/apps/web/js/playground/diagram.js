@@ -1,31 +1,31 @@
-// The network as a picture: each unit with what it says of all places, each weight as a line, the
-// thicker the larger, dashed below 0.
+// The network as a diagram: each unit with its output over the plane, each weight as a line, thicker
+// if larger and dashed if negative.
 import { css, ofPage, ofValue } from "./colours.js";
 import { fill, make, makeSvg, set, written } from "./dom.js";
 
 /** @typedef {import("./backprop.js").Passed} Passed */
 
-export const DETAIL = 20; // places in each direction of a unit's picture
-const [COLUMN, NARROW, ROW, UNIT] = [112, 82, 50, 34]; // columns stand closer where there is less room
-const ALONG = 0.36; // where on a line its values stand
+export const DETAIL = 20; // points in each direction of a unit's picture
+const [COLUMN, NARROW, ROW, UNIT] = [112, 82, 50, 34]; // columns are narrower where there is less room
+const ALONG = 0.36; // position on a line of its values
 
 /** @typedef {import("./words.js").UnitState} UnitState */
 
 export class Diagram {
   /**
    * @param {HTMLElement} container
-   * @param {(layer: number, unit: number, input: number | null) => void} chosen of a layer of the
-   *   network; with an input: the weight of it
+   * @param {(layer: number, unit: number, input: number | null) => void} chosen called with a layer of
+   *   the network and a unit; with an input: the weight of that input
    */
   constructor(container, chosen) {
     this.container = container;
     this.chosen = chosen;
     /** @type {HTMLCanvasElement[][]} of the inputs, then of each layer */
     this.pictures = [];
-    /** @type {SVGLineElement[][]} of each layer, as its kernel */
+    /** @type {SVGLineElement[][]} of each layer, in the order of its kernel */
     this.lines = [];
     this.column = COLUMN;
-    /** @type {{layer: number, unit: number}} whose values stand on lines */
+    /** @type {{layer: number, unit: number}} whose values are shown on the lines */
     this.shown = { layer: -1, unit: -1 };
     this.svg = makeSvg("svg", { "aria-hidden": "true", class: "edges" });
     this.svg.addEventListener("click", (/** @type {MouseEvent} */ event) => this.clicked(event));
@@ -90,8 +90,8 @@ export class Diagram {
   }
 
   /**
-   * @param {Float32Array} places (rows, inputs)
-   * @param {Float32Array[]} outputs of each layer there
+   * @param {Float32Array} places points, (rows, inputs)
+   * @param {Float32Array[]} outputs of each layer at these points
    * @param {number} inputs
    */
   paint(places, outputs, inputs) {
@@ -121,8 +121,8 @@ export class Diagram {
   }
 
   /**
-   * What passes for the chosen point: what each unit gives, and on the lines to one unit what they
-   * bring it forward (w x) and carry back (w dL/dz).
+   * Show the selected point's values: the output of each unit, and on the lines into one unit its
+   * inputs (w x) and the gradients passed back (w dL/dz).
    * @param {Passed[] | null} passed of each layer; null without a point
    * @param {import("../engine.js").NetworkLayer[]} layers
    * @param {{layer: number, unit: number}} shown
@@ -161,7 +161,7 @@ export class Diagram {
   }
 
   /**
-   * @param {UnitState[][]} states of the layers in between
+   * @param {UnitState[][]} states of the hidden layers
    * @param {{layer: number, unit: number} | null} selected
    */
   mark(states, selected) {

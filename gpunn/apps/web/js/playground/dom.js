@@ -1,11 +1,11 @@
-// Elements of the page. Texts only ever enter as text: no string is read as HTML.
+// Elements of the page. Strings are always inserted as text, never parsed as HTML.
 
 /** @typedef {Node | string | number | null | undefined | false} Child */
 
 /**
- * An element with attributes, listeners (`onclick`) and children.
+ * Create an element with attributes, listeners (`onclick`) and children.
  * @param {string} tag
- * @param {{[name: string]: unknown}} [attributes] true writes an empty one, false and null none
+ * @param {{[name: string]: unknown}} [attributes] true sets an empty attribute, false and null none
  * @param {...(Child | Child[])} children
  * @returns {any}
  */
@@ -20,7 +20,7 @@ export function make(tag, attributes = {}, ...children) {
  * @param {string} tag
  * @param {{[name: string]: unknown}} [attributes]
  * @param {...(Child | Child[])} children
- * @returns {any} an element of SVG
+ * @returns {any} an SVG element
  */
 export function makeSvg(tag, attributes = {}, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -46,7 +46,7 @@ export function set(element, attributes) {
 }
 
 /**
- * Replace what is in an element.
+ * Replace the content of an element.
  * @param {Element} element
  * @param {...(Child | Child[])} children
  */
@@ -68,7 +68,7 @@ export function find(id) {
 let made = 0;
 
 /**
- * A label and its control.
+ * Create a label for a control.
  * @param {string} text
  * @param {HTMLElement} control
  * @returns {HTMLElement}
@@ -93,7 +93,7 @@ export function choice(options, value, changed) {
 }
 
 /**
- * A number that is kept within its bounds; what is no number is put back.
+ * A number field: values are clipped to the bounds, and invalid input is reverted.
  * @param {number} value
  * @param {{least: number, most: number, whole?: boolean, step?: number | "any"}} bounds
  * @param {(value: number) => void} changed
@@ -131,7 +131,7 @@ export function tick(value, changed) {
 /**
  * @param {number} count
  * @param {string} what
- * @returns {string} as "1 row" or "2,000 rows"
+ * @returns {string} such as "1 row" or "2,000 rows"
  */
 export function counted(count, what) {
   return `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
@@ -139,11 +139,11 @@ export function counted(count, what) {
 
 /**
  * @param {number} value
- * @param {number} [digits] that count
- * @returns {string} for readers, as 0.0123, 1,234 or 1.2e-7
+ * @param {number} [digits] significant digits
+ * @returns {string} a readable number, such as 0.0123, 1234 or 1.2e-7
  */
 export function written(value, digits = 3) {
-  if (!Number.isFinite(value)) return Number.isNaN(value) ? "not a number" : value > 0 ? "∞" : "−∞";
+  if (!Number.isFinite(value)) return Number.isNaN(value) ? "NaN" : value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
   if (size !== 0 && (size < 1e-4 || size >= 1e6)) return value.toExponential(digits - 1).replaceAll("-", "−");
   const places = size === 0 ? 0 : Math.max(0, digits - 1 - Math.floor(Math.log10(size)));

@@ -1,4 +1,4 @@
-// The playground begins: its engine is unpacked, and buttons, keys and files are listened to.
+// Entry point of the playground: unpacks the engine and handles buttons, keys and files.
 import { load } from "../engine.js";
 import { unpacked } from "../packed.js";
 import { counted, find } from "./dom.js";
@@ -29,11 +29,11 @@ function listen(playground) {
   on("copy-address", () => {
     const { text, complete } = toAddress(playground.settings);
     const here = location.href.split("#")[0];
-    return copy("The address", `${here}#${text}`, say).then(() => complete
-      || say("The address has all settings, but not the points: these are too many for it."));
+    return copy("Link", `${here}#${text}`, say).then(() => complete
+      || say("The link contains all settings but not the points: there are too many."));
   });
   on("copy-python", () => playground.training
-    && copy("The script", pythonScript(playground.training, playground.settings), say));
+    && copy("Script", pythonScript(playground.training, playground.settings), say));
   on("save-weights", () => playground.training && saveModel(playground.training, playground.settings));
   on("save-picture", () => playground.plane.canvas.toBlob((blob) => blob && save(blob, "playground.png", "image/png")));
   const weights = find("weights-file");
@@ -44,7 +44,7 @@ function listen(playground) {
   const openTable = tables((own, notes) => {
     playground.settings.own = own;
     playground.settings.data = "own";
-    playground.say([`Taken: ${counted(own.points.length, "point")}.`, ...notes].join(" "));
+    playground.say([`Loaded ${counted(own.points.length, "point")}.`, ...notes].join(" "));
     playground.renew("points");
   }, say, playground.catalogue.missing);
   addEventListener("dragover", (event) => event.preventDefault());
@@ -86,7 +86,7 @@ async function takeFile(playground, file, openTable) {
     return;
   }
   try {
-    if (!playground.training) throw new Error("There are no points yet.");
+    if (!playground.training) throw new Error("There are no points to train on yet.");
     const { layers, whole, notes } = await loadModel(file, playground.training);
     playground.stop();
     const { settings } = playground;
@@ -96,9 +96,9 @@ async function takeFile(playground, file, openTable) {
     if (playground.data.classes.length === 2) settings.each = units === 2;
     if (whole && choice.activation !== playground.training.output.activation) settings.output = choice.activation ?? "auto";
     playground.renew("network", layers.map((layer) => layer.weights));
-    playground.say([`Taken: ${whole ? "a model" : "the weights"} of ${counted(layers.length, "layer")}.`, ...notes].join(" "));
+    playground.say([`Loaded ${whole ? "a model" : "the weights"} of ${counted(layers.length, "layer")}.`, ...notes].join(" "));
   } catch (error) {
-    playground.say(`The file was not taken. ${/** @type {Error} */ (error).message}`);
+    playground.say(`The file was not loaded. ${/** @type {Error} */ (error).message}`);
   }
 }
 
@@ -110,6 +110,6 @@ try {
   Object.assign(globalThis, { playground });
 } catch (error) {
   find("message").textContent = `The playground could not start: ${/** @type {Error} */ (error).message} `
-    + "It needs a browser of 2023 or newer.";
+    + "It needs a browser from 2023 or later.";
   throw error;
 }

@@ -1,5 +1,5 @@
-// What goes out of the page and comes in: the address, a script for Python, weights, a picture, a
-// table. Nothing is sent anywhere: files are made here and saved by the browser.
+// Export and import: the address, a Python script, weights, an image, a table. Nothing is sent
+// anywhere: files are created in the page and saved by the browser.
 import { readTable, suggested, tablePoints, MOST_TEXT } from "./points/csv.js";
 import { choice, counted, fill, find, labelled, make } from "./dom.js";
 import { MOST_BYTES } from "./files/format.js";
@@ -7,7 +7,7 @@ import { modelFile, readModel } from "./files/model.js";
 import { LIMITS } from "./settings.js";
 
 /**
- * Offer a file for saving.
+ * Offer a file for download.
  * @param {BlobPart} content
  * @param {string} name
  * @param {string} type
@@ -22,7 +22,7 @@ export function save(content, name, type) {
 }
 
 /**
- * Show a text, and copy it where the browser lets pages from disk do so.
+ * Show a text, and copy it if the browser allows that for pages opened from disk.
  * @param {string} title
  * @param {string} text
  * @param {(message: string) => void} say
@@ -37,9 +37,9 @@ export async function copy(title, text, say) {
   area.select();
   try {
     await navigator.clipboard.writeText(text);
-    say(`${title}: copied.`);
+    say(`${title} copied.`);
   } catch {
-    say(`${title}: below, selected. Copy it with Ctrl+C.`);
+    say(`${title} selected below. Press Ctrl+C to copy it.`);
   }
 }
 
@@ -54,32 +54,32 @@ export function saveModel(training, settings) {
 
 /**
  * @param {File} file
- * @param {import("./training.js").Training} training of the network as it is
+ * @param {import("./training.js").Training} training of the current network
  * @returns {Promise<ReturnType<typeof readModel>>}
  */
 export async function loadModel(file, { data, catalogue, output }) {
-  if (file.size > MOST_BYTES) throw new Error(`The file has ${file.size.toLocaleString("en")} bytes: too many.`);
+  if (file.size > MOST_BYTES) throw new Error(`The file is too large: ${file.size.toLocaleString("en")} bytes.`);
   const found = readModel(new Uint8Array(await file.arrayBuffer()), catalogue);
   const [first, last] = [found.layers[0], found.layers[found.layers.length - 1]];
   if (first.inputs !== data.inputs) {
-    throw new Error(`The file's network takes ${counted(first.inputs, "input")}, and these points have ${data.inputs}.`);
+    throw new Error(`The file's network takes ${counted(first.inputs, "input")}, but these points have ${data.inputs}.`);
   }
   const fits = last.units === output.units || (data.classes.length === 2 && last.units <= 2);
   if (!fits) {
-    throw new Error(`The file's network gives ${counted(last.units, "output")}, and these points want ${output.units}.`);
+    throw new Error(`The file's network has ${counted(last.units, "output")}, but these points need ${output.units}.`);
   }
   if (found.layers.length - 1 > LIMITS.layers.most
     || found.layers.slice(0, -1).some(({ units }) => units > LIMITS.units.most)) {
-    throw new Error(`At most ${LIMITS.layers.most} layers in between, of at most ${LIMITS.units.most} units, are shown here.`);
+    throw new Error(`This page supports at most ${LIMITS.layers.most} hidden layers of at most ${LIMITS.units.most} units.`);
   }
   return found;
 }
 
 /**
- * The part of the page that takes tables: pasted, dropped or chosen.
+ * The part of the page that loads tables: pasted, dropped or chosen.
  * @param {(own: import("./settings.js").OwnPoints, notes: string[]) => void} take
  * @param {(message: string) => void} say
- * @param {string[]} missing what stands for nothing in a cell
+ * @param {string[]} missing strings that mark a missing value
  */
 export function tables(take, say, missing) {
   const [area, place] = [find("table-text"), find("table-columns")];
@@ -90,7 +90,7 @@ export function tables(take, say, missing) {
       columns(table, suggested(table));
     } catch (error) {
       fill(place);
-      say(`The table was not taken. ${/** @type {Error} */ (error).message}`);
+      say(`The table was not loaded. ${/** @type {Error} */ (error).message}`);
     }
   };
   /**
@@ -111,27 +111,27 @@ export function tables(take, say, missing) {
       try {
         const { notes, ...own } = tablePoints(table, chosen);
         if (own.task === "classes" && chosen.inputs.length < 2) {
-          throw new Error(`“${table.names[chosen.answer].slice(0, 40)}” is an answer of classes: choose two columns of numbers as `
-            + `axes.${numeric.length < 2 ? " This table has one." : ""}`);
+          throw new Error(`“${table.names[chosen.answer].slice(0, 40)}” is a target with classes: choose two numeric columns as `
+            + `axes.${numeric.length < 2 ? " This table has only one." : ""}`);
         }
         take({ ...own, inputs: /** @type {1 | 2} */ (chosen.inputs.length) }, notes);
       } catch (error) {
         say(/** @type {Error} */ (error).message);
       }
     };
-    fill(place, labelled("Across", axis(0)), labelled("Up", axis(1)),
-      labelled("Answer", choice(options, String(chosen.answer), (value) => {
+    fill(place, labelled("x-axis", axis(0)), labelled("y-axis", axis(1)),
+      labelled("Target", choice(options, String(chosen.answer), (value) => {
         chosen.answer = Number(value);
         use();
       })));
-    place.closest("details")?.setAttribute("open", ""); // what was dropped elsewhere shows its columns too
+    place.closest("details")?.setAttribute("open", ""); // show the columns of a table dropped elsewhere too
     use();
   };
   find("table-use").addEventListener("click", () => read(area.value));
   /** @param {File | undefined} file */
   const open = async (file) => {
     if (!file) return;
-    if (file.size > 4 * MOST_TEXT) say(`${file.name} is too large to be read here.`);
+    if (file.size > 4 * MOST_TEXT) say(`${file.name} is too large for this page.`);
     else read(await file.text());
   };
   const input = find("table-file");

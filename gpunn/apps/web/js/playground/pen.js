@@ -1,5 +1,5 @@
-// The plane as something to work with, by mouse, touch and keyboard: a point is chosen, drawn or
-// taken away where one clicks, or where the cursor is.
+// Input on the plane by mouse, touch and keyboard: selects, draws or erases a point at the pointer or
+// the cursor.
 import { CLASS_NAMES } from "./points/data.js";
 import { choice, fill, labelled, make, number } from "./dom.js";
 import { MOST_OWN } from "./settings.js";
@@ -7,8 +7,8 @@ import { MOST_OWN } from "./settings.js";
 /** @typedef {import("./plane.js").Plane} Plane */
 /** @typedef {"choose" | "draw" | "erase"} Mode */
 
-const APART = 12; // CSS pixels between points of one stroke
-const NEAR = 20; // from a point that is taken away
+const APART = 12; // minimum distance between points of one stroke, in CSS pixels
+const NEAR = 20; // maximum distance of an erased point, in CSS pixels
 
 export class Pen {
   /**
@@ -21,8 +21,8 @@ export class Pen {
     this.page = page;
     /** @type {Mode} */
     this.mode = "choose";
-    this.kind = 0; // the class that is drawn
-    this.value = 1; // the number that is drawn, where there are two inputs
+    this.kind = 0; // class of drawn points
+    this.value = 1; // target of drawn points, for two inputs
     /** @type {[number, number] | null} */
     this.cursor = null;
     /** @type {[number, number] | null} */
@@ -114,7 +114,7 @@ export class Pen {
     const { canvas } = this.plane;
     canvas.style.touchAction = this.mode === "choose" ? "manipulation" : "none";
     const names = [...data.classes];
-    if (names.length < CLASS_NAMES.length) names.push(`${CLASS_NAMES[names.length]} (a new class)`);
+    if (names.length < CLASS_NAMES.length) names.push(`${CLASS_NAMES[names.length]} (new class)`);
     this.kind = Math.min(this.kind, names.length - 1);
     const what = this.mode !== "draw" ? null
       : data.task === "classes" ? labelled("Class", choice(
@@ -124,7 +124,7 @@ export class Pen {
     fill(
       place,
       labelled("Click or touch to", choice(
-        [["choose", "choose a point"], ["draw", "draw points"], ["erase", "take points away"]], this.mode, (mode) => {
+        [["choose", "select a point"], ["draw", "draw points"], ["erase", "erase points"]], this.mode, (mode) => {
           this.mode = /** @type {Mode} */ (mode);
           again();
           /** @type {HTMLElement | null} */ (place.querySelector("select"))?.focus();
@@ -132,7 +132,7 @@ export class Pen {
       what,
       this.mode !== "choose" && make("button", {
         type: "button", onclick: () => this.page.take([], [...data.classes]),
-      }, "Take all away"),
+      }, "Erase all"),
     );
   }
 }

@@ -1,11 +1,11 @@
-// The picture of what a network says of all places: probabilities of classes, or numbers; and the
-// points, those held out hollow.
+// Draws a network's output over the plane, class probabilities or numbers, and the points; test points
+// are hollow.
 import { CLASSES, MARKS, css, mixed, ofPage, ofShares, ofValue, trace } from "./colours.js";
 
 /** @typedef {import("./points/data.js").Data} Data */
 
-export const SIDE = 72; // places in each direction
-const ALONG = 240; // places along a single input
+export const SIDE = 72; // points in each direction
+const ALONG = 240; // points along a single input
 const MARGIN = 38; // for the axes, in CSS pixels
 
 export class Plane {
@@ -23,7 +23,7 @@ export class Plane {
   }
 
   /**
-   * @param {[number, number][]} bounds of the axes and the answer
+   * @param {[number, number][]} bounds of the axes and the target
    * @param {number} inputs
    */
   frame(bounds, inputs) {
@@ -39,9 +39,9 @@ export class Plane {
 
   /**
    * @param {Data} data
-   * @param {Float32Array} answers of the network for `places`: (rows, classes) or (rows, 1)
-   * @param {{chosen: number | null, cursor: [number, number] | null}} more place of a point in data,
-   *   and of the cursor, in the axes' numbers
+   * @param {Float32Array} answers outputs of the network for `places`: (rows, classes) or (rows, 1)
+   * @param {{chosen: number | null, cursor: [number, number] | null}} more index of the
+   *   selected point in data, and position of the cursor in axis coordinates
    */
   draw(data, answers, { chosen, cursor }) {
     const { context, canvas } = this;
@@ -170,7 +170,7 @@ export class Plane {
       const colour = classes ? CLASSES[answer] : data.inputs === 2 ? ofValue(answer / most, paper) : CLASSES[0];
       trace(context, classes ? MARKS[answer] : "circle", x, y, i === chosen ? r + 3 : r);
       const hollow = held.has(i);
-      const shaded = !classes && data.inputs === 2; // of any colour, so the edge is ink
+      const shaded = !classes && data.inputs === 2; // may have any colour, so the edge is ink
       context.fillStyle = css(hollow && !shaded ? paper : colour);
       context.strokeStyle = css(shaded ? ink : hollow ? colour : paper);
       context.lineWidth = hollow ? 2 : 1;
@@ -202,7 +202,7 @@ export class Plane {
   /**
    * @param {number} px
    * @param {number} py
-   * @returns {[number, number]} the place there, within the axes
+   * @returns {[number, number]} the coordinates there, within the axes
    */
   fromScreen(px, py) {
     const [[left, right], [bottom, top]] = this.bounds;
@@ -215,7 +215,7 @@ export class Plane {
    * @param {Data} data
    * @param {number} x
    * @param {number} y
-   * @returns {number} place in data of the nearest point
+   * @returns {number} index in data of the nearest point
    */
   nearest(data, x, y) {
     const [sx, sy] = this.toScreen(x, y);
@@ -228,7 +228,7 @@ export class Plane {
 }
 
 /**
- * Places all over the plane, or along the line, row by row from the top.
+ * A grid of points over the plane, or along the line, row by row from the top.
  * @param {[number, number][]} bounds
  * @param {number} inputs
  * @param {number} side
@@ -248,17 +248,17 @@ export function placesOf([[left, right], [bottom, top]], inputs, side) {
 }
 
 /**
- * Where the likeliest class changes: lines through squares of neighbouring places (marching squares,
- * Lorensen and Cline, 1987, in the plane).
+ * Where the most probable class changes: lines through squares of neighbouring points (marching
+ * squares, Lorensen and Cline, 1987, in the plane).
  * @param {Float32Array} shares (side * side, k)
  * @param {number} k
  * @param {number} side
- * @returns {[number, number, number, number][]} from and to, in columns and rows
+ * @returns {[number, number, number, number][]} start and end, in columns and rows
  */
 export function borders(shares, k, side) {
   /** @type {[number, number, number, number][]} */
   const found = [];
-  const ahead = new Float32Array(side * side); // of one class before the best of the others
+  const ahead = new Float32Array(side * side); // lead of one class over the best other class
   for (let of = 0; of < (k === 2 ? 1 : k); of++) {
     for (let i = 0; i < side * side; i++) {
       let rival = 0;

@@ -1,4 +1,4 @@
-// The page at work: what is chosen, the network that learns, and what is seen of it.
+// The state of the page: the settings, the network in training, and its display.
 import { CLASSES, MARKS, css, trace } from "./colours.js";
 import { dataControls, layerControls, trainingControls } from "./controls.js";
 import { drawCurves } from "./curves.js";
@@ -14,7 +14,7 @@ import { Training } from "./training.js";
 import { unitPanel } from "./unit.js";
 import { findings, unitStates } from "./words.js";
 
-const BUDGET = 9; // milliseconds of learning between two pictures
+const BUDGET = 9; // milliseconds of training between two frames
 const WORDS_EVERY = 400; // milliseconds
 
 export class Playground {
@@ -38,7 +38,7 @@ export class Playground {
     this.selected = null;
     /** @type {(() => void) | null} */
     this.renewUnit = null;
-    this.told = 0; // when words were last said
+    this.told = 0; // when the diagnostics were last updated
     this.rate = { steps: 0, since: 0, text: "" };
     this.pen = new Pen(this.plane, {
       data: () => this.data,
@@ -64,7 +64,7 @@ export class Playground {
   /** @returns {import("./settings.js").Settings} */
   readAddress() {
     const { settings, refused } = fromAddress(location.hash.slice(1), this.catalogue);
-    if (refused.length) this.say(`Not understood in the address, and left out: ${refused.join(", ").slice(0, 200)}.`);
+    if (refused.length) this.say(`Ignored invalid settings in the address: ${refused.join(", ").slice(0, 200)}.`);
     return settings;
   }
 
@@ -74,8 +74,8 @@ export class Playground {
   }
 
   /**
-   * @param {"points" | "network" | "rate"} what has changed
-   * @param {import("./training.js").Weights[] | null} [weights] to begin with
+   * @param {"points" | "network" | "rate"} what changed
+   * @param {import("./training.js").Weights[] | null} [weights] initial weights
    */
   renew(what, weights = null) {
     if (what === "rate") {
@@ -101,7 +101,7 @@ export class Playground {
     try {
       history.replaceState(null, "", `#${address}`);
     } catch {
-      // a browser that forbids it to pages from disk: "Copy the address" has it all the same
+      // some browsers forbid this for pages opened from disk; "Copy link" still works
     }
     this.draw(true);
   }
@@ -153,7 +153,7 @@ export class Playground {
   }
 
   /**
-   * Points drawn by hand take the place of those that were there, within the same axes.
+   * Replace the points by those drawn by hand, within the same axes.
    * @param {number[][]} drawn
    * @param {string[]} classes
    */
@@ -216,17 +216,17 @@ export class Playground {
       return make("li", {}, canvas, name);
     });
     fill(find("legend"), marks.length ? marks : make("li", {}, data.inputs === 2
-      ? "Numbers: blue below 0, orange above, paler near it" : "The line is what the network says"),
+      ? "Blue is negative, orange is positive, paler is nearer to 0" : "The line is the network's output"),
     data.test.length > 0 && make("li", {}, data.task === "numbers" && data.inputs === 2
-      ? "Dashed edge: held out for the test" : "Hollow: held out for the test"));
+      ? "Dashed edge: test points" : "Hollow: test points"));
   }
 
-  // -- learning
+  // -- training
 
   start() {
     if (!this.training || this.running) return;
     this.running = true;
-    find("words").setAttribute("aria-live", "off"); // figures in it change with each picture
+    find("words").setAttribute("aria-live", "off"); // its figures change with each frame
     this.rate = { steps: 0, since: performance.now(), text: "" };
     find("run").textContent = "Pause";
     requestAnimationFrame((now) => this.frame(now));
@@ -249,14 +249,14 @@ export class Playground {
     this.rate.steps += this.training.network.steps - before;
     if (now - this.rate.since > 700) {
       const second = (1000 * this.rate.steps) / (now - this.rate.since);
-      this.rate = { steps: 0, since: now, text: `${Math.round(second).toLocaleString("en")} steps a second` };
+      this.rate = { steps: 0, since: now, text: `${Math.round(second).toLocaleString("en")} steps per second` };
     }
     if (!this.training.finite) this.stop();
     this.draw();
     if (this.running) requestAnimationFrame((time) => this.frame(time));
   }
 
-  /** @param {() => unknown} act one thing, after which it pauses */
+  /** @param {() => unknown} act performed once, then training pauses */
   once(act) {
     this.stop();
     if (!this.training) return;
@@ -264,9 +264,9 @@ export class Playground {
     this.draw(true);
   }
 
-  // -- what is seen
+  // -- display
 
-  /** @param {boolean} [all] words too, whatever was said a moment ago */
+  /** @param {boolean} [all] whether to update the diagnostics even if they were updated recently */
   draw(all = false) {
     const { training, data, plane } = this;
     if (!training) {
@@ -280,12 +280,12 @@ export class Playground {
     const places = this.details;
     this.diagram.paint(places, network.outputs(places, places.length / data.inputs), data.inputs);
     const { now } = training;
-    const percent = (/** @type {number} */ v) => (Number.isNaN(v) ? "" : `, ${(100 * v).toFixed(1)}% right`);
+    const percent = (/** @type {number} */ v) => (Number.isNaN(v) ? "" : `, ${(100 * v).toFixed(1)}% correct`);
     fill(find("figures"),
       figure("Epoch", Math.floor(now.epoch + 1e-9).toLocaleString("en")),
       figure("Step", now.step.toLocaleString("en")),
-      figure("Loss, training", written(now.train) + percent(now.trainRight)),
-      data.test.length ? figure("Loss, test", written(now.test) + percent(now.testRight)) : null,
+      figure("Training loss", written(now.train) + percent(now.trainRight)),
+      data.test.length ? figure("Test loss", written(now.test) + percent(now.testRight)) : null,
       this.rate.text ? figure("Speed", this.rate.text) : null);
     find("back").disabled = training.past.length === 0;
     const time = performance.now();
@@ -296,9 +296,9 @@ export class Playground {
     drawCurves(find("curves"), training.moments);
     find("curves").setAttribute("aria-label", `Loss after ${Math.floor(now.epoch)} epochs: training `
       + `${written(now.train)}${data.test.length ? `, test ${written(now.test)}` : ""}.`);
-    plane.canvas.setAttribute("aria-label", `What the network says of the plane. Training${
-      percent(now.trainRight) || `: loss ${written(now.train)}`}. Arrow keys move a cursor, Enter ${
-      this.pen.mode === "choose" ? "chooses the nearest point" : "acts there"}.`);
+    plane.canvas.setAttribute("aria-label", `Network output over the plane. Training${
+      percent(now.trainRight) || `: loss ${written(now.train)}`}. Arrow keys move a cursor; Enter ${
+      this.pen.mode === "choose" ? "selects the nearest point" : "draws or erases there"}.`);
     this.tell();
   }
 
@@ -322,7 +322,7 @@ export class Playground {
     if (place.dataset.text !== text) {
       place.dataset.text = text;
       fill(place, found.length ? found.map((sentence) => make("li", {}, sentence))
-        : make("li", {}, "No unit is dead, no layer saturated."));
+        : make("li", {}, "No dead units, no saturated layers."));
     }
     this.diagram.mark(states, this.selected);
   }
@@ -337,7 +337,7 @@ function figure(name, value) {
 }
 
 /**
- * Make controls anew and leave the focus, and what was unfolded, where they were.
+ * Rebuild controls, preserving the focus and what was expanded.
  * @param {HTMLElement} place
  * @param {(place: HTMLElement) => void} build
  */

@@ -1,4 +1,4 @@
-// The same network, data and training as a script for Python.
+// The same network, data and training as a Python script.
 
 /** @typedef {import("./training.js").Training} Training */
 /** @typedef {import("./settings.js").Settings} Settings */
@@ -23,7 +23,7 @@ export function pythonScript(training, settings) {
     .map(([name, value]) => `${name}=${optimizer.flags.includes(name) ? (value ? "True" : "False") : value}`);
   const layers = [...settings.layers, { units: output.units, activation: output.activation }];
   const lines = [
-    '"""A network from gpunn\'s playground: the same points, first weights and order of points."""',
+    '"""A network from gpunn\'s playground: the same points, initial weights and order of points."""',
     "",
     "import numpy as np",
     "",
@@ -40,7 +40,7 @@ export function pythonScript(training, settings) {
     `    layers.Input((${data.inputs},)),`,
     ...layers.flatMap(layerLines),
     "])",
-    `gpunn.utils.set_random_seed(${settings.seed})  # of the order of points, and of dropout`,
+    `gpunn.utils.set_random_seed(${settings.seed})  # for the order of points, and for dropout`,
     `model.compile(gpunn.optimizers.${settings.optimizer.name}(${chosen.join(", ")}), "${output.loss}")`,
     "",
     `start = [  # ${parts.join(", ")} of each layer`,
@@ -56,8 +56,8 @@ export function pythonScript(training, settings) {
   if (repeats) {
     if (epochs) lines.push(`model.fit(x, y, batch_size=${training.batch}, epochs=${epochs}, verbose=0)`);
   } else {
-    lines.push("# These are the weights of the page as they are: " + (whole
-      ? "something was changed by hand on the way." : "it stands within an epoch."));
+    lines.push("# These are the page's current weights: " + (whole
+      ? "something was changed by hand during training." : "training stopped within an epoch."));
   }
   lines.push('print("training", model.evaluate(x, y, verbose=0))');
   if (data.test.length) lines.push('print("test", model.evaluate(x_test, y_test, verbose=0))');
@@ -112,7 +112,7 @@ function numbers(values, before, after) {
 
 /**
  * @param {number} value of float32
- * @returns {string} the shortest text that is this number again
+ * @returns {string} the shortest text that parses to the same number
  */
 export function shortest(value) {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "np.nan" : value > 0 ? "np.inf" : "-np.inf";

@@ -1,10 +1,10 @@
-// What can be chosen, its defaults, and the same as part of the page's address. An address may come
-// from anybody: what is not allowed is left out, and said.
+// The settings, their defaults, and their form in the page's address. An address may come from anyone:
+// invalid settings are ignored and reported.
 import { SHAPES } from "./points/shapes.js";
 
 /**
- * What there is to choose from, by its name in Python (`gpunn.apps.web.playground.catalogue`).
- * Bounds that are infinite are of size 1e300.
+ * The available choices, by their names in Python (`gpunn.apps.web.playground.catalogue`).
+ * Infinite bounds have size 1e300.
  * @typedef {Object} Catalogue
  * @property {{[name: string]: {range: [number, number] | null, rowwise: boolean,
  *   steepest: number | null, settings: {[name: string]: unknown}}}} activations steepest: the largest
@@ -12,21 +12,21 @@ import { SHAPES } from "./points/shapes.js";
  * @property {{[name: string]: {predictions: string | null,
  *   targets: string | null, several: boolean, fuses: string | null}}} losses
  * @property {{[name: string]: {settings: {[name: string]: number}, flags: string[]}}} optimizers
- *   flags: of the settings those that are yes (1) or no (0)
+ *   flags: the settings that are true (1) or false (0)
  * @property {{[name: string]: {settings: {[name: string]: number | string},
  *   choices: {[name: string]: string[]}, least: {[name: string]: number}}}} initializers choices: of
- *   settings that are texts; least: of those that are numbers
+ *   string settings; least: of numeric ones
  * @property {{flat: number, many: number, far_apart: number}} bounds of `GradientMonitor`
  * @property {number} epsilon of batch normalization
- * @property {string[]} missing what stands for nothing in a cell of a table
+ * @property {string[]} missing strings that mark a missing value in a table
  */
 
 /**
  * @typedef {Object} LayerChoice
  * @property {number} units
  * @property {string} activation
- * @property {{name: string, settings: {[name: string]: number | string}}} initializer and what differs
- *   from its defaults
+ * @property {{name: string, settings: {[name: string]: number | string}}} initializer and the settings
+ *   that differ from its defaults
  * @property {number} dropout
  * @property {boolean} normalize
  * @property {number} l1
@@ -39,13 +39,13 @@ import { SHAPES } from "./points/shapes.js";
  * @property {number} rows
  * @property {number} noise
  * @property {number} classes
- * @property {number} held which part of the points is held out for the test
- * @property {number} draw seed of the points
- * @property {LayerChoice[]} layers those in between
+ * @property {number} held fraction of the points held out for testing
+ * @property {number} draw seed of the data
+ * @property {LayerChoice[]} layers the hidden layers
  * @property {string} output activation of the last layer, or "auto"
  * @property {string} loss or "auto"
- * @property {boolean} each whether each of two classes has a unit of its own
- * @property {{name: string, settings: {[name: string]: number}}} optimizer what differs from the defaults
+ * @property {boolean} each whether each of two classes has its own unit
+ * @property {{name: string, settings: {[name: string]: number}}} optimizer settings that differ from the defaults
  * @property {number} batch
  * @property {number} seed
  * @property {OwnPoints | null} own
@@ -77,7 +77,7 @@ export const LIMITS = bounds({
   l1: { least: 0, most: 10, step: "any" },
   l2: { least: 0, most: 10, step: "any" },
 });
-export const LARGEST = 1000; // number of an optimizer or an initializer
+export const LARGEST = 1000; // value of an optimizer's or an initializer's setting
 export const MOST_OWN = 2000; // points
 const MOST_IN_ADDRESS = 30_000; // characters of points
 
@@ -105,8 +105,8 @@ export function defaults() {
 
 /**
  * @param {Settings} settings
- * @returns {{text: string, complete: boolean}} for behind the "#"; incomplete if there are too many
- *   points of one's own
+ * @returns {{text: string, complete: boolean}} the part after the "#"; incomplete if there are too
+ *   many user-defined points
  */
 export function toAddress(settings) {
   const found = new URLSearchParams();
@@ -143,9 +143,9 @@ function layerText(layer) {
 }
 
 /**
- * @param {string} text behind the "#"
+ * @param {string} text the part after the "#"
  * @param {Catalogue} catalogue
- * @returns {{settings: Settings, refused: string[]}} names of what was not taken
+ * @returns {{settings: Settings, refused: string[]}} names of the ignored settings
  */
 export function fromAddress(text, catalogue) {
   const settings = defaults();

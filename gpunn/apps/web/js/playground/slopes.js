@@ -1,9 +1,9 @@
-// Slopes of activations, by the engine's own formulas: of a network of one unit behind another, whose
-// loss is far from its least, the gradients by the first and by the second differ by the slope.
+// Slopes of activations, by the engine's own formulas. In a network of two chained units whose loss is
+// far from its minimum, the ratio of the gradients by their outputs is the slope.
 
 /** @typedef {import("../engine.js").Engine} Engine */
 
-const FAR = -4096; // what the outputs are to be: never reached
+const FAR = -4096; // target of the outputs, never reached
 
 export class Slopes {
   /** @param {Engine} engine */
@@ -14,7 +14,7 @@ export class Slopes {
   }
 
   /**
-   * @param {string} activation one that takes each number by itself
+   * @param {string} activation an element-wise one
    * @param {Float32Array} z
    * @returns {Float32Array}
    */

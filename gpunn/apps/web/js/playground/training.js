@@ -1,5 +1,5 @@
-// A network with its data while it learns: steps, curves, the last states to go back to, and from
-// where it could be repeated.
+// The training of a network on its data: steps, curves, earlier states to go back to, and the weights
+// from which training could be repeated.
 import { accuracy, inputsOf, outputOf, probabilities, targetsOf } from "./points/data.js";
 
 /** @typedef {import("../engine.js").Engine} Engine */
@@ -19,10 +19,10 @@ import { accuracy, inputsOf, outputOf, probabilities, targetsOf } from "./points
 /**
  * @typedef {Object} Moment
  * @property {number} step
- * @property {number} epoch with its part
- * @property {number} train mean loss of the points that are learned from
- * @property {number} test of those held out, NaN without any
- * @property {number} trainRight which part is right, NaN for numbers
+ * @property {number} epoch including its fraction
+ * @property {number} train mean loss of the training points
+ * @property {number} test mean loss of the test points, NaN without any
+ * @property {number} trainRight fraction of correct predictions, NaN for numbers
  * @property {number} testRight
  */
 
@@ -35,7 +35,7 @@ export class Training {
    * @param {Catalogue} catalogue
    * @param {Settings} settings
    * @param {Data} data
-   * @param {Weights[] | null} [weights] to begin with
+   * @param {Weights[] | null} [weights] initial weights
    */
   constructor(engine, catalogue, settings, data, weights = null) {
     this.catalogue = catalogue;
@@ -78,12 +78,12 @@ export class Training {
     }));
   }
 
-  /** @returns {Moment} where it stands, measured when it was last looked at */
+  /** @returns {Moment} the current state, as last measured */
   get now() {
     return this.moments[this.moments.length - 1];
   }
 
-  /** @returns {boolean} whether it still has numbers */
+  /** @returns {boolean} whether the loss is still finite */
   get finite() {
     return Number.isFinite(this.now.train);
   }
@@ -102,7 +102,7 @@ export class Training {
   }
 
   /**
-   * Learn for about so long: whole epochs where they are short.
+   * Train for about this long, in whole epochs if they are short.
    * @param {number} milliseconds
    * @param {() => number} clock in milliseconds
    * @returns {number} steps
@@ -118,7 +118,7 @@ export class Training {
     return this.network.steps - before;
   }
 
-  /** Go back to the state before the last step, epoch or picture; false if there is none. */
+  /** Go back to the state before the last step, epoch or frame; return false if there is none. */
   back() {
     const last = this.past.pop();
     if (!last) return false;
@@ -128,7 +128,7 @@ export class Training {
     return true;
   }
 
-  /** What it does from here on is to be repeated from these weights, which were changed by hand. */
+  /** Restart the record: training can be repeated only from these weights, which were changed by hand. */
   edited() {
     this.start = this.weights();
     this.startSteps = this.network.steps;
@@ -158,7 +158,7 @@ export class Training {
     if (this.past.length > STATES) this.past.shift();
   }
 
-  /** Measure losses, for the curves. */
+  /** Measure the losses for the curves. */
   look() {
     const { data, network } = this;
     const [train, test] = /** @type {const} */ (["train", "test"]).map((name) => {

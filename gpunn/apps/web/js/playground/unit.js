@@ -1,5 +1,5 @@
-// What is known of one unit: its weights, to be changed, and for the chosen point what passes it
-// forward and backward, with the chain rule in numbers.
+// Details of one unit: its editable weights and, for the selected point, its forward and backward
+// values with the chain rule in numbers.
 import { chainRule, passed } from "./backprop.js";
 import { fill, make, number, written } from "./dom.js";
 
@@ -10,7 +10,7 @@ import { fill, make, number, written } from "./dom.js";
  * @param {{training: Training, slopes: import("./slopes.js").Slopes, layer: number, unit: number,
  *   point: number | null, inputNames: string[], outputNames: string[], changed: () => void,
  *   shown: (passed: import("./backprop.js").Passed[] | null) => void}} of
- * @returns {(() => void) & {focus: (input: number) => void}} writes the numbers anew, after steps
+ * @returns {(() => void) & {focus: (input: number) => void}} updates the numbers after steps
  */
 export function unitPanel(place, { training, slopes, layer, unit, point, inputNames, outputNames, changed, shown }) {
   const { network, data, catalogue, output } = training;
@@ -32,7 +32,7 @@ export function unitPanel(place, { training, slopes, layer, unit, point, inputNa
     return { field, read: () => array()[at] };
   });
   const table = make("table", {}, make("thead", {}, make("tr", {},
-    ["from", "gives x", "weight w", "∂L/∂w"].map((t) => make("th", { scope: "col" }, t)))),
+    ["from", "input x", "weight w", "∂L/∂w"].map((t) => make("th", { scope: "col" }, t)))),
   make("tbody", {}, [...before, "bias"].map((name, i) => make("tr", {},
     make("th", { scope: "row" }, name), values[i][0], make("td", {}, fields[i].field), values[i][1]))));
   const lines = make("ol", { class: "chain" });
@@ -45,7 +45,7 @@ export function unitPanel(place, { training, slopes, layer, unit, point, inputNa
     }
     if (point === null) {
       shown(null);
-      fill(about, "Choose a point of the plane to see what passes here, forward and backward.");
+      fill(about, "Select a point on the plane to see its forward and backward pass here.");
       return;
     }
     const set = data.train.includes(point) ? "train" : "test";
@@ -57,7 +57,7 @@ export function unitPanel(place, { training, slopes, layer, unit, point, inputNa
     shown(layers);
     const here = layers[layer];
     const answers = Array.from(layers[layers.length - 1].outputs, (v) => written(v)).join(", ");
-    fill(about, `The chosen point: answer ${answers}, wanted ${Array.from(wanted, (v) => written(v)).join(", ")}, `
+    fill(about, `Selected point: output ${answers}, target ${Array.from(wanted, (v) => written(v)).join(", ")}, `
       + `loss L = ${written(loss)}.`);
     values.forEach(([given, gradient], i) => {
       const value = i < inputs ? here.inputs[i] : 1;

@@ -1,18 +1,18 @@
-// What is wrong with how a network learns, in words: the findings and bounds of
-// gpunn.callbacks.GradientMonitor, of one pass over the points that are learned from.
+// Descriptions of training problems: the findings and bounds of gpunn.callbacks.GradientMonitor, from
+// one pass over the training points.
 
 /** @typedef {import("./settings.js").Catalogue["bounds"]} Bounds */
 
 /**
  * @typedef {Object} UnitState
  * @property {number} mean of its outputs
- * @property {boolean} dead its slope is 0 for every point
- * @property {number} saturated share of its outputs at a flat end
+ * @property {boolean} dead whether its slope is 0 for every point
+ * @property {number} saturated fraction of its outputs at a flat end
  */
 
 /**
  * @param {Float32Array} outputs (rows, units) of one layer
- * @param {Float32Array} slopes of its activation there, (rows, units)
+ * @param {Float32Array} slopes of its activation at these outputs, (rows, units)
  * @param {number} units
  * @param {number | null} steepest the largest slope of an activation with two flat ends
  * @param {Bounds} bounds
@@ -35,41 +35,41 @@ export function unitStates(outputs, slopes, units, steepest, bounds) {
 }
 
 /**
- * @param {UnitState[][]} layers those in between, and null where the activation has no flat places
- * @param {number[]} gradients root mean square of each layer's gradient by its weights
+ * @param {UnitState[][]} layers the hidden layers; empty where the activation is not examined
+ * @param {number[]} gradients root mean square of each layer's weight gradient
  * @param {boolean} finite
  * @param {Bounds} bounds
  * @returns {string[]} sentences
  */
 export function findings(layers, gradients, finite, bounds) {
   if (!finite) {
-    return ["The loss is not a number any more: the steps are too long. Begin anew with a smaller learning rate."];
+    return ["The loss is no longer finite: the steps are too large. Reset with a smaller learning rate."];
   }
   /** @type {string[]} */
   const found = [];
   layers.forEach((units, i) => {
     const dead = units.map((u, j) => (u.dead ? j + 1 : 0)).filter(Boolean);
     if (dead.length) {
-      found.push(`Layer ${i + 1}: ${units_(dead)} dead: ${dead.length > 1 ? "they give" : "it gives"} `
-        + "no slope for any point, so nothing changes there.");
+      found.push(`Layer ${i + 1}: ${units_(dead)} dead: ${dead.length > 1 ? "their slopes are" : "its slope is"} `
+        + "0 at every point, so no weight changes there.");
     }
     const share = units.reduce((sum, u) => sum + u.saturated, 0) / units.length;
     if (share >= bounds.many) {
-      found.push(`Layer ${i + 1} is saturated: ${Math.round(100 * share)}% of its outputs are at a flat end, `
+      found.push(`Layer ${i + 1} is saturated: ${Math.round(100 * share)}% of its outputs are at a flat end of the activation, `
         + "where it hardly learns.");
     }
   });
   const some = layers.flat().filter((u) => u.saturated >= bounds.many).length;
   if (some && !found.some((text) => text.includes("saturated"))) {
-    found.push(`${some === 1 ? "One unit is" : `${some} units are`} saturated, no layer as a whole.`);
+    found.push(`${some === 1 ? "One unit is" : `${some} units are`} saturated, but no layer as a whole.`);
   }
   const [first, last] = [gradients[0], gradients[gradients.length - 1]];
   if (gradients.length > 1 && first * bounds.far_apart < last) {
-    found.push(`Vanishing gradients: a weight of layer 1 gets ${first.toExponential(1)} on average, one of the `
-      + `last ${last.toExponential(1)}.`);
+    found.push(`Vanishing gradients: the RMS gradient of layer 1 is ${first.toExponential(1)}, that of the last `
+      + `layer ${last.toExponential(1)}.`);
   } else if (gradients.length > 1 && last * bounds.far_apart < first) {
-    found.push(`Exploding gradients: a weight of layer 1 gets ${first.toExponential(1)} on average, one of the `
-      + `last ${last.toExponential(1)}.`);
+    found.push(`Exploding gradients: the RMS gradient of layer 1 is ${first.toExponential(1)}, that of the last `
+      + `layer ${last.toExponential(1)}.`);
   }
   return found;
 }

@@ -1,5 +1,5 @@
-// gpunn's files, as Python writes and reads them: a safetensors file with checksums
-// (docs/file-format.md). What is read is checked, all of it.
+// gpunn files, as Python writes and reads them: safetensors files with checksums
+// (docs/file-format.md). All content that is read is checked.
 
 /** @typedef {{values: Float32Array, shape: number[]}} Tensor */
 
@@ -13,7 +13,7 @@ const TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
 });
 
 /**
- * CRC-32, as of zip files.
+ * CRC-32, as in zip files.
  * @param {Uint8Array} bytes
  * @returns {number}
  */
@@ -44,7 +44,7 @@ export function pythonJson(value) {
 const bytesOf = (values) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 
 /**
- * @param {{[name: string]: unknown}} document all but its weights
+ * @param {{[name: string]: unknown}} document everything except the weights
  * @param {Map<string, Tensor>} tensors by "layer/weight"
  * @returns {Uint8Array} the file
  */
@@ -86,14 +86,14 @@ export function readFile(file) {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
   const length = file.length < 9 ? NaN : Number(view.getBigUint64(0, true));
   if (!(length <= file.length - 8) || file[8] !== 0x7b) {
-    throw new Error("This is not one of gpunn's files, or a part of one.");
+    throw new Error("This is not a gpunn file, or it is incomplete.");
   }
   const header = parse(new TextDecoder("utf-8", { fatal: true }), file.subarray(8, 8 + length));
   const text = header.__metadata__?.[KEY];
-  if (typeof text !== "string") throw new Error("This is a safetensors file, but not one of gpunn's.");
+  if (typeof text !== "string") throw new Error("This is a safetensors file, but not a gpunn file.");
   const document = checked(text);
   const entries = Object.entries(document.weights ?? {});
-  if (!entries.length) throw new Error("The file holds no weights.");
+  if (!entries.length) throw new Error("The file contains no weights.");
   const data = file.subarray(8 + length);
   return { document, weights: new Map(entries.map(([name, entry]) => [name, tensor(entry, header, data)])) };
 }
@@ -108,14 +108,14 @@ function parse(decoder, bytes) {
     const value = JSON.parse(decoder.decode(bytes));
     if (value && typeof value === "object" && !Array.isArray(value)) return value;
   } catch {
-    // said below
+    // reported below
   }
   throw new Error("The file's header is damaged.");
 }
 
 /**
  * @param {string} text of the envelope
- * @returns {any} the document, its checksum compared: of the very text that Python wrote
+ * @returns {any} the document, after comparing the checksum of the exact text that Python wrote
  */
 function checked(text) {
   let envelope;
@@ -128,7 +128,7 @@ function checked(text) {
   if (Number.isInteger(version) && version > VERSION) {
     throw new Error(`A newer gpunn wrote this file (format ${version}; this page reads ${VERSION}).`);
   }
-  if (version !== 1 && version !== VERSION) throw new Error("The file has a format that is none of gpunn's.");
+  if (version !== 1 && version !== VERSION) throw new Error("The file's format version is unknown.");
   const { document } = envelope;
   if (!document || typeof document !== "object") throw new Error("The file's description is damaged.");
   if (version === VERSION) {
@@ -156,7 +156,7 @@ function tensor(entry, header, data) {
   const size = whole ? shape.reduce((/** @type {number} */ a, /** @type {number} */ b) => a * b, 1) : NaN;
   const fits = Number.isInteger(from) && from >= 0 && to <= data.length && to - from === 4 * size;
   if (place?.dtype !== "F32" || !fits || String(entry.shape) !== String(shape)) {
-    throw new Error(`The tensor “${name}” is damaged, or not of float32.`);
+    throw new Error(`The tensor “${name}” is damaged, or not float32.`);
   }
   const bytes = data.slice(from, to);
   if (entry.crc32 !== crc32(bytes)) throw new Error(`The values of “${name}” are damaged (wrong checksum).`);

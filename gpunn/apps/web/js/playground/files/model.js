@@ -1,4 +1,4 @@
-// The network of the page as a model of gpunn's in a file, and such a model as a network of the page.
+// Saves the network of the page as a gpunn model file, and loads such a model as a network of the page.
 import { readFile, writeFile } from "./format.js";
 
 /** @typedef {import("./format.js").Tensor} Tensor */
@@ -7,8 +7,8 @@ import { readFile, writeFile } from "./format.js";
 /** @typedef {import("../training.js").Weights} Weights */
 
 /**
- * A layer of the page that was read. `choice` is what the file says of it; of a file of weights
- * alone, whether batches are normalized.
+ * A layer that was read. `choice` has the settings in the file; for a file that holds only weights,
+ * whether batches are normalized.
  * @typedef {Object} ReadLayer
  * @property {number} inputs
  * @property {number} units
@@ -74,8 +74,8 @@ export function modelFile({ network, catalogue, data, output }, settings) {
  * The layers of a model, a checkpoint, or a file of weights.
  * @param {Uint8Array} file
  * @param {Catalogue} catalogue
- * @returns {{layers: ReadLayer[], whole: boolean, notes: string[]}} whole: whether the file says all
- *   of the layers, and not their weights alone; notes: what of it the page does not take
+ * @returns {{layers: ReadLayer[], whole: boolean, notes: string[]}} whole: whether the file describes
+ *   the layers, and not only their weights; notes: what the page ignored
  */
 export function readModel(file, catalogue) {
   const { document, weights } = readFile(file);
@@ -86,13 +86,13 @@ export function readModel(file, catalogue) {
   const layers = whole ? described(document, groups, catalogue, notes) : groups.reduce(stacked, []);
   layers.forEach((layer, i) => {
     if (i && layer.inputs !== layers[i - 1].units) {
-      throw new Error(`The layers are not one behind another: ${layers[i - 1].units} outputs meet ${layer.inputs} inputs.`);
+      throw new Error(`The layers do not form a chain: ${layers[i - 1].units} outputs, but ${layer.inputs} inputs follow.`);
     }
   });
   const last = layers[layers.length - 1];
-  if (!last) throw new Error("The file holds no Dense layer.");
-  if (last.choice.normalize) throw new Error("The last layer normalizes its outputs, which a network here does not.");
-  if (last.choice.dropout) notes.push("Dropout behind the last layer was left out.");
+  if (!last) throw new Error("The file contains no Dense layer.");
+  if (last.choice.normalize) throw new Error("The last layer normalizes its outputs, which this page does not support.");
+  if (last.choice.dropout) notes.push("Dropout after the last layer was ignored.");
   return { layers, whole, notes };
 }
 
@@ -137,26 +137,26 @@ function dense(group) {
   }
   const [inputs, units] = kernel.shape;
   const values = bias ? bias.values : new Float32Array(units);
-  if (values.length !== units) throw new Error(`The bias of the layer “${group.name}” has another length than its units.`);
+  if (values.length !== units) throw new Error(`The length of the bias of the layer “${group.name}” is not its number of units.`);
   return { inputs, units, choice: { normalize: false }, weights: { kernel: kernel.values, bias: values } };
 }
 
 /**
- * @param {ReadLayer | undefined} layer that is normalized
+ * @param {ReadLayer | undefined} layer the layer to normalize
  * @param {Group | undefined} group
  */
 function normalize(layer, group) {
   const { moving_mean: mean, moving_variance: variance, gamma, beta, ...more } = group?.tensors ?? {};
   if (!mean || !variance || Object.keys(more).length) {
-    throw new Error(`The weights of “${group?.name}” are neither of a Dense layer nor of a BatchNormalization.`);
+    throw new Error(`The weights of “${group?.name}” belong to neither a Dense nor a BatchNormalization layer.`);
   }
-  if (!layer || layer.choice.normalize) throw new Error(`“${group?.name}” is not right behind a Dense layer.`);
+  if (!layer || layer.choice.normalize) throw new Error(`“${group?.name}” does not directly follow a Dense layer.`);
   const { units } = layer;
   /** @type {(tensor: Tensor | undefined, usual: number) => Float32Array} */
   const values = (tensor, usual) => tensor?.values ?? new Float32Array(units).fill(usual);
   const arrays = [values(gamma, 1), values(beta, 0), mean.values, variance.values];
   if (arrays.some(({ length }) => length !== units)) {
-    throw new Error(`“${group?.name}” has another length than the layer before it has units.`);
+    throw new Error(`“${group?.name}” does not match the number of units of the previous layer.`);
   }
   layer.choice.normalize = true;
   layer.weights.normalization = { gamma: arrays[0], beta: arrays[1], mean: arrays[2], variance: arrays[3] };
@@ -173,7 +173,7 @@ function described(document, groups, catalogue, notes) {
   /** @type {ReadLayer[]} */
   const layers = [];
   let next = 0;
-  let acted = false; // whether the layer has its activation
+  let acted = false; // whether the layer already has its activation
   for (const { class_name: kind, config } of chain(document)) {
     const layer = layers[layers.length - 1];
     if (kind === "Dense") {
@@ -184,7 +184,7 @@ function described(document, groups, catalogue, notes) {
       layers.push(made);
     } else if (kind === "BatchNormalization" && layer && !acted && !layer.choice.dropout) {
       if ((config?.epsilon ?? catalogue.epsilon) !== catalogue.epsilon) {
-        throw new Error(`A BatchNormalization has the epsilon ${config.epsilon}; here it is ${catalogue.epsilon}.`);
+        throw new Error(`A BatchNormalization has epsilon = ${config.epsilon}; this page uses ${catalogue.epsilon}.`);
       }
       normalize(layer, groups[next++]);
     } else if (kind === "Activation" && layer && !acted && !layer.choice.dropout) {
@@ -193,14 +193,14 @@ function described(document, groups, catalogue, notes) {
     } else if (kind === "Dropout" && layer && !layer.choice.dropout) {
       const rate = Number(config?.rate);
       layer.choice.dropout = rate >= 0 && rate <= 0.95 ? rate : 0;
-      if (layer.choice.dropout !== rate) notes.push(`A dropout of ${config?.rate} was left out.`);
+      if (layer.choice.dropout !== rate) notes.push(`A dropout rate of ${config?.rate} was ignored.`);
       acted = true;
     } else if (kind !== "InputLayer") {
-      throw new Error(`The model has a layer “${kind}” ${layer ? `behind ${layers.length} Dense` : "at its beginning"}. Layers here are `
-        + "Dense, each with a BatchNormalization, an Activation and a Dropout behind it, in this order.");
+      throw new Error(`The model has a layer “${kind}” ${layer ? `after Dense layer ${layers.length}` : "at its beginning"}. This page supports `
+        + "Dense layers, each followed by an optional BatchNormalization, Activation and Dropout, in this order.");
     }
   }
-  if (next !== groups.length) throw new Error(`The weights of “${groups[next].name}” are of no layer that the file names.`);
+  if (next !== groups.length) throw new Error(`The weights of “${groups[next].name}” belong to no layer in the file.`);
   return layers;
 }
 
@@ -214,23 +214,23 @@ function chain({ class_name: kind, config }) {
   const straight = layers.every((/** @type {any} */ { layer, calls }, /** @type {number} */ i) =>
     (i ? calls?.length === 1 && JSON.stringify(calls[0].inputs) === JSON.stringify([[layers[i - 1].layer?.config?.name, 0, 0]])
       : layer?.class_name === "InputLayer"));
-  if (!straight || !layers.length) throw new Error("The model's layers are not a chain, each behind the one before.");
+  if (!straight || !layers.length) throw new Error("The model's layers do not form a chain.");
   return layers.map((/** @type {any} */ { layer }) => Object(layer));
 }
 
 /**
- * @param {any} given a name, or a class with settings
+ * @param {any} given a name, or a class name with settings
  * @param {Catalogue} catalogue
- * @returns {string} its name here
+ * @returns {string} its name on the page
  */
 function activationOf(given, catalogue) {
   const kind = typeof given === "string" ? given : String(given?.class_name ?? "linear");
   const name = kind.replace(/(?<=[a-z0-9])(?=[A-Z])/g, "_").toLowerCase();
-  if (!Object.hasOwn(catalogue.activations, name)) throw new Error(`There is no activation “${kind}” here.`);
+  if (!Object.hasOwn(catalogue.activations, name)) throw new Error(`This page does not support the activation “${kind}”.`);
   const { settings } = catalogue.activations[name];
   for (const [setting, value] of Object.entries(given?.config ?? {})) {
     if (settings[setting] !== value) {
-      throw new Error(`An activation ${name} has ${setting} = ${value}; here it is ${settings[setting]}.`);
+      throw new Error(`An activation ${name} has ${setting} = ${value}; this page uses ${settings[setting]}.`);
     }
   }
   return name;
@@ -245,6 +245,6 @@ function penalties(given, notes) {
   const { l1 = 0, l2 = 0 } = given?.config ?? {};
   const known = !given || ["L1", "L2", "L1L2"].includes(given.class_name);
   if (known && [l1, l2].every((v) => v >= 0 && v <= 10)) return { l1, l2 };
-  notes.push("A penalty that there is none of here was left out.");
+  notes.push("An unsupported regularizer was ignored.");
   return { l1: 0, l2: 0 };
 }

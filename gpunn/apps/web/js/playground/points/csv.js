@@ -1,45 +1,45 @@
-// Tables as text: which separator they have, what their columns are, and points made of them.
+// Reads tables from text: detects the separator and the kinds of columns, and makes points from them.
 import { counted } from "../dom.js";
 
 export const MOST_TEXT = 4_000_000; // characters
-export const MOST_ROWS = 2000; // that are learned from
+export const MOST_ROWS = 2000; // that are used
 export const MOST_CLASSES = 6;
 const MOST_COLUMNS = 500;
-const MOST_CATEGORIES = 10; // whole numbers of so few values are taken as classes
-const NUMBERS = 0.9; // the part of a column's cells that makes it one of numbers
+const MOST_CATEGORIES = 10; // columns of whole numbers with at most this many values are classes
+const NUMBERS = 0.9; // fraction of numeric cells that makes a column numeric
 
 /**
  * @typedef {Object} Table
  * @property {string[]} names of the columns
  * @property {string[][]} rows
- * @property {boolean} comma whether numbers have a decimal comma
- * @property {number[]} numeric columns that are numbers, but for gaps and a few texts
+ * @property {boolean} comma whether numbers may have a decimal comma
+ * @property {number[]} numeric numeric columns, except for missing values and a few strings
  */
 
 /**
  * @param {string} text
- * @param {string[]} missing what stands for nothing in a cell, in small letters
+ * @param {string[]} missing strings that mark a missing value, in lower case
  * @returns {Table}
  */
 export function readTable(text, missing) {
   if (text.length > MOST_TEXT) {
-    throw new Error(`The table has ${text.length.toLocaleString("en")} characters; at most `
-      + `${MOST_TEXT.toLocaleString("en")} are read here. Take some of its rows.`);
+    throw new Error(`The table has ${text.length.toLocaleString("en")} characters; the limit `
+      + `is ${MOST_TEXT.toLocaleString("en")}. Use fewer rows.`);
   }
-  if (text.includes("\0")) throw new Error("This is no text, so it is no CSV file.");
+  if (text.includes("\0")) throw new Error("This is not text, so it is not a CSV file.");
   text = text.replace(/^\ufeff/, "");
   const first = text.slice(0, text.search(/[\r\n]|$/));
   const separators = ["\t", ";", ",", "|"];
   const counts = separators.map((s) => first.split(s).length);
   const separator = separators[counts.indexOf(Math.max(...counts))];
   const lines = cells(text, separator).filter((row) => row.some((cell) => cell !== ""));
-  if (lines.length < 2) throw new Error("The table has fewer than two lines with something in them.");
+  if (lines.length < 2) throw new Error("The table has fewer than two non-empty lines.");
   const width = lines[0].length;
-  if (width < 2) throw new Error("The table has a single column; inputs and an answer are needed.");
-  if (width > MOST_COLUMNS) throw new Error(`The table has ${width} columns; at most ${MOST_COLUMNS}.`);
+  if (width < 2) throw new Error("The table has a single column; it needs inputs and a target.");
+  if (width > MOST_COLUMNS) throw new Error(`The table has ${width} columns; the limit is ${MOST_COLUMNS}.`);
   const odd = lines.findIndex((row) => row.length !== width);
   if (odd >= 0) {
-    throw new Error(`Line ${odd + 1} of the table has ${lines[odd].length} cells, the first has ${width}.`);
+    throw new Error(`Line ${odd + 1} of the table has ${lines[odd].length} cells, but the first has ${width}.`);
   }
   const comma = separator !== ",";
   const headless = lines[0].every((cell) => asNumber(cell, comma) !== null);
@@ -48,7 +48,7 @@ export function readTable(text, missing) {
   const gaps = new Set(missing);
   const rows = (headless ? lines : lines.slice(1))
     .map((row) => row.map((cell) => (gaps.has(cell.toLowerCase()) ? "" : cell)));
-  if (rows.length < 2) throw new Error("The table has a single row below its names; two are needed at least.");
+  if (rows.length < 2) throw new Error("The table has a single row below its header; at least two are needed.");
   const numeric = names.map((_, i) => i).filter((i) => {
     const given = rows.filter((row) => row[i] !== "");
     const numbers = given.filter((row) => asNumber(row[i], comma) !== null).length;
@@ -60,7 +60,7 @@ export function readTable(text, missing) {
 /**
  * @param {string} text
  * @param {string} separator
- * @returns {string[][]} trimmed; quotes around cells are read as CSV has them
+ * @returns {string[][]} trimmed; quotes around cells are handled as in CSV
  */
 function cells(text, separator) {
   const rows = [];
@@ -85,7 +85,7 @@ function cells(text, separator) {
       }
     } else cell += c;
   }
-  if (quoted) throw new Error('The table has a quotation mark (") that nothing closes.');
+  if (quoted) throw new Error('The table has an unclosed quotation mark (").');
   row.push(cell.trim());
   rows.push(row);
   return rows;
@@ -105,8 +105,8 @@ function asNumber(cell, comma) {
 }
 
 /**
- * Which columns to begin with: the answer is the last one of texts that repeat, else the last one of
- * numbers; the inputs are the first two others of numbers.
+ * Choose the initial columns: the target is the last column of repeating strings, else the last
+ * numeric one; the inputs are the first two other numeric ones.
  * @param {Table} table
  * @returns {{inputs: number[], answer: number}}
  */
@@ -118,33 +118,33 @@ export function suggested(table) {
   });
   const answer = [...table.numeric.slice(1), ...words].pop() ?? table.names.length - 1;
   const inputs = table.numeric.filter((i) => i !== answer).slice(0, 2);
-  if (!inputs.length) throw new Error("The table has no column of numbers to learn from.");
+  if (!inputs.length) throw new Error("The table has no numeric column to learn from.");
   return { inputs, answer };
 }
 
 /**
- * Points of a table: inputs scaled to mean 0 and deviation 1, so numbers to be learned.
+ * Make points from a table, with inputs and numeric targets scaled to mean 0 and deviation 1.
  * @param {Table} table
  * @param {{inputs: number[], answer: number}} columns
  * @returns {{task: "classes" | "numbers", points: number[][], classes: string[], names: string[],
- *   scales: {mean: number, deviation: number}[], notes: string[]}} notes say what was left out
+ *   scales: {mean: number, deviation: number}[], notes: string[]}} notes report what was skipped
  */
 export function tablePoints(table, { inputs, answer }) {
   /** @type {string[]} */
   const notes = [];
   const wanted = new Set(inputs);
   if (wanted.size !== inputs.length || wanted.has(answer)) {
-    throw new Error("The axes and the answer must be different columns.");
+    throw new Error("The axes and the target must be different columns.");
   }
   let rows = table.rows.filter((row) => [...inputs, answer].every((i) => row[i] !== ""));
   if (rows.length < table.rows.length) {
-    notes.push(`${counted(table.rows.length - rows.length, "row")} with gaps left out.`);
+    notes.push(`${counted(table.rows.length - rows.length, "row")} with missing values skipped.`);
   }
   for (const i of [...inputs, answer].filter((column) => table.numeric.includes(column))) {
     const odd = rows.filter((row) => asNumber(row[i], table.comma) === null);
     if (odd.length) {
-      notes.push(`${counted(odd.length, "row")} left out where “${table.names[i].slice(0, 40)}” is no number, `
-        + `as “${odd[0][i].slice(0, 40)}”.`);
+      notes.push(`${counted(odd.length, "row")} skipped where “${table.names[i].slice(0, 40)}” is not a number, `
+        + `such as “${odd[0][i].slice(0, 40)}”.`);
       rows = rows.filter((row) => asNumber(row[i], table.comma) !== null);
     }
   }
@@ -156,17 +156,17 @@ export function tablePoints(table, { inputs, answer }) {
   for (const row of rows) counts.set(row[answer], (counts.get(row[answer]) ?? 0) + 1);
   let classes = task === "classes" ? [...counts.keys()] : [];
   if (task === "classes") {
-    if (classes.length < 2) throw new Error(`All rows have one answer, “${classes[0] ?? ""}”.`);
+    if (classes.length < 2) throw new Error(`All rows have the same target, “${classes[0] ?? ""}”.`);
     classes.sort((a, b) => counts.get(b) - counts.get(a));
     if (classes.length > MOST_CLASSES) {
-      notes.push(`Of ${classes.length} classes the ${MOST_CLASSES} largest were taken.`);
+      notes.push(`The ${MOST_CLASSES} largest of ${classes.length} classes were used.`);
       classes = classes.slice(0, MOST_CLASSES);
       rows = rows.filter((row) => classes.includes(row[answer]));
     }
     classes.sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
   }
   if (rows.length > MOST_ROWS) {
-    notes.push(`Of ${rows.length.toLocaleString("en")} rows ${MOST_ROWS.toLocaleString("en")} were taken, evenly spread.`);
+    notes.push(`${MOST_ROWS.toLocaleString("en")} of ${rows.length.toLocaleString("en")} rows were used, evenly spaced.`);
     rows = Array.from({ length: MOST_ROWS }, (_, i) => rows[Math.floor((i * rows.length) / MOST_ROWS)]);
   }
   if (rows.length < 2) throw new Error("Fewer than two rows are complete.");
@@ -182,7 +182,7 @@ export function tablePoints(table, { inputs, answer }) {
 
 /**
  * @param {number[]} values
- * @returns {{mean: number, deviation: number}} deviation 1 for values that are all equal
+ * @returns {{mean: number, deviation: number}} deviation 1 if all values are equal
  */
 function scaleOf(values) {
   const mean = values.reduce((sum, v) => sum + v / values.length, 0);

@@ -1,5 +1,5 @@
-// The points of a page: which are learned from, what a network is given of them, and how its outputs
-// are read as probabilities.
+// The points of a page: the split into training and test points, the network's inputs and targets, and
+// the conversion of its outputs to probabilities.
 import { Random } from "./random.js";
 
 /** @typedef {import("../settings.js").Catalogue} Catalogue */
@@ -9,18 +9,18 @@ import { Random } from "./random.js";
  * @property {"classes" | "numbers"} task
  * @property {number} inputs 1 or 2
  * @property {string[]} classes their names, empty for numbers
- * @property {string[]} names of the axes and of the answer
- * @property {{mean: number, deviation: number}[]} scales of axes and answer: shown = value * deviation + mean
- * @property {number[][]} points inputs and answer
- * @property {number[]} train places of the points that are learned from
- * @property {number[]} test places of those held out
+ * @property {string[]} names of the axes and of the target
+ * @property {{mean: number, deviation: number}[]} scales of axes and target: shown = value * deviation + mean
+ * @property {number[][]} points inputs and target
+ * @property {number[]} train indices of the training points
+ * @property {number[]} test indices of the test points
  */
 
 export const CLASS_NAMES = ["A", "B", "C", "D", "E", "F"];
 
 /**
  * @param {Partial<Data> & {task: Data["task"], points: number[][]}} given
- * @param {number} held which part is held out, from 0 to below 1
+ * @param {number} held fraction held out, at least 0 and below 1
  * @param {number} seed
  * @returns {Data}
  */
@@ -42,11 +42,11 @@ export function makeData(given, held, seed) {
 }
 
 /**
- * What the last layer and the loss are, where the settings leave it open.
+ * Choose the last layer's activation and the loss where the settings say "auto".
  * @param {import("../settings.js").Settings} settings
  * @param {Data} data
  * @param {Catalogue} catalogue
- * @returns {{units: number, activation: string, loss: string, each: boolean}} each: a unit for each class
+ * @returns {{units: number, activation: string, loss: string, each: boolean}} each: whether each class has a unit
  */
 export function outputOf(settings, data, catalogue) {
   const classes = data.task === "classes" ? data.classes.length : 0;
@@ -67,7 +67,7 @@ export function outputOf(settings, data, catalogue) {
  * @param {string} loss
  * @param {string} activation
  * @param {Catalogue} catalogue
- * @returns {string} the last activation for a loss that was chosen: scores have no bounds
+ * @returns {string} the last activation for a given loss: scores are unbounded
  */
 function suits(loss, activation, catalogue) {
   if (loss === "auto") return activation;
@@ -75,7 +75,7 @@ function suits(loss, activation, catalogue) {
 }
 
 /**
- * What does not go together, in words; empty if all does.
+ * Describe settings that do not fit together; empty if all do.
  * @param {{activation: string, loss: string, each: boolean}} output
  * @param {Data} data
  * @param {Catalogue} catalogue
@@ -86,13 +86,13 @@ export function mismatch(output, data, catalogue) {
   const bounds = catalogue.activations[output.activation].range;
   const inside = bounds && bounds[0] >= 0 && bounds[1] <= 1;
   if (loss.predictions === "probabilities" && !inside) {
-    return `${output.loss} takes probabilities, from 0 to 1; ${output.activation} gives other numbers too.`;
+    return `${output.loss} expects probabilities from 0 to 1, but ${output.activation} also gives other values.`;
   }
   if (data.task === "numbers" && (loss.predictions || loss.targets)) {
-    return `${output.loss} is a loss for classes; these answers are numbers.`;
+    return `${output.loss} is a classification loss, but these targets are numbers.`;
   }
   if (data.task === "numbers" && bounds && (bounds[0] > -1 || bounds[1] < 1)) {
-    return `The answers are numbers of both signs, and ${output.activation} does not give all of them.`;
+    return `The targets are numbers of both signs, but ${output.activation} cannot output all of them.`;
   }
   return "";
 }
@@ -111,7 +111,7 @@ export function inputsOf(data, places) {
  * @param {number[]} places
  * @param {{units: number, activation: string, loss: string, each: boolean}} output
  * @param {Catalogue} catalogue
- * @returns {Float32Array} (rows, outputs): numbers, or 1 for the class and 0 (or -1) for others
+ * @returns {Float32Array} (rows, outputs): numbers, or 1 for the class and 0 (or -1) for the others
  */
 export function targetsOf(data, places, output, catalogue) {
   if (data.task === "numbers") return Float32Array.from(places, (i) => data.points[i][data.inputs]);
@@ -126,7 +126,7 @@ export function targetsOf(data, places, output, catalogue) {
 /**
  * @param {{activation: string, loss: string}} output
  * @param {Catalogue} catalogue
- * @returns {boolean} whether the other class is -1, as some losses and outputs want it, and not 0
+ * @returns {boolean} whether the other class is -1, as some losses and activations require, instead of 0
  */
 function signed(output, catalogue) {
   const { targets } = catalogue.losses[output.loss];
@@ -134,7 +134,7 @@ function signed(output, catalogue) {
 }
 
 /**
- * Outputs of a network for classes as probabilities of each.
+ * Convert a classifier's outputs to class probabilities.
  * @param {Float32Array} outputs (rows, units)
  * @param {{units: number, activation: string, loss: string, each: boolean}} output
  * @param {Catalogue} catalogue
@@ -169,7 +169,7 @@ export function probabilities(outputs, output, catalogue) {
  * @param {Data} data
  * @param {number[]} places
  * @param {Float32Array} shares (rows, classes)
- * @returns {number} which part of the points is given its class
+ * @returns {number} fraction of points that are classified correctly
  */
 export function accuracy(data, places, shares) {
   const k = Math.max(2, data.classes.length);
@@ -182,9 +182,9 @@ export function accuracy(data, places, shares) {
 }
 
 /**
- * What is drawn of the axes: all points, and some room around them.
+ * Return the range of the axes: all points, with a margin.
  * @param {Data} data
- * @returns {[low: number, high: number][]} of each axis, then of the answer
+ * @returns {[low: number, high: number][]} of each axis, then of the target
  */
 export function boundsOf(data) {
   return [...Array(data.inputs + 1).keys()].map((axis) => {

@@ -1,9 +1,9 @@
-// Numbers that look random, the same ones for the same seed: for points, not for networks.
+// Pseudorandom numbers, reproducible by seed: for points, not for networks.
 
 export class Random {
   /** @param {number} seed a whole number */
   constructor(seed) {
-    // SFC32 (Doty-Humphrey, PractRand), its first numbers thrown away so that near seeds part.
+    // SFC32 (Doty-Humphrey, PractRand); the first numbers are discarded so that similar seeds diverge.
     this.a = seed >>> 0;
     this.b = 0x9e3779b9;
     this.c = 0x243f6a88;

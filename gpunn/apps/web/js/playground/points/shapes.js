@@ -1,14 +1,14 @@
-// Points to learn from, by formulas: those of gpunn.datasets.toy, some more, and curves and surfaces.
+// Datasets given by formulas: those of gpunn.datasets.toy, some more, and curves and surfaces.
 import { Random } from "./random.js";
 
 /**
  * @typedef {Object} Shape
- * @property {string} text what readers see
+ * @property {string} text displayed name
  * @property {"classes" | "numbers"} task
  * @property {1 | 2} inputs
- * @property {number} [most] classes that it can have; 2 if it is not said
- * @property {number} [rows] its points are these, and cannot be chosen
- * @property {number} [noise] that suits it; without it there is none
+ * @property {number} [most] maximum number of classes; 2 by default
+ * @property {number} [rows] fixed number of points
+ * @property {number} [noise] default noise; without it there is none
  * @property {(random: Random, row: number, classes: number, noise: number) => number[]} point
  *   x, perhaps a second x, and the class or number
  */
@@ -75,7 +75,7 @@ export const SHAPES = {
     },
   },
   blobs: {
-    text: "Groups", task: "classes", inputs: 2, most: 6, noise: 0.2,
+    text: "Blobs", task: "classes", inputs: 2, most: 6, noise: 0.2,
     point: (random, row, classes, noise) => {
       const k = row % classes;
       const angle = (2 * Math.PI * k) / classes + 0.6;
@@ -83,14 +83,14 @@ export const SHAPES = {
     },
   },
   xor: {
-    text: "Exclusive or", task: "classes", inputs: 2, noise: 0.15,
+    text: "XOR", task: "classes", inputs: 2, noise: 0.15,
     point: (random, row, _classes, noise) => {
       const [first, second] = [(row >> 1) & 1, row & 1];
       return near(random, noise, first, second, first ^ second);
     },
   },
   split: {
-    text: "One class between two groups of another", task: "classes", inputs: 2, noise: 0.1,
+    text: "One class between two clusters of another", task: "classes", inputs: 2, noise: 0.1,
     point: (random, row, _classes, noise) => {
       const k = row % 2;
       const centre = k ? 0 : random.uniform() < 0.5 ? -1 : 1;
@@ -100,7 +100,7 @@ export const SHAPES = {
     },
   },
   separable: {
-    text: "Parted by a line", task: "classes", inputs: 2, noise: 0.1,
+    text: "Linearly separable", task: "classes", inputs: 2, noise: 0.1,
     point: (random, row, _classes, noise) => {
       const k = row % 2;
       for (;;) {
@@ -111,7 +111,7 @@ export const SHAPES = {
     },
   },
   chessboard: {
-    text: "Chessboard", task: "classes", inputs: 2, noise: 0.02,
+    text: "Checkerboard", task: "classes", inputs: 2, noise: 0.02,
     point: (random, _row, _classes, noise) => {
       const [x, y] = [random.uniform(-1, 1), random.uniform(-1, 1)];
       return near(random, noise, x, y, (Math.floor(2 * x + 2) + Math.floor(2 * y + 2)) & 1);
@@ -122,7 +122,7 @@ export const SHAPES = {
     point: (_random, row) => TEN[row],
   },
   eleven_points: {
-    text: "The ten points, and an eleventh", task: "classes", inputs: 2, rows: 11,
+    text: "The lectures' ten points and an eleventh", task: "classes", inputs: 2, rows: 11,
     point: (_random, row) => TEN[row],
   },
   sine: {
