@@ -1,4 +1,4 @@
-"""What several test modules share."""
+"""Options, hooks and fixtures shared by several test modules."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from gpunn.saving.onnx import export as onnx_export
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 
-os.fsync = lambda fd: None  # a disk takes ten milliseconds, and no test takes its power away
+os.fsync = lambda fd: None  # a sync takes ten milliseconds, and no test simulates a power failure
 nvrtc.CACHE = ROOT / "build" / "nvrtc"  # an unchanged kernel is compiled once
 with contextlib.suppress(ImportError):  # `make gpu` does without it
     import hypothesis
@@ -40,12 +40,12 @@ with contextlib.suppress(ImportError):  # `make gpu` does without it
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # Started in the background by a shell: an interrupt would not be one, here and in what is run.
+    # A shell started pytest in the background, where it and its child processes ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """Know the limit of a test without pytest-timeout too: `make gpu` needs no plugins."""
+    """Define the `timeout` option without pytest-timeout too: `make gpu` needs no plugins."""
     parser.addoption(
         "--eagerly", action="store_true",
         help="run steps eagerly (gpunn.config.run_eagerly), without the tests marked traced",
@@ -55,13 +55,15 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a card where there is none, unless that card is asked for, and skip
-    what is about the compiled kernels where there are none: `test_compiled_library.py` says
-    whether that is a fault."""
+    """Deselect tests that need a GPU if there is none, unless the GPU backend is requested.
+
+    Skip tests of the compiled kernels if there are none: `test_compiled_library.py` checks
+    whether that is a fault.
+    """
     if "more" not in config.getoption("markexpr"):  # `make test-more` asks for it
         config.hook.pytest_deselected(items=[i for i in items if i.get_closest_marker("more")])
         items[:] = [item for item in items if not item.get_closest_marker("more")]
-    # Those that may take long first: what is last, one process does while the others are idle.
+    # Slow tests first: one that starts last would run alone while the other processes are idle.
     items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
     if config.getoption("eagerly"):
         run_eagerly(True)
@@ -80,8 +82,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Let collections of garbage pass over the tests themselves, thousands of objects that stay:
-    those that tests ask for would take half a second each."""
+    """Exclude the collected tests from garbage collection: they are thousands of objects that stay.
+
+    Each collection that a test requests would otherwise take half a second.
+    """
     pass_over_what_stays()
 
 
@@ -92,26 +96,26 @@ def pass_over_what_stays() -> None:
 
 @pytest.fixture(params=[pytest.param("cupy", marks=pytest.mark.gpu), "emulated"])
 def card(request: pytest.FixtureRequest) -> str:
-    """A backend that runs the CUDA kernels, by name: a card's, and the one that emulates it."""
+    """The name of each backend that runs the CUDA kernels: on a GPU, and emulated."""
     return request.param
 
 
 @pytest.fixture(params=["compiled", pytest.param("cupy", marks=pytest.mark.gpu), "emulated"])
 def other(request: pytest.FixtureRequest) -> str:
-    """Each backend but NumPy's, by name."""
+    """The name of each backend except NumPy's."""
     return request.param
 
 
 @pytest.fixture(autouse=True)
 def _backend_put_back() -> Iterator[None]:
-    """No test chooses the backend of those after it."""
+    """Restore the chosen backend after each test."""
     with backends.choice_put_back():
         yield
 
 
 @pytest.fixture(autouse=True)
 def _exported_files_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a test exports, ONNX's checker takes it, shapes and dtypes included."""
+    """Run ONNX's checker on every file that a test exports, shapes and dtypes included."""
 
     def checked(path: str, pieces: Any) -> None:
         import onnx
@@ -124,7 +128,7 @@ def _exported_files_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=["numpy", "compiled", "emulated"])
 def backend(request: pytest.FixtureRequest) -> str:
-    """Each backend that needs no card, by name."""
+    """The name of each backend that needs no GPU."""
     return request.param
 
 
@@ -132,26 +136,26 @@ def backend(request: pytest.FixtureRequest) -> str:
     params=["numpy", "compiled", pytest.param("cupy", marks=pytest.mark.gpu), "emulated"]
 )
 def every_backend(request: pytest.FixtureRequest) -> str:
-    """Each backend, by name. `make gpu` runs the files whose tests take it."""
+    """The name of each backend. `make gpu` runs the test files that use this fixture."""
     return request.param
 
 
 @pytest.fixture
 def no_backend_yet() -> Iterator[None]:
-    """No backend is chosen, made or announced: each is as in a process that just began."""
+    """No backend is chosen, created or announced, as in a new process."""
     with backends.anew():
         yield
 
 
 @pytest.fixture(scope="session")
 def mnist() -> tuple:
-    """The real MNIST, `((x_train, y_train), (x_test, y_test))`, fetched at the first use."""
+    """The real MNIST, `((x_train, y_train), (x_test, y_test))`, downloaded at the first use."""
     return source.load_data()
 
 
 @pytest.fixture(scope="session")
 def keras(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Keras, computing with PyTorch: of one version of Python, as PyTorch here."""
+    """Keras on PyTorch; like PyTorch here, it is installed for one version of Python."""
     if sys.version_info[:2] != (3, 11):
         pytest.skip("Keras is compared with on Python 3.11")
     os.environ["KERAS_BACKEND"] = "torch"
@@ -159,7 +163,7 @@ def keras(tmp_path_factory: pytest.TempPathFactory) -> Any:
     import keras
 
     assert keras.backend.backend() == "torch"
-    pass_over_what_stays()  # as over the tests
+    pass_over_what_stays()  # as for the tests
     return keras
 
 
@@ -167,22 +171,22 @@ def keras(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def example(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Callable[..., dict[str, Any]]]:
-    """Runs an example in this process, in an empty folder; returns its names."""
+    """A function that runs an example in this process in an empty folder and returns its names."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(EXAMPLES / "lessons")  # one takes from another
+    monkeypatch.syspath_prepend(EXAMPLES / "lessons")  # one imports from another
 
     def run(name: str, *arguments: str, run_name: str | None = None) -> dict[str, Any]:
         monkeypatch.setattr(sys, "argv", [name, *arguments])
         (path,) = EXAMPLES.rglob(f"{name}.py")
         return runpy.run_path(str(path), run_name=run_name)
 
-    with registry.restored():  # of a class that an example registers no other test knows
+    with registry.restored():  # classes that an example registers are unknown to other tests
         yield run
 
 
 @pytest.fixture(scope="session")
 def scripts() -> Iterator[Scripts]:
-    """Runs scripts, each in a process of its own."""
+    """An object that runs scripts, each in its own process."""
     scripts = Scripts()
     yield scripts
     scripts.close()
@@ -190,7 +194,7 @@ def scripts() -> Iterator[Scripts]:
 
 @pytest.fixture(scope="session")
 def peak() -> Callable[[Callable[[], Any]], int]:
-    """How many bytes ``work()`` has allocated at the most."""
+    """A function that returns the peak number of bytes that ``work()`` allocates."""
 
     def measure(work: Callable[[], Any]) -> int:
         tracemalloc.start()
@@ -205,7 +209,7 @@ def peak() -> Callable[[Callable[[], Any]], int]:
 
 @pytest.fixture
 def noted_pieces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Into how many pieces the NumPy backend has divided each work since."""
+    """The number of pieces into which the NumPy backend has divided each task so far."""
     counts: list[int] = []
     share = NumpyBackend.share
 

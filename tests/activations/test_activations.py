@@ -1,4 +1,4 @@
-"""Activations against plain formulas, at their extremes, and what is said of their curves."""
+"""Test activations against plain formulas, at their extremes, and in their stated properties."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def softplus(x: float) -> float:
     return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
 
 
-# The formulas of the textbooks, for one number.
+# The textbook formulas, for one number.
 FORMULAS: dict[str, tuple[Any, Any]] = {
     "step": (activations.step, lambda x: 0.0 if x < 0 else 1.0),
     "step at 1": (activations.Step(2, -3, 1), lambda x: 2.0 if x < 1 else -3.0),
@@ -108,7 +108,7 @@ def test_the_sigmoid_crosses_one_half_at_its_centre() -> None:
 
 
 def test_the_normal_distribution() -> None:
-    """Right to the last digits where it is all but 0 too."""
+    """Accurate to the last digits, also where the value is almost 0."""
     x = np.linspace(-37, 37, 5001).reshape(1, -1)
     expected = [[math.erfc(-v / math.sqrt(2)) / 2 for v in x[0]]]
     for dtype, absolute, relative in (("float64", 1e-15, 1e-12), ("float32", 3e-7, 1e-5)):
@@ -135,7 +135,7 @@ LIMITS = {  # at -1e4 and 1e4
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", registered.names("activation"))
 def test_far_out(name: str, dtype: str, backend: str) -> None:
-    """The right limit, a finite gradient, and nothing overflows but exp itself."""
+    """The limit is right, the gradient is finite, and nothing but exp overflows."""
     activation = registered.make("activation", name, {})
     device = get_backend(backend)
     ends = np.array([[-1e4], [1e4]], dtype)
@@ -248,12 +248,12 @@ def test_what_does_not_train_through_a_step_does_not_warn() -> None:
         thresholds("sigmoid").fit(X, Y, verbose=0)
         first = gpunn.Sequential(
             [layers.Input((2,)), layers.Activation("step"), layers.Dense(1)]
-        )  # nothing is trained before it
+        )  # no layer before it is trained
         first.compile("sgd", "mse")
         first.fit(X, Y, verbose=0)
 
 
-# -- the claims about the curves
+# -- the stated properties of the curves
 
 CASES = registered.cases("activation")
 
@@ -264,7 +264,7 @@ def test_properties(name: str, arguments: dict) -> None:
 
 
 def wrong(properties: activations.Properties) -> list[activations.Properties]:
-    """Each claim made false, by itself."""
+    """Falsify each claim on its own."""
     low, high = properties.range
     more = [
         {"range": (low - 1 if math.isfinite(low) else -10.0, high)},
@@ -400,7 +400,7 @@ def test_prelu_shares_alpha(shape: tuple[int, ...], shared: Any, backend: str) -
     assert alpha.shape == tuple(1 if shared and i + 1 in shared else n for i, n in enumerate(shape))
     x = np.random.default_rng(0).normal(size=(2, *shape))
     np.testing.assert_allclose(layer(x), np.where(x > 0, x, alpha * x), rtol=1e-12)
-    chain = [layers.PReLU(shared_axes=shared)] * 2  # adds up its gradients
+    chain = [layers.PReLU(shared_axes=shared)] * 2  # their gradients add up
     check_gradients(chain, (2, *shape), backend=backend)
 
 

@@ -1,4 +1,4 @@
-"""Activations of a user's, stated with operations; and what is stated of the built-in ones."""
+"""Test custom activations written with operations, and the formulas that built-in ones state."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class OfItsOutput(activations.Activation):
 
 
 class Flat(OfItsOutput):
-    """One that says of itself that it has no derivative."""
+    """An activation that states that its derivative is 0."""
 
     def gradient(self, y: Any, dy: Any) -> Any:
         return 0.0 * dy
@@ -100,7 +100,7 @@ def test_an_attribute_that_is_set_later_is_followed() -> None:
 
 
 class Twice(activations.Gelu):
-    """What a subclass states replaces what kernels compute, and its derivative."""
+    """What a subclass states replaces the kernels' computation and derivative."""
 
     def call(self, x: Any) -> Any:
         return 2.0 * super().call(x)
@@ -165,7 +165,7 @@ def test_what_cannot_be_meant_is_refused_when_the_class_is_made() -> None:
 def test_the_stated_gradient_is_that_of_automatic_differentiation(
     name: str, arguments: Any
 ) -> None:
-    """`gradient`, which may be written by hand, beside the derivative that follows from `call`."""
+    """Compare `gradient`, which may be handwritten, with the derivative derived from `call`."""
     activation = registered.make("activation", name, arguments)
     x = ops.convert_to_tensor(np.linspace(-4.3, 4.1, 85) + 1e-3, "float64")
     dy = ops.convert_to_tensor(np.linspace(1.0, 2.0, 85), "float64")
@@ -185,7 +185,7 @@ def test_the_stated_gradient_is_that_of_automatic_differentiation(
 @pytest.mark.parametrize(("name", "arguments"), STATED)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_arrays_get_what_the_operations_give(name: str, arguments: Any, dtype: str) -> None:
-    """The calls of array functions, in place or not, beside the operations themselves."""
+    """Compare calls of array functions, in place or not, with the operations themselves."""
     activation = registered.make("activation", name, arguments)
     device = get_backend("numpy")
     ends = [-np.inf, -1e30, -1e4, -30.0, -3.0, -1.0, -0.0, 0.0, 0.5, 1.0, 3.0, 30.0, 1e30, np.inf]
@@ -212,7 +212,7 @@ def test_arrays_get_what_the_operations_give(name: str, arguments: Any, dtype: s
 
 
 def test_second_derivatives() -> None:
-    """Of an activation that kernels compute: that of what it states."""
+    """The second derivative of one computed by kernels follows from its stated formula."""
 
     def slopes(x: Any) -> Any:
         return ops.sum(gpunn.grad(lambda x: ops.sum(activations.tanh(x)))(x))
@@ -226,7 +226,7 @@ def test_second_derivatives() -> None:
 @pytest.mark.parametrize("axis", [-1, 1, (1, 2)])
 @pytest.mark.parametrize("name", ["Softmax", "LogSoftmax"])
 def test_of_rows_along_any_axis(name: str, axis: Any, backend: str) -> None:
-    """Values, derivative and second derivative, beside PyTorch's."""
+    """Compare the value and both derivatives with PyTorch's."""
     x, weights = np.random.default_rng(5).standard_normal((2, 3, 4, 5))
     activation = getattr(activations, name)(axis=axis)
 

@@ -1,4 +1,4 @@
-"""Built-in activations at zeros of both signs, at infinity and NaN: alike on every backend."""
+"""Test that built-in activations agree on every backend at signed zeros, infinities and NaN."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def points(dtype: str) -> np.ndarray:
 def passes(
     backend: Backend, activation: Any, x: np.ndarray, *slopes: float
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """f(x), and what comes back for each of these dy."""
+    """Return f(x), and the gradient for each of these dy."""
     given, y = backend.upload(x.copy()), backend.empty(x.shape, x.dtype)
     with np.errstate(all="ignore"):
         backend.bias_activation(given, None, activation, y)
@@ -49,7 +49,7 @@ def test_zeros_infinities_and_nan_are_the_same_on_every_backend(
     expected, _ = passes(get_backend("numpy"), activation, x)
     for backend in BACKENDS[1:]:
         found, _ = passes(get_backend(backend), activation, x)
-        # What is so small that it rounds to 0 on some is 0 here.
+        # Values so small that some backends round them to 0 count as 0 here.
         rounded = [np.where(np.abs(y) < 1e-30, np.copysign(0, y), y) for y in (found, expected)]
         special = [~np.isfinite(y) | (y == 0) for y in rounded]
         pair = [y[special[0] | special[1]] for y in rounded]
@@ -62,7 +62,7 @@ def test_zeros_infinities_and_nan_are_the_same_on_every_backend(
 def test_where_a_curve_is_flat_nothing_comes_back(
     name: str, arguments: dict[str, Any], backend: str
 ) -> None:
-    """However large what comes from behind: 0 times infinity would not be a number."""
+    """However large the incoming gradient is: 0 times infinity would be NaN."""
     activation = registered.make("activation", name, arguments)
     x = points("float32")
     _, slopes = passes(get_backend(backend), activation, x, np.inf, -np.inf, np.nan)
@@ -73,7 +73,7 @@ def test_where_a_curve_is_flat_nothing_comes_back(
 
 
 def test_elsewhere_it_does() -> None:
-    """Infinity behind a slope that is not 0 is infinite."""
+    """An infinite gradient stays infinite where the slope is not 0."""
     x = np.array([[-1.0], [0.5], [2.0]], np.float32)
     for name in ("relu", "relu6", "hard_sigmoid", "hard_silu", "leaky_relu"):
         activation = activations.get(name)

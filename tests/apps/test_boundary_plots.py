@@ -1,4 +1,4 @@
-"""Pictures of points in the plane, and of where a classifier changes its mind."""
+"""Plots of points in the plane and of a classifier's decision boundaries."""
 
 from __future__ import annotations
 
@@ -87,13 +87,13 @@ def test_threshold_follows_the_labels_the_logits_or_the_caller():
 def test_a_decision_function_of_0_and_1_is_no_label():
     class Unit:
         def decision_function(self, x):
-            return np.round(x[:, 0])  # 0 is on the side of the second class
+            return np.round(x[:, 0])  # 0 belongs to the second class
 
     x = np.array([[-1.0], [0.0], [1.0]])
     scores = Scores(Unit(), np.array([0, 1]))
     assert scores(x).tolist() == [[1, -1], [0, 0], [-1, 1]]
     Unit.predict = lambda self, x: (x[:, 0] >= 0).astype(int)  # type: ignore[attr-defined]
-    assert scores.classify(x).tolist() == [0, 1, 1]  # as it says itself
+    assert scores.classify(x).tolist() == [0, 1, 1]  # as the model itself predicts
 
 
 @pytest.mark.parametrize(

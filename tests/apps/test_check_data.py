@@ -1,4 +1,4 @@
-"""The look at data: planted faults are found, clean data pass."""
+"""Data checks: planted faults are found, and clean data pass."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gpunn.utils import check_data
 
 
 def clean(rows=600, columns=4, seed=0, classes=3):
-    """Data without a fault: each feature depends on the class, classes are equal in size."""
+    """Data without faults: each feature depends on the class, and classes are equal in size."""
     random = np.random.default_rng(seed)
     y = random.permutation(np.arange(rows) % classes)
     return random.standard_normal((rows, columns)) + y[:, None], y
@@ -38,7 +38,7 @@ def test_clean_data_have_nothing():
 
 @pytest.mark.parametrize("name", ["iris", "digits", "breast_cancer", "wine", "diabetes"])
 def test_known_data_give_no_false_alarm(name):
-    """In random order and scaled, as one trains on them; digits are pixels of one scale."""
+    """In random order and scaled, as for training; digits are pixels of one scale."""
     x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(x))
     if name != "digits":
@@ -104,7 +104,7 @@ def test_duplicates_and_contradictions():
     report = check_data(x, y)
     (finding,) = report.of("contradictions")
     assert (finding.severity, finding.rows.tolist()) == ("warning", [0, 100])
-    # Of numbers, two measurements at one place may well differ.
+    # For regression, two measurements at one point may well differ.
     (finding,) = check_data(x, np.arange(len(x)) + np.pi).of("contradictions")
     assert finding.severity == "note"
     x[100, 0] = -0.0

@@ -1,4 +1,4 @@
-"""`gpunn check-data`: tables and arrays in files, what is printed, and the exit status."""
+"""`gpunn check-data`: tables and arrays in files, the output, and the exit status."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_command_on_a_csv_file(tmp_path, capsys):
 
 
 def test_names_of_classes_are_no_error_in_a_table(tmp_path, capsys):
-    """As `gpunn train` takes them; with one class there is nothing to learn of them either."""
+    """As `gpunn train` reads them; with only one class, there is nothing to learn either."""
     x, y = datasets.make_blobs(200, 4, centers=3, random_state=0)
     names = ["a", "b", "c", "d", "kind"]
     path = csv_file(tmp_path / "a.csv", x, np.array(["elm", "fir", "oak"])[y], names)
@@ -62,7 +62,7 @@ def test_command_with_test_data_target_and_limit(tmp_path, capsys):
 
 
 def test_command_on_a_frame_as_pandas_writes_it(tmp_path, capsys):
-    """An index without a name, a year as a name, one bad cell, texts, and a large target."""
+    """An index without a name, a year as a name, one bad cell, strings, and a large target."""
     random = np.random.default_rng(0)
     years, kinds = random.standard_normal((2, 200)), random.integers(0, 3, 200)
     rows = [f"{i},{a},{b},{'abc'[k]},{5000 + 800 * a + k}" for i, (a, b, k) in

@@ -1,4 +1,4 @@
-"""Classes are what is written: nothing that looks like a number is taken for another."""
+"""Class names are taken literally: no name that looks like a number is taken for another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gpunn.apps.tables.kinds import answers_of, target_of
 
 pytestmark = pytest.mark.usefixtures("numpy_is_asked_for")
 
-# Each list: classes that are one where texts are taken for numbers, words or nothing.
+# Each list: classes that coincide if strings are read as numbers, words or missing values.
 WRITTEN = [
     ["007", "7"], ["1", "1.0", "01"], ["7", "+7", "8"], ["1000", "1e3"], ["TRUE", "true", "1"],
     ["0", "-0", "5"], ["1,5", "1.5"], ["x", "X"], ["12", "0012", "x"],
@@ -60,7 +60,7 @@ def test_what_looks_alike_is_said(tmp_path: Path) -> None:
 
 
 def test_numbers_that_begin_with_a_zero_are_names(tmp_path: Path) -> None:
-    """Of a post office, say: not to be predicted by regression, however many there are."""
+    """Postal codes, for instance, are not predicted by regression, however many there are."""
     labels = [f"{i % 25:03}" for i in range(100)]
     found = target_of(read_table(table(tmp_path, "csv", labels)), "label")
     assert found.task == "classification" and len(found.classes) == 25
@@ -79,13 +79,13 @@ def test_what_stands_for_nothing_is_said(kind: str, tmp_path: Path) -> None:
 
 
 def test_the_same_number_written_otherwise_is_said(tmp_path: Path) -> None:
-    """A column that went through a program that made numbers of it."""
+    """A column that another program has converted to numbers."""
     read = read_table(table(tmp_path, "csv", ["7.0", "8", "007", "x"]))
     rows, y, said = answers_of(read, "label", ["7", "8"])
     assert (rows.tolist(), y.tolist()) == ([0, 1, 2], [0, 1, 0])
     assert said[0].endswith("the same number in another notation: '007' for '7', '7.0' for '7'")
     assert said[1] == "label: not a class of the model: 'x'; these rows are left out"
-    rows, y, _ = answers_of(read, "label", ["007", "7", "8"])  # which of the two 7.0 is, who knows
+    rows, y, _ = answers_of(read, "label", ["007", "7", "8"])  # 7.0 could be either of the two
     assert (rows.tolist(), y.tolist()) == ([1, 2], [2, 0])
 
 
@@ -142,7 +142,7 @@ def test_lookups_keep_texts_apart(names: list[str]) -> None:
 @pytest.mark.parametrize("kind", [*COLUMNS, "list"])
 def test_texts_are_no_class_numbers(kind: str, names: list[str]) -> None:
     labels = COLUMNS.get(kind, list)(names)
-    if kind == "category":  # which are numbered as they are ordered
+    if kind == "category":  # which are numbered in their order
         assert gpunn.utils.to_categorical(labels).sum() == 2
         return
     with pytest.raises(TypeError, match="labels holds text"):

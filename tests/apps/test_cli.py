@@ -1,4 +1,4 @@
-"""The command line: what it prints, writes and returns, and what it says about mistakes."""
+"""The command line: what it prints, writes and returns, and its error messages."""
 
 import csv
 import json
@@ -111,7 +111,7 @@ def test_stopped_at_any_place_and_resumed_it_gives_the_same_bits(
             patch.setattr(logger, "needs_train_batches", True)
         assert main(["train", "mnist", *SMALL, "--out", str(tmp_path)]) == 130
     assert main(["train", "mnist", "--out", str(tmp_path), "--resume"]) == 0
-    found, expected = (  # in one process layers are numbered on
+    found, expected = (  # in one process, layer numbers continue
         [w.tobytes() for w in gpunn.saving.load_model(folder / "model.gpunn").get_weights()]
         for folder in (tmp_path, trained[0])
     )
@@ -189,7 +189,7 @@ def test_a_new_run_does_not_take_up_the_old_one(unfinished, trained, tmp_path, c
     assert main([*options, str(tmp_path / "alone")]) == 0
     history = result(unfinished)["history.csv"]
     assert history == result(tmp_path / "alone")["history.csv"]
-    assert not result(trained[0])["history.csv"].startswith(history)  # that of another seed
+    assert not result(trained[0])["history.csv"].startswith(history)  # that run has another seed
 
 
 def test_an_earlier_model_is_kept_unless_force_is_said(trained, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""`gpunn predict`: images of all kinds, and the models that take them."""
+"""`gpunn predict`: images of all kinds, and the models that accept them."""
 
 import json
 import sys
@@ -75,7 +75,7 @@ def picture(pixels, kind):
         return Image.fromarray(pixels.astype(np.uint16) * 257)
     if kind == "F":
         return Image.fromarray(pixels.astype(np.float32) / 255)
-    if kind == "RGBA":  # black ink on nothing
+    if kind == "RGBA":  # black ink on a transparent background
         ink = np.zeros((*pixels.shape, 4), np.uint8)
         ink[..., 3] = pixels
         return Image.fromarray(ink)
@@ -112,7 +112,7 @@ def test_images_are_padded_and_scaled(tmp_path):
 
 
 def pages(images, seed=0):
-    """Digits as pictures of 280 x 280, at random size and place."""
+    """Digits as pictures of 280 x 280, of random size and position."""
     random = np.random.default_rng(seed)
     for image in images:
         side = int(random.integers(40, 201))
@@ -123,7 +123,7 @@ def pages(images, seed=0):
 
 
 def test_digits_of_any_size_and_place_are_read(trained, mnist):
-    """As many as of the digits themselves, of a network that is right about 93% of them."""
+    """As many as of the original digits, by a network with an accuracy of about 93%."""
     images, labels = mnist[1][0][:200], mnist[1][1][:200]
     model = gpunn.saving.load_model(trained[0] / "model.gpunn")
     found = np.stack([as_mnist(page) for page in pages(images)])

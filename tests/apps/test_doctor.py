@@ -1,4 +1,4 @@
-"""What `gpunn doctor` says of backends, kernels and extras."""
+"""What `gpunn doctor` reports about backends, kernels and extras."""
 
 import numpy as np
 import pytest
@@ -95,7 +95,7 @@ def test_doctor_names_the_extra_that_fits(monkeypatch, capsys):
 
 
 def test_doctor_compiles_kernels_and_compares_with_numpy(monkeypatch, capsys):
-    """The class of the CuPy backend, over kernels compiled for the CPU."""
+    """The CuPy backend's class, with kernels compiled for the CPU."""
     monkeypatch.setenv("GPUNN_BACKEND", "emulated")
     assert main(["doctor"]) == 0
     text = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""What `gpunn doctor --step` says of a training step."""
+"""What `gpunn doctor --step` reports about a training step."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from gpunn.apps.roofline.known_cards import CARDS
 
 @pytest.fixture(autouse=True)
 def _(no_backend_yet: None) -> None:
-    """Doctor's choice of a backend ends with its test."""
+    """Limit doctor's choice of a backend to its test."""
 
 
 @gpunn.saving.register_serializable(package="doctor")
 class Doubled(gpunn.activations.Activation):
-    """One written for arrays: no kernel does that."""
+    """An activation written for arrays: it has no kernel."""
 
     def forward(self, backend: Any, x: Any, out: Any) -> None:
         backend.xp.multiply(x, 2.0, out=out)
@@ -134,7 +134,7 @@ def test_doctor_lists_a_saved_model(tmp_path: Path, capsys: pytest.CaptureFixtur
         ["activation_gradient", "Doubled"],
     ]
     assert lines[-1] == "The time is predicted only for float32, not for float64."
-    assert "32x5" in lines[5]  # not bytes: nothing says that its inputs are pixels
+    assert "32x5" in lines[5]  # not bytes: nothing indicates that its inputs are pixels
 
 
 def test_an_operation_without_a_launch_of_its_own_is_marked() -> None:

@@ -30,7 +30,7 @@ def flat(model):
 
 
 def outputs_at(model, x):
-    """The outputs as a function of all weights, through the public face."""
+    """Return the outputs as a function of all weights, through the public API."""
     shapes = [w.shape for w in model.get_weights()]
     ends = np.cumsum([int(np.prod(s)) for s in shapes])[:-1]
 
@@ -141,7 +141,7 @@ def test_an_exponential_is_fitted_as_by_curve_fit():
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_it_ends_where_scipys_own_differences_end(seed):
-    """The same method from the same start, so the same path but for the differences' error."""
+    """The same method from the same start: the same path, except for finite-difference errors."""
     x = np.linspace(-2, 2, 40)[:, None]
     y = 2 * np.tanh(1.5 * x - 0.5) + 0.3 + 0.1 * RNG.normal(size=x.shape)
     model = network(1, 1, inputs=1, seed=seed)
@@ -170,10 +170,10 @@ def test_the_result_is_what_the_model_gives_now():
 
 
 def test_more_weights_than_residuals_is_solved_exactly():
-    """The zeros that MINPACK is given then count for nothing: not in the fit, not in the costs.
+    """The zeros that MINPACK gets then do not count in the fit or in the costs.
 
-    Which of the many solutions is found is not tested: where the Jacobian is rank-deficient, the
-    rounding of the last columns decides it.
+    Which of the many solutions is found is not tested: if the Jacobian is rank-deficient, the
+    rounding of the last columns decides.
     """
     x, y = RNG.normal(size=(3, 5)), RNG.normal(size=(3, 3))
     weight = np.array([1.0, 2.0, 0.0])
@@ -184,7 +184,7 @@ def test_more_weights_than_residuals_is_solved_exactly():
     assert result.costs[0] == pytest.approx(float(weight @ (error**2).sum(1)) / 2 / 3, rel=1e-12)
     assert result.success and result.cost < 1e-25
     np.testing.assert_allclose(model.predict(x[:2], verbose=0), y[:2], atol=1e-12)
-    assert abs(model.predict(x[2:], verbose=0) - y[2:]).min() > 1e-3  # nobody asked for that row
+    assert abs(model.predict(x[2:], verbose=0) - y[2:]).min() > 1e-3  # that row was not fitted
 
 
 def test_what_does_not_fit_is_named(monkeypatch):

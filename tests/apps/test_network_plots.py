@@ -1,4 +1,4 @@
-"""Pictures of models: a box for each layer, arrows along what it reads, nothing drawn over."""
+"""Plots of models: a box for each layer, arrows from its inputs, and nothing overlaps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def branches() -> Any:
-    """Two inputs, one of which is read far below too; a layer that is applied twice."""
+    """Two inputs, one of which is also read far below, and a layer that is applied twice."""
     a, b = gpunn.Input((8,), name="a"), gpunn.Input((8,), name="b")
     shared = layers.Dense(4, "tanh", name="shared")
     joined = layers.concatenate([shared(a), shared(b)], name="joined")
@@ -27,7 +27,7 @@ def branches() -> Any:
 
 
 def boxes(figure: Any) -> dict[str, list[Rectangle]]:
-    """The rectangles by the first line of the text in their middle."""
+    """Return the rectangles by the first line of the text at their centre."""
     (ax,) = figure.axes
     found: dict[str, list[Rectangle]] = {}
     for text in filter(lambda t: t.get_text(), ax.texts):
@@ -158,7 +158,7 @@ def test_plot_model_writes_a_file(tmp_path: Path) -> None:
 
 
 def test_svg_has_what_the_figure_has() -> None:
-    """Boxes of the same size at the same places, with the same text, and as many arrows."""
+    """Boxes of the same size at the same positions, with the same text, and as many arrows."""
     model = branches()
     figure = plots.network(model)
     root = ElementTree.fromstring(gpunn.utils.plot_model(model, None, True, False, True).to_svg())

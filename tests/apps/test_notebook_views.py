@@ -22,7 +22,7 @@ EVIL = "<img src=x onerror=alert(1)>"
 
 
 class Page(HTMLParser):
-    """Tags, attributes and text of a page, as a browser would take it."""
+    """The tags, attributes and text of a page, as a browser would parse it."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ def test_figures_are_matplotlibs() -> None:
 
 
 def test_each_shows_itself_once_in_a_notebook(tmp_path: Path) -> None:
-    """Executed by Jupyter's own kernel; the last with pyplot, which draws figures of its own."""
+    """Cells run by Jupyter's own kernel; the last uses pyplot, which draws its own figures."""
     cells = [
         """
         import numpy as np, gpunn

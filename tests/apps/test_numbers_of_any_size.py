@@ -1,5 +1,8 @@
-"""Figures and statistics of huge, tiny and offset numbers: what they would be in other units, or
-refused. A power of two changes no digit of a number, so nothing else may change either."""
+"""Results and statistics of huge, tiny and offset numbers.
+
+They are the same as in other units, or an error is raised. A power of two changes no digit of a
+number, so nothing else may change either.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,7 @@ def test_figures_are_those_of_other_units(scale: float) -> None:
 
 
 def trained(folder: Path, capsys: Any, x: np.ndarray, y: np.ndarray) -> dict[str, str]:
-    """What is printed of each model's R2 on the test rows."""
+    """Return each model's printed R2 on the test rows."""
     with open(folder / "t.csv", "w", newline="") as file:
         rows = zip(*(map(repr, column.tolist()) for column in (*x.T, y)), strict=True)
         csv.writer(file).writerows([("a", "b", "y"), *rows])
@@ -152,7 +155,7 @@ def test_statistics_that_float32_does_not_hold_are_refused_or_said() -> None:
         Normalization().adapt(x + np.array([0.0, 1e9]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Normalization().adapt(np.full((9, 2), 1e9))  # does not vary
+        Normalization().adapt(np.full((9, 2), 1e9))  # constant
         Normalization(dtype="float64").adapt(x + 1e9)
 
 

@@ -1,4 +1,4 @@
-"""The perceptron: against scikit-learn's, against the theorem, and where it must fail."""
+"""The perceptron, compared with scikit-learn's and the theorem, and where it must fail."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ RNG = np.random.default_rng(3)
 @pytest.mark.parametrize("rate", [1.0, 0.1, 0.03])
 @pytest.mark.parametrize("epochs", [1, 4])
 def test_rosenblatts_rule_is_scikit_learns(rate, epochs):
-    """In the same order, from the same weights: theirs counts a point right on the plane as
-    wrong for both classes, ours for one, so the start is not zero."""
+    """The same order and the same initial weights.
+
+    The start is not zero: a point exactly on the plane is wrong for both classes in scikit-learn,
+    and for one class here.
+    """
     x, y = toy.moons(40, noise=0.3)
     start = np.array([0.3, -0.2, 0.1])
     theirs = Neighbour(eta0=rate, max_iter=epochs, tol=None, shuffle=False)
@@ -73,7 +76,7 @@ def test_the_rate_changes_the_length_of_the_weights_and_nothing_else():
 
 
 def test_one_step_by_hand():
-    """w = 0 says class 1; (1, 2) is of class 0: w becomes -(1, 2, 1)."""
+    """w = 0 predicts class 1; (1, 2) is of class 0: w becomes -(1, 2, 1)."""
     unit = Perceptron(epochs=1, shuffle=False)
     with pytest.warns(ConvergenceWarning, match="1 of 2 points"):
         unit.fit([[1, 2], [-3, 0]], [0, 1])

@@ -1,4 +1,4 @@
-"""Folders of pictures on the command line: trained on, evaluated, predicted."""
+"""Folders of pictures on the command line: training, evaluation and prediction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLASSES = ("bars", "dots", "rings")
 
 
 def picture(kind, random, mode):
-    """A shape of a random size at a random place, light or coloured on dark."""
+    """A shape of random size and position, light or coloured on dark."""
     height, width = random.integers(20, 29, 2)
     y, x = np.mgrid[:height, :width]
     across, down = random.uniform(0.4, 0.6, 2)
@@ -65,7 +65,7 @@ def test_pictures_in_folders_are_learnt(tmp_path, capsys, mode):
     loaded = gpunn.saving.load_model(model)
     assert loaded.trained_on["classes"] == list(CLASSES)
     assert loaded.input_shape == (None, 28, 28, 3 if mode == "RGB" else 1)
-    # New pictures, of two of the classes; and one by one.
+    # New pictures of two of the classes, and one by one.
     new = fill(tmp_path / "new", 8, mode, seed=1, kinds=CLASSES[1:])
     assert main(["evaluate", model, "--data", str(new), "--json"]) == 0
     evaluated = json.loads(capsys.readouterr().out)

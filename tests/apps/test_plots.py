@@ -1,4 +1,4 @@
-"""Pictures: what is drawn is what was given, can be read without colour, and changes nothing."""
+"""Plots: they show the given data, are readable without colour, and change nothing."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ MOONS = toy.moons(60)
 
 
 def pictures(digits):
-    """A call of every function."""
+    """Calls of every function."""
     model, x, y = digits
     line = network(layers.Input((1,)), layers.Dense(1, name="line"), loss="mse")
     return {
@@ -100,7 +100,7 @@ def test_a_picture_is_labelled_and_leaves_settings_alone(name, digits, tmp_path)
 
 
 def test_pyplot_is_not_touched_and_no_window_is_needed():
-    """Also without a display, and with a backend that cannot show anything."""
+    """Also without a display, and with a backend that cannot show figures."""
     code = (
         "import sys, gpunn\n"
         "gpunn.plots.history({'loss': [1, 2]}).savefig('/dev/null', format='png')\n"
@@ -129,7 +129,7 @@ def test_drawn_into_given_axes_and_nothing_else_is():
 
 
 def grey(color) -> float:
-    """Luminance by ITU-R BT.601, as Pillow's and printers' conversion to grey has it."""
+    """Luminance by ITU-R BT.601, which Pillow and printers use to convert to grey."""
     return float(np.dot(to_rgb(color), [0.299, 0.587, 0.114]))
 
 
@@ -146,14 +146,14 @@ def test_neighbouring_classes_differ_in_marker_and_in_grey():
     for one, next_one in itertools.pairwise(styles):
         assert abs(grey(one["facecolors"]) - grey(next_one["facecolors"])) > 0.2
     assert len(set(style.HATCHES)) == 10
-    assert grey(style.SHADES[1]) - grey(style.SHADES[0]) > 0.1  # of two, which are not hatched
+    assert grey(style.SHADES[1]) - grey(style.SHADES[0]) > 0.1  # two bars are not hatched
 
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def dashes(figure, lines):
-    """The dashes of each line, as a drawing says them."""
+    """Return the dashes of each line from the SVG drawing."""
     for number, line in enumerate(lines):
         line.set_gid(f"line-{number}")
     drawing = io.BytesIO()

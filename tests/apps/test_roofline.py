@@ -1,4 +1,4 @@
-"""The bound on paper: its arithmetic by hand, its cards by other figures, its page by its file."""
+"""The roofline: its arithmetic against hand calculations, its GPUs and its page against data."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def product(m: int, k: int, n: int) -> ProfiledOperation:
     return ProfiledOperation("matmul", "", shapes, 4 * (m * k + k * n + m * n), 2 * m * k * n, 1)
 
 
-# -- traffic and arithmetic of what is launched
+# -- traffic and arithmetic of launches
 
 
 def profiled(name: str, optimizer: Any = "adam", **options: Any) -> list[ProfiledOperation]:
@@ -67,7 +67,7 @@ def test_traffic_by_hand() -> None:
     forward = profiled("matmul")[0]
     assert forward.bytes == 4 * (8 * 6 + 6 * 4 + 8 * 4) and forward.flops == 2 * 8 * 6 * 4
     (dropout,) = profiled("dropout")
-    assert dropout.bytes == (4 + 4 + 1) * 8 * 4  # the mask has a byte an element
+    assert dropout.bytes == (4 + 4 + 1) * 8 * 4  # the mask has one byte per element
     # The gradient of the second reads its input.
     relu, kept = (profiled("bias_activation", activation=f)[0] for f in ("relu", "silu"))
     assert relu.bytes == 4 * (8 * 4 + 4 + 8 * 4)
@@ -84,10 +84,10 @@ def test_what_is_added_to_is_read_and_written() -> None:
     assert operations[1].flops == operations[0].flops
 
 
-# -- the cards
+# -- the GPUs
 
 
-# CUDA cores, boost clock in MHz, width of the memory bus in bits, its rate in Gbit/s a line.
+# CUDA cores, boost clock in MHz, width of the memory bus in bits, its rate in Gbit/s per line.
 PARTS = {
     "GTX 1050 Ti": (768, 1392, 128, 7.008),
     "GTX 1060 6GB": (1280, 1709, 192, 8.008),
@@ -100,7 +100,7 @@ PARTS = {
     "H100": (16896, 1980, 5120, 5.2336),
     "H200": (16896, 1980, 6144, 6.2512),
 }
-LANES = {6: 128, 7: 64, 8: 128, 9: 128}  # of a multiprocessor, by compute capability
+LANES = {6: 128, 7: 64, 8: 128, 9: 128}  # per multiprocessor, by compute capability
 
 
 @every_card
@@ -177,9 +177,9 @@ def test_the_classic_step_in_one_kernel() -> None:
     assert roofline.is_narrow(operations)
     assert not roofline.is_narrow(step_profile.profile_step(program.classic(129)))
     h200 = card("H200")
-    bandwidth, port = h200.l2_bandwidth, 64 * 66.9e12 / (2 * 128 * 132)  # bytes a second
-    # 32 of its multiprocessors have a row each; each of them reads both layers' weights forward,
-    # and those of the last layer backward. The first layer's are the ones that take longer so.
+    bandwidth, port = h200.l2_bandwidth, 64 * 66.9e12 / (2 * 128 * 132)  # bytes per second
+    # 32 of its multiprocessors have one row each; each of them reads both layers' weights in the
+    # forward pass, and the last layer's in the backward pass. Only the first layer's take longer.
     first, last = 784 * 128 * 4, 128 * 10 * 4
     seconds = [max(n / port, 32 * n / bandwidth) for n in (first, last, last)]
     others = [
@@ -200,11 +200,11 @@ def test_the_classic_step_in_one_kernel() -> None:
 
 
 def test_in_one_kernel_a_few_blocks_have_several_rows_each() -> None:
-    """10 multiprocessors, 32 rows: 4 each, for which a weight is read once; of 50, twice."""
+    """10 multiprocessors and 32 rows: 4 each, which read a weight once; 50 rows read it twice."""
     gtx = card("GTX 1060 6GB")
 
     def product_seconds(batch: int) -> float:
-        """What the first product adds to a step that gathers the rows, and does no more."""
+        """The time that the first product adds to a step that only gathers the rows."""
         operations = step_profile.profile_step(step_profile.example(), batch)
         gather, product = (
             next(x for x in operations if x.name == name) for name in ("gather", "matmul")
@@ -224,7 +224,7 @@ def test_the_working_set_is_the_arrays_that_are_come_back_to() -> None:
     parameters = sum((a + 1) * b for a, b in itertools.pairwise(sizes))
     activations = batch * (784 + 128 + 10)
     least = 4 * (4 * parameters + activations)
-    # above it, at most: gradients, masks and results of every pass over the activations
+    # At most this much more: gradients, masks and results of every pass over the activations.
     operations = step_profile.profile_step(step_profile.example())
     assert least <= roofline.working_set(operations) < least * 1.2
 
@@ -272,7 +272,7 @@ def test_a_cpu_step_by_hand() -> None:
     assert roofline.cpu_seconds([update(10**8)], CPU) == pytest.approx(28e8 / 40e9)
 
 
-# -- what is measured here
+# -- local measurements
 
 
 def test_rates_of_this_cpu() -> None:
@@ -306,7 +306,7 @@ def test_the_width_from_which_a_card_wins() -> None:
         widths = {str(w): {"cards": {"X": c}, "bound": b} for w, c, b in pairs}
         measured = {
             str(w): [t, t, t * 3] for w, t in zip(program.WIDTHS, cpu_us, strict=True)
-        }  # the median counts
+        }  # the median is used
         return {"predicted": {"widths": {"32": widths}}, "measured": {"widths": {"32": measured}}}
 
     slow = [10.0] * 9

@@ -1,4 +1,4 @@
-"""Pictures of the loss over two weights, and of the path that was taken."""
+"""Plots of the loss over two weights, and of the training path."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_recorder_keeps_the_path_of_gradient_descent(every):
 
 
 def test_contours_are_smooth_and_their_numbers_round_and_legible():
-    """A valley narrower than the grid, with a path along and across it, as training takes."""
+    """A valley narrower than the grid, with a path along and across it, as in training."""
     along = np.linspace(-0.8, 0.7, 40)
     path = np.column_stack([along, 0.13 - along]) + np.linspace(1, 0, 40)[:, None] ** 6
     figure = plots.error_surface(

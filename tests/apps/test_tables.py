@@ -1,4 +1,4 @@
-"""Tables of one's own on the command line: read, trained on, evaluated, predicted."""
+"""Custom tables on the command line: reading, training, evaluation and prediction."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def table(path, names, rows, separator=","):
 
 @pytest.fixture(scope="module")
 def iris(tmp_path_factory):
-    """A folder with iris.csv, and gpunn's model of it; and what was printed."""
+    """A folder with iris.csv and gpunn's model of it, and the printed output."""
     folder = tmp_path_factory.mktemp("iris")
     found = datasets.load_iris()
     names = ["sepal length", "sepal width", "petal length", "petal width", "species"]
@@ -78,7 +78,7 @@ def test_tables_of_every_kind_are_the_same(tmp_path, separator, encoding, decima
 @pytest.mark.parametrize(
     ("rows", "names"),
     [
-        (",0,1\n0,1.5,2\n", ["Unnamed: 0", "0", "1"]),  # a frame without names, by pandas
+        (",0,1\n0,1.5,2\n", ["Unnamed: 0", "0", "1"]),  # a pandas data frame without names
         ("country,1990,1991\nA,1,2\nB,3,4\n", ["country", "1990", "1991"]),
         ("5.1,setosa\n4.9,setosa\n", ["0", "1"]),
         ("1,2\n3,4\n", ["0", "1"]),
@@ -93,7 +93,7 @@ def test_a_header_is_told_from_a_row(tmp_path, rows, names):
 
 
 def test_work_grows_with_the_columns_not_with_their_square(tmp_path):
-    """Else this would end at the time limit."""
+    """Quadratic work would exceed the time limit."""
     names = [f"c{i}" for i in range(100_000)]
     (tmp_path / "wide.csv").write_text(f"{','.join(names)}\n{','.join(['1'] * len(names))}\n")
     found = read_table(tmp_path / "wide.csv", max_columns=len(names))
@@ -138,7 +138,7 @@ def test_columns_become_what_scikit_learn_makes_of_them(tmp_path):
 
 
 def messy(path, rows=160, seed=0):
-    """What people have: an index, dates, names, gaps, a mistake, a constant, many categories."""
+    """Realistic data: an index, dates, names, gaps, a mistake, a constant, many categories."""
     random = np.random.default_rng(seed)
     x, kind = random.standard_normal(rows), random.integers(0, 3, rows)
     price = 5000 + 900 * x + 400 * kind
@@ -169,7 +169,7 @@ def test_what_is_found_in_a_messy_table_is_said(tmp_path, capsys):
     assert "target price: regression, from " in said
     assert "deviations and the categories of 2 columns: no rows" in said
     results = {k: float(v.split()[-1]) for k, v in rows.items() if k in ("mean", "network")}
-    assert results["network"] > 0.6 > results["mean"]  # R2, of a target about 5,000
+    assert results["network"] > 0.6 > results["mean"]  # R2, for a target around 5,000
 
 
 def test_one_row_is_no_rows(tmp_path, capsys):
@@ -210,7 +210,7 @@ def test_a_regression_is_in_the_targets_units_and_splits_by_order(tmp_path, caps
     assert {row["size filled"] for row in rows} == {"'=low", "mid", "high"}
     assert main(["predict", model, path, "--raw"]) == 0
     assert ",=low," in capsys.readouterr().out
-    # The file holds what the training did: a target that the table lacks is not needed.
+    # The file holds the preprocessing; the table does not need the target.
     rows = [["", "new", "x"], [1, "mid", 0]]
     short = table(tmp_path / "new.csv", ["price", "size filled", "size"], rows)
     assert main(["predict", model, short]) == 0
@@ -233,7 +233,7 @@ def test_a_classification_beats_the_baseline_and_is_saved(iris, tmp_path, capsys
     assert json.loads(capsys.readouterr().out)["accuracy"] > 0.93
     assert main(["predict", model, str(folder / "iris.csv"), "--json"]) == 0
     plain = json.loads(capsys.readouterr().out)
-    # Columns in another order, with others among them, and without the target.
+    # Columns in another order, with additional ones, and without the target.
     other = table(tmp_path / "b.csv", ["colour", *names[3::-1]], [["red", *r[3::-1]] for r in rows])
     out = str(tmp_path / "out.csv")
     assert main(["predict", model, other, "--out", out]) == 0

@@ -1,5 +1,5 @@
-"""Weights and predictions counted into bins on a card's kernels: exactly, in any order, and at the
-cost of the predictions."""
+"""Weights and predictions counted into bins by GPU kernels: exact, independent of the order, and at
+a cost that depends on the number of predictions only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CARD = make_card(orders=(3,))
 def totals(
     card: Any, bins: np.ndarray, weights: np.ndarray, size: int, blocks: int = 2
 ) -> np.ndarray:
-    """The sum of the weights in each bin, on so many blocks."""
+    """Return the sum of the weights in each bin, computed by this many blocks."""
     card.kernels.blocks = blocks
     state = card.zeros((size,), np.float64)
     with card.turn:
@@ -29,14 +29,14 @@ def totals(
 
 
 def exact(bins: np.ndarray, weights: np.ndarray, size: int) -> list[float]:
-    """By Python's own sums, which round once."""
+    """Python's own sums, which round once."""
     return [math.fsum(weights[bins == b].tolist()) for b in range(size)]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("skewed", [False, True])
 def test_sums_of_weights_are_rounded_once(dtype: str, skewed: bool) -> None:
-    """Of weights between 1e-6 and 1e6, of both signs; the same on any number of blocks."""
+    """Weights between 1e-6 and 1e6, of both signs; the same for any number of blocks."""
     random = np.random.default_rng(0)
     size, n = 7, 3001
     bins = np.zeros(n, int) if skewed else random.integers(-1, size + 1, n)
@@ -65,7 +65,7 @@ def test_a_weight_that_is_not_finite_shows_in_its_bin_alone() -> None:
 
 @pytest.mark.parametrize("weighted", [False, pytest.param(True, marks=pytest.mark.more)])
 def test_many_labels_and_thresholds_cost_no_more_than_predictions(weighted: bool) -> None:
-    """A million, and 400,000 bins: to look for each in each takes longer than a test may."""
+    """A million predictions, 400,000 bins: comparing all pairs would exceed the time limit."""
     rows, labels = 1000, 1000
     metric = gpunn.metrics.AUC(num_thresholds=200, multi_label=True, num_labels=labels)
     metric.build((rows, labels))
@@ -83,7 +83,7 @@ def test_many_labels_and_thresholds_cost_no_more_than_predictions(weighted: bool
 
 
 def test_many_predictions_are_divided_among_blocks() -> None:
-    """Whatever their bins are: a block by itself would keep a card waiting."""
+    """Whatever their bins: a single block would leave the GPU idle."""
     card: Any = make_card(orders=(3,))
     grids, prepare = list[tuple[str, int]](), card.kernels.prepare
 
@@ -106,13 +106,13 @@ def test_many_predictions_are_divided_among_blocks() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("top", [1, 5, 40_000])
 def test_the_first_of_many_classes_are_found_in_few_looks(top: int, dtype: str) -> None:
-    """Three rows: to compare each class with each takes longer than a test may."""
+    """Three rows: comparing each pair of classes would exceed a test's time limit."""
     rows, classes = 3, 30_000
     metric = gpunn.metrics.Precision(top_k=top)
     metric.build((rows, classes))
     random = np.random.default_rng(0)
     truth = random.integers(0, classes, rows).astype(np.int32)
-    y = random.integers(0, 50, (rows, classes)).astype(dtype)  # with ties at any place
+    y = random.integers(0, 50, (rows, classes)).astype(dtype)  # with ties at any position
     y[0, truth[0]], y[2] = 60, -5
     _, card = on_both(
         CARD,
@@ -127,7 +127,7 @@ def test_the_first_of_many_classes_are_found_in_few_looks(top: int, dtype: str) 
 
 @pytest.mark.parametrize("columns", [1, 3, 16, 17, 33, 70])
 def test_sums_of_targets_of_few_columns_and_of_many(columns: int) -> None:
-    """By the coefficient of determination of each column, as it is defined."""
+    """The coefficient of determination of each column, by definition."""
     random = np.random.default_rng(0)
     t, y = random.normal(size=(2, 601, columns)).astype(np.float32)
     metric = gpunn.metrics.R2Score(class_aggregation=None)

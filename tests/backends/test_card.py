@@ -1,4 +1,4 @@
-"""What a machine without a usable card is told."""
+"""The messages on a machine without a usable GPU."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def test_a_cupy_without_metadata_is_told_of_too(
     [("0x10de", "0x030000", True), ("0x10de", "0x040300", False), ("0x8086", "0x030000", False)],
 )
 def test_a_card_on_the_bus(vendor: str, kind: str, there: bool, tmp_path: Path) -> None:
-    """Not the sound device on an NVIDIA card, nor another maker's card."""
+    """Neither the sound device of an NVIDIA GPU counts, nor another maker's GPU."""
     assert not card.is_on_bus(tmp_path / "nothing such")
-    (tmp_path / "0000:00:00.0").mkdir()  # gone before it is read
+    (tmp_path / "0000:00:00.0").mkdir()  # removed before it is read
     device = tmp_path / "0000:01:00.0"
     device.mkdir()
     (device / "vendor").write_text(f"{vendor}\n")

@@ -1,9 +1,9 @@
-"""Each training that backends are compared by is well conditioned: a last bit stays small in it.
+"""The trainings that compare backends are well conditioned: a change in the last bit stays small.
 
-Backends add in other orders, so do BLAS's kernels for other CPUs. Where that grows beyond the
-tolerance of the comparison, nothing is compared but the order; and a comparison that passes by
-luck here fails on another machine. What fails here gets other data, another rate or another seed
-in `registered_networks.py`; the tolerance stays.
+Backends add in different orders, and so do BLAS's kernels for other CPUs. If a training amplifies
+that beyond the tolerance, the comparison only measures the order of addition; one that passes by
+luck here fails on another machine. A case that fails here gets other data, another rate or another
+seed in `registered_networks.py`; the tolerance stays.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ import gpunn
 
 pytestmark = unusual
 
-LONG = 20  # epochs, as the kernels of pages are compared
+LONG = 20  # epochs, as in the comparison of the kernels of pages
 SOME = {repr(case) for case in CASES[::8]}
-SOME |= {repr(case) for case in CASES if case[0] == "loss"}  # the first to be in doubt
+SOME |= {repr(case) for case in CASES if case[0] == "loss"}  # the most doubtful ones
 
 
 def last_bit(values: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Each number moved to the next one that there is, up or down; 0 stays."""
+    """Move each value to the next representable one, up or down; 0 stays."""
     to = np.where(random.random(values.shape) < 0.5, -np.inf, np.inf).astype(values.dtype)
     return np.where(values == 0, values, np.nextafter(values, to))
 
 
 def nudged(dtype: str, seed: int | None, model: gpunn.Sequential) -> np.ndarray:
-    """The model with first weights that differ in the last bit; weights of the rows that do.
+    """Change the last bit of the model's initial weights; return likewise changed sample weights.
 
-    The rows' weights stand for what is rounded in a step: weights alone leave a sum of equal
-    gradients that cancel each other as it is.
+    The sample weights simulate the rounding within a step: changing the model's weights alone does
+    not affect a sum of equal gradients that cancel each other.
     """
     ones = np.ones(ROWS, dtype)
     if seed is None:
@@ -75,7 +75,7 @@ def test_a_last_bit_moves_it_by_a_tenth_of_the_tolerance_at_most(
 
 
 def test_chaos_is_noticed() -> None:
-    """Targets of 0 divide by 1e-7: after that, the order of a sum decides."""
+    """Targets of 0 divide by 1e-7: after that, the order of a sum decides the result."""
 
     def divided(seed: int | None) -> dict[str, Any]:
         random = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""CuPy's and cuBLAS's part of the CuPy backend, on stand-ins that do what it asks for."""
+"""The CuPy and cuBLAS part of the CuPy backend, on stand-ins that perform the calls."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, libraries: Libraries, capability: s
 
 @pytest.fixture
 def libraries(monkeypatch: pytest.MonkeyPatch) -> Iterator[Libraries]:
-    """A pretended cuBLAS, and a CuPy beside it, on an Ampere card."""
+    """A fake cuBLAS and CuPy, on an Ampere GPU."""
     made = Libraries()
     pretend(monkeypatch, made, "86")
     yield made
@@ -43,7 +43,7 @@ def libraries(monkeypatch: pytest.MonkeyPatch) -> Iterator[Libraries]:
 
 
 def product(backend: Any, a: np.ndarray, b: np.ndarray, out: np.ndarray, *options: Any) -> Any:
-    """Of a and b, stored as ``options`` say; with an epilogue if that is offered."""
+    """The product of a and b, stored as ``options`` say; with an epilogue if that is supported."""
     transpose_a, transpose_b, *rest = options
     given = (a.T if transpose_a else a, b.T if transpose_b else b, out)
     left, right, into = (backend.upload(x) for x in given)
@@ -73,7 +73,7 @@ def samples(dtype: Any) -> Any:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_cublas_is_asked_for_the_right_product(dtype: Any, libraries: Libraries) -> None:
     backend = cuda.make_backend()
-    assert libraries.calls == [  # the stream resets the work space
+    assert libraries.calls == [  # the stream resets the workspace
         "cublasCreate_v2", "cublasSetStream_v2", "cublasSetWorkspace_v2", "cublasLtCreate",
     ]  # fmt: skip
     for a, b, out, _, *transposed in samples(dtype):
@@ -161,7 +161,7 @@ def test_what_the_library_lacks_is_not_offered(libraries: Libraries) -> None:
 
 @pytest.mark.parametrize("relu", [np.fmax, np.maximum])
 def test_nan_goes_through_a_relu_in_a_step(relu: Any, libraries: Libraries) -> None:
-    """Whatever a card's own does with it."""
+    """Whatever the library's own ReLU does with NaN."""
     libraries.relu = relu
     backend = cuda.make_backend().isolated()
     backend.launch_mode = "fused"
@@ -192,7 +192,7 @@ def test_a_failure_of_cublas_is_an_error(function: str, libraries: Libraries) ->
         cuda.make_backend()
 
 
-STATUSES = [1, 3, 7, 8, 11, 13, 14, 15]  # all that cublasStatus_t has for a failure, but licences
+STATUSES = [1, 3, 7, 8, 11, 13, 14, 15]  # all failures in cublasStatus_t, except licenses
 LIBRARY_CALLS = [
     "cublasLtMatmulDescCreate", "cublasLtMatmulDescSetAttribute", "cublasLtMatrixLayoutCreate",
     "cublasLtMatmulPreferenceCreate", "cublasLtMatmulPreferenceSetAttribute",
@@ -216,7 +216,7 @@ def test_what_fails_when_it_is_tried_is_not_offered(
 def test_a_training_goes_on_where_the_library_fails(
     failing: dict[str, int], libraries: Libraries
 ) -> None:
-    """As on a Pascal card, whose cuBLASLt may know none of the epilogues."""
+    """As on a Pascal GPU, whose cuBLASLt may support none of the epilogues."""
     libraries.failures |= failing
     backend = cuda.make_backend()
     backend.launch_mode = "fused"
@@ -272,7 +272,7 @@ def test_a_relu_that_loses_nan_is_not_offered(
 
 
 class _OwnLoss(gpunn.losses.Loss):
-    """A loss of array functions."""
+    """A loss made of array functions."""
 
     def forward(self, backend: Any, y_true: Any, y_pred: Any, values: Any) -> None:
         backend.xp.mean(backend.xp.square(y_pred - y_true), axis=-1, out=values)
@@ -282,7 +282,7 @@ class _OwnLoss(gpunn.losses.Loss):
 
 
 def learned(backend: Any, loss: str, how: Callable[[Callable[[], Any]], Any] = at_once) -> Any:
-    """What a training leaves, with its calls of gpunn made by ``how``."""
+    """Return the result of a training whose calls of gpunn are made by ``how``."""
     x, y = np.arange(600, dtype=np.uint8).reshape(-1, 4), np.arange(150) % 3
     own = loss == "own"
     loss_: Any = gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -300,7 +300,7 @@ def learned(backend: Any, loss: str, how: Callable[[Callable[[], Any]], Any] = a
 
 @pytest.mark.parametrize("loss", ["kernels", "own"])
 def test_what_cupy_is_asked_for_fits_together(loss: str, libraries: Libraries) -> None:
-    """The card's own file with a pretended CuPy: the same training as the emulated one."""
+    """The CUDA module with a fake CuPy trains as the emulated backend does."""
     both = (learned(factory(), loss) for factory in (cuda.make_backend, emulated.make_backend))
     for a, b in zip(*both, strict=True):
         np.testing.assert_allclose(a, b, 1e-6)
@@ -321,7 +321,7 @@ def in_a_stream(work: Callable[[], Any]) -> Any:
 def test_any_thread_and_any_current_stream_will_do(
     how: Callable[[Callable[[], Any]], Any], loss: str, libraries: Libraries
 ) -> None:
-    """CuPy's current stream is each thread's own, and its user's to choose."""
+    """CuPy's current stream is per thread, and the user may choose it."""
     weights = [learned(cuda.make_backend(), loss, way) for way in (at_once, how)]
     for a, b in zip(*weights, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -339,12 +339,12 @@ def test_the_current_stream_of_the_user_stays(libraries: Libraries) -> None:
 def test_ctrl_c_between_entering_and_leaving_leaves_the_user_s_stream(
     event: str, libraries: Libraries
 ) -> None:
-    """Current again after the next call, wherever the one before was interrupted."""
+    """It is current again after the next call, wherever the previous one was interrupted."""
     backend = cuda.make_backend()
     x = backend.zeros((3,), np.float32)
 
     def work() -> None:
-        with backend.turn:  # as around a program, which may have array functions of its own
+        with backend.turn:  # as around a program, which may have custom array functions
             backend.read(x)
 
     found = places(work, {turn.__file__, cuda.__file__}, (event,))
@@ -369,7 +369,7 @@ def test_a_user_s_own_stream_within_a_step_is_left_again(libraries: Libraries) -
 
 
 def test_arrays_that_are_still_computed_are_waited_for(libraries: Libraries) -> None:
-    """A user's own array functions are on a stream of the user's, and may be late."""
+    """The user's own array functions run on the user's stream, and may finish late."""
     backend = cuda.make_backend()
     values = np.arange(600, dtype=np.float32).reshape(-1, 4) / 600
     model = gpunn.Sequential([gpunn.layers.Input((4,)), gpunn.layers.Dense(3)], backend=backend)
@@ -400,7 +400,7 @@ def test_a_read_of_another_thread_waits_for_the_end_of_a_capture(libraries: Libr
     def step() -> None:
         backend.affine(x, 1.0, 1.0, x)
         steps.append(1)
-        if len(steps) == 2:  # the first is performed
+        if len(steps) == 2:  # the first step is performed, not captured
             reader.start()
             assert waits_or_has_read.wait(60)
 
@@ -415,7 +415,7 @@ def test_a_read_of_another_thread_waits_for_the_end_of_a_capture(libraries: Libr
 def test_a_card_that_fails_does_not_keep_other_threads_waiting(
     where: str, libraries: Libraries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After some errors CUDA refuses everything, to choose the device too."""
+    """After some errors every CUDA call fails, including the choice of the device."""
     backend = cuda.make_backend()
 
     def refuse(*arguments: Any) -> None:

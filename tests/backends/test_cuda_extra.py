@@ -1,4 +1,4 @@
-"""The CuPy extra that is chosen for a machine's driver and cards."""
+"""The choice of the CuPy extra for a machine's driver and GPUs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""The CuPy backend on the CPU: its operations against worked figures, its captured steps.
+"""The CuPy backend on the CPU: its operations against worked examples, and its captured steps.
 
-On any shape and all sorts of numbers, each operation is compared with NumPy's in
-`test_kernels_on_cpu.py`.
+`test_kernels_on_cpu.py` compares each operation with NumPy on many shapes and values.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ def test_matmul(dtype: str, transpose_a: bool, transpose_b: bool, accumulate: bo
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_many_thresholds_between_predictions_that_are_alike(dtype: str) -> None:
-    """Several tiles of predictions, the last not full, with some bins many times in each."""
+    """Several tiles of predictions, the last one partial, with some bins repeated in each."""
     rows = 1003
     metric = gpunn.metrics.AUC(num_thresholds=10_000)
     metric.build((rows, 1))
@@ -77,7 +76,7 @@ def test_many_thresholds_between_predictions_that_are_alike(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_activations_far_out(dtype: str) -> None:
-    """Values that overflow a careless formula."""
+    """Values that would overflow a naive formula."""
     x = np.array([[1e4, -1e4, 0, 88, -88, 800, -800], [5, 5, 5, 5, 5, 5, 5]], dtype)
     x = np.vstack([x, [0, -np.inf, 1, 2, -np.inf, -np.inf, 3]]).astype(dtype)
     for activation in ACTIVATIONS:
@@ -104,7 +103,7 @@ def test_column_sums_of_no_rows(dtype: str) -> None:
 
 
 def test_float16_is_read_exactly() -> None:
-    """All 65,536 of them, subnormal ones, infinities and NaN included."""
+    """All 65,536 values, including subnormal ones, infinities and NaN."""
     x = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
     out = CARD.empty(x.shape, np.float32)
     CARD.affine(CARD.upload(x), 1.0, 0.0, out)
@@ -130,13 +129,13 @@ def test_gather(rows: int, width: tuple[int, ...], seed: int | None) -> None:
 
 
 def test_gather_past_the_end_ends() -> None:
-    """No row has a place there: its part of the batch is left alone, and nothing hangs."""
+    """No row belongs there: that part of the batch stays unchanged, and nothing hangs."""
     control = Control(CARD)
     control.set(POSITION, 4)
     out = CARD.zeros((4, 1), np.float32)
     CARD.gather(CARD.upload(np.full((5, 1), 3.0)), Order(5, 1), control, out)
     rows = CARD.read(out).ravel()
-    assert rows[0] == 3 and np.isnan(rows[1:]).all()  # as it was before the launch
+    assert rows[0] == 3 and np.isnan(rows[1:]).all()  # unchanged by the launch
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -164,7 +163,7 @@ def test_dropout_draws_numpys_numbers(shape: tuple[int, int], dtype: str) -> Non
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_softmax_crossentropy_far_out(dtype: str) -> None:
-    """Logits that overflow a careless formula, equal ones, impossible classes."""
+    """Logits that would overflow a naive formula, equal ones, impossible classes."""
     z = np.array(
         [[1e4, -1e4, 0], [-1e4, -1e4, -1e4], [0, 0, 0], [-np.inf, 2, 1], [1e4, 1e4, -np.inf]],
         dtype,
@@ -245,7 +244,7 @@ def test_advance() -> None:
 
 
 class Step:
-    """A training step of one dense layer with dropout, softmax and Adam, by hand."""
+    """A hand-written training step of one dense layer with dropout, softmax and Adam."""
 
     def __init__(self, backend: Backend, dtype: str, optimizer: Any, loss: Any, batch: int) -> None:
         rng = np.random.default_rng(0)
@@ -289,7 +288,7 @@ class Step:
 
 
 class _OwnSquares(gpunn.losses.Loss):
-    """A loss without functor: the slow path of whoever adds one."""
+    """A custom loss without a functor, which takes the slow path."""
 
     sparse = True
     counts_matches = True
@@ -315,7 +314,7 @@ SLOW = (_SlowAdam(amsgrad=True, weight_decay=0.01), _OwnSquares())
 @pytest.mark.parametrize("formulas", [FAST, SLOW], ids=["kernels", "slow path"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_captured_step_is_the_eager_step(formulas: Any, dtype: str) -> None:
-    """Bit for bit, with counters, rate and data that change: nothing is baked in."""
+    """Bitwise equal, with counters, rate and data that change: nothing is baked in."""
     own = CARD.isolated()
     captured, eager = (Step(b, dtype, *formulas, batch=31) for b in (own, CARD))
     program = own.program(captured)
@@ -348,7 +347,7 @@ def test_training_is_that_of_numpy(formulas: Any, dtype: str) -> None:
 
 
 def test_few_steps_are_captured_for_many() -> None:
-    """A captured step is Python, which the first one waits for; a replayed one is not."""
+    """Capturing a step runs Python, which delays the first step; replaying one does not."""
     own, calls = CARD.isolated(), 0
     x, out = own.upload(np.ones(3)), own.zeros((3,), np.float64)
 

@@ -1,4 +1,4 @@
-"""Whole trainings on each backend against the same ones on NumPy's."""
+"""Whole trainings on each backend, compared with the same trainings on NumPy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gpunn import layers
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 
-# Tests of the engine, run once more on each backend: fit, its logs and callbacks, files, resuming.
+# Engine tests, repeated on each backend: fit, its logs and callbacks, saving, resuming.
 ENGINE = (
     "callbacks/test_callbacks.py", "callbacks/test_tensorboard.py",
     "training/test_fit.py", "training/test_validation_splits.py",
@@ -104,7 +104,7 @@ def test_training_is_that_of_numpy(
 
 
 class _OwnCounts(gpunn.metrics.AUC):
-    """Without a kernel, since it says itself which bin is whose; the last row's has none."""
+    """A metric without a kernel, since it assigns the bins itself; the last row gets none."""
 
     def place(self, backend: Any, y_true: Any, y_pred: Any, bins: Any) -> None:
         super().place(backend, y_true, y_pred, bins)
@@ -113,7 +113,7 @@ class _OwnCounts(gpunn.metrics.AUC):
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_metric_that_counts_into_bins_of_its_own(other: str, weighted: bool) -> None:
-    """In steps that are captured, where nobody can look at numbers of the device."""
+    """In captured steps, which cannot read values of the device."""
     random = np.random.default_rng(0)
     x, y = random.random((200, 4)).astype(np.float32), random.integers(0, 2, 200)
     weights = np.linspace(0.5, 1, 200) if weighted else None
@@ -152,10 +152,10 @@ def test_the_engines_own_tests_pass_on_it(backend: str) -> None:
     if backend == gpunn.get_backend().name:
         pytest.skip("the ordinary run of these tests is on this backend")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    if backend == "emulated":  # those that kill a process start one that does not know it
+    if backend == "emulated":  # tests that kill a process start one without this backend
         command += ["-k", "not killed"]
     done = subprocess.run(
-        [*command, *ENGINE, PROBE],  # the last sees that none before it went elsewhere
+        [*command, *ENGINE, PROBE],  # PROBE checks that no earlier test changed the backend
         cwd=Path(__file__).parents[1],
         env={**os.environ, "GPUNN_BACKEND": backend},
         capture_output=True,

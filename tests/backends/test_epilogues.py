@@ -37,7 +37,7 @@ def test_what_is_offered_is_used_and_changes_no_result(offered: tuple[str, ...])
 @pytest.mark.parametrize(
     ("hidden", "counts"),
     [
-        # in front of 4 products with an epilogue and 2 for gradients of inputs
+        # before 4 products with an epilogue and 2 for input gradients
         (lambda: [layers.Dense(7, "tanh")], {"bias_gradient": 3, "plain": 3}),
         (
             lambda: [layers.Dense(7, "relu", use_bias=False)],
@@ -60,7 +60,7 @@ def test_what_fits_no_epilogue_is_done_by_kernels(
 
 
 class OwnDense(layers.Layer):
-    """What Dense does, as a user writes it."""
+    """Dense, as a user would write it."""
 
     def __init__(self, activation: Callable[[Any], Any]) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class OwnDense(layers.Layer):
 @pytest.mark.parametrize(
     ("activation", "counts"),
     [
-        # Its bias gradient is summed up along with what comes before it.
+        # Its bias gradient is summed together with the preceding work.
         (ops.relu, {"relu": 2, "bias_gradient": 2, "plain": 3}),
         (lambda y: y, {"bias": 2, "bias_gradient": 3, "plain": 2}),
         (lambda y: ops.relu(y) + ops.tanh(y), {"bias_gradient": 2, "plain": 4}),

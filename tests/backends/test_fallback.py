@@ -1,7 +1,7 @@
-"""Machines without a usable card, each in processes of its own: what is said, and what is done.
+"""Machines without a usable GPU, each in its own processes: the messages, and the backend used.
 
-A process sees gpunn, the four packages that it needs, and what the machine of `machines` is
-made of; nothing else that may be installed here.
+A process sees gpunn, the four packages it needs, and the parts of the machine from `machines`; no
+other installed packages.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ ENVIRONMENT = {
 } | {"OPENBLAS_NUM_THREADS": "1"}
 ABSENT = LACKING["CuPy not installed"].line
 NO_DRIVER = LACKING["no driver"].line
-OLD_DRIVER = "driver too old for CUDA 13"  # a machine with a card
-CPU = "compiled" if cpu_kernels.why_not() is None else "numpy"  # what "auto" takes without a card
+OLD_DRIVER = "driver too old for CUDA 13"  # a machine with a GPU
+CPU = "compiled" if cpu_kernels.why_not() is None else "numpy"  # the choice of "auto" without a GPU
 
-WITH_COMPILER = os.environ.get("PATH", os.defpath)  # which the emulated card wants
+WITH_COMPILER = os.environ.get("PATH", os.defpath)  # which the emulated GPU needs
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="session")
 def needed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with gpunn as it is when installed, the packages that it needs, and no others."""
+    """A folder with gpunn as installed and the packages it needs, and no others."""
     folder = tmp_path_factory.mktemp("needed")
     (folder / "gpunn").mkdir()
     for path in [*(ROOT / "gpunn").iterdir(), ROOT / "kernels"]:
@@ -56,7 +56,7 @@ def needed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def without_kernels(needed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """That folder as an installation without a compiler leaves it."""
+    """The same folder, as an installation without a compiler leaves it."""
     folder = tmp_path_factory.mktemp("without")
     inside = folder / "gpunn" / "backends" / "compiled"
     inside.mkdir(parents=True)
@@ -76,7 +76,7 @@ def run(needed: Path, tmp_path: Path) -> Run:
     def run(
         machine: Machine, *arguments: str, packages: Path = needed, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        """Python on that machine."""
+        """Run Python on that machine."""
         site = tmp_path / "site"
         if not site.exists():
             site.mkdir()
@@ -94,13 +94,13 @@ def run(needed: Path, tmp_path: Path) -> Run:
 
 
 def result(done: subprocess.CompletedProcess[str]) -> Any:
-    """What the program printed; a program that failed fails the test."""
+    """Return what the program printed; fail the test if the program failed."""
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def announced(name: str, compiled: bool = CPU == "compiled") -> str:
-    """What is said on that machine of the backend that is taken: nothing without a card."""
+    """Return the message about the chosen backend on that machine: nothing without a GPU."""
     machine = LACKING[name]
     if not (machine.nvidia_smi or (machine.distributions and card.is_on_bus())):
         return ""
@@ -180,7 +180,7 @@ def test_auto_takes_the_cpu_and_says_so_once_if_there_is_a_card_and_cupy_refuses
     "name",
     [
         pytest.param(name, marks=[pytest.mark.more] if number % 5 else [])
-        for number, name in enumerate(LACKING)  # the line is that of the test above
+        for number, name in enumerate(LACKING)  # the test above checks the line
     ],
 )
 def test_the_command_line_refuses_in_one_line(name: str, run: Run) -> None:
@@ -217,7 +217,7 @@ def test_the_command_line_trains_on_the_cpu_after_saying_so(
 
 @pytest.mark.parametrize("name", COMPLETE)
 def test_nothing_is_missing(name: str, run: Run) -> None:
-    """The pretended machines are not refused for being pretended."""
+    """The fake machines are not rejected for being fake."""
     program = (
         "import json; from gpunn.backends.cupy.driver.card import why_not; "
         "print(json.dumps(why_not()))"
@@ -226,7 +226,7 @@ def test_nothing_is_missing(name: str, run: Run) -> None:
 
 
 def test_a_card_that_fails_is_not_left_for_numpy(run: Run) -> None:
-    """What is not foreseen is an error, under "auto" as well: nobody computes elsewhere unaware."""
+    """Unexpected failures are errors even under "auto": backends are never switched silently."""
     program = f"import gpunn\n{MODEL}\nprint(json.dumps(tried(lambda: train(make()))))"
     done = run(COMPLETE["RTX 2060, CUDA 13"], "-c", program)
     assert result(done) == ["MemoryError", "the card is full"]
@@ -292,7 +292,7 @@ def test_doctor_says_that_they_are_missing_and_how_to_get_them(
 
 
 def test_compiled_kernels_that_do_not_load(run: Run, without_kernels: Path, tmp_path: Path) -> None:
-    """Such as of another system: the linker's reason is told."""
+    """For example those of another system: the message contains the linker's reason."""
     broken = tmp_path / "broken"
     shutil.copytree(without_kernels, broken, symlinks=True)
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
@@ -335,7 +335,7 @@ print(json.dumps([first, tried(lambda: train(make())), gpunn.use_backend("numpy"
 def test_the_environments_choice_is_taken_at_first_use(
     value: str, error: list[str] | None, imported: bool, run: Run
 ) -> None:
-    """Importing works; the first use refuses, again and again, until something else is chosen."""
+    """Importing works; the first use fails repeatedly until another backend is chosen."""
     done = run(LACKING["no driver"], "-c", FIRST_USE, GPUNN_BACKEND=value)
     assert result(done) == [error, error, None, "numpy", 3, imported]
     assert not done.stderr
@@ -382,7 +382,7 @@ print(json.dumps({{
 
 
 def test_two_backends_in_one_process_do_not_meet(run: Run) -> None:
-    """Bit for bit what each computes alone, whichever was chosen last."""
+    """Each gives bitwise the results it computes alone, whichever was chosen last."""
     machine = LACKING["CuPy not installed"]
 
     def found(*which: str) -> Any:

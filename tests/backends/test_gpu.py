@@ -1,8 +1,7 @@
-"""What only a card can show: graphs, memory, the same bits in every process.
+"""Tests that need a GPU: graphs, memory, and the same bits in every process.
 
-``make gpu`` runs these tests on the card of the machine (marker ``gpu``), the ordinary test
-run on the emulated one, so that they are in order when somebody has a card. They need
-NumPy, CuPy and pytest only.
+``make gpu`` runs these tests on the machine's GPU (marker ``gpu``). The ordinary test run uses the
+emulated GPU, which keeps the tests working. They need only NumPy, CuPy and pytest.
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ def test_a_training_in_each_launch_mode_is_that_of_numpy(
 def test_nan_goes_through_a_relu(
     card: str, mode: str, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The library's too: its ReLU is taken only where it does with NaN what the kernels do."""
+    """Through the library's ReLU too: it is used only where it treats NaN as the kernels do."""
     backend = get_backend(card)
     monkeypatch.setattr(backend, "launch_mode", mode)
     if card == "emulated":
@@ -114,16 +113,16 @@ def test_captured_steps_give_the_bits_of_eager_ones(
 def test_many_steps_in_a_launch_give_the_bits_of_single_ones(
     card: str, program: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the mode that the rule chooses."""
+    """In the launch mode that the rule chooses."""
     monkeypatch.setattr(get_backend(card), "launch_mode", None)
     assert trained(card, program, watched=True) == trained(card, program)
 
 
 @pytest.mark.parametrize("name", COMPARISONS)
 def test_kernels_agree_with_numpy(card: str, name: str) -> None:
-    """The comparisons of every kernel that the ordinary run makes on the CPU, on the card.
+    """Run the ordinary run's comparisons of every kernel on the GPU instead of the CPU.
 
-    The emulated one is compared on many shapes in `test_kernels_on_cpu.py`.
+    `test_kernels_on_cpu.py` compares the emulated GPU on many shapes.
     """
     shapes = [(33, 31), (2, 10), (97, 1000), (2000, 33)]
     some = slice(1 if card == "emulated" else None)
@@ -135,7 +134,7 @@ def test_kernels_agree_with_numpy(card: str, name: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_product_is_captured_as_it_is_performed(card: str, dtype: str) -> None:
-    """The product is cuBLAS's own, called directly, inside a capture: bit for bit."""
+    """cuBLAS's own product, called directly and inside a capture, gives the same bits."""
     backend, random = get_backend(card).isolated(), np.random.default_rng(0)
     for m, k, n in [(1, 1, 1), (32, 784, 128), (10, 16, 10), (33, 127, 65), (128, 1024, 1)]:
         for options in range(8):
@@ -166,14 +165,14 @@ def test_a_product_is_captured_as_it_is_performed(card: str, dtype: str) -> None
 def test_a_product_with_an_epilogue_is_captured_as_it_is_performed(
     card: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the library offers it; a card may have none. Rounded factors are among these."""
+    """Where the library supports it; a GPU may have none. Includes rounded factors."""
     backend, random = get_backend(card), np.random.default_rng(0)
     blas = backend.blas  # type: ignore[attr-defined]
     if card == "emulated":
         monkeypatch.setattr(blas, "epilogues", (kind,))
     for precision in (None, *blas.precisions):
         for m, k, n in [(1, 1, 1), (32, 784, 128), (10, 16, 10), (33, 127, 65), (784, 32, 128)]:
-            transpose = kind == "bias_gradient"  # of x, as a layer asks for it
+            transpose = kind == "bias_gradient"  # of x, as a layer requests it
             values = random.normal(size=(m, k)), random.normal(size=(k, n)), random.normal(size=n)
             x, y, vector = (backend.upload(v.astype(np.float32)) for v in values)
             x = backend.upload(values[0].T.astype(np.float32)) if transpose else x
@@ -236,7 +235,7 @@ def test_a_thousand_fits_leave_the_memory_flat(card: str) -> None:
         return _free(model.backend)
 
     before, arrays = fit(20), used(model.backend)
-    # A card is asked as a whole, and its driver gives memory out in large pieces.
+    # The whole GPU is queried, and its driver allocates memory in large pieces.
     assert before - fit(1000) <= 16 << 20
     assert used(model.backend) <= arrays
 
@@ -288,14 +287,14 @@ def test_out_of_memory_names_the_batch_size_and_one_that_fits(
         each, free, fits = (
             int(n.replace(",", "")) for n in re.findall(r"[\d,]+(?= bytes| are| would)", error)
         )
-        # What the attempt took is free again, but for y.
+        # The memory of the attempt is free again, except for y.
         assert used(model.backend) - before < 50_000
         assert free / 2 < fits * each <= free or fits == 2048
         CALLS[call](model, x, y, fits)
 
 
 def test_a_model_survives_running_out_of_memory(card: str) -> None:
-    """What the attempt took is given back, and training goes on as if nothing had been."""
+    """The memory of the attempt is released, and training continues unaffected."""
     x, y = np.ones((4000, 300), np.float32), np.arange(4000) % 4
     weights = []
     for attempt in (False, True):

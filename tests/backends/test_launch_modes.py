@@ -1,4 +1,4 @@
-"""The launch modes, against NumPy, against each other and against the rule that chooses one."""
+"""The launch modes, compared with NumPy, with each other and with the rule that chooses one."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def data(model: Any, rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def train(model: Any, rows: int, batch: int, epochs: int, **options: Any) -> dict[str, np.ndarray]:
-    """All that training leaves."""
+    """Train, and return the resulting state."""
     x, y = data(model, rows)
     history = model.fit(x, y, batch_size=batch, epochs=epochs, verbose=0, **options).history
     arrays = {f"weights {i}": w for i, w in enumerate(model.get_weights())}
@@ -112,7 +112,7 @@ def test_training_is_that_of_numpy(
 
 
 def frozen(backend: Any, dtype: str) -> Any:
-    """The first of two layers is not trained."""
+    """A network of two layers, the first of which is not trained."""
     return network(
         backend,
         lambda: [
@@ -215,11 +215,11 @@ def test_batches_that_the_host_brings(mode: str) -> None:
     assert_close(results[0], results[1], "float64")
 
 
-# -- no second truth: the same bits
+# -- the modes give the same bits
 
 
 def stepped(mode: str, *runs: int) -> dict[str, np.ndarray]:
-    """What so many steps leave, asked for in these portions."""
+    """Return the state after these steps, run in the given portions."""
     model = classic(CARDS[mode], "float32")
     rows = gpunn.feeding.data.to_rows(model.trainer.spec, *data(model, 32 * 70))
     program = model.trainer.training.program(32, rows, rows.order(model.trainer.seed))
@@ -262,23 +262,23 @@ def test_the_order_of_threads_makes_no_difference(mode: str) -> None:
         assert_same_bits(results[0], other)
 
 
-# -- which mode, and how many launches
+# -- the chosen mode, and the number of launches
 
 
 def program_of(backend: Any, hidden: list[Any], batch: int = 32, **options: Any) -> Any:
-    """The program of such a network, after one step."""
+    """Return the program of such a network, after one step."""
     model = network(backend, lambda: hidden, "float32", **options)
     return digits.program(model, *data(model, batch), batch)
 
 
 def program_of_classic(card: Any) -> Any:
-    """That of 784-128-dropout-10 with Adam."""
+    """Return the program of 784-128-dropout-10 with Adam."""
     x, y = np.zeros((32, 784), np.float32), np.zeros(32, np.int32)
     return digits.program(classic(card, "float32", 784), x, y, 32)
 
 
 class Own(layers.Layer):
-    """From outside the framework: it may look at its arrays."""
+    """A layer from outside the framework: it may read its arrays."""
 
     def forward(self, call: Any) -> None:
         call.backend.xp.negative(call.x, out=call.y)
@@ -301,7 +301,7 @@ def test_the_rule() -> None:
 
 
 def test_what_the_cache_cannot_hold_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Adam's arrays, in 784-128-10, are weights, gradients and two slots of 101,770 numbers."""
+    """Adam's arrays in 784-128-10: weights, gradients and two slots of 101,770 values each."""
     card = dry.make_backend(cooperative=True)
     for least, mode in ((4 * 4 * 101_770, "fused"), (5 * 4 * 101_770, "persistent")):
         monkeypatch.setattr(card.kernels, "cache", least, raising=False)
@@ -309,8 +309,8 @@ def test_what_the_cache_cannot_hold_is_captured(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_launch_is_short_on_the_slowest_card() -> None:
-    """32 rows through 784-128-10 take 13 million operations, by one multiprocessor at 2e9 a
-    second 6.6 ms; 32 of them share the rows out. A launch may take 25 ms."""
+    """32 rows through 784-128-10 take 13 million operations: 6.6 ms on one multiprocessor at 2e9 a
+    second. 32 multiprocessors divide the rows. A launch may take 25 ms."""
     for resident, steps in ((1, 3), (2, 7), (1000, 122)):
         card = dry.make_backend(cooperative=True)
         card.kernels.resident = resident
@@ -341,7 +341,7 @@ def test_an_unknown_mode_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_launch_ends_before_anybody_notices() -> None:
-    """As many steps a launch as the slowest card does in a moment; none is lost."""
+    """A launch has as many steps as the slowest GPU does in a moment; no step is lost."""
     card: Any = dry.make_backend(cooperative=True)
     asked: list[int] = []
 
@@ -356,7 +356,7 @@ def test_a_launch_ends_before_anybody_notices() -> None:
     program.run(100)
     assert sum(asked) == 100 and len(asked) > 1
     flops = 2 * 32 * (2 * 784 * 100 + 3 * 100 * 10)
-    assert max(asked) == int(0.025 * 2e9 / flops)  # by the one multiprocessor there is
+    assert max(asked) == int(0.025 * 2e9 / flops)  # for a single multiprocessor
 
 
 def test_the_phases_of_the_classic_step() -> None:
@@ -368,11 +368,11 @@ def test_the_phases_of_the_classic_step() -> None:
     assert [call.part for call in kernel.stages[-1].calls] == ["advance"]
 
 
-# -- what a kernel's parameters may take
+# -- the limit on a kernel's parameters
 
 
 def constrained(backend: Any) -> Any:
-    """A network with 120 constraints, whose arguments take more than an older card has room for."""
+    """A network with 120 constraints, whose arguments exceed the limit of older GPUs."""
     most = gpunn.constraints.MaxNorm(0.5)
     return network(
         backend,
@@ -389,7 +389,7 @@ def test_a_launch_takes_no_more_than_its_parameters_have_room_for() -> None:
 
 
 def test_what_a_launch_does_not_take_is_left_to_another() -> None:
-    """Constraints with 40 bytes of parameters each, beside 32 bytes of `advance`, in 4,096."""
+    """Constraints have 40 bytes of parameters each, and `advance` 32 bytes; the limit is 4,096."""
     model = constrained(dry.make_backend())
     program = digits.program(model, *data(model, 8), 8)
     counts = [
@@ -400,7 +400,7 @@ def test_what_a_launch_does_not_take_is_left_to_another() -> None:
 
 
 def test_the_compiler_agrees_with_what_a_kernel_has_room_for() -> None:
-    """As many parameters as fit are compiled for an older card; those of one more part are not."""
+    """A kernel with as many parameters as fit compiles for an older GPU; one more part does not."""
 
     def compiled(calls: int) -> None:
         call = PartCall("constrain_norms", ("float",))
@@ -415,10 +415,10 @@ def test_the_compiler_agrees_with_what_a_kernel_has_room_for() -> None:
         compiled(103)
 
 
-# -- the compositions under the compiler
+# -- compiling the compositions
 
 
-# Each run compiles them for the oldest and the newest card.
+# Each run compiles them for the oldest and the newest GPU.
 @pytest.mark.parametrize(
     "architecture",
     [

@@ -1,7 +1,7 @@
-"""What may share a launch, against a small machine that touches memory address by address.
+"""The rules for sharing a launch, checked on a small machine that touches memory by address.
 
-The rules are not asked here whether they were kept: slices and threads are gone through one by
-one, and two of them that touch the same address, one of them writing, must not run at once.
+The rules do not check themselves: the tests go through slices and threads one by one. Two of them
+that touch the same address, one of them writing, must not run at once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WORK = list(product(range(2), range(2)))  # (slice, thread)
 
 
 def touched(region: Region, slice_: int, thread: int) -> set[int]:
-    """The addresses that a thread touches while it works on a slice."""
+    """Return the addresses that a thread touches while it works on a slice."""
     first, stop = region.start, region.stop
     if region.sliced:
         half = (stop - first) // 2
@@ -33,8 +33,8 @@ def touched(region: Region, slice_: int, thread: int) -> set[int]:
 
 
 def collides(first: Task, second: Task, across: str) -> bool:
-    """Whether an address that one of them writes is the other's too, in any two parts of the
-    work; or in those of different slices, or of different threads."""
+    """Return whether one task writes an address that the other one touches: in any two parts of the
+    work, or in parts of different slices, or of different threads."""
     return any(
         touched(a, p, t) & touched(b, q, u)
         for a, b in product(first.regions, second.regions)
@@ -68,12 +68,12 @@ STRIDED = Region(0, 4, True, False, 0)
         (WHOLE, Region(1, 3, False, False), Conflict.ORDER),  # one inside the other
         (HALVES, HALVES, Conflict.SAME_SLICE),
         (HALVES, HALVES._replace(written=False), Conflict.SAME_SLICE),
-        (HALVES, WHOLE, Conflict.ORDER),  # one of the two is not cut
+        (HALVES, WHOLE, Conflict.ORDER),  # one of the two is not divided
         (WHOLE, HALVES, Conflict.ORDER),
-        (HALVES, Region(0, 6, True, True), Conflict.ORDER),  # cut elsewhere
+        (HALVES, Region(0, 6, True, True), Conflict.ORDER),  # divided at another position
         (HALVES, Region(2, 4, True, True), Conflict.ORDER),
         (STRIDED, STRIDED, Conflict.SAME_THREAD),
-        (STRIDED, Region(2, 6, True, False, 0), Conflict.SAME_THREAD),  # from the same place
+        (STRIDED, Region(2, 6, True, False, 0), Conflict.SAME_THREAD),  # from the same start
         (STRIDED, Region(0, 4, True, False, 1), Conflict.ORDER),  # the next thread's
         (STRIDED, WHOLE, Conflict.ORDER),
         (STRIDED, HALVES, Conflict.ORDER),
@@ -85,7 +85,7 @@ def test_two_regions(first: Region, second: Region, expected: Conflict) -> None:
 
 
 def test_slices_and_threads_together_need_an_order() -> None:
-    """What is cut in one way and given out in another is nobody's own."""
+    """Work that is divided by slices in one task and by threads in another has no single owner."""
     other = Region(8, 12, True, True)
     both = task("grid", 2, STRIDED, other), task("grid", 2, STRIDED, other)
     assert both[0].conflict(both[1]) is Conflict.ORDER
@@ -130,7 +130,7 @@ def test_what_shares_a_launch_may_run_at_once(some: list[Task]) -> None:
                 continue
             (a, first_ends), (b, second_ends) = place[id(first)], place[id(second)]
             assert a <= b
-            if a < b or (not first_ends and second_ends):  # the last block waits for all others
+            if a < b or (not first_ends and second_ends):  # the last block waits for the others
                 continue
             assert first_ends == second_ends
             order = launches[a].last if first_ends else launches[a].main
@@ -143,7 +143,7 @@ def test_what_shares_a_launch_may_run_at_once(some: list[Task]) -> None:
         assert all(t.stage == "last" for t in launch.last)
         assert not any(t.stage == "last" for t in launch.main)
         if len(launch.main) > 1 and {t.stage for t in launch.main} != {"blocks"}:
-            assert cut_alike(launch.main)  # so many slices are there for all of them
+            assert cut_alike(launch.main)  # all of them have this many slices
 
 
 def test_the_last_block_of_a_launch_counts_too() -> None:
@@ -161,7 +161,7 @@ def test_threads_wait_for_what_was_done_long_before() -> None:
 
 
 def comes_first(order: list[Task], first: Task, second: Task) -> bool:
-    """And the threads wait in between, if another thread's work is needed."""
+    """Return whether `first` runs first, with a barrier between if threads share its results."""
     at, then = order.index(first), order.index(second)
     syncs = [call.syncs for call in calls(order)][at + 1 : then + 1]
     return at < then and (any(syncs) or not collides(first, second, "threads"))
@@ -216,7 +216,7 @@ small_regions = st.lists(
 def test_tasks_that_depend_on_each_other_keep_their_order(
     all_regions: list[list[Region]], kinds: list[tuple[str | None, int]]
 ) -> None:
-    """By what they say of each other themselves."""
+    """According to the conflicts that the tasks report themselves."""
     tasks = [task(*kind, *some) for some, kind in zip(all_regions, kinds, strict=False)]
     launches = fuse(tasks)
     assert sorted(map(id, tasks)) == sorted(id(t) for g in launches for t in g.tasks)

@@ -1,4 +1,4 @@
-"""What a training step asks for: its operations, and what they launch on a card."""
+"""The operations that a training step performs, and their launches on a GPU."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gpunn.backends.cupy.launch.codegen import Kernel
 
 
 class Idle(emulated.EmulatedKernels):
-    """Kernels that are asked for, and not compiled; their blocks cannot wait for each other."""
+    """Kernels that are requested but not compiled; their blocks cannot wait for each other."""
 
     resident = 0
 
@@ -36,7 +36,7 @@ class Idle(emulated.EmulatedKernels):
 
 
 class Zeros(emulated.ArrayModule):
-    """Array functions look things up by labels that nobody gathers."""
+    """Allocate zeros: array functions index by labels, which are never gathered here."""
 
     def empty(self, shape: Any, dtype: Any = np.float64) -> Any:
         return self.zeros(shape, dtype)
@@ -44,11 +44,11 @@ class Zeros(emulated.ArrayModule):
 
 OPERATIONS = 17  # in a step of 784-128-dropout-10 with Adam
 CARD = CupyBackend(Zeros(), Idle(), emulated.Products(), emulated.STREAM, "emulated")
-CLASSIC = 11  # its launches
+CLASSIC = 11  # its number of launches
 
 
 def streamed(model: Any, x: np.ndarray, y: Any, batch: int) -> int:
-    """How many things the stream is asked for while a step is captured."""
+    """Return the number of stream calls while a step is captured."""
     made = program(model, x, y, batch)
     emulated.STREAM.asked = 0
     made.run(1)
@@ -169,7 +169,7 @@ def test_the_list_without_a_card_is_that_of_the_step(kind: str, name: str, argum
         return [(x.name, x.formula, x.shapes, x.bytes, x.flops) for x in operations]
 
     of_host = told(profiled(host, x, y, parity.BATCH))
-    kept = 0 if host.trainer.training.undo is None else 2  # in case it ends in an error
+    kept = 0 if host.trainer.training.undo is None else 2  # a copy to restore after an error
     assert told(listed) == of_host[kept:]
     asked, kernels = streamed(card, x, y, parity.BATCH), sum(x.launches for x in listed)
     assert all(x.launches for x in listed if x.name.startswith("convolution"))

@@ -1,4 +1,4 @@
-"""Normal noise: the numbers, their distribution, and what layers make of them."""
+"""Normal noise: its values, its distribution, and the layers that use it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def drawn(
     shape: tuple[int, ...], backend: str = "numpy", dtype: str = "float32", stddev: float = 1.0,
     seed: int = 11, stream: int = 2, batch: int = 0,
 ) -> np.ndarray:  # fmt: skip
-    """Noise alone: what is added to zeros."""
+    """Return the noise alone, added to zeros."""
     device = get_backend(backend)
     control = Control(device)
     control.set(BATCHES, batch)
@@ -31,7 +31,7 @@ def drawn(
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("size", [1, 2, 7, 8, 9, 100])
 def test_the_numbers_are_those_of_box_and_muller(size: int, backend: str) -> None:
-    """From NumPy's Philox, with the counter words (0, 0, batch, stream)."""
+    """Compare with NumPy's Philox, with the counter words (0, 0, batch, stream)."""
     philox = np.random.Philox(key=5, counter=[0, 0, 9, 4])
     uniform = np.random.Generator(philox).random(size + size % 2, dtype=np.float32)
     u, v = uniform.astype(np.float64).reshape(-1, 2).T
@@ -50,7 +50,7 @@ def test_the_distribution() -> None:
     assert stats.kstest(x, "norm").pvalue > 0.01
     assert abs(stats.skew(x)) < 4 * np.sqrt(6 / x.size)
     assert abs(stats.kurtosis(x)) < 4 * np.sqrt(24 / x.size)
-    # Two numbers come from one pair, eight from one block: neighbours know nothing of each other.
+    # One pair gives two values, one block eight: neighbours must be independent.
     for apart in (1, 2, 7, 8):
         assert abs(np.corrcoef(x[:-apart], x[apart:])[0, 1]) < 4 / np.sqrt(x.size)
         assert abs(np.corrcoef(x[:-apart] ** 2, x[apart:] ** 2)[0, 1]) < 4 / np.sqrt(x.size)

@@ -1,4 +1,4 @@
-"""Programs on the host: what is traced once comes to what the step does each time."""
+"""Programs on the host: a step traced once does the same as the step called each time."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ from gpunn.backends.shared.threads import (
 def test_a_traced_step_is_the_plain_one(
     kind: str, name: str, arguments: dict, backend: str
 ) -> None:
-    """Bit for bit, with data, rate, position, pass and counters that have changed since."""
+    """Bitwise equal after changes of data, rate, position, pass and counters."""
     traced, plain = type(get_backend(backend))(), type(get_backend(backend))()
     case = (kind, name, arguments)
     found = drive(traced, case)
-    with plain.profile():  # then the step is called each time
+    with plain.profile():  # then the step itself is called each time
         assert_same_bits(found, drive(plain, case))
 
 
 @pytest.fixture
 def repeated(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The calls that each program replays, in the order in which the programs are made."""
+    """The calls that each program replays, in the order in which the programs are created."""
     seen: list[Any] = []
     plain = NumpyBackend.replay_of
     monkeypatch.setattr(
@@ -76,7 +76,7 @@ def test_a_step_of_built_in_parts_is_traced(name: str, repeated: list[Any]) -> N
 
 
 class Doubling(layers.Layer):
-    """Doubles with Python's operators: what it does cannot be traced."""
+    """Double with Python's operators, which cannot be traced."""
 
     def forward(self, call: Any) -> None:
         call.y[...] = call.x * 2
@@ -86,7 +86,7 @@ class Doubling(layers.Layer):
 
 
 class Doubled(layers.Dense):
-    """A layer of the framework, but for one line."""
+    """A layer of the framework with one changed line."""
 
     def forward(self, call: Any) -> None:
         super().forward(call)
@@ -124,7 +124,7 @@ def test_a_rate_that_changes_between_batches_counts(backend: str) -> None:
         assert model.train_on_batch(x, y) > 1
     dropout.rate = 1.0
     for _ in range(3):
-        assert model.train_on_batch(x, y) == 2500.0  # nothing is left
+        assert model.train_on_batch(x, y) == 2500.0  # everything was dropped
 
 
 def test_what_makes_a_new_array_is_refused_and_then_done_as_it_stands(
@@ -191,7 +191,7 @@ def test_every_piece_is_done_once_by_all_threads(workers: Workers) -> None:
 
     def work(piece: int) -> None:
         if piece < 3:
-            meeting.wait(60)  # three threads must be there
+            meeting.wait(60)  # needs three threads at once
         done.append((piece, threading.get_ident()))
 
     for _ in range(20):
@@ -208,7 +208,7 @@ def test_a_piece_may_share_again(workers: Workers) -> None:
 
 
 def test_several_threads_may_share_at_once(workers: Workers) -> None:
-    """None goes on before all that it asked for is done."""
+    """No thread continues before all the work it requested is done."""
     wrong: list[int] = []
 
     def count() -> None:
@@ -239,7 +239,7 @@ def test_an_error_in_a_piece_is_raised(workers: Workers, where: int) -> None:
 
 
 def test_a_session_gives_blas_one_thread_and_takes_it_back() -> None:
-    """In a process of its own: here others may have imported a BLAS since gpunn looked."""
+    """In a separate process: here others may have imported a BLAS since gpunn looked."""
     script = """
 import threadpoolctl
 from gpunn.backends.numpy.backend import NumpyBackend
@@ -262,7 +262,7 @@ with threadpoolctl.threadpool_limits(3, user_api="blas"):
 
 @pytest.mark.parametrize("backend", ["numpy", "compiled"])
 def test_a_large_network_trains_alike_on_any_number_of_threads(backend: str) -> None:
-    """Products and updates are large enough to be cut; the ends of the pieces are ragged."""
+    """Products and updates are large enough to be divided; the last pieces are ragged."""
     results = []
     random = np.random.default_rng(0)
     x, y = random.random((96, 300), np.float32), random.integers(0, 10, 96)
@@ -288,7 +288,7 @@ def test_a_large_network_trains_alike_on_any_number_of_threads(backend: str) -> 
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """One whose predictions are cut into pieces of eight rows."""
+    """A model whose predictions are cut into pieces of eight rows."""
     monkeypatch.setattr(NumpyBackend, "cache_bytes", 8 * 1300)
     gpunn.utils.set_random_seed(0)
     chain = [layers.Input((10, 10)), layers.Flatten(), layers.Dense(50, activation="relu")]
@@ -302,7 +302,7 @@ def test_what_the_cache_cannot_hold_is_predicted_in_pieces(
 ) -> None:
     for rows in (8, 9, 61):
         model.predict_on_batch(np.zeros((rows, 10, 10)))
-    assert noted_pieces == [2, 8]  # the 8 rows are one, and need not be shared out
+    assert noted_pieces == [2, 8]  # the 8 rows are one piece, and are not divided
 
 
 @pytest.mark.parametrize("rows", [1, 8, 9, 50, 61])

@@ -1,7 +1,7 @@
-"""Every operation of the contract, called wrongly: refused alike everywhere, and nothing written.
+"""Wrong calls of every operation of the contract fail alike on all backends and write nothing.
 
-Valid calls are those that `comparisons` makes. Each array in turn is given another shape,
-another dtype, another layout, or the memory of another one, and each number another value.
+The valid calls are those of `comparisons`. Each array in turn is given another shape, another
+dtype, another layout, or the memory of another array, and each number another value.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BACKENDS = ("numpy", "compiled", "emulated")
 
 
 def host_only(backend: Backend, array: Any) -> Iterator[tuple[str, Any]]:
-    """What a card does not know: it has no such arrays."""
+    """Arrays of a kind that a GPU backend does not have."""
     if array.size and array.dtype.itemsize > 1:
         memory = np.zeros(array.nbytes + 1, np.uint8)
         yield "at an odd address", memory[1:].view(array.dtype).reshape(array.shape)
@@ -35,7 +35,7 @@ def host_only(backend: Backend, array: Any) -> Iterator[tuple[str, Any]]:
 
 @pytest.mark.parametrize("name", sorted(get_backend("numpy").operations))
 def test_a_wrong_call_is_refused_alike_everywhere(name: str) -> None:
-    """A call that happens to be right, with more rows say, gives the same everywhere."""
+    """A call that happens to be valid, with more rows for example, gives the same everywhere."""
     found: dict[str, list[tuple[str, tuple[str, str], Any]]] = {}
     for backend_name in BACKENDS:
         backend = get_backend(backend_name)
@@ -56,11 +56,11 @@ def test_a_wrong_call_is_refused_alike_everywhere(name: str) -> None:
         for (label, ours, a), (other_label, theirs, b) in zip(numpy, others, strict=True):
             assert label == other_label
             if "not within a pass" in ours[1] and theirs[0] == "performed":
-                continue  # a card's position is known to the card alone
+                continue  # only the GPU knows its position
             differing += [(label, ours, theirs)] if theirs != ours else []
             refused += ours[0] != "performed"
             if a and b and not label.split()[1].startswith(("arena", "geometry")):
-                # What they began with, each has computed itself, in float32.
+                # These start from values that each backend computed itself, in float32.
                 assert_alike(a, b, "float32", 1e4)
     assert not differing
     assert refused >= 6

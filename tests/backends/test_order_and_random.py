@@ -1,4 +1,4 @@
-"""The shuffled order is a good permutation, and dropout draws the numbers it promises."""
+"""The shuffled order is a good permutation, and dropout draws the documented random numbers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_each_row_comes_once_around_powers_of_two(rows: int) -> None:
 def test_mnists_sixty_thousand_rows() -> None:
     order = permutation(60_000, 1, 0)
     assert np.array_equal(np.sort(order), np.arange(60_000))
-    # A random permutation has one fixed point, and two neighbours in sequence, on average.
+    # On average, a random permutation has one fixed point, and two neighbours in sequence.
     assert np.count_nonzero(order == np.arange(60_000)) < 8
     assert np.count_nonzero(np.diff(order) == 1) < 8
     ranks = np.corrcoef(order, np.arange(60_000))[0, 1]
@@ -51,12 +51,12 @@ def test_passes_and_seeds_differ(rows: int, seed: int, pass_number: int) -> None
         permutation(rows, seed ^ 1, pass_number),
         permutation(rows, seed ^ (1 << 63), pass_number),
     ):
-        # Two random permutations agree in one place on average; ten is one in a million.
+        # Two random permutations agree in one position on average; ten is one in a million.
         assert np.count_nonzero(order == other) < 12
 
 
 def chi_square(counts: np.ndarray) -> float:
-    """How many standard deviations the chi-square of equally likely cells is above its mean."""
+    """Return the chi-square of equally likely cells, in standard deviations above its mean."""
     expected = counts.mean()
     freedom = counts.size - 1
     return (((counts - expected) ** 2).sum() / expected - freedom) / math.sqrt(2 * freedom)
@@ -79,7 +79,7 @@ def test_every_row_is_as_likely_at_every_place(rows: int) -> None:
 
 @pytest.mark.parametrize("rows", [64, 100, 1000])
 def test_neighbours_in_the_data_are_not_neighbours_in_the_order(rows: int) -> None:
-    """The distance between the places of rows 0 and 1 is that of two random places."""
+    """The distance between the positions of rows 0 and 1 is that of two random positions."""
     distances = []
     for pass_number in range(2000):
         order = permutation(rows, 7, pass_number)
@@ -98,7 +98,7 @@ def test_few_rows_are_shuffled_too(rows: int) -> None:
     possible = math.factorial(rows)
     if possible <= 24:
         assert set(orders) == set(itertools.permutations(range(rows)))
-    else:  # as many different ones as 400 draws of that many give, less a little
+    else:  # slightly fewer than the expected number of different ones in 400 draws
         expected = possible * (1 - (1 - 1 / possible) ** 400)
         assert len(set(orders)) > 0.9 * expected
     firsts = np.bincount([order[0] for order in orders], minlength=rows)
@@ -136,7 +136,7 @@ def test_gathers_of_a_pass_visit_every_row_once() -> None:
 
 
 def numpys_numbers(seed: int, stream: int, batch: int, shape: tuple[int, ...]) -> np.ndarray:
-    """The stream that the contract names, made with NumPy's public interface alone."""
+    """Generate the stream named in the contract, with NumPy's public interface alone."""
     counter = np.array([0, 0, batch, stream], np.uint64)
     bits = np.random.Philox(key=np.array([seed, 0], np.uint64), counter=counter)
     return np.random.Generator(bits).random(shape, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""What users write, in each launch mode of a card: as NumPy has it."""
+"""Custom layers and losses, in each launch mode of a GPU, compared with NumPy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Affine(layers.Layer):
 
 
 class Turned(Affine):
-    """Its weight is read column by column, with something computed of it."""
+    """Its weight is read column by column, and a function is applied to it."""
 
     def call(self, x: Any) -> Any:
         turned = ops.transpose(ops.reshape(self.w, (self.units, -1)))
@@ -38,7 +38,7 @@ class Turned(Affine):
 
 
 class Normalized(layers.Layer):
-    """The rows of x, with their mean taken away, over their size."""
+    """The rows of x, minus their mean, divided by their standard deviation."""
 
     def call(self, x: Any) -> Any:
         centred = x - ops.mean(x, axis=-1, keepdims=True)
@@ -57,7 +57,7 @@ def crossentropy(y_true: Any, y_pred: Any) -> Any:
 def trained(
     backend: Any, *hidden: Any, loss: Any = None, weighted: bool = False
 ) -> list[np.ndarray]:
-    """Weights and losses of three epochs, with a ragged batch at the end of each."""
+    """Return weights and losses of three epochs, with a ragged batch at the end of each."""
     gpunn.utils.set_random_seed(3)
     model = gpunn.Sequential(
         [layers.Input((20,)), *(layer() for layer in hidden), layers.Dense(5)], backend=backend
@@ -81,7 +81,7 @@ NETWORKS = {
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_training_is_that_of_numpy(name: str, mode: str) -> None:
-    """The mode is forced: a step that cannot be traced would be refused."""
+    """The mode is forced: a step that cannot be traced would raise an error."""
     expected = trained("numpy", *NETWORKS[name])
     for array, wanted in zip(
         trained(emulated.make_backend(mode), *NETWORKS[name]), expected, strict=True
@@ -100,7 +100,7 @@ def test_a_training_with_a_loss_of_one_s_own_is_that_of_numpy(mode: str, weighte
 
 
 def test_what_cannot_be_traced_is_not_left_out() -> None:
-    """The card chooses a mode in which nothing of the step is lost."""
+    """The backend chooses a mode that performs the whole step."""
     backend = emulated.make_backend()
     backend.launch_mode = None
     network = (lambda: Turned(12), lambda: layers.Activation(swish))

@@ -1,8 +1,8 @@
-"""Everything that is registered, trained on each backend and on NumPy's, and on a card captured
-beside eager: the same model, seed, order and dropout in both. Without a card the CPU plays it.
+"""Every registered part, trained on each backend and on NumPy, and on a GPU captured and eager.
 
-A layer, activation, loss, metric or optimizer that is registered takes part by itself; one
-whose class names no examples fails `test_everything_registered_has_a_case`.
+Model, seed, order and dropout are the same in both. Without a GPU the CPU emulates it.
+A registered layer, activation, loss, metric or optimizer takes part automatically; a class without
+examples fails `test_everything_registered_has_a_case`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ CARD = emulated.make_backend()
 
 
 class Eager(CupyBackend):
-    """The card without graphs: each step is performed as Python says."""
+    """The GPU without graphs: Python performs each step."""
 
     def program(self, step: Step, traceable: bool = False) -> Any:
         class Program:
@@ -60,7 +60,7 @@ class Eager(CupyBackend):
 
 
 def eager(backend: Any) -> Any:
-    """That card without graphs, and with work arrays of its own."""
+    """The same GPU without graphs, with its own work arrays."""
     made = backend.isolated()
     made.__class__, made.root = Eager, made
     return made
@@ -96,7 +96,7 @@ def test_training_is_that_of_numpy(
 
 @names_in_turn(0)
 def test_a_replayed_step_is_the_eager_one(card: str, kind: str, name: str, arguments: dict) -> None:
-    """Bit for bit, with data, rate, position, pass and counters that have changed since."""
+    """Bitwise equal after changes of data, rate, position, pass and counters."""
     backend = get_backend(card)
     case = (kind, name, arguments)
     assert_same_bits(*(drive(b, case) for b in (backend, eager(backend))))
@@ -116,7 +116,7 @@ def test_many_steps_in_one_launch_are_the_eager_ones(card: str) -> None:
 
 
 def as_it_is_now(control: Any, place: str, number: int) -> Any:
-    """The control block, one number of which is that of the moment of the call: in Python."""
+    """Return the control block with one value frozen at the time of the call, as Python sees it."""
     array = getattr(control, place)
     frozen = array.view(np.ndarray)[number].item()
 
@@ -124,7 +124,7 @@ def as_it_is_now(control: Any, place: str, number: int) -> Any:
         def __getattr__(self, name: str) -> Any:
             if name != place:
                 return getattr(control, name)
-            # All others as they are when the step runs: only this one is baked in.
+            # All others are read when the step runs: only this one is baked in.
             fresh = CARD.empty(array.shape, array.dtype)
             CARD.xp.copyto(fresh, array)
             fresh[number : number + 1].fill(frozen)
@@ -143,7 +143,7 @@ BAKED = {
 
 
 def operate(backend: Any, name: str, change: Callable[..., Any]) -> Any:
-    """A backend whose operation ``name`` gets arguments that ``change`` has changed."""
+    """Return a backend whose operation ``name`` gets arguments changed by ``change``."""
     made = copy.copy(backend)
     plain = getattr(type(backend), name)
     setattr(made, name, lambda *args: plain(made, *(change(argument) for argument in args)))
@@ -159,14 +159,14 @@ def test_a_number_baked_into_a_graph_is_caught(what: str) -> None:
         return as_it_is_now(argument, place, number) if control else argument
 
     captured, performed = (drive(operate(b, operation, bake), ADAM) for b in (CARD, EAGER))
-    assert_same_bits(performed, drive(EAGER, ADAM))  # in an eager step it is no fault
+    assert_same_bits(performed, drive(EAGER, ADAM))  # no fault in an eager step
     with pytest.raises(AssertionError, match="Arrays are not equal"):
         assert_same_bits(captured, performed)
 
 
 def test_a_counter_in_python_is_caught() -> None:
     class Counting(layers.Layer):
-        """Divides by the number of its calls: a graph knows only the one it was made in."""
+        """Divide by the number of calls so far: a graph keeps the one from its capture."""
 
         calls = 0
 

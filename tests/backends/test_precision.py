@@ -1,4 +1,4 @@
-"""Products whose factors are rounded: the formats, and who gets such products."""
+"""Products with rounded factors: the formats, and which products use them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _restore(no_backend_yet: None) -> Iterator[None]:
 def numbers() -> np.ndarray:
     bits = np.random.default_rng(0).integers(0, 1 << 32, 100_000, dtype=np.uint32)
     special = np.array([0, -0.0, np.inf, -np.inf, np.nan, 3.4028235e38, 1e-45, 1.5], np.float32)
-    halves = np.arange(4096, dtype=np.uint32) << np.uint32(12)  # ties of TF32; of bfloat16 too
+    halves = np.arange(4096, dtype=np.uint32) << np.uint32(12)  # ties of TF32 and of bfloat16
     return np.concatenate([bits, halves, special.view(np.uint32)]).view(np.float32)
 
 

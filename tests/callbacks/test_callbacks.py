@@ -1,4 +1,4 @@
-"""Callbacks by themselves and in `fit`; Keras's own figures for them stand in keras_figures."""
+"""Test callbacks on their own and in `fit`. Keras's own figures for them are in keras_figures."""
 
 import csv
 import json
@@ -17,7 +17,7 @@ from gpunn.saving import files
 
 
 def stub(**attributes):
-    """What callbacks see of a model whose weights are a number."""
+    """A stand-in for a model, as callbacks see it; its weights are a single number."""
     model = SimpleNamespace(stop_training=False, weights=0, saved=[], **attributes)
     model.get_weights = lambda: [np.array(model.weights)]
     model.set_weights = lambda weights: setattr(model, "weights", int(weights[0]))
@@ -27,7 +27,7 @@ def stub(**attributes):
 
 
 class LazyLogs(Mapping):
-    """Logs that are read when looked at."""
+    """Logs whose values are read only on access."""
 
     def __init__(self, read):
         self.read = read
@@ -126,8 +126,8 @@ def test_logs_of_a_batch_are_handed_on_unread():
     ("given", "order"),
     [
         ("B", "HB"),
-        ("BI", "HBI"),  # what has no state may come after the backup ...
-        ("BE", "EHB"),  # ... and what has one comes before it
+        ("BI", "HBI"),  # a callback without state may come after the backup ...
+        ("BE", "EHB"),  # ... and one with state comes before it
         ("IBEBI", "IEHBBI"),
         ("EI", "EIH"),
     ],
@@ -154,7 +154,7 @@ def test_callbacks_are_registered():
     assert "CallbackList" not in registry.entries("callback")
 
 
-# -- exact resume: interrupted after any epoch, each goes on as if it had not been
+# -- exact resume: interrupted after any epoch, each continues as if it had not been
 
 
 def drive(kinds, values, epochs, model):
@@ -230,7 +230,7 @@ def test_a_schedule_is_applied_once_an_epoch_though_resumed_within_it():
     assert again.model.optimizer.learning_rate == 0.25
     again.on_epoch_begin(2)
     assert again.model.optimizer.learning_rate == 0.125
-    unsigned = callbacks.LearningRateScheduler(max)  # it does not say what it takes
+    unsigned = callbacks.LearningRateScheduler(max)  # it has no signature
     unsigned.set_model(again.model)
     unsigned.on_epoch_begin(0)
     assert again.model.optimizer.learning_rate == 0.125
@@ -258,7 +258,7 @@ def test_a_schedule_of_the_epoch_alone(schedule):
     assert history["learning_rate"] == pytest.approx([0.1, 0.05, 0.025])
 
 
-# -- single ones
+# -- single callbacks
 
 
 def test_the_best_weights_come_back_though_nothing_was_stopped():
@@ -322,7 +322,7 @@ def test_logs_are_not_read_for_a_file_name_without_them():
 
 
 class Keeper(callbacks.Callback):
-    """Keeps the logs of every batch as they were given, and what they said at that moment."""
+    """Keeps the logs of every batch as they were passed, and a copy of their current values."""
 
     def __init__(self):
         self.kept = {"train": [], "test": []}
@@ -336,7 +336,7 @@ class Keeper(callbacks.Callback):
 
 @pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
 def test_each_batch_has_logs_of_its_own(backend):
-    """Dictionaries that stay as they were, each the means over the batches so far."""
+    """The dictionaries stay unchanged; each holds the means over the batches so far."""
     gpunn.utils.set_random_seed(0)
     model = gpunn.Sequential(
         [gpunn.layers.Input((2,)), gpunn.layers.Dense(1, "sigmoid")], backend=backend

@@ -1,4 +1,4 @@
-"""What GradientMonitor says, held to figures worked out beside it and to known diseases."""
+"""Test the reports of GradientMonitor against hand-computed figures and known training problems."""
 
 import csv
 import glob
@@ -33,7 +33,7 @@ def chain(depth, activation, scale=None, width=8, backend=None, outputs=2):
 
 
 def test_figures(backend):
-    """One layer y = x w, so that everything is one line of NumPy."""
+    """A single layer y = x w, so that each figure is one line of NumPy."""
     x, y = data(rows=8, outputs=2)
     model = gpunn.Sequential([layers.Input((3,))], dtype="float64", backend=backend)
     model.add(layers.Dense(2, use_bias=False, name="only"))
@@ -59,7 +59,7 @@ def test_it_looks_at_the_last_step_of_an_epoch(backend):
     monitor = GradientMonitor(frequency=2, verbose=0)
     model.fit(x, y, batch_size=8, epochs=5, verbose=0, callbacks=[monitor])
     assert [(r["epoch"], r["batch"]) for r in monitor.records[::2]] == [(0, 2), (2, 2), (4, 2)]
-    last = model.gradients()  # of the last step there was
+    last = model.gradients()  # of the last step
     norms = [np.sqrt(sum(np.sum(g**2) for p, g in last.items() if p.startswith(f"{name}/")))
              for name in (layer.name for layer in model.layers)]  # fmt: skip
     np.testing.assert_allclose([r["gradient_norm"] for r in monitor.records[-2:]], norms)
@@ -77,7 +77,7 @@ def test_training_is_the_same_with_it(backend):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("activation", ["relu", "hard_silu"])  # by its output, by its input
+@pytest.mark.parametrize("activation", ["relu", "hard_silu"])  # judged by its output, by its input
 def test_units_that_are_dead(activation):
     x, y = data()
     model = chain(1, activation, width=4)
@@ -117,7 +117,7 @@ def test_vanishing_in_twenty_sigmoid_layers(backend, capsys):
 
 
 def test_exploding_where_the_weights_are_too_large():
-    """Signal and error grow by some 2 a layer: all gradients are as large, none is apart."""
+    """Signal and error grow by about 2 per layer: all gradients are as large, none stands out."""
     x, y = data()
     model = chain(20, "linear", scale=2.0)
     monitor = GradientMonitor(verbose=0)
@@ -175,7 +175,7 @@ def test_frozen_layers_are_left_out():
 
 
 def test_auto_keeps_to_its_share_of_the_time(monkeypatch):
-    """A clock on which an epoch takes 10 s, and a look 1 s: one epoch in five is looked at."""
+    """With a clock where an epoch takes 10 s and a check 1 s, one epoch in five is checked."""
     now = [0.0]
     monkeypatch.setattr("gpunn.callbacks.gradient_monitor.time.perf_counter", lambda: now[0])
 

@@ -1,4 +1,4 @@
-"""The line that an epoch has while it runs, and when it is over."""
+"""Test the line that is shown while an epoch runs, and when it is over."""
 
 import io
 import os
@@ -24,7 +24,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def clock():
-    """Time that passes only where a test says so."""
+    """A clock that advances only when a test says so."""
     now = SimpleNamespace(seconds=0.0)
     fake = SimpleNamespace(perf_counter=lambda: now.seconds)
     with mock.patch.object(progress_bar, "time", fake):
@@ -82,14 +82,14 @@ def test_a_bar_while_an_epoch_runs_and_one_line_when_it_is_over(clock):
 
 
 def test_the_bar_is_not_drawn_with_every_step(clock):
-    """A thousand steps of a millisecond each: the first, and five a second."""
+    """Of a thousand steps of 1 ms each, it is drawn at the first, then five times a second."""
     text = show(Terminal(), 1, clock=clock, epochs=4, steps=250, each=0.001)
     assert 4 <= len(bars_of(text)) <= 6 and text.count("loss 0.2982") >= 4
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no such terminals")
 def test_the_bar_is_as_wide_as_the_terminal(clock):
-    """A terminal of the operating system, whose window is changed while an epoch runs."""
+    """Use a real terminal whose window is resized while an epoch runs."""
     import fcntl
     import struct
     import termios
@@ -115,7 +115,7 @@ def test_the_bar_is_as_wide_as_the_terminal(clock):
         bar.release()
         print("finished", file=stream, flush=True)
         written = b""
-        while b"finished" not in written:  # it comes in pieces
+        while b"finished" not in written:  # the output arrives in pieces
             written += os.read(theirs, 1000)
     os.close(theirs)
     text = written.decode()
@@ -191,7 +191,7 @@ def test_every_line_fits_and_holds_everything(epochs, figures):
 
 
 def test_the_bar_changes_no_number(every_backend, clock):
-    """Though it reads the figures from the device between the steps of an epoch."""
+    """Even though it reads the figures from the device between the steps of an epoch."""
 
     def train(**how):
         gpunn.utils.set_random_seed(0)

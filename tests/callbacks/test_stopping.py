@@ -1,4 +1,4 @@
-"""When training stops by itself, why, and that held-out rows have no part in it."""
+"""Test when and why training stops by itself, and that held-out rows do not affect it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_target() -> None:
 
 
 def test_a_gradient_near_zero() -> None:
-    # Full batches: the gradient after the last epoch is that of the cost before its update.
+    # Full batches: the gradient after the last epoch is taken at the weights before its update.
     stop, model = callbacks.StopOnSmallGradient(0.01), make()
     x1 = np.hstack([X, np.ones((40, 1))])
     weights = [np.vstack(model.get_weights())]
@@ -74,14 +74,14 @@ def test_a_gradient_near_zero() -> None:
 @pytest.mark.parametrize("accumulated", [None, 2])
 def test_so_many_updates(updates: int, accumulated: int | None) -> None:
     model = make(gradient_accumulation_steps=accumulated)
-    fit(model, epochs=1)  # those before do not count
+    fit(model, epochs=1)  # earlier updates do not count
     before = model.optimizer.iterations
     stop = callbacks.StopAfter(updates=updates)
     epochs = len(fit(model, stop)["loss"])
     assert model.optimizer.iterations == before + updates
     assert model.trainer.batches == (before + updates) * (accumulated or 1)
     assert epochs == stop.stopped_epoch + 1 == -(-updates * (accumulated or 1) // 4)
-    fit(model, stop)  # and again
+    fit(model, stop)  # the same again
     assert model.optimizer.iterations == before + 2 * updates
 
 
@@ -111,7 +111,7 @@ def test_so_many_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = callbacks.LambdaCallback(on_epoch_begin=later)
     assert len(fit(model, slow, stop)["loss"]) == 3
     assert stop.reason == "2.5 seconds have passed"
-    # In the middle of an epoch too, where it is looked at ten times a second.
+    # Also within an epoch, where the time is checked ten times a second.
     assert model.optimizer.iterations < 12
     assert len(fit(make(), slow, stop)["loss"]) == 3
 
@@ -136,7 +136,7 @@ def test_a_resumed_run_stops_where_it_would_have(stop: Any, killed: int, tmp_pat
     rates = fit(through, stop(), epochs=8)
     backup = callbacks.BackupAndRestore(tmp_path)
     try:
-        # The first epochs and the next one's beginning, which is lost.
+        # The first epochs and the beginning of the next one, which is lost.
         fit(model, stop(), backup, callbacks.LambdaCallback(on_epoch_begin=die), epochs=8)
     except KeyboardInterrupt:
         model = make()
@@ -200,7 +200,7 @@ def test_wrong_arguments_are_named(wrong: Any, words: str) -> None:
 
 @pytest.mark.parametrize("held_out", ["split", "data"])
 def test_held_out_rows_never_influence_the_weights(held_out: str) -> None:
-    """Whatever stands in them, the weights come out the same to the bit."""
+    """Whatever they contain, the weights are bit-identical."""
     found = []
     for poison in (1.0, 1e6):
         x, y = X.copy(), Y.copy()
@@ -220,13 +220,13 @@ def test_held_out_rows_never_influence_the_weights(held_out: str) -> None:
     (first, loss, seen), (second, same_loss, poisoned) = found
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
     assert loss == same_loss
-    assert min(poisoned) > 1e3 * max(seen)  # which were looked at
+    assert min(poisoned) > 1e3 * max(seen)  # they were evaluated
 
 
 def test_early_stopping_is_by_the_held_out_rows() -> None:
-    """Generalisation that no longer improves stops a training whose own loss still falls."""
+    """Training stops once generalization no longer improves, though its own loss still falls."""
     x = RNG.standard_normal((24, 20))
-    y = RNG.standard_normal((24, 1))  # nothing to learn but by heart
+    y = RNG.standard_normal((24, 1))  # nothing to learn except by memorizing
     gpunn.utils.set_random_seed(1)
     model = gpunn.Sequential([layers.Input((20,)), layers.Dense(32, "tanh"), layers.Dense(1)])
     model.compile(SGD(0.05), "mse")

@@ -1,4 +1,4 @@
-"""`TensorBoard`, whose files are read again with TensorBoard's own reader."""
+"""Test `TensorBoard`: its files are read back with TensorBoard's own reader."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Callbacks that watch a figure: on random figures and settings they do what Keras's do."""
+"""Test that callbacks monitoring a figure do what Keras's do, on random figures and settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SERIES = 400
 
 
 class Model:
-    """A model whose weights are the number of the epoch."""
+    """A model whose weights are the epoch number."""
 
     def __init__(self) -> None:
         self.stop_training = False
@@ -34,17 +34,17 @@ class Model:
 
 
 def eighths(random: np.random.Generator, size: Any = None) -> Any:
-    """Numbers whose differences are exact, with ties."""
+    """Random multiples of 1/8: their differences are exact, and ties occur."""
     return np.round(random.normal(size=size) * 8) / 8
 
 
 def figures(random: np.random.Generator) -> list[float]:
-    """Of some epochs."""
+    """The figures of a few epochs."""
     return eighths(random, random.integers(2, 12)).tolist()
 
 
 def watched(module: Any, name: str, given: dict[str, Any], values: list[float]) -> list[Any]:
-    """The rate and what was saved in each epoch, and whose weights stay."""
+    """Return the rate and the number of saves in each epoch, and the final weights."""
     model: Any = Model()
     callback = getattr(module.callbacks, name)(monitor="figure", **given)
     callback.set_model(model)

@@ -1,4 +1,4 @@
-"""An argument that is set later, as an attribute, counts as one given to the constructor."""
+"""Test that setting an argument later, as an attribute, equals passing it to the constructor."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_of_what_is_registered(kind: str, name: str, arguments: Any) -> None:
     try:
         for attribute, value in arguments.items():
             setattr(part, attribute, value)
-    except ValueError:  # what does not fit the others is refused
+    except ValueError:  # a value that does not fit the others raises an error
         return
     np.testing.assert_allclose(GIVES[kind](part), GIVES[kind](other), rtol=1e-6)
     assert part.get_config() == other.get_config()

@@ -1,4 +1,4 @@
-"""Whatever is registered comes back from JSON as it was."""
+"""Test that every registered object survives a JSON round trip."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import registered
 from gpunn.common import registry
 from gpunn.common.names import snake_case
 
-# Names without examples, and why.
+# Names without examples, and the reason.
 WITHOUT = {
     ("metric", "MeanMetricWrapper"): "wraps a bare function, which no file can hold",
 }
@@ -38,7 +38,7 @@ def test_serialize_and_deserialize(kind: str, name: str, arguments: dict) -> Non
     assert json.loads(json.dumps(registry.serialize(again))) == stored
     for argument, value in arguments.items():
         kept = getattr(again, argument)
-        if isinstance(kept, registry.Entry):  # given by name or as a dictionary
+        if isinstance(kept, registry.Entry):  # passed by name or as a dictionary
             assert kept.kind in ("activation", "initializer")
             assert type(kept) is type(registry.get(kept.kind, value)), argument
             if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""``custom_objects`` belong to the call that names them: to no other thread, no later call."""
+"""Test that ``custom_objects`` apply only to their own call: no other thread, no later call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gpunn.saving import files
 
 
 def renamed(path: Path, name: str) -> Path:
-    """A saved model of two Dense layers that calls them by another name."""
+    """A saved model of two Dense layers, stored under another class name."""
     model = gpunn.Sequential([layers.Input((3,)), layers.Dense(2), layers.Dense(2)])
     model.save(path)
     document = files.read(path)
@@ -36,7 +36,7 @@ def test_two_threads_load_with_different_classes_of_one_name(tmp_path: Path) -> 
         class Thick(layers.Dense):
             def __init__(self, *args: Any, **kwargs: Any) -> None:
                 super().__init__(*args, **kwargs)
-                both.wait()  # each looks up its second layer while the other is not done
+                both.wait()  # each looks up its second layer before the other is done
 
         return Thick
 

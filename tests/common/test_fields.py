@@ -1,4 +1,4 @@
-"""Constructors that follow from declared fields."""
+"""Test constructors generated from declared fields."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gpunn.common.fields import field
 
 
 class Fading(gpunn.optimizers.SGD):
-    """Arguments of its own, one of a base at another place, the rest as they are."""
+    """It adds an argument, moves an inherited one, and inherits the rest unchanged."""
 
     learning_rate: Any = 0.5
     weight_decay: float | None = 0.25
@@ -85,7 +85,7 @@ def test_a_constructor_written_by_hand_is_left_alone() -> None:
 
 
 class Sharper(gpunn.losses.Huber):
-    """An argument of its own, and another default for one of a base."""
+    """It adds an argument and changes the default of an inherited one."""
 
     part: float = field(check=check_fraction, default=0.5)
     name = "sharper"
@@ -109,7 +109,7 @@ def test_a_field_anew_without_a_check_keeps_that_of_the_base() -> None:
 
 
 class Scaled(gpunn.layers.Dense):
-    """A layer with an argument of its own beside those of Dense and of every layer."""
+    """A layer that adds an argument to those of Dense and of every layer."""
 
     factor: float = field(default=2.0, check=check_fraction)
     units: int = 3

@@ -1,5 +1,5 @@
-"""Annotations are names, and nobody asks what they mean: from Python 3.14 on a name that only type
-checkers know is an error where it is asked for, and before with `from __future__` it never was."""
+"""Test that annotations are never evaluated. From Python 3.14 on, evaluating a name that only type
+checkers know is an error; before, with `from __future__`, it never happened."""
 
 from __future__ import annotations
 

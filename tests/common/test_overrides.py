@@ -1,4 +1,4 @@
-"""What a user's class replaces is obeyed, or refused when the class is defined."""
+"""Test that methods overridden in a user's class are used, or rejected at class definition."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gpunn.optimizers import schedules
 
 PAGE = Path(__file__).parents[2] / "docs" / "own-parts.md"
 
-# What Keras calls and this framework does not: base, method, and a word of what to write instead.
+# Methods that Keras calls and gpunn does not: base, method, a word of the suggested alternative.
 REFUSED = [
     (layers.Layer, "stateless_call", "call"),
     (layers.Layer, "__call__", "forward"),
@@ -129,7 +129,7 @@ def test_hooks_of_a_callback_may_be_set_on_an_object() -> None:
     assert seen == [0, 1]
 
 
-# -- what is obeyed
+# -- overrides that are used
 
 X = np.array([[0.5, -1.0], [2.0, 0.25], [-0.5, 1.5]], np.float32)
 Y = np.array([[1.0], [0.0], [0.5]], np.float32)
@@ -146,7 +146,7 @@ def fitted(backend: str, layer: Any, loss: Any, y: np.ndarray = Y, metric: Any =
 
 
 class Cubed(regularizers.L2):
-    """sum |w|^3 in the place of the squares."""
+    """sum |w|^3 instead of the squares."""
 
     def __call__(self, x: Any) -> Any:
         return (abs(x) ** 3).sum()
@@ -163,7 +163,7 @@ def test_a_penalty_that_replaces_a_built_in_one_is_obeyed(backend: str) -> None:
 
 
 class Doubled(regularizers.L2):
-    """Of tensors: its derivative follows."""
+    """Written with tensors: its derivative follows."""
 
     def __call__(self, x: Any) -> Any:
         return 2 * super().__call__(x) + self.l2 * gpunn.ops.sum(x)
@@ -175,11 +175,11 @@ class Shared:
 
 
 class Mixed(Shared, regularizers.OrthogonalRegularizer):
-    """A call of tensors in a class that stands before the built-in one."""
+    """A call with tensors, in a class that precedes the built-in one."""
 
 
 class Derived(Doubled):
-    """One with a derivative of its own again."""
+    """It defines its own derivative again."""
 
     def __call__(self, x: Any) -> Any:
         return 0.02 * (x * x).sum() + 0.01 * x.sum()
@@ -201,7 +201,7 @@ def test_a_penalty_with_a_call_alone_is_differentiated(backend: str, regularizer
 
 
 class Positive(constraints.MaxNorm):
-    """Another constraint under the name of a built-in one."""
+    """A different constraint that subclasses a built-in one."""
 
     def apply(self, backend: Any, w: Any) -> None:
         backend.xp.abs(w, out=w)
@@ -223,7 +223,7 @@ def test_a_constraint_is_obeyed(backend: str) -> None:
 
 
 class Loud:
-    """Twice the sigmoid, in a class that stands before the one it changes."""
+    """Twice the sigmoid, in a mixin that precedes the class it changes."""
 
     def forward(self, backend: Any, x: Any, out: Any) -> None:
         super().forward(backend, x, out)
@@ -241,7 +241,7 @@ def test_what_a_mixin_replaces_is_obeyed(backend: str) -> None:
 
 
 class Linear(losses.SparseCategoricalCrossentropy):
-    """1 - p of the right class, whose formula takes probabilities."""
+    """1 - p of the true class; the formula takes probabilities."""
 
     def forward_backward(self, backend: Any, y_true: Any, y_pred: Any, values: Any, g: Any) -> None:
         rows = np.arange(len(y_true))
@@ -273,7 +273,7 @@ def test_a_loss_with_a_formula_of_its_own_gets_what_the_model_gives() -> None:
 
 
 class OwnSoftmax(layers.Dense):
-    """A Dense that computes its softmax itself, whatever the loss would rather have."""
+    """A Dense that computes its own softmax, even where the loss would take it over."""
 
     def forward(self, call: Any) -> None:
         call.y[...] = softmax(call.x @ self.kernel.value)
@@ -287,7 +287,7 @@ def test_a_layer_with_a_pass_of_its_own_keeps_its_activation() -> None:
 
 
 class Squared(layers.Rescaling):
-    """Squares what Rescaling would only scale."""
+    """Squares its input, where Rescaling would only scale it."""
 
     def forward(self, call: Any) -> None:
         call.backend.xp.square(call.x, out=call.y)
@@ -306,7 +306,7 @@ def test_a_first_layer_with_a_pass_of_its_own_is_run(backend: str) -> None:
 
 
 class Shifted(layers.Flatten):
-    """Says itself that it is no mere view."""
+    """It declares that it is not a mere view."""
 
     def is_view(self, call: Any) -> bool:
         return False
@@ -320,7 +320,7 @@ def test_a_view_may_become_a_layer_that_runs() -> None:
 
 
 class Worst(metrics.MeanOfRows):
-    """The largest error of a row; counts how often it is told to begin anew."""
+    """The largest error of a row; counts how often it is reset."""
 
     def __init__(self, start: int = 0) -> None:
         super().__init__("worst")
@@ -393,7 +393,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_page_names_what_is_refused(kind: str) -> None:
-    """The table of the page and the tables in the code name the same methods."""
+    """The tables on the page and in the code name the same methods."""
     row = next(
         line for line in PAGE.read_text().splitlines() if line.startswith(f"| {kind} |")
     ).split("|")

@@ -73,7 +73,7 @@ def test_frozen_front_needs_no_gradient_of_its_input(model: gpunn.Sequential) ->
     with model.backend.profile() as operations:
         step(model)
     products = [operation for operation in operations if operation.name == "matmul"]
-    # Four forward, two gradients of kernels, one of an input: the frozen front has none.
+    # Four forward, two kernel gradients, one input gradient: none for the frozen front.
     assert len(products) == 4 + 2 + 1
 
 

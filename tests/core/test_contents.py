@@ -1,5 +1,5 @@
-"""What parts hold is the same until something changes: of each kind of value, in a part and in
-what a part reaches."""
+"""The recorded contents of parts stay equal until something changes: for each kind of value, in a
+part and in the objects it reaches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gpunn.core.settings import Settings
 
 
 class Part(layers.Layer):
-    """A layer that holds something."""
+    """A layer that holds a value."""
 
     def __init__(self, value: Any) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ HOLDERS: dict[str, Any] = {
 def test_each_change_is_seen(holder: str, name: str, how: str) -> None:
     kind, (make, looked_at) = KINDS[name], HOLDERS[holder]
     if name == "variable" and (how == "mutated" or holder != "closure"):
-        return  # steps read what a variable holds; as an attribute of a layer it is a weight
+        return  # steps read the value of a variable; as a layer attribute it is a weight
     held = make(kind.first())
     if holder == "deep":
         held.value = kind.first()
@@ -134,7 +134,7 @@ def test_what_looks_alike_is_told_apart(name: str) -> None:
 
 
 def test_what_does_not_change_by_itself() -> None:
-    """Runs of models, reading, and what the framework keeps for itself."""
+    """Running models, reading attributes, and the framework's own records change nothing."""
     x = np.ones((4, 3), np.float32)
     part = Part({"a": np.ones(2)})
     model = gpunn.Sequential([gpunn.Input((3,)), part, layers.Dense(2)])
@@ -195,8 +195,8 @@ def test_methods_that_no_code_names_are_not_looked_at() -> None:
 
 
 class Reading:
-    """Code that reads attributes of an object of its own: by their names, by names that it
-    computes, by a pattern, and by functions of a library."""
+    """Code that reads attributes of its object: by name, by a computed name, by a pattern, and
+    through library functions."""
 
     def __init__(self, held: Any) -> None:
         self.held = held
@@ -230,7 +230,7 @@ def test_attributes_that_code_reads(way: str) -> None:
 
 
 def test_attributes_that_no_code_names_may_change() -> None:
-    """What a callback writes down while a loss reads one of its numbers."""
+    """For example records that a callback keeps, while a loss reads another of its attributes."""
 
     class Annealing(gpunn.callbacks.Callback):
         weight = 1.0
@@ -283,7 +283,7 @@ def test_deep_and_cyclic_values() -> None:
 
 
 def test_simple_parts_are_known_by_the_changes_of_attributes() -> None:
-    """Those of the framework: then a prediction looks at one number."""
+    """Those of the framework: a prediction then checks a single counter."""
     dense = layers.Dense(2, activation="leaky_relu", kernel_regularizer="l2")
     settings = Settings([dense])
     assert settings.seen is not None

@@ -1,4 +1,4 @@
-"""Data sets: mirrors, folders and the cache against stand-ins on this machine; the real data."""
+"""Test data sets: mirrors, folders and the cache with local stand-ins, and the real data."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def npz_bytes(**arrays: np.ndarray) -> bytes:
 KERAS = dict(zip(("x_train", "y_train", "x_test", "y_test"), ARRAYS_0, strict=True))
 
 
-Serve = Callable[..., str]  # of the files by name, and what to do before each is sent
+Serve = Callable[..., str]  # the files by name, and what to do before each is sent
 
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Starts a web server on this machine with the given files; returns its address."""
+    """Start a local web server with the given files; return its address."""
     running: list[http.server.ThreadingHTTPServer] = []
 
     def start(files: dict[str, bytes], before: Callable[[str], object] = lambda path: None) -> str:
@@ -70,7 +70,7 @@ def test_mirror_fills_the_cache_and_the_cache_needs_no_mirror(
     assert same(dataset.load(declare(Mirror(serve(GZ)))))
     assert capsys.readouterr().err == "fetching Small ...\n"
     assert {p.name: p.read_bytes() for p in cache.iterdir()} == CONTENT
-    assert [p.name for p in cache.parent.iterdir()] == ["small"]  # nothing temporary is left
+    assert [p.name for p in cache.parent.iterdir()] == ["small"]  # no temporary file is left
     assert same(dataset.load(declare()))
     assert capsys.readouterr().err == ""
 
@@ -206,7 +206,7 @@ def test_a_bad_path_is_an_error_and_nothing_else_is_tried(
         dataset.load(spec, tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"expected train-images-idx3-ubyte or .*gz there"):
         dataset.load(spec, tmp_path)
-    # The files of another data set have the same names, and even the same sizes.
+    # Another data set's files have the same names, and even the same sizes.
     for name, array in zip(NAMES, small_arrays(1), strict=True):
         idx.write(tmp_path / name, array)
     with pytest.raises(DataFileError, match="train-images-idx3-ubyte: wrong content"):
@@ -295,7 +295,7 @@ assert same(dataset.load(declare(routes.Mirror({address!r}))))
 
 
 def test_two_processes_that_fetch_at_once_both_succeed(cache: Path, serve: Serve) -> None:
-    # No process gets its last file before the other one asks for it too.
+    # Neither process gets its last file before the other one requests it too.
     both = threading.Barrier(2)
     address = serve(GZ, lambda path: NAMES[3] in path and both.wait(60))
     program = CHILD.format(path=sys.path, address=address)
@@ -345,7 +345,7 @@ def test_real_mnist(mnist: tuple) -> None:
     assert np.bincount(y_test).tolist() == [
         980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009,
     ]  # fmt: skip
-    # The mean and deviation that everybody normalises MNIST with.
+    # The usual mean and deviation for normalizing MNIST.
     assert (x_train / 255).mean() == pytest.approx(0.1307, abs=5e-5)
     assert (x_train / 255).std() == pytest.approx(0.3081, abs=5e-5)
 

@@ -1,4 +1,4 @@
-"""The IDX reader and writer: the published format, and files that break it."""
+"""Test the IDX reader and writer: the published format, and files that violate it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_gzip_cut_or_changed_anywhere_is_refused(folder: Path, data: st.DataOb
     path.write_bytes(packed[: data.draw(st.integers(2, len(packed) - 1))])
     with pytest.raises(DataFileError, match="packed: expected a whole gzip file"):
         idx.read(path)
-    # Behind the ten bytes of the header, which carry a time and a system without meaning here.
+    # After the ten-byte header, whose time and system fields have no meaning here.
     flipped = bytearray(packed)
     flipped[data.draw(st.integers(10, len(packed) - 1))] ^= data.draw(st.integers(1, 255))
     path.write_bytes(flipped)
@@ -67,7 +67,7 @@ def test_a_gzip_cut_or_changed_anywhere_is_refused(folder: Path, data: st.DataOb
         got = idx.read(path)
     except DataFileError as error:
         assert "packed: " in str(error)
-    else:  # spare bits of the packing may change without any change of what is packed
+    else:  # unused bits of the compressed stream may change without changing the content
         np.testing.assert_array_equal(got, np.arange(24))
 
 
@@ -82,7 +82,7 @@ def test_trailing_data_is_refused(tmp_path: Path, packed: bool) -> None:
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_trailing_data_behind_a_long_file_is_refused(tmp_path: Path, packed: bool) -> None:
-    # As long as a whole number of the pieces that it is read in.
+    # The file's length is a multiple of the read chunk size.
     content = idx_bytes(np.zeros(2 << 20, np.uint8)) + b"\0"
     path = tmp_path / "long"
     path.write_bytes(gzip.compress(content, 1) if packed else content)
@@ -135,7 +135,7 @@ def test_a_header_beyond_measure_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\0\0\x0e\x03" + b"\xff" * 12 + b"short")
     with pytest.raises(DataFileError, match="huge: truncated: got 5, expected 63382529967"):
         idx.read(path)
-    # No element at all, and yet a shape that no array can have.
+    # No elements at all, yet a shape that no array can have.
     path.write_bytes(b"\0\0\x08\x04" + bytes(4) + b"\xff" * 12)
     with pytest.raises(DataFileError, match="huge: expected a shape that NumPy can hold"):
         idx.read(path)

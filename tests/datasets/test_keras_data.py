@@ -1,4 +1,4 @@
-"""Keras's data sets: from a file of its form, the same arrays as Keras's own loaders give."""
+"""Test Keras's data sets: from files in Keras's format, the same arrays as Keras's loaders give."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DRAW = np.random.default_rng(3)
 
 
 def lists(rows: int) -> np.ndarray:
-    """Texts of two to nine words."""
+    """Lists of two to nine words, as integers."""
     found = np.empty(rows, dtype=object)
     for row in range(rows):
         found[row] = DRAW.integers(1, 30, DRAW.integers(2, 10)).tolist()
@@ -79,7 +79,7 @@ CASES: list[tuple[str, str, bytes, dict[str, Any]]] = [
 
 @pytest.fixture
 def home(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder where Keras keeps its data sets; nothing is fetched."""
+    """The folder where Keras keeps its data sets; nothing is downloaded."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("GPUNN_OFFLINE", "1")
     (tmp_path / "keras" / "datasets").mkdir(parents=True)
@@ -87,7 +87,7 @@ def home(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def stands_for(module: Any, name: str, content: bytes, patch: pytest.MonkeyPatch) -> KerasFile:
-    """Lets gpunn take this content for the file of a data set."""
+    """Let gpunn accept this content as the file of a data set."""
     declared = replace(getattr(module, name), digest=hashlib.sha256(content).hexdigest())
     patch.setattr(module, name, declared)
     return declared
@@ -123,8 +123,8 @@ def test_the_arrays_are_keras_s(
 def test_cifar10_colour_after_colour_row_after_row(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As its page says: 1024 bytes of red, then of green, of blue; the first 32 are the first row.
-    Keras's loader takes no file of fewer pictures."""
+    """As its page says: 1024 bytes each of red, green and blue; the first 32 are the first row.
+    Keras's loader takes no file with fewer images."""
     members = {f"data_batch_{n}": images(2, "labels") for n in range(1, 6)}
     members["test_batch"] = images(3, "labels")
     content = archive("cifar-10-batches-py", **members)
@@ -169,7 +169,7 @@ def test_a_file_is_named_by_its_path(home: Path, monkeypatch: pytest.MonkeyPatch
 def test_what_is_nowhere_says_where_to_get_it(home: Path) -> None:
     (home / "imdb.npz").write_bytes(b"damaged")
     with pytest.raises(DatasetUnavailable) as refused:
-        datasets.imdb.load_data("imdb.npz")  # Keras's default, which names no place
+        datasets.imdb.load_data("imdb.npz")  # Keras's default, which names no folder
     said = str(refused.value)
     assert "imdb.npz: expected IMDB, whose SHA256" in said
     assert "not tried, GPUNN_OFFLINE is set" in said

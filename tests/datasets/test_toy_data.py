@@ -1,4 +1,4 @@
-"""The toy problems: the same for a seed, balanced, and of the form they are named after."""
+"""Test the toy problems: reproducible by seed, balanced, and shaped as their names say."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_points_are_those_of_the_example():
 
 
 def test_the_eleventh_point_makes_it_harder():
-    """No straight line parts either set, a conic both; with the point its margin is narrower."""
+    """No line separates either set, but a conic does; the extra point narrows the margin."""
     margins = []
     for x, y in (toy.ten_points(), toy.eleven_points()):
         assert SVC(kernel="linear", C=1e6).fit(x, y).score(x, y) < 1

@@ -1,4 +1,4 @@
-"""What the tests of data on the device share."""
+"""Shared fixtures for the tests of data on the device."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from gpunn.feeding import memory, rows, streaming
 
 @pytest.fixture
 def nothing_kept() -> Iterator[None]:
-    """No data of an earlier call is kept; every copy to the emulated card was waited for."""
+    """No data of an earlier call is kept, and every copy to the emulated GPU was waited for."""
     for sending in list(emulated.STREAM.sent):
         sending.sources = []  # left by an interrupted call of another test
     emulated.STREAM.lost = 0
     yield
     memory.forget_kept_data()
     if any(sending.sources for sending in emulated.STREAM.sent):
-        gc.collect()  # one that nobody waited for is lost when it goes
+        gc.collect()  # a copy that nobody waited for counts as lost when it is freed
     lost, emulated.STREAM.lost = emulated.STREAM.lost, 0
     assert not lost
 
 
 @pytest.fixture
 def streamed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """From its call on no data fit, and a piece has so many bytes, or a batch."""
+    """Once called, no data fit on the device; a chunk has so many bytes, or one batch."""
 
     def begin(size: int) -> None:
         monkeypatch.setattr(rows, "lacking", lambda size, backend: 1000)

@@ -1,4 +1,4 @@
-"""Data as a new user gets them wrong: refused before the first step, and the error says why."""
+"""Test typical mistakes in a user's data: an error before the first step explains each of them."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Generator(tuple):
 
 RAGGED = [[1.0, 2.0, 3.0, 4.0]] * (ROWS - 1) + [[1.0, 2.0]]
 
-# what is wrong: (model, arguments of fit that are, what the message must hold)
+# the mistake: (model, changed arguments of fit, what the message must contain)
 FIT: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     # x
     "one sample without the batch axis": (
@@ -295,7 +295,7 @@ def test_fit_refuses(what: str, backend: str) -> None:
     assert told.hooks == []
     for was, now in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(was, now)
-    # The model is as good as before.
+    # The model still works.
     history = model.fit(x, y, verbose=0).history
     assert np.isfinite(history["loss"]).all()
 
@@ -331,7 +331,7 @@ def test_prediction_refuses_likewise(method: str, backend: str) -> None:
         assert all(fragment in str(caught.value) for fragment in fragments)
 
 
-# -- whatever comes
+# -- arbitrary arguments
 
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(-3, 40), st.floats(), st.text(max_size=3),
@@ -368,13 +368,13 @@ ARGUMENTS = [
 def test_whatever_comes_is_taken_or_refused_with_its_name(
     kind: str, argument: str, thing: Any
 ) -> None:
-    """A wrong argument never ends in an error of something further down, nor in nothing."""
+    """A wrong argument is never ignored, and never causes an error in a lower layer."""
     model, told = model_of(kind, "numpy"), Told()
     before = model.get_weights()
     given = {"x": X[:6], "y": KINDS[kind][1][:6], "verbose": 0, argument: thing}
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # data that runs out
+            warnings.simplefilter("ignore", UserWarning)  # data that run out
             history = model.fit(**given, callbacks=[told]).history
     except Refused as error:
         assert argument.split("_")[0] in str(error)
@@ -387,22 +387,22 @@ def test_whatever_comes_is_taken_or_refused_with_its_name(
         assert np.isfinite(history.get("loss", [])).all()
 
 
-# -- a loss that is no number
+# -- a loss that is not a number
 
 
 def test_a_loss_that_is_no_number_stops_training(backend: str) -> None:
-    """The rate is so high that the weights, all alike, grow by the same factor each step."""
+    """The rate is so high that the weights, all equal, grow by the same factor each step."""
     weight = layers.Dense(1, use_bias=False, kernel_initializer="ones")
     model = gpunn.Sequential([layers.Input((1,)), weight], backend=backend)
     rate = 1e4
     model.compile(optimizer=gpunn.optimizers.SGD(rate), loss="mse")
     x = np.ones((6, 1), "float32")
-    # loss = w^2, so w becomes w (1 - 2 rate); the first loss beyond float32 is that of this step:
+    # loss = w^2, so w becomes w (1 - 2 rate); the first loss beyond float32 occurs in this step:
     w, step = np.float32(1.0), 1
     with np.errstate(over="ignore"):
         while np.isfinite(w * w):
             w, step = np.float32(w * (1 - 2 * rate)), step + 1
-    # 2 steps an epoch
+    # 2 steps per epoch
     epoch, step_of_epoch = (step - 1) // 2 + 1, (step - 1) % 2 + 1
     for _ in range(2):
         model.set_weights([np.ones((1, 1))])
@@ -451,7 +451,7 @@ def test_a_hook_for_each_batch_makes_no_difference_to_the_step_that_is_named() -
     "value", [0.0, -65504.0, 1e19, 1e25, 3.4e38, 3.5e38, 1e160, 1e308, np.inf, -np.inf, np.nan]
 )
 def test_what_is_finite_is_taken_without_a_word(value: float, given: str, dtype: str) -> None:
-    """Also where its square is beyond the dtype."""
+    """Even if its square overflows the dtype."""
     with np.errstate(over="ignore"):
         x = np.ones((5, 4), given)
         x[2, 3] = value

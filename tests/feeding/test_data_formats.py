@@ -1,4 +1,4 @@
-"""The same numbers in another wrapping train the same model: arrays, tensors, files, batches."""
+"""Test that the same values train the same model as arrays, tensors, files or batches."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def model_of(
 def trained(
     x: Any, y: Any = LABELS, loss: Any = SPARSE, backend: str = "numpy", **more: Any
 ) -> Any:
-    """The weights after two shuffled epochs of three steps, the last of four rows."""
+    """The weights after two shuffled epochs of three steps, the last with four rows."""
     model = model_of(loss, backend)
     model.fit(x, y, epochs=2, verbose=0, **{"batch_size": BATCH, **more})
     return model.get_weights()
@@ -51,7 +51,7 @@ def assert_same(weights: Any, others: Any) -> None:
 
 
 class Capsule:
-    """Nothing but DLPack."""
+    """It supports only DLPack."""
 
     def __init__(self, array: np.ndarray) -> None:
         self._array = array
@@ -64,7 +64,7 @@ class Capsule:
 
 
 class OnCard:
-    """What a CuPy array shows of itself to somebody who has no CuPy."""
+    """It exposes what a CuPy array does to a reader without CuPy."""
 
     def __init__(self, array: np.ndarray) -> None:
         self._array = array
@@ -76,7 +76,7 @@ class OnCard:
 
 
 class AsArray:
-    """Nothing but NumPy's protocol, as a data frame has it."""
+    """It supports only NumPy's protocol, as a data frame does."""
 
     def __init__(self, array: np.ndarray) -> None:
         self._array = array
@@ -172,7 +172,7 @@ WRAPPINGS: dict[str, Any] = {
 }
 
 
-# The stand-in for a card has arrays of its own: see the test after this one.
+# The emulated GPU has its own arrays: see the test after this one.
 @pytest.mark.parametrize(
     ("wrapping", "backend"),
     [(w, b) for w in WRAPPINGS for b in BACKENDS if (w, b) != ("a card's array", "emulated")],
@@ -225,7 +225,7 @@ def test_a_data_loader(loader: str) -> None:
     assert_same(weights, trained(X, shuffle=False))
 
 
-# -- other dtypes than the model's
+# -- dtypes that differ from the model's
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -251,7 +251,7 @@ def test_float64_data_is_not_rounded_on_the_way_into_a_float64_model() -> None:
 
 
 class Again:
-    """Iterated anew each epoch."""
+    """It can be iterated again each epoch."""
 
     def __init__(self, pairs: list[Any]) -> None:
         self.pairs = pairs
@@ -263,7 +263,7 @@ class Again:
 
 
 class Items:
-    """Length and items, as Keras's PyDataset has them, and its hook."""
+    """Length, items and hook, like Keras's PyDataset."""
 
     def __init__(self, pairs: list[Any]) -> None:
         self.pairs = pairs
@@ -288,7 +288,7 @@ def pairs(weights: np.ndarray | None = None, size: int = BATCH) -> list[Any]:
 @pytest.mark.parametrize("source", [list, tuple, Again, Items])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_batches_that_can_be_had_again(source: Any, weighted: bool, backend: str) -> None:
-    """Three batches, the last of them smaller, as `fit` cuts them out of the arrays."""
+    """Three batches, the last one smaller, as `fit` slices them from the arrays."""
     weights = np.arange(ROWS, dtype="float32") / 7 if weighted else None
     given = source(pairs(weights))
     expected = trained(X, sample_weight=weights, shuffle=False, backend=backend)
@@ -327,7 +327,7 @@ def test_an_endless_generator_is_read_no_further_than_needed() -> None:
     model.fit(source, steps_per_epoch=3, epochs=2, verbose=0)
     assert taken == 6
     assert_same(model.get_weights(), trained(X, shuffle=False))
-    model.fit(source, steps_per_epoch=2, verbose=0)  # it goes on where it stopped
+    model.fit(source, steps_per_epoch=2, verbose=0)  # it continues where it stopped
     assert taken == 8
     model.evaluate(source, steps=4, verbose=0)
     assert taken == 12
@@ -343,7 +343,7 @@ def test_class_weights_reach_batches() -> None:
 
 
 def test_batches_of_every_size() -> None:
-    """A step on 20, 1, 7, 20 ... rows gives what a model that is given them one by one gives."""
+    """Steps on 20, 1, 7, 20 ... rows equal `train_on_batch` on each batch in turn."""
     sizes = [20, 1, 7, 20, 3, 2, 5, 9, 11, 13, 17, 19, 20, 4, 1]
     rows = RANDOM.integers(0, ROWS, (len(sizes), 20))
     given = [(X[r[:n]], LABELS[r[:n]]) for r, n in zip(rows, sizes, strict=True)]
@@ -387,7 +387,7 @@ def test_what_is_an_array_and_what_are_batches(given: Any, one_array: bool) -> N
     assert is_array(given) is one_array
 
 
-# -- targets and weights of another shape
+# -- targets and weights of other shapes
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -410,7 +410,7 @@ def test_columns(backend: str) -> None:
 
 
 def test_single_numbers_as_samples() -> None:
-    """x of shape (rows,) for one input, as in every first script."""
+    """x of shape (rows,) for one input, as in many first scripts."""
     gpunn.utils.set_random_seed(0)
     model = gpunn.Sequential([layers.Input((1,)), layers.Dense(1)])
     model.compile(optimizer=gpunn.optimizers.SGD(0.1), loss="mse")

@@ -1,4 +1,4 @@
-"""What data cost in memory of the host: files stay files, and arrays are copied once at most."""
+"""Test the host memory that data take: files stay on disk, and arrays are copied at most once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_memory_map_stays_a_file(dtype: str, shuffle: bool, tmp_path: Path) ->
             ]
         )
         model.compile(optimizer="sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-        # What is made once, whatever the data, is not theirs.
+        # One-time allocations, independent of the data, do not count.
         model.fit(x[:100], y[:100], batch_size=50, verbose=0, validation_split=0.1)
         tracemalloc.start()
         model.fit(x, y, batch_size=50, verbose=0, shuffle=shuffle, validation_split=0.1)
@@ -51,8 +51,8 @@ def test_a_memory_map_stays_a_file(dtype: str, shuffle: bool, tmp_path: Path) ->
 
 @pytest.mark.parametrize(("dtype", "copies"), [("uint8", 0.0), ("float32", 0.0), ("float64", 0.5)])
 def test_no_copy_is_made_but_one_in_the_models_dtype(dtype: str, copies: float) -> None:
-    """Dividing pixels by 255 gives float64; nobody holds a second float64 array, and
-    after training nobody holds any."""
+    """Dividing pixels by 255 gives float64. No second float64 array is held during training,
+    and none after it."""
     x = (np.random.default_rng(0).integers(0, 256, (20_000, 200)) / 255.0).astype(dtype)
     y = np.arange(len(x)) % 3
     model = gpunn.Sequential([layers.Dense(3, activation="softmax")])

@@ -1,4 +1,4 @@
-"""Tables of pandas, polars and Arrow, and sparse rows: what comes of them is what NumPy gives."""
+"""Test that pandas, polars and Arrow tables and sparse rows give the same results as NumPy."""
 
 from __future__ import annotations
 

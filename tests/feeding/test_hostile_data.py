@@ -1,4 +1,4 @@
-"""Data files that are small and grow large, texts in other encodings, servers that drip."""
+"""Test small data files that expand, text in other encodings, and slow-dripping servers."""
 
 import gzip
 import io
@@ -20,7 +20,7 @@ from gpunn.datasets.tables import read_rows
 
 
 def refused(capsys, *arguments):
-    """What a command says that fails; it ends with status 1 and no traceback."""
+    """Return the error message of a failing command, with status 1 and no traceback."""
     assert main([str(argument) for argument in arguments]) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("gpunn: error: ")
@@ -31,7 +31,7 @@ def refused(capsys, *arguments):
 
 
 def npz(path, headers, bodies=()):
-    """An .npz file of members with these headers, of as many zeros, or of these bodies."""
+    """An .npz file of members with these headers, and that many zeros, or these bodies."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, (shape, dtype) in headers.items():
             head = io.BytesIO()
@@ -138,14 +138,14 @@ def test_an_idx_file_that_grows_is_refused(tmp_path, monkeypatch):
     assert idx.read(path, max_bytes=1 << 20).size == 1 << 20
     plain = tmp_path / "a-idx1-ubyte"
     plain.write_bytes(content)
-    assert idx.read(plain).size == 1 << 20  # takes no more than its file
+    assert idx.read(plain).size == 1 << 20  # it takes no more memory than its file
 
 
 # -- images
 
 
 def png(path, width, height):
-    """A black image that its compression makes small."""
+    """A black image that compresses well."""
 
     def chunk(kind, data):
         crc = zlib.crc32(kind + data)
@@ -167,7 +167,7 @@ def classifier(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("side", [8_000, 40_000])  # Pillow itself refuses the second
+@pytest.mark.parametrize("side", [8_000, 40_000])  # Pillow itself rejects the second
 def test_an_image_that_grows_is_refused_before_it_does(tmp_path, classifier, capsys, side, peak):
     path = png(tmp_path / "bomb.png", side, side)
     assert path.stat().st_size < 250_000
@@ -201,7 +201,7 @@ TABLES = {
     "utf-16 unmarked": ("a,b\n1,2\n".encode("utf-16-le"), "NUL characters"),
     "binary": (bytes(range(256)), "not valid UTF-8"),
 }
-GUESSED = {  # by the command line, which says so
+GUESSED = {  # by the command line, which reports it
     "latin-1": "read as Windows-1252", "utf-16": "read as UTF-16",
     "utf-16 big": "read as UTF-16",
     "utf-16 unmarked": "read as UTF-16, guessed from its zero bytes",
@@ -243,7 +243,7 @@ def test_a_table_is_read(tmp_path, encoding, end):
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_download_that_drips_ends_at_its_deadline(tmp_path, monkeypatch, chunked):
-    """Each byte comes in time for the socket; within a chunk's head, no piece is ever whole."""
+    """Each byte arrives within the socket's timeout, but the chunk's head never ends."""
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
     over = threading.Event()

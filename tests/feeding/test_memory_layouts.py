@@ -1,4 +1,4 @@
-"""How numbers lie in memory changes nothing that a model learns or says."""
+"""Test that the memory layout of data changes neither training nor outputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import gpunn
 
 
 def off_by_one(array: np.ndarray) -> np.ndarray:
-    """The same numbers at odd addresses."""
+    """The same values at odd addresses."""
     room = np.zeros(array.nbytes + 1, np.uint8)
     view = room[1:].view(array.dtype).reshape(array.shape)
     view[...] = array
@@ -20,7 +20,7 @@ def off_by_one(array: np.ndarray) -> np.ndarray:
 
 
 def foreign(array: np.ndarray) -> np.ndarray:
-    """The same numbers in the byte order of another machine."""
+    """The same values in the other byte order."""
     return array.astype(array.dtype.newbyteorder("S"))
 
 

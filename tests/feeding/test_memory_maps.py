@@ -1,4 +1,4 @@
-"""Memory maps whose file becomes shorter: an error, where reading on would end the process."""
+"""Test that a memory map of a truncated file raises an error instead of ending the process."""
 
 import gc
 import mmap
@@ -29,7 +29,7 @@ def network(backend):
 
 
 def views(path):
-    """The data as users bring them."""
+    """The data as users pass them."""
     mapped = np.load(path, mmap_mode="r")
     yield mapped
     yield mapped[::2]
@@ -88,7 +88,7 @@ def test_a_file_that_has_grown_or_was_replaced_is_as_good(path):
     with open(path, "ab") as file:
         file.write(bytes(100))
     before = expected.predict(x, verbose=0)
-    os.remove(path)  # the map keeps it
+    os.remove(path)  # the map keeps the file alive
     np.testing.assert_array_equal(expected.predict(x, verbose=0), before)
 
 

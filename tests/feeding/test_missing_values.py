@@ -1,4 +1,4 @@
-"""A value that is missing is an error that names the column and the row, wherever it goes in."""
+"""Test that a missing value raises an error naming its column and row, wherever it enters."""
 
 from __future__ import annotations
 

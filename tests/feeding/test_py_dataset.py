@@ -1,4 +1,4 @@
-"""Batches of one's own by their number: Keras's PyDataset."""
+"""Test user-defined batches by index: Keras's PyDataset."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def model_of() -> Any:
 
 
 class Numbered(gpunn.utils.PyDataset):
-    """As Keras's guides write them; notes which batches were asked for."""
+    """A dataset as in Keras's guides; records which batches were requested."""
 
     def __init__(self, pairs: list[Any], **options: Any) -> None:
         super().__init__(**options)
@@ -95,11 +95,11 @@ def test_what_a_numbered_data_set_must_define() -> None:
         gpunn.utils.PyDataset(workers=-1)
 
 
-# -- which batches an epoch has, beside Keras
+# -- which batches an epoch has, compared with Keras
 
 
 def watched(module: Any, endless: bool = False) -> Any:
-    """Five batches (x, y) of two rows, all values of which are the batch's number."""
+    """Five batches (x, y) of two rows; every value is the batch's number."""
 
     class Watched(module.utils.PyDataset):  # type: ignore[misc]
         seen: list[Any]
@@ -149,7 +149,7 @@ def test_an_epoch_has_the_batches_that_it_has_with_keras(
         history = constant(module).fit(
             data, epochs=4, steps_per_epoch=steps, shuffle=False, verbose=0
         )
-        # What comes before the first epoch is a look at the first batch.
+        # Before the first epoch, the first batch is inspected.
         begins = max(n for n in range(5) if data.seen[n] == "begin")
         found.append((data.seen[begins:], history.history["loss"]))
     assert found[1][0] == found[0][0]
@@ -172,7 +172,7 @@ def test_validation_begins_anew_each_epoch(keras: Any, steps: int | None, endles
 
 
 def numbers(count: int, into: np.ndarray | None = None) -> Any:
-    """A generator of such batches, maybe all in one array."""
+    """A generator of such batches, optionally all in one array."""
     for number in range(count):
         x = np.empty((2, 3), "float32") if into is None else into
         x[...] = number
@@ -185,7 +185,7 @@ def numbers(count: int, into: np.ndarray | None = None) -> Any:
 def test_validation_on_a_generator_has_the_same_batches_each_epoch(
     keras: Any, count: int, steps: int, into: Any
 ) -> None:
-    """Keras reads the first two of them each epoch, and goes on behind those it had read."""
+    """Keras reads the first two of them each epoch, and then continues after those it had read."""
     x, y = np.ones((6, 3), "float32"), np.ones((6, 1), "float32")
     expected = np.mean([float(n * n) for n in range(min(count, steps))])
 
@@ -208,7 +208,7 @@ def test_an_evaluation_of_a_generator_goes_on_where_the_last_one_stopped() -> No
 
 
 def test_data_that_have_become_fewer_are_refused(tmp_path: Any) -> None:
-    """A run that goes on reads over what it has had; here there is not as much any more."""
+    """A resumed run skips the batches it has read; here there are no longer enough."""
 
     def run(batches: int, epochs: int) -> None:
         backup = gpunn.callbacks.BackupAndRestore(tmp_path, 1, delete_checkpoint=False)

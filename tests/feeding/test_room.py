@@ -1,4 +1,4 @@
-"""How much data the device has room for; what it has no room for is streamed."""
+"""Test how much data fit on the device; data that do not fit are streamed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def large(monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(params=["fresh", "fragmented"])
 def memory_before(request: pytest.FixtureRequest, card: str) -> Iterator[None]:
-    """As it may be after other tests, too."""
+    """The state of memory, also as other tests may leave it."""
     with fragmented(get_backend(card)) if request.param == "fragmented" else nullcontext():
         yield
 
@@ -64,7 +64,7 @@ def test_what_does_not_fit_is_streamed_and_announced_once(
         assert max(taken) < 200_000 and len(set(taken)) == 1
         assert np.isfinite(model.evaluate(x, y, batch_size=50, verbose=0))
         assert capsys.readouterr().err.count("gpunn:") == 1
-        model.fit(x[:300], y[:300], verbose=0)  # there is room for these
+        model.fit(x[:300], y[:300], verbose=0)  # these fit
     model.fit(x, y, verbose=0)
     assert not capsys.readouterr().err
 
@@ -87,14 +87,14 @@ def test_pieces_take_a_share_of_what_is_free(card: str, streamed: Any) -> None:
     x, y = np.zeros((3_000, 300), np.float32), np.zeros(3_000)
     model = wide(card, 300)
     model.fit(x[:40], y[:40], batch_size=20, verbose=0)
-    streamed(1 << 26)  # more than all of it
+    streamed(1 << 26)  # more than all free memory
     with limited(model.backend, 2_000_000):
         model.fit(x, y, batch_size=20, verbose=0)
 
 
 @pytest.mark.more
 def test_a_file_larger_than_memory(card: str, streamed: Any, tmp_path: Path) -> None:
-    """Of a memory map only pieces are ever in the host's memory, whatever their order."""
+    """Of a memory map, only chunks are ever in host memory, whatever their order."""
     numbers = np.random.default_rng(0).integers(0, 256, (3_000, 300))
     (numbers / 255).tofile(tmp_path / "x.bin")
     x = np.memmap(tmp_path / "x.bin", np.float64, "r", shape=numbers.shape)
@@ -120,7 +120,7 @@ def test_a_file_larger_than_memory(card: str, streamed: Any, tmp_path: Path) -> 
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < x.nbytes / 2  # as float32 they would have that
+    assert peak < x.nbytes / 2  # as float32 the data would take that much
     for weights, others in zip(model.get_weights(), expected.get_weights(), strict=True):
         assert weights.tobytes() == others.tobytes()
 
@@ -136,18 +136,18 @@ def test_a_batch_that_does_not_fit_is_still_an_error(
         assert f"The {card} backend ran out of memory with batch_size=500." in error
         fits = int(re.findall(r"batch_size=(\d+) would fit", error)[0])
         model.fit(x, y, batch_size=fits // 4, verbose=0)
-        assert not memory.kept_data(model.backend)  # none of it is left to the next call
+        assert not memory.kept_data(model.backend)  # nothing is kept for the next call
         error = refusal(lambda: model.train_on_batch(x, y))
         assert error.startswith(f"x does not fit into the memory of the {card} backend: ")
 
 
 def test_idle_pieces_of_memory_count_for_a_batch(card: str, large: Any) -> None:
-    """Which the card cannot give to anybody else: there is an array in the same piece."""
+    """Idle memory that the GPU cannot release, because an array lies in the same block."""
     x, y = large
     model = wide(card)
     model.fit(x[:64], y[:64], verbose=0)
     with limited(model.backend, 1 << 20):
-        model.backend.empty((1 << 20,), np.uint8)  # gone at once: its piece is idle
+        model.backend.empty((1 << 20,), np.uint8)  # freed at once: its block is idle
         beginning = model.backend.empty((1,), np.uint8)
         error = refusal(lambda: model.fit(x, y, batch_size=500, verbose=0))
         fits = int(re.findall(r"batch_size=(\d+) would fit", error)[0])

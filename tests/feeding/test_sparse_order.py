@@ -1,4 +1,4 @@
-"""The order in which sparse rows come that are made dense batch by batch."""
+"""Test the order of sparse rows that are made dense batch by batch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Y = np.arange(ROWS) % 2
 
 
 class Watched(scipy.sparse.csr_matrix):
-    """Notes which rows are asked for."""
+    """Records which rows are requested."""
 
     asked: ClassVar[list[int]] = []
 
@@ -46,7 +46,7 @@ def by_an_estimator(shuffle: bool, epochs: int, fits: int) -> None:
 
 
 def orders(train: Callable[..., None], shuffle: bool, epochs: int, fits: int) -> list[Any]:
-    """The rows of each epoch. Before the first of a fit, one batch was looked at."""
+    """The rows of each epoch. Each fit inspects one batch before its first epoch."""
     asked = Watched.asked = []
     train(shuffle, epochs, fits)
     each = np.reshape(asked, (fits, SIZE + epochs * ROWS))[:, SIZE:]
@@ -63,5 +63,5 @@ def test_shuffled_rows_come_in_another_order_each_epoch(
     plain = (*range(ROWS),)
     assert all(sorted(order) == [*plain] for order in found)
     assert len({*found, plain}) == 4 + 1
-    assert orders(train, True, epochs, fits) == found  # by the seed
+    assert orders(train, True, epochs, fits) == found  # determined by the seed
     assert orders(train, False, epochs, fits) == [plain] * 4

@@ -1,4 +1,4 @@
-"""Copies beside the work of a card: whatever comes first, each step reads its rows."""
+"""Test copies that overlap with GPU work: in any execution order, each step reads its own rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gpunn.feeding import rows, streaming
 
 
 class Card:
-    """Streams that do their work at some time, in any order that their events allow."""
+    """Streams that do their work at any time, in any order that their events allow."""
 
     def __init__(self, seed: int) -> None:
         self.random = np.random.default_rng(seed)
@@ -60,7 +60,7 @@ class Waiting:
         return self.event.done
 
     def __call__(self) -> None:
-        """Nothing to do but to wait."""
+        """Do nothing: it only waits."""
 
 
 class Array(np.ndarray):
@@ -70,7 +70,7 @@ class Array(np.ndarray):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_whatever_the_streams_do_first_each_step_reads_its_rows(seed: int) -> None:
-    """CuPy's part of the backend on pretended streams: the host, too, runs ahead of them."""
+    """Run CuPy's part of the backend on simulated streams; the host runs ahead of them too."""
     card = Card(seed)
     steps = Stream(card)
     queue: Any = cuda.CupyStream(card, steps)

@@ -1,4 +1,4 @@
-"""Training on data that is streamed, and what a call leaves on the device for the next one."""
+"""Test training on streamed data, and what a call leaves on the device for the next one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def backend(every_backend: str) -> str:
 
 @pytest.fixture(params=[*BACKENDS, "emulated, early"])
 def timed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A backend; the emulated card does what it may do beside other work late, or early."""
+    """A backend; the emulated GPU does asynchronous work as late or as early as it may."""
     name, *early = request.param.split(", ")
     monkeypatch.setattr(emulated.STREAM, "late", not early)
     return name
@@ -64,7 +64,7 @@ def bits(model: Any) -> list[bytes]:
 
 
 def outcome(model: Any, x: Any = X, y: Any = Y, **options: Any) -> Any:
-    """All that two epochs leave, bit for bit."""
+    """Everything that two epochs leave, bit for bit."""
     arguments = {"batch_size": BATCH, "epochs": 2, "verbose": 0, **options}
     history = model.fit(x, y, **arguments).history
     counters = model.training_state()[0]["counters"].tolist()
@@ -120,7 +120,7 @@ def test_streamed_training_has_the_bits_of_any_other(
     streamed(size)
     assert outcome(network(timed, loss), **options) == expected
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == (3 if "validation_data" in options else 2)  # the last by evaluate
+    assert len(lines) == (3 if "validation_data" in options else 2)  # the last one from evaluate
     assert all(re.fullmatch(r"gpunn: .* streamed in chunks\.", line) for line in lines)
 
 
@@ -144,7 +144,7 @@ class Crashing(callbacks.Callback):
 def test_a_run_goes_on_in_the_middle_of_a_piece(
     timed: str, batches: int, streamed: Any, tmp_path: Path
 ) -> None:
-    """A checkpoint is the same file as without streaming: either goes on from the other's."""
+    """A checkpoint is the same file as without streaming: either run resumes from the other's."""
 
     def crash(folder: Path) -> bytes:
         backup = callbacks.BackupAndRestore(folder, save_freq=3)
@@ -164,7 +164,7 @@ def test_a_run_goes_on_in_the_middle_of_a_piece(
 
 @pytest.mark.parametrize("restored", [False, True])
 def test_a_model_may_stream_now_and_not_then(timed: str, restored: bool) -> None:
-    """Whether it does is nothing that it remembers, wherever in a pass it stopped."""
+    """The model does not remember whether it streamed, wherever in a pass it stopped."""
     stop = callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: setattr(stop.model, "stop_training", batch == 9)
     )
@@ -184,7 +184,7 @@ def test_a_model_may_stream_now_and_not_then(timed: str, restored: bool) -> None
 
 
 def test_what_should_have_waited_shows(streamed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The emulated card tells a copy that is waited for from one that is not."""
+    """The emulated GPU detects whether a copy was waited for."""
     expected = outcome(network("emulated"))
     streamed(0)
     with monkeypatch.context() as patch:
@@ -204,7 +204,7 @@ def test_what_should_have_waited_shows(streamed: Any, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def programs(backend: str, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Steps that programs were made of."""
+    """The steps for which programs were made."""
     made: list[Any] = []
     program = Backend.program
 
@@ -239,7 +239,7 @@ def test_programs_are_made_once(backend: str, programs: list[Any]) -> None:
     expected = fresh(backend, calls * 3, forget=True)
     programs.clear()
     assert fresh(backend, calls * 3, forget=False) == expected
-    assert len(programs) == 2 * 3  # training, validation, evaluation: full and ragged batches
+    assert len(programs) == 2 * 3  # training, validation, evaluation: full and ragged batches each
 
 
 def test_other_data_of_the_same_shapes_are_read(backend: str, programs: list[Any]) -> None:
@@ -266,7 +266,7 @@ def test_other_data_of_the_same_shapes_are_read(backend: str, programs: list[Any
 
 
 def _set(path: str, value: Any) -> Callable[[Any], None]:
-    """Set an attribute of the model's without another word."""
+    """Set an attribute of the model without any notification."""
 
     def change(model: Any) -> None:
         owner, name = path.rsplit(".", 1)
@@ -314,7 +314,7 @@ def test_models_take_turns_with_what_is_kept(backend: str, programs: list[Any]) 
     for _ in range(3):
         for model, x in zip(models, (X, 255 - X), strict=True):
             fit(x)(model)
-    # On a card both read the one place where such data lie; on the host each its own array.
+    # On a GPU both read the same memory, where such data lie; on the host each reads its own array.
     assert len(programs) == (12 if backend in ("numpy", "compiled") else 4)
     for model, x in zip(models, (X, 255 - X), strict=True):
         alone = network(backend)

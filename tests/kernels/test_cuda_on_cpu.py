@@ -1,4 +1,4 @@
-"""The stand-in for CUDA: it must run what a card runs, and notice what a card would not forgive."""
+"""The CUDA emulation must run what a GPU runs, and detect what a GPU would not tolerate."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ ONE_LESS = "if (phase != 4) grid_barrier(arrived, (phase - (phase > 4)) * gridDi
 
 
 def phases(source: str, blocks: int, threads: int, order: int) -> tuple[np.ndarray, np.ndarray]:
-    """What the kernel above finds in seven phases, and what it should."""
+    """Return the results of the kernel above after seven phases, and the expected ones."""
     n, count = blocks * threads, 7
     x = np.random.default_rng(0).normal(size=n)
     expected, now = np.zeros(n), x.copy()
@@ -249,7 +249,7 @@ __global__ void late(int* counters) { counters[0] = threadIdx.x; }
 
 
 def kernel(name: str, *parameters: tuple[str, bool, bool, str]) -> Any:
-    """What a kernel set takes: a kernel's name, text and parameters."""
+    """The data a kernel set needs: a kernel's name, text and parameters."""
     return SimpleNamespace(
         name=name, text=CHECKED, calls=(SimpleNamespace(entry=name),), repeats=False,
         parameters=tuple(KernelParameter(t, p, c, "", n) for t, p, c, n in parameters),

@@ -1,4 +1,4 @@
-"""Expressions as kernels: the text that is composed of each, run on the CPU and compiled."""
+"""Expressions as kernels: the generated text, run on the CPU and compiled."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ CASES = [
 
 @pytest.mark.parametrize(("case", "size"), CASES)
 def test_an_expression_is_that_of_numpy(case: ExpressionCase, size: Size) -> None:
-    """With the same bits in whatever order threads run, and nothing written beside its arrays."""
+    """The bits do not depend on the thread order; nothing outside the arrays is written."""
     arrays: Any = case.arrays(size, np.random.default_rng(5))
     assert_alike(*on_both(CARD, partial(case.ask, size=size), **arrays), case.expression.dtype)
 
@@ -54,7 +54,7 @@ def test_an_expression_is_that_of_numpy(case: ExpressionCase, size: Size) -> Non
 
 
 def composed(*cases: ExpressionCase) -> list[Kernel]:
-    """The kernels of expressions that these launch."""
+    """Return the kernels launched for the expressions of these cases."""
     found = []
     for case in cases:
         for size in case.sizes:
@@ -64,7 +64,7 @@ def composed(*cases: ExpressionCase) -> list[Kernel]:
 
 
 def largest(dtype: str) -> ExpressionCase:
-    """As many arrays and instructions as there may be, all of them needed to the end."""
+    """The largest number of arrays and instructions, all of them needed to the end."""
     inputs, outputs = MOST_ARRAYS - 4, 4
     steps: list[tuple[Any, ...]] = [("row_max", 0)]
     steps += [("exp", number % (inputs + len(steps))) for number in range(MOST_INSTRUCTIONS // 2)]
@@ -98,7 +98,7 @@ DOUBLE = re.compile(r"\.f64\b")
 
 
 def test_single_precision_stays_single() -> None:
-    """But where an array is of another dtype, and in what CUDA does to large angles."""
+    """Except where an array has another dtype, and in CUDA's reduction of large angles."""
     cases = [
         case for case in every_case("float32")
         if not case.dtypes and "sin" not in {step.function for step in case.expression.instructions}
@@ -121,7 +121,7 @@ sys.stdout.write(repr(texts + [text_of(e, ["float32"] * 50) for e in expressions
 
 
 def test_another_process_composes_the_same_and_is_told_what_it_has_not() -> None:
-    """So that a kernel which was compiled there, or is kept on disk, is found again."""
+    """So that a kernel compiled there, or kept on disk, is found again."""
     expressions = [case.expression for case in every_case("float32")]
     kernels = composed(*every_case("float32"))
     texts = [kernel.text for kernel in kernels]
@@ -146,7 +146,7 @@ def test_zeros_of_both_signs_are_told_apart() -> None:
 
 
 def step(backend: Backend, a: dict[str, Any], rows: int) -> None:
-    """Over rows, columns and one long row, each from the one before."""
+    """Over rows, columns and one long row, each using the previous result."""
     dense = of("float32", (ELEMENTS, COLUMNS), ("add", 0, 1), ("tanh", 2), write=(3,))
     softmax = of(
         "float32", (ELEMENTS,), ("row_max", 0), ("subtract", 0, 1), ("exp", 2), ("row_sum", 3),
@@ -180,7 +180,7 @@ def test_a_traced_step_has_the_bits_of_one_that_is_not(mode: str, size: Size) ->
         assert program.mode == launch_mode
         found.append({name: backend.read(array) for name, array in a.items()})
     for name, expected in found[0].items():
-        if mode == "persistent" and name == "db":  # which another part sums up there
+        if mode == "persistent" and name == "db":  # another part computes this sum there
             np.testing.assert_allclose(found[1][name], expected, rtol=1e-5)
         else:
             np.testing.assert_array_equal(found[1][name], expected, err_msg=name)

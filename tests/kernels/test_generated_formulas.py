@@ -1,4 +1,4 @@
-"""What ``make formulas`` writes for the kernels is what Python states now."""
+"""The kernel files that ``make formulas`` writes match the Python definitions."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Kernels on arrays of more than 2^32 elements, of which only a few pages exist.
 
-`test_planted_faults.py` shows that an index of 32 bits is noticed.
+`test_planted_faults.py` shows that a 32-bit index is detected.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every kernel, for every type and formula it can be launched with, compiled for each card."""
+"""Every kernel, for every type and formula it can be launched with, compiled for each GPU."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gpunn.common.source_root import source_root
 
 
 def compilations() -> Iterator[Any]:
-    """Every file for every card. Each run compiles every other one, for the oldest card."""
+    """Every file for every GPU. Each run compiles every other file, for the oldest GPU."""
     for number, file in enumerate(kernel_source.files(".cu")):
         for architecture in ARCHITECTURES:
             more = number % 2 or architecture != ARCHITECTURES[0]
@@ -38,7 +38,7 @@ def test_compiles_without_spills(file: str, architecture: int) -> None:
 
 @pytest.mark.more
 def test_the_table_is_that_of_the_kernels() -> None:
-    """It names every kernel; its figures are those of its own version of the compiler."""
+    """It names every kernel; its figures apply to the compiler version it states."""
     table = kernel_table.read()
     entries = {k.calls[0].entry for file in kernel_source.files(".cu") for k in every_kernel(file)}
     assert set(table.figures) == entries, "make kernels"
@@ -63,7 +63,7 @@ def test_a_stale_table_is_seen(
 
 
 def test_the_page_of_hot_kernels_names_them() -> None:
-    """Every launch and part."""
+    """It lists every launch and part."""
     written = hot_kernels.RESULT.read_text()
     titles = [f"| {hot.title} | {hot.bytes:,} |" for hot in hot_kernels.launches()]
     titles += [f"| `{call.entry}` |" for call in hot_kernels.parts()]
@@ -74,7 +74,7 @@ def test_the_page_of_hot_kernels_names_them() -> None:
 
 @pytest.mark.more
 def test_the_page_of_hot_kernels_is_that_of_the_kernels() -> None:
-    """Its figures are those of its own version of the compiler."""
+    """Its figures apply to the compiler version it states."""
     written = hot_kernels.RESULT.read_text()
     if f"NVRTC {nvrtc.version()} " in written:
         assert written == hot_kernels.text(), "the kernels have changed: make kernels"
@@ -92,7 +92,7 @@ extern "C" __global__ void counted(const float* x, float* y, int n) {
 
 
 def test_instructions_of_an_element_are_those_of_the_loop() -> None:
-    """Each product and sum more in the loop is one more; without a loop there are none."""
+    """Each further product and sum in the loop adds one instruction; without a loop: none."""
     found = []
     for more in ("", "sum = sum * sum + 3.0f;", "sum = sum * sum + 3.0f; sum = sum * sum + 5.0f;"):
         ptx = nvrtc.assembly(COUNTED % more, "counted")
@@ -105,7 +105,7 @@ def test_instructions_of_an_element_are_those_of_the_loop() -> None:
 @pytest.mark.parametrize(
     ("registers", "shared", "architecture", "expected"),
     [
-        # By NVIDIA's occupancy calculator, for blocks of 256 threads.
+        # From NVIDIA's occupancy calculator, for blocks of 256 threads.
         (32, 0, 61, 1.0), (33, 0, 61, 0.75), (64, 0, 90, 0.5), (255, 0, 90, 0.125),
         (40, 0, 86, 1.0), (41, 0, 86, 5 / 6), (32, 48 * 1024, 61, 0.25), (32, 48 * 1024, 86, 1 / 3),
     ],
@@ -132,7 +132,7 @@ SINGLE = [
 
 
 def assembly(entry: str) -> str:
-    """That of the kernel which a part has by itself."""
+    """Return the assembly of the kernel made of this part alone."""
     part, *choices = re.findall(r"\w+", entry)
     kernel = by_itself(PartCall(part, tuple(choices)))
     return nvrtc.assembly(kernel.text, kernel.name, kernel_source.OPTIONS)
@@ -140,7 +140,7 @@ def assembly(entry: str) -> str:
 
 @pytest.mark.parametrize("entry", SINGLE)
 def test_single_precision_stays_single(entry: str) -> None:
-    """The cards that most people own compute doubles 32 times more slowly."""
+    """Consumer GPUs compute doubles 32 times more slowly."""
     ptx = assembly(entry)
     assert "st.global.f32" in ptx
     found = DOUBLE.findall(ptx)
@@ -155,7 +155,7 @@ def test_double_precision_is_seen() -> None:
 
 
 def test_spills_and_shared_memory_are_seen() -> None:
-    """The report names what the test above looks for."""
+    """The report contains the values that the test above checks."""
     source = """
     __global__ void __launch_bounds__(1024, 2) crowded(float* x) {
         __shared__ float tile[1000];
@@ -183,7 +183,7 @@ def test_compile_errors_name_the_file_and_line() -> None:
 
 
 def test_every_part_was_found() -> None:
-    """The signatures are read with a regular expression: it must not overlook one."""
+    """The signatures are read with a regular expression, which must not miss any."""
     texts = [kernel_source.text(file) for file in kernel_source.files(".cu")]
     assert len(kernel_source.parts()) == sum(text.count("_PART void") for text in texts)
     for part in kernel_source.parts().values():
@@ -197,7 +197,7 @@ def test_every_part_was_found() -> None:
 
 
 def test_the_list_for_the_cpu_has_every_formula() -> None:
-    """`kernels/cpu/generated_formulas.hpp` is written by `make formulas`, and committed."""
+    """`make formulas` writes `kernels/cpu/generated_formulas.hpp`, which is committed."""
     text = (source_root("kernels") / "cpu" / "generated_formulas.hpp").read_text()
     listed = {
         kind.replace("_", ""): re.findall(r"X\((\w+)\)", names)
@@ -208,7 +208,7 @@ def test_the_list_for_the_cpu_has_every_formula() -> None:
 
 
 def test_headers_hold_plain_cpp() -> None:
-    """Formulas know nothing that only CUDA knows, so that another compiler can take them."""
+    """Formulas use nothing specific to CUDA, so that another compiler can compile them."""
     folder = source_root("kernels") / "formulas"
     for file in kernel_source.files(".cuh"):
         if (folder / file).is_file():

@@ -1,5 +1,5 @@
-"""Every kernel on the CPU, those for a card and the compiled ones, against the NumPy backend, on
-random shapes and difficult numbers."""
+"""Every GPU and compiled kernel, run on the CPU and compared with the NumPy backend, on random
+shapes and difficult values."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from gpunn.backends import get_backend
 from gpunn.backends.cupy.launch import kernel_source
 
 CARD = make_card()
-LARGEST = 20_000  # numbers in an array
-# Where tiles and warps begin and end, primes, MNIST's and ImageNet's numbers of classes.
+LARGEST = 20_000  # elements in an array
+# Boundaries of tiles and warps, primes, and the class counts of MNIST and ImageNet.
 AWKWARD = (1, 2, 10, 31, 32, 33, 97, 257, 1000, 1023)
 
 sizes = st.sampled_from(AWKWARD) | st.integers(1, 200)
@@ -61,7 +61,7 @@ def test_on_more_samples_too(name: str, backend: str, sample: Sample, blocks: in
 
 
 def test_every_entry_point_is_run() -> None:
-    """Whatever can be launched on a card is compared with NumPy above."""
+    """The test above compares every GPU entry point with NumPy."""
     card: Any = make_card()
     for compare in COMPARISONS.values():
         for dtype in DTYPES:

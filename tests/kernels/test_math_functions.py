@@ -1,7 +1,7 @@
-"""What the formulas compute with where there is no CUDA: functions of kernels/formulas/math.cuh.
+"""The formulas' math functions without CUDA, defined in kernels/formulas/math.cuh.
 
-They are held against NumPy's in double precision. A unit in the last place is that of float32,
-below 2^-126 the smallest number, 2^-149.
+They are compared with NumPy's in double precision. Errors are in float32 units in the last place;
+below 2^-126 the unit is the smallest positive value, 2^-149.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COMPILER = (
 
 
 def _turned(x: np.ndarray, quarters: int) -> np.ndarray:
-    """sin(2 pi (x + quarters / 4)); the reduction to an eighth of a turn is exact."""
+    """Return sin(2 pi (x + quarters / 4)); the reduction to an eighth of a turn is exact."""
     rest = x - np.round(x)
     nearest = np.round(4 * rest)
     angle = 2 * np.pi * (rest - nearest / 4)
@@ -57,12 +57,12 @@ EXACT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "sin_turns": lambda x: _turned(x, 0),
 }
 SIGNED = "expm1", "log1p", "tanh", "sinh", "sin_turns"  # f(-0) = -0
-# Copying and filling, no loops.
+# Copying and filling, which need no loops.
 ABROAD = {"Linear.forward", "Linear.gradient", "Step.gradient", "OpenStep.gradient"}
 
 
 def loops() -> dict[str, str]:
-    """A line of C++ for each function, and for each activation's value and gradient."""
+    """Return a line of C++ for each function, and for each activation's value and gradient."""
     begin = 'extern "C" void {}(const float* __restrict x, {}float* __restrict y, long n) {{ {}'
     loop = "for (long i = 0; i < n; ++i) y[i] = "
     lines = {f: begin.format(f"f_{f}", "", f"{loop}math::{f}(x[i]); }}") for f in EXACT}
@@ -81,7 +81,7 @@ class Build:
     """The loops, compiled for one set of instructions.
 
     Attributes:
-        vectorised: which loops the compiler says it has turned into vector instructions.
+        vectorised: the loops that the compiler reports as vectorized.
     """
 
     def __init__(self, instructions: str, folder: Path) -> None:
@@ -109,7 +109,7 @@ class Build:
 
 @pytest.fixture(scope="module")
 def builds(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Build]:
-    """The builds by their instructions; a test that asks for one this machine lacks is skipped."""
+    """The builds by instruction set; a test that requests a missing one is skipped."""
     if shutil.which("g++") is None:
         pytest.skip("there is no g++")
     information = Path("/proc/cpuinfo")
@@ -128,8 +128,8 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Build]:
 
 @cache
 def numbers() -> np.ndarray:
-    """Every sign and exponent with the mantissas at both ends, some simple and random ones; and
-    random numbers where the functions are neither trivial nor infinite."""
+    """Every sign and exponent with the smallest and largest mantissas, and some simple and random
+    ones; also random values where the functions are neither trivial nor infinite."""
     rng = np.random.default_rng(0)
     edges = [0, 1, 2, 3, 0x200000, 0x400000, 0x600000, 0x7FFFFD, 0x7FFFFE, 0x7FFFFF]
     mantissas = np.concatenate([edges, rng.integers(0, 1 << 23, 390)])
@@ -139,7 +139,7 @@ def numbers() -> np.ndarray:
 
 
 def units(got: np.ndarray, exact: np.ndarray) -> np.ndarray:
-    """Errors in units of the last place. Infinity counts as 2^128: it comes after the largest."""
+    """Return errors in units in the last place. Infinity counts as 2^128, the next value."""
     rounded = np.minimum(np.abs(exact), 2.0**127).astype(np.float32)
     ends = -(2.0**128), 2.0**128
     difference = np.clip(got.astype(np.float64), *ends) - np.clip(exact, *ends)
@@ -193,7 +193,7 @@ def test_special_values(instructions: str, builds: Callable[[str], Build]) -> No
 
 @pytest.mark.parametrize("name", EXACT)
 def test_the_instructions_do_not_change_a_bit(name: str, builds: Callable[[str], Build]) -> None:
-    """Nor does the place in the array: its last elements are computed one by one."""
+    """Nor does the position in the array: its last elements are computed one by one."""
     x = numbers()
     expected = builds("baseline")(name, x)
     number = ~np.isnan(expected)
@@ -216,6 +216,6 @@ def test_loops_become_vector_instructions(
 ) -> None:
     """All of the functions, and every activation's value and gradient."""
     version = subprocess.run(["g++", "-dumpversion"], text=True, capture_output=True).stdout
-    if int(version.split(".")[0]) < 12:  # where this is Clang, it says 4
+    if int(version.split(".")[0]) < 12:  # Clang reports 4 here
         pytest.skip("says so of GCC 12 and newer ones")
     assert set(loops()) - builds(instructions).vectorised == ABROAD

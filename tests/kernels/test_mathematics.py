@@ -1,4 +1,4 @@
-"""The mathematics that a first course states, held against what the library computes."""
+"""The mathematics of a first course, compared with the library's results."""
 
 import math
 
@@ -49,7 +49,7 @@ class TestCircuit:
     x, w = (-1.0, -2.0), (2.0, -3.0, -3.0)
 
     def test_values(self, backend):
-        """The layer before has the identity as its kernel: its bias is an addition to x."""
+        """The first layer has the identity as its kernel: its bias is added to x."""
         model = network((2, 2, 1), "linear", backend=backend)
         model.pop()
         model.add(layers.Dense(1, "sigmoid"))
@@ -65,8 +65,8 @@ class TestCircuit:
         assert np.round(dx, 2).tolist() == [0.39, -0.59]
 
     def test_another_graph_of_the_same_function(self, backend):
-        """With the last weight as one on an input that is 1, and tanh in place of sigmoid:
-        sigmoid(s) = (1 + tanh(s / 2)) / 2."""
+        """The last weight is applied to an input of 1, and tanh replaces sigmoid: sigmoid(s) = (1 +
+        tanh(s / 2)) / 2."""
         model = gpunn.Sequential([layers.Input((3,))], dtype="float64", backend=backend)
         model.add(layers.Dense(1, use_bias=False))
         model.add(layers.Rescaling(0.5))

@@ -1,4 +1,4 @@
-"""Classes of a user's that change a built-in formula: what they compute is what happens."""
+"""Custom subclasses that change a built-in formula: their own computation is used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gpunn import activations, layers, losses, optimizers
 
 
 class Doubled(optimizers.SGD):
-    """Steps twice as long as they should be."""
+    """Steps twice as long as usual."""
 
     def update(self, backend: Any, w: Any, g: Any, slots: Any, rate: Any, *rest: Any) -> None:
         super().update(backend, w, g, slots, 2 * rate, *rest)
@@ -36,7 +36,7 @@ class Tripled(losses.MeanSquaredError):
 
 
 class Renamed(optimizers.SGD):
-    """Has a setting of its own and computes as before."""
+    """A subclass with an additional setting, which computes as before."""
 
     def __init__(self, learning_rate: float = 0.5) -> None:
         super().__init__(learning_rate)

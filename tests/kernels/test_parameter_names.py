@@ -1,4 +1,4 @@
-"""What a part gives its functor, and what the functor takes it for."""
+"""The parameters that a part passes to its functor, and the functor's names for them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gpunn.backends.cupy.launch.kernel_source import parameter_names
 KINDS = (
     "activation", "constraint", "loss", "metric", "optimizer", "regularizer", "schedule"
 )  # fmt: skip
-MORE = [  # as models train by
+MORE = [  # in the form that models train with
     gpunn.losses.BinaryCrossentropy().on_logits(),
     gpunn.losses.CategoricalCrossentropy().on_logits(),
 ]
@@ -21,7 +21,7 @@ CASES = [(kind, *case) for kind in KINDS for case in registered.cases(kind, "Mea
 
 
 def formula(kind: str, name: str, arguments: Any) -> Any:
-    """The part of a case; of a metric that is the mean of a loss, that loss."""
+    """Return the part of a case; for a metric that is the mean of a loss, that loss."""
     made = registered.make(kind, name, arguments)
     return getattr(made, "loss", made)
 

@@ -1,7 +1,7 @@
-"""Proof of the prover: what is wrong in a copy of the kernels' text is noticed.
+"""Tests of the kernel tests: a fault in a copy of the kernels' text is detected.
 
-Each fault is planted by itself and compared with NumPy as in `test_kernels_on_cpu.py`, in a
-process of its own, since a faulty kernel may do anything.
+Each fault is planted alone and compared with NumPy as in `test_kernels_on_cpu.py`. This happens in
+a separate process, since a faulty kernel may do anything.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SAMPLES = [
 
 @dataclass(frozen=True)
 class Fault:
-    """A piece of a file's text, what takes its place, and the comparisons that run it."""
+    """A piece of a file's text, its replacement, and the comparisons that run it."""
 
     name: str
     file: str
@@ -63,7 +63,7 @@ WITH_BARRIERS = {
 
 
 def _without_barriers() -> Iterator[Fault]:
-    """Each barrier there is, taken away by itself."""
+    """Return one fault for each barrier, which removes it."""
     for file in (*kernel_source.files(".cu"), *kernel_source.files(".cuh")):
         text = kernel_source.text(file)
         for found in re.finditer(r"^ *__syncthreads\(\);.*\n(.*\n)", text, re.MULTILINE):
@@ -290,7 +290,7 @@ SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all -g1"
 
 
 def complaint(comparisons: Iterable[str], grids: Sequence[int] = (1, 2, 4), **how: Any) -> str:
-    """What these comparisons say first, "" if nothing; on so many blocks."""
+    """Return the first failure of these comparisons on so many blocks, or "" if there is none."""
     card = make_card(**how)
     for sample in SAMPLES:  # most faults show in one of the first few, on some grid
         for blocks in grids:
@@ -335,7 +335,7 @@ def test_a_fault_can_be_planted(fault: Fault) -> None:
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_is_noticed(fault: Fault) -> None:
     run = attempt(fault)
-    crashed = run.returncode < 0  # so would a test
+    crashed = run.returncode < 0  # a test would crash as well
     assert crashed or run.returncode == 0, run.stderr
     assert crashed or run.stdout.strip()
 
@@ -373,5 +373,5 @@ if __name__ == "__main__":
         how["grids"] = (2,)
         SAMPLES[:] = SAMPLES[:3]
     if "GPUNN_HOST_OPTIONS" in os.environ or planted.comparisons[0] in HUGE:
-        how["orders"] = (2,)  # one: on the arrays themselves, not on copies
+        how["orders"] = (2,)  # one order: on the arrays themselves, not on copies
     print(complaint(planted.comparisons, **how))

@@ -1,5 +1,5 @@
-"""Races between blocks, which the order of threads on a CPU hides: what finds them finds those that
-are planted, where nothing else would show, and none in the kernels as they are."""
+"""Races between blocks, which the order of threads on a CPU hides. The detector finds planted races
+that nothing else would reveal, and none in the actual kernels."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ pytestmark = [
 
 BLOCKS, THREADS = 3, 64
 
-# The patterns of threads.cuh, each in the smallest kernel that needs all of it. What several blocks
-# use is written by more than their first thread.
+# The patterns of threads.cuh, each in the smallest kernel that needs all of it. Data shared between
+# blocks are written by more than the first thread of each block.
 PATTERNS = """
 __global__ void sum(uint32* arrivals, float* parts, float* total) {
     parts[thread_number()] = 1;
@@ -54,7 +54,7 @@ READ = "        before = *opened;  // it cannot open before this block has arriv
 SPUN = "        while (!is_last && *opened == before) spin_wait();\n"
 LAST = "    __shared__ bool last;\n"
 
-# name: (kernel, what is in threads.cuh, what stands there instead)
+# name: (kernel, the text in threads.cuh, its replacement)
 PLANTED = {
     "last block, no fence before it arrives": (
         "sum", f"{LAST}    __threadfence();\n", LAST,
@@ -96,7 +96,7 @@ PLANTED = {
 
 
 def launch(kernel: str, header: str, kernels: str = PATTERNS) -> None:
-    """Raises RuntimeError if a race is found."""
+    """Raise RuntimeError if a race is found."""
     run = compile_text(header + kernels, ["sum", "steps"], find_races=True)[kernel]
     arrays = np.zeros(2, "u4"), np.zeros(BLOCKS * THREADS, "f"), np.zeros(THREADS, "f")
     for order in range(4):
@@ -113,7 +113,7 @@ def test_nothing_is_found_in_the_patterns_as_they_are(kernel: str) -> None:
 
 
 def case(name: str) -> Any:
-    """A test's parameter; every third is planted in every run."""
+    """Return a test's parameter; every run plants every third one."""
     number = list(PLANTED).index(name)
     return pytest.param(*PLANTED[name], id=name, marks=[pytest.mark.more] if number % 3 else [])
 
@@ -173,7 +173,7 @@ SAMPLES = [Sample(33, 10), Sample(7, 257), Sample(200, 3), Sample(1, 1)]
 
 
 def races(name: str, samples: Sequence[Sample] = SAMPLES) -> None:
-    """Raises RuntimeError if there is a race in what this comparison runs."""
+    """Raise RuntimeError if this comparison has a race."""
     card = make_card(orders=(2,), find_races=True)
     card.kernels.blocks = 3  # type: ignore[attr-defined]
     for sample in samples:
@@ -195,7 +195,7 @@ def test_nothing_is_found_in_the_kernels(name: str) -> None:
 def test_a_barrier_of_the_grid_that_is_dropped_is_missed(
     name: str, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the first stage of a persistent kernel, and between a step and the next."""
+    """After the first stage of a persistent kernel, and between two steps."""
     stages_of = persistent.stages_of
 
     def without(phases: Any) -> Any:

@@ -1,9 +1,10 @@
-"""The compiled kernels under AddressSanitizer and UndefinedBehaviorSanitizer: all of them are built
-anew with both. In a process of their own run a training, every comparison with NumPy, and every
-operation called wrongly.
+"""The compiled kernels, rebuilt with AddressSanitizer and UndefinedBehaviorSanitizer.
 
-Masked loads and stores, which AVX2 has, are not looked at by AddressSanitizer. So the kernels
-are built without them as well: then it sees every access.
+A separate process runs a training, every comparison with NumPy, and every operation with wrong
+arguments.
+
+AddressSanitizer ignores the masked loads and stores of AVX2. So the kernels are also built without
+them: then it sees every access.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import pytest
 from gpunn.backends.compiled import cpu_kernels
 
 SOURCES = Path(__file__).parents[2] / "kernels" / "cpu"
-# Not optimized: that takes minutes, and leaves less to be found.
+# Not optimized: that takes minutes, and leaves fewer errors to find.
 FLAGS = (
     "-O0", "-g1", "-std=c++17", "-fPIC", "-ffp-contract=off", "-Wno-unknown-pragmas",
     "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DMODULE=_kernels_baseline",
@@ -55,7 +56,7 @@ pytestmark = [
 
 
 def runtime() -> list[Path]:
-    """The libraries of the sanitizers: a program that is not built with them loads them first."""
+    """The sanitizer libraries; a program built without them must load them first."""
     return [
         Path(subprocess.check_output(["g++", f"-print-file-name={name}"], text=True).strip())
         for name in ("libasan.so", "libubsan.so")
@@ -64,7 +65,7 @@ def runtime() -> list[Path]:
 
 @pytest.fixture(scope="module", params=["baseline", "avx2"])
 def module(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The extension module built with sanitizers, and with two faults in it besides."""
+    """The extension module built with sanitizers, with two additional faults."""
     wide = ("-mavx2", "-mfma") if request.param == "avx2" else ()
     if wide and not (cpu_kernels.why_not() is None and "avx2" in cpu_kernels.available()):
         pytest.skip("this machine has no AVX2")
@@ -101,8 +102,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
             **os.environ,
             "PYTHONPATH": os.pathsep.join(sys.path),
             "LD_PRELOAD": " ".join(map(str, runtime())),
-            "PYTHONMALLOC": "malloc",  # else what Python hands out is one block to them
-            "ASAN_OPTIONS": "detect_leaks=0",  # Python leaves much to the end of the process
+            "PYTHONMALLOC": "malloc",  # otherwise Python's allocations are one block to them
+            "ASAN_OPTIONS": "detect_leaks=0",  # Python leaves much allocated at exit
             "GPUNN_INSTRUCTIONS": "baseline",
         },
         capture_output=True, text=True, timeout=500,

@@ -1,4 +1,4 @@
-"""Networks that are not fully connected: weights that are none stay 0 and count for nothing."""
+"""Test partially connected networks: masked weights stay 0 and have no effect."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_network_computed_by_hand() -> None:
     layer = layers.Dense(2, connections=[[1, 0], [1, 1], [0, 1]])
     layer.build((None, 3))
     layer.set_weights([[[1, 9], [2, 3], [9, 4]], [0.5, -0.5]])
-    # 1 * 10 + 2 * 20 + 0.5 and 3 * 20 + 4 * 30 - 0.5: the nines are no connections.
+    # 1 * 10 + 2 * 20 + 0.5 and 3 * 20 + 4 * 30 - 0.5: the nines are not connections.
     assert layer([[10, 20, 30]]).tolist() == [[50.5, 179.5]]
     assert layer.kernel.numpy().tolist() == [[1, 0], [2, 3], [0, 4]]
     assert layer.count_params() == 4 + 2
@@ -126,7 +126,7 @@ def test_the_summary_counts_connections(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:
-    model = network(None)  # the loaded one is on the default backend too
+    model = network(None)  # the loaded model uses the default backend too
     model.compile("adam", "mse")
     x, y = data()
     model.fit(x, y, epochs=2, verbose=0)

@@ -1,4 +1,4 @@
-"""Convolution, pooling and padding: against PyTorch, on both backends, in pieces, and trained."""
+"""Test convolution, pooling and padding: against PyTorch, on both backends, in pieces, trained."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FORMATS = ("channels_last", "channels_first")
 def both_ways(
     layer: Any, x: np.ndarray, dy: Any = None, backend: Any = "numpy", threads: bool = False
 ) -> tuple[np.ndarray, ...]:
-    """y, and for a gradient dy (made of random numbers) dx and those of the weights."""
+    """Return y, and for a random gradient dy the gradients of x and of the weights."""
     backend = get_backend(backend)
     layer.ensure_built(x.shape[1:])
     if layer.weights and not layer.weights[0].arena:
@@ -84,7 +84,7 @@ def image(data_format: str, n: int, height: int, width: int, channels: int) -> t
 @pytest.mark.parametrize("data_format", FORMATS)
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_convolution_is_that_of_pytorch(padding: str, data_format: str) -> None:
-    """Even and odd windows and images, strides beyond the window, dilations, few and many
+    """Even and odd windows and images, strides larger than the window, dilations, few and many
     channels."""
     windows, steps_ = ((1, 1), (2, 3), (3, 3), (4, 1)), ((1, 1), (2, 2), (3, 1), (1, 5))
     sizes = ((7, 9, 2), (8, 8, 1), (9, 10, 20))
@@ -110,7 +110,7 @@ def test_convolution_is_that_of_pytorch(padding: str, data_format: str) -> None:
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize("data_format", FORMATS)
 def test_pooling_is_that_of_pytorch(name: str, padding: str, data_format: str) -> None:
-    """With many equal pixels: the gradient of a largest one goes to the first of them."""
+    """With many equal pixels: the gradient of a maximum goes to its first occurrence."""
     windows = ((1, 1), (2, 2), (3, 2), (3, 3), (2, 5))
     strides = (None, (1, 1), (2, 2), (3, 1), (1, 4))
     random = np.random.default_rng(0)
@@ -162,7 +162,7 @@ axes = st.tuples(st.integers(1, 30), st.integers(1, 6), st.integers(1, 5), st.in
 @hypothesis.given(axes, st.sampled_from(["valid", "same"]))
 @hypothesis.settings(max_examples=200, derandomize=True, database=None)
 def test_windows_on_an_axis(axis: tuple[int, int, int, int], padding: str) -> None:
-    """Against the definition, cell by cell."""
+    """Compare with the definition, window by window."""
     n, window, step, dilation = axis
     span = dilation * (window - 1) + 1
     if padding == "valid" and span > n:
@@ -173,7 +173,7 @@ def test_windows_on_an_axis(axis: tuple[int, int, int, int], padding: str) -> No
     count, before = g.windows[0], g.padding[0]
     assert count == (-(-n // step) if padding == "same" else len(range(0, n - span + 1, step)))
     after = (count - 1) * step + span - n - before
-    assert before == 0 or 0 <= after - before <= 1  # the odd one below
+    assert before == 0 or 0 <= after - before <= 1  # an odd number puts the extra one after
     lies = [[i * step - before + r * dilation for r in range(window)] for i in range(count)]
     found: list[list[int]] = [[] for _ in range(count)]
     for windows, pixels in g.along(0):
@@ -186,7 +186,7 @@ def test_windows_on_an_axis(axis: tuple[int, int, int, int], padding: str) -> No
     assert g.extent[0] == (count - 1) * step + span
 
 
-# -- some samples at a time
+# -- a few samples at a time
 
 
 CASES = {
@@ -218,11 +218,11 @@ def test_pieces_are_the_whole(case: str, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(numpy_images, "SIZE_WORTH_THREADS", 1)
     for size in (1, 20_000, 1 << 40):
         monkeypatch.setattr(numpy_images, "PIECE_BYTES", size)
-        with threadpool_limits(1, "blas"):  # as where several threads do it
+        with threadpool_limits(1, "blas"):  # as when several threads do the work
             one = both_ways(layer, x)
         assert_near(one, expected, 1e-13)
         for a, b in zip(one, both_ways(layer, x, threads=True), strict=True):
-            np.testing.assert_array_equal(a, b)  # whoever does the work
+            np.testing.assert_array_equal(a, b)  # whichever thread does the work
     card = emulated.make_backend()
     monkeypatch.setattr(cupy_images, "PATCH_BYTES", 20_000)
     other = cls(**arguments, dtype="float64")
@@ -230,7 +230,7 @@ def test_pieces_are_the_whole(case: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_no_work_array_grows_with_the_batch() -> None:
-    """The patches of the whole batch would be nine times its images."""
+    """The patches of the whole batch would be nine times the size of its images."""
     gpunn.utils.set_random_seed(0)
     backend: Any = NumpyBackend()
     lend, sizes = backend.scratch, []
@@ -261,7 +261,7 @@ def test_frozen_and_shared(backend: str) -> None:
 
 
 def network(backend: Any = "numpy") -> gpunn.Sequential:
-    """Keras's small convolutional network, smaller."""
+    """A smaller version of Keras's small convolutional network."""
     gpunn.utils.set_random_seed(3)
     model = gpunn.Sequential(
         [
@@ -288,7 +288,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_it_learns_digits(tmp_path: Path) -> None:
-    """At least 95% of the digits it has not seen; saved, loaded, and as good."""
+    """At least 95% of unseen digits are right, also after saving and loading."""
     x, y = digits()
     model = network(None)
     model.fit(x[:1500], y[:1500], batch_size=32, epochs=5, verbose=0)
@@ -303,7 +303,7 @@ def test_it_learns_digits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", [None, "plain", "persistent"])
 def test_a_card_learns_the_same(card: str, mode: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a ragged last batch; each way of launching."""
+    """With a ragged last batch, in each launch mode."""
     if mode:
         monkeypatch.setenv("GPUNN_LAUNCH_MODE", mode)
     assert_learns_the_same(emulated.make_backend() if card == "emulated" else get_backend(card))
@@ -350,7 +350,7 @@ def test_the_profile_of_a_step() -> None:
         2 * 32 * 64 * 9 * 16,
         2 * 32 * 16 * 9 * 16 * 32,
         2 * 2 * 32 * 16 * 9 * 16 * 32,  # the kernel's gradient, and the input's
-        2 * 32 * 64 * 9 * 16,  # the first layer's input needs none
+        2 * 32 * 64 * 9 * 16,  # the first layer's input does not need a gradient
     ]
     assert [operation.formula for operation in products] == ["Relu"] * 4
     lines = step_profile.table(model, operations, 32).splitlines()
@@ -358,7 +358,7 @@ def test_the_profile_of_a_step() -> None:
     assert max(map(len, lines)) <= step_profile.WIDTH
 
 
-# -- what is refused
+# -- rejected arguments
 
 
 def test_shapes_that_are_no_images() -> None:

@@ -1,4 +1,4 @@
-"""Every backward pass that gpunn registers agrees with differences of its forward pass."""
+"""Test every backward pass that gpunn registers against finite differences of its forward pass."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from gpunn.core.plan import INPUT, Node, Plan
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.testing import check_gradients
 
-# Names that are not checked, and why.
+# Names that are not checked, and the reason.
 NO_LAYER_GRADIENT = {"InputLayer": "a view of the input that a model never runs"}
 
-BACKENDS = ["numpy", "compiled", "emulated"]  # formulas, and the kernels that a card runs
+BACKENDS = ["numpy", "compiled", "emulated"]  # formulas, and the kernels that a GPU runs
 SHAPES = {
     "one row": (1, 6),
     "one number": (1, 1),
@@ -48,7 +48,7 @@ def test_every_layer_is_checked_or_says_why_not() -> None:
     ("name", "arguments"), registered.cases("layer", *NO_LAYER_GRADIENT), ids=registered.label
 )
 def test_layers(name: str, arguments: dict, shape: str, backend: str) -> None:
-    gpunn.utils.set_random_seed(0)  # a relu has no derivative at 0, which few weights come near
+    gpunn.utils.set_random_seed(0)  # with this seed, no relu's input is near 0
     layer = registered.make("layer", name, arguments)
     size = (IMAGE_SHAPES if registered.takes_images(layer) else SHAPES)[shape]
     check_gradients(layer, [size] * 2 if layer.takes_list else size, backend=backend)
@@ -78,7 +78,7 @@ def test_chains_of_views_and_random_layers() -> None:
 
 
 def bound(chain: list, shape: tuple[int, ...], read_by: list) -> tuple[Arena, Workspace]:
-    """A float64 training workspace of layers, each reading the node of the given number."""
+    """A float64 training workspace of layers, each reading the node with the given number."""
     shapes, nodes = {INPUT: shape[1:]}, []
     for i, (layer, source) in enumerate(zip(chain, read_by, strict=True)):
         sources = source if isinstance(source, tuple) else (source,)
@@ -157,7 +157,7 @@ def test_activations(name: str, arguments: dict, backend: str) -> None:
     activation = registered.make("activation", name, arguments)
     for shape in SHAPES.values():
         check_gradients(activation, shape, backend=backend)
-    awkward = AWKWARD / 10 if name == "Exponential" else AWKWARD  # exp(700) has no square
+    awkward = AWKWARD / 10 if name == "Exponential" else AWKWARD  # exp(700) squared overflows
     check_gradients(activation, awkward, backend=backend)
     check_gradients(activation, awkward.T.copy(), backend=backend)
     equal = np.full((2, 3), 5.0)
@@ -186,7 +186,7 @@ def test_losses(name: str, arguments: dict, shape: str, backend: str) -> None:
     loss = registered.make("loss", name, arguments)
     random = np.random.default_rng(1)
     size = SHAPES[shape]
-    if loss.fuses == "Softmax":  # refuses to tell one class from no other
+    if loss.fuses == "Softmax":  # raises an error if there is only one class
         size = (*size[:-1], max(2, size[-1]))
     predictions = predictions_for(loss, size, random)
     check_gradients(loss, predictions, targets_for(loss, predictions, random), backend=backend)
@@ -208,7 +208,7 @@ def test_losses_on_large_logits(name: str, arguments: dict, backend: str) -> Non
 
 
 def test_targets_need_not_add_up_to_one() -> None:
-    """As for several right classes, or a target that counts for less."""
+    """As with several correct classes, or a target of reduced weight."""
     random = np.random.default_rng(9)
     for name, arguments in registered.cases("loss"):
         loss = registered.make("loss", name, arguments)
@@ -237,7 +237,7 @@ def test_an_impossible_class_costs_nothing_unless_it_is_the_target() -> None:
     ids=registered.label,
 )
 def test_losses_on_probabilities_at_the_edge(name: str, arguments: dict, backend: str) -> None:
-    """Where clipping makes the loss constant its gradient is 0, and near it it is large."""
+    """The gradient is 0 where clipping makes the loss constant, and large near that region."""
     loss = registered.make("loss", name, arguments)
     edge = np.array([[0.0, 1.0], [1.0, 0.0], [1e-12, 1.0 - 1e-12], [1e-3, 1.0 - 1e-3]])
     for column in range(2):
@@ -305,11 +305,11 @@ def test_a_model_with_rows_within_its_samples() -> None:
     check_gradients(model, (6, 4, 3), labels, sample_weight=np.arange(6.0))
 
 
-# -- the check itself finds what is wrong
+# -- the check detects errors
 
 
 class _Wrong(layers.Layer):
-    """Multiplies by a kernel; what its backward does wrong is said when it is made."""
+    """Multiplies by a kernel; its constructor chooses what the backward pass does wrong."""
 
     def __init__(self, fault: str) -> None:
         super().__init__()
@@ -365,7 +365,7 @@ class _WrongActivation(gpunn.activations.Activation):
         np.square(x, out=out)
 
     def backward(self, backend: Any, saved: Any, dy: Any, out: Any) -> None:
-        np.multiply(dy, saved, out=out)  # saved is the output, not the input
+        np.multiply(dy, saved, out=out)  # the output is saved, not the input
 
 
 def test_a_wrong_loss_and_a_wrong_activation_are_found() -> None:

@@ -1,4 +1,4 @@
-"""Rows taken from a table so large that a matrix of all places has no room."""
+"""Test lookups in a table so large that a one-hot matrix would not fit into memory."""
 
 from __future__ import annotations
 

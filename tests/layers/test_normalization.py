@@ -1,4 +1,4 @@
-"""Batch and layer normalization: statistics, moving averages, freezing, saving, PyTorch."""
+"""Test batch and layer normalization: statistics, moving averages, freezing, saving, PyTorch."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def data(rows: int = 23) -> tuple[np.ndarray, np.ndarray]:
     return 2 + random.standard_normal((rows, 4)), random.standard_normal((rows, 2))
 
 
-# -- the same as PyTorch
+# -- compared with PyTorch
 
 
 @with_torch
@@ -58,12 +58,11 @@ def test_batch_normalization_is_that_of_pytorch(
 ) -> None:
     """Outputs, gradients and moving averages of three steps, then inference.
 
-    PyTorch's momentum is the share of the new, and its moving variance is of the kind that
-    is divided by n - 1.
-    """
+    PyTorch's momentum is the weight of the new value, and its moving variance is the unbiased
+    one, divided by n - 1."""
     features = shape[axis]
     n = int(np.prod(shape)) // features
-    before = layers.Activation("tanh")  # so that there is a gradient of the input to compare
+    before = layers.Activation("tanh")  # so that there is an input gradient to compare
     ours = layers.BatchNormalization(axis, momentum=0.75, epsilon=1e-2)
     first = layers.Dense(shape[-1])
     model = gpunn.Sequential(
@@ -199,7 +198,7 @@ def test_group_normalization_is_that_of_pytorch(
 @pytest.mark.parametrize("axis", [1, -1])
 @pytest.mark.parametrize("offset", [1e3, 1e5])
 def test_a_mean_far_larger_than_the_deviation(offset: float, axis: int, backend: str) -> None:
-    """float32 has 1e3 to 6e-5: what is left of a deviation of 1 is that accurate, no worse."""
+    """float32 resolves 1e3 to 6e-5: a deviation of 1 is computed to that accuracy, no worse."""
     x = RANDOM.normal(offset, 1.0, (400, 3, 5)).astype(np.float32)
     over = tuple({0, 1, 2} - {axis % 3})
     exact = x.astype(np.float64)
@@ -227,7 +226,7 @@ def test_a_mean_far_larger_than_the_deviation(offset: float, axis: int, backend:
     piece=st.sampled_from([1, 20, 1 << 16]),
 )
 def test_any_shape(shape: tuple[int, ...], place: int, offset: float, piece: int) -> None:
-    """Against NumPy's mean and var, in pieces of any size; of one row the variance is 0."""
+    """Against NumPy's mean and var, in pieces of any size; the variance of a single row is 0."""
     axis = 1 + place % (len(shape) - 1)
     x = np.random.default_rng(len(shape)).normal(offset, 2.0, shape)
     over = tuple({*range(len(shape))} - {axis})
@@ -248,7 +247,7 @@ def test_any_shape(shape: tuple[int, ...], place: int, offset: float, piece: int
     np.testing.assert_allclose(rows, (x - mean) / np.sqrt(variance + 1e-3), atol=1e-9)
 
 
-# -- moving averages and what moves them
+# -- moving averages and what updates them
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -272,7 +271,7 @@ def test_only_training_steps_move_the_averages(backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("affine", [True, False])
 def test_frozen_and_thawed(affine: bool, backend: str) -> None:
-    """Frozen, a layer normalizes with its moving averages, in training too."""
+    """When frozen, a layer normalizes with its moving averages in training too."""
     layer = layers.BatchNormalization(momentum=0.5, center=affine, scale=affine)
     model = network(layer, backend=backend)
     x, y = data()
@@ -301,7 +300,7 @@ def test_a_frozen_layer_passes_on_the_gradient_of_its_inference(backend: str) ->
 
 
 def test_after_many_epochs_the_averages_are_the_statistics() -> None:
-    """On one batch, again and again: then evaluating gives what training does."""
+    """After many passes over one batch, evaluation gives the same as training."""
     layer = layers.BatchNormalization(momentum=0.8)
     model = network(layer, dtype="float64")
     model.optimizer.learning_rate = 0.0
@@ -317,7 +316,7 @@ def test_after_many_epochs_the_averages_are_the_statistics() -> None:
 @pytest.mark.parametrize("batch", [1, 10])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_captured_steps_are_the_eager_ones(backend: str, batch: int) -> None:
-    """Batches of one, and a ragged last batch, whose moving averages count as much."""
+    """With batches of one, and with a ragged last batch, whose moving averages count as much."""
     states = []
     for one_by_one in (True, False):
         layer = layers.BatchNormalization(momentum=0.9)
@@ -404,7 +403,7 @@ def test_penalties_and_constraints(backend: str) -> None:
 
 
 def test_a_whole_step_in_one_launch() -> None:
-    """All of it as parts of one kernel, which stays for many steps."""
+    """The whole step is one persistent kernel, which runs for many steps."""
     found = []
     for backend in ("numpy", emulated.make_backend("persistent")):
         gpunn.utils.set_random_seed(4)

@@ -1,4 +1,4 @@
-"""A user's layer with a `call` does what the same made of built-in layers does."""
+"""Test that a custom layer with a `call` does the same as built-in layers with the same formula."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PAIRED = pytest.mark.parametrize("name", PAIRS)
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
-    """The same first weights in each run: a kink of ReLU stays as far away as it is."""
+    """The same initial weights in each run, so that no value moves onto a kink of ReLU."""
     gpunn.utils.set_random_seed(7)
 
 
@@ -39,7 +39,7 @@ def data(sample: tuple[int, ...], rows: int = 41) -> tuple[np.ndarray, np.ndarra
 
 
 def model_of(applied: Any, sample: tuple[int, ...], backend: Any, optimizer: Any = None) -> Any:
-    """A Dense before and behind what is to be seen, so that there is a gradient of its input."""
+    """A Dense before and after the tested layer, so that its input has a gradient."""
     inputs = gpunn.Input(sample)
     x = layers.Dense(sample[-1], "tanh")(inputs)
     outputs = layers.Dense(2, "softmax")(layers.Flatten()(applied(x)))
@@ -50,7 +50,7 @@ def model_of(applied: Any, sample: tuple[int, ...], backend: Any, optimizer: Any
 
 
 def same_weights(own: Any, other: Any, drop: int = 0) -> None:
-    """Give both models equal weights that are no special points; ``own`` may have more."""
+    """Give both models equal weights without special values; ``own`` may have more weights."""
     random = np.random.default_rng(5)
     new = [w + 0.1 * random.random(w.shape).astype(w.dtype) for w in other.get_weights()]
     other.set_weights(new)
@@ -179,7 +179,7 @@ def test_freezing_a_layer_freezes_those_inside() -> None:
     layer = Nested()
     model = model_of(lambda x: layer(x), (6,), "numpy")
     trained = len(layer.trainable_weights)
-    assert trained == len(layer.weights) - 2  # of the moving averages
+    assert trained == len(layer.weights) - 2  # those of the moving averages
     layer.trainable = False
     assert layer.trainable_weights == []
     assert not layer.first.cell.trainable
@@ -220,7 +220,7 @@ def test_penalties_and_constraints_of_weights_are_obeyed(backend: str) -> None:
     x = np.array([[1.0, -3.0]], np.float32)
     assert model.evaluate(x, x, verbose=0) == pytest.approx(2 * 0.01, rel=1e-5)
     model.fit(x, -x, epochs=1, verbose=0)
-    # By hand: w - 0.5 (dL/dw + 2 0.01 w), with dL/dw = 2 (x - y) x / 2, not below 0.
+    # By hand: w - 0.5 (dL/dw + 2 0.01 w), with dL/dw = 2 (x - y) x / 2, and at least 0.
     expected = np.maximum(1 - 0.5 * (2 * x[0] ** 2 + 0.02), 0)
     assert_allclose(model.get_weights()[0], expected, atol=1e-6)
     assert model.get_weights()[1] == 0
@@ -275,7 +275,7 @@ def test_computes_on_arrays_by_itself() -> None:
 
 
 def test_a_layer_inside_learns_from_constants_too(backend: str) -> None:
-    """Its input is known when the call is traced, but not what its weights will be."""
+    """Its input is a constant of the trace, but its weights are not."""
 
     class Offset(layers.Layer):
         def __init__(self) -> None:
@@ -289,13 +289,13 @@ def test_a_layer_inside_learns_from_constants_too(backend: str) -> None:
     model.compile(gpunn.optimizers.SGD(0.25), "mse")
     x = np.zeros((8, 1), np.float32)
     model.fit(x, x + 3.0, batch_size=8, epochs=1, verbose=0)
-    # One step from 0: the gradient of (2 w - 3)^2 by each of the two weights is -6.
+    # One step from 0: the gradient of (2 w - 3)^2 for each of the two weights is -6.
     assert_allclose(model.get_weights()[0], [[1.5], [1.5]], rtol=1e-6)
 
 
 @pytest.mark.traced
 def test_of_a_relu_only_its_result_is_kept(backend: str) -> None:
-    """The derivative is told from it: what it was computed from is written nowhere."""
+    """The derivative follows from the result, so the input of the relu is not stored."""
 
     class Rectified(Linear):
         def call(self, x: Any) -> Any:

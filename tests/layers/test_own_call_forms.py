@@ -1,4 +1,4 @@
-"""What a `call` takes and gives: several tensors, losses of its own, random numbers, errors."""
+"""Test inputs and outputs of a `call`: several tensors, added losses, random numbers, errors."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from gpunn.testing import check_gradients
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
-    """The same first weights in each run: a kink of ReLU stays as far away as it is."""
+    """The same initial weights in each run, so that no value moves onto a kink of ReLU."""
     gpunn.utils.set_random_seed(7)
 
 
 @register
 class Mixed(layers.Layer):
-    """Two tensors in a list become one."""
+    """A list of two tensors becomes one tensor."""
 
     def build(self, input_shape: Any) -> None:
         left, right = input_shape
@@ -48,7 +48,7 @@ class Bilinear(layers.Layer):
 
 @register
 class Both(layers.Layer):
-    """One tensor becomes two of different shapes, by name."""
+    """One tensor becomes a dictionary of two, of different shapes."""
 
     def call(self, x: Any) -> Any:
         return {"sum": ops.sum(x, axis=-1, keepdims=True), "square": ops.square(x)}
@@ -67,7 +67,7 @@ def test_gradients_of_several_inputs(backend: str) -> None:
 
 
 def graph(backend: Any = None) -> Any:
-    """All of these, in one model."""
+    """All of these layers in one model."""
     gpunn.utils.set_random_seed(3)
     inputs = gpunn.Input((4,))
     x = layers.Dense(4, "tanh")(inputs)
@@ -97,7 +97,7 @@ def test_several_tensors_go_in_and_come_out(backend: str, tmp_path: Path) -> Non
     assert_allclose(model.predict(x, verbose=0), by_hand(weights, x), rtol=1e-5, atol=1e-6)
     loss = np.mean((by_hand([w.astype(np.float64) for w in weights], x) - y) ** 2)
     assert model.evaluate(x, y, verbose=0) == pytest.approx(float(loss), rel=1e-5)
-    # One step of plain descent, against differences of the loss in double precision.
+    # One step of plain gradient descent, compared with finite differences in double precision.
     model.fit(x, y, batch_size=23, epochs=1, verbose=0)
     random = np.random.default_rng(1)
     for k, (before, after) in enumerate(zip(weights, model.get_weights(), strict=True)):
@@ -114,7 +114,7 @@ def test_several_tensors_go_in_and_come_out(backend: str, tmp_path: Path) -> Non
 
 @register
 class Weighted(layers.Layer):
-    """A list of a tensor, numbers for each of its features, and a number."""
+    """Takes a list of a tensor, a value for each of its features, and a number."""
 
     def call(self, inputs: Any) -> Any:
         x, weights, offset = inputs
@@ -172,12 +172,12 @@ def test_outputs_of_a_layer_are_outputs_of_a_model(backend: str) -> None:
     assert_allclose(model.get_weights()[0], before - 0.01 * gradient, rtol=1e-4, atol=1e-6)
 
 
-# -- losses of a layer's own
+# -- losses that a layer adds
 
 
 @register
 class Penalty(layers.Layer):
-    """Keras's guide: ActivityRegularizationLayer."""
+    """ActivityRegularizationLayer from Keras's guide."""
 
     def __init__(self, rate: float = 0.1, **options: Any) -> None:
         super().__init__(**options)
@@ -221,7 +221,7 @@ def test_a_loss_is_scaled_as_the_others_are(backend: str) -> None:
 
 
 def test_a_layer_that_only_adds_a_loss_learns(backend: str) -> None:
-    """What nothing else reads, beside an output with a loss."""
+    """Nothing else reads its output, and another output has a loss."""
     inputs = gpunn.Input((3,))
     h = layers.Dense(4, "tanh")(inputs)
     side = Penalty(1.0)(layers.Dense(2, name="side")(h))
@@ -311,7 +311,7 @@ def test_a_layer_that_always_draws_draws_in_predictions(layer: Any, backend: str
 
 def test_pieces_of_a_prediction_draw_other_numbers() -> None:
     model = gpunn.Sequential([layers.Input((64,)), MonteCarlo(0.5)], backend="compiled")
-    rows = 40_000  # more than one piece
+    rows = 40_000  # more than one chunk
     drawn = model.predict(np.ones((rows, 64), np.float32), verbose=0)
     assert len(np.unique(np.packbits(drawn > 0, axis=1), axis=0)) == rows
 
@@ -324,7 +324,7 @@ def apply_in(layer: Any, shape: tuple[int, ...] = (4,)) -> None:
 
 
 class Own(layers.Layer):
-    """A call that is a function."""
+    """A layer whose call is a given function."""
 
     def __init__(self, function: Any) -> None:
         super().__init__(name="mine")

@@ -1,4 +1,4 @@
-"""Random tensors inside a `call`: a variational autoencoder's sampling."""
+"""Test random tensors inside a `call`: the sampling of a variational autoencoder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gpunn.testing import check_gradients
 
 @register
 class Sampling(layers.Layer):
-    """As Keras's example has it."""
+    """As in Keras's example."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -31,7 +31,7 @@ class Sampling(layers.Layer):
 
 @register
 class Noise(layers.Layer):
-    """What it is given, and random numbers beside it."""
+    """Its input, and random numbers beside it."""
 
     def __init__(self, kind: str = "normal", seed: Any = None, **options: Any) -> None:
         super().__init__(**options)

@@ -1,4 +1,4 @@
-"""What a user's layers and losses assign to: weights that no gradient trains, and variables."""
+"""Test assignments in custom layers and losses: to weights without a gradient, and to variables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 
 
 def centred_class(module: Any) -> type:
-    """Takes a moving mean from its input, in training the batch's."""
+    """Subtracts a moving mean from its input; in training, the batch's mean."""
     ops = module.ops
 
     class Centred(module.layers.Layer):
@@ -69,7 +69,7 @@ def test_a_moving_mean_is_that_of_keras(keras: Any, backend: str) -> None:
 
 
 class Counting(layers.Layer):
-    """Multiplies by a number that each training step makes larger by 1, before or behind."""
+    """Multiplies by a counter that grows by 1 each training step, before or after it is read."""
 
     def __init__(self, behind: bool = True, **options: Any) -> None:
         super().__init__(**options)
@@ -100,7 +100,7 @@ def counting(backend: str | None = None, behind: bool = True, rate: float = 0.01
 
 @pytest.mark.parametrize("behind", [True, False])
 def test_a_gradient_is_by_what_was_read(backend: str, behind: bool) -> None:
-    """Of y = n w x by hand: what is assigned behind reading it counts in the next step."""
+    """For y = n w x, by hand: an assignment after the read takes effect in the next step."""
     model, x = counting(backend, behind), np.float32([[1.0], [2.0]])
     weight, factors = 1.0, (1.0, 2.0, 3.0) if behind else (2.0, 3.0, 4.0)
     model.fit(x, np.zeros_like(x), batch_size=2, epochs=3, verbose=0)
@@ -111,7 +111,7 @@ def test_a_gradient_is_by_what_was_read(backend: str, behind: bool) -> None:
 
 
 def test_a_layer_that_stands_twice_assigns_twice(backend: str) -> None:
-    """In each step, in the order of the forward passes: y = n (n + 1) w x by hand."""
+    """It does in each step, in the order of the forward passes: y = n (n + 1) w x, by hand."""
     twice, inputs = Counting(), gpunn.Input((1,))
     y = layers.Dense(1, use_bias=False, kernel_initializer="ones")(inputs)
     model = gpunn.Model(inputs, twice(twice(y)), backend=backend)
@@ -125,7 +125,7 @@ def test_a_layer_that_stands_twice_assigns_twice(backend: str) -> None:
 
 
 def test_a_weight_is_not_assigned_before_its_layer_computes() -> None:
-    """A built-in layer computes from what its weights held at the beginning of the step."""
+    """A built-in layer computes with the values that its weights had at the start of the step."""
 
     class Clipped(layers.Layer):
         def build(self, input_shape: Any) -> None:
@@ -198,7 +198,7 @@ def test_a_value_of_another_shape_is_refused() -> None:
 
 
 class Sliding(layers.Layer):
-    """Has a variable as an attribute, as Keras's guides do."""
+    """Has a variable as an attribute, as in Keras's guides."""
 
     def __init__(self) -> None:
         super().__init__(name="sliding")
@@ -241,7 +241,7 @@ class Assigns(gpunn.callbacks.Callback):
 
 @pytest.mark.parametrize("where", ["loss", "layer", "activation"])
 def test_a_variable_is_read_in_each_step(backend: str, where: str) -> None:
-    """As for a weight of a loss that a callback lets grow."""
+    """For example a loss weight that a callback increases."""
     factor = gpunn.Variable(1.0)
 
     def scaled(x: Any) -> Any:

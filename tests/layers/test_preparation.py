@@ -1,4 +1,4 @@
-"""What Keras 3's preparation layers give: its worked examples, and numbers of its version 3.15."""
+"""Test preprocessing layers against Keras 3's worked examples and values of Keras 3.15."""
 
 from __future__ import annotations
 

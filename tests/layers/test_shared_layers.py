@@ -1,4 +1,4 @@
-"""A layer that stands in two models, and an optimizer that is given to two."""
+"""Test a layer shared by two models, and an optimizer passed to two models."""
 
 from __future__ import annotations
 
@@ -44,4 +44,4 @@ def test_an_optimizer_trains_one_model() -> None:
     other = gpunn.Sequential([layers.Input((3,)), layers.Dense(2)])
     with pytest.raises(ValueError, match="already trains the model"):
         other.compile(model.optimizer, "mse")
-    model.compile(model.optimizer, "mse")  # its own model may be compiled anew
+    model.compile(model.optimizer, "mse")  # its own model may be compiled again

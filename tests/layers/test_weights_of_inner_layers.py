@@ -1,6 +1,6 @@
-"""Gradients of weights that a call comes to in several ways add up: by applying their layer, once
-and again, by reading them beside it, in losses that it adds, and in the graph around it. Random
-calls, beside PyTorch's derivatives of the same formulas."""
+"""Test that gradients of weights add up when a call uses them in several ways: by applying their
+layer, once or more, by reading them directly, in added losses, and in the graph around it.
+Random calls are compared with PyTorch's derivatives of the same formulas."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ORDER = [
 
 
 class Torch:
-    """The operations by PyTorch."""
+    """The operations in PyTorch."""
 
     @staticmethod
     def stop_gradient(x: Any) -> Any:
@@ -88,7 +88,7 @@ class Inner(layers.Layer):
 
 
 class Own(layers.Layer):
-    """It does the steps of a program."""
+    """A layer that runs the steps of a program."""
 
     def __init__(self, program: Program, a: Any) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class Own(layers.Layer):
 
 
 def ours(program: Program, form: str, backend: str) -> tuple[Any, dict[str, Any]]:
-    """A compiled model around the program, and its weights by their names."""
+    """A compiled model around the program, and its weights by name."""
     gpunn.utils.set_random_seed(5)
     a, last = layers.Dense(WIDTH, activation="tanh"), layers.Dense(2)
     own = Own(program, a)
@@ -141,7 +141,7 @@ def ours(program: Program, form: str, backend: str) -> tuple[Any, dict[str, Any]
 
 
 def theirs(program: Program, form: str, w: dict[str, Any], x: Any, y: Any) -> Any:
-    """The loss of the same formulas."""
+    """The loss of the same formulas in PyTorch."""
     m, added = Torch(), 0.0
 
     def called(h: Any) -> Any:
@@ -163,7 +163,7 @@ def theirs(program: Program, form: str, w: dict[str, Any], x: Any, y: Any) -> An
 
 
 def check(program: Program, form: str, backend: str) -> None:
-    """That an update by a rate of 1 takes PyTorch's gradient off each weight."""
+    """Check that an update with rate 1 subtracts PyTorch's gradient from each weight."""
     random = np.random.default_rng(2)
     x, y = random.normal(size=(5, WIDTH)), random.normal(size=(5, 2))
     model, held = ours(program, form, backend)

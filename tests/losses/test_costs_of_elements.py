@@ -1,4 +1,4 @@
-"""What losses state of each element: beside automatic differentiation, arrays, and a user's own."""
+"""Test the element-wise costs of losses against automatic differentiation; also custom losses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ each = pytest.mark.parametrize("loss", STATED, ids=lambda loss: f"{loss.name} {l
 
 
 class Quartic(ElementLoss):
-    """A loss of a user's: a mean over the elements of a row."""
+    """A custom loss: a mean over the elements of a row."""
 
     def cost(self, y_true: Any, y_pred: Any) -> Any:
         return ops.square(ops.square(y_pred - y_true))
@@ -34,7 +34,7 @@ class Added(Quartic):
 
 
 class Squared(losses.MeanAbsoluteError):
-    """It replaces what a built-in loss costs, and so its derivative."""
+    """Overrides the cost of a built-in loss, and with it the derivative."""
 
     def cost(self, y_true: Any, y_pred: Any) -> Any:
         return ops.square(y_pred - y_true)
@@ -91,7 +91,7 @@ def test_what_would_be_ignored_is_refused() -> None:
 
 
 def numbers(dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    """Targets that losses of all kinds take, and predictions, none of them at a kink."""
+    """Targets that losses of all kinds accept, and predictions that avoid kinks."""
     rng = np.random.default_rng(4)
     targets = rng.integers(0, 2, (9, 5)).astype(dtype)
     return targets, rng.uniform(0.01, 0.97, (9, 5)).astype(dtype)
@@ -102,14 +102,14 @@ def test_the_slope_is_that_of_automatic_differentiation(loss: Any) -> None:
     targets, predictions = (ops.convert_to_tensor(a, "float64") for a in numbers("float64"))
     derived = gpunn.grad(lambda y: ops.sum(loss.cost(targets, y)))(predictions)
     stated = loss.slope(targets, predictions)
-    # Of what is clipped the value alone is so.
+    # For clipped values, only the loss itself is that accurate.
     tolerance = 1e-6 if loss in LOGITS else 1e-11
     np.testing.assert_allclose(np.asarray(stated), np.asarray(derived), rtol=tolerance)
 
 
 @each
 def test_the_slope_is_that_of_differences(loss: Any) -> None:
-    """Whether it is derived, or stated with the cost."""
+    """Whether it is derived or stated with the cost."""
     targets, predictions = numbers("float64")
     step = 1e-6
     costs = [
@@ -143,7 +143,7 @@ def test_arrays_get_what_the_operations_give(loss: Any, dtype: str) -> None:
 
 
 def test_large_arrays_get_what_small_ones_get() -> None:
-    """NumPy goes through them in pieces, of which the last one is ragged."""
+    """NumPy processes them in chunks, the last of which is ragged."""
     loss, backend = losses.LogCosh(), get_backend("numpy")
     targets, predictions = np.random.default_rng(5).standard_normal((2, 1_100, 4_001), np.float32)
     terms, slopes = np.empty_like(targets), np.empty_like(targets)

@@ -1,4 +1,4 @@
-"""Rows of an ignored class, be it one that there is not: in losses and beside all metrics."""
+"""Test that rows of an ignored class, existing or not, are skipped by losses and by all metrics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "mean_with_sample_weight")
 
 
 def labels(ignored: int, which: Any = (0, 3, 4, 8, 9, 10)) -> np.ndarray:
-    """Of three batches of 4: in the last one nothing counts."""
+    """Labels of three batches of 4; in the last batch nothing counts."""
     y = np.random.default_rng(2).integers(0, CLASSES, ROWS)
     y[list(which)] = ignored
     return y
@@ -68,12 +68,12 @@ def test_each_reduction_is_that_of_keras(
 
 
 def top(p: np.ndarray, y: np.ndarray, k: int) -> np.ndarray:
-    """Of each row whether its label is among the k largest predictions."""
+    """Return for each row whether its label is among the k largest predictions."""
     return (np.argsort(-p, axis=-1)[:, :k] == y[:, np.newaxis]).any(axis=-1)
 
 
 def by_row(p: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """-log p at the label, 0 at one that is ignored."""
+    """-log p of the label; 0 where the label is ignored."""
     inside = (y >= 0) & (y < CLASSES)
     return np.where(inside, -np.log(p[np.arange(ROWS), np.where(inside, y, 0)]), 0.0)
 
@@ -94,7 +94,7 @@ METRICS: dict[str, tuple[Any, Any]] = {
     ),
     "crossentropy": (
         lambda i: gpunn.metrics.SparseCategoricalCrossentropy(ignore_class=i),
-        # As in Keras: what is ignored counts unless there are weights.
+        # As in Keras: ignored rows count unless there are weights.
         lambda p, y, w: np.average(
             by_row(p, y), weights=None if w is None else w * ((y >= 0) & (y < CLASSES))
         ),
@@ -103,7 +103,7 @@ METRICS: dict[str, tuple[Any, Any]] = {
         lambda i: gpunn.metrics.Precision(0.4, class_id=2),
         lambda p, y, w: np.average(y == 2, weights=(p[:, 2] > 0.4) * (1 if w is None else w)),
     ),
-    "confusion": (  # without the rows of no class
+    "confusion": (  # without the rows that have no class
         lambda i: gpunn.metrics.ConfusionMatrix(),
         lambda p, y, w: np.average(
             top(p, y, 1), weights=((y >= 0) & (y < CLASSES)) * (1 if w is None else w)
@@ -120,7 +120,7 @@ METRICS: dict[str, tuple[Any, Any]] = {
 @pytest.mark.parametrize("name", METRICS)
 def test_metrics_beside_it(name: str, ignored: int) -> None:
     make, expected = METRICS[name]
-    y = labels(ignored, which=(0, 3, 4, 10))  # the first row and the last: their neighbours' memory
+    y = labels(ignored, which=(0, 3, 4, 10))  # the first and last: next to other memory
     for backend, weights in itertools.product(BACKENDS, (None, W)):
         model = model_of(gpunn, backend=backend)
         made = "accuracy" if make == "accuracy" else make(ignored)
@@ -136,7 +136,7 @@ def test_metrics_beside_it(name: str, ignored: int) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_predicted_for_an_ignored_row_does_not_count(backend: str, value: float) -> None:
-    """Not even NaN, which a mask as a factor would let through."""
+    """Not even NaN, which a multiplicative mask would let through."""
     model = gpunn.Sequential(
         [gpunn.Input((3,)), gpunn.layers.Lambda(lambda x: ops.log(x))], backend=backend
     )
@@ -149,7 +149,7 @@ def test_what_is_predicted_for_an_ignored_row_does_not_count(backend: str, value
 
 @pytest.mark.parametrize("weights", ["mean_with_sample_weight", "sum_over_batch_size"])
 def test_weighted_metrics_read_the_weights_as_they_came(keras: Any, weights: str) -> None:
-    """Though the loss divides by their sum, batch by batch."""
+    """Although the loss divides by their sum, batch by batch."""
     x, y = X, (np.arange(ROWS) % 2).astype("float32")[:, np.newaxis]
 
     def found(module: Any, **of: Any) -> list[float]:
@@ -166,7 +166,7 @@ def test_weighted_metrics_read_the_weights_as_they_came(keras: Any, weights: str
 
 
 def test_keras_changes_the_weights_that_metrics_read(keras: Any) -> None:
-    """On PyTorch it multiplies them in place by what its loss lets count."""
+    """On PyTorch, Keras multiplies them in place by its loss's mask."""
     y = labels(-1, which=[0, 5])
     y[1] = y[4] = model_of(gpunn).predict(X, verbose=0).argmax(axis=-1)[1]
     found = []

@@ -1,4 +1,4 @@
-"""What losses are at extremes, at their kinks, and to whom they are equal."""
+"""Test losses at extremes and at their kinks, and against reference implementations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BACKENDS = ["numpy", "compiled", "emulated"]
 def value_and_gradient(
     loss: Any, y_true: Any, y_pred: Any, backend: str, dtype: str = "float32"
 ) -> tuple[float, np.ndarray]:
-    """The mean loss of rows and its gradient, as a training step computes them."""
+    """The mean loss of the rows and its gradient, as a training step computes them."""
     device = get_backend(backend)
     y = device.upload(np.array(y_pred, dtype))
     t = device.upload(np.array(y_true, np.int32 if loss.sparse else dtype))
@@ -39,15 +39,15 @@ def targets(loss: Any, rows: int, columns: int) -> np.ndarray:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("name", "arguments"), registered.cases("loss"), ids=registered.label)
 def test_extreme_predictions(name: str, arguments: dict, dtype: str, backend: str) -> None:
-    """Finite, both of them, for whatever a layer may give out."""
+    """Loss and gradient are finite for any output of a layer."""
     loss = registered.make("loss", name, arguments)
     bounded = not getattr(loss, "from_logits", True)
     extremes = [0.0, 1.0, 1e-30] if bounded else [0.0, 1e4, 1e-30, -1e4, 1e15]
-    if name == "Poisson":  # of rates, which are not negative
+    if name == "Poisson":  # its predictions are rates, which are not negative
         extremes = [0.0, 1e4, 1e-30, 1e15]
     grid = np.array(np.meshgrid(extremes, extremes, extremes)).reshape(3, -1).T
     if bounded:
-        grid = grid[grid.sum(axis=1) > 0]  # Keras's as well: 0 / 0 is no probability
+        grid = grid[grid.sum(axis=1) > 0]  # as in Keras, 0 / 0 is not a probability
     value, gradient = value_and_gradient(loss, targets(loss, *grid.shape), grid, backend, dtype)
     assert np.isfinite(value) and np.isfinite(gradient).all()
 
@@ -112,7 +112,7 @@ def test_labels_of_0_are_those_of_minus_1(name: str, backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_slopes_at_kinks(backend: str) -> None:
-    """Where a loss has none, one that lies between those on both sides."""
+    """Where a loss has no derivative, the slope lies between those on both sides."""
     for name, y, slope in (
         ("MeanAbsoluteError", 1.0, 0.0),
         ("MeanAbsolutePercentageError", 1.0, 0.0),
@@ -121,7 +121,7 @@ def test_slopes_at_kinks(backend: str) -> None:
     ):
         _, gradient = value_and_gradient(registered.make("loss", name, {}), [[1]], [[y]], backend)
         assert gradient.item() == slope, name
-    # The largest of the others share the slope, as automatic differentiation has it.
+    # The largest wrong outputs share the slope, as in automatic differentiation.
     loss = losses.CategoricalHinge()
     _, gradient = value_and_gradient(loss, [[0, 1, 0]], [[0.5, 0.5, 0.5]], backend)
     assert gradient[0] == pytest.approx([0.5, -1, 0.5])
@@ -129,7 +129,7 @@ def test_slopes_at_kinks(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_perceptron_from_zero_weights_separates(backend: str) -> None:
-    """Rosenblatt's rule is gradient descent on the criterion, one sample after the other."""
+    """Rosenblatt's rule is gradient descent on the criterion, one sample at a time."""
     random = np.random.default_rng(2)
     x = random.normal(size=(40, 2)) + np.where(np.arange(40) % 2, 2.0, -2.0)[:, None]
     y = np.where(np.arange(40) % 2, 1.0, -1.0)[:, None]
@@ -165,7 +165,7 @@ KERAS_ONLY = ("MeanAbsolutePercentageError", "MeanSquaredLogarithmicError", "Log
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # in Keras
 def test_values_and_gradients_are_those_of_keras(keras: Any) -> None:
-    """Of what PyTorch does not have, or has otherwise."""
+    """For losses that PyTorch does not have or defines differently."""
     import torch
 
     y_pred = np.random.default_rng(3).dirichlet(np.ones(4), 6).astype(np.float32)
@@ -191,10 +191,10 @@ def test_values_and_gradients_are_those_of_keras(keras: Any) -> None:
 def test_called_on_arrays_it_weighs_as_keras_does(
     weights: tuple[int, ...] | None, reduction: str, keras: Any
 ) -> None:
-    """Of several steps in each row."""
+    """For several steps in each row."""
     ours, theirs, values, given = weighed(weights, reduction, keras)
     if weights == (4, 1) and reduction == "mean_with_sample_weight":
-        # Keras divides by the sum of the weights as they were given: that is no mean.
+        # Keras divides by the sum of the unbroadcast weights, which is not a mean.
         assert theirs == pytest.approx((values * given).sum() / given.sum())
         assert ours == pytest.approx(np.average(values, weights=given + np.zeros((4, 4))))
     else:
@@ -203,7 +203,7 @@ def test_called_on_arrays_it_weighs_as_keras_does(
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # in Keras
 def test_weights_of_rows_are_not_those_of_steps(keras: Any) -> None:
-    """Keras spreads them over the last axis, and is silent if there are as many steps as rows."""
+    """Keras broadcasts them over the last axis, silently if there are as many steps as rows."""
     ours, theirs, values, given = weighed((4,), "none", keras)
     np.testing.assert_allclose(ours, values * given[:, np.newaxis], rtol=1e-6)
     np.testing.assert_allclose(theirs, values * given, rtol=1e-6)
@@ -212,7 +212,7 @@ def test_weights_of_rows_are_not_those_of_steps(keras: Any) -> None:
 def weighed(
     shape: tuple[int, ...] | None, reduction: str, keras: Any
 ) -> tuple[Any, Any, np.ndarray, Any]:
-    """Our loss and Keras's of 4 steps in 4 rows; the single losses, and weights of this shape."""
+    """Our loss and Keras's for 4 steps in 4 rows, the single losses, and weights of this shape."""
     random = np.random.default_rng(7)
     y_true, y_pred = random.normal(size=(2, 4, 4, 3)).astype(np.float32)
     given = None if shape is None else random.uniform(0.5, 2.0, shape).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Saturated outputs: one loss in fit, evaluate and by hand, that of Keras; and they still learn."""
+"""Test that saturated outputs have Keras's loss in fit, evaluate and direct calls, and learn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import gpunn
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-# Logits, some beyond what any probability of float32 says.
+# Logits, some beyond the range of float32 probabilities.
 LOGITS = np.array(
     [[0.5, -1.0, 2.0], [40.0, -40.0, 0.0], [-40.0, 40.0, 3.0], [100.0, -5.0, 90.0],
      [-1e4, 1e4, 0.0], [25.0, 25.0, -25.0], [-25.0, 3.0, 3.0], [0.0, 60.0, -60.0]]
@@ -32,13 +32,13 @@ def targets(loss: str) -> np.ndarray:
 
 
 def model_of(module: Any, activation: str, **options: Any) -> Any:
-    """Its outputs are the activation of its inputs."""
+    """A model whose outputs are the activation of its inputs."""
     dense = module.layers.Dense(3, activation, kernel_initializer="identity")
     return module.Sequential([module.Input((3,)), dense], **options)
 
 
 def losses_of(module: Any, case: str, weights: Any, **of: Any) -> list[float]:
-    """The loss by hand, and of each method, the metric of the same name behind it."""
+    """The loss called directly and from each method, followed by the metric of the same name."""
     activation, name, options = CASES[case]
     x, y = LOGITS.astype("float32"), targets(name)
     model = model_of(module, activation, **of)
@@ -95,9 +95,9 @@ def test_what_is_right_costs_as_little_as_with_keras(keras: Any, case: str) -> N
 
 @pytest.mark.parametrize("case", CASES)
 def test_saturated_outputs_still_learn(keras: Any, case: str) -> None:
-    """By the gradient p - t, where Keras's is 0: it clips before it takes logarithms."""
+    """With the gradient p - t, where Keras's is 0: it clips before it takes logarithms."""
     activation, name, options = CASES[case]
-    x, y = LOGITS[4:5].astype("float32"), targets(name)[4:5]  # as wrong as can be
+    x, y = LOGITS[4:5].astype("float32"), targets(name)[4:5]  # as wrong as possible
 
     def change(module: Any, **of: Any) -> np.ndarray:
         model = model_of(module, activation, **of)

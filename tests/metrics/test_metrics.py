@@ -1,4 +1,4 @@
-"""Metrics equal scikit-learn's where those have the same definition, on arrays and in models."""
+"""Test metrics against scikit-learn where the definitions agree, on arrays and in models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BACKENDS = ["numpy", "compiled", "emulated"]
 
 
 def numbers(seed: int, rows: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, scores with ties, weights."""
+    """Labels, scores with ties, and weights."""
     random = np.random.default_rng(seed)
     y_true = random.integers(0, 2, rows)
     y_score = (y_true * 0.3 + random.normal(0.4, 0.3, rows)).clip(0, 1).round(1)
@@ -27,7 +27,7 @@ def numbers(seed: int, rows: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 def classes(seed: int, rows: int = 60, n: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Class numbers, probabilities, weights."""
+    """Class indices, probabilities and weights."""
     random = np.random.default_rng(seed)
     y_true = random.integers(0, n, rows)
     y_pred = random.dirichlet(np.ones(n), rows) + 0.5 * np.eye(n)[y_true]
@@ -126,10 +126,10 @@ def test_confusion_matrix_of_names_and_what_it_refuses() -> None:
 def test_classification_report(options: dict[str, Any], weighted: bool) -> None:
     y_true, y_pred, weights = classes(4)
     answer = y_pred.argmax(axis=1)
-    answer[answer == 3] = 1  # a class that is never the answer
+    answer[answer == 3] = 1  # a class that is never predicted
     options = {**options, "sample_weight": weights if weighted else None}
     theirs = {**options, "zero_division": 0}
-    if not weighted:  # scikit-learn writes all digits of a weight
+    if not weighted:  # scikit-learn prints all digits of a weight
         text = metrics.classification_report(y_true, answer, **options)
         assert text == sklearn.classification_report(y_true, answer, **theirs)
     found = metrics.classification_report(y_true, answer, output_dict=True, **options)
@@ -139,7 +139,7 @@ def test_classification_report(options: dict[str, Any], weighted: bool) -> None:
         assert found[name] == pytest.approx(row)
 
 
-# -- metrics, over batches of uneven size
+# -- metrics, over batches of different sizes
 
 
 def over_batches(metric: Any, y_true: Any, y_pred: Any, weights: Any = None) -> Any:
@@ -236,7 +236,7 @@ def test_regression(weighted: bool, shift: float) -> None:
 @pytest.mark.parametrize("y_pred", [[2.0, 2.0, 2.0], [2.0, 1.5, 2.0]], ids=str)
 def test_r2_of_targets_that_are_all_equal(y_pred: list[float]) -> None:
     assert metrics.R2Score()([2.0] * 3, y_pred) == sklearn.r2_score([2.0] * 3, y_pred)
-    # Where scikit-learn divides by the rounding of a mean.
+    # Here scikit-learn divides by the rounding error of a mean.
     assert metrics.R2Score()([0.1] * 3, [0.1, 0.2, 0.1]) == 0
 
 
@@ -263,11 +263,11 @@ def test_weights_that_do_not_fit_are_refused() -> None:
 
 # -- in models
 
-OUTPUTS = 5  # as those have that are registered with a number of them
+OUTPUTS = 5  # as in the registered cases that state a number of outputs
 
 
 def candidates(sparse: bool) -> list[Any]:
-    """Each registered metric that reads such targets, told how many outputs there are."""
+    """Each registered metric that reads such targets, built for the number of outputs."""
     found = []
     for name, arguments in registered.cases("metric"):
         if name in ("Mean", "MeanMetricWrapper"):
@@ -280,7 +280,7 @@ def candidates(sparse: bool) -> list[Any]:
 
 
 def fits(metric: Any, sparse: bool) -> bool:
-    """Whether it goes with a model that ends in softmax: `test_readings.py` has what does not."""
+    """Whether it suits a model that ends in softmax; `test_readings.py` tests those that do not."""
     return not getattr(metric, "from_logits", False) and not (sparse and metric.remedy)
 
 
@@ -304,7 +304,7 @@ def test_in_a_model_as_on_its_predictions(sparse: bool, backend: str) -> None:
         again = type(metric).from_config(metric.get_config())
         again.update_state(y, y_pred, None if i < len(plain) else weights)
         expected = again.result()
-        if isinstance(metric, Binned):  # the array is there too, and its summary was logged
+        if isinstance(metric, Binned):  # the result is an array, and its summary was logged
             np.testing.assert_allclose(metric.result(), expected, err_msg=metric.name)
             counts = isinstance(metric, metrics.ConfusionMatrix)
             expected = np.trace(expected) / np.sum(expected) if counts else np.mean(expected)
@@ -313,7 +313,7 @@ def test_in_a_model_as_on_its_predictions(sparse: bool, backend: str) -> None:
 
 @pytest.mark.parametrize("sparse", [True, False], ids=["class numbers", "rows"])
 def test_a_step_with_metrics_is_listed(sparse: bool) -> None:
-    """On either backend: it asks for nothing but array calls with out=, or for kernels."""
+    """On either backend, it uses only array calls with out=, or kernels."""
     random = np.random.default_rng(2)
     labels = random.integers(0, OUTPUTS, 9).astype(np.int32)
     y_pred = random.dirichlet(np.ones(OUTPUTS), 9).astype(np.float32)
@@ -376,7 +376,7 @@ def test_functions_stand_for_the_metrics_of_their_names() -> None:
     for function, cls in pairs.items():
         assert type(metrics.get(function)) is cls
     with pytest.raises(ValueError, match="Unknown metric: 'roc_auc'"):
-        metrics.get(metrics.roc_auc)  # no mean over batches: metrics.AUC is
+        metrics.get(metrics.roc_auc)  # not a mean over batches: metrics.AUC is
 
 
 def test_which_way_is_better() -> None:

@@ -1,4 +1,4 @@
-"""Outputs of several axes: a metric reads rows or samples, whoever has written the loss."""
+"""Test metrics of outputs with several axes: they read rows or samples, for any kind of loss."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_a_loss_of_ones_own_is_reduced_as_keras_does(
 @pytest.mark.parametrize("loss", ["own", "mse"])
 @pytest.mark.parametrize("name", [*DENSE, *FUNCTIONS])
 def test_weights_of_samples_are_those_of_all_their_rows(loss: str, name: str) -> None:
-    """Keras refuses them."""
+    """Keras raises an error."""
     repeated = np.repeat(OF_ROWS[:, np.newaxis], STEPS, axis=1)
     expected = measured(gpunn, "mse", MAKE[name], repeated)[1]
     for backend in BACKENDS:

@@ -1,4 +1,4 @@
-"""Graphs that cannot be, and what is said of them."""
+"""Test invalid graphs and their error messages."""
 
 from __future__ import annotations
 

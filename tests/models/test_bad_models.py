@@ -1,4 +1,4 @@
-"""Layers and models that cannot be built or compiled: an error says which argument, and why."""
+"""Test that invalid layers and models raise an error that names the argument and the reason."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def compiled(*given: Any, **arguments: Any) -> Any:
 
 
 class Backward(gpunn.layers.Layer):
-    """Half of a layer."""
+    """A layer that is only half implemented."""
 
     def forward(self, call: Any) -> None:
         call.backend.xp.multiply(call.x, 2, out=call.y)

@@ -1,4 +1,4 @@
-"""Data, weights and losses of models with several inputs and outputs."""
+"""Test data, weights and losses of models with several inputs and outputs."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_what_comes_out_has_the_form_that_was_given() -> None:
 
 
 def test_logs_are_named_and_ordered_as_in_keras() -> None:
-    """The names and their order are what Keras 3.15.1 gives for such a model."""
+    """The names and their order are those of Keras 3.15.1 for such a model."""
     x = gpunn.Input((3,))
     model = gpunn.Model(
         x, [layers.Dense(1, name="z")(x), layers.Dense(2, activation="softmax", name="a")(x)]

@@ -1,4 +1,4 @@
-"""Models that are graphs: shared and nested layers, several inputs and outputs."""
+"""Test functional models: shared and nested layers, several inputs and outputs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def norm_apart(a: Any, b: Any) -> float:
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
-# -- beside PyTorch
+# -- compared with PyTorch
 
 
 def torch_parameters(model: Any) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def torch_parameters(model: Any) -> dict[str, Any]:
 
 
 def train_both(model: Any, x: Any, y: Any, weights: dict, loss: Callable[[], Any]) -> None:
-    """20 steps of both with momentum; the weights agree all the way."""
+    """Train both for 20 steps with momentum; the weights agree throughout."""
     optimizer = torch.optim.SGD(list(weights.values()), 0.1, momentum=0.9)
     for _ in range(20):
         ours = model.train_on_batch(x, y)
@@ -112,7 +112,7 @@ MERGING = ["add", "subtract", "multiply", "average", "maximum", "minimum", "conc
 
 @st.composite
 def graphs(draw: Any) -> tuple[Any, list[tuple[int, ...]], list[tuple[int, ...]]]:
-    """A small model of any graph, with the shapes of its inputs and outputs."""
+    """A small model with a random graph, and the shapes of its inputs and outputs."""
     sizes = draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
     inputs = [gpunn.Input((n,)) for n in sizes]
     tensors, shared = list(inputs), {}
@@ -188,7 +188,7 @@ def test_a_softmax_that_another_layer_reads_is_not_taken_over_by_its_loss() -> N
     assert [head.fused for head in free.trainer.heads] == [True, False]
 
 
-# -- on a card as on NumPy
+# -- on a GPU as with NumPy
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -373,7 +373,7 @@ def test_a_saved_graph_goes_on_as_if_it_had_not_been_saved(tmp_path: Any, backen
     assert "two/shared/kernel" in weights
 
 
-# -- what it looks like
+# -- summaries and plots
 
 
 def test_the_summary_says_what_each_layer_reads(capsys: Any) -> None:
@@ -413,7 +413,7 @@ def test_the_summarys_headings_are_whole_beside_a_long_name(capsys: Any) -> None
 
 
 def test_layers_stand_in_kerass_order() -> None:
-    """Those farthest from the outputs first, as Keras's own test has it."""
+    """Those farthest from the outputs first, as in Keras's own test."""
     a, b = gpunn.Input((3,), name="input_a"), gpunn.Input((3,), name="input_b")
     x = layers.Dense(5, name="dense_1")(a + b)
     model = gpunn.Model([a, b], layers.Dense(4, name="dense_2")(x), name="basic")

@@ -1,4 +1,4 @@
-"""Operations on symbolic tensors and functions as layers: in graphs beside Keras, and in files."""
+"""Test operations on symbolic tensors and functions as layers: against Keras, and in files."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ GRAPHS = [arithmetic, constants, choices, rows, shapes, places, sums]
 
 
 def network(module: Any, graph: Any, **options: Any) -> Any:
-    """Two layers with a graph between them; of one weight each, so that all agree."""
+    """Two layers with a graph between them, with constant weights, so that all models agree."""
     x = module.Input((8,))
     hidden = module.layers.Dense(8, name="first", kernel_initializer="ones")(x)
     y = graph(module.ops, hidden * 0.3 + x)
@@ -85,7 +85,7 @@ def test_graphs_of_operations_are_saved_and_described(graph: Any, tmp_path: Path
     model = network(gpunn, graph, backend="numpy")
     model.fit(X, Y, epochs=1, verbose=0)
     before = model.predict(X, verbose=0)
-    gpunn.use_backend("numpy")  # of what is loaded too
+    gpunn.use_backend("numpy")  # also for the loaded model
     model.save(tmp_path / "model.gpunn")
     loaded = gpunn.saving.load_model(tmp_path / "model.gpunn")
     assert_array_equal(loaded.predict(X, verbose=0), before)
@@ -137,7 +137,7 @@ def test_a_model_may_end_with_truth_values_and_whole_numbers() -> None:
 
 
 def tied(backend: str) -> Any:
-    """An autoencoder whose decoder is a product with the encoder's kernel."""
+    """An autoencoder whose decoder multiplies by the encoder's kernel."""
     x = gpunn.Input((8,))
     encoder = layers.Dense(3, name="encoder", activation="tanh")
     h = encoder(x)
@@ -148,7 +148,7 @@ def tied(backend: str) -> Any:
 
 
 def test_a_parameter_in_a_graph_learns_from_both_places(backend: str, tmp_path: Path) -> None:
-    gpunn.use_backend(backend)  # of what is loaded too
+    gpunn.use_backend(backend)  # also for the loaded model
     model = tied(backend)
     w, b = (np.asarray(p, np.float64) for p in model.get_weights())
     for _ in range(3):
@@ -179,7 +179,7 @@ def test_a_parameter_of_a_layer_elsewhere_is_not_saved(tmp_path: Path) -> None:
 
 
 def test_layers_whose_parameters_overlap_add_up_their_gradients(backend: str) -> None:
-    """Two layers of a user's hold one Dense; the second has one more of its own."""
+    """Two custom layers hold one Dense; the second also holds another one."""
 
     class Held(layers.Layer):
         def __init__(self, *held: Any) -> None:

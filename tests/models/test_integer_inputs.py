@@ -1,5 +1,5 @@
-"""Integers on their way through a model: what a user has written is given them exactly, or the
-data are refused before any work is done."""
+"""Test integers on their way through a model: custom code receives them exactly, or the data are
+rejected before any work is done."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import gpunn
 from gpunn import layers, ops
 from gpunn.feeding import memory
 
-ODD = 2**24 + 1  # float32 does not hold it
+ODD = 2**24 + 1  # not representable in float32
 MOST = 2**31 - 1
 X = np.array([[ODD, 4], [ODD + 1, 7], [MOST, -ODD], [-ODD - 1, 0], [6, MOST - 1], [1, 2]])
 PARITY = np.abs(X) % 2.0
@@ -26,7 +26,7 @@ PARITY = np.abs(X) % 2.0
 
 @gpunn.saving.register_serializable("tests")
 class Parity(layers.Layer):
-    """Whether integers are odd; it is wrong by as much as its weight, which begins at 0."""
+    """Returns whether integers are odd, plus a weight that starts at 0."""
 
     def build(self, input_shape: Any) -> None:
         self.wrong = self.add_weight((), "zeros", name="wrong")
@@ -227,7 +227,7 @@ def test_operations_between_layers_are_exact(backend: str) -> None:
 
 
 class Both(layers.Layer):
-    """Floats, integers and truth values, and a loss beside them."""
+    """Returns floats, integers and booleans, and adds a loss."""
 
     def build(self, input_shape: Any) -> None:
         self.scale = self.add_weight((), "ones", name="scale")
@@ -262,7 +262,7 @@ def test_a_call_gives_floats_and_integers(backend: str) -> None:
     before = model.get_weights()
     model.fit(X, {"dense": np.ones((6, 1))}, verbose=0)
     assert not np.array_equal(model.get_weights()[1], before[1])
-    trained = model.get_weights()[0] != before[0]  # what is behind the integers alone is not
+    trained = model.get_weights()[0] != before[0]  # the weight trains through the float output only
     assert trained
     for entry, y in Both()(a).items():
         assert y.dtype == expected[entry].dtype
@@ -270,7 +270,7 @@ def test_a_call_gives_floats_and_integers(backend: str) -> None:
 
 
 def test_gradients_stop_at_integers_alone(backend: str) -> None:
-    """A layer whose integers are read, and whose floats are trained."""
+    """A layer whose integer output is read and whose float output is trained."""
 
     class Rounded(layers.Layer):
         def build(self, input_shape: Any) -> None:
@@ -333,7 +333,7 @@ def test_integers_of_a_layer_are_given_to_layers_inside_it(backend: str) -> None
 
 
 def test_bytes_of_pictures_stay_bytes(backend: str) -> None:
-    """A picture that layers read as floats costs what it did before."""
+    """An image that layers read as floats costs no more than before."""
     x = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
     model = gpunn.Sequential(
         [
@@ -376,7 +376,7 @@ def test_codes_of_a_lookup_are_integers(backend: str) -> None:
 
 
 class Counting(layers.Layer):
-    """Counts batches and samples, as integers."""
+    """Counts batches and samples as integers."""
 
     def __init__(self, first: int = 0) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Models with a call of their own: beside Keras, on every backend, in files, in one another."""
+"""Test models with a custom call: against Keras, on every backend, in files, and nested."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Z = RANDOM.normal(size=(24, 3)).astype(np.float32)
 Y = RANDOM.normal(size=(24, 2)).astype(np.float32)
 
 
-# -- models as scripts write them, of Keras or gpunn
+# -- models as scripts write them, for Keras or gpunn
 
 
 def plain(k: Any) -> Any:
@@ -37,7 +37,7 @@ def plain(k: Any) -> Any:
 
 
 def residual(k: Any) -> Any:
-    """Layers in a list and in a dictionary, and one that is called twice."""
+    """Layers in a list and in a dictionary, one of them called twice."""
 
     class Residual(k.Model):
         def __init__(self, **options: Any) -> None:
@@ -57,7 +57,7 @@ def residual(k: Any) -> Any:
 
 
 def nested(k: Any) -> Any:
-    """Chains, graphs and models inside a call, and a weight of the model's own."""
+    """Sequential and functional models inside a call, and a weight of the model itself."""
 
     class Scaled(k.layers.Layer):
         def __init__(self) -> None:
@@ -88,7 +88,7 @@ def nested(k: Any) -> Any:
 
 
 def built(k: Any) -> Any:
-    """Layers and weights that are made when the shape is known."""
+    """Layers and weights that are created once the shape is known."""
 
     class Built(k.Model):
         def build(self, input_shape: Any) -> None:
@@ -111,7 +111,7 @@ def named(model: Any) -> list[str]:
 
 
 def alike(keras: Any, make: Any, x: Any, **options: Any) -> list[Any]:
-    """A model of Keras's and one of gpunn's, of equal weights, which see this data first."""
+    """A Keras model and a gpunn model with equal weights, both built on this data."""
     theirs, ours = make(keras)(), make(gpunn)(**options)
     for module, model in ((keras, theirs), (gpunn, ours)):
         model(x)
@@ -123,7 +123,7 @@ def alike(keras: Any, make: Any, x: Any, **options: Any) -> list[Any]:
 
 
 def same_training(models: list[Any], x: Any, y: Any) -> None:
-    """The same predictions, losses, metrics and weights."""
+    """Check that predictions, losses, metrics and weights agree."""
     theirs, ours = models
     assert_allclose(
         ours.predict(x, verbose=0), np.asarray(theirs.predict(x, verbose=0)), rtol=1e-4, atol=1e-5
@@ -351,7 +351,7 @@ def test_a_class_that_ends_in_a_softmax_is_not_taken_for_logits() -> None:
     assert model.evaluate(X, classes, verbose=0) == pytest.approx(expected, rel=1e-5)
 
 
-# -- in one another, and in files
+# -- nested, and in files
 
 
 def test_it_stands_in_chains_and_graphs(backend: str) -> None:
@@ -370,7 +370,7 @@ def test_it_stands_in_chains_and_graphs(backend: str) -> None:
 
 
 class Stored(gpunn.Model):
-    """With arguments, kept as attributes."""
+    """A model with constructor arguments that are kept as attributes."""
 
     def __init__(self, units: int, rate: float = 0.5, **options: Any) -> None:
         super().__init__(**options)

@@ -1,4 +1,4 @@
-"""Layers that prepare data in models: texts are encoded while data are fed, numbers in the step."""
+"""Test preprocessing layers in models: strings are encoded while feeding, numbers in the step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Y = AGES / 10 + (CITIES == "Oslo")
 
 
 def prepared() -> np.ndarray:
-    """What the layers below make of the table, by NumPy alone."""
+    """The expected outputs of the layers below, by NumPy alone."""
     cities = CITIES[:, None] == ["", "Oslo", "Rome", "Paris"]
     cities[:, 0] = ~cities.any(1)
     numbers = NUMBERS[:, None] == [0, 4, 3, 3 * 10**15 + 1, 3 * 10**15]

@@ -1,4 +1,4 @@
-"""Integers that a model would be given as other numbers: refused before any work is done."""
+"""Test that integers which a model would receive as other numbers are rejected before any work."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from numpy.testing import assert_array_equal
 import gpunn
 from gpunn import layers, ops
 
-ODD = 2**24 + 1  # float32 does not hold it
+ODD = 2**24 + 1  # not representable in float32
 MOST = 2**31 - 1
 X = np.array([[ODD, 4], [ODD + 1, 7], [MOST, -ODD], [-ODD - 1, 0], [6, MOST - 1], [1, 2]])
 Y = X % 2.0
 
 
 class Parity(layers.Layer):
-    """Whether integers are odd; it is wrong by as much as its weight, which begins at 0."""
+    """Returns whether integers are odd, plus a weight that starts at 0."""
 
     def build(self, input_shape: Any) -> None:
         self.wrong = self.add_weight((), "zeros", name="wrong")
@@ -37,7 +37,7 @@ def parity(dtype: str) -> Any:
 
 
 def roads(model: Any, x: Any, y: Any) -> Iterator[Callable[[], Any]]:
-    """The ways on which data come to a model."""
+    """The ways data can reach a model."""
     yield lambda: model.fit(x, y, verbose=0)
     yield lambda: model.fit(iter([(x, y)]), verbose=0)
     yield lambda: model.evaluate(x, y, verbose=0)
@@ -126,7 +126,7 @@ def test_integers_that_floats_would_change_are_refused_where_they_would_be_seen(
         ValueError, match=rf"x holds {ODD} at \[0, 0\].*Input\(shape, dtype='int32'\)"
     ):
         made.predict(X, verbose=0)
-    exact = np.array([[2**24, 2**30], [3, -(2**31)]])  # float32 holds these
+    exact = np.array([[2**24, 2**30], [3, -(2**31)]])  # exactly representable in float32
     found = made.predict(exact, verbose=0)
     assert_array_equal(found, exact)
     assert_array_equal(made.predict(X.astype(np.float32), verbose=0), X.astype(np.float32))
@@ -193,7 +193,7 @@ def test_targets_of_a_metric_of_ones_own_are_exact_or_refused(kind: str, backend
     assert model.evaluate(x, y, verbose=0)[1] == 3.0
     with pytest.raises(ValueError, match=rf"y holds {ODD} at \[0, 0\]"):
         model.evaluate(x, y - 1, verbose=0)
-    model.compile("sgd", "mae")  # which calculates with floats
+    model.compile("sgd", "mae")  # which computes with floats
     assert model.evaluate(x, y - 1, verbose=0) > 2**23
 
 

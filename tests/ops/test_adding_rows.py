@@ -1,4 +1,4 @@
-"""Rows that are added, or kept, at places: in their order, exactly, beside NumPy and PyTorch."""
+"""Rows added to, or kept at, indices: in order and exact, compared with NumPy and PyTorch."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ some_rows = given(
 @SOME
 @some_rows
 def test_rows_are_added_in_their_order(backend: str, **sample: Any) -> None:
-    """The same bits as of a loop, whatever the size of the table: sums of numbers whose order
-    shows. Rows of no segment are left out."""
+    """The bits are those of a loop for any table size: the values are chosen so that the order
+    matters. Rows of no segment are left out."""
     check_order(**sample, backend=backend)
 
 
@@ -76,7 +76,7 @@ def test_more_rows_are_added_in_their_order(backend: str, **sample: Any) -> None
 
 
 def test_threads_change_no_bit() -> None:
-    """As many numbers as threads share, in each way in which they do."""
+    """Enough elements for several threads, for each way of dividing them."""
     compiled, numpy = get_backend("compiled"), get_backend("numpy")
     random = np.random.default_rng(0)
     library: Any = compiled.library  # type: ignore[attr-defined]
@@ -104,7 +104,7 @@ def test_threads_change_no_bit() -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_table_and_places_of_more_than_32_bits_together(backend: str) -> None:
-    """70,000 places in 70,000 rows: their product is above 2^32."""
+    """70,000 indices into 70,000 rows: their product is above 2^32."""
     n = 70_000
     random = np.random.default_rng(0)
     places = random.integers(-n, n, n).astype(np.int32)
@@ -119,7 +119,7 @@ def test_a_table_and_places_of_more_than_32_bits_together(backend: str) -> None:
 
 
 class Embedding(layers.Layer):
-    """Rows of a table, in places and along them."""
+    """Rows of a table, gathered by index and along an axis."""
 
     def build(self, input_shape: Any) -> None:
         self.table = self.add_weight((50, 6), "uniform", name="table")
@@ -133,7 +133,7 @@ class Embedding(layers.Layer):
 
 
 class Rows(Embedding):
-    """Rows of a table alone."""
+    """Only gathers the rows of a table."""
 
     def call(self, x: Any) -> Any:
         numbers = ops.cast(x - 50.0, "int32")  # counted from the end
@@ -161,13 +161,13 @@ def test_a_table_is_trained_alike_everywhere() -> None:
 
 @pytest.mark.parametrize("mode", ["fused", "persistent"])
 def test_a_table_is_trained_in_each_launch_mode(mode: str) -> None:
-    """Which refuse a step of which a part cannot be listed."""
+    """These modes reject a step with a part that cannot be listed."""
     card = emulated.make_backend(mode)
     for found, other in zip(trained(card, Rows), trained("numpy", Rows), strict=True):
         np.testing.assert_allclose(found, other, 1e-3, 1e-5)
 
 
-# -- beside others
+# -- compared with other libraries
 
 
 def beside_torch(ours: Any, theirs: Any, *arrays: np.ndarray, twice: bool = True) -> None:
@@ -204,7 +204,7 @@ def test_orders_of_equal_numbers() -> None:
 
 
 def test_a_class_that_is_impossible_costs_the_others_nothing() -> None:
-    """A logit of -inf of another class: 0 times its logarithm would be NaN."""
+    """Another class has a logit of -inf: 0 times its logarithm would be NaN."""
     logits = np.array([[1, -np.inf, 0.5], [-np.inf, -np.inf, 3], [0, 1, 2]], np.float32)
     labels = np.int32([0, 2, 1])
     beside_torch(
@@ -220,7 +220,7 @@ def test_repeated_and_negative_places() -> None:
     x = np.random.default_rng(0).standard_normal((3, 3, 2)).astype(np.float32)
     beside_torch(lambda x, i: ops.take(x, i, 1), lambda x, i: x[:, there], x, places)
     beside_torch(
-        lambda x: ops.take_along_axis(x, places[:, :, None], 1),  # for all of the first axis
+        lambda x: ops.take_along_axis(x, places[:, :, None], 1),  # for the whole first axis
         lambda x: torch.take_along_dim(x[:2], there[:, :, None], 1), x[:2],
     )  # fmt: skip
 
@@ -280,7 +280,7 @@ def test_of_several_updates_the_last_one_counts(backend: str) -> None:
 
 
 def test_places_that_there_are_not_are_in_no_top() -> None:
-    """As in Keras on JAX, where PyTorch has an error; nor are predictions that are not numbers."""
+    """As in Keras on JAX, where PyTorch raises an error; the same for predictions that are NaN."""
     rows = np.array([[1, 3, 2], [np.nan, 1, 2], [np.inf, 1, np.nan]], np.float32)
     for targets, k, expected in (
         ([1, 0, 0], 1, [True, False, False]), ([3, 5, 2], 3, [False] * 3),
@@ -298,7 +298,7 @@ LARGEST = np.array([2, 2, -np.inf, 5, -np.inf, 1, 7, 8], np.float32)[:, None]
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_largest_of_segments(backend: str) -> None:
-    """Equal ones share the gradient, infinite ones too; of no row it is that of none."""
+    """Equal values share the gradient, infinite ones too; an empty segment has the least value."""
 
     def largest(x: Any, i: Any) -> Any:
         return ops.segment_max(x, i, 4)
@@ -318,12 +318,12 @@ def test_the_largest_of_segments(backend: str) -> None:
     same(found.values[0], np.array([16_777_217, 16_777_217, 0, -(2**31)], np.int32))
 
 
-# -- nothing, and whole numbers
+# -- empty arrays, and integers
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_of_nothing(backend: str) -> None:
-    """No places, no rows, no columns."""
+    """No indices, no rows, no columns."""
     none = np.zeros((0,), np.int32)
     table = np.ones((3, 2), np.float32)
     for ours, arrays, value, gradient in (
@@ -347,7 +347,7 @@ def test_of_nothing(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_whole_numbers_are_exact(backend: str) -> None:
-    """Above 2^24, which no float32 holds, and truth values."""
+    """Integers above 2^24, which float32 cannot represent, and booleans."""
     big = np.arange(2**24, 2**24 + 12, dtype=np.int32).reshape(4, 3)
     places = np.int32([3, 0, 0, -1])
 

@@ -1,4 +1,4 @@
-"""Casts: to dtypes that are computed in, and to those whose numbers others hold."""
+"""Casts to dtypes used in computation, and to dtypes that only store values."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ WAYS = ("at once", "numpy", "compiled", "emulated", "eagerly")
 
 
 def computed(way: str, function: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
-    """What a function gives, computed in one of the ways that there are."""
+    """Return the result of a function, computed in one of the possible ways."""
     if way == "at once":
         return at_once(function, list(arrays))[0]
     gpunn.config.run_eagerly(way == "eagerly")
@@ -59,20 +59,20 @@ def computed(way: str, function: Callable[..., Any], *arrays: np.ndarray) -> np.
 
 
 def as_int32(x: np.ndarray) -> np.ndarray:
-    """Floats as int32: towards 0, the least or largest for what is beyond, 0 for NaN."""
+    """Convert floats to int32: truncate, saturate at the limits, and map NaN to 0."""
     whole = np.clip(np.trunc(np.nan_to_num(x.astype(np.float64), nan=0.0)), LEAST, MOST)
     return whole.astype(np.int64).astype(np.int32)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_floats_that_become_integers_saturate_and_nan_is_0(way: str) -> None:
-    """As on a card, and in JAX; to NumPy it is undefined."""
+    """As on a GPU and in JAX; NumPy leaves it undefined."""
     for dtype in ("float32", "float64"):
         x = FLOATS.astype(dtype)
         found = computed(way, lambda x: ops.cast(x, "int32"), x)
         assert found.dtype == np.int32
         assert_array_equal(found, as_int32(x))
-        # Beside other work on the same numbers, and back again.
+        # Together with other operations on the same values, and cast back.
         again = computed(way, lambda x: ops.cast(ops.cast(x * 1.0, "int32"), x.dtype) + 0.0, x)
         assert_array_equal(again, as_int32(x).astype(dtype))
         assert not np.signbit(again[again == 0]).any()
@@ -117,7 +117,7 @@ def test_floats_are_rounded(way: str, name: str) -> None:
 
 
 def test_float64_is_rounded_once() -> None:
-    """Halfway between two in float32, and above it in float64."""
+    """Test values halfway between two float32 values, and slightly above in float64."""
     for name, near, step in (("float16", 1.0, 2.0**-10), ("bfloat16", 1.0, 2.0**-7)):
         x = np.array([near + step / 2 + 2.0**-40, near + step / 2, near + step / 2 - 2.0**-40])
         expected = [near + step, near, near]

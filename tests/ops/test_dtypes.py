@@ -1,4 +1,4 @@
-"""The dtypes of results are Keras's, of those that are computed in."""
+"""The dtypes of results are Keras's, as far as gpunn computes in them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def computed(dtype: str) -> str:
 
 
 def keras_gives(keras: Any, *given: Any) -> str:
-    """Keras's type of a result. On PyTorch it knows no float64; on TensorFlow it keeps it, and so
-    do we."""
+    """Return Keras's dtype of a result. On PyTorch it has no float64; on TensorFlow it keeps
+    float64, as gpunn does."""
     if "float64" in given:
         return "float64"
     return keras.backend.result_type(*(x if isinstance(x, type) else computed(x) for x in given))
@@ -81,7 +81,7 @@ OF_ONE = (
 )  # fmt: skip
 
 
-# PyTorch does not compute these, so Keras has no dtype for them here.
+# PyTorch does not support these, so Keras has no dtype for them here.
 NOT_IN_PYTORCH = {
     *((name, "bool") for name in ("negative", "relu", "softplus", "silu", "softsign", "round")),
     *((name, "int32") for name in ("softplus", "silu")),
@@ -135,7 +135,7 @@ def test_float64_of_the_host_becomes_floatx_unless_asked() -> None:
 
 
 def test_where_keras_has_a_signature_it_is_ours(keras: Any) -> None:
-    """Names, order and defaults of arguments; at the end there may be fewer than Keras has."""
+    """Names, order and defaults of arguments; gpunn may omit some at the end."""
     for name, function in FUNCTIONS.items():
         theirs = inspect.signature(getattr(keras.ops, name)).parameters.values()
         ours = inspect.signature(function).parameters.values()

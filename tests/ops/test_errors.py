@@ -1,4 +1,4 @@
-"""What cannot be computed says so, and what to write instead."""
+"""Unsupported operations raise an error that says what to write instead."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gpunn import ops
 from gpunn.core.operators import FUNCTIONS
 from gpunn.ops.trace import trace_of
 
-# What `keras.ops` holds that is no operation: namespaces.
+# Members of `keras.ops` that are namespaces, not operations.
 NAMESPACES = {"image", "linalg", "nn", "numpy"}
 
 

@@ -1,4 +1,4 @@
-"""Operations along an axis on rows at the ends: zeros, ties, huge, infinite ones, NaN."""
+"""Operations along an axis on extreme rows: zeros, ties, huge and infinite values, NaN."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_rows_are_those_of_pytorch(name: str, dtype: str, backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_ties_of_huge_numbers_share_the_slope_of_logsumexp(backend: str) -> None:
-    """PyTorch gives each of them the whole: the sum, which is as large, hides that they are two."""
+    """PyTorch gives each the full gradient: their sum is just as large, so it hides the tie."""
     x = np.array([[1e20, 1e20, 1.0, 1.0], [3e38, 1e38, 3e38, 0.0]], np.float32)
     found = in_steps(lambda x: ops.logsumexp(x, -1), [x], backend, twice=False).first[0]
     weight = found.sum(1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Operations on numbers at the ends: zeros of both signs, huge, tiny, infinite ones, NaN, ties."""
+"""Operations on extreme values: signed zeros, huge, tiny and infinite values, NaN, ties."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ ENDS = [
     0.0, -0.0, 1.0, -1.0, 0.5, -2.0, 88.0, -104.0, 1e38, -1e38, 1e-30, -1e-35, -20.0, INF, -INF,
     NAN,
 ]  # fmt: skip
-# Where pieces of a function meet, too.
+# The joints of piecewise functions, too.
 JOINTS = [3.0, -3.0, 6.0, 0.2, -0.2, *ENDS]
 F = torch.nn.functional
-# Where a derivative is not as PyTorch's, which takes another of those that there are.
+# Derivatives that differ from PyTorch's, which chooses another valid one.
 OTHER_SLOPES = {
     "fmax": "PyTorch shares the gradient of equal numbers, TensorFlow gives it to the first",
     "fmin": "PyTorch shares the gradient of equal numbers, TensorFlow gives it to the first",
@@ -48,18 +48,18 @@ OTHER_SLOPES = {
 
 
 def hard_silu(x: torch.Tensor) -> torch.Tensor:
-    """0 at minus infinity, where PyTorch's is not a number, and not of single precision inside."""
+    """0 at minus infinity, where PyTorch's is NaN; PyTorch also uses single precision inside."""
     bent = torch.where(x.abs() >= 3, 0.0, x)
     return torch.where(x >= 3, x, bent * (bent / 6 + 0.5))
 
 
 def ramp(x: torch.Tensor) -> torch.Tensor:
-    """`torch.nn.functional.hardsigmoid`, which is of single precision inside."""
+    """`torch.nn.functional.hardsigmoid`, which uses single precision inside."""
     return torch.where(x.abs() >= 3, (x > 0).to(x.dtype), x / 6 + 0.5)
 
 
 def expm1(x: torch.Tensor) -> torch.Tensor:
-    """PyTorch's derivative is made of the result, and so has no digits where this is near -1."""
+    """PyTorch's derivative uses the result, and loses all digits where that is near -1."""
     return torch.where(x < -1, torch.exp(torch.clamp(x, max=-1)) - 1, torch.expm1(x))
 
 
@@ -70,13 +70,13 @@ PIECEWISE = {
     "tanh_shrink": F.tanhshrink, "silu": F.silu, "log_sigmoid": F.logsigmoid,
 }  # fmt: skip
 
-# The others end where their parts end.
+# The excluded functions overflow where their intermediate values do.
 NAMES = sorted({*BINARY, *DIVIDING, *COMPARING, "power"} - {"hypot", "logaddexp2", "fmod"})
 
 
 def agree(found: np.ndarray, expected: np.ndarray, what: str) -> None:
     tolerance = 2e-5 if found.dtype == np.float32 else 2e-13
-    # Close to 0 numbers have fewer digits, or none on machines that take them for 0.
+    # Values close to 0 have fewer digits, or none on machines that flush them to 0.
     assert_allclose(found, expected, tolerance, 1e-37, err_msg=what)
 
 
@@ -89,7 +89,7 @@ def of_two(dtype: str) -> list[np.ndarray]:
 
 
 DTYPES = "float32", "float64"
-TOGETHER = 12  # names, whose kernels are compiled at once: one by one, that takes far longer
+TOGETHER = 12  # names per joint compilation of kernels: compiling one by one takes far longer
 
 
 @functools.cache
@@ -104,7 +104,7 @@ def compile_some(names: Sequence[str], operands: int) -> None:
 
 
 def compile_kernels(backend: str, name: str, names: Sequence[str], operands: int) -> None:
-    """If it needs them: with its kernels those of its neighbours, too."""
+    """Compile the kernels of this name and its neighbours, if the backend needs them."""
     if backend == "emulated":
         first = names.index(name) // TOGETHER * TOGETHER
         compile_some(tuple(names[first : first + TOGETHER]), operands)
@@ -121,7 +121,7 @@ def test_of_one(name: str, dtype: str, backend: str) -> None:
     expected = by_torch(theirs, [x], twice=False)
     there = slice(None, -1 if name == "sign" else None)  # PyTorch's sign of NaN is 0
     agree(found.values[0][there], expected.values[0][there], "value")
-    # Of NaN there is none: NaN is as right as PyTorch's 0.
+    # The derivative at NaN is undefined: NaN is as right as PyTorch's 0.
     agree(found.first[0][:-1], expected.first[0][:-1], "gradient")
 
 
@@ -131,7 +131,7 @@ def test_of_one(name: str, dtype: str, backend: str) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", PIECEWISE)
 def test_of_one_in_pieces(name: str, dtype: str, backend: str) -> None:
-    """Where these meet, the derivative is PyTorch's; what is not a number stays so."""
+    """At the joints, the derivative is PyTorch's; NaN stays NaN."""
     x = np.array(JOINTS, dtype)
     found = in_steps(getattr(ops, name), [x], backend, twice=False)
     expected = by_torch(PIECEWISE[name], [x], twice=False)
@@ -149,7 +149,7 @@ def test_of_two(name: str, dtype: str, backend: str) -> None:
     found = in_steps(getattr(ops, name), [a, b], backend, twice=False)
     expected = by_torch(theirs, [a, b], twice=False)
     there = np.full(a.shape, True)
-    if name == "mod":  # PyTorch's is not a number where a / b overflows
+    if name == "mod":  # PyTorch's is NaN where a / b overflows
         with np.errstate(all="ignore"):
             there = (abs(a / b) < 1e30) & (abs(a / b) > 1e-30)
     agree(found.values[0][there], expected.values[0][there], "value")
@@ -158,14 +158,14 @@ def test_of_two(name: str, dtype: str, backend: str) -> None:
     there &= ~np.isnan(a) & ~np.isnan(b)
     agree(found.first[0][there], expected.first[0][there], "gradient by the first")
     if name == "power":
-        there &= a > 0  # of others by the exponent it is 0, as in TensorFlow
+        there &= a > 0  # elsewhere the gradient by the exponent is 0, as in TensorFlow
     agree(found.first[1][there], expected.first[1][there], "gradient by the second")
 
 
 @pytest.mark.parametrize("backend", ["numpy", "compiled"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_slope_of_sinc_has_its_digits_near_0(dtype: str, backend: str) -> None:
-    """Once it was not a number next to 0; PyTorch's has no digits below 1e-4."""
+    """A regression test: it was NaN next to 0. PyTorch's has no correct digits below 1e-4."""
     sizes = [0.0, 1e-30, 1e-8, 1e-4, 0.01, 0.1, 0.15, 0.16, 0.3, 0.7, 1.0, 1.3, 2.0, 50.25]
     x = np.array([*sizes, *(-s for s in sizes)], dtype)
     x[1] = np.finfo(dtype).smallest_subnormal

@@ -1,4 +1,4 @@
-"""Gradients of functions beside PyTorch's: at once, inside a call, by weights, and of gradients."""
+"""Gradients of functions beside PyTorch's: eager, inside a call, by weights, of gradients."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def by_torch(function: Any, *arrays: Any) -> tuple[float, list[np.ndarray]]:
 
 
 def network(backend: str, *activations: str) -> tuple[Any, Any]:
-    """A model, and the same in PyTorch with the weights as tensors."""
+    """Return a model, and the same in PyTorch with the weights as tensors."""
     functions = {"tanh": torch.tanh, "relu": torch.relu, "linear": lambda x: x}
     model = gpunn.Sequential(
         [layers.Input((3,)), *(layers.Dense(4, a) for a in activations), layers.Dense(2)],
@@ -95,7 +95,7 @@ def test_gradients_of_gradients(backend: str) -> None:
 
 
 def test_what_a_function_closes_over_is_constant(backend: str) -> None:
-    # The inner gradient is by y alone: 2 x y at y = x, so that the whole is 2 x^3.
+    # The inner gradient is by y alone: 2 x y at y = x, so the whole is 2 x^3.
     found = gpunn.grad(lambda x: x * gpunn.grad(lambda y: x * y**2)(x))(3.0)
     assert found.item() == 6 * 3**2
 
@@ -175,14 +175,14 @@ def test_weights_that_several_layers_read(backend: str) -> None:
     expected, (gradient,) = by_torch(
         lambda k: (torch.tanh(torch.tensor(X) @ k @ k) @ k.T).sum(), tied.inner.kernel.numpy()
     )
-    # The array stands in the function itself: inside it, layers are part of what is derived.
+    # The function itself contains the array: inside it, layers are differentiated too.
     value, (found,) = gpunn.value_and_grad(lambda weights: ops.sum(tied(X)))(tied.weights)
     assert value.item() == pytest.approx(expected, rel=1e-4)
     assert_allclose(found, gradient, 1e-4, 1e-5)
 
 
 def test_inside_a_call_it_is_trained_through(backend: str) -> None:
-    """A loss on the slope of a function of weights, as in physics-informed networks."""
+    """A loss on the derivative of a function of weights, as in physics-informed networks."""
 
     class Sloped(layers.Layer):
         def build(self, input_shape: Any) -> None:
@@ -208,7 +208,7 @@ def test_inside_a_call_it_is_trained_through(backend: str) -> None:
 
 
 def test_inside_a_call_a_layer_is_trained_as_without_it(backend: str) -> None:
-    """A gradient that is no part of the loss changes nothing, though it uses the same layer."""
+    """A gradient outside the loss changes nothing, although it uses the same layer."""
 
     class Watching(layers.Layer):
         def __init__(self, watches: bool) -> None:

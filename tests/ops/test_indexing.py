@@ -1,4 +1,4 @@
-"""Any index of an array, and comparisons with rows of numbers, in a step: beside NumPy."""
+"""Any index of an array, and comparisons with rows of values, in a step, compared with NumPy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ on_the_host = pytest.mark.parametrize("backend", ["numpy", "compiled"])
 
 @st.composite
 def indices(draw: Any) -> tuple[tuple[int, ...], list[Any]]:
-    """A shape, and what stands between the brackets; arrays of places among it, maybe."""
+    """Draw a shape and an index for it, which may contain integer arrays."""
     shape = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=4)))
     of_places = draw(st.booleans())
     common = tuple(draw(st.lists(st.integers(1, 3), max_size=2)))
@@ -42,7 +42,7 @@ def indices(draw: Any) -> tuple[tuple[int, ...], list[Any]]:
             ends = st.none() | st.integers(-n - 1, n + 1)
             step = draw(st.sampled_from([None, 1, 2, -1, -2]))
             key.append(slice(draw(ends), draw(ends), step))
-    if draw(st.booleans()):  # in place of some of them `...`, or nothing at the end
+    if draw(st.booleans()):  # replace some entries with `...`, or omit the last ones
         start = draw(st.integers(0, len(key)))
         key[start : draw(st.integers(start, len(key)))] = [Ellipsis]
     elif draw(st.booleans()):
@@ -104,7 +104,7 @@ def test_some_indices(shape: tuple[int, ...], key: Any, backend: str) -> None:
 
 @pytest.mark.parametrize("entry", [1.0, True, "a", np.float32(1), [0.5], slice(0.0, 2)], ids=repr)
 def test_what_is_no_place_is_refused(entry: Any) -> None:
-    """A truth value, or a number with a fraction, is no place: nothing is cut off."""
+    """Booleans and floats are not valid indices, and are not truncated."""
     with pytest.raises(IndexError):
         _ = ops.ones((2, 3))[entry]
 
@@ -136,12 +136,12 @@ WRONG: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_an_axis_or_a_number_that_there_is_not_is_refused(name: str) -> None:
-    """None stands for another one in silence."""
+    """An invalid one is never silently replaced."""
     with pytest.raises(ValueError, match=r"\w+ \w+ \w+"):
         WRONG[name]()
 
 
-# -- comparisons with a row of numbers, which may be taken for places
+# -- comparisons with a row of values that could be taken for indices
 
 
 COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
@@ -161,7 +161,7 @@ ROWS = ([0, 1, 3], [1, 2, 3], [0, 1, 2], [2, 1, 0], [0, 0, 1], [0, 1, 2, 3], [-1
 def test_whole_numbers_beside_a_row(
     row: list[int], comparison: str, dtype: str, flat: bool, turned: bool, seed: int, backend: str
 ) -> None:
-    """Compared, and the truth values calculated with: that is done in one go."""
+    """Compare, and compute with the booleans in the same expression."""
     random = np.random.default_rng(seed)
     n = len(row)
     x = random.integers(-2, 6, (7, 1 if flat else n)).astype(dtype)

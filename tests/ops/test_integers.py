@@ -1,4 +1,4 @@
-"""Integers in operations: exact, as NumPy's and Keras's of int32, or refused."""
+"""Integers in operations: exact, as in NumPy and in Keras for int32, or rejected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import gpunn
 from gpunn import ops
 
 LEAST, MOST = -(2**31), 2**31 - 1
-ODD = 2**24 + 1  # which float32 does not hold
+ODD = 2**24 + 1  # not representable in float32
 BEYOND: dict[str, Any] = {
     "an integer": 2**32,
     "one of 70 bits": -(2**70),
@@ -111,7 +111,7 @@ def test_nan_is_no_integer() -> None:
 def test_what_is_no_number_is_refused_in_words(number: Any) -> None:
     for name, function in OF_TWO.items():
         if name == "power" and isinstance(number, Fraction):
-            continue  # which makes a float of itself
+            continue  # it converts itself to a float
         with pytest.raises(TypeError, match="numbers are expected"):
             function(ops.convert_to_tensor([0, 1]), number)
 
@@ -131,7 +131,7 @@ def test_random_integers_are_of_the_range_that_was_asked_for() -> None:
             gpunn.random.randint((2,), low, high, dtype)
 
 
-# -- in all ways to compute
+# -- in all ways of computing
 
 numbers = st.one_of(
     st.integers(LEAST, MOST), st.integers(-3, 3), st.sampled_from([LEAST, MOST, ODD, -ODD, 2**16])
@@ -139,7 +139,7 @@ numbers = st.one_of(
 
 
 def everywhere(function: Callable[..., Any], arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """What comes out at once, in steps on each backend and in eager ones."""
+    """Return the results computed at once, in steps on each backend, and in eager steps."""
     found = [at_once(function, arrays)]
     for backend in ("numpy", "compiled", "emulated"):
         found.append(in_steps(function, arrays, backend, False).values)
@@ -205,7 +205,7 @@ def test_operations_of_integers_are_numpys_of_int32(
 
 
 def test_integers_beside_floats_in_one_loop_stay_exact() -> None:
-    """What compares and counts integers is no part of a loop over floats."""
+    """Integer comparisons and counts are not part of a loop over floats."""
     a = np.array([ODD, ODD - 1, -ODD, MOST], np.int32)
     x = np.array([0.5, -0.5, 2.0, 3.0], np.float32)
 

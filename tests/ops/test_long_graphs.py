@@ -1,4 +1,4 @@
-"""Long graphs: the work of tracing one grows with its length, not with the square of it."""
+"""Long graphs: tracing takes time proportional to the length, not to its square."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ GRAPHS = (chain, sum_of_many, products, other_shapes, sums_of_rows_and_columns, 
 
 
 def calls_of(work: Callable[[], Any]) -> int:
-    """How many functions are called."""
+    """Count the function calls."""
     calls = 0
 
     def count(*event: Any) -> None:
@@ -90,7 +90,7 @@ def test_a_graph_twice_as_long_takes_twice_the_calls(function: Callable[[Any, in
     short, long = (
         calls_of(lambda n=n: model_of(function, n).fit(X, X, verbose=0)) for n in (150, 300)
     )
-    assert long < 2.2 * short  # four times, where each part looks at all others
+    assert long < 2.2 * short  # it would be four times if each part looked at all others
 
 
 @pytest.mark.more

@@ -1,4 +1,4 @@
-"""Gradients through masks: what a mask leaves out gets 0, though behind it a slope is infinite."""
+"""Gradients through masks: masked elements get 0, even if a later slope is infinite."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Both = tuple[Callable[..., Any], Callable[..., Any]]
 
 
 def hard_silu(x: torch.Tensor) -> torch.Tensor:
-    """PyTorch's own is of single precision inside."""
+    """PyTorch's own uses single precision inside."""
     return torch.where(x >= 3, x, torch.where(x <= -3, 0.0, x * (x / 6 + 0.5)))
 
 
-# Each is 0 below 0, and where it is 0 each of the functions behind it has an infinite slope.
+# Each is 0 below 0, where each of the functions applied to it has an infinite slope.
 MASKS: dict[str, Both] = {
     "relu": (ops.relu, F.relu),
     "maximum": (lambda x: ops.maximum(x, 0.0), lambda x: torch.maximum(x, torch.zeros_like(x))),
@@ -67,7 +67,7 @@ BEHIND: dict[str, Both] = {
 X = np.array([-20.0, -3.0, -0.7, -1e-3, 1e-3, 0.2, 3.0])
 
 
-# Each mask before some of them, and each of them behind a mask.
+# Each mask with some of the functions, and each function with one mask.
 PAIRS = [
     *itertools.product(MASKS, ("sqrt", "cbrt", "a negative power")),
     *itertools.product(["relu"], BEHIND),
@@ -84,7 +84,7 @@ PAIRS = [
 )  # fmt: skip
 def test_what_is_masked_gets_no_gradient(backend: str, dtype: str) -> None:
     def gradients(number: int, take: Callable[..., list[np.ndarray]]) -> np.ndarray:
-        """By an input for each pair, so that none hides another."""
+        """Use one input for each pair, so that none hides another."""
 
         def all_pairs(*xs: Any) -> list[Any]:
             parts = zip(PAIRS, xs, strict=True)
@@ -94,7 +94,7 @@ def test_what_is_masked_gets_no_gradient(backend: str, dtype: str) -> None:
 
     found = gradients(0, lambda f, xs: in_steps(f, xs, backend, twice=False).first)
     expected = gradients(1, lambda f, xs: by_torch(f, xs, twice=False).first)
-    cube_roots = [b == "cbrt" for _, b in PAIRS]  # of which PyTorch has none at 0
+    cube_roots = [b == "cbrt" for _, b in PAIRS]  # PyTorch has no cbrt at 0
     assert_array_equal(found[:, X < 0], 0.0)
     expected[cube_roots] = np.where(X < 0, 0.0, expected[cube_roots])
     assert_allclose(found, expected, 1e-4 if dtype == "float32" else 1e-10)
@@ -102,7 +102,7 @@ def test_what_is_masked_gets_no_gradient(backend: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_smaller_ones_of_a_row_get_no_gradient(backend: str) -> None:
-    """PyTorch's are not numbers there: it multiplies by 0."""
+    """PyTorch's gradients are NaN there: it multiplies by 0."""
     x = np.array([[0.0, -1.0, -2.0], [-3.0, 0.0, 0.0]], np.float32)
     found = in_steps(lambda x: ops.sqrt(ops.max(x, axis=1)), [x], backend, twice=False).first[0]
     assert_array_equal(found[:, 1:][0], 0.0)
@@ -111,7 +111,7 @@ def test_the_smaller_ones_of_a_row_get_no_gradient(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_lengths_of_0_have_no_slope(backend: str) -> None:
-    """Where PyTorch says 0, and where a power or a root of 0 would not be a number."""
+    """Where PyTorch gives 0, and where a power or a root of 0 would give NaN."""
     x = np.array([[0.0, 0.0, -0.0], [3.0, 0.0, -4.0]])
     functions: list[Both] = [
         (lambda x: ops.norm(x, axis=1), lambda x: torch.linalg.vector_norm(x, dim=1)),
@@ -127,14 +127,14 @@ def test_lengths_of_0_have_no_slope(backend: str) -> None:
         assert_allclose(found, by_torch(theirs, [x], twice=False).first[0], 1e-12, err_msg=number)
     both = in_steps(ops.hypot, [x[:, 0].copy(), x[:, 1].copy()], backend, twice=False).first
     assert both[0][0] == both[1][0] == 0.0
-    # An infinite slope behind an absolute value, or a length, which has none at 0.
+    # An infinite slope after an absolute value or a norm, whose own slope at 0 is 0.
     for ours in (ops.abs, lambda x: ops.norm(x, axis=1), lambda x: ops.hypot(x, x)):
         found = in_steps(lambda x, f=ours: ops.sqrt(f(x)), [x], backend, twice=False).first[0]
         assert_array_equal(found[0], 0.0)
 
 
 class Rooted(layers.Layer):
-    """What comes out of another layer, behind a root, which has an infinite slope at 0."""
+    """The root of another layer's output; its slope at 0 is infinite."""
 
     def call(self, x: Any) -> Any:
         return ops.sqrt(x)
@@ -152,10 +152,10 @@ ACTIVATIONS: dict[str, tuple[Any, Callable[..., Any]]] = {
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_step_of_training_through_masks(backend: str) -> None:
-    """The weights after it are PyTorch's: once, all of them were not numbers."""
+    """A regression test: the weights are PyTorch's; they once were all NaN."""
     x = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
     for name, (mask, theirs) in ACTIVATIONS.items():
-        if name == "hard_silu":  # below 0 within (-3, 0), where there is no root
+        if name == "hard_silu":  # negative within (-3, 0), where there is no root
             rooted: Any = layers.Lambda(lambda x: ops.sqrt(ops.abs(x)))
         else:
             rooted = Rooted()
@@ -178,7 +178,7 @@ def test_a_step_of_training_through_masks(backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", ["Maximum", "Minimum"])
 def test_the_smaller_of_two_layers_gets_no_gradient(name: str, backend: str) -> None:
-    """An infinite slope behind a layer that chooses."""
+    """An infinite slope after a layer that chooses."""
     a, b = layers.Input((3,)), layers.Input((3,))
     merged = getattr(layers, name)()([a, b])
     model = gpunn.Model([a, b], layers.Lambda(ops.rsqrt)(merged), backend=backend)
@@ -199,7 +199,7 @@ def test_pixels_that_are_not_the_largest_get_no_gradient(backend: str) -> None:
         [layers.Input((4, 6, 2)), layers.MaxPooling2D((2, 3)), Rooted()], backend=backend
     )
     x = np.random.default_rng(1).normal(size=(3, 4, 6, 2)).astype(np.float32)
-    x[0] = np.minimum(x[0], 0.0)  # a largest one of 0 has an infinite slope behind it
+    x[0] = np.minimum(x[0], 0.0)  # a maximum of 0, after which the slope is infinite
     found = gpunn.grad(lambda x: ops.sum(model(x)))(x).numpy()
     taken = torch.tensor(x.transpose(0, 3, 1, 2).copy(), requires_grad=True)
     torch.sqrt(torch.max_pool2d(taken, (2, 3))).sum().backward()
@@ -209,7 +209,7 @@ def test_pixels_that_are_not_the_largest_get_no_gradient(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_what_a_mask_hides_may_be_infinite(backend: str) -> None:
-    """Above a diagonal, dropped, of an impossible class: 0, and never 0 times infinity."""
+    """Above a diagonal, dropped, of an impossible class: 0, never 0 times infinity."""
     x = np.array([[1.0, INF, NAN], [2.0, 3.0, -INF], [4.0, 5.0, 6.0]], np.float32)
     (lower,) = in_steps(ops.tril, [x], backend, twice=False).values
     assert_array_equal(lower, np.tril(x))

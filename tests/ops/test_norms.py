@@ -1,4 +1,4 @@
-"""Norms beside NumPy's and PyTorch's, and `normalize` beside Keras's."""
+"""Norms compared with NumPy and PyTorch, and `normalize` with Keras."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_matrix_that_is_not_finite_spoils_no_other(backend: str) -> None:
 
 
 def test_a_step_on_a_card_refuses_singular_values() -> None:
-    """Before anything is computed; the other norms of matrices it has."""
+    """It raises before anything is computed; the other matrix norms are supported."""
     model = gpunn.Sequential(
         [layers.Input((3, 2)), layers.Lambda(lambda x: ops.norm(x, 2, axis=(1, 2))[:, None])],
         backend="emulated",
@@ -116,7 +116,7 @@ def test_their_second_derivative_is_refused() -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_penalty_on_the_largest_sum_is_trained(backend: str) -> None:
-    """As in a network whose kernels have a norm in the loss."""
+    """As in a network whose loss contains a norm of its kernels."""
 
     class Penalized(layers.Layer):
         def build(self, input_shape: Any) -> None:
@@ -165,7 +165,7 @@ def test_an_order_that_keras_refuses_is_refused(order: Any) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_short_rows_are_brought_to_length_1_by_the_layer(keras: Any, backend: str) -> None:
-    """Down to a length of 1e-12, which both count as the least: once, 1e-6 was added to it."""
+    """Both bound the length below by 1e-12. A regression test: 1e-6 was once added to it."""
     layer = keras.layers.UnitNormalization()
     model = gpunn.Sequential([layers.Input((5,)), layers.UnitNormalization()], backend=backend)
     for scale in (1e15, 1.0, 1e-6, 1e-9, 1e-10, 1e-15, 0.0):
@@ -176,7 +176,7 @@ def test_short_rows_are_brought_to_length_1_by_the_layer(keras: Any, backend: st
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_cosine_of_short_vectors_is_that_of_long_ones(keras: Any, backend: str) -> None:
-    """Keras shortens vectors of less than 1e-7, and with them the loss."""
+    """Keras does not normalize vectors shorter than 1e-7 fully, which reduces the loss."""
     t, y = floats(6, 4).astype(np.float32), floats(6, 4, seed=1).astype(np.float32)
     theirs, ours = keras.losses.CosineSimilarity(), gpunn.losses.CosineSimilarity()
     assert float(ours(t, y)) == pytest.approx(float(theirs(t, y)), 1e-5)

@@ -1,4 +1,4 @@
-"""Every operation gives what its oracle says: at once, in steps and fused, on every backend."""
+"""Every operation agrees with its reference: at once, in steps and fused, on every backend."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def test_each_way_at_each_edge(
     expected.cache_clear()
 
 
-EACH_RUN = NAMES[::6]  # the others wait for `make test-more`
+EACH_RUN = NAMES[::6]  # the others run in `make test-more`
 BY_TURN = [*EACH_RUN, *(name for name in NAMES if name not in EACH_RUN)]
-TOGETHER = 12  # names, whose kernels are compiled at once: one by one, that takes far longer
+TOGETHER = 12  # names per joint compilation of kernels: compiling one by one takes far longer
 
 
 @functools.cache
@@ -94,7 +94,7 @@ def test_on_the_kernels_of_a_card(name: str, dtype: str) -> None:
     check(name, "fused", dtype, "emulated", calls=FEW)
 
 
-# -- the same numbers in other forms
+# -- the same values in other forms
 
 FORMS: dict[str, Any] = {
     "turned round": lambda a: np.ascontiguousarray(a[::-1])[::-1] if a.ndim else a,
@@ -102,12 +102,12 @@ FORMS: dict[str, Any] = {
     "in Fortran's order": lambda a: np.asfortranarray(a) if a.ndim else a,
     "in wider integers": lambda a: a.astype(np.int64) if a.dtype == np.int32 else a,
     "of the other byte order": lambda a: a.astype(a.dtype.newbyteorder()),
-    "lists": lambda a: a.tolist() if a.size else a,  # of none, the shape would be lost
+    "lists": lambda a: a.tolist() if a.size else a,  # an empty list would lose the shape
 }
 
 
 def same(exact: Expected, one: Iterable[Any], other: Iterable[Any], what: str) -> None:
-    """Assert that an operation gives the same for both, or refuses both."""
+    """Assert that an operation gives the same result for both, or rejects both."""
     found: list[list[np.ndarray]] = []
     refused: list[type | None] = []
     for given in (one, other):
@@ -123,7 +123,7 @@ def same(exact: Expected, one: Iterable[Any], other: Iterable[Any], what: str) -
 
 
 def by_name(name: str) -> Iterator[tuple[Call, Expected, str]]:
-    """The first calls of an operation in which nothing else is computed of its arrays."""
+    """Yield the first calls of an operation that compute nothing else from its arrays."""
     return (found for found in cases(name, "float32", calls=slice(0, 8)) if not found[0].function)
 
 
@@ -141,7 +141,7 @@ def test_arrays_in_other_forms(name: str, form: str) -> None:
     "name", [n if n in EACH_RUN else pytest.param(n, marks=more) for n in NAMES]
 )
 def test_dtypes_that_are_not_computed_in(name: str, dtype: str) -> None:
-    """They give what the same numbers give in the dtype that is computed in."""
+    """The result is that of the same values in the dtype used for computation."""
     wide = np.dtype("float32" if dtype == "float16" else "int32")
     for _, exact, what in by_name(name):
         with quiet():

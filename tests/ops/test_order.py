@@ -1,4 +1,4 @@
-"""What depends on the order of numbers, at its ends: NaN, infinity, the least integer, zeros."""
+"""Operations that depend on order, at extremes: NaN, infinity, the least integer, zeros."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gpunn import ops
 
 INF, NAN = np.inf, np.nan
 LEAST, MOST = -(2**31), 2**31 - 1
-# Beyond 2^24 float32 has even numbers only.
+# Beyond 2^24 float32 has even values only.
 INTEGERS = [
     [LEAST, 5, MOST, 0], [LEAST, LEAST + 1, MOST, MOST - 1], [16777217, 16777216, 16777218, -1],
     [-16777217, -16777216, LEAST, 16777217], [3, 3, 3, 1],
@@ -32,7 +32,7 @@ each_dtype = pytest.mark.parametrize("dtype", ROWS)
 
 
 def check(backend: str, ours: Callable[..., Any], theirs: Callable[..., Any], *xs: Any) -> None:
-    """That it gives what NumPy gives, with its signs of zero, at once and in steps."""
+    """Compare with NumPy, including the signs of zeros, eagerly and in steps."""
     with np.errstate(all="ignore"):
         expected = np.asarray(theirs(*xs))
     for found in (at_once(ours, [*xs])[0], in_steps(ours, [*xs], backend, twice=False).values[0]):
@@ -66,7 +66,7 @@ def test_what_is_a_number_is_that_of_numpy(backend: str) -> None:
 @each_dtype
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_largest_are_the_last_in_order(backend: str, dtype: str) -> None:
-    """Those of equals in order; NaN is the largest, as PyTorch and JAX have it."""
+    """Ties are taken in order; NaN is the largest, as in PyTorch and JAX."""
     x = ROWS[dtype]
     for k in (0, 1, 3, 4):
         places = len(x[0]) - 1 - np.argsort(x[:, ::-1], kind="stable")[:, ::-1][:, :k]
@@ -91,7 +91,7 @@ SHARES = (0.0, 0.1, 1 / 3, 0.5, 0.9, 1.0)
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_quantiles_are_those_of_numpy(backend: str) -> None:
-    """But where NumPy's is no number between infinite ones, which are there."""
+    """Except where NumPy gives NaN beside infinite values; gpunn keeps the infinity."""
     for method in METHODS if backend == "numpy" else METHODS[:1]:
         for dtype, x in ROWS.items():
             with np.errstate(all="ignore"):
@@ -122,7 +122,7 @@ def test_quantiles_are_those_of_numpy(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_integers_are_not_rounded_on_the_way_to_a_quantile(backend: str) -> None:
-    """The mean of 16,777,217 and 16,777,218 rounds up; that of both in float32 would be less."""
+    """The mean of 16,777,217 and 16,777,218 rounds up; in float32 it would be smaller."""
     x = np.array([16777217, 16777218, 0, MOST], np.int32)
     check(backend, ops.median, np.median, x)
     assert ops.median(x).tolist() == 16777218.0
@@ -182,7 +182,7 @@ def test_a_prediction_that_is_no_number_is_not_among_the_largest(backend: str) -
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_running_products_are_those_of_numpy(backend: str) -> None:
-    """Multiplied one by one: other orders overflow, or are 0, where these are not."""
+    """Multiplied one by one: another order may overflow, or give 0, where NumPy's does not."""
     x = np.array(
         [[1e-38, 1e-38, 1e38, 1e38], [1e-30, 1e-10, 1e30, 1e30], [2, 0, NAN, 1], [2, 0, -3, 1],
          [1e38, 1e38, 0, 1], [INF, 2, 0.5, 0]],

@@ -1,7 +1,7 @@
-"""A place that there is not is an error that names it, wherever a model meets it.
+"""An index out of range raises an error that names it, anywhere in a model.
 
-On the host it comes from the step in which that happens, before that step has changed a weight; on
-a card as soon as somebody waits for what the step computes.
+On the host, the error comes from the step itself, before it has changed a weight; on a GPU, as soon
+as the program waits for the results of the step.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ THIS_FILE = Path(__file__).name
 
 
 class Lookup(layers.Layer):
-    """What an operation gives for a table of six rows, and whole numbers that come as data."""
+    """Apply an operation to a table of six rows, with integers from the input data."""
 
     def __init__(self, function: Callable[..., Any], **options: Any) -> None:
         super().__init__(**options)
@@ -40,12 +40,12 @@ class Lookup(layers.Layer):
 
 
 def rows_of(table: Any, places: Any) -> Any:
-    """The table for each sample (batch, 6, 3)."""
+    """Return the table for each sample (batch, 6, 3)."""
     return ops.broadcast_to(table, (places.shape[0], *table.shape))
 
 
-# What takes or puts by number: a function of the table and of the places (batch, 2), the first of
-# which is out of range, and a number that is.
+# Operations that read or write by index: a function of the table and of the indices (batch, 2), and
+# a value for the first index that is out of range.
 OPERATIONS: dict[str, tuple[Callable[..., Any], int]] = {
     "take": (lambda t, i: ops.take(t, i, 0), 6),
     "take from the end": (lambda t, i: ops.take(t, i, 0), -7),
@@ -90,7 +90,7 @@ CALLED = {
 def make(name: str, backend: Any) -> Any:
     gpunn.utils.set_random_seed(3)
     x = layers.Input((2,))
-    normal = layers.BatchNormalization()(x)  # whose moving averages are weights, too
+    normal = layers.BatchNormalization()(x)  # its moving averages are weights, too
     joined = layers.Concatenate()([normal, Lookup(OPERATIONS[name][0])(x)])
     model = gpunn.Model(x, layers.Dense(1)(joined), backend=backend)
     model.compile(gpunn.optimizers.Adam(0.1), "mse")
@@ -98,7 +98,7 @@ def make(name: str, backend: Any) -> Any:
 
 
 def data(bad: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Places that there are, but for one in the middle of a batch."""
+    """Return valid indices, except for one in the middle of a batch."""
     x = np.random.default_rng(0).integers(0, 3, (ROWS, 2)).astype(np.float32)
     if bad is not None:
         x[BAD_BATCH * BATCH + 1, 0] = bad
@@ -135,7 +135,7 @@ def test_fit_stops_in_that_step(name: str, backend: str) -> None:
     for found, expected in zip(model.get_weights(), other.get_weights(), strict=True):
         assert_array_equal(found, expected)
     good = data(None)
-    for again in (model, other):  # as if nothing had been
+    for again in (model, other):  # as if the failure had not happened
         again.fit(*good, batch_size=BATCH, shuffle=False, verbose=0)
     for found, expected in zip(model.get_weights(), other.get_weights(), strict=True):
         assert_array_equal(found, expected)
@@ -169,7 +169,7 @@ def test_each_call_of_a_model_refuses(call: str, every_backend: str) -> None:
         CALLS[call](model, x, y)
     if call not in ("fit", "fit of a generator", "train_on_batch", "validation"):
         assert_array_equal(model.predict(data(None)[0], verbose=0), good)
-    CALLS[call](model, *data(None))  # as if nothing had been
+    CALLS[call](model, *data(None))  # as if the failure had not happened
 
 
 @pytest.mark.parametrize("mode", ["plain", "fused", "persistent"])
@@ -184,7 +184,7 @@ def test_a_card_says_it_in_each_launch_mode(mode: str) -> None:
 
 
 def test_a_card_says_it_after_other_programs(every_backend: str) -> None:
-    """Programs of many batch sizes are made, and old ones are dropped."""
+    """Programs of many batch sizes are created, and old ones are dropped."""
     model, (x, y), (bad_x, bad_y) = make("take", every_backend), data(None), data(6)
     sizes = range(10, 20)
     for size in sizes:
@@ -254,12 +254,12 @@ def test_what_is_known_is_refused_at_once() -> None:
     ):
         with pytest.raises(IndexError, match=text):
             call()
-        with pytest.raises(ValueError, match=text):  # it is both, as NumPy's AxisError
+        with pytest.raises(ValueError, match=text):  # it is both, like NumPy's AxisError
             call()
 
 
 def test_checks_of_other_values() -> None:
-    """The mechanism itself: bounds of floats, NaN, and an error of one's own."""
+    """The mechanism itself: bounds of floats, NaN, and a custom error."""
     from gpunn.ops.places.checks import checked
 
     class Halved(layers.Layer):
@@ -281,7 +281,7 @@ def test_checks_of_other_values() -> None:
 
 
 def test_a_condition_for_each_row(every_backend: str) -> None:
-    """Beside them: a choice by rows, between numbers of each step and one number."""
+    """A choice by rows, between values of each step and a constant."""
 
     class Chosen(layers.Layer):
         def call(self, x: Any) -> Any:

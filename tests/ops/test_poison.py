@@ -1,7 +1,7 @@
-"""One NaN or infinity reaches what depends on it, and nothing else, forward and backward.
+"""One NaN or infinity affects the results that depend on it, and no others, forward and backward.
 
-What depends on some of the numbers is found out by other numbers in their place: what stays then
-has to stay, bit for bit, when they are NaN or infinite.
+The dependent results are found by changing the values: results that stay the same must stay bitwise
+equal when the values become NaN or infinite.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Case:
     """An operation that moves or adds rows.
 
     Attributes:
-        function: of tensors.
-        arrays: what it is given; of those of floats a row, or a number, is made NaN.
-        chosen: where something is chosen among numbers, which ones more may change than other
-            numbers show: of a part that is harmed, the number of a result and its shape, a mask.
+        function: a function of tensors.
+        arrays: its arguments; a row or an element of the float ones becomes NaN.
+        chosen: for operations that choose among values, which further elements may change. It
+            takes the changed part, the index of a result and its shape, and returns a mask.
     """
 
     function: Callable[..., Any]
@@ -52,15 +52,15 @@ def case(name: str, function: Callable[..., Any], *arrays: np.ndarray, **options
 
 
 def its_row(part: Any, number: int, shape: tuple[int, ...]) -> np.ndarray:
-    """All of the row that is harmed, where the order in a row, or its sum, counts."""
+    """Mark the whole changed row, where the order or the sum of a row matters."""
     mask = np.zeros(shape, bool)
     mask[part[0]] = True
     return mask
 
 
 def its_segment(part: Any, number: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Of the largest in each segment: the segment, and in the gradient the rows that belong to it,
-    in the columns that are harmed."""
+    """Mark the segment for the largest in each segment; in the gradient, the rows that belong to
+    it, in the changed columns."""
     mask = np.zeros(shape, bool)
     segments = IDS[part[0]]
     rows = np.isin(np.arange(shape[0]) if number == 0 else IDS, segments)
@@ -213,7 +213,7 @@ case(
 
 
 class Steps:
-    """A function's results and gradients, computed again and again for other numbers."""
+    """A function's results and gradients, computed repeatedly for different values."""
 
     def __init__(self, function: Callable[..., Any], arrays: Sequence[np.ndarray], name: str):
         self.device = get_backend(name).isolated()
@@ -249,7 +249,7 @@ class Steps:
 
 
 class EagerSteps:
-    """The same, computed operation by operation; weighted as `in_steps` does it."""
+    """The same, computed operation by operation; weighted as in `in_steps`."""
 
     def __init__(self, function: Callable[..., Any], arrays: Sequence[np.ndarray], name: str):
         self._function, self._name = function, name
@@ -264,12 +264,12 @@ class EagerSteps:
 
 
 def differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Where two results differ; both NaN is the same, and so are 0 and -0."""
+    """Return where two results differ; NaN equals NaN, and 0 equals -0."""
     return (a != b) & ((a == a) | (b == b))
 
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same among operations on single numbers, which become one with what is beside them."""
+    """Surround the function with element-wise operations, which are fused with it."""
 
     def among_others(*xs: Any) -> Any:
         ys = function(*(x * 2.0 + 1.0 if is_float(x) else x for x in xs))
@@ -279,7 +279,7 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def parts_of(shape: tuple[int, ...], random: np.random.Generator) -> list[Any]:
-    """All rows along each axis, and single numbers; a few of many."""
+    """Return rows along each axis and single elements; only a few of many."""
     found: list[Any] = []
     for axis in range(len(shape)):
         for place in random.permutation(shape[axis])[:5]:

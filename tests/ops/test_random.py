@@ -1,4 +1,4 @@
-"""Random tensors: their distributions at once and in the steps of a model, their seeds, errors."""
+"""Random tensors: their distributions eagerly and in a model's steps, their seeds, errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOGITS = np.log(np.array([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25]], np.float32))
 
 
 def drawn(draw: Callable[[], Any], backend: str) -> tuple[np.ndarray, np.ndarray]:
-    """What two predictions of a layer draw, or without a backend two calls."""
+    """Return the draws of two predictions of a layer, or of two calls without a backend."""
     gpunn.utils.set_random_seed(5)
     if backend == "at once":
         return draw().numpy(), draw().numpy()
@@ -59,7 +59,7 @@ def test_classes_are_as_likely_as_their_logits_say(backend: str) -> None:
     assert one.shape == (2, 4000) and not np.array_equal(one, two)
     shares = [[(row == k).mean() for k in range(3)] for row in one]
     assert_allclose(shares, np.exp(LOGITS), atol=0.04)
-    assert abs(np.corrcoef(one)[0, 1]) < 0.08  # each row draws for itself
+    assert abs(np.corrcoef(one)[0, 1]) < 0.08  # each row has its own draws
 
 
 def test_truncated_normal_numbers(backend: str) -> None:

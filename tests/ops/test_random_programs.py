@@ -1,4 +1,4 @@
-"""Programs of operations put together at random: values and gradients agree with PyTorch's."""
+"""Random compositions of operations: values and gradients agree with PyTorch's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Shape = tuple[int, ...]
 
 
 class Step(NamedTuple):
-    """One operation of a program: on which of the tensors before it, ours and PyTorch's."""
+    """One operation of a program: the earlier tensors it uses, in gpunn and in PyTorch."""
 
     name: str
     sources: tuple[int, ...]
@@ -47,7 +47,7 @@ class Program(NamedTuple):
         return "\n".join([*lines, f"results: {self.results}"])
 
 
-# Bounded and smooth, so that no program overflows and rounding stays rounding.
+# Bounded and smooth, so that no program overflows and rounding errors stay small.
 UNARY = {
     "tanh": (ops.tanh, torch.tanh), "sigmoid": (ops.sigmoid, torch.sigmoid),
     "sin": (ops.sin, torch.sin), "negative": (ops.negative, torch.neg),
@@ -135,7 +135,7 @@ def fits(a: Shape, b: Shape) -> bool:
 
 @st.composite
 def programs(draw: Any) -> Program:
-    """Up to 15 operations on up to three tensors; later ones use any of the earlier."""
+    """Draw up to 15 operations on up to three tensors; later ones use any of the earlier."""
     sizes = st.integers(1, 4)
     given = tuple(draw(st.lists(st.lists(sizes, max_size=3).map(tuple), min_size=1, max_size=3)))
     known = [torch.zeros(shape) for shape in given]

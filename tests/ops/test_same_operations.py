@@ -1,4 +1,4 @@
-"""What is written twice in a call is computed once; what only looks alike is not taken for it."""
+"""Repeated operations of a call are computed once; those that only look alike are kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ X = np.array([[0.5, 2.0, -1.0], [1.0, -0.25, 3.0]], np.float32)
 
 
 class Bent(activations.Activation):
-    """Two of these have one configuration, and numbers of their own."""
+    """Instances have equal configurations, but different values."""
 
     def __init__(self, factor: float = 1.0) -> None:
         self.factor = factor
@@ -34,7 +34,7 @@ class Bent(activations.Activation):
 
 
 class Alike(layers.Layer):
-    """One that says of each other that it is the same."""
+    """Every instance compares equal to every other one."""
 
     def __init__(self, factor: float) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ def eager(request: pytest.FixtureRequest) -> Iterator[None]:
 def test_a_tensor_of_another_call_is_refused(make: Any, eager: None) -> None:
     layer = keeping([], make)
     with pytest.raises(ValueError, match="belongs to another call than the one that uses it"):
-        layer(X)  # which calls it for two sizes of batches, to find out shapes
+        layer(X)  # this calls it with two batch sizes, to infer shapes
 
 
 @pytest.mark.parametrize("eager", [False, True], indirect=True)

@@ -1,4 +1,4 @@
-"""Methods of tensors are those of NumPy's arrays, wherever there are tensors."""
+"""Methods of tensors match those of NumPy's arrays, for all kinds of tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running means of gradients that are zero from some step on: they fall below normal numbers."""
+"""Test running means when all further gradients are zero: they decay below normal numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.testing import assert_array_equal
 import gpunn
 from gpunn import layers
 
-SMALLEST = float(np.finfo(np.float32).tiny)  # that is normal
+SMALLEST = float(np.finfo(np.float32).tiny)  # the smallest normal number
 OPTIMIZERS = {
     "Adam": gpunn.optimizers.Adam(beta_1=0.5),
     "SGD": gpunn.optimizers.SGD(momentum=0.6),
@@ -21,7 +21,7 @@ OPTIMIZERS = {
 
 
 def after_zeros(optimizer: Any, inputs: int, backend: str, folder: Path) -> dict[str, np.ndarray]:
-    """All that a model file holds after one step that changed weights, and 300 that did not."""
+    """The contents of a model file after one step that changed weights and 300 that did not."""
     optimizer = type(optimizer).from_config(optimizer.get_config())
     model = gpunn.Sequential(
         [layers.Input((inputs,)), layers.Dense(1, "linear", use_bias=False, name="d")],
@@ -48,9 +48,9 @@ def test_backends_differ_by_numbers_of_no_account(
     found = after_zeros(OPTIMIZERS[name], 20, backend, tmp_path)
     mean = {"Adam": "m", "SGD": "momentum"}[name]
     (key,) = (key for key in expected if f"/slot/{mean}/" in key)
-    assert 0 < np.abs(expected[key]).max() < SMALLEST  # the case that this is about
+    assert 0 < np.abs(expected[key]).max() < SMALLEST  # a subnormal number, the case tested here
     assert np.abs(found[key] - expected[key]).max() <= SMALLEST / (1 - 0.5)
-    if backend == "compiled":  # with other numbers many CPUs are slow
+    if backend == "compiled":  # many CPUs are slow with subnormal numbers
         assert np.all((found[key] == 0) | (np.abs(found[key]) >= SMALLEST))
 
 

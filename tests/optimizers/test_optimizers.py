@@ -1,4 +1,4 @@
-"""What every registered optimizer does, and what all share: accumulation, averages, scaling."""
+"""Test every registered optimizer, and the accumulation, averages and scaling common to all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ each_case = pytest.mark.parametrize(
 )
 each_name = pytest.mark.parametrize("name", registered.names("optimizer"))
 HOSTS = ("numpy", "compiled")
-# A card's updates are compared with NumPy's elsewhere, each of them; here some will do.
+# Other tests compare each GPU update with NumPy's; a few are enough here.
 each_name_somewhere = pytest.mark.parametrize(
     ("name", "backend"),
     [(name, backend) for name in registered.names("optimizer") for backend in HOSTS]
@@ -37,7 +37,7 @@ def make(name: str, arguments: dict[str, Any], **others: Any) -> Any:
 
 
 def gradients(steps: int, dtype: str = "float64") -> list[list[np.ndarray]]:
-    """Of two weights, a matrix and a vector."""
+    """Gradients of two weights, a matrix and a vector."""
     random = np.random.default_rng(1)
     return [[random.normal(size=s).astype(dtype) for s in ((5, 4), (4,))] for _ in range(steps)]
 
@@ -48,7 +48,7 @@ def weights(dtype: str = "float64") -> list[np.ndarray]:
 
 
 def path(optimizer: Any, given: list[list[np.ndarray]], dtype: str = "float64") -> list[np.ndarray]:
-    """Where these gradients lead."""
+    """Return the weights after updates with these gradients."""
     w = weights(dtype)
     for g in given:
         optimizer.apply(g, w)
@@ -67,15 +67,15 @@ def bowl(w: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def valley(w: np.ndarray) -> tuple[float, np.ndarray]:
-    """Rosenbrock's function, with its minimum, 0, at (1, 1)."""
+    """Rosenbrock's function, whose minimum, 0, is at (1, 1)."""
     x, y = w
     value = (1 - x) ** 2 + 100 * (y - x * x) ** 2
     return value, np.array([2 * (x - 1) - 400 * x * (y - x * x), 200 * (y - x * x)])
 
 
-# Rate, and the value that it must get below: in the bowl within 200 updates from 7.75, in the
-# valley within 2000 from 24.2. What moves by its rate at least, however flat the ground, stays so
-# far away; Lamb, whose steps are a share of the weights, circles there unless its rate falls.
+# Rate, and the value to get below: in the bowl within 200 updates from 7.75, in the valley within
+# 2000 from 24.2. Optimizers whose steps are at least the rate, however flat the function, stay that
+# far away. Lamb's steps are a fraction of the weights: it circles there unless its rate falls.
 FALLING = gpunn.optimizers.schedules.CosineDecay(0.03, 2000)
 MINIMA: dict[str, tuple[dict[str, Any], tuple[float, float], tuple[Any, float]]] = {
     "SGD": ({"momentum": 0.9}, (0.03, 1e-6), (0.003, 1e-6)),
@@ -89,7 +89,7 @@ MINIMA: dict[str, tuple[dict[str, Any], tuple[float, float], tuple[Any, float]]]
     "RMSprop": ({}, (0.03, 1e-6), (0.003, 0.01)),
     "Lion": ({}, (0.01, 1e-3), (0.003, 0.01)),
 }
-DOWNHILL = ({}, (0.01, 7.7), (0.001, 24.0))  # at least, of any other
+DOWNHILL = ({}, (0.01, 7.7), (0.001, 24.0))  # required of any other optimizer
 
 
 @each_name
@@ -123,7 +123,7 @@ DIVIDING = (
 
 @pytest.mark.parametrize("name", [*DIVIDING, "SGD"])
 def test_the_unit_of_the_gradient_does_not_matter(name: str) -> None:
-    """Of the methods that divide by its size; epsilon is none."""
+    """For optimizers that divide by the gradient's size, with a negligible epsilon."""
     arguments = {"initial_accumulator_value": 0.0} if name == "Adagrad" else {}
     if "epsilon" in registered.make("optimizer", name, {}).get_config():
         arguments["epsilon"] = 1e-30
@@ -146,7 +146,7 @@ def test_single_precision_goes_the_same_way(name: str, arguments: dict) -> None:
 
 
 def test_a_step_of_lamb_is_a_part_of_the_weights() -> None:
-    """The norm of a step is the rate times that of the parameter, whatever the gradient."""
+    """The norm of a step is the rate times the parameter's norm, whatever the gradient."""
     optimizer, w = gpunn.optimizers.Lamb(0.125), weights()
     for g in gradients(5):
         before = [p.copy() for p in w]
@@ -156,17 +156,17 @@ def test_a_step_of_lamb_is_a_part_of_the_weights() -> None:
 
 
 def test_lamb_on_many_weights_is_lamb_on_few() -> None:
-    """What threads update piece by piece has one norm."""
+    """A parameter that threads update piece by piece has a single norm."""
     random = np.random.default_rng(0)
     w, g = random.normal(size=(2, 3 << 19))
     ours, lamb = w.copy(), gpunn.optimizers.Lamb(0.1, beta_1=0.5, beta_2=0.75)
     lamb.apply([g], [ours])
-    direction = g / (np.abs(g) + lamb.epsilon)  # the means of one gradient, corrected
+    direction = g / (np.abs(g) + lamb.epsilon)  # the bias-corrected means of one gradient
     expected = w - 0.1 * np.linalg.norm(w) / np.linalg.norm(direction) * direction
     assert_allclose(ours, expected, rtol=1e-9, atol=1e-12)
 
 
-# -- Keras, for what PyTorch does not have
+# -- Keras, for optimizers that PyTorch does not have
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_training_goes_on_where_it_was_saved(name: str, common: dict, backend: s
 
 @each_name_somewhere
 def test_accumulated_batches_are_one_large_one(name: str, backend: str) -> None:
-    """Also where a graph holds many steps: when an update is due is found out on the device."""
+    """Also where a graph holds many steps: the device itself determines when an update is due."""
     arguments = {"weight_decay": 0.1, "clipnorm": 0.5}
     options = {"shuffle": False, "epochs": 5}
     large = network(make(name, arguments), backend, dtype="float64")
@@ -319,7 +319,7 @@ def test_accumulated_batches_are_one_large_one(name: str, backend: str) -> None:
 
 
 class OwnSGD(gpunn.optimizers.SGD):
-    """Without a kernel: on a card made of array functions."""
+    """It has no kernel: on a GPU it runs as array functions."""
 
     functor = None
 
@@ -349,7 +349,7 @@ def test_scaling_the_loss_by_a_power_of_two_changes_nothing(backend: str) -> Non
 def test_scaling_the_loss_saves_what_is_too_small(
     factor: float | None, expected: float, backend: str
 ) -> None:
-    """On its way back 2^-75 times a weight of 2^-80 would be zero, times an input of 2^60 too."""
+    """Backward, 2^-75 times a weight of 2^-80 would be zero, even times an input of 2^60."""
     dense = [layers.Dense(1, use_bias=False) for _ in range(2)]
     model = gpunn.Sequential([layers.Input((1,)), *dense], backend=backend)
     model.compile(gpunn.optimizers.SGD(1.0, loss_scale_factor=factor), "mse")
@@ -371,7 +371,7 @@ def test_training_ends_with_the_average(backend: str) -> None:
     average = seen[0]
     for now in seen[1:]:
         average = [0.5 * a + 0.5 * w for a, w in zip(average, now, strict=True)]
-    assert_equal(after[:2], before[:2])  # what is frozen is not averaged either
+    assert_equal(after[:2], before[:2])  # frozen weights are not averaged either
     for ours, theirs, last in zip(after[2:], average[2:], seen[-1][2:], strict=True):
         assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
         assert not np.allclose(ours, last, rtol=1e-3)

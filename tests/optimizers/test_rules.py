@@ -1,4 +1,4 @@
-"""Optimizers that state what happens to one weight, with operations: `Optimizer.rule`."""
+"""Test optimizers that define the update of one weight with operations: `Optimizer.rule`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Y = X @ np.arange(10, dtype="float32").reshape(5, 2) / 10
 
 
 def trained(backend: str, optimizer: Any, epochs: int = 3, **options: Any) -> Any:
-    """A network after some epochs; the last batch of each is a ragged one."""
+    """A network after a few epochs, each with a ragged last batch."""
     gpunn.utils.set_random_seed(5)
     model = gpunn.Sequential(
         [layers.Input((5,)), layers.Dense(7, "tanh"), layers.Dense(2)], backend=backend
@@ -36,7 +36,7 @@ def assert_same_weights(model: Any, other: Any, rtol: float = 2e-5) -> None:
 
 
 class ByHand(Optimizer):
-    """Yogi (Zaheer et al., 2018) with a limit on each step, as calls of array functions."""
+    """Yogi (Zaheer et al., 2018) with a limit on each step, written with array functions."""
 
     slot_names = ("m", "v")
     limit = 0.05
@@ -52,7 +52,7 @@ class ByHand(Optimizer):
 
 
 class Yogi(ByHand):
-    """The same as a rule."""
+    """The same optimizer as a rule."""
 
     update = Optimizer.update
 
@@ -74,7 +74,7 @@ def test_a_rule_of_ones_own_is_what_arrays_by_hand_give(backend: str, options: A
     rule = trained(backend, Yogi(0.02, **options))
     if "weight_decay" not in options:
         assert_same_weights(rule, by_hand)
-    else:  # which a method `update` of one's own would have to do
+    else:  # which a custom `update` method would have to do itself
         assert np.abs(rule.get_weights()[0]).sum() < np.abs(by_hand.get_weights()[0]).sum()
 
 
@@ -83,7 +83,7 @@ def test_a_rule_gives_the_same_on_all_backends(backend: str) -> None:
 
 
 def stated(cls: Any) -> Any:
-    """A user's subclass that repeats the rule of a built-in optimizer, and so has no kernel."""
+    """A subclass that repeats the rule of a built-in optimizer, and so has no kernel."""
     return type(f"Own{cls.__name__}", (cls,), {"rule": cls.rule, "__module__": __name__})
 
 
@@ -175,7 +175,7 @@ def test_a_flag_of_a_built_in_optimizer_may_be_set_later(backend: str) -> None:
 
 
 class Swaps(Optimizer):
-    """Exchanges two slots: none is overwritten before it is read."""
+    """Exchanges two slots: neither is overwritten before it is read."""
 
     slot_names = ("a", "b")
     first_values = {"a": 1.0, "b": 2.0}  # noqa: RUF012
@@ -196,7 +196,7 @@ BINARY = ("add", "subtract", "multiply", "maximum", "minimum", "less", "logical_
 
 
 class Drawn(Optimizer):
-    """A rule that hypothesis draws: each value is made of those before it."""
+    """A random rule drawn by hypothesis: each value is computed from earlier ones."""
 
     slot_names = ("a", "b")
     first_values = {"a": 0.5, "b": -2.0}  # noqa: RUF012
@@ -217,7 +217,7 @@ class Drawn(Optimizer):
 
 
 def programs() -> Any:
-    place = strategies.integers(0, 9)  # from the last one on
+    place = strategies.integers(0, 9)  # counted back from the last value
     return strategies.lists(
         strategies.tuples(strategies.sampled_from(UNARY), place)
         | strategies.tuples(strategies.sampled_from(BINARY), place, place)
@@ -246,7 +246,7 @@ def test_any_rule_in_place_gives_what_its_operations_give(program: Any, outputs:
 
 
 class EachOperation(Optimizer):
-    """Operations that no single array function computes, and numbers without an array."""
+    """Operations without a single equivalent array function, and scalars."""
 
     slot_names = ("count",)
 
@@ -273,7 +273,7 @@ def test_a_number_that_is_infinite_or_divided_by_zero_is_no_error() -> None:
 
 
 def test_in_float64_all_digits_count() -> None:
-    """Beside PyTorch, which adds its epsilon elsewhere: so it is one of no account."""
+    """Compare with PyTorch, which adds its epsilon elsewhere, so it is negligible here."""
     w = torch.tensor([1.0, -2.0], dtype=torch.float64, requires_grad=True)
     theirs = torch.optim.Adam([w], lr=0.1, betas=(0.8, 0.97), eps=1e-300)
     ours, v = Adam(0.1, beta_1=0.8, beta_2=0.97, epsilon=1e-300), np.array([1.0, -2.0])

@@ -1,4 +1,4 @@
-"""Schedules: their values against PyTorch's, and steps that compute them on the device."""
+"""Test schedules: values against PyTorch's, and steps that compute them on the device."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CASES = registered.cases("schedule")
 
 @gpunn.saving.register_serializable(package="schedules")
 class Mine(LearningRateSchedule):
-    """A schedule of a user's own, of a step that is a number."""
+    """A custom schedule, as a function of a numeric step."""
 
     def __init__(self, start: float) -> None:
         self.start = start
@@ -79,7 +79,7 @@ TORCH = torch.optim.lr_scheduler
             lambda o: TORCH.StepLR(o, 4, 0.5),
         ),
         (
-            # Up to and including a boundary here, before it there.
+            # gpunn includes the boundary step itself, PyTorch does not.
             schedules.PiecewiseConstantDecay([4, 11], [0.1, 0.05, 0.025]),
             lambda o: TORCH.MultiStepLR(o, [5, 12], 0.5),
         ),
@@ -140,7 +140,7 @@ def test_one_cycle_is_pytorchs(rise: float, shape: str, three_phase: bool, steps
 
 
 def test_restarts_begin_at_the_very_step() -> None:
-    # 3 (1 + 3 + 9 + ...) steps: a logarithm of these is a rounding away from a whole number.
+    # After 3 (1 + 3 + 9 + ...) steps the logarithm is a rounding error away from a whole number.
     ours = schedules.CosineDecayRestarts(1.0, 3, t_mul=3.0)
     begins = [sum(3 ** (i + 1) for i in range(n)) for n in range(10)]
     assert [ours(step) for step in begins] == [1.0] * 10
@@ -154,7 +154,7 @@ def test_restarts_begin_at_the_very_step() -> None:
     ids=registered.label,
 )
 def test_steps_follow_the_schedule(backend: str, name: str, arguments: dict) -> None:
-    """As if somebody had set the rate by hand before each step."""
+    """As if the rate were set by hand before each step."""
     schedule = registered.make("schedule", name, arguments)
     by_device = fit(make(BACKENDS[backend], SGD(schedule)), 2)
     model = make("numpy", SGD(0.1))
@@ -196,7 +196,7 @@ def test_momentum_of_zero_at_first_is_no_memory_later() -> None:
         for a, b in zip(found, expected, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-12)
     w, sgd = np.array([0.0]), SGD(1.0, schedule)
-    for value in (-1.0, -2.5):  # the velocity of the first step counts in the second
+    for value in (-1.0, -2.5):  # the velocity of the first step affects the second
         sgd.apply([[1.0]], [w])
         assert w == value
 
@@ -250,7 +250,7 @@ def test_batches_count_where_several_make_one_update(rate: LearningRateSchedule)
         assert model.optimizer.learning_rate == rate(4)
 
 
-# What counts batches, and what counts updates.
+# Optimizers that count batches, and optimizers that count updates.
 COUNTED: dict[str, tuple[str, dict[str, Any]]] = {
     "SGD": ("SGD", {}),
     "momentum": ("SGD", {"momentum": 0.9, "nesterov": True}),
@@ -280,7 +280,7 @@ def test_schedules_and_accumulation_beside_keras(keras: Any, case: str) -> None:
         )
         fitting = {"batch_size": 4, "shuffle": False, "verbose": 0}
         model.fit(X, Y, epochs=2, callbacks=[see], **fitting)
-        model.fit(X, Y, epochs=2, **fitting)  # ten batches each: the last update is not whole
+        model.fit(X, Y, epochs=2, **fitting)  # ten batches each: the last update is incomplete
         counts = [float(optimizer.iterations), float(optimizer.learning_rate)]
         return [*rates, *counts], model.get_weights()
 
@@ -317,7 +317,7 @@ def test_accumulation_with_a_schedule_goes_on_from_a_checkpoint(
 
 
 def test_so_many_updates_of_an_optimizer_that_goes_on() -> None:
-    """It has counted updates under another compile; the new one has trained on no batch."""
+    """It counted updates before it was compiled again; the new compile has trained on no batch."""
     optimizer = SGD(0.01)
     model = make("numpy", optimizer)
     fit(model, 1)
@@ -385,7 +385,7 @@ def test_wrong_arguments_are_named(wrong: Callable[[], Any], words: str) -> None
 
 @gpunn.saving.register_serializable(package="schedules")
 class Rooted(LearningRateSchedule):
-    """One that states its rate in operations: what Noam's schedule is behind its warm-up."""
+    """States its rate in operations: Noam's schedule after its warm-up."""
 
     top: float = field(default=0.1)
 

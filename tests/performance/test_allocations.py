@@ -1,4 +1,4 @@
-"""Nothing of a batch's size is allocated in a step, and nothing piles up from call to call."""
+"""A step allocates nothing of a batch's size, and repeated calls do not accumulate memory."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from gpunn import layers
 from gpunn.backends import get_backend
 from gpunn.backends.numpy.backend import NumpyBackend
 
-LARGEST = 64 * 1024  # bytes: no array of more is allocated by a step after the first
+LARGEST = 64 * 1024  # bytes: no step after the first allocates a larger array
 on_the_host = pytest.mark.parametrize("backend", ["numpy", "compiled"])
 
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """In each thread that works NumPy has buffers of its own."""
+    """NumPy has separate buffers in each working thread."""
     with threadpoolctl.threadpool_limits(1, "blas"):
         yield
 
 
 def peak(work: Callable[[], Any]) -> int:
-    """Bytes of Python's and NumPy's memory that ``work`` has in use at most, beyond before."""
+    """Return the peak of Python's and NumPy's memory during ``work``, in bytes beyond the start."""
     gc.collect()
     tracemalloc.start()
     try:
@@ -44,7 +44,7 @@ def peak(work: Callable[[], Any]) -> int:
 
 
 def allowed() -> int:
-    """`LARGEST`, or what NumPy itself takes to convert bytes where that is more (before 2.3)."""
+    """`LARGEST`, or NumPy's own buffers for converting bytes where they are larger (before 2.3)."""
     source, target = np.zeros((32, 28, 28), np.uint8), np.zeros((32, 28, 28), np.float32)
     buffers = peak(lambda: np.multiply(source, 0.5, out=target, dtype="float32", casting="unsafe"))
     return max(LARGEST, buffers + 8 * 1024)
@@ -61,9 +61,9 @@ def test_a_step_allocates_nothing_large(name: str, weighted: bool, backend: str)
 
 
 def assert_nothing_large(runs: dict[str, Callable[[int], None]]) -> None:
-    """All of them together, since to look for garbage takes longer than to train."""
+    """Measure all of them together, since searching for garbage takes longer than training."""
     for run in runs.values():
-        run(2)  # the second step lists what there is to do
+        run(2)  # the second step records the operations
     if peak(lambda: [run(1) for run in runs.values()]) >= allowed():
         found = {name: peak(lambda run=run: run(1)) for name, run in runs.items()}
         pytest.fail(f"bytes that a step allocates: {found}")
@@ -98,20 +98,20 @@ def test_no_activation_allocates_anything_large(backend: str) -> None:
 @on_the_host
 @pytest.mark.parametrize("activation", ["linear", "softmax", "sigmoid"])
 def test_no_loss_allocates_anything_large(activation: str, backend: str) -> None:
-    """Rows of 600 outputs, so that anything of a batch's size shows."""
+    """Rows of 600 outputs, so that an allocation of a batch's size shows."""
     random, runs = np.random.default_rng(0), {}
     x = random.standard_normal((128, 20)).astype(np.float32)
     y = np.zeros((128, 600), np.float32)
     y[:, 0] = 1
     for name, arguments in registered.cases("loss"):
-        if name == "Poisson" and activation == "linear":  # its predictions are not negative
+        if name == "Poisson" and activation == "linear":  # it needs non-negative predictions
             continue
         model = gpunn.Sequential(
             [layers.Input((20,)), layers.Dense(600, activation=activation)], backend=backend
         )
         try:
             model.compile("sgd", registered.make("loss", name, arguments))
-        except ValueError:  # loss and activation contradict each other
+        except ValueError:  # loss and activation do not fit
             continue
         spec = model.trainer.spec
         sparse = spec.targets[0].loss.sparse
@@ -127,7 +127,7 @@ def test_the_measurement_sees_a_large_array() -> None:
 
 
 def test_a_float32_step_makes_no_float64_array_of_the_datas_size() -> None:
-    """float64 images, as x / 255.0 gives them: float32 once on the device, and no copy left."""
+    """float64 images, as x / 255.0 gives them: one float32 copy on the device, no other copies."""
     x, y = digits(6000)
     scaled = x / 255.0
     model = mlp([layers.Dense(32)], "adam")
@@ -136,15 +136,15 @@ def test_a_float32_step_makes_no_float64_array_of_the_datas_size() -> None:
         model.fit(scaled, y, epochs=1, steps_per_epoch=2, verbose=0)
 
     fit()
-    # The float32 data, and a piece on the way; the float64 data would be twice as much.
+    # The float32 data and one piece in transit; the float64 data would be twice as much.
     assert peak(fit) < scaled.nbytes / 2 * 1.3
 
 
-# -- nothing piles up
+# -- no accumulation
 
 
 def growth(work: Callable[[], Any], warm: int, times: int) -> int:
-    """Bytes in use after ``times`` runs of ``work`` beyond those after ``warm`` runs."""
+    """Return how many more bytes are in use after ``times`` runs than after ``warm`` runs."""
     for _ in range(warm):
         work()
     gc.collect()
@@ -199,7 +199,7 @@ def test_models_that_are_gone_leave_nothing(backend: str) -> None:
 
 @pytest.mark.parametrize("method", ["train_on_batch", "predict_on_batch"])
 def test_batches_of_ever_new_sizes_do_not_pile_up(method: str) -> None:
-    """A stream of batches, each of another size: what the last few sizes need is kept."""
+    """A stream of batches, each of another size: only the data for the last few sizes are kept."""
     model = gpunn.Sequential(
         [
             layers.Input((8, 2)),

@@ -1,4 +1,4 @@
-"""The race of the benchmarks: arithmetic, fairness, and what it does when something breaks."""
+"""The race of the benchmarks: its statistics, fairness, and behaviour on failures."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_examples_in_the_docstrings(module: Any) -> None:
 
 
 def test_quartiles_are_those_of_the_textbook() -> None:
-    """Hyndman and Fan's seventh definition, of R and NumPy, worked by hand."""
+    """Hyndman and Fan's seventh definition, as in R and NumPy, computed by hand."""
     assert samples.quartiles([15, 20, 35, 40, 50]) == (20, 35, 40)
     assert samples.quartiles([7, 1, 3, 10]) == (2.5, 5, 7.75)
     assert samples.quartiles([2.0, None]) == (2, 2, 2)
@@ -45,7 +45,7 @@ def test_quartiles_are_those_of_the_textbook() -> None:
 
 
 def test_ratios_are_formed_within_a_round() -> None:
-    """A slow round of the machine is slow for both, and no difference between them."""
+    """A slow round of the machine slows both, which makes no difference between them."""
     noise = [1.0, 5.0, 1.0, 3.0, 1.0, 2.0, 1.0]
     ours, theirs = noise, [1.3 * seconds for seconds in noise]
     within = samples.ratios(theirs, ours)
@@ -116,7 +116,7 @@ def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, rounds.P
 
 
 def small_data() -> list[np.ndarray]:
-    """More training rows than the 40 that are asked for; a sample sums up to 1, labels are 2."""
+    """More training rows than the requested 40; a sample's sum is 1, labels are 2."""
     x, y, x_test, y_test = (
         np.zeros(shape, np.uint8) for shape in ((50, 28, 28), (50,), (20, 28, 28), (20,))
     )
@@ -133,7 +133,7 @@ def test_rounds_are_interleaved_and_passes_are_as_many(
     programs = [fakes["sound"], fakes["twice"]]
     with rounds.Race(programs, "W1", 40, tmp_path) as contest:
         contest.warm_up([SHORT], tell=lambda text: None)
-        # Both have made two passes when their accuracy is asked.
+        # Both have made two passes when their accuracy is requested.
         assert contest.accuracy == {"sound": 0.02, "twice": 0.02}
         (tmp_path / "log").write_text("")
         found = contest.run([SHORT], 3, tell=lambda text: None)["epoch"]
@@ -178,7 +178,7 @@ def test_who_breaks_is_reported_and_the_others_go_on(
 
 
 def alive(pid: int) -> bool:
-    """Whether a process does something still; what nobody has waited for does not."""
+    """Return whether a process is still running; a zombie does not count."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
@@ -210,7 +210,7 @@ def test_predictions_are_checked_and_what_is_not_offered_is_left_out(
 
 
 def test_memory_is_the_process_own_peak(fakes: dict[str, rounds.Program], tmp_path: Path) -> None:
-    """Not that of the process that started it, which Linux would hand down."""
+    """Not that of the process that started it, which Linux would pass on."""
     ballast = np.ones(400 << 17)  # 400 MB here
     with rounds.Race([fakes["sound"]], "W1", 40, tmp_path) as contest:
         contest.warm_up([SHORT], tell=lambda text: None)
@@ -237,14 +237,14 @@ def test_time_is_kept_for_what_comes_later(capsys: pytest.CaptureFixture[str]) -
     ]
     report = {"results": [], "left_out": [], "broken": {}}
     suite.run_stages(stages, ["step"], setting, report, time.monotonic() + 100)
-    assert until == pytest.approx([50, 100], abs=2)  # 100 but the 50 of those after it; all
+    assert until == pytest.approx([50, 100], abs=2)  # 100 minus the 50 of later stages; then all
     assert report["left_out"] == [suite.LAST]
     assert report["broken"] == {"second": "LookupError: no such thing"}
     assert report["results"] == [{"key": "done"}, {"key": "done"}]
     assert " 7:40 left  first" in capsys.readouterr().out
 
 
-# -- all of it
+# -- the whole command
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -257,7 +257,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A command that runs the suite on little, away from the tree's results."""
+    """A command that runs the suite on little data, away from the results in the source tree."""
     monkeypatch.chdir(tmp_path)
     return [sys.executable, "-m", "gpunn", "bench", "--quick", "--against", "numpy"]
 
@@ -277,7 +277,7 @@ def test_a_quick_run_from_end_to_end(small: list[str], tmp_path: Path) -> None:
         if "samples" in entry:
             # NumPy's tutorials have no convolution.
             neighbours = {catalog.NUMPY} - ({catalog.NUMPY} if "W4" in entry["key"] else set())
-            if entry["key"] == "W6 epoch":  # of the others' variants none is asked for
+            if entry["key"] == "W6 epoch":  # the other frameworks' variants are not requested
                 neighbours |= {name + tiers.IN_ORDER for name in OURS if name == "gpunn"}
             assert set(entry["samples"]) == {*OURS} | neighbours
             rounds = 1 if entry["key"] == "cold" else 3
@@ -307,7 +307,7 @@ def test_ctrl_c_ends_every_process_and_keeps_what_was_done(
     _, errors = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "interrupted. Done so far: W2 epoch." in errors
-    # One that was being started just then ends by itself, since nobody can ask it anything.
+    # A process that was just starting ends by itself, since nobody can send it requests.
     deadline = time.monotonic() + 20
     while any(alive(pid) for pid in workers) and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""The pages that are made from the report of a benchmark."""
+"""The pages generated from a benchmark report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RESULT = ROOT / "benchmarks" / "results" / "bench.json"
 
 
 def report() -> dict[str, Any]:
-    """A report with every kind of entry, in which gpunn takes 1 and others more."""
+    """A report with every kind of entry, in which gpunn takes 1 and the others more."""
     seven = [1.0, 1.01, 0.99, 1.0, 1.02, 0.98, 1.0]
 
     def times(factor: float) -> list[float | None]:
@@ -111,7 +111,7 @@ def test_a_page_says_what_the_samples_say() -> None:
     busy = report() | {"others_cores": 0.7, "interrupted": True}
     assert "0.70 cores busy" in page.markdown(busy, "bench")
     assert max(map(len, page.terminal(busy).splitlines())) < 80
-    short = [3.04e-7, 3.43e-7, 3.97e-7]  # of a step of a small network on a busy machine
+    short = [3.04e-7, 3.43e-7, 3.97e-7]  # a step of a small network on a busy machine
     busy["results"][0] |= {"steps": 1, "samples": {"gpunn": short, "x" * 50: short[::-1]}}
     assert max(map(len, page.terminal(busy).splitlines())) < 80
     quick = report()

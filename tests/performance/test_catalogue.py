@@ -1,4 +1,4 @@
-"""Who takes part in the benchmarks, and that all of them train the same network."""
+"""The contestants of the benchmarks, all of which train the same network."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_command_names_the_suites_tiers() -> None:
 
 
 def can_train_points(name: str) -> bool:
-    """Whether who trains the classic network under this name is here."""
+    """Return whether the framework that trains the classic network under this name is installed."""
     base = name.removesuffix(tiers.IN_ORDER)
     if base == "gpunn" and len(OURS) == 1:
         return False
@@ -91,7 +91,7 @@ def test_who_trains_the_classic_network_is_known_to_the_tier() -> None:
 
 @pytest.mark.parametrize("name", TRAINERS)
 def test_the_classic_network_is_trained_alike_by_everybody(name: str) -> None:
-    """The same points in the same order: the same weights after two passes."""
+    """The same points in the same order give the same weights after two passes."""
     plain, program = (classic(n, 40, shuffle=False) for n in (catalog.NUMPY, name))
     first = [w.copy() for w in program.weights()]
     assert [w.shape for w in first] == [(2, 2), (2,), (2, 3), (3,), (3, 2), (2,)]
@@ -105,7 +105,7 @@ def test_the_classic_network_is_trained_alike_by_everybody(name: str) -> None:
 
 @pytest.mark.parametrize("name", TRAINERS)
 def test_who_is_not_in_order_shuffles_each_pass(name: str) -> None:
-    """Each pass of two points leads to where one of the two orders leads, and both occur."""
+    """Each pass over two points has the result of one of the two orders, and both occur."""
     x, y = (np.array(a, np.float32) for a in ([[1.5, -1.0], [-1.0, 0.5]], [[1, 0], [0, 1]]))
     variant = dict(one_point_a_step.VARIANTS[name])
     how, shuffle = variant.pop("how"), variant.pop("shuffle", True)

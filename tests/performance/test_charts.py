@@ -1,4 +1,4 @@
-"""The charts of the benchmarks: what a reader measures on the picture is what was given."""
+"""The charts of the benchmarks: values measured on the picture are the given ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def parse(text: str) -> ElementTree.Element:
 
 
 def axis(root: ElementTree.Element, which: str, log: bool) -> Callable[[float], float]:
-    """Pixels to figures, as a reader does it: by the first and last tick of the axis."""
+    """Convert pixels to values as a reader does, by the first and last tick of the axis."""
     ticks = []
     for tick in root.iter(f"{SVG}g"):
         if tick.get("class") == f"tick {which}":

@@ -1,8 +1,8 @@
-"""The neighbours' programs in the benchmarks compute what they are said to compute.
+"""The other frameworks' programs in the benchmarks compute what they claim to compute.
 
-Every variant that can run without a card answers in a process of its own kind (one a file, for
-Keras one a backend): this file is that process's program too. Where a framework of the
-`bench` extra is missing its variants are not collected.
+Every variant that can run without a GPU answers in a separate process (one per file, and for Keras
+one per backend). This file is also that process's program. If a framework of the `bench` extra is
+missing, its variants are not collected.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from gpunn.backends.compiled import cpu_kernels
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "contestants"
 FILES = {path.stem: runpy.run_path(str(path)) for path in sorted(FOLDER.glob("*.py"))}
 FILES = {stem: file for stem, file in FILES.items() if "VARIANTS" in file and "ONLY" not in file}
-# The program of CUDA graphs, with nothing captured: all of it but the capture.
+# The CUDA graph program without the capture itself.
 UNCAPTURED = {"PyTorch, CUDA graph of 3 steps, without a graph": {"fused": True, "graph": 3}}
 YARDSTICK = "bare_products"
 SLOW = ("Keras 3 on PyTorch, jit_compile",)  # compiles for half a minute: is asked less
 STEPS, EPOCHS = 3, 6
 SIZES = (784, 24, 16, 10)
 ROWS = 60  # of the data of STEPS, one batch
-# What a framework adds to the root of Adam's second moment, and whether before or after that
-# is divided by 1 - beta ** t.
+# The epsilon that a framework adds to the root of Adam's second moment, and whether before or after
+# dividing the moment by 1 - beta ** t.
 EPSILON = {
     "gpunn_fit": (1e-7, "before"), "keras_mlp": (1e-7, "before"), "sklearn_mlp": (1e-8, "before"),
 }  # fmt: skip
 
 
 def variants(stem: str) -> dict[str, dict]:
-    """Those of a file that need no card."""
+    """Return the variants of a file that need no GPU."""
     own = {k: v for k, v in FILES[stem]["VARIANTS"].items() if "(card)" not in k}
     return own | (UNCAPTURED if stem == "torch_mlp" else {})
 
@@ -68,7 +68,7 @@ LIGHT = ("gpunn_fit", "numpy_tutorial")
 
 
 def rare(stem: str, name: str) -> bool:
-    """What compiles or starts processes for many seconds, whoever asks: not in every run."""
+    """Return whether a variant compiles or starts processes for many seconds: not in every run."""
     long = "torch.compile" in name or "DataLoader" in name
     return stem in ("jax_mlp", "keras_mlp") or long
 
@@ -79,7 +79,7 @@ def case(stem: str, name: str, *more: str) -> Any:
 
 
 def optimizers_of(name: str) -> tuple[str, ...]:
-    again = name in SLOW or "steps per execution" in name  # compiles what another has compiled
+    again = name in SLOW or "steps per execution" in name  # compiles the same again
     return ("adam",) if again else ("sgd", "momentum", "adam")
 
 
@@ -106,7 +106,7 @@ def initial_weights(sizes: tuple[int, ...], convolutions: tuple[int, ...] = ()) 
 
 
 def some_data(sizes: tuple[int, ...], optimizer: str, batch: int, dropout: float) -> dict:
-    """ROWS images of noise: no pixel is dark in all of them."""
+    """Return ROWS images of noise: no pixel is dark in all of them."""
     generator = np.random.default_rng(5)
     x, y = generator.integers(0, 256, (ROWS, 28, 28), np.uint8), np.arange(ROWS) % 10
     data = {"x": x, "y": y.astype(np.uint8), "weights": initial_weights(sizes), "threads": 1}
@@ -116,7 +116,7 @@ def some_data(sizes: tuple[int, ...], optimizer: str, batch: int, dropout: float
 
 
 def images_data() -> dict:
-    """The same, for a small network with two convolutions, of whose output 5 x 5 x 4 are left."""
+    """The same, for a small network with two convolutions, whose output is 5 x 5 x 4."""
     data, convolutions = some_data((100, 10), "adam", ROWS, 0.0), (3, 4)
     data["workload"]["convolutions"] = convolutions
     return data | {"weights": initial_weights((100, 10), convolutions)}
@@ -130,7 +130,7 @@ def scaled(x: np.ndarray) -> np.ndarray:
 
 
 def answer(stem: str, name: str, digits: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Everything that is asked of a variant."""
+    """Return a variant's answers to all questions."""
     program, options, optimizers = FILES[stem]["prepare"], variants(stem)[name], optimizers_of(name)
     answers: dict[str, Any] = {}
     for optimizer in optimizers:
@@ -158,7 +158,7 @@ def answer(stem: str, name: str, digits: dict[str, np.ndarray]) -> dict[str, Any
     first[:, 0] = 1 / 1000  # so that the first output is the mean of the hidden units: of ones
     data["weights"] = [np.zeros((784, 1000), np.float32), ones, first, np.zeros(10, np.float32)]
     answers["loss of halves"] = program(data, **options).epoch()[0]
-    batch = 25 if name in SLOW else 24  # of which the last is smaller
+    batch = 25 if name in SLOW else 24  # the last batch is smaller
     work = {"sizes": (784, 32, 10), "optimizer": "adam", "batch": batch, "dropout": 0.2}
     data = digits | {"workload": work, "weights": initial_weights(work["sizes"])}
     trained = program(data | {"threads": 1, "seed": 0}, **options)
@@ -179,7 +179,7 @@ def main(stem: str, digits: str, out: str, *names: str) -> None:
 
 @pytest.fixture(scope="module")
 def ask(mnist: tuple, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What a variant answered; the processes are started as they are asked for."""
+    """A function that returns the answers of a variant; processes start on demand."""
     folder = tmp_path_factory.mktemp("contestants")
     arrays = zip(("x", "y", "x_test", "y_test"), itertools.chain(*mnist), strict=True)
     np.savez(folder / "digits.npz", **{name: array[:2000] for name, array in arrays})
@@ -242,7 +242,7 @@ def test_predicts_by_the_given_weights(stem: str, name: str, ask: Any) -> None:
 
 @functools.cache
 def trained_by_pytorch(optimizer: str, epsilon: float, when: str) -> tuple[list, list, list]:
-    """The weights after STEPS steps on the batch, and before each its loss and accuracy."""
+    """Return the weights after STEPS steps, and the loss and accuracy before each step."""
     torch = pytest.importorskip("torch", reason="its wheel is for Python 3.11")
     data = some_data(SIZES, optimizer, ROWS, 0.0)
     weights = [torch.tensor(w, requires_grad=True) for w in data["weights"]]
@@ -288,7 +288,7 @@ def test_steps_are_those_of_pytorch(stem: str, name: str, optimizer: str, ask: A
 
 @functools.cache
 def trained_on_images(epsilon: float, when: str) -> tuple[list, list]:
-    """The weights after STEPS of Adam on the batch, and before each its loss."""
+    """Return the weights after STEPS of Adam on the batch, and the loss before each step."""
     torch = pytest.importorskip("torch", reason="its wheel is for Python 3.11")
     data = images_data()
     weights = [torch.tensor(w, requires_grad=True) for w in data["weights"]]
@@ -323,7 +323,7 @@ def test_images_are_learned_as_by_pytorch(stem: str, name: str, ask: Any) -> Non
 
 @each
 def test_learns_as_much_as_the_others(stem: str, name: str, ask: Any) -> None:
-    """EPOCHS of 2,000 digits with a ragged last batch, and dropout where there is any."""
+    """EPOCHS of 2,000 digits with a ragged last batch, and dropout where it is supported."""
     loss, accuracy = ask(stem, name)["digits"]
     loss_there, accuracy_there = ask("numpy_tutorial", "NumPy as in tutorials")["digits"]
     assert accuracy > 0.82
@@ -334,7 +334,7 @@ def test_learns_as_much_as_the_others(stem: str, name: str, ask: Any) -> None:
 
 @each
 def test_dropout_leaves_the_mean(stem: str, name: str, ask: Any) -> None:
-    """The loss is nearly the one without, as the units that stay are scaled up, but not quite."""
+    """The loss is almost, but not exactly, the one without: remaining units are scaled up."""
     without = np.log(np.e + 9) - 1
     difference = abs(float(ask(stem, name)["loss of halves"]) / without - 1)
     if stem == "sklearn_mlp":
@@ -344,7 +344,7 @@ def test_dropout_leaves_the_mean(stem: str, name: str, ask: Any) -> None:
 
 
 def test_the_yardstick_is_every_product_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three a layer and step, one of them not for the first layer; one a layer to predict."""
+    """Three per layer and step, but two for the first layer; one per layer for a prediction."""
     flops, dot = 0, np.dot
 
     def counted(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -387,7 +387,7 @@ def few_digits(mnist: tuple, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "stem",
     [
-        # To import one of the others takes seconds.
+        # Importing one of the others takes seconds.
         pytest.param(stem, marks=[pytest.mark.more] if stem not in LIGHT else [])
         for stem in dict.fromkeys(stem for stem, _ in CONTESTANTS)
     ],
@@ -404,7 +404,7 @@ def test_starts_cold(stem: str, few_digits: Path) -> None:
 
 
 def test_loading_a_contestant_imports_no_neighbour() -> None:
-    """Such that a cold start pays for one framework, and a missing one is noticed in time."""
+    """A cold start then measures one framework, and a missing one is noticed in time."""
     neighbours = {"torch", "jax", "keras", "sklearn"}
     code = (
         "import runpy, sys\n"

@@ -1,4 +1,4 @@
-"""What a step and a prediction cost is what was committed; and the counters count."""
+"""The costs of a step and a prediction match the committed ones; the counters work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gpunn.core import arena
 
 
 def test_nothing_got_worse_and_what_got_better_is_committed() -> None:
-    """In a process of its own: what else this one has imported does not count."""
+    """In a separate process: imports of this one must not count."""
     command = [sys.executable, "-m", "benchmarks.counts.counters", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, f"\n{done.stdout}{done.stderr}"
@@ -91,7 +91,7 @@ def test_a_loop_counts_its_instructions_each_time() -> None:
 
 
 class Negative(layers.Layer):
-    """Allocates an array in every step, every third, or never (``every=0``)."""
+    """Allocate an array in every step, in every third one, or never (``every=0``)."""
 
     def __init__(self, every: int) -> None:
         super().__init__()

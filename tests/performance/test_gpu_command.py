@@ -1,4 +1,4 @@
-"""`make gpu` on a machine that has next to nothing installed, but for the card itself."""
+"""`make gpu` on a machine with a GPU and few installed packages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ABSENT = (
 def bare(tmp_path: Path) -> dict[str, str]:
     """An environment in which Python finds none of the packages that may be absent.
 
-    Nor does pytest load their plugins.
+    Pytest does not load their plugins either.
     """
     (tmp_path / "sitecustomize.py").write_text(
         f"import sys\nsys.modules.update(dict.fromkeys({ABSENT!r}))"
@@ -41,7 +41,7 @@ def bare(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def command(bare: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Starts the command on the emulated card, with a few rows, for these stages."""
+    """A function that starts the command's stages on the emulated GPU, with a few rows."""
     bare |= {"GPUNN_BACKEND": "emulated", "GPUNN_CACHE": str(tmp_path)}
     bare.pop("GPUNN_DATA", None)
 
@@ -59,7 +59,7 @@ Started = Callable[..., subprocess.Popen[str]]
 
 
 def written(folder: Path) -> tuple[dict[str, dict[str, Any]], str]:
-    """Each stage's file, and the page."""
+    """Return each stage's file, and the page."""
     (run,) = folder.iterdir()
     assert run.name.startswith("emulated-")
     reports = {path.stem: json.loads(path.read_text()) for path in run.glob("*.json")}
@@ -78,7 +78,7 @@ def test_its_benchmarks_run_and_say_what_they_are(command: Started, tmp_path: Pa
     entries = reports["epochs"]["benchmarks"]
     assert [e["key"] for e in entries] == ["W1 epoch", "W2 epoch", "W5a", "W3 epoch", "W4 epoch"]
     for entry in entries:
-        # A mode may refuse a network that it is not made for; the rule's choice never fails.
+        # A mode may reject a network it does not support; the rule's choice never fails.
         taken = ours - set(entry["failed"])
         assert len(taken) >= 3
         assert {n: len(values) for n, values in entry["samples"].items()} == dict.fromkeys(taken, 2)
@@ -230,7 +230,7 @@ def test_its_tests_need_nothing_else(bare: dict[str, str]) -> None:
 
 
 def test_without_a_card_one_line_says_what_is_missing(tmp_path: Path) -> None:
-    """With a CuPy that breaks when it is imported."""
+    """The installed CuPy fails on import."""
     (tmp_path / "cupy.py").write_text("raise OSError('libcuda.so.1 is broken')")
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.card.gpu"],

@@ -1,4 +1,4 @@
-"""What a training step does besides its arithmetic: array functions, Python, dtypes."""
+"""The overhead of a training step besides its arithmetic: array functions, Python, dtypes."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ on_the_host = pytest.mark.parametrize("backend", ["numpy", "compiled"])
 
 
 class Forbidden:
-    """Stands where ``backend.xp`` is: whoever touches it is refused."""
+    """Replace ``backend.xp``: any access raises an error."""
 
     def __getattr__(self, name: str) -> Any:
         raise AssertionError(f"backend.xp.{name} is used by a step, outside its operations")
 
 
 class Strict(NumpyBackend):
-    """Has array functions for its operations alone.
+    """Allow array functions inside operations only.
 
-    What these are made of, the formulas of activations, losses and optimizers, may use them: a
-    card runs their functors instead.
+    The formulas of activations, losses and optimizers are part of operations and may use them: a
+    GPU runs their functors instead.
     """
 
-    inside = 0  # operations that are being performed
+    inside = 0  # the number of operations being performed
     watches = False
 
     @property
@@ -67,8 +67,8 @@ for _name in NumpyBackend.operations:
 NOT_IN_A_CHAIN = (
     "InputLayer", "Flatten",
     "StringLookup", "IntegerLookup", "SimpleImputer", "MissingIndicator",  # work before a step
-    "CategoryEncoding",  # of several columns takes one after the other, each a copy
-    "Discretization",  # nothing learns through it: zeros are copied
+    "CategoryEncoding",  # with several columns it copies one after the other
+    "Discretization",  # nothing is learned through it: zeros are copied
 )  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def test_built_in_layers_keep_off_the_slow_path(
         model = mlp([layers.Dense(6), *chain, layers.Dense(5)], optimizer, backend)
         run = stepper(model, 4, 4, weighted=True)
         monkeypatch.setattr(Strict, "watches", True)
-        with model.backend.profile():  # operations, not what was traced
+        with model.backend.profile():  # operations instead of a traced program
             run(3)
         monkeypatch.undo()
 
@@ -115,8 +115,8 @@ def test_every_formula_has_a_functor(kind: str) -> None:
 def test_no_loop_over_samples_runs_in_python(name: str) -> None:
     make, _ = PROGRAMS[name]
     counts = []
-    with threadpoolctl.threadpool_limits(1, user_api="blas"):  # what helpers do is not counted
-        for batch in (9, 13):  # a step of fewer rows is put otherwise
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):  # helper threads are not counted
+        for batch in (9, 13):  # a step with fewer rows is divided differently
             run = stepper(make(), batch, 4, weighted=True)
             run(1)
             run(1)
@@ -141,7 +141,7 @@ def test_a_profile_ends_with_its_block() -> None:
 
 
 def watched(backend: Any) -> list[tuple[int, str]]:
-    """Size and dtype of every array that the backend makes from now on."""
+    """Record the size and dtype of every array that the backend creates from now on."""
     made: list[tuple[int, str]] = []
 
     def noting(make: Callable[..., Any]) -> Callable[..., Any]:
@@ -163,7 +163,7 @@ def watched(backend: Any) -> list[tuple[int, str]]:
 def test_a_model_keeps_its_dtype_all_the_way(
     dtype: str, weighted: bool, optimizer: str, backend: Any
 ) -> None:
-    """Data come as float64, and so do weights: nothing of the other precision is left."""
+    """Data and weights are given as float64: nothing of the other precision remains."""
     backend = type(get_backend(backend))()
     made = watched(backend)
     other = {"float32": "float64", "float64": "float32"}[dtype]
@@ -185,8 +185,8 @@ def test_a_model_keeps_its_dtype_all_the_way(
     weights = random.uniform(size=50) if weighted else None
     model.fit(x, y, batch_size=16, epochs=2, sample_weight=weights, verbose=0)
     model.evaluate(x, y, sample_weight=weights, verbose=0)
-    # Counters, what a batch's rows add to sums, and the random numbers of dropout are what
-    # they are.
+    # Counters, the contributions of a batch's rows to sums, and dropout's random numbers have fixed
+    # dtypes.
     allowed = 16 * 30 if other == "float32" else 50 * 3
     assert max((size for size, name in made if name == other), default=0) <= allowed
     assert {p.value.dtype.name for p in model.weights} == {dtype}
@@ -201,7 +201,7 @@ def test_a_model_keeps_its_dtype_all_the_way(
 
 
 def test_float64_is_not_rounded_to_float32_on_the_way() -> None:
-    """A difference that float32 cannot hold reaches the output, the loss and the weights."""
+    """A difference that float32 cannot represent reaches the output, the loss and the weights."""
     kernel, tiny = np.array([[1.0 + 1e-12]]), 1e-12
     model = gpunn.Sequential([layers.Input((1,)), layers.Dense(1)], dtype="float64")
     model.compile(gpunn.optimizers.SGD(1.0), "half_squared_error")

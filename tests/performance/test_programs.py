@@ -1,4 +1,4 @@
-"""The command that runs programs by others with gpunn in the place of Keras."""
+"""The command that runs third-party programs with gpunn instead of Keras."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ NOTEBOOK = {
 
 
 def commit(folder: Path, files: dict[str, str]) -> str:
-    """A repository with these files; its commit."""
+    """Create a repository with these files, and return its commit."""
     folder.mkdir(parents=True)
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -67,7 +67,7 @@ def commit(folder: Path, files: dict[str, str]) -> str:
 
 
 def command(folder: Path, programs: list[Program], *words: str) -> tuple[dict[str, Any], str]:
-    """What the command found of these programs, by their names, and its page."""
+    """Return the command's results for these programs, by name, and its page."""
     files = {program["path"]: program.pop("text") for program in programs}
     at = commit(folder / "a" / "someone+programs", files)
     here = {"repository": "someone/programs", "commit": at}
@@ -140,7 +140,7 @@ def test_one_that_takes_too_long_is_ended_and_data_sets_are_made_up(tmp_path: Pa
     assert outcomes["texts.py"]["error"] is None
 
 
-@pytest.mark.more  # Keras takes ten seconds to begin
+@pytest.mark.more  # Keras takes ten seconds to start
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="Keras is there on Python 3.11 alone")
 def test_it_compares_with_keras_from_equal_weights(tmp_path: Path) -> None:
     wide = KERAS_ALONE.replace("Dense(8", "Dense(8 if keras.__version__ < '3' else 7")

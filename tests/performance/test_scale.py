@@ -1,4 +1,4 @@
-"""Scale curves: pieces and bends of known curves, sources of data, points, and the page."""
+"""Scale curves: segments and bends of known curves, data sources, points, and the page."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_a_point_reports_the_work_and_the_memory_that_there_are() -> None:
     assert flops < got["flops"] < flops + 5 * weights  # and a few for each weight and unit
     arrays = 4 * 4 * weights  # weights, gradients, Adam's two
     data = 4096 * (64 + 8)
-    assert arrays < got["held"] < 1.5 * arrays  # and what the step works in
+    assert arrays < got["held"] < 1.5 * arrays  # and the work arrays
     assert arrays + data < got["counted"] < 2 * (arrays + data)
     assert got["start"] + arrays < got["peak"] < got["start"] + 4 * arrays
     assert len(got["seconds"]) == 3 and min(got["seconds"] + [got["fixed"], got["products"]]) > 0

@@ -1,4 +1,4 @@
-"""The table of how fast networks learn on a page."""
+"""The table of training speeds on a web page."""
 
 from __future__ import annotations
 

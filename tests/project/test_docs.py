@@ -1,4 +1,4 @@
-"""The documents: their generated parts are those of today, and every file that they name exists."""
+"""The documents: their generated parts are up to date, and every file that they name exists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gpunn.backends.contract import Contract
 ROOT = Path(__file__).parents[2]
 TOOL = runpy.run_path(str(ROOT / "tools" / "docs.py"))
 PAGES = sorted([ROOT / "README.md", ROOT / "benchmarks" / "README.md", *ROOT.glob("docs/*.md")])
-# A path with a folder, as it stands in the tree; "::" and a test's name may follow.
+# A path with a folder, as in the tree; "::" and a test's name may follow.
 NAMED = re.compile(r"(?<![\w.*/:-])((?:[\w-]+/)+[\w-]+\.(?:cpp|cuh?|hpp|json|md|py|svg|toml))\b")
 LINKED = re.compile(r"\]\(([^)#:]+)[^):]*\)")
 
@@ -51,7 +51,7 @@ def test_the_code_of_a_page_runs(name: str) -> None:
 
 
 def defined(file: Path) -> set[str]:
-    """What a file defines: names of Python, as "Class.method" too; all words of other files."""
+    """What a file defines: Python names, also as "Class.method"; all words of other files."""
     text = file.read_text("utf-8", errors="ignore")
     if file.suffix != ".py":
         return set(re.findall(r"\w+", text))
@@ -67,7 +67,7 @@ def defined(file: Path) -> set[str]:
 
 
 def test_each_question_names_a_few_files_and_what_they_define() -> None:
-    """Where to find what: each answer is at most three files."""
+    """Where to find things: each answer is at most three files."""
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     rows = re.findall(r"^\| (.+\?) \| (.+) \| (.+) \|$", text, re.MULTILINE)
     assert len(rows) == 18

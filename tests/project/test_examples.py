@@ -1,4 +1,4 @@
-"""The example files, each run as a reader runs it: it prints, saves and takes what it says."""
+"""The example files, run as a reader runs them: output, saved files and arguments as documented."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ import gpunn
 ROOT = Path(__file__).parents[2]
 EXAMPLES = {path.stem: path for path in (ROOT / "examples").rglob("*.py")}
 
-# Arguments that make each one short, and what it must print then.
+# Arguments that make each one short, and what it must then print.
 SHORT = {
     "activations": (
         "",
@@ -230,7 +230,7 @@ def test_every_example_is_run_here():
 
 
 def write_messages(path, rows=400, seed=1):
-    """Lines of label and text: a quarter spam, with words of its own and words of all."""
+    """Lines of label and text: a quarter is spam, with its own words and common words."""
     random = np.random.default_rng(seed)
     bad = ["win", "prize", "cash", "free", "claim", "urgent", "call", "now", "txt", "offer"]
     good = ["home", "dinner", "see", "you", "later", "meeting", "thanks", "ok", "love", "tomorrow"]
@@ -240,13 +240,13 @@ def write_messages(path, rows=400, seed=1):
         label = "ham" if row % 4 else "spam"
         own = good if row % 4 else bad
         if random.random() < 0.1:
-            own = good + bad  # hard to tell
+            own = good + bad  # hard to classify
         words = [*random.choice(own, 4), *random.choice(both, 4)]
         lines.append(f"{label}\t{' '.join(random.permutation(words))}\n")
     path.write_text("".join(lines), encoding="utf-8")
 
 
-# Several seconds each.
+# Each takes several seconds.
 LONG = {
     "activations", "autoencoder", "backprop_by_hand", "boundaries", "breast_cancer", "custom_layer",
     "descent", "diabetes", "first_weights", "mnist_classic", "mnist_recipes",
@@ -303,7 +303,7 @@ def test_a_file_that_is_no_list_of_messages_is_one_line(text, said, tmp_path, ex
         (tmp_path / "messages.txt").write_text(text, encoding="utf-8")
     with pytest.raises(SystemExit) as stopped:
         example("spam", "messages.txt", run_name="__main__")
-    message = stopped.value.code  # a text: Python prints it to stderr and ends with status 1
+    message = stopped.value.code  # a string: Python prints it to stderr and exits with status 1
     assert message.startswith("spam: ") and said in message and "\n" not in message
 
 
@@ -320,7 +320,7 @@ def test_the_classic_script_needs_no_change_but_its_import():
 
 @pytest.mark.more
 def test_the_classic_script_reaches_its_accuracy(mnist, example):
-    """PyTorch with the same initialisation reaches 0.942, one seed's spread being 0.004."""
+    """PyTorch with the same initialisation reaches 0.942, with a spread of 0.004 over seeds."""
     (_, _), (x_test, y_test) = mnist
     accuracies = []
     for seed in range(5):
@@ -334,7 +334,7 @@ def test_the_classic_script_reaches_its_accuracy(mnist, example):
     ("seeds", "least"), [(1, 0.973), pytest.param(5, 0.976, marks=pytest.mark.more)]
 )
 def test_the_mlp_reaches_its_accuracy(seeds, least, mnist, example):
-    """PyTorch with the same initialisation reaches 0.9773, one seed's spread being 0.0014."""
+    """PyTorch with the same initialisation reaches 0.9773, with a spread of 0.0014 over seeds."""
     (_, _), (x_test, y_test) = mnist
     accuracies, losses = [], []
     for seed in range(seeds):
@@ -342,5 +342,5 @@ def test_the_mlp_reaches_its_accuracy(seeds, least, mnist, example):
         accuracies.append((model.predict(x_test).argmax(1) == y_test).mean())
         losses.append(model.history.history["loss"])
     assert np.mean(accuracies) >= least, accuracies
-    # What one published run of such a network logged in the first and the fifth epoch.
+    # Values that a published run of such a network logged in the first and the fifth epoch.
     np.testing.assert_allclose(np.mean(losses, 0)[[0, 4]], [0.2982, 0.0777], rtol=0.1)

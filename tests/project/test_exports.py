@@ -1,4 +1,4 @@
-"""What packages of parts export follows from what their modules define."""
+"""Packages of parts export what their modules define."""
 
 from __future__ import annotations
 

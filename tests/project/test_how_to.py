@@ -1,4 +1,4 @@
-"""The how-to pages: their code and their commands run as they stand there, from first to last."""
+"""The how-to pages: their code and commands run as written, from first to last."""
 
 from __future__ import annotations
 

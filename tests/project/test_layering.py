@@ -1,6 +1,6 @@
-"""The floors of the package: imports go downwards, and importing it touches no extra.
+"""The layers of the package: imports go downwards, and importing gpunn loads no extra.
 
-And the folders of the benchmarks: what each imports, and how many files there may be in one.
+Also the folders of the benchmarks: what each imports, and how many files each may have.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ PACKAGE = Path(gpunn.__file__).parent
 ROOT = PACKAGE.parent
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent.name != "kernels")
 
-# The floors, from the lowest: each folder or module right under gpunn. A module imports from its
-# own folder and from those before it, and folders in one line do not import each other.
+# The layers, from the lowest: each folder or module directly under gpunn. A module imports from its
+# own folder and from those before it; folders in one line do not import each other.
 FLOORS = (
     ("_version", "common"),
     ("backends", "datasets"),
@@ -41,7 +41,7 @@ FLOORS = (
     ("__init__", "__main__"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
-# The same below the backends.
+# The same for the folders of the backends.
 BACKENDS = (
     ("shared",),
     ("contract",),
@@ -51,7 +51,7 @@ BACKENDS = (
     ("cupy/driver",),
     ("__init__",),
 )
-# The folders of the benchmarks, and what else of the project each imports.
+# The folders of the benchmarks, and what else each imports of the project.
 BENCHMARKS = {
     "common": {"gpunn"},
     "contestants": {"gpunn"},
@@ -72,18 +72,18 @@ EXTRAS = (
 
 
 def place(path: Path) -> str:
-    """Name of the folder or module right under gpunn that a file belongs to."""
+    """Return the name of the folder or module directly under gpunn that a file belongs to."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
 def room(path: Path) -> str:
-    """Name of the folder of a file below the backends."""
+    """Return the name of a file's folder within the backends."""
     inside = path.relative_to(PACKAGE / "backends")
     return "/".join(inside.parts[:-1]) or inside.stem
 
 
 def imported(path: Path) -> Iterator[str]:
-    """What a file imports anywhere in it, as full names, down to what is named."""
+    """Return everything that a file imports, as full names, down to the imported objects."""
     package = path.relative_to(ROOT).parts[:-1]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -95,7 +95,7 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def files_imported(path: Path) -> set[Path]:
-    """The files of gpunn that a file imports from."""
+    """Return the files of gpunn that a file imports from."""
     found = set()
     for name in imported(path):
         parts = name.split(".")
@@ -149,7 +149,7 @@ def test_imports_go_downwards_below_the_backends() -> None:
 
 
 def test_no_two_modules_import_each_other() -> None:
-    """Not in a circle of more than two either, nor for the sake of annotations."""
+    """Nor do more than two form a cycle, imports for annotations included."""
     arrows = {path: files_imported(path) - {path} for path in MODULES}
     while free := {path for path, others in arrows.items() if not others & arrows.keys()}:
         arrows = {path: others for path, others in arrows.items() if path not in free}
@@ -179,7 +179,7 @@ def test_only_the_backends_import_cupy() -> None:
 
 
 def branches(path: Path) -> Iterator[ast.AST]:
-    """What a file decides by: conditions and comparisons."""
+    """The conditions and comparisons in a file."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, (ast.If, ast.IfExp, ast.While)):
             yield node.test
@@ -201,7 +201,7 @@ def test_nothing_above_the_backends_asks_which_one_it_is() -> None:
 
 
 def fresh(code: str) -> Any:
-    """What ``code`` prints, as JSON, in a process of its own."""
+    """Return the JSON that ``code`` prints in a new process."""
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
     return json.loads(done.stdout.splitlines()[-1])
@@ -266,7 +266,7 @@ def test_keras_is_the_package_itself(way: str) -> None:
 
 
 def test_dir_offers_the_public_names_and_nothing_else() -> None:
-    """What completion, help and a star offer: no floor, and no module that gpunn itself imports."""
+    """Completion, help and `import *` offer no layer, and no module that gpunn itself imports."""
     dirs, star, there, said = fresh(
         "import json, pydoc\n"
         "offered = {}\n"
@@ -293,7 +293,7 @@ def test_every_name_that_the_documents_use_is_offered() -> None:
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.py")]
     name = re.compile(r"(?<![\w./])(?:gpunn|keras)\.([A-Za-z]\w*)")
     used = {found for page in pages for found in name.findall(page.read_text())}
-    # A table says where the command line is; sklearn is imported, if it can be, when asked for.
+    # A table refers to the command line; sklearn is imported, if available, on access.
     assert used - {"apps"} <= {*dir(gpunn), "sklearn"} and hasattr(gpunn, "sklearn")
 
 

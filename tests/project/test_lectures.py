@@ -1,4 +1,4 @@
-"""docs/lectures.md: every row leads somewhere, and every part stands in its table."""
+"""docs/lectures.md: every row has valid references, and every part is in its table."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class Row(NamedTuple):
 
     @property
     def path(self) -> str:
-        """The dotted path without the arguments."""
+        """The dotted path, without the arguments."""
         return self.api.strip("`").split("(")[0]
 
 
 def tables(text: str) -> Iterator[tuple[str, list[list[str]]]]:
-    """The heading of each section, and the cells of its table, headings and all."""
+    """Return the heading of each section, and the cells of its table, headings included."""
     for part in text.split("\n## ")[1:]:
         heading, body = part.split("\n", 1)
         lines = [line for line in body.splitlines() if line.startswith("|")]
@@ -75,7 +75,7 @@ def text_of(path: Path) -> str:
 
 @functools.cache
 def names_of_tests(path: Path) -> set[str]:
-    """``name`` and ``Class::name`` of every test of a file."""
+    """Return ``name`` and ``Class::name`` of every test of a file."""
     names = set()
     for node in ast.parse(text_of(path)).body:
         if isinstance(node, ast.FunctionDef):
@@ -108,7 +108,7 @@ def test_a_row_leads_somewhere(row: Row) -> None:
     else:
         assert resolve(row.path) is not None
     call = ast.parse(row.api.strip("`"), mode="eval").body
-    if isinstance(call, ast.Call):  # the arguments are some that it takes
+    if isinstance(call, ast.Call):  # the call accepts the arguments
         names = dict.fromkeys(keyword.arg for keyword in call.keywords)
         inspect.signature(resolve(row.path)).bind_partial(*call.args, **names)
 
@@ -133,7 +133,7 @@ def test_every_part_is_listed(kind: str) -> None:
     for module, table in re.findall(r"### `(gpunn\S+)`\n((?:\n?\|.*)+)", text_of(PAGE)):
         listed |= {f"{module}.{name}" for name in re.findall(r"^\| `(\w+)` \| \S", table, re.M)}
     own = [n for n, cls in registry.entries(kind).items() if cls.__module__.startswith("gpunn.")]
-    places = {"callback": ["gpunn.plots"]}.get(kind, [])  # what is drawn is with the pictures
+    places = {"callback": ["gpunn.plots"]}.get(kind, [])  # callbacks that plot are there
     places.append(KINDS[kind])
     missing = [name for name in own if not listed & {f"{place}.{name}" for place in places}]
     assert len(own) > 3 and not missing, f"{PAGE.name} does not list {missing}: make docs"

@@ -1,4 +1,4 @@
-"""A part that is new is one file of few lines: all else is written from it."""
+"""A new part is one short file: everything else is generated from it."""
 
 from __future__ import annotations
 
@@ -367,11 +367,11 @@ print("right in pages")
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A copy of the project with a file more for each part, and the four of a layer."""
+    """A copy of the project with one more file for each part, and four for a layer."""
     left_out = shutil.ignore_patterns("__pycache__", "*.so")
     for folder in ("gpunn", "kernels", "tools", "docs", "tests/support"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=left_out)
-    for file in ("pyproject.toml", "setup.py", "README.md"):  # by the first a source tree is known
+    for file in ("pyproject.toml", "setup.py", "README.md"):  # the first identifies a source tree
         shutil.copy(ROOT / file, tmp_path)
     for place, text in PARTS.items():
         (tmp_path / "gpunn" / place).write_text(text)
@@ -394,7 +394,7 @@ def run(tree: Path, *command: str, timeout: int = 120, **environment: Any) -> st
 
 @pytest.mark.parametrize("place", PARTS)
 def test_it_is_few_lines(place: str) -> None:
-    """Statements that are no imports and no text: what a reader has to write."""
+    """Statements except imports and strings: what a user has to write."""
     statements = [
         node for node in ast.walk(ast.parse(PARTS[place]))
         if isinstance(node, ast.stmt) and not isinstance(node, (ast.Import, ast.ImportFrom))
@@ -423,7 +423,7 @@ def test_one_file_is_enough(tree: Path) -> None:
 
 @pytest.mark.more
 def test_it_computes_everywhere(tree: Path) -> None:
-    """On NumPy, compiled for this CPU, by the kernels for a card, and in a file of ONNX."""
+    """On NumPy, compiled for this CPU, by the GPU kernels, and in an ONNX file."""
     path = {"PATH": os.environ["PATH"]}  # where the compiler is
     run(tree, "setup.py", "-q", "build_ext", "--inplace", timeout=900, **path)
     done = run(tree, "-c", EVERYWHERE, timeout=900, **path)
@@ -432,7 +432,7 @@ def test_it_computes_everywhere(tree: Path) -> None:
 
 @pytest.mark.more
 def test_it_computes_in_pages(tree: Path) -> None:
-    """Compiled for browsers, from the same text."""
+    """Compiled for browsers, from the same source."""
     browser.needed()
     home = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     run(tree, "tools/web.py", timeout=900, **home)

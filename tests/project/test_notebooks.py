@@ -1,4 +1,4 @@
-"""The notebooks run, on little data, and are shipped with the outputs of today."""
+"""The notebooks run on little data, and are shipped with current outputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TOOL = runpy.run_path(str(ROOT / "tools" / "notebooks.py"))
-# What the cell of parameters says here.
+# The contents of the parameters cell in these tests.
 SMALL = {
     "first_steps": "ROWS, EPOCHS = 300, 2",
     "your_own_pictures": "COUNT, EPOCHS = 12, 1",
@@ -21,14 +21,14 @@ SMALL = {
 
 
 def kinds(notebook: Any) -> list[list[Any]]:
-    """Of each cell what is shown, and whether something is printed."""
+    """Return what each cell shows, and whether it prints anything."""
     return [
         [sorted(output.get("data", {"print": ""})) for output in cell.get("outputs", ())]
         for cell in notebook.cells
     ]
 
 
-LONG = {"your_own_pictures", "your_own_table"}  # seconds each, of processes and imports
+LONG = {"your_own_pictures", "your_own_table"}  # each takes seconds for processes and imports
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
-"""What is installed: the wheel, with compiled kernels in it, and the source archive without a
-compiler; away from the tree, on the oldest and the newest Python found."""
+"""Installation: the wheel with compiled kernels, and the source archive without a compiler.
+
+Both are tested outside the tree, on the oldest and the newest Python found.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ ENVIRONMENT = {
     for name, value in os.environ.items()
     if not name.startswith(("PYTHON", "GPUNN", "VIRTUAL_ENV"))
 } | {"OPENBLAS_NUM_THREADS": "1"}
-# One module of three, and not optimized: what is tested is the way into the wheel.
+# One module of three, not optimized: only its way into the wheel is tested.
 LITTLE = {"GPUNN_BUILD": "baseline", "CFLAGS": "-O0"}
 NO_COMPILER = {"CC": "/nonexistent/cc", "CXX": "/nonexistent/c++"}
 COMPILER = any(shutil.which(name) for name in ("c++", "g++", "clang++"))
@@ -85,7 +87,7 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
 
 
 def refusal(*command: str | Path, cwd: Path) -> str:
-    """What a command says that ends with an error, in one line."""
+    """Return the message, in one line, of a command that ends with an error."""
     done = subprocess.run(
         [str(part) for part in command], cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True
     )
@@ -95,7 +97,7 @@ def refusal(*command: str | Path, cwd: Path) -> str:
 
 
 def version_of(python: str | Path) -> tuple[int, int] | None:
-    """Return the version of a Python that runs and can make environments, else None."""
+    """Return the version of a Python that runs and can create environments, otherwise None."""
     script = "import sys, ensurepip, venv; print(*sys.version_info[:2])"
     try:
         done = subprocess.run(
@@ -122,7 +124,7 @@ def candidates() -> Iterator[str | Path]:
 
 @functools.cache
 def pythons() -> dict[str, str | Path]:
-    """Return this Python, and the oldest and the newest supported one of this machine."""
+    """Return this Python, and the oldest and the newest supported Python of this machine."""
     found = {version: python for python in candidates() if (version := version_of(python))}
     versions = sorted(found.keys() & SUPPORTED) or sorted(found)
     ends = {"oldest": found[versions[0]], "newest": found[versions[-1]]}
@@ -146,7 +148,7 @@ def kernel_sources() -> list[str]:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the tree, without what was built."""
+    """A copy of the tree, without build outputs."""
     copied = tmp_path_factory.mktemp("clone") / "gpunn"
     left_behind = (".*", "build", "dist", "runs", "*.egg-info", "__pycache__", "_kernels_*",
                    "not_built.json")  # fmt: skip
@@ -156,9 +158,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def built(tree: Path) -> Path:
-    """Build the source archive from the tree, and from the archive the wheel; where both lie.
+    """Build the source archive from the tree and the wheel from it; return the folder of both.
 
-    Built from a copy, because setuptools also packs whatever an earlier build's `*.egg-info` lists.
+    The tree is a copy, because setuptools also packs whatever an old `*.egg-info` lists.
     """
     run(sys.executable, "-m", "build", tree, cwd=tree.parent, **LITTLE)
     return tree / "dist"
@@ -178,7 +180,7 @@ def archive(built: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def pure_wheel(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What an archive becomes that shall not be compiled: a wheel for every Python."""
+    """The wheel from an archive without compiling: a wheel for every Python."""
     folder = tmp_path_factory.mktemp("pure")
     build = (sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps")
     run(*build, archive, cwd=folder, GPUNN_BUILD="none")
@@ -190,7 +192,10 @@ def pure_wheel(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(
     wheel: Path, pure_wheel: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Path]:
-    """Return a function: install the wheel for a Python, return its new environment's scripts."""
+    """Return a function that installs the wheel for a Python in a new environment.
+
+    The function returns the folder of the environment's scripts.
+    """
 
     @functools.cache
     def install(python: str | Path) -> Path:
@@ -242,7 +247,7 @@ def test_wheel_trains_from_another_folder(
     assert found["typed"]
     assert found["kernels"] == kernel_sources()
     assert not found["stray"]
-    path = str(scripts)  # no compiler there, nor anything else
+    path = str(scripts)  # no compiler there, or anything else
     backend, *figures = run(scripts / "python", "-c", TRAIN, cwd=tmp_path, PATH=path).split()
     has_kernels = version_of(pythons()[which]) == THIS and COMPILER
     assert backend == ("compiled" if has_kernels else "numpy")
@@ -263,8 +268,8 @@ def test_wheel_trains_from_another_folder(
         assert "gpunn" in said and (tmp_path / "runs" / "bench" / "bench.json").exists()
 
 
-# What needs the compiled kernels and pytest alone: how classes, functions, frames and threads of
-# Python are used.
+# Tests that need only the compiled kernels and pytest: the use of Python's classes, functions,
+# frames and threads.
 ON_THE_NEWEST = (
     "tests/common", "tests/core", "tests/layers/test_own_call.py", "tests/layers/test_own_state.py",
     "tests/callbacks/test_callbacks.py", "tests/optimizers/test_optimizers.py",
@@ -279,7 +284,7 @@ ON_THE_NEWEST = (
 def test_the_newest_pythons_train_with_kernels_of_their_own(
     age: int, tree: Path, tmp_path: Path
 ) -> None:
-    """Those of Debian testing: imports, trains, pickles, and passes the tests of own parts."""
+    """On Debian testing's Pythons: imports, trains, pickles, and passes tests of custom parts."""
     if len(NEWEST) <= age:
         reason = "make newest-pythons fetches those of Debian testing"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
@@ -295,14 +300,14 @@ def test_the_newest_pythons_train_with_kernels_of_their_own(
     assert_learned(*figures)
     (tree / "model.gpunn").unlink()
     assert "Compiled   baseline" in run(own, "-m", "gpunn", "doctor", cwd=tree)
-    # Hypothesis counts references as Python 3.13 and before do, and warns of its own generators.
+    # Hypothesis counts references as in Python 3.13 and older, and warns of its own generators.
     quiet = ("-W", "ignore:It looks like `register_random`:hypothesis.errors.HypothesisWarning")
     run(own, "-m", "pytest", "-q", "-p", "no:cacheprovider", *quiet, *ON_THE_NEWEST, cwd=tree)
 
 
 @pytest.mark.more
 def test_source_archive_installs_without_a_compiler(archive: Path, tmp_path: Path) -> None:
-    """As pure Python, which trains, and doctor says what it lacks; installing does not complain."""
+    """As pure Python: it installs silently and trains, and doctor reports what it lacks."""
     install = (sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps")
     nothing = {**NO_COMPILER, "PATH": str(tmp_path)}
     said = run(*install, "--target", tmp_path / "site", archive, cwd=tmp_path, **nothing)
@@ -330,7 +335,7 @@ exit 3
 def test_a_wheel_without_kernels_is_tagged_so_and_keeps_what_the_compiler_said(
     tmp_path: Path,
 ) -> None:
-    """By `setup.py`, without the half minute of an isolated build."""
+    """With `setup.py`, without the half minute of an isolated build."""
     compiler = tmp_path / "c++"
     compiler.write_text(FAILING)
     compiler.chmod(0o755)
@@ -364,8 +369,8 @@ def test_a_wheel_without_kernels_is_tagged_so_and_keeps_what_the_compiler_said(
     assert json.loads((compiled / "not_built.json").read_text())["baseline"] == said["baseline"]
 
 
-# A compiler that writes down what it is asked, knows no AVX-512, and makes empty files, but for
-# what tells the instruction sets of this CPU.
+# A compiler that logs its arguments, does not support AVX-512, and writes empty files, except for
+# the program that reports the instruction sets of this CPU.
 PRETENDED = """#!{python}
 import os, sys
 from pathlib import Path
@@ -382,7 +387,7 @@ if "-o" in asked:
 
 
 def pretended(folder: Path) -> dict[str, str]:
-    """The environment of a build with that compiler, which keeps its log in the folder."""
+    """The environment of a build with that compiler, which writes its log to the folder."""
     compiler = folder / "c++"
     real = str(shutil.which("c++") or shutil.which("g++"))
     compiler.write_text(PRETENDED.format(python=sys.executable, real=real))
@@ -401,7 +406,7 @@ def of_modules(*names: str) -> list[str]:
 @pytest.mark.more
 @pytest.mark.skipif(os.name == "nt", reason="another compiler there, and only the baseline")
 def test_an_instruction_set_that_the_compiler_does_not_know_is_left_out(tmp_path: Path) -> None:
-    """The modules come of the same files at the same time, with the flags of each."""
+    """The modules are built from the same files at the same time, each with its flags."""
     log = tmp_path / "log"
     folders = ("--build-lib", tmp_path / "lib", "--build-temp", tmp_path / "temp")
     run(sys.executable, "setup.py", "build_ext", *folders, cwd=ROOT, **pretended(tmp_path))
@@ -409,7 +414,7 @@ def test_an_instruction_set_that_the_compiler_does_not_know_is_left_out(tmp_path
     assert modules(tmp_path / "lib") == of_modules(*known)
     compiled = [line.split() for line in log.read_text().splitlines() if " -c " in line]
     objects = [command[command.index("-o") + 1] for command in compiled]
-    objects = [o for o in objects if "avx512" not in o]  # which is asked again what it has to say
+    objects = [o for o in objects if "avx512" not in o]  # compiled again for its error message
     assert len(objects) == len(set(objects))
     assert len(compiled) >= len(known) * len(list((ROOT / "kernels" / "cpu").glob("*.cpp")))
     flags = {flag for command in compiled for flag in command}
@@ -422,7 +427,7 @@ def test_an_instruction_set_that_the_compiler_does_not_know_is_left_out(tmp_path
     bool(cpu_kernels.why_not()) or os.name == "nt", reason="nothing to compile with"
 )
 def test_a_source_tree_is_built_for_this_cpu_unless_asked(tmp_path: Path) -> None:
-    """Asked for all, it keeps what is there; once a kernel changes, nothing older stays."""
+    """A build for all keeps existing files; after a change of a kernel, nothing older remains."""
     for name in ("kernels", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
         copied = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
         copied(ROOT / name, tmp_path / name)
@@ -432,7 +437,7 @@ def test_a_source_tree_is_built_for_this_cpu_unless_asked(tmp_path: Path) -> Non
     log = tmp_path / "log"
 
     def build(**environment: str) -> int:
-        """How many files it takes to build in place."""
+        """Return how many files an in-place build compiles."""
         log.unlink(missing_ok=True)
         command = (sys.executable, "setup.py", "build_ext", "--inplace")
         run(*command, cwd=tmp_path, **pretended(tmp_path), **environment)
@@ -440,7 +445,7 @@ def test_a_source_tree_is_built_for_this_cpu_unless_asked(tmp_path: Path) -> Non
 
     sources = len(list((ROOT / "kernels" / "cpu").glob("*.cpp")))
     best = [name for name in cpu_kernels.of_this_cpu() if name != "avx512"][-1]
-    unknown = sources if "avx512" in cpu_kernels.of_this_cpu() else 0  # tried, and refused
+    unknown = sources if "avx512" in cpu_kernels.of_this_cpu() else 0  # tried, and rejected
     assert sources < build() <= 1 + sources + unknown
     assert modules(there) == of_modules(best)
     build(GPUNN_BUILD="all")
@@ -466,7 +471,7 @@ def test_the_module_compiles_against_other_pythons(which: str, tmp_path: Path) -
 
 
 def test_editable_install_finds_the_kernels(tmp_path: Path) -> None:
-    """The environment of the tests is an editable install, as `make test` makes it."""
+    """The tests run in an editable install, as created by `make test`."""
     found = json.loads(run(sys.executable, "-c", LIST, cwd=tmp_path))
     assert Path(found["folder"]) == ROOT / "gpunn"
     assert found["typed"]
@@ -485,7 +490,7 @@ def test_editable_install_has_every_instruction_set_of_this_machine() -> None:
 def test_a_folder_of_that_name_does_not_hide_an_editable_installation(
     inside: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """As in the folder that holds a clone: a folder without __init__.py is no package."""
+    """As in a clone's parent folder: a folder without __init__.py is not a package."""
     (tmp_path / "gpunn").joinpath(*inside).mkdir(parents=True)
     script = "import gpunn, gpunn.kernels; print(gpunn.__file__, gpunn.Sequential.__name__)"
     said = run(sys.executable, "-c", script, cwd=tmp_path)
@@ -502,11 +507,11 @@ try:
 except FileNotFoundError:
     print("no benchmarks")
 """
-BESIDE, INSIDE = ".", "gpunn"  # where a copy's folders lie: a source tree's, an installed one's
+BESIDE, INSIDE = ".", "gpunn"  # where a copy's folders are: in a source tree, in an installation
 
 
 def another_copy(folder: Path, place: str, *names: str) -> None:
-    """gpunn as it stands, with folders of its own in ``place``, each unlike those of this tree."""
+    """Copy gpunn, with its own folders in ``place``, which all differ from those of this tree."""
     (folder / "gpunn").mkdir(parents=True)
     (folder / "pyproject.toml").touch()
     for path in (ROOT / "gpunn").iterdir():
@@ -522,7 +527,7 @@ def another_copy(folder: Path, place: str, *names: str) -> None:
 def test_a_copy_before_an_editable_installation_keeps_its_kernels(
     place: str, tmp_path: Path
 ) -> None:
-    """Its Python would otherwise be compiled with the CUDA text of another."""
+    """Otherwise its Python code would be compiled with the CUDA source of another copy."""
     another_copy(tmp_path, place, "kernels", *(["benchmarks"] if place == BESIDE else []))
     said = run(sys.executable, "-c", WHERE, cwd=tmp_path, PYTHONPATH=str(tmp_path))
     benchmarks = str(tmp_path / "benchmarks") if place == BESIDE else "no benchmarks"
@@ -531,9 +536,9 @@ def test_a_copy_before_an_editable_installation_keeps_its_kernels(
 
 @pytest.mark.parametrize("stranger", [False, True], ids=["none", "a package of that name"])
 def test_a_copy_without_kernels_takes_nobody_elses(stranger: bool, tmp_path: Path) -> None:
-    """Neither those of the editable installation, nor what else is called so beside it."""
+    """Neither those of the editable installation, nor other folders of that name beside it."""
     another_copy(tmp_path, BESIDE, *(["kernels", "benchmarks"] if stranger else []))
-    (tmp_path / "pyproject.toml").unlink()  # no source tree: a folder of installed packages
+    (tmp_path / "pyproject.toml").unlink()  # not a source tree: a folder of installed packages
     done = subprocess.run(
         [sys.executable, "-c", WHERE], cwd=tmp_path, capture_output=True, text=True,
         env={**ENVIRONMENT, "PYTHONPATH": str(tmp_path)},

@@ -1,4 +1,4 @@
-"""The pages that promise something: each line of their tables names tests that there are."""
+"""The pages that make promises: each line of their tables names existing tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DOCS = TESTS.parent / "docs"
 
 
 def rows(page: str) -> list[str]:
-    """What stands in the last column of the page's tables, their heads left out."""
+    """Return the last column of the page's tables, without headings."""
     lines = (DOCS / page).read_text(encoding="utf-8").splitlines()
     tables = [line for line in lines if line.startswith("|")]
     heads = {k + d for k, line in enumerate(tables) if set(line) <= set("|- ") for d in (-1, 0)}
@@ -26,7 +26,7 @@ def test_each_line_names_tests_that_there_are(page: str) -> None:
         names, text = re.findall(r"`(?:(test_\w+\.py)(?:::)?)?(\w*)`", row), ""
         assert names, row
         for module, function in names:
-            if module:  # the names after it are of the same file
+            if module:  # the names after it belong to the same file
                 text = "".join(path.read_text(encoding="utf-8") for path in TESTS.rglob(module))
                 assert text, (page, module)
             assert not function or f"def {function}(" in text, (page, module, function)

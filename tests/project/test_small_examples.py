@@ -1,4 +1,4 @@
-"""Examples of networks small enough to follow: their figures, held to what is known of them."""
+"""Examples of networks small enough to follow, with figures checked against known values."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def names(tmp_path_factory):
 
 @pytest.fixture
 def backend(backend):
-    """The one that an example uses, which names none."""
+    """The backend of examples, which name none."""
     gpunn.use_backend(backend)
     return backend
 
@@ -71,7 +71,7 @@ class TestBackpropByHand:
 
 
 def cost_of(model, x, classes):
-    """1/N sum 1/2 ||y - F(x)||^2 and the number of points on their side, in plain NumPy."""
+    """1/N sum 1/2 ||y - F(x)||^2 and the number of correctly classified points, in plain NumPy."""
     a = np.asarray(x, np.float64)
     weights = [w.astype(np.float64) for w in model.get_weights()]
     for kernel, bias in zip(weights[::2], weights[1::2], strict=True):
@@ -112,9 +112,9 @@ def test_parameters_of_three_four_two(example):
 
 
 def largest_difference(model, x, y, step=1e-5):
-    """Between the gradients of a model's weights and central differences of its loss."""
+    """Return the error of a model's gradients relative to central differences of its loss."""
     weights = model.get_weights()
-    model.train_on_batch(x, y)  # the gradients of the weights as they were before
+    model.train_on_batch(x, y)  # the gradients at the previous weights
     gradients = list(model.gradients().values())
     worst = 0.0
     for weight, gradient in zip(weights, gradients, strict=True):
@@ -217,7 +217,7 @@ def test_a_hidden_layer_learns_what_no_line_does(example, name):
 
 class TestDescent:
     def test_a_rate_above_two_by_the_curvature_runs_away(self, example):
-        """On y^2 10 / 2 a step is a factor of 1 - 10 rate."""
+        """On y^2 10 / 2, a step multiplies by 1 - 10 rate."""
         names = example("descent")
         for rate, steps in ((0.01, 40), (0.15, 40), (0.205, 14)):
             optimizer = gpunn.optimizers.SGD(rate)
@@ -249,7 +249,7 @@ class TestDescent:
 
 class TestLearningRates:
     def test_lecuns_rule_evens_out_what_a_step_does(self, example):
-        """Of the last layer, with its larger gradients and many inputs, less; of the first more."""
+        """Less for the last layer, with larger gradients and many inputs; more for the first."""
         names = example("learning_rates")
         x, y = toy.moons(1000, noise=0.1)
         ratios, rates = {}, {}
@@ -260,7 +260,7 @@ class TestLearningRates:
             ratios[multiplier] = [record["update_ratio"] for record in monitor.records]
             rates[multiplier] = [layer.rate_factor for layer in model.layers]
             sizes = [layer.count_params() for layer in model.layers]
-            gradients = [r["gradient_norm"] for r in monitor.records] / np.sqrt(sizes)  # a weight
+            gradients = [r["gradient_norm"] for r in monitor.records] / np.sqrt(sizes)  # per weight
         assert gradients[-1] > max(gradients[1:-1])
         np.testing.assert_allclose(rates["lecun"], np.array([2, 8, 16, 64]) ** -0.5, rtol=1e-12)
         first, last = (ratios["lecun"][i] / ratios[1.0][i] for i in (0, -1))
@@ -311,7 +311,7 @@ class TestWiring:
         names = example("wiring")
         gpunn.utils.set_random_seed(0)
         model = names["two_inputs_and_outputs"](names["point_reader"]())
-        assert model.count_params() == 184 + 272 + 17 + 9  # the reader once
+        assert model.count_params() == 184 + 272 + 17 + 9  # the reader counts once
         a, b, ring, same = names["draw"](100, seed=0)
         model.train_on_batch([a, b], [same, ring])
         before = model.predict([a, b])
@@ -367,7 +367,7 @@ class TestFirstWeights:
         names = example("first_weights")
         for name, (make, deviation) in names["DRAWN"].items():
             drawn = make((names["INPUTS"], names["UNITS"]))
-            # Of n draws the deviation is off by one part in sqrt(2 n), for normal ones.
+            # The deviation of n normal draws is off by one part in sqrt(2 n).
             assert drawn.std() == pytest.approx(deviation, rel=0.02, abs=1e-7), name
 
     def test_only_a_rule_that_fits_keeps_a_signal_alive(self, example):

@@ -1,4 +1,4 @@
-"""Examples on real and drawn data: what they claim, beside scikit-learn where it has the thing."""
+"""Examples on real and drawn data: their claims, compared with scikit-learn where possible."""
 
 import re
 
@@ -14,7 +14,7 @@ from gpunn import datasets
 
 @pytest.fixture(scope="module")
 def digits(mnist):
-    """The first 2,000 of MNIST as rows of numbers from 0 to 1, and their labels."""
+    """The first 2,000 MNIST images as rows of values from 0 to 1, and their labels."""
     (x, y), _ = mnist
     return x[:2000].reshape(2000, -1).astype(np.float32) / 255, y[:2000]
 
@@ -59,7 +59,7 @@ class TestAutoencoder:
         y, y_new = random.integers(0, 3, 300), random.integers(0, 3, 250)
         share = example("autoencoder")["by_neighbours"](code, y, new, y_new)
         theirs = KNeighborsClassifier(5).fit(code, y).score(new, y_new)
-        assert share == pytest.approx(theirs, abs=0.004)  # a tie in the votes is one row
+        assert share == pytest.approx(theirs, abs=0.004)  # a tied vote changes one row
 
     @pytest.mark.more
     def test_its_two_numbers_tell_more_than_two_linear_ones(self, example, mnist, capsys):
@@ -79,7 +79,7 @@ def test_no_answer_of_a_forecast_is_better_than_the_noise_lets_it(example, capsy
     errors = {name: float(value) for name, value in found.items()}
     noise = errors["the noise itself"]
     assert noise < errors["network"] < 1.1 * noise
-    # One drawn value in place of another: its noise and the own one, sqrt(2) as large.
+    # One drawn value predicts another: the noise of both, sqrt(2) as large.
     assert errors["as 175 steps ago"] == pytest.approx(np.sqrt(2) * noise, rel=0.05)
     assert errors["as the last one"] > errors["as 175 steps ago"]
 
@@ -110,7 +110,7 @@ def test_each_of_two_models_wins_where_it_fits(example):
         train, new = names["draw"](target, 1000, rng), names["draw"](target, 2000, rng)
         errors = [names["judge"](names[m], train, new, 0) for m in ("linear_model", "network")]
         assert np.argmin(errors) == better
-        assert min(errors) > 0.9 * names["NOISE"] ** 2  # nobody can do better than the noise
+        assert min(errors) > 0.9 * names["NOISE"] ** 2  # no prediction can beat the noise
 
 
 def test_diabetes_is_predicted_as_well_as_by_scikit_learn(example, capsys):
@@ -146,7 +146,7 @@ class TestSpam:
         assert (held[y == 0].sum(), held[y == 1].sum()) == (19, 2)
 
 
-# The numbers of parameters are those that Keras's own examples print.
+# The parameter counts are those that Keras's own examples print.
 @pytest.mark.parametrize(
     ("recipe", "parameters"),
     [("mlp", 669_706), ("convnet", 34_826), ("best", 1_863_690), ("fashion", 203_530)],
@@ -210,7 +210,7 @@ def test_more_data_is_less_error_on_what_is_held_out(example, mnist):
 def test_a_batch_is_a_product_of_matrices(example, mnist, capsys):
     names = example("one_batch")
     (_, _), (x_test, _) = mnist
-    names["print_shapes"](names["make_network"](), x_test[:10])  # it compares with the model's own
+    names["print_shapes"](names["make_network"](), x_test[:10])  # it compares with the model's
     shapes = re.findall(r"(\d+ x \d+)", capsys.readouterr().out)
     assert shapes == ["28 x 28", "10 x 784", "784 x 16", "10 x 16", "16 x 16", "10 x 16",
                       "16 x 10", "10 x 10"]  # fmt: skip

@@ -1,4 +1,4 @@
-"""A test that hangs ends, and says where it hung."""
+"""A test that hangs is stopped, and reports where it hung."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 CONFIG = Path(__file__).parents[2] / "pyproject.toml"
 
-# It waits for what nobody does, or in a loop that never comes back to Python.
+# It waits for something that never happens, or in a loop that never returns to Python.
 IN_PYTHON = "threading.Event().wait()"
 BELOW = "sum(itertools.repeat(0))"
 TESTS = """
@@ -25,7 +25,7 @@ def test_the_next():
 
 
 def run(folder: Path, hangs: str, *limits: str) -> subprocess.CompletedProcess[str]:
-    """These two tests, with the settings of all tests but for other limits."""
+    """Run these two tests with the settings of all tests, except for other limits."""
     (folder / "test_hanging.py").write_text(TESTS.format(hangs=hangs))
     options = [part for limit in limits for part in ("-o", limit)]
     return subprocess.run(
@@ -37,7 +37,7 @@ def run(folder: Path, hangs: str, *limits: str) -> subprocess.CompletedProcess[s
 def test_there_is_a_limit(request: pytest.FixtureRequest) -> None:
     config = request.config
     limits = float(config.getini("timeout")), float(config.getini("faulthandler_timeout"))
-    assert 0 < limits[0] < limits[1]  # the one that lets the run go on comes first
+    assert 0 < limits[0] < limits[1]  # the limit that lets the run continue comes first
 
 
 def test_one_that_hangs_fails_with_its_stack_and_the_next_runs(tmp_path: Path) -> None:

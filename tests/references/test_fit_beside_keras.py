@@ -1,7 +1,7 @@
-"""Random trainings beside Keras: equal within rounding, or different for a reason that is listed.
+"""Random training runs, compared with Keras: equal within rounding or different for a known reason.
 
-`GPUNN_FITS_SEED` chooses another series of them, `GPUNN_FITS` those that are run, as "17" or
-"100-199". A training that fails is printed with the command that runs it alone.
+`GPUNN_FITS_SEED` chooses another series, `GPUNN_FITS` the runs of it, such as "17" or "100-199". A
+run that fails is printed with the command that repeats it alone.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ EACH_TIME, EACH_NIGHT = 40, 400
 
 
 class Difference(NamedTuple):
-    """Why some of what comes of a configuration is not Keras's.
+    """A reason why some results of a configuration differ from Keras's.
 
     Attributes:
         why: in words; docs/keras-differences.md says more.
-        test: which shows it by itself.
-        explains: of a configuration and a place in its results, whether this is the reason.
+        test: the test of this difference alone.
+        explains: whether this is the reason, for a configuration and a position in its results.
     """
 
     why: str
@@ -40,7 +40,7 @@ class Difference(NamedTuple):
 
 
 def figure(place: str) -> str:
-    """The name of a figure, without that of its output."""
+    """Return the name of a metric without that of its output."""
     name = next((part for part in reversed(place.split("/")) if not part.isdigit()), "")
     return name.removeprefix("val_").removeprefix("out0_").removeprefix("out1_")
 
@@ -116,10 +116,10 @@ def unexplained(config: Config, found: dict[str, str]) -> dict[str, str]:
 
 
 def check(keras: Any, number: int, seed: int = SEED) -> None:
-    """Run a configuration with Keras and on each backend.
+    """Run a configuration with Keras and with gpunn on each backend.
 
     Raises:
-        AssertionError: naming what differs, and how to run it alone.
+        AssertionError: if results differ; names them, and the command to run it alone.
     """
     config = random_fits.configuration(number, seed)
     keras.utils.set_random_seed(number)
@@ -140,7 +140,7 @@ def check(keras: Any, number: int, seed: int = SEED) -> None:
 
 
 def asked_for() -> list[int]:
-    """The numbers in GPUNN_FITS; the first ones, if none are given."""
+    """Return the numbers in GPUNN_FITS; by default the first ones."""
     parts = [part.partition("-") for part in os.environ.get("GPUNN_FITS", "").split(",") if part]
     given = [range(int(first), int(last or first) + 1) for first, _, last in parts]
     return [*chain.from_iterable(given)] or [*range(EACH_TIME)]
@@ -158,7 +158,7 @@ def test_more_trainings(keras: Any, number: int) -> None:
 
 
 def test_a_number_names_one_configuration() -> None:
-    """In each process, so that what failed can be run again."""
+    """The same in each process, so that failures can be reproduced."""
     first = random_fits.configuration(3, 1)
     assert json.loads(json.dumps(first)) == first == random_fits.configuration(3, 1)
     others = [random_fits.configuration(n, seed) for n in (3, 4) for seed in (1, 2)]

@@ -1,4 +1,4 @@
-"""Penalties, constraints and rates by layer, in training on both backends, against PyTorch."""
+"""Test penalties, constraints and rates by layer, trained on both backends and against PyTorch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BACKENDS = {"numpy": "numpy", "compiled": "compiled", **CARDS}
 
 @gpunn.saving.register_serializable(package="regularizers")
 class Cubes(regularizers.Regularizer):
-    """A penalty of a user's own."""
+    """A custom penalty."""
 
     def __call__(self, x: Any) -> Any:
         return 0.1 * np.sum(np.abs(x) ** 3)
@@ -35,14 +35,14 @@ class Cubes(regularizers.Regularizer):
 
 @gpunn.saving.register_serializable(package="regularizers")
 class Halves(constraints.Constraint):
-    """A constraint of a user's own: no weight beyond a half."""
+    """A custom constraint: no weight above a half."""
 
     def __call__(self, w: Any) -> Any:
         return w.clip(-0.5, 0.5)
 
 
 def make(backend: Any, optimizer: Any = None, **given: Any) -> gpunn.Sequential:
-    """Dense layers of 4 and 3; ``given`` is for the first one."""
+    """Dense layers of 4 and 3 units; ``given`` applies to the first one."""
     gpunn.utils.set_random_seed(1)
     model = gpunn.Sequential(
         [layers.Input((5,)), layers.Dense(4, "tanh", bias_initializer="normal", **given),
@@ -65,7 +65,7 @@ Limit = Callable[[torch.Tensor], torch.Tensor]
 def torch_fit(
     weights: list[np.ndarray], penalty: Penalty, limit: Limit | None = None, adam: bool = False
 ) -> tuple[list[float], list[np.ndarray], float]:
-    """The same by PyTorch: losses of the epochs, weights, and the loss over all rows after."""
+    """The same in PyTorch: losses of the epochs, weights, and the final loss over all rows."""
     w = [torch.tensor(array, requires_grad=True) for array in weights]
     optimizer = torch.optim.Adam(w, 0.1, eps=1e-12) if adam else torch.optim.SGD(w, 0.1)
 
@@ -145,7 +145,7 @@ def check_penalty(name: str, backend: str, optimizer: Any) -> None:
     model = make(BACKENDS[backend], optimizer, **given)
     adam = isinstance(optimizer, Adam)
     losses, weights, after = torch_fit(model.get_weights(), penalty, adam=adam)
-    tolerance = 1e-7 if adam else 1e-11  # its epsilon has another place there
+    tolerance = 1e-7 if adam else 1e-11  # its epsilon is added in another place there
     np.testing.assert_allclose(fit(model), losses, rtol=tolerance)
     for ours, theirs in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
@@ -269,7 +269,7 @@ def test_the_bias_has_a_constraint_of_its_own() -> None:
 
 
 def test_penalties_and_constraints_are_saved(tmp_path: Path) -> None:
-    model = make(  # on the default backend, as the one that is loaded
+    model = make(  # on the default backend, like the loaded model
         None, kernel_regularizer=regularizers.L1L2(0.1, 0.2), bias_regularizer=Cubes(),
         kernel_constraint=constraints.MinMaxNorm(0.1, 0.9, axis=[0]), bias_constraint=Halves(),
         learning_rate_multiplier="lecun",

@@ -1,7 +1,7 @@
-"""Copies of models and their parts by pickle, `copy.deepcopy` and joblib: equal bits, of their own.
+"""Test copies of models and their parts by pickle, `copy.deepcopy` and joblib.
 
-A copy has the weights of the original, predicts the same, and trains on as the original does.
-"""
+A copy has the original's weights bit for bit, predicts the same, and trains on in the same way,
+but shares nothing with the original."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ copies = pytest.mark.parametrize("copied", COPIES)
 
 
 class Scaled(layers.Layer):
-    """A layer of a user's, with a weight, state, a layer inside, and attributes of its own."""
+    """A custom layer with a weight, state, an inner layer, and further attributes."""
 
     def __init__(self, units: int, **common: Any) -> None:
         super().__init__(**common)
@@ -60,7 +60,7 @@ class Scaled(layers.Layer):
 
 
 class Own(gpunn.Model):
-    """A model with a call of its own."""
+    """A model with a custom call."""
 
     def __init__(self) -> None:
         super().__init__(name="own")
@@ -83,7 +83,7 @@ def chain() -> Any:
 
 
 def graph() -> Any:
-    """Two inputs of one tensor, a shared layer, a model inside, and operations."""
+    """Two inputs of one tensor, a shared layer, an inner model, and operations."""
     inside = gpunn.Sequential([gpunn.Input((6,)), layers.Dense(6, activation="relu")])
     x = gpunn.Input((6,))
     shared = layers.Dense(6)
@@ -124,14 +124,14 @@ def test_a_copy_goes_on_as_the_original(backend: str, name: str, stage: str) -> 
         train(model)
         model(X, training=True)
     else:
-        model(X)  # its weights are there
+        model(X)  # creates its weights
     for copied in COPIES[:2] if stage == "trained" else COPIES[:1]:
         again = copied(model)
         assert again.built and again.backend is model.backend and again.name == model.name
         assert bits(again) == bits(model)
         if stage == "made":
             assert again.compiled == model.compiled
-            for each in (model, again):  # whose seeds `compile` draws
+            for each in (model, again):  # because `compile` draws a seed
                 gpunn.utils.set_random_seed(5)
                 each.compile("adam", LOSS)
         assert again.optimizer.iterations == model.optimizer.iterations
@@ -167,11 +167,11 @@ def test_what_is_set_on_a_copy_before_it_is_used_counts(copied: Callable[[Any], 
     before = bits(again)[0]
     train(again)
     assert bits(again)[0] == before
-    # An optimizer that stays goes on, as that of the original would.
+    # An optimizer that is compiled again continues, as the original's would.
     again = copied(model)
     again.compile(again.optimizer, LOSS)
     assert again.optimizer.iterations == model.optimizer.iterations > 0
-    # And it belongs to the copy.
+    # It belongs to the copy.
     again.fit(X, Y, verbose=0)
     with pytest.raises(ValueError, match="already trains the model"):
         chain().compile(again.optimizer, LOSS)
@@ -180,7 +180,7 @@ def test_what_is_set_on_a_copy_before_it_is_used_counts(copied: Callable[[Any], 
 @copies
 def test_a_layer_is_copied_without_the_models_around_it(copied: Callable[[Any], Any]) -> None:
     model = graph()
-    model.add_note = np.ones(1_000_000)  # what a copy of the whole model would bring
+    model.add_note = np.ones(1_000_000)  # a copy of the whole model would include it
     layer = model.layers[1]
     again = copied(layer)
     assert len(pickle.dumps(layer)) < 10_000
@@ -282,7 +282,7 @@ def test_a_model_that_another_thread_trains_is_not_copied() -> None:
 
     class Waiting(gpunn.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            found.append(through_pickle(self.model))  # its own thread may
+            found.append(through_pickle(self.model))  # its own thread may copy it
             other = threading.Thread(target=ask)
             other.start()
             other.join()
@@ -347,7 +347,7 @@ def test_other_libraries_take_numbers_over(backend: str) -> None:
 
 @pytest.mark.parametrize("seed", [3, 4])
 def test_a_state_is_taken_over_by_a_model_that_was_trained_with_another_seed(seed: int) -> None:
-    """The order of the rows and what dropout draws are those of the first model from then on."""
+    """From then on, row order and dropout masks are those of the first model."""
 
     def trained(seed: int) -> Any:
         gpunn.utils.set_random_seed(seed)

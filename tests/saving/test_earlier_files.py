@@ -1,8 +1,7 @@
-"""Files and pickles of an earlier version load, and give the same numbers.
+"""Test that files and pickles of an earlier version load and give the same numbers.
 
 ``tests/saving/earlier/`` was written by the version before internal names were changed:
-``python tests/saving/test_earlier_files.py FOLDER`` writes such files with the version at hand.
-"""
+``python tests/saving/test_earlier_files.py FOLDER`` writes such files with the current version."""
 
 from __future__ import annotations
 
@@ -60,7 +59,7 @@ def parts() -> dict[str, Any]:
 
 
 def write(folder: Path) -> None:
-    """Files of this version."""
+    """Write files with the current version."""
     folder.mkdir(exist_ok=True)
     (folder / "parts.pickle").write_bytes(pickle.dumps(parts()))
     answers = {}
@@ -90,7 +89,7 @@ def answer(model: gpunn.Model) -> np.ndarray:
 @pytest.mark.parametrize("name", ["sequential", "with_operations"])
 @pytest.mark.parametrize("kind", ["pickle", "gpunn", "checkpoint.gpunn"])
 def test_models_go_on_training(name: str, kind: str) -> None:
-    """The last epoch is done here, or by the earlier version in the checkpoint."""
+    """The last epoch is run here, or was run by the earlier version before its checkpoint."""
     path = EARLIER / f"{name}.{kind}"
     load = pickle.load if kind == "pickle" else gpunn.models.load_model
     with path.open("rb") as file:

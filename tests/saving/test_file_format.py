@@ -1,4 +1,4 @@
-"""The page on the file format, beside files read without gpunn."""
+"""Test the documentation of the file format against files that are read without gpunn."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ PAGE = (Path(__file__).parents[2] / "docs" / "file-format.md").read_text(encodin
 
 
 def entries(title: str, table: int = 0) -> set[str]:
-    """What the first column of a section's table names."""
+    """Return the names in the first column of a section's table."""
     section = PAGE.split(f"## {title}\n")[1].split("\n## ")[0]
     rows = section.split("| --- | --- |\n")[table + 1].split("\n\n")[0].splitlines()
     return {name for row in rows for name in re.findall("`(.+?)`", row.split(" | ")[0])}
 
 
 def read(path: Path) -> tuple[dict[str, Any], set[str]]:
-    """The envelope of a file, and the names of its tensors."""
+    """Read the envelope of a file and the names of its tensors."""
     with safetensors.safe_open(path, "numpy") as file:
         return json.loads(file.metadata()["gpunn"]), set(file.keys())
 
 
 class Keeping(gpunn.callbacks.Callback):
-    """Reads the checkpoint that was written last."""
+    """Reads the most recent checkpoint."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

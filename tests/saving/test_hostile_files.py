@@ -1,4 +1,4 @@
-"""Model files that are well formed and ask for too much, or hold what is no number."""
+"""Test well-formed model files that request too much memory, or contain NaN or infinity."""
 
 
 import numpy as np

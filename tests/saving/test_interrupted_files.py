@@ -1,4 +1,4 @@
-"""Ctrl-C while a file is written or read: the old file or the new one, whole, and no other."""
+"""Test Ctrl-C during reading and writing: either the old or the new file is there, complete."""
 
 import os
 import random
@@ -63,7 +63,7 @@ WORK = {"save": save, "save_folder": save_folder, "load": load, "fit": trained}
 
 
 def prepare(folder):
-    """A saved model, in a file and in a folder; its weights."""
+    """Save a model to a file and to a folder; return its weights."""
     folder.mkdir()
     model = network(1)
     model.save(folder / "model.gpunn")
@@ -72,7 +72,7 @@ def prepare(folder):
 
 
 def check(folder, before, where):
-    """What is there is whole, and of one of the two; everything works from here on."""
+    """Check that each file is complete, old or new, and that everything works from there."""
     inside = {"model.safetensors"}  # the copy may be missing
     assert inside <= set(os.listdir(folder / "folder")) <= inside | {"model.json"}, where
     names = sorted(set(os.listdir(folder)) - {"backup"})
@@ -96,7 +96,7 @@ def interrupt_everywhere(tmp_path, name, every):
         where = str(place)
         interrupt(lambda f=folder: WORK[name](f), place)
         check(folder, before, where)
-        # A run goes on from what is in the folder, and nobody is kept out of it.
+        # A run resumes from what is in the folder, and no lock is left.
         if name == "fit" or number % 5 == 0:
             assert bits(trained(folder)) == expected, where
             assert not (folder / "backup").exists(), where
@@ -113,7 +113,7 @@ def test_an_interrupt_at_any_line_leaves_whole_files(tmp_path, name):
     interrupt_everywhere(tmp_path, name, 1)
 
 
-# Of a file that was opened and had no name yet when the signal came: Python closes it, and says so.
+# The signal may come before an opened file has a name: Python then closes it with a warning.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_signals_at_random_moments_leave_whole_files(tmp_path):

@@ -1,4 +1,4 @@
-"""Models as text: `to_json`, and the model that is made of it."""
+"""Test models as JSON: `to_json`, and the model that is rebuilt from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gpunn import layers
 
 @gpunn.saving.register_serializable()
 class Doubled(gpunn.Model):
-    """A model with a call."""
+    """A model with a custom call."""
 
     def __init__(self, units: int = 2) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ def test_a_text_of_more_parts_than_may_be() -> None:
 
 @gpunn.saving.register_serializable()
 class Shifted(layers.Layer):
-    """A layer that has an array."""
+    """A layer whose config has an array."""
 
     def call(self, x: Any) -> Any:
         return x + 1

@@ -1,4 +1,4 @@
-"""`model.export`: what onnxruntime computes of the file is what the model predicts."""
+"""Test `model.export`: onnxruntime computes from the file what the model predicts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(model: Any, path: Path, fed: dict[str, np.ndarray]) -> list[np.ndarray]:
 
 
 def randomized(model: Any) -> None:
-    """Weights as of a trained model: none of them 0 or 1."""
+    """Random weights, like those of a trained model: none of them 0 or 1."""
     model.set_weights([RANDOM.uniform(0.2, 1.0, w.shape) for w in model.get_weights()])
 
 
@@ -108,7 +108,7 @@ def test_parts_of_ones_own_and_models_in_models(tmp_path: Path) -> None:
 
 
 class _Wide(layers.Layer):
-    """One column for all, times numbers of its own."""
+    """Broadcasts one column, times a different factor for each."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class _Wide(layers.Layer):
 
 @pytest.mark.parametrize("width", [7919, 7927, 2 * 7919])
 def test_an_axis_as_long_as_a_trace(width: int, tmp_path: Path) -> None:
-    """The batch is a number in a trace: an axis of the model's own may be of the same."""
+    """In a trace the batch size is a number, and a model's own axis may have the same length."""
     model = gpunn.Sequential(
         [gpunn.Input((3,), name="x"), _Wide(width), layers.Reshape((width, 1)), layers.Flatten(),
          layers.Dense(2)]

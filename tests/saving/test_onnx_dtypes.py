@@ -1,5 +1,5 @@
-"""Exported operations on integers, truth values and floats: onnxruntime computes what we do, to the
-last bit of integers, or the operation is refused by name and nothing is written."""
+"""Test exported operations on integers, booleans and floats: onnxruntime gives gpunn's results,
+integers exactly, or an error names the operation and no file is written."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_operations_on_each_dtype(name: str, dtype: str, tmp_path: Path) -> None
     x = gpunn.Input((4,), dtype=None if dtype == "float32" else dtype, name="x")
     try:
         model = gpunn.Model(x, layer(x))
-    except (TypeError, ValueError) as error:  # no such operation on this dtype, here either
+    except (TypeError, ValueError) as error:  # gpunn has no such operation on this dtype either
         assert "integers" in str(error)
         return
     try:

@@ -1,4 +1,4 @@
-"""Killed at any moment and started again, a run ends with the bits of one that ran through."""
+"""Test that a run killed at any moment and resumed ends bit for bit like an uninterrupted one."""
 
 import os
 import random
@@ -13,8 +13,8 @@ import gpunn
 from gpunn import callbacks, layers
 from gpunn.saving import files
 
-# A short training run. Its arguments: the folder, `save_freq`, and at which event to kill
-# itself, an event being the end of a batch, or a step on the way of a file to its name.
+# A short training run. Its arguments: the folder, `save_freq`, and the event at which it kills
+# itself. An event is the end of a batch, or a step of writing a file before it gets its name.
 SCRIPT = """
 import os, signal, sys
 import numpy as np
@@ -76,7 +76,7 @@ def run(scripts, tmp_path_factory):
     path.write_text(SCRIPT)
 
     def run(folder, save_freq, kill_at):
-        """Run the script; True if it came to its end, else it killed itself as asked."""
+        """Run the script; return True if it finished, False if it killed itself as requested."""
         done = scripts.run(path, str(folder), save_freq, str(kill_at), cwd=folder)
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
         return done.returncode == 0
@@ -85,7 +85,7 @@ def run(scripts, tmp_path_factory):
 
 
 def outcome(folder):
-    """Everything a run leaves, as bytes, but for half-written files without a name."""
+    """Everything a run leaves, as bytes, except half-written files without a name."""
     with np.load(folder / "result.npz") as result:
         found = {name: result[name].tobytes() for name in result.files}
     for name in os.listdir(folder):
@@ -105,7 +105,7 @@ def undisturbed(tmp_path_factory):
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_anywhere_the_outcome_is_the_same(run, tmp_path, undisturbed, save_freq, seed):
     rng = random.Random(f"{save_freq} {seed}")
-    for _ in range(3):  # killed up to three times, within its first 30 events each
+    for _ in range(3):  # killed up to three times, within the first 30 events of each run
         if run(tmp_path, save_freq, rng.randint(1, 30)):
             break
     else:
@@ -147,7 +147,7 @@ class Crash(Exception):
 
 
 class Crashing(callbacks.Callback):
-    """Raises after so many epochs."""
+    """Raises after the given number of epochs."""
 
     def __init__(self, epochs):
         self.epochs = epochs
@@ -187,7 +187,7 @@ def test_it_saves_as_often_as_it_was_told(tmp_path, save_freq, expected):
 
     backup = callbacks.BackupAndRestore(tmp_path, save_freq)
     train(network(), backup, callbacks.LambdaCallback(on_train_batch_end=look), epochs=2)
-    assert found == expected  # after each of four batches, twice
+    assert found == expected  # after each of four batches, in two epochs
 
 
 def bits(model):
@@ -208,7 +208,7 @@ def test_the_checkpoint_before_the_last_takes_its_place(tmp_path, damage):
     )
     with pytest.warns(UserWarning, match="Cannot load .*Resuming from the previous one"):
         history = train(again, backup, look)
-    # The good one now has the name of the damaged one, and not the other way round later.
+    # The good checkpoint replaces the damaged one; they are never swapped back later.
     assert found[0] == (1, ["checkpoint.gpunn"])
     assert history.epoch == [0, 1, 2, 3]
     assert bits(again) == bits(through)
@@ -280,7 +280,7 @@ def test_only_its_own_files_are_removed(tmp_path):
 @pytest.mark.parametrize("save_freq", [*range(1, 8), "epoch"])
 @pytest.mark.parametrize("steps_per_epoch", [None, 2])
 def test_a_checkpoint_may_fall_anywhere_in_an_epoch(tmp_path, save_freq, steps_per_epoch):
-    """Four batches a pass, so that every other epoch of two begins within one."""
+    """There are four batches in a pass, so that every other epoch of two begins within one."""
     arguments = {"steps_per_epoch": steps_per_epoch}
     through = network()
     train(through, **arguments)
@@ -292,7 +292,7 @@ def test_a_checkpoint_may_fall_anywhere_in_an_epoch(tmp_path, save_freq, steps_p
 
 
 class Loader:
-    """Batches that can be iterated anew, as a data loader's."""
+    """Batches that can be iterated again, like a data loader's."""
 
     def __iter__(self):
         return ((X[at : at + 20], Y[at : at + 20]) for at in range(0, 70, 20))
@@ -315,7 +315,7 @@ def test_batches_that_come_from_outside_go_on_too(tmp_path, save_freq):
     assert bits(again) == bits(through)
 
 
-# -- one run a folder
+# -- one run per folder
 HOLDER = SCRIPT.replace("def event(*_, **__):", "def event(*_, **__):\n    sys.stdin.readline()")
 
 
@@ -325,7 +325,7 @@ def test_another_process_in_the_folder_is_refused_until_its_owner_is_killed(run,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None
-    for _ in range(2):  # waits in the middle of a run
+    for _ in range(2):  # pauses in the middle of a run
         process.stdin.write(b"\n")
         process.stdin.flush()
         process.stdout.readline()
@@ -356,7 +356,7 @@ def test_another_run_of_this_process_in_the_folder_is_refused(tmp_path):
 
 
 def test_a_run_that_failed_leaves_the_folder_to_others(tmp_path):
-    """Also while somebody still has its callback and its error."""
+    """Even while its callback and its error are still referenced."""
     failed = callbacks.BackupAndRestore(tmp_path)
     with pytest.raises(Crash) as error:
         train(network(), failed, Crashing(2))
@@ -371,7 +371,7 @@ def test_a_run_that_failed_leaves_the_folder_to_others(tmp_path):
 
 
 def test_a_lock_that_was_never_given_back_keeps_nobody_out(tmp_path, monkeypatch):
-    """As after a second Ctrl-C, when the first was just being dealt with."""
+    """As after a second Ctrl-C, during the handling of the first."""
     left, model = callbacks.BackupAndRestore(tmp_path), network()
     monkeypatch.setattr(left, "release", lambda: None)
     for again in (model, network()):
@@ -382,7 +382,7 @@ def test_a_lock_that_was_never_given_back_keeps_nobody_out(tmp_path, monkeypatch
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_child_process_keeps_nothing(tmp_path):
-    """A worker that outlives the run which forked it must not keep the folder."""
+    """A worker that outlives the run that forked it must not keep the folder."""
     script = (
         "import os, sys, time\n"
         "from gpunn.saving.lock import FolderLock\n"

@@ -1,4 +1,4 @@
-"""Whatever the data are: stopped anywhere and started again, a run ends with the same bits."""
+"""Test that a run stopped anywhere and resumed ends with the same bits, for every kind of data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PARTS = [(X[at : at + SIZE], Y[at : at + SIZE]) for at in range(0, ROWS, SIZE)]
 
 
 class Numbered:
-    """Batches by their number, of no base class."""
+    """Batches by index, without a base class."""
 
     def __len__(self) -> int:
         return len(PARTS)
@@ -43,7 +43,7 @@ class Sequence(gpunn.utils.PyDataset):
 
 
 class SelfShuffled(Sequence):
-    """As Keras's guides have it: the order is drawn at the end of each epoch."""
+    """As in Keras's guides: the order is drawn at the end of each epoch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Endless(Sequence):
 
 
 class Loader:
-    """Iterated anew each pass, with an order of its own that is drawn when a pass begins."""
+    """Iterated again each pass, in an order that is drawn when the pass begins."""
 
     def __init__(self) -> None:
         self.random = np.random.default_rng(4)
@@ -93,7 +93,7 @@ def mapped(folder: Path) -> np.ndarray:
     return np.load(folder / "x.npy", mmap_mode="r")
 
 
-# What makes the data anew, as a process that is started again does: arguments of fit.
+# Rebuilds the data as a restarted process does: arguments of fit.
 KINDS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "arrays": lambda folder: {"x": X, "y": Y},
     "lists": lambda folder: {"x": X.tolist(), "y": Y.tolist()},
@@ -140,7 +140,7 @@ class Stop(Exception):
 
 
 class Stopping(callbacks.Callback):
-    """Raises after so many batches, or where an epoch begins or the training ends."""
+    """Raises after so many batches, or when an epoch begins, or when training ends."""
 
     def __init__(self, at: Any) -> None:
         self.at, self.batches = at, 0
@@ -161,7 +161,7 @@ class Stopping(callbacks.Callback):
 
 
 def train(kind: str, folder: Path, stop: Any = None, **arguments: Any) -> tuple[Any, ...]:
-    """Weights and history of a run in this folder; the model draws its seed itself."""
+    """Weights and history of a run in this folder; the model draws its own seed."""
     dense, drop = layers.Dense(5, "relu", kernel_initializer="ones"), layers.Dropout(0.3)
     model = gpunn.Sequential([layers.Input((4,)), dense, drop, layers.Dense(3)], backend="numpy")
     loss = gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -180,13 +180,13 @@ def kind_has_rows(kind: str) -> bool:
     )
 
 
-# Batches that were done: within a pass of five or three, at its end, within a later one.
+# Completed batches: within a pass of five or three, at its end, within a later one.
 PLACES = [2, 3, 5, 7, "epoch 2", "end"]
 
 
 @pytest.fixture
 def rooms(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Make room for as much as the name of a kind says."""
+    """Limit the available memory as the name of a kind says."""
 
     def make(kind: str) -> None:
         if kind == "streamed":
@@ -215,5 +215,5 @@ def test_stopped_anywhere_it_goes_on(
         gpunn.utils.set_random_seed(1)
         with pytest.raises(Stop):
             train(kind, tmp_path, place, **arguments)
-        gpunn.utils.set_random_seed(2)  # another process, of another seed
+        gpunn.utils.set_random_seed(2)  # another process, with another seed
         assert train(kind, tmp_path, **arguments) == expected, place

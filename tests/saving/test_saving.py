@@ -1,4 +1,4 @@
-"""Saved models: the same bits again, and nothing else comes in through a file."""
+"""Test that saved models load bit for bit, and that a file can carry nothing else."""
 
 import copy
 import itertools
@@ -96,7 +96,7 @@ def test_weights_go_into_another_model_of_the_same_shape(tmp_path):
     assert bits(model) != bits(other)
     for save in (model.save_weights, model.save):
         save(tmp_path / "w")
-        other = network()  # its layers are called dense_2, dense_3, ... by now
+        other = network()  # its layers are named dense_2, dense_3, ... by now
         other.load_weights(tmp_path / "w")
         assert bits(other) == bits(model)
 
@@ -119,7 +119,7 @@ def test_weights_of_another_model_are_refused_by_name(tmp_path):
 
 @pytest.mark.parametrize("order", list(itertools.permutations("abc")))
 def test_weights_of_equal_shapes_go_by_name_in_any_order(tmp_path, order):
-    """Where the numbers behind names differ, and so the places count, another order is refused."""
+    """If the numeric suffixes differ, so that positions count, another order raises an error."""
 
     def named(names):
         chain = [layers.Dense(3, name=name, bias_initializer="normal") for name in names]
@@ -199,7 +199,7 @@ def document(tmp_path_factory):
 
 
 def places(value, place=()):
-    """Every place in a document: what may be exchanged for nonsense."""
+    """Return every position in a document where a value may be replaced by nonsense."""
     yield place
     if isinstance(value, (dict, list)):
         for key, entry in value.items() if isinstance(value, dict) else enumerate(value):

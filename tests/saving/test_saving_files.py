@@ -1,4 +1,4 @@
-"""The file format: exact round trips, atomic writes, and no way in for a damaged file."""
+"""Test the file format: exact round trips, atomic writes, and rejection of damaged files."""
 
 import json
 import os
@@ -51,8 +51,7 @@ def same(a, b):
 def tampered(path, change):
     """Rewrite the JSON of a file with ``change`` applied to the text or the document.
 
-    The checksum is made to fit a changed document, and left as it is in a changed text.
-    """
+    The checksum is updated for a changed document, and kept for a changed text."""
     with open(path, "rb") as stream:
         data = stream.read()
     length = int.from_bytes(data[:8], "little")
@@ -90,7 +89,7 @@ def test_arrays_may_be_views_or_of_the_other_byte_order(tmp_path):
     files.write(tmp_path / "f", {"t": values.T, "swapped": values.astype(">f8")})
     back = files.read(tmp_path / "f")
     assert same(back, {"t": np.ascontiguousarray(values.T), "swapped": values})
-    back["t"][0, 0] = 5  # what is read can be written to
+    back["t"][0, 0] = 5  # loaded arrays are writable
 
 
 def test_a_file_is_safetensors_and_its_json_is_plain(tmp_path):
@@ -318,7 +317,7 @@ def test_a_damaged_file_is_an_error_that_names_it_or_does_no_harm(tmp_path_facto
 
 
 def test_no_single_bit_can_change(tmp_path):
-    """Each bit of the header and the settings, one after the other."""
+    """Each bit of the header and the settings in turn."""
     path = tmp_path / "model.gpunn"
     files.write(path, {"rate": 0.001, "weights": np.ones(2, np.float32), "name": "a"})
     data = path.read_bytes()
@@ -330,7 +329,7 @@ def test_no_single_bit_can_change(tmp_path):
             files.read(path)
 
 
-# Written by that version, which had no checksum of the settings.
+# Written by the first version, which had no checksum of the settings.
 OLD = (
     b'\xe8\x01\0\0\0\0\0\0{"__metadata__":{"gpunn":"{\\"version\\": 1, \\"document\\": {\\"kind'
     b'\\": \\"weights\\", \\"weights\\": {\\"dense/kernel\\": {\\"$tensor\\": \\"weights/dense/kern'
@@ -365,7 +364,7 @@ def header_of(path):
 
 
 def test_a_long_header_is_read_only_if_asked_for(tmp_path):
-    """The time grows with the number of keys: with its square this would not come to an end."""
+    """The time grows with the number of keys; quadratic time would not finish."""
     path = tmp_path / "model.gpunn"
     many = {"entries": {f"key {i}": i for i in range(200_000)}}
     files.write(path, many)

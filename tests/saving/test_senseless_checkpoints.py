@@ -1,4 +1,4 @@
-"""Checkpoints that are whole and say something senseless: an error names file and entry."""
+"""Test intact checkpoints with invalid values: the error names the file and the entry."""
 
 import math
 import os
@@ -80,7 +80,7 @@ def checkpoint(folder):
 
 
 def write(folder, place, value):
-    """Put ``value`` at a place of the checkpoint: its entries, joined by "/" where none has one."""
+    """Set a value in the checkpoint. ``place`` is the path of its keys."""
     document = at = files.read(checkpoint(folder))
     *inner, last = place
     for key in inner:
@@ -139,7 +139,7 @@ CASES += [(place, value) for place, values in dict[Any, Any](STATES).items() for
 
 
 def placed(folder, place):
-    """A place in the document; that of a callback's state by the name of its class."""
+    """Return the path in the document; that of a callback's state is given by its class name."""
     names = [entry["class_name"] for entry in files.read(checkpoint(folder))["callbacks"]]
     if place[0] not in names:
         return place
@@ -181,11 +181,11 @@ def test_a_checkpoint_between_epochs_is_of_as_many_rows(tmp_path):
     more = np.concatenate([X, X]), np.concatenate([Y, Y])
     with pytest.raises(ValueError, match=r"position' is 70, .* this run has 140 rows"):
         fit(tmp_path, x=more[0], y=more[1])
-    assert fit(tmp_path, batch_size=35).built  # a new epoch may have other batches
+    assert fit(tmp_path, batch_size=35).built  # a new epoch may use another batch size
 
 
 class Spoiling(callbacks.Callback):
-    """Makes all weights NaN at the end of an epoch."""
+    """Sets all weights to NaN at the end of an epoch."""
 
     def on_epoch_end(self, epoch, logs=None):
         self.model.set_weights([np.full_like(w, np.nan) for w in self.model.get_weights()])
@@ -209,16 +209,16 @@ def test_a_run_goes_on_from_its_own_nan(tmp_path):
     run(1)
     history, weights, best = run(1)  # there is nothing left to train
     assert history.epoch == [0] and math.isnan(best)
-    assert not any(np.isnan(w).any() for w in weights)  # the best ones are restored
+    assert not any(np.isnan(w).any() for w in weights)  # the best weights are restored
     with pytest.raises(FloatingPointError):
-        run(2)  # trains with what there is
+        run(2)  # trains with the NaN weights
 
 
 @pytest.mark.parametrize(
     ("place", "value"), [(COUNTERS, -5), (("training", "values", "passes"), "x")]
 )
 def test_a_model_with_a_senseless_state_is_refused(tmp_path, place, value):
-    """What a saved model holds of its training is that of a checkpoint."""
+    """A saved model's training state is checked like that of a checkpoint."""
     model = network()
     model.fit(X, Y, verbose=0)
     model.save(tmp_path / "model.gpunn")
@@ -237,7 +237,7 @@ def test_a_model_with_a_senseless_state_is_refused(tmp_path, place, value):
 
 @pytest.mark.parametrize("name", gpunn.common.registry.entries("optimizer"))
 def test_slots_that_an_optimizer_says_are_not_negative_are_not(name):
-    """And the others become so: what is declared is all that can be."""
+    """And the other slots do become negative: the declaration is complete."""
     model = gpunn.Sequential([gpunn.Input((6,)), layers.Dense(4), layers.Dense(1)])
     optimizer = gpunn.common.registry.lookup("optimizer", name)()
     model.compile(optimizer, "mse")

@@ -1,4 +1,4 @@
-"""Trainings that take a card the ways it has: what they leave is told by one number."""
+"""Training runs for each way that a GPU runs a program; one hash sums up the results of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gpunn.backends.contract.backend import Backend
 
 
 class _OwnLoss(gpunn.losses.Loss):
-    """A loss without a kernel: array functions of the device, captured like kernels."""
+    """A loss without a kernel, made of the device's array functions, which are captured too."""
 
     def forward(self, backend: Backend, y_true: Any, y_pred: Any, values: Any) -> None:
         backend.xp.mean(backend.xp.square(y_pred - y_true), axis=-1, out=values)
@@ -30,8 +30,8 @@ class _OwnAdam(gpunn.optimizers.Adam):
 
 
 SPARSE, SGD = "sparse_categorical_crossentropy", gpunn.optimizers.SGD
-# (units, activation) of the hidden layers, dropout behind each, optimizer, loss, batch size, and
-# rows: more steps than a graph holds, with a ragged batch at the end
+# (units, activation) of the hidden layers, dropout after each, optimizer, loss, batch size, and
+# number of rows: more steps than a graph holds, with a smaller last batch
 PROGRAMS: dict[str, Callable[[], tuple[list[tuple[int, str]], float, Any, Any, int, int]]] = {
     "784-16-16-10, SGD": lambda: (
         [(16, "relu"), (16, "relu")], 0.0, "sgd", SPARSE, 10, 376
@@ -53,12 +53,12 @@ def data(rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def trained(backend: str, program: str, watched: bool = False) -> str:
-    """A hash of all that two epochs of training leave: weights, history, outputs."""
+    """Return a hash of the results of two epochs of training: weights, history and outputs."""
     gpunn.utils.set_random_seed(5)
     sizes, dropout, optimizer, loss, batch, rows = PROGRAMS[program]()
     hidden: list[Any] = []
     for units, activation in sizes:
-        if backend == "emulated":  # slowly
+        if backend == "emulated":  # which is slow
             units = max(8, units // 32)
         hidden.append(layers.Dense(units, activation=activation))
         if dropout:
@@ -89,7 +89,7 @@ def trained(backend: str, program: str, watched: bool = False) -> str:
 
 
 class _Watch(gpunn.callbacks.Callback):
-    """Looks at every batch, which makes every launch one step long."""
+    """A callback that reads every batch's logs, which makes every launch one step long."""
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         assert np.isfinite(logs["loss"])

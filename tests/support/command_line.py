@@ -1,10 +1,10 @@
-"""The command line in processes of its own, which can be stopped; and a short run of it."""
+"""The command line in separate processes, which can be stopped; and a short run of it."""
 
 import subprocess
 import sys
 
 SMALL = ["--hidden", "16", "--batch-size", "128", "--epochs", "6", "--backend", "numpy"]
-# A shell that starts us in the background has Ctrl-C ignored.
+# A shell that starts this process in the background makes it ignore Ctrl-C.
 PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -25,7 +25,7 @@ def run(*arguments):
 
 
 def stop(process, line, sent):
-    """Send a signal as soon as a line begins so; what was on stderr."""
+    """Send a signal as soon as a line begins with this; return what was on stderr."""
     while not process.stdout.readline().startswith(line):
         assert process.poll() is None
     process.send_signal(sent)

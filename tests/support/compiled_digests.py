@@ -1,10 +1,10 @@
-"""Compares every compiled operation with NumPy, in a process of its own, and says what came out.
+"""Compare every compiled operation with NumPy in a separate process, and print digests.
 
     python compiled_digests.py [extension module]
 
-The module stands in for the one that was built; without, ``GPUNN_INSTRUCTIONS`` has its say.
-What is printed is JSON: the instruction set, and by the name of each comparison and of each
-expression a digest of the bits that the compiled operations gave.
+The module replaces the one that was built; without it, ``GPUNN_INSTRUCTIONS`` decides. The output
+is JSON: the instruction set and, by the name of each comparison and expression, a digest of the
+bits that the compiled operations returned.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SAMPLES = [
 
 
 def add_to(seen: Any, arrays: dict[str, np.ndarray]) -> None:
-    for array in arrays.values():  # which NaN it is, compilers are free to choose
+    for array in arrays.values():  # compilers are free to choose any NaN
         one_nan = np.array(array)
         if array.dtype.kind == "f":
             one_nan[np.isnan(array)] = np.nan
@@ -44,7 +44,7 @@ def add_to(seen: Any, arrays: dict[str, np.ndarray]) -> None:
 
 
 def expressions() -> dict[str, str]:
-    """What the compiled backend gives for each of `every_case`, and for many more numbers."""
+    """Digests of the compiled backend's results for `every_case`, and for many more values."""
     backend, rng, found = get_backend("compiled"), np.random.default_rng(0), {}
     for dtype in DTYPES:
         for case in every_case(dtype):
@@ -58,7 +58,7 @@ def expressions() -> dict[str, str]:
 
 
 def digests(names: Sequence[str], samples: Sequence[Sample]) -> dict[str, str]:
-    """What each comparison finds on the compiled backend, which agrees with NumPy's."""
+    """Digests of each comparison's results on the compiled backend, which agree with NumPy's."""
     backend, found = get_backend("compiled"), {}
     for name in names:
         seen = hashlib.sha256()
@@ -74,7 +74,7 @@ def digests(names: Sequence[str], samples: Sequence[Sample]) -> dict[str, str]:
 
 
 def training(backend: str) -> list[np.ndarray]:
-    """The weights of a small network after two epochs, and its loss and accuracy in them."""
+    """The weights of a small network after two epochs, and their loss and accuracy."""
     gpunn.utils.set_random_seed(3)
     random = np.random.default_rng(0)
     x, y = random.integers(0, 256, (75, 5, 6), dtype=np.uint8), random.integers(0, 4, 75)
@@ -94,7 +94,7 @@ def training(backend: str) -> list[np.ndarray]:
 
 
 def stand_in(module: str) -> None:
-    """Use this file in place of the kernels that need no particular instruction set."""
+    """Use this file instead of the kernels that need no particular instruction set."""
     name = "gpunn.backends.compiled._kernels_baseline"
     spec: Any = importlib.util.spec_from_file_location(name, module)
     sys.modules[name] = importlib.util.module_from_spec(spec)

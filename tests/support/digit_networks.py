@@ -1,4 +1,4 @@
-"""Networks for images of digits, and the programs that `fit` runs of them."""
+"""Networks for images of digits, and the programs that `fit` runs for them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], int]] = {
 
 
 def stepper(model: Any, batch: int, steps: int, weighted: bool = False) -> Callable[[int], None]:
-    """``run(n)`` of the captured program that `fit` uses, over data of ``steps`` batches."""
+    """Return ``run(n)`` of the captured program that `fit` uses, for ``steps`` batches of data."""
     trainer = model.trainer
     x, y = digits(batch * steps)
     weights = np.linspace(0.5, 1.5, len(x)) if weighted else None
@@ -67,7 +67,7 @@ def stepper(model: Any, batch: int, steps: int, weighted: bool = False) -> Calla
 
 
 def classic(backend: Any) -> Any:
-    """The one that `gpunn doctor --step` takes apart: 784-128-dropout-10 with Adam."""
+    """The network that `gpunn doctor --step` profiles: 784-128-dropout-10 with Adam."""
     example = step_profile.example()
     model = gpunn.Sequential.from_config({**example.get_config(), "backend": backend})
     model.compile_from_config(example.get_compile_config())
@@ -83,7 +83,7 @@ def program(model: Any, x: np.ndarray, y: Any, batch: int) -> Any:
 
 
 def profiled(model: Any, x: np.ndarray, y: Any, batch: int) -> list[ProfiledOperation]:
-    """What a step of it launches."""
+    """The kernels that one of its steps launches."""
     made = program(model, x, y, batch)
     with model.backend.profile() as operations:
         made.run(1)

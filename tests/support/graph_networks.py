@@ -16,7 +16,7 @@ X, Y = [LEFT, RIGHT], [CLASSES, NUMBERS]
 
 
 def two_by_two(dtype: str = "float64", backend: Any = "numpy", dropout: float = 0.0) -> Any:
-    """Two inputs, a shared layer, concatenation and two outputs, of which one reads the other."""
+    """Two inputs, a shared layer, concatenation and two outputs, one of which reads the other."""
     left, right = gpunn.Input((4,), name="left"), gpunn.Input((3,), name="right")
     shared = layers.Dense(5, activation="tanh", name="shared")
     widened = layers.Dense(4, name="widen")(right)

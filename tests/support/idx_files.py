@@ -1,4 +1,4 @@
-"""Files of the format IDX by its published description, and a small data set of four of them."""
+"""IDX files written by the format's published description, and a small data set of four files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
-    """An IDX file by the published description, written without the package."""
+    """Write an IDX file by the published description, without the package."""
     head = bytes([0, 0, CODES[array.dtype.str[1:]], array.ndim])
     sizes = b"".join(struct.pack(">I", n) for n in array.shape)
     return head + sizes + array.astype(array.dtype.newbyteorder(">")).tobytes()

@@ -1,5 +1,7 @@
-"""Ctrl-C at a chosen line, and word of a function that is called, by a trace function: it knows of
-each line before it runs."""
+"""Ctrl-C at a chosen line, and a callback for calls of a function.
+
+Both use a trace function, which Python calls before each line runs.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from typing import Any, NamedTuple
 
 
 class Place(NamedTuple):
-    """A line of a file that is about to be run, or from which a function returns."""
+    """A line of a file that is about to run, or from which a function returns."""
 
     file: str
     line: int
@@ -23,7 +25,7 @@ class Place(NamedTuple):
 def places(
     work: Callable[[], Any], files: Container[str], events: tuple[str, ...] = ("line",)
 ) -> list[Place]:
-    """Those of these files that ``work()`` comes to, each once, in this order."""
+    """Return the places in these files that ``work()`` reaches, each once, in this order."""
     found: dict[Place, None] = {}
 
     def trace(frame: Any, event: str, argument: Any) -> Any:
@@ -43,7 +45,7 @@ def places(
 
 
 def interrupt(work: Callable[[], Any], place: Place) -> None:
-    """Run ``work()``, with a KeyboardInterrupt when it comes to this place for the first time."""
+    """Run ``work()``, and raise KeyboardInterrupt when it first reaches this place."""
 
     def trace(frame: Any, event: str, argument: Any) -> Any:
         if frame.f_code.co_filename != place.file:
@@ -53,7 +55,7 @@ def interrupt(work: Callable[[], Any], place: Place) -> None:
             raise KeyboardInterrupt
         return trace
 
-    # One that comes within a finalizer Python itself reports, and drops.
+    # Python itself reports and drops an interrupt within a finalizer.
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     before = sys.gettrace()
     sys.settrace(trace)
@@ -67,7 +69,7 @@ def interrupt(work: Callable[[], Any], place: Place) -> None:
 
 
 def tell_of_calls(work: Callable[[], Any], of: Callable[..., Any], tell: Callable[[], Any]) -> None:
-    """Run ``work()``, with a call of ``tell()`` whenever it calls the function ``of``."""
+    """Run ``work()``, and call ``tell()`` whenever it calls the function ``of``."""
 
     def trace(frame: Any, event: str, argument: Any) -> None:
         if frame.f_code is of.__code__:

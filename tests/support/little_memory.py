@@ -1,4 +1,4 @@
-"""A device on which there is room for little."""
+"""A device with little free memory."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gpunn.models import OutOfMemoryError
 
 @contextmanager
 def limited(backend: Backend, spare: int) -> Iterator[None]:
-    """A device with ``spare`` bytes that are free, in one piece."""
+    """A device with ``spare`` contiguous bytes of free memory."""
     gc.collect()
     pool = backend.xp.get_default_memory_pool()
     pool.free_all_blocks()
     pool.set_limit(max(pool.total_bytes(), 1))
-    # Idle parts of pieces that are in use cannot be given back, and would be free beside these.
+    # Idle parts of blocks in use cannot be returned, and would be free in addition to these bytes.
     idle, size = [], 1 << 30
     try:
         while size >= 512:
@@ -36,26 +36,32 @@ def limited(backend: Backend, spare: int) -> Iterator[None]:
 
 @contextmanager
 def fragmented(backend: Backend) -> Iterator[None]:
-    """A device on which the arrays of the block lie in one piece of memory, which is in use until
-    the block ends: what one of them leaves is idle, and cannot be given back."""
+    """A device that keeps all arrays of the ``with`` block in one block of memory.
+
+    It stays in use until the ``with`` block ends: the memory of a freed array is idle, and cannot
+    be returned.
+    """
     gc.collect()
     backend.xp.get_default_memory_pool().free_all_blocks()
-    backend.empty((1 << 21,), np.uint8)  # gone at once: its piece is idle
+    backend.empty((1 << 21,), np.uint8)  # freed at once: its block is idle
     beginning = backend.empty((1,), np.uint8)
     yield
     del beginning
 
 
 def used(backend: Backend) -> int:
-    """Bytes of the arrays on the device. How many are free depends on where these lie, too: what
-    is left of a larger piece of memory cannot be given back."""
+    """The number of bytes of the arrays on the device.
+
+    The number of free bytes also depends on their addresses: the rest of a larger block cannot be
+    returned.
+    """
     gc.collect()
     backend.synchronize()
     return backend.xp.get_default_memory_pool().used_bytes()
 
 
 def refusal(work: Callable[[], Any]) -> str:
-    """What ``work`` says when memory runs out; its error, which holds arrays, is dropped."""
+    """Return the message of ``work`` when memory runs out; drop its error, which holds arrays."""
     try:
         work()
     except OutOfMemoryError as error:

@@ -1,8 +1,8 @@
-"""Machines that lack something, pretended by a package ``cupy`` that is put on the path.
+"""Machines that lack something, simulated by a fake package ``cupy`` on the path.
 
-The package answers what CuPy 14 answers on such a machine; its error messages are shaped as
-CuPy's and CUDA's, several lines long where those are. Beside it lies the metadata by which
-Python knows which distributions are installed.
+The package returns what CuPy 14 returns on such a machine; its error messages have the form of
+CuPy's and CUDA's, several lines long where those are. Next to it is the metadata that tells
+Python which distributions are installed.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ WHEELS = tuple(
 
 @dataclass(frozen=True)
 class Machine:
-    """What is installed, and the one line that is said about it (None: nothing is missing)."""
+    """What is installed, and the one-line message about it (None: nothing is missing)."""
 
     line: str | None
     distributions: tuple[str, ...] = ("cupy-cuda12x",)
     package: bool = True
     on_import: str = ""
     cuda: int = 12090
-    driver: int = 12080  # the newest CUDA that it knows
-    cards: int | str = 1  # how many, or what CUDA says
+    driver: int = 12080  # the newest CUDA that it supports
+    cards: int | str = 1  # how many, or CUDA's error message
     capability: str = "86"
     missing: str = ""  # a CUDA library
-    # The CUDA that its libraries are of, where it is not CuPy's, and what brought them.
+    # The CUDA version of its libraries, if it is not CuPy's, and what installed them.
     libraries: dict[str, int] = field(default_factory=dict)
     wheels: dict[str, str] = field(default_factory=dict)
-    nvidia_smi: str = ""  # what it says of the cards; there is none without
+    nvidia_smi: str = ""  # its output about the GPUs; if empty, there is no nvidia-smi
 
     def write(self, folder: Path) -> None:
-        """Make the packages and their metadata in ``folder``, and programs in its ``bin``."""
+        """Write the packages and their metadata to ``folder``, and programs to its ``bin``."""
         (folder / "bin").mkdir()
         if self.nvidia_smi:
             program = folder / "bin" / "nvidia-smi"
             program.write_text(f"#!/bin/sh\necho '{self.nvidia_smi}'\n")
             program.chmod(0o755)
-        # Those of CuPy's own CUDA, too, hide what the tests' environment may have.
+        # Those of CuPy's own CUDA also hide what the tests' environment may have.
         versions = dict.fromkeys(WHEELS, f"{self.cuda // 1000}.0") | self.wheels
         versions |= dict.fromkeys(self.distributions, "14.2.0")
         for name, version in versions.items():
@@ -166,7 +166,7 @@ LACKING = {
     ),
     "driver too old": Machine(
         "The NVIDIA driver is too old for this CuPy and its CUDA 12: install driver 525 or newer.",
-        driver=11080,  # what driver 520 says
+        driver=11080,  # what driver 520 reports
         cards=NO_DRIVER,
         nvidia_smi='Field "compute_cap" is not a valid field to query.',
     ),
@@ -175,7 +175,7 @@ LACKING = {
         f"install driver 580 or newer, or {CUPY_13}.",
         distributions=("cupy-cuda13x",),
         cuda=13000,
-        driver=12090,  # what driver 575 says
+        driver=12090,  # what driver 575 reports
         cards=NO_DRIVER,
         nvidia_smi="8.6, 575.51.03, NVIDIA GeForce RTX 3060",
     ),

@@ -1,4 +1,4 @@
-"""Tables of options in which every two values meet."""
+"""Pairwise combinations of options."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 def pairwise(options: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Few choices of one value for each option, such that any two values of different options
-    are chosen together at least once.
+    """Return a few rows, each with one value for every option, such that any two values of
+    different options occur together at least once.
 
-    Greedy, and the same each time: a row begins with a pair that is missing, and takes of each
-    other option the value that brings most missing pairs.
+    The algorithm is greedy and deterministic: a row begins with a missing pair, and gets for each
+    other option the value that adds the most missing pairs.
 
     >>> rows = pairwise({"a": [1, 2], "b": [1, 2], "c": [1, 2]})
     >>> len(rows), rows[0]
@@ -34,7 +34,7 @@ def pairwise(options: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 
 def _met(row: dict[str, int], name: str, k: int, missing: Any) -> list[Any]:
-    """The missing pairs that value k of this option makes with what is in the row."""
+    """Return the missing pairs that value k of this option forms with the values in the row."""
     own, others = (name, k), [item for item in row.items() if item[0] != name]
     pairs = [pair for other in others for pair in ((own, other), (other, own))]
     return [pair for pair in pairs if pair in missing]

@@ -1,8 +1,8 @@
-"""CuPy, cuBLAS and cuBLASLt, pretended: what ``cuda.py`` and ``cublas.py`` ask of them.
+"""Fakes of CuPy, cuBLAS and cuBLASLt, as far as ``cuda.py`` and ``cublas.py`` use them.
 
-The libraries are C functions on host memory that do what NVIDIA's documentation says of
-the arguments that they get. Descriptors are NVIDIA's own where its cuBLASLt is installed
-(they need no card), so that attributes of a wrong size or number do not pass.
+The libraries are C functions on host memory that handle their arguments as NVIDIA's documentation
+specifies. Descriptors are NVIDIA's own if its cuBLASLt is installed (they need no GPU), so that
+attributes of a wrong size or number raise an error.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def stream_at(address: int | None) -> emulated.Stream:
 
 
 def columns(address: int, type_: int, rows: int, count: int, stride: int) -> np.ndarray:
-    """A matrix in flat memory, its columns one after the other."""
+    """A matrix in flat memory, in column-major order."""
     real = REALS[type_]
     flat = np.ctypeslib.as_array((real * (stride * count)).from_address(address))
     return flat.reshape(count, stride).T[:rows]
@@ -50,7 +50,7 @@ def scalar(pointer: int, type_: int) -> float:
 
 
 def c_function(*types: Any) -> Callable[[Callable[..., int]], Any]:
-    """A function as C sees it: arguments of another kind or size come out wrong."""
+    """A function as C sees it: arguments of another type or size are misread."""
     return ctypes.CFUNCTYPE(c_int, *types)
 
 
@@ -95,7 +95,7 @@ def nvidia_library() -> ctypes.CDLL | None:
 class OwnDescriptors:
     """Descriptors as Python dictionaries: attribute number to bytes."""
 
-    # Bytes of each attribute that there is, by the kind of descriptor.
+    # Size in bytes of each attribute, by the kind of descriptor.
     SIZES = {  # noqa: RUF012
         "MatmulDesc": {3: 4, 4: 4, 7: 4, 8: 8},
         "MatmulPreference": {1: 8, 5: 4, 6: 4, 7: 4, 8: 4},
@@ -130,7 +130,7 @@ class OwnDescriptors:
 
 
 class NvidiaDescriptors:
-    """NVIDIA's own."""
+    """NVIDIA's own descriptors."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
@@ -158,15 +158,15 @@ class NvidiaDescriptors:
 
 
 class Libraries:
-    """cuBLAS and cuBLASLt; ``calls`` lists what was asked for, products left out.
+    """cuBLAS and cuBLASLt; ``calls`` lists the calls, except products.
 
     Attributes:
-        epilogues: those that the heuristic has an algorithm for.
-        reals: types that it has algorithms for; others are an invalid value to it.
-        relu: what its epilogue makes of a number and 0. NVIDIA documents max(x, 0) and nothing of
-            NaN; the instruction of a card for a maximum, as `fmax` in C, gives 0.
-        failures: the status that a function fails with, by its name.
-        chosen: algorithms that it gave so far.
+        epilogues: those for which the heuristic has an algorithm.
+        reals: types for which it has algorithms; others are an invalid value.
+        relu: what its epilogue computes of a value and 0. NVIDIA documents max(x, 0) and does not
+            mention NaN; a GPU's instruction for the maximum, like `fmax` in C, returns 0.
+        failures: the status with which a function fails, by its name.
+        chosen: algorithms that it has returned so far.
     """
 
     def __init__(self) -> None:
@@ -209,7 +209,7 @@ class Libraries:
         return SUCCESS
 
     def _describing(self) -> Iterator[tuple[str, Any]]:
-        """The functions that make, fill and forget descriptors, and the two that use them."""
+        """The functions that create, fill and destroy descriptors, and the two that use them."""
         pointer, d = POINTER(c_void_p), self._descriptors
         made = {
             "MatmulDesc": (c_int, c_int),
@@ -300,7 +300,7 @@ class Libraries:
 
 
 class Stream(emulated.Stream):
-    """A stream that does its work as late as it may: when somebody waits for it."""
+    """A stream that does its work as late as possible: when something waits for it."""
 
     def __init__(self, non_blocking: bool) -> None:
         assert non_blocking, "others cannot be captured"
@@ -352,7 +352,7 @@ class Stream(emulated.Stream):
 
 
 class Device(nullcontext[None]):
-    """The one there is, which is current."""
+    """The only device, which is current."""
 
     def __init__(self, capability: str) -> None:
         super().__init__()
@@ -363,7 +363,7 @@ class Device(nullcontext[None]):
 
 
 class Cupy(emulated.ArrayModule):
-    """CuPy's names for what `gpunn.backends.cupy.driver.cuda` uses, over what `emulated` has."""
+    """CuPy's names that `gpunn.backends.cupy.driver.cuda` uses, implemented by `emulated`."""
 
     def __init__(self, capability: str) -> None:
         self._processors = 2
@@ -389,9 +389,9 @@ class Cupy(emulated.ArrayModule):
 
             def launch(grid: tuple, block: tuple, args: list, **options: Any) -> None:
                 stream = options.pop("stream", None) or emulated.current_stream()
-                waits = "grid_barrier(barrier" in code  # blocks for each other
+                waits = "grid_barrier(barrier" in code  # blocks wait for each other
                 assert options == ({"enable_cooperative_groups": True} if waits else {})
-                # CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE: of the largest kernel, a block each
+                # CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE: for the largest kernel, one block each
                 assert not waits or math.prod(grid) <= self._processors
                 stream.perform(lambda: run(grid, block, args))
 

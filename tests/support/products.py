@@ -1,4 +1,4 @@
-"""The matrix products of an emulated card, which note the epilogues that they are asked for."""
+"""The matrix products of an emulated GPU, which record the requested epilogues."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KINDS = ("bias", "relu", "bias_gradient")
 
 
 class Spy(emulated.Products):
-    """The products, which note the epilogues that they are asked for."""
+    """Matrix products that record the requested epilogues."""
 
     def __init__(self, *epilogues: str) -> None:
         super().__init__(epilogues)
@@ -38,8 +38,8 @@ def card(*epilogues: str) -> tuple[Any, Spy]:
 def trained(
     backend: Backend, hidden: Callable[[], list[Any]] = list, precision: str | None = None
 ) -> list[np.ndarray]:
-    """The weights after 10 steps; a batch of 8 of 20 numbers, then 2 layers of 6 and 5."""
-    gpunn.utils.set_random_seed(1)  # before layers are made, as each draws its seed then
+    """Return the weights after 10 steps: batches of 8 rows of 20 values, and layers of 6 and 5."""
+    gpunn.utils.set_random_seed(1)  # before layers are created, as each draws its seed then
     model = gpunn.Sequential(
         [layers.Input((20,)), *hidden(), layers.Dense(6, activation="relu"), layers.Dense(5)],
         backend=backend,
@@ -53,6 +53,6 @@ def trained(
 
 
 def shares(spy: Spy) -> dict[str, float]:
-    """How many products of each kind a step has, of all that it has."""
+    """Return the share of each kind among all products of a step."""
     total = spy.done.total()  # performed once and captured once
     return {kind: count / total for kind, count in spy.done.items()}

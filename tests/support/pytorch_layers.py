@@ -15,7 +15,7 @@ if sys.version_info[:2] == (3, 11):
     import torch
     from torch.nn import functional as F
 
-    torch.set_num_threads(1)  # on arrays this small more threads only wait for each other
+    torch.set_num_threads(1)  # on arrays this small, more threads only wait for each other
 
 against_pytorch = pytest.mark.skipif(
     sys.version_info[:2] != (3, 11), reason="the PyTorch compared with is for Python 3.11"
@@ -60,7 +60,7 @@ ACTIVATIONS: dict[str, Callable[[Any, dict], Any]] = {
     "LogSoftmax": lambda x, options: torch.log_softmax(x, -1),
     "Softsign": lambda x, options: F.softsign(x),
     "Gaussian": torch_gaussian,
-    # F.hardsigmoid has the gradient of float32, whatever the type.
+    # F.hardsigmoid has the gradient of float32, whatever the dtype.
     "HardSigmoid": lambda x, options: F.relu6(x + 3) / 6,
     "LeakyRelu": lambda x, options: F.leaky_relu(x, options.get("negative_slope", 0.2)),
     "Relu6": lambda x, options: F.relu6(x),
@@ -68,14 +68,14 @@ ACTIVATIONS: dict[str, Callable[[Any, dict], Any]] = {
     "Celu": lambda x, options: F.celu(x, options.get("alpha", 1.0)),
     "Selu": lambda x, options: F.selu(x),
     "Exponential": lambda x, options: torch.exp(x),
-    "Softplus": lambda x, options: F.softplus(x, threshold=100),  # not the line above 20
+    "Softplus": lambda x, options: F.softplus(x, threshold=100),  # not linear above 20
     "Silu": lambda x, options: F.silu(x),
     "HardSilu": lambda x, options: F.hardswish(x),
     "Gelu": lambda x, options: F.gelu(
         x, approximate="tanh" if options.get("approximate") else "none"
     ),
     "Mish": lambda x, options: F.mish(x),
-    # PyTorch has these in pieces only.
+    # PyTorch has only the components of these.
     "Step": torch_step,
     "Sign": lambda x, options: torch_step(x, {"low": -1.0}),
     "Ramp": torch_ramp,
@@ -88,9 +88,9 @@ def torch_activation(given: Any, x: Any) -> Any:
 
 
 def torch_dropout(x: Any, arguments: dict, layer: Any, ours: Any) -> Any:
-    """PyTorch draws other numbers: it gets our mask, and checks scale and gradient.
+    """PyTorch draws other values: it gets our mask, and checks scale and gradient.
 
-    ``ours`` is the output; which inputs it keeps is checked in test_order_and_random.py.
+    ``ours`` is the output; test_order_and_random.py checks which inputs it keeps.
     """
     rate = arguments["rate"]
     mask = torch.tensor(ours != 0)
@@ -108,22 +108,24 @@ def torch_dense(x: Any, arguments: dict, layer: Any, ours: Any) -> Any:
 
 
 def torch_weights(layer: Any) -> dict[str, Any]:
-    """What updates change of a layer, by name."""
+    """Return the weights of a layer that updates change, by name."""
     found = {p.name: torch.tensor(p.numpy(), requires_grad=True) for p in layer.trainable_weights}
     layer.torch_weights = list(found.values())
     return found
 
 
 def torch_batch_norm(x: Any, arguments: dict, layer: Any, ours: Any) -> Any:
-    """Training, or with the moving averages where the layer is frozen. What becomes of these
-    averages is in test_normalization.py: PyTorch's variance there is divided by n - 1."""
+    """In training or, if the layer is frozen, with the moving averages.
+
+    test_normalization.py checks how these averages change: PyTorch divides their variance by n - 1.
+    """
     weights, axis = torch_weights(layer), arguments.get("axis", -1)
     frozen = arguments.get("trainable") is False
     mean, variance = (torch.tensor(w) for w in layer.get_weights()[-2:]) if frozen else (None, None)
     gamma, beta = (weights.get(n) for n in ("gamma", "beta"))
     if frozen:
         gamma, beta = (torch.tensor(w) for w in layer.get_weights()[:2])
-    # F.batch_norm would refuse a batch of one number for each feature.
+    # F.batch_norm would reject a batch of one value for each feature.
     y, *_ = torch.native_batch_norm(
         x.movedim(axis, 1), gamma, beta, mean, variance, not frozen, 0.0, layer.epsilon
     )
@@ -145,19 +147,19 @@ def torch_group_norm(x: Any, arguments: dict, layer: Any, ours: Any) -> Any:
     x = x.movedim(axis, 1)
     groups = x.shape[1] if arguments["groups"] == -1 else arguments["groups"]
     gamma, beta = (weights.get(n) for n in ("gamma", "beta"))
-    # F.group_norm would refuse a group of one number.
+    # F.group_norm would reject a group of one value.
     return torch.group_norm(x, groups, gamma, beta, layer.epsilon).movedim(1, axis)
 
 
 def torch_given_noise(x: Any, arguments: dict, layer: Any, ours: Any) -> Any:
-    """PyTorch gets our noise, and checks the gradient; the noise is in test_noise.py."""
+    """PyTorch gets our noise and checks the gradient; test_noise.py checks the noise."""
     if type(layer).__name__ == "GaussianNoise":
         return x + (torch.tensor(ours) - x).detach()
     return x * (torch.tensor(ours) / x).detach()
 
 
 def torch_image(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of images with channels first, of the arguments and of the layer."""
+    """A function of channels-first images, of the arguments and of the layer."""
 
     def counterpart(x: Any, arguments: dict, layer: Any, ours: Any) -> Any:
         if arguments.get("data_format") == "channels_first":
@@ -169,7 +171,7 @@ def torch_image(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def torch_padded(x: Any, window: Any, strides: Any, arguments: dict, value: float = 0.0) -> Any:
-    """PyTorch pads both sides alike; Keras, and so we, put an odd row below."""
+    """PyTorch pads both sides equally; Keras, and so gpunn, adds an odd row at the bottom."""
     if arguments.get("padding", "valid") == "valid":
         return x
     sides: list[int] = []

@@ -1,5 +1,6 @@
-"""Everything that gpunn registers, made with the arguments that each class names as examples:
-what the suites that walk the registry build their objects with.
+"""Everything that gpunn registers, made with the example arguments of each class.
+
+Tests that walk the registry build their objects with it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from gpunn.common import registry
 
 Arguments = dict[str, Any]
 
-# Of what a file can hold: callbacks are not stored, and a model is made of these.
+# The kinds that a file can hold: callbacks are not stored, and a model consists of these.
 KINDS = (
     "layer", "activation", "loss", "optimizer", "metric", "initializer", "schedule",
     "regularizer", "constraint",
@@ -19,12 +20,12 @@ KINDS = (
 
 
 def takes_images(layer: Any) -> bool:
-    """Whether its samples are images, with channels at one end or the other."""
+    """Whether its samples are images, with channels first or last."""
     return getattr(layer, "data_format", None) is not None
 
 
 def in_a_chain(layer: Any, inputs: int) -> list[Any]:
-    """The layer in a chain whose samples are rows of ``inputs`` numbers, a multiple of 6."""
+    """The layer in a chain whose samples are rows of ``inputs`` values, a multiple of 6."""
     if layer.takes_list:
         x = gpunn.Input((inputs,))
         return [gpunn.Model(x, layer([x, gpunn.layers.Activation("tanh")(x)]))]
@@ -34,7 +35,7 @@ def in_a_chain(layer: Any, inputs: int) -> list[Any]:
 
 
 def names(kind: str) -> list[str]:
-    """What gpunn itself registers of a kind (other tests register classes of their own)."""
+    """What gpunn itself registers of a kind (other tests register custom classes)."""
     return sorted(
         name
         for name, cls in registry.entries(kind).items()
@@ -43,7 +44,7 @@ def names(kind: str) -> list[str]:
 
 
 def examples(kind: str, name: str) -> list[Arguments]:
-    """What the class itself names, not one that it derives from."""
+    """What the class itself defines, not one of its base classes."""
     own = vars(registry.entries(kind)[name]).get("examples", ({},))
     return [dict(arguments) for arguments in own]
 

@@ -1,4 +1,4 @@
-"""A network around each thing that is registered, and what training leaves of it."""
+"""A network around each registered part, and the results of training it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import gpunn
 from gpunn import layers
 from gpunn.backends.contract.control import BATCHES, PASS, POSITION, UPDATES
 
-# 20 steps, every fifth on the 7 rows that are left.
+# 20 steps, every fifth on the remaining 7 rows.
 ROWS, BATCH, EPOCHS = 51, 11, 4
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
-# What is compared must not be chaos: a training that makes a last bit large compares nothing.
-# `test_conditioning.py` holds that for each case. So the steps are small and without the memory
-# of an Adam, whose division makes a gradient large that is 0 but for rounding; no bias begins
-# at 0; targets of numbers are far from 0, by which one loss divides, and from one another.
-RATE, RATE_OF_LOSSES, RATE_OF_OPTIMIZERS = 0.03, 0.002, 0.1  # the last a factor on their own
+# Training must not be chaotic: if it amplifies a last bit, a comparison is meaningless.
+# `test_conditioning.py` checks that for each case. So the steps are small and without Adam's
+# moments, whose division amplifies a gradient that is 0 except for rounding. No bias begins at 0.
+# Numeric targets are far from 0, by which one loss divides, and from each other.
+RATE, RATE_OF_LOSSES, RATE_OF_OPTIMIZERS = 0.03, 0.002, 0.1  # the last: a factor on their own
 SEED = 11
-SEEDS = {"Adadelta": 25, "RMSprop": 13}  # which divide by what may be small
+SEEDS = {"Adadelta": 25, "RMSprop": 13}  # which divide by values that may be small
 KINDS = ("layer", "activation", "loss", "metric", "optimizer")
 NO_CASE: dict[str, tuple[str, ...]] = {
-    "metric": ("Mean", "MeanMetricWrapper"),  # of numbers that are no predictions; of any function
-    # These stand in front of a network, not in it.
+    "metric": ("Mean", "MeanMetricWrapper"),  # of values that are not predictions; of any function
+    # These precede a network and are not part of it.
     "layer": ("IntegerLookup", "MissingIndicator", "SimpleImputer", "StringLookup"),
 }
 CASES = [
@@ -37,10 +37,10 @@ every_case = pytest.mark.parametrize(("kind", "name", "arguments"), CASES, ids=r
 
 
 def names_in_turn(now: int) -> Any:
-    """The same, in every run the first case of every other name, and in `make test-more` the rest.
+    """Parametrize with the first case of every other name; `make test-more` also runs the rest.
 
     Args:
-        now: which names: those with even numbers (0), or with odd ones (1).
+        now: which names: those with even (0) or with odd indices (1).
     """
     firsts: dict[tuple[str, str], Any] = {}
     for case in CASES:
@@ -53,14 +53,14 @@ def names_in_turn(now: int) -> Any:
     )
 
 
-# Nothing learns through a step, and the steps are all the same: that is compared too.
+# Nothing learns through a step function, but the training steps are the same: that is compared too.
 unusual = pytest.mark.filterwarnings(
     "ignore:.*whose derivative is 0:UserWarning", "ignore:'accuracy' of 5 outputs:UserWarning"
 )
 
 
 def network(backend: Any, dtype: str, kind: str, name: str, arguments: dict) -> gpunn.Sequential:
-    """A network with dropout and one object of the case in it, compiled."""
+    """A compiled network with dropout and one object of the case in it."""
     gpunn.utils.set_random_seed(SEEDS.get(name, SEED))
     if name == "InputLayer":
         arguments = {"shape": (4, 3)}
@@ -105,7 +105,7 @@ def network(backend: Any, dtype: str, kind: str, name: str, arguments: dict) -> 
 
 
 def dense(units: int, activation: Any, **options: Any) -> layers.Dense:
-    """A layer whose bias is compared beside numbers that are no 0."""
+    """A layer with a nonzero bias, so that changes of the bias are compared relative to that."""
     return layers.Dense(units, activation=activation, bias_initializer="normal", **options)
 
 
@@ -120,7 +120,7 @@ def data(model: gpunn.Sequential, rows: int = ROWS, seed: int = 0) -> tuple[np.n
 
 
 def state(model: gpunn.Sequential) -> dict[str, np.ndarray]:
-    """Each array that training changes."""
+    """The arrays that training changes."""
     trainer = model.trainer
     tested = trainer.evaluations.call(lambda last: last.totals)
     arrays = {"totals": trainer.training.totals, "test totals": tested}
@@ -134,11 +134,11 @@ def state(model: gpunn.Sequential) -> dict[str, np.ndarray]:
 def outcome(
     backend: Any, dtype: str, epochs: int, *case: Any, weights: Any = None
 ) -> dict[str, np.ndarray]:
-    """What comes of so many epochs, of five steps each.
+    """Return the results of this many epochs of five steps each.
 
     Args:
-        backend, dtype, epochs, case: as they say.
-        weights: a function: of the model it changes, with the weights of the rows that it gives.
+        backend, dtype, epochs, case: self-explanatory.
+        weights: a function that changes the model, and returns the sample weights.
     """
     model = network(backend, dtype, *case)
     x, y = data(model)
@@ -171,7 +171,7 @@ def assert_near(
 
 
 def drive(backend: Any, case: Any) -> dict[str, np.ndarray]:
-    """Steps among which all changes that a step must notice while it is being replayed."""
+    """Run steps with all changes between them that a step must notice while it is replayed."""
     model = network(backend, "float32", *case)
     trainer = model.trainer
     x, y = data(model, 3 * ROWS)

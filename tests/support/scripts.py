@@ -1,7 +1,7 @@
-"""Scripts, each in a process of its own that has already imported what most of them need.
+"""Scripts, each in its own process that has already imported what most of them need.
 
-To import gpunn and Matplotlib takes longer than most examples do. One process, this file as a
-program, imports them and waits; for each script it forks, and the child becomes that script.
+Importing gpunn and Matplotlib takes longer than most examples. One process, this file as a
+program, imports them and waits; it forks for each script, and the child becomes that script.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 
 class Scripts:
-    """Runs scripts as ``python -W error`` does. To be closed."""
+    """Runs scripts as ``python -W error`` does. Must be closed."""
 
     def __init__(self) -> None:
         self._waiting: subprocess.Popen[str] | None = None
@@ -37,7 +37,7 @@ class Scripts:
                 print(json.dumps([*map(str, (cwd, *outputs, path)), *arguments]), file=asked)
                 asked.flush()
                 status = int(told.readline())
-            except BaseException:  # as of a time limit: the script still runs
+            except BaseException:  # such as a time limit: the script still runs
                 self.close()
                 raise
             printed = [output.read_text(encoding="utf-8") for output in outputs]
@@ -51,7 +51,7 @@ class Scripts:
 
 
 def wait_for_scripts() -> None:
-    """Returns in a child, which is to run what `sys.argv` says."""
+    """Return in a child, which must run the script in `sys.argv`."""
     import matplotlib.pyplot  # noqa: F401
 
     import gpunn  # noqa: F401

@@ -1,4 +1,4 @@
-"""Networks of one layer and twenty rows for them: for tests of which rows count, and how much."""
+"""Networks of one layer, and twenty rows of data, for tests of which rows count and how much."""
 
 from __future__ import annotations
 

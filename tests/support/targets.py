@@ -1,4 +1,4 @@
-"""Predictions and targets that a loss is defined for."""
+"""Predictions and targets for which a loss is defined."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-RATES = ("Poisson", "MeanSquaredLogarithmicError")  # of arguments above 0, which may exceed 1
+RATES = ("Poisson", "MeanSquaredLogarithmicError")  # their arguments are positive, and may exceed 1
 
 
 def takes_positive_numbers(loss: Any) -> bool:
-    """Whether it is of logarithms, but not made for what an activation gives out."""
+    """Whether it takes logarithms, but is not fused with an output activation."""
     return type(loss).__name__ in RATES or (loss.predictions == "probabilities" and not loss.fuses)
 
 

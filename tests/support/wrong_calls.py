@@ -1,7 +1,7 @@
-"""Wrong calls of each operation of the contract, made of the valid ones of `comparisons`.
+"""Invalid calls of each operation of the contract, derived from the valid ones of `comparisons`.
 
-Each array in turn is given another shape, another dtype, another layout, or the memory of
-another one, and each number another value.
+Each array in turn gets another shape, dtype, layout, or the memory of another array; each number
+gets another value.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from gpunn.backends.contract.declaration import OpDeclaration
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.core.arena import Arena
 
-CALLS = 3  # of each operation, different in what is optional
+CALLS = 3  # of each operation, with different optional arguments
 Arguments = dict[str, Any]
 
 
 def chosen() -> Iterator[tuple[str, Sample]]:
-    """A comparison of each kind; of formulas some: how they are checked is the same."""
+    """A comparison of each kind, but only some formulas: they are all checked the same way."""
     kinds: dict[str, int] = {}
     for name in COMPARISONS:
-        if name == "rounded_products":  # which asks more of a backend that rounds
+        if name == "rounded_products":  # which calls more of a backend that rounds
             continue
         kind = name.split()[0].split("(")[0]
         kinds[kind] = kinds.get(kind, 0) + 1
@@ -40,10 +40,10 @@ def chosen() -> Iterator[tuple[str, Sample]]:
 
 @functools.cache
 def valid_calls(name: str) -> list[tuple[OpDeclaration, Arguments]]:
-    """Calls of each operation on a backend, the same on each of them."""
+    """Calls of each operation on a backend, the same for every backend."""
     backend = get_backend(name)
     if name == "numpy":
-        backend = type(backend)()  # the comparisons ask the other one for what is expected
+        backend = type(backend)()  # the comparisons compute the expected results with the other one
     found: dict[tuple, tuple[OpDeclaration, Arguments]] = {}
     counts: dict[str, int] = {}
     for comparison, sample in chosen():
@@ -74,7 +74,7 @@ def is_list(value: Any) -> bool:
 
 
 def renewed(backend: Backend, arguments: Arguments) -> Arguments:
-    """The same call on other arrays; of those that are one array, one copy is made."""
+    """Return the same call on copies of the arrays; a repeated array is copied once."""
     copies: dict[int, Any] = {}
 
     def copied(value: Any) -> Any:
@@ -95,7 +95,7 @@ def renewed(backend: Backend, arguments: Arguments) -> Arguments:
 
 
 def arrays_in(arguments: Arguments) -> list[Any]:
-    """All arrays that the call could write to."""
+    """Return all arrays that the call could write to."""
     found = []
     for value in arguments.values():
         if isinstance(value, Arena):
@@ -159,14 +159,14 @@ def wrong_numbers(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def changed(holder: Any, **attributes: Any) -> Any:
-    """An object with all that ``holder`` has, but for these."""
+    """Return a copy of ``holder`` with these attributes changed."""
     made = object.__new__(type(holder))
     vars(made).update({**vars(holder), **attributes})
     return made
 
 
 def wrong_holders(backend: Backend, holder: Any) -> Iterator[tuple[str, Any]]:
-    """Arenas and control blocks of which one array is another."""
+    """Arenas and control blocks with one array replaced."""
     for name in ("values", "gradients", "counters"):
         if hasattr(holder, name):
             size, dtype = getattr(holder, name).size, getattr(holder, name).dtype
@@ -224,7 +224,7 @@ def wrong_calls(backend: Backend, operation: OpDeclaration, valid: Arguments) ->
 
 
 def outcome(backend: Backend, operation: OpDeclaration, arguments: Arguments) -> tuple[str, str]:
-    """What the call raises; it must have written nothing then."""
+    """Return what the call raises; it must not have written anything."""
     before = [backend.read(array).tobytes() for array in arrays_in(arguments)]
     try:
         with np.errstate(all="ignore"):

@@ -1,4 +1,4 @@
-"""Models whose layers add all there is to minimise, and the losses of layers and models."""
+"""Test models trained only on losses that their layers add, and the losses of layers and models."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @register
 class Reconstruction(layers.Layer):
-    """What an autoencoder of Keras's examples does at its end: it compares two tensors."""
+    """The end of an autoencoder from Keras's examples: it compares two tensors."""
 
     def call(self, inputs: Any) -> Any:
         x, again = inputs
@@ -46,7 +46,7 @@ def autoencoder(backend: str | None = None, **options: Any) -> Any:
 
 
 def by_torch(weights: list[np.ndarray], steps: int, l2: float = 0.0) -> tuple[list[float], Any]:
-    """The losses of full batches in order, and the weights behind them."""
+    """The losses of full batches in order, and the final weights, by PyTorch."""
     ws = [torch.tensor(w, requires_grad=True) for w in weights]
     optimizer, losses = torch.optim.SGD(ws, lr=0.5), []
     for _ in range(steps):

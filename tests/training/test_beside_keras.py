@@ -1,4 +1,4 @@
-"""What a script sees of training and building: the same as with Keras, run beside it."""
+"""Test that training and building look the same to a script as with Keras, by running both."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 
 
 def regression(module: Any, optimizer: Any = "sgd") -> Any:
-    """A linear model of Keras or gpunn, of the same weights."""
+    """A linear model in Keras or gpunn, with the same weights."""
     layers = module.layers
     model = module.Sequential([module.Input((INPUTS,)), layers.Dense(1, kernel_initializer="ones")])
     model.compile(optimizer, "mse")
@@ -50,7 +50,7 @@ def counter(module: Any) -> Any:
     return Counter()
 
 
-# -- rows a batch
+# -- rows per batch
 
 WAYS: dict[str, dict[str, Any]] = {
     "steps": {"steps_per_epoch": 3, "epochs": 2},
@@ -97,7 +97,7 @@ def test_steps_of_an_evaluation_divide_the_rows(keras: Any, options: dict[str, i
     theirs, ours = found
     assert ours[0] == pytest.approx(theirs[0], rel=1e-5)
     assert ours[1] == theirs[1]
-    if options:  # without steps, evaluation and prediction choose a size of their own
+    if options:  # without steps, evaluation and prediction choose their own batch size
         assert ours[2:] == theirs[2:]
 
 
@@ -145,11 +145,11 @@ def test_a_new_optimizer_starts_from_zero() -> None:
     assert model.optimizer.iterations == 0
     model.fit(x, y, batch_size=ROWS, verbose=0)
     steps = [abs(a - b).max() for a, b in zip(model.get_weights(), before, strict=True)]
-    assert steps == pytest.approx([0.001, 0.001], rel=1e-3)  # the first of Adam is its rate
+    assert steps == pytest.approx([0.001, 0.001], rel=1e-3)  # Adam's first step equals its rate
 
 
 def test_an_optimizer_of_layers_that_are_gone_starts_from_zero() -> None:
-    """Another layer means other parameters: Keras refuses to go on there."""
+    """With another layer the parameters differ: Keras raises an error there."""
     x, y = data()
     optimizer = gpunn.optimizers.Adam()
     model = regression(gpunn, optimizer)
@@ -225,9 +225,9 @@ def test_a_subclass_has_the_name_that_keras_gives_it(keras: Any, kind: str, base
         classes, found = vars(getattr(module, kind)), dict[str, str]()
         for name, cls in classes.items():
             if isinstance(cls, type) and issubclass(cls, classes[base]):
-                with contextlib.suppress(TypeError):  # it takes arguments
+                with contextlib.suppress(TypeError):  # some take arguments
                     made = type("MyOwn", (cls,), {})()
-                    found[name] = re.sub(r"_\d+$", "", made.name)  # where Keras counts them
+                    found[name] = re.sub(r"_\d+$", "", made.name)  # where Keras appends a counter
         names.append(found)
     both = names[0].keys() & names[1].keys()
     assert len(both) > 10
@@ -277,9 +277,9 @@ def test_operators_are_operations_and_no_layers(keras: Any, tmp_path: Path) -> N
     assert found[0] == found[1]
 
 
-# -- losses of outputs of another activation than theirs
+# -- losses on outputs of a different activation
 
-# activation, loss, what Keras 3.15 gives on TensorFlow 2.20 for `pair`
+# activation, loss, the value from Keras 3.15 on TensorFlow 2.20 for `pair`
 PAIRS = [
     ("softmax", "binary_crossentropy", 0.8714828),
     ("sigmoid", "categorical_crossentropy", 1.8624955),
@@ -292,7 +292,7 @@ def test_a_loss_is_of_what_the_model_predicts(
     keras: Any, activation: str, loss: str, tensorflows: float, backend: str
 ) -> None:
     """As by its formula and with Keras on PyTorch. On TensorFlow, Keras takes the logits from the
-    graph and passes them through the other activation, which the predictions never see."""
+    graph and applies the other activation to them, which the predictions never see."""
     x = np.linspace(-2, 2, 12, dtype="float32").reshape(4, 3)
     y = np.eye(3, dtype="float32")[[0, 2, 1, 2]]
     kernel = np.linspace(1, -1, 9, dtype="float32").reshape(3, 3)
@@ -318,7 +318,7 @@ def test_a_loss_is_of_what_the_model_predicts(
 
 def test_outputs_are_divided_by_their_sum_in_both_categorical_crossentropies(keras: Any) -> None:
     """With Keras on PyTorch too. On TensorFlow, Keras clips those of the sparse one at 1 before,
-    and comes to 0.8524."""
+    and gets 0.8524."""
     p, labels = np.array([[2.0, 1.0, 0.5], [0.2, 4.0, 1.0]], "float32"), np.array([0, 2])
     for name, y in (("Sparse", labels), ("", np.eye(3, dtype="float32")[labels])):
         loss = f"{name}CategoricalCrossentropy"
@@ -329,8 +329,8 @@ def test_outputs_are_divided_by_their_sum_in_both_categorical_crossentropies(ker
 
 @pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
 def test_the_first_step_of_adam_is_exact(keras: Any, backend: str) -> None:
-    """1 - beta_2 ** t is computed in double precision; in float32, as Keras does it, it is
-    1.3e-5 less at first, and the step half as much shorter."""
+    """1 - beta_2 ** t is computed in double precision; in float32, as in Keras, it is
+    1.3e-5 smaller at first, and the step is shorter by half of that."""
     steps = {}
     for module, options in ((gpunn, {"backend": backend}), (keras, {})):
         dense = module.layers.Dense(1, kernel_initializer="zeros", use_bias=False)
@@ -345,11 +345,11 @@ def test_the_first_step_of_adam_is_exact(keras: Any, backend: str) -> None:
     assert steps[keras] != pytest.approx(exact, rel=4e-6)
 
 
-# -- what Keras on PyTorch does to its own figures
+# -- how Keras on PyTorch changes its own figures
 
 
 def test_counts_of_training_are_not_those_of_validation(keras: Any) -> None:
-    """There they are a view of what the metric counts next."""
+    """In Keras they are a view of the metric's state, which validation overwrites."""
     x = np.array([[1.0], [1.0], [1.0], [-1.0]], "float32")
     y = np.array([[1.0], [1.0], [1.0], [0.0]], "float32")
     counts = {}
@@ -364,7 +364,7 @@ def test_counts_of_training_are_not_those_of_validation(keras: Any) -> None:
 
 
 def test_averages_are_the_weights_also_where_training_stops(keras: Any) -> None:
-    """With Keras, weights and averages stay exchanged unless the last epoch is reached."""
+    """In Keras, weights and averages stay swapped unless the last epoch is reached."""
     x, y = data()
     ended = {}
     for module in (keras, gpunn):
@@ -374,7 +374,7 @@ def test_averages_are_the_weights_also_where_training_stops(keras: Any) -> None:
             used = [module.callbacks.SwapEMAWeights(swap_on_epoch=True)]
             if stops:
                 used.append(module.callbacks.EarlyStopping("loss", patience=0, mode="max"))
-            epochs = 9 if stops else 2  # two in both
+            epochs = 9 if stops else 2  # two epochs in both cases
             history = model.fit(x, y, epochs=epochs, shuffle=False, callbacks=used, verbose=0)
             assert len(history.epoch) == 2
             ended[module, stops] = model.get_weights()[0]
@@ -392,7 +392,7 @@ def test_averages_are_the_weights_also_where_training_stops(keras: Any) -> None:
     ],
 )
 def test_a_metric_of_flat_targets_compares_row_by_row(keras: Any, name: str, value: Any) -> None:
-    """With Keras, these compare each of (n,) targets with each of (n, 1) predictions."""
+    """In Keras, these compare each of (n,) targets with each of (n, 1) predictions."""
     x, y = np.array([[0.3], [2.0]], "float32"), np.array([-1.0, 1.0], "float32")
     found = {}
     for module in (keras, gpunn):
@@ -407,7 +407,7 @@ def test_a_metric_of_flat_targets_compares_row_by_row(keras: Any, name: str, val
 
 
 def test_no_training_leaves_the_weights_though_there_are_averages(keras: Any) -> None:
-    """Keras puts the averages in their place, which are 0 before the first step."""
+    """Keras replaces them by the averages, which are 0 before the first step."""
     x, y = data()
     for module, expected in ((keras, 0.0), (gpunn, 1.0)):
         model = regression(module, module.optimizers.SGD(0.1, use_ema=True))
@@ -420,7 +420,7 @@ def test_no_training_leaves_the_weights_though_there_are_averages(keras: Any) ->
 
 @pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
 def test_one_number_for_a_batch_counts_for_each_of_its_rows(keras: Any, backend: str) -> None:
-    """With Keras it counts as much as that of any other batch, also of one with fewer rows."""
+    """In Keras it counts as much as that of any other batch, even one with fewer rows."""
     x, y = np.arange(5.0, dtype="float32").reshape(5, 1), np.zeros((5, 1), "float32")
     found = {}
     for module, of in ((keras, {}), (gpunn, {"backend": backend})):

@@ -1,4 +1,4 @@
-"""The same seed gives the same bits, in every process and however a step is run."""
+"""Test that the same seed gives the same bits, in every process and execution mode."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ import gpunn
 from gpunn import layers
 from gpunn.backends.shared.order import permutation
 
-# A fit with everything that could differ: random initial weights, a shuffled order, a
-# ragged last batch, dropout, and a layer wide enough for several BLAS threads.
+# A fit with everything that could differ: random initial weights, a shuffled order, a ragged
+# last batch, dropout, and a layer wide enough for several BLAS threads.
 SCRIPT = """
 import hashlib, json, sys
 import numpy as np
@@ -51,7 +51,7 @@ WIDE = ("1024", "sgd", "128")
 
 
 def run(backend: str, seed: int, *arguments: str) -> str:
-    """What the script prints in a process of its own, with as many threads as it likes."""
+    """Return the output of the script, run in its own process with any number of threads."""
     environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
     environment["GPUNN_BACKEND"] = backend
     command = [sys.executable, "-c", SCRIPT, str(seed), *arguments]
@@ -62,7 +62,7 @@ def run(backend: str, seed: int, *arguments: str) -> str:
 
 @contextlib.contextmanager
 def busy_neighbours() -> Iterator[None]:
-    """As many processes as there are processors, all of them counting."""
+    """Run as many busy processes as there are processors."""
     command = [sys.executable, "-c", "while True: pass"]
     neighbours = [subprocess.Popen(command) for _ in range(os.cpu_count() or 1)]
     try:
@@ -138,7 +138,7 @@ def test_a_program_and_single_steps_give_the_same_bits(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
 def test_steps_watched_one_by_one_give_the_same_bits(backend: str) -> None:
-    """A callback that looks at each batch makes every launch one step long."""
+    """With a callback for each batch, every launch runs only one step."""
 
     class Watch(gpunn.callbacks.Callback):
         seen = 0

@@ -1,4 +1,4 @@
-"""Eager steps: what a user writes is called in each step, has numbers, and gives the same."""
+"""Test eager steps: custom code runs in each step, sees values, and gives the same results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 
 
 class Everything(layers.Layer):
-    """Layers inside, a weight, state, a loss of its own and random numbers."""
+    """Inner layers, a weight, state, an added loss and random numbers."""
 
     def build(self, input_shape: Any) -> None:
         self.beta = self.add_weight(shape=(), initializer="ones")
@@ -54,7 +54,7 @@ class Everything(layers.Layer):
 
 
 class Mean(gpunn.metrics.Metric):
-    """Of the predictions."""
+    """The mean of the predictions."""
 
     def __init__(self) -> None:
         super().__init__(name="mean")
@@ -102,7 +102,7 @@ def test_the_results_are_the_same(backend: str, asked: bool) -> None:
 
 
 class Looking(layers.Layer):
-    """Looks at what comes by, and chooses by it."""
+    """Reads the values of its input and branches on them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ def test_numbers_are_there(backend: str) -> None:
     layer.seen.clear()
     model.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
     batches = [x[:4], x[4:8], x[8:]]
-    seen = [array for array in layer.seen if array.any()]  # without those of 0 that find shapes
+    seen = [array for array in layer.seen if array.any()]  # without the 0s of shape inference
     for array, expected in zip(seen, 2 * batches, strict=True):
         assert_allclose(array, expected)
     assert layer.large == 2 * sum(batch.max() > 1 for batch in batches)
@@ -206,7 +206,7 @@ def test_a_loss_in_some_steps_only_is_refused() -> None:
         model.fit(*data(), verbose=0)
 
 
-# By folder; the operations on one backend.
+# By folder; the operations on one backend only.
 WHAT_USERS_WRITE = {
     "layers": ["own_call.py", "own_call_forms.py", "own_call_random.py", "own_state.py"],
     "losses": ["losses.py"],

@@ -1,4 +1,4 @@
-"""Steps of training with numbers at their ends: huge gradients and weights, rows of NaN."""
+"""Test training steps with extreme values: huge gradients and weights, and rows of NaN."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gpunn import constraints, layers, losses, ops
 def test_a_norm_of_huge_gradients_is_finite(
     backend: str, size: float, options: dict[str, float]
 ) -> None:
-    """Their squares are not, in single precision: such gradients once became 0 on NumPy."""
+    """Their squares overflow in single precision: NumPy once turned such gradients into 0."""
     model = gpunn.Sequential([layers.Input((2,)), layers.Dense(1, use_bias=False)], backend=backend)
     model.compile(gpunn.optimizers.SGD(1.0, **options), lambda t, y: ops.mean(y * size, axis=-1))
     (before,) = model.get_weights()
@@ -44,7 +44,7 @@ def test_a_norm_of_huge_weights_is_finite(backend: str, size: float) -> None:
 def test_rows_of_an_ignored_class_cost_nothing_whatever_they_are(
     backend: str, from_logits: bool
 ) -> None:
-    """As in PyTorch, which leaves them out of the sum: 0 times NaN would be NaN."""
+    """As in PyTorch, which excludes them from the sum: 0 times NaN would be NaN."""
     logits = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     y = logits if from_logits else np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     labels = np.array([0, -1, 2, -1, 1], np.int32)
@@ -62,7 +62,7 @@ def test_rows_of_an_ignored_class_cost_nothing_whatever_they_are(
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_prediction_that_is_no_number_has_no_loss(backend: str, place: int) -> None:
-    """Wherever it is in a row; the hinge of several classes once left it out in kernels."""
+    """Anywhere in a row; kernels of the categorical hinge once skipped it."""
     t = np.array([[0.0, 1.0, 0.0]], np.float32)
     for name in ("categorical_hinge", "categorical_crossentropy", "cosine_similarity", "mae"):
         y = np.array([[0.2, 0.5, 0.3]], np.float32)

@@ -1,4 +1,4 @@
-"""What `fit`, `evaluate` and `predict` do beyond one plain pass: which rows, when, weighted how."""
+"""Test `fit`, `evaluate` and `predict` beyond a plain pass: which rows, when, and how weighted."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ import gpunn
 
 layers = gpunn.layers
 NUMBERED = np.arange(ROWS, dtype="float64")[:, None]
-# The squared error of row i is 2^i for a model that always says 0: sums of losses tell the rows.
+# If the model always outputs 0, row i has the squared error 2^i: sums of losses identify the rows.
 CODES = 2.0 ** (NUMBERED / 2)
 BACKENDS = ["numpy", "compiled", "emulated"]
 
 
 def silent(backend: str | None = None) -> Any:
-    """A model that says 0 and learns nothing."""
+    """A model that outputs 0 and learns nothing."""
     model = linear(dtype="float64", backend=backend)
     model.set_weights([np.zeros((1, 1)), np.zeros(1)])
     return model
 
 
 class Watch(gpunn.callbacks.Callback):
-    """Which rows each step of each epoch saw (of `silent`), and who was told what."""
+    """Records which rows each step of each epoch saw (with `silent`), and the calls of hooks."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.epochs: list[list[list[int]]] = []
@@ -60,7 +60,7 @@ class Watch(gpunn.callbacks.Callback):
         self.told.append("end")
 
     def rows(self, epoch: int) -> list[int]:
-        """What all steps of an epoch saw."""
+        """The rows of all steps of an epoch."""
         return [row for step in self.epochs[epoch] for row in step]
 
     @property
@@ -69,7 +69,7 @@ class Watch(gpunn.callbacks.Callback):
 
 
 def watched(**arguments: Any) -> Watch:
-    """Train on numbered rows, ten batches of two unless told otherwise."""
+    """Train on numbered rows, in ten batches of two unless specified otherwise."""
     watch = Watch()
     given = {"x": NUMBERED, "y": CODES, "batch_size": 2, "verbose": 0, "callbacks": [watch]}
     silent(arguments.pop("backend", None)).fit(**{**given, **arguments})
@@ -144,7 +144,7 @@ def test_initial_epoch_goes_on_with_the_numbering() -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_two_fits_shuffle_as_one(backend: str) -> None:
-    """Training on goes on with the next order, not with the first one again."""
+    """Continued training uses the next order, not the first one again."""
     together, apart = silent(backend), silent(backend)
     whole, parts = Watch(), Watch()
     together.fit(NUMBERED, CODES, batch_size=2, epochs=2, verbose=0, callbacks=[whole])
@@ -158,7 +158,7 @@ def test_two_fits_shuffle_as_one(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_training_is_the_same_whether_somebody_looks_or_not(backend: str) -> None:
-    """Epochs that nobody watches run without a break; who watches finds NumPy as it was."""
+    """Unobserved epochs run without interruption; observers find NumPy's error state unchanged."""
     warned: list[str] = []
     look = gpunn.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: warned.append(np.geterr()["over"])
@@ -214,11 +214,11 @@ def test_stopping_in_the_middle_of_an_epoch() -> None:
     assert model.optimizer.iterations == 13
     again = Watch()
     model.fit(NUMBERED, CODES, batch_size=2, verbose=0, callbacks=[again])
-    assert sorted(again.rows(0)) == list(range(ROWS))  # a new pass, whole
+    assert sorted(again.rows(0)) == list(range(ROWS))  # a new, complete pass
 
 
 def test_hooks_always_get_a_dictionary() -> None:
-    """As in Keras: a hook may look into its logs without asking whether there are any."""
+    """As in Keras: a hook may read its logs without checking whether there are any."""
     logs_of: dict[str, Any] = {}
 
     def keep(hook: str) -> Any:
@@ -267,7 +267,7 @@ def test_validation_freq(frequency: Any, epochs: list[int]) -> None:
 
 @pytest.mark.parametrize("again", [list, tuple])
 def test_validation_steps_look_at_the_same_rows_each_time(again: Any) -> None:
-    """So that epochs can be compared; the model does not change here."""
+    """This makes epochs comparable; the model does not change here."""
     batches = again((NUMBERED[i : i + 4], NUMBERED[i : i + 4]) for i in range(0, ROWS, 4))
     first = linear().evaluate(NUMBERED[:8], NUMBERED[:8], verbose=0)
     for given in ((NUMBERED, NUMBERED), batches):
@@ -300,7 +300,7 @@ def test_a_generator_to_validate_on_begins_anew_each_epoch() -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("strategy", ["tail", "shuffled"])
 def test_validation_split(strategy: str, backend: str) -> None:
-    """A quarter of the rows: the last ones, or others; together with the rest all of them."""
+    """A quarter of the rows is held out, the last or others; both parts together are all rows."""
     model, watch = silent(backend), Watch()
     history = model.fit(
         NUMBERED, CODES, batch_size=4, validation_split=0.25, verbose=0, callbacks=[watch],
@@ -313,7 +313,7 @@ def test_validation_split(strategy: str, backend: str) -> None:
     assert others + sum(2**row for row in trained_on) == 2**ROWS - 1
 
 
-# -- what comes back
+# -- return values
 
 
 def test_the_names_in_the_history() -> None:
@@ -327,7 +327,7 @@ def test_the_names_in_the_history() -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_logs_of_batches_are_running_means(backend: str) -> None:
-    """With a rate of 0 the model stays: after each batch, the mean loss of the rows so far."""
+    """With a rate of 0 the model stays fixed: each log is the mean loss of the rows so far."""
     model = linear(2, 4, backend=backend)
     watch = Watch()
     history = model.fit(
@@ -367,12 +367,12 @@ def test_what_predict_gives_back() -> None:
         assert_allclose(model.predict(X, batch_size=size, verbose=0), outputs, rtol=1e-5)
     assert model.predict(X, batch_size=7, steps=2, verbose=0).shape == (14, 2)
     assert_allclose(model.predict([X[:3], X[3:]][0], verbose=0), outputs[:3], rtol=1e-5)
-    for pair in ((X, TARGETS), (X,)):  # targets, where there are any, are left alone
+    for pair in ((X, TARGETS), (X,)):  # targets, if any, are ignored
         assert_allclose(model.predict(iter([pair]), verbose=0), outputs, rtol=1e-5)
     kept = outputs.copy()
     model.predict(X + 1, verbose=0)
     model.predict_on_batch(X + 1)
-    assert_array_equal(outputs, kept)  # nobody writes into what was given away
+    assert_array_equal(outputs, kept)  # returned arrays are never overwritten
 
 
 # -- single batches
@@ -402,7 +402,7 @@ def test_single_batches_keep_no_memory_of_those_before() -> None:
 
 
 def test_batches_read_while_the_model_changes() -> None:
-    """A generator may look at the model that it feeds."""
+    """A generator may use the model that it feeds."""
     model = linear(2, 4, rate=0.1)
     seen = []
 

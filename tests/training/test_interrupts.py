@@ -1,9 +1,8 @@
-"""Ctrl-C at any moment: afterwards the same model, and a new one, give the bits of a process
-that nobody disturbed.
+"""Test Ctrl-C at any moment: afterwards the same model, and a new one, give the bits of an
+undisturbed process.
 
-An interrupt is raised at lines of the framework by a trace function, and sent as a signal at
-random moments. Products, updates and predictions are cut into pieces for two threads here.
-"""
+A trace function raises an interrupt at lines of the framework, or a signal is sent at random
+moments. Products, updates and predictions are split into pieces for two threads here."""
 
 from __future__ import annotations
 
@@ -29,7 +28,7 @@ from gpunn.backends.shared import threads
 from gpunn.backends.shared.interrupts import perform
 
 PACKAGE = Path(gpunn.__file__).parent
-# Where something is held, taken turns at, traced, kept for the next call, or half done.
+# The files that hold locks, take turns, trace, keep data for the next call, or have partial states.
 FILES = {
     str(PACKAGE / name)
     for name in (
@@ -92,7 +91,7 @@ WORK: dict[str, Callable[[Any, Path], Any]] = {
 
 
 def results(model: Any, path: Path) -> list[Any]:
-    """What a model comes to: figures, predictions, weights, what is saved."""
+    """The results of a model: figures, predictions, weights, and the saved file."""
     x, y = data()
     history = model.fit(x, y, batch_size=16, epochs=2, verbose=0).history
     model.save(path)
@@ -105,7 +104,7 @@ def results(model: Any, path: Path) -> list[Any]:
 
 
 class Undisturbed:
-    """What a model of a backend comes to, and a check that another comes to the same."""
+    """The results of a model on a backend, and a check that another model gets the same."""
 
     def __init__(self, backend: str, folder: Path) -> None:
         self.backend, self.path = backend, folder / "model.gpunn"
@@ -114,7 +113,7 @@ class Undisturbed:
         self.expected = results(model, self.path)
 
     def check(self, model: Any, where: str) -> None:
-        """From the weights, and the state of training, that it began with."""
+        """Compare the results, starting from the same weights and training state."""
         model.set_weights(self.weights)
         model.set_training_state(*self.state)
         for found, expected in zip(results(model, self.path), self.expected, strict=True):
@@ -134,20 +133,20 @@ def lines_of(name: str, backend: str, path: Path) -> list[Place]:
 
 
 def interrupt_everywhere(undisturbed: Undisturbed, name: str, chosen: list[Place]) -> None:
-    """One run for each of these lines."""
+    """Run once for each of these lines."""
     backend, path = undisturbed.backend, undisturbed.path
     assert chosen
     for number, place in enumerate(chosen):
         model, where = network(backend), str(place)
         interrupt(lambda m=model: WORK[name](m, path), place)
         undisturbed.check(model, where)
-        if number % 16 == 15 or place == chosen[-1]:  # what a process keeps wrong, stays wrong
+        if number % 16 == 15 or place == chosen[-1]:  # errors in the process's state persist
             undisturbed.check(network(backend), f"{where} or before, a new model")
         check_process(where)
 
 
 def check_process(where: str) -> None:
-    """Nothing of the process is left changed once somebody has looked after it."""
+    """Check that the state of the process is restored after its next use."""
     with threads.Session():
         pass
     found = {x["num_threads"] for x in threadpoolctl.threadpool_info() if x["user_api"] == "blas"}
@@ -167,7 +166,7 @@ def test_an_interrupt_at_some_lines(undisturbed: Undisturbed, name: str) -> None
 @pytest.mark.parametrize("name", WORK)
 @pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
 def test_an_interrupt_at_every_line(undisturbed: Undisturbed, name: str) -> None:
-    """On an emulated card, which is slow: at each to which no processor comes, and at some."""
+    """On the slow emulated GPU: at all lines that the CPU does not reach, and at some others."""
     lines = lines_of(name, undisturbed.backend, undisturbed.path)
     if undisturbed.backend == "emulated":
         others = {*lines_of(name, "compiled", undisturbed.path)}
@@ -179,7 +178,7 @@ def test_an_interrupt_at_every_line(undisturbed: Undisturbed, name: str) -> None
 
 
 class Signals:
-    """Sends SIGINT after a while, and maybe another one a moment later."""
+    """Sends SIGINT after a delay, and possibly another one a moment later."""
 
     def __init__(self, numbers: random.Random) -> None:
         self.numbers = numbers
@@ -187,7 +186,7 @@ class Signals:
 
     def __enter__(self) -> Signals:
         self.before = signal.signal(signal.SIGALRM, self._send)
-        # One that comes within a finalizer Python itself reports, and drops.
+        # Python itself reports and drops an interrupt within a finalizer.
         self.hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
         return self
 
@@ -209,7 +208,7 @@ class Signals:
 
 
 def send_signals(undisturbed: Undisturbed, count: int, whole_steps: bool) -> None:
-    """So many, each during one of the works; every few of them the model is looked at."""
+    """Send ``count`` signals, each during a task, and check the model after each round of tasks."""
     import time
 
     numbers = random.Random(count)
@@ -229,7 +228,7 @@ def send_signals(undisturbed: Undisturbed, count: int, whole_steps: bool) -> Non
                 try:
                     signals.after(numbers.uniform(0, 1.2 * seconds[name]))
                     work(model, path)
-                    while signals.left > 0:  # it was done before the signal came
+                    while signals.left > 0:  # the task finished before the signal came
                         pass
                 except KeyboardInterrupt:
                     pass
@@ -246,12 +245,12 @@ def send_signals(undisturbed: Undisturbed, count: int, whole_steps: bool) -> Non
 
 
 def check_whole_steps(undisturbed: Undisturbed, model: Any) -> None:
-    """The weights are those after as many steps as were counted."""
+    """Check that the weights are those after the counted number of steps."""
     steps = model.trainer.batches
     assert 0 <= steps <= 8
     alone = network(undisturbed.backend)
     x, y = data()
-    for epoch in range(2):  # four steps each
+    for epoch in range(2):  # four steps per epoch
         first = 4 * epoch
         if steps > first:
             alone.fit(x, y, 16, epoch + 1, initial_epoch=epoch, verbose=0,
@@ -290,7 +289,7 @@ def test_an_interrupt_ends_a_long_epoch_at_a_step(backend: str) -> None:
 
 
 def test_what_a_user_wrote_is_interrupted_at_once() -> None:
-    """It may hang: there, no interrupt waits for the end of a step."""
+    """Custom code may hang, so an interrupt there does not wait for the end of the step."""
 
     class Hangs(layers.Layer):
         def forward(self, call: Any) -> None:

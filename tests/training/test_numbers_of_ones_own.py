@@ -1,4 +1,4 @@
-"""Numbers that users change from epoch to epoch: steps have the new ones, nothing is compiled."""
+"""Test numbers that users change between epochs: steps use the new ones without recompiling."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ X, Y = (RANDOM.normal(size=(40, n)).astype(np.float32) for n in (6, 3))
 
 
 class Number:
-    """What all of these have: a number, and how it is used."""
+    """Common base: a number, and how it is used."""
 
     number: float = 0.3
     form: Any = "product"
@@ -85,13 +85,13 @@ KINDS: dict[str, Callable[[], Any]] = {
 }  # fmt: skip
 CASES = [
     (device, kind) for kind in KINDS for device in (*HOSTS, *MODES, "cuda")
-    # These keep a step from being traced.
+    # These prevent the tracing of a step.
     if kind not in ("metric", "regularizer") or device not in ("fused", "persistent")
 ]  # fmt: skip
 
 
 class Kernels(emulated.EmulatedKernels):
-    """Those of the emulated card, which note what is compiled."""
+    """The emulated GPU's kernels, recording what is compiled."""
 
     def __init__(self, compiled: list[str]) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class Kernels(emulated.EmulatedKernels):
 
 
 class Cupy(pretended_cuda.Cupy):
-    """CuPy, which notes what it has NVRTC compile."""
+    """CuPy, recording what NVRTC compiles."""
 
     def __init__(self, compiled: list[str]) -> None:
         super().__init__("86")
@@ -118,8 +118,8 @@ class Cupy(pretended_cuda.Cupy):
 def device(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Any, list[str]]]:
-    """A backend of the host, a card in a launch mode, or CuPy's part of one in the mode that it
-    chooses itself; and what was compiled for it."""
+    """A backend of the host, a GPU in a launch mode, or CuPy's part of one in its default mode;
+    and a list of what was compiled for it."""
     compiled: list[str] = []
     if request.param in HOSTS:
         yield request.param, compiled
@@ -138,7 +138,7 @@ def device(
 
 
 def network(backend: Any, kind: str, **attributes: Any) -> tuple[Any, Any]:
-    """A model, the same each time, and that of its parts which is asked for."""
+    """A model, identical each time, and its part of the requested kind."""
     gpunn.utils.set_random_seed(3)
     parts = {name: make() for name, make in KINDS.items()}
     part = parts[kind]
@@ -160,7 +160,7 @@ def epoch(model: Any) -> list[float]:
 
 
 def assert_like_new(model: Any, logs: Any, before: Any, kind: str, **attributes: Any) -> None:
-    """That an epoch was one of a new model on NumPy with the same weights and attributes."""
+    """Check that an epoch equals that of a new NumPy model with the same weights and attributes."""
     other, _ = network("numpy", kind, **attributes)
     other.set_weights(before)
     np.testing.assert_allclose(logs, epoch(other), rtol=1e-4)
@@ -180,7 +180,7 @@ def test_another_number_compiles_nothing(device: Any, kind: str) -> None:
         counts.append(len(compiled))
         assert_like_new(model, logs, before, kind, number=number)
     assert (counts[0] > 0) == (backend not in HOSTS) and counts == [counts[0]] * len(counts)
-    for number in (1.0, 0.4, 1.0, 0.6):  # factors of 1 are left out: another expression, once
+    for number in (1.0, 0.4, 1.0, 0.6):  # factors of 1 are left out: one more expression
         before, known = model.get_weights(), len(compiled)
         part.number = number
         logs = epoch(model)
@@ -198,7 +198,7 @@ def test_another_number_compiles_nothing(device: Any, kind: str) -> None:
 
 @pytest.mark.parametrize(("device", "kind"), CASES, indirect=["device"])
 def test_what_is_no_float_is_traced_again(device: Any, kind: str) -> None:
-    """A string, a flag and a whole number: other operations, and so other kernels."""
+    """A string, a flag and an integer: other operations, and so other kernels."""
     backend, compiled = device
     model, part = network(backend, kind)
     epoch(model)
@@ -216,7 +216,7 @@ def vars_of(part: Any) -> dict[str, Any]:
 
 
 class LayerWithTable(layers.Layer):
-    """One whose numbers lie in an array, in a list of them, and in an object."""
+    """Its numbers are in an array, in a list of them, and in an object."""
 
     table = np.linspace(0.5, 1.5, 5)
 
@@ -233,7 +233,7 @@ class LossWithTable(losses.Loss):
 
 @pytest.mark.parametrize("device", [*HOSTS, *MODES, "cuda"], indirect=True)
 def test_another_array_compiles_nothing(device: Any) -> None:
-    """One in the place of another, and one that is changed: either is uploaded anew."""
+    """A replaced array and a modified one: both are uploaded again."""
     backend, compiled = device
 
     def made(backend: Any, tables: Any) -> tuple[Any, list[Any]]:
@@ -266,7 +266,7 @@ def test_another_array_compiles_nothing(device: Any) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("backend", ["numpy", "emulated"])
 def test_nothing_is_kept_of_numbers_that_were(backend: str, kind: str) -> None:
-    """The compiled backend keeps the last 1,024 expressions, whatever they are."""
+    """Nothing is kept except that the compiled backend caches the last 1,024 expressions."""
     model, part = network(backend, kind)
     alive = []
     for count in (5, 30):

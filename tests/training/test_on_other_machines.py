@@ -1,9 +1,8 @@
-"""What compares trainings passes with BLAS's kernels and the instruction sets of other machines.
+"""Test that training comparisons pass with BLAS kernels and instruction sets of other machines.
 
-`make test` runs it as this machine is, with one thread of BLAS; each of these is another such run,
-in a process of its own. Each kernel of OpenBLAS, each instruction set and each number of threads
-occurs in one of the four.
-"""
+`make test` runs them with this machine's settings and one BLAS thread. Each case here is another
+such run in its own process. Each OpenBLAS kernel, each instruction set and each number of threads
+occurs in one of the four."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Losses, metrics and activations that a user writes as functions or by Keras's methods: trained
-beside Keras from equal weights, on every backend."""
+"""Test losses, metrics and activations written as functions or by Keras's methods. They are trained
+alongside Keras from equal weights, on every backend."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def by_a_built_in_one(module: Any) -> Any:
 
 
 def matrix_wide(module: Any) -> Any:
-    """Its targets are wider than its predictions: means and weights of each."""
+    """Its targets are wider than its predictions: a mean and a weight for each."""
 
     def loss(y_true: Any, y_pred: Any) -> Any:
         mean, weight = y_true[:, :CLASSES], y_true[:, CLASSES:]
@@ -106,7 +106,7 @@ def network(module: Any, activation: Any = "tanh", **options: Any) -> Any:
 
 
 def beside(keras: Any, backend: str, make: Any, y: np.ndarray, weights: Any = None) -> None:
-    """Train what ``make(module)`` gives for both, a model and arguments of its compile."""
+    """Train what ``make(module)`` returns for both: a model and arguments of its compile."""
     x, _ = data()
     found = []
     theirs, options = make(keras)
@@ -136,7 +136,7 @@ def beside(keras: Any, backend: str, make: Any, y: np.ndarray, weights: Any = No
         (weighted, loss)
         for weighted in (False, True)
         for loss in LOSSES
-        if not (weighted and loss == "one number a batch")  # refused, see below
+        if not (weighted and loss == "one number a batch")  # raises an error, see below
     ],
 )
 def test_losses(keras: Any, backend: str, loss: str, weighted: bool) -> None:
@@ -162,7 +162,7 @@ def hits(module: Any) -> Any:
 
 def counter(module: Any) -> Any:
     class LargeOnes(module.metrics.Metric):
-        """How many predictions are above a limit, and it begins at 1."""
+        """The number of predictions above a limit, starting at 1."""
 
         def __init__(self, name: str = "large_ones", **options: Any) -> None:
             super().__init__(name=name, **options)
@@ -222,7 +222,7 @@ def test_activations(keras: Any, backend: str, kind: str) -> None:
 
 
 def test_a_function_sees_the_axes_that_there_are() -> None:
-    """Dense takes the rows of three axes; its activation gets three."""
+    """Dense takes the rows of three axes; its activation still gets three."""
     seen = []
 
     def activation(x: Any) -> Any:
@@ -267,7 +267,7 @@ def test_numpy_inside_says_what_to_use() -> None:
 
 
 def test_targets_of_another_shape_later(backend: str) -> None:
-    """(n,), then (n, 1), then (n,) again: each is what it is."""
+    """Shapes (n,), then (n, 1), then (n,) again are each used as passed."""
     x, labels = data()
     model = network(gpunn, backend=backend)
     model.compile(gpunn.optimizers.SGD(0.0), cross_entropy(gpunn))
@@ -287,7 +287,7 @@ def test_a_number_of_the_loss_that_changes_is_followed(backend: str) -> None:
 
 
 def test_a_loss_with_a_backward_pass_of_its_own_inside_a_function(backend: str) -> None:
-    """What it writes with plain assignments is written in each step, not in the first alone."""
+    """Its plain assignments run in each step, not just in the first."""
 
     class ByHand(gpunn.losses.Loss):
         def forward(self, backend: Any, y_true: Any, y_pred: Any, values: Any) -> None:

@@ -1,5 +1,5 @@
-"""Functions as initializers, regularizers, constraints and schedules: trained beside Keras from
-equal weights, on every backend; and saved by the names that they are registered by."""
+"""Test functions as initializers, regularizers, constraints and schedules: trained alongside Keras
+from equal weights, on every backend, and saved by the names they are registered under."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_a_function_of_nothing_is_keras_learning_rate(keras: Any) -> None:
 
 
 def of_functions(backend: str) -> tuple[Any, dict[str, Any]]:
-    """A compiled model all of whose parts are functions, and these by their names."""
+    """A compiled model whose parts are all functions, and these functions by name."""
 
     def swish(x: Any) -> Any:
         return x * ops.sigmoid(x)
@@ -181,7 +181,7 @@ def test_a_model_of_functions_is_saved_by_their_names(
 ) -> None:
     x, y = data()
     with choice_put_back():
-        gpunn.use_backend(backend)  # a file does not say where it is to be loaded to
+        gpunn.use_backend(backend)  # a file does not store its backend
         with registry.restored():
             model, functions = of_functions(backend)
             with pytest.raises(ValueError, match="is a function, which no file can hold"):

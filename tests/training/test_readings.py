@@ -1,5 +1,5 @@
-"""Metrics beside losses that take logits, margins or class numbers: the numbers of plain NumPy and
-of scikit-learn, a refusal, or a word where Keras gives another number."""
+"""Test metrics beside losses that take logits, margins or class indices. They equal plain NumPy or
+scikit-learn, raise an error, or warn where Keras gives another value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROWS, INPUTS = 97, 4
 
 
 def data(outputs: int = 1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs, and targets 0 or 1 (rows, outputs) that follow from them but for some noise."""
+    """Inputs, and targets 0 or 1 (rows, outputs) that follow from them with some noise."""
     random = np.random.default_rng(seed)
     x = random.normal(size=(ROWS, INPUTS)).astype(np.float32)
     directions = random.normal(size=(INPUTS, outputs))
@@ -37,7 +37,7 @@ def compiled(
 
 
 def quietly(*arguments: Any) -> Any:
-    """A model of which nothing is to be said."""
+    """A model that causes no warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         return compiled(*arguments)
@@ -62,7 +62,7 @@ def test_metrics_of_probabilities_beside_a_loss_on_logits(backend: str) -> None:
     assert found["precision"] == pytest.approx(reference.precision_score(truth, answer))
     assert found["auc"] == pytest.approx(reference.roc_auc_score(truth, logits), abs=0.01)
     assert found["binary_crossentropy"] == pytest.approx(found["loss"], rel=1e-5)
-    # In training too, where the metrics are those of the weights before each step.
+    # Also in training, where the metrics use the weights before each step.
     history = model.fit(x, y, batch_size=ROWS, verbose=0).history
     assert history["accuracy"] == pytest.approx([found["accuracy"]])
     assert history["auc"] == pytest.approx([found["auc"]])
@@ -71,7 +71,7 @@ def test_metrics_of_probabilities_beside_a_loss_on_logits(backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_logits_and_their_probabilities_measure_alike(outputs: int, backend: str) -> None:
-    """A model of logits beside the model that ends in the activation."""
+    """Compare a model of logits with a model that ends in the activation."""
     x, y = data(outputs)
     kinds: list[Any] = ["binary_accuracy", "recall", "true_positives", "kl_divergence"]
     loss: Any = losses.BinaryCrossentropy(from_logits=True)
@@ -89,7 +89,7 @@ def test_logits_and_their_probabilities_measure_alike(outputs: int, backend: str
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_metrics_that_are_told_of_logits_get_logits(backend: str) -> None:
-    """What Keras's scripts say to get it right stays as it is, without a word."""
+    """Settings with which Keras scripts get correct results keep working, without a warning."""
     x, y = data()
     given = [
         metrics.BinaryAccuracy(threshold=0.0),
@@ -203,13 +203,13 @@ def test_a_softmax_over_one_output_is_said(loss: str) -> None:
     quietly(2, "softmax", "mse", [])
 
 
-# -- what Keras says, as docs/keras-differences.md has it
+# -- Keras's results, as docs/keras-differences.md states them
 
 
 def beside_keras(
     keras: Any, outputs: int, activation: Any, loss: tuple[Any, Any], given: Any, y: np.ndarray
 ) -> tuple[list[float], list[float], np.ndarray]:
-    """What Keras and gpunn measure of one model, and its predictions."""
+    """Keras's and gpunn's measurements of one model, and its predictions."""
     x, _ = data()
     model = compiled(outputs, activation, loss[1], given(gpunn))
     theirs = keras.Sequential([keras.Input((INPUTS,)), keras.layers.Dense(outputs, activation)])

@@ -1,4 +1,4 @@
-"""Networks small enough to be worked out on paper, and the figures that come out."""
+"""Test networks small enough to work out on paper, against the resulting figures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def network(*sizes: int, activation: Any = "sigmoid", **options: Any) -> gpunn.S
 
 
 def unit(weights: list[float], activation: Any, backend: str, **options: Any) -> gpunn.Sequential:
-    """One neuron with these weights, the bias last unless it has none."""
+    """One neuron with these weights; the bias is the last one, if there is a bias."""
     inputs = len(weights) - options.get("use_bias", True)
     model = network(inputs, 1, activation=activation, backend=backend, **options)
     kernel = np.array(weights[:inputs]).reshape(-1, 1)
@@ -46,7 +46,7 @@ def test_the_threshold_unit(backend: str) -> None:
     # With weights 2, 3 and 4 the sum is 7, and the unit still gives 1 ...
     assert unit([2, 3, 4], "linear", backend, use_bias=False).predict(x) == 7
     assert unit([2, 3, 4], "step", backend, use_bias=False).predict(x) == 1
-    # ... until the threshold is above 7; at 7 itself as it is told.
+    # ... until the threshold is above 7; exactly at 7 it depends on the argument.
     for threshold, at, expected in ((7, True, 1), (7, False, 0), (7.5, True, 0)):
         step = activations.Step(threshold=threshold, high_at_threshold=at)
         assert unit([2, 3, 4], step, backend, use_bias=False).predict(x) == expected
@@ -54,7 +54,7 @@ def test_the_threshold_unit(backend: str) -> None:
 
 @every_backend
 def test_logic_by_threshold_units(backend: str) -> None:
-    """McCulloch and Pitts: and, or, not by one unit; exclusive or takes a layer more."""
+    """McCulloch and Pitts: AND, OR and NOT need one unit; XOR needs another layer."""
     corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     for weights, expected in (
         ([1, 1, -2], [0, 0, 0, 1]),
@@ -71,7 +71,7 @@ def test_logic_by_threshold_units(backend: str) -> None:
 
 @every_backend
 def test_the_sigmoid_unit_crosses_one_half_at_five(backend: str) -> None:
-    """sigma(3 (x - 5)): weight 3, bias -15. The weight makes it steep, both place it."""
+    """sigma(3 (x - 5)): weight 3, bias -15. The weight sets the slope; both set the position."""
     model = unit([3, -15], "sigmoid", backend)
     below, at, above = model.predict([[5 - 1e-9], [5], [5 + 1e-9]])[:, 0]
     assert below < 0.5 == at < above
@@ -133,7 +133,7 @@ def sigma(z: float) -> float:
 
 @every_backend
 def test_the_whole_formula_of_a_network(backend: str) -> None:
-    """2-2-3-2, each neuron an expression within those that read it, and all of them one."""
+    """2-2-3-2: each neuron is an expression inside those that read it."""
     model = network(2, 2, 3, 2, backend=backend)
     random = np.random.default_rng(15)
     model.set_weights([3 * random.normal(size=w.shape) for w in model.get_weights()])
@@ -168,4 +168,4 @@ def test_the_whole_formula_of_a_network(backend: str) -> None:
     points = random.normal(size=(20, 2)) * 3
     expected = [formula(*point) for point in points.tolist()]
     np.testing.assert_allclose(model.predict(points), expected, rtol=0, atol=1e-15)
-    assert np.ptp(expected, axis=0).min() > 0.3  # it is not the same everywhere
+    assert np.ptp(expected, axis=0).min() > 0.3  # the outputs vary

@@ -1,5 +1,5 @@
-"""What a user's code reads and somebody then changes: each road, behind it, computes with the new
-value, as eager steps do, which call that code each time."""
+"""Test changes to values that custom code reads: every later call computes with the new value, like
+eager steps, which run that code each time."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ RATE = KINDS["list"]
 
 @pytest.fixture(params=["numpy", "compiled"])
 def backend(request: pytest.FixtureRequest) -> str:
-    """What is traced does not depend on them: a card is asked once."""
+    """Tracing does not depend on the backend, so a GPU is tested only once."""
     return request.param
 
 
 # -- every kind of value, in every part, at every moment
 
-NO_ATTRIBUTE_OF_A_CLASS = (  # there functions become methods
+NO_ATTRIBUTE_OF_A_CLASS = (  # in a class, functions become methods
     "function", "default", "closure", "attribute of a function", "new attribute of a function",
     "derivative", "operation", "weak reference",
 )  # fmt: skip
@@ -43,11 +43,11 @@ NO_ATTRIBUTE_OF_A_CLASS = (  # there functions become methods
 def fits(part: str, kind: str) -> bool:
     if part == "class of a layer":
         return kind not in NO_ATTRIBUTE_OF_A_CLASS
-    return kind != "variable" or not part.startswith("layer")  # of which it becomes a weight
+    return kind != "variable" or not part.startswith("layer")  # in a layer it becomes a weight
 
 
 def table() -> list[tuple[str, str, str, str, str]]:
-    """Each part with each moment; the changes, and the backends, in turn."""
+    """Each part with each moment, cycling through the changes and the backends."""
     pairs = [(part, moment) for part in PARTS for moment in MOMENTS]
     found = []
     for number, (part, moment) in enumerate(pairs):
@@ -57,7 +57,7 @@ def table() -> list[tuple[str, str, str, str, str]]:
     return found
 
 
-# Each part and each moment is in every run; half of their pairs are in `make test-more`.
+# Every run tests each part and each moment; half of their pairs run in `make test-more`.
 FEW = {(part, MOMENTS[7 * k % len(MOMENTS)]) for k, part in enumerate(PARTS)}
 CASES = [
     pytest.param(*case, marks=[] if case[:2] in FEW else [pytest.mark.more])
@@ -100,7 +100,7 @@ def test_it_is_followed_on_a_card(part: str) -> None:
 
 
 class Seldom(gpunn.callbacks.Callback):
-    """It is called for the second batch alone, or when progress is shown."""
+    """It is called only for the second batch, or when progress is shown."""
 
     def __init__(self, change: Callable[[], None]) -> None:
         self.change = change
@@ -124,7 +124,7 @@ class InProgress(gpunn.callbacks.Callback):
 
 @pytest.mark.parametrize("callback", [Seldom, InProgress])
 def test_steps_behind_a_callback_that_is_called_seldom(callback: Any, backend: str) -> None:
-    """Many of them run in one call, with the new value."""
+    """Many steps run in one call, with the new value."""
     found = []
     for eager in (True, False):
         made = subject("layer", RATE, "numpy" if eager else backend, eager)
@@ -209,7 +209,7 @@ OF_PARAMETERS: dict[str, Callable[[Any], None]] = {
 
 @pytest.mark.parametrize("name", OF_PARAMETERS)
 def test_how_a_parameter_is_trained_is_followed(name: str, backend: str) -> None:
-    """Where all parts are the framework's, most calls of `fit` find at once that none changed."""
+    """If all parts are built-in, most calls of `fit` detect quickly that none changed."""
 
     def made() -> Any:
         inside = [layers.Input((X.shape[1],)), layers.Dense(5, "tanh"), layers.Dense(Y.shape[1])]
@@ -248,7 +248,7 @@ def test_the_loss_that_takes_over_an_activation_is_followed(backend: str) -> Non
 
 
 def test_an_activation_that_is_replaced_meets_the_loss_anew(backend: str) -> None:
-    """A softmax that the loss had taken over becomes a sigmoid, which it does not."""
+    """The loss takes over a softmax, but not the sigmoid that replaces it."""
     gpunn.utils.set_random_seed(1)
     dense = layers.Dense(2, activation="softmax")
     model = gpunn.Sequential([gpunn.Input((4,)), dense], backend=backend)
@@ -264,11 +264,11 @@ def test_an_activation_that_is_replaced_meets_the_loss_anew(backend: str) -> Non
     )
 
 
-# -- layers by themselves, and other layers
+# -- layers on their own, and replaced layers
 
 
 class Repeated(layers.Layer):
-    """Its input, several times side by side."""
+    """Repeats its input several times side by side."""
 
     def __init__(self, times: Any) -> None:
         super().__init__()
@@ -388,18 +388,18 @@ def test_a_layer_that_only_training_applies_is_refused() -> None:
         model.fit(X, Y, verbose=0)
 
 
-# -- what calls themselves change
+# -- state that calls change themselves
 
 
 def fresh(rate: float, model: Any) -> Any:
-    """A new model with a layer that has this number, and the weights of another."""
+    """A new model whose layer has this number, with the weights of another model."""
     made = network("numpy", Scaled().holds(Kind(lambda: [rate], list, RATE.read)))
     made.set_weights(model.get_weights())
     return made
 
 
 class Counting(Scaled):
-    """It counts its calls, which are traced."""
+    """Counts its calls, which are traced."""
 
     traces: ClassVar[int] = 0
     n = 0
@@ -422,7 +422,7 @@ def test_a_call_that_changes_its_attributes_is_not_traced_for_ever(backend: str)
             model.fit(X, Y, batch_size=8, epochs=3, verbose=0)
         counts.append(Counting.traces)
     assert counts[1] == counts[-1]
-    layer.value = [3.0]  # and somebody else's changes are followed
+    layer.value = [3.0]  # changes from outside are followed
     for model in models:
         wanted = fresh(3.0, model)
         assert_same([model.predict(X, verbose=0)], [wanted.predict(X, verbose=0)])
@@ -432,7 +432,7 @@ def test_a_call_that_changes_its_attributes_is_not_traced_for_ever(backend: str)
 
 
 class Busy(layers.Layer):
-    """It changes itself, a layer in it and an object, and reads them and others."""
+    """Changes itself, an inner layer and an object, and reads these and others."""
 
     n = 0
 
@@ -484,7 +484,7 @@ def test_what_else_a_part_holds_that_changes_itself(how: str) -> None:
         model.run_eagerly = False
     runs()
     before = layer.n
-    for model in models:  # nothing is traced any more
+    for model in models:  # nothing is traced again
         model.predict(X, verbose=0)
         model.evaluate(X, Y, batch_size=12, verbose=0)
     assert layer.n == before
@@ -548,7 +548,7 @@ def test_lists_that_calls_only_append_to_are_logs() -> None:
 
 
 def test_what_a_call_has_kept_may_be_changed() -> None:
-    """A value that the first call computes, as many layers keep one."""
+    """A value that the first call computes, as many layers cache one."""
 
     class Keeping(Scaled):
         kept: Any = None
@@ -609,7 +609,7 @@ def test_threads_follow_the_parts_of_their_own_models() -> None:
 
 
 def test_threads_that_predict_with_one_model_see_each_change() -> None:
-    """A change between two rounds: every prediction of the round has the new number."""
+    """The number changes between two rounds: every prediction of a round uses the new one."""
     layer = Scaled().holds(RATE)
     model = network("auto", layer)
     wanted, rounds = [], (0.5, 1.5, 0.25)
@@ -625,7 +625,7 @@ def test_threads_that_predict_with_one_model_see_each_change() -> None:
 
 @gpunn.saving.register_serializable("stale")
 class Weighing(layers.Layer):
-    """One that files hold."""
+    """A layer that can be saved in files."""
 
     def __init__(self, weights: Any = (1.0, 0.5, 0.25), **options: Any) -> None:
         super().__init__(**options)

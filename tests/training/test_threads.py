@@ -1,7 +1,6 @@
-"""Several threads at once: each gets the bits that it would get alone, or an error that says why.
+"""Test several threads at once: each gets the same bits as alone, or an error with the reason.
 
-The interpreter changes threads every 10 microseconds here, five hundred times as often as usual.
-"""
+Here the interpreter switches threads every 10 microseconds, 500 times as often as usual."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ from gpunn.common.holds import Access, Exclusive
 
 THREADS = 8
 BACKENDS = ("numpy", "compiled", "emulated")
-ROWS = {"numpy": 100_000, "compiled": 100_000, "emulated": 2_000}  # answered in a full test
+ROWS = {"numpy": 100_000, "compiled": 100_000, "emulated": 2_000}  # rows predicted in a full test
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +34,7 @@ def _restless() -> Iterator[None]:
 
 
 def at_once(*works: Callable[[], Any]) -> list[Any]:
-    """What these return, each called in a thread of its own, all beginning together."""
+    """Call each of these in its own thread, starting together; return their results."""
     results: list[Any] = [None] * len(works)
     errors: list[BaseException] = []
     start = threading.Barrier(len(works))
@@ -58,7 +57,7 @@ def at_once(*works: Callable[[], Any]) -> list[Any]:
 
 
 def dense(backend: str, seed: int = 0, units: int = 24) -> Any:
-    """A network with dropout, and activations that save their input and their output."""
+    """A network with dropout, and with activations that save their input or their output."""
     gpunn.utils.set_random_seed(seed)
     model = gpunn.Sequential(
         [
@@ -125,7 +124,7 @@ def test_one_model_answers_many_threads(
         for name, call in CALLS.items()
         for part in range(len(parts))
     }
-    model = make(backend)  # not used before: the threads also find it unprepared
+    model = make(backend)  # unused so far: the threads also prepare it
     rounds = math.ceil(share * ROWS[backend] / (len(x) * len(CALLS) * THREADS))
 
     def ask(first: int) -> int:
@@ -149,7 +148,7 @@ def test_one_model_answers_many_threads(
 
 @pytest.mark.parametrize("backend", ["numpy", "compiled"])
 def test_large_predictions_of_several_threads(backend: str) -> None:
-    """Each of them is cut into pieces, which all threads take."""
+    """Each prediction is split into pieces, which all threads process."""
     model = dense(backend, units=512)
     x, _ = data(9_000)
     alone = model.predict(x, verbose=0)
@@ -171,7 +170,7 @@ def trained(model: Any, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
 
 
 def test_trainings_beside_each_other_and_beside_predictions() -> None:
-    """8 trainings on two backends, and predictions of a model on each, all at once."""
+    """Run 8 trainings on two backends, and predictions of a model on each, all at once."""
     x, y = data(330)
     seeds = range(4)
     makes = (dense, convolutional)
@@ -180,7 +179,7 @@ def test_trainings_beside_each_other_and_beside_predictions() -> None:
     alone = [trained(make(backend, seed), x, y) for make, backend, seed in cases]
     served = [dense(backend, 77) for backend in backends]
     answers = [model.predict(x, verbose=0) for model in served]
-    # Made, and prepared, by this thread: what it has found out, the others use.
+    # Built and prepared by this thread; the other threads use the result.
     models = [make(backend, seed) for make, backend, seed in cases]
     for model in models:
         model.predict(x[:5], verbose=0)
@@ -226,7 +225,7 @@ def test_trainings_on_the_emulated_card() -> None:
 
 
 class Even(gpunn.initializers.Initializer):
-    """All weights are the same, and stay the same."""
+    """All weights are equal, and stay equal."""
 
     def __call__(self, shape: Any, dtype: Any = None) -> np.ndarray:
         return np.ones(shape, dtype)
@@ -234,8 +233,8 @@ class Even(gpunn.initializers.Initializer):
 
 @pytest.mark.parametrize("backend", ["numpy", "compiled"])
 def test_a_prediction_beside_training_sees_the_weights_between_two_steps(backend: str) -> None:
-    """Each of many weights gets the same gradient in each step: whoever sees two different
-    ones has looked in the middle of a step."""
+    """Each of many weights gets the same gradient in each step: a thread that sees two different
+    values has read in the middle of a step."""
     size = 200_000
     model = gpunn.Sequential(
         [gpunn.Input((1,)), layers.Dense(size, use_bias=False, kernel_initializer=Even())],
@@ -261,14 +260,14 @@ def test_a_prediction_beside_training_sees_the_weights_between_two_steps(backend
         return len(seen)
 
     _, first, second = at_once(train, look, look)
-    assert first + second > 4  # they did look while it went on
+    assert first + second > 4  # they did read during the training
 
 
-# -- what is refused
+# -- rejected calls
 
 
 class Busy(gpunn.callbacks.Callback):
-    """Has another thread, or itself, do something with the model in the middle of fit."""
+    """Uses the model in the middle of fit, in another thread or in the same one."""
 
     def __init__(self, work: Callable[[Any], Any], thread: bool) -> None:
         self.work, self.thread = work, thread
@@ -309,7 +308,7 @@ def test_two_trainings_of_one_model_are_refused(backend: str, method: str, threa
         assert str(error).startswith(f"{method}: the model '{model.name}' is being trained")
         assert ("another thread" in str(error)) == thread
         assert ("callback" in str(error)) == (not thread)
-    # The one under way was not disturbed, and afterwards the model is free.
+    # The running training was not disturbed, and afterwards the model is free.
     assert history == alone.fit(*data(20), epochs=3, verbose=0).history
     TRAININGS[method](model)
 
@@ -326,17 +325,17 @@ def test_a_training_that_failed_does_not_keep_the_model() -> None:
     assert at_once(lambda: model.fit(*data(20), verbose=0))
 
 
-# -- what belongs to the process
+# -- state of the process
 
 
 def blas_threads() -> list[int]:
-    """Of the BLAS libraries that are loaded; other tests bring some that are none."""
+    """The thread counts of the loaded BLAS libraries, except some that other tests load."""
     found = threadpoolctl.threadpool_info()
     return [library["num_threads"] for library in found if library["user_api"] == "blas"]
 
 
 def test_any_thread_sets_the_threads_of_blas() -> None:
-    """Also when another one, which lives on, was the first to set them."""
+    """Even if another thread, still alive, was the first to set them."""
     with threadpoolctl.threadpool_limits(2):
         before = blas_threads()
         dense("numpy").fit(*data(4), verbose=0)
@@ -352,7 +351,7 @@ def test_any_thread_sets_the_threads_of_blas() -> None:
 
 
 def test_blas_gets_its_threads_back_after_overlapping_fits() -> None:
-    """The first to begin ends first, so that the second ends what the first began."""
+    """The first to begin ends first, so the second restores what the first changed."""
     with threadpoolctl.threadpool_limits(2):
         before = blas_threads()
         first_ended, second_began = threading.Event(), threading.Event()
@@ -382,7 +381,7 @@ def test_blas_gets_its_threads_back_after_overlapping_fits() -> None:
 
 @pytest.mark.parametrize("backend", ["numpy", "compiled"])
 def test_the_number_of_threads_changes_no_bit(backend: str) -> None:
-    """Wide enough for products that are cut, with a ragged batch; predicted in pieces."""
+    """Layers wide enough for split products, with a ragged batch; predictions in pieces."""
     random = np.random.default_rng(0)
     x = random.standard_normal((300, 300), np.float32)
     y = random.standard_normal((300, 3), np.float32)
@@ -410,11 +409,11 @@ def test_the_number_of_threads_changes_no_bit(backend: str) -> None:
 
 
 def test_a_call_that_runs_generators_keeps_what_it_holds() -> None:
-    """Whoever looks sees its stack change: a generator that stops has nobody above it then."""
+    """The call's stack changes: when a generator stops, it no longer has a caller above it."""
     lock, taken, stop = Exclusive(), threading.Event(), threading.Event()
 
     def take() -> None:
-        lock.__enter__()  # and never leaves it: only the end of this call gives it back
+        lock.__enter__()  # never exits: only the end of this call releases the lock
         taken.set()
         while not stop.is_set():
             all(n >= 0 for n in range(3))
@@ -436,7 +435,7 @@ def test_who_reads_may_read_again_while_a_writer_waits() -> None:
         with access.reading():
             reads.set()
             writes.wait()
-            for _ in range(5_000):  # the writer comes in the meantime
+            for _ in range(5_000):  # the writer arrives in the meantime
                 with access.reading():
                     pass
             done.set()

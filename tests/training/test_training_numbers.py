@@ -1,4 +1,4 @@
-"""Properties of training in absolute numbers: what is right though all backends agreed on less."""
+"""Test properties of training in absolute numbers, which parity between backends would not show."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ each_backend = pytest.mark.parametrize("backend", ["numpy", "compiled", "emulate
 
 
 class Several(layers.Layer):
-    """Parameters of these (size, decay, multiplier), next to each other; it passes x on."""
+    """Parameters of these (size, decay, multiplier), next to each other; it returns x unchanged."""
 
     def __init__(self, table: list[tuple[int, bool, float]], **options: Any) -> None:
         super().__init__(**options)
@@ -44,13 +44,13 @@ class Several(layers.Layer):
 # -- segments
 
 
-SIZES = (1, 15, 16, 17, 31, 32, 33, 2, 1, 100)  # around the places where segments begin
+SIZES = (1, 15, 16, 17, 31, 32, 33, 2, 1, 100)  # around the boundaries of segments
 
 
 @each_backend
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_no_parameter_lies_in_anothers_place(backend: str, dtype: str) -> None:
-    """Its values, its gradient and its slots are its own, of those trained and of state."""
+    """Each has its own values, gradient and slots, whether it is trained or state."""
     made = [Parameter((n,), name=f"{k}", trained=k % 3 != 0) for k, n in enumerate(SIZES)]
     arena = Arena(get_backend(backend), dtype, made)
     arena.add_slots(["a", "b"])
@@ -77,7 +77,7 @@ def test_no_parameter_lies_in_anothers_place(backend: str, dtype: str) -> None:
     + [(name, "emulated") for name in ("SGD", "Adam", "Lamb")],
 )
 def test_each_neighbour_decays_as_it_should(name: str, backend: str) -> None:
-    """Without a gradient a weight loses rate x decay of itself each update, or nothing."""
+    """Without a gradient, a weight loses rate x decay of itself in each update, or nothing."""
     table = [
         (3, True, 1.0), (16, False, 1.0), (17, False, 1.0), (1, True, 1.0), (5, True, 0.5),
         (2, False, 0.5), (16, True, 2.0), (1, True, 2.0), (1, False, 1.0),
@@ -117,11 +117,11 @@ def test_the_norm_is_that_of_what_is_trained(
     assert_allclose((4 - a, 3 - b), expected, rtol=1e-6)
 
 
-# -- where epsilon stands
+# -- the position of epsilon
 
 
 def step_of(name: str, g: float, s: dict[str, float], t: int) -> float:
-    """What is subtracted from a weight at a rate of 1, as Keras's documentation has it."""
+    """The amount subtracted from a weight at a rate of 1, according to Keras's documentation."""
     e = 0.1
     if name == "Adagrad":
         s["a"] = s.get("a", 0.1) + g * g
@@ -145,7 +145,7 @@ def step_of(name: str, g: float, s: dict[str, float], t: int) -> float:
 @each_backend
 @pytest.mark.parametrize("name", ["Adagrad", "RMSprop", "Adadelta", "Adamax", "Adam", "AdamW"])
 def test_a_large_epsilon_stands_where_it_belongs(name: str, backend: str) -> None:
-    """At 1e-7 nobody can tell."""
+    """At 1e-7 its position would make no visible difference."""
     model = gpunn.Sequential(
         [layers.Input((1,)), layers.Dense(1, use_bias=False)], dtype="float64", backend=backend
     )
@@ -155,7 +155,7 @@ def test_a_large_epsilon_stands_where_it_belongs(name: str, backend: str) -> Non
     )
     model.set_weights([[[50.0]]])
     expected, slots = 50.0, {}
-    for t, x in enumerate((0.5, 0.25, 1.0), 1):  # of mae, x is the gradient
+    for t, x in enumerate((0.5, 0.25, 1.0), 1):  # for mae, x is the gradient
         model.train_on_batch(np.array([[x]]), np.zeros((1, 1)))
         expected -= step_of(name, x, slots, t)
         assert_allclose(model.get_weights()[0].item(), expected, rtol=1e-12)
@@ -169,7 +169,7 @@ class Crash(Exception):
 
 
 class Crashing(callbacks.Callback):
-    """Ends a run after so many batches in all."""
+    """Ends a run after a total number of batches."""
 
     def __init__(self, batches: int) -> None:
         self.left = batches
@@ -214,7 +214,7 @@ LISTENERS: dict[str, Any] = {
 
 
 def resumed(folder: Path, name: str, save_freq: Any, crash: int | None) -> tuple[Any, ...]:
-    """What a run leaves that is ended after so many batches and started again."""
+    """The results of a run that is stopped after a number of batches and restarted."""
     files = folder / "files"
     files.mkdir(parents=True)
 
@@ -238,7 +238,7 @@ def resumed(folder: Path, name: str, save_freq: Any, crash: int | None) -> tuple
             validation_data=(X, Y),
         )  # fmt: skip
         state = listener.get_state() if listener.listens("get_state") else {}
-        state.pop("best_weights", None)  # they show in the model's
+        state.pop("best_weights", None)  # they are visible in the model's weights
         return model.get_weights(), history.history, history.epoch, state
 
     if crash is not None:
@@ -268,7 +268,7 @@ def test_callbacks_go_on_where_they_were(
 def test_slots_of_frozen_layers_are_kept(
     name: str, way: str, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Trained, frozen, saved, thawed elsewhere: it goes on as if it had not been saved."""
+    """Train, freeze, save, load and unfreeze: it continues as if it had not been saved."""
     options = {"use_ema": True, "gradient_accumulation_steps": 2, "learning_rate": 0.05}
     options |= {"momentum": 0.9} if name == "SGD" else {}
 
@@ -303,7 +303,7 @@ def test_slots_of_frozen_layers_are_kept(
         assert_array_equal(a, b)
 
 
-# -- what is not a number
+# -- NaN
 
 
 @each_backend
@@ -312,7 +312,7 @@ def test_slots_of_frozen_layers_are_kept(
 def test_max_pooling_passes_on_what_is_not_a_number(
     channels: int, dtype: str, backend: str
 ) -> None:
-    """Wherever it stands under a window; infinities are numbers. As NumPy's maximum."""
+    """Anywhere in a window, while infinities are numbers. Like NumPy's maximum."""
     b = get_backend(backend)
     for pixel, special in product(product(range(4), range(6)), (np.nan, np.inf, -np.inf)):
         x = np.arange(2 * 24 * channels, dtype=dtype).reshape(2, 4, 6, channels) - 40
@@ -323,13 +323,13 @@ def test_max_pooling_passes_on_what_is_not_a_number(
         assert_array_equal(b.read(out), under.max(axis=(2, 4)))
 
 
-# -- products that are added
+# -- accumulated products
 
 
 @each_backend
 @pytest.mark.parametrize("precision", [None, "tf32", "bfloat16"])
 def test_a_product_is_added_in_any_precision(precision: str | None, backend: str) -> None:
-    """2 x 3 numbers that every format holds exactly."""
+    """2 x 3, numbers that every format represents exactly."""
     b = get_backend(backend)
     a, c = np.array([[1, 2, 3], [4, 5, 6]]), np.array([[1, -1], [2, 0], [3, 1]])
     precision = precision if precision in (b.precisions or ()) else None

@@ -1,7 +1,6 @@
-"""Every two options of training together, against a plain loop written here.
+"""Test every pair of training options against a plain loop written here.
 
-What parity between backends cannot see: that all of them do the wrong thing alike.
-"""
+Parity between backends cannot show that all of them are wrong in the same way."""
 
 from __future__ import annotations
 
@@ -37,7 +36,7 @@ CASES = pairwise(OPTIONS)
 BATCH, EPOCHS = 6, 3
 LAYERS = ("first", "middle", "output")
 RATE, DECAY, LIMIT, KEEP, OVERWRITE, PENALTY = 0.05, 0.2, 0.02, 0.75, 2, 0.03
-EPSILON = 0.1  # so large that it matters where it is added
+EPSILON = 0.1  # so large that its position matters
 
 RANDOM = np.random.default_rng(12)
 X, Y = RANDOM.normal(size=(24, 5)), RANDOM.normal(size=(24, 3))
@@ -50,7 +49,7 @@ FIRST = {
 
 
 def phases(case: dict[str, Any]) -> list[tuple[int, int, str | None]]:
-    """First epoch, the one it ends before, and the layer that is frozen."""
+    """The first epoch, the end epoch (exclusive), and the frozen layer."""
     if case["frozen"] == "middle for an epoch":
         return [(0, 1, None), (1, 2, "middle"), (2, 3, None)]
     return [(0, EPOCHS, case["frozen"])]
@@ -60,7 +59,7 @@ def phases(case: dict[str, Any]) -> list[tuple[int, int, str | None]]:
 
 
 class Loop:
-    """The same training as one loop over batches; each parameter by itself, by its name."""
+    """The same training as a loop over batches, with each parameter on its own, by name."""
 
     def __init__(self, case: dict[str, Any]) -> None:
         self.case = case
@@ -75,12 +74,12 @@ class Loop:
         self.steps = self.updates = 0
 
     def train(self) -> list[float]:
-        """Returns the loss of each epoch."""
+        """Return the loss of each epoch."""
         losses = []
         for begin, end, frozen in phases(self.case):
             self.trained = [name for name in self.w if not name.startswith(f"{frozen}/")]
             for name in self.w:
-                if name not in self.trained:  # what it has gathered is of no use later
+                if name not in self.trained:  # its accumulated sum is not used later
                     self.slots[name]["sum"] = 0.0
             for _ in range(begin, end):
                 losses.append(self.epoch())
@@ -136,7 +135,7 @@ class Loop:
             for name, g in mean.items():
                 self.update(name, g)
             self.updates += 1
-        if case["average"]:  # as Keras: after each step, whether or not it was an update
+        if case["average"]:  # as in Keras: after each step, whether or not it was an update
             keep = KEEP if before else 0.0
             for name in gradients:
                 slots = self.slots[name]
@@ -179,7 +178,7 @@ class Loop:
         self.w[name] = w
 
 
-# -- and by fit
+# -- and with fit
 
 
 class Crash(Exception):

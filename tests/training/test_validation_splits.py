@@ -1,4 +1,4 @@
-"""Which rows `validation_split` holds out, and how many."""
+"""Test which rows `validation_split` holds out, and how many."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_split_keeps_as_many_rows_as_in_keras(
     model.set_weights([[[0.0]]])
     trained, tested = [], []
     count = callbacks.LambdaCallback(on_train_batch_end=lambda b, logs: trained.append(b))
-    # Row k has the loss 2^k: the sum of those that were trained on says which they were.
+    # Row k has the loss 2^k: the sum of the losses identifies the training rows.
     y = 2.0 ** np.arange(rows)[:, None]
 
     class Count(callbacks.Callback):
@@ -67,7 +67,7 @@ def test_the_splits_are_those_of_keras(keras: Any) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("loss", [SPARSE, "categorical_crossentropy", "binary_crossentropy"])
 def test_a_stratified_split_keeps_the_shares(loss: str, backend: str) -> None:
-    """40 rows of class 0, 40 of class 1, 20 of class 2, if there is one: a fifth of each."""
+    """40 rows of class 0, 40 of class 1, and optionally 20 of class 2: a fifth of each."""
     shares = [40, 60] if loss == "binary_crossentropy" else [40, 40, 20]
     labels = np.repeat(range(len(shares)), shares)
     x = np.arange(100, dtype="float32")[:, None]
@@ -122,7 +122,7 @@ FORMS: dict[str, Any] = {
 
 
 def weighted_logs(module: Any, x: Any, **arguments: Any) -> dict[str, list[float]]:
-    """What `fit` logs of weighted data of which some are held out."""
+    """The logs of `fit` on weighted data, some of which are held out."""
     of = {"backend": arguments.pop("backend")} if "backend" in arguments else {}
     dense = module.layers.Dense(3, "softmax", kernel_initializer="ones")
     model = module.Sequential([module.Input((4,)), dense], **of)
@@ -140,7 +140,7 @@ def weighted_logs(module: Any, x: Any, **arguments: Any) -> dict[str, list[float
 def test_class_weights_are_for_training_and_sample_weights_for_both(keras: Any, by: str) -> None:
     expected = weighted_logs(keras, X, **WEIGHTS[by])
     for backend in BACKENDS:
-        for again in range(2):  # rows that were kept from the first call
+        for again in range(2):  # again with the rows kept from the first call
             found = weighted_logs(gpunn, X, backend=backend, **WEIGHTS[by])
             assert found.keys() == expected.keys()
             for name, values in expected.items():
@@ -159,7 +159,7 @@ def test_so_they_are_in_whatever_form_the_rows_come(form: str, by: str) -> None:
 def test_class_weights_leave_the_rows_held_out_alone(
     strategy: str, room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At a rate of 0, so that the loss on them says nothing else."""
+    """With a rate of 0, so that the validation loss shows nothing else."""
     if room == "streamed":
         monkeypatch.setattr(rows_module, "_lack", lambda *of: True)
     found = []

@@ -1,4 +1,4 @@
-"""The moving average of weights: when it takes their place, and when not."""
+"""Test the moving average of weights: when it replaces them, and when not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ each_backend = pytest.mark.parametrize("backend", ["numpy", "compiled", "emulate
 
 
 def line(backend: str, **options: Any) -> Any:
-    """y = w x, whose weight grows by one an update while it is below its target."""
+    """y = w x; the weight grows by 1 each update while it is below its target."""
     model = gpunn.Sequential(
         [layers.Input((1,)), layers.Dense(1, use_bias=False, name="line")], backend=backend
     )
@@ -57,7 +57,7 @@ def test_a_fit_ends_with_the_average_for_good(
 
 @each_backend
 def test_what_is_swapped_in_for_a_look_is_swapped_back(backend: str) -> None:
-    """After three batches, without a fit that ends: the weight 3, the average 2.25."""
+    """After three batches, without a completed fit: the weight is 3, the average 2.25."""
     model = line(backend)
     for _ in range(3):
         model.train_on_batch(ONE, FAR)
@@ -74,7 +74,7 @@ def test_what_is_swapped_in_for_a_look_is_swapped_back(backend: str) -> None:
 @each_backend
 @pytest.mark.parametrize("overwriting", [None, 1])
 def test_no_average_is_written_over_frozen_weights(backend: str, overwriting: int | None) -> None:
-    """Frozen at 3 when its average is 2.25: it stays 3, whoever writes averages."""
+    """It was frozen at 3 when its average was 2.25, and stays 3 whatever writes averages."""
     model = gpunn.Sequential(
         [layers.Input((1,)), *(layers.Dense(1, use_bias=False, name=n) for n in ("a", "b"))],
         backend=backend,

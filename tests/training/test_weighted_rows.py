@@ -1,4 +1,4 @@
-"""Sample weights in training, against formulas and PyTorch; predictions of more than one axis."""
+"""Test sample weights in training, against formulas and PyTorch, and outputs of several axes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_weighted_loss_is_the_weighted_sum_by_the_number_of_rows(batch_size: i
 
 
 def test_rows_of_weight_zero_are_as_if_they_were_not_there() -> None:
-    """The gradient is that of the others, by the number of all rows."""
+    """The gradient is that of the other rows, divided by the number of all rows."""
     weights = (np.arange(ROWS) < 15).astype("float32")
     kept, cut = classifier(), classifier(optimizer=gpunn.optimizers.SGD(0.1 * 15 / 20))
     kept.fit(X, LABELS, sample_weight=weights, batch_size=ROWS, verbose=0)
@@ -92,7 +92,7 @@ def test_weighted_training_against_pytorch(reduction: str) -> None:
         assert_allclose(ours, theirs.detach().numpy(), rtol=1e-10)
 
 
-# -- predictions of more than one axis
+# -- predictions with several axes
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -135,7 +135,7 @@ def test_a_class_for_each_time_step(weights: str | None, backend: str) -> None:
 
 
 def test_a_number_for_each_time_step() -> None:
-    """y (8, 5) for predictions (8, 5, 1) is taken, as (8,) is for (8, 1)."""
+    """y (8, 5) is accepted for predictions (8, 5, 1), as (8,) is for (8, 1)."""
     x, y = RANDOM.normal(size=(8, 5, 4)), RANDOM.normal(size=(8, 5))
     model = gpunn.Sequential([layers.Input((5, 4)), layers.Dense(1)])
     model.compile(optimizer="sgd", loss="mse")

@@ -1,4 +1,4 @@
-"""Names of Keras that gpunn does not have: each says so, and what to do."""
+"""Test names of Keras that gpunn does not have: each error explains what to use instead."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_it_is_not_there_and_says_what_to_do(module: str, name: str) -> None:
 
 
 def test_keras_has_them(keras: Any) -> None:
-    beside = {"legacy", "GradientTape"}  # TensorFlow's, or of older versions
+    beside = {"legacy", "GradientTape"}  # TensorFlow's names, or names of older versions
     wrong = [
         f"{module}.{name}"
         for module, name in NAMES

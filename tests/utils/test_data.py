@@ -1,4 +1,4 @@
-"""``tf.data``: the samples that TensorFlow 2.20 gives for the same calls, and training on them."""
+"""Test ``tf.data``: TensorFlow 2.20's samples for the same calls, and training on them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def pairs() -> Any:
 
 
 def lists(sample: Any) -> Any:
-    """A sample as lists, data sets in it too."""
+    """Convert a sample to lists, including nested data sets."""
     if isinstance(sample, tuple):
         return [lists(part) for part in sample]
     if isinstance(sample, dict):
@@ -122,7 +122,7 @@ CASES: dict[str, tuple[Callable[[], Any], Any, int]] = {
 def test_samples(name: str) -> None:
     make, samples, cardinality = CASES[name]
     data = make()
-    for _ in range(2):  # it can be read again
+    for _ in range(2):  # it can be iterated again
         assert [lists(sample) for sample in data] == samples
     assert data.cardinality() == tf.data.experimental.cardinality(data) == cardinality
     if cardinality == UNKNOWN:
@@ -148,7 +148,7 @@ def test_shuffle() -> None:
     numbers = D.range(100)
     again = [[n.tolist() for n in numbers.shuffle(10, seed=7)] for _ in range(2)]
     assert again[0] == again[1] and sorted(again[0]) == list(range(100))
-    # a sample comes at most as many places early as the buffer holds others
+    # a sample comes early by at most the number of other samples in the buffer
     assert all(n < place + 10 for place, n in enumerate(again[0]))
     data = numbers.shuffle(100, seed=7)
     first, second = ([n.tolist() for n in data] for _ in range(2))
@@ -174,7 +174,7 @@ def test_sample_from_datasets() -> None:
     data = D.sample_from_datasets(parts, weights=[0.2, 0.8], seed=3)
     found = [n.tolist() for n in data]
     assert sorted(found) == [*range(300), *range(1000, 1300)]
-    early = [n >= 1000 for n in found[:300]]  # of a binomial distribution: 240, deviation 7
+    early = [n >= 1000 for n in found[:300]]  # from a binomial distribution: mean 240, deviation 7
     assert 205 < sum(early) < 275
     kept = D.sample_from_datasets(parts, [0.2, 0.8], stop_on_empty_dataset=True)
     assert sum(n >= 1000 for n in kept) == 300 > sum(n < 1000 for n in kept)
@@ -192,7 +192,7 @@ def test_cache_asks_once() -> None:
         return 2 * n
 
     data = D.range(3).map(double).cache()
-    assert next(iter(data)).tolist() == 0  # a pass that is left early is not kept
+    assert next(iter(data)).tolist() == 0  # an incomplete pass is not cached
     for _ in range(2):
         assert [n.tolist() for n in data] == [0, 2, 4]
     assert asked == [0, 0, 1, 2]

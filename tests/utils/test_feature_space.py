@@ -1,4 +1,4 @@
-"""`utils.FeatureSpace`: columns by name, each prepared as is said of it."""
+"""Test `utils.FeatureSpace`: named columns, each preprocessed as specified."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KINDS = {
     "rooms": "integer_categorical",
     "sea": "boolean",
 }
-# By name: age, city ([UNK] Oslo Rome Lima), raw, rooms ([UNK] 3 2 1), sea.
+# Sorted by name: age, city ([UNK] Oslo Rome Lima), raw, rooms ([UNK] 3 2 1), sea.
 DEVIATION = np.sqrt(200)
 ROWS = [
     [-20 / DEVIATION, 0, 1, 0, 0, 0.5, 0, 1, 0, 0, 1],

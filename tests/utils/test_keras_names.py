@@ -1,4 +1,4 @@
-"""Names and arguments that Keras scripts use for what has another name here, beside Keras."""
+"""Test names and arguments of Keras scripts that have another name in gpunn, against Keras."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 import gpunn
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch, of NumPy
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from PyTorch, about NumPy
 SHORT = "bce BCE kld KLD logcosh mae MAE mape MAPE mse MSE msle MSLE kullback_leibler_divergence"
 TRUE = np.array([[0.0, 1.0, 0.0], [0.25, 0.5, 1.0]], np.float32)
 PREDICTED = np.array([[0.25, 0.5, 0.25], [0.125, 0.75, 0.5]], np.float32)
@@ -27,7 +27,7 @@ def test_short_names_of_losses(keras: Any, package: str, name: str) -> None:
     expected = keras.ops.convert_to_numpy(theirs(TRUE, PREDICTED))
     np.testing.assert_allclose(ours(TRUE, PREDICTED), expected, rtol=1e-5)
     model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(3, "softmax")])
-    model.compile("sgd", ours, metrics=[ours])  # known as a built-in one: it can be saved
+    model.compile("sgd", ours, metrics=[ours])  # recognized as built-in, so it can be saved
     assert json.dumps(model.loss.get_config())
 
 
@@ -63,7 +63,7 @@ def test_leaky_relu(keras: Any) -> None:
 
 
 def test_an_initializer_of_none(keras: Any) -> None:
-    """Uniform within Glorot's limit, also for a bias."""
+    """Uniform within Glorot's limit, for a bias too."""
     drawn = []
     for module in (keras, gpunn):
         layer = module.layers.Dense(3000, kernel_initializer=None, bias_initializer=None)
@@ -157,7 +157,7 @@ def test_settings_that_scripts_ask_for(keras: Any) -> None:
 
 
 def test_what_calls_give_has_numpy() -> None:
-    """As Keras's tensors, which scripts ask so; and it goes on as an array of NumPy."""
+    """As with Keras's tensors, on which scripts call it; the result is a NumPy array."""
     model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
     predicted = model.predict(TRUE, verbose=0)
     for training in (False, True):

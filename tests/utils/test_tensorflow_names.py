@@ -1,4 +1,4 @@
-"""Names of TensorFlow and of Keras's backend that scripts use: what they give, by hand."""
+"""Test names of TensorFlow and of Keras's backend that scripts use, against expected values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gpunn import keras
 
 X = np.array([[1.0, -2.0, 3.0], [4.0, 0.5, -6.0]], np.float32)
 
-# name, arguments by TensorFlow's names, what NumPy makes of it
+# name, arguments by TensorFlow's names, the same in NumPy
 CASES: dict[str, Any] = {
     "reduce_sum": (lambda: tf.reduce_sum(input_tensor=X, axis=1), X.sum(1)),
     "reduce_mean": (lambda: tf.reduce_mean(X, axis=0, keepdims=True), X.mean(0, keepdims=True)),

@@ -1,4 +1,4 @@
-"""`gpunn train` keeps what `gpunn report` makes a page of."""
+"""`gpunn train` saves what `gpunn report` needs for a page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("numpy_is_asked_for")
 
 @pytest.fixture
 def runs(trained: Any, tmp_path: Path) -> Path:
-    """A folder with two runs, and something else."""
+    """A folder with two runs and an unrelated file."""
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         shutil.copy(trained[0] / "run.jsonl", tmp_path / name)
@@ -52,7 +52,7 @@ def test_a_run_becomes_a_page(
 
 
 def test_several_runs_are_compared(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for _ in range(2):  # the second time beside the page of the first
+    for _ in range(2):  # the second time, the page of the first exists
         paths = sorted(map(str, runs.iterdir()))
         assert main(["report", *paths]) == 0
         printed = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""A report: what is in it, however a run has ended and whatever its data are called."""
+"""Reports: their content, however a run has ended and whatever names its data have."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EVIL = "<img src=x onerror=alert(1)></script>\"' &lt; \u202e"
 
 
 class Page(HTMLParser):
-    """The headings, tables, pictures and all text of a page, as a browser takes them."""
+    """The headings, tables, pictures and text of a page, as a browser parses them."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Page(HTMLParser):
             self.headings[-1] += data
 
     def table(self, *head: str) -> list[list[str]]:
-        """The rows below the table that begins with these cells."""
+        """Return the rows of the table that begins with these cells."""
         return next(t[1:] for t in self.tables if tuple(t[0][: len(head)]) == head)
 
 
@@ -264,7 +264,7 @@ def test_a_callback_that_is_used_again_tells_of_the_last_run(tmp_path: Path, dat
     model.fit(*data, epochs=2, verbose=0, callbacks=[told])
     assert "Trained for 2 of 2 epochs." in page_of(path).text
     path.unlink()
-    with pytest.raises(ZeroDivisionError):  # before it begins
+    with pytest.raises(ZeroDivisionError):  # before training begins
         model.fit(*data, verbose=0, callbacks=[_Broken(), told])
     assert not path.exists()
 
@@ -285,7 +285,7 @@ def test_of_much_data_some_rows_are_checked(
     model.fit(x, x[:, :1], verbose=0, steps_per_epoch=1, callbacks=[Report(path)])
     page = page_of(path)
     assert "Of 1,050 rows, an evenly spaced sample: 1,000 rows of 500 features" in page.text
-    assert "amount" not in page.text  # it would be said of the 1,000
+    assert "amount" not in page.text  # it would describe only the 1,000
 
 
 def test_a_report_changes_no_bit_of_a_training(tmp_path: Path, data: Any) -> None:
@@ -397,7 +397,7 @@ def test_a_mistake_that_was_changed_is_refused(record: Path, entry: str, value: 
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Where something stands in a value of JSON."""
+    """Yield the position of every entry in a JSON value."""
     entries = value.items() if isinstance(value, dict) else enumerate(value)
     found = []
     for name, one in entries:
@@ -416,7 +416,7 @@ HOSTILE = [
 def test_whatever_stands_in_a_record_there_is_a_page_or_a_sentence(
     tmp_path: Path, record: Path
 ) -> None:
-    """Every sixth entry is replaced in turn, of a run on numbers and of one on classes."""
+    """Replace every sixth entry in turn, for a regression run and a classification run."""
     model = gpunn.Sequential([gpunn.Input((3,)), layers.Dense(1)])
     model.compile("sgd", "mse")
     x = np.random.default_rng(0).standard_normal((20, 3))

@@ -1,4 +1,4 @@
-"""Every check that scikit-learn has of estimators, none excused."""
+"""All of scikit-learn's estimator checks, without exceptions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import gpunn
 from gpunn.sklearn import GpunnClassifier, GpunnRegressor
 
-# The estimators do not warn; checks try what scikit-learn itself warns of.
+# The estimators do not warn; some checks do what scikit-learn itself warns about.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -25,7 +25,7 @@ def test_scikit_learn_checks_it(estimator: Any, check: Any) -> None:
 
 @pytest.mark.more
 def test_the_oldest_release_checks_it_too(tmp_path: Path) -> None:
-    """The test above, with scikit-learn 1.5 in an environment of its own."""
+    """Run the test above with scikit-learn 1.5 in a separate environment."""
     venv.create(tmp_path / "venv", with_pip=True)
     python = next((tmp_path / "venv").glob("[bS]*/python*"))  # in bin or in Scripts
     wanted = ("scikit-learn==1.5.*", "pytest", "safetensors", "threadpoolctl", "tqdm", "joblib")

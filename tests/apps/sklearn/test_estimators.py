@@ -1,4 +1,4 @@
-"""Networks where scikit-learn's estimators go: pipelines, searches, weights, labels, copies."""
+"""Networks as scikit-learn estimators: pipelines, searches, weights, labels and copies."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_warm_start_and_partial_fit_go_on() -> None:
 def test_training_stops_by_the_loss_or_by_rows_held_out() -> None:
     by_loss = classifier(epochs=500, tol=0.01, n_iter_no_change=3).fit(X, Y)
     curve, best, waited = by_loss.loss_curve_, np.inf, 0
-    for epoch, loss in enumerate(curve, 1):  # the rule of MLPClassifier
+    for epoch, loss in enumerate(curve, 1):  # MLPClassifier's rule
         waited, best = waited + 1 if loss > best - 0.01 else 0, min(best, loss)
         assert (waited > 3) == (epoch == len(curve))
     assert len(curve) < 100
@@ -234,7 +234,7 @@ def test_errors_come_before_any_work(given: Any, error: Any, match: str) -> None
 @pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix, pd.DataFrame])
 @pytest.mark.parametrize("weights", [{0: 1.0, 1: 30.0}, {1: 0.0}, "balanced"])
 def test_class_weights_leave_the_rows_held_out_alone(form: Any, weights: Any) -> None:
-    """At a rate of 0, so that the loss on them says nothing else."""
+    """With a learning rate of 0, the loss on held-out rows depends on nothing else."""
     random = np.random.default_rng(2)
     x, y = random.normal(size=(90, 3)), (random.random(90) < 0.2).astype(int)
     found = []
@@ -255,7 +255,7 @@ def test_a_class_that_a_batch_lacks_is_weighed_without_a_warning() -> None:
         warnings.simplefilter("error")
         classifier.partial_fit(x, y, classes=[0, 1, 2, 3])
         classifier.partial_fit(x, y + 2)
-    even = GpunnClassifier(4, random_state=0)  # two classes alike: each row weighs as much
+    even = GpunnClassifier(4, random_state=0)  # two equal classes: each row has the same weight
     even.partial_fit(x, y, classes=[0, 1, 2, 3]).partial_fit(x, y + 2)
     np.testing.assert_array_equal(classifier.predict_proba(x), even.predict_proba(x))
 
@@ -267,7 +267,7 @@ def test_weights_of_0_for_all_classes_are_refused() -> None:
 
 
 def test_a_second_partial_fit_scales_as_the_first() -> None:
-    """With a rate that moves nothing, rows of another range change no prediction."""
+    """With a negligible learning rate, rows of another range change no prediction."""
     part = classifier(optimizer="sgd", learning_rate=1e-30)
     part.partial_fit(X, NAMES, np.unique(NAMES))
     before = part.predict_proba(X)

@@ -1,5 +1,7 @@
-"""Browsers for tests of pages: Debian's Chromium, driven by Playwright, without a network; and its
-Firefox, which Playwright does not drive: Puppeteer does."""
+"""Browsers for tests of pages, without a network.
+
+Playwright drives Debian's Chromium; Puppeteer drives its Firefox, which Playwright cannot.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ PUPPETEER = "puppeteer-core@24.43.1"
 
 
 def _missing(what):
-    """A test without its tool fails where all are to be there, and is skipped elsewhere."""
+    """Fail a test that lacks its tool where all tools are required; skip it elsewhere."""
     (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
 
 
@@ -43,7 +45,7 @@ def chromium():
 
 @pytest.fixture(scope="session")
 def firefox(tmp_path_factory):
-    """Opens an address in Firefox, and returns what a script of this folder finds there."""
+    """Open an address in Firefox, and return what a script of this folder finds there."""
     tools = {name: shutil.which(name) for name in ("firefox-esr", "node", "npm")}
     absent = [name for name, path in tools.items() if path is None]
     if absent:
@@ -65,7 +67,7 @@ def firefox(tmp_path_factory):
 
 
 class Opened:
-    """Pages that were opened, what they asked for, and what went wrong on them."""
+    """The pages that were opened, their requests, and their errors."""
 
     def __init__(self, browser):
         self._browser, self._contexts = browser, []
@@ -93,7 +95,7 @@ class Opened:
 
 @pytest.fixture
 def opened(chromium):
-    """Opens a page from disk; at the end of the test nothing went wrong, nothing was asked for."""
+    """Open a page from disk; at the end of the test, check for errors and requests."""
     pages = Opened(chromium)
     yield pages
     pages.close()
@@ -104,7 +106,7 @@ def opened(chromium):
 
 @pytest.fixture(scope="session")
 def address(tmp_path_factory):
-    """Where the playground lies on disk."""
+    """The playground's file."""
     file = tmp_path_factory.mktemp("playground") / "page.html"
     file.write_text(playground_page(), encoding="utf-8")
     return file.as_uri()
@@ -112,7 +114,7 @@ def address(tmp_path_factory):
 
 @pytest.fixture
 def playground(opened, address):
-    """Opens the playground, with settings as its address has them."""
+    """Open the playground with settings in the form of its address."""
 
     def open_it(settings="", **options):
         return opened(f"{address}#{settings}", "html[data-ready]", **options)

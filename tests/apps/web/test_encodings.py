@@ -1,4 +1,4 @@
-"""Data as a page encodes them for a model, in JavaScript, beside what Python makes of them."""
+"""A page's encoding of data for a model, in JavaScript, compared with Python's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HOSTILE = [
     "\u2028 \u202e", "naïve", "nai\u0308ve", "🌳", "\x00", " oak", "Oak",
 ]  # fmt: skip
 
-# Node reads models and what they are given, and prints what they say.
+# Node reads models and their inputs, and prints the outputs.
 SCRIPT = """
 import { readFileSync } from "node:fs";
 import { encoded } from "./js/model/encodings.js";
@@ -44,7 +44,7 @@ console.log(JSON.stringify(jobs.map(({ document, inputs }) => {
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
-    """A function of a model and its inputs, flat: what a page makes of them."""
+    """A function of a model and its flat inputs that returns a page's results."""
     node = shutil.which("node")
     if node is None:
         reason = "node runs the modules of pages here: apt install nodejs"
@@ -110,7 +110,7 @@ def test_a_page_encodes_as_predict_does(page: Any, made: list[Any], data: list[A
 
 
 def test_inputs_meet_in_one_model(page: Any) -> None:
-    """Also where the order in which they are read is not theirs, and one is read twice."""
+    """Also if they are read in another order, and one of them twice."""
     age, kind, code = Input((1,), name="age"), Input((1,), dtype="string"), Input((1,))
     lookup = layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
     parts = [lookup(kind), layers.SimpleImputer(statistics=30.0)(age)]

@@ -1,4 +1,4 @@
-"""Networks as the engine of a page trains them, in JavaScript, beside the same ones in Python."""
+"""Networks trained by a page's engine, in JavaScript, compared with the same ones in Python."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SGD = {"name": "SGD", "learning_rate": 0.02}
 
 pytestmark = unusual
 
-# The engine in node, which takes modules as a browser: reads jobs, prints what came of them.
+# The engine in node, which loads modules like a browser: reads jobs, prints their results.
 SCRIPT = """
 import { readFileSync } from "node:fs";
 import { load } from "./js/engine.js";
@@ -60,7 +60,7 @@ console.log(JSON.stringify(done));
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A function of jobs: what came of each."""
+    """A function that runs jobs and returns the result of each."""
     node = shutil.which("node")
     if node is None:
         reason = "node runs the engine of pages here: apt install nodejs"
@@ -119,7 +119,7 @@ def job(
 
 
 def in_python(made: dict[str, Any]) -> dict[str, Any]:
-    """The same by NumPy."""
+    """The same training with NumPy."""
     settings = made["settings"]
     chain: list[Any] = [layers.Input((INPUTS,))]
     for own in settings["layers"]:
@@ -157,7 +157,7 @@ def jobs() -> Iterator[tuple[str, dict[str, Any]]]:
     softmax = {"last": "softmax", "loss": "categorical_crossentropy"}
     yield "all at once", job(normalize=True, dropout=0.3, l1=1e-3, l2=1e-2, **softmax)
     for name in PARTS["activations"]:
-        # An exponential of an exponential leaves the numbers that there are.
+        # An exponential of an exponential overflows.
         yield name, job(**{"last" if name == "exponential" else "activation": name})
     for name in PARTS["losses"]:
         rows = name in ("categorical_crossentropy", "categorical_hinge", "kl_divergence")
@@ -185,7 +185,7 @@ def by_engine(engine: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_hundred_steps_are_those_of_python(case: str, by_engine: dict[str, Any]) -> None:
-    """With its order and its dropout: other ones would give other weights."""
+    """Including the order of rows and the dropout, which both affect the weights."""
     found, expected = by_engine[case], in_python(CASES[case])
     assert "error" not in found, found
     found |= {"predictions": [found["predictions"]], "loss": [[found["loss"]]]}
@@ -211,7 +211,7 @@ SET: list[dict[str, Any]] = [
 
 
 def test_weights_begin_as_with_the_initializers_of_python(engine: Any) -> None:
-    """Of high, square and wide kernels, large enough that rare draws occur."""
+    """Tall, square and wide kernels, large enough that rare draws occur."""
     chosen = [{"name": name} for name in PARTS["initializers"]] + SET
     sizes = (60, 60, 110)
     made = []
@@ -232,7 +232,7 @@ def test_weights_begin_as_with_the_initializers_of_python(engine: Any) -> None:
 
 
 def test_the_rarest_of_normal_numbers_are_those_of_numpy(engine: Any) -> None:
-    """Far out, where one in some thousand is drawn, and some of these are drawn again."""
+    """Tail values, which are drawn once in some thousand times; some of these are drawn again."""
     layer = {"units": 400, "initializer": {"name": "random_normal", "stddev": 1.0}}
     made = job(seed=8) | {"epochs": 0, "x": [0.0] * 400, "y": [0.0] * 400, "rows": 1}
     made["settings"] |= {"inputs": 400, "outputs": 400, "layers": [layer]}
@@ -244,7 +244,7 @@ def test_the_rarest_of_normal_numbers_are_those_of_numpy(engine: Any) -> None:
 
 @pytest.mark.parametrize("last", ["sigmoid", "softmax"])
 def test_an_explanation_has_the_gradients_that_differences_show(engine: Any, last: str) -> None:
-    """Of every weight, by changing it a little; and nothing is changed by explaining."""
+    """For every weight, by changing it slightly; the explanation itself changes nothing."""
     loss = "categorical_crossentropy" if last == "softmax" else "mean_squared_error"
     then = """
     const before = n.save(), found = n.explain(x, y, rows), gap = [], step = 1e-2;

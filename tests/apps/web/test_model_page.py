@@ -1,4 +1,4 @@
-"""The page of a trained model: its size, what it holds of the data, and which models get none."""
+"""A trained model's page: its size, the data that it contains, and which models have no page."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def grey(pixels: np.ndarray) -> dict[str, Any]:
     return {"height": height, "width": width, "values": values}
 
 
-# What a page makes of that.
+# The page's input from that.
 GREY = "({values, ...p}) => [{...p, values: Uint8Array.from(atob(values), c => c.charCodeAt(0))}]"
 
 
@@ -80,7 +80,7 @@ def test_test_digits_are_answered_as_predict_does(shown: Any, digits: Any) -> No
             f"p => [...shown.prepared(({GREY})(p))[0].values]", grey(np.asarray(paper))
         )
         near = np.abs(np.reshape(found, (28, 28)) - own.astype(int))
-        # Rows or columns first: versions of Pillow differ in it, and so in how they round.
+        # Rows or columns first: versions of Pillow differ in this, and so in their rounding.
         assert near.max() <= 8 and near.mean() < 0.1
         answer = page.evaluate(f"p => [...shown.answer(({GREY})(p))]", grey(own))
         expected = digits.predict(own[None, ..., None] / np.float32(255), verbose=0)[0]
@@ -214,7 +214,7 @@ def test_a_picture_is_scaled_as_pillow_does(shown: Any, shape: tuple[int, ...]) 
     found = page.evaluate(f"p => [...shown.prepared(({GREY})(p))[0].values]", grey(pixels))
     assert np.abs(np.reshape(found, shape[:2]) - np.asarray(image).astype(int)).max() <= 1
     by_mouse(page, SEVEN)
-    until(page, f"{ANSWER}.startsWith('<')", 10)  # names are texts
+    until(page, f"{ANSWER}.startsWith('<')", 10)  # names are shown as plain text
     assert {*page.locator("#bars th").all_inner_texts()} == {*EVIL}
     corner = "seen.getContext('2d').getImageData(0, 0, 1, 1).data[0]"
     assert page.evaluate(corner) == 0
@@ -227,7 +227,7 @@ SAID = "document.querySelector('#model [role=status]').textContent"
 
 
 def opened_file(page: Any, name: str, content: bytes, kind: str = "image/png") -> str:
-    """What the page says of a file that it is given, when all is shown."""
+    """Return what the page reports about a file, once everything is shown."""
     with page.expect_file_chooser() as chooser:
         page.click("#open")
     chooser.value.set_files({"name": name, "mimeType": kind, "buffer": content})
@@ -243,7 +243,7 @@ def as_png(image: Image.Image) -> bytes:
 
 
 def given(page: Any) -> np.ndarray:
-    """The picture that the model is given, as it is shown."""
+    """The model's input picture, as shown."""
     data = "seen.getContext('2d').getImageData(0, 0, seen.width, seen.height).data"
     height, width, *values = page.evaluate(
         f"[seen.height, seen.width, ...{data}.filter((_, i) => !(i % 4))]"
@@ -257,7 +257,7 @@ def test_a_file_is_taken_as_predict_takes_it(shown: Any, digits: Any, tmp_path: 
     answers = []
     for number in range(10):
         image = Image.fromarray(images[number])
-        if number % 2:  # coloured, dark on light, larger, off the centre
+        if number % 2:  # coloured, dark on light, larger, off-centre
             paper = Image.new("RGB", (200, 260), (250, 240, 230))
             ink = Image.new("RGB", (120, 120), (20, 30, 90))
             paper.paste(ink, (9 * number, 130 - 9 * number), image.resize((120, 120)))
@@ -310,7 +310,7 @@ def test_a_picture_in_colour(shown: Any, tmp_path: Path) -> None:
     by_mouse(page, SEVEN)  # chalk over it
     chalk = page.evaluate("shown.pad.picture.map(p => [...p.values])")
     assert np.reshape(chalk, (3, 280, 280))[:, 81, 120].tolist() == [255, 255, 255]
-    assert len({*map(tuple, chalk)}) == 3  # and the picture is there still
+    assert len({*map(tuple, chalk)}) == 3  # and the picture is still there
 
 
 @pytest.mark.parametrize("prepared", ["scaled", None])
@@ -375,7 +375,7 @@ def test_what_is_dropped_leaves_the_page_where_it_is(shown: Any, digits: Any, ki
         }""",
         content,
     )
-    assert left == [False, False]  # the browser does nothing of its own
+    assert left == [False, False]  # the browser's default actions are prevented
     if kind == "picture":
         until(page, f"{ANSWER} === '7'", 10)
         assert page.evaluate(SAID) == "seven.png: 28 \u00d7 28."

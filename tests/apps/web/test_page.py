@@ -1,4 +1,4 @@
-"""The shell of pages: what a browser finds in one, whatever texts there are."""
+"""The template of pages: what a browser finds in a page, whatever strings it contains."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ EVERYTHING = " ".join(HOSTILE)
 
 
 class Seen(HTMLParser):
-    """A page as a browser would take it: its elements, and what is in those of one kind."""
+    """A page as a browser would parse it: its elements, and the content of those of one kind."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ def test_attributes_that_are_not_said_are_not_there() -> None:
 
 @pytest.fixture
 def modules(tmp_path: Path) -> Any:
-    """Writes modules, by their names."""
+    """Write modules by name."""
 
     def write(**texts: str) -> Path:
         for name, text in texts.items():
@@ -186,7 +186,7 @@ def modules(tmp_path: Path) -> Any:
 
 
 def printed_by_node(text: str, path: Path) -> str:
-    """What a module prints; node is a runtime of JavaScript that takes modules as a browser."""
+    """Return what a module prints in node, a JavaScript runtime that loads modules as a browser."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed: apt install nodejs")

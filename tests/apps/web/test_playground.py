@@ -1,4 +1,4 @@
-"""The playground as a file: what it holds, and the command that writes it."""
+"""The playground as a file: its content, and the command that writes it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_losses_and_optimizers_can_be_made_by_their_names(data):
         assert type(made).__name__ == name
 
 
-# Of gpunn's own parts those that the playground does not offer, and why.
+# gpunn's parts that the playground does not offer, and why.
 ABSENT = {
     "activation": {},
     "loss": {"sparse_categorical_crossentropy": "categorical_crossentropy, of targets as integers"},
@@ -81,7 +81,7 @@ def test_initializers_take_what_is_offered(data):
 
 
 def _none_for_zero(entry):
-    """Limits and decays that are off."""
+    """Replace 0 by None in limits and decays, which are then off."""
     off = ("clip", "global", "weight_decay")
     return {
         key: None for key, value in entry["settings"].items() if key.startswith(off) and not value

@@ -1,4 +1,4 @@
-"""Models and weights in files, from the playground to Python and back."""
+"""Model and weight files, from the playground to Python and back."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def chain(*hidden, outputs=1, last="sigmoid"):
 
 
 def normalized(*shape):
-    """What batch normalization has learned: other numbers than it begins with."""
+    """What batch normalization has learned: values other than its initial ones."""
     rng = np.random.default_rng(8)
     return [
         rng.normal(1, 0.3, shape), rng.normal(0, 0.3, shape), rng.normal(0, 0.5, shape),
@@ -111,7 +111,7 @@ def test_a_model_that_normalizes_comes_from_python(playground, tmp_path):
     given(page, tmp_path / "weights.gpunn", "the weights of 4 layers")
     assert (
         page.evaluate("playground.settings.layers[0].dropout") == 0.1
-    )  # no file of weights has it
+    )  # no weight file contains it
     np.testing.assert_allclose(model.predict(X).ravel(), answers(page), rtol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""The playground by keyboard, by touch, and for those who do not see it; every control of it."""
+"""The playground by keyboard, by touch and with a screen reader, with each of its controls."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_by_keyboard_alone(playground):
 
 @pytest.mark.parametrize("layers", [2, 8])
 def test_a_network_at_phone_width(playground, layers):
-    """One of the usual depth is seen whole; a deeper one is scrolled within its frame."""
+    """A network of the usual depth fits; a deeper one scrolls within its frame."""
     net = ",".join(["24:tanh"] * layers)
     page = playground(f"net={net}", viewport={"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -56,7 +56,7 @@ def test_the_bar_hides_nothing_that_has_the_focus(playground, width):
 
 
 def test_numbers_are_short(playground):
-    """Of units under their pictures, whatever their size, and in fields."""
+    """Numbers under the units' pictures, whatever their size, and in fields."""
     points = [[1e5, 1e-5, 1], [2e5, 7e-6, -3]]
     own = {"task": "numbers", "inputs": 2, "classes": [], "points": points}
     page = playground(f"data=own&held=0&own={json.dumps(own)}")
@@ -162,7 +162,7 @@ def test_points_are_drawn_from_none(playground, shape, answer):
 
 def test_a_line_is_clicked(playground):
     page = playground("net=3:tanh")
-    line = page.locator("#net svg line").nth(4)  # of the second input, to the second unit
+    line = page.locator("#net svg line").nth(4)  # from the second input to the second unit
     x1, y1, x2, y2 = (float(line.get_attribute(name)) for name in ("x1", "y1", "x2", "y2"))
     place = {"x": x1 + 0.9 * (x2 - x1), "y": y1 + 0.9 * (y2 - y1)}
     page.locator("#net svg").click(position=place, force=True)

@@ -1,4 +1,4 @@
-"""The playground in Firefox: it learns, and its script gives its answers."""
+"""The playground in Firefox: it learns, and its script returns the same answers."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def test_it_learns_and_is_worked_with(found):
 def test_what_it_says_is_what_its_script_says(found):
     names, _ = executed(found["script"])
     there = names["model"].predict(names["x"]).ravel()
-    # After thousands of epochs what is rounded otherwise has grown.
+    # After thousands of epochs, differences in rounding have grown.
     np.testing.assert_allclose(there > 0.5, np.array(found["answers"]) > 0.5)

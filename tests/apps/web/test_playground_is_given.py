@@ -1,4 +1,4 @@
-"""What the playground is given by anybody: addresses, tables, weights."""
+"""Untrusted inputs of the playground: addresses, tables and weights."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_address_holds_the_settings(playground, opened, address):
         path = f"playground.settings.{name}"
         assert again.evaluate(path) == page.evaluate(path)
     assert again.evaluate("playground.settings.optimizer.name") == "RMSprop"
-    assert again.evaluate("playground.settings.noise") == 0.03  # what suits spirals
+    assert again.evaluate("playground.settings.noise") == 0.03  # the value for spirals
 
 
 NO_POINTS = {
@@ -233,6 +233,6 @@ def test_a_table_as_it_comes(playground, text, said, names, points):
     assert said in page.inner_text("#message")
     assert page.evaluate("playground.data.names") == names
     assert page.evaluate("playground.data.points.length") == points
-    assert page.is_visible("#table-columns select")  # what was taken can be changed
+    assert page.is_visible("#table-columns select")  # the choice can be changed
     page.click("#epoch")
     assert page.inner_text("#figures dd >> nth=0") == "1"

@@ -1,4 +1,4 @@
-"""Networks of the playground learn, and do so as in Python."""
+"""Networks of the playground learn, as they do in Python."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def run_until(page, condition):
     page.click("#run")
 
 
-# Every part of a network at least once; the optimizers with what they have of their own.
+# Every part of a network at least once; the optimizers with their own arguments.
 SCRIPTS = (
     ("moons", 5, "net=8:tanh,8:tanh"),
     ("rings", 4, "classes=4&net=8:relu:initializer=he_normal,8:gelu"
@@ -72,7 +72,7 @@ def test_orthogonal_weights_begin_as_in_python(playground):
 
 
 def penalized(names, loss):
-    """The page shows losses without penalties, `evaluate` gives them with these."""
+    """The page shows losses without penalties; `evaluate` includes them."""
     dense = [layer for layer in names["model"].layers if isinstance(layer, layers.Dense)]
     return loss + sum(
         float(layer.kernel_regularizer(np.asarray(layer.get_weights()[0])))

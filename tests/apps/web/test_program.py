@@ -1,4 +1,4 @@
-"""A model's forward pass as a page runs it: the numbers of `predict`, or why there is no page."""
+"""A model's forward pass as a page runs it: the results of `predict`, or why there is no page."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def graph() -> Any:
 
 
 def table() -> Any:
-    """Numbers prepared, and layers of one's own in terms of gpunn.ops."""
+    """Preprocessed values, and custom layers in terms of gpunn.ops."""
     scaled = layers.Normalization()
     scaled.adapt(np.random.default_rng(0).normal(60, 40, (50, 4)).astype(np.float32))
     first = [layers.Input((4,)), scaled, layers.Dense(6, "relu")]
@@ -108,7 +108,7 @@ def test_a_page_reads_integers() -> None:
 
 
 def numbers() -> Any:
-    """Outputs that end without a softmax; one is read by another, one is of the input alone."""
+    """Outputs without a softmax; one is read by another, one depends only on the input."""
     a = layers.Input((3,))
     b = layers.Dropout(0.5)(layers.Dense(4, "swish")(a))
     return gpunn.Model(a, [layers.Dense(2)(b), layers.Flatten()(b), layers.Rescaling(3.0)(a)])
@@ -127,7 +127,7 @@ def with_weights_of(model: Any, make: Any) -> Any:
 
 
 def by_differences(model: Any, score: Any, xs: list[np.ndarray]) -> list[np.ndarray]:
-    """The gradients by the inputs of a score of each row."""
+    """Return the gradients of a score of each row by the inputs."""
 
     def scores() -> np.ndarray:
         ys = model.predict(xs if len(xs) > 1 else xs[0], verbose=0)
@@ -160,7 +160,7 @@ def test_a_page_gives_the_gradients_by_its_inputs(make: Any) -> None:
     logits = document["gradient"]["logits"]
 
     def score(ys: list[np.ndarray]) -> np.ndarray:
-        """Of logits z a sum: softmax and sigmoid give them but for a constant of the row."""
+        """Sum logits z, which softmax and sigmoid determine up to a constant for each row."""
         if logits:
             (y,) = ys
             ys = [np.log(y) - (np.log1p(-y) if y.shape[1] == 1 else np.mean(np.log(y), 1)[:, None])]

@@ -1,4 +1,4 @@
-"""A report in a browser: nothing of the data's texts runs, and everybody can read it."""
+"""A report in a browser: no string of the data runs as code, and the page is accessible."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EVIL = (
 
 @pytest.fixture
 def page(tmp_path: Path) -> Path:
-    """A report in which each text is one that would run."""
+    """A report in which each string would run as code."""
     random = np.random.default_rng(0)
     x, y = random.integers(0, 256, (200, 8, 8)).astype(np.uint8), random.integers(0, 7, 200)
     model = gpunn.Sequential([

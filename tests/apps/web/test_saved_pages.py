@@ -1,4 +1,4 @@
-"""Commands that write pages: which files a page takes the place of."""
+"""Commands that write pages: which files a page may replace."""
 
 from __future__ import annotations
 

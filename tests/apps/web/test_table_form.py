@@ -1,4 +1,4 @@
-"""The form of a model of tables: its fields, which of many are shown, what it holds of the data."""
+"""The form of a table model: its fields, which of many are shown, and the data it contains."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_of_many_columns_those_are_shown_that_change_the_answer_most() -> None:
     features = [Feature(f"c{i}", 0.0, 0.0, 1.0, range=Range(-1, 1)) for i in range(40)]
     features[9] = Feature("c9", categories=["a", "b"])
     model = table_model([], features, Dense(3))
-    kernel = np.zeros((42, 3), np.float32)  # the numbers in their order, then the categories
+    kernel = np.zeros((42, 3), np.float32)  # the numeric columns in order, then the categories
     kernel[30, 0], kernel[3, 1], kernel[-1, 2] = 5, -3, 40  # c31, c3, category b of c9
     model.set_weights([kernel, np.zeros(3), np.ones((3, 1)), np.zeros(1)])
     most = described(model)["most"]

@@ -1,4 +1,4 @@
-"""The page of a model of a table, in a browser: its fields, its answer, and curves of that."""
+"""A table model's page in a browser: its fields, its answer, and the answer's curves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gpunn.layers import Dense
 pytestmark = pytest.mark.more
 
 SOIL = FEATURES[1].name
-# Of each row: the fields are filled in, as by a user, and what the page says is read.
+# For each row: fill in the fields as a user would, and read the page's answer.
 FILLED = """rows => rows.map(row => {
   const columns = document.querySelectorAll(".column");
   row.forEach((cell, k) => {
@@ -42,7 +42,7 @@ FILLED = """rows => rows.map(row => {
   };
 })"""
 
-# Of the plane: left and right, above, and left and right, below.
+# Colours of the plane: top left and right, then bottom left and right.
 COLOURS = """(() => {
   const plane = document.getElementById("plane"), context = plane.getContext("2d");
   return [[0.3, 0.3], [0.8, 0.3], [0.3, 0.7], [0.8, 0.7]].map(
@@ -75,7 +75,7 @@ def number(text: str) -> float:
 
 
 def faults(page: Any) -> list[Any]:
-    """What is serious for those who do not see the page."""
+    """Return the serious accessibility faults of the page."""
     axe = pytest.importorskip("axe_core_python.sync_playwright").Axe()
     found = axe.run(page)["violations"]
     bad = ("serious", "critical")
@@ -95,7 +95,7 @@ def diabetes() -> tuple[list[str], list[list[Any]]]:
 
 
 def messy() -> tuple[list[str], list[list[Any]]]:
-    """Texts and gaps: many shops, of which rare ones have no place, and prices above a million."""
+    """Strings and gaps: many shops, of which rare ones get no column; prices above a million."""
     random = np.random.default_rng(0)
     rows: list[list[Any]] = []
     for i in range(260):
@@ -153,7 +153,7 @@ def test_rows_are_answered_in_firefox(firefox: Any, tmp_path: Path) -> None:
         expected = dict(zip(CLASSES, predicted(model, *row).tolist(), strict=True))
         assert dict(found["shares"]) == pytest.approx(expected, abs=1e-5)
         assert found["answer"].removesuffix(", unsure") == max(expected, key=expected.__getitem__)
-    assert 2 < float(page["moved"]) <= 2.25  # where the range begins, or a step before
+    assert 2 < float(page["moved"]) <= 2.25  # the start of the range, or a step before
 
 
 def test_the_answer_follows_the_keyboard(shown: Any) -> None:
@@ -253,7 +253,7 @@ def test_curves_say_how_the_answer_changes(shown: Any) -> None:
     drawn = page.locator(".curve polyline").evaluate_all(
         "all => all.map((line) => line.getAttribute('points').split(' ').length)"
     )
-    assert drawn == [41, 41, 13]  # of whole numbers each
+    assert drawn == [41, 41, 13]  # one for each integer
     assert page.locator(".curve circle.now").count() == 3
 
 

@@ -1,4 +1,4 @@
-"""The types that the modules of pages say of themselves, in comments, are true."""
+"""The types that pages' modules declare in comments are correct."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kernels of pages, gpunn.wasm: made of the sources in the tree, and computing as NumPy does.
+"""The kernels for pages, gpunn.wasm: built from the sources in the tree, with NumPy's results.
 
 wasmtime runs the module, as a browser would; see `browser` in tests/support.
 """
@@ -37,16 +37,16 @@ pytestmark = unusual
 
 @pytest.fixture
 def page() -> Any:
-    """The backend of gpunn.wasm."""
+    """The gpunn.wasm backend."""
     browser.needed()
     return get_backend("browser")
 
 
-# -- what the module is made of
+# -- the module's sources
 
 
 def test_the_module_is_made_of_these_sources() -> None:
-    """`make web` renews the module and the hashes beside it."""
+    """`make web` rebuilds the module and the hashes beside it."""
     named = dict(
         reversed(line.split("  "))
         for line in (ROOT / TOOL["HASHES"]).read_text(encoding="utf-8").splitlines()
@@ -70,7 +70,7 @@ def test_the_sources_give_the_same_module_again(tmp_path: Path) -> None:
     assert (tmp_path / "again.wasm").read_bytes() == (ROOT / TOOL["MODULE"]).read_bytes()
 
 
-# -- what it computes
+# -- its results
 
 FIRSTS = list({case[:2]: case for case in reversed(CASES)}.values())
 SOME = [case for case in FIRSTS if case[0] != "metric"][::8]
@@ -93,7 +93,7 @@ def test_everything_registered_trains_as_with_numpy(
 
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
 def test_a_step_is_one_program_of_the_module(page: Any, optimizer: str) -> None:
-    """Nothing of it is left to NumPy: so it can be given to a page."""
+    """NumPy computes no part of it, so a page can run it."""
     model = network(page, "float32", "optimizer", optimizer, {})
     rng = np.random.default_rng(0)
     x, y = rng.random((BATCH, 4, 3), np.float32), rng.integers(0, 5, BATCH)

@@ -1,4 +1,4 @@
-"""The compiled backend: what it is made of, and its steps as programs."""
+"""The compiled backend: its operations, and its steps as programs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_what_is_finite_is_what_numpy_finds(given: str, limit: str) -> None:
                 assert ours.within(x, most) is found is (abs(float(value)) <= most)
 
 
-# -- what there is
+# -- formulas and operations
 
 
 def test_every_formula_is_compiled() -> None:
@@ -57,7 +57,7 @@ def test_every_formula_is_compiled() -> None:
 
 
 class Performed(dict[Any, Any]):
-    """Compiled operations, and which of them were performed."""
+    """Compiled operations that record which of them were performed."""
 
     def __init__(self, operations: Any) -> None:
         super().__init__({key: self._counting(key, value) for key, value in operations.items()})
@@ -73,16 +73,16 @@ class Performed(dict[Any, Any]):
 
 
 def test_every_operation_is_compared_with_numpy() -> None:
-    """With every type and formula that there is, and for each method that was overridden."""
+    """Every type and formula is compared, and each overridden method."""
     backend: Any = type(get_backend("compiled"))()
     backend.compiled_operations = performed = Performed(backend.compiled_operations)
     with backend.profile() as operations:
         for name, compare in COMPARISONS.items():
             for dtype in DTYPES:
-                # The seed chooses an activation there, here some other alternative.
+                # The seed chooses an activation there, and another alternative here.
                 for seed in range(len(ELEMENTWISE) if name == "convolution" else 2):
                     compare(backend, Sample(3, 33, dtype, seed=seed))
-        for formula in LOSS_METRICS:  # a loop for each of them, where a card has one for all
+        for formula in LOSS_METRICS:  # one loop for each, where a GPU has one for all
             for dtype in DTYPES:
                 metric(formula, backend, Sample(3, 33, dtype))
     here = {key for key in backend.library.operations if key[0] != "loop"}  # see test_loops.py
@@ -93,13 +93,13 @@ def test_every_operation_is_compared_with_numpy() -> None:
 
 @pytest.mark.parametrize("name", COMPARISONS)
 def test_more_numbers_than_a_thread_takes_at_once(name: str) -> None:
-    """Which are 2^16: what is cut into pieces has a second one here, and a ragged one."""
+    """A thread takes 2^16 elements: larger work has a second piece here, and a ragged one."""
     COMPARISONS[name](get_backend("compiled"), Sample(2_003, 33, "float32"))
 
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
-    """The calls that each program repeats, in the order in which the programs are made."""
+    """The calls that each program repeats, in the order in which the programs are created."""
     seen: list[list[Any]] = []
     backend: Any = get_backend("compiled")
     plain = backend.replay_of
@@ -108,12 +108,12 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
 
 
 def of_python(calls: list[Any]) -> list[Any]:
-    """Those of the calls that bring a program back to Python."""
+    """Return the calls that go back to Python."""
     return [call for call in calls if not isinstance(call, cpu_kernels.library().Bound)]
 
 
 def classic(backend: str) -> Any:
-    """The network of textbooks: 2-2-3-2."""
+    """The textbook network 2-2-3-2."""
     chain = [layers.Dense(n, activation="sigmoid") for n in (2, 3, 2)]
     model = gpunn.Sequential([layers.Input((2,)), *chain], backend=backend)
     model.compile("sgd", "mse")
@@ -126,8 +126,8 @@ def classic(backend: str) -> Any:
     ids=["784-16-16-10", "784-128-.2-10", "2-2-3-2"],
 )
 def test_a_step_is_one_program(make: Any, batch: int, steps: list[list[Any]]) -> None:
-    """Of compiled calls alone: nothing of Python is between them, but for products that BLAS does
-    faster. There are none on a CPU with AVX2."""
+    """A step consists of compiled calls only, except for products that are faster with BLAS. There
+    are none of these on a CPU with AVX2."""
     model = make(backend="compiled")
     x, y = digits(4 * batch)
     if make is classic:
@@ -138,7 +138,7 @@ def test_a_step_is_one_program(make: Any, batch: int, steps: list[list[Any]]) ->
     kernels = [w.shape for w in model.get_weights() if w.ndim == 2]
     chosen = cpu_kernels.chosen()
     left = [shape for shape in kernels if not ours_is_faster(chosen, batch, *reversed(shape))]
-    # Each is multiplied by its input, its gradient by that, and by all but the first the gradient.
+    # Forward pass, weight gradient and, for all but the first, input gradient: one product each.
     expected = 3 * len(left) - (kernels[0] in left)
     assert [call.func.__name__ for call in of_python(calls)] == ["dot"] * expected
     assert chosen == "baseline" or expected == 0
@@ -158,7 +158,7 @@ def test_a_step_with_anything_that_is_registered_is_one_program(steps: list[list
 
 
 def test_a_program_performs_its_calls_in_order() -> None:
-    """Bit for bit what they give one by one."""
+    """The results are bitwise those of the individual calls."""
     library = cpu_kernels.library()
     affine = library.operations["affine", "float32", "float32"]
     product = library.operations["loop", "float32", "e e; multiply 0 1; 2"]
@@ -251,11 +251,11 @@ PRIMES = (0, 1, 2, 3, 7, 13, 31, 61, 127)
 
 @dataclass
 class Arrays:
-    """What operations take and give."""
+    """The inputs and outputs of operations."""
 
-    x: Any  # (rows, columns), as y and out
+    x: Any  # (rows, columns), like y and out
     y: Any
-    row: Any  # (columns,), as sums
+    row: Any  # (columns,), like sums
     out: Any
     sums: Any
     square: Any  # (columns, columns)

@@ -1,5 +1,5 @@
-"""The compiled operations on images: against their definitions, whatever the instruction set, the
-sizes and the number of threads."""
+"""The compiled image operations, compared with their definitions for every instruction set, size
+and number of threads."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def geometries(draw: Any, dilated: bool = True) -> Geometry:
 
 
 def whole_numbers(random: Any, *shape: int) -> np.ndarray:
-    """Such that each sum of products is exact."""
+    """Return integers so small that each sum of products is exact."""
     return random.integers(-4, 5, shape).astype(np.float64)
 
 
 def patches(x: np.ndarray, g: Geometry, beside: float = 0.0) -> np.ndarray:
-    """(samples, windows, cells, channels): each cell of each window, by the definition."""
+    """Return each cell of each window, (samples, windows, cells, channels), by definition."""
     cells = np.full((len(x), *g.windows, *g.window, x.shape[-1]), beside)
     for i, j, r, s in np.ndindex(*g.windows, *g.window):
         y = i * g.strides[0] - g.padding[0] + r * g.dilation[0]
@@ -59,7 +59,7 @@ def patches(x: np.ndarray, g: Geometry, beside: float = 0.0) -> np.ndarray:
 
 
 def to_pixels(cells: np.ndarray, g: Geometry) -> np.ndarray:
-    """What `patches` of an image are worth to its pixels: its transpose."""
+    """Add cells back to the pixels they came from: the transpose of `patches`."""
     n, channels = len(cells), cells.shape[-1]
     size = g.image[0] * g.image[1]
     places = patches(np.arange(1.0, size + 1).reshape(1, *g.image, 1), g).astype(int).ravel()
@@ -78,7 +78,7 @@ def test_convolution_is_what_it_is_defined_as(
     geometry: Geometry, n: int, channels: int, filters: int, dtype: str, adds: bool, seed: int,
     small: bool,
 ) -> None:  # fmt: skip
-    """Of whole numbers, and so exactly; in one piece, and in several of a sample each."""
+    """Integers make this exact; in one piece, and in several pieces of one sample each."""
     if cpu_kernels.why_not():
         return
     with pytest.MonkeyPatch.context() as patch:
@@ -130,7 +130,7 @@ def test_convolution_with_each_instruction_set(backend: Any) -> None:
 
 @pytest.mark.parametrize("name", ["tanh", "swish", "softmax", "no functor"])
 def test_each_kind_of_activation(backend: Any, name: str) -> None:
-    """Saving its output or input, of whole rows, and one that only NumPy knows."""
+    """Activations that save their output or input, one over whole rows, and one only NumPy has."""
     activation = gpunn.activations.get("tanh" if name == "no functor" else name)
     if name == "no functor":
         activation.functor = None
@@ -182,7 +182,7 @@ def test_threads_change_no_bit(backend: Any) -> None:
 def test_pooling_is_what_it_is_defined_as(
     geometry: Geometry, channels: int, seed: int, dtype: str, adds: bool
 ) -> None:
-    """With many equal pixels: the first of the largest gets the gradient."""
+    """Many pixels are equal: the first of the largest gets the gradient."""
     if cpu_kernels.why_not():
         return
     from gpunn.backends.compiled.backend import CompiledBackend
@@ -223,7 +223,7 @@ def test_pooling_with_each_instruction_set(backend: Any) -> None:
 
 
 def test_pooling_of_long_rows(backend: Any) -> None:
-    """Of few channels, and so some windows of a row at a time."""
+    """With few channels, several windows of a row are pooled at a time."""
     for strides, channels in (((1, 1), 1), ((1, 1), 3), ((2, 2), 1), ((2, 3), 1)):
         geometry = Geometry.fit((3, 1100), (2, 3), strides, "same")
         check_pooling(backend, geometry, channels, 0, "f8", True)

@@ -1,4 +1,4 @@
-"""The library of compiled kernels: on each instruction set, on several threads, and not there."""
+"""The library of compiled kernels: on each instruction set, on several threads, and missing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ built = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
 @pytest.mark.skipif(UNWANTED, reason="GPUNN_BUILD is none")
 def test_the_kernels_were_built() -> None:
-    """Without them, most of what is tested here and elsewhere is skipped."""
+    """Without the kernels, most tests here and elsewhere are skipped."""
     assert REASON is None
 
 
@@ -43,7 +43,7 @@ def test_the_kernels_were_built() -> None:
 
 
 def run_digests(instructions: str, *arguments: str, **environment: str) -> Any:
-    """What `compiled_digests.py` prints."""
+    """Return the output of `compiled_digests.py`."""
     done = subprocess.run(
         [sys.executable, "compiled_digests.py", *arguments],
         cwd=Path(__file__).parents[2] / "support",
@@ -59,7 +59,7 @@ digests_of = cache(run_digests)
 
 @pytest.fixture(params=cpu_kernels.INSTRUCTIONS)
 def instructions(request: pytest.FixtureRequest) -> str:
-    """Each set that this machine has."""
+    """Each instruction set of this machine."""
     if REASON is not None:
         pytest.skip(REASON)
     if request.param not in cpu_kernels.available():
@@ -67,7 +67,7 @@ def instructions(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-# What has products in it: these add up with fused multiplications where there are any.
+# Operations with products: these use fused multiply-add where the CPU has it.
 WITH_PRODUCTS = {
     "convolution", "products", "rounded_products", "persistent_steps", "persistent_updates",
     "expressions_in_steps",
@@ -75,7 +75,7 @@ WITH_PRODUCTS = {
 
 
 def test_each_instruction_set(instructions: str) -> None:
-    """A training and every operation agree with NumPy, and all but products have the same bits."""
+    """A training and every operation agree with NumPy; all but products have the same bits."""
     found = digests_of(instructions)
     assert found["instructions"] == instructions
     assert found["digests"].keys() == COMPARISONS.keys()
@@ -97,7 +97,7 @@ def test_an_instruction_set_that_is_none(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def large_operations() -> dict[str, str]:
-    """Digests of what operations give that are worth several threads."""
+    """Digests of the results of operations large enough for several threads."""
     backend, found = get_backend("compiled"), {}
     random = np.random.default_rng(0)
     x = random.standard_normal((1103, 1021), np.float32)
@@ -158,7 +158,7 @@ def large_operations() -> dict[str, str]:
 
 @built
 def test_the_number_of_threads_makes_no_difference() -> None:
-    """Bit for bit, in operations that are large enough to be shared out."""
+    """Operations large enough to be divided among threads give the same bits."""
     library, found = cpu_kernels.library(), []
     try:
         for count in (1, 3):
@@ -174,7 +174,7 @@ def test_the_number_of_threads_makes_no_difference() -> None:
 
 @pytest.fixture
 def hidden(monkeypatch: pytest.MonkeyPatch, no_backend_yet: None) -> Iterator[None]:
-    """A process that never saw a backend, without compiled kernels and with a card too old."""
+    """A process without a backend yet, without compiled kernels and with an outdated GPU."""
     monkeypatch.setattr(cpu_kernels, "is_built", lambda which: False)
     for name in ("GPUNN_BACKEND", "GPUNN_INSTRUCTIONS"):
         monkeypatch.delenv(name, raising=False)

@@ -1,4 +1,4 @@
-"""Compiled losses, metrics and softmax, beyond what they share with the other backends' tests."""
+"""Compiled losses, metrics and softmax, beyond the tests shared with the other backends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gpunn.backends.contract.backend import Array, Backend
 pytestmark = pytest.mark.skipif(bool(cpu_kernels.why_not()), reason=str(cpu_kernels.why_not()))
 
 TOLERANCE = {"float32": 2e-6, "float64": 1e-14}
-# On both sides of where rows begin to be vectors of their own, and of where vectors end.
+# On both sides of the limits where each row becomes a vector of its own, and where vectors end.
 SHAPES = [
     (1, 10), (2, 16), (2, 17), (3, 2), (3, 16), (5, 10), (15, 17), (16, 31), (17, 32), (33, 33),
     (40, 3), (4, 48), (3, 49), (9, 64),
@@ -34,7 +34,7 @@ def backend() -> Backend:
 
 @pytest.fixture
 def threads(backend: Any) -> Iterator[Any]:
-    """Says how many threads an operation may use."""
+    """A function that sets the number of threads of an operation."""
     yield backend.library.set_threads
     backend.library.set_threads(1)
 
@@ -46,7 +46,7 @@ def norm_of_difference(a: Any, b: Any) -> float:
 def crossentropy(
     backend: Backend, logits: Array, truth: Array, weights: Array | None, scale: float
 ) -> tuple[Array, Array]:
-    """Gradient and totals."""
+    """Return the gradient and the totals."""
     gradient, totals = np.empty_like(logits), np.zeros(3)
     loss = losses.SparseCategoricalCrossentropy(from_logits=True)
     backend.loss(loss, truth, logits, weights, scale, gradient, totals)
@@ -57,7 +57,7 @@ def crossentropy(
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_crossentropy_is_scipys_logarithm_of_softmax(backend, shape, dtype):
     rng = np.random.default_rng(shape)
-    logits = rng.integers(-4, 5, shape).astype(dtype)  # small whole numbers: many are equal
+    logits = rng.integers(-4, 5, shape).astype(dtype)  # small integers: many are equal
     truth = rng.integers(0, shape[1], shape[0]).astype(np.int32)
     weights = rng.random(shape[0]).astype(dtype)
     gradient, totals = crossentropy(backend, logits, truth, weights, 0.25)
@@ -116,7 +116,7 @@ def test_many_small_losses_lose_nothing(backend):
     backend.loss(
         losses.MeanSquaredError(), np.zeros_like(error), error, None, 1 / rows, None, totals
     )
-    # A sum in single precision would be off in the fourth digit.
+    # A single-precision sum would be wrong in the fourth digit.
     assert totals[0] / rows == pytest.approx(float(error[0, 0] ** 2), rel=1e-12)
 
 

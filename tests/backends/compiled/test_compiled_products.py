@@ -1,4 +1,4 @@
-"""The compiled matrix product, on each instruction set that this machine has."""
+"""The compiled matrix product, on each instruction set of this machine."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def matmul(
     module: Any, a: np.ndarray, b: np.ndarray, out: np.ndarray, transpose_a: bool = False,
     transpose_b: bool = False, accumulate: bool = False, gaps: tuple[int, int, int] = (0, 0, 0),
 ) -> np.ndarray:  # fmt: skip
-    """out (+)= a @ b, of which a and b are handed over transposed or as they are.
+    """Compute out (+)= a @ b; a and b may be stored transposed.
 
-    Rows lie ``gaps`` further apart than they are long. What is there must not be read: it
-    would make everything NaN. Nor written, which is looked after here.
+    The stride of the rows exceeds their length by ``gaps``. The gaps hold NaN, so that reading them
+    would make every result NaN. They must not be written either, which is checked here.
     """
     given = a.T if transpose_a else a, b.T if transpose_b else b, out
     wide = []
@@ -80,7 +80,7 @@ def test_whole_numbers_come_out_exactly(
     np.testing.assert_array_equal(found, wanted.astype(dtype))
 
 
-# Of small networks; of a power of two; with more rows, columns or terms than a block; a vector.
+# Small networks; powers of two; more rows, columns or terms than a block; vectors.
 SHAPES = [
     (32, 128, 784), (784, 128, 32), (10, 16, 784), (128, 10, 32), (64, 512, 256), (256, 544, 64),
     (395, 67, 30), (37, 1100, 40), (9, 32, 2601), (1, 150, 700), (150, 1, 700), (2, 40, 333),
@@ -92,8 +92,8 @@ SHAPES = [
 def test_errors_stay_within_their_bound(
     module: Any, dtype: str, transposed: tuple[bool, bool]
 ) -> None:
-    """k roundings of at most eps/2 each for the sum of products (Higham, *Accuracy and Stability
-    of Numerical Algorithms*, 3.5), and one for what was there."""
+    """The sum of products has k roundings of at most eps/2 each (Higham, *Accuracy and Stability of
+    Numerical Algorithms*, 3.5), and adding to the previous output has one more."""
     rng = np.random.default_rng(3)
     wider = np.float64 if dtype == "float32" else np.longdouble
     for m, n, k in SHAPES:
@@ -116,7 +116,7 @@ def test_the_place_of_an_element_does_not_change_its_bits(module: Any, dtype: st
             np.testing.assert_array_equal(moved, found[rows][:, columns])
 
 
-# As many multiplications as threads share, and more.
+# At least as many multiplications as are divided among threads.
 LARGE = [
     (2048, 128, 70, False, False), (130, 2060, 65, False, True), (300, 300, 190, True, False),
     (2, 8400, 1000, False, True),
@@ -137,7 +137,7 @@ def test_threads_change_no_bits(module: Any, dtype: str) -> None:
 
 
 def test_callers_do_not_disturb_each_other(module: Any) -> None:
-    """Who finds the threads busy does the work alone."""
+    """A caller that finds the threads busy computes alone."""
     rng = np.random.default_rng(7)
     a, b, out = draws(rng, "float32", (512, 128), (128, 260), (512, 260))
     alone = matmul(module, a, b, out)
@@ -173,7 +173,7 @@ assert is_right()
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
 def test_threads_survive_a_fork_and_the_end(module: Any) -> None:
-    """A child starts threads of its own, and sleeping threads keep no process alive."""
+    """A child process starts its own threads, and sleeping threads keep no process alive."""
     subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FORK, module.__name__], check=True, timeout=120
     )

@@ -1,4 +1,4 @@
-"""The compiled end of a step, beyond what it shares with the other backends' tests."""
+"""The compiled end of a step, beyond the tests shared with the other backends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(bool(cpu_kernels.why_not()), reason=str(cpu_kern
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 SMALL = [(7, 5), (5,), (5, 3), (3,)]
-LARGE = [(1023, 1024), (1024,), (70_001,)]  # for several threads, the last piece a short one
+LARGE = [(1023, 1024), (1024,), (70_001,)]  # for several threads, with a short last piece
 
 SCHEDULED = optimizers.SGD(
     schedules.CosineDecay(0.05, 30, alpha=0.1),
@@ -34,7 +34,7 @@ SCHEDULED = optimizers.SGD(
 
 
 class Mine(optimizers.Optimizer):
-    """An update that only NumPy knows."""
+    """An update that only NumPy implements."""
 
     def update(self, backend: Any, w: Any, g: Any, slots: Any, rate: Any, *rest: Any) -> None:
         w -= rate * np.sign(g)
@@ -75,7 +75,7 @@ def make_arena(
 
 
 def make_step(arena: Arena, optimizer: Any) -> tuple[Callable[[], None], Array]:
-    """Weights pulled towards zero by their own values and by penalties, and the totals."""
+    """Return a step and its totals. Gradients and penalties pull the weights towards zero."""
     backend = arena.backend
     control, totals = Control(backend), backend.zeros((3,), np.float64)
     optimizer.attach(control)
@@ -91,7 +91,7 @@ def make_step(arena: Arena, optimizer: Any) -> tuple[Callable[[], None], Array]:
 
 
 def trained(backend: Backend, optimizer: Any, steps: int, *how: Any, **treatment: Any) -> dict:
-    """Everything that so many steps of one program leave behind."""
+    """Return the state after this many steps of one program."""
     optimizer = type(optimizer).from_config(optimizer.get_config())
     own = backend.isolated()
     arena = make_arena(own, optimizer, *how, **treatment)
@@ -118,7 +118,7 @@ def backend() -> Iterator[Any]:
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, SCHEDULED], ids=label)
 def test_many_steps_agree_with_numpy(backend: Backend, optimizer: Any, dtype: str) -> None:
-    """Counters, schedules and accumulated gradients too: none of it is the host's in a program."""
+    """Includes counters, schedules and accumulated gradients: the program handles all of them."""
     how: Any = (40, dtype, SMALL)
     a, b = (trained(each, optimizer, *how) for each in (get_backend("numpy"), backend))
     assert a.keys() == b.keys()
@@ -126,7 +126,7 @@ def test_many_steps_agree_with_numpy(backend: Backend, optimizer: Any, dtype: st
         assert difference(a[name], b[name]) < TOLERANCE[dtype], name
 
 
-# Sums are added up in another order there: norms.
+# Norms are excluded: their sums are added in another order.
 WITHOUT_NORMS = [o for o in OPTIMIZERS if not isinstance(o, optimizers.Lamb) and o.clipnorm is None]
 
 
@@ -134,7 +134,7 @@ WITHOUT_NORMS = [o for o in OPTIMIZERS if not isinstance(o, optimizers.Lamb) and
 def test_an_update_is_the_same_operations_in_the_same_order_as_on_numpy(
     backend: Backend, optimizer: Any
 ) -> None:
-    """Each of which rounds alike in double precision: so equal to the last bit."""
+    """In double precision each operation rounds alike, so the results are bitwise equal."""
     how: Any = (5, "float64", SMALL)
     a, b = (trained(each, optimizer, *how) for each in (get_backend("numpy"), backend))
     for name in a.keys() - {"totals"}:
@@ -194,7 +194,7 @@ def test_schedules_without_functors_are_the_hosts(backend: Backend) -> None:
     ids=label,
 )
 def test_threads_change_no_bit(backend: Any, optimizer: Any) -> None:
-    """Nor do pieces: NumPy's whole passes come to the same weights."""
+    """Nor do pieces: NumPy, which does not divide the arrays, gets the same weights."""
     found = []
     for threads in (1, 2, 3):
         arena = make_arena(
@@ -222,7 +222,7 @@ def test_threads_change_no_bit(backend: Any, optimizer: Any) -> None:
 @pytest.mark.parametrize("by", ["norm", "global_norm"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, 3.0, 0.0])
 def test_norms_as_pytorch_limits_them(backend: Backend, by: str, value: float) -> None:
-    """One that is not finite spoils every gradient it is of."""
+    """A value that is not finite spoils every gradient that shares its norm."""
     arena = make_arena(backend, optimizers.SGD(), "float64", SMALL)
     random = np.random.default_rng(1)
     theirs = [torch.nn.Parameter(torch.zeros(p.shape, dtype=torch.float64)) for p in arena.trained]
@@ -235,11 +235,11 @@ def test_norms_as_pytorch_limits_them(backend: Backend, by: str, value: float) -
     for group in [[t] for t in theirs] if by == "norm" else [theirs]:
         torch.nn.utils.clip_grad_norm_(group, 0.7)
     for p, t in zip(arena.trained, theirs, strict=True):
-        np.testing.assert_allclose(p.gradient, t.grad.numpy(), rtol=3e-6)  # theirs adds 1e-6
+        np.testing.assert_allclose(p.gradient, t.grad.numpy(), rtol=3e-6)  # PyTorch adds 1e-6
 
 
 def test_norms_of_many_small_numbers(backend: Backend) -> None:
-    """A sum of squares in single precision would be lost beside the first one."""
+    """A single-precision sum of squares would lose the small values beside the first one."""
     arena = make_arena(backend, optimizers.SGD(), "float32", [(1 << 20,)])
     arena.gradients[:] = 1e-3
     arena.gradients[0] = 100.0

@@ -1,4 +1,4 @@
-"""Expressions on every backend, held against NumPy's own functions."""
+"""Expressions on every backend, compared with NumPy's own functions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("function", FOLDS)
 def test_each_fold(backend: Backend, function: str, dtype: str, size: tuple[int, int]) -> None:
-    """What is folded, and what is computed of rows: sums are right to some roundings."""
+    """Folds, and operations on the folded rows: sums are exact to a few roundings."""
     if not size[0] and function != "column_sum":
         return
     rng = np.random.default_rng(size[1])
@@ -90,7 +90,7 @@ def test_folds_keep_nan_and_infinity(
 
 
 def test_small_numbers_are_not_lost_in_a_sum_over_many_rows(backend: Backend) -> None:
-    """Added one by one to a large one, they would be."""
+    """Added one by one to a large sum, they would be lost."""
     x = np.full((300_000, 1), 0.1, np.float32)
     x[0] = 1e4
     for function, size in (("column_sum", (300_000, 1)), ("row_sum", (1, 300_000))):
@@ -111,7 +111,7 @@ DTYPES = (
 @pytest.mark.parametrize("axes", EXTENTS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_arrays_of_any_dtype(backend: Backend, dtype: str, axes: BroadcastAxes) -> None:
-    """Numbers are converted as they are read and as they are written; also where they are added."""
+    """Values are converted when they are read, written, and added to an output."""
     rng = np.random.default_rng(3)
     for size, computed in itertools.product([(13, 11), (3, 1100)], ["float32", "float64"]):
         x = rng.integers(0, 60, axes.shape(*size)).astype(dtype)
@@ -150,7 +150,7 @@ def test_half_precision_is_rounded_as_numpy_does(backend: Backend) -> None:
 
 
 def test_outputs_of_every_extent(backend: Backend) -> None:
-    """Of one expression, each written once, or added once, however the matrix is divided."""
+    """Each output is written or added exactly once, however the matrix is divided."""
     rng = np.random.default_rng(2)
     steps = (
         Instruction("add", (0, 1)), Instruction("multiply", (4, 2)), Instruction("add", (5, 3)),
@@ -182,7 +182,7 @@ def test_outputs_of_every_extent(backend: Backend) -> None:
 
 @pytest.mark.parametrize("size", [(900, 1100), (300_000, 5), (1, 1_000_000)])
 def test_large_matrices(backend: Backend, size: tuple[int, int]) -> None:
-    """Which threads may share: what is one number, or one for each row, is added once as well."""
+    """Threads may share these: outputs with one value, or one per row, are added once too."""
     rng = np.random.default_rng(1)
     steps = (
         Instruction("square", (2,)), Instruction("square", (3,)), Instruction("square", (1,)),
@@ -222,7 +222,7 @@ def test_a_call_is_the_same_each_time_and_in_each_thread(backend: Backend, colum
 
 # -- any expression
 
-EXACT = [  # of whole numbers that are not too large
+EXACT = [  # exact for integers that are not too large
     "copy", "negative", "abs", "sign", "relu", "floor", "isnan", "logical_not", "add", "subtract",
     "multiply", "maximum", "minimum", "equal", "less", "greater_equal", "logical_and",
     "logical_xor", "where", "square", "row_sum", "row_max", "row_min", "column_sum", "constant",
@@ -273,7 +273,7 @@ def test_any_expression(expression: Expression, rows: int, columns: int, seed: i
 
 @contextmanager
 def divided() -> Iterator[None]:
-    """Small matrices are shared out to threads, as large ones are."""
+    """Divide small matrices among threads, as large ones are."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiled_expressions, "WORTH_THREADS", 1)
         patch.setattr(compiled_expressions, "PIECE", 64)
@@ -283,7 +283,7 @@ def divided() -> Iterator[None]:
 
 
 def folded(expression: Expression, *functions: str) -> Expression:
-    """What is computed of rows or of the whole, folded too, beside numbers for each row."""
+    """Also fold values per row and of the whole matrix, beside outputs with one value per row."""
     inputs = (ELEMENTS, ROWS, *expression.inputs)
     steps = [
         Instruction(s.function, tuple(k + 2 for k in s.operands), s.number)
@@ -294,7 +294,7 @@ def folded(expression: Expression, *functions: str) -> Expression:
     sums = {k + len(inputs) for k, s in enumerate(steps) if s.function == "column_sum"}
     whole = [k for k in range(len(found)) if found[k] == ELEMENTS and k not in sums][-2:]
     of_rows = [k for k in range(len(found)) if found[k] == ROWS and k not in sums][-2:]
-    for number in (0, 1):  # a number for each row, and what is computed of one
+    for number in (0, 1):  # a value per row, and a result computed from one
         steps.append(Instruction("subtract", (number, 1)))
         outputs.append(ExpressionOutput(len(inputs) + len(steps) - 1, accumulate=True))
     for function in functions:
@@ -314,7 +314,7 @@ def folded(expression: Expression, *functions: str) -> Expression:
 def test_any_expression_by_several_threads(
     expression: Expression, rows: int, columns: int, seed: int
 ) -> None:
-    """As large matrices are divided, in which a sum over rows is one thread's."""
+    """Matrices are divided as large ones are; a sum over rows belongs to one thread."""
     with divided():
         compute(("compiled",), folded(expression, "column_sum"), rows, columns, seed)
 
@@ -329,8 +329,8 @@ def test_any_expression_by_several_threads(
 def test_any_expression_of_long_rows(
     expression: Expression, rows: int, columns: int, seed: int
 ) -> None:
-    """Which are cut into pieces: numbers for each row are beside sums of its pieces. By the
-    contract nothing is computed of such a sum."""
+    """Long rows are cut into pieces: values per row stand beside sums of the pieces. By the
+    contract, nothing is computed from such a sum."""
     assume(not {s.function for s in expression.instructions} & {"column_sum", *ROW_REDUCTIONS})
     with divided():
         compute(("compiled",), folded(expression, "row_sum", "row_max"), rows, columns, seed)
@@ -339,7 +339,7 @@ def test_any_expression_of_long_rows(
 @pytest.mark.more
 @pytest.mark.parametrize("size", [(1_000_000, 8), (3_000_000, 3), (70_000, 200)])
 def test_column_sums_of_large_matrices(backend: Backend, size: tuple[int, int]) -> None:
-    """Of whole numbers, so that they are exact in any order."""
+    """Of integers, so that the sums are exact in any order."""
     rng = np.random.default_rng(4)
     inputs = (ELEMENTS, ROWS, COLUMNS)
     x, r, c = arrays = [
@@ -373,20 +373,20 @@ def test_column_sums_of_large_matrices(backend: Backend, size: tuple[int, int]) 
 def test_any_expression_on_a_card(
     expression: Expression, rows: int, columns: int, seed: int
 ) -> None:
-    """The same: fewer, as a compiler makes a kernel of each."""
+    """The same with fewer examples, as each one is compiled into a kernel."""
     compute(("emulated",), expression, rows, columns, seed)
 
 
 def compute(
     backends: Sequence[str], expression: Expression, rows: int, columns: int, seed: int
 ) -> None:
-    """On each of the backends what NumPy makes of whole numbers."""
+    """Compare each backend with NumPy on integers."""
     rng, size = np.random.default_rng(seed), (rows, columns)
     values = [
         rng.integers(-4, 5, axes.shape(*size)).astype(np.float64) for axes in expression.inputs
     ]
     inputs = [value.astype(expression.dtype) for value in values]
-    limit = 1e6 if expression.dtype == "float32" else 1e12  # sums of such are exact
+    limit = 1e6 if expression.dtype == "float32" else 1e12  # sums of such values are exact
     for function, operands, number in expression.instructions:
         if function == "column_index":
             values.append(np.arange(columns, dtype=np.float64)[None])
@@ -408,7 +408,7 @@ def compute(
 
 @pytest.mark.parametrize("size", [(9, MOST_COLUMNS), (50, 20)])
 def test_many_values_that_are_needed_to_the_end(backend: Backend, size: tuple[int, int]) -> None:
-    """More than the registers of the compiled backend hold, where rows are long."""
+    """They exceed the registers of the compiled backend, where rows are long."""
     count = 20
     x = [np.full(size, k + 1.0) for k in range(count)]
     steps = [Instruction("square", (k,)) for k in range(count)]

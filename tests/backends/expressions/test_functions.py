@@ -1,4 +1,4 @@
-"""Each function of expressions on every backend, held against NumPy's own."""
+"""Each function of expressions on every backend, compared with NumPy's own."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def check(
     value_axes: tuple[BroadcastAxes, ...],
     computed: int | None = None,
 ) -> None:
-    """That it gives what NumPy does; the operand `computed` is what the step before has made."""
+    """Compare with NumPy; the preceding step computes the operand `computed`."""
     rng = np.random.default_rng(len(function) + 7 * sum(map(ord, function)))
     inputs = [draw(rng, axes.shape(*size), dtype) for axes in value_axes]
     operands, given, steps = [*range(len(value_axes))], [*inputs], list[Instruction]()
@@ -79,16 +79,16 @@ def check(
         expected = value_of(function, [x.astype(wide) for x in inputs])
     expected = np.broadcast_to(expected, got.shape)
     size_of: Any = 0.0
-    if function == "logaddexp":  # which is a sum of its operands and less than 1
+    if function == "logaddexp":  # it is a sum of its operands and a term below 1
         size_of = np.nan_to_num(np.abs(np.broadcast_to(np.maximum(*inputs), got.shape))) + 1
-    elif function == "sigmoid":  # as NumPy has it: 0 where 1 + exp(-x) is infinite
+    elif function == "sigmoid":  # as in NumPy: 0 where 1 + exp(-x) is infinite
         size_of = np.finfo(dtype).tiny / np.finfo(dtype).eps
     assert_near(got, expected, ROUNDED[function], size_of)
 
 
 @pytest.fixture(scope="module")
 def compiled_together() -> None:
-    """The kernels of what `test_each_function` begins with."""
+    """Compile the kernels at the beginning of `test_each_function` together."""
 
     def ask(backend: Backend) -> None:
         for function, dtype in itertools.product(PLAIN, ("float32", "float64")):
@@ -108,7 +108,7 @@ def test_each_function(backend: Backend, function: str, dtype: str) -> None:
     for size in SIZES:
         check(backend, function, dtype, size, (ELEMENTS,) * OPERANDS[function])
     if backend.name == "emulated" and function not in ("negative", "subtract"):
-        return  # what is read where is the same text for each function
+        return  # the code that reads is the same for each function
     for value_axes in itertools.product(EXTENTS, repeat=OPERANDS[function]):
         for size in ((7, 5), (3, 700), (1, 1)):
             check(backend, function, dtype, size, value_axes)
@@ -132,7 +132,7 @@ def test_each_function_of_what_was_just_computed(
 @pytest.mark.parametrize("first", ["add", "subtract", "multiply", "divide"])
 @pytest.mark.parametrize("then", ["add", "subtract", "multiply"])
 def test_a_function_of_another(backend: Backend, first: str, then: str, dtype: str) -> None:
-    """Wherever the operands come from: an array, one number, or what the step before has made."""
+    """Operands may be an array, a single value, or the result of the preceding step."""
     if backend.name == "emulated" and (first, then) != ("multiply", "subtract"):
         return
     rng = np.random.default_rng(3)
@@ -160,9 +160,9 @@ def test_a_function_of_another(backend: Backend, first: str, then: str, dtype: s
 
 @pytest.mark.parametrize("function", PLAIN)
 def test_a_result_may_take_the_place_of_an_operand(backend: Backend, function: str) -> None:
-    """Alone, and behind a softmax-like fold of its rows."""
+    """Alone, and after a softmax-like fold of the rows."""
     if backend.name == "emulated" and function not in ("negative", "where"):
-        return  # what is written where is the same text for each function
+        return  # the code that writes is the same for each function
     count, rng = OPERANDS[function], np.random.default_rng(1)
     step = Instruction(function, tuple(range(count)))
     folded = Instruction("row_max", (count,)), Instruction("subtract", (count, count + 1))
@@ -197,7 +197,7 @@ def test_no_other_result_takes_the_place_of_an_operand(backend: Backend) -> None
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_known_powers(backend: Backend, dtype: str, exponent: float) -> None:
     x = draw(np.random.default_rng(0), (40, 50), dtype)
-    if exponent == 0.5:  # of -infinity, NumPy takes a root, where C has a power
+    if exponent == 0.5:  # for -infinity, NumPy takes a root where C uses a power
         x = np.abs(x)
     steps = Instruction("constant", (), exponent), Instruction("power", (0, 1))
     expression = Expression(dtype, (ELEMENTS,), steps, (ExpressionOutput(2),))
@@ -211,7 +211,7 @@ NUMBERS = (0.1, 1 / 3, 1e300, -1e300, np.inf, np.nan, 0.0, -0.0, 1.0, 1e-310, 16
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_constants_are_rounded_to_what_is_computed_in(backend: Backend, dtype: str) -> None:
-    """One expression has many, and others have the same text on a card: each has its own."""
+    """Expressions may share their GPU kernel's text: each one still has its own constants."""
     x = np.array([[1.0, -1.0, 1.5]], dtype)
     for numbers in (NUMBERS * 5, NUMBERS[::-1] * 5):
         steps = [Instruction("constant", (), number) for number in numbers]

@@ -1,4 +1,4 @@
-"""Expressions that are compiled ahead give what their steps give, and what NumPy gives."""
+"""Expressions compiled ahead of time give the results of their single steps, and of NumPy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZES = {"one": (1, 1), "small": (3, 5), "odd": (7, 67), "long": (300, 70), "sha
 
 @pytest.fixture(scope="module")
 def expressions() -> list[Expression]:
-    """What layers ask for, once for each loop."""
+    """The expressions that layers use, once for each loop."""
     sys.path.insert(0, str(TOOLS))
     try:
         tool = runpy.run_path(str(TOOLS / "loops.py"))
@@ -37,7 +37,7 @@ def expressions() -> list[Expression]:
 
 
 def without_loops() -> Any:
-    """The compiled backend with the steps of expressions alone."""
+    """The compiled backend with the step-by-step evaluation of expressions only."""
     backend: Any = get_backend("compiled").isolated()
     operations = backend.compiled_operations.items()
     backend.compiled_operations = {key: made for key, made in operations if key[0] != "loop"}
@@ -82,7 +82,7 @@ def test_a_loop_gives_the_bits_of_the_steps(
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_sums_of_columns_behind_a_loop(dtype: str) -> None:
-    """PReLU's backward pass: dx, and the gradient of its slopes, which may be added to."""
+    """PReLU's backward pass: dx, and the gradient of its slopes, which may be accumulated."""
     found: dict[str, list[np.ndarray]] = {}
     x, y = np.random.default_rng(1).normal(size=(2, 33, 6)).astype(dtype)
     for name in ("compiled", "numpy"):

@@ -1,4 +1,4 @@
-"""Zeros of both signs, infinities and NaN: the same bits at once, fused, and on every backend."""
+"""Signed zeros, infinities and NaN: the same bits eagerly, fused, and on every backend."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MACHINES = ["numpy", *cpu_kernels.INSTRUCTIONS]
 
 @pytest.fixture(params=[*MACHINES, pytest.param("emulated", marks=more)])
 def machine(request: pytest.FixtureRequest) -> Backend:
-    """Each backend; the compiled one with each set of instructions that there is."""
+    """Each backend; the compiled one with each available instruction set."""
     name = request.param
     if name not in cpu_kernels.INSTRUCTIONS:
         return get_backend(name)
@@ -52,7 +52,7 @@ def numbers(dtype: str) -> np.ndarray:
 
 
 def assert_same(found: np.ndarray, expected: np.ndarray, what: str, exact: bool = True) -> None:
-    """The same bits, but for NaN's; of what is rounded, where it is 0, infinite or NaN."""
+    """Compare bits, except those of NaN; inexact results only where they are 0, infinite or NaN."""
     assert found.shape == expected.shape, what
     found = found.astype(expected.dtype)
     if not exact:
@@ -84,7 +84,7 @@ def test_each_function_is_that_of_numpy(machine: Backend, dtype: str) -> None:
 
 @pytest.mark.parametrize("columns", [1, 2, 9, 40, 700])
 def test_sums_of_zeros_have_no_sign(machine: Backend, columns: int) -> None:
-    """As NumPy's, which begin with 0."""
+    """Sums start with 0, as in NumPy."""
     x = np.full((5, columns), -0.0, np.float32)
     x[1, columns // 2] = 0.0
     for function in ("row_sum", "column_sum"):
@@ -96,7 +96,7 @@ def test_sums_of_zeros_have_no_sign(machine: Backend, columns: int) -> None:
         assert_same(found, expected, function)
 
 
-# -- operations, which become expressions in steps
+# -- operations that become expressions in steps
 
 FURTHER = {
     name: (getattr(ops, name), None)
@@ -137,7 +137,7 @@ INEXACT = {
 def compare(
     machine: Backend, functions: dict[str, Callable[..., Any]], arrays: list[np.ndarray]
 ) -> None:
-    """Together in one step, so that they are fused, and each at once."""
+    """Compare all of them in one step, where they are fused, with each one eagerly."""
     found = in_steps(lambda *xs: [f(*xs) for f in functions.values()], arrays, machine, False)
     for (name, function), values in zip(functions.items(), found.values, strict=True):
         exact = name.split()[0] not in INEXACT
@@ -161,7 +161,7 @@ def test_operations_on_two_numbers_are_the_same_at_once_and_fused(
 
 @pytest.mark.parametrize("name", ["numpy", "compiled", "emulated"])
 def test_relu_has_no_zero_below_0(name: str) -> None:
-    """Wherever it is fused: behind a product, a sum, or by itself."""
+    """Wherever it is fused: after a product, after a sum, or alone."""
     machine = get_backend(name)
     x = np.array([[-0.0, 0.0, -1.0, np.nan, -np.inf, 2.0]], np.float32)
     for function in (
@@ -185,7 +185,7 @@ REDUCTIONS = {
     "columns", [1, 2, 33, *(pytest.param(n, marks=more) for n in (5, 200, 3000))]
 )
 def test_rows_and_columns_are_the_same_at_once_and_fused(machine: Backend, columns: int) -> None:
-    """Rows of zeros of both signs, of infinities, with NaN, at the ends and in the middle."""
+    """Rows of signed zeros and infinities, with NaN, at the ends and in the middle."""
     rows = []
     for most, one in (
         (0.0, -0.0), (-0.0, 0.0), (-0.0, -0.0), (1.0, np.nan), (-1.0, np.inf), (1.0, -np.inf),
@@ -208,7 +208,7 @@ def test_rows_and_columns_are_the_same_at_once_and_fused(machine: Backend, colum
 
 
 def test_the_extreme_of_zeros_is_a_zero_without_a_sign() -> None:
-    """NumPy gives any of them, another one for each length."""
+    """NumPy may give either zero, depending on the length."""
     for x in ([0.0, -0.0], [-0.0, 0.0], [-0.0], [-0.0] * 40, [-1.0, -0.0]):
         for extreme in (ops.max(x), ops.max([x], axis=1), ops.min(np.abs(x) * -0.0)):
             assert not np.signbit(extreme.numpy()).any()

@@ -1,5 +1,5 @@
-"""The derivative of a sum along one axis beside broadcasting along the other, which is a sum
-along that: with any of both, eager and in a step, beside PyTorch."""
+"""The derivative of a sum along one axis beside broadcasting along the other, which is a sum along
+that axis. All combinations are compared with PyTorch, eagerly and in a step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CASES = list(itertools.product(("row", "column", "number"), REDUCED, ("row", "co
 
 
 def value(given: dict[str, Any], case: Any, sum_of: Any, mean_of: Any) -> Any:
-    """One number, of all four."""
+    """Combine all four arrays into one number."""
     other, reduced, last = case
     arguments = REDUCED[reduced]
     found = given["matrix"]

@@ -15,7 +15,7 @@ from gpunn import layers
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 STEPS = np.array([-10.0, -5.0, 0.0, 5.0, 10.0])
 SHAPES = [(5,), (2, 5), (3, 3, 3), (1, 2, 5)]
-# Near zero, on both sides, and far out, where a careless formula overflows.
+# Near zero, on both sides, and large values, where a careless formula overflows.
 RANGES = [(-1e-7, 1e-7), (0, 1), (-10, 10), (10, 100), (-100, -10), (1e4, 1e5), (-1e5, -1e4)]
 
 

@@ -1,4 +1,4 @@
-"""What Keras 3 asserts in its unit tests of callbacks: when they act, and what they leave."""
+"""What Keras 3 asserts in its unit tests of callbacks: when they act, and their results."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ callbacks, layers = gpunn.callbacks, gpunn.layers
 
 RNG = np.random.default_rng(1337)
 X, Y = RNG.random((10, 3)), RNG.random((10, 1))
-BATCH = 4  # three batches an epoch, the last of two rows
+BATCH = 4  # three batches per epoch, the last with two rows
 BATCHES = 3
 
 
 class Stub:
-    """Stands for a model whose weights are the number of the epoch that made them."""
+    """A stand-in for a model, with the number of the last epoch as its weights."""
 
     def __init__(self) -> None:
         self.stop_training = False
@@ -51,7 +51,7 @@ def exploding() -> Any:
 
 
 def watch(stopper: Any, values: list[float], *, interrupt: int | None = None) -> tuple[Any, int]:
-    """Feeds one value an epoch to the callback; the model left, and the epochs it ran."""
+    """Pass one value per epoch to the callback; return the final model and the number of epochs."""
     model, ran = Stub(), 0
     stopper.set_model(model)
     stopper.on_train_begin()
@@ -77,17 +77,17 @@ def test_early_stopping_patience(patience: int) -> None:
 @pytest.mark.parametrize(
     ("arguments", "values", "interrupt", "ran", "weights"),
     [
-        # The best of five stands in epoch 2.
+        # The best of five is in epoch 2.
         ({"patience": 2}, [0.2, 0.15, 0.1, 0.11, 0.12], None, 5, 2),
-        # None beats the baseline, so patience never starts again, and the best still comes back.
+        # None beats the baseline, so patience is never renewed, and the best is still restored.
         ({"patience": 5, "baseline": 0.5}, [0.9, 0.8, 0.7, 0.71, 0.72, 0.73], None, 5, 2),
-        # Somebody else ends the training.
+        # Something else stops the training.
         ({"patience": 5, "baseline": 0.5}, [0.9, 0.8, 0.7, 0.71, 0.72, 0.73], 3, 4, 2),
         # Once the baseline is beaten, better values renew the patience.
         ({"patience": 2, "baseline": 0.5}, [0.4, 0.45, 0.3, 0.31, 0.32, 0.33], None, 5, 2),
-        # Nothing is looked at before epoch 2, however good.
+        # Values before epoch 2 are ignored, however good.
         ({"patience": 2, "start_from_epoch": 2}, [0.01, 0.02, 0.5, 0.4, 0.6, 0.7, 0.8], None, 6, 3),
-        # Better by no more than min_delta is no better.
+        # An improvement of at most min_delta does not count.
         ({"patience": 2, "min_delta": 0.1}, [0.9, 0.85, 0.81, 0.3], None, 3, 0),
         ({"patience": 2, "min_delta": 0.1, "mode": "max"}, [0.5, 0.75, 0.8, 0.84], None, 4, 1),
         ({"patience": 1, "mode": "max"}, [0.1, 0.2, 0.3, 0.25], None, 4, 2),
@@ -107,7 +107,7 @@ def test_early_stopping_restores_the_best(
 
 @pytest.mark.parametrize(("patience", "ran"), [(0, 2), (1, 2), (2, 3)])
 def test_early_stopping_of_what_never_gets_better(patience: int, ran: int) -> None:
-    """The first epoch is the best there has been, so patience begins with the second."""
+    """The first epoch is the best so far, so patience begins with the second."""
     assert watch(callbacks.EarlyStopping(patience=patience), [1.0, 2.0, 2.0, 2.0, 2.0])[1] == ran
 
 
@@ -192,7 +192,7 @@ def test_early_stopping_in_fit(patience: int, start: int, at_least: int) -> None
 
 
 def test_early_stopping_example() -> None:
-    # From a loss that only grows, patience 3 makes four epochs.
+    # With a loss that only grows, patience 3 gives four epochs.
     model = gpunn.Sequential([layers.Input((20,)), layers.Dense(10)])
     model.compile(optimizer=gpunn.optimizers.SGD(learning_rate=1e-4), loss="mse")
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*own format:UserWarning")
 
 RNG = np.random.default_rng(1337)
 X, Y = RNG.random((10, 3)), RNG.random((10, 1))
-BATCH = 4  # three batches an epoch, the last of two rows
+BATCH = 4  # three batches per epoch, the last with two rows
 BATCHES = 3
 
 
@@ -34,7 +34,7 @@ def classifier() -> Any:
     return model
 
 
-# Keras wants these endings; any name would do here.
+# Keras requires these suffixes; any name works here.
 ENDINGS = {False: ".keras", True: ".weights.h5"}
 
 
@@ -85,7 +85,7 @@ def test_checkpoint_holds_the_weights(weights_only: bool, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("weights_only", [False, True])
 def test_checkpoint_every_so_many_batches(weights_only: bool, tmp_path: Path) -> None:
-    # Five batches an epoch: every 15 of them is every third epoch.
+    # Five batches per epoch: every 15 batches are every third epoch.
     x, y = RNG.random((30, 3)), RNG.random((30, 1))
     pattern = "checkpoint.epoch{epoch:02d}" + ENDINGS[weights_only]
     saver = callbacks.ModelCheckpoint(
@@ -179,7 +179,7 @@ def test_backup_after_an_epoch(tmp_path: Path) -> None:
     counter = Interrupt()
     history = model.fit(X, Y, batch_size=BATCH, callbacks=[backup, counter], epochs=5, verbose=0)
     assert history.epoch[-1] == 4
-    # Two epochs were done: three are left.
+    # Two epochs are done: three are left.
     assert counter.seen == 3 * BATCHES
     assert not folder.exists()
 

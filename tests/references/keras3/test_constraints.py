@@ -55,7 +55,7 @@ def test_the_base_class_changes_nothing() -> None:
 )
 def test_configurations(name: str, config: dict[str, Any]) -> None:
     cls = getattr(constraints, name)
-    constraint = cls(*config.values())  # the order of the arguments
+    constraint = cls(*config.values())  # in the order of the arguments
     assert constraint.get_config() == config
     again = cls.from_config(config)
     assert_allclose(again(EXAMPLE), constraint(EXAMPLE))

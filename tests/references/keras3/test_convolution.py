@@ -1,5 +1,8 @@
-"""Conv2D, Conv2DTranspose, UpSampling2D and ZeroPadding2D: shapes, values and refusals that Keras 3
-asserts in its unit tests (of those with one group), and training beside it."""
+"""Conv2D, Conv2DTranspose, UpSampling2D and ZeroPadding2D.
+
+Shapes, values and errors that Keras 3 asserts in its unit tests (with one group), and training
+compared with Keras.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ def test_shapes(arguments: dict[str, Any], shape: tuple, expected: tuple) -> Non
 def by_definition(
     x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, strides: Any, padding: str, dilation: Any
 ) -> np.ndarray:
-    """Each output as the sum that it is, of images with channels last."""
+    """Each output as an explicit sum, for channels-last images."""
     (rows, columns), (_, height, width, _) = kernel.shape[:2], x.shape
     (down, across), (apart_y, apart_x) = strides, dilation
     span = apart_y * (rows - 1) + 1, apart_x * (columns - 1) + 1
@@ -149,7 +152,7 @@ def test_zero_padding_as_a_config() -> None:
 def test_an_autoencoder_is_trained_as_by_keras(
     keras: Any, backend: str, larger: str, data_format: str
 ) -> None:
-    """Made smaller by a convolution, and larger again; a ragged last batch."""
+    """A convolution reduces the images, another layer enlarges them; the last batch is smaller."""
     random = np.random.default_rng(0)
     shape = (6, 4, 1) if data_format == "channels_last" else (1, 6, 4)
     x = random.normal(size=(11, *shape)).astype(np.float32)

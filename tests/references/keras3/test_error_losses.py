@@ -58,7 +58,7 @@ def check(case: tuple[Any, ...]) -> None:
     name, arguments, y_true, y_pred, weight, expected, tolerance = case
     loss = getattr(losses, name)(**arguments)
     assert_allclose(loss(y_true, y_pred, weight), expected, rtol=1e-6, atol=tolerance)
-    if arguments != MEAN:  # for that, no weight at all is a case of its own
+    if arguments != MEAN:  # no weight at all is a separate case for that
         assert_allclose(loss(y_true, y_pred, 0), np.zeros_like(expected), atol=1e-7)
 
 
@@ -67,7 +67,7 @@ def test_figures(case: tuple[Any, ...]) -> None:
     check(case)
 
 
-# What follows Keras computes in its tests by these formulas, one number for each element.
+# Keras's tests compute the following by these formulas, one value for each element.
 HUBER = (
     np.array([[1.0, 0.0, 1.0], [1.0, 0.0, 0.0]]), np.array([[0.9, 0.2, 0.2], [0.8, 0.4, 0.6]])
 )  # fmt: skip
@@ -109,7 +109,7 @@ def test_formulas(name: str) -> None:
     if kind == "CosineSimilarity":
         if arguments:
             return
-        elements = -np.sign(TRUE * PRED)  # of one number each
+        elements = -np.sign(TRUE * PRED)  # of one value each
     steps = np.sum(elements * STEPS[2]) / 6
     check((kind, arguments, *(a.reshape(2, 3, 1) for a in data), STEPS[2], steps, 1e-3))
 

@@ -53,7 +53,7 @@ def test_small_draws() -> None:
     assert values(deep, 32, 4, 16).std() == pytest.approx(np.sqrt(2 / 128), abs=0.01)
 
 
-# The standard deviation of a normal distribution cut off at two of its own.
+# The standard deviation of a normal distribution truncated at two standard deviations.
 CUT = 0.87962566103423978
 SHAPE = (300, 200)
 FAN_IN, FAN_OUT, FAN_MEAN = 300, 200, 250
@@ -206,7 +206,7 @@ def test_orthogonal_of_any_shape(shape: tuple[int, ...]) -> None:
 
 
 def test_orthogonal_prefers_no_direction() -> None:
-    # The sign of the diagonal of R made positive: without that, entry (0, 0) is of one sign.
+    # The diagonal of R is made positive: otherwise entry (0, 0) always has the same sign.
     signs = [gpunn.initializers.Orthogonal(seed=seed)((3, 3))[0, 0] > 0 for seed in range(200)]
     assert 60 < sum(signs) < 140
 

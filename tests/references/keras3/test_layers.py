@@ -214,7 +214,7 @@ def test_config_holds_the_arguments(name: str, arguments: dict[str, Any]) -> Non
     layer = cls(name="mine", **arguments)
     config = layer.get_config()
     assert config["name"] == "mine"
-    # How an activation is written down is ours to choose; that it comes back is shown below.
+    # gpunn serializes activations in its own form; the round trip is tested below.
     plain = {key: value for key, value in arguments.items() if key != "activation"}
     assert {key: config[key] for key in plain} == plain
     again = cls.from_config(config)

@@ -17,7 +17,7 @@ ROWS_PRED = np.array([[4, 8, 12], [8, 1, 3]], dtype="float32")
 ONE_HOT = np.eye(3, dtype="int64")
 LABELS = np.array([0, 1, 2])
 COLUMN = LABELS[:, None]
-# The middle row sums to 1.99: the figures hold only if rows are divided by their sum.
+# The middle row sums to 1.99: the values hold only if rows are divided by their sum.
 PROBS = np.array([[0.9, 0.05, 0.05], [0.5, 0.89, 0.6], [0.05, 0.01, 0.94]], dtype="float32")
 LOGITS = np.array([[8.0, 1.0, 1.0], [0.0, 9.0, 1.0], [2.0, 3.0, 5.0]])
 
@@ -70,7 +70,7 @@ BINARY = {
         np.eye(3), [[0.9, 0.1, 0.2], [0.3, 0.8, 0.1], [0.1, 0.2, 0.7]], None,
         0.20046903, 1e-6, {},
     ),
-    # A certain and wrong 1 costs -log(1 - (1 - 1e-7)), which is 15.942385 in float32.
+    # A confident but wrong 1 costs -log(1 - (1 - 1e-7)), which is 15.942385 in float32.
     "saturated": (BITS_TRUE, BITS_PRED, None, 3.98559, 1e-4, {}),
     "logits": (BITS_TRUE_3, BITS_LOGITS, None, 10 / 3, 1e-4, {"from_logits": True}),
     "saturated, scalar weight": (BITS_TRUE, BITS_PRED, 2.3, 9.1668, 1e-3, {}),
@@ -144,7 +144,7 @@ def test_sparse_categorical_crossentropy(case: tuple[Any, ...], labels: np.ndarr
 
 
 def test_categorical_crossentropy_of_soft_targets() -> None:
-    # The targets sum to .3, .7 and 1.1 and are taken as they are.
+    # The targets sum to .3, .7 and 1.1 and are not normalized.
     y_true = [[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]
     y_pred = [[0.4, 0.1], [0.2, 0.6], [0.6, 0.1]]
     check("CategoricalCrossentropy", (y_true, y_pred, None, 0.706595, 1e-5, {}))
@@ -157,7 +157,7 @@ def test_categorical_label_smoothing() -> None:
 
 
 def test_categorical_label_smoothing_along_another_axis() -> None:
-    # (batch, classes, place). Smoothing counts the 3 classes of axis 1, not the 2 places.
+    # (batch, classes, position). Smoothing counts the 3 classes of axis 1, not the 2 positions.
     y_true = np.array([[[1, 0], [0, 1], [0, 0]], [[0, 1], [1, 0], [0, 0]]], dtype="float32")
     y_pred = 0.1 + 0.7 * y_true
     smooth = 0.9 * y_true + 0.1 / 3
@@ -167,7 +167,7 @@ def test_categorical_label_smoothing_along_another_axis() -> None:
 
 
 def one_hot_pixels(labels: np.ndarray, classes: int, **changed: list[float]) -> np.ndarray:
-    """Certain and right predictions, but for the pixels named `at_ROW_COLUMN`."""
+    """Confident, correct predictions, except for the pixels named `at_ROW_COLUMN`."""
     predictions = np.eye(classes)[labels]
     for name, row in changed.items():
         _, i, j = name.split("_")
@@ -201,7 +201,7 @@ def test_sparse_categorical_ignores_a_class(labels: list[Any]) -> None:
 
 def test_functions_give_one_loss_a_row() -> None:
     losses = gpunn.losses
-    # Labels of shape (3,) stand for a column where the predictions are one.
+    # Labels of shape (3,) are treated as a column if the predictions are one.
     column = losses.mean_squared_error(np.array([4, 8, 12]), np.array([[3.0], [0.0], [1.0]]))
     assert_allclose(np.asarray(column), [1.0, 64.0, 121.0])
     rows = {

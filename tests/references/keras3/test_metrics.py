@@ -132,7 +132,7 @@ def test_figures(case: tuple[Any, ...]) -> None:
     metric = getattr(gpunn.metrics, name)(**arguments)
     metric.update_state(np.array(y_true), y_pred, sample_weight=weight)
     assert float(metric.result()) == pytest.approx(expected, abs=tolerance)
-    # The same batch again leaves a mean where it was; a reset forgets both.
+    # The same batch again does not change a mean; a reset discards both.
     metric.update_state(np.array(y_true), y_pred, weight)
     assert float(metric.result()) == pytest.approx(expected, abs=tolerance)
     metric.reset_state()

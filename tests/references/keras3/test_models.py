@@ -1,4 +1,4 @@
-"""Training figures that Keras 3 asserts in its unit tests of models, data handling and summary."""
+"""Training results that Keras 3 asserts in its unit tests of models, data handling and summary."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import gpunn
 
 layers = gpunn.layers
 
-# Three sums of four ones each, driven to 0: one step at rate .01 takes every weight times SHRINK,
+# Three sums of four ones each, with target 0: a step at rate .01 multiplies every weight by SHRINK,
 # since the gradient of mean((4 w)^2) over three outputs is 4 * 2 / 3 * 4 w / 4 for each of them.
 X, Y = np.ones((100, 4)), np.zeros((100, 3))
 SHRINK = 1 - 0.01 * 8 / 3
@@ -37,7 +37,7 @@ def ones_model(units: int = 3, width: int = 4, **compile_arguments: Any) -> Any:
 
 
 class Counter(gpunn.callbacks.Callback):
-    """Counts what it is told of, and keeps the losses of the batches."""
+    """A callback that counts its calls and stores the losses of the batches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ def test_on_batch_methods() -> None:
     assert named == pytest.approx({"loss": 14.360, "mean_squared_error": 14.360}, abs=1e-3)
     assert_allclose(model.predict_on_batch(X)[0], [3.789511] * 3, rtol=1e-5)
 
-    # The metric takes no notice of the weights, whose mean is .99.
+    # The metric ignores the weights, whose mean is .99.
     assert_allclose(model.train_on_batch(X, Y, weights), [14.217, 14.360], atol=1e-3)
     assert_allclose(model.test_on_batch(X, Y, weights), [13.476, 13.612], atol=1e-3)
     assert_allclose(model.predict_on_batch(X)[0], [3.689468] * 3, rtol=1e-5)
@@ -142,8 +142,8 @@ def test_the_batch_is_32_by_default() -> None:
     assert counter.steps == 4
 
 
-# Ten batches of data, four epochs. An epoch goes on where the one before it stopped; it ends
-# early with the data, and the next one then starts afresh.
+# Ten batches of data, four epochs. An epoch continues where the previous one stopped; it ends
+# early with the data, and the next one then starts from the beginning.
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(
     ("steps_per_epoch", "steps", "as_epochs"), [(10, 40, 4), (5, 20, 2), (11, 40, 4), (9, 20, None)]
@@ -164,7 +164,7 @@ def test_steps_per_epoch(steps_per_epoch: int, steps: int, as_epochs: int | None
 
 
 def test_validation_split() -> None:
-    # The validation rows are the last fifth: they alone hold 2 where the others hold 1.
+    # The validation rows are the last fifth: only they contain 2 where the others contain 1.
     x = np.repeat([[1.0], [2.0]], [80, 20], axis=0) * np.ones(4)
     model = ones_model(optimizer=gpunn.optimizers.SGD(learning_rate=1e-12))
     counter = Counter()

@@ -139,7 +139,7 @@ def test_rms_normalization() -> None:
         1.4985373, 1.6858544,
     ]  # fmt: skip
     assert_allclose(out, [expected], rtol=1e-6)
-    # That of layer normalization with its epsilon, too.
+    # The same for layer normalization, with its epsilon.
     out = layers.RMSNormalization(epsilon=1e-3)(np.arange(5.0)[None, :])
     x = np.arange(5.0)
     assert_allclose(out, [x / np.sqrt(6.0 + 1e-3)], rtol=1e-6)

@@ -56,7 +56,7 @@ def sgd_rows() -> list[np.ndarray]:
 
 
 GOLDEN = {
-    # Nesterov's look-ahead does nothing where there is no momentum.
+    # Nesterov's look-ahead has no effect without momentum.
     "SGD": ({"nesterov": True}, sgd_rows(), 1e-6),
     "Adam": ({"amsgrad": True}, [[value] * 10 for value in (0.999, 0.9982, 0.9974, 0.9965, 0.9955)],
              2e-4),
@@ -114,7 +114,7 @@ def test_golden_rows(name: str) -> None:
     ("nesterov", "path"), [(False, [-1.0, -2.9, -5.61]), (True, [-1.9, -4.61, -8.049])]
 )
 def test_momentum(nesterov: bool, path: list[float]) -> None:
-    # By hand with a gradient of 1: v is -1, -1.9, -2.71; w gains v, or .9 v - 1 with Nesterov.
+    # By hand, with a gradient of 1: v is -1, -1.9, -2.71; w grows by v, or .9 v - 1 with Nesterov.
     optimizer = gpunn.optimizers.SGD(learning_rate=1.0, momentum=0.9, nesterov=nesterov)
     w = array(0.0)
     for value in path:
@@ -160,7 +160,7 @@ def test_weight_decay_leaves_the_gradient_alone(name: str, moved: float) -> None
         ({"clipvalue": 1.0}, [[100.0, 100.0]], [[1.0, 1.0]]),
         ({"clipvalue": 1.0}, [[-100.0, 0.5]], [[-1.0, 0.5]]),
         ({"global_clipnorm": 1.0}, [[50.0, 100.0]], [[5**-0.5, 2 * 5**-0.5]]),
-        # Each array by itself, or all together: (3, 4) has norm 5, with (0, 12) norm 13.
+        # Each array separately, or all together: (3, 4) has norm 5, with (0, 12) norm 13.
         ({"clipnorm": 1.0}, [[3.0, 4.0], [0.0, 12.0]], [[0.6, 0.8], [0.0, 1.0]]),
         ({"global_clipnorm": 6.5}, [[3.0, 4.0], [0.0, 12.0]], [[1.5, 2.0], [0.0, 6.0]]),
         ({"clipnorm": 20.0}, [[3.0, 4.0]], [[3.0, 4.0]]),
@@ -181,7 +181,7 @@ def test_clipping(
 
 
 def test_adam_clips_before_it_averages() -> None:
-    # 100 clipped to 1 counts as much as the 1 that follows; unclipped, it would rule.
+    # 100 clipped to 1 counts as much as the 1 that follows; unclipped, it would dominate.
     optimizer = gpunn.optimizers.Adam(learning_rate=1.0, clipvalue=1.0)
     w = array(0.0)
     for _ in range(2):

@@ -40,7 +40,7 @@ def test_shapes(
 def by_definition(
     function: Callable[..., Any], x: np.ndarray, window: Any, strides: Any, padding: str
 ) -> np.ndarray:
-    """Of images with channels last, those pixels of each window that there are."""
+    """Return the existing pixels of each window, for channels-last images."""
     (rows, columns), (down, across), (height, width) = window, strides, x.shape[1:3]
     if padding == "same":
         out = -(-height // down), -(-width // across)

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 import gpunn
 from gpunn.optimizers import schedules
 
-# Schedule, and what it is after so many steps.
+# Schedule, and its values after these numbers of steps.
 FIGURES: list[tuple[Any, dict[float, float]]] = [
     (schedules.ExponentialDecay(0.05, 10, 0.96), {5: 0.05 * 0.96**0.5}),
     (
@@ -120,6 +120,6 @@ def test_the_losses_of_a_fit() -> None:
 def test_configurations(name: str, arguments: dict[str, Any]) -> None:
     cls = getattr(schedules, name)
     assert cls(**arguments).get_config() == arguments
-    assert cls(*arguments.values()).get_config() == arguments  # the order of the arguments
+    assert cls(*arguments.values()).get_config() == arguments  # in the order of the arguments
     again = schedules.deserialize(schedules.serialize(cls(**arguments)))
     assert again.get_config() == arguments

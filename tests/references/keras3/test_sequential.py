@@ -1,4 +1,4 @@
-"""What Keras 3 asserts in its unit tests of Sequential: how it is built, described and refused."""
+"""What Keras 3 asserts in its unit tests of Sequential: building, description and errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_summary_counts_parameters() -> None:
 
     model.compile(optimizer="adam", loss="mse", metrics=["mse"])
     model.fit(np.zeros((4, 2)), np.zeros((4, 3)), verbose=0)
-    # Two slots for each weight, the number of the step and the rate.
+    # Two slots for each weight, the step number and the rate.
     text = summary(model)
     assert "Total params: 29" in text
     assert "Optimizer params: 20" in text

@@ -1,9 +1,9 @@
-"""The same numbers as PyTorch: outputs, gradients and fifty optimizer steps.
+"""The same results as PyTorch: outputs, gradients and fifty optimizer steps.
 
-The counterparts stand here and in `pytorch_layers.py`, by the names that gpunn registers. What
-has none is checked by differences in `test_gradients.py`, and an optimizer by its way to a minimum
-in `test_optimizers.py`. Arrays are compared by ||a - b|| / ||b||: single elements differ when sums
-run in another order.
+PyTorch's counterparts are here and in `pytorch_layers.py`, by the names that gpunn registers. Parts
+without one are checked by differences in `test_gradients.py`, and optimizers by their path to a
+minimum in `test_optimizers.py`. Arrays are compared by ||a - b|| / ||b||, because single elements
+differ if sums run in another order.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ pytestmark = against_pytorch
 def assert_close(
     ours: Any, theirs: Any, tolerance: float, what: str = "", least: float = 0.0
 ) -> None:
-    """||ours - theirs|| / ||theirs|| is at most ``tolerance``.
+    """Assert that ||ours - theirs|| / ||theirs|| is at most ``tolerance``.
 
-    ``least`` takes the place of ||theirs|| where that is less.
+    ``least`` replaces ||theirs|| if that is smaller.
     """
     a = np.asarray(ours, np.float64)
     b = theirs.detach().numpy() if hasattr(theirs, "detach") else np.asarray(theirs)
@@ -50,7 +50,7 @@ TOLERANCE = {"float32": 2e-6, "float64": 1e-13}
 
 
 def compared(kind: str, counterparts: dict[str, Any]) -> Any:
-    """A run for each example of the parts that are in this table."""
+    """Parametrize with each example of the parts in this table."""
     assert counterparts.keys() <= set(registered.names(kind))
     found = [case for case in registered.cases(kind) if case[0] in counterparts]
     return pytest.mark.parametrize(("name", "arguments"), found, ids=registered.label)
@@ -71,7 +71,7 @@ def test_activations(name: str, arguments: dict, dtype: str) -> None:
         y_torch = ACTIVATIONS[name](x_torch, arguments)
         y_torch.backward(torch.tensor(dy))
         assert_close(y, y_torch, TOLERANCE[dtype], "y")
-        # A softmax of one class is constant: nothing but rounding is left of its gradient.
+        # A softmax of one class is constant: its gradient is only rounding error.
         if shape[-1] > 1 or not activation.rowwise:
             assert_close(dx, x_torch.grad, TOLERANCE[dtype], "dx")
 
@@ -80,7 +80,7 @@ def test_activations(name: str, arguments: dict, dtype: str) -> None:
 @pytest.mark.parametrize("shape", [(1, 3), (8, 20), (2, 3, 5)], ids=str)
 @compared("layer", LAYERS)
 def test_layers(name: str, arguments: dict, shape: tuple[int, ...], dtype: str) -> None:
-    """Each between two dense layers, with a loss behind: what it passes on counts too."""
+    """Each layer is between two dense layers, with a loss, so its input gradient counts too."""
     gpunn.utils.set_random_seed(4)
     random = np.random.default_rng(4)
     layer = registered.make("layer", name, arguments)
@@ -108,8 +108,8 @@ def test_layers(name: str, arguments: dict, shape: tuple[int, ...], dtype: str) 
     outer = LAYERS["Dense"](middle, {}, after, None)
     loss_torch = 0.5 * ((outer - torch.tensor(y)) ** 2).sum(-1).mean()
     loss_torch.backward()
-    # A batch or group of one number comes out as 0, and a bias in front of a normalization has
-    # no gradient: rounding is left.
+    # A batch or group of one value becomes 0, and a bias before a normalization has no gradient:
+    # only rounding error is left.
     least = 5.0 if name in ("BatchNormalization", "GroupNormalization") else 0.0
     assert_close(ours, middle, TOLERANCE[dtype], "y", least)
     assert loss == pytest.approx(loss_torch.item(), rel=10 * TOLERANCE[dtype])
@@ -223,7 +223,7 @@ FUSED = {
 
 
 def within(logits: Any, activation: str) -> Any:
-    """Logits of the probabilities that these have, kept within [1e-7, 1 - 1e-7] as by Keras."""
+    """Return logits whose probabilities are clipped to [1e-7, 1 - 1e-7] as in Keras."""
     if activation == "softmax":
         return F.log_softmax(logits, -1).clip(np.log(1e-7), np.log1p(-(2**-23)))
     return torch.logit(torch.sigmoid(logits).clip(1e-7, 1 - 2**-23))
@@ -235,7 +235,7 @@ def within(logits: Any, activation: str) -> Any:
 def test_output_activations_fused_with_their_losses(
     ending: str, weighted: bool, scale: float
 ) -> None:
-    """The value is that of probabilities as Keras keeps them, the gradient that of logits."""
+    """The value is that of probabilities as Keras clips them, the gradient that of logits."""
     activation, loss = FUSED[ending]
     random = np.random.default_rng(3)
     model = gpunn.Sequential([layers.Input((6,)), layers.Dense(4, activation=activation)])
@@ -265,9 +265,12 @@ def test_output_activations_fused_with_their_losses(
 
 
 def torch_sgd(parameters: list, o: Any) -> Callable[[], None]:
-    """PyTorch's SGD. Its momentum buffer leaves the rate out (v = mu v + g, w -= lr v),
-    which is Keras's as long as the rate is constant. Its weight decay is added to the
-    gradient, Keras's is not: that is applied before, as Keras does."""
+    """PyTorch's SGD.
+
+    Its momentum buffer excludes the rate (v = mu v + g, w -= lr v), which equals Keras's as long as
+    the rate is constant. Its weight decay is added to the gradient; here decay is applied before
+    the step, as in Keras.
+    """
     sgd = torch.optim.SGD(parameters, o.learning_rate, o.momentum, nesterov=o.nesterov)
 
     def step() -> None:
@@ -280,10 +283,10 @@ def torch_sgd(parameters: list, o: Any) -> Callable[[], None]:
 
 
 def torch_adam(parameters: list, o: Any) -> Callable[[], None]:
-    """PyTorch's AdamW with the epsilon that Keras's amounts to.
+    """PyTorch's AdamW with the epsilon that is equivalent to Keras's.
 
     Keras divides by sqrt(v) + epsilon, PyTorch by sqrt(v / (1 - b2^t)) + epsilon: the same
-    if PyTorch's epsilon is epsilon / sqrt(1 - b2^t), set anew for each step.
+    if PyTorch's epsilon is epsilon / sqrt(1 - b2^t), set again for each step.
     """
     adam = torch.optim.AdamW(
         parameters,
@@ -305,7 +308,7 @@ def torch_adam(parameters: list, o: Any) -> Callable[[], None]:
 
 
 def after_decay(optimizer: Any, parameters: list, o: Any) -> Callable[[], None]:
-    """Steps of PyTorch's optimizer, with Keras's weight decay before each."""
+    """Make steps of PyTorch's optimizer, with Keras's weight decay before each."""
 
     def step() -> None:
         with torch.no_grad():
@@ -317,7 +320,7 @@ def after_decay(optimizer: Any, parameters: list, o: Any) -> Callable[[], None]:
 
 
 def first_states(optimizer: Any, parameters: list) -> list[dict]:
-    """What PyTorch's optimizer keeps for each parameter, as it is before the first step."""
+    """Return the state of PyTorch's optimizer for each parameter before the first step."""
     for p in parameters:
         p.grad = torch.zeros_like(p)
     optimizer.step()
@@ -331,10 +334,10 @@ def first_states(optimizer: Any, parameters: list) -> list[dict]:
 def with_epsilon(
     optimizer: Any, parameters: list, o: Any, name: str, keep: float, epsilon: float
 ) -> Callable[[], None]:
-    """PyTorch's optimizer, whose own epsilon becomes ``epsilon``, with that of Keras.
+    """PyTorch's optimizer with Keras's epsilon; its own epsilon is set to ``epsilon``.
 
-    Keras adds it to what the step makes of a state, keep * state + ...: PyTorch computes the
-    same if the state is ahead by epsilon / keep, which is taken back after each step.
+    Keras adds its epsilon to the updated state, keep * state + ...: PyTorch computes the same if
+    the state is larger by epsilon / keep, which is subtracted after each step.
     """
     states = first_states(optimizer, parameters)
     optimizer.param_groups[0]["eps"] = epsilon
@@ -358,13 +361,13 @@ def torch_rmsprop(parameters: list, o: Any) -> Callable[[], None]:
 
 
 def torch_adamax(parameters: list, o: Any) -> Callable[[], None]:
-    """PyTorch's epsilon is added to |g|, Keras's to the larger of it and the decayed norm."""
+    """PyTorch adds epsilon to |g|; Keras adds it to the larger of |g| and the decayed norm."""
     adamax = torch.optim.Adamax(parameters, o.learning_rate, (o.beta_1, o.beta_2))
     return with_epsilon(adamax, parameters, o, "exp_inf", o.beta_2, o.epsilon)
 
 
 def torch_adagrad(parameters: list, o: Any) -> Callable[[], None]:
-    """Keras adds epsilon to the sum of squares: it may as well be there from the start."""
+    """Keras adds epsilon to the sum of squares, which is the same as starting with it."""
     first = o.initial_accumulator_value + o.epsilon
     adagrad = torch.optim.Adagrad(
         parameters, o.learning_rate, initial_accumulator_value=first, eps=0.0
@@ -378,7 +381,7 @@ def torch_adadelta(parameters: list, o: Any) -> Callable[[], None]:
 
 
 def torch_nadam(parameters: list, o: Any) -> Callable[[], None]:
-    """PyTorch lets the momentum grow 250 times more slowly, if it is not told otherwise."""
+    """By default, PyTorch's momentum grows 250 times more slowly."""
     nadam = torch.optim.NAdam(
         parameters, o.learning_rate, (o.beta_1, o.beta_2), o.epsilon, momentum_decay=1.0
     )
@@ -415,7 +418,7 @@ def clip(parameters: list, o: Any) -> None:
 
 
 def network(optimizer: Any, dtype: str, frozen: bool = False) -> tuple[Any, list, Any]:
-    """A model, its weights as PyTorch parameters, and the PyTorch forward pass."""
+    """Return a model, its weights as PyTorch parameters, and the PyTorch forward pass."""
     gpunn.utils.set_random_seed(5)
     model = gpunn.Sequential(
         [
@@ -461,7 +464,7 @@ def test_fifty_steps(name: str, arguments: dict, dtype: str, frozen: bool) -> No
         step()
         assert ours == pytest.approx(theirs.item(), rel=20 * TOLERANCE[dtype])
     assert clipped == (model.optimizer.clipping is not None)
-    # Rounding grows with each step: 50 steps of float32 stay some 1e-6 apart.
+    # Rounding errors grow with each step: after 50 steps, float32 results differ by some 1e-6.
     allowed = 1e-5 if dtype == "float32" else 1e-13
     for ours, theirs in zip(model.weights, parameters, strict=True):
         assert_close(ours.numpy(), theirs, allowed, ours.path)

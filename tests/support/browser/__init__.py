@@ -1,8 +1,8 @@
-"""The kernels of pages, gpunn.wasm, as a backend: wasmtime is the browser.
+"""The kernels for web pages, gpunn.wasm, as a backend that runs in wasmtime, not in a browser.
 
-Arrays lie in the module's memory, which NumPy sees too. So what the module has no operation for, as
-float64, NumPy computes on the same arrays; `Library.Program.run` performs in the module what a page
-would.
+Arrays are in the module's memory, which NumPy can access too. NumPy therefore computes what the
+module has no operation for, such as float64, on the same arrays. `Library.Program.run` runs in the
+module what a page would.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WORD = 8
 
 
 class Library:
-    """What the compiled backend asks of an extension module."""
+    """The functions that the compiled backend needs of an extension module."""
 
     def __init__(self) -> None:
         import wasmtime
@@ -70,7 +70,7 @@ class Library:
         return np.frombuffer(held, dtype, n).reshape(shape)
 
     def place(self, array: np.ndarray | None) -> int:
-        """Where an array lies in the module's memory; a constant of the host is copied there."""
+        """Return an array's address in the module's memory; host constants are copied there."""
         if array is None or not array.size:
             return 0
         assert array.flags.c_contiguous
@@ -82,7 +82,7 @@ class Library:
         return self.place(copy)
 
     def listed(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
-        """Several arrays of any types, as an operation takes them."""
+        """Pack several arrays of any dtypes as an operation takes them."""
         table = b"".join(
             struct.pack("<Iiq", self.place(a), TYPES.index(a.dtype.name), a.size) for a in arrays
         )
@@ -94,7 +94,7 @@ class Library:
         return bool((np.abs(array) <= limit).all())
 
     def set_threads(self, count: int) -> None:
-        """A page has one."""
+        """A page has one thread."""
 
 
 class OpDeclaration:
@@ -109,7 +109,7 @@ class OpDeclaration:
 
 
 class Call:
-    """An operation with its arguments."""
+    """An operation and its arguments."""
 
     def __init__(self, operation: OpDeclaration, arguments: tuple[Any, ...]) -> None:
         assert len(arguments) == len(operation.kinds), operation.key
@@ -133,7 +133,7 @@ class Call:
 
 
 class Program:
-    """Calls in the module's memory."""
+    """A list of calls in the module's memory."""
 
     def __init__(self, library: Library, calls: Sequence[Call]) -> None:
         self.library, self.calls = library, [*calls]
@@ -151,7 +151,7 @@ class Program:
 
 
 class BrowserBackend(CompiledBackend):
-    """The compiled backend with the operations of gpunn.wasm, and arrays in its memory."""
+    """The compiled backend with the operations of gpunn.wasm and arrays in its memory."""
 
     name = "browser"
 
@@ -179,8 +179,8 @@ class BrowserBackend(CompiledBackend):
 
 
 def run_document(document: dict[str, Any], *inputs: np.ndarray, by: Any = None) -> list[np.ndarray]:
-    """The outputs of a `forward_program`, by the module; or, from gradients ``by`` these, those of
-    the inputs."""
+    """Compute the outputs of a `forward_program` in the module, or, given gradients ``by`` the
+    outputs, the gradients by the inputs."""
     library = get_backend("browser").library  # type: ignore[attr-defined]
     memory = library.array((document["bytes"],), np.uint8)
     constants = base64.b64decode(document["constants"])
@@ -218,7 +218,7 @@ def run_document(document: dict[str, Any], *inputs: np.ndarray, by: Any = None) 
 
 @functools.cache
 def why_not() -> str | None:
-    """Why there is no such backend, in one line; None if there is."""
+    """Return in one line why this backend is not available, or None if it is."""
     try:
         import wasmtime  # noqa: F401
     except ImportError:
@@ -227,7 +227,7 @@ def why_not() -> str | None:
 
 
 def needed() -> None:
-    """Skip the test where wasmtime is missing; fail it where tests must not be left out."""
+    """Skip the test if wasmtime is missing; fail where tests must not be skipped."""
     if reason := why_not():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 

@@ -1,4 +1,4 @@
-"""What tests do on pages: wait, and take a script along."""
+"""Helpers for tests of pages: waiting, and running a script."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 
 
 def until(page, condition, seconds=60):
-    """Wait; the page's own policy forbids Playwright's way, which evaluates texts there."""
+    """Wait without Playwright's method: it evaluates strings, which the page's policy forbids."""
     end = time.monotonic() + seconds
     while not page.evaluate(condition):
         assert time.monotonic() < end, f"{condition} has not come"
@@ -21,7 +21,7 @@ def script_of(page):
 
 
 def executed(script):
-    """The names that a script leaves behind, and what it prints."""
+    """Return the names that a script defines, and what it prints."""
     names: dict[str, object] = {}
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):

@@ -1,4 +1,4 @@
-"""Models of tables whose names are hostile, for tests of their pages."""
+"""Models of tables with hostile names, for tests of their pages."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ FEATURES = [
     Feature("girth/cm", 1.5, 2.0, 0.5),
     Feature("rings", 7.0, 8.0, 3.0, range=Range(0, 12, whole=True)),
 ]
-FIRST = (20.0, "clay", 1.5, 7.0)  # what the form begins with
+FIRST = (20.0, "clay", 1.5, 7.0)  # the form's initial values
 
 
 def table_model(classes: list[str], features: list[Feature] = FEATURES, *hidden: Any) -> Any:
-    """A model as `gpunn train` makes them of tables, with weights as they come."""
+    """A model as `gpunn train` makes for tables, with its initial weights."""
     gpunn.utils.set_random_seed(3)
     inputs, values = prepared(features)
     for layer in hidden or (Dense(8, "tanh"),):

@@ -1,1 +1,1 @@
-"""Values of every kind that what a user writes may read, and what becomes of a change of one."""
+"""Values of every kind that custom code may read, and the effect of changing one."""

@@ -1,4 +1,4 @@
-"""Parts of one's own that read a value: wherever a user may write it, and wherever it may lie."""
+"""Custom parts of every kind that read a value, wherever it may be stored."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ INPUTS, HIDDEN, OUTPUTS = 4, 3, 2
 
 @dataclass
 class Subject:
-    """A compiled model, and the value that a part of it reads.
+    """A compiled model and the value that one of its parts reads.
 
     Attributes:
-        get, put: give the value, and put another in its place.
+        get, put: return the value, and replace it.
     """
 
     model: Any
@@ -38,7 +38,7 @@ class Subject:
 
 
 class Reads:
-    """What has a value, and what is made of that."""
+    """An object with a value, and what is built from it."""
 
     value: Any
     read: Callable[[Any], Any]
@@ -57,7 +57,7 @@ class Scaled(Reads, layers.Layer):
 
 
 class Around(layers.Layer):
-    """A layer with others in it."""
+    """A layer that contains other layers."""
 
     def __init__(self, inner: Any) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Around(layers.Layer):
 
 
 class OfSettings(layers.Layer):
-    """A layer whose numbers lie in an object."""
+    """A layer whose values are stored in an object."""
 
     def __init__(self, settings: Any) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ def compile_model(model: Any, optimizer: Any = None, loss: Any = "mse", metric: 
 
 
 def of(part: Any, make: Callable[[Any], Any]) -> Callable[[Kind, Any], Subject]:
-    """The subject whose part is an object with the attribute ``value``."""
+    """Return the subject whose part is an object with the attribute ``value``."""
 
     def subject(kind: Kind, backend: Any) -> Subject:
         gpunn.utils.set_random_seed(2)
@@ -187,8 +187,11 @@ Function = Callable[[Callable[[], Any]], Callable[..., Any]]
 
 
 def of_functions(name: str, form: Function, wrap: Any = lambda f: f) -> Any:
-    """Subjects whose part is a function that reads the value: from a closure, a global of its
-    module, an attribute of a global object, by a function of its module, and as a default."""
+    """Yield subjects whose part is a function that reads the value.
+
+    The value is in a closure, in a global of its module, in an attribute of a global object, read
+    by a function of its module, or a default.
+    """
 
     def closure(kind: Kind, backend: Any) -> Subject:
         value = kind.first()

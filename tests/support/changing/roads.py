@@ -1,4 +1,4 @@
-"""All ways by which a model computes, and all moments at which a value may change."""
+"""All ways of running a model, and all moments at which a value may change."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ MOMENTS = [*(f"before {road}" for road in ROADS), *HOOKS, *IN_VALIDATION, "in a 
 
 
 def at(hook: str, change: Callable[[], None]) -> Any:
-    """A callback that makes a change when its method is called for the second time, or for the
-    first where a run calls it once."""
+    """Return a callback that makes a change at the second call of its method, or at the first if a
+    run calls it only once."""
     once = hook in ("on_train_begin", "on_train_end")
     calls = iter(range(100))
 
@@ -76,7 +76,7 @@ def everything(model: Any) -> list[Any]:
 
 
 def run(model: Any, moment: str, change: Callable[[], None]) -> list[np.ndarray]:
-    """All that a model gives before and behind a change at this moment, and its weights then."""
+    """Return a model's results before and after a change at this moment, and its weights then."""
     found = everything(model)
     if moment.startswith("before "):
         change()

@@ -1,4 +1,4 @@
-"""Kinds of values that an attribute, a closure or a global may hold, and how each may change."""
+"""The kinds of values in attributes, closures and globals, and how each of them can change."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Kind:
     """A kind of value.
 
     Attributes:
-        first, second: make a value, and another one to put in its place.
-        read: what a user's code makes of it: a number, or a tensor of one.
-        mutate: changes it in place; None where nothing can.
+        first, second: make a value, and another one to replace it with.
+        read: how custom code uses the value: returns a number or a tensor of one.
+        mutate: changes the value in place; None if that is impossible.
     """
 
     first: Callable[[], Any]
@@ -58,7 +58,7 @@ class Called(Plain):
 
 
 class Described(Plain):
-    """One whose attribute is found by a property, and by `__getattr__`."""
+    """An object whose attribute is found through a property and through `__getattr__`."""
 
     @property
     def twice(self) -> Any:
@@ -78,7 +78,7 @@ class Slotted:
 
 
 class Equal(Plain):
-    """One that says of each other that it is equal."""
+    """An object that compares equal to every other."""
 
     def __eq__(self, other: object) -> bool:
         return True
@@ -88,11 +88,11 @@ class Equal(Plain):
 
 
 class Fast:
-    """Known by its identity."""
+    """An object that is compared by identity."""
 
 
 class Slow:
-    """Likewise."""
+    """An object that is compared by identity."""
 
 
 FAST, SLOW = Fast(), Fast()
@@ -133,7 +133,7 @@ def own_class() -> Any:
 
 
 def cyclic(rate: float) -> Any:
-    """An object that reaches itself."""
+    """An object that refers to itself."""
     found = Plain(rate)
     found.__dict__["itself"] = [found, {"again": found}]
     return found
@@ -153,7 +153,7 @@ def in_cell(rate: Any) -> Any:
 
 def of_function(rate: float = 0.5) -> Any:
     def function() -> None:
-        """It has an attribute."""
+        """A method that has an attribute."""
 
     function.__dict__["rate"] = rate
     return function
@@ -183,7 +183,7 @@ def weakly() -> Any:
     return weakref.ref(KEPT[-1])
 
 
-KEPT: list[Any] = []  # what is referred to weakly
+KEPT: list[Any] = []  # objects that are only weakly referenced
 
 
 def put(name: str, value: Any) -> Callable[[Any], None]:
@@ -225,7 +225,7 @@ def chosen(**numbers: float) -> Callable[[Any], Any]:
 RATE = Kind(Plain, lambda: Plain(1.5), lambda v: v.rate, put("rate", 1.25))
 
 KINDS: dict[str, Kind] = {
-    # numbers, text and what else is never changed in place
+    # numbers, strings and other immutable values
     "float": Kind(constant(0.5), constant(1.5)),
     "int": Kind(constant(1), constant(3)),
     "whole float": Kind(constant(1), constant(1.0), lambda v: 0.5 if isinstance(v, int) else 1.5),

@@ -1,8 +1,8 @@
-"""Each kernel against the NumPy backend, on any shape, type and kind of numbers.
+"""Comparison of each kernel with the NumPy backend, for any shape, dtype and kind of values.
 
-`COMPARISONS` has a comparison for every operation of the contract that is a kernel, and
-for everything that registered formulas ask of it. It raises AssertionError where the two
-backends differ, and RuntimeError where the kernel did what a card would not forgive.
+`COMPARISONS` has a comparison for every operation of the contract that is a kernel, and for
+everything that registered formulas need. A comparison raises AssertionError if the two backends
+differ, and RuntimeError if the kernel did something that would fail on a GPU.
 """
 
 from __future__ import annotations
@@ -85,4 +85,4 @@ def _comparisons() -> Iterator[tuple[str, Comparison]]:
 
 
 COMPARISONS = dict(_comparisons())
-assert len(COMPARISONS) == sum(1 for _ in _comparisons())  # each by a name of its own
+assert len(COMPARISONS) == sum(1 for _ in _comparisons())  # each has a unique name

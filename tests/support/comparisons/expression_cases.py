@@ -1,4 +1,4 @@
-"""Expressions that are computed on a backend and compared with NumPy."""
+"""Expressions to compute on a backend and compare with NumPy."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ SIZES: tuple[Size, ...] = ((1, 1), (1, 40), (33, 1), (5, 33), (70, 3), (2, 300))
 
 @dataclass(frozen=True)
 class ExpressionCase:
-    """An expression, and what it is computed of.
+    """An expression and its inputs.
 
     Attributes:
-        name: what it is about.
+        name: what it tests.
         expression: what is computed.
-        inputs: how the numbers of each are made: "normal", if nothing is said, "hard", "halves",
+        inputs: the kind of values of each input: "normal" (the default), "hard", "halves",
             "positive" or "truths".
-        dtypes: of inputs and outputs, where they are not the expression's.
-        sizes: rows and columns that it is tried on.
+        dtypes: of inputs and outputs, if they are not the expression's.
+        sizes: numbers of rows and columns to test.
     """
 
     name: str
@@ -61,7 +61,7 @@ class ExpressionCase:
     sizes: tuple[Size, ...] = SIZES
 
     def arrays(self, size: Size, rng: np.random.Generator) -> Numbers:
-        """Inputs, and what stands in the outputs before."""
+        """Return the inputs, and the initial contents of the outputs."""
         count = len(self.expression.inputs)
         values = [*range(count), *(output.value for output in self.expression.outputs)]
         found = {}
@@ -98,8 +98,11 @@ def _numbers(rng: np.random.Generator, shape: Size, kind: str, dtype: np.dtype) 
 def of(
     dtype: str, inputs: Sequence[BroadcastAxes], *steps: tuple[Any, ...], write: Sequence[Any]
 ) -> Expression:
-    """An expression: a step is a function with its operands, or "constant" with its number; what
-    is written is a value, or with True a value that is added."""
+    """Make an expression.
+
+    A step is a function with its operands, or "constant" with its value. An output is a value to
+    write or, with True, a value to add.
+    """
     instructions = [
         Instruction(step[0], (), step[1]) if step[0] == "constant" else
         Instruction(step[0], step[1:]) for step in steps
@@ -112,7 +115,7 @@ def of(
 
 
 def each_function(dtype: str) -> Iterator[ExpressionCase]:
-    """Every function of single numbers, some in each expression."""
+    """Every element-wise function, a few in each expression."""
     for count in (1, 2, 3):
         functions = [function for function in SINGLE if OPERANDS[function] == count]
         for start in range(0, len(functions), 20):
@@ -126,7 +129,7 @@ def each_function(dtype: str) -> Iterator[ExpressionCase]:
 
 
 def elements(dtype: str) -> Iterator[ExpressionCase]:
-    """Functions of single numbers in which all kinds of values meet."""
+    """Element-wise functions that combine all kinds of values."""
     yield ExpressionCase(
         "each extent", of(
             dtype, ALL, ("add", 0, 1), ("multiply", 4, 2), ("subtract", 5, 3), ("square", 1),
@@ -193,12 +196,12 @@ def folds(dtype: str) -> Iterator[ExpressionCase]:
 
 
 def conversions(dtype: str) -> Iterator[ExpressionCase]:
-    """Other dtypes than the expression's, and truth values."""
+    """Dtypes other than the expression's, and booleans."""
     count = len(DTYPES)
     steps = [("copy", number) for number in range(count)]
     copies = of(dtype, (ELEMENTS,) * count, *steps, write=range(count, 2 * count))
     yield ExpressionCase("conversions", copies, dtypes=DTYPES * 2)
-    positive = ("positive",) * count  # what a negative number becomes without a sign is not said
+    positive = ("positive",) * count  # converting a negative value to an unsigned type is undefined
     yield ExpressionCase("conversions to others", copies, positive, DTYPES + DTYPES[::-1])
     halves = of(dtype, (ELEMENTS,), ("copy", 0), write=(1,))
     yield ExpressionCase("halves", halves, ("halves",), (dtype, "float16"))

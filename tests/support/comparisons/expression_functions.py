@@ -1,4 +1,4 @@
-"""What expressions are held against: NumPy's own functions, and numbers to try."""
+"""References for expressions: NumPy's functions, and values to test them on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NAMES = {"abs": "absolute", "mod": "remainder", "round": "rint", "copy": "positi
 FOLDS: dict[str, Any] = {
     "row_sum": np.sum, "row_max": np.max, "row_min": np.min, "column_sum": np.sum,
 }  # fmt: skip
-ROUNDED = {  # functions that libraries compute to a few units in the last place; how many
+ROUNDED = {  # functions that libraries compute to within this many units in the last place
     **dict.fromkeys(
         ("exp", "expm1", "log", "log1p", "sin", "cos", "tan", "arcsin", "arccos", "arctan",
          "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "power", "arctan2"),
@@ -37,7 +37,7 @@ ROUNDED = {  # functions that libraries compute to a few units in the last place
     ),
     "sigmoid": 5,
     "logaddexp": 5,
-    "erfc": 1100,  # of exp(-x^2), where x^2, up to 745, is rounded, and what it is added to
+    "erfc": 1100,  # exp(-x^2), where x^2, up to 745, is rounded, and what it is added to
 }  # fmt: skip
 PLAIN = [name for name in OPERANDS if name not in FOLDS and OPERANDS[name]]
 
@@ -52,7 +52,7 @@ def perform(
     inputs: Sequence[np.ndarray],
     outputs: Sequence[np.ndarray],
 ) -> list[np.ndarray]:
-    """What the outputs hold afterwards."""
+    """Return the contents of the outputs afterwards."""
     out = [backend.upload(array.copy()) for array in outputs]
     with np.errstate(all="ignore"):
         backend.expression(expression, *size, [backend.upload(x) for x in inputs], out)
@@ -60,7 +60,7 @@ def perform(
 
 
 def value_of(function: str, operands: Sequence[Any], number: float = 0.0) -> Any:
-    """What NumPy makes of arrays."""
+    """Compute the expression with NumPy."""
     if function == "constant":
         return np.full((1, 1), number)
     if function in FOLDS:
@@ -79,7 +79,7 @@ def value_of(function: str, operands: Sequence[Any], number: float = 0.0) -> Any
 
 
 def draw(rng: np.random.Generator, shape: tuple[int, int], dtype: str) -> np.ndarray:
-    """Numbers of all sizes, and special ones."""
+    """Values of all magnitudes, and special values."""
     x = rng.choice([0.3, 1, 4, 30], shape) * rng.normal(size=shape)
     some = rng.random(shape)
     x = np.where(some < 0.2, np.round(x), x)
@@ -89,7 +89,8 @@ def draw(rng: np.random.Generator, shape: tuple[int, int], dtype: str) -> np.nda
 
 
 def assert_near(got: np.ndarray, exact: np.ndarray, units: float, size: Any = 0.0) -> None:
-    """Alike to some units in the last place of what is exact, or of this size if that is more."""
+    """Assert that values agree to some units in the last place of the exact ones, or of this size
+    if that is larger."""
     with np.errstate(all="ignore"):
         expected = exact.astype(got.dtype)
         np.testing.assert_array_equal(np.isnan(got), np.isnan(expected))

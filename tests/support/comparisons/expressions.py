@@ -1,4 +1,4 @@
-"""What users write: expressions by themselves, and in the steps of programs."""
+"""Expressions as users write them, alone and in the steps of programs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def expression(name: str, card: Backend, sample: Sample) -> None:
 
 
 def expressions_in_steps(card: Backend, sample: Sample) -> None:
-    """Between a product and what follows it, as whole rows, in columns and as one row."""
+    """Expressions between a product and the next operation: whole rows, by columns, as one row."""
     dtype, (rows, columns) = sample.dtype, sample.shape
     dense = of(dtype, (ELEMENTS, COLUMNS), ("add", 0, 1), ("tanh", 2), write=(3,))
     scores = of(

@@ -1,4 +1,4 @@
-"""The formulas that kernels have, with alternatives of their arguments, and their comparisons."""
+"""The formulas that have kernels, with variants of their arguments, and their comparisons."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .samples import NUMPY, Sample, assert_alike, on_both
 
 
 def variants(kind: str, *besides: type) -> list[Any]:
-    """An object of each class of gpunn's own that is registered."""
+    """An object of each class that gpunn itself registers."""
     classes = registry.entries(kind).values()
     return [c() for c in classes if c.__module__.startswith("gpunn.") and c not in besides]
 
@@ -45,7 +45,7 @@ LOSSES = [
     gpunn.losses.SparseCategoricalCrossentropy(ignore_class=1),
     gpunn.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=1),
     gpunn.losses.Huber(0.5),
-    # Of a model that ends in sigmoid or softmax: values of probabilities, slopes of logits.
+    # For a model that ends in sigmoid or softmax: values from probabilities, gradients of logits.
     gpunn.losses.BinaryCrossentropy(label_smoothing=0.1).on_logits(),
     gpunn.losses.CategoricalCrossentropy().on_logits(),
     gpunn.losses.SparseCategoricalCrossentropy().on_logits(),
@@ -67,10 +67,10 @@ OPTIMIZERS = [
 
 
 def asked_for(metric: Any) -> Any:
-    """What a metric asks of a card: of those that ask for the same, one is compared."""
+    """What a metric needs of a GPU; one metric is compared for each distinct need."""
     if metric.functor is None:
         return type(metric)
-    # Losses are compared as losses: here it is how their rows are added up.
+    # Losses are compared as losses: this is about how their rows are summed.
     how = metric.accumulates
     return how if how == "losses" else (metric.functor, metric.parameters)
 
@@ -111,7 +111,7 @@ for kept in (gpunn.losses.BinaryCrossentropy(), gpunn.losses.CategoricalCrossent
 
 
 def label(formula: Any) -> str:
-    """What a formula is called: its class, and its kernel with the numbers for it."""
+    """Return a formula's label: its class, and its kernel with the kernel's parameters."""
     functor = getattr(formula, "functor", None) or getattr(
         getattr(formula, "loss", None), "functor", None
     )
@@ -126,7 +126,7 @@ def label(formula: Any) -> str:
 def activation(formula: Any, card: Backend, sample: Sample) -> None:
     x, dy = sample.numbers(), sample.normal()
     separate = formula.saves == "input"
-    # The same in both: where f is flat, the last digit of f(x) decides about the slope.
+    # The same in both: where f is flat, the last digit of f(x) decides the derivative.
     saved = x.copy()
     if not separate:
         with np.errstate(all="ignore"):
@@ -174,23 +174,23 @@ def loss(formula: Any, card: Backend, sample: Sample) -> None:
         card, three_times, t=truth, y=y, w=sample.rng.random(rows).astype(sample.dtype),
         dy=np.zeros_like(y), plain=np.zeros_like(y), totals=np.zeros(3), no_count=np.zeros(3),
     )  # fmt: skip
-    assert_alike(*both, sample.dtype, 0.5 / columns)  # a slope is p - t, of which p may be t
+    assert_alike(*both, sample.dtype, 0.5 / columns)  # the gradient is p - t, where p may equal t
     assert both[1]["totals"][1] == 2 * rows
 
 
 def metric(formula: Any, card: Backend, sample: Sample) -> None:
     if getattr(formula, "by_output", False):
         formula = copy.copy(formula)
-        if formula.accumulates == "bins":  # for each of them: not too many
+        if formula.accumulates == "bins":  # one for each: not too many
             sample = replace(sample, columns=min(sample.columns, 12))
     rows, columns = sample.shape
     formula.build((columns,))
     truth = sample.rng.integers(0, columns, rows).astype(np.int32)
-    counts = isinstance(formula, gpunn.metrics.binned.Binned)  # either kind of target will do
+    counts = isinstance(formula, gpunn.metrics.binned.Binned)  # either kind of target works
     if formula.sparse is False or (counts and sample.seed % 2):
         truth = np.eye(columns, dtype=sample.dtype)[truth]
     from_loss = getattr(formula, "loss", None) is not None
-    y = sample.probabilities() if from_loss else sample.numbers().round(1)  # so that there are ties
+    y = sample.probabilities() if from_loss else sample.numbers().round(1)  # to produce ties
 
     def twice(backend: Backend, a: dict[str, Any]) -> None:
         backend.metric(formula, a["t"], a["y"], a["w"], a["state"])
@@ -202,5 +202,5 @@ def metric(formula: Any, card: Backend, sample: Sample) -> None:
 
 
 def many_bins(card: Backend, sample: Sample) -> None:
-    """So many of them that nobody looks through all predictions for each."""
+    """So many bins that no kernel searches all predictions for each."""
     metric(gpunn.metrics.AUC(num_thresholds=15_000), card, sample)

@@ -1,6 +1,6 @@
-"""Operations that read arrays of more elements than 32 bits can number.
+"""Operations that read arrays with more elements than 32 bits can index.
 
-An array is a file without contents: only the few pages of it that are touched exist.
+An array is a sparse file: only the few pages that are touched exist.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from gpunn.backends.shared.order import Order
 from .samples import Comparison, Sample
 
 BEYOND = 2**32  # elements
-SIDE = 46_400  # of an image: three of them have more
-FAR = SIDE - 2  # from one window of two by two pixels to the next: one in each corner
+SIDE = 46_400  # of an image: three images have more
+FAR = SIDE - 2  # stride between windows of two by two pixels: one in each corner
 
 
 def huge(backend: Backend, shape: tuple[int, ...], dtype: str, sample: Sample) -> Any:
-    """Zeros of the backend, but for the first and the last few, which are random."""
+    """An array of the backend that is zero except for the first and last few elements, which are
+    random."""
     with tempfile.TemporaryFile() as file:
         array = np.memmap(file, dtype, "w+", shape=shape)
     flat = array.reshape(-1)
@@ -35,7 +36,7 @@ def huge(backend: Backend, shape: tuple[int, ...], dtype: str, sample: Sample) -
 
 
 def gather(backend: Backend, sample: Sample) -> None:
-    """The last row, as it stands and shuffled."""
+    """The last row, in place and shuffled."""
     width = 4096
     rows = BEYOND // width + 1
     source = huge(backend, (rows, width), "uint8", sample)
@@ -48,7 +49,7 @@ def gather(backend: Backend, sample: Sample) -> None:
 
 
 def images(backend: Backend, sample: Sample) -> tuple[Any, Geometry, np.ndarray]:
-    """Three images, windows in their corners, and the pixels under these."""
+    """Return three images, windows in their corners, and the pixels of these windows."""
     x = huge(backend, (3, SIDE, SIDE, 1), "float32", sample)
     geometry = Geometry.fit((SIDE, SIDE), (2, 2), (FAR, FAR), "valid")
     assert geometry.windows == (2, 2)
@@ -91,7 +92,7 @@ def columns(backend: Backend, sample: Sample) -> None:
 
 
 def places(backend: Backend, sample: Sample) -> None:
-    """The last rows of a table, taken and added to."""
+    """The last rows of a table, read and added to."""
     width = 4096
     n = BEYOND // width + 1
     table = huge(backend, (1, n, width), "float32", sample)

@@ -1,4 +1,4 @@
-"""What layers ask for: passes over arrays, normalizations, images."""
+"""Operations of layers: passes over arrays, normalizations and images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def column_sums(card: Backend, sample: Sample) -> None:
 
 
 def conversion(source: str, target: str, card: Backend, sample: Sample) -> None:
-    """affine and gather, with rows from the middle of a shuffled pass to its end."""
+    """`affine` and `gather`, with rows from the middle of a shuffled pass to its end."""
     rows = sample.rows
     x = sample.rng.integers(0, 100, sample.shape).astype(source)
     scale, offset = (1.0, 0.0) if target == "int32" else (1 / 255, -0.5)
@@ -53,7 +53,7 @@ def conversion(source: str, target: str, card: Backend, sample: Sample) -> None:
 
 
 def columns(card: Backend, sample: Sample) -> None:
-    """Parts of rows put together and taken apart."""
+    """Parts of rows concatenated and split."""
     x, wide = sample.numbers(), sample.normal(sample.rows, sample.columns + 3)
 
     def copy(backend: Backend, a: dict[str, Any]) -> None:
@@ -80,7 +80,7 @@ def dropout(card: Backend, sample: Sample) -> None:
         backend.dropout_gradient(a["dy"], rate, a["mask"], a["sum"], accumulate=True)
 
     dy, mask = sample.normal(), np.zeros(sample.shape, np.bool_)
-    x[~np.isfinite(x)] = 0  # where it is dropped, infinity is 0 here and NaN there
+    x[~np.isfinite(x)] = 0  # a dropped infinity is 0 in one backend and NaN in the other
     both = on_both(card, drop, x=x, dy=dy, out=x, mask=mask, dx=dy, sum=sample.normal())
     assert_alike(*both, sample.dtype)
 
@@ -89,7 +89,7 @@ def batch_normalization(card: Backend, sample: Sample) -> None:
     """With the features last, first or in the middle of an array."""
     rows, columns = sample.shape
     x, dy, epsilon = sample.numbers(), sample.normal(), 0.01
-    x[~np.isfinite(x)] = 0  # what of a sum is infinite and what NaN depends on its order
+    x[~np.isfinite(x)] = 0  # whether a sum is infinite or NaN depends on its order
     x += sample.rng.choice([0, 1000])
     shapes = [(rows, columns, 1), (1, rows, columns), (2, rows // 2, columns)]
     shape = shapes[int(sample.rng.integers(2 if rows % 2 else 3))]
@@ -100,7 +100,7 @@ def batch_normalization(card: Backend, sample: Sample) -> None:
         gamma, beta = (a["gamma"], a["beta"]) if affine else (None, None)
         backend.batch_statistics(x, 0.9, a["mean"], a["variance"], a["moving"], a["moving too"])
         backend.normalize(x, a["mean"], a["variance"], gamma, beta, epsilon, y)
-        # The same in both: what is left of equal numbers without their mean is all rounding.
+        # The same in both: equal values minus their mean leave nothing but rounding errors.
         backend.write(a["mean"], mean)
         for again in (False, True):
             backend.normalize_gradient(
@@ -113,7 +113,7 @@ def batch_normalization(card: Backend, sample: Sample) -> None:
     names = ("mean", "variance", "moving", "moving too", "gamma", "beta", "dgamma", "dbeta")
     features = {name: sample.normal(shape[1]) for name in names}
     both = on_both(card, forward_and_back, x=x, dy=dy, y=x, dx=dy, **features)
-    # Differences of large numbers, divided by the root of epsilon if they are all equal.
+    # Differences of large values, divided by sqrt(epsilon) if all are equal.
     size = 10 * float(np.abs(x).max(initial=1.0)) * np.sqrt(x.size)
     assert_alike(*both, sample.dtype, size)
 
@@ -155,7 +155,7 @@ def noise(card: Backend, sample: Sample) -> None:
 
 
 def windows(sample: Sample) -> tuple[Geometry, tuple[int, ...]]:
-    """Windows of more than one cell on small images, and the shape of these."""
+    """Return windows of more than one cell on small images, and the images' shape."""
     pick = lambda least, most: int(sample.rng.integers(least, most + 1))  # noqa: E731
     window = pick(2, 3), pick(1, 3)
     strides, dilation = (pick(1, 3), pick(1, 4)), (1, 1)
@@ -204,7 +204,7 @@ def convolution(card: Backend, sample: Sample) -> None:
 
 
 def rounded_products(card: Backend, sample: Sample) -> None:
-    """Products of rounded factors, added to what is there: exact ones of factors rounded before."""
+    """Products of rounded factors, added to the output: as exact as for factors rounded before."""
     precisions = (card.precisions or ()) if sample.dtype == "float32" else ()
     geometry, shape = windows(sample)
     pixels = Geometry(geometry.image, geometry.image, (1, 1))
@@ -279,6 +279,6 @@ def layout(card: Backend, sample: Sample) -> None:
 
 
 def sums_of_many_rows(card: Backend, sample: Sample) -> None:
-    """More than one block a column, as for the windows of a batch of images."""
+    """More than one block per column, as for the windows of a batch of images."""
     many = 2048 + 37 * sample.rows
     column_sums(card, replace(sample, rows=many, columns=1 + sample.columns % 3))

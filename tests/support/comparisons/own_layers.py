@@ -1,4 +1,4 @@
-"""Layers as users write them, with `call`, each beside the same made of built-in layers."""
+"""Custom layers with `call`, each with an equivalent made of built-in layers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gpunn import layers, ops
 
 
 def register(cls: type) -> type:
-    """So that a saved model may name it."""
+    """Registered, so that a saved model can name it."""
     return gpunn.saving.register_serializable(package="tests")(cls)
 
 
@@ -53,7 +53,7 @@ class MLPBlock(layers.Layer):
 
 @register
 class Swish(layers.Layer):
-    """A learned slope for each feature."""
+    """A trainable slope for each feature."""
 
     def build(self, input_shape: Any) -> None:
         self.beta = self.add_weight((input_shape[-1],), "ones", name="beta")
@@ -81,7 +81,7 @@ class Residual(layers.Layer):
 
 @register
 class Collections(layers.Layer):
-    """Layers in lists and dictionaries; layers that take lists."""
+    """A layer with layers in lists and dictionaries, and with layers that take lists."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -98,7 +98,7 @@ class Collections(layers.Layer):
 
 @register
 class Recurrent(layers.Layer):
-    """One layer inside, applied three times."""
+    """A layer that applies one inner layer three times."""
 
     def build(self, input_shape: Any) -> None:
         self.cell = layers.Dense(input_shape[-1], activation="tanh")
@@ -111,7 +111,7 @@ class Recurrent(layers.Layer):
 
 @register
 class Nested(layers.Layer):
-    """A block of blocks, with a model inside."""
+    """A block of blocks that contains a model."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -173,7 +173,7 @@ def _nested(x: Any) -> Any:
 
 @dataclass(frozen=True)
 class Pair:
-    """A user's layer and what built-in layers make of a symbolic tensor in its place."""
+    """A custom layer, and its equivalent: built-in layers applied to a symbolic tensor."""
 
     own: Callable[[], Any]
     built_in: Callable[[Any], Any]

@@ -1,4 +1,4 @@
-"""Rows by the numbers of their places."""
+"""Rows by index."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ INNER = (1, 3, 40, 300)
 
 
 def rows_of_places(card: Backend, sample: Sample) -> None:
-    """Taken and put there: places below 0, some often, and such as there are not. Bit for bit."""
+    """Rows gathered and scattered, bit for bit, by indices that are negative, repeated or out of
+    range."""
     n, rng = sample.columns, sample.rng
     for dtype in (sample.dtype, "int32", "bool"):
         for count in (7, 33 + min(sample.rows * 9, 700)):
@@ -43,7 +44,7 @@ def rows_of_places(card: Backend, sample: Sample) -> None:
 
 
 def checked_numbers(card: Backend, sample: Sample) -> None:
-    """How many are not within the bounds, and the least and the largest of these."""
+    """The number of indices out of range, and the smallest and largest of them."""
     x = sample.numbers()
     low, high = -float(sample.rng.integers(0, 5)), 3.0
     for numbers in (np.clip(x, low, high), x, np.clip(x, -99, 99).astype(np.int32)):

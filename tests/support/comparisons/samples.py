@@ -1,4 +1,4 @@
-"""What kernels are compared on, by what, and how alike it must be."""
+"""The inputs on which kernels are compared, the comparison itself, and its tolerances."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from gpunn.backends.cupy.launch import kernel_source
 
 NUMPY: Backend = gpunn.backends.get_backend("numpy")
 DTYPES = ("float32", "float64")
-# By the norm. The n roundings of a sum of n numbers, each of up to u = 2^-24 or 2^-53 of it, come
-# to sqrt(n) u, if they are as often up as down. Sums of float32 are of up to 1023 numbers here:
-# 32 u = 1.9e-6. Those of float64, a metric's among them, of up to 20,000: 141 u = 1.6e-14, and
-# twice as much if they lean to one side.
+# Relative to the norm. A sum of n values is rounded n times, each time by up to u = 2^-24 or 2^-53
+# of it: sqrt(n) u in all, if rounding goes up as often as down. Sums of float32 have up to 1023
+# values here: 32 u = 1.9e-6. Sums of float64, those of metrics included, have up to 20,000:
+# 141 u = 1.6e-14, and twice that if rounding is biased.
 TOLERANCE = {"float32": 2e-6, "float64": 3e-14}
 SOURCES = [
     np.dtype({"float": "float32", "double": "float64"}.get(name, name)).name
     for name in kernel_source.options("Source")
 ]
-ORDERS = (0, 1, 2, 3)  # of threads: upwards, downwards and two shuffled
+ORDERS = (0, 1, 2, 3)  # of threads: ascending, descending and two shuffled
 
 
 def make_card(**how: Any) -> CupyBackend:
-    """A CuPy backend on the CPU whose every launch is checked, see `HostKernels`."""
+    """Return a CuPy backend on the CPU that checks every launch, see `HostKernels`."""
     kernels = emulated.EmulatedKernels(**{"orders": ORDERS, **how})
     return CupyBackend(
         emulated.ArrayModule(), kernels, emulated.Products(), emulated.STREAM,
@@ -43,7 +43,7 @@ def on_both(
     operation: Callable[[Backend, dict[str, Any]], None],
     **arrays: np.ndarray | None,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Run ``operation(backend, arrays)`` on copies of the arrays; what they hold afterwards."""
+    """Run ``operation(backend, arrays)`` on copies of the arrays and return their contents."""
     results = []
     for backend in (NUMPY, card):
         mine = {
@@ -56,21 +56,21 @@ def on_both(
     return results[0], results[1]
 
 
-# Who is shown what a backend gave, before it is compared with NumPy's.
+# Callbacks that get a backend's results before these are compared with NumPy's.
 onlookers: list[Callable[[dict[str, np.ndarray]], None]] = []
 
 
 def assert_alike(
     a: dict[str, np.ndarray], b: dict[str, np.ndarray], dtype: str, size: float = 0.0
 ) -> None:
-    """Compare by the norm of the difference: two ways to sum differ in single small elements.
+    """Compare by the norm of the difference: orders of summation differ in single small elements.
 
-    ``size`` is the norm of what was summed or subtracted, where the result may be far smaller.
+    ``size`` is the norm of what was summed or subtracted, for results that may be far smaller.
     """
     for look in onlookers:
         look(b)
     assert a.keys() == b.keys()
-    size = max(size, 1e-30)  # what is smaller makes no difference to anyone
+    size = max(size, 1e-30)  # anything smaller is irrelevant
     for name in a:
         assert a[name].dtype == b[name].dtype
         if a[name].dtype.kind in "biu":
@@ -89,9 +89,9 @@ def assert_alike(
 
 @dataclass(frozen=True)
 class Sample:
-    """What an operation is tried on: (rows, columns) numbers of a kind.
+    """The input of an operation under test: values of one kind, of shape (rows, columns).
 
-    It draws them one after the other: `dataclasses.replace` gives one that begins anew.
+    Values are drawn in sequence; `dataclasses.replace` returns a sample that starts again.
     """
 
     rows: int
@@ -112,7 +112,7 @@ class Sample:
         return self.rng.normal(size=shape or self.shape).astype(self.dtype)
 
     def numbers(self) -> np.ndarray:
-        """Such as come out of a layer, or such as overflow a careless formula."""
+        """Values as a layer outputs them, or values that overflow a careless formula."""
         if self.values == "huge":
             x = self.rng.choice([1e4, -1e4, 88.0, -88.0, 1.0, 0.0], self.shape)
         elif self.values == "equal":

@@ -1,4 +1,4 @@
-"""What the end of a step asks for, updates and penalties, and whole steps as programs."""
+"""Operations at the end of a step (updates and penalties), and whole steps as programs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .samples import NUMPY, Sample, assert_alike, on_both
 
 
 def shared_launch(card: Backend, sample: Sample) -> None:
-    """Operations that a program performs in one launch, row by row."""
+    """Operations that a program runs in one launch, row by row."""
     softmax = gpunn.activations.get("softmax")
     x, rate = sample.normal(), 0.3
 
@@ -41,7 +41,7 @@ def shared_launch(card: Backend, sample: Sample) -> None:
 
 
 def products(card: Backend, sample: Sample) -> None:
-    """Products as parts of a kernel, in each of their forms, one depending on the other."""
+    """Products as parts of a kernel, in each of their forms, each depending on the previous one."""
     rows, columns = sample.shape
     inner = int(sample.rng.integers(1, 40))
 
@@ -64,7 +64,7 @@ def products(card: Backend, sample: Sample) -> None:
 
 
 def persistent_steps(card: Backend, sample: Sample) -> None:
-    """Three steps in one launch, in which all blocks wait for each other again and again."""
+    """Three steps in one launch, in which all blocks wait for each other repeatedly."""
     rows, columns = sample.shape
     tanh = gpunn.activations.get("tanh")
 
@@ -97,14 +97,14 @@ def program(
     backend: Backend,
     a: dict[str, Any],
 ) -> None:
-    """Perform ``step`` so often as a program, on a card in this launch mode."""
+    """Run ``step`` this many times as a program, on a GPU in this launch mode."""
     own = backend.isolated()
     own.launch_mode = mode  # type: ignore[attr-defined]
     own.program(lambda: step(own, a), True).run(steps)
 
 
 def make_arena(backend: Backend, sample: Sample, optimizer: Any = None) -> Arena:
-    """Four parameters of which one is frozen, one slow, one without decay."""
+    """Make four parameters: one is frozen, one has a low rate, one has no decay."""
     rng = np.random.default_rng(sample.seed)
 
     def values(shape: Any, dtype: Any) -> np.ndarray:
@@ -151,12 +151,12 @@ def optimizer(formula: Any, card: Backend, sample: Sample) -> None:
             )
         )
     (weights, slots), (others, other_slots) = results
-    assert_alike(weights, others, sample.dtype, 1.0)  # a single one may come to lie next to 0
+    assert_alike(weights, others, sample.dtype, 1.0)  # a single weight may end up close to 0
     assert_alike(slots, other_slots, sample.dtype)
 
 
 def persistent_updates(card: Backend, sample: Sample) -> None:
-    """Gradients that threads make and update without waiting for each other, in one kernel."""
+    """Gradients that threads compute and apply without waiting for each other, in one kernel."""
     formula = gpunn.optimizers.SGD(0.1, momentum=0.9)
     results = []
     for backend in (NUMPY, card):
@@ -207,7 +207,7 @@ def advance(card: Backend, sample: Sample) -> None:
 
 
 def schedule(formula: Any, card: Backend, sample: Sample) -> None:
-    """Some step's value, and one long after the end; of two places."""
+    """The value at some step, and long after the end of the schedule, at two indices."""
     results = []
     for backend in (NUMPY, card):
         control, found = Control(backend), []

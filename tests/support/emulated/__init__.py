@@ -1,15 +1,15 @@
-"""The CuPy backend without a card: its own class, over stand-ins for what only a card has.
+"""The CuPy backend without a GPU: the real class, over substitutes for what only a GPU has.
 
-- `arrays`: the array module is NumPy with arrays of a class of their own, so that host and device
-  are told apart, and that behaves where it matters as CuPy's do.
-- `memory`: a pool of chunks as CuPy's, which ends where a test says so.
-- `streams`: each thread has a current stream, as in CuPy, and array functions go there: at first to
-  the null stream, which nothing orders with the backend's, so that it takes no work here.
-- `card`: the backend's stream notes what is asked of it during a capture, without doing it, and
-  replays that. The kernels are those of ``kernels/``, compiled for the CPU (see `host_kernels`).
+- `arrays`: the array module is NumPy with its own array class, which tells host and device apart
+  and behaves like CuPy's where it matters.
+- `memory`: a pool of chunks like CuPy's, of a size that a test chooses.
+- `streams`: each thread has a current stream, as in CuPy, which runs array functions. At first it
+  is the null stream, which is not ordered with the backend's and so takes no work here.
+- `card`: during a capture, the backend's stream records work without doing it, and replays it
+  later. The kernels are those of ``kernels/``, compiled for the CPU (see `host_kernels`).
   The matrix product reads flat memory column by column, as cuBLAS does.
 
-Importing this package makes ``"emulated"`` known to ``gpunn.use_backend``.
+Importing this package registers ``"emulated"`` for ``gpunn.use_backend``.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ __all__ = [
 def make_backend(mode: str = "plain") -> CupyBackend:
     """A CuPy backend on the CPU.
 
-    Unless GPUNN_LAUNCH_MODE or ``mode`` says otherwise, its steps are not traced: each trace would
-    be compiled anew. `test_launch_modes.py` is about those that are.
+    Its steps are not traced unless GPUNN_LAUNCH_MODE or ``mode`` requests it, because each trace
+    would be compiled again. `test_launch_modes.py` tests traced steps.
     """
     return CupyBackend(
         ArrayModule(), EmulatedKernels(), Products(), STREAM, "emulated", MEMORY.free,

@@ -1,4 +1,4 @@
-"""NumPy's functions on arrays "of the device", which behave where it matters as CuPy's do."""
+"""NumPy's functions on "device" arrays, which behave like CuPy's where it matters."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _plain(x: Any) -> Any:
 
 
 def _on_device(x: Any) -> Any:
-    """Results become arrays of the device; single numbers arrays without axes, as in CuPy."""
+    """Turn results into device arrays; scalars become arrays without axes, as in CuPy."""
     if isinstance(x, (tuple, list)):
         return type(x)(_on_device(item) for item in x)
     if not isinstance(x, (np.ndarray, np.generic)):
@@ -39,11 +39,11 @@ def _on_device(x: Any) -> Any:
 
 
 def _call(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """Call a NumPy function on device arrays; in a capture, note how to do it instead."""
+    """Call a NumPy function on device arrays; during a capture, record the call instead."""
     args, kwargs = _plain(args), _plain(kwargs)
 
     def call() -> Any:
-        with np.errstate(all="ignore"):  # a card does not warn, and a capture computes on rubbish
+        with np.errstate(all="ignore"):  # a GPU does not warn, and a capture computes on garbage
             return function(*args, **kwargs)
 
     stream = current_stream()
@@ -54,7 +54,7 @@ def _call(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         stream.synchronize()
     if stream.eager:
         return _on_device(call())
-    # A new array: that of now is the one that later steps will find their result in.
+    # A new array: later steps will find their result in the array that is allocated now.
     result = call()
     if isinstance(result, (np.ndarray, np.generic)):
         result = np.asarray(result)
@@ -70,12 +70,12 @@ IN_PLACE = (
     np.copyto, np.ndarray.__setitem__, np.ndarray.fill, np.place, np.put, np.put_along_axis,
     np.putmask,
 )  # fmt: skip
-# How many numbers these give, or whether their arguments are right, CuPy looks at on the host.
+# CuPy determines on the host how many elements these return, or whether their arguments are valid.
 SYNCHRONIZING = (
     np.argwhere, np.bincount, np.compress, np.extract, np.flatnonzero, np.nonzero, np.repeat,
     np.unique,
 )  # fmt: skip
-# What NumPy takes and CuPy 14 does not.
+# Arguments that NumPy takes and CuPy 14 does not.
 UNKNOWN = {np.take: {"mode"}, np.clip: {"dtype", "where"}, np.sum: {"where", "initial"}}
 REDUCED = ("add", "multiply")
 
@@ -86,7 +86,7 @@ def _refuse_unknown(name: str, unknown: set[str]) -> None:
 
 
 class DeviceArray(np.ndarray):
-    """An array "on the device": whatever is done to it goes through the stream."""
+    """An array "on the device": every operation on it goes through the stream."""
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
         if method == "__call__":
@@ -105,19 +105,19 @@ class DeviceArray(np.ndarray):
     def __getitem__(self, key: Any) -> Any:
         plain, key = self.view(np.ndarray), _plain(key)
         part = plain[key]
-        if isinstance(part, np.generic):  # CuPy gives an array without axes, not a number
+        if isinstance(part, np.generic):  # CuPy returns an array without axes, not a scalar
             part = plain[(*(key if isinstance(key, tuple) else (key,)), Ellipsis)]
         if np.may_share_memory(part, plain) or not part.size:
             return part.view(DeviceArray)
         if any(np.asarray(k).dtype == bool for k in (key if isinstance(key, tuple) else (key,))):
-            current_stream().synchronize()  # how many there are is counted on the host
+            current_stream().synchronize()  # they are counted on the host
         return _call(lambda: plain[key], (), {})
 
     def __setitem__(self, key: Any, value: Any) -> None:
         _call(np.ndarray.__setitem__, (self, key, value), {})
 
     @property
-    def data(self) -> Any:  # CuPy has its pointer there
+    def data(self) -> Any:  # CuPy stores its pointer here
         return SimpleNamespace(ptr=self.ctypes.data)
 
     def astype(self, *args: Any, **kwargs: Any) -> Any:
@@ -180,18 +180,18 @@ class ArrayModule:
         return function
 
     def asarray(self, x: Any, dtype: Any = None) -> Any:
-        """A copy of what is on the host; what is on the device, as it stands."""
+        """Return a copy of a host array; a device array as it is."""
         if isinstance(x, DeviceArray):
             return x if dtype in (None, x.dtype) else x.astype(dtype)
         values = np.array(x, dtype)
         array = self.empty(values.shape, values.dtype)
-        if values.ndim:  # a single number is an argument of a kernel
+        if values.ndim:  # a scalar is a kernel argument
             current_stream().refuse("copy from the host")
         current_stream().perform(lambda: np.copyto(array.view(np.ndarray), values))
         return array
 
     def empty(self, shape: Any, dtype: Any = np.float64) -> Any:
-        """Filled with what shows if nobody writes it; of the current stream's memory."""
+        """An array in the current stream's memory, poisoned so that unwritten elements show."""
         if current_stream() is NULL:
             raise RuntimeError("memory of the null stream: it is given out again too early")
         size = math.prod(np.atleast_1d(shape).tolist()) * np.dtype(dtype).itemsize

@@ -1,4 +1,4 @@
-"""What the backend is given in place of a card's: its stream, its kernels and its products."""
+"""Substitutes for a GPU's stream, kernels and matrix products."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from .streams import Stream, current_stream
 
 
 class EmulatedStream(Stream):
-    """The backend's stream: does what it is given, or, during a capture, notes it down."""
+    """The backend's stream: runs the work that it gets, or records it during a capture."""
 
     def __init__(self) -> None:
-        self.asked = 0  # by each step of the capture that was made last
-        self.late = True  # copies beside the work: as late as they may be done, or as early
+        self.asked = 0  # by each step of the latest capture
+        self.late = True  # concurrent copies: as late as allowed, or as early
         self.sent: weakref.WeakSet[Sending] = weakref.WeakSet()
-        self.lost = 0  # copies that nobody waited for
+        self.lost = 0  # copies that nothing waited for
 
     def is_current(self) -> bool:
         return current_stream() is self
 
     def current(self) -> Any:
-        return Sending([])  # no other stream takes any work
+        return Sending([])  # no other stream has any work
 
     @property
     def eager(self) -> bool:
@@ -84,14 +84,14 @@ class EmulatedStream(Stream):
             self.captured = None
         self.asked = len(captured) // times
 
-        return lambda: perform(captured, 1)  # a launch of a graph is not interrupted
+        return lambda: perform(captured, 1)  # a graph launch is not interrupted
 
 
 class Sending:
-    """Copies on their way, done as late or as early as they may be.
+    """Pending copies, done as late or as early as allowed.
 
-    Whoever should have waited on the device's side, and did not, finds old numbers there; on
-    the host's side, the next `send` from the same memory complains.
+    Device code that fails to wait for them finds old values. If the host fails to wait, the next
+    `send` from the same memory raises an error.
     """
 
     def __init__(self, copies: list[tuple[np.ndarray, np.ndarray]]) -> None:
@@ -108,7 +108,7 @@ class Sending:
         self.sources = []
 
     def __del__(self) -> None:
-        STREAM.lost += bool(self.sources)  # its arrays may be somebody else's by now
+        STREAM.lost += bool(self.sources)  # its arrays may belong to something else by now
 
     def shares(self, array: np.ndarray) -> bool:
         return any(np.may_share_memory(source, array) for source in self.sources)
@@ -118,14 +118,14 @@ STREAM = EmulatedStream()
 
 
 class EmulatedKernels(HostKernels):
-    """The kernels on the CPU, refusing arrays of the host as a card would."""
+    """The kernels on the CPU, which reject host arrays as a GPU would."""
 
     def prepare(self, kernel: Kernel) -> Any:
         bind = super().bound(kernel)
 
         def launch(grid: tuple[int, ...], block: tuple[int, ...], arguments: list[Any]) -> None:
             for parameter, value in zip(kernel.parameters, arguments, strict=True):
-                # Not np.ndim: what NumPy is asked of arrays of the device takes a long way.
+                # Not np.ndim: NumPy functions are slow on device arrays.
                 has_axes = parameter.pointer and getattr(value, "ndim", 0)
                 if has_axes and not isinstance(value, DeviceArray):
                     raise TypeError(f"{kernel.name}: {parameter.name} is an array of the host")
@@ -135,10 +135,10 @@ class EmulatedKernels(HostKernels):
 
 
 class Products:
-    """The matrix product as cuBLAS does it: from flat memory, column by column.
+    """The matrix product as in cuBLAS: from flat memory, column by column.
 
     Args:
-        epilogues: kinds of them that it offers; a card may have none.
+        epilogues: the kinds that it offers; a GPU may have none.
     """
 
     precisions = PRECISIONS
@@ -183,7 +183,7 @@ class Products:
 
 
 def launched(ask: Callable[[CupyBackend], None]) -> list[Kernel]:
-    """What a function launches; it gets a backend that computes nothing."""
+    """Return the kernels that a function launches on a backend that computes nothing."""
     found: list[Kernel] = []
 
     class Listing(EmulatedKernels):

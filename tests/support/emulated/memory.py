@@ -1,4 +1,4 @@
-"""CuPy's memory pool: its chunks, without memory of their own."""
+"""CuPy's memory pool, with chunks that own no memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .streams import Stream, current_stream
 
 
 class Chunk:
-    """A piece of what the pool has taken of the card, and its neighbours in the same piece."""
+    """A part of a block that the pool has taken from the GPU, linked to its neighbours there."""
 
     def __init__(self, size: int, stream: Stream) -> None:
         self.size, self.stream, self.idle = size, stream, False
@@ -22,7 +22,7 @@ class Chunk:
         self.right: Chunk | None = None
 
     def split(self, size: int) -> Chunk:
-        """Keep ``size`` bytes; the rest."""
+        """Keep ``size`` bytes and return the rest."""
         rest = Chunk(self.size - size, self.stream)
         rest.left, rest.right, self.size = self, self.right, size
         if rest.right is not None:
@@ -31,7 +31,7 @@ class Chunk:
         return rest
 
     def merge(self) -> None:
-        """Take the right neighbour in."""
+        """Merge the right neighbour into this chunk."""
         other = self.right
         assert other is not None
         self.size, self.right = self.size + other.size, other.right
@@ -40,7 +40,7 @@ class Chunk:
 
 
 class IdleChunks:
-    """Chunks that nobody has, those of each stream by size: a long run leaves thousands."""
+    """Free chunks, sorted by size for each stream: a long run leaves thousands."""
 
     def __init__(self) -> None:
         self._by_size: dict[Stream, list[tuple[int, int, Chunk]]] = defaultdict(list)
@@ -49,7 +49,7 @@ class IdleChunks:
         return (chunk for those in self._by_size.values() for _, _, chunk in those)
 
     def smallest(self, size: int, stream: Stream) -> Chunk | None:
-        """Of this stream's, the smallest with so many bytes."""
+        """Take this stream's smallest chunk with at least this many bytes."""
         those = self._by_size[stream]
         place = bisect_left(those, (size,))
         return those[place][2] if place < len(those) else None
@@ -65,10 +65,10 @@ class IdleChunks:
 
 
 class Memory:
-    """CuPy's memory pool: gives out chunks in units of 512 bytes, and keeps what comes back.
+    """CuPy's memory pool: allocates chunks in units of 512 bytes, and keeps those it gets back.
 
-    An array gets the smallest idle chunk of its stream that has room for it, which is split, or
-    else memory of the card. Only a chunk that is whole again goes back to the card.
+    An array gets the smallest free chunk of its stream that has room for it, which is split, or
+    else memory from the GPU. Only a chunk that is whole again is returned to the GPU.
     """
 
     UNIT = 512
@@ -76,7 +76,7 @@ class Memory:
     def __init__(self) -> None:
         self._limit = self._total = self._used = 0
         self._idle = IdleChunks()
-        self._returned: deque[Chunk] = deque()  # whenever an array ends, in the middle of anything
+        self._returned: deque[Chunk] = deque()  # an array may be freed at any moment
         self._lock = threading.Lock()
 
     def used_bytes(self) -> int:
@@ -98,7 +98,7 @@ class Memory:
             self._free_whole()
 
     def free(self) -> int:
-        """What the card can still give."""
+        """The number of bytes that the GPU still has."""
         self.free_all_blocks()
         return (self._limit or 1 << 60) - self._total
 
@@ -123,7 +123,7 @@ class Memory:
             return chunk
 
     def hold(self, array: np.ndarray, chunk: Chunk) -> None:
-        """Take the chunk back when nobody has the array any more."""
+        """Take the chunk back when nothing refers to the array any more."""
         current_stream().keep(array)
         weakref.finalize(array, self._returned.append, chunk).atexit = False
 

@@ -1,4 +1,4 @@
-"""CuPy's streams: each thread has a current one, and gives its work there."""
+"""CuPy's streams: each thread has a current stream and submits its work to it."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def use(stream: Stream) -> None:
 
 
 class Stream(ABC):
-    """A stream that can be current; `perform` and `synchronize` say how it works.
+    """A stream that can be current; `perform` and `synchronize` define how it works.
 
     Attributes:
-        captured: what was asked of it since a capture began, by any thread; else None.
+        captured: the work submitted by any thread since a capture began; otherwise None.
     """
 
     captured: list[Callable[[], Any]] | None = None
 
     @property
     def eager(self) -> bool:
-        """Whether it has done its work as soon as it has it."""
+        """Whether it does its work as soon as it gets it."""
         return False
 
     def __enter__(self) -> Any:
@@ -53,14 +53,14 @@ class Stream(ABC):
 
     @abstractmethod
     def perform(self, work: Callable[[], Any]) -> None:
-        """Do this work, now or later; during a capture, note it down instead."""
+        """Do this work, now or later; during a capture, record it instead."""
 
     @abstractmethod
     def synchronize(self) -> None:
-        """Do all work that is left."""
+        """Do all remaining work."""
 
     def keep(self, memory: np.ndarray) -> None:  # noqa: B027  if the work is done at once
-        """Keep the memory of an array, if the work on it may be later than the array's end."""
+        """Keep the memory of an array if work on it may outlast the array."""
 
     def refuse(self, what: str) -> None:
         if self.captured is not None:

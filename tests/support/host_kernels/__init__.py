@@ -1,10 +1,10 @@
-"""The kernels on the CPU: the text that NVRTC gets, compiled by g++ and called through ctypes.
+"""The kernels on the CPU: the source that NVRTC gets, compiled by g++ and called through ctypes.
 
-``tests/support/host/cuda_on_cpu.h`` and ``.cpp`` stand in for CUDA. The libraries are kept in
-``build/host`` under a name made of their text, so that an unchanged kernel is compiled once.
+``tests/support/host/cuda_on_cpu.h`` and ``.cpp`` replace CUDA. The libraries are cached in
+``build/host`` under a name derived from their source, so an unchanged kernel is compiled once.
 
-With GPUNN_FIND_RACES=1 in the environment each launch fails in which two blocks race for a place
-in memory, see ``tests/support/host/races.cpp``. That takes about ten times as long.
+With GPUNN_FIND_RACES=1 in the environment, a launch fails if two of its blocks race for a memory
+location, see ``tests/support/host/races.cpp``. That takes about ten times as long.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["POISON", "HostKernels", "compile_file", "compile_library", "compile_
 
 HEADER = Path(__file__).parents[1] / "host" / "cuda_on_cpu.h"
 CACHE = Path(__file__).parents[3] / "build" / "host"
-# A fifth less for a small kernel. Looked for where it is installed, whatever PATH a test sets.
+# A fifth faster for a small kernel. Searched where it is installed, whatever PATH a test sets.
 LINKER = ["-fuse-ld=gold"] if shutil.which("ld.gold", path=os.defpath) else []
 COMPILER = (
     *("g++", "-std=c++17", "-O1", "-ffp-contract=off", "-fno-gnu-unique", "-fmax-errors=3"),
@@ -42,16 +42,16 @@ COMPILER = (
     *os.environ.get("GPUNN_HOST_OPTIONS", "").split(),  # such as -fsanitize=address
 )
 
-# Every access of a kernel becomes a call of a function in races.cpp, not of ThreadSanitizer itself.
+# Every memory access of a kernel calls a function in races.cpp instead of ThreadSanitizer itself.
 FIND_RACES = os.environ.get("GPUNN_FIND_RACES") == "1"
 RACES = HEADER.with_name("races.cpp")
 OBSERVED = (
     *("-fsanitize=thread", "--param=tsan-distinguish-volatile=1", "-DFIND_RACES", "-g1"),
-    "-gdwarf-4",  # with a later one, addr2line does not know lines of text that is not in a file
+    "-gdwarf-4",  # with a later one, addr2line cannot find lines of source that is not in a file
 )
 WITHOUT_SANITIZER = ("-nodefaultlibs", "-lstdc++", "-lm", "-lc", "-lgcc_s")
 
-PARAMETER_SPACE = 4096  # bytes of a kernel's parameters on an older card, as compute capability 6.1
+PARAMETER_SPACE = 4096  # bytes of kernel parameters on older GPUs, such as compute capability 6.1
 
 _NUMBERED = re.compile(r"(\w+?)((?:_\d+)?)")  # a parameter's name and the number of its part
 _OF_EXPRESSION = re.compile(r"into\d+")  # what is added to, see `expressions`
@@ -63,10 +63,10 @@ _DYNAMIC = re.compile(r"extern __shared__ ([\w ]+) (\w+)\[\];")
 def compile_text(
     source: str, entries: Sequence[str], find_races: bool = FIND_RACES
 ) -> dict[str, Launch]:
-    """Kernels by name, as functions that launch them: (grid, block, arguments).
+    """Compile kernels; return functions by name that launch them: (grid, block, arguments).
 
-    They also take `order`, the order in which threads have their turn (0 upwards, 1
-    downwards, others shuffled), and `shared`, the bytes of dynamic shared memory.
+    They also take `order`, the order in which threads run (0 ascending, 1 descending, others
+    shuffled), and `shared`, the bytes of dynamic shared memory.
     """
     text = f'#line 1 "kernel"\n{source}'
     dynamic = "nullptr"
@@ -90,12 +90,12 @@ def compile_text(
 
 
 def compile_library(text: str) -> Path:
-    """A library of C++ text."""
+    """Compile C++ source to a library."""
     return _made(CACHE / f"{_name(text)}.so", _compile("-x", "c++", "-", source=text))
 
 
 def _compile_kernels(text: str, find_races: bool) -> Path:
-    """A library of kernels, with what runs them."""
+    """A library of kernels, and the code that runs them."""
     header = _host(find_races)
     options = *(OBSERVED if find_races else ()), "-include", str(header)
     linked = str(header.with_suffix(".o")), *(WITHOUT_SANITIZER if find_races else ())
@@ -104,7 +104,7 @@ def _compile_kernels(text: str, find_races: bool) -> Path:
 
 
 class Launch:
-    """A function that launches a kernel, see `compile_text`."""
+    """Return a function that launches a kernel, see `compile_text`."""
 
     def __init__(self, library: ctypes.CDLL, symbol: str, entry: str, path: Path) -> None:
         self.function = getattr(library, symbol)
@@ -133,7 +133,7 @@ class Launch:
         arguments: Sequence[Any],
         names: Sequence[str] = (),
     ) -> Callable[..., None]:
-        """One that may be called again and again: (order, shared)."""
+        """Return a launch that can be called repeatedly: (order, shared)."""
         values = [np.asarray(a if np.isscalar(a) else a.ctypes.data) for a in arguments]
         required = _parameter_space(*(value.dtype for value in values))
         if required > PARAMETER_SPACE:  # in the words of NVIDIA's assembler
@@ -142,7 +142,7 @@ class Launch:
                 f"max {PARAMETER_SPACE} allowed)"
             )
         pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
-        kept = (_three(grid), _three(block)), pointers, values  # which the pointers lead to
+        kept = (_three(grid), _three(block)), pointers, values  # which the pointers refer to
 
         def launch(order: int = 0, shared: int = 0) -> None:
             error = self.function(*kept[0], shared, order, kept[1])
@@ -158,8 +158,8 @@ class Launch:
 
 @cache
 def _parameter_space(*dtypes: np.dtype) -> int:
-    """The bytes of parameters of these types, laid out as C lays out the members of a structure,
-    without what it adds at the end."""
+    """The size in bytes of parameters of these types, laid out like the members of a C structure
+    without the padding at its end."""
     if not dtypes:
         return 0
     members = [(f"_{at}", np.ctypeslib.as_ctypes_type(each)) for at, each in enumerate(dtypes)]
@@ -168,7 +168,7 @@ def _parameter_space(*dtypes: np.dtype) -> int:
 
 
 def _place(address: int, arguments: Sequence[Any], names: Sequence[str]) -> str:
-    """Which of a launch's arrays has this byte of memory."""
+    """Return which of a launch's arrays contains this byte of memory."""
     for number, array in enumerate(arguments):
         byte = -1 if np.isscalar(array) else address - array.ctypes.data
         if 0 <= byte < getattr(array, "nbytes", 0):
@@ -177,7 +177,7 @@ def _place(address: int, arguments: Sequence[Any], names: Sequence[str]) -> str:
 
 
 def _line(code: int, library: ctypes.CDLL, symbol: str, path: Path) -> str:
-    """Where in the kernel's text an instruction comes from."""
+    """Return the position in the kernel's source that an instruction comes from."""
     symbols = subprocess.run(["nm", str(path)], capture_output=True, text=True, check=True).stdout
     offset = int(next(s for s in symbols.splitlines() if s.endswith(f" {symbol}")).split()[0], 16)
     start = ctypes.cast(getattr(library, symbol), ctypes.c_void_p).value - offset
@@ -191,9 +191,9 @@ def _three(size: Sequence[int]) -> Any:
 
 
 def _made(path: Path, make: Callable[[Path], object]) -> Path:
-    """``path``, made by ``make`` if it is not there yet: by one of several processes."""
+    """Return ``path``; if it does not exist yet, one of the processes creates it with ``make``."""
     if not path.exists():
-        import fcntl  # Windows has none, nor what the header needs
+        import fcntl  # Windows has neither this nor what the header needs
 
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_suffix(".lock").open("w") as lock:
@@ -216,7 +216,7 @@ def _name(*texts: str) -> str:
 
 @cache
 def _host(find_races: bool) -> Path:
-    """A copy of the header beside what g++ made of it and of what runs the kernels."""
+    """A copy of the header, with its precompiled form and the compiled kernel runner beside it."""
     texts = [HEADER.read_text(), HEADER.with_suffix(".cpp").read_text()]
     header = CACHE / _name(*texts, *(OBSERVED if find_races else ())) / HEADER.name
     _made(header, lambda out: out.write_text(texts[0]))
@@ -229,14 +229,14 @@ def _host(find_races: bool) -> Path:
 
 @cache
 def _load_races() -> ctypes.CDLL:
-    """What finds races: one for all kernels, which find its functions by their names."""
+    """The race detector: one library for all kernels, which find its functions by name."""
     path = CACHE / f"{_name(RACES.read_text())}.so"
     return ctypes.CDLL(str(_made(path, _compile("-O2", str(RACES)))), ctypes.RTLD_GLOBAL)
 
 
 @cache
 def compile_file(file: str, find_races: bool = FIND_RACES) -> dict[str, Launch]:
-    """What single operations launch of the parts in one ``.cu`` file, by name."""
+    """Compile the kernels of a ``.cu`` file that single operations launch; return them by name."""
     kernels = every_kernel(file)
     text = kernel_source.source(file) + "".join(kernel.function for kernel in kernels)
     return compile_text(text, [kernel.name for kernel in kernels], find_races)
@@ -257,8 +257,8 @@ def compile_together(kernels: Sequence[Kernel]) -> None:
         _TOGETHER.update((kernel, launches[kernel.name]) for kernel in some)
 
 
-# Arrays that a kernel reads before it writes them. All others that are not const hold nothing
-# yet when a kernel begins, and neither does `out` (or `dx`) where it need not accumulate.
+# Arrays that a kernel reads before it writes them. All others that are not const are undefined
+# when a kernel begins, and so is `out` (or `dx`) unless it accumulates.
 READ_FIRST = {
     "x", "into", "weights", "gradients", "slot_0", "slot_1", "slot_2", "counters", "arrivals",
     "barrier", "accumulated", "averages",
@@ -269,7 +269,7 @@ READ_FIRST = {
 def _outputs(kernel: Kernel, arguments: Sequence[Any]) -> list[np.ndarray]:
     """The arrays that this launch must fill, unless another argument is the same memory."""
     named = {p.name: a for p, a in zip(kernel.parameters, arguments, strict=True)}
-    # As NumPy's own: what NumPy is asked of arrays of the emulated card takes a long way.
+    # As plain NumPy arrays: NumPy functions are slow on arrays of the emulated GPU.
     arrays = {
         n: a.view(np.ndarray) for n, a in named.items() if isinstance(a, np.ndarray) and a.ndim
     }
@@ -292,14 +292,14 @@ def _outputs(kernel: Kernel, arguments: Sequence[Any]) -> list[np.ndarray]:
 
 
 class HostKernels:
-    """A kernel set, as the CuPy backend takes it, that runs on the CPU.
+    """A kernel set for the CuPy backend that runs on the CPU.
 
     Args:
         orders: thread orders, see `compile_text`. With more than one, each launch is repeated
-            in each of them, on copies of its arrays: it must stay within its arrays, and
-            leave the same bits.
-        replace: a piece of the kernels' text and another to put in its place, to see
-            that it is noticed.
+            in each order on copies of its arrays. It must stay within its arrays and give the
+            same bits.
+        replace: a piece of the kernels' source and its replacement, to check that tests notice
+            the change.
         find_races: whether a launch fails in which blocks race, see ``host/races.cpp``.
     """
 
@@ -323,12 +323,12 @@ class HostKernels:
         return self.blocks
 
     def prepare(self, kernel: Kernel) -> Callable[..., None]:
-        """The function that runs this kernel: f(grid, block, arguments)."""
+        """Return the function that runs this kernel: f(grid, block, arguments)."""
         bind = self.bound(kernel)
         return lambda grid, block, arguments: bind(grid, block, arguments)()
 
     def bound(self, kernel: Kernel) -> Callable[..., Callable[[], None]]:
-        """A function that gives a launch of this kernel, to be made once or often."""
+        """Return a function that makes a launch of this kernel, which can run repeatedly."""
         name, text = kernel.name, kernel.text
         if self.replace and self.replace[0] in text:
             run = compile_text(text.replace(*self.replace), [name], self.find_races)[name]

@@ -1,4 +1,4 @@
-"""Memory of a kernel's launch: what it holds before anybody wrote it, and guards around arrays."""
+"""The memory of a kernel launch: its contents before the first write, and guards around arrays."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-POISON = np.uint32(0xFFF5A5A5)  # as in the header: NaN, no truth value, no index
+POISON = np.uint32(0xFFF5A5A5)  # as in the header: NaN, not a valid boolean, not a valid index
 GUARD = 4096  # bytes around each array
 
 
 def poison(array: np.ndarray) -> None:
-    """Fill a contiguous array with what shows if nobody writes it."""
+    """Fill a contiguous array with values that show if they are not overwritten."""
     memory = array.view(np.ndarray).reshape(-1).view(np.uint8)
     whole = memory.size // POISON.nbytes * POISON.nbytes
     memory[:whole].view(POISON.dtype)[:] = POISON
@@ -19,12 +19,12 @@ def poison(array: np.ndarray) -> None:
 
 
 class Copies:
-    """Copies of a launch's arrays with guards around them; arrays that overlap still do."""
+    """Copy a launch's arrays, with guards around the copies; overlapping arrays still overlap."""
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         self.arrays = arrays
         self.places: dict[str, int] = {}
-        start = stop = 0  # of the memory that is being copied
+        start = stop = 0  # of the memory being copied
         place = end = GUARD
         for name, array in sorted(arrays.items(), key=lambda item: item[1].ctypes.data):
             address = array.ctypes.data
@@ -53,7 +53,7 @@ class Copies:
             flat[:] = self.array(memory, name)
 
     def array_left(self, memory: np.ndarray) -> str | None:
-        """The array that something was written next to."""
+        """Return the array whose guard was overwritten."""
         written = self.guards & (memory != self.original)
         if not written.any():
             return None

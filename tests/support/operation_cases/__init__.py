@@ -1,4 +1,4 @@
-"""For each operation what it is tried with, and what it gives then by NumPy or Keras."""
+"""Test inputs for each operation, with expected results from NumPy or Keras."""
 
 from __future__ import annotations
 

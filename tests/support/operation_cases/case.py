@@ -1,4 +1,4 @@
-"""What an operation is tried with, and who says what it should give: one declaration each."""
+"""Declarations of operations' test inputs and of the library that computes the expected results."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Arrays = list[np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Difference:
-    """Where an operation differs from its reference on purpose; `make docs` writes it down.
+    """A deliberate difference between an operation and its reference; `make docs` documents it.
 
     Attributes:
-        inputs: for which inputs, in words.
-        theirs, ours: what the reference gives there, and what gpunn.
-        where: of the inputs, as arrays: a truth value, or one for each element of the result.
+        inputs: the inputs concerned, in words.
+        theirs, ours: what the reference returns for them, and what gpunn returns.
+        where: function of the inputs, as arrays: a boolean, or one for each element of the result.
         of: what differs: "value", "gradient", or both ("result").
     """
 
@@ -36,12 +36,12 @@ class Call:
     Attributes:
         function: of a library (see `libraries`) and its tensors; None: the operation by its name,
             with the options.
-        arrays: what it is given. Those of floats are tried in float32 and float64.
+        arrays: the inputs. Float arrays are tested in float32 and float64.
         options: further arguments of the operation.
-        values: the library that says what it gives, if another than the operation's.
-        refused: why gpunn refuses what the reference gives.
-        at_once: whether it asks for numbers, and so is refused in a trace.
-        unseen: whether what is refused is not seen in a trace.
+        values: the library that computes the expected result, if not the operation's.
+        refused: why gpunn rejects a call that the reference accepts.
+        at_once: whether it needs values, and so raises an error in a trace.
+        unseen: whether a trace does not detect the invalid input.
         smooth: whether the gradients are compared, if those of the operation are.
         once: whether there are no gradients of gradients.
     """
@@ -81,18 +81,18 @@ MOVED = "zeros", "huge", "tiny", "inf", "nan"
 
 @dataclass(frozen=True, eq=False)
 class Oracle:
-    """An operation, and what it is held against.
+    """An operation and its reference.
 
     Attributes:
         name: of the operation.
-        calls: what it is tried with.
-        values: the library that says what it gives: "numpy" or "keras".
-        edges: the kinds of numbers at the edge that take the place of ordinary ones, see `edges`.
+        calls: the calls to test.
+        values: the library that computes the expected results: "numpy" or "keras".
+        edges: the kinds of edge values that replace ordinary ones, see `edges`.
         smooth: whether the gradients are compared, with Keras's on PyTorch.
-        ulps: how many units in the last place a value may be off.
-        scale: of which number these are units: "own", "one" (its own, and of 1 at least), or
-            "largest" (of a result, as of sums).
-        differs: where it differs on purpose.
+        ulps: the allowed error in units in the last place.
+        scale: the value whose units these are: "own", "one" (its own, but at least 1), or
+            "largest" (of a result, as for sums).
+        differs: the deliberate differences.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Oracle:
     differs: tuple[Difference, ...]
 
     def function(self, call: Call) -> Callable[..., Any]:
-        """Of a library and its tensors."""
+        """Return the call as a function of a library and its tensors."""
         if call.function is not None:
             return call.function
         return lambda k, *xs: getattr(k, self.name)(*xs, **call.options)
@@ -124,7 +124,7 @@ def oracle(
     scale: str = "own",
     differs: Iterable[Difference] = (),
 ) -> None:
-    """Declare the one of an operation; arguments as of `Oracle`."""
+    """Declare the oracle of an operation; arguments as for `Oracle`."""
     flat = [c for call in calls for c in ([call] if isinstance(call, Call) else call)]
     assert name not in ORACLES, name
     ORACLES[name] = Oracle(
@@ -133,7 +133,7 @@ def oracle(
 
 
 def floats(*shape: int, seed: int = 0, low: float | None = None, high: float = 1.0) -> np.ndarray:
-    """Random numbers that float32 has: normal ones, or those between two."""
+    """Random values that float32 can represent: normal, or uniform between two bounds."""
     random = np.random.default_rng([seed, *shape])
     values = random.standard_normal(shape) if low is None else random.uniform(low, high, shape)
     return values.astype(np.float32).astype(np.float64)

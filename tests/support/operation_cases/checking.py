@@ -1,4 +1,4 @@
-"""An operation held against its oracle."""
+"""Comparison of an operation with its oracle."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ WAYS = "at once", "traced", "fused"
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """References may warn of what overflows."""
+    """Ignore warnings of references, for instance about overflow."""
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 class Expected:
-    """What the references of an operation give for some arrays.
+    """The results of an operation's references for some arrays.
 
     Attributes:
-        values: the results; None where the reference refuses.
-        error: what it says then.
+        values: the results; None if the reference raises an error.
+        error: the message of that error.
     """
 
     def __init__(self, oracle: Oracle, call: Call, arrays: Arrays) -> None:
@@ -46,7 +46,7 @@ class Expected:
         if library == "numpy":
             try:
                 self.values = self.by_numpy(arrays)
-            except AttributeError:  # NumPy has no such function
+            except AttributeError:  # NumPy lacks this function
                 library = "keras"
             except Exception as error:
                 self.error = error
@@ -56,23 +56,23 @@ class Expected:
     def by_numpy(self, arrays: Arrays) -> Arrays:
         with quiet():
             found = flat(self.function(NUMPY, *(a.copy() for a in arrays)))
-        halves = any(values.dtype == np.float16 for values in found)  # as of truth values
+        halves = any(values.dtype == np.float16 for values in found)  # as for booleans
         if halves and any(a.dtype == bool for a in arrays):
             return self.by_numpy([a.astype(np.int32) if a.dtype == bool else a for a in arrays])
         return found
 
     @functools.cached_property
     def by_keras(self) -> Result | None:
-        """Keras's results and gradients on PyTorch, not those of gradients."""
+        """Keras's results and gradients on PyTorch, without second derivatives."""
         return self._by_keras(False)
 
     @functools.cached_property
     def by_keras_twice(self) -> Result | None:
-        """With those too."""
+        """Keras's results and gradients on PyTorch, with second derivatives."""
         return self._by_keras(True)
 
     def _by_keras(self, twice: bool) -> Result | None:
-        # Of floats, where it computes no integers.
+        # With floats, if it does not support integers.
         floats = [a if a.dtype.kind == "f" else a.astype(np.float32) for a in self.arrays]
         for arrays in (self.arrays, floats):
             try:
@@ -86,14 +86,14 @@ class Expected:
 
 
 def flat(results: Any) -> Arrays:
-    """Results as arrays: there may be several, or sizes."""
+    """Return results as arrays: there may be several, or sizes."""
     several = isinstance(results, (list, tuple)) and not all(type(r) is int for r in results)
     return [np.asarray(r) for r in (results if several else [results])]
 
 
 @functools.cache
 def expected(oracle: Oracle, call: Call, edge: str, dtype: str) -> Expected | None:
-    """None: there is nothing of this kind in the arrays."""
+    """Return None if the arrays have no values of this kind."""
     given = call.given(dtype)
     arrays = at_edge(edge, given) if edge else given
     if edge and all(a is b for a, b in zip(arrays, given, strict=True)):
@@ -104,7 +104,7 @@ def expected(oracle: Oracle, call: Call, edge: str, dtype: str) -> Expected | No
 def cases(
     name: str, dtype: str, edge: str = "", calls: slice = slice(None)
 ) -> Iterator[tuple[Call, Expected, str]]:
-    """Some of the calls of an operation, what they are expected to give, and how they are named."""
+    """Some calls of an operation, with their expected results and their names."""
     oracle = ORACLES[name]
     for number in range(len(oracle.calls))[calls]:
         call = oracle.calls[number]
@@ -117,7 +117,7 @@ def cases(
 def computed(
     exact: Expected, way: str, backend: str | Backend = "numpy", twice: bool = False
 ) -> Result:
-    """What gpunn gives: "at once", "traced" or "fused"."""
+    """Return gpunn's results: "at once", "traced" or "fused"."""
 
     def ours(*xs: Any) -> Any:
         return exact.function(OURS, *xs)
@@ -131,12 +131,12 @@ def check(
     name: str, way: str, dtype: str, backend: str | Backend = "numpy", edge: str = "",
     calls: slice = slice(None), twice: bool = False,
 ) -> None:  # fmt: skip
-    """Compare an operation with its oracle, for some of its calls.
+    """Compare an operation with its oracle for some of its calls.
 
     Args:
-        way: as of `computed`.
-        edge: the kind of numbers that are put among those of each call.
-        twice: whether the gradients of gradients are compared too.
+        way: as for `computed`.
+        edge: the kind of edge values to put into the arrays of each call.
+        twice: whether second derivatives are compared too.
     """
     oracle = ORACLES[name]
     for call, exact, what in cases(name, dtype, edge, calls):
@@ -179,7 +179,7 @@ def _check_gradients(
 def compare(
     found: Arrays, exact: Arrays, oracle: Oracle, of: str, arrays: Arrays, what: str
 ) -> None:
-    """Assert that results are those expected, but for the differences that are declared."""
+    """Assert that results are as expected, except for declared differences."""
     assert len(found) == len(exact), f"{what}: {len(found)} results, expected {len(exact)}"
     for number, (one, other) in enumerate(zip(found, exact, strict=True)):
         at = f"{what}, {of} {number}"
@@ -195,7 +195,7 @@ def compare(
 
 
 def _same(one: np.ndarray, other: np.ndarray, oracle: Oracle, of: str) -> np.ndarray:
-    """Where numbers are those expected, within the units that the oracle allows."""
+    """Return where values are as expected, within the units that the oracle allows."""
     dtype = np.promote_types(one.dtype, np.float32) if one.dtype.kind == "f" else np.float64
     one, other = one.astype(dtype), other.astype(dtype)
     size = np.abs(other)
@@ -204,15 +204,15 @@ def _same(one: np.ndarray, other: np.ndarray, oracle: Oracle, of: str) -> np.nda
         size = np.maximum(size, size[np.isfinite(size)].max(initial=1.0))
     elif oracle.scale == "one" or of == "gradient":
         size = np.maximum(size, 1.0)
-    # Machines may take numbers so close to 0 that they have fewer digits for 0.
+    # Machines may flush subnormal values to 0.
     unit = np.where(np.isfinite(size), np.spacing(size), 0)
     near = np.abs(one - other) <= ulps * unit + np.finfo(dtype).tiny
     return (one == other) | (np.isnan(one) & np.isnan(other)) | near
 
 
 def fitted(there: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Truth values of the elements of a result for those of an array that was broadcast to it, or
-    of which it is a part."""
+    """Map booleans for an array's elements to those of a result, to which the array was broadcast,
+    or which is a part of the array."""
     there = np.asarray(there)
     try:
         return np.broadcast_to(there, shape)

@@ -1,7 +1,6 @@
-"""Functions of operations, computed as a step computes them, at once, and by PyTorch.
+"""Functions of operations, computed in a step, eagerly, and by PyTorch.
 
-Memory of a step that is needed no longer is overwritten by what shows: who reads it later gets
-other numbers.
+A step's memory is poisoned once it is no longer needed: later reads of it return wrong values.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ Arrays = list[np.ndarray]
 
 
 class Result(NamedTuple):
-    """What a function gives.
+    """The results of a function and its derivatives.
 
     Attributes:
         values: its results.
-        first: the gradients of its results by each input, each result weighted.
+        first: the gradients of its weighted results by each input.
         second: the gradients of those, weighted, by each input and by the weights of the results.
     """
 
@@ -52,7 +51,7 @@ def is_float(array: Any) -> bool:
 
 
 def listed(results: Any) -> list[Tensor]:
-    """A function's results as tensors: there may be several, or numbers."""
+    """Return a function's results as tensors: there may be several, or plain numbers."""
     several = isinstance(results, list) or (
         isinstance(results, tuple) and any(isinstance(r, Tensor) for r in results)
     )
@@ -65,7 +64,7 @@ def weights(shapes: Sequence[tuple[int, ...]], dtype: Any, seed: int) -> Arrays:
 
 
 def at_once(function: Callable[..., Any], arrays: Arrays) -> Arrays:
-    """The results for tensors that have their numbers."""
+    """Compute the results for tensors that have their values."""
     given = [ops.convert_to_tensor(array, array.dtype.name) for array in arrays]
     return [t.numpy() for t in listed(function(*given))]
 
@@ -76,7 +75,7 @@ def in_steps(
     backend: str | Backend = "numpy",
     twice: bool = True,
 ) -> Result:
-    """The results and gradients on a backend, each the same in a second step."""
+    """Compute the results and gradients on a backend; a second step must give the same."""
     dtype = next((a.dtype.name for a in arrays if is_float(a)), "float32")
     device = (get_backend(backend) if isinstance(backend, str) else backend).isolated()
     trace = trace_for(device)
@@ -138,7 +137,7 @@ def in_steps(
 
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same between further operations on each element, which change no bit."""
+    """Wrap the function in further element-wise operations that change no bit."""
 
     def around(x: Any) -> Any:
         x = ops.convert_to_tensor(x)
@@ -148,7 +147,7 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def by_torch(function: Callable[..., Any], arrays: Arrays, twice: bool = True) -> Result:
-    """The results and gradients by PyTorch, in the dtypes of the arrays."""
+    """Compute the results and gradients with PyTorch, in the dtypes of the arrays."""
     dtype = next((a.dtype.name for a in arrays if is_float(a)), "float32")
     leaves = [torch.tensor(a, requires_grad=is_float(a)) for a in arrays]
     results = function(*leaves)
@@ -183,9 +182,9 @@ def by_torch(function: Callable[..., Any], arrays: Arrays, twice: bool = True) -
     return Result(*([t.numpy(force=True) for t in ts] for ts in (ys, first, second)))
 
 
-# -- operations on each element, in PyTorch
+# -- element-wise operations, in PyTorch
 
-# Of one tensor: the same in PyTorch, and between which numbers it is tried.
+# Of one tensor: the PyTorch equivalent, and the bounds of the test values.
 UNARY = {
     "abs": (torch.abs, None), "absolute": (torch.abs, None), "negative": (torch.neg, None),
     "square": (torch.square, None), "sign": (torch.sign, None), "exp": (torch.exp, None),
@@ -211,7 +210,7 @@ UNARY = {
     "nan_to_num": (torch.nan_to_num, None),
 }  # fmt: skip
 
-# Of two.
+# Of two tensors.
 BINARY = {
     "add": torch.add, "subtract": torch.subtract, "multiply": torch.multiply,
     "maximum": torch.maximum, "minimum": torch.minimum, "arctan2": torch.arctan2,

@@ -1,4 +1,4 @@
-"""Of choices and loops."""
+"""Cases of conditionals and loops."""
 
 from __future__ import annotations
 

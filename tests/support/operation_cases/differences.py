@@ -1,4 +1,4 @@
-"""Where operations differ from NumPy's and Keras's on purpose; `make docs` writes it down."""
+"""Deliberate differences between operations and NumPy's or Keras's; `make docs` documents them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .case import Difference
 
 
 def refused(inputs: str, theirs: str, why: str) -> Difference:
-    """What gpunn does not take."""
+    """A difference: gpunn rejects these inputs."""
     return Difference(inputs, theirs, f"refused: {why}")
 
 
@@ -125,7 +125,7 @@ BETWEEN_INFINITE = Difference(
     "infinite between a number and an infinite one", lambda x, *q: np.isinf(x).any(),
 )  # fmt: skip
 
-# -- refused
+# -- rejected
 
 OF_NONE = refused("no elements", "NumPy: NaN, and a warning", "there is none")
 BEYOND_INT32 = refused(

@@ -1,4 +1,4 @@
-"""Numbers at the edge, put in the place of some ordinary ones."""
+"""Edge values that replace some ordinary ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from .case import Arrays
 
-# All at once, for functions of each element.
+# All at once, for element-wise functions.
 ENDS = np.array([
     0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 3.0, -3.0, 0.1, -0.7, 9.0, 20.0, -30.0, 88.0,
     89.5, -104.0, 1e-4, -1e-8, 1e30, 1e38, -1e38, 3.4e38, -3.4e38, 1e-30, -1e-35, 1e-40, -3e-45,
@@ -24,13 +24,15 @@ TRUTHS = np.array([True, False])
 
 
 def pairs(a: np.ndarray, b: np.ndarray) -> Arrays:
-    """Each of one with each of the other."""
+    """Return all pairs of an element of one array and an element of the other."""
     return [x.ravel() for x in np.meshgrid(a, b)]
 
 
 def at_edge(kind: str, arrays: Arrays) -> Arrays:
-    """Arrays in which a few numbers, at other places in each, are of this kind; those of integers
-    are changed by "limits" only, those of floats by the others."""
+    """Replace a few elements, at different positions in each array, by values of this kind.
+
+    "limits" changes only integer arrays; the other kinds change only float arrays.
+    """
     found = []
     for seed, a in enumerate(arrays):
         if a.dtype.kind == "f" and kind == "ties":
@@ -53,7 +55,7 @@ _FLOATS = {
 
 
 def _with(a: np.ndarray, values: Sequence[float], seed: int) -> np.ndarray:
-    """``a`` with some of these values, in a third of its places at most."""
+    """Return ``a`` with some of these values in at most a third of its positions."""
     places = np.random.default_rng([seed, a.size]).permutation(a.size)
     places = places[: min(len(values), max(1, a.size // 3))]
     a = a.copy()

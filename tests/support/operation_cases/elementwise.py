@@ -1,4 +1,4 @@
-"""Of operations on each element of one tensor."""
+"""Cases of element-wise operations on one tensor."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OPTIONS = {
     "nan_to_num": [of(ENDS, nan=1.0, posinf=2.0, neginf=3.0), of(INTEGERS, nan=1.0)],
 }  # fmt: skip
 
-# -- exact, of integers too
+# -- exact, integers included
 
 for name in (
     "abs", "absolute", "trunc", "isnan", "isinf", "isfinite", "isposinf", "isneginf",
@@ -97,7 +97,7 @@ DTYPES = (
     "bool", "int32", "float32", "float64", "uint8", "int8", "int16", "uint16", "uint32", "int64",
     "float16",
 )  # fmt: skip
-INSIDE = np.array([0.0, -0.0, 1.0, 2.5, 99.9, 100.0])  # what each of them holds
+INSIDE = np.array([0.0, -0.0, 1.0, 2.5, 99.9, 100.0])  # values that every type can hold
 oracle(
     "cast",
     *(

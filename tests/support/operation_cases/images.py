@@ -1,4 +1,4 @@
-"""Of convolution and pooling, and of images made of blocks."""
+"""Cases of convolution, pooling, and images made of blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Of tensors put together, cut up, repeated and padded."""
+"""Cases of joining, splitting, repeating and padding tensors."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Libraries that a call of an operation is written for: ours, and those it is compared with.
+"""Libraries that a call of an operation can use: gpunn, and those it is compared with.
 
-A call is one text, ``lambda k, x: k.sum(x, axis=0)``, and ``k`` is one of these.
+A call is written once, ``lambda k, x: k.sum(x, axis=0)``, and ``k`` is one of these libraries.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ Function = Callable[..., Any]
 
 
 class Library:
-    """The functions of some modules by their names.
+    """The functions of some modules, by name.
 
     Args:
-        modules: by their names; the first that has a function counts.
-        own: functions that are missing there, or that have other arguments.
+        modules: names of modules; the first that has a function is used.
+        own: functions that these modules lack, or that have other arguments there.
     """
 
     def __init__(self, modules: Sequence[str], own: dict[str, Function] | None = None) -> None:
@@ -45,7 +45,7 @@ class Library:
 
 @contextmanager
 def keras_with_float64() -> Iterator[None]:
-    """Keras as it is on TensorFlow: elsewhere it takes float64 for float32."""
+    """Let Keras keep float64 as it does on TensorFlow: elsewhere it converts it to float32."""
     os.environ["KERAS_BACKEND"] = "torch"
     dtypes = importlib.import_module("keras.src.backend.common.dtypes")
     with patch.dict(dtypes.BIT64_TO_BIT32_DTYPE, {"float64": "float64"}):
@@ -53,7 +53,7 @@ def keras_with_float64() -> Iterator[None]:
 
 
 def saturate_cast(x: np.ndarray, dtype: str) -> np.ndarray:
-    """Numbers outside are the nearest that the dtype has."""
+    """Convert to a dtype; values out of range become the nearest that the dtype has."""
     if dtype == "bool":
         return np.clip(x, 0, 1).astype(bool)
     if np.dtype(dtype).kind == "f":

@@ -1,4 +1,4 @@
-"""Of tensors made of numbers and shapes."""
+"""Cases of creating tensors from values and shapes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NONE: Any = {"edges": (), "ulps": 0}
 
 
 def made(*functions: Callable[[Any], Any]) -> list[Call]:
-    """Of no tensor: of a library alone. One stands there so that a step has an input."""
+    """Calls of functions of the library only; the one tensor gives the step an input."""
     return [of(floats(), by=lambda k, x, f=function: f(k)) for function in functions]
 
 

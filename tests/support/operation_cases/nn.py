@@ -1,4 +1,4 @@
-"""Of the operations of neural networks."""
+"""Cases of neural-network operations."""
 
 from __future__ import annotations
 

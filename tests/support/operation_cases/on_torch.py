@@ -1,5 +1,7 @@
-"""Keras's functions, computed with PyTorch, where its own differ from those on its other backends,
-or from NumPy's that they stand for."""
+"""Keras's functions, computed with PyTorch.
+
+They replace those that differ on Keras's PyTorch backend from its other backends or from NumPy.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ def promoted(*xs: Any) -> list[Any]:
 
 
 def get_item(x: Any, key: Any) -> Any:
-    """By the places that NumPy finds: PyTorch has no negative steps, and another order of axes."""
+    """Index with NumPy's positions: PyTorch has no negative steps, and another order of axes."""
     places = np.arange(x.numel()).reshape(tuple(x.shape))[key]
     return x.reshape(-1)[torch().tensor(places)]
 
@@ -54,7 +56,7 @@ def segment_sum(data: Any, segment_ids: Any, num_segments: Any = None, sorted: b
 
 
 def segment_max(data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False) -> Any:
-    """Keras computes it in float32."""
+    """Keras computes this in float32."""
     ids = torch().as_tensor(segment_ids).long()
     count = int(ids.max()) + 1 if num_segments is None else num_segments
     kept = (ids >= 0) & (ids < count)
@@ -77,7 +79,7 @@ def average(x: Any, axis: Any = None, weights: Any = None) -> Any:
 
 
 def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Any:
-    """PyTorch's second derivative has a small number added to a divisor."""
+    """PyTorch's second derivative adds a small value to a divisor."""
     import keras
 
     if from_logits:
@@ -98,7 +100,7 @@ def sparsemax(x: Any, axis: int = -1) -> Any:
 
 
 def hard_sigmoid(x: Any) -> Any:
-    """PyTorch has 1/6 in float32."""
+    """PyTorch rounds 1/6 to float32."""
     return torch().nn.functional.relu6(x + 3) / 6
 
 
@@ -115,7 +117,7 @@ def average_pool(
     padding: str = "valid",
     data_format: Any = None,
 ) -> Any:
-    """What lies outside of the images is not counted, as on Keras's other backends."""
+    """Pixels outside the images are not counted, as on Keras's other backends."""
     import keras
 
     def pooled(x: Any) -> Any:
@@ -145,7 +147,7 @@ def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None) -> Any:
 def quantile(
     x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
 ) -> Any:
-    """Keras has q in float32."""
+    """Keras converts q to float32."""
     x = x if x.is_floating_point() else x.float()
     axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
     axes = [a % x.ndim for a in axes]

@@ -1,4 +1,4 @@
-"""Of operations that put in order, and that find places."""
+"""Cases of sorting and searching operations."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ SORTED = [
     of(floats(3, 4), axis=None), of(floats(3, 4), axis=2),
 ]  # fmt: skip
 oracle("sort", SORTED, ulps=0)
-# Of equal numbers the first comes first.
+# Equal values keep their order.
 oracle("argsort", SORTED, values="keras", ulps=0)
 oracle(
     "top_k", *(of(floats(3, 4), k=k) for k in (0, 1, 2, 4)), of(floats(3, 4), k=2, sorted=False),
     *(
-        # Places of equal numbers are of any order there.
+        # The order of the indices of equal values is undefined there.
         of(x, by=lambda k, x, n=n: k.top_k(x, n)[0], smooth=False)
         for x, n in ((ints(2, 9, low=0, high=3), 4), (floats(3, 9).round(), 5), (bools(6), 2),
                      (LIMITS, 2), (LIMITS, 5))

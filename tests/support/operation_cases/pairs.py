@@ -1,4 +1,4 @@
-"""Of operations on each element of two tensors or more."""
+"""Cases of element-wise operations on two or more tensors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MISFIT = [of(floats(3), floats(4)), of(floats(2, 3), floats(2))]
 
 
 def with_numbers(name: str) -> list:
-    """Calls with numbers of Python, which take the dtype of what they meet."""
+    """Calls with Python numbers, which take the dtype of the other operand."""
     return [
         of(x, by=by)
         for x in (floats(5), ints(5))

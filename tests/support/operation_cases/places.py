@@ -1,4 +1,4 @@
-"""Of parts of tensors, and of elements at places."""
+"""Cases of slicing and indexing."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ KEYS: tuple[Any, ...] = (
     S[0], S[-1], S[1:], S[:-1], S[:, 0], S[..., -1], S[:, None], S[None], S[..., None],
     S[1:2, ::2], S[:, 1:3, -1], S[0, ..., 0], S[:], S[...], S[0, 1, 2], S[2:2], S[:, :0],
     S[np.int64(1)], S[5:], S[-9:], S[1:, None, 2], S[()], S[::0], S[-1:0:-1],
-    # turned round
+    # reversed
     S[::-1], S[:, ::-2], S[::-1, 1:], S[:, ::-1, 1:], S[2::-1, ::-1, ::-1],
-    # by places
+    # by indices
     S[[0, 2, 2]], S[:, [1, -1]], S[[1, 0], 1:], S[[0, 1], [1, -1]], S[0, [1, 2]], S[..., [1, 2]],
     S[1:, [1, 2]], S[[0, 2], :, [1, 1]], S[:, [[0], [1]], [1, 2, 4]], S[[2, 0], ..., -1],
     S[:, [0, 1], 1:3], S[0, :, [1, 1]], S[np.array([0, 2])], S[np.array([[0, 2], [1, 1]])],
     S[np.array(1)], S[1, np.array(1)], S[np.array([0, 2], np.uint8)], S[[0, 1], [0, 1], [0, 1]],
     S[[0, 1], 0, [0, 1]], S[0, 0, [0, 1]], S[[0, 1], 1, :],
-    # refused
+    # rejected
     S[3], S[-4], S[0, 0, 0, 0], S[[3]], S[[-4]], S[[0], [4]], S[1.0], S["a"], S[..., ...],
     S[[0.0, 1.0]],
 )  # fmt: skip
 
 
 def part(x: np.ndarray, *indices: np.ndarray, by: Any) -> Call:
-    """x[key], where the key is made of further tensors."""
+    """x[key], with further tensors in the key."""
     return of(x, *indices, by=lambda k, x, *indices: by(x, *indices))
 
 
@@ -118,7 +118,7 @@ oracle(
     values="keras", edges=(), ulps=0,
 )  # fmt: skip
 
-# -- put in
+# -- updates
 
 
 def updated(reduction: str | None, x: np.ndarray, places: Any, new: np.ndarray) -> Call:

@@ -1,4 +1,4 @@
-"""Of products."""
+"""Cases of products."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ EINSUMS = (
     "...i,...i: 23,23", "i...i: 323", "...ij,...jk: 234,245", "...ij,...jk->...ik: 234,45",
     "i...,...i->...: 32,23", "a...b,b...->a...: 234,43", "...a,...b->...ab: 213,45", "...j,j: 23,3",
     "j...,j: 23,2",
-    # refused
+    # rejected
     "i->ii: 3", "ij->k: 23", "ij,jk->iik: 23,34", "ij: 234", "ijk: 23", "ij,jk->ik: 23,45",
     "i$->i: 3", "ij,jk-ik: 23,34", "i.j->ij: 23", "......->...: 2", "i,j: 23,3", "ij,jk->: 23",
     "i...->i......: 2", "ii->i: 23",

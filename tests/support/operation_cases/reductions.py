@@ -1,4 +1,4 @@
-"""Of operations along axes."""
+"""Cases of operations along axes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .differences import (
     ZERO_ROW,
 )
 
-# A shape, and axes of it; every other time with axes of length 1 kept.
+# A shape and axes of it; every other case keeps the reduced axes with length 1.
 AXES = (
     ((3, 4), None), ((3, 4), 0), ((3, 4), -1), ((2, 3, 4), (0, 2)), ((2, 3, 4), 1),
     ((2, 3, 4), (-1, 0)), ((), None), ((1,), 0), ((5,), 0), ((3, 4), ()), ((1, 1), None),
@@ -39,7 +39,7 @@ HOLES = np.array([[np.nan, 1.0, -2.0], [np.nan, np.nan, 3.0], [0.5, 0.25, 4.0]])
 
 HUGE = of(np.array([2**31 - 1, 2], np.int32))
 EDGES = "zeros", "ties", "tiny", "inf", "nan"
-OVER = tuple(case for case in AXES if case[1] != ())  # of no axis, PyTorch reduces all
+OVER = tuple(case for case in AXES if case[1] != ())  # given no axis, PyTorch reduces all
 DIFFERING = {
     "sum": [WRAPPED], "nansum": [WRAPPED, OF_NAN], "prod": [WRAPPED, OTHERS], "nanmean": [OF_NAN],
     "nanprod": [WRAPPED, OTHERS], "nanvar": [OF_NAN],
@@ -106,7 +106,7 @@ oracle(
 )  # fmt: skip
 
 ORDERS = None, 1, -1, 2, -2, np.inf, -np.inf, "fro", "nuc"
-SINGULAR = 2, -2, "nuc"  # by singular values
+SINGULAR = 2, -2, "nuc"  # computed from singular values
 oracle(
     "norm",
     *(of(floats(3, 4), ord=o, axis=k % 2) for k, o in enumerate((None, 0, 1, 2, 3, -1, -2, 0.5))),

@@ -1,4 +1,4 @@
-"""Of operations on shapes."""
+"""Cases of shape operations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random trainings, each a dictionary of plain values that Keras and gpunn are run with alike."""
+"""Random training runs: each is a dictionary of plain values for both Keras and gpunn."""
 
 from __future__ import annotations
 

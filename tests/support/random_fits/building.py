@@ -9,7 +9,7 @@ from .drawing import Config, Part
 
 
 def _made(module: Any, kind: str, part: Any) -> Any:
-    """An object of a part; a name as it is."""
+    """Create the object of a part; return a name as it is."""
     if isinstance(part, list):
         return getattr(getattr(module, kind), part[0])(**part[1])
     return part
@@ -53,7 +53,7 @@ def _one_layer(module: Any, part: Part, options: Config) -> Any:
 
 
 def model_of(module: Any, config: Config, **of: Any) -> Any:
-    """The model, not compiled."""
+    """The uncompiled model."""
     if config["chain"]:
         chain = [module.Input(tuple(config["shape"]))]
         for number, part in enumerate(config["body"]):

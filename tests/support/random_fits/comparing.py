@@ -1,4 +1,4 @@
-"""Whether two trainings gave the same."""
+"""Comparison of the results of two training runs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from .drawing import Config
 from .running import run
 
-# Relative and absolute, of the norm. Keras takes means in float32 in a model of float64 too.
+# Relative and absolute, of the norm. Keras computes means in float32 even in a float64 model.
 TOLERANCE = {"float64": (1e-4, 1e-6), "float32": (5e-3, 1e-4)}
 
 
 def differences(
     config: Config, theirs: Config, ours: Config, tolerance: float = 1.0
 ) -> dict[str, str]:
-    """What is not equal within rounding, in words, by its place in the results."""
+    """Describe what differs by more than rounding, by its position in the results."""
     relative, absolute = (tolerance * limit for limit in TOLERANCE[config["dtype"]])
     found: dict[str, str] = {}
 
@@ -57,8 +57,11 @@ def differences(
 
 
 def is_chaotic(module: Any, config: Config, ours: Config, **of: Any) -> bool:
-    """Whether rounding decides: first weights that differ by some roundings of float32 move what
-    comes of them by as much as is allowed."""
+    """Return whether rounding decides the results.
+
+    That is so if initial weights that differ by some roundings of float32 change the results by as
+    much as is allowed.
+    """
     random = np.random.default_rng(0)
     nearby = [w * (1 + 1e-6 * random.choice([-1, 1], w.shape)) for w in ours["first"]]
     return bool(differences(config, ours, run(module, config, nearby, **of), tolerance=0.5))

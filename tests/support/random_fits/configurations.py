@@ -1,4 +1,4 @@
-"""Trainings, drawn at random."""
+"""Randomly drawn training runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ AFTER = (
 
 
 def configuration(number: int, seed: int = 0) -> Config:
-    """The configuration of this number in the series of a seed."""
+    """Return the configuration with this number in the series of a seed."""
     d = Draw([seed, number])
     rows, kind = d.whole(9, 18), d.one(["table"] * 5 + ["image"] * 2 + ["steps"] * 2)
     shape = {"table": [d.whole(2, 5)], "image": [6, 6, d.whole(1, 2)], "steps": [3, 4]}[kind]
@@ -34,8 +34,8 @@ def configuration(number: int, seed: int = 0) -> Config:
         config["by_name"] = d.chance(0.5)
     elif d.chance(0.1):
         config["loss_weights"] = [d.between(0.1, 3)]
-    # What comes before a batch normalization may have gradients that are nothing but rounding,
-    # which other optimizers divide by their own size.
+    # Layers before a batch normalization may have gradients that are only rounding errors, which
+    # other optimizers divide by their own size.
     normalized = any(part[0] == "BatchNormalization" for part in config["body"])
     config["optimizer"] = _optimizer(d, "SGD" if normalized else None)
     config["fit"] = _fit(d, config)
@@ -133,10 +133,10 @@ def _fit(d: Draw, config: Config) -> Config:
         fine = labelled and one_class and not several and not bits
         weights = "classes" if fine and fit["data"] != "generator" else "rows"
     fit["weights"] = weights
-    if weights == "rows" and config["kind"] == "steps":  # Keras refuses weights of rows there
+    if weights == "rows" and config["kind"] == "steps":  # Keras rejects sample weights there
         fit["weights"] = "steps"
     if several and weights == "rows":
-        # Keras changes weights in place beside a class that is ignored: those of the others too.
+        # With an ignored class, Keras changes weights in place, also those of the other outputs.
         losses = [head["loss"][1] for head in config["heads"] if isinstance(head["loss"], list)]
         ignored = any("ignore_class" in given for given in losses)
         fit["weights"] = "of each" if ignored else d.one(["rows", "of each"])

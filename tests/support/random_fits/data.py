@@ -1,4 +1,4 @@
-"""The data of a configuration, and the form in which fit is given them."""
+"""The data of a configuration, and the form in which `fit` gets them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .drawing import Config
 
 
 def data_of(config: Config) -> Config:
-    """Inputs, targets and weights; for training under "x", "y" and "w", and for validation."""
+    """Inputs, targets and weights: "x", "y" and "w" for training, and those for validation."""
     random = np.random.default_rng([config["seed"], config["number"], 1])
     made: Config = {}
     for suffix, rows in (("", config["rows"]), ("_val", 7)):
@@ -32,7 +32,7 @@ def _inputs(random: np.random.Generator, shape: tuple[int, ...], dtype: str) -> 
 
 
 def _targets(random: np.random.Generator, head: Config, config: Config, rows: int) -> np.ndarray:
-    """Targets in the form that the head says, where they can have it."""
+    """Return the targets in the head's form if possible."""
     y, form = _plain_targets(random, head, config, rows), head["y"]
     if form == "int64":
         return y.astype(form) if head["task"] in ("bits", "classes", "sides", "sparse") else y
@@ -73,7 +73,7 @@ def _plain_targets(
 
 
 def parts_of(config: Config, given: Config, suffix: str, weights: Any) -> list[Any]:
-    """x, y and weights as fit takes them."""
+    """x, y and weights as `fit` takes them."""
 
     def packed(values: list[Any]) -> Any:
         return values[0] if len(values) == 1 else values
@@ -126,7 +126,7 @@ def _data_set(module: Any, batches: list[Any]) -> Any:
 
 
 def fit_arguments(module: Any, config: Config, given: Config) -> Config:
-    """The arguments of fit."""
+    """The arguments of `fit`."""
     fit = config["fit"]
     names = (
         "epochs", "batch_size", "initial_epoch", "steps_per_epoch", "validation_steps",

@@ -1,4 +1,4 @@
-"""What configurations are drawn from."""
+"""The choices from which configurations are drawn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 Config = dict[str, Any]
 Part = list[Any]  # the name of a class, and its arguments by name
 
-# Without "exponential": it saturates outputs, whose gradients are others than Keras's on purpose.
+# Without "exponential": it saturates outputs, whose gradients differ from Keras's on purpose.
 ACTIVATIONS = (
     "relu", "tanh", "sigmoid", "elu", "selu", "softplus", "softsign", "gelu", "silu", "mish",
     "leaky_relu", "hard_sigmoid", "relu6", "celu", "hard_silu", "linear", "softmax", "log_softmax",
@@ -18,7 +18,7 @@ ACTIVATIONS = (
 
 
 class Draw:
-    """Choices by a seed."""
+    """Random choices from a seed."""
 
     def __init__(self, seed: Any) -> None:
         self.random = np.random.default_rng(seed)
@@ -42,7 +42,7 @@ class Draw:
         return int(self.random.integers(low, high + 1))
 
     def options(self, **each: tuple[float, Callable[[], Any]]) -> dict[str, Any]:
-        """Of each argument, with this chance, what its function gives."""
+        """Return the result of each argument's function, each with this probability."""
         return {name: make() for name, (share, make) in each.items() if self.chance(share)}
 
 

@@ -1,4 +1,4 @@
-"""Outputs with targets of a kind, and the losses and metrics that fit them."""
+"""Outputs with their kind of targets, and the losses and metrics that suit them."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def head_of(d: Draw, kind: str) -> Config:
             "accuracy", ["SparseCategoricalAccuracy", {"name": "right"}],
             ["SparseCategoricalCrossentropy", {**from_logits, **ignored}],
         ]  # fmt: skip
-        if not ignored:  # Keras looks up the label
+        if not ignored:  # Keras indexes with the label
             metrics.append(["SparseTopKCategoricalAccuracy", {"k": 2}])
     else:
         activation = d.one([None, "tanh"])
@@ -108,7 +108,7 @@ def head_of(d: Draw, kind: str) -> Config:
     form = d.one(["plain", "plain", "int64", "float32", "flat", "column"])
     functions = [part for part in (loss, *metrics) if isinstance(part, list)]
     if task == "bits" or any(part[0].startswith(("own", "func")) for part in functions):
-        form = "plain" if form == "flat" else form  # Keras's functions get them as they came
+        form = "plain" if form == "flat" else form  # Keras passes them to functions unchanged
     return {
         "y": form, "task": task, "units": units, "activation": activation, "loss": loss,
         "metrics": chosen, "weighted": d.some(weighted, 2) if d.chance(0.4) else [],

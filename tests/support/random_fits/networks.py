@@ -1,4 +1,4 @@
-"""Layers, drawn at random."""
+"""Randomly drawn layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training of a configuration, and all that comes of it."""
+"""Training by a configuration, and all results of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .drawing import Config
 
 
 def numbers(logs: Config) -> Config:
-    """Figures by their names, of what is an array the mean; Keras numbers equal names on."""
+    """Return values by name, with arrays replaced by their mean; Keras numbers equal names."""
     found = {}
     for name, value in logs.items():
         value = value.detach().numpy() if hasattr(value, "detach") else np.asarray(value)
@@ -27,7 +27,7 @@ def numbers(logs: Config) -> Config:
 
 
 def numbers_of_epochs(history: Config) -> Config:
-    """Of each figure its value in each epoch, of what is an array the mean."""
+    """Return each metric's value in each epoch, with arrays replaced by their mean."""
     return {
         re.sub(r"_\d+$", "", name): [numbers({name: v}).popitem()[1] for v in values]
         for name, values in history.items()
@@ -94,11 +94,10 @@ def callbacks_of(module: Any, config: Config, folder: str) -> list[Any]:
 
 
 def run(module: Any, config: Config, weights: Any = None, **of: Any) -> Config:
-    """What a training gives: events with their logs, history, weights, predictions.
+    """Train, and return events with their logs, history, weights and predictions.
 
     Args:
-        weights: those to begin with; the model's own by default, which are returned under
-            "first".
+        weights: initial weights; by default the model's own, which are returned under "first".
     """
     before = module.config.floatx()
     module.config.set_floatx(config["dtype"])
@@ -111,11 +110,11 @@ def run(module: Any, config: Config, weights: Any = None, **of: Any) -> Config:
             return found
     finally:
         module.config.set_floatx(before)
-        module.backend.clear_session()  # Keras keeps a policy that it made of it
+        module.backend.clear_session()  # Keras keeps a policy that it made from it
 
 
 def _table(path: str) -> Config:
-    """A table by its columns."""
+    """A table as a dictionary of columns."""
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file, delimiter=";"))
     return numbers_of_epochs(
@@ -127,7 +126,7 @@ def _table(path: str) -> Config:
 
 
 def _run(module: Any, config: Config, weights: Any, folder: str, of: Config) -> Config:
-    module.backend.clear_session()  # names begin anew
+    module.backend.clear_session()  # restart the numbering of names
     given = data_of(config)
     model = model_of(module, config, **of)
     if weights is not None:
@@ -136,7 +135,7 @@ def _run(module: Any, config: Config, weights: Any, folder: str, of: Config) -> 
     compile_model(module, model, config)
     events: list[Any] = []
     arguments = fit_arguments(module, config, given)
-    # Ours, in front of those that change the model.
+    # Our callbacks, before those that change the model.
     told = [recorder(module, events), *callbacks_of(module, config, folder)]
     history = model.fit(**arguments, callbacks=told)
     found: Config = {
@@ -166,7 +165,7 @@ def _several(outputs: Any) -> list[Any]:
 def _after(
     module: Any, model: Any, config: Config, given: Config, step: str, found: Config
 ) -> None:
-    """What is done behind the training; what it gives stands under its name."""
+    """What is done after training; its result is stored under its name."""
     arguments = {**fit_arguments(module, config, given), "epochs": 2, "initial_epoch": 0}
     x, y, *w = parts_of(config, given, "", config["fit"]["weights"])
     if step == "freeze":
