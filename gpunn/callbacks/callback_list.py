@@ -47,12 +47,13 @@ class CallbackList(Callback):
         **params: Any,
     ) -> None:
         self.callbacks = _savers_after_states(list(_flatten(callbacks)))
-        if add_history and self._history() is None:
+        self.history = next((c for c in self.callbacks if isinstance(c, History)), None)
+        if add_history and self.history is None:
+            self.history = History()
             savers = [i for i, c in enumerate(self.callbacks) if c.saves_states]
-            self.callbacks.insert(min(savers, default=len(self.callbacks)), History())
+            self.callbacks.insert(min(savers, default=len(self.callbacks)), self.history)
         if add_progbar and not any(isinstance(c, ProgressBar) for c in self.callbacks):
             self.callbacks.insert(0, ProgressBar())  # its line ends before others print
-        self.history = self._history()
         for callback in self.callbacks:
             callback.together = self.callbacks
         self._listeners: dict[str, list[Callable[..., None]]] = {}
@@ -61,9 +62,6 @@ class CallbackList(Callback):
             self.set_model(model)
         if params:
             self.set_params(params)
-
-    def _history(self) -> History | None:
-        return next((c for c in self.callbacks if isinstance(c, History)), None)
 
     @property
     def only_watch(self) -> bool:

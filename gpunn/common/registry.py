@@ -101,7 +101,7 @@ class Entry:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._not_watched:
-            object.__setattr__(self, name, value)
+            super().__setattr__(name, value)
             return
         if callable(value):
             overrides.check_object(self, name)

@@ -107,8 +107,9 @@ class Parameter(Operators):
         self.kept: np.ndarray | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
-        registry.note_change()  # programs may depend on it, as on attributes of parts
+        registry.note_change()  # as attributes of parts do: also before, an interrupt may follow
+        super().__setattr__(name, value)
+        registry.note_change()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return its values instead of its arena, which may hold other parameters."""
