@@ -24,12 +24,15 @@ fenced = runpy.run_path(str(Path(__file__).with_name("line_to_kernel.py")))["fen
 
 # A file, and functions in it: "Class.method", or without a class.
 FIRST = {
-    "models/fitting.py": ["FittingModel.fit"],
-    "training/alone.py": ["TrainingOf.__enter__"],
+    "models/trainable.py": ["TrainableModel.fit"],
+    "training/fitting.py": ["fit"],
+    "training/exclusive.py": ["ExclusiveTraining.__enter__"],
     "feeding/batches.py": ["fed"],
-    "training/compiling.py": ["_ready", "_build_for", "_make_trainer", "_new_trainer"],
-    "structure/buildable.py": ["BuildableModel._build"],
-    "models/sequential.py": ["graph_for"],
+    "training/training.py": [
+        "Training.ready", "Training.build_for", "Training.current_trainer", "_new_trainer",
+    ],
+    "structure/builder.py": ["Builder.build"],
+    "structure/chain.py": ["Chain.graph_for"],
     "structure/graph.py": ["Graph.__init__", "Graph.plan"],
     "layers/symbolic.py": ["GraphOperation.apply"],
     "layers/applying.py": ["Applicable.ensure_built"],
@@ -47,7 +50,7 @@ FIRST = {
     "core/workspace.py": ["Workspace.__init__"],
     "backends/numpy/program.py": ["TracingBackend.trace", "NumpyProgram.run"],
 }
-AGAIN = ("BuildableModel._build", "_new_trainer", "Workspace.__init__", "ModelStep.__call__")
+AGAIN = ("Builder.build", "_new_trainer", "Workspace.__init__", "ModelStep.__call__")
 """Landmarks of the first call that a second one must not come to."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from typing import Any, cast
 
 from gpunn.common.arguments import warn
@@ -70,15 +69,14 @@ class _MonitorCallback(Callback):
         logs = logs or {}
         if self.monitor not in logs:
             known = sorted(logs)
-            warnings.warn(
+            warn(
                 f"{type(self).__name__} watches {self.monitor!r}, which is not among the "
                 f"figures of this epoch: {', '.join(known)}.{closest(self.monitor, known)}"
                 + (
                     " Pass validation_data to fit to get it."
                     if self.monitor.startswith("val_") and self.monitor[4:] in logs
                     else ""
-                ),
-                stacklevel=2,
+                )
             )
             return None
         return float(logs[self.monitor])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import check_number
+from gpunn.common.arguments import check_number, warn
 
 from .rows import Rows, name_of
 from .spec import Spec, TargetSpec
@@ -147,9 +146,8 @@ def _warn_of_missing(labels: np.ndarray, kept: int) -> None:
     for part, name in ((labels[:kept], "training"), (labels[kept:], "validation")):
         missing = sorted(present - set(part.tolist()))
         if missing and len(part) >= len(present):
-            warnings.warn(
+            warn(
                 f"validation_split takes the last {len(labels) - kept} rows: the {name} part has "
                 f"no row of class {', '.join(map(str, missing))}. Shuffle the data, or pass "
-                f"validation_strategy='stratified'.",
-                stacklevel=5,
+                f"validation_strategy='stratified'."
             )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import requirement
+from gpunn.common.arguments import requirement, warn
 from gpunn.common.fields import field
 
 from .binned import Binned, divide
@@ -96,10 +95,9 @@ class R2Score(Binned):
         if self.num_regressors == 0 or samples == 0:
             return scores
         if left <= 0:
-            warnings.warn(
+            warn(
                 f"{self.name}: {samples:.0f} samples are too few for an adjusted score with "
-                f"{self.num_regressors} regressors; returning the plain score.",
-                stacklevel=3,
+                f"{self.num_regressors} regressors; returning the plain score."
             )
             return scores
         return 1 - (1 - scores) * (samples - 1) / left

@@ -7,7 +7,7 @@ from typing import Any
 
 from gpunn.common import registry
 from gpunn.common.overrides import is_framework
-from gpunn.structure.buildable import BuildableModel
+from gpunn.structure.nested import NestedModel
 
 
 def clone_model(model: Any) -> Any:
@@ -29,7 +29,7 @@ def clone_model(model: Any) -> Any:
     >>> clone.count_params(), clone.layers[0] is model.layers[0]
     (8, False)
     """
-    if not isinstance(model, BuildableModel):
+    if not isinstance(model, NestedModel):
         raise TypeError(f"clone_model takes a model; got {model!r}.")
     inside = chain.from_iterable(layer.with_layers_inside() for layer in _all(model))
     classes = {type(part).__name__: type(part) for part in [model, *_all(model), *inside]}
@@ -41,7 +41,7 @@ def _all(model: Any) -> list[Any]:
     """All layers of a model, including models used as layers, at any depth."""
     found: list[Any] = []
     for layer in model.layers:
-        found += [layer, *(_all(layer) if isinstance(layer, BuildableModel) else [])]
+        found += [layer, *(_all(layer) if isinstance(layer, NestedModel) else [])]
     return found
 
 

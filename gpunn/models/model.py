@@ -1,20 +1,31 @@
-"""`Model`: a graph of layers, which can be saved to files."""
+"""`Model`: layers between inputs and outputs, which can be trained and saved to files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+
 from gpunn import saving
+from gpunn.backends.contract.backend import Backend
+from gpunn.common.names import closest, snake_case, unique_name
 from gpunn.common.overrides import PAGE
-from gpunn.layers.symbolic import SampleShape
-from gpunn.structure.calls import arguments_of
+from gpunn.core.arena import Arena
+from gpunn.core.plan import Plan
+from gpunn.layers.symbolic import SymbolicTensor
+from gpunn.structure.builder import Builder, Source
+from gpunn.structure.calls import ModelCall, arguments_of
+from gpunn.structure.data_held import data_held
 from gpunn.structure.graph import Graph, restore_graph
+from gpunn.structure.summary import summary_html, summary_text
+from gpunn.training.training import Training
 
-from .fitting import FittingModel
+from .earlier import restored
+from .trainable import TrainableModel
 
 
-class Model(FittingModel):
+class Model(TrainableModel):
     """A model: an acyclic graph of layers between inputs and outputs.
 
     Each layer is called on the outputs of `gpunn.Input` or of other layers. The model consists of
@@ -58,25 +69,35 @@ class Model(FittingModel):
         dtype: Any = None,
         backend: Any = None,
     ) -> None:
-        self._graph = None
-        if self.has_call:
-            if inputs is not None or outputs is not None:
-                raise TypeError(
-                    f"{type(self).__name__} defines call, but was also given inputs or outputs. "
-                    f"Pass none of them, or remove call."
-                )
-        elif inputs is None or outputs is None:
+        if self.has_call and (inputs is not None or outputs is not None):
+            raise TypeError(
+                f"{type(self).__name__} defines call, but was also given inputs or outputs. "
+                f"Pass none of them, or remove call."
+            )
+        if not self.has_call and (inputs is None or outputs is None):
             raise TypeError(
                 f"{type(self).__name__} needs inputs and outputs: x = gpunn.Input(shape), "
                 f"y = layers.Dense(1)(x), gpunn.Model(x, y); or a method call(self, inputs)."
             )
-        else:
-            self._graph = Graph(inputs, outputs)
-        super().__init__(trainable, name, dtype, backend)
-        if self.has_call:
-            self.is_graph = False
-        elif not trainable:
+        source = ModelCall(self) if self.has_call else Graph(inputs, outputs)
+        self._own(source, name, trainable, dtype, backend)
+
+    def _own(
+        self, source: Source, name: str | None, trainable: bool, dtype: Any, backend: Any
+    ) -> None:
+        """Create what every model owns: its builder, and its training."""
+        if name is not None and (not isinstance(name, str) or not name or "/" in name):
+            raise ValueError(f"name must be a non-empty string without '/'; got {name!r}.")
+        self.name = name or unique_name(self.default_name())
+        self.applications = []
+        self._trainable = bool(trainable)
+        self._builder = Builder(self, source, dtype, backend)
+        self._training = Training(self, self._builder)
+        if not (trainable or self.has_call):  # a custom call has no layers yet
             self.trainable = False
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state if "_builder" in state else restored(self, state))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "call" and not self.has_call:
@@ -88,41 +109,219 @@ class Model(FittingModel):
 
     @classmethod
     def default_name(cls) -> str:
-        return "functional" if cls is Model else super().default_name()
+        """Return the default name of a model, without a number."""
+        return "functional" if cls is Model else snake_case(cls.__name__)
 
-    @property
-    def graph(self) -> Graph:
-        if self._graph is None:
-            raise AttributeError(f"The model {self.name!r} has no graph yet: it is not built.")
-        return self._graph
-
-    @property
-    def layers(self) -> list[Any]:
-        if self._body is not None:  # layers held as attributes, in their order
-            return list(dict.fromkeys(layer for _, layer in self.attributes_inside()))
-        return [layer for layer in self.graph.layers if not layer.by_operator]
+    # -- what it is built of
 
     @property
     def operations(self) -> list[Any]:
         """The layers, and the operations created by symbolic expressions such as ``a + b``."""
-        return list(self.graph.layers) if self.is_graph else self.layers
+        return list(self._builder.source.layers)
 
-    def declared_inputs(self) -> list[SampleShape] | None:
-        return None if self._graph is None else [tensor.sample for tensor in self._graph.inputs]
+    @property
+    def graph(self) -> Graph:
+        """The graph from inputs to outputs; raises AttributeError before it is known."""
+        return self._builder.known_graph("graph")
 
-    def graph_for(self, shapes: Sequence[SampleShape]) -> Graph:
-        if self._body is not None:
-            self._graph = self._body.graph(shapes)
-            if not self._trainable:  # set before there were layers
-                self.trainable = False
-        return self.graph
+    @property
+    def plan(self) -> Plan | None:
+        """The nodes in execution order; None as long as the input shape is not known."""
+        return self._builder.plan
+
+    @property
+    def arena(self) -> Arena | None:
+        """The arena that holds the parameters; None as long as the input shape is not known."""
+        return self._builder.arena if self._builder.plan else None
+
+    @property
+    def backend(self) -> Backend:
+        """The backend that the model runs on."""
+        return self._builder.backend
+
+    @property
+    def dtype(self) -> str:
+        """Dtype of parameters and computation.
+
+        Raises:
+            ValueError: if layers of the model request different ones.
+        """
+        return self._builder.dtype
+
+    @property
+    def built(self) -> bool:
+        """Whether the parameters exist."""
+        return self._builder.plan is not None
+
+    @built.setter
+    def built(self, value: bool) -> None:
+        """Ignored: Keras's models set it at the end of `build`; here it is known."""
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create the parameters.
+
+        Args:
+            input_shape: (batch or None, ...), or a list or dictionary of such shapes.
+        """
+        builder = self._builder
+        if self.has_call and builder.source.building:
+            return  # called by the model's own build with super()
+        if input_shape is None:
+            self.require_values("build")
+        else:
+            builder.build(builder.samples(input_shape))
+
+    @property
+    def inputs(self) -> list[SymbolicTensor]:
+        """The symbolic inputs; raises AttributeError before they are known."""
+        return list(self._builder.known_graph("inputs").inputs)
+
+    @property
+    def outputs(self) -> list[SymbolicTensor]:
+        """The symbolic outputs; raises AttributeError before they are known."""
+        return list(self._builder.known_graph("outputs").outputs)
+
+    @property
+    def input(self) -> Any:
+        """The symbolic inputs in their given structure."""
+        return self._builder.known_graph("input").input_form.pack(self.inputs)
+
+    @property
+    def output(self) -> Any:
+        """The symbolic outputs in their given structure."""
+        return self._builder.known_graph("output").output_form.pack(self.outputs)
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the inputs in dictionaries of data."""
+        return self._builder.known_graph("input_names").input_names
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the outputs in logs and in dictionaries of data."""
+        return self._builder.known_graph("output_names").output_names
+
+    @property
+    def input_shape(self) -> Any:
+        """(None, ...) with the shape of one sample, or several shapes in the structure of the
+        inputs; raises AttributeError before it is known."""
+        graph = self._builder.known_graph("input_shape")
+        return graph.input_form.pack([t.shape for t in graph.inputs])
+
+    @property
+    def output_shape(self) -> Any:
+        """(None, ...) with the shape of one prediction, or several shapes; raises
+        AttributeError before it is known."""
+        graph = self._builder.known_graph("output_shape")
+        return graph.output_form.pack([t.shape for t in graph.outputs])
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the shape of the outputs (batch or None, ...) for inputs of that shape."""
+        builder = self._builder
+        builder.build(builder.samples(input_shape))
+        first = next(iter(input_shape.values())) if isinstance(input_shape, Mapping) else None
+        nested = first or (input_shape[0] if isinstance(input_shape[0], (tuple, list)) else None)
+        batch = nested[0] if nested else input_shape[0]
+        shapes = builder.known_plan("output_shape").output_shapes
+        return self.graph.output_form.pack([(batch, *shape) for shape in shapes])
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
+        """Return a layer by name or index.
+
+        Raises:
+            ValueError: if there is none; the message suggests the closest name.
+        """
+        if (name is None) == (index is None):
+            raise ValueError("get_layer needs either name or index.")
+        if index is not None:
+            if not -len(self.layers) <= index < len(self.layers):
+                raise ValueError(f"index {index} is out of range: {len(self.layers)} layers.")
+            return self.layers[index]
+        names = [layer.name for layer in self.layers]
+        if name not in names:
+            raise ValueError(
+                f"No layer named {name!r}.{closest(str(name), names)} Layers: {', '.join(names)}."
+            )
+        return self.layers[names.index(name)]
+
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Any = None,
+        print_fn: Any = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Any = None,
+    ) -> None:
+        """Print layers, output shapes and parameter counts.
+
+        Args:
+            line_length: Width in columns, 80 by default.
+            print_fn: Function called with the text instead of ``print``.
+            expand_nested: Whether to show the layers of models used as layers.
+            show_trainable: Whether to add a column that shows which layers are trained.
+        """
+        text = summary_text(self, line_length or 80, show_trainable, expand_nested)
+        (print_fn or print)(text)
+
+    def _repr_html_(self) -> str:
+        """Return the view in a notebook: layers, shapes, parameters and a drawing."""
+        return summary_html(self)
+
+    def data_held(self) -> dict[str, str]:
+        """Describe the data values that the model, and so its file, contains besides its weights.
+
+        These are vocabularies, boundaries, means and variances of preprocessing layers, and
+        entries of `trained_on` such as class names, described in words by their path.
+
+        >>> import gpunn
+        >>> lookup = gpunn.layers.StringLookup(vocabulary=["oak", "elm"], name="tree")
+        >>> gpunn.Sequential([gpunn.Input((1,), dtype="string"), lookup]).data_held()
+        {'tree/vocabulary': "2 categories: 'oak', 'elm'"}
+        """
+        return data_held(self)
+
+    def weights_dict(self) -> dict[str, np.ndarray]:
+        """Return copies of all parameters by their path, ``"dense/kernel"``."""
+        self.require_values("weights_dict")
+        parameters = self._builder.known_plan("weights").parameters
+        read = self._access().read
+        return read(lambda: {path: p.numpy() for path, p in parameters.items()})
+
+    def load_weights_dict(self, weights: Mapping[str, Any]) -> None:
+        """Set all parameters by their path.
+
+        Raises:
+            ValueError: naming a missing or surplus path, or a different shape.
+        """
+        self.require_values("load_weights_dict")
+        paths = self._builder.known_plan("weights").parameters
+        for path in paths:
+            if path not in weights:
+                raise ValueError(f"Weights: {path!r} is missing.")
+        for path in weights:
+            if path not in paths:
+                raise ValueError(
+                    f"Weights: {path!r} is not in the model.{closest(path, list(paths))}"
+                )
+        self.set_weights([weights[path] for path in paths])
+
+    def gradients(self) -> dict[str, np.ndarray]:
+        """Return the gradients of the last training step by path, without frozen parameters."""
+        self.require_values("gradients")
+        parameters = self._builder.known_plan("gradients").parameters
+        return {
+            path: self.backend.read(p.gradient) for path, p in parameters.items() if p.trainable
+        }
+
+    # -- configuration and files
 
     def get_config(self) -> dict[str, Any]:
         """Return the name, dtype, layers and their connections as JSON-serializable values.
 
         For a model with a custom call, return its constructor arguments.
         """
-        if self._body is not None:
+        if self.has_call:
             return arguments_of(self)
         config: dict[str, Any] = {"name": self.name, **self.graph.get_config()}
         if self.dtype_given is not None or self.built:
@@ -138,8 +337,6 @@ class Model(FittingModel):
         graph = {key: config.pop(key) for key in ("layers", "inputs", "outputs", "forms")}
         inputs, outputs = restore_graph(graph)
         return cls(inputs, outputs, **config)
-
-    # -- files
 
     def save(
         self,

@@ -16,7 +16,6 @@ import contextlib
 import json
 import math
 import os
-import warnings
 import zlib
 from typing import Any
 
@@ -24,6 +23,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
+from gpunn.common.arguments import warn
 from gpunn.common.atomic_files import Path, atomic_write
 from gpunn.common.names import closest
 
@@ -126,10 +126,8 @@ def _check_length(length: int, file: str) -> None:
             f"can read again: a file holds at most {HEADER_LIMIT:,}."
         )
     if length > MAX_HEADER:
-        warnings.warn(
-            f"{file} has {length:,} bytes of settings and states: load it with "
-            f"max_header={length}.",
-            stacklevel=4,
+        warn(
+            f"{file} has {length:,} bytes of settings and states: load it with max_header={length}."
         )
 
 

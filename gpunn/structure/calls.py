@@ -79,7 +79,17 @@ class ModelCall(Layer):
         self._output_form = TreeDef.of(y)
         return y
 
-    def graph(self, shapes: Sequence[SampleShape]) -> Graph:
+    # -- see `gpunn.structure.builder.Source`
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers held as attributes of the model, in their order."""
+        return self.layers_inside
+
+    def declared_inputs(self) -> None:
+        """Return None: the first data, or `build`, show the inputs."""
+
+    def graph_for(self, shapes: Sequence[SampleShape]) -> Graph:
         """Return the graph of this layer alone, for inputs with these sample shapes."""
         self.form = form = self.form or TreeDef()
         self.takes_list = form.kind is not None
@@ -89,6 +99,8 @@ class ModelCall(Layer):
             for shape, name in zip(shapes, names, strict=True)
         ]
         outputs = self.apply(inputs if self.takes_list else inputs[0])
+        if not self.model.trainable:  # set before there were layers
+            self.model.trainable = False
         return Graph(form.pack(inputs), self._output_form.pack(outputs))
 
 
@@ -124,8 +136,9 @@ def run_graph(graph: Graph, x: Any, training: bool | None) -> Any:
     form = graph.input_form
     given = [x] if form.kind is None else by_name(graph.input_names, x, "inputs")
     found = {
-        id(symbol): tensor if is_float(tensor.dtype) and is_float(symbol.dtype) else
-        convert(tensor, symbol.dtype)
+        id(symbol): tensor
+        if is_float(tensor.dtype) and is_float(symbol.dtype)
+        else convert(tensor, symbol.dtype)
         for symbol, tensor in zip(graph.inputs, given, strict=True)
     }
     for application in graph.applications:

@@ -12,7 +12,13 @@ from gpunn.core.plan import INPUT, Node, Plan
 from gpunn.layers import InputLayer
 from gpunn.layers.operations import Operation
 from gpunn.layers.shapes import dtype_of
-from gpunn.layers.symbolic import Application, GraphOperation, SymbolicTensor, TreeDef
+from gpunn.layers.symbolic import (
+    Application,
+    GraphOperation,
+    SampleShape,
+    SymbolicTensor,
+    TreeDef,
+)
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.op_arguments import OpArguments
 
@@ -88,6 +94,14 @@ class Graph:
                 name, number = f"{tensor.name}_{number}", number + 1
             names.append(name)
         return names
+
+    def declared_inputs(self) -> list[SampleShape]:
+        """Return the sample shapes of the inputs; see `gpunn.structure.builder.Source`."""
+        return [tensor.sample for tensor in self.inputs]
+
+    def graph_for(self, shapes: Sequence[SampleShape]) -> Graph:
+        """Return the graph itself."""
+        return self
 
     def _sort(self) -> None:
         """Sort layers and applications by their distance from the outputs, as Keras counts it."""

@@ -27,7 +27,7 @@ def summary_text(model: Any, width: int, show_trainable: bool, expand_nested: bo
     built = model.built  # reading it builds a model that declares its input shape, so do it first
     header = ["Layer (type)", "Output shape", "Param #"]
     shares = [0.4, 0.25, 0.15] if show_trainable else [0.45, 0.3, 0.15]
-    connected = model.is_graph
+    connected = model._builder.is_graph
     if connected:
         header.append("Connected to")
         shares = [0.28, 0.2, 0.13, 0.26] if show_trainable else [0.32, 0.24, 0.14, 0.3]
@@ -71,7 +71,7 @@ def summary_html(model: Any) -> str:
     """
     built = model.built  # as above
     drawn = built and len(model.operations) <= DRAWN
-    connected = model.is_graph and not drawn
+    connected = model._builder.is_graph and not drawn
     header = ["Layer (type)", "Output shape", "Param #", *["Connected to"] * connected]
     table = []
     for tag, row in [
@@ -121,7 +121,7 @@ def _rows(
     model: Any, connected: bool, show_trainable: bool, expand: bool, indent: str
 ) -> Iterator[list[str]]:
     """Yield the cells of each layer's row, followed by those of the layers inside it."""
-    sources = _sources(model) if connected and model.is_graph else {}
+    sources = _sources(model) if connected and model._builder.is_graph else {}
     for layer in model.operations:
         shape = getattr(layer, "output_shape", None) if layer.built else None
         row = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from gpunn.backends.contract.backend import Program
 from gpunn.backends.contract.control import BAD_BATCH, POSITION
 from gpunn.backends.shared.order import Order
+from gpunn.common.arguments import warn
 from gpunn.feeding.arrays import check_file, map_under
 from gpunn.feeding.batches import Batches
 from gpunn.feeding.rows import Rows
@@ -343,10 +343,9 @@ def fit(
         limit, steps = feed.left(first_batch), feed.run(programs, listeners, first_batch, model)
         over = feed.exhausted
         if limit is not None and steps < limit and not (warned or model.stop_training):
-            warnings.warn(
+            warn(
                 f"The data ran out in epoch {epoch + 1} of {epochs.stop}, after {steps} of {limit} "
-                f"steps: {'training' if over else 'the epoch'} ends there.",
-                stacklevel=3,
+                f"steps: {'training' if over else 'the epoch'} ends there."
             )
             warned = True
         if steps == 0 and over and epoch > epochs.start:
@@ -402,9 +401,7 @@ def evaluate(
     if not done and not feed.exhausted:
         raise ValueError("The data yielded no batches: there is nothing to evaluate.")
     if feed.limit is not None and done < feed.limit and not model.stop_evaluating:
-        warnings.warn(
-            f"The data to evaluate on ran out after {done} of {feed.limit} steps.", stacklevel=3
-        )
+        warn(f"The data to evaluate on ran out after {done} of {feed.limit} steps.")
     logs = programs.logs() if done else {}
     if callbacks is not None:
         callbacks.on_test_end(logs)

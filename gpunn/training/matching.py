@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from gpunn import losses
 from gpunn import metrics as metrics_module
 from gpunn.common import registry
-from gpunn.common.arguments import check_number
+from gpunn.common.arguments import check_number, warn
 from gpunn.common.overrides import replaces
 from gpunn.losses import Loss
 from gpunn.ops.arithmetic import equal
@@ -221,7 +220,7 @@ def accuracy_of_any(y_true: Tensor, y_pred: Tensor) -> Tensor:
     return equal(convert(y_true, "int32"), argmax(y_pred, -1))
 
 
-def warn_of_zero_gradients(layers: Iterable[Any], stacklevel: int) -> None:
+def warn_of_zero_gradients(layers: Iterable[Any]) -> None:
     """Warn about layers whose activation has zero gradient, if they or earlier layers train."""
     trained = False
     for layer in layers:
@@ -230,10 +229,9 @@ def warn_of_zero_gradients(layers: Iterable[Any], stacklevel: int) -> None:
         if trained and getattr(activation, "zero_gradient", False):
             name = activation.__name__
             smooth = "tanh" if name == "sign" else "sigmoid"
-            warnings.warn(
+            warn(
                 f"The layer {layer.name!r} ends in {name}, whose derivative is 0 everywhere: "
                 f"neither it nor any layer before it learns by gradient descent. Train with "
                 f"{smooth!r} and replace it by {name!r} afterwards, or train a single layer "
-                f"with the perceptron rule.",
-                stacklevel=stacklevel + 1,
+                f"with the perceptron rule."
             )

@@ -89,9 +89,7 @@ class Objective:
         self.heads = heads
         used = {head.number: head.loss for head in heads}
         shown = {h.number for h in heads if any(m.metric.has_call for m in h.measures)}
-        targets = [
-            replace(t, loss=used.get(k), exact=k in shown) for k, t in enumerate(targets)
-        ]
+        targets = [replace(t, loss=used.get(k), exact=k in shown) for k, t in enumerate(targets)]
         self.spec = replace(spec, targets=tuple(targets))
         outputs = self.plan.outputs
         self.replaced = {outputs[h.number]: activations.linear for h in heads if h.fused}

@@ -237,6 +237,18 @@ def test_several_outputs_are_kerass(keras: Any, case: str, seen: bool, backend: 
     assert_allclose(losses[1], losses[0], rtol=1e-4)
 
 
+def test_the_last_compile_counts(backend: str) -> None:
+    """Also if the model was built, but not trained, between two of them."""
+    model = list_of_outputs(gpunn)(backend=backend)
+    model.compile("adam", ["mse", "mae"], metrics=[["mae"], ["mse"]])
+    model.build((None, 6))
+    optimizer = gpunn.optimizers.SGD(0.05)
+    model.compile(optimizer, ["mae", "mse"])
+    model.fit(X, [Y, Z], epochs=1, verbose=0)
+    assert model.optimizer is optimizer
+    assert [loss.name for loss in model.loss] == ["mean_absolute_error", "mean_squared_error"]
+
+
 def penalized(k: Any) -> Any:
     class Penalized(plain(k)):  # type: ignore[misc]
         def call(self, x: Any) -> Any:

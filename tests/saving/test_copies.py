@@ -370,3 +370,21 @@ def test_a_state_is_taken_over_by_a_model_that_was_trained_with_another_seed(see
     assert histories[0] == histories[1]
     for found, expected in zip(other.get_weights(), first.get_weights(), strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+def test_a_shallow_copy_is_a_model_of_the_same_layers() -> None:
+    """Each trains the layers that both contain, with an optimizer state of its own."""
+    model = gpunn.Sequential([layers.Input((6,)), layers.Dense(3)])
+    other = copy.copy(model)
+    for each in (model, other):
+        each.compile("adam", LOSS)
+        each.fit(X, Y, verbose=0)
+    assert other.layers[0] is model.layers[0]
+    before = model.get_weights()[0]
+    other.fit(X, Y, verbose=0)
+    assert (model.get_weights()[0] != before).all()
+    np.testing.assert_array_equal(model.predict(X, verbose=0), other.predict(X, verbose=0))
+    other.name = "other"
+    assert model.name != "other"
+    with pytest.raises(ValueError, match="The model 'other' takes samples"):
+        other.build((None, 7))

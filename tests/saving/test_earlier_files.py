@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import earlier_models
 import numpy as np
 import pytest
 
@@ -72,11 +73,19 @@ def write(folder: Path) -> None:
         model.fit(*given(model), batch_size=5, epochs=3, initial_epoch=2, verbose=0,
                   callbacks=[checkpoint])  # fmt: skip
         answers[name] = answer(model)
+    for name, make in earlier_models.MAKERS.items():
+        gpunn.utils.set_random_seed(3)
+        model = earlier_models.compiled(make())
+        (folder / f"{name}.before_fit.pickle").write_bytes(pickle.dumps(model))
+        model.fit(X, LABELS, batch_size=5, epochs=2, verbose=0)
+        (folder / f"{name}.pickle").write_bytes(pickle.dumps(model))
+        model.fit(X, LABELS, batch_size=5, epochs=3, initial_epoch=2, verbose=0)
+        answers[name] = answer(model)
     np.savez(folder / "answers.npz", **answers)
 
 
 def given(model: gpunn.Model) -> tuple[Any, Any]:
-    if isinstance(model, gpunn.Sequential):
+    if not isinstance(model.input, dict):
         return X, LABELS
     return {"x": X}, {"y": np.eye(3, dtype=np.float32)[LABELS]}
 
@@ -98,6 +107,23 @@ def test_models_go_on_training(name: str, kind: str) -> None:
         model.fit(*given(model), batch_size=5, epochs=3, initial_epoch=2, verbose=0)
     with np.load(EARLIER / "answers.npz") as answers:
         np.testing.assert_allclose(answer(model), answers[name], rtol=2e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", earlier_models.MAKERS)
+def test_pickled_models_of_every_kind_go_on_training(name: str) -> None:
+    """With a custom call, inside another model, and built by their first data."""
+    model = pickle.loads((EARLIER / f"{name}.pickle").read_bytes())
+    model.fit(X, LABELS, batch_size=5, epochs=3, initial_epoch=2, verbose=0)
+    with np.load(EARLIER / "answers.npz") as answers:
+        np.testing.assert_allclose(answer(model), answers[name], rtol=2e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", earlier_models.MAKERS)
+def test_models_pickled_before_their_first_data_train(name: str) -> None:
+    model = pickle.loads((EARLIER / f"{name}.before_fit.pickle").read_bytes())
+    first = model.evaluate(X, LABELS, verbose=0, return_dict=True)["loss"]
+    model.fit(X, LABELS, batch_size=4, epochs=20, verbose=0)
+    assert model.evaluate(X, LABELS, verbose=0, return_dict=True)["loss"] < first
 
 
 def test_parts_are_what_they_were() -> None:

@@ -38,12 +38,12 @@ FILES = {
         "backends/cupy/launch/programs.py", "backends/cupy/launch/task_backend.py",
         "backends/numpy/backend.py", "backends/numpy/program.py", "backends/numpy/trace.py",
         "backends/numpy/updates.py", "backends/contract/device.py",
-        "backends/contract/profiling.py", "backends/shared/threads.py", "training/compiling.py",
-        "training/object_pool.py", "training/loops.py", "feeding/memory.py", "models/fitting.py",
-        "models/predicting.py",
+        "backends/contract/profiling.py", "backends/shared/threads.py", "training/training.py",
+        "training/object_pool.py", "training/loops.py", "feeding/memory.py", "training/fitting.py",
+        "training/predicting.py",
         "training/predictor.py", "feeding/rows.py", "training/programs.py", "training/step.py",
-        "structure/structure.py", "structure/buildable.py", "training/objective.py",
-        "training/trainer.py",
+        "structure/builder.py", "structure/nested.py", "models/model.py", "models/trainable.py",
+        "training/objective.py", "training/trainer.py",
     )
 }  # fmt: skip
 assert all(Path(file).is_file() for file in FILES)

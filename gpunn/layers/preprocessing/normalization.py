@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, ClassVar
 
 import numpy as np
 
-from gpunn.common.arguments import check_flag
+from gpunn.common.arguments import check_flag, warn
 from gpunn.common.config import resolve_dtype
 from gpunn.common.fields import field
 from gpunn.common.names import counted
@@ -219,11 +218,10 @@ class Normalization(Layer):
         if lost.any():
             place = tuple(np.argwhere(lost)[0])
             where = f" at {[int(n) for n in place]}" if mean.size > 1 else ""
-            warnings.warn(
+            warn(
                 f"{self.name}.adapt: numbers of about {mean[place]:.3g} that differ by "
                 f"{np.sqrt(variance[place]):.3g}{where}, which float32 cannot distinguish: "
-                f"subtract the mean in float64 first, or use dtype='float64'.",
-                stacklevel=3,
+                f"subtract the mean in float64 first, or use dtype='float64'."
             )
 
     def _built_for(self, array: np.ndarray) -> np.ndarray:

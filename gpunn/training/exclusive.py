@@ -6,30 +6,36 @@ import sys
 import threading
 from typing import Any
 
-from gpunn.common.holds import Hold
+from gpunn.common.holds import Exclusive, Hold
 
 
-class TrainingOf:
-    """See `CompilableModel._training`."""
+class ExclusiveTraining:
+    """A ``with`` block for a call that trains a model; see `Training.exclusively`.
 
-    def __init__(self, model: Any, method: str) -> None:
-        self._model, self._method = model, method
+    Args:
+        model: The model.
+        exclusive: What the call holds as long as it trains.
+        method: Name of the call.
+    """
+
+    def __init__(self, model: Any, exclusive: Exclusive, method: str) -> None:
+        self._model, self._exclusive, self._method = model, exclusive, method
         self._hold: Hold | None = None
 
     def __enter__(self) -> None:
         """Reserve the model for this call; raise an error if another call trains it."""
-        self._hold = self._model._trains.take(sys._getframe(1))
+        self._hold = self._exclusive.take(sys._getframe(1))
         if self._hold is None:
-            raise RuntimeError(in_training(self._model, self._method))
+            raise RuntimeError(in_training(self._model, self._exclusive, self._method))
 
     def __exit__(self, *error: object) -> None:
         assert self._hold is not None
         self._hold.release()
 
 
-def in_training(model: Any, method: str) -> str:
+def in_training(model: Any, exclusive: Exclusive, method: str) -> str:
     """Return an error message that explains why ``method`` cannot run now."""
-    holder = model._trains.holder
+    holder = exclusive.holder
     here = holder is not None and holder.thread == threading.get_ident()
     return (
         f"{method}: the model {model.name!r} is being trained just now, "

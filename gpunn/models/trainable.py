@@ -1,0 +1,348 @@
+"""The methods of a model that train it, evaluate it and predict with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gpunn import optimizers
+from gpunn.callbacks import History
+from gpunn.callbacks.streams import check_verbose
+from gpunn.common import registry
+from gpunn.common.arguments import check_choice, check_epochs, check_fraction, check_integer
+from gpunn.layers.held import losses_of
+from gpunn.layers.symbolic import is_symbolic
+from gpunn.layers.traced import is_traced
+from gpunn.ops.op_arguments import with_tensors
+from gpunn.ops.tensor import Tensor
+from gpunn.structure.nested import NestedModel
+from gpunn.training import fitting, predicting
+from gpunn.training.trainer import Trainer
+from gpunn.training.training import Training
+
+
+class TrainableModel(NestedModel):
+    """The part of `Model` that trains: it passes its arguments, checked, to `gpunn.training`."""
+
+    abstract = True  # not an entry to look up
+    _not_watched = NestedModel._not_watched | {
+        "_training", "stop_training", "stop_evaluating", "stop_predicting", "resume_from",
+        "history", "trained_on", "optimizer", "loss", "matmul_precision",
+    }  # fmt: skip
+    stop_training = stop_evaluating = stop_predicting = False
+    """Set by callbacks; checked after every batch and epoch."""
+    resume_from: tuple[int, int] | None = None
+    """Epoch and batch to resume from, set by BackupAndRestore when training begins."""
+    history: History | None = None
+    trained_on: Mapping[str, Any] = {}
+    """Facts about the training data, saved with the model: ``fit`` stores the ``range`` of the
+    first input, and the command line stores how to preprocess other data in the same way."""
+    optimizer: optimizers.Optimizer | None = None
+    loss: Any = None
+    matmul_precision: str | None = None
+    _training: Training
+
+    @property
+    def trainer(self) -> Trainer | None:
+        """The trainer; None before the model is built and compiled."""
+        return self._training.trainer
+
+    @property
+    def compiled(self) -> bool:
+        return self._training.compiled is not None
+
+    @property
+    def in_training(self) -> bool:
+        """Whether a call that trains the model is running."""
+        return self._training.exclusive.holder is not None
+
+    @property
+    def run_eagerly(self) -> bool:
+        """The ``run_eagerly`` argument of `compile`; may be set at any time."""
+        return self._training.eager
+
+    @run_eagerly.setter
+    def run_eagerly(self, eager: bool) -> None:
+        self._training.eager = eager
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: Any = "auto",
+        auto_scale_loss: bool = True,
+        matmul_precision: str | None = None,
+    ) -> None:
+        """Configure the model for training: set optimizer, loss and metrics.
+
+        An optimizer object that trained this model before keeps its state, as in Keras; any other
+        starts from zero.
+
+        Args:
+            optimizer: Name or object; with None the model can be evaluated but not trained.
+            loss: Name or object. For several outputs, a list, or a dictionary by output name, in
+                which None means no loss; a single loss applies to every output. Without a loss,
+                training minimizes the losses that layers add by `add_loss`, and y is optional.
+            loss_weights: Factor of each output's loss in the minimized sum.
+            metrics: List of names, objects or functions, not weighted; for several outputs a
+                list or dictionary of such lists.
+            weighted_metrics: Likewise, weighted by sample and class weights.
+            matmul_precision: None, or the format to which matrix products in training and
+                evaluation may round their factors, to use a GPU's tensor cores:
+                "tf32" keeps 10 bits after the leading one of float32's 23, "bfloat16" 7.
+                Sums and everything else stay float32, and so does `predict`. It requires a
+                GPU of compute capability 8.0 or newer (RTX 30xx, A100); on the NumPy
+                backend it has no effect, with one notice.
+            run_eagerly: Whether to call user-defined code, such as a layer's ``call``, with
+                concrete values in each step, for debugging: see `gpunn.config.run_eagerly`.
+            steps_per_execution, jit_compile, auto_scale_loss: Accepted for compatibility with
+                Keras and ignored: gpunn decides how many steps to launch at once.
+
+        Raises:
+            ValueError: for unknown names, if the loss and the last activation disagree
+                about logits, and for a ``matmul_precision`` that the GPU does not support
+                or a float64 model cannot use.
+        """
+        self._training.compile(
+            optimizer=optimizer,
+            loss=loss,
+            loss_weights=loss_weights,
+            metrics=metrics,
+            weighted_metrics=weighted_metrics,
+            run_eagerly=run_eagerly,
+            matmul_precision=matmul_precision,
+        )
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+        *,
+        validation_strategy: str = "tail",
+    ) -> History:
+        """Train the model for a number of epochs.
+
+        Args:
+            x: Input data (rows, ...): a NumPy or CuPy array or any object with ``__dlpack__``; a
+                pandas, polars or Arrow frame; or a SciPy sparse matrix, which is made dense batch
+                by batch. For several inputs, a list, or a dictionary by input name. Or something
+                that yields batches ``(x, y)`` or ``(x, y, weight)``.
+            y: Targets (rows, ...), in the same forms; class indices (rows,) for a sparse loss.
+            batch_size: Samples per step; the last batch may be smaller. Default 32, or, with
+                ``steps_per_epoch``, the size that divides the rows among that many steps.
+            epochs: Number of the last epoch (counted from ``initial_epoch``).
+            verbose: 0 is silent. 1 prints a line per epoch, and shows a progress bar with metrics
+                in a terminal or notebook. 2 prints only the line. ``"auto"`` is 1 in a terminal
+                or notebook, otherwise 2.
+            callbacks: A callback or a list of callbacks.
+            validation_split: Fraction of the rows to validate on, with their ``sample_weight``.
+            validation_data: ``(x, y)``, ``(x, y, weight)`` or batches. Each epoch starts again
+                with the first batch; batches of a generator are kept in memory for that.
+            shuffle: Whether each epoch visits the rows in a new order.
+            class_weight: Factor on the loss by class, in training only.
+            sample_weight: Factor on the loss by row.
+            initial_epoch: Epoch to start from, to continue training a loaded model.
+            steps_per_epoch: Batches per epoch; all by default.
+            validation_steps, validation_batch_size, validation_freq: As in Keras. The batch size
+                is ``batch_size`` by default, or divides the rows among the steps.
+            validation_strategy: Which rows validation_split takes: ``"tail"`` (as
+                Keras), ``"shuffled"`` or ``"stratified"``.
+
+        Returns:
+            A History whose ``history`` maps each metric to its values by epoch. Metrics
+            without ``val_`` are means over the epoch while the weights change.
+
+        Raises:
+            ValueError, TypeError: for invalid data or arguments, before the first step.
+            RuntimeError: if the model is already being trained, by another thread or by the
+                call that runs a callback.
+            gpunn.models.NonFiniteLossError: if the loss becomes NaN or infinite.
+            gpunn.models.OutOfMemoryError: if a batch does not fit in device memory; the message
+                names a batch size that would fit. Data that do not fit are streamed from the
+                host, with a notice.
+        """
+        batch_size = check_integer("batch_size", batch_size, 1, None)
+        epochs = check_integer("epochs", epochs, 0)
+        initial_epoch = check_integer("initial_epoch", initial_epoch, 0)
+        steps = check_integer("steps_per_epoch", steps_per_epoch, 1, None)
+        validation_steps = check_integer("validation_steps", validation_steps, 1, None)
+        validation_batch = check_integer(
+            "validation_batch_size", validation_batch_size, 1, batch_size
+        )
+        check_fraction("validation_split", validation_split, below_one=True)
+        check_choice("validation_strategy", validation_strategy, ("tail", "shuffled", "stratified"))
+        return fitting.fit(
+            self._training, x, y, batch_size, epochs, check_verbose(verbose), callbacks,
+            validation_split, validation_data, shuffle, class_weight, sample_weight,
+            initial_epoch, steps, validation_steps, validation_batch,
+            check_epochs("validation_freq", validation_freq), validation_strategy,
+        )  # fmt: skip
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Compute loss and metrics on data with the current weights.
+
+        Args:
+            x, y, sample_weight: As for `fit`.
+            batch_size: Rows per batch. By default gpunn chooses a size, or, with ``steps``, the
+                size that divides the rows among that many steps.
+            steps: Number of batches; all by default.
+            verbose, callbacks: As for `fit`.
+            return_dict: Whether to return a dictionary.
+
+        Returns:
+            The loss, or, with metrics, a list ``[loss, metric, ...]``; with
+            ``return_dict``, a dictionary by name.
+        """
+        batch_size = check_integer("batch_size", batch_size, 1, None)
+        steps = check_integer("steps", steps, 1, None)
+        logs = fitting.evaluate(
+            self._training, x, y, batch_size, check_verbose(verbose), sample_weight, steps,
+            callbacks,
+        )  # fmt: skip
+        return _result(logs, return_dict)
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """Return the outputs for ``x`` as a NumPy array (rows, ...).
+
+        A model with several outputs returns them in the structure of its ``outputs``.
+
+        Args:
+            x: Samples, or something that yields batches of them.
+            batch_size: As for `evaluate`.
+            steps: Number of batches; all by default.
+        """
+        size = check_integer("batch_size", batch_size, 1, None)
+        steps = check_integer("steps", steps, 1, None)
+        check_verbose(verbose)
+        return predicting.predict(self._training, x, size, steps, callbacks)
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Run one update on one batch; return its loss (before the update) and metrics."""
+        logs = fitting.train_on_batch(self._training, x, y, sample_weight, class_weight)
+        return _result(logs, return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Compute loss and metrics on one batch."""
+        return _result(fitting.test_on_batch(self._training, x, y, sample_weight), return_dict)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Return the outputs for one batch."""
+        return predicting.predict_on_batch(self._training, x)
+
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
+        """Return the outputs for one batch, as arrays with a ``numpy()`` method.
+
+        With ``training``, dropout is active. On symbolic tensors the model is applied as a layer
+        and returns symbolic tensors.
+        """
+        if is_symbolic(x):
+            made = self.apply(x, training)
+            return self._builder.known_graph("outputs").output_form.pack(made)
+        if is_traced(x):
+            return self.call_in_trace(with_tensors(x), training)
+        return predicting.run(self._training, x, training)
+
+    @property
+    def losses(self) -> list[Tensor]:
+        """Losses that layers added in the last call on arrays, ``model(x)``, and the penalties on
+        trained weights.
+
+        Raises:
+            TypeError: inside a call, where losses belong to the step.
+        """
+        return losses_of(self, self._training.added)
+
+    def activations(self, x: Any) -> dict[str, np.ndarray]:
+        """Return the output of every layer for the samples ``x`` (batch, ...), by layer name.
+
+        Further outputs of a layer that is applied again are ``name:1``, ``name:2``, ...
+        """
+        return predicting.activations(self._training, x)
+
+    def last_activations(self) -> dict[str, np.ndarray]:
+        """Return the output of every layer in the last training step, by name; empty before one."""
+        return predicting.last_activations(self._training)
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names of the values that evaluate returns, in order."""
+        return self.trainer.log_names if self.trainer else ["loss"]
+
+    def training_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return optimizer slots, control block and seeds: all state that the next step needs."""
+        return self._training.state()
+
+    def set_training_state(
+        self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]
+    ) -> None:
+        """Restore a state of `training_state`, so that training resumes exactly."""
+        self._training.set_state(tensors, document)
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """Return the arguments of `compile` as JSON-serializable values; None before `compile`."""
+        compiled = self._training.compiled
+        if compiled is None:
+            return None
+        return {
+            "optimizer": registry.serialize(self.optimizer),
+            **compiled.get_config(),
+            "matmul_precision": self.matmul_precision,
+        }
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        """Call `compile` with a config from `get_compile_config`."""
+        self.compile(**config)
+
+
+def _result(logs: dict[str, float], return_dict: bool) -> Any:
+    if return_dict:
+        return logs
+    values = list(logs.values())
+    return values if len(values) > 1 else values[0]

@@ -1,0 +1,194 @@
+"""Building a model: its graph, its plan, and the arena of its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from gpunn.backends import get_backend
+from gpunn.common.config import resolve_dtype
+from gpunn.common.holds import Exclusive
+from gpunn.core.arena import Arena
+from gpunn.core.plan import Plan
+from gpunn.layers.shapes import check_shape
+from gpunn.layers.symbolic import SampleShape, TreeDef
+
+from .graph import Graph, by_name
+
+
+class Source(Protocol):
+    """What gives a model its graph: a `Graph` itself, a chain of layers, or a custom call."""
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers, including models used as layers, in order."""
+
+    def declared_inputs(self) -> list[SampleShape] | None:
+        """Return the sample shape of each input if the layers declare it, else None."""
+
+    def graph_for(self, shapes: Sequence[SampleShape]) -> Graph:
+        """Return the graph for inputs with these sample shapes."""
+
+
+class Builder:
+    """Builds a model once the shapes of its inputs are known. Each model owns one.
+
+    Args:
+        model: The model.
+        source: What gives the graph.
+        dtype: The requested dtype, or None.
+        backend: The requested backend. It is fixed, whatever is chosen later.
+
+    Attributes:
+        graph: The graph from inputs to outputs; None before it is known.
+        arena: The arena that holds the parameters; None before the model is built.
+        preparing: For preparations that only one thread makes.
+    """
+
+    def __init__(self, model: Any, source: Source, dtype: Any, backend: Any) -> None:
+        self.model = model
+        self.source: Any = source
+        self.dtype_given = None if dtype is None else resolve_dtype(dtype)
+        self.backend = get_backend(backend)
+        self.preparing = Exclusive()
+        self.graph: Graph | None = source if isinstance(source, Graph) else None
+        self.arena: Arena | None = None
+        self._plan: Plan | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is bound to arrays: a copy is built when it is first used."""
+        return {**vars(self), "arena": None, "_plan": None}
+
+    def reset(self) -> None:
+        """Discard graph, plan and arena: the layers have changed."""
+        self.arena = self._plan = None
+        if self.graph is not None:
+            for application in self.graph.applications:
+                application.layer.applications.remove(application)
+            self.graph = None
+
+    @property
+    def plan(self) -> Plan | None:
+        """The nodes in execution order; None as long as the input shape is not known."""
+        if self._plan is None and (shapes := self.declared_inputs()) is not None:
+            self.build(shapes)
+        return self._plan
+
+    @property
+    def is_built(self) -> bool:
+        return self._plan is not None
+
+    @property
+    def is_graph(self) -> bool:
+        """Whether the layers may have several inputs: not for a chain or a custom call."""
+        return isinstance(self.source, Graph)
+
+    def declared_inputs(self) -> list[SampleShape] | None:
+        """Return the sample shape of each input if it is known, else None."""
+        graph = self.graph
+        return self.source.declared_inputs() if graph is None else graph.declared_inputs()
+
+    def build(self, shapes: Sequence[SampleShape]) -> None:
+        """Build the layers and the plan for inputs of these shapes.
+
+        Raises:
+            ValueError: if the model takes inputs of other shapes.
+        """
+        known = self.declared_inputs()
+        if known is not None and known != list(shapes):
+            names = [", ".join(map(str, given)) for given in (known, shapes)]
+            raise ValueError(
+                f"The model {self.model.name!r} takes samples of shape {names[0]}; got {names[1]}."
+            )
+        if self._plan is None:
+            with self.preparing:  # another thread may have been faster
+                if self._plan is None:
+                    graph = self.graph or self.source.graph_for(shapes)
+                    plan = graph.plan()
+                    self.take_parameters(plan)
+                    self.graph, self._plan = graph, plan
+
+    def take_parameters(self, plan: Plan) -> bool:
+        """Move parameters from other arenas into this model's arena; return whether any moved.
+
+        Several models may share a layer: each moves its parameters back before it computes.
+        """
+        if self.has_parameters():
+            return False
+        # A layer that occurs more than once in the plan has its parameters once.
+        self.arena = Arena(self.backend, self.dtype, plan.parameters.values())
+        return True
+
+    def has_parameters(self) -> bool:
+        """Whether all parameters are in this model's arena."""
+        arena = self.arena
+        if arena is None:
+            return False
+        for parameter in arena.parameters:  # noqa: SIM110 (this runs at each prediction)
+            if parameter.arena is not arena:
+                return False
+        return True
+
+    def samples(self, input_shape: Any) -> list[SampleShape]:
+        """Return the sample shapes for one or several shapes with a batch axis."""
+        several = isinstance(input_shape, Mapping) or any(
+            isinstance(entry, (tuple, list)) for entry in input_shape
+        )
+        if several:
+            names = self.input_names_for(input_shape)
+            shapes = by_name(names, input_shape, "input_shape")
+        else:
+            shapes = [input_shape]
+        return [check_shape(tuple(shape)[1:]) for shape in shapes]
+
+    def input_names_for(self, given: Any) -> list[str]:
+        """Return the input names; for a model with a custom call they are decided now."""
+        if self.model.has_call and self._plan is None:
+            self.source.form = form = TreeDef.of(given)
+            return list(form.keys) or [""] * len(form.unpack(given))
+        if self.declared_inputs() is None:
+            return ["x"]
+        return self.known_graph("inputs").input_names
+
+    @property
+    def dtype(self) -> str:
+        """See `Model.dtype`."""
+        asked = self.asked_dtypes()
+        if len(asked) > 1:
+            names = ", ".join(f"{name!r} {dtype}" for dtype, name in asked.items())
+            raise ValueError(f"All layers of a model must have one dtype; requested: {names}.")
+        if asked:
+            return next(iter(asked))
+        # If no layer requests a dtype, weights keep theirs: a model made from another model's
+        # layers must not round them.
+        held = {p.dtype for layer in self.model.layers for p in layer.weights} - {None}
+        return resolve_dtype(held.pop() if len(held) == 1 else None)
+
+    def asked_dtypes(self) -> dict[str, str]:
+        """Return the dtypes that layers request, each with the name of one such layer."""
+        asked: dict[str, str] = {}
+        for layer in self.model.layers:
+            inner = getattr(layer, "_builder", None)  # of a model used as a layer
+            if inner is not None:
+                asked.update(inner.asked_dtypes())
+            elif layer.dtype is not None:
+                asked[layer.dtype] = layer.name
+        if self.dtype_given is not None:
+            asked[self.dtype_given] = self.model.name
+        return asked
+
+    def known_plan(self, attribute: str) -> Plan:
+        """Return the plan, for an attribute that exists once the model is built."""
+        plan = self.plan
+        if plan is None:
+            raise AttributeError(
+                f"The model {self.model.name!r} has no {attribute} yet: it is not built."
+            )
+        return plan
+
+    def known_graph(self, attribute: str) -> Graph:
+        """Return the graph, for an attribute that exists once the graph is known."""
+        if self.graph is None:
+            self.known_plan(attribute)
+        assert self.graph is not None
+        return self.graph

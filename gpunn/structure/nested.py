@@ -1,0 +1,228 @@
+"""A model as a part of another model: applied to symbolic tensors, and inside a call."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, ClassVar
+
+from gpunn.common import registry
+from gpunn.common.overrides import replaces
+from gpunn.core.arena import Parameter
+from gpunn.core.holder import ParameterHolder
+from gpunn.core.plan import HostPart, Node
+from gpunn.layers import traced
+from gpunn.layers.held import layers_in, name_parameters, parameters_in
+from gpunn.layers.shapes import sample_of
+from gpunn.layers.symbolic import GraphOperation, SampleShape, SymbolicTensor, TreeDef
+
+from .builder import Builder
+from .calls import run_graph
+from .graph import by_name
+
+
+class NestedModel(GraphOperation, ParameterHolder, registry.Entry):
+    """The part of `Model` that lets other models and layers contain it."""
+
+    kind = "model"
+    takes_methods = True  # methods such as `fit` may be replaced on the object
+    _changes_by_itself = True
+    _not_watched = frozenset({"name", "applications", "_builder", "_trainable"})
+    refused: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(
+            ("__call__", "build", "compute_output_shape", "compute_mask"),
+            "write call(inputs), and build(input_shape) if needed, or combine layers with "
+            "gpunn.Model(inputs, outputs)",
+        ),
+        **dict.fromkeys(
+            (
+                "train_step",
+                "test_step",
+                "compute_loss",
+                "stateless_compute_loss",
+                "make_train_function",
+                "make_test_function",
+            ),
+            "the layers and the loss define a step; write a custom loss or layer, and combine "
+            "the layers with gpunn.Model(inputs, outputs)",
+        ),
+        **dict.fromkeys(
+            ("predict_step", "make_predict_function"),
+            "the layers define a prediction; write a custom layer as the last one",
+        ),
+        **dict.fromkeys(
+            ("compute_metrics", "get_metrics_result", "reset_metrics", "metrics"),
+            "write a custom metric, and pass it to compile(metrics=...)",
+        ),
+    }
+    _builder: Builder
+    _trainable: bool
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.has_call = replaces(cls, "call")
+
+    def __copy__(self) -> Any:
+        """Return a model of the same layers: each has a builder of its own."""
+        made = type(self).__new__(type(self))
+        made.__setstate__(self.__getstate__())
+        for name, part in vars(made).items():
+            if getattr(part, "model", None) is self:
+                vars(made)[name] = copy.copy(part)
+                vars(made)[name].model = made
+        return made
+
+    def _watched(self) -> Mapping[str, Any]:
+        """Return the layers; for a model with a custom call, everything the call may read."""
+        if self.has_call:
+            return super()._watched()
+        return {str(number): layer for number, layer in enumerate(self.layers)}
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers, including models used as layers, in order."""
+        return [layer for layer in self._builder.source.layers if not layer.by_operator]
+
+    @property
+    def dtype_given(self) -> str | None:
+        return self._builder.dtype_given
+
+    # -- in a graph
+
+    def check_inputs(self, x: Any) -> list[SymbolicTensor]:
+        given = [x] if isinstance(x, SymbolicTensor) else x
+        names = self._builder.input_names_for(x)
+        tensors = by_name(names, given, f"The inputs of {self.name}")
+        for entry in tensors:
+            if not isinstance(entry, SymbolicTensor):
+                raise TypeError(
+                    f"{self.name}: symbolic tensors and arrays cannot be mixed; got {entry!r}."
+                )
+        return tensors
+
+    @property
+    def host_part(self) -> HostPart | None:
+        plan = self._builder.plan
+        return None if plan is None else plan.host
+
+    def infer_shapes(self, shapes: Sequence[SampleShape], given: Any = None) -> list[SampleShape]:
+        self._builder.build(shapes)
+        plan = self._builder.known_plan("output_shape")
+        return [*map(sample_of, plan.output_shapes, plan.output_dtypes)]
+
+    def append_nodes(
+        self,
+        nodes: list[Node],
+        sources: Sequence[int],
+        shapes: Sequence[SampleShape],
+        path: str = "",
+        training: bool | None = None,
+        given: Any = None,
+    ) -> list[int]:
+        self._builder.build(shapes)
+        plan = self._builder.known_plan("plan")
+        more, outputs = plan.nodes_from(len(nodes), sources, f"{path}{self.name}/", training)
+        nodes += more
+        return outputs
+
+    # -- inside the call of a layer or of another model
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        """Compute the outputs for tensors with `gpunn.ops`, layers and models.
+
+        A subclass that overrides it is created without inputs and outputs, and is built for the
+        first data that it sees. Other models run their layers.
+        """
+        return run_graph(self._builder.known_graph("graph"), x, training)
+
+    def call_in_trace(self, x: Any, training: bool | None) -> Any:
+        """Apply the model to tensors inside a call.
+
+        Raises:
+            TypeError: if some of its layers compute on the host.
+        """
+        builder = self._builder
+        if not builder.is_built and builder.declared_inputs() is None:
+            form = TreeDef.of(x)
+            builder.input_names_for(x)
+            builder.build([tuple(t.shape[1:]) for t in form.unpack(x)])
+        if self.host_part is not None and self.host_part.steps:
+            raise TypeError(traced.not_in_a_call(self.host_part.steps[0][0]))
+        options = {"training": training} if traced.takes_training(self) else {}
+        return self.call(x, **options)
+
+    def add_weight(self, *args: Any, **kwargs: Any) -> Parameter:
+        """Add a parameter to a model with a custom call; see `gpunn.layers.Layer.add_weight`."""
+        if not self.has_call:
+            raise TypeError(f"{self.name}: only a model that defines call has its own parameters.")
+        made: Parameter = self._builder.source.add_weight(*args, **kwargs)
+        return made
+
+    def add_loss(self, loss: Any) -> None:
+        """Inside `call`: add ``loss``, or each of a list; see `gpunn.layers.Layer.add_loss`."""
+        traced.add_loss(loss)
+
+    # -- what it contains
+
+    @property
+    def layers_inside(self) -> list[Any]:
+        """The layers, as for a layer that contains others."""
+        return self.layers
+
+    def with_layers_inside(self) -> list[Any]:
+        """Return all layers at any depth, after the model itself if it has a custom call."""
+        inside = chain.from_iterable(layer.with_layers_inside() for layer in self.layers)
+        return [*([self] if self.has_call else []), *inside]
+
+    def attributes_inside(self) -> Iterator[tuple[str, Any]]:
+        """Yield the layers by the attributes that hold them, or by their numbers."""
+        if not self.has_call:
+            yield from ((str(number), layer) for number, layer in enumerate(self.layers))
+        for name, value in vars(self).items() if self.has_call else ():
+            yield from layers_in(name, value)
+
+    def name_parameters(self, path: str = "") -> None:
+        """Set the paths of the parameters from the names of layers."""
+        name_parameters(self, path)
+
+    @property
+    def own_parameters(self) -> list[Parameter]:
+        """The parameters that a model with a custom call has added by `add_weight`."""
+        return list(self._builder.source.own_parameters) if self.has_call else []
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield all parameters with their names in this model."""
+        return parameters_in(self)
+
+    @property
+    def weights(self) -> list[Parameter]:
+        """All parameters, layer by layer, kernel before bias."""
+        plan = self._builder.plan  # parameters exist once it does
+        if plan is not None:
+            return list(plan.parameters.values())
+        unique = {id(p): p for _, p in self.named_parameters()}
+        return list(unique.values())
+
+    parameters = variables = weights
+
+    def require_values(self, method: str) -> None:
+        if self._builder.plan is None:
+            raise ValueError(
+                f"{method}: the model {self.name!r} is not built, its input shape is not known. "
+                f"Start it with layers.Input(shape), or call build((None, ...)) or fit first."
+            )
+
+    @property
+    def trainable(self) -> bool:
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for layer in [*self.layers, *([self._builder.source] if self.has_call else [])]:
+            layer.trainable = value
+
+    @property
+    def traceable(self) -> bool:
+        return all(layer.traceable for layer in self.layers)

@@ -1,0 +1,188 @@
+"""`Model.fit` and `Model.evaluate`, once their arguments are checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpunn.callbacks import CallbackList, History
+from gpunn.feeding import classes, data
+from gpunn.feeding.arrays import value_range
+from gpunn.feeding.batches import Batches, check_ends, fed
+from gpunn.feeding.rows import Rows
+from gpunn.feeding.spec import Spec
+
+from . import loops
+from .programs import Programs
+from .training import Training
+
+DEFAULT_BATCH = 32
+PREDICT_BATCH = 1024  # default rows per batch of a prediction
+
+
+def fit(
+    training: Training,
+    x: Any,
+    y: Any,
+    batch_size: int | None,
+    epochs: int,
+    verbose: int,
+    callbacks: Any,
+    validation_split: float,
+    validation_data: Any,
+    shuffle: bool,
+    class_weight: Mapping[int, float] | None,
+    sample_weight: Any,
+    initial_epoch: int,
+    steps: int | None,
+    validation_steps: int | None,
+    validation_batch: int | None,
+    validation_freq: Any,
+    validation_strategy: str,
+) -> History:
+    """Train a model; see `gpunn.Model.fit`."""
+    model = training.model
+    with training.exclusively("fit"):
+        divided = None if batch_size else steps
+        x, y, sample_weight = fed(x, y, sample_weight, batch_size or DEFAULT_BATCH, divided)
+        trainer, rows = training.source(x, y, sample_weight, class_weight, "fit")
+        if type(x) in (np.ndarray, np.memmap) and x.dtype.kind in "biuf":
+            rest = {name: v for name, v in model.trained_on.items() if name != "range"}
+            found = value_range(x)
+            model.trained_on = {"range": found, **rest} if found else rest
+        validation: Any = None
+        parted = None
+        if validation_data is not None:
+            validation = _validation_rows(training, validation_data)
+        elif validation_split:
+            if not isinstance(rows, Rows):
+                raise ValueError(
+                    "validation_split needs arrays; x yields batches. Use validation_data."
+                )
+            how = validation_split, validation_strategy, trainer.spec
+            parted = partial(_parted, rows, *how, class_weight is None)
+            rows, validation = parted(trainer.seed)
+        more = epochs > initial_epoch + 1
+        _check_passes("x", rows, "steps_per_epoch", steps, more)
+        _check_passes("validation_data", validation, "validation_steps", validation_steps, more)
+        if isinstance(validation, Batches):
+            validation.keep(validation_steps)
+        size = rows_of_a_batch(batch_size, rows, steps)
+        feed = loops.BatchIterator(trainer, rows, size, True, bool(shuffle), steps)
+        size = rows_of_a_batch(validation_batch, validation, validation_steps)
+        check = validation and loops.BatchIterator(
+            trainer, validation, size, False, limit=validation_steps
+        )
+        run = range(initial_epoch, epochs)
+        callback_list = CallbackList(
+            callbacks,
+            add_history=True,
+            add_progbar=verbose != 0,
+            model=model,
+            epochs=epochs,
+            steps=steps or feed.steps(),
+            verbose=verbose,
+            samples=feed.samples(),
+            initial_epoch=initial_epoch,
+            batch_size=batch_size if isinstance(rows, Rows) else None,
+        )
+        callback_list.set_data(rows, validation)
+        # If no user code runs between epochs, prepare once for all of them.
+        alone = callback_list.only_watch and isinstance(rows, Rows)
+        with (
+            callback_list,
+            trainer.train() as programs,
+            feed.prepared(programs) if alone else nullcontext(),
+        ):
+            loops.fit(model, programs, feed, check, callback_list, run, validation_freq, parted)
+        history: History = model.history
+        return history
+
+
+def evaluate(
+    training: Training,
+    x: Any,
+    y: Any,
+    batch_size: int | None,
+    verbose: int,
+    sample_weight: Any,
+    steps: int | None,
+    callbacks: Any,
+) -> dict[str, float]:
+    """Compute loss and metrics of a model; see `gpunn.Model.evaluate`."""
+    check_ends(x, steps, "x", "steps")
+    x, y, sample_weight = fed(x, y, sample_weight, batch_size or PREDICT_BATCH)
+    trainer, rows = training.source(x, y, sample_weight, None, "evaluate")
+    size = rows_of_a_batch(batch_size, rows, steps, DEFAULT_BATCH if steps else PREDICT_BATCH)
+    feed = loops.BatchIterator(trainer, rows, size, False, limit=steps)
+    callback_list = CallbackList(
+        callbacks, model=training.model, steps=steps or feed.steps(), verbose=verbose
+    )
+    evaluated = partial(loops.evaluate, training.model)
+    logs: dict[str, float] = trainer.evaluations.call(evaluated, feed, callback_list)
+    if verbose:
+        print(" - ".join(f"{name}: {value:.4f}" for name, value in logs.items()))
+    return logs
+
+
+def train_on_batch(
+    training: Training, x: Any, y: Any, sample_weight: Any, class_weight: Any
+) -> dict[str, float]:
+    """See `gpunn.Model.train_on_batch`."""
+    with training.exclusively("train_on_batch"):
+        trainer = training.ready("train_on_batch", x, y)
+        rows = data.to_rows(trainer.spec, x, y, sample_weight, class_weight)
+        with trainer.train() as programs:
+            return programs.on_batch(rows)
+
+
+def test_on_batch(training: Training, x: Any, y: Any, sample_weight: Any) -> dict[str, float]:
+    """See `gpunn.Model.test_on_batch`."""
+    trainer = training.ready("test_on_batch", x, y)
+    rows = data.to_rows(trainer.spec, x, y, sample_weight)
+    logs: dict[str, float] = trainer.evaluations.call(Programs.on_batch, rows)
+    return logs
+
+
+def _validation_rows(training: Training, given: Any) -> Rows | Batches:
+    """Return the data of the argument ``validation_data``."""
+    parts = data.validation_parts(given, training.input_count)
+    x, y, weight = fed(*parts, PREDICT_BATCH)
+    return training.source(x, y, weight, None, "validation_data")[1]
+
+
+def _check_passes(
+    argument: str, given: Rows | Batches | None, option: str, limit: int | None, more: bool
+) -> None:
+    """Check that data end, and that those of several epochs can be read again."""
+    check_ends(getattr(given, "source", None), limit, argument, option)
+    if isinstance(given, Batches) and given.once and limit is None and more:
+        raise ValueError(
+            f"{argument} is a generator, which can be read only once: pass {option}, "
+            f"or something that can be iterated again each epoch."
+        )
+
+
+def _parted(
+    rows: Rows, fraction: float, strategy: str, spec: Spec, weighs: bool, seed: int
+) -> tuple[Rows, Rows]:
+    """Split rows into training rows and held-out rows.
+
+    ``weighs``: whether held-out rows keep their weights. As in Keras, class weights do not apply.
+    """
+    training, validation = classes.split(rows, fraction, strategy, spec, seed)
+    return training, validation if weighs else validation.unweighted()
+
+
+def rows_of_a_batch(
+    given: int | None, rows: Any, steps: int | None, default: int = DEFAULT_BATCH
+) -> int:
+    """Return the given batch size, or one that divides the rows of arrays among the steps."""
+    if given is None and steps is not None and hasattr(rows, "__len__"):
+        return math.ceil(len(rows) / steps)
+    return given or default

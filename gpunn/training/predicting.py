@@ -1,0 +1,117 @@
+"""`Model.predict`, calls of a model on arrays, and the outputs of its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gpunn.callbacks import CallbackList
+from gpunn.common.result import result
+from gpunn.core.plan import Plan
+from gpunn.core.workspace import run_once
+from gpunn.feeding import data
+from gpunn.feeding.arrays import check_finite
+from gpunn.feeding.batches import check_ends, fed, inputs_of, peek
+from gpunn.feeding.inputs import inputs
+from gpunn.feeding.rows import name_of
+
+from .fitting import PREDICT_BATCH, rows_of_a_batch
+from .predictor import predict as predict_batches
+from .training import Training, inputs_and_targets
+
+
+def predict(training: Training, x: Any, size: int | None, steps: int | None, callbacks: Any) -> Any:
+    """Predict with a model; see `gpunn.Model.predict`."""
+    if x.__class__ is not np.ndarray:
+        x = fed(x, None, None, size or PREDICT_BATCH)[0]
+    callback_list = CallbackList(callbacks, model=training.model) if callbacks else None
+    if data.is_array(x):
+        training.build_for(x)
+        predictor = training.predictor()
+        spec = predictor.spec
+        xs = inputs(spec, x)
+        if callback_list:  # check all batches before callbacks are notified of any
+            for array, (argument, _) in zip(xs, spec.inputs, strict=True):
+                check_finite(spec.backend, array, spec.dtype, argument)
+        rows = len(xs[0])
+        alone = rows if spec.backend.cache_bytes else PREDICT_BATCH
+        size = rows_of_a_batch(size, xs[0], steps, alone)
+        starts = list(range(0, rows, size))[:steps]
+        batches: Iterator[Any] = (([a[at : at + size] for a in xs], "", at) for at in starts)
+    else:
+        check_ends(x, steps, "x", "steps")
+        source, first = peek(x)
+        training.build_for(inputs_and_targets(first)[0])
+        batches = inputs_of(training.spec(), source, steps)
+        predictor = training.predictor()
+    return predict_batches(predictor.predict, batches, callback_list, predictor.form)
+
+
+def predict_on_batch(training: Training, x: Any) -> Any:
+    """See `gpunn.Model.predict_on_batch`."""
+    training.build_for(x)
+    predictor = training.predictor()
+    outputs = predictor.predict(inputs(predictor.spec, x))
+    return outputs[0] if predictor.form.kind is None else predictor.form.pack(outputs)
+
+
+def run(training: Training, x: Any, in_training: bool | None) -> Any:
+    """Run a model on one batch of arrays; see `gpunn.Model.__call__`."""
+    if not in_training:
+        training.build_for(x)
+        predictor = training.predictor()
+        added: list[np.ndarray] = []
+        outputs = predictor.predict(inputs(predictor.spec, x), added=added)
+        training.added = added
+        return predictor.form.pack([result(y) for y in outputs])
+    xs = _on_device(training, x)
+    number = next(training.calls)
+    predictor = training.predictor()
+    predictor.look()  # the model has the parameters now
+    bound = predictor.plan, predictor.spec.backend, predictor.spec.dtype, xs
+    outputs, training.added = predictor.arena.access.read(
+        lambda: run_once(*bound, True, number, training.seed)
+    )
+    return predictor.form.pack([result(y) for y in outputs])
+
+
+def _on_device(training: Training, x: Any) -> list[Any]:
+    """Return the arrays of a batch of inputs, on the device."""
+    training.build_for(x)
+    spec = training.spec()
+    rows = data.to_rows(spec, x, needs_y=False)
+    return [rows.arrays[name_of("x", k)] for k in range(len(spec.inputs))]
+
+
+def activations(training: Training, x: Any) -> dict[str, np.ndarray]:
+    """See `gpunn.Model.activations`."""
+    xs = _on_device(training, x)
+    predictor = training.predictor()
+    return dict(zip(_call_names(predictor.plan), predictor.activations(xs), strict=True))
+
+
+def last_activations(training: Training) -> dict[str, np.ndarray]:
+    """See `gpunn.Model.last_activations`."""
+    trainer = training.trainer
+    batch = trainer.last_batch if trainer else None
+    if trainer is None or batch is None:
+        return {}
+    outputs: list[np.ndarray] = []
+    for call in batch.workspace.calls:
+        output = trainer.spec.backend.read(call.y)
+        if call.activation is not getattr(call.layer, "activation", None):
+            output = call.layer.activation(output)  # the loss took the logits
+        outputs.append(output)
+    return dict(zip(_call_names(batch.workspace.plan), outputs, strict=True))
+
+
+def _call_names(plan: Plan) -> list[str]:
+    """Return a name for each node of a plan."""
+    counts: dict[str, int] = {}
+    names = []
+    for node in plan.nodes:
+        number = counts[node.name] = counts.get(node.name, -1) + 1
+        names.append(f"{node.name}:{number}" if number else node.name)
+    return names

@@ -1,0 +1,383 @@
+"""What `compile` configured for a model, and the trainer and predictor that follow from it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from gpunn import optimizers
+from gpunn.backends.shared.precision import check_precision
+from gpunn.common.arguments import check_flag, warn
+from gpunn.common.config import eagerly
+from gpunn.common.holds import Exclusive
+from gpunn.common.random import Counter, draw_seed
+from gpunn.core.plan import INPUT, Plan
+from gpunn.feeding import data
+from gpunn.feeding.batches import Batches, peek
+from gpunn.feeding.rows import Rows
+from gpunn.feeding.spec import Spec, TargetSpec
+from gpunn.layers.symbolic import SampleShape, TreeDef
+from gpunn.structure.builder import Builder
+
+from .exclusive import ExclusiveTraining, in_training
+from .matching import Compiled, warn_of_zero_gradients
+from .metric_inputs import constant_outputs
+from .predictor import Predictor
+from .trainer import Trainer
+
+
+class Training:
+    """Training and prediction of a model. Each model owns one.
+
+    Args:
+        model: The model.
+        builder: What builds it.
+
+    Attributes:
+        compiled: What `compile` configured; None before it.
+        seed: Key of the order of rows and of random numbers. `compile` draws a new one.
+        exclusive: Held by the only call that trains the model.
+        added: Losses that layers added in the last call on arrays.
+        calls: Counts the calls of the model in training.
+    """
+
+    def __init__(self, model: Any, builder: Builder) -> None:
+        self.model, self._builder = model, builder
+        self.compiled: Compiled | None = None
+        self.seed = draw_seed()
+        self.exclusive = Exclusive()
+        self._eager = False
+        self._deferred: dict[str, Any] | None = None  # arguments until the outputs are known
+        self._warned = False  # whether fit has warned about zero gradients since compile
+        self._noted = False  # whether the notes about metrics were printed since compile
+        self.reset()
+
+    def reset(self) -> None:
+        """Discard everything bound to arrays: the layers have changed."""
+        self._trainer: Trainer | None = None
+        self._predictor: Predictor | None = None
+        self._kept: tuple[Any, Any] | None = None  # in a copy: the training state of the original
+        self.added: list[np.ndarray] | None = None
+        self.calls = Counter()
+        self._predictions = Counter()  # predictions so far that draw random numbers
+
+    def __getstate__(self) -> dict[str, Any]:
+        holder = self.exclusive.holder
+        if holder is not None and holder.thread != threading.get_ident():
+            raise RuntimeError(in_training(self.model, self.exclusive, "copy or pickle"))
+        state = {**vars(self), "_trainer": None, "_predictor": None}
+        if (trainer := self._trainer) is not None:
+            with trainer.arena.access.reading():
+                state["_kept"] = trainer.state()
+        return state
+
+    def exclusively(self, method: str) -> ExclusiveTraining:
+        """Return a ``with`` block for training calls: only one may run at a time.
+
+        Raises:
+            RuntimeError: if the model is already being trained.
+        """
+        return ExclusiveTraining(self.model, self.exclusive, method)
+
+    # -- compile
+
+    @property
+    def eager(self) -> bool:
+        """See `Model.run_eagerly`."""
+        return self._eager
+
+    @eager.setter
+    def eager(self, eager: bool) -> None:
+        self._eager = check_flag("run_eagerly", eager)
+        self._predictor = None
+        if (trainer := self.trainer) is not None:
+            trainer.spec = replace(trainer.spec, eager=self._eager)
+
+    def compile(self, **arguments: Any) -> None:
+        """Configure training; see `Model.compile` for the arguments.
+
+        Raises:
+            RuntimeError: if the model is being trained.
+        """
+        if self.exclusive.holder is not None:
+            raise RuntimeError(in_training(self.model, self.exclusive, "compile"))
+        self.eager = arguments.pop("run_eagerly")
+        self._deferred = None
+        if self.model.has_call and not self._builder.is_built:
+            # The number of outputs is known once the model has seen data.
+            self._deferred = dict(arguments)
+            if any(_for_several(arguments[name]) for name in ("loss", "loss_weights")):
+                parts = ("loss", "loss_weights", "metrics", "weighted_metrics")
+                arguments |= dict.fromkeys(parts)
+        self._compile(**arguments)
+
+    def _compile(
+        self,
+        optimizer: Any,
+        loss: Any,
+        loss_weights: Any,
+        metrics: Any,
+        weighted_metrics: Any,
+        matmul_precision: str | None,
+    ) -> None:
+        model = self.model
+        _ = self.trainer  # in a copy: an unchanged optimizer keeps its state
+        names = self._target_names()
+        compiled = Compiled.of(names, loss, loss_weights, metrics, weighted_metrics)
+        check_precision(matmul_precision)
+        optimizer = None if optimizer is None else optimizers.get(optimizer)
+        if optimizer is not None:
+            optimizer.take_owner(model)
+        model.optimizer, model.matmul_precision = optimizer, matmul_precision
+        self.compiled, losses = compiled, compiled.losses
+        model.loss = None if not any(losses) else losses[0] if len(names) == 1 else losses
+        self._trainer = None
+        self._warned = self._noted = False
+        self.seed = draw_seed()
+        if self.can_train():
+            self.current_trainer()
+
+    def _target_names(self) -> list[str]:
+        """Return the names of the outputs; a single output has an empty name."""
+        builder = self._builder
+        if builder.declared_inputs() is None:
+            return [""]
+        names = builder.known_graph("outputs").output_names
+        return names if len(names) > 1 else [""]
+
+    def can_train(self) -> bool:
+        """Whether there is a loss, or a layer that may add one and no metrics are given."""
+        plan = self._builder.plan
+        if plan is None or not self.compiled:
+            return False
+        if self.model.loss is not None:
+            return True
+        return not self.compiled.measures and _may_add_losses(plan)
+
+    # -- the trainer
+
+    @property
+    def trainer(self) -> Trainer | None:
+        """The trainer; None before the model is built and compiled."""
+        if self._kept is not None:
+            self.current_trainer()
+        return self._trainer
+
+    def current_trainer(self) -> Trainer:
+        """Return the trainer, which follows what has changed since its last use."""
+        builder, trainer = self._builder, self._trainer
+        plan = builder.plan
+        assert plan is not None
+        if trainer is None or not builder.has_parameters() or not trainer.is_current:
+            with builder.preparing:
+                self._take_parameters(plan)
+                trainer = self._trainer = self._trainer or self._new_trainer(plan)
+                self._restore_kept(trainer)
+                trainer.look()
+        if not self._noted:
+            self._noted = True
+            for note in (*constant_outputs(plan), *(n for h in trainer.heads for n in h.notes)):
+                warn(note)
+        return trainer
+
+    def _new_trainer(self, plan: Plan) -> Trainer:
+        """Create a trainer of the plan, the arena, the optimizer, losses and metrics."""
+        arena, compiled, model = self._builder.arena, self.compiled, self.model
+        assert arena and compiled
+        return Trainer(
+            plan,
+            arena,
+            self.spec(),
+            model.optimizer,
+            compiled.metrics,
+            compiled.weighted_metrics,
+            self.seed,
+            model.matmul_precision,
+            compiled.loss_weights,
+        )
+
+    def _take_parameters(self, plan: Plan) -> None:
+        """Move parameters back from other arenas, and the state of the trainer with them."""
+        before = self._trainer
+        if self._builder.take_parameters(plan) and before is not None:
+            state = before.state()
+            self._trainer = trainer = self._new_trainer(plan)
+            trainer.set_state(*state)
+
+    def _restore_kept(self, trainer: Trainer) -> None:
+        """Restore the training state of the original in the trainer of a copy."""
+        kept, self._kept = self._kept, None
+        if kept is None:
+            return
+        tensors, document = kept
+        optimizer = self.model.optimizer
+        if optimizer is not None:
+            optimizer.take_owner(self.model)
+            # Its learning rate may have been set since the copy was made.
+            document = {**document, "learning_rate": optimizer.fixed_learning_rate}
+        trainer.set_state(tensors, document)
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """See `Model.training_state`."""
+        if not self.can_train():
+            return {}, {}
+        trainer = self.current_trainer()
+        with trainer.arena.access.reading():
+            return trainer.state()
+
+    def set_state(self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> None:
+        """See `Model.set_training_state`."""
+        if not self.can_train():
+            raise ValueError("Training state: the model is not built and compiled with a loss.")
+        trainer = self.current_trainer()
+        with trainer.arena.access.writing():
+            trainer.set_state(tensors, document)
+        self.seed = trainer.seed
+
+    # -- data
+
+    @property
+    def input_count(self) -> int:
+        return len(self._builder.known_graph("inputs").inputs)
+
+    def spec(self) -> Spec:
+        """Return what data the model takes."""
+        builder, plan = self._builder, self._builder.known_plan("spec")
+        graph, arena = builder.known_graph("spec"), builder.arena
+        assert arena is not None
+        inputs = graph.input_names
+        arguments = [f"x[{name!r}]" for name in inputs] if len(inputs) > 1 else ["x"]
+        outputs = zip(self._target_names(), plan.output_shapes, strict=True)
+        losses = self.compiled.losses if self.compiled else [None] * len(plan.outputs)
+        targets = [
+            TargetSpec(name, shape, loss)
+            for (name, shape), loss in zip(outputs, losses, strict=True)
+        ]
+        given = tuple(zip(arguments, graph.declared_inputs(), strict=True))
+        host = plan.host
+        fed = given
+        if host is not None:
+            names = [arguments[host.source(number)] for number in host.fed]
+            fed = tuple(zip(names, plan.input_shapes, strict=True))
+        return Spec(
+            arena.backend,
+            arena.dtype,
+            fed,
+            tuple(targets),
+            tuple(inputs),
+            self._eager,
+            given,
+            host,
+            graph.input_form.kind is dict,
+            tuple(plan.dtypes[INPUT - k] is not None for k in range(len(fed))),
+            tuple(plan.shows_floats(INPUT - k) for k in range(len(fed))),
+        )
+
+    def ready(self, method: str, x: Any, y: Any = None) -> Trainer:
+        """Return the trainer; create it if the model sees its first data now."""
+        model = self.model
+        if not self.compiled:
+            raise ValueError(f"{method}: call compile(optimizer=..., loss=...) first.")
+        trains = method in ("fit", "train_on_batch")
+        if model.optimizer is None and trains:
+            raise ValueError(f"{method}: the model was compiled without an optimizer; name one.")
+        if self._deferred is not None:
+            self.build_for(x, y)
+            deferred, self._deferred = self._deferred, None
+            if model.loss is None or len(self._builder.known_plan("outputs").outputs) > 1:
+                self._compile(**deferred)
+        self.build_for(x, y)
+        if not self.can_train():
+            raise ValueError(
+                f"{method}: the model was compiled without a loss; name one in compile."
+            )
+        if trains and not self._warned:
+            self._warned = True
+            nodes = self._builder.known_plan("layers").nodes
+            warn_of_zero_gradients(node.layer for node in nodes)
+        return self.current_trainer()
+
+    def build_for(self, x: Any, y: Any = None) -> None:
+        """Build the model for these data, unless it is built."""
+        if self._builder.plan is None:
+            with eagerly(self._eager):
+                self._builder.build(self._shapes_of(x, y))
+
+    def _shapes_of(self, x: Any, y: Any = None) -> list[SampleShape]:
+        """Return the shapes of one sample of the first data that the model sees."""
+        if not self.model.has_call or not _several(x):
+            return [data.first_shape(x, None if _several(y) else y)]
+        self._builder.input_names_for(x)
+        return [data.first_shape(entry) for entry in TreeDef.of(x).unpack(x)]
+
+    def source(
+        self, x: Any, y: Any, weight: Any, class_weight: Any, argument: str
+    ) -> tuple[Trainer, Rows | Batches]:
+        """Return the trainer, and the data as rows or batches."""
+        if data.is_array(x):
+            trainer = self.ready(argument, x, y)
+            where = "validation_data: " if argument == "validation_data" else ""
+            rows = data.to_rows(
+                trainer.spec, x, y, weight, class_weight, where=where, call=argument
+            )
+            return trainer, rows
+        if y is not None or weight is not None:
+            extra = "y" if y is not None else "sample_weight"
+            raise ValueError(
+                f"{argument}: x yields batches, which bring their own {extra}; leave it out."
+            )
+        source, first = peek(x, "validation_data" if argument == "validation_data" else "x")
+        trainer = self.ready(argument, *inputs_and_targets(first))
+        return trainer, Batches(trainer.spec, source, first, argument, class_weight)
+
+    # -- the predictor
+
+    def predictor(self) -> Predictor:
+        """Return the predictor of the built model; create it if parameters have moved."""
+        builder, predictor = self._builder, self._predictor
+        if (
+            predictor is None
+            or predictor.arena is not builder.arena
+            or not builder.has_parameters()
+        ):
+            with builder.preparing:
+                plan = builder.known_plan("predictions")
+                self._take_parameters(plan)
+                predictor, arena = self._predictor, builder.arena
+                if predictor is None or predictor.arena is not arena:
+                    assert arena is not None
+                    form = builder.known_graph("predictions").output_form
+                    predictor = Predictor(
+                        plan, arena, self.spec(), form, self.seed, self._predictions
+                    )
+                    self._predictor = predictor
+        return predictor
+
+
+def _may_add_losses(plan: Plan) -> bool:
+    """Whether a layer may add to the loss, by its call or by a weight regularizer."""
+    penalized = any(p.regularizer is not None for p in plan.parameters.values())
+    called = (node.layer for node in plan.nodes if node.layer.has_call)
+    return penalized or any(layer.may_add_losses for layer in called)
+
+
+def inputs_and_targets(batch: Any) -> Sequence[Any]:
+    """Return the inputs, and the targets if there are any, of a batch of a stream."""
+    return batch[:2] if isinstance(batch, (tuple, list)) else [batch]
+
+
+def _for_several(given: Any) -> bool:
+    """Whether an argument of `compile` has an entry for each of several outputs."""
+    return isinstance(given, (list, tuple, Mapping))
+
+
+def _several(given: Any) -> bool:
+    """Whether these are arrays of several inputs or outputs rather than the rows of one."""
+    if isinstance(given, Mapping):
+        return True
+    arrays = isinstance(given, (list, tuple)) and len(given)
+    return bool(arrays) and all(len(getattr(entry, "shape", ())) > 0 for entry in given)
