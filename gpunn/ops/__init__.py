@@ -55,6 +55,12 @@ def convert_to_tensor(x: Any, dtype: Any = None, sparse: Any = None) -> Tensor:
     Args:
         x: a tensor, an array, a Python number or nested lists of numbers.
         dtype: of the result; by default float64 arrays become floatx and integers int32.
+        sparse: ignored; there are no sparse tensors.
+
+    Raises:
+        TypeError: if x holds no numbers.
+        ValueError: for nested lists of different lengths, and for NaN converted to integers.
+        OverflowError: for values that the dtype cannot hold.
 
     >>> from gpunn import ops
     >>> ops.convert_to_tensor([[1, 2], [3, 4]]).shape
@@ -65,12 +71,27 @@ def convert_to_tensor(x: Any, dtype: Any = None, sparse: Any = None) -> Tensor:
 
 @operation
 def convert_to_numpy(x: Any) -> Any:
-    """Convert a tensor to a NumPy array."""
+    """Convert a tensor to a NumPy array.
+
+    ``x``: whatever `convert_to_tensor` takes; the array has the dtype of the tensor.
+
+    Raises:
+        TypeError: in a trace, where the values are not known yet, and if x holds no numbers.
+
+    >>> from gpunn import ops
+    >>> ops.convert_to_numpy([1.5, 2.5])
+    array([1.5, 2.5], dtype=float32)
+    """
     return convert(x).numpy()
 
 
 def is_tensor(x: Any) -> bool:
-    """Return whether x is a tensor."""
+    """Return whether x is a tensor: True for a `Tensor`, False for arrays, lists and variables.
+
+    >>> from gpunn import ops
+    >>> ops.is_tensor(ops.ones((2,))), ops.is_tensor([1.0, 1.0])
+    (True, False)
+    """
     return isinstance(x, Tensor)
 
 

@@ -53,19 +53,52 @@ _power = elementwise("power", _power_gradient)
 
 @operation
 def add(x1: Any, x2: Any) -> Tensor:
-    """Add x1 and x2, element-wise."""
+    """Return x1 + x2, element-wise.
+
+    Args:
+        x1, x2: tensors or array-likes that broadcast; promoted to one dtype, bool to int32.
+
+    Raises:
+        ValueError: if the shapes do not broadcast together.
+
+    >>> from gpunn import ops
+    >>> ops.add([1, 2], [[10], [20]]).tolist()
+    [[11, 12], [21, 22]]
+    """
     return _add(*_numbers(x1, x2))
 
 
 @operation
 def subtract(x1: Any, x2: Any) -> Tensor:
-    """Subtract x2 from x1, element-wise."""
+    """Return x1 - x2, element-wise.
+
+    Args:
+        x1, x2: tensors or array-likes that broadcast; promoted to one dtype, bool to int32.
+
+    Raises:
+        ValueError: if the shapes do not broadcast together.
+
+    >>> from gpunn import ops
+    >>> ops.subtract([1.5, 2.0], 1).tolist()
+    [0.5, 1.0]
+    """
     return _subtract(*_numbers(x1, x2))
 
 
 @operation
 def multiply(x1: Any, x2: Any) -> Tensor:
-    """Multiply x1 by x2, element-wise."""
+    """Return x1 * x2, element-wise; for booleans, the logical AND.
+
+    Args:
+        x1, x2: tensors or array-likes that broadcast; promoted to one dtype.
+
+    Raises:
+        ValueError: if the shapes do not broadcast together.
+
+    >>> from gpunn import ops
+    >>> ops.multiply([1, 2, 3], [2, 0, -1]).tolist()
+    [2, 0, -3]
+    """
     a, b = promoted(x1, x2)
     if a.dtype == "bool":
         return logical_and(a, b)
@@ -74,7 +107,18 @@ def multiply(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def divide(x1: Any, x2: Any) -> Tensor:
-    """Divide x1 by x2, element-wise; integers give floatx."""
+    """Return x1 / x2, element-wise; integers and booleans give floatx.
+
+    Args:
+        x1, x2: tensors or array-likes that broadcast; promoted to one dtype.
+
+    Raises:
+        ValueError: if the shapes do not broadcast together.
+
+    >>> from gpunn import ops
+    >>> ops.divide([1, 6], [4, 3]).tolist()
+    [0.25, 2.0]
+    """
     a, b = promoted(x1, x2)
     dtype = floating(a.dtype)
     return _divide(convert(a, dtype), convert(b, dtype))
@@ -85,21 +129,53 @@ true_divide = operation(divide, "true_divide")
 
 @operation
 def divide_no_nan(x1: Any, x2: Any) -> Tensor:
-    """Divide x1 by x2, element-wise; the result is 0 where x2 is 0."""
+    """Return x1 / x2, element-wise, or 0 where x2 is 0.
+
+    Args:
+        x1, x2: tensors or array-likes that broadcast; promoted to one dtype of floats.
+
+    Raises:
+        ValueError: if the shapes do not broadcast together.
+
+    >>> from gpunn import ops
+    >>> ops.divide_no_nan([1.0, 2.0], [0.0, 4.0]).tolist()
+    [0.0, 0.5]
+    """
     a, b = promoted(x1, x2, at_least="float32")
     return where(b == 0, 0.0, a / where(b == 0, 1.0, b))
 
 
 @operation
 def floor_divide(x1: Any, x2: Any) -> Tensor:
-    """Divide x1 by x2 and round down, element-wise; an integer divided by 0 gives 0."""
+    """Return floor(x1 / x2), element-wise; an integer divided by 0 gives 0.
+
+    Args:
+        x1, x2: tensors or array-likes that broadcast; promoted to one dtype, bool to int32.
+
+    Raises:
+        ValueError: if the shapes do not broadcast together.
+
+    >>> from gpunn import ops
+    >>> ops.floor_divide([7, -7], 2).tolist()
+    [3, -4]
+    """
     return _floor_divide(*_numbers(x1, x2))
 
 
 @operation
 def mod(x1: Any, x2: Any) -> Tensor:
-    """Compute the remainder of x1 / x2, element-wise, with the sign of x2; an integer modulo 0 is
-    0."""
+    """Return the remainder of x1 / x2, element-wise, with the sign of x2; an integer modulo 0 is 0.
+
+    Args:
+        x1, x2: tensors or array-likes that broadcast; promoted to one dtype, bool to int32.
+
+    Raises:
+        ValueError: if the shapes do not broadcast together.
+
+    >>> from gpunn import ops
+    >>> ops.mod([7, -7], 3).tolist(), ops.mod(7.5, -2.0).item()
+    ([1, 2], -0.5)
+    """
     a, b = _numbers(x1, x2)
     rest = _remainder(a, b)
     divides = is_float(a.dtype) or (b.is_constant and b.numpy().all())
@@ -111,8 +187,16 @@ def power(x1: Any, x2: Any) -> Tensor:
     """Raise x1 to the power of x2, element-wise. Integers to negative powers are truncated, as in
     Keras: to 0, except for 1 and -1.
 
+    Args:
+        x1, x2: tensors or array-likes that broadcast; promoted to one dtype, bool to int32.
+
     Raises:
-        ValueError: for integers to the power of a negative Python integer.
+        ValueError: if the shapes do not broadcast together, and for integers to the power of a
+            negative Python integer.
+
+    >>> from gpunn import ops
+    >>> ops.power([1.0, 4.0], 0.5).tolist(), ops.power([2, -1], [3, -1]).tolist()
+    ([1.0, 2.0], [8, -1])
     """
     if isinstance(x2, (int, float)) and x2 == 2 and not isinstance(x2, bool):
         return square(x1)
@@ -130,25 +214,69 @@ def power(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def maximum(x1: Any, x2: Any) -> Tensor:
-    """Compute the element-wise maximum of x1 and x2. Where they are equal, x1 gets the gradient."""
+    """Compute the element-wise maximum of x1 and x2. Where they are equal, x1 gets the gradient.
+
+    Args:
+        x1, x2: tensors or array-likes that broadcast; promoted to one dtype.
+
+    Raises:
+        ValueError: if the shapes do not broadcast together.
+
+    >>> from gpunn import ops
+    >>> ops.maximum([1, 5], 3).tolist()
+    [3, 5]
+    """
     return _maximum(*promoted(x1, x2))
 
 
 @operation
 def minimum(x1: Any, x2: Any) -> Tensor:
-    """Compute the element-wise minimum of x1 and x2. Where they are equal, x1 gets the gradient."""
+    """Compute the element-wise minimum of x1 and x2. Where they are equal, x1 gets the gradient.
+
+    Args:
+        x1, x2: tensors or array-likes that broadcast; promoted to one dtype.
+
+    Raises:
+        ValueError: if the shapes do not broadcast together.
+
+    >>> from gpunn import ops
+    >>> ops.minimum([1, 5], 3).tolist()
+    [1, 3]
+    """
     return _minimum(*promoted(x1, x2))
 
 
 @operation
 def arctan2(x1: Any, x2: Any) -> Tensor:
-    """Compute the angle of the point (x2, x1) in radians, from -pi to pi."""
+    """Compute the angle of the point (x2, x1) in radians, from -pi to pi, element-wise.
+
+    Args:
+        x1, x2: tensors or array-likes that broadcast; promoted to one dtype of floats.
+
+    Raises:
+        ValueError: if the shapes do not broadcast together.
+
+    >>> from gpunn import ops
+    >>> print(ops.arctan2([0.0, 1.0, 1.0], [1.0, 1.0, 0.0]).numpy().round(4))
+    [0.     0.7854 1.5708]
+    """
     return _arctan2(*promoted(x1, x2, at_least="float32"))
 
 
 @operation
 def logaddexp(x1: Any, x2: Any) -> Tensor:
-    """Compute log(exp(x1) + exp(x2)) without overflow, element-wise."""
+    """Return log(exp(x1) + exp(x2)), element-wise, without overflow.
+
+    Args:
+        x1, x2: tensors or array-likes that broadcast; promoted to one dtype of floats.
+
+    Raises:
+        ValueError: if the shapes do not broadcast together.
+
+    >>> from gpunn import ops
+    >>> print(ops.logaddexp([0.0, 200.0], 0.0).numpy().round(4))
+    [  0.6931 200.    ]
+    """
     return _logaddexp(*promoted(x1, x2, at_least="float32"))
 
 
@@ -156,40 +284,72 @@ def _numbers(x1: Any, x2: Any) -> list[Tensor]:
     return [counting(t) for t in promoted(x1, x2)]
 
 
-def _comparison(name: str, sign: str) -> Any:
+def _comparison(name: str, sign: str, of_2: list[bool]) -> Any:
     primitive = elementwise(name, dtype=truth)
 
     def function(x1: Any, x2: Any) -> Tensor:
         return primitive(*promoted(x1, x2))
 
     function.__name__ = name
-    function.__doc__ = f"Return whether x1 {sign} x2, element-wise."
+    function.__doc__ = f"""Return whether x1 {sign} x2, element-wise, as booleans.
+
+    Args:
+        x1, x2: tensors or array-likes that broadcast; promoted to one dtype.
+
+    Raises:
+        ValueError: if the shapes do not broadcast together.
+
+    >>> from gpunn import ops
+    >>> ops.{name}([1, 2, 3], 2).tolist()
+    {of_2}
+    """
     return operation(function)
 
 
-equal, not_equal = _comparison("equal", "=="), _comparison("not_equal", "!=")
-less, less_equal = _comparison("less", "<"), _comparison("less_equal", "<=")
-greater, greater_equal = _comparison("greater", ">"), _comparison("greater_equal", ">=")
+equal = _comparison("equal", "==", [False, True, False])
+not_equal = _comparison("not_equal", "!=", [True, False, True])
+less = _comparison("less", "<", [True, False, False])
+less_equal = _comparison("less_equal", "<=", [True, True, False])
+greater = _comparison("greater", ">", [False, False, True])
+greater_equal = _comparison("greater_equal", ">=", [False, True, True])
 
 
-def _logical(name: str) -> Any:
+def _logical(name: str, meaning: str, example: list[bool]) -> Any:
     primitive = elementwise(name, dtype=truth)
 
     def function(x1: Any, x2: Any) -> Tensor:
         return primitive(convert(x1, "bool"), convert(x2, "bool"))
 
     function.__name__ = name
-    function.__doc__ = f"Compute the {name.replace('_', ' ')} of x1 and x2, element-wise."
+    function.__doc__ = f"""Return whether {meaning} of x1 and x2 is true, element-wise.
+
+    Args:
+        x1, x2: tensors or array-likes that broadcast; nonzero values and NaN count as true.
+
+    Raises:
+        ValueError: if the shapes do not broadcast together.
+
+    >>> from gpunn import ops
+    >>> ops.{name}([False, False, True], [False, True, True]).tolist()
+    {example}
+    """
     return operation(function)
 
 
-logical_and, logical_or = _logical("logical_and"), _logical("logical_or")
-logical_xor = _logical("logical_xor")
+logical_and = _logical("logical_and", "each", [False, False, True])
+logical_or = _logical("logical_or", "at least one", [False, True, True])
+logical_xor = _logical("logical_xor", "exactly one", [False, True, False])
 
 
 @operation
 def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
-    """Clip x to the interval from x_min to x_max.
+    """Clip x to the interval from x_min to x_max: min(max(x, x_min), x_max), element-wise.
+
+    Args:
+        x, x_min, x_max: tensors or array-likes that broadcast; promoted to one dtype.
+
+    Raises:
+        ValueError: if the shapes do not broadcast together.
 
     >>> from gpunn import ops
     >>> ops.clip([-1.0, 0.5, 2.0], 0.0, 1.0).tolist()
@@ -200,5 +360,12 @@ def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
 
 @operation
 def softplus(x: Any) -> Tensor:
-    """Compute log(1 + exp(x)), element-wise."""
+    """Return log(1 + exp(x)), element-wise, without overflow.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+
+    >>> from gpunn import ops
+    >>> print(ops.softplus([0.0, 1.0, 200.0]).numpy().round(4))
+    [  0.6931   1.3133 200.    ]
+    """
     return logaddexp(x, 0.0)

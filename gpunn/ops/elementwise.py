@@ -32,9 +32,7 @@ def truth(*dtypes: str, **attributes: Any) -> str:
     return "bool"
 
 
-def elementwise(
-    name: str, gradient: Any = None, function: str = "", dtype: Any = None
-) -> Any:
+def elementwise(name: str, gradient: Any = None, function: str = "", dtype: Any = None) -> Any:
     """Return a primitive computed by an array function, of the same name unless one is given."""
     compute = _function(function or name)
     return Primitive(name, compute, broadcast_shape, dtype or _same_dtype, gradient, lowering=name)
@@ -104,36 +102,70 @@ _relu = Primitive(
     lowering="relu",
 )
 
-_FLOATS_ONLY = {
-    "exp": _exp, "expm1": _expm1, "log": _log, "log1p": _log1p, "sqrt": _sqrt,
-    "reciprocal": _reciprocal, "sin": _sin, "cos": _cos, "tan": _tan, "arcsin": _arcsin,
-    "arccos": _arccos, "arctan": _arctan, "sinh": _sinh, "cosh": _cosh, "tanh": _tanh,
-    "arcsinh": _arcsinh, "arccosh": _arccosh, "arctanh": _arctanh, "sigmoid": _sigmoid,
-    "floor": _floor, "ceil": _ceil,
+_FLOATS_ONLY = {  # name: primitive, result, example and what it prints
+    "exp": (_exp, "exp(x), e to the power of x", "[-1.0, 0.0, 1.0]", "[0.3679 1.     2.7183]"),
+    "expm1": (_expm1, "exp(x) - 1, precise near 0", "[0.0, 1.0]", "[0.     1.7183]"),
+    "log": (_log, "log(x), the natural logarithm, NaN below 0", "[1.0, 10.0]", "[0.     2.3026]"),
+    "log1p": (_log1p, "log(1 + x), precise near 0", "[0.0, 1.0]", "[0.     0.6931]"),
+    "sqrt": (_sqrt, "sqrt(x), the square root, NaN below 0", "[4.0, 2.0]", "[2.     1.4142]"),
+    "reciprocal": (_reciprocal, "1 / x", "[2.0, -4.0]", "[ 0.5  -0.25]"),
+    "sin": (_sin, "sin(x), the sine of radians", "[0.0, 0.5]", "[0.     0.4794]"),
+    "cos": (_cos, "cos(x), the cosine of radians", "[0.0, 0.5]", "[1.     0.8776]"),
+    "tan": (_tan, "tan(x), the tangent of radians", "[0.0, 0.5]", "[0.     0.5463]"),
+    "arcsin": (
+        _arcsin, "the inverse sine of x, from -pi / 2 to pi / 2", "[0.0, 1.0]", "[0.     1.5708]",
+    ),
+    "arccos": (_arccos, "the inverse cosine of x, from 0 to pi", "[0.0, 1.0]", "[1.5708 0.    ]"),
+    "arctan": (
+        _arctan, "the inverse tangent of x, from -pi / 2 to pi / 2", "[0.0, 1.0]",
+        "[0.     0.7854]",
+    ),
+    "sinh": (_sinh, "sinh(x) = (exp(x) - exp(-x)) / 2", "[0.0, 1.0]", "[0.     1.1752]"),
+    "cosh": (_cosh, "cosh(x) = (exp(x) + exp(-x)) / 2", "[0.0, 1.0]", "[1.     1.5431]"),
+    "tanh": (_tanh, "tanh(x) = sinh(x) / cosh(x)", "[0.0, 1.0]", "[0.     0.7616]"),
+    "arcsinh": (
+        _arcsinh, "log(x + sqrt(x * x + 1)), the inverse of sinh", "[0.0, 1.0]",
+        "[0.     0.8814]",
+    ),
+    "arccosh": (
+        _arccosh, "log(x + sqrt(x * x - 1)), the inverse of cosh", "[1.0, 2.0]",
+        "[0.    1.317]",
+    ),
+    "arctanh": (
+        _arctanh, "log((1 + x) / (1 - x)) / 2, the inverse of tanh", "[0.0, 0.5]",
+        "[0.     0.5493]",
+    ),
+    "sigmoid": (_sigmoid, "1 / (1 + exp(-x))", "[-2.0, 0.0, 2.0]", "[0.1192 0.5    0.8808]"),
+    "floor": (_floor, "the largest integer that is at most x", "[-1.5, 1.5]", "[-2.  1.]"),
+    "ceil": (_ceil, "the smallest integer that is at least x", "[-1.5, 1.5]", "[-1.  2.]"),
 }  # fmt: skip
 
 
-def _of_floats(name: str, primitive: Primitive) -> Any:
+def _of_floats(name: str) -> Any:
+    primitive, meaning, given, printed = _FLOATS_ONLY[name]
+
     def function(x: Any) -> Tensor:
         return primitive(floats(x))
 
     function.__name__ = name
-    function.__doc__ = f"Compute {name}(x), element-wise; integers become floatx."
+    function.__doc__ = f"""Return {meaning}, element-wise.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+
+    >>> from gpunn import ops
+    >>> print(ops.{name}({given}).numpy().round(4))
+    {printed}
+    """
     return operation(function)
 
 
-exp, expm1, log, log1p, sqrt = (
-    _of_floats(name, _FLOATS_ONLY[name]) for name in ("exp", "expm1", "log", "log1p", "sqrt")
-)
-sin, cos, tan = (_of_floats(name, _FLOATS_ONLY[name]) for name in ("sin", "cos", "tan"))
-sinh, cosh, tanh = (_of_floats(name, _FLOATS_ONLY[name]) for name in ("sinh", "cosh", "tanh"))
-reciprocal, sigmoid = (_of_floats(name, _FLOATS_ONLY[name]) for name in ("reciprocal", "sigmoid"))
-arcsin, arccos, arctan, arcsinh, arccosh, arctanh, floor, ceil = (
-    _of_floats(name, _FLOATS_ONLY[name])
-    for name in (
-        "arcsin", "arccos", "arctan", "arcsinh", "arccosh", "arctanh", "floor", "ceil",
-    )
-)  # fmt: skip
+exp, expm1, log, log1p, sqrt = map(_of_floats, ("exp", "expm1", "log", "log1p", "sqrt"))
+sin, cos, tan = map(_of_floats, ("sin", "cos", "tan"))
+sinh, cosh, tanh = map(_of_floats, ("sinh", "cosh", "tanh"))
+reciprocal, sigmoid = map(_of_floats, ("reciprocal", "sigmoid"))
+arcsin, arccos, arctan = map(_of_floats, ("arcsin", "arccos", "arctan"))
+arcsinh, arccosh, arctanh = map(_of_floats, ("arcsinh", "arccosh", "arctanh"))
+floor, ceil = map(_of_floats, ("floor", "ceil"))
 
 
 def root(x: Tensor) -> Tensor:
@@ -143,13 +175,27 @@ def root(x: Tensor) -> Tensor:
 
 @operation
 def negative(x: Any) -> Tensor:
-    """Negate x, element-wise."""
+    """Return -x, element-wise.
+
+    ``x``: tensor or array-like of any shape; the result has its dtype, int32 for booleans.
+
+    >>> from gpunn import ops
+    >>> ops.negative([1, -2]).tolist()
+    [-1, 2]
+    """
     return _negative(counting(x))
 
 
 @operation_named("abs")
 def abs_(x: Any) -> Tensor:
-    """Compute the absolute value |x|, element-wise. Its derivative at 0 is 0."""
+    """Return the absolute value |x|, element-wise. Its derivative at 0 is 0.
+
+    ``x``: tensor or array-like of any shape; the result has its dtype.
+
+    >>> from gpunn import ops
+    >>> ops.abs([-1.5, 0.0, 2.0]).tolist()
+    [1.5, 0.0, 2.0]
+    """
     x = convert(x)
     return x if x.dtype == "bool" else _absolute(x)
 
@@ -159,26 +205,58 @@ absolute = operation(abs_, "absolute")
 
 @operation
 def sign(x: Any) -> Tensor:
-    """Return the sign of each element: -1, 0 or 1."""
+    """Return the sign of each element: -1, 0 or 1; NaN for NaN.
+
+    ``x``: tensor or array-like of any shape; the result has its dtype.
+
+    >>> from gpunn import ops
+    >>> ops.sign([-2.5, 0.0, 3.0]).tolist()
+    [-1.0, 0.0, 1.0]
+    """
     x = convert(x)
     return x if x.dtype == "bool" else _sign(x)
 
 
 @operation
 def square(x: Any) -> Tensor:
-    """Compute x * x, element-wise."""
+    """Return x * x, element-wise.
+
+    ``x``: tensor or array-like of any shape; the result has its dtype, int32 for booleans.
+
+    >>> from gpunn import ops
+    >>> ops.square([-3, 2]).tolist()
+    [9, 4]
+    """
     return _square(counting(x))
 
 
 @operation
 def relu(x: Any) -> Tensor:
-    """Compute max(x, 0), element-wise. Its derivative at 0 is 0."""
+    """Return max(x, 0), element-wise. Its derivative at 0 is 0.
+
+    ``x``: tensor or array-like of any shape; the result has its dtype, int32 for booleans.
+
+    Source: Nair and Hinton, Rectified linear units improve restricted Boltzmann machines, 2010.
+
+    >>> from gpunn import ops
+    >>> ops.relu([-2.0, 0.0, 3.0]).tolist()
+    [0.0, 0.0, 3.0]
+    """
     return _relu(counting(x))
 
 
 @operation_named("round")
 def round_(x: Any, decimals: int = 0) -> Tensor:
-    """Round to the given number of decimals; halves round to the nearest even value."""
+    """Round to the given number of decimals; halves round to the nearest even value.
+
+    Args:
+        x: a tensor or array-like of any shape. The result has its dtype, floatx for booleans.
+        decimals: an integer; a negative one rounds to multiples of a power of 10.
+
+    >>> from gpunn import ops
+    >>> ops.round([0.5, 1.5, -1.7]).tolist(), ops.round([14, 15, 26], -1).tolist()
+    ([0.0, 2.0, -2.0], [10, 20, 30])
+    """
     x = convert(x)
     if x.dtype == "int32":
         return x if decimals >= 0 else _to_tens(x, 10**-decimals)
@@ -200,31 +278,66 @@ def _to_tens(x: Tensor, unit: int) -> Tensor:
 
 @operation
 def rsqrt(x: Any) -> Tensor:
-    """Compute 1 / sqrt(x), element-wise."""
+    """Return 1 / sqrt(x), element-wise.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+
+    >>> from gpunn import ops
+    >>> ops.rsqrt([1.0, 4.0]).tolist()
+    [1.0, 0.5]
+    """
     return 1.0 / sqrt(x)
 
 
 @operation
 def isnan(x: Any) -> Tensor:
-    """Return whether each element is NaN."""
+    """Return whether each element is NaN.
+
+    ``x``: tensor or array-like of any shape; the result is boolean, False for integers.
+
+    >>> from gpunn import ops
+    >>> ops.isnan([1.0, float("nan")]).tolist()
+    [False, True]
+    """
     return _isnan(floats(x))
 
 
 @operation
 def isinf(x: Any) -> Tensor:
-    """Return whether each element is infinite."""
+    """Return whether each element is infinite.
+
+    ``x``: tensor or array-like of any shape; the result is boolean, False for integers.
+
+    >>> from gpunn import ops
+    >>> ops.isinf([1.0, float("-inf"), float("nan")]).tolist()
+    [False, True, False]
+    """
     return _isinf(floats(x))
 
 
 @operation
 def isfinite(x: Any) -> Tensor:
-    """Return whether each element is finite: neither infinite nor NaN."""
+    """Return whether each element is finite: neither infinite nor NaN.
+
+    ``x``: tensor or array-like of any shape; the result is boolean, True for integers.
+
+    >>> from gpunn import ops
+    >>> ops.isfinite([1.0, float("inf"), float("nan")]).tolist()
+    [True, False, False]
+    """
     return _isfinite(floats(x))
 
 
 @operation
 def logical_not(x: Any) -> Tensor:
-    """Compute the logical NOT, element-wise: whether x is 0."""
+    """Return the logical NOT, element-wise: whether x is 0.
+
+    ``x``: tensor or array-like of any shape; the result is boolean. NaN counts as True.
+
+    >>> from gpunn import ops
+    >>> ops.logical_not([True, False]).tolist(), ops.logical_not([0, 2]).tolist()
+    ([False, True], [True, False])
+    """
     return _logical_not(convert(x, "bool"))
 
 
@@ -261,8 +374,12 @@ def where(condition: Any, x1: Any = None, x2: Any = None) -> Tensor:
     """Choose elements from x1 where the condition is true, else from x2.
 
     Args:
-        condition: a boolean tensor, broadcast with x1 and x2.
-        x1, x2: promoted to one dtype. Both are required; indices are not returned.
+        condition: a tensor or array-like; nonzero values are true. Broadcast with x1 and x2.
+        x1, x2: tensors or array-likes, promoted to one dtype. Both are required; indices are not
+            returned.
+
+    Raises:
+        ValueError: if x1 or x2 is missing, or if the shapes do not broadcast together.
 
     >>> from gpunn import ops
     >>> ops.where([True, False], [1.0, 2.0], 0.0).tolist()
@@ -317,9 +434,14 @@ def cast(x: Any, dtype: Any) -> Tensor:
     become 0 and 1. Dtypes without arithmetic of their own are held in int32 or float32; a value
     that int32 cannot hold raises an error.
 
+    Args:
+        x: a tensor or array-like of any shape.
+        dtype: a name, such as ``"float16"``, a NumPy dtype or a Python type; None means floatx.
+
     Raises:
         OverflowError: for ``"int64"``, if int32 cannot hold a value; for ``"uint32"`` and
             ``"uint64"``, also if it is negative. In a trace, the step raises it.
+        ValueError: if ``dtype`` is not a dtype of real numbers.
 
     >>> from gpunn import ops
     >>> ops.cast([300, -1], "uint8").tolist(), ops.cast([1.001, 70000.0], "float16").tolist()
@@ -365,6 +487,13 @@ _stop_gradient = Primitive("stop_gradient", copy, broadcast_shape, lowering="sam
 
 @operation
 def stop_gradient(variable: Any) -> Tensor:
-    """Return x unchanged, but treat it as a constant in derivatives."""
+    """Return the variable unchanged, but treat it as a constant in derivatives.
+
+    ``variable``: tensor or array-like of any shape; the result has its dtype.
+
+    >>> from gpunn import grad, ops
+    >>> grad(lambda x: ops.sum(x * ops.stop_gradient(x)))([3.0]).tolist()  # not 2 x
+    [3.0]
+    """
     x = convert(variable)
     return x if x.is_constant else _stop_gradient(x)

@@ -100,6 +100,17 @@ _placed = Primitive(
 def get_item(x: Any, key: Any) -> Tensor:
     """Index a tensor: ``x[key]``, with integers, slices, None, ``...`` or tensors of integers.
 
+    Args:
+        x: a tensor or array-like; the result has its dtype.
+        key: one index or a tuple of them, by NumPy's rules. Outside a trace, a tensor may also be
+            a boolean mask.
+
+    Raises:
+        ValueError: for an index out of range, too many indices, and a mask in a trace.
+        IndexError: for any other kind of index, and a mask of another shape; for a tensor with an
+            index out of range, as a `PlaceError`, which is also a ValueError. In a trace, the step
+            raises that.
+
     >>> from gpunn import ops
     >>> ops.convert_to_tensor([[1, 2, 3], [4, 5, 6]])[:, 1:].tolist()
     [[2, 3], [5, 6]]
@@ -139,7 +150,21 @@ def _whole(entry: Any) -> int:
 
 @operation_named("slice")
 def slice_of(inputs: Any, start_indices: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """Return the slice of the given shape at start_indices; a size of -1 extends to the end."""
+    """Return the slice of the given shape at start_indices; a size of -1 extends to the end.
+
+    Args:
+        inputs: a tensor or array-like; the result has its dtype.
+        start_indices: non-negative integers for the first axes; the other axes are kept whole.
+        shape: as many sizes.
+
+    Raises:
+        ValueError: if the slice exceeds the tensor, and for different numbers of starts and sizes.
+        IndexError: if a start or size is not an integer.
+
+    >>> from gpunn import ops
+    >>> ops.slice([[1, 2, 3], [4, 5, 6]], [0, 1], [2, -1]).tolist()
+    [[2, 3], [5, 6]]
+    """
     x = convert(inputs)
     starts, sizes = list(map(_whole, start_indices)), list(map(_whole, shape))
     if not len(starts) == len(sizes) <= x.ndim:
@@ -224,6 +249,9 @@ def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None) -> Tens
         num_classes: the length of the new axis.
         axis: the position of the new axis.
         dtype: of the result; floatx by default.
+
+    Raises:
+        ValueError: if ``axis`` is out of range.
 
     >>> from gpunn import ops
     >>> ops.one_hot([1, 0], 3).tolist()

@@ -96,6 +96,10 @@ def concatenate(xs: Sequence[Any], axis: int = 0) -> Tensor:
 
     Args:
         xs: tensors of the same shape except along ``axis``; they are promoted to one dtype.
+        axis: the axis to concatenate along.
+
+    Raises:
+        ValueError: if other lengths differ, the axis is out of range, or there are no tensors.
 
     >>> from gpunn import ops
     >>> ops.concatenate([[1, 2], [3]]).tolist()
@@ -114,6 +118,10 @@ def stack(x: Sequence[Any], axis: int = 0) -> Tensor:
 
     Args:
         x: tensors of one shape; they are promoted to one dtype.
+        axis: the position of the new axis in the result.
+
+    Raises:
+        ValueError: if the shapes differ, the axis is out of range, or there are no tensors.
 
     >>> from gpunn import ops
     >>> ops.stack([[1, 2], [3, 4]], axis=1).tolist()
@@ -133,14 +141,36 @@ def at_least(t: Tensor, ndim: int) -> Tensor:
 
 @operation
 def hstack(xs: Sequence[Any]) -> Tensor:
-    """Concatenate tensors along the second axis, or vectors along the first."""
+    """Concatenate tensors along the second axis, or vectors along the first.
+
+    Args:
+        xs: tensors of the same shape except along that axis; they are promoted to one dtype.
+
+    Raises:
+        ValueError: if other lengths differ, or if there are no tensors.
+
+    >>> from gpunn import ops
+    >>> ops.hstack([[1, 2], [3]]).tolist(), ops.hstack([[[1], [2]], [[3], [4]]]).tolist()
+    ([1, 2, 3], [[1, 3], [2, 4]])
+    """
     tensors = [at_least(t, 1) for t in promoted(*xs)]
     return concatenate(tensors, 1 if any(t.ndim > 1 for t in tensors) else 0)
 
 
 @operation
 def vstack(xs: Sequence[Any]) -> Tensor:
-    """Concatenate tensors along the first axis; vectors are treated as rows."""
+    """Concatenate tensors along the first axis; vectors are treated as rows.
+
+    Args:
+        xs: tensors of the same shape except along that axis; they are promoted to one dtype.
+
+    Raises:
+        ValueError: if other lengths differ, or if there are no tensors.
+
+    >>> from gpunn import ops
+    >>> ops.vstack([[1, 2], [[3, 4], [5, 6]]]).tolist()
+    [[1, 2], [3, 4], [5, 6]]
+    """
     return concatenate([at_least(t, 2) for t in promoted(*xs)], 0)
 
 
@@ -148,12 +178,20 @@ def vstack(xs: Sequence[Any]) -> Tensor:
 def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """Split a tensor along an axis, into a number of equal parts or at the given indices.
 
+    Args:
+        x: a tensor or array-like; the parts have its dtype.
+        indices_or_sections: the number of parts, or the index at which each part after the first
+            begins.
+        axis: the axis to split.
+
     Raises:
-        ValueError: if the length is not divisible into equal parts.
+        ValueError: if the length is not divisible into equal parts, or the axis is out of range.
 
     >>> from gpunn import ops
     >>> [t.tolist() for t in ops.split([1, 2, 3, 4], 2)]
     [[1, 2], [3, 4]]
+    >>> [t.tolist() for t in ops.split([1, 2, 3, 4], [1, 3])]
+    [[1], [2, 3], [4]]
     """
     x = convert(x)
     place = axis_of(axis, x.ndim)
@@ -188,8 +226,17 @@ def sections_of(indices_or_sections: Any) -> int | None:
 def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Tensor]:
     """Unstack a tensor along an axis into a list of tensors without that axis.
 
+    Args:
+        x: a tensor or array-like; the parts have its dtype.
+        num: the length of the axis; only checked.
+        axis: the axis to remove.
+
     Raises:
-        ValueError: if ``num`` is not the length of the axis.
+        ValueError: if ``num`` is not the length of the axis, or the axis is out of range.
+
+    >>> from gpunn import ops
+    >>> [t.tolist() for t in ops.unstack([[1, 2, 3], [4, 5, 6]], axis=1)]
+    [[1, 4], [2, 5], [3, 6]]
     """
     x = convert(x)
     place = axis_of(axis, x.ndim)
@@ -230,11 +277,11 @@ def pad(
         x: a tensor.
         pad_width: one number, a pair (before, after) for all axes, or a pair for each axis.
         mode: "constant", "reflect" or "symmetric".
-        constant_values: one number, 0 by default.
+        constant_values: one number, 0 by default; converted to the dtype of x.
 
     Raises:
-        ValueError: if widths are negative or not integers, for another mode, and for
-            constant values in a mode other than "constant".
+        ValueError: if widths are negative or not integers, for another mode, for constant values
+            in a mode other than "constant", and for an axis of length 0 in such a mode.
 
     >>> from gpunn import ops
     >>> ops.pad([1, 2], (1, 2)).tolist()
@@ -281,7 +328,12 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Tensor:
     """Repeat the whole tensor along each axis.
 
     Args:
-        repeats: the number of repetitions along each of the last axes.
+        x: a tensor or array-like; the result has its dtype.
+        repeats: the number of repetitions along each of the last axes. If they are more than x has
+            axes, x gets new first axes.
+
+    Raises:
+        ValueError: if a number of repetitions is negative or not an integer.
 
     >>> from gpunn import ops
     >>> ops.tile([1, 2], 2).tolist()
@@ -303,8 +355,13 @@ def repeat(x: Any, repeats: int | Sequence[int], axis: int | None = None) -> Ten
     """Repeat each element along an axis.
 
     Args:
+        x: a tensor or array-like; the result has its dtype.
         repeats: one count, or one for each element along the axis.
         axis: by default, x is flattened first.
+
+    Raises:
+        ValueError: if the axis is out of range, or if the counts are negative, not integers, or
+            not one for each element.
 
     >>> from gpunn import ops
     >>> ops.repeat([1, 2], 2).tolist(), ops.repeat([1, 2], [1, 2]).tolist()

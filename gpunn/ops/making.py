@@ -16,40 +16,106 @@ from .tensor import Tensor, constant
 
 @operation
 def full(shape: Any, fill_value: Any, dtype: Any = None) -> Tensor:
-    """Create a tensor of the given shape, filled with one value."""
+    """Create a tensor of the given shape, filled with one value.
+
+    Args:
+        shape: an integer or a sequence of them.
+        fill_value: a number, or a tensor that broadcasts to the shape.
+        dtype: of the result; that of ``fill_value`` by default: int32 for a Python integer.
+
+    Raises:
+        ValueError: if a size is negative or ``fill_value`` does not broadcast to the shape.
+        OverflowError: if the dtype cannot hold ``fill_value``.
+
+    >>> from gpunn import ops
+    >>> ops.full((2, 3), 7).tolist()
+    [[7, 7, 7], [7, 7, 7]]
+    """
     value = convert(fill_value, dtype)
     return broadcast_to(value, [shape] if isinstance(shape, int) else shape)
 
 
 @operation
 def zeros(shape: Any, dtype: Any = None) -> Tensor:
-    """Create a tensor of zeros, of dtype floatx by default."""
+    """Create a tensor of zeros, of dtype floatx by default.
+
+    Args:
+        shape: an integer or a sequence of them.
+        dtype: of the result.
+
+    Raises:
+        ValueError: if a size is negative.
+
+    >>> from gpunn import ops
+    >>> ops.zeros((2, 2)).tolist(), ops.zeros(3, "int32").tolist()
+    ([[0.0, 0.0], [0.0, 0.0]], [0, 0, 0])
+    """
     return constant(np.zeros(shape), standard(dtype))
 
 
 @operation
 def ones(shape: Any, dtype: Any = None) -> Tensor:
-    """Create a tensor of ones, of dtype floatx by default."""
+    """Create a tensor of ones, of dtype floatx by default.
+
+    Args:
+        shape: an integer or a sequence of them.
+        dtype: of the result.
+
+    Raises:
+        ValueError: if a size is negative.
+
+    >>> from gpunn import ops
+    >>> ops.ones((2, 2)).tolist(), ops.ones(3, "int32").tolist()
+    ([[1.0, 1.0], [1.0, 1.0]], [1, 1, 1])
+    """
     return constant(np.ones(shape), standard(dtype))
 
 
 @operation
 def zeros_like(x: Any, dtype: Any = None) -> Tensor:
-    """Create a tensor of zeros with the shape and dtype of x."""
+    """Create a tensor of zeros with the shape and dtype of x.
+
+    ``x``: tensor or array-like; ``dtype`` replaces its dtype.
+
+    >>> from gpunn import ops
+    >>> ops.zeros_like([1.5, 2.5]).tolist(), ops.zeros_like([1.5, 2.5], "int32").tolist()
+    ([0.0, 0.0], [0, 0])
+    """
     x = convert(x)
     return zeros(x.shape, dtype or x.dtype)
 
 
 @operation
 def ones_like(x: Any, dtype: Any = None) -> Tensor:
-    """Create a tensor of ones with the shape and dtype of x."""
+    """Create a tensor of ones with the shape and dtype of x.
+
+    ``x``: tensor or array-like; ``dtype`` replaces its dtype.
+
+    >>> from gpunn import ops
+    >>> ops.ones_like([1.5, 2.5]).tolist(), ops.ones_like([1.5, 2.5], "int32").tolist()
+    ([1.0, 1.0], [1, 1])
+    """
     x = convert(x)
     return ones(x.shape, dtype or x.dtype)
 
 
 @operation
 def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Tensor:
-    """Create a tensor with the shape and dtype of x, filled with one value."""
+    """Create a tensor with the shape and dtype of x, filled with one value.
+
+    Args:
+        x: a tensor or array-like.
+        fill_value: a number, or a tensor that broadcasts to the shape; converted to the dtype.
+        dtype: replaces the dtype of x.
+
+    Raises:
+        ValueError: if ``fill_value`` does not broadcast to the shape.
+        OverflowError: if the dtype cannot hold ``fill_value``.
+
+    >>> from gpunn import ops
+    >>> ops.full_like([1.0, 2.0], 3).tolist()
+    [3.0, 3.0]
+    """
     x = convert(x)
     return full(x.shape, fill_value, dtype or x.dtype)
 
@@ -57,6 +123,14 @@ def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Tensor:
 @operation
 def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) -> Tensor:
     """Create evenly spaced values from ``start`` (0 by default) up to, but excluding, ``stop``.
+
+    Args:
+        start, stop, step: numbers; with a single one, it is ``stop``. ``step`` is 1 by default.
+        dtype: of the result; by default floatx if one of them is a float, else int32.
+
+    Raises:
+        ZeroDivisionError: if ``step`` is 0.
+        OverflowError: if the dtype cannot hold a value.
 
     >>> from gpunn import ops
     >>> ops.arange(3).tolist(), ops.arange(1, 6, 2).tolist()
@@ -82,6 +156,18 @@ def linspace(
 ) -> Any:
     """Create ``num`` evenly spaced values from start to stop; with ``retstep``, also return the
     step.
+
+    Args:
+        start, stop: numbers, or tensors that broadcast.
+        num: the length of the new axis.
+        endpoint: whether ``stop`` is the last value; else it is excluded.
+        retstep: return (values, step); the step is NaN for a single value.
+        dtype: of the values, a float dtype by default; integers are rounded down.
+        axis: the position of the new axis.
+
+    Raises:
+        ValueError: if ``num`` is negative, ``axis`` out of range, or the shapes do not broadcast.
+        OverflowError: if the dtype cannot hold a value.
 
     >>> from gpunn import ops
     >>> ops.linspace(0.0, 1.0, 5).tolist()
@@ -109,26 +195,72 @@ def linspace(
 
 @operation
 def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
-    """Create a matrix with 1 on a diagonal and 0 elsewhere."""
+    """Create a matrix with 1 on a diagonal and 0 elsewhere.
+
+    Args:
+        N: the number of rows.
+        M: the number of columns; N by default.
+        k: the diagonal: 0 is the main one, above it k > 0, below it k < 0.
+        dtype: of the result; floatx by default.
+
+    Raises:
+        ValueError: if a size is negative.
+
+    >>> from gpunn import ops
+    >>> ops.eye(2, 3, k=1).tolist()
+    [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
     return constant(np.eye(N, M, k), standard(dtype))
 
 
 @operation
 def identity(n: int, dtype: Any = None) -> Tensor:
-    """Create the identity matrix."""
+    """Create the identity matrix (n, n), of dtype floatx by default.
+
+    Raises:
+        ValueError: if n is negative.
+
+    >>> from gpunn import ops
+    >>> ops.identity(2).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
     return eye(n, dtype=dtype)
 
 
 @operation
 def tril(x: Any, k: int = 0) -> Tensor:
-    """Return the lower triangle: elements above a diagonal become 0."""
+    """Return the lower triangle: elements above a diagonal become 0.
+
+    Args:
+        x: a tensor or array-like (..., rows, columns); the result has its shape and dtype.
+        k: the diagonal: 0 is the main one, above it k > 0, below it k < 0.
+
+    Raises:
+        ValueError: if x has fewer than two axes.
+
+    >>> from gpunn import ops
+    >>> ops.tril([[1, 2], [3, 4]]).tolist(), ops.tril([[1, 2], [3, 4]], k=-1).tolist()
+    ([[1, 0], [3, 4]], [[0, 0], [3, 0]])
+    """
     x = _matrices("tril", x)
     return _kept(np.tri(x.shape[-2], x.shape[-1], k, bool), x)
 
 
 @operation
 def triu(x: Any, k: int = 0) -> Tensor:
-    """Return the upper triangle: elements below a diagonal become 0."""
+    """Return the upper triangle: elements below a diagonal become 0.
+
+    Args:
+        x: a tensor or array-like (..., rows, columns); the result has its shape and dtype.
+        k: the diagonal: 0 is the main one, above it k > 0, below it k < 0.
+
+    Raises:
+        ValueError: if x has fewer than two axes.
+
+    >>> from gpunn import ops
+    >>> ops.triu([[1, 2], [3, 4]]).tolist(), ops.triu([[1, 2], [3, 4]], k=1).tolist()
+    ([[1, 2], [0, 4]], [[0, 2], [0, 0]])
+    """
     x = _matrices("triu", x)
     return _kept(~np.tri(x.shape[-2], x.shape[-1], k - 1, bool), x)
 

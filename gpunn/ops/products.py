@@ -79,6 +79,14 @@ def _product(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool 
 def matmul(x1: Any, x2: Any) -> Tensor:
     """Multiply matrices, vectors, or stacks of matrices, like NumPy's ``@``.
 
+    Args:
+        x1: a tensor or array-like (..., n, k) or (k,).
+        x2: a tensor or array-like (..., k, m) or (k,). The first axes are broadcast together.
+            The result (..., n, m) has the promoted dtype, int32 for booleans.
+
+    Raises:
+        ValueError: if the shapes do not match or broadcast, or if one has no axes.
+
     >>> from gpunn import ops
     >>> ops.matmul([[1.0, 2.0]], [[3.0], [4.0]]).tolist()
     [[11.0]]
@@ -104,7 +112,19 @@ def matmul(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def dot(x1: Any, x2: Any) -> Tensor:
-    """Compute the dot product: over the last axis of x1 and the second-to-last of x2."""
+    """Compute the dot product: over the last axis of x1 and the second-to-last of x2.
+
+    Args:
+        x1: a tensor or array-like (..., k); a number multiplies all elements.
+        x2: a tensor or array-like (..., k, m) or (k,), likewise. Both are promoted to one dtype.
+
+    Raises:
+        ValueError: if the lengths of the two axes differ.
+
+    >>> from gpunn import ops
+    >>> ops.dot([1, 2], [3, 4]).item(), ops.dot([[1, 2], [3, 4]], [1, 1]).tolist()
+    (11, [3, 7])
+    """
     a, b = promoted(x1, x2)
     if not a.ndim or not b.ndim:
         return a * b
@@ -115,7 +135,22 @@ def dot(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def tensordot(x1: Any, x2: Any, axes: int | Sequence[Any] = 2) -> Tensor:
-    """Contract two tensors along pairs of axes, or the last ``axes`` of x1 with the first of x2."""
+    """Contract two tensors along pairs of axes, or the last ``axes`` of x1 with the first of x2.
+
+    Args:
+        x1, x2: tensors or array-likes, promoted to one dtype. The result has the other axes of x1,
+            then those of x2.
+        axes: a number of axes, or (axes of x1, axes of x2).
+
+    Raises:
+        ValueError: if paired axes differ in length, or if axes are out of range.
+
+    >>> from gpunn import ops
+    >>> ops.tensordot([[1, 2], [3, 4]], [[1, 2], [3, 4]], axes=1).tolist()
+    [[7, 10], [15, 22]]
+    >>> ops.tensordot([[1, 2], [3, 4]], [[1, 2], [3, 4]], axes=[[0, 1], [1, 0]]).item()
+    29
+    """
     a, b = promoted(x1, x2)
     if np.ndim(axes) == 0:
         count = whole(axes, "axes")
@@ -143,7 +178,15 @@ def tensordot(x1: Any, x2: Any, axes: int | Sequence[Any] = 2) -> Tensor:
 
 @operation
 def outer(x1: Any, x2: Any) -> Tensor:
-    """Compute the outer product: each element of x1 times each of x2."""
+    """Compute the outer product: each element of x1 times each of x2.
+
+    ``x1``, ``x2``: tensors or array-likes, which are flattened and promoted to one dtype. The
+    result has the shape (size of x1, size of x2).
+
+    >>> from gpunn import ops
+    >>> ops.outer([1, 2], [3, 4, 5]).tolist()
+    [[3, 4, 5], [6, 8, 10]]
+    """
     a, b = promoted(x1, x2)
     return reshape(a, (-1, 1)) * reshape(b, (1, -1))
 
@@ -153,6 +196,14 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
     """Evaluate the Einstein summation of the subscripts: ``"ij,jk->ik"`` is a matrix product.
 
     Two operands are multiplied as stacks of matrices; more than two are multiplied in order.
+
+    Args:
+        subscripts: a letter for each axis of each operand, ``...`` for axes that are broadcast,
+            and the axes of the result; by default the letters that occur once, in order.
+        operands: tensors or array-likes, promoted to one dtype.
+
+    Raises:
+        ValueError: if the subscripts do not match the operands, or if an axis has two lengths.
 
     >>> from gpunn import ops
     >>> ops.einsum("ij,kj->ik", [[1.0, 2.0]], [[3.0, 4.0]]).tolist()

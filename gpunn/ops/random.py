@@ -81,6 +81,15 @@ def normal(
 ) -> Tensor:
     """Draw samples from a normal distribution.
 
+    Args:
+        shape: of the result, a sequence of integers.
+        mean, stddev: numbers, or tensors that broadcast to the shape.
+        dtype: a float dtype; floatx by default.
+        seed: an integer, which gives the same values each time, a `SeedGenerator`, or None.
+
+    Raises:
+        ValueError: if ``dtype`` is not a float dtype, a size is negative, or the seed is invalid.
+
     >>> normal((2, 3), seed=1).shape
     (2, 3)
     """
@@ -90,7 +99,21 @@ def normal(
 def uniform(
     shape: Any, minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None, seed: Any = None
 ) -> Tensor:
-    """Draw samples from a uniform distribution over [minval, maxval)."""
+    """Draw samples from a uniform distribution over [minval, maxval).
+
+    Args:
+        shape: of the result, a sequence of integers.
+        minval, maxval: numbers, or tensors that broadcast to the shape.
+        dtype: a float dtype; floatx by default.
+        seed: as in `normal`.
+
+    Raises:
+        ValueError: as in `normal`.
+
+    >>> x = uniform((1000,), 2.0, 3.0, seed=1)
+    >>> bool(((x >= 2) & (x < 3)).all())
+    True
+    """
     share = 1.0 - ops.exp(-_exponential(shape, dtype, seed))
     return convert(share * (maxval - minval) + minval, dtype)
 
@@ -99,6 +122,15 @@ def truncated_normal(
     shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None
 ) -> Tensor:
     """Draw samples from a normal distribution truncated at two standard deviations from the mean.
+
+    Args:
+        shape: of the result, a sequence of integers.
+        mean, stddev: those of the distribution before it is truncated; as in `normal`.
+        dtype: a float dtype; floatx by default.
+        seed: as in `normal`.
+
+    Raises:
+        ValueError: as in `normal`.
 
     >>> bool((abs(truncated_normal((1000,))) <= 2).all())
     True
@@ -110,6 +142,16 @@ def truncated_normal(
 
 def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: Any = None) -> Tensor:
     """Draw integers uniformly from ``minval`` to ``maxval`` - 1.
+
+    Args:
+        shape: of the result, a sequence of integers.
+        minval, maxval: integers within the range of the dtype.
+        dtype: an integer dtype; the result is int32.
+        seed: as in `normal`.
+
+    Raises:
+        ValueError: if ``minval`` is not below ``maxval``, if they are not integers in the range of
+            the dtype, and for any other dtype.
 
     >>> sorted(set(randint((1000,), -1, 2).tolist()))
     [-1, 0, 1]
@@ -131,6 +173,15 @@ def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: An
 
 def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any = None) -> Tensor:
     """Draw classes (batch, num_samples) with the probabilities softmax(logits) of each row.
+
+    Args:
+        logits: floats (batch, classes).
+        num_samples: the number of draws for each row.
+        dtype: of the classes.
+        seed: as in `normal`.
+
+    Raises:
+        ValueError: if the logits are not floats (batch, classes).
 
     >>> categorical([[0.0, -1e9], [-1e9, 0.0]], 3).tolist()
     [[0, 0, 0], [1, 1, 1]]
@@ -154,6 +205,12 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
             are dropped together. None in it means the length of the inputs.
         seed: as in `normal`.
 
+    Raises:
+        ValueError: if the inputs are not floats, or if the rate is not from 0 to 1.
+
+    Source: Srivastava et al., Dropout: a simple way to prevent neural networks from overfitting,
+    2014.
+
     >>> dropout([1.0, 2.0], 0.0).tolist(), dropout([1.0, 2.0], 1.0).tolist()
     ([1.0, 2.0], [0.0, 0.0])
     """
@@ -172,6 +229,14 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
 
 def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Tensor:
     """Shuffle a tensor along an axis, uniformly at random.
+
+    Args:
+        x: a tensor or array-like; the result has its shape and dtype.
+        axis: the axis whose entries are reordered, each as a whole.
+        seed: as in `normal`.
+
+    Raises:
+        IndexError: if the axis is out of range.
 
     >>> sorted(shuffle([1, 2, 3]).tolist())
     [1, 2, 3]

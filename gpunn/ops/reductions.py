@@ -69,6 +69,14 @@ _any = _reduction("any", "any")
 def sum_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Sum over the given axes, or over all; booleans count as 0 and 1.
 
+    Args:
+        x: a tensor or array-like; the result has its dtype, int32 for booleans.
+        axis: the axis or axes to reduce; None means all.
+        keepdims: keep the reduced axes, at length 1.
+
+    Raises:
+        ValueError: if an axis is out of range or named twice.
+
     >>> from gpunn import ops
     >>> ops.sum([[1.0, 2.0], [3.0, 4.0]], axis=0).tolist()
     [4.0, 6.0]
@@ -83,6 +91,14 @@ def sum_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Compute the mean over the given axes, or over all. Integers give floatx; no elements give
     NaN.
+
+    Args:
+        x: a tensor or array-like; the result has its dtype, floatx for integers and booleans.
+        axis: the axis or axes to reduce; None means all.
+        keepdims: keep the reduced axes, at length 1.
+
+    Raises:
+        ValueError: if an axis is out of range or named twice.
 
     >>> from gpunn import ops
     >>> ops.mean([[1.0, 2.0], [3.0, 4.0]], axis=1).tolist()
@@ -105,7 +121,20 @@ def _mean(x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
 
 @operation
 def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the variance: the mean squared deviation from the mean."""
+    """Compute the variance, mean((x - mean(x))^2), over the given axes or over all.
+
+    Args:
+        x: a tensor or array-like; the result has its dtype, floatx for integers and booleans.
+        axis: the axis or axes to reduce; None means all.
+        keepdims: keep the reduced axes, at length 1.
+
+    Raises:
+        ValueError: if an axis is out of range or named twice.
+
+    >>> from gpunn import ops
+    >>> ops.var([[1.0, 3.0], [2.0, 6.0]], axis=1).tolist()
+    [1.0, 4.0]
+    """
     x = convert(x)
     wide = averaged(x)
     found = _mean(square(wide - _mean(wide, axis, True)), axis, keepdims)
@@ -114,13 +143,41 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the standard deviation; its derivative is 0 where all elements are equal."""
+    """Compute the standard deviation, sqrt(var(x)); its derivative is 0 where all elements are
+    equal.
+
+    Args:
+        x: a tensor or array-like; the result has its dtype, floatx for integers and booleans.
+        axis: the axis or axes to reduce; None means all.
+        keepdims: keep the reduced axes, at length 1.
+
+    Raises:
+        ValueError: if an axis is out of range or named twice.
+
+    >>> from gpunn import ops
+    >>> ops.std([[1.0, 3.0], [2.0, 6.0]], axis=1).tolist()
+    [1.0, 2.0]
+    """
     return root(var(x, axis, keepdims))
 
 
 @operation
 def moments(x: Any, axes: Axis, keepdims: bool = False) -> tuple[Tensor, Tensor]:
-    """Compute the `mean` and the variance (`var`) over the given axes."""
+    """Compute the `mean` and the variance (`var`) over the given axes.
+
+    Args:
+        x: a tensor or array-like; both results have its dtype, floatx for integers and booleans.
+        axes: the axis or axes to reduce; None means all.
+        keepdims: keep the reduced axes, at length 1.
+
+    Raises:
+        ValueError: if an axis is out of range or named twice.
+
+    >>> from gpunn import ops
+    >>> mean, variance = ops.moments([[1.0, 3.0], [2.0, 6.0]], axes=1)
+    >>> mean.tolist(), variance.tolist()
+    ([2.0, 4.0], [1.0, 4.0])
+    """
     return mean(x, axes, keepdims), var(x, axes, keepdims)
 
 
@@ -140,13 +197,39 @@ def _unsigned(zero: Tensor) -> Tensor:
 
 @operation_named("max")
 def max_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the maximum over the given axes, or over all; NaN if one is. A zero result is +0."""
+    """Compute the maximum over the given axes, or over all; NaN if one is. A zero result is +0.
+
+    Args:
+        x: a tensor or array-like; the result has its dtype.
+        axis: the axis or axes to reduce; None means all.
+        keepdims: keep the reduced axes, at length 1.
+
+    Raises:
+        ValueError: if an axis is out of range, named twice or of length 0.
+
+    >>> from gpunn import ops
+    >>> ops.max([[1, 7, 3], [9, 5, 6]], axis=1).tolist()
+    [7, 9]
+    """
     return _unsigned(_extreme(_max, convert(x), axis, keepdims))
 
 
 @operation_named("min")
 def min_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the minimum over the given axes, or over all; NaN if one is. A zero result is +0."""
+    """Compute the minimum over the given axes, or over all; NaN if one is. A zero result is +0.
+
+    Args:
+        x: a tensor or array-like; the result has its dtype.
+        axis: the axis or axes to reduce; None means all.
+        keepdims: keep the reduced axes, at length 1.
+
+    Raises:
+        ValueError: if an axis is out of range, named twice or of length 0.
+
+    >>> from gpunn import ops
+    >>> ops.min([[1, 7, 3], [9, 5, 6]], axis=1).tolist()
+    [1, 5]
+    """
     return _unsigned(_extreme(_min, convert(x), axis, keepdims))
 
 
@@ -160,7 +243,20 @@ amax, amin = operation(max_, "amax"), operation(min_, "amin")
 
 @operation_named("all")
 def all_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return whether all elements are nonzero (or True), over the given axes or over all."""
+    """Return whether all elements are nonzero (or True), over the given axes or over all.
+
+    Args:
+        x: a tensor or array-like; NaN is nonzero. The result is boolean, True for no elements.
+        axis: the axis or axes to reduce; None means all.
+        keepdims: keep the reduced axes, at length 1.
+
+    Raises:
+        ValueError: if an axis is out of range or named twice.
+
+    >>> from gpunn import ops
+    >>> ops.all([[True, False], [True, True]], axis=1).tolist()
+    [False, True]
+    """
     x = convert(x, "bool")
     axes = axes_of(axis, x.ndim)
     return _all(x, axis=axes, keepdims=keepdims) if axes else x
@@ -168,7 +264,20 @@ def all_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation_named("any")
 def any_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return whether any element is nonzero (or True), over the given axes or over all."""
+    """Return whether any element is nonzero (or True), over the given axes or over all.
+
+    Args:
+        x: a tensor or array-like; NaN is nonzero. The result is boolean, False for no elements.
+        axis: the axis or axes to reduce; None means all.
+        keepdims: keep the reduced axes, at length 1.
+
+    Raises:
+        ValueError: if an axis is out of range or named twice.
+
+    >>> from gpunn import ops
+    >>> ops.any([[True, False], [False, False]], axis=1).tolist()
+    [True, False]
+    """
     x = convert(x, "bool")
     axes = axes_of(axis, x.ndim)
     return _any(x, axis=axes, keepdims=keepdims) if axes else x
@@ -176,7 +285,21 @@ def any_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
-    """Compute the product over the given axes, or over all."""
+    """Compute the product over the given axes, or over all; 1 for no elements.
+
+    Args:
+        x: a tensor or array-like; the result has its dtype, int32 for booleans.
+        axis: the axis or axes to reduce; None means all.
+        keepdims: keep the reduced axes, at length 1.
+        dtype: the dtype that x is converted to first, and that of the result.
+
+    Raises:
+        ValueError: if an axis is out of range or named twice.
+
+    >>> from gpunn import ops
+    >>> ops.prod([[1, 2, 3], [4, 5, 6]], axis=1).tolist()
+    [6, 120]
+    """
     x = counting(convert(x, dtype))
     axes = axes_of(axis, x.ndim)
     found = _prod(x, axis=axes, keepdims=keepdims) if axes else x
@@ -237,6 +360,14 @@ def _found(primitive: Primitive, x: Any, axis: int | None, keepdims: bool) -> Te
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """Return the index of the maximum along an axis, or in the flattened x; ties give the first.
 
+    Args:
+        x: a tensor or array-like; NaN counts as the maximum. The result is int32.
+        axis: the axis to search along; None means the flattened x.
+        keepdims: keep the reduced axes, at length 1.
+
+    Raises:
+        ValueError: if the axis is out of range or has length 0.
+
     >>> from gpunn import ops
     >>> ops.argmax([[1, 3, 2], [9, 8, 7]], axis=1).tolist()
     [1, 0]
@@ -246,19 +377,60 @@ def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Return the index of the minimum along an axis, or in the flattened x; ties give the first."""
+    """Return the index of the minimum along an axis, or in the flattened x; ties give the first.
+
+    Args:
+        x: a tensor or array-like; NaN counts as the minimum. The result is int32.
+        axis: the axis to search along; None means the flattened x.
+        keepdims: keep the reduced axes, at length 1.
+
+    Raises:
+        ValueError: if the axis is out of range or has length 0.
+
+    >>> from gpunn import ops
+    >>> ops.argmin([[1, 3, 2], [9, 8, 7]], axis=1).tolist()
+    [0, 2]
+    """
     return _found(_argmin, x, axis, keepdims)
 
 
 @operation
 def count_nonzero(x: Any, axis: Axis = None) -> Tensor:
-    """Count the nonzero elements."""
+    """Count the nonzero elements over the given axes, or over all.
+
+    Args:
+        x: a tensor or array-like; NaN is nonzero. The result is int32.
+        axis: the axis or axes to reduce; None means all.
+
+    Raises:
+        ValueError: if an axis is out of range or named twice.
+
+    >>> from gpunn import ops
+    >>> ops.count_nonzero([[0, 1], [2, 3]], axis=1).tolist()
+    [1, 2]
+    """
     return sum_(convert(x, "bool"), axis)
 
 
 @operation
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute log(sum(exp(x))) without overflow, over the given axes or over all."""
+    """Compute log(sum(exp(x))) without overflow, over the given axes or over all.
+
+    Args:
+        x: a tensor or array-like; integers and booleans become floats (floatx).
+        axis: the axis or axes to reduce; None means all.
+        keepdims: keep the reduced axes, at length 1.
+
+    Raises:
+        ValueError: if an axis is out of range or named twice.
+
+    Source: Blanchard, Higham and Higham, Accurately computing the log-sum-exp and softmax
+    functions, 2021.
+
+    >>> from gpunn import ops
+    >>> print(ops.logsumexp([[0.0, 0.0], [200.0, 0.0]], axis=1).numpy().round(4))
+    [  0.6931 200.    ]
+    """
     x = convert(x)
     x = convert(x, floating(x.dtype))
     axes = axes_of(axis, x.ndim)
@@ -274,7 +446,15 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def softmax(x: Any, axis: int = -1) -> Tensor:
-    """Compute exp(x) / sum(exp(x)) along an axis.
+    """Compute exp(x) / sum(exp(x)) along an axis, without overflow.
+
+    Args:
+        x: a tensor or array-like with at least one axis; integers and booleans become floats
+            (floatx). The result has its shape.
+        axis: the axis or axes along which the results sum to 1; None means all.
+
+    Raises:
+        ValueError: if an axis is out of range or named twice.
 
     >>> from gpunn import ops
     >>> ops.softmax([0.0, 0.0]).tolist()
@@ -290,7 +470,21 @@ def softmax(x: Any, axis: int = -1) -> Tensor:
 
 @operation
 def log_softmax(x: Any, axis: int = -1) -> Tensor:
-    """Compute log(softmax(x)) without overflow, along an axis."""
+    """Compute log(softmax(x)) = x - log(sum(exp(x))) along an axis, without overflow.
+
+    Args:
+        x: a tensor or array-like with at least one axis; integers and booleans become floats
+            (floatx). The result has its shape.
+        axis: the axis or axes of the sum; None means all.
+
+    Raises:
+        ValueError: if an axis is out of range or named twice.
+
+    >>> from gpunn import ops
+    >>> print(ops.log_softmax([[0.0, 0.0], [200.0, 0.0]]).numpy().round(4))
+    [[  -0.6931   -0.6931]
+     [   0.     -200.    ]]
+    """
     x = convert(x)
     x = convert(x, floating(x.dtype))
     if not x.size:
@@ -316,6 +510,14 @@ _cumsum = Primitive("cumsum", _compute_cumsum, lambda shape, axis: shape, gradie
 @operation
 def cumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     """Compute the cumulative sum along an axis; by default, x is flattened first.
+
+    Args:
+        x: a tensor or array-like; the result has its dtype, int32 for booleans.
+        axis: the axis of the sums.
+        dtype: the dtype that x is converted to first, and that of the result.
+
+    Raises:
+        ValueError: if the axis is out of range.
 
     >>> from gpunn import ops
     >>> ops.cumsum([1, 2, 3]).tolist()
@@ -352,7 +554,20 @@ _cumprod = Primitive(
 
 @operation
 def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
-    """Compute the cumulative product along an axis; by default, x is flattened first."""
+    """Compute the cumulative product along an axis; by default, x is flattened first.
+
+    Args:
+        x: a tensor or array-like; the result has its dtype, int32 for booleans.
+        axis: the axis of the products.
+        dtype: the dtype that x is converted to first, and that of the result.
+
+    Raises:
+        ValueError: if the axis is out of range.
+
+    >>> from gpunn import ops
+    >>> ops.cumprod([[1, 2, 3], [4, 5, 6]], axis=1).tolist()
+    [[1, 2, 6], [4, 20, 120]]
+    """
     x = convert(x, dtype)
     x = reshape(x, (-1,)) if axis is None else x
     (place,) = axes_of(0 if axis is None else axis, x.ndim)

@@ -110,6 +110,13 @@ _reshape = Primitive(
 def reshape(x: Any, newshape: Any) -> Tensor:
     """Give a tensor a new shape; the elements keep their order, and one size may be -1.
 
+    Args:
+        x: a tensor or array-like; the result has its dtype.
+        newshape: an integer or a sequence of them; -1 is the size that the others leave.
+
+    Raises:
+        ValueError: if the number of elements differs, or if a size is not an integer.
+
     >>> from gpunn import ops
     >>> ops.reshape([1, 2, 3, 4], (2, -1)).tolist()
     [[1, 2], [3, 4]]
@@ -128,7 +135,14 @@ def reshape(x: Any, newshape: Any) -> Tensor:
 
 @operation
 def ravel(x: Any) -> Tensor:
-    """Flatten a tensor to one axis."""
+    """Flatten a tensor to one axis, in row-major order.
+
+    ``x``: tensor or array-like of any shape; the result has its dtype.
+
+    >>> from gpunn import ops
+    >>> ops.ravel([[1, 2], [3, 4]]).tolist()
+    [1, 2, 3, 4]
+    """
     return reshape(x, (-1,))
 
 
@@ -137,7 +151,11 @@ def expand_dims(x: Any, axis: int | Sequence[int]) -> Tensor:
     """Insert new axes of length 1.
 
     Args:
+        x: a tensor or array-like; the result has its dtype.
         axis: the position of the new axis in the result, or several.
+
+    Raises:
+        ValueError: if a position is out of range or named twice.
 
     >>> from gpunn import ops
     >>> ops.expand_dims([1, 2], 0).shape
@@ -155,10 +173,15 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
     """Remove axes of length 1.
 
     Args:
+        x: a tensor or array-like; the result has its dtype.
         axis: the axes to remove; by default all of length 1.
 
     Raises:
-        ValueError: if an axis to remove does not have length 1.
+        ValueError: if an axis to remove is out of range or does not have length 1.
+
+    >>> from gpunn import ops
+    >>> ops.squeeze([[[1], [2]]]).tolist(), ops.squeeze([[[1], [2]]], axis=0).tolist()
+    ([1, 2], [[1], [2]])
     """
     x = convert(x)
     if axis is None:
@@ -205,6 +228,13 @@ _transpose = Primitive(
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
     """Permute the axes of a tensor; by default, reverse their order.
 
+    Args:
+        x: a tensor or array-like; the result has its dtype.
+        axes: axis k of the result is axis axes[k] of x.
+
+    Raises:
+        ValueError: if ``axes`` does not name each axis once.
+
     >>> from gpunn import ops
     >>> ops.transpose([[1, 2], [3, 4]]).tolist()
     [[1, 3], [2, 4]]
@@ -218,7 +248,19 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
 
 @operation
 def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
-    """Swap two axes of a tensor."""
+    """Swap two axes of a tensor.
+
+    Args:
+        x: a tensor or array-like; the result has its dtype.
+        axis1, axis2: the axes.
+
+    Raises:
+        ValueError: if an axis is out of range.
+
+    >>> from gpunn import ops
+    >>> ops.swapaxes([[1, 2, 3], [4, 5, 6]], 0, 1).tolist()
+    [[1, 4], [2, 5], [3, 6]]
+    """
     x = convert(x)
     order = list(range(x.ndim))
     one, other = axis_of(axis1, x.ndim, "axis1"), axis_of(axis2, x.ndim, "axis2")
@@ -228,7 +270,20 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
 
 @operation
 def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
-    """Move axes to new positions; the others keep their order."""
+    """Move axes to new positions; the others keep their order.
+
+    Args:
+        x: a tensor or array-like; the result has its dtype.
+        source: the axis or axes to move.
+        destination: the new position of each.
+
+    Raises:
+        ValueError: if an axis is out of range or named twice, and for different numbers of axes.
+
+    >>> from gpunn import ops
+    >>> ops.moveaxis(ops.zeros((2, 3, 4)), 0, -1).shape
+    (3, 4, 2)
+    """
     x = convert(x)
     moved, to = places_of(source, x.ndim, "source"), places_of(destination, x.ndim, "destination")
     if len(moved) != len(to):
@@ -244,7 +299,19 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
 
 @operation
 def flip(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
-    """Reverse the order of elements along the given axes, or along all."""
+    """Reverse the order of elements along the given axes, or along all.
+
+    Args:
+        x: a tensor or array-like; the result has its shape and dtype.
+        axis: the axis or axes to reverse; None means all.
+
+    Raises:
+        ValueError: if an axis is out of range or named twice.
+
+    >>> from gpunn import ops
+    >>> ops.flip([[1, 2], [3, 4]], axis=1).tolist()
+    [[2, 1], [4, 3]]
+    """
     x = convert(x)
     turned = axes_of(axis, x.ndim)
     back = slice(None, None, -1)
@@ -256,7 +323,19 @@ def flip(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
 
 @operation
 def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
-    """Broadcast a tensor to a shape."""
+    """Broadcast a tensor to a shape, by NumPy's rules.
+
+    Args:
+        x: a tensor or array-like; the result has its dtype.
+        shape: of the result.
+
+    Raises:
+        ValueError: if x cannot be broadcast to the shape, or if a size is negative.
+
+    >>> from gpunn import ops
+    >>> ops.broadcast_to([1, 2], (3, 2)).tolist()
+    [[1, 2], [1, 2], [1, 2]]
+    """
     x, shape = convert(x), sizes_of(shape)
     return x if x.shape == shape else _broadcast(x, shape=shape)
 
@@ -300,17 +379,38 @@ def reduced_to(dy: Tensor, shape: Shape) -> Tensor:
 
 @operation
 def shape(x: Any) -> tuple[int, ...]:
-    """Return the shape of a tensor, as a tuple of integers."""
+    """Return the shape of a tensor, as a tuple of integers.
+
+    ``x``: tensor or array-like.
+
+    >>> from gpunn import ops
+    >>> ops.shape([[1, 2, 3], [4, 5, 6]])
+    (2, 3)
+    """
     return convert(x).shape
 
 
 @operation
 def ndim(x: Any) -> int:
-    """Return the number of axes."""
+    """Return the number of axes, as a Python integer.
+
+    ``x``: tensor or array-like.
+
+    >>> from gpunn import ops
+    >>> ops.ndim([[1, 2, 3], [4, 5, 6]])
+    2
+    """
     return convert(x).ndim
 
 
 @operation
 def size(x: Any) -> int:
-    """Return the number of elements."""
+    """Return the number of elements, as a Python integer.
+
+    ``x``: tensor or array-like.
+
+    >>> from gpunn import ops
+    >>> ops.size([[1, 2, 3], [4, 5, 6]])
+    6
+    """
     return convert(x).size

@@ -33,21 +33,45 @@ SELU_DEPTH = SELU_SCALE * 1.6732632423543772848
 
 @operation
 def leaky_relu(x: Any, negative_slope: float = 0.2) -> Tensor:
-    """Compute x where x > 0, else negative_slope * x, element-wise."""
+    """Compute x where x > 0, else negative_slope * x, element-wise.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    Maas, Hannun & Ng 2013, "Rectifier nonlinearities improve neural network acoustic models".
+
+    >>> from gpunn import ops
+    >>> ops.leaky_relu([-2.0, 3.0], negative_slope=0.5).tolist()
+    [-1.0, 3.0]
+    """
     x = floats(x)
     return where(x > 0, x, x * negative_slope)
 
 
 @operation
 def relu6(x: Any) -> Tensor:
-    """Compute min(max(x, 0), 6), element-wise."""
+    """Compute min(max(x, 0), 6), element-wise.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    Krizhevsky 2010, "Convolutional deep belief networks on CIFAR-10".
+
+    >>> from gpunn import ops
+    >>> ops.relu6([-1.0, 3.0, 8.0]).tolist()
+    [0.0, 3.0, 6.0]
+    """
     x = relu(x)
     return where(x >= 6.0, 6.0, x)
 
 
 @operation
 def silu(x: Any) -> Tensor:
-    """Compute x * sigmoid(x), element-wise."""
+    """Compute x * sigmoid(x), element-wise.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    Elfwing, Uchibe & Doya 2017, arXiv:1702.03118.
+
+    >>> from gpunn import ops
+    >>> ops.silu([-1.0, 0.0, 1.0]).numpy().round(3)
+    array([-0.269,  0.   ,  0.731], dtype=float32)
+    """
     x = floats(x)
     return x * sigmoid(x)
 
@@ -57,19 +81,41 @@ swish = operation(silu, "swish")
 
 @operation
 def log_sigmoid(x: Any) -> Tensor:
-    """Compute log(sigmoid(x)) without overflow, element-wise."""
+    """Compute log(sigmoid(x)) without overflow, element-wise.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+
+    >>> from gpunn import ops
+    >>> ops.log_sigmoid([-100.0, 0.0]).numpy().round(3)
+    array([-100.   ,   -0.693], dtype=float32)
+    """
     return -softplus(-floats(x))
 
 
 @operation
 def hard_sigmoid(x: Any) -> Tensor:
-    """Compute x / 6 + 1 / 2, clipped to [0, 1], element-wise."""
+    """Compute x / 6 + 1 / 2, clipped to [0, 1], element-wise.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+
+    >>> from gpunn import ops
+    >>> ops.hard_sigmoid([-4.0, 0.0, 4.0]).tolist()
+    [0.0, 0.5, 1.0]
+    """
     return minimum(1.0, relu(floats(x) * (1 / 6) + 0.5))  # derivatives at both ends are 0
 
 
 @operation
 def hard_silu(x: Any) -> Tensor:
-    """Compute x * hard_sigmoid(x), element-wise."""
+    """Compute x * hard_sigmoid(x), element-wise.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    Howard et al. 2019, arXiv:1905.02244.
+
+    >>> from gpunn import ops
+    >>> ops.hard_silu([-4.0, 1.5, 4.0]).tolist()
+    [0.0, 1.125, 4.0]
+    """
     x = floats(x)
     bent = where(abs_(x) >= 3.0, 0.0, x)  # beyond, the result is 0 or x
     return where(x >= 3.0, x, bent * (bent / 6.0 + 0.5))
@@ -81,7 +127,15 @@ hard_swish = operation(hard_silu, "hard_swish")
 @operation
 def gelu(x: Any, approximate: bool = True) -> Tensor:
     """Compute x P(X <= x) for a standard normal X, by default approximated as
-    x (1 + tanh u) / 2 = x sigmoid(2 u) with u = sqrt(2 / pi) (x + 0.044715 x^3)."""
+    x (1 + tanh u) / 2 = x sigmoid(2 u) with u = sqrt(2 / pi) (x + 0.044715 x^3).
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    Hendrycks & Gimpel 2016, arXiv:1606.08415.
+
+    >>> from gpunn import ops
+    >>> ops.gelu([-1.0, 0.0, 1.0]).numpy().round(3)
+    array([-0.159,  0.   ,  0.841], dtype=float32)
+    """
     x = floats(x)
     return x * gelu_gate(x, approximate)
 
@@ -95,98 +149,212 @@ def gelu_gate(x: Tensor, approximate: bool) -> Tensor:
 
 @operation
 def softsign(x: Any) -> Tensor:
-    """Compute x / (1 + |x|), element-wise."""
+    """Compute x / (1 + |x|), element-wise.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+
+    >>> from gpunn import ops
+    >>> ops.softsign([-3.0, 0.0, 1.0]).tolist()
+    [-0.75, 0.0, 0.5]
+    """
     x = floats(x)
     return x / (abs_(x) + 1.0)
 
 
 @operation
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
-    """Compute x where x > 0, else alpha (exp(x) - 1), element-wise."""
+    """Compute x where x > 0, else alpha (exp(x) - 1), element-wise.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    Clevert, Unterthiner & Hochreiter 2015, arXiv:1511.07289.
+
+    >>> from gpunn import ops
+    >>> ops.elu([-1.0, 2.0]).numpy().round(3)
+    array([-0.632,  2.   ], dtype=float32)
+    """
     x = floats(x)
     return alpha * expm1(minimum(x, 0.0)) + relu(x)
 
 
 @operation
 def selu(x: Any) -> Tensor:
-    """Compute 1.0507 elu(x, alpha=1.67326), which keeps activations at mean 0 and variance 1."""
+    """Compute 1.0507 elu(x, alpha=1.67326), which keeps activations at mean 0 and variance 1.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    Klambauer et al. 2017, arXiv:1706.02515.
+
+    >>> from gpunn import ops
+    >>> ops.selu([-1.0, 0.0, 1.0]).numpy().round(3)
+    array([-1.111,  0.   ,  1.051], dtype=float32)
+    """
     x = floats(x)
     return SELU_DEPTH * expm1(minimum(x, 0.0)) + SELU_SCALE * relu(x)
 
 
 @operation
 def celu(x: Any, alpha: float = 1.0) -> Tensor:
-    """Compute x where x > 0, else alpha (exp(x / alpha) - 1), element-wise."""
+    """Compute x where x > 0, else alpha (exp(x / alpha) - 1), element-wise.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    Barron 2017, arXiv:1704.07483.
+
+    >>> from gpunn import ops
+    >>> ops.celu([-2.0, 2.0], alpha=2.0).numpy().round(3)
+    array([-1.264,  2.   ], dtype=float32)
+    """
     x = floats(x)
     return alpha * expm1(minimum(x, 0.0) * (1 / alpha)) + relu(x)
 
 
 @operation
 def glu(x: Any, axis: int = -1) -> Tensor:
-    """Multiply the first half along an axis by the `sigmoid` of the second half."""
+    """Multiply the first half along an axis by the `sigmoid` of the second half.
+
+    Dauphin et al. 2016, arXiv:1612.08083.
+
+    Args:
+        x: tensor of an even length along ``axis``; the result has half of it. Integers become
+            floats (floatx).
+        axis: the axis to halve.
+
+    Raises:
+        ValueError: if that length is odd, or the axis out of range.
+
+    >>> from gpunn import ops
+    >>> ops.glu([[3.0, 4.0, 0.0, 100.0]]).tolist()
+    [[1.5, 4.0]]
+    """
     first, second = split(floats(x), 2, axis)
     return first * sigmoid(second)
 
 
 @operation
 def hard_tanh(x: Any) -> Tensor:
-    """Clip x to [-1, 1]."""
+    """Clip x to [-1, 1].
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+
+    >>> from gpunn import ops
+    >>> ops.hard_tanh([-2.0, 0.5, 2.0]).tolist()
+    [-1.0, 0.5, 1.0]
+    """
     x = floats(x)
     return where(x >= 1.0, 1.0, where(x <= -1.0, -1.0, x))
 
 
 @operation
 def hard_shrink(x: Any, threshold: float = 0.5) -> Tensor:
-    """Compute x where |x| > threshold, else 0, element-wise."""
+    """Compute x where |x| > threshold, else 0, element-wise.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+
+    >>> from gpunn import ops
+    >>> ops.hard_shrink([-2.0, 0.25, 0.75]).tolist()
+    [-2.0, 0.0, 0.75]
+    """
     x = floats(x)
     return where(abs_(x) <= threshold, 0.0, x)
 
 
 @operation
 def soft_shrink(x: Any, threshold: float = 0.5) -> Tensor:
-    """Move x towards 0 by the threshold, and set it to 0 where |x| <= threshold."""
+    """Move x towards 0 by the threshold, and set it to 0 where |x| <= threshold.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+
+    >>> from gpunn import ops
+    >>> ops.soft_shrink([-2.0, 0.25, 0.75]).tolist()
+    [-1.5, 0.0, 0.25]
+    """
     x = floats(x)
     return where(abs_(x) <= threshold, 0.0, x - threshold * sign(x))
 
 
 @operation
 def tanh_shrink(x: Any) -> Tensor:
-    """Compute x - tanh(x), element-wise."""
+    """Compute x - tanh(x), element-wise.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+
+    >>> from gpunn import ops
+    >>> ops.tanh_shrink([-1.0, 0.0, 1.0]).numpy().round(3)
+    array([-0.238,  0.   ,  0.238], dtype=float32)
+    """
     x = floats(x)
     return x - tanh(x)
 
 
 @operation
 def threshold(x: Any, threshold: float, default_value: float) -> Tensor:
-    """Compute x where x > threshold, else default_value, element-wise."""
+    """Compute x where x > threshold, else default_value, element-wise.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+
+    >>> from gpunn import ops
+    >>> ops.threshold([1.0, 2.0, 3.0], 1.5, 0.0).tolist()
+    [0.0, 2.0, 3.0]
+    """
     x = floats(x)
     return where(x <= threshold, default_value, x)
 
 
 @operation
 def sparse_plus(x: Any) -> Tensor:
-    """Compute 0 for x <= -1, x for x >= 1, and (x + 1)^2 / 4 between, element-wise."""
+    """Compute 0 for x <= -1, x for x >= 1, and (x + 1)^2 / 4 between, element-wise.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+
+    >>> from gpunn import ops
+    >>> ops.sparse_plus([-2.0, 0.0, 2.0]).tolist()
+    [0.0, 0.25, 2.0]
+    """
     x = floats(x)
     return where(x <= -1, 0.0, where(x < 1, 0.25 * square(x + 1.0), x))
 
 
 @operation
 def sparse_sigmoid(x: Any) -> Tensor:
-    """Compute (x + 1) / 2, clipped to [0, 1], element-wise."""
+    """Compute (x + 1) / 2, clipped to [0, 1], element-wise.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+
+    >>> from gpunn import ops
+    >>> ops.sparse_sigmoid([-2.0, 0.0, 0.5]).tolist()
+    [0.0, 0.5, 0.75]
+    """
     y = relu((floats(x) + 1.0) * 0.5)
     return where(y >= 1.0, 1.0, y)
 
 
 @operation
 def squareplus(x: Any, b: float = 4) -> Tensor:
-    """Compute (x + sqrt(x^2 + b)) / 2, element-wise."""
+    """Compute (x + sqrt(x^2 + b)) / 2, element-wise.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    Barron 2021, arXiv:2112.11687.
+
+    >>> from gpunn import ops
+    >>> ops.squareplus([-1.5, 0.0, 1.5]).tolist()
+    [0.5, 1.0, 2.0]
+    """
     x = floats(x)
     return (x + sqrt(square(x) + b)) * 0.5
 
 
 @operation
 def sparsemax(x: Any, axis: int = -1) -> Tensor:
-    """Project x onto the probability simplex along an axis; many of the results are 0."""
+    """Project x onto the probability simplex along an axis; many of the results are 0.
+
+    ``x``: tensor or array-like of one or more axes; integers become floats (floatx).
+    Martins & Astudillo 2016, arXiv:1602.02068.
+
+    Raises:
+        ValueError: if the axis is out of range.
+
+    >>> from gpunn import ops
+    >>> ops.sparsemax([1.0, 0.5, 0.0]).tolist()
+    [0.75, 0.25, 0.0]
+    """
     x = moveaxis(floats(x), axis, -1)
     ordered = flip(sort(x), -1)
     sums = cumsum(ordered, -1)
@@ -209,14 +377,24 @@ def dot_product_attention(
 ) -> Tensor:
     """Compute scaled dot-product attention: the values, weighted by the match of key and query.
 
+    Vaswani et al. 2017, arXiv:1706.03762. The result has shape (batch, T, heads, size of values).
+
     Args:
         query: (batch, T, heads, size).
         key, value: (batch, S, heads, size).
-        bias: (batch, heads, T, S), added to the products of queries and keys.
-        mask: where it is false, a value is ignored. If all values of a query are masked, they get
-            equal weights, as in Keras.
+        bias: (batch, heads, T, S), or broadcast to it; added to the products of queries and keys.
+        mask: broadcast like ``bias``; where it is false, a value is ignored. If all values of a
+            query are masked, they get equal weights, as in Keras.
         scale: of the products; 1 / sqrt(size) by default.
         is_causal: whether a query attends only to keys up to its own position.
+
+    Raises:
+        ValueError: if the shapes do not match.
+
+    >>> from gpunn import ops
+    >>> x, values = ops.ones((1, 2, 1, 4)), ops.reshape([1.0, 3.0], (1, 2, 1, 1))
+    >>> ops.dot_product_attention(x, x, values, is_causal=True).tolist()
+    [[[[1.0]], [[2.0]]]]
     """
     query, key, value = floats(query), floats(key), floats(value)
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale

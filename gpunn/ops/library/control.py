@@ -22,6 +22,14 @@ def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> 
     """Return ``true_fn()`` if the condition is true, else ``false_fn()``.
 
     If the condition is known only in each step, both run, and `where` selects from their results.
+
+    Raises:
+        ValueError: if ``pred`` is not a single boolean, or, where both run, if their results differ
+            in structure or shape.
+
+    >>> from gpunn import ops
+    >>> ops.cond(ops.sum([1, 2]) > 2, lambda: "large", lambda: "small")
+    'large'
     """
     condition = convert(pred, "bool")
     if condition.size != 1:
@@ -65,6 +73,10 @@ def map_(f: Callable[[Any], Any], xs: Any) -> Any:
     Raises:
         ValueError: if the tensors differ in length, or have length 0, when the form of the results
             is unknown.
+
+    >>> from gpunn import ops
+    >>> ops.map(ops.sum, ops.array([[1, 2], [3, 4]])).tolist()
+    [3, 7]
     """
     columns = list[list[Tensor]]()
 
@@ -85,7 +97,12 @@ def map_(f: Callable[[Any], Any], xs: Any) -> Any:
 
 @operation
 def vectorized_map(function: Callable[[Any], Any], elements: Any) -> Any:
-    """Apply a function to each entry along the first axis, and stack the results; see `map`."""
+    """Apply a function to each entry along the first axis, and stack the results; see `map`.
+
+    >>> from gpunn import ops
+    >>> ops.vectorized_map(ops.max, ops.array([[1, 2], [5, 4]])).tolist()
+    [2, 5]
+    """
     return map_(function, elements)
 
 
@@ -100,7 +117,18 @@ def _stacked(results: list[Any]) -> Any:
 
 @operation
 def fori_loop(lower: int, upper: int, body_fun: Callable[[Any, Any], Any], init_val: Any) -> Any:
-    """Run ``value = body_fun(i, value)`` for each integer i with ``lower`` <= i < ``upper``."""
+    """Run ``value = body_fun(i, value)`` for each integer i with ``lower`` <= i < ``upper``.
+
+    The result is the last value, ``init_val`` if there is no such integer. The bounds are Python
+    integers or tensors whose values are known.
+
+    Raises:
+        TypeError: in a trace, if a bound depends on values of the step.
+
+    >>> from gpunn import ops
+    >>> ops.fori_loop(1, 5, lambda i, value: value * i, 1)
+    24
+    """
     value = init_val
     for i in range(int(lower), int(upper)):
         value = body_fun(i, value)
@@ -115,7 +143,21 @@ def while_loop(
     maximum_iterations: int | None = None,
 ) -> Any:
     """Run ``loop_vars = body(*loop_vars)`` while ``cond(*loop_vars)`` is true. In a trace, the
-    condition must not depend on values of the step."""
+    condition must not depend on values of the step.
+
+    Args:
+        cond, body: functions of the entries of ``loop_vars``.
+        loop_vars: one value, or a list or tuple; the result is one value, or a tuple.
+        maximum_iterations: the largest number of iterations; by default there is none.
+
+    Raises:
+        ValueError: if ``body`` returns another number of values.
+        TypeError: if the condition depends on values of the step.
+
+    >>> from gpunn import ops
+    >>> ops.while_loop(lambda i, total: i < 5, lambda i, total: (i + 1, total + i), (0, 0))
+    (5, 10)
+    """
     several = isinstance(loop_vars, (list, tuple))
     values, rounds = tuple(loop_vars) if several else (loop_vars,), 0
     while (maximum_iterations is None or rounds < maximum_iterations) and cond(*values):
@@ -139,6 +181,9 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Tensor]:
         f: a function of tensors that returns its result and a function ``gradient(upstream)`` or
             ``gradient(*args, upstream)``. ``upstream`` is the gradient of the result. It returns
             the gradient by each argument: one, or several, with None for none.
+
+    Raises:
+        ValueError: in the derivative, if ``gradient`` returns another number of gradients.
 
     >>> import gpunn
     >>> from gpunn import ops

@@ -267,6 +267,19 @@ def conv(
     """Convolve images (batch, height, width, channels), or (batch, steps, channels), with a kernel
     (height, width, channels, filters), or (steps, channels, filters).
 
+    The result has shape (batch, new height, new width, filters), as floats.
+
+    Args:
+        inputs: the images; promoted with the kernel to one dtype, at least float32.
+        kernel: its channels are those of the images.
+        strides: the distance between neighbouring windows: a number, or (vertical, horizontal).
+        padding: "valid", or "same", which pads with zeros to ceil(length / stride) positions.
+        data_format: "channels_last" (the default), or "channels_first" for (batch, channels, ...).
+        dilation_rate: the distance between the pixels of a window; 1 if strides are above 1.
+
+    Raises:
+        ValueError: for other shapes, a kernel larger than the images, or another option.
+
     >>> from gpunn import ops
     >>> ops.conv(ops.ones((1, 4, 3)), ops.ones((2, 3, 5))).shape
     (1, 3, 5)
@@ -289,7 +302,24 @@ def conv_transpose(
     dilation_rate: Sizes = 1,
 ) -> Tensor:
     """Compute the transposed convolution, the gradient of `conv` with respect to its images, which
-    upsamples, with a kernel (height, width, filters, channels)."""
+    upsamples, with a kernel (height, width, filters, channels).
+
+    The result has shape (batch, new height, new width, filters): "same" multiplies the sizes by the
+    strides, and "valid" adds max(kernel - stride, 0) to that.
+    Dumoulin & Visin 2016, arXiv:1603.07285.
+
+    Args:
+        inputs, strides, padding, data_format: as in `conv`.
+        kernel: its last axis is that of the images' channels.
+        output_padding, dilation_rate: not supported; None and 1.
+
+    Raises:
+        ValueError: for other shapes, or options that are not supported.
+
+    >>> from gpunn import ops
+    >>> ops.conv_transpose([[[1.0], [2.0]]], [[[1.0]], [[10.0]]], strides=2).tolist()
+    [[[1.0], [10.0], [2.0], [20.0]]]
+    """
     if output_padding is not None or dilation_rate not in (1, (1, 1), [1, 1], (1,), [1]):
         raise ValueError("conv_transpose supports neither an output_padding nor a dilation_rate.")
     x, w = promoted(inputs, kernel, at_least="float32")
@@ -312,7 +342,15 @@ def depthwise_conv(
     data_format: str | None = None,
     dilation_rate: Sizes = 1,
 ) -> Tensor:
-    """Convolve each channel separately, with a kernel (height, width, channels, multiplier)."""
+    """Convolve each channel separately, with a kernel (height, width, channels, multiplier).
+
+    The result has channels * multiplier channels: those of the first channel come first. Arguments
+    and errors are those of `conv`.
+
+    >>> from gpunn import ops
+    >>> ops.depthwise_conv(ops.ones((1, 5, 5, 3)), ops.ones((2, 2, 3, 4))).shape
+    (1, 4, 4, 12)
+    """
     x, w = promoted(inputs, kernel, at_least="float32")
     images = _Images("depthwise_conv", x, data_format)
     w = images.kernel(w, images.x.shape[3])
@@ -333,7 +371,17 @@ def separable_conv(
     data_format: str | None = None,
     dilation_rate: Sizes = 1,
 ) -> Tensor:
-    """Apply a depthwise convolution, then a pointwise one with a kernel of one pixel."""
+    """Apply a depthwise convolution, then a pointwise one with a kernel of one pixel.
+
+    ``depthwise_kernel`` is as in `depthwise_conv`; ``pointwise_kernel`` has shape
+    (1, 1, channels * multiplier, filters). Other arguments and errors are those of `conv`.
+    Chollet 2016, arXiv:1610.02357.
+
+    >>> from gpunn import ops
+    >>> depthwise, pointwise = ops.ones((2, 2, 3, 4)), ops.ones((1, 1, 12, 6))
+    >>> ops.separable_conv(ops.ones((1, 5, 5, 3)), depthwise, pointwise).shape
+    (1, 4, 4, 6)
+    """
     y = depthwise_conv(inputs, depthwise_kernel, strides, padding, data_format, dilation_rate)
     return conv(y, pointwise_kernel, 1, "valid", data_format)
 
@@ -346,7 +394,21 @@ def max_pool(
     padding: str = "valid",
     data_format: str | None = None,
 ) -> Tensor:
-    """Compute the maximum over each window of images with one or two spatial axes."""
+    """Compute the maximum over each window of images with one or two spatial axes.
+
+    Args:
+        inputs: (batch, height, width, channels), or (batch, steps, channels), as floats.
+        pool_size, strides: a number, or (vertical, horizontal); strides are pool_size by default.
+        padding: "valid", or "same", whose windows overlap the border.
+        data_format: "channels_last" (the default), or "channels_first".
+
+    Raises:
+        ValueError: for other shapes, a window larger than the images, or another option.
+
+    >>> from gpunn import ops
+    >>> ops.max_pool([[[1.0], [3.0], [2.0], [4.0]]], 2).tolist()
+    [[[3.0], [4.0]]]
+    """
     images, geometry = _pool("max_pool", inputs, pool_size, strides, padding, data_format)
     return images.back(_largest(images.x, geometry=geometry))
 
@@ -359,7 +421,21 @@ def average_pool(
     padding: str = "valid",
     data_format: str | None = None,
 ) -> Tensor:
-    """Compute the mean over each window of images with one or two spatial axes."""
+    """Compute the mean over each window of images with one or two spatial axes.
+
+    Args:
+        inputs: (batch, height, width, channels), or (batch, steps, channels), as floats.
+        pool_size, strides: a number, or (vertical, horizontal); strides are pool_size by default.
+        padding: "valid", or "same", whose windows overlap the border; only pixels inside count.
+        data_format: "channels_last" (the default), or "channels_first".
+
+    Raises:
+        ValueError: for other shapes, a window larger than the images, or another option.
+
+    >>> from gpunn import ops
+    >>> ops.average_pool([[[1.0], [3.0], [2.0], [4.0]]], 2).tolist()
+    [[[2.0], [3.0]]]
+    """
     images, geometry = _pool("average_pool", inputs, pool_size, strides, padding, data_format)
     return images.back(_mean(images.x, geometry=geometry))
 

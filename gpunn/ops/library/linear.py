@@ -15,14 +15,34 @@ from gpunn.ops.tensor import Tensor
 
 @operation
 def vdot(x1: Any, x2: Any) -> Tensor:
-    """Compute the dot product of two flattened tensors."""
+    """Compute the dot product of two flattened tensors.
+
+    ``x1``, ``x2``: tensors of as many elements; promoted to one dtype, booleans to int32.
+
+    Raises:
+        ValueError: if their sizes differ.
+
+    >>> from gpunn import ops
+    >>> ops.vdot([[1, 2]], [3, 4]).item()
+    11
+    """
     a, b = promoted(x1, x2)
     return matmul(reshape(a, (-1,)), reshape(b, (-1,)))
 
 
 @operation
 def inner(x1: Any, x2: Any) -> Tensor:
-    """Compute the inner product over the last axes of both tensors."""
+    """Compute the inner product over the last axes of both tensors.
+
+    The result has the other axes of x1, then those of x2. A scalar multiplies the other tensor.
+
+    Raises:
+        ValueError: if the last axes differ in length.
+
+    >>> from gpunn import ops
+    >>> ops.inner([[1, 2], [3, 4]], [1, 10]).tolist()
+    [21, 43]
+    """
     a, b = promoted(x1, x2)
     return tensordot(a, b, [[a.ndim - 1], [b.ndim - 1]]) if a.ndim and b.ndim else a * b
 
@@ -31,7 +51,22 @@ def inner(x1: Any, x2: Any) -> Tensor:
 def cross(
     x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
 ) -> Tensor:
-    """Compute the cross product of vectors of 3 elements; for 2 elements, its third component."""
+    """Compute the cross product of vectors of 3 elements; for 2 elements, its third component.
+
+    Args:
+        x1, x2: promoted to one dtype; their other axes broadcast.
+        axisa, axisb: the axes of the vectors in x1 and x2.
+        axisc: the axis of the vectors in the result; two vectors of 2 have none.
+        axis: used for all three, if given.
+
+    Raises:
+        ValueError: for vectors of another length, axes out of range, and shapes that do not
+            broadcast.
+
+    >>> from gpunn import ops
+    >>> ops.cross([1, 0, 0], [0, 1, 0]).tolist(), ops.cross([1, 2], [3, 4]).item()
+    ([0, 0, 1], -2)
+    """
     if axis is not None:
         axisa = axisb = axisc = axis
     a, b = promoted(x1, x2)
@@ -57,7 +92,14 @@ def cross(
 
 @operation
 def kron(x1: Any, x2: Any) -> Tensor:
-    """Compute the Kronecker product: x2 times each element of x1, in blocks."""
+    """Compute the Kronecker product: x2 times each element of x1, in blocks.
+
+    ``x1``, ``x2``: tensors of any shapes, promoted to one dtype. Lengths of axes multiply.
+
+    >>> from gpunn import ops
+    >>> ops.kron([1, 10], [1, 2]).tolist()
+    [1, 2, 10, 20]
+    """
     a, b = promoted(x1, x2)
     ndim = max(a.ndim, b.ndim)
     a = reshape(a, (1,) * (ndim - a.ndim) + a.shape)

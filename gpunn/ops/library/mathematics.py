@@ -39,56 +39,124 @@ _fmod = elementwise("fmod", lambda dy, y, a, b: (dy, -dy * ops.round((a - y) / b
 
 @operation
 def log2(x: Any) -> Tensor:
-    """Compute the base-2 logarithm, element-wise."""
+    """Compute the base-2 logarithm, element-wise.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+
+    >>> from gpunn import ops
+    >>> ops.log2([1.0, 8.0]).numpy().round(3).tolist()
+    [0.0, 3.0]
+    """
     return _log2(floats(x))
 
 
 @operation
 def log10(x: Any) -> Tensor:
-    """Compute the base-10 logarithm, element-wise."""
+    """Compute the base-10 logarithm, element-wise.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+
+    >>> from gpunn import ops
+    >>> ops.log10([1.0, 100.0]).numpy().round(3).tolist()
+    [0.0, 2.0]
+    """
     return _log10(floats(x))
 
 
 @operation
 def exp2(x: Any) -> Tensor:
-    """Compute 2 to the power of x, element-wise."""
+    """Compute 2 to the power of x, element-wise.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+
+    >>> from gpunn import ops
+    >>> ops.exp2([3.0, -1.0]).tolist()
+    [8.0, 0.5]
+    """
     return _exp2(floats(x))
 
 
 @operation
 def cbrt(x: Any) -> Tensor:
-    """Compute the cube root, element-wise."""
+    """Compute the cube root, element-wise.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+
+    >>> from gpunn import ops
+    >>> ops.cbrt([27.0, -8.0]).numpy().round(3).tolist()
+    [3.0, -2.0]
+    """
     return _cbrt(floats(x))
 
 
 @operation
 def trunc(x: Any) -> Tensor:
-    """Truncate each element to an integer, towards 0."""
+    """Truncate each element to an integer, towards 0.
+
+    ``x``: tensor or array-like of any shape; integers and booleans are returned unchanged.
+
+    >>> from gpunn import ops
+    >>> ops.trunc([1.7, -1.7]).tolist()
+    [1.0, -1.0]
+    """
     x = convert(x)
     return _trunc(x) if is_float(x.dtype) else x
 
 
 @operation
 def fabs(x: Any) -> Tensor:
-    """Compute the absolute value |x| as a float; integers become floatx."""
+    """Compute the absolute value |x| as a float; integers become floatx.
+
+    >>> from gpunn import ops
+    >>> ops.fabs([-1, 2]).tolist()
+    [1.0, 2.0]
+    """
     return abs_(floats(x))
 
 
 @operation
 def signbit(x: Any) -> Tensor:
-    """Return whether the sign bit is set, element-wise; -0.0 has it set too."""
+    """Return whether the sign bit is set, element-wise; -0.0 has it set too.
+
+    ``x``: tensor or array-like of any shape; the result is boolean.
+
+    >>> from gpunn import ops
+    >>> ops.signbit([-1.0, -0.0, 2.0]).tolist()
+    [True, True, False]
+    """
     return _signbit(floats(x))
 
 
 @operation
 def hypot(x1: Any, x2: Any) -> Tensor:
-    """Compute sqrt(x1^2 + x2^2) without overflow, element-wise."""
+    """Compute sqrt(x1^2 + x2^2) without overflow, element-wise.
+
+    ``x1``, ``x2``: tensors or array-likes of shapes that broadcast, as floats.
+
+    Raises:
+        ValueError: if the shapes do not broadcast.
+
+    >>> from gpunn import ops
+    >>> ops.hypot([3.0, 5.0], [4.0, 12.0]).numpy().round(3).tolist()
+    [5.0, 13.0]
+    """
     return _hypot(*promoted(x1, x2, at_least="float32"))
 
 
 @operation
 def fmod(x1: Any, x2: Any) -> Tensor:
-    """Compute the remainder of x1 / x2, element-wise, with the sign of x1."""
+    """Compute the remainder of x1 / x2, element-wise, with the sign of x1.
+
+    ``x1``, ``x2``: tensors or array-likes of shapes that broadcast; promoted to one dtype,
+    booleans to int32. For integers, a remainder by 0 is 0; for floats it is NaN.
+
+    Raises:
+        ValueError: if the shapes do not broadcast.
+
+    >>> from gpunn import ops
+    >>> ops.fmod([5, -5], 3).tolist(), ops.fmod(-5.5, 2.0).item()
+    ([2, -2], -1.5)
+    """
     a, b = (counting(t) for t in promoted(x1, x2))
     if is_float(a.dtype):
         return _fmod(a, b)
@@ -98,40 +166,94 @@ def fmod(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def fmax(x1: Any, x2: Any) -> Tensor:
-    """Compute the element-wise maximum, ignoring NaN where the other element is a number."""
+    """Compute the element-wise maximum, ignoring NaN where the other element is a number.
+
+    ``x1``, ``x2``: tensors or array-likes of shapes that broadcast; promoted to one dtype.
+
+    Raises:
+        ValueError: if the shapes do not broadcast.
+
+    >>> from gpunn import ops
+    >>> ops.fmax([1.0, float("nan")], [2.0, 3.0]).tolist()
+    [2.0, 3.0]
+    """
     a, b = promoted(x1, x2)
     return where(isnan(a), b, where(isnan(b), a, maximum(a, b)))
 
 
 @operation
 def fmin(x1: Any, x2: Any) -> Tensor:
-    """Compute the element-wise minimum, ignoring NaN where the other element is a number."""
+    """Compute the element-wise minimum, ignoring NaN where the other element is a number.
+
+    ``x1``, ``x2``: tensors or array-likes of shapes that broadcast; promoted to one dtype.
+
+    Raises:
+        ValueError: if the shapes do not broadcast.
+
+    >>> from gpunn import ops
+    >>> ops.fmin([1.0, float("nan")], [2.0, 3.0]).tolist()
+    [1.0, 3.0]
+    """
     a, b = promoted(x1, x2)
     return where(isnan(a), b, where(isnan(b), a, minimum(a, b)))
 
 
 @operation
 def logaddexp2(x1: Any, x2: Any) -> Tensor:
-    """Compute log2(2^x1 + 2^x2) without overflow, element-wise."""
+    """Compute log2(2^x1 + 2^x2) without overflow, element-wise.
+
+    ``x1``, ``x2``: tensors or array-likes of shapes that broadcast, as floats.
+
+    Raises:
+        ValueError: if the shapes do not broadcast.
+
+    >>> from gpunn import ops
+    >>> round(ops.logaddexp2(1000.0, 1000.0).item(), 3)
+    1001.0
+    """
     a, b = promoted(x1, x2, at_least="float32")
     return logaddexp(a * LN2, b * LN2) / LN2
 
 
 @operation
 def deg2rad(x: Any) -> Tensor:
-    """Convert degrees to radians."""
+    """Convert degrees to radians.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+
+    >>> from gpunn import ops
+    >>> ops.deg2rad([0.0, 180.0]).numpy().round(3)
+    array([0.   , 3.142], dtype=float32)
+    """
     return floats(x) * (math.pi / 180)
 
 
 @operation
 def rad2deg(x: Any) -> Tensor:
-    """Convert radians to degrees."""
+    """Convert radians to degrees.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+
+    >>> from gpunn import ops
+    >>> ops.rad2deg([0.0, 3.14159265]).tolist()
+    [0.0, 180.0]
+    """
     return floats(x) * (180 / math.pi)
 
 
 @operation
 def heaviside(x1: Any, x2: Any) -> Tensor:
-    """Compute the Heaviside step function: 0 where x1 < 0, x2 where x1 = 0, 1 where x1 > 0."""
+    """Compute the Heaviside step function: 0 where x1 < 0, x2 where x1 = 0, 1 where x1 > 0.
+
+    ``x1``, ``x2``: tensors or array-likes of shapes that broadcast, as floats. NaN in x1 stays NaN.
+
+    Raises:
+        ValueError: if the shapes do not broadcast.
+
+    >>> from gpunn import ops
+    >>> ops.heaviside([-1.0, 0.0, 2.0], 0.5).tolist()
+    [0.0, 0.5, 1.0]
+    """
     a, b = promoted(x1, x2, at_least="float32")
     return where(equal(a, 0), b, where(a > 0, 1.0, where(a < 0, 0.0, a)))
 
@@ -143,7 +265,14 @@ SERIES = [(-1) ** n / math.factorial(2 * n + 1) for n in range(9)]
 
 @operation
 def sinc(x: Any) -> Tensor:
-    """Compute sin(pi x) / (pi x), which is 1 at 0."""
+    """Compute sin(pi x) / (pi x), which is 1 at 0.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+
+    >>> from gpunn import ops
+    >>> ops.sinc([0.0, 0.5]).numpy().round(3)
+    array([1.   , 0.637], dtype=float32)
+    """
     x = floats(x) * math.pi
     near = abs_(x) < NEAR  # use a series there: the quotient's derivative would lose precision
     squares, y = where(near, x, 0.0) * x, SERIES[-1]
@@ -154,13 +283,27 @@ def sinc(x: Any) -> Tensor:
 
 @operation
 def isposinf(x: Any) -> Tensor:
-    """Return whether each element is positive infinity."""
+    """Return whether each element is positive infinity.
+
+    ``x``: tensor or array-like of any shape; the result is boolean.
+
+    >>> from gpunn import ops
+    >>> ops.isposinf([float("inf"), -float("inf"), 1.0]).tolist()
+    [True, False, False]
+    """
     return equal(floats(x), math.inf)
 
 
 @operation
 def isneginf(x: Any) -> Tensor:
-    """Return whether each element is negative infinity."""
+    """Return whether each element is negative infinity.
+
+    ``x``: tensor or array-like of any shape; the result is boolean.
+
+    >>> from gpunn import ops
+    >>> ops.isneginf([float("inf"), -float("inf"), 1.0]).tolist()
+    [False, True, False]
+    """
     return equal(floats(x), -math.inf)
 
 
@@ -168,7 +311,18 @@ def isneginf(x: Any) -> Tensor:
 def nan_to_num(
     x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
-    """Replace NaN with a number, and infinities with finite numbers."""
+    """Replace NaN with a number, and infinities with finite numbers.
+
+    Args:
+        x: a tensor; integers and booleans are returned unchanged.
+        nan: what replaces NaN.
+        posinf, neginf: what replaces infinity and -infinity; by default the largest and the
+            smallest value of the dtype of x.
+
+    >>> from gpunn import ops
+    >>> ops.nan_to_num([float("nan"), float("inf"), 1.0], posinf=100.0).tolist()
+    [0.0, 100.0, 1.0]
+    """
     x = convert(x)
     if not is_float(x.dtype):
         return x
@@ -183,7 +337,20 @@ def nan_to_num(
 def isclose(
     x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
-    """Return whether |x1 - x2| <= atol + rtol |x2|, element-wise."""
+    """Return whether |x1 - x2| <= atol + rtol |x2|, element-wise.
+
+    Args:
+        x1, x2: tensors or array-likes of shapes that broadcast.
+        rtol, atol: the relative and the absolute tolerance.
+        equal_nan: whether NaN is close to NaN. An infinity is close only to itself.
+
+    Raises:
+        ValueError: if the shapes do not broadcast.
+
+    >>> from gpunn import ops
+    >>> ops.isclose([1.0, 2.0], [1.0, 2.1], rtol=1e-3).tolist()
+    [True, False]
+    """
     a, b = promoted(x1, x2)
     if not is_float(a.dtype):  # float64 holds all of their differences
         a, b = convert(a, "float64"), convert(b, "float64")
@@ -196,13 +363,28 @@ def isclose(
 def allclose(
     x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
-    """Return whether all elements of x1 and x2 are close; see `isclose`."""
+    """Return whether all elements of x1 and x2 are close; see `isclose`.
+
+    The result is one boolean.
+
+    Raises:
+        ValueError: if the shapes do not broadcast.
+
+    >>> from gpunn import ops
+    >>> ops.allclose([1.0, 2.0], [1.0, 2.1], rtol=0.1).item()
+    True
+    """
     return all_(isclose(x1, x2, rtol, atol, equal_nan))
 
 
 @operation
 def saturate_cast(x: Any, dtype: Any) -> Tensor:
     """Cast x to another dtype; values out of its range become its nearest value. See `cast`.
+
+    Floats are truncated towards 0, and NaN becomes 0 in integer dtypes.
+
+    Raises:
+        ValueError: if the dtype is unknown.
 
     >>> from gpunn import ops
     >>> ops.saturate_cast([300.0, -1.0], "uint8").tolist()
@@ -222,7 +404,20 @@ def saturate_cast(x: Any, dtype: Any) -> Tensor:
     return cast(x, name) if is_float(x.dtype) else cast(x, "int32")
 
 
-def _of_bits(name: str, meaning: str) -> Any:
+OF_BITS = """{meaning}
+
+    ``x``, ``y``: integers or booleans of shapes that broadcast. The result is {dtype}.
+
+    Raises:
+        TypeError: for floats.
+        ValueError: if the shapes do not broadcast.
+
+    >>> from gpunn import ops
+    >>> {example}
+    """
+
+
+def _of_bits(name: str, meaning: str, example: str) -> Any:
     primitive = elementwise(name)
 
     def function(x: Any, y: Any) -> Tensor:
@@ -232,7 +427,8 @@ def _of_bits(name: str, meaning: str) -> Any:
         return primitive(a, b)
 
     function.__name__ = name
-    function.__doc__ = meaning
+    dtype = "int32,\n    or boolean if both are"
+    function.__doc__ = OF_BITS.format(meaning=meaning, dtype=dtype, example=example)
     return operation(function)
 
 
@@ -241,7 +437,15 @@ _invert = elementwise("bitwise_not", function="invert")
 
 @operation
 def bitwise_not(x: Any) -> Tensor:
-    """Invert the bits of integers, which gives -x - 1; for booleans, the logical NOT."""
+    """Invert the bits of integers, which gives -x - 1; for booleans, the logical NOT.
+
+    Raises:
+        TypeError: for floats.
+
+    >>> from gpunn import ops
+    >>> ops.bitwise_not([0, 5, -1]).tolist(), ops.bitwise_not([True, False]).tolist()
+    ([-1, -6, 0], [False, True])
+    """
     x = convert(x)
     if is_float(x.dtype):
         raise TypeError(f"bitwise_not: integers are expected; got {x.dtype}.")
@@ -250,11 +454,19 @@ def bitwise_not(x: Any) -> Tensor:
 
 @operation
 def bitwise_invert(x: Any) -> Tensor:
-    """Alias of `bitwise_not`."""
+    """Alias of `bitwise_not`.
+
+    Raises:
+        TypeError: for floats.
+
+    >>> from gpunn import ops
+    >>> ops.bitwise_invert([0, 5]).tolist()
+    [-1, -6]
+    """
     return bitwise_not(x)
 
 
-def _shift(name: str, other: str, meaning: str) -> Any:
+def _shift(name: str, other: str, meaning: str, example: str) -> Any:
     primitive = elementwise(name)
 
     def function(x: Any, y: Any) -> Tensor:
@@ -263,18 +475,30 @@ def _shift(name: str, other: str, meaning: str) -> Any:
             raise TypeError(f"{name}: integers are expected; got {a.dtype}.")
         return primitive(counting(a), counting(b))
 
-    function.__name__, function.__doc__ = name, meaning
+    function.__name__ = name
+    function.__doc__ = OF_BITS.format(meaning=meaning, dtype="int32", example=example)
     return operation(function), operation(function, other)
 
 
 left_shift, bitwise_left_shift = _shift(
     "left_shift", "bitwise_left_shift",
     "Shift the bits of x to the left by y, in 32-bit integers; a shift by 32 or more gives 0.",
+    "ops.left_shift([1, 2], 3).tolist()\n    [8, 16]",
 )  # fmt: skip
 right_shift, bitwise_right_shift = _shift(
     "right_shift", "bitwise_right_shift",
     "Shift the bits of x to the right by y, keeping the sign; 32 or more gives 0 or -1.",
+    "ops.right_shift([-8, 8], 1).tolist()\n    [-4, 4]",
 )  # fmt: skip
-bitwise_and = _of_bits("bitwise_and", "Compute the bit-wise AND of integers.")
-bitwise_or = _of_bits("bitwise_or", "Compute the bit-wise OR of integers.")
-bitwise_xor = _of_bits("bitwise_xor", "Compute the bit-wise XOR of integers.")
+bitwise_and = _of_bits(
+    "bitwise_and", "Compute the bit-wise AND of integers.",
+    "ops.bitwise_and(12, 10).item()\n    8",
+)  # fmt: skip
+bitwise_or = _of_bits(
+    "bitwise_or", "Compute the bit-wise OR of integers.",
+    "ops.bitwise_or(12, 10).item()\n    14",
+)  # fmt: skip
+bitwise_xor = _of_bits(
+    "bitwise_xor", "Compute the bit-wise XOR of integers.",
+    "ops.bitwise_xor(12, 10).item()\n    6",
+)  # fmt: skip

@@ -128,7 +128,20 @@ def _logit(p: float) -> float:
 @operation
 def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Tensor:
     """Compute the binary cross-entropy -t log(y) - (1 - t) log(1 - y), element-wise, from
-    probabilities or logits."""
+    probabilities or logits.
+
+    Args:
+        target: the labels t, from 0 to 1; of the shape of ``output``, which the result has too.
+        output: probabilities y, clipped to [1e-7, 1 - 1e-7]; or logits.
+        from_logits: whether ``output`` holds logits, to which sigmoid is applied.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    >>> from gpunn import ops
+    >>> ops.binary_crossentropy([1.0, 0.0], [0.5, 0.2]).numpy().round(3)
+    array([0.693, 0.223], dtype=float32)
+    """
     t, y = _alike("binary_crossentropy", target, output)
     return binary_cost_of_logits(t, y) if from_logits else binary_cost(t, y)
 
@@ -138,7 +151,21 @@ def categorical_crossentropy(
     target: Any, output: Any, from_logits: bool = False, axis: int = -1
 ) -> Tensor:
     """Compute the cross-entropy -sum(t log(y)) along the classes, from probabilities (which are
-    normalized to sum to 1) or logits."""
+    normalized to sum to 1) or logits.
+
+    Args:
+        target: one-hot labels or probabilities t, of the shape of ``output``.
+        output: probabilities y, normalized and clipped to [1e-7, 1 - 1e-7]; or logits.
+        from_logits: whether ``output`` holds logits, to which softmax is applied.
+        axis: the axis of the classes, which is removed.
+
+    Raises:
+        ValueError: if the shapes differ, or the axis is out of range.
+
+    >>> from gpunn import ops
+    >>> ops.categorical_crossentropy([[0.0, 1.0]], [[0.2, 0.8]]).numpy().round(3)
+    array([0.223], dtype=float32)
+    """
     t, y = _alike("categorical_crossentropy", target, output)
     cost = categorical_cost_of_logits if from_logits else categorical_cost
     return squeeze(cost(t, y, axis), axis)
@@ -149,7 +176,21 @@ def sparse_categorical_crossentropy(
     target: Any, output: Any, from_logits: bool = False, axis: int = -1
 ) -> Tensor:
     """Compute the cross-entropy -log(y) of integer class labels; see `categorical_crossentropy`. A
-    label out of range raises an error, in a step too."""
+    label out of range raises an error, in a step too.
+
+    Args:
+        target: integers, of the shape of ``output`` without the classes, or with a last axis of
+            length 1. Floats are truncated.
+        output, from_logits, axis: as in `categorical_crossentropy`.
+
+    Raises:
+        ValueError: if the shapes do not match, or the axis is out of range.
+        IndexError: if a label is not from 0 to the number of classes - 1.
+
+    >>> from gpunn import ops
+    >>> ops.sparse_categorical_crossentropy([1], [[0.2, 0.8]]).numpy().round(3)
+    array([0.223], dtype=float32)
+    """
     y, t = floats(output), convert(target, "int32")
     if t.ndim == y.ndim and t.shape[-1] == 1:
         t = t[..., 0]

@@ -29,7 +29,24 @@ def batch_normalization(
     scale: Any = None,
     epsilon: float = 1e-3,
 ) -> Tensor:
-    """Compute (x - mean) / sqrt(variance + epsilon) * scale + offset, with values per ``axis``."""
+    """Compute (x - mean) / sqrt(variance + epsilon) * scale + offset, with values per ``axis``.
+
+    Ioffe & Szegedy 2015, arXiv:1502.03167.
+
+    Args:
+        x: a tensor; integers become floats.
+        mean, variance, offset, scale: one value for each index along ``axis``.
+        axis: one axis, or several.
+        epsilon: added to the variance.
+
+    Raises:
+        ValueError: if the axis is out of range, or a number of values does not fit it.
+
+    >>> from gpunn import ops
+    >>> x = [[1.0, 2.0], [3.0, 6.0]]
+    >>> ops.batch_normalization(x, [2.0, 4.0], [1.0, 4.0], axis=-1, epsilon=0.0).tolist()
+    [[-1.0, -1.0], [1.0, 1.0]]
+    """
     x = floats(x)
     factor = rsqrt(_along(variance, x, axis) + epsilon)
     if scale is not None:
@@ -42,7 +59,24 @@ def batch_normalization(
 def layer_normalization(
     x: Any, gamma: Any = None, beta: Any = None, axis: Axis = -1, epsilon: float | None = None
 ) -> Tensor:
-    """Normalize x to mean 0 and variance 1 over the given axes, times gamma, plus beta."""
+    """Normalize x to mean 0 and variance 1 over the given axes, times gamma, plus beta.
+
+    Ba, Kiros & Hinton 2016, arXiv:1607.06450.
+
+    Args:
+        x: a tensor; integers become floats.
+        gamma, beta: one value for each index along the axes.
+        axis: one axis, several, or None for all.
+        epsilon: added to the variance; by default 1e-7.
+
+    Raises:
+        ValueError: if an axis is out of range, or a number of values does not fit them.
+
+    >>> from gpunn import ops
+    >>> x = [[1.0, 3.0]]
+    >>> ops.layer_normalization(x, gamma=[2.0, 2.0], beta=[0.0, 1.0]).numpy().round(3).tolist()
+    [[-2.0, 3.0]]
+    """
     x = floats(x)
     small = default_epsilon() if epsilon is None else epsilon
     y = (x - mean(x, axis, keepdims=True)) * rsqrt(var(x, axis, keepdims=True) + small)
@@ -54,7 +88,23 @@ def layer_normalization(
 def rms_normalization(
     x: Any, scale: Any = None, axis: Axis = -1, epsilon: float | None = None
 ) -> Tensor:
-    """Divide x by its root mean square over the given axes, and multiply by scale."""
+    """Divide x by its root mean square over the given axes, and multiply by scale.
+
+    Zhang & Sennrich 2019, arXiv:1910.07467.
+
+    Args:
+        x: a tensor; integers become floats.
+        scale: one value for each index along the axes.
+        axis: one axis, several, or None for all.
+        epsilon: added to the mean square; by default 1e-7.
+
+    Raises:
+        ValueError: if an axis is out of range, or a number of values does not fit them.
+
+    >>> from gpunn import ops
+    >>> ops.rms_normalization([[3.0, 4.0]]).numpy().round(3)
+    array([[0.849, 1.131]], dtype=float32)
+    """
     x = floats(x)
     small = default_epsilon() if epsilon is None else epsilon
     y = x * rsqrt(mean(square(x), axis, keepdims=True) + small)

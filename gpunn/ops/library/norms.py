@@ -97,7 +97,7 @@ def norm(
     Where the root of a sum is 0, its derivative is 0.
 
     Args:
-        x: a tensor.
+        x: a tensor; integers become floats (floatx).
         ord: which norm.
         axis: one axis, for vectors, or the axes of the rows and columns of matrices. By default a
             tensor of one or two axes is a vector or a matrix; without an ``ord``, the norm is over
@@ -105,7 +105,8 @@ def norm(
         keepdims: whether to keep the reduced axes with length 1.
 
     Raises:
-        ValueError: if ``ord`` is not supported, or given with more than two axes.
+        ValueError: if ``ord`` is not supported, or given with more than two axes, or an axis is out
+            of range.
 
     >>> from gpunn import ops
     >>> x = [[3.0, 4.0], [0.0, 0.0]]
@@ -171,13 +172,13 @@ def normalize(x: Any, axis: Axis = -1, order: int = 2, epsilon: float | None = N
     in Keras).
 
     Args:
-        x: a tensor.
+        x: a tensor; integers become floats (floatx), and a scalar a vector.
         axis: one axis, or several.
         order: of the norm, 1 or more; 2 is the length, also over several axes.
         epsilon: the smallest divisor.
 
     Raises:
-        ValueError: if order is not an integer of 1 or more.
+        ValueError: if order is not an integer of 1 or more, or an axis is out of range.
 
     >>> from gpunn import ops
     >>> ops.normalize([[3.0, 4.0], [0.0, 0.0]]).tolist()

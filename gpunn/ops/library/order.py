@@ -44,7 +44,11 @@ def argsort(x: Any, axis: int | None = -1) -> Tensor:
     """Return the indices that sort a tensor along an axis; NaN comes last.
 
     Args:
+        x: a tensor; the result has its shape and dtype int32.
         axis: None flattens x first.
+
+    Raises:
+        ValueError: if the axis is out of range.
 
     >>> from gpunn import ops
     >>> ops.argsort([3, 1, 2]).tolist()
@@ -59,7 +63,11 @@ def sort(x: Any, axis: int | None = -1) -> Tensor:
     """Sort a tensor along an axis in ascending order; NaN comes last.
 
     Args:
+        x: a tensor; the result has its shape and dtype.
         axis: None flattens x first.
+
+    Raises:
+        ValueError: if the axis is out of range.
 
     >>> from gpunn import ops
     >>> ops.sort([3, 1, 2]).tolist()
@@ -75,7 +83,12 @@ def top_k(x: Any, k: int, sorted: bool = True) -> tuple[Tensor, Tensor]:
     counts as larger than any number.
 
     Args:
+        x: a tensor (..., n); the results have shape (..., k), the indices dtype int32.
+        k: from 0 to n.
         sorted: accepted as in Keras; the elements are always sorted in descending order.
+
+    Raises:
+        ValueError: if x has no axes, or fewer than k elements in a row.
 
     >>> from gpunn import ops
     >>> values, indices = ops.top_k([1.0, 3.0, 2.0], 2)

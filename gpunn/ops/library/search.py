@@ -36,10 +36,16 @@ def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Tenso
     NaN comes after all numbers, as in `sort`.
 
     Args:
+        sorted_sequence: a vector in ascending order.
+        values: a tensor of any shape, which the result has too; its dtype is int32.
         side: "left" inserts before equal elements, "right" after them.
 
     Raises:
         ValueError: if side is not "left" or "right", or the sequence is not a vector.
+
+    >>> from gpunn import ops
+    >>> ops.searchsorted([1, 3, 5], [0, 3, 9]).tolist()
+    [0, 1, 3]
     """
     if side not in ("left", "right"):
         raise ValueError(f"side must be 'left' or 'right'; got {side!r}.")
@@ -60,11 +66,17 @@ def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Tenso
 def digitize(x: Any, bins: Any) -> Tensor:
     """Return the indices of the bins that the elements fall into.
 
-    The bounds in ``bins`` increase or decrease. NaN falls into the last bin of increasing bounds
-    and the first bin of decreasing ones.
+    The bounds in ``bins``, a vector, increase or decrease. NaN falls into the last bin of
+    increasing bounds and the first bin of decreasing ones. The result has the shape of x and dtype
+    int32: index i means bins[i - 1] <= x < bins[i], or bins[i - 1] > x >= bins[i] if they decrease.
 
     Raises:
-        ValueError: if the bounds are not monotonic; this is not checked in a trace.
+        ValueError: if ``bins`` is not a vector, or not monotonic; the latter is not checked in a
+            trace.
+
+    >>> from gpunn import ops
+    >>> ops.digitize([0.5, 1.0, 9.0], [1.0, 2.0, 3.0]).tolist()
+    [0, 1, 3]
     """
     bins = convert(bins)
     if bins.ndim != 1 or bins.size < 2:
@@ -80,7 +92,17 @@ def digitize(x: Any, bins: Any) -> Tensor:
 
 @operation
 def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) -> Tensor:
-    """Return whether each element of x1 occurs in x2."""
+    """Return whether each element of x1 occurs in x2.
+
+    Args:
+        x1, x2: tensors or array-likes of any shapes; the result is boolean, of the shape of x1.
+        assume_unique: accepted as in Keras, and ignored.
+        invert: whether to negate the result.
+
+    >>> from gpunn import ops
+    >>> ops.isin([1, 2, 3], [2, 5]).tolist()
+    [False, True, False]
+    """
     a, b = _comparable(x1, x2)
     found = any_(equal(expand_dims(a, -1), reshape(b, (-1,))), -1)
     return ops.logical_not(found) if invert else found
@@ -91,6 +113,20 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     """Count the occurrences of each non-negative integer, or sum their weights.
 
     In a trace, where the values are not known, ``minlength`` sets the number of bins.
+
+    Args:
+        x: integers (..., n); the counts have shape (..., bins). Floats are truncated.
+        weights: broadcast to x; their dtype is that of the result, int32 without weights.
+        minlength: the least number of bins; there are more if the largest value needs them.
+
+    Raises:
+        ValueError: if ``minlength`` is negative or not an integer, or missing in a trace; if the
+            weights do not fit.
+        IndexError: for negative values, and in a step also for values of ``minlength`` or more.
+
+    >>> from gpunn import ops
+    >>> ops.bincount([0, 2, 2]).tolist(), ops.bincount([0, 2, 2], weights=[0.5, 1.0, 1.0]).tolist()
+    ([1, 0, 2], [0.5, 0.0, 2.0])
     """
     x, n = convert(x, "int32"), whole(minlength, "minlength")
     if n < 0:
@@ -108,7 +144,17 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
 
 @operation
 def argpartition(x: Any, kth: int, axis: int = -1) -> Tensor:
-    """Return indices that put the k-th smallest element at index k, smaller ones before it."""
+    """Return indices that put the k-th smallest element at index k, smaller ones before it.
+
+    The indices have dtype int32; they sort the axis, which is one of the possible results.
+
+    Raises:
+        ValueError: if ``kth`` is not an index of the axis, or the axis is out of range.
+
+    >>> from gpunn import ops
+    >>> ops.argpartition([30, 10, 20], 1).tolist()
+    [1, 2, 0]
+    """
     x = convert(x)
     n = x.shape[axis_of(axis, x.ndim)]
     if not -n <= whole(kth, "kth") < n:
@@ -120,7 +166,20 @@ def argpartition(x: Any, kth: int, axis: int = -1) -> Tensor:
 def in_top_k(targets: Any, predictions: Any, k: int) -> Tensor:
     """Return whether the target's prediction is among the k largest of its row. Ties count as in
     the top k, and NaN counts as larger than any number. The result is False for a target that is
-    out of range, or whose prediction is NaN."""
+    out of range, or whose prediction is NaN.
+
+    Args:
+        targets: class indices (batch,); the result is boolean and has the same shape.
+        predictions: (batch, classes).
+        k: how many of the largest predictions count.
+
+    Raises:
+        ValueError: if targets and predictions differ in length.
+
+    >>> from gpunn import ops
+    >>> ops.in_top_k([0, 2], [[0.1, 0.7, 0.2], [0.1, 0.7, 0.2]], k=2).tolist()
+    [False, True]
+    """
     predictions, targets = convert(predictions), convert(targets, "int32")
     own = take_unchecked(
         predictions, expand_dims(targets, -1), predictions.ndim - 1, along=True, wraps=False
@@ -134,7 +193,22 @@ def in_top_k(targets: Any, predictions: Any, k: int) -> Tensor:
 def multi_hot(
     inputs: Any, num_classes: int | None = None, axis: int = -1, dtype: Any = None
 ) -> Tensor:
-    """Encode class indices as multi-hot vectors: 1 for each class of a sample, else 0."""
+    """Encode class indices as multi-hot vectors: 1 for each class of a sample, else 0.
+
+    Args:
+        inputs: class indices (batch, n), or (n,) of one sample; the result is
+            (batch, num_classes) or (num_classes,). Indices out of range are ignored.
+        num_classes: the number of classes, which must be given.
+        axis: that of the classes, as in `one_hot`; the n are combined after it is inserted.
+        dtype: of the result; floatx by default.
+
+    Raises:
+        ValueError: if ``num_classes`` is not given.
+
+    >>> from gpunn import ops
+    >>> ops.multi_hot([[0, 2], [1, 1]], num_classes=3).tolist()
+    [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
+    """
     inputs = convert(inputs)
     if num_classes is None:
         raise ValueError("multi_hot: num_classes must be given, the number of classes.")
@@ -143,7 +217,18 @@ def multi_hot(
 
 @operation
 def unravel_index(indices: Any, shape: Any) -> tuple[Tensor, ...]:
-    """Convert flat indices to indices along each axis of a shape."""
+    """Convert flat indices to indices along each axis of a shape.
+
+    ``indices``: a tensor of any shape, which each result has too; their dtype is int32.
+
+    Raises:
+        IndexError: if an index is negative, or not smaller than the number of elements.
+
+    >>> from gpunn import ops
+    >>> rows, columns = ops.unravel_index([1, 5], (2, 3))
+    >>> rows.tolist(), columns.tolist()
+    ([0, 1], [1, 2])
+    """
     sizes = [int(n) for n in shape]
     count = math.prod(sizes)
     places, found = checked(convert(indices, "int32"), 0, count - 1, "unravel_index: indices"), []

@@ -86,6 +86,9 @@ def erf(x: Any) -> Tensor:
     """Compute the error function: the probability that a normal variable of variance 1/2 lies
     between -x and x.
 
+    erf(x) = 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x (DLMF 7.2.1), element-wise.
+    Integers become floats (floatx).
+
     >>> from gpunn import ops
     >>> round(float(ops.erf(1.0)), 6)
     0.842701
@@ -95,11 +98,27 @@ def erf(x: Any) -> Tensor:
 
 @operation
 def erfc(x: Any) -> Tensor:
-    """Compute 1 - erf(x), element-wise, to full precision for large x."""
+    """Compute 1 - erf(x), element-wise, to full precision for large x.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    DLMF 7.2.2.
+
+    >>> from gpunn import ops
+    >>> ops.erfc([0.0, 1.0]).numpy().round(3)
+    array([1.   , 0.157], dtype=float32)
+    """
     return _erfc_of(floats(x))
 
 
 @operation
 def erfinv(x: Any) -> Tensor:
-    """Compute the inverse of `erf`, element-wise."""
+    """Compute the inverse of `erf`, element-wise.
+
+    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    It is infinite at -1 and 1, and NaN beyond. DLMF 7.17.
+
+    >>> from gpunn import ops
+    >>> ops.erfinv([0.0, 0.5, 1.0]).numpy().round(3)
+    array([0.   , 0.477,   inf], dtype=float32)
+    """
     return _erfinv_of(floats(x))

@@ -22,12 +22,16 @@ def average(x: Any, axis: Axis = None, weights: Any = None) -> Tensor:
     """Compute the weighted mean.
 
     Args:
-        x: a tensor.
+        x: a tensor; the mean of integers and booleans is a float (floatx).
         axis: the axes to reduce; None means all.
         weights: of the shape of x, or one weight for each index along the axes.
 
     Raises:
-        ValueError: if the weights have another shape.
+        ValueError: if the weights have another shape, or an axis is out of range.
+
+    >>> from gpunn import ops
+    >>> ops.average([1.0, 2.0, 3.0], weights=[3.0, 0.0, 1.0]).item()
+    1.5
     """
     x = convert(x)
     dtype = floating(x.dtype)
@@ -57,8 +61,18 @@ def quantile(
     The result is NaN if an element is NaN, and infinite between a finite and an infinite element.
     Integers are compared as integers, and values between them are computed in float64.
 
+    Args:
+        x: a tensor; the quantiles of integers are floats (floatx).
+        q: from 0 to 1. Its axes come first in the result, then the axes of x that are left.
+        axis: one axis, several, or None for all.
+        keepdims: whether to keep the reduced axes with length 1.
+
     Raises:
-        ValueError: if q is below 0 or above 1, or if there are no elements.
+        ValueError: if q is below 0 or above 1, an axis is out of range, or there are no elements.
+
+    >>> from gpunn import ops
+    >>> ops.quantile([1.0, 2.0, 3.0, 4.0], [0.25, 0.5]).tolist()
+    [1.75, 2.5]
     """
     methods = ("linear", "lower", "higher", "midpoint", "nearest")
     if method not in methods:
@@ -114,13 +128,30 @@ def _at(rows: Tensor, place: Tensor, method: str) -> Tensor:
 def percentile(
     x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False
 ) -> Tensor:
-    """Compute the q-th percentiles; see `quantile`."""
+    """Compute the q-th percentiles; see `quantile`.
+
+    ``q`` is from 0 to 100; other arguments and errors are those of `quantile`.
+
+    >>> from gpunn import ops
+    >>> ops.percentile([1.0, 2.0, 3.0, 4.0], [25, 50]).tolist()
+    [1.75, 2.5]
+    """
     return quantile(x, convert(q, "float64") / 100.0, axis, method, keepdims)
 
 
 @operation
 def median(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the median: the middle element, or the mean of the two in the middle."""
+    """Compute the median: the middle element, or the mean of the two in the middle.
+
+    The median of integers is a float (floatx), and NaN if an element is NaN.
+
+    Raises:
+        ValueError: if an axis is out of range, or there are no elements.
+
+    >>> from gpunn import ops
+    >>> ops.median([[1.0, 3.0, 2.0], [4.0, 5.0, 9.0]], axis=1).tolist()
+    [2.0, 5.0]
+    """
     return quantile(x, 0.5, axis, "midpoint", keepdims)
 
 
@@ -135,19 +166,52 @@ def _filled(x: Any, value: float) -> tuple[Tensor, Tensor]:
 
 @operation
 def nansum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the sum, ignoring NaN."""
+    """Compute the sum, ignoring NaN.
+
+    ``axis`` is one axis, several, or None for all; ``keepdims`` keeps them with length 1.
+    Booleans are summed as int32. If all elements are NaN, the sum is 0.
+
+    Raises:
+        ValueError: if an axis is out of range.
+
+    >>> from gpunn import ops
+    >>> ops.nansum([1.0, float("nan"), 3.0]).item()
+    4.0
+    """
     return sum_(_filled(x, 0.0)[0], axis, keepdims)
 
 
 @operation
 def nanprod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the product, ignoring NaN."""
+    """Compute the product, ignoring NaN.
+
+    ``axis`` is one axis, several, or None for all; ``keepdims`` keeps them with length 1.
+    Booleans are multiplied as int32. If all elements are NaN, the product is 1.
+
+    Raises:
+        ValueError: if an axis is out of range.
+
+    >>> from gpunn import ops
+    >>> ops.nanprod([2.0, float("nan"), 3.0]).item()
+    6.0
+    """
     return prod(_filled(x, 1.0)[0], axis, keepdims)
 
 
 @operation
 def nanmean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the mean, ignoring NaN."""
+    """Compute the mean, ignoring NaN.
+
+    ``axis`` is one axis, several, or None for all; ``keepdims`` keeps them with length 1.
+    The result is a float (floatx for integers), and NaN if all elements are NaN.
+
+    Raises:
+        ValueError: if an axis is out of range.
+
+    >>> from gpunn import ops
+    >>> ops.nanmean([1.0, float("nan"), 3.0]).item()
+    2.0
+    """
     x = convert(x)
     if not is_float(x.dtype):
         return mean(x, axis, keepdims)
@@ -158,7 +222,18 @@ def nanmean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def nanvar(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the variance, ignoring NaN."""
+    """Compute the variance, ignoring NaN.
+
+    ``axis`` is one axis, several, or None for all; ``keepdims`` keeps them with length 1.
+    The result is a float (floatx for integers), and NaN if all elements are NaN.
+
+    Raises:
+        ValueError: if an axis is out of range.
+
+    >>> from gpunn import ops
+    >>> ops.nanvar([1.0, float("nan"), 3.0]).item()
+    1.0
+    """
     x = convert(x)
     if not is_float(x.dtype):
         return var(x, axis, keepdims)
@@ -171,19 +246,52 @@ def nanvar(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def nanstd(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the standard deviation, ignoring NaN."""
+    """Compute the standard deviation, ignoring NaN.
+
+    ``axis`` is one axis, several, or None for all; ``keepdims`` keeps them with length 1.
+    The result is a float (floatx for integers), and NaN if all elements are NaN.
+
+    Raises:
+        ValueError: if an axis is out of range.
+
+    >>> from gpunn import ops
+    >>> ops.nanstd([1.0, float("nan"), 3.0]).item()
+    1.0
+    """
     return root(nanvar(x, axis, keepdims))
 
 
 @operation
 def nanmax(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the maximum, ignoring NaN."""
+    """Compute the maximum, ignoring NaN.
+
+    ``axis`` is one axis, several, or None for all; ``keepdims`` keeps them with length 1.
+    The result is NaN if all elements are NaN.
+
+    Raises:
+        ValueError: if an axis is out of range, or there are no elements.
+
+    >>> from gpunn import ops
+    >>> ops.nanmax([1.0, float("nan"), 3.0]).item()
+    3.0
+    """
     return _nan_extreme(max_, x, -math.inf, axis, keepdims)
 
 
 @operation
 def nanmin(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the minimum, ignoring NaN."""
+    """Compute the minimum, ignoring NaN.
+
+    ``axis`` is one axis, several, or None for all; ``keepdims`` keeps them with length 1.
+    The result is NaN if all elements are NaN.
+
+    Raises:
+        ValueError: if an axis is out of range, or there are no elements.
+
+    >>> from gpunn import ops
+    >>> ops.nanmin([1.0, float("nan"), 3.0]).item()
+    1.0
+    """
     return _nan_extreme(min_, x, math.inf, axis, keepdims)
 
 

@@ -20,6 +20,14 @@ from gpunn.ops.tensor import Shape, Tensor
 def slice_update(inputs: Any, start_indices: Sequence[int], updates: Any) -> Tensor:
     """Return inputs with the slice that starts at start_indices replaced by updates.
 
+    Args:
+        inputs: a tensor; the result has its shape.
+        start_indices: one index for each axis, 0 or more.
+        updates: a tensor of as many axes. Both tensors are promoted to one dtype.
+
+    Raises:
+        ValueError: if the slice exceeds the inputs, or the numbers of axes differ.
+
     >>> from gpunn import ops
     >>> ops.slice_update([1, 2, 3], [1], [9]).tolist()
     [1, 9, 3]
@@ -58,6 +66,15 @@ def scatter(indices: Any, values: Any, shape: Sequence[int]) -> Tensor:
     """Add each value to zeros of the given shape, at indices (..., k) into its first k axes.
     Negative indices count from the end; an index out of range raises an error, in a step too.
 
+    Args:
+        indices: integers (..., k).
+        values: (..., *shape[k:]); booleans become int32.
+        shape: of the result, which has the dtype of the values.
+
+    Raises:
+        ValueError: if the shapes of indices and values do not match ``shape``.
+        IndexError: if an index is out of range.
+
     >>> from gpunn import ops
     >>> ops.scatter([[0], [2], [0]], [1.0, 2.0, 3.0], (3,)).tolist()
     [4.0, 0.0, 2.0]
@@ -82,7 +99,22 @@ def _rows_for(places: Tensor, n: int, values: Tensor, shape: Shape, what: str) -
 @operation
 def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | None = None) -> Tensor:
     """Return inputs with the elements at the given indices replaced by updates, or with updates
-    added. Of several updates to one position, the last one wins. Indices are as in `scatter`."""
+    added. Of several updates to one position, the last one wins. Indices are as in `scatter`.
+
+    Args:
+        inputs: a tensor; promoted with the updates to one dtype.
+        indices: integers (..., k) into its first k axes.
+        updates: (..., *inputs.shape[k:]).
+        reduction: None to replace, "add" to add.
+
+    Raises:
+        ValueError: if the shapes do not match, or for another reduction.
+        IndexError: if an index is out of range.
+
+    >>> from gpunn import ops
+    >>> ops.scatter_update([1, 2, 3], [[0], [-1]], [9, 8]).tolist()
+    [9, 2, 8]
+    """
     if reduction not in (None, "add"):
         raise ValueError(f"reduction must be None or 'add'; got {reduction!r}.")
     x, new = promoted(inputs, updates)
@@ -103,6 +135,15 @@ def segment_sum(
 ) -> Tensor:
     """Sum the rows of each segment. Rows whose id is out of range are ignored.
 
+    Args:
+        data: (..., *rest); booleans become int32. The result has shape (num_segments, *rest).
+        segment_ids: integers (...), the segment of each row.
+        num_segments: by default the largest id + 1; in a trace it must be given.
+        sorted: accepted as in Keras, and ignored.
+
+    Raises:
+        ValueError: if the shapes do not match, or ``num_segments`` is missing in a trace.
+
     >>> from gpunn import ops
     >>> ops.segment_sum([1, 2, 3], [0, 0, 1]).tolist()
     [3, 3]
@@ -115,7 +156,21 @@ def segment_max(
     data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
 ) -> Tensor:
     """Compute the maximum over the rows of each segment; an empty segment gives the lowest value.
-    Rows whose id is out of range are ignored."""
+    Rows whose id is out of range are ignored.
+
+    Args:
+        data: (..., *rest); booleans become int32. The result has shape (num_segments, *rest).
+        segment_ids: integers (...), the segment of each row.
+        num_segments: by default the largest id + 1; in a trace it must be given.
+        sorted: accepted as in Keras, and ignored.
+
+    Raises:
+        ValueError: if the shapes do not match, or ``num_segments`` is missing in a trace.
+
+    >>> from gpunn import ops
+    >>> ops.segment_max([1, 5, 3], [0, 0, 1]).tolist()
+    [5, 3]
+    """
     return _by_segments(data, segment_ids, num_segments, "Largest", "segment_max")
 
 

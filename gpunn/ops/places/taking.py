@@ -187,7 +187,13 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     end; an index out of range raises an error, in a step too.
 
     Args:
+        x: a tensor or array-like; the result has its dtype.
+        indices: integers of any shape, whose axes replace the axis of x.
         axis: by default, x is flattened first.
+
+    Raises:
+        PlaceError: an IndexError and ValueError, if an index is out of range.
+        ValueError: if the axis is out of range.
 
     >>> from gpunn import ops
     >>> ops.take([[1, 2], [3, 4], [5, 6]], [2, 0], axis=0).tolist()
@@ -203,8 +209,13 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     """Take elements at indices that differ from row to row along an axis; see `take`.
 
     Args:
+        x: a tensor or array-like; the result has its dtype.
         indices: integers with as many axes as x, broadcast with x except along ``axis``.
         axis: by default, x is flattened first.
+
+    Raises:
+        PlaceError: an IndexError and ValueError, if an index is out of range.
+        ValueError: if the axis is out of range or the shapes do not match.
 
     >>> from gpunn import ops
     >>> ops.take_along_axis([[1, 2], [3, 4]], [[1], [-2]], axis=1).tolist()
