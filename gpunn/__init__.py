@@ -86,7 +86,7 @@ for _name in ("backend", "config", "keras", "plots", "random", "stored"):
 # Pickles of earlier versions use the old module names.
 _MOVED = {
     "ops.given": "ops.op_arguments", "ops.further": "ops.library",
-    "utils.feature_space": "compat.feature_space",
+    "utils.feature_space": "compat.feature_space", "layers.held": "layers.parameters",
 }  # fmt: skip
 for _was, _now in _MOVED.items():
     for _name in [n for n in sys.modules if f"{n}.".startswith(f"{__name__}.{_now}.")]:

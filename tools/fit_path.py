@@ -35,7 +35,7 @@ FIRST = {
     "structure/chain.py": ["Chain.graph_for"],
     "structure/graph.py": ["Graph.__init__", "Graph.plan"],
     "layers/symbolic.py": ["GraphOperation.apply"],
-    "layers/applying.py": ["Applicable.ensure_built"],
+    "layers/layer.py": ["Layer.ensure_built"],
     "core/plan.py": ["Plan.__init__"],
     "core/arena.py": ["Arena.__init__", "Arena.add_slots"],
     "training/objective.py": ["Objective.__post_init__"],

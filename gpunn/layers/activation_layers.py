@@ -13,7 +13,8 @@ from gpunn.ops.tensor import Tensor
 
 from .arguments import check_constraint, check_initializer, check_regularizer
 from .core import ActivationLayer
-from .layer import Layer, declared
+from .layer import Layer
+from .parameters import declared
 from .shapes import Shape
 
 

@@ -1,4 +1,4 @@
-"""Checks of arguments that several layers share, for use in fields."""
+"""Checks of arguments that all or several layers have, for use in fields."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from gpunn import activations, constraints, initializers, regularizers
-from gpunn.common.arguments import check_choice, check_integer
+from gpunn.common.arguments import check_choice, check_integer, check_number
+
+from .shapes import check_shape
 
 
 def _part(get: Callable[[Any], Any]) -> Callable[[str, Any], Any]:
@@ -48,3 +50,26 @@ def check_data_format(name: str, value: Any) -> str:
     """Return ``"channels_last"``, also for None, or ``"channels_first"``."""
     value = "channels_last" if value is None else value
     return check_choice(name, value, ("channels_last", "channels_first"))
+
+
+def check_name(argument: str, value: Any) -> str:
+    if not isinstance(value, str) or not value or "/" in value:
+        raise ValueError(f"{argument} must be a non-empty string without '/'; got {value!r}.")
+    return value
+
+
+def check_multiplier(argument: str, value: Any) -> float | str:
+    if value == "lecun":
+        return value
+    if isinstance(value, str):
+        raise ValueError(f'{argument} must be a number or "lecun"; got {value!r}.')
+    return check_number(argument, value, 0)
+
+
+def check_sample(argument: str, value: Any) -> tuple[int, ...]:
+    """Return the shape of one sample from any of the three arguments for it."""
+    if argument == "input_dim":
+        value = (value,)
+    if argument == "batch_input_shape" and isinstance(value, (tuple, list)) and value:
+        value = tuple(n for n in value[1:] if n is not None)
+    return check_shape(value, argument)

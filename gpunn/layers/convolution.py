@@ -22,7 +22,7 @@ from .arguments import (
     check_regularizer,
 )
 from .images import _ImageLayer
-from .layer import declared
+from .parameters import declared
 from .shapes import Shape
 
 

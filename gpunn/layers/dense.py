@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
 from gpunn import activations
-from gpunn.common.arguments import check_flag
+from gpunn.common.arguments import check_flag, warn
 from gpunn.common.fields import field
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
@@ -20,7 +19,8 @@ from .arguments import (
     check_regularizer,
     check_units,
 )
-from .layer import Layer, declared
+from .layer import Layer
+from .parameters import declared
 from .shapes import Shape
 
 
@@ -112,10 +112,10 @@ class Dense(Layer):
             self.connections = self.kernel.connections = check_connections(given, shape)
             disconnected = np.flatnonzero(~self.connections.any(axis=0)).tolist()
             if disconnected:
-                warnings.warn(
+                warn(
                     f"{self.name}: connections leaves units without any input, so their output is "
-                    f"the same for every sample: {disconnected}.", stacklevel=3,
-                )  # fmt: skip
+                    f"the same for every sample: {disconnected}."
+                )
         if self.use_bias:
             self.bias = declared(self, "bias", (self.units,))
 

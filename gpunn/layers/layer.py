@@ -2,55 +2,51 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from typing import Any, ClassVar
 
+from gpunn import constraints, initializers, regularizers
+from gpunn.backends import get_backend
 from gpunn.common import registry
-from gpunn.common.arguments import check_dtype, check_flag, check_number, optional
+from gpunn.common.arguments import check_dtype, check_flag, optional
+from gpunn.common.config import resolve_dtype
 from gpunn.common.fields import HasFields, field
 from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case, unique_name
 from gpunn.common.overrides import is_framework
 from gpunn.common.random import Counter
 from gpunn.common.signatures import signature
-from gpunn.core.arena import Parameter
-from gpunn.core.plan import Call
+from gpunn.core.arena import Arena, Parameter
+from gpunn.core.holder import ParameterHolder
+from gpunn.core.plan import INPUT, Call, HostPart
+from gpunn.ops.dtypes import is_float
+from gpunn.ops.op_arguments import OpArguments
+from gpunn.ops.tensor import Tensor
+from gpunn.ops.variable import Variable
 
-from . import traced
-from .applying import Applicable
-from .arguments import check_regularizer
+from . import applying, traced
+from .arguments import check_multiplier, check_name, check_regularizer, check_sample
 from .as_operation import apply_own
-from .held import trainable
-from .shapes import Shape, check_shape, without_batch_axis
+from .parameters import (
+    add_parameter,
+    check_declaration,
+    integers_of,
+    layers_in,
+    losses_of,
+    name_parameters,
+    parameters_in,
+    trainable,
+    weight_of,
+)
+from .shapes import Shape, is_shape, with_batch_axis, without_batch_axis
+from .symbolic import GraphOperation, SampleShape, SymbolicTensor
 
 __all__ = ["Layer", "deserialize", "get", "serialize"]
 
 
-def _check_name(argument: str, value: Any) -> str:
-    if not isinstance(value, str) or not value or "/" in value:
-        raise ValueError(f"{argument} must be a non-empty string without '/'; got {value!r}.")
-    return value
-
-
-def _check_multiplier(argument: str, value: Any) -> float | str:
-    if value == "lecun":
-        return value
-    if isinstance(value, str):
-        raise ValueError(f'{argument} must be a number or "lecun"; got {value!r}.')
-    return check_number(argument, value, 0)
-
-
-def _check_sample(argument: str, value: Any) -> tuple[int, ...]:
-    """Return the shape of one sample from any of the three arguments for it."""
-    if argument == "input_dim":
-        value = (value,)
-    if argument == "batch_input_shape" and isinstance(value, (tuple, list)) and value:
-        value = tuple(n for n in value[1:] if n is not None)
-    return check_shape(value, argument)
-
-
-class Layer(Applicable, registry.Entry, HasFields):
+class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
     """Base class of layers. A custom layer is one class in one file.
 
     It declares its parameters in `build`, with `add_weight`. It implements `call` on tensors, with
@@ -100,37 +96,60 @@ class Layer(Applicable, registry.Entry, HasFields):
         {"_parameters", "_training_calls", "_outputs_known", "_declares", "_added", "_may_add"}
         | {"applications", "built", "input_shape"}
     )
+    takes_list = False
+    """True for a layer that reads a list of arrays: `build` and `compute_output_shape` get a
+    list of shapes, and `call.xs` and `call.dxs` hold the same number of arrays."""
     reshapes = False
     """True for a layer that only ever reshapes its input."""
+    folds_into_input = False
+    """True for a layer whose ``scale`` and ``offset`` the batch gather can apply."""
+    on_host = False
+    """True for a layer that encodes data as numbers while they are fed, by ``encode(x, argument)``:
+    it follows inputs of a model, and `call` computes the rest in the step."""
+    has_call = False
+    """True for a class that implements `call`, which is then traced and differentiated."""
+    may_add_losses = True
+    """False for a class whose `call` never adds to the loss."""
+    reads_integers = False
+    """True for a class whose `call` receives integers and booleans unconverted, as that of a custom
+    class does; all others receive floats."""
+    of_integers: ClassVar[Callable[..., Any] | None] = None
+    """The function of a layer that moves or compares values, for tensors of integers, written with
+    `gpunn.ops`. A layer without it computes with floats."""
+    reads_beside = False
+    """True for nodes that read the integers that a call gives beside floats."""
+    _declares = False  # True while `build` runs, which declares parameters
+    _may_add = False  # whether its call adds to the loss, according to its last trace
+    _added = None  # the losses that its last call on arrays added; None before the first
 
     trainable: bool = field(default=True, check=check_flag, kw_only=True, managed=trainable)
     dtype: Any = field(default=None, check=check_dtype, kw_only=True)
-    name: Any = field(default=None, check=optional(_check_name), kw_only=True)
+    name: Any = field(default=None, check=optional(check_name), kw_only=True)
     input_shape: Any = field(
-        default=None, check=optional(_check_sample), kw_only=True, attribute="_input_shape"
+        default=None, check=optional(check_sample), kw_only=True, attribute="_input_shape"
     )
     input_dim: Any = field(
-        default=None, check=optional(_check_sample), kw_only=True, attribute="_input_dim"
+        default=None, check=optional(check_sample), kw_only=True, attribute="_input_dim"
     )
     batch_input_shape: Any = field(
-        default=None, check=optional(_check_sample), kw_only=True, attribute="_batch_input_shape"
+        default=None, check=optional(check_sample), kw_only=True, attribute="_batch_input_shape"
     )
     activity_regularizer: Any = field(default=None, check=check_regularizer, kw_only=True)
     learning_rate_multiplier: float | str = field(
-        default=1.0, check=_check_multiplier, kw_only=True, managed=True
+        default=1.0, check=check_multiplier, kw_only=True, managed=True
     )
 
     def __post_init__(self) -> None:
         self._parameters: list[Parameter] = []
         self._training_calls = Counter()
-        self._outputs_known: list[Any] = []
+        self._outputs_known: list[Any] = []  # of earlier calls, see `applying.outputs_for`
         self.applications = []
         self.name = self.name or unique_name(snake_case(type(self).__name__))
         shapes = map(vars(self).get, ("_batch_input_shape", "_input_dim", "_input_shape"))
         self.given_input_shape = next((shape for shape in shapes if shape is not None), None)
         # Whether the parameters are declared; always True if there are none to declare.
         self.built = type(self).build is Layer.build
-        self.input_shape = None  # of one sample; a list for a layer that takes a list
+        self.input_shape = None  # of one sample; for several inputs, in their structure
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -141,7 +160,13 @@ class Layer(Applicable, registry.Entry, HasFields):
             users = not is_framework(called)
             cls.reads_integers = cls.has_call and (users or called.reads_integers)
         if "build" in vars(cls):  # whoever calls it, the layer then knows that it is built
-            cls.build = _marks_built(cls.build)  # type: ignore
+            cls.build = applying.marks_built(cls.build)  # type: ignore
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; a variable becomes a weight, as in Keras."""
+        if isinstance(value, Variable) and "_parameters" in vars(self):
+            value = weight_of(self, name, value)
+        super().__setattr__(name, value)
 
     # -- what a layer implements
 
@@ -157,13 +182,6 @@ class Layer(Applicable, registry.Entry, HasFields):
         """
         return apply_own(self, *args, **kwargs)
 
-    def add_loss(self, loss: Any) -> None:
-        """Add ``loss``, or each loss of a list, to the model's loss, inside `call`.
-
-        As in Keras, a batch adds the sum of the values, not divided by the batch size.
-        """
-        traced.add_loss(loss)
-
     def forward(self, call: Call) -> None:
         """Write ``call.y`` from ``call.x``."""
         raise TypeError(f"{type(self).__name__} must define call(x), or forward(call).")
@@ -176,11 +194,247 @@ class Layer(Applicable, registry.Entry, HasFields):
         """True if, in this call, the output is the reshaped input: nothing runs."""
         return self.reshapes or call.folded
 
-    # -- what a layer provides
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the shape of the output (batch or None, ...): that of `call`, if there is one,
+        else by default that of the input."""
+        if not self.has_call:
+            return input_shape
+        tensors, given = OpArguments.of([input_shape], {}, lambda x: True, leaf=is_shape)
+        samples = [without_batch_axis(shape) for shape in tensors]
+        return applying.in_form(*self.outputs_for(samples, given))
+
+    def stream_seed(self, model_seed: int) -> int:
+        """Return the key of the layer's random stream; layers with their own seed return it."""
+        return model_seed
+
+    # -- how it runs
+
+    def passes(self, call: Call) -> tuple[applying.Pass, applying.Pass]:
+        """Return the functions for the forward and the backward pass of a call."""
+        if self.has_call or self.is_of_integers(call.xs):
+            found = traced.TracedCall(call, None if self.has_call else self.of_integers)
+            return found.forward, found.backward
+        return self.forward, self.backward
+
+    def is_left_out(self, call: Call) -> bool:
+        """Whether nothing runs in this call: there is no `call`, and `is_view` is True."""
+        return not self.has_call and self.is_view(call)
+
+    def is_of_integers(self, xs: Sequence[Any]) -> bool:
+        """Whether arrays or tensors must be passed to `of_integers`."""
+        return applying.moves_integers(self) and not any(is_float(str(x.dtype)) for x in xs)
 
     @property
     def traceable(self) -> bool:
         return super().traceable and all(inner.traceable for inner in self.layers_inside)
+
+    @property
+    def call_name(self) -> str:
+        """The name of its `call` in messages."""
+        return f"{self.name}.call"
+
+    def __call__(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
+        """Run the layer by itself on an array (batch, ...), returning a NumPy array.
+
+        On a symbolic tensor, an output of `Input` or of another layer, it returns a symbolic
+        tensor. Nothing is run; `gpunn.Model` creates a model from the resulting graph.
+
+        A layer with a `call` takes its arguments, with arrays or tensors anywhere in lists,
+        tuples and dictionaries; others take one array, or one list of them.
+        """
+        return applying.dispatch(self, args, kwargs, training)
+
+    def run(self, *args: Any, training: bool, **kwargs: Any) -> Any:
+        """Run the layer by itself on an array (batch, ...), or several of them."""
+        return applying.run(self, args, kwargs, training)
+
+    def add_loss(self, loss: Any) -> None:
+        """Add ``loss``, or each loss of a list, to the model's loss, inside `call`.
+
+        As in Keras, a batch adds the sum of the values, not divided by the batch size.
+        """
+        traced.add_loss(loss)
+
+    @property
+    def losses(self) -> list[Tensor]:
+        """The sum of the losses that its last call on arrays added, and the penalties on its
+        trainable weights.
+
+        Raises:
+            TypeError: inside a call, where losses are part of the step's loss.
+            ValueError: if it adds a loss, but was only called by a model so far.
+        """
+        if self._may_add and self._added is None:
+            raise ValueError(
+                f"{self.name}.losses: added losses are only known for calls on arrays, "
+                f"{self.name}(x). For a model, read model.losses after model(x)."
+            )
+        return losses_of(self, self._added)
+
+    # -- parameters
+
+    def add_weight(
+        self,
+        shape: Sequence[int] | int = (),
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        name: str | None = None,
+    ) -> Parameter:
+        """Declare a weight: `parameter` with Keras's name and arguments. Floats have the layer's
+        ``dtype``. Integers and booleans are read unconverted and are not trained."""
+        return self.parameter(
+            [shape] if isinstance(shape, int) else shape,
+            "glorot_uniform" if initializer is None else initializer,
+            name, trainable, regularizer=regularizer, constraint=constraint,
+            integers=None if dtype is None else integers_of(dtype),
+        )  # fmt: skip
+
+    def parameter(
+        self,
+        shape: Sequence[int],
+        initializer: Any = "glorot_uniform",
+        name: str | None = None,
+        trained: bool = True,
+        multiplier: float = 1.0,
+        decay: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        integers: str | None = None,
+    ) -> Parameter:
+        """Declare a parameter; its values exist once the layer is in an arena.
+
+        Raises:
+            TypeError: inside a `call`, which may run any number of times.
+
+        >>> from gpunn.layers import Layer
+        >>> Layer(name="mine").parameter((2, 3), "zeros", name="kernel").path
+        'mine/kernel'
+        """
+        check_declaration(self)
+        made = Parameter(
+            shape, initializers.get(initializer), name or f"parameter_{len(self._parameters)}",
+            trained and integers is None, multiplier, decay, regularizers.get(regularizer),
+            constraints.get(constraint), integers,
+        )  # fmt: skip
+        return add_parameter(self, made)
+
+    @property
+    def rate_factor(self) -> float:
+        """The learning rate multiplier as a number."""
+        given = self.learning_rate_multiplier
+        if not isinstance(given, str):
+            return given
+        kernel = next((p for p in self._parameters if len(p.shape) > 1), None)
+        return 1.0 if kernel is None else float(initializers.fans(kernel.shape)[0] ** -0.5)
+
+    @property
+    def own_parameters(self) -> list[Parameter]:
+        """The parameters that it has declared itself, in Keras's order: in order of declaration,
+        non-trainable ones last."""
+        return sorted(self._parameters, key=lambda p: not p.trained)
+
+    @property
+    def weights(self) -> list[Parameter]:
+        """All parameters in the order of their declaration."""
+        return [p for _, p in self.named_parameters()] if self.has_call else self.own_parameters
+
+    parameters = variables = weights
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield all parameters with their paths in this layer, see `parameters_in`."""
+        return parameters_in(self)
+
+    def name_parameters(self, path: str = "") -> None:
+        """Set the paths of the parameters of layers inside, from the names of the layers."""
+        name_parameters(self, path)
+
+    def attributes_inside(self) -> Iterator[tuple[str, Any]]:
+        """Yield the layers inside, with the attributes that hold them."""
+        for name, value in vars(self).items() if self.has_call else ():
+            yield from layers_in(name, value)
+
+    @property
+    def layers_inside(self) -> list[Any]:
+        """The layers in the attributes of a layer with a `call`."""
+        return list(dict.fromkeys(inner for _, inner in self.attributes_inside()))
+
+    def with_layers_inside(self) -> list[Any]:
+        """Return the layer and all layers in it, at any depth."""
+        inside = (inner.with_layers_inside() for inner in self.layers_inside)
+        return [self, *chain.from_iterable(inside)]
+
+    def require_values(self, method: str) -> None:
+        if not self.built:
+            raise ValueError(
+                f"{method}: {self.name} is not built yet: its input shape is not known."
+            )
+        self.own_arena()
+
+    def own_arena(self) -> Arena:
+        """Return the arena that holds the parameters: the model's, or a small separate one."""
+        weights = self.weights
+        arena = next((p.arena for p in weights), None)
+        kept = next((p.dtype for p in weights), None)  # of a copy
+        return arena or Arena(get_backend(), resolve_dtype(self.dtype or kept), weights)
+
+    # -- shapes, and symbolic tensors
+
+    def ensure_built(self, input_shape: Any, own: bool = False) -> SampleShape:
+        """Declare parameters for this input shape once; return the output shape.
+
+        Both are of one sample; a layer that takes a list gets a list of shapes. With ``own``
+        the output is that of `forward`, not of a `call` around it.
+        """
+        return applying.ensure_built(self, input_shape, own)
+
+    def outputs_for(
+        self, shapes: Sequence[SampleShape], given: OpArguments | None
+    ) -> tuple[list[SampleShape], OpArguments]:
+        """Build the layer; return the shapes of one sample of its `call`'s outputs, and their
+        structure."""
+        return applying.outputs_for(self, shapes, given)
+
+    def _output_sample(self, input_shape: Any, own: bool = False) -> SampleShape:
+        compute = self.compute_output_shape
+        if own and self.has_call:
+            forward: Any = next(cls for cls in type(self).__mro__ if "forward" in vars(cls))
+            if forward.compute_output_shape is Layer.compute_output_shape:
+                return input_shape
+            compute = partial(forward.compute_output_shape, self)
+        shape = compute(with_batch_axis(input_shape))
+        return tuple(int(n) for n in shape[1:] if n is not None)
+
+    @property
+    def output_shape(self) -> Any:
+        """(None, ...) with the shape of one output sample; in the structure of several outputs."""
+        if self.input_shape is None:
+            raise AttributeError(f"{self.name} has no output shape yet: it is not built.")
+        if self.has_call and self._outputs_known:
+            return applying.in_form(*self._outputs_known[0][2])
+        return (None, *self._output_sample(self.input_shape))
+
+    @property
+    def input(self) -> Any:
+        """The input of its first application in a model: a symbolic tensor, or a list of them."""
+        inputs = applying.first_application(self, "input").inputs
+        return list(inputs) if len(inputs) != 1 else inputs[0]
+
+    @property
+    def output(self) -> SymbolicTensor:
+        """The output of its first application in a model; the first of several outputs."""
+        return applying.first_application(self, "output").outputs[0]
+
+    # `GraphOperation` documents these.
+    check_inputs = applying.check_inputs
+    infer_shapes = applying.infer_shapes
+    append_nodes = applying.append_nodes
+
+    @property
+    def host_part(self) -> HostPart | None:
+        return HostPart([(self, INPUT)], [0]) if self.on_host else None
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that create an equal layer."""
@@ -193,38 +447,16 @@ class Layer(Applicable, registry.Entry, HasFields):
             config["input_shape"] = list(self.given_input_shape)
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = registry.serialize(self.activity_regularizer)
-        known = {*config, "dtype", "learning_rate_multiplier", "input_shape"}
-        known.add("activity_regularizer")
+        used = {*config, "dtype", "learning_rate_multiplier", "input_shape", "activity_regularizer"}
         for name, parameter in signature(type(self)).parameters.items():
             named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-            if named and name not in known and hasattr(self, name):
+            if named and name not in used and hasattr(self, name):
                 value = getattr(self, name)
                 config[name] = registry.serialize(value) if hasattr(value, "kind") else value
         return config
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
-
-
-def _marks_built(build: Callable[..., None]) -> Callable[..., None]:
-    @functools.wraps(build)
-    def build_once(self: Layer, *shapes: Any, **named: Any) -> None:
-        self._declares = True
-        try:
-            build(self, *shapes, **named)
-        finally:
-            self._declares = False
-        first = shapes[0] if shapes else next(iter(named.values()))
-        self.input_shape = without_batch_axis(first)
-        self.built = True
-
-    return build_once
-
-
-def declared(layer: Any, name: str, shape: Sequence[int]) -> Parameter:
-    """Declare a parameter of ``layer`` from its attributes ``name_initializer`` and so on."""
-    kinds = ("initializer", "regularizer", "constraint")
-    return layer.parameter(shape, name=name, **{k: getattr(layer, f"{name}_{k}") for k in kinds})
 
 
 get, serialize, deserialize = lookups(Layer)

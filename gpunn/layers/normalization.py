@@ -13,7 +13,8 @@ from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 
 from .arguments import check_constraint, check_initializer, check_regularizer
-from .layer import Layer, declared
+from .layer import Layer
+from .parameters import declared
 from .shapes import Shape
 
 

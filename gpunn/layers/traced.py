@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.config import runs_eagerly
+from gpunn.common.nested import replaced
 from gpunn.common.registry import Entry
 from gpunn.common.signatures import signature
 from gpunn.core.arena import Parameter
@@ -31,7 +32,7 @@ from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import ShapeTrace, Trace, current, trace_of
 
 from .as_operation import apply_own, is_training
-from .shapes import dtype_of, sample_of
+from .shapes import dtype_of, sample_of, without_batch_axis
 from .symbolic import SampleShape
 
 
@@ -64,13 +65,40 @@ def is_traced(x: Any) -> bool:
     return isinstance(x, Tensor) and x.value is None
 
 
+def build_for(layer: Any, shapes: Sequence[SampleShape], given: OpArguments) -> None:
+    """Build a layer with a `call` for tensors of these shapes of one sample, once.
+
+    A `build` with several arguments, ``a_shape`` and ``b_shape``, gets the shapes of the
+    arguments ``a`` and ``b`` of `call`. With a single argument it gets that of the first.
+    """
+    args, kwargs = given.filled([(None, *shape) for shape in shapes])
+    args, kwargs = replaced(lambda x: getattr(x, "shape", x), (args, kwargs))  # of constants
+    first = args[0] if args else next(iter(kwargs.values()))
+    if not layer.built:
+        names = list(signature(type(layer).build).parameters)[1:]
+        if len(names) == 1:
+            layer.build(first)
+        else:
+            bound = signature(type(layer).call).bind(layer, *args, **kwargs).arguments
+            layer.build(**{name: bound[name.removesuffix("_shape")] for name in names})
+    layer.input_shape = without_batch_axis(first)
+    for inner in () if layer.trainable else layer.layers_inside:
+        inner.trainable = False
+
+
+def given_for(layer: Any, count: int) -> OpArguments:
+    """Return the default arguments of a layer: one tensor, or a list of ``count`` tensors."""
+    several = layer.takes_list or count != 1
+    return OpArguments(([Place(k) for k in range(count)],)) if several else OpArguments()
+
+
 def apply(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], training: bool | None) -> Any:
     """Apply a layer to tensors inside a trace."""
     if layer.on_host:
         raise TypeError(not_in_a_call(layer))
     if layer.has_call:
         tensors, given = OpArguments.of(args, kwargs, lambda x: isinstance(x, Tensor))
-        layer.build_for([t.shape[1:] for t in tensors], given)
+        build_for(layer, [t.shape[1:] for t in tensors], given)
         y = call_of(layer, args, kwargs, is_training(training))
     else:
         y = apply_own(layer, args[0], training)
@@ -219,7 +247,7 @@ class TracedCall:
     def _follow(self, trace: Trace) -> None:
         """Run the custom `call` in a trace."""
         call, layer = self._call, self._call.layer
-        given: OpArguments = call.given or layer.given_for(len(call.xs))
+        given: OpArguments = call.given or given_for(layer, len(call.xs))
         self._trace, trace.assigns = trace, call.assigns
         self._leaves = leaves = list(map(trace.placeholder, call.xs))
         with trace.active():

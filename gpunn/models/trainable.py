@@ -12,7 +12,7 @@ from gpunn.callbacks import History
 from gpunn.callbacks.streams import check_verbose
 from gpunn.common import registry
 from gpunn.common.arguments import check_choice, check_epochs, check_fraction, check_integer
-from gpunn.layers.held import losses_of
+from gpunn.layers.parameters import losses_of
 from gpunn.layers.symbolic import is_symbolic
 from gpunn.layers.traced import is_traced
 from gpunn.ops.op_arguments import with_tensors

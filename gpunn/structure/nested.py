@@ -13,7 +13,7 @@ from gpunn.core.arena import Parameter
 from gpunn.core.holder import ParameterHolder
 from gpunn.core.plan import HostPart, Node
 from gpunn.layers import traced
-from gpunn.layers.held import layers_in, name_parameters, parameters_in
+from gpunn.layers.parameters import layers_in, name_parameters, parameters_in
 from gpunn.layers.shapes import sample_of
 from gpunn.layers.symbolic import GraphOperation, SampleShape, SymbolicTensor, TreeDef
 
