@@ -48,7 +48,7 @@ FIRST = {
     "training/programs.py": ["Programs.program", "Programs.run"],
     "training/step.py": ["Batch.__post_init__", "ModelStep.__call__"],
     "core/workspace.py": ["Workspace.__init__"],
-    "backends/numpy/program.py": ["TracingBackend.trace", "NumpyProgram.run"],
+    "backends/host/program.py": ["TracingBackend.trace", "HostProgram.run"],
 }
 AGAIN = ("Builder.build", "_new_trainer", "Workspace.__init__", "ModelStep.__call__")
 """Landmarks of the first call that a second one must not come to."""

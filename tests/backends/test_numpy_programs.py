@@ -20,7 +20,7 @@ from gpunn import layers
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import NotTraceableError
 from gpunn.backends.numpy import backend as numpy_backend
-from gpunn.backends.numpy import trace as numpy_trace
+from gpunn.backends.host import trace as host_trace
 from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.backends.numpy.updates import UPDATE_PIECE
 from gpunn.backends.shared.threads import (
@@ -147,7 +147,7 @@ def test_what_makes_a_new_array_is_refused_and_then_done_as_it_stands(
 def test_numbers_become_arrays_only_where_that_is_faster() -> None:
     backend = NumpyBackend().isolated()
     small, large = np.zeros((4, 4), np.float32), np.zeros((64, 64), np.float32)
-    assert small.size <= numpy_trace.SMALL < large.size
+    assert small.size <= host_trace.SMALL < large.size
 
     def step() -> None:
         backend.xp.multiply(small, 0.5, out=small)

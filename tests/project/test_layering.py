@@ -45,6 +45,7 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 BACKENDS = (
     ("shared",),
     ("contract",),
+    ("host",),
     ("numpy",),
     ("compiled", "cupy/launch"),
     ("cupy",),

@@ -36,7 +36,7 @@ FILES = {
         "common/registry.py", "backends/__init__.py", "backends/contract/backend.py",
         "backends/contract/control.py", "backends/shared/interrupts.py",
         "backends/cupy/launch/programs.py", "backends/cupy/launch/task_backend.py",
-        "backends/numpy/backend.py", "backends/numpy/program.py", "backends/numpy/trace.py",
+        "backends/numpy/backend.py", "backends/host/program.py", "backends/host/trace.py",
         "backends/numpy/updates.py", "backends/contract/device.py",
         "backends/contract/profiling.py", "backends/shared/threads.py", "training/training.py",
         "training/object_pool.py", "training/loops.py", "feeding/memory.py", "training/fitting.py",

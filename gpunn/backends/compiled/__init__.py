@@ -1,4 +1,4 @@
 """The compiled backend: compiled CPU kernels, with NumPy as a fallback.
 
-It imports `gpunn.backends.numpy`, the contract and the shared modules.
+It imports `gpunn.backends.numpy`, `gpunn.backends.host`, the contract and the shared modules.
 """

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract import OpCall, dropout_scale
+from gpunn.backends.host.trace import ArrayCall
 from gpunn.backends.numpy.backend import check_position
-from gpunn.backends.numpy.trace import ArrayCall
 from gpunn.backends.shared.threads import Session
 from gpunn.common.holds import Hold
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
-from gpunn.backends.numpy.images import PARTS, PARTS_BYTES, _rows
+from gpunn.backends.numpy.images import PARTS, PARTS_BYTES, rows_of
 from gpunn.backends.shared.geometry import Geometry
 
 from .operations import Arguments, CompiledOperations, compiled, name_of
@@ -78,7 +78,7 @@ class CompiledImages(CompiledOperations):
             self._padded(layout, x, geometry), panels, z, result,
         )  # fmt: skip
         if start is not bias or result is not out:
-            self.bias_activation(_rows(z), bias, activation, _rows(out))
+            self.bias_activation(rows_of(z), bias, activation, rows_of(out))
 
     def _convolution_gradient(self, call: OpCall) -> None:
         x, kernel, activation, geometry = call.x, call.kernel, call.activation, call.geometry
@@ -87,7 +87,7 @@ class CompiledImages(CompiledOperations):
             "convolution_gradient", name_of(call.dtype), activation.functor
         )
         if operation is None:
-            self.activation_gradient(activation, _rows(saved), _rows(dy), _rows(dy))
+            self.activation_gradient(activation, rows_of(saved), rows_of(dy), rows_of(dy))
             operation = self._compiled("convolution_gradient", name_of(call.dtype), LINEAR)
         layout = self._layout(x, kernel, geometry)
         pieces, filters, dtype = int(layout.numbers[-1]), call.filters, call.dtype

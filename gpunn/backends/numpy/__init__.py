@@ -1,4 +1,4 @@
 """The NumPy backend: each operation is a few array calls.
 
-It imports the contract and the shared modules.
+It imports `gpunn.backends.host`, the contract and the shared modules.
 """

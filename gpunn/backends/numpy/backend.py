@@ -10,6 +10,7 @@ import numpy as np
 from gpunn.backends.contract import OpCall, dropout_scale
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.control import BAD_BATCH, BATCHES, PASS, POSITION, UPDATES
+from gpunn.backends.host.trace import without_blas
 from gpunn.backends.shared.choices import select
 from gpunn.backends.shared.order import Order
 from gpunn.backends.shared.threads import pieces_of_product, workers
@@ -19,7 +20,6 @@ from .images import NumpyImages
 from .normalization import NumpyNormalization
 from .penalties import NumpyPenalties
 from .places import NumpyPlaces
-from .trace import without_blas
 from .updates import NumpyUpdates
 
 _GENERATOR = ("generator of uniform numbers",)

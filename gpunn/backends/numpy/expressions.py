@@ -10,10 +10,9 @@ import numpy as np
 from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.expression import ELEMENTS, ROW_REDUCTIONS, TRUTHS, Expression
+from gpunn.backends.host.program import TracingBackend
 from gpunn.backends.shared.choices import choose
 from gpunn.backends.shared.erfc import erfc
-
-from .program import TracingBackend
 
 LARGE = 1 << 18  # elements; below, an instruction's result is still in the cache
 BLOCK = 1 << 15

@@ -14,11 +14,10 @@ import numpy as np
 
 from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.host.program import TracingBackend
 from gpunn.backends.shared.choices import bits_of, select
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.backends.shared.threads import workers
-
-from .program import TracingBackend
 
 PIECE_BYTES = 1 << 20  # read and written by a piece, which is a few samples
 PARTS = 16  # partial sums over the samples: the same for any number of threads
@@ -38,22 +37,22 @@ class NumpyImages(TracingBackend):
     def _convolution(self, call: OpCall) -> None:
         x, bias, activation, geometry = call.x, call.bias, call.activation, call.geometry
         z, out = call.z, call.out
-        matrix = _rows(call.kernel)  # (cells channels, filters)
+        matrix = rows_of(call.kernel)  # (cells channels, filters)
 
         def piece(at: slice) -> None:
             patches = self._patches(x[at], geometry)
-            np.dot(patches, matrix, out=_rows(z[at]))
+            np.dot(patches, matrix, out=rows_of(z[at]))
             if activation.functor == "Relu":
-                self._bias_relu(_rows(z[at]), bias, _rows(out[at]))
+                self._bias_relu(rows_of(z[at]), bias, rows_of(out[at]))
             else:
-                self.bias_activation(_rows(z[at]), bias, activation, _rows(out[at]))
+                self.bias_activation(rows_of(z[at]), bias, activation, rows_of(out[at]))
 
         self._share(_pieces(slice(0, len(x)), z, matrix), _work(out, matrix), piece)
 
     def _convolution_gradient(self, call: OpCall) -> None:
         x, dy, dx, saved = call.x, call.dy, call.dx, call.saved
         dkernel, dbias, geometry = call.dkernel, call.dbias, call.geometry
-        matrix, n = _rows(call.kernel), len(x)
+        matrix, n = rows_of(call.kernel), len(x)
         parts = max(1, min(n, PARTS, PARTS_BYTES // max(1, matrix.nbytes)))
         dtype, filters = matrix.dtype, matrix.shape[1]
         sums = self.scratch((parts, *matrix.shape), dtype, "kernel sums")
@@ -63,8 +62,8 @@ class NumpyImages(TracingBackend):
         def part(number: int, of: slice) -> None:
             begun = False
             for at in _pieces(of, dy, matrix):
-                dz = _rows(dy[at])
-                self.activation_gradient(call.activation, _rows(saved[at]), dz, dz)
+                dz = rows_of(dy[at])
+                self.activation_gradient(call.activation, rows_of(saved[at]), dz, dz)
                 if dkernel is not None:
                     patches = self._patches(x[at], geometry)
                     self._sum(patches.T, dz, sums[number], begun)
@@ -95,7 +94,7 @@ class NumpyImages(TracingBackend):
         """Return the patch of each window, (samples * windows, cells * channels)."""
         n, (height, width), channels = len(x), geometry.image, x.shape[-1]
         if geometry.trivial:
-            return _rows(x)
+            return rows_of(x)
         top, left = geometry.padding
         rows, columns = geometry.extent
         if top or left or rows > height or columns > width:
@@ -138,13 +137,13 @@ class NumpyImages(TracingBackend):
 
         def scatter(dz: Array, dx: Array) -> None:
             if geometry.trivial and not accumulate:
-                np.dot(_rows(dz), cells[0][0], out=_rows(dx))
+                np.dot(rows_of(dz), cells[0][0], out=rows_of(dx))
                 return
             term = self.scratch((*dz.shape[:3], dx.shape[-1]), dx.dtype, "pixel terms")
             if not accumulate:
                 dx.fill(0)
             for turned, windows, pixels in cells:
-                np.dot(_rows(dz), turned, out=_rows(term))
+                np.dot(rows_of(dz), turned, out=rows_of(term))
                 np.add(dx[pixels], term[windows], out=dx[pixels])
 
         return scatter
@@ -250,7 +249,7 @@ class NumpyImages(TracingBackend):
             self._do(Backend.share, self, len(pieces), one)  # one after another
 
 
-def _rows(x: Array) -> Array:
+def rows_of(x: Array) -> Array:
     return x.reshape(-1, x.shape[-1])
 
 

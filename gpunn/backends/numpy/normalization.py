@@ -9,8 +9,7 @@ import numpy as np
 
 from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
-
-from .program import TracingBackend
+from gpunn.backends.host.program import TracingBackend
 
 PIECE = 1 << 16  # elements of a slice: they stay in the cache from pass to pass
 WIDE = 1 << 11  # elements of a row: starting a row takes NumPy as long as about 50 elements

@@ -9,9 +9,8 @@ import numpy as np
 from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.control import UPDATES
-
-from .program import TracingBackend
-from .trace import without_blas
+from gpunn.backends.host.program import TracingBackend
+from gpunn.backends.host.trace import without_blas
 
 
 class NumpyPenalties(TracingBackend):

@@ -9,9 +9,8 @@ import numpy as np
 from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.places import Check
-
-from .program import TracingBackend
-from .trace import without_blas
+from gpunn.backends.host.program import TracingBackend
+from gpunn.backends.host.trace import without_blas
 
 _MERGING: dict[str, Any] = {"Sum": np.add, "Largest": np.maximum}
 

@@ -10,10 +10,9 @@ import numpy as np
 
 from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.control import LEARNING_RATE, UPDATES, Control
+from gpunn.backends.host.program import TracingBackend
+from gpunn.backends.host.trace import without_blas
 from gpunn.backends.shared.threads import SIZE_WORTH_THREADS, workers
-
-from .program import TracingBackend
-from .trace import without_blas
 
 # Weights that are updated at a time: they stay in the cache from pass to pass, and work
 # arrays have this size.

@@ -70,7 +70,7 @@ class TracingBackend(Backend):
         return quiet(replay_of(calls))
 
     def _program(self, step: Step, traceable: bool) -> Program:
-        return NumpyProgram(self, quiet(step), traceable)
+        return HostProgram(self, quiet(step), traceable)
 
     def session(self) -> AbstractContextManager[None]:
         return Session()
@@ -126,7 +126,7 @@ class TracingBackend(Backend):
         self._do(np.add, out, target, out=out)
 
 
-class NumpyProgram:
+class HostProgram:
     """Performs a step many times.
 
     Args:
