@@ -24,7 +24,9 @@ from .conversion import convert
 from .library import (  # noqa: F401
     activations,
     arrays,
+    bits,
     control,
+    diagonals,
     images,
     linear,
     mathematics,
@@ -34,6 +36,7 @@ from .library import (  # noqa: F401
     order,
     search,
     special,
+    splitting,
     statistics,
     updates,
 )
@@ -44,6 +47,8 @@ from .tensor import Tensor as Tensor
 
 # The module `trace`, imported above, has the same name as this operation.
 globals()["trace"] = FUNCTIONS["trace"]
+# Pickles of earlier versions find operations where they were defined.
+arrays.__getattr__ = mathematics.__getattr__ = by_name.__getattr__  # type: ignore[method-assign]
 # Keras also offers many operations under these names.
 nn = numpy = linalg = by_name
 

@@ -30,7 +30,8 @@ def operation(function: Function, name: str = "") -> Function:
             return on_graphs[0](known_as, args, kwargs)
         return function(*args, **kwargs)
 
-    performed.__name__ = known_as
+    performed.__name__ = performed.__qualname__ = known_as
+    performed.__module__ = "gpunn.ops"  # where users, and pickles, find it
     FUNCTIONS[known_as] = performed
     return performed  # type: ignore[return-value]
 

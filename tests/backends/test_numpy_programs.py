@@ -19,8 +19,8 @@ import gpunn
 from gpunn import layers
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import NotTraceableError
-from gpunn.backends.numpy import backend as numpy_backend
 from gpunn.backends.host import trace as host_trace
+from gpunn.backends.numpy import backend as numpy_backend
 from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.backends.numpy.updates import UPDATE_PIECE
 from gpunn.backends.shared.threads import (

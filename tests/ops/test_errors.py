@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,20 @@ def test_namespaces_of_keras_have_the_same_operations() -> None:
     assert ops.numpy.trace is ops.trace
     with pytest.raises(AttributeError):
         _ = ops.nn.sofmax
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_an_operation_is_pickled_by_its_public_name(name: str) -> None:
+    function = getattr(ops, name)
+    assert (function.__module__, function.__qualname__) == ("gpunn.ops", name)
+    assert pickle.loads(pickle.dumps(function)) is function
+
+
+def test_pickles_that_name_an_earlier_module_load() -> None:
+    assert pickle.loads(b"cgpunn.ops.library.arrays\ndiag\n.") is ops.diag
+    assert pickle.loads(b"cgpunn.ops.further.mathematics\nbitwise_not\n.") is ops.bitwise_not
+    with pytest.raises(AttributeError):
+        pickle.loads(b"cgpunn.ops.library.arrays\ndiagg\n.")
 
 
 def test_a_tensor_never_changes() -> None:

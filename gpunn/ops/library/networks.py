@@ -90,9 +90,7 @@ def categorical_cost(t: Tensor, y: Tensor, axis: int = -1) -> Tensor:
     return with_gradient(-sum_(t * logs, axis, keepdims=True), [t, y], gradient)
 
 
-def categorical_cost_of_logits(
-    t: Tensor, y: Tensor, axis: int = -1, clips: bool = False
-) -> Tensor:
+def categorical_cost_of_logits(t: Tensor, y: Tensor, axis: int = -1, clips: bool = False) -> Tensor:
     """Compute sum(t (log(sum(exp(y))) - y)) along an axis: `categorical_cost` of softmax(y).
 
     Args:

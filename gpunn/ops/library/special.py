@@ -16,9 +16,7 @@ from gpunn.ops.tensor import Tensor
 
 NEAR = 0.75
 # erf(x) = x (s0 + s1 x^2 + s2 x^4 ...): these terms give all digits of float64 up to NEAR.
-SERIES = [
-    2 / math.sqrt(math.pi) * (-1) ** n / (math.factorial(n) * (2 * n + 1)) for n in range(16)
-]
+SERIES = [2 / math.sqrt(math.pi) * (-1) ** n / (math.factorial(n) * (2 * n + 1)) for n in range(16)]
 # The constant a of Winitzki's formula, which gives the first three digits of the inverse.
 GUESS = 0.147
 

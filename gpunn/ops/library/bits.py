@@ -1,0 +1,110 @@
+"""Operations on the bits of integers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunn.ops.conversion import convert, promoted
+from gpunn.ops.dtypes import is_float
+from gpunn.ops.elementwise import counting, elementwise
+from gpunn.ops.table import operation, ops
+from gpunn.ops.tensor import Tensor
+
+OF_BITS = """{meaning}
+
+    ``x``, ``y``: integers or booleans of shapes that broadcast. The result is {dtype}.
+
+    Raises:
+        TypeError: for floats.
+        ValueError: if the shapes do not broadcast.
+
+    >>> from gpunn import ops
+    >>> {example}
+    """
+
+
+def _of_bits(name: str, meaning: str, example: str) -> Any:
+    primitive = elementwise(name)
+
+    def function(x: Any, y: Any) -> Tensor:
+        a, b = promoted(x, y)
+        if is_float(a.dtype):
+            raise TypeError(f"{name}: integers are expected; got {a.dtype}.")
+        return primitive(a, b)
+
+    function.__name__ = name
+    dtype = "int32,\n    or boolean if both are"
+    function.__doc__ = OF_BITS.format(meaning=meaning, dtype=dtype, example=example)
+    return operation(function)
+
+
+_invert = elementwise("bitwise_not", function="invert")
+
+
+@operation
+def bitwise_not(x: Any) -> Tensor:
+    """Invert the bits of integers, which gives -x - 1; for booleans, the logical NOT.
+
+    Raises:
+        TypeError: for floats.
+
+    >>> from gpunn import ops
+    >>> ops.bitwise_not([0, 5, -1]).tolist(), ops.bitwise_not([True, False]).tolist()
+    ([-1, -6, 0], [False, True])
+    """
+    x = convert(x)
+    if is_float(x.dtype):
+        raise TypeError(f"bitwise_not: integers are expected; got {x.dtype}.")
+    return ops.logical_not(x) if x.dtype == "bool" else _invert(x)
+
+
+@operation
+def bitwise_invert(x: Any) -> Tensor:
+    """Alias of `bitwise_not`.
+
+    Raises:
+        TypeError: for floats.
+
+    >>> from gpunn import ops
+    >>> ops.bitwise_invert([0, 5]).tolist()
+    [-1, -6]
+    """
+    return bitwise_not(x)
+
+
+def _shift(name: str, other: str, meaning: str, example: str) -> Any:
+    primitive = elementwise(name)
+
+    def function(x: Any, y: Any) -> Tensor:
+        a, b = promoted(x, y)
+        if is_float(a.dtype):
+            raise TypeError(f"{name}: integers are expected; got {a.dtype}.")
+        return primitive(counting(a), counting(b))
+
+    function.__name__ = name
+    function.__doc__ = OF_BITS.format(meaning=meaning, dtype="int32", example=example)
+    return operation(function), operation(function, other)
+
+
+left_shift, bitwise_left_shift = _shift(
+    "left_shift", "bitwise_left_shift",
+    "Shift the bits of x to the left by y, in 32-bit integers; a shift by 32 or more gives 0.",
+    "ops.left_shift([1, 2], 3).tolist()\n    [8, 16]",
+)  # fmt: skip
+right_shift, bitwise_right_shift = _shift(
+    "right_shift", "bitwise_right_shift",
+    "Shift the bits of x to the right by y, keeping the sign; 32 or more gives 0 or -1.",
+    "ops.right_shift([-8, 8], 1).tolist()\n    [-4, 4]",
+)  # fmt: skip
+bitwise_and = _of_bits(
+    "bitwise_and", "Compute the bit-wise AND of integers.",
+    "ops.bitwise_and(12, 10).item()\n    8",
+)  # fmt: skip
+bitwise_or = _of_bits(
+    "bitwise_or", "Compute the bit-wise OR of integers.",
+    "ops.bitwise_or(12, 10).item()\n    14",
+)  # fmt: skip
+bitwise_xor = _of_bits(
+    "bitwise_xor", "Compute the bit-wise XOR of integers.",
+    "ops.bitwise_xor(12, 10).item()\n    6",
+)  # fmt: skip

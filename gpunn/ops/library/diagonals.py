@@ -1,0 +1,141 @@
+"""Operations on diagonals, and matrices of a given pattern."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn.ops.conversion import convert
+from gpunn.ops.elementwise import where
+from gpunn.ops.joining import concatenate, pad
+from gpunn.ops.making import zeros
+from gpunn.ops.reductions import sum_
+from gpunn.ops.shapes import (
+    broadcast_to,
+    expand_dims,
+    flip,
+    moveaxis,
+    reshape,
+)
+from gpunn.ops.table import operation, ops
+from gpunn.ops.tensor import Tensor, constant
+
+from .splitting import with_axes
+
+
+@operation
+def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
+    """Return a matrix with 1 on and below a diagonal and 0 elsewhere.
+
+    Args:
+        N, M: the numbers of rows and of columns; M is N by default.
+        k: the diagonal: 0 is the main one, 1 the one above it, -1 the one below.
+        dtype: of the result; float32 by default.
+
+    >>> from gpunn import ops
+    >>> ops.tri(2, 3, dtype="int32").tolist()
+    [[1, 0, 0], [1, 1, 0]]
+    """
+    return convert(constant(np.tri(N, M, k), "float32"), dtype or "float32")
+
+
+@operation
+def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """Return a diagonal of two axes, as a new last axis.
+
+    ``offset`` is 0 for the main diagonal, positive above it, negative below.
+
+    Raises:
+        ValueError: if x has fewer than two axes, or the two are not different axes of it.
+
+    >>> from gpunn import ops
+    >>> ops.diagonal([[1, 2, 3], [4, 5, 6]], offset=1).tolist()
+    [2, 6]
+    """
+    x = moveaxis(with_axes(x, 2, "diagonal"), (axis1, axis2), (-2, -1))
+    rows, columns = x.shape[-2:]
+    begin = max(0, -offset) * columns + max(0, offset)
+    n = max(0, min(rows - max(0, -offset), columns - max(0, offset)))
+    flat = reshape(x, (*x.shape[:-2], rows * columns))
+    return flat[..., begin : begin + n * (columns + 1) : columns + 1][..., :n]
+
+
+@operation
+def diag(x: Any, k: int = 0) -> Tensor:
+    """Return a matrix with a vector on a diagonal, or the diagonal of a matrix.
+
+    ``k`` is 0 for the main diagonal, positive above it, negative below.
+
+    Raises:
+        ValueError: if x is neither a vector nor a matrix.
+
+    >>> from gpunn import ops
+    >>> ops.diag([1, 2]).tolist(), ops.diag([[1, 2], [3, 4]]).tolist()
+    ([[1, 0], [0, 2]], [1, 4])
+    """
+    x = convert(x)
+    if x.ndim == 2:
+        return diagonal(x, k)
+    if x.ndim != 1:
+        raise ValueError(f"diag: expected a vector or a matrix; got shape {x.shape}.")
+    wide = pad(x, ((max(0, k), max(0, -k)),))  # x at its column indices; the row indices are k less
+    n = x.size + abs(k)
+    return where(np.eye(n, k=k, dtype=bool), expand_dims(wide, 0), zeros((), x.dtype))
+
+
+@operation
+def diagflat(x: Any, k: int = 0) -> Tensor:
+    """Return a matrix with the flattened x on a diagonal.
+
+    The matrix is square, with size + |k| rows; see `diag`.
+
+    >>> from gpunn import ops
+    >>> ops.diagflat([[1, 2]], k=1).tolist()
+    [[0, 1, 0], [0, 0, 2], [0, 0, 0]]
+    """
+    return diag(reshape(x, (-1,)), k)
+
+
+@operation
+def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """Compute the sum of a diagonal.
+
+    The arguments are those of `diagonal`; the result lacks the two axes. Booleans are summed as
+    int32.
+
+    Raises:
+        ValueError: as in `diagonal`.
+
+    >>> from gpunn import ops
+    >>> ops.trace([[1, 2], [3, 4]]).item()
+    5
+    """
+    return sum_(diagonal(x, offset, axis1, axis2), -1)
+
+
+@operation
+def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:
+    """Return the Vandermonde matrix: row i holds the powers of x[i], highest first by default.
+
+    Args:
+        x: a vector; its dtype is that of the matrix, except that booleans become int32.
+        N: the number of columns; by default as many as rows.
+        increasing: whether the powers increase, from x^0.
+
+    Raises:
+        ValueError: if x is not a vector.
+
+    >>> from gpunn import ops
+    >>> ops.vander([2, 3], 3).tolist()
+    [[4, 2, 1], [9, 3, 1]]
+    """
+    x = convert(x)
+    if x.ndim != 1:
+        raise ValueError(f"vander: expected a vector; got shape {x.shape}.")
+    columns = x.size if N is None else N
+    if columns < 1:
+        return zeros((x.size, 0), x.dtype)
+    powers = ops.cumprod(broadcast_to(expand_dims(x, -1), (x.size, columns - 1)), -1)
+    rows = concatenate([ops.ones((x.size, 1), x.dtype), powers], -1)
+    return rows if increasing else flip(rows, -1)

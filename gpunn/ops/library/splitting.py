@@ -1,0 +1,235 @@
+"""Operations that split and join tensors along axes, and move blocks between axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.ops.conversion import convert, promoted
+from gpunn.ops.elementwise import where
+from gpunn.ops.joining import at_least, concatenate, sections_of, split
+from gpunn.ops.shapes import (
+    axis_of,
+    expand_dims,
+    moveaxis,
+    reshape,
+)
+from gpunn.ops.table import operation, ops
+from gpunn.ops.tensor import Tensor
+
+
+@operation
+def append(x1: Any, x2: Any, axis: int | None = None) -> Tensor:
+    """Append x2 to x1 along an axis; by default both are flattened first.
+
+    ``x1`` and ``x2`` are promoted to one dtype.
+
+    Raises:
+        ValueError: if the axis is out of range, or shapes differ along another axis.
+
+    >>> from gpunn import ops
+    >>> ops.append([[1, 2]], [[3, 4]]).tolist(), ops.append([[1, 2]], [[3, 4]], axis=0).tolist()
+    ([1, 2, 3, 4], [[1, 2], [3, 4]])
+    """
+    a, b = promoted(x1, x2)
+    if axis is None:
+        return concatenate([reshape(a, (-1,)), reshape(b, (-1,))], 0)
+    return concatenate([a, b], axis)
+
+
+@operation
+def array_split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+    """Split a tensor like `split`; if the length is not divisible, the first parts are 1 longer.
+
+    Args:
+        x: a tensor of one or more axes.
+        indices_or_sections: the number of parts, or the indices at which parts begin.
+        axis: the axis to split.
+
+    Raises:
+        ValueError: for fewer than one part, or an axis out of range.
+
+    >>> from gpunn import ops
+    >>> [part.tolist() for part in ops.array_split([1, 2, 3, 4, 5], 3)]
+    [[1, 2], [3, 4], [5]]
+    """
+    x = convert(x)
+    parts = sections_of(indices_or_sections)
+    if parts is not None:
+        n = x.shape[axis_of(axis, x.ndim)]
+        sizes = [n // parts + (i < n % parts) for i in range(parts)]
+        indices_or_sections = np.cumsum(sizes)[:-1].tolist()
+    return split(x, indices_or_sections, axis)
+
+
+@operation
+def hsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
+    """Split a tensor along its second axis, or a vector along its first; see `split`.
+
+    Raises:
+        ValueError: if the length is not divisible into equal parts, or x has too few axes.
+
+    >>> from gpunn import ops
+    >>> [part.tolist() for part in ops.hsplit([[1, 2], [3, 4]], 2)]
+    [[[1], [3]], [[2], [4]]]
+    """
+    x = convert(x)
+    return split(x, indices_or_sections, 0 if x.ndim == 1 else 1)
+
+
+@operation
+def vsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
+    """Split a tensor of two or more axes along its first axis; see `split`.
+
+    Raises:
+        ValueError: if the length is not divisible into equal parts, or x has too few axes.
+
+    >>> from gpunn import ops
+    >>> [part.tolist() for part in ops.vsplit([[1, 2], [3, 4], [5, 6]], [1])]
+    [[[1, 2]], [[3, 4], [5, 6]]]
+    """
+    return split(with_axes(x, 2, "vsplit"), indices_or_sections, 0)
+
+
+@operation
+def dsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
+    """Split a tensor along its third axis; see `split`.
+
+    Raises:
+        ValueError: if the length is not divisible into equal parts, or x has too few axes.
+
+    >>> from gpunn import ops
+    >>> [part.shape for part in ops.dsplit(ops.ones((2, 3, 4)), 2)]
+    [(2, 3, 2), (2, 3, 2)]
+    """
+    return split(x, indices_or_sections, 2)
+
+
+def with_axes(x: Any, ndim: int, name: str) -> Tensor:
+    """Convert x to a tensor of at least ``ndim`` axes.
+
+    Raises:
+        ValueError: if x has fewer axes.
+    """
+    x = convert(x)
+    if x.ndim < ndim:
+        raise ValueError(f"{name}: expected a tensor of {ndim} or more axes; got shape {x.shape}.")
+    return x
+
+
+@operation
+def dstack(xs: Sequence[Any]) -> Tensor:
+    """Stack tensors along the third axis; vectors are treated as rows.
+
+    ``xs``: tensors of equal shapes except along the third axis; promoted to one dtype. The result
+    has three or more axes.
+
+    Raises:
+        ValueError: if the shapes do not match, or there are no tensors.
+
+    >>> from gpunn import ops
+    >>> ops.dstack([[1, 2], [3, 4]]).tolist()
+    [[[1, 3], [2, 4]]]
+    """
+    tensors = [at_least(t, 2) for t in promoted(*xs)]
+    return concatenate([expand_dims(t, -1) if t.ndim == 2 else t for t in tensors], 2)
+
+
+@operation
+def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Tensor:
+    """Choose, element-wise, from the first choice whose condition is true, or else the default.
+
+    ``condlist`` and ``choicelist`` are lists of equal length, of tensors that broadcast.
+
+    Raises:
+        ValueError: if the lists differ in length, or the shapes do not broadcast.
+
+    >>> from gpunn import ops
+    >>> x = ops.array([1, 5, 9])
+    >>> ops.select([x < 3, x < 7], [x * 10, x * 100], default=-1).tolist()
+    [10, 500, -1]
+    """
+    found = default
+    for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
+        found = where(condition, choice, found)
+    return convert(found)
+
+
+def _blocks(x: Any, block_size: int, data_format: str) -> tuple[Tensor, bool]:
+    """Return images with their channels last, and whether the channels were first."""
+    x = convert(x)
+    if data_format not in ("channels_last", "channels_first"):
+        raise ValueError(
+            f"data_format must be 'channels_last' or 'channels_first'; got {data_format!r}."
+        )
+    if x.ndim != 4 or block_size < 1:
+        raise ValueError(
+            f"expected images (batch, height, width, channels) and a block_size of 1 or more; got "
+            f"shape {x.shape} and block_size {block_size}."
+        )
+    first = data_format == "channels_first"
+    return moveaxis(x, 1, -1) if first else x, first
+
+
+@operation
+def space_to_depth(x: Any, block_size: int, data_format: str = "channels_last") -> Tensor:
+    """Rearrange each block of pixels into channels; height and width shrink by ``block_size``.
+
+    From (batch, height, width, channels) to (batch, height / b, width / b, channels b^2),
+    with the block size b. For "channels_first", the channels are the second axis.
+
+    Raises:
+        ValueError: if x does not have four axes, its sizes are not divisible, or for another
+            ``data_format``.
+
+    >>> from gpunn import ops
+    >>> ops.space_to_depth(ops.reshape([1, 2, 3, 4], (1, 2, 2, 1)), 2).tolist()
+    [[[[1, 2, 3, 4]]]]
+    """
+    x, first = _blocks(x, block_size, data_format)
+    n, height, width, channels = x.shape
+    if height % block_size or width % block_size:
+        raise ValueError(
+            f"space_to_depth: {height} x {width} pixels do not divide into blocks of {block_size}."
+        )
+    rows, columns = height // block_size, width // block_size
+    apart = reshape(x, (n, rows, block_size, columns, block_size, channels))
+    # Adjacent: the pixels of a block or, if channels come first, those of a channel.
+    together = ops.transpose(apart, (0, 1, 3, 5, 2, 4) if first else (0, 1, 3, 2, 4, 5))
+    y = reshape(together, (n, rows, columns, channels * block_size**2))
+    return moveaxis(y, -1, 1) if first else y
+
+
+@operation
+def depth_to_space(x: Any, block_size: int, data_format: str = "channels_last") -> Tensor:
+    """Rearrange channels into blocks of pixels; height and width grow by ``block_size``.
+
+    From (batch, height, width, channels) to (batch, height b, width b, channels / b^2),
+    with the block size b. For "channels_first", the channels are the second axis.
+
+    Raises:
+        ValueError: if x does not have four axes, its channels are not divisible, or for another
+            ``data_format``.
+
+    >>> from gpunn import ops
+    >>> ops.depth_to_space(ops.reshape([1, 2, 3, 4], (1, 1, 1, 4)), 2).tolist()
+    [[[[1], [2]], [[3], [4]]]]
+    """
+    x, first = _blocks(x, block_size, data_format)
+    n, rows, columns, channels = x.shape
+    if channels % block_size**2:
+        raise ValueError(
+            f"depth_to_space: {channels} channels are not divisible into blocks of {block_size} x "
+            f"{block_size} pixels."
+        )
+    rest = channels // block_size**2
+    if first:
+        apart = reshape(x, (n, rows, columns, rest, block_size, block_size))
+        together = ops.transpose(apart, (0, 1, 4, 2, 5, 3))
+    else:
+        apart = reshape(x, (n, rows, columns, block_size, block_size, rest))
+        together = ops.transpose(apart, (0, 1, 3, 2, 4, 5))
+    y = reshape(together, (n, rows * block_size, columns * block_size, rest))
+    return moveaxis(y, -1, 1) if first else y
