@@ -47,10 +47,10 @@ class Constraint(Formula):
 
     kind = "constraint"
     _not_watched = frozenset({"_on_arrays"})
-    refused: ClassVar[Mapping[str, str]] = {
+    _refused: ClassVar[Mapping[str, str]] = {
         "__call__": "write apply(backend, w), which changes w in place"
     }
-    reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {"__call__": ("apply",)}
+    _reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {"__call__": ("apply",)}
 
     def __call__(self, w: Any) -> Any:
         """Return the array nearest to ``w``, or near it, that meets the constraint."""

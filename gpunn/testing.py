@@ -218,11 +218,11 @@ def _check_layers(
     shapes = [x.shape[1:] for x in xs]
     sources = [_Source(x) for x in xs]
     read = [
-        source.append_nodes(nodes, [INPUT], [shape])[0]
+        source._append_nodes(nodes, [INPUT], [shape])[0]
         for source, shape in zip(sources, shapes, strict=True)
     ]
     for layer in layers:
-        read = layer.append_nodes(nodes, read, [nodes[n].output_shape for n in read])
+        read = layer._append_nodes(nodes, read, [nodes[n].output_shape for n in read])
     names = {id(s): "x" if len(xs) == 1 else f"x[{k}]" for k, s in enumerate(sources)}
     plan = Plan(nodes, shapes[:1])
     parameters = list(plan.parameters.values())
@@ -242,7 +242,7 @@ def _check_layers(
 
     def forward() -> tuple[float, float]:
         for call in workspace.calls:
-            if not call.layer.is_left_out(call):
+            if not call.layer._is_left_out(call):
                 _blank(backend, call.y)
         workspace.forward()
         y = backend.read(workspace.y)
@@ -269,7 +269,7 @@ def _check_layers(
         check.compare(f"{owner}: {name}", backend, p.value, gradient, forward, p.connections)
     workspace = bound()
     last = workspace.calls[-1]
-    if len(layers) == 1 and not last.layer.is_left_out(last):
+    if len(layers) == 1 and not last.layer._is_left_out(last):
         last.accumulate_gradients = True
         for k, dx in enumerate(last.dxs):
             last.writes(k, dx, accumulate=True)

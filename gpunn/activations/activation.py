@@ -59,8 +59,8 @@ class Activation(Stated, Formula):
     """
 
     kind = "activation"
-    made_anew = True
-    refused: ClassVar[Mapping[str, str]] = {
+    _rebuilt_when_set = True
+    _refused: ClassVar[Mapping[str, str]] = {
         "__call__": "write call(x), in terms of gpunn.ops, or forward(backend, x, out) and "
         "backward(backend, saved, dy, out), its derivative",
     }

@@ -170,7 +170,7 @@ class _Twin:
     """A copy of a model in float64 on the CPU, with its outputs and Jacobian at any weights."""
 
     def __init__(self, model: Model, x: Any) -> None:
-        model.require_values("fit_least_squares")
+        model._require_values("fit_least_squares")
         config = _without_dtype(model.get_config())
         self.model: Any = type(model).from_config(
             {**config, "dtype": "float64", "backend": "numpy"}

@@ -81,7 +81,7 @@ class BackupAndRestore(_Saver):
                     os.replace(path, self.path)
                 if self.model.stop_training:  # it was killed after a callback had stopped it
                     epoch, batch = max(epoch, (self.params or {}).get("epochs", 0)), 0
-                self.model.resume_from = epoch, batch
+                self.model._resume_from = epoch, batch
                 return
 
     def _save(self, epoch: int, batch: int | None, logs: Logs) -> None:

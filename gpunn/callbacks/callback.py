@@ -65,7 +65,7 @@ class Callback(Entry):
     kind = "callback"
     _changes_by_itself = True
     _not_watched = frozenset({"model", "params", "together"})
-    takes_methods = True
+    _methods_may_be_set = True
     # Not annotated: type checkers take annotated attributes for constructor arguments.
     model = cast("Any", None)
     params = cast("dict[str, Any] | None", None)

@@ -79,8 +79,8 @@ def field(
     return _Field(default, check, kw_only and not placed, managed, attribute)
 
 
-def made_anew_with(entry: Any, name: str, value: Any) -> bool:
-    """Rebuild an object of a `made_anew` class with a changed argument.
+def rebuilt_with(entry: Any, name: str, value: Any) -> bool:
+    """Rebuild an object of a class with `_rebuilt_when_set` with a changed argument.
 
     Does nothing if no field declares ``name``, or if the object is not initialized yet. Returns
     whether it was rebuilt.
@@ -152,7 +152,7 @@ def _constructor(cls: type, fields: dict[str, _Field]) -> Any:
                 setattr(self, of.attribute or name, value)
         if hasattr(self, "__post_init__"):
             self.__post_init__()
-        if getattr(cls, "made_anew", False):
+        if getattr(cls, "_rebuilt_when_set", False):
             vars(self)["_is_made"] = True
 
     names = {

@@ -21,7 +21,7 @@ class Formula(Entry, HasFields):
     """
 
     abstract = True
-    stand_ins: ClassVar[Mapping[str, Any]] = {"functor": None}
+    _stand_ins: ClassVar[Mapping[str, Any]] = {"functor": None}
     # Without annotations: for type checkers, only annotated attributes are arguments.
     functor = cast("str | None", None)
     parameter_names = cast("tuple[str, ...]", ())

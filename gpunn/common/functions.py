@@ -16,7 +16,7 @@ class OfFunction:
     """
 
     kind: str
-    of_functions = True
+    _made_from_functions = True
     function_argument: ClassVar[str] = "function"
 
     @property

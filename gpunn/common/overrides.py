@@ -2,10 +2,10 @@
 
 Each kind of part declares on its base class which overrides would be silently ignored:
 
-- ``refused``: methods that gpunn never calls, mostly Keras's, and what to write instead;
-- ``reached_by``: methods that only other methods call, so that replacing them has no effect
+- ``_refused``: methods that gpunn never calls, mostly Keras's, and what to write instead;
+- ``_reached_by``: methods that only other methods call, so that replacing them has no effect
   if a built-in class in between has replaced those others;
-- ``stand_ins``: class attributes that represent methods in the kernels, and their value for a
+- ``_stand_ins``: class attributes that represent methods in the kernels, and their value for a
   class that replaces methods.
 
 An intermediate base class may add entries for its subclasses. Built-in classes are not checked.
@@ -52,10 +52,10 @@ def _origins(cls: type, names: tuple[str, ...]) -> Iterator[type | None]:
 
 def _ignored(cls: type, name: str) -> bool:
     """Whether a user-defined method of this name would never be called."""
-    callers = declared(cls, "reached_by").get(name)
+    callers = declared(cls, "_reached_by").get(name)
     if callers is None:
         return True
-    declares = next(b for b in cls.__mro__ if name in vars(b).get("reached_by", {}))
+    declares = next(b for b in cls.__mro__ if name in vars(b).get("_reached_by", {}))
     origins = _origins(cls, callers)
     return any(base and base is not declares and is_framework(base) for base in origins)
 
@@ -66,7 +66,7 @@ def check(cls: type) -> None:
     Raises:
         TypeError: naming the class, the method and what to write instead.
     """
-    for name, instead in declared(cls, "refused").items():
+    for name, instead in declared(cls, "_refused").items():
         if replaces(cls, name) and _ignored(cls, name):
             raise TypeError(_message(cls, name, instead))
 
@@ -78,10 +78,10 @@ def check_object(entry: Any, name: str) -> None:
         TypeError: naming the class, the method and what to write instead.
     """
     cls = type(entry)
-    instead = declared(cls, "refused").get(name)
-    if instead is not None and name not in declared(cls, "reached_by"):
+    instead = declared(cls, "_refused").get(name)
+    if instead is not None and name not in declared(cls, "_reached_by"):
         raise TypeError(_message(cls, name, instead))
-    if not cls.takes_methods and isfunction(getattr(cls, name, None)):
+    if not cls._methods_may_be_set and isfunction(getattr(cls, name, None)):
         raise TypeError(
             f"{cls.__name__}.{name} cannot be replaced on an object: gpunn reads methods from the "
             f"class. Write a subclass of {cls.__name__} with {name}(...); see {PAGE}."
@@ -94,7 +94,7 @@ def _message(cls: type, name: str, instead: str) -> str:
 
 def put_stand_ins(cls: type) -> None:
     """Set the stand-in attributes of a custom class that replaces methods."""
-    for name, value in declared(cls, "stand_ins").items():
+    for name, value in declared(cls, "_stand_ins").items():
         if _computes_otherwise(cls, name):
             setattr(cls, name, value)
 

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from . import overrides
-from .fields import add_constructor, made_anew_with
+from .fields import add_constructor, rebuilt_with
 from .names import closest, snake_case
 from .overrides import is_framework
 from .signatures import signature
@@ -45,7 +45,7 @@ class Entry:
     A subclass declares the arguments of its constructor as fields (see `gpunn.common.fields`)
     or writes an ``__init__``.
 
-    ``refused``, ``reached_by`` and ``stand_ins`` declare what a custom subclass may replace: see
+    ``_refused``, ``_reached_by`` and ``_stand_ins`` declare what a custom subclass may replace: see
     `gpunn.common.overrides`.
 
     A subclass registers under its class name, its snake_case form and its
@@ -58,9 +58,9 @@ class Entry:
     """Sets of constructor arguments that together show all features, for tests that iterate over
     the registry. A class without its own examples is constructed without arguments."""
     aliases: ClassVar[tuple[str, ...]] = ()
-    takes_methods = False
+    _methods_may_be_set = False
     """True if methods may also be set on an object."""
-    made_anew = False
+    _rebuilt_when_set = False
     """True if the constructor derives more from its arguments: setting an argument's attribute
     later rebuilds the object."""
     _changes_by_itself = False
@@ -69,11 +69,11 @@ class Entry:
     """Attributes that `held` leaves out: internal ones of the framework."""
     has_call = False
     """True for a class that defines `call` on tensors, which is traced and differentiated."""
-    of_functions = False
+    _made_from_functions = False
     """True for the class that creates parts of its kind from functions, see `functions`."""
-    refused: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
-    stand_ins: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    _refused: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    _reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+    _stand_ins: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     @property
     def traceable(self) -> bool:
@@ -94,7 +94,7 @@ class Entry:
             overrides.check(cls)
             overrides.put_stand_ins(cls)
             return
-        if cls.of_functions:
+        if cls._made_from_functions:
             _of_functions[cls.kind] = cls
         if not ("kind" in vars(cls) or vars(cls).get("abstract") or cls.__name__.startswith("_")):
             register(cls, cls.__name__)
@@ -106,7 +106,7 @@ class Entry:
         if callable(value):
             overrides.check_object(self, name)
         note_change()  # also before the change: an interrupt may come in between
-        if not (self.made_anew and made_anew_with(self, name, value)):
+        if not (self._rebuilt_when_set and rebuilt_with(self, name, value)):
             super().__setattr__(name, value)
         note_change()
 

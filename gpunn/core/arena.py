@@ -167,7 +167,7 @@ class Parameter(Operators):
     def array_on(self, backend: Backend) -> Array:
         """Return the array from which steps read the values."""
         if self.arena is None:
-            self.layer.own_arena()
+            self.layer._own_arena()
         return self.value
 
     def numpy(self) -> np.ndarray:
@@ -229,7 +229,7 @@ class Parameter(Operators):
 
     def _arena(self) -> Arena:
         if self.arena is None and self.kept is not None and self.layer is not None:
-            self.layer.own_arena()
+            self.layer._own_arena()
         if self.arena is None:
             raise ValueError(f"{self.path} has no values yet: its layer is not built.")
         return self.arena

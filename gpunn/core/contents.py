@@ -252,7 +252,7 @@ class Contents:
             self._add_named(parts, parts)
             self._add_if_named({name: x for name, x in held.items() if name not in parts})
             held = {}
-        elif own and not part.made_anew:  # its dictionary stays the same object
+        elif own and not part._rebuilt_when_set:  # its dictionary stays the same object
             self._iterated.append(vars(part).values())
         else:
             self._open_attributes(part)

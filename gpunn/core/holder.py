@@ -22,9 +22,9 @@ class ParameterHolder:
         """All parameters, layer by layer, in the order of their declaration."""
         raise TypeError(f"{type(self).__name__} must define weights.")
 
-    def require_values(self, method: str) -> None:
+    def _require_values(self, method: str) -> None:
         """Make sure that the parameters have values, or raise an error that names ``method``."""
-        raise TypeError(f"{type(self).__name__} must define require_values(method).")
+        raise TypeError(f"{type(self).__name__} must define _require_values(method).")
 
     @property
     def trainable_weights(self) -> list[Parameter]:
@@ -47,12 +47,12 @@ class ParameterHolder:
         Raises:
             ValueError: if the input shape is not known yet.
         """
-        self.require_values("count_params")
+        self._require_values("count_params")
         return sum(p.count for p in self.weights)
 
     def get_weights(self) -> list[np.ndarray]:
         """Return copies of all parameters as NumPy arrays."""
-        self.require_values("get_weights")
+        self._require_values("get_weights")
         return self._access().read(lambda: [p.numpy() for p in self.weights])
 
     def set_weights(self, weights: Sequence[Any]) -> None:
@@ -61,7 +61,7 @@ class ParameterHolder:
         Raises:
             ValueError: if their number or a shape differs; then nothing is changed.
         """
-        self.require_values("set_weights")
+        self._require_values("set_weights")
         arrays = [np.asarray(w) for w in weights]
         if len(arrays) != len(self.weights):
             raise ValueError(

@@ -219,7 +219,7 @@ class Plan:
     def formulas(self) -> list[Any]:
         """Its layers and their activations. In a custom layer with a `call`, ``activation`` may be
         any function: then it is part of the call."""
-        layers = [layer for node in self.nodes for layer in node.layer.with_layers_inside()]
+        layers = [layer for node in self.nodes for layer in node.layer._with_layers_inside()]
         activations = (getattr(layer, "activation", None) for layer in layers)
         return [*layers, *(a for a in activations if hasattr(a, "traceable"))]
 

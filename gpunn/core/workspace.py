@@ -116,14 +116,14 @@ class Workspace:
                 call.folded = True
                 self.scalings[folded[i]] = node.layer.scale, node.layer.offset
             shape = (batch, *node.output_shape)
-            if node.layer.is_left_out(call):
+            if node.layer._is_left_out(call):
                 call.y = call.x.reshape(shape)
                 views.add(i)
             else:
                 call.y = pool.array(f"{i} output", shape, self._stored(i))
                 if node.integers:
                     call.integers = pool.array(f"{i} integers", (batch, node.integers), "int32")
-                passes[i] = node.layer.passes(call)
+                passes[i] = node.layer._passes(call)
                 self._forward.append((passes[i][0], call))
             if call.adds_loss:
                 call.loss = pool.array(f"{i} loss", (1,), dtype)
@@ -163,7 +163,7 @@ class Workspace:
     def _read(self, number: int, dtype: str | None, reader: Any = None) -> Array:
         """Return an input, or the output of a node, in a dtype as in `Node`; converted, if
         necessary, in each forward pass."""
-        if reader is not None and reader.reads_beside:
+        if reader is not None and reader._reads_beside:
             return self.calls[number].integers
         array, wanted = self._output(number), dtype or self._dtype
         if array.dtype == wanted:

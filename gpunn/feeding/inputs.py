@@ -74,7 +74,7 @@ def _on_host(spec: Spec, host: HostPart, given: list[Any], where: str) -> list[A
     for layer, number in host.checks:
         array = found(number) if number < 0 else None  # encoded values need no check
         if array is not None:
-            layer.check_values(_read(spec, array), name(number))
+            layer._check_values(_read(spec, array), name(number))
     for layer, number in host.steps:
         made.append(layer.encode(found(number), name(number)))
     fed = []

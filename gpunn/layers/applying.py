@@ -52,7 +52,7 @@ def ensure_built(layer: Any, input_shape: Any, own: bool) -> SampleShape:
     """Build a layer for this input shape of one sample once; return the output shape."""
     input_shape = whole_shape(input_shape)
     if layer.has_call and not own:
-        return layer.outputs_for([input_shape], None)[0][0]
+        return layer._outputs_for([input_shape], None)[0][0]
     known = layer.input_shape is not None  # else its parameters belong to layers in it
     if layer.built and known and input_shape != layer.input_shape and layer.weights:
         raise ValueError(
@@ -83,7 +83,7 @@ def outputs_for(
             stale = entry
     traced.build_for(layer, shapes, call)
     made = traced.outputs_of(layer, call, shapes, resolve_dtype(layer.dtype))
-    layer.name_parameters()
+    layer._name_parameters()
     others = [entry for entry in layer._outputs_known if entry is not stale]
     layer._outputs_known = [*others, (call, kinds, made, Settings([layer]))]
     return made
@@ -99,12 +99,12 @@ def in_form(shapes: Sequence[SampleShape], form: OpArguments) -> Any:
 
 def first_application(layer: Any, attribute: str) -> Application:
     """Return the first application of a layer, for an attribute that shows its tensors."""
-    if not layer.applications:
+    if not layer._applications:
         raise AttributeError(
             f"The layer {layer.name!r} has no {attribute} yet: it was never called on a "
             f"symbolic tensor, and is not part of a built model."
         )
-    return layer.applications[0]
+    return layer._applications[0]
 
 
 def check_inputs(layer: Any, x: Any) -> list[SymbolicTensor]:
@@ -153,8 +153,8 @@ def infer_shapes(
     """Return the shapes of the outputs of a layer's node for inputs of these shapes."""
     read = _read_as(layer, shapes)
     if layer.has_call:
-        return layer.outputs_for(read, given)[0]
-    shape = layer.ensure_built(read if layer.takes_list else read[0])
+        return layer._outputs_for(read, given)[0]
+    shape = layer._ensure_built(read if layer.takes_list else read[0])
     if not any(map(dtype_of, read)):
         return [shape]
     if layer.reshapes:
@@ -202,15 +202,15 @@ def append_nodes(
 class _AdditionalNode:
     """What runs in an additional node after that of a layer: it has no parameters."""
 
-    has_call = reads_integers = reads_beside = reshapes = folds_into_input = takes_list = False
+    has_call = reads_integers = _reads_beside = reshapes = folds_into_input = takes_list = False
     traceable = may_add_losses = True
     activity_regularizer = None
-    weights = parameters = own_parameters = ()
+    weights = parameters = _own_parameters = ()
 
     def __init__(self, name: str) -> None:
-        self.name, self.call_name = name, f"{name}.call"
+        self.name, self._call_name = name, f"{name}.call"
 
-    def with_layers_inside(self) -> list[Any]:
+    def _with_layers_inside(self) -> list[Any]:
         return [self]
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
@@ -219,7 +219,7 @@ class _AdditionalNode:
     def stream_seed(self, model_seed: int) -> int:
         return model_seed
 
-    def is_left_out(self, call: Call) -> bool:
+    def _is_left_out(self, call: Call) -> bool:
         return False
 
 
@@ -229,9 +229,9 @@ class OutputSlice(_AdditionalNode):
 
     def __init__(self, name: str, start: int, beside: bool) -> None:
         super().__init__(name)
-        self.start, self.reads_beside = start, beside
+        self.start, self._reads_beside = start, beside
 
-    def passes(self, call: Call) -> tuple[Pass, Pass]:
+    def _passes(self, call: Call) -> tuple[Pass, Pass]:
         return self.forward, self.backward
 
     def forward(self, call: Call) -> None:
@@ -258,7 +258,7 @@ class ActivityPenalty(_AdditionalNode):
         super().__init__(f"{layer.name}_penalty")
         self.penalizes = layer
 
-    def passes(self, call: Call) -> tuple[Pass, Pass]:
+    def _passes(self, call: Call) -> tuple[Pass, Pass]:
         found = traced.TracedCall(call, self.call)
         return found.forward, found.backward
 
@@ -279,11 +279,11 @@ def dispatch(layer: Any, args: Any, kwargs: dict[str, Any], training: bool | Non
     if not is_symbolic((args, kwargs)):
         return layer.run(*args, training=bool(training), **kwargs)
     if not layer.has_call:
-        return layer.apply(args[0], training)[0]
+        return layer._apply(args[0], training)[0]
     tensors, given = OpArguments.of(args, kwargs, lambda x: isinstance(x, SymbolicTensor))
     plain = given.is_like(traced.given_for(layer, len(tensors)))
-    made = layer.apply(tensors, training, None if plain else given)
-    form = layer.outputs_for([t.sample for t in tensors], given)[1]
+    made = layer._apply(tensors, training, None if plain else given)
+    form = layer._outputs_for([t.sample for t in tensors], given)[1]
     return form.filled(made)[0][0]
 
 
@@ -310,13 +310,13 @@ def run(layer: Any, args: Any, kwargs: dict[str, Any], training: bool) -> Any:
     shapes = [sample_of(array.shape[1:], array.dtype.name) for array in xs]
     nodes: list[Node] = []
     sources = [INPUT - k for k in range(len(xs))]
-    outputs = layer.append_nodes(nodes, sources, shapes, given=given if layer.has_call else None)
+    outputs = layer._append_nodes(nodes, sources, shapes, given=given if layer.has_call else None)
     dtypes = map(dtype_of, shapes)
-    backend, plan = layer.own_arena().backend, Plan(nodes, shapes, outputs, None, dtypes)
+    backend, plan = layer._own_arena().backend, Plan(nodes, shapes, outputs, None, dtypes)
     uploaded = [backend.upload(array) for array in xs]
     number = next(layer._training_calls) if training or plan.has_calls else 0
     made, layer._added = run_once(plan, backend, dtype, uploaded, training, number, 0)
-    return layer.outputs_for(shapes, given)[1].filled(made)[0][0] if layer.has_call else made[0]
+    return layer._outputs_for(shapes, given)[1].filled(made)[0][0] if layer.has_call else made[0]
 
 
 def _own_array(layer: Any, x: Any, dtype: str) -> np.ndarray:

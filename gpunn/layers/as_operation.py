@@ -38,8 +38,8 @@ class _Application(Primitive):
             call.reads(k, array)
         call.y = out
         computation.calls[id(y)] = call
-        if any(p.arena is None for p in layer.own_parameters):
-            layer.own_arena()
+        if any(p.arena is None for p in layer._own_parameters):
+            layer._own_arena()
         if layer.is_view(call):
             return stored(computation.backend, call.x, out)
         return partial(layer.forward, call)
@@ -64,7 +64,7 @@ class _Backward(Primitive):
             call.writes(k, out[at : at + x.size].reshape(x.shape), False)
             at += x.size
         layer = call.layer
-        call.trains = trains and parent.trains and any(p.trainable for p in layer.own_parameters)
+        call.trains = trains and parent.trains and any(p.trainable for p in layer._own_parameters)
         again = id(layer) in computation.written
         if trains:
             computation.written.add(id(layer))
@@ -129,7 +129,7 @@ _gradient_part = Primitive(
 def _shape_of(layer: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     samples = [shape[1:] for shape in shapes]
     given = samples if layer.takes_list else samples[0]
-    return (shapes[0][0], *layer.ensure_built(given, own=True))
+    return (shapes[0][0], *layer._ensure_built(given, own=True))
 
 
 def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
@@ -146,7 +146,7 @@ def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
     if layer.takes_list != isinstance(x, (list, tuple)):
         wanted = "a list of tensors" if layer.takes_list else "one tensor"
         raise TypeError(f"{layer.name} takes {wanted}; got {x!r}.")
-    weights = {id(p) for p in layer.own_parameters}
+    weights = {id(p) for p in layer._own_parameters}
     for held in trace.assigned:
         if id(held.source) in weights:
             raise ValueError(
@@ -154,9 +154,9 @@ def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
                 f"reads the value from the start of the step: assign to it after {layer.name}(x)."
             )
     number = trace.next_draw()
-    dtype = next((p.dtype for p in layer.own_parameters), None)  # None before it has values
+    dtype = next((p.dtype for p in layer._own_parameters), None)  # None before it has values
     xs = [convert(t, dtype) for t in (x if layer.takes_list else [x])]
-    if layer.is_of_integers(xs):
+    if layer._is_of_integers(xs):
         y: Tensor = layer.of_integers(xs if layer.takes_list else xs[0])
         return y
     floats = next((t.dtype for t in xs if is_float(t.dtype)), floatx())

@@ -64,7 +64,7 @@ class Conv2D(_ImageLayer):
     """
 
     aliases = ("Convolution2D",)
-    refused: ClassVar[Mapping[str, str]] = {
+    _refused: ClassVar[Mapping[str, str]] = {
         "convolution_op": "write forward(call) and backward(call), its derivative"
     }
 

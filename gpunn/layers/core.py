@@ -101,7 +101,7 @@ class InputLayer(Layer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        if not self.applications:  # it was copied without the graph of its output
+        if not self._applications:  # it was copied without the graph of its output
             self._give_output()
 
     def get_config(self) -> dict[str, Any]:
@@ -113,16 +113,16 @@ class InputLayer(Layer):
         return config
 
     @property
-    def gives_on_host(self) -> bool:
+    def _gives_on_host(self) -> bool:
         return True
 
     @property
-    def gives_text(self) -> bool:
+    def _gives_text(self) -> bool:
         """Whether its data are strings."""
         return self.data_dtype == "string"
 
     @property
-    def check_values(self) -> Any:
+    def _check_values(self) -> Any:
         """See `Layer`; set for an input that was declared with an integer dtype."""
         return None if self.data_dtype in (None, "string") else self._check_whole
 

@@ -78,7 +78,7 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
     """
 
     kind = "layer"
-    refused: ClassVar[Mapping[str, str]] = {
+    _refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
             ("__call__", "stateless_call", "quantized_call", "symbolic_call"),
             "write call(x), or forward(call) and backward(call), its derivative",
@@ -91,10 +91,10 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
         "forward": "write is_view(call) too: it decides when forward is skipped, and this layer "
         "inherits one that skips it",
     }
-    reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {"forward": ("is_view", "reshapes")}
+    _reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {"forward": ("is_view", "reshapes")}
     _not_watched = frozenset(
         {"_parameters", "_training_calls", "_outputs_known", "_declares", "_added", "_may_add"}
-        | {"applications", "built", "input_shape"}
+        | {"_applications", "built", "input_shape"}
     )
     takes_list = False
     """True for a layer that reads a list of arrays: `build` and `compute_output_shape` get a
@@ -116,7 +116,7 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
     of_integers: ClassVar[Callable[..., Any] | None] = None
     """The function of a layer that moves or compares values, for tensors of integers, written with
     `gpunn.ops`. A layer without it computes with floats."""
-    reads_beside = False
+    _reads_beside = False
     """True for nodes that read the integers that a call gives beside floats."""
     _declares = False  # True while `build` runs, which declares parameters
     _may_add = False  # whether its call adds to the loss, according to its last trace
@@ -143,7 +143,7 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
         self._parameters: list[Parameter] = []
         self._training_calls = Counter()
         self._outputs_known: list[Any] = []  # of earlier calls, see `applying.outputs_for`
-        self.applications = []
+        self._applications = []
         self.name = self.name or unique_name(snake_case(type(self).__name__))
         shapes = map(vars(self).get, ("_batch_input_shape", "_input_dim", "_input_shape"))
         self.given_input_shape = next((shape for shape in shapes if shape is not None), None)
@@ -201,7 +201,7 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
             return input_shape
         tensors, given = OpArguments.of([input_shape], {}, lambda x: True, leaf=is_shape)
         samples = [without_batch_axis(shape) for shape in tensors]
-        return applying.in_form(*self.outputs_for(samples, given))
+        return applying.in_form(*self._outputs_for(samples, given))
 
     def stream_seed(self, model_seed: int) -> int:
         """Return the key of the layer's random stream; layers with their own seed return it."""
@@ -209,27 +209,27 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
 
     # -- how it runs
 
-    def passes(self, call: Call) -> tuple[applying.Pass, applying.Pass]:
+    def _passes(self, call: Call) -> tuple[applying.Pass, applying.Pass]:
         """Return the functions for the forward and the backward pass of a call."""
-        if self.has_call or self.is_of_integers(call.xs):
+        if self.has_call or self._is_of_integers(call.xs):
             found = traced.TracedCall(call, None if self.has_call else self.of_integers)
             return found.forward, found.backward
         return self.forward, self.backward
 
-    def is_left_out(self, call: Call) -> bool:
+    def _is_left_out(self, call: Call) -> bool:
         """Whether nothing runs in this call: there is no `call`, and `is_view` is True."""
         return not self.has_call and self.is_view(call)
 
-    def is_of_integers(self, xs: Sequence[Any]) -> bool:
+    def _is_of_integers(self, xs: Sequence[Any]) -> bool:
         """Whether arrays or tensors must be passed to `of_integers`."""
         return applying.moves_integers(self) and not any(is_float(str(x.dtype)) for x in xs)
 
     @property
     def traceable(self) -> bool:
-        return super().traceable and all(inner.traceable for inner in self.layers_inside)
+        return super().traceable and all(inner.traceable for inner in self._layers_inside)
 
     @property
-    def call_name(self) -> str:
+    def _call_name(self) -> str:
         """The name of its `call` in messages."""
         return f"{self.name}.call"
 
@@ -331,7 +331,7 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
         return 1.0 if kernel is None else float(initializers.fans(kernel.shape)[0] ** -0.5)
 
     @property
-    def own_parameters(self) -> list[Parameter]:
+    def _own_parameters(self) -> list[Parameter]:
         """The parameters that it has declared itself, in Keras's order: in order of declaration,
         non-trainable ones last."""
         return sorted(self._parameters, key=lambda p: not p.trained)
@@ -339,7 +339,7 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
     @property
     def weights(self) -> list[Parameter]:
         """All parameters in the order of their declaration."""
-        return [p for _, p in self.named_parameters()] if self.has_call else self.own_parameters
+        return [p for _, p in self.named_parameters()] if self.has_call else self._own_parameters
 
     parameters = variables = weights
 
@@ -347,33 +347,33 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
         """Yield all parameters with their paths in this layer, see `parameters_in`."""
         return parameters_in(self)
 
-    def name_parameters(self, path: str = "") -> None:
+    def _name_parameters(self, path: str = "") -> None:
         """Set the paths of the parameters of layers inside, from the names of the layers."""
         name_parameters(self, path)
 
-    def attributes_inside(self) -> Iterator[tuple[str, Any]]:
+    def _attributes_inside(self) -> Iterator[tuple[str, Any]]:
         """Yield the layers inside, with the attributes that hold them."""
         for name, value in vars(self).items() if self.has_call else ():
             yield from layers_in(name, value)
 
     @property
-    def layers_inside(self) -> list[Any]:
+    def _layers_inside(self) -> list[Any]:
         """The layers in the attributes of a layer with a `call`."""
-        return list(dict.fromkeys(inner for _, inner in self.attributes_inside()))
+        return list(dict.fromkeys(inner for _, inner in self._attributes_inside()))
 
-    def with_layers_inside(self) -> list[Any]:
+    def _with_layers_inside(self) -> list[Any]:
         """Return the layer and all layers in it, at any depth."""
-        inside = (inner.with_layers_inside() for inner in self.layers_inside)
+        inside = (inner._with_layers_inside() for inner in self._layers_inside)
         return [self, *chain.from_iterable(inside)]
 
-    def require_values(self, method: str) -> None:
+    def _require_values(self, method: str) -> None:
         if not self.built:
             raise ValueError(
                 f"{method}: {self.name} is not built yet: its input shape is not known."
             )
-        self.own_arena()
+        self._own_arena()
 
-    def own_arena(self) -> Arena:
+    def _own_arena(self) -> Arena:
         """Return the arena that holds the parameters: the model's, or a small separate one."""
         weights = self.weights
         arena = next((p.arena for p in weights), None)
@@ -382,7 +382,7 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
 
     # -- shapes, and symbolic tensors
 
-    def ensure_built(self, input_shape: Any, own: bool = False) -> SampleShape:
+    def _ensure_built(self, input_shape: Any, own: bool = False) -> SampleShape:
         """Declare parameters for this input shape once; return the output shape.
 
         Both are of one sample; a layer that takes a list gets a list of shapes. With ``own``
@@ -390,7 +390,7 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
         """
         return applying.ensure_built(self, input_shape, own)
 
-    def outputs_for(
+    def _outputs_for(
         self, shapes: Sequence[SampleShape], given: OpArguments | None
     ) -> tuple[list[SampleShape], OpArguments]:
         """Build the layer; return the shapes of one sample of its `call`'s outputs, and their
@@ -428,12 +428,12 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
         return applying.first_application(self, "output").outputs[0]
 
     # `GraphOperation` documents these.
-    check_inputs = applying.check_inputs
-    infer_shapes = applying.infer_shapes
-    append_nodes = applying.append_nodes
+    _check_inputs = applying.check_inputs
+    _infer_shapes = applying.infer_shapes
+    _append_nodes = applying.append_nodes
 
     @property
-    def host_part(self) -> HostPart | None:
+    def _host_part(self) -> HostPart | None:
         return HostPart([(self, INPUT)], [0]) if self.on_host else None
 
     def get_config(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class Merging(Layer):
     """Base class of element-wise layers that take a list of inputs of one shape."""
 
     abstract = True
-    refused: ClassVar[Mapping[str, str]] = {
+    _refused: ClassVar[Mapping[str, str]] = {
         "_merge_function": "write call(xs), in terms of gpunn.ops"
     }
     takes_list = True

@@ -145,7 +145,7 @@ class Operation(Layer):
             # Integers may be indices, of which the first (0) always exists.
             given.append((numbers > 0.5 if dtype == "bool" else numbers).astype(dtype))
         floats = resolve_dtype(self.dtype)
-        values = {id(p): random.uniform(0.1, 0.9, p.shape) for p in self.own_parameters}
+        values = {id(p): random.uniform(0.1, 0.9, p.shape) for p in self._own_parameters}
         three, two = (
             self._results([x[rows] for x in given], lambda p: values[id(p)].astype(floats))
             for rows in ([0, 1, 2], [1, 2])
@@ -160,22 +160,22 @@ class Operation(Layer):
 
     # -- in a graph
 
-    def outputs_for(
+    def _outputs_for(
         self, shapes: Sequence[SampleShape], given: OpArguments | None
     ) -> tuple[list[SampleShape], OpArguments]:
         self.input_shape = list(shapes)
         return [self.tried(shapes)[self.index or 0]], OpArguments()
 
     @property
-    def own_parameters(self) -> list[Parameter]:
+    def _own_parameters(self) -> list[Parameter]:
         """The parameters among its arguments, which belong to layers."""
         return list(dict.fromkeys(found_in([self.arguments, self.options], Parameter)))
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        for p in self.own_parameters:
+        for p in self._own_parameters:
             yield p.path, p
 
-    def find_parameters(self, layers: Mapping[str, Any]) -> bool:
+    def _find_parameters(self, layers: Mapping[str, Any]) -> bool:
         def find(entry: Any) -> Any:
             if not isinstance(entry, Named) or entry.layer not in layers:
                 return entry

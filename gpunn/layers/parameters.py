@@ -74,10 +74,10 @@ def parameters_in(holder: Any) -> Iterator[tuple[str, Parameter]]:
     """Yield all parameters of a layer or model with their paths in it: its own by name, then those
     of layers in it, prefixed with the attribute that holds the layer (``"hidden/0/kernel"``)."""
     seen = set[int]()
-    for p in holder.own_parameters:
+    for p in holder._own_parameters:
         seen.add(id(p))
         yield p.name, p
-    for path, inner in holder.attributes_inside():
+    for path, inner in holder._attributes_inside():
         for name, p in inner.named_parameters():
             if id(p) not in seen:
                 seen.add(id(p))
@@ -86,10 +86,10 @@ def parameters_in(holder: Any) -> Iterator[tuple[str, Parameter]]:
 
 def name_parameters(holder: Any, path: str = "") -> None:
     """Set the paths of the parameters of layers in a layer or model, from their names."""
-    for inner in holder.layers_inside:
-        for p in inner.own_parameters:
+    for inner in holder._layers_inside:
+        for p in inner._own_parameters:
             p.within = f"{path}{holder.name}/{inner.name}/{p.name}"
-        inner.name_parameters(f"{path}{holder.name}/")
+        inner._name_parameters(f"{path}{holder.name}/")
 
 
 def layers_in(path: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -107,7 +107,7 @@ def layers_in(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 def _set_trainable(layer: Any, value: Any) -> None:
     layer.__dict__["_trainable"] = check_flag("trainable", value)
-    for inner in layer.layers_inside if "_parameters" in vars(layer) else ():
+    for inner in layer._layers_inside if "_parameters" in vars(layer) else ():
         inner.trainable = value
 
 

@@ -79,11 +79,11 @@ class SymbolicTensor(Symbolic):
         self.index = index
         self.shape: tuple[int | None, ...] = (batch, *sample)
         layer = application.layer
-        floats = getattr(layer, "dtype_given", None) or application.dtype
+        floats = getattr(layer, "_dtype_given", None) or application.dtype
         self.dtype = dtype_of(sample) or resolve_dtype(floats)
         self.name = layer.name
-        self.on_host = layer.gives_on_host
-        if layer.gives_text:
+        self.on_host = layer._gives_on_host
+        if layer._gives_text:
             self.dtype = "string"
 
     @property
@@ -139,81 +139,81 @@ class Application:
         self.outputs: tuple[SymbolicTensor, ...] = ()
         floats = (t.dtype for t in inputs if is_float(t.dtype))
         self.dtype: Any = next(floats, None) if inputs else getattr(layer, "dtype", None)
-        layer.applications.append(self)
+        layer._applications.append(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        vars(self.layer).setdefault("applications", []).append(self)
+        vars(self.layer).setdefault("_applications", []).append(self)
 
     @property
     def number(self) -> int:
-        return self.layer.applications.index(self)
+        return self.layer._applications.index(self)
 
 
 class GraphOperation:
     """Base class of what can be applied to symbolic tensors: a layer, or a model used as a layer.
 
     Attributes:
-        applications: in their order.
+        _applications: in their order.
         by_operator: whether an operation on symbolic tensors created it, as ``a + b``: it is
             then one of a model's operations, not of its layers, as in Keras.
     """
 
     name: str
-    applications: list[Application]
+    _applications: list[Application]
     by_operator = False
     activity_regularizer: Any = None
-    not_copied: ClassVar[frozenset[str]] = frozenset({"applications"})
+    _not_copied: ClassVar[frozenset[str]] = frozenset({"_applications"})
     """Attributes that `pickle` and `copy.deepcopy` do not copy. A layer that is copied alone does
     not copy the models that contain it; a graph copies its applications."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: x for name, x in vars(self).items() if name not in self.not_copied}
+        return {name: x for name, x in vars(self).items() if name not in self._not_copied}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).setdefault("applications", [])
+        vars(self).setdefault("_applications", [])
         vars(self).update(state)
 
-    check_values: Any = None
+    _check_values: Any = None
     """A function that checks the data if the layer reads an input: it is called with an array and
     the argument's name, and raises a ValueError."""
 
     @property
-    def gives_on_host(self) -> bool:
+    def _gives_on_host(self) -> bool:
         """Whether its output is known while data are fed, see `SymbolicTensor`."""
         return False
 
     @property
-    def gives_text(self) -> bool:
+    def _gives_text(self) -> bool:
         """Whether its outputs are strings, which no step reads."""
         return False
 
     @property
-    def host_part(self) -> HostPart | None:
+    def _host_part(self) -> HostPart | None:
         """The part that runs on its inputs while data are fed; None for nothing."""
         return None
 
-    def check_inputs(self, x: Any) -> list[SymbolicTensor]:
+    def _check_inputs(self, x: Any) -> list[SymbolicTensor]:
         """Return the tensors that it reads from the inputs that it was called on.
 
         Raises:
             ValueError, TypeError: for too many or too few tensors, or other objects.
         """
-        raise TypeError(f"{type(self).__name__} must define check_inputs(x).")
+        raise TypeError(f"{type(self).__name__} must define _check_inputs(x).")
 
-    def infer_shapes(
+    def _infer_shapes(
         self, shapes: Sequence[SampleShape], given: OpArguments | None = None
     ) -> list[SampleShape]:
         """Return the shapes of the outputs for inputs of these shapes, with their dtypes; declare
         the parameters."""
-        raise TypeError(f"{type(self).__name__} must define infer_shapes(shapes).")
+        raise TypeError(f"{type(self).__name__} must define _infer_shapes(shapes).")
 
-    def find_parameters(self, layers: Mapping[str, Any]) -> bool:
+    def _find_parameters(self, layers: Mapping[str, Any]) -> bool:
         """Look up the parameters of other layers that a restored operation names; whether all were
         found."""
         return True
 
-    def append_nodes(
+    def _append_nodes(
         self,
         nodes: list[Node],
         sources: Sequence[int],
@@ -231,9 +231,9 @@ class GraphOperation:
             path: prefix of the names of its nodes.
             training, given: as in `Application`.
         """
-        raise TypeError(f"{type(self).__name__} must define append_nodes(...).")
+        raise TypeError(f"{type(self).__name__} must define _append_nodes(...).")
 
-    def apply(
+    def _apply(
         self, x: Any, training: bool | None = None, given: OpArguments | None = None
     ) -> list[SymbolicTensor]:
         """Return the symbolic outputs for symbolic inputs.
@@ -246,8 +246,8 @@ class GraphOperation:
                 f"{self.name}: training=True cannot be fixed in a model. Leave it out, or pass "
                 f"training=False to run this layer in inference mode even in training."
             )
-        inputs = self.check_inputs(x)
-        shapes = self.infer_shapes([t.sample for t in inputs], given)
+        inputs = self._check_inputs(x)
+        shapes = self._infer_shapes([t.sample for t in inputs], given)
         application = Application(self, inputs, training, given)
         batch = inputs[0].shape[0]
         application.outputs = tuple(

@@ -50,7 +50,7 @@ def call_of(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], training
         options.setdefault("training", training)
     call = partial(layer.call, *args, **options)
     is_part = isinstance(layer, Entry)  # else a built-in one, which changes nothing
-    return noted(layer, layer.call_name, call) if is_part else call()
+    return noted(layer, layer._call_name, call) if is_part else call()
 
 
 def is_traced(x: Any) -> bool:
@@ -82,7 +82,7 @@ def build_for(layer: Any, shapes: Sequence[SampleShape], given: OpArguments) -> 
             bound = signature(type(layer).call).bind(layer, *args, **kwargs).arguments
             layer.build(**{name: bound[name.removesuffix("_shape")] for name in names})
     layer.input_shape = without_batch_axis(first)
-    for inner in () if layer.trainable else layer.layers_inside:
+    for inner in () if layer.trainable else layer._layers_inside:
         inner.trainable = False
 
 
@@ -151,7 +151,7 @@ def results(layer: Any, y: Any) -> tuple[list[Tensor], OpArguments]:
     if tensors and form.filled(tensors) == ((y,), {}) and not _has_others(whole):
         return [convert(t) for t in tensors], form
     raise TypeError(
-        f"{layer.call_name} must return a tensor, or a list, tuple or dictionary of tensors; got "
+        f"{layer._call_name} must return a tensor, or a list, tuple or dictionary of tensors; got "
         f"{y!r}."
     )
 
@@ -203,7 +203,7 @@ def outputs_of(
     for two, three in zip(*found, strict=True):
         if two[:1] != (2,) or three[:1] != (3,) or two[1:] != three[1:]:
             raise ValueError(
-                f"{layer.call_name}: a result with one entry for each sample is expected; got the "
+                f"{layer._call_name}: a result with one entry for each sample is expected; got the "
                 f"shapes {two} for 2 samples and {three} for 3. Use self.add_loss(value) to add a "
                 f"loss."
             )
@@ -214,11 +214,11 @@ def _check_held(layer: Any, trace: Trace) -> None:
     """Raise an error for weights that are not tracked, such as those of a layer created in call."""
     held = {id(p) for p in layer.weights}
     applied = [y.attributes["layer"] for y in trace.applied]
-    for p in [*trace.parameters, *(p for inner in applied for p in inner.own_parameters)]:
+    for p in [*trace.parameters, *(p for inner in applied for p in inner._own_parameters)]:
         if id(p) not in held:
             raise ValueError(
-                f"{layer.call_name} uses the weight {p.path!r} of a layer that is not an attribute "
-                f"of {layer.name}: it would not be trained. Create the layer in __init__, and keep "
+                f"{layer._call_name} uses the weight {p.path!r} of a layer that is not an "
+                f"attribute of {layer.name}: it would not be trained. Create the layer in __init__, and keep "
                 f"it as an attribute, in a list or in a dictionary."
             )
 
@@ -283,8 +283,8 @@ class TracedCall:
             now = ", ".join(f"{t.shape} of {t.dtype}" for t in outputs)
             before = ", ".join(f"{tuple(s)} of {dtype_of(s) or call.dtype}" for s in built)
             raise ValueError(
-                f"{call.layer.call_name} gives the shapes {now} for {call.batch} samples, but gave "
-                f"{before} for each when the model was built. Build a new model after such a "
+                f"{call.layer._call_name} gives the shapes {now} for {call.batch} samples, but "
+                f"gave {before} for each when the model was built. Build a new model after such a "
                 f"change."
             )
 
@@ -292,12 +292,12 @@ class TracedCall:
         """Raise an error for weights outside the model's arena: no step would train them."""
         layer = self._call.layer
         applied = [y.attributes["layer"] for y in self._trace.applied]
-        used = [*self._trace.parameters, *(p for inner in applied for p in inner.own_parameters)]
+        used = [*self._trace.parameters, *(p for inner in applied for p in inner._own_parameters)]
         known = next((p.arena for p in layer.weights if p.arena is not None), None)
         others = ", ".join(dict.fromkeys(p.path for p in used if p.arena is not known))
         if others or (used and known is None):
             raise ValueError(
-                f"{layer.call_name} uses weights that were created after the model was built "
+                f"{layer._call_name} uses weights that were created after the model was built "
                 f"({others}): no step would train them. Create all layers in the constructor, and "
                 f"apply each of them for any value of `training`; or create a new model."
             )
@@ -355,7 +355,7 @@ class TracedCall:
             applied = [y for y in trace.applied if call.trains and y.attributes["layer"].weights]
             found = gradients(outputs, [*wanted, *applied], cotangents)
         targets = [Destination(token) for token in trace.calls] if call.trains else []
-        written = {id(p) for t in trace.calls for p in t.attributes["layer"].own_parameters}
+        written = {id(p) for t in trace.calls for p in t.attributes["layer"]._own_parameters}
         for k, gradient in zip(inputs, found, strict=False):
             dx = call.dxs[k]
             targets.append(Destination(or_zero(gradient, dx), dx, call.accumulate_dxs[k]))

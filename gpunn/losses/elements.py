@@ -88,7 +88,7 @@ class ElementLoss(_StatedLoss):
 
     abstract = True
     mean = True
-    refused: ClassVar[Mapping[str, str]] = {
+    _refused: ClassVar[Mapping[str, str]] = {
         "slope": "write cost(y_true, y_pred), which gpunn differentiates, or elements(backend, "
         "y_true, y_pred, terms, slopes)"
     }

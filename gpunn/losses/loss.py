@@ -73,7 +73,7 @@ class Loss(Formula):
 
     kind = "loss"
     _not_watched = frozenset({"on_arrays"})
-    refused: ClassVar[Mapping[str, str]] = {
+    _refused: ClassVar[Mapping[str, str]] = {
         "__call__": "write call(y_true, y_pred), in terms of gpunn.ops, or forward(backend, "
         "y_true, y_pred, values) and backward(backend, y_true, y_pred, gradient)",
         **dict.fromkeys(
@@ -82,7 +82,7 @@ class Loss(Formula):
             "computes both at once",
         ),
     }
-    reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {
+    _reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "forward": ("forward_backward",),
         "backward": ("forward_backward",),
     }

@@ -61,7 +61,7 @@ class Metric(Formula):
 
     kind = "metric"
     _not_watched = frozenset({"_state", "_of_samples", "_of_steps"})
-    refused: ClassVar[Mapping[str, str]] = {
+    _refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
             ("update_state", "result", "stateless_update_state", "stateless_result"),
             "derive from gpunn.metrics.Metric and write update_state(y_true, y_pred, "
@@ -71,7 +71,7 @@ class Metric(Formula):
         ),
         "stateless_reset_state": "write reset_state()",
     }
-    reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {
+    _reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "update_state": ("accumulate", "compute"),
         "result": ("accumulate", "compute"),
     }
@@ -210,7 +210,9 @@ class MeanOfRows(Mean):
     abstract = True
     direction = "up"
     elementwise = False
-    refused: ClassVar[Mapping[str, str]] = {"values": "write rows(backend, y_true, y_pred, values)"}
+    _refused: ClassVar[Mapping[str, str]] = {
+        "values": "write rows(backend, y_true, y_pred, values)"
+    }
 
     def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         """values (rows,) = the value of each row; y_pred (rows, n)."""

@@ -31,7 +31,7 @@ def clone_model(model: Any) -> Any:
     """
     if not isinstance(model, NestedModel):
         raise TypeError(f"clone_model takes a model; got {model!r}.")
-    inside = chain.from_iterable(layer.with_layers_inside() for layer in _all(model))
+    inside = chain.from_iterable(layer._with_layers_inside() for layer in _all(model))
     classes = {type(part).__name__: type(part) for part in [model, *_all(model), *inside]}
     own = {name: cls for name, cls in classes.items() if not is_framework(cls)}
     return registry.also(own, lambda: _cloned(model))

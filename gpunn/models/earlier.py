@@ -10,8 +10,8 @@ from gpunn.structure.chain import Chain
 from gpunn.training.training import Training
 
 
-def restored(model: Any, state: dict[str, Any]) -> dict[str, Any]:
-    """Return the state of ``model`` today for the state in an earlier pickle."""
+def restored(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of a model today for the state in an earlier pickle."""
     state = dict(state)
     graph, call = state.pop("_graph", None), state.pop("_body", None)
     source = call or graph
@@ -21,12 +21,13 @@ def restored(model: Any, state: dict[str, Any]) -> dict[str, Any]:
         source._ends, source._named = state.pop("_ends"), state.pop("_named")
     builder, training = Builder.__new__(Builder), Training.__new__(Training)
     vars(builder).update(
-        model=model, source=source, graph=graph, arena=None, _plan=None,
-        dtype_given=state.pop("dtype_given", None), backend=state.pop("_backend"),
+        name=state.pop("name"), source=source, graph=graph, arena=None, _plan=None,
+        _dtype_given=state.pop("dtype_given", None), backend=state.pop("_backend"),
         preparing=state.pop("_preparing"),
     )  # fmt: skip
     vars(training).update(
-        model=model, _builder=builder, compiled=state.pop("_compiled", None),
+        _builder=builder, optimizer=state.pop("optimizer", None), loss=state.pop("loss", None),
+        matmul_precision=state.pop("matmul_precision", None), compiled=state.pop("_compiled", None),
         seed=state.pop("_seed"), exclusive=state.pop("_trains"), _eager=state.pop("_eager", False),
         _deferred=state.pop("_asked", None), _warned=state.pop("_warned", False),
         _noted=state.pop("_noted", False), _trainer=None, _predictor=None,

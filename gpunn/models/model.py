@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -58,7 +59,7 @@ class Model(TrainableModel):
     (225, (None, 1))
     """
 
-    reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {"build": ("call",)}
+    _reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {"build": ("call",)}
 
     def __init__(
         self,
@@ -88,16 +89,27 @@ class Model(TrainableModel):
         """Create what every model owns: its builder, and its training."""
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
             raise ValueError(f"name must be a non-empty string without '/'; got {name!r}.")
-        self.name = name or unique_name(self.default_name())
-        self.applications = []
+        name = name or unique_name(self._default_name())
+        self._builder = Builder(name, source, dtype, backend)
+        self._training = Training(self._builder)
+        self._applications = []
         self._trainable = bool(trainable)
-        self._builder = Builder(self, source, dtype, backend)
-        self._training = Training(self, self._builder)
         if not (trainable or self.has_call):  # a custom call has no layers yet
             self.trainable = False
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state if "_builder" in state else restored(self, state))
+        super().__setstate__(state if "_builder" in state else restored(state))
+
+    def __copy__(self) -> Any:
+        """Return a model of the same layers, which is built and trained by itself."""
+        made = type(self).__new__(type(self))
+        made.__setstate__(self.__getstate__())
+        made._builder = builder = copy.copy(self._builder)
+        made._training = self._training.copy_for(builder)
+        if self.has_call:
+            builder.source = copy.copy(builder.source)
+            builder.source.model = made
+        return made
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "call" and not self.has_call:
@@ -108,7 +120,7 @@ class Model(TrainableModel):
         super().__setattr__(name, value)
 
     @classmethod
-    def default_name(cls) -> str:
+    def _default_name(cls) -> str:
         """Return the default name of a model, without a number."""
         return "functional" if cls is Model else snake_case(cls.__name__)
 
@@ -167,7 +179,7 @@ class Model(TrainableModel):
         if self.has_call and builder.source.building:
             return  # called by the model's own build with super()
         if input_shape is None:
-            self.require_values("build")
+            self._require_values("build")
         else:
             builder.build(builder.samples(input_shape))
 
@@ -283,7 +295,7 @@ class Model(TrainableModel):
 
     def weights_dict(self) -> dict[str, np.ndarray]:
         """Return copies of all parameters by their path, ``"dense/kernel"``."""
-        self.require_values("weights_dict")
+        self._require_values("weights_dict")
         parameters = self._builder.known_plan("weights").parameters
         read = self._access().read
         return read(lambda: {path: p.numpy() for path, p in parameters.items()})
@@ -294,7 +306,7 @@ class Model(TrainableModel):
         Raises:
             ValueError: naming a missing or surplus path, or a different shape.
         """
-        self.require_values("load_weights_dict")
+        self._require_values("load_weights_dict")
         paths = self._builder.known_plan("weights").parameters
         for path in paths:
             if path not in weights:
@@ -308,7 +320,7 @@ class Model(TrainableModel):
 
     def gradients(self) -> dict[str, np.ndarray]:
         """Return the gradients of the last training step by path, without frozen parameters."""
-        self.require_values("gradients")
+        self._require_values("gradients")
         parameters = self._builder.known_plan("gradients").parameters
         return {
             path: self.backend.read(p.gradient) for path, p in parameters.items() if p.trainable
@@ -324,8 +336,8 @@ class Model(TrainableModel):
         if self.has_call:
             return arguments_of(self)
         config: dict[str, Any] = {"name": self.name, **self.graph.get_config()}
-        if self.dtype_given is not None or self.built:
-            config["dtype"] = self.dtype_given or self.dtype
+        if self._dtype_given is not None or self.built:
+            config["dtype"] = self._dtype_given or self.dtype
         return config
 
     @classmethod

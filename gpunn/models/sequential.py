@@ -30,7 +30,7 @@ class Sequential(Model):
     7850
     """
 
-    refused: ClassVar[Mapping[str, str]] = {
+    _refused: ClassVar[Mapping[str, str]] = {
         "call": "a chain only runs its layers; write a subclass of gpunn.Model with a call"
     }
 
@@ -83,8 +83,8 @@ class Sequential(Model):
             "name": self.name,
             "layers": [registry.serialize(layer) for layer in self._builder.source.all],
         }
-        if self.dtype_given is not None or self.built:
-            config["dtype"] = self.dtype_given or self.dtype
+        if self._dtype_given is not None or self.built:
+            config["dtype"] = self._dtype_given or self.dtype
         if self.built:
             config["build_input_shape"] = [None, *self.graph.inputs[0].sample]
         return config

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from gpunn import optimizers
 from gpunn.callbacks import History
 from gpunn.callbacks.streams import check_verbose
 from gpunn.common import registry
@@ -23,26 +22,39 @@ from gpunn.training.trainer import Trainer
 from gpunn.training.training import Training
 
 
+def _of_training(name: str, doc: str) -> Any:
+    """Return a property of a model that is an attribute of its `Training`."""
+
+    def get(model: TrainableModel) -> Any:
+        return getattr(model._training, name)
+
+    def set_(model: TrainableModel, value: Any) -> None:
+        setattr(model._training, name, value)
+
+    return property(get, set_, None, doc)
+
+
 class TrainableModel(NestedModel):
     """The part of `Model` that trains: it passes its arguments, checked, to `gpunn.training`."""
 
     abstract = True  # not an entry to look up
     _not_watched = NestedModel._not_watched | {
-        "_training", "stop_training", "stop_evaluating", "stop_predicting", "resume_from",
+        "_training", "stop_training", "stop_evaluating", "stop_predicting", "_resume_from",
         "history", "trained_on", "optimizer", "loss", "matmul_precision",
     }  # fmt: skip
     stop_training = stop_evaluating = stop_predicting = False
     """Set by callbacks; checked after every batch and epoch."""
-    resume_from: tuple[int, int] | None = None
+    _resume_from: tuple[int, int] | None = None
     """Epoch and batch to resume from, set by BackupAndRestore when training begins."""
     history: History | None = None
     trained_on: Mapping[str, Any] = {}
     """Facts about the training data, saved with the model: ``fit`` stores the ``range`` of the
     first input, and the command line stores how to preprocess other data in the same way."""
-    optimizer: optimizers.Optimizer | None = None
-    loss: Any = None
-    matmul_precision: str | None = None
     _training: Training
+
+    optimizer = _of_training("optimizer", "The optimizer; None before `compile`.")
+    loss = _of_training("loss", "The loss, or a list with one for each of several outputs.")
+    matmul_precision = _of_training("matmul_precision", "See `compile`.")
 
     @property
     def trainer(self) -> Trainer | None:
@@ -193,7 +205,7 @@ class TrainableModel(NestedModel):
         check_fraction("validation_split", validation_split, below_one=True)
         check_choice("validation_strategy", validation_strategy, ("tail", "shuffled", "stratified"))
         return fitting.fit(
-            self._training, x, y, batch_size, epochs, check_verbose(verbose), callbacks,
+            self, x, y, batch_size, epochs, check_verbose(verbose), callbacks,
             validation_split, validation_data, shuffle, class_weight, sample_weight,
             initial_epoch, steps, validation_steps, validation_batch,
             check_epochs("validation_freq", validation_freq), validation_strategy,
@@ -227,7 +239,7 @@ class TrainableModel(NestedModel):
         batch_size = check_integer("batch_size", batch_size, 1, None)
         steps = check_integer("steps", steps, 1, None)
         logs = fitting.evaluate(
-            self._training, x, y, batch_size, check_verbose(verbose), sample_weight, steps,
+            self, x, y, batch_size, check_verbose(verbose), sample_weight, steps,
             callbacks,
         )  # fmt: skip
         return _result(logs, return_dict)
@@ -252,7 +264,7 @@ class TrainableModel(NestedModel):
         size = check_integer("batch_size", batch_size, 1, None)
         steps = check_integer("steps", steps, 1, None)
         check_verbose(verbose)
-        return predicting.predict(self._training, x, size, steps, callbacks)
+        return predicting.predict(self, x, size, steps, callbacks)
 
     def train_on_batch(
         self,
@@ -283,10 +295,10 @@ class TrainableModel(NestedModel):
         and returns symbolic tensors.
         """
         if is_symbolic(x):
-            made = self.apply(x, training)
+            made = self._apply(x, training)
             return self._builder.known_graph("outputs").output_form.pack(made)
         if is_traced(x):
-            return self.call_in_trace(with_tensors(x), training)
+            return self._call_in_trace(with_tensors(x), training)
         return predicting.run(self._training, x, training)
 
     @property

@@ -35,7 +35,7 @@ class Nadam(_TwoMeans):
     """
 
     functor = "Nadam"
-    refused = MappingProxyType({"rule": "write update(...): Nadam does not use a rule"})
+    _refused = MappingProxyType({"rule": "write update(...): Nadam does not use a rule"})
     parameter_names = (*_TwoMeans.parameter_names, "product_count", "products")
     slot_names = ("m", "v")
     not_negative = ("v",)

@@ -94,7 +94,7 @@ class Optimizer(Formula):
 
     kind = "optimizer"
     _not_watched = frozenset({"_control", "_owner", "_slots", "_loose", "_calls"})
-    refused: ClassVar[Mapping[str, str]] = {
+    _refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
             (
                 "update_step",
@@ -241,19 +241,19 @@ class Optimizer(Formula):
                 return {"clipvalue": "value", "clipnorm": "norm"}.get(by, "global_norm"), limit
         return None
 
-    def take_owner(self, model: Any) -> None:
-        """Bind the optimizer to ``model``, the only one it trains: its counts belong to it.
+    def take_owner(self, training: Any) -> None:
+        """Bind the optimizer to the training of a model, the only one that it trains.
 
         Raises:
             ValueError: if it is bound to another model that is still in use.
         """
         owner = self._owner() if self._owner else None
-        if owner is not None and owner is not model:
+        if owner is not None and owner is not training:
             raise ValueError(
                 f"This optimizer already trains the model {owner.name!r}: create one for each "
                 f"model with type(optimizer).from_config(optimizer.get_config())."
             )
-        self._owner = weakref.ref(model)
+        self._owner = weakref.ref(training)
 
     def attach(self, control: Control) -> None:
         """Tie the learning rate and the update count to a model's control block."""

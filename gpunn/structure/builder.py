@@ -13,6 +13,7 @@ from gpunn.core.plan import Plan
 from gpunn.layers.shapes import check_shape
 from gpunn.layers.symbolic import SampleShape, TreeDef
 
+from .calls import ModelCall
 from .graph import Graph, by_name
 
 
@@ -34,7 +35,7 @@ class Builder:
     """Builds a model once the shapes of its inputs are known. Each model owns one.
 
     Args:
-        model: The model.
+        name: Name of the model.
         source: What gives the graph.
         dtype: The requested dtype, or None.
         backend: The requested backend. It is fixed, whatever is chosen later.
@@ -45,10 +46,10 @@ class Builder:
         preparing: For preparations that only one thread makes.
     """
 
-    def __init__(self, model: Any, source: Source, dtype: Any, backend: Any) -> None:
-        self.model = model
+    def __init__(self, name: str, source: Source, dtype: Any, backend: Any) -> None:
+        self.name = name
         self.source: Any = source
-        self.dtype_given = None if dtype is None else resolve_dtype(dtype)
+        self._dtype_given = None if dtype is None else resolve_dtype(dtype)
         self.backend = get_backend(backend)
         self.preparing = Exclusive()
         self.graph: Graph | None = source if isinstance(source, Graph) else None
@@ -64,7 +65,7 @@ class Builder:
         self.arena = self._plan = None
         if self.graph is not None:
             for application in self.graph.applications:
-                application.layer.applications.remove(application)
+                application.layer._applications.remove(application)
             self.graph = None
 
     @property
@@ -77,6 +78,16 @@ class Builder:
     @property
     def is_built(self) -> bool:
         return self._plan is not None
+
+    @property
+    def has_call(self) -> bool:
+        """Whether the source is a custom call, which the first data or `build` show its inputs."""
+        return isinstance(self.source, ModelCall)
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers, without operations such as ``a + b``."""
+        return [layer for layer in self.source.layers if not layer.by_operator]
 
     @property
     def is_graph(self) -> bool:
@@ -98,7 +109,7 @@ class Builder:
         if known is not None and known != list(shapes):
             names = [", ".join(map(str, given)) for given in (known, shapes)]
             raise ValueError(
-                f"The model {self.model.name!r} takes samples of shape {names[0]}; got {names[1]}."
+                f"The model {self.name!r} takes samples of shape {names[0]}; got {names[1]}."
             )
         if self._plan is None:
             with self.preparing:  # another thread may have been faster
@@ -143,7 +154,7 @@ class Builder:
 
     def input_names_for(self, given: Any) -> list[str]:
         """Return the input names; for a model with a custom call they are decided now."""
-        if self.model.has_call and self._plan is None:
+        if self.has_call and self._plan is None:
             self.source.form = form = TreeDef.of(given)
             return list(form.keys) or [""] * len(form.unpack(given))
         if self.declared_inputs() is None:
@@ -161,20 +172,20 @@ class Builder:
             return next(iter(asked))
         # If no layer requests a dtype, weights keep theirs: a model made from another model's
         # layers must not round them.
-        held = {p.dtype for layer in self.model.layers for p in layer.weights} - {None}
+        held = {p.dtype for layer in self.layers for p in layer.weights} - {None}
         return resolve_dtype(held.pop() if len(held) == 1 else None)
 
     def asked_dtypes(self) -> dict[str, str]:
         """Return the dtypes that layers request, each with the name of one such layer."""
         asked: dict[str, str] = {}
-        for layer in self.model.layers:
+        for layer in self.layers:
             inner = getattr(layer, "_builder", None)  # of a model used as a layer
             if inner is not None:
                 asked.update(inner.asked_dtypes())
             elif layer.dtype is not None:
                 asked[layer.dtype] = layer.name
-        if self.dtype_given is not None:
-            asked[self.dtype_given] = self.model.name
+        if self._dtype_given is not None:
+            asked[self._dtype_given] = self.name
         return asked
 
     def known_plan(self, attribute: str) -> Plan:
@@ -182,7 +193,7 @@ class Builder:
         plan = self.plan
         if plan is None:
             raise AttributeError(
-                f"The model {self.model.name!r} has no {attribute} yet: it is not built."
+                f"The model {self.name!r} has no {attribute} yet: it is not built."
             )
         return plan
 

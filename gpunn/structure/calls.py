@@ -49,15 +49,15 @@ class ModelCall(Layer):
         self.building = False  # whether the model's own build is being called
 
     @property
-    def call_name(self) -> str:
+    def _call_name(self) -> str:
         return f"{self.model.name}.call"
 
-    def attributes_inside(self) -> Iterator[tuple[str, Any]]:
-        return self.model.attributes_inside()
+    def _attributes_inside(self) -> Iterator[tuple[str, Any]]:
+        return self.model._attributes_inside()
 
-    def with_layers_inside(self) -> list[Any]:
+    def _with_layers_inside(self) -> list[Any]:
         """Return itself, the model, whose attributes its call may read, and all layers in it."""
-        return [self, *self.model.with_layers_inside()]
+        return [self, *self.model._with_layers_inside()]
 
     def _packed(self, given: Any) -> Any:
         assert self.form is not None
@@ -75,7 +75,7 @@ class ModelCall(Layer):
         given = self._packed(x)
         options = {"training": training} if takes_training(self.model) else {}
         call = partial(self.model.call, given, **options)
-        y = noted(self.model, self.call_name, call)
+        y = noted(self.model, self._call_name, call)
         self._output_form = TreeDef.of(y)
         return y
 
@@ -84,7 +84,7 @@ class ModelCall(Layer):
     @property
     def layers(self) -> list[Any]:
         """The layers held as attributes of the model, in their order."""
-        return self.layers_inside
+        return self._layers_inside
 
     def declared_inputs(self) -> None:
         """Return None: the first data, or `build`, show the inputs."""
@@ -98,7 +98,7 @@ class ModelCall(Layer):
             InputLayer(shape, dtype=dtype_of(shape), name=name).output
             for shape, name in zip(shapes, names, strict=True)
         ]
-        outputs = self.apply(inputs if self.takes_list else inputs[0])
+        outputs = self._apply(inputs if self.takes_list else inputs[0])
         if not self.model.trainable:  # set before there were layers
             self.model.trainable = False
         return Graph(form.pack(inputs), self._output_form.pack(outputs))
@@ -116,8 +116,8 @@ def arguments_of(model: Any) -> dict[str, Any]:
         if parameter.kind is parameter.VAR_POSITIONAL:
             continue
         if name in ("inputs", "outputs", "backend", "dtype"):
-            if name == "dtype" and model.dtype_given is not None:
-                config["dtype"] = model.dtype_given
+            if name == "dtype" and model._dtype_given is not None:
+                config["dtype"] = model._dtype_given
         elif parameter.kind is parameter.VAR_KEYWORD:
             config.setdefault("name", model.name)
         elif hasattr(model, name):

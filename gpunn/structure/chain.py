@@ -61,7 +61,7 @@ class Chain:
             shapes = _declared(layer)
         if shapes is None:
             return None
-        ends = layer.infer_shapes(shapes)
+        ends = layer._infer_shapes(shapes)
         if len(ends) != 1:
             raise ValueError(f"{layer.name!r} has {len(ends)} outputs; a chain needs one.")
         return ends
@@ -84,7 +84,7 @@ class Chain:
             first = InputLayer(shapes[0], dtype=dtype_of(shapes[0]), name="input_layer")
         x = start = first.output
         for layer in self.layers:
-            made = layer.apply(x)
+            made = layer._apply(x)
             if len(made) != 1:
                 raise ValueError(f"{layer.name!r} has {len(made)} outputs; a chain needs one.")
             x = made[0]

@@ -29,7 +29,7 @@ def data_held(model: Any) -> dict[str, str]:
 
 def _layers(holder: Any, path: str) -> Iterator[tuple[str, Any]]:
     """Yield the layers that keep data values, at any depth, each with its path of names."""
-    for layer in dict.fromkeys(holder.layers_inside):
+    for layer in dict.fromkeys(holder._layers_inside):
         here = f"{path}{layer.name}"
         if hasattr(layer, "layers"):
             yield from _layers(layer, f"{here}/")

@@ -153,7 +153,7 @@ def draw(
     graph: Graph = model.graph
     of_tensors: dict[int, Box] = {}
     for layer, tensor in zip(graph.input_layers, graph.inputs, strict=True):
-        boxes.append(Box(text(layer, layer.applications[0], "")))
+        boxes.append(Box(text(layer, layer._applications[0], "")))
         of_tensors[id(tensor)] = boxes[-1]
     _add(graph, of_tensors, boxes, text, expand_nested)
     vertical = direction in ("TB", "BT")

@@ -132,7 +132,7 @@ class Graph:
     def _origin(self, tensor: SymbolicTensor) -> Application:
         number = self._numbers.get(id(tensor))
         if number is not None:
-            return self.input_layers[INPUT - number].applications[0]
+            return self.input_layers[INPUT - number]._applications[0]
         if not tensor.application.inputs:
             given = ", ".join(repr(layer.name) for layer in self.input_layers)
             raise ValueError(
@@ -158,7 +158,7 @@ class Graph:
                     stack += [(source, False) for source in sources]
 
     def _is_input(self, application: Application) -> bool:
-        return any(application is layer.applications[0] for layer in self.input_layers)
+        return any(application is layer._applications[0] for layer in self.input_layers)
 
     def plan(self) -> Plan:
         """Return the nodes in execution order, with the preceding work on the host."""
@@ -167,10 +167,10 @@ class Graph:
         for application in self.applications:
             layer = application.layer
             sources = fed.sources(application)
-            if layer.gives_on_host:
+            if layer._gives_on_host:
                 continue
             shapes = [t.sample for t in application.inputs]
-            append = layer.append_nodes
+            append = layer._append_nodes
             appended = append(nodes, sources, shapes, "", application.training, application.given)
             for tensor, number in zip(application.outputs, appended, strict=True):
                 fed.numbers.setdefault(id(tensor), number)
@@ -181,7 +181,7 @@ class Graph:
         """Return, for each input, whether anything reads it unencoded, or nothing reads it."""
         encoded, read = set[int](), {id(t) for t in self.outputs}
         for application in self.applications:
-            host = application.layer.host_part
+            host = application.layer._host_part
             direct = list(range(len(application.inputs)))
             if host is not None:
                 encoded |= {id(application.inputs[k]) for k in host.encoded}
@@ -295,14 +295,14 @@ def restore_graph(config: Mapping[str, Any]) -> tuple[Any, Any]:
         for layer, number, call in waiting:
             places = [tuple(place) for place in call["inputs"]]
             before = number and (layer.name, number - 1, 0) not in tensors
-            there = all(place in tensors for place in places) and layer.find_parameters(layers)
+            there = all(place in tensors for place in places) and layer._find_parameters(layers)
             if before or not there:
                 later.append((layer, number, call))
                 continue
             read = [tensors[place] for place in places]
             given = OpArguments.from_config(call["given"]) if call.get("given") else None
             single = len(read) == 1 and given is None and not getattr(layer, "takes_list", False)
-            made = layer.apply(read[0] if single else read, call["training"], given)
+            made = layer._apply(read[0] if single else read, call["training"], given)
             for index, tensor in enumerate(made):
                 tensors[layer.name, number, index] = tensor
         if len(later) == len(waiting):

@@ -30,7 +30,7 @@ class Fed:
         for tensor, in_steps in zip(inputs, read, strict=True):
             if in_steps:
                 self.number(tensor)
-            if tensor.layer.check_values is not None:
+            if tensor.layer._check_values is not None:
                 self._host.checks.append((tensor.layer, self._on_host[id(tensor)]))
 
     def number(self, tensor: SymbolicTensor) -> int:
@@ -58,9 +58,9 @@ class Fed:
             ValueError: if the host must encode values that are computed in a step.
         """
         layer, inputs = application.layer, application.inputs
-        if layer.check_values is not None and id(inputs[0]) in self._on_host:
+        if layer._check_values is not None and id(inputs[0]) in self._on_host:
             self._host.checks.append((layer, self._on_host[id(inputs[0])]))
-        host = layer.host_part
+        host = layer._host_part
         if host is None:
             return [self.number(t) for t in inputs]
         places: list[int] = []
@@ -74,7 +74,7 @@ class Fed:
         for check, source in host.checks:
             if source >= 0 or id(inputs[INPUT - source]) in self._on_host:
                 self._host.checks.append((check, place(source)))
-        if layer.gives_on_host:
+        if layer._gives_on_host:
             self._on_host[id(application.outputs[0])] = places[-1]
             return []
         inner = getattr(layer, "plan", None)  # a model's plan declares what its steps read

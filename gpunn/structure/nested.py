@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, ClassVar
@@ -26,10 +25,10 @@ class NestedModel(GraphOperation, ParameterHolder, registry.Entry):
     """The part of `Model` that lets other models and layers contain it."""
 
     kind = "model"
-    takes_methods = True  # methods such as `fit` may be replaced on the object
+    _methods_may_be_set = True  # methods such as `fit` may be replaced on the object
     _changes_by_itself = True
-    _not_watched = frozenset({"name", "applications", "_builder", "_trainable"})
-    refused: ClassVar[Mapping[str, str]] = {
+    _not_watched = frozenset({"name", "_applications", "_builder", "_trainable"})
+    _refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
             ("__call__", "build", "compute_output_shape", "compute_mask"),
             "write call(inputs), and build(input_shape) if needed, or combine layers with "
@@ -63,16 +62,6 @@ class NestedModel(GraphOperation, ParameterHolder, registry.Entry):
         super().__init_subclass__()
         cls.has_call = replaces(cls, "call")
 
-    def __copy__(self) -> Any:
-        """Return a model of the same layers: each has a builder of its own."""
-        made = type(self).__new__(type(self))
-        made.__setstate__(self.__getstate__())
-        for name, part in vars(made).items():
-            if getattr(part, "model", None) is self:
-                vars(made)[name] = copy.copy(part)
-                vars(made)[name].model = made
-        return made
-
     def _watched(self) -> Mapping[str, Any]:
         """Return the layers; for a model with a custom call, everything the call may read."""
         if self.has_call:
@@ -80,17 +69,26 @@ class NestedModel(GraphOperation, ParameterHolder, registry.Entry):
         return {str(number): layer for number, layer in enumerate(self.layers)}
 
     @property
-    def layers(self) -> list[Any]:
-        """The layers, including models used as layers, in order."""
-        return [layer for layer in self._builder.source.layers if not layer.by_operator]
+    def name(self) -> str:
+        """Name of the model, and prefix of its weights' paths in another one."""
+        return self._builder.name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._builder.name = name
 
     @property
-    def dtype_given(self) -> str | None:
-        return self._builder.dtype_given
+    def layers(self) -> list[Any]:
+        """The layers, including models used as layers, in order."""
+        return self._builder.layers
+
+    @property
+    def _dtype_given(self) -> str | None:
+        return self._builder._dtype_given
 
     # -- in a graph
 
-    def check_inputs(self, x: Any) -> list[SymbolicTensor]:
+    def _check_inputs(self, x: Any) -> list[SymbolicTensor]:
         given = [x] if isinstance(x, SymbolicTensor) else x
         names = self._builder.input_names_for(x)
         tensors = by_name(names, given, f"The inputs of {self.name}")
@@ -102,16 +100,16 @@ class NestedModel(GraphOperation, ParameterHolder, registry.Entry):
         return tensors
 
     @property
-    def host_part(self) -> HostPart | None:
+    def _host_part(self) -> HostPart | None:
         plan = self._builder.plan
         return None if plan is None else plan.host
 
-    def infer_shapes(self, shapes: Sequence[SampleShape], given: Any = None) -> list[SampleShape]:
+    def _infer_shapes(self, shapes: Sequence[SampleShape], given: Any = None) -> list[SampleShape]:
         self._builder.build(shapes)
         plan = self._builder.known_plan("output_shape")
         return [*map(sample_of, plan.output_shapes, plan.output_dtypes)]
 
-    def append_nodes(
+    def _append_nodes(
         self,
         nodes: list[Node],
         sources: Sequence[int],
@@ -136,7 +134,7 @@ class NestedModel(GraphOperation, ParameterHolder, registry.Entry):
         """
         return run_graph(self._builder.known_graph("graph"), x, training)
 
-    def call_in_trace(self, x: Any, training: bool | None) -> Any:
+    def _call_in_trace(self, x: Any, training: bool | None) -> Any:
         """Apply the model to tensors inside a call.
 
         Raises:
@@ -147,8 +145,8 @@ class NestedModel(GraphOperation, ParameterHolder, registry.Entry):
             form = TreeDef.of(x)
             builder.input_names_for(x)
             builder.build([tuple(t.shape[1:]) for t in form.unpack(x)])
-        if self.host_part is not None and self.host_part.steps:
-            raise TypeError(traced.not_in_a_call(self.host_part.steps[0][0]))
+        if self._host_part is not None and self._host_part.steps:
+            raise TypeError(traced.not_in_a_call(self._host_part.steps[0][0]))
         options = {"training": training} if traced.takes_training(self) else {}
         return self.call(x, **options)
 
@@ -166,30 +164,30 @@ class NestedModel(GraphOperation, ParameterHolder, registry.Entry):
     # -- what it contains
 
     @property
-    def layers_inside(self) -> list[Any]:
+    def _layers_inside(self) -> list[Any]:
         """The layers, as for a layer that contains others."""
         return self.layers
 
-    def with_layers_inside(self) -> list[Any]:
+    def _with_layers_inside(self) -> list[Any]:
         """Return all layers at any depth, after the model itself if it has a custom call."""
-        inside = chain.from_iterable(layer.with_layers_inside() for layer in self.layers)
+        inside = chain.from_iterable(layer._with_layers_inside() for layer in self.layers)
         return [*([self] if self.has_call else []), *inside]
 
-    def attributes_inside(self) -> Iterator[tuple[str, Any]]:
+    def _attributes_inside(self) -> Iterator[tuple[str, Any]]:
         """Yield the layers by the attributes that hold them, or by their numbers."""
         if not self.has_call:
             yield from ((str(number), layer) for number, layer in enumerate(self.layers))
         for name, value in vars(self).items() if self.has_call else ():
             yield from layers_in(name, value)
 
-    def name_parameters(self, path: str = "") -> None:
+    def _name_parameters(self, path: str = "") -> None:
         """Set the paths of the parameters from the names of layers."""
         name_parameters(self, path)
 
     @property
-    def own_parameters(self) -> list[Parameter]:
+    def _own_parameters(self) -> list[Parameter]:
         """The parameters that a model with a custom call has added by `add_weight`."""
-        return list(self._builder.source.own_parameters) if self.has_call else []
+        return list(self._builder.source._own_parameters) if self.has_call else []
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield all parameters with their names in this model."""
@@ -206,7 +204,7 @@ class NestedModel(GraphOperation, ParameterHolder, registry.Entry):
 
     parameters = variables = weights
 
-    def require_values(self, method: str) -> None:
+    def _require_values(self, method: str) -> None:
         if self._builder.plan is None:
             raise ValueError(
                 f"{method}: the model {self.name!r} is not built, its input shape is not known. "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import Any
 
 from gpunn.common.holds import Exclusive, Hold
 
@@ -13,32 +12,32 @@ class ExclusiveTraining:
     """A ``with`` block for a call that trains a model; see `Training.exclusively`.
 
     Args:
-        model: The model.
+        name: Name of the model.
         exclusive: What the call holds as long as it trains.
         method: Name of the call.
     """
 
-    def __init__(self, model: Any, exclusive: Exclusive, method: str) -> None:
-        self._model, self._exclusive, self._method = model, exclusive, method
+    def __init__(self, name: str, exclusive: Exclusive, method: str) -> None:
+        self._name, self._exclusive, self._method = name, exclusive, method
         self._hold: Hold | None = None
 
     def __enter__(self) -> None:
         """Reserve the model for this call; raise an error if another call trains it."""
         self._hold = self._exclusive.take(sys._getframe(1))
         if self._hold is None:
-            raise RuntimeError(in_training(self._model, self._exclusive, self._method))
+            raise RuntimeError(in_training(self._name, self._exclusive, self._method))
 
     def __exit__(self, *error: object) -> None:
         assert self._hold is not None
         self._hold.release()
 
 
-def in_training(model: Any, exclusive: Exclusive, method: str) -> str:
+def in_training(name: str, exclusive: Exclusive, method: str) -> str:
     """Return an error message that explains why ``method`` cannot run now."""
     holder = exclusive.holder
     here = holder is not None and holder.thread == threading.get_ident()
     return (
-        f"{method}: the model {model.name!r} is being trained just now, "
+        f"{method}: the model {name!r} is being trained just now, "
         f"{'by the call that runs this one' if here else 'by another thread'}. "
         + (
             "A callback cannot train or compile its own model; do that after fit has returned."

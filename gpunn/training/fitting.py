@@ -26,7 +26,7 @@ PREDICT_BATCH = 1024  # default rows per batch of a prediction
 
 
 def fit(
-    training: Training,
+    model: Any,
     x: Any,
     y: Any,
     batch_size: int | None,
@@ -46,7 +46,7 @@ def fit(
     validation_strategy: str,
 ) -> History:
     """Train a model; see `gpunn.Model.fit`."""
-    model = training.model
+    training: Training = model._training
     with training.exclusively("fit"):
         divided = None if batch_size else steps
         x, y, sample_weight = fed(x, y, sample_weight, batch_size or DEFAULT_BATCH, divided)
@@ -105,7 +105,7 @@ def fit(
 
 
 def evaluate(
-    training: Training,
+    model: Any,
     x: Any,
     y: Any,
     batch_size: int | None,
@@ -115,15 +115,16 @@ def evaluate(
     callbacks: Any,
 ) -> dict[str, float]:
     """Compute loss and metrics of a model; see `gpunn.Model.evaluate`."""
+    training: Training = model._training
     check_ends(x, steps, "x", "steps")
     x, y, sample_weight = fed(x, y, sample_weight, batch_size or PREDICT_BATCH)
     trainer, rows = training.source(x, y, sample_weight, None, "evaluate")
     size = rows_of_a_batch(batch_size, rows, steps, DEFAULT_BATCH if steps else PREDICT_BATCH)
     feed = loops.BatchIterator(trainer, rows, size, False, limit=steps)
     callback_list = CallbackList(
-        callbacks, model=training.model, steps=steps or feed.steps(), verbose=verbose
+        callbacks, model=model, steps=steps or feed.steps(), verbose=verbose
     )
-    evaluated = partial(loops.evaluate, training.model)
+    evaluated = partial(loops.evaluate, model)
     logs: dict[str, float] = trainer.evaluations.call(evaluated, feed, callback_list)
     if verbose:
         print(" - ".join(f"{name}: {value:.4f}" for name, value in logs.items()))

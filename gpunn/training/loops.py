@@ -317,14 +317,14 @@ def fit(
     """
     trainer, seed = feed.trainer, feed.trainer.seed
     model.stop_training = False
-    model.resume_from = None
+    model._resume_from = None
     logs: dict[str, float] = {}
     listeners = None if callbacks.only_watch else callbacks  # for batches, and for validation
     trainer.control.set(BAD_BATCH, -1)
     callbacks.on_train_begin({})
     first_batch, warned = 0, False
-    if model.resume_from is not None:
-        first_epoch, first_batch = model.resume_from
+    if model._resume_from is not None:
+        first_epoch, first_batch = model._resume_from
         if parted is not None and trainer.seed != seed:  # the resumed run had another seed
             assert validation is not None
             rows, held_out = parted(trainer.seed)

@@ -22,11 +22,12 @@ from .predictor import predict as predict_batches
 from .training import Training, inputs_and_targets
 
 
-def predict(training: Training, x: Any, size: int | None, steps: int | None, callbacks: Any) -> Any:
+def predict(model: Any, x: Any, size: int | None, steps: int | None, callbacks: Any) -> Any:
     """Predict with a model; see `gpunn.Model.predict`."""
+    training: Training = model._training
     if x.__class__ is not np.ndarray:
         x = fed(x, None, None, size or PREDICT_BATCH)[0]
-    callback_list = CallbackList(callbacks, model=training.model) if callbacks else None
+    callback_list = CallbackList(callbacks, model=model) if callbacks else None
     if data.is_array(x):
         training.build_for(x)
         predictor = training.predictor()

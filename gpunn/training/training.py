@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -34,10 +35,10 @@ class Training:
     """Training and prediction of a model. Each model owns one.
 
     Args:
-        model: The model.
-        builder: What builds it.
+        builder: What builds the model.
 
     Attributes:
+        optimizer, loss, matmul_precision: See `Model.compile`; None before it.
         compiled: What `compile` configured; None before it.
         seed: Key of the order of rows and of random numbers. `compile` draws a new one.
         exclusive: Held by the only call that trains the model.
@@ -45,8 +46,11 @@ class Training:
         calls: Counts the calls of the model in training.
     """
 
-    def __init__(self, model: Any, builder: Builder) -> None:
-        self.model, self._builder = model, builder
+    def __init__(self, builder: Builder) -> None:
+        self._builder = builder
+        self.optimizer: optimizers.Optimizer | None = None
+        self.loss: Any = None
+        self.matmul_precision: str | None = None
         self.compiled: Compiled | None = None
         self.seed = draw_seed()
         self.exclusive = Exclusive()
@@ -68,12 +72,23 @@ class Training:
     def __getstate__(self) -> dict[str, Any]:
         holder = self.exclusive.holder
         if holder is not None and holder.thread != threading.get_ident():
-            raise RuntimeError(in_training(self.model, self.exclusive, "copy or pickle"))
+            raise RuntimeError(in_training(self.name, self.exclusive, "copy or pickle"))
         state = {**vars(self), "_trainer": None, "_predictor": None}
         if (trainer := self._trainer) is not None:
             with trainer.arena.access.reading():
                 state["_kept"] = trainer.state()
         return state
+
+    def copy_for(self, builder: Builder) -> Training:
+        """Return a copy for a model with another builder."""
+        made = copy.copy(self)
+        made._builder = builder
+        return made
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self._builder.name
 
     def exclusively(self, method: str) -> ExclusiveTraining:
         """Return a ``with`` block for training calls: only one may run at a time.
@@ -81,7 +96,7 @@ class Training:
         Raises:
             RuntimeError: if the model is already being trained.
         """
-        return ExclusiveTraining(self.model, self.exclusive, method)
+        return ExclusiveTraining(self.name, self.exclusive, method)
 
     # -- compile
 
@@ -104,10 +119,10 @@ class Training:
             RuntimeError: if the model is being trained.
         """
         if self.exclusive.holder is not None:
-            raise RuntimeError(in_training(self.model, self.exclusive, "compile"))
+            raise RuntimeError(in_training(self.name, self.exclusive, "compile"))
         self.eager = arguments.pop("run_eagerly")
         self._deferred = None
-        if self.model.has_call and not self._builder.is_built:
+        if self._builder.has_call and not self._builder.is_built:
             # The number of outputs is known once the model has seen data.
             self._deferred = dict(arguments)
             if any(_for_several(arguments[name]) for name in ("loss", "loss_weights")):
@@ -124,17 +139,16 @@ class Training:
         weighted_metrics: Any,
         matmul_precision: str | None,
     ) -> None:
-        model = self.model
         _ = self.trainer  # in a copy: an unchanged optimizer keeps its state
         names = self._target_names()
         compiled = Compiled.of(names, loss, loss_weights, metrics, weighted_metrics)
         check_precision(matmul_precision)
         optimizer = None if optimizer is None else optimizers.get(optimizer)
         if optimizer is not None:
-            optimizer.take_owner(model)
-        model.optimizer, model.matmul_precision = optimizer, matmul_precision
+            optimizer.take_owner(self)
+        self.optimizer, self.matmul_precision = optimizer, matmul_precision
         self.compiled, losses = compiled, compiled.losses
-        model.loss = None if not any(losses) else losses[0] if len(names) == 1 else losses
+        self.loss = None if not any(losses) else losses[0] if len(names) == 1 else losses
         self._trainer = None
         self._warned = self._noted = False
         self.seed = draw_seed()
@@ -154,7 +168,7 @@ class Training:
         plan = self._builder.plan
         if plan is None or not self.compiled:
             return False
-        if self.model.loss is not None:
+        if self.loss is not None:
             return True
         return not self.compiled.measures and _may_add_losses(plan)
 
@@ -186,17 +200,17 @@ class Training:
 
     def _new_trainer(self, plan: Plan) -> Trainer:
         """Create a trainer of the plan, the arena, the optimizer, losses and metrics."""
-        arena, compiled, model = self._builder.arena, self.compiled, self.model
+        arena, compiled = self._builder.arena, self.compiled
         assert arena and compiled
         return Trainer(
             plan,
             arena,
             self.spec(),
-            model.optimizer,
+            self.optimizer,
             compiled.metrics,
             compiled.weighted_metrics,
             self.seed,
-            model.matmul_precision,
+            self.matmul_precision,
             compiled.loss_weights,
         )
 
@@ -214,9 +228,9 @@ class Training:
         if kept is None:
             return
         tensors, document = kept
-        optimizer = self.model.optimizer
+        optimizer = self.optimizer
         if optimizer is not None:
-            optimizer.take_owner(self.model)
+            optimizer.take_owner(self)
             # Its learning rate may have been set since the copy was made.
             document = {**document, "learning_rate": optimizer.fixed_learning_rate}
         trainer.set_state(tensors, document)
@@ -279,16 +293,15 @@ class Training:
 
     def ready(self, method: str, x: Any, y: Any = None) -> Trainer:
         """Return the trainer; create it if the model sees its first data now."""
-        model = self.model
         if not self.compiled:
             raise ValueError(f"{method}: call compile(optimizer=..., loss=...) first.")
         trains = method in ("fit", "train_on_batch")
-        if model.optimizer is None and trains:
+        if self.optimizer is None and trains:
             raise ValueError(f"{method}: the model was compiled without an optimizer; name one.")
         if self._deferred is not None:
             self.build_for(x, y)
             deferred, self._deferred = self._deferred, None
-            if model.loss is None or len(self._builder.known_plan("outputs").outputs) > 1:
+            if self.loss is None or len(self._builder.known_plan("outputs").outputs) > 1:
                 self._compile(**deferred)
         self.build_for(x, y)
         if not self.can_train():
@@ -309,7 +322,7 @@ class Training:
 
     def _shapes_of(self, x: Any, y: Any = None) -> list[SampleShape]:
         """Return the shapes of one sample of the first data that the model sees."""
-        if not self.model.has_call or not _several(x):
+        if not self._builder.has_call or not _several(x):
             return [data.first_shape(x, None if _several(y) else y)]
         self._builder.input_names_for(x)
         return [data.first_shape(entry) for entry in TreeDef.of(x).unpack(x)]

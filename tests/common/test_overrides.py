@@ -398,7 +398,7 @@ def test_the_page_names_what_is_refused(kind: str) -> None:
         line for line in PAGE.read_text().splitlines() if line.startswith(f"| {kind} |")
     ).split("|")
     classes = [KINDS[kind], *registry.entries(kind).values()]
-    declared = {name for cls in classes for name in getattr(cls, "refused", {})}
+    declared = {name for cls in classes for name in getattr(cls, "_refused", {})}
     assert set(re.findall(r"`(\w+)`", row[3])) == declared
     for name in re.findall(r"`(\w+)`", row[2]):
         assert any(hasattr(cls, name) for cls in classes), name

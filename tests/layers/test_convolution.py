@@ -40,7 +40,7 @@ def both_ways(
 ) -> tuple[np.ndarray, ...]:
     """Return y, and for a random gradient dy the gradients of x and of the weights."""
     backend = get_backend(backend)
-    layer.ensure_built(x.shape[1:])
+    layer._ensure_built(x.shape[1:])
     if layer.weights and not layer.weights[0].arena:
         Arena(backend, x.dtype.name, layer.weights)
         random = np.random.default_rng(1)

@@ -82,7 +82,7 @@ def bound(chain: list, shape: tuple[int, ...], read_by: list) -> tuple[Arena, Wo
     shapes, nodes = {INPUT: shape[1:]}, []
     for i, (layer, source) in enumerate(zip(chain, read_by, strict=True)):
         sources = source if isinstance(source, tuple) else (source,)
-        shapes[i] = layer.infer_shapes([shapes[n] for n in sources])[0]
+        shapes[i] = layer._infer_shapes([shapes[n] for n in sources])[0]
         nodes.append(Node(layer, sources, shapes[i]))
     backend = get_backend("numpy")
     arena = Arena(

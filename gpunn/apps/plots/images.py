@@ -152,7 +152,7 @@ def first_layer(
     (4, 4)
     """
     check_integer("count", count, 1)
-    model.require_values("first_layer")
+    model._require_values("first_layer")
     if layer is None:
         chosen = next((one for one in model.layers if hasattr(one, "kernel")), None)
     else:
@@ -208,7 +208,7 @@ def layer_activations(
     >>> [a.get_title() for a in layer_activations(model, np.ones(4)).axes[:2]]
     ['input', 'd (3 units)']
     """
-    model.require_values("layer_activations")
+    model._require_values("layer_activations")
     sample = np.asarray(image)
     if sample.shape == tuple(model.input_shape[1:]):
         sample = sample[np.newaxis]

@@ -248,7 +248,7 @@ class Recorder(Callback):
     def _arrays(self, rows: Any) -> tuple[list[np.ndarray], np.ndarray] | None:
         """Return the inputs and targets that `fit` got, if they are as the user passed them."""
         arrays = getattr(rows, "arrays", None)
-        host = self.model.host_part
+        host = self.model._host_part
         if arrays is None or "y" not in arrays or "y_1" in arrays or (host and host.steps):
             return None
         backend = self.model.backend

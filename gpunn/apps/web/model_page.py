@@ -81,7 +81,7 @@ def described(model: Any, like: str | None = None) -> dict[str, Any]:
     Raises:
         ValueError: if a page cannot show the model; the message gives the reason.
     """
-    model.require_values("A page")
+    model._require_values("A page")
     table = TableModel.of(model)
     if table is not None:
         return table_form(model, table)

@@ -111,7 +111,7 @@ def forward_program(model: Any, rows: int = 1, gradient: bool = False) -> dict[s
     >>> found["inputs"][0]["shape"], found["outputs"][0]["shape"]
     ([1, 2], [1, 3])
     """
-    model.require_values("A page")
+    model._require_values("A page")
     if np.dtype(model.dtype) != np.float32:
         raise ValueError(f"A page computes in float32; this model's dtype is {model.dtype}.")
     model = _on_host(model)

@@ -118,7 +118,7 @@ class CategoryEncoding(Layer):
             )
         return encoded(x, self.output_mode, self.num_tokens, count_weights)
 
-    def check_values(self, array: np.ndarray, argument: str) -> None:
+    def _check_values(self, array: np.ndarray, argument: str) -> None:
         """Raise an error for data other than integers from 0 to ``num_tokens`` - 1."""
         if array.size == 0:
             return
@@ -135,7 +135,7 @@ class CategoryEncoding(Layer):
     def run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
         x = np.asarray(args[0] if args else kwargs["x"])
         if x.dtype.kind in "biuf":
-            self.check_values(x, self.name)
+            self._check_values(x, self.name)
         if not alone(self, x):
             return super().run(*args, training=training, **kwargs)
         given = [np.asarray(entry)[None] for entry in args]

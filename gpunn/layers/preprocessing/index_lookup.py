@@ -255,12 +255,12 @@ class IndexLookup(HostLayer):
     # -- codes
 
     @property
-    def gives_on_host(self) -> bool:
+    def _gives_on_host(self) -> bool:
         return self.output_mode == "int"
 
     @property
     def gives_integers(self) -> bool:
-        return not self.gives_text
+        return not self._gives_text
 
     def encode(self, x: Any, argument: str = "x") -> np.ndarray:
         self._require()
@@ -317,7 +317,7 @@ class IndexLookup(HostLayer):
 
     def run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
         codes = self.encode(args[0] if args else kwargs["x"], self.name)
-        if self.gives_on_host:
+        if self._gives_on_host:
             return codes if self.invert else codes.astype(np.int64)
         if codes.ndim == 0:
             codes = codes[None]

@@ -93,7 +93,7 @@ class StringLookup(IndexLookup):
         super().__post_init__()
 
     @property
-    def gives_text(self) -> bool:
+    def _gives_text(self) -> bool:
         return self.invert
 
     def as_tokens(self, values: Any) -> list[Any]:

@@ -52,7 +52,7 @@ def _moment(name: str) -> property:
         parameter: Parameter | None = getattr(layer, f"adapt_{name}")
         if parameter is None:
             return layer._constant(given)
-        layer.own_arena()
+        layer._own_arena()
         return parameter.numpy().reshape(layer._spread)
 
     return property(read, doc=f"The {name} as it is applied to a batch, once the layer is built.")

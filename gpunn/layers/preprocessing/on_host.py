@@ -35,7 +35,7 @@ class HostLayer(Layer):
         raise TypeError(f"{type(self).__name__} must define encode(x, argument).")
 
     @property
-    def gives_on_host(self) -> bool:
+    def _gives_on_host(self) -> bool:
         """Whether the layer only encodes: further layers of this kind can read its output."""
         return False
 
@@ -44,16 +44,16 @@ class HostLayer(Layer):
         """Whether `encode` gives integers, which the step reads as integers."""
         return False
 
-    def infer_shapes(self, shapes: Sequence[SampleShape], given: Any = None) -> list[SampleShape]:
-        found = super().infer_shapes(shapes, given)
-        whole = self.gives_on_host and self.gives_integers
+    def _infer_shapes(self, shapes: Sequence[SampleShape], given: Any = None) -> list[SampleShape]:
+        found = super()._infer_shapes(shapes, given)
+        whole = self._gives_on_host and self.gives_integers
         return [sample_of(shape, "int32") for shape in found] if whole else found
 
     def call(self, x: Any) -> Any:
         return x
 
-    def check_inputs(self, x: Any) -> list[SymbolicTensor]:
-        tensors = super().check_inputs(x)
+    def _check_inputs(self, x: Any) -> list[SymbolicTensor]:
+        tensors = super()._check_inputs(x)
         for tensor in tensors:
             if not tensor.on_host:
                 raise ValueError(
@@ -66,4 +66,4 @@ class HostLayer(Layer):
     def run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
         """Run the layer by itself on an array, which is encoded first."""
         codes = self.encode(args[0] if args else kwargs["x"], self.name)
-        return codes if self.gives_on_host else super().run(codes, training=training)
+        return codes if self._gives_on_host else super().run(codes, training=training)

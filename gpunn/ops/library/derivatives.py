@@ -229,7 +229,7 @@ def _or_zeros(found: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Te
 
 def _own_weights(applied: Tensor) -> list[Parameter]:
     """Return the parameters of the layer that computes the tensor."""
-    found: list[Parameter] = applied.attributes["layer"].own_parameters
+    found: list[Parameter] = applied.attributes["layer"]._own_parameters
     return found
 
 
@@ -285,7 +285,7 @@ class _AtOnce:
         weights = [*trace.parameters, *(p for t in trace.applied for p in _own_weights(t))]
         for p in weights:
             if p.arena is None:
-                p.layer.own_arena()
+                p.layer._own_arena()
         arena = next((p.arena for p in weights), None)
         access: Any = nullcontext()
         if arena is not None:

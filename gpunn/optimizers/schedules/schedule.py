@@ -41,7 +41,7 @@ class LearningRateSchedule(Stated, Formula):
     """
 
     kind = "schedule"
-    made_anew = True
+    _rebuilt_when_set = True
 
     def rate(self, step: Tensor) -> Tensor:
         """Return the value for the batch after the first ``step`` batches, a float64 scalar."""

@@ -39,7 +39,7 @@ def export_onnx(model: Any, filepath: Path) -> None:
         raise ImportError(
             "export needs the package onnx: pip install 'gpunn[onnx]' (or pip install onnx)."
         ) from error
-    model.require_values("export")
+    model._require_values("export")
     made = _made(model, onnx)
     try:
         onnx.checker.check_model(made, full_check=True)
@@ -137,7 +137,7 @@ class _Exporter:
         layer = node.layer
         with self.trace.active():
             if isinstance(layer, OutputSlice):
-                given = self.beside[id(xs[0])] if layer.reads_beside else xs[0]
+                given = self.beside[id(xs[0])] if layer._reads_beside else xs[0]
                 row = ops.reshape(given, (self.batch, -1))
                 size = int(np.prod(node.output_shape, dtype=int))
                 part = row[:, layer.start : layer.start + size]

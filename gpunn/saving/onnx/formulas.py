@@ -219,7 +219,7 @@ def layer_formula(layer: Any, args: Sequence[Any], kwargs: Any) -> Any:
     if layer.has_call:
         return call_of(layer, args, kwargs, False)
     given = list(args[0]) if layer.takes_list else [args[0]]
-    if layer.is_of_integers(given):
+    if layer._is_of_integers(given):
         return layer.of_integers(args[0])
     formula = FORMULAS.get(type(layer))
     if formula is None:
