@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 from weakref import WeakSet
 
@@ -19,7 +20,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.shared.order import Order
 
-from .arrays import is_ready, on_device, stored_dtype
+from .arrays import is_ready, map_under, on_device, stored_dtype
 from .memory import kept_data, lacking, readable
 from .spec import Spec
 
@@ -41,7 +42,7 @@ class KeptRows:
         parts: Parts of the rows, and the rows without weights, by key.
     """
 
-    own: frozenset[str]
+    own: set[str]
     readers: WeakSet[Any] = field(default_factory=WeakSet)
     parts: dict[Any, Rows] = field(default_factory=dict)
 
@@ -78,8 +79,13 @@ class Rows:
         """The first input."""
         return self.arrays["x"]
 
+    @cached_property
+    def mapped(self) -> list[tuple[str, Array]]:
+        """The names and arrays that are mapped from files."""
+        return [(name, a) for name, a in self.arrays.items() if map_under(a) is not None]
+
     def __len__(self) -> int:
-        return len(self.x if self.chosen is None else self.chosen)
+        return len(self.arrays["x"] if self.chosen is None else self.chosen)
 
     def order(self, seed: int | None) -> Order:
         return Order(len(self), seed)
@@ -130,8 +136,7 @@ def place(
 
     if call is None:
         return Rows({name: put(name) for name in given})
-    ready = {name for name, array in given.items() if is_ready(backend, array, stored[name])}
-    own = frozenset(given.keys() - ready | made & given.keys())
+    own = {n for n, a in given.items() if n in made or not is_ready(backend, a, stored[n])}
     left = kept_data(backend)
     last = left.get(call)
     if last is not None and _found(last, given, own, stored):
@@ -141,7 +146,7 @@ def place(
     del last
     left.pop(call, None)
     sizes = {name: array.size * stored[name].itemsize for name, array in given.items()}
-    if _lack(backend, sum(sizes[name] for name in given.keys() - ready), call):
+    if _lack(backend, sum(sizes[name] for name in own), call):
         host = {name: backend.read(a) if backend.owns(a) else a for name, a in given.items()}
         for name in host:  # floats are streamed as floats of the model
             if spec.dtype_of(name) == "int32" and host[name].dtype.kind == "f":
@@ -155,7 +160,7 @@ def place(
 
 
 def _found(
-    last: Rows, given: Mapping[str, Array], own: frozenset[str], stored: Mapping[str, np.dtype]
+    last: Rows, given: Mapping[str, Array], own: set[str], stored: Mapping[str, np.dtype]
 ) -> bool:
     """Whether these arrays fit into those of the last call, which nothing reads any more."""
     assert last.kept is not None
@@ -192,7 +197,7 @@ def _lack(backend: Backend, size: int, call: str) -> bool:
 
 
 def _keeps(
-    backend: Backend, given: Mapping[str, Array], own: frozenset[str], sizes: Mapping[str, int]
+    backend: Backend, given: Mapping[str, Array], own: set[str], sizes: Mapping[str, int]
 ) -> bool:
     if any(isinstance(given[name], np.memmap) for name in given.keys() - own):
         return False  # its file would stay open

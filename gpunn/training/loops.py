@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from gpunn.backends.contract.backend import Program
-from gpunn.backends.contract.control import BAD_BATCH, POSITION
+from gpunn.backends.contract.control import POSITION
 from gpunn.backends.shared.order import Order
 from gpunn.common.arguments import warn
-from gpunn.feeding.arrays import check_file, map_under
+from gpunn.feeding.arrays import check_file
 from gpunn.feeding.batches import Batches
 from gpunn.feeding.rows import Rows
 from gpunn.feeding.streaming import Chunks
@@ -73,11 +73,8 @@ class BatchIterator:
         """Set the data; call it before any of them are used."""
         self.data = data
         self._order: Order | None = None
-        self._mapped: list[tuple[Any, str]] = []  # memory-mapped arrays, and their names
-        if isinstance(data, Rows):
-            if data.kept is not None:
-                data.kept.readers.add(self)
-            self._mapped = [(a, n) for n, a in data.arrays.items() if map_under(a) is not None]
+        if isinstance(data, Rows) and data.kept is not None:
+            data.kept.readers.add(self)
 
     def steps(self) -> int | None:
         """Return the number of batches in a pass; None if the source has no length."""
@@ -131,17 +128,15 @@ class BatchIterator:
         return self.trainer.seed if self.shuffle else None
 
     def epoch(self, programs: Programs, limit: int | None) -> Iterator[Piece]:
-        """Yield the pieces of one epoch: at most ``limit`` steps, and at most one pass."""
-        if isinstance(self.data, Rows):
-            yield from self._row_pieces(programs, limit)
-        else:
-            yield from self._stream_pieces(programs, limit)
+        """Return the pieces of one epoch: at most ``limit`` steps, and at most one pass."""
+        pieces = self._row_pieces if isinstance(self.data, Rows) else self._stream_pieces
+        return pieces(programs, limit)
 
     def _row_pieces(self, programs: Programs, limit: int | None) -> Iterator[Piece]:
         assert isinstance(self.data, Rows)
-        rows = len(self.data)
         if self._order is None:
             self._order = self.data.order(self._seed)
+        rows = self._order.rows
         if not self.began:
             self._begin_pass(programs)
         left = math.inf if limit is None else limit
@@ -168,7 +163,7 @@ class BatchIterator:
     def _load_chunk(self, programs: Programs, rows: Rows, order: Order) -> tuple[Rows, Order, int]:
         """Return the rows that the next steps read, their order, and the position to stop at."""
         if rows.device is None:
-            return rows, order, len(rows)
+            return rows, order, order.rows
         if self._chunks is None:
             self._chunks = Chunks(rows, order, self.batch_size, self.trainer.spec.dtype)
         # The current pass is the last one that was begun.
@@ -208,17 +203,12 @@ class BatchIterator:
         trainer.passes += 1
         return data.begin(trainer.passes - 1, self._seed)
 
-    @contextmanager
-    def prepared(self, programs: Programs) -> Iterator[None]:
+    def prepared(self, programs: Programs) -> AbstractContextManager[None]:
         """Return a ``with`` block for epochs without user code in between: preparations are made
-        once for all of them. Outside of such a block, `run` enters one."""
+        once for all of them. Without it, `run` makes them for each epoch."""
         self._follow(programs)
-        with self.trainer.backend.session(), programs.room(self.batch_size, self):
-            self._prepared = True
-            try:
-                yield
-            finally:
-                self._prepared = False
+        self._prepared = True
+        return self.trainer.backend.session()
 
     def _follow(self, programs: Programs) -> bool:
         """Update the programs to the parts' current settings; return whether any were invalid."""
@@ -227,11 +217,13 @@ class BatchIterator:
 
     def run(self, programs: Programs, callbacks: Any, first_batch: int, model: Any) -> int:
         """Run one epoch; return the number of steps."""
-        for array, name in self._mapped:
-            check_file(array, name)
-        if self._prepared and not self.trainer.is_simple:
+        if isinstance(self.data, Rows):
+            for name, array in self.data.mapped:
+                check_file(array, name)
+        if not (self._prepared and self.trainer.is_simple):
             self._follow(programs)
-        with nullcontext() if self._prepared else self.prepared(programs):
+        session = nullcontext() if self._prepared else self.trainer.backend.session()
+        with session, programs.room(self.batch_size, self):
             try:
                 return self._run(programs, callbacks, first_batch, model)
             finally:
@@ -242,7 +234,6 @@ class BatchIterator:
         training = self.training
         begin, end, next_watched = _batch_hooks(callbacks, training)
         progress = training and callbacks is not None and callbacks.needs_progress
-        samples = self.samples()
         done = first_batch * self.batch_size
         batch, called = first_batch, False  # called: whether user code ran since the last step
         for piece, steps, size in self.epoch(programs, self.left(first_batch)):
@@ -275,7 +266,7 @@ class BatchIterator:
                     programs.steps_at_once[size] = max(1, min(fit, 2 * at_once))
                 if progress:
                     programs.backend.synchronize()
-                    callbacks.on_train_progress(done, samples)
+                    callbacks.on_train_progress(done, self.samples())
                 if model.stop_training if training else model.stop_evaluating:
                     # The rest of the pass stays unread, as in Keras.
                     return batch - first_batch
@@ -320,7 +311,6 @@ def fit(
     model._resume_from = None
     logs: dict[str, float] = {}
     listeners = None if callbacks.only_watch else callbacks  # for batches, and for validation
-    trainer.control.set(BAD_BATCH, -1)
     callbacks.on_train_begin({})
     first_batch, warned = 0, False
     if model._resume_from is not None:

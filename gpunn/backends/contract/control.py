@@ -56,13 +56,12 @@ class Control:
         self._write(position, value)
 
     def begin_pass(self, number: int) -> None:
-        """Continue with the first row of the pass of this number."""
+        """Continue with the first row of the pass of this number, of which no batch is bad yet."""
         self.shift = 0
-        self._write(PASS, number, 0)  # the position comes next
+        self._write(PASS, number, 0, -1)  # the position and the bad batch come next
 
     def _write(self, position: int, *values: int) -> None:
-        places = self.counters[position : position + len(values)]
-        self.backend.write(places, np.array(values, np.int64))
+        self.backend.write(self.counters[position : position + len(values)], values)
 
     def place(self, row: int, place: int) -> None:
         """Continue with this row of the pass, at row ``place`` of the array that the gather reads.

@@ -13,6 +13,7 @@ import numpy as np
 
 ROUNDS = 6  # half-rounds: left half, right half, left half, ...
 ROWS_AT_ONCE = 4096  # for small data, the orders of several passes are computed at once
+NO_PASSES = np.empty((0, 0), np.int64)
 
 
 def round_keys(seed: int, first_pass: int, passes: int = 1) -> np.ndarray:
@@ -80,7 +81,7 @@ class Order:
         self.rows = rows
         self.seed = seed
         self._first = 0
-        self._passes = np.empty((0, rows), np.int64) if seed is not None else np.arange(rows)
+        self._passes = NO_PASSES if seed is not None else np.arange(rows)
 
     def __repr__(self) -> str:
         return f"Order(rows={self.rows}, seed={self.seed})"
