@@ -18,7 +18,7 @@ from gpunn.ops.dtypes import LEAST, MOST
 from gpunn.ops.narrow import first_inexact
 
 from .frames import from_column, from_frame, is_column, is_frame, is_missing
-from .memory import room_for_data
+from .memory import no_room_for_data
 
 CHUNK = 1 << 18  # elements checked or converted at a time, to avoid a second copy of a data set
 LARGEST = {name: float(np.finfo(name).max) for name in ("float32", "float64")}
@@ -174,7 +174,7 @@ def on_device(
     Raises:
         OutOfMemoryError: if the array does not fit on the device.
     """
-    with room_for_data(argument, array, backend):
+    try:
         if into is None:
             if stored == array.dtype or is_ready(backend, array, stored):
                 return backend.upload(array)
@@ -183,6 +183,8 @@ def on_device(
             with backend.turn:
                 backend.write(into[rows], array[rows].astype(stored, copy=False))
         return into
+    except MemoryError as error:
+        raise no_room_for_data(error, argument, array, backend) from error
 
 
 def pieces(array: Any) -> Iterator[slice]:

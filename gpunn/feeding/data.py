@@ -146,8 +146,8 @@ def to_rows(
             f"{len(spec.targets)}. Use sample_weight, a list or dictionary of them."
         )
     ys = _each_target(spec, y, rows, f"{where}y") if learned and y is not None else {}
-    weights = _each_weight(spec, sample_weight, f"{where}sample_weight")
-    for target in learned if ys or weights or class_weight is not None else ():
+    weights = _each_weight(spec, sample_weight, where) if sample_weight is not None else {}
+    for target in learned:
         k = spec.targets.index(target)
         suffix = f"[{target.name!r}]" if target.name else ""
         targets = None
@@ -192,15 +192,16 @@ def _each_target(spec: Spec, y: Any, rows: int, name: str) -> dict[str, Any]:
     return {key: given[key] for key in learned}
 
 
-def _each_weight(spec: Spec, weight: Any, name: str) -> dict[str, Any]:
+def _each_weight(spec: Spec, weight: Any, where: str) -> dict[str, Any]:
     names = [target.name for target in spec.targets]
-    if weight is None or len(names) == 1:
+    if len(names) == 1:
         return {names[0]: weight}
     several = isinstance(weight, (list, tuple)) and all(
         entry is None or np.ndim(entry) > 0 for entry in weight
     )
     if several or isinstance(weight, Mapping):
-        return dict(zip(names, by_name(names, weight, name, missing=True), strict=True))
+        given = by_name(names, weight, f"{where}sample_weight", missing=True)
+        return dict(zip(names, given, strict=True))
     return dict.fromkeys(names, weight)
 
 
@@ -221,16 +222,17 @@ def _targets(spec: Spec, target: TargetSpec, y: Any, rows: int, name: str) -> tu
         check_exact(backend, array, spec.dtype, name)
         return array, False
     expected = (rows, *target.target_shape)
-    surplus = shape == (*expected, 1) and loss.sparse  # class indices in a column
-    missing = shape == expected[:-1] and expected[-1] == 1  # one target, without its axis
-    if shape != expected and not surplus and not missing:
-        raise _wrong_y(target, shape, expected, name)
+    if shape != expected:
+        surplus = shape == (*expected, 1) and loss.sparse  # class indices in a column
+        missing = shape == expected[:-1] and expected[-1] == 1  # one target, without its axis
+        if not surplus and not missing:
+            raise _wrong_y(target, shape, expected, name)
     array = array.reshape(expected)
     if loss.sparse:
         labels = backend.read(array) if backend.owns(array) else array
         ignored = getattr(loss, "ignore_class", None)
         labels = check_labels(labels, target.output_shape[-1], name, ignored)
-        return labels, backend.owns(array)
+        return labels, labels is not array
     check_finite(backend, array, spec.dtype, name)
     if target.exact:
         check_exact(backend, array, spec.dtype, name)

@@ -53,11 +53,11 @@ def inputs(spec: Spec, x: Any, where: str = "") -> list[Any]:
 
 def _checked(spec: Spec, arrays: list[Any], where: str) -> list[Any]:
     """Check that a step reads the integers in these arrays unchanged, and return the arrays."""
-    for k, (array, (argument, _)) in enumerate(zip(arrays, spec.inputs, strict=True)):
+    for k, array in enumerate(arrays):
         if spec.integers[k]:
-            check_int32(spec.backend, array, where + argument)
+            check_int32(spec.backend, array, where + spec.inputs[k][0])
         elif spec.exact[k]:
-            check_exact(spec.backend, array, spec.dtype, where + argument, of_input=True)
+            check_exact(spec.backend, array, spec.dtype, where + spec.inputs[k][0], of_input=True)
     return arrays
 
 

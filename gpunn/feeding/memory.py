@@ -152,17 +152,16 @@ def room_for_batch(
     return _Explained(message)
 
 
-def room_for_data(argument: str, array: Any, backend: Backend) -> Any:
-    """Return a ``with`` block for the upload of ``array``: if memory runs out, the error reports
-    how much is free."""
-
-    def message() -> str:
-        kept_data(backend).clear()
-        free = backend.free_bytes()
-        there = "" if free is None else f", {free:,} are free"
-        return (
-            f"{argument} does not fit into the memory of the {backend.name} backend: its shape "
-            f"is {tuple(array.shape)}, {array.nbytes:,} bytes{there}. Pass fewer rows at a time."
-        )
-
-    return _Explained(message)
+def no_room_for_data(
+    error: MemoryError, argument: str, array: Any, backend: Backend
+) -> OutOfMemoryError:
+    """Return the error to raise if memory runs out in the upload of ``array``: it reports how much
+    is free."""
+    traceback.clear_frames(error.__traceback__)  # their variables hold arrays
+    kept_data(backend).clear()
+    free = backend.free_bytes()
+    there = "" if free is None else f", {free:,} are free"
+    return OutOfMemoryError(
+        f"{argument} does not fit into the memory of the {backend.name} backend: its shape "
+        f"is {tuple(array.shape)}, {array.nbytes:,} bytes{there}. Pass fewer rows at a time."
+    )

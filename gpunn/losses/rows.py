@@ -73,13 +73,13 @@ def check_labels(
             f"{name}: y_true holds the label {wrong:.0f}, but the predictions have {classes} "
             f"classes: labels must be from 0 to {classes - 1}."
         )
-    return np.ascontiguousarray(labels, np.int32).reshape(labels.shape)
+    return np.asarray(labels, np.int32, order="C")
 
 
 def _are_below(labels: np.ndarray, classes: int) -> bool:
     """Whether all labels are from 0 to classes - 1."""
-    if labels.dtype.kind == "i":  # as an unsigned number, a negative one is larger than any label
-        labels = labels.view(labels.dtype.str.replace("i", "u"))
+    if labels.dtype.kind == "i" and labels.dtype.isnative:
+        labels = labels.view(labels.dtype.char.upper())  # a negative one is larger than any label
     elif labels.dtype.kind not in "ub" and labels.min() < 0:
         return False
     return bool(labels.max() < classes)
