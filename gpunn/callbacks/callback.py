@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from gpunn.common import overrides
 from gpunn.common.fields import dataclass_transform, field
 from gpunn.common.registry import Entry
 from gpunn.common.stored import FieldSchema, check
@@ -74,10 +73,8 @@ class Callback(Entry):
     only_watches = False
     saves_states = False  # stores the states of others, so they run before it
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name not in self._not_watched and callable(value):
-            overrides.check_object(self, name)
-        object.__setattr__(self, name, value)  # no program of the framework's depends on it
+    if not TYPE_CHECKING:  # no program depends on a callback, and its methods may be replaced
+        __setattr__ = object.__setattr__
 
     def __getstate__(self) -> dict[str, Any]:
         """The state without the other callbacks, which a copy of a history would include."""

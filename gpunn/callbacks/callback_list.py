@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 from .callback import Callback, Logs
@@ -24,6 +25,7 @@ class CallbackList(Callback):
 
     Attributes:
         history: the `History` among the callbacks, or None.
+        only_watch: whether all callbacks only watch the epochs, as declared in their own classes.
 
     Raises:
         TypeError: for something that is not a `gpunn.callbacks.Callback`.
@@ -46,27 +48,22 @@ class CallbackList(Callback):
         model: Any = None,
         **params: Any,
     ) -> None:
-        self.callbacks = _savers_after_states(list(_flatten(callbacks)))
+        self.callbacks = [] if callbacks is None else _savers_after_states(_flatten(callbacks))
         self.history = next((c for c in self.callbacks if isinstance(c, History)), None)
         if add_history and self.history is None:
             self.history = History()
-            savers = [i for i, c in enumerate(self.callbacks) if c.saves_states]
-            self.callbacks.insert(min(savers, default=len(self.callbacks)), self.history)
+            savers = (i for i, c in enumerate(self.callbacks) if c.saves_states)
+            self.callbacks.insert(next(savers, len(self.callbacks)), self.history)
         if add_progbar and not any(isinstance(c, ProgressBar) for c in self.callbacks):
             self.callbacks.insert(0, ProgressBar())  # its line ends before others print
         for callback in self.callbacks:
             callback.together = self.callbacks
+        self.only_watch = all([vars(type(c)).get("only_watches") for c in self.callbacks])
         self._listeners: dict[str, list[Callable[..., None]]] = {}
-        self._watchers: list[Callback] | None = None
         if model is not None:
             self.set_model(model)
         if params:
             self.set_params(params)
-
-    @property
-    def only_watch(self) -> bool:
-        """Whether all callbacks only watch the epochs, as declared in their own classes."""
-        return all(vars(type(callback)).get("only_watches") for callback in self.callbacks)
 
     def set_model(self, model: Any) -> None:
         self.model = model
@@ -87,9 +84,11 @@ class CallbackList(Callback):
     def needs_train_batches(self) -> bool:
         return any(callback.needs_train_batches for callback in self.callbacks)
 
+    @cached_property
+    def _watchers(self) -> list[Callback]:
+        return [callback for callback in self.callbacks if callback.needs_train_batches]
+
     def next_train_batch(self, batch: int) -> int | None:
-        if self._watchers is None:  # found once, as the listeners are
-            self._watchers = [c for c in self.callbacks if c.needs_train_batches]
         wanted = [callback.next_train_batch(batch) for callback in self._watchers]
         return min((number for number in wanted if number is not None), default=None)
 
@@ -178,21 +177,20 @@ class CallbackList(Callback):
 
 def _savers_after_states(callbacks: list[Callback]) -> list[Callback]:
     """Keep the order, but move callbacks that save states behind those that have one."""
-    end = 1 + max((i for i, c in enumerate(callbacks) if c.has_state), default=-1)
-    savers = [c for c in callbacks[:end] if c.saves_states]
-    return [c for c in callbacks[:end] if not c.saves_states] + savers + callbacks[end:]
+    end = len(callbacks)
+    while end and not callbacks[end - 1].has_state:
+        end -= 1
+    return sorted(callbacks[:end], key=lambda callback: callback.saves_states) + callbacks[end:]
 
 
-def _flatten(callbacks: Any) -> Iterator[Callback]:
+def _flatten(callbacks: Any) -> list[Callback]:
+    if callbacks is None:
+        return []
     if isinstance(callbacks, Callback):
-        yield callbacks
-    elif callbacks is None:
-        return
-    elif isinstance(callbacks, Sequence) and not isinstance(callbacks, str):
-        for entry in callbacks:
-            yield from _flatten(entry)
-    else:
-        raise TypeError(
-            f"callbacks must be gpunn.callbacks.Callback objects; got {callbacks!r}"
-            + (": the class itself, call it first." if isinstance(callbacks, type) else ".")
-        )
+        return [callbacks]
+    if isinstance(callbacks, Sequence) and not isinstance(callbacks, str):
+        return [callback for entry in callbacks for callback in _flatten(entry)]
+    raise TypeError(
+        f"callbacks must be gpunn.callbacks.Callback objects; got {callbacks!r}"
+        + (": the class itself, call it first." if isinstance(callbacks, type) else ".")
+    )
