@@ -55,7 +55,7 @@ class Hold:
         self.thread = threading.get_ident()
         self._life = _this_thread.life
         for other in _this_thread.taken[::-1]:
-            if not other.alive:  # released, or its call was interrupted
+            if other._frame is not frame and not other.alive:  # released or interrupted
                 _this_thread.taken.remove(other)
                 other.release()
             elif other._frame is not None:
