@@ -218,8 +218,8 @@ def _check_held(layer: Any, trace: Trace) -> None:
         if id(p) not in held:
             raise ValueError(
                 f"{layer._call_name} uses the weight {p.path!r} of a layer that is not an "
-                f"attribute of {layer.name}: it would not be trained. Create the layer in __init__, "
-                f"and keep it as an attribute, in a list or in a dictionary."
+                f"attribute of {layer.name}: it would not be trained. Create the layer in "
+                f"__init__, and keep it as an attribute, in a list or in a dictionary."
             )
 
 

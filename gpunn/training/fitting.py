@@ -52,9 +52,7 @@ def fit(
         x, y, sample_weight = fed(x, y, sample_weight, batch_size or DEFAULT_BATCH, divided)
         trainer, rows = training.source(x, y, sample_weight, class_weight, "fit")
         if type(x) in (np.ndarray, np.memmap) and x.dtype.kind in "biuf":
-            rest = {name: v for name, v in model.trained_on.items() if name != "range"}
-            found = value_range(x)
-            model.trained_on = {"range": found, **rest} if found else rest
+            _note_range(model, value_range(x))
         validation: Any = None
         parted = None
         if validation_data is not None:
@@ -68,9 +66,10 @@ def fit(
             parted = partial(_parted, rows, *how, class_weight is None)
             rows, validation = parted(trainer.seed)
         more = epochs > initial_epoch + 1
-        _check_passes("x", rows, "steps_per_epoch", steps, more)
-        _check_passes("validation_data", validation, "validation_steps", validation_steps, more)
+        if isinstance(rows, Batches):
+            _check_passes("x", rows, "steps_per_epoch", steps, more)
         if isinstance(validation, Batches):
+            _check_passes("validation_data", validation, "validation_steps", validation_steps, more)
             validation.keep(validation_steps)
         size = rows_of_a_batch(batch_size, rows, steps)
         feed = loops.BatchIterator(trainer, rows, size, True, bool(shuffle), steps)
@@ -157,12 +156,19 @@ def _validation_rows(training: Training, given: Any) -> Rows | Batches:
     return training.source(x, y, weight, None, "validation_data")[1]
 
 
+def _note_range(model: Any, found: list[float] | None) -> None:
+    """Store the range of the first input among the facts about the training data."""
+    if found != model.trained_on.get("range"):
+        rest = {name: fact for name, fact in model.trained_on.items() if name != "range"}
+        model.trained_on = {"range": found, **rest} if found else rest
+
+
 def _check_passes(
-    argument: str, given: Rows | Batches | None, option: str, limit: int | None, more: bool
+    argument: str, batches: Batches, option: str, limit: int | None, more: bool
 ) -> None:
-    """Check that data end, and that those of several epochs can be read again."""
-    check_ends(getattr(given, "source", None), limit, argument, option)
-    if isinstance(given, Batches) and given.once and limit is None and more:
+    """Check that batches end, and that those of several epochs can be read again."""
+    check_ends(batches.source, limit, argument, option)
+    if batches.once and limit is None and more:
         raise ValueError(
             f"{argument} is a generator, which can be read only once: pass {option}, "
             f"or something that can be iterated again each epoch."

@@ -307,8 +307,8 @@ def fit(
     ``parted`` returns the rows of both feeds for a seed, if they are a split of one data set.
     """
     trainer, seed = feed.trainer, feed.trainer.seed
-    model.stop_training = False
-    model._resume_from = None
+    if model.stop_training or model._resume_from:  # seldom; setting an attribute takes time
+        model.stop_training, model._resume_from = False, None
     logs: dict[str, float] = {}
     listeners = None if callbacks.only_watch else callbacks  # for batches, and for validation
     callbacks.on_train_begin({})

@@ -72,7 +72,7 @@ class Training:
     def __getstate__(self) -> dict[str, Any]:
         holder = self.exclusive.holder
         if holder is not None and holder.thread != threading.get_ident():
-            raise RuntimeError(in_training(self.name, self.exclusive, "copy or pickle"))
+            raise RuntimeError(in_training(self, "copy or pickle"))
         state = {**vars(self), "_trainer": None, "_predictor": None}
         if (trainer := self._trainer) is not None:
             with trainer.arena.access.reading():
@@ -96,7 +96,7 @@ class Training:
         Raises:
             RuntimeError: if the model is already being trained.
         """
-        return ExclusiveTraining(self.name, self.exclusive, method)
+        return ExclusiveTraining(self, method)
 
     # -- compile
 
@@ -119,7 +119,7 @@ class Training:
             RuntimeError: if the model is being trained.
         """
         if self.exclusive.holder is not None:
-            raise RuntimeError(in_training(self.name, self.exclusive, "compile"))
+            raise RuntimeError(in_training(self, "compile"))
         self.eager = arguments.pop("run_eagerly")
         self._deferred = None
         if self._builder.has_call and not self._builder.is_built:
@@ -165,12 +165,11 @@ class Training:
 
     def can_train(self) -> bool:
         """Whether there is a loss, or a layer that may add one and no metrics are given."""
-        plan = self._builder.plan
-        if plan is None or not self.compiled:
+        if self._builder.plan is None or not self.compiled:
             return False
         if self.loss is not None:
             return True
-        return not self.compiled.measures and _may_add_losses(plan)
+        return not self.compiled.measures and _may_add_losses(self._builder.known_plan("losses"))
 
     # -- the trainer
 
@@ -184,9 +183,8 @@ class Training:
     def current_trainer(self) -> Trainer:
         """Return the trainer, which follows what has changed since its last use."""
         builder, trainer = self._builder, self._trainer
-        plan = builder.plan
-        assert plan is not None
         if trainer is None or not builder.has_parameters() or not trainer.is_current:
+            plan = builder.known_plan("trainer")
             with builder.preparing:
                 self._take_parameters(plan)
                 trainer = self._trainer = self._trainer or self._new_trainer(plan)
@@ -194,7 +192,10 @@ class Training:
                 trainer.look()
         if not self._noted:
             self._noted = True
-            for note in (*constant_outputs(plan), *(n for h in trainer.heads for n in h.notes)):
+            for note in (
+                *constant_outputs(trainer.plan),
+                *(n for h in trainer.heads for n in h.notes),
+            ):
                 warn(note)
         return trainer
 
