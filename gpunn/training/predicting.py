@@ -16,6 +16,7 @@ from gpunn.feeding.arrays import check_finite
 from gpunn.feeding.batches import check_ends, fed, inputs_of, peek
 from gpunn.feeding.inputs import inputs
 from gpunn.feeding.rows import name_of
+from gpunn.feeding.spec import Spec
 
 from .fitting import PREDICT_BATCH, rows_of_a_batch
 from .predictor import predict as predict_batches
@@ -29,8 +30,7 @@ def predict(model: Any, x: Any, size: int | None, steps: int | None, callbacks: 
         x = fed(x, None, None, size or PREDICT_BATCH)[0]
     callback_list = CallbackList(callbacks, model=model) if callbacks else None
     if data.is_array(x):
-        training.build_for(x)
-        predictor = training.predictor()
+        predictor = training.predictor_for(x)
         spec = predictor.spec
         xs = inputs(spec, x)
         if callback_list:  # check all batches before callbacks are notified of any
@@ -44,16 +44,14 @@ def predict(model: Any, x: Any, size: int | None, steps: int | None, callbacks: 
     else:
         check_ends(x, steps, "x", "steps")
         source, first = peek(x)
-        training.build_for(inputs_and_targets(first)[0])
-        batches = inputs_of(training.spec(), source, steps)
-        predictor = training.predictor()
+        predictor = training.predictor_for(inputs_and_targets(first)[0])
+        batches = inputs_of(predictor.spec, source, steps)
     return predict_batches(predictor.predict, batches, callback_list, predictor.form)
 
 
 def predict_on_batch(training: Training, x: Any) -> Any:
     """See `gpunn.Model.predict_on_batch`."""
-    training.build_for(x)
-    predictor = training.predictor()
+    predictor = training.predictor_for(x)
     outputs = predictor.predict(inputs(predictor.spec, x))
     return outputs[0] if predictor.form.kind is None else predictor.form.pack(outputs)
 
@@ -61,15 +59,14 @@ def predict_on_batch(training: Training, x: Any) -> Any:
 def run(training: Training, x: Any, in_training: bool | None) -> Any:
     """Run a model on one batch of arrays; see `gpunn.Model.__call__`."""
     if not in_training:
-        training.build_for(x)
-        predictor = training.predictor()
+        predictor = training.predictor_for(x)
         added: list[np.ndarray] = []
         outputs = predictor.predict(inputs(predictor.spec, x), added=added)
         training.added = added
         return predictor.form.pack([result(y) for y in outputs])
-    xs = _on_device(training, x)
+    predictor = training.predictor_for(x)
+    xs = _on_device(predictor.spec, x)
     number = next(training.calls)
-    predictor = training.predictor()
     predictor.look()  # the model has the parameters now
     bound = predictor.plan, predictor.spec.backend, predictor.spec.dtype, xs
     outputs, training.added = predictor.arena.access.read(
@@ -78,18 +75,16 @@ def run(training: Training, x: Any, in_training: bool | None) -> Any:
     return predictor.form.pack([result(y) for y in outputs])
 
 
-def _on_device(training: Training, x: Any) -> list[Any]:
+def _on_device(spec: Spec, x: Any) -> list[Any]:
     """Return the arrays of a batch of inputs, on the device."""
-    training.build_for(x)
-    spec = training.spec()
     rows = data.to_rows(spec, x, needs_y=False)
     return [rows.arrays[name_of("x", k)] for k in range(len(spec.inputs))]
 
 
 def activations(training: Training, x: Any) -> dict[str, np.ndarray]:
     """See `gpunn.Model.activations`."""
-    xs = _on_device(training, x)
-    predictor = training.predictor()
+    predictor = training.predictor_for(x)
+    xs = _on_device(predictor.spec, x)
     return dict(zip(_call_names(predictor.plan), predictor.activations(xs), strict=True))
 
 

@@ -350,14 +350,15 @@ class Training:
 
     # -- the predictor
 
-    def predictor(self) -> Predictor:
-        """Return the predictor of the built model; create it if parameters have moved."""
+    def predictor_for(self, x: Any) -> Predictor:
+        """Return the predictor, which follows moved parameters; build the model for these data."""
         builder, predictor = self._builder, self._predictor
         if (
             predictor is None
             or predictor.arena is not builder.arena
             or not builder.has_parameters()
         ):
+            self.build_for(x)
             with builder.preparing:
                 plan = builder.known_plan("predictions")
                 self._take_parameters(plan)
