@@ -20,7 +20,7 @@ from scripts import Scripts
 from benchmarks.card import nvrtc
 from gpunn import backends
 from gpunn.backends.compiled import cpu_kernels
-from gpunn.backends.cupy.driver.card import why_not as why_no_card
+from gpunn.backends.cupy.driver.gpu import why_not as why_no_card
 from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.common import atomic_files, registry
 from gpunn.common.config import run_eagerly
@@ -143,7 +143,7 @@ def every_backend(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def no_backend_yet() -> Iterator[None]:
     """No backend is chosen, created or announced, as in a new process."""
-    with backends.anew():
+    with backends.as_in_a_new_process():
         yield
 
 

@@ -340,7 +340,7 @@ def describe_card(backend: str) -> dict[str, Any]:
         return {"name": "emulated"}
     if backend != "cupy":
         sys.exit(f"GPUNN_BACKEND={backend}: a GPU backend is expected, cupy or emulated.")
-    from gpunn.backends.cupy.driver.card import why_not
+    from gpunn.backends.cupy.driver.gpu import why_not
 
     reason = why_not()
     if reason is not None:

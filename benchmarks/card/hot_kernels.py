@@ -15,7 +15,7 @@ from benchmarks import RESULTS
 from benchmarks.common.workloads import ALL_WORKLOADS
 from benchmarks.contestants.gpunn_fit import network
 from gpunn.apps.roofline import roofline, step_profile
-from gpunn.apps.roofline.known_cards import Card, find_card
+from gpunn.apps.roofline.known_gpus import GPU, find_gpu
 from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.cupy.launch.codegen import BLOCK, WARP, Kernel, PartCall, by_itself
@@ -165,7 +165,7 @@ def per_element(ptx: str) -> float | None:
     return best
 
 
-def seconds(hot: Hot, card: Card) -> float:
+def seconds(hot: Hot, card: GPU) -> float:
     """Predict the seconds of a launch."""
     memory = roofline.MEMORY_EFFICIENCY * card.bandwidth
     moving = hot.bytes / (card.l2_bandwidth if hot.bytes <= card.l2 else memory)
@@ -174,7 +174,7 @@ def seconds(hot: Hot, card: Card) -> float:
 
 def text() -> str:
     """The page."""
-    cards = {a: card for a, name in CARDS.items() if (card := find_card(name))}
+    cards = {a: card for a, name in CARDS.items() if (card := find_gpu(name))}
     told = ", ".join(f"sm_{a} ({card.name})" for a, card in cards.items())
     head = _HEAD.format(version=nvrtc.version(), cards=told)
     columns = ["launch", "bytes", "barriers", *(f"sm_{a}" for a in cards)]
@@ -189,7 +189,7 @@ def text() -> str:
     )  # fmt: skip
 
 
-def _launch_row(hot: Hot, cards: dict[int, Card]) -> list[str]:
+def _launch_row(hot: Hot, cards: dict[int, GPU]) -> list[str]:
     kernel = hot.kernel
     ptx = nvrtc.assembly(kernel.text, kernel.name, kernel_source.OPTIONS)
     blocks = sum("bar.sync" in line or "barrier.sync" in line for line in instructions(ptx))

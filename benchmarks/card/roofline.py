@@ -24,7 +24,7 @@ from benchmarks.common.workloads import TITLES, WORKLOADS
 from benchmarks.race import catalog
 from gpunn import layers, optimizers
 from gpunn.apps.roofline import roofline, step_profile
-from gpunn.apps.roofline.known_cards import CARDS, SOURCES, Card, find_card
+from gpunn.apps.roofline.known_gpus import GPU, GPUS, SOURCES, find_gpu
 from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.launch.modes import GRAPH_STEPS, PERSISTENT_WIDTH
 
@@ -93,7 +93,7 @@ def measured_on_cards(folder: Path) -> dict[str, dict[str, float]]:
         report = json.loads(path.read_text())
         if not isinstance(report, dict) or "benchmarks" not in report or report.get("emulated"):
             continue
-        card = find_card(report["card"]["name"])
+        card = find_gpu(report["card"]["name"])
         for entry in report["benchmarks"] if card else ():
             epochs = entry["samples"].get(OURS)
             for name in WORKLOADS:
@@ -106,7 +106,7 @@ def measured_on_cards(folder: Path) -> dict[str, dict[str, float]]:
 # -- predictions
 
 
-def by_mode(operations: Operations, card: Card) -> dict[str, float | None]:
+def by_mode(operations: Operations, card: GPU) -> dict[str, float | None]:
     """Predict seconds of a step: its work alone, and in each launch mode."""
     plain = sum(operation.launches or operation.fused for operation in operations)
     narrow = roofline.is_narrow(operations)
@@ -134,7 +134,7 @@ def predict(measured: dict[str, Any]) -> dict[str, Any]:
             "working_set": roofline.working_set(operations),
             "bound": roofline.cpu_seconds(operations, cpu),
             "with_python": roofline.cpu_seconds(operations, cpu, python),
-            "cards": {card.name: by_mode(operations, card) for card in CARDS},
+            "cards": {card.name: by_mode(operations, card) for card in GPUS},
         }
     for batch in BATCHES:
         by_width = predicted["widths"][str(batch)] = {}
@@ -142,7 +142,7 @@ def predict(measured: dict[str, Any]) -> dict[str, Any]:
             operations = step_profile.profile_step(classic(width), batch)
             by_width[str(width)] = {
                 "bound": roofline.cpu_seconds(operations, cpu),
-                "cards": {c.name: roofline.graph_step_seconds(operations, c) for c in CARDS},
+                "cards": {c.name: roofline.graph_step_seconds(operations, c) for c in GPUS},
             }
     return predicted
 
@@ -231,7 +231,7 @@ def _workload(
         f"step comes back to {figures['working_set'] / 1e6:,.2f} MB."
     )
     rows = []
-    for card in CARDS:
+    for card in GPUS:
         times = figures["cards"][card.name]
         rows.append(
             [card.name, *(_us(times[mode]) for mode in ("work", "plain", "fused", "persistent")),
@@ -252,7 +252,7 @@ def _goals(figures: dict[str, Any]) -> str:
             f"{GOAL * 1e6:.0f} us. Against PyTorch eager that is {EAGER / h200[mode]:.0f} times as "
             f"fast; the goal of {FASTER} times is missed by {slow or 'no card of the table'}."
         )
-    kernel = find_card("H200").kernel
+    kernel = find_gpu("H200").kernel
     most = int((GOAL - h200["work"] - roofline.GRAPH_LAUNCH / GRAPH_STEPS) / kernel)
     lines.append(
         f"- At {kernel * 1e6:.2f} us a kernel the H200's goal leaves room for {most} kernels in a "
@@ -305,7 +305,7 @@ def _crossovers(result: dict[str, Any]) -> Iterable[str]:
     ):
         rows = [
             [card.name, *(crossover(result, card.name, batch, against) for batch in BATCHES)]
-            for card in CARDS
+            for card in GPUS
         ]
         yield told
         yield _table(("card", *(f"batch {batch}" for batch in BATCHES)), rows)
@@ -314,7 +314,7 @@ def _crossovers(result: dict[str, Any]) -> Iterable[str]:
 
 def _cards() -> Iterable[str]:
     rows = []
-    for card in CARDS:
+    for card in GPUS:
         published, cache, kernel = tuple(card.sources)
         rows.append(
             [card.name, f"{card.capability[0]}.{card.capability[1]}", str(card.multiprocessors),

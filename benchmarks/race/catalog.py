@@ -172,6 +172,6 @@ def has_card() -> bool:
     """Whether gpunn can use a GPU here."""
     if not machine.cards():
         return False
-    from gpunn.backends.cupy.driver.card import why_not
+    from gpunn.backends.cupy.driver.gpu import why_not
 
     return why_not() is None

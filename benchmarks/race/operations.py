@@ -24,7 +24,7 @@ from benchmarks.common.workloads import ALL_WORKLOADS, WORKLOADS
 from benchmarks.contestants.gpunn_fit import network
 from gpunn import Model, Sequential, layers, ops, optimizers
 from gpunn.apps.roofline import roofline
-from gpunn.apps.roofline.known_cards import find_card
+from gpunn.apps.roofline.known_gpus import find_gpu
 from gpunn.backends import get_backend
 from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Backend
@@ -206,7 +206,7 @@ def main(backend: str, rounds: int) -> dict[str, Any]:
         import cupy
 
         properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
-        card = find_card(properties["name"].decode())
+        card = find_gpu(properties["name"].decode())
 
         def bound(operation: ProfiledOperation) -> float | None:
             if card is None:

@@ -54,7 +54,7 @@ def doubt(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     return {"unsure_below": below, "validated_on": len(labels)}
 
 
-def said_of_doubt(probabilities: np.ndarray, labels: np.ndarray) -> str:
+def doubt_note(probabilities: np.ndarray, labels: np.ndarray) -> str:
     """Return a sentence about the result of `doubt` for the same rows."""
     below = doubt(probabilities, labels)["unsure_below"]
     right = (probabilities.argmax(axis=1) == labels).all()

@@ -19,7 +19,7 @@ from gpunn.common.names import closest
 
 from .compiled import cpu_kernels
 from .contract.backend import Backend
-from .cupy.driver import card
+from .cupy.driver import gpu
 from .numpy.backend import NumpyBackend
 
 _factories: dict[str, Callable[[], Backend]] = {}
@@ -117,27 +117,31 @@ def choice_put_back() -> Iterator[None]:
 
 
 @contextmanager
-def anew() -> Iterator[None]:
+def as_in_a_new_process() -> Iterator[None]:
     """Within the block no backend is chosen, created or announced, as in a new process.
 
     The previous state is restored at its end; backends registered within it are forgotten.
     """
     global _chosen
-    with choice_put_back(), snapshots.restored_after(_factories, _instances), snapshots.anew():
+    with (
+        choice_put_back(),
+        snapshots.restored_after(_factories, _instances),
+        snapshots.as_in_a_new_process(),
+    ):
         _chosen = None
         _instances.clear()
         yield
 
 
 def _automatic() -> Backend:
-    no_card, no_kernels = card.why_not(), cpu_kernels.why_not()
-    if no_card is None:
+    no_gpu, no_kernels = gpu.why_not(), cpu_kernels.why_not()
+    if no_gpu is None:
         return get_backend("cupy")
-    if snapshots.first_time("the backend") and card.is_seen():
+    if snapshots.first_time("the backend") and gpu.is_seen():
         if no_kernels is None:
-            message = f"the compiled backend ({cpu_kernels.chosen()}). {no_card}"
+            message = f"the compiled backend ({cpu_kernels.chosen()}). {no_gpu}"
         else:
-            message = f"the NumPy backend. {no_card} {no_kernels}"
+            message = f"the NumPy backend. {no_gpu} {no_kernels}"
         print(f"gpunn: using {message}", file=sys.stderr)
     return get_backend("numpy" if no_kernels else "compiled")
 

@@ -26,23 +26,23 @@ def restored_after(*tables: dict[Any, Any]) -> Iterator[None]:
             table.update(entries)
 
 
-_said: dict[str, object] = {}
+_seen: dict[str, object] = {}
 
 
 def first_time(what: str) -> bool:
     """Whether this is the first call for ``what`` in this process.
 
-    >>> with anew():
+    >>> with as_in_a_new_process():
     ...     first_time("an example"), first_time("an example")
     (True, False)
     """
     mine = object()
-    return _said.setdefault(what, mine) is mine  # atomic: True for one thread only
+    return _seen.setdefault(what, mine) is mine  # atomic: True for one thread only
 
 
 @contextmanager
-def anew() -> Iterator[None]:
+def as_in_a_new_process() -> Iterator[None]:
     """A ``with`` block in which every call of `first_time` is the first, as in a new process."""
-    with restored_after(_said):
-        _said.clear()
+    with restored_after(_seen):
+        _seen.clear()
         yield

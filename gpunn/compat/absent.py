@@ -140,7 +140,7 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
 }  # fmt: skip
 
 
-def said_of(module: str, name: str) -> str | None:
+def advice_for(module: str, name: str) -> str | None:
     """Return the message for a name that Keras has in this module and gpunn leaves out."""
     for reason, names in ABSENT.get(module, ()):
         if name in names.split():
@@ -157,7 +157,7 @@ def refusing(module: ModuleType, short: str) -> Callable[[str], Any]:
     """Return a ``__getattr__`` for a module that explains why a name is missing."""
 
     def refuse(name: str) -> Any:
-        message = None if name.startswith("_") else said_of(short, name)
+        message = None if name.startswith("_") else advice_for(short, name)
         if message is not None and _is_imported(sys._getframe(1)):
             raise ImportError(f"{short}.{name}: {message}")
         if message is not None:

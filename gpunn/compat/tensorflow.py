@@ -13,13 +13,13 @@ from typing import Any
 
 from gpunn import initializers, ops
 from gpunn._version import __version__
-from gpunn.backends.cupy.driver.card import why_not
+from gpunn.backends.cupy.driver.gpu import why_not
 from gpunn.common.names import closest
 from gpunn.core.operators import FUNCTIONS
 from gpunn.ops.tensor import Tensor
 
 from . import backend, data
-from .absent import said_of
+from .absent import advice_for
 
 # From TensorFlow's name of an operation to Keras's.
 RENAMED = {
@@ -162,7 +162,7 @@ class Names(SimpleNamespace):
 def missing(path: str) -> str:
     """Return the error message for a name that gpunn does not have."""
     name = path.rpartition(".")[2]
-    message = said_of("", name) if name == path else None
+    message = advice_for("", name) if name == path else None
     if message is not None:
         return message
     known = sorted({*FUNCTIONS, *RENAMED, *PLAIN})

@@ -219,7 +219,7 @@ class Contents:
             self._open_attributes(value)
             held = dict(vars(value))
             self._values += (len(held), *held)
-            if reading.is_users_alone(cls):
+            if reading.is_only_user_code(cls):
                 self._add_if_named(held)
             else:
                 self._add_named(held, held)

@@ -21,14 +21,14 @@ class Left:
         version: increases if other code changed something after the preceding call.
         contents: of each attribute.
         changed: the attributes that calls have changed.
-        said: whether the user was warned.
+        warned: whether the user was warned.
     """
 
     def __init__(self) -> None:
         self.version = 0
         self.contents: Any = None
         self.changed = set[str]()
-        self.said = False
+        self.warned = False
         self._grown: dict[int, list[Any]] = {}
 
     def or_else(self, contents: Any) -> tuple[int, Any]:

@@ -179,7 +179,7 @@ def of_array(value: Any) -> Any:
 
 
 @lru_cache(maxsize=4096)
-def is_users_alone(cls: type) -> bool:
+def is_only_user_code(cls: type) -> bool:
     """Return whether all code of a class is a user's: only that reads its objects' attributes."""
     return all(base is object or is_users(base.__module__) for base in cls.__mro__)
 

@@ -126,7 +126,7 @@ def _note_changes(part: Entry, known: Contents, name: str | None) -> None:
         left.changed.clear()
     left.contents = now
     if name is not None and not logs and now != known:
-        _say(name, left, known.replaced())
+        _warn_of_left(name, left, known.replaced())
 
 
 class _Noting(threading.local):
@@ -154,11 +154,11 @@ def _family(part: Entry) -> dict[int, tuple[Entry, Contents, bool]]:
     return found
 
 
-def _say(name: str, left: Left, changed: set[str]) -> None:
+def _warn_of_left(name: str, left: Left, changed: set[str]) -> None:
     """Warn if a call has changed what an earlier call had changed."""
     again, left.changed = changed & left.changed, changed | left.changed
-    if again and not left.said:
-        left.said = True
+    if again and not left.warned:
+        left.warned = True
         attributes = ", ".join(f"{attribute!r}" for attribute in sorted(again - {""}))
         warn(
             f"{name} changes {attributes or 'what it uses'}. It is called only once for "

@@ -129,7 +129,7 @@ def _read_here(dataset: DataSet, tried: list[tuple[str, str]]) -> list[Images] |
             return _read(dataset, Path(data).expanduser())
         except FAILURES as error:
             tried.append(("GPUNN_DATA", str(error)))
-            _say(f"{dataset.title} is not taken from GPUNN_DATA: {error}")
+            _print_status(f"{dataset.title} is not taken from GPUNN_DATA: {error}")
     cache = _cache(dataset)
     try:
         return _read(dataset, cache)
@@ -137,7 +137,7 @@ def _read_here(dataset: DataSet, tried: list[tuple[str, str]]) -> list[Images] |
         tried.append(("cache", str(error)))
     except FAILURES as error:
         tried.append(("cache", str(error)))
-        _say(f"the cached {dataset.title} is damaged and not used: {error}")
+        _print_status(f"the cached {dataset.title} is damaged and not used: {error}")
     return None
 
 
@@ -145,7 +145,7 @@ def _fetch(dataset: DataSet, tried: list[tuple[str, str]]) -> list[Images]:
     if os.environ.get("GPUNN_OFFLINE", "") not in ("", "0"):
         tried += [(route.name, "not tried, GPUNN_OFFLINE is set") for route in dataset.routes]
         raise DatasetUnavailable(_explain(dataset, tried))
-    _say(f"fetching {dataset.title} ...")
+    _print_status(f"fetching {dataset.title} ...")
     names = [file.name for file in dataset.files]
     for route in dataset.routes:
         with _scratch(dataset) as folder:
@@ -164,7 +164,9 @@ def _keep(dataset: DataSet, arrays: list[Images]) -> None:
         for file, array in zip(dataset.files, arrays, strict=True):
             idx.write(cache / file.name, array)
     except OSError as error:
-        _say(f"{dataset.title} cannot be kept in {cache}: {error}; set GPUNN_CACHE to another path")
+        _print_status(
+            f"{dataset.title} cannot be kept in {cache}: {error}; set GPUNN_CACHE to another path"
+        )
 
 
 def _read(dataset: DataSet, path: Path) -> list[Images]:
@@ -266,5 +268,5 @@ def _explain(dataset: DataSet, tried: list[tuple[str, str]]) -> str:
     )
 
 
-def _say(line: str) -> None:
+def _print_status(line: str) -> None:
     print(line, file=sys.stderr, flush=True)

@@ -13,7 +13,7 @@ KERAS_ENDINGS = (".keras", ".h5")  # .weights.h5 among them
 LISTED = 3  # maximum entries in the line about the data
 
 
-def say_whose_format(path: Path) -> None:
+def announce_format(path: Path) -> None:
     """Warn once about a file whose suffix suggests that Keras can read it, after it is written."""
     ending = os.path.splitext(os.fspath(path))[1]
     if ending not in KERAS_ENDINGS or not first_time("a name that is one of Keras's"):
@@ -24,7 +24,7 @@ def say_whose_format(path: Path) -> None:
     )
 
 
-def say_what_is_held(path: Path, held: Mapping[str, str]) -> None:
+def announce_data_held(path: Path, held: Mapping[str, str]) -> None:
     """Print a line with the data values that a file contains, from `Model.data_held`.
 
     It is printed once for the same values, so that checkpoints do not repeat it, and not for the

@@ -16,7 +16,7 @@ from gpunn.common.atomic_files import Path
 from gpunn.core.arena import with_room_for
 
 from . import files
-from .announcing import say_what_is_held, say_whose_format
+from .announcing import announce_data_held, announce_format
 from .files import MAX_HEADER
 
 MAX_PARTS = 10_000  # default limit for loaded models
@@ -50,16 +50,16 @@ def save_model(
     _check_overwrite(filepath, overwrite)
     document = describe(model, include_optimizer)
     files.write(filepath, {"kind": "model", **document})
-    say_whose_format(filepath)
+    announce_format(filepath)
     if announce:
-        say_what_is_held(filepath, document.get("data_held", {}))
+        announce_data_held(filepath, document.get("data_held", {}))
 
 
 def save_weights(model: Any, filepath: Path, overwrite: bool = True) -> None:
     """Save only the weights of a model. Arguments as in `save_model`."""
     _check_overwrite(filepath, overwrite)
     files.write(filepath, {"kind": "weights", "weights": model.weights_dict()})
-    say_whose_format(filepath)
+    announce_format(filepath)
 
 
 def load_model(

@@ -5,7 +5,7 @@ import pytest
 
 from gpunn.apps.cli import doctor, main
 from gpunn.backends.compiled import cpu_kernels
-from gpunn.backends.cupy.driver import card, cuda
+from gpunn.backends.cupy.driver import cuda, gpu
 from gpunn.backends.numpy import backend as numpy_backend
 
 pytestmark = pytest.mark.usefixtures("numpy_is_asked_for")
@@ -18,7 +18,7 @@ def no_instructions_asked_for(monkeypatch):
 
 def no_card(monkeypatch):
     reason = 'CuPy is not installed: pip install "gpunn[cuda12]".'
-    for module in (doctor, card, cuda):
+    for module in (doctor, gpu, cuda):
         monkeypatch.setattr(module, "why_not", lambda: reason)
     monkeypatch.setattr(doctor, "query_nvidia_smi", lambda: "")
 

@@ -14,7 +14,7 @@ import gpunn
 from gpunn import layers
 from gpunn.apps.cli import main
 from gpunn.apps.roofline import roofline, step_profile
-from gpunn.apps.roofline.known_cards import CARDS
+from gpunn.apps.roofline.known_gpus import GPUS
 
 # -- gpunn doctor --step
 
@@ -70,13 +70,13 @@ def test_doctor_prints_the_launches(capsys: pytest.CaptureFixture[str]) -> None:
 def test_doctor_predicts_and_measures(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step_profile, "name_cards", lambda: [])
+    monkeypatch.setattr(step_profile, "name_gpus", lambda: [])
     lines = doctor(capsys)
     begin = lines.index("Predicted, not measured: microseconds per step on a GPU")
     assert lines[begin + 2].split() == ["launches", "work", "total", "one", "kernel"]
-    rows = lines[begin + 3 : begin + 3 + len(CARDS)]
+    rows = lines[begin + 3 : begin + 3 + len(GPUS)]
     operations = step_profile.profile_step(step_profile.example())
-    for row, card in zip(rows, CARDS, strict=True):
+    for row, card in zip(rows, GPUS, strict=True):
         *name, launches, work, together, persistent = row.split()
         assert " ".join(name) == card.name
         assert float(together) == pytest.approx(
@@ -96,7 +96,7 @@ def test_doctor_begins_with_the_card_that_is_here(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ["NVIDIA GeForce GTX 1080 Ti"] * 2 + ["NVIDIA GeForce GTX 970"]
-    monkeypatch.setattr(step_profile, "name_cards", lambda: names)
+    monkeypatch.setattr(step_profile, "name_gpus", lambda: names)
     monkeypatch.setattr(step_profile, "why_not", lambda: None)
     on = []
 

@@ -14,16 +14,16 @@ import pytest
 import gpunn
 from benchmarks.card import roofline as program
 from gpunn import layers
-from gpunn.apps.roofline import known_cards, roofline, step_profile
-from gpunn.apps.roofline.known_cards import CARDS, find_card
+from gpunn.apps.roofline import known_gpus, roofline, step_profile
+from gpunn.apps.roofline.known_gpus import GPUS, find_gpu
 from gpunn.backends.contract.profiling import ProfiledOperation
 
 CPU = roofline.Cpu(2, 50e9, 100e9, ((2**20, 200e9), (2**25, 80e9), (2**27, 40e9)))
-every_card = pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+every_card = pytest.mark.parametrize("card", GPUS, ids=lambda card: card.name)
 
 
 def card(name: str) -> Any:
-    return next(card for card in CARDS if card.name == name)
+    return next(card for card in GPUS if card.name == name)
 
 
 def update(elements: int, arrays: int = 4) -> ProfiledOperation:
@@ -116,9 +116,9 @@ def test_published_rates_are_what_the_parts_of_a_card_amount_to(card: Any) -> No
 
 @every_card
 def test_every_figure_has_a_source(card: Any) -> None:
-    assert len(card.sources) == 3 and set(card.sources) <= set(known_cards.SOURCES)
+    assert len(card.sources) == 3 and set(card.sources) <= set(known_gpus.SOURCES)
     for letter in card.sources:
-        assert "https://" in known_cards.SOURCES[letter] or "http://" in known_cards.SOURCES[letter]
+        assert "https://" in known_gpus.SOURCES[letter] or "http://" in known_gpus.SOURCES[letter]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_every_figure_has_a_source(card: Any) -> None:
     ],
 )
 def test_cards_by_the_name_that_nvidia_smi_gives(told: str, name: str | None) -> None:
-    found = find_card(told)
+    found = find_gpu(told)
     assert (found.name if found else None) == name
 
 
@@ -254,7 +254,7 @@ def test_wider_layers_and_larger_batches_take_no_less() -> None:
         (w, b): step_profile.profile_step(program.classic(w), b) for w in widths for b in batches
     }
     for predict in (
-        *(lambda x, card=card: roofline.graph_step_seconds(x, card) for card in CARDS),
+        *(lambda x, card=card: roofline.graph_step_seconds(x, card) for card in GPUS),
         lambda x: roofline.cpu_seconds(x, CPU),
     ):
         times = np.array([[predict(lists[w, b]) for b in batches] for w in widths])

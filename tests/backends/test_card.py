@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 from machines import COMPLETE, INSTALL_12, LACKING
 
-from gpunn.backends.cupy.driver import card
+from gpunn.backends.cupy.driver import gpu
 
 
 def _forget() -> dict[str, ModuleType]:
@@ -28,7 +28,7 @@ def test_one_line_says_what_is_missing(
     monkeypatch.syspath_prepend(tmp_path)
     kept = _forget()
     try:
-        assert card.why_not.__wrapped__() == machine.line
+        assert gpu.why_not.__wrapped__() == machine.line
     finally:
         _forget()
         sys.modules.update(kept)
@@ -39,7 +39,7 @@ def test_a_cupy_without_metadata_is_told_of_too(
 ) -> None:
     replace(LACKING["CuPy broken"], distributions=()).write(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    reason = card.why_not.__wrapped__()
+    reason = gpu.why_not.__wrapped__()
     assert reason is not None and reason.endswith(f"): {INSTALL_12}.")
 
 
@@ -49,10 +49,10 @@ def test_a_cupy_without_metadata_is_told_of_too(
 )
 def test_a_card_on_the_bus(vendor: str, kind: str, there: bool, tmp_path: Path) -> None:
     """Neither the sound device of an NVIDIA GPU counts, nor another maker's GPU."""
-    assert not card.is_on_bus(tmp_path / "nothing such")
+    assert not gpu.is_on_bus(tmp_path / "nothing such")
     (tmp_path / "0000:00:00.0").mkdir()  # removed before it is read
     device = tmp_path / "0000:01:00.0"
     device.mkdir()
     (device / "vendor").write_text(f"{vendor}\n")
     (device / "class").write_text(f"{kind}\n")
-    assert card.is_on_bus(tmp_path) is there
+    assert gpu.is_on_bus(tmp_path) is there

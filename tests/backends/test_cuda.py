@@ -286,7 +286,7 @@ def learned(backend: Any, loss: str, how: Callable[[Callable[[], Any]], Any] = a
     x, y = np.arange(600, dtype=np.uint8).reshape(-1, 4), np.arange(150) % 3
     own = loss == "own"
     loss_: Any = gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)
-    with gpunn.backends.anew():
+    with gpunn.backends.as_in_a_new_process():
         gpunn.backends.register_backend("tried", lambda: backend)
         gpunn.use_backend("tried")
         gpunn.utils.set_random_seed(1)

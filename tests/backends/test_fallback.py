@@ -21,7 +21,7 @@ import pytest
 from machines import COMPLETE, LACKING, Machine
 
 from gpunn.backends.compiled import cpu_kernels
-from gpunn.backends.cupy.driver import card
+from gpunn.backends.cupy.driver import gpu
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("numpy", "tqdm", "safetensors", "threadpoolctl")
@@ -102,7 +102,7 @@ def result(done: subprocess.CompletedProcess[str]) -> Any:
 def announced(name: str, compiled: bool = CPU == "compiled") -> str:
     """Return the message about the chosen backend on that machine: nothing without a GPU."""
     machine = LACKING[name]
-    if not (machine.nvidia_smi or (machine.distributions and card.is_on_bus())):
+    if not (machine.nvidia_smi or (machine.distributions and gpu.is_on_bus())):
         return ""
     if compiled:
         return f"gpunn: using the compiled backend ({cpu_kernels.chosen()}). {machine.line}\n"
@@ -219,7 +219,7 @@ def test_the_command_line_trains_on_the_cpu_after_saying_so(
 def test_nothing_is_missing(name: str, run: Run) -> None:
     """The fake machines are not rejected for being fake."""
     program = (
-        "import json; from gpunn.backends.cupy.driver.card import why_not; "
+        "import json; from gpunn.backends.cupy.driver.gpu import why_not; "
         "print(json.dumps(why_not()))"
     )
     assert result(run(COMPLETE[name], "-c", program)) is None
@@ -239,7 +239,7 @@ ORDERS = {
     "cupy's part, gpunn": "import cupy.cuda.runtime\nimport gpunn",
     "a model, cupy": "import gpunn\ngpunn.get_backend()\nimport cupy",
     "a backend, cupy": "import gpunn\ngpunn.use_backend('auto')\nimport cupy",
-    "gpunn's card, gpunn": "import gpunn.backends.cupy.driver.card\ngpunn.backends.card.why_not()",
+    "gpunn's card, gpunn": "import gpunn.backends.cupy.driver.gpu\ngpunn.backends.gpu.why_not()",
     "gpunn as keras": "import gpunn.keras.layers as layers, gpunn",
 }
 

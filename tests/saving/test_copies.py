@@ -316,7 +316,10 @@ def test_without_its_backend_a_copy_goes_on_with_the_one_that_is_chosen() -> Non
     data = pickle.dumps(model)
     gpunn.use_backend("numpy")
     assert pickle.loads(data).backend is model.backend
-    with gpunn.backends.anew(), pytest.warns(UserWarning, match="'borrowed' now uses"):
+    with (
+        gpunn.backends.as_in_a_new_process(),
+        pytest.warns(UserWarning, match="'borrowed' now uses"),
+    ):
         del gpunn.backends._factories["borrowed"]
         gpunn.use_backend("numpy")
         assert pickle.loads(data).predict(X, verbose=0).shape == (24, 2)

@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except _ERRORS as error:
-        print(f"gpunn: error: {_said(error)}", file=sys.stderr)
+        print(f"gpunn: error: {_message(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         bar = "\n" if sys.stderr.isatty() else ""  # ends the progress bar's line
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"  # without its "[Errno 2]"
     return str(error)

@@ -18,8 +18,8 @@ from gpunn.apps.roofline import step_profile
 from gpunn.backends import get_backend, use_backend
 from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.contract.backend import Backend
-from gpunn.backends.cupy.driver.card import DISTRIBUTIONS, why_not
 from gpunn.backends.cupy.driver.cuda_extra import explain_extra, query_nvidia_smi
+from gpunn.backends.cupy.driver.gpu import DISTRIBUTIONS, why_not
 from gpunn.layers import Dense, Input
 from gpunn.models import Sequential
 from gpunn.optimizers import SGD
@@ -79,8 +79,8 @@ def run(args: argparse.Namespace) -> int:
     _report("Compiled", not_compiled or describe_compiled())
     cupys = [f"{name} {version}" for name in DISTRIBUTIONS if (version := _version(name))]
     _report("CuPy", ", ".join(cupys) or "not installed")
-    cards = query_nvidia_smi()
-    extra, reason = explain_extra(cards)
+    gpus = query_nvidia_smi()
+    extra, reason = explain_extra(gpus)
     _report("GPU", reason)
     _report("Extra", f'pip install "gpunn[{extra}]"' if extra else "none: there is no usable GPU")
 

@@ -9,7 +9,7 @@ from typing import Any
 from gpunn.apps import trained_on
 from gpunn.apps.tables.preparing import TableModel
 from gpunn.apps.web.model_page import model_page
-from gpunn.apps.web.table_form import said_of_table
+from gpunn.apps.web.table_form import table_notes
 from gpunn.common.atomic_files import atomic_write
 from gpunn.common.names import counted
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     text = model_page(model, _name(args.model), args.like).encode()
     atomic_write(args.page, [text])
     print(f"Saved {args.page} ({len(text) / 1000:,.0f} kB): open it in a browser.")
-    print(_said_of_data(model))
+    print(_data_note(model))
     return 0
 
 
@@ -67,7 +67,7 @@ def _name(path: str) -> str:
     return os.path.basename(folder) or name if name == "model" else name
 
 
-def _said_of_data(model: Any) -> str:
+def _data_note(model: Any) -> str:
     """Say which of the data's values the page holds."""
     known = trained_on.known(model)
     held = []
@@ -75,7 +75,7 @@ def _said_of_data(model: Any) -> str:
         shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
         held.append(f"the names of {counted(len(names), 'class', 'classes')} ({shown})")
     if table := TableModel.of(model):  # has layers for each column: reported together
-        held += said_of_table(table)
+        held += table_notes(table)
     else:
         held += [
             f"{place} ({description})"

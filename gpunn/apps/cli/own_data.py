@@ -43,7 +43,7 @@ def stopped_at(best: int, epochs: int) -> str:
     )
 
 
-def say_results(predicted: Mapping[str, np.ndarray], y: np.ndarray, classes: int) -> None:
+def print_results(predicted: Mapping[str, np.ndarray], y: np.ndarray, classes: int) -> None:
     """Print the test metrics of each model, by the model's name."""
     compared = {name: figures(outputs, y, classes) for name, outputs in predicted.items()}
     print(f"On the {counted(len(y), 'test row')}:\n{as_lines(results(compared))}")

@@ -13,7 +13,7 @@ from gpunn.common.names import counted
 
 from .arguments import keep_earlier
 
-__all__ = ["RUN", "recorder", "said_of_record"]
+__all__ = ["RUN", "record_note", "recorder"]
 
 
 def recorder(args: argparse.Namespace, out: str, **known: Any) -> Recorder:
@@ -33,7 +33,7 @@ def recorder(args: argparse.Namespace, out: str, **known: Any) -> Recorder:
     )
 
 
-def said_of_record(run_recorder: Recorder) -> str:
+def record_note(run_recorder: Recorder) -> str:
     """Say in a line whether the file holds rows, for users who may not want to share them."""
     found = (run_recorder.run and run_recorder.run.end and run_recorder.run.end["results"]) or {}
     shown = len(found.get("mistakes", ()))

@@ -36,7 +36,7 @@ from .arguments import (
     optimizer,
     positive,
 )
-from .recording import RUN, recorder, said_of_record
+from .recording import RUN, record_note, recorder
 
 HELP = "train a network on a table, a folder of pictures, or MNIST"
 EXAMPLES = """\
@@ -147,7 +147,7 @@ class _Run(Callback):
         self.settings = settings
         self.path = path
         self.held_out = x, y
-        self.said = ""
+        self.note = ""
 
     def get_state(self) -> dict[str, Any]:
         return self.settings
@@ -156,7 +156,7 @@ class _Run(Callback):
         x, y = self.held_out
         outputs = self.model.predict(x, verbose=0)
         found = trained_on.doubt(outputs, y)
-        self.said = trained_on.said_of_doubt(outputs, y)
+        self.note = trained_on.doubt_note(outputs, y)
         data = self.settings["dataset"]
         prepared = {"prepared": data} if data == "mnist" else {}
         self.model.trained_on = {**self.model.trained_on, "data": data, **prepared, **found}
@@ -206,9 +206,9 @@ def run(args: argparse.Namespace) -> int:
         raise KeyboardInterrupt(_how_to_go_on(args, backup.path)) from None
     loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
     print(f"Test accuracy {accuracy:.4f}, loss {loss:.4f} ({len(x_test):,} images)")
-    print(f"{saver.said}.")
+    print(f"{saver.note}.")
     print(f"Saved {os.path.join(out, MODEL)}")
-    print(said_of_record(run_recorder))
+    print(record_note(run_recorder))
     return 0
 
 

@@ -15,8 +15,8 @@ from gpunn.apps.pictures.learning import defaults, simple_predictions, train
 from gpunn.apps.splitting import split
 from gpunn.common.names import counted
 
-from .own_data import begin, save, say_results, stopped_at
-from .recording import recorder, said_of_record
+from .own_data import begin, print_results, save, stopped_at
+from .recording import record_note, recorder
 
 EPOCHS = 50
 
@@ -58,9 +58,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     test, held_out = parts["test"], parts["validation"]
     outputs = simple_predictions(parts, classes, settings)
     outputs["network"] = model.predict(test.x, verbose=0)
-    say_results(outputs, test.y, classes)
+    print_results(outputs, test.y, classes)
     validated = model.predict(held_out.x, verbose=0)
-    print(f"{trained_on.said_of_doubt(validated, held_out.y)}.")
+    print(f"{trained_on.doubt_note(validated, held_out.y)}.")
     model.trained_on = {
         "range": [0.0, 255.0],
         "prepared": "scaled",
@@ -68,5 +68,5 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         **trained_on.doubt(validated, held_out.y),
     }
     save(model, args, out, "the names of the classes: no pictures")
-    print(said_of_record(run_recorder))
+    print(record_note(run_recorder))
     return 0

@@ -25,10 +25,10 @@ from gpunn.common.names import counted
 from gpunn.models import Model
 
 from .check_data import checked
-from .own_data import begin, save, say_results, stopped_at
+from .own_data import begin, print_results, save, stopped_at
 from .parser import hint
 from .printing import as_lines, shown
-from .recording import recorder, said_of_record
+from .recording import record_note, recorder
 
 SHOWN = 40  # columns in the table that is printed
 
@@ -64,18 +64,18 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     found = {**simple_predictions(parts, classes, settings.seed)}
     everything = model.predict(given, verbose=0)[target.rows]
     found["network"] = everything[rows["test"]]
-    say_results(found, test.y, classes)
+    print_results(found, test.y, classes)
     about: dict[str, Any] = {"table": known.document()}
     if classes:
         held_out = parts["validation"]
         outputs = everything[rows["validation"]]
         about |= {"classes": target.classes, **trained_on.doubt(outputs, held_out.y)}
-        print(f"{trained_on.said_of_doubt(outputs, held_out.y)}.")
+        print(f"{trained_on.doubt_note(outputs, held_out.y)}.")
     model.trained_on = about
     save(model, args, out, _held(known, target))
     cells = _Cells(table, [column.name for column in used], target.rows[rows["test"]])
     run_recorder.judge(model, test.x, test.y, found["network"], "the test rows", cells)
-    print(said_of_record(run_recorder))
+    print(record_note(run_recorder))
     return 0
 
 

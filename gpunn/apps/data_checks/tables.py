@@ -49,7 +49,7 @@ def read_tables(
     Raises:
         TableError: if a file holds no table, or its table has no features or lacks the target.
     """
-    table = _said(read_table(path, max_columns=max_columns))
+    table = _with_printed_notes(read_table(path, max_columns=max_columns))
     label = _target(table, target)
     features = [name for name in table.names if name != label]
     if not features:
@@ -61,7 +61,7 @@ def read_tables(
     kept = kept or list(range(len(kinds)))
     tables = [table]
     if test is not None:
-        tables.append(_said(read_table(test, max_columns=max_columns)))
+        tables.append(_with_printed_notes(read_table(test, max_columns=max_columns)))
         wanted = [features[i] for i in kept] + ([] if label is None else [label])
         lacking = [name for name in wanted if name not in tables[1].names]
         if lacking:
@@ -85,7 +85,7 @@ def read_tables(
     )  # fmt: skip
 
 
-def _said(table: Table) -> Table:
+def _with_printed_notes(table: Table) -> Table:
     if table.notes:
         print(f"{table.path}: {', '.join(table.notes)}", file=sys.stderr)
     return table

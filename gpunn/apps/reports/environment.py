@@ -27,8 +27,8 @@ def environment(model: Any) -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "processor": f"{_processor()}, {os.cpu_count()} cores",
     }
-    if card := getattr(backend, "device_name", None):
-        found["card"] = str(card)
+    if gpu := getattr(backend, "device_name", None):
+        found["card"] = str(gpu)
     threads = [f"{n}={os.environ[n]}" for n in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
                if n in os.environ]  # fmt: skip
     return {**found, **({"threads": ", ".join(threads)} if threads else {})}

@@ -23,14 +23,14 @@ import numpy as np
 from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.launch.modes import GRAPH_STEPS, PERSISTENT_WIDTH
 
-from .known_cards import Card
+from .known_gpus import GPU
 
 # Operations whose arithmetic is matrix products.
 PRODUCTS = ("matmul", "convolution", "convolution_gradient")
 
 MEMORY_EFFICIENCY = 0.85
 """Fraction of the published memory bandwidth that kernels reach: 0.71 to 0.94 on the H200, A100,
-L40 and A40, in the last lines of the files that `known_cards` names."""
+L40 and A40, in the last lines of the files that `known_gpus` names."""
 
 PRODUCT_EFFICIENCY = 0.6
 """Fraction of the published FP32 rate that a product reaches: cuBLAS 23.3 of the RTX A6000's 38.7
@@ -56,16 +56,16 @@ PORT = 64
 """Bytes that a multiprocessor reads from L2 per clock. ASSUMED."""
 
 
-def product_seconds(m: int, n: int, k: int, card: Card) -> float:
+def product_seconds(m: int, n: int, k: int, gpu: GPU) -> float:
     """Return the arithmetic time of a product (m, k) @ (k, n); small ones keep few blocks busy.
 
     One block computes a tile of the output. With fewer tiles than multiprocessors, the sum
     over k is split among blocks as well, down to pieces of `LEAST_DEPTH` terms.
     """
     tiles = math.ceil(m / TILE) * math.ceil(n / TILE)
-    busy = tiles / card.multiprocessors
+    busy = tiles / gpu.multiprocessors
     depth = k if busy >= 1 else min(k, max(LEAST_DEPTH, k * busy))
-    rate = PRODUCT_EFFICIENCY * card.flops / card.multiprocessors  # of one block
+    rate = PRODUCT_EFFICIENCY * gpu.flops / gpu.multiprocessors  # of one block
     return max(1.0, busy) * depth * 2 * TILE * TILE / rate
 
 
@@ -99,41 +99,41 @@ def _item_size(operations: Sequence[ProfiledOperation]) -> int:
     return 4
 
 
-def card_bandwidth(operations: Sequence[ProfiledOperation], card: Card) -> float:
+def gpu_bandwidth(operations: Sequence[ProfiledOperation], gpu: GPU) -> float:
     """Return the bandwidth in bytes per second; that of L2 if the step's working set fits."""
-    fits = working_set(operations) <= card.l2
-    return max(card.l2_bandwidth if fits else 0.0, MEMORY_EFFICIENCY * card.bandwidth)
+    fits = working_set(operations) <= gpu.l2
+    return max(gpu.l2_bandwidth if fits else 0.0, MEMORY_EFFICIENCY * gpu.bandwidth)
 
 
-def operation_seconds(operation: ProfiledOperation, card: Card, bandwidth: float) -> float:
+def operation_seconds(operation: ProfiledOperation, gpu: GPU, bandwidth: float) -> float:
     """Return the time of one operation's traffic or arithmetic on a GPU, whichever is longer."""
     if operation.name == "matmul":
         m, n = operation.shapes["out"]
         k = operation.flops // (2 * m * n) if m * n else 0
-        return max(operation.bytes / bandwidth, product_seconds(m, n, k, card))
-    return max(operation.bytes / bandwidth, operation.flops / card.flops)
+        return max(operation.bytes / bandwidth, product_seconds(m, n, k, gpu))
+    return max(operation.bytes / bandwidth, operation.flops / gpu.flops)
 
 
-def work_seconds(operations: Sequence[ProfiledOperation], card: Card) -> float:
+def work_seconds(operations: Sequence[ProfiledOperation], gpu: GPU) -> float:
     """Return the time of a step's traffic and arithmetic on a GPU, without launch costs."""
-    bandwidth = card_bandwidth(operations, card)
-    return sum(operation_seconds(operation, card, bandwidth) for operation in operations)
+    bandwidth = gpu_bandwidth(operations, gpu)
+    return sum(operation_seconds(operation, gpu, bandwidth) for operation in operations)
 
 
 def graph_step_seconds(
-    operations: Sequence[ProfiledOperation], card: Card, kernels: int | None = None
+    operations: Sequence[ProfiledOperation], gpu: GPU, kernels: int | None = None
 ) -> float:
     """Return the predicted time of a step that is replayed in a CUDA graph.
 
     Args:
         operations: the step's operations.
-        card: the GPU.
+        gpu: the GPU.
         kernels: number of kernels that the step launches; by default that of its profile.
     """
     if kernels is None:
         kernels = sum(operation.launches for operation in operations)
-    fixed = kernels * card.kernel + GRAPH_LAUNCH / GRAPH_STEPS
-    return fixed + work_seconds(operations, card)
+    fixed = kernels * gpu.kernel + GRAPH_LAUNCH / GRAPH_STEPS
+    return fixed + work_seconds(operations, gpu)
 
 
 def is_narrow(operations: Sequence[ProfiledOperation]) -> bool:
@@ -142,31 +142,31 @@ def is_narrow(operations: Sequence[ProfiledOperation]) -> bool:
     return bool(widths) and max(widths) <= PERSISTENT_WIDTH
 
 
-def persistent_step_seconds(operations: Sequence[ProfiledOperation], card: Card) -> float:
+def persistent_step_seconds(operations: Sequence[ProfiledOperation], gpu: GPU) -> float:
     """Return the predicted time of a step in a persistent kernel, which runs many steps.
 
     A block computes all layers for some rows of the batch, so each block reads all weights.
     """
-    bandwidth = card_bandwidth(operations, card)
+    bandwidth = gpu_bandwidth(operations, gpu)
     batch = next((x.shapes["out"][0] for x in operations if x.name == "gather"), 1)
-    fixed = BARRIERS * card.barrier + GRAPH_LAUNCH / GRAPH_STEPS
+    fixed = BARRIERS * gpu.barrier + GRAPH_LAUNCH / GRAPH_STEPS
     return fixed + sum(
-        max(operation_seconds(x, card, bandwidth), _own_rows_seconds(x, batch, card, bandwidth))
+        max(operation_seconds(x, gpu, bandwidth), _own_rows_seconds(x, batch, gpu, bandwidth))
         for x in operations
     )
 
 
 def _own_rows_seconds(
-    operation: ProfiledOperation, batch: int, card: Card, bandwidth: float
+    operation: ProfiledOperation, batch: int, gpu: GPU, bandwidth: float
 ) -> float:
     """Return the time to move a product's weights to all blocks, if it is over the batch's rows."""
     if operation.name != "matmul" or operation.shapes["out"][0] != batch:
         return 0.0
-    blocks = min(batch, card.multiprocessors)
-    rows = math.ceil(batch / card.multiprocessors)
+    blocks = min(batch, gpu.multiprocessors)
+    rows = math.ceil(batch / gpu.multiprocessors)
     elements = math.prod(operation.shapes["b"]) * math.ceil(rows / ROWS_AT_ONCE)
     size = elements * _item_size([operation])
-    return max(size / (PORT * card.clock), blocks * size / bandwidth)
+    return max(size / (PORT * gpu.clock), blocks * size / bandwidth)
 
 
 # -- the CPU

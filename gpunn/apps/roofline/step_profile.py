@@ -15,15 +15,15 @@ from gpunn.backends.contract.backend import Program
 from gpunn.backends.contract.control import POSITION
 from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.driver import dry
-from gpunn.backends.cupy.driver.card import why_not
-from gpunn.backends.cupy.driver.cuda_extra import name_cards
+from gpunn.backends.cupy.driver.cuda_extra import name_gpus
+from gpunn.backends.cupy.driver.gpu import why_not
 from gpunn.backends.shared.order import Order
 from gpunn.feeding.rows import Rows, name_of
 from gpunn.layers import Dense, Dropout, Flatten, Input, Rescaling
 from gpunn.models import Model, Sequential
 
 from . import roofline
-from .known_cards import CARDS, find_card
+from .known_gpus import GPUS, find_gpu
 
 BATCH = 32
 STEPS = 32  # per sample; fewer if the input would have more than ELEMENTS elements
@@ -187,18 +187,18 @@ def predictions(model: Model, operations: list[ProfiledOperation], batch: int = 
     """Format the step's time: predicted for known GPUs, predicted and measured on this CPU."""
     if model.dtype != "float32":
         return f"The time is predicted only for float32, not for {model.dtype}."
-    present = name_cards()
-    own = list(dict.fromkeys(card for name in present if (card := find_card(name))))
+    present = name_gpus()
+    own = list(dict.fromkeys(gpu for name in present if (gpu := find_gpu(name))))
     lines = ["Predicted, not measured: microseconds per step on a GPU", ""]
     lines.append(_times("", "launches", "work", "total", "one kernel"))
     narrow = roofline.is_narrow(operations)
-    for card in [*own, *(card for card in CARDS if card not in own)]:
-        work = roofline.work_seconds(operations, card)
-        step = roofline.graph_step_seconds(operations, card)
-        name = f"{card.name} (this machine)" if card in own else card.name
-        persistent = roofline.persistent_step_seconds(operations, card) if narrow else "-"
+    for gpu in [*own, *(gpu for gpu in GPUS if gpu not in own)]:
+        work = roofline.work_seconds(operations, gpu)
+        step = roofline.graph_step_seconds(operations, gpu)
+        name = f"{gpu.name} (this machine)" if gpu in own else gpu.name
+        persistent = roofline.persistent_step_seconds(operations, gpu) if narrow else "-"
         lines.append(_times(name, step - work, work, step, persistent))
-    lines += [f"   {name}: not in this table" for name in present if not find_card(name)]
+    lines += [f"   {name}: not in this table" for name in present if not find_gpu(name)]
     if any(map(_by_arrays, operations)):
         lines.append("   without the launches of array functions (xp)")
     if present and why_not() is None:

@@ -53,14 +53,14 @@ def table_form(model: Any, table: TableModel) -> dict[str, Any]:
     return description
 
 
-def said_of_table(table: TableModel) -> list[str]:
+def table_notes(table: TableModel) -> list[str]:
     """Describe what the page of a model holds of its table.
 
     >>> from gpunn.apps.tables.preparing import Feature
     >>> features = [Feature("age", 30.0, 40.0, 10.0, range=Range(18, 81, True)),
     ...             Feature("tree", categories=["oak", "elm"])]
     >>> table = TableModel.to_learn("rent", "regression", features)
-    >>> print(*said_of_table(table), sep="\\n")
+    >>> print(*table_notes(table), sep="\\n")
     the name of the target ('rent')
     the names of 2 columns ('age', 'tree')
     the median, mean and deviation of 1 column

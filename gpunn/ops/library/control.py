@@ -80,11 +80,11 @@ def map_(f: Callable[[Any], Any], xs: Any) -> Any:
     """
     columns = list[list[Tensor]]()
 
-    def taken_apart(x: Any) -> int:
+    def unpacked_leaf(x: Any) -> int:
         columns.append(unstack(x))
         return len(columns) - 1
 
-    form = replaced(taken_apart, xs)
+    form = replaced(unpacked_leaf, xs)
     lengths = {len(column) for column in columns}
     if len(lengths) != 1 or 0 in lengths:
         raise ValueError(

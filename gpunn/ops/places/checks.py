@@ -48,21 +48,21 @@ def _complaint(
     low: float, high: float, what: str, where: str, error: Kind,
     count: int, least: float, largest: float,
 ) -> Exception:  # fmt: skip
-    got = _told(largest)
+    got = _number(largest)
     if count > 1 and least != largest:
-        got = f"{_told(least)} to {got}"
+        got = f"{_number(least)} to {got}"
     if where:
         got = f"{got} in a step" if count == 1 else f"{got} in a step, {count} such values"
-    return error(f"{what} must be from {_told(low)} to {_told(high)}{where}; got {got}.")
+    return error(f"{what} must be from {_number(low)} to {_number(high)}{where}; got {got}.")
 
 
 def _complaint_of(attributes: dict[str, Any]) -> Complaint:
     return partial(_complaint, *attributes.values())
 
 
-def _told(number: float) -> str:
+def _number(number: float) -> str:
     """
-    >>> _told(3.0), _told(2.5), _told(float("nan"))
+    >>> _number(3.0), _told(2.5), _told(float("nan"))
     ('3', '2.5', 'nan')
     """
     return str(int(number)) if math.isfinite(number) and number == int(number) else str(number)

@@ -18,7 +18,7 @@ from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import ShapeTrace
 from gpunn.ops.variable import Variable
-from gpunn.saving.announcing import say_what_is_held
+from gpunn.saving.announcing import announce_data_held
 
 from .formulas import NotExportable, activation, layer_formula
 from .operators import OPSET, OnnxGraph
@@ -50,7 +50,7 @@ def export_onnx(model: Any, filepath: Path) -> None:
     atomic_write(str(filepath), [made.SerializeToString()])
     held = model.data_held()
     inside = {place: held[place] for place in held if not place.startswith("trained_on/")}
-    say_what_is_held(filepath, inside)
+    announce_data_held(filepath, inside)
 
 
 def _made(model: Any, onnx: Any) -> Any:

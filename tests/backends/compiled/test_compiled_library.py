@@ -25,7 +25,7 @@ from gpunn.backends import get_backend
 from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.contract.control import Control
 from gpunn.backends.contract.expression import COLUMNS, ELEMENTS, ONE, ROWS
-from gpunn.backends.cupy.driver import card
+from gpunn.backends.cupy.driver import gpu
 from gpunn.backends.shared.geometry import Geometry
 
 REASON = cpu_kernels.why_not()
@@ -178,8 +178,8 @@ def hidden(monkeypatch: pytest.MonkeyPatch, no_backend_yet: None) -> Iterator[No
     monkeypatch.setattr(cpu_kernels, "is_built", lambda which: False)
     for name in ("GPUNN_BACKEND", "GPUNN_INSTRUCTIONS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(card, "why_not", lambda: "The card is too old.")
-    monkeypatch.setattr(card, "is_seen", lambda: True)
+    monkeypatch.setattr(gpu, "why_not", lambda: "The card is too old.")
+    monkeypatch.setattr(gpu, "is_seen", lambda: True)
     known = (cpu_kernels.load, cpu_kernels.of_this_cpu)
     for function in known:
         function.cache_clear()

@@ -22,7 +22,7 @@ from gpunn.backends.contract.backend import Array
 from gpunn.backends.cupy.launch.protocols import Epilogue, Matmul, column_major
 from gpunn.backends.shared.precision import CAPABILITY, PRECISIONS
 
-from .card import cublas_library
+from .gpu import cublas_library
 
 DEFAULT_ALGORITHM = -1  # CUBLAS_GEMM_DEFAULT
 

@@ -24,8 +24,8 @@ from gpunn.backends.cupy.launch.codegen import Kernel
 from gpunn.backends.cupy.launch.kernel_source import OPTIONS
 from gpunn.backends.cupy.launch.protocols import KernelLauncher, Replay
 
-from .card import why_not
 from .cublas import Cublas
+from .gpu import why_not
 
 __all__ = ["make_backend", "why_not"]
 

@@ -32,7 +32,7 @@ NEEDS = {12: Needs(525, (5, 0)), 13: Needs(580, (7, 5))}
 
 _QUERY = "--query-gpu=compute_cap,driver_version,name"
 _UNKNOWN_FIELD = "is not a valid field"  # the error of a driver that is older than this query
-_CARD = re.compile(r"^\s*(\d+)\.(\d+)\s*,\s*(\d+)[.\d]*\s*,\s*(\S.*?)\s*$", re.MULTILINE)
+_GPU = re.compile(r"^\s*(\d+)\.(\d+)\s*,\s*(\d+)[.\d]*\s*,\s*(\S.*?)\s*$", re.MULTILINE)
 
 
 def query_nvidia_smi() -> str:
@@ -49,19 +49,19 @@ def query_nvidia_smi() -> str:
     return done.stdout
 
 
-def name_cards() -> list[str]:
+def name_gpus() -> list[str]:
     """Return the names of this machine's GPUs, as ``nvidia-smi`` reports them."""
-    return [name for _, _, _, name in _CARD.findall(query_nvidia_smi())]
+    return [name for _, _, _, name in _GPU.findall(query_nvidia_smi())]
 
 
-def lists_a_card(nvidia_smi_output: str) -> bool:
+def lists_a_gpu(nvidia_smi_output: str) -> bool:
     """Return whether the output of :func:`query_nvidia_smi` is from a machine with a GPU.
 
-    >>> lists_a_card("8.9, 580.65.06, NVIDIA GeForce RTX 4090"), lists_a_card("No devices found")
+    >>> lists_a_gpu("8.9, 580.65.06, NVIDIA GeForce RTX 4090"), lists_a_gpu("No devices found")
     (True, False)
     """
     # A driver that does not know the field yet is installed because there is a GPU.
-    return bool(_CARD.search(nvidia_smi_output)) or _UNKNOWN_FIELD in nvidia_smi_output
+    return bool(_GPU.search(nvidia_smi_output)) or _UNKNOWN_FIELD in nvidia_smi_output
 
 
 def choose_extra(nvidia_smi_output: str) -> str | None:
@@ -84,25 +84,25 @@ def explain_extra(nvidia_smi_output: str) -> tuple[str | None, str]:
     >>> explain_extra("6.1, 580.65.06, NVIDIA GeForce GTX 1060 6GB")[1]
     'NVIDIA GeForce GTX 1060 6GB (compute capability 6.1, driver 580): CUDA 13 starts at 7.5'
     """
-    cards = [
+    gpus = [
         ((int(major), int(minor)), int(driver), name)
-        for major, minor, driver, name in _CARD.findall(nvidia_smi_output)
+        for major, minor, driver, name in _GPU.findall(nvidia_smi_output)
     ]
     if _UNKNOWN_FIELD in nvidia_smi_output:
         return None, f"the NVIDIA driver is too old: CUDA 12 needs {NEEDS[12].driver} or newer"
-    if not cards:
+    if not gpus:
         line = nvidia_smi_output.strip().split("\n")[0]
         return None, f"nvidia-smi found no GPU: {line}" if line else "there is no nvidia-smi"
-    capability, driver, name = min(cards)
-    card = f"{name} (compute capability {capability[0]}.{capability[1]}, driver {driver})"
+    capability, driver, name = min(gpus)
+    gpu = f"{name} (compute capability {capability[0]}.{capability[1]}, driver {driver})"
     extra = None
     for cuda, needs in NEEDS.items():
         if capability < needs.capability:
-            return extra, f"{card}: CUDA {cuda} starts at {'.'.join(map(str, needs.capability))}"
+            return extra, f"{gpu}: CUDA {cuda} starts at {'.'.join(map(str, needs.capability))}"
         if driver < needs.driver:
-            return extra, f"{card}: CUDA {cuda} needs driver {needs.driver} or newer"
+            return extra, f"{gpu}: CUDA {cuda} needs driver {needs.driver} or newer"
         extra = f"cuda{cuda}"
-    return extra, card
+    return extra, gpu
 
 
 if __name__ == "__main__":

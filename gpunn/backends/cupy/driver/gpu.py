@@ -7,7 +7,7 @@ from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 
-from .cuda_extra import NEEDS, explain_extra, lists_a_card, query_nvidia_smi
+from .cuda_extra import NEEDS, explain_extra, lists_a_gpu, query_nvidia_smi
 
 DISTRIBUTIONS = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
 # Distributions of the libraries, with a suffix until CUDA 12 and without one from 13 on.
@@ -95,7 +95,7 @@ def why_not() -> str | None:
 def is_seen() -> bool:
     """Return whether this machine has an NVIDIA GPU meant for use, usable or not: one that
     the driver lists or, if CuPy is installed, one on the PCI bus."""
-    return lists_a_card(query_nvidia_smi()) or (any(map(_version, DISTRIBUTIONS)) and is_on_bus())
+    return lists_a_gpu(query_nvidia_smi()) or (any(map(_version, DISTRIBUTIONS)) and is_on_bus())
 
 
 def is_on_bus(devices: Path = Path("/sys/bus/pci/devices")) -> bool:

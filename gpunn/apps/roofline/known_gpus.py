@@ -1,7 +1,7 @@
 """GPUs of known speed, for the predictions of `roofline`, each figure with its source.
 
 A figure is either published by the GPU's maker or a reviewer, or a published measurement, or
-assumed: `SOURCES` says which, by the letters in `Card.sources`.
+assumed: `SOURCES` says which, by the letters in `GPU.sources`.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ SOURCES = {
     "nvidia-geforce-gtx-1080-11gbps (the same chip and clock); memory, "
     "https://infinitebrandedaccessories.com/products/nvidia-geforce-gtx-1080-gpu; "
     "multiprocessors as in a",
-    "m": f"measured on this card: {GPU_BENCHES}. There a kernel (or one turn of a grid-wide "
+    "m": f"measured on this GPU: {GPU_BENCHES}. There a kernel (or one turn of a grid-wide "
     "barrier) that moves V bytes in L2 takes a + V / b; a and b are our fit to the best block "
     "size, up to 60% of L2 (h200_graph.txt, h200_gsync.txt)",
-    "n": f"measured on a card with the same chip or architecture, {GPU_BENCHES}, fit as in m: "
+    "n": f"measured on a GPU with the same chip or architecture, {GPU_BENCHES}, fit as in m: "
     "H200 for the H100 (same chip and clock), L40 for the RTX 4090 (AD102; l40_graph.txt, "
     "l40_gsync.txt), A40 for the RTX 3060 (GA10x; a40_graph.txt; bandwidth of half as many "
     "memory controllers). There is no such barrier of the A40: it is taken to cost a kernel, as "
     "it nearly does on the H200, L40 and A100",
-    "x": "ASSUMED: nothing was found for this card. A kernel and a barrier as on the slowest "
-    f"card measured (A100: 1.32 and 1.27 us, {GPU_BENCHES}), L2 with 64 bytes a clock for each "
+    "x": "ASSUMED: nothing was found for this GPU. A kernel and a barrier as on the slowest "
+    f"GPU measured (A100: 1.32 and 1.27 us, {GPU_BENCHES}), L2 with 64 bytes a clock for each "
     "32-bit memory controller at boost clock. A barrier may well cost more there: on a GV100 with "
     "CUDA 10 somebody found a kernel with barriers 3 times slower than a graph "
     "(https://github.com/gunrock/gunrock/issues/438)",
@@ -51,7 +51,7 @@ SOURCES = {
 
 
 @dataclass(frozen=True)
-class Card:
+class GPU:
     """The peak performance of a GPU.
 
     Attributes:
@@ -89,17 +89,17 @@ class Card:
 
 KIB = 1024
 
-CARDS = (
-    Card("GTX 1050 Ti", (6, 1), 6, 2.138e12, 112.1e9, 1024 * KIB, 356e9, 1.32e-6, 1.27e-6, "axx"),
-    Card("GTX 1060 6GB", (6, 1), 10, 4.375e12, 192.2e9, 1536 * KIB, 656e9, 1.32e-6, 1.27e-6, "axx"),
-    Card("GTX 1080", (6, 1), 20, 8.873e12, 320.3e9, 2048 * KIB, 887e9, 1.32e-6, 1.27e-6, "hxx"),
-    Card("GTX 1080 Ti", (6, 1), 28, 11.34e12, 484.4e9, 2816 * KIB, 1114e9, 1.32e-6, 1.27e-6, "bxx"),
-    Card("GTX 1650", (7, 5), 14, 2.984e12, 128.1e9, 1024 * KIB, 426e9, 1.32e-6, 1.27e-6, "cxx"),
-    Card("RTX 2060", (7, 5), 30, 6.451e12, 336e9, 3072 * KIB, 645e9, 1.32e-6, 1.27e-6, "dxx"),
-    Card("RTX 3060", (8, 6), 28, 12.74e12, 360e9, 3072 * KIB, 1448e9, 1.09e-6, 1.09e-6, "enn"),
-    Card("RTX 4090", (8, 9), 128, 82.58e12, 1008e9, 73728 * KIB, 4987e9, 0.96e-6, 0.92e-6, "fnn"),
-    Card("H100", (9, 0), 132, 66.9e12, 3350e9, 51200 * KIB, 6144e9, 1.23e-6, 1.25e-6, "gnn"),
-    Card("H200", (9, 0), 132, 66.9e12, 4800e9, 51200 * KIB, 6144e9, 1.23e-6, 1.25e-6, "gmm"),
+GPUS = (
+    GPU("GTX 1050 Ti", (6, 1), 6, 2.138e12, 112.1e9, 1024 * KIB, 356e9, 1.32e-6, 1.27e-6, "axx"),
+    GPU("GTX 1060 6GB", (6, 1), 10, 4.375e12, 192.2e9, 1536 * KIB, 656e9, 1.32e-6, 1.27e-6, "axx"),
+    GPU("GTX 1080", (6, 1), 20, 8.873e12, 320.3e9, 2048 * KIB, 887e9, 1.32e-6, 1.27e-6, "hxx"),
+    GPU("GTX 1080 Ti", (6, 1), 28, 11.34e12, 484.4e9, 2816 * KIB, 1114e9, 1.32e-6, 1.27e-6, "bxx"),
+    GPU("GTX 1650", (7, 5), 14, 2.984e12, 128.1e9, 1024 * KIB, 426e9, 1.32e-6, 1.27e-6, "cxx"),
+    GPU("RTX 2060", (7, 5), 30, 6.451e12, 336e9, 3072 * KIB, 645e9, 1.32e-6, 1.27e-6, "dxx"),
+    GPU("RTX 3060", (8, 6), 28, 12.74e12, 360e9, 3072 * KIB, 1448e9, 1.09e-6, 1.09e-6, "enn"),
+    GPU("RTX 4090", (8, 9), 128, 82.58e12, 1008e9, 73728 * KIB, 4987e9, 0.96e-6, 0.92e-6, "fnn"),
+    GPU("H100", (9, 0), 132, 66.9e12, 3350e9, 51200 * KIB, 6144e9, 1.23e-6, 1.25e-6, "gnn"),
+    GPU("H200", (9, 0), 132, 66.9e12, 4800e9, 51200 * KIB, 6144e9, 1.23e-6, 1.25e-6, "gmm"),
 )
 """From the oldest to the newest; the H100 is the SXM version, the RTX 3060 the one with 12 GB."""
 
@@ -107,18 +107,18 @@ CARDS = (
 _OTHERS = {"Ti", "SUPER", "Laptop", "Max-Q", "D", "PCIe", "NVL"}
 
 
-def find_card(name: str) -> Card | None:
+def find_gpu(name: str) -> GPU | None:
     """Return the GPU with this name in `nvidia-smi`, or None.
 
-    >>> find_card("NVIDIA GeForce GTX 1080 Ti").name, find_card("NVIDIA H100 80GB HBM3").name
+    >>> find_gpu("NVIDIA GeForce GTX 1080 Ti").name, find_gpu("NVIDIA H100 80GB HBM3").name
     ('GTX 1080 Ti', 'H100')
-    >>> find_card("NVIDIA GeForce RTX 3060 Laptop GPU") is None  # a different GPU
+    >>> find_gpu("NVIDIA GeForce RTX 3060 Laptop GPU") is None  # a different GPU
     True
     """
     words = re.sub(r"NVIDIA|GeForce", "", name).split()
-    for card in CARDS:
-        own = card.name.split()
+    for gpu in GPUS:
+        own = gpu.name.split()
         rest = words[len(own) :] if words[: len(own)] == own else None
         if rest is not None and not _OTHERS & set(rest):
-            return card
+            return gpu
     return None
