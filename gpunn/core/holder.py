@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,9 +37,43 @@ class ParameterHolder:
         return [p for p in self.weights if not p.trainable]
 
     # Keras has all of these.
-    parameters = variables = weights
+    parameters = variables = property(lambda self: self.weights, None, None, "`weights`.")
     trainable_variables = trainable_weights
     non_trainable_variables = non_trainable_weights
+
+    @property
+    def _own_parameters(self) -> list[Parameter]:
+        """The parameters that it has declared itself."""
+        raise TypeError(f"{type(self).__name__} must define _own_parameters.")
+
+    @property
+    def _layers_inside(self) -> list[Any]:
+        """The layers that it contains."""
+        return list(dict.fromkeys(inner for _, inner in self._attributes_inside()))
+
+    def _attributes_inside(self) -> Iterator[tuple[str, Any]]:
+        """Yield the layers that it contains, with the attributes that hold them."""
+        raise TypeError(f"{type(self).__name__} must define _attributes_inside().")
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield all parameters with their paths in it: its own by name, then those of layers
+        inside, prefixed with the attribute that holds the layer (``"hidden/0/kernel"``)."""
+        seen = set[int]()
+        for p in self._own_parameters:
+            seen.add(id(p))
+            yield p.name, p
+        for path, inner in self._attributes_inside():
+            for name, p in inner.named_parameters():
+                if id(p) not in seen:
+                    seen.add(id(p))
+                    yield f"{path}/{name}", p
+
+    def _name_parameters(self, path: str = "") -> None:
+        """Set the paths of the parameters of layers inside, from the names of the layers."""
+        for inner in self._layers_inside:
+            for p in inner._own_parameters:
+                p.within = f"{path}{self.name}/{inner.name}/{p.name}"
+            inner._name_parameters(f"{path}{self.name}/")
 
     def count_params(self) -> int:
         """Return the number of values in all parameters; masked kernels count their connections.

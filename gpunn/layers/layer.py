@@ -35,8 +35,6 @@ from .parameters import (
     integers_of,
     layers_in,
     losses_of,
-    name_parameters,
-    parameters_in,
     trainable,
     weight_of,
 )
@@ -341,25 +339,10 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
         """All parameters in the order of their declaration."""
         return [p for _, p in self.named_parameters()] if self.has_call else self._own_parameters
 
-    parameters = variables = weights
-
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield all parameters with their paths in this layer, see `parameters_in`."""
-        return parameters_in(self)
-
-    def _name_parameters(self, path: str = "") -> None:
-        """Set the paths of the parameters of layers inside, from the names of the layers."""
-        name_parameters(self, path)
-
     def _attributes_inside(self) -> Iterator[tuple[str, Any]]:
         """Yield the layers inside, with the attributes that hold them."""
         for name, value in vars(self).items() if self.has_call else ():
             yield from layers_in(name, value)
-
-    @property
-    def _layers_inside(self) -> list[Any]:
-        """The layers in the attributes of a layer with a `call`."""
-        return list(dict.fromkeys(inner for _, inner in self._attributes_inside()))
 
     def _with_layers_inside(self) -> list[Any]:
         """Return the layer and all layers in it, at any depth."""

@@ -70,28 +70,6 @@ def losses_of(holder: Any, added: Sequence[np.ndarray] | None) -> list[Tensor]:
     ]
 
 
-def parameters_in(holder: Any) -> Iterator[tuple[str, Parameter]]:
-    """Yield all parameters of a layer or model with their paths in it: its own by name, then those
-    of layers in it, prefixed with the attribute that holds the layer (``"hidden/0/kernel"``)."""
-    seen = set[int]()
-    for p in holder._own_parameters:
-        seen.add(id(p))
-        yield p.name, p
-    for path, inner in holder._attributes_inside():
-        for name, p in inner.named_parameters():
-            if id(p) not in seen:
-                seen.add(id(p))
-                yield f"{path}/{name}", p
-
-
-def name_parameters(holder: Any, path: str = "") -> None:
-    """Set the paths of the parameters of layers in a layer or model, from their names."""
-    for inner in holder._layers_inside:
-        for p in inner._own_parameters:
-            p.within = f"{path}{holder.name}/{inner.name}/{p.name}"
-        inner._name_parameters(f"{path}{holder.name}/")
-
-
 def layers_in(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the layers in an attribute of a custom layer, also in lists and dictionaries, with the
     path to each."""

@@ -12,7 +12,7 @@ from gpunn.core.arena import Parameter
 from gpunn.core.holder import ParameterHolder
 from gpunn.core.plan import HostPart, Node
 from gpunn.layers import traced
-from gpunn.layers.parameters import layers_in, name_parameters, parameters_in
+from gpunn.layers.parameters import layers_in
 from gpunn.layers.shapes import sample_of
 from gpunn.layers.symbolic import GraphOperation, SampleShape, SymbolicTensor, TreeDef
 
@@ -163,11 +163,6 @@ class NestedModel(GraphOperation, ParameterHolder, registry.Entry):
 
     # -- what it contains
 
-    @property
-    def _layers_inside(self) -> list[Any]:
-        """The layers, as for a layer that contains others."""
-        return self.layers
-
     def _with_layers_inside(self) -> list[Any]:
         """Return all layers at any depth, after the model itself if it has a custom call."""
         inside = chain.from_iterable(layer._with_layers_inside() for layer in self.layers)
@@ -180,18 +175,10 @@ class NestedModel(GraphOperation, ParameterHolder, registry.Entry):
         for name, value in vars(self).items() if self.has_call else ():
             yield from layers_in(name, value)
 
-    def _name_parameters(self, path: str = "") -> None:
-        """Set the paths of the parameters from the names of layers."""
-        name_parameters(self, path)
-
     @property
     def _own_parameters(self) -> list[Parameter]:
         """The parameters that a model with a custom call has added by `add_weight`."""
         return list(self._builder.source._own_parameters) if self.has_call else []
-
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield all parameters with their names in this model."""
-        return parameters_in(self)
 
     @property
     def weights(self) -> list[Parameter]:
@@ -201,8 +188,6 @@ class NestedModel(GraphOperation, ParameterHolder, registry.Entry):
             return list(plan.parameters.values())
         unique = {id(p): p for _, p in self.named_parameters()}
         return list(unique.values())
-
-    parameters = variables = weights
 
     def _require_values(self, method: str) -> None:
         if self._builder.plan is None:
