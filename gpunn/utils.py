@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.apps.data_checks import DataCheckError, check_data
-from gpunn.common.random import set_random_seed
+from gpunn.common.random import seeded, set_random_seed
 from gpunn.feeding.py_dataset import PyDataset
 from gpunn.structure.drawing import draw
 
@@ -24,6 +24,7 @@ __all__ = [
     "Sequence",
     "check_data",
     "plot_model",
+    "seeded",
     "set_random_seed",
     "to_categorical",
 ]

@@ -30,11 +30,10 @@ def set_random_seed(seed: int) -> None:
         ValueError: if ``seed`` is not such an integer.
     """
     global _source
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be an integer from 0 to 2**32 - 1; got {seed!r}.")
+    source = _source_of(seed)
     _python_random.seed(int(seed))
     np.random.seed(int(seed))  # noqa: NPY002  Keras's function seeds it, scripts rely on it
-    _source = np.random.Generator(np.random.PCG64(int(seed)))
+    _source = source
 
 
 set_seed = set_random_seed  # TensorFlow's name
@@ -42,19 +41,36 @@ set_seed = set_random_seed  # TensorFlow's name
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """A ``with`` block in which this thread draws seeds as if ``seed`` had been set.
+    """A ``with`` block in which gpunn draws seeds as if ``seed`` had been set, in this thread only.
 
-    >>> with seeded(1):
-    ...     first = draw_seed()
-    >>> with seeded(1):
-    ...     draw_seed() == first
+    Models that several threads create, compile and build in such blocks are the same in each
+    run: `set_random_seed` sets one source for the whole process, which all threads draw from.
+    Python's ``random`` and NumPy's global generator are left alone.
+
+    Args:
+        seed: An integer from 0 to 2**32 - 1.
+
+    Raises:
+        ValueError: if ``seed`` is not such an integer.
+
+    >>> import gpunn
+    >>> def weights():
+    ...     with gpunn.utils.seeded(1):
+    ...         return gpunn.Sequential([gpunn.Input((2,)), gpunn.layers.Dense(1)]).get_weights()
+    >>> bool((weights()[0] == weights()[0]).all())
     True
     """
-    before = _of_block.set(np.random.Generator(np.random.PCG64(seed)))
+    before = _of_block.set(_source_of(seed))
     try:
         yield
     finally:
         _of_block.reset(before)
+
+
+def _source_of(seed: Any) -> np.random.Generator:
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be an integer from 0 to 2**32 - 1; got {seed!r}.")
+    return np.random.Generator(np.random.PCG64(int(seed)))
 
 
 def draw_seed() -> int:
