@@ -141,7 +141,7 @@ def divide_no_nan(x1: Any, x2: Any) -> Tensor:
     >>> ops.divide_no_nan([1.0, 2.0], [0.0, 4.0]).tolist()
     [0.0, 0.5]
     """
-    a, b = promoted(x1, x2, at_least="float32")
+    a, b = promoted(x1, x2, at_least="float")
     return where(b == 0, 0.0, a / where(b == 0, 1.0, b))
 
 
@@ -260,7 +260,7 @@ def arctan2(x1: Any, x2: Any) -> Tensor:
     >>> print(ops.arctan2([0.0, 1.0, 1.0], [1.0, 1.0, 0.0]).numpy().round(4))
     [0.     0.7854 1.5708]
     """
-    return _arctan2(*promoted(x1, x2, at_least="float32"))
+    return _arctan2(*promoted(x1, x2, at_least="float"))
 
 
 @operation
@@ -277,7 +277,7 @@ def logaddexp(x1: Any, x2: Any) -> Tensor:
     >>> print(ops.logaddexp([0.0, 200.0], 0.0).numpy().round(4))
     [  0.6931 200.    ]
     """
-    return _logaddexp(*promoted(x1, x2, at_least="float32"))
+    return _logaddexp(*promoted(x1, x2, at_least="float"))
 
 
 def _numbers(x1: Any, x2: Any) -> list[Tensor]:

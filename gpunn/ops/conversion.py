@@ -113,6 +113,10 @@ def cast(x: Tensor, dtype: Any) -> Tensor:
 def promoted(*given: Any, at_least: str | None = None) -> list[Tensor]:
     """Convert arguments to tensors of their common result dtype; Python numbers are weakly typed.
 
+    Args:
+        given: the arguments.
+        at_least: a dtype of the result, or "float" for any of floats: integers become floatx.
+
     Raises:
         OverflowError: for values that this dtype cannot hold.
     """
@@ -125,7 +129,8 @@ def promoted(*given: Any, at_least: str | None = None) -> list[Tensor]:
             last = loaded[-1]
             kind = last.dtype if isinstance(last, Tensor) else _dtype_of(last)
         kinds.append(kind)
-    dtype = result_type(*kinds, *([at_least] if at_least else []))
+    dtype = result_type(*kinds, *([at_least] if at_least not in (None, "float") else []))
+    dtype = floating(dtype) if at_least == "float" else dtype
     return [convert(x, dtype) for x in loaded]
 
 

@@ -13,6 +13,7 @@ from .dtypes import COMPUTED, LEAST, MOST, floating, named, standard
 from .narrow import HALVED, WRAPPED, from_host, held_bounds, write_rounded, write_wrapped
 from .places.checks import checked
 from .primitive import Gradients, Primitive, broadcast_shape
+from .shapes import whole
 from .table import operation, operation_named, ops
 from .tensor import Tensor
 
@@ -253,11 +254,14 @@ def round_(x: Any, decimals: int = 0) -> Tensor:
         x: a tensor or array-like of any shape. The result has its dtype, floatx for booleans.
         decimals: an integer; a negative one rounds to multiples of a power of 10.
 
+    Raises:
+        IntegerError: a TypeError and ValueError, if ``decimals`` is not an integer.
+
     >>> from gpunn import ops
     >>> ops.round([0.5, 1.5, -1.7]).tolist(), ops.round([14, 15, 26], -1).tolist()
     ([0.0, 2.0, -2.0], [10, 20, 30])
     """
-    x = convert(x)
+    x, decimals = convert(x), whole(decimals, "decimals")
     if x.dtype == "int32":
         return x if decimals >= 0 else _to_tens(x, 10**-decimals)
     if not decimals:

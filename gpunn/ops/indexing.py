@@ -13,12 +13,13 @@ from gpunn.backends.contract.backend import Array, Backend
 
 from .arithmetic import equal
 from .conversion import convert
-from .dtypes import standard
+from .dtypes import is_float, standard
 from .elementwise import cast, where
 from .fusion.storing import fill
+from .places.checks import PlaceError, integers
 from .places.taking import places_along, take_places, take_unchecked
 from .primitive import Gradients, Primitive
-from .shapes import expand_dims, moveaxis, reshape
+from .shapes import axis_of, expand_dims, listed, moveaxis, reshape, whole
 from .table import operation, operation_named, ops
 from .tensor import Shape, Tensor
 
@@ -65,7 +66,7 @@ def _part_shape(shape: Shape, key: tuple[Any, ...]) -> Shape:
     try:
         return np.broadcast_to(np.empty(()), shape)[key].shape  # takes no memory
     except IndexError as error:
-        raise ValueError(f"{error}.") from None
+        raise PlaceError(f"{error}.") from None
 
 
 def _part_gradient(dy: Tensor, y: Tensor, x: Tensor, key: tuple[Any, ...]) -> Gradients:
@@ -106,10 +107,10 @@ def get_item(x: Any, key: Any) -> Tensor:
             a boolean mask.
 
     Raises:
-        ValueError: for an index out of range, too many indices, and a mask in a trace.
-        IndexError: for any other kind of index, and a mask of another shape; for a tensor with an
-            index out of range, as a `PlaceError`, which is also a ValueError. In a trace, the step
-            raises that.
+        PlaceError: an IndexError and ValueError, for an index out of range, which the step raises
+            if it is known only there, and for too many indices.
+        IndexError: for any other kind of index, and a mask of another shape.
+        ValueError: for a mask in a trace.
 
     >>> from gpunn import ops
     >>> ops.convert_to_tensor([[1, 2, 3], [4, 5, 6]])[:, 1:].tolist()
@@ -143,9 +144,8 @@ def _whole(entry: Any) -> int:
             return index(entry)
     except TypeError:
         pass
-    raise IndexError(
-        f"an index must be of integers, slices, None, `...` or tensors of integers; got {entry!r}."
-    )
+    expected = "integers, slices, None, `...` or tensors of integers"
+    raise IndexError(f"indexing: an index must be of {expected}; got {entry!r}.")
 
 
 @operation_named("slice")
@@ -166,11 +166,10 @@ def slice_of(inputs: Any, start_indices: Sequence[int], shape: Sequence[int]) ->
     [[2, 3], [5, 6]]
     """
     x = convert(inputs)
-    starts, sizes = list(map(_whole, start_indices)), list(map(_whole, shape))
+    starts, sizes = list(map(_whole, listed(start_indices))), list(map(_whole, listed(shape)))
     if not len(starts) == len(sizes) <= x.ndim:
         raise ValueError(
-            f"slice: expected a start and a size for each axis of shape {x.shape}; got {starts} "
-            f"and {sizes}."
+            f"expected a start and a size for each axis of {x.shape}; got {starts} and {sizes}."
         )
     stops = [n if size == -1 else at + size for at, size, n in zip(starts, sizes, x.shape)]  # noqa: B905
     if not all(0 <= at <= stop <= n for at, stop, n in zip(starts, stops, x.shape)):  # noqa: B905
@@ -182,20 +181,21 @@ def by_tensor(x: Tensor, entries: tuple[Any, ...]) -> Tensor:
     """Compute x[entries] where some entries are tensors of indices, by NumPy's rules."""
     arrays = [isinstance(e, (Tensor, np.ndarray, list)) for e in entries]
     tensors = [convert(e) if a else e for e, a in zip(entries, arrays, strict=True)]
-    masks = any(a and t.dtype != "int32" for t, a in zip(tensors, arrays, strict=True))
-    if masks or any(e is None for e in tensors):
+    dtypes = {t.dtype for t, a in zip(tensors, arrays, strict=True) if a}
+    if any(map(is_float, dtypes)):
+        raise PlaceError(f"indexing: tensors in an index must be integers; got {entries!r}.")
+    if "bool" in dtypes or any(e is None for e in tensors):
         if x.is_constant:
             return convert(x.numpy()[tuple(map(_as_numpy, tensors))], x.dtype)
         raise ValueError(
-            "in a trace, tensors in an index must be integers, without None; to choose by a mask, "
-            "use ops.where."
+            "indexing: in a trace, tensors in an index are integers, without None; see ops.where."
         )
     rest = [slice(None)] * (x.ndim - sum(e is not Ellipsis for e in tensors))
     at = next((i for i, e in enumerate(tensors) if e is Ellipsis), len(tensors))
     whole = [*tensors[:at], *rest, *tensors[at + 1 :]]
     axes = [axis for axis, e in enumerate(whole) if not isinstance(e, slice)]
     if len(whole) > x.ndim:
-        raise ValueError(f"{len(whole)} indices are too many for a tensor of shape {x.shape}.")
+        raise PlaceError(f"indexing: {len(whole)} indices are too many for shape {x.shape}.")
     x = get_item(x, tuple(e if isinstance(e, slice) else slice(None) for e in whole))
     if len(axes) == 1:
         return take_places(x, whole[axes[0]], axes[0], "x[indices]")
@@ -245,18 +245,21 @@ def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None) -> Tens
     """Encode class indices as one-hot vectors along a new axis.
 
     Args:
-        x: integers of any shape; a class out of range gives a vector of zeros.
+        x: integers of any shape, also as floats; a class out of range gives a vector of zeros.
         num_classes: the length of the new axis.
         axis: the position of the new axis.
         dtype: of the result; floatx by default.
 
     Raises:
-        ValueError: if ``axis`` is out of range.
+        ValueError: if ``axis`` is out of range or ``num_classes`` is negative.
+        IntegerError: a TypeError and ValueError, if one of these or a class is not an integer; in
+            a trace, the step raises it for a class.
 
     >>> from gpunn import ops
     >>> ops.one_hot([1, 0], 3).tolist()
     [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
     """
-    x = convert(x, "int32")
-    hits = cast(equal(expand_dims(x, -1), np.arange(num_classes)), standard(dtype))
-    return hits if axis in (-1, x.ndim) else moveaxis(hits, -1, axis)
+    x, classes = integers(x, "one_hot: x"), np.arange(whole(num_classes, "num_classes", 0))
+    place = axis_of(axis, x.ndim + 1)
+    hits = cast(equal(expand_dims(x, -1), classes), standard(dtype))
+    return hits if place == x.ndim else moveaxis(hits, -1, place)

@@ -105,11 +105,24 @@ def concatenate(xs: Sequence[Any], axis: int = 0) -> Tensor:
     >>> ops.concatenate([[1, 2], [3]]).tolist()
     [1, 2, 3]
     """
+    tensors = several(xs, "xs")
+    place = axis_of(axis, max(t.ndim for t in tensors))
+    return tensors[0] if len(tensors) == 1 else _joined(*tensors, axis=place)
+
+
+def several(xs: Sequence[Any], name: str) -> list[Tensor]:
+    """Convert the entries of a sequence to tensors of one dtype.
+
+    Raises:
+        TypeError: if it is not a sequence.
+        ValueError: if it is empty.
+    """
+    if not hasattr(xs, "__iter__") or getattr(xs, "ndim", 1) == 0:
+        raise TypeError(f"{name} must be a sequence of tensors; got {xs!r}.")
     tensors = promoted(*xs)
     if not tensors:
-        raise ValueError("concatenate: expected at least one tensor; got none.")
-    place = axis_of(axis, tensors[0].ndim)
-    return tensors[0] if len(tensors) == 1 else _joined(*tensors, axis=place)
+        raise ValueError(f"{name} must have one tensor or more; got none.")
+    return tensors
 
 
 @operation
@@ -127,9 +140,9 @@ def stack(x: Sequence[Any], axis: int = 0) -> Tensor:
     >>> ops.stack([[1, 2], [3, 4]], axis=1).tolist()
     [[1, 3], [2, 4]]
     """
-    tensors = promoted(*x)
-    if not tensors:
-        raise ValueError("stack: expected at least one tensor; got none.")
+    tensors = several(x, "x")
+    if len(shapes := {t.shape: None for t in tensors}) > 1:
+        raise ValueError(f"x must have tensors of one shape; got {', '.join(map(str, shapes))}.")
     place = axis_of(axis, tensors[0].ndim + 1)
     return concatenate([expand_dims(t, place) for t in tensors], place)
 
@@ -153,7 +166,7 @@ def hstack(xs: Sequence[Any]) -> Tensor:
     >>> ops.hstack([[1, 2], [3]]).tolist(), ops.hstack([[[1], [2]], [[3], [4]]]).tolist()
     ([1, 2, 3], [[1, 3], [2, 4]])
     """
-    tensors = [at_least(t, 1) for t in promoted(*xs)]
+    tensors = [at_least(t, 1) for t in several(xs, "xs")]
     return concatenate(tensors, 1 if any(t.ndim > 1 for t in tensors) else 0)
 
 
@@ -171,7 +184,7 @@ def vstack(xs: Sequence[Any]) -> Tensor:
     >>> ops.vstack([[1, 2], [[3, 4], [5, 6]]]).tolist()
     [[1, 2], [3, 4], [5, 6]]
     """
-    return concatenate([at_least(t, 2) for t in promoted(*xs)], 0)
+    return concatenate([at_least(t, 2) for t in several(xs, "xs")], 0)
 
 
 @operation
@@ -212,14 +225,11 @@ def sections_of(indices_or_sections: Any) -> int | None:
     """Return the number of parts to split into, or None if indices are given.
 
     Raises:
-        ValueError: for fewer than one part, or a value that is not an integer.
+        ValueError: for fewer than one part, or, as an IntegerError, what is not an integer.
     """
     if np.ndim(indices_or_sections):
         return None
-    parts = whole(indices_or_sections, "indices_or_sections")
-    if parts < 1:
-        raise ValueError(f"indices_or_sections must be 1 or more; got {parts}.")
-    return parts
+    return whole(indices_or_sections, "indices_or_sections", 1)
 
 
 @operation
@@ -300,6 +310,8 @@ def pad(
     if constant_values is not None:
         raise ValueError(f"constant_values require mode 'constant'; got mode {mode!r}.")
     for axis, pair in enumerate(widths):
+        if not x.shape[axis] and any(pair):
+            raise ValueError(f"mode {mode!r} needs elements to pad with; got shape {x.shape}.")
         places = np.pad(np.arange(x.shape[axis]), pair, mode)  # type: ignore[call-overload]
         x = ops.take(x, places, axis)
     return x

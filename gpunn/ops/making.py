@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.common.arguments import check_number
+
 from .conversion import convert, promoted
 from .dtypes import is_float, result_type, standard
-from .shapes import broadcast_to
+from .shapes import axis_of, broadcast_to, sizes_of, whole, with_axes
 from .table import operation, ops
 from .tensor import Tensor, constant
 
@@ -31,8 +33,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Tensor:
     >>> ops.full((2, 3), 7).tolist()
     [[7, 7, 7], [7, 7, 7]]
     """
-    value = convert(fill_value, dtype)
-    return broadcast_to(value, [shape] if isinstance(shape, int) else shape)
+    return broadcast_to(convert(fill_value, dtype), sizes_of(shape))
 
 
 @operation
@@ -44,13 +45,13 @@ def zeros(shape: Any, dtype: Any = None) -> Tensor:
         dtype: of the result.
 
     Raises:
-        ValueError: if a size is negative.
+        ValueError: if a size is negative or not an integer.
 
     >>> from gpunn import ops
     >>> ops.zeros((2, 2)).tolist(), ops.zeros(3, "int32").tolist()
     ([[0.0, 0.0], [0.0, 0.0]], [0, 0, 0])
     """
-    return constant(np.zeros(shape), standard(dtype))
+    return constant(np.zeros(sizes_of(shape)), standard(dtype))
 
 
 @operation
@@ -62,13 +63,13 @@ def ones(shape: Any, dtype: Any = None) -> Tensor:
         dtype: of the result.
 
     Raises:
-        ValueError: if a size is negative.
+        ValueError: if a size is negative or not an integer.
 
     >>> from gpunn import ops
     >>> ops.ones((2, 2)).tolist(), ops.ones(3, "int32").tolist()
     ([[1.0, 1.0], [1.0, 1.0]], [1, 1, 1])
     """
-    return constant(np.ones(shape), standard(dtype))
+    return constant(np.ones(sizes_of(shape)), standard(dtype))
 
 
 @operation
@@ -129,7 +130,8 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) ->
         dtype: of the result; by default floatx if one of them is a float, else int32.
 
     Raises:
-        ZeroDivisionError: if ``step`` is 0.
+        TypeError: if one of them is not a number.
+        ValueError: if one of them is infinite or NaN, or ``step`` is 0.
         OverflowError: if the dtype cannot hold a value.
 
     >>> from gpunn import ops
@@ -137,8 +139,13 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) ->
     ([0, 1, 2], [1, 3, 5])
     """
     first, end = (0, start) if stop is None else (start, stop)
-    ends = (first, end, 1 if step is None else step)
-    given = [x.item() if isinstance(x, Tensor) else x for x in ends]
+    ends = {"start": first, "stop": end, "step": 1 if step is None else step}
+    given = [x.item() if hasattr(x, "item") and not np.ndim(x) else x for x in ends.values()]
+    for name, x in zip(ends, given, strict=True):
+        if not math.isfinite(check_number(name, x)):
+            raise ValueError(f"{name} must be finite; got {x!r}.")
+    if not given[-1]:
+        raise ValueError(f"step must not be 0; got {step!r}.")
     values = np.arange(*given)
     kinds = [float if isinstance(x, float) else int for x in given]
     return convert(values, dtype or result_type(*kinds))
@@ -162,31 +169,32 @@ def linspace(
         num: the length of the new axis.
         endpoint: whether ``stop`` is the last value; else it is excluded.
         retstep: return (values, step); the step is NaN for a single value.
-        dtype: of the values, a float dtype by default; integers are rounded down.
+        dtype: of the values, by default floatx or that of ``start`` and ``stop``; integers are
+            rounded down.
         axis: the position of the new axis.
 
     Raises:
-        ValueError: if ``num`` is negative, ``axis`` out of range, or the shapes do not broadcast.
+        ValueError: if ``num`` is negative or not an integer, ``axis`` out of range, or the shapes
+            do not broadcast.
         OverflowError: if the dtype cannot hold a value.
 
     >>> from gpunn import ops
     >>> ops.linspace(0.0, 1.0, 5).tolist()
     [0.0, 0.25, 0.5, 0.75, 1.0]
     """
-    if num < 0:
-        raise ValueError(f"linspace: num must be 0 or more; got {num}.")
-    whole = dtype is not None and not is_float(standard(dtype))
-    a, b = promoted(start, stop, at_least="float64" if whole else "float32")
+    num = whole(num, "num", 0)
+    counts = dtype is not None and not is_float(standard(dtype))
+    a, b = promoted(start, stop, at_least="float64" if counts else "float")
     steps = num - 1 if endpoint else num
     step = (b - a) / float(max(steps, 1))
     places = np.arange(num).reshape(num, *(1,) * step.ndim)
     found = a + step * convert(places, step.dtype)
     if endpoint and num > 1:
         found = ops.where(places == num - 1, b, found)
-    found = ops.moveaxis(found, 0, axis)
-    if whole:  # as in NumPy, also below 0
+    found = ops.moveaxis(found, 0, axis_of(axis, found.ndim))
+    if counts:  # as in NumPy, also below 0
         found = ops.floor(found)
-    known = whole and found.is_constant  # then values that the dtype cannot hold raise an error
+    known = counts and found.is_constant  # then values that the dtype cannot hold raise an error
     found = convert(found.numpy() if known else found, dtype)
     if not retstep:
         return found
@@ -204,13 +212,19 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
         dtype: of the result; floatx by default.
 
     Raises:
-        ValueError: if a size is negative.
+        ValueError: if a size is negative or not an integer.
 
     >>> from gpunn import ops
     >>> ops.eye(2, 3, k=1).tolist()
     [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    return constant(np.eye(N, M, k), standard(dtype))
+    return constant(np.eye(*rows_and_columns(N, M), whole(k, "k")), standard(dtype))
+
+
+def rows_and_columns(N: Any, M: Any) -> tuple[int, int]:
+    """Return the sizes of a matrix, which is square if M is None."""
+    rows = whole(N, "N", 0)
+    return rows, rows if M is None else whole(M, "M", 0)
 
 
 @operation
@@ -218,13 +232,13 @@ def identity(n: int, dtype: Any = None) -> Tensor:
     """Create the identity matrix (n, n), of dtype floatx by default.
 
     Raises:
-        ValueError: if n is negative.
+        ValueError: if n is negative or not an integer.
 
     >>> from gpunn import ops
     >>> ops.identity(2).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    return eye(n, dtype=dtype)
+    return eye(whole(n, "n", 0), dtype=dtype)
 
 
 @operation
@@ -236,13 +250,13 @@ def tril(x: Any, k: int = 0) -> Tensor:
         k: the diagonal: 0 is the main one, above it k > 0, below it k < 0.
 
     Raises:
-        ValueError: if x has fewer than two axes.
+        ValueError: if x has fewer than two axes, or k is not an integer.
 
     >>> from gpunn import ops
     >>> ops.tril([[1, 2], [3, 4]]).tolist(), ops.tril([[1, 2], [3, 4]], k=-1).tolist()
     ([[1, 0], [3, 4]], [[0, 0], [3, 0]])
     """
-    x = _matrices("tril", x)
+    x, k = with_axes(x, 2), whole(k, "k")
     return _kept(np.tri(x.shape[-2], x.shape[-1], k, bool), x)
 
 
@@ -255,21 +269,14 @@ def triu(x: Any, k: int = 0) -> Tensor:
         k: the diagonal: 0 is the main one, above it k > 0, below it k < 0.
 
     Raises:
-        ValueError: if x has fewer than two axes.
+        ValueError: if x has fewer than two axes, or k is not an integer.
 
     >>> from gpunn import ops
     >>> ops.triu([[1, 2], [3, 4]]).tolist(), ops.triu([[1, 2], [3, 4]], k=1).tolist()
     ([[1, 2], [0, 4]], [[0, 2], [0, 0]])
     """
-    x = _matrices("triu", x)
+    x, k = with_axes(x, 2), whole(k, "k")
     return _kept(~np.tri(x.shape[-2], x.shape[-1], k - 1, bool), x)
-
-
-def _matrices(name: str, x: Any) -> Tensor:
-    x = convert(x)
-    if x.ndim < 2:
-        raise ValueError(f"{name}: expected a matrix, or a stack of them; got shape {x.shape}.")
-    return x
 
 
 def _kept(where: np.ndarray, x: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ class Primitive:
         try:
             shape = tuple(self._shape(*shapes, **attributes))
         except ValueError as error:
-            raise ValueError(self._complaint(shapes, error)) from None
+            raise type(error)(self._complaint(shapes, error)) from None
         dtype = self._dtype(*[t.dtype for t in tensors], **attributes)
         if not self.eager or not all(t.is_constant for t in tensors) or not tensors:
             made = Tensor(shape, dtype, None, self, tensors, attributes)

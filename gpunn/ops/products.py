@@ -13,15 +13,7 @@ from gpunn.backends.contract.backend import Array, Backend
 
 from .conversion import convert, promoted
 from .primitive import Gradients, Primitive
-from .shapes import (
-    broadcast_to,
-    expand_dims,
-    places_of,
-    reshape,
-    squeeze,
-    transpose,
-    whole,
-)
+from .shapes import broadcast_to, expand_dims, listed, places_of, reshape, squeeze, transpose, whole
 from .table import operation, ops
 from .tensor import Shape, Tensor
 
@@ -104,7 +96,10 @@ def matmul(x1: Any, x2: Any) -> Tensor:
         rows = _product(reshape(a, (math.prod(a.shape[:-1]), a.shape[-1])), b)
         return reshape(rows, (*a.shape[:-1], b.shape[1]))
     if a.ndim > 2 or b.ndim > 2:
-        stacks = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        try:
+            stacks = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        except ValueError:
+            raise ValueError(f"the stacks of {a.shape} and {b.shape} do not broadcast.") from None
         a = broadcast_to(a, (*stacks, *a.shape[-2:]))
         b = broadcast_to(b, (*stacks, *b.shape[-2:]))
     return _product(a, b)
@@ -152,21 +147,21 @@ def tensordot(x1: Any, x2: Any, axes: int | Sequence[Any] = 2) -> Tensor:
     29
     """
     a, b = promoted(x1, x2)
-    if np.ndim(axes) == 0:
-        count = whole(axes, "axes")
-        if not 0 <= count <= min(a.ndim, b.ndim):
+    pair = listed(axes)
+    if len(pair) == 1 and pair[0] is axes:
+        count = whole(axes, "axes", 0)
+        if count > min(a.ndim, b.ndim):
             raise ValueError(
-                f"tensordot: axes must be from 0 to {min(a.ndim, b.ndim)} for the shapes {a.shape} "
-                f"and {b.shape}; got {count}."
+                f"axes must be at most the number of axes of {a.shape} and {b.shape}; got {count}."
             )
         of_a, of_b = list(range(a.ndim - count, a.ndim)), list(range(count))
+    elif len(pair) != 2:
+        raise ValueError(f"axes must be a number, or (axes of x1, axes of x2); got {axes!r}.")
     else:
-        first, second = axes  # type: ignore[misc]
+        first, second = pair
         of_a, of_b = places_of(first, a.ndim, "axes"), places_of(second, b.ndim, "axes")
     if [a.shape[e] for e in of_a] != [b.shape[e] for e in of_b]:
-        raise ValueError(
-            f"tensordot: the axes {of_a} of {a.shape} and {of_b} of {b.shape} differ in length."
-        )
+        raise ValueError(f"the axes {of_a} of {a.shape} and {of_b} of {b.shape} differ in length.")
     free_a = [e for e in range(a.ndim) if e not in of_a]
     free_b = [e for e in range(b.ndim) if e not in of_b]
     k = math.prod(a.shape[e] for e in of_a)
@@ -237,7 +232,7 @@ def _terms(subscripts: str, ndims: Sequence[int]) -> tuple[list[str], str]:
     >>> _terms("...i,ij", [3, 2])
     (['abi', 'ij'], 'abj')
     """
-    given, arrow, result = subscripts.replace(" ", "").partition("->")
+    given, arrow, result = str(subscripts).replace(" ", "").partition("->")
     terms = given.split(",")
     if len(terms) != len(ndims):
         raise ValueError(f"einsum: {subscripts!r} names {len(terms)} operands; got {len(ndims)}.")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array
+from gpunn.common.arguments import check_fraction, check_number
 from gpunn.common.random import check_seed, draw_seed, set_random_seed, set_seed
 
 from .conversion import convert
@@ -20,7 +21,7 @@ from .dtypes import is_float, named, standard
 from .narrow import held_bounds
 from .places.taking import take_unchecked
 from .primitive import Primitive, Work
-from .shapes import axis_of
+from .shapes import axis_of, listed, sizes_of, whole
 from .table import ops
 from .tensor import Tensor, constant
 from .trace import current
@@ -82,7 +83,7 @@ def normal(
     """Draw samples from a normal distribution.
 
     Args:
-        shape: of the result, a sequence of integers.
+        shape: of the result: an integer or a sequence of them.
         mean, stddev: numbers, or tensors that broadcast to the shape.
         dtype: a float dtype; floatx by default.
         seed: an integer, which gives the same values each time, a `SeedGenerator`, or None.
@@ -102,7 +103,7 @@ def uniform(
     """Draw samples from a uniform distribution over [minval, maxval).
 
     Args:
-        shape: of the result, a sequence of integers.
+        shape: of the result: an integer or a sequence of them.
         minval, maxval: numbers, or tensors that broadcast to the shape.
         dtype: a float dtype; floatx by default.
         seed: as in `normal`.
@@ -114,8 +115,19 @@ def uniform(
     >>> bool(((x >= 2) & (x < 3)).all())
     True
     """
-    share = 1.0 - ops.exp(-_exponential(shape, dtype, seed))
-    return convert(share * (maxval - minval) + minval, dtype)
+    low, high = (convert(x) if isinstance(x, (list, tuple)) else x for x in (minval, maxval))
+    x = convert(_share(shape, dtype, seed) * (high - low) + low, dtype)
+    # Rounding can reach maxval: start again at minval.
+    rises, over = low < high, x >= high
+    over = over if isinstance(rises, bool) else ops.logical_and(over, rises)
+    if rises is False or (over.value is not None and not over.value.any()):
+        return x
+    return ops.where(over, convert(low, x.dtype), x)
+
+
+def _share(shape: Any, dtype: Any, seed: Any) -> Tensor:
+    """Draw samples of a uniform distribution over [0, 1]; 1 comes from rounding, rarely."""
+    return 1.0 - ops.exp(-_exponential(shape, dtype, seed))
 
 
 def truncated_normal(
@@ -124,7 +136,7 @@ def truncated_normal(
     """Draw samples from a normal distribution truncated at two standard deviations from the mean.
 
     Args:
-        shape: of the result, a sequence of integers.
+        shape: of the result: an integer or a sequence of them.
         mean, stddev: those of the distribution before it is truncated; as in `normal`.
         dtype: a float dtype; floatx by default.
         seed: as in `normal`.
@@ -136,7 +148,8 @@ def truncated_normal(
     True
     """
     inside = math.erf(math.sqrt(2))  # the probability of that interval
-    y = math.sqrt(2) * ops.erfinv(uniform(shape, -inside, inside, standard(dtype), seed))
+    share = _share(shape, dtype, seed) * (2 * inside) + -inside
+    y = math.sqrt(2) * ops.erfinv(share)
     return convert(ops.clip(y, -2.0, 2.0) * stddev + mean, dtype)
 
 
@@ -144,7 +157,7 @@ def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: An
     """Draw integers uniformly from ``minval`` to ``maxval`` - 1.
 
     Args:
-        shape: of the result, a sequence of integers.
+        shape: of the result: an integer or a sequence of them.
         minval, maxval: integers within the range of the dtype.
         dtype: an integer dtype; the result is int32.
         seed: as in `normal`.
@@ -156,6 +169,8 @@ def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: An
     >>> sorted(set(randint((1000,), -1, 2).tolist()))
     [-1, 0, 1]
     """
+    for name, n in (("minval", minval), ("maxval", maxval)):
+        check_number(name, n.item() if isinstance(n, Tensor) else n)
     low, high = int(minval), int(maxval)
     if standard(dtype) != "int32":
         raise ValueError(f"dtype must be an integer dtype; got {dtype!r}.")
@@ -166,7 +181,7 @@ def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: An
             f"{least} to {most}; got {minval!r} and {maxval!r}."
         )
     kind = "float32" if high - low < 2**12 else "float64"  # precise enough for all of them
-    share = uniform(shape, 0.0, 1.0, kind, seed)
+    share = _share(shape, kind, seed)
     y = ops.cast(ops.minimum(ops.floor(share * float(high - low)), high - low - 1.0), "float64")
     return ops.cast(y + float(low), "int32")
 
@@ -181,17 +196,19 @@ def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any =
         seed: as in `normal`.
 
     Raises:
-        ValueError: if the logits are not floats (batch, classes).
+        ValueError: if the logits are not floats (batch, classes), or ``num_samples`` is negative
+            or not an integer.
 
     >>> categorical([[0.0, -1e9], [-1e9, 0.0]], 3).tolist()
     [[0, 0, 0], [1, 1, 1]]
     """
     logits = convert(logits)
-    if logits.ndim != 2:
+    if logits.ndim != 2 or not logits.shape[1]:
         raise ValueError(f"logits must have the shape (batch, classes); got {logits.shape}.")
     batch, classes = logits.shape
     # Gumbel's trick: the argmax of the logits minus the logarithms of exponential samples.
-    noise = ops.log(_exponential((batch, int(num_samples), classes), logits.dtype, seed))
+    count = whole(num_samples, "num_samples", 0)
+    noise = ops.log(_exponential((batch, count, classes), logits.dtype, seed))
     return ops.cast(ops.argmax(ops.expand_dims(logits, 1) - noise, -1), dtype)
 
 
@@ -206,7 +223,8 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
         seed: as in `normal`.
 
     Raises:
-        ValueError: if the inputs are not floats, or if the rate is not from 0 to 1.
+        ValueError: if the inputs are not floats, the rate is not from 0 to 1, or the noise shape
+            does not broadcast to that of the inputs.
 
     Source: Srivastava et al., Dropout: a simple way to prevent neural networks from overfitting,
     2014.
@@ -217,13 +235,16 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
     x = convert(inputs)
     if not is_float(x.dtype):
         raise ValueError(f"inputs must be floats; got {x.dtype}.")
-    if not 0 <= rate <= 1:
-        raise ValueError(f"rate must be from 0 to 1; got {rate!r}.")
+    check_fraction("rate", rate.item() if isinstance(rate, Tensor) else rate)
     if rate in (0, 1):
         return x if rate == 0 else ops.zeros_like(x)
-    given = x.shape if noise_shape is None else noise_shape
+    given = x.shape if noise_shape is None else tuple(listed(noise_shape))
+    if len(given) != x.ndim or any(n not in (None, 1, m) for n, m in zip(given, x.shape)):  # noqa: B905
+        raise ValueError(
+            f"noise_shape must have the length, 1 or None for each axis of {x.shape}; got {given}."
+        )
     shape = [own if n is None else n for n, own in zip(given, x.shape, strict=True)]
-    kept = uniform(shape, 0.0, 1.0, x.dtype, seed) >= rate
+    kept = _share(shape, x.dtype, seed) >= rate
     return ops.where(kept, x / (1.0 - rate), 0.0)
 
 
@@ -236,14 +257,14 @@ def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Tensor:
         seed: as in `normal`.
 
     Raises:
-        IndexError: if the axis is out of range.
+        ValueError: if the axis is out of range or not an integer.
 
     >>> sorted(shuffle([1, 2, 3]).tolist())
     [1, 2, 3]
     """
     x = convert(x)
-    order = ops.argsort(_standard_normal((x.shape[axis],), None, seed))
-    return take_unchecked(x, order, axis_of(axis, x.ndim))
+    place = axis_of(axis, x.ndim)
+    return take_unchecked(x, ops.argsort(_standard_normal((x.shape[place],), None, seed)), place)
 
 
 def _exponential(shape: Any, dtype: Any, seed: Any) -> Tensor:
@@ -253,7 +274,7 @@ def _exponential(shape: Any, dtype: Any, seed: Any) -> Tensor:
 
 
 def _standard_normal(shape: Any, dtype: Any, seed: Any, part: int = 0) -> Tensor:
-    sizes, kind = tuple(int(n) for n in shape), standard(dtype)
+    sizes, kind = sizes_of(shape), standard(dtype)
     if not is_float(kind):
         raise ValueError(f"dtype must be one of floats; got {dtype!r}. Integers: random.randint.")
     trace = current()

@@ -16,7 +16,7 @@ from .elementwise import counting, exp, isfinite, isnan, log, root, square, stop
 from .primitive import Gradients, Primitive
 from .shapes import Axis as Axis
 from .shapes import axes_of as axes_of
-from .shapes import broadcast_to, expand_dims, flip, reshape, squeeze
+from .shapes import axis_of, broadcast_to, check_some, expand_dims, flip, reshape, squeeze
 from .table import operation, operation_named, ops
 from .tensor import Shape, Tensor
 
@@ -185,8 +185,7 @@ def _extreme(primitive: Primitive, x: Tensor, axis: Axis, keepdims: bool) -> Ten
     axes = axes_of(axis, x.ndim)
     if not axes:
         return x
-    if not math.prod(x.shape[a] for a in axes):
-        raise ValueError(f"{primitive.name}: there is none of no elements; got shape {x.shape}.")
+    check_some(x, axes)
     return primitive(x, axis=axes, keepdims=keepdims)
 
 
@@ -349,7 +348,8 @@ _argmax, _argmin = _place("argmax"), _place("argmin")
 def _found(primitive: Primitive, x: Any, axis: int | None, keepdims: bool) -> Tensor:
     x = convert(x)
     given, ndim = (reshape(x, (-1,)), x.ndim) if axis is None else (x, x.ndim)
-    (place,) = axes_of(0 if axis is None else axis, given.ndim)
+    place = axis_of(0 if axis is None else axis, given.ndim)
+    check_some(x, tuple(range(ndim)) if axis is None else (place,))
     found = primitive(given, axis=place)
     if keepdims:
         return reshape(found, (1,) * ndim) if axis is None else expand_dims(found, place)
@@ -462,10 +462,11 @@ def softmax(x: Any, axis: int = -1) -> Tensor:
     """
     x = convert(x)
     x = convert(x, floating(x.dtype))
+    axes = axes_of(axis, x.ndim)
     if not x.size:
         return x
-    grown = exp(x - largest(x, axis))
-    return grown / sum_(grown, axis, keepdims=True)
+    grown = exp(x - largest(x, axes))
+    return grown / sum_(grown, axes, keepdims=True)
 
 
 @operation
@@ -487,10 +488,11 @@ def log_softmax(x: Any, axis: int = -1) -> Tensor:
     """
     x = convert(x)
     x = convert(x, floating(x.dtype))
+    axes = axes_of(axis, x.ndim)
     if not x.size:
         return x
-    x = x - largest(x, axis)  # first: the logarithm would be lost beside a large value
-    return x - log(sum_(exp(x), axis, keepdims=True))
+    x = x - largest(x, axes)  # first: the logarithm would be lost beside a large value
+    return x - log(sum_(exp(x), axes, keepdims=True))
 
 
 # -- along one axis
@@ -525,7 +527,7 @@ def cumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     """
     x = convert(x, dtype)
     x = reshape(x, (-1,)) if axis is None else x
-    (place,) = axes_of(0 if axis is None else axis, x.ndim)
+    place = axis_of(0 if axis is None else axis, x.ndim)
     found = _cumsum(counting(x), axis=place)
     return found if dtype is None else convert(found, dtype)
 
@@ -570,6 +572,6 @@ def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     """
     x = convert(x, dtype)
     x = reshape(x, (-1,)) if axis is None else x
-    (place,) = axes_of(0 if axis is None else axis, x.ndim)
+    place = axis_of(0 if axis is None else axis, x.ndim)
     found = _cumprod(counting(x), axis=place)
     return found if dtype is None else convert(found, dtype)

@@ -19,6 +19,11 @@ from .tensor import Shape, Tensor
 
 Axis = int | Sequence[int] | None
 
+
+class IntegerError(TypeError, ValueError):
+    """A value that is no integer, where an axis, a size, a count or an index is expected."""
+
+
 # -- arguments that name axes and sizes
 
 
@@ -40,8 +45,7 @@ def places_of(axis: int | Sequence[int], ndim: int, name: str = "axis") -> list[
     Raises:
         ValueError: as in `axes_of`.
     """
-    given = _listed(axis)
-    found = [whole(a, name) for a in given]
+    found = [whole(a, name) for a in listed(axis)]
     found = [a + ndim if a < 0 else a for a in found]
     if len(set(found)) != len(found) or not all(0 <= a < ndim for a in found):
         raise ValueError(f"{name} must name axes of a tensor of {ndim}, each once; got {axis!r}.")
@@ -49,12 +53,15 @@ def places_of(axis: int | Sequence[int], ndim: int, name: str = "axis") -> list[
 
 
 def axis_of(axis: int, ndim: int, name: str = "axis") -> int:
-    """Return the axis that an integer names, as a non-negative integer.
+    """Return the axis that an integer, or a sequence of one, names, as a non-negative integer.
 
     Raises:
+        IntegerError: a TypeError and ValueError, if it is not an integer.
         ValueError: if it is out of range.
     """
-    place = whole(axis, name)
+    if len(given := listed(axis)) != 1:
+        raise IntegerError(f"{name} must be one integer; got {axis!r}.")
+    place = whole(given[0], name)
     if not -ndim <= place < ndim:
         raise ValueError(f"{name} must name one of the {ndim} axes of a tensor; got {axis!r}.")
     return place % ndim
@@ -66,26 +73,65 @@ def sizes_of(shape: Any, name: str = "shape") -> tuple[int, ...]:
     Raises:
         ValueError: if a size is negative or not an integer.
     """
-    sizes = tuple(whole(n, name) for n in _listed(shape))
+    sizes = tuple(whole(n, name) for n in listed(shape))
     if any(n < 0 for n in sizes):
         raise ValueError(f"{name} must contain sizes of 0 or more; got {shape!r}.")
     return sizes
 
 
-def _listed(given: Any) -> list[Any]:
+def listed(given: Any) -> list[Any]:
+    """Return the entries of a sequence; of one value, that value."""
     several = hasattr(given, "__iter__") and getattr(given, "ndim", None) != 0
     return list(given) if several else [given]
 
 
-def whole(n: Any, name: str) -> int:
-    """Return a Python or NumPy integer as an int.
+def check_some(x: Tensor, axes: Sequence[int]) -> None:
+    """Raise a ValueError if there are no elements along the axes, of which to take one."""
+    if not math.prod(x.shape[a] for a in axes):
+        raise ValueError(f"x must have elements along the axes {axes}; got shape {x.shape}.")
+
+
+def with_axes(x: Any, ndim: int) -> Tensor:
+    """Convert x to a tensor of at least ``ndim`` axes.
 
     Raises:
-        ValueError: for anything else, including floats and booleans.
+        ValueError: if x has fewer axes.
     """
-    if isinstance(n, (bool, np.bool_)) or not hasattr(n, "__index__"):
-        raise ValueError(f"{name} must be given in integers; got {n!r}.")
-    return operator.index(n)
+    x = convert(x)
+    if x.ndim < ndim:
+        raise ValueError(f"expected a tensor of {ndim} or more axes; got shape {x.shape}.")
+    return x
+
+
+def whole_number(n: Any, name: str) -> int:
+    """Return `whole` of a number or a tensor of one, which may be a float, as 2.0."""
+    number = n.item() if hasattr(n, "item") else n
+    exact = int(number) if isinstance(number, float) and number.is_integer() else number
+    return whole(exact, name)
+
+
+def whole(n: Any, name: str, least: int | None = None) -> int:
+    """Return a Python or NumPy integer, or a tensor of one, as an int.
+
+    Raises:
+        IntegerError: a TypeError and ValueError, for anything else, as floats and booleans.
+        ValueError: if it is below ``least``.
+
+    >>> whole(2.5, "num")
+    Traceback (most recent call last):
+    gpunn.ops.shapes.IntegerError: num must be given in integers; got 2.5.
+    """
+    try:
+        found = None if isinstance(n, (bool, np.bool_)) else operator.index(n)
+    except TypeError:
+        if isinstance(n, Tensor) and n.value is None:  # the error says what to write in a trace
+            raise
+        found = None
+    if found is None:
+        raise IntegerError(f"{name} must be given in integers; got {n!r}.")
+    if least is not None and found < least:
+        raise ValueError(f"{name} must be {least} or more; got {n!r}.")
+    return found
 
 
 # -- another shape
@@ -122,14 +168,12 @@ def reshape(x: Any, newshape: Any) -> Tensor:
     [[1, 2], [3, 4]]
     """
     x = convert(x)
-    shape = [whole(n, "newshape") for n in _listed(newshape)]
+    shape = [whole(n, "newshape") for n in listed(newshape)]
     if shape.count(-1) == 1:
         others = math.prod(n for n in shape if n != -1)
         shape[shape.index(-1)] = x.size // others if others else 0
     if any(n < 0 for n in shape) or math.prod(shape) != x.size:
-        raise ValueError(
-            f"reshape: {x.size} elements of shape {x.shape} do not fit the shape {newshape!r}."
-        )
+        raise ValueError(f"{x.size} elements of shape {x.shape} do not fit the shape {newshape!r}.")
     return x if tuple(shape) == x.shape else _reshape(x, shape=tuple(shape))
 
 
@@ -162,7 +206,7 @@ def expand_dims(x: Any, axis: int | Sequence[int]) -> Tensor:
     (1, 2)
     """
     x = convert(x)
-    ndim = x.ndim + len(_listed(axis))
+    ndim = x.ndim + len(listed(axis))
     new = places_of(axis, ndim)
     sizes = iter(x.shape)
     return reshape(x, [1 if a in new else next(sizes) for a in range(ndim)])
@@ -288,8 +332,7 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
     moved, to = places_of(source, x.ndim, "source"), places_of(destination, x.ndim, "destination")
     if len(moved) != len(to):
         raise ValueError(
-            f"moveaxis: source and destination must name equally many axes; got {source!r} and "
-            f"{destination!r}."
+            f"source and destination must be equally many; got {source!r} and {destination!r}."
         )
     rest = [a for a in range(x.ndim) if a not in moved]
     for at, a in sorted(zip(to, moved, strict=True)):
@@ -341,7 +384,8 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
 
 
 def _broadcast_shape(given: Shape, shape: Shape) -> Shape:
-    if np.broadcast_shapes(given, shape) != shape:
+    pairs = zip(given[::-1], shape[::-1], strict=False)
+    if len(given) > len(shape) or any(n not in (1, m) for n, m in pairs):
         raise ValueError(f"the tensor cannot be broadcast to {shape}.")
     return shape
 

@@ -13,6 +13,10 @@ from .tensor import Symbolic
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+KEEPS_MESSAGES = "get_item", "cond", "map", "vectorized_map", "fori_loop", "while_loop"
+"""Operations whose errors keep their messages: user-defined functions raise in them, or it is the
+operator ``x[...]``."""
+
 on_graphs: list[Callable[..., Any]] = []
 """The function that applies operations to symbolic tensors; set by `gpunn.layers`."""
 
@@ -28,12 +32,27 @@ def operation(function: Function, name: str = "") -> Function:
     def performed(*args: Any, **kwargs: Any) -> Any:
         if any(map(_is_symbolic, (*args, *kwargs.values()))):
             return on_graphs[0](known_as, args, kwargs)
-        return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        except (TypeError, ValueError, IndexError) as error:
+            _name(error, known_as)
+            raise
 
     performed.__name__ = performed.__qualname__ = known_as
     performed.__module__ = "gpunn.ops"  # where users, and pickles, find it
     FUNCTIONS[known_as] = performed
     return performed  # type: ignore[return-value]
+
+
+def _name(error: Exception, name: str) -> None:
+    """Let the message of an error begin with the operation that was called, in place of one that
+    is part of it. Python's own message about a call's signature stays."""
+    text = error.args[0] if len(error.args) == 1 else None
+    within = error.__traceback__.tb_next if error.__traceback__ else None
+    if name not in KEEPS_MESSAGES and isinstance(text, str) and within is not None:
+        part, colon, rest = text.partition(": ")
+        inner = colon and (part in FUNCTIONS or part in ("indexing", "x[indices]"))
+        error.args = (f"{name}: {rest if inner else text}",)
 
 
 def operation_named(name: str) -> Callable[[Function], Function]:

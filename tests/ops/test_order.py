@@ -113,7 +113,7 @@ def test_quantiles_are_those_of_numpy(backend: str) -> None:
     for q in (-0.1, 1.1, NAN, [0.5, 2.0]):
         with pytest.raises(ValueError, match="q must be from 0 to 1; got"):
             ops.quantile([1.0, 2.0], q)
-    with pytest.raises(ValueError, match="none of no elements"):
+    with pytest.raises(ValueError, match="quantile: x must have elements"):
         ops.quantile(np.zeros((0, 3)), 0.5, axis=0)
     q = np.array([0.25, -0.5, 1.5], np.float32)  # known in a step only
     traced = in_steps(lambda x, q: ops.quantile(x, q), [ROWS["float32"][-1], q], backend, False)

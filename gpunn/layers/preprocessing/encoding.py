@@ -61,12 +61,12 @@ def encoded(codes: Any, mode: str, depth: int, weights: Any = None) -> Any:
     if mode == "one_hot":
         if codes.ndim > 1 and codes.shape[-1] == 1:
             codes = ops.reshape(codes, codes.shape[:-1])
-        return ops.one_hot(codes, depth, dtype=dtype)
+        return ops.one_hot(ops.cast(codes, "int32"), depth, dtype=dtype)
     if codes.ndim == 1:  # a sample is one code
         codes = ops.expand_dims(codes, 1)
     counts: Any = 0.0
     for k in range(codes.shape[-1]):  # all fused into one loop over the rows
-        row = ops.one_hot(codes[..., k], depth, dtype=dtype)
+        row = ops.one_hot(ops.cast(codes[..., k], "int32"), depth, dtype=dtype)
         if mode == "count" and weights is not None:
             row = row * weights[..., k : k + 1]
         counts = counts + row

@@ -23,7 +23,7 @@ from gpunn.ops.joining import split
 from gpunn.ops.library.order import sort
 from gpunn.ops.library.special import erfc
 from gpunn.ops.reductions import cumsum, max_, sum_
-from gpunn.ops.shapes import flip, moveaxis
+from gpunn.ops.shapes import axis_of, flip, moveaxis
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor
 
@@ -355,14 +355,16 @@ def sparsemax(x: Any, axis: int = -1) -> Tensor:
     >>> ops.sparsemax([1.0, 0.5, 0.0]).tolist()
     [0.75, 0.25, 0.0]
     """
-    x = moveaxis(floats(x), axis, -1)
+    x = floats(x)
+    place = axis_of(axis, x.ndim)
+    x = moveaxis(x, place, -1)
     ordered = flip(sort(x), -1)
     sums = cumsum(ordered, -1)
     ranks = ops.arange(1, x.shape[-1] + 1, dtype=x.dtype)
     inside = 1.0 + ranks * ordered > sums
     count = sum_(inside, -1, keepdims=True)
     over = (sum_(where(inside, ordered, 0.0), -1, keepdims=True) - 1.0) / convert(count, x.dtype)
-    return moveaxis(maximum(x - over, 0.0), -1, axis)
+    return moveaxis(maximum(x - over, 0.0), -1, place)
 
 
 @operation
@@ -397,6 +399,9 @@ def dot_product_attention(
     [[[[1.0]], [[2.0]]]]
     """
     query, key, value = floats(query), floats(key), floats(value)
+    q, k, v = query.shape, key.shape, value.shape
+    if not len(q) == len(k) == 4 or (q[:1], q[2:], k[:3]) != (k[:1], k[2:], v[:3]):
+        raise ValueError(f"query, key and value must have shapes that match; got {q}, {k}, {v}.")
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     scores = ops.einsum("btnh,bsnh->bnts", query * factor, key)
     if bias is not None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating
 from gpunn.ops.joining import concatenate, split
@@ -15,16 +13,16 @@ from gpunn.ops.shapes import (
     axis_of,
     broadcast_to,
     flip,
+    listed,
     moveaxis,
     places_of,
     reshape,
     swapaxes,
     whole,
+    with_axes,
 )
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor
-
-from .splitting import with_axes
 
 
 @operation
@@ -113,7 +111,7 @@ def fliplr(x: Any) -> Tensor:
     >>> ops.fliplr([[1, 2], [3, 4]]).tolist()
     [[2, 1], [4, 3]]
     """
-    return flip(with_axes(x, 2, "fliplr"), 1)
+    return flip(with_axes(x, 2), 1)
 
 
 @operation
@@ -140,13 +138,14 @@ def rot90(array: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Tensor:
         axes: the two axes of the plane of rotation.
 
     Raises:
-        ValueError: if ``axes`` does not name two different axes of the tensor.
+        ValueError: if ``axes`` does not name two different axes of the tensor, or k is not an
+            integer.
 
     >>> from gpunn import ops
     >>> ops.rot90([[1, 2], [3, 4]]).tolist()
     [[2, 4], [1, 3]]
     """
-    x = convert(array)
+    x, k = convert(array), whole(k, "k")
     given = places_of(axes, x.ndim, "axes")
     if len(given) != 2:
         raise ValueError(f"axes must name two axes; got {axes!r}.")
@@ -175,12 +174,17 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Tensor:
     ([4, 1, 2, 3], [[2, 1], [4, 3]])
     """
     x = convert(x)
+    shifts = [whole(by, "shift") for by in listed(shift)]
     if axis is None:
-        return reshape(roll(reshape(x, (-1,)), np.sum(shift), 0), x.shape)
-    for by, given in np.broadcast(shift, axis):
-        place = axis_of(given, x.ndim)
+        return reshape(roll(reshape(x, (-1,)), sum(shifts), 0), x.shape)
+    places = [axis_of(a, x.ndim) for a in listed(axis)]
+    count = max(len(shifts), len(places))
+    if not {len(shifts), len(places)} <= {1, count}:
+        raise ValueError(f"shift and axis must have equally many; got {shift!r} and {axis!r}.")
+    shifts, places = shifts * (count // len(shifts)), places * (count // len(places))
+    for by, place in zip(shifts, places, strict=True):
         n = x.shape[place]
-        cut = -whole(by, "shift") % n if n else 0
+        cut = -by % n if n else 0
         if cut:
             first, second = split(x, [cut], place)
             x = concatenate([second, first], place)
@@ -195,18 +199,18 @@ def diff(a: Any, n: int = 1, axis: int = -1) -> Tensor:
     whether the two differ.
 
     Raises:
-        ValueError: if n is negative, or the axis out of range.
+        ValueError: if n is negative or not an integer, or the axis out of range.
 
     >>> from gpunn import ops
     >>> ops.diff([1, 4, 9, 16]).tolist(), ops.diff([1, 4, 9, 16], n=2).tolist()
     ([3, 5, 7], [2, 2])
     """
-    x = moveaxis(a, axis, -1)
-    if n < 0:
-        raise ValueError(f"diff: n must be 0 or more; got {n}.")
-    for _ in range(n):
+    x = convert(a)
+    place = axis_of(axis, x.ndim)
+    x = moveaxis(x, place, -1)
+    for _ in range(whole(n, "n", 0)):
         x = x[..., 1:] != x[..., :-1] if x.dtype == "bool" else x[..., 1:] - x[..., :-1]
-    return moveaxis(x, -1, axis)
+    return moveaxis(x, -1, place)
 
 
 @operation
@@ -269,10 +273,10 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
     6.5
     """
     y = convert(y)
-    y = moveaxis(convert(y, floating(y.dtype)), axis, -1)
+    y = moveaxis(convert(y, floating(y.dtype)), axis_of(axis, y.ndim), -1)
     if x is not None:
         x = convert(x)
-        dx = diff(x if x.ndim == 1 else moveaxis(x, axis, -1))
+        dx = diff(x if x.ndim == 1 else moveaxis(x, axis_of(axis, x.ndim), -1))
     return sum_((y[..., 1:] + y[..., :-1]) * dx / 2.0, -1)
 
 
@@ -286,7 +290,7 @@ def logspace(
     are tensors, the values are along a new first axis.
 
     Raises:
-        ValueError: if ``num`` is negative.
+        ValueError: if ``num`` is negative or not an integer.
 
     >>> from gpunn import ops
     >>> ops.logspace(0, 3, num=4, base=2).numpy().round(3).tolist()

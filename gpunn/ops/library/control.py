@@ -12,7 +12,7 @@ from gpunn.ops.conversion import convert
 from gpunn.ops.elementwise import where
 from gpunn.ops.gradients import with_gradient
 from gpunn.ops.joining import stack, unstack
-from gpunn.ops.shapes import reshape
+from gpunn.ops.shapes import reshape, whole, whole_number
 from gpunn.ops.table import operation, operation_named
 from gpunn.ops.tensor import Tensor
 
@@ -71,8 +71,8 @@ def map_(f: Callable[[Any], Any], xs: Any) -> Any:
         xs: a tensor, or a list, tuple or dictionary of tensors.
 
     Raises:
-        ValueError: if the tensors differ in length, or have length 0, when the form of the results
-            is unknown.
+        ValueError: if the tensors differ in length, have no axes, or have length 0, when the form
+            of the results is unknown.
 
     >>> from gpunn import ops
     >>> ops.map(ops.sum, ops.array([[1, 2], [3, 4]])).tolist()
@@ -81,7 +81,10 @@ def map_(f: Callable[[Any], Any], xs: Any) -> Any:
     columns = list[list[Tensor]]()
 
     def unpacked_leaf(x: Any) -> int:
-        columns.append(unstack(x))
+        entry = convert(x)
+        if not entry.ndim:
+            raise ValueError(f"map: xs must be tensors (see ops.array) with axes; got {x!r}.")
+        columns.append(unstack(entry))
         return len(columns) - 1
 
     form = replaced(unpacked_leaf, xs)
@@ -123,14 +126,15 @@ def fori_loop(lower: int, upper: int, body_fun: Callable[[Any, Any], Any], init_
     integers or tensors whose values are known.
 
     Raises:
-        TypeError: in a trace, if a bound depends on values of the step.
+        TypeError: if a bound is not an integer; in a trace, if it depends on values of the step.
 
     >>> from gpunn import ops
     >>> ops.fori_loop(1, 5, lambda i, value: value * i, 1)
     24
     """
     value = init_val
-    for i in range(int(lower), int(upper)):
+    first, end = whole_number(lower, "fori_loop: lower"), whole_number(upper, "fori_loop: upper")
+    for i in range(first, end):
         value = body_fun(i, value)
     return value
 
@@ -151,13 +155,16 @@ def while_loop(
         maximum_iterations: the largest number of iterations; by default there is none.
 
     Raises:
-        ValueError: if ``body`` returns another number of values.
+        ValueError: if ``body`` returns another number of values, or ``maximum_iterations`` is
+            negative or not an integer.
         TypeError: if the condition depends on values of the step.
 
     >>> from gpunn import ops
     >>> ops.while_loop(lambda i, total: i < 5, lambda i, total: (i + 1, total + i), (0, 0))
     (5, 10)
     """
+    if maximum_iterations is not None:
+        whole(maximum_iterations, "while_loop: maximum_iterations", 0)
     several = isinstance(loop_vars, (list, tuple))
     values, rounds = tuple(loop_vars) if several else (loop_vars,), 0
     while (maximum_iterations is None or rounds < maximum_iterations) and cond(*values):

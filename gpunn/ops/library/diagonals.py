@@ -7,21 +7,14 @@ from typing import Any
 import numpy as np
 
 from gpunn.ops.conversion import convert
+from gpunn.ops.dtypes import standard
 from gpunn.ops.elementwise import where
 from gpunn.ops.joining import concatenate, pad
-from gpunn.ops.making import zeros
+from gpunn.ops.making import rows_and_columns, zeros
 from gpunn.ops.reductions import sum_
-from gpunn.ops.shapes import (
-    broadcast_to,
-    expand_dims,
-    flip,
-    moveaxis,
-    reshape,
-)
+from gpunn.ops.shapes import axis_of, broadcast_to, expand_dims, moveaxis, reshape, whole, with_axes
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor, constant
-
-from .splitting import with_axes
 
 
 @operation
@@ -31,13 +24,16 @@ def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
     Args:
         N, M: the numbers of rows and of columns; M is N by default.
         k: the diagonal: 0 is the main one, 1 the one above it, -1 the one below.
-        dtype: of the result; float32 by default.
+        dtype: of the result; floatx by default.
+
+    Raises:
+        ValueError: if a size is negative; as an IntegerError, if one is not an integer.
 
     >>> from gpunn import ops
     >>> ops.tri(2, 3, dtype="int32").tolist()
     [[1, 0, 0], [1, 1, 0]]
     """
-    return convert(constant(np.tri(N, M, k), "float32"), dtype or "float32")
+    return constant(np.tri(*rows_and_columns(N, M), whole(k, "k")), standard(dtype))
 
 
 @operation
@@ -47,13 +43,18 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     ``offset`` is 0 for the main diagonal, positive above it, negative below.
 
     Raises:
-        ValueError: if x has fewer than two axes, or the two are not different axes of it.
+        ValueError: if x has fewer than two axes, the two are not different axes of it, or the
+            offset is not an integer.
 
     >>> from gpunn import ops
     >>> ops.diagonal([[1, 2, 3], [4, 5, 6]], offset=1).tolist()
     [2, 6]
     """
-    x = moveaxis(with_axes(x, 2, "diagonal"), (axis1, axis2), (-2, -1))
+    x, offset = with_axes(x, 2), whole(offset, "offset")
+    one, other = axis_of(axis1, x.ndim, "axis1"), axis_of(axis2, x.ndim, "axis2")
+    if one == other:
+        raise ValueError(f"axis1 and axis2 must be different axes; got {axis1!r} and {axis2!r}.")
+    x = moveaxis(x, (one, other), (-2, -1))
     rows, columns = x.shape[-2:]
     begin = max(0, -offset) * columns + max(0, offset)
     n = max(0, min(rows - max(0, -offset), columns - max(0, offset)))
@@ -68,13 +69,13 @@ def diag(x: Any, k: int = 0) -> Tensor:
     ``k`` is 0 for the main diagonal, positive above it, negative below.
 
     Raises:
-        ValueError: if x is neither a vector nor a matrix.
+        ValueError: if x is neither a vector nor a matrix, or k is not an integer.
 
     >>> from gpunn import ops
     >>> ops.diag([1, 2]).tolist(), ops.diag([[1, 2], [3, 4]]).tolist()
     ([[1, 0], [0, 2]], [1, 4])
     """
-    x = convert(x)
+    x, k = convert(x), whole(k, "k")
     if x.ndim == 2:
         return diagonal(x, k)
     if x.ndim != 1:
@@ -124,7 +125,7 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:
         increasing: whether the powers increase, from x^0.
 
     Raises:
-        ValueError: if x is not a vector.
+        ValueError: if x is not a vector, or N is negative or not an integer.
 
     >>> from gpunn import ops
     >>> ops.vander([2, 3], 3).tolist()
@@ -133,9 +134,9 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:
     x = convert(x)
     if x.ndim != 1:
         raise ValueError(f"vander: expected a vector; got shape {x.shape}.")
-    columns = x.size if N is None else N
+    columns = x.size if N is None else whole(N, "N", 0)
     if columns < 1:
         return zeros((x.size, 0), x.dtype)
     powers = ops.cumprod(broadcast_to(expand_dims(x, -1), (x.size, columns - 1)), -1)
     rows = concatenate([ops.ones((x.size, 1), x.dtype), powers], -1)
-    return rows if increasing else flip(rows, -1)
+    return rows if increasing else ops.flip(rows, -1)

@@ -13,13 +13,12 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.ops.arithmetic import equal
-from gpunn.ops.conversion import convert, promoted
-from gpunn.ops.dtypes import floating
+from gpunn.ops.conversion import floats, promoted
 from gpunn.ops.elementwise import where
 from gpunn.ops.fusion.storing import fill
 from gpunn.ops.joining import pad
 from gpunn.ops.primitive import Primitive
-from gpunn.ops.shapes import expand_dims, moveaxis, reshape, squeeze
+from gpunn.ops.shapes import expand_dims, listed, moveaxis, reshape, squeeze
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Shape, Tensor
 
@@ -183,35 +182,34 @@ class _Images:
     """Images in the backend's format, (samples, height, width, channels), and back.
 
     Args:
-        name: of the operation.
         x: images of one or two spatial axes, in either format.
         data_format: None means channels last.
     """
 
-    def __init__(self, name: str, x: Tensor, data_format: str | None) -> None:
+    def __init__(self, x: Tensor, data_format: str | None) -> None:
         if data_format not in (None, "channels_last", "channels_first"):
             raise ValueError(
                 f"data_format must be 'channels_last' or 'channels_first'; got {data_format!r}."
             )
         if x.ndim not in (3, 4):
             raise ValueError(
-                f"{name}: images (batch, height, width, channels), or (batch, steps, channels) of "
+                f"images (batch, height, width, channels), or (batch, steps, channels) of "
                 f"one axis, are expected; got shape {x.shape}."
             )
-        self.name, self._first, self._flat = name, data_format == "channels_first", x.ndim == 3
+        self._first, self._flat = data_format == "channels_first", x.ndim == 3
         x = moveaxis(x, 1, -1) if self._first else x
         self.x = expand_dims(x, 1) if self._flat else x
 
     def sizes(self, argument: str, given: Sizes, alone: int = 1) -> tuple[int, int]:
         """Return an argument as (height, width); ``alone`` is the height if there is one axis."""
-        several = [given] * (2 - self._flat) if isinstance(given, int) else list(given)
+        several = listed(given)
         if len(several) == 1 and not self._flat:
             several *= 2
         if len(several) != 2 - self._flat or not all(isinstance(n, int) for n in several):
             axes = "one number" if self._flat else "one number or two"
-            raise ValueError(f"{self.name}: {argument} must be {axes}; got {given!r}.")
+            raise ValueError(f"{argument} must be {axes}; got {given!r}.")
         if min(several) < 1:
-            raise ValueError(f"{self.name}: {argument} must be 1 or more; got {given!r}.")
+            raise ValueError(f"{argument} must be 1 or more; got {given!r}.")
         height, width = [alone, *several] if self._flat else several
         return height, width
 
@@ -220,8 +218,7 @@ class _Images:
         kernel = expand_dims(kernel, 0) if self._flat and kernel.ndim == 3 else kernel
         if kernel.ndim != 4 or kernel.shape[axis] != channels:
             raise ValueError(
-                f"{self.name}: expected a kernel with {channels} channels, as the images have; got "
-                f"shape {kernel.shape}."
+                f"expected a kernel with {channels} channels, as the images; got {kernel.shape}."
             )
         return kernel
 
@@ -243,16 +240,11 @@ class _Images:
         try:
             return Geometry.fit((height, width), (rows, columns), steps, padding, apart)
         except ValueError as error:
-            raise ValueError(f"{self.name}: {error}.") from None
+            raise ValueError(f"{error}.") from None
 
     def back(self, y: Tensor) -> Tensor:
         y = squeeze(y, 1) if self._flat else y
         return moveaxis(y, -1, 1) if self._first else y
-
-
-def _images(name: str, inputs: Any, data_format: str | None) -> _Images:
-    x = convert(inputs)
-    return _Images(name, convert(x, floating(x.dtype)), data_format)
 
 
 @operation
@@ -284,8 +276,8 @@ def conv(
     >>> ops.conv(ops.ones((1, 4, 3)), ops.ones((2, 3, 5))).shape
     (1, 3, 5)
     """
-    x, w = promoted(inputs, kernel, at_least="float32")
-    images = _Images("conv", x, data_format)
+    x, w = promoted(inputs, kernel, at_least="float")
+    images = _Images(x, data_format)
     w = images.kernel(w, images.x.shape[3])
     geometry = images.geometry(images.x.shape[1:3], w.shape[:2], strides, padding, dilation_rate)
     return images.back(_convolution(images.x, w, geometry=geometry))
@@ -321,9 +313,9 @@ def conv_transpose(
     [[[1.0], [10.0], [2.0], [20.0]]]
     """
     if output_padding is not None or dilation_rate not in (1, (1, 1), [1, 1], (1,), [1]):
-        raise ValueError("conv_transpose supports neither an output_padding nor a dilation_rate.")
-    x, w = promoted(inputs, kernel, at_least="float32")
-    images = _Images("conv_transpose", x, data_format)
+        raise ValueError("neither an output_padding nor a dilation_rate is supported.")
+    x, w = promoted(inputs, kernel, at_least="float")
+    images = _Images(x, data_format)
     w, steps = images.kernel(w, images.x.shape[3], 3), images.sizes("strides", strides)
     larger = [
         n * step + (max(k - step, 0) if str(padding).lower() == "valid" else 0)
@@ -351,8 +343,8 @@ def depthwise_conv(
     >>> ops.depthwise_conv(ops.ones((1, 5, 5, 3)), ops.ones((2, 2, 3, 4))).shape
     (1, 4, 4, 12)
     """
-    x, w = promoted(inputs, kernel, at_least="float32")
-    images = _Images("depthwise_conv", x, data_format)
+    x, w = promoted(inputs, kernel, at_least="float")
+    images = _Images(x, data_format)
     w = images.kernel(w, images.x.shape[3])
     geometry = images.geometry(images.x.shape[1:3], w.shape[:2], strides, padding, dilation_rate)
     x = expand_dims(pad(images.x, _sides(geometry)), -1)
@@ -409,7 +401,7 @@ def max_pool(
     >>> ops.max_pool([[[1.0], [3.0], [2.0], [4.0]]], 2).tolist()
     [[[3.0], [4.0]]]
     """
-    images, geometry = _pool("max_pool", inputs, pool_size, strides, padding, data_format)
+    images, geometry = _pool(inputs, pool_size, strides, padding, data_format)
     return images.back(_largest(images.x, geometry=geometry))
 
 
@@ -436,15 +428,15 @@ def average_pool(
     >>> ops.average_pool([[[1.0], [3.0], [2.0], [4.0]]], 2).tolist()
     [[[2.0], [3.0]]]
     """
-    images, geometry = _pool("average_pool", inputs, pool_size, strides, padding, data_format)
+    images, geometry = _pool(inputs, pool_size, strides, padding, data_format)
     return images.back(_mean(images.x, geometry=geometry))
 
 
 def _pool(
-    name: str, inputs: Any, pool_size: Sizes, strides: Sizes | None, padding: str,
+    inputs: Any, pool_size: Sizes, strides: Sizes | None, padding: str,
     data_format: str | None,
 ) -> tuple[_Images, Geometry]:  # fmt: skip
-    images = _images(name, inputs, data_format)
+    images = _Images(floats(inputs), data_format)
     window = images.sizes("pool_size", pool_size)
     steps = pool_size if strides is None else strides
     return images, images.geometry(images.x.shape[1:3], window, steps, padding)

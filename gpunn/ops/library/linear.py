@@ -8,7 +8,7 @@ from gpunn.ops.conversion import promoted
 from gpunn.ops.elementwise import negative
 from gpunn.ops.joining import stack
 from gpunn.ops.products import matmul, tensordot
-from gpunn.ops.shapes import expand_dims, moveaxis, reshape
+from gpunn.ops.shapes import axis_of, expand_dims, moveaxis, reshape
 from gpunn.ops.table import operation
 from gpunn.ops.tensor import Tensor
 
@@ -27,6 +27,8 @@ def vdot(x1: Any, x2: Any) -> Tensor:
     11
     """
     a, b = promoted(x1, x2)
+    if a.size != b.size:
+        raise ValueError(f"x1 and x2 must be of one size; got shapes {a.shape} and {b.shape}.")
     return matmul(reshape(a, (-1,)), reshape(b, (-1,)))
 
 
@@ -70,7 +72,9 @@ def cross(
     if axis is not None:
         axisa = axisb = axisc = axis
     a, b = promoted(x1, x2)
-    a, b = moveaxis(a, axisa, -1), moveaxis(b, axisb, -1)
+    names = ("axisa", "axisb", "axisc") if axis is None else ("axis",) * 3
+    a = moveaxis(a, axis_of(axisa, a.ndim, names[0]), -1)
+    b = moveaxis(b, axis_of(axisb, b.ndim, names[1]), -1)
     if not {a.shape[-1], b.shape[-1]} <= {2, 3}:
         raise ValueError(f"cross: expected vectors of 2 or 3; got shapes {a.shape} and {b.shape}.")
     one, other = a.shape[-1], b.shape[-1]
@@ -87,7 +91,8 @@ def cross(
 
     if one == other == 2:
         return difference(0, 1)
-    return stack([difference(1, 2), difference(2, 0), difference(0, 1)], axisc)
+    parts = [difference(1, 2), difference(2, 0), difference(0, 1)]
+    return stack(parts, axis_of(axisc, parts[0].ndim + 1, names[2]))
 
 
 @operation

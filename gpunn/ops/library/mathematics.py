@@ -140,7 +140,7 @@ def hypot(x1: Any, x2: Any) -> Tensor:
     >>> ops.hypot([3.0, 5.0], [4.0, 12.0]).numpy().round(3).tolist()
     [5.0, 13.0]
     """
-    return _hypot(*promoted(x1, x2, at_least="float32"))
+    return _hypot(*promoted(x1, x2, at_least="float"))
 
 
 @operation
@@ -211,7 +211,7 @@ def logaddexp2(x1: Any, x2: Any) -> Tensor:
     >>> round(ops.logaddexp2(1000.0, 1000.0).item(), 3)
     1001.0
     """
-    a, b = promoted(x1, x2, at_least="float32")
+    a, b = promoted(x1, x2, at_least="float")
     return logaddexp(a * LN2, b * LN2) / LN2
 
 
@@ -254,7 +254,7 @@ def heaviside(x1: Any, x2: Any) -> Tensor:
     >>> ops.heaviside([-1.0, 0.0, 2.0], 0.5).tolist()
     [0.0, 0.5, 1.0]
     """
-    a, b = promoted(x1, x2, at_least="float32")
+    a, b = promoted(x1, x2, at_least="float")
     return where(equal(a, 0), b, where(a > 0, 1.0, where(a < 0, 0.0, a)))
 
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from gpunn.common.config import epsilon
 from gpunn.ops.arithmetic import clip, maximum
-from gpunn.ops.conversion import convert, floats
+from gpunn.ops.conversion import floats
 from gpunn.ops.elementwise import abs_, cast, exp, log, log1p, where
 from gpunn.ops.gradients import with_gradient
-from gpunn.ops.places.checks import checked
+from gpunn.ops.places.checks import checked, integers
 from gpunn.ops.places.taking import take_unchecked
 from gpunn.ops.primitive import Gradients
 from gpunn.ops.reductions import largest, log_softmax, sum_
@@ -21,7 +21,7 @@ from gpunn.ops.table import operation
 from gpunn.ops.tensor import Tensor
 
 
-def _alike(name: str, target: Any, output: Any) -> tuple[Tensor, Tensor]:
+def _alike(target: Any, output: Any) -> tuple[Tensor, Tensor]:
     """Return targets and outputs of the same shape, since broadcasting would pair each with all.
 
     Raises:
@@ -29,9 +29,7 @@ def _alike(name: str, target: Any, output: Any) -> tuple[Tensor, Tensor]:
     """
     t, y = floats(target), floats(output)
     if t.shape != y.shape:
-        raise ValueError(
-            f"{name}: target has shape {t.shape} and output {y.shape}; they must be equal."
-        )
+        raise ValueError(f"target has shape {t.shape} and output {y.shape}; they must be equal.")
     return t, y
 
 
@@ -140,7 +138,7 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
     >>> ops.binary_crossentropy([1.0, 0.0], [0.5, 0.2]).numpy().round(3)
     array([0.693, 0.223], dtype=float32)
     """
-    t, y = _alike("binary_crossentropy", target, output)
+    t, y = _alike(target, output)
     return binary_cost_of_logits(t, y) if from_logits else binary_cost(t, y)
 
 
@@ -164,7 +162,7 @@ def categorical_crossentropy(
     >>> ops.categorical_crossentropy([[0.0, 1.0]], [[0.2, 0.8]]).numpy().round(3)
     array([0.223], dtype=float32)
     """
-    t, y = _alike("categorical_crossentropy", target, output)
+    t, y = _alike(target, output)
     cost = categorical_cost_of_logits if from_logits else categorical_cost
     return squeeze(cost(t, y, axis), axis)
 
@@ -177,29 +175,31 @@ def sparse_categorical_crossentropy(
     label out of range raises an error, in a step too.
 
     Args:
-        target: integers, of the shape of ``output`` without the classes, or with a last axis of
-            length 1. Floats are truncated.
+        target: integers, also as floats, of the shape of ``output`` without the classes, or with a
+            last axis of length 1.
         output, from_logits, axis: as in `categorical_crossentropy`.
 
     Raises:
         ValueError: if the shapes do not match, or the axis is out of range.
         IndexError: if a label is not from 0 to the number of classes - 1.
+        IntegerError: a TypeError and ValueError, if a label is not an integer; in a trace, the step
+            raises it.
 
     >>> from gpunn import ops
     >>> ops.sparse_categorical_crossentropy([1], [[0.2, 0.8]]).numpy().round(3)
     array([0.223], dtype=float32)
     """
-    y, t = floats(output), convert(target, "int32")
+    what = "sparse_categorical_crossentropy: classes"
+    y, t = floats(output), integers(target, what)
     if t.ndim == y.ndim and t.shape[-1] == 1:
         t = t[..., 0]
     place = axis_of(axis, y.ndim)
     expected = y.shape[:place] + y.shape[place + 1 :]
     if t.shape != expected:
         raise ValueError(
-            f"sparse_categorical_crossentropy: target has shape {t.shape} and output {y.shape}; "
-            f"expected a target of shape {expected}."
+            f"target has shape {t.shape} and output {y.shape}; expected a target of {expected}."
         )
-    t = checked(t, 0, y.shape[place] - 1, "sparse_categorical_crossentropy: classes")
+    t = checked(t, 0, y.shape[place] - 1, what)
     if not from_logits:
         y = y / sum_(y, place, keepdims=True)
     logs = log_softmax(y, place) if from_logits else log(clip(y, epsilon(), 1.0 - epsilon()))

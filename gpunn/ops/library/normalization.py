@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from gpunn.common.config import epsilon as default_epsilon
-from gpunn.ops.conversion import floats
+from gpunn.ops.conversion import convert, floats
 from gpunn.ops.elementwise import rsqrt, square
 from gpunn.ops.reductions import Axis, axes_of, mean, var
 from gpunn.ops.shapes import reshape
@@ -13,10 +14,13 @@ from gpunn.ops.table import operation
 from gpunn.ops.tensor import Tensor
 
 
-def _along(values: Any, x: Tensor, axis: Axis) -> Tensor:
+def _along(values: Any, name: str, x: Tensor, axis: Axis) -> Tensor:
     """Reshape one value per index along these axes so that it broadcasts to x."""
-    axes = axes_of(axis, x.ndim)
-    return reshape(values, [n if a in axes else 1 for a, n in enumerate(x.shape)])
+    axes, values = axes_of(axis, x.ndim), convert(values)
+    shape = [n if a in axes else 1 for a, n in enumerate(x.shape)]
+    if values.size != math.prod(shape):
+        raise ValueError(f"{name} must have the shape {x.shape} along {axis}; got {values.shape}.")
+    return reshape(values, shape)
 
 
 @operation
@@ -48,11 +52,11 @@ def batch_normalization(
     [[-1.0, -1.0], [1.0, 1.0]]
     """
     x = floats(x)
-    factor = rsqrt(_along(variance, x, axis) + epsilon)
+    factor = rsqrt(_along(variance, "variance", x, axis) + epsilon)
     if scale is not None:
-        factor = factor * _along(scale, x, axis)
-    y = (x - _along(mean, x, axis)) * factor
-    return y if offset is None else y + _along(offset, x, axis)
+        factor = factor * _along(scale, "scale", x, axis)
+    y = (x - _along(mean, "mean", x, axis)) * factor
+    return y if offset is None else y + _along(offset, "offset", x, axis)
 
 
 @operation
@@ -80,8 +84,8 @@ def layer_normalization(
     x = floats(x)
     small = default_epsilon() if epsilon is None else epsilon
     y = (x - mean(x, axis, keepdims=True)) * rsqrt(var(x, axis, keepdims=True) + small)
-    y = y if gamma is None else y * _along(gamma, x, axis)
-    return y if beta is None else y + _along(beta, x, axis)
+    y = y if gamma is None else y * _along(gamma, "gamma", x, axis)
+    return y if beta is None else y + _along(beta, "beta", x, axis)
 
 
 @operation
@@ -108,4 +112,4 @@ def rms_normalization(
     x = floats(x)
     small = default_epsilon() if epsilon is None else epsilon
     y = x * rsqrt(mean(square(x), axis, keepdims=True) + small)
-    return y if scale is None else y * _along(scale, x, axis)
+    return y if scale is None else y * _along(scale, "scale", x, axis)

@@ -14,8 +14,8 @@ from gpunn.ops.arithmetic import equal, maximum, not_equal, power
 from gpunn.ops.conversion import convert, floats
 from gpunn.ops.elementwise import abs_, root, rsqrt, square, where
 from gpunn.ops.primitive import Gradients, Primitive, Work, unknown_derivative
-from gpunn.ops.reductions import Axis, axes_of, max_, min_, sum_
-from gpunn.ops.shapes import expand_dims, moveaxis, reshape, squeeze
+from gpunn.ops.reductions import Axis, max_, min_, sum_
+from gpunn.ops.shapes import expand_dims, moveaxis, places_of, reshape, squeeze
 from gpunn.ops.table import operation
 from gpunn.ops.tensor import Shape, Tensor
 
@@ -114,12 +114,7 @@ def norm(
     (5.0, 4.0, [5.0, 0.0])
     """
     x = floats(x)
-    if axis is None:
-        axes = list(range(x.ndim))
-    else:
-        given = [axis] if isinstance(axis, (int, np.integer)) else list(axis)
-        axes_of(given, x.ndim)  # rejects axes out of range
-        axes = [int(a) % x.ndim for a in given]
+    axes = list(range(x.ndim)) if axis is None else places_of(axis, x.ndim)
     if ord is None:
         return root(sum_(square(x), axes, keepdims))
     if len(axes) == 1:

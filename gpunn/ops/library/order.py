@@ -12,8 +12,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.ops.conversion import convert
 from gpunn.ops.places.taking import take_along
 from gpunn.ops.primitive import Primitive
-from gpunn.ops.reductions import axes_of
-from gpunn.ops.shapes import flip, reshape
+from gpunn.ops.shapes import axis_of, flip, reshape, whole
 from gpunn.ops.table import operation
 from gpunn.ops.tensor import Tensor
 
@@ -36,7 +35,7 @@ def _along(x: Any, axis: int | None) -> tuple[Tensor, int]:
     x = convert(x)
     if axis is None:
         return reshape(x, (-1,)), 0
-    return x, axes_of(axis, x.ndim)[0]
+    return x, axis_of(axis, x.ndim)
 
 
 @operation
@@ -88,14 +87,14 @@ def top_k(x: Any, k: int, sorted: bool = True) -> tuple[Tensor, Tensor]:
         sorted: accepted as in Keras; the elements are always sorted in descending order.
 
     Raises:
-        ValueError: if x has no axes, or fewer than k elements in a row.
+        ValueError: if x has no axes, or fewer than k elements in a row, or k is not an integer.
 
     >>> from gpunn import ops
     >>> values, indices = ops.top_k([1.0, 3.0, 2.0], 2)
     >>> values.tolist(), indices.tolist()
     ([3.0, 2.0], [1, 2])
     """
-    x = convert(x)
+    x, k = convert(x), whole(k, "k")
     if not x.ndim or not 0 <= k <= x.shape[-1]:
         length = x.shape[-1] if x.ndim else 0
         raise ValueError(f"k must be from 0 to {length}, the length of a row; got {k}.")

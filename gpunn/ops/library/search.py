@@ -13,10 +13,10 @@ from gpunn.ops.dtypes import is_float
 from gpunn.ops.elementwise import cast, counting, isnan, where
 from gpunn.ops.indexing import one_hot
 from gpunn.ops.library.order import argsort
-from gpunn.ops.places.checks import checked
+from gpunn.ops.places.checks import checked, integers
 from gpunn.ops.places.taking import put, take_unchecked
 from gpunn.ops.reductions import any_, max_, sum_
-from gpunn.ops.shapes import axis_of, broadcast_to, expand_dims, flip, reshape, whole
+from gpunn.ops.shapes import axis_of, broadcast_to, expand_dims, flip, reshape, sizes_of, whole
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor
 
@@ -51,9 +51,7 @@ def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Tenso
         raise ValueError(f"side must be 'left' or 'right'; got {side!r}.")
     sequence, sought = _comparable(sorted_sequence, values)
     if sequence.ndim != 1:
-        raise ValueError(
-            f"searchsorted: sorted_sequence must have one axis; got shape {sequence.shape}."
-        )
+        raise ValueError(f"sorted_sequence must have one axis; got shape {sequence.shape}.")
     sought = expand_dims(sought, -1)
     before = sequence < sought if side == "left" else sequence <= sought
     if is_float(sequence.dtype):
@@ -79,7 +77,9 @@ def digitize(x: Any, bins: Any) -> Tensor:
     [0, 1, 3]
     """
     bins = convert(bins)
-    if bins.ndim != 1 or bins.size < 2:
+    if bins.ndim != 1:
+        raise ValueError(f"digitize: bins must have one axis; got shape {bins.shape}.")
+    if bins.size < 2:
         return searchsorted(bins, x, "right")
     falls = bins[0] > bins[-1]
     if bins.value is not None:
@@ -115,27 +115,29 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     In a trace, where the values are not known, ``minlength`` sets the number of bins.
 
     Args:
-        x: integers (..., n); the counts have shape (..., bins). Floats are truncated.
+        x: integers (..., n), also as floats; the counts have shape (..., bins).
         weights: broadcast to x; their dtype is that of the result, int32 without weights.
         minlength: the least number of bins; there are more if the largest value needs them.
 
     Raises:
-        ValueError: if ``minlength`` is negative or not an integer, or missing in a trace; if the
-            weights do not fit.
+        ValueError: if ``minlength`` is negative or not an integer, or missing in a trace; if x has
+            no axes, or the weights do not fit.
+        IntegerError: a TypeError and ValueError, for a value that is not an integer; in a trace,
+            the step raises it.
         IndexError: for negative values, and in a step also for values of ``minlength`` or more.
 
     >>> from gpunn import ops
     >>> ops.bincount([0, 2, 2]).tolist(), ops.bincount([0, 2, 2], weights=[0.5, 1.0, 1.0]).tolist()
     ([1, 0, 2], [0.5, 0.0, 2.0])
     """
-    x, n = convert(x, "int32"), whole(minlength, "minlength")
-    if n < 0:
-        raise ValueError(f"bincount: minlength must be 0 or more; got {n}.")
+    x, n = integers(x, "bincount: values"), whole(minlength, "minlength", 0)
+    if not x.ndim:
+        raise ValueError("bincount: x must have one axis or more; got shape ().")
     if x.is_constant and x.size:
         n = max(n, int(x.value.max()) + 1)
     elif not x.is_constant and not n:
         raise ValueError("bincount: in a trace, minlength must give the number of bins.")
-    x = checked(x, 0, n - 1, "bincount: values")
+    x = checked(x, 0, max(n, 1) - 1, "bincount: values")
     amounts = ops.ones(x.shape, "int32") if weights is None else counting(weights)
     if weights is not None:
         amounts = broadcast_to(amounts, x.shape)
@@ -174,13 +176,20 @@ def in_top_k(targets: Any, predictions: Any, k: int) -> Tensor:
         k: how many of the largest predictions count.
 
     Raises:
-        ValueError: if targets and predictions differ in length.
+        ValueError: if targets do not have the shape of predictions without the last axis, or k is
+            negative.
+        IntegerError: a TypeError and ValueError, if k or a target is not an integer; in a trace,
+            the step raises it for a target.
 
     >>> from gpunn import ops
     >>> ops.in_top_k([0, 2], [[0.1, 0.7, 0.2], [0.1, 0.7, 0.2]], k=2).tolist()
     [False, True]
     """
-    predictions, targets = convert(predictions), convert(targets, "int32")
+    predictions, targets, k = convert(predictions), integers(targets, "targets"), whole(k, "k", 0)
+    if not predictions.ndim or targets.shape != predictions.shape[:-1]:
+        raise ValueError(
+            f"targets must be one for each row of {predictions.shape}; got shape {targets.shape}."
+        )
     own = take_unchecked(
         predictions, expand_dims(targets, -1), predictions.ndim - 1, along=True, wraps=False
     )
@@ -203,13 +212,13 @@ def multi_hot(
         dtype: of the result; floatx by default.
 
     Raises:
-        ValueError: if ``num_classes`` is not given.
+        ValueError: if ``num_classes`` is not given; otherwise as in `one_hot`.
 
     >>> from gpunn import ops
     >>> ops.multi_hot([[0, 2], [1, 1]], num_classes=3).tolist()
     [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
     """
-    inputs = convert(inputs)
+    inputs = integers(inputs, "inputs")
     if num_classes is None:
         raise ValueError("multi_hot: num_classes must be given, the number of classes.")
     return max_(one_hot(inputs, num_classes, axis, dtype), 1 if inputs.ndim > 1 else 0)
@@ -223,15 +232,15 @@ def unravel_index(indices: Any, shape: Any) -> tuple[Tensor, ...]:
 
     Raises:
         IndexError: if an index is negative, or not smaller than the number of elements.
+        IntegerError: a TypeError and ValueError, if an index or a size is not an integer.
 
     >>> from gpunn import ops
     >>> rows, columns = ops.unravel_index([1, 5], (2, 3))
     >>> rows.tolist(), columns.tolist()
     ([0, 1], [1, 2])
     """
-    sizes = [int(n) for n in shape]
-    count = math.prod(sizes)
-    places, found = checked(convert(indices, "int32"), 0, count - 1, "unravel_index: indices"), []
+    sizes, what = sizes_of(shape), "unravel_index: indices"
+    places, found = checked(integers(indices, what), 0, math.prod(sizes) - 1, what), []
     for n in reversed(sizes):
         found.append(places % n)
         places = cast(places // n, "int32")

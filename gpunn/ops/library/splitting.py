@@ -7,15 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.common.arguments import check_choice
 from gpunn.ops.conversion import convert, promoted
 from gpunn.ops.elementwise import where
-from gpunn.ops.joining import at_least, concatenate, sections_of, split
-from gpunn.ops.shapes import (
-    axis_of,
-    expand_dims,
-    moveaxis,
-    reshape,
-)
+from gpunn.ops.joining import at_least, concatenate, sections_of, several, split
+from gpunn.ops.shapes import axis_of, expand_dims, listed, moveaxis, reshape, whole, with_axes
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor
 
@@ -90,7 +86,7 @@ def vsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
     >>> [part.tolist() for part in ops.vsplit([[1, 2], [3, 4], [5, 6]], [1])]
     [[[1, 2]], [[3, 4], [5, 6]]]
     """
-    return split(with_axes(x, 2, "vsplit"), indices_or_sections, 0)
+    return split(with_axes(x, 2), indices_or_sections, 0)
 
 
 @operation
@@ -107,18 +103,6 @@ def dsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
     return split(x, indices_or_sections, 2)
 
 
-def with_axes(x: Any, ndim: int, name: str) -> Tensor:
-    """Convert x to a tensor of at least ``ndim`` axes.
-
-    Raises:
-        ValueError: if x has fewer axes.
-    """
-    x = convert(x)
-    if x.ndim < ndim:
-        raise ValueError(f"{name}: expected a tensor of {ndim} or more axes; got shape {x.shape}.")
-    return x
-
-
 @operation
 def dstack(xs: Sequence[Any]) -> Tensor:
     """Stack tensors along the third axis; vectors are treated as rows.
@@ -133,7 +117,7 @@ def dstack(xs: Sequence[Any]) -> Tensor:
     >>> ops.dstack([[1, 2], [3, 4]]).tolist()
     [[[1, 3], [2, 4]]]
     """
-    tensors = [at_least(t, 2) for t in promoted(*xs)]
+    tensors = [at_least(t, 2) for t in several(xs, "xs")]
     return concatenate([expand_dims(t, -1) if t.ndim == 2 else t for t in tensors], 2)
 
 
@@ -151,25 +135,25 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
     >>> ops.select([x < 3, x < 7], [x * 10, x * 100], default=-1).tolist()
     [10, 500, -1]
     """
-    found = default
-    for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
+    conditions, choices, found = listed(condlist), listed(choicelist), default
+    if len(conditions) != len(choices):
+        raise ValueError(
+            f"condlist and choicelist must be equally long; got {len(conditions)}, {len(choices)}."
+        )
+    for condition, choice in zip(reversed(conditions), reversed(choices), strict=True):
         found = where(condition, choice, found)
     return convert(found)
 
 
+FORMATS = "channels_last", "channels_first"
+
+
 def _blocks(x: Any, block_size: int, data_format: str) -> tuple[Tensor, bool]:
     """Return images with their channels last, and whether the channels were first."""
-    x = convert(x)
-    if data_format not in ("channels_last", "channels_first"):
-        raise ValueError(
-            f"data_format must be 'channels_last' or 'channels_first'; got {data_format!r}."
-        )
-    if x.ndim != 4 or block_size < 1:
-        raise ValueError(
-            f"expected images (batch, height, width, channels) and a block_size of 1 or more; got "
-            f"shape {x.shape} and block_size {block_size}."
-        )
-    first = data_format == "channels_first"
+    x, block_size = convert(x), whole(block_size, "block_size", 1)
+    first = check_choice("data_format", data_format, FORMATS) == "channels_first"
+    if x.ndim != 4:
+        raise ValueError(f"x must be images (batch, height, width, channels); got shape {x.shape}.")
     return moveaxis(x, 1, -1) if first else x, first
 
 
@@ -191,9 +175,7 @@ def space_to_depth(x: Any, block_size: int, data_format: str = "channels_last") 
     x, first = _blocks(x, block_size, data_format)
     n, height, width, channels = x.shape
     if height % block_size or width % block_size:
-        raise ValueError(
-            f"space_to_depth: {height} x {width} pixels do not divide into blocks of {block_size}."
-        )
+        raise ValueError(f"{height} x {width} pixels do not divide into blocks of {block_size}.")
     rows, columns = height // block_size, width // block_size
     apart = reshape(x, (n, rows, block_size, columns, block_size, channels))
     # Adjacent: the pixels of a block or, if channels come first, those of a channel.
@@ -220,10 +202,7 @@ def depth_to_space(x: Any, block_size: int, data_format: str = "channels_last") 
     x, first = _blocks(x, block_size, data_format)
     n, rows, columns, channels = x.shape
     if channels % block_size**2:
-        raise ValueError(
-            f"depth_to_space: {channels} channels are not divisible into blocks of {block_size} x "
-            f"{block_size} pixels."
-        )
+        raise ValueError(f"{channels} channels do not divide by the square of {block_size}.")
     rest = channels // block_size**2
     if first:
         apart = reshape(x, (n, rows, columns, rest, block_size, block_size))

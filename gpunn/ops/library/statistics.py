@@ -12,7 +12,7 @@ from gpunn.ops.dtypes import floating, is_float
 from gpunn.ops.elementwise import cast, isfinite, isnan, root, square, where
 from gpunn.ops.library.order import sort
 from gpunn.ops.reductions import Axis, all_, averaged, axes_of, max_, mean, min_, prod, sum_, var
-from gpunn.ops.shapes import broadcast_to, expand_dims, moveaxis, places_of, reshape
+from gpunn.ops.shapes import broadcast_to, check_some, expand_dims, moveaxis, places_of, reshape
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor
 
@@ -74,17 +74,22 @@ def quantile(
     >>> ops.quantile([1.0, 2.0, 3.0, 4.0], [0.25, 0.5]).tolist()
     [1.75, 2.5]
     """
+    return _quantiles(x, q, 1, axis, method, keepdims)
+
+
+def _quantiles(x: Any, q: Any, most: int, axis: Axis, method: str, keepdims: bool) -> Tensor:
+    """Compute quantiles for q from 0 to ``most``."""
     methods = ("linear", "lower", "higher", "midpoint", "nearest")
     if method not in methods:
         raise ValueError(f"method must be one of {methods}; got {method!r}.")
     x, shares = convert(x), convert(q, "float64")
+    shares = shares if most == 1 else shares / float(most)
     axes = axes_of(axis, x.ndim)
+    check_some(x, axes)
     n = math.prod(x.shape[a] for a in axes)
-    if not n:
-        raise ValueError(f"quantile: there is none of no elements; got shape {x.shape}.")
     inside = (shares >= 0.0) & (shares <= 1.0)
     if inside.value is not None and not inside.value.all():
-        raise ValueError(f"q must be from 0 to 1; got {q!r}.")
+        raise ValueError(f"q must be from 0 to {most}; got {q!r}.")
     rest = [a for a in range(x.ndim) if a not in axes]
     rows = ops.transpose(x, [*rest, *axes])
     rows = sort(reshape(rows, [*(x.shape[a] for a in rest), n]))
@@ -136,7 +141,7 @@ def percentile(
     >>> ops.percentile([1.0, 2.0, 3.0, 4.0], [25, 50]).tolist()
     [1.75, 2.5]
     """
-    return quantile(x, convert(q, "float64") / 100.0, axis, method, keepdims)
+    return _quantiles(x, q, 100, axis, method, keepdims)
 
 
 @operation

@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from gpunn.ops.conversion import convert, promoted
+from gpunn.ops.conversion import promoted
 from gpunn.ops.elementwise import counting, where
 from gpunn.ops.indexing import row_numbers
 from gpunn.ops.joining import pad
+from gpunn.ops.places.checks import integers
 from gpunn.ops.places.taking import places_along, put, take_unchecked
-from gpunn.ops.shapes import reshape
+from gpunn.ops.shapes import listed, reshape, sizes_of, whole
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Shape, Tensor
 
@@ -26,19 +27,22 @@ def slice_update(inputs: Any, start_indices: Sequence[int], updates: Any) -> Ten
         updates: a tensor of as many axes. Both tensors are promoted to one dtype.
 
     Raises:
-        ValueError: if the slice exceeds the inputs, or the numbers of axes differ.
+        ValueError: if the slice exceeds the inputs, the numbers of axes differ, or a start is not
+            an integer.
 
     >>> from gpunn import ops
     >>> ops.slice_update([1, 2, 3], [1], [9]).tolist()
     [1, 9, 3]
     """
     x, new = promoted(inputs, updates)
-    starts = [int(at) for at in start_indices]
+    starts = [whole(at, "start_indices") for at in listed(start_indices)]
+    if not len(starts) == x.ndim == new.ndim:
+        raise ValueError(
+            f"expected a start and updates for each axis of {x.shape}; got {starts}, {new.shape}."
+        )
     widths = [(at, n - at - m) for at, n, m in zip(starts, x.shape, new.shape, strict=True)]
     if any(before < 0 or behind < 0 for before, behind in widths):
-        raise ValueError(
-            f"slice_update: shape {new.shape} at {starts} exceeds the shape {x.shape}."
-        )
+        raise ValueError(f"shape {new.shape} at {starts} exceeds the shape {x.shape}.")
     inside = pad(ops.ones(new.shape, "bool"), widths)
     return where(inside, pad(new, widths), x)
 
@@ -46,7 +50,7 @@ def slice_update(inputs: Any, start_indices: Sequence[int], updates: Any) -> Ten
 def _numbers(indices: Any, shape: Sequence[int], what: str) -> tuple[Tensor, int]:
     """Convert indices (..., k) into the first k axes of a shape to flat indices; also return the
     number of positions. Negative indices count from the end."""
-    indices = convert(indices, "int32")
+    indices = integers(indices, f"{what}: indices")
     if not indices.ndim or indices.shape[-1] > len(shape):
         raise ValueError(
             f"{what}: expected indices (..., k) into the first k axes of shape {tuple(shape)}; got "
@@ -74,12 +78,13 @@ def scatter(indices: Any, values: Any, shape: Sequence[int]) -> Tensor:
     Raises:
         ValueError: if the shapes of indices and values do not match ``shape``.
         IndexError: if an index is out of range.
+        IntegerError: a TypeError and ValueError, if an index or a size is not an integer.
 
     >>> from gpunn import ops
     >>> ops.scatter([[0], [2], [0]], [1.0, 2.0, 3.0], (3,)).tolist()
     [4.0, 0.0, 2.0]
     """
-    sizes = tuple(int(n) for n in shape)
+    sizes = sizes_of(shape)
     places, n = _numbers(indices, sizes, "scatter")
     rows = _rows_for(places, n, counting(values), sizes, "scatter: values")
     return reshape(put(rows, places, (n, rows.shape[1])), sizes)
@@ -110,6 +115,7 @@ def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | Non
     Raises:
         ValueError: if the shapes do not match, or for another reduction.
         IndexError: if an index is out of range.
+        IntegerError: a TypeError and ValueError, if an index is not an integer.
 
     >>> from gpunn import ops
     >>> ops.scatter_update([1, 2, 3], [[0], [-1]], [9, 8]).tolist()
@@ -142,7 +148,9 @@ def segment_sum(
         sorted: accepted as in Keras, and ignored.
 
     Raises:
-        ValueError: if the shapes do not match, or ``num_segments`` is missing in a trace.
+        ValueError: if the shapes do not match, or ``num_segments`` is negative or, in a trace,
+            missing.
+        IntegerError: a TypeError and ValueError, if ``num_segments`` or an id is not an integer.
 
     >>> from gpunn import ops
     >>> ops.segment_sum([1, 2, 3], [0, 0, 1]).tolist()
@@ -165,7 +173,9 @@ def segment_max(
         sorted: accepted as in Keras, and ignored.
 
     Raises:
-        ValueError: if the shapes do not match, or ``num_segments`` is missing in a trace.
+        ValueError: if the shapes do not match, or ``num_segments`` is negative or, in a trace,
+            missing.
+        IntegerError: a TypeError and ValueError, if ``num_segments`` or an id is not an integer.
 
     >>> from gpunn import ops
     >>> ops.segment_max([1, 5, 3], [0, 0, 1]).tolist()
@@ -175,21 +185,20 @@ def segment_max(
 
 
 def _by_segments(data: Any, segment_ids: Any, count: int | None, merging: str, what: str) -> Tensor:
-    data, ids = counting(data), convert(segment_ids, "int32")
-    if count is None:
-        if not ids.is_constant:
-            raise ValueError("in a trace, num_segments must be given: segment_ids are not known.")
-        count = int(ids.numpy().max(initial=-1)) + 1
+    data, ids = counting(data), integers(segment_ids, f"{what}: segment_ids")
+    if count is None and not ids.is_constant:
+        raise ValueError("in a trace, num_segments must be given: segment_ids are not known.")
+    n = int(ids.numpy().max(initial=-1)) + 1 if count is None else count
+    n = whole(n, "num_segments", 0)
     if data.shape[: ids.ndim] != ids.shape:
         raise ValueError(
-            f"{what}: expected a segment id for each row of data; got data of shape "
-            f"{data.shape} and segment_ids of shape {ids.shape}."
+            f"segment_ids must be one for each row of data {data.shape}; got shape {ids.shape}."
         )
     rest = data.shape[ids.ndim :]
     rows = reshape(data, (ids.size, math.prod(rest)))
     lowest = -(2**31) if data.dtype == "int32" else -math.inf
     found = put(
-        rows, reshape(ids, (-1,)), (int(count), rows.shape[1]), wraps=False, merging=merging,
+        rows, reshape(ids, (-1,)), (n, rows.shape[1]), wraps=False, merging=merging,
         before=0 if merging == "Sum" else lowest,
     )  # fmt: skip
-    return reshape(found, (int(count), *rest))
+    return reshape(found, (n, *rest))

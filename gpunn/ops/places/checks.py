@@ -11,12 +11,41 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.places import Check, Complaint
+from gpunn.ops.conversion import convert
+from gpunn.ops.dtypes import is_float
 from gpunn.ops.primitive import Primitive, Work, place_in_user_code
+from gpunn.ops.shapes import IntegerError
+from gpunn.ops.table import ops
 from gpunn.ops.tensor import Shape, Tensor
 
 
 class PlaceError(IndexError, ValueError):
     """An index out of range, in data or in a step."""
+
+
+def integers(x: Any, what: str) -> Tensor:
+    """Convert indices to int32, after checking that floats among them are whole numbers.
+
+    Raises:
+        IntegerError: a TypeError and ValueError, for fractions and NaN; in a trace, the step
+            raises it.
+
+    >>> integers([2.0, 1.5], "take: indices")
+    Traceback (most recent call last):
+    gpunn.ops.shapes.IntegerError: take: indices must be integers; got 1.5.
+    """
+    given = convert(x)
+    if is_float(given.dtype) and given.is_constant:
+        # In float64, which holds every int32.
+        values = (given if isinstance(x, Tensor) else convert(x, "float64")).numpy()
+        wrong = values[values != np.trunc(values)]
+        if wrong.size:
+            raise IntegerError(f"{what} must be integers; got {wrong[0]}.")
+    elif is_float(given.dtype):
+        fractions = f"{what} must be integers: their fractions"
+        rest = given - ops.cast(ops.cast(given, "int32"), given.dtype)
+        x = given - checked(rest, 0, 0, fractions, IntegerError)
+    return convert(x, "int32")
 
 
 Kind = Callable[[str], Exception]

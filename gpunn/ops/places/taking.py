@@ -17,7 +17,7 @@ from gpunn.ops.shapes import axis_of, broadcast_to, moveaxis, reshape
 from gpunn.ops.table import operation
 from gpunn.ops.tensor import Shape, Tensor
 
-from .checks import checked
+from .checks import checked, integers
 
 # Attributes below: `axis`, along which the indices are; `along`, whether the indices differ from
 # row to row, with the axis the last one; `wraps`, whether negative indices count from the end.
@@ -170,8 +170,10 @@ def places_along(indices: Any, n: int, what: str) -> Tensor:
 
     Raises:
         PlaceError: if an index is out of range; in a trace, the step raises it.
+        IntegerError: if it is not an integer, likewise.
     """
-    return checked(convert(indices, "int32"), -n, n - 1, f"{what}: indices")
+    what = f"{what}: indices"
+    return checked(integers(indices, what), -n, n - 1, what)
 
 
 def take_places(x: Tensor, indices: Any, axis: int, what: str) -> Tensor:
@@ -193,6 +195,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
 
     Raises:
         PlaceError: an IndexError and ValueError, if an index is out of range.
+        IntegerError: a TypeError and ValueError, if an index is not an integer.
         ValueError: if the axis is out of range.
 
     >>> from gpunn import ops
@@ -215,19 +218,19 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Tensor:
 
     Raises:
         PlaceError: an IndexError and ValueError, if an index is out of range.
+        IntegerError: a TypeError and ValueError, if an index is not an integer.
         ValueError: if the axis is out of range or the shapes do not match.
 
     >>> from gpunn import ops
     >>> ops.take_along_axis([[1, 2], [3, 4]], [[1], [-2]], axis=1).tolist()
     [[2], [3]]
     """
-    x, places = convert(x), convert(indices, "int32")
+    x, places = convert(x), integers(indices, "take_along_axis: indices")
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
     if places.ndim != x.ndim:
         raise ValueError(
-            f"take_along_axis: indices must have as many axes as x; got the shapes {x.shape} and "
-            f"{places.shape}."
+            f"indices must have as many axes as x; got the shapes {x.shape} and {places.shape}."
         )
     place = axis_of(axis, x.ndim)
     n = x.shape[place]
