@@ -91,7 +91,7 @@ def _complaint_of(attributes: dict[str, Any]) -> Complaint:
 
 def _number(number: float) -> str:
     """
-    >>> _number(3.0), _told(2.5), _told(float("nan"))
+    >>> _number(3.0), _number(2.5), _number(float("nan"))
     ('3', '2.5', 'nan')
     """
     return str(int(number)) if math.isfinite(number) and number == int(number) else str(number)
