@@ -16,7 +16,7 @@ from .conversion import convert
 from .dtypes import is_float, standard
 from .elementwise import cast, where
 from .fusion.storing import fill
-from .places.checks import PlaceError, integers
+from .places.checks import PlaceError
 from .places.taking import places_along, take_places, take_unchecked
 from .primitive import Gradients, Primitive
 from .shapes import axis_of, expand_dims, listed, moveaxis, reshape, whole
@@ -245,21 +245,21 @@ def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None) -> Tens
     """Encode class indices as one-hot vectors along a new axis.
 
     Args:
-        x: integers of any shape, also as floats; a class out of range gives a vector of zeros.
+        x: integers of any shape, also as floats; what is none of the classes, such as 1.5, gives a
+            vector of zeros.
         num_classes: the length of the new axis.
         axis: the position of the new axis.
         dtype: of the result; floatx by default.
 
     Raises:
         ValueError: if ``axis`` is out of range or ``num_classes`` is negative.
-        IntegerError: a TypeError and ValueError, if one of these or a class is not an integer; in
-            a trace, the step raises it for a class.
+        IntegerError: a TypeError and ValueError, if one of these is not an integer.
 
     >>> from gpunn import ops
     >>> ops.one_hot([1, 0], 3).tolist()
     [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
     """
-    x, classes = integers(x, "one_hot: x"), np.arange(whole(num_classes, "num_classes", 0))
+    x, classes = convert(x), np.arange(whole(num_classes, "num_classes", 0))
     place = axis_of(axis, x.ndim + 1)
     hits = cast(equal(expand_dims(x, -1), classes), standard(dtype))
     return hits if place == x.ndim else moveaxis(hits, -1, place)

@@ -41,11 +41,11 @@ def _elementwise(group: Group, t: Tensor) -> Member | None:
 
 
 def _one_hot(group: Group, t: Tensor, value_axes: BroadcastAxes) -> Member | None:
-    """Lower integers that are compared with column indices."""
+    """Lower integers, or floats, that are compared with column indices."""
     places, others = [x for x in t.inputs if x.is_constant], [
         x for x in t.inputs if not x.is_constant
     ]
-    if not (len(places) == len(others) == 1 and others[0].dtype == places[0].dtype == "int32"):
+    if not len(places) == len(others) == 1 or others[0].dtype not in ("int32", group.dtype):
         return None
     x, y = others[0], places[0]
     along = group.axes_within(x.shape, t, value_axes)

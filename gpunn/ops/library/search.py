@@ -218,7 +218,7 @@ def multi_hot(
     >>> ops.multi_hot([[0, 2], [1, 1]], num_classes=3).tolist()
     [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
     """
-    inputs = integers(inputs, "inputs")
+    inputs = convert(inputs)
     if num_classes is None:
         raise ValueError("multi_hot: num_classes must be given, the number of classes.")
     return max_(one_hot(inputs, num_classes, axis, dtype), 1 if inputs.ndim > 1 else 0)

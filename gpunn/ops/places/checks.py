@@ -43,8 +43,8 @@ def integers(x: Any, what: str) -> Tensor:
             raise IntegerError(f"{what} must be integers; got {wrong[0]}.")
     elif is_float(given.dtype):
         fractions = f"{what} must be integers: their fractions"
-        rest = given - ops.cast(ops.cast(given, "int32"), given.dtype)
-        x = given - checked(rest, 0, 0, fractions, IntegerError)
+        rest = checked(given - ops.floor(given), 0, 0, fractions, IntegerError)
+        x = ops.where(rest == 0.0, given, 0.0)  # a valid index for checks that come later
     return convert(x, "int32")
 
 

@@ -150,8 +150,6 @@ INDICES: dict[str, Case] = {
     "take": (lambda x: ops.take(x, [1.7]), T, "take: indices must be integers; got 1.7"),
     "take of NaN": (lambda x: ops.take(x, [np.nan]), T, "take: indices .* got nan"),
     "take_along_axis": (lambda x: ops.take_along_axis(x, [[0.5]], 1), T, "take_along_axis: in"),
-    "one_hot": (lambda x: ops.one_hot([0.5], 3), T, "one_hot: x must be integers; got 0.5"),
-    "multi_hot": (lambda x: ops.multi_hot([0.5], 3), T, "multi_hot: inputs must be integers"),
     "bincount": (lambda x: ops.bincount([1.5], minlength=3), T, "bincount: values must be int"),
     "unravel_index": (lambda x: ops.unravel_index([1.5], (2, 2)), T, "unravel_index: indices"),
     "scatter": (lambda x: ops.scatter([[0.5]], x[:1], (3, 4)), T, "scatter: indices must be"),
@@ -218,14 +216,11 @@ def test_what_is_missing_in_a_trace_names_the_operation() -> None:
             FUNCTIONS[name](leaf((3, 4), "float32"), leaf((3,), "int32"))
 
 
-@pytest.mark.parametrize(
-    "where", ["take", "one_hot", "sparse_categorical_crossentropy", "bincount"]
-)
+@pytest.mark.parametrize("where", ["take", "sparse_categorical_crossentropy", "bincount"])
 def test_a_step_refuses_fractions(where: str, every_backend: str) -> None:
     """Floats are indices if they are whole numbers."""
     found: dict[str, Callable[[Any], Any]] = {
         "take": lambda i: ops.take(ops.arange(5.0) * 2, i),
-        "one_hot": lambda i: ops.one_hot(i[:, 0], 5),
         "bincount": lambda i: ops.bincount(i, ops.ones(i.shape), 5),
         "sparse_categorical_crossentropy": lambda i: ops.sparse_categorical_crossentropy(
             i[:, :1], ops.ones((i.shape[0], 5)), from_logits=True
@@ -249,16 +244,31 @@ def test_a_step_refuses_fractions(where: str, every_backend: str) -> None:
             model.predict(x, verbose=0)
 
 
-@pytest.mark.parametrize("operation", [lambda x: ops.one_hot(x, 5), lambda x: ops.take(ROWS, x, 0)])
-def test_floats_of_a_graph_may_be_indices(operation: Call) -> None:
+def test_floats_of_a_graph_may_be_indices(every_backend: str) -> None:
     x = layers.Input((2,))
-    model = gpunn.Model(x, operation(x))
+    model = gpunn.Model(x, [ops.one_hot(x, 5), ops.take(ROWS, x, 0)], backend=every_backend)
     model.summary(print_fn=lambda line: None)
     given = np.array([[0, 4], [3, 1]], np.float32)
-    assert_array_equal(model.predict(given, verbose=0), operation(given.astype(int)))
+    classes, rows = model.predict(given, verbose=0)
+    assert_array_equal(classes, np.eye(5)[given.astype(int)])
+    assert_array_equal(rows, ROWS[given.astype(int)])
     given[0, 1] = 0.5
     with pytest.raises(TypeError, match=r"must be integers: their fractions .* got 0.5 in a step"):
         model.predict(given, verbose=0)
+
+
+def test_what_is_no_class_gives_zeros(every_backend: str) -> None:
+    class Encoded(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return ops.one_hot(x, 3) * 2.0
+
+    model = gpunn.Sequential([layers.Input((4,)), Encoded()], backend=every_backend)
+    x = np.array([[0.0, 1.5, 2.0, -1.0], [3.0, 2.5, 0.5, 1.0]], np.float32)
+    expected = 2.0 * (x[..., None] == np.arange(3))
+    assert_array_equal(model.predict(x, verbose=0), expected)
+    assert_array_equal(ops.one_hot(x, 3) * 2.0, expected)
+    assert ops.one_hot([1.5, np.nan, 1.0], 2).tolist() == [[0, 0], [0, 0], [0, 1]]
+    assert ops.multi_hot([1.5, 1.0], 2).tolist() == [0, 1]
 
 
 def test_large_indices_of_floats_keep_their_value() -> None:
