@@ -22,7 +22,7 @@ def restored(state: dict[str, Any]) -> dict[str, Any]:
     builder, training = Builder.__new__(Builder), Training.__new__(Training)
     vars(builder).update(
         name=state.pop("name"), source=source, graph=graph, arena=None, _plan=None,
-        _dtype_given=state.pop("dtype_given", None), backend=state.pop("_backend"),
+        dtype_given=state.pop("dtype_given", None), backend=state.pop("_backend"),
         preparing=state.pop("_preparing"),
     )  # fmt: skip
     vars(training).update(

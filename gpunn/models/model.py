@@ -81,9 +81,9 @@ class Model(TrainableModel):
                 f"y = layers.Dense(1)(x), gpunn.Model(x, y); or a method call(self, inputs)."
             )
         source = ModelCall(self) if self.has_call else Graph(inputs, outputs)
-        self._own(source, name, trainable, dtype, backend)
+        self._create(source, name, trainable, dtype, backend)
 
-    def _own(
+    def _create(
         self, source: Source, name: str | None, trainable: bool, dtype: Any, backend: Any
     ) -> None:
         """Create what every model owns: its builder, and its training."""

@@ -42,7 +42,7 @@ class Sequential(Model):
         dtype: Any = None,
         backend: Any = None,
     ) -> None:
-        self._own(Chain(), name, trainable, dtype, backend)
+        self._create(Chain(), name, trainable, dtype, backend)
         alone = isinstance(layers, (GraphOperation, SymbolicTensor))
         for layer in [layers] if alone else layers or ():
             self.add(layer)

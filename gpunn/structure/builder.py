@@ -41,6 +41,7 @@ class Builder:
         backend: The requested backend. It is fixed, whatever is chosen later.
 
     Attributes:
+        dtype_given: The requested dtype; None if none was requested.
         graph: The graph from inputs to outputs; None before it is known.
         arena: The arena that holds the parameters; None before the model is built.
         preparing: For preparations that only one thread makes.
@@ -49,7 +50,7 @@ class Builder:
     def __init__(self, name: str, source: Source, dtype: Any, backend: Any) -> None:
         self.name = name
         self.source: Any = source
-        self._dtype_given = None if dtype is None else resolve_dtype(dtype)
+        self.dtype_given = None if dtype is None else resolve_dtype(dtype)
         self.backend = get_backend(backend)
         self.preparing = Exclusive()
         self.graph: Graph | None = source if isinstance(source, Graph) else None
@@ -184,8 +185,8 @@ class Builder:
                 asked.update(inner.asked_dtypes())
             elif layer.dtype is not None:
                 asked[layer.dtype] = layer.name
-        if self._dtype_given is not None:
-            asked[self._dtype_given] = self.name
+        if self.dtype_given is not None:
+            asked[self.dtype_given] = self.name
         return asked
 
     def known_plan(self, attribute: str) -> Plan:

@@ -84,7 +84,7 @@ class NestedModel(GraphOperation, ParameterHolder, registry.Entry):
 
     @property
     def _dtype_given(self) -> str | None:
-        return self._builder._dtype_given
+        return self._builder.dtype_given
 
     # -- in a graph
 
