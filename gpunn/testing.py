@@ -369,7 +369,9 @@ def _check_model(check: _Check, model: Model, x: Any, y_true: Any, sample_weight
         learned=[head.number for head in trainer.heads],
     )
     workspace.put([data.arrays[name_of("x", k)] for k in range(len(workspace.xs))])
-    buffers = [TargetBuffers(head, workspace, pool, _DTYPE) for head in trainer.heads]
+    buffers = [
+        TargetBuffers(head, workspace, pool, _DTYPE, workspace.batch) for head in trainer.heads
+    ]
     for head, given in zip(trainer.heads, buffers, strict=True):
         backend.convert(data.arrays[name_of("y", head.number)], given.y)
     totals = backend.zeros((2,), "float64")

@@ -46,6 +46,8 @@ class BackupAndRestore(_Saver):
             uses the folder.
     """
 
+    writes = True
+
     saves_states = True
 
     backup_dir: str | os.PathLike[str] = field(check=_check_folder)

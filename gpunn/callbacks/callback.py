@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from gpunn.common.fields import dataclass_transform, field
 from gpunn.common.registry import Entry
 from gpunn.common.stored import FieldSchema, check
+from gpunn.distribution.launch import is_writer
 
 __all__ = ["Callback"]
 
@@ -72,6 +73,7 @@ class Callback(Entry):
     # Is notified of epochs only and changes nothing; a subclass has to declare it again.
     only_watches = False
     saves_states = False  # stores the states of others, so they run before it
+    writes = False  # only prints or writes files, so of several ranks only the first calls it
 
     if not TYPE_CHECKING:  # no program depends on a callback, and its methods may be replaced
         __setattr__ = object.__setattr__
@@ -89,6 +91,11 @@ class Callback(Entry):
     def set_data(self, training: Any, validation: Any) -> None:
         """Receive the training and validation data (or None), as gpunn prepared it: `Rows`, whose
         ``arrays`` have "x" and "y", or batches that are read once. Called before training."""
+
+    def _print(self, text: str) -> None:
+        """Print a line; of several ranks, only the first does."""
+        if is_writer():
+            print(text)
 
     def get_config(self) -> dict[str, Any]:
         """Return nothing: a model is saved without its callbacks."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
+from gpunn.distribution.launch import is_writer
+
 from .callback import Callback, Logs
 from .history import History
 from .progress_bar import ProgressBar
@@ -105,8 +107,24 @@ class CallbackList(Callback):
         """Whether a callback overrides `on_train_progress`."""
         return any(callback.listens("on_train_progress") for callback in self.callbacks)
 
+    def listening(self) -> dict[str, str]:
+        """Return what the ranks of a training must agree on: which callbacks see batches."""
+        kinds = {
+            "training batches": [c for c in self.callbacks if c.needs_train_batches],
+            "validation batches": [c for c in self.callbacks if c.needs_test_batches],
+        }
+        return {
+            f"the callbacks for {kind}": ", ".join(type(c).__name__ for c in found) or "none"
+            for kind, found in kinds.items()
+        }
+
+    @cached_property
+    def _active(self) -> list[Callback]:
+        """Those whose hooks are called: on ranks besides 0, not those that write or print."""
+        return [c for c in self.callbacks if is_writer() or not c.writes]
+
     def _call(self, hook: str, *args: Any) -> None:
-        for callback in self.callbacks:
+        for callback in self._active:
             getattr(callback, hook)(*args)
 
     def _call_listeners(self, kind: str, hook: str, batch: int, logs: Logs) -> None:
@@ -114,7 +132,7 @@ class CallbackList(Callback):
         if hook not in self._listeners:
             self._listeners[hook] = [
                 getattr(callback, hook)
-                for callback in self.callbacks
+                for callback in self._active
                 if getattr(callback, f"needs_{kind}_batches")
             ]
         for listener in self._listeners[hook]:

@@ -26,6 +26,8 @@ class CSVLogger(Callback):
         append: append to an existing file instead of overwriting it.
     """
 
+    writes = True
+
     filename: str | os.PathLike[str] = field(check=check_path)
     separator: str = field(default=",")
     append: bool = field(default=False)

@@ -79,8 +79,9 @@ class EarlyStopping(_MonitorCallback):
 
     def on_train_end(self, logs: Logs = None) -> None:
         if self.stopped_epoch > 0 and self.verbose > 0:
-            print(f"Epoch {self.stopped_epoch + 1}: {self.monitor} no longer improves, stopped.")
+            epoch = self.stopped_epoch + 1
+            self._print(f"Epoch {epoch}: {self.monitor} no longer improves, stopped.")
         if self.restore_best_weights and self.best_weights is not None:
             if self.verbose > 0:
-                print(f"Weights restored from the best epoch, {self.best_epoch + 1}.")
+                self._print(f"Weights restored from the best epoch, {self.best_epoch + 1}.")
             self.model.set_weights(self.best_weights)

@@ -185,7 +185,7 @@ class GradientMonitor(Callback):
         text = f"Epoch {self._epoch + 1}: {title}: {sentence}{more}."
         self.findings.append(text)
         if self.verbose:
-            print(textwrap.fill(text, 79, subsequent_indent="  "))
+            self._print(textwrap.fill(text, 79, subsequent_indent="  "))
 
     # -- files
 

@@ -54,7 +54,7 @@ class LearningRateScheduler(Callback):
         optimizer.learning_rate = rate = float(rate)
         self._set_for = epoch
         if self.verbose > 0:
-            print(f"Epoch {epoch + 1}: learning rate {rate:.6g}.")
+            self._print(f"Epoch {epoch + 1}: learning rate {rate:.6g}.")
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if isinstance(logs, dict):

@@ -37,6 +37,8 @@ class ModelCheckpoint(_Saver, _MonitorCallback):
             not have.
     """
 
+    writes = True
+
     filepath: str | os.PathLike[str] = field(check=check_path)
     monitor: str = field(default="val_loss")
     verbose: int = field(default=0)
@@ -81,4 +83,4 @@ class ModelCheckpoint(_Saver, _MonitorCallback):
         else:
             self.model.save(path)
         if self.verbose > 0:
-            print(f"Epoch {epoch + 1}: saved {path}.")
+            self._print(f"Epoch {epoch + 1}: saved {path}.")

@@ -42,6 +42,8 @@ class ProgressBar(Callback):
     Epoch 1/5  loss 0.2982  accuracy 0.9134  ...left
     """
 
+    writes = True
+
     aliases = ("ProgbarLogger",)  # Keras's name
 
     stream: TextIO | None = field(default=None)
@@ -71,7 +73,7 @@ class ProgressBar(Callback):
             return
         self._shown = now
         trainer = getattr(self.model, "trainer", None)
-        figures = _figures(trainer.training.logs() if trainer else {})
+        figures = _figures(trainer.training.known_logs() if trainer else {})
         end = [self._rate(now - self._begun), self._left(done, total)]
         self._place.show(self._head, done, total, figures, [part for part in end if part])
 

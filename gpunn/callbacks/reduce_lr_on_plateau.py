@@ -90,4 +90,6 @@ class ReduceLROnPlateau(_MonitorCallback):
         self.cooldown_counter = self.cooldown
         self.wait = 0
         if self.verbose > 0:
-            print(f"Epoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {rate:.6g}.")
+            self._print(
+                f"Epoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {rate:.6g}."
+            )

@@ -44,7 +44,7 @@ class _Stopping(Callback):
 
     def on_train_end(self, logs: Logs = None) -> None:
         if self.reason is not None and self.verbose > 0:
-            print(f"Epoch {self.stopped_epoch + 1}: {self.reason}, stopped.")
+            self._print(f"Epoch {self.stopped_epoch + 1}: {self.reason}, stopped.")
 
 
 class StopOnSmallChange(_Stopping, _MonitorCallback):

@@ -49,6 +49,8 @@ class TensorBoard(Callback):
         ValueError: for an invalid frequency, or an unsupported feature.
     """
 
+    writes = True
+
     log_dir: str | os.PathLike[str] = field(default="logs", check=check_path)
     histogram_freq: int = field(default=0, check=check_count)
     write_graph: bool = field(default=True)

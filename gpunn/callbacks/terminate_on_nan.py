@@ -29,5 +29,5 @@ class TerminateOnNaN(Callback):
             return
         if self.raise_error:
             raise RuntimeError(f"TerminateOnNaN: the loss is {loss} after batch {batch}.")
-        print(f"Batch {batch}: the loss is {loss}, training stops.")
+        self._print(f"Batch {batch}: the loss is {loss}, training stops.")
         self.model.stop_training = True

@@ -123,8 +123,8 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "mixed_precision DTypePolicy FloatDTypePolicy dtype_policies",
         ),
         (
-            "training on several machines",
-            "distribution device",
+            "devices by name; a model takes its backend when it is made, Model(..., backend=...)",
+            "device",
         ),
         (
             "loaders and generators of pictures and texts; pass arrays, or anything that yields "

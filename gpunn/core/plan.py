@@ -7,6 +7,7 @@ node becomes a `Call`: everything that a layer sees when it runs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import Control
 from gpunn.common.registry import is_own
+from gpunn.distribution.communicator import Share
 
 from .arena import Arena, Parameter
 
@@ -291,6 +293,7 @@ class Call:
         adds_loss: whether the layer adds a loss.
         loss: that loss (1,), to be written by the forward pass.
         loss_scale: the factor on the gradient of that loss in the backward pass.
+        share: the rank's share of the rows; None if there is only one process.
         assigns: whether it may assign to parameters.
     """
 
@@ -309,6 +312,7 @@ class Call:
     adds_loss: bool = False
     loss: Array = None
     loss_scale: float = 1.0
+    share: Share | None = None
     x: Array = None
     y: Array = None
     dx: Array = None
@@ -338,6 +342,13 @@ class Call:
         self.dxs[number], self.accumulate_dxs[number] = dx, accumulate
         if number == 0:
             self.dx, self.accumulate_dx = dx, accumulate
+
+    def first_element(self, shape: tuple[int, ...]) -> int:
+        """Return the number of elements that other ranks have before those of an array of this
+        shape: none unless its first axis is that of the rows."""
+        if self.share is None or shape[:1] != (self.batch,):
+            return 0
+        return self.share.first * math.prod(shape[1:])
 
     def array(
         self,

@@ -14,6 +14,7 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import BATCHES, Control
+from gpunn.distribution.communicator import Share
 
 from .plan import INPUT, Call, Plan
 
@@ -57,6 +58,7 @@ class Workspace:
         loss_scale: the factor on the gradients of losses.
         assigns: whether a `call` may assign to parameters.
         by_inputs: whether gradients by the inputs are kept, instead of those by parameters.
+        share: the rank's share of the rows; None if there is only one process.
 
     Attributes:
         xs: the model's inputs (batch, ...), written by the gather or by the host.
@@ -84,6 +86,7 @@ class Workspace:
         loss_scale: float = 1.0,
         assigns: bool = True,
         by_inputs: bool = False,
+        share: Share | None = None,
     ) -> None:
         self.plan = plan
         self.backend = backend
@@ -107,6 +110,7 @@ class Workspace:
                 backend, node.layer, batch, dtype, training and node.training is not False,
                 len(node.sources), precision, control, node.layer.stream_seed(seed), i,
                 node.given, node.parts, loss_scale=loss_scale, assigns=assigns,
+                share=share,
             )  # fmt: skip
             for k, source in enumerate(node.sources):
                 call.reads(k, self._read(source, plan.reads_as(i, k), node.layer))

@@ -34,12 +34,17 @@ class Batches:
         self.source = source
         self.argument = argument
         self.class_weight = class_weight
+        self._first = first
         self._rows(first, 0)
 
     @property
     def once(self) -> bool:
         """Whether the source can be read only once."""
         return hasattr(self.source, "__next__")
+
+    def first(self) -> Rows:
+        """Return the first batch, before any pass has begun."""
+        return self._rows(self._first, 0)
 
     def keep(self, limit: int | None) -> None:
         """Give each pass the same batches: those of a generator are kept in memory."""
@@ -57,6 +62,7 @@ class Batches:
         Raises:
             ValueError: if there are fewer batches.
         """
+        self._first = None
         for count, batch in enumerate(self._items(number, seed, skip), skip):
             yield self._rows(batch, count)
 

@@ -11,6 +11,7 @@ from typing import Any
 from gpunn.backends.contract.backend import Array
 from gpunn.common.config import floatx
 from gpunn.core.plan import Call
+from gpunn.distribution.communicator import Share
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.fusion.storing import stored
@@ -33,6 +34,7 @@ class _Application(Primitive):
             computation.backend, layer, y.shape[0], parent.dtype, y.attributes["training"],
             len(arrays), parent.precision, parent.control,
             layer.stream_seed(parent.seed), parent.stream + number * STREAMS,
+            share=_share(parent, y.shape[0]),
         )  # fmt: skip
         for k, array in enumerate(arrays):
             call.reads(k, array)
@@ -43,6 +45,16 @@ class _Application(Primitive):
         if layer.is_view(call):
             return stored(computation.backend, call.x, out)
         return partial(layer.forward, call)
+
+
+def _share(parent: Call, rows: int) -> Share | None:
+    """Return the rank's share of an array whose first axis has this length, such as batch * steps;
+    None if it is not one for each row."""
+    share, batch = parent.share, parent.batch
+    if share is None or not batch or rows % batch:
+        return None
+    each = rows // batch
+    return Share(share.ranks, share.first * each, rows, share.whole * each)
 
 
 class _Backward(Primitive):

@@ -80,17 +80,20 @@ class Dropout(_RandomLayer):
         return self.rate > 0.0
 
     def forward(self, call: Call) -> None:
-        backend, control = call.backend, call.control
-        assert control is not None
         if self.noise_shape is None:
-            mask = call.array("mask", call.x.shape, bool)
-            backend.dropout(call.x, self.rate, call.seed, call.stream, control, call.y, mask)
+            self._drop(call, call.x, call.y)
             return
         noise = self._noise(call)
         ones = call.array("ones", noise.shape, fill=lambda array: array.fill(1))
-        mask = call.array("mask", noise.shape, bool)
-        backend.dropout(ones, self.rate, call.seed, call.stream, control, noise, mask)
-        backend.xp.multiply(call.x, noise, out=call.y)
+        self._drop(call, ones, noise)
+        call.backend.xp.multiply(call.x, noise, out=call.y)
+
+    def _drop(self, call: Call, x: Any, y: Any) -> None:
+        assert call.control is not None
+        call.backend.dropout(
+            x, self.rate, call.seed, call.stream, call.control, y,
+            call.array("mask", x.shape, bool), call.first_element(x.shape),
+        )  # fmt: skip
 
     def backward(self, call: Call) -> None:
         backend = call.backend
@@ -133,7 +136,10 @@ class GaussianNoise(_RandomLayer):
 
     def forward(self, call: Call) -> None:
         assert call.control is not None
-        call.backend.normal_noise(call.x, self.stddev, call.seed, call.stream, call.control, call.y)
+        call.backend.normal_noise(
+            call.x, self.stddev, call.seed, call.stream, call.control, call.y,
+            first=call.first_element(call.x.shape),
+        )  # fmt: skip
 
     def backward(self, call: Call) -> None:
         call.backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate_dx)
@@ -165,6 +171,7 @@ class GaussianDropout(_RandomLayer):
         call.backend.normal_noise(
             call.x, math.sqrt(self.rate / (1.0 - self.rate)), call.seed, call.stream,
             call.control, call.y, call.array("factors", call.x.shape),
+            call.first_element(call.x.shape),
         )  # fmt: skip
 
     def backward(self, call: Call) -> None:

@@ -128,7 +128,10 @@ class BatchNormalization(_Normalization):
         moving_mean_initializer, moving_variance_initializer: those of the moving averages.
         beta_regularizer, gamma_regularizer: penalties, see `gpunn.regularizers`.
         beta_constraint, gamma_constraint: see `gpunn.constraints`.
-        renorm, synchronized: not supported; must be False.
+        renorm: not supported; must be False.
+        synchronized: whether the statistics are those of the rows of all ranks, where several
+            processes train one model (see `gpunn.distribution`). By default each rank uses those
+            of its own rows, and the moving averages are averaged over the ranks.
 
     >>> layer = BatchNormalization()
     >>> layer([[1.0], [3.0]], training=True).round(2).tolist()
@@ -162,7 +165,10 @@ class BatchNormalization(_Normalization):
     beta_constraint: Any = field(default=None, kw_only=True, placed=True)
     gamma_constraint: Any = field(default=None, kw_only=True, placed=True)
     renorm: bool = field(default=False, check=_refuse_true, attribute=None)
-    synchronized: bool = field(default=False, check=_refuse_true, attribute=None)
+    synchronized: bool = field(default=False, check=check_flag)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({"synchronized": False, **state})  # pickles of 0.1 have none
 
     def build(self, input_shape: Shape) -> None:
         features = input_shape[check_axis(self.axis, input_shape, self.name)]
@@ -178,7 +184,9 @@ class BatchNormalization(_Normalization):
     def forward(self, call: Call) -> None:
         x = self._features(call.x)
         mean, variance = self._statistics(call)
-        if self._learns(call):
+        if self._learns(call) and self._is_shared(call):
+            self._common_statistics(call, x)
+        elif self._learns(call) and len(x):  # of several ranks, one may have no rows
             call.backend.batch_statistics(
                 x, self.momentum, mean, variance,
                 self.moving_mean.value, self.moving_variance.value,
@@ -188,6 +196,9 @@ class BatchNormalization(_Normalization):
         )
 
     def backward(self, call: Call) -> None:
+        if self._learns(call) and self._is_shared(call):
+            self._common_gradient(call)
+            return
         call.backend.normalize_gradient(
             self._features(call.x), self._features(call.dy), *self._statistics(call),
             self._affine()[0], self.epsilon, *self._gradients(call),
@@ -195,6 +206,70 @@ class BatchNormalization(_Normalization):
             constant=not self._learns(call), accumulate_gradients=call.accumulate_gradients,
             accumulate_dx=call.accumulate_dx,
         )  # fmt: skip
+
+    def _is_shared(self, call: Call) -> bool:
+        """Whether the statistics are those of the rows of all ranks."""
+        return self.synchronized and call.share is not None
+
+    def _common_statistics(self, call: Call, x: Any) -> None:
+        """Compute mean and variance of the rows of all ranks, from those of each (Chan, Golub and
+        LeVeque, "Updating formulae and a pairwise algorithm", 1979)."""
+        share, backend, xp = call.share, call.backend, call.backend.xp
+        assert share is not None
+        part = share.rows / share.whole
+        (mean, variance), shape = self._statistics(call), self.moving_mean.shape
+        own, term = call.array("own mean", shape), call.array("term", shape)
+        unchanged = call.array("unchanged", shape), call.array("also unchanged", shape)
+        if share.rows:
+            backend.batch_statistics(x, 1.0, own, variance, *unchanged)
+        else:
+            xp.copyto(own, 0)
+            xp.copyto(variance, 0)
+        xp.multiply(own, part, out=mean)
+        backend.sum_over_ranks(mean, share.ranks)
+        xp.subtract(own, mean, out=term)
+        xp.multiply(term, term, out=term)
+        xp.add(variance, term, out=variance)
+        xp.multiply(variance, part, out=variance)
+        backend.sum_over_ranks(variance, share.ranks)
+        moving = (self.moving_mean.value, mean), (self.moving_variance.value, variance)
+        for average, now in moving:
+            xp.multiply(average, self.momentum, out=average)
+            xp.multiply(now, 1 - self.momentum, out=term)
+            xp.add(average, term, out=average)
+
+    def _common_gradient(self, call: Call) -> None:
+        """The gradient through statistics of all ranks: that for constant statistics, plus
+        -gamma / deviation * (mean of dy + n * mean of dy * n), with means over the rows of all."""
+        share, backend, xp = call.share, call.backend, call.backend.xp
+        assert share is not None
+        shape = self.moving_mean.shape
+        x, dy = self._features(call.x), self._features(call.dy)
+        (mean, variance), (gamma, _) = self._statistics(call), self._affine()
+        sums = call.array("sums of dy n", shape), call.array("sums of dy", shape)
+        dx = None if call.dx is None else self._features(call.dx)
+        backend.normalize_gradient(
+            x, dy, mean, variance, gamma, self.epsilon, *sums, dx, constant=True,
+            accumulate_dx=call.accumulate_dx,
+        )  # fmt: skip
+        for total, gradient in zip(sums, self._gradients(call), strict=True):
+            if gradient is not None:
+                backend.affine(total, 1.0, 0.0, gradient, accumulate=call.accumulate_gradients)
+            backend.sum_over_ranks(total, share.ranks)
+        if dx is None:
+            return
+        factor = call.array("term", shape)
+        xp.add(variance, self.epsilon, out=factor)
+        xp.sqrt(factor, out=factor)
+        each = math.prod(call.x.shape[1:]) // self.moving_mean.size  # values of a feature in a row
+        xp.multiply(factor, -share.whole * each, out=factor)
+        for total in sums:
+            xp.divide(total, factor, out=total)
+            if gamma is not None:
+                xp.multiply(total, gamma, out=total)
+        rest = call.array("rest", x.shape)
+        backend.normalize(x, mean, variance, *sums, self.epsilon, rest)
+        backend.affine(rest, 1.0, 0.0, dx, accumulate=True)
 
     def _learns(self, call: Call) -> bool:
         """Whether the statistics are those of the batch."""
@@ -209,7 +284,8 @@ class BatchNormalization(_Normalization):
     def _features(self, x: Any) -> Any:
         """Reshape x to (outer, features, inner)."""
         axis = self.axis % x.ndim
-        return x.reshape(math.prod(x.shape[:axis]), x.shape[axis], -1)
+        inner = math.prod(x.shape[axis + 1 :])
+        return x.reshape(math.prod(x.shape[:axis]), x.shape[axis], inner)
 
 
 class LayerNormalization(_Normalization):

@@ -124,7 +124,11 @@ def add_loss(loss: Any) -> None:
         raise TypeError("add_loss must be called inside call(x): each step then adds that loss.")
     for term in loss if isinstance(loss, (list, tuple)) else [loss]:
         numbers = convert(term)  # a sum of integers might exceed int32
-        trace.losses.append(ops.sum(convert(numbers, floating(numbers.dtype))))
+        numbers = convert(numbers, floating(numbers.dtype))
+        share = trace.share
+        if share is not None and share.rows and numbers.shape[:1] == (share.rows,):
+            numbers = numbers * (share.whole / share.rows)  # other ranks add those of their rows
+        trace.losses.append(ops.sum(numbers))
 
 
 def penalized(y: Tensor, regularizer: Any) -> Tensor:
@@ -248,7 +252,7 @@ class TracedCall:
         """Run the custom `call` in a trace."""
         call, layer = self._call, self._call.layer
         given: OpArguments = call.given or given_for(layer, len(call.xs))
-        self._trace, trace.assigns = trace, call.assigns
+        self._trace, trace.assigns, trace.share = trace, call.assigns, call.share
         self._leaves = leaves = list(map(trace.placeholder, call.xs))
         with trace.active():
             args, kwargs = given.filled(leaves)

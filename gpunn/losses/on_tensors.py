@@ -49,6 +49,7 @@ def add_up(loss: Any, backend: Backend, given: Any) -> None:
 
     def made() -> Stages:
         rows, dtype = given.rows, given.y_pred.dtype.name
+        batch = float(given.batch or rows)
         trace, leaves, y = function.traced(backend, arrays)
         with trace.active():
             y = convert(y, dtype)
@@ -57,7 +58,7 @@ def add_up(loss: Any, backend: Backend, given: Any) -> None:
             share = constant(given.scale / (steps if divided else 1), dtype)
             if given.weights is not None:
                 share = trace.placeholder(given.weights) * share
-            total = sum_(y * (share * float(rows)))
+            total = sum_(y * (share * batch))
             (found,) = gradients([y], leaves[:1], [broadcast_to(share, shape)])
         counted = constant(float(rows), "float64")
         targets = [
@@ -69,7 +70,8 @@ def add_up(loss: Any, backend: Backend, given: Any) -> None:
         return stages_of(trace, backend, [targets])
 
     out = () if given.gradient is None else (given.gradient,)
-    key = "loss", loss.on_arrays, given.scale, places(*weighted, given.totals, *out), len(out)
+    scales = given.scale, given.batch
+    key = "loss", loss.on_arrays, *scales, places(*weighted, given.totals, *out), len(out)
     backend.kept(key, made).run(0)
 
 

@@ -62,7 +62,10 @@ class _Draw(Primitive):
         asked = y.attributes["seed"]
         seed = call.seed if asked is None else asked
         stream = call.stream + y.attributes["number"] * STREAMS
-        return lambda: backend.normal_noise(zeros, 1.0, seed, stream, call.control, out)
+        first = call.first_element(y.shape)
+        return lambda: backend.normal_noise(
+            zeros, 1.0, seed, stream, call.control, out, first=first
+        )
 
 
 def _no_compute(*args: Any, **attributes: Any) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array
 from gpunn.common.config import runs_eagerly
 from gpunn.core.arena import Parameter
+from gpunn.distribution.communicator import Share
 
 from .tensor import Tensor, leaf
 
@@ -51,6 +52,7 @@ class Trace:
         held: the parameters and variables that it reads or assigns to, by their ``id``.
         assigns: whether parameters may be assigned to.
         losses: scalars that are added to the model's loss.
+        share: the rank's share of the samples; None if there is only one process.
         draws: the number of random streams handed out.
         applied: the outputs of the layers applied in it, in order.
         calls: their backward passes, in the order in which they were requested.
@@ -64,6 +66,7 @@ class Trace:
         self.held: dict[int, TracedVariable] = {}
         self.assigns = True
         self.losses: list[Tensor] = []
+        self.share: Share | None = None
         self.draws = 0
         self.applied: list[Tensor] = []
         self.calls: list[Tensor] = []

@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 
 from gpunn.callbacks import CallbackList, History
+from gpunn.distribution import launch
 from gpunn.feeding import classes, data
 from gpunn.feeding.arrays import value_range
 from gpunn.feeding.batches import Batches, check_ends, fed
 from gpunn.feeding.rows import Rows
 from gpunn.feeding.spec import Spec
 
-from . import loops
+from . import agreement, loops
 from .programs import Programs
+from .rehearsal import rehearse
 from .training import Training
 
 DEFAULT_BATCH = 32
@@ -53,10 +55,28 @@ def fit(
         trainer, rows = training.source(x, y, sample_weight, class_weight, "fit")
         if type(x) in (np.ndarray, np.memmap) and x.dtype.kind in "biuf":
             _note_range(model, value_range(x))
+        ranks = launch.current()
+        if ranks.size > 1:
+            arguments = {
+                "batch_size": batch_size, "epochs": epochs, "initial_epoch": initial_epoch,
+                "shuffle": bool(shuffle), "steps_per_epoch": steps,
+                "validation_split": validation_split, "validation_steps": validation_steps,
+                "validation_batch_size": validation_batch, "validation_freq": validation_freq,
+                "validation_strategy": validation_strategy,
+                "whether there is validation_data": validation_data is not None,
+            }  # fmt: skip
+            agreement.compare_models(ranks, trainer)
+            agreement.compare(ranks, arguments)
+            agreement.compare_data(ranks, trainer, rows)
+            agreement.send_state(ranks, trainer)
+            rehearse(trainer, rows if isinstance(rows, Rows) else rows.first())
+        more = epochs > initial_epoch + 1
         validation: Any = None
         parted = None
         if validation_data is not None:
             validation = _validation_rows(training, validation_data)
+            if ranks.size > 1:
+                agreement.compare_data(ranks, trainer, validation, "validation_data: ")
         elif validation_split:
             if not isinstance(rows, Rows):
                 raise ValueError(
@@ -65,7 +85,6 @@ def fit(
             how = validation_split, validation_strategy, trainer.spec
             parted = partial(_parted, rows, *how, class_weight is None)
             rows, validation = parted(trainer.seed)
-        more = epochs > initial_epoch + 1
         if isinstance(rows, Batches):
             _check_passes("x", rows, "steps_per_epoch", steps, more)
         if isinstance(validation, Batches):
@@ -91,11 +110,14 @@ def fit(
             batch_size=batch_size if isinstance(rows, Rows) else None,
         )
         callback_list.set_data(rows, validation)
+        if ranks.size > 1:
+            agreement.compare(ranks, callback_list.listening())
         # If no user code runs between epochs, prepare once for all of them.
         alone = callback_list.only_watch and isinstance(rows, Rows)
         with (
             callback_list,
-            trainer.train() as programs,
+            ranks.training() if ranks.size > 1 else nullcontext(),
+            trainer.train(ranks) as programs,
             feed.prepared(programs) if alone else nullcontext(),
         ):
             loops.fit(model, programs, feed, check, callback_list, run, validation_freq, parted)
@@ -137,7 +159,17 @@ def train_on_batch(
     with training.exclusively("train_on_batch"):
         trainer = training.ready("train_on_batch", x, y)
         rows = data.to_rows(trainer.spec, x, y, sample_weight, class_weight)
-        with trainer.train() as programs:
+        ranks = launch.current()
+        if ranks.size > 1:
+            agreement.compare_data(ranks, trainer, rows)
+            if trainer.training.ranks is not ranks:
+                agreement.compare_models(ranks, trainer)
+                agreement.send_state(ranks, trainer)
+                rehearse(trainer, rows)
+        with (
+            ranks.training() if ranks.size > 1 else nullcontext(),
+            trainer.train(ranks) as programs,
+        ):
             return programs.on_batch(rows)
 
 

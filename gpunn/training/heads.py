@@ -69,13 +69,17 @@ class TargetBuffers:
     """Inputs of the loss and the metrics of one output, for one batch size.
 
     Built-in losses and metrics read rows, one for each entry of all axes but the last. Custom ones
-    read samples.
+    read samples. ``whole`` is the number of rows of the batch, on all ranks.
     """
 
-    def __init__(self, head: Head, workspace: Workspace, pool: Pool, dtype: str) -> None:
+    def __init__(
+        self, head: Head, workspace: Workspace, pool: Pool, dtype: str, whole: int
+    ) -> None:
         target, size, k = head.target, workspace.batch, head.number
         self.rows = size * target.rows_per_sample  # rows of the loss
         self.all_rows = size * target.steps
+        # The same of the whole batch, of which other ranks have the rest.
+        self.whole_rows, self.whole_steps = whole * target.rows_per_sample, whole * target.steps
         shape = (size, *target.target_shape)
         self.y = pool.array(f"targets {k}", shape, target.target_dtype(dtype))
         by_step = (size,) if target.steps == 1 else (size, target.steps)
@@ -85,10 +89,13 @@ class TargetBuffers:
             self.shares = pool.array(f"shares {k}", by_step, dtype)
         width = math.prod(target.output_shape) // target.rows_per_sample
         self.y_pred = workspace.ys[k].reshape(self.rows, width)
-        self.y_true = self.y.reshape(-1) if head.loss.sparse else self.y.reshape(self.rows, -1)
-        self.gradient = workspace.dys[k].reshape(-1, width) if workspace.dys else None
+        # No -1 in shapes: a rank may have no row.
+        each = math.prod(target.target_shape) // target.rows_per_sample
+        self.y_true = self.y.reshape(-1 if head.loss.sparse else (self.rows, each))
+        self.gradient = workspace.dys[k].reshape(self.rows, width) if workspace.dys else None
         self._sample = target.output_shape
-        rows = workspace.ys[k].reshape(self.all_rows, -1)
+        features = math.prod(target.output_shape)  # of a sample
+        rows = workspace.ys[k].reshape(self.all_rows, features // target.steps)
         # Values computed for the metrics, by name: source, function, destination.
         self.converted: dict[str, tuple[Array, Any, Array]] = {}
         self.labels: list[tuple[Array, Array]] = []  # targets, and the same as class indices
@@ -102,7 +109,7 @@ class TargetBuffers:
             else:
                 targets = self._through(m.reading.targets, self.y_true, f"targets {k}", pool)
             if m.metric.has_call:
-                targets, predictions = targets.reshape(shape), predictions.reshape(size, -1)
+                targets, predictions = targets.reshape(shape), predictions.reshape(size, features)
             self.measuring.append((m, targets, predictions))
 
     def _targets_of(self, metric: Any, rows: Array, pool: Pool, k: int) -> Array:

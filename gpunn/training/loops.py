@@ -14,11 +14,14 @@ from gpunn.backends.contract.backend import Program
 from gpunn.backends.contract.control import POSITION
 from gpunn.backends.shared.order import Order
 from gpunn.common.arguments import warn
+from gpunn.common.stored import MOST
+from gpunn.distribution.communicator import ALONE, Communicator
 from gpunn.feeding.arrays import check_file
 from gpunn.feeding.batches import Batches
 from gpunn.feeding.rows import Rows
 from gpunn.feeding.streaming import Chunks
 
+from .agreement import average_state, check_batch, check_weights, send_callbacks, send_state
 from .programs import Programs
 from .trainer import Trainer
 
@@ -183,6 +186,8 @@ class BatchIterator:
             begins = self._iterator is None
             self._iterator = self._iterator or self._begin_stream(programs, self.data)
             rows = next(self._iterator, None)
+            if programs.ranks.size > 1:
+                check_batch(programs.ranks, count, rows)
             if rows is None:
                 self._iterator = None
                 self.exhausted = self.data.once
@@ -231,7 +236,7 @@ class BatchIterator:
                     self._chunks.settle()
 
     def _run(self, programs: Programs, callbacks: Any, first_batch: int, model: Any) -> int:
-        training = self.training
+        training, ranks = self.training, programs.ranks
         begin, end, next_watched = _batch_hooks(callbacks, training)
         progress = training and callbacks is not None and callbacks.needs_progress
         done = first_batch * self.batch_size
@@ -239,10 +244,11 @@ class BatchIterator:
         for piece, steps, size in self.epoch(programs, self.left(first_batch)):
             program = None
             while steps > 0:
-                until = next_watched(batch)
+                until, at_once = next_watched(batch), programs.steps_at_once.get(size, 1)
+                if ranks.size > 1:  # one of them may watch a batch, or be slower
+                    until, at_once = _agreed(ranks, until, at_once)
                 watched = until == batch
                 now = 1 if watched else min(steps, steps if until is None else until - batch)
-                at_once = programs.steps_at_once.get(size, 1)
                 # The progress is also reported after the first step of an epoch.
                 now = min(now, 1 if progress and batch == first_batch else at_once)
                 started = time.perf_counter()
@@ -265,19 +271,28 @@ class BatchIterator:
                     fit = int(now * CHUNK_SECONDS / seconds)
                     programs.steps_at_once[size] = max(1, min(fit, 2 * at_once))
                 if progress:
-                    programs.backend.synchronize()
+                    programs.add_up()  # all ranks do; a progress bar on one reads the sums
                     callbacks.on_train_progress(done, self.samples())
-                if model.stop_training if training else model.stop_evaluating:
+                stops = model.stop_training if training else model.stop_evaluating
+                if ranks.size > 1 and (stops := ranks.any(stops)):
+                    model.stop_training = model.stop_training or training
+                if stops:
                     # The rest of the pass stays unread, as in Keras.
                     return batch - first_batch
         return batch - first_batch
+
+
+def _agreed(ranks: Communicator, until: int | None, at_once: int) -> tuple[int | None, int]:
+    """Return the next batch that any rank watches, and the least number of steps at once."""
+    first, least = ranks.least(MOST if until is None else until, at_once)
+    return None if first == MOST else first, least
 
 
 def _batch_hooks(callbacks: Any, training: bool) -> tuple[Any, Any, Any]:
     """Return the callbacks' batch hooks, and a function that returns the number of the next batch
     for which a callback must be called."""
     if callbacks is None:
-        return None, None, lambda batch: None
+        return _ignore, _ignore, lambda batch: None
     if training:
         return (
             callbacks.on_train_batch_begin,
@@ -290,6 +305,10 @@ def _batch_hooks(callbacks: Any, training: bool) -> tuple[Any, Any, Any]:
         callbacks.on_test_batch_end,
         lambda batch: batch if needed else None,
     )
+
+
+def _ignore(batch: int, logs: dict[str, float]) -> None:
+    """Of no callback."""
 
 
 def fit(
@@ -306,12 +325,17 @@ def fit(
 
     ``parted`` returns the rows of both feeds for a seed, if they are a split of one data set.
     """
-    trainer, seed = feed.trainer, feed.trainer.seed
+    trainer, seed, ranks = feed.trainer, feed.trainer.seed, programs.ranks
     if model.stop_training or model._resume_from:  # seldom; setting an attribute takes time
         model.stop_training, model._resume_from = False, None
     logs: dict[str, float] = {}
     listeners = None if callbacks.only_watch else callbacks  # for batches, and for validation
     callbacks.on_train_begin({})
+    if ranks.size > 1:
+        model._resume_from = ranks.first(model._resume_from)
+        if model._resume_from is not None:
+            send_state(ranks, trainer)
+            send_callbacks(ranks, callbacks.callbacks)
     first_batch, warned = 0, False
     if model._resume_from is not None:
         first_epoch, first_batch = model._resume_from
@@ -344,12 +368,17 @@ def fit(
             raise ValueError("x yielded no batches: there is nothing to train on.")
         first_batch = 0
         logs = programs.logs()
+        if ranks.size > 1:
+            check_weights(ranks, trainer, epoch)
+            average_state(ranks, trainer)
         _refuse_bad_loss(trainer, epoch, steps, logs, model)
         if validation is not None and _validates(epoch, validation_freq):
-            evaluated = partial(evaluate, model)
+            evaluated = partial(evaluate, model, ranks=ranks)
             found = trainer.evaluations.call(evaluated, validation, listeners)
             logs.update({f"val_{name}": value for name, value in found.items()})
         callbacks.on_epoch_end(epoch, dict(logs))
+        if ranks.size > 1:
+            model.stop_training = ranks.any(model.stop_training)
         if model.stop_training or over:
             break
     if trainer.optimizer is not None:
@@ -379,9 +408,14 @@ def _refuse_bad_loss(
 
 
 def evaluate(
-    model: Any, programs: Programs, feed: BatchIterator, callbacks: Any
+    model: Any,
+    programs: Programs,
+    feed: BatchIterator,
+    callbacks: Any,
+    ranks: Communicator = ALONE,
 ) -> dict[str, float]:
-    """Run one pass over the data; return loss and metrics."""
+    """Run one pass over the data, of which these ranks share the rows; return loss and metrics."""
+    programs.join(ranks)
     programs.reset_totals()
     if callbacks is not None:
         callbacks.on_test_begin({})

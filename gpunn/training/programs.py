@@ -13,6 +13,7 @@ from gpunn.backends.contract.control import Control
 from gpunn.backends.shared.order import Order
 from gpunn.common.config import eagerly, runs_eagerly
 from gpunn.core.workspace import Pool
+from gpunn.distribution.communicator import ALONE, Communicator
 from gpunn.feeding.memory import Cache, room_for_batch
 from gpunn.feeding.rows import Rows, name_of
 from gpunn.optimizers.schedules.schedule import HostRates
@@ -35,6 +36,9 @@ class Programs:
         objective: The objective that the steps compute.
         training: Whether the steps compute gradients and update weights.
         before: Earlier programs whose control block and sums they continue, if any.
+
+    Attributes:
+        ranks: The ranks that share the rows of each batch.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Programs:
         backend = objective.backend
         self.objective = objective
         self.training = training
+        self.ranks = ALONE
         self.backend = backend.isolated()
         self.control: Control = before.control if before else Control(backend)
         zeros = objective.zeros.shape, np.float64
@@ -59,6 +64,12 @@ class Programs:
         self._on_rows: WeakKeyDictionary[Rows, dict[Any, Entry]]
         self._on_rows = WeakKeyDictionary()
         self._version = objective.version
+
+    def join(self, ranks: Communicator) -> None:
+        """Share the rows of each batch with these ranks from now on."""
+        if ranks is not self.ranks:
+            self.forget_programs()
+            self.ranks = ranks
 
     def follow(self) -> bool:
         """Discard programs that are no longer valid; return whether there may have been any."""
@@ -123,9 +134,11 @@ class Programs:
         batch, program = entry
         self.last_batch = batch
         workspace, arrays = batch.workspace, rows.arrays
-        workspace.put([arrays[name_of("x", k)] for k in range(len(workspace.xs))])
+        first = batch.share.first
+        mine = slice(first, first + batch.share.rows)
+        workspace.put([arrays[name_of("x", k)][mine] for k in range(len(workspace.xs))])
         for name, into in batch.buffers_of(names):
-            self.backend.convert(arrays[name], into)
+            self.backend.convert(arrays[name][mine], into)
         self.run(program, 1)
 
     def run(self, program: Program, steps: int) -> None:
@@ -172,7 +185,7 @@ class Programs:
         batch = self._batches.pop(key, None)
         if batch is None:
             of = self.objective, self.backend, self.control, self.pool
-            batch = Batch(*of, size, self.training)
+            batch = Batch(*of, size, self.training, self.ranks)
             while len(self._batches) >= KEPT_BATCHES:
                 del self._batches[next(iter(self._batches))]
         self._batches[key] = batch  # the last place: most recently used
@@ -186,6 +199,21 @@ class Programs:
         for reset in self.objective.own_resets:
             reset()
 
+    def add_up(self) -> np.ndarray:
+        """Return the sums of all ranks, and let rank 0 have them: a checkpoint then holds those of
+        one process. Waits for the device."""
+        totals = self.backend.read(self.totals)
+        if self.ranks.size > 1:
+            self.ranks.sum(totals)
+            mine = totals if self.ranks.rank == 0 else self.objective.zeros
+            self.backend.write(self.totals, mine)
+        return totals
+
     def logs(self) -> dict[str, float]:
-        """Return losses and metrics since the last reset. Waits for the device."""
+        """Return losses and metrics since the last reset, of the rows of all ranks, which all call
+        this. Waits for the device."""
+        return self.objective.logs_of(self.add_up())
+
+    def known_logs(self) -> dict[str, float]:
+        """Return losses and metrics of the sums that this rank has. Waits for the device."""
         return self.objective.logs_of(self.backend.read(self.totals))

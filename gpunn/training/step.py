@@ -16,6 +16,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import Control
 from gpunn.backends.shared.order import Order
 from gpunn.core.workspace import Pool, Workspace
+from gpunn.distribution.communicator import ALONE, Communicator
 from gpunn.feeding.rows import name_of
 from gpunn.losses.on_tensors import of_each_sample
 
@@ -31,8 +32,9 @@ class Batch:
     Args:
         objective: The objective to compute.
         backend, control, pool: Those of the programs that use the batch.
-        size: Number of rows.
+        size: Number of rows, of which this rank processes its share.
         training: Whether there are gradients and an update.
+        ranks: The ranks that share the rows.
     """
 
     objective: Objective
@@ -41,16 +43,19 @@ class Batch:
     pool: Pool
     size: int
     training: bool
+    ranks: Communicator = ALONE
 
     def __post_init__(self) -> None:
         of, pool, dtype = self.objective, self.pool, self.objective.spec.dtype
+        self.share = share = self.ranks.share(self.size)
         self.workspace = Workspace(
-            of.plan, self.backend, dtype, self.size, pool, self.training, of.replaced, self.control,
-            of.seed, of.precision, [head.number for head in of.heads], of.loss_scale,
-            assigns=self.training,
+            of.plan, self.backend, dtype, share.rows, pool, self.training, of.replaced,
+            self.control, of.seed, of.precision, [head.number for head in of.heads],
+            of.loss_scale * share.rows / share.whole, assigns=self.training,
+            share=share if self.ranks.size > 1 else None,
         )  # fmt: skip
         self.target_buffers = [
-            TargetBuffers(head, self.workspace, pool, dtype) for head in of.heads
+            TargetBuffers(head, self.workspace, pool, dtype, self.size) for head in of.heads
         ]
 
     def buffers_of(self, given: Collection[str]) -> list[tuple[str, Array]]:
@@ -72,12 +77,20 @@ class HeadLoss:
         weighted: Whether its rows have weights.
         backend: Backend of the step.
         totals: The sums of losses and metrics.
+        ranks: The ranks that share the rows.
     """
 
     def __init__(
-        self, head: Head, buffers: TargetBuffers, weighted: bool, backend: Backend, totals: Array
+        self,
+        head: Head,
+        buffers: TargetBuffers,
+        weighted: bool,
+        backend: Backend,
+        totals: Array,
+        ranks: Communicator,
     ) -> None:
         self._head, self._buffers, self._backend = head, buffers, backend
+        self._ranks = ranks
         self._weights = buffers.weights if weighted else None  # (batch,) or (batch, steps)
         if weighted and head.loss.has_call:
             of_each_sample(head.loss, buffers.y_pred, buffers.y_true)
@@ -85,7 +98,7 @@ class HeadLoss:
         # For a weighted mean, scaled weights. Metrics read the original weights.
         divides = weighted or self._ignored is not None
         self._shares = buffers.shares if divides else None
-        self._scale = 1.0 if reduction == "sum" else 1.0 / buffers.rows
+        self._scale = 1.0 if reduction == "sum" else 1.0 / buffers.whole_rows
         counted = any(m.counted_by_loss for m in head.measures)
         self.sums = totals[head.at : head.at + (LOSS_TOTALS if counted else LOSS_TOTALS - 1)]
         self._measures = []
@@ -104,9 +117,11 @@ class HeadLoss:
             ignored = backend.scratch(shares.shape, bool, "ignored")
             xp.equal(self._buffers.y_true.reshape(shares.shape), self._ignored, out=ignored)
             xp.copyto(shares, 0, where=ignored)
-        total = xp.sum(shares)
+        total = xp.sum(shares, keepdims=True)
+        if self._ranks.size > 1:
+            backend.sum_over_ranks(total.reshape(-1), self._ranks)
         total = total + (total == 0)  # no weight at all: the loss is 0, not 0 / 0
-        xp.multiply(shares, self._buffers.all_rows / total, out=shares)
+        xp.multiply(shares, self._buffers.whole_steps / total, out=shares)
 
     def compute(self) -> None:
         """Add the loss and the metrics to the sums; write the gradient of the predictions."""
@@ -116,8 +131,9 @@ class HeadLoss:
         if weights is not None and not head.loss.has_call:
             weights = weights.reshape(-1)  # (rows,)
         backend.loss(
-            head.loss, buffers.y_true, buffers.y_pred, weights, self._scale, gradient, self.sums
-        )
+            head.loss, buffers.y_true, buffers.y_pred, weights, self._scale, gradient, self.sums,
+            buffers.whole_rows,
+        )  # fmt: skip
         if head.weight != 1.0 and gradient is not None:
             backend.affine(gradient, head.weight, 0.0, gradient)
         for targets, labels in buffers.labels:
@@ -151,11 +167,13 @@ class ModelStep:
         undo: Undo | None = None,
     ) -> None:
         objective, backend, control = batch.objective, batch.backend, batch.control
-        self.undo = undo
+        self.undo, self.ranks = undo, batch.ranks
         self.backend, self.control, self.batch = backend, control, batch
         self.arena, self.workspace, heads = objective.arena, batch.workspace, objective.heads
         self.losses = [
-            HeadLoss(head, buffers, name_of("weights", head.number) in given, backend, totals)
+            HeadLoss(
+                head, buffers, name_of("weights", head.number) in given, backend, totals, self.ranks
+            )
             for head, buffers in zip(heads, batch.target_buffers, strict=True)
         ]
         # Sums of several losses: the penalties, and the value that shows a bad batch.
@@ -165,7 +183,7 @@ class ModelStep:
         else:
             self.penalties, self.bad = totals[-2:], totals[-1:]
             self.parts = [totals[head.at : head.at + 1] for head in heads] + [totals[-2:-1]]
-        self.rows = batch.target_buffers[0].rows if heads else batch.size
+        self.rows = batch.target_buffers[0].rows if heads else batch.workspace.batch
         self.counted: list[Array] = []  # to count the rows if only layers add losses
         if not heads:
             self.counted = [backend.zeros((1,), np.float64), totals[:1]]
@@ -181,9 +199,12 @@ class ModelStep:
         if source is not None:
             scaled = zip(self.workspace.xs, self.workspace.scalings, strict=True)
             self.gathers = [
-                (source[name_of("x", k)], order, control, x, *scaling)
+                (source[name_of("x", k)], order, control, x, *scaling, batch.share.first)
                 for k, (x, scaling) in enumerate(scaled)
-            ] + [(source[name], order, control, into) for name, into in batch.buffers_of(source)]
+            ] + [
+                (source[name], order, control, into, 1.0, 0.0, batch.share.first)
+                for name, into in batch.buffers_of(source)
+            ]
 
     def __call__(self) -> None:
         """Run the whole step, in this order. Shapes: n rows of data, a batch of them."""
@@ -194,6 +215,7 @@ class ModelStep:
         self.compute_losses()  # predictions, targets -> sums; gradients of the predictions
         if self.optimizer is not None:
             self.backward()  # these (batch, ...) -> gradients of all parameters, in the arena
+            self.sum_gradients()  # of this rank's rows -> of the batch's
         self.add_penalties()  # weights, layers' losses -> sums; weight penalties -> gradients
         if self.optimizer is not None:
             self.optimizer.step(self.arena, self.control, self.backend)  # -> weights, slots
@@ -221,11 +243,15 @@ class ModelStep:
         if scale:
             backend.affine(gradients, 1 / scale, 0.0, gradients)
 
+    def sum_gradients(self) -> None:
+        if self.ranks.size > 1:
+            self.backend.sum_over_ranks(self.arena.gradients, self.ranks)
+
     def add_penalties(self) -> None:
         if self.penalized:
             trains = self.optimizer is not None
             self.backend.regularize(self.arena, self.rows, trains, self.penalties)
-        for loss in self.workspace.losses:
+        for loss in self.workspace.losses if self.rows else ():
             self.backend.affine(loss, self.rows, 0.0, self.penalties[:1], accumulate=True)
 
     def advance(self) -> None:

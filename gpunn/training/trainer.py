@@ -16,6 +16,7 @@ from gpunn.common.registry import is_traceable
 from gpunn.common.stored import MOST, Integer, Number, check, check_array
 from gpunn.core.plan import check_unchanged
 from gpunn.core.settings import Settings
+from gpunn.distribution.communicator import ALONE, Communicator
 
 from .object_pool import ObjectPool
 from .objective import Objective
@@ -56,13 +57,14 @@ class Trainer(Objective):
         """The arrays of the last training step."""
         return self.training.last_batch
 
-    def train(self) -> _Training:
-        """Return a ``with`` block for training that discards the remains of an interrupted one.
+    def train(self, ranks: Communicator = ALONE) -> _Training:
+        """Return a ``with`` block for training over these ranks that discards the remains of an
+        interrupted one.
 
         Weights, optimizer state and counters are always those of a whole number of steps. Programs
         and work arrays are rebuilt.
         """
-        return _Training(self)
+        return _Training(self, ranks)
 
     def refresh(self) -> None:
         """Reread which parameters are trained and how, if that has changed."""
@@ -253,14 +255,15 @@ class Trainer(Objective):
 
 
 class _Training:
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
+    def __init__(self, trainer: Trainer, ranks: Communicator) -> None:
+        self._trainer, self._ranks = trainer, ranks
 
     def __enter__(self) -> Programs:
         trainer = self._trainer
         if trainer._interrupted:
             trainer.training = Programs(trainer, True, trainer.training)
         trainer._interrupted = True  # until training ends without an error
+        trainer.training.join(self._ranks)
         return trainer.training
 
     def __exit__(self, error: object, *rest: object) -> None:

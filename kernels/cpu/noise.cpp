@@ -55,18 +55,29 @@ inline void draw(uint64 first, uint64 batch, uint64 stream, uint64 seed, uint64*
 }
 #endif
 
-// out = x mask / (1 - rate). A block of random words gives eight values, for eight neighbours.
+// A part of the words for a larger array: those of its elements from `first` on. A block of words is
+// for eight neighbours, so the part may begin within one: `begin` elements of it are not drawn for.
+struct Part {
+    uint64 block;
+    int64 begin;
+
+    explicit Part(int64 first) : block(uint64(first / 8) + 1), begin(first % 8) {}
+};
+
+// out = x mask / (1 - rate), for the elements from `first` on of a larger array. A block of random
+// words gives eight values, for eight neighbours.
 template <typename T>
 void dropout(const T* x, double least, double factor, uint64 seed, uint64 stream,
-             const int64* counters, int64 n, T* out, bool* kept_ones) {
+             const int64* counters, int64 first, int64 n, T* out, bool* kept_ones) {
     constexpr int64 NUMBERS = 8 * BLOCKS;
     const float keep = float(least);
     uint8* mask = reinterpret_cast<uint8*>(kept_ones);  // compilers have no vectors of bool
     const T scale = T(factor);
     const uint64 batch = uint64(counters[BATCHES]);
-    for (int64 start = 0; start < n; start += NUMBERS) {
+    const Part part(first);
+    for (int64 start = -part.begin; start < n; start += NUMBERS) {
         uint64 words[4 * BLOCKS];
-        draw(uint64(start / 8) + 1, batch, stream, seed, words);
+        draw(part.block + uint64(start + part.begin) / 8, batch, stream, seed, words);
         uint32 halves[NUMBERS];  // low before high, the order that uniform() expects
         INDEPENDENT
         for (int64 k = 0; k < 4 * BLOCKS; ++k) {
@@ -75,7 +86,7 @@ void dropout(const T* x, double least, double factor, uint64 seed, uint64 stream
         }
         const int64 in_block = n - start < NUMBERS ? n - start : NUMBERS;
         INDEPENDENT
-        for (int64 i = 0; i < in_block; ++i) {
+        for (int64 i = start < 0 ? -start : 0; i < in_block; ++i) {
             const bool kept = fraction(halves[i]) < keep;
             const T scaled = x[start + i] * scale;
             mask[start + i] = kept;
@@ -106,16 +117,17 @@ void dropout_gradient(const T* dy, const bool* kept, double factor, int64 n, boo
 }
 
 // out = x + noise or, if `factors` is given, x factors with factors = 1 + noise. A block of random
-// words gives eight normal values, for eight neighbouring elements, as in `dropout`.
+// words gives eight normal values, for eight neighbouring elements, as in `dropout`; so is `first`.
 template <typename T>
 void normal_noise(const T* x, double deviation, uint64 seed, uint64 stream, const int64* counters,
-                  int64 n, T* factors, T* out) {
+                  int64 first, int64 n, T* factors, T* out) {
     constexpr int64 PAIRS = 4 * BLOCKS;
     const T stddev = T(deviation);
     const uint64 batch = uint64(counters[BATCHES]);
-    for (int64 start = 0; start < n; start += 2 * PAIRS) {
+    const Part part(first);
+    for (int64 start = -part.begin; start < n; start += 2 * PAIRS) {
         uint64 words[PAIRS];
-        draw(uint64(start / 8) + 1, batch, stream, seed, words);
+        draw(part.block + uint64(start + part.begin) / 8, batch, stream, seed, words);
         T noise[2 * PAIRS];
         INDEPENDENT
         for (int64 i = 0; i < PAIRS; ++i) {  // a word is a pair, as normal_pair() expects
@@ -125,7 +137,7 @@ void normal_noise(const T* x, double deviation, uint64 seed, uint64 stream, cons
             noise[2 * i + 1] = radius * math::sin_turns(turns);
         }
         const int64 in_block = n - start < 2 * PAIRS ? n - start : 2 * PAIRS;
-        for (int64 i = 0; i < in_block; ++i) {
+        for (int64 i = start < 0 ? -start : 0; i < in_block; ++i) {
             const T given = x[start + i];
             if (factors) factors[start + i] = T(1) + noise[i];
             out[start + i] = factors ? given * (T(1) + noise[i]) : given + noise[i];

@@ -11,15 +11,15 @@ namespace {
 constexpr int64 LINE = 64;  // size of a cache line in bytes
 constexpr int64 AHEAD = 4;  // rows that are prefetched before they are needed
 
-// out[i] = source[row at index position + i of the pass] scale + offset, converted to type Out. A
-// row has `width` elements. Shuffled rows lie anywhere in memory: while one is copied, the
+// out[i] = source[row at index position + first + i of the pass] scale + offset, converted to type
+// Out. A row has `width` elements. Shuffled rows lie anywhere in memory: while one is copied, the
 // following ones are prefetched.
 template <typename Source, typename Out>
 void gather(const Source* source, uint32 total, int64 width, uint64 seed, bool shuffled,
-            const int64* counters, int64 rows, double factor, double shift, Out* out) {
+            const int64* counters, int64 first, int64 rows, double factor, double shift, Out* out) {
     const Out scale = Out(factor), offset = Out(shift);
     const OrderKeys keys(seed, uint64(counters[PASS]));
-    const int64 position = counters[POSITION];
+    const int64 position = counters[POSITION] + first;
     const int64 bytes = width * int64(sizeof(Source));
     const bool plain = scale == Out(1) && offset == Out(0);
     if (position < 0 || position >= int64(total)) return;  // there is no such row

@@ -58,19 +58,20 @@ ROW_PART void copy_columns(ThreadGroup threads, ROW_SLICED const T* x, int64 x_c
     }
 }
 
-// out = x mask / (1 - rate). A block of random words gives eight values, for eight neighbouring
-// elements. If a slice begins or ends within them, both groups draw them.
+// out = x mask / (1 - rate), for the elements from `first` on of a larger array. A block of random
+// words gives eight values, for eight neighbouring elements. If a slice begins or ends within them,
+// both groups draw them.
 template <typename T>
 ELEMENT_PART void dropout(ThreadGroup threads, ROW_SLICED const T* x, float keep, T scale,
-                          uint64 seed, uint64 stream, const int64* counters, int64 n,
+                          uint64 seed, uint64 stream, const int64* counters, int64 first, int64 n,
                           ROW_SLICED T* out, ROW_SLICED bool* mask) {
     const uint64 batch = uint64(counters[BATCHES]);
-    const int64 first = threads.begin(n), stop = threads.end(n);
-    for (int64 block = first / 8 + threads.rank; block * 8 < stop; block += threads.size) {
+    const int64 begin = first + threads.begin(n), end = first + threads.end(n);
+    for (int64 block = begin / 8 + threads.rank; block * 8 < end; block += threads.size) {
         const Words words = philox(Words{{uint64(block) + 1, 0, batch, stream}}, seed, 0);
         for (int k = 0; k < 8; ++k) {
-            const int64 i = block * 8 + k;
-            if (i >= first && i < stop) {
+            const int64 drawn = block * 8 + k, i = drawn - first;
+            if (drawn >= begin && drawn < end) {
                 const bool kept = uniform(words, k) < keep;
                 mask[i] = kept;
                 out[i] = kept ? x[i] * scale : T(0);

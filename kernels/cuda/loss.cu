@@ -61,10 +61,11 @@ ROW_PART void loss_rows(ThreadGroup threads, ROW_SLICED const T* predictions,
     }
 }
 
-// totals += (scale rows sum(w l), rows) and, with count_matches, the number of correct predictions.
+// totals += (scale batch sum(w l), rows) and, with count_matches, the number of correct predictions.
 template <typename T>
 LAST_PART void loss_totals(ThreadGroup threads, const T* row_losses, const bool* row_matches,
-                           double scale, int64 rows, bool count_matches, double* totals) {
+                           double scale, int64 batch, int64 rows, bool count_matches,
+                           double* totals) {
     const volatile T* all_losses = row_losses;
     const volatile bool* all_matches = row_matches;
     double sum = 0;
@@ -76,7 +77,7 @@ LAST_PART void loss_totals(ThreadGroup threads, const T* row_losses, const bool*
     sum = block_sum(sum);
     const double right = block_sum(double(matches));
     if (threads.rank == 0) {
-        totals[0] += scale * rows * sum;
+        totals[0] += scale * batch * sum;
         totals[1] += rows;
         if (count_matches) totals[2] += right;
     }

@@ -143,7 +143,6 @@ def test_what_is_set_later_is_checked_too() -> None:
     ("make", "argument"),
     [
         (gpunn.layers.BatchNormalization, "renorm"),
-        (gpunn.layers.BatchNormalization, "synchronized"),
     ],
 )
 def test_what_is_refused_is_no_attribute(make: Any, argument: str) -> None:

@@ -145,7 +145,7 @@ FAULTS = [
     ),
     Fault(
         "tail lost, elements", "elementwise.cu",
-        "i >= first && i < stop", "block * 8 + 8 <= stop",
+        "drawn >= begin && drawn < end", "block * 8 + 8 <= end",
         ("dropout",),
     ),
     Fault(
@@ -220,7 +220,7 @@ FAULTS = [
     ),
     Fault(
         "tail lost, noise", "noise.cu",
-        "block * 8 < stop;", "block * 8 + 8 <= stop;",
+        "block * 8 < end;", "block * 8 + 8 <= end;",
         ("noise",),
     ),
     Fault(

@@ -366,7 +366,6 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: layers.BatchNormalization(synchronized=True), ValueError, "synchronized=True"),
         (lambda: layers.BatchNormalization(renorm=True), ValueError, "renorm=True"),
         (lambda: layers.BatchNormalization(momentum=1.5), ValueError, "momentum must be from 0"),
         (lambda: layers.BatchNormalization(epsilon=-1), ValueError, "epsilon must be at least 0"),

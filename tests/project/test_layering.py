@@ -26,7 +26,7 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent.name != "kernels")
 # own folder and from those before it; folders in one line do not import each other.
 FLOORS = (
     ("_version", "common"),
-    ("backends", "datasets"),
+    ("backends", "datasets", "distribution"),
     ("core",),
     ("ops",),
     ("activations", "initializers", "regularizers"),
@@ -282,9 +282,9 @@ def test_dir_offers_the_public_names_and_nothing_else() -> None:
     assert [name for name in star if name.startswith("_")] == ["__version__"]
     floors = {name for names in FLOORS for name in names}
     assert floors & set(star) == {
-        "activations", "backends", "callbacks", "constraints", "datasets", "initializers", "layers",
-        "losses", "metrics", "models", "ops", "optimizers", "regularizers", "saving", "testing",
-        "utils",
+        "activations", "backends", "callbacks", "constraints", "datasets", "distribution",
+        "initializers", "layers", "losses", "metrics", "models", "ops", "optimizers",
+        "regularizers", "saving", "testing", "utils",
     }  # fmt: skip
     assert not {"annotations", "importlib", "sys"} & set(star)
     assert "class Sequential(" in said and "fit_least_squares(" in said and "importlib" not in said

@@ -25,6 +25,7 @@ from gpunn.models import Sequential
 from gpunn.optimizers import SGD
 from gpunn.saving import load_model
 
+from . import doctor_ranks
 from .arguments import add_backend
 
 HELP = "show what this machine has and test the backend"
@@ -34,6 +35,7 @@ examples:
   gpunn doctor --backend cupy               exit status 0 only if the GPU works
   gpunn doctor --step                       profile a training step
   gpunn doctor --step runs/mnist/model.gpunn
+  mpiexec -n 2 gpunn doctor --ranks         from which batch on two processes pay
 
 --step needs no GPU. It lists each operation of the step (with its activation,
 loss or optimizer), the arrays that it accesses, the bytes that it reads and
@@ -61,9 +63,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only list what a training step launches on a GPU and how long it takes, for a "
         "saved model or for 784-128-dropout-10 with Adam, at batch size 32",
     )
+    parser.add_argument(
+        "--ranks",
+        action="store_true",
+        help="only measure what several processes gain, for 784-128-10 with Adam; start it with "
+        "mpiexec",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.ranks:
+        if args.backend:
+            use_backend(args.backend)
+        return doctor_ranks.run()
     if args.step is not None:
         use_backend("numpy")  # only to read the model
         model = load_model(args.step) if args.step else step_profile.example()

@@ -10,6 +10,7 @@ from typing import Any
 from gpunn.apps.reports import Recorder
 from gpunn.apps.reports.record import NAME as RUN
 from gpunn.common.names import counted
+from gpunn.distribution.launch import is_writer
 
 from .arguments import keep_earlier
 
@@ -21,7 +22,7 @@ def recorder(args: argparse.Namespace, out: str, **known: Any) -> Recorder:
 
     The record of an earlier run is renamed.
     """
-    if not args.force and not args.resume:
+    if not args.force and not args.resume and is_writer():
         keep_earlier(out, [RUN])
     return Recorder(
         record=os.path.join(out, RUN),

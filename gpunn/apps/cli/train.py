@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 import sys
+from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from gpunn.common import registry
 from gpunn.common.random import set_random_seed
 from gpunn.common.stored import ByName, FieldSchema, Integer, Number, Several, Text, check
 from gpunn.core.arena import with_room_for
+from gpunn.distribution.launch import initialize_if_launched, is_writer, size
 from gpunn.layers import Dense, Dropout, Flatten, Input, Rescaling
 from gpunn.models import Sequential
 from gpunn.saving import files
@@ -143,6 +145,8 @@ class _Run(Callback):
     The model stores the probability below which it is unsure, from the held-out ``x`` and ``y``.
     """
 
+    writes = True
+
     def __init__(self, settings: dict[str, Any], path: str, x: np.ndarray, y: np.ndarray) -> None:
         self.settings = settings
         self.path = path
@@ -165,8 +169,21 @@ class _Run(Callback):
 
 
 def run(args: argparse.Namespace) -> int:
-    if os.path.exists(args.dataset):
+    initialize_if_launched()
+    own_data = os.path.exists(args.dataset)
+    if own_data and size() > 1:
+        raise ValueError(
+            f"{args.dataset}: several processes train on data sets, such as mnist; start gpunn "
+            f"train without mpiexec for your own data."
+        )
+    if own_data:
         return _run_path(args)
+    # Of several ranks, the first prints, and writes files.
+    with open(os.devnull, "w") as nowhere, redirect_stdout(sys.stdout if is_writer() else nowhere):
+        return _run_data_set(args)
+
+
+def _run_data_set(args: argparse.Namespace) -> int:
     _refuse(args, "a data set", "target", "task", "leave_out", "size")
     out = args.out or os.path.join("runs", args.dataset)
     backup = BackupAndRestore(os.path.join(out, "checkpoint"))
@@ -181,9 +198,9 @@ def run(args: argparse.Namespace) -> int:
     set_random_seed(settings["seed"])
     model = _model_of(backup.path, settings, weights) if args.resume else make_model(settings)
     (x_train, y_train), (x_test, y_test) = DATASETS[args.dataset].load_data()
-    if not args.resume:
+    if not args.resume and is_writer():
         _begin(out, backup)
-    if not args.force:
+    if not args.force and is_writer():
         keep_earlier(out, RESULTS[: 1 if args.resume else None])
     print(_summary(settings, model), flush=True)
     held_out = x_train[-HELD_OUT:], y_train[-HELD_OUT:]
@@ -204,6 +221,8 @@ def run(args: argparse.Namespace) -> int:
         )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_how_to_go_on(args, backup.path)) from None
+    if not is_writer():
+        return 0
     loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
     print(f"Test accuracy {accuracy:.4f}, loss {loss:.4f} ({len(x_test):,} images)")
     print(f"{saver.note}.")

@@ -45,6 +45,8 @@ class Recorder(Callback):
             checked.
     """
 
+    writes = True
+
     abstract = True
     record: str | os.PathLike[str] | None = field(
         default=None, check=optional(check_path), kw_only=True

@@ -106,7 +106,7 @@ class CompiledBackend(
         rate, out = call.rate, call.out
         return (
             call.x, 1.0 - rate, dropout_scale(rate), call.seed & MASK64, call.stream & MASK64,
-            call.control.counters, out.size, out, call.mask,
+            call.control.counters, call.first, out.size, out, call.mask,
         )  # fmt: skip
 
     @compiled()
@@ -118,10 +118,11 @@ class CompiledBackend(
     def _gather(self, call: OpCall) -> Arguments:
         order, counters = call.order, call.control.counters
         if self._trace is None:  # a program relies on the caller that sets the position
-            check_position(order, counters, call.batch)
+            check_position(order, counters, call.first, call.batch)
         return (
             call.source, order.rows, math.prod(call.row), (order.seed or 0) & MASK64,
-            order.seed is not None, counters, call.batch, call.scale, call.offset, call.out,
+            order.seed is not None, counters, call.first, call.batch, call.scale, call.offset,
+            call.out,
         )  # fmt: skip
 
     @compiled(lambda call: ())

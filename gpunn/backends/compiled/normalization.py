@@ -87,5 +87,5 @@ class CompiledNormalization(CompiledOperations):
         out = call.out
         return (
             call.x, call.stddev, call.seed & MASK64, call.stream & MASK64,
-            call.control.counters, out.size, call.factors, out,
+            call.control.counters, call.first, out.size, call.factors, out,
         )  # fmt: skip

@@ -145,6 +145,7 @@ class Normalization(Operations):
         out=writes("*shape"),
         factors=writes("*shape", optional=True),
         counters=COUNTERS,
+        where=("0 <= first < 2**62",),
     )
     def normal_noise(
         self,
@@ -155,10 +156,11 @@ class Normalization(Operations):
         control: Control,
         out: Array,
         factors: Array | None = None,
+        first: int = 0,
     ) -> None:
         """out = x + noise; with ``factors``, factors = 1 + noise and out = x * factors.
 
         The noise is stddev times normal random numbers by the formula of Box and Muller (1958).
         Two adjacent uniform numbers u, v, as drawn by `dropout`, give two normal numbers:
-        sqrt(-2 log(1 - u)) times the cosine and the sine of 2 pi v.
+        sqrt(-2 log(1 - u)) times the cosine and the sine of 2 pi v. ``first`` is that of `dropout`.
         """

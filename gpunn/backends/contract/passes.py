@@ -133,7 +133,7 @@ class Passes(Operations):
         out=writes("*shape"),
         mask=writes("*shape", "bool"),
         counters=COUNTERS,
-        where=("0 <= rate <= 1",),
+        where=("0 <= rate <= 1", "0 <= first < 2**62"),
     )
     def dropout(
         self,
@@ -144,13 +144,15 @@ class Passes(Operations):
         control: Control,
         out: Array,
         mask: Array,
+        first: int = 0,
     ) -> None:
         """Inverted dropout: out = x * mask / (1 - rate), mask kept for the gradient.
 
         An element is kept where its uniform float32 random number is below 1 - rate. The
         random numbers are those of ``numpy.random.Generator(Philox(key=seed, counter=c))
         .random(dtype=float32)`` in C order, with
-        c = (0, 0, control's batch counter, stream) as the four 64-bit words.
+        c = (0, 0, control's batch counter, stream) as the four 64-bit words. The first ``first``
+        numbers are skipped: x may be a rank's part of a larger array, from this element on.
         """
 
     @operation(

@@ -18,6 +18,7 @@ from .formulas import (
     ScheduleProtocol,
 )
 from .operation import Operations, operation
+from .ranks import Ranks
 
 VALUES = rewrites("size", of=lambda call: call.arena.values)
 GRADIENTS = rewrites("size", of=lambda call: call.arena.gradients)
@@ -52,7 +53,7 @@ class Steps(Operations):
         source=reads("n *row", "real", part=lambda call: call.source[: len(call.out)]),
         out=writes("batch *row", "float or int32"),
         counters=COUNTERS,
-        where=("order.rows <= n", PLAIN),
+        where=("order.rows <= n", "0 <= first < 2**31", PLAIN),
     )
     def gather(
         self,
@@ -62,9 +63,11 @@ class Steps(Operations):
         out: Array,
         scale: float = 1.0,
         offset: float = 0.0,
+        first: int = 0,
     ) -> None:
-        """Gather the next batch: out[i] = source[order[position + i]] * scale + offset.
+        """Gather the next batch: out[i] = source[order[position + first + i]] * scale + offset.
 
+        ``first`` is above 0 for a rank that takes the rows of a batch from there on.
         ``source`` has any real dtype, ``out`` the model's (or int32 for labels); pass and
         position are read from ``control``. A batch outside the pass raises an error if the host
         can read the position; otherwise rows outside the pass are left unchanged.
@@ -76,7 +79,10 @@ class Steps(Operations):
         weights=reads(_weights, optional=True),
         gradient=writes("rows classes", optional=True),
         totals=rewrites("sums", "float64"),
-        where=("loss.sparse == (y_true.ndim == 1)", "2 <= sums <= 3"),
+        where=(
+            "loss.sparse == (y_true.ndim == 1)", "2 <= sums <= 3",
+            "batch == 0 or rows <= batch < 2**31",
+        ),
     )
     def loss(
         self,
@@ -87,15 +93,17 @@ class Steps(Operations):
         scale: float,
         gradient: Array | None,
         totals: Array,
+        batch: int = 0,
     ) -> None:
         """Compute the loss, its gradient and the number of correct rows in one pass.
 
         With l_i the loss of row i and w_i its weight (1 without weights):
         gradient = scale * w_i * dl_i/dy_pred (skipped if None);
-        totals[0] += scale * rows * sum(w_i * l_i); totals[1] += rows;
+        totals[0] += scale * batch * sum(w_i * l_i); totals[1] += rows;
         and if ``loss.counts_matches``: totals[2] += rows whose largest
         prediction is at the true class (the first one on ties), unless totals has
-        only two elements.
+        only two elements. ``batch`` is the number of rows of the whole batch, of which these may
+        be a rank's share; 0 means ``rows``.
 
         For a loss with ``loss.sparse``, y_true holds class indices, all below classes.
         """
@@ -119,6 +127,10 @@ class Steps(Operations):
         state: Array,
     ) -> None:
         """Add one batch to a metric's ``state`` on the device."""
+
+    @operation(array=rewrites("*shape"))
+    def sum_over_ranks(self, array: Array, ranks: Ranks) -> None:
+        """Replace the array by its sum over all ranks, which all call this in the same step."""
 
     @operation(
         values=VALUES,

@@ -19,7 +19,7 @@ from .images import CupyImages
 from .launch.codegen import BLOCK
 from .launch.programs import CupyProgram
 from .launch.task_backend import DRAWN_AT_ONCE
-from .launch.tasks import PartTask
+from .launch.tasks import PartTask, SumOverRanks
 from .normalization import CupyNormalization
 from .penalties import CupyPenalties
 from .places import CupyPlaces
@@ -126,7 +126,7 @@ class CupyBackend(
                 targets=None if loss.sparse else y_true, labels=y_true if loss.sparse else None,
                 **both,
             ),
-            self._task("loss_totals", call, BLOCK, **both),
+            self._task("loss_totals", call, BLOCK, batch=call.batch or rows, **both),
         )  # fmt: skip
 
     def _loss_by_formula(self, call: OpCall, values: Array) -> None:
@@ -148,8 +148,9 @@ class CupyBackend(
         if counts:
             loss.matches(self, call.y_true, call.y_pred, hits)
         self._part(
-            "loss_totals", call, BLOCK, row_losses=values, row_matches=hits, count_matches=counts
-        )
+            "loss_totals", call, BLOCK, batch=call.batch or rows, row_losses=values,
+            row_matches=hits, count_matches=counts,
+        )  # fmt: skip
 
     def _metric(self, call: OpCall) -> None:
         metric, y_true, y_pred = call.metric, call.y_true, call.y_pred
@@ -273,6 +274,9 @@ class CupyBackend(
     ) -> None:
         n = len(sums)
         self._part("square_sums", call, n * BLOCK, x=x, segments=n, sums=sums, **pieces)
+
+    def _sum_over_ranks(self, call: OpCall) -> None:
+        self._ask(SumOverRanks(call.array, self._stream.sum_over(call.ranks)))
 
     def _accumulate_gradients(self, call: OpCall) -> None:
         accumulated = call.arena.slots["gradient_accumulator"]

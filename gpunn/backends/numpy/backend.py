@@ -23,6 +23,7 @@ from .places import NumpyPlaces
 from .updates import NumpyUpdates
 
 _GENERATOR = ("generator of uniform numbers",)
+WORDS = 8  # float32 numbers of one block of Philox
 
 class NumpyBackend(
     NumpyExpressions, NumpyImages, NumpyNormalization, NumpyPenalties, NumpyPlaces, NumpyUpdates
@@ -125,14 +126,20 @@ class NumpyBackend(
 
     def _dropout(self, call: OpCall) -> None:
         x, rate, mask, out = call.x, call.rate, call.mask, call.out
-        uniform = self.scratch(x.shape, np.float32, "uniform")
-        self._do(self._draw, call.seed, call.stream, call.control.counters, uniform)
+        uniform = self._uniform(call, call.first, x.size).reshape(x.shape)
         self._do(np.less, uniform, 1.0 - rate, out=mask)
         select(self, mask, x, out)
         self._do(np.multiply, out, dropout_scale(rate), out=out)
 
+    def _uniform(self, call: OpCall, first: int, size: int) -> Array:
+        """Return ``size`` uniform numbers of the stream, from number ``first`` on."""
+        block, skipped = divmod(first, WORDS)
+        uniform = self.scratch((skipped + size,), np.float32, "uniform")
+        self._do(self._draw, call.seed, call.stream, call.control.counters, block, uniform)
+        return uniform[skipped:]
+
     @without_blas
-    def _draw(self, seed: int, stream: int, counters: Array, uniform: Array) -> None:
+    def _draw(self, seed: int, stream: int, counters: Array, block: int, uniform: Array) -> None:
         held = self._scratch.arrays.get(_GENERATOR)
         if held is None:  # one for each thread, as for work arrays
             generator = np.random.Generator(np.random.Philox(key=0))
@@ -140,7 +147,7 @@ class NumpyBackend(
             held = self._scratch.arrays[_GENERATOR] = generator, generator.bit_generator, state
         generator, philox, state = held  # the state of an exhausted buffer
         counter = state["state"]["counter"]
-        counter[2], counter[3] = counters[BATCHES], stream
+        counter[0], counter[2], counter[3] = block, counters[BATCHES], stream
         state["state"]["key"][0] = seed
         philox.state = state
         generator.random(out=uniform, dtype=np.float32)
@@ -156,7 +163,7 @@ class NumpyBackend(
         same = source.dtype == out.dtype
         target = out if same else self.scratch(out.shape, source.dtype, "rows")
         rows = self.scratch((call.batch,), np.intp, "rows of a batch")
-        self._do_once(_find_rows, call.order, call.control.counters, rows)
+        self._do_once(_find_rows, call.order, call.control.counters, call.first, rows)
         # mode="clip" because "raise" would buffer the output; the rows are in range.
         self._do(np.take, source, rows, axis=0, out=target, mode="clip")
         if not (same and plain):
@@ -189,7 +196,7 @@ class NumpyBackend(
         ones = self._ones(rows, np.float64)
         added = self.scratch((n,), np.float64, "added")
         self._do(np.dot, sums, ones, out=added)
-        factor = call.scale * rows
+        factor = call.scale * (call.batch or rows)
         factors = self.scratch(
             (n,), np.float64, f"{factor} of the losses",
             lambda array: np.copyto(array, [factor, 1.0, 1.0][:n]),
@@ -234,18 +241,19 @@ def _dot_in_pieces(a: Array, b: Array, out: Array, pieces: int) -> None:
 
 
 @without_blas
-def _find_rows(order: Order, counters: Array, out: Array) -> None:
-    position = check_position(order, counters, len(out))
+def _find_rows(order: Order, counters: Array, first: int, out: Array) -> None:
+    position = check_position(order, counters, first, len(out))
     out[:] = order.indices(int(counters[PASS]))[position : position + len(out)]
 
 
-def check_position(order: Order, counters: Array, batch: int) -> int:
-    """Return the position in the pass at which the next batch begins.
+def check_position(order: Order, counters: Array, first: int, batch: int) -> int:
+    """Return the position in the pass of row ``first`` of the next batch, of which ``batch`` rows
+    are read.
 
     Raises:
         ValueError: if the batch is not completely within the pass.
     """
-    position = int(counters[POSITION])
+    position = int(counters[POSITION]) + first
     if not 0 <= position <= order.rows - batch:
         raise ValueError(
             f"gather: {batch} rows from position {position} are not within a pass of "

@@ -21,7 +21,7 @@ class NumpyNormalization(TracingBackend):
     Sums over rows or columns are products with ones, which BLAS computes at memory bandwidth.
     """
 
-    _draw: Callable[..., None]
+    _uniform: Callable[..., Array]
 
     def _sum_features(self, x: Array, out: Array) -> None:
         """out (features,) = sum of x, a result of `_flat` or (outer, features)."""
@@ -211,9 +211,9 @@ class NumpyNormalization(TracingBackend):
 
     def _normal_noise(self, call: OpCall) -> None:
         x, factors, out = call.x, call.factors, call.out
-        pairs = -(-x.size // 2)
-        uniform = self.scratch((2 * pairs,), np.float32, "uniform pairs")
-        self._do(self._draw, call.seed, call.stream, call.control.counters, uniform)
+        begin = call.first % 2  # x may begin within a pair
+        pairs = -(-(begin + x.size) // 2)
+        uniform = self._uniform(call, call.first - begin, 2 * pairs)
         normal = self.scratch((2 * pairs,), x.dtype, "normal")
         radius = self.scratch((pairs,), x.dtype, "radius")
         angle = self.scratch((pairs,), x.dtype, "angle")
@@ -226,7 +226,7 @@ class NumpyNormalization(TracingBackend):
         for place, function in enumerate((np.cos, np.sin)):
             self._do(function, angle, out=normal[place::2])
             self._do(np.multiply, normal[place::2], radius, out=normal[place::2])
-        noise = normal[: x.size].reshape(x.shape)
+        noise = normal[begin : begin + x.size].reshape(x.shape)
         if factors is None:
             self._do(np.add, x, noise, out=out)
         else:

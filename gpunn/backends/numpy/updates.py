@@ -31,6 +31,9 @@ class NumpyUpdates(TracingBackend):
             self._do(update, optimizer, arena, control)
 
     @without_blas
+    def _sum_over_ranks(self, call: OpCall) -> None:
+        self._do(call.ranks.sum, call.array)
+
     def _update_groups(self, optimizer: Any, arena: Any, control: Control) -> None:
         learning_rate = float(control.rates[LEARNING_RATE])
         updates = int(control.counters[UPDATES])

@@ -51,6 +51,7 @@ from .steps import (
     regularize,
     schedule,
     shared_launch,
+    sum_over_one_rank,
 )
 
 
@@ -80,7 +81,8 @@ def _comparisons() -> Iterator[tuple[str, Comparison]]:
     on_images = (convolution, rounded_products, pooling, layout, sums_of_many_rows)
     passes = (column_sums, columns, dropout, many_bins)
     by_places = rows_of_places, checked_numbers
-    for compare in (*passes, *normalizations, *on_images, *by_places, advance, *programs):
+    ends = sum_over_one_rank, advance
+    for compare in (*passes, *normalizations, *on_images, *by_places, *ends, *programs):
         yield compare.__name__, compare
 
 

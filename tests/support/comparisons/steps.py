@@ -14,6 +14,7 @@ from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import BATCHES, UPDATES, Control
 from gpunn.backends.shared.order import Order
 from gpunn.core.arena import Arena, Parameter
+from gpunn.distribution.communicator import ALONE
 
 from .samples import NUMPY, Sample, assert_alike, on_both
 
@@ -217,6 +218,17 @@ def schedule(formula: Any, card: Backend, sample: Sample) -> None:
             found.append(backend.read(control.rates))
         results.append({"rates": np.array(found)})
     assert_alike(results[0], results[1], "float64")
+
+
+def sum_over_one_rank(card: Backend, sample: Sample) -> None:
+    gradients = sample.normal()
+
+    def add_up(backend: Backend, a: dict[str, Any]) -> None:
+        backend.sum_over_ranks(a["gradients"], ALONE)
+
+    own, others = on_both(card, add_up, gradients=gradients)
+    assert_alike(own, others, sample.dtype)
+    np.testing.assert_array_equal(own["gradients"], gradients)
 
 
 def regularize(card: Backend, sample: Sample) -> None:

@@ -19,13 +19,15 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Step
 from gpunn.backends.contract.device import Sending
+from gpunn.backends.contract.ranks import Ranks
 from gpunn.backends.cupy.backend import CupyBackend
 from gpunn.backends.cupy.launch.codegen import Kernel
 from gpunn.backends.cupy.launch.kernel_source import OPTIONS
-from gpunn.backends.cupy.launch.protocols import KernelLauncher, Replay
+from gpunn.backends.cupy.launch.protocols import KernelLauncher, RankSum, Replay
 
 from .cublas import Cublas
 from .gpu import why_not
+from .nccl import NcclSum
 
 __all__ = ["make_backend", "why_not"]
 
@@ -84,6 +86,7 @@ class CupyStream:
     def __init__(self, cupy: Any, stream: Any) -> None:
         self._cupy = cupy
         self._stream = stream
+        self._sums: dict[Ranks, RankSum] = {}
         self._copies = cupy.cuda.Stream(non_blocking=True)
         self._device = cupy.cuda.Device()  # the current device is also set for each thread
 
@@ -118,6 +121,13 @@ class CupyStream:
         for target, values in copies:
             target.set(values, stream=self._copies)
         return _Sending(self._copies.record(), self._stream)
+
+    def sum_over(self, ranks: Ranks) -> RankSum:
+        if ranks.size == 1:
+            return lambda array: None
+        if ranks not in self._sums:
+            self._sums[ranks] = NcclSum(self._cupy, self._stream, ranks)
+        return self._sums[ranks]
 
     def capture(self, step: Step, times: int) -> Replay:
         # Arrays that exist only within the step come from a separate memory pool, which the

@@ -10,9 +10,10 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Step
 from gpunn.backends.contract.device import Sending
+from gpunn.backends.contract.ranks import Ranks
 from gpunn.backends.cupy.backend import CupyBackend
 from gpunn.backends.cupy.launch.codegen import Kernel
-from gpunn.backends.cupy.launch.protocols import KernelLauncher, Matmul, Replay
+from gpunn.backends.cupy.launch.protocols import KernelLauncher, Matmul, RankSum, Replay
 from gpunn.backends.shared.precision import PRECISIONS
 
 
@@ -84,6 +85,9 @@ class _Stream(nullcontext[None]):
         for target, source in copies:
             target[...] = source
         return Sending()
+
+    def sum_over(self, ranks: Ranks) -> RankSum:
+        return lambda array: None
 
     def capture(self, step: Step, times: int) -> Replay:
         return lambda: None

@@ -20,7 +20,7 @@ from gpunn.backends.contract.backend import Array
 from .codegen import BLOCK, PARAMETER_BYTES, Kernel, Stage, parameter_bytes
 from .fuse import LaunchConfiguration, calls
 from .modes import LaunchModeError
-from .tasks import Conflict, PartTask, Product, Task, region
+from .tasks import Conflict, PartTask, Product, SumOverRanks, Task, region
 
 
 def as_parts(tasks: Sequence[Task]) -> list[Task]:
@@ -55,6 +55,8 @@ def _part_of(task: Task, strided_offset: Callable[[Array], int]) -> Task:
         part = PartTask("sums_of_columns", out.size, values)
     elif isinstance(task, Product):
         part = _part_of_product(task, strided_offset)
+    elif isinstance(task, SumOverRanks):
+        raise LaunchModeError("a library sums its gradients over the ranks")
     part.operation = task.operation
     return part
 

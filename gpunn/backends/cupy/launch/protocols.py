@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Step
 from gpunn.backends.contract.device import Sending
+from gpunn.backends.contract.ranks import Ranks
 
 from .codegen import Kernel
 from .turn import Current
@@ -17,6 +18,8 @@ Replay = Callable[[], None]
 """Performs the captured work again."""
 KernelLauncher = Callable[[tuple[int, ...], tuple[int, ...], list[Any]], None]
 """Launches a kernel: f(grid, block, arguments)."""
+RankSum = Callable[[Array], None]
+"""Replaces an array by its sum over all ranks, by a library."""
 
 
 class Epilogue(NamedTuple):
@@ -107,6 +110,9 @@ class Stream(Current, Protocol):
 
     def send(self, copies: Sequence[tuple[Array, np.ndarray]]) -> Sending:
         """See `Backend.send`."""
+
+    def sum_over(self, ranks: Ranks) -> RankSum:
+        """Return a function that submits the sum of an array over these ranks, in place."""
 
     def capture(self, step: Step, times: int) -> Replay:
         """Call ``step`` that many times and capture its launches, without performing them."""

@@ -26,7 +26,7 @@ from .codegen import BLOCK, Kernel
 from .fuse import FusedLaunch, configure, fuse
 from .modes import forced_mode
 from .protocols import KernelLauncher, KernelSet, Matmul, MatmulLibrary, Replay, Stream
-from .tasks import Launch, PartTask, Product, Task, region
+from .tasks import Launch, PartTask, Product, SumOverRanks, Task, region
 from .turn import Sent, Turn
 
 DRAWN_AT_ONCE = 8  # random numbers drawn by one thread
@@ -197,6 +197,8 @@ class TaskBackend(Backend):
         first = launch.tasks[0]
         if isinstance(first, Product):
             return Launch(launch.tasks, None, partial(self.blas, first.matmul))
+        if isinstance(first, SumOverRanks):
+            return Launch(launch.tasks, None, partial(first.sum_over, first.array))
         kernel, blocks, arguments = configure(launch, self.kernels.blocks, self._arrivals)
         run = partial(self._prepare(kernel), (blocks,), (BLOCK,), arguments)
         return Launch(launch.tasks, kernel, run)

@@ -18,7 +18,7 @@ from gpunn.backends.contract.profiling import ProfiledOperation
 
 from .codegen import STAGES, Kernel
 from .kernel_source import NULL, part_named
-from .protocols import Epilogue, Matmul, MatmulLibrary
+from .protocols import Epilogue, Matmul, MatmulLibrary, RankSum
 
 
 class Conflict(IntEnum):
@@ -74,11 +74,11 @@ def written(tasks: Iterable[Task]) -> int:
 
 
 class Task:
-    """A task for the GPU: a part with its arguments, or a product.
+    """A task for the GPU: a part with its arguments, a product, or a sum over ranks.
 
     Attributes:
         touched: the arrays that it reads and writes, with the other arguments of `region`.
-        stage: the stage of a kernel that it belongs to; None for a product, which a library does.
+        stage: the stage of a kernel that it belongs to; None for what a library does.
         name, choices: the part and its template arguments.
         arguments: the part's, from `KernelPart.arguments`.
         size: the useful number of threads.
@@ -183,13 +183,21 @@ class Product(Task):
         return True
 
 
+class SumOverRanks(Task):
+    """The sum of an array over all ranks, which a library does."""
+
+    def __init__(self, array: Array, sum_over: RankSum) -> None:
+        super().__init__([(array, True)])
+        self.array, self.sum_over = array, sum_over
+
+
 @dataclass(frozen=True)
 class Launch:
     """Tasks that are launched together, ready to be launched repeatedly.
 
     Attributes:
         tasks: in order.
-        kernel: the kernel generated for them; None for a product, which a library does.
+        kernel: the kernel generated for them; None for what a library does.
         run: launches it; for a persistent kernel it takes the number of steps.
     """
 

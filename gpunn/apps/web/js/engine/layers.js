@@ -274,8 +274,8 @@ export class Dropout {
     const scale = 1 / (1 - this.rate);
     /** @type {Call[]} */
     const forward = [
-      [`dropout ${FLOAT}`, x, 1 - this.rate, scale, pass.seed, BigInt(this.number), pass.counters, n, y,
-        mask],
+      [`dropout ${FLOAT}`, x, 1 - this.rate, scale, pass.seed, BigInt(this.number), pass.counters, 0, n,
+        y, mask],
     ];
     /** @type {Call[]} */
     const backward =

@@ -267,7 +267,7 @@ export class Network {
     /** @type {(from: number, width: number, to: number) => Call} */
     const gather = (from, width, to) =>
       ["gather float32 float32", from, data.rows, width, seed, this.settings.shuffle ?? true, counters,
-        batch, 1, 0, to];
+        0, batch, 1, 0, to];
     const before = [gather(data.x, inputs, x), gather(data.y, outputs, y)];
     const after = this.#ends(batch);
     const plan = new Plan(this.#shared, batch, "train", { before, after, totals: this.#totals, x, y });

@@ -1,0 +1,47 @@
+"""Sums over ranks between GPUs: NCCL, through CuPy. It has not been run on two GPUs yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunn.backends.contract.backend import Array
+from gpunn.backends.contract.ranks import Ranks
+
+SUM, TYPES = "NCCL_SUM", {"float32": "NCCL_FLOAT32", "float64": "NCCL_FLOAT64"}
+
+
+class NcclSum:
+    """The sum of an array over the GPUs of all ranks, in place, on the backend's stream.
+
+    Creating it is collective. A first sum sets up the connections, which a capture may not do.
+
+    Args:
+        cupy: the module.
+        stream: the backend's.
+        ranks: the ranks, each with a GPU of its own; they send each other NCCL's identifier.
+
+    Raises:
+        ImportError: if NCCL is missing.
+    """
+
+    def __init__(self, cupy: Any, stream: Any, ranks: Ranks) -> None:
+        try:
+            from cupy.cuda import nccl
+        except ImportError as error:
+            raise ImportError(
+                f"Training over several GPUs needs NCCL, which CuPy did not find ({error}): "
+                f'pip install "gpunn[nccl]".'
+            ) from error
+        self._nccl, self._stream = nccl, stream
+        identifier = ranks.first(nccl.get_unique_id() if ranks.rank == 0 else None)
+        self._communicator = nccl.NcclCommunicator(ranks.size, identifier, ranks.rank)
+        with stream:
+            self(cupy.zeros((1,), "float32"))
+        stream.synchronize()
+
+    def __call__(self, array: Array) -> None:
+        kind = getattr(self._nccl, TYPES[array.dtype.name])
+        pointer = array.data.ptr
+        self._communicator.allReduce(
+            pointer, pointer, array.size, kind, getattr(self._nccl, SUM), self._stream.ptr
+        )

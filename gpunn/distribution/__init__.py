@@ -1,0 +1,13 @@
+"""One network trained by several processes, on one machine or on several, through MPI.
+
+``mpiexec -n 4 python train.py`` starts four processes of a program that calls `initialize` first.
+The names are Keras's, see ``keras.distribution``.
+"""
+
+from .data_parallel import DataParallel, LayoutMap, ModelParallel, distribution, set_distribution
+from .launch import initialize, rank, size
+
+__all__ = [
+    "DataParallel", "LayoutMap", "ModelParallel", "distribution", "initialize", "rank",
+    "set_distribution", "size",
+]  # fmt: skip

@@ -1,0 +1,106 @@
+"""The ranks of a run: what each of several processes has, and what they tell each other."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Share:
+    """The rows of a batch that a rank processes.
+
+    Attributes:
+        ranks: The ranks that share the batch.
+        first: The number of rows that other ranks process before these.
+        rows: The number of these rows; there may be none.
+        whole: The number of rows of the batch.
+    """
+
+    ranks: Communicator
+    first: int
+    rows: int
+    whole: int
+
+
+class Communicator:
+    """A run of one process, and the interface of runs of several.
+
+    The methods from `sum` on are collective: all ranks call them, in the same order.
+
+    Attributes:
+        rank: the number of this process, from 0.
+        size: the number of processes.
+    """
+
+    rank = 0
+    size = 1
+
+    def __init__(self) -> None:
+        self._user = threading.Lock()
+
+    def share(self, batch: int) -> Share:
+        """Return this rank's rows of a batch of this size.
+
+        Rank r of R takes rows r b // R to (r + 1) b // R of b, so each row has one rank. There may
+        be fewer rows than ranks.
+
+        >>> share = Communicator().share(32)
+        >>> share.first, share.rows
+        (0, 32)
+        """
+        first, stop = (batch * rank // self.size for rank in (self.rank, self.rank + 1))
+        return Share(self, first, stop - first, batch)
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Reserve the ranks for one training.
+
+        Raises:
+            RuntimeError: if another thread trains over them: their calls would mix.
+        """
+        if self.size == 1:
+            yield
+            return
+        if not self._user.acquire(blocking=False):
+            raise RuntimeError(
+                "Another thread of this process trains over the ranks: one training runs at a "
+                "time. Call set_distribution(None) for trainings of each process alone."
+            )
+        try:
+            yield
+        finally:
+            self._user.release()
+
+    def abort(self) -> None:
+        """End all other processes, and this one."""
+
+    # Of one process, each of these is the identity.
+
+    def sum(self, array: np.ndarray) -> None:
+        """Replace the array by its sum over all ranks: the same bits on each."""
+
+    def least(self, *numbers: int) -> list[int]:
+        """Return the least of each number over all ranks."""
+        return list(numbers)
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the values of all ranks, by rank; anything that can be pickled."""
+        return [value]
+
+    def first(self, value: Any) -> Any:
+        """Return the value of rank 0."""
+        return value
+
+    def any(self, flag: bool) -> bool:
+        """Return whether the flag is set on any rank."""
+        return self.least(-int(flag)) == [-1]
+
+
+ALONE = Communicator()
+"""Of computations that involve no other rank, and of a run of one process."""

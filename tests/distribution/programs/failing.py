@@ -1,0 +1,43 @@
+"""A training in which one rank fails: ``failing.py HOW FOLDER``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpunn import Input, Sequential, layers
+from gpunn.callbacks import Callback, ModelCheckpoint
+from gpunn.distribution import initialize, rank
+
+
+class Fail(Callback):
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if rank() != 1 or epoch != 3:
+            return
+        if self.how == "raise":
+            raise RuntimeError("the third epoch is unlucky")
+        os.kill(os.getpid(), {"kill": signal.SIGKILL, "freeze": signal.SIGSTOP}[self.how])
+
+
+def main() -> None:
+    how, folder = sys.argv[1], Path(sys.argv[2])
+    initialize(timeout=3)
+    x = np.random.default_rng(0).normal(size=(100, 4))
+    model = Sequential([Input((4,)), layers.Dense(50, activation="relu"), layers.Dense(1)])
+    model.compile(optimizer="sgd", loss="mse")
+    checkpoint = ModelCheckpoint(folder / "last.gpunn")
+    model.fit(
+        x, x.sum(1, keepdims=True), epochs=100_000, verbose=0, callbacks=[checkpoint, Fail(how)]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""Trainings whose results must not depend on the number of processes: ``trainings.py FILE [NAME]``.
+
+Started by mpiexec, every rank runs them, and writes weights and histories to FILE with its number.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
+import emulated  # noqa: F401  makes GPUNN_BACKEND=emulated known
+
+import gpunn
+from gpunn import Input, Model, Sequential, layers, ops, optimizers, random
+from gpunn.callbacks import EarlyStopping, ReduceLROnPlateau
+from gpunn.distribution import initialize, rank
+
+Training = Callable[[], tuple[Any, list[dict[str, Any]]]]
+TRAININGS: dict[str, Training] = {}
+ROWS, INPUTS, CLASSES = 107, 12, 5
+
+
+def training(function: Training) -> Training:
+    TRAININGS[function.__name__] = function
+    return function
+
+
+def data() -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs (rows, 12) and classes (rows,)."""
+    generator = np.random.default_rng(0)
+    return generator.normal(size=(ROWS, INPUTS)), generator.integers(0, CLASSES, ROWS)
+
+
+def network(*hidden: Any, **compiled: Any) -> Any:
+    model = Sequential([Input((INPUTS,)), *hidden, layers.Dense(CLASSES, activation="softmax")])
+    settings = {"optimizer": "adam", "loss": "sparse_categorical_crossentropy"}
+    model.compile(**{**settings, **compiled})
+    return model
+
+
+def fitted(model: Any, *args: Any, **options: Any) -> tuple[Any, list[dict[str, Any]]]:
+    settings = {"batch_size": 23, "epochs": 4, "verbose": 0}
+    return model, [model.fit(*args, **{**settings, **options}).history]
+
+
+@training
+def dropout_noise_penalty_and_clipping() -> Any:
+    model = network(
+        layers.Dense(17, activation="relu", kernel_regularizer="l2"),
+        layers.Dropout(0.3),
+        layers.GaussianNoise(0.1),
+        layers.GaussianDropout(0.2),
+        optimizer=optimizers.Adam(0.01, global_clipnorm=1.0), metrics=["accuracy"],
+    )  # fmt: skip
+    return fitted(model, *data(), validation_split=0.2)
+
+
+@training
+def weights_of_rows_and_classes() -> Any:
+    x, y = data()
+    model = network(
+        layers.Dense(9, activation="tanh"),
+        loss=gpunn.losses.SparseCategoricalCrossentropy(
+            reduction="mean_with_sample_weight", ignore_class=2
+        ),
+        metrics=["accuracy"], weighted_metrics=["accuracy"],
+    )  # fmt: skip
+    weights = np.linspace(0, 2, ROWS)
+    (_, first), (_, second) = (
+        fitted(model, x, y, sample_weight=weights),
+        fitted(model, x, y, class_weight={0: 2.0, 1: 0.5, 2: 1.0, 3: 1.0, 4: 1.0}),
+    )
+    return model, first + second
+
+
+@training
+def fewer_rows_than_ranks() -> Any:
+    x, y = data()
+    model = network(layers.Dense(6, activation="relu"), layers.Dropout(0.5), metrics=["accuracy"])
+    return fitted(model, x[:10], y[:10], batch_size=3, validation_data=(x[:1], y[:1]))
+
+
+@training
+def several_outputs() -> Any:
+    x, y = data()
+    given = Input((INPUTS,), name="given")
+    shared = layers.Dense(11, activation="elu")(given)
+    classes = layers.Dense(CLASSES, activation="softmax", name="classes")(shared)
+    sums = layers.Dense(1, name="sums", bias_regularizer="l1")(shared)
+    model = Model(given, [classes, sums])
+    model.compile(
+        optimizer="rmsprop", loss=["sparse_categorical_crossentropy", "mse"],
+        loss_weights=[1.0, 0.3], metrics=[["accuracy"], ["mae"]],
+    )  # fmt: skip
+    return fitted(model, x, [y, x.sum(1, keepdims=True)])
+
+
+@training
+def schedule_accumulation_and_average() -> Any:
+    rate = optimizers.schedules.ExponentialDecay(0.1, 5, 0.8)
+    optimizer = optimizers.SGD(
+        rate, momentum=0.9, nesterov=True, gradient_accumulation_steps=2, use_ema=True,
+        ema_overwrite_frequency=7,
+    )  # fmt: skip
+    return fitted(network(layers.Dense(8, activation="selu"), optimizer=optimizer), *data())
+
+
+@training
+def batches_of_a_stream() -> Any:
+    x, y = data()
+
+    def batches() -> Iterator[Any]:
+        while True:
+            for start in range(0, ROWS, 19):
+                yield x[start : start + 19], y[start : start + 19]
+
+    model = network(layers.Dense(8, activation="relu"), layers.Dropout(0.2), metrics=["accuracy"])
+    return fitted(
+        model, batches(), batch_size=None, steps_per_epoch=6, validation_data=batches(),
+        validation_steps=3,
+    )  # fmt: skip
+
+
+@training
+def losses_of_layers() -> Any:
+    class Sparse(layers.Layer):
+        def call(self, x: Any) -> Any:
+            self.add_loss(0.01 * ops.mean(ops.sum(ops.abs(x), -1)))
+            return x
+
+    return fitted(network(layers.Dense(8, activation="relu"), Sparse()), *data())
+
+
+@training
+def metrics_of_every_kind() -> Any:
+    metrics = [
+        "accuracy", gpunn.metrics.SparseTopKCategoricalAccuracy(2),
+        gpunn.metrics.SparseCategoricalCrossentropy(),
+    ]  # fmt: skip
+    x, y = data()
+    model, found = fitted(network(layers.Dense(7, activation="relu"), metrics=metrics), x, y)
+    binary = Sequential([Input((INPUTS,)), layers.Dense(1, activation="sigmoid")])
+    kinds = ["AUC", "Precision", "Recall", "F1Score", "mae"]
+    binary.compile(optimizer="adam", loss="binary_crossentropy", metrics=kinds)
+    more = fitted(binary, x, (y > 2)[:, None].astype(float))[1]
+    return model, found + more
+
+
+@training
+def random_numbers_in_a_call() -> Any:
+    class Shaken(layers.Layer):
+        def call(self, x: Any, training: bool = False) -> Any:
+            return x + 0.1 * random.normal(ops.shape(x)) if training else x
+
+    return fitted(network(layers.Dense(7, activation="relu"), Shaken()), *data())
+
+
+@training
+def callbacks_that_change_the_training() -> Any:
+    model = network(layers.Dense(7, activation="relu"), optimizer=optimizers.Adam(0.05))
+    return fitted(
+        model, *data(), epochs=30, validation_split=0.3,
+        callbacks=[
+            ReduceLROnPlateau(patience=1, factor=0.5),
+            EarlyStopping(patience=3, restore_best_weights=True),
+        ],
+    )  # fmt: skip
+
+
+@training
+def single_batches() -> Any:
+    x, y = data()
+    model = network(layers.Dense(7, activation="relu"), layers.Dropout(0.4), metrics=["accuracy"])
+    logs = [
+        model.train_on_batch(x[start : start + 10], y[start : start + 10], return_dict=True)
+        for start in range(0, ROWS, 10)
+    ]
+    return model, [{name: [log[name] for log in logs] for name in logs[0]}]
+
+
+@training
+def convolution_with_common_statistics() -> Any:
+    x, y = data()
+    model = Sequential(
+        [
+            Input((INPUTS,)),
+            layers.Reshape((3, 4, 1)),
+            layers.Conv2D(3, 2, activation="relu"),
+            layers.BatchNormalization(synchronized=True),
+            layers.Flatten(),
+            layers.Dense(CLASSES, activation="softmax"),
+        ]
+    )
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+    return fitted(model, x, y, validation_split=0.2)
+
+
+@training
+def common_statistics_of_few_rows() -> Any:
+    x, y = data()
+    common = layers.BatchNormalization(synchronized=True, scale=False)
+    model = network(layers.Dense(8, activation="relu"), common)
+    return fitted(model, x[:10], y[:10], batch_size=3)
+
+
+@training
+def calls_of_few_rows() -> Any:
+    class Gate(layers.Layer):
+        def call(self, x: Any, training: bool = False) -> Any:
+            self.add_loss(0.01 * ops.sum(ops.square(x), -1))
+            return x * ops.sigmoid(random.normal(ops.shape(x)) if training else x)
+
+    x, y = data()
+    return fitted(network(layers.Dense(8, activation="relu"), Gate()), x[:10], y[:10], batch_size=3)
+
+
+def main() -> None:
+    file, *names = sys.argv[1:]
+    initialize(timeout=60)
+    gpunn.config.set_floatx("float64")
+    found = {}
+    for name in names or TRAININGS:
+        gpunn.utils.set_random_seed(3 + rank())  # each rank has others; rank 0 sends its own
+        model, histories = TRAININGS[name]()
+        for number, values in enumerate(model.get_weights()):
+            found[f"{name} weights {number}"] = values
+        for number, history in enumerate(histories):
+            for key, values in history.items():
+                found[f"{name} {number} {key}"] = np.array(values)
+    np.savez(f"{file}-{rank()}.npz", **found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Callbacks over several ranks: rank 0 alone writes and prints, all stop together and resume."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import gpunn
+
+EPOCHS = ("until epoch 1", "until epoch 3", "to the end")
+BATCHES = ("until batch 3 of epoch 1", "until batch 1 of epoch 4", "to the end by batches")
+
+
+@pytest.fixture(params=["compiled", pytest.param("numpy", marks=pytest.mark.more)])
+def backend(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def run(run_ranks: Any, ranks: int, case: str, folder: Path, backend: str) -> str:
+    done = run_ranks(ranks, "callbacks.py", case, folder, backend=backend)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def arrays(file: Path) -> dict[str, np.ndarray]:
+    with np.load(file) as found:
+        return dict(found)
+
+
+def test_rank_0_writes_and_prints(run_ranks: Any, tmp_path: Path, backend: str) -> None:
+    output = run(run_ranks, 2, "write", tmp_path, backend)
+    assert output.count("Epoch 1: saved ") == output.count("Epoch 2: saved ") == 1
+    assert output.count("stopped.") == output.count("1/6 loss") == 1
+    files = {path.name for path in tmp_path.iterdir()}
+    checkpoints = {"1.gpunn", "2.gpunn", "batch 2 2.gpunn"}
+    assert files == {"log.csv", "rank 0.gpunn", "rank 1.gpunn", *checkpoints}
+    rows = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert f"loss {float(rows[0]['loss']):.4f}" in output
+    with gpunn.backends.as_in_a_new_process():
+        models = [gpunn.models.load_model(tmp_path / f"rank {rank}.gpunn") for rank in range(2)]
+        last = gpunn.models.load_model(tmp_path / "2.gpunn")
+    for weights in zip(*(model.get_weights() for model in (*models, last)), strict=True):
+        assert_array_equal(weights[0], weights[1])
+        assert_array_equal(weights[0], weights[2])
+
+
+def test_one_rank_shows_the_progress(run_ranks: Any, tmp_path: Path, backend: str) -> None:
+    """Open MPI gives each rank a terminal, so that its progress bar is live."""
+    output = run(run_ranks, 2, "show the progress", tmp_path, backend)
+    assert len(re.findall(r"6/6 +loss .*\n", output)) == output.count("Training figures are") == 1
+
+
+@pytest.mark.parametrize(
+    ("case", "epochs", "steps"), [("stop after an epoch", 3, 15), ("stop after a batch", 2, 8)]
+)
+def test_a_stop_on_one_rank_stops_all_after_the_same_step(
+    run_ranks: Any, tmp_path: Path, backend: str, case: str, epochs: int, steps: int
+) -> None:
+    """Of 80 rows in batches of 17, an epoch has 5."""
+    run(run_ranks, 3, case, tmp_path, backend)
+    found = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(3)]
+    assert found[0] == found[1] == found[2]
+    assert (found[0]["epochs"], found[0]["steps"]) == (epochs, steps)
+    first, *others = (arrays(tmp_path / f"weights {rank}.npz") for rank in range(3))
+    for name in first:
+        for other in others:
+            assert_array_equal(other[name], first[name])
+
+
+@pytest.mark.parametrize("cases", [EPOCHS, pytest.param(BATCHES, marks=pytest.mark.more)])
+def test_a_training_resumes_with_another_number_of_ranks(
+    run_ranks: Any, tmp_path: Path, backend: str, cases: tuple[str, ...]
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    run(run_ranks, 1, cases[-1], whole, backend)
+    for ranks, case in zip((2, 3, 1), cases, strict=True):
+        assert not (parts / "weights.npz").exists()
+        run(run_ranks, ranks, case, parts, backend)
+    expected, found = (arrays(folder / "weights.npz") for folder in (whole, parts))
+    for name in expected:
+        assert_allclose(found[name], expected[name], rtol=1e-12, atol=1e-12)
+    (history, best), (same, same_best) = (
+        json.loads((folder / "history.json").read_text()) for folder in (whole, parts)
+    )
+    assert history.keys() == same.keys()
+    for name, values in history.items():
+        assert_allclose(same[name], values, rtol=1e-12)
+    assert_allclose(same_best, best, rtol=1e-12)
+    logs = [np.loadtxt(folder / "log.csv", delimiter=",", skiprows=1) for folder in (whole, parts)]
+    assert_allclose(logs[1], logs[0], rtol=1e-12)

@@ -1,0 +1,55 @@
+"""What ends one rank ends all, soon, and says why; files are whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gpunn
+
+
+def test_an_exception_on_one_rank_ends_all(run_ranks: Any, tmp_path: Path) -> None:
+    done = run_ranks(2, "failing.py", "raise", tmp_path)
+    assert done.returncode != 0
+    assert "gpunn: rank 1 of 2 ends all:\nTraceback (most recent call last):" in done.stderr
+    assert "RuntimeError: the third epoch is unlucky" in done.stderr
+    assert gpunn.models.load_model(tmp_path / "last.gpunn").built
+
+
+@pytest.mark.more
+def test_a_killed_rank_ends_all(run_ranks: Any, tmp_path: Path) -> None:
+    done = run_ranks(2, "failing.py", "kill", tmp_path)
+    assert done.returncode != 0
+    assert "signal 9" in done.stderr.lower()
+    assert gpunn.models.load_model(tmp_path / "last.gpunn").built
+
+
+@pytest.mark.more
+def test_a_frozen_rank_ends_all_after_the_timeout(run_ranks: Any, tmp_path: Path) -> None:
+    done = run_ranks(2, "failing.py", "freeze", tmp_path)
+    assert done.returncode != 0
+    assert "gpunn: rank 0 of 2 has waited 3 seconds for the others." in done.stderr
+    assert "Current thread" in done.stderr and "loops.py" in done.stderr
+
+
+@pytest.mark.more
+def test_an_interrupt_at_mpiexec_ends_all(
+    mpiexec: list[str], run_ranks: Any, tmp_path: Path
+) -> None:
+    program = Path(__file__).parent / "programs" / "failing.py"
+    command = [*mpiexec, "-n", "2", sys.executable, str(program), "never", str(tmp_path)]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, env={**os.environ}
+    )
+    while not (tmp_path / "last.gpunn").exists():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert gpunn.models.load_model(tmp_path / "last.gpunn").built
