@@ -42,7 +42,7 @@ test-more: $(VENV)/.for-test $(VENV)/.for-web ## run what takes too long for eve
 newest-pythons: | $(BIN)/python ## fetch the newest Pythons of Debian testing, for test-more
 	$(BIN)/python tools/newest_pythons.py
 
-coverage: $(VENV)/.for-test ## check that the tests reach 95% of what runs on a card
+coverage: $(VENV)/.for-test ## check that the tests reach 95% of what runs on a GPU
 	$(BIN)/python -m coverage run -m pytest --quiet \
 	  tests/backends/test_cupy_backend.py tests/backends/test_parity.py tests/kernels/test_kernels_compile.py
 	$(BIN)/python -m coverage report
@@ -55,12 +55,12 @@ bench-full: $(VENV)/.for-bench ## the same at full length, and how cost grows: 9
 	$(BIN)/python -m benchmarks.scale.curves
 
 # No .venv is made: PYTHON, or what there is, brings NumPy, CuPy, tqdm, safetensors and pytest.
-gpu: ## test and measure on the NVIDIA card of this machine: ARGS="--minutes 10"
-	GPUNN_BACKEND=$(or $(GPUNN_BACKEND),cupy) $(or $(GIVEN_PYTHON),$(FOUND_PYTHON)) -m benchmarks.card.gpu $(ARGS)
+gpu: ## test and measure on the NVIDIA GPU of this machine: ARGS="--minutes 10"
+	GPUNN_BACKEND=$(or $(GPUNN_BACKEND),cupy) $(or $(GIVEN_PYTHON),$(FOUND_PYTHON)) -m benchmarks.gpu.run $(ARGS)
 
-kernels: $(VENV)/.for-test ## list what each kernel takes of a card, as the compiler says
-	$(BIN)/python -m benchmarks.card.kernel_table
-	$(BIN)/python -m benchmarks.card.hot_kernels
+kernels: $(VENV)/.for-test ## list what each kernel takes of a GPU, as the compiler says
+	$(BIN)/python -m benchmarks.gpu.kernel_table
+	$(BIN)/python -m benchmarks.gpu.hot_kernels
 
 picture: $(VENV)/.for-test ## take the pictures of pages in the README, by Chromium
 	$(BIN)/python tools/playground_picture.py

@@ -17,10 +17,10 @@ import emulated  # noqa: F401  makes GPUNN_BACKEND=emulated known
 import pytest
 from scripts import Scripts
 
-from benchmarks.card import nvrtc
+from benchmarks.gpu import nvrtc
 from gpunn import backends
 from gpunn.backends.compiled import cpu_kernels
-from gpunn.backends.cupy.driver.gpu import why_not as why_no_card
+from gpunn.backends.cupy.driver.gpu import why_not as why_no_gpu
 from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.common import atomic_files, registry
 from gpunn.common.config import run_eagerly
@@ -71,7 +71,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=traced)
         items[:] = [item for item in items if item not in traced]
     needy = [item for item in items if item.get_closest_marker("gpu")]
-    if needy and os.environ.get("GPUNN_BACKEND") != "cupy" and why_no_card() is not None:
+    if needy and os.environ.get("GPUNN_BACKEND") != "cupy" and why_no_gpu() is not None:
         config.hook.pytest_deselected(items=needy)
         items[:] = [item for item in items if item not in needy]
     reason = cpu_kernels.why_not()
@@ -95,7 +95,7 @@ def pass_over_what_stays() -> None:
 
 
 @pytest.fixture(params=[pytest.param("cupy", marks=pytest.mark.gpu), "emulated"])
-def card(request: pytest.FixtureRequest) -> str:
+def gpu(request: pytest.FixtureRequest) -> str:
     """The name of each backend that runs the CUDA kernels: on a GPU, and emulated."""
     return request.param
 

@@ -190,7 +190,7 @@ def name_of_call(function: Any) -> str:
     return name or repr(function).removeprefix("<operation ").removesuffix(">")
 
 
-def launches_on_card(cooperative: bool) -> tuple[list[str], list[str]]:
+def launches_on_gpu(cooperative: bool) -> tuple[list[str], list[str]]:
     """Return the numbers of the launches of each operation, and the tasks of each launch."""
     model = copied(example(), dry.make_backend(cooperative))
     program: Any = step_program(model, BATCH, 1)
@@ -216,8 +216,8 @@ def name_of_task(task: Task) -> str:
 def trace_of_a_step() -> str:
     operations, on_numpy = calls_on_host("numpy")
     _, compiled = calls_on_host("compiled")
-    fused, tasks = launches_on_card(cooperative=False)
-    _, (persistent,) = launches_on_card(cooperative=True)
+    fused, tasks = launches_on_gpu(cooperative=False)
+    _, (persistent,) = launches_on_gpu(cooperative=True)
     lines = [
         "| | operation | arrays | NumPy calls | compiled calls | launch |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -19,7 +19,7 @@ PACKAGES = (
     "cupy-cuda12x", "cupy-cuda13x",
 )  # fmt: skip
 BUSY = 0.25  # the fraction of a core that others may take without a warning
-CARD = (
+QUERIED = (
     "name", "driver_version", "memory.total", "clocks.sm", "clocks.max.sm", "clocks.mem",
     "clocks.max.mem", "power.limit",
 )  # fmt: skip
@@ -47,20 +47,20 @@ def describe() -> dict[str, Any]:
             for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE")
             if name in os.environ
         },
-        "cards": cards(),
+        "cards": gpus(),
         "commit": commit(),
     }
 
 
-def cards() -> list[dict[str, str]]:
+def gpus() -> list[dict[str, str]]:
     """Return NVIDIA GPUs with driver, memory and clocks from nvidia-smi; none without one."""
-    command = ["nvidia-smi", f"--query-gpu={','.join(CARD)}", "--format=csv,noheader"]
+    command = ["nvidia-smi", f"--query-gpu={','.join(QUERIED)}", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
     rows = (line.split(", ") for line in done.stdout.splitlines() if line.strip())
-    return [dict(zip(CARD, row, strict=False)) for row in rows]
+    return [dict(zip(QUERIED, row, strict=False)) for row in rows]
 
 
 def commit() -> str | None:
@@ -80,9 +80,9 @@ def commit() -> str | None:
 def line(m: dict[str, Any]) -> str:
     """Return a sentence for a page."""
     versions = ", ".join(f"{name} {v}" for name, v in m["versions"].items() if v)
-    card = "; ".join(f"{c['name']}, driver {c['driver_version']}" for c in m["cards"])
+    gpu = "; ".join(f"{c['name']}, driver {c['driver_version']}" for c in m["cards"])
     settings = ", ".join(f"{name}={value}" for name, value in m["environment"].items())
-    parts = [f"{m['cpu']}, {m['cores']} cores", card or "no card", m["system"]]
+    parts = [f"{m['cpu']}, {m['cores']} cores", gpu or "no card", m["system"]]
     compiled = m.get("compiled")
     parts += [f"Python {m['python']}", versions, m["blas"] or ""]
     parts += [f"compiled kernels for {compiled}" if compiled else "", settings]

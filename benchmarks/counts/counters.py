@@ -94,7 +94,7 @@ def measure() -> dict[str, Counters]:
 
 def training_step(make: Callable[[], Any], batch: int) -> Counters:
     """Count a step at this batch size, on a GPU and through ``fit`` on NumPy."""
-    return {**_on_card(sums_of(step_profile.profile_step(make(), batch))), **fit_step(make, batch)}
+    return {**_on_gpu(sums_of(step_profile.profile_step(make(), batch))), **fit_step(make, batch)}
 
 
 def fit_step(make: Callable[[], Any], batch: int) -> Counters:
@@ -137,7 +137,7 @@ def prediction(method: str, rows: int) -> Counters:
     work, backend = call(dry.make_backend())
     with backend.profile() as operations:
         work()
-    return {**_on_card(sums_of(operations)), **counted(call)}
+    return {**_on_gpu(sums_of(operations)), **counted(call)}
 
 
 def sums_of(operations: list[ProfiledOperation]) -> Counters:
@@ -147,7 +147,7 @@ def sums_of(operations: list[ProfiledOperation]) -> Counters:
     return {"operations": len(operations), **sums}
 
 
-def _on_card(counters: Counters) -> Counters:
+def _on_gpu(counters: Counters) -> Counters:
     return {f"card {name}": n for name, n in counters.items()}
 
 

@@ -42,7 +42,7 @@ BOTH = (
     "tests/layers/test_convolution.py",
     "tests/backends/test_parity.py",
 )
-CARD = (
+GPU_TESTS = (
     "tests/kernels/test_kernels_on_cpu.py",
     "tests/kernels/test_cuda_on_cpu.py",
     "tests/backends/test_launches.py",
@@ -121,7 +121,7 @@ def tried(file: str) -> tuple[str, str]:
             return "refused", "the compiler"
         tests += CPU
     if "compiled" not in file:
-        tests += CARD
+        tests += GPU_TESTS
     os.environ["GPUNN_INSTRUCTIONS"] = "baseline"
     return mutants.tried([*tests, *BOTH], limit=900)
 

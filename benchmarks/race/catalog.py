@@ -26,7 +26,7 @@ POINTS = "FANN"
 QUICK = (NUMPY, PRODUCTS, FUSED, SCAN, POINTS)  # the other frameworks in a quick run
 YARDSTICKS = (NUMPY, PRODUCTS)
 SLOW = ("jit_compile",)  # compile for minutes: only in a full run
-ON_CARD = "(card)"  # marks a variant that runs on a GPU
+ON_GPU = "(card)"  # marks a variant that runs on a GPU
 # Whether a framework finds the GPU, checked without creating a context in this process.
 FINDS = {
     "torch": "import torch; print(torch.cuda.is_available())",
@@ -69,21 +69,21 @@ def reference() -> str:
     return ours()[0].name
 
 
-def ours(card: bool = False) -> list[Variant]:
-    """Return gpunn's variants that can run here; with a ``card``, also the GPU variant."""
-    own = [v for v in variants() if v.file == OURS and (card or ON_CARD not in v.name)]
+def ours(gpu: bool = False) -> list[Variant]:
+    """Return gpunn's variants that can run here; with a ``gpu``, also the GPU variant."""
+    own = [v for v in variants() if v.file == OURS and (gpu or ON_GPU not in v.name)]
     return [v for v in own if why_no_backend(v) is None]
 
 
 def choose(
-    against: Collection[str] = (), quick: bool = False, full: bool = False, card: bool = False
+    against: Collection[str] = (), quick: bool = False, full: bool = False, gpu: bool = False
 ) -> tuple[list[Program], dict[str, str]]:
     """Return the programs to run, and by name why others are absent.
 
     Args:
         against: substrings of the names of the frameworks to compare with; all by default.
         quick, full: determine the default selection.
-        card: whether gpunn can use a GPU here.
+        gpu: whether gpunn can use a GPU here.
 
     Raises:
         ValueError: if no framework's name contains such a substring.
@@ -95,21 +95,21 @@ def choose(
             raise ValueError(f"--against {part!r}: no such neighbour. Known: {known}; or a name.")
     programs, absent = [], {}
     for v in every:
-        on_card = ON_CARD in v.name
-        if on_card and not card:
+        on_gpu = ON_GPU in v.name
+        if on_gpu and not gpu:
             continue
         if v.file != OURS:
             if against:
                 wanted = any(_matches(part, v) for part in against)
             elif quick:
-                wanted = v.name.replace(f" {ON_CARD}", "") in QUICK
+                wanted = v.name.replace(f" {ON_GPU}", "") in QUICK
             else:
                 wanted = full or not any(word in v.name for word in SLOW)
                 # With a GPU, the other frameworks' CPU times are for a full run.
-                wanted &= full or not card or on_card or v.name in YARDSTICKS
+                wanted &= full or not gpu or on_gpu or v.name in YARDSTICKS
             if not wanted:
                 continue
-        reason = why_absent(v.requires, on_card) or why_no_backend(v)
+        reason = why_absent(v.requires, on_gpu) or why_no_backend(v)
         if reason is None:
             programs.append(program(v))
         else:
@@ -119,7 +119,7 @@ def choose(
 
 def program(variant: Variant, **environment: str) -> Program:
     """Return the program of a variant; on a GPU the number of host threads does not matter."""
-    alone = variant.file == OURS or ON_CARD in variant.name
+    alone = variant.file == OURS or ON_GPU in variant.name
     return Program(variant.name, variant.file, variant.name, environment, alone)
 
 
@@ -145,21 +145,21 @@ def why_no_backend(v: Variant) -> str | None:
     return cpu_kernels.why_not() if wanted else None
 
 
-def why_absent(requires: tuple[str, ...], on_card: bool) -> str | None:
+def why_absent(requires: tuple[str, ...], on_gpu: bool) -> str | None:
     for package in requires:
         if package.startswith("lib"):  # a system library
             if ctypes.util.find_library(package[3:]) is None:
                 return f"{package} is not installed"
         elif importlib.util.find_spec(package) is None:
             return f"{package} is not installed"
-    for package in requires if on_card else ():
-        if package in FINDS and not _finds_card(package):
-            return f"{package} finds no card"
+    for package in requires if on_gpu else ():
+        if package in FINDS and not _finds_gpu(package):
+            return f"{package} finds no GPU"
     return None
 
 
 @cache
-def _finds_card(package: str) -> bool:
+def _finds_gpu(package: str) -> bool:
     command = [sys.executable, "-c", FINDS[package]]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=90)
@@ -168,9 +168,9 @@ def _finds_card(package: str) -> bool:
     return done.stdout.strip().endswith("True")
 
 
-def has_card() -> bool:
+def has_gpu() -> bool:
     """Whether gpunn can use a GPU here."""
-    if not machine.cards():
+    if not machine.gpus():
         return False
     from gpunn.backends.cupy.driver.gpu import why_not
 

@@ -207,16 +207,16 @@ def main(backend: str, rounds: int) -> dict[str, Any]:
         import cupy
 
         properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
-        card = find_gpu(properties["name"].decode())
+        gpu = find_gpu(properties["name"].decode())
 
         def bound(operation: ProfiledOperation) -> float | None:
-            if card is None:
+            if gpu is None:
                 return None
-            rate = max(card.l2_bandwidth if operation.bytes <= card.l2 else 0.0, card.bandwidth)
-            work = roofline.operation_seconds(operation, card, rate)
-            return work + operation.launches * card.kernel
+            rate = max(gpu.l2_bandwidth if operation.bytes <= gpu.l2 else 0.0, gpu.bandwidth)
+            work = roofline.operation_seconds(operation, gpu, rate)
+            return work + operation.launches * gpu.kernel
 
-        rates: dict[str, Any] = {"card": card.name if card else None}
+        rates: dict[str, Any] = {"card": gpu.name if gpu else None}
     else:
         cpu = roofline.measure_cpu()
 

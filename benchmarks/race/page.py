@@ -105,8 +105,8 @@ _REACHED = {True: "reached", False: "**not reached**", None: "not measured"}
 
 def _title(report: Report) -> str:
     m = report["machine"]
-    card = f", {m['cards'][0]['name']}" if m["cards"] else ""
-    return f"{m['cpu']}, {m['cores']} cores{card}, {m['date']}"
+    gpu = f", {m['cards'][0]['name']}" if m["cards"] else ""
+    return f"{m['cpu']}, {m['cores']} cores{gpu}, {m['date']}"
 
 
 def _opening(report: Report) -> list[str]:

@@ -103,8 +103,8 @@ def run(
     """
     begun = time.monotonic()
     tiers_wanted = [tier for tier in TIERS if tier in (wanted or TIERS)]
-    card = catalog.has_card()
-    programs, absent = catalog.choose(against, quick, full, card)
+    gpu = catalog.has_gpu()
+    programs, absent = catalog.choose(against, quick, full, gpu)
     limit = QUICK_SECONDS if quick else FULL_SECONDS if full else SECONDS
     report: dict[str, Any] = {
         "machine": machine.describe(),
@@ -141,7 +141,7 @@ def run(
             full=full or bool(against),
             special=[p for p in programs if catalog.only(p)],
         )
-        run_stages(all_stages(setting, report, card), tiers_wanted, setting, report, begun + limit)
+        run_stages(all_stages(setting, report, gpu), tiers_wanted, setting, report, begun + limit)
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -189,7 +189,7 @@ def run_stages(
 LAST = "time to accuracy"  # skipped if the run is late
 
 
-def all_stages(setting: Setting, report: dict[str, Any], card: bool) -> list[Stage]:
+def all_stages(setting: Setting, report: dict[str, Any], gpu: bool) -> list[Stage]:
     """Return the stages of a run, in order, with their time limits in its mode."""
     wanted = report["tiers"]
     mode = report["mode"]
@@ -204,7 +204,7 @@ def all_stages(setting: Setting, report: dict[str, Any], card: bool) -> list[Sta
         chosen = _entry(report, "W2 epoch").get("threads", {})
         return tiers.accuracy(setting, chosen)
 
-    backends = [v.options["backend"] for v in catalog.ours(card)]
+    backends = [v.options["backend"] for v in catalog.ours(gpu)]
     trained = {"step", "epoch", "inference", "memory"}
     return [
         Stage("W2", trained, seconds(10, 240, 900), race("W2")),
@@ -228,8 +228,8 @@ def _entry(report: dict[str, Any], key: str) -> Entry:
 
 def _place(report: dict[str, Any], complete: bool) -> Path:
     """Return results/ for a complete run, else runs/bench."""
-    cards = report["machine"]["cards"]
-    stem = "bench-" + "-".join(cards[0]["name"].lower().split()) if cards else "bench"
+    gpus = report["machine"]["cards"]
+    stem = "bench-" + "-".join(gpus[0]["name"].lower().split()) if gpus else "bench"
     if complete:
         return RESULTS / f"{stem}.json"
     return RUNS / f"{stem}.json"
@@ -244,6 +244,6 @@ def _short(path: Path) -> str:
 
 def _in_order(report: dict[str, Any]) -> bool:
     """Whether something was measured, and gpunn did not fail."""
-    ours = {v.name for v in catalog.ours(card=True)}
+    ours = {v.name for v in catalog.ours(gpu=True)}
     broken = {name for entry in report["results"] for name in entry.get("failed", ())}
     return bool(report["results"]) and not report["broken"] and not broken & ours

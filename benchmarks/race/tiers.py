@@ -87,7 +87,7 @@ class Setting:
 
 def base_name(name: str) -> str:
     """Return the name of the CPU variant of a GPU variant."""
-    return name.replace(f" {catalog.ON_CARD}", "")
+    return name.replace(f" {catalog.ON_GPU}", "")
 
 
 def race_workload(setting: Setting, workload: str, wanted: Iterable[str]) -> Iterable[Entry]:
@@ -249,7 +249,7 @@ def together(setting: Setting) -> Iterable[Entry]:
     """Compare two simultaneous copies of one training with one alone, with default threads."""
     rows = {"W2": min(setting.rows["W2"], 19_200), "W3": min(setting.rows["W3"], 3_840)}
     neighbours = () if setting.quick else (catalog.FUSED, catalog.SCAN)
-    programs = [p for p in setting.pick(*neighbours) if catalog.ON_CARD not in p.name]
+    programs = [p for p in setting.pick(*neighbours) if catalog.ON_GPU not in p.name]
     for workload in rows:
         alone: dict[str, list[float]] = {}
         both: dict[str, list[list[float]]] = {}

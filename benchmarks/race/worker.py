@@ -98,7 +98,7 @@ class Contestant:
 
     def memory(self) -> dict[str, int | None]:
         """Return peak bytes of this process on the host, and on the GPU if known."""
-        return {"host": host_peak(), "card": card_peak()}
+        return {"host": host_peak(), "card": gpu_peak()}
 
 
 def host_peak() -> int | None:
@@ -115,7 +115,7 @@ def host_peak() -> int | None:
         return peak if sys.platform == "darwin" else peak * 1024
 
 
-def card_peak() -> int | None:
+def gpu_peak() -> int | None:
     cupy, torch, jax = (sys.modules.get(name) for name in ("cupy", "torch", "jax"))
     if cupy is not None:
         return int(cupy.get_default_memory_pool().total_bytes())

@@ -122,7 +122,7 @@ def run(quick: bool = False, out: Path | None = None, axes: tuple[str, ...] = ()
     chosen = [axis for axis in AXES if not axes or axis.key in axes]
     whole = not quick and len(chosen) == len(AXES) and (ROOT / "pyproject.toml").exists()
     out = out or (RESULTS if whole else Path("runs") / "scale")
-    backends = ["numpy", *(["cupy"] if machine.cards() else [])]
+    backends = ["numpy", *(["cupy"] if machine.gpus() else [])]
     others = machine.Others()
     report: dict[str, Any] = {
         "machine": machine.describe(),

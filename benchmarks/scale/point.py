@@ -173,7 +173,7 @@ def peak() -> int | None:
 def measure(point: dict[str, Any]) -> dict[str, Any]:
     """Measure one point for `scale`; ``point`` as in `DEFAULTS`."""
     point = {**DEFAULTS, **point}
-    on_card, passes = point["backend"] != "numpy", point["rows"] is not None
+    on_gpu, passes = point["backend"] != "numpy", point["rows"] is not None
     samplers = {"fixed": fixed_cost(point)}  # from here on everything is imported
     start = peak()
     tracemalloc.start()
@@ -191,7 +191,7 @@ def measure(point: dict[str, Any]) -> dict[str, Any]:
         result["held"] += data[0].nbytes if isinstance(data[0], np.memmap) else 0
     else:
         result["held"] -= sum(array.nbytes for array in data)
-    if on_card:
+    if on_gpu:
         result |= {
             "start": None,
             "peak": None if free is None else free - model.backend.free_bytes(),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import registered
-from comparisons.samples import make_card
+from comparisons.samples import make_gpu
 
 import gpunn
 from gpunn import activations, layers, ops
@@ -160,14 +160,14 @@ def test_far_out(name: str, dtype: str, backend: str) -> None:
 
 
 @pytest.mark.parametrize("name", registered.names("activation"))
-def test_bias_and_activation_are_one_pass_on_a_card(name: str) -> None:
-    card: Any = make_card(orders=(0,))
+def test_bias_and_activation_are_one_pass_on_a_gpu(name: str) -> None:
+    gpu: Any = make_gpu(orders=(0,))
     activation = registered.make("activation", name, {})
-    z, bias = (card.upload(np.ones(shape, np.float32)) for shape in ((5, 3), (3,)))
-    out = card.upload(np.ones((5, 3), np.float32)) if activation.saves == "input" else z
-    card.bias_activation(z, bias, activation, out)
+    z, bias = (gpu.upload(np.ones(shape, np.float32)) for shape in ((5, 3), (3,)))
+    out = gpu.upload(np.ones((5, 3), np.float32)) if activation.saves == "input" else z
+    gpu.bias_activation(z, bias, activation, out)
     kernel = "row_activation" if activation.rowwise else "bias_activation"
-    assert card.kernels.launched == {f"{kernel}<float, {activation.functor}>"}
+    assert gpu.kernels.launched == {f"{kernel}<float, {activation.functor}>"}
 
 
 # -- what is fused with what

@@ -16,15 +16,15 @@ def no_instructions_asked_for(monkeypatch):
     monkeypatch.delenv("GPUNN_INSTRUCTIONS", raising=False)
 
 
-def no_card(monkeypatch):
+def no_gpu(monkeypatch):
     reason = 'CuPy is not installed: pip install "gpunn[cuda12]".'
     for module in (doctor, gpu, cuda):
         monkeypatch.setattr(module, "why_not", lambda: reason)
     monkeypatch.setattr(doctor, "query_nvidia_smi", lambda: "")
 
 
-def test_doctor_without_a_card(monkeypatch, capsys):
-    no_card(monkeypatch)
+def test_doctor_without_a_gpu(monkeypatch, capsys):
+    no_gpu(monkeypatch)
     assert main(["doctor", "--backend", "auto"]) == 0
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
@@ -76,7 +76,7 @@ def test_doctor_is_not_content_with_an_instruction_set_that_there_is_not(monkeyp
 
 
 def test_doctor_is_not_content_when_the_asked_backend_is_missing(monkeypatch, capsys):
-    no_card(monkeypatch)
+    no_gpu(monkeypatch)
     assert main(["doctor", "--backend", "cupy"]) == 1
     text = " ".join(capsys.readouterr().out.split())
     assert "cupy FAILED" in text
@@ -84,7 +84,7 @@ def test_doctor_is_not_content_when_the_asked_backend_is_missing(monkeypatch, ca
 
 
 def test_doctor_names_the_extra_that_fits(monkeypatch, capsys):
-    no_card(monkeypatch)
+    no_gpu(monkeypatch)
     monkeypatch.setattr(
         doctor, "query_nvidia_smi", lambda: "6.1, 580.65.06, NVIDIA GeForce GTX 1060 6GB\n"
     )

@@ -76,15 +76,15 @@ def test_doctor_predicts_and_measures(
     assert lines[begin + 2].split() == ["launches", "work", "total", "one", "kernel"]
     rows = lines[begin + 3 : begin + 3 + len(GPUS)]
     operations = step_profile.profile_step(step_profile.example())
-    for row, card in zip(rows, GPUS, strict=True):
+    for row, gpu in zip(rows, GPUS, strict=True):
         *name, launches, work, together, persistent = row.split()
-        assert " ".join(name) == card.name
+        assert " ".join(name) == gpu.name
         assert float(together) == pytest.approx(
-            1e6 * roofline.graph_step_seconds(operations, card), abs=0.06
+            1e6 * roofline.graph_step_seconds(operations, gpu), abs=0.06
         )
         assert float(launches) + float(work) == pytest.approx(float(together), abs=0.11)
         assert float(persistent) == pytest.approx(
-            1e6 * roofline.persistent_step_seconds(operations, card), abs=0.06
+            1e6 * roofline.persistent_step_seconds(operations, gpu), abs=0.06
         )
     (predicted,) = (line.split()[1:] for line in lines if line.split()[:1] == ["predicted"])
     (measured,) = (line.split()[1:] for line in lines if line.split()[:1] == ["measured"])
@@ -92,7 +92,7 @@ def test_doctor_predicts_and_measures(
     assert 1 < float(measured[0].replace(",", "")) < 1e6
 
 
-def test_doctor_begins_with_the_card_that_is_here(
+def test_doctor_begins_with_the_gpu_that_is_here(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ["NVIDIA GeForce GTX 1080 Ti"] * 2 + ["NVIDIA GeForce GTX 970"]

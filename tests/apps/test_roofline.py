@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 
 import gpunn
-from benchmarks.card import roofline as program
+from benchmarks.gpu import roofline as program
 from gpunn import layers
 from gpunn.apps.roofline import known_gpus, roofline, step_profile
 from gpunn.apps.roofline.known_gpus import GPUS, find_gpu
 from gpunn.backends.contract.profiling import ProfiledOperation
 
 CPU = roofline.Cpu(2, 50e9, 100e9, ((2**20, 200e9), (2**25, 80e9), (2**27, 40e9)))
-every_card = pytest.mark.parametrize("card", GPUS, ids=lambda card: card.name)
+every_gpu = pytest.mark.parametrize("gpu", GPUS, ids=lambda gpu: gpu.name)
 
 
-def card(name: str) -> Any:
-    return next(card for card in GPUS if card.name == name)
+def gpu_named(name: str) -> Any:
+    return next(gpu for gpu in GPUS if gpu.name == name)
 
 
 def update(elements: int, arrays: int = 4) -> ProfiledOperation:
@@ -103,21 +103,21 @@ PARTS = {
 LANES = {6: 128, 7: 64, 8: 128, 9: 128}  # per multiprocessor, by compute capability
 
 
-@every_card
-def test_published_rates_are_what_the_parts_of_a_card_amount_to(card: Any) -> None:
-    cores, clock, bus, rate = PARTS[card.name]
-    assert card.multiprocessors * LANES[card.capability[0]] == cores
-    assert card.flops == pytest.approx(2 * cores * clock * 1e6, rel=2e-3)
-    assert card.clock == pytest.approx(clock * 1e6, rel=2e-3)
-    assert card.bandwidth == pytest.approx(bus / 8 * rate * 1e9, rel=2e-3)
-    assert card.l2_bandwidth > card.bandwidth and card.l2 >= 2**20
-    assert 0.5e-6 < card.kernel < 3e-6 and 0.5e-6 < card.barrier < 3e-6
+@every_gpu
+def test_published_rates_are_what_the_parts_of_a_gpu_amount_to(gpu: Any) -> None:
+    cores, clock, bus, rate = PARTS[gpu.name]
+    assert gpu.multiprocessors * LANES[gpu.capability[0]] == cores
+    assert gpu.flops == pytest.approx(2 * cores * clock * 1e6, rel=2e-3)
+    assert gpu.clock == pytest.approx(clock * 1e6, rel=2e-3)
+    assert gpu.bandwidth == pytest.approx(bus / 8 * rate * 1e9, rel=2e-3)
+    assert gpu.l2_bandwidth > gpu.bandwidth and gpu.l2 >= 2**20
+    assert 0.5e-6 < gpu.kernel < 3e-6 and 0.5e-6 < gpu.barrier < 3e-6
 
 
-@every_card
-def test_every_figure_has_a_source(card: Any) -> None:
-    assert len(card.sources) == 3 and set(card.sources) <= set(known_gpus.SOURCES)
-    for letter in card.sources:
+@every_gpu
+def test_every_figure_has_a_source(gpu: Any) -> None:
+    assert len(gpu.sources) == 3 and set(gpu.sources) <= set(known_gpus.SOURCES)
+    for letter in gpu.sources:
         assert "https://" in known_gpus.SOURCES[letter] or "http://" in known_gpus.SOURCES[letter]
 
 
@@ -138,7 +138,7 @@ def test_every_figure_has_a_source(card: Any) -> None:
         ("", None),
     ],
 )
-def test_cards_by_the_name_that_nvidia_smi_gives(told: str, name: str | None) -> None:
+def test_gpus_by_the_name_that_nvidia_smi_gives(told: str, name: str | None) -> None:
     found = find_gpu(told)
     assert (found.name if found else None) == name
 
@@ -147,7 +147,7 @@ def test_cards_by_the_name_that_nvidia_smi_gives(told: str, name: str | None) ->
 
 
 def test_an_update_in_memory_and_in_l2_by_hand() -> None:
-    gtx = card("GTX 1080 Ti")  # 484.4 GB/s, L2 of 2.75 MiB with 1,114 GB/s
+    gtx = gpu_named("GTX 1080 Ti")  # 484.4 GB/s, L2 of 2.75 MiB with 1,114 GB/s
     launch = 15 / 64
     # 16 MB do not fit: 28 MB at 85% of 484.4 GB/s
     assert roofline.graph_step_seconds([update(10**6)], gtx) * 1e6 == pytest.approx(
@@ -160,7 +160,7 @@ def test_an_update_in_memory_and_in_l2_by_hand() -> None:
 
 
 def test_a_product_by_hand() -> None:
-    gtx = card("GTX 1080 Ti")
+    gtx = gpu_named("GTX 1080 Ti")
     rate = 0.6 * 11.34e12  # of 28 multiprocessors
     # 32 x 128 are 4 tiles: the sum over 784 is cut in 7, and each block adds up 112 terms.
     assert roofline.product_seconds(32, 128, 784, gtx) == pytest.approx(
@@ -176,7 +176,7 @@ def test_the_classic_step_in_one_kernel() -> None:
     operations = step_profile.profile_step(step_profile.example())
     assert roofline.is_narrow(operations)
     assert not roofline.is_narrow(step_profile.profile_step(program.classic(129)))
-    h200 = card("H200")
+    h200 = gpu_named("H200")
     bandwidth, port = h200.l2_bandwidth, 64 * 66.9e12 / (2 * 128 * 132)  # bytes per second
     # 32 of its multiprocessors have one row each; each of them reads both layers' weights in the
     # forward pass, and the last layer's in the backward pass. Only the first layer's take longer.
@@ -201,7 +201,7 @@ def test_the_classic_step_in_one_kernel() -> None:
 
 def test_in_one_kernel_a_few_blocks_have_several_rows_each() -> None:
     """10 multiprocessors and 32 rows: 4 each, which read a weight once; 50 rows read it twice."""
-    gtx = card("GTX 1060 6GB")
+    gtx = gpu_named("GTX 1060 6GB")
 
     def product_seconds(batch: int) -> float:
         """The time that the first product adds to a step that only gathers the rows."""
@@ -229,21 +229,21 @@ def test_the_working_set_is_the_arrays_that_are_come_back_to() -> None:
     assert least <= roofline.working_set(operations) < least * 1.2
 
 
-@every_card
+@every_gpu
 @pytest.mark.parametrize("name", program.WORKLOADS)
-def test_nothing_is_faster_than_memory_arithmetic_or_launches(card: Any, name: str) -> None:
+def test_nothing_is_faster_than_memory_arithmetic_or_launches(gpu: Any, name: str) -> None:
     workload = program.WORKLOADS[name]
     operations = step_profile.profile_step(program.network(**workload), workload["batch"])
     traffic, flops = (sum(getattr(x, of) for x in operations) for of in ("bytes", "flops"))
-    fits = roofline.working_set(operations) <= card.l2
-    bandwidth = card.l2_bandwidth if fits else card.bandwidth
+    fits = roofline.working_set(operations) <= gpu.l2
+    bandwidth = gpu.l2_bandwidth if fits else gpu.bandwidth
     for seconds in (
-        roofline.graph_step_seconds(operations, card),
-        roofline.persistent_step_seconds(operations, card),
+        roofline.graph_step_seconds(operations, gpu),
+        roofline.persistent_step_seconds(operations, gpu),
     ):
-        assert seconds > max(traffic / bandwidth, flops / card.flops)
+        assert seconds > max(traffic / bandwidth, flops / gpu.flops)
     kernels = sum(x.launches for x in operations)
-    assert roofline.graph_step_seconds(operations, card) > kernels * card.kernel
+    assert roofline.graph_step_seconds(operations, gpu) > kernels * gpu.kernel
     bound = roofline.cpu_seconds(operations, CPU)
     assert bound >= max(traffic / CPU.copies[0][1], 0.99 * flops / CPU.product_all)
 
@@ -254,7 +254,7 @@ def test_wider_layers_and_larger_batches_take_no_less() -> None:
         (w, b): step_profile.profile_step(program.classic(w), b) for w in widths for b in batches
     }
     for predict in (
-        *(lambda x, card=card: roofline.graph_step_seconds(x, card) for card in GPUS),
+        *(lambda x, gpu=gpu: roofline.graph_step_seconds(x, gpu) for gpu in GPUS),
         lambda x: roofline.cpu_seconds(x, CPU),
     ):
         times = np.array([[predict(lists[w, b]) for b in batches] for w in widths])
@@ -300,9 +300,9 @@ def test_python_takes_time() -> None:
 # -- the page
 
 
-def test_the_width_from_which_a_card_wins() -> None:
-    def result(card_us: list[float], cpu_us: list[float], bound_us: list[float]) -> dict:
-        pairs = zip(program.WIDTHS, card_us, bound_us, strict=True)
+def test_the_width_from_which_a_gpu_wins() -> None:
+    def result(gpu_us: list[float], cpu_us: list[float], bound_us: list[float]) -> dict:
+        pairs = zip(program.WIDTHS, gpu_us, bound_us, strict=True)
         widths = {str(w): {"cards": {"X": c}, "bound": b} for w, c, b in pairs}
         measured = {
             str(w): [t, t, t * 3] for w, t in zip(program.WIDTHS, cpu_us, strict=True)
@@ -319,7 +319,7 @@ def test_the_width_from_which_a_card_wins() -> None:
     assert program.crossover(result(slow, bumpy, slow), "X", 32, "measured") == "256"
 
 
-def test_figures_of_a_card_stand_beside(tmp_path: Path) -> None:
+def test_figures_of_a_gpu_stand_beside(tmp_path: Path) -> None:
     report = {
         "card": {"name": "NVIDIA GeForce GTX 1080 Ti"},
         "emulated": False,
@@ -331,7 +331,7 @@ def test_figures_of_a_card_stand_beside(tmp_path: Path) -> None:
     (tmp_path / "card.json").write_text(json.dumps(report))
     (tmp_path / "emulated.json").write_text(json.dumps({**report, "emulated": True}))
     (tmp_path / "other.json").write_text("[1]")
-    found = program.measured_on_cards(tmp_path)
+    found = program.measured_on_gpus(tmp_path)
     assert found == {"GTX 1080 Ti": {"W2": pytest.approx(0.15 / 1875)}}
     text = program.page(json.loads(program.PATH.read_text()), found)
     row = next(line for line in text.splitlines() if line.endswith("| 80.0 |"))
@@ -352,10 +352,10 @@ def test_the_page_is_made_again_without_measuring(
 
 
 def test_the_committed_page_says_what_its_file_says() -> None:
-    again = "python -m benchmarks.card.roofline --page writes it anew"
+    again = "python -m benchmarks.gpu.roofline --page writes it anew"
     result = json.loads(program.PATH.read_text())
     assert result["predicted"] == json.loads(json.dumps(program.predict(result["measured"]))), again
-    text = program.page(result, program.measured_on_cards(program.RESULTS))
+    text = program.page(result, program.measured_on_gpus(program.RESULTS))
     assert program.PATH.with_suffix(".md").read_text() == text, again
     assert program.PATH.with_suffix(".svg").read_text() == program.chart(result), again
     assert "**Predicted, not measured,**" in text

@@ -9,23 +9,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from comparisons.samples import DTYPES, make_card, on_both
+from comparisons.samples import DTYPES, make_gpu, on_both
 
 import gpunn
 from gpunn.backends.cupy.launch.codegen import Kernel
 
-CARD = make_card(orders=(3,))
+GPU = make_gpu(orders=(3,))
 
 
 def totals(
-    card: Any, bins: np.ndarray, weights: np.ndarray, size: int, blocks: int = 2
+    gpu: Any, bins: np.ndarray, weights: np.ndarray, size: int, blocks: int = 2
 ) -> np.ndarray:
     """Return the sum of the weights in each bin, computed by this many blocks."""
-    card.kernels.blocks = blocks
-    state = card.zeros((size,), np.float64)
-    with card.turn:
-        card.add_to_bins(card.upload(bins), card.upload(weights), state)
-    return card.read(state)
+    gpu.kernels.blocks = blocks
+    state = gpu.zeros((size,), np.float64)
+    with gpu.turn:
+        gpu.add_to_bins(gpu.upload(bins), gpu.upload(weights), state)
+    return gpu.read(state)
 
 
 def exact(bins: np.ndarray, weights: np.ndarray, size: int) -> list[float]:
@@ -41,8 +41,8 @@ def test_sums_of_weights_are_rounded_once(dtype: str, skewed: bool) -> None:
     size, n = 7, 3001
     bins = np.zeros(n, int) if skewed else random.integers(-1, size + 1, n)
     weights = (10.0 ** random.uniform(-6, 6, n) * random.choice([-1, 1], n)).astype(dtype)
-    card = make_card(orders=range(4))
-    found = [totals(card, bins, weights, size, blocks) for blocks in (1, 2, 5)]
+    gpu = make_gpu(orders=range(4))
+    found = [totals(gpu, bins, weights, size, blocks) for blocks in (1, 2, 5)]
     np.testing.assert_array_equal(found[1:], found[:-1])
     np.testing.assert_allclose(found[0], exact(bins, weights, size), 5e-16)
 
@@ -50,17 +50,17 @@ def test_sums_of_weights_are_rounded_once(dtype: str, skewed: bool) -> None:
 def test_sums_of_weights_that_are_nearly_nothing_or_nearly_too_much() -> None:
     for largest in (1e-300, 1e-30, 1e30, 1e300):
         weights = largest * np.arange(1.0, 9.0)
-        found = totals(CARD, np.arange(8) % 3, weights, 3)
+        found = totals(GPU, np.arange(8) % 3, weights, 3)
         np.testing.assert_allclose(found, exact(np.arange(8) % 3, weights, 3), 1e-15)
-    assert totals(CARD, np.arange(3), np.zeros(3), 3).tolist() == [0, 0, 0]
+    assert totals(GPU, np.arange(3), np.zeros(3), 3).tolist() == [0, 0, 0]
 
 
 def test_a_weight_that_is_not_finite_shows_in_its_bin_alone() -> None:
     bins = np.array([0, 1, 1, 2, 2, 3, 3])
     weights = np.array([2.0, np.inf, 1, np.inf, -np.inf, np.nan, 1])
     expected = [2, np.inf, np.nan, np.nan]
-    np.testing.assert_array_equal(totals(CARD, bins, weights, 4), expected)
-    assert totals(CARD, bins[:1], weights[:1], 4).tolist() == [2, 0, 0, 0]
+    np.testing.assert_array_equal(totals(GPU, bins, weights, 4), expected)
+    assert totals(GPU, bins[:1], weights[:1], 4).tolist() == [2, 0, 0, 0]
 
 
 @pytest.mark.parametrize("weighted", [False, pytest.param(True, marks=pytest.mark.more)])
@@ -70,22 +70,22 @@ def test_many_labels_and_thresholds_cost_no_more_than_predictions(weighted: bool
     metric = gpunn.metrics.AUC(num_thresholds=200, multi_label=True, num_labels=labels)
     metric.build((rows, labels))
     random = np.random.default_rng(0)
-    host, card = on_both(
-        CARD,
+    host, gpu = on_both(
+        GPU,
         lambda backend, x: backend.metric(metric, x["t"], x["y"], x.get("w"), x["state"]),
         t=random.integers(0, 2, (rows, labels)).astype(np.float32),
         y=random.random((rows, labels)).astype(np.float32),
         w=random.random(rows).astype(np.float32) if weighted else None,
         state=np.zeros(metric.state_size),
     )
-    assert len(card["state"]) > 400_000
-    np.testing.assert_allclose(card["state"], host["state"], 1e-12 if weighted else 0)
+    assert len(gpu["state"]) > 400_000
+    np.testing.assert_allclose(gpu["state"], host["state"], 1e-12 if weighted else 0)
 
 
 def test_many_predictions_are_divided_among_blocks() -> None:
     """Whatever their bins: a single block would leave the GPU idle."""
-    card: Any = make_card(orders=(3,))
-    grids, prepare = list[tuple[str, int]](), card.kernels.prepare
+    gpu: Any = make_gpu(orders=(3,))
+    grids, prepare = list[tuple[str, int]](), gpu.kernels.prepare
 
     def noting(kernel: Kernel) -> Any:
         run = prepare(kernel)
@@ -96,10 +96,10 @@ def test_many_predictions_are_divided_among_blocks() -> None:
 
         return launch
 
-    card.kernels.prepare = noting
+    gpu.kernels.prepare = noting
     for size in (2, 5000):
         grids.clear()
-        totals(card, np.arange(4096) % size, np.ones(4096), size, blocks=8)
+        totals(gpu, np.arange(4096) % size, np.ones(4096), size, blocks=8)
         assert [blocks for part, blocks in grids if part == "bin_sums"] == [8]
 
 
@@ -114,15 +114,15 @@ def test_the_first_of_many_classes_are_found_in_few_looks(top: int, dtype: str) 
     truth = random.integers(0, classes, rows).astype(np.int32)
     y = random.integers(0, 50, (rows, classes)).astype(dtype)  # with ties at any position
     y[0, truth[0]], y[2] = 60, -5
-    _, card = on_both(
-        CARD,
+    _, gpu = on_both(
+        GPU,
         lambda backend, x: backend.metric(metric, x["t"], x["y"], None, x["state"]),
         t=truth, y=y, state=np.zeros(metric.state_size),
     )  # fmt: skip
     first = np.argsort(-y, axis=1, kind="stable")[:, :top]
     hits = int((first == truth[:, np.newaxis]).sum())
     below = rows * classes - first.size
-    assert card["state"].tolist() == [below - rows + hits, first.size - hits, rows - hits, hits]
+    assert gpu["state"].tolist() == [below - rows + hits, first.size - hits, rows - hits, hits]
 
 
 @pytest.mark.parametrize("columns", [1, 3, 16, 17, 33, 70])
@@ -132,19 +132,19 @@ def test_sums_of_targets_of_few_columns_and_of_many(columns: int) -> None:
     t, y = random.normal(size=(2, 601, columns)).astype(np.float32)
     metric = gpunn.metrics.R2Score(class_aggregation=None)
     metric.build(t.shape)
-    _, card = on_both(
-        make_card(),
+    _, gpu = on_both(
+        make_gpu(),
         lambda backend, x: backend.metric(metric, x["t"], x["y"], None, x["state"]),
         t=t, y=y, state=np.zeros(metric.state_size),
     )  # fmt: skip
     t, y = t.astype(np.float64), y.astype(np.float64)
     sums = t.sum(0), (t * t).sum(0), ((t - y) ** 2).sum(0), np.full(columns, 601.0)
-    np.testing.assert_allclose(card["state"], [*np.concatenate(sums), 601], 1e-12, 1e-12)
+    np.testing.assert_allclose(gpu["state"], [*np.concatenate(sums), 601], 1e-12, 1e-12)
 
 
 def test_ctrl_c_between_the_launches_of_an_operation_leaves_nothing_for_the_next() -> None:
-    card: Any = make_card(orders=(3,))
-    bins, weights, prepare = np.arange(6) % 2, np.ones(6), card.kernels.prepare
+    gpu: Any = make_gpu(orders=(3,))
+    bins, weights, prepare = np.arange(6) % 2, np.ones(6), gpu.kernels.prepare
     interrupts = [signal.SIGINT]
 
     def interrupted(kernel: Kernel) -> Any:
@@ -157,7 +157,7 @@ def test_ctrl_c_between_the_launches_of_an_operation_leaves_nothing_for_the_next
 
         return launch
 
-    card.kernels.prepare = interrupted
+    gpu.kernels.prepare = interrupted
     with pytest.raises(KeyboardInterrupt):
-        totals(card, bins, weights, 2)
-    assert totals(card, bins, weights, 2).tolist() == [3, 3]
+        totals(gpu, bins, weights, 2)
+    assert totals(gpu, bins, weights, 2).tolist() == [3, 3]

@@ -177,7 +177,7 @@ def test_nan_goes_through_a_relu_in_a_step(relu: Any, libraries: Libraries) -> N
     np.testing.assert_array_equal(backend.read(out), [[np.nan], [0], [1]])
 
 
-def test_an_older_card_has_no_tensor_cores_for_these(
+def test_an_older_gpu_has_no_tensor_cores_for_these(
     libraries: Libraries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert set(cuda.make_backend().blas.precisions) == set(PRECISIONS)
@@ -412,7 +412,7 @@ def test_a_read_of_another_thread_waits_for_the_end_of_a_capture(libraries: Libr
 
 
 @pytest.mark.parametrize("where", ["__enter__", "__exit__"])
-def test_a_card_that_fails_does_not_keep_other_threads_waiting(
+def test_a_gpu_that_fails_does_not_keep_other_threads_waiting(
     where: str, libraries: Libraries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After some errors every CUDA call fails, including the choice of the device."""

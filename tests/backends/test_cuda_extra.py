@@ -59,14 +59,14 @@ def test_choice(output: str, extra: str | None) -> None:
         ("3.5, 580.65.06, NVIDIA GeForce GTX 780", "CUDA 12 starts at 5.0"),
     ],
 )
-def test_no_usable_card_says_why(output: str, reason: str) -> None:
+def test_no_usable_gpu_says_why(output: str, reason: str) -> None:
     extra, said = explain_extra(output)
     assert extra is None
     assert reason in said
     assert "\n" not in said
 
 
-def test_two_cards_name_the_one_that_decides() -> None:
+def test_two_gpus_name_the_one_that_decides() -> None:
     assert "GTX 1060" in explain_extra(f"{RTX_4090}\n{GTX_1060}")[1]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from comparisons.formulas import ACTIVATIONS
-from comparisons.samples import DTYPES, NUMPY, Sample, assert_alike, make_card, on_both
+from comparisons.samples import DTYPES, NUMPY, Sample, assert_alike, make_gpu, on_both
 from comparisons.steps import give_gradients, make_arena
 
 import gpunn
@@ -27,7 +27,7 @@ from gpunn.backends.contract.control import (
 from gpunn.backends.shared.order import Order
 from gpunn.core.arena import Arena, Parameter
 
-CARD = make_card(orders=(3,))
+GPU = make_gpu(orders=(3,))
 
 
 def normal(shape: tuple[int, ...], dtype: str, seed: int = 0) -> np.ndarray:
@@ -42,7 +42,7 @@ def test_matmul(dtype: str, transpose_a: bool, transpose_b: bool, accumulate: bo
     for m, k, n in [(1, 1, 1), (3, 5, 2), (1, 7, 4), (6, 1, 5), (33, 17, 10)]:
         a, b = normal((k, m) if transpose_a else (m, k), dtype), normal((k, n), dtype, 1)
         both = on_both(
-            CARD,
+            GPU,
             lambda backend, x: backend.matmul(
                 x["a"], x["b"], x["out"], transpose_a, transpose_b, accumulate
             ),
@@ -62,16 +62,16 @@ def test_many_thresholds_between_predictions_that_are_alike(dtype: str) -> None:
     metric = gpunn.metrics.AUC(num_thresholds=10_000)
     metric.build((rows, 1))
     random = np.random.default_rng(0)
-    host, card = on_both(
-        CARD,
+    host, gpu = on_both(
+        GPU,
         lambda backend, x: backend.metric(metric, x["t"], x["y"], x["w"], x["state"]),
         t=random.integers(0, 2, (rows, 1)).astype(dtype),
         y=random.random((rows, 1)).round(1).astype(dtype),
         w=random.random(rows).astype(dtype),
         state=np.zeros(metric.state_size),
     )
-    assert 0 < np.count_nonzero(card["state"]) <= 22
-    np.testing.assert_allclose(card["state"], host["state"], 1e-12)
+    assert 0 < np.count_nonzero(gpu["state"]) <= 22
+    np.testing.assert_allclose(gpu["state"], host["state"], 1e-12)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -82,7 +82,7 @@ def test_activations_far_out(dtype: str) -> None:
     for activation in ACTIVATIONS:
         if activation.functor:
             both = on_both(
-                CARD,
+                GPU,
                 lambda b, a, f=activation: b.bias_activation(a["x"], None, f, a["out"]),
                 x=x,
                 out=np.zeros_like(x),
@@ -95,19 +95,19 @@ def test_activations_far_out(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_column_sums_of_no_rows(dtype: str) -> None:
-    x, out = CARD.zeros((0, 5), dtype), CARD.upload(np.arange(5, dtype=dtype))
-    CARD.column_sums(x, out, accumulate=True)
-    assert CARD.read(out).tolist() == [0, 1, 2, 3, 4]
-    CARD.column_sums(x, out)
-    assert CARD.read(out).tolist() == [0] * 5
+    x, out = GPU.zeros((0, 5), dtype), GPU.upload(np.arange(5, dtype=dtype))
+    GPU.column_sums(x, out, accumulate=True)
+    assert GPU.read(out).tolist() == [0, 1, 2, 3, 4]
+    GPU.column_sums(x, out)
+    assert GPU.read(out).tolist() == [0] * 5
 
 
 def test_float16_is_read_exactly() -> None:
     """All 65,536 values, including subnormal ones, infinities and NaN."""
     x = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
-    out = CARD.empty(x.shape, np.float32)
-    CARD.affine(CARD.upload(x), 1.0, 0.0, out)
-    np.testing.assert_array_equal(CARD.read(out), x.astype(np.float32))
+    out = GPU.empty(x.shape, np.float32)
+    GPU.affine(GPU.upload(x), 1.0, 0.0, out)
+    np.testing.assert_array_equal(GPU.read(out), x.astype(np.float32))
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5, 31, 32, 33, 1000, 4097])
@@ -117,24 +117,24 @@ def test_gather(rows: int, width: tuple[int, ...], seed: int | None) -> None:
     """A whole pass in batches, the last one ragged."""
     source = np.arange(rows * int(np.prod(width))).reshape(rows, *width)
     order = Order(rows, seed)
-    control = Control(CARD)
+    control = Control(GPU)
     control.set(PASS, 4)
-    device, taken = CARD.upload(source), []
+    device, taken = GPU.upload(source), []
     for start in range(0, rows, 256):
-        out = CARD.empty((min(256, rows - start), *width), np.float64)
+        out = GPU.empty((min(256, rows - start), *width), np.float64)
         control.set(POSITION, start)
-        CARD.gather(device, order, control, out)
-        taken.append(CARD.read(out))
+        GPU.gather(device, order, control, out)
+        taken.append(GPU.read(out))
     np.testing.assert_array_equal(np.concatenate(taken), source[order.indices(4)])
 
 
 def test_gather_past_the_end_ends() -> None:
     """No row belongs there: that part of the batch stays unchanged, and nothing hangs."""
-    control = Control(CARD)
+    control = Control(GPU)
     control.set(POSITION, 4)
-    out = CARD.zeros((4, 1), np.float32)
-    CARD.gather(CARD.upload(np.full((5, 1), 3.0)), Order(5, 1), control, out)
-    rows = CARD.read(out).ravel()
+    out = GPU.zeros((4, 1), np.float32)
+    GPU.gather(GPU.upload(np.full((5, 1), 3.0)), Order(5, 1), control, out)
+    rows = GPU.read(out).ravel()
     assert rows[0] == 3 and np.isnan(rows[1:]).all()  # unchanged by the launch
 
 
@@ -152,7 +152,7 @@ def test_dropout_draws_numpys_numbers(shape: tuple[int, int], dtype: str) -> Non
         backend.dropout_gradient(a["x"], rate, a["mask"], a["dx"], accumulate=True)
 
     both = on_both(
-        CARD, drop, x=x, out=np.zeros_like(x), dx=np.zeros_like(x), mask=np.zeros(shape, bool)
+        GPU, drop, x=x, out=np.zeros_like(x), dx=np.zeros_like(x), mask=np.zeros(shape, bool)
     )
     assert_alike(*both, dtype)
     philox = np.random.Philox(key=seed, counter=np.array([0, 0, batch, stream], np.uint64))
@@ -174,7 +174,7 @@ def test_softmax_crossentropy_far_out(dtype: str) -> None:
         (gpunn.losses.CategoricalCrossentropy(from_logits=True), np.eye(3, dtype=dtype)[labels]),
     ):
         both = on_both(
-            CARD,
+            GPU,
             lambda b, a, f=loss: b.loss(f, a["t"], a["z"], None, 1.0, a["dz"], a["totals"]),
             t=t,
             z=z,
@@ -191,10 +191,10 @@ def test_sigmoid_crossentropy_far_out() -> None:
     z = np.array([[1e4], [1e4], [-1e4], [np.inf], [-np.inf]], np.float32)
     t = np.array([[1], [0], [0], [1], [0]], np.float32)
     loss = gpunn.losses.BinaryCrossentropy(from_logits=True)
-    gradient, totals = CARD.empty(z.shape, np.float32), CARD.zeros((3,), np.float64)
-    CARD.loss(loss, CARD.upload(t), CARD.upload(z), None, 0.2, gradient, totals)
-    assert CARD.read(totals)[0] == pytest.approx(1e4)
-    np.testing.assert_allclose(CARD.read(gradient).ravel(), [0, 0.2, 0, 0, 0], atol=1e-7)
+    gradient, totals = GPU.empty(z.shape, np.float32), GPU.zeros((3,), np.float64)
+    GPU.loss(loss, GPU.upload(t), GPU.upload(z), None, 0.2, gradient, totals)
+    assert GPU.read(totals)[0] == pytest.approx(1e4)
+    np.testing.assert_allclose(GPU.read(gradient).ravel(), [0, 0.2, 0, 0, 0], atol=1e-7)
 
 
 def test_adam_keeps_its_digits_from_the_first_step_to_the_last() -> None:
@@ -202,15 +202,15 @@ def test_adam_keeps_its_digits_from_the_first_step_to_the_last() -> None:
     optimizer = gpunn.optimizers.Adam(beta_1=0.9, beta_2=0.9999)
     for updates in (0, 1, 10, 1000, 10**6, 10**9):
         sample = Sample(784, 30)
-        made, control = make_arena(CARD, sample, optimizer), Control(CARD)
+        made, control = make_arena(GPU, sample, optimizer), Control(GPU)
         made.backend.write(made.slots["m"], np.ones(made.values.shape))
         made.backend.write(made.slots["v"], np.ones(made.values.shape))
         give_gradients(made, sample)
         control.set(UPDATES, updates)
         control.set_learning_rate(1.0)
         before = made.parameters[0].numpy().astype(np.float64)
-        g = CARD.read(made.parameters[0].gradient).astype(np.float64)
-        CARD.update(optimizer, made, control)
+        g = GPU.read(made.parameters[0].gradient).astype(np.float64)
+        GPU.update(optimizer, made, control)
         t = updates + 1
         m, v = 0.9 + 0.1 * g, 0.9999 + 0.0001 * g * g
         step = np.sqrt(1 - 0.9999**t) / (1 - 0.9**t) * m / (np.sqrt(v) + 1e-7)
@@ -222,16 +222,16 @@ def test_adam_keeps_its_digits_from_the_first_step_to_the_last() -> None:
 @pytest.mark.parametrize("by", ["norm", "global_norm"])
 def test_clipped_gradients_have_the_norm_asked_for(by: str, dtype: str) -> None:
     sample = Sample(784, 30, dtype)
-    made = make_arena(CARD, sample)
+    made = make_arena(GPU, sample)
     give_gradients(made, sample)
-    CARD.clip_gradients(made, by, 0.5)
-    norms = [np.linalg.norm(CARD.read(p.gradient)) for p in made.parameters[:3]]
+    GPU.clip_gradients(made, by, 0.5)
+    norms = [np.linalg.norm(GPU.read(p.gradient)) for p in made.parameters[:3]]
     reached = norms if by == "norm" else [np.linalg.norm(norms)]
     assert reached == pytest.approx([0.5] * len(reached), 1e-5)
 
 
 def test_advance() -> None:
-    for backend in (NUMPY, CARD):
+    for backend in (NUMPY, GPU):
         control, totals = Control(backend), backend.zeros((3,), np.float64)
         backend.advance(control, 32, totals)
         assert control.get().tolist()[:5] == [1, 1, 0, 32, -1]
@@ -315,8 +315,8 @@ SLOW = (_SlowAdam(amsgrad=True, weight_decay=0.01), _OwnSquares())
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_captured_step_is_the_eager_step(formulas: Any, dtype: str) -> None:
     """Bitwise equal, with counters, rate and data that change: nothing is baked in."""
-    own = CARD.isolated()
-    captured, eager = (Step(b, dtype, *formulas, batch=31) for b in (own, CARD))
+    own = GPU.isolated()
+    captured, eager = (Step(b, dtype, *formulas, batch=31) for b in (own, GPU))
     program = own.program(captured)
     for steps in (1, 2, 35):
         for each in (captured, eager):
@@ -333,13 +333,13 @@ def test_a_captured_step_is_the_eager_step(formulas: Any, dtype: str) -> None:
 @pytest.mark.parametrize("formulas", [FAST, SLOW], ids=["kernels", "slow path"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_training_is_that_of_numpy(formulas: Any, dtype: str) -> None:
-    own = CARD.isolated()
-    card, host = (Step(backend, dtype, *formulas, batch=31) for backend in (own, NUMPY))
-    program = own.program(card)
+    own = GPU.isolated()
+    gpu, host = (Step(backend, dtype, *formulas, batch=31) for backend in (own, NUMPY))
+    program = own.program(gpu)
     program.run(20)
     for _ in range(20):
         host()
-    a, b = host.state(), card.state()
+    a, b = host.state(), gpu.state()
     np.testing.assert_array_equal(a["counters"], b["counters"])
     tolerance = {"float32": 1e-5, "float64": 1e-12}[dtype]
     for name in a:
@@ -348,7 +348,7 @@ def test_training_is_that_of_numpy(formulas: Any, dtype: str) -> None:
 
 def test_few_steps_are_captured_for_many() -> None:
     """Capturing a step runs Python, which delays the first step; replaying one does not."""
-    own, calls = CARD.isolated(), 0
+    own, calls = GPU.isolated(), 0
     x, out = own.upload(np.ones(3)), own.zeros((3,), np.float64)
 
     def step() -> None:
@@ -362,7 +362,7 @@ def test_few_steps_are_captured_for_many() -> None:
 
 
 def test_a_program_survives_the_release_of_work_arrays() -> None:
-    backend = make_card(orders=(3,)).isolated()
+    backend = make_gpu(orders=(3,)).isolated()
     captured, eager = (Step(backend, "float32", *FAST, batch=31) for _ in range(2))
     program = backend.program(captured)
     program.run(2)
@@ -375,11 +375,11 @@ def test_a_program_survives_the_release_of_work_arrays() -> None:
 
 def test_host_arrays_are_refused() -> None:
     with pytest.raises(TypeError, match="x must be an array of the emulated backend; got ndarray"):
-        CARD.affine(np.zeros(3), 1.0, 0.0, CARD.empty((3,), np.float64))
+        GPU.affine(np.zeros(3), 1.0, 0.0, GPU.empty((3,), np.float64))
 
 
 def test_waiting_inside_a_captured_step_is_refused() -> None:
-    own = CARD.isolated()
+    own = GPU.isolated()
     x = own.zeros((1,), np.float32)
     for wait in (lambda: own.read(x), own.synchronize, lambda: float(x[0])):
         calls: list[int] = []
@@ -393,14 +393,14 @@ def test_waiting_inside_a_captured_step_is_refused() -> None:
         program.run(1)
         with pytest.raises(RuntimeError, match="a step that is captured cannot"):
             program.run(1)
-    CARD.synchronize()
+    GPU.synchronize()
 
 
 def test_upload_keeps_what_is_there_and_takes_what_comes() -> None:
-    x = CARD.upload(np.arange(6).reshape(2, 3).T)
-    assert CARD.owns(x) and not CARD.owns(np.zeros(1)) and x.flags.c_contiguous
-    assert np.shares_memory(CARD.upload(x), x)
-    np.testing.assert_array_equal(CARD.read(x), np.arange(6).reshape(2, 3).T)
+    x = GPU.upload(np.arange(6).reshape(2, 3).T)
+    assert GPU.owns(x) and not GPU.owns(np.zeros(1)) and x.flags.c_contiguous
+    assert np.shares_memory(GPU.upload(x), x)
+    np.testing.assert_array_equal(GPU.read(x), np.arange(6).reshape(2, 3).T)
 
     class Foreign:
         """An array of another library, in host memory."""
@@ -414,4 +414,4 @@ def test_upload_keeps_what_is_there_and_takes_what_comes() -> None:
         def __dlpack_device__(self) -> Any:
             return self.array.__dlpack_device__()
 
-    assert CARD.read(CARD.upload(Foreign())).tolist() == [0, 1, 2]
+    assert GPU.read(GPU.upload(Foreign())).tolist() == [0, 1, 2]

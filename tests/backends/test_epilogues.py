@@ -8,7 +8,7 @@ from typing import Any
 import emulated
 import numpy as np
 import pytest
-from products import KINDS, card, shares, trained
+from products import KINDS, shares, spied_backend, trained
 
 import gpunn
 from gpunn import layers, ops
@@ -26,7 +26,7 @@ def expected(**counts: int) -> dict[str, float]:
 
 @pytest.mark.parametrize("offered", [KINDS, ("bias",), ("relu",), ("bias_gradient",), ()])
 def test_what_is_offered_is_used_and_changes_no_result(offered: tuple[str, ...]) -> None:
-    backend, spy = card(*offered)
+    backend, spy = spied_backend(*offered)
     reference = trained(gpunn.backends.get_backend("numpy"))
     assert distance(trained(backend), reference) < 1e-6
     counts = {"bias": 1, "relu": 1, "bias_gradient": 2}
@@ -53,7 +53,7 @@ def test_what_is_offered_is_used_and_changes_no_result(offered: tuple[str, ...])
 def test_what_fits_no_epilogue_is_done_by_kernels(
     hidden: Callable[[], list[Any]], counts: dict[str, int]
 ) -> None:
-    backend, spy = card(*KINDS)
+    backend, spy = spied_backend(*KINDS)
     reference = trained(gpunn.backends.get_backend("numpy"), hidden)
     assert distance(trained(backend, hidden), reference) < 1e-6
     assert shares(spy) == expected(**{"bias": 1, "relu": 1, **counts})
@@ -87,7 +87,7 @@ class OwnDense(layers.Layer):
 def test_a_layer_of_ones_own_has_the_forward_epilogues_of_dense(
     activation: Callable[[Any], Any], counts: dict[str, int]
 ) -> None:
-    backend, spy = card(*KINDS)
+    backend, spy = spied_backend(*KINDS)
 
     def hidden() -> list[Any]:
         return [OwnDense(activation)]
@@ -98,7 +98,7 @@ def test_a_layer_of_ones_own_has_the_forward_epilogues_of_dense(
 
 
 def test_only_what_is_the_products_own_becomes_its_epilogue() -> None:
-    shared, _ = card(*KINDS)
+    shared, _ = spied_backend(*KINDS)
     backend = shared.isolated()
     x, y, other = (backend.upload(np.ones(s, np.float32)) for s in ((8, 3), (8, 4), (8, 4)))
     out, sums, z = (backend.zeros(s, np.float32) for s in ((3, 4), (4,), (8, 4)))
@@ -130,7 +130,7 @@ def test_only_what_is_the_products_own_becomes_its_epilogue() -> None:
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_factors_are_rounded_there_too(precision: str) -> None:
-    backend, spy = card(*KINDS)
+    backend, spy = spied_backend(*KINDS)
     plain = trained(emulated.make_backend("plain"), precision=precision)
     assert distance(trained(backend, precision=precision), plain) < 1e-6
     assert spy.done["relu"] > 0

@@ -163,7 +163,7 @@ print(json.dumps({{
 
 
 @pytest.mark.parametrize("name", LACKING)
-def test_auto_takes_the_cpu_and_says_so_once_if_there_is_a_card_and_cupy_refuses(
+def test_auto_takes_the_cpu_and_says_so_once_if_there_is_a_gpu_and_cupy_refuses(
     name: str, run: Run
 ) -> None:
     machine = LACKING[name]
@@ -225,11 +225,11 @@ def test_nothing_is_missing(name: str, run: Run) -> None:
     assert result(run(COMPLETE[name], "-c", program)) is None
 
 
-def test_a_card_that_fails_is_not_left_for_numpy(run: Run) -> None:
+def test_a_gpu_that_fails_is_not_left_for_numpy(run: Run) -> None:
     """Unexpected failures are errors even under "auto": backends are never switched silently."""
     program = f"import gpunn\n{MODEL}\nprint(json.dumps(tried(lambda: train(make()))))"
     done = run(COMPLETE["RTX 2060, CUDA 13"], "-c", program)
-    assert result(done) == ["MemoryError", "the card is full"]
+    assert result(done) == ["MemoryError", "the GPU is full"]
     assert not done.stderr
 
 
@@ -239,7 +239,7 @@ ORDERS = {
     "cupy's part, gpunn": "import cupy.cuda.runtime\nimport gpunn",
     "a model, cupy": "import gpunn\ngpunn.get_backend()\nimport cupy",
     "a backend, cupy": "import gpunn\ngpunn.use_backend('auto')\nimport cupy",
-    "gpunn's card, gpunn": "import gpunn.backends.cupy.driver.gpu\ngpunn.backends.gpu.why_not()",
+    "gpunn's GPU, gpunn": "import gpunn.backends.cupy.driver.gpu\ngpunn.backends.gpu.why_not()",
     "gpunn as keras": "import gpunn.keras.layers as layers, gpunn",
 }
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from card_programs import PROGRAMS, SPARSE, trained
 from comparisons import COMPARISONS
 from comparisons.samples import DTYPES, VALUES, Sample
+from gpu_programs import PROGRAMS, SPARSE, trained
 from little_memory import limited, refusal, used
 from pairwise import pairwise
 
@@ -46,13 +46,13 @@ class _Eager:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_training_in_each_launch_mode_is_that_of_numpy(
-    card: str, mode: str, monkeypatch: pytest.MonkeyPatch
+    gpu: str, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(get_backend(card), "launch_mode", mode)
+    monkeypatch.setattr(get_backend(gpu), "launch_mode", mode)
     random = np.random.default_rng(0)
     x, y = random.normal(size=(84, 12)).astype(np.float32), random.integers(0, 5, 84)
     results = []
-    for backend in ("numpy", card):
+    for backend in ("numpy", gpu):
         gpunn.utils.set_random_seed(3)
         model = gpunn.Sequential(
             [
@@ -71,12 +71,12 @@ def test_a_training_in_each_launch_mode_is_that_of_numpy(
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("mode", MODES)
 def test_nan_goes_through_a_relu(
-    card: str, mode: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+    gpu: str, mode: str, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Through the library's ReLU too: it is used only where it treats NaN as the kernels do."""
-    backend = get_backend(card)
+    backend = get_backend(gpu)
     monkeypatch.setattr(backend, "launch_mode", mode)
-    if card == "emulated":
+    if gpu == "emulated":
         monkeypatch.setattr(backend.blas, "epilogues", ("bias", "relu"))  # type: ignore[attr-defined]
     own, random, relu = backend.isolated(), np.random.default_rng(0), gpunn.activations.relu
     for m, k, n in [(1, 1, 1), (2, 3, 4), (32, 784, 128), (33, 127, 65)]:
@@ -99,43 +99,43 @@ def test_nan_goes_through_a_relu(
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_captured_steps_give_the_bits_of_eager_ones(
-    card: str, program: str, monkeypatch: pytest.MonkeyPatch
+    gpu: str, program: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backend = get_backend(card)
+    backend = get_backend(gpu)
     monkeypatch.setattr(backend, "launch_mode", "plain")
-    captured = trained(card, program)
-    assert trained(card, program, watched=True) == captured
+    captured = trained(gpu, program)
+    assert trained(gpu, program, watched=True) == captured
     monkeypatch.setattr(type(backend), "program", lambda self, step, _: _Eager(step))
-    assert trained(card, program) == captured
+    assert trained(gpu, program) == captured
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_many_steps_in_a_launch_give_the_bits_of_single_ones(
-    card: str, program: str, monkeypatch: pytest.MonkeyPatch
+    gpu: str, program: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the launch mode that the rule chooses."""
-    monkeypatch.setattr(get_backend(card), "launch_mode", None)
-    assert trained(card, program, watched=True) == trained(card, program)
+    monkeypatch.setattr(get_backend(gpu), "launch_mode", None)
+    assert trained(gpu, program, watched=True) == trained(gpu, program)
 
 
 @pytest.mark.parametrize("name", COMPARISONS)
-def test_kernels_agree_with_numpy(card: str, name: str) -> None:
+def test_kernels_agree_with_numpy(gpu: str, name: str) -> None:
     """Run the ordinary run's comparisons of every kernel on the GPU instead of the CPU.
 
     `test_kernels_on_cpu.py` compares the emulated GPU on many shapes.
     """
     shapes = [(33, 31), (2, 10), (97, 1000), (2000, 33)]
-    some = slice(1 if card == "emulated" else None)
+    some = slice(1 if gpu == "emulated" else None)
     for (rows, columns), dtype, values in itertools.product(
         shapes[some], DTYPES[some], VALUES[some]
     ):
-        COMPARISONS[name](get_backend(card), Sample(rows, columns, dtype, values))
+        COMPARISONS[name](get_backend(gpu), Sample(rows, columns, dtype, values))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_product_is_captured_as_it_is_performed(card: str, dtype: str) -> None:
+def test_a_product_is_captured_as_it_is_performed(gpu: str, dtype: str) -> None:
     """cuBLAS's own product, called directly and inside a capture, gives the same bits."""
-    backend, random = get_backend(card).isolated(), np.random.default_rng(0)
+    backend, random = get_backend(gpu).isolated(), np.random.default_rng(0)
     for m, k, n in [(1, 1, 1), (32, 784, 128), (10, 16, 10), (33, 127, 65), (128, 1024, 1)]:
         for options in range(8):
             *transposes, accumulate = how = tuple(bool(options & bit) for bit in (1, 2, 4))
@@ -163,12 +163,12 @@ def test_a_product_is_captured_as_it_is_performed(card: str, dtype: str) -> None
 
 @pytest.mark.parametrize("kind", ["bias", "relu", "bias_gradient"])
 def test_a_product_with_an_epilogue_is_captured_as_it_is_performed(
-    card: str, kind: str, monkeypatch: pytest.MonkeyPatch
+    gpu: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the library supports it; a GPU may have none. Includes rounded factors."""
-    backend, random = get_backend(card), np.random.default_rng(0)
+    backend, random = get_backend(gpu), np.random.default_rng(0)
     blas = backend.blas  # type: ignore[attr-defined]
-    if card == "emulated":
+    if gpu == "emulated":
         monkeypatch.setattr(blas, "epilogues", (kind,))
     for precision in (None, *blas.precisions):
         for m, k, n in [(1, 1, 1), (32, 784, 128), (10, 16, 10), (33, 127, 65), (784, 32, 128)]:
@@ -199,9 +199,9 @@ def test_a_product_with_an_epilogue_is_captured_as_it_is_performed(
                 assert np.linalg.norm(result - right) <= allowed * max(np.linalg.norm(right), 1)
 
 
-def test_two_processes_train_to_the_same_bits(card: str) -> None:
+def test_two_processes_train_to_the_same_bits(gpu: str) -> None:
     program = "784-128-dropout-10, Adam"
-    train = f"import card_programs; print(card_programs.trained({card!r}, {program!r}))"
+    train = f"import gpu_programs; print(gpu_programs.trained({gpu!r}, {program!r}))"
     command = [sys.executable, "-c", train]
     outcomes = [
         subprocess.run(
@@ -210,7 +210,7 @@ def test_two_processes_train_to_the_same_bits(card: str) -> None:
         ).stdout
         for _ in range(2)
     ]
-    assert outcomes[0] == outcomes[1] and outcomes[0].strip() == trained(card, program)
+    assert outcomes[0] == outcomes[1] and outcomes[0].strip() == trained(gpu, program)
 
 
 def _free(backend: Backend) -> int:
@@ -222,10 +222,10 @@ def _free(backend: Backend) -> int:
 
 
 @pytest.mark.more
-def test_a_thousand_fits_leave_the_memory_flat(card: str) -> None:
+def test_a_thousand_fits_leave_the_memory_flat(gpu: str) -> None:
     random = np.random.default_rng(0)
     x, y = random.normal(size=(14, 6)).astype(np.float32), random.integers(0, 3, 14)
-    model = gpunn.Sequential([layers.Input((6,)), layers.Dense(3)], backend=card)
+    model = gpunn.Sequential([layers.Input((6,)), layers.Dense(3)], backend=gpu)
     loss = gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss)
 
@@ -240,9 +240,9 @@ def test_a_thousand_fits_leave_the_memory_flat(card: str) -> None:
     assert used(model.backend) <= arrays
 
 
-def _wide(card: str, hidden: list[Any]) -> Any:
+def _wide(gpu: str, hidden: list[Any]) -> Any:
     model = gpunn.Sequential(
-        [layers.Input((300,)), *hidden, layers.Dense(4, activation="softmax")], backend=card
+        [layers.Input((300,)), *hidden, layers.Dense(4, activation="softmax")], backend=gpu
     )
     model.compile("adam", SPARSE, metrics=["accuracy"])
     return model
@@ -275,15 +275,15 @@ EVERY_TWO = [tuple(row.values()) for row in pairwise(SHORTAGES)]
     ],
 )
 def test_out_of_memory_names_the_batch_size_and_one_that_fits(
-    card: str, call: str, hidden: str, spare: int
+    gpu: str, call: str, hidden: str, spare: int
 ) -> None:
-    model = _wide(card, HIDDEN[hidden]())
+    model = _wide(gpu, HIDDEN[hidden]())
     x, y = np.ones((4000, 300), np.float32), np.arange(4000) % 4
     CALLS[call](model, x[:8], y[:8], 8)
     with limited(model.backend, x.nbytes + spare):
         before = used(model.backend)
         error = refusal(lambda: CALLS[call](model, x, y, 4000))
-        assert f"The {card} backend ran out of memory with batch_size=4000." in error
+        assert f"The {gpu} backend ran out of memory with batch_size=4000." in error
         each, free, fits = (
             int(n.replace(",", "")) for n in re.findall(r"[\d,]+(?= bytes| are| would)", error)
         )
@@ -293,13 +293,13 @@ def test_out_of_memory_names_the_batch_size_and_one_that_fits(
         CALLS[call](model, x, y, fits)
 
 
-def test_a_model_survives_running_out_of_memory(card: str) -> None:
+def test_a_model_survives_running_out_of_memory(gpu: str) -> None:
     """The memory of the attempt is released, and training continues unaffected."""
     x, y = np.ones((4000, 300), np.float32), np.arange(4000) % 4
     weights = []
     for attempt in (False, True):
         gpunn.utils.set_random_seed(1)
-        model = _wide(card, HIDDEN["narrow"]())
+        model = _wide(gpu, HIDDEN["narrow"]())
         model.fit(x[:60], y[:60], batch_size=8, verbose=0)
         before = used(model.backend)
         if attempt:
@@ -314,13 +314,13 @@ def test_a_model_survives_running_out_of_memory(card: str) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-def test_data_that_does_not_fit_is_named(card: str) -> None:
-    model = _wide(card, [])
+def test_data_that_does_not_fit_is_named(gpu: str) -> None:
+    model = _wide(gpu, [])
     x, y = np.ones((4000, 300), np.float32), np.arange(4000) % 4
     model.fit(x[:8], y[:8], batch_size=8, verbose=0)
     with limited(model.backend, 1_000_000):
         error = refusal(lambda: model.fit(x, y, verbose=0))
-    assert error.startswith(f"x does not fit into the memory of the {card} backend: ")
+    assert error.startswith(f"x does not fit into the memory of the {gpu} backend: ")
     assert "(4000, 300), 4,800,000 bytes" in error
     with limited(model.backend, x[:1].nbytes + 600):
         error = refusal(lambda: model.predict(x[:1], verbose=0))

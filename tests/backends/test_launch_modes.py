@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import gpunn
-from benchmarks.card import kernel_table, nvrtc
+from benchmarks.gpu import kernel_table, nvrtc
 from gpunn import layers, losses, optimizers
 from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.launch import kernel_source
@@ -27,7 +27,7 @@ MODES = ("fused", "persistent")
 STEPS = 100
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
 SPARSE = losses.SparseCategoricalCrossentropy
-CARDS = {mode: emulated.make_backend(mode) for mode in ("plain", *MODES)}
+GPUS = {mode: emulated.make_backend(mode) for mode in ("plain", *MODES)}
 
 
 Hidden = Callable[[], list[Any]]
@@ -104,11 +104,11 @@ def test_training_is_that_of_numpy(
     """A hundred steps, with a ragged batch at the end of each epoch."""
     epochs = STEPS // -(-rows // batch)
     assert rows % batch and epochs * -(-rows // batch) == STEPS
-    host, card = (
+    host, gpu = (
         train(make(backend, dtype, inputs), rows, batch, epochs)
-        for backend in ("numpy", CARDS[mode])
+        for backend in ("numpy", GPUS[mode])
     )
-    assert_close(host, card, dtype)
+    assert_close(host, gpu, dtype)
 
 
 def frozen(backend: Any, dtype: str) -> Any:
@@ -189,16 +189,16 @@ NETWORKS: dict[str, Callable[..., Any]] = {
 )
 def test_every_kind_of_step_is_that_of_numpy(name: str, mode: str) -> None:
     make = NETWORKS[name]
-    host, card = (train(make(b, "float32"), 39, 8, 4) for b in ("numpy", CARDS[mode]))
+    host, gpu = (train(make(b, "float32"), 39, 8, 4) for b in ("numpy", GPUS[mode]))
     assert all(np.isfinite(value).all() for value in host.values())
-    assert_close(host, card, "float32")
+    assert_close(host, gpu, "float32")
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_weighted_steps_are_those_of_numpy(mode: str) -> None:
     results = [
         train(classic(b, "float64"), 39, 8, 3, sample_weight=np.linspace(0.5, 1.5, 39))
-        for b in ("numpy", CARDS[mode])
+        for b in ("numpy", GPUS[mode])
     ]
     assert_close(results[0], results[1], "float64")
 
@@ -206,7 +206,7 @@ def test_weighted_steps_are_those_of_numpy(mode: str) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_batches_that_the_host_brings(mode: str) -> None:
     results = []
-    for backend in ("numpy", CARDS[mode]):
+    for backend in ("numpy", GPUS[mode]):
         model = two_layers(backend, "float64")
         x, y = data(model, 40)
         losses_ = [model.train_on_batch(x[i : i + 8], y[i : i + 8])[0] for i in range(0, 40, 8)]
@@ -220,7 +220,7 @@ def test_batches_that_the_host_brings(mode: str) -> None:
 
 def stepped(mode: str, *runs: int) -> dict[str, np.ndarray]:
     """Return the state after these steps, run in the given portions."""
-    model = classic(CARDS[mode], "float32")
+    model = classic(GPUS[mode], "float32")
     rows = gpunn.feeding.data.to_rows(model.trainer.spec, *data(model, 32 * 70))
     program = model.trainer.training.program(32, rows, rows.order(model.trainer.seed))
     for steps in runs:
@@ -237,7 +237,7 @@ def test_steps_in_any_portions_give_the_same_bits(mode: str) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_two_processes_give_the_same_bits(mode: str) -> None:
     program = "784-128-dropout-10, Adam"
-    train = f"import card_programs; print(card_programs.trained('emulated', {program!r}))"
+    train = f"import gpu_programs; print(gpu_programs.trained('emulated', {program!r}))"
     paths = os.pathsep.join(sys.path)
     outputs = {
         subprocess.run(
@@ -254,10 +254,10 @@ def test_two_processes_give_the_same_bits(mode: str) -> None:
 def test_the_order_of_threads_makes_no_difference(mode: str) -> None:
     results = []
     for order in range(4):
-        card = emulated.make_backend(mode)
-        card.kernels = emulated.EmulatedKernels(orders=(order,))
-        card.kernels.blocks = 3
-        results.append(train(classic(card, "float32"), 70, 32, 1))
+        gpu = emulated.make_backend(mode)
+        gpu.kernels = emulated.EmulatedKernels(orders=(order,))
+        gpu.kernels.blocks = 3
+        results.append(train(classic(gpu, "float32"), 70, 32, 1))
     for other in results[1:]:
         assert_same_bits(results[0], other)
 
@@ -271,10 +271,10 @@ def program_of(backend: Any, hidden: list[Any], batch: int = 32, **options: Any)
     return digits.program(model, *data(model, batch), batch)
 
 
-def program_of_classic(card: Any) -> Any:
+def program_of_classic(gpu: Any) -> Any:
     """Return the program of 784-128-dropout-10 with Adam."""
     x, y = np.zeros((32, 784), np.float32), np.zeros(32, np.int32)
-    return digits.program(classic(card, "float32", 784), x, y, 32)
+    return digits.program(classic(gpu, "float32", 784), x, y, 32)
 
 
 class Own(layers.Layer):
@@ -288,33 +288,33 @@ class Own(layers.Layer):
 
 
 def test_the_rule() -> None:
-    card = dry.make_backend(cooperative=True)
+    gpu = dry.make_backend(cooperative=True)
     narrow, wide = layers.Dense(PERSISTENT_WIDTH), layers.Dense(PERSISTENT_WIDTH + 1)
-    assert program_of(card, [narrow]).mode == "persistent"
-    assert program_of(card, [narrow], PERSISTENT_BATCH).mode == "persistent"
+    assert program_of(gpu, [narrow]).mode == "persistent"
+    assert program_of(gpu, [narrow], PERSISTENT_BATCH).mode == "persistent"
     for hidden, batch in (([wide], 32), ([narrow], PERSISTENT_BATCH + 1)):
-        assert program_of(card, hidden, batch).mode == "fused"
+        assert program_of(gpu, hidden, batch).mode == "fused"
     slow = layers.Dense(3, activation=gpunn.activations.Softmax(axis=0))
     for layer in (slow, Own()):
-        assert program_of(card, [layer]).mode == "plain"
+        assert program_of(gpu, [layer]).mode == "plain"
     assert program_of(dry.make_backend(), [narrow]).mode == "fused"
 
 
 def test_what_the_cache_cannot_hold_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Adam's arrays in 784-128-10: weights, gradients and two slots of 101,770 values each."""
-    card = dry.make_backend(cooperative=True)
+    gpu = dry.make_backend(cooperative=True)
     for least, mode in ((4 * 4 * 101_770, "fused"), (5 * 4 * 101_770, "persistent")):
-        monkeypatch.setattr(card.kernels, "cache", least, raising=False)
-        assert program_of_classic(card).mode == mode
+        monkeypatch.setattr(gpu.kernels, "cache", least, raising=False)
+        assert program_of_classic(gpu).mode == mode
 
 
-def test_a_launch_is_short_on_the_slowest_card() -> None:
+def test_a_launch_is_short_on_the_slowest_gpu() -> None:
     """32 rows through 784-128-10 take 13 million operations: 6.6 ms on one multiprocessor at 2e9 a
     second. 32 multiprocessors divide the rows. A launch may take 25 ms."""
     for resident, steps in ((1, 3), (2, 7), (1000, 122)):
-        card = dry.make_backend(cooperative=True)
-        card.kernels.resident = resident
-        assert program_of_classic(card).steps_per_launch == steps
+        gpu = dry.make_backend(cooperative=True)
+        gpu.kernels.resident = resident
+        assert program_of_classic(gpu).steps_per_launch == steps
 
 
 @pytest.mark.parametrize(
@@ -328,10 +328,10 @@ def test_a_launch_is_short_on_the_slowest_card() -> None:
     ],
 )  # fmt: skip
 def test_a_mode_that_is_impossible_says_why(mode: str, hidden: list[Any], why: str) -> None:
-    card = dry.make_backend(cooperative=True)
-    card.launch_mode = mode
+    gpu = dry.make_backend(cooperative=True)
+    gpu.launch_mode = mode
     with pytest.raises(RuntimeError, match=f"mode '{mode}' .GPUNN_LAUNCH_MODE.: .*{why}"):
-        program_of(card, hidden)
+        program_of(gpu, hidden)
 
 
 def test_an_unknown_mode_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,15 +342,15 @@ def test_an_unknown_mode_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_launch_ends_before_anybody_notices() -> None:
     """A launch has as many steps as the slowest GPU does in a moment; no step is lost."""
-    card: Any = dry.make_backend(cooperative=True)
+    gpu: Any = dry.make_backend(cooperative=True)
     asked: list[int] = []
 
     def prepare(kernel: Kernel) -> Any:
         assert kernel.parameters[0].name == "steps"
         return lambda grid, block, arguments: asked.append(arguments[0])
 
-    card.kernels.prepare = prepare
-    program = program_of(card, [layers.Dense(100)], inputs=784)
+    gpu.kernels.prepare = prepare
+    program = program_of(gpu, [layers.Dense(100)], inputs=784)
     assert asked == [1]
     asked.clear()
     program.run(100)
@@ -384,8 +384,8 @@ def constrained(backend: Any) -> Any:
 
 
 def test_a_launch_takes_no_more_than_its_parameters_have_room_for() -> None:
-    host, card = (train(constrained(backend), 16, 8, 2) for backend in ("numpy", CARDS["fused"]))
-    assert_close(host, card, "float32")
+    host, gpu = (train(constrained(backend), 16, 8, 2) for backend in ("numpy", GPUS["fused"]))
+    assert_close(host, gpu, "float32")
 
 
 def test_what_a_launch_does_not_take_is_left_to_another() -> None:

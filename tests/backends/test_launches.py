@@ -43,7 +43,7 @@ class Zeros(emulated.ArrayModule):
 
 
 OPERATIONS = 17  # in a step of 784-128-dropout-10 with Adam
-CARD = CupyBackend(Zeros(), Idle(), emulated.Products(), emulated.STREAM, "emulated")
+GPU = CupyBackend(Zeros(), Idle(), emulated.Products(), emulated.STREAM, "emulated")
 CLASSIC = 11  # its number of launches
 
 
@@ -101,8 +101,8 @@ def test_the_number_of_operations_does_not_depend_on_the_batch(name: str, backen
 
 
 def test_the_classic_step_is_eleven_launches() -> None:
-    assert streamed(classic(CARD), *digits(80), 32) == CLASSIC
-    operations = profiled(classic(CARD), *digits(80), 32)
+    assert streamed(classic(GPU), *digits(80), 32) == CLASSIC
+    operations = profiled(classic(GPU), *digits(80), 32)
     assert len(operations) == OPERATIONS and sum(x.launches for x in operations) == CLASSIC
     assert [x.name for x in operations if x.fused] == [
         "bias_activation", "dropout", "loss", "activation_gradient", "column_sums", "advance",
@@ -122,7 +122,7 @@ def test_the_classic_step_in_each_mode() -> None:
 
 
 def test_more_rows_are_no_more_launches() -> None:
-    assert streamed(classic(CARD), *digits(3000), 1000) == CLASSIC
+    assert streamed(classic(GPU), *digits(3000), 1000) == CLASSIC
 
 
 def test_a_product_and_an_update_move_and_compute_what_is_written_here() -> None:
@@ -158,12 +158,12 @@ def test_clipping_touches_the_gradients_alone() -> None:
 
 @parity.unusual
 @parity.names_in_turn(1)
-def test_the_list_without_a_card_is_that_of_the_step(kind: str, name: str, arguments: dict) -> None:
+def test_the_list_without_a_gpu_is_that_of_the_step(kind: str, name: str, arguments: dict) -> None:
     case = ("float32", kind, name, arguments)
-    host, card = (parity.network(backend, *case) for backend in ("numpy", CARD))
+    host, gpu = (parity.network(backend, *case) for backend in ("numpy", GPU))
     x, y = parity.data(host)
     listed = step_profile.profile_step(host, parity.BATCH)
-    assert listed == profiled(card, x, y, parity.BATCH)
+    assert listed == profiled(gpu, x, y, parity.BATCH)
 
     def told(operations: list[ProfiledOperation]) -> list[tuple]:
         return [(x.name, x.formula, x.shapes, x.bytes, x.flops) for x in operations]
@@ -171,7 +171,7 @@ def test_the_list_without_a_card_is_that_of_the_step(kind: str, name: str, argum
     of_host = told(profiled(host, x, y, parity.BATCH))
     kept = 0 if host.trainer.training.undo is None else 2  # a copy to restore after an error
     assert told(listed) == of_host[kept:]
-    asked, kernels = streamed(card, x, y, parity.BATCH), sum(x.launches for x in listed)
+    asked, kernels = streamed(gpu, x, y, parity.BATCH), sum(x.launches for x in listed)
     assert all(x.launches for x in listed if x.name.startswith("convolution"))
     by_functions = any(not x.launches and not x.fused for x in listed)
     assert asked > kernels if by_functions else asked == kernels

@@ -43,7 +43,7 @@ from gpunn.backends.cupy.launch.modes import GRAPH_STEPS
 
 pytestmark = unusual
 
-CARD = emulated.make_backend()
+GPU = emulated.make_backend()
 
 
 class Eager(CupyBackend):
@@ -66,7 +66,7 @@ def eager(backend: Any) -> Any:
     return made
 
 
-EAGER = eager(CARD)
+EAGER = eager(GPU)
 
 
 def test_everything_registered_has_a_case() -> None:
@@ -95,9 +95,9 @@ def test_training_is_that_of_numpy(
 
 
 @names_in_turn(0)
-def test_a_replayed_step_is_the_eager_one(card: str, kind: str, name: str, arguments: dict) -> None:
+def test_a_replayed_step_is_the_eager_one(gpu: str, kind: str, name: str, arguments: dict) -> None:
     """Bitwise equal after changes of data, rate, position, pass and counters."""
-    backend = get_backend(card)
+    backend = get_backend(gpu)
     case = (kind, name, arguments)
     assert_same_bits(*(drive(b, case) for b in (backend, eager(backend))))
 
@@ -105,9 +105,9 @@ def test_a_replayed_step_is_the_eager_one(card: str, kind: str, name: str, argum
 ADAM = ("optimizer", "Adam", {"learning_rate": 0.01})
 
 
-def test_many_steps_in_one_launch_are_the_eager_ones(card: str) -> None:
+def test_many_steps_in_one_launch_are_the_eager_ones(gpu: str) -> None:
     results = []
-    for backend in (get_backend(card), eager(get_backend(card))):
+    for backend in (get_backend(gpu), eager(get_backend(gpu))):
         model = network(backend, "float32", *ADAM)
         x, y = data(model, (GRAPH_STEPS + 3) * BATCH)
         model.fit(x, y, batch_size=BATCH, epochs=3, verbose=0)
@@ -125,8 +125,8 @@ def as_it_is_now(control: Any, place: str, number: int) -> Any:
             if name != place:
                 return getattr(control, name)
             # All others are read when the step runs: only this one is baked in.
-            fresh = CARD.empty(array.shape, array.dtype)
-            CARD.xp.copyto(fresh, array)
+            fresh = GPU.empty(array.shape, array.dtype)
+            GPU.xp.copyto(fresh, array)
             fresh[number : number + 1].fill(frozen)
             return fresh
 
@@ -158,7 +158,7 @@ def test_a_number_baked_into_a_graph_is_caught(what: str) -> None:
         control = isinstance(argument, gpunn.backends.contract.control.Control)
         return as_it_is_now(argument, place, number) if control else argument
 
-    captured, performed = (drive(operate(b, operation, bake), ADAM) for b in (CARD, EAGER))
+    captured, performed = (drive(operate(b, operation, bake), ADAM) for b in (GPU, EAGER))
     assert_same_bits(performed, drive(EAGER, ADAM))  # no fault in an eager step
     with pytest.raises(AssertionError, match="Arrays are not equal"):
         assert_same_bits(captured, performed)
@@ -178,7 +178,7 @@ def test_a_counter_in_python_is_caught() -> None:
             call.backend.xp.multiply(call.dy, 1.0 / self.calls, out=call.dx)
 
     results = []
-    for backend in (CARD, EAGER):
+    for backend in (GPU, EAGER):
         gpunn.utils.set_random_seed(3)
         chain = [layers.Input((4, 3)), layers.Flatten(), layers.Dense(6), Counting()]
         model = gpunn.Sequential([*chain, layers.Dense(5)], backend=backend)

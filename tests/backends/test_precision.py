@@ -128,7 +128,7 @@ def test_an_unknown_name_is_refused(wrong: Any) -> None:
         make_model(wrong)
 
 
-def test_an_old_card_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     gpunn.use_backend("emulated")
     monkeypatch.setattr(gpunn.backends.get_backend(), "precisions", ())
     with pytest.raises(

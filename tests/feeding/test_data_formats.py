@@ -63,7 +63,7 @@ class Capsule:
         return self._array.__dlpack_device__()
 
 
-class OnCard:
+class OnGpu:
     """It exposes what a CuPy array does to a reader without CuPy."""
 
     def __init__(self, array: np.ndarray) -> None:
@@ -167,7 +167,7 @@ WRAPPINGS: dict[str, Any] = {
     "tuples": lambda x: tuple(map(tuple, x.tolist())) if x.ndim > 1 else tuple(x.tolist()),
     "a list of rows": list,
     "DLPack": Capsule,
-    "a card's array": OnCard,
+    "a GPU's array": OnGpu,
     "an __array__": AsArray,
 }
 
@@ -175,7 +175,7 @@ WRAPPINGS: dict[str, Any] = {
 # The emulated GPU has its own arrays: see the test after this one.
 @pytest.mark.parametrize(
     ("wrapping", "backend"),
-    [(w, b) for w in WRAPPINGS for b in BACKENDS if (w, b) != ("a card's array", "emulated")],
+    [(w, b) for w in WRAPPINGS for b in BACKENDS if (w, b) != ("a GPU's array", "emulated")],
 )
 def test_every_wrapping(wrapping: str, backend: str) -> None:
     wrap = WRAPPINGS[wrapping]

@@ -21,9 +21,9 @@ from gpunn.feeding import memory
 pytestmark = pytest.mark.usefixtures("nothing_kept")
 
 
-def wide(card: str, width: int = 600) -> Any:
+def wide(gpu: str, width: int = 600) -> Any:
     model = gpunn.Sequential(
-        [layers.Input((width,)), layers.Dense(3, activation="softmax")], backend=card
+        [layers.Input((width,)), layers.Dense(3, activation="softmax")], backend=gpu
     )
     model.compile("sgd", "sparse_categorical_crossentropy")
     return model
@@ -37,17 +37,17 @@ def large(monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(params=["fresh", "fragmented"])
-def memory_before(request: pytest.FixtureRequest, card: str) -> Iterator[None]:
+def memory_before(request: pytest.FixtureRequest, gpu: str) -> Iterator[None]:
     """The state of memory, also as other tests may leave it."""
-    with fragmented(get_backend(card)) if request.param == "fragmented" else nullcontext():
+    with fragmented(get_backend(gpu)) if request.param == "fragmented" else nullcontext():
         yield
 
 
 def test_what_does_not_fit_is_streamed_and_announced_once(
-    card: str, memory_before: None, large: Any, capsys: pytest.CaptureFixture[str]
+    gpu: str, memory_before: None, large: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     x, y = large
-    model = wide(card)
+    model = wide(gpu)
     model.fit(x[:64], y[:64], verbose=0)
     taken = []
     look = callbacks.LambdaCallback(
@@ -58,7 +58,7 @@ def test_what_does_not_fit_is_streamed_and_announced_once(
         model.fit(x, y, epochs=3, verbose=0, callbacks=[look])
         line = capsys.readouterr().err
         assert re.fullmatch(
-            rf"gpunn: 604.0 kB of data, \d+\.\d kB free on {card}: streamed in chunks\.\n", line
+            rf"gpunn: 604.0 kB of data, \d+\.\d kB free on {gpu}: streamed in chunks\.\n", line
         )
         assert len(line) <= 81
         assert max(taken) < 200_000 and len(set(taken)) == 1
@@ -70,11 +70,11 @@ def test_what_does_not_fit_is_streamed_and_announced_once(
 
 
 def test_no_piece_brings_an_array_of_its_own(
-    card: str, large: Any, streamed: Any, monkeypatch: pytest.MonkeyPatch
+    gpu: str, large: Any, streamed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, y = large
     streamed(20_000)
-    model, made, kept = wide(card), [], []
+    model, made, kept = wide(gpu), [], []
     for name in ("empty", "zeros", "pinned"):
         make = getattr(model.backend, name)
         monkeypatch.setattr(model.backend, name, lambda *a, make=make: made.append(a) or make(*a))
@@ -83,9 +83,9 @@ def test_no_piece_brings_an_array_of_its_own(
     assert kept[0] == kept[1] == kept[2] > 0
 
 
-def test_pieces_take_a_share_of_what_is_free(card: str, streamed: Any) -> None:
+def test_pieces_take_a_share_of_what_is_free(gpu: str, streamed: Any) -> None:
     x, y = np.zeros((3_000, 300), np.float32), np.zeros(3_000)
-    model = wide(card, 300)
+    model = wide(gpu, 300)
     model.fit(x[:40], y[:40], batch_size=20, verbose=0)
     streamed(1 << 26)  # more than all free memory
     with limited(model.backend, 2_000_000):
@@ -93,16 +93,16 @@ def test_pieces_take_a_share_of_what_is_free(card: str, streamed: Any) -> None:
 
 
 @pytest.mark.more
-def test_a_file_larger_than_memory(card: str, streamed: Any, tmp_path: Path) -> None:
+def test_a_file_larger_than_memory(gpu: str, streamed: Any, tmp_path: Path) -> None:
     """Of a memory map, only chunks are ever in host memory, whatever their order."""
     numbers = np.random.default_rng(0).integers(0, 256, (3_000, 300))
     (numbers / 255).tofile(tmp_path / "x.bin")
     x = np.memmap(tmp_path / "x.bin", np.float64, "r", shape=numbers.shape)
     y = np.arange(len(x)) % 3
     gpunn.utils.set_random_seed(5)
-    expected = wide(card, 300)
+    expected = wide(gpu, 300)
     gpunn.utils.set_random_seed(5)
-    model = wide(card, 300)
+    model = wide(gpu, 300)
     options = {"validation_split": 0.1, "validation_strategy": "shuffled"}
     options |= {"batch_size": 20, "verbose": 0}
     expected.fit(numbers / 255, y, **options)
@@ -113,7 +113,7 @@ def test_a_file_larger_than_memory(card: str, streamed: Any, tmp_path: Path) -> 
         some.evaluate(x, y, batch_size=20, verbose=0)
         some.predict(x, batch_size=20, verbose=0)
 
-    use(wide(card, 300))  # imports, and compiles kernels
+    use(wide(gpu, 300))  # imports, and compiles kernels
     tracemalloc.start()
     try:
         use(model)
@@ -126,25 +126,25 @@ def test_a_file_larger_than_memory(card: str, streamed: Any, tmp_path: Path) -> 
 
 
 def test_a_batch_that_does_not_fit_is_still_an_error(
-    card: str, memory_before: None, large: Any
+    gpu: str, memory_before: None, large: Any
 ) -> None:
     x, y = large
-    model = wide(card)
+    model = wide(gpu)
     model.fit(x[:64], y[:64], verbose=0)
     with limited(model.backend, 400_000):
         error = refusal(lambda: model.fit(x, y, batch_size=500, verbose=0))
-        assert f"The {card} backend ran out of memory with batch_size=500." in error
+        assert f"The {gpu} backend ran out of memory with batch_size=500." in error
         fits = int(re.findall(r"batch_size=(\d+) would fit", error)[0])
         model.fit(x, y, batch_size=fits // 4, verbose=0)
         assert not memory.kept_data(model.backend)  # nothing is kept for the next call
         error = refusal(lambda: model.train_on_batch(x, y))
-        assert error.startswith(f"x does not fit into the memory of the {card} backend: ")
+        assert error.startswith(f"x does not fit into the memory of the {gpu} backend: ")
 
 
-def test_idle_pieces_of_memory_count_for_a_batch(card: str, large: Any) -> None:
+def test_idle_pieces_of_memory_count_for_a_batch(gpu: str, large: Any) -> None:
     """Idle memory that the GPU cannot release, because an array lies in the same block."""
     x, y = large
-    model = wide(card)
+    model = wide(gpu)
     model.fit(x[:64], y[:64], verbose=0)
     with limited(model.backend, 1 << 20):
         model.backend.empty((1 << 20,), np.uint8)  # freed at once: its block is idle

@@ -16,7 +16,7 @@ from gpunn.backends.shared.order import Order
 from gpunn.feeding import rows, streaming
 
 
-class Card:
+class SimulatedGpu:
     """Streams that do their work at any time, in any order that their events allow."""
 
     def __init__(self, seed: int) -> None:
@@ -34,16 +34,16 @@ class Card:
 
 
 class Stream:
-    def __init__(self, card: Card) -> None:
-        self.card, self.work = card, deque[Any]()
-        card.streams.append(self)
+    def __init__(self, gpu: SimulatedGpu) -> None:
+        self.gpu, self.work = gpu, deque[Any]()
+        gpu.streams.append(self)
 
     def ready(self) -> bool:
         return bool(self.work) and getattr(self.work[0], "done", True)
 
     def record(self) -> Any:
         event = SimpleNamespace(done=False)
-        event.synchronize = lambda: self.card.run(lambda: event.done)
+        event.synchronize = lambda: self.gpu.run(lambda: event.done)
         self.work.append(lambda: setattr(event, "done", True))
         return event
 
@@ -71,9 +71,9 @@ class Array(np.ndarray):
 @pytest.mark.parametrize("seed", range(20))
 def test_whatever_the_streams_do_first_each_step_reads_its_rows(seed: int) -> None:
     """Run CuPy's part of the backend on simulated streams; the host runs ahead of them too."""
-    card = Card(seed)
-    steps = Stream(card)
-    queue: Any = cuda.CupyStream(card, steps)
+    gpu = SimulatedGpu(seed)
+    steps = Stream(gpu)
+    queue: Any = cuda.CupyStream(gpu, steps)
     device: Any = SimpleNamespace(
         empty=lambda shape, dtype: np.zeros(shape, dtype).view(Array),
         pinned=queue.pinned, send=queue.send, free_bytes=lambda: None,

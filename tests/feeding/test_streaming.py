@@ -97,7 +97,7 @@ SIZES = [(case, 150) for case in CASES] + [("shuffled", 0), ("validation data", 
 
 
 EMULATED = ["shuffled", "one-hot", "sample weights", "validation data", "part of a pass"]
-"""Cases that the emulated card, which is slow, trains in every run."""
+"""Cases that the emulated GPU, which is slow, trains in every run."""
 
 
 def combinations() -> Iterator[Any]:
@@ -323,8 +323,8 @@ def test_models_take_turns_with_what_is_kept(backend: str, programs: list[Any]) 
         assert bits(alone) == bits(model)
 
 
-def test_only_the_last_data_set_of_a_kind_is_kept(card: str) -> None:
-    model = network(card)
+def test_only_the_last_data_set_of_a_kind_is_kept(gpu: str) -> None:
+    model = network(gpu)
     x = np.zeros((1_500, 5), np.float32)
 
     def kept(n: int) -> int:
@@ -335,7 +335,7 @@ def test_only_the_last_data_set_of_a_kind_is_kept(card: str) -> None:
     before = kept(1_000)
     for n in range(1_000, 1_005):
         assert kept(n) <= before + 10_000
-    if card == "emulated":
+    if gpu == "emulated":
         with_data = used(model.backend)
         memory.forget_kept_data()
         assert used(model.backend) < with_data - 20_000

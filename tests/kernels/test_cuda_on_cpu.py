@@ -300,8 +300,8 @@ def test_a_result_that_depends_on_the_order_of_threads_is_an_error(checked: Host
         late((1,), (4,), [np.zeros(1, np.int32)])
 
 
-def test_more_blocks_than_the_card_holds_cannot_wait_for_each_other(checked: HostKernels) -> None:
+def test_more_blocks_than_the_gpu_holds_cannot_wait_for_each_other(checked: HostKernels) -> None:
     checked.blocks = 2
     persistent = checked.prepare(SimpleNamespace(**{**vars(LATE), "repeats": True}))
-    with pytest.raises(RuntimeError, match="late: the card cannot hold 3 blocks at once"):
+    with pytest.raises(RuntimeError, match="late: the GPU cannot hold 3 blocks at once"):
         persistent((3,), (1,), [np.zeros(1, np.int32)])

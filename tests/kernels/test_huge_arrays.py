@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from comparisons.huge import HUGE
-from comparisons.samples import Sample, make_card
+from comparisons.samples import Sample, make_gpu
 
 from gpunn.backends import get_backend
 
@@ -20,4 +20,4 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="others write fi
 @pytest.mark.parametrize("name", HUGE)
 def test_the_last_elements_are_found(name: str, backend: str) -> None:
     emulated = backend == "emulated"  # in one order: on the arrays themselves, not on copies
-    HUGE[name](make_card(orders=(2,)) if emulated else get_backend(backend), Sample(1, 1))
+    HUGE[name](make_gpu(orders=(2,)) if emulated else get_backend(backend), Sample(1, 1))

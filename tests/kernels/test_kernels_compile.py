@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from kernel_resources import check
 
-from benchmarks.card import hot_kernels, kernel_table, nvrtc
-from benchmarks.card.kernel_table import ARCHITECTURES
+from benchmarks.gpu import hot_kernels, kernel_table, nvrtc
+from benchmarks.gpu.kernel_table import ARCHITECTURES
 from gpunn.backends.contract import control
 from gpunn.backends.cupy import sums
 from gpunn.backends.cupy.launch import kernel_source
@@ -42,7 +42,7 @@ def test_the_table_is_that_of_the_kernels() -> None:
     table = kernel_table.read()
     entries = {k.calls[0].entry for file in kernel_source.files(".cu") for k in every_kernel(file)}
     assert set(table.figures) == entries, "make kernels"
-    assert all(set(by_card) == set(ARCHITECTURES) for by_card in table.figures.values())
+    assert all(set(figures) == set(ARCHITECTURES) for figures in table.figures.values())
     if table.version == nvrtc.version():
         assert table.figures == kernel_table.figures(), "the kernels have changed: make kernels"
 

@@ -9,12 +9,12 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 from comparisons import COMPARISONS
-from comparisons.samples import DTYPES, VALUES, Sample, make_card
+from comparisons.samples import DTYPES, VALUES, Sample, make_gpu
 
 from gpunn.backends import get_backend
 from gpunn.backends.cupy.launch import kernel_source
 
-CARD = make_card()
+GPU = make_gpu()
 LARGEST = 20_000  # elements in an array
 # Boundaries of tiles and warps, primes, and the class counts of MNIST and ImageNet.
 AWKWARD = (1, 2, 10, 31, 32, 33, 97, 257, 1000, 1023)
@@ -39,8 +39,8 @@ def some(examples: int) -> Any:
 
 
 def check(name: str, backend: str, sample: Sample, blocks: int) -> None:
-    CARD.kernels.blocks = blocks
-    COMPARISONS[name](CARD if backend == "emulated" else get_backend(backend), sample)
+    GPU.kernels.blocks = blocks
+    COMPARISONS[name](GPU if backend == "emulated" else get_backend(backend), sample)
 
 
 @every_kernel
@@ -62,11 +62,11 @@ def test_on_more_samples_too(name: str, backend: str, sample: Sample, blocks: in
 
 def test_every_entry_point_is_run() -> None:
     """The test above compares every GPU entry point with NumPy."""
-    card: Any = make_card()
+    gpu: Any = make_gpu()
     for compare in COMPARISONS.values():
         for dtype in DTYPES:
-            compare(card, Sample(3, 33, dtype))
+            compare(gpu, Sample(3, 33, dtype))
     parts = kernel_source.parts().values()
-    composed = {entry for entry in card.kernels.launched if entry.startswith("expression_")}
+    composed = {entry for entry in gpu.kernels.launched if entry.startswith("expression_")}
     entries = {part.entry(*c) for part in parts for c in part.every_choice()}
-    assert composed and card.kernels.launched == entries | composed
+    assert composed and gpu.kernels.launched == entries | composed

@@ -18,7 +18,7 @@ import pytest
 from comparisons import COMPARISONS
 from comparisons.formulas import label
 from comparisons.huge import HUGE
-from comparisons.samples import Sample, make_card
+from comparisons.samples import Sample, make_gpu
 
 from gpunn.backends.cupy.launch import kernel_source
 from gpunn.losses import SparseCategoricalCrossentropy
@@ -291,14 +291,14 @@ SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all -g1"
 
 def complaint(comparisons: Iterable[str], grids: Sequence[int] = (1, 2, 4), **how: Any) -> str:
     """Return the first failure of these comparisons on so many blocks, or "" if there is none."""
-    card = make_card(**how)
+    gpu = make_gpu(**how)
     for sample in SAMPLES:  # most faults show in one of the first few, on some grid
         for blocks in grids:
-            card.kernels.blocks = blocks
+            gpu.kernels.blocks = blocks
             for comparison in comparisons:
                 try:
                     compare = COMPARISONS.get(comparison) or HUGE[comparison]
-                    compare(card, replace(sample))
+                    compare(gpu, replace(sample))
                 except (AssertionError, RuntimeError) as error:
                     return f"{comparison}, {sample.shape}: {' '.join(str(error).split())}"
     return ""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from comparisons import COMPARISONS
-from comparisons.samples import DTYPES, Sample, make_card
+from comparisons.samples import DTYPES, Sample, make_gpu
 from host_kernels import compile_text
 
 from gpunn.backends.cupy.launch import kernel_source, persistent
@@ -174,10 +174,10 @@ SAMPLES = [Sample(33, 10), Sample(7, 257), Sample(200, 3), Sample(1, 1)]
 
 def races(name: str, samples: Sequence[Sample] = SAMPLES) -> None:
     """Raise RuntimeError if this comparison has a race."""
-    card = make_card(orders=(2,), find_races=True)
-    card.kernels.blocks = 3  # type: ignore[attr-defined]
+    gpu = make_gpu(orders=(2,), find_races=True)
+    gpu.kernels.blocks = 3  # type: ignore[attr-defined]
     for sample in samples:
-        COMPARISONS[name](card, replace(sample))
+        COMPARISONS[name](gpu, replace(sample))
 
 
 @pytest.mark.more

@@ -223,10 +223,10 @@ def test_pieces_are_the_whole(case: str, monkeypatch: pytest.MonkeyPatch) -> Non
         assert_near(one, expected, 1e-13)
         for a, b in zip(one, both_ways(layer, x, threads=True), strict=True):
             np.testing.assert_array_equal(a, b)  # whichever thread does the work
-    card = emulated.make_backend()
+    gpu = emulated.make_backend()
     monkeypatch.setattr(cupy_images, "PATCH_BYTES", 20_000)
     other = cls(**arguments, dtype="float64")
-    assert_near(both_ways(other, x, backend=card), expected, 1e-13)
+    assert_near(both_ways(other, x, backend=gpu), expected, 1e-13)
 
 
 def test_no_work_array_grows_with_the_batch() -> None:
@@ -302,11 +302,11 @@ def test_it_learns_digits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [None, "plain", "persistent"])
-def test_a_card_learns_the_same(card: str, mode: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_learns_the_same(gpu: str, mode: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a ragged last batch, in each launch mode."""
     if mode:
         monkeypatch.setenv("GPUNN_LAUNCH_MODE", mode)
-    assert_learns_the_same(emulated.make_backend() if card == "emulated" else get_backend(card))
+    assert_learns_the_same(emulated.make_backend() if gpu == "emulated" else get_backend(gpu))
 
 
 @pytest.mark.parametrize("backend", ["compiled"])
@@ -334,7 +334,7 @@ def test_products_take_epilogues() -> None:
         convolution = layers.Conv2D(3, 2, activation="relu", kernel_initializer=first)
         return [layers.Reshape((4, 5, 1)), convolution, layers.Flatten()]
 
-    device, spy = products.card(*products.KINDS)
+    device, spy = products.spied_backend(*products.KINDS)
     weights = products.trained(device, hidden)
     assert products.shares(spy) == {
         "relu": 2 / 8, "bias": 1 / 8, "bias_gradient": 3 / 8, "": 2 / 8

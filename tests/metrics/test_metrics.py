@@ -320,7 +320,7 @@ def test_a_step_with_metrics_is_listed(sparse: bool) -> None:
     y_true = labels if sparse else np.eye(OUTPUTS, dtype=np.float32)[labels]
     weights = random.uniform(0.1, 1, 9).astype(np.float32)
     isolated: list[Any] = [get_backend(name).isolated() for name in ("numpy", "emulated")]
-    numpy, card = isolated
+    numpy, gpu = isolated
     for metric in candidates(sparse):
         for given in (None, weights):
             state, once = np.zeros(metric.state_size), np.zeros(metric.state_size)
@@ -330,8 +330,8 @@ def test_a_step_with_metrics_is_listed(sparse: bool) -> None:
             for call in [*calls, *calls]:
                 call()
             np.testing.assert_allclose(state, 2 * once, rtol=1e-12, err_msg=metric.name)
-            arrays = [None if a is None else card.upload(a) for a in (y_true, y_pred, given, once)]
-            assert card.trace(partial(card.metric, metric, *arrays), False), metric.name
+            arrays = [None if a is None else gpu.upload(a) for a in (y_true, y_pred, given, once)]
+            assert gpu.trace(partial(gpu.metric, metric, *arrays), False), metric.name
 
 
 @pytest.mark.parametrize(("name", "arguments"), registered.cases("loss"), ids=registered.label)

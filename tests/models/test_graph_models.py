@@ -193,8 +193,8 @@ def test_a_softmax_that_another_layer_reads_is_not_taken_over_by_its_loss() -> N
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_training_is_that_of_numpy(dtype: str) -> None:
-    card, results = emulated.make_backend(), []
-    for backend in ("numpy", card):
+    gpu, results = emulated.make_backend(), []
+    for backend in ("numpy", gpu):
         gpunn.utils.set_random_seed(5)
         model = compiled(two_by_two(dtype, backend, dropout=0.3), gpunn.optimizers.Adam(0.01))
         history = model.fit(
@@ -202,12 +202,12 @@ def test_training_is_that_of_numpy(dtype: str) -> None:
             validation_split=0.25, sample_weight={"kind": np.linspace(0.5, 1.5, 24)},
         ).history  # fmt: skip
         results.append((history, model.get_weights(), model.predict([LEFT, RIGHT])))
-    (here, weights, outputs), (there, card_weights, card_outputs) = results
+    (here, weights, outputs), (there, gpu_weights, gpu_outputs) = results
     tolerance = 1e-5 if dtype == "float32" else 1e-12
     assert list(here) == list(there)
     for name in here:
         assert_allclose(there[name], here[name], rtol=10 * tolerance)
-    for ours, theirs in zip([*weights, *outputs], [*card_weights, *card_outputs], strict=True):
+    for ours, theirs in zip([*weights, *outputs], [*gpu_weights, *gpu_outputs], strict=True):
         assert norm_apart(theirs, ours) < tolerance
 
 

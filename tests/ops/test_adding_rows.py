@@ -162,8 +162,8 @@ def test_a_table_is_trained_alike_everywhere() -> None:
 @pytest.mark.parametrize("mode", ["fused", "persistent"])
 def test_a_table_is_trained_in_each_launch_mode(mode: str) -> None:
     """These modes reject a step with a part that cannot be listed."""
-    card = emulated.make_backend(mode)
-    for found, other in zip(trained(card, Rows), trained("numpy", Rows), strict=True):
+    gpu = emulated.make_backend(mode)
+    for found, other in zip(trained(gpu, Rows), trained("numpy", Rows), strict=True):
         np.testing.assert_allclose(found, other, 1e-3, 1e-5)
 
 

@@ -96,7 +96,7 @@ def test_a_matrix_that_is_not_finite_spoils_no_other(backend: str) -> None:
         assert_array_equal(one[[0, 3]], other[[0, 3]])
 
 
-def test_a_step_on_a_card_refuses_singular_values() -> None:
+def test_a_step_on_a_gpu_refuses_singular_values() -> None:
     """It raises before anything is computed; the other matrix norms are supported."""
     model = gpunn.Sequential(
         [layers.Input((3, 2)), layers.Lambda(lambda x: ops.norm(x, 2, axis=(1, 2))[:, None])],

@@ -89,7 +89,7 @@ def compile_kernels(group: int, dtype: str) -> None:
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[] if n in EACH_RUN else more) for n in BY_TURN]
 )
-def test_on_the_kernels_of_a_card(name: str, dtype: str) -> None:
+def test_on_the_kernels_of_a_gpu(name: str, dtype: str) -> None:
     compile_kernels(BY_TURN.index(name) // TOGETHER, dtype)
     check(name, "fused", dtype, "emulated", calls=FEW)
 

@@ -173,7 +173,7 @@ def test_each_call_of_a_model_refuses(call: str, every_backend: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["plain", "fused", "persistent"])
-def test_a_card_says_it_in_each_launch_mode(mode: str) -> None:
+def test_a_gpu_says_it_in_each_launch_mode(mode: str) -> None:
     model = make("take", emulated.make_backend(mode))
     with refused("take"):
         model.fit(*data(6), batch_size=BATCH, shuffle=False, verbose=0)
@@ -183,7 +183,7 @@ def test_a_card_says_it_in_each_launch_mode(mode: str) -> None:
             model.train_on_batch(*data(6))
 
 
-def test_a_card_says_it_after_other_programs(every_backend: str) -> None:
+def test_a_gpu_says_it_after_other_programs(every_backend: str) -> None:
     """Programs of many batch sizes are created, and old ones are dropped."""
     model, (x, y), (bad_x, bad_y) = make("take", every_backend), data(None), data(6)
     sizes = range(10, 20)

@@ -342,7 +342,7 @@ def test_nothing_else_changes_among_others(name: str, backend: str) -> None:
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in SOME else more) for n in CASES])
-def test_nothing_else_changes_on_a_card(name: str) -> None:
+def test_nothing_else_changes_on_a_gpu(name: str) -> None:
     check(name, "emulated")
 
 

@@ -201,7 +201,7 @@ def test_a_few(program: Program, backend: str, dtype: str) -> None:
 
 @many(40)
 @given(program=programs())
-def test_a_few_on_the_kernels_of_a_card(program: Program) -> None:
+def test_a_few_on_the_kernels_of_a_gpu(program: Program) -> None:
     check(program, "emulated", "float32")
 
 
@@ -218,5 +218,5 @@ def test_many(program: Program, backend: str) -> None:
 @pytest.mark.timeout(3600)
 @many(300)
 @given(program=programs())
-def test_many_on_the_kernels_of_a_card(program: Program) -> None:
+def test_many_on_the_kernels_of_a_gpu(program: Program) -> None:
     check(program, "emulated", "float64")

@@ -22,8 +22,8 @@ from gpunn.optimizers.schedules import LearningRateSchedule, PiecewiseConstantDe
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((20, 5)).astype("float32")
 Y = RNG.standard_normal((20, 3)).astype("float32")
-CARDS = {mode: emulated.make_backend(mode) for mode in ("plain", "fused", "persistent")}
-BACKENDS = {"numpy": "numpy", "compiled": "compiled", **CARDS}
+GPUS = {mode: emulated.make_backend(mode) for mode in ("plain", "fused", "persistent")}
+BACKENDS = {"numpy": "numpy", "compiled": "compiled", **GPUS}
 CASES = registered.cases("schedule")
 
 
@@ -189,7 +189,7 @@ def test_momentum_follows_its_schedule(backend: str, nesterov: bool) -> None:
 
 def test_momentum_of_zero_at_first_is_no_memory_later() -> None:
     schedule = PiecewiseConstantDecay([0], [0.0, 0.5])
-    for backend in ("numpy", CARDS["persistent"]):
+    for backend in ("numpy", GPUS["persistent"]):
         found = fit(make(backend, SGD(0.1, schedule)), 2)
         if backend == "numpy":
             expected = found
@@ -242,7 +242,7 @@ def test_resuming_with_another_schedule_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rate", [PiecewiseConstantDecay([1], [0.1, 0.2]), Mine(0.1)], ids=repr)
 def test_batches_count_where_several_make_one_update(rate: LearningRateSchedule) -> None:
-    for backend in ("numpy", "compiled", CARDS["fused"]):
+    for backend in ("numpy", "compiled", GPUS["fused"]):
         model = make(backend, SGD(rate, gradient_accumulation_steps=2))
         fit(model, 1)
         assert model.optimizer.iterations == 2

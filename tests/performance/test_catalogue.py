@@ -19,16 +19,16 @@ OURS = ["gpunn", "gpunn (NumPy)"] if cpu_kernels.why_not() is None else ["gpunn 
 def test_every_file_of_contestants_can_be_asked_for() -> None:
     names = [v.name for v in catalog.variants()]
     assert len(names) == len(set(names)) and catalog.reference() == OURS[0]
-    on_cpu = {name for name in names if catalog.ON_CARD not in name}
+    on_cpu = {name for name in names if catalog.ON_GPU not in name}
     named = {*catalog.QUICK, *catalog.YARDSTICKS, catalog.EAGER, catalog.JIT}
     assert named | {*tiers.BEGINNERS, *tiers.SLOW_LEARNERS} <= on_cpu
     assert any(word in name for word in catalog.SLOW for name in on_cpu)
     for v in catalog.variants():
-        on_card = catalog.ON_CARD in v.name
+        on_gpu = catalog.ON_GPU in v.name
         if v.file != catalog.OURS:
-            assert v.options["device"] == ("cuda" if on_card else "cpu")
+            assert v.options["device"] == ("cuda" if on_gpu else "cpu")
         else:
-            assert (v.options["backend"] == "cupy") == on_card
+            assert (v.options["backend"] == "cupy") == on_gpu
 
 
 def test_neighbours_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ def can_train_points(name: str) -> bool:
     if base == "gpunn" and len(OURS) == 1:
         return False
     needs = next(v.requires for v in catalog.variants() if v.name == base)
-    return catalog.why_absent(needs, on_card=False) is None
+    return catalog.why_absent(needs, on_gpu=False) is None
 
 
 TRAINERS = [name for name in one_point_a_step.VARIANTS if can_train_points(name)]

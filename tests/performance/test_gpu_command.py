@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.card import gpu, gpu_results, gpu_tests
 from benchmarks.common import machine
+from benchmarks.gpu import run, run_tests
+from benchmarks.gpu.results import DONE, Results
 from gpunn.backends.cupy.launch import modes
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +48,7 @@ def command(bare: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.Po
 
     def start(stages: str, *options: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.card.gpu", "--rows", "20", "--stages", stages,
+            [sys.executable, "-m", "benchmarks.gpu.run", "--rows", "20", "--stages", stages,
              *options, "--out", str(tmp_path / "out")],
             cwd=ROOT, env=bare, stdout=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
@@ -60,12 +61,12 @@ Started = Callable[..., subprocess.Popen[str]]
 
 def written(folder: Path) -> tuple[dict[str, dict[str, Any]], str]:
     """Return each stage's file, and the page."""
-    (run,) = folder.iterdir()
-    assert run.name.startswith("emulated-")
-    reports = {path.stem: json.loads(path.read_text()) for path in run.glob("*.json")}
+    (out,) = folder.iterdir()
+    assert out.name.startswith("emulated-")
+    reports = {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
     for name, report in reports.items():
         assert report["emulated"] and report["stage"] == name and report["card"]["name"]
-    return reports, (run / "page.md").read_text()
+    return reports, (out / "page.md").read_text()
 
 
 @pytest.mark.more
@@ -83,7 +84,7 @@ def test_its_benchmarks_run_and_say_what_they_are(command: Started, tmp_path: Pa
         assert len(taken) >= 3
         assert {n: len(values) for n, values in entry["samples"].items()} == dict.fromkeys(taken, 2)
     assert [report["state"] for report in reports.values()] == ["done", "done"]
-    assert "**Emulated on the CPU: there was no card.**" in text
+    assert "**Emulated on the CPU: there was no GPU.**" in text
     assert "PyTorch (card) (torch is not installed)" in text and "generated images" in text
     assert "incomplete" not in text and "missing**" not in text
 
@@ -123,32 +124,32 @@ TESTS = """
 import os
 import pytest
 
-emulated = pytest.mark.parametrize("card", ["emulated"])
+emulated = pytest.mark.parametrize("gpu", ["emulated"])
 
 @emulated
-def test_that_passes(card): pass
+def test_that_passes(gpu): pass
 
 @emulated
-def test_that_fails(card): assert card == "another"
+def test_that_fails(gpu): assert gpu == "another"
 
 @emulated
-def test_that_loses_the_card(card):
+def test_that_loses_the_gpu(gpu):
     raise RuntimeError("CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access was encountered")
 
 @emulated
-def test_that_ends_its_process(card): os._exit(3)
+def test_that_ends_its_process(gpu): os._exit(3)
 
 @emulated
-def test_that_is_skipped(card): pytest.skip("for a reason")
+def test_that_is_skipped(gpu): pytest.skip("for a reason")
 
 @pytest.mark.parametrize("number", range(2))
 @pytest.mark.parametrize("name", ["Relu", "Elu"])
 @pytest.mark.parametrize("kind", ["activation"])
 @emulated
-def test_of_each(card, kind, name, number): pass
+def test_of_each(gpu, kind, name, number): pass
 """
 OUTCOMES = {
-    "passes": "passed", "fails": "failed", "loses_the_card": "failed",
+    "passes": "passed", "fails": "failed", "loses_the_gpu": "failed",
     "ends_its_process": "failed", "is_skipped": "skipped",
 }  # fmt: skip
 
@@ -156,25 +157,25 @@ OUTCOMES = {
 @pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.more), 2])
 def test_a_test_that_takes_its_process_along_is_noted(processes: int, tmp_path: Path) -> None:
     (tmp_path / "test_some.py").write_text(TESTS)
-    wanted = gpu_tests.Wanted([str(tmp_path / "test_some.py")], "emulated")
-    found = gpu_tests.run(wanted, processes, math.inf, lambda report: None)
+    wanted = run_tests.Wanted([str(tmp_path / "test_some.py")], "emulated")
+    found = run_tests.run(wanted, processes, math.inf, lambda report: None)
     cases = {name.partition("::test_")[2]: case for name, case in found["cases"].items()}
     assert found["collected"] == len(cases) == 9
     for name, case in cases.items():
         outcome = OUTCOMES.get(name.partition("[")[0].removeprefix("that_"), "passed")
         assert case["outcome"] == outcome, name
     assert "ended its process: 3" in cases["that_ends_its_process[emulated]"]["message"]
-    assert "ILLEGAL_ADDRESS" in cases["that_loses_the_card[emulated]"]["message"]
+    assert "ILLEGAL_ADDRESS" in cases["that_loses_the_gpu[emulated]"]["message"]
 
 
 def test_a_sample_has_each_name_once(tmp_path: Path) -> None:
     (tmp_path / "test_some.py").write_text(TESTS)
     names = {}
     for sample in ("first", "rest"):
-        wanted = gpu_tests.Wanted(
+        wanted = run_tests.Wanted(
             [str(tmp_path / "test_some.py")], "emulated", "of_each", sample=sample
         )
-        found = gpu_tests.run(wanted, 1, math.inf, lambda report: None)
+        found = run_tests.run(wanted, 1, math.inf, lambda report: None)
         names[sample] = [name.partition("[")[2] for name in found["cases"]]
     assert len(names["first"]) == len(names["rest"]) == 2
     for sampled in names.values():
@@ -185,16 +186,16 @@ def test_a_sample_has_each_name_once(tmp_path: Path) -> None:
 def test_a_file_that_needs_more_is_left_out_and_named(tmp_path: Path) -> None:
     (tmp_path / "test_some.py").write_text(TESTS)
     (tmp_path / "test_other.py").write_text(f"import nothing_of_the_kind\n{TESTS}")
-    wanted = gpu_tests.Wanted([str(tmp_path)], "emulated", "of_each")
-    found = gpu_tests.run(wanted, 1, math.inf, lambda report: None)
+    wanted = run_tests.Wanted([str(tmp_path)], "emulated", "of_each")
+    found = run_tests.run(wanted, 1, math.inf, lambda report: None)
     assert found["collected"] == len(found["cases"]) == 4
     ((file, why),) = found["left_out"].items()
     assert file.endswith("test_other.py")
     assert why == "ModuleNotFoundError: No module named 'nothing_of_the_kind'"
     folder = tmp_path / "results"
-    about = {"card": {"name": "a card"}, "emulated": False, "machine": machine.describe()}
-    results = gpu_results.Results(folder, {"others": "Others"}, about, gpu.OURS)
-    results.write("others", gpu_results.DONE, 1.0, found)
+    about = {"card": {"name": "a GPU"}, "emulated": False, "machine": machine.describe()}
+    results = Results(folder, {"others": "Others"}, about, run.OURS)
+    results.write("others", DONE, 1.0, found)
     assert re.search(r"Left out: \S*test_other.py \(ModuleNotFoundError: ", results.text())
 
 
@@ -208,17 +209,17 @@ def test_what_is_not_measured_is_not_called_done(command: Started, tmp_path: Pat
 
 
 @pytest.mark.more
-def test_no_test_of_a_card_is_forgotten() -> None:
+def test_no_test_of_a_gpu_is_forgotten() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "gpu", "tests"],
         cwd=ROOT, env={**os.environ, "GPUNN_BACKEND": "cupy"}, capture_output=True, text=True,
     )  # fmt: skip
     found = set(re.findall(r"^(tests/\S+?\.py)::", done.stdout, re.MULTILINE))
-    assert found == {*gpu.GPU, *gpu.PARITY, *gpu.OTHERS, *gpu.NEEDY}
+    assert found == {*run.GPU, *run.PARITY, *run.OTHERS, *run.NEEDY}
 
 
 def test_its_tests_need_nothing_else(bare: dict[str, str]) -> None:
-    files = [*gpu.GPU, *gpu.PARITY, *gpu.OTHERS]
+    files = [*run.GPU, *run.PARITY, *run.OTHERS]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "gpu", *files],
         cwd=ROOT, env={**bare, "GPUNN_BACKEND": "cupy"}, capture_output=True, text=True,
@@ -226,14 +227,14 @@ def test_its_tests_need_nothing_else(bare: dict[str, str]) -> None:
     assert done.returncode == 0, done.stdout
     for file in files:
         assert f"{file}::" in done.stdout
-    assert f"::{gpu.COMPARISONS}[" in done.stdout
+    assert f"::{run.COMPARISONS}[" in done.stdout
 
 
-def test_without_a_card_one_line_says_what_is_missing(tmp_path: Path) -> None:
+def test_without_a_gpu_one_line_says_what_is_missing(tmp_path: Path) -> None:
     """The installed CuPy fails on import."""
     (tmp_path / "cupy.py").write_text("raise OSError('libcuda.so.1 is broken')")
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.card.gpu"],
+        [sys.executable, "-m", "benchmarks.gpu.run"],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path), "GPUNN_BACKEND": "cupy"},
         capture_output=True, text=True,
     )  # fmt: skip

@@ -169,7 +169,7 @@ def test_a_run_writes_figures_charts_and_what_is_missing(
 ) -> None:
     axis = tiny_axis()
     monkeypatch.setattr(curves, "AXES", (axis,))
-    monkeypatch.setattr(curves.machine, "cards", lambda: [])
+    monkeypatch.setattr(curves.machine, "gpus", lambda: [])
     written = curves.run(quick=True, out=tmp_path)
     text = written.read_text()
     assert "**A quick run" in text and "Missing: 16 (numpy), exit status 1: ValueError" in text
@@ -186,12 +186,12 @@ def test_a_run_writes_figures_charts_and_what_is_missing(
     assert "  3 of 3  width 16 numpy" in capsys.readouterr().out
 
 
-def test_a_card_is_a_curve_of_its_own() -> None:
+def test_a_gpu_is_a_curve_of_its_own() -> None:
     points = [measured(x, 1e-6, x * 1e-6, 1e-6) for x in (4, 8)]
     for x in (4, 8):
-        card = measured(x, 1e-6, 0, x * 1e-7, backend="cupy", start=None)
-        del card["products"], card["flops"], card["bytes"]
-        points.append(card)
+        gpu = measured(x, 1e-6, 0, x * 1e-7, backend="cupy", start=None)
+        del gpu["products"], gpu["flops"], gpu["bytes"]
+        points.append(gpu)
     report = {
         "machine": {**curves.machine.describe(), "cards": []}, "caches": CACHES, "load_before": 0,
         "others_cores": 0.0, "quick": False, "seconds": 60.0,

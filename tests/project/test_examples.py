@@ -148,7 +148,7 @@ SHORT = {
         ],
     ),
     "online_learning": ("--batches 300", [r"online +0\.\d+ +0\.9\d+ +0\.9\d+ +9,600 "]),
-    "own_loss": (
+    "custom_loss": (
         "--epochs 8",
         [r"percentile 10: loss 0\.[23]\d+, +\d+\.\d% of", r"percentile 90: .*, [89]\d\.\d% of"],
     ),

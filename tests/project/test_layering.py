@@ -57,7 +57,7 @@ BENCHMARKS = {
     "common": {"gpunn"},
     "contestants": {"gpunn"},
     "race": {"gpunn", "common", "contestants"},
-    "card": {"gpunn", "common", "contestants", "race"},
+    "gpu": {"gpunn", "common", "contestants", "race"},
     "scale": {"gpunn", "common"},
     "counts": {"gpunn"},
     "faults": set(),

@@ -281,7 +281,7 @@ import gpunn, registered
 from gpunn import layers
 from gpunn.backends import get_backend
 from gpunn.testing import check_gradients
-import emulated  # the kernels for a card, on this machine
+import emulated  # the kernels for a GPU, on this machine
 BACKENDS = ("numpy", "compiled", "emulated")
 random = np.random.default_rng(0)
 x = random.standard_normal((9, 6)).astype(np.float32)

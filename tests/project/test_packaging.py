@@ -271,9 +271,10 @@ def test_wheel_trains_from_another_folder(
 # Tests that need only the compiled kernels and pytest: the use of Python's classes, functions,
 # frames and threads.
 ON_THE_NEWEST = (
-    "tests/common", "tests/core", "tests/layers/test_own_call.py", "tests/layers/test_own_state.py",
-    "tests/callbacks/test_callbacks.py", "tests/optimizers/test_optimizers.py",
-    "tests/training/test_own_parts.py", "tests/training/test_own_functions.py",
+    "tests/common", "tests/core", "tests/layers/test_custom_call.py",
+    "tests/layers/test_custom_state.py", "tests/callbacks/test_callbacks.py",
+    "tests/optimizers/test_optimizers.py",
+    "tests/training/test_custom_parts.py", "tests/training/test_custom_functions.py",
     "tests/training/test_threads.py", "gpunn/common", "gpunn/layers",
 )  # fmt: skip
 

@@ -18,8 +18,8 @@ from gpunn.optimizers import SGD, Adam
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((20, 5))
 Y = RNG.standard_normal((20, 3))
-CARDS = {mode: emulated.make_backend(mode) for mode in ("plain", "fused", "persistent")}
-BACKENDS = {"numpy": "numpy", "compiled": "compiled", **CARDS}
+GPUS = {mode: emulated.make_backend(mode) for mode in ("plain", "fused", "persistent")}
+BACKENDS = {"numpy": "numpy", "compiled": "compiled", **GPUS}
 
 
 @gpunn.saving.register_serializable(package="regularizers")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.card import nvrtc
+from benchmarks.gpu import nvrtc
 from gpunn.backends.cupy.launch.codegen import BLOCK
 
 SHARED_LIMIT = 48 * 1024  # bytes of static shared memory, on every GPU

@@ -32,7 +32,7 @@ class Machine:
     on_import: str = ""
     cuda: int = 12090
     driver: int = 12080  # the newest CUDA that it supports
-    cards: int | str = 1  # how many, or CUDA's error message
+    gpus: int | str = 1  # how many, or CUDA's error message
     capability: str = "86"
     missing: str = ""  # a CUDA library
     # The CUDA version of its libraries, if it is not CuPy's, and what installed them.
@@ -76,15 +76,15 @@ class Machine:
                 class Device:
                     compute_capability = {self.capability!r}
                 def Stream(non_blocking):
-                    raise MemoryError("the card is full")
+                    raise MemoryError("the GPU is full")
                 """,
             "cupy/cuda/runtime.py": f"""
                 runtimeGetVersion = lambda: {self.cuda}
                 driverGetVersion = lambda: {self.driver}
                 def getDeviceCount():
-                    if isinstance({self.cards!r}, str):
-                        raise RuntimeError({self.cards!r})
-                    return {self.cards!r}
+                    if isinstance({self.gpus!r}, str):
+                        raise RuntimeError({self.gpus!r})
+                    return {self.gpus!r}
                 """,
             "cupy/cuda/nvrtc.py": f"""
                 from cuda.pathfinder import load_nvidia_dynamic_lib
@@ -110,7 +110,7 @@ class Machine:
 
 
 NO_DRIVER = "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime"
-NO_CARD = "cudaErrorNoDevice: no CUDA-capable device is detected"
+NO_DEVICE = "cudaErrorNoDevice: no CUDA-capable device is detected"
 BROKEN = """
 frame = "=" * 64
 try:
@@ -129,13 +129,13 @@ LACKING = {
         distributions=(),
         package=False,
     ),
-    "CuPy not installed, a new card": Machine(
+    "CuPy not installed, a new GPU": Machine(
         f"CuPy is not installed: {INSTALL_13}.",
         distributions=(),
         package=False,
         nvidia_smi="8.9, 580.65.06, NVIDIA GeForce RTX 4090",
     ),
-    "CuPy not installed, an old card": Machine(
+    "CuPy not installed, an old GPU": Machine(
         f"CuPy is not installed: {INSTALL_12}.",
         distributions=(),
         package=False,
@@ -162,12 +162,12 @@ LACKING = {
     "no driver": Machine(
         "There is no NVIDIA driver: install it (525 or newer), until nvidia-smi lists the GPU.",
         driver=0,
-        cards=NO_DRIVER,
+        gpus=NO_DRIVER,
     ),
     "driver too old": Machine(
         "The NVIDIA driver is too old for this CuPy and its CUDA 12: install driver 525 or newer.",
         driver=11080,  # what driver 520 reports
-        cards=NO_DRIVER,
+        gpus=NO_DRIVER,
         nvidia_smi='Field "compute_cap" is not a valid field to query.',
     ),
     "driver too old for CUDA 13": Machine(
@@ -176,20 +176,20 @@ LACKING = {
         distributions=("cupy-cuda13x",),
         cuda=13000,
         driver=12090,  # what driver 575 reports
-        cards=NO_DRIVER,
+        gpus=NO_DRIVER,
         nvidia_smi="8.6, 575.51.03, NVIDIA GeForce RTX 3060",
     ),
-    "no card": Machine(
-        f"The NVIDIA driver finds no usable GPU ({NO_CARD}): "
+    "no GPU": Machine(
+        f"The NVIDIA driver finds no usable GPU ({NO_DEVICE}): "
         "see nvidia-smi and CUDA_VISIBLE_DEVICES.",
-        cards=f"{NO_CARD}\n",
+        gpus=f"{NO_DEVICE}\n",
     ),
-    "no card listed": Machine(
+    "no GPU listed": Machine(
         "The NVIDIA driver finds no usable GPU (it lists none): "
         "see nvidia-smi and CUDA_VISIBLE_DEVICES.",
-        cards=0,
+        gpus=0,
     ),
-    "card too old": Machine(  # a GTX 1080
+    "GPU too old": Machine(  # a GTX 1080
         f"The GPU (compute capability 6.1) is too old for this CuPy and its CUDA 13: {CUPY_13}.",
         distributions=("cupy-cuda13x",),
         cuda=13000,
@@ -216,7 +216,7 @@ LACKING = {
         distributions=("cupy",),
         missing="cublas",
     ),
-    "another NVRTC, an old card": Machine(
+    "another NVRTC, an old GPU": Machine(
         "CUDA's library NVRTC is of CUDA 13, this CuPy of 12: pip uninstall -y nvidia-cublas "
         f"nvidia-cuda-nvrtc, then {INSTALL_12}.",
         driver=13000,
@@ -224,7 +224,7 @@ LACKING = {
         libraries={"nvrtc": 13, "cublas": 13, "cublasLt": 13},
         wheels=BOTH,
     ),
-    "another NVRTC, a newer card": Machine(
+    "another NVRTC, a newer GPU": Machine(
         "CUDA's library NVRTC is of CUDA 13, this CuPy of 12: pip uninstall -y nvidia-cublas "
         f"nvidia-cuda-nvrtc, then {INSTALL_12}, or pip uninstall -y cupy-cuda12x, "
         f"then {INSTALL_13}.",

@@ -29,7 +29,7 @@ class Spy(emulated.Products):
         super().__call__(asked)
 
 
-def card(*epilogues: str) -> tuple[Any, Spy]:
+def spied_backend(*epilogues: str) -> tuple[Any, Spy]:
     backend, spy = emulated.make_backend("fused"), Spy(*epilogues)
     backend.blas = spy
     return backend, spy

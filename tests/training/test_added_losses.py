@@ -9,7 +9,7 @@ import emulated  # noqa: F401  makes the backend known
 import numpy as np
 import pytest
 import torch
-from comparisons.own_layers import register
+from comparisons.custom_layers import register
 from numpy.testing import assert_allclose
 
 import gpunn

@@ -208,13 +208,13 @@ def test_a_loss_in_some_steps_only_is_refused() -> None:
 
 # By folder; the operations on one backend only.
 WHAT_USERS_WRITE = {
-    "layers": ["own_call.py", "own_call_forms.py", "own_call_random.py", "own_state.py"],
+    "layers": [f"custom_{name}.py" for name in ("call", "call_forms", "call_random", "state")],
     "losses": ["losses.py"],
     "metrics": ["metrics.py"],
     "models": ["graph_operations.py", "model_calls.py"],
     "ops": ["dtypes.py", "errors.py", "function_gradients.py", "random.py", "tensor_methods.py"],
     "ops one by one": ["operations.py", "-k", "numpy"],
-    "training": ["added_losses.py", "own_functions.py", "own_parts.py"],
+    "training": ["added_losses.py", "custom_functions.py", "custom_parts.py"],
 }
 
 

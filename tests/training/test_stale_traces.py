@@ -89,7 +89,7 @@ def test_what_has_changed_is_followed(
 
 
 @pytest.mark.parametrize("part", ["layer", "loss", "metric", "regularizer global"])
-def test_it_is_followed_on_a_card(part: str) -> None:
+def test_it_is_followed_on_a_gpu(part: str) -> None:
     found = []
     for eager in (True, False):
         made = subject(part, RATE, "numpy" if eager else "emulated", eager)

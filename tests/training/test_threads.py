@@ -214,7 +214,7 @@ def test_trainings_beside_each_other_and_beside_predictions() -> None:
             assert_array_equal(a, b, err_msg=str(case))
 
 
-def test_trainings_on_the_emulated_card() -> None:
+def test_trainings_on_the_emulated_gpu() -> None:
     x, y = data(60)
     alone = [trained(dense("emulated", seed), x, y) for seed in range(3)]
     models = [dense("emulated", seed) for seed in range(3)]

@@ -178,7 +178,7 @@ def hidden(monkeypatch: pytest.MonkeyPatch, no_backend_yet: None) -> Iterator[No
     monkeypatch.setattr(cpu_kernels, "is_built", lambda which: False)
     for name in ("GPUNN_BACKEND", "GPUNN_INSTRUCTIONS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(gpu, "why_not", lambda: "The card is too old.")
+    monkeypatch.setattr(gpu, "why_not", lambda: "The GPU is too old.")
     monkeypatch.setattr(gpu, "is_seen", lambda: True)
     known = (cpu_kernels.load, cpu_kernels.of_this_cpu)
     for function in known:
@@ -195,7 +195,7 @@ def test_without_it_numpy_takes_over(hidden: None, capsys: pytest.CaptureFixture
     model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "using the NumPy backend. The card is too old. " in said
+    assert "using the NumPy backend. The GPU is too old. " in said
     assert cpu_kernels.why_not() is not None and str(cpu_kernels.why_not()) in said
 
 

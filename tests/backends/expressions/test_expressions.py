@@ -370,7 +370,7 @@ def test_column_sums_of_large_matrices(backend: Backend, size: tuple[int, int]) 
 
 @any_expression
 @settings(max_examples=25, derandomize=True, database=None)
-def test_any_expression_on_a_card(
+def test_any_expression_on_a_gpu(
     expression: Expression, rows: int, columns: int, seed: int
 ) -> None:
     """The same with fewer examples, as each one is compiled into a kernel."""

@@ -20,14 +20,14 @@ EXPRESSIONS = (
 )  # fmt: skip
 
 
-def expression(name: str, card: Backend, sample: Sample) -> None:
+def expression(name: str, gpu: Backend, sample: Sample) -> None:
     (case,) = (case for case in every_case(sample.dtype) if case.name == name)
     arrays: Any = case.arrays(sample.shape, sample.rng)
-    both = on_both(card, partial(case.ask, size=sample.shape), **arrays)
+    both = on_both(gpu, partial(case.ask, size=sample.shape), **arrays)
     assert_alike(*both, sample.dtype)
 
 
-def expressions_in_steps(card: Backend, sample: Sample) -> None:
+def expressions_in_steps(gpu: Backend, sample: Sample) -> None:
     """Expressions between a product and the next operation: whole rows, by columns, as one row."""
     dtype, (rows, columns) = sample.dtype, sample.shape
     dense = of(dtype, (ELEMENTS, COLUMNS), ("add", 0, 1), ("tanh", 2), write=(3,))
@@ -65,5 +65,5 @@ def expressions_in_steps(card: Backend, sample: Sample) -> None:
         "db": few, "next": few, "rate": np.full((1, 1), 1e-3 / rows, dtype),
     }  # fmt: skip
     for mode in ("plain", "fused", "persistent"):
-        both = on_both(card, partial(program, mode, steps, 2), **arrays)
+        both = on_both(gpu, partial(program, mode, steps, 2), **arrays)
         assert_alike(*both, dtype, 10.0 * rows * columns)

@@ -123,7 +123,7 @@ def label(formula: Any) -> str:
     return f"{type(formula).__name__}({', '.join(options)})"
 
 
-def activation(formula: Any, card: Backend, sample: Sample) -> None:
+def activation(formula: Any, gpu: Backend, sample: Sample) -> None:
     x, dy = sample.numbers(), sample.normal()
     separate = formula.saves == "input"
     # The same in both: where f is flat, the last digit of f(x) decides the derivative.
@@ -141,13 +141,13 @@ def activation(formula: Any, card: Backend, sample: Sample) -> None:
         backend.activation_gradient(formula, a["saved"], a["dy"], a["dy"])
 
     both = on_both(
-        card, both_ways, x=x, plain=x, saved=saved, bias=sample.normal(sample.columns), dy=dy,
+        gpu, both_ways, x=x, plain=x, saved=saved, bias=sample.normal(sample.columns), dy=dy,
         dx=dy, sum=sample.normal(), out=x,
     )  # fmt: skip
     assert_alike(*both, sample.dtype)
 
 
-def loss(formula: Any, card: Backend, sample: Sample) -> None:
+def loss(formula: Any, gpu: Backend, sample: Sample) -> None:
     rows, columns = sample.shape
     bounded = ("crossentropy", "divergence", "poisson", "logarithmic")
     from_logits = getattr(formula, "from_logits", not any(n in formula.name for n in bounded))
@@ -171,14 +171,14 @@ def loss(formula: Any, card: Backend, sample: Sample) -> None:
 
     y = sample.numbers() if from_logits else sample.probabilities()
     both = on_both(
-        card, three_times, t=truth, y=y, w=sample.rng.random(rows).astype(sample.dtype),
+        gpu, three_times, t=truth, y=y, w=sample.rng.random(rows).astype(sample.dtype),
         dy=np.zeros_like(y), plain=np.zeros_like(y), totals=np.zeros(3), no_count=np.zeros(3),
     )  # fmt: skip
     assert_alike(*both, sample.dtype, 0.5 / columns)  # the gradient is p - t, where p may equal t
     assert both[1]["totals"][1] == 2 * rows
 
 
-def metric(formula: Any, card: Backend, sample: Sample) -> None:
+def metric(formula: Any, gpu: Backend, sample: Sample) -> None:
     if getattr(formula, "by_output", False):
         formula = copy.copy(formula)
         if formula.accumulates == "bins":  # one for each: not too many
@@ -198,9 +198,9 @@ def metric(formula: Any, card: Backend, sample: Sample) -> None:
 
     weights = sample.rng.random(rows).astype(sample.dtype)
     state = np.zeros(formula.state_size)
-    assert_alike(*on_both(card, twice, t=truth, y=y, w=weights, state=state), sample.dtype)
+    assert_alike(*on_both(gpu, twice, t=truth, y=y, w=weights, state=state), sample.dtype)
 
 
-def many_bins(card: Backend, sample: Sample) -> None:
+def many_bins(gpu: Backend, sample: Sample) -> None:
     """So many bins that no kernel searches all predictions for each."""
-    metric(gpunn.metrics.AUC(num_thresholds=15_000), card, sample)
+    metric(gpunn.metrics.AUC(num_thresholds=15_000), gpu, sample)

@@ -18,7 +18,7 @@ from .formulas import ELEMENTWISE
 from .samples import NUMPY, Sample, assert_alike, on_both
 
 
-def column_sums(card: Backend, sample: Sample) -> None:
+def column_sums(gpu: Backend, sample: Sample) -> None:
     x = sample.numbers()
 
     def sums(backend: Backend, a: dict[str, Any]) -> None:
@@ -27,10 +27,10 @@ def column_sums(card: Backend, sample: Sample) -> None:
 
     row = sample.normal(sample.columns)
     size = float(np.linalg.norm(np.abs(x[np.isfinite(x).all(axis=1)]).sum(axis=0)))
-    assert_alike(*on_both(card, sums, x=x, out=row, total=row), sample.dtype, size)
+    assert_alike(*on_both(gpu, sums, x=x, out=row, total=row), sample.dtype, size)
 
 
-def conversion(source: str, target: str, card: Backend, sample: Sample) -> None:
+def conversion(source: str, target: str, gpu: Backend, sample: Sample) -> None:
     """`affine` and `gather`, with rows from the middle of a shuffled pass to its end."""
     rows = sample.rows
     x = sample.rng.integers(0, 100, sample.shape).astype(source)
@@ -48,11 +48,11 @@ def conversion(source: str, target: str, card: Backend, sample: Sample) -> None:
         backend.gather(a["x"], order, control, a["rows"], scale, offset)
 
     empty = np.zeros(sample.shape, target)
-    both = on_both(card, convert, x=x, affine=empty, sum=empty + 1, rows=empty[first:])
+    both = on_both(gpu, convert, x=x, affine=empty, sum=empty + 1, rows=empty[first:])
     assert_alike(*both, "float32")
 
 
-def columns(card: Backend, sample: Sample) -> None:
+def columns(gpu: Backend, sample: Sample) -> None:
     """Parts of rows concatenated and split."""
     x, wide = sample.numbers(), sample.normal(sample.rows, sample.columns + 3)
 
@@ -64,12 +64,12 @@ def columns(card: Backend, sample: Sample) -> None:
         backend.copy_columns(a["wide"], 3, a["sum"], 0, width, accumulate=True)
 
     both = on_both(
-        card, copy, x=x, other=sample.normal(), wide=wide, out=x, sum=sample.normal()
+        gpu, copy, x=x, other=sample.normal(), wide=wide, out=x, sum=sample.normal()
     )
     assert_alike(*both, sample.dtype)
 
 
-def dropout(card: Backend, sample: Sample) -> None:
+def dropout(gpu: Backend, sample: Sample) -> None:
     x, rate, seed = sample.numbers(), 0.3, 2**64 - 5
 
     def drop(backend: Backend, a: dict[str, Any]) -> None:
@@ -81,11 +81,11 @@ def dropout(card: Backend, sample: Sample) -> None:
 
     dy, mask = sample.normal(), np.zeros(sample.shape, np.bool_)
     x[~np.isfinite(x)] = 0  # a dropped infinity is 0 in one backend and NaN in the other
-    both = on_both(card, drop, x=x, dy=dy, out=x, mask=mask, dx=dy, sum=sample.normal())
+    both = on_both(gpu, drop, x=x, dy=dy, out=x, mask=mask, dx=dy, sum=sample.normal())
     assert_alike(*both, sample.dtype)
 
 
-def batch_normalization(card: Backend, sample: Sample) -> None:
+def batch_normalization(gpu: Backend, sample: Sample) -> None:
     """With the features last, first or in the middle of an array."""
     rows, columns = sample.shape
     x, dy, epsilon = sample.numbers(), sample.normal(), 0.01
@@ -112,13 +112,13 @@ def batch_normalization(card: Backend, sample: Sample) -> None:
     mean = x.reshape(shape).mean(axis=(0, 2), dtype=np.float64).astype(sample.dtype)
     names = ("mean", "variance", "moving", "moving too", "gamma", "beta", "dgamma", "dbeta")
     features = {name: sample.normal(shape[1]) for name in names}
-    both = on_both(card, forward_and_back, x=x, dy=dy, y=x, dx=dy, **features)
+    both = on_both(gpu, forward_and_back, x=x, dy=dy, y=x, dx=dy, **features)
     # Differences of large values, divided by sqrt(epsilon) if all are equal.
     size = 10 * float(np.abs(x).max(initial=1.0)) * np.sqrt(x.size)
     assert_alike(*both, sample.dtype, size)
 
 
-def layer_normalization(card: Backend, sample: Sample) -> None:
+def layer_normalization(gpu: Backend, sample: Sample) -> None:
     x, epsilon = sample.numbers(), 0.01
     x[~np.isfinite(x)] = 0
     centred, affine = sample.rng.random(2) < 0.6
@@ -138,10 +138,10 @@ def layer_normalization(card: Backend, sample: Sample) -> None:
     arrays |= {name: sample.normal(sample.rows) for name in ("mean", "variance")}
     arrays |= {name: sample.normal() for name in ("dy", "y", "dx")}
     size = 10 * float(np.abs(x).max(initial=1.0)) * np.sqrt(x.size)
-    assert_alike(*on_both(card, forward_and_back, x=x, **arrays), sample.dtype, size)
+    assert_alike(*on_both(gpu, forward_and_back, x=x, **arrays), sample.dtype, size)
 
 
-def noise(card: Backend, sample: Sample) -> None:
+def noise(gpu: Backend, sample: Sample) -> None:
     x = sample.normal()
 
     def draw(backend: Backend, a: dict[str, Any]) -> None:
@@ -151,7 +151,7 @@ def noise(card: Backend, sample: Sample) -> None:
         backend.normal_noise(a["x"], 0.3, 7, 4, control, a["z"], a["factors"])
 
     arrays = {name: sample.normal() for name in ("y", "z", "factors")}
-    assert_alike(*on_both(card, draw, x=x, **arrays), sample.dtype)
+    assert_alike(*on_both(gpu, draw, x=x, **arrays), sample.dtype)
 
 
 def windows(sample: Sample) -> tuple[Geometry, tuple[int, ...]]:
@@ -173,7 +173,7 @@ def images(sample: Sample, shape: tuple[int, ...]) -> np.ndarray:
     return rows.numbers().reshape(shape)
 
 
-def convolution(card: Backend, sample: Sample) -> None:
+def convolution(gpu: Backend, sample: Sample) -> None:
     geometry, shape = windows(sample)
     filters = 1 + sample.columns % 5
     out = sample.normal(shape[0], *geometry.windows, filters)
@@ -195,7 +195,7 @@ def convolution(card: Backend, sample: Sample) -> None:
         backend.convolution_gradient(x, w, formula, geometry, saved, a["dy"], None, None, a["only"])
 
     both = on_both(
-        card, both_ways, x=sample.normal(*shape), w=kernel, b=sample.normal(filters), y=out, z=out,
+        gpu, both_ways, x=sample.normal(*shape), w=kernel, b=sample.normal(filters), y=out, z=out,
         kept=out, saved=saved,
         dy=sample.normal(*out.shape), dw=kernel, db=kernel[0, 0, 0], dx=sample.normal(*shape),
         only=sample.normal(*shape),
@@ -203,9 +203,9 @@ def convolution(card: Backend, sample: Sample) -> None:
     assert_alike(*both, sample.dtype, float(out.size))
 
 
-def rounded_products(card: Backend, sample: Sample) -> None:
+def rounded_products(gpu: Backend, sample: Sample) -> None:
     """Products of rounded factors, added to the output: as exact as for factors rounded before."""
-    precisions = (card.precisions or ()) if sample.dtype == "float32" else ()
+    precisions = (gpu.precisions or ()) if sample.dtype == "float32" else ()
     geometry, shape = windows(sample)
     pixels = Geometry(geometry.image, geometry.image, (1, 1))
     for precision in precisions or (None,):
@@ -235,10 +235,10 @@ def rounded_products(card: Backend, sample: Sample) -> None:
             out, rows = factors["dy"], factors["dy"].size // filters
             arrays = {"z": out, "dw": factors["w"], "dx": factors["x"]}
             arrays["y"] = sample.normal(rows, factors["w"].size // filters)
-            assert_alike(*on_both(card, multiply, **arrays), sample.dtype, float(out.size))
+            assert_alike(*on_both(gpu, multiply, **arrays), sample.dtype, float(out.size))
 
 
-def pooling(card: Backend, sample: Sample) -> None:
+def pooling(gpu: Backend, sample: Sample) -> None:
     geometry, shape = windows(sample)
     geometry = replace(geometry, dilation=(1, 1))
     geometry = Geometry.fit(geometry.image, geometry.window, geometry.strides, "same")
@@ -255,13 +255,13 @@ def pooling(card: Backend, sample: Sample) -> None:
             backend.average_pooling_gradient(a["dy"], geometry, a["mean " + dx], accumulate)
 
     both = on_both(
-        card, both_kinds, x=x, y=out, mean=out, dy=sample.normal(*out.shape),
+        gpu, both_kinds, x=x, y=out, mean=out, dy=sample.normal(*out.shape),
         **{f"{kind} {name}": dx for kind in ("max", "mean") for name in ("dx", "sum")},
     )  # fmt: skip
     assert_alike(*both, sample.dtype, float(np.abs(x[np.isfinite(x)]).sum()))
 
 
-def layout(card: Backend, sample: Sample) -> None:
+def layout(gpu: Backend, sample: Sample) -> None:
     _, shape = windows(sample)
     x, offset = images(sample, shape), tuple(int(n) for n in sample.rng.integers(-3, 4, 2))
     out = sample.normal(shape[0], 5, 6, shape[3])
@@ -275,10 +275,10 @@ def layout(card: Backend, sample: Sample) -> None:
         backend.swap_axes(a["turned"], a["added"], accumulate=True)
 
     arrays = {"x": x, "out": out, "sum": out, "turned": turned, "other": other, "added": other}
-    assert_alike(*on_both(card, move, **arrays), sample.dtype)
+    assert_alike(*on_both(gpu, move, **arrays), sample.dtype)
 
 
-def sums_of_many_rows(card: Backend, sample: Sample) -> None:
+def sums_of_many_rows(gpu: Backend, sample: Sample) -> None:
     """More than one block per column, as for the windows of a batch of images."""
     many = 2048 + 37 * sample.rows
-    column_sums(card, replace(sample, rows=many, columns=1 + sample.columns % 3))
+    column_sums(gpu, replace(sample, rows=many, columns=1 + sample.columns % 3))

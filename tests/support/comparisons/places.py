@@ -14,7 +14,7 @@ from .samples import NUMPY, Sample, on_both
 INNER = (1, 3, 40, 300)
 
 
-def rows_of_places(card: Backend, sample: Sample) -> None:
+def rows_of_places(gpu: Backend, sample: Sample) -> None:
     """Rows gathered and scattered, bit for bit, by indices that are negative, repeated or out of
     range."""
     n, rng = sample.columns, sample.rng
@@ -37,19 +37,19 @@ def rows_of_places(card: Backend, sample: Sample) -> None:
                         backend.scatter_rows("Largest", a["rows"], a["places"], a["most"], wraps)
 
                 both = on_both(
-                    card, move, x=x, rows=rows, places=places, taken=rows, sum=x, most=x
+                    gpu, move, x=x, rows=rows, places=places, taken=rows, sum=x, most=x
                 )
                 for name, expected in both[0].items():
                     np.testing.assert_array_equal(both[1][name], expected, name)
 
 
-def checked_numbers(card: Backend, sample: Sample) -> None:
+def checked_numbers(gpu: Backend, sample: Sample) -> None:
     """The number of indices out of range, and the smallest and largest of them."""
     x = sample.numbers()
     low, high = -float(sample.rng.integers(0, 5)), 3.0
     for numbers in (np.clip(x, low, high), x, np.clip(x, -99, 99).astype(np.int32)):
         found = []
-        for backend in (NUMPY, card):
+        for backend in (NUMPY, gpu):
             check = Check(backend, low, high, lambda *told: ValueError(*told))
             told: Any = None
             try:

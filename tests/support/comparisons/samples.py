@@ -29,7 +29,7 @@ SOURCES = [
 ORDERS = (0, 1, 2, 3)  # of threads: ascending, descending and two shuffled
 
 
-def make_card(**how: Any) -> CupyBackend:
+def make_gpu(**how: Any) -> CupyBackend:
     """Return a CuPy backend on the CPU that checks every launch, see `HostKernels`."""
     kernels = emulated.EmulatedKernels(**{"orders": ORDERS, **how})
     return CupyBackend(
@@ -39,13 +39,13 @@ def make_card(**how: Any) -> CupyBackend:
 
 
 def on_both(
-    card: Backend,
+    gpu: Backend,
     operation: Callable[[Backend, dict[str, Any]], None],
     **arrays: np.ndarray | None,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Run ``operation(backend, arrays)`` on copies of the arrays and return their contents."""
     results = []
-    for backend in (NUMPY, card):
+    for backend in (NUMPY, gpu):
         mine = {
             name: None if array is None else backend.upload(array.copy())
             for name, array in arrays.items()

@@ -19,7 +19,7 @@ from gpunn.distribution.communicator import ALONE
 from .samples import NUMPY, Sample, assert_alike, on_both
 
 
-def shared_launch(card: Backend, sample: Sample) -> None:
+def shared_launch(gpu: Backend, sample: Sample) -> None:
     """Operations that a program runs in one launch, row by row."""
     softmax = gpunn.activations.get("softmax")
     x, rate = sample.normal(), 0.3
@@ -34,14 +34,14 @@ def shared_launch(card: Backend, sample: Sample) -> None:
         backend.dropout_gradient(a["dy"], rate, a["mask"], a["dx"], accumulate=True)
 
     both = on_both(
-        card, partial(program, "fused", several, 1), x=x, y=x, dy=sample.normal(),
+        gpu, partial(program, "fused", several, 1), x=x, y=x, dy=sample.normal(),
         bias=sample.normal(sample.columns), dx=sample.normal(),
         mask=np.zeros(sample.shape, np.bool_),
     )  # fmt: skip
     assert_alike(*both, sample.dtype)
 
 
-def products(card: Backend, sample: Sample) -> None:
+def products(gpu: Backend, sample: Sample) -> None:
     """Products as parts of a kernel, in each of their forms, each depending on the previous one."""
     rows, columns = sample.shape
     inner = int(sample.rng.integers(1, 40))
@@ -60,11 +60,11 @@ def products(card: Backend, sample: Sample) -> None:
     }  # fmt: skip
     arrays = {name: array.astype(sample.dtype) for name, array in arrays.items()}
     size = float(np.abs(arrays["x"]).sum()) * inner
-    both = on_both(card, partial(program, "persistent", multiply, 1), **arrays)
+    both = on_both(gpu, partial(program, "persistent", multiply, 1), **arrays)
     assert_alike(*both, sample.dtype, size)
 
 
-def persistent_steps(card: Backend, sample: Sample) -> None:
+def persistent_steps(gpu: Backend, sample: Sample) -> None:
     """Three steps in one launch, in which all blocks wait for each other repeatedly."""
     rows, columns = sample.shape
     tanh = gpunn.activations.get("tanh")
@@ -84,7 +84,7 @@ def persistent_steps(card: Backend, sample: Sample) -> None:
 
     order = Order(rows + 3, sample.seed)
     both = on_both(
-        card, steps, x=sample.normal(), w=sample.normal(columns, 3), totals=np.zeros(3),
+        gpu, steps, x=sample.normal(), w=sample.normal(columns, 3), totals=np.zeros(3),
         b=sample.normal(3), y=sample.normal(rows, 3), sums=sample.normal(3),
         dw=sample.normal(columns, 3), source=sample.normal(rows + 3, columns),
     )  # fmt: skip
@@ -133,9 +133,9 @@ def give_gradients(made: Arena, sample: Sample) -> None:
         made.backend.write(parameter.gradient, gradient)
 
 
-def optimizer(formula: Any, card: Backend, sample: Sample) -> None:
+def optimizer(formula: Any, gpu: Backend, sample: Sample) -> None:
     results = []
-    for backend in (NUMPY, card):
+    for backend in (NUMPY, gpu):
         made, control = make_arena(backend, sample, formula), Control(backend)
         numbers = replace(sample)
         frozen = made.parameters[3].numpy()
@@ -156,11 +156,11 @@ def optimizer(formula: Any, card: Backend, sample: Sample) -> None:
     assert_alike(slots, other_slots, sample.dtype)
 
 
-def persistent_updates(card: Backend, sample: Sample) -> None:
+def persistent_updates(gpu: Backend, sample: Sample) -> None:
     """Gradients that threads compute and apply without waiting for each other, in one kernel."""
     formula = gpunn.optimizers.SGD(0.1, momentum=0.9)
     results = []
-    for backend in (NUMPY, card):
+    for backend in (NUMPY, gpu):
         numbers = replace(sample)
         made, control = make_arena(backend, numbers, formula), Control(backend)
         control.set_learning_rate(0.1)
@@ -184,10 +184,10 @@ def persistent_updates(card: Backend, sample: Sample) -> None:
     assert_alike(results[0], results[1], sample.dtype, 10.0)
 
 
-def clip(by: str, card: Backend, sample: Sample) -> None:
+def clip(by: str, gpu: Backend, sample: Sample) -> None:
     for limit in (0.5, 1e9):
         results = []
-        for backend in (NUMPY, card):
+        for backend in (NUMPY, gpu):
             made = make_arena(backend, sample)
             give_gradients(made, replace(sample))
             backend.clip_gradients(made, by, limit)
@@ -196,9 +196,9 @@ def clip(by: str, card: Backend, sample: Sample) -> None:
         assert_alike(results[0], results[1], sample.dtype)
 
 
-def advance(card: Backend, sample: Sample) -> None:
+def advance(gpu: Backend, sample: Sample) -> None:
     results = []
-    for backend in (NUMPY, card):
+    for backend in (NUMPY, gpu):
         control, totals = Control(backend), backend.zeros((3,), np.float64)
         for value in (0.0, np.nan, np.inf):
             backend.write(totals, np.array([value, 0, 0]))
@@ -207,10 +207,10 @@ def advance(card: Backend, sample: Sample) -> None:
     assert_alike(results[0], results[1], sample.dtype)
 
 
-def schedule(formula: Any, card: Backend, sample: Sample) -> None:
+def schedule(formula: Any, gpu: Backend, sample: Sample) -> None:
     """The value at some step, and long after the end of the schedule, at two indices."""
     results = []
-    for backend in (NUMPY, card):
+    for backend in (NUMPY, gpu):
         control, found = Control(backend), []
         for step, place in ((sample.rows % 24, 1), (10**6, 2)):
             control.set(UPDATES, step)
@@ -220,20 +220,20 @@ def schedule(formula: Any, card: Backend, sample: Sample) -> None:
     assert_alike(results[0], results[1], "float64")
 
 
-def sum_over_one_rank(card: Backend, sample: Sample) -> None:
+def sum_over_one_rank(gpu: Backend, sample: Sample) -> None:
     gradients = sample.normal()
 
     def add_up(backend: Backend, a: dict[str, Any]) -> None:
         backend.sum_over_ranks(a["gradients"], ALONE)
 
-    own, others = on_both(card, add_up, gradients=gradients)
+    own, others = on_both(gpu, add_up, gradients=gradients)
     assert_alike(own, others, sample.dtype)
     np.testing.assert_array_equal(own["gradients"], gradients)
 
 
-def regularize(card: Backend, sample: Sample) -> None:
+def regularize(gpu: Backend, sample: Sample) -> None:
     results = []
-    for backend in (NUMPY, card):
+    for backend in (NUMPY, gpu):
         made = make_arena(backend, sample)
         for parameter, (l1, l2) in zip(
             made.parameters, ((0.1, 0.2), (0.0, 0.3), (0.2, 0.0), (1.0, 1.0)), strict=True
@@ -250,7 +250,7 @@ def regularize(card: Backend, sample: Sample) -> None:
     assert_alike(results[0], results[1], sample.dtype)
 
 
-def constrain(formula: Any, card: Backend, sample: Sample) -> None:
+def constrain(formula: Any, gpu: Backend, sample: Sample) -> None:
     w = sample.normal()
 
     def both_ways(backend: Backend, a: dict[str, Any]) -> None:
@@ -258,4 +258,4 @@ def constrain(formula: Any, card: Backend, sample: Sample) -> None:
         if sample.rows % 2 == 0:
             backend.constrain(formula, a["cube"].reshape(2, sample.rows // 2, sample.columns))
 
-    assert_alike(*on_both(card, both_ways, w=w, cube=w), sample.dtype)
+    assert_alike(*on_both(gpu, both_ways, w=w, cube=w), sample.dtype)

@@ -5,7 +5,7 @@
 - `memory`: a pool of chunks like CuPy's, of a size that a test chooses.
 - `streams`: each thread has a current stream, as in CuPy, which runs array functions. At first it
   is the null stream, which is not ordered with the backend's and so takes no work here.
-- `card`: during a capture, the backend's stream records work without doing it, and replays it
+- `device`: during a capture, the backend's stream records work without doing it, and replays it
   later. The kernels are those of ``kernels/``, compiled for the CPU (see `host_kernels`).
   The matrix product reads flat memory column by column, as cuBLAS does.
 
@@ -20,7 +20,7 @@ import gpunn.backends
 from gpunn.backends.cupy.backend import CupyBackend
 
 from .arrays import ArrayModule
-from .card import STREAM, EmulatedKernels, Products, Sending, launched
+from .device import STREAM, EmulatedKernels, Products, Sending, launched
 from .memory import MEMORY
 from .streams import NULL, Stream, current_stream, use
 

@@ -64,7 +64,7 @@ class Stream(ABC):
 
     def refuse(self, what: str) -> None:
         if self.captured is not None:
-            raise RuntimeError(f"a step that is captured cannot {what}: it would wait for the card")
+            raise RuntimeError(f"a step that is captured cannot {what}: it would wait for the GPU")
 
 
 class NullStream(Stream):

@@ -345,7 +345,7 @@ class HostKernels:
             grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any]
         ) -> Callable[[], None]:
             if kernel.repeats and math.prod(grid) > self.resident:
-                raise RuntimeError(f"{name}: the card cannot hold {math.prod(grid)} blocks at once")
+                raise RuntimeError(f"{name}: the GPU cannot hold {math.prod(grid)} blocks at once")
             self.launched |= entries
             outputs = _outputs(kernel, arguments)
             once = bind(grid, block, arguments) if len(self.orders) == 1 else None

@@ -51,17 +51,17 @@ class Results:
 
     def text(self) -> str:
         """The page."""
-        card, m = self.about["card"], self.about["machine"]
-        parts = [f"# {card['name']}, {m['date']}: `make gpu`"]
+        gpu, m = self.about["card"], self.about["machine"]
+        parts = [f"# {gpu['name']}, {m['date']}: `make gpu`"]
         if self.about["emulated"]:
             parts.append(
-                "**Emulated on the CPU: there was no card.** That everything ran is true of the "
-                "emulation only, and its times say nothing about a card."
+                "**Emulated on the CPU: there was no GPU.** That everything ran is true of the "
+                "emulation only, and its times say nothing about a GPU."
             )
         parts.append(_stages(self.titles, self.reports))
         for name, report in self.reports.items():
             parts += [f"## {self.titles[name]}", *_described(report, self.ours)]
-        details = ", ".join(f"{key} {value}" for key, value in card.items() if key != "name")
+        details = ", ".join(f"{key} {value}" for key, value in gpu.items() if key != "name")
         parts += [f"{details}."] if details else []
         parts.append(machine.line(m))
         return "\n\n".join(parts) + "\n"

@@ -24,7 +24,7 @@ from gpunn.backends.cupy.launch.tasks import Launch
 from . import nvrtc
 
 RESULT = RESULTS / "hot-kernels.md"
-CARDS = {61: "GTX 1080 Ti", 86: "RTX 3060", 90: "H200"}
+GPU_NAMES = {61: "GTX 1080 Ti", 86: "RTX 3060", 90: "H200"}
 MODES = {"fused": ALL_WORKLOADS, "persistent": ("W1", "W2")}
 
 
@@ -47,7 +47,7 @@ REGISTERS, REGISTERS_AT_ONCE = 65536, 256  # of a multiprocessor; the unit of al
 _HEAD = """\
 # The kernels of the workloads' steps
 
-Compiled by NVRTC {version} (`make kernels`), for {cards}.
+Compiled by NVRTC {version} (`make kernels`), for {gpus}.
 **Nothing here ran on a card.** Not listed is what libraries do, as products in the mode *fused*.
 """
 _LAUNCHES = """\
@@ -165,41 +165,41 @@ def per_element(ptx: str) -> float | None:
     return best
 
 
-def seconds(hot: Hot, card: GPU) -> float:
+def seconds(hot: Hot, gpu: GPU) -> float:
     """Predict the seconds of a launch."""
-    memory = roofline.MEMORY_EFFICIENCY * card.bandwidth
-    moving = hot.bytes / (card.l2_bandwidth if hot.bytes <= card.l2 else memory)
-    return moving + (hot.grid_barriers * card.barrier if hot.kernel.repeats else card.kernel)
+    memory = roofline.MEMORY_EFFICIENCY * gpu.bandwidth
+    moving = hot.bytes / (gpu.l2_bandwidth if hot.bytes <= gpu.l2 else memory)
+    return moving + (hot.grid_barriers * gpu.barrier if hot.kernel.repeats else gpu.kernel)
 
 
 def text() -> str:
     """The page."""
-    cards = {a: card for a, name in CARDS.items() if (card := find_gpu(name))}
-    told = ", ".join(f"sm_{a} ({card.name})" for a, card in cards.items())
-    head = _HEAD.format(version=nvrtc.version(), cards=told)
-    columns = ["launch", "bytes", "barriers", *(f"sm_{a}" for a in cards)]
-    columns += [f"us, {card.name}" for card in cards.values()]
-    rows = [_launch_row(hot, cards) for hot in launches()]
-    of_parts = [[f"`{call.entry}`", *(_cell(call, a) for a in cards)] for call in parts()]
+    gpus = {a: gpu for a, name in GPU_NAMES.items() if (gpu := find_gpu(name))}
+    told = ", ".join(f"sm_{a} ({gpu.name})" for a, gpu in gpus.items())
+    head = _HEAD.format(version=nvrtc.version(), gpus=told)
+    columns = ["launch", "bytes", "barriers", *(f"sm_{a}" for a in gpus)]
+    columns += [f"us, {gpu.name}" for gpu in gpus.values()]
+    rows = [_launch_row(hot, gpus) for hot in launches()]
+    of_parts = [[f"`{call.entry}`", *(_cell(call, a) for a in gpus)] for call in parts()]
     return "\n".join(
         (
             head, _LAUNCHES, _table(columns, rows), _PARTS,
-            _table(["part", *(f"sm_{a}" for a in cards)], of_parts),
+            _table(["part", *(f"sm_{a}" for a in gpus)], of_parts),
         )
     )  # fmt: skip
 
 
-def _launch_row(hot: Hot, cards: dict[int, GPU]) -> list[str]:
+def _launch_row(hot: Hot, gpus: dict[int, GPU]) -> list[str]:
     kernel = hot.kernel
     ptx = nvrtc.assembly(kernel.text, kernel.name, kernel_source.OPTIONS)
     blocks = sum("bar.sync" in line or "barrier.sync" in line for line in instructions(ptx))
     cells = [hot.title, f"{hot.bytes:,}", f"{blocks}, {hot.grid_barriers}"]
-    for architecture in cards:
+    for architecture in gpus:
         given = kernel.text, architecture, [kernel.name], kernel_source.OPTIONS
         used = nvrtc.compile_kernels(*given)[kernel.name]
         share = occupancy(used, architecture)
         cells.append(f"{used.registers} / {used.shared} / {share:.0%}")
-    return [*cells, *(f"{seconds(hot, card) * 1e6:.2f}" for card in cards.values())]
+    return [*cells, *(f"{seconds(hot, gpu) * 1e6:.2f}" for gpu in gpus.values())]
 
 
 def _cell(call: PartCall, architecture: int) -> str:

@@ -47,7 +47,7 @@ def test_a_cupy_without_metadata_is_told_of_too(
     ("vendor", "kind", "there"),
     [("0x10de", "0x030000", True), ("0x10de", "0x040300", False), ("0x8086", "0x030000", False)],
 )
-def test_a_card_on_the_bus(vendor: str, kind: str, there: bool, tmp_path: Path) -> None:
+def test_a_gpu_on_the_bus(vendor: str, kind: str, there: bool, tmp_path: Path) -> None:
     """Neither the sound device of an NVIDIA GPU counts, nor another maker's GPU."""
     assert not gpu.is_on_bus(tmp_path / "nothing such")
     (tmp_path / "0000:00:00.0").mkdir()  # removed before it is read

@@ -30,7 +30,7 @@ from gpunn.backends.cupy.launch.protocols import KernelLauncher, KernelSet, Matm
 
 from .processes import started
 
-DRY = "the card that only lists its kernels"
+DRY = "the GPU that only lists its kernels"
 
 
 class _Listed:
@@ -106,7 +106,7 @@ def compile_all(
     def work() -> None:
         with (
             suppress(OSError, ValueError),  # the time limit was reached, or the process ended
-            started("benchmarks.card.compile_ahead", until, backend) as (_, given, said),
+            started("benchmarks.gpu.compile_ahead", until, backend) as (_, given, said),
         ):
             for kernel in following():
                 given.write(base64.b64encode(pickle.dumps(kernel)).decode() + "\n")

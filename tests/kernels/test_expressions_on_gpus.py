@@ -14,12 +14,12 @@ import emulated
 import numpy as np
 import pytest
 from comparisons.expression_cases import ExpressionCase, Numbers, Size, every_case, of
-from comparisons.samples import assert_alike, make_card, on_both
+from comparisons.samples import assert_alike, make_gpu, on_both
 from kernel_resources import check
 
 import gpunn
-from benchmarks.card import nvrtc
-from benchmarks.card.kernel_table import ARCHITECTURES
+from benchmarks.gpu import nvrtc
+from benchmarks.gpu.kernel_table import ARCHITECTURES
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.expression import (
     COLUMNS,
@@ -31,7 +31,7 @@ from gpunn.backends.cupy.launch.codegen import Kernel
 from gpunn.backends.cupy.launch.expressions import text_of
 from gpunn.backends.cupy.launch.kernel_source import OPTIONS, part_named, source
 
-CARD = make_card()
+GPU = make_gpu()
 CASES = [
     pytest.param(
         case, size, id=f"{dtype}, {case.name}, {size[0]} by {size[1]}",
@@ -47,7 +47,7 @@ CASES = [
 def test_an_expression_is_that_of_numpy(case: ExpressionCase, size: Size) -> None:
     """The bits do not depend on the thread order; nothing outside the arrays is written."""
     arrays: Any = case.arrays(size, np.random.default_rng(5))
-    assert_alike(*on_both(CARD, partial(case.ask, size=size), **arrays), case.expression.dtype)
+    assert_alike(*on_both(GPU, partial(case.ask, size=size), **arrays), case.expression.dtype)
 
 
 # -- the text
@@ -78,9 +78,9 @@ def largest(dtype: str) -> ExpressionCase:
 
 def compilations() -> list[Any]:
     return [
-        pytest.param(dtype, card, marks=[pytest.mark.more] if card != ARCHITECTURES[0] else [])
+        pytest.param(dtype, name, marks=[pytest.mark.more] if name != ARCHITECTURES[0] else [])
         for dtype in ("float32", "float64")
-        for card in ARCHITECTURES
+        for name in ARCHITECTURES
     ]
 
 

@@ -1,8 +1,8 @@
 """Run the measurements that need a GPU, by priority, within a time limit; for ``make gpu``.
 
-    GPUNN_BACKEND=cupy python -m benchmarks.card.gpu --minutes 10
+    GPUNN_BACKEND=cupy python -m benchmarks.gpu.run --minutes 10
 
-It updates the folder ``results/<card>-<date>-<time>`` during the run: a file for each stage,
+It updates the folder ``results/<gpu>-<date>-<time>`` during the run: a file for each stage,
 written atomically, and ``page.md`` with the tables, which lists what is missing. It requires NumPy,
 CuPy, tqdm, safetensors and pytest; other frameworks that are not installed are reported as missing.
 With ``GPUNN_BACKEND=emulated`` it runs without a GPU, on a few rows, with results in ``runs/gpu``,
@@ -31,15 +31,15 @@ from benchmarks.race import catalog
 from benchmarks.race.rounds import EPOCH, Program, Race, predict
 from benchmarks.race.tiers import Setting, operations, race_entry
 
-from . import compile_ahead, gpu_tests
-from .gpu_results import DONE, NOT_MEASURED, UNDER_WAY, Report, Results, now
+from . import compile_ahead, run_tests
+from .results import DONE, NOT_MEASURED, UNDER_WAY, Report, Results, now
 
 MINUTES = 10.0
 ENDING_SECONDS = 10.0  # of these, for writing results and exiting
 LATE = "stopped: its time was up"
 MOST_PROCESSES = 8  # on one GPU
 ROUNDS, EMULATED_ROUNDS, EMULATED_ROWS, EMULATED_KERNELS = 7, 2, 120, 8
-OURS = f"gpunn {catalog.ON_CARD}"  # in the default launch mode
+OURS = f"gpunn {catalog.ON_GPU}"  # in the default launch mode
 NEIGHBOURS = (
     catalog.EAGER, catalog.FUSED, "PyTorch, torch.compile with CUDA graphs",
     "PyTorch, CUDA graph of 25 steps", catalog.JIT, catalog.SCAN,
@@ -53,7 +53,7 @@ OTHERS = (
 )  # fmt: skip
 NEEDY = (  # skipped, unless more packages are installed
     "tests/callbacks/test_progress_bar.py", "tests/layers/test_convolution.py",
-    "tests/training/test_own_functions.py", "tests/training/test_own_parts.py",
+    "tests/training/test_custom_functions.py", "tests/training/test_custom_parts.py",
 )  # fmt: skip
 
 Tell = Callable[[Report], None]
@@ -138,8 +138,8 @@ def test(
     sample: str = "all", alone: bool = False,
 ) -> Report:  # fmt: skip
     """Run some tests in several processes; in one, if they must be ``alone`` on the GPU."""
-    wanted = gpu_tests.Wanted(files, run.backend, expression, sample)
-    return gpu_tests.run(wanted, 1 if alone else _processes(), until, tell)
+    wanted = run_tests.Wanted(files, run.backend, expression, sample)
+    return run_tests.run(wanted, 1 if alone else _processes(), until, tell)
 
 
 def other_tests(run: Run, until: float, tell: Tell) -> Report:
@@ -176,8 +176,8 @@ def race_neighbours(run: Run, until: float, tell: Tell) -> Report:
     for variant in catalog.variants():
         if variant.name == OURS:
             programs.append(catalog.program(variant))
-        elif variant.name in [f"{name} {catalog.ON_CARD}" for name in NEIGHBOURS]:
-            reason = catalog.why_absent(variant.requires, on_card=True)
+        elif variant.name in [f"{name} {catalog.ON_GPU}" for name in NEIGHBOURS]:
+            reason = catalog.why_absent(variant.requires, on_gpu=True)
             if reason is None:
                 programs.append(catalog.program(variant))
             else:
@@ -222,7 +222,7 @@ def time_operations(run: Run, until: float, tell: Tell) -> Report:
 
 
 STAGES = {
-    "card": Stage("The card, and `gpunn doctor`", 0.08, look),
+    "card": Stage("The GPU, and `gpunn doctor`", 0.08, look),
     "kernels": Stage("Kernels compiled ahead", 0.22, compile_kernels),
     "short-list": Stage(
         "The short list of tests", 0.40,
@@ -266,11 +266,11 @@ def main() -> int:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     sys.path[:0] = paths[:2]
 
-    about = {"card": describe_card(backend), "emulated": emulated, "machine": machine.describe()}
-    card = re.sub(r"[^a-z0-9]+", "-", about["card"]["name"].lower()).strip("-")
+    about = {"card": describe_gpu(backend), "emulated": emulated, "machine": machine.describe()}
+    stem = re.sub(r"[^a-z0-9]+", "-", about["card"]["name"].lower()).strip("-")
     folder = arguments.out or (ROOT / "runs" / "gpu" if emulated else RESULTS)
     titles = {name: stage.title for name, stage in STAGES.items() if name in names}
-    results = Results(folder / f"{card}-{now()}", titles, about, OURS)
+    results = Results(folder / f"{stem}-{now()}", titles, about, OURS)
     print(f"{about['card']['name']}: {arguments.minutes:g} minutes at most; {results.folder}")
     with tempfile.TemporaryDirectory() as data:
         run = Run(
@@ -335,7 +335,7 @@ def _processes() -> int:
     return max(1, min(MOST_PROCESSES, len(usable(0)) if usable else os.cpu_count() or 1))
 
 
-def describe_card(backend: str) -> dict[str, Any]:
+def describe_gpu(backend: str) -> dict[str, Any]:
     """Return the GPU's name and properties; exit if there is none."""
     if backend == "emulated":
         return {"name": "emulated"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import emulated  # noqa: F401  makes the backend known
 import numpy as np
-from comparisons.own_layers import register
+from comparisons.custom_layers import register
 from numpy.testing import assert_allclose
 
 import gpunn

@@ -103,7 +103,7 @@ def _run_share(wanted: Wanted, until: float, watched: Watched) -> None:
     counted = False
     while goes_on and time.monotonic() < until:
         begun, names, goes_on = "", list(wanted.skip), False
-        with started("benchmarks.card.gpu_tests", until) as (process, given, said):
+        with started("benchmarks.gpu.run_tests", until) as (process, given, said):
             try:
                 given.write(json.dumps(asdict(wanted)))
                 given.close()

@@ -1,6 +1,6 @@
 """The cost of custom parts of a network.
 
-    python -m benchmarks.studies.own_parts [--rounds 15]
+    python -m benchmarks.studies.custom_parts [--rounds 15]
 
 W2's network with silu, 784-128-dropout 0.2-10, Adam, batches of 32: with built-in parts; with a
 custom activation, layer and loss, written with `gpunn.ops`; and the same written in JAX, an
@@ -321,9 +321,10 @@ def table(result: dict[str, Any]) -> str:
         "",
         "W2's network with silu (784-128-dropout 0.2-10, Adam, batches of 32): of built-in parts,",
         "of parts written with `gpunn.ops`, and in JAX (an epoch as one program); and a chain of",
-        "20 operations on a million numbers in one thread. By `benchmarks/studies/own_parts.py`,",
-        "in turns: medians, with quartiles. JAX contracts products and sums, so that it does fewer",
-        "operations in the chain without functions, and rounds otherwise; gpunn does not.",
+        "20 operations on a million numbers in one thread.",
+        "By `benchmarks/studies/custom_parts.py`, in turns: medians, with quartiles.",
+        "JAX contracts products and sums, so that it does fewer operations in the chain without",
+        "functions, and rounds otherwise; gpunn does not.",
         "",
         "| what | by | time |",
         "| --- | --- | --- |",
@@ -358,9 +359,9 @@ def main() -> None:
         "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
     }  # fmt: skip
     result = {"machine": machine.describe(), "seconds": measure(rounds)}
-    (RESULTS / "own-parts.json").write_text(json.dumps(result, indent=1) + "\n")
+    (RESULTS / "custom-parts.json").write_text(json.dumps(result, indent=1) + "\n")
     text = table(result)
-    (RESULTS / "own-parts.md").write_text(text)
+    (RESULTS / "custom-parts.md").write_text(text)
     print(text)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import emulated  # noqa: F401  makes the backend known
 import numpy as np
 import pytest
-from comparisons.own_layers import (
+from comparisons.custom_layers import (
     PAIRS,
     Linear,
     MLPBlock,

@@ -8,7 +8,7 @@ from typing import Any
 import emulated  # noqa: F401  makes the backend known
 import numpy as np
 import pytest
-from comparisons.own_layers import MLPBlock, register
+from comparisons.custom_layers import MLPBlock, register
 from numpy.testing import assert_allclose
 
 import gpunn
@@ -387,7 +387,7 @@ def test_weights_are_made_in_build() -> None:
 def test_the_wrong_number_of_features_is_told() -> None:
     block = MLPBlock(name="block")
     apply_in(block, (4,))
-    with pytest.raises(ValueError, match=r"matmul.*\(2, 5\) and \(4, 8\).*own_layers\.py line"):
+    with pytest.raises(ValueError, match=r"matmul.*\(2, 5\) and \(4, 8\).*custom_layers\.py line"):
         apply_in(block, (5,))
 
 

@@ -1,7 +1,7 @@
 """Theoretical lower bounds of a step's time on ten GPUs and on this CPU, from its profile.
 
-    python -m benchmarks.card.roofline           measures this CPU (under a minute), writes the page
-    python -m benchmarks.card.roofline --page    predicts again from earlier measurements
+    python -m benchmarks.gpu.roofline           measures this CPU (under a minute), writes the page
+    python -m benchmarks.gpu.roofline --page    predicts again from earlier measurements
 
 Writes ``results/roofline.json``, ``.md`` and ``.svg``. Nothing is measured on a GPU; if
 ``results`` has a folder of ``make gpu`` from one of these GPUs, its times are shown too.
@@ -36,7 +36,7 @@ CHART_BATCH = 32
 EAGER = 300e-6  # PyTorch, eager, W2: see the page
 GOAL = 10e-6  # W2 on an H200; the goal on any GPU, as a multiple of PyTorch's speed:
 FASTER = 10
-OURS = f"gpunn {catalog.ON_CARD}"  # its name in the files of make gpu
+OURS = f"gpunn {catalog.ON_GPU}"  # its name in the files of make gpu
 Operations = Sequence[ProfiledOperation]
 
 
@@ -86,35 +86,35 @@ def measure() -> dict[str, Any]:
     }
 
 
-def measured_on_cards(folder: Path) -> dict[str, dict[str, float]]:
+def measured_on_gpus(folder: Path) -> dict[str, dict[str, float]]:
     """Return seconds of a step by GPU and workload, from the files of ``make gpu``."""
     found: dict[str, dict[str, float]] = {}
     for path in sorted(folder.rglob("*.json")):
         report = json.loads(path.read_text())
         if not isinstance(report, dict) or "benchmarks" not in report or report.get("emulated"):
             continue
-        card = find_gpu(report["card"]["name"])
-        for entry in report["benchmarks"] if card else ():
+        gpu = find_gpu(report["card"]["name"])
+        for entry in report["benchmarks"] if gpu else ():
             epochs = entry["samples"].get(OURS)
             for name in WORKLOADS:
                 if epochs and entry["key"] == f"{name} epoch":
                     step = statistics.median(epochs) / entry["steps"]
-                    found.setdefault(card.name, {})[name] = step
+                    found.setdefault(gpu.name, {})[name] = step
     return found
 
 
 # -- predictions
 
 
-def by_mode(operations: Operations, card: GPU) -> dict[str, float | None]:
+def by_mode(operations: Operations, gpu: GPU) -> dict[str, float | None]:
     """Predict seconds of a step: its work alone, and in each launch mode."""
     plain = sum(operation.launches or operation.fused for operation in operations)
     narrow = roofline.is_narrow(operations)
     return {
-        "work": roofline.work_seconds(operations, card),
-        "plain": roofline.graph_step_seconds(operations, card, plain),
-        "fused": roofline.graph_step_seconds(operations, card),
-        "persistent": roofline.persistent_step_seconds(operations, card) if narrow else None,
+        "work": roofline.work_seconds(operations, gpu),
+        "plain": roofline.graph_step_seconds(operations, gpu, plain),
+        "fused": roofline.graph_step_seconds(operations, gpu),
+        "persistent": roofline.persistent_step_seconds(operations, gpu) if narrow else None,
     }
 
 
@@ -134,7 +134,7 @@ def predict(measured: dict[str, Any]) -> dict[str, Any]:
             "working_set": roofline.working_set(operations),
             "bound": roofline.cpu_seconds(operations, cpu),
             "with_python": roofline.cpu_seconds(operations, cpu, python),
-            "cards": {card.name: by_mode(operations, card) for card in GPUS},
+            "cards": {gpu.name: by_mode(operations, gpu) for gpu in GPUS},
         }
     for batch in BATCHES:
         by_width = predicted["widths"][str(batch)] = {}
@@ -147,7 +147,7 @@ def predict(measured: dict[str, Any]) -> dict[str, Any]:
     return predicted
 
 
-def crossover(result: dict[str, Any], card: str, batch: int, against: str) -> str:
+def crossover(result: dict[str, Any], gpu: str, batch: int, against: str) -> str:
     """Return the width from which the GPU is faster than the CPU, at all larger tried widths.
 
     ``against``: ``"measured"`` steps of the CPU, or its ``"bound"``.
@@ -158,7 +158,7 @@ def crossover(result: dict[str, Any], card: str, batch: int, against: str) -> st
         figures = predicted[str(width)]
         times = result["measured"]["widths"][str(batch)][str(width)]
         cpu = statistics.median(times) if against == "measured" else figures["bound"]
-        if figures["cards"][card] >= cpu:
+        if figures["cards"][gpu] >= cpu:
             break
         least = width
     if least is None:
@@ -169,14 +169,14 @@ def crossover(result: dict[str, Any], card: str, batch: int, against: str) -> st
 # -- the page
 
 
-def page(result: dict[str, Any], on_cards: dict[str, dict[str, float]]) -> str:
+def page(result: dict[str, Any], on_gpus: dict[str, dict[str, float]]) -> str:
     """Markdown of what ``result`` says, and of nothing else."""
     measured, predicted = result["measured"], result["predicted"]
     about = measured["machine"]
     parts = [
         "# The bound: what a step must cost",
         "**Predicted, not measured,** but for the columns and rows that say measured. None of "
-        "this ran on a card. Made by `python -m benchmarks.card.roofline` from the profile of "
+        "this ran on a card. Made by `python -m benchmarks.gpu.roofline` from the profile of "
         "each step (what `gpunn doctor --step` shows) and the figures of the cards below. Times "
         "are microseconds a step.",
         _MODEL.format(
@@ -188,11 +188,11 @@ def page(result: dict[str, Any], on_cards: dict[str, dict[str, float]]) -> str:
         "## Steps on cards",
     ]  # fmt: skip
     for name in WORKLOADS:
-        parts += _workload(TITLES[name], predicted["workloads"][name], name, on_cards)
+        parts += _workload(TITLES[name], predicted["workloads"][name], name, on_gpus)
     parts += ["## The goals", _goals(predicted["workloads"]["W2"])]
     parts += ["## The same steps on this CPU", *_cpu(result)]
     parts += ["## From which width on the card wins", *_crossovers(result)]
-    parts += ["## The cards", *_cards()]
+    parts += ["## The cards", *_gpu_table()]
     versions = ", ".join(f"{k} {v}" for k, v in about["versions"].items() if v)
     parts.append(
         f"The CPU: {about['cpu']}, {about['cores']} cores, Python {about['python']}, {versions}, "
@@ -222,7 +222,7 @@ makes a card slower than this."""
 
 
 def _workload(
-    title: str, figures: dict[str, Any], name: str, on_cards: dict[str, dict[str, float]]
+    title: str, figures: dict[str, Any], name: str, on_gpus: dict[str, dict[str, float]]
 ) -> Iterable[str]:
     yield f"### {title}"
     yield (
@@ -231,22 +231,22 @@ def _workload(
         f"step comes back to {figures['working_set'] / 1e6:,.2f} MB."
     )
     rows = []
-    for card in GPUS:
-        times = figures["cards"][card.name]
+    for gpu in GPUS:
+        times = figures["cards"][gpu.name]
         rows.append(
-            [card.name, *(_us(times[mode]) for mode in ("work", "plain", "fused", "persistent")),
-             _us(on_cards.get(card.name, {}).get(name))]
+            [gpu.name, *(_us(times[mode]) for mode in ("work", "plain", "fused", "persistent")),
+             _us(on_gpus.get(gpu.name, {}).get(name))]
         )  # fmt: skip
     titles = "card", "work alone", "plain", "fused", "persistent", "measured"
     yield _table(titles, rows)
 
 
 def _goals(figures: dict[str, Any]) -> str:
-    h200, cards = figures["cards"]["H200"], figures["cards"]
+    h200, gpus = figures["cards"]["H200"], figures["cards"]
     lines = []
     for mode, told in (("fused", "With fused launches"), ("persistent", "In a persistent kernel")):
         verdict = "reaches" if h200[mode] <= GOAL else "misses"
-        slow = ", ".join(n for n, c in cards.items() if EAGER / c[mode] < FASTER)
+        slow = ", ".join(n for n, c in gpus.items() if EAGER / c[mode] < FASTER)
         lines.append(
             f"- {told}, W2 on an H200 takes {_us(h200[mode])} us: it {verdict} the goal of "
             f"{GOAL * 1e6:.0f} us. Against PyTorch eager that is {EAGER / h200[mode]:.0f} times as "
@@ -304,23 +304,23 @@ def _crossovers(result: dict[str, Any]) -> Iterable[str]:
         ("bound", "Against the bound of this CPU, which compiled code might come near:"),
     ):
         rows = [
-            [card.name, *(crossover(result, card.name, batch, against) for batch in BATCHES)]
-            for card in GPUS
+            [gpu.name, *(crossover(result, gpu.name, batch, against) for batch in BATCHES)]
+            for gpu in GPUS
         ]
         yield told
         yield _table(("card", *(f"batch {batch}" for batch in BATCHES)), rows)
     yield f"![A step against the width of the hidden layer, batch {CHART_BATCH}](roofline.svg)"
 
 
-def _cards() -> Iterable[str]:
+def _gpu_table() -> Iterable[str]:
     rows = []
-    for card in GPUS:
-        published, cache, kernel = tuple(card.sources)
+    for gpu in GPUS:
+        published, cache, kernel = tuple(gpu.sources)
         rows.append(
-            [card.name, f"{card.capability[0]}.{card.capability[1]}", str(card.multiprocessors),
-             f"{card.flops / 1e12:g}", f"{card.bandwidth / 1e9:,.1f}", f"{card.l2 / 2**20:g}",
-             published, f"{card.l2_bandwidth / 1e9:,.0f} {cache}",
-             f"{card.kernel * 1e6:.2f} {kernel}", f"{card.barrier * 1e6:.2f} {kernel}"]
+            [gpu.name, f"{gpu.capability[0]}.{gpu.capability[1]}", str(gpu.multiprocessors),
+             f"{gpu.flops / 1e12:g}", f"{gpu.bandwidth / 1e9:,.1f}", f"{gpu.l2 / 2**20:g}",
+             published, f"{gpu.l2_bandwidth / 1e9:,.0f} {cache}",
+             f"{gpu.kernel * 1e6:.2f} {kernel}", f"{gpu.barrier * 1e6:.2f} {kernel}"]
         )  # fmt: skip
     yield _table(
         ("card", "capability", "multiprocessors", "FP32 TFLOP/s", "memory GB/s", "L2 MiB",
@@ -361,7 +361,7 @@ def main() -> None:
     measured = json.loads(path.read_text())["measured"] if arguments.page else measure()
     result = {"measured": measured, "predicted": predict(measured)}
     path.write_text(json.dumps(result, indent=1) + "\n")
-    text = page(result, measured_on_cards(path.parent))
+    text = page(result, measured_on_gpus(path.parent))
     path.with_suffix(".md").write_text(text)
     path.with_suffix(".svg").write_text(chart(result))
     print(text)

@@ -9,10 +9,10 @@ and Bassett, 1978), which costs q per minute too short and 1 - q per minute too 
 The metric is the fraction of times below the prediction, which should be q.
 Both are written with gpunn.ops; no derivative is written by hand.
 
-Run:       python examples/own_loss.py [--epochs 60]
+Run:       python examples/custom_loss.py [--epochs 60]
 Takes:     about five seconds.
 Prints:    for each percentile, the fraction of new times below it.
-Saves:     own_loss.png, if matplotlib is installed.
+Saves:     custom_loss.png, if matplotlib is installed.
 """
 
 import argparse
@@ -91,7 +91,7 @@ def main():
         axes.plot(hours, curve, label=f"{100 * q:.0f}% are below")
     axes.set(xlabel="time of day, 0 to 1", ylabel="minutes", ylim=(-5, 25))
     axes.legend()
-    figure.savefig("own_loss.png", dpi=150)
+    figure.savefig("custom_loss.png", dpi=150)
 
 
 if __name__ == "__main__":
