@@ -124,10 +124,10 @@ class BuildKernels(build_ext):
         try:
             build_ext.build_extension(alone, extension)
         except (BaseError, CCompilerError) as error:
-            said = words_of_the_compiler(error)
+            output = words_of_the_compiler(error)
             if not extension.optional:
-                raise type(error)(f"GPUNN_BUILD asks for {asked()!r}. {name}: {said}") from error
-            self.not_built[name] = said
+                raise type(error)(f"GPUNN_BUILD asks for {asked()!r}. {name}: {output}") from error
+            self.not_built[name] = output
             raise
 
     def place_of(self, extension):

@@ -30,12 +30,12 @@ WORD = re.compile(r"[^\W\d_]{2,}|\d+|[£$€!]")
 
 
 def read(path):
-    """Return labels and texts.
+    """Return labels and messages.
 
     Raises:
         ValueError: if a line has no tab, or there are not two labels.
     """
-    labels, texts = [], []
+    labels, messages = [], []
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             label, tab, text = line.rstrip("\n").partition("\t")
@@ -44,11 +44,11 @@ def read(path):
             if not tab:
                 raise ValueError(f"{path}, line {number}: no tab between label and text: {line!r}")
             labels.append(label.strip())
-            texts.append(text)
+            messages.append(text)
     if len(set(labels)) != 2:
         found = ", ".join(sorted(set(labels))[:5]) or "none"
         raise ValueError(f"{path}: two labels are expected; found {found}.")
-    return np.array(labels), texts
+    return np.array(labels), messages
 
 
 def words(text):
@@ -57,9 +57,9 @@ def words(text):
     return {f"<{len(word)} digits>" if word.isdigit() else word for word in found}
 
 
-def bags(texts, places):
-    rows = np.zeros((len(texts), len(places)), np.uint8)
-    for row, text in zip(rows, texts, strict=True):
+def bags(messages, places):
+    rows = np.zeros((len(messages), len(places)), np.uint8)
+    for row, text in zip(rows, messages, strict=True):
         row[[places[word] for word in words(text) if word in places]] = 1
     return rows
 
@@ -87,9 +87,9 @@ def make_network(inputs):
     return model
 
 
-def learn(texts, y, held):
+def learn(messages, y, held):
     """Return the network, the index of each word, and the threshold."""
-    learnt = [text for text, out in zip(texts, held, strict=True) if not out]
+    learnt = [text for text, out in zip(messages, held, strict=True) if not out]
     counts = Counter(word for text in learnt for word in words(text))
     places = {word: i for i, word in enumerate(sorted(w for w, n in counts.items() if n > 1))}
     if not places:
@@ -107,17 +107,17 @@ def main():
     parser.add_argument("--label", default="spam", help="the label of the messages to filter out")
     options = parser.parse_args()
     try:
-        labels, texts = read(options.file)
+        labels, messages = read(options.file)
         if options.label not in labels:
             raise ValueError(f"--label {options.label}: the file's are {sorted(set(labels))}.")
         y = (labels == options.label).astype(np.int64)
         held = hold_out(y, np.random.default_rng(0))
-        model, places, threshold = learn(texts, y, held)
+        model, places, threshold = learn(messages, y, held)
     except (OSError, ValueError) as error:
         sys.exit(f"spam: {error}")
 
     print(f"{len(y):,} messages, {y.sum():,} of them {options.label}; {len(places):,} words")
-    out = [text for text, is_out in zip(texts, held, strict=True) if is_out]
+    out = [text for text, is_out in zip(messages, held, strict=True) if is_out]
     chances = model.predict(bags(out, places))
     print(f"{len(out):,} held out, filtered above {threshold:.3f}")
     truth = y[held][:, None]

@@ -129,8 +129,8 @@ def make_movable(folder: Path, version: str) -> None:
 def run(*command: str | Path) -> str:
     done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
     if done.returncode:
-        said = (done.stdout + done.stderr).strip().splitlines()[-5:]
-        raise NoPythons("\n".join([f"{command[0]} failed:", *said]))
+        output = (done.stdout + done.stderr).strip().splitlines()[-5:]
+        raise NoPythons("\n".join([f"{command[0]} failed:", *output]))
     return done.stdout
 
 

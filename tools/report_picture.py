@@ -31,8 +31,8 @@ def trained(path: Path) -> None:
         layers.Dense(10, activation="softmax"),
     ], name="mnist")  # fmt: skip
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    told = gpunn.callbacks.Report(path)
-    model.fit(x, y, epochs=8, validation_data=test, verbose=0, callbacks=[told])
+    report = gpunn.callbacks.Report(path)
+    model.fit(x, y, epochs=8, validation_data=test, verbose=0, callbacks=[report])
 
 
 def main() -> int:

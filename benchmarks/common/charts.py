@@ -42,18 +42,20 @@ def bars(
     for place, (label, low, middle, high) in enumerate(rows):
         y = top + ROW * (place + 0.5)
         kind = 1 if label in emphasis else 0
-        told = f"{label}: {middle:.3g} {unit}, quartiles {low:.3g} to {high:.3g}"
+        tooltip = f"{label}: {middle:.3g} {unit}, quartiles {low:.3g} to {high:.3g}"
         x0, x1, x2 = scale(low), scale(middle), scale(high)
         whisker = f"M{x0:.1f} {y - 5:.1f}v10M{x0:.1f} {y:.1f}H{x2:.1f}M{x2:.1f} {y - 5:.1f}v10"
         body += [
             _text(left - 10, y + 4, label, "end"),
             f'<rect class="f{kind}" x="{left:.1f}" y="{y - 9:.1f}" width="{x1 - left:.1f}" '
-            f'height="18"><title>{escape(told)}</title></rect>',
+            f'height="18"><title>{escape(tooltip)}</title></rect>',
             f'<path class="whisker" d="{whisker}"/>',
             _text(max(x1, x2) + 8, y + 4, f"{middle:.3g}", "start"),
         ]
-    told = description or "; ".join(f"{label} {middle:.3g} {unit}" for label, _, middle, _ in rows)
-    return _svg(title, told, bottom + 52, body)
+    summary = description or "; ".join(
+        f"{label} {middle:.3g} {unit}" for label, _, middle, _ in rows
+    )
+    return _svg(title, summary, bottom + 52, body)
 
 
 def lines(
@@ -113,13 +115,13 @@ def lines(
         path = "L".join(f"{x_of(x):.1f} {y_of(y):.1f}" for x, y in line)
         body.append(f'<path class="line s{place % len(LIGHT)}" d="M{path}"/>')
         for x, y in line:
-            told = escape(f"{name}: {number(x)}, {y:.3g}")
+            tooltip = escape(f"{name}: {number(x)}, {y:.3g}")
             body.append(
                 f'<circle class="f{place % len(LIGHT)}" cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" '
-                f'r="3.5"><title>{told}</title></circle>'
+                f'r="3.5"><title>{tooltip}</title></circle>'
             )
-    told = description or f"{y_label} against {x_label}: {', '.join(series)}"
-    return _svg(title, told, bottom + 54, body)
+    summary = description or f"{y_label} against {x_label}: {', '.join(series)}"
+    return _svg(title, summary, bottom + 54, body)
 
 
 def number(value: float) -> str:

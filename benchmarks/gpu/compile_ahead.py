@@ -106,12 +106,12 @@ def compile_all(
     def work() -> None:
         with (
             suppress(OSError, ValueError),  # the time limit was reached, or the process ended
-            started("benchmarks.gpu.compile_ahead", until, backend) as (_, given, said),
+            started("benchmarks.gpu.compile_ahead", until, backend) as (_, given, output),
         ):
             for kernel in following():
                 given.write(base64.b64encode(pickle.dumps(kernel)).decode() + "\n")
                 given.flush()
-                answer = json.loads(said.readline() or '"the compiler ended"')
+                answer = json.loads(output.readline() or '"the compiler ended"')
                 with lock:
                     report["compiled"] += answer is None
                     if answer is not None:

@@ -175,8 +175,8 @@ def seconds(hot: Hot, gpu: GPU) -> float:
 def text() -> str:
     """The page."""
     gpus = {a: gpu for a, name in GPU_NAMES.items() if (gpu := find_gpu(name))}
-    told = ", ".join(f"sm_{a} ({gpu.name})" for a, gpu in gpus.items())
-    head = _HEAD.format(version=nvrtc.version(), gpus=told)
+    names = ", ".join(f"sm_{a} ({gpu.name})" for a, gpu in gpus.items())
+    head = _HEAD.format(version=nvrtc.version(), gpus=names)
     columns = ["launch", "bytes", "barriers", *(f"sm_{a}" for a in gpus)]
     columns += [f"us, {gpu.name}" for gpu in gpus.values()]
     rows = [_launch_row(hot, gpus) for hot in launches()]

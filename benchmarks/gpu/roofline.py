@@ -244,11 +244,11 @@ def _workload(
 def _goals(figures: dict[str, Any]) -> str:
     h200, gpus = figures["cards"]["H200"], figures["cards"]
     lines = []
-    for mode, told in (("fused", "With fused launches"), ("persistent", "In a persistent kernel")):
+    for mode, case in (("fused", "With fused launches"), ("persistent", "In a persistent kernel")):
         verdict = "reaches" if h200[mode] <= GOAL else "misses"
         slow = ", ".join(n for n, c in gpus.items() if EAGER / c[mode] < FASTER)
         lines.append(
-            f"- {told}, W2 on an H200 takes {_us(h200[mode])} us: it {verdict} the goal of "
+            f"- {case}, W2 on an H200 takes {_us(h200[mode])} us: it {verdict} the goal of "
             f"{GOAL * 1e6:.0f} us. Against PyTorch eager that is {EAGER / h200[mode]:.0f} times as "
             f"fast; the goal of {FASTER} times is missed by {slow or 'no card of the table'}."
         )
@@ -299,7 +299,7 @@ def _crossovers(result: dict[str, Any]) -> Iterable[str]:
         f"them from which on the card, with fused launches, is predicted to be faster than this "
         f"CPU."
     )
-    for against, told in (
+    for against, heading in (
         ("measured", "Against the NumPy backend as measured on this CPU:"),
         ("bound", "Against the bound of this CPU, which compiled code might come near:"),
     ):
@@ -307,7 +307,7 @@ def _crossovers(result: dict[str, Any]) -> Iterable[str]:
             [gpu.name, *(crossover(result, gpu.name, batch, against) for batch in BATCHES)]
             for gpu in GPUS
         ]
-        yield told
+        yield heading
         yield _table(("card", *(f"batch {batch}" for batch in BATCHES)), rows)
     yield f"![A step against the width of the hidden layer, batch {CHART_BATCH}](roofline.svg)"
 

@@ -62,14 +62,14 @@ class Watched:
     def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
         self.collected, self.cases = 0, dict[str, dict[str, Any]]()
         self.left_out: dict[str, str] = {}
-        self._tell, self._told, self._lock = tell, time.monotonic(), threading.Lock()
+        self._tell, self._reported_at, self._lock = tell, time.monotonic(), threading.Lock()
 
     def add(self, name: str, outcome: str, message: str, seconds: float) -> None:
         with self._lock:
             self.cases[name] = {"outcome": outcome, "message": message, "seconds": seconds}
-            if time.monotonic() - self._told > 1:  # write the file once a second
+            if time.monotonic() - self._reported_at > 1:  # write the file once a second
                 self._tell(self.report())
-                self._told = time.monotonic()
+                self._reported_at = time.monotonic()
 
     def report(self) -> dict[str, Any]:
         found = {"collected": self.collected, "cases": dict(self.cases)}
@@ -103,11 +103,11 @@ def _run_share(wanted: Wanted, until: float, watched: Watched) -> None:
     counted = False
     while goes_on and time.monotonic() < until:
         begun, names, goes_on = "", list(wanted.skip), False
-        with started("benchmarks.gpu.run_tests", until) as (process, given, said):
+        with started("benchmarks.gpu.run_tests", until) as (process, given, output):
             try:
                 given.write(json.dumps(asdict(wanted)))
                 given.close()
-                for line in said:
+                for line in output:
                     news = json.loads(line)
                     if "collected" in news:
                         watched.collected += 0 if counted else news["collected"]

@@ -134,8 +134,8 @@ class Runner:
                 return found
             if status in (-signal.SIGXCPU, -signal.SIGALRM):
                 return failure("Timeout", f"computed for more than {options.seconds} s")
-            said = (into / "output.txt").read_text(errors="replace").strip().splitlines() or [""]
-            return failure("Ended", f"status {status}: {said[-1]}")
+            output = (into / "output.txt").read_text(errors="replace").strip().splitlines() or [""]
+            return failure("Ended", f"status {status}: {output[-1]}")
 
     def close(self) -> None:
         assert self.process.stdin

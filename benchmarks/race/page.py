@@ -85,9 +85,9 @@ def figures(report: Report | None) -> str:
     e = entry(report, "W2 epoch")
     picture = f"![{_alt(e)}](benchmarks/results/{_file('bench', 'W2 epoch')})" if e else ""
     points = entry(report, "W6 epoch").get("title")
-    said = f"W6 is {points}." if points else ""
-    told = f"{machine.line(report['machine'])} [The page](benchmarks/results/bench.md)."
-    return "\n\n".join(filter(None, (_table(["ms", *entries], rows), said, picture, told)))
+    summary = f"W6 is {points}." if points else ""
+    source = f"{machine.line(report['machine'])} [The page](benchmarks/results/bench.md)."
+    return "\n\n".join(filter(None, (_table(["ms", *entries], rows), summary, picture, source)))
 
 
 def markdown(report: Report, stem: str) -> str:
@@ -221,11 +221,11 @@ def _samples_table(e: Report, ours: str) -> str:
 
 
 def _ratio(within: list[float]) -> str:
-    said = verdict(within)
-    if not within or said == "too few":
-        return said
+    outcome = verdict(within)
+    if not within or outcome == "too few":
+        return outcome
     low, _, high = quartiles(within)
-    return f"{said} ({low:.3g} - {high:.3g})"
+    return f"{outcome} ({low:.3g} - {high:.3g})"
 
 
 def _extra(e: Report, what: str, name: str) -> str:
@@ -376,9 +376,9 @@ def terminal(report: Report) -> str:
             for name in _ranked(e):
                 values = e["samples"][name]
                 low, middle, high = (factor * q for q in quartiles(values))
-                said = "" if name == base else verdict(ratios(values, e["samples"][base]))
+                outcome = "" if name == base else verdict(ratios(values, e["samples"][base]))
                 spread = f"{low:.3g} - {high:.3g}"
-                lines.append(f"  {name[:36]:<36} {middle:>9.3g}  {spread:<19} {said}".rstrip())
+                lines.append(f"  {name[:36]:<36} {middle:>9.3g}  {spread:<19} {outcome}".rstrip())
         for name, how in e.get("failed", {}).items():
             lines.append(f"  {name}: {how}"[:79])
     met = [goal for goal in goals(report) if goal.reached is not None]

@@ -146,8 +146,8 @@ def run(quick: bool = False, out: Path | None = None, axes: tuple[str, ...] = ()
             entry = report["axes"].setdefault(axis.key, {"points": [], "failed": []})
             where = {"backend": backend, "series": name, "x": x}
             setting = {**options, **axis.points[x], **axis.series[name], "backend": backend}
-            told = " ".join(filter(None, (axis.key, f"{x:,}", name, backend)))
-            print(f"{number:3d} of {len(work)}  {told}", flush=True)
+            label = " ".join(filter(None, (axis.key, f"{x:,}", name, backend)))
+            print(f"{number:3d} of {len(work)}  {label}", flush=True)
             left = end - time.monotonic()
             if left < 5:
                 entry["failed"].append({**where, "reason": "no time was left"})

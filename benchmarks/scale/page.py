@@ -120,7 +120,7 @@ def explain(
     caches: dict[str, int],
 ) -> list[str]:
     """Return one or more sentences for each bend, the end of a piece."""
-    told = []
+    sentences = []
     for before, after in itertools.pairwise(found):
         bend = before.last
         near = points[bend - 1], points[bend + 1]
@@ -135,8 +135,8 @@ def explain(
             spread = max(map(_spread, points[bend - 1 : bend + 2]))
             facts = [f"No counter explains it; samples around it differ by {spread:.0%}."]
         way = f"from slope {before.slope:.2f} to {after.slope:.2f}"
-        told.append(f"**{charts.number(points[bend]['x'])}**, {way}. " + " ".join(facts))
-    return told
+        sentences.append(f"**{charts.number(points[bend]['x'])}**, {way}. " + " ".join(facts))
+    return sentences
 
 
 def _shares(
@@ -182,17 +182,17 @@ def _passes(before: dict[str, Any], after: dict[str, Any], caches: dict[str, int
         for name, size in caches.items()
         if before["held"] < size <= after["held"]
     ]
-    told = (
+    outgrowing = (
         f"The arrays, {_bytes(before['held'])} at {before['x']:,} and {_bytes(after['held'])} at "
         f"{after['x']:,}, outgrow {' and '.join(outgrown)}."
     )
     if any(_minor("rest", point) for point in (before, after)):
-        return told if outgrown else ""
+        return outgrowing if outgrown else ""
     rates = [p["bytes"] / time_of(p)["rest"] / 1e9 for p in (before, after)]
     if not outgrown and max(rates) < CHANGED * min(rates):
         return ""
     change = f"The passes over arrays go from {rates[0]:.3g} to {rates[1]:.3g} GB/s."
-    return f"{told} {change}" if outgrown else change
+    return f"{outgrowing} {change}" if outgrown else change
 
 
 def _threads(before: dict[str, Any], after: dict[str, Any]) -> str:
@@ -264,8 +264,8 @@ def _section(axis: Any, entry: dict, caches: dict[str, int], files: dict[str, st
     lines = ["", f"## {axis.title}", "", f"{axis.network}. Slope {axis.slope[0]} is expected "
              f"where arithmetic is all: {axis.slope[1]}. {axis.note}".rstrip()]  # fmt: skip
     for missing in entry["failed"]:
-        told = " ".join(filter(None, (missing["backend"], missing["series"])))
-        lines += ["", f"Missing: {missing['x']:,} ({told}), {missing['reason']}."]
+        label = " ".join(filter(None, (missing["backend"], missing["series"])))
+        lines += ["", f"Missing: {missing['x']:,} ({label}), {missing['reason']}."]
     for kind, of, names, unit in (
         ("time", time_of, TIME_PARTS, 1e3),
         ("memory", memory_of, MEMORY_PARTS, 1e-6),
@@ -299,11 +299,11 @@ def _section(axis: Any, entry: dict, caches: dict[str, int], files: dict[str, st
             curve = [of(p) for p in points]
             spread = [_spread(p) if kind == "time" else 0 for p in points]
             found = pieces([p["x"] for p in points], [c["whole"] for c in curve], spread)
-            told = "; ".join(
+            slopes = "; ".join(
                 f"{points[p.first]['x']:,} to {points[p.last]['x']:,}: {p.slope:.2f}" for p in found
             )
             several = f" ({title})" if len(known) > 1 else ""
-            lines.append(f"{kind.capitalize()}{several}, slope of each straight piece: {told}.")
+            lines.append(f"{kind.capitalize()}{several}, slope of each straight piece: {slopes}.")
             bends = explain(points, curve, names, found, caches)
             lines += [*([""] if bends else []), *(f"- Bend at {bend}" for bend in bends), ""]
     return [*lines, *([""] if lines[-1] else []), *_table(axis, curves)]

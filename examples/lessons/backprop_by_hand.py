@@ -116,8 +116,8 @@ for layer, name in ((2, "hidden"), (3, "output")):
         abs(kernel - gradients[f"{name}/kernel"].T).max(),
         abs(delta[layer] - gradients[f"{name}/bias"]).max(),
     ]
-    texts = [" ".join(f"{v:.6f}" for v in array.flat) for array in (delta[layer], kernel)]
-    print(f"{layer:<6}{texts[0]:>20}{texts[1]:>40}{max(differences):12.0e}")
+    columns = [" ".join(f"{v:.6f}" for v in array.flat) for array in (delta[layer], kernel)]
+    print(f"{layer:<6}{columns[0]:>20}{columns[1]:>40}{max(differences):12.0e}")
 
 # Each parameter contributes a share of the first output's net input, net = w5 h1 + w6 h2 + c;
 # the shares of h1 and h2 are distributed over the parameters of their own net inputs.
@@ -130,8 +130,8 @@ print("\nshare in the net input of output 1:")
 print("  " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items()))
 for (unit, (share, *parts)), of in zip(through.items(), (net1, net2), strict=True):
     names = ("w1", "w2", "b") if unit == "h1" else ("w3", "w4", "b")
-    texts = [f"{n} {part / of:.1%}" for n, part in zip(names, parts, strict=True)]
-    print(f"  and within {unit}, which carries {share:.1%}: {', '.join(texts)}")
+    shares = [f"{n} {part / of:.1%}" for n, part in zip(names, parts, strict=True)]
+    print(f"  and within {unit}, which carries {share:.1%}: {', '.join(shares)}")
 
 # Gradient descent.
 

@@ -129,7 +129,7 @@ def test_our_models_of_two_and_of_several_classes():
     assert title == f"{60 - right} of 60 points wrong"
 
 
-def test_more_inputs_are_held_at_the_values_said():
+def test_more_inputs_are_held_at_the_fixed_values():
     x = RNG.random((40, 3))
     y = (x.sum(axis=1) > 1.5).astype(int)
     asked = []
@@ -152,7 +152,7 @@ def test_more_inputs_are_held_at_the_values_said():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"x": [[1.0], [2.0]]}, r"x must be points .* shape is \(2, 1\)"),
         ({"y": [0, 1, 1]}, "y has 3 rows, x has 2"),
@@ -165,11 +165,11 @@ def test_more_inputs_are_held_at_the_values_said():
         ({"model": lambda p: np.ones((len(p), 1)) * 0.3, "y": ["a", "b"]}, None),
     ],
 )
-def test_what_does_not_fit_is_named(arguments, said):
+def test_what_does_not_fit_is_named(arguments, message):
     given = {"model": lambda p: p[:, 0] > 1, "x": [[0.0, 1.0], [2.0, 1.0]], "y": [False, True]}
     given |= arguments
-    if said is None:
+    if message is None:
         plots.decision_boundary(**given)
         return
-    with pytest.raises((ValueError, TypeError), match=said):
+    with pytest.raises((ValueError, TypeError), match=message):
         plots.decision_boundary(**given)

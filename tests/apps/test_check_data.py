@@ -266,7 +266,7 @@ def test_shift_of_features_and_of_labels():
 
 
 @pytest.mark.parametrize(
-    ("change", "severity", "said"),
+    ("change", "severity", "message"),
     [
         (lambda y: y + 1, "warning", "not 0 to 2 but 1, 2, 3"),
         (lambda y: y * 2, "warning", "not 0 to 2 but 0, 2, 4"),
@@ -276,9 +276,9 @@ def test_shift_of_features_and_of_labels():
         (lambda y: 0 * y, "error", "nothing to learn"),
     ],
 )
-def test_labels(change, severity, said):
+def test_labels(change, severity, message):
     x, y = clean()
-    found = [f for f in check_data(x, change(y)).of("labels") if said in f.text]
+    found = [f for f in check_data(x, change(y)).of("labels") if message in f.text]
     assert [finding.severity for finding in found] == [severity]
 
 
@@ -306,7 +306,7 @@ def test_columns_that_are_no_numbers():
     assert check_data(x + 1j, y).of("dtype")
 
 
-def test_what_is_found_once_is_said_of_one():
+def test_what_is_found_once_is_reported_in_the_singular():
     x, y = clean(40, 6)
     x[:, 1] = 3
     x[2, 2] = np.nan
@@ -314,14 +314,14 @@ def test_what_is_found_once_is_said_of_one():
     x[11], y[11] = x[10], y[10]
     report = check_data(x, y, x[11:12], y[11:12])
     found = " ".join([str(report), *(finding.text for finding in report)]).replace("\n", " ")
-    for said in (
+    for message in (
         "; 1 row of test data", "x has 1 value that is missing", "fill it in, or leave the row out",
         "1 row equal to an earlier one (2.5%): it counts", "1 of 6 features has the same value",
         "and carries no information", "1 row has values far from all others",
         "missing values? Feature: 3.",
         "1 of 1 test row (100.0%) is also in", "metrics on it measure memorization",
     ):  # fmt: skip
-        assert said in found
+        assert message in found
     assert not re.search(r"\b1 (rows|values|features|classes|entries|columns)\b", found)
     alone = check_data([[1.0, 2.0]], [0])
     assert "1 row of 2 features, 1 class (1)" in alone.summary
@@ -353,7 +353,7 @@ def test_the_data_are_not_changed():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"y": [0, 1]}, "y must have a row for each of the 600 rows"),
         ({"x": 3}, r"x must be \(rows, ...\)"),
@@ -365,7 +365,7 @@ def test_the_data_are_not_changed():
         ({"names": ["a"]}, "names has 1 entry"),
     ],
 )
-def test_what_does_not_fit_is_named(arguments, said):
+def test_what_does_not_fit_is_named(arguments, message):
     x, y = clean()
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         check_data(**{"x": x, "y": y, **arguments})

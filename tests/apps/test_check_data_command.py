@@ -50,8 +50,8 @@ def test_command_with_test_data_target_and_limit(tmp_path, capsys):
     train = csv_file(tmp_path / "train.csv", x[:150], y[:150], names)
     leaky = csv_file(tmp_path / "test.csv", x[149:], y[149:], names)
     assert main(["check-data", train, "--test", leaky]) == 1
-    said = capsys.readouterr().out.replace("\n         ", " ")
-    assert "1 of 51 test rows (2.0%) is also in the training data" in said
+    output = capsys.readouterr().out.replace("\n         ", " ")
+    assert "1 of 51 test rows (2.0%) is also in the training data" in output
     assert main(["check-data", train, "--target", "none"]) == 0
     assert "150 rows of 5 features." in capsys.readouterr().out
     assert main(["check-data", train, "--target", "0", "--task", "regression"]) == 0
@@ -93,7 +93,7 @@ def test_command_on_an_npz_file(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("text", "options", "said"),
+    ("text", "options", "message"),
     [
         ("", [], "is empty"),
         ("a,b\n", [], "has column names but no rows"),
@@ -105,9 +105,9 @@ def test_command_on_an_npz_file(tmp_path, capsys):
         (None, [], "is neither a file nor a known data set: mnist"),
     ],
 )
-def test_command_says_what_is_wrong_with_a_file(tmp_path, capsys, text, options, said):
+def test_command_says_what_is_wrong_with_a_file(tmp_path, capsys, text, options, message):
     path = tmp_path / "data.csv"
     if text is not None:
         path.write_text(text)
     assert main(["check-data", os.fspath(path), *options]) == 1
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err

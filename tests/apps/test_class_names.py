@@ -46,12 +46,12 @@ def test_classes_of_a_table_are_as_written(kind: str, names: list[str], tmp_path
     found = target_of(read, "label", "classification")
     assert sorted(found.classes) == sorted(names)
     assert [found.classes[i] for i in found.y] == labels
-    rows, y, said = answers_of(read, "label", found.classes)
+    rows, y, notes = answers_of(read, "label", found.classes)
     np.testing.assert_array_equal(y, found.y)
-    assert len(rows) == len(labels) and not said
+    assert len(rows) == len(labels) and not notes
 
 
-def test_what_looks_alike_is_said(tmp_path: Path) -> None:
+def test_labels_that_look_alike_are_reported(tmp_path: Path) -> None:
     notes = target_of(read_table(table(tmp_path, "csv", ["007", "7", "x", "X"] * 5)), "label").notes
     assert [note.partition(",")[0] for note in notes] == [
         "'007' and '7' are the same number", "'X' and 'x' are the same word"
@@ -69,7 +69,7 @@ def test_numbers_that_begin_with_a_zero_are_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["csv", "xlsx", "parquet"])
-def test_what_stands_for_nothing_is_said(kind: str, tmp_path: Path) -> None:
+def test_labels_that_mean_missing_are_reported(kind: str, tmp_path: Path) -> None:
     labels = [*(["a", "b"] * 8), *NOTHING, ""]
     found = target_of(read_table(table(tmp_path, kind, labels)), "label")
     assert found.classes == ["a", "b"] and len(found.rows) == 16
@@ -78,13 +78,13 @@ def test_what_stands_for_nothing_is_said(kind: str, tmp_path: Path) -> None:
     assert all(repr(text) in note for text in NOTHING) and "count as none" in note
 
 
-def test_the_same_number_written_otherwise_is_said(tmp_path: Path) -> None:
+def test_the_same_number_in_another_notation_is_reported(tmp_path: Path) -> None:
     """A column that another program has converted to numbers."""
     read = read_table(table(tmp_path, "csv", ["7.0", "8", "007", "x"]))
-    rows, y, said = answers_of(read, "label", ["7", "8"])
+    rows, y, notes = answers_of(read, "label", ["7", "8"])
     assert (rows.tolist(), y.tolist()) == ([0, 1, 2], [0, 1, 0])
-    assert said[0].endswith("the same number in another notation: '007' for '7', '7.0' for '7'")
-    assert said[1] == "label: not a class of the model: 'x'; these rows are left out"
+    assert notes[0].endswith("the same number in another notation: '007' for '7', '7.0' for '7'")
+    assert notes[1] == "label: not a class of the model: 'x'; these rows are left out"
     rows, y, _ = answers_of(read, "label", ["007", "7", "8"])  # 7.0 could be either of the two
     assert (rows.tolist(), y.tolist()) == ([1, 2], [2, 0])
 
@@ -131,7 +131,7 @@ def test_classes_of_several_types_are_refused() -> None:
 
 
 @pytest.mark.parametrize("names", [*WRITTEN, ["nan", "NA", "None", ""], [" 7", "7"]], ids=" ".join)
-def test_lookups_keep_texts_apart(names: list[str]) -> None:
+def test_lookups_distinguish_strings(names: list[str]) -> None:
     layer = gpunn.layers.StringLookup()
     layer.adapt(names)
     assert sorted(layer.get_vocabulary(include_special_tokens=False)) == sorted(names)
@@ -140,7 +140,7 @@ def test_lookups_keep_texts_apart(names: list[str]) -> None:
 
 @pytest.mark.parametrize("names", [["007", "7"], ["1", "1.0"], ["TRUE", "true"], ["nan", "x"]])
 @pytest.mark.parametrize("kind", [*COLUMNS, "list"])
-def test_texts_are_no_class_numbers(kind: str, names: list[str]) -> None:
+def test_strings_are_no_class_numbers(kind: str, names: list[str]) -> None:
     labels = COLUMNS.get(kind, list)(names)
     if kind == "category":  # which are numbered in their order
         assert gpunn.utils.to_categorical(labels).sum() == 2

@@ -151,7 +151,7 @@ def unfinished(tmp_path, monkeypatch, mnist):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--hidden", "32"], "--hidden is 16 there and 32 here"),
         (["--hidden"], "--hidden is 16 there and nothing here"),
@@ -161,12 +161,12 @@ def unfinished(tmp_path, monkeypatch, mnist):
         (["--backend", "cupy"], "--backend is numpy there and cupy here"),
     ],
 )
-def test_resuming_under_other_settings_is_refused(unfinished, capsys, options, said):
+def test_resuming_under_other_settings_is_refused(unfinished, capsys, options, message):
     capsys.readouterr()
     assert main(["train", "mnist", "--out", str(unfinished), "--resume", *options]) == 1
     complaint = capsys.readouterr().err
     assert complaint.count("\n") == 1
-    assert said in complaint
+    assert message in complaint
 
 
 def test_resuming_with_another_data_set_is_refused(unfinished, capsys):
@@ -192,7 +192,7 @@ def test_a_new_run_does_not_take_up_the_old_one(unfinished, trained, tmp_path, c
     assert not result(trained[0])["history.csv"].startswith(history)  # that run has another seed
 
 
-def test_an_earlier_model_is_kept_unless_force_is_said(trained, tmp_path, capsys):
+def test_an_earlier_model_is_kept_unless_force_is_given(trained, tmp_path, capsys):
     options = ["train", "mnist", *SMALL, "--epochs", "1", "--out", str(tmp_path)]
     for name in ("model.gpunn", "history.csv", "history-1.csv"):
         shutil.copy(trained[0] / name.replace("-1", ""), tmp_path / name)
@@ -239,7 +239,7 @@ def test_senseless_settings_in_a_checkpoint_are_named(unfinished, capsys, name, 
     assert name in error or "weights, " in error or "rate must be from 0 to 1" in error
 
 
-def test_a_run_that_goes_on_is_not_begun_anew(unfinished, capsys):
+def test_a_run_in_progress_is_not_restarted(unfinished, capsys):
     checkpoint = unfinished / "checkpoint" / "checkpoint.gpunn"
     before = checkpoint.read_bytes()
     lock = gpunn.saving.lock.FolderLock(unfinished / "checkpoint")
@@ -256,21 +256,21 @@ def test_a_run_that_goes_on_is_not_begun_anew(unfinished, capsys):
 def test_evaluate_agrees_with_training(trained, capsys):
     folder, printed = trained
     assert main(["evaluate", str(folder / "model.gpunn")]) == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     accuracy, loss = (word.strip(",") for word in printed.splitlines()[-4].split()[2:5:2])
-    assert said == f"mnist: loss {loss}, accuracy {accuracy} (10,000 images)\n"
+    assert output == f"mnist: loss {loss}, accuracy {accuracy} (10,000 images)\n"
 
 
-def test_evaluate_on_ones_own_images(trained, mnist, tmp_path, capsys):
+def test_evaluate_on_custom_images(trained, mnist, tmp_path, capsys):
     images, labels = mnist[1]
     idx.write(tmp_path / "t10k-images-idx3-ubyte", images[:50])
     idx.write(tmp_path / "t10k-labels-idx1-ubyte", labels[:50])
     model = str(trained[0] / "model.gpunn")
     assert main(["evaluate", model, "--data", str(tmp_path), "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
+    result = json.loads(capsys.readouterr().out)
     right = gpunn.saving.load_model(model).predict(images[:50]).argmax(axis=1) == labels[:50]
-    assert said["images"] == 50
-    assert said["accuracy"] == pytest.approx(right.mean())
+    assert result["images"] == 50
+    assert result["accuracy"] == pytest.approx(right.mean())
 
 
 def test_evaluate_needs_to_know_the_data(tmp_path, capsys):
@@ -284,7 +284,7 @@ def test_evaluate_needs_to_know_the_data(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ("", "COMMAND"),
         ("trian mnist", "Did you mean 'train'?"),
@@ -304,15 +304,15 @@ def test_evaluate_needs_to_know_the_data(tmp_path, capsys):
         ("predict model.gpunn", "FILE"),
     ],
 )
-def test_wrong_usage(capsys, arguments, said):
+def test_wrong_usage(capsys, arguments, message):
     assert main(arguments.split()) == 2
     complaint = capsys.readouterr().err
-    assert said in complaint
+    assert message in complaint
     assert complaint.startswith("usage: gpunn")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ("train mnist --learning-rate -1", "learning_rate must be"),
         ("train mnist --dropout 1.5", "rate must be"),
@@ -322,7 +322,7 @@ def test_wrong_usage(capsys, arguments, said):
         ("evaluate file", "not a safetensors file"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(tmp_path, monkeypatch, capsys, arguments, said):
+def test_failures_are_reported_in_one_line(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("not a model")
     (tmp_path / "model.gpunn").write_text("not a model either")
@@ -330,7 +330,7 @@ def test_what_cannot_be_done_is_said_in_one_line(tmp_path, monkeypatch, capsys, 
     complaint = capsys.readouterr().err
     assert complaint.startswith("gpunn: error: ")
     assert complaint.count("\n") == 1
-    assert said in complaint
+    assert message in complaint
 
 
 def test_a_mistake_does_not_cost_the_unfinished_run(unfinished):

@@ -35,9 +35,9 @@ def test_predict_says_class_and_probability(trained, mnist, tmp_path, capsys):
     ]  # fmt: skip
     assert capsys.readouterr().out.splitlines() == expected
     assert main(["predict", path, str(tmp_path / "three"), "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert [row["class"] for row in said] == rows.argmax(axis=1).tolist()
-    assert [row["probability"] for row in said] == rows.max(axis=1).tolist()
+    predictions = json.loads(capsys.readouterr().out)
+    assert [row["class"] for row in predictions] == rows.argmax(axis=1).tolist()
+    assert [row["probability"] for row in predictions] == rows.max(axis=1).tolist()
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (1, 28, 28)])
@@ -59,8 +59,8 @@ def test_convolutional_models_take_grey_images(shape, mnist, tmp_path, capsys):
     np.save(array, images[:2])
     expected = model.predict(images.reshape(-1, *shape))
     assert main(["predict", path, picture, array, "--invert", "no", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert [row["class"] for row in said] == expected[[0, 0, 1]].argmax(axis=1).tolist()
+    predictions = json.loads(capsys.readouterr().out)
+    assert [row["class"] for row in predictions] == expected[[0, 0, 1]].argmax(axis=1).tolist()
     idx.write(tmp_path / "t10k-images-idx3-ubyte", images)
     idx.write(tmp_path / "t10k-labels-idx1-ubyte", labels)
     assert main(["evaluate", path, "--data", str(tmp_path), "--json"]) == 0
@@ -107,8 +107,8 @@ def test_images_are_padded_and_scaled(tmp_path):
     assert np.ptp(widths) + 1 == pytest.approx(28 * 20 / 300, abs=1)
     assert abs(read - read[:, ::-1]).max() <= 1
     assert read[0].tolist() == [5] * 28
-    said = ["200x300 L image", "padded to a square", "scaled to 28x28", "inverted"]
-    assert done == said
+    steps = ["200x300 L image", "padded to a square", "scaled to 28x28", "inverted"]
+    assert done == steps
 
 
 def pages(images, seed=0):
@@ -141,24 +141,24 @@ def test_pictures_of_digits_are_prepared_as_the_model_says(trained, mnist, tmp_p
 
     def answers(path, *options):
         assert main(["predict", path, page, blank, *options, "--json"]) == 0
-        printed, said = capsys.readouterr()
-        return [entry["top"] for entry in json.loads(printed)], said
+        printed, stderr = capsys.readouterr()
+        return [entry["top"] for entry in json.loads(printed)], stderr
 
     prepared = as_mnist(Image.fromarray(dark))
     row = model.predict(prepared[None])[0]
     expected = [[int(i), float(row[i])] for i in row.argsort()[::-1][:3]]
     assert expected[0][0] == 7
-    tops, said = answers(str(trained[0] / "model.gpunn"))
+    tops, stderr = answers(str(trained[0] / "model.gpunn"))
     assert tops == [expected, []]
-    assert "page.png: 280x280 L image, inverted, cropped, scaled and centred" in said
+    assert "page.png: 280x280 L image, inverted, cropped, scaled and centred" in stderr
     assert main(["predict", str(trained[0] / "model.gpunn"), blank]) == 0
     assert capsys.readouterr().out == f"{blank}: blank\n"
     model.trained_on = {}
     model.save(path)
-    assert answers(path)[0][0] != expected and "cropped" not in said.replace("cropped", "", 1)
+    assert answers(path)[0][0] != expected and "cropped" not in stderr.replace("cropped", "", 1)
     assert answers(path, "--like", "mnist")[0] == [expected, []]
-    whole, said = answers(str(trained[0] / "model.gpunn"), "--as-is")
-    assert whole == answers(path)[0] and "cropped" not in said
+    whole, stderr = answers(str(trained[0] / "model.gpunn"), "--as-is")
+    assert whole == answers(path)[0] and "cropped" not in stderr
 
 
 @pytest.mark.parametrize(("low", "factor"), [(0.0, 1 / 255), (-1.0, 2 / 255)])
@@ -175,12 +175,12 @@ def test_values_have_the_range_of_training(tmp_path, capsys, low, factor):
     np.save(wrong, images[0])
     Image.fromarray(images[0]).save(picture)
     assert main(["predict", path, good, wrong, picture, "--invert", "no", "--json"]) == 0
-    printed, said = capsys.readouterr()
+    printed, stderr = capsys.readouterr()
     found = [entry["probability"] for entry in json.loads(printed)]
     assert [found[0], found[2]] == pytest.approx([model.predict(x[:1]).max()] * 2)
-    assert said.count("warning") == 1
-    assert f"{wrong} has values from 0 to 255, but the model was trained on values from " in said
-    assert f"scaled to values from {low:g} to 1" in said
+    assert stderr.count("warning") == 1
+    assert f"{wrong} has values from 0 to 255, but the model was trained on values from " in stderr
+    assert f"scaled to values from {low:g} to 1" in stderr
 
 
 @pytest.mark.parametrize(("name", "value"), [("range", ["a"]), ("unsure_below", "x")])
@@ -217,35 +217,35 @@ def _files(folder, images):
     Image.fromarray(images[0]).resize((200, 200)).save(folder / "whole.jpg")
     (folder / "part.jpg").write_bytes((folder / "whole.jpg").read_bytes()[:600])
     np.save(folder / "shape.npy", images[:, :5])
-    np.save(folder / "texts.npy", np.full((2, 28, 28), "a"))
+    np.save(folder / "strings.npy", np.full((2, 28, 28), "a"))
     np.save(folder / "objects.npy", np.array([None]), allow_pickle=True)
     np.save(folder / "nan.npy", np.full((28, 28), np.nan))
     (folder / "part-idx3-ubyte").write_bytes(b"\0\0\x08\x03\0\0\0\x09")
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("missing.png", "No such file"),
         ("text.png", "not an image that Pillow can read"),
         ("empty.npy", "not an image that Pillow can read"),
         ("part.jpg", "damaged"),
         ("shape.npy", "shape (100, 5, 28)"),
-        ("texts.npy", "dtype <U1"),
+        ("strings.npy", "dtype <U1"),
         ("objects.npy", "allow_pickle"),
         ("nan.npy", "nan"),
         ("part-idx3-ubyte", "truncated"),
         ("empty", "a folder without pictures"),
     ],
 )
-def test_files_that_cannot_be_predicted(tmp_path, trained, mnist, capsys, name, said):
+def test_files_that_cannot_be_predicted(tmp_path, trained, mnist, capsys, name, message):
     _files(tmp_path, mnist[1][0][:100])
     assert main(["predict", str(trained[0] / "model.gpunn"), str(tmp_path / name)]) == 1
     printed, complaint = capsys.readouterr()
     assert printed == ""
     last = complaint.splitlines()[-1]
     assert last.startswith("gpunn: error: ")
-    assert said in last
+    assert message in last
     assert "Traceback" not in complaint
 
 

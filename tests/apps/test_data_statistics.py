@@ -62,7 +62,7 @@ def test_equal_rows_are_those_that_numpy_finds(seed, dtype, columns):
     np.testing.assert_array_equal(own.equal_rows(x, x), itself)
 
 
-def test_rows_whose_hashes_agree_by_chance_are_told_apart(monkeypatch):
+def test_rows_whose_hashes_agree_by_chance_are_distinguished(monkeypatch):
     monkeypatch.setattr(own, "row_hashes", lambda x: np.zeros(len(x), np.uint64))
     x = np.array([[1, 2], [3, 4], [1, 2]])
     assert own.equal_rows(x, x).tolist() == [0, -1, 0]

@@ -31,7 +31,7 @@ def test_doctor_without_a_gpu(monkeypatch, capsys):
     reason = cpu_kernels.why_not()
     cpu = "compiled" if reason is None else "numpy"
     built = f"{cpu_kernels.chosen()} (available: baseline" if reason is None else reason[:40]
-    for said in (
+    for line in (
         f"NumPy      {np.__version__}\n",
         "GPU        there is no nvidia-smi\n",
         "Extra      none",
@@ -41,7 +41,7 @@ def test_doctor_without_a_gpu(monkeypatch, capsys):
         f"Self-test  {cpu}: ok, loss 1.5562 to 0.0305",
         "Self-test  numpy: ok, loss 1.5562 to 0.0305",
     ):
-        assert said in text
+        assert line in text
 
 
 def test_doctor_names_the_instruction_set_in_use(monkeypatch, capsys):
@@ -71,8 +71,8 @@ def test_doctor_is_not_content_with_an_instruction_set_that_there_is_not(monkeyp
     monkeypatch.setenv("GPUNN_INSTRUCTIONS", "sse9")
     assert main(["doctor", "--backend", "compiled"]) == 1
     text = " ".join(capsys.readouterr().out.split())
-    said = "GPUNN_INSTRUCTIONS must be one of baseline, avx2, avx512; got 'sse9'."
-    assert text.count(said) == 2 and "Self-test compiled FAILED: RuntimeError" in text
+    message = "GPUNN_INSTRUCTIONS must be one of baseline, avx2, avx512; got 'sse9'."
+    assert text.count(message) == 2 and "Self-test compiled FAILED: RuntimeError" in text
 
 
 def test_doctor_is_not_content_when_the_asked_backend_is_missing(monkeypatch, capsys):

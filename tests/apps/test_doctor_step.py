@@ -153,9 +153,9 @@ def test_a_prediction_says_what_it_leaves_out() -> None:
         chain = [layers.Input((5,)), layers.Dense(3, activation=activation), layers.Dense(2)]
         model = gpunn.Sequential(chain, backend="numpy")
         model.compile("sgd", "mse")
-        told = step_profile.predictions(model, step_profile.profile_step(model)).splitlines()
-        assert ("   without the launches of array functions (xp)" in told) is left_out
-        assert max(map(len, told)) <= 80
+        lines = step_profile.predictions(model, step_profile.profile_step(model)).splitlines()
+        assert ("   without the launches of array functions (xp)" in lines) is left_out
+        assert max(map(len, lines)) <= 80
 
 
 def test_every_kind_of_layer_keeps_to_the_width() -> None:

@@ -189,14 +189,14 @@ def test_more_weights_than_residuals_is_solved_exactly():
 
 def test_what_does_not_fit_is_named(monkeypatch):
     model, x = network(2), [[1.0, 2.0]]
-    for arguments, said in (
+    for arguments, message in (
         ({"y": [1]}, r"y has shape \(1,\); the outputs have \(1, 2\)"),
         ({"y": [[1.0, np.nan]]}, "not finite"),
         ({"method": "bfgs"}, "method must be one of lm, trf, dogbox"),
         ({"sample_weight": [-1]}, "sample_weight must be"),
         ({"max_evaluations": 0}, "max_evaluations must be an integer"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             fit_least_squares(**{"model": model, "x": x, "y": [[1.0, 2.0]], **arguments})
     gpunn.utils.set_random_seed(0)
     noisy = gpunn.Sequential([layers.Input((9,)), layers.Dense(9), layers.Dropout(0.5)])

@@ -140,7 +140,7 @@ def test_a_model_with_a_call_is_one_box() -> None:
     assert "own (Own)" in boxes(plots.network(model))
 
 
-def texts_of(svg: str) -> list[str]:
+def lines_of(svg: str) -> list[str]:
     return ["".join(text.itertext()) for text in ElementTree.fromstring(svg).iter(f"{SVG}text")]
 
 
@@ -153,7 +153,7 @@ def test_plot_model_writes_a_file(tmp_path: Path) -> None:
     path = tmp_path / "model.SVG"
     drawing = gpunn.utils.plot_model(branches(), to_file=path, show_shapes=True)
     written = path.read_bytes().decode("utf-8")
-    assert written == drawing.to_svg() and texts_of(written)[4:8] == lines
+    assert written == drawing.to_svg() and lines_of(written)[4:8] == lines
     assert gpunn.utils.plot_model(branches(), None, show_shapes=True).to_svg() == written
 
 
@@ -169,18 +169,18 @@ def test_svg_has_what_the_figure_has() -> None:
                 for box in figure.axes[0].patches if isinstance(box, Rectangle)]  # fmt: skip
     for (x, y, wide, high), other in zip(places, expected, strict=True):
         assert (x, height - y - high, wide, high) == pytest.approx(other, abs=1e-3)
-    said = [line for text in figure.axes[0].texts for line in text.get_text().splitlines()]
-    assert texts_of(ElementTree.tostring(root, "unicode")) == said
+    drawn = [line for text in figure.axes[0].texts for line in text.get_text().splitlines()]
+    assert lines_of(ElementTree.tostring(root, "unicode")) == drawn
     assert len(list(root.iter(f"{SVG}polyline"))) == len(figure.axes[0].lines)
 
 
 def test_names_that_would_be_markup_or_too_long() -> None:
     name = "<b>&amp;\x07" + "long_" * 30
     model = gpunn.Sequential([gpunn.Input((2,)), layers.Dense(1, name=name)])
-    texts = texts_of(gpunn.utils.plot_model(model, None, show_layer_names=True).to_svg())
-    whole = "".join(text.strip() for text in texts[1:]).replace("\ufffd", "\x07")
+    lines = lines_of(gpunn.utils.plot_model(model, None, show_layer_names=True).to_svg())
+    whole = "".join(text.strip() for text in lines[1:]).replace("\ufffd", "\x07")
     assert whole == f"{name} (Dense)"
-    assert max(map(len, texts)) <= 50
+    assert max(map(len, lines)) <= 50
     name = r"$\frac$ \sum"
     model = gpunn.Sequential([gpunn.Input((2,)), layers.Dense(1, name=name)])
     assert f"{name} (Dense)" in boxes(plots.network(model)) and model._repr_html_()

@@ -28,7 +28,7 @@ class Page(HTMLParser):
         super().__init__()
         self.tags: list[str] = []
         self.attributes: set[str] = set()
-        self.texts: list[str] = []
+        self.strings: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attributes: Any) -> None:
@@ -36,7 +36,7 @@ class Page(HTMLParser):
         self.attributes |= {name for name, _ in attributes}
 
     def handle_data(self, data: str) -> None:
-        self.texts.append(data)
+        self.strings.append(data)
 
 
 def history(**figures: Any) -> History:
@@ -57,7 +57,7 @@ def report() -> Any:
 @pytest.mark.parametrize("shown", [model(), history(**{EVIL: [1.0, 2.0]}), report()])
 def test_names_are_text_and_no_markup(shown: Any) -> None:
     page = Page(shown._repr_html_())
-    assert EVIL in "".join(page.texts)
+    assert EVIL in "".join(page.strings)
     assert not {"img", "script"} & set(page.tags)
     assert not [name for name in page.attributes if name.startswith("on")]
     assert ("svg" in page.tags) == (not isinstance(shown, type(report())))
@@ -65,11 +65,11 @@ def test_names_are_text_and_no_markup(shown: Any) -> None:
 
 def test_a_model_says_what_its_summary_says() -> None:
     shown = model()
-    said: list[str] = []
-    shown.summary(print_fn=said.append, line_length=200)
-    texts = Page(shown._repr_html_()).texts
+    printed: list[str] = []
+    shown.summary(print_fn=printed.append, line_length=200)
+    strings = Page(shown._repr_html_()).strings
     for text in ("(None, 3)", "15", "Total params: 15 (60.00 B)"):
-        assert text in texts and text in said[0]
+        assert text in strings and text in printed[0]
     unbuilt = gpunn.Sequential([layers.Dense(3)])
     assert "Not built yet" in unbuilt._repr_html_() and "<svg" not in unbuilt._repr_html_()
     deep = gpunn.Sequential([gpunn.Input((2,)), *[layers.Dense(2) for _ in range(100)]])
@@ -84,10 +84,10 @@ def test_a_history_is_drawn_with_what_its_numbers_are() -> None:
     page = Page(shown._repr_html_())
     assert page.tags.count("svg") == 2  # loss with its val_loss, and accuracy
     assert page.tags.count("polyline") == 2 + 1 + 1
-    assert {"loss", "accuracy", "training", "held out", "History of 4 epochs"} <= set(page.texts)
-    assert "History of 0 epochs" in Page(History()._repr_html_()).texts
+    assert {"loss", "accuracy", "training", "held out", "History of 4 epochs"} <= set(page.strings)
+    assert "History of 0 epochs" in Page(History()._repr_html_()).strings
     many = history(loss=[float(i % 7) for i in range(100_000)])._repr_html_()
-    assert len(many) < 20_000 and {"0", "6"} <= set(Page(many).texts)
+    assert len(many) < 20_000 and {"0", "6"} <= set(Page(many).strings)
 
 
 def test_figures_are_matplotlibs() -> None:

@@ -69,13 +69,13 @@ def trained(folder: Path, capsys: Any, x: np.ndarray, y: np.ndarray) -> dict[str
         csv.writer(file).writerows([("a", "b", "y"), *rows])
     command = ["train", str(folder / "t.csv"), "--target", "y", "--hidden", "4", "--epochs", "3"]
     assert main([*command, "--backend", "numpy", "--out", str(folder / "out"), "--force"]) == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert main(["export", str(folder / "out" / "model.gpunn"), str(folder / "p.html")]) == 0
     assert main(["evaluate", str(folder / "out" / "model.gpunn"), "--data",
                  str(folder / "t.csv")]) == 0  # fmt: skip
     of_all = re.search(r"R2 (\S+)", capsys.readouterr().out)
     assert of_all is not None
-    lines = [re.split("  +", line) for line in said.splitlines()]
+    lines = [re.split("  +", line) for line in output.splitlines()]
     found = {line[0]: line[-1] for line in lines if line[0] in ("mean", "linear model", "network")}
     return {**found, "of all": of_all[1]}
 
@@ -99,7 +99,7 @@ def test_a_table_in_other_units_is_learnt_alike(
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda v: v * 1e40, "float32 goes to 3.4e+38"),
         (lambda v: v * 1e300, "float32 goes to 3.4e+38"),
@@ -110,20 +110,20 @@ def test_a_table_in_other_units_is_learnt_alike(
     ],
 )
 def test_what_float32_does_not_hold_is_refused_or_left_out(
-    change: Any, said: str, table: Any, tmp_path: Path, capsys: Any
+    change: Any, message: str, table: Any, tmp_path: Path, capsys: Any
 ) -> None:
     x, y = table
     cells = list(map(repr, change(y).tolist()))
-    assert said in (found := column_of("a", cells)).why and found.kind == "left out"
+    assert message in (found := column_of("a", cells)).why and found.kind == "left out"
     (tmp_path / "t.csv").write_text(
         "a,y\n" + "\n".join(f"{a!r},{b}" for a, b in zip(x[:, 0].tolist(), cells, strict=True))
     )
     assert main(["train", str(tmp_path / "t.csv"), "--target", "y"]) == 1
     complaint = capsys.readouterr().err
-    assert "the target 'y' has numbers" in complaint and said in complaint
+    assert "the target 'y' has numbers" in complaint and message in complaint
     report = gpunn.utils.check_data(np.stack([change(y), x[:, 0]], 1), change(y))
     (of_x, of_y) = report.of("precision")
-    assert said in of_x.text and said in of_y.text and of_x.columns.tolist() == [0]
+    assert message in of_x.text and message in of_y.text and of_x.columns.tolist() == [0]
     assert "inf" not in str(report) and "nan" not in str(report)
 
 
@@ -139,7 +139,7 @@ def test_a_variance_beyond_float32_scales(scale: float) -> None:
         Normalization(mean=0.0, variance=1e100)(x)
 
 
-def test_statistics_that_float32_does_not_hold_are_refused_or_said() -> None:
+def test_statistics_that_float32_does_not_hold_are_refused_or_reported() -> None:
     x = RANDOM.standard_normal((9, 2))
     for scale in (1e25, 1e200):
         refused = r"(mean|variance) goes up to .*, beyond the range of float32"

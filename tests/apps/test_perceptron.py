@@ -156,7 +156,7 @@ def test_scikit_learn_can_copy_it():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "x", "y", "said"),
+    ("arguments", "x", "y", "message"),
     [
         ({}, [[1], [2]], [1, 1], "exactly two labels; it holds"),
         ({}, [[1], [2], [3]], [1, 2, 3], "two labels"),
@@ -170,8 +170,8 @@ def test_scikit_learn_can_copy_it():
         ({"initializer": "ones"}, [[1], [2]], [1, 2], "initializer must be one of"),
     ],
 )
-def test_what_does_not_fit_is_named(arguments, x, y, said):
-    with pytest.raises(ValueError, match=said):
+def test_what_does_not_fit_is_named(arguments, x, y, message):
+    with pytest.raises(ValueError, match=message):
         Perceptron(**arguments).fit(x, y)
 
 

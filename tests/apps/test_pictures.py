@@ -51,15 +51,15 @@ def header(width, height):
 def test_pictures_in_folders_are_learnt(tmp_path, capsys, mode):
     folder = fill(tmp_path / "shapes", mode=mode)
     (folder / "dots" / "broken.png").write_bytes((folder / "dots" / "00.png").read_bytes()[:60])
-    out = ["--out", str(tmp_path / "out"), "--epochs", "12", "--batch-size", "4"]
-    assert main(["train", str(folder), *out]) == 0
-    said = capsys.readouterr().out
+    options = ["--out", str(tmp_path / "out"), "--epochs", "12", "--batch-size", "4"]
+    assert main(["train", str(folder), *options]) == 0
+    out = capsys.readouterr().out
     colour = "in colour" if mode == "RGB" else "grey"
-    assert f"48 pictures, {colour}, scaled to 28x28\n3 classes: bars 16, dots 16, rings 16" in said
-    assert f"left out: {folder / 'dots' / 'broken.png'} is damaged" in said
-    assert "rows: 33 train, 6 validation, 9 test, stratified by class" in said
+    assert f"48 pictures, {colour}, scaled to 28x28\n3 classes: bars 16, dots 16, rings 16" in out
+    assert f"left out: {folder / 'dots' / 'broken.png'} is damaged" in out
+    assert "rows: 33 train, 6 validation, 9 test, stratified by class" in out
     names = ("majority class", "linear model", "network")
-    rows = [line.split("  ")[0] for line in said.splitlines()]
+    rows = [line.split("  ")[0] for line in out.splitlines()]
     assert [row for row in rows if row in names] == list(names)
     model = str(tmp_path / "out" / "model.gpunn")
     loaded = gpunn.saving.load_model(model)
@@ -78,7 +78,7 @@ def test_pictures_in_folders_are_learnt(tmp_path, capsys, mode):
 
 
 @pytest.mark.parametrize(
-    ("kinds", "options", "said"),
+    ("kinds", "options", "message"),
     [
         ((), [], "has no subfolders with pictures"),
         (("bars",), [], "pictures in only one subfolder, 'bars'"),
@@ -90,7 +90,7 @@ def test_pictures_in_folders_are_learnt(tmp_path, capsys, mode):
         (("bars", "dots"), ["--resume"], "--resume continues only runs on data sets"),
     ],
 )
-def test_folders_that_cannot_be_learnt_from(tmp_path, capsys, kinds, options, said):
+def test_folders_that_cannot_be_learnt_from(tmp_path, capsys, kinds, options, message):
     folder = fill(tmp_path / "a", 2, kinds=[kind for kind in kinds if kind in CLASSES])
     folder.mkdir(exist_ok=True)
     for kind in set(kinds) - set(CLASSES):
@@ -104,5 +104,5 @@ def test_folders_that_cannot_be_learnt_from(tmp_path, capsys, kinds, options, sa
     assert main(["train", str(folder), *options, "--out", str(tmp_path / "out")]) == 1
     complaint = capsys.readouterr().err
     assert complaint.startswith("gpunn: error: ") and complaint.count("\n") == 1
-    assert said in complaint
+    assert message in complaint
     assert not (tmp_path / "out").exists()  # before any work

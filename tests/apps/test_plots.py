@@ -268,8 +268,8 @@ def test_confusion_matrix_is_scikit_learns(form):
         ),
     }[form]
     axes = plots.confusion_matrix(*given).axes[0]
-    texts = np.array([int(t.get_text() or 0) for t in axes.texts]).reshape(4, 4)
-    np.testing.assert_array_equal(texts, counts)
+    numbers = np.array([int(t.get_text() or 0) for t in axes.numbers]).reshape(4, 4)
+    np.testing.assert_array_equal(numbers, counts)
     assert axes.get_title() == f"{np.trace(counts) / 200:.1%} of 200 right"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
     shade = np.asarray(axes.images[0].get_array())
@@ -376,12 +376,12 @@ def test_images_of_every_form():
         for axes, image in zip(figure.axes, grey_images, strict=True):
             np.testing.assert_array_equal(axes.images[0].get_array(), image)
     assert plots.images(RNG.random((2, 4, 4, 3))).axes[0].images[0].get_array().shape == (4, 4, 3)
-    for wrong, said in (
+    for wrong, message in (
         (np.ones((2, 3, 4, 7)), "not a grey or RGB image"),
         (np.ones(4), "must be images"),
         (np.ones((0, 4, 4)), "no image"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             plots.images(wrong)
     with pytest.raises(ValueError, match="titles has 1 entries, x has 3"):
         plots.images(grey_images, ["a"])

@@ -122,7 +122,7 @@ def test_every_figure_has_a_source(gpu: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "name"),
+    ("full_name", "name"),
     [
         ("NVIDIA GeForce GTX 1060 6GB", "GTX 1060 6GB"),
         ("NVIDIA GeForce GTX 1060 3GB", None),
@@ -138,8 +138,8 @@ def test_every_figure_has_a_source(gpu: Any) -> None:
         ("", None),
     ],
 )
-def test_gpus_by_the_name_that_nvidia_smi_gives(told: str, name: str | None) -> None:
-    found = find_gpu(told)
+def test_gpus_by_the_name_that_nvidia_smi_gives(full_name: str, name: str | None) -> None:
+    found = find_gpu(full_name)
     assert (found.name if found else None) == name
 
 

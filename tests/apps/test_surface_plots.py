@@ -120,7 +120,7 @@ def test_a_plain_function_and_several_paths():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"weights": [("line/kernel", (0, 0)), ("line/bais", 0)]}, "Did you mean 'line/bias'"),
         ({"weights": [("line/kernel", (0, 1)), ("line/bias", 0)]}, r"index \(0, 1\)"),
@@ -133,7 +133,7 @@ def test_a_plain_function_and_several_paths():
         ({"model": lambda a, b: np.nan, "x": None, "y": None}, "finite nowhere"),
     ],
 )
-def test_what_a_surface_cannot_be_drawn_of(arguments, said):
+def test_what_a_surface_cannot_be_drawn_of(arguments, message):
     given = {"model": line_model(), "x": [[1.0]], "y": [[1.0]], "resolution": 3} | arguments
-    with pytest.raises((ValueError, TypeError), match=said):
+    with pytest.raises((ValueError, TypeError), match=message):
         plots.error_surface(**given)

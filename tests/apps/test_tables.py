@@ -69,10 +69,10 @@ def test_tables_of_every_kind_are_the_same(tmp_path, separator, encoding, decima
     assert found.names == CELLS[0]
     assert [list(row) for row in zip(*found.columns, strict=True)] == rows[1:]
     assert found.decimal == decimal
-    said = ", ".join(found.notes)
-    assert ("Latin-1" in said) == (encoding == "latin-1")
-    assert ("UTF-16" in said) == encoding.startswith("utf-16")
-    assert ("decimal commas" in said) == (decimal == ",")
+    notes = ", ".join(found.notes)
+    assert ("Latin-1" in notes) == (encoding == "latin-1")
+    assert ("UTF-16" in notes) == encoding.startswith("utf-16")
+    assert ("decimal commas" in notes) == (decimal == ",")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_tables_of_every_kind_are_the_same(tmp_path, separator, encoding, decima
         ("oops,2,y\n1,2,x\n3,4,y\n", ["0", "1", "2"]),  # a mistake in the first row
     ],
 )
-def test_a_header_is_told_from_a_row(tmp_path, rows, names):
+def test_a_header_is_distinguished_from_a_row(tmp_path, rows, names):
     (tmp_path / "a.csv").write_text(rows)
     assert read_table(tmp_path / "a.csv").names == names
 
@@ -118,14 +118,14 @@ def test_files_of_other_kinds_are_read_by_pandas(tmp_path, kind):
 def test_columns_become_what_scikit_learn_makes_of_them(tmp_path):
     random = np.random.default_rng(0)
     numbers = random.standard_normal(60) * 30 + 200
-    texts = random.choice(["red", "green", "blue"], 60)
+    colours = random.choice(["red", "green", "blue"], 60)
     shown = ["" if i % 7 == 0 else str(value) for i, value in enumerate(numbers)]
-    cells = zip(shown, texts, strict=True)
+    cells = zip(shown, colours, strict=True)
     found = read_table(table(tmp_path / "a.csv", ["n", "t"], cells))
     rows = np.arange(40)
     columns = [column_of(name, found.column(name)) for name in found.names]
     inputs, outputs = prepared([feature_of(column, rows) for column in columns])
-    given = {"n": numbers.tolist(), "t": texts.tolist()}
+    given = {"n": numbers.tolist(), "t": colours.tolist()}
     given["n"][::7] = [None] * len(given["n"][::7])
     x = gpunn.Model(inputs, outputs).predict(given, verbose=0)
     numbers[::7] = np.nan
@@ -133,7 +133,7 @@ def test_columns_become_what_scikit_learn_makes_of_them(tmp_path):
     scaled = StandardScaler().fit(filled[rows]).transform(filled)[:, 0]
     assert x[:, 0] == pytest.approx(scaled, abs=1e-5)
     assert x[:, 1].tolist() == np.isnan(numbers).tolist()
-    encoded = OneHotEncoder(categories=[columns[1].categories]).fit_transform(texts[:, None])
+    encoded = OneHotEncoder(categories=[columns[1].categories]).fit_transform(colours[:, None])
     assert x[:, 2].max() == 0 and x[:, 3:].tolist() == encoded.toarray().tolist()
 
 
@@ -152,12 +152,12 @@ def messy(path, rows=160, seed=0):
     return table(path, names, cells)
 
 
-def test_what_is_found_in_a_messy_table_is_said(tmp_path, capsys):
+def test_what_is_found_in_a_messy_table_is_reported(tmp_path, capsys):
     path = messy(tmp_path / "sales.csv")
     options = ["--target", "price", "--epochs", "40", "--out", str(tmp_path), "--batch-size", "8"]
     assert main(["train", path, *options, "--max-categories", "20"]) == 0
-    said = capsys.readouterr().out
-    rows = {line.split("  ")[0]: re.sub(" +", " ", line) for line in said.splitlines()}
+    output = capsys.readouterr().out
+    rows = {line.split("  ")[0]: re.sub(" +", " ", line) for line in output.splitlines()}
     assert rows["Unnamed: 0"] == "Unnamed: 0 left out an identifier: it counts the rows"
     assert rows["day"] == "day left out dates"
     different = "left out texts that are nearly all different (160 different ones in 160 rows)"
@@ -166,8 +166,8 @@ def test_what_is_found_in_a_messy_table_is_said(tmp_path, capsys):
     assert rows["size filled"].startswith("size filled category 3: ")
     assert rows["currency"] == "currency left out constant: always 'EUR'"
     assert "40 rare categories count as one" in rows["shop"]
-    assert "target price: regression, from " in said
-    assert "deviations and the categories of 2 columns: no rows" in said
+    assert "target price: regression, from " in output
+    assert "deviations and the categories of 2 columns: no rows" in output
     results = {k: float(v.split()[-1]) for k, v in rows.items() if k in ("mean", "network")}
     assert results["network"] > 0.6 > results["mean"]  # R2, for a target around 5,000
 
@@ -180,11 +180,11 @@ def test_one_row_is_no_rows(tmp_path, capsys):
     path = table(tmp_path / "sales.csv", ["stock", "shop", "price"], cells)
     options = ["--target", "price", "--epochs", "1", "--out", str(tmp_path)]
     assert main(["train", path, *options, "--max-categories", "2"]) == 0
-    said = capsys.readouterr().out
-    assert "  1 row without a target is left out\n" in said
-    assert "  1 row whose target is not a number is left out\n" in said
-    assert "1 rare category counts as unknown" in said
-    assert "trained for 1 epoch; epoch 1" in said
+    output = capsys.readouterr().out
+    assert "  1 row without a target is left out\n" in output
+    assert "  1 row whose target is not a number is left out\n" in output
+    assert "1 rare category counts as unknown" in output
+    assert "trained for 1 epoch; epoch 1" in output
 
 
 def test_a_regression_is_in_the_targets_units_and_splits_by_order(tmp_path, capsys):
@@ -192,16 +192,16 @@ def test_a_regression_is_in_the_targets_units_and_splits_by_order(tmp_path, caps
     options = ["--target", "price", "--split", "order", "--leave-out", "shop"]
     short = ["--epochs", "30", "--hidden", "16", "--out", str(tmp_path)]
     assert main(["train", path, *options, *short]) == 0
-    said = capsys.readouterr().out
-    assert re.search("^shop +left out +as --leave-out says$", said, re.MULTILINE)
-    assert "104 train, 24 validation, 32 test, in their order" in said
+    output = capsys.readouterr().out
+    assert re.search("^shop +left out +as --leave-out says$", output, re.MULTILINE)
+    assert "104 train, 24 validation, 32 test, in their order" in output
     model = str(tmp_path / "model.gpunn")
     messy(tmp_path / "sales.csv")
     lines = (tmp_path / "sales.csv").read_text().splitlines()
     (tmp_path / "last.csv").write_text("\n".join([lines[0], *lines[-32:]]))
     assert main(["evaluate", model, "--data", str(tmp_path / "last.csv"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    network = next(line.split() for line in said.splitlines() if line.startswith("network  "))
+    network = next(line.split() for line in output.splitlines() if line.startswith("network  "))
     assert [f"{found[k]:.4g}" for k in ("MAE", "RMSE", "R2")] == network[1:]
     assert main(["predict", model, path]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
@@ -221,8 +221,8 @@ def test_a_regression_is_in_the_targets_units_and_splits_by_order(tmp_path, caps
 
 
 def test_a_classification_beats_the_baseline_and_is_saved(iris, tmp_path, capsys):
-    folder, names, rows, said = iris
-    lines = said.splitlines()
+    folder, names, rows, output = iris
+    lines = output.splitlines()
     assert lines[1] == "target species: classification, setosa 50, versicolor 50, virginica 50"
     assert "rows: 96 train, 24 validation, 30 test, stratified by class" in lines
     found = {line.split("  ")[0]: line.split()[-2] for line in lines if "  " in line}
@@ -248,7 +248,7 @@ def test_a_classification_beats_the_baseline_and_is_saved(iris, tmp_path, capsys
     assert "already exists: choose another name or pass --force" in capsys.readouterr().err
 
 
-def test_each_command_takes_as_many_columns_as_it_is_told(iris, capsys):
+def test_each_command_takes_as_many_columns_as_max_columns_allows(iris, capsys):
     folder = iris[0]
     path, model = str(folder / "iris.csv"), str(folder / "out" / "model.gpunn")
     for command in (["evaluate", model, "--data", path], ["predict", model, path],
@@ -263,8 +263,8 @@ def test_a_path_wins_over_the_name_of_a_data_set(iris, tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mnist").write_bytes((iris[0] / "iris.csv").read_bytes())
     assert main(["train", "mnist", "--target", "species", "--epochs", "1"]) == 0
-    printed, said = capsys.readouterr()
-    assert "mnist is a file here: using it" in said
+    printed, stderr = capsys.readouterr()
+    assert "mnist is a file here: using it" in stderr
     assert "mnist: 150 rows" in printed and (tmp_path / "runs/mnist/model.gpunn").exists()
     assert main(["train", str(tmp_path / "mnits.csv")]) == 2
     assert "Did you mean 'mnist'?" in capsys.readouterr().err
@@ -279,7 +279,7 @@ def _numbered(count, targets):
 
 
 @pytest.mark.parametrize(
-    ("text", "options", "said"),
+    ("text", "options", "message"),
     [
         ("", "--target t", "is empty"),
         ("\n\n", "--target t", "only line breaks"),
@@ -304,13 +304,13 @@ def _numbered(count, targets):
         (_numbered(30, "xy" * 15), "--target t --learning-rate -1", "learning_rate must be"),
     ],
 )  # fmt: skip
-def test_tables_that_cannot_be_learnt_from(tmp_path, capsys, text, options, said):
+def test_tables_that_cannot_be_learnt_from(tmp_path, capsys, text, options, message):
     path = tmp_path / "a.csv"
     path.write_text(text)
     assert main(["train", str(path), *options.split(), "--out", str(tmp_path / "out")]) == 1
     complaint = capsys.readouterr().err
     assert complaint.startswith("gpunn: error: ") and complaint.count("\n") == 1
-    assert said in complaint
+    assert message in complaint
     assert not (tmp_path / "out").exists()  # before any work
 
 
@@ -322,17 +322,17 @@ def test_a_model_of_tables_says_what_it_is_to_be_given(iris, tmp_path, capsys, c
     data = ["--data"] if command == "evaluate" else []
     for file, why in (("leaf.png", "is a picture"), ("broken.csv", "holds zero bytes")):
         assert main([command, model, *data, str(tmp_path / file)]) == 1
-        said = capsys.readouterr().err
-        assert f"{file} {why}" in said
-        assert "This model was trained on a table to predict 'species'" in said
-        assert "with the columns 'sepal length', 'sepal width', 'petal length', 'petal" in said
+        stderr = capsys.readouterr().err
+        assert f"{file} {why}" in stderr
+        assert "This model was trained on a table to predict 'species'" in stderr
+        assert "with the columns 'sepal length', 'sepal width', 'petal length', 'petal" in stderr
     if command == "predict":
         assert main([command, model, str(tmp_path)]) == 1
         assert "is a folder. This model was trained on a table" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["predict", "evaluate", "export"])
-def test_a_model_of_many_parts_is_taken_when_that_is_said(iris, tmp_path, capsys, command):
+def test_a_model_of_many_parts_is_taken_when_max_parts_allows_it(iris, tmp_path, capsys, command):
     model, table_ = str(iris[0] / "out" / "model.gpunn"), str(iris[0] / "iris.csv")
     last = {"predict": [table_], "evaluate": ["--data", table_],
             "export": [str(tmp_path / "page.html")]}  # fmt: skip
@@ -348,9 +348,9 @@ def test_tables_that_a_model_does_not_know(iris, tmp_path, capsys):
     path = table(tmp_path / "a.csv", [*names[:3], "x"], [row[:4] for row in rows])
     for command in (["predict", model, path], ["evaluate", model, "--data", path]):
         assert main(command) == 1
-    said = capsys.readouterr().err
-    assert "lacks the column 'petal width'; it has 'sepal length'" in said
-    assert "lacks the target 'species'" in said
+    stderr = capsys.readouterr().err
+    assert "lacks the column 'petal width'; it has 'sepal length'" in stderr
+    assert "lacks the target 'species'" in stderr
     strange = table(tmp_path / "b.csv", names, [[*r[:4], "rose"] for r in rows[:20]])
     assert main(["evaluate", model, "--data", strange]) == 1
     assert "no row has a target 'species' that the model knows" in capsys.readouterr().err

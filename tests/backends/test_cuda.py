@@ -58,7 +58,7 @@ def product(backend: Any, a: np.ndarray, b: np.ndarray, out: np.ndarray, *option
     return backend.read(into)
 
 
-def at_once(work: Callable[[], Any]) -> Any:
+def directly(work: Callable[[], Any]) -> Any:
     return work()
 
 
@@ -281,7 +281,7 @@ class _OwnLoss(gpunn.losses.Loss):
         backend.xp.subtract(y_pred, y_true, out=gradient)
 
 
-def learned(backend: Any, loss: str, how: Callable[[Callable[[], Any]], Any] = at_once) -> Any:
+def learned(backend: Any, loss: str, how: Callable[[Callable[[], Any]], Any] = directly) -> Any:
     """Return the result of a training whose calls of gpunn are made by ``how``."""
     x, y = np.arange(600, dtype=np.uint8).reshape(-1, 4), np.arange(150) % 3
     own = loss == "own"
@@ -322,7 +322,7 @@ def test_any_thread_and_any_current_stream_will_do(
     how: Callable[[Callable[[], Any]], Any], loss: str, libraries: Libraries
 ) -> None:
     """CuPy's current stream is per thread, and the user may choose it."""
-    weights = [learned(cuda.make_backend(), loss, way) for way in (at_once, how)]
+    weights = [learned(cuda.make_backend(), loss, way) for way in (directly, how)]
     for a, b in zip(*weights, strict=True):
         np.testing.assert_array_equal(a, b)
 

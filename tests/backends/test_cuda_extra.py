@@ -60,10 +60,10 @@ def test_choice(output: str, extra: str | None) -> None:
     ],
 )
 def test_no_usable_gpu_says_why(output: str, reason: str) -> None:
-    extra, said = explain_extra(output)
+    extra, message = explain_extra(output)
     assert extra is None
-    assert reason in said
-    assert "\n" not in said
+    assert reason in message
+    assert "\n" not in message
 
 
 def test_two_gpus_name_the_one_that_decides() -> None:

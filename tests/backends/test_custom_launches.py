@@ -91,7 +91,7 @@ def test_a_training_is_that_of_numpy(name: str, mode: str) -> None:
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain rows", "weighted rows"])
 @pytest.mark.parametrize("mode", MODES)
-def test_a_training_with_a_loss_of_one_s_own_is_that_of_numpy(mode: str, weighted: bool) -> None:
+def test_a_training_with_a_custom_loss_is_that_of_numpy(mode: str, weighted: bool) -> None:
     options: Any = {"loss": crossentropy, "weighted": weighted}
     expected = trained("numpy", *NETWORKS["layers"], **options)
     got = trained(emulated.make_backend(mode), *NETWORKS["layers"], **options)

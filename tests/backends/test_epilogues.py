@@ -84,7 +84,7 @@ class OwnDense(layers.Layer):
     ],
     ids=["relu", "none", "one that reads the sum twice"],
 )
-def test_a_layer_of_ones_own_has_the_forward_epilogues_of_dense(
+def test_a_custom_layer_has_the_forward_epilogues_of_dense(
     activation: Callable[[Any], Any], counts: dict[str, int]
 ) -> None:
     backend, spy = spied_backend(*KINDS)

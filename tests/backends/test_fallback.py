@@ -199,10 +199,10 @@ def test_doctor_says_it_too(name: str, run: Run) -> None:
     assert refused(machine.line) in " ".join(done.stdout.split())
     done = run(machine, "-m", "gpunn", "doctor")
     assert done.returncode == 0 and not done.stderr
-    said = " ".join(done.stdout.split())
-    assert f"Backend {CPU} (auto was requested) Kernels none on a GPU. {machine.line}" in said
-    assert f"Self-test {CPU}: ok" in said and "Self-test numpy: ok" in said
-    assert "cupy:" not in said
+    output = " ".join(done.stdout.split())
+    assert f"Backend {CPU} (auto was requested) Kernels none on a GPU. {machine.line}" in output
+    assert f"Self-test {CPU}: ok" in output and "Self-test numpy: ok" in output
+    assert "cupy:" not in output
 
 
 def test_the_command_line_trains_on_the_cpu_after_saying_so(
@@ -286,9 +286,9 @@ def test_doctor_says_that_they_are_missing_and_how_to_get_them(
 ) -> None:
     done = run(LACKING["no driver"], "-m", "gpunn", "doctor", packages=without_kernels)
     assert done.returncode == 0 and not done.stderr
-    said = " ".join(done.stdout.split())
-    assert f"Compiled {NOT_BUILT}" in said and "Backend numpy (auto was requested)" in said
-    assert "Self-test numpy: ok" in said and "compiled:" not in said
+    output = " ".join(done.stdout.split())
+    assert f"Compiled {NOT_BUILT}" in output and "Backend numpy (auto was requested)" in output
+    assert "Self-test numpy: ok" in output and "compiled:" not in output
 
 
 def test_compiled_kernels_that_do_not_load(run: Run, without_kernels: Path, tmp_path: Path) -> None:
@@ -348,13 +348,13 @@ def test_the_environment_says_auto(value: str, run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [("cupy", refused(ABSENT)), ("cupi", "GPUNN_BACKEND must be one of")]
+    ("value", "message"), [("cupy", refused(ABSENT)), ("cupi", "GPUNN_BACKEND must be one of")]
 )
-def test_the_command_line_and_the_environment(value: str, said: str, run: Run) -> None:
+def test_the_command_line_and_the_environment(value: str, message: str, run: Run) -> None:
     machine = LACKING["CuPy not installed"]
     done = run(machine, "-m", "gpunn", "train", "mnist", GPUNN_BACKEND=value)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    assert done.stderr.startswith(f"gpunn: error: {said}")
+    assert done.stderr.startswith(f"gpunn: error: {message}")
 
 
 # -- several backends in one process

@@ -165,12 +165,12 @@ def test_the_list_without_a_gpu_is_that_of_the_step(kind: str, name: str, argume
     listed = step_profile.profile_step(host, parity.BATCH)
     assert listed == profiled(gpu, x, y, parity.BATCH)
 
-    def told(operations: list[ProfiledOperation]) -> list[tuple]:
+    def described(operations: list[ProfiledOperation]) -> list[tuple]:
         return [(x.name, x.formula, x.shapes, x.bytes, x.flops) for x in operations]
 
-    of_host = told(profiled(host, x, y, parity.BATCH))
+    of_host = described(profiled(host, x, y, parity.BATCH))
     kept = 0 if host.trainer.training.undo is None else 2  # a copy to restore after an error
-    assert told(listed) == of_host[kept:]
+    assert described(listed) == of_host[kept:]
     asked, kernels = streamed(gpu, x, y, parity.BATCH), sum(x.launches for x in listed)
     assert all(x.launches for x in listed if x.name.startswith("convolution"))
     by_functions = any(not x.launches and not x.fused for x in listed)

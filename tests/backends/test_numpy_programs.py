@@ -336,17 +336,17 @@ def test_values_whose_squares_overflow_are_finite_all_the_same(model: Any, rows:
     assert model.predict(x, verbose=0).shape == (rows, 10)
 
 
-def test_callbacks_are_told_of_nothing_before_all_values_are_known_to_be_good(model: Any) -> None:
-    told: list[int] = []
+def test_callbacks_are_not_called_before_all_values_are_known_to_be_good(model: Any) -> None:
+    begun: list[int] = []
     callback = gpunn.callbacks.LambdaCallback()
-    callback.on_predict_batch_begin = lambda number, logs=None: told.append(number)
+    callback.on_predict_batch_begin = lambda number, logs=None: begun.append(number)
     x = np.zeros((50, 10, 10))
     x[-1] = np.nan
     with pytest.raises(ValueError, match="x holds nan"):
         model.predict(x, batch_size=10, callbacks=[callback], verbose=0)
-    assert told == []
+    assert begun == []
     model.predict(x[:-1], batch_size=10, callbacks=[callback], verbose=0)
-    assert told == [0, 1, 2, 3, 4]
+    assert begun == [0, 1, 2, 3, 4]
 
 
 def test_training_between_predictions_shows(model: Any) -> None:

@@ -98,7 +98,7 @@ def test_predictions_stay_float32() -> None:
     assert abs(model.evaluate(x, y, verbose=0) - wanted) > 1e-5  # evaluation is rounded
 
 
-def test_compiling_anew_changes_the_captured_steps() -> None:
+def test_recompiling_changes_the_captured_steps() -> None:
     gpunn.use_backend("emulated")
     model = make_model("tf32")
     trained(model)

@@ -34,7 +34,7 @@ def test_one_line_says_what_is_missing(
         sys.modules.update(kept)
 
 
-def test_a_cupy_without_metadata_is_told_of_too(
+def test_a_cupy_without_metadata_is_reported_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replace(LACKING["CuPy broken"], distributions=()).write(tmp_path)

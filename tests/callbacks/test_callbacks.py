@@ -281,7 +281,7 @@ def test_nan_is_never_the_best():
     assert model.stop_training and model.weights == 1
 
 
-def test_a_missing_figure_is_told_with_the_closest():
+def test_a_missing_metric_warns_with_the_closest():
     stopper = callbacks.EarlyStopping("val_acc", mode="max")
     stopper.set_model(stub())
     with pytest.warns(UserWarning, match="Did you mean 'val_accuracy'"):

@@ -103,7 +103,7 @@ def test_placed_arguments_are_given_by_place_or_by_name() -> None:
     assert by_place.get_config() == by_name.get_config()
 
 
-def test_a_field_anew_without_a_check_keeps_that_of_the_base() -> None:
+def test_a_redeclared_field_without_a_check_keeps_that_of_the_base() -> None:
     with pytest.raises(ValueError, match="reduction must be one of"):
         gpunn.losses.MeanSquaredError(reduction="total")
 

@@ -83,7 +83,7 @@ def test_each_change_is_seen(holder: str, name: str, how: str) -> None:
 
 EQUAL: dict[str, Callable[[], Any]] = {
     "numbers": lambda: [1.5, 10**20, float("nan"), -0.0, np.float32(0.1), 2 + 1j],
-    "texts": lambda: {"".join(["a", "b"]): bytes(range(3))},
+    "strings": lambda: {"".join(["a", "b"]): bytes(range(3))},
     "arrays": lambda: (np.arange(3.0), np.ones(100_000), np.array(["a", "bc"])),
     "functions": lambda: (lambda x: x + 1).__code__,
 }
@@ -125,7 +125,7 @@ DIFFERENT: dict[str, tuple[Any, Any]] = {
 
 
 @pytest.mark.parametrize("name", DIFFERENT)
-def test_what_looks_alike_is_told_apart(name: str) -> None:
+def test_what_looks_alike_is_distinguished(name: str) -> None:
     one, other = DIFFERENT[name]
     part = Part(one)
     before = Contents([part])

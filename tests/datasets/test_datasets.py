@@ -218,9 +218,9 @@ def test_gpunn_data_that_cannot_be_used_is_announced(
 ) -> None:
     monkeypatch.setenv("GPUNN_DATA", str(tmp_path / "gone"))
     assert same(dataset.load(declare(Mirror(serve(GZ)))))
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 2 and "Small is not taken from GPUNN_DATA" in said[0]
-    assert str(tmp_path / "gone") in said[0]
+    messages = capsys.readouterr().err.splitlines()
+    assert len(messages) == 2 and "Small is not taken from GPUNN_DATA" in messages[0]
+    assert str(tmp_path / "gone") in messages[0]
 
 
 def test_kerass_file_name_as_path_is_no_place(
@@ -249,9 +249,9 @@ def test_a_damaged_cache_is_reported_and_fetched_again(
     monkeypatch.setenv("GPUNN_OFFLINE", "0")
     capsys.readouterr()
     assert same(dataset.load(spec))
-    said = capsys.readouterr().err.splitlines()
-    assert "the cached Small is damaged" in said[0] and str(victim) in said[0]
-    assert said[1:] == ["fetching Small ..."]
+    messages = capsys.readouterr().err.splitlines()
+    assert "the cached Small is damaged" in messages[0] and str(victim) in messages[0]
+    assert messages[1:] == ["fetching Small ..."]
     assert victim.read_bytes() == CONTENT[NAMES[2]]
 
 
@@ -303,9 +303,9 @@ def test_two_processes_that_fetch_at_once_both_succeed(cache: Path, serve: Serve
         subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    said = [child.communicate(timeout=90)[1] for child in children]
-    assert [child.returncode for child in children] == [0, 0], said
-    assert said == ["fetching Small ...\n"] * 2
+    outputs = [child.communicate(timeout=90)[1] for child in children]
+    assert [child.returncode for child in children] == [0, 0], outputs
+    assert outputs == ["fetching Small ...\n"] * 2
     assert {p.name: p.read_bytes() for p in cache.iterdir()} == CONTENT
 
 

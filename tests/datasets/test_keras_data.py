@@ -86,7 +86,7 @@ def home(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "keras" / "datasets"
 
 
-def stands_for(module: Any, name: str, content: bytes, patch: pytest.MonkeyPatch) -> KerasFile:
+def substitute(module: Any, name: str, content: bytes, patch: pytest.MonkeyPatch) -> KerasFile:
     """Let gpunn accept this content as the file of a data set."""
     declared = replace(getattr(module, name), digest=hashlib.sha256(content).hexdigest())
     patch.setattr(module, name, declared)
@@ -99,7 +99,7 @@ def test_the_arrays_are_keras_s(
 ) -> None:
     name, constant, content, options = case
     module = getattr(datasets, name)
-    declared = stands_for(module, constant, content, monkeypatch)
+    declared = substitute(module, constant, content, monkeypatch)
     (home / declared.names[-1]).write_bytes(content)
 
     def get_file(*args: Any, **kwargs: Any) -> str:
@@ -128,7 +128,7 @@ def test_cifar10_colour_after_colour_row_after_row(
     members = {f"data_batch_{n}": images(2, "labels") for n in range(1, 6)}
     members["test_batch"] = images(3, "labels")
     content = archive("cifar-10-batches-py", **members)
-    stands_for(datasets.cifar10, "CIFAR10", content, monkeypatch)
+    substitute(datasets.cifar10, "CIFAR10", content, monkeypatch)
     (home / "cifar-10-python.tar.gz").write_bytes(content)
     (x, y), (x_test, y_test) = datasets.cifar10.load_data()
     assert (x.shape, y.shape, x_test.shape) == ((10, 32, 32, 3), (10, 1), (3, 32, 32, 3))
@@ -155,7 +155,7 @@ def test_words(name: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_file_is_named_by_its_path(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     boston = datasets.boston_housing
-    stands_for(boston, "BOSTON", HOUSES, monkeypatch)
+    substitute(boston, "BOSTON", HOUSES, monkeypatch)
     elsewhere = home / "mine.npz"
     elsewhere.write_bytes(HOUSES)
     assert boston.load_data(elsewhere)[0][0].shape == (560, 4)
@@ -170,10 +170,10 @@ def test_what_is_nowhere_says_where_to_get_it(home: Path) -> None:
     (home / "imdb.npz").write_bytes(b"damaged")
     with pytest.raises(DatasetUnavailable) as refused:
         datasets.imdb.load_data("imdb.npz")  # Keras's default, which names no folder
-    said = str(refused.value)
-    assert "imdb.npz: expected IMDB, whose SHA256" in said
-    assert "not tried, GPUNN_OFFLINE is set" in said
-    assert f"put imdb.npz from {keras_files.ADDRESS}imdb.npz into" in said
+    message = str(refused.value)
+    assert "imdb.npz: expected IMDB, whose SHA256" in message
+    assert "not tried, GPUNN_OFFLINE is set" in message
+    assert f"put imdb.npz from {keras_files.ADDRESS}imdb.npz into" in message
 
 
 def test_a_pickle_runs_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +184,7 @@ def test_a_pickle_runs_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> N
     bad = np.empty(1, dtype=object)
     bad[0] = Harm()
     content = npz(x=bad, y=np.zeros(1))
-    stands_for(datasets.reuters, "REUTERS", content, monkeypatch)
+    substitute(datasets.reuters, "REUTERS", content, monkeypatch)
     (home / "reuters.npz").write_bytes(content)
     with pytest.raises(DataFileError, match="is not allowed in a file of arrays"):
         datasets.reuters.load_data()
@@ -198,7 +198,7 @@ def test_what_is_fetched_is_kept(
     served = tmp_path / "served.npz"
     served.write_bytes(HOUSES)
     boston = datasets.boston_housing
-    declared = stands_for(boston, "BOSTON", HOUSES, monkeypatch)
+    declared = substitute(boston, "BOSTON", HOUSES, monkeypatch)
     monkeypatch.setattr(boston, "BOSTON", replace(declared, address=served.as_uri()))
     assert boston.load_data()[0][0].shape == (560, 4)
     served.unlink()

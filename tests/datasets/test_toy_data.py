@@ -118,7 +118,7 @@ def test_noise_has_the_deviation_it_says():
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message"),
     [
         (lambda: toy.moons(0), "rows must be an integer of at least 1"),
         (lambda: toy.moons(10, -1), "noise must be at least 0"),
@@ -127,6 +127,6 @@ def test_noise_has_the_deviation_it_says():
         (lambda: toy.xor(4, seed="a"), "seed must be an integer"),
     ],
 )
-def test_what_does_not_fit_is_named(call, said):
-    with pytest.raises(ValueError, match=said):
+def test_what_does_not_fit_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
         call()

@@ -35,7 +35,7 @@ def changed(array: Any, index: Any, value: Any) -> np.ndarray:
     return result
 
 
-class Told(gpunn.callbacks.Callback):
+class HookRecorder(gpunn.callbacks.Callback):
     """Remembers which hooks were called."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ def _remembers(hook: str) -> Any:
 
 
 for _hook in [name for name in vars(gpunn.callbacks.Callback) if name.startswith("on_")]:
-    setattr(Told, _hook, _remembers(_hook))
+    setattr(HookRecorder, _hook, _remembers(_hook))
 
 
 KINDS: dict[str, tuple[Any, Any, int, str, str]] = {
@@ -109,7 +109,7 @@ FIT: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "an empty list": ("sparse", {"x": [], "y": []}, ["x has shape (0,)", "(batch, 4)"]),
     "x missing": ("sparse", {"x": None}, ["x is missing"]),
     "x a number": ("sparse", {"x": 3.0}, ["x has shape ()", "(batch, 4)"]),
-    "texts": ("sparse", {"x": X.astype(str)}, ["x must hold real numbers", "<U"]),
+    "strings": ("sparse", {"x": X.astype(str)}, ["x must hold real numbers", "<U"]),
     "objects": ("sparse", {"x": X.astype(object)}, ["x must hold real numbers", "object"]),
     "missing entries": ("sparse", {"x": [[1.0, None, 2.0, 3.0]] * ROWS}, ["x must hold", "object"]),
     "complex numbers": (
@@ -283,16 +283,16 @@ FIT: dict[str, tuple[str, dict[str, Any], list[str]]] = {
 @pytest.mark.parametrize("what", FIT)
 def test_fit_refuses(what: str, backend: str) -> None:
     kind, arguments, fragments = FIT[what]
-    model, told = model_of(kind, backend), Told()
+    model, recorder = model_of(kind, backend), HookRecorder()
     before = model.get_weights()
     x, y = KINDS[kind][:2]
-    given = {"callbacks": [told], "verbose": 0, **arguments}
+    given = {"callbacks": [recorder], "verbose": 0, **arguments}
     given = {k: iter(v) if isinstance(v, Generator) else v for k, v in given.items()}
     with pytest.raises(Refused) as caught:
         model.fit(**{"x": x, "y": y, **given})
     for fragment in fragments:
         assert fragment in str(caught.value)
-    assert told.hooks == []
+    assert recorder.hooks == []
     for was, now in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(was, now)
     # The model still works.
@@ -324,7 +324,7 @@ def test_the_other_methods_refuse_likewise(method: str, backend: str) -> None:
 @pytest.mark.parametrize("method", ["predict", "predict_on_batch", "__call__"])
 def test_prediction_refuses_likewise(method: str, backend: str) -> None:
     model = model_of("sparse", backend)
-    for what in ("NaN in x", "no rows", "texts", "a ragged list", "a dictionary", "x transposed"):
+    for what in ("NaN in x", "no rows", "strings", "a ragged list", "a dictionary", "x transposed"):
         _, arguments, fragments = FIT[what]
         with pytest.raises(Refused) as caught:
             getattr(model, method)(arguments["x"])
@@ -369,16 +369,16 @@ def test_whatever_comes_is_taken_or_refused_with_its_name(
     kind: str, argument: str, thing: Any
 ) -> None:
     """A wrong argument is never ignored, and never causes an error in a lower layer."""
-    model, told = model_of(kind, "numpy"), Told()
+    model, recorder = model_of(kind, "numpy"), HookRecorder()
     before = model.get_weights()
     given = {"x": X[:6], "y": KINDS[kind][1][:6], "verbose": 0, argument: thing}
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # data that run out
-            history = model.fit(**given, callbacks=[told]).history
+            history = model.fit(**given, callbacks=[recorder]).history
     except Refused as error:
         assert argument.split("_")[0] in str(error)
-        assert told.hooks == []
+        assert recorder.hooks == []
         for was, now in zip(before, model.get_weights(), strict=True):
             np.testing.assert_array_equal(was, now)
     except gpunn.models.NonFiniteLossError:
@@ -420,28 +420,28 @@ def test_a_loss_that_is_no_number_with_terminate_on_nan(backend: str) -> None:
     """As in Keras: training ends there, and History keeps the epoch."""
     model = model_of("regression", backend)
     model.optimizer.learning_rate = 1e10
-    told = Told()
+    recorder = HookRecorder()
     history = model.fit(
         X, X[:, :2], batch_size=2, epochs=9, verbose=0,
-        callbacks=[gpunn.callbacks.TerminateOnNaN(), told],
+        callbacks=[gpunn.callbacks.TerminateOnNaN(), recorder],
     ).history  # fmt: skip
     assert not np.isfinite(history["loss"][-1])
     assert len(history["loss"]) < 9
-    assert told.hooks.count("on_train_batch_end") < 9 * 6
-    assert told.hooks[-1] == "on_train_end"
+    assert recorder.hooks.count("on_train_batch_end") < 9 * 6
+    assert recorder.hooks[-1] == "on_train_end"
 
 
 
 def test_a_hook_for_each_batch_makes_no_difference_to_the_step_that_is_named() -> None:
-    texts = []
-    for callbacks in ([], [Told()]):
+    messages = []
+    for callbacks in ([], [HookRecorder()]):
         last = layers.Dense(2, kernel_initializer="ones")
         model = gpunn.Sequential([layers.Input((4,)), last])
         model.compile(gpunn.optimizers.SGD(1e8), "mse")
         with pytest.raises(gpunn.models.NonFiniteLossError) as caught:
             model.fit(X, X[:, :2], batch_size=1, verbose=0, shuffle=False, callbacks=callbacks)
-        texts.append(str(caught.value))
-    assert texts[0] == texts[1]
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
 
 
 

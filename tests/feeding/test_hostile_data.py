@@ -66,8 +66,8 @@ def test_an_npz_that_grows_is_refused_before_it_does(bomb, peak):
 
 
 def test_the_command_names_its_argument(bomb, capsys):
-    said = refused(capsys, "check-data", bomb)
-    assert "bomb.npz" in said and "--max-bytes 1200000080" in said
+    message = refused(capsys, "check-data", bomb)
+    assert "bomb.npz" in message and "--max-bytes 1200000080" in message
 
 
 def test_the_bound_of_an_npz_can_be_moved(tmp_path, capsys):
@@ -184,8 +184,8 @@ def test_the_bound_of_an_image_can_be_moved(tmp_path, classifier, capsys):
     path = png(tmp_path / "seven.png", 80, 80)
     assert main(["predict", str(classifier), str(path), "--max-pixels", "6400"]) == 0
     capsys.readouterr()
-    said = refused(capsys, "predict", classifier, path, "--max-pixels", 6399)
-    assert "80 x 80 pixels, but --max-pixels is 6,399" in said
+    message = refused(capsys, "predict", classifier, path, "--max-pixels", 6399)
+    assert "80 x 80 pixels, but --max-pixels is 6,399" in message
     assert before == Image.MAX_IMAGE_PIXELS
 
 

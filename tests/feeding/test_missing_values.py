@@ -17,7 +17,7 @@ from gpunn.sklearn import GpunnClassifier, GpunnRegressor
 
 ROW, ROWS = 2, 6
 X = np.random.default_rng(0).random((ROWS, 2))
-TEXTS: list[Any] = ["a", "b", None, "a", "b", "a"]
+STRINGS: list[Any] = ["a", "b", None, "a", "b", "a"]
 NUMBERS: list[Any] = [0, 1, None, 1, 0, 1]
 TRUTHS: list[Any] = [False, True, None, True, False, True]
 
@@ -43,21 +43,21 @@ MISSING_NUMBERS = {
     "NaN": np.array(NUMBERS, float),
     "a list": NUMBERS,
 }
-MISSING_TEXTS = {
-    "pandas string": of_pandas(TEXTS, "string"),
-    "pandas str": pd.Series(TEXTS, name="label"),
-    "pandas category": of_pandas(TEXTS, "category"),
-    "pandas frame of string": pd.DataFrame({"label": of_pandas(TEXTS, "string")}),
-    "polars texts": pl.Series("label", TEXTS),
-    "polars categories": pl.Series("label", TEXTS, dtype=pl.Categorical),
-    "Arrow texts": pa.array(TEXTS),
-    "Arrow dictionary": pa.array(TEXTS).dictionary_encode(),
-    "None among texts": np.array(TEXTS, object),
-    "NaN among texts": np.array(["a", "b", np.nan, "a", "b", "a"], object),
-    "a list of texts": TEXTS,
+MISSING_STRINGS = {
+    "pandas string": of_pandas(STRINGS, "string"),
+    "pandas str": pd.Series(STRINGS, name="label"),
+    "pandas category": of_pandas(STRINGS, "category"),
+    "pandas frame of string": pd.DataFrame({"label": of_pandas(STRINGS, "string")}),
+    "polars strings": pl.Series("label", STRINGS),
+    "polars categories": pl.Series("label", STRINGS, dtype=pl.Categorical),
+    "Arrow strings": pa.array(STRINGS),
+    "Arrow dictionary": pa.array(STRINGS).dictionary_encode(),
+    "None among strings": np.array(STRINGS, object),
+    "NaN among strings": np.array(["a", "b", np.nan, "a", "b", "a"], object),
+    "a list of strings": STRINGS,
     "NaT": pd.Series(pd.to_datetime(["2020-01-01", "2020-01-02", None] * 2), name="label"),
 }
-EVERYTHING = {**MISSING_NUMBERS, **MISSING_TEXTS}
+EVERYTHING = {**MISSING_NUMBERS, **MISSING_STRINGS}
 
 
 def model(units: int = 1, loss: str = "mse") -> gpunn.Sequential:
@@ -71,11 +71,11 @@ def model(units: int = 1, loss: str = "mse") -> gpunn.Sequential:
 def says_where(values: Any, use: Callable[[], Any], *, first: int = ROW) -> str:
     with pytest.raises((ValueError, TypeError)) as caught:
         use()
-    said = str(caught.value)
-    assert f"row {first}" in said or f"[{first}" in said, said
+    message = str(caught.value)
+    assert f"row {first}" in message or f"[{first}" in message, message
     if getattr(values, "name", "") == "label" or hasattr(values, "columns"):
-        assert "label" in said or f"[{first}" in said, said
-    return said
+        assert "label" in message or f"[{first}" in message, message
+    return message
 
 
 @pytest.mark.parametrize("kind", EVERYTHING)

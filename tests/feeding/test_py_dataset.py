@@ -44,7 +44,7 @@ class Numbered(gpunn.utils.PyDataset):
         self.hooks.append("end")
 
 
-def test_numbered_batches_come_in_another_order_each_epoch_unless_told_not_to() -> None:
+def test_numbered_batches_come_in_another_order_each_epoch_unless_shuffle_is_false() -> None:
     data = Numbered(PAIRS, workers=2, use_multiprocessing=True)
     count = len(data)
     model_of().fit(data, epochs=3, verbose=0)
@@ -158,7 +158,7 @@ def test_an_epoch_has_the_batches_that_it_has_with_keras(
 
 @pytest.mark.filterwarnings("ignore")  # the data run out
 @pytest.mark.parametrize(("steps", "endless"), [*product([2, 3, 7], [False, True]), (None, False)])
-def test_validation_begins_anew_each_epoch(keras: Any, steps: int | None, endless: bool) -> None:
+def test_validation_restarts_each_epoch(keras: Any, steps: int | None, endless: bool) -> None:
     x, y = np.ones((6, 3), "float32"), np.ones((6, 1), "float32")
     losses = []
     for module in (keras, gpunn):

@@ -115,25 +115,25 @@ PRINT = """
 import pickle, sys
 from gpunn.backends.cupy.launch.expressions import text_of
 kernels, expressions = pickle.load(sys.stdin.buffer)
-texts = [kernel.text for kernel in kernels]
-sys.stdout.write(repr(texts + [text_of(e, ["float32"] * 50) for e in expressions]))
+sources = [kernel.text for kernel in kernels]
+sys.stdout.write(repr(sources + [text_of(e, ["float32"] * 50) for e in expressions]))
 """
 
 
-def test_another_process_composes_the_same_and_is_told_what_it_has_not() -> None:
+def test_another_process_composes_the_same() -> None:
     """So that a kernel compiled there, or kept on disk, is found again."""
     expressions = [case.expression for case in every_case("float32")]
     kernels = composed(*every_case("float32"))
-    texts = [kernel.text for kernel in kernels]
-    texts += [text_of(expression, ["float32"] * 50) for expression in expressions]
+    sources = [kernel.text for kernel in kernels]
+    sources += [text_of(expression, ["float32"] * 50) for expression in expressions]
     printed = subprocess.run(
         [sys.executable, "-c", PRINT], input=pickle.dumps((kernels, expressions)),
         capture_output=True, check=True, env={**os.environ, "PYTHONHASHSEED": "7"},
     ).stdout  # fmt: skip
-    assert printed.decode() == repr(texts)
+    assert printed.decode() == repr(sources)
 
 
-def test_zeros_of_both_signs_are_told_apart() -> None:
+def test_zeros_of_both_signs_are_distinguished() -> None:
     x, backend = np.ones((1, 3), np.float32), emulated.make_backend()
     for zero, infinity in ((0.0, np.inf), (-0.0, -np.inf)):
         made = of("float32", (ELEMENTS,), ("constant", zero), ("divide", 0, 1), write=(2,))

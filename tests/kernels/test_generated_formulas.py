@@ -20,13 +20,13 @@ def test_generated_files_are_up_to_date() -> None:
 def test_brackets_stand_where_the_order_of_operations_asks_for_them() -> None:
     recorder = Recorder()
     a, b, c = map(recorder.array, "abc")
-    texts = {
+    formulas = {
         "a - (b - c)": lambda: a - (b - c),
         "a - b - c": lambda: a - b - c,
         "a / (b * c) * b": lambda: a / (b * c) * b,
         "-(a + b) * -c": lambda: -(a + b) * -c,
         "a * (0.1 + b)": lambda: a * (0.1 + b),
     }
-    for expected, function in texts.items():
+    for expected, function in formulas.items():
         formula = recorder.record(function, lambda y: {"y": y})
         assert text(formula.outputs["y"]) == expected

@@ -184,8 +184,8 @@ def test_compile_errors_name_the_file_and_line() -> None:
 
 def test_every_part_was_found() -> None:
     """The signatures are read with a regular expression, which must not miss any."""
-    texts = [kernel_source.text(file) for file in kernel_source.files(".cu")]
-    assert len(kernel_source.parts()) == sum(text.count("_PART void") for text in texts)
+    sources = [kernel_source.text(file) for file in kernel_source.files(".cu")]
+    assert len(kernel_source.parts()) == sum(text.count("_PART void") for text in sources)
     for part in kernel_source.parts().values():
         text = kernel_source.text(part.file)
         signature = text[text.index(f" {part.name}(") :].split(")")[0]

@@ -125,7 +125,7 @@ def test_what_is_planted_is_found(kernel: str, old: str, new: str) -> None:
         launch(kernel, header().replace(old, new))
 
 
-def test_a_race_is_told_with_its_array_its_lines_and_both_blocks() -> None:
+def test_a_race_is_reported_with_its_array_its_lines_and_both_blocks() -> None:
     source = """
     __global__ void race(const float* x, float* y) {
         y[2] += x[threadIdx.x];

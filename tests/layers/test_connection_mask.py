@@ -179,7 +179,7 @@ def test_a_regularizer_that_would_make_connections_is_refused() -> None:
         layers.Dense(2, connections=[[1, 1]], kernel_regularizer=orthogonal)
 
 
-def test_a_unit_without_inputs_is_told() -> None:
+def test_a_unit_without_inputs_warns() -> None:
     with pytest.warns(UserWarning, match=r"units without any input.*\[1\]"):
         layers.Dense(2, connections=[[1, 0], [1, 0]]).build((None, 2))
     with warnings.catch_warnings():

@@ -371,7 +371,7 @@ def test_shapes_that_are_no_images() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"padding": "causal"}, "padding must be one of valid, same; got 'causal'"),
         ({"padding": "smae"}, "did you mean 'same'|'same'"),
@@ -380,9 +380,9 @@ def test_shapes_that_are_no_images() -> None:
         ({"strides": 1.5}, "strides must be an integer"),
     ],
 )
-def test_arguments_that_are_none(arguments: dict, said: str) -> None:
+def test_arguments_that_are_none(arguments: dict, message: str) -> None:
     for make in (lambda **a: layers.Conv2D(2, 2, **a), layers.MaxPooling2D):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             make(**arguments)
 
 

@@ -368,7 +368,7 @@ def here() -> str:
         (kept(), ValueError, "another call"),
     ],
 )
-def test_mistakes_in_a_call_are_told(function: Any, error: type, words: str) -> None:
+def test_mistakes_in_a_call_raise(function: Any, error: type, words: str) -> None:
     with pytest.raises(error, match=words):
         layer = Own(function)
         apply_in(layer)
@@ -384,7 +384,7 @@ def test_weights_are_made_in_build() -> None:
         apply_in(Late())
 
 
-def test_the_wrong_number_of_features_is_told() -> None:
+def test_the_wrong_number_of_features_raises() -> None:
     block = MLPBlock(name="block")
     apply_in(block, (4,))
     with pytest.raises(ValueError, match=r"matmul.*\(2, 5\) and \(4, 8\).*custom_layers\.py line"):

@@ -288,7 +288,7 @@ def test_a_loss_assigns_to_a_variable(backend: str) -> None:
     assert model.evaluate(x[:2], x[:2], verbose=0) == 1.0
 
 
-def test_a_gradient_at_once_assigns_too() -> None:
+def test_an_eager_gradient_assigns_too() -> None:
     count = gpunn.Variable(1.0)
 
     def square(x: Any) -> Any:

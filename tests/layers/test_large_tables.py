@@ -33,7 +33,7 @@ def test_the_gradient_of_a_large_table(backend: str) -> None:
         assert_array_equal(gradient(table), found)
 
 
-def test_an_embedding_of_ones_own_is_trained() -> None:
+def test_a_custom_embedding_is_trained() -> None:
     class Embedding(layers.Layer):
         def build(self, input_shape: Any) -> None:
             self.table = self.add_weight((ROWS, 4), "uniform", name="table")

@@ -37,7 +37,7 @@ def test_category_encoding_counts_weights() -> None:
     assert_allclose(found, expected, rtol=1e-6)
 
 
-TEXTS = [["a", "c", "d"], ["d", "z", "b"]]
+STRINGS = [["a", "c", "d"], ["d", "z", "b"]]
 UNKNOWN = ["new", "é1", "zz" * 5, "q" * 17, "x" * 33, "y" * 65, "t" * 200]
 
 
@@ -58,10 +58,10 @@ UNKNOWN = ["new", "é1", "zz" * 5, "q" * 17, "x" * 33, "y" * 65, "t" * 200]
 def test_string_lookup(arguments: Any, expected: Any) -> None:
     words = ["a", "b", "c", *(["d"] if arguments.get("mask_token") != "d" else [])]
     layer = layers.StringLookup(vocabulary=words, **arguments)
-    assert_allclose(layer(TEXTS), expected, rtol=1e-6)
+    assert_allclose(layer(STRINGS), expected, rtol=1e-6)
 
 
-def test_unknown_texts_take_the_codes_that_tensorflow_gives_them() -> None:
+def test_unknown_strings_take_the_codes_that_tensorflow_gives_them() -> None:
     layer = layers.StringLookup(vocabulary=["a"], num_oov_indices=1000)
     assert layer(UNKNOWN).tolist() == [279, 24, 194, 545, 935, 76, 581]
     numbers = layers.IntegerLookup(vocabulary=[1], num_oov_indices=4, oov_method="farmhash")

@@ -182,7 +182,7 @@ def test_keras_changes_the_weights_that_metrics_read(keras: Any) -> None:
 
 
 @pytest.mark.parametrize("label", [-1, CLASSES, 100])
-def test_a_label_that_is_no_class_is_refused_in_a_loss_of_ones_own(label: int) -> None:
+def test_a_label_that_is_no_class_is_refused_in_a_custom_loss(label: int) -> None:
     y = labels(label, which=[5])
     own = gpunn.losses.sparse_categorical_crossentropy
     for backend in BACKENDS:

@@ -21,14 +21,14 @@ OF_ROWS, OF_STEPS = RANDOM.random(ROWS), RANDOM.random((ROWS, STEPS))
 KERNEL = np.linspace(-1, 1, 2 * CLASSES).reshape(2, CLASSES)
 
 
-def own(module: Any) -> Callable[[Any, Any], Any]:
+def custom(module: Any) -> Callable[[Any, Any], Any]:
     ops = module.ops
     return lambda t, p: ops.mean(ops.square(ops.subtract(t, p)), axis=-1)
 
 
-def own_of_labels(module: Any) -> Callable[[Any, Any], Any]:
+def custom_on_labels(module: Any) -> Callable[[Any, Any], Any]:
     ops = module.ops
-    return lambda t, p: own(module)(ops.one_hot(ops.cast(t, "int32"), CLASSES), p)
+    return lambda t, p: custom(module)(ops.one_hot(ops.cast(t, "int32"), CLASSES), p)
 
 
 def named(name: str) -> Callable[[Any], Any]:
@@ -36,8 +36,8 @@ def named(name: str) -> Callable[[Any], Any]:
 
 
 LOSSES: dict[str, tuple[Callable[[Any], Any], np.ndarray]] = {
-    "own": (own, ONE_HOT),
-    "own of labels": (own_of_labels, LABELS),
+    "custom": (custom, ONE_HOT),
+    "custom on labels": (custom_on_labels, LABELS),
     "mse": (named("mse"), ONE_HOT),
     "categorical": (named("categorical_crossentropy"), ONE_HOT),
     "sparse": (named("sparse_categorical_crossentropy"), LABELS),
@@ -63,10 +63,10 @@ def of_each_step(module: Any) -> Any:
     return lambda t, p: ops.max(ops.abs(ops.subtract(t, p)), axis=-1)
 
 
-def own_class(module: Any) -> Any:
-    class Own(module.metrics.Metric):  # type: ignore[misc]
+def custom_class(module: Any) -> Any:
+    class Custom(module.metrics.Metric):  # type: ignore[misc]
         def __init__(self) -> None:
-            super().__init__(name="own")
+            super().__init__(name="custom")
             self.total = self.add_weight(shape=(), initializer="zeros", name="total")
 
         def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -77,7 +77,7 @@ def own_class(module: Any) -> Any:
         def result(self) -> Any:
             return self.total
 
-    return Own()
+    return Custom()
 
 
 DENSE: dict[str, Callable[[Any], Any]] = {
@@ -119,11 +119,11 @@ def measured(
 
 
 CASES = [
-    *((loss, name) for loss in ("own", "mse") for name in DENSE),
-    *((loss, name) for loss in ("own", "mse", "categorical") for name in (*FUNCTIONS, "own class")),
-    *((loss, name) for loss in ("own of labels", "sparse") for name in SPARSE),
+    *((loss, name) for loss in ("custom", "mse") for name in DENSE),
+    *((loss, name) for loss in ("custom", "mse", "categorical") for name in (*FUNCTIONS, "custom class")),
+    *((loss, name) for loss in ("custom on labels", "sparse") for name in SPARSE),
 ]
-MAKE = {**DENSE, **FUNCTIONS, "own class": own_class}
+MAKE = {**DENSE, **FUNCTIONS, "custom class": custom_class}
 
 
 @pytest.mark.parametrize(("loss", "name"), CASES)
@@ -145,18 +145,16 @@ def test_weights_of_steps_are_those_of_keras(keras: Any, name: str) -> None:
 
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])
 @pytest.mark.parametrize("weights", [None, OF_STEPS], ids=["plain", "by step"])
-def test_a_loss_of_ones_own_is_reduced_as_keras_does(
-    keras: Any, reduction: str, weights: Any
-) -> None:
+def test_a_custom_loss_is_reduced_as_keras_does(keras: Any, reduction: str, weights: Any) -> None:
     def trained(module: Any, **of: Any) -> list[Any]:
-        class Own(module.losses.Loss):  # type: ignore[misc]
+        class Custom(module.losses.Loss):  # type: ignore[misc]
             def call(self, y_true: Any, y_pred: Any) -> Any:
-                return own(module)(y_true, y_pred)  # (batch, steps)
+                return custom(module)(y_true, y_pred)  # (batch, steps)
 
         dense = module.layers.Dense(CLASSES, "softmax")
         model = module.Sequential([module.Input((STEPS, 2)), dense], **of)
         model.set_weights([KERNEL, np.zeros(CLASSES)])
-        model.compile(module.optimizers.SGD(0.1), Own(reduction=reduction))
+        model.compile(module.optimizers.SGD(0.1), Custom(reduction=reduction))
         history = model.fit(
             X, ONE_HOT, batch_size=4, epochs=2, sample_weight=weights, shuffle=False, verbose=0
         )
@@ -168,7 +166,7 @@ def test_a_loss_of_ones_own_is_reduced_as_keras_does(
             np.testing.assert_allclose(found, value, rtol=1e-4, atol=1e-6, err_msg=backend)
 
 
-@pytest.mark.parametrize("loss", ["own", "mse"])
+@pytest.mark.parametrize("loss", ["custom", "mse"])
 @pytest.mark.parametrize("name", [*DENSE, *FUNCTIONS])
 def test_weights_of_samples_are_those_of_all_their_rows(loss: str, name: str) -> None:
     """Keras raises an error."""
@@ -181,4 +179,4 @@ def test_weights_of_samples_are_those_of_all_their_rows(loss: str, name: str) ->
 
 def test_a_metric_that_cannot_read_the_targets_says_so() -> None:
     with pytest.raises(ValueError, match=r"'categorical_accuracy' reads a target for each value"):
-        measured(gpunn, "own of labels", DENSE["categorical accuracy"])
+        measured(gpunn, "custom on labels", DENSE["categorical accuracy"])

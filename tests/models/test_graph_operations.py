@@ -236,7 +236,7 @@ def test_lambda_is_kerass(keras: Any, functional: bool, backend: str) -> None:
     assert_allclose(losses[1], losses[0], rtol=1e-4)
 
 
-def test_a_function_that_asks_is_told_whether_it_trains() -> None:
+def test_a_function_with_a_training_argument_gets_it() -> None:
     layer = layers.Lambda(lambda x, training: x * (2.0 if training else 3.0), output_shape=(8,))
     assert_array_equal(np.asarray(layer(X)), X * 3)
     assert_array_equal(np.asarray(layer(X, training=True)), X * 2)

@@ -282,18 +282,18 @@ def test_a_shape_builds_it_too() -> None:
     assert two.count_params() == 6 * 4 + 4 + 3 * 4 + 4 + 8 * 2 + 2
 
 
-def test_it_is_told_whether_it_trains(backend: str) -> None:
-    class Told(gpunn.Model):
+def test_a_call_with_a_training_argument_gets_it(backend: str) -> None:
+    class TrainingDependent(gpunn.Model):
         def call(self, x: Any, training: Any = None) -> Any:
             return x * (3.0 if training else 2.0)
 
-    model = Told(backend=backend)
+    model = TrainingDependent(backend=backend)
     assert_array_equal(model(X), X * 2)
     assert_array_equal(model(X, training=True), X * 3)
     assert_array_equal(model.predict(X, verbose=0), X * 2)
 
 
-def test_an_attribute_that_is_set_anew_counts(backend: str) -> None:
+def test_a_reassigned_attribute_takes_effect(backend: str) -> None:
     class Scaled(gpunn.Model):
         def __init__(self, **options: Any) -> None:
             super().__init__(**options)

@@ -211,7 +211,7 @@ def test_a_missing_text_is_masked_unknown_or_refused(value: Any) -> None:
         np.ma.array(["é", "日本"], mask=[False, False]),
     ],
 )
-def test_texts_of_any_kind(column: Any) -> None:
+def test_strings_of_any_kind(column: Any) -> None:
     layer = layers.StringLookup(vocabulary=["日本", "é"])
     assert layer(column).tolist() == [2, 1]
 
@@ -230,7 +230,7 @@ class _Inside(layers.Layer):
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
-    "of a number in a column of texts": (
+    "of a number in a column of strings": (
         lambda: layers.StringLookup(**LOOKUP)(["a", 3]),
         r"3 at \[1\], a int; .* takes strings. Convert the column to strings",
     ),
@@ -255,20 +255,20 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         "computed in the step",
     ),
     "inside a call": (lambda: _Inside()([[1.0]]), "cannot be applied inside a call"),
-    "of texts to a layer of numbers": (lambda: layers.Dense(1)(TEXT), "put layers.StringLookup"),
+    "of strings to a layer of numbers": (lambda: layers.Dense(1)(TEXT), "put layers.StringLookup"),
     "before adapt": (lambda: layers.StringLookup()(["a"]), "call string_lookup.*adapt"),
     "of adapt without values": (lambda: layers.StringLookup().adapt([None]), "no value"),
     "of adapt with NaN": (
         lambda: layers.Normalization().adapt([1.0, np.nan]), r"nan at \[1\].*finite"
     ),
-    "of adapt with texts": (lambda: layers.Discretization(num_bins=2).adapt(["a"]), "real numbers"),
+    "adapt on strings": (lambda: layers.Discretization(num_bins=2).adapt(["a"]), "real numbers"),
     "of twice the same": (lambda: layers.StringLookup(vocabulary=["a", "a"]), "more than once"),
     "of too many": (lambda: layers.StringLookup(**LOOKUP, max_tokens=2), "max_tokens is 2"),
     "of a category too many": (
         lambda: layers.CategoryEncoding(2)([[0, 2]]), r"holds 2 at \[0, 1\]"
     ),
     "of boundaries that fall": (lambda: layers.Discretization([2.0, 1.0]), "increasing"),
-    "of texts that come out": (
+    "of strings that come out": (
         lambda: gpunn.Model(NUMBER, layers.StringLookup(**LOOKUP, invert=True)(NUMBER)).summary(),
         "models cannot return",
     ),

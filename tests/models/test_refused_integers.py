@@ -140,7 +140,7 @@ def test_float64_models_hold_them() -> None:
 
 
 @pytest.mark.parametrize("kind", ["function", "class"])
-def test_targets_of_a_loss_of_ones_own_are_exact_or_refused(kind: str, backend: str) -> None:
+def test_targets_of_a_custom_loss_are_exact_or_refused(kind: str, backend: str) -> None:
     def function(y_true: Any, y_pred: Any) -> Any:
         return ops.abs(y_true - (2**24 + 2.0)) + 0.0 * y_pred
 
@@ -171,7 +171,7 @@ def test_targets_of_a_loss_of_ones_own_are_exact_or_refused(kind: str, backend: 
 
 
 @pytest.mark.parametrize("kind", ["function", "class"])
-def test_targets_of_a_metric_of_ones_own_are_exact_or_refused(kind: str, backend: str) -> None:
+def test_targets_of_a_custom_metric_are_exact_or_refused(kind: str, backend: str) -> None:
     def above(y_true: Any, y_pred: Any) -> Any:
         return y_true - 2.0**24
 
@@ -205,7 +205,7 @@ def test_metrics_by_hand_compare_integers_exactly() -> None:
     assert float(wrapped([ODD], [ODD - 1])) == 1.0
 
 
-def test_a_loss_of_ones_own_called_by_hand_is_exact_or_refused() -> None:
+def test_a_custom_loss_called_by_hand_is_exact_or_refused() -> None:
     class Own(gpunn.losses.Loss):
         def call(self, y_true: Any, y_pred: Any) -> Any:
             return y_true - y_pred
@@ -215,7 +215,7 @@ def test_a_loss_of_ones_own_called_by_hand_is_exact_or_refused() -> None:
         Own()(np.array([ODD]), [0.0])
 
 
-def test_class_numbers_beyond_float32_are_told_apart() -> None:
+def test_class_numbers_beyond_float32_are_distinguished() -> None:
     loss = gpunn.losses.SparseCategoricalCrossentropy(ignore_class=2**31 - 1)
     y = np.array([2, 2**31 - 1])
     p = np.full((2, 3), 1 / 3)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from numpy.testing import assert_array_equal
-from operation_cases.computed import BACKENDS, at_once, by_torch, in_steps, weights
+from operation_cases.computed import BACKENDS, by_torch, eagerly, in_steps, weights
 
 import gpunn
 from gpunn import layers, ops
@@ -341,7 +341,7 @@ def test_of_nothing(backend: str) -> None:
     ):  # fmt: skip
         found = in_steps(ours, arrays, backend)
         assert found.values[0].shape == value and found.first[0].shape == gradient
-        at = at_once(ours, arrays)[0]
+        at = eagerly(ours, arrays)[0]
         assert_array_equal(at, found.values[0])
 
 
@@ -375,5 +375,5 @@ def test_whole_numbers_are_exact(backend: str) -> None:
     found = in_steps(ours, [big, places], backend, twice=False).values
     for one, other in zip(found, expected, strict=True):
         same(one, other)
-    for one, other in zip(at_once(ours, [big, places]), expected, strict=True):
+    for one, other in zip(eagerly(ours, [big, places]), expected, strict=True):
         same(one, other)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
-from operation_cases.computed import at_once, in_steps
+from operation_cases.computed import eagerly, in_steps
 
 import gpunn
 from gpunn import layers, ops
@@ -43,16 +43,16 @@ FLOATS = np.array(
      1.0 + 2**-11, 1.0 + 3 * 2**-11, 1.0 + 2**-8, 1.0 + 3 * 2**-8, 1.0 + 2**-8 + 2**-20, 1e-40,
      9.2e-41, 16777217.0, 2**31 - 64.0, 2**31 + 0.0, 3e9, -3e9, 3.4e38, np.inf, -np.inf, np.nan],
 )  # fmt: skip
-WAYS = ("at once", "numpy", "compiled", "emulated", "eagerly")
+WAYS = ("eager", "numpy", "compiled", "emulated", "eager steps")
 
 
 def computed(way: str, function: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
     """Return the result of a function, computed in one of the possible ways."""
-    if way == "at once":
-        return at_once(function, list(arrays))[0]
-    gpunn.config.run_eagerly(way == "eagerly")
+    if way == "eager":
+        return eagerly(function, list(arrays))[0]
+    gpunn.config.run_eagerly(way == "eager steps")
     try:
-        backend = "numpy" if way == "eagerly" else way
+        backend = "numpy" if way == "eager steps" else way
         return in_steps(function, list(arrays), backend, False).values[0]
     finally:
         gpunn.config.run_eagerly(False)
@@ -121,7 +121,7 @@ def test_float64_is_rounded_once() -> None:
     for name, near, step in (("float16", 1.0, 2.0**-10), ("bfloat16", 1.0, 2.0**-7)):
         x = np.array([near + step / 2 + 2.0**-40, near + step / 2, near + step / 2 - 2.0**-40])
         expected = [near + step, near, near]
-        assert computed("at once", lambda x, n=name: ops.cast(x, n), x).tolist() == expected
+        assert computed("eager", lambda x, n=name: ops.cast(x, n), x).tolist() == expected
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -230,7 +230,7 @@ def test_what_is_no_dtype_of_numbers_is_refused() -> None:
             ops.cast([1.0], name)
 
 
-@pytest.mark.parametrize("way", ["numpy", "compiled", "emulated", "eagerly"])
+@pytest.mark.parametrize("way", ["numpy", "compiled", "emulated", "eager steps"])
 def test_in_a_step_too_what_int32_does_not_hold_is_refused(way: str) -> None:
     whole, floats = np.array([5, MOST], np.int32), np.array([5.7, -0.5, 2.0**31 - 128], np.float32)
     for name in ("uint32", "uint64", "int64"):

@@ -143,7 +143,7 @@ def test_a_model_computes_in_its_own_precision(backend: str, dtype: str) -> None
     assert_allclose(found, 2 * (X @ kernel + bias) @ kernel.T, 1e-4, 1e-5)
 
 
-def test_a_training_loop_of_ones_own(backend: str) -> None:
+def test_a_custom_training_loop(backend: str) -> None:
     model, same = network(backend, "tanh")
     reference = [torch.tensor(w, requires_grad=True) for w in model.get_weights()]
     optimizer = torch.optim.SGD(reference, lr=0.1)

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
-from operation_cases.computed import at_once, in_steps
+from operation_cases.computed import eagerly, in_steps
 
 import gpunn
 from gpunn import ops
@@ -140,7 +140,7 @@ numbers = st.one_of(
 
 def everywhere(function: Callable[..., Any], arrays: list[np.ndarray]) -> list[np.ndarray]:
     """Return the results computed at once, in steps on each backend, and in eager steps."""
-    found = [at_once(function, arrays)]
+    found = [eagerly(function, arrays)]
     for backend in ("numpy", "compiled", "emulated"):
         found.append(in_steps(function, arrays, backend, False).values)
     gpunn.config.run_eagerly(True)

@@ -41,7 +41,7 @@ def test_every_operation_has_an_oracle() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_ordinary_numbers(name: str) -> None:
-    check(name, "at once", "float64")
+    check(name, "eager", "float64")
     check(name, "traced", "float64", calls=FEW, twice=True)
     check(name, "traced", "float64", calls=slice(FEW.stop, None))
 
@@ -56,7 +56,7 @@ def test_numbers_at_the_edge(name: str) -> None:
 @pytest.mark.parametrize(
     ("backend", "dtype", "ways"),
     [
-        ("numpy", "float64", ("at once", "traced")), ("numpy", "float32", ("fused",)),
+        ("numpy", "float64", ("eager", "traced")), ("numpy", "float32", ("fused",)),
         ("compiled", "float64", ("traced",)), ("compiled", "float32", ("fused",)),
     ],
 )  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from operation_cases.computed import BACKENDS, at_once, by_torch, in_steps
+from operation_cases.computed import BACKENDS, by_torch, eagerly, in_steps
 
 from gpunn import ops
 
@@ -35,7 +35,7 @@ def check(backend: str, ours: Callable[..., Any], theirs: Callable[..., Any], *x
     """Compare with NumPy, including the signs of zeros, eagerly and in steps."""
     with np.errstate(all="ignore"):
         expected = np.asarray(theirs(*xs))
-    for found in (at_once(ours, [*xs])[0], in_steps(ours, [*xs], backend, twice=False).values[0]):
+    for found in (eagerly(ours, [*xs])[0], in_steps(ours, [*xs], backend, twice=False).values[0]):
         assert found.shape == expected.shape
         assert_array_equal(found, expected.astype(found.dtype))
 
@@ -100,7 +100,7 @@ def test_quantiles_are_those_of_numpy(backend: str) -> None:
             bounds = [np.quantile(wide, SHARES, axis=1, method=m) for m in ("lower", "higher")]
             infinite = np.isnan(expected) & ~np.isnan(wide).any(axis=1)
             ours = lambda x, m=method: ops.quantile(x, list(SHARES), 1, m)  # noqa: E731
-            results = in_steps(ours, [x], backend, twice=False).values[0], at_once(ours, [x])[0]
+            results = in_steps(ours, [x], backend, twice=False).values[0], eagerly(ours, [x])[0]
             for found in results:
                 assert found.dtype == np.float32
                 assert_allclose(

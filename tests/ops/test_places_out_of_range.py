@@ -215,7 +215,7 @@ OWN: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("what", OWN)
-def test_functions_of_ones_own_refuse_it(what: str, every_backend: str) -> None:
+def test_custom_functions_refuse_it(what: str, every_backend: str) -> None:
     def made() -> Any:
         gpunn.utils.set_random_seed(0)
         model = gpunn.Sequential([layers.Input((2,)), layers.Dense(3)], backend=every_backend)
@@ -239,7 +239,7 @@ def test_functions_of_ones_own_refuse_it(what: str, every_backend: str) -> None:
             assert_array_equal(found, expected)
 
 
-def test_what_is_known_is_refused_at_once() -> None:
+def test_what_is_known_is_refused_eagerly() -> None:
     x = ops.ones((3, 4))
     for call, text in (
         (lambda: ops.take(x, [0, 5, -9], 0), "take: indices must be from -3 to 2; got -9 to 5"),

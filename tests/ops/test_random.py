@@ -21,7 +21,7 @@ LOGITS = np.log(np.array([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25]], np.float32))
 def drawn(draw: Callable[[], Any], backend: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the draws of two predictions of a layer, or of two calls without a backend."""
     gpunn.utils.set_random_seed(5)
-    if backend == "at once":
+    if backend == "eager":
         return draw().numpy(), draw().numpy()
 
     class Drawing(layers.Layer):
@@ -35,7 +35,7 @@ def drawn(draw: Callable[[], Any], backend: str) -> tuple[np.ndarray, np.ndarray
     return one, two
 
 
-@pytest.fixture(params=["at once", "numpy", "compiled", "emulated"])
+@pytest.fixture(params=["eager", "numpy", "compiled", "emulated"])
 def backend(request: pytest.FixtureRequest) -> str:
     return request.param
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from operation_cases.computed import BACKENDS, at_once, by_torch, in_steps
+from operation_cases.computed import BACKENDS, by_torch, eagerly, in_steps
 
 import gpunn
 from gpunn import layers, ops
@@ -38,7 +38,7 @@ def test_the_methods_of_arrays(backend: str) -> None:
         return [method(x) for method in METHODS]
 
     expected = all_of_them(X)
-    for found in (at_once(all_of_them, [X]), in_steps(all_of_them, [X], backend).values):
+    for found in (eagerly(all_of_them, [X]), in_steps(all_of_them, [X], backend).values):
         for one, other in zip(found, expected, strict=True):
             other = np.asarray(other)
             assert one.shape == other.shape and one.dtype.kind == other.dtype.kind

@@ -213,7 +213,7 @@ def test_the_signature_has_all_arguments(name: str) -> None:
         cls(clipnrm=1.0)
 
 
-def test_an_optimizer_of_ones_own_has_its_own_signature() -> None:
+def test_a_custom_optimizer_has_its_own_signature() -> None:
     class Half(gpunn.optimizers.Adagrad):
         def __init__(self, part: float = 0.5) -> None:
             super().__init__(0.1 * part)

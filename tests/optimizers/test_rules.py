@@ -69,7 +69,7 @@ class Yogi(ByHand):
     [{}, {"gradient_accumulation_steps": 3}, {"use_ema": True}, {"weight_decay": 0.1}],
     ids=["plain", "accumulated", "averaged", "decayed"],
 )
-def test_a_rule_of_ones_own_is_what_arrays_by_hand_give(backend: str, options: Any) -> None:
+def test_a_custom_rule_is_what_arrays_by_hand_give(backend: str, options: Any) -> None:
     by_hand = trained(backend, ByHand(0.02, **{**options, "weight_decay": None}))
     rule = trained(backend, Yogi(0.02, **options))
     if "weight_decay" not in options:
@@ -310,7 +310,7 @@ def rule_of(body: Any, **attributes: Any) -> Any:
     ],
     ids=["sum", "nothing", "list", "unknown slot", "array", "rate", "branch", "numpy"],
 )
-def test_what_a_rule_cannot_do_is_said(body: Any, error: type, words: str) -> None:
+def test_what_a_rule_cannot_do_raises(body: Any, error: type, words: str) -> None:
     with pytest.raises(error, match=words):
         one_update(rule_of(body))
 

@@ -202,7 +202,7 @@ def test_momentum_of_zero_at_first_is_no_memory_later() -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_schedule_of_ones_own(backend: str) -> None:
+def test_a_custom_schedule(backend: str) -> None:
     found = fit(make(BACKENDS[backend], Adam(Mine(0.05))))
     built_in = PiecewiseConstantDecay(
         [*range(1, 11)], [0.05, *(0.05 / step for step in range(2, 12))]

@@ -42,7 +42,7 @@ def test_neighbours_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) 
     assert "keras is not installed" in absent.values() and len(absent) >= 8
 
 
-def test_numpy_stands_for_gpunn_where_nothing_was_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numpy_represents_gpunn_where_nothing_was_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_kernels, "why_not", lambda: "There was no compiler.")
     programs, absent = catalog.choose(["numpy"])
     assert [p.name for p in programs] == ["gpunn (NumPy)", catalog.NUMPY]

@@ -18,8 +18,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 def parse(text: str) -> ElementTree.Element:
     root = ElementTree.fromstring(text)
     assert root.tag == f"{SVG}svg" and root.get("viewBox", "").startswith("0 0 720 ")
-    texts = {root.find(f"{SVG}{name}").text for name in ("title", "desc")}
-    assert all(texts) and root.get("role") == "img"
+    labels = {root.find(f"{SVG}{name}").text for name in ("title", "desc")}
+    assert all(labels) and root.get("role") == "img"
     assert "prefers-color-scheme:dark" in root.find(f"{SVG}style").text
     return root
 
@@ -67,8 +67,9 @@ def test_points_of_lines_lie_where_the_axes_say(log: bool | tuple[bool, bool]) -
     assert len(drawn) == 2 and len(paths) == 4  # and two in the legend
     pixels = [tuple(map(float, pair.split())) for d in drawn for pair in d[1:].split("L")]
     assert pixels == points
-    told = titles(root, "circle")
-    assert told[0] == "time & <memory>: 16, 0.003" and told[2] == "time & <memory>: 8,192, 140"
+    tooltips = titles(root, "circle")
+    assert tooltips[0] == "time & <memory>: 16, 0.003"
+    assert tooltips[2] == "time & <memory>: 8,192, 140"
     words = [text.text for text in root.iter(f"{SVG}text")]
     assert {"Scale", "width", "ms", *LINES} <= set(words)
 

@@ -63,11 +63,11 @@ def bends(points: list[dict[str, Any]]) -> list[str]:
 
 def test_a_bend_names_the_part_that_takes_over() -> None:
     points = [measured(x, 3e-5, 0.0, 2e-6) for x in (16, 32, 64)]
-    (told,) = bends([*points, measured(128, 3e-5, 1e-3, 2e-6), measured(256, 3e-5, 3e-2, 2e-6)])
-    assert told.startswith("**64**, from slope 0.00 to 4.9")
+    (sentence,) = bends([*points, measured(128, 3e-5, 1e-3, 2e-6), measured(256, 3e-5, 3e-2, 2e-6)])
+    assert sentence.startswith("**64**, from slope 0.00 to 4.9")
     shares = "calls of Python and NumPy (94%); after it, matrix products (66%)."
-    assert f"Before it, the largest part are {shares}" in told
-    assert "outgrow" not in told and "Cores" not in told
+    assert f"Before it, the largest part are {shares}" in sentence
+    assert "outgrow" not in sentence and "Cores" not in sentence
 
 
 def test_a_bend_names_the_cache_that_is_outgrown_with_the_rates() -> None:
@@ -76,12 +76,12 @@ def test_a_bend_names_the_cache_that_is_outgrown_with_the_rates() -> None:
         measured(x, 1e-6, 1e-6, x / 1e4 * (1 if x < 64 else 4), held=held, bytes=x * 10**6)
         for x, held in sizes.items()
     ]
-    told = bends(points)  # one at either end of the step
-    assert [text.split(",")[0] for text in told] == ["**32**", "**64**"]
-    for text in told:
+    sentences = bends(points)  # one at either end of the step
+    assert [text.split(",")[0] for text in sentences] == ["**32**", "**64**"]
+    for text in sentences:
         assert "outgrow L2 (1 MB)." in text and "L3" not in text
         assert "The passes over arrays go from 10 to 2.5 GB/s." in text
-    assert "The arrays, 100 kB at 16 and 1.56 MB at 64, outgrow" in told[0]
+    assert "The arrays, 100 kB at 16 and 1.56 MB at 64, outgrow" in sentences[0]
 
 
 def test_a_bend_names_threads_that_begin_and_what_they_bring() -> None:
@@ -89,23 +89,23 @@ def test_a_bend_names_threads_that_begin_and_what_they_bring() -> None:
     points += [
         measured(x, 1e-6, x * 5e-6, 1e-6, flops=x * 10**5, cores=1.9) for x in (64, 256, 1024)
     ]  # fmt: skip
-    (told, *_) = [text for text in bends(points) if "Cores" in text]
-    assert "Cores at work: 1.0 before, 1.9 after." in told
-    assert "The matrix products go from 10 to 20 GFLOP/s." in told
+    (sentence, *_) = [text for text in bends(points) if "Cores" in text]
+    assert "Cores at work: 1.0 before, 1.9 after." in sentence
+    assert "The matrix products go from 10 to 20 GFLOP/s." in sentence
 
 
-def test_a_bend_of_the_work_itself_is_told() -> None:
+def test_a_bend_of_the_work_itself_is_reported() -> None:
     sizes = {x: 10**6 + (x / 64) ** 4 * 10**6 for x in (1, 4, 16, 256, 1024)}
-    told = bends([measured(x, 0.0, n * 1e-9, n * 1e-9, flops=n) for x, n in sizes.items()])
-    assert "The work itself bends: flops from slope 0.00 to 2.0" in told[0]
-    assert "bytes" not in told[0]
+    sentences = bends([measured(x, 0.0, n * 1e-9, n * 1e-9, flops=n) for x, n in sizes.items()])
+    assert "The work itself bends: flops from slope 0.00 to 2.0" in sentences[0]
+    assert "bytes" not in sentences[0]
 
 
 def test_a_bend_without_a_reason_says_so() -> None:
     points = [measured(x, x * 1e-5, 0.0, 0.0) for x in (1, 2, 4)]
     points += [measured(x, x**2 / 4 * 1e-5, 0.0, 0.0) for x in (8, 16)]
-    (told,) = bends(points)
-    assert "No counter explains it; samples around it differ by 0%." in told
+    (sentence,) = bends(points)
+    assert "No counter explains it; samples around it differ by 0%." in sentence
 
 
 # -- points
@@ -160,8 +160,8 @@ def test_a_point_that_breaks_says_why() -> None:
 
 def tiny_axis(**more: Any) -> curves.Axis:
     points = {n: {"sizes": [16, n, 10]} for n in (4, 8)} | {16: {"sizes": [16, -1, 10]}}
-    texts = ("width", "Width", "16-n-10, Adam, batch 32", "n, units", "a step")
-    return curves.Axis(*texts, (2, "so it is"), points, (4, 8, 16))
+    labels = ("width", "Width", "16-n-10, Adam, batch 32", "n, units", "a step")
+    return curves.Axis(*labels, (2, "so it is"), points, (4, 8, 16))
 
 
 def test_a_run_writes_figures_charts_and_what_is_missing(
@@ -178,8 +178,8 @@ def test_a_run_writes_figures_charts_and_what_is_missing(
     assert charts == ["scale/width-time.svg", "scale/width-memory.svg"]
     for chart in charts:
         root = ElementTree.fromstring((tmp_path / chart).read_text())
-        told = [t.text for t in root.iter("{http://www.w3.org/2000/svg}title")]
-        assert any(t.startswith("the whole: 8, ") for t in told)
+        titles = [t.text for t in root.iter("{http://www.w3.org/2000/svg}title")]
+        assert any(t.startswith("the whole: 8, ") for t in titles)
     report = json.loads((tmp_path / "scale.json").read_text())
     assert [p["x"] for p in report["axes"]["width"]["points"]] == [4, 8]
     assert page.page(report, (axis,))[1] == text

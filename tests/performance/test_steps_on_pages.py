@@ -53,7 +53,7 @@ def test_a_page_says_how_smooth_and_large_and_who_was_absent() -> None:
     assert "abc" in text and "@tensorflow/tfjs 4.22.0" in text
 
 
-def test_a_busy_machine_is_said() -> None:
+def test_a_busy_machine_is_reported() -> None:
     assert "**It was busy.**" in markdown({**found(), "complaint": "It was busy."})
     assert "**" not in markdown(found())
 

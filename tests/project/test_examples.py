@@ -272,10 +272,10 @@ def test_as_a_script(name, mnist, scripts, tmp_path):
     if name == "mnist_classic":
         assert sorted(p.name for p in (tmp_path / "logs").iterdir()) == ["train", "validation"]
     about = EXAMPLES[name].read_text(encoding="utf-8").split('"""')[1]
-    said = re.findall(r"[\w<>]+\.png", about.replace("<recipe>", arguments.split(" ")[0]))
-    assert sorted(set(said)) == sorted(p.name for p in tmp_path.glob("*.png"))
+    documented = re.findall(r"[\w<>]+\.png", about.replace("<recipe>", arguments.split(" ")[0]))
+    assert sorted(set(documented)) == sorted(p.name for p in tmp_path.glob("*.png"))
     # One writes for TensorBoard, the other shows no figure.
-    assert said or name in ("mnist_classic", "many_processes")
+    assert documented or name in ("mnist_classic", "many_processes")
 
 
 @pytest.mark.parametrize("name", sorted(SHORT))
@@ -290,7 +290,7 @@ def test_it_says_how_to_run_it_and_what_comes(name):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "reason"),
     [
         ("spam\twin\nham no tab here\n", "line 2: no tab between label and text: 'ham no tab"),
         ("ham\thome\nham\tdinner\n", "two labels are expected; found ham."),
@@ -300,13 +300,13 @@ def test_it_says_how_to_run_it_and_what_comes(name):
         (None, "No such file or directory"),
     ],
 )
-def test_a_file_that_is_no_list_of_messages_is_one_line(text, said, tmp_path, example, capsys):
+def test_a_file_that_is_no_list_of_messages_is_one_line(text, reason, tmp_path, example, capsys):
     if text is not None:
         (tmp_path / "messages.txt").write_text(text, encoding="utf-8")
     with pytest.raises(SystemExit) as stopped:
         example("spam", "messages.txt", run_name="__main__")
     message = stopped.value.code  # a string: Python prints it to stderr and exits with status 1
-    assert message.startswith("spam: ") and said in message and "\n" not in message
+    assert message.startswith("spam: ") and reason in message and "\n" not in message
 
 
 def test_the_filter_in_a_process_of_its_own_ends_with_status_1(scripts, tmp_path):

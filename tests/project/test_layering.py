@@ -268,15 +268,15 @@ def test_keras_is_the_package_itself(way: str) -> None:
 
 def test_dir_offers_the_public_names_and_nothing_else() -> None:
     """Completion, help and `import *` offer no layer, and no module that gpunn itself imports."""
-    dirs, star, there, said = fresh(
+    dirs, star, there, page = fresh(
         "import json, pydoc\n"
         "offered = {}\n"
         "exec('from gpunn import *', offered)\n"
         "import gpunn, gpunn.plots, gpunn.apps.cli, gpunn.keras.training.trainer\n"
         "del offered['__builtins__']\n"
         "there = {name: hasattr(gpunn, name) for name in dir(gpunn)}\n"
-        "said = pydoc.render_doc(gpunn, renderer=pydoc.plaintext)\n"
-        "print(json.dumps([[dir(gpunn), dir(gpunn.keras)], sorted(offered), there, said]))\n"
+        "page = pydoc.render_doc(gpunn, renderer=pydoc.plaintext)\n"
+        "print(json.dumps([[dir(gpunn), dir(gpunn.keras)], sorted(offered), there, page]))\n"
     )
     assert dirs == [star, star] and all(there.values())
     assert [name for name in star if name.startswith("_")] == ["__version__"]
@@ -287,7 +287,7 @@ def test_dir_offers_the_public_names_and_nothing_else() -> None:
         "regularizers", "saving", "testing", "utils",
     }  # fmt: skip
     assert not {"annotations", "importlib", "sys"} & set(star)
-    assert "class Sequential(" in said and "fit_least_squares(" in said and "importlib" not in said
+    assert "class Sequential(" in page and "fit_least_squares(" in page and "importlib" not in page
 
 
 def test_every_name_that_the_documents_use_is_offered() -> None:

@@ -252,8 +252,8 @@ def test_wheel_trains_from_another_folder(
     has_kernels = version_of(pythons()[which]) == THIS and COMPILER
     assert backend == ("compiled" if has_kernels else "numpy")
     assert_learned(*figures)
-    said = run(scripts / "gpunn", "doctor", cwd=tmp_path, PATH=path)
-    assert ("Compiled   baseline (available: baseline)" in said) == has_kernels
+    output = run(scripts / "gpunn", "doctor", cwd=tmp_path, PATH=path)
+    assert ("Compiled   baseline (available: baseline)" in output) == has_kernels
     assert "train" in run(scripts / "gpunn", "--help", cwd=tmp_path)
     run(scripts / "python", "-c", PLANE, cwd=tmp_path, PATH=path)
     run(scripts / "gpunn", "export", "plane.gpunn", "plane.html", cwd=tmp_path, PATH=path)
@@ -263,9 +263,9 @@ def test_wheel_trains_from_another_folder(
     if which == "oldest":
         little = ("--quick", "--tier", "step", "--rows", "64")
         tree = {"PYTHONPATH": str(ROOT)}
-        said = run(scripts / "python", "-m", "gpunn", "bench", *little, cwd=tmp_path, **tree)
-        assert "PyTorch, fused optimizer: torch is not installed" in said
-        assert "gpunn" in said and (tmp_path / "runs" / "bench" / "bench.json").exists()
+        output = run(scripts / "python", "-m", "gpunn", "bench", *little, cwd=tmp_path, **tree)
+        assert "PyTorch, fused optimizer: torch is not installed" in output
+        assert "gpunn" in output and (tmp_path / "runs" / "bench" / "bench.json").exists()
 
 
 # Tests that need only the compiled kernels and pytest: the use of Python's classes, functions,
@@ -311,8 +311,8 @@ def test_source_archive_installs_without_a_compiler(archive: Path, tmp_path: Pat
     """As pure Python: it installs silently and trains, and doctor reports what it lacks."""
     install = (sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps")
     nothing = {**NO_COMPILER, "PATH": str(tmp_path)}
-    said = run(*install, "--target", tmp_path / "site", archive, cwd=tmp_path, **nothing)
-    assert "Successfully installed gpunn" in said
+    output = run(*install, "--target", tmp_path / "site", archive, cwd=tmp_path, **nothing)
+    assert "Successfully installed gpunn" in output
     here = {"PATH": str(tmp_path), "PYTHONPATH": str(tmp_path / "site")}
     assert str(tmp_path) in run(
         sys.executable, "-c", "import gpunn; print(gpunn.__file__)", cwd=tmp_path, **here
@@ -320,9 +320,9 @@ def test_source_archive_installs_without_a_compiler(archive: Path, tmp_path: Pat
     backend, *figures = run(sys.executable, "-c", TRAIN, cwd=tmp_path, **here).split()
     assert backend == "numpy"
     assert_learned(*figures)
-    said = " ".join(run(sys.executable, "-m", "gpunn", "doctor", cwd=tmp_path, **here).split())
-    assert "The compiled kernels were not built: install a C++ compiler" in said
-    assert NO_COMPILER["CXX"] in said.partition("the compiler reported: ")[2].partition("CuPy")[0]
+    output = " ".join(run(sys.executable, "-m", "gpunn", "doctor", cwd=tmp_path, **here).split())
+    assert "The compiled kernels were not built: install a C++ compiler" in output
+    assert NO_COMPILER["CXX"] in output.partition("the compiler reported: ")[2].partition("CuPy")[0]
 
 
 FAILING = """#!/bin/sh
@@ -333,7 +333,7 @@ exit 3
 
 
 @pytest.mark.skipif(os.name == "nt", reason="another compiler there")
-def test_a_wheel_without_kernels_is_tagged_so_and_keeps_what_the_compiler_said(
+def test_a_wheel_without_kernels_is_tagged_so_and_keeps_the_output_of_the_compiler(
     tmp_path: Path,
 ) -> None:
     """With `setup.py`, without the half minute of an isolated build."""
@@ -355,10 +355,10 @@ def test_a_wheel_without_kernels_is_tagged_so_and_keeps_what_the_compiler_said(
     (wheel,) = (tree / "dist").iterdir()
     assert wheel.name.endswith("-py3-none-any.whl")
     with zipfile.ZipFile(wheel) as file:
-        said = json.loads(file.read("gpunn/backends/compiled/not_built.json"))
+        reasons = json.loads(file.read("gpunn/backends/compiled/not_built.json"))
         about = file.read(next(n for n in file.namelist() if n.endswith("/WHEEL"))).decode()
-    assert said.keys() >= {"chooser", "baseline"}
-    assert all("all.hpp:2:10: fatal error: Python.h" in words for words in said.values())
+    assert reasons.keys() >= {"chooser", "baseline"}
+    assert all("all.hpp:2:10: fatal error: Python.h" in words for words in reasons.values())
     assert "Root-Is-Purelib: true" in about and "Tag: py3-none-any" in about
     command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
     asked = {**ENVIRONMENT, **failing, "GPUNN_BUILD": "baseline"}
@@ -367,7 +367,7 @@ def test_a_wheel_without_kernels_is_tagged_so_and_keeps_what_the_compiler_said(
     assert "GPUNN_BUILD asks for 'baseline'" in done.stderr
     assert "fatal error: Python.h" in done.stderr
     run(*command, cwd=tree, **failing)
-    assert json.loads((compiled / "not_built.json").read_text())["baseline"] == said["baseline"]
+    assert json.loads((compiled / "not_built.json").read_text())["baseline"] == reasons["baseline"]
 
 
 # A compiler that logs its arguments, does not support AVX-512, and writes empty files, except for
@@ -494,8 +494,8 @@ def test_a_folder_of_that_name_does_not_hide_an_editable_installation(
     """As in a clone's parent folder: a folder without __init__.py is not a package."""
     (tmp_path / "gpunn").joinpath(*inside).mkdir(parents=True)
     script = "import gpunn, gpunn.kernels; print(gpunn.__file__, gpunn.Sequential.__name__)"
-    said = run(sys.executable, "-c", script, cwd=tmp_path)
-    assert said.split() == [str(ROOT / "gpunn" / "__init__.py"), "Sequential"]
+    output = run(sys.executable, "-c", script, cwd=tmp_path)
+    assert output.split() == [str(ROOT / "gpunn" / "__init__.py"), "Sequential"]
 
 
 WHERE = """
@@ -530,9 +530,9 @@ def test_a_copy_before_an_editable_installation_keeps_its_kernels(
 ) -> None:
     """Otherwise its Python code would be compiled with the CUDA source of another copy."""
     another_copy(tmp_path, place, "kernels", *(["benchmarks"] if place == BESIDE else []))
-    said = run(sys.executable, "-c", WHERE, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    output = run(sys.executable, "-c", WHERE, cwd=tmp_path, PYTHONPATH=str(tmp_path))
     benchmarks = str(tmp_path / "benchmarks") if place == BESIDE else "no benchmarks"
-    assert said.splitlines() == ["// of the other copy", "only_there.cu", benchmarks]
+    assert output.splitlines() == ["// of the other copy", "only_there.cu", benchmarks]
 
 
 @pytest.mark.parametrize("stranger", [False, True], ids=["none", "a package of that name"])

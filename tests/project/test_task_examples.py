@@ -134,11 +134,11 @@ class TestSpam:
     def test_bags_are_those_of_a_vectorizer(self, example):
         from sklearn.feature_extraction.text import CountVectorizer
 
-        texts = ["free prize prize", "dinner at home", "free dinner"]
+        messages = ["free prize prize", "dinner at home", "free dinner"]
         names = example("spam")
         places = {word: i for i, word in enumerate(sorted({"free", "prize", "dinner", "home"}))}
-        theirs = CountVectorizer(binary=True, vocabulary=places).fit_transform(texts).toarray()
-        np.testing.assert_array_equal(names["bags"](texts, places), theirs)
+        theirs = CountVectorizer(binary=True, vocabulary=places).fit_transform(messages).toarray()
+        np.testing.assert_array_equal(names["bags"](messages, places), theirs)
 
     def test_a_fifth_of_each_class_is_held_out(self, example):
         y = np.repeat([0, 1], [95, 10])

@@ -239,7 +239,7 @@ def test_an_optimizer_on_arrays_goes_on() -> None:
 @copies
 def test_callbacks_and_history_are_copied_after_a_fit(copied: Any, tmp_path: Any) -> None:
     known = gpunn.callbacks
-    told = [
+    originals = [
         known.EarlyStopping("loss", patience=5, restore_best_weights=True),
         known.ReduceLROnPlateau("loss"),
         known.ModelCheckpoint(tmp_path / "best.gpunn", "loss"),
@@ -250,12 +250,12 @@ def test_callbacks_and_history_are_copied_after_a_fit(copied: Any, tmp_path: Any
     ]
     model = chain()
     model.compile("adam", LOSS)
-    history = model.fit(X, Y, epochs=2, verbose=0, callbacks=told)
-    again, callbacks = copied((history, told))
+    history = model.fit(X, Y, epochs=2, verbose=0, callbacks=originals)
+    again, callbacks = copied((history, originals))
     assert again.history == history.history and again.epoch == [0, 1]
-    assert [type(c) for c in callbacks] == [type(c) for c in told]
+    assert [type(c) for c in callbacks] == [type(c) for c in originals]
     assert bits(again.model) == bits(model) and callbacks[0].model is again.model
-    assert callbacks[0].get_state().keys() == told[0].get_state().keys()
+    assert callbacks[0].get_state().keys() == originals[0].get_state().keys()
 
 
 def test_a_metric_and_a_variable_keep_what_they_hold() -> None:

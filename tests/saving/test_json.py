@@ -77,12 +77,12 @@ def test_the_model_of_the_text_is_the_same_but_for_its_weights(make: Any) -> Non
         ('{"class_name": "os.system", "config": {}}', "Unknown model"),
     ],
 )
-def test_other_texts_are_refused(text: str, message: str) -> None:
+def test_other_documents_are_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         gpunn.models.model_from_json(text)
 
 
-def test_a_text_of_more_parts_than_may_be() -> None:
+def test_a_document_of_more_parts_than_allowed() -> None:
     with pytest.raises(ValueError, match="max_parts is 3"):
         gpunn.models.model_from_json(chain().to_json(), max_parts=3)
 

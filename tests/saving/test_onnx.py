@@ -93,7 +93,7 @@ class _Own(layers.Layer):
         return [ops.concatenate([rest, ops.tanh(first)], -1), ops.max(x, -1, keepdims=True)]
 
 
-def test_parts_of_ones_own_and_models_in_models(tmp_path: Path) -> None:
+def test_custom_parts_and_models_in_models(tmp_path: Path) -> None:
     x = gpunn.Input((5,), name="x")
     one, two = _Own()(x)
     inner = gpunn.Sequential(

@@ -177,7 +177,7 @@ def crash(folder, *used, **arguments):
         (3, [None, None, (0, 3), (0, 3), (0, 3), (1, 2), (1, 2), (1, 2)]),
     ],
 )
-def test_it_saves_as_often_as_it_was_told(tmp_path, save_freq, expected):
+def test_it_saves_as_often_as_requested(tmp_path, save_freq, expected):
     path = tmp_path / "checkpoint.gpunn"
     found = []
 

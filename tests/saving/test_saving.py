@@ -150,7 +150,7 @@ class Doubling(gpunn.layers.Layer):
         call.backend.xp.multiply(call.dy, 2, out=call.dx)
 
 
-def test_own_classes_have_to_be_known(tmp_path):
+def test_custom_classes_have_to_be_known(tmp_path):
     model = gpunn.Sequential([layers.Input((3,)), layers.Dense(3), Doubling()])
     with pytest.raises(ValueError, match=r"Doubling is not registered.*register_serializable"):
         model.save(tmp_path / "m")
@@ -265,7 +265,7 @@ def test_the_offending_entry_is_named(tmp_path, document, place, value, named):
 
 
 @pytest.mark.parametrize("ending", [".keras", ".h5", ".weights.h5"])
-def test_a_name_of_keras_is_said_once_to_be_ours(tmp_path, ending, no_backend_yet):
+def test_a_suffix_of_keras_warns_once(tmp_path, ending, no_backend_yet):
     model = trained()
     with pytest.warns(UserWarning, match=r"Keras does not\. Use the suffix \.gpunn") as caught:
         saver = gpunn.callbacks.ModelCheckpoint(
@@ -305,23 +305,23 @@ def test_saving_says_once_which_values_of_the_data_are_held(tmp_path, capsys, no
         lookup.adapt(towns)
         return gpunn.Sequential([gpunn.Input((1,), dtype="string"), lookup, layers.Dense(2)])
 
-    def said():
+    def announced():
         return capsys.readouterr().out.replace(str(tmp_path), "")
 
     model = model_of(["Oslo", "Rome", "Rome"])
     path = tmp_path / "m.gpunn"
     model.save(path, announce=False)
-    assert not said()
+    assert not announced()
     model.save(path)
     held = "holds values of the data: city/vocabulary (2 categories: 'Rome', 'Oslo')"
-    assert said() == f"gpunn: /m.gpunn {held}. model.data_held() lists them.\n"
+    assert announced() == f"gpunn: /m.gpunn {held}. model.data_held() lists them.\n"
     model.save(path)
     gpunn.saving.load_model(path).save(tmp_path / "again.gpunn")
-    assert not said()
+    assert not announced()
     gpunn.saving.save_model(model_of(["Kyiv"]), path)
-    assert "/m.gpunn holds values of the data: city/vocabulary (1 category: 'Kyiv')." in said()
+    assert "/m.gpunn holds values of the data: city/vocabulary (1 category: 'Kyiv')." in announced()
     model.trained_on = dict.fromkeys("abcd", 1)
     model.save(path)
-    assert "'Oslo'), trained_on/a (1), trained_on/b (1) and 2 more. model." in said()
+    assert "'Oslo'), trained_on/a (1), trained_on/b (1) and 2 more. model." in announced()
     trained().save(path)
-    assert not said()
+    assert not announced()

@@ -179,7 +179,7 @@ def test_what_cannot_be_stored_is_named_and_nothing_is_written(tmp_path, documen
     assert not os.listdir(tmp_path)
 
 
-def test_a_missing_file_is_told_with_the_closest_name(tmp_path):
+def test_a_missing_file_raises_with_the_closest_name(tmp_path):
     files.write(tmp_path / "model.gpunn", DOCUMENT)
     with pytest.raises(FileNotFoundError, match=r"Did you mean 'model\.gpunn'"):
         files.read(tmp_path / "modle.gpunn")

@@ -69,7 +69,7 @@ class Machine:
                 for name in ("cublas", "cublasLt")
             )
         )
-        texts = {
+        modules = {
             "cupy/__init__.py": f"{self.on_import}\nfrom . import cuda\n",
             "cupy/cuda/__init__.py": f"""
                 from . import nvrtc, runtime
@@ -103,7 +103,7 @@ class Machine:
                     return Loaded
                 """,
         }
-        for name, text in texts.items():
+        for name, text in modules.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(textwrap.dedent(text))

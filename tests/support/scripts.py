@@ -29,14 +29,14 @@ class Scripts:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
                 env={**os.environ, "PYTHONIOENCODING": "utf-8"},
             )  # fmt: skip
-        asked, told = self._waiting.stdin, self._waiting.stdout
-        assert asked is not None and told is not None
+        stdin, stdout = self._waiting.stdin, self._waiting.stdout
+        assert stdin is not None and stdout is not None
         with TemporaryDirectory() as folder:
             outputs = [Path(folder, name) for name in ("out", "err")]
             try:
-                print(json.dumps([*map(str, (cwd, *outputs, path)), *arguments]), file=asked)
-                asked.flush()
-                status = int(told.readline())
+                print(json.dumps([*map(str, (cwd, *outputs, path)), *arguments]), file=stdin)
+                stdin.flush()
+                status = int(stdout.readline())
             except BaseException:  # such as a time limit: the script still runs
                 self.close()
                 raise
@@ -57,13 +57,13 @@ def wait_for_scripts() -> None:
     import gpunn  # noqa: F401
 
     for line in sys.stdin:
-        folder, *outputs, path = (asked := json.loads(line))[:4]
+        folder, *outputs, path = (request := json.loads(line))[:4]
         if (child := os.fork()) == 0:
             for number, output in enumerate(outputs, 1):
                 os.dup2(os.open(output, os.O_CREAT | os.O_WRONLY), number)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.chdir(folder)
-            sys.argv = asked[3:]
+            sys.argv = request[3:]
             sys.path[0] = os.path.dirname(path)
             return
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)

@@ -191,7 +191,7 @@ def test_metrics(keras: Any, backend: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["labels", "one-hot"])
-def test_metrics_beside_a_loss_of_ones_own(keras: Any, backend: str, kind: str) -> None:
+def test_metrics_beside_a_custom_loss(keras: Any, backend: str, kind: str) -> None:
     def both(module: Any) -> tuple[Any, dict[str, Any]]:
         options = {} if module is keras else {"backend": backend}
         if kind == "labels":

@@ -32,32 +32,32 @@ class Watch(gpunn.callbacks.Callback):
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.epochs: list[list[list[int]]] = []
-        self.told: list[str] = []
+        self.events: list[str] = []
         self.losses: list[float] = []
         self.stop_after = stop_after
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.epochs.append([])
         self.seen = 0
-        self.told.append(f"epoch {epoch}")
+        self.events.append(f"epoch {epoch}")
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         sum_of_losses = self.model.backend.read(self.model.trainer.training.totals)[0]
         rows, self.seen = round(sum_of_losses) - self.seen, round(sum_of_losses)
         self.epochs[-1].append([i for i in range(rows.bit_length()) if rows >> i & 1])
         self.losses.append(logs["loss"])
-        self.told.append(f"batch {batch}")
+        self.events.append(f"batch {batch}")
         if self.stop_after == sum(map(len, self.epochs)):
             self.model.stop_training = True
 
     def on_test_begin(self, logs: Any = None) -> None:
-        self.told.append("test")
+        self.events.append("test")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.told.append(f"end of epoch {epoch}")
+        self.events.append(f"end of epoch {epoch}")
 
     def on_train_end(self, logs: Any = None) -> None:
-        self.told.append("end")
+        self.events.append("end")
 
     def rows(self, epoch: int) -> list[int]:
         """The rows of all steps of an epoch."""
@@ -131,15 +131,15 @@ def test_a_generator_that_runs_out_ends_training(batches: int, steps: list[int])
         )  # fmt: skip
     assert len(caught) == 1
     assert watch.steps == steps
-    assert watch.told[-1] == "end"
+    assert watch.events[-1] == "end"
     assert history.epoch == [0, 1, 2][: 3 if steps[-1] else 2]
 
 
 def test_initial_epoch_goes_on_with_the_numbering() -> None:
     watch = watched(epochs=5, initial_epoch=3)
-    assert [told for told in watch.told if told.startswith("epoch")] == ["epoch 3", "epoch 4"]
-    assert watched(epochs=3, initial_epoch=3).told == ["end"]
-    assert watched(epochs=0).told == ["end"]
+    assert [event for event in watch.events if event.startswith("epoch")] == ["epoch 3", "epoch 4"]
+    assert watched(epochs=3, initial_epoch=3).events == ["end"]
+    assert watched(epochs=0).events == ["end"]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -209,7 +209,7 @@ def test_stopping_in_the_middle_of_an_epoch() -> None:
         validation_data=(NUMBERED, NUMBERED),
     )  # fmt: skip
     assert watch.steps == [10, 3]
-    assert watch.told[-3:] == ["test", "end of epoch 1", "end"]
+    assert watch.events[-3:] == ["test", "end of epoch 1", "end"]
     assert history.epoch == [0, 1]
     assert model.optimizer.iterations == 13
     again = Watch()
@@ -261,8 +261,8 @@ def test_stop_training_set_at_an_epochs_end() -> None:
 )
 def test_validation_freq(frequency: Any, epochs: list[int]) -> None:
     watch = watched(epochs=4, validation_data=(NUMBERED, NUMBERED), validation_freq=frequency)
-    ends = [i for i, told in enumerate(watch.told) if told == "test"]
-    assert [watch.told[i + 1] for i in ends] == [f"end of epoch {epoch - 1}" for epoch in epochs]
+    ends = [i for i, event in enumerate(watch.events) if event == "test"]
+    assert [watch.events[i + 1] for i in ends] == [f"end of epoch {epoch - 1}" for epoch in epochs]
 
 
 @pytest.mark.parametrize("again", [list, tuple])
@@ -278,7 +278,7 @@ def test_validation_steps_look_at_the_same_rows_each_time(again: Any) -> None:
         assert history["val_loss"] == pytest.approx([first] * 4, rel=1e-6)
 
 
-def test_a_generator_to_validate_on_begins_anew_each_epoch() -> None:
+def test_a_generator_to_validate_on_restarts_each_epoch() -> None:
     """Each validation gets the first two batches, or as many as there are."""
     constants = [1.0, 2.0, 3.0]
     source = ((np.full((4, 1), c), np.zeros((4, 1))) for c in constants)

@@ -88,7 +88,7 @@ def test_logits_and_their_probabilities_measure_alike(outputs: int, backend: str
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_metrics_that_are_told_of_logits_get_logits(backend: str) -> None:
+def test_metrics_that_take_logits_get_logits(backend: str) -> None:
     """Settings with which Keras scripts get correct results keep working, without a warning."""
     x, y = data()
     given = [
@@ -176,7 +176,7 @@ def test_accuracy_of_several_sigmoids_names_the_other_one() -> None:
     quietly(1, "sigmoid", "binary_crossentropy", ["accuracy"])
 
 
-def test_it_is_said_once_where_a_model_is_built_by_its_data() -> None:
+def test_it_warns_once_where_a_model_is_built_by_its_data() -> None:
     x, y = data()
     model = gpunn.Sequential([layers.Dense(1)])
     model.compile("sgd", losses.BinaryCrossentropy(from_logits=True), metrics=["accuracy"])
@@ -189,7 +189,7 @@ def test_it_is_said_once_where_a_model_is_built_by_its_data() -> None:
 
 
 @pytest.mark.parametrize("loss", ["binary_crossentropy", "mse"])
-def test_a_softmax_over_one_output_is_said(loss: str) -> None:
+def test_a_softmax_over_one_output_warns(loss: str) -> None:
     with pytest.warns(UserWarning, match="softmax to a single output.*always 1.*sigmoid") as caught:
         model = compiled(1, "softmax", loss, [])
         model.fit(*data(), verbose=0)

@@ -247,7 +247,7 @@ def test_the_loss_that_takes_over_an_activation_is_followed(backend: str) -> Non
     assert_same(model.get_weights(), wanted.get_weights())
 
 
-def test_an_activation_that_is_replaced_meets_the_loss_anew(backend: str) -> None:
+def test_the_loss_follows_a_replaced_activation(backend: str) -> None:
     """The loss takes over a softmax, but not the sigmoid that replaces it."""
     gpunn.utils.set_random_seed(1)
     dense = layers.Dense(2, activation="softmax")
@@ -490,7 +490,7 @@ def test_what_else_a_part_holds_that_changes_itself(how: str) -> None:
     assert layer.n == before
 
 
-def test_it_is_said_of_models_losses_and_functions_too() -> None:
+def test_models_losses_and_functions_warn_too() -> None:
     counts = {"n": 0}
 
     def counted(*tensors: Any) -> Any:

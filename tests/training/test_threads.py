@@ -33,7 +33,7 @@ def _restless() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
-def at_once(*works: Callable[[], Any]) -> list[Any]:
+def concurrently(*works: Callable[[], Any]) -> list[Any]:
     """Call each of these in its own thread, starting together; return their results."""
     results: list[Any] = [None] * len(works)
     errors: list[BaseException] = []
@@ -142,7 +142,7 @@ def test_one_model_answers_many_threads(
                     answered += len(xs)
         return answered
 
-    answered = at_once(*(lambda k=k: ask(k) for k in range(THREADS)))
+    answered = concurrently(*(lambda k=k: ask(k) for k in range(THREADS)))
     assert sum(answered) >= share * ROWS[backend]
 
 
@@ -152,7 +152,7 @@ def test_large_predictions_of_several_threads(backend: str) -> None:
     model = dense(backend, units=512)
     x, _ = data(9_000)
     alone = model.predict(x, verbose=0)
-    answers = at_once(*(lambda: model.predict(x, verbose=0),) * 4)
+    answers = concurrently(*(lambda: model.predict(x, verbose=0),) * 4)
     for answer in answers:
         assert_array_equal(answer, alone)
 
@@ -205,7 +205,7 @@ def test_trainings_beside_each_other_and_beside_predictions() -> None:
             done.acquire()
         still.set()
 
-    found = at_once(
+    found = concurrently(
         *(lambda model=model: train(model) for model in models),
         lambda: serve(0), lambda: serve(1), end,
     )[: len(models)]  # fmt: skip
@@ -218,7 +218,7 @@ def test_trainings_on_the_emulated_gpu() -> None:
     x, y = data(60)
     alone = [trained(dense("emulated", seed), x, y) for seed in range(3)]
     models = [dense("emulated", seed) for seed in range(3)]
-    found = at_once(*(lambda model=model: trained(model, x, y) for model in models))
+    found = concurrently(*(lambda model=model: trained(model, x, y) for model in models))
     for ours, expected in zip(found, alone, strict=True):
         for a, b in zip(ours, expected, strict=True):
             assert_array_equal(a, b)
@@ -259,7 +259,7 @@ def test_a_prediction_beside_training_sees_the_weights_between_two_steps(backend
                 seen.add(float(values.min()))
         return len(seen)
 
-    _, first, second = at_once(train, look, look)
+    _, first, second = concurrently(train, look, look)
     assert first + second > 4  # they did read during the training
 
 
@@ -322,7 +322,7 @@ def test_a_training_that_failed_does_not_keep_the_model() -> None:
 
     with pytest.raises(KeyError, match="mine"):
         model.fit(*data(20), verbose=0, callbacks=[Fails()])
-    assert at_once(lambda: model.fit(*data(20), verbose=0))
+    assert concurrently(lambda: model.fit(*data(20), verbose=0))
 
 
 # -- state of the process
@@ -345,7 +345,7 @@ def test_any_thread_sets_the_threads_of_blas() -> None:
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
                 seen.append(blas_threads())
 
-        at_once(lambda: dense("numpy").fit(*data(4), verbose=0, callbacks=[Looks()]))
+        concurrently(lambda: dense("numpy").fit(*data(4), verbose=0, callbacks=[Looks()]))
         assert seen and all(set(threads) == {1} for threads in seen)
         assert blas_threads() == before
 
@@ -370,7 +370,7 @@ def test_blas_gets_its_threads_back_after_overlapping_fits() -> None:
             dense("numpy").fit(*data(4), verbose=0, callbacks=[Waits(never, second_began)])
             first_ended.set()
 
-        at_once(
+        concurrently(
             first,
             lambda: dense("numpy").fit(
                 *data(4), verbose=0, callbacks=[Waits(second_began, first_ended)]

@@ -99,8 +99,8 @@ def test_a_tail_that_lacks_a_class_is_announced() -> None:
         classifier(loss="categorical_crossentropy").fit(
             x, one_hot, validation_split=0.25, verbose=0
         )
-    texts = [str(warning.message) for warning in caught]
-    assert ["training part has no row of class 2." in text for text in texts] == [True, False]
+    messages = [str(warning.message) for warning in caught]
+    assert ["training part has no row of class 2." in text for text in messages] == [True, False]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         classifier().fit(x, LABELS, validation_split=0.25, verbose=0)

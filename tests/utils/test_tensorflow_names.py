@@ -82,7 +82,7 @@ def test_seeds() -> None:
     np.testing.assert_array_equal(*drawn)
 
 
-def test_clear_session_begins_anew_with_names() -> None:
+def test_clear_session_restarts_the_numbering_of_names() -> None:
     keras.backend.clear_session()
     assert [keras.layers.Dense(1).name for _ in range(2)] == ["dense", "dense_1"]
     keras.backend.clear_session()

@@ -235,15 +235,15 @@ def _is_header(rows: Sequence[Sequence[str]]) -> bool:
     """
     first = [cell.strip() for cell in rows[0]]
     below = rows[1 : LOOKED_AT * 10]
-    texts = [i for i, cell in enumerate(first) if cell and not is_number(cell)]
+    strings = [i for i, cell in enumerate(first) if cell and not is_number(cell)]
     if not below:
-        return len(texts) == len(first)
-    if not texts:  # numbers as names, as pandas writes a DataFrame without names
+        return len(strings) == len(first)
+    if not strings:  # numbers as names, as pandas writes a DataFrame without names
         numbers = [cell for cell in first if cell]
         return first[0] == "" and numbers == [str(i) for i in range(len(first) - 1)]
     numeric = [cell for cell in first if cell and is_number(cell)]
-    over_numbers = (i for i in texts if _share_of_numbers(row[i] for row in below) > 0.5)
-    again = sum(any(first[i] == row[i].strip() for row in below) for i in texts)
+    over_numbers = (i for i in strings if _share_of_numbers(row[i] for row in below) > 0.5)
+    again = sum(any(first[i] == row[i].strip() for row in below) for i in strings)
     if again:
         return not numeric and len([*itertools.islice(over_numbers, again + 1)]) > again
     if not numeric or any(True for _ in over_numbers):

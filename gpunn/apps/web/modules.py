@@ -58,17 +58,17 @@ def _before(path: Path, done: dict[Path, str], above: list[Path]) -> list[str]:
     if path in above:
         circle = " -> ".join(p.name for p in [*above[above.index(path) :], path])
         raise ValueError(f"Modules import each other in a circle: {circle}.")
-    texts = []
+    sources = []
     for source in _sources(path):
         if source not in done:
-            texts += _before(source, done, [*above, path])
+            sources += _before(source, done, [*above, path])
             body, exports = _rewritten(source, done)
             done[source] = f"module${len(done) + 1}"
-            texts.append(
+            sources.append(
                 f"const {done[source]} = (() => {{ // {source.name}\n{body}\n"
                 f"return Object.freeze({{ {', '.join(exports)} }});\n}})();"
             )
-    return texts
+    return sources
 
 
 def _sources(path: Path) -> list[Path]:

@@ -102,8 +102,8 @@ def page(
     last = [] if data is None else [element("script", as_json(data), type="application/json",
                                             id="data")]  # fmt: skip
     if packed:
-        texts = [pack(module.encode()) for module in modules if module not in shown]
-        last.append(element("script", as_json(texts), type="application/json", id="packed"))
+        sources = [pack(module.encode()) for module in modules if module not in shown]
+        last.append(element("script", as_json(sources), type="application/json", id="packed"))
     last += [element("script", module, type="module") for module in shown]
     return joined(
         Markup('<!DOCTYPE html>\n<html lang="en">\n'),

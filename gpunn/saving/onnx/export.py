@@ -192,9 +192,9 @@ def _model(model: Any, onnx: Any, batch: int) -> Any:
         kind = KINDS[read_as.get(INPUT - k) or "float32"]
         if host is not None and k in host.encoded:
             readers = [layer for layer, number in host.steps if number == INPUT - k]
-            texts = any(isinstance(layer, StringLookup) for layer in readers)
+            strings = any(isinstance(layer, StringLookup) for layer in readers)
             whole = any(isinstance(layer, IntegerLookup) for layer in readers)
-            kind = types.STRING if texts else types.INT64 if whole else types.FLOAT
+            kind = types.STRING if strings else types.INT64 if whole else types.FLOAT
         inputs.append(helper.make_tensor_value_info(name, kind, ["batch", *tensor.sample]))
         names.append(name)
         kinds[name] = kind

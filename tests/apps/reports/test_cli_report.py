@@ -36,8 +36,8 @@ def test_a_run_becomes_a_page(
 ) -> None:
     assert main(["report", str(runs / "first")]) == 0
     page = runs / "first" / "report.html"
-    said = capsys.readouterr().out
-    assert said.startswith(f"Saved {page}, ") and said.endswith(" KB, with 16 rows of the data\n")
+    out = capsys.readouterr().out
+    assert out.startswith(f"Saved {page}, ") and out.endswith(" KB, with 16 rows of the data\n")
     text = page.read_text(encoding="utf-8")
     assert len(text) < 1_000_000
     images, labels = mnist[1]
@@ -63,13 +63,13 @@ def test_several_runs_are_compared(runs: Path, capsys: pytest.CaptureFixture[str
         assert "Report of 2 runs" in (runs / "report.html").read_text(encoding="utf-8")
 
 
-def test_what_is_no_run_is_said(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for path, said in (
+def test_what_is_no_run_is_reported(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path, message in (
         (runs / "empty", "has no run.jsonl"),
         (runs / "nothing", "No such file"),
     ):
         assert main(["report", str(path)]) == 1
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     (runs / "first" / "run.jsonl").write_bytes(b"\x89PNG\r\n")
     assert main(["report", str(runs / "first")]) == 1
     assert "run.jsonl, line 1: not a line of JSON" in capsys.readouterr().err

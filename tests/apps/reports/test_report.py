@@ -117,16 +117,16 @@ def test_a_report_says_what_the_run_was(tmp_path: Path, data: Any) -> None:
     epochs = page.table("epoch", "loss")
     assert [float(row[1]) for row in epochs] == pytest.approx(history["loss"], rel=1e-3)
     outputs = model.predict(x[60:], verbose=0)
-    said = outputs.argmax(axis=1)
-    matrix = confusion_matrix(y[60:], said, labels=[0, 1, 2])
+    predicted = outputs.argmax(axis=1)
+    matrix = confusion_matrix(y[60:], predicted, labels=[0, 1, 2])
     shown = [[int(cell or 0) for cell in row[1:]] for row in page.table("true \\ predicted")]
     assert np.array_equal(shown, matrix)
-    right, stated = calibration_curve(said == y[60:], outputs.max(axis=1), n_bins=10)
+    right, stated = calibration_curve(predicted == y[60:], outputs.max(axis=1), n_bins=10)
     bins = page.table("predicted", "correct")
     assert len(bins) > 2
     assert [float(row[0]) for row in bins] == pytest.approx(stated.tolist(), abs=1e-3)
     assert [float(row[1]) for row in bins] == pytest.approx(right.tolist(), abs=1e-3)
-    assert f"{(said == y[60:]).mean():.4g}" in page.text and "30 rows" in page.text
+    assert f"{(predicted == y[60:]).mean():.4g}" in page.text and "30 rows" in page.text
     assert [row[0] for row in page.table("layer", "gradient")] == ["hidden", "answer"]
     assert gpunn.__version__ in page.text and np.__version__ in page.text
     assert "adam" in page.text.lower() and "Trained for 3 of 3 epochs." in page.text
@@ -176,10 +176,10 @@ def test_a_run_that_is_interrupted_has_its_report(
     with pytest.raises(type(error)):
         model.fit(*data, epochs=9, verbose=0, callbacks=callbacks)
     text = page_of(path).text
-    said = "Interrupted after 2 of 9 epochs." if not error.args else (
+    message = "Interrupted after 2 of 9 epochs." if not error.args else (
         "Ended by an error after 2 of 9 epochs: ZeroDivisionError: of mine"
     )  # fmt: skip
-    assert said in text and "the training rows (90 rows)" in text
+    assert message in text and "the training rows (90 rows)" in text
     assert len(read(record).epochs) == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "run.jsonl"]
 
@@ -223,8 +223,8 @@ def test_names_are_text_wherever_they_stand(tmp_path: Path, data: Any) -> None:
     )  # fmt: skip
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     x, y = data[0].reshape(90, 16) / 255, data[1]
-    told = Report(path, record=record, data=(x, y), part=EVIL, classes=[EVIL] * 3, command=EVIL)
-    model.fit(x, y, verbose=0, callbacks=[told])
+    reporter = Report(path, record=record, data=(x, y), part=EVIL, classes=[EVIL] * 3, command=EVIL)
+    model.fit(x, y, verbose=0, callbacks=[reporter])
     page = page_of(path)
     assert page.text.count(EVIL) > 10 and "img" in page.tags
     assert all(image["src"].startswith("data:image/png;base64,") for image in page.images)
@@ -243,7 +243,7 @@ def test_names_are_text_wherever_they_stand(tmp_path: Path, data: Any) -> None:
         assert html.escape(EVIL.split("<")[0]) in written.read_text(encoding="utf-8")
 
 
-def test_what_cannot_be_judged_is_said(tmp_path: Path) -> None:
+def test_what_cannot_be_judged_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     x = np.ones((8, 2))
     model = gpunn.Sequential([gpunn.Input((2,)), layers.Dense(3, activation="sigmoid")])
@@ -259,13 +259,13 @@ def test_what_cannot_be_judged_is_said(tmp_path: Path) -> None:
 
 def test_a_callback_that_is_used_again_tells_of_the_last_run(tmp_path: Path, data: Any) -> None:
     path = tmp_path / "report.html"
-    told, model = Report(path), classifier()
-    model.fit(*data, epochs=4, verbose=0, callbacks=[told])
-    model.fit(*data, epochs=2, verbose=0, callbacks=[told])
+    reporter, model = Report(path), classifier()
+    model.fit(*data, epochs=4, verbose=0, callbacks=[reporter])
+    model.fit(*data, epochs=2, verbose=0, callbacks=[reporter])
     assert "Trained for 2 of 2 epochs." in page_of(path).text
     path.unlink()
     with pytest.raises(ZeroDivisionError):  # before training begins
-        model.fit(*data, verbose=0, callbacks=[_Broken(), told])
+        model.fit(*data, verbose=0, callbacks=[_Broken(), reporter])
     assert not path.exists()
 
 
@@ -310,8 +310,8 @@ def test_it_is_known_before_training_that_it_cannot_be_written(tmp_path: Path, d
 def record(tmp_path: Path, data: Any) -> Path:
     path = tmp_path / "run.jsonl"
     model = classifier()
-    told = Report(tmp_path / "report.html", record=path)
-    model.fit(*data, epochs=2, verbose=0, validation_split=0.3, callbacks=[told])
+    reporter = Report(tmp_path / "report.html", record=path)
+    model.fit(*data, epochs=2, verbose=0, validation_split=0.3, callbacks=[reporter])
     return path
 
 
@@ -345,7 +345,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("text", BROKEN)
-def test_what_is_no_record_is_said(tmp_path: Path, text: str) -> None:
+def test_what_is_no_record_raises(tmp_path: Path, text: str) -> None:
     path = tmp_path / "run.jsonl"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(ValueError, match=re.escape(BROKEN[text])):
@@ -367,14 +367,14 @@ CHANGES: list[tuple[int, str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("line", "entry", "value", "said"), CHANGES)
+@pytest.mark.parametrize(("line", "entry", "value", "message"), CHANGES)
 def test_a_record_that_was_changed_is_refused(
-    record: Path, line: int, entry: str, value: Any, said: str
+    record: Path, line: int, entry: str, value: Any, message: str
 ) -> None:
     lines = [json.loads(one) for one in record.read_text(encoding="utf-8").splitlines()]
     lines[line][entry] = value
     record.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    with pytest.raises(ValueError, match=re.escape(said)):
+    with pytest.raises(ValueError, match=re.escape(message)):
         read(record)
 
 
@@ -447,8 +447,8 @@ def test_runs_are_compared(tmp_path: Path, data: Any) -> None:
     runs: list[Record] = []
     for name, epochs in (("first", 2), ("second", 4)):
         (tmp_path / name).mkdir()
-        told = Report(tmp_path / "report.html", record=tmp_path / name / "run.jsonl")
-        classifier().fit(*data, epochs=epochs, batch_size=epochs, verbose=0, callbacks=[told])
+        reporter = Report(tmp_path / "report.html", record=tmp_path / name / "run.jsonl")
+        classifier().fit(*data, epochs=epochs, batch_size=epochs, verbose=0, callbacks=[reporter])
         runs.append(read(tmp_path / name))
     (tmp_path / "both.html").write_text(report(runs), encoding="utf-8")
     page = page_of(tmp_path / "both.html")

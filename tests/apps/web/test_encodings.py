@@ -75,7 +75,7 @@ def flat(values: Any) -> list[Any]:
     return np.asarray(values, object).reshape(-1).tolist()
 
 
-TEXTS = [["oak"], ["elm"], ["ash"], [None], *([text] for text in HOSTILE)]
+STRINGS = [["oak"], ["elm"], ["ash"], [None], *([text] for text in HOSTILE)]
 NUMBERS = [[1.5, None], [None, -2.0], [0.0, 3.25]]
 LARGE = [[2**62 + 1], [2**62], [-7], [3], [2**53], [12]]
 
@@ -83,11 +83,11 @@ LARGE = [[2**62 + 1], [2**62], [-7], [3], [2**53], [12]]
 @pytest.mark.parametrize(
     ("made", "data"),
     [
-        ([Input((1,), dtype="string"), layers.StringLookup(vocabulary=["oak", "elm"])], TEXTS),
+        ([Input((1,), dtype="string"), layers.StringLookup(vocabulary=["oak", "elm"])], STRINGS),
         ([Input((1,), dtype="string"), layers.StringLookup(vocabulary=[*HOSTILE[:5], "oak"],
-          output_mode="one_hot")], TEXTS),
+          output_mode="one_hot")], STRINGS),
         ([Input((1,), dtype="string"), layers.StringLookup(vocabulary=HOSTILE, mask_token="oak")],
-         TEXTS),
+         STRINGS),
         ([Input((2,), dtype="string"), layers.StringLookup(vocabulary=["a", "b"],
           output_mode="tf_idf", idf_weights=[0.5, 2.0], mask_token="-")],
          [["a", "a"], ["b", None], ["-", "c"]]),
@@ -123,7 +123,7 @@ def test_inputs_meet_in_one_model(page: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "value", "said"),
+    ("made", "value", "message"),
     [
         ([Input((1,), dtype="string"), layers.StringLookup(vocabulary=["a"], num_oov_indices=0)],
          "</script>", "not in the vocabulary"),
@@ -137,14 +137,16 @@ def test_inputs_meet_in_one_model(page: Any) -> None:
         ([Input((1,), dtype="int32"), layers.Dense(1)], 0.5, "whole numbers"),
     ],
 )  # fmt: skip
-def test_what_predict_refuses_a_page_refuses(page: Any, made: Any, value: Any, said: str) -> None:
+def test_what_predict_refuses_a_page_refuses(
+    page: Any, made: Any, value: Any, message: str
+) -> None:
     model = gpunn.Sequential(made)
-    with pytest.raises((TypeError, ValueError), match=said):
+    with pytest.raises((TypeError, ValueError), match=message):
         model.predict(np.array([[value]], object if value is None else None), verbose=0)
-    assert said in page(model, 1, [value])
+    assert message in page(model, 1, [value])
 
 
-def test_hashes_of_unknown_texts_are_said_to_be_missing() -> None:
+def test_hashes_of_unknown_strings_are_reported_missing() -> None:
     lookup = layers.StringLookup(vocabulary=["a"], num_oov_indices=2)
     with pytest.raises(ValueError, match="hashes"):
         forward_program(gpunn.Sequential([Input((1,), dtype="string"), lookup]))

@@ -303,12 +303,12 @@ def test_settings_of_an_optimizer_change_while_it_learns_but_not_its_formula(eng
     n.setOptimizer("learning_rate", 0.1);
     try { n.setOptimizer("momentum", 0.5); } catch (error) {
       n.step(1);
-      return { rests, goes: kernel() !== before, said: error.message };
+      return { rests, goes: kernel() !== before, message: error.message };
     }
     """
     (found,) = engine(job(optimizer={"name": "SGD"}, then=then))
     assert found["then"]["rests"] and found["then"]["goes"]
-    assert "momentum of SGD cannot change from or to 0 during training" in found["then"]["said"]
+    assert "momentum of SGD cannot change from or to 0 during training" in found["then"]["message"]
 
 
 def test_a_network_that_is_too_large_is_refused_in_words(engine: Any) -> None:
@@ -352,6 +352,6 @@ def test_settings_that_make_no_sense_are_refused_in_words(engine: Any) -> None:
         made.append(job())
         made[-1]["settings"] |= change
     made.append(job() | {"rows": 5})
-    said = [found.get("error", "") for found in engine(*made)]
-    for part, words in zip([*changes, "x must hold 5 rows of 3 numbers"], said, strict=True):
+    messages = [found.get("error", "") for found in engine(*made)]
+    for part, words in zip([*changes, "x must hold 5 rows of 3 numbers"], messages, strict=True):
         assert part in words

@@ -52,10 +52,10 @@ def test_the_command_says_what_the_page_holds_of_the_data(
     model.save(tmp_path / "m.gpunn", announce=False)
     page = tmp_path / "m.html"
     assert main(["export", str(tmp_path / "m.gpunn"), str(page)]) == 0
-    said = capsys.readouterr().out
-    assert "the names of 2 classes ('a</script>', 'b')" in said
-    assert "normalization" in said and "mean" in said and "(0 to 1)" in said
-    assert f"({len(page.read_bytes()) / 1000:,.0f} kB)" in said
+    output = capsys.readouterr().out
+    assert "the names of 2 classes ('a</script>', 'b')" in output
+    assert "normalization" in output and "mean" in output and "(0 to 1)" in output
+    assert f"({len(page.read_bytes()) / 1000:,.0f} kB)" in output
     assert "a</script>" not in page.read_text(encoding="utf-8")
 
 
@@ -70,7 +70,7 @@ def test_a_picture_is_prepared_as_the_command_predict_does() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "message"),
     [
         (model_of((8, 8, 4), layers.Dense(2, "softmax")), r"in colour .*\(8, 8, 4\)"),
         (model_of((8, 8, 3), layers.Dense(2, "softmax"), prepared="mnist"), "digits are grey"),
@@ -84,8 +84,8 @@ def test_a_picture_is_prepared_as_the_command_predict_does() -> None:
         (gpunn.Sequential([layers.Dense(2)]), "not built"),
     ],
 )
-def test_a_model_without_a_page_is_told_why(model: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_a_model_without_a_page_raises(model: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         model_page(model)
 
 

@@ -223,7 +223,7 @@ def test_a_picture_is_scaled_as_pillow_does(shown: Any, shape: tuple[int, ...]) 
     assert page.inner_text("h1") == page.title() == EVIL[0]
 
 
-SAID = "document.querySelector('#model [role=status]').textContent"
+STATUS = "document.querySelector('#model [role=status]').textContent"
 
 
 def opened_file(page: Any, name: str, content: bytes, kind: str = "image/png") -> str:
@@ -231,9 +231,9 @@ def opened_file(page: Any, name: str, content: bytes, kind: str = "image/png") -
     with page.expect_file_chooser() as chooser:
         page.click("#open")
     chooser.value.set_files({"name": name, "mimeType": kind, "buffer": content})
-    until(page, f"{SAID}.includes({json.dumps(name)})", 10)
+    until(page, f"{STATUS}.includes({json.dumps(name)})", 10)
     page.evaluate("new Promise(f => requestAnimationFrame(() => requestAnimationFrame(f)))")
-    return str(page.evaluate(SAID))
+    return str(page.evaluate(STATUS))
 
 
 def as_png(image: Image.Image) -> bytes:
@@ -265,8 +265,8 @@ def test_a_file_is_taken_as_predict_takes_it(shown: Any, digits: Any, tmp_path: 
         content = as_png(image)
         (tmp_path / "a.png").write_bytes(content)
         own, _ = read_image(str(tmp_path / "a.png"), (28, 28), mnist=True)
-        said = opened_file(page, f"{number}.png", content)
-        assert ("inverted" in said) == bool(number % 2)
+        status = opened_file(page, f"{number}.png", content)
+        assert ("inverted" in status) == bool(number % 2)
         near = np.abs(given(page) - np.asarray(own).astype(int))
         assert near.max() <= 8 and near.mean() < 0.1
         answers.append(page.evaluate(ANSWER))
@@ -330,7 +330,7 @@ def test_a_file_is_scaled_as_predict_scales_it(
     assert np.abs(given(page) - np.asarray(own).astype(int)).max() <= 2
 
 
-def test_a_file_that_is_no_picture_is_told_why_and_takes_nothing(shown: Any, digits: Any) -> None:
+def test_a_file_that_is_no_picture_is_refused_and_takes_nothing(shown: Any, digits: Any) -> None:
     page = shown(digits)
     by_mouse(page, SEVEN)
     until(page, f"{ANSWER} === '7'", 10)
@@ -355,7 +355,7 @@ def test_a_file_that_is_no_picture_is_told_why_and_takes_nothing(shown: Any, dig
         assert page.evaluate(ANSWER) == "7"
     large = "new File([new Uint8Array(51e6)], 'large.png', {type: 'image/png'})"
     page.evaluate(f"shown.take({large})")
-    assert "the limit is 50 MB" in page.evaluate(SAID)
+    assert "the limit is 50 MB" in page.evaluate(STATUS)
     assert page.evaluate(ANSWER) == "7"
 
 
@@ -378,7 +378,7 @@ def test_what_is_dropped_leaves_the_page_where_it_is(shown: Any, digits: Any, ki
     assert left == [False, False]  # the browser's default actions are prevented
     if kind == "picture":
         until(page, f"{ANSWER} === '7'", 10)
-        assert page.evaluate(SAID) == "seven.png: 28 \u00d7 28."
+        assert page.evaluate(STATUS) == "seven.png: 28 \u00d7 28."
     else:
         assert page.inner_text("#message") == "This page does not accept files."
 

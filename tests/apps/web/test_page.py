@@ -43,13 +43,13 @@ class Seen(HTMLParser):
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
-        self.texts: dict[str, list[str]] = {}
+        self.content: dict[str, list[str]] = {}
         self.feed(text)
         self.close()
 
     def handle_starttag(self, tag: str, attributes: Any) -> None:
         self.elements.append((tag, dict(attributes)))
-        self.texts.setdefault(tag, []).append("")
+        self.content.setdefault(tag, []).append("")
         if tag not in ("meta", "link", "img", "br"):
             self.open.append(tag)
 
@@ -58,7 +58,7 @@ class Seen(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         for tag in self.open:
-            self.texts[tag][-1] += data
+            self.content[tag][-1] += data
 
     @property
     def policy(self) -> dict[str, list[str]]:
@@ -67,8 +67,8 @@ class Seen(HTMLParser):
         return {name: values for name, *values in parts}
 
 
-def hashes(texts: Iterable[str]) -> list[str]:
-    digests = [hashlib.sha256(text.encode()).digest() for text in texts]
+def hashes(sources: Iterable[str]) -> list[str]:
+    digests = [hashlib.sha256(text.encode()).digest() for text in sources]
     return [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
 
 
@@ -85,13 +85,13 @@ def test_a_text_is_text_wherever_it_stands(text: str) -> None:
         "html", "head", "title", "style", "body", "main", "p", "script", "script"
     ]  # fmt: skip
     assert not seen.open
-    assert seen.texts["title"] == [as_shown(text)]
-    assert seen.texts["p"] == [as_shown(text)]
-    assert seen.texts["main"] == [as_shown(text) * 2]
+    assert seen.content["title"] == [as_shown(text)]
+    assert seen.content["p"] == [as_shown(text)]
+    assert seen.content["main"] == [as_shown(text) * 2]
     assert next(a for tag, a in seen.elements if tag == "p") == {
         "title": as_shown(text), "data-name": as_shown(text)
     }  # fmt: skip
-    assert json.loads(seen.texts["script"][0]) == {text: [text]}
+    assert json.loads(seen.content["script"][0]) == {text: [text]}
 
 
 def test_a_page_can_be_written() -> None:
@@ -103,14 +103,14 @@ def test_only_what_was_given_may_run() -> None:
     seen = Seen(text)
     policy = seen.policy
     assert policy["default-src"] == ["'none'"]
-    assert policy["script-src"] == hashes(seen.texts["script"]) and len(policy["script-src"]) == 2
-    assert policy["style-src"] == hashes(seen.texts["style"])
+    assert policy["script-src"] == hashes(seen.content["script"]) and len(policy["script-src"]) == 2
+    assert policy["style-src"] == hashes(seen.content["style"])
     assert policy["img-src"] == ["data:", "blob:"]
     assert set(policy) == {
         "default-src", "script-src", "style-src", "img-src", "base-uri", "form-action",
         "require-trusted-types-for",
     }  # fmt: skip
-    assert "p { color: red }" in seen.texts["style"][0]
+    assert "p { color: red }" in seen.content["style"][0]
     first = [a for tag, a in seen.elements if tag == "meta"]
     assert "charset" in first[0] and "http-equiv" in first[1]
 
@@ -133,7 +133,7 @@ def test_no_address_is_loaded() -> None:
     seen = Seen(page("a", element("p"), ["let a;"], data=1))
     addresses = [a[n] for _, a in seen.elements for n in ("src", "href", "srcset") if n in a]
     assert addresses == ["data:,"]
-    assert "@import" not in seen.texts["style"][0] and "url(" not in seen.texts["style"][0]
+    assert "@import" not in seen.content["style"][0] and "url(" not in seen.content["style"][0]
 
 
 def test_a_string_is_no_body() -> None:
@@ -163,7 +163,7 @@ def test_names_of_elements_and_attributes_are_names(name: str) -> None:
         element("p", **{name: "x"})
 
 
-def test_attributes_that_are_not_said_are_not_there() -> None:
+def test_attributes_that_are_none_or_false_are_left_out() -> None:
     assert element("input", value=None, checked=True, disabled=False, max=0) == (
         '<input checked max="0">'
     )
@@ -177,10 +177,10 @@ def test_attributes_that_are_not_said_are_not_there() -> None:
 def modules(tmp_path: Path) -> Any:
     """Write modules by name."""
 
-    def write(**texts: str) -> Path:
-        for name, text in texts.items():
+    def write(**sources: str) -> Path:
+        for name, text in sources.items():
             (tmp_path / f"{name}.js").write_text(text)
-        return tmp_path / f"{next(iter(texts))}.js"
+        return tmp_path / f"{next(iter(sources))}.js"
 
     return write
 
@@ -197,7 +197,7 @@ def printed_by_node(text: str, path: Path) -> str:
 
 
 def test_inlined_modules_do_what_they_do_as_files(modules: Any, tmp_path: Path) -> None:
-    texts = {
+    sources = {
         "main": 'import { twice, Box as Case } from "./numbers.js";\n'
         'import * as words from "./words.js";\nimport {\n  count,\n} from "./state.js";\n'
         "const same = 1;\n"
@@ -210,7 +210,7 @@ def test_inlined_modules_do_what_they_do_as_files(modules: Any, tmp_path: Path) 
         "export { s as plural, s };\n",
         "state": "let calls = 0;\nexport function count() { return ++calls; }\n",
     }
-    main = modules(**texts)
+    main = modules(**sources)
     text = inlined(main)
     assert not re.search(r"^(import|export)\b", text, re.MULTILINE)
     assert printed_by_node(text, tmp_path / "one") == "6 4 import it as$1 2 1"
@@ -220,7 +220,7 @@ def test_inlined_modules_do_what_they_do_as_files(modules: Any, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("texts", "said"),
+    ("sources", "message"),
     [
         ({"a": 'import { b } from "./b.js";', "b": 'import { a } from "./a.js";'}, "circle: a.js"),
         ({"a": "export default 3;"}, "a.js, line 1: cannot be inlined: export default 3;"),
@@ -230,9 +230,9 @@ def test_inlined_modules_do_what_they_do_as_files(modules: Any, tmp_path: Path) 
         ({"a": 'export { "x y" as z };'}, "among its names"),
     ],
 )
-def test_what_cannot_be_inlined_is_said(modules: Any, texts: dict[str, str], said: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(said)):
-        inlined(modules(**texts))
+def test_what_cannot_be_inlined_raises(modules: Any, sources: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        inlined(modules(**sources))
 
 
 def test_a_text_that_imports_is_refused() -> None:

@@ -26,11 +26,11 @@ def saved(page, file):
     return file
 
 
-def given(page, file, said):
+def given(page, file, message):
     page.evaluate("document.getElementById('message').textContent = ''")
     page.set_input_files("#weights-file", file)
     until(page, "document.getElementById('message').textContent !== ''")
-    assert said in page.inner_text("#message")
+    assert message in page.inner_text("#message")
 
 
 def chain(*hidden, outputs=1, last="sigmoid"):
@@ -125,7 +125,7 @@ def test_a_chain_that_was_called_and_two_outputs_are_taken(playground, tmp_path)
     np.testing.assert_allclose(model.predict(X).ravel(), answers(page), rtol=1e-5)
 
 
-def test_numbers_drawn_anew_keep_what_was_normalized(playground):
+def test_redrawn_points_keep_what_was_normalized(playground):
     page = playground("net=4:tanh:normalize=true&held=0")
     for _ in range(3):
         page.click("#epoch")
@@ -165,12 +165,12 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("said", REFUSED)
-def test_a_model_that_the_page_does_not_have_is_refused_in_words(playground, tmp_path, said):
-    model = REFUSED[said]()
+@pytest.mark.parametrize("message", REFUSED)
+def test_a_model_that_the_page_does_not_have_is_refused_in_words(playground, tmp_path, message):
+    model = REFUSED[message]()
     model.save(tmp_path / "model.gpunn")
     page = playground("net=6:tanh:normalize=true")
     page.click("#epoch")
     before = answers(page), page.evaluate("playground.settings.layers")
-    given(page, tmp_path / "model.gpunn", said)
+    given(page, tmp_path / "model.gpunn", message)
     assert (answers(page), page.evaluate("playground.settings.layers")) == before

@@ -69,7 +69,7 @@ def test_an_address_from_anybody_is_refused_in_words(playground, settings):
 HOSTILE = "<img src=x onerror=document.title='taken'>"
 
 
-def test_names_from_a_table_are_texts(playground):
+def test_names_from_a_table_are_plain_text(playground):
     page = playground()
     names = (HOSTILE, "</script><b>")
     rows = [f"{i % 7},{i * i % 5},{names[i % 2]}" for i in range(40)]
@@ -84,7 +84,7 @@ def test_names_from_a_table_are_texts(playground):
     assert names["x"].shape[1] == 2
 
 
-def test_names_from_an_address_are_texts(playground):
+def test_names_from_an_address_are_plain_text(playground):
     names = {"classes": [HOSTILE, "</script><b>"], "names": [HOSTILE, "<i>", "</style>"]}
     points = [[0, 1, 0], [1, 0, 1], [1, 1, 0]]
     own = {"task": "classes", "inputs": 2, "points": points, **names}
@@ -118,7 +118,7 @@ def test_a_table_is_dropped(playground):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "fewer than two non-empty lines"),
         ("a,b\n1,2,3\n", "Line 2"),
@@ -130,12 +130,12 @@ def test_a_table_is_dropped(playground):
         ("a,b,c\n1,x,u\n3,y,v\n", "choose two numeric columns"),
     ],
 )
-def test_a_table_that_is_none_is_refused_in_words(playground, text, said):
+def test_a_table_that_is_none_is_refused_in_words(playground, text, message):
     page = playground()
     page.click("text=Your own table")
     page.fill("#table-text", text)
     page.click("#table-use")
-    assert said in page.inner_text("#message")
+    assert message in page.inner_text("#message")
     page.click("#epoch")
     assert page.inner_text("#figures dd >> nth=0") == "1"
 
@@ -211,7 +211,7 @@ KINDS = ["a", "b"] * 20
 
 
 @pytest.mark.parametrize(
-    ("text", "said", "names", "points"),
+    ("text", "message", "names", "points"),
     [
         (f"x,y,kind\n{_rows(range(40), range(40), KINDS)}\nn/a,3,a\n4,NULL,b",
          "2 rows with missing values", ["x", "y", "kind"], 40),
@@ -226,11 +226,11 @@ KINDS = ["a", "b"] * 20
     ],
     ids=["gaps", "text in a column of numbers", "dates", "thousands", "100,000 rows"],
 )  # fmt: skip
-def test_a_table_as_it_comes(playground, text, said, names, points):
+def test_a_table_as_it_comes(playground, text, message, names, points):
     page = playground()
     page.evaluate(DROP, ["table.csv", text])
     until(page, "playground.settings.data === 'own'")
-    assert said in page.inner_text("#message")
+    assert message in page.inner_text("#message")
     assert page.evaluate("playground.data.names") == names
     assert page.evaluate("playground.data.points.length") == points
     assert page.is_visible("#table-columns select")  # the choice can be changed

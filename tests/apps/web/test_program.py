@@ -184,15 +184,15 @@ class Twice(layers.Layer):
 
 
 @pytest.mark.parametrize(
-    ("chain", "dtype", "said"),
+    ("chain", "dtype", "message"),
     [
         ([Twice()], "float32", "multiply"),
         ([Looked()], "float32", "for NumPy's _"),
         ([layers.Dense(2)], "float64", "float32; this model's dtype is float64"),
     ],
 )
-def test_what_a_page_cannot_compute_is_said(chain: Any, dtype: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_what_a_page_cannot_compute_raises(chain: Any, dtype: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         forward_program(gpunn.Sequential([layers.Input((2,)), *chain], dtype=dtype))
 
 

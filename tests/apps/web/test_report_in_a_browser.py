@@ -36,8 +36,8 @@ def page(tmp_path: Path) -> Path:
     ])  # fmt: skip
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     path, record = tmp_path / "report.html", tmp_path / "run.jsonl"
-    told = Report(path, record=record, classes=EVIL, part="".join(EVIL), name=EVIL[0])
-    model.fit(x, y, epochs=3, verbose=0, validation_split=0.5, callbacks=[told])
+    reporter = Report(path, record=record, classes=EVIL, part="".join(EVIL), name=EVIL[0])
+    model.fit(x, y, epochs=3, verbose=0, validation_split=0.5, callbacks=[reporter])
     run: Any = read(record)
     run.begin.update(
         settings=dict.fromkeys(EVIL, EVIL[1]), layers=[list(EVIL[:3])], command=EVIL[2],

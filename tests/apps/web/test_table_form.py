@@ -67,13 +67,13 @@ def test_the_command_says_what_the_page_holds_of_the_table(
     page = tmp_path / "page.html"
     table_model(CLASSES).save(tmp_path / "m.gpunn", announce=False)
     assert main(["export", str(tmp_path / "m.gpunn"), str(page)]) == 0
-    said = capsys.readouterr().out
-    assert f"the names of 3 classes ({HOSTILE!r}, 'elm', '</td>')" in said
-    assert "the name of the target ('kind & more')" in said
-    assert "the names of 4 columns ('height', '</script><b>soil', 'girth/cm', 'rings')" in said
-    assert "the median, mean and deviation of 3 columns" in said
-    assert "the range of 2 columns ('height' 2.25 to 40.5; 'rings' 0 to 12)" in said
-    assert f"the categories of 1 column ('</script><b>soil' 'clay', {HOSTILE!r}, " in said
+    output = capsys.readouterr().out
+    assert f"the names of 3 classes ({HOSTILE!r}, 'elm', '</td>')" in output
+    assert "the name of the target ('kind & more')" in output
+    assert "the names of 4 columns ('height', '</script><b>soil', 'girth/cm', 'rings')" in output
+    assert "the median, mean and deviation of 3 columns" in output
+    assert "the range of 2 columns ('height' 2.25 to 40.5; 'rings' 0 to 12)" in output
+    assert f"the categories of 1 column ('</script><b>soil' 'clay', {HOSTILE!r}, " in output
     text = page.read_text(encoding="utf-8")
     assert HOSTILE not in text and "</script><b>" not in text
 

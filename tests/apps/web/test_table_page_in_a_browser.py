@@ -207,13 +207,13 @@ def test_the_answer_follows_the_keyboard(shown: Any) -> None:
     assert page.get_by_label("height", exact=True).input_value() == "20"
 
 
-def test_numbers_beyond_those_of_training_are_said_to_be(shown: Any) -> None:
+def test_numbers_outside_the_range_of_training_are_reported(shown: Any) -> None:
     model = table_model(CLASSES)
     page = shown(model)
     field, notes = page.get_by_label("rings"), page.locator(".column .advice:not(:empty)")
-    for value, said in (("12", 0), ("12.5", 1), ("1e6", 1), ("0", 0), ("-1", 1), ("", 0)):
+    for value, count in (("12", 0), ("12.5", 1), ("1e6", 1), ("0", 0), ("-1", 1), ("", 0)):
         field.first.fill(value)
-        assert notes.count() == said, value
+        assert notes.count() == count, value
     field.first.fill("-1")
     assert notes.inner_text() == "This is outside the range of the training data."
     best = page.locator("#bars progress").first.evaluate("bar => bar.value")
@@ -221,7 +221,7 @@ def test_numbers_beyond_those_of_training_are_said_to_be(shown: Any) -> None:
     assert best == pytest.approx(float(expected.max()), abs=1e-5)
 
 
-def test_names_are_texts(shown: Any) -> None:
+def test_names_are_plain_text(shown: Any) -> None:
     page = shown(table_model(CLASSES))
     assert page.locator("main img, main b, main script").count() == 0
     assert page.inner_text("h1") == page.title() == HOSTILE
@@ -238,8 +238,8 @@ def test_curves_say_how_the_answer_changes(shown: Any) -> None:
     first = float(predicted(model, *FIRST)[0])
     assert number(page.inner_text("#answer")) == pytest.approx(first, rel=1e-4)
     until(page, "document.querySelectorAll('.curve .frame').length === 4", 20)
-    said = page.locator(".curve").evaluate_all("all => all.map((c) => c.ariaLabel)")
-    answers = [text.removesuffix(".").split(" is ", 1)[1].split(", ") for text in said]
+    labels = page.locator(".curve").evaluate_all("all => all.map((c) => c.ariaLabel)")
+    answers = [text.removesuffix(".").split(" is ", 1)[1].split(", ") for text in labels]
     for k, value in ((0, 40.5), (2, 3.5), (3, 12.0)):
         last, at = answers[k][-1].split(" at ")
         values = [*FIRST[:k], value, *FIRST[k + 1 :]]
@@ -247,8 +247,8 @@ def test_curves_say_how_the_answer_changes(shown: Any) -> None:
         assert number(last) == pytest.approx(float(predicted(model, *values)[0]), rel=1e-3)
     for text, category in zip(answers[1], [*(FEATURES[1].categories or []), None], strict=True):
         values = [FIRST[0], category, *FIRST[2:]]
-        told, name = text.split(" for ")
-        assert number(told) == pytest.approx(float(predicted(model, *values)[0]), rel=1e-3)
+        answer, name = text.split(" for ")
+        assert number(answer) == pytest.approx(float(predicted(model, *values)[0]), rel=1e-3)
         assert name == (category or "missing or other")
     drawn = page.locator(".curve polyline").evaluate_all(
         "all => all.map((line) => line.getAttribute('points').split(' ').length)"

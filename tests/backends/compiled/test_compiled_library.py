@@ -193,10 +193,10 @@ def test_without_it_numpy_takes_over(hidden: None, capsys: pytest.CaptureFixture
     assert type(model.backend) is type(get_backend("numpy"))
     model.compile("sgd", "mse")
     model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "using the NumPy backend. The GPU is too old. " in said
-    assert cpu_kernels.why_not() is not None and str(cpu_kernels.why_not()) in said
+    stderr = capsys.readouterr().err
+    assert stderr.count("\n") == 1
+    assert "using the NumPy backend. The GPU is too old. " in stderr
+    assert cpu_kernels.why_not() is not None and str(cpu_kernels.why_not()) in stderr
 
 
 def test_without_it_to_ask_for_it_raises(hidden: None) -> None:

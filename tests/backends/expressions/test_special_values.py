@@ -10,7 +10,7 @@ import emulated  # noqa: F401  makes the backend known
 import numpy as np
 import pytest
 from comparisons.expression_functions import FOLDS, PLAIN, ROUNDED, perform, value_of
-from operation_cases.computed import BINARY, COMPARING, DIVIDING, UNARY, at_once, in_steps
+from operation_cases.computed import BINARY, COMPARING, DIVIDING, UNARY, eagerly, in_steps
 
 from gpunn import ops
 from gpunn.backends import get_backend
@@ -141,18 +141,18 @@ def compare(
     found = in_steps(lambda *xs: [f(*xs) for f in functions.values()], arrays, machine, False)
     for (name, function), values in zip(functions.items(), found.values, strict=True):
         exact = name.split()[0] not in INEXACT
-        assert_same(values, at_once(function, arrays)[0], name, exact)
+        assert_same(values, eagerly(function, arrays)[0], name, exact)
 
 
 @each_dtype
-def test_operations_on_a_number_are_the_same_at_once_and_fused(
+def test_operations_on_a_number_are_the_same_eagerly_and_fused(
     machine: Backend, dtype: str
 ) -> None:
     compare(machine, OF_ONE, [numbers(dtype)])
 
 
 @each_dtype
-def test_operations_on_two_numbers_are_the_same_at_once_and_fused(
+def test_operations_on_two_numbers_are_the_same_eagerly_and_fused(
     machine: Backend, dtype: str
 ) -> None:
     a, b = (grid.ravel() for grid in np.meshgrid(*[numbers(dtype)] * 2))
@@ -170,7 +170,7 @@ def test_relu_has_no_zero_below_0(name: str) -> None:
     ):  # fmt: skip
         (found,) = in_steps(function, [x], machine, False).values
         assert not np.signbit(found[~np.isnan(found)]).any()
-        np.testing.assert_array_equal(found, at_once(function, [x])[0])
+        np.testing.assert_array_equal(found, eagerly(function, [x])[0])
 
 
 REDUCTIONS = {
@@ -184,7 +184,7 @@ REDUCTIONS = {
 @pytest.mark.parametrize(
     "columns", [1, 2, 33, *(pytest.param(n, marks=more) for n in (5, 200, 3000))]
 )
-def test_rows_and_columns_are_the_same_at_once_and_fused(machine: Backend, columns: int) -> None:
+def test_rows_and_columns_are_the_same_eagerly_and_fused(machine: Backend, columns: int) -> None:
     """Rows of signed zeros and infinities, with NaN, at the ends and in the middle."""
     rows = []
     for most, one in (
@@ -204,7 +204,7 @@ def test_rows_and_columns_are_the_same_at_once_and_fused(machine: Backend, colum
             return getattr(ops, name)(x if factor is None else x * factor, axis=axis)
 
         (found,) = in_steps(whole, [given], machine, False).values
-        assert_same(found, at_once(whole, [given])[0], f"{name} along {axis}", exact)
+        assert_same(found, eagerly(whole, [given])[0], f"{name} along {axis}", exact)
 
 
 def test_the_extreme_of_zeros_is_a_zero_without_a_sign() -> None:

@@ -167,7 +167,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("call", "error", "message"), REFUSED)
-def test_it_is_refused_by_name_at_once_and_in_a_trace(
+def test_it_is_refused_by_name_eagerly_and_in_a_trace(
     call: Call, error: type[Exception], message: str
 ) -> None:
     messages = []

@@ -302,10 +302,10 @@ def test_terminate_on_nan_lets_numbers_pass(raise_error: bool) -> None:
     assert len(history.history["loss"]) == 2
 
 
-def test_what_callbacks_are_told() -> None:
+def test_which_logs_callbacks_get() -> None:
     trained = {"loss", "mean_squared_error"}
     both = trained | {"val_loss", "val_mean_squared_error"}
-    told: dict[str, list[set[str]]] = {}
+    received: dict[str, list[set[str]]] = {}
 
     class Recorder(callbacks.Callback):
         pass
@@ -314,7 +314,7 @@ def test_what_callbacks_are_told() -> None:
         def method(self: Any, *arguments: Any, logs: Any = None) -> None:
             # A hook of a batch or an epoch gets its number first.
             logs = arguments[-1] if arguments and isinstance(arguments[-1], dict) else logs
-            told.setdefault(hook, []).append(set(logs or {}))
+            received.setdefault(hook, []).append(set(logs or {}))
 
         return method
 
@@ -341,11 +341,11 @@ def test_what_callbacks_are_told() -> None:
         X, Y, batch_size=BATCH, epochs=2, validation_data=(X, Y), callbacks=[recorder], verbose=0
     )
     model.predict(X, batch_size=BATCH, callbacks=[recorder], verbose=0)
-    assert {hook: told[hook][0] for hook in told} == expected
-    assert all(len({frozenset(keys) for keys in calls}) == 1 for calls in told.values())
-    assert len(told["on_train_batch_end"]) == len(told["on_test_batch_end"]) == 2 * BATCHES
-    assert len(told["on_predict_batch_end"]) == BATCHES
-    assert len(told["on_train_begin"]) == len(told["on_train_end"]) == 1
+    assert {hook: received[hook][0] for hook in received} == expected
+    assert all(len({frozenset(keys) for keys in calls}) == 1 for calls in received.values())
+    assert len(received["on_train_batch_end"]) == len(received["on_test_batch_end"]) == 2 * BATCHES
+    assert len(received["on_predict_batch_end"]) == BATCHES
+    assert len(received["on_train_begin"]) == len(received["on_train_end"]) == 1
 
 
 def test_history_is_returned_and_starts_afresh() -> None:

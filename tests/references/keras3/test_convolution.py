@@ -93,7 +93,7 @@ def test_values(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"filters": 0, "kernel_size": 1}, "filters .* got 0"),
         ({"filters": 2, "kernel_size": (1, 0)}, "kernel_size .* got 0"),
@@ -104,8 +104,8 @@ def test_values(
         ({"filters": 5, "kernel_size": (2, 2), "groups": 2}, "groups .* got 2"),
     ],
 )  # fmt: skip
-def test_refusals(arguments: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_refusals(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         layers.Conv2D(**arguments)
 
 

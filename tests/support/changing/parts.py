@@ -176,7 +176,7 @@ def in_network(name: str, around: Callable[[Any], Any] = lambda part: part) -> A
     return lambda own: lambda backend: network(backend, **{name: around(own)})
 
 
-def own_network(kind: Kind, backend: Any) -> Subject:
+def custom_network(kind: Kind, backend: Any) -> Subject:
     gpunn.utils.set_random_seed(3)
     model = Network(backend).holds(kind)
     compile_model(model)
@@ -279,7 +279,7 @@ PARTS: dict[str, Callable[[Kind, Any], Subject]] = {
     ),
     "class of a layer": class_attribute,
     "arguments of a Lambda": lambda_arguments,
-    "model": own_network,
+    "model": custom_network,
     "loss": of(Distance, in_network("loss")),
     "metric": of(Total, in_network("metric")),
     "activation": of(Curve, in_network("activation")),

@@ -128,7 +128,7 @@ class Numbered(enum.IntEnum):
 Point = collections.namedtuple("Point", ["x", "rate"])
 
 
-def own_class() -> Any:
+def custom_class() -> Any:
     return type("Own", (), {"rate": 0.5, "numbers": [0.5]})
 
 
@@ -401,10 +401,10 @@ KINDS: dict[str, Kind] = {
         put("value", 1.25),
     ),
     "class": Kind(
-        own_class, lambda: type("Own", (), {"rate": 1.5}), lambda v: v.rate, put("rate", 1.25)
+        custom_class, lambda: type("Own", (), {"rate": 1.5}), lambda v: v.rate, put("rate", 1.25)
     ),
     "object's class": Kind(
-        lambda: own_class()(), lambda: Plain(1.5), lambda v: v.rate,
+        lambda: custom_class()(), lambda: Plain(1.5), lambda v: v.rate,
         lambda v: setattr(type(v), "rate", 1.25),
     ),
     # functions

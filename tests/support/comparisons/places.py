@@ -50,12 +50,12 @@ def checked_numbers(gpu: Backend, sample: Sample) -> None:
     for numbers in (np.clip(x, low, high), x, np.clip(x, -99, 99).astype(np.int32)):
         found = []
         for backend in (NUMPY, gpu):
-            check = Check(backend, low, high, lambda *told: ValueError(*told))
-            told: Any = None
+            check = Check(backend, low, high, lambda *args: ValueError(*args))
+            args: Any = None
             try:
                 backend.check_range(backend.upload(numbers.copy()), check)
                 backend.synchronize()
             except ValueError as error:
-                told = error.args
-            found.append(told)
+                args = error.args
+            found.append(args)
         np.testing.assert_equal(found[1], found[0])

@@ -147,11 +147,11 @@ class Launch:
         def launch(order: int = 0, shared: int = 0) -> None:
             error = self.function(*kept[0], shared, order, kept[1])
             if error:
-                told = _ADDRESS.sub(
+                message = _ADDRESS.sub(
                     lambda found: _place(int(found[1], 16), arguments, names), error.decode()
                 )
-                told = _CODE.sub(lambda found: self.line(int(found[1], 16)), told)
-                raise RuntimeError(f"{self.entry}, thread order {order}: {told}")
+                message = _CODE.sub(lambda found: self.line(int(found[1], 16)), message)
+                raise RuntimeError(f"{self.entry}, thread order {order}: {message}")
 
         return launch
 
@@ -210,19 +210,19 @@ def _compile(*options: str, source: str = "") -> Callable[[Path], object]:
     return lambda out: subprocess.run([*command, str(out)], input=source, text=True, check=True)
 
 
-def _name(*texts: str) -> str:
-    return hashlib.sha256("\0".join((*COMPILER, *texts)).encode()).hexdigest()[:24]
+def _name(*sources: str) -> str:
+    return hashlib.sha256("\0".join((*COMPILER, *sources)).encode()).hexdigest()[:24]
 
 
 @cache
 def _host(find_races: bool) -> Path:
     """A copy of the header, with its precompiled form and the compiled kernel runner beside it."""
-    texts = [HEADER.read_text(), HEADER.with_suffix(".cpp").read_text()]
-    header = CACHE / _name(*texts, *(OBSERVED if find_races else ())) / HEADER.name
-    _made(header, lambda out: out.write_text(texts[0]))
-    observed, told = (OBSERVED, ["-DFIND_RACES"]) if find_races else ((), [])
+    sources = [HEADER.read_text(), HEADER.with_suffix(".cpp").read_text()]
+    header = CACHE / _name(*sources, *(OBSERVED if find_races else ())) / HEADER.name
+    _made(header, lambda out: out.write_text(sources[0]))
+    observed, flags = (OBSERVED, ["-DFIND_RACES"]) if find_races else ((), [])
     _made(header.with_suffix(".h.gch"), _compile(*observed, "-x", "c++-header", str(header)))
-    running = _compile(*told, "-O2", "-c", str(HEADER.with_suffix(".cpp")))
+    running = _compile(*flags, "-O2", "-c", str(HEADER.with_suffix(".cpp")))
     _made(header.with_suffix(".o"), running)
     return header
 

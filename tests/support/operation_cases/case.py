@@ -40,7 +40,7 @@ class Call:
         options: further arguments of the operation.
         values: the library that computes the expected result, if not the operation's.
         refused: why gpunn rejects a call that the reference accepts.
-        at_once: whether it needs values, and so raises an error in a trace.
+        eager_only: whether it needs values, and so raises an error in a trace.
         unseen: whether a trace does not detect the invalid input.
         smooth: whether the gradients are compared, if those of the operation are.
         once: whether there are no gradients of gradients.
@@ -51,7 +51,7 @@ class Call:
     options: dict[str, Any] = field(default_factory=dict)
     values: str = ""
     refused: Difference | None = None
-    at_once: bool = False
+    eager_only: bool = False
     unseen: bool = False
     smooth: bool = True
     once: bool = False
@@ -65,14 +65,14 @@ def of(
     by: Callable[..., Any] | None = None,
     values: str = "",
     refused: Difference | None = None,
-    at_once: bool = False,
+    eager_only: bool = False,
     unseen: bool = False,
     smooth: bool = True,
     once: bool = False,
     **options: Any,
 ) -> Call:
     """A call with these arrays: ``of(floats(3), axis=0)``, ``of(x, by=lambda k, x: k.sum(x))``."""
-    return Call(by, arrays, options, values, refused, at_once, unseen, smooth, once)
+    return Call(by, arrays, options, values, refused, eager_only, unseen, smooth, once)
 
 
 EVERY = "zeros", "ties", "huge", "tiny", "inf", "nan", "limits"

@@ -14,12 +14,12 @@ import pytest
 from gpunn.backends.contract.backend import Backend
 
 from .case import ORACLES, Arrays, Call, Oracle
-from .computed import Result, at_once, by_torch, fused, in_steps
+from .computed import Result, by_torch, eagerly, fused, in_steps
 from .edges import at_edge
 from .libraries import KERAS, NUMPY, OURS, keras_with_float64
 
 REFUSALS = ValueError, TypeError, IndexError, OverflowError, ZeroDivisionError
-WAYS = "at once", "traced", "fused"
+WAYS = "eager", "traced", "fused"
 
 
 @contextlib.contextmanager
@@ -117,13 +117,13 @@ def cases(
 def computed(
     exact: Expected, way: str, backend: str | Backend = "numpy", twice: bool = False
 ) -> Result:
-    """Return gpunn's results: "at once", "traced" or "fused"."""
+    """Return gpunn's results: "eager", "traced" or "fused"."""
 
     def ours(*xs: Any) -> Any:
         return exact.function(OURS, *xs)
 
-    if way == "at once":
-        return Result(at_once(ours, exact.arrays), [], [])
+    if way == "eager":
+        return Result(eagerly(ours, exact.arrays), [], [])
     return in_steps(fused(ours) if way == "fused" else ours, exact.arrays, backend, twice)
 
 
@@ -141,9 +141,9 @@ def check(
     oracle = ORACLES[name]
     for call, exact, what in cases(name, dtype, edge, calls):
         what = f"{what}, {way} on {backend}"
-        asks = call.at_once and way != "at once"
+        asks = call.eager_only and way != "eager"
         if exact.values is None or call.refused or asks:
-            if not (call.unseen and way != "at once"):
+            if not (call.unseen and way != "eager"):
                 _check_refusal(exact, what, way, backend)
             continue
         try:
@@ -151,7 +151,7 @@ def check(
         except REFUSALS as error:
             raise AssertionError(f"{what}: it is refused") from error
         compare(result.values, exact.values, oracle, "value", exact.arrays, what)
-        if oracle.smooth and call.smooth and way != "at once":
+        if oracle.smooth and call.smooth and way != "eager":
             _check_gradients(result, oracle, exact, what, twice and not call.once)
 
 

@@ -63,7 +63,7 @@ def weights(shapes: Sequence[tuple[int, ...]], dtype: Any, seed: int) -> Arrays:
     return [random.standard_normal(shape).astype(np.float32).astype(dtype) for shape in shapes]
 
 
-def at_once(function: Callable[..., Any], arrays: Arrays) -> Arrays:
+def eagerly(function: Callable[..., Any], arrays: Arrays) -> Arrays:
     """Compute the results for tensors that have their values."""
     given = [ops.convert_to_tensor(array, array.dtype.name) for array in arrays]
     return [t.numpy() for t in listed(function(*given))]

@@ -92,8 +92,9 @@ oracle(
 
 COUNTED = ints(20, low=0, high=6)
 oracle(
-    "bincount", of(COUNTED, minlength=9), of(COUNTED, at_once=True), of(ints(0), at_once=True),
-    of(COUNTED, minlength=3, at_once=True),
+    "bincount", of(COUNTED, minlength=9),
+    of(COUNTED, eager_only=True), of(ints(0), eager_only=True),
+    of(COUNTED, minlength=3, eager_only=True),
     of(ints(0), minlength=4), of(np.array([0, -1], np.int32)),
     of(COUNTED, floats(20), by=lambda k, x, w: k.bincount(x, weights=w, minlength=6)),
     of(COUNTED, ints(20), by=lambda k, x, w: k.bincount(x, weights=w, minlength=6)),

@@ -24,7 +24,7 @@ def _layer(module: Any, part: Part, **more: Any) -> Any:
     return getattr(module.layers, name)(**given)
 
 
-def _own_layer(module: Any, **options: Any) -> Any:
+def _custom_layer(module: Any, **options: Any) -> Any:
     class Own(module.layers.Layer):  # type: ignore[misc]
         def build(self, input_shape: Any) -> None:
             self.w = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="w")
@@ -49,7 +49,7 @@ def _apply(module: Any, part: Part, x: Any, frozen: bool) -> Any:
 
 
 def _one_layer(module: Any, part: Part, options: Config) -> Any:
-    return _own_layer(module, **options) if part[0] == "own" else _layer(module, part, **options)
+    return _custom_layer(module, **options) if part[0] == "own" else _layer(module, part, **options)
 
 
 def model_of(module: Any, config: Config, **of: Any) -> Any:
@@ -76,7 +76,7 @@ def model_of(module: Any, config: Config, **of: Any) -> Any:
     return module.Model(*one, **of)
 
 
-def _own(module: Any, scale: float) -> Callable[[Any, Any], Any]:
+def _custom_loss_function(module: Any, scale: float) -> Callable[[Any, Any], Any]:
     def own(y_true: Any, y_pred: Any) -> Any:
         error = module.ops.subtract(y_true, y_pred)
         return module.ops.mean(scale * module.ops.square(error) ** 0.75, axis=-1)
@@ -89,12 +89,12 @@ def _loss(module: Any, head: Config) -> Any:
     if isinstance(loss, list) and loss[0] == "function":
         return getattr(module.losses, loss[1]["name"])
     if isinstance(loss, list) and loss[0] == "own":
-        function = _own(module, loss[1]["scale"])
-        return function if loss[1]["as"] == "function" else _own_loss_class(module, function)
+        function = _custom_loss_function(module, loss[1]["scale"])
+        return function if loss[1]["as"] == "function" else _custom_loss_class(module, function)
     return _made(module, "losses", loss)
 
 
-def _own_loss_class(module: Any, function: Callable[..., Any]) -> Any:
+def _custom_loss_class(module: Any, function: Callable[..., Any]) -> Any:
     class OwnLoss(module.losses.Loss):  # type: ignore[misc]
         def call(self, y_true: Any, y_pred: Any) -> Any:
             return function(y_true, y_pred)
@@ -102,9 +102,9 @@ def _own_loss_class(module: Any, function: Callable[..., Any]) -> Any:
     return OwnLoss()
 
 
-def _own_metric_class(module: Any) -> Any:
+def _custom_metric_class(module: Any) -> Any:
     class OwnMetric(module.metrics.Metric):  # type: ignore[misc]
-        def __init__(self, name: str = "own_metric") -> None:
+        def __init__(self, name: str = "custom_metric") -> None:
             super().__init__(name=name)
             self.total = self.add_weight(shape=(), initializer="zeros", name="total")
 
@@ -120,15 +120,15 @@ def _own_metric_class(module: Any) -> Any:
 
 def _metric(module: Any, part: Any) -> Any:
     if isinstance(part, list) and part[0] == "own class":
-        return _own_metric_class(module)
+        return _custom_metric_class(module)
     if isinstance(part, list) and part[0] == "function":
         return getattr(module.metrics, part[1]["name"])
     if isinstance(part, list) and part[0] == "own function":
 
-        def own_function(y_true: Any, y_pred: Any) -> Any:
+        def custom_function(y_true: Any, y_pred: Any) -> Any:
             return module.ops.max(module.ops.abs(module.ops.subtract(y_true, y_pred)), axis=-1)
 
-        return own_function
+        return custom_function
     return _made(module, "metrics", part)
 
 

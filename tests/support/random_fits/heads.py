@@ -7,7 +7,7 @@ from typing import Any
 from .drawing import Config, Draw, Part
 
 
-def _own_loss(d: Draw) -> Part:
+def _custom_loss(d: Draw) -> Part:
     return ["own", {"scale": d.between(0.5, 2), "as": d.one(["function", "class"])}]
 
 
@@ -23,7 +23,7 @@ def head_of(d: Draw, kind: str) -> Config:
         activation: Any = d.one([None, None, "tanh"])
         losses = [
             ["MeanSquaredError", {}], ["MeanAbsoluteError", {}], ["Huber", {"delta": 0.6}],
-            ["LogCosh", {}], "mse", "mae", _own_loss(d), "mean_squared_error",
+            ["LogCosh", {}], "mse", "mae", _custom_loss(d), "mean_squared_error",
             ["MeanAbsolutePercentageError", {}], ["function", {"name": "log_cosh"}],
         ]  # fmt: skip
         metrics = [

@@ -136,8 +136,8 @@ def _run(module: Any, config: Config, weights: Any, folder: str, of: Config) -> 
     events: list[Any] = []
     arguments = fit_arguments(module, config, given)
     # Our callbacks, before those that change the model.
-    told = [recorder(module, events), *callbacks_of(module, config, folder)]
-    history = model.fit(**arguments, callbacks=told)
+    watchers = [recorder(module, events), *callbacks_of(module, config, folder)]
+    history = model.fit(**arguments, callbacks=watchers)
     found: Config = {
         "first": first,
         "events": events,

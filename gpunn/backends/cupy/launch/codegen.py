@@ -113,8 +113,8 @@ class Kernel:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle also the sources that were added to those in ``kernels/``."""
-        texts = added(part_named(call.part).file for call in self.calls)
-        return _restored, (self.stages, self.repeats, texts)
+        sources = added(part_named(call.part).file for call in self.calls)
+        return _restored, (self.stages, self.repeats, sources)
 
     @property
     def fits(self) -> bool:
@@ -160,8 +160,8 @@ class Kernel:
         return f'{source(*files)}\n#line 1 "{self.name}"\n{self.function}'
 
 
-def _restored(stages: tuple[Stage, ...], repeats: bool, texts: dict[str, str]) -> Kernel:
-    for file, text in texts.items():
+def _restored(stages: tuple[Stage, ...], repeats: bool, sources: dict[str, str]) -> Kernel:
+    for file, text in sources.items():
         add(file, text)
     return Kernel(stages, repeats)
 
