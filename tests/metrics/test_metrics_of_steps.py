@@ -120,10 +120,10 @@ def measured(
 
 CASES = [
     *((loss, name) for loss in ("custom", "mse") for name in DENSE),
-    *((loss, name) for loss in ("custom", "mse", "categorical") for name in (*FUNCTIONS, "custom class")),
+    *((loss, name) for loss in ("custom", "mse", "categorical") for name in (*FUNCTIONS, "class")),
     *((loss, name) for loss in ("custom on labels", "sparse") for name in SPARSE),
 ]
-MAKE = {**DENSE, **FUNCTIONS, "custom class": custom_class}
+MAKE = {**DENSE, **FUNCTIONS, "class": custom_class}
 
 
 @pytest.mark.parametrize(("loss", "name"), CASES)
