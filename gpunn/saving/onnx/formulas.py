@@ -1,18 +1,18 @@
 """Formulas of layers and activations outside training, in terms of `gpunn.ops`.
 
-Activations define their own formula. Layers have their own kernels, so their formulas are
-repeated here; the tests compare each with the layer.
+Activations define their own formula, as do layers that only move elements. Other layers have their
+own kernels, so their formulas are repeated here; the tests compare each with the layer.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from gpunn import activations, layers
+from gpunn import layers
+from gpunn.layers.applying import moves_integers
 from gpunn.layers.noise import Dropout, GaussianDropout, GaussianNoise
 from gpunn.layers.traced import call_of
 from gpunn.ops.table import ops
@@ -29,23 +29,6 @@ def values(parameter: Any) -> np.ndarray | None:
     return None if parameter is None else np.asarray(parameter.numpy(), np.float32)
 
 
-# -- activations
-
-
-def _softmax(f: Any, x: Any, log: bool = False) -> Any:
-    axes = f.axis if isinstance(f.axis, tuple) else (f.axis,)
-    z = x - ops.max(x, axes, keepdims=True)
-    e = ops.exp(z)
-    total = ops.sum(e, axes, keepdims=True)
-    return z - ops.log(total) if log else e / total
-
-
-ROW_ACTIVATIONS: dict[type, Formula] = {
-    activations.Softmax: _softmax,
-    activations.LogSoftmax: lambda f, x: _softmax(f, x, log=True),
-}
-
-
 def activation(f: Any, x: Any, where: str) -> Any:
     """Apply an activation to x.
 
@@ -54,16 +37,12 @@ def activation(f: Any, x: Any, where: str) -> Any:
     """
     if f is None:
         return x
-    if formula := ROW_ACTIVATIONS.get(type(f)):
-        return formula(f, x)
     if not f.states_call:
         raise NotExportable(
             f"{where}: the activation {type(f).__name__} with a handwritten forward pass"
         )
     return f.call(x)
 
-
-# -- layers
 
 
 def _dense(layer: Any, x: Any) -> Any:
@@ -73,30 +52,19 @@ def _dense(layer: Any, x: Any) -> Any:
     return activation(layer.activation, y, layer.name)
 
 
-def _images(layer: Any, x: Any, work: Formula) -> Any:
-    """Apply ``work``, which takes images with channels last, in the layer's data format."""
-    if layer.channels_last:
-        return work(x)
-    y = work(ops.transpose(x, (0, 2, 3, 1)))
-    return ops.transpose(y, (0, 3, 1, 2)) if y.ndim == 4 else y
-
-
 def _conv(layer: Any, x: Any) -> Any:
-    def work(x: Any) -> Any:
-        y = ops.conv(
-            x, values(layer.kernel), layer.strides, layer.padding, "channels_last",
-            layer.dilation_rate,
-        )  # fmt: skip
-        y = y if layer.bias is None else y + values(layer.bias)
-        return activation(layer.activation, y, layer.name)
-
-    return _images(layer, x, work)
+    x = x if layer.channels_last else ops.transpose(x, (0, 2, 3, 1))
+    sizes = layer.strides, layer.padding, "channels_last", layer.dilation_rate
+    y = ops.conv(x, values(layer.kernel), *sizes)
+    y = y if layer.bias is None else y + values(layer.bias)
+    y = activation(layer.activation, y, layer.name)
+    return y if layer.channels_last else ops.transpose(y, (0, 3, 1, 2))
 
 
 def _pool(kind: str) -> Formula:
     def formula(layer: Any, x: Any) -> Any:
-        sizes = layer.pool_size, layer.strides, layer.padding, "channels_last"
-        return _images(layer, x, lambda x: getattr(ops, kind)(x, *sizes))
+        sizes = layer.pool_size, layer.strides, layer.padding, layer.data_format
+        return getattr(ops, kind)(x, *sizes)
 
     return formula
 
@@ -109,76 +77,33 @@ def _global_pool(kind: str) -> Formula:
     return formula
 
 
-def _spread(x: Any, place: int, array: np.ndarray | None) -> Any:
-    """Reshape values along an axis so that they broadcast against x."""
-    if array is None:
-        return None
-    return array.reshape([-1 if k == place else 1 for k in range(x.ndim)])
-
-
-def _scaled(layer: Any, x: Any, place: int) -> Any:
-    gamma, beta = values(layer.gamma), values(layer.beta)
-    x = x if gamma is None else x * _spread(x, place, gamma)
-    return x if beta is None else x + _spread(x, place, beta)
-
-
 def _batch_norm(layer: Any, x: Any) -> Any:
-    place = layer.axis % x.ndim
-    mean, variance = values(layer.moving_mean), values(layer.moving_variance)
-    assert mean is not None and variance is not None
-    y = (x - _spread(x, place, mean)) / _spread(x, place, np.sqrt(variance + layer.epsilon))
-    return _scaled(layer, y, place)
-
-
-def _axes_of(layer: Any, x: Any) -> tuple[int, ...]:
-    given = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
-    return tuple(sorted(n % x.ndim for n in given))
+    moments = values(layer.moving_mean), values(layer.moving_variance)
+    factors = values(layer.beta), values(layer.gamma)
+    return ops.batch_normalization(x, *moments, layer.axis, *factors, layer.epsilon)
 
 
 def _layer_norm(layer: Any, x: Any) -> Any:
-    axes = _axes_of(layer, x)
-    if layer.centered:
-        x = x - ops.mean(x, axes, keepdims=True)
-    y = x / ops.sqrt(ops.mean(ops.square(x), axes, keepdims=True) + layer.epsilon)
     gamma, beta = values(layer.gamma), values(layer.beta)
-    y = y if gamma is None else y * gamma
+    if layer.centered:
+        return ops.layer_normalization(x, gamma, beta, layer.axis, layer.epsilon)
+    y = ops.rms_normalization(x, gamma, layer.axis, layer.epsilon)
     return y if beta is None else y + beta
 
 
 def _unit_norm(layer: Any, x: Any) -> Any:
-    axes = _axes_of(layer, x)
-    return x / ops.sqrt(ops.sum(ops.square(x), axes, keepdims=True) + layer.epsilon)
+    squares = ops.sum(ops.square(x), layer.axis, keepdims=True)
+    return x / ops.sqrt(squares + layer.epsilon)
 
 
 def _group_norm(layer: Any, x: Any) -> Any:
-    place = layer.axis % x.ndim
-    order = [0, place, *(k for k in range(1, x.ndim) if k != place)]
-    moved = ops.transpose(x, order)
-    groups = ops.reshape(moved, (x.shape[0], layer._count, -1))
-    groups = groups - ops.mean(groups, -1, keepdims=True)
-    groups = groups / ops.sqrt(ops.mean(ops.square(groups), -1, keepdims=True) + layer.epsilon)
-    back = ops.transpose(ops.reshape(groups, moved.shape), np.argsort(order).tolist())
-    return _scaled(layer, back, place)
-
-
-def _flatten(layer: Any, x: Any) -> Any:
-    if layer.data_format == "channels_first" and x.ndim > 2:
-        x = ops.moveaxis(x, 1, -1)
-    return ops.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
-
-
-def _upsampling(layer: Any, x: Any) -> Any:
-    first = 1 if layer.channels_last else 2
-    for axis, times in zip((first, first + 1), layer.size, strict=True):
-        x = ops.repeat(x, times, axis)
-    return x
-
-
-def _padding(layer: Any, x: Any) -> Any:
-    sides = [(0, 0), *layer.padding, (0, 0)] if layer.channels_last else [
-        (0, 0), (0, 0), *layer.padding,
-    ]  # fmt: skip
-    return ops.pad(x, sides)
+    first = ops.moveaxis(x, layer.axis, 1)
+    groups = ops.reshape(first, (x.shape[0], layer._count, -1))
+    groups = ops.layer_normalization(groups, epsilon=layer.epsilon)
+    y = ops.moveaxis(ops.reshape(groups, first.shape), 1, -1)
+    y = y if layer.gamma is None else y * values(layer.gamma)
+    y = y if layer.beta is None else y + values(layer.beta)
+    return ops.moveaxis(y, -1, layer.axis)
 
 
 FORMULAS: dict[type, Formula] = {
@@ -192,15 +117,9 @@ FORMULAS: dict[type, Formula] = {
     **dict.fromkeys((layers.LayerNormalization, layers.RMSNormalization), _layer_norm),
     layers.GroupNormalization: _group_norm,
     layers.UnitNormalization: _unit_norm,
-    layers.Flatten: _flatten,
-    layers.Reshape: lambda layer, x: ops.reshape(
-        x, (x.shape[0], *layer.compute_output_shape((None, *x.shape[1:]))[1:])
-    ),
     layers.Rescaling: lambda layer, x: (
         x * np.asarray(layer.scale, np.float32) + np.asarray(layer.offset, np.float32)
     ),
-    layers.UpSampling2D: _upsampling,
-    layers.ZeroPadding2D: _padding,
     layers.InputLayer: lambda layer, x: x,
     **dict.fromkeys((Dropout, GaussianDropout, GaussianNoise), lambda layer, x: x),
     **dict.fromkeys(
@@ -211,15 +130,15 @@ FORMULAS: dict[type, Formula] = {
 
 
 def layer_formula(layer: Any, args: Sequence[Any], kwargs: Any) -> Any:
-    """Apply a layer to tensors, by its `call` or by a formula of this module.
+    """Apply a layer to tensors, by its `call`, by its `of_integers` if it only moves elements, or
+    by a formula of this module.
 
     Raises:
         NotExportable: for a layer with handwritten passes.
     """
     if layer.has_call:
         return call_of(layer, args, kwargs, False)
-    given = list(args[0]) if layer.takes_list else [args[0]]
-    if layer._is_of_integers(given):
+    if layer.of_integers is not None and moves_integers(layer):
         return layer.of_integers(args[0])
     formula = FORMULAS.get(type(layer))
     if formula is None:
