@@ -160,6 +160,22 @@ def results(layer: Any, y: Any) -> tuple[list[Tensor], OpArguments]:
     )
 
 
+def side_by_side(
+    outputs: Sequence[Tensor], batch: int, has_integers: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Return the outputs of a call as the columns that a plan holds: those of floats, or of all if
+    all are integers; and those of the integers beside floats, None without any."""
+    if len(outputs) == 1:
+        return outputs[0], None
+    rows = [ops.reshape(t, (batch, -1)) for t in outputs]
+    floats = [t for t in rows if is_float(t.dtype)]
+    columns = ops.concatenate(floats or rows, axis=1)
+    if not has_integers:
+        return columns, None
+    beside = [convert(t, "int32") for t in rows if not is_float(t.dtype)]
+    return columns, ops.concatenate(beside, axis=1)
+
+
 def _has_others(form: Any) -> bool:
     """Whether a structure has anything but placeholders of tensors."""
     if isinstance(form, Mapping):
@@ -263,14 +279,7 @@ class TracedCall:
             outputs, dtype = results(layer, y)[0], call.y.dtype.name
             self._check_outputs(outputs)
             self._check_weights()
-            self._y, self._integers = outputs[0], None
-            if len(outputs) > 1:
-                rows = [ops.reshape(t, (call.batch, -1)) for t in outputs]
-                floats = [t for t in rows if is_float(t.dtype)]
-                self._y = ops.concatenate(floats or rows, axis=1)
-                if call.integers is not None:
-                    beside = [convert(t, "int32") for t in rows if not is_float(t.dtype)]
-                    self._integers = ops.concatenate(beside, axis=1)
+            self._y, self._integers = side_by_side(outputs, call.batch, call.integers is not None)
             self._y = convert(self._y, dtype)
             terms = [convert(term, call.dtype) for term in trace.losses]
             self._loss = sum(terms[1:], terms[0]) if terms else None

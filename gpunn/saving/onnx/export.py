@@ -12,8 +12,8 @@ from gpunn.core.plan import INPUT, Plan
 from gpunn.layers.applying import ActivityPenalty, OutputSlice
 from gpunn.layers.preprocessing.imputation import MissingIndicator, SimpleImputer
 from gpunn.layers.preprocessing.lookups import IntegerLookup, StringLookup
+from gpunn.layers.traced import side_by_side
 from gpunn.ops.conversion import convert
-from gpunn.ops.dtypes import is_float
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import ShapeTrace
@@ -154,16 +154,7 @@ class _Exporter:
                 args, kwargs = node.given.filled(xs)
             y = self._applied(layer, args, kwargs)
             tensors = [convert(t) for t in _flat(y)]
-            beside: Tensor | None = None
-            if len(tensors) > 1:  # side by side, as in a plan
-                rows = [ops.reshape(t, (self.batch, -1)) for t in tensors]
-                floats = [t for t in rows if is_float(t.dtype)]
-                y = ops.concatenate(floats or rows, -1)
-                if node.integers:
-                    whole = [convert(t, "int32") for t in rows if not is_float(t.dtype)]
-                    beside = ops.concatenate(whole, -1)
-            else:
-                y = tensors[0]
+            y, beside = side_by_side(tensors, self.batch, bool(node.integers))
             y = convert(y, self.plan.dtypes[number] or "float32")
         for held in self.trace.held.values():
             self._put(held)

@@ -33,6 +33,10 @@ ONE_TO_ONE = {
     "logical_or": "Or", "logical_xor": "Xor", "stop_gradient": "Identity",
     "custom_gradient": "Identity", "power": "Pow", "erf": "Erf",
 }  # fmt: skip
+REDUCTIONS = {
+    "max": "ReduceMax", "min": "ReduceMin", "prod": "ReduceProd", "all": "ReduceMin",
+    "any": "ReduceMax",
+}  # fmt: skip
 COMPARISONS = frozenset(("less", "less_equal", "greater", "greater_equal"))
 
 
@@ -145,6 +149,8 @@ class OnnxGraph(ImageOperators):
             raise NotExportable(f"the operation {kind!r} of float64")
         if kind in ONE_TO_ONE:
             return self.add(ONE_TO_ONE[kind], *inputs)
+        if kind in REDUCTIONS:
+            return self._reduced(REDUCTIONS[kind], t, *inputs)
         if kind in OF_PLACES:
             return OF_PLACES[kind](self, t, *inputs)
         made = getattr(self, f"_{kind.replace(' ', '_').replace(chr(39), '')}", None)
@@ -270,11 +276,9 @@ class OnnxGraph(ImageOperators):
 
     def _wrap(self, t: Tensor, x: str) -> str:
         narrow = self.add("Cast", x, to=NARROW[t.attributes["dtype"]])
-        return self.add("Cast", narrow, to=TYPES["int32"])
-
-    def _rounding(self, t: Tensor, x: str) -> str:
-        narrow = self.add("Cast", x, to=NARROW[t.attributes["dtype"]])
         return self.add("Cast", narrow, to=self._types[t.dtype])
+
+    _rounding = _wrap
 
     def _activation(self, t: Tensor, x: str) -> str:
         return self.name_of(self._apply(t.attributes["formula"], t.inputs))
@@ -350,29 +354,13 @@ class OnnxGraph(ImageOperators):
 
     def _reduced(self, operator: str, t: Tensor, x: str) -> str:
         axes, kept = list(map(int, t.attributes["axis"])), int(t.attributes["keepdims"])
-        return self.add(operator, x, axes=axes, keepdims=kept)
-
-    def _max(self, t: Tensor, x: str) -> str:
-        return self._any(t, x) if t.dtype == "bool" else self._reduced("ReduceMax", t, x)
-
-    def _min(self, t: Tensor, x: str) -> str:
-        return self._all(t, x) if t.dtype == "bool" else self._reduced("ReduceMin", t, x)
-
-    def _prod(self, t: Tensor, x: str) -> str:
-        return self._reduced("ReduceProd", t, x)
+        if t.dtype != "bool":
+            return self.add(operator, x, axes=axes, keepdims=kept)
+        found = self.add(operator, self.add("Cast", x, to=TYPES["int32"]), axes=axes, keepdims=kept)
+        return self.add("Cast", found, to=TYPES["bool"])
 
     def _whole_prod(self, t: Tensor, x: str) -> str:
         raise NotExportable("products of integers along an axis, which do not wrap around there")
-
-    def _all(self, t: Tensor, x: str) -> str:
-        return self._of_truth("ReduceMin", t, x)
-
-    def _any(self, t: Tensor, x: str) -> str:
-        return self._of_truth("ReduceMax", t, x)
-
-    def _of_truth(self, operator: str, t: Tensor, x: str) -> str:
-        found = self._reduced(operator, t, self.add("Cast", x, to=TYPES["int32"]))
-        return self.add("Cast", found, to=TYPES["bool"])
 
     def _argmax(self, t: Tensor, x: str) -> str:
         if t.inputs[0].dtype == "bool":
