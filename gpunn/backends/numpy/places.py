@@ -29,22 +29,15 @@ class NumpyPlaces(TracingBackend):
             rows = (outer * count, inner) if apart else (outer, count, inner)
             numbers = self.scratch((call.sets, count), np.intp, "numbers of places")
             starts = self._starts(outer, call.n) if apart else None
-            self._do(
-                _take, call.x.reshape(axis), call.places.view(np.uint32), call.n, call.wraps,
-                starts, numbers, out, out.reshape(rows),
-            )  # fmt: skip
+            self._do(_take, call, call.x.reshape(axis), out.reshape(rows), starts, numbers)
 
     def _scatter_rows(self, call: OpCall) -> None:
-        rows, out, n, inner = call.rows, call.out, call.n, call.inner
-        if not (rows.size and n):
+        if not (call.rows.size and call.n):
             return
         numbers = self.scratch((call.sets, call.count), np.intp, "numbers of places")
-        elements = self.scratch(rows.shape, np.intp, "elements of rows")
-        starts, columns = self._starts(call.outer, n), self._starts(inner, 1).reshape(-1)
-        self._do(
-            _scatter, _MERGING[call.merging], rows, call.places.view(np.uint32), n, call.wraps,
-            numbers, starts, columns, elements, out,
-        )  # fmt: skip
+        elements = self.scratch(call.rows.shape, np.intp, "elements of rows")
+        starts, columns = self._starts(call.outer, call.n), self._starts(call.inner, 1)
+        self._do(_scatter, call, numbers, elements, starts, columns.reshape(-1))
 
     def _starts(self, count: int, step: int) -> Array:
         """Return 0, step, 2 step ..., of shape (count, 1)."""
@@ -57,21 +50,15 @@ class NumpyPlaces(TracingBackend):
         self._do(_look, call.x, call.check)
 
 
-def _number(places: Array, n: int, wraps: bool, numbers: Array) -> Array | None:
-    """Write normalized indices; return a mask of those in range, or None if all are.
-
-    Args:
-        places: indices as unsigned integers, so that negative ones are the largest.
-        n: the length of the axis.
-        wraps: whether negative indices count from the end.
-        numbers: the output.
-    """
-    np.copyto(numbers, places.view(np.int32))
-    if places.max() < n:
+def _number(call: OpCall, numbers: Array) -> Array | None:
+    """Write the normalized indices of a call; return a mask of those in range, or None if all
+    are."""
+    np.copyto(numbers, call.places)
+    if call.places.view(np.uint32).max() < call.n:  # negative ones would be the largest
         return None
-    if wraps:
-        numbers[numbers < 0] += n
-    inside = (numbers >= 0) & (numbers < n)
+    if call.wraps:
+        numbers[numbers < 0] += call.n
+    inside = (numbers >= 0) & (numbers < call.n)
     if inside.all():
         return None
     numbers[~inside] = 0
@@ -79,49 +66,28 @@ def _number(places: Array, n: int, wraps: bool, numbers: Array) -> Array | None:
 
 
 @without_blas
-def _take(
-    x: Array,
-    places: Array,
-    n: int,
-    wraps: bool,
-    starts: Array | None,
-    numbers: Array,
-    out: Array,
-    rows: Array,
-) -> None:
-    inside = _number(places, n, wraps, numbers)
+def _take(call: OpCall, x: Array, rows: Array, starts: Array | None, numbers: Array) -> None:
+    inside = _number(call, numbers)
     if starts is not None:
         np.add(numbers, starts, out=numbers)
     # "clip" because "raise" would buffer the output; all are inside.
     x.take(numbers.reshape(-1), x.ndim - 2, rows, "clip")
     if inside is not None:
-        out[~np.broadcast_to(inside, out.shape[:2])] = 0
+        call.out[~np.broadcast_to(inside, call.out.shape[:2])] = 0
 
 
 @without_blas
-def _scatter(
-    merging: np.ufunc,
-    rows: Array,
-    places: Array,
-    n: int,
-    wraps: bool,
-    numbers: Array,
-    starts: Array,
-    columns: Array,
-    elements: Array,
-    out: Array,
-) -> None:
-    inside = _number(places, n, wraps, numbers)
-    outer, count, inner = rows.shape
+def _scatter(call: OpCall, numbers: Array, elements: Array, starts: Array, columns: Array) -> None:
+    inside, rows = _number(call, numbers), call.rows
     np.add(numbers, starts, out=elements[:, :, 0])
-    if inner > 1:
-        np.multiply(elements[:, :, :1], inner, out=elements[:, :, :1])
+    if call.inner > 1:
+        np.multiply(elements[:, :, :1], call.inner, out=elements[:, :, :1])
         np.add(elements[:, :, :1], columns, out=elements)
     if inside is not None:
-        chosen = np.broadcast_to(inside, (outer, count))
+        chosen = np.broadcast_to(inside, (call.outer, call.count))
         elements, rows = elements[chosen], rows[chosen]
     # Element by element, in order: NumPy is fastest this way.
-    merging.at(out.reshape(-1), elements.reshape(-1), rows.reshape(-1))
+    _MERGING[call.merging].at(call.out.reshape(-1), elements.reshape(-1), rows.reshape(-1))
 
 
 @without_blas
