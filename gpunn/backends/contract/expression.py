@@ -103,6 +103,9 @@ class Instruction(NamedTuple):
     number: float = 0.0
 
 
+INPUT = Instruction("")
+
+
 class ExpressionOutput(NamedTuple):
     """A value that is written, and whether it is added to the output instead."""
 
@@ -150,6 +153,11 @@ class Expression:
                 sums.add(number)
                 if not self.value_axes[operands[0]].rows:
                     raise ValueError(f"{function} of a value that does not vary along rows.")
+
+    def instruction(self, value: int) -> Instruction:
+        """Return the instruction that computes a value; for an input, one without a function."""
+        step = value - len(self.inputs)
+        return self.instructions[step] if step >= 0 else INPUT
 
     @cached_property
     def value_axes(self) -> tuple[BroadcastAxes, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,22 +41,32 @@ Written = tuple[ExpressionOutput, Array]
 """An output of an expression, and its array."""
 
 
+class Given(NamedTuple):
+    """An expression over a matrix, and the arrays of its inputs."""
+
+    expression: Expression
+    rows: int
+    columns: int
+    inputs: Sequence[Array]
+
+
 class CupyExpressions(CupySums):
     """Expressions built from user code; a part of `CupyBackend`."""
 
     def _expression(self, call: OpCall) -> None:
-        expression, rows, columns = call.expression, call.rows, call.columns
+        expression: Expression = call.expression
         if self._is_epilogue(expression, call.inputs, call.outputs):
             return
         sums: list[Written] = []
         others: list[Written] = []
         for output, array in zip(expression.outputs, call.outputs, strict=True):
-            summed = _instruction(expression, output.value).function == "column_sum"
+            summed = expression.instruction(output.value).function == "column_sum"
             (sums if summed else others).append((output, array))
-        summands = self._summands(expression, rows, columns, call.inputs, others, sums)
-        self._compute(expression, rows, columns, call.inputs, others)
+        given = Given(expression, call.rows, call.columns, call.inputs)
+        summands = self._summands(given, others, sums)
+        self._compute(given, others)
         for output, array in sums:
-            summand = summands[_instruction(expression, output.value).operands[0]]
+            summand = summands[expression.instruction(output.value).operands[0]]
             self._sum(expression.dtype, summand, array, output.accumulate)
 
     def _is_epilogue(
@@ -77,24 +87,20 @@ class CupyExpressions(CupySums):
         product = Instruction("multiply", (0, 1))
         made = Expression(x.dtype.name, (ELEMENTS, ROWS), (product,), (ExpressionOutput(2),))
         rows, columns = x.shape
-        self._compute(made, rows, columns, [x, weights.reshape(-1, 1)], [(ExpressionOutput(2), x)])
+        given = Given(made, rows, columns, [x, weights.reshape(-1, 1)])
+        self._compute(given, [(ExpressionOutput(2), x)])
 
     def _summands(
-        self,
-        expression: Expression,
-        rows: int,
-        columns: int,
-        inputs: Sequence[Array],
-        others: list[Written],
-        sums: list[Written],
+        self, given: Given, others: list[Written], sums: list[Written]
     ) -> dict[int, Array]:
         """Return the arrays of values whose columns are summed; those that are not written yet are
         added to ``others``."""
+        expression, rows, columns, inputs = given
         found = dict(enumerate(inputs))
         found |= {out.value: array for out, array in others if not out.accumulate}
         found = {v: array for v, array in found.items() if array.dtype == expression.dtype}
         for output, _ in sums:
-            (value,) = _instruction(expression, output.value).operands
+            (value,) = expression.instruction(output.value).operands
             if value not in found:
                 shape = expression.value_axes[value].shape(rows, columns)
                 found[value] = self.scratch(shape, expression.dtype, f"summand {len(others)}")
@@ -114,41 +120,29 @@ class CupyExpressions(CupySums):
         self._column_sums(asked)
         if not plain:
             copy = Expression(dtype, (COLUMNS,), (Instruction("copy", (0,)),), ())
-            self._compute(copy, 1, sums.size, [sums], [(ExpressionOutput(1, accumulate), out)])
+            given = Given(copy, 1, sums.size, [sums])
+            self._compute(given, [(ExpressionOutput(1, accumulate), out)])
 
-    def _compute(
-        self,
-        expression: Expression,
-        rows: int,
-        columns: int,
-        inputs: Sequence[Array],
-        outputs: Sequence[Written],
-    ) -> None:
+    def _compute(self, given: Given, outputs: Sequence[Written]) -> None:
         """Compute these values of an expression, none of them a sum of columns."""
         outputs = [(output, array) for output, array in outputs if array.size]
         if not outputs:
             return
-        made = _composed(expression, rows, columns, inputs, outputs)
-        rows, columns = made.axes.shape(rows, columns)
-        pieces = -(-columns // PIECE) if made.folds else 1
-        if pieces > 1:
-            self._compute_in_pieces(expression, rows, columns, inputs, outputs)
-            return
-        self._ask_for(made, expression, rows, columns, inputs, outputs)
+        made = _composed(given, outputs)
+        rows, columns = made.axes.shape(given.rows, given.columns)
+        given = given._replace(rows=rows, columns=columns)
+        if made.folds and columns > PIECE:
+            self._compute_in_pieces(given, outputs)
+        else:
+            self._ask_for(made, given, outputs)
 
-    def _compute_in_pieces(
-        self,
-        expression: Expression,
-        rows: int,
-        columns: int,
-        inputs: Sequence[Array],
-        outputs: Sequence[Written],
-    ) -> None:
+    def _compute_in_pieces(self, given: Given, outputs: Sequence[Written]) -> None:
         """Perform `_compute` for long rows: reduce pieces first, and then their results."""
+        expression, rows, columns, inputs = given
         pieces = -(-columns // PIECE)
         folds = {
             value for value in range(len(inputs), len(expression.value_axes))
-            if _instruction(expression, value).function in ROW_REDUCTIONS
+            if expression.instruction(value).function in ROW_REDUCTIONS
         }  # fmt: skip
         firsts = [pair for pair in outputs if pair[0].value not in folds]
         parts: dict[int, Array] = {}
@@ -157,27 +151,20 @@ class CupyExpressions(CupySums):
             name = f"pieces of {len(parts)} in {expression.dtype}"
             parts[value] = self.scratch(shape, expression.dtype, name)
             firsts.append((ExpressionOutput(value), parts[value]))
-        made = _composed(expression, rows, columns, inputs, firsts, pieces=True)
-        self._ask_for(made, expression, rows, columns, inputs, firsts, pieces)
+        self._ask_for(_composed(given, firsts, pieces=True), given, firsts, pieces)
         for value, array in parts.items():
-            function = _instruction(expression, value).function
+            function = expression.instruction(value).function
             axes = BroadcastAxes(expression.value_axes[value].rows, True)
             fold = Expression(expression.dtype, (axes,), (Instruction(function, (0,)),), ())
             of_rows = [
                 (ExpressionOutput(1, o.accumulate), a) for o, a in outputs if o.value == value
             ]
-            self._compute(fold, len(array), pieces, [array], of_rows)
+            self._compute(Given(fold, len(array), pieces, [array]), of_rows)
 
     def _ask_for(
-        self,
-        made: Composition,
-        expression: Expression,
-        rows: int,
-        columns: int,
-        inputs: Sequence[Array],
-        outputs: Sequence[Written],
-        pieces: int = 1,
+        self, made: Composition, given: Given, outputs: Sequence[Written], pieces: int = 1
     ) -> None:
+        expression, rows, columns, inputs = given
         n = rows * columns
         values: dict[str, Any] = {"n": n, "rows": rows, "columns": columns}
         values |= {f"in{number}": array for number, array in enumerate(inputs)}
@@ -188,28 +175,17 @@ class CupyExpressions(CupySums):
         type_ = np.dtype(expression.dtype).type
         with np.errstate(over="ignore"):  # a large constant becomes infinite in float32
             for value in made.constants:
-                values[f"v{value}"] = type_(_instruction(expression, value).number)
+                values[f"v{value}"] = type_(expression.instruction(value).number)
         # A flat part can be split between any elements; a large one keeps the GPU busy by itself.
         sliced = rows if rows > 1 else n if made.flat and WARP < n <= MOST_SHARED else 0
         threads = rows * pieces * WARP if made.folds else n
         self._ask(PartTask(made.name, threads, values, sliced))
 
 
-def _composed(
-    expression: Expression,
-    rows: int,
-    columns: int,
-    inputs: Sequence[Array],
-    outputs: Sequence[Written],
-    pieces: bool = False,
-) -> Composition:
+def _composed(given: Given, outputs: Sequence[Written], pieces: bool = False) -> Composition:
+    expression, rows, columns, inputs = given
     written = tuple(output for output, _ in outputs)
     if written != expression.outputs:
         expression = replace(expression, outputs=written)
     dtypes = [array.dtype.name for array in (*inputs, *(array for _, array in outputs))]
     return compose(expression, dtypes, rows=rows > 1, columns=columns > 1, pieces=pieces)
-
-
-def _instruction(expression: Expression, value: int) -> Instruction:
-    step = value - len(expression.inputs)
-    return expression.instructions[step] if step >= 0 else Instruction("")  # of an input

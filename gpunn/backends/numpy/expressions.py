@@ -109,13 +109,12 @@ class _Block:
 
     def _is_read_late(self, value: int, array: Array, call: OpCall) -> bool:
         """Return whether an input in this array is still read after writing the value has begun."""
-        in_turn = self.expression.instructions[value - len(call.inputs)].function in _IN_TURN
+        in_turn = self.expression.instruction(value).function in _IN_TURN
         return in_turn and any(self.backend.overlap(array, x) for x in call.inputs)
 
     def _is_continued(self, value: int) -> bool:
         """Return whether it is a sum over rows that earlier blocks have begun."""
-        step = value - len(self.expression.inputs)
-        folds = step >= 0 and self.expression.instructions[step].function == "column_sum"
+        folds = self.expression.instruction(value).function == "column_sum"
         return folds and self.rows.start > 0
 
     def _was_written(self, value: int) -> bool:
@@ -169,8 +168,7 @@ class _Block:
     # -- memory
 
     def _dtype(self, number: int) -> str:
-        step = number - len(self.expression.inputs)
-        truth = step >= 0 and self.expression.instructions[step].function in TRUTHS
+        truth = self.expression.instruction(number).function in TRUTHS
         return "bool" if truth else self.expression.dtype
 
     def _part(self, array: Array) -> Array:

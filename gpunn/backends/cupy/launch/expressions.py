@@ -7,6 +7,7 @@ recomputes in each pass the values of an element that it needs. A separate part 
 Constants are parameters of the part, not text: expressions that differ only in them share one
 kernel, so that an expression with a constant that changes every epoch is compiled once.
 
+>>> from gpunn.backends.contract.expression import Instruction
 >>> dense = Expression("float32", (ELEMENTS, COLUMNS), (
 ...     Instruction("add", (0, 1)), Instruction("relu", (2,))), (ExpressionOutput(3),))
 >>> print(text_of(dense, ("float32",) * 3))
@@ -48,7 +49,6 @@ from gpunn.backends.contract.expression import (
     BroadcastAxes,
     Expression,
     ExpressionOutput,
-    Instruction,
 )
 
 from .kernel_source import add, dtype_named, type_name
@@ -159,14 +159,11 @@ class Composition:
 
     # -- values
 
-    def _instruction(self, value: int) -> Instruction:
-        return self._expression.instructions[value - self._inputs]
-
     def _function(self, value: int) -> str:
-        return "" if value < self._inputs else self._instruction(value).function
+        return self._expression.instruction(value).function
 
     def _operands(self, value: int) -> tuple[int, ...]:
-        return () if value < self._inputs else self._instruction(value).operands
+        return self._expression.instruction(value).operands
 
     def _closure(self, values: Iterable[int], stops: Iterable[int] = ()) -> list[int]:
         """Return these values and their dependencies, in order, without those in ``stops``."""
@@ -331,7 +328,7 @@ class Composition:
             if self._types[value] != self._type:
                 text = f"{self._type}({text})"
         else:
-            function, operands, _ = self._instruction(value)
+            function, operands, _ = self._expression.instruction(value)
             text = f"elements::{function}({', '.join(f'v{operand}' for operand in operands)})"
             if function == "column_index":
                 text = f"{self._type}({places[COLUMNS]})"
