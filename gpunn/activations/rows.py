@@ -13,7 +13,7 @@ from .activation import Activation
 from .properties import INFINITY, Properties
 
 
-def _check_axis(name: str, value: Any) -> int | tuple[int, ...]:
+def check_axis(name: str, value: Any) -> int | tuple[int, ...]:
     return value if isinstance(value, int) else tuple(value)
 
 
@@ -26,7 +26,7 @@ class _Rowwise(Activation):
 
     rowwise = True
 
-    axis: int | Sequence[int] = field(default=-1, check=_check_axis)
+    axis: int | Sequence[int] = field(default=-1, check=check_axis)
 
     def __post_init__(self) -> None:
         if self.axis not in (-1, (-1,)):

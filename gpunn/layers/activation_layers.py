@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from gpunn import activations
+from gpunn.activations.rows import check_axis
 from gpunn.common.arguments import optional
 from gpunn.common.fields import field
 from gpunn.ops.table import ops
@@ -33,6 +34,10 @@ class _OfArguments(ActivationLayer):
 
     abstract = True
     curve: ClassVar[tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.activation = self.made()
 
     def made(self) -> activations.Activation:
         """Return the activation."""
@@ -64,10 +69,6 @@ class ReLU(_OfArguments):
 
     curve = ("max_value", "negative_slope", "threshold")
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.activation = self.made()
-
     def made(self) -> activations.Activation:
         return activations.Relu(self.negative_slope, self.max_value, self.threshold)
 
@@ -95,7 +96,6 @@ class LeakyReLU(_OfArguments):
         super().__post_init__()
         if (alpha := vars(self).pop("_alpha")) is not None:
             self.negative_slope = alpha
-        self.activation = self.made()
 
     def made(self) -> activations.Activation:
         return activations.LeakyRelu(self.negative_slope)
@@ -114,10 +114,6 @@ class ELU(_OfArguments):
 
     curve = ("alpha",)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.activation = self.made()
-
     def made(self) -> activations.Activation:
         return activations.Elu(self.alpha)
 
@@ -135,14 +131,9 @@ class Softmax(_OfArguments):
     [[[0.5], [0.5]]]
     """
 
-    axis: int | Sequence[int] = field(default=-1)
+    axis: int | Sequence[int] = field(default=-1, check=check_axis)
 
     curve = ("axis",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.activation = made = activations.Softmax(self.axis)
-        self.axis = made.axis
 
     def made(self) -> activations.Activation:
         return activations.Softmax(self.axis)
