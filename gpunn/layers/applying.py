@@ -48,11 +48,9 @@ def marks_built(build: Callable[..., None]) -> Callable[..., None]:
     return build_once
 
 
-def ensure_built(layer: Any, input_shape: Any, own: bool) -> SampleShape:
+def ensure_built(layer: Any, input_shape: Any) -> SampleShape:
     """Build a layer for this input shape of one sample once; return the output shape."""
     input_shape = whole_shape(input_shape)
-    if layer.has_call and not own:
-        return layer._outputs_for([input_shape], None)[0][0]
     known = layer.input_shape is not None  # else its parameters belong to layers in it
     if layer.built and known and input_shape != layer.input_shape and layer.weights:
         raise ValueError(
@@ -62,7 +60,7 @@ def ensure_built(layer: Any, input_shape: Any, own: bool) -> SampleShape:
     if not layer.built:
         layer.build(with_batch_axis(input_shape))
     layer.input_shape = input_shape
-    return layer._output_sample(input_shape, own)
+    return layer._output_sample(input_shape, own=True)
 
 
 def outputs_for(

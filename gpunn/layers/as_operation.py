@@ -141,7 +141,7 @@ _gradient_part = Primitive(
 def _shape_of(layer: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     samples = [shape[1:] for shape in shapes]
     given = samples if layer.takes_list else samples[0]
-    return (shapes[0][0], *layer._ensure_built(given, own=True))
+    return (shapes[0][0], *layer._ensure_built(given))
 
 
 def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:

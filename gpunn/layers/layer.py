@@ -365,13 +365,13 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
 
     # -- shapes, and symbolic tensors
 
-    def _ensure_built(self, input_shape: Any, own: bool = False) -> SampleShape:
+    def _ensure_built(self, input_shape: Any) -> SampleShape:
         """Declare parameters for this input shape once; return the output shape.
 
-        Both are of one sample; a layer that takes a list gets a list of shapes. With ``own``
-        the output is that of `forward`, not of a `call` around it.
+        Both are of one sample; a layer that takes a list gets a list of shapes. The output is
+        that of `forward`, even if a `call` is around it.
         """
-        return applying.ensure_built(self, input_shape, own)
+        return applying.ensure_built(self, input_shape)
 
     def _outputs_for(
         self, shapes: Sequence[SampleShape], given: OpArguments | None

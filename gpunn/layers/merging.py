@@ -177,12 +177,6 @@ class Concatenate(Merging):
 
     axis: int = field(default=-1, check=_check_axis)
 
-    def _place(self, shape: Shape) -> int:
-        axis = self.axis + (len(shape) if self.axis < 0 else 0)
-        if not 1 <= axis < len(shape):
-            raise ValueError(f"{self.name}: axis {self.axis} does not fit shape {tuple(shape)}.")
-        return axis
-
     def check_shapes(self, shapes: Sequence[Shape]) -> None:
         first = (None, *shapes[0][1:])
         axis = self.axis + (len(first) if self.axis < 0 else 0)
