@@ -10,7 +10,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 
 from .arithmetic import equal
-from .conversion import convert
+from .conversion import convert, floats
 from .dtypes import floating, is_float
 from .elementwise import counting, exp, isfinite, isnan, log, root, square, stop_gradient, where
 from .primitive import Gradients, Primitive
@@ -81,8 +81,7 @@ def sum_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> ops.sum([[1.0, 2.0], [3.0, 4.0]], axis=0).tolist()
     [4.0, 6.0]
     """
-    x = convert(x)
-    x = convert(x, "int32") if x.dtype == "bool" else x
+    x = counting(x)
     axes = axes_of(axis, x.ndim)
     return _sum(x, axis=axes, keepdims=keepdims) if axes else x
 
@@ -431,8 +430,7 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> print(ops.logsumexp([[0.0, 0.0], [200.0, 0.0]], axis=1).numpy().round(4))
     [  0.6931 200.    ]
     """
-    x = convert(x)
-    x = convert(x, floating(x.dtype))
+    x = floats(x)
     axes = axes_of(axis, x.ndim)
     if not axes:
         return x
@@ -460,8 +458,7 @@ def softmax(x: Any, axis: int = -1) -> Tensor:
     >>> ops.softmax([0.0, 0.0]).tolist()
     [0.5, 0.5]
     """
-    x = convert(x)
-    x = convert(x, floating(x.dtype))
+    x = floats(x)
     axes = axes_of(axis, x.ndim)
     if not x.size:
         return x
@@ -486,8 +483,7 @@ def log_softmax(x: Any, axis: int = -1) -> Tensor:
     [[  -0.6931   -0.6931]
      [   0.     -200.    ]]
     """
-    x = convert(x)
-    x = convert(x, floating(x.dtype))
+    x = floats(x)
     axes = axes_of(axis, x.ndim)
     if not x.size:
         return x
@@ -498,15 +494,26 @@ def log_softmax(x: Any, axis: int = -1) -> Tensor:
 # -- along one axis
 
 
-def _compute_cumsum(backend: Backend, out: Array, x: Array, axis: int) -> None:
-    backend.xp.cumsum(x, axis=axis, out=out)
+def _cumulative(name: str, gradient: Any) -> Primitive:
+    def compute(backend: Backend, out: Array, x: Array, axis: int) -> None:
+        getattr(backend.xp, name)(x, axis=axis, out=out)
+
+    return Primitive(name, compute, lambda shape, axis: shape, gradient=gradient)
+
+
+def _accumulated(primitive: Primitive, x: Any, axis: int | None, dtype: Any) -> Tensor:
+    x = convert(x, dtype)
+    x = reshape(x, (-1,)) if axis is None else x
+    place = axis_of(0 if axis is None else axis, x.ndim)
+    found = primitive(counting(x), axis=place)
+    return found if dtype is None else convert(found, dtype)
 
 
 def _cumsum_gradient(dy: Tensor, y: Tensor, x: Tensor, axis: int) -> Gradients:
     return (flip(cumsum(flip(dy, axis), axis), axis),)
 
 
-_cumsum = Primitive("cumsum", _compute_cumsum, lambda shape, axis: shape, gradient=_cumsum_gradient)
+_cumsum = _cumulative("cumsum", _cumsum_gradient)
 
 
 @operation
@@ -525,15 +532,7 @@ def cumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     >>> ops.cumsum([1, 2, 3]).tolist()
     [1, 3, 6]
     """
-    x = convert(x, dtype)
-    x = reshape(x, (-1,)) if axis is None else x
-    place = axis_of(0 if axis is None else axis, x.ndim)
-    found = _cumsum(counting(x), axis=place)
-    return found if dtype is None else convert(found, dtype)
-
-
-def _compute_cumprod(backend: Backend, out: Array, x: Array, axis: int) -> None:
-    backend.xp.cumprod(x, axis=axis, out=out)
+    return _accumulated(_cumsum, x, axis, dtype)
 
 
 def _cumprod_gradient(dy: Tensor, y: Tensor, x: Tensor, axis: int) -> Gradients:
@@ -549,9 +548,7 @@ def _cumprod_gradient(dy: Tensor, y: Tensor, x: Tensor, axis: int) -> Gradients:
     return (ops.moveaxis(before * flip(back, -1), -1, axis),)
 
 
-_cumprod = Primitive(
-    "cumprod", _compute_cumprod, lambda shape, axis: shape, gradient=_cumprod_gradient
-)
+_cumprod = _cumulative("cumprod", _cumprod_gradient)
 
 
 @operation
@@ -570,8 +567,4 @@ def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     >>> ops.cumprod([[1, 2, 3], [4, 5, 6]], axis=1).tolist()
     [[1, 2, 6], [4, 20, 120]]
     """
-    x = convert(x, dtype)
-    x = reshape(x, (-1,)) if axis is None else x
-    place = axis_of(0 if axis is None else axis, x.ndim)
-    found = _cumprod(counting(x), axis=place)
-    return found if dtype is None else convert(found, dtype)
+    return _accumulated(_cumprod, x, axis, dtype)
