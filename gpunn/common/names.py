@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 LOOKED_AT = 1_000  # maximum number of names that a mistyped one is compared with
 _taken: dict[str, Iterator[int]] = {}
@@ -50,6 +51,26 @@ def either(number: int, one: str, several: str) -> str:
     ('has', 'have')
     """
     return one if number == 1 else several
+
+
+def first_few(texts: Iterable[str], most: int, between: str = ", ") -> str:
+    """Join the first texts; "..." stands for the others.
+
+    >>> first_few(["a", "b", "c"], 2)
+    'a, b, ...'
+    """
+    read = [*itertools.islice(texts, most + 1)]
+    return between.join(read if len(read) <= most else [*read[:most], "..."])
+
+
+def listed(entries: Sequence[Any], most: int = 6) -> str:
+    """Join the first entries, and say how many others there are.
+
+    >>> listed([1, 2, 3], 2)
+    '1, 2 and 1 more'
+    """
+    more = f" and {len(entries) - most:,} more" if len(entries) > most else ""
+    return ", ".join(map(str, entries[:most])) + more
 
 
 def unique_name(base: str) -> str:

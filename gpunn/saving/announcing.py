@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from gpunn.common.arguments import warn
 from gpunn.common.atomic_files import Path
+from gpunn.common.names import listed
 from gpunn.common.snapshots import first_time
 
 KERAS_ENDINGS = (".keras", ".h5")  # .weights.h5 among them
@@ -32,9 +33,7 @@ def announce_data_held(path: Path, held: Mapping[str, str]) -> None:
     """
     if set(held) <= {"trained_on/range"} or not first_time(f"values held: {dict(held)}"):
         return
-    listed = [f"{place} ({values})" for place, values in [*held.items()][:LISTED]]
-    more = len(held) - len(listed)
+    shown = listed([f"{place} ({values})" for place, values in held.items()], LISTED)
     print(
-        f"gpunn: {os.fspath(path)} holds values of the data: {', '.join(listed)}"
-        f"{f' and {more} more' if more else ''}. model.data_held() lists them."
+        f"gpunn: {os.fspath(path)} holds values of the data: {shown}. model.data_held() lists them."
     )

@@ -11,7 +11,7 @@ from gpunn.apps.tables.preparing import TableModel
 from gpunn.apps.web.model_page import model_page
 from gpunn.apps.web.table_form import table_notes
 from gpunn.common.atomic_files import atomic_write
-from gpunn.common.names import counted
+from gpunn.common.names import counted, first_few
 
 from .arguments import add_force, add_model, check_page, saved_model
 
@@ -72,7 +72,7 @@ def _data_note(model: Any) -> str:
     known = trained_on.known(model)
     held = []
     if names := known.get("classes"):
-        shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+        shown = first_few(map(repr, names), 5)
         held.append(f"the names of {counted(len(names), 'class', 'classes')} ({shown})")
     if table := TableModel.of(model):  # has layers for each column: reported together
         held += table_notes(table)

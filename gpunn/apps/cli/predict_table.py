@@ -17,7 +17,7 @@ from gpunn.apps.pictures.folder import is_picture
 from gpunn.apps.tables import Table, TableError, read_table
 from gpunn.apps.tables.cells import is_number
 from gpunn.apps.tables.preparing import TableModel
-from gpunn.common.names import counted, either
+from gpunn.common.names import counted, either, listed
 from gpunn.models import Model
 
 
@@ -53,10 +53,9 @@ def read_for(known: TableModel, path: str, max_columns: int) -> Table:
         TableError: if the file holds no table; the message says what the model expects.
     """
     names = [*map(repr, known.columns)]
-    listed = ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
     wanted = (
         f"This model was trained on a table to predict {known.target!r}: give it a table, such as "
-        f"a CSV file, with {either(len(names), 'the column', 'the columns')} {listed}."
+        f"a CSV file, with {either(len(names), 'the column', 'the columns')} {listed(names, 5)}."
     )
     if os.path.isdir(path) or is_picture(os.path.basename(path)):
         raise TableError(f"{path} is a {'folder' if os.path.isdir(path) else 'picture'}. {wanted}")

@@ -13,7 +13,7 @@ from gpunn.apps.learning import RowSet, Settings
 from gpunn.apps.pictures import folder as pictures_of
 from gpunn.apps.pictures.learning import defaults, simple_predictions, train
 from gpunn.apps.splitting import split
-from gpunn.common.names import counted
+from gpunn.common.names import counted, first_few
 
 from .own_data import begin, print_results, save, stopped_at
 from .recording import record_note, recorder
@@ -36,10 +36,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     parts = {name: RowSet(x[at], found.labels[at]) for name, at in rows.items()}
     settings = defaults(settings, len(rows["train"]))
     out = begin(args, settings, os.path.basename(os.path.abspath(args.dataset)))
-    shown = ", ".join(f"{name} {counts[i]:,}" for i, name in enumerate(found.classes[:10]))
+    shown = first_few((f"{name} {counts[i]:,}" for i, name in enumerate(found.classes)), 10)
     kind = "in colour" if len(shape) == 3 else "grey"
     print(f"{args.dataset}: {len(x):,} pictures, {kind}, scaled to {shape[1]}x{shape[0]}")
-    print(f"{classes} classes: {shown}{', ...' if classes > 10 else ''}")
+    print(f"{classes} classes: {shown}")
     for reason in found.left_out[:5]:
         print(f"left out: {reason}")
     if len(found.left_out) > 5:

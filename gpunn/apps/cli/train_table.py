@@ -21,7 +21,7 @@ from gpunn.apps.tables.kinds import Column, TargetColumn, column_of, target_of
 from gpunn.apps.tables.learning import simple_predictions, train
 from gpunn.apps.tables.preparing import TableModel, feature_of, prepared
 from gpunn.apps.tables.reading import Table
-from gpunn.common.names import counted
+from gpunn.common.names import counted, first_few, listed
 from gpunn.models import Model
 
 from .check_data import checked
@@ -105,11 +105,11 @@ def _target_name(table: Table, given: str | None) -> str:
     if given is None:
         raise TableError(
             f"Which column of {table.path} is to be predicted? Pass --target NAME, one of: "
-            f"{_listed(table.names)}."
+            f"{listed(table.names, 30)}."
         )
     raise TableError(
         f"{table.path} has no column {given!r}.{hint(given, table.names)} Its columns are "
-        f"{_listed(table.names)}."
+        f"{listed(table.names, 30)}."
     )
 
 
@@ -119,11 +119,6 @@ def _check_names(table: Table, names: list[str], option: str) -> None:
             raise TableError(
                 f"{option}: {table.path} has no column {name!r}.{hint(name, table.names)}"
             )
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - 30:,} more" if len(names) > 30 else ""
-    return ", ".join(names[:30]) + more
 
 
 def _columns(table: Table, target: str, args: argparse.Namespace) -> list[Column]:
@@ -148,10 +143,9 @@ def _about(
         lines[0] += f" ({', '.join(table.notes)})"
     counts = Counter(target.y.tolist())
     if target.classes:
-        named = [f"{shown(name)} {counts[i]:,}" for i, name in enumerate(target.classes[:10])]
-        more = ", ..." if len(target.classes) > 10 else ""
+        named = (f"{shown(name)} {counts[i]:,}" for i, name in enumerate(target.classes))
         kind = "binary classification" if len(target.classes) == 2 else "classification"
-        lines.append(f"target {target.name}: {kind}, {', '.join(named)}{more}")
+        lines.append(f"target {target.name}: {kind}, {first_few(named, 10)}")
     else:
         lines.append(
             f"target {target.name}: regression, from {target.y.min():g} to {target.y.max():g}, "
@@ -180,8 +174,7 @@ def _row(column: Column) -> tuple[str, ...]:
         low, high = np.nanmin(column.values), np.nanmax(column.values)
         text = f"{low:g} to {high:g}{notes}"
     else:
-        some = ", ".join(column.categories[:4]) + (", ..." if len(column.categories) > 4 else "")
-        text = f"{len(column.categories)}: {some[:40]}{notes}"
+        text = f"{len(column.categories)}: {first_few(column.categories, 4)[:40]}{notes}"
     return column.name, column.kind, text, f"{missing:,}" if missing else ""
 
 

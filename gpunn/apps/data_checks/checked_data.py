@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common.names import counted, either
+from gpunn.common.names import counted, either, first_few, listed
 from gpunn.feeding.frames import are_missing
 
 SEVERITIES = ("note", "warning", "error")
@@ -173,9 +173,8 @@ class Data:
         text = f"{counted(len(self.x), 'row')} of {counted(self.columns, 'feature')}"
         if self.labels is not None and self.y is not None:
             counts = np.bincount(self.y, minlength=self.classes)
-            shares = ", ".join(f"{n:,}" for n in counts[:10])
-            more = ", ..." if self.classes > 10 else ""
-            text += f", {counted(self.classes, 'class', 'classes')} ({shares}{more})"
+            shares = first_few((f"{n:,}" for n in counts), 10)
+            text += f", {counted(self.classes, 'class', 'classes')} ({shares})"
         elif self.y is not None:
             text += f", targets from {np.nanmin(self.y):.4g} to {np.nanmax(self.y):.4g}"
         if self.x_test is not None:
@@ -241,11 +240,6 @@ def _are_classes(y: np.ndarray) -> bool:
     known = y[np.isfinite(y)]
     distinct = np.unique(known)
     return len(distinct) <= max(FEW, 0) and bool((distinct == np.floor(distinct)).all())
-
-
-def listed(entries: Sequence[Any], most: int = 6) -> str:
-    more = f" and {len(entries) - most:,} more" if len(entries) > most else ""
-    return ", ".join(map(str, entries[:most])) + more
 
 
 def _some(numbers: np.ndarray, noun: str) -> str:

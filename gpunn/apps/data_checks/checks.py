@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gpunn.common.names import counted, either
+from gpunn.common.names import counted, either, listed
 from gpunn.common.numeric.moments import deviation, lost_in_float32, mean, size
 
-from .checked_data import MISSING, Data, Finding, error, finding, listed, note, warning
+from .checked_data import MISSING, Data, Finding, error, finding, note, warning
 from .statistics import BINS, binned, counts_table, equal_rows, g_test
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gpunn.common.names import counted, either
+from gpunn.common.names import counted, either, first_few
 from gpunn.common.numeric.moments import deviation, lost_in_float32
 
 from .cells import is_code, is_date, is_missing, missing_among, number, numbers
@@ -119,10 +119,9 @@ def _number(name: str, cells: Sequence[str], values: np.ndarray, bad: Sequence[i
     if (spread := deviation(known)) and np.abs(known).max() > FLOAT32 * spread:
         found.notes.append("the differences are too small relative to the values for float32")
     if bad:
-        shown = ", ".join(f"{_short(cells[i])} in row {i + 1:,}" for i in bad[:3])
-        more = ", ..." if len(bad) > 3 else ""
+        shown = first_few((f"{_short(cells[i])} in row {i + 1:,}" for i in bad), 3)
         are = either(len(bad), "cell is not a number and counts", "cells are not numbers and count")
-        found.notes.append(f"{len(bad):,} {are} as missing: {shown}{more}")
+        found.notes.append(f"{len(bad):,} {are} as missing: {shown}")
     return found
 
 
@@ -251,11 +250,10 @@ def answers_of(
     notes = []
     if otherwise:
         pairs = [f"{_short(c)} for {_short(known)}" for c, known in sorted(otherwise.items())]
-        more = ", ..." if len(pairs) > 5 else ""
-        notes.append(f"{name}: the same number in another notation: {', '.join(pairs[:5])}{more}")
+        notes.append(f"{name}: the same number in another notation: {first_few(pairs, 5)}")
     if others:
         what = "not a class of the model" if classes else "not a number"
-        shown = ", ".join(map(_short, others[:5])) + (", ..." if len(others) > 5 else "")
+        shown = first_few(map(_short, others), 5)
         notes.append(f"{name}: {what}: {shown}; these rows are left out")
     if not len(rows):
         raise TableError(f"{table.path}: no row has a target {name!r} that the model knows.")

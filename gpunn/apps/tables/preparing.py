@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunn.common.names import closest, either
+from gpunn.common.names import closest, either, first_few
 from gpunn.common.numeric.moments import deviation, mean
 from gpunn.common.stored import ByName, Number, Several, Text
 from gpunn.layers import (
@@ -246,7 +246,7 @@ class TableModel:
         lacking = [name for name in self.columns if name not in table.names]
         if lacking:
             are = either(len(lacking), "the column", "the columns")
-            there = ", ".join(map(repr, table.names[:20])) + (", ..." * (len(table.names) > 20))
+            there = first_few(map(repr, table.names), 20)
             raise TableError(
                 f"{table.path} lacks {are} {', '.join(map(repr, lacking[:20]))}; it has {there}."
                 f"{closest(lacking[0], table.names)}"
@@ -271,7 +271,7 @@ class TableModel:
             found[to] = np.array(made, object)[:, None]
             unknown = sorted({cell for cell in made if cell is not None} - {*self.categories[name]})
             if unknown:
-                shown = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+                shown = first_few(map(repr, unknown), 5)
                 notes.append(f"{name}: not among the categories of training: {shown}")
         return found, notes
 

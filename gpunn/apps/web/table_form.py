@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunn.apps import trained_on
 from gpunn.apps.tables.preparing import Range, TableModel
-from gpunn.common.names import counted
+from gpunn.common.names import counted, first_few
 from gpunn.core.plan import INPUT
 from gpunn.layers import MissingIndicator, Normalization, SimpleImputer
 
@@ -70,22 +70,18 @@ def table_notes(table: TableModel) -> list[str]:
     lines = [
         f"the name of the target ({table.target!r})",
         f"the names of {counted(len(table.columns), 'column')} "
-        f"({_some([*map(repr, table.columns)])})",
+        f"({first_few(map(repr, table.columns), 5)})",
     ]
     count = [*table.columns.values()].count("number")
     if count:
         lines.append(f"the median, mean and deviation of {counted(count, 'column')}")
     ends = {name: f"{low:.10g} to {high:.10g}" for name, (low, high, _) in table.ranges.items()}
-    listed = {name: _some([*map(repr, found)]) for name, found in table.categories.items()}
+    listed = {name: first_few(map(repr, found), 5) for name, found in table.categories.items()}
     for what, found in (("the range", ends), ("the categories", listed)):
         if found:
-            shown = _some([f"{name!r} {text}" for name, text in found.items()], "; ")
+            shown = first_few((f"{name!r} {text}" for name, text in found.items()), 5, "; ")
             lines.append(f"{what} of {counted(len(found), 'column')} ({shown})")
     return lines
-
-
-def _some(strings: list[str], between: str = ", ", most: int = 5) -> str:
-    return between.join([*strings[:most], *(["..."] if len(strings) > most else [])])
 
 
 def _columns(model: Any, table: TableModel) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from gpunn.common.arguments import choice
 from gpunn.common.fields import field
+from gpunn.common.names import first_few
 
 from .adapting import batches, is_missing
 from .on_host import HostLayer
@@ -124,8 +125,7 @@ class SimpleImputer(HostLayer):
         """Describe what the layer stores of the data's values."""
         if self.statistics is None or self.strategy == "constant":
             return {}
-        first = np.atleast_1d(self.statistics)
-        shown = ", ".join(f"{value:g}" for value in first[:3]) + (", ..." if len(first) > 3 else "")
+        shown = first_few((f"{value:g}" for value in np.atleast_1d(self.statistics)), 3)
         return {"statistics": f"the {self.strategy}: {shown}"}
 
 

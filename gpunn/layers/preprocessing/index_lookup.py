@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from gpunn.common.arguments import check_flag, optional
 from gpunn.common.fields import field
-from gpunn.common.names import counted
+from gpunn.common.names import counted, first_few
 
 from .adapting import batches
 from .encoding import (
@@ -332,10 +331,8 @@ class IndexLookup(HostLayer):
         """Describe what the layer stores of the data's values."""
         if not self._tokens:
             return {}
-        first: Iterable[str] = map(repr, self._tokens[:3])
-        more = ", ..." if len(self._tokens) > 3 else ""
         count = counted(len(self._tokens), "category", "categories")
-        return {"vocabulary": f"{count}: {', '.join(first)}{more}"}
+        return {"vocabulary": f"{count}: {first_few(map(repr, self._tokens), 3)}"}
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

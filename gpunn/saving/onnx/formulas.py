@@ -44,7 +44,6 @@ def activation(f: Any, x: Any, where: str) -> Any:
     return f.call(x)
 
 
-
 def _dense(layer: Any, x: Any) -> Any:
     y = ops.matmul(x, values(layer.kernel))
     if layer.bias is not None:
