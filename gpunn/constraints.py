@@ -21,7 +21,7 @@ from .common import registry
 from .common.arguments import check_fraction, check_not_negative, check_number
 from .common.fields import field
 from .common.formula import Formula
-from .common.functions import OfFunction
+from .common.functions import OfOneFunction
 from .common.lookups import lookups
 from .ops.conversion import convert
 from .ops.fusion.formulas import recorded
@@ -206,7 +206,7 @@ class MinMaxNorm(_Norm):
     high = property(attrgetter("max_value"))
 
 
-class FunctionConstraint(OfFunction, Constraint):
+class FunctionConstraint(OfOneFunction, Constraint):
     """Constraint from a custom function of the weights as a tensor, written with `gpunn.ops`.
 
     `get` creates it. Files store the name under which it was registered, see
@@ -218,12 +218,11 @@ class FunctionConstraint(OfFunction, Constraint):
     """
 
     abstract = True
+    reads = "weights"
     has_call = True
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        if not callable(function):
-            raise TypeError(f"function must be a function of weights; got {function!r}.")
-        self.function = function
+        super().__init__(function)
         self._on_arrays = ArrayFunction(
             self._of_tensor, f"The constraint {self.function_name!r}", self
         )

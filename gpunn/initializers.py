@@ -27,7 +27,7 @@ zeros                         ``"zeros"``: fine for a bias; units of a hidden la
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,7 +36,7 @@ from .common import registry
 from .common.arguments import check_choice, check_not_negative, check_number, choice, requirement
 from .common.config import resolve_dtype
 from .common.fields import HasFields, field
-from .common.functions import OfFunction
+from .common.functions import OfOneFunction
 from .common.lookups import lookups
 from .common.random import check_seed, draw_seed
 
@@ -289,7 +289,7 @@ class Identity(Initializer):
 OrthogonalInitializer, IdentityInitializer = Orthogonal, Identity  # Keras's other names
 
 
-class FunctionInitializer(OfFunction, Initializer):
+class FunctionInitializer(OfOneFunction, Initializer):
     """Initializer from a custom function: ``function(shape, dtype=...)`` returns an array or a
     tensor.
 
@@ -301,11 +301,7 @@ class FunctionInitializer(OfFunction, Initializer):
     """
 
     abstract = True
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        if not callable(function):
-            raise TypeError(f"function must be a function of a shape; got {function!r}.")
-        self.function = function
+    reads = "a shape"
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
         dtype = resolve_dtype(dtype)

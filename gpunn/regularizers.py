@@ -10,7 +10,7 @@ that scale their steps it is not.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,7 +20,7 @@ from .common import registry
 from .common.arguments import choice
 from .common.fields import field
 from .common.formula import Formula
-from .common.functions import OfFunction
+from .common.functions import OfOneFunction
 from .common.lookups import lookups
 from .common.overrides import replaces
 from .ops.conversion import convert
@@ -239,7 +239,7 @@ class OrthogonalRegularizer(Regularizer):
         return penalty if isinstance(x, Tensor) else penalty.numpy()
 
 
-class FunctionRegularizer(OfFunction, Regularizer):
+class FunctionRegularizer(OfOneFunction, Regularizer):
     """Penalty from a custom function of the weights as a tensor, written with `gpunn.ops`.
 
     `get` creates it. Files store the name under which it was registered, see
@@ -251,12 +251,8 @@ class FunctionRegularizer(OfFunction, Regularizer):
     """
 
     abstract = True
+    reads = "weights"
     penalty = _traced_penalty
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        if not callable(function):
-            raise TypeError(f"function must be a function of weights; got {function!r}.")
-        self.function = function
 
     def __call__(self, x: Any) -> Any:
         return self.function(x if isinstance(x, Tensor) else convert(x))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +11,7 @@ from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
 from gpunn.common.formula import Formula
-from gpunn.common.functions import OfFunction
+from gpunn.common.functions import OfOneFunction
 from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case
 from gpunn.common.overrides import PAGE, is_framework, replaces
@@ -218,7 +218,7 @@ _applied_gradient = Primitive(
 )
 
 
-class FunctionActivation(OfFunction, Activation):
+class FunctionActivation(OfOneFunction, Activation):
     """Activation from a custom function of a tensor (batch, ...), written with `gpunn.ops`.
 
     `get` creates it. Files store the name under which it was registered, see
@@ -231,13 +231,9 @@ class FunctionActivation(OfFunction, Activation):
     """
 
     abstract = True
+    reads = "a tensor"
     has_call = True
     saves = "input"
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        if not callable(function):
-            raise TypeError(f"function must be a function of a tensor; got {function!r}.")
-        self.function = function
 
     def call(self, x: Tensor) -> Tensor:
         return self.function(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from .registry import FUNCTION, lookup, name_of
@@ -47,3 +48,18 @@ class OfFunction:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.function_name})"
+
+
+class OfOneFunction(OfFunction):
+    """Such a part without other arguments than the function.
+
+    Attributes:
+        reads: what the function is called with, in messages.
+    """
+
+    reads: ClassVar[str]
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        if not callable(function):
+            raise TypeError(f"function must be a function of {self.reads}; got {function!r}.")
+        self.function = function

@@ -10,7 +10,7 @@ from gpunn.backends.contract.backend import Program
 from gpunn.common import registry
 from gpunn.common.arguments import check_number
 from gpunn.common.formula import Formula
-from gpunn.common.functions import OfFunction
+from gpunn.common.functions import OfOneFunction
 from gpunn.common.lookups import lookups
 from gpunn.common.signatures import signature
 from gpunn.ops.fusion.calls import function_of_numbers
@@ -58,7 +58,7 @@ class LearningRateSchedule(Stated, Formula):
     __repr__ = registry.call_text
 
 
-class FunctionSchedule(OfFunction, LearningRateSchedule):
+class FunctionSchedule(OfOneFunction, LearningRateSchedule):
     """A custom function as a schedule: of the number of batches so far or, as in Keras,
     without arguments.
 
@@ -70,9 +70,10 @@ class FunctionSchedule(OfFunction, LearningRateSchedule):
     """
 
     abstract = True
+    reads = "a number of steps"
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
+        super().__init__(function)
         self._takes_step = bool(signature(function).parameters)
 
     def __call__(self, step: Any) -> float:
