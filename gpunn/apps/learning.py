@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,16 +41,12 @@ class Settings:
         ([64, 64], 16, [8], 256)
         """
         width, batch = next(sizes for most, *sizes in SIZES if rows < most)
-        return Settings(
-            [width, width] if self.hidden is None else self.hidden,
-            0.1 if self.dropout is None else self.dropout,
-            self.optimizer,
-            self.learning_rate,
-            self.batch_size or batch,
-            self.epochs,
-            self.seed,
+        return replace(
+            self,
+            hidden=[width, width] if self.hidden is None else self.hidden,
+            dropout=0.1 if self.dropout is None else self.dropout,
+            batch_size=self.batch_size or batch,
         )
-
 
     def check(self) -> None:
         """Raise a ValueError for settings that no layer or optimizer accepts, before any work."""

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from gpunn.apps import trained_on
-from gpunn.apps.learning import Settings
+from gpunn.apps.learning import Settings, compile_for
 from gpunn.apps.pictures import MAX_PIXELS
 from gpunn.apps.tables.kinds import MOST_CATEGORIES
 from gpunn.backends import get_backend, use_backend
 from gpunn.callbacks import BackupAndRestore, Callback, CSVLogger
 from gpunn.callbacks.callback import Logs
-from gpunn.common import registry
 from gpunn.common.random import set_random_seed
 from gpunn.common.stored import ByName, FieldSchema, Integer, Number, Several, Text, check
 from gpunn.core.arena import with_room_for
@@ -270,13 +269,8 @@ def make_model(settings: dict[str, Any]) -> Sequential:
         if settings["dropout"]:
             model.add(Dropout(settings["dropout"]))
     model.add(Dense(10, activation="softmax"))
-    chosen = registry.lookup("optimizer", settings["optimizer"])
-    rate = settings["learning_rate"]
-    model.compile(
-        chosen() if rate is None else chosen(rate),
-        "sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
+    chosen = {name: settings[name] for name in ("optimizer", "learning_rate")}
+    compile_for(model, 10, Settings(**chosen))
     return model
 
 
