@@ -26,6 +26,16 @@ def replaced(
     return function(x)
 
 
+def any_in(condition: Callable[[Any], bool], x: Any) -> bool:
+    """Whether a condition holds for a value in ``x``, at any depth of lists, tuples and
+    dictionaries."""
+    if isinstance(x, Mapping):
+        return any(any_in(condition, entry) for entry in x.values())
+    if isinstance(x, (list, tuple)):
+        return any(any_in(condition, entry) for entry in x)
+    return condition(x)
+
+
 def found_in(value: Any, kind: Any) -> Iterator[Any]:
     """Yield the values of this type, anywhere in ``value``."""
     if isinstance(value, dict):

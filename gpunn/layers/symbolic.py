@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gpunn.common.config import resolve_dtype
+from gpunn.common.nested import any_in
 from gpunn.core.plan import HostPart, Node
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.op_arguments import OpArguments
@@ -258,8 +259,4 @@ class GraphOperation:
 
 def is_symbolic(x: Any) -> bool:
     """Whether ``x`` is a symbolic tensor, or holds one."""
-    if isinstance(x, (list, tuple)):
-        return any(map(is_symbolic, x))
-    if isinstance(x, Mapping):
-        return any(map(is_symbolic, x.values()))
-    return isinstance(x, SymbolicTensor)
+    return any_in(lambda one: isinstance(one, SymbolicTensor), x)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.config import runs_eagerly
-from gpunn.common.nested import replaced
+from gpunn.common.nested import any_in, replaced
 from gpunn.common.registry import Entry
 from gpunn.common.signatures import signature
 from gpunn.core.arena import Parameter
@@ -56,13 +56,9 @@ def call_of(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], training
 def is_traced(x: Any) -> bool:
     """Whether ``x`` is a tensor whose values are computed in each step, or holds one. This is true
     of every array inside a trace, since a layer that is applied to it may be trained."""
-    if isinstance(x, Mapping):
-        return any(map(is_traced, x.values()))
-    if isinstance(x, (list, tuple)):
-        return any(map(is_traced, x))
     if current() is not None:
-        return isinstance(x, (Tensor, Parameter, np.ndarray))
-    return isinstance(x, Tensor) and x.value is None
+        return any_in(lambda one: isinstance(one, (Tensor, Parameter, np.ndarray)), x)
+    return any_in(lambda one: isinstance(one, Tensor) and one.value is None, x)
 
 
 def build_for(layer: Any, shapes: Sequence[SampleShape], given: OpArguments) -> None:
@@ -151,8 +147,8 @@ def results(layer: Any, y: Any) -> tuple[list[Tensor], OpArguments]:
         TypeError: for a result without a tensor.
     """
     tensors, form = OpArguments.of([y], {}, lambda x: isinstance(x, (Tensor, Parameter)))
-    whole = form.args[0]
-    if tensors and form.filled(tensors) == ((y,), {}) and not _has_others(whole):
+    has_others = any_in(lambda one: not isinstance(one, Place), form.args[0])
+    if tensors and form.filled(tensors) == ((y,), {}) and not has_others:
         return [convert(t) for t in tensors], form
     raise TypeError(
         f"{layer._call_name} must return a tensor, or a list, tuple or dictionary of tensors; got "
@@ -174,15 +170,6 @@ def side_by_side(
         return columns, None
     beside = [convert(t, "int32") for t in rows if not is_float(t.dtype)]
     return columns, ops.concatenate(beside, axis=1)
-
-
-def _has_others(form: Any) -> bool:
-    """Whether a structure has anything but placeholders of tensors."""
-    if isinstance(form, Mapping):
-        return any(map(_has_others, form.values()))
-    if isinstance(form, (list, tuple)):
-        return any(map(_has_others, form))
-    return not isinstance(form, Place)
 
 
 def outputs_of(
