@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .idx import DataFileError, check_unpacked
+from .unpickling import header_of
 
 __all__ = ["headers", "read_npy", "read_npz"]
 
@@ -101,11 +102,7 @@ def _refusing(name: str, wrong: str) -> Iterator[None]:
 
 def _header(file: IO[bytes], size: int) -> Header:
     """Return the shape and dtype of an .npy file of ``size`` bytes."""
-    version = np.lib.format.read_magic(file)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"unknown version of the array format, {version}")
-    readers = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
-    shape, _, dtype = readers[version[0]](file)
+    shape, dtype = header_of(file)
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are never loaded (allow_pickle=False)")
     expected = file.tell() + math.prod(shape) * dtype.itemsize

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 
-from .houses import Split, load
-from .keras_files import ADDRESS, KerasFile
+from .houses import load
+from .keras_files import ADDRESS, KerasFile, Split
 
 __all__ = ["load_data"]
 

@@ -9,8 +9,8 @@ import os
 
 from gpunn.common.arguments import check_choice
 
-from .houses import Split, load
-from .keras_files import ADDRESS, KerasFile
+from .houses import load
+from .keras_files import ADDRESS, KerasFile, Split
 
 __all__ = ["load_data"]
 

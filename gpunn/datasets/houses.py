@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any
-
-from numpy.typing import NDArray
 
 from gpunn.common.arguments import check_fraction
 
 from .arrays import read_npz
-from .keras_files import KerasFile, find
+from .keras_files import KerasFile, Split, find
 from .texts import orders
-
-Split = tuple[NDArray[Any], NDArray[Any]]
 
 
 def load(

@@ -7,13 +7,11 @@ the form published by Keras.
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import texts
-from .keras_files import ADDRESS, KerasFile, find
+from .keras_files import ADDRESS, KerasFile, Split, find
 from .unpickling import read_npz_objects
 
 __all__ = ["get_word_index", "load_data"]
@@ -24,7 +22,6 @@ IMDB = KerasFile(
 WORDS = KerasFile(
     "IMDB's words", ADDRESS + "imdb_word_index.json", "bfafd718b763782e994055a2d397834f"
 )
-Split = tuple[NDArray[Any], NDArray[Any]]
 
 
 def load_data(

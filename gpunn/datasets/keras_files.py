@@ -11,11 +11,15 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from .dataset import DatasetUnavailable, cache_folder
 from .idx import DataFileError
 from .routes import FAILURES, download
 
+Split = tuple[NDArray[Any], NDArray[Any]]
 ADDRESS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 
 

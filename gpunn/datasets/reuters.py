@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gpunn.common.arguments import check_fraction
 
 from . import texts
-from .keras_files import ADDRESS, KerasFile, find
+from .keras_files import ADDRESS, KerasFile, Split, find
 from .unpickling import read_npz_objects
 
 __all__ = ["get_word_index", "load_data"]
@@ -24,7 +22,6 @@ REUTERS = KerasFile(
 WORDS = KerasFile(
     "Reuters's words", ADDRESS + "reuters_word_index.json", "4d44cc38712099c9e383dc6e5f11a921"
 )
-Split = tuple[NDArray[Any], NDArray[Any]]
 
 
 def load_data(

@@ -6,7 +6,7 @@ import io
 import pickle
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,14 +59,19 @@ def read_npz_objects(path: Path) -> dict[str, NDArray[Any]]:
         raise DataFileError(f"{path}: expected an .npz file of arrays: {error}") from error
 
 
+def header_of(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Read the shape and dtype at the beginning of an .npy file."""
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"unknown version of the array format, {version}")
+    readers = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+    shape, _, dtype = readers[version[0]](file)
+    return shape, dtype
+
+
 def _array(content: bytes) -> NDArray[Any]:
     file = io.BytesIO(content)
-    readers = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
-    major, _ = np.lib.format.read_magic(file)
-    if major not in readers:
-        raise ValueError(f"unknown version of the array format, {major}")
-    _, _, dtype = readers[major](file)
-    if dtype.hasobject:
+    if header_of(file)[1].hasobject:
         found: NDArray[Any] = ArrayUnpickler(file).load()
         return found
     file.seek(0)
