@@ -65,6 +65,11 @@ _all = _reduction("all", "all")
 _any = _reduction("any", "any")
 
 
+def _along(primitive: Primitive, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
+    axes = axes_of(axis, x.ndim)
+    return primitive(x, axis=axes, keepdims=keepdims) if axes else x
+
+
 @operation_named("sum")
 def sum_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Sum over the given axes, or over all; booleans count as 0 and 1.
@@ -81,9 +86,7 @@ def sum_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> ops.sum([[1.0, 2.0], [3.0, 4.0]], axis=0).tolist()
     [4.0, 6.0]
     """
-    x = counting(x)
-    axes = axes_of(axis, x.ndim)
-    return _sum(x, axis=axes, keepdims=keepdims) if axes else x
+    return _along(_sum, counting(x), axis, keepdims)
 
 
 @operation
@@ -255,9 +258,7 @@ def all_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> ops.all([[True, False], [True, True]], axis=1).tolist()
     [False, True]
     """
-    x = convert(x, "bool")
-    axes = axes_of(axis, x.ndim)
-    return _all(x, axis=axes, keepdims=keepdims) if axes else x
+    return _along(_all, convert(x, "bool"), axis, keepdims)
 
 
 @operation_named("any")
@@ -276,9 +277,7 @@ def any_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> ops.any([[True, False], [False, False]], axis=1).tolist()
     [True, False]
     """
-    x = convert(x, "bool")
-    axes = axes_of(axis, x.ndim)
-    return _any(x, axis=axes, keepdims=keepdims) if axes else x
+    return _along(_any, convert(x, "bool"), axis, keepdims)
 
 
 @operation
@@ -298,9 +297,7 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -
     >>> ops.prod([[1, 2, 3], [4, 5, 6]], axis=1).tolist()
     [6, 120]
     """
-    x = counting(convert(x, dtype))
-    axes = axes_of(axis, x.ndim)
-    found = _prod(x, axis=axes, keepdims=keepdims) if axes else x
+    found = _along(_prod, counting(convert(x, dtype)), axis, keepdims)
     return found if dtype is None else convert(found, dtype)
 
 
