@@ -13,19 +13,25 @@ from .history import History
 from .lambda_callback import LambdaCallback
 from .learning_rate_scheduler import LearningRateScheduler
 from .model_checkpoint import ModelCheckpoint
+from .optuna_pruning import OptunaPruning
 from .progress_bar import ProgressBar
 from .reduce_lr_on_plateau import ReduceLROnPlateau
-from .stopping import StopAfter, StopAtTarget, StopOnSmallChange, StopOnSmallGradient
+from .stopping import (
+    StopAfter,
+    StopAtTarget,
+    StopOnSmallChange,
+    StopOnSmallGradient,
+    TerminateOnNaN,
+)
 from .swap_ema_weights import SwapEMAWeights
 from .tensorboard import TensorBoard
-from .terminate_on_nan import TerminateOnNaN
 
 ProgbarLogger = ProgressBar
 Report: Any  # of a module above
 
 __all__ = [
     "BackupAndRestore", "CSVLogger", "Callback", "CallbackList", "EarlyStopping", "GradientMonitor",
-    "History", "LambdaCallback", "LearningRateScheduler", "ModelCheckpoint", "ProgbarLogger",
-    "ProgressBar", "ReduceLROnPlateau", "Report", "StopAfter", "StopAtTarget", "StopOnSmallChange",
-    "StopOnSmallGradient", "SwapEMAWeights", "TensorBoard", "TerminateOnNaN",
+    "History", "LambdaCallback", "LearningRateScheduler", "ModelCheckpoint", "OptunaPruning",
+    "ProgbarLogger", "ProgressBar", "ReduceLROnPlateau", "Report", "StopAfter", "StopAtTarget",
+    "StopOnSmallChange", "StopOnSmallGradient", "SwapEMAWeights", "TensorBoard", "TerminateOnNaN",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Stop training on small changes, at a target, or after a limit.
+"""Stop training on small changes, at a target, after a limit, or when the loss is no number.
 
 `EarlyStopping` watches generalisation: rows held out by ``validation_split`` never take
 part in an update.
@@ -6,6 +6,7 @@ part in an update.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import cast
 
@@ -240,3 +241,27 @@ class StopAfter(_Stopping):
     @_seconds.setter
     def _seconds(self, value: float) -> None:
         self._before, self._begun = value, time.monotonic()
+
+
+class TerminateOnNaN(Callback):
+    """Stops training after the batch whose running loss is NaN or infinite.
+
+    It reads the loss after every batch, which slows training down.
+
+    Args:
+        raise_error: raise instead of stopping, so that `on_train_end` is not reached.
+
+    Raises:
+        RuntimeError: with ``raise_error``, naming the batch.
+    """
+
+    raise_error: bool = field(default=False)
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        loss = (logs or {}).get("loss")
+        if loss is None or math.isfinite(loss):
+            return
+        if self.raise_error:
+            raise RuntimeError(f"TerminateOnNaN: the loss is {loss} after batch {batch}.")
+        self._print(f"Batch {batch}: the loss is {loss}, training stops.")
+        self.model.stop_training = True

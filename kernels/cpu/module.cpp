@@ -19,6 +19,9 @@ namespace {
 constexpr npy_intp LARGE = 1 << 15;      // bytes: operations on more data release the GIL
 constexpr int64 MOST_TOGETHER = 64;      // most steps between two readings of the clock
 constexpr std::chrono::milliseconds BETWEEN_SIGNALS(20);
+// A run that is expected to take less keeps the GIL: with other threads waiting for it, getting it
+// back would take longer than the run.
+constexpr std::chrono::duration<double, std::micro> SHORT(30);
 
 struct PyOperation {
     PyObject_HEAD
@@ -39,6 +42,7 @@ struct PyBound {
 struct PyProgram {
     PyObject_HEAD
     PyObject* calls;
+    double step_time;  // microseconds a step took in the last run; infinite before the first run
 };
 
 PyTypeObject* operation_type;
@@ -149,6 +153,7 @@ PyObject* new_program(PyTypeObject*, PyObject* arguments, PyObject*) {
         return nullptr;
     }
     program->calls = calls;
+    program->step_time = std::numeric_limits<double>::infinity();
     return reinterpret_cast<PyObject*>(program);
 }
 
@@ -181,12 +186,18 @@ int64 some_steps(PyObject* calls, int64 most, const PyBound*& stopped) {
 PyObject* run_program(PyObject* self, PyObject* steps) {
     int64 left = PyLong_AsLongLong(steps);
     if (left == -1 && PyErr_Occurred()) return nullptr;
-    PyObject* calls = reinterpret_cast<PyProgram*>(self)->calls;
+    using clock = std::chrono::steady_clock;
+    PyProgram* program = reinterpret_cast<PyProgram*>(self);
     const PyBound* stopped = nullptr;
     while (left > 0) {
-        Py_BEGIN_ALLOW_THREADS
-        left -= some_steps(calls, left, stopped);
-        Py_END_ALLOW_THREADS
+        const bool is_short = program->step_time * double(left) < SHORT.count();
+        PyThreadState* released = is_short ? nullptr : PyEval_SaveThread();
+        const clock::time_point begun = clock::now();
+        const int64 done = some_steps(program->calls, left, stopped);
+        const std::chrono::duration<double, std::micro> taken = clock::now() - begun;
+        if (released) PyEval_RestoreThread(released);
+        if (done > 0) program->step_time = taken.count() / double(done);
+        left -= done;
         if (stopped) return stop(stopped);
         if (left > 0 && PyErr_CheckSignals()) return nullptr;
     }

@@ -66,8 +66,8 @@ BENCHMARKS = {
     "studies": {"gpunn", "common", "contestants"},
 }
 EXTRAS = (
-    "PIL", "cupy", "cupyx", "matplotlib", "mpi4py", "onnx", "onnxruntime", "pandas",
-    "polars", "pyarrow", "scipy", "sklearn",
+    "PIL", "cupy", "cupyx", "matplotlib", "mpi4py", "onnx", "onnxruntime", "optuna",
+    "pandas", "polars", "pyarrow", "scipy", "sklearn",
     "tensorboard", "tensorboardX", "tensorflow", "torch",
 )  # fmt: skip
 
