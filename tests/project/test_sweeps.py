@@ -97,7 +97,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_program_is_run_here() -> None:
-    here = [name.values[0] for name in SAME] + OTHERS
+    here = [str(name.values[0]) for name in SAME] + OTHERS
     assert sorted(here) == sorted(COMMANDS)
     assert sorted([*here, "fits.py"]) == sorted(PROGRAMS)
 

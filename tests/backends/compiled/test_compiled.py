@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -179,6 +181,31 @@ def test_a_program_performs_its_calls_in_order() -> None:
                     call()
         results.append((x.tobytes(), y.tobytes()))
     assert results[0] == results[1] != (start.tobytes(), start.tobytes())
+
+
+def test_a_long_run_of_short_steps_releases_the_gil() -> None:
+    """Without forced switches, another thread runs only if the GIL is released."""
+    library = cpu_kernels.library()
+    x = np.ones(3, np.float32)
+    step = library.operations["affine", "float32", "float32"].bind(x, 1.0, 0.0, 3, False, x)
+    program, waits, ran = library.Program([step]), threading.Lock(), threading.Event()
+
+    def wait() -> None:
+        with waits:
+            ran.set()
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    try:
+        program.run(1)
+        with waits:
+            thread = threading.Thread(target=wait)
+            thread.start()  # until it waits for the lock
+        program.run(10_000_000)
+        assert ran.is_set()
+        thread.join()
+    finally:
+        sys.setswitchinterval(before)
 
 
 # -- arguments
