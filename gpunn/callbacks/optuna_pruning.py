@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from gpunn.common.fields import field
 from gpunn.common.registry import is_own
+from gpunn.distribution import launch
 from gpunn.metrics import MeanMetricWrapper
 
 from .callback import Logs
@@ -42,8 +43,9 @@ class OptunaPruning(_MonitorCallback):
     Raises:
         ImportError: if the extra is not installed.
         TypeError: if ``trial`` is not a trial.
-        ValueError: for a study of several objectives; when training begins, if the study
-            minimizes a figure of which higher is better, or the other way round.
+        ValueError: for a study of several objectives; when training begins, if it runs over several
+            ranks, or the study minimizes a figure of which higher is better, or the other way
+            round.
         optuna.TrialPruned: when a pruned fit ends.
 
     >>> import optuna
@@ -60,6 +62,12 @@ class OptunaPruning(_MonitorCallback):
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self._reason = None
+        ranks = launch.current().size
+        if ranks > 1:
+            raise ValueError(
+                f"OptunaPruning: a trial belongs to one process; got a fit over {ranks} ranks. "
+                f"Call gpunn.distribution.set_distribution(None) for fits of each process alone."
+            )
         study = getattr(self.trial, "study", None)  # a FixedTrial has none
         if study is None or self._is_custom():
             return

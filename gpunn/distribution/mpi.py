@@ -16,6 +16,7 @@ from mpi4py import MPI
 from .communicator import Communicator
 from .watchdog import Watchdog
 
+POLL = 1e-3  # seconds
 GRACE = 10.0  # seconds that MPI has to end all processes, before this one ends itself
 
 
@@ -65,6 +66,12 @@ class MPICommunicator(Communicator):
     def first(self, value: Any) -> Any:
         with self._waiting():
             return self._world.bcast(value)
+
+    def meet(self) -> None:
+        request = self._world.Ibarrier()
+        with self._waiting():
+            while not request.Test():  # Wait would look for messages all the time
+                time.sleep(POLL)
 
     def _waiting(self) -> _Waiting:
         return _Waiting(self._watchdog)

@@ -42,6 +42,11 @@ class Batches:
         """Whether the source can be read only once."""
         return hasattr(self.source, "__next__")
 
+    @property
+    def sharded(self) -> bool:
+        """Whether the source yields the rows of this rank alone, see `gpunn.distribution`."""
+        return bool(getattr(self.source, "shard", False))
+
     def first(self) -> Rows:
         """Return the first batch, before any pass has begun."""
         return self._rows(self._first, 0)

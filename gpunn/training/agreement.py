@@ -99,6 +99,16 @@ def check_batch(ranks: Communicator, number: int, rows: Rows | None) -> None:
         )
 
 
+def join_batch(ranks: Communicator, rows: Rows | None, last: Rows | None) -> Rows | None:
+    """Return this rank's rows of a batch to which each rank brings its own; no rows if its source
+    has ended before the others, and None once all have ended."""
+    if ranks.least(-len(rows) if rows is not None else 0) == [0]:
+        return None
+    if rows is None and last is None:
+        raise ValueError(f"The data of rank {ranks.rank} yielded no batches.")
+    return rows if rows is not None or last is None else last.part(0, 0)
+
+
 def send_state(ranks: Communicator, trainer: Trainer) -> None:
     """Give each rank the weights, the optimizer's state and the counters of rank 0."""
     if len(set(ranks.gather(_digest(trainer)))) == 1:

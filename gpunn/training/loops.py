@@ -21,7 +21,14 @@ from gpunn.feeding.batches import Batches
 from gpunn.feeding.rows import Rows
 from gpunn.feeding.streaming import Chunks
 
-from .agreement import average_state, check_batch, check_weights, send_callbacks, send_state
+from .agreement import (
+    average_state,
+    check_batch,
+    check_weights,
+    join_batch,
+    send_callbacks,
+    send_state,
+)
 from .programs import Programs
 from .trainer import Trainer
 
@@ -67,6 +74,8 @@ class BatchIterator:
         self._prepared = False
         self._chunks: Chunks | None = None  # if the rows do not fit into the device's memory
         self._iterator: Iterator[Rows] | None = None
+        self._sharded = isinstance(self.data, Batches) and self.data.sharded
+        self._last: Rows | None = None  # of a source that yields this rank's rows
         # For streams, the passes and batches before this run: to tell what a resumed run has read.
         streams = self.training and isinstance(self.data, Batches)
         self._before = (self.trainer.passes, self.trainer.batches) if streams else (0, 0)
@@ -186,7 +195,9 @@ class BatchIterator:
             begins = self._iterator is None
             self._iterator = self._iterator or self._begin_stream(programs, self.data)
             rows = next(self._iterator, None)
-            if programs.ranks.size > 1:
+            if self._sharded:
+                rows = self._last = join_batch(programs.ranks, rows, self._last)
+            elif programs.ranks.size > 1:
                 check_batch(programs.ranks, count, rows)
             if rows is None:
                 self._iterator = None
@@ -257,7 +268,7 @@ class BatchIterator:
                 if watched or called or isinstance(piece, Rows):
                     program = None if self._follow(programs) else program
                 if isinstance(piece, Rows):
-                    programs.run_batch(piece)
+                    programs.run_batch(piece, self._sharded)
                 else:
                     program = program or piece()
                     programs.run(program, now)

@@ -13,7 +13,7 @@ from gpunn.backends.contract.control import Control
 from gpunn.backends.shared.order import Order
 from gpunn.common.config import eagerly, runs_eagerly
 from gpunn.core.workspace import Pool
-from gpunn.distribution.communicator import ALONE, Communicator
+from gpunn.distribution.communicator import ALONE, Communicator, Share
 from gpunn.feeding.memory import Cache, room_for_batch
 from gpunn.feeding.rows import Rows, name_of
 from gpunn.optimizers.schedules.schedule import HostRates
@@ -59,8 +59,8 @@ class Programs:
             self.undo = Undo(objective.arena, self.control, self.backend)
         self.last_batch: Batch | None = None
         self.steps_at_once: dict[int, int] = {}  # of each batch size, see `loops`
-        self._batches: dict[tuple[int, bool], Batch] = {}  # arrays of each batch size
-        self._on_batch: dict[tuple[int, frozenset[str], bool], Entry] = {}
+        self._batches: dict[tuple[Share, bool], Batch] = {}  # arrays of each batch size
+        self._on_batch: dict[tuple[Share, frozenset[str], bool], Entry] = {}
         self._on_rows: WeakKeyDictionary[Rows, dict[Any, Entry]]
         self._on_rows = WeakKeyDictionary()
         self._version = objective.version
@@ -102,7 +102,8 @@ class Programs:
         programs = self._on_rows.setdefault(source, {})
         key = size, order.rows, order.seed, self._eager
         arrays = source.arrays  # not `source`: the program must not keep its own key alive
-        entry = programs.pop(key, None) or self._program_of(size, arrays.keys(), arrays, order)
+        share = self.ranks.share(size)
+        entry = programs.pop(key, None) or self._program_of(share, arrays.keys(), arrays, order)
         while len(programs) >= CACHED_PROGRAMS:
             del programs[next(iter(programs))]
         programs[key] = entry  # the last place: most recently used
@@ -116,17 +117,22 @@ class Programs:
         self.run_batch(rows)
         return self.logs()
 
-    def run_batch(self, rows: Rows) -> None:
-        """Run one step on a batch from the host."""
+    def run_batch(self, rows: Rows, sharded: bool = False) -> None:
+        """Run one step on a batch from the host; on this rank's share of it, if ``sharded``."""
         with self.room(len(rows)):
-            self._run_batch(rows)
+            self._run_batch(rows, sharded)
 
-    def _run_batch(self, rows: Rows) -> None:
+    def _run_batch(self, rows: Rows, sharded: bool) -> None:
         names = frozenset(rows.arrays)
-        key = len(rows), names, self._eager
+        if sharded:
+            share, mine = self.ranks.share_of(len(rows)), slice(None)
+        else:
+            share = self.ranks.share(len(rows))
+            mine = slice(share.first, share.first + share.rows)
+        key = share, names, self._eager
         entry = self._on_batch.pop(key, None)
         if entry is None:
-            entry = self._program_of(len(rows), names)
+            entry = self._program_of(share, names)
             while len(self._on_batch) >= CACHED_PROGRAMS:
                 del self._on_batch[next(iter(self._on_batch))]
                 self.backend.release()  # work arrays of its size
@@ -134,8 +140,6 @@ class Programs:
         batch, program = entry
         self.last_batch = batch
         workspace, arrays = batch.workspace, rows.arrays
-        first = batch.share.first
-        mine = slice(first, first + batch.share.rows)
         workspace.put([arrays[name_of("x", k)][mine] for k in range(len(workspace.xs))])
         for name, into in batch.buffers_of(names):
             self.backend.convert(arrays[name][mine], into)
@@ -161,13 +165,13 @@ class Programs:
 
     def _program_of(
         self,
-        size: int,
+        share: Share,
         given: Collection[str],
         source: Mapping[str, Array] | None = None,
         order: Order | None = None,
     ) -> Entry:
         """Return the arrays of a batch size and its step program; arguments as in `ModelStep`."""
-        objective, batch = self.objective, self._batch(size)
+        objective, batch = self.objective, self._batch(share)
         step = ModelStep(batch, self.totals, given, source, order, self.undo)
         with eagerly(self._eager):
             program = self.backend.program(step, objective.traceable)
@@ -176,16 +180,16 @@ class Programs:
         by_host = optimizer and any(s.functor is None for s in optimizer.schedules.values())
         return batch, HostRates(program, optimizer) if by_host else program
 
-    def _batch(self, size: int) -> Batch:
+    def _batch(self, share: Share) -> Batch:
         """Return the arrays of a batch size.
 
         Programs on any data share them, so that user-defined code is traced only once.
         """
-        key = size, self._eager
+        key = share, self._eager
         batch = self._batches.pop(key, None)
         if batch is None:
             of = self.objective, self.backend, self.control, self.pool
-            batch = Batch(*of, size, self.training, self.ranks)
+            batch = Batch(*of, share, self.training)
             while len(self._batches) >= KEPT_BATCHES:
                 del self._batches[next(iter(self._batches))]
         self._batches[key] = batch  # the last place: most recently used

@@ -90,7 +90,7 @@ class _Rehearsal:
         self._backend = backend = trainer.backend.isolated()
         self.totals = backend.zeros(trainer.zeros.shape, np.float64)
         pool = Pool(backend)
-        batch = Batch(trainer, backend, Control(backend), pool, size, True, ranks)
+        batch = Batch(trainer, backend, Control(backend), pool, ranks.share(size), True)
         names = frozenset(rows.arrays)
         self._step, self._batch = ModelStep(batch, self.totals, names), batch
         share, workspace = batch.share, batch.workspace

@@ -16,7 +16,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import Control
 from gpunn.backends.shared.order import Order
 from gpunn.core.workspace import Pool, Workspace
-from gpunn.distribution.communicator import ALONE, Communicator
+from gpunn.distribution.communicator import Communicator, Share
 from gpunn.feeding.rows import name_of
 from gpunn.losses.on_tensors import of_each_sample
 
@@ -32,30 +32,28 @@ class Batch:
     Args:
         objective: The objective to compute.
         backend, control, pool: Those of the programs that use the batch.
-        size: Number of rows, of which this rank processes its share.
+        share: The rows of the batch that this rank processes.
         training: Whether there are gradients and an update.
-        ranks: The ranks that share the rows.
     """
 
     objective: Objective
     backend: Backend
     control: Control
     pool: Pool
-    size: int
+    share: Share
     training: bool
-    ranks: Communicator = ALONE
 
     def __post_init__(self) -> None:
         of, pool, dtype = self.objective, self.pool, self.objective.spec.dtype
-        self.share = share = self.ranks.share(self.size)
+        share = self.share
         self.workspace = Workspace(
             of.plan, self.backend, dtype, share.rows, pool, self.training, of.replaced,
             self.control, of.seed, of.precision, [head.number for head in of.heads],
             of.loss_scale * share.rows / share.whole, assigns=self.training,
-            share=share if self.ranks.size > 1 else None,
+            share=share if share.ranks.size > 1 else None,
         )  # fmt: skip
         self.target_buffers = [
-            TargetBuffers(head, self.workspace, pool, dtype, self.size) for head in of.heads
+            TargetBuffers(head, self.workspace, pool, dtype, share.whole) for head in of.heads
         ]
 
     def buffers_of(self, given: Collection[str]) -> list[tuple[str, Array]]:
@@ -167,7 +165,7 @@ class ModelStep:
         undo: Undo | None = None,
     ) -> None:
         objective, backend, control = batch.objective, batch.backend, batch.control
-        self.undo, self.ranks = undo, batch.ranks
+        self.undo, self.ranks = undo, batch.share.ranks
         self.backend, self.control, self.batch = backend, control, batch
         self.arena, self.workspace, heads = objective.arena, batch.workspace, objective.heads
         self.losses = [
@@ -257,4 +255,4 @@ class ModelStep:
     def advance(self) -> None:
         for number, total in enumerate(self.parts):  # a non-finite part makes the sum non-finite
             self.backend.affine(total, 1.0, 0.0, self.bad, accumulate=number > 0)
-        self.backend.advance(self.control, self.batch.size, self.bad)
+        self.backend.advance(self.control, self.batch.share.whole, self.bad)

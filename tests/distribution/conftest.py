@@ -35,10 +35,12 @@ def one_at_a_time(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_ranks(mpiexec: list[str], one_at_a_time: Path) -> Iterator[Run]:
     """Return a function that runs a program of this folder on some ranks."""
 
-    def run(ranks: int, program: str, *arguments: object, backend: str = "numpy") -> Started:
+    def run(
+        ranks: int, program: str, *arguments: object, backend: str = "numpy", **variables: str
+    ) -> Started:
         start = [*mpiexec, "-n", str(ranks)] if ranks > 1 else []
         command = [*start, sys.executable, str(PROGRAMS / program), *map(str, arguments)]
-        environment = {**os.environ, "GPUNN_BACKEND": backend}
+        environment = {**os.environ, "GPUNN_BACKEND": backend, **variables}
         with one_at_a_time.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             return subprocess.run(

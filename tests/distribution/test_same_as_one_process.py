@@ -22,9 +22,11 @@ def backend(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def results(run_ranks: Any, ranks: int, backend: str, file: Path, *names: str) -> Results:
+def results(
+    run_ranks: Any, ranks: int, backend: str, file: Path, *names: str, **variables: str
+) -> Results:
     """Return the weights and histories of each rank, after all trainings."""
-    done = run_ranks(ranks, "trainings.py", file, *names, backend=backend)
+    done = run_ranks(ranks, "trainings.py", file, *names, backend=backend, **variables)
     assert done.returncode == 0, done.stderr
     found = []
     for rank in range(ranks):
@@ -73,3 +75,19 @@ def test_two_runs_have_the_same_bits(run_ranks: Any, backend: str, tmp_path: Pat
     )
     for key, value in first.items():
         assert_array_equal(again[key], value, err_msg=key)
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("mode", ["fused", "persistent"])
+def test_captured_steps_sum_over_the_ranks(run_ranks: Any, tmp_path: Path, mode: str) -> None:
+    """A step with a sum over ranks is never one persistent kernel: NCCL is called between two."""
+    name, variables = "dropout_noise_penalty_and_clipping", {"GPUNN_LAUNCH_MODE": mode}
+    arguments = tmp_path / "results", name
+    if mode == "persistent":
+        done = run_ranks(2, "trainings.py", *arguments, backend="emulated", **variables)
+        assert done.returncode != 0
+        assert "a library sums its gradients over the ranks" in done.stderr
+        return
+    alone, together = (results(run_ranks, n, "emulated", *arguments, **variables) for n in (1, 2))
+    for key, value in alone[0].items():
+        assert_allclose(together[0][key], value, rtol=1e-12, atol=1e-12, err_msg=key)

@@ -118,7 +118,7 @@ def _alone(ranks: Communicator, model: Any) -> dict[int, float]:
     if ranks.rank == 0:
         with threadpoolctl.threadpool_limits(cores, "blas"):
             found = {batch: _step(model, batch) for batch in BATCHES}
-    ranks.first(None)
+    ranks.meet()
     return found
 
 

@@ -18,7 +18,7 @@ import emulated  # noqa: F401  makes GPUNN_BACKEND=emulated known
 import gpunn
 from gpunn import Input, Model, Sequential, layers, ops, optimizers, random
 from gpunn.callbacks import EarlyStopping, ReduceLROnPlateau
-from gpunn.distribution import initialize, rank
+from gpunn.distribution import initialize, rank, size
 
 Training = Callable[[], tuple[Any, list[dict[str, Any]]]]
 TRAININGS: dict[str, Training] = {}
@@ -124,6 +124,25 @@ def batches_of_a_stream() -> Any:
         model, batches(), batch_size=None, steps_per_epoch=6, validation_data=batches(),
         validation_steps=3,
     )  # fmt: skip
+
+
+@training
+def batches_that_each_rank_reads_itself() -> Any:
+    class Shard:
+        """Yields this rank's rows of batches of 12; some ranks have fewer batches."""
+
+        shard = True
+
+        def __iter__(self) -> Iterator[Any]:
+            for start in range(0, 98, 12):
+                rows = range(start, min(start + 12, 98))
+                mine = list(rows[rank() * len(rows) // size() : (rank() + 1) * len(rows) // size()])
+                if mine:
+                    yield x[mine], y[mine]
+
+    x, y = (array[:98] for array in data())
+    model = network(layers.Dense(8, activation="relu"), layers.Dropout(0.2), metrics=["accuracy"])
+    return fitted(model, Shard(), batch_size=None, validation_data=Shard())
 
 
 @training
