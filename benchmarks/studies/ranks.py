@@ -56,7 +56,7 @@ def measure(rounds: int) -> dict[str, Any]:
         return (time.perf_counter() - begun) / (ROWS / BATCH)
 
     found: dict[str, Any] = {"alone": [], "together": [], "sums": {n: [] for n in COUNTS}}
-    others = machine.Others()
+    others, begun, used = machine.Others(), time.perf_counter(), time.process_time()
     for number in range(rounds + 1):
         set_distribution(None)
         if ranks.rank == 0:
@@ -72,7 +72,9 @@ def measure(rounds: int) -> dict[str, Any]:
             times = sum_times(ranks, count)
             if number:
                 taken.append(times)
-    return {"others": others.cores() or 0.0, **found}
+    rank_times = ranks.gather(time.process_time() - used)
+    busy = (others.cores() or 0.0) - sum(rank_times[1:]) / (time.perf_counter() - begun)
+    return {"others": max(busy, 0.0), **found}
 
 
 def sum_times(ranks: Any, count: int) -> tuple[float, float]:
