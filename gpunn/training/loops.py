@@ -275,6 +275,8 @@ class BatchIterator:
                 batch, steps, done = batch + now, steps - now, done + now * size
                 called = watched or progress
                 if watched:
+                    if ranks.size > 1:
+                        average_state(ranks, self.trainer)  # a callback may save it
                     end(batch - 1, programs.logs())
                 else:
                     programs.backend.synchronize()  # Ctrl-C does not interrupt work on a GPU

@@ -75,6 +75,21 @@ def test_a_stop_on_one_rank_stops_all_after_the_same_step(
             assert_array_equal(other[name], first[name])
 
 
+def test_statistics_of_ranks_are_averaged(run_ranks: Any, tmp_path: Path, backend: str) -> None:
+    """Inputs have the mean 3 and the deviation 1; a batch of one row has the variance 0."""
+    run(run_ranks, 4, "own statistics", tmp_path, backend)
+    first, *others = (arrays(tmp_path / f"weights {rank}.npz") for rank in range(4))
+    for name, values in first.items():
+        assert np.isfinite(values).all()
+        for other in others:
+            assert_array_equal(other[name], values)
+    with gpunn.backends.as_in_a_new_process():
+        saved = gpunn.models.load_model(tmp_path / "20.gpunn").get_weights()
+    for values, expected in zip(saved, first.values(), strict=True):
+        assert_array_equal(values, expected)
+    assert_allclose(saved[2], 3.0, atol=1.0)
+
+
 @pytest.mark.parametrize("cases", [EPOCHS, pytest.param(BATCHES, marks=pytest.mark.more)])
 def test_a_training_resumes_with_another_number_of_ranks(
     run_ranks: Any, tmp_path: Path, backend: str, cases: tuple[str, ...]

@@ -105,8 +105,18 @@ def test_only_a_distribution_is_set() -> None:
     assert distribution.distribution() is None  # there is one process
 
 
-def test_cores_are_divided(mpiexec: list[str], run_ranks: Any) -> None:
-    done = run_ranks(2, "alone.py")
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [(None, ["0", "1"]), ("3,GPU-4", ["3", "GPU-4"]), ("5", ["5", "5"])],
+    ids=["all", "two named", "assigned by the launcher"],
+)
+def test_cores_and_gpus_are_divided(
+    run_ranks: Any, monkeypatch: pytest.MonkeyPatch, visible: str | None, expected: list[str]
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    variables = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    done = run_ranks(2, "alone.py", **variables)
     assert done.returncode == 0, done.stderr
-    cores = len(os.sched_getaffinity(0))
-    assert {int(line) for line in done.stdout.split()} <= {max(1, cores // 2), 1}
+    threads, gpus = zip(*(line.split("; ") for line in done.stdout.splitlines()), strict=True)
+    assert {int(number) for number in threads} <= {max(1, len(os.sched_getaffinity(0)) // 2), 1}
+    assert sorted(gpus) == expected

@@ -1,6 +1,11 @@
-"""Trainings of each rank alone, after ``set_distribution(None)``; prints the number of threads."""
+"""Trainings of each rank alone, after ``set_distribution(None)``.
+
+Prints the number of threads, and the GPUs that CUDA may see.
+"""
 
 from __future__ import annotations
+
+import os
 
 import numpy as np
 import threadpoolctl
@@ -16,4 +21,5 @@ model.compile(optimizer="sgd", loss="mse")
 for _ in range(1 + rank()):
     history = model.fit(x, np.tile(x[:, :1], 1 + rank()), epochs=5, verbose=0).history
 assert history["loss"][-1] < history["loss"][0]
-print(*(entry["num_threads"] for entry in threadpoolctl.threadpool_info()))
+pools = threadpoolctl.threadpool_info()
+print(max(pool["num_threads"] for pool in pools), os.environ["CUDA_VISIBLE_DEVICES"], sep="; ")

@@ -85,6 +85,16 @@ def stop(folder: Path, **at: Any) -> None:
     np.savez(folder / f"weights {rank()}.npz", *model.get_weights())
 
 
+def own_statistics(folder: Path) -> None:
+    """Each rank has the statistics of its own rows; in some batches, one has no row."""
+    model = Sequential([Input((6,)), layers.BatchNormalization(momentum=0.5), layers.Dense(1)])
+    model.compile(optimizer="sgd", loss="mse")
+    rows = X[:10] + 3.0
+    checkpoint = ModelCheckpoint(folder / "{epoch}.gpunn", save_freq=1)
+    model.fit(rows, rows[:, :1], batch_size=3, epochs=20, verbose=0, callbacks=[checkpoint])
+    np.savez(folder / f"weights {rank()}.npz", *model.get_weights())
+
+
 def backed_up(folder: Path, kill: tuple[int, int | None] | None, save_freq: Any) -> None:
     """Train on from where an earlier call was killed; write weights and history at the end."""
     backup = BackupAndRestore(folder / "backup", save_freq=save_freq)
@@ -98,6 +108,7 @@ def backed_up(folder: Path, kill: tuple[int, int | None] | None, save_freq: Any)
 
 
 CASES: dict[str, Any] = {
+    "own statistics": own_statistics,
     "show the progress": lambda folder: model_and_fit([], verbose=1),
     "write": write,
     "stop after an epoch": lambda folder: stop(folder, epoch=2),

@@ -25,13 +25,7 @@ class NcclSum:
     """
 
     def __init__(self, cupy: Any, stream: Any, ranks: Ranks) -> None:
-        try:
-            from cupy.cuda import nccl
-        except ImportError as error:
-            raise ImportError(
-                f"Training over several GPUs needs NCCL, which CuPy did not find ({error}): "
-                f'pip install "gpunn[nccl]".'
-            ) from error
+        nccl = _library()
         self._nccl, self._stream = nccl, stream
         identifier = ranks.first(nccl.get_unique_id() if ranks.rank == 0 else None)
         self._communicator = nccl.NcclCommunicator(ranks.size, identifier, ranks.rank)
@@ -45,3 +39,16 @@ class NcclSum:
         self._communicator.allReduce(
             pointer, pointer, array.size, kind, getattr(self._nccl, SUM), self._stream.ptr
         )
+
+
+def _library() -> Any:
+    """Return CuPy's module of NCCL. Without the library, CuPy has none, or one without contents."""
+    try:
+        from cupy.cuda import nccl
+
+        found, why = getattr(nccl, "available", nccl is not None), "CuPy did not find it"
+    except ImportError as error:
+        found, why = False, str(error)
+    if found:
+        return nccl
+    raise ImportError(f'Training over several GPUs needs NCCL: pip install "gpunn[nccl]". {why}.')
