@@ -53,13 +53,13 @@ def either(number: int, one: str, several: str) -> str:
     return one if number == 1 else several
 
 
-def first_few(texts: Iterable[str], most: int, between: str = ", ") -> str:
-    """Join the first texts; "..." stands for the others.
+def first_few(words: Iterable[str], most: int, between: str = ", ") -> str:
+    """Join the first words; "..." replaces the others.
 
     >>> first_few(["a", "b", "c"], 2)
     'a, b, ...'
     """
-    read = [*itertools.islice(texts, most + 1)]
+    read = [*itertools.islice(words, most + 1)]
     return between.join(read if len(read) <= most else [*read[:most], "..."])
 
 

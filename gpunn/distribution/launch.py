@@ -67,20 +67,20 @@ def initialize(
     timeout = check_positive("timeout", timeout)
     if _world is not None:
         return
-    told, launcher = _launched()
+    count, launcher = _launched()
     try:
         from .mpi import MPICommunicator
     except (ImportError, RuntimeError) as error:  # mpi4py; and the library that it loads
-        if told > 1:
+        if count > 1:
             raise ImportError(
-                f"{launcher} started {told} processes, which need mpi4py and its MPI library to "
+                f"{launcher} started {count} processes, which need mpi4py and its MPI library to "
                 f'talk to each other: pip install "gpunn[mpi]". Importing it failed: {error}'
             ) from error
         found: Communicator = ALONE
     else:
         found = MPICommunicator(timeout)
-        if found.size == 1 < told:
-            raise RuntimeError(_strangers(told, launcher))
+        if found.size == 1 < count:
+            raise RuntimeError(_strangers(count, launcher))
         if found.size == 1:
             found = ALONE
         else:
@@ -111,7 +111,7 @@ def _launched() -> tuple[int, str]:
     return 1, ""
 
 
-def _strangers(told: int, launcher: str) -> str:
+def _strangers(count: int, launcher: str) -> str:
     from mpi4py import MPI
 
     library = MPI.Get_library_version().partition("\n")[0].partition(",")[0].strip("\0 ")
@@ -123,8 +123,8 @@ def _strangers(told: int, launcher: str) -> str:
             f"(for wheels, the one beside this Python: {os.path.dirname(sys.executable)})."
         )
     return (
-        f"{launcher} started {told} processes, but each of them is alone: MPI finds 1. {cause} "
-        f"Otherwise {told} runs would train apart and overwrite each other's files."
+        f"{launcher} started {count} processes, but each of them is alone: MPI finds 1. {cause} "
+        f"Otherwise {count} runs would train apart and overwrite each other's files."
     )
 
 

@@ -41,7 +41,7 @@ Written = tuple[ExpressionOutput, Array]
 """An output of an expression, and its array."""
 
 
-class Given(NamedTuple):
+class BoundExpression(NamedTuple):
     """An expression over a matrix, and the arrays of its inputs."""
 
     expression: Expression
@@ -62,9 +62,9 @@ class CupyExpressions(CupySums):
         for output, array in zip(expression.outputs, call.outputs, strict=True):
             summed = expression.instruction(output.value).function == "column_sum"
             (sums if summed else others).append((output, array))
-        given = Given(expression, call.rows, call.columns, call.inputs)
-        summands = self._summands(given, others, sums)
-        self._compute(given, others)
+        bound = BoundExpression(expression, call.rows, call.columns, call.inputs)
+        summands = self._summands(bound, others, sums)
+        self._compute(bound, others)
         for output, array in sums:
             summand = summands[expression.instruction(output.value).operands[0]]
             self._sum(expression.dtype, summand, array, output.accumulate)
@@ -87,15 +87,15 @@ class CupyExpressions(CupySums):
         product = Instruction("multiply", (0, 1))
         made = Expression(x.dtype.name, (ELEMENTS, ROWS), (product,), (ExpressionOutput(2),))
         rows, columns = x.shape
-        given = Given(made, rows, columns, [x, weights.reshape(-1, 1)])
-        self._compute(given, [(ExpressionOutput(2), x)])
+        bound = BoundExpression(made, rows, columns, [x, weights.reshape(-1, 1)])
+        self._compute(bound, [(ExpressionOutput(2), x)])
 
     def _summands(
-        self, given: Given, others: list[Written], sums: list[Written]
+        self, bound: BoundExpression, others: list[Written], sums: list[Written]
     ) -> dict[int, Array]:
         """Return the arrays of values whose columns are summed; those that are not written yet are
         added to ``others``."""
-        expression, rows, columns, inputs = given
+        expression, rows, columns, inputs = bound
         found = dict(enumerate(inputs))
         found |= {out.value: array for out, array in others if not out.accumulate}
         found = {v: array for v, array in found.items() if array.dtype == expression.dtype}
@@ -120,25 +120,25 @@ class CupyExpressions(CupySums):
         self._column_sums(asked)
         if not plain:
             copy = Expression(dtype, (COLUMNS,), (Instruction("copy", (0,)),), ())
-            given = Given(copy, 1, sums.size, [sums])
-            self._compute(given, [(ExpressionOutput(1, accumulate), out)])
+            bound = BoundExpression(copy, 1, sums.size, [sums])
+            self._compute(bound, [(ExpressionOutput(1, accumulate), out)])
 
-    def _compute(self, given: Given, outputs: Sequence[Written]) -> None:
+    def _compute(self, bound: BoundExpression, outputs: Sequence[Written]) -> None:
         """Compute these values of an expression, none of them a sum of columns."""
         outputs = [(output, array) for output, array in outputs if array.size]
         if not outputs:
             return
-        made = _composed(given, outputs)
-        rows, columns = made.axes.shape(given.rows, given.columns)
-        given = given._replace(rows=rows, columns=columns)
+        made = _composed(bound, outputs)
+        rows, columns = made.axes.shape(bound.rows, bound.columns)
+        bound = bound._replace(rows=rows, columns=columns)
         if made.folds and columns > PIECE:
-            self._compute_in_pieces(given, outputs)
+            self._compute_in_pieces(bound, outputs)
         else:
-            self._ask_for(made, given, outputs)
+            self._ask_for(made, bound, outputs)
 
-    def _compute_in_pieces(self, given: Given, outputs: Sequence[Written]) -> None:
+    def _compute_in_pieces(self, bound: BoundExpression, outputs: Sequence[Written]) -> None:
         """Perform `_compute` for long rows: reduce pieces first, and then their results."""
-        expression, rows, columns, inputs = given
+        expression, rows, columns, inputs = bound
         pieces = -(-columns // PIECE)
         folds = {
             value for value in range(len(inputs), len(expression.value_axes))
@@ -151,7 +151,7 @@ class CupyExpressions(CupySums):
             name = f"pieces of {len(parts)} in {expression.dtype}"
             parts[value] = self.scratch(shape, expression.dtype, name)
             firsts.append((ExpressionOutput(value), parts[value]))
-        self._ask_for(_composed(given, firsts, pieces=True), given, firsts, pieces)
+        self._ask_for(_composed(bound, firsts, pieces=True), bound, firsts, pieces)
         for value, array in parts.items():
             function = expression.instruction(value).function
             axes = BroadcastAxes(expression.value_axes[value].rows, True)
@@ -159,12 +159,12 @@ class CupyExpressions(CupySums):
             of_rows = [
                 (ExpressionOutput(1, o.accumulate), a) for o, a in outputs if o.value == value
             ]
-            self._compute(Given(fold, len(array), pieces, [array]), of_rows)
+            self._compute(BoundExpression(fold, len(array), pieces, [array]), of_rows)
 
     def _ask_for(
-        self, made: Composition, given: Given, outputs: Sequence[Written], pieces: int = 1
+        self, made: Composition, bound: BoundExpression, outputs: Sequence[Written], pieces: int = 1
     ) -> None:
-        expression, rows, columns, inputs = given
+        expression, rows, columns, inputs = bound
         n = rows * columns
         values: dict[str, Any] = {"n": n, "rows": rows, "columns": columns}
         values |= {f"in{number}": array for number, array in enumerate(inputs)}
@@ -182,8 +182,10 @@ class CupyExpressions(CupySums):
         self._ask(PartTask(made.name, threads, values, sliced))
 
 
-def _composed(given: Given, outputs: Sequence[Written], pieces: bool = False) -> Composition:
-    expression, rows, columns, inputs = given
+def _composed(
+    bound: BoundExpression, outputs: Sequence[Written], pieces: bool = False
+) -> Composition:
+    expression, rows, columns, inputs = bound
     written = tuple(output for output, _ in outputs)
     if written != expression.outputs:
         expression = replace(expression, outputs=written)
