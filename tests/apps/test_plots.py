@@ -268,7 +268,7 @@ def test_confusion_matrix_is_scikit_learns(form):
         ),
     }[form]
     axes = plots.confusion_matrix(*given).axes[0]
-    numbers = np.array([int(t.get_text() or 0) for t in axes.numbers]).reshape(4, 4)
+    numbers = np.array([int(t.get_text() or 0) for t in axes.texts]).reshape(4, 4)
     np.testing.assert_array_equal(numbers, counts)
     assert axes.get_title() == f"{np.trace(counts) / 200:.1%} of 200 right"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")

@@ -35,7 +35,7 @@ examples:
   gpunn doctor --backend cupy               exit status 0 only if the GPU works
   gpunn doctor --step                       profile a training step
   gpunn doctor --step runs/mnist/model.gpunn
-  mpiexec -n 2 gpunn doctor --ranks         from which batch on two processes pay
+  mpiexec -n 2 gpunn doctor --ranks         when do two processes pay
 
 --step needs no GPU. It lists each operation of the step (with its activation,
 loss or optimizer), the arrays that it accesses, the bytes that it reads and
