@@ -29,7 +29,7 @@ class Fail(Callback):
 
 def main() -> None:
     how, folder = sys.argv[1], Path(sys.argv[2])
-    initialize(timeout=3)
+    initialize(timeout=10 if how == "freeze" else 120)
     x = np.random.default_rng(0).normal(size=(100, 4))
     model = Sequential([Input((4,)), layers.Dense(50, activation="relu"), layers.Dense(1)])
     model.compile(optimizer="sgd", loss="mse")
