@@ -36,7 +36,7 @@ from gpunn import layers
 from gpunn.apps.roofline import step_profile
 from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.driver import dry
-from gpunn.training import loops
+from gpunn.training import batch_iterator
 
 from .counting import Counters, Prepare, allocated, calls, instructions, passes
 
@@ -87,7 +87,7 @@ def images(rows: int) -> tuple[np.ndarray, np.ndarray]:
 def measure() -> dict[str, Counters]:
     """Return all counters of each program, on one thread and without reading the clock: the numbers
     of threads, and of steps that a program runs at once, depend on the machine."""
-    with threadpoolctl.threadpool_limits(1), patch.object(loops, "CHUNK_SECONDS", 1e6):
+    with threadpoolctl.threadpool_limits(1), patch.object(batch_iterator, "CHUNK_SECONDS", 1e6):
         result = {name: training_step(*program) for name, program in TRAINING.items()}
         return result | {name: prediction(*program) for name, program in PREDICTION.items()}
 

@@ -19,6 +19,7 @@ from gpunn.feeding.rows import Rows
 from gpunn.feeding.spec import Spec
 
 from . import agreement, loops
+from .batch_iterator import BatchIterator
 from .programs import Programs
 from .rehearsal import rehearse
 from .training import Training
@@ -91,9 +92,9 @@ def fit(
             _check_passes("validation_data", validation, "validation_steps", validation_steps, more)
             validation.keep(validation_steps)
         size = rows_of_a_batch(batch_size, rows, steps)
-        feed = loops.BatchIterator(trainer, rows, size, True, bool(shuffle), steps)
+        feed = BatchIterator(trainer, rows, size, True, bool(shuffle), steps)
         size = rows_of_a_batch(validation_batch, validation, validation_steps)
-        check = validation and loops.BatchIterator(
+        check = validation and BatchIterator(
             trainer, validation, size, False, limit=validation_steps
         )
         run = range(initial_epoch, epochs)
@@ -141,7 +142,7 @@ def evaluate(
     x, y, sample_weight = fed(x, y, sample_weight, batch_size or PREDICT_BATCH)
     trainer, rows = training.source(x, y, sample_weight, None, "evaluate")
     size = rows_of_a_batch(batch_size, rows, steps, DEFAULT_BATCH if steps else PREDICT_BATCH)
-    feed = loops.BatchIterator(trainer, rows, size, False, limit=steps)
+    feed = BatchIterator(trainer, rows, size, False, limit=steps)
     callback_list = CallbackList(
         callbacks, model=model, steps=steps or feed.steps(), verbose=verbose
     )

@@ -1,0 +1,312 @@
+"""The batches of a data set, epoch by epoch, and the runs of programs on them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from gpunn.backends.contract.backend import Program
+from gpunn.backends.contract.control import POSITION
+from gpunn.backends.shared.order import Order
+from gpunn.common.stored import MOST
+from gpunn.distribution.communicator import Communicator
+from gpunn.feeding.arrays import check_file
+from gpunn.feeding.batches import Batches
+from gpunn.feeding.rows import Rows
+from gpunn.feeding.streaming import Chunks
+
+from .agreement import average_state, check_batch, join_batch
+from .programs import Programs
+from .trainer import Trainer
+
+# Seconds for which a program runs without a pause. Between two runs the progress bar is updated,
+# Ctrl-C takes effect, and predictions of other threads can read the weights.
+CHUNK_SECONDS = 0.1
+
+Piece = tuple[Callable[[], Program] | Rows, int, int]
+"""A function that returns a program, or a batch from the host; the number of steps; the rows of a
+step."""
+
+
+@dataclass(eq=False)
+class BatchIterator:
+    """A data set as a sequence of `Piece`, epoch by epoch.
+
+    Args:
+        trainer: Trainer of the model.
+        data: The rows, or a source of batches.
+        batch_size: Rows per step.
+        training: Whether the steps train.
+        shuffle: Whether each pass has its own order.
+        limit: Steps per epoch; None for all batches.
+    """
+
+    trainer: Trainer
+    data: Rows | Batches
+    batch_size: int
+    training: bool
+    shuffle: bool = False
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        self.position = 0  # number of rows used so far in the current pass
+        self.began = False
+        self.exhausted = False
+        self.passes = 0  # passes of evaluations; the trainer counts those of training
+        self._resumed = False  # whether the iterator begins within an epoch
+        self._prepared = False
+        self._chunks: Chunks | None = None  # if the rows do not fit into the device's memory
+        self._iterator: Iterator[Rows] | None = None
+        self._sharded = isinstance(self.data, Batches) and self.data.sharded
+        self._last: Rows | None = None  # of a source that yields this rank's rows
+        # For streams, the passes and batches before this run: to tell what a resumed run has read.
+        streams = self.training and isinstance(self.data, Batches)
+        self._before = (self.trainer.passes, self.trainer.batches) if streams else (0, 0)
+        self.read(self.data)
+
+    def read(self, data: Rows | Batches) -> None:
+        """Set the data; call it before any of them are used."""
+        self.data = data
+        self._order: Order | None = None
+        if isinstance(data, Rows) and data.kept is not None:
+            data.kept.readers.add(self)
+
+    def steps(self) -> int | None:
+        """Return the number of batches in a pass; None if the source has no length."""
+        if isinstance(self.data, Rows):
+            return math.ceil(len(self.data) / self.batch_size)
+        try:
+            return len(self.data.source)
+        except TypeError:
+            return None
+
+    def left(self, done: int) -> int | None:
+        """Return the remaining steps of an epoch after the first ``done``; None if unlimited."""
+        return None if self.limit is None else self.limit - done
+
+    def samples(self) -> int | None:
+        return len(self.data) if isinstance(self.data, Rows) else None
+
+    def resume(self, position: int, epochs: int, batches: int) -> None:
+        """Continue the pass that the control block describes, after ``epochs`` epochs of the run
+        and ``batches`` batches of the next one."""
+        if isinstance(self.data, Rows):
+            if not 0 <= position <= len(self.data):
+                raise ValueError(f"There is no row {position} in data of {len(self.data)} rows.")
+            if batches or 0 < position < len(self.data):
+                self.position, self.began = position, True
+            return
+        trainer, data, done = self.trainer, self.data, self.trainer.batches
+        passes = trainer.passes - self._before[0]  # passes that this run had begun
+        if not passes:
+            return
+        data.catch_up(epochs, passes - 1)
+        skip = done - (self._before[1] if data.once else trainer.pass_began)
+        self._iterator = data.begin(trainer.passes - 1, self._seed, skip)
+        self._resumed = batches > 0
+
+    def catch_up(self, evaluations: int) -> None:
+        """Continue after this number of evaluations of the run."""
+        self.passes = evaluations
+        if isinstance(self.data, Batches):
+            self.data.catch_up(evaluations, evaluations)
+
+    def restart(self) -> None:
+        """Start the next epoch at the first row or batch, if the source can be read again."""
+        self.began = False
+        if isinstance(self.data, Batches) and not self.data.once:
+            self._iterator = None
+
+    @property
+    def _seed(self) -> int | None:
+        """Seed of the order: that of the run, which a checkpoint restores."""
+        return self.trainer.seed if self.shuffle else None
+
+    def epoch(self, programs: Programs, limit: int | None) -> Iterator[Piece]:
+        """Return the pieces of one epoch: at most ``limit`` steps, and at most one pass."""
+        pieces = self._row_pieces if isinstance(self.data, Rows) else self._stream_pieces
+        return pieces(programs, limit)
+
+    def _row_pieces(self, programs: Programs, limit: int | None) -> Iterator[Piece]:
+        assert isinstance(self.data, Rows)
+        if self._order is None:
+            self._order = self.data.order(self._seed)
+        rows = self._order.rows
+        if not self.began:
+            self._begin_pass(programs)
+        left = math.inf if limit is None else limit
+        while self.position < rows and left > 0:
+            source, order, stop = self._load_chunk(programs, self.data, self._order)
+            size = min(self.batch_size, stop - self.position)
+            steps = int(min((stop - self.position) // size, left))
+            yield partial(programs.program, size, source, order), steps, size
+            self.position += steps * size
+            left -= steps
+        if self.position >= rows:
+            self.began = False
+
+    def _begin_pass(self, programs: Programs) -> None:
+        if self.training:
+            programs.control.begin_pass(self.trainer.passes)
+            self.trainer.passes += 1
+        else:
+            programs.control.set(POSITION, 0)
+        self.position, self.began = 0, True
+        if self._chunks is not None:
+            self._chunks.begin()
+
+    def _load_chunk(self, programs: Programs, rows: Rows, order: Order) -> tuple[Rows, Order, int]:
+        """Return the rows that the next steps read, their order, and the position to stop at."""
+        if rows.device is None:
+            return rows, order, order.rows
+        if self._chunks is None:
+            self._chunks = Chunks(rows, order, self.batch_size, self.trainer.spec.dtype)
+        # The current pass is the last one that was begun.
+        stop = self._chunks.bring(self.position, self.trainer.passes - 1, programs.control)
+        return self._chunks.rows, self._chunks.order, stop
+
+    def clear(self) -> None:
+        """Free the device memory of the data."""
+        self._chunks = None
+
+    def _stream_pieces(self, programs: Programs, limit: int | None) -> Iterator[Piece]:
+        assert isinstance(self.data, Batches)
+        self.data.tell("on_epoch_begin")
+        count = 0
+        resumed, self._resumed = self._resumed, False
+        while limit is None or count < limit:
+            begins = self._iterator is None
+            self._iterator = self._iterator or self._begin_stream(programs, self.data)
+            rows = next(self._iterator, None)
+            if self._sharded:
+                rows = self._last = join_batch(programs.ranks, rows, self._last)
+            elif programs.ranks.size > 1:
+                check_batch(programs.ranks, count, rows)
+            if rows is None:
+                self._iterator = None
+                self.exhausted = self.data.once
+                if count or begins or resumed or self.exhausted:
+                    break
+                continue  # the last epoch used the last batch: begin from the start
+            yield rows, 1, len(rows)
+            count += 1
+        self.data.tell("on_epoch_end")
+
+    def _begin_stream(self, programs: Programs, data: Batches) -> Iterator[Rows]:
+        if not self.training:
+            self.passes += 1
+            return data.begin(self.passes - 1)
+        trainer = self.trainer
+        programs.control.begin_pass(trainer.passes)
+        trainer.pass_began = trainer.batches
+        trainer.passes += 1
+        return data.begin(trainer.passes - 1, self._seed)
+
+    def prepared(self, programs: Programs) -> AbstractContextManager[None]:
+        """Return a ``with`` block for epochs without user code in between: preparations are made
+        once for all of them. Without it, `run` makes them for each epoch."""
+        self._follow(programs)
+        self._prepared = True
+        return self.trainer.backend.session()
+
+    def _follow(self, programs: Programs) -> bool:
+        """Update the programs to the parts' current settings; return whether any were invalid."""
+        self.trainer.look()
+        return programs.follow()
+
+    def run(self, programs: Programs, callbacks: Any, first_batch: int, model: Any) -> int:
+        """Run one epoch; return the number of steps."""
+        if isinstance(self.data, Rows):
+            for name, array in self.data.mapped:
+                check_file(array, name)
+        if not (self._prepared and self.trainer.is_simple):
+            self._follow(programs)
+        session = nullcontext() if self._prepared else self.trainer.backend.session()
+        with session, programs.room(self.batch_size, self):
+            try:
+                return self._run(programs, callbacks, first_batch, model)
+            finally:
+                if self._chunks is not None:
+                    self._chunks.settle()
+
+    def _run(self, programs: Programs, callbacks: Any, first_batch: int, model: Any) -> int:
+        training, ranks = self.training, programs.ranks
+        begin, end, next_watched = _batch_hooks(callbacks, training)
+        progress = training and callbacks is not None and callbacks.needs_progress
+        done = first_batch * self.batch_size
+        batch, called = first_batch, False  # called: whether user code ran since the last step
+        for piece, steps, size in self.epoch(programs, self.left(first_batch)):
+            program = None
+            while steps > 0:
+                until, at_once = next_watched(batch), programs.steps_at_once.get(size, 1)
+                if ranks.size > 1:  # one of them may watch a batch, or be slower
+                    until, at_once = _agreed(ranks, until, at_once)
+                watched = until == batch
+                now = 1 if watched else min(steps, steps if until is None else until - batch)
+                # The progress is also reported after the first step of an epoch.
+                now = min(now, 1 if progress and batch == first_batch else at_once)
+                started = time.perf_counter()
+                if watched:
+                    begin(batch, {})
+                if watched or called or isinstance(piece, Rows):
+                    program = None if self._follow(programs) else program
+                if isinstance(piece, Rows):
+                    programs.run_batch(piece, self._sharded)
+                else:
+                    program = program or piece()
+                    programs.run(program, now)
+                batch, steps, done = batch + now, steps - now, done + now * size
+                called = watched or progress
+                if watched:
+                    if ranks.size > 1:
+                        average_state(ranks, self.trainer)  # a callback may save it
+                    end(batch - 1, programs.logs())
+                else:
+                    programs.backend.synchronize()  # Ctrl-C does not interrupt work on a GPU
+                    seconds = max(time.perf_counter() - started, 1e-9)
+                    fit = int(now * CHUNK_SECONDS / seconds)
+                    programs.steps_at_once[size] = max(1, min(fit, 2 * at_once))
+                if progress:
+                    programs.add_up()  # all ranks do; a progress bar on one reads the sums
+                    callbacks.on_train_progress(done, self.samples())
+                stops = model.stop_training if training else model.stop_evaluating
+                if ranks.size > 1 and (stops := ranks.any(stops)):
+                    model.stop_training = model.stop_training or training
+                if stops:
+                    # The rest of the pass stays unread, as in Keras.
+                    return batch - first_batch
+        return batch - first_batch
+
+
+def _agreed(ranks: Communicator, until: int | None, at_once: int) -> tuple[int | None, int]:
+    """Return the next batch that any rank watches, and the least number of steps at once."""
+    first, least = ranks.least(MOST if until is None else until, at_once)
+    return None if first == MOST else first, least
+
+
+def _batch_hooks(callbacks: Any, training: bool) -> tuple[Any, Any, Any]:
+    """Return the callbacks' batch hooks, and a function that returns the number of the next batch
+    for which a callback must be called."""
+    if callbacks is None:
+        return _ignore, _ignore, lambda batch: None
+    if training:
+        return (
+            callbacks.on_train_batch_begin,
+            callbacks.on_train_batch_end,
+            callbacks.next_train_batch,
+        )
+    needed = callbacks.needs_test_batches
+    return (
+        callbacks.on_test_batch_begin,
+        callbacks.on_test_batch_end,
+        lambda batch: batch if needed else None,
+    )
+
+
+def _ignore(batch: int, logs: dict[str, float]) -> None:
+    """Of no callback."""
