@@ -121,7 +121,7 @@ class CallbackList(Callback):
     @cached_property
     def _active(self) -> list[Callback]:
         """Those whose hooks are called: on ranks besides 0, not those that write or print."""
-        return [c for c in self.callbacks if is_writer() or not c.writes]
+        return self.callbacks if is_writer() else [c for c in self.callbacks if not c.writes]
 
     def _call(self, hook: str, *args: Any) -> None:
         for callback in self._active:

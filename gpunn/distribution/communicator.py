@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,25 +60,20 @@ class Communicator:
         sizes = self.gather(rows)
         return Share(self, sum(sizes[: self.rank]), rows, sum(sizes))
 
-    @contextmanager
-    def training(self) -> Iterator[None]:
-        """Reserve the ranks for one training.
+    def reserve(self) -> None:
+        """Reserve the ranks for one training, until `release`.
 
         Raises:
             RuntimeError: if another thread trains over them: their calls would mix.
         """
-        if self.size == 1:
-            yield
-            return
         if not self._user.acquire(blocking=False):
             raise RuntimeError(
                 "Another thread of this process trains over the ranks: one training runs at a "
                 "time. Call set_distribution(None) for trainings of each process alone."
             )
-        try:
-            yield
-        finally:
-            self._user.release()
+
+    def release(self) -> None:
+        self._user.release()
 
     def abort(self) -> None:
         """End all other processes, and this one."""

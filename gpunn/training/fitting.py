@@ -117,7 +117,6 @@ def fit(
         alone = callback_list.only_watch and isinstance(rows, Rows)
         with (
             callback_list,
-            ranks.training() if ranks.size > 1 else nullcontext(),
             trainer.train(ranks) as programs,
             feed.prepared(programs) if alone else nullcontext(),
         ):
@@ -167,10 +166,7 @@ def train_on_batch(
                 agreement.compare_models(ranks, trainer)
                 agreement.send_state(ranks, trainer)
                 rehearse(trainer, rows)
-        with (
-            ranks.training() if ranks.size > 1 else nullcontext(),
-            trainer.train(ranks) as programs,
-        ):
+        with trainer.train(ranks) as programs:
             return programs.on_batch(rows)
 
 

@@ -102,8 +102,10 @@ class Programs:
         programs = self._on_rows.setdefault(source, {})
         key = size, order.rows, order.seed, self._eager
         arrays = source.arrays  # not `source`: the program must not keep its own key alive
-        share = self.ranks.share(size)
-        entry = programs.pop(key, None) or self._program_of(share, arrays.keys(), arrays, order)
+        entry = programs.pop(key, None)
+        if entry is None:
+            share = self.ranks.share(size)
+            entry = self._program_of(share, arrays.keys(), arrays, order)
         while len(programs) >= CACHED_PROGRAMS:
             del programs[next(iter(programs))]
         programs[key] = entry  # the last place: most recently used

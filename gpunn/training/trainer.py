@@ -262,10 +262,14 @@ class _Training:
         trainer = self._trainer
         if trainer._interrupted:
             trainer.training = Programs(trainer, True, trainer.training)
+        if self._ranks.size > 1:
+            self._ranks.reserve()
         trainer._interrupted = True  # until training ends without an error
         trainer.training.join(self._ranks)
         return trainer.training
 
     def __exit__(self, error: object, *rest: object) -> None:
+        if self._ranks.size > 1:
+            self._ranks.release()
         if error is None:
             self._trainer._interrupted = False
