@@ -55,11 +55,6 @@ class Communicator:
         first, stop = (batch * rank // self.size for rank in (self.rank, self.rank + 1))
         return Share(self, first, stop - first, batch)
 
-    def share_of(self, rows: int) -> Share:
-        """Return the share of a batch to which each rank brings its own rows; collective."""
-        sizes = self.gather(rows)
-        return Share(self, sum(sizes[: self.rank]), rows, sum(sizes))
-
     def reserve(self) -> None:
         """Reserve the ranks for one training, until `release`.
 
@@ -94,6 +89,11 @@ class Communicator:
     def first(self, value: Any) -> Any:
         """Return the value of rank 0."""
         return value
+
+    def share_of(self, rows: int) -> Share:
+        """Return the share of a batch to which each rank brings its own rows."""
+        sizes = self.gather(rows)
+        return Share(self, sum(sizes[: self.rank]), rows, sum(sizes))
 
     def meet(self) -> None:
         """Wait for all ranks, without keeping a core busy."""

@@ -147,6 +147,8 @@ class BatchNormalization(_Normalization):
         {"trainable": False},
     )
 
+    rows_are_independent = True  # that each rank has the statistics of its rows is meant
+
     axis: int = field(default=-1)
     momentum: float = field(default=0.99, check=check_fraction)
     epsilon: float = field(default=1e-3, kw_only=True, placed=True)
@@ -219,9 +221,9 @@ class BatchNormalization(_Normalization):
         part = share.rows / share.whole
         (mean, variance), shape = self._statistics(call), self.moving_mean.shape
         own, term = call.array("own mean", shape), call.array("term", shape)
-        unchanged = call.array("unchanged", shape), call.array("also unchanged", shape)
+        unread = call.array("unread mean", shape), call.array("unread variance", shape)
         if share.rows:
-            backend.batch_statistics(x, 1.0, own, variance, *unchanged)
+            backend.batch_statistics(x, 1.0, own, variance, *unread)
         else:
             xp.copyto(own, 0)
             xp.copyto(variance, 0)

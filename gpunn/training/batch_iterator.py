@@ -275,9 +275,11 @@ class BatchIterator:
                     programs.add_up()  # all ranks do; a progress bar on one reads the sums
                     callbacks.on_train_progress(done, self.samples())
                 stops = model.stop_training if training else model.stop_evaluating
-                if ranks.size > 1 and (stops := ranks.any(stops)):
-                    model.stop_training = model.stop_training or training
+                if ranks.size > 1:
+                    stops = ranks.any(stops)
                 if stops:
+                    if training:
+                        model.stop_training = True  # another rank may have stopped
                     # The rest of the pass stays unread, as in Keras.
                     return batch - first_batch
         return batch - first_batch

@@ -18,7 +18,6 @@ from gpunn.core.plan import Call
 from gpunn.core.workspace import Pool
 from gpunn.distribution.communicator import ALONE, Communicator
 from gpunn.feeding.rows import Rows, name_of
-from gpunn.layers import BatchNormalization
 
 from .step import Batch, ModelStep
 from .trainer import Trainer
@@ -40,9 +39,8 @@ class _Part(Communicator):
 def rehearse(trainer: Trainer, rows: Rows) -> None:
     """Check that no part of the model mixes the rows of a batch.
 
-    Built-in parts do not, except `BatchNormalization`, whose statistics are those of each rank or,
-    with ``synchronized=True``, of all. A class that sets ``rows_are_independent = True`` is not
-    checked.
+    A class that sets ``rows_are_independent = True`` is not checked. `BatchNormalization` does: its
+    statistics are those of each rank's rows or, with ``synchronized=True``, of all.
 
     Raises:
         ValueError: naming the layer, loss or metric.
@@ -57,9 +55,9 @@ def rehearse(trainer: Trainer, rows: Rows) -> None:
     try:
         whole = _Rehearsal(trainer, rows, size, ALONE)
         whole.run()
-        parts = [_Rehearsal(trainer, rows, size, _Part(k)) for k in range(2)]
-        totals = np.sum([part.run(whole) for part in parts], axis=0)
-        _compare_added_losses(whole, parts)
+        halves = [_Rehearsal(trainer, rows, size, _Part(k)) for k in range(2)]
+        totals = np.sum([half.run(whole) for half in halves], axis=0)
+        _compare_added_losses(whole, halves)
     finally:
         trainer.backend.write(trainer.arena.state, state)
     expected = trainer.backend.read(whole.totals)
@@ -104,10 +102,10 @@ class _Rehearsal:
         """Compute everything, and compare it with the run of the whole batch; return the totals."""
         backend = self._backend
         with backend.turn, np.errstate(all="ignore"):
-            others = whole._batch.workspace.calls if whole else self._batch.workspace.calls
-            others_of = {id(c): o for c, o in zip(self._batch.workspace.calls, others, strict=True)}
-            for function, call in self._batch.workspace._forward:
-                other = others_of.get(id(call))
+            own, theirs = self._batch.workspace, (whole or self)._batch.workspace
+            same = {id(c): other for c, other in zip(own.calls, theirs.calls, strict=True)}
+            for function, call in own._forward:
+                other = same.get(id(call))  # None for a conversion between two nodes
                 if whole is None or other is None:
                     function(call)
                 else:
@@ -125,8 +123,7 @@ class _Rehearsal:
     def _run_node(self, function: Any, call: Call, other: Call) -> None:
         """Run a node, compare its results, and go on with those of the whole batch."""
         layer, read = call.layer, self._backend.read
-        mixes = isinstance(layer, BatchNormalization)
-        if not (mixes or _is_declared(layer)):
+        if not _is_declared(layer):
             function(call)
             if not _same(read(call.y), read(other.y)[self._mine]):
                 raise ValueError(
@@ -158,8 +155,8 @@ class _Rehearsal:
                 )
 
 
-def _compare_added_losses(whole: _Rehearsal, parts: Sequence[_Rehearsal]) -> None:
-    runs = [run._batch for run in (whole, *parts)]
+def _compare_added_losses(whole: _Rehearsal, halves: Sequence[_Rehearsal]) -> None:
+    runs = [run._batch for run in (whole, *halves)]
     for calls in zip(*(batch.workspace.calls for batch in runs), strict=True):
         layer = calls[0].layer
         if not calls[0].adds_loss or _is_declared(layer):
