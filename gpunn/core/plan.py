@@ -343,12 +343,11 @@ class Call:
         if number == 0:
             self.dx, self.accumulate_dx = dx, accumulate
 
-    def first_element(self, shape: tuple[int, ...]) -> int:
+    def first_element(self, shape: tuple[int, ...], entries: int = 1) -> int:
         """Return the number of elements that other ranks have before those of an array of this
-        shape: none unless its first axis is that of the rows."""
-        if self.share is None or shape[:1] != (self.batch,):
-            return 0
-        return self.share.first * math.prod(shape[1:])
+        shape, whose first axis has so many entries for each row."""
+        first = 0 if self.share is None else self.share.first
+        return first * entries * math.prod(shape[1:])
 
     def array(
         self,

@@ -34,7 +34,7 @@ class _Application(Primitive):
             computation.backend, layer, y.shape[0], parent.dtype, y.attributes["training"],
             len(arrays), parent.precision, parent.control,
             layer.stream_seed(parent.seed), parent.stream + number * STREAMS,
-            share=_share(parent, y.shape[0]),
+            share=_share(parent, y.shape[0], y.attributes["entries"]),
         )  # fmt: skip
         for k, array in enumerate(arrays):
             call.reads(k, array)
@@ -47,14 +47,13 @@ class _Application(Primitive):
         return partial(layer.forward, call)
 
 
-def _share(parent: Call, rows: int) -> Share | None:
-    """Return the rank's share of an array whose first axis has this length, such as batch * steps;
-    None if it is not one for each row."""
-    share, batch = parent.share, parent.batch
-    if share is None or not batch or rows % batch:
+def _share(parent: Call, rows: int, entries: int) -> Share | None:
+    """Return the rank's share of an array with so many entries for each row, such as steps; None
+    if it has none."""
+    share = parent.share
+    if share is None or not entries:
         return None
-    each = rows // batch
-    return Share(share.ranks, share.first * each, rows, share.whole * each)
+    return Share(share.ranks, share.first * entries, rows, share.whole * entries)
 
 
 class _Backward(Primitive):
@@ -94,7 +93,7 @@ class _Backward(Primitive):
 
 
 def _application_gradient(
-    dy: Tensor, y: Tensor, *xs: Tensor, layer: Any, training: bool, number: int
+    dy: Tensor, y: Tensor, *xs: Tensor, layer: Any, **attributes: Any
 ) -> Gradients:
     trace = current()
     trains = trace is None or trace.trains
@@ -115,7 +114,7 @@ def _no_compute(*args: Any, **attributes: Any) -> None:
 _applied = _Application(
     "layer",
     _no_compute,
-    lambda *shapes, layer, training, number: _shape_of(layer, shapes),
+    lambda *shapes, layer, **attributes: _shape_of(layer, shapes),
     lambda *dtypes, **attributes: dtypes[0],
     _application_gradient,
 )
@@ -173,7 +172,10 @@ def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
         return y
     floats = next((t.dtype for t in xs if is_float(t.dtype)), floatx())
     xs = [convert(t, floats) for t in xs]
-    y = _applied(*xs, layer=layer, training=is_training(training), number=number)
+    entries = trace.entries(xs[0].shape)
+    y = _applied(
+        *xs, layer=layer, training=is_training(training), number=number, entries=entries
+    )
     trace.applied.append(y)
     return y
 

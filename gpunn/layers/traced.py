@@ -29,7 +29,7 @@ from gpunn.ops.running.eager import EagerTrace, Stages, Stored, stages_of, trace
 from gpunn.ops.running.functions import or_zero
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor, constant
-from gpunn.ops.trace import ShapeTrace, Trace, current, trace_of
+from gpunn.ops.trace import ShapeTrace, Trace, current, entries_per_sample, trace_of
 
 from .as_operation import apply_own, is_training
 from .shapes import dtype_of, sample_of, without_batch_axis
@@ -122,7 +122,7 @@ def add_loss(loss: Any) -> None:
         numbers = convert(term)  # a sum of integers might exceed int32
         numbers = convert(numbers, floating(numbers.dtype))
         share = trace.share
-        if share is not None and share.rows and numbers.shape[:1] == (share.rows,):
+        if trace.entries(numbers.shape) and share is not None and share.rows:
             numbers = numbers * (share.whole / share.rows)  # other ranks add those of their rows
         trace.losses.append(ops.sum(numbers))
 
@@ -255,16 +255,22 @@ class TracedCall:
         """Run the custom `call` in a trace."""
         call, layer = self._call, self._call.layer
         given: OpArguments = call.given or given_for(layer, len(call.xs))
+
+        def function(*xs: Tensor) -> Any:
+            args, kwargs = given.filled(xs)
+            if self._function is not None:
+                return self._function(*args)
+            return call_of(layer, args, kwargs, call.training)
+
+        if call.share is not None:
+            samples = [(x.shape[1:], x.dtype.name) for x in call.xs]
+            trace.entries_of = entries_per_sample(function, samples, call.training)
         self._trace, trace.assigns, trace.share = trace, call.assigns, call.share
         self._leaves = leaves = list(map(trace.placeholder, call.xs))
         with trace.active():
-            args, kwargs = given.filled(leaves)
-            if self._function is None:
-                y = call_of(layer, args, kwargs, call.training)
-            else:
-                y = self._function(*args)
-            outputs, dtype = results(layer, y)[0], call.y.dtype.name
+            outputs, dtype = results(layer, function(*leaves))[0], call.y.dtype.name
             self._check_outputs(outputs)
+            self._check_draws()
             self._check_weights()
             self._y, self._integers = side_by_side(outputs, call.batch, call.integers is not None)
             self._y = convert(self._y, dtype)
@@ -286,6 +292,16 @@ class TracedCall:
                 f"{call.layer._call_name} gives the shapes {now} for {call.batch} samples, but "
                 f"gave {before} for each when the model was built. Build a new model after such a "
                 f"change."
+            )
+
+    def _check_draws(self) -> None:
+        """Raise an error if what is drawn depends on the number of samples otherwise than in its
+        shape: each rank would draw other numbers."""
+        if self._call.share is not None and len(self._trace.lengths) != len(self._trace.entries_of):
+            raise ValueError(
+                f"{self._call.layer._call_name} draws random numbers, applies layers or adds "
+                f"losses more often for some numbers of samples than for others, and each of "
+                f"several ranks has its own number. Do the same for every number of samples."
             )
 
     def _check_weights(self) -> None:

@@ -62,7 +62,7 @@ class _Draw(Primitive):
         asked = y.attributes["seed"]
         seed = call.seed if asked is None else asked
         stream = call.stream + y.attributes["number"] * STREAMS
-        first = call.first_element(y.shape)
+        first = call.first_element(y.shape, y.attributes["entries"])
         return lambda: backend.normal_noise(
             zeros, 1.0, seed, stream, call.control, out, first=first
         )
@@ -75,8 +75,8 @@ def _no_compute(*args: Any, **attributes: Any) -> None:
 _draw = _Draw(
     "random.normal",
     _no_compute,
-    lambda shape, dtype, seed, number: shape,
-    lambda shape, dtype, seed, number: dtype,
+    lambda shape, dtype, **attributes: shape,
+    lambda shape, dtype, **attributes: dtype,
 )
 
 
@@ -283,7 +283,8 @@ def _standard_normal(shape: Any, dtype: Any, seed: Any, part: int = 0) -> Tensor
     trace = current()
     if trace is not None and (seed is None or isinstance(seed, SeedGenerator)):
         key = seed.seed if seed is not None else None
-        return _draw(shape=sizes, dtype=kind, seed=key, number=trace.next_draw())
+        number, entries = trace.next_draw(), trace.entries(sizes)
+        return _draw(shape=sizes, dtype=kind, seed=key, number=number, entries=entries)
     if isinstance(seed, SeedGenerator):
         generator = seed.generator()
     else:

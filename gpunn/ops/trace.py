@@ -53,6 +53,8 @@ class Trace:
         assigns: whether parameters may be assigned to.
         losses: scalars that are added to the model's loss.
         share: the rank's share of the samples; None if there is only one process.
+        lengths: of the axes passed to `entries`, in order.
+        entries_of: the entries that each sample has along these axes; with a share only.
         draws: the number of random streams handed out.
         applied: the outputs of the layers applied in it, in order.
         calls: their backward passes, in the order in which they were requested.
@@ -67,6 +69,8 @@ class Trace:
         self.assigns = True
         self.losses: list[Tensor] = []
         self.share: Share | None = None
+        self.lengths: list[int] = []
+        self.entries_of: Sequence[int] = ()
         self.draws = 0
         self.applied: list[Tensor] = []
         self.calls: list[Tensor] = []
@@ -156,6 +160,17 @@ class Trace:
         self.draws += 1
         return self.draws
 
+    def entries(self, shape: Sequence[int]) -> int:
+        """Return how many entries along its first axis an array of this shape has for each sample.
+
+        It is 0 if its length does not depend on the number of samples, and if there is no share.
+        That a length equals the number of samples proves nothing: so a call is traced for two such
+        numbers, see `entries_per_sample`, and asks for the same axes in the same order each time.
+        """
+        self.lengths.append(shape[0] if shape else 0)
+        number = len(self.lengths) - 1
+        return self.entries_of[number] if number < len(self.entries_of) else 0
+
     @contextmanager
     def active(self) -> Iterator[None]:
         """Return a context whose operations belong to this trace."""
@@ -222,3 +237,21 @@ def trace_of(
     trace = ShapeTrace(training, batch)
     with trace.active():
         return trace, function(*(trace.leaf(*given) for given in shapes))
+
+
+def entries_per_sample(
+    function: Callable[..., Any], samples: Iterable[tuple[Sequence[int], str]], training: bool
+) -> list[int]:
+    """Return what `Trace.entries` needs to know of a function: the entries for each sample.
+
+    Args:
+        function: called with leaves for two samples, then three.
+        samples: shape and dtype of one sample of each leaf.
+        training: whether it is called for a training step.
+    """
+    samples = list(samples)
+    two, three = (
+        trace_of(function, [((n, *shape), dtype) for shape, dtype in samples], training, n)[0]
+        for n in (2, 3)
+    )
+    return [after - before for before, after in zip(two.lengths, three.lengths)]  # noqa: B905

@@ -180,6 +180,29 @@ def random_numbers_in_a_call() -> Any:
 
 
 @training
+def first_axes_of_other_things_than_rows() -> Any:
+    """Of 4 units, which are as many as a rank's rows, and of steps, two for each row."""
+
+    class Shaken(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.drop = layers.Dropout(0.3)
+            self.scale = self.add_weight((4,), "ones")
+
+        def call(self, x: Any, training: bool = False) -> Any:
+            self.add_loss(0.1 * ops.square(self.scale))
+            if not training:
+                return x
+            units = self.drop(ops.ones((4, 2)), training=True) + random.normal((4, 2))
+            steps = self.drop(ops.reshape(x, (-1, 4)), training=True) * self.scale
+            steps = steps + 0.1 * random.normal(ops.shape(steps))
+            return ops.reshape(steps, (-1, 8)) + 0.1 * ops.reshape(units, (8,))
+
+    network_of_eight = network(layers.Dense(8, activation="relu"), Shaken())
+    return fitted(network_of_eight, *data(), batch_size=8)
+
+
+@training
 def callbacks_that_change_the_training() -> Any:
     model = network(layers.Dense(7, activation="relu"), optimizer=optimizers.Adam(0.05))
     return fitted(
