@@ -36,14 +36,14 @@ ROWS = 2_048
 SAMPLE_SECONDS = 0.004
 # Additional programs cover the operations that no workload uses.
 CLIPPED = "W2 with clipped gradients and a second metric"
-PRODUCTS = ("matmul", "convolution", "convolution_gradient")
+PRODUCTS = ("matmul", "batched_matmul", "convolution", "convolution_gradient")
 IMAGES = "images with channels first"
 BESIDE = ("swap_axes", "crop_or_pad", "average_pooling", "average_pooling_gradient")
 PREDICTED = "predicting 32 images in bytes"
 BRANCHED = "W2 with normalization, noise and branches, by Lamb"
 AROUND = (
     "batch_statistics", "normalize", "normalize_gradient", "layer_norm", "layer_norm_gradient",
-    "normal_noise", "copy_columns", "regularize",
+    "normal_noise", "copy_columns", "batched_matmul", "regularize",
     "constrain", "schedule", "accumulate_gradients", "step_by_norms", "average_weights",
     "expression",
 )  # fmt: skip
@@ -116,6 +116,12 @@ def cases(backend: str) -> Iterator[tuple[str, list[Call]]]:
     yield PREDICTED, [c for c in calls if c[0].name == "affine"][:1]
 
 
+def _attended(x: Any) -> Any:
+    """Return attention among eight parts of each row."""
+    parts = ops.reshape(x, (-1, 8, 1, x.shape[-1] // 8))
+    return ops.reshape(ops.dot_product_attention(parts, parts, parts), x.shape)
+
+
 def branched(backend: str) -> Model:
     """Return W2's network with the layers that no workload has, and all end-of-step options."""
     inputs = layers.Input((28, 28))
@@ -125,6 +131,7 @@ def branched(backend: str) -> Model:
     noisy = layers.GaussianNoise(0.1)(layers.LayerNormalization()(x))
     x = layers.Concatenate()([layers.Multiply()([x, noisy]), x])
     x = layers.Lambda(lambda t: t * ops.sigmoid(t))(x)
+    x = layers.Lambda(_attended)(x)
     model = Model(inputs, layers.Dense(10)(x), backend=backend)
     rate = optimizers.schedules.CosineDecay(0.001, 10_000)
     model.compile(

@@ -21,24 +21,24 @@ from .tensor import Shape, Tensor
 def _compute_product(
     backend: Backend, out: Array, a: Array, b: Array, transpose_a: bool, transpose_b: bool
 ) -> None:
-    if a.ndim == b.ndim == 2 and a.dtype.kind == "f":
-        if a.shape[transpose_a ^ 1]:
-            backend.matmul(a, b, out, transpose_a=transpose_a, transpose_b=transpose_b)
-        else:  # an empty sum
-            backend.xp.copyto(out, 0)
-        return
-    a = a.swapaxes(-1, -2) if transpose_a else a
-    b = b.swapaxes(-1, -2) if transpose_b else b
-    backend.xp.matmul(a, b, out=out)
+    if not a.shape[-2 if transpose_a else -1]:  # an empty sum
+        backend.xp.copyto(out, 0)
+    elif a.dtype.kind == "f":
+        multiply = backend.matmul if out.ndim == 2 else backend.batched_matmul
+        multiply(a, b, out, transpose_a=transpose_a, transpose_b=transpose_b)
+    else:
+        a = a.swapaxes(-1, -2) if transpose_a else a
+        b = b.swapaxes(-1, -2) if transpose_b else b
+        backend.xp.matmul(a, b, out=out)
 
 
 def _product_shape(a: Shape, b: Shape, transpose_a: bool, transpose_b: bool) -> Shape:
     (m, k), (n, columns) = a[-2:], b[-2:]
     m, k = (k, m) if transpose_a else (m, k)
     n, columns = (columns, n) if transpose_b else (n, columns)
-    if k != n or a[:-2] != b[:-2]:
+    if k != n:
         raise ValueError("the first must have as many columns as the second has rows.")
-    return (*a[:-2], m, columns)
+    return (*np.broadcast_shapes(a[:-2], b[:-2]), m, columns)
 
 
 def _product_gradient(
@@ -50,7 +50,13 @@ def _product_gradient(
     of_b = _product(a, dy, not transpose_a, False)
     if transpose_b:
         of_b = _product(dy, a, True, transpose_a)
-    return of_a, of_b
+    return _summed(of_a, a), _summed(of_b, b)
+
+
+def _summed(gradient: Tensor, factor: Tensor) -> Tensor:
+    """Sum the gradient over the stack if the factor is one matrix, used for all."""
+    same = gradient.shape == factor.shape
+    return gradient if same else ops.sum(gradient, 0, keepdims=True)
 
 
 _matmul = Primitive(
@@ -63,7 +69,8 @@ _matmul = Primitive(
 
 
 def _product(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
-    """Multiply two matrices, or stacks of them, each optionally read as its transpose."""
+    """Multiply two matrices, or stacks of them (stack, m, n), each optionally read as its
+    transpose. A stack of one is used for all."""
     return _matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
 
 
@@ -92,17 +99,25 @@ def matmul(x1: Any, x2: Any) -> Tensor:
         return squeeze(matmul(expand_dims(a, 0), b), -2 if b.ndim > 1 else 0)
     if b.ndim == 1:
         return squeeze(matmul(a, expand_dims(b, 1)), -1)
-    if b.ndim == 2 and a.ndim > 2 and a.shape[-1] == b.shape[0]:
-        rows = _product(reshape(a, (math.prod(a.shape[:-1]), a.shape[-1])), b)
-        return reshape(rows, (*a.shape[:-1], b.shape[1]))
-    if a.ndim > 2 or b.ndim > 2:
-        try:
-            stacks = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-        except ValueError:
-            raise ValueError(f"the stacks of {a.shape} and {b.shape} do not broadcast.") from None
-        a = broadcast_to(a, (*stacks, *a.shape[-2:]))
-        b = broadcast_to(b, (*stacks, *b.shape[-2:]))
-    return _product(a, b)
+    if a.ndim == b.ndim == 2 or a.shape[-1] != b.shape[-2]:
+        return _product(a, b)
+    try:
+        stacks = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        raise ValueError(f"the stacks of {a.shape} and {b.shape} do not broadcast.") from None
+    of_a, of_b = a.shape[-2:], b.shape[-2:]
+    if math.prod(b.shape[:-2]) == 1:  # the rows of all of a in one product
+        rows = reshape(a, (math.prod(a.shape[:-1]), of_a[1]))
+        out = _product(rows, reshape(b, of_b))
+    else:
+        count = math.prod(stacks)
+        if math.prod(a.shape[:-2]) == 1:
+            a = reshape(a, (1, *of_a))
+        else:
+            a = reshape(broadcast_to(a, (*stacks, *of_a)), (count, *of_a))
+        b = reshape(broadcast_to(b, (*stacks, *of_b)), (count, *of_b))
+        out = _product(a, b)
+    return reshape(out, (*stacks, of_a[0], of_b[1]))
 
 
 @operation

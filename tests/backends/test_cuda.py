@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from pretended_cuda import Cupy, Libraries
 from products import trained
 
 import gpunn
+from gpunn import layers, ops
 from gpunn.backends.cupy.driver import cublas, cuda
 from gpunn.backends.cupy.launch import turn
 from gpunn.backends.cupy.launch.protocols import Epilogue, Matmul
@@ -81,6 +83,29 @@ def test_cublas_is_asked_for_the_right_product(dtype: Any, libraries: Libraries)
             result = product(backend, a, b, out, *transposed, accumulate)
             np.testing.assert_allclose(result, a @ b + accumulate * out, 1e-4, 1e-6)
     assert libraries.products == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("stacks", [(3, 3), (1, 3), (3, 1), (1, 1), (0, 0)])
+def test_cublas_multiplies_stacks(
+    stacks: tuple[int, int], dtype: Any, libraries: Libraries
+) -> None:
+    """As NumPy does; a stack of one matrix is used for all."""
+    backend = cuda.make_backend()
+    rng = np.random.default_rng(1)
+    for (m, k, n), *transposed in itertools.product(SHAPES, (False, True), (False, True)):
+        a, b = (
+            rng.normal(size=(count, *size)).astype(dtype)
+            for count, size in zip(stacks, ((m, k), (k, n)), strict=True)
+        )
+        given = (
+            np.ascontiguousarray(x.swapaxes(1, 2) if turned else x)
+            for x, turned in zip((a, b), transposed, strict=True)
+        )
+        left, right = map(backend.upload, given)
+        out = backend.zeros((max(stacks), m, n), dtype)
+        backend.batched_matmul(left, right, out, *transposed)
+        np.testing.assert_allclose(backend.read(out), a @ b, 1e-4, 1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -304,6 +329,27 @@ def test_what_cupy_is_asked_for_fits_together(loss: str, libraries: Libraries) -
     both = (learned(factory(), loss) for factory in (cuda.make_backend, emulated.make_backend))
     for a, b in zip(*both, strict=True):
         np.testing.assert_allclose(a, b, 1e-6)
+
+
+def mixed(x: Any) -> Any:
+    """Attention among the rows of matrices (batch, 4, 5), and products with one matrix for all."""
+    scores = ops.softmax(ops.einsum("bij,bkj->bik", x, x))
+    left = ops.convert_to_tensor(np.eye(4, dtype=np.float32) / 2)
+    return ops.matmul(left, ops.matmul(scores, x)) + ops.matmul(x, np.eye(5, dtype=np.float32))
+
+
+@pytest.mark.parametrize("mode", ["plain", "fused", None])
+def test_products_of_stacks_are_captured(mode: str | None, libraries: Libraries) -> None:
+    """CuPy's own are refused during a capture."""
+    backend = cuda.make_backend()
+    backend.launch_mode = mode
+
+    def hidden() -> list[Any]:
+        return [layers.Reshape((4, 5)), layers.Dense(5), layers.Lambda(mixed), layers.Flatten()]
+
+    expected = trained(gpunn.backends.get_backend("numpy"), hidden)
+    for ours, right in zip(trained(backend, hidden), expected, strict=True):
+        np.testing.assert_allclose(ours, right, 1e-4, 1e-6)
 
 
 def in_a_thread(work: Callable[[], Any]) -> Any:

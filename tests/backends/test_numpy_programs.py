@@ -75,6 +75,17 @@ def test_a_step_of_built_in_parts_is_traced(name: str, repeated: list[Any]) -> N
     assert len(calls) > 20
 
 
+@pytest.mark.parametrize("backend", ["numpy", "compiled"])
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_array_functions_on_more_than_elements_are_traced(dtype: Any, backend: str) -> None:
+    """A product of stacks whose result is small, and has another shape than its factors."""
+    own = get_backend(backend).isolated()
+    a, b = np.arange(30).reshape(2, 3, 5).astype(dtype), np.arange(10).reshape(5, 2).astype(dtype)
+    out = np.zeros((2, 3, 2), dtype)
+    own.program(lambda: own.xp.matmul(a, b, out=out), True).run(2)
+    np.testing.assert_array_equal(out, a @ b)
+
+
 class Doubling(layers.Layer):
     """Double with Python's operators, which cannot be traced."""
 

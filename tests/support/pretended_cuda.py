@@ -13,7 +13,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from ctypes import POINTER, c_int, c_int64, c_size_t, c_uint64, c_void_p
+from ctypes import POINTER, c_int, c_int64, c_longlong, c_size_t, c_uint64, c_void_p
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -80,6 +80,29 @@ def gemm_ex(
         out[...] = product + (keep * out if keep else 0)
 
     stream_at(STREAM_OF_HANDLE[handle]).perform(work)
+    return SUCCESS
+
+
+@c_function(
+    c_void_p, *_operation, *_sizes, c_void_p, c_void_p, c_int, c_int64, c_longlong, c_void_p,
+    c_int, c_int64, c_longlong, c_void_p, c_void_p, c_int, c_int64, c_longlong, c_int64,
+    c_int, c_int,
+)  # fmt: skip
+def gemm_strided_batched_ex(
+    handle: int, transa: int, transb: int, m: int, n: int, k: int, alpha: int, a: int, a_type: int,
+    lda: int, a_stride: int, b: int, b_type: int, ldb: int, b_stride: int, beta: int, c: int,
+    c_type: int, ldc: int, c_stride: int, count: int, compute: int, algorithm: int,
+) -> int:  # fmt: skip
+    """cublasGemmStridedBatchedEx_64: one product for each number i below count, of the matrices
+    i times a stride, in elements, after the first."""
+    sizes = (ctypes.sizeof(REALS[type_]) for type_ in (a_type, b_type, c_type))
+    strides = a_stride, b_stride, c_stride
+    of_a, of_b, of_c = (stride * size for stride, size in zip(strides, sizes, strict=True))
+    for i in range(count):
+        gemm_ex(
+            handle, transa, transb, m, n, k, alpha, a + i * of_a, a_type, lda,
+            b + i * of_b, b_type, ldb, beta, c + i * of_c, c_type, ldc, compute, algorithm,
+        )  # fmt: skip
     return SUCCESS
 
 
@@ -181,6 +204,7 @@ class Libraries:
         self._workspace = (0, 0)
         self._descriptors: Any = NvidiaDescriptors(nvidia) if nvidia else OwnDescriptors()
         self.cublasGemmEx_64: Any = gemm_ex
+        self.cublasGemmStridedBatchedEx_64: Any = gemm_strided_batched_ex
         self.cublasLtCreate = self._noted("cublasLtCreate")
         self._functions = dict(self._describing())
 

@@ -26,7 +26,7 @@ from gpunn.backends.cupy.launch.modes import GRAPH_STEPS, PERSISTENT_WIDTH
 from .known_gpus import GPU
 
 # Operations whose arithmetic is matrix products.
-PRODUCTS = ("matmul", "convolution", "convolution_gradient")
+PRODUCTS = ("matmul", "batched_matmul", "convolution", "convolution_gradient")
 
 MEMORY_EFFICIENCY = 0.85
 """Fraction of the published memory bandwidth that kernels reach: 0.71 to 0.94 on the H200, A100,

@@ -83,7 +83,7 @@ class Argument:
         dtype: one of `DTYPES`.
         read, written: whether it is read or written; a function of the call if it depends on it.
         optional: whether it may be None.
-        transposed: an argument that, if true, reverses the shape.
+        transposed: an argument that, if true, swaps the last two sizes of the shape.
         over: arguments that it may be, in place; it shares no memory with others.
         of: returns it if it is part of an argument: an array, or arrays by name.
         part: returns the part of it that is read or written, for the traffic.
@@ -115,7 +115,8 @@ class Argument:
         if callable(self.shape):
             return self.shape(call)
         if self.transposed and getattr(call, self.transposed):
-            return " ".join(reversed(self.shape.split())), self.dtype
+            *stack, rows, columns = self.shape.split()
+            return " ".join((*stack, columns, rows)), self.dtype
         return self.shape, self.dtype
 
     def arrays(self, name: str, call: OpCall) -> list[tuple[str, Array]]:

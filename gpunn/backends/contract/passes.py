@@ -49,6 +49,23 @@ class Passes(Operations):
         """
 
     @operation(
+        a=reads("a_stack m k", transposed="transpose_a"),
+        b=reads("b_stack k n", transposed="transpose_b"),
+        out=writes("stack m n"),
+        where=("a_stack in (1, stack)", "b_stack in (1, stack)"),
+        flops=lambda call: 2 * call.stack * call.m * call.n * call.k,
+    )
+    def batched_matmul(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+    ) -> None:
+        """out[i] = a[i] @ b[i] for each matrix of the stacks; a stack of one is used for all."""
+
+    @operation(
         x=reads("*rows features", rewritten=_keeps_input),
         bias=reads("features", optional=True),
         out=writes("*rows features", over=lambda call: () if _keeps_input(call) else ("x",)),

@@ -47,6 +47,10 @@ class CupyBackend(
                 call.accumulate, call.precision,
             )  # fmt: skip
 
+    def _batched_matmul(self, call: OpCall) -> None:
+        if call.out.size:
+            self._product(call.a, call.b, call.out, call.transpose_a, call.transpose_b)
+
     def _bias_activation(self, call: OpCall) -> None:
         x, bias, activation, out = call.x, call.bias, call.activation, call.out
         keep_input = activation.saves == "input" and bias is not None

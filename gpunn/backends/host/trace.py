@@ -90,7 +90,7 @@ class CallTrace:
             self.add_call(np.maximum, x, low, out=out)
             return self.add_call(np.minimum, out, high, out=out)
         self.threads = self.threads or _may_take_threads(function, args)
-        if isinstance(function, np.ufunc):
+        if isinstance(function, np.ufunc) and function.signature is None:  # element by element
             given = (a.dtype for a in args if hasattr(a, "dtype"))
             dtype = kwargs.get("dtype", next(given, None))
             if out.size <= SMALL:

@@ -91,6 +91,11 @@ class NumpyBackend(
             else:
                 self._do(np.dot, a, b, out=target)
 
+    def _batched_matmul(self, call: OpCall) -> None:
+        a = call.a.swapaxes(1, 2) if call.transpose_a else call.a
+        b = call.b.swapaxes(1, 2) if call.transpose_b else call.b
+        self._do(np.matmul, a, b, out=call.out)
+
     def _bias_activation(self, call: OpCall) -> None:
         x, bias, activation, out = call.x, call.bias, call.activation, call.out
         if bias is not None:

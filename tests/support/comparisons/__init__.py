@@ -51,6 +51,7 @@ from .steps import (
     regularize,
     schedule,
     shared_launch,
+    stacked_products,
     sum_over_one_rank,
 )
 
@@ -75,7 +76,8 @@ def _comparisons() -> Iterator[tuple[str, Comparison]]:
     for name in EXPRESSIONS:
         yield f"expression of {name}", partial(expression, name)
     programs = (
-        shared_launch, products, persistent_steps, persistent_updates, expressions_in_steps,
+        shared_launch, products, stacked_products, persistent_steps, persistent_updates,
+        expressions_in_steps,
     )  # fmt: skip
     normalizations = (batch_normalization, layer_normalization, noise)
     on_images = (convolution, rounded_products, pooling, layout, sums_of_many_rows)

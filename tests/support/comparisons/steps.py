@@ -41,6 +41,31 @@ def shared_launch(gpu: Backend, sample: Sample) -> None:
     assert_alike(*both, sample.dtype)
 
 
+def stacked_products(gpu: Backend, sample: Sample) -> None:
+    """Products of stacks of matrices: of as many each, or of one matrix with many."""
+    rows, columns = sample.shape
+    stack, inner = (int(n) for n in sample.rng.integers(1, 9, 2))
+
+    def multiply(backend: Backend, a: dict[str, Any]) -> None:
+        for number in range(4):
+            turned = bool(number & 1), bool(number & 2)
+            for x, w in (("x", "w"), ("one x", "w"), ("x", "one w")):
+                left, right = (
+                    backend.upload(np.ascontiguousarray(f.swapaxes(1, 2)) if turn else f)
+                    for f, turn in zip((given[x], given[w]), turned, strict=True)
+                )
+                backend.batched_matmul(left, right, a[f"{x} {w} {number}"], *turned)
+
+    given = {
+        "x": sample.normal(stack, rows, columns), "w": sample.normal(stack, columns, inner),
+        "one x": sample.normal(1, rows, columns), "one w": sample.normal(1, columns, inner),
+    }  # fmt: skip
+    pairs = ("x w", "one x w", "x one w")
+    empty = np.zeros((stack, rows, inner), sample.dtype)
+    outs = {f"{pair} {i}": empty for pair in pairs for i in range(4)}
+    assert_alike(*on_both(gpu, multiply, **outs), sample.dtype, float(columns))
+
+
 def products(gpu: Backend, sample: Sample) -> None:
     """Products as parts of a kernel, in each of their forms, each depending on the previous one."""
     rows, columns = sample.shape

@@ -47,6 +47,8 @@ def _call(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
             return function(*args, **kwargs)
 
     stream = current_stream()
+    if function in BY_CUBLAS and not stream.eager and any(_is_float(x) for x in args):
+        stream.refuse_library(function.__name__)
     if kwargs.get("out") is not None or _works_in_place(function):
         stream.perform(call)
         return None
@@ -62,6 +64,10 @@ def _call(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     return _on_device(result)
 
 
+def _is_float(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and x.dtype.kind == "f"
+
+
 def _works_in_place(function: Callable[..., Any]) -> bool:
     return function in IN_PLACE or getattr(function, "__name__", "") == "at"  # np.add.at
 
@@ -70,6 +76,8 @@ IN_PLACE = (
     np.copyto, np.ndarray.__setitem__, np.ndarray.fill, np.place, np.put, np.put_along_axis,
     np.putmask,
 )  # fmt: skip
+# CuPy's own calls of cuBLAS; products of integers are kernels of its own.
+BY_CUBLAS = (np.dot, np.einsum, np.inner, np.matmul, np.tensordot, np.vdot)
 # CuPy determines on the host how many elements these return, or whether their arguments are valid.
 SYNCHRONIZING = (
     np.argwhere, np.bincount, np.compress, np.extract, np.flatnonzero, np.nonzero, np.repeat,

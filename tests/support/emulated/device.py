@@ -155,20 +155,25 @@ class Products:
         kind, vector = epilogue or ("", None)
         assert not kind or (kind in self.epilogues and not accumulate)
 
-        def columns(x: Any, rows: int, count: int, stride: int) -> np.ndarray:
+        def columns(x: Any, rows: int, count: int, stride: int, step: int) -> np.ndarray:
             assert x.flags.c_contiguous
-            steps = (x.itemsize, stride * x.itemsize)
-            return np.ndarray((rows, count), x.dtype, x.view(np.ndarray), 0, steps)
+            shape = (*out.shape[:-2], rows, count)
+            steps = (step * x.itemsize,) * (out.ndim - 2) + (x.itemsize, stride * x.itemsize)
+            return np.ndarray(shape, x.dtype, x.view(np.ndarray), 0, steps)
 
         def product() -> None:
             m, n, k = layout.m, layout.n, layout.k
-            first = columns(b, *((k, m) if layout.transpose_first else (m, k)), layout.first_stride)
+            first = columns(
+                b, *((k, m) if layout.transpose_first else (m, k)),
+                layout.first_stride, layout.first_step,
+            )  # fmt: skip
             second = columns(
-                a, *((n, k) if layout.transpose_second else (k, n)), layout.second_stride
-            )
-            first = first.T if layout.transpose_first else first
-            second = second.T if layout.transpose_second else second
-            result = columns(out, m, n, m)
+                a, *((n, k) if layout.transpose_second else (k, n)),
+                layout.second_stride, layout.second_step,
+            )  # fmt: skip
+            first = first.swapaxes(-1, -2) if layout.transpose_first else first
+            second = second.swapaxes(-1, -2) if layout.transpose_second else second
+            result = columns(out, m, n, m, m * n)
             value = rounded(first, precision) @ rounded(second, precision)
             if kind == "bias_gradient":
                 vector.view(np.ndarray)[...] = first.sum(1)

@@ -66,6 +66,11 @@ class Stream(ABC):
         if self.captured is not None:
             raise RuntimeError(f"a step that is captured cannot {what}: it would wait for the GPU")
 
+    def refuse_library(self, function: str) -> None:
+        """CuPy refuses to use its handles of cuBLAS during a capture."""
+        if self.captured is not None:
+            raise NotImplementedError(f"calling cuBLAS API during stream capture: {function}")
+
 
 class NullStream(Stream):
     def record(self) -> Any:

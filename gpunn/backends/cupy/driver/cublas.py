@@ -1,8 +1,9 @@
 """Matrix products on a GPU: cuBLAS and cuBLASLt, called through ctypes.
 
-CuPy's own products cannot be captured; those of the libraries themselves can. A plain product
-is one call of cuBLAS; one with an `Epilogue` is one call of cuBLASLt, with the algorithm
-that was chosen, and tried, when it was first offered. Neither has been run on a GPU yet.
+CuPy's own products cannot be captured; those of the libraries themselves can. A plain product,
+or one of stacks of matrices, is one call of cuBLAS; one with an `Epilogue` is one call of
+cuBLASLt, with the algorithm that was chosen, and tried, when it was first offered. Neither has
+been run on a GPU yet.
 
 The numbers below are NVIDIA's, of cublas_api.h, cublasLt.h and library_types.h of CUDA 12.9.
 Their meaning is documented at https://docs.nvidia.com/cuda/cublas, their values also in the tables
@@ -102,12 +103,20 @@ class Cublas:
             self._multiply(plan, product.a, product.b, product.out, product.epilogue.vector)
             return
         layout = column_major(product)
+        m, n, k = layout.m, layout.n, layout.k
+        count: list[Any] = [c_int64(n) for n in product.out.shape[:-2]]  # of a stack
+
+        def matrix(address: c_void_p, stride: int, step: int) -> list[Any]:
+            of_stack = [c_int64(step)] if count else []
+            return [address, type_, c_int64(stride), *of_stack]
+
         self._call(
-            "cublasGemmEx_64", self._handle, layout.transpose_first, layout.transpose_second,
-            *map(c_int64, (layout.m, layout.n, layout.k)), byref(one),
-            first, type_, c_int64(layout.first_stride),
-            second, type_, c_int64(layout.second_stride), byref(beta),
-            result, type_, c_int64(layout.m),
+            "cublasGemmStridedBatchedEx_64" if count else "cublasGemmEx_64", self._handle,
+            layout.transpose_first, layout.transpose_second,
+            *map(c_int64, (m, n, k)), byref(one),
+            *matrix(first, layout.first_stride, layout.first_step),
+            *matrix(second, layout.second_stride, layout.second_step), byref(beta),
+            *matrix(result, m, m * n), *count,
             COMPUTE[product.out.dtype.itemsize, product.precision], DEFAULT_ALGORITHM,
         )  # fmt: skip
 

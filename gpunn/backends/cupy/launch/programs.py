@@ -146,7 +146,7 @@ class PersistentProgram:
         if not tasks:
             raise LaunchModeError("it has no tasks")
         products = [task for task in tasks if isinstance(task, Product)]
-        widest = max((task.matmul.out.shape[1] for task in products), default=0)
+        widest = max((task.matmul.out.shape[-1] for task in products), default=0)
         parts = as_parts(tasks)
         batch = batch_of(parts)
         if not forced and (widest > PERSISTENT_WIDTH or batch > PERSISTENT_BATCH):

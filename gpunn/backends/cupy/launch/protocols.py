@@ -39,7 +39,8 @@ class Matmul(NamedTuple):
     """A matrix product as requested from a library: out = a @ b, or out += a @ b.
 
     Attributes:
-        a, b, out: see `Backend.matmul`, also for the rest.
+        a, b, out: matrices, see `Backend.matmul`, also for the rest; or stacks of them, see
+            `Backend.batched_matmul`.
         epilogue: what is computed along with it, without ``accumulate``.
     """
 
@@ -54,8 +55,8 @@ class Matmul(NamedTuple):
 
     @property
     def flops(self) -> int:
-        """Two for each element of a and each column of out."""
-        return 2 * self.a.size * self.out.shape[1]
+        """Two for each element of out and each term of its sum."""
+        return 2 * self.out.size * self.a.shape[-2 if self.transpose_a else -1]
 
 
 class MatmulLibrary(Protocol):
@@ -128,6 +129,8 @@ class ColumnMajor(NamedTuple):
     k: int
     first_stride: int  # between columns, in elements; for out it is m
     second_stride: int
+    first_step: int  # between the matrices of a stack, in elements; for out it is m n
+    second_step: int  # 0: the same matrix each time
 
 
 def column_major(product: Matmul) -> ColumnMajor:
@@ -137,10 +140,13 @@ def column_major(product: Matmul) -> ColumnMajor:
 
     >>> a, b, out = (np.zeros(shape) for shape in ((5, 3), (3, 4), (5, 4)))
     >>> column_major(Matmul(a, b, out))[2:]
-    (4, 5, 3, 4, 3)
+    (4, 5, 3, 4, 3, 0, 0)
     """
-    a, b = product.a.shape, product.b.shape
-    m, n = product.out.shape[1], product.out.shape[0]
-    k = a[0 if product.transpose_a else 1]
-    strides = max(b[1], 1), max(a[1], 1)
-    return ColumnMajor(product.transpose_b, product.transpose_a, m, n, k, *strides)
+    n, m = product.out.shape[-2:]
+    k = product.a.shape[-2 if product.transpose_a else -1]
+    strides, steps = [], []
+    for factor in (product.b, product.a):
+        *stack, rows, columns = factor.shape
+        strides.append(max(columns, 1))
+        steps.append(0 if stack in ([], [1]) else rows * columns)
+    return ColumnMajor(product.transpose_b, product.transpose_a, m, n, k, *strides, *steps)
