@@ -477,6 +477,27 @@ def test_a_gpu_that_fails_does_not_keep_other_threads_waiting(
     assert not other.is_alive()
 
 
+@pytest.mark.parametrize("event", ["line", "return"])
+def test_ctrl_c_leaves_no_capture(event: str, libraries: Libraries) -> None:
+    """Wherever it comes, later work is done at once, and can be captured."""
+    backend = cuda.make_backend()
+    x = backend.zeros((3,), np.float32)
+
+    def step() -> None:
+        backend.affine(x, 1.0, 1.0, x)
+
+    step()
+    found = places(lambda: backend.capture(step, 2), {cuda.__file__}, (event,))
+    assert len(found) > 3
+    for number, place in enumerate(found, 1):
+        interrupt(lambda: backend.capture(step, 2), place)
+        step()
+        assert backend.read(x).tolist() == [2 * number] * 3, place
+        replay, _ = backend.capture(step, 1)
+        replay()
+        assert backend.read(x).tolist() == [2 * number + 1] * 3, place
+
+
 def test_a_capture_that_fails_is_ended(libraries: Libraries) -> None:
     backend = cuda.make_backend().isolated()
     x = backend.zeros((3,), np.float32)

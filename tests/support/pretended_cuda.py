@@ -363,10 +363,15 @@ class Stream(emulated.Stream):
         self.perform(event.synchronize)
 
     def begin_capture(self) -> None:
+        assert self.captured is None, "cudaErrorIllegalState"
         self.captured = []
 
+    def is_capturing(self) -> bool:
+        return self.captured is not None
+
     def end_capture(self) -> Any:
-        captured, self.captured = self.captured or [], None
+        assert self.captured is not None, "cudaErrorIllegalState"
+        captured, self.captured = self.captured, None
 
         def launch(stream: Stream | None = None) -> None:
             for work in captured:

@@ -134,16 +134,25 @@ class CupyStream:
         # replay keeps alive: no other array gets the memory that the graph uses.
         pool = self._cupy.cuda.MemoryPool()
         with self._cupy.cuda.using_allocator(pool.malloc):
-            self._stream.begin_capture()
-            try:
+            try:  # an interrupt may come as soon as the capture has begun
+                self._stream.begin_capture()
                 for _ in range(times):
                     step()
+                graph = self._stream.end_capture()
             except BaseException:
-                with suppress(Exception):  # the step's error is the one to report
-                    self._stream.end_capture()
+                self._abandon_capture()
                 raise
-            graph = self._stream.end_capture()
         return _Graph(graph, self._stream, pool).launch
+
+    def _abandon_capture(self) -> None:
+        """End a capture, if there is one; the error that led here is the one to report."""
+        try:
+            capturing = self._stream.is_capturing()
+        except RuntimeError:  # the capture has become invalid, and still has to be ended
+            capturing = True
+        if capturing:
+            with suppress(Exception):
+                self._stream.end_capture()
 
 
 @dataclass(frozen=True)
