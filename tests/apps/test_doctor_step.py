@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import emulated
 import pytest
 import registered
 import registered_networks as parity
@@ -105,6 +106,7 @@ def test_doctor_begins_with_the_gpu_that_is_here(
         return [9e-6, 1e-6, 5e-6]
 
     monkeypatch.setattr(step_profile, "measure", measure)
+    gpunn.backends.register_backend("cupy", emulated.make_backend)
     lines = doctor(capsys)
     named = [line for line in lines if "GTX" in line or "H100" in line]
     assert named[0].startswith("   GTX 1080 Ti (this machine) ")
@@ -113,6 +115,33 @@ def test_doctor_begins_with_the_gpu_that_is_here(
     (row,) = (line for line in lines if line.startswith("   measured on NVIDIA GeForce"))
     assert row.split()[-1] == "5.0" and "cupy" in on
     assert any(line.startswith("   NVIDIA GeForce GTX 970: not") for line in lines)
+
+
+@gpunn.saving.register_serializable(package="doctor")
+class Multiplied(Doubled):
+    """The same by a product of matrices, which CuPy does not perform in a capture."""
+
+    def forward(self, backend: Any, x: Any, out: Any) -> None:
+        backend.xp.dot(x, 2 * backend.xp.eye(x.shape[1], dtype=x.dtype), out=out)
+
+
+@pytest.mark.parametrize("activation", [Doubled(), Multiplied()])
+def test_doctor_says_why_a_step_is_not_captured(
+    activation: gpunn.activations.Activation,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(step_profile, "name_gpus", lambda: ["NVIDIA GeForce GTX 1080 Ti"])
+    monkeypatch.setattr(step_profile, "why_not", lambda: None)
+    gpunn.backends.register_backend("cupy", emulated.make_backend)
+    chain = [layers.Input((5,)), layers.Dense(3, activation=activation)]
+    model = gpunn.Sequential(chain, backend="numpy")
+    model.compile("sgd", "mse")
+    model.save(tmp_path / "model.gpunn")
+    printed = " ".join(" ".join(doctor(capsys, str(tmp_path / "model.gpunn"))).split())
+    reason = "not captured in a CUDA graph: calling cuBLAS API during stream capture: dot"
+    assert (reason in printed) == isinstance(activation, Multiplied)
 
 
 def test_doctor_lists_a_saved_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

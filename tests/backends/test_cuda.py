@@ -507,6 +507,47 @@ def test_a_capture_that_fails_is_ended(libraries: Libraries) -> None:
 
     program = backend.program(step)
     program.run(1)
-    with pytest.raises(RuntimeError, match="a step that is captured cannot read"):
+    with pytest.warns(UserWarning, match="a step that is captured cannot read"):
         program.run(1)
     assert backend.read(x).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 100])
+def test_a_step_that_cannot_be_captured_is_performed_each_time(
+    steps: int, libraries: Libraries
+) -> None:
+    """CuPy refuses its own products in a capture. There is one warning, with its reason."""
+    backend = cuda.make_backend().isolated()
+    w = backend.upload(np.array([[0, 1], [-1, 0]], np.float32))
+    x, y = backend.upload(np.array([[1, 2]], np.float32)), backend.zeros((1, 2), np.float32)
+    made: list[Any] = []
+
+    def step() -> None:
+        made[:] = [backend.scratch((2,), np.float32, str(len(made)), lambda one: one.fill(1))]
+        backend.xp.dot(x, w, out=y)
+        backend.xp.add(y, made[0], out=x)
+
+    program = backend.program(step)
+    program.run(1)
+    with pytest.warns(UserWarning, match="slower: calling cuBLAS API during stream capture: dot"):
+        program.run(steps)
+    program.run(steps)
+    expected = np.array([[1, 2]], np.float32)
+    for _ in range(2 * steps + 1):
+        expected = expected @ [[0, 1], [-1, 0]] + 1
+    np.testing.assert_array_equal(backend.read(x), expected)
+
+
+def test_an_error_of_the_step_is_raised_from_its_capture(libraries: Libraries) -> None:
+    backend = cuda.make_backend().isolated()
+    calls: list[int] = []
+
+    def step() -> None:
+        calls.append(1)
+        if len(calls) > 1:
+            raise RuntimeError("an error of one's own")
+
+    program = backend.program(step)
+    program.run(1)
+    with pytest.raises(RuntimeError, match="an error of one's own"):
+        program.run(1)

@@ -42,7 +42,8 @@ loss or optimizer), the arrays that it accesses, the bytes that it reads and
 writes, its floating-point operations, and the number of kernels and matrix
 products that it launches: "-" if it shares another operation's launch, "xp" if
 CuPy's array functions replace a missing kernel. It then predicts the duration
-of the step on several GPUs and on this CPU, and measures it here.
+of the step on several GPUs and on this CPU, and measures it here. On a GPU it
+says why a step is not captured in a CUDA graph, if it cannot be.
 """
 
 _WIDTH, _LABEL = 80, 11

@@ -6,6 +6,7 @@ import math
 import statistics
 import textwrap
 import time
+import warnings
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,19 @@ def measure(
     return samples
 
 
+def why_eager(model: Model, batch: int, backend: Any) -> str | None:
+    """Return why a training step cannot be captured on a GPU; None if it can.
+
+    The model is not changed: a copy is trained on noise for two steps.
+    """
+    copy = copied(model, backend)
+    program: Any = step_program(copy, batch, 2)
+    with copy.backend.session():
+        program.run(2)
+    reason: str | None = program.why_eager
+    return reason
+
+
 def python_seconds(seconds: float = 0.1) -> float:
     """Measure Python's overhead per operation of a step, on arrays of a few elements."""
     model = Sequential(
@@ -202,8 +216,14 @@ def predictions(model: Model, operations: list[ProfiledOperation], batch: int = 
     if any(map(_by_arrays, operations)):
         lines.append("   without the launches of array functions (xp)")
     if present and why_not() is None:
-        taken = statistics.median(measure(model, batch, "cupy"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the reason is printed below
+            taken = statistics.median(measure(model, batch, "cupy"))
+            reason = why_eager(model, batch, "cupy")
         lines.append(_times(f"measured on {present[0]}", taken))
+        if reason is not None:
+            text = f"not captured in a CUDA graph: {reason}"
+            lines += textwrap.wrap(text, WIDTH, initial_indent=" " * 3, subsequent_indent=" " * 3)
     cpu = roofline.measure_cpu(0.4)
     bound = roofline.cpu_seconds(operations, cpu)
     guess = roofline.cpu_seconds(operations, cpu, python_seconds())

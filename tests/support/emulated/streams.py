@@ -64,12 +64,18 @@ class Stream(ABC):
 
     def refuse(self, what: str) -> None:
         if self.captured is not None:
-            raise RuntimeError(f"a step that is captured cannot {what}: it would wait for the GPU")
+            raise CaptureError(f"a step that is captured cannot {what}: it would wait for the GPU")
 
     def refuse_library(self, function: str) -> None:
         """CuPy refuses to use its handles of cuBLAS during a capture."""
         if self.captured is not None:
             raise NotImplementedError(f"calling cuBLAS API during stream capture: {function}")
+
+
+class CaptureError(RuntimeError):
+    """CuPy's CUDARuntimeError with the status cudaErrorStreamCaptureUnsupported."""
+
+    status = 900
 
 
 class NullStream(Stream):

@@ -11,6 +11,7 @@ from gpunn.backends.contract.backend import Array, NotTraceableError, Step
 from gpunn.backends.contract.places import Check
 from gpunn.backends.contract.profiling import ProfiledOperation, current_profile
 from gpunn.backends.shared.interrupts import perform
+from gpunn.common.arguments import warn
 
 from .codegen import Kernel
 from .fuse import FusedLaunch, fuse
@@ -26,6 +27,9 @@ from .persistent import as_parts, batch_of
 from .protocols import Replay
 from .task_backend import TaskBackend
 from .tasks import Launch, Product, Task, written
+
+# cudaErrorStreamCaptureUnsupported to cudaErrorStreamCaptureWrongThread; the driver's are the same
+CAPTURE_STATUSES = range(900, 909)
 
 
 class CupyProgram:
@@ -56,6 +60,11 @@ class CupyProgram:
     def kernels(self) -> list[Kernel]:
         """The kernels of these launches."""
         return [launch.kernel for launch in self.launches if launch.kernel]
+
+    @property
+    def why_eager(self) -> str | None:
+        """Why its steps are not captured; None if they are, or need not be."""
+        return self._program.why_eager if self._program else None
 
     @property
     def steps_per_launch(self) -> int:
@@ -142,6 +151,8 @@ class PersistentProgram:
         LaunchModeError: if the step cannot, or should not, be one kernel.
     """
 
+    why_eager = None
+
     def __init__(self, backend: TaskBackend, tasks: list[Task], forced: bool) -> None:
         if not tasks:
             raise LaunchModeError("it has no tasks")
@@ -175,14 +186,21 @@ class GraphProgram:
     neither may happen during a capture. The object keeps the arrays alive that the graphs read
     and write, which a CUDA graph does not.
 
+    A step with an operation that cannot be captured is performed each time, from the first capture
+    that fails on.
+
     Args:
         backend: of the step.
         step: the step to capture.
         ours: whether all of it is the framework's: then an interrupt waits for its end.
         launches: the launches of a step, if known.
+
+    Attributes:
+        why_eager: the reason if the step cannot be captured.
     """
 
     steps_per_launch = 1
+    why_eager: str | None = None
 
     def __init__(
         self, backend: TaskBackend, step: Step, ours: bool, launches: Sequence[Launch] = ()
@@ -196,13 +214,49 @@ class GraphProgram:
 
     def run(self, steps: int) -> None:
         if self._scratch is None:
-            perform([self._step], 1) if self._ours else self._step()
+            self._perform()
             self._scratch = dict(self._backend._scratch.arrays)
             steps -= 1
-        for size in GRAPH_SIZES:
+        for size in GRAPH_SIZES if self.why_eager is None else ():
+            if steps >= size and size not in self._graphs and not self._capture(size):
+                break
             count, steps = divmod(steps, size)
-            if count and size not in self._graphs:
-                self._backend._scratch.arrays.update(self._scratch)  # it may have been released
-                self._graphs[size] = self._backend.capture(self._step, size)
             for _ in range(count):
                 self._graphs[size][0]()
+        for _ in range(steps):
+            self._perform()
+
+    def _perform(self) -> None:
+        perform([self._step], 1) if self._ours else self._step()
+
+    def _capture(self, size: int) -> bool:
+        """Capture a graph of this many steps; return whether the step allows it."""
+        assert self._scratch is not None
+        arrays = self._backend._scratch.arrays
+        arrays.update(self._scratch)  # it may have been released
+        before = dict(arrays)
+        try:
+            self._graphs[size] = self._backend.capture(self._step, size)
+        except Exception as error:
+            if not is_capture_error(error):
+                raise
+            arrays.clear()  # what was made in the capture has not been filled
+            arrays.update(before)
+            self.why_eager = str(error)
+            warn(
+                f"A step is not captured in a CUDA graph, and so is slower: {error}. Array "
+                f"functions with `out=` that do not wait for the GPU can be captured."
+            )
+            return False
+        return True
+
+
+def is_capture_error(error: Exception) -> bool:
+    """Return whether CuPy or CUDA refuses an operation only because it is being captured.
+
+    CuPy raises NotImplementedError for libraries that it does not call in a capture. The errors of
+    CUDA have a status.
+    """
+    return isinstance(error, NotImplementedError) or (
+        getattr(error, "status", None) in CAPTURE_STATUSES
+    )
