@@ -113,9 +113,14 @@ def columns(spec: Spec, x: Any, argument: str) -> Any:
 
 def _read(spec: Spec, x: Any) -> Any:
     """Copy a device array to the host; return anything else unchanged."""
-    if type(x) is np.ndarray or not spec.backend.owns(x):
+    if type(x) is np.ndarray:
         return x
-    spec.backend.wait_for_caller()
+    if spec.backend.owns(x):
+        spec.backend.wait_for_caller()
+    elif hasattr(x, "__cuda_array_interface__"):
+        x = spec.backend.upload(x)
+    else:
+        return x
     return spec.backend.read(x)
 
 

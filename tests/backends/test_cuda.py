@@ -538,6 +538,26 @@ def test_a_step_that_cannot_be_captured_is_performed_each_time(
     np.testing.assert_array_equal(backend.read(x), expected)
 
 
+@pytest.mark.parametrize("make", [cuda.make_backend, emulated.make_backend])
+def test_an_array_of_another_gpu_is_copied(make: Callable[[], Any], libraries: Libraries) -> None:
+    """CuPy's array functions and our kernels take arrays of their own GPU only."""
+    backend = make()
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    there = values.copy().view(emulated.ArrayElsewhere)
+    out = backend.zeros((2, 3), np.float32)
+    with pytest.raises(TypeError, match=r"x must be an array of the .* backend; got .* of GPU 1"):
+        backend.affine(there, 2.0, 0.0, out)
+    assert not backend.owns(there)
+    for turned in (False, True):
+        there = values.copy().view(emulated.ArrayElsewhere)
+        here = backend.upload(there.T if turned else there)
+        there.view(np.ndarray)[:] = np.nan  # its memory may be used again
+        assert backend.owns(here) and here.flags.c_contiguous
+        np.testing.assert_array_equal(backend.read(here), values.T if turned else values)
+    backend.convert(values.copy().view(emulated.ArrayElsewhere), out, 2.0)
+    np.testing.assert_array_equal(backend.read(out), 2 * values)
+
+
 def test_an_error_of_the_step_is_raised_from_its_capture(libraries: Libraries) -> None:
     backend = cuda.make_backend().isolated()
     calls: list[int] = []

@@ -385,6 +385,7 @@ class Device(nullcontext[None]):
 
     def __init__(self, capability: str) -> None:
         super().__init__()
+        self.id = 0
         self.compute_capability = capability
         self.attributes = {
             "MultiProcessorCount": 2, "CooperativeLaunch": 1, "L2CacheSize": 1 << 20

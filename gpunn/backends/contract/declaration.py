@@ -270,9 +270,11 @@ class OpDeclaration:
         self, backend: Device, name: str, argument: Argument, array: Array, call: OpCall
     ) -> None:
         if not backend.owns(array):
+            number = getattr(getattr(array, "device", None), "id", None)
+            where = "" if number is None else f" of GPU {number}"
             raise TypeError(
                 f"{self.name}: {name} must be an array of the {backend.name} backend; "
-                f"got {type(array).__name__}."
+                f"got {type(array).__name__}{where}."
             )
         shape, kind = argument.shape_and_dtype(call)
         values, dtype = call.__dict__, array.dtype

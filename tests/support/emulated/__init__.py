@@ -19,7 +19,7 @@ import os
 import gpunn.backends
 from gpunn.backends.cupy.backend import CupyBackend
 
-from .arrays import ArrayModule
+from .arrays import ArrayElsewhere, ArrayModule
 from .device import STREAM, EmulatedKernels, Products, Sending, launched
 from .memory import MEMORY
 from .streams import NULL, Stream, current_stream, use
@@ -28,6 +28,7 @@ __all__ = [
     "MEMORY",
     "NULL",
     "STREAM",
+    "ArrayElsewhere",
     "ArrayModule",
     "EmulatedKernels",
     "Products",

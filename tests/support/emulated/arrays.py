@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -93,6 +94,14 @@ def _refuse_unknown(name: str, unknown: set[str]) -> None:
         raise TypeError(f"CuPy's {name} does not take {', '.join(sorted(unknown))}")
 
 
+class Gpu(nullcontext[None]):
+    """A GPU, current in a block."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.id = number
+
+
 class DeviceArray(np.ndarray):
     """An array "on the device": every operation on it goes through the stream."""
 
@@ -123,6 +132,10 @@ class DeviceArray(np.ndarray):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         _call(np.ndarray.__setitem__, (self, key, value), {})
+
+    @property
+    def device(self) -> Any:  # type: ignore[override]
+        return Gpu(0)
 
     @property
     def data(self) -> Any:  # CuPy stores its pointer here
@@ -159,6 +172,23 @@ class DeviceArray(np.ndarray):
 
     def __index__(self) -> int:
         return self._wait().__index__()
+
+
+class ArrayElsewhere(DeviceArray):
+    """An array of another GPU, which takes part in nothing here until it is copied."""
+
+    @property
+    def device(self) -> Any:
+        return Gpu(1)
+
+    def copy(self, order: Any = "C") -> Any:
+        """Return a copy on the current device."""
+        return self.view(DeviceArray).copy(order)
+
+    def __array_ufunc__(self, *args: Any, **kwargs: Any) -> Any:
+        raise ValueError("array device must be same as the current device: array device = 1")
+
+    __array_function__ = __array_ufunc__
 
 
 def _method(name: str) -> Any:

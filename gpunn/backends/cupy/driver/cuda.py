@@ -101,6 +101,9 @@ class CupyStream:
     def is_current(self) -> bool:
         return bool(self._cupy.cuda.get_current_stream() == self._stream)
 
+    def reaches(self, array: Array) -> bool:
+        return bool(array.device.id == self._device.id)
+
     def current(self) -> Sending:
         if self.is_current():
             return Sending()

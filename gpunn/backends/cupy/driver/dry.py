@@ -69,6 +69,9 @@ class _Stream(nullcontext[None]):
     def is_current(self) -> bool:
         return True
 
+    def reaches(self, array: Array) -> bool:
+        return True
+
     def current(self) -> Sending:
         return Sending()
 

@@ -97,6 +97,9 @@ class Stream(Current, Protocol):
     """The queue of work on the device. In a ``with`` block of it, the array functions of this
     thread use it."""
 
+    def reaches(self, array: Array) -> bool:
+        """Return whether an array of the array module is on the stream's device."""
+
     def current(self) -> Sending:
         """Return the pending work of this thread's current stream, which may be another one."""
 

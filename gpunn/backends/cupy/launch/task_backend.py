@@ -98,14 +98,30 @@ class TaskBackend(Backend):
             return self._xp.zeros(shape, dtype)
 
     def upload(self, source: Any) -> Array:
+        ours = self._xp.ndarray
         if self.owns(source):
             self.wait_for_caller()
+        elif not isinstance(source, (np.ndarray, ours)) and hasattr(source, "__dlpack__"):
+            on_host = source.__dlpack_device__()[0] == 1  # kDLCPU
+            with self.turn:
+                source = (np if on_host else self._xp).from_dlpack(source)
+        if isinstance(source, ours) and not self.owns(source):
+            return self._copied_here(source)
         with self.turn:
-            if not isinstance(source, np.ndarray) and hasattr(source, "__dlpack__"):
-                on_host = source.__dlpack_device__()[0] == 1  # kDLCPU
-                if not self.owns(source):
-                    source = (np if on_host else self._xp).from_dlpack(source)
             return self._xp.ascontiguousarray(self._xp.asarray(source))
+
+    def _copied_here(self, source: Array) -> Array:
+        """Return a C-contiguous copy of an array of another GPU, after the work on it there.
+
+        The host waits: the other GPU may reuse the memory of the array as soon as it is dropped.
+        """
+        with source.device:
+            before = self._stream.current()
+        with self.turn:
+            before.join()
+            copy = self._xp.ascontiguousarray(source.copy())  # on the current device
+            self._stream.synchronize()
+            return copy
 
     def wait_for_caller(self) -> None:
         Sent(self._stream.current(), self.turn).join()
@@ -151,7 +167,7 @@ class TaskBackend(Backend):
                 raise check.error(found)
 
     def owns(self, array: Any) -> bool:
-        return isinstance(array, self._xp.ndarray)
+        return isinstance(array, self._xp.ndarray) and self._stream.reaches(array)
 
     def free_bytes(self) -> int | None:
         with self.turn:
