@@ -1,5 +1,5 @@
 """Compile kernels before they are launched, in several processes: NVRTC takes .2 to 2.8 seconds
-per kernel, and CuPy caches compiled kernels on disk.
+per kernel, and compiled kernels are cached on disk.
 
 Run as a program, it is such a process: it reads kernels from its input, and answers each with a
 line.

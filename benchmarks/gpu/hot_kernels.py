@@ -17,7 +17,6 @@ from benchmarks.contestants.gpunn_fit import network
 from gpunn.apps.roofline import roofline, step_profile
 from gpunn.apps.roofline.known_gpus import GPU, find_gpu
 from gpunn.backends.cupy.driver import dry
-from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.cupy.launch.codegen import BLOCK, WARP, Kernel, PartCall, by_itself
 from gpunn.backends.cupy.launch.tasks import Launch
 
@@ -191,22 +190,18 @@ def text() -> str:
 
 def _launch_row(hot: Hot, gpus: dict[int, GPU]) -> list[str]:
     kernel = hot.kernel
-    ptx = nvrtc.assembly(kernel.text, kernel.name, kernel_source.OPTIONS)
+    ptx = nvrtc.assembly(kernel.text)
     blocks = sum("bar.sync" in line or "barrier.sync" in line for line in instructions(ptx))
     cells = [hot.title, f"{hot.bytes:,}", f"{blocks}, {hot.grid_barriers}"]
     for architecture in gpus:
-        given = kernel.text, architecture, [kernel.name], kernel_source.OPTIONS
-        used = nvrtc.compile_kernels(*given)[kernel.name]
+        used = nvrtc.compile_kernels(kernel.text, architecture, [kernel.name])[kernel.name]
         share = occupancy(used, architecture)
         cells.append(f"{used.registers} / {used.shared} / {share:.0%}")
     return [*cells, *(f"{seconds(hot, gpu) * 1e6:.2f}" for gpu in gpus.values())]
 
 
 def _cell(call: PartCall, architecture: int) -> str:
-    kernel = by_itself(call)
-    found = per_element(
-        nvrtc.assembly(kernel.text, kernel.name, kernel_source.OPTIONS, architecture)
-    )
+    found = per_element(nvrtc.assembly(by_itself(call).text, architecture))
     return "-" if found is None else f"{found:.1f}"
 
 

@@ -12,6 +12,7 @@ from functools import cache
 from typing import NamedTuple
 
 from benchmarks import RESULTS
+from gpunn.backends.cupy.driver.nvrtc import version
 from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.cupy.launch.codegen import every_kernel
 
@@ -49,7 +50,7 @@ def resources(file: str, architecture: int) -> dict[str, nvrtc.Resources]:
     kernels = every_kernel(file)
     source = kernel_source.source(file) + "".join(kernel.function for kernel in kernels)
     names = [kernel.name for kernel in kernels]
-    used = nvrtc.compile_kernels(source, architecture, names, kernel_source.OPTIONS)
+    used = nvrtc.compile_kernels(source, architecture, names)
     return {kernel.calls[0].entry: used[kernel.name] for kernel in kernels}
 
 
@@ -67,7 +68,7 @@ def figures() -> Figures:
 
 def text() -> str:
     """Return the table as Markdown."""
-    head = _HEAD.format(version=nvrtc.version(), date=datetime.date.today())
+    head = _HEAD.format(version=version(), date=datetime.date.today())
     titles = " | ".join(f"sm_{a}" for a in ARCHITECTURES)
     rows = [f"| kernel | {titles} |", f"| --- |{' ---: |' * len(ARCHITECTURES)}"]
     rows += [f"| `{entry}` | {' | '.join(cells.values())} |" for entry, cells in figures().items()]

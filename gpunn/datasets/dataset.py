@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gpunn.common.cache import cache_folder
+
 from . import idx
 from .routes import FAILURES, Route
 
@@ -66,27 +68,6 @@ def mnist_files(*sha256: str) -> tuple[File, ...]:
         File(name, shape, digest)
         for (name, shape), digest in zip(declared.items(), sha256, strict=True)
     )
-
-
-def cache_folder() -> Path:
-    """Return the folder for cached data sets: `GPUNN_CACHE`, or the platform's cache folder."""
-    chosen = os.environ.get("GPUNN_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(base):
-        return Path(base, "gpunn")
-    try:
-        home = Path.home()
-    except RuntimeError:
-        import tempfile
-
-        return Path(tempfile.gettempdir(), "gpunn")
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local", "gpunn", "cache")
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "gpunn"
-    return home / ".cache" / "gpunn"
 
 
 def load(dataset: DataSet, path: str | os.PathLike[str] | None = None) -> tuple[Split, Split]:

@@ -15,7 +15,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .dataset import DatasetUnavailable, cache_folder
+from gpunn.common.cache import cache_folder
+
+from .dataset import DatasetUnavailable
 from .idx import DataFileError
 from .routes import FAILURES, download
 

@@ -31,6 +31,7 @@ SHAPES = [(1, 1, 1), (2, 3, 4), (5, 1, 3), (1, 6, 2), (7, 4, 1)]
 
 def pretend(monkeypatch: pytest.MonkeyPatch, libraries: Libraries, capability: str) -> None:
     monkeypatch.setattr(cuda, "why_not", lambda: None)
+    monkeypatch.setattr(cuda, "load_code", pretended_cuda.load_code)
     monkeypatch.setitem(sys.modules, "cupy", Cupy(capability))
     monkeypatch.setattr(cublas, "cublas_library", lambda name="cublas": libraries)
 

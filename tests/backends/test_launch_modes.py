@@ -19,7 +19,7 @@ import gpunn
 from benchmarks.gpu import kernel_table, nvrtc
 from gpunn import layers, losses, optimizers
 from gpunn.backends.cupy.driver import dry
-from gpunn.backends.cupy.launch import kernel_source
+from gpunn.backends.cupy.driver.nvrtc import CompileError
 from gpunn.backends.cupy.launch.codegen import Kernel, PartCall, Stage
 from gpunn.backends.cupy.launch.modes import PERSISTENT_BATCH, PERSISTENT_WIDTH
 
@@ -376,9 +376,7 @@ def constrained(backend: Any) -> Any:
     most = gpunn.constraints.MaxNorm(0.5)
     return network(
         backend,
-        lambda: [
-            layers.Dense(4, kernel_constraint=most, bias_constraint=most) for _ in range(60)
-        ],
+        lambda: [layers.Dense(4, kernel_constraint=most, bias_constraint=most) for _ in range(60)],
         "float32",
     )
 
@@ -393,8 +391,7 @@ def test_what_a_launch_does_not_take_is_left_to_another() -> None:
     model = constrained(dry.make_backend())
     program = digits.program(model, *data(model, 8), 8)
     counts = [
-        sum(task.name == "constrain_norms" for task in launch.tasks)
-        for launch in program.launches
+        sum(task.name == "constrain_norms" for task in launch.tasks) for launch in program.launches
     ]
     assert sorted(count for count in counts if count) == [19, 101]
 
@@ -411,7 +408,7 @@ def test_the_compiler_agrees_with_what_a_kernel_has_room_for() -> None:
         nvrtc.compile_kernels(text, min(kernel_table.ARCHITECTURES), ["empty"])
 
     compiled(102)
-    with pytest.raises(nvrtc.CompileError, match="Formal parameter space overflowed"):
+    with pytest.raises(CompileError, match="Formal parameter space overflowed"):
         compiled(103)
 
 
@@ -433,5 +430,5 @@ def test_compositions_compile_without_spills(cooperative: bool, architecture: in
     kernels = digits.program(model, *digits.digits(80), 32).kernels
     assert any(len(kernel.calls) > 1 for kernel in kernels)
     for kernel in kernels:
-        names, options = [kernel.name], kernel_source.OPTIONS
-        kernel_resources.check(nvrtc.compile_kernels(kernel.text, architecture, names, options))
+        used = nvrtc.compile_kernels(kernel.text, architecture, [kernel.name])
+        kernel_resources.check(used)

@@ -309,30 +309,6 @@ def test_two_processes_that_fetch_at_once_both_succeed(cache: Path, serve: Serve
     assert {p.name: p.read_bytes() for p in cache.iterdir()} == CONTENT
 
 
-@pytest.mark.parametrize(
-    ("platform", "variables", "expected"),
-    [
-        ("linux", {}, "{home}/.cache/gpunn"),
-        ("linux", {"XDG_CACHE_HOME": "{home}/xdg"}, "{home}/xdg/gpunn"),
-        ("linux", {"XDG_CACHE_HOME": "relative"}, "{home}/.cache/gpunn"),
-        ("darwin", {}, "{home}/Library/Caches/gpunn"),
-        ("win32", {"LOCALAPPDATA": "{home}/Local"}, "{home}/Local/gpunn/cache"),
-        ("linux", {"GPUNN_CACHE": "~/mine", "XDG_CACHE_HOME": "{home}/xdg"}, "{home}/mine"),
-    ],
-)
-def test_cache_folder(
-    tmp_path: Path, monkeypatch, platform: str, variables: dict[str, str], expected: str
-) -> None:
-    for name in ("GPUNN_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value.format(home=tmp_path))
-    monkeypatch.setattr(sys, "platform", platform)
-    assert dataset.cache_folder() == Path(expected.format(home=tmp_path))
-
-
 def test_real_mnist(mnist: tuple) -> None:
     (x_train, y_train), (x_test, y_test) = mnist
     assert (x_train.shape, x_test.shape) == ((60000, 28, 28), (10000, 28, 28))

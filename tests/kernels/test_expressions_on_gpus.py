@@ -29,7 +29,7 @@ from gpunn.backends.contract.expression import (
 )
 from gpunn.backends.cupy.launch.codegen import Kernel
 from gpunn.backends.cupy.launch.expressions import text_of
-from gpunn.backends.cupy.launch.kernel_source import OPTIONS, part_named, source
+from gpunn.backends.cupy.launch.kernel_source import part_named, source
 
 GPU = make_gpu()
 CASES = [
@@ -91,7 +91,7 @@ def test_it_compiles_without_spills(dtype: str, architecture: int) -> None:
     files = dict.fromkeys(part_named(kernel.calls[0].part).file for kernel in kernels)
     text = source(*files) + "".join(kernel.function for kernel in kernels)
     names = [kernel.name for kernel in kernels]
-    check(nvrtc.compile_kernels(text, architecture, names, OPTIONS))
+    check(nvrtc.compile_kernels(text, architecture, names))
 
 
 DOUBLE = re.compile(r"\.f64\b")
@@ -104,11 +104,11 @@ def test_single_precision_stays_single() -> None:
         if not case.dtypes and "sin" not in {step.function for step in case.expression.instructions}
     ]  # fmt: skip
     for kernel in composed(*cases):
-        ptx = nvrtc.assembly(kernel.text, kernel.name, OPTIONS)
+        ptx = nvrtc.assembly(kernel.text)
         assert "st.global.f32" in ptx and not DOUBLE.search(ptx), kernel.text
     wide = of("float64", (ELEMENTS,), ("exp", 0), write=(1,))
     (kernel,) = composed(ExpressionCase("wide", wide, sizes=((2, 2),)))
-    assert DOUBLE.search(nvrtc.assembly(kernel.text, kernel.name, OPTIONS))
+    assert DOUBLE.search(nvrtc.assembly(kernel.text))
 
 
 PRINT = """

@@ -15,6 +15,7 @@ from benchmarks.gpu import hot_kernels, kernel_table, nvrtc
 from benchmarks.gpu.kernel_table import ARCHITECTURES
 from gpunn.backends.contract import control
 from gpunn.backends.cupy import sums
+from gpunn.backends.cupy.driver.nvrtc import CompileError
 from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.cupy.launch.codegen import BLOCK, WARP, PartCall, by_itself, every_kernel
 from gpunn.common.source_root import source_root
@@ -95,10 +96,10 @@ def test_instructions_of_an_element_are_those_of_the_loop() -> None:
     """Each further product and sum in the loop adds one instruction; without a loop: none."""
     found = []
     for more in ("", "sum = sum * sum + 3.0f;", "sum = sum * sum + 3.0f; sum = sum * sum + 5.0f;"):
-        ptx = nvrtc.assembly(COUNTED % more, "counted")
+        ptx = nvrtc.assembly(COUNTED % more)
         found.append(hot_kernels.per_element(ptx))
     assert found[1] - found[0] == found[2] - found[1] == pytest.approx(1)
-    empty = nvrtc.assembly('extern "C" __global__ void empty() {}', "empty")
+    empty = nvrtc.assembly('extern "C" __global__ void empty() {}')
     assert hot_kernels.per_element(empty) is None
 
 
@@ -135,7 +136,7 @@ def assembly(entry: str) -> str:
     """Return the assembly of the kernel made of this part alone."""
     part, *choices = re.findall(r"\w+", entry)
     kernel = by_itself(PartCall(part, tuple(choices)))
-    return nvrtc.assembly(kernel.text, kernel.name, kernel_source.OPTIONS)
+    return nvrtc.assembly(kernel.text)
 
 
 @pytest.mark.parametrize("entry", SINGLE)
@@ -157,7 +158,7 @@ def test_double_precision_is_seen() -> None:
 def test_spills_and_shared_memory_are_seen() -> None:
     """The report contains the values that the test above checks."""
     source = """
-    __global__ void __launch_bounds__(1024, 2) crowded(float* x) {
+    extern "C" __global__ void __launch_bounds__(1024, 2) crowded(float* x) {
         __shared__ float tile[1000];
         float kept[64];
         #pragma unroll
@@ -178,7 +179,7 @@ def test_spills_and_shared_memory_are_seen() -> None:
 def test_compile_errors_name_the_file_and_line() -> None:
     kernel = by_itself(PartCall("advance", ()))
     broken = kernel.text.replace("counters[UPDATES] += 1", "nothing += 1")
-    with pytest.raises(nvrtc.CompileError, match=r'control\.cu\(1\d\): error: .*"nothing"'):
+    with pytest.raises(CompileError, match=r'control\.cu\(1\d\): error: .*"nothing"'):
         nvrtc.compile_kernels(broken, 61, [kernel.name])
 
 

@@ -1,4 +1,5 @@
-"""Fakes of CuPy, cuBLAS and cuBLASLt, as far as ``cuda.py`` and ``cublas.py`` use them.
+"""Fakes of CuPy, cuBLAS and cuBLASLt, as far as ``cuda.py`` and ``cublas.py`` use them, and of the
+code that NVRTC would return.
 
 The libraries are C functions on host memory that handle their arguments as NVIDIA's documentation
 specifies. Descriptors are NVIDIA's own if its cuBLASLt is installed (they need no GPU), so that
@@ -22,7 +23,6 @@ import emulated
 import numpy as np
 from host_kernels import compile_text
 
-from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.shared.precision import rounded
 
 REALS = {0: ctypes.c_float, 1: ctypes.c_double}  # CUDA_R_32F, CUDA_R_64F
@@ -392,6 +392,42 @@ class Device(nullcontext[None]):
         }  # fmt: skip
 
 
+def load_code(text: str, capability: int) -> bytes:
+    """In place of `gpunn.backends.cupy.driver.nvrtc.load_code`: the source, marked as code."""
+    return b"code for %d\n%s" % (capability, text.encode())
+
+
+class Module:
+    """A module of kernels, which compiles the source in its code for the CPU."""
+
+    def __init__(self, processors: int) -> None:
+        self._processors = processors
+        self._source: str | None = None
+
+    def load(self, code: bytes) -> None:
+        mark, _, source = code.decode().partition("\n")
+        if not mark.startswith("code for "):
+            raise RuntimeError("CUDA_ERROR_INVALID_IMAGE: device kernel image is invalid")
+        self._source = source
+
+    def get_function(self, name: str) -> Callable[..., None]:
+        source = self._source
+        assert source is not None, "nothing was loaded"
+        run = compile_text(source, [name])[name]
+
+        def launch(
+            grid: tuple, block: tuple, args: list, stream: Stream | None = None,
+            enable_cooperative_groups: bool = False,
+        ) -> None:  # fmt: skip
+            waits = "grid_barrier(barrier" in source  # blocks wait for each other
+            assert enable_cooperative_groups == waits
+            # CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE: for the largest kernel, one block each
+            assert not waits or math.prod(grid) <= self._processors
+            (stream or emulated.current_stream()).perform(lambda: run(grid, block, args))
+
+        return launch
+
+
 class Cupy(emulated.ArrayModule):
     """CuPy's names that `gpunn.backends.cupy.driver.cuda` uses, implemented by `emulated`."""
 
@@ -401,6 +437,7 @@ class Cupy(emulated.ArrayModule):
             Device=lambda: Device(capability),
             Stream=Stream,
             get_current_stream=emulated.current_stream,
+            Module=lambda: Module(self._processors),
             MemoryPool=lambda: SimpleNamespace(malloc=None),
             runtime=SimpleNamespace(memGetInfo=lambda: (emulated.MEMORY.free(), 1 << 60)),
             using_allocator=lambda allocator: nullcontext(),
@@ -410,22 +447,3 @@ class Cupy(emulated.ArrayModule):
         stream.refuse("read")
         stream.synchronize()
         return np.array(array.view(np.ndarray))
-
-    def RawModule(self, code: str, options: tuple) -> Any:
-        assert options == kernel_source.OPTIONS
-
-        def get_function(name: str) -> Any:
-            run = compile_text(code, [name])[name]
-
-            def launch(grid: tuple, block: tuple, args: list, **options: Any) -> None:
-                stream = options.pop("stream", None) or emulated.current_stream()
-                waits = "grid_barrier(barrier" in code  # blocks wait for each other
-                assert options == ({"enable_cooperative_groups": True} if waits else {})
-                # CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE: for the largest kernel, one block each
-                assert not waits or math.prod(grid) <= self._processors
-                stream.perform(lambda: run(grid, block, args))
-
-            launch.kernel = launch  # type: ignore[attr-defined]
-            return launch
-
-        return SimpleNamespace(get_function=get_function)

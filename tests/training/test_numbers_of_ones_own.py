@@ -102,18 +102,6 @@ class Kernels(emulated.EmulatedKernels):
         return super().prepare(kernel)
 
 
-class Cupy(pretended_cuda.Cupy):
-    """CuPy, recording what NVRTC compiles."""
-
-    def __init__(self, compiled: list[str]) -> None:
-        super().__init__("86")
-        self.compiled = compiled
-
-    def RawModule(self, code: str, options: tuple) -> Any:
-        self.compiled.append(code)
-        return super().RawModule(code, options)
-
-
 @pytest.fixture
 def device(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
@@ -128,7 +116,13 @@ def device(
         monkeypatch.setattr(
             cublas, "cublas_library", lambda name="cublas": pretended_cuda.Libraries()
         )
-        monkeypatch.setitem(sys.modules, "cupy", Cupy(compiled))
+        monkeypatch.setitem(sys.modules, "cupy", pretended_cuda.Cupy("86"))
+
+        def load_code(text: str, capability: int) -> bytes:
+            compiled.append(text)
+            return pretended_cuda.load_code(text, capability)
+
+        monkeypatch.setattr(cuda, "load_code", load_code)
         yield cuda.make_backend(), compiled
         pretended_cuda.STREAMS.clear()
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gpunn.apps.web.playground import playground_page
 from gpunn.common.atomic_files import atomic_write
-from gpunn.datasets.dataset import cache_folder
+from gpunn.common.cache import cache_folder
 
 from .arguments import add_force, check_page
 

@@ -22,12 +22,12 @@ from gpunn.backends.contract.device import Sending
 from gpunn.backends.contract.ranks import Ranks
 from gpunn.backends.cupy.backend import CupyBackend
 from gpunn.backends.cupy.launch.codegen import Kernel
-from gpunn.backends.cupy.launch.kernel_source import OPTIONS
 from gpunn.backends.cupy.launch.protocols import KernelLauncher, RankSum, Replay
 
 from .cublas import Cublas
 from .gpu import why_not
 from .nccl import NcclSum
+from .nvrtc import load_code
 
 __all__ = ["make_backend", "why_not"]
 
@@ -61,23 +61,22 @@ def make_backend() -> CupyBackend:
 
 
 class _Kernels:
-    """Kernels compiled by NVRTC at their first use, and cached on disk by CuPy."""
+    """Kernels compiled by NVRTC at their first use, and cached on disk."""
 
     def __init__(self, cupy: Any, stream: Any) -> None:
         self._cupy, self._stream = cupy, stream
-        attributes = cupy.cuda.Device().attributes
+        device = cupy.cuda.Device()
+        self._capability, attributes = int(device.compute_capability), device.attributes
         processors = attributes["MultiProcessorCount"]
         self.blocks = 8 * processors
         self.resident = processors if attributes.get("CooperativeLaunch") else 0
         self.cache = attributes["L2CacheSize"]
 
     def prepare(self, kernel: Kernel) -> KernelLauncher:
-        found = self._cupy.RawModule(code=kernel.text, options=OPTIONS).get_function(kernel.name)
-        # Only the launch is cooperative. With this option for the module, CuPy would link CUDA's
-        # library for cooperative groups, which may not be installed: we use our own barrier.
-        if kernel.repeats:
-            return partial(found.kernel, stream=self._stream, enable_cooperative_groups=True)
-        return partial(found, stream=self._stream)
+        module = self._cupy.cuda.Module()
+        module.load(load_code(kernel.text, self._capability))
+        found = partial(module.get_function(kernel.name), stream=self._stream)
+        return partial(found, enable_cooperative_groups=True) if kernel.repeats else found
 
 
 class CupyStream:

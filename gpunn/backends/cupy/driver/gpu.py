@@ -115,7 +115,12 @@ def is_on_bus(devices: Path = Path("/sys/bus/pci/devices")) -> bool:
 
 
 def cublas_library(name: str = "cublas") -> ctypes.CDLL:
-    """Load cuBLAS, or cuBLASLt (``"cublasLt"``) that comes with it, where CuPy would find it."""
+    """Load cuBLAS, or cuBLASLt (``"cublasLt"``) that comes with it."""
+    return nvidia_library(name)
+
+
+def nvidia_library(name: str) -> ctypes.CDLL:
+    """Load a library of CUDA, such as ``"nvrtc"``, from where CuPy finds it."""
     pathfinder = import_module("cuda.pathfinder")  # comes with CuPy
     return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib(name).abs_path)
 

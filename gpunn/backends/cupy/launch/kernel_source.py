@@ -21,8 +21,9 @@ import numpy as np
 
 from gpunn.common.source_root import source_root
 
-OPTIONS = ("-std=c++17",)
-"""Compiler options of every kernel: no fast math, no flushing of denormals."""
+OPTIONS = ("-std=c++17", "-ftz=false", "-prec-div=true", "-prec-sqrt=true", "-fmad=true")
+"""Compiler options of every kernel: subnormal values are kept, quotients and roots are rounded
+correctly, and a product is rounded once with the sum that it is added to."""
 
 _FLOATS = ("float", "double")
 _SOURCES = (
