@@ -18,7 +18,7 @@ from gpunn.backends.cupy.launch.codegen import every_kernel
 
 from . import nvrtc
 
-ARCHITECTURES = (61, 75, 86, 89, 90)
+ARCHITECTURES = (52, 61, 75, 86, 89, 90)
 RESULT = RESULTS / "kernels.md"
 
 _HEAD = """\
@@ -27,7 +27,8 @@ _HEAD = """\
 Compiled by NVRTC {version} on {date} (`make kernels`). A cell: registers of a thread /
 bytes of static shared memory of a block; then bytes spilled to memory, if any.
 
-- sm_61: GTX 10xx; sm_75: GTX 16xx, RTX 20xx; sm_86: RTX 30xx; sm_89: RTX 40xx; sm_90: H100.
+- sm_52: GTX 9xx; sm_61: GTX 10xx; sm_75: GTX 16xx, RTX 20xx; sm_86: RTX 30xx; sm_89: RTX 40xx;
+  sm_90: H100.
 
 """
 _VERSION = re.compile(r"NVRTC (\d+\.\d+)")

@@ -25,11 +25,27 @@ ROW_PART void bin_rows(ThreadGroup threads, ROW_SLICED const T* predictions,
     }
 }
 
+// Atomically: *place += value. GPUs before compute capability 6.0 (GTX 9xx) have no such instruction
+// for doubles: they replace the sum until no other thread has changed it meanwhile.
+__device__ inline void add_atomically(double* place, double value) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 600
+    uint64* word = reinterpret_cast<uint64*>(place);
+    uint64 before = *word, found = ~before;
+    while (found != before) {
+        found = before;
+        const double sum = __longlong_as_double(int64(found)) + value;
+        before = atomicCAS(word, found, uint64(__double_as_longlong(sum)));
+    }
+#else
+    atomicAdd(place, value);
+#endif
+}
+
 // state[b] += the number of predictions in bin b: an integer, whatever the order of additions.
 ELEMENT_PART void bin_counts(ThreadGroup threads, const int32* bins, int64 n, int64 size,
                              double* state) {
     for (int64 i : threads.elements(n))
-        if (bins[i] >= 0 && bins[i] < size) atomicAdd(&state[bins[i]], 1.0);
+        if (bins[i] >= 0 && bins[i] < size) add_atomically(&state[bins[i]], 1.0);
 }
 
 constexpr int SHARED_BINS = 4;  // that the lanes of a warp add to together, one after the other
@@ -57,7 +73,7 @@ BLOCK_PART void bin_sums(ThreadGroup threads, const int32* bins, const T* weight
         const double weight = bin < 0 ? 0.0 : double(weights[i / width]);
         if (weight == 0) bin = -1;
         if (bin >= 0 && !math::is_finite(weight)) {
-            atomicAdd(&state[bin], weight);
+            add_atomically(&state[bin], weight);
             bin = -1;
         }
         const double multiples = bin < 0 ? 0.0 : weight * scale[0];

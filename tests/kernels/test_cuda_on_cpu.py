@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from host_kernels import POISON, HostKernels, compile_text, poison
 
+from gpunn.backends.cupy.launch.codegen import PartCall, by_itself
 from gpunn.backends.cupy.launch.kernel_source import KernelParameter
 
 ORDERS = range(6)
@@ -146,6 +147,30 @@ def test_warp_functions(order: int) -> None:
     expected = [sum(1 << i for i in lanes if (first + i) % 3 == 0) for first in (0, 32)]
     np.testing.assert_array_equal(votes, np.repeat(expected, 32))
     assert count[0] == 2 * 3
+
+
+INTERFERING = """
+#define __CUDA_ARCH__ %s
+#include <math.h>
+int others = 2;
+template <typename T> T interfered(T* word, T expected, T value) {
+    if (others-- > 0) *reinterpret_cast<double*>(word) += 100.0;  // as if by another thread
+    const T before = *word;
+    if (before == expected) *word = value;
+    return before;
+}
+#define atomicCAS interfered
+"""
+
+
+@pytest.mark.parametrize(("architecture", "added"), [("520", 200.0), ("600", 0.0)])
+def test_sums_of_doubles_without_their_instruction(architecture: str, added: float) -> None:
+    """Before compute capability 6.0 a sum is repeated if other threads changed it meanwhile."""
+    kernel = by_itself(PartCall("bin_counts", ()))
+    bins, state = np.array([1, 2, 1, 1], np.int32), np.array([0.0, 0.25, np.nan])
+    run = one(INTERFERING % architecture + kernel.text, kernel.name)
+    run((1,), (256,), [bins, np.int64(4), np.int64(3), state], 0)
+    np.testing.assert_array_equal(state, [0.0, 3.25 + added, np.nan])
 
 
 GRID = """

@@ -202,6 +202,26 @@ T atomicMax(T* address, T value, cpu::Place place = cpu::Place::here()) {
     return before;
 }
 
+template <typename T>
+T atomicCAS(T* address, T expected, T value, cpu::Place place = cpu::Place::here()) {
+    races_atomic(address, sizeof(T), place.file, place.line);
+    const T before = *address;
+    if (before == expected) *address = value;
+    races_after_atomic();
+    return before;
+}
+
+static inline long long __double_as_longlong(double value) {
+    long long word;
+    memcpy(&word, &value, sizeof word);
+    return word;
+}
+static inline double __longlong_as_double(long long word) {
+    double value;
+    memcpy(&value, &word, sizeof value);
+    return value;
+}
+
 static inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 
 #pragma GCC visibility pop
