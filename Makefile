@@ -54,7 +54,7 @@ bench-full: $(VENV)/.for-bench ## the same at full length, and how cost grows: 9
 	$(BIN)/gpunn bench --full $(ARGS)
 	$(BIN)/python -m benchmarks.scale.curves
 
-# No .venv is made: PYTHON, or what there is, brings NumPy, CuPy, tqdm, safetensors and pytest.
+# No .venv is made: PYTHON, or what there is, brings gpunn's dependencies, CuPy and pytest.
 gpu: ## test and measure on the NVIDIA GPU of this machine: ARGS="--minutes 10"
 	GPUNN_BACKEND=$(or $(GPUNN_BACKEND),cupy) $(or $(GIVEN_PYTHON),$(FOUND_PYTHON)) -m benchmarks.gpu.run $(ARGS)
 

@@ -83,6 +83,7 @@ def _described(report: Report, ours: str) -> Sequence[str]:
     parts = []
     if "doctor" in report:
         parts.append(f"```\n{report['doctor'].strip()}\n```")
+        parts += [f"Failed: exit status {report['status']}."] if report["status"] else []
     if "kernels" in report:
         parts.append(
             f"{report['compiled']} of {report['kernels']} kernels compiled by "

@@ -3,8 +3,9 @@
     GPUNN_BACKEND=cupy python -m benchmarks.gpu.run --minutes 10
 
 It updates the folder ``results/<gpu>-<date>-<time>`` during the run: a file for each stage,
-written atomically, and ``page.md`` with the tables, which lists what is missing. It requires NumPy,
-CuPy, tqdm, safetensors and pytest; other frameworks that are not installed are reported as missing.
+written atomically, and ``page.md`` with the tables, which lists what is missing. It requires
+gpunn's dependencies, CuPy and pytest; other frameworks that are not installed are reported as
+missing.
 With ``GPUNN_BACKEND=emulated`` it runs without a GPU, on a few rows, with results in ``runs/gpu``,
 to test the command itself.
 """
@@ -280,8 +281,12 @@ def main() -> int:
         for name in titles:
             until = min(end, begun + STAGES[name].share * (end - begun))
             do(name, run, until, results)
+    failed = [
+        titles[name] for name, report in results.reports.items() if not in_order(name, report)
+    ]
     print(f"\n{results.text()}\nWritten: {results.folder}")
-    return 0 if all(map(in_order, results.reports.items())) else 1
+    print(f"Failed: {'; '.join(failed)}." if failed else "Nothing failed.")
+    return 1 if failed else 0
 
 
 def do(name: str, run: Run, until: float, results: Results) -> None:
@@ -320,14 +325,14 @@ def complete(found: Report) -> bool:
     return tested and kernels == found.get("compiled", 0) + len(found.get("refused", ()))
 
 
-def in_order(named: tuple[str, Report]) -> bool:
+def in_order(name: str, report: Report) -> bool:
     """Whether a stage completed without failures, with gpunn in all of it."""
-    name, report = named
     failed = [c for c in report.get("cases", {}).values() if c["outcome"] == "failed"]
     raced = all(OURS not in e["failed"] for e in report.get("benchmarks", ()) if "failed" in e)
     fine = (DONE,) if STAGES[name].needed else (DONE, LATE, NOT_MEASURED)
     ended = report["state"] in fine
-    return not failed and not report.get("refused") and raced and ended
+    refused = report.get("refused") or report.get("status")
+    return not failed and not refused and raced and ended
 
 
 def _processes() -> int:

@@ -22,8 +22,7 @@ from gpunn.backends.cupy.launch import modes
 
 ROOT = Path(__file__).parents[2]
 ABSENT = (
-    "PIL", "hypothesis", "jax", "nvidia", "sklearn", "tensorboard", "tensorboardX", "threadpoolctl",
-    "torch",
+    "PIL", "hypothesis", "jax", "nvidia", "sklearn", "tensorboard", "tensorboardX", "torch",
 )  # fmt: skip
 
 
@@ -118,6 +117,24 @@ def test_without_time_every_stage_says_so(command: Started, tmp_path: Path) -> N
     assert len(reports) == 5
     assert {r["state"] for r in reports.values()} == {"stopped: its time was up"}
     assert text.count("| stopped: its time was up |") == 5
+
+
+@pytest.mark.parametrize("absent", [None, "threadpoolctl"])
+def test_a_failing_doctor_fails_the_command(
+    absent: str | None, command: Started, bare: dict[str, str], tmp_path: Path
+) -> None:
+    """Without a package that gpunn depends on, `gpunn doctor` fails."""
+    if absent:
+        with (tmp_path / "sitecustomize.py").open("a") as file:
+            file.write(f"\nsys.modules[{absent!r}] = None")
+    process = command("card")
+    output = process.communicate()[0]
+    reports, text = written(tmp_path / "out")
+    assert process.returncode == (1 if absent else 0)
+    assert (reports["card"]["status"] != 0) == bool(absent)
+    last = output.splitlines()[-1]
+    assert last == ("Failed: The GPU, and `gpunn doctor`." if absent else "Nothing failed.")
+    assert ("exit status 1" in text) == bool(absent)
 
 
 TESTS = """
