@@ -23,7 +23,7 @@ class Needs(NamedTuple):
 
 
 # Requirements of each CUDA version that CuPy supports. Within a family every minor version runs on
-# the family's first driver, as long as kernels are compiled to machine code, as CuPy does:
+# the family's first driver, as long as kernels are compiled to machine code, as in `nvrtc`:
 # https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html, table 1.
 # CUDA 12.0 dropped Kepler, 13.0 Maxwell, Pascal and Volta:
 # https://docs.nvidia.com/cuda/cufft/deprecated-functionality.html; and CuPy on a GTX 1080 with
