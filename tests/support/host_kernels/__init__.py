@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ptx
 
+from benchmarks.gpu import nvrtc
 from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.cupy.launch.codegen import Kernel, every_kernel
-from gpunn.backends.cupy.launch.kernel_source import KernelParameter, part_named
+from gpunn.backends.cupy.launch.kernel_source import OPTIONS, KernelParameter, part_named
 
 from .memory import POISON, Copies, poison
 
@@ -61,13 +63,19 @@ _DYNAMIC = re.compile(r"extern __shared__ ([\w ]+) (\w+)\[\];")
 
 
 def compile_text(
-    source: str, entries: Sequence[str], find_races: bool = FIND_RACES
+    source: str,
+    entries: Sequence[str],
+    find_races: bool = FIND_RACES,
+    architecture: int | None = None,
 ) -> dict[str, Launch]:
     """Compile kernels; return functions by name that launch them: (grid, block, arguments).
 
     They also take `order`, the order in which threads run (0 ascending, 1 descending, others
-    shuffled), and `shared`, the bytes of dynamic shared memory.
+    shuffled), and `shared`, the bytes of dynamic shared memory. With an `architecture`, such as
+    61, they run the PTX that NVRTC makes for it, instead of the text.
     """
+    if architecture is not None:
+        source = ptx.to_cpp(nvrtc.assembly(source, entries[0], OPTIONS, architecture))
     text = f'#line 1 "kernel"\n{source}'
     dynamic = "nullptr"
     for type_, name in _DYNAMIC.findall(source):
@@ -235,11 +243,13 @@ def _load_races() -> ctypes.CDLL:
 
 
 @cache
-def compile_file(file: str, find_races: bool = FIND_RACES) -> dict[str, Launch]:
+def compile_file(
+    file: str, find_races: bool = FIND_RACES, architecture: int | None = None
+) -> dict[str, Launch]:
     """Compile the kernels of a ``.cu`` file that single operations launch; return them by name."""
     kernels = every_kernel(file)
     text = kernel_source.source(file) + "".join(kernel.function for kernel in kernels)
-    return compile_text(text, [kernel.name for kernel in kernels], find_races)
+    return compile_text(text, [kernel.name for kernel in kernels], find_races, architecture)
 
 
 _TOGETHER: dict[Kernel, Launch] = {}
@@ -301,6 +311,7 @@ class HostKernels:
         replace: a piece of the kernels' source and its replacement, to check that tests notice
             the change.
         find_races: whether a launch fails in which blocks race, see ``host/races.cpp``.
+        architecture: of the PTX to run, such as 61; None runs the text, compiled by g++.
     """
 
     blocks = 2  # of a grid-stride launch: few, since each of their threads is a fiber
@@ -310,10 +321,12 @@ class HostKernels:
         orders: Sequence[int] = (2,),
         replace: tuple[str, str] | None = None,
         find_races: bool = FIND_RACES,
+        architecture: int | None = None,
     ) -> None:
         self.orders = orders
         self.replace = replace
         self.find_races = find_races
+        self.architecture = architecture
         self.launched: set[str] = set()
 
     cache = 1 << 60
@@ -330,14 +343,15 @@ class HostKernels:
     def bound(self, kernel: Kernel) -> Callable[..., Callable[[], None]]:
         """Return a function that makes a launch of this kernel, which can run repeatedly."""
         name, text = kernel.name, kernel.text
+        how = self.find_races, self.architecture
         if self.replace and self.replace[0] in text:
-            run = compile_text(text.replace(*self.replace), [name], self.find_races)[name]
-        elif kernel in _TOGETHER and self.find_races == FIND_RACES:
+            run = compile_text(text.replace(*self.replace), [name], *how)[name]
+        elif kernel in _TOGETHER and self.architecture is None and self.find_races == FIND_RACES:
             run = _TOGETHER[kernel]
         elif kernel in every_kernel(file := part_named(kernel.calls[0].part).file):
-            run = compile_file(file, self.find_races)[name]
+            run = compile_file(file, *how)[name]
         else:
-            run = compile_text(text, [name], self.find_races)[name]
+            run = compile_text(text, [name], *how)[name]
         bind = partial(run.bind, names=[parameter.name for parameter in kernel.parameters])
         entries = {call.entry for call in kernel.calls}
 

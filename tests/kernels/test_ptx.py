@@ -1,0 +1,46 @@
+"""The PTX that NVRTC makes of the kernels, run on the CPU, computes what NumPy does."""
+
+from __future__ import annotations
+
+import numpy as np
+import ptx
+import pytest
+from comparisons import COMPARISONS
+from comparisons.samples import Sample, make_gpu
+from host_kernels import compile_text
+
+
+@pytest.mark.parametrize("name", ["column_sums", "regularize", "persistent_steps"])
+def test_ptx_agrees_with_numpy(name: str) -> None:
+    gpu = make_gpu(architecture=61, orders=(0, 2))
+    COMPARISONS[name](gpu, Sample(3, 33))
+
+
+EDGES = """
+extern "C" __global__ void edges(const float* x, const double* y, int* a, long long* b,
+                                 unsigned* c, unsigned n) {
+    const int i = threadIdx.x;
+    a[i] = int(x[i]);
+    b[i] = (long long)y[i];
+    c[i] = 1u << (n + i);
+}
+"""
+
+
+@pytest.mark.parametrize("architecture", [61, 90])
+def test_conversions_and_shifts_are_those_of_a_gpu(architecture: int) -> None:
+    """The manual: conversions clamp, NaN is 0 unless a type has 64 bits, shifts are clamped."""
+    x = np.array([np.nan, 3e9, -3e9, -1.5], np.float32)
+    y = np.array([np.nan, 1e19, -1e19, -1.5])
+    a, b, c = np.zeros(4, np.int32), np.zeros(4, np.int64), np.zeros(4, np.uint32)
+    run = compile_text(EDGES, ["edges"], architecture=architecture)["edges"]
+    run((1,), (4,), [x, y, a, b, c, np.uint32(30)])
+    assert a.tolist() == [0, 2**31 - 1, -(2**31), -1]
+    assert b.tolist() == [-(2**63), 2**63 - 1, -(2**63), -1]
+    assert c.tolist() == [2**30, 2**31, 0, 0]
+
+
+def test_an_unknown_instruction_is_refused_with_its_line() -> None:
+    text = ".visible .entry f()\n{\n.reg .f32 %f<2>;\nsin.approx.f32 %f1, %f0;\nret;\n}\n"
+    with pytest.raises(ptx.PtxError, match=r"line 4: unknown instruction sin\.approx\.f32 %f1"):
+        ptx.to_cpp(text)
