@@ -2,18 +2,54 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import ptx
 import pytest
 from comparisons import COMPARISONS
-from comparisons.samples import Sample, make_gpu
-from host_kernels import compile_text
+from comparisons.samples import DTYPES, Sample, make_gpu
+from host_kernels import compile_file, compile_text
 
 
-@pytest.mark.parametrize("name", ["column_sums", "regularize", "persistent_steps"])
-def test_ptx_agrees_with_numpy(name: str) -> None:
-    gpu = make_gpu(architecture=61, orders=(0, 2))
-    COMPARISONS[name](gpu, Sample(3, 33))
+FEW = ("column_sums", "regularize", "persistent_steps")
+
+
+@pytest.mark.parametrize("architecture", [61, 90])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in FEW else [pytest.mark.more]) for n in COMPARISONS]
+)
+def test_ptx_agrees_with_numpy(name: str, architecture: int) -> None:
+    gpu = make_gpu(architecture=architecture, orders=(0, 2))
+    for dtype in DTYPES:
+        COMPARISONS[name](gpu, Sample(3, 33, dtype))
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "replacement", "find_races"),
+    [
+        pytest.param("column_sums", r"bar\.sync[^;]*;", "", False, id="a barrier removed"),
+        pytest.param("persistent_steps", r"membar\.gl;", "", True, id="a fence removed"),
+        pytest.param("column_sums", r"\badd\.f32", "sub.f32", False, id="a wrong opcode"),
+    ],
+)
+def test_a_fault_in_the_ptx_is_noticed(
+    name: str, pattern: str, replacement: str, find_races: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to_cpp = ptx.to_cpp
+
+    def planted(text: str) -> str:
+        return to_cpp(re.sub(pattern, replacement, text))
+
+    monkeypatch.setattr(ptx, "to_cpp", planted)
+    compile_file.cache_clear()
+    try:
+        with pytest.raises((AssertionError, RuntimeError)):
+            for sample in (Sample(33, 10), Sample(200, 3)):
+                gpu = make_gpu(architecture=61, orders=(0, 1, 2), find_races=find_races)
+                COMPARISONS[name](gpu, sample)
+    finally:
+        compile_file.cache_clear()
 
 
 EDGES = """

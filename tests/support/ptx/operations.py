@@ -87,8 +87,8 @@ cvt.rn.f32.{f64,s16,s32,s64,u16,u32,u64}  S(T)           S(a)
 cvt.rn.f64.{s16,s32,s64,u16,u32,u64}      S(T)           S(a)
 cvt.sat.f32.f32                           S(T)           saturated(a)
 cvt.{rni,rzi,rmi,rpi}.{f32.f32,f64.f64}   S(T)           ROUNDED(a)
-cvt.{rni,rzi}.{s32,s64}.{f32,f64}         S(T)           to_integer<S>(ROUNDED(a))
-cvt.{s64.s32,u32.u16,u32.u64,u64.u32}     S(T)           S(a)
+cvt.{rni,rzi}.{s32,s64,u32,u64}.{f32,f64} S(T)          to_integer<S>(ROUNDED(a))
+cvt.{s16.s8,s64.s32,u16.u8,u32.u16,u32.u64,u64.u32} S(T)           S(a)
 add.cc.u32                                T(T,T)         carried(u64(a) + b, carry)
 addc.cc.u32                               T(T,T)         carried(u64(a) + b + carry, carry)
 addc.u32                                  T(T,T)         a + b + carry
@@ -103,7 +103,7 @@ ld.{param,local}.{b32,f32,f64,s8,u8,s32,u32,u64}     T(address) *(const T*)(a)
 ld.{shared,global}.{f32,f64,s8,u8,s16,u16,s32,u32,u64} T(address) *(const T*)(a)
 ld.global.nc{,.v2}.{f32,f64,u32,u64}      T(address)     *(const T*)(a)
 ld.volatile.global.{f32,f64,s8,u8,s32,u32} T(address)    *(const volatile T*)(a)
-st.{param,local,shared,global}.{b32,f32,f64,u8,u32,u64} (address,T) *(T*)(a) = b
+st.{param,local,shared,global}.{b32,f32,f64,u8,u16,u32,u64} (address,T) *(T*)(a) = b
 st.volatile.global.u32                    (address,T)    *(volatile T*)(a) = b
 atom.global.add.{f64,u32,u64}             T(address,T)   atomicAdd((T*)(a), b)
 atom.global.min.s64                       T(address,T)   atomicMin((T*)(a), b)

@@ -99,7 +99,8 @@ class _Translation:
         elif isinstance(statement, Scope):
             self.write(line, "{" if statement.begins else "}")
         elif isinstance(statement, Call):
-            places = [place for place in (statement.result, *statement.arguments) if place]
+            names = (statement.result, *statement.arguments)
+            places = [f"(u8*){name}" for name in names if name]
             self.write(line, f"{statement.name}({', '.join(places)});")
         else:
             text = self.instruction(statement, repeats)
