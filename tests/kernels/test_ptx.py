@@ -11,7 +11,6 @@ from comparisons import COMPARISONS
 from comparisons.samples import DTYPES, Sample, make_gpu
 from host_kernels import compile_file, compile_text
 
-
 FEW = ("column_sums", "regularize", "persistent_steps")
 
 

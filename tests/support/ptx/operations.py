@@ -100,7 +100,7 @@ madc.lo.cc.u32                            T(T,T,T)       carried(u64(a * b) + c 
 madc.hi.cc.u32                            T(T,T,T)       carried(u64(high_product(a, b)) + c + carry, carry)
 madc.hi.u32                               T(T,T,T)       high_product(a, b) + c + carry
 ld.{param,local}.{b32,f32,f64,s8,u8,s32,u32,u64}     T(address) *(const T*)(a)
-ld.{shared,global}.{f32,f64,s8,u8,s16,u16,s32,u32,u64} T(address) *(const T*)(a)
+ld.{shared,global}.{f32,f64,s8,u8,s16,u16,s32,u32,s64,u64} T(address) *(const T*)(a)
 ld.global.nc{,.v2}.{f32,f64,u32,u64}      T(address)     *(const T*)(a)
 ld.volatile.global.{f32,f64,s8,u8,s32,u32} T(address)    *(const volatile T*)(a)
 st.{param,local,shared,global}.{b32,f32,f64,u8,u16,u32,u64} (address,T) *(T*)(a) = b
@@ -123,7 +123,9 @@ _TYPE = re.compile(r"pred|[bsuf](?:8|16|32|64)")
 
 def _forms(pattern: str) -> Iterator[str]:
     pieces = re.split(r"\{([^}]*)\}", pattern)
-    for chosen in product(*(piece.split(",") if i % 2 else [piece] for i, piece in enumerate(pieces))):
+    for chosen in product(
+        *(piece.split(",") if i % 2 else [piece] for i, piece in enumerate(pieces))
+    ):
         yield "".join(chosen)
 
 

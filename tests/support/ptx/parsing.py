@@ -89,7 +89,9 @@ class Module:
     functions: list[Function] = field(default_factory=list)
 
 
-_TOKEN = re.compile(r"\s*(?:(?P<label>[$\w]+):(?!:)|(?P<brace>[{}])|(?P<text>(?:[^;{}]|\{[^{};]*\})+);)")
+_TOKEN = re.compile(
+    r"\s*(?:(?P<label>[$\w]+):(?!:)|(?P<brace>[{}])|(?P<text>(?:[^;{}]|\{[^{};]*\})+);)"
+)
 _DIRECTIVE = re.compile(r"\.(version|target|address_size)\b[^\n]*")
 _FUNCTION = re.compile(
     r"\s*(?:\.(?:visible|weak|extern)\s+)*\.(?P<kind>entry|func)\s*(?:\((?P<result>[^)]*)\)\s*)?"
@@ -117,7 +119,11 @@ def parse(text: str) -> Module:
 
     def line_at(place: int) -> int:
         nonlocal line, seen
-        place += len(text[place:]) - len(text[place:].lstrip()) if text[place : place + 1].isspace() else 0
+        place += (
+            len(text[place:]) - len(text[place:].lstrip())
+            if text[place : place + 1].isspace()
+            else 0
+        )
         line += text.count("\n", seen, place)
         seen = max(seen, place)
         return line

@@ -8,7 +8,17 @@ from pathlib import Path
 
 from .operations import OPERATIONS
 from .parsing import (
-    Call, Function, Instruction, Label, Module, PtxError, Registers, Scope, Statement, Variable, parse,
+    Call,
+    Function,
+    Instruction,
+    Label,
+    Module,
+    PtxError,
+    Registers,
+    Scope,
+    Statement,
+    Variable,
+    parse,
 )  # fmt: skip
 
 __all__ = ["to_cpp"]
@@ -144,13 +154,19 @@ class _Translation:
             names = _parts(result)
             size = int(operation.result[1:]) // len(names)
             whole = _converted(values[0], operation.operands[0], f"u{size * len(names)}")
-            return f"{{ const u{size * len(names)} whole = {whole}; " + " ".join(
-                self.assign(name, f"u{size}", f"u{size}(whole >> {i * size})")
-                for i, name in enumerate(names)
-            ) + " }"
+            return (
+                f"{{ const u{size * len(names)} whole = {whole}; "
+                + " ".join(
+                    self.assign(name, f"u{size}", f"u{size}(whole >> {i * size})")
+                    for i, name in enumerate(names)
+                )
+                + " }"
+            )
         if "|" in result:  # the lane that is read exists: others are refused
             result, exists = result.split("|")
-            return self.assign(result, operation.result, meaning(values)) + f" {_name(exists)} = true;"
+            return (
+                self.assign(result, operation.result, meaning(values)) + f" {_name(exists)} = true;"
+            )
         if result:
             return self.assign(result, operation.result, meaning(values))
         return f"{meaning(values)};"
@@ -222,10 +238,9 @@ def _waits(loop: Sequence[Statement]) -> bool:
         volatile |= "volatile" in instruction.form
         if instruction.form.split(".")[0] in ("st", "atom", "bar", "membar"):
             return False
-        target, *sources = (
-            re.findall(r"%\w+", each) for each in (instruction.operands or ("",))
-        )
+        target, *sources = (re.findall(r"%\w+", each) for each in (instruction.operands or ("",)))
         jump = instruction.form.startswith("bra")
-        early |= {*sum(sources, []), instruction.guard.lstrip("!")} - written
+        read = {name for names in sources for name in names}
+        early |= {*read, instruction.guard.lstrip("!")} - written
         written |= set() if jump else {*target}
     return volatile and not early & written
