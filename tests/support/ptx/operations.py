@@ -88,7 +88,7 @@ cvt.rn.f64.{s16,s32,s64,u16,u32,u64}      S(T)           S(a)
 cvt.sat.f32.f32                           S(T)           saturated(a)
 cvt.{rni,rzi,rmi,rpi}.{f32.f32,f64.f64}   S(T)           ROUNDED(a)
 cvt.{rni,rzi}.{s32,s64,u32,u64}.{f32,f64} S(T)          to_integer<S>(ROUNDED(a))
-cvt.{s16.s8,s64.s32,u16.u8,u32.u16,u32.u64,u64.u32} S(T)           S(a)
+cvt.{s16.s8,u16.u32,s64.s32,u16.u8,u32.u16,u32.u64,u64.u32} S(T)           S(a)
 add.cc.u32                                T(T,T)         carried(u64(a) + b, carry)
 addc.cc.u32                               T(T,T)         carried(u64(a) + b + carry, carry)
 addc.u32                                  T(T,T)         a + b + carry
