@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import ptx
 import pytest
 from comparisons import COMPARISONS
 from comparisons.samples import DTYPES, Sample, make_gpu
+from digit_networks import digits, program_1, program_2
 from host_kernels import compile_file, compile_text
+
+import gpunn
 
 FEW = ("column_sums", "regularize", "persistent_steps")
 
@@ -49,6 +54,23 @@ def test_a_fault_in_the_ptx_is_noticed(
                 COMPARISONS[name](gpu, sample)
     finally:
         compile_file.cache_clear()
+
+
+@pytest.mark.parametrize("program", [program_1, program_2])
+@pytest.mark.parametrize("mode", ["fused", "persistent"])
+def test_trainings_by_ptx_are_those_of_numpy(
+    mode: str, program: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPUNN_LAUNCH_MODE", mode)
+    found = []
+    for backend in ("numpy", make_gpu(architecture=61, orders=(2,))):
+        gpunn.utils.set_random_seed(1)
+        model = program(backend=backend, dtype="float64")
+        x, y = digits(21)  # the last batch is smaller
+        history = model.fit(x, y, batch_size=8, epochs=1, verbose=0).history
+        found.append([*model.get_weights(), history["loss"], history["accuracy"]])
+    for expected, mine in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, expected, 1e-10, 1e-12)
 
 
 EDGES = """

@@ -27,7 +27,7 @@ import ptx
 from benchmarks.gpu import nvrtc
 from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.cupy.launch.codegen import Kernel, every_kernel
-from gpunn.backends.cupy.launch.kernel_source import OPTIONS, KernelParameter, part_named
+from gpunn.backends.cupy.launch.kernel_source import KernelParameter, part_named
 
 from .memory import POISON, Copies, poison
 
@@ -75,7 +75,7 @@ def compile_text(
     61, they run the PTX that NVRTC makes for it, instead of the text.
     """
     if architecture is not None:
-        source = ptx.to_cpp(nvrtc.assembly(source, entries[0], OPTIONS, architecture))
+        source = ptx.to_cpp(nvrtc.assembly(source, architecture))
     text = f'#line 1 "kernel"\n{source}'
     dynamic = "nullptr"
     for type_, name in _DYNAMIC.findall(source):

@@ -77,11 +77,13 @@ static inline u64 inserted(u64 field, u64 into, u32 start, u32 length) {
     const u64 mask = (length > 63 ? ~u64(0) : (u64(1) << length) - 1) << start;
     return (into & ~mask) | (field << start & mask);
 }
-static inline u32 extracted(u32 x, u32 start, u32 length) {
+template <typename T>
+static inline T extracted(T x, u32 start, u32 length) {
     start &= 255;
     length &= 255;
-    const u32 field = start > 31 ? 0 : x >> start;
-    return length > 31 ? field : field & ((1u << length) - 1);
+    const u32 bits = 8 * sizeof(T);
+    const T field = start >= bits ? T(0) : T(x >> start);
+    return length >= bits ? field : T(field & ((T(1) << length) - 1));
 }
 
 // The lower half; the carry, or the borrow, is bit 32.

@@ -55,7 +55,7 @@ div.{s32,s64,u32,u64}                     T(T,T)         quotient<T>(a, b)
 rem.{s32,s64,u32,u64}                     T(T,T)         remainder_of<T>(a, b)
 rcp.rn.{f32,f64}                          T(T)           T(1) / a
 rcp.approx.ftz.f32                        T(T)           flushed(1 / flushed(a))
-rcp.approx.ftz.f64                        T(T)           flushed(upper_half(1 / flushed(upper_half(a))))
+rcp.approx.ftz.f64                        T(T)  flushed(upper_half(1 / flushed(upper_half(a))))
 sqrt.rn.f32                               T(T)           sqrtf(a)
 sqrt.rn.f64                               T(T)           sqrt(a)
 ex2.approx.f32                            T(T)           T(exp2(f64(a)))
@@ -69,7 +69,7 @@ not.{b16,b32,b64}                         T(T)           T(~a)
 not.pred                                  T(T)           !a
 shl.{b16,b32,b64}                         T(T,u32)       shift_left<T>(a, b)
 shr.{s16,s32,s64,u16,u32,u64}             T(T,u32)       shift_right<T>(a, b)
-bfe.u32                                   T(T,u32,u32)   extracted(a, b, c)
+bfe.{u32,u64}                             T(T,u32,u32)   extracted(a, b, c)
 bfi.b64                                   T(T,T,u32,u32) inserted(a, b, c, d)
 clz.b64                                   u32(T)         a ? u32(__builtin_clzll(a)) : 64u
 popc.b32                                  u32(T)         u32(__builtin_popcount(a))
@@ -88,7 +88,10 @@ cvt.rn.f64.{s16,s32,s64,u16,u32,u64}      S(T)           S(a)
 cvt.sat.f32.f32                           S(T)           saturated(a)
 cvt.{rni,rzi,rmi,rpi}.{f32.f32,f64.f64}   S(T)           ROUNDED(a)
 cvt.{rni,rzi}.{s32,s64,u32,u64}.{f32,f64} S(T)          to_integer<S>(ROUNDED(a))
-cvt.{s16.s8,u16.u32,s64.s32,u16.u8,u32.u16,u32.u64,u64.u32} S(T)           S(a)
+cvt.{s16.s8,s32.s8,s64.s32,s64.s8}        S(T)           S(a)
+cvt.{u16.u8,u16.u32,u16.u64}              S(T)           S(a)
+cvt.{u32.u8,u32.u16,u32.u64,u64.u8}       S(T)           S(a)
+cvt.{u64.u16,u64.u32}                     S(T)           S(a)
 add.cc.u32                                T(T,T)         carried(u64(a) + b, carry)
 addc.cc.u32                               T(T,T)         carried(u64(a) + b + carry, carry)
 addc.u32                                  T(T,T)         a + b + carry
@@ -97,7 +100,7 @@ subc.cc.u32                               T(T,T)         carried(u64(a) - b - ca
 subc.u32                                  T(T,T)         a - b - carry
 mad.lo.cc.u32                             T(T,T,T)       carried(u64(a * b) + c, carry)
 madc.lo.cc.u32                            T(T,T,T)       carried(u64(a * b) + c + carry, carry)
-madc.hi.cc.u32                            T(T,T,T)       carried(u64(high_product(a, b)) + c + carry, carry)
+madc.hi.cc.u32                       T(T,T,T)  carried(u64(high_product(a, b)) + c + carry, carry)
 madc.hi.u32                               T(T,T,T)       high_product(a, b) + c + carry
 ld.{param,local}.{b32,f32,f64,s8,u8,s32,u32,u64}     T(address) *(const T*)(a)
 ld.{shared,global}.{f32,f64,s8,u8,s16,u16,s32,u32,s64,u64} T(address) *(const T*)(a)

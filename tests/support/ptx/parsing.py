@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Union
 
 __all__ = ["Call", "Function", "Instruction", "Label", "Module", "PtxError", "Registers", "Scope",
            "Statement", "Variable", "parse"]  # fmt: skip
@@ -70,7 +69,7 @@ class Call:
     arguments: tuple[str, ...]
 
 
-Statement = Union[Variable, Registers, Label, Scope, Instruction, Call]
+Statement = Variable | Registers | Label | Scope | Instruction | Call
 
 
 @dataclass(frozen=True)
