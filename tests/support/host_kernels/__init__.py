@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import ptx
 
-from benchmarks.gpu import nvrtc
+from gpunn.backends.cupy.driver.nvrtc import compile_source
 from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.cupy.launch.codegen import Kernel, every_kernel
 from gpunn.backends.cupy.launch.kernel_source import KernelParameter, part_named
@@ -75,7 +75,8 @@ def compile_text(
     61, they run the PTX that NVRTC makes for it, instead of the text.
     """
     if architecture is not None:
-        source = ptx.to_cpp(nvrtc.assembly(source, architecture))
+        assembly = compile_source(source, f"compute_{architecture}").code
+        source = ptx.to_cpp(assembly.rstrip(b"\0").decode())
     text = f'#line 1 "kernel"\n{source}'
     dynamic = "nullptr"
     for type_, name in _DYNAMIC.findall(source):
