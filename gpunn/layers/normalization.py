@@ -281,7 +281,12 @@ class BatchNormalization(_Normalization):
         if not self._learns(call):
             return self.moving_mean.value, self.moving_variance.value
         shape = self.moving_mean.shape
-        return call.array("mean", shape), call.array("variance", shape)
+        # A rank without rows writes none, and computes its gradients, which are 0, from these.
+        mean, variance = (
+            call.array(name, shape, fill=lambda array: array.fill(0))
+            for name in ("mean", "variance")
+        )
+        return mean, variance
 
     def _features(self, x: Any) -> Any:
         """Reshape x to (outer, features, inner)."""

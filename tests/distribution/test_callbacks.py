@@ -75,6 +75,7 @@ def test_a_stop_on_one_rank_stops_all_after_the_same_step(
             assert_array_equal(other[name], first[name])
 
 
+@pytest.mark.parametrize("backend", ["compiled", "numpy", "emulated"])  # which poisons new memory
 def test_statistics_of_ranks_are_averaged(run_ranks: Any, tmp_path: Path, backend: str) -> None:
     """Inputs have the mean 3 and the deviation 1; a batch of one row has the variance 0."""
     run(run_ranks, 4, "own statistics", tmp_path, backend)
