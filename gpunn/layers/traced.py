@@ -245,30 +245,33 @@ class TracedCall:
     def __init__(self, call: Call, function: Callable[..., Any] | None = None) -> None:
         self._call, self._function = call, function
         self._stages: Stages | None = None
+        self._entries: Sequence[int] = ()
+        if call.share is not None:
+            samples = [(x.shape[1:], x.dtype.name) for x in call.xs]
+            self._entries = entries_per_sample(self._called, samples, call.training)
         if runs_eagerly():
             self._follow(ShapeTrace(call.training, call.batch))
         else:
             self._follow(Trace(call.training, call.batch))
         call.adds_loss = self._loss is not None
 
+    def _called(self, *xs: Tensor) -> Any:
+        """Return the result of the custom `call` for these tensors."""
+        call, layer = self._call, self._call.layer
+        given: OpArguments = call.given or given_for(layer, len(call.xs))
+        args, kwargs = given.filled(xs)
+        if self._function is not None:
+            return self._function(*args)
+        return call_of(layer, args, kwargs, call.training)
+
     def _follow(self, trace: Trace) -> None:
         """Run the custom `call` in a trace."""
         call, layer = self._call, self._call.layer
-        given: OpArguments = call.given or given_for(layer, len(call.xs))
-
-        def function(*xs: Tensor) -> Any:
-            args, kwargs = given.filled(xs)
-            if self._function is not None:
-                return self._function(*args)
-            return call_of(layer, args, kwargs, call.training)
-
-        if call.share is not None:
-            samples = [(x.shape[1:], x.dtype.name) for x in call.xs]
-            trace.entries_of = entries_per_sample(function, samples, call.training)
         self._trace, trace.assigns, trace.share = trace, call.assigns, call.share
+        trace.entries_of = self._entries
         self._leaves = leaves = list(map(trace.placeholder, call.xs))
         with trace.active():
-            outputs, dtype = results(layer, function(*leaves))[0], call.y.dtype.name
+            outputs, dtype = results(layer, self._called(*leaves))[0], call.y.dtype.name
             self._check_outputs(outputs)
             self._check_draws()
             self._check_weights()
@@ -297,7 +300,7 @@ class TracedCall:
     def _check_draws(self) -> None:
         """Raise an error if what is drawn depends on the number of samples otherwise than in its
         shape: each rank would draw other numbers."""
-        if self._call.share is not None and len(self._trace.lengths) != len(self._trace.entries_of):
+        if self._call.share is not None and len(self._trace.lengths) != len(self._entries):
             raise ValueError(
                 f"{self._call.layer._call_name} draws random numbers, applies layers or adds "
                 f"losses more often for some numbers of samples than for others, and each of "

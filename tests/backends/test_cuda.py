@@ -33,7 +33,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, libraries: Libraries, capability: s
     monkeypatch.setattr(cuda, "why_not", lambda: None)
     monkeypatch.setattr(cuda, "load_code", pretended_cuda.load_code)
     monkeypatch.setitem(sys.modules, "cupy", Cupy(capability))
-    monkeypatch.setattr(cublas, "cublas_library", lambda name="cublas": libraries)
+    monkeypatch.setattr(cublas, "nvidia_library", lambda name: libraries)
 
 
 @pytest.fixture

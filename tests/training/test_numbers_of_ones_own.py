@@ -114,7 +114,7 @@ def device(
     elif request.param == "cuda":
         monkeypatch.setattr(cuda, "why_not", lambda: None)
         monkeypatch.setattr(
-            cublas, "cublas_library", lambda name="cublas": pretended_cuda.Libraries()
+            cublas, "nvidia_library", lambda name: pretended_cuda.Libraries()
         )
         monkeypatch.setitem(sys.modules, "cupy", pretended_cuda.Cupy("86"))
 

@@ -88,6 +88,7 @@ class Module:
     functions: list[Function] = field(default_factory=list)
 
 
+_NEXT = re.compile(r"\S")  # the next character that is not white space
 _TOKEN = re.compile(
     r"\s*(?:(?P<label>[$\w]+):(?!:)|(?P<brace>[{}])|(?P<text>(?:[^;{}]|\{[^{};]*\})+);)"
 )
@@ -118,17 +119,14 @@ def parse(text: str) -> Module:
 
     def line_at(place: int) -> int:
         nonlocal line, seen
-        place += (
-            len(text[place:]) - len(text[place:].lstrip())
-            if text[place : place + 1].isspace()
-            else 0
-        )
+        found = _NEXT.search(text, place)
+        place = found.start() if found else len(text)
         line += text.count("\n", seen, place)
         seen = max(seen, place)
         return line
 
     at = 0
-    while text[at:].strip():
+    while _NEXT.search(text, at):
         here = line_at(at)
         if found := _FUNCTION.match(text, at):
             at = found.end()

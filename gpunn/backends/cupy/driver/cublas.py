@@ -23,7 +23,7 @@ from gpunn.backends.contract.backend import Array
 from gpunn.backends.cupy.launch.protocols import Epilogue, Matmul, column_major
 from gpunn.backends.shared.precision import CAPABILITY, PRECISIONS
 
-from .gpu import cublas_library
+from .gpu import nvidia_library
 
 DEFAULT_ALGORITHM = -1  # CUBLAS_GEMM_DEFAULT
 
@@ -68,7 +68,7 @@ class Cublas:
     """The products on a stream, see `MatmulLibrary`."""
 
     def __init__(self, cupy: Any, stream: Any) -> None:
-        self._blas, self._lt = cublas_library(), cublas_library("cublasLt")
+        self._blas, self._lt = nvidia_library("cublas"), nvidia_library("cublasLt")
         capability = int(cupy.cuda.Device().compute_capability)
         self.precisions: Collection[str] = PRECISIONS if capability >= CAPABILITY else ()
         self._cupy, self._queue, self._stream = cupy, stream, c_void_p(stream.ptr)

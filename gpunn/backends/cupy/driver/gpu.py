@@ -114,13 +114,8 @@ def is_on_bus(devices: Path = Path("/sys/bus/pci/devices")) -> bool:
     return False
 
 
-def cublas_library(name: str = "cublas") -> ctypes.CDLL:
-    """Load cuBLAS, or cuBLASLt (``"cublasLt"``) that comes with it."""
-    return nvidia_library(name)
-
-
 def nvidia_library(name: str) -> ctypes.CDLL:
-    """Load a library of CUDA, such as ``"nvrtc"``, from where CuPy finds it."""
+    """Load a library of CUDA, such as ``"nvrtc"`` or ``"cublas"``, from where CuPy finds it."""
     pathfinder = import_module("cuda.pathfinder")  # comes with CuPy
     return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib(name).abs_path)
 
@@ -128,7 +123,7 @@ def nvidia_library(name: str) -> ctypes.CDLL:
 def _cublas_major(name: str) -> int:
     """Return the CUDA major version that the library reports; this needs no GPU."""
     value, function = ctypes.c_int(), f"{name}GetProperty"
-    status = getattr(cublas_library(name), function)(0, ctypes.byref(value))  # MAJOR_VERSION
+    status = getattr(nvidia_library(name), function)(0, ctypes.byref(value))  # MAJOR_VERSION
     if status:
         raise RuntimeError(f"{function} failed with status {status}")
     return value.value
