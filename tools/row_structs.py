@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from structs import SAVED, OfNumbers
+from structs import SAVED, OfNumbers, below
 
 from gpunn.ops.fusion.formulas import REDUCTIONS, Formula, Line
 
@@ -71,7 +71,7 @@ def _places(folds: Iterable[Line]) -> dict[Line, str]:
     for fold in folds:
         if fold.function == "row_max":
             place = "maximum"
-        elif any(found.get(x) in ("sum", "weight", "mass") for x in _below(fold)):
+        elif any(found.get(x) in ("sum", "weight", "mass") for x in below(fold)):
             place = "mass"  # the loops compute it after the others
         else:
             place = next(x for x in ("sum", "weight", "mass") if x not in found.values())
@@ -79,12 +79,6 @@ def _places(folds: Iterable[Line]) -> dict[Line, str]:
             raise ValueError(f"The kernels' loops support only one {place} of a row.")
         found[fold] = place
     return found
-
-
-def _below(line: Line) -> Iterable[Line]:
-    for operand in line.operands:
-        yield operand
-        yield from _below(operand)
 
 
 def _cut(output: Line, named: Mapping[int, str]) -> Formula:

@@ -301,14 +301,39 @@ class OfOneNumber(Struct):
         def written(line: Line) -> str:
             return text(line, known, called, lambda x: repr(x.number), OPERATORS)
 
+        def values(needed: set[Line], also_read: bool = False) -> list[str]:
+            """Return the lines of the named values among those needed, and of parameters."""
+            lines = []
+            for line in self._formula.lines:
+                reads = also_read and line.function == "input" and line.name != self._given
+                keeps = line.operands and (line.name or line.uses > 1)
+                if line in needed and id(line) not in named and (reads or keeps):
+                    name = line.name or spelled(line) or f"value_{len(named)}"
+                    lines += wrapped(f"const double {name} = {written(line)};", 0)
+                    named[id(line)] = name
+            return lines
+
+        def returned(output: Line) -> list[str]:
+            """Return the statements that return ``output``. Only one side of a choice is computed:
+            the values of both would take GPU registers."""
+            if output.function != "where":
+                return [*values({*below(output)}), *wrapped(f"return {written(output)};", 0)]
+            condition, a, b = output.operands
+            lines = values({*below(a)} & {*below(b)}, also_read=True)
+            lines += values({condition, *below(condition)})
+            before = dict(named)
+            chosen = returned(a)
+            named.clear()
+            named.update(before)
+            start = f"if ({written(condition)})"
+            if len(chosen) == 1:
+                lines += wrapped(f"{start} {chosen[0]}", 0)
+            else:
+                lines += [f"{start} {{", *(f"    {line}" for line in chosen), "}"]
+            return [*lines, *returned(b)]
+
         (output,) = self._formula.outputs.values()
-        lines = []
-        for line in self._formula.lines:
-            if line.operands and line is not output and (line.name or line.uses > 1):
-                name = line.name or spelled(line) or f"value_{len(named)}"
-                lines += wrapped(f"const double {name} = {written(line)};", 0)
-                named[id(line)] = name
-        lines += wrapped(f"return {written(output)};", 0)
+        lines = returned(output)
         about = [
             *written_comment(self._part, ""),
             f"struct {self._part.functor} : {self._kind} {{",
@@ -345,6 +370,13 @@ def _is_one(written: str) -> bool:
         if depth == 0 and not (sign.isalnum() or sign in "_:" or n == len(written) - 1):
             return False
     return True
+
+
+def below(line: Line) -> Iterable[Line]:
+    """Yield the lines that a line reads, directly or through others."""
+    for operand in line.operands:
+        yield operand
+        yield from below(operand)
 
 
 def called(line: Line, given: list[str]) -> str:

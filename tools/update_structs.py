@@ -30,7 +30,8 @@ class Update(Struct):
 
     def text(self) -> str:
         optimizer = self._optimizer
-        members = ", ".join(["decay", *self._members.values()])
+        # In the order of use, which takes the fewest GPU registers: the weight is decayed last.
+        members = ", ".join([*self._members.values(), "decay"])
         lines = [
             f"template <typename T> struct {optimizer.functor} : Optimizer {{",
             f"    enum {{ {self._enumeration()} }};",

@@ -105,8 +105,8 @@ class Relu(Activation):
             return self._chosen(saved > 0.0, dy)
         above, most = saved > self.threshold, self.most
         if not _is_known(most):
-            inside, below = ops.where(saved >= most, 0.0, dy), self._below(dy)
-            return ops.where(above, inside, below)
+            below = self._below(dy)
+            return ops.where(above, ops.where(saved >= most, 0.0, dy), below)
         if self.max_value is not None and not self.negative_slope:
             return ops.where(ops.logical_and(above, saved < most), dy, 0.0)
         dx = self._chosen(above, dy)

@@ -51,6 +51,7 @@ ROW_PART void loss_rows(ThreadGroup threads, ROW_SLICED const T* predictions,
             row.mass = warp_sum(mass);
         }
         T value = T(0);
+#pragma unroll 1  // no read may move before a write of `gradient`: unrolling costs registers alone
         for (int64 c = lane; c < classes; c += WARP) {
             if constexpr (!Loss<T>::of_row) value += loss.value(target(c), y[c], row);
             if (gradient) gradient[r * classes + c] = factor * loss.slope(target(c), y[c], row);

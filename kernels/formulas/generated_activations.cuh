@@ -215,9 +215,8 @@ template <typename T> struct BoundedRelu : Activation {
     }
     HD T gradient(T x, T dy) const {
         const bool above = x > threshold;
-        const T inside = x >= most ? T(0) : dy;
         const T below = negative_slope == T(0) ? T(0) : dy * negative_slope;
-        return above ? inside : below;
+        return above ? (x >= most ? T(0) : dy) : below;
     }
 };
 

@@ -7,13 +7,15 @@
 struct CosineDecay : Schedule {
     enum { INITIAL_LEARNING_RATE, TOP_RATE, RISE_STEPS, DECAY_STEPS, ALPHA };
     HD static double value(const double* p, double step) {
-        const double rising = p[INITIAL_LEARNING_RATE] + (p[TOP_RATE] - p[INITIAL_LEARNING_RATE]) *
-            (step / p[RISE_STEPS]);
-        const double done = elements::at_most(step - p[RISE_STEPS], p[DECAY_STEPS]) /
-            p[DECAY_STEPS];
+        const double rise_steps = p[RISE_STEPS];
+        const double top_rate = p[TOP_RATE];
+        if (step < rise_steps) {
+            return p[INITIAL_LEARNING_RATE] + (top_rate - p[INITIAL_LEARNING_RATE]) *
+                (step / rise_steps);
+        }
+        const double done = elements::at_most(step - rise_steps, p[DECAY_STEPS]) / p[DECAY_STEPS];
         const double half_cosine = 0.5 * (1.0 + elements::cos(3.141592653589793 * done));
-        const double falling = p[TOP_RATE] * ((1.0 - p[ALPHA]) * half_cosine + p[ALPHA]);
-        return step < p[RISE_STEPS] ? rising : falling;
+        return top_rate * ((1.0 - p[ALPHA]) * half_cosine + p[ALPHA]);
     }
 };
 
@@ -30,8 +32,8 @@ struct ExponentialDecay : Schedule {
     enum { INITIAL_LEARNING_RATE, DECAY_STEPS, DECAY_RATE, STAIRCASE };
     HD static double value(const double* p, double step) {
         const double passed = step / p[DECAY_STEPS];
-        return p[INITIAL_LEARNING_RATE] * elements::power(p[DECAY_RATE], p[STAIRCASE] > 0.0 ?
-            elements::floor(passed) : passed);
+        const double periods = p[STAIRCASE] > 0.0 ? elements::floor(passed) : passed;
+        return p[INITIAL_LEARNING_RATE] * elements::power(p[DECAY_RATE], periods);
     }
 };
 
@@ -40,8 +42,8 @@ struct InverseTimeDecay : Schedule {
     enum { INITIAL_LEARNING_RATE, DECAY_STEPS, DECAY_RATE, STAIRCASE };
     HD static double value(const double* p, double step) {
         const double passed = step / p[DECAY_STEPS];
-        return p[INITIAL_LEARNING_RATE] / (1.0 + p[DECAY_RATE] * (p[STAIRCASE] > 0.0 ?
-            elements::floor(passed) : passed));
+        const double periods = p[STAIRCASE] > 0.0 ? elements::floor(passed) : passed;
+        return p[INITIAL_LEARNING_RATE] / (1.0 + p[DECAY_RATE] * periods);
     }
 };
 

@@ -8,7 +8,7 @@
 // d^2 (Zeiler, "ADADELTA", 2012).
 template <typename T> struct Adadelta : Optimizer {
     enum { RHO, EPSILON, WEIGHT_DECAY };
-    T decay, epsilon, rho, one_minus_rho, rate;
+    T epsilon, rho, one_minus_rho, rate, decay;
 
     HD void prepare(const double* parameters, double learning_rate, int64, bool decays) {
         decay = decays ? T(parameters[WEIGHT_DECAY] * learning_rate) : T(0);
@@ -36,7 +36,7 @@ template <typename T> struct Adadelta : Optimizer {
 // 2011): a weight that has moved much moves less.
 template <typename T> struct Adagrad : Optimizer {
     enum { EPSILON, WEIGHT_DECAY };
-    T decay, rate, epsilon;
+    T rate, epsilon, decay;
 
     HD void prepare(const double* parameters, double learning_rate, int64, bool decays) {
         decay = decays ? T(parameters[WEIGHT_DECAY] * learning_rate) : T(0);
@@ -57,7 +57,7 @@ template <typename T> struct Adagrad : Optimizer {
 // b2^t) / (1 - b1^t) (Kingma and Ba, 2015, end of section 2).
 template <typename T> struct Adam : Optimizer {
     enum { BETA_1, BETA_2, EPSILON, WEIGHT_DECAY };
-    T decay, one_minus_beta_1, a, one_minus_beta_2, epsilon;
+    T one_minus_beta_1, a, one_minus_beta_2, epsilon, decay;
 
     HD void prepare(const double* parameters, double learning_rate, int64 updates, bool decays) {
         const T t = T(updates + 1);
@@ -86,7 +86,7 @@ template <typename T> struct Adam : Optimizer {
 // b2^t) / (1 - b1^t) (Kingma and Ba, 2015, end of section 2). With amsgrad.
 template <typename T> struct AdamAmsgrad : Optimizer {
     enum { BETA_1, BETA_2, EPSILON, WEIGHT_DECAY };
-    T decay, one_minus_beta_1, a, one_minus_beta_2, epsilon;
+    T one_minus_beta_1, a, one_minus_beta_2, epsilon, decay;
 
     HD void prepare(const double* parameters, double learning_rate, int64 updates, bool decays) {
         const T t = T(updates + 1);
@@ -118,7 +118,7 @@ template <typename T> struct AdamAmsgrad : Optimizer {
 // section 7.1).
 template <typename T> struct Adamax : Optimizer {
     enum { BETA_1, BETA_2, EPSILON, WEIGHT_DECAY };
-    T decay, one_minus_beta_1, a, beta_2, epsilon;
+    T one_minus_beta_1, a, beta_2, epsilon, decay;
 
     HD void prepare(const double* parameters, double learning_rate, int64 updates, bool decays) {
         const T t = T(updates + 1);
@@ -146,7 +146,7 @@ template <typename T> struct Adamax : Optimizer {
 // deep learning", 2020).
 template <typename T> struct Lamb : Optimizer {
     enum { BETA_1, BETA_2, EPSILON, WEIGHT_DECAY };
-    T decay, one_minus_beta_1, one_minus_beta_2, scale, root_scale, epsilon;
+    T one_minus_beta_1, one_minus_beta_2, scale, root_scale, epsilon, decay;
 
     HD void prepare(const double* parameters, double learning_rate, int64 updates, bool decays) {
         const T t = T(updates + 1);
@@ -175,7 +175,7 @@ template <typename T> struct Lamb : Optimizer {
 // optimization algorithms", 2023).
 template <typename T> struct Lion : Optimizer {
     enum { BETA_1, BETA_2, WEIGHT_DECAY };
-    T decay, beta_1, one_minus_beta_1, rate, beta_2, one_minus_beta_2;
+    T beta_1, one_minus_beta_1, rate, beta_2, one_minus_beta_2, decay;
 
     HD void prepare(const double* parameters, double learning_rate, int64, bool decays) {
         decay = decays ? T(parameters[WEIGHT_DECAY] * learning_rate) : T(0);
@@ -200,7 +200,7 @@ template <typename T> struct Lion : Optimizer {
 // machine learning", lecture 6.5, 2012).
 template <typename T> struct RMSprop : Optimizer {
     enum { RHO, MOMENTUM, EPSILON, WEIGHT_DECAY };
-    T decay, rate, rho, one_minus_rho, epsilon;
+    T rate, rho, one_minus_rho, epsilon, decay;
 
     HD void prepare(const double* parameters, double learning_rate, int64, bool decays) {
         decay = decays ? T(parameters[WEIGHT_DECAY] * learning_rate) : T(0);
@@ -224,7 +224,7 @@ template <typename T> struct RMSprop : Optimizer {
 // machine learning", lecture 6.5, 2012). With momentum.
 template <typename T> struct RMSpropMomentum : Optimizer {
     enum { RHO, MOMENTUM, EPSILON, WEIGHT_DECAY };
-    T decay, momentum, rate, rho, one_minus_rho, epsilon;
+    T momentum, rate, rho, one_minus_rho, epsilon, decay;
 
     HD void prepare(const double* parameters, double learning_rate, int64, bool decays) {
         decay = decays ? T(parameters[WEIGHT_DECAY] * learning_rate) : T(0);
@@ -251,7 +251,7 @@ template <typename T> struct RMSpropMomentum : Optimizer {
 // machine learning", lecture 6.5, 2012). With centered.
 template <typename T> struct RMSpropCentered : Optimizer {
     enum { RHO, MOMENTUM, EPSILON, WEIGHT_DECAY };
-    T decay, rate, rho, one_minus_rho, epsilon;
+    T rate, rho, one_minus_rho, epsilon, decay;
 
     HD void prepare(const double* parameters, double learning_rate, int64, bool decays) {
         decay = decays ? T(parameters[WEIGHT_DECAY] * learning_rate) : T(0);
@@ -279,7 +279,7 @@ template <typename T> struct RMSpropCentered : Optimizer {
 // machine learning", lecture 6.5, 2012). With centered and momentum.
 template <typename T> struct RMSpropCenteredMomentum : Optimizer {
     enum { RHO, MOMENTUM, EPSILON, WEIGHT_DECAY };
-    T decay, momentum, rate, rho, one_minus_rho, epsilon;
+    T momentum, rate, rho, one_minus_rho, epsilon, decay;
 
     HD void prepare(const double* parameters, double learning_rate, int64, bool decays) {
         decay = decays ? T(parameters[WEIGHT_DECAY] * learning_rate) : T(0);
@@ -309,7 +309,7 @@ template <typename T> struct RMSpropCenteredMomentum : Optimizer {
 // w -= a g; with momentum mu (Polyak, 1964): m = mu m - a g, w += m.
 template <typename T> struct SGD : Optimizer {
     enum { MOMENTUM, WEIGHT_DECAY };
-    T decay, rate;
+    T rate, decay;
 
     HD void prepare(const double* parameters, double learning_rate, int64, bool decays) {
         decay = decays ? T(parameters[WEIGHT_DECAY] * learning_rate) : T(0);
@@ -326,7 +326,7 @@ template <typename T> struct SGD : Optimizer {
 // w -= a g; with momentum mu (Polyak, 1964): m = mu m - a g, w += m. With momentum.
 template <typename T> struct SGDMomentum : Optimizer {
     enum { MOMENTUM, WEIGHT_DECAY };
-    T decay, momentum, rate;
+    T momentum, rate, decay;
 
     HD void prepare(const double* parameters, double learning_rate, int64, bool decays) {
         decay = decays ? T(parameters[WEIGHT_DECAY] * learning_rate) : T(0);
@@ -347,7 +347,7 @@ template <typename T> struct SGDMomentum : Optimizer {
 // w -= a g; with momentum mu (Polyak, 1964): m = mu m - a g, w += m. With momentum and nesterov.
 template <typename T> struct SGDMomentumNesterov : Optimizer {
     enum { MOMENTUM, WEIGHT_DECAY };
-    T decay, rate, momentum;
+    T rate, momentum, decay;
 
     HD void prepare(const double* parameters, double learning_rate, int64, bool decays) {
         decay = decays ? T(parameters[WEIGHT_DECAY] * learning_rate) : T(0);

@@ -95,7 +95,8 @@ class _ByPeriods(LearningRateSchedule):
     def periods(self, step: Tensor) -> Tensor:
         """Return the number of periods that have passed."""
         passed = step / self.decay_steps
-        return ops.where(self.staircase > 0, ops.floor(passed), passed)
+        periods = ops.where(self.staircase > 0, ops.floor(passed), passed)
+        return periods
 
 
 class ExponentialDecay(_ByPeriods):
