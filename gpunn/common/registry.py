@@ -69,6 +69,10 @@ class Entry:
     """Attributes that `held` leaves out: internal ones of the framework."""
     has_call = False
     """True for a class that defines `call` on tensors, which is traced and differentiated."""
+    rows_are_independent = False
+    """True for a layer, loss, metric or model whose class says that mixing the rows of a batch is
+    meant: each of several processes then computes it from its own rows. Otherwise training over
+    several processes (`gpunn.distribution`) refuses what mixes rows."""
     _made_from_functions = False
     """True for the class that creates parts of its kind from functions, see `functions`."""
     _refused: ClassVar[Mapping[str, str]] = MappingProxyType({})

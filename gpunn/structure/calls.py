@@ -46,6 +46,7 @@ class ModelCall(Layer):
         self._output_form = TreeDef()
         self._builds = replaces(type(model), "build")
         self.built = not self._builds
+        self.rows_are_independent = model.rows_are_independent
         self.building = False  # whether the model's own build is being called
 
     @property

@@ -66,7 +66,7 @@ def rehearse(trainer: Trainer, rows: Rows) -> None:
             (head.loss.name, head.loss, slice(head.at, head.at + 1)),
             *((m.name, m.metric, m.at) for m in head.measures),
         ):
-            if not _is_declared(part) and not _same(totals[at], expected[at]):
+            if not part.rows_are_independent and not _same(totals[at], expected[at]):
                 kind = "loss" if part is head.loss else "metric"
                 raise ValueError(
                     f"The {kind} {name!r} of a batch is not that of its parts, added up: each of "
@@ -123,7 +123,7 @@ class _Rehearsal:
     def _run_node(self, function: Any, call: Call, other: Call) -> None:
         """Run a node, compare its results, and go on with those of the whole batch."""
         layer, read = call.layer, self._backend.read
-        if not _is_declared(layer):
+        if not layer.rows_are_independent:
             function(call)
             if not _same(read(call.y), read(other.y)[self._mine]):
                 raise ValueError(
@@ -144,7 +144,7 @@ class _Rehearsal:
         read = self._backend.read
         buffers = zip(self._batch.target_buffers, whole._batch.target_buffers, strict=True)
         for head, (own, theirs) in zip(self._batch.objective.heads, buffers, strict=True):
-            if own.gradient is None or _is_declared(head.loss):
+            if own.gradient is None or head.loss.rows_are_independent:
                 continue
             rows = head.target.rows_per_sample
             mine = slice(self._mine.start * rows, self._mine.stop * rows)
@@ -159,7 +159,7 @@ def _compare_added_losses(whole: _Rehearsal, halves: Sequence[_Rehearsal]) -> No
     runs = [run._batch for run in (whole, *halves)]
     for calls in zip(*(batch.workspace.calls for batch in runs), strict=True):
         layer = calls[0].layer
-        if not calls[0].adds_loss or _is_declared(layer):
+        if not calls[0].adds_loss or layer.rows_are_independent:
             continue
         read = whole._backend.read
         losses = [
@@ -172,10 +172,6 @@ def _compare_added_losses(whole: _Rehearsal, halves: Sequence[_Rehearsal]) -> No
                 f"parts, and each of several ranks has only its own rows. Add one value for each "
                 f"row, whose sum counts, or a mean over the rows."
             )
-
-
-def _is_declared(part: Any) -> bool:
-    return bool(getattr(part, "rows_are_independent", False))
 
 
 def _same(part: Any, expected: Any) -> bool:

@@ -30,6 +30,8 @@ BEGINNINGS = {
     "loss_that_mixes_rows": "The loss 'centred' ",
     "metric_that_does_not_add_up": "The metric 'largest' of a batch is not that of its parts",
     "declared_as_independent": "",
+    "model_that_mixes_rows": "call: the output for a row depends on other rows of the batch",
+    "model_declared_as_independent": "",
 }
 
 

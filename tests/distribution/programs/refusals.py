@@ -170,6 +170,28 @@ def declared_as_independent() -> Any:
     return fit(Declared())
 
 
+@case
+def model_that_mixes_rows(independent: bool = False) -> Any:
+    class Centring(gpunn.Model):
+        rows_are_independent = independent
+
+        def __init__(self) -> None:
+            super().__init__(name="centring")
+            self.last = layers.Dense(1)
+
+        def call(self, x: Any) -> Any:
+            return self.last(x - ops.mean(x, 0))
+
+    model = Centring()
+    model.compile("sgd", "mse")
+    return model.fit(X, Y, verbose=0)
+
+
+@case
+def model_declared_as_independent() -> Any:
+    return model_that_mixes_rows(independent=True)
+
+
 def main() -> None:
     initialize(timeout=60)
     gpunn.config.set_floatx("float64")
