@@ -170,8 +170,7 @@ def declared_as_independent() -> Any:
     return fit(Declared())
 
 
-@case
-def model_that_mixes_rows(independent: bool = False) -> Any:
+def _fit_model_that_mixes_rows(independent: bool) -> Any:
     class Centring(gpunn.Model):
         rows_are_independent = independent
 
@@ -179,8 +178,8 @@ def model_that_mixes_rows(independent: bool = False) -> Any:
             super().__init__(name="centring")
             self.last = layers.Dense(1)
 
-        def call(self, x: Any) -> Any:
-            return self.last(x - ops.mean(x, 0))
+        def call(self, inputs: Any, training: bool | None = None) -> Any:
+            return self.last(inputs - ops.mean(inputs, 0))
 
     model = Centring()
     model.compile("sgd", "mse")
@@ -188,8 +187,13 @@ def model_that_mixes_rows(independent: bool = False) -> Any:
 
 
 @case
+def model_that_mixes_rows() -> Any:
+    return _fit_model_that_mixes_rows(independent=False)
+
+
+@case
 def model_declared_as_independent() -> Any:
-    return model_that_mixes_rows(independent=True)
+    return _fit_model_that_mixes_rows(independent=True)
 
 
 def main() -> None:
