@@ -84,7 +84,7 @@ def initialize(
         if found.size == 1:
             found = ALONE
         else:
-            found.end_all_on_errors()
+            found.end_together()
             local = found.local_ranks()
             _divide_cores(found, local)
             _take_gpu(local.index(found.rank), len(local))

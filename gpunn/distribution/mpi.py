@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
@@ -35,7 +36,9 @@ class MPICommunicator(Communicator):
         self._world = MPI.COMM_WORLD.Dup()  # messages of the program itself do not mix with ours
         self.rank, self.size = self._world.Get_rank(), self._world.Get_size()
         self._numbers: dict[int, np.ndarray] = {}
-        self._watchdog = Watchdog(timeout, f"rank {self.rank} of {self.size}", self.abort)
+        self._calls = 0  # of MPI by all ranks, so far
+        name = f"rank {self.rank} of {self.size}"
+        self._watchdog = Watchdog(timeout, name, self._in_vain, self.abort)
         self._allreduce, self._in_place = self._world.Allreduce, MPI.IN_PLACE
 
     def local_ranks(self) -> list[int]:
@@ -48,6 +51,7 @@ class MPICommunicator(Communicator):
 
     def sum(self, array: np.ndarray) -> None:
         watchdog = self._watchdog
+        self._calls += 1
         watchdog.since = time.monotonic()
         self._allreduce(self._in_place, array)
         watchdog.since = None
@@ -68,12 +72,11 @@ class MPICommunicator(Communicator):
             return self._world.bcast(value)
 
     def meet(self) -> None:
-        request = self._world.Ibarrier()
         with self._waiting():
-            while not request.Test():  # Wait would look for messages all the time
-                time.sleep(POLL)
+            _meet(self._world)
 
     def _waiting(self) -> _Waiting:
+        self._calls += 1
         return _Waiting(self._watchdog)
 
     # -- the end
@@ -87,18 +90,53 @@ class MPICommunicator(Communicator):
         fallback.start()
         self._world.Abort(1)
 
-    def end_all_on_errors(self) -> None:
-        """Let an exception that ends this process end all: the others would wait for it."""
+    def end_together(self) -> None:
+        """Let the end of this process end all that wait for it; an exception ends them at once."""
+        self._ending = self._world.Dup()
+        self._calls_before_end = np.zeros(1, np.int64)  # of the rank before this one in a ring
+        self._end_before = self._world.Irecv(self._calls_before_end, (self.rank - 1) % self.size)
+        self._testing = threading.Lock()  # one thread at a time may test a request
+        sys.excepthook = self._report
+        atexit.register(self._end)
+        self._watchdog.start()
 
-        def report(
-            kind: type[BaseException], error: BaseException, trace: TracebackType | None
-        ) -> None:
-            lines = "".join(traceback.format_exception(kind, error, trace))
-            # One write: several ranks may fail at once.
-            sys.stderr.write(f"gpunn: rank {self.rank} of {self.size} ends all:\n{lines}")
-            self.abort()
+    def _report(
+        self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        lines = "".join(traceback.format_exception(kind, error, trace))
+        # One write: several ranks may fail at once.
+        sys.stderr.write(f"gpunn: rank {self.rank} of {self.size} ends all:\n{lines}")
+        self.abort()
 
-        sys.excepthook = report
+    def _end(self) -> None:
+        """Tell the next rank that this one ends, by ``sys.exit`` or with its program."""
+        if MPI.Is_finalized():
+            return
+        told = self._world.Isend(np.array([self._calls]), (self.rank + 1) % self.size)
+        _meet(self._ending)
+        with self._testing:
+            MPI.Request.Waitall([told, self._end_before])
+
+    def _in_vain(self) -> str | None:
+        """Return why this process waits in vain, if it does.
+
+        If some ranks have ended, one that has not is the next one of such a rank.
+        """
+        if MPI.Query_thread() != MPI.THREAD_MULTIPLE:
+            return None  # only one thread may ask; the timeout remains
+        with self._testing:
+            if not self._end_before.Test() or self._calls <= self._calls_before_end[0]:
+                return None
+        return (
+            f"waits for rank {(self.rank - 1) % self.size}, which has ended: by sys.exit, or "
+            f"because its program is shorter."
+        )
+
+
+def _meet(world: MPI.Intracomm) -> None:
+    request = world.Ibarrier()
+    while not request.Test():  # Wait would look for messages all the time
+        time.sleep(POLL)
 
 
 class _Waiting:

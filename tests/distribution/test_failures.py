@@ -22,6 +22,27 @@ def test_an_exception_on_one_rank_ends_all(run_ranks: Any, tmp_path: Path) -> No
     assert gpunn.models.load_model(tmp_path / "last.gpunn").built
 
 
+@pytest.mark.parametrize("status", [0, pytest.param(1, marks=pytest.mark.more)])
+def test_sys_exit_on_one_rank_ends_those_that_wait_for_it(
+    run_ranks: Any, tmp_path: Path, status: int
+) -> None:
+    done = run_ranks(3, "failing.py", f"exit {status}", tmp_path)
+    assert done.returncode != 0
+    assert "gpunn: rank 2 of 3 waits for rank 1, which has ended: by sys.exit" in done.stderr
+    assert "Current thread" in done.stderr and "loops.py" in done.stderr
+    assert gpunn.models.load_model(tmp_path / "last.gpunn").built
+
+
+def test_a_rank_may_end_before_one_that_works_alone(run_ranks: Any, tmp_path: Path) -> None:
+    done = run_ranks(2, "failing.py", "after training", tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "evaluated\n", "")
+
+
+@pytest.mark.more
+def test_a_rank_that_ends_without_cleaning_up_ends_all(run_ranks: Any, tmp_path: Path) -> None:
+    assert run_ranks(2, "failing.py", "os._exit", tmp_path).returncode != 0
+
+
 @pytest.mark.more
 def test_a_killed_rank_ends_all(run_ranks: Any, tmp_path: Path) -> None:
     done = run_ranks(2, "failing.py", "kill", tmp_path)

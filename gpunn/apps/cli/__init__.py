@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 
 from gpunn import __version__
-from gpunn.distribution.launch import world
 
 from . import bench, check_data, doctor, evaluate, export, playground, predict, report, train
 from .parser import Parser
@@ -46,13 +45,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     gpunn ...
     0
     """
-    status = _run(argv)
-    if status:
-        world().abort()  # else other ranks of a training would wait for this one
-    return status
-
-
-def _run(argv: Sequence[str] | None) -> int:
     try:
         args = _parser().parse_args(argv)
         args.words = [*(sys.argv[1:] if argv is None else argv)]
