@@ -98,6 +98,9 @@ class Communicator:
     def meet(self) -> None:
         """Wait for all ranks, without keeping a core busy."""
 
+    def compare_warnings(self) -> None:
+        """Print the warnings that other ranks have and rank 0 has not, since the last call."""
+
     def any(self, flag: bool) -> bool:
         """Return whether the flag is set on any rank."""
         return self.least(-int(flag)) == [-1]

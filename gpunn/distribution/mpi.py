@@ -15,6 +15,7 @@ import numpy as np
 from mpi4py import MPI
 
 from .communicator import Communicator
+from .held_warnings import HeldWarnings
 from .watchdog import Watchdog
 
 POLL = 1e-3  # seconds
@@ -75,6 +76,9 @@ class MPICommunicator(Communicator):
         with self._waiting():
             _meet(self._world)
 
+    def compare_warnings(self) -> None:
+        self._warnings.compare()
+
     def _waiting(self) -> _Waiting:
         self._calls += 1
         return _Waiting(self._watchdog)
@@ -83,6 +87,7 @@ class MPICommunicator(Communicator):
 
     def abort(self) -> None:
         """End all processes."""
+        self._warnings.print_rest()
         sys.stdout.flush()
         sys.stderr.flush()
         fallback = threading.Timer(GRACE, os._exit, (1,))  # mpiexec ends the others then
@@ -96,6 +101,7 @@ class MPICommunicator(Communicator):
         self._calls_before_end = np.zeros(1, np.int64)  # of the rank before this one in a ring
         self._end_before = self._world.Irecv(self._calls_before_end, (self.rank - 1) % self.size)
         self._testing = threading.Lock()  # one thread at a time may test a request
+        self._warnings = HeldWarnings(self)
         sys.excepthook = self._report
         atexit.register(self._end)
         self._watchdog.start()
@@ -116,6 +122,8 @@ class MPICommunicator(Communicator):
         _meet(self._ending)
         with self._testing:
             MPI.Request.Waitall([told, self._end_before])
+            self._calls_before_end[:] = np.iinfo(np.int64).max  # all are here
+        self.compare_warnings()
 
     def _in_vain(self) -> str | None:
         """Return why this process waits in vain, if it does.

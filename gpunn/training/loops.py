@@ -90,6 +90,7 @@ def fit(
         callbacks.on_epoch_end(epoch, dict(logs))
         if ranks.size > 1:
             model.stop_training = ranks.any(model.stop_training)
+            ranks.compare_warnings()
         if model.stop_training or over:
             break
     if trainer.optimizer is not None:
