@@ -29,7 +29,7 @@ from gpunn.ops.running.eager import EagerTrace, Stages, Stored, stages_of, trace
 from gpunn.ops.running.functions import or_zero
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor, constant
-from gpunn.ops.trace import ShapeTrace, Trace, current, entries_per_sample, trace_of
+from gpunn.ops.trace import ShapeTrace, Trace, check_axes, current, entries_per_sample, trace_of
 
 from .as_operation import apply_own, is_training
 from .shapes import dtype_of, sample_of, without_batch_axis
@@ -248,7 +248,8 @@ class TracedCall:
         self._entries: Sequence[int] = ()
         if call.share is not None:
             samples = [(x.shape[1:], x.dtype.name) for x in call.xs]
-            self._entries = entries_per_sample(self._called, samples, call.training)
+            name = call.layer._call_name
+            self._entries = entries_per_sample(name, self._called, samples, call.training)
         if runs_eagerly():
             self._follow(ShapeTrace(call.training, call.batch))
         else:
@@ -273,7 +274,8 @@ class TracedCall:
         with trace.active():
             outputs, dtype = results(layer, self._called(*leaves))[0], call.y.dtype.name
             self._check_outputs(outputs)
-            self._check_draws()
+            if call.share is not None:
+                check_axes(layer._call_name, trace.lengths, self._entries)
             self._check_weights()
             self._y, self._integers = side_by_side(outputs, call.batch, call.integers is not None)
             self._y = convert(self._y, dtype)
@@ -295,16 +297,6 @@ class TracedCall:
                 f"{call.layer._call_name} gives the shapes {now} for {call.batch} samples, but "
                 f"gave {before} for each when the model was built. Build a new model after such a "
                 f"change."
-            )
-
-    def _check_draws(self) -> None:
-        """Raise an error if what is drawn depends on the number of samples otherwise than in its
-        shape: each rank would draw other numbers."""
-        if self._call.share is not None and len(self._trace.lengths) != len(self._entries):
-            raise ValueError(
-                f"{self._call.layer._call_name} draws random numbers, applies layers or adds "
-                f"losses more often for some numbers of samples than for others, and each of "
-                f"several ranks has its own number. Do the same for every number of samples."
             )
 
     def _check_weights(self) -> None:

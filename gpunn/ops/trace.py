@@ -240,18 +240,41 @@ def trace_of(
 
 
 def entries_per_sample(
-    function: Callable[..., Any], samples: Iterable[tuple[Sequence[int], str]], training: bool
+    name: str,
+    function: Callable[..., Any],
+    samples: Iterable[tuple[Sequence[int], str]],
+    training: bool,
 ) -> list[int]:
     """Return what `Trace.entries` needs to know of a function: the entries for each sample.
 
     Args:
+        name: of the function, for the error.
         function: called with leaves for two samples, then three.
         samples: shape and dtype of one sample of each leaf.
         training: whether it is called for a training step.
+
+    Raises:
+        ValueError: if it asks for more axes with one of these numbers of samples.
     """
     samples = list(samples)
     two, three = (
         trace_of(function, [((n, *shape), dtype) for shape, dtype in samples], training, n)[0]
         for n in (2, 3)
     )
-    return [after - before for before, after in zip(two.lengths, three.lengths)]  # noqa: B905
+    check_axes(name, two.lengths, three.lengths)
+    return [after - before for before, after in zip(two.lengths, three.lengths, strict=True)]
+
+
+def check_axes(name: str, first: Sequence[int], second: Sequence[int]) -> None:
+    """Check that a function asks for as many axes whatever the number of samples: else each rank
+    would draw other random numbers.
+
+    Raises:
+        ValueError: naming the function.
+    """
+    if len(first) != len(second):
+        raise ValueError(
+            f"{name} draws random numbers, applies layers or adds losses more often for some "
+            f"numbers of samples than for others, and each of several ranks has its own number. "
+            f"Do the same for every number of samples."
+        )

@@ -30,6 +30,7 @@ BEGINNINGS = {
     "loss_that_mixes_rows": "The loss 'centred' ",
     "metric_that_does_not_add_up": "The metric 'largest' of a batch is not that of its parts",
     "declared_as_independent": "",
+    "more_random_numbers_for_two_rows": "shaken.call draws random numbers, applies layers or adds ",
     "model_that_mixes_rows": "call: the output for a row depends on other rows of the batch",
     "model_declared_as_independent": "",
 }

@@ -170,6 +170,17 @@ def declared_as_independent() -> Any:
     return fit(Declared())
 
 
+@case
+def more_random_numbers_for_two_rows() -> Any:
+    class Shaken(layers.Layer):
+        def call(self, x: Any) -> Any:
+            for _ in range(2 if len(x) == 2 else 1):
+                x = x + gpunn.random.normal(ops.shape(x))
+            return x
+
+    return fit(Shaken(name="shaken"), x=X[:16], y=Y[:16])
+
+
 def _fit_model_that_mixes_rows(independent: bool) -> Any:
     class Centring(gpunn.Model):
         rows_are_independent = independent
