@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import gpunn
 from gpunn.apps.cli.doctor_ranks import Network
@@ -58,12 +59,44 @@ def test_a_run_is_resumed_by_all_ranks_or_refused(command: Any, tmp_path: Path) 
     assert "There is nothing to resume" in done.stderr
 
 
-def test_a_table_is_trained_by_one_process(command: Any, tmp_path: Path) -> None:
-    table = tmp_path / "table.csv"
-    table.write_text("a,b\n1,2\n")
-    done = command(2, "train", table)
-    assert done.returncode != 0
-    assert "several processes train on data sets, such as mnist" in done.stderr
+def table(folder: Path) -> tuple[object, ...]:
+    x = np.random.default_rng(0).normal(size=(120, 2))
+    rows = [f"{a:.3f},{b:.3f},{'up' if a > b else 'down'}" for a, b in x]
+    file = folder / "table.csv"
+    file.write_text("\n".join(["a,b,kind", *rows]))
+    return file, "--target", "kind"
+
+
+def pictures(folder: Path) -> tuple[object, ...]:
+    generator = np.random.default_rng(0)
+    for number, kind in enumerate(("dark", "light")):
+        (folder / kind).mkdir()
+        for k in range(30):
+            values = generator.integers(0, 120, (9, 9)) + 130 * number
+            Image.fromarray(values.astype(np.uint8)).save(folder / kind / f"{k}.png")
+    return (folder,)
+
+
+@pytest.mark.parametrize("data", [table, pictures])
+def test_ones_own_data_are_trained_by_all_ranks(command: Any, tmp_path: Path, data: Any) -> None:
+    (tmp_path / "data").mkdir()
+    words = *data(tmp_path / "data"), "--epochs", 6, "--hidden", 8, "--backend", "compiled"
+    done = {n: command(n, "train", *words, "--out", tmp_path / str(n)) for n in (1, 2)}
+    for one in done.values():
+        assert one.returncode == 0, one.stderr
+    files = [{path.name for path in (tmp_path / str(n)).iterdir()} for n in done]
+    assert files[0] == files[1] == {"model.gpunn", "run.jsonl"}
+    alone, together = (
+        re.sub(r"(?m)^Epoch .*\n", "", one.stdout.replace(str(tmp_path / str(n)), "out"))
+        for n, one in done.items()  # after some seconds, it prints the epoch
+    )
+    number = re.compile(r"-?\d+\.\d+")
+    assert number.split(together) == number.split(alone)
+    figures, expected = (np.float64(number.findall(text)) for text in (together, alone))
+    np.testing.assert_allclose(figures, expected, atol=0.02)
+    models = [gpunn.models.load_model(tmp_path / str(n) / "model.gpunn") for n in done]
+    for first, second in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_allclose(first, second, atol=0.01)  # float32: the sums round otherwise
 
 
 def test_the_doctor_measures_ranks(command: Any) -> None:

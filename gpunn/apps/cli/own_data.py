@@ -12,6 +12,7 @@ from gpunn.apps.learning import Settings, figures
 from gpunn.backends import get_backend, use_backend
 from gpunn.common.names import counted
 from gpunn.common.random import set_random_seed
+from gpunn.distribution.launch import is_writer
 from gpunn.models import Model
 
 from .arguments import begin_folder, keep_earlier
@@ -32,7 +33,8 @@ def begin(args: argparse.Namespace, settings: Settings, name: str) -> str:
     use_backend(get_backend(args.backend).name)
     set_random_seed(settings.seed)
     out = args.out or os.path.join("runs", name)
-    begin_folder(out)
+    if is_writer():
+        begin_folder(out)
     return out
 
 
@@ -50,7 +52,10 @@ def print_results(predicted: Mapping[str, np.ndarray], y: np.ndarray, classes: i
 
 
 def save(model: Model, args: argparse.Namespace, out: str, held: str) -> None:
-    """Save the model, keep an earlier run's, and report what the file holds of the data."""
+    """Save the model, keep an earlier run's, and report what the file holds of the data; of several
+    ranks, the first does."""
+    if not is_writer():
+        return
     if not args.force:
         keep_earlier(out, [MODEL])
     path = os.path.join(out, MODEL)

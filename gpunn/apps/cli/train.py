@@ -21,7 +21,7 @@ from gpunn.callbacks.callback import Logs
 from gpunn.common.random import set_random_seed
 from gpunn.common.stored import ByName, FieldSchema, Integer, Number, Several, Text, check
 from gpunn.core.arena import with_room_for
-from gpunn.distribution.launch import initialize_if_launched, is_writer, size
+from gpunn.distribution.launch import initialize_if_launched, is_writer
 from gpunn.layers import Dense, Dropout, Flatten, Input, Rescaling
 from gpunn.models import Sequential
 from gpunn.saving import files
@@ -169,17 +169,10 @@ class _Run(Callback):
 
 def run(args: argparse.Namespace) -> int:
     initialize_if_launched()
-    own_data = os.path.exists(args.dataset)
-    if own_data and size() > 1:
-        raise ValueError(
-            f"{args.dataset}: several processes train on data sets, such as mnist; start gpunn "
-            f"train without mpiexec for your own data."
-        )
-    if own_data:
-        return _run_path(args)
+    run_on = _run_path if os.path.exists(args.dataset) else _run_data_set
     # Of several ranks, the first prints, and writes files.
     with open(os.devnull, "w") as nowhere, redirect_stdout(sys.stdout if is_writer() else nowhere):
-        return _run_data_set(args)
+        return run_on(args)
 
 
 def _run_data_set(args: argparse.Namespace) -> int:
@@ -241,7 +234,7 @@ def _run_path(args: argparse.Namespace) -> int:
         _refuse(args, "a folder of pictures", "target", "task", "leave_out")
     else:
         _refuse(args, "a table", "size")
-    if args.dataset in DATASETS:
+    if args.dataset in DATASETS and is_writer():
         print(
             f"gpunn: {args.dataset} is a {what} here: using it, not the data set of this name.",
             file=sys.stderr,
