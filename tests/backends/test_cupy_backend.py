@@ -93,6 +93,26 @@ def test_activations_far_out(dtype: str) -> None:
             assert_alike(*both, dtype)
 
 
+@pytest.mark.parametrize("shape", [(20_000, 3, 1), (3, 40, 500)])
+def test_statistics_of_a_batch_are_the_same_for_any_number_of_blocks(shape: Any) -> None:
+    """More chunks than lanes of a warp, and fewer features than warps of a block."""
+    found = []
+    for blocks in (1, 3, 8):
+        gpu = make_gpu(orders=(3,))
+        gpu.kernels.blocks = blocks  # type: ignore[attr-defined]
+        x, dy = gpu.upload(normal(shape, "float32")), gpu.upload(normal(shape, "float32", 1))
+        mean, variance, dgamma, dbeta, *moving = (
+            gpu.zeros(shape[1:2], "float32") for _ in range(6)
+        )
+        dx = gpu.zeros(shape, "float32")
+        gpu.batch_statistics(x, 0.9, mean, variance, *moving)
+        gpu.normalize_gradient(x, dy, mean, variance, None, 0.01, dgamma, dbeta, dx)
+        found.append([gpu.read(a) for a in (mean, variance, *moving, dgamma, dbeta, dx)])
+    for other in found[1:]:
+        for mine, expected in zip(other, found[0], strict=True):
+            np.testing.assert_array_equal(mine, expected)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_column_sums_of_no_rows(dtype: str) -> None:
     x, out = GPU.zeros((0, 5), dtype), GPU.upload(np.arange(5, dtype=dtype))
