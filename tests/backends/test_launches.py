@@ -19,6 +19,7 @@ from digit_networks import (
 )
 
 import gpunn
+from gpunn import layers
 from gpunn.apps.roofline import step_profile
 from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.backend import CupyBackend
@@ -119,6 +120,19 @@ def test_the_classic_step_in_each_mode() -> None:
         assert all(operation.launches or operation.fused for operation in operations)
         made = program(model, *digits(80), 32)
         assert made.mode == mode and len(made.launches) == launches
+
+
+@pytest.mark.parametrize("side", [8, 40])
+def test_the_gradient_of_an_activation_shares_the_launch_of_pooling(side: int) -> None:
+    """Whether a sample fits into a slice or not."""
+    hidden: list[Any] = [layers.Conv2D(4, 1, activation="relu", use_bias=False)]
+    hidden += [layers.MaxPooling2D(3, 2), layers.Flatten(), layers.Dense(10)]
+    stack = [layers.Input((side, side, 1)), *hidden]
+    model = gpunn.Sequential(stack, backend=GPU)
+    model.compile("sgd", "mse")
+    operations = profiled(model, np.zeros((8, side, side, 1)), np.zeros((8, 10)), 4)
+    (backward,) = (x for x in operations if x.name == "convolution_gradient")
+    assert backward.launches == 1  # the product
 
 
 def test_more_rows_are_no_more_launches() -> None:

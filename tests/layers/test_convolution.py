@@ -260,12 +260,12 @@ def test_frozen_and_shared(backend: str) -> None:
 # -- a model
 
 
-def network(backend: Any = "numpy") -> gpunn.Sequential:
+def network(backend: Any = "numpy", side: int = 8) -> gpunn.Sequential:
     """A smaller version of Keras's small convolutional network."""
     gpunn.utils.set_random_seed(3)
     model = gpunn.Sequential(
         [
-            layers.Input((8, 8, 1)),
+            layers.Input((side, side, 1)),
             layers.Conv2D(16, 3, padding="same", activation="relu"),
             layers.MaxPooling2D(),
             layers.Conv2D(32, 3, padding="same", activation="relu"),
@@ -301,12 +301,16 @@ def test_it_learns_digits(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("side", [8, 18])
 @pytest.mark.parametrize("mode", [None, "plain", "persistent"])
-def test_a_gpu_learns_the_same(gpu: str, mode: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a ragged last batch, in each launch mode."""
+def test_a_gpu_learns_the_same(
+    gpu: str, mode: Any, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a ragged last batch, in each launch mode, also where a sample is larger than a slice."""
     if mode:
         monkeypatch.setenv("GPUNN_LAUNCH_MODE", mode)
-    assert_learns_the_same(emulated.make_backend() if gpu == "emulated" else get_backend(gpu))
+    device = emulated.make_backend() if gpu == "emulated" else get_backend(gpu)
+    assert_learns_the_same(device, side)
 
 
 @pytest.mark.parametrize("backend", ["compiled"])
@@ -314,12 +318,12 @@ def test_compiled_kernels_learn_the_same(backend: str) -> None:
     assert_learns_the_same(backend)
 
 
-def assert_learns_the_same(device: Any) -> None:
+def assert_learns_the_same(device: Any, side: int = 8) -> None:
     random = np.random.default_rng(0)
-    x, y = random.random((19, 8, 8, 1), np.float32), random.integers(0, 10, 19)
+    x, y = random.random((19, side, side, 1), np.float32), random.integers(0, 10, 19)
     weights = []
     for backend in ("numpy", device):
-        model = network(backend)
+        model = network(backend, side)
         model.fit(x, y, batch_size=8, epochs=2, verbose=0)
         weights.append(model.get_weights())
     assert_near(tuple(weights[1]), weights[0], 1e-5)

@@ -11,10 +11,10 @@ from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry
 
+from .launch.fuse import MOST_IN_SLICE
 from .launch.task_backend import TaskBackend
 
 PATCH_BYTES = 1 << 26  # of some samples at a time
-SMALL = 1 << 12  # elements of a sample
 
 
 class CupyImages(TaskBackend):
@@ -60,9 +60,7 @@ class CupyImages(TaskBackend):
             return
         for chunk in self._sample_chunks(x, geometry):
             dpatches = self._patch_array(x[chunk], geometry)
-            self._product(
-                _rows(dy[chunk]), matrix, dpatches, transpose_b=True, precision=precision
-            )
+            self._product(_rows(dy[chunk]), matrix, dpatches, transpose_b=True, precision=precision)
             out = dx[chunk]
             self._image_part(
                 "patches_gradient", call, out, out, dpatches=dpatches, accumulate=accumulate,
@@ -96,8 +94,8 @@ class CupyImages(TaskBackend):
         channels of ``images``."""
         samples, channels = len(images), images.shape[-1]
         self._part(
-            name, call, work.size, sliced=_cut(samples, work), samples=samples,
-            channels=channels, geometry=self._geometry(call.geometry), **values,
+            name, call, work.size, **_cut(samples, work), samples=samples, channels=channels,
+            geometry=self._geometry(call.geometry), **values,
         )  # fmt: skip
 
     def _geometry(self, geometry: Geometry) -> Array:
@@ -128,20 +126,24 @@ class CupyImages(TaskBackend):
     def _crop_or_pad(self, call: OpCall) -> None:
         out, (top, left) = call.out, call.offset
         self._part(
-            "crop_or_pad", call, out.size, sliced=_cut(call.samples, out), top=top, left=left,
+            "crop_or_pad", call, out.size, **_cut(call.samples, out), top=top, left=left,
             rows=call.out_height, columns=call.out_width,
         )  # fmt: skip
 
     def _swap_axes(self, call: OpCall) -> None:
         out = call.out
-        self._part("swap_axes", call, out.size, sliced=_cut(call.samples, out))
+        self._part("swap_axes", call, out.size, **_cut(call.samples, out))
 
 
-def _cut(samples: int, work: Array) -> int:
-    """Return the number of slices of the work, one for each sample, so that it can share a launch
-    with earlier tasks; 0 for large samples, which would keep one block busy while others are
-    idle."""
-    return samples if work.size <= samples * SMALL else 0
+def _cut(samples: int, work: Array) -> dict[str, Any]:
+    """Return how a part that writes ``work`` is divided, so that it can share a launch.
+
+    Its slices are samples; if these are too large, pixels of what it writes. They are none of what
+    it reads: there a pixel of the result needs several.
+    """
+    if work.size <= samples * MOST_IN_SLICE:
+        return {"sliced": samples}
+    return {"sliced": work.size // work.shape[-1], "reads_rows": False}
 
 
 def _rows(x: Array) -> Array:

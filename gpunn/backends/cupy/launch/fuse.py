@@ -23,6 +23,11 @@ MOST_ARGUMENTS = PARAMETER_BYTES // 8 - 4
 parameters, of which at most four are the launch's own, see `Kernel`."""
 
 
+MOST_IN_SLICE = 1 << 12
+"""The most elements of a slice in a launch that several tasks share: a block that takes a larger
+one is busy while others are idle, which costs more than a launch."""
+
+
 @dataclass
 class FusedLaunch:
     """The tasks of one launch, in order: those in ``main``, then those in ``last``."""
@@ -68,8 +73,11 @@ class FusedLaunch:
         by_blocks = {other.stage for other in [task, *self.main]} == {"blocks"}
         if by_blocks and before is Conflict.NONE:
             return True
-        together = before in (Conflict.NONE, Conflict.SAME_SLICE)
-        return together and common_slices([task, *self.main]) > 0
+        if before not in (Conflict.NONE, Conflict.SAME_SLICE):
+            return False
+        tasks = [task, *self.main]
+        slices = common_slices(tasks)
+        return slices > 0 and all(each.size <= slices * MOST_IN_SLICE for each in tasks)
 
 
 def common_slices(tasks: Sequence[Task]) -> int:
@@ -127,7 +135,8 @@ def configure(
                 count = common_slices(tasks) or 1  # 1 for a single task that needs all its rows
                 in_slice = max(size // count, 1)
                 threads = BLOCK if in_slice >= BLOCK // 2 else WARP  # of a group
-                at_once = max(WARP // in_slice, 1)
+                fewest = max(min(task.size for task in tasks) // count, 1)  # elements of a slice
+                at_once = max(WARP // in_slice, min(threads // fewest, count // blocks), 1)
                 arguments += [np.int64(count), np.int64(at_once), np.int64(threads)]
                 size = -(-count // at_once) * threads
             wanted = -(-size // BLOCK)

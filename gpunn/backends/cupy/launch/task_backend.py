@@ -275,6 +275,7 @@ class TaskBackend(Backend):
         /,
         *,
         sliced: int = 0,
+        reads_rows: bool = True,
         functor: str | None = None,
         **values: Any,
     ) -> PartTask:
@@ -288,13 +289,15 @@ class TaskBackend(Backend):
             call: the call of the operation.
             threads: the useful number of threads.
             sliced: the number of rows of its arrays if they can be taken row by row, else 0.
+            reads_rows: whether this is true of what it reads, not only of what it writes.
             functor: the formula, if the part applies one.
             **values: parameters that differ from the operation's.
         """
         known = call.__dict__
         control = known.get("control")
         blocks = {"counters": control.counters, "rates": control.rates} if control else {}
-        return PartTask(name, threads, {**known, **blocks, **values}, sliced, functor)
+        known = {**known, **blocks, **values}
+        return PartTask(name, threads, known, sliced, functor, reads_rows)
 
     def _part(self, name: str, call: OpCall, threads: int, /, **values: Any) -> None:
         """Request one part, unless there is nothing to do; see `_task`."""

@@ -56,9 +56,7 @@ class Region(NamedTuple):
         return Conflict.SAME_SLICE if same and self.sliced and other.sliced else Conflict.ORDER
 
 
-def region(
-    array: Array, written: bool, sliced: bool = False, offset: int | None = None
-) -> Region:
+def region(array: Array, written: bool, sliced: bool = False, offset: int | None = None) -> Region:
     """Return the memory of an array on the device or the host; its first element is element
     ``offset`` of a ``GRID_STRIDED`` array."""
     where = getattr(array, "__cuda_array_interface__", None) or array.__array_interface__
@@ -123,6 +121,7 @@ class PartTask(Task):
         values: its arguments by the names of its parameters; there may be others.
         rows: the number of rows of its arrays if they can be taken row by row, else 0.
         functor: the formula, if it applies one.
+        reads_rows: whether ``rows`` is true of what it reads, not only of what it writes.
     """
 
     def __init__(
@@ -132,6 +131,7 @@ class PartTask(Task):
         values: Mapping[str, Any],
         rows: int = 0,
         functor: str | None = None,
+        reads_rows: bool = True,
     ) -> None:
         part = part_named(name)
         choices = part.choices(values, functor)
@@ -139,7 +139,8 @@ class PartTask(Task):
         offset = int(values.get("strided_offset", 0))
         super().__init__(
             (
-                value, not parameter.constant, parameter.division == "ROW_SLICED",
+                value, not parameter.constant,
+                parameter.division == "ROW_SLICED" and (reads_rows or not parameter.constant),
                 offset if parameter.division == "GRID_STRIDED" else None,
             )
             for parameter, value in zip(part.parameters, arguments, strict=True)
