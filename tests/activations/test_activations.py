@@ -17,7 +17,7 @@ from comparisons.samples import make_gpu
 import gpunn
 from gpunn import activations, layers, ops
 from gpunn.backends import get_backend
-from gpunn.backends.cupy import backend as cupy_backend
+from gpunn.backends.cupy.launch.protocols import EPILOGUES
 from gpunn.testing import check_gradients
 
 BACKENDS = ["numpy", "compiled", "emulated"]
@@ -188,9 +188,9 @@ def test_only_the_plain_sigmoid_is_fused_with_its_loss() -> None:
 
 def test_only_the_plain_relu_is_part_of_a_product() -> None:
     activation = {activations.get(name).functor for name in registered.names("activation")}
-    assert {"Relu", "Linear"} == set(cupy_backend.EPILOGUES) & activation
+    assert {"Relu", "Linear"} == set(EPILOGUES) & activation
     for other in (activations.leaky_relu, activations.relu6, activations.Relu(max_value=3)):
-        assert other.functor not in cupy_backend.EPILOGUES
+        assert other.functor not in EPILOGUES
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from kernel_resources import check
 from benchmarks.gpu import hot_kernels, kernel_table, nvrtc
 from benchmarks.gpu.kernel_table import ARCHITECTURES
 from gpunn.backends.contract import control
-from gpunn.backends.cupy import sums
+from gpunn.backends.cupy import images, sums
 from gpunn.backends.cupy.driver.nvrtc import CompileError
 from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.cupy.launch.codegen import BLOCK, WARP, PartCall, by_itself, every_kernel
@@ -124,7 +124,7 @@ SINGLE = [
       for source in ("uint8", "int32", "float16", "float")),
     *(f"{kernel}<float>" for kernel in (
         "patches", "patches_gradient", "max_pooling", "max_pooling_gradient", "average_pooling",
-        "average_pooling_gradient", "crop_or_pad", "swap_axes",
+        "average_pooling_gradient", "crop_or_pad", "swap_axes", "convolution", "kernel_gradient",
     )),
     "dropout<float>", "dropout_gradient<float>", "column_sums<float>", "clip_values<float>",
     *(f"{kernel}<float, {f}>" for kernel in ("row_activation", "row_activation_gradient")
@@ -227,7 +227,8 @@ def test_control_places_are_those_of_python() -> None:
 
 def test_sizes_are_those_of_python() -> None:
     constants = {"BLOCK": BLOCK, "WARP": WARP, "COLUMN_TILE": sums.COLUMN_TILE}
-    text = kernel_source.source("reductions.cu")
+    constants["DEPTH"] = images.DEPTH
+    text = kernel_source.source("reductions.cu", "convolution.cu")
     for name, value in constants.items():
         assert f"constexpr int {name} = {value};" in text
 

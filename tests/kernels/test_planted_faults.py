@@ -52,6 +52,7 @@ LAMB = f"optimizer {label(Lamb())}"
 NORM = "constraint MinMaxNorm(min_value=0.0, max_value=1.0, rate=0.5, axis=-1)"
 WITH_BARRIERS = {
     "bins.cu": ("metric R2Score()",),
+    "convolution.cu": ("convolution_without_patches",),
     "constraints.cu": ("constraint UnitNorm(axis=0)",),
     "normalization.cu": ("batch_normalization",),
     "places.cu": ("rows_of_places",),
@@ -155,14 +156,24 @@ FAULTS = [
         (LOSS,),
     ),
     Fault(
-        "pixel below the image", "images.cu",
+        "pixel below the image", "windows.cuh",
         "return y >= 0 && y < height &&", "return y >= 0 && y <= height &&",
         ("convolution",),
     ),
     Fault(
-        "windows between the strides", "images.cu",
+        "windows between the strides", "windows.cuh",
         "start >= 0 && start % stride == 0 &&", "start >= 0 &&",
         ("convolution",),
+    ),
+    Fault(
+        "last terms of a piece lost", "convolution.cu",
+        "term < stop; term += DEPTH", "term + 1 < stop; term += DEPTH",
+        ("convolution_without_patches",),
+    ),
+    Fault(
+        "cells not reversed", "convolution.cu",
+        "patches.w.cells() - 1 - term / channels", "term / channels",
+        ("convolution_without_patches",),
     ),
     Fault(
         "every largest pixel, not the first", "images.cu",
@@ -267,7 +278,7 @@ FAULTS = [
         ("huge convolution",),
     ),
     Fault(
-        "pixels of an image in 32 bits", "images.cu",
+        "pixels of an image in 32 bits", "windows.cuh",
         "return int64(height) * width;", "return height * width;",
         ("huge pooling",),
     ),

@@ -83,11 +83,17 @@ def image(data_format: str, n: int, height: int, width: int, channels: int) -> t
 @against_pytorch
 @pytest.mark.parametrize("data_format", FORMATS)
 @pytest.mark.parametrize("padding", ["valid", "same"])
-def test_convolution_is_that_of_pytorch(padding: str, data_format: str) -> None:
+@pytest.mark.parametrize("backend", ["numpy", "emulated"])
+def test_convolution_is_that_of_pytorch(
+    backend: str, padding: str, data_format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Even and odd windows and images, strides larger than the window, dilations, few and many
-    channels."""
+    channels, images of one pixel; on a GPU without writing the patches."""
+    monkeypatch.setattr(cupy_images, "RATE", np.inf)
+    monkeypatch.setattr(cupy_images, "BYTE", 0)
+    device = emulated.make_backend() if backend == "emulated" else backend
     windows, steps_ = ((1, 1), (2, 3), (3, 3), (4, 1)), ((1, 1), (2, 2), (3, 1), (1, 5))
-    sizes = ((7, 9, 2), (8, 8, 1), (9, 10, 20))
+    sizes = ((7, 9, 2), (8, 8, 1), (9, 10, 20), (1, 1, 3))
     for (height, width, channels), window, step in itertools.product(sizes, windows, steps_):
         for dilation in ((1, 1), (2, 3), (1, 2)) if step == (1, 1) else ((1, 1),):
             span = [d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True)]
@@ -95,14 +101,16 @@ def test_convolution_is_that_of_pytorch(padding: str, data_format: str) -> None:
                 continue
             arguments = {
                 "filters": 3, "kernel_size": window, "strides": step, "padding": padding,
-                "data_format": data_format, "dilation_rate": dilation, "activation": "tanh",
+                "data_format": data_format, "dilation_rate": dilation,
+                "activation": "relu" if channels == 2 else "tanh",
             }  # fmt: skip
             layer = layers.Conv2D(**arguments, dtype="float64")
             x = np.random.default_rng(0).standard_normal(
                 image(data_format, 3, height, width, channels)
             )
             dy = np.random.default_rng(2).standard_normal(layer.compute_output_shape(x.shape))
-            assert_near(both_ways(layer, x, dy), of_pytorch(layer, arguments, x, dy))
+            ours = both_ways(layer, x, dy, device)
+            assert_near(ours, of_pytorch(layer, arguments, x, dy))
 
 
 @against_pytorch
@@ -330,8 +338,9 @@ def assert_learns_the_same(device: Any, side: int = 8) -> None:
 
 
 @pytest.mark.traced
-def test_products_take_epilogues() -> None:
+def test_products_take_epilogues(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bias and ReLU of a convolution, and the gradient of its bias."""
+    monkeypatch.setattr(cupy_images, "RATE", 1e-30)  # the library computes it
 
     def hidden() -> list[Any]:
         first = gpunn.initializers.GlorotUniform(seed=1)
@@ -344,6 +353,32 @@ def test_products_take_epilogues() -> None:
         "relu": 2 / 8, "bias": 1 / 8, "bias_gradient": 3 / 8, "": 2 / 8
     }  # fmt: skip
     assert_near(tuple(weights), products.trained(get_backend("numpy"), hidden), 1e-5)
+
+
+def test_every_number_of_blocks_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a convolution whose patches are not written."""
+    monkeypatch.setattr(cupy_images, "RATE", np.inf)
+    x = np.random.default_rng(0).standard_normal((40, 7, 6, 5)).astype(np.float32)
+    found = []
+    for blocks in (1, 3, 8):
+        gpu = emulated.make_backend()
+        gpu.kernels.blocks = blocks
+        layer = layers.Conv2D(40, (2, 3), padding="same", activation="relu")
+        found.append(both_ways(layer, x, backend=gpu))
+    for one in zip(*found, strict=True):
+        for other in one[1:]:
+            np.testing.assert_array_equal(other, one[0])
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_a_convolution_is_one_launch_and_writes_no_patches(activation: str) -> None:
+    """Where that is predicted to be faster, on a GPU."""
+    stack = [layers.Input((28, 28, 8)), layers.Conv2D(16, 3, activation=activation)]
+    model = gpunn.Sequential([*stack, layers.Flatten(), layers.Dense(2)])
+    model.compile("sgd", "mse")
+    operations = step_profile.profile_step(model, 64)
+    (forward,) = (x for x in operations if x.name == "convolution")
+    assert forward.launches == {"relu": 1, "tanh": 2}[activation]
 
 
 def test_the_profile_of_a_step() -> None:

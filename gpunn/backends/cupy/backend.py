@@ -18,6 +18,7 @@ from .expressions import CupyExpressions
 from .images import CupyImages
 from .launch.codegen import BLOCK
 from .launch.programs import CupyProgram
+from .launch.protocols import EPILOGUES
 from .launch.task_backend import DRAWN_AT_ONCE
 from .launch.tasks import PartTask, SumOverRanks
 from .normalization import CupyNormalization
@@ -26,8 +27,6 @@ from .places import CupyPlaces
 from .sums import COLUMN_TILE
 
 NORM_CHUNK = 1 << 14  # elements whose squares one block sums
-
-EPILOGUES = {"Linear": "bias", "Relu": "relu"}  # epilogues of a product, by functor
 
 
 class CupyBackend(

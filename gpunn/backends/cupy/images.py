@@ -11,10 +11,25 @@ from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry
 
+from .launch.codegen import BLOCK
 from .launch.fuse import MOST_IN_SLICE
+from .launch.protocols import EPILOGUES
 from .launch.task_backend import TaskBackend
 
 PATCH_BYTES = 1 << 26  # of some samples at a time
+
+# The product in convolution.cu:
+DEPTH = 8  # as there
+MOST_ELEMENTS = 1 << 30  # of an array, which it counts in 32 bits
+PIECES = 128  # at most, of the sums of a kernel's gradient; each is
+PIECE = 512  # terms or more
+RATE = 0.6  # relative to that of the library's products. ASSUMED.
+
+# What a GTX 1060 does in the time of a byte, and of a launch, in operations of the library's
+# products; other GPUs have similar ratios.
+BYTE = 16
+LAUNCH = 3.5e6
+MULTIPROCESSORS = 10
 
 
 class CupyImages(TaskBackend):
@@ -28,44 +43,116 @@ class CupyImages(TaskBackend):
             return
         matrix = _rows(call.kernel)  # (cells channels, filters)
         rows = _rows(z)  # (windows, filters)
-        for chunk in self._sample_chunks(x, geometry):
-            patches = self._patches(call, x[chunk])
-            self._product(patches, matrix, _rows(z[chunk]), precision=call.precision)
         same = self.overlap(z, out) == "same"
+        kind = EPILOGUES.get(call.activation.functor) if same else None
+        sizes = len(rows), call.filters, len(matrix)
+        if self._without_patches(call, sizes, rows.nbytes if kind else 0, 2 if kind else 1):
+            self._convolve(
+                call, x, geometry, z, bias=call.bias if kind else None, relu=kind == "relu",
+                turned=False, accumulate=False,
+            )  # fmt: skip
+            if kind:
+                return
+        else:
+            for chunk in self._sample_chunks(x, geometry):
+                patches = self._patches(call, x[chunk])
+                self._product(patches, matrix, _rows(z[chunk]), precision=call.precision)
         self.bias_activation(rows, call.bias, call.activation, rows if same else _rows(out))
 
     def _convolution_gradient(self, call: OpCall) -> None:
-        x, dy, dx, dkernel, geometry = call.x, call.dy, call.dx, call.dkernel, call.geometry
-        precision, accumulate = call.precision, call.accumulate_dx
-        if not x.size:
+        if not call.x.size:
             return
-        dz, matrix = _rows(dy), _rows(call.kernel)
+        dz = _rows(call.dy)
         self.activation_gradient(call.activation, _rows(call.saved), dz, dz)
-        if dkernel is not None:
-            for number, chunk in enumerate(self._sample_chunks(x, geometry)):
-                self._product(
-                    self._patches(call, x[chunk]), _rows(dy[chunk]), _rows(dkernel),
-                    transpose_a=True, accumulate=call.accumulate_gradients or number > 0,
-                    precision=precision,
-                )  # fmt: skip
+        if call.dkernel is not None:
+            self._kernel_gradient(call)
         if call.dbias is not None:
             self.column_sums(dz, call.dbias, accumulate=call.accumulate_gradients)
-        if dx is None:
+        if call.dx is not None:
+            self._image_gradient(call)
+
+    def _kernel_gradient(self, call: OpCall) -> None:
+        x, dy, dkernel = call.x, call.dy, _rows(call.dkernel)
+        sizes = *dkernel.shape, len(_rows(dy))
+        tiles = _tiles(*dkernel.shape)
+        pieces = max(1, min(PIECES // tiles, sizes[2] // PIECE))
+        if self._without_patches(call, sizes, -pieces * dkernel.nbytes, 0, pieces):
+            partial = self.scratch((pieces, dkernel.size), x.dtype, "gradients of the kernel")
+            task = self._task(
+                "kernel_gradient", call, tiles * pieces * BLOCK, dz=dy,
+                geometry=self._geometry(call.geometry), pieces=pieces, partial=partial,
+            )  # fmt: skip
+            self._ask(task)
+            self.column_sums(partial, dkernel.reshape(-1), accumulate=call.accumulate_gradients)
+            return
+        for number, chunk in enumerate(self._sample_chunks(x, call.geometry)):
+            self._product(
+                self._patches(call, x[chunk]), _rows(dy[chunk]), dkernel,
+                transpose_a=True, accumulate=call.accumulate_gradients or number > 0,
+                precision=call.precision,
+            )  # fmt: skip
+
+    def _image_gradient(self, call: OpCall) -> None:
+        dy, dx, geometry, accumulate = call.dy, call.dx, call.geometry, call.accumulate_dx
+        matrix, precision = _rows(call.kernel), call.precision
+        turned = geometry.turned
+        sizes = len(_rows(dx)), call.channels, geometry.cells * call.filters
+        if turned and self._without_patches(call, sizes, 0, 1):
+            self._convolve(
+                call, dy, turned, dx, channels=call.filters, filters=call.channels,
+                bias=None, relu=False, turned=True, accumulate=accumulate,
+            )  # fmt: skip
             return
         if geometry.trivial:
             self._product(
-                dz, matrix, _rows(dx),
+                _rows(dy), matrix, _rows(dx),
                 transpose_b=True, accumulate=accumulate, precision=precision,
             )  # fmt: skip
             return
-        for chunk in self._sample_chunks(x, geometry):
-            dpatches = self._patch_array(x[chunk], geometry)
+        for chunk in self._sample_chunks(dx, geometry):
+            dpatches = self._patch_array(dx[chunk], geometry)
             self._product(_rows(dy[chunk]), matrix, dpatches, transpose_b=True, precision=precision)
             out = dx[chunk]
             self._image_part(
                 "patches_gradient", call, out, out, dpatches=dpatches, accumulate=accumulate,
                 out=out,
             )  # fmt: skip
+
+    def _convolve(
+        self, call: OpCall, x: Array, geometry: Geometry, out: Array, **values: Any
+    ) -> None:
+        rows = _rows(out)
+        threads = _tiles(*rows.shape) * BLOCK
+        self._part(
+            "convolution", call, threads, x=x, geometry=self._geometry(geometry), out=out, **values
+        )
+
+    def _without_patches(
+        self, call: OpCall, sizes: tuple[int, int, int], saved: int, launches: int, pieces: int = 1
+    ) -> bool:
+        """Return whether a product is computed without writing its patches: where it is predicted
+        to be faster than the library's.
+
+        In a persistent kernel it is not: there a block takes its rows through all layers, and this
+        product would have to wait for all others.
+
+        Args:
+            call: of the operation.
+            sizes: the rows, columns and terms of this product.
+            saved: bytes, besides the patches, that need not be written and read again.
+            launches: that are saved.
+            pieces: of the terms, each with blocks of its own.
+        """
+        geometry, x, kernel = call.geometry, call.x, call.kernel
+        windows = len(x) * geometry.windows[0] * geometry.windows[1]
+        largest = max(x.size, windows * call.filters, kernel.size * PIECES)
+        persistent = self._traced is not None and not self._epilogues
+        if geometry.trivial or call.precision or persistent or largest >= MOST_ELEMENTS:
+            return False
+        patches = windows * geometry.cells * call.channels
+        moved = 2 * BYTE * (patches * x.itemsize + saved)
+        library = 2 * patches * call.filters + moved + LAUNCH * launches
+        return cost(*sizes, pieces) < library
 
     def _sample_chunks(self, x: Array, geometry: Geometry) -> Iterator[slice]:
         """Yield slices of as many samples as there is memory for their patches."""
@@ -98,8 +185,7 @@ class CupyImages(TaskBackend):
             geometry=self._geometry(call.geometry), **values,
         )  # fmt: skip
 
-    def _geometry(self, geometry: Geometry) -> Array:
-        g = geometry
+    def _geometry(self, g: Geometry) -> Array:
         numbers = (*g.image, *g.windows, *g.window, *g.strides, *g.padding, *g.dilation)
         return self._constant("geometry", np.array(numbers, np.int32))
 
@@ -133,6 +219,29 @@ class CupyImages(TaskBackend):
     def _swap_axes(self, call: OpCall) -> None:
         out = call.out
         self._part("swap_axes", call, out.size, **_cut(call.samples, out))
+
+
+def cost(rows: int, columns: int, terms: int, pieces: int = 1) -> float:
+    """Return the time of a product in ``convolution.cu``, in operations of the library's products:
+    that of whole tiles, and not less than that of a tile on each multiprocessor.
+
+    >>> cost(96, 64, 8) == cost(1, 33, 1) == cost(960, 64, 8) == 2 * 960 * 64 * 8 / RATE
+    True
+    """
+    height, width = _tile(columns)
+    tile = 2 * height * width * -(-terms // DEPTH) * DEPTH
+    return tile / pieces * max(_tiles(rows, columns) * pieces, MULTIPROCESSORS) / RATE
+
+
+def _tile(columns: int) -> tuple[int, int]:
+    """Return the rows and columns of a block's tile of a product with so many columns."""
+    return (192, 32) if columns <= 32 else (96, 64)
+
+
+def _tiles(rows: int, columns: int) -> int:
+    """Return the number of tiles of a product."""
+    height, width = _tile(columns)
+    return -(-rows // height) * -(-columns // width)
 
 
 def _cut(samples: int, work: Array) -> dict[str, Any]:

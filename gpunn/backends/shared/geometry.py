@@ -93,6 +93,25 @@ dilation=(1, 1))
         )
         return height, width
 
+    @property
+    def turned(self) -> Geometry | None:
+        """The windows of the gradient of a convolution as a convolution itself: one for each pixel,
+        on the results of the windows, with the cells in reverse order. None with strides, where
+        most of its cells would be empty.
+
+        >>> Geometry.fit((5, 5), (3, 3), (1, 1), "valid").turned
+        Geometry(image=(3, 3), windows=(5, 5), window=(3, 3), strides=(1, 1), padding=(2, 2), \
+dilation=(1, 1))
+        """
+        height, width = (
+            d * (k - 1) - before
+            for k, d, before in zip(self.window, self.dilation, self.padding, strict=True)
+        )
+        if self.strides != (1, 1) or min(height, width) < 0:
+            return None
+        padding, dilation = (height, width), self.dilation
+        return Geometry(self.windows, self.image, self.window, (1, 1), padding, dilation)
+
     def along(self, axis: int) -> Iterator[tuple[slice, slice]]:
         """Yield for each cell of a window along an axis (0: height) the windows in which it lies
         on a pixel, and these pixels.

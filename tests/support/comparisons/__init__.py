@@ -30,6 +30,7 @@ from .layers import (
     columns,
     conversion,
     convolution,
+    convolution_without_patches,
     dropout,
     layer_normalization,
     layout,
@@ -80,7 +81,10 @@ def _comparisons() -> Iterator[tuple[str, Comparison]]:
         expressions_in_steps,
     )  # fmt: skip
     normalizations = (batch_normalization, layer_normalization, noise)
-    on_images = (convolution, rounded_products, pooling, layout, sums_of_many_rows)
+    on_images = (
+        convolution, convolution_without_patches, rounded_products, pooling, layout,
+        sums_of_many_rows,
+    )  # fmt: skip
     passes = (column_sums, columns, dropout, many_bins)
     by_places = rows_of_places, checked_numbers
     ends = sum_over_one_rank, advance

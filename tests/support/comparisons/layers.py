@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 import gpunn
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import BATCHES, PASS, POSITION, Control
+from gpunn.backends.cupy import images as images_on_gpu
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.backends.shared.order import Order
 from gpunn.backends.shared.precision import rounded
@@ -174,8 +176,26 @@ def images(sample: Sample, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def convolution(gpu: Backend, sample: Sample) -> None:
+    """By products of patches that are written."""
     geometry, shape = windows(sample)
-    filters = 1 + sample.columns % 5
+    with patch.object(images_on_gpu, "RATE", 1e-30):
+        both_ways_of_convolution(gpu, sample, geometry, shape, 1 + sample.columns % 5)
+
+
+def convolution_without_patches(gpu: Backend, sample: Sample) -> None:
+    """More windows, filters, and cells and channels, than a tile has rows, columns and terms."""
+    geometry, (_, *size, _) = windows(sample)
+    samples = -(-(sample.rows % 250) // (geometry.windows[0] * geometry.windows[1])) or 1
+    more = sample.columns
+    with patch.multiple(images_on_gpu, RATE=np.inf, BYTE=0, PIECE=50):
+        for channels, filters in ((1 + more % 13, 4), (3, 33 + more % 40)):
+            shape = samples, *size, channels
+            both_ways_of_convolution(gpu, sample, geometry, shape, filters)
+
+
+def both_ways_of_convolution(
+    gpu: Backend, sample: Sample, geometry: Geometry, shape: tuple[int, ...], filters: int
+) -> None:
     out = sample.normal(shape[0], *geometry.windows, filters)
     kernel = sample.normal(*geometry.window, shape[3], filters)
     linear, formula = gpunn.activations.get("linear"), ELEMENTWISE[sample.seed % len(ELEMENTWISE)]

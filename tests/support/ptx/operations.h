@@ -30,6 +30,7 @@ template <typename T> static inline T shift_right(T x, u32 count) {
     return count < width<T> ? T(x >> count) : is_signed<T> && x < 0 ? T(-1) : T(0);
 }
 
+static inline s32 high_product(s32 a, s32 b) { return s32(s64(a) * b >> 32); }
 static inline u32 high_product(u32 a, u32 b) { return u32(u64(a) * b >> 32); }
 static inline u64 high_product(u64 a, u64 b) { return u64((unsigned __int128)(a) * b >> 64); }
 

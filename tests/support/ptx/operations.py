@@ -44,7 +44,7 @@ sub{,.rn}.{f32,f64}                       T(T,T)         a - b
 sub.{s16,s32,s64,u16,u32,u64}             T(T,T)         T(U(a) - U(b))
 mul{,.rn}.{f32,f64}                       T(T,T)         a * b
 mul.lo.{s32,s64,u32,u64}                  T(T,T)         T(U(a) * U(b))
-mul.hi.{u32,u64}                          T(T,T)         high_product(a, b)
+mul.hi.{s32,u32,u64}                      T(T,T)         high_product(a, b)
 mul.wide.{s32,u32}                        W(T,T)         W(a) * W(b)
 mad.lo.{s32,u32}                          T(T,T,T)       T(U(a) * U(b) + U(c))
 fma.rn.f32                                T(T,T,T)       fmaf(a, b, c)
@@ -104,6 +104,7 @@ madc.hi.cc.u32                       T(T,T,T)  carried(u64(high_product(a, b)) +
 madc.hi.u32                               T(T,T,T)       high_product(a, b) + c + carry
 ld.{param,local}.{b32,f32,f64,s8,u8,s32,u32,u64}     T(address) *(const T*)(a)
 ld.{shared,global}.{f32,f64,s8,u8,s16,u16,s32,u32,s64,u64} T(address) *(const T*)(a)
+ld.shared.{v2.f32,v4.f32,v2.f64}          T(address)     *(const T*)(a)
 ld.global.nc{,.v2}.{f32,f64,u32,u64}      T(address)     *(const T*)(a)
 ld.volatile.global.{f32,f64,s8,u8,s32,u32} T(address)    *(const volatile T*)(a)
 st.{param,local,shared,global}.{b32,f32,f64,u8,u16,u32,u64} (address,T) *(T*)(a) = b

@@ -35,6 +35,10 @@ class Epilogue(NamedTuple):
     vector: Array
 
 
+EPILOGUES = {"Linear": "bias", "Relu": "relu"}
+"""The kinds of epilogues that apply an activation to a product's result, by its functor."""
+
+
 class Matmul(NamedTuple):
     """A matrix product as requested from a library: out = a @ b, or out += a @ b.
 
