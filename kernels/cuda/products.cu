@@ -3,14 +3,14 @@
 // each factor whether it is used as it is or transposed.
 #include "threads.cuh"
 
-constexpr int AT_ONCE = 4;  // rows for which a weight is read once
+constexpr int AT_ONCE = 4;  // at most this many rows: a weight is read once for all of them
 
 // COUNT rows of x w, with `x` and `out` pointing to the first. Neighbouring threads take
-// neighbouring columns; if there are few columns, several threads share the sum of each.
+// neighbouring columns; if there are few columns, several threads share the sum of each, and add
+// up their parts in `partial`, which all threads of the block share.
 template <int COUNT, typename T>
 __device__ inline void product_rows(ThreadGroup threads, const T* x, const T* w, int64 inputs,
-                                    int64 outputs, bool accumulate, T* out) {
-    __shared__ T partial[COUNT][BLOCK];
+                                    int64 outputs, bool accumulate, T* out, T (*partial)[BLOCK]) {
     int across = 1;
     while (across < outputs && across < BLOCK) across *= 2;
     const int rank = int(threads.rank), slices = BLOCK / across;
@@ -44,12 +44,25 @@ __device__ inline void product_rows(ThreadGroup threads, const T* x, const T* w,
 template <typename T>
 BLOCK_PART void matmul_nn(ThreadGroup threads, ROW_SLICED const T* x, const T* w, int64 rows,
                           int64 inputs, int64 outputs, bool accumulate, ROW_SLICED T* out) {
-    int64 r = threads.begin(rows);
-    for (; r + AT_ONCE <= threads.end(rows); r += AT_ONCE)
-        product_rows<AT_ONCE>(threads, x + r * inputs, w, inputs, outputs, accumulate,
-                              out + r * outputs);
-    for (; r < threads.end(rows); ++r)
-        product_rows<1>(threads, x + r * inputs, w, inputs, outputs, accumulate, out + r * outputs);
+    __shared__ T partial[AT_ONCE][BLOCK];
+    const int64 end = threads.end(rows);
+    for (int64 r = threads.begin(rows); r < end; r += AT_ONCE) {
+        const T* from = x + r * inputs;
+        T* to = out + r * outputs;
+        switch (end - r) {
+            case 1:
+                product_rows<1>(threads, from, w, inputs, outputs, accumulate, to, partial);
+                break;
+            case 2:
+                product_rows<2>(threads, from, w, inputs, outputs, accumulate, to, partial);
+                break;
+            case 3:
+                product_rows<3>(threads, from, w, inputs, outputs, accumulate, to, partial);
+                break;
+            default:
+                product_rows<AT_ONCE>(threads, from, w, inputs, outputs, accumulate, to, partial);
+        }
+    }
 }
 
 // out (rows, inputs) (+)= dz (rows, outputs) w^T. Some lanes of a warp, more for long sums, share a

@@ -111,6 +111,19 @@ def test_training_is_that_of_numpy(
     assert_close(host, gpu, dtype)
 
 
+def test_the_multiprocessors_of_a_gpu_do_not_change_a_bit() -> None:
+    """A block of a GTX 1060, GTX 1650, GTX 1080 or RTX 3060 computes 4, 3 or 2 rows at once."""
+    host = train(classic("numpy", "float32"), 44, 32, 1)
+    found = []
+    for multiprocessors in (10, 14, 20, 28, 32):
+        gpu: Any = emulated.make_backend("persistent")
+        gpu.kernels.blocks = multiprocessors
+        found.append(train(classic(gpu, "float32"), 44, 32, 1))
+        assert_close(host, found[-1], "float32")
+    for other in found[1:]:
+        assert_same_bits(found[0], other)
+
+
 def frozen(backend: Any, dtype: str) -> Any:
     """A network of two layers, the first of which is not trained."""
     return network(
