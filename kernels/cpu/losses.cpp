@@ -124,15 +124,16 @@ void all_losses(const T* predictions, const T* targets, const int32* labels, con
     });
 }
 
-// Also totals += (scale batch sum(w l), rows) and, with row_matches, the correct predictions.
+// Also totals += (unit sum(w l), rows) and, with row_matches, the correct predictions. Of several
+// processes, `unit` is the scale times the rows of all of them.
 template <typename T, template <typename> class Formula>
 void loss(const T* predictions, const T* targets, const int32* labels, const T* weights,
-          const double* parameters, double scale, int64 batch, int64 rows, int64 classes,
+          const double* parameters, double scale, double unit, int64 rows, int64 classes,
           T* gradient, T* row_losses, bool* row_matches, double* totals) {
     all_losses<T, Formula>(predictions, targets, labels, weights, parameters, scale, rows, classes,
                            gradient, row_losses, row_matches);
     const double sum = sum_of(rows, [=](int64 r) { return double(row_losses[r]); });
-    totals[0] += scale * double(batch) * sum;
+    totals[0] += unit * sum;
     totals[1] += double(rows);
     if (!row_matches) return;
     int64 right = 0;

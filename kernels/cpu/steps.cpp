@@ -24,9 +24,10 @@ void gather(const Source* source, uint32 total, int64 width, uint64 seed, bool s
     const bool plain = scale == Out(1) && offset == Out(0);
     if (position < 0 || position >= int64(total)) return;  // there is no such row
     if (total - position < rows) rows = total - position;
+    const int64 lead = rows < AHEAD ? rows : AHEAD;
     const Source* ahead[AHEAD];
-    for (int64 i = 0; i < rows + AHEAD; ++i) {
-        const Source* from = ahead[i % AHEAD];
+    for (int64 i = 0; i < rows + lead; ++i) {
+        const Source* from = i < lead ? nullptr : ahead[(i - lead) % AHEAD];
         if (i < rows) {
             const uint32 place = uint32(position + i);
             const Source* row = source + (shuffled ? order_row(place, total, keys) : place) * width;
@@ -35,8 +36,8 @@ void gather(const Source* source, uint32 total, int64 width, uint64 seed, bool s
                     PREFETCH(reinterpret_cast<const char*>(row) + at);
             ahead[i % AHEAD] = row;
         }
-        if (i < AHEAD) continue;
-        Out* row = out + (i - AHEAD) * width;
+        if (i < lead) continue;
+        Out* row = out + (i - lead) * width;
         if constexpr (std::is_same_v<Source, Out>) {
             if (plain) {
                 std::memcpy(row, from, std::size_t(bytes));

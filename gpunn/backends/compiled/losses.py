@@ -26,7 +26,7 @@ class CompiledLosses(CompiledOperations):
         values = self.scratch((rows,), call.dtype, "loss values")
         return (
             call.y_pred, *_targets(call.y_true), call.weights, self._parameters(loss),
-            call.scale, call.batch or rows, rows, call.classes,
+            call.scale, call.scale * (call.batch or rows), rows, call.classes,
             call.gradient, values, matches, call.totals,
         )  # fmt: skip
 

@@ -82,8 +82,8 @@ export class Plan {
     if (kind !== "predict") {
       const [functor, parameters] = fused ? loss.fused : [loss.functor, loss.parameters];
       calls.push([
-        `loss float32 ${functor}`, x, this.targets, 0, 0, room.doubles(parameters), 1 / rows, rows,
-        rows, shared.outputs, dx, room.floats(rows), 0, this.totals,
+        `loss float32 ${functor}`, x, this.targets, 0, 0, room.doubles(parameters), 1 / rows,
+        (1 / rows) * rows, rows, shared.outputs, dx, room.floats(rows), 0, this.totals,
       ]);
     }
     this.program = new Program(room, [...calls, ...backwardCalls, ...(around.after ?? [])]);
