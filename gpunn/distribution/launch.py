@@ -35,7 +35,9 @@ def initialize(
 
     Call it on the first line of a program, and start that with ``mpiexec -n 4 python train.py``.
     Each process is a rank: it computes its share of the rows of each batch, and the gradients are
-    summed. An exception on one rank ends all. Without ``mpiexec`` it is a run of one process.
+    summed. An exception on one rank ends all; a rank that ends otherwise, as by ``sys.exit``, ends
+    those that wait for it. A warning of all ranks is printed once. Without ``mpiexec`` it is a run
+    of one process.
 
     Calling it again has no effect.
 
