@@ -104,20 +104,21 @@ class _TopK(MeanOfRows):
     k: int = field(default=5, check=_check_k)
 
     def count(self, backend: Backend, labels: Array, y_pred: Array, values: Array) -> None:
-        """Count a hit if fewer than k predictions are larger than the one at the label. A label
-        that is not a valid class, such as one that the loss ignores, is a miss."""
+        """Count a hit if fewer than k predictions are larger than the one at the label; NaN is
+        larger than any number, as in `gpunn.ops.in_top_k`. A label that is not a valid class,
+        such as one that the loss ignores, is a miss."""
         xp, (rows, classes) = backend.xp, y_pred.shape
         places = backend.scratch((rows,), np.int64, "places")
         at_label = backend.scratch((rows,), y_pred.dtype, "at label")
-        larger = backend.scratch(y_pred.shape, bool, "larger")
+        others = backend.scratch(y_pred.shape, bool, "others")
         known = backend.scratch((rows,), bool, "known")
         xp.clip(labels, 0, classes - 1, out=places)
         xp.equal(places, labels, out=known)
         xp.add(places, row_starts(backend, rows, classes), out=places)
         xp.take(y_pred.reshape(-1), places, out=at_label)
-        xp.greater(y_pred, at_label[:, np.newaxis], out=larger)
-        xp.sum(larger, axis=-1, out=places)
-        xp.less(places, self.k, out=values)
+        xp.less_equal(y_pred, at_label[:, np.newaxis], out=others)
+        xp.sum(others, axis=-1, out=places)
+        xp.greater(places, classes - self.k, out=values)
         xp.multiply(values, known, out=values)
 
 

@@ -189,8 +189,10 @@ def _count_below(xp: Any, x: Array, thresholds: Array, out: Array) -> None:
 
 
 def _erase_outside_top(xp: Any, y_pred: Array, k: int, at: slice, bins: Array) -> None:
-    """Set bins to 0 outside the k largest predictions of a row (the first ones on ties)."""
-    order = xp.argsort(-y_pred, axis=-1, kind="stable")
+    """Set bins to 0 outside the k largest predictions of a row (the first ones on ties); NaN
+    exceeds all numbers."""
+    backwards = y_pred[:, ::-1]  # sorted so that the last ones are the first on ties
+    order = xp.argsort(backwards, axis=-1, kind="stable")
     inside = xp.zeros(y_pred.shape, bool)
-    xp.put_along_axis(inside, order[:, :k], True, axis=-1)
-    bins[~inside[:, at]] = 0
+    xp.put_along_axis(inside, order[:, -k:], True, axis=-1)
+    bins[~inside[:, ::-1][:, at]] = 0

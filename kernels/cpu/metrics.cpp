@@ -71,7 +71,7 @@ template <typename T> T largest_of(const T* row, int64 n) {
         const Chunk<T> x = numbers(k);
         EACH_LANE
         for (int l = 0; l < LANES; ++l)
-            most[l] = one.inside(k, l) && x[l] > most[l] ? x[l] : most[l];
+            most[l] = one.inside(k, l) && exceeds(x[l], most[l]) ? x[l] : most[l];
     });
     return LongRow<T>::largest(most)[0];
 }
@@ -79,7 +79,7 @@ template <typename T> T largest_of(const T* row, int64 n) {
 template <typename T> int64 place_of_largest(const T* row, int64 n) {
     int64 place = 0;
     for (int64 c = 1; c < n; ++c)
-        if (row[c] > row[place]) place = c;
+        if (exceeds(row[c], row[place])) place = c;
     return place;
 }
 

@@ -269,13 +269,14 @@ template <typename T> class LongRow {
         return all(together(x, [](auto a, auto b) { return a + b; }));
     }
     static Chunk<T> largest(const Chunk<T>& x) {
-        return all(together(x, [](auto a, auto b) { return a > b ? a : b; }));
+        return all(together(x, [](auto a, auto b) { return (a > b) | (a != a) ? a : b; }));
     }
     static Chunk<int32> first(const Chunk<T>& x, const Chunk<int32>& places) {
         const Chunk<T> value = largest(x);
         Chunk<int32> candidates;
         EACH_LANE
-        for (int l = 0; l < LANES; ++l) candidates[l] = x[l] == value[l] ? places[l] : NOWHERE;
+        for (int l = 0; l < LANES; ++l)  // if one is NaN, so is the largest
+            candidates[l] = (x[l] == value[l]) | (x[l] != x[l]) ? places[l] : NOWHERE;
         int32 first = NOWHERE;
         for (int l = 0; l < LANES; ++l) first = candidates[l] < first ? candidates[l] : first;
         return all(first == NOWHERE ? 0 : first);
@@ -290,7 +291,7 @@ template <typename T> class LongRow {
     }
 };
 
-// The indices of the largest elements of rows, the first ones on ties.
+// The indices of the largest elements of rows, the first ones on ties; NaN exceeds all numbers.
 template <typename T, typename Rows, typename Input>
 inline Chunk<int32> places_of_largest(const Rows& rows, const Input& input) {
     Chunk<T> value = all(math::minus_infinity<T>());
@@ -299,7 +300,7 @@ inline Chunk<int32> places_of_largest(const Rows& rows, const Input& input) {
         const Chunk<T> x = input(k);
         EACH_LANE
         for (int l = 0; l < LANES; ++l) {
-            const bool larger = rows.inside(k, l) && x[l] > value[l];
+            const bool larger = rows.inside(k, l) && exceeds(x[l], value[l]);
             value[l] = larger ? x[l] : value[l];
             place[l] = larger ? rows.number(k, l) : place[l];
         }

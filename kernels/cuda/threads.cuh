@@ -120,13 +120,12 @@ template <typename T> __device__ inline T warp_sum(T x, int width = WARP) {
     return x;
 }
 
-// The largest of the lanes' values with its index, the first index on ties, in every lane.
+// The first of the lanes' elements, as `precedes` orders them, in every lane.
 template <typename T> __device__ inline Placed<T> warp_largest(Placed<T> mine) {
     for (int distance = WARP / 2; distance > 0; distance /= 2) {
-        const T value = __shfl_xor_sync(ALL_LANES, mine.value, distance);
-        const int64 place = __shfl_xor_sync(ALL_LANES, mine.place, distance);
-        if (value > mine.value || (value == mine.value && place < mine.place))
-            mine = Placed<T>{value, place};
+        const Placed<T> other = {__shfl_xor_sync(ALL_LANES, mine.value, distance),
+                                 __shfl_xor_sync(ALL_LANES, mine.place, distance)};
+        if (precedes(other, mine)) mine = other;
     }
     return mine;
 }
@@ -137,7 +136,7 @@ template <typename F> __device__ inline auto largest_of(int64 n, int lane, F f) 
     Placed<T> mine = {f(lane < n ? lane : 0), lane < n ? lane : 0};
     for (int64 c = lane + WARP; c < n; c += WARP) {
         const T x = f(c);
-        if (x > mine.value) mine = Placed<T>{x, c};
+        if (exceeds(x, mine.value)) mine = Placed<T>{x, c};
     }
     return warp_largest(mine);
 }

@@ -99,6 +99,7 @@ template <typename T> HD T clip(T x, T low, T high) {
 }
 
 template <typename T> HD T minus_infinity() { return -T(1e300 * 1e300); }
+template <typename T> HD T not_a_number() { return minus_infinity<T>() - minus_infinity<T>(); }
 
 template <typename T> HD bool is_finite(T x) { return x - x == T(0); }
 

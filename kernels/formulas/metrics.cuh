@@ -16,19 +16,18 @@ template <typename T> struct BinnedRow {
     Placed<T> last;  // of the first `top` predictions; its place is `classes` if these are all
 
     HD bool in_top(int64 place) const {
-        return last.place == classes || y[place] > last.value ||
-               (y[place] == last.value && place <= last.place);
+        return last.place == classes || !precedes(last, Placed<T>{y[place], place});
     }
 };
 
-// The elements of a row are ordered: the largest first, equal ones by index. Among every `step`-th
-// element from `first` on, returns the next after `last`; its place is n if there is none.
+// Among every `step`-th element of a row from `first` on, returns the next after `last`, as
+// `precedes` orders them; its place is n if there is none.
 template <typename T>
 HD Placed<T> next_behind(Placed<T> last, const T* row, int64 n, int64 first, int64 step) {
     Placed<T> next = {math::minus_infinity<T>(), n};
     for (int64 c = first; c < n; c += step) {
-        const bool behind = row[c] < last.value || (row[c] == last.value && c > last.place);
-        if (behind && (row[c] > next.value || next.place == n)) next = Placed<T>{row[c], c};
+        const Placed<T> here = {row[c], c};
+        if (precedes(last, here) && precedes(here, next)) next = here;
     }
     return next;
 }
@@ -36,7 +35,7 @@ HD Placed<T> next_behind(Placed<T> last, const T* row, int64 n, int64 first, int
 // The last of the `top` first elements of a row, in `top` passes over the row; `next(last)` finds
 // the next after `last`. Its place is n if the row has no more than `top` elements.
 template <typename T, typename F> HD Placed<T> last_of_top(int64 top, int64 n, F next) {
-    Placed<T> last = {-math::minus_infinity<T>(), -1};
+    Placed<T> last = {math::not_a_number<T>(), -1};  // before all
     if (top <= 0 || top >= n) last.place = n;
     for (; top > 0 && last.place < n; --top) last = next(last);
     return last;
@@ -66,8 +65,8 @@ template <typename T> struct SparseCategoricalAccuracy : Metric {
     HD explicit SparseCategoricalAccuracy(const double*) {}
 };
 
-// Fewer than k predictions are larger than that at the label, if it is one of the classes; or, with
-// sorted class ids instead of predictions, the label is among the first k.
+// Fewer than k predictions exceed that at the label, if it is one of the classes, and that is not
+// NaN; or, with sorted class ids instead of predictions, the label is among the first k.
 template <typename T> struct TopK : Metric {
     enum { K, FROM_SORTED_IDS };
     static constexpr bool by_rank = true;
@@ -80,7 +79,7 @@ template <typename T> struct TopK : Metric {
         return sorted || (label >= 0 && label < classes);
     }
     HD bool counts(T y, int64 place, const T* row, int64 label) const {
-        return sorted ? place < k && y == T(label) : y > row[label];
+        return sorted ? place < k && y == T(label) : !(y <= row[label]);
     }
     HD bool hit(int64 count) const { return sorted ? count > 0 : count < k; }
 };

@@ -59,6 +59,14 @@ template <typename T> struct Placed {
     int64 place;
 };
 
+// Whether x comes before y where the largest is sought: NaN exceeds all numbers, as in NumPy.
+template <typename T> HD bool exceeds(T x, T y) { return !(x <= y) & (y == y); }
+
+// Whether an element comes before another one: it exceeds that, or is equal and has a lower index.
+template <typename T> HD bool precedes(Placed<T> x, Placed<T> y) {
+    return exceeds(x.value, y.value) || (!exceeds(y.value, x.value) && x.place < y.place);
+}
+
 // Statistics of a row that a loss may need.
 template <typename T> struct Row {
     T classes, share;  // share: 1 / classes

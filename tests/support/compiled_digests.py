@@ -30,7 +30,7 @@ from gpunn.backends.compiled import cpu_kernels
 SAMPLES = [
     Sample(*shape, dtype, values, seed)
     for seed, (shape, dtype, values) in enumerate(
-        zip([(1, 1), (33, 10), (7, 131), (64, 33)], DTYPES * 2, VALUES, strict=True)
+        zip([(1, 1), (33, 10), (7, 131), (64, 33), (9, 10)], DTYPES * 3, VALUES, strict=False)
     )
 ]
 

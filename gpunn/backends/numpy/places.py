@@ -95,4 +95,5 @@ def _look(x: Array, check: Check) -> None:
     if not x.size or (x.min() >= check.low and x.max() <= check.high):
         return
     others = x[~((x >= check.low) & (x <= check.high))]
-    raise check.complaint(others.size, float(others.min()), float(others.max()))
+    least = np.fmin.reduce(others)  # NaN counts as the largest
+    raise check.complaint(others.size, float(least), float(others.max()))

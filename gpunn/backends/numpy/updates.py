@@ -74,7 +74,7 @@ class NumpyUpdates(TracingBackend):
             at = slice(segment["offset"], segment["offset"] + segment["size"])
             w, direction = arena.values[at], arena.slots["direction"][at]
             norms = math.sqrt(np.dot(w, w)), math.sqrt(np.dot(direction, direction))
-            ratio = norms[0] / norms[1] if min(norms) > 0 else 1.0
+            ratio = norms[0] / norms[1] if norms[0] > 0 and norms[1] > 0 else 1.0
             rate = learning_rate * float(segment["multiplier"])
             step = self.scratch(w.shape, w.dtype, "step")
             np.multiply(direction, ratio * rate, out=step)

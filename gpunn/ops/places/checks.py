@@ -109,7 +109,7 @@ class _Checked(Primitive):
         with np.errstate(invalid="ignore"):
             others = x[~((x >= attributes["low"]) & (x <= attributes["high"]))]
             if others.size:
-                found = others.size, float(others.min()), float(others.max())
+                found = others.size, float(np.fmin.reduce(others)), float(others.max())
                 raise _complaint_of(attributes)(*found)
         return x
 

@@ -47,7 +47,8 @@ def checked_numbers(gpu: Backend, sample: Sample) -> None:
     """The number of indices out of range, and the smallest and largest of them."""
     x = sample.numbers()
     low, high = -float(sample.rng.integers(0, 5)), 3.0
-    for numbers in (np.clip(x, low, high), x, np.clip(x, -99, 99).astype(np.int32)):
+    whole = np.clip(np.nan_to_num(x), -99, 99).astype(np.int32)
+    for numbers in (np.clip(x, low, high), x, whole):
         found = []
         for backend in (NUMPY, gpu):
             check = Check(backend, low, high, lambda *args: ValueError(*args))

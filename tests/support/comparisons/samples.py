@@ -122,6 +122,8 @@ class Sample:
             if self.values == "infinite":
                 x[self.rng.random(self.shape) < 0.2] = -np.inf
                 x[self.rng.random(self.shape) < 0.02] = np.inf
+            elif self.values == "undefined":
+                x[self.rng.random(self.shape) < 0.1] = np.nan
         return x.astype(self.dtype)
 
     def probabilities(self) -> np.ndarray:
@@ -129,8 +131,9 @@ class Sample:
             return self.rng.uniform(0.05, 0.9, self.shape).astype(self.dtype)
         if self.values == "equal":
             return np.full(self.shape, 0.5, self.dtype)
-        return self.rng.choice([0.0, 1e-9, 0.5, 1.0], self.shape).astype(self.dtype)
+        numbers = [0.0, 1e-9, 0.5, 1.0, *[np.nan] * (self.values == "undefined")]
+        return self.rng.choice(numbers, self.shape).astype(self.dtype)
 
 
-VALUES = ("normal", "huge", "equal", "infinite")
+VALUES = ("normal", "huge", "equal", "infinite", "undefined")
 Comparison = Callable[[Backend, Sample], None]
