@@ -73,7 +73,7 @@ class ConfusionMatrix(Binned):
         else:
             answer = row_argmax(backend, y_pred, "pred")
             truth = y_true if y_true.ndim == 1 else row_argmax(backend, y_true, "true")
-        xp.multiply(truth, max(classes, 2), out=bins[:, 0])
+        xp.multiply(truth, max(classes, 2), out=bins[:, 0], dtype=bins.dtype)
         xp.add(bins[:, 0], answer, out=bins[:, 0])
 
     def array(self, state: np.ndarray) -> np.ndarray:

@@ -21,7 +21,10 @@ ROW_PART void bin_rows(ThreadGroup threads, ROW_SLICED const T* predictions,
         row.last = last_of_top<T>(formula.top, classes, [&](Placed<T> last) {
             return warp_largest(next_behind(last, y, classes, lane, WARP));
         });
-        for (int64 c = lane; c < width; c += WARP) bins[r * width + c] = int32(formula.bin(row, c));
+        for (int64 c = lane; c < width; c += WARP) {
+            const int64 bin = formula.bin(row, c);  // of any label, maybe beyond int32
+            bins[r * width + c] = int32(bin) == bin ? int32(bin) : -1;
+        }
     }
 }
 

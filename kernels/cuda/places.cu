@@ -40,7 +40,8 @@ template <typename Out, template <typename> class Merging>
 BLOCK_PART void scatter_rows(ThreadGroup threads, const Out* rows, const int32* places,
                              int64 sets, int64 outer, int64 count, int64 n, int64 inner,
                              int64 groups, bool wraps, Out* into) {
-    __shared__ int32 noted_row[BLOCK], noted_place[BLOCK];  // of a part of the list
+    __shared__ int32 noted_row[BLOCK];  // of a part of the list
+    __shared__ int64 noted_place[BLOCK];
     __shared__ int32 noted_by[BLOCK / WARP];                // how many, by each warp
     const int rank = int(threads.rank), lane = rank % WARP, warp = rank / WARP;
     int across = 1;
@@ -63,7 +64,7 @@ BLOCK_PART void scatter_rows(ThreadGroup threads, const Out* rows, const int32* 
             }
             if (noted) {
                 noted_row[at] = rank;
-                noted_place[at] = int32(place);
+                noted_place[at] = place;
             }
             __syncthreads();
             for (int64 c = column; c < inner; c += across) {

@@ -12,6 +12,7 @@ import pytest
 from comparisons.samples import DTYPES, make_gpu, on_both
 
 import gpunn
+from gpunn.backends import get_backend
 from gpunn.backends.cupy.launch.codegen import Kernel
 
 GPU = make_gpu(orders=(3,))
@@ -53,6 +54,23 @@ def test_sums_of_weights_that_are_nearly_nothing_or_nearly_too_much() -> None:
         found = totals(GPU, np.arange(8) % 3, weights, 3)
         np.testing.assert_allclose(found, exact(np.arange(8) % 3, weights, 3), 1e-15)
     assert totals(GPU, np.arange(3), np.zeros(3), 3).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["numpy", "compiled", "emulated"])
+def test_bins_and_labels_that_32_bits_would_bring_back_into_range_are_ignored(name: str) -> None:
+    backend = GPU if name == "emulated" else get_backend(name)
+    state = backend.zeros((5,), np.float64)
+    bins = np.array([1, 2**32 + 1, 2 - 2**32, 2**31, -1, 5])
+    with backend.turn:
+        backend.add_to_bins(backend.upload(bins), backend.upload(np.ones(6)), state)
+    assert backend.read(state).tolist() == [0, 1, 0, 0, 0]
+    for classes, beyond in ((10, 429_496_730), (1, -(2**31))):  # the bin modulo 2^32 is one of them
+        matrix = gpunn.metrics.ConfusionMatrix(num_classes=classes)
+        labels = backend.upload(np.array([beyond, 0], np.int32))
+        state = backend.zeros((matrix.state_size,), np.float64)
+        y = backend.zeros((2, classes), np.float32)
+        backend.metric(matrix, labels, y, None, state)
+        assert backend.read(state).sum() == backend.read(state)[0] == 1
 
 
 def test_a_weight_that_is_not_finite_shows_in_its_bin_alone() -> None:

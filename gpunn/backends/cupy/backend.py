@@ -196,7 +196,9 @@ class CupyBackend(
     def add_to_bins(self, bins: Array, amounts: Array, state: Array) -> None:
         if bins.size:
             numbers = self.scratch((bins.size, 1), np.int32, "bins")
-            self.xp.copyto(numbers, bins.reshape(-1, 1), casting="same_kind")
+            inside = self.scratch(numbers.shape, np.int64, "bins within 32 bits")
+            self.xp.clip(bins.reshape(-1, 1), -1, state.size, out=inside)
+            self.xp.copyto(numbers, inside, casting="same_kind")
             self._ask(*self._bin_totals(numbers, amounts, state))
 
     def _bin_totals(self, bins: Array, weights: Array | None, state: Array) -> list[PartTask]:
