@@ -79,38 +79,6 @@ template <typename T, typename Fold> inline T lanes_folded(const T* lanes, Fold 
     return together(chunk, fold);
 }
 
-// A float rounded to half precision: to the nearest, ties to even.
-inline float16 half(float x) {
-    uint32 word;
-    std::memcpy(&word, &x, sizeof word);
-    const uint32 sign = (word >> 16) & 0x8000u, size = word & 0x7FFFFFFFu;
-    uint32 bits;
-    if (size > 0x7F800000u) {  // NaN
-        bits = 0x7E00u;
-    } else if (size >= 0x477FF000u) {  // rounds to 65536 or more
-        bits = 0x7C00u;
-    } else if (size >= 0x38800000u) {
-        const uint32 rounded = size + 0xFFFu + ((size >> 13) & 1u);
-        bits = (rounded - 0x38000000u) >> 13;
-    } else {  // a multiple of 2^-24: adding 1/2 rounds it
-        float part;
-        std::memcpy(&part, &size, sizeof part);
-        part += 0.5f;
-        std::memcpy(&bits, &part, sizeof bits);
-        bits -= 0x3F000000u;
-    }
-    return {uint16(sign | bits)};
-}
-
-// Converts negative values to unsigned types modulo a power of 2, on every instruction set.
-template <typename Out, typename T> inline Out converted(T x) {
-    if constexpr (std::is_same_v<Out, bool>) return x != T(0);
-    else if constexpr (std::is_same_v<Out, float16>) return half(float(x));
-    else if constexpr (std::is_same_v<Out, uint64>) return x < T(0) ? Out(int64(x)) : Out(x);
-    else if constexpr (std::is_unsigned_v<Out>) return Out(int64(x));
-    else return Converted<Out>::of(x);
-}
-
 // Calls work(Source()) for the element type of an array.
 template <typename Work> inline void for_type(Type type, Work work) {
     switch (type) {
@@ -143,21 +111,31 @@ template <typename T> void read(const AnyArray& array, int64 start, int64 n, T* 
     });
 }
 
+// Calls work(Out()) for the element type of an array of a tensor.
+template <typename Work> inline void for_tensor_type(Type type, Work work) {
+    switch (type) {
+        case Type::boolean: return work(bool());
+        case Type::int32: return work(int32());
+        case Type::float32: return work(float());
+        default: return work(double());
+    }
+}
+
 // array (+)= n elements, from `start` on. Sums are in the array's type or in double precision.
 template <typename T>
 void write(const T* x, int64 n, bool accumulate, const AnyArray& array, int64 start) {
-    for_type(array.type, [=](auto zero) {
+    for_tensor_type(array.type, [=](auto zero) {
         typedef decltype(zero) Out;
         Out* to = static_cast<Out*>(array.data) + start;
         typedef std::conditional_t<std::is_same_v<Out, T>, T, double> Sum;
         if (accumulate) {
             INDEPENDENT
-            for (int64 i = 0; i < n; ++i) to[i] = converted<Out>(Sum(to[i]) + Sum(x[i]));
+            for (int64 i = 0; i < n; ++i) to[i] = Converted<Out>::of(Sum(to[i]) + Sum(x[i]));
         } else if constexpr (std::is_same_v<Out, T>) {
             if (to != x) std::memcpy(to, x, std::size_t(n) * sizeof(T));
         } else {
             INDEPENDENT
-            for (int64 i = 0; i < n; ++i) to[i] = converted<Out>(x[i]);
+            for (int64 i = 0; i < n; ++i) to[i] = Converted<Out>::of(x[i]);
         }
     });
 }

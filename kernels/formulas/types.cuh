@@ -37,8 +37,9 @@ struct float16 {
     }
 };
 
-// Converts a number to another type. From a float, int32 takes the integer part, saturates at its
-// least or largest value, and is 0 for NaN.
+// Converts a number to another type, in the same way on CPUs and GPUs, which differ in how they
+// convert floats that an integer cannot hold: from a float, int32 takes the integer part, saturates
+// at its least or largest value, and is 0 for NaN. A truth value is whether the number is not 0.
 template <typename Out> struct Converted {
     template <typename T> static HD Out of(T x) { return Out(x); }
 };
@@ -51,6 +52,10 @@ template <> struct Converted<int32> {
         if (x <= -2147483648.0) return -2147483647 - 1;
         return x != x ? 0 : int32(x);
     }
+};
+
+template <> struct Converted<bool> {
+    template <typename T> static HD bool of(T x) { return x != T(0); }
 };
 
 // An element of an array, and its index.

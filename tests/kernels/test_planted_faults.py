@@ -250,9 +250,9 @@ FAULTS = [
         ("expression of sums",),
     ),
     Fault(
-        "halves rounded towards 0", "expressions.cuh",
-        "rebiased + 0x1FFFFFFFFFFull + (rebiased >> 42 & 1)", "rebiased",
-        ("expression of halves",),
+        "a wide number converted by the processor", "types.cuh",
+        "if (x >= 2147483647.0) return 2147483647;", "",
+        ("expression of conversions of wide values",),
     ),
     Fault(
         "another row at a place", "places.cu", "noted_row[at] = rank", "noted_row[at] = rank / 2",

@@ -118,8 +118,9 @@ class Expression:
     """A computation; its input and output arrays are given with each call.
 
     Args:
-        dtype: of the computation, float32 or float64. Inputs and outputs may have others:
-            they are converted as they are read and written.
+        dtype: of the computation, float32 or float64. Inputs may have any, outputs that of any
+            tensor: they are converted as they are read and written. To int32, floats are
+            truncated; values out of range become its smallest or largest value, NaN becomes 0.
         inputs: the axes along which each input varies.
         instructions: in order.
         outputs: the values that are written; not an input itself.
@@ -239,7 +240,12 @@ class Expressions(Operations):
     @operation(
         inputs=reads("? ?", "real", of=_numbered("inputs")),
         outputs=Argument(
-            "? ?", "real", read=_accumulates, written=True, of=_numbered("outputs"), over=_in_place
+            "? ?",
+            "tensor",
+            read=_accumulates,
+            written=True,
+            of=_numbered("outputs"),
+            over=_in_place,
         ),
         where=("expression.fits(inputs, outputs, (rows, columns))",),
     )

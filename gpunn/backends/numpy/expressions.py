@@ -100,12 +100,19 @@ class _Block:
         for output, array in zip(self.expression.outputs, self._outputs, strict=True):
             value, continued = self.values[output.value], self._is_continued(output.value)
             if continued or (output.accumulate and not self._was_written(output.value)):
-                self.backend._do(np.add, array, value, out=array, casting="unsafe")
+                self._add(value, array)
             elif value is not array and not self._was_written(output.value):
                 if isinstance(value, float):
                     self.backend._do(np.copyto, array, value, casting="unsafe")
                 else:
                     self.backend._convert(value, array)
+
+    def _add(self, value: Any, array: Array) -> None:
+        whole = array.dtype == np.int32  # the sum is converted
+        total = self.backend.scratch(array.shape, np.float64, "total") if whole else array
+        self.backend._do(np.add, array, value, out=total, casting="unsafe")
+        if whole:
+            self.backend._convert(total, array)
 
     def _is_read_late(self, value: int, array: Array, call: OpCall) -> bool:
         """Return whether an input in this array is still read after writing the value has begun."""

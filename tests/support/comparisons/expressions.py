@@ -16,7 +16,8 @@ from .samples import Sample, assert_alike, on_both
 from .steps import program
 
 EXPRESSIONS = (
-    "each extent", "flat", "softmax and its gradient", "sums", "conversions", "halves", "truths",
+    "each extent", "flat", "softmax and its gradient", "sums", "conversions",
+    "conversions of wide values", "truths",
 )  # fmt: skip
 
 

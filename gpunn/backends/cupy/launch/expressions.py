@@ -344,7 +344,7 @@ class Composition:
             terms = ((target, type_), (value, of_value))
             value = " + ".join(t if type_of == kind else f"{kind}({t})" for t, type_of in terms)
         if type_ != kind:
-            value = f"Written<{type_}>::as({value})"
+            value = f"Converted<{type_}>::of({value})"
         return f"{f'if ({condition}) ' if condition else ''}{target} = {value};"
 
 
