@@ -31,23 +31,27 @@ from gpunn.backends.cupy.launch.codegen import Kernel
 from gpunn.backends.cupy.launch.expressions import text_of
 from gpunn.backends.cupy.launch.kernel_source import part_named, source
 
-GPU = make_gpu()
+GPUS = {"text": make_gpu()}
+GPUS |= {f"sm_{each}": make_gpu(architecture=each, orders=(0, 2)) for each in (61, 90)}
 CASES = [
     pytest.param(
-        case, size, id=f"{dtype}, {case.name}, {size[0]} by {size[1]}",
-        marks=[pytest.mark.more] if dtype == "float64" else [],
+        gpu, case, size, id=f"{gpu}, {dtype}, {case.name}, {size[0]} by {size[1]}",
+        marks=[pytest.mark.more] if dtype == "float64" or gpu != "text" else [],
     )
+    for gpu in GPUS
     for dtype in ("float32", "float64")
     for case in every_case(dtype)
     for size in case.sizes
-]
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("case", "size"), CASES)
-def test_an_expression_is_that_of_numpy(case: ExpressionCase, size: Size) -> None:
-    """The bits do not depend on the thread order; nothing outside the arrays is written."""
+@pytest.mark.parametrize(("gpu", "case", "size"), CASES)
+def test_an_expression_is_that_of_numpy(gpu: str, case: ExpressionCase, size: Size) -> None:
+    """By the text, and by PTX for two architectures. The bits do not depend on the thread order;
+    nothing outside the arrays is written."""
     arrays: Any = case.arrays(size, np.random.default_rng(5))
-    assert_alike(*on_both(GPU, partial(case.ask, size=size), **arrays), case.expression.dtype)
+    both = on_both(GPUS[gpu], partial(case.ask, size=size), **arrays)
+    assert_alike(*both, case.expression.dtype)
 
 
 # -- the text

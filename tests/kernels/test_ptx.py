@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +16,10 @@ from digit_networks import digits, program_1, program_2
 from host_kernels import compile_file, compile_text
 
 import gpunn
+from gpunn.backends.cupy.launch.modes import MODES
 
 FEW = ("column_sums", "regularize", "persistent_steps")
+FEW_WAYS = ("fused", 61), ("persistent", 61)
 
 
 @pytest.mark.parametrize("architecture", [61, 90])
@@ -57,13 +60,19 @@ def test_a_fault_in_the_ptx_is_noticed(
 
 
 @pytest.mark.parametrize("program", [program_1, program_2])
-@pytest.mark.parametrize("mode", ["fused", "persistent"])
+@pytest.mark.parametrize(
+    ("mode", "architecture"),
+    [
+        pytest.param(*how, marks=[] if how in FEW_WAYS else [pytest.mark.more])
+        for how in itertools.product(MODES, (61, 90))
+    ],
+)
 def test_trainings_by_ptx_are_those_of_numpy(
-    mode: str, program: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    mode: str, architecture: int, program: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GPUNN_LAUNCH_MODE", mode)
     found = []
-    for backend in ("numpy", make_gpu(architecture=61, orders=(2,))):
+    for backend in ("numpy", make_gpu(architecture=architecture, orders=(2,))):
         gpunn.utils.set_random_seed(1)
         model = program(backend=backend, dtype="float64")
         x, y = digits(21)  # the last batch is smaller

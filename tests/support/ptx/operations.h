@@ -63,6 +63,9 @@ template <typename F> static inline f32 rounded(int mode, F operation) {
 static inline f32 add_rounded(int mode, volatile f32 a, volatile f32 b) {
     return rounded(mode, [&] { return a + b; });
 }
+static inline f32 mul_rounded(int mode, volatile f32 a, volatile f32 b) {
+    return rounded(mode, [&] { return a * b; });
+}
 static inline f32 fma_rounded(int mode, volatile f32 a, volatile f32 b, volatile f32 c) {
     return rounded(mode, [&] { return fmaf(a, b, c); });
 }
@@ -70,6 +73,16 @@ static inline f32 fma_rounded(int mode, volatile f32 a, volatile f32 b, volatile
 static inline f32 flushed(f32 x) { return fabsf(x) < 0x1p-126f ? copysignf(0, x) : x; }
 static inline f64 flushed(f64 x) { return fabs(x) < 0x1p-1022 ? copysign(0, x) : x; }
 static inline f64 upper_half(f64 x) { return bits<f64>(bits<u64>(x) & 0xFFFFFFFF00000000ull); }
+
+// a * (1 / b), where 1 / b is 0 if b is so large that it would be subnormal.
+static inline f32 divided_roughly(f32 a, f32 b) {
+    return fabsf(b) > 0x1p126f ? a * copysignf(0, b) : a / b;
+}
+// The lesser and the larger, of which -0 is less than 0. NaN is returned only if both are NaN.
+template <typename T> static inline T lesser(T a, T b) {
+    return a != a ? b : b != b ? a : a == b ? (signbit(a) ? a : b) : a < b ? a : b;
+}
+template <typename T> static inline T larger(T a, T b) { return -lesser(-a, -b); }
 
 static inline u64 inserted(u64 field, u64 into, u32 start, u32 length) {
     start &= 255;

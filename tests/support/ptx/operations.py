@@ -38,28 +38,37 @@ abs.f64                                   T(T)           fabs(a)
 neg.{f32,f64}                             T(T)           -a
 neg.{s16,s32,s64}                         T(T)           T(U(0) - U(a))
 add{,.rn}.{f32,f64}                       T(T,T)         a + b
-add.rz.f32                                T(T,T)         add_rounded(FE_TOWARDZERO, a, b)
+add.rz.f32                                T(T,T)         add_rounded(MODE, a, b)
 add.{s16,s32,s64,u16,u32,u64}             T(T,T)         T(U(a) + U(b))
 sub{,.rn}.{f32,f64}                       T(T,T)         a - b
 sub.{s16,s32,s64,u16,u32,u64}             T(T,T)         T(U(a) - U(b))
 mul{,.rn}.{f32,f64}                       T(T,T)         a * b
+mul.rz.f32                                T(T,T)         mul_rounded(MODE, a, b)
 mul.lo.{s32,s64,u32,u64}                  T(T,T)         T(U(a) * U(b))
 mul.hi.{s32,u32,u64}                      T(T,T)         high_product(a, b)
 mul.wide.{s32,u32}                        W(T,T)         W(a) * W(b)
+mad.wide.u32                              W(T,T,W)       W(a) * W(b) + c
 mad.lo.{s32,u32}                          T(T,T,T)       T(U(a) * U(b) + U(c))
 fma.rn.f32                                T(T,T,T)       fmaf(a, b, c)
 fma.rn.f64                                T(T,T,T)       fma(a, b, c)
-fma.rm.f32                                T(T,T,T)       fma_rounded(FE_DOWNWARD, a, b, c)
+fma.{rz,rm}.f32                           T(T,T,T)       fma_rounded(MODE, a, b, c)
 div.rn.{f32,f64}                          T(T,T)         a / b
+div.approx.f32                            T(T,T)         divided_roughly(a, b)
 div.{s32,s64,u32,u64}                     T(T,T)         quotient<T>(a, b)
 rem.{s32,s64,u32,u64}                     T(T,T)         remainder_of<T>(a, b)
 rcp.rn.{f32,f64}                          T(T)           T(1) / a
 rcp.approx.ftz.f32                        T(T)           flushed(1 / flushed(a))
 rcp.approx.ftz.f64                        T(T)  flushed(upper_half(1 / flushed(upper_half(a))))
+rsqrt.approx.ftz.f32                      T(T)           flushed(1 / sqrtf(flushed(a)))
+rsqrt.approx.ftz.f64                 T(T)  flushed(upper_half(1 / sqrt(flushed(upper_half(a)))))
 sqrt.rn.f32                               T(T)           sqrtf(a)
 sqrt.rn.f64                               T(T)           sqrt(a)
 ex2.approx.f32                            T(T)           T(exp2(f64(a)))
 ex2.approx.ftz.f32                        T(T)           flushed(T(exp2(f64(flushed(a)))))
+lg2.approx.f32                            T(T)           T(log2(f64(a)))
+copysign.{f32,f64}                        T(T,T)         copysign(b, a)
+min.{f32,f64}                             T(T,T)         lesser(a, b)
+max.{f32,f64}                             T(T,T)         larger(a, b)
 min.{s32,s64,u32,u64}                     T(T,T)         b < a ? b : a
 max.{s32,s64,u32,u64}                     T(T,T)         a < b ? b : a
 and.{b16,b32,b64,pred}                    T(T,T)         T(a & b)
@@ -76,6 +85,7 @@ popc.b32                                  u32(T)         u32(__builtin_popcount(
 setp.{eq,ne}.{b32,b64,s16,s32,s64,u32}    pred(T,T)      a COMPARED b
 setp.{lt,le,gt,ge}.{s16,s32,s64,u32,u64}  pred(T,T)      a COMPARED b
 setp.{eq,lt,le,gt,ge}.{f32,f64}           pred(T,T)      a COMPARED b
+setp.ne.{f32,f64}                         pred(T,T)      a < b || a > b
 setp.{equ,neu,ltu,leu,gtu,geu}.{f32,f64}  pred(T,T)      a != a || b != b || a COMPARED b
 setp.num.{f32,f64}                        pred(T,T)      a == a && b == b
 setp.nan.{f32,f64}                        pred(T,T)      a != a || b != b
@@ -122,6 +132,7 @@ vote.sync.ballot.b32                      u32(pred,u32)  __ballot_sync(b, a)
 
 _COMPARED = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 _ROUNDED = {"rni": "nearbyint", "rzi": "trunc", "rmi": "floor", "rpi": "ceil"}
+_MODES = {"rz": "FE_TOWARDZERO", "rm": "FE_DOWNWARD"}
 _TYPE = re.compile(r"pred|[bsuf](?:8|16|32|64)")
 
 
@@ -144,6 +155,8 @@ def _operation(form: str, signature: str, meaning: str) -> Operation:
     for modifier in modifiers:
         if modifier in _ROUNDED:
             names["ROUNDED"] = _ROUNDED[modifier]
+        if modifier in _MODES:
+            names["MODE"] = _MODES[modifier]
         if modifiers[0] == "setp" and modifier[:2] in _COMPARED:
             names["COMPARED"] = _COMPARED[modifier[:2]]
 
