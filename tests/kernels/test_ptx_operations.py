@@ -1,11 +1,14 @@
-"""Each form of an instruction computes what the PTX manual says, bit by bit.
+"""Each form of an instruction computes what the PTX manual says, bit by bit or, if it says so, to
+within an error.
 
-The expected values come from NumPy and Python's integers, not from the table's C++.
+The expected values come from NumPy, Python's integers and fractions, not from the table's C++.
+`test_ptx_memory` tests instructions on memory, and between threads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from functools import cache, partial
 from typing import Any
 
@@ -76,7 +79,7 @@ def wrapped(function: Callable[..., int]) -> Callable[..., np.ndarray]:
 INTEGERS: dict[str, Callable[..., int]] = {
     "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul.lo": lambda a, b: a * b,
     "mul.wide": lambda a, b: a * b, "mad.lo": lambda a, b, c: a * b + c, "neg": lambda a: -a,
-    "min": min, "max": max, "and": lambda a, b: a & b, "or": lambda a, b: a | b,
+    "mad.wide": lambda a, b, c: a * b + c, "min": min, "max": max, "and": lambda a, b: a & b, "or": lambda a, b: a | b,
     "xor": lambda a, b: a ^ b, "not": lambda a: ~a, "shl": lambda a, b: a << min(b, 64),
     "shr": lambda a, b: a >> min(b, 64), "clz": lambda a: 64 - a.bit_length(),
     "div": lambda a, b: abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1),
@@ -86,10 +89,24 @@ INTEGERS: dict[str, Callable[..., int]] = {
         b & ~((1 << (d & 255)) - 1 << (c & 255)) | (a & (1 << (d & 255)) - 1) << (c & 255)
     ),
     "popc": lambda a: a.bit_count() if hasattr(a, "bit_count") else bin(a).count("1"),
+    "mov": lambda a: a, "cvta": lambda a: a,
 }  # fmt: skip
 FLOATS: dict[str, Callable[..., Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "abs": np.abs,
     "neg": np.negative, "sqrt": np.sqrt, "rcp": lambda a: a.dtype.type(1) / a,
+    "copysign": lambda a, b: np.copysign(b, a), "mov": lambda a: a,
+    "min": lambda a, b: np.where((a == b) & np.signbit(a), a, np.fmin(b, a)),  # -0 is below +0
+    "max": lambda a, b: np.where((a == b) & np.signbit(a), b, np.fmax(a, b)),
+}  # fmt: skip
+EXACT: dict[str, Callable[..., Any]] = {
+    "add": lambda a, b: a + b, "mul": lambda a, b: a * b, "fma": lambda a, b, c: a * b + c,
+}  # fmt: skip
+# The value that is approximated, and the largest error, absolute or relative, in the words of the
+# manual; the types of 64 bits give 20 bits.
+APPROXIMATE: dict[str, tuple[Callable[..., Any], float, float]] = {
+    "ex2": (np.exp2, 0.0, 2.0**-22), "lg2": (np.log2, 2.0**-22, 2.0**-22),
+    "rcp": (lambda a: 1 / a, 0.0, 2.0**-23), "rsqrt": (lambda a: 1 / np.sqrt(a), 0.0, 2.0**-22.4),
+    "div": (lambda a, b: a / b, 0.0, 2.0**-22),
 }  # fmt: skip
 
 
@@ -126,6 +143,52 @@ def converted(modifiers: list[str], result: str, a: np.ndarray) -> np.ndarray:
     return np.array(found, kind)
 
 
+def rounded_once(mode: str, name: str) -> Callable[..., np.ndarray]:
+    """Round the exact result, a fraction, to the nearest (rn), towards 0 (rz) or down (rm)."""
+
+    def near(exact: Fraction, kind: np.dtype) -> Any:
+        limits = np.finfo(kind)
+        most, infinity = Fraction(float(limits.max)), kind.type(np.inf)
+        found = kind.type(float(min(max(exact, -most), most)))
+        finite = [np.nextafter(found, -infinity), found, np.nextafter(found, infinity)]
+        finite = [x for x in finite if np.isfinite(x)]
+        if mode == "rm" or (mode == "rz" and exact > 0):
+            return [-infinity, *(x for x in finite if Fraction(float(x)) <= exact)][-1]
+        if mode == "rz":
+            return next(x for x in finite if Fraction(float(x)) >= exact)
+        if abs(exact) >= most + Fraction(2) ** (limits.maxexp - limits.nmant - 2):
+            return np.copysign(infinity, found)
+        word = f"u{kind.itemsize}"
+        return min(finite, key=lambda x: (abs(Fraction(float(x)) - exact), x.view(word) & 1))
+
+    def compute(result: str, *arrays: np.ndarray) -> np.ndarray:
+        kind = dtype(result)
+        rows = zip(*(array.astype("f8").tolist() for array in arrays), strict=True)
+        return np.array([
+            near(EXACT[name](*map(Fraction, row)), kind) if np.isfinite(row).all()
+            else EXACT[name](*map(kind.type, row)) for row in rows
+        ], kind)  # fmt: skip
+
+    return compute
+
+
+def carrying(form: str) -> Callable[..., tuple[int, bool]]:
+    """The result and the carry, or borrow, of numbers of 32 bits, with that of before."""
+    opcode, *modifiers = form.split(".")
+    writes, reads = "cc" in modifiers, opcode in ("addc", "subc", "madc")
+
+    def compute(a: int, b: int, c: int, carry: int) -> tuple[int, bool]:
+        given = carry if reads else 0
+        if opcode.startswith("mad"):
+            product = a * b >> 32 if "hi" in modifiers else a * b % 2**32
+            wide = product + c + given
+        else:
+            wide = a + b + given if opcode.startswith("add") else a - b - given
+        return wide % 2**32, bool(wide >> 32 & 1) if writes else bool(carry)
+
+    return compute
+
+
 def reference(form: str) -> Callable[..., np.ndarray] | None:
     opcode, *modifiers = form.split(".")
     if opcode == "setp":
@@ -136,26 +199,35 @@ def reference(form: str) -> Callable[..., np.ndarray] | None:
         return partial(converted, modifiers)
     if opcode == "mul" and modifiers[0] == "hi":
         return wrapped(lambda a, b: a * b >> int(modifiers[1][1:]))
-    if modifiers[-1][0] in "busp" and not {"cc", "hi", "pred", "global"} & {*modifiers}:
+    if modifiers[-1] == "pred":
+        return lambda result, *arrays: wrapped(INTEGERS[opcode])(result, *arrays) & 1
+    exact = opcode == "fma" or {"rz", "rm"} & {*modifiers}
+    if exact:
+        return rounded_once(modifiers[0], opcode)
+    if modifiers[-1][0] in "bus" and opcode not in OF_MEMORY:
         key = f"{opcode}.{modifiers[0]}" if modifiers[0] in ("lo", "wide") else opcode
         return wrapped(INTEGERS[key]) if key in INTEGERS else None
-    if modifiers[-1][0] == "f" and not {"rz", "rm", "approx", "global"} & {*modifiers}:
+    if modifiers[-1][0] == "f" and "approx" not in modifiers:
         function = FLOATS.get(opcode)
         return (lambda result, *arrays: function(*arrays)) if function else None
     return None
 
 
-TESTED = {form: f for form in ptx.OPERATIONS if (f := reference(form)) is not None}
-OTHERS = ("ld", "st", "atom", "bar", "membar", "nanosleep", "shfl", "vote", "mov", "cvta", "fma")
-"""Opcodes that only the comparisons of kernels execute, in `test_ptx`. So are carries, predicates
-as numbers, approximations and other roundings than to the nearest."""
+OF_MEMORY = ("ld", "st", "atom", "bar", "membar", "nanosleep", "shfl", "vote")
+"""Opcodes that `test_ptx_memory` tests."""
+APPROXIMATIONS = [form for form in ptx.OPERATIONS if ".approx" in form]
+CARRIES = [f for f in ptx.OPERATIONS if ".cc." in f or f.startswith(("addc", "subc", "madc"))]
+TESTED = {
+    form: found for form in ptx.OPERATIONS
+    if form not in CARRIES and (found := reference(form)) is not None
+}  # fmt: skip
 
 
 @cache
 def kernels() -> dict[str, Launch]:
     """One kernel for each form, which applies it to arrays."""
-    text = ""
-    for form in TESTED:
+    text, forms = "", [*TESTED, *APPROXIMATIONS]
+    for form in forms:
         operation = ptx.OPERATIONS[form]
         types = [*operation.operands, operation.result]
         name = "test_" + form.replace(".", "_")
@@ -187,8 +259,8 @@ def kernels() -> dict[str, Launch]:
             f"{form} %x{last}, {operands};\n{choice}"
             f"st.global.{stored} [%a{last}], {value};\nret;\n}}\n"
         )
-    names = ["test_" + form.replace(".", "_") for form in TESTED]
-    return dict(zip(TESTED, compile_cpp(ptx.to_cpp(text), names).values(), strict=True))
+    names = ["test_" + form.replace(".", "_") for form in forms]
+    return dict(zip(forms, compile_cpp(ptx.to_cpp(text), names).values(), strict=True))
 
 
 @pytest.mark.parametrize("form", TESTED)
@@ -204,8 +276,48 @@ def test_an_instruction_computes_what_the_manual_says(form: str) -> None:
         np.testing.assert_array_equal(found, TESTED[form](operation.result, *arrays))
 
 
-def test_every_other_form_is_executed_by_kernels() -> None:
-    kinds = {"cc", "pred", "approx", "rz", "rm"}
-    for form in ptx.OPERATIONS.keys() - TESTED:
-        opcode, *modifiers = form.split(".")
-        assert opcode in (*OTHERS, "addc", "subc", "madc") or kinds & {*modifiers}, form
+@pytest.mark.parametrize("form", APPROXIMATIONS)
+def test_an_approximation_has_the_error_that_the_manual_allows(form: str) -> None:
+    rng = np.random.default_rng(0)
+    operation = ptx.OPERATIONS[form]
+    arrays = [numbers(type_, rng) for type_ in operation.operands]
+    for array in arrays:
+        array[::2] = rng.normal(size=N // 2) * 10.0 ** rng.integers(-30, 30, N // 2)
+    found = np.zeros(N, dtype(operation.result))
+    kernels()[form]((1,), (N,), [*arrays, found])
+    compute, absolute, relative = APPROXIMATE[form.split(".")[0]]
+    relative = 2.0**-19 if form.endswith("f64") else relative
+    tiny = np.finfo(found.dtype).tiny if "ftz" in form else 0.0
+    with np.errstate(all="ignore"):
+        given = [np.where(abs(a) < tiny, np.copysign(0, a), a).astype("f8") for a in arrays]
+        expected = compute(*given)
+        if form.startswith("div"):  # 1 / b is 0 there
+            expected = np.where(abs(given[1]) > 2.0**126, given[0] * 0.0, expected)
+        ends = expected.astype(found.dtype)
+        ends[abs(ends) < tiny] = 0
+        finite = np.isfinite(ends) & (ends != 0)
+        np.testing.assert_array_equal(found[~finite], ends[~finite])
+        spacing = np.finfo(found.dtype).smallest_subnormal
+        allowed = absolute + relative * abs(expected) + float(spacing)
+        assert (abs(found - expected) <= allowed)[finite].all()
+
+
+@pytest.mark.parametrize("form", CARRIES)
+def test_a_carry_is_read_and_written(form: str) -> None:
+    count = len(ptx.OPERATIONS[form].operands)
+    operands = ", ".join(["%a", "%b", "%c"][:count])
+    text = ".visible .entry carries(" + ",".join(f".param .u64 p{i}" for i in range(5)) + ")\n{\n"
+    text += ".reg .b32 %i;\n.reg .b64 %o;\nmov.u32 %i, %tid.x;\nmul.wide.u32 %o, %i, 4;\n"
+    for i, name in enumerate("abcde"):
+        text += f".reg .b32 %{name};\n.reg .b64 %p{i};\nld.param.u64 %p{i}, [p{i}];\n"
+        text += f"add.s64 %p{i}, %p{i}, %o;\nld.global.u32 %{name}, [%p{i}];\n"
+    text += f"add.cc.u32 %d, %d, %e;\n{form} %d, {operands};\naddc.u32 %e, 0, 0;\n"
+    text += "st.global.u32 [%p3], %d;\nst.global.u32 [%p4], %e;\nret;\n}\n"
+    rng = np.random.default_rng(0)
+    arrays = [numbers("u32", rng) for _ in range(5)]
+    expected = [
+        carrying(form)(a, b, c, d + e >> 32)
+        for a, b, c, d, e in zip(*(array.tolist() for array in arrays), strict=True)
+    ]
+    compile_cpp(ptx.to_cpp(text), ["carries"])["carries"]((1,), (N,), arrays)
+    assert [*zip(arrays[3].tolist(), map(bool, arrays[4]), strict=True)] == expected

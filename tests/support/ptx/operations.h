@@ -100,6 +100,16 @@ static inline T extracted(T x, u32 start, u32 length) {
     return length >= bits ? field : T(field & ((T(1) << length) - 1));
 }
 
+// The value of lane (own ^ bits), if it is not beyond the last lane of the segment; else one's own.
+// `how` has the mask that segments share in bits 8 to 12, and the last lane of a segment in bits
+// 0 to 4.
+static inline u32 butterfly(u32 own, u32 bits, u32 how, u32 lanes, bool& exists) {
+    const u32 lane = threadIdx.x % 32, segment = how >> 8 & 31;
+    exists = (lane ^ bits) <= ((lane & segment) | (how & 31 & ~segment));
+    const u32 found = __shfl_xor_sync(lanes, own, int(bits));
+    return exists ? found : own;
+}
+
 // The lower half; the carry, or the borrow, is bit 32.
 static inline u32 carried(u64 wide, bool& carry) {
     carry = wide >> 32 & 1;

@@ -126,7 +126,7 @@ bar.sync                                  (u32)          __syncthreads()
 bar.warp.sync                             (u32)          __syncwarp(a)
 membar.gl                                 ()             __threadfence()
 nanosleep.u32                             (T)            (void)0
-shfl.sync.bfly.b32                        T(T,u32,u32,u32) __shfl_xor_sync(d, a, int(b))
+shfl.sync.bfly.b32                        T(T,u32,u32,u32) butterfly(a, b, c, d, exists)
 vote.sync.ballot.b32                      u32(pred,u32)  __ballot_sync(b, a)
 """
 

@@ -81,7 +81,7 @@ class _Translation:
         if function.body is None:
             self.write(function.line, f"{head};")
             return
-        self.write(function.line, f"{head} {{ bool carry = false; (void)carry;")
+        self.write(function.line, f"{head} {{ bool carry = false, exists; (void)carry, (void)exists;")
         for name in places if function.entry else ():
             self.write(function.line, f"u8* const {name} = (u8*)&value_of_{name};")
         self.variables |= {*places}
@@ -162,11 +162,10 @@ class _Translation:
                 )
                 + " }"
             )
-        if "|" in result:  # the lane that is read exists: others are refused
+        if "|" in result:
             result, exists = result.split("|")
-            return (
-                self.assign(result, operation.result, meaning(values)) + f" {_name(exists)} = true;"
-            )
+            found = self.assign(result, operation.result, meaning(values))
+            return f"{found} {_name(exists)} = exists;"
         if result:
             return self.assign(result, operation.result, meaning(values))
         return f"{meaning(values)};"
@@ -206,7 +205,8 @@ class _Translation:
 
 
 def _name(register: str) -> str:
-    return register.lstrip("%") + "_"  # %f32 must not hide the type
+    """Return a register's name: %f32 must not hide the type, nor a parameter of a similar name."""
+    return re.sub("^%", "r_", register) + "_"
 
 
 def _parts(operand: str) -> list[str]:
