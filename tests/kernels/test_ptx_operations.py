@@ -17,51 +17,7 @@ import ptx
 import pytest
 from host_kernels import Launch
 from host_kernels import compile_text as compile_cpp
-
-N = 256
-EDGES = {
-    "f": [
-        0.0,
-        -0.0,
-        1.0,
-        -1.0,
-        0.5,
-        1.5,
-        2.5,
-        -2.5,
-        1e-40,
-        3e9,
-        -3e9,
-        np.inf,
-        -np.inf,
-        np.nan,
-        2.0**31,
-        2.0**32,
-        2.0**63,
-        -(2.0**31),
-        -(2.0**63),
-        2.0**64,
-    ],
-    "i": [0, 1, 2, 31, 32, 33, 63, 64, 255, -1, -2, 2**31, 2**63, 2**63 - 1, 2**31 - 1],
-}
-
-
-def dtype(type_: str) -> np.dtype:
-    """Return how values of a type lie in memory."""
-    if type_ == "pred":
-        return np.dtype("u4")
-    bits = int(type_[1:]) // 8
-    return np.dtype(f"{ {'s': 'i', 'f': 'f'}.get(type_[0], 'u') }{bits}")
-
-
-def numbers(type_: str, rng: np.random.Generator) -> np.ndarray:
-    if type_[0] == "f":
-        return rng.choice([*EDGES["f"], *rng.normal(size=9)], N).astype(dtype(type_))
-    if type_ == "pred":
-        return rng.integers(0, 2, N, "u4")
-    values = [int(v) for v in rng.integers(-(2**63), 2**63, 9)] + EDGES["i"]
-    chosen = [values[i] % 2**64 for i in rng.integers(0, len(values), N)]
-    return np.array(chosen, np.uint64).astype(f"u{dtype(type_).itemsize}").view(dtype(type_))
+from ptx.samples import OF_MEMORY, N, dtype, numbers
 
 
 def wrapped(function: Callable[..., int]) -> Callable[..., np.ndarray]:
@@ -79,7 +35,8 @@ def wrapped(function: Callable[..., int]) -> Callable[..., np.ndarray]:
 INTEGERS: dict[str, Callable[..., int]] = {
     "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul.lo": lambda a, b: a * b,
     "mul.wide": lambda a, b: a * b, "mad.lo": lambda a, b, c: a * b + c, "neg": lambda a: -a,
-    "mad.wide": lambda a, b, c: a * b + c, "min": min, "max": max, "and": lambda a, b: a & b, "or": lambda a, b: a | b,
+    "mad.wide": lambda a, b, c: a * b + c, "min": min, "max": max,
+    "and": lambda a, b: a & b, "or": lambda a, b: a | b,
     "xor": lambda a, b: a ^ b, "not": lambda a: ~a, "shl": lambda a, b: a << min(b, 64),
     "shr": lambda a, b: a >> min(b, 64), "clz": lambda a: 64 - a.bit_length(),
     "div": lambda a, b: abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1),
@@ -95,8 +52,9 @@ FLOATS: dict[str, Callable[..., Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "abs": np.abs,
     "neg": np.negative, "sqrt": np.sqrt, "rcp": lambda a: a.dtype.type(1) / a,
     "copysign": lambda a, b: np.copysign(b, a), "mov": lambda a: a,
-    "min": lambda a, b: np.where((a == b) & np.signbit(a), a, np.fmin(b, a)),  # -0 is below +0
-    "max": lambda a, b: np.where((a == b) & np.signbit(a), b, np.fmax(a, b)),
+    # -0 is below +0
+    "min": lambda a, b: np.where(a == b, np.where(np.signbit(a), a, b), np.fmin(a, b)),
+    "max": lambda a, b: np.where(a == b, np.where(np.signbit(a), b, a), np.fmax(a, b)),
 }  # fmt: skip
 EXACT: dict[str, Callable[..., Any]] = {
     "add": lambda a, b: a + b, "mul": lambda a, b: a * b, "fma": lambda a, b, c: a * b + c,
@@ -129,7 +87,7 @@ def converted(modifiers: list[str], result: str, a: np.ndarray) -> np.ndarray:
     """Convert from floats, or to floats."""
     kind = dtype(result)
     if "sat" in modifiers:
-        return np.where(a != a, 0, np.clip(a, 0, 1)).astype(kind)
+        return np.where(a > 0, np.minimum(a, 1), 0).astype(kind)
     rounded = ROUNDED[modifiers[0]](a) if modifiers[0] in ROUNDED else a
     if kind.kind == "f":
         return rounded.astype(kind)
@@ -213,8 +171,6 @@ def reference(form: str) -> Callable[..., np.ndarray] | None:
     return None
 
 
-OF_MEMORY = ("ld", "st", "atom", "bar", "membar", "nanosleep", "shfl", "vote")
-"""Opcodes that `test_ptx_memory` tests."""
 APPROXIMATIONS = [form for form in ptx.OPERATIONS if ".approx" in form]
 CARRIES = [f for f in ptx.OPERATIONS if ".cc." in f or f.startswith(("addc", "subc", "madc"))]
 TESTED = {
@@ -273,7 +229,17 @@ def test_an_instruction_computes_what_the_manual_says(form: str) -> None:
     found = np.zeros(N, dtype(operation.result))
     kernels()[form]((1,), (N,), [*arrays, found])
     with np.errstate(all="ignore"):
-        np.testing.assert_array_equal(found, TESTED[form](operation.result, *arrays))
+        expected = TESTED[form](operation.result, *arrays)
+        np.testing.assert_array_equal(found, expected)
+        if found.dtype.kind == "f" and not form.startswith(("fma", "add.rz", "mul.rz")):
+            known = found == found  # signs of zeros, too
+            np.testing.assert_array_equal(np.signbit(found)[known], np.signbit(expected)[known])
+
+
+def test_every_form_has_a_test() -> None:
+    """Here, or in `test_ptx_memory`."""
+    others = {form for form in ptx.OPERATIONS if form.split(".")[0] in OF_MEMORY}
+    assert {*TESTED, *APPROXIMATIONS, *CARRIES} == ptx.OPERATIONS.keys() - others
 
 
 @pytest.mark.parametrize("form", APPROXIMATIONS)

@@ -81,7 +81,8 @@ class _Translation:
         if function.body is None:
             self.write(function.line, f"{head};")
             return
-        self.write(function.line, f"{head} {{ bool carry = false, exists; (void)carry, (void)exists;")
+        flags = "bool carry = false, exists = false; (void)carry, (void)exists;"
+        self.write(function.line, f"{head} {{ {flags}")
         for name in places if function.entry else ():
             self.write(function.line, f"u8* const {name} = (u8*)&value_of_{name};")
         self.variables |= {*places}
