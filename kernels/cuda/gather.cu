@@ -6,9 +6,9 @@
 // out[i] = source[row at index position + first + i of the pass] scale + offset, converted to type
 // Out. A row has `width` elements.
 template <typename Source, typename Out>
-ROW_PART void gather(ThreadGroup threads, const Source* source, uint32 total, int64 width,
-                     uint64 seed, bool shuffled, const int64* counters, int64 first, int64 rows,
-                     Out scale, Out offset, ROW_SLICED Out* out) {
+ROW_PART void gather(ThreadGroup threads, const Source* source, RUN_TIME uint32 total, int64 width,
+                     RUN_TIME uint64 seed, bool shuffled, const int64* counters, int64 first,
+                     int64 rows, Out scale, Out offset, ROW_SLICED Out* out) {
     const OrderKeys keys(seed, uint64(counters[PASS]));
     const int64 position = counters[POSITION] + first;
     for (int64 i = threads.begin(rows); i < threads.end(rows); ++i) {

@@ -5,8 +5,9 @@
 
 // out (samples windows, cells channels) = the pixels under each window, 0 beside the image
 template <typename T>
-ELEMENT_PART void patches(ThreadGroup threads, ROW_SLICED const T* x, const int32* geometry,
-                          int64 samples, int32 channels, ROW_SLICED T* out) {
+ELEMENT_PART void patches(ThreadGroup threads, ROW_SLICED const T* x,
+                          COMPILE_TIME const int32* geometry, int64 samples, int32 channels,
+                          ROW_SLICED T* out) {
     const Windows w(geometry);
     const int32 width = w.cells() * channels;
     const int64 n = samples * w.windows() * width;
@@ -23,8 +24,8 @@ ELEMENT_PART void patches(ThreadGroup threads, ROW_SLICED const T* x, const int3
 // out (samples, height, width, channels) (+)= the sum of dpatches for the same pixel
 template <typename T>
 ELEMENT_PART void patches_gradient(ThreadGroup threads, ROW_SLICED const T* dpatches,
-                                   const int32* geometry, int64 samples, int32 channels,
-                                   bool accumulate, ROW_SLICED T* out) {
+                                   COMPILE_TIME const int32* geometry, int64 samples,
+                                   int32 channels, bool accumulate, ROW_SLICED T* out) {
     const Windows w(geometry);
     const int64 n = samples * w.pixels() * channels;
     for (int64 i : threads.elements(n)) {
@@ -47,8 +48,9 @@ ELEMENT_PART void patches_gradient(ThreadGroup threads, ROW_SLICED const T* dpat
 
 // out (samples, windows, channels) = the largest pixel under each window
 template <typename T>
-ELEMENT_PART void max_pooling(ThreadGroup threads, ROW_SLICED const T* x, const int32* geometry,
-                              int64 samples, int32 channels, ROW_SLICED T* out) {
+ELEMENT_PART void max_pooling(ThreadGroup threads, ROW_SLICED const T* x,
+                              COMPILE_TIME const int32* geometry, int64 samples, int32 channels,
+                              ROW_SLICED T* out) {
     const Windows w(geometry);
     const int64 n = samples * w.windows() * channels;
     for (int64 i : threads.elements(n)) {
@@ -70,9 +72,10 @@ ELEMENT_PART void max_pooling(ThreadGroup threads, ROW_SLICED const T* x, const 
 // the first maximum, row by row
 template <typename T>
 ELEMENT_PART void max_pooling_gradient(ThreadGroup threads, ROW_SLICED const T* x,
-                                       const int32* geometry, int64 samples, int32 channels,
-                                       ROW_SLICED const T* y, ROW_SLICED const T* dy,
-                                       bool accumulate, ROW_SLICED T* out) {
+                                       COMPILE_TIME const int32* geometry, int64 samples,
+                                       int32 channels, ROW_SLICED const T* y,
+                                       ROW_SLICED const T* dy, bool accumulate,
+                                       ROW_SLICED T* out) {
     const Windows w(geometry);
     const int64 n = samples * w.pixels() * channels;
     for (int64 i : threads.elements(n)) {
@@ -111,8 +114,9 @@ __device__ inline int32 pixels_under(const Windows& w, int32 row, int32 column) 
 
 // out (samples, windows, channels) = the mean of the pixels under each window
 template <typename T>
-ELEMENT_PART void average_pooling(ThreadGroup threads, ROW_SLICED const T* x, const int32* geometry,
-                                  int64 samples, int32 channels, ROW_SLICED T* out) {
+ELEMENT_PART void average_pooling(ThreadGroup threads, ROW_SLICED const T* x,
+                                  COMPILE_TIME const int32* geometry, int64 samples,
+                                  int32 channels, ROW_SLICED T* out) {
     const Windows w(geometry);
     const int64 n = samples * w.windows() * channels;
     for (int64 i : threads.elements(n)) {
@@ -132,8 +136,8 @@ ELEMENT_PART void average_pooling(ThreadGroup threads, ROW_SLICED const T* x, co
 // out (samples, height, width, channels) (+)= the sum of dy / pixels over the windows on this pixel
 template <typename T>
 ELEMENT_PART void average_pooling_gradient(ThreadGroup threads, ROW_SLICED const T* dy,
-                                           const int32* geometry, int64 samples, int32 channels,
-                                           bool accumulate, ROW_SLICED T* out) {
+                                           COMPILE_TIME const int32* geometry, int64 samples,
+                                           int32 channels, bool accumulate, ROW_SLICED T* out) {
     const Windows w(geometry);
     const int64 n = samples * w.pixels() * channels;
     for (int64 i : threads.elements(n)) {

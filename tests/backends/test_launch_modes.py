@@ -337,7 +337,7 @@ def test_a_launch_is_short_on_the_slowest_gpu() -> None:
         ("persistent",
          [layers.Flatten("channels_first"), layers.Dense(4), layers.Rescaling([1.0] * 4)],
          "it calls the array function xp.multiply"),
-        ("persistent", [layers.Dense(3) for _ in range(20)], "a kernel can have 4,096"),
+        ("persistent", [layers.Dense(3) for _ in range(40)], "a kernel can have 4,096"),
     ],
 )  # fmt: skip
 def test_a_mode_that_is_impossible_says_why(mode: str, hidden: list[Any], why: str) -> None:
@@ -359,8 +359,8 @@ def test_a_launch_ends_before_anybody_notices() -> None:
     asked: list[int] = []
 
     def prepare(kernel: Kernel) -> Any:
-        assert kernel.parameters[0].name == "steps"
-        return lambda grid, block, arguments: asked.append(arguments[0])
+        assert kernel.parameters[-1].name == "steps"
+        return lambda grid, block, arguments: asked.append(arguments[-1])
 
     gpu.kernels.prepare = prepare
     program = program_of(gpu, [layers.Dense(100)], inputs=784)

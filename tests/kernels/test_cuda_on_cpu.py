@@ -276,7 +276,7 @@ __global__ void late(int* counters) { counters[0] = threadIdx.x; }
 def kernel(name: str, *parameters: tuple[str, bool, bool, str]) -> Any:
     """The data a kernel set needs: a kernel's name, text and parameters."""
     return SimpleNamespace(
-        name=name, text=CHECKED, calls=(SimpleNamespace(entry=name),), repeats=False,
+        name=name, text=CHECKED, calls=(SimpleNamespace(entry=name),), repeats=False, constants=(),
         parameters=tuple(KernelParameter(t, p, c, "", n) for t, p, c, n in parameters),
     )  # fmt: skip
 

@@ -191,9 +191,9 @@ def test_every_part_was_found() -> None:
         text = kernel_source.text(part.file)
         signature = text[text.index(f" {part.name}(") :].split(")")[0]
         assert len(part.parameters) == signature.count(","), part.name
-        for division in ("ROW_SLICED", "GRID_STRIDED"):
-            marked = sum(p.division == division for p in part.parameters)
-            assert marked == signature.count(f"{division} ")
+        for mark in ("ROW_SLICED", "GRID_STRIDED", "RUN_TIME", "COMPILE_TIME"):
+            marked = sum(p.mark == mark for p in part.parameters)
+            assert marked == signature.count(f"{mark} ")
         assert sum(p.constant for p in part.parameters) == signature.count("const ")
 
 

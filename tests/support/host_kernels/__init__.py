@@ -17,6 +17,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,12 @@ import ptx
 from gpunn.backends.cupy.driver.nvrtc import compile_source
 from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.cupy.launch.codegen import Kernel, every_kernel
-from gpunn.backends.cupy.launch.kernel_source import KernelParameter, part_named
+from gpunn.backends.cupy.launch.kernel_source import (
+    NULL,
+    KernelParameter,
+    dtype_named,
+    part_named,
+)
 
 from .memory import POISON, Copies, poison
 
@@ -279,7 +285,8 @@ READ_FIRST = {
 
 def _outputs(kernel: Kernel, arguments: Sequence[Any]) -> list[np.ndarray]:
     """The arrays that this launch must fill, unless another argument is the same memory."""
-    named = {p.name: a for p, a in zip(kernel.parameters, arguments, strict=True)}
+    passed = {p.name: a for p, a in zip(kernel.parameters, arguments, strict=True)}
+    named = {**dict(kernel.constants), **passed}
     # As plain NumPy arrays: NumPy functions are slow on arrays of the emulated GPU.
     arrays = {
         n: a.view(np.ndarray) for n, a in named.items() if isinstance(a, np.ndarray) and a.ndim
@@ -302,6 +309,20 @@ def _outputs(kernel: Kernel, arguments: Sequence[Any]) -> list[np.ndarray]:
     ]
 
 
+def _general(kernel: Kernel, arguments: Sequence[Any]) -> list[Any]:
+    """The arguments of the same kernel without constants: they are arguments."""
+    passed = {p.name: a for p, a in zip(kernel.parameters, arguments, strict=True)}
+    constants = dict(kernel.constants)
+
+    def argument(parameter: KernelParameter) -> Any:
+        if parameter.name in passed:
+            return passed[parameter.name]
+        value = constants[parameter.name]
+        return NULL if value is None else np.array(value, dtype_named(parameter.type))[()]
+
+    return [argument(parameter) for parameter in kernel.declared]
+
+
 class HostKernels:
     """A kernel set for the CuPy backend that runs on the CPU.
 
@@ -313,6 +334,9 @@ class HostKernels:
             the change.
         find_races: whether a launch fails in which blocks race, see ``host/races.cpp``.
         architecture: of the PTX to run, such as 61; None runs the text, compiled by g++.
+        constants: whether a kernel's constants stand in its source, as on a GPU. Otherwise they
+            are arguments of the same source, so that it is compiled once for all sizes. By
+            default PTX has them.
     """
 
     blocks = 2  # of a grid-stride launch: few, since each of their threads is a fiber
@@ -323,11 +347,13 @@ class HostKernels:
         replace: tuple[str, str] | None = None,
         find_races: bool = FIND_RACES,
         architecture: int | None = None,
+        constants: bool | None = None,
     ) -> None:
         self.orders = orders
         self.replace = replace
         self.find_races = find_races
         self.architecture = architecture
+        self.constants = architecture is not None if constants is None else constants
         self.launched: set[str] = set()
 
     cache = 1 << 60
@@ -343,6 +369,9 @@ class HostKernels:
 
     def bound(self, kernel: Kernel) -> Callable[..., Callable[[], None]]:
         """Return a function that makes a launch of this kernel, which can run repeatedly."""
+        if kernel.constants and not self.constants:
+            bind = self.bound(replace(kernel, constants=()))
+            return lambda grid, block, arguments: bind(grid, block, _general(kernel, arguments))
         name, text = kernel.name, kernel.text
         how = self.find_races, self.architecture
         if self.replace and self.replace[0] in text:

@@ -44,9 +44,9 @@ sub{,.rn}.{f32,f64}                       T(T,T)         a - b
 sub.{s16,s32,s64,u16,u32,u64}             T(T,T)         T(U(a) - U(b))
 mul{,.rn}.{f32,f64}                       T(T,T)         a * b
 mul.rz.f32                                T(T,T)         mul_rounded(MODE, a, b)
-mul.lo.{s32,s64,u32,u64}                  T(T,T)         T(U(a) * U(b))
-mul.hi.{s32,u32,u64}                      T(T,T)         high_product(a, b)
-mul.wide.{s32,u32}                        W(T,T)         W(a) * W(b)
+mul.lo.{s16,s32,s64,u16,u32,u64}          T(T,T)         T(u64(a) * u64(b))
+mul.hi.{s32,s64,u32,u64}                  T(T,T)         high_product(a, b)
+mul.wide.{s16,s32,u16,u32}                W(T,T)         W(a) * W(b)
 mad.wide.u32                              W(T,T,W)       W(a) * W(b) + c
 mad.lo.{s32,u32}                          T(T,T,T)       T(U(a) * U(b) + U(c))
 fma.rn.f32                                T(T,T,T)       fmaf(a, b, c)
@@ -82,8 +82,8 @@ bfe.{u32,u64}                             T(T,u32,u32)   extracted(a, b, c)
 bfi.b64                                   T(T,T,u32,u32) inserted(a, b, c, d)
 clz.b64                                   u32(T)         a ? u32(__builtin_clzll(a)) : 64u
 popc.b32                                  u32(T)         u32(__builtin_popcount(a))
-setp.{eq,ne}.{b32,b64,s16,s32,s64,u32}    pred(T,T)      a COMPARED b
-setp.{lt,le,gt,ge}.{s16,s32,s64,u32,u64}  pred(T,T)      a COMPARED b
+setp.{eq,ne}.{b16,b32,b64,s16,s32,s64,u16,u32} pred(T,T)      a COMPARED b
+setp.{lt,le,gt,ge}.{s16,s32,s64,u16,u32,u64} pred(T,T)      a COMPARED b
 setp.{eq,lt,le,gt,ge}.{f32,f64}           pred(T,T)      a COMPARED b
 setp.ne.{f32,f64}                         pred(T,T)      a < b || a > b
 setp.{equ,neu,ltu,leu,gtu,geu}.{f32,f64}  pred(T,T)      a != a || b != b || a COMPARED b

@@ -15,6 +15,9 @@ A persistent kernel repeats its stages, once for each step. It has two additiona
 
 - stage ``once``: one block does it, while the other blocks continue;
 - stage ``barrier``: all blocks wait for each other; the last to arrive does the stage's parts.
+
+The kernels of a step have its sizes and flags as constants. Their source then defines these
+parameters instead of receiving them, and the compiler folds what depends on them.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
-from .kernel_source import KernelParameter, add, added, part_named, parts, source
+from .kernel_source import Constant, KernelParameter, add, added, part_named, parts, source
 
 STAGES = {"ELEMENT": "grid", "ROW": "rows", "BLOCK": "blocks", "LAST": "last"}
 """The stage of a part that is launched alone, by its mark."""
@@ -70,51 +73,61 @@ class Stage:
 class Kernel:
     """A composition of parts.
 
-    The kernel's parameters are, in order, those of each stage and of its parts. A stage ``rows``
+    It declares, in order, the parameters of each stage and of its parts. A stage ``rows``
     has three: the number of slices, how many of them a group does at a time, and the
     threads of a group. A stage ``last`` after another one has the counter of arrived blocks.
-    The first parameters of a persistent kernel are the number of steps and its barrier's memory.
+    The first parameter of a persistent kernel is its barrier's memory, the last the number of
+    steps.
 
     Attributes:
         stages: in order.
         repeats: whether it repeats them: then it is persistent, and all of its blocks must be
             resident on the GPU at once.
+        constants: the values of parameters that are constants, by name.
     """
 
     stages: tuple[Stage, ...]
     repeats: bool = False
+    constants: tuple[tuple[str, Constant], ...] = ()
 
     @cached_property
     def calls(self) -> tuple[PartCall, ...]:
         return tuple(call for stage in self.stages for call in stage.calls)
 
     @cached_property
-    def parameters(self) -> tuple[KernelParameter, ...]:
-        """Its parameters, with their types and names in its source."""
+    def declared(self) -> tuple[KernelParameter, ...]:
+        """The parameters of its stages, with their types and names in its source."""
         found, number = [], 0
         if self.repeats:
-            found = [_number("steps"), KernelParameter("uint32", True, False, "", "barrier")]
+            found = [KernelParameter("uint32", True, False, "", "barrier")]
         for at, stage in enumerate(self.stages):
             if stage.name == "rows":
-                found += [_number(f"{what}_{at}") for what in ("slices", "at_once", "size")]
+                found += [_number(f"slices_{at}"), _number(f"at_once_{at}", "RUN_TIME")]
+                found.append(_number(f"size_{at}"))
             elif stage.name == "last" and at:
                 found.append(KernelParameter("uint32", True, False, "", "arrivals"))
             for call in stage.calls:
                 part = part_named(call.part)
                 found += [
                     KernelParameter(
-                        part.type_of(p, call.choices), p.pointer, p.constant, p.division,
+                        part.type_of(p, call.choices), p.pointer, p.constant, p.mark,
                         f"{p.name}_{number}",
                     )
                     for p in part.parameters
                 ]  # fmt: skip
                 number += 1
-        return tuple(found)
+        return (*found, _number("steps", "RUN_TIME")) if self.repeats else tuple(found)
+
+    @cached_property
+    def parameters(self) -> tuple[KernelParameter, ...]:
+        """Those that a launch passes: all but the constants."""
+        constants = dict(self.constants)
+        return tuple(p for p in self.declared if p.name not in constants)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle also the sources that were added to those in ``kernels/``."""
         sources = added(part_named(call.part).file for call in self.calls)
-        return _restored, (self.stages, self.repeats, sources)
+        return _restored, (self.stages, self.repeats, self.constants, sources)
 
     @property
     def fits(self) -> bool:
@@ -124,10 +137,11 @@ class Kernel:
     @cached_property
     def name(self) -> str:
         """A unique name that shows in a profile what the kernel does."""
-        if len(self.calls) == 1:
+        if len(self.calls) == 1 and not self.constants:
             return "_".join((self.calls[0].part, "kernel", *self.calls[0].choices))
         digest = hashlib.sha256(repr(self).encode()).hexdigest()[:8]
-        return f"{self.calls[0].part}_to_{self.calls[-1].part}_{digest}"
+        ends = dict.fromkeys((self.calls[0].part, self.calls[-1].part))
+        return f"{'_to_'.join(ends)}_{digest}"
 
     @cached_property
     def function(self) -> str:
@@ -135,6 +149,8 @@ class Kernel:
         parameters = ",\n    ".join(
             f"{'const ' * p.constant}{p.type}{'*' * p.pointer} {p.name}" for p in self.parameters
         )
+        defined = dict(self.constants)
+        constants = [p.definition(defined[p.name]) for p in self.declared if p.name in defined]
         lines, number = [], 0
         for at, stage in enumerate(self.stages):
             calls = []
@@ -148,7 +164,7 @@ class Kernel:
         if self.repeats:
             inner = (f"    {line}" for line in lines)
             lines = ["for (int64 step = 0; step < steps; ++step) {", *inner, "}"]
-        body = "\n".join(f"    {line}" for line in lines)
+        body = "\n".join(f"    {line}" for line in [*constants, *lines])
         bounds = "__launch_bounds__(BLOCK, 1) " * self.repeats  # one block has all registers
         head = f'extern "C" __global__ void {bounds}{self.name}('
         return f"{head}\n    {parameters}) {{\n{body}\n}}\n"
@@ -160,10 +176,15 @@ class Kernel:
         return f'{source(*files)}\n#line 1 "{self.name}"\n{self.function}'
 
 
-def _restored(stages: tuple[Stage, ...], repeats: bool, sources: dict[str, str]) -> Kernel:
+def _restored(
+    stages: tuple[Stage, ...],
+    repeats: bool,
+    constants: tuple[tuple[str, Constant], ...],
+    sources: dict[str, str],
+) -> Kernel:
     for file, text in sources.items():
         add(file, text)
-    return Kernel(stages, repeats)
+    return Kernel(stages, repeats, constants)
 
 
 def parameter_bytes(parameters: Iterable[KernelParameter]) -> int:
@@ -180,8 +201,8 @@ def parameter_bytes(parameters: Iterable[KernelParameter]) -> int:
     return total
 
 
-def _number(name: str) -> KernelParameter:
-    return KernelParameter("int64", False, False, "", name)
+def _number(name: str, mark: str = "") -> KernelParameter:
+    return KernelParameter("int64", False, False, mark, name)
 
 
 _HEADS = {

@@ -8,7 +8,7 @@ before an earlier one only if they share no memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array
 
 from .codegen import BLOCK, PARAMETER_BYTES, WARP, Kernel, PartCall, Stage
+from .kernel_source import NULL, Constant
 from .tasks import Conflict, Task
 
 MOST_ARGUMENTS = PARAMETER_BYTES // 8 - 4
@@ -111,6 +112,28 @@ class LaunchConfiguration(NamedTuple):
     kernel: Kernel
     blocks: int
     arguments: list[Any]
+
+    def with_constants(self, read: Callable[[Array], np.ndarray]) -> LaunchConfiguration:
+        """Return this launch by a kernel that has sizes, flags and null pointers as constants.
+
+        It is for launches that are repeated: each kernel is compiled for its constants.
+
+        Args:
+            read: copies an array to the host.
+        """
+        constants: list[tuple[str, Constant]] = []
+        arguments = []
+        # The number of steps, the last parameter of a persistent kernel, is not an argument yet.
+        for parameter, value in zip(self.kernel.declared, self.arguments, strict=False):
+            if not parameter.is_constant(value):
+                arguments.append(value)
+            elif not parameter.pointer:
+                constants.append((parameter.name, value.item()))
+            else:
+                array = None if value is NULL else tuple(read(value).tolist())
+                constants.append((parameter.name, array))
+        kernel = replace(self.kernel, constants=tuple(constants))
+        return LaunchConfiguration(kernel, self.blocks, arguments)
 
 
 def configure(

@@ -44,7 +44,9 @@ _PART = re.compile(
     r"(?:template\s*<((?:[^<>]|<[^<>]*>)*)>\s*)?(ELEMENT|ROW|BLOCK|LAST)_PART\s+void\s+(\w+)\s*"
     r"\(ThreadGroup threads,([^)]*)\)"
 )
-_PARAMETER = re.compile(r"(?:(ROW_SLICED|GRID_STRIDED) )?(const )?(\w+)(\*?) (\w+)")
+_PARAMETER = re.compile(
+    r"(?:(ROW_SLICED|GRID_STRIDED|RUN_TIME|COMPILE_TIME) )?(const )?(\w+)(\*?) (\w+)"
+)
 
 
 def type_name(dtype: Any) -> str:
@@ -57,6 +59,10 @@ def type_name(dtype: Any) -> str:
     return {"float32": "float", "float64": "double"}.get(name, name)
 
 
+Constant = int | tuple[int, ...] | None
+"""A value in a kernel's source: a number or flag, the elements of an array, or a null pointer."""
+
+
 @dataclass(frozen=True)
 class KernelParameter:
     """One parameter of a part, or of a kernel.
@@ -64,21 +70,43 @@ class KernelParameter:
     Attributes:
         type: of the value or of what it points to, possibly a template parameter.
         pointer, constant: whether it is a pointer, and whether it points to const.
-        division: how threads divide the array, ``ROW_SLICED`` or ``GRID_STRIDED``; "" if they do
-            not, see ``threads.cuh``.
+        mark: how threads divide the array, ``ROW_SLICED`` or ``GRID_STRIDED``, or when the value
+            is known, ``RUN_TIME`` or ``COMPILE_TIME``; "" without one, see ``threads.cuh``.
         name: as in the source.
     """
 
     type: str
     pointer: bool
     constant: bool
-    division: str
+    mark: str
     name: str
 
     @property
     def bytes(self) -> int:
         """Its size, which is also its alignment."""
         return 8 if self.pointer else dtype_named(self.type).itemsize
+
+    def is_constant(self, argument: Any) -> bool:
+        """Return whether this argument is a constant in the kernels of a step.
+
+        Sizes, flags and null pointers are, since loops and divisions depend on them. Other numbers
+        are not: trainings that differ in a rate or a seed share a kernel.
+        """
+        if self.pointer:
+            return argument is NULL or self.mark == "COMPILE_TIME"
+        return self.mark != "RUN_TIME" and argument.dtype.kind in "biu"
+
+    def definition(self, value: Constant) -> str:
+        """Return the line of source that defines it as a constant.
+
+        >>> KernelParameter("int64", False, False, "", "rows").definition(32)
+        'constexpr int64 rows = 32;'
+        """
+        if value is None:
+            return f"constexpr {'const ' * self.constant}{self.type}* {self.name} = nullptr;"
+        if isinstance(value, tuple):
+            return f"constexpr {self.type} {self.name}[] = {{{', '.join(map(str, value))}}};"
+        return f"constexpr {self.type} {self.name} = {str(value).lower()};"
 
 
 @dataclass(frozen=True)
@@ -280,7 +308,7 @@ def _parts_in(file: str) -> Iterator[KernelPart]:
             mark,
             tuple(re.findall(r"(?:typename|class) (\w+)", template)),
             tuple(
-                KernelParameter(type_, bool(star), bool(const), division, parameter)
-                for division, const, type_, star, parameter in _PARAMETER.findall(parameters)
+                KernelParameter(type_, bool(star), bool(const), mark, parameter)
+                for mark, const, type_, star, parameter in _PARAMETER.findall(parameters)
             ),
         )

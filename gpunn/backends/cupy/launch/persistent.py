@@ -17,7 +17,7 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array
 
-from .codegen import BLOCK, PARAMETER_BYTES, Kernel, Stage, parameter_bytes
+from .codegen import BLOCK, Kernel, Stage
 from .fuse import LaunchConfiguration, calls
 from .modes import LaunchModeError
 from .tasks import Conflict, PartTask, Product, SumOverRanks, Task, region
@@ -147,7 +147,7 @@ def stages_of(found: Sequence[Phase]) -> list[tuple[str, list[Task]]]:
 def configure(
     tasks: Sequence[Task], resident: int, barrier: Callable[[], Array]
 ) -> LaunchConfiguration:
-    """Return the persistent kernel of a step. The caller adds its first argument, the number of
+    """Return the persistent kernel of a step. The caller adds its last argument, the number of
     steps.
 
     Args:
@@ -156,7 +156,7 @@ def configure(
         barrier: returns the memory of the barrier.
 
     Raises:
-        LaunchModeError: if one kernel cannot hold them.
+        LaunchModeError: if the GPU does not allow it.
     """
     if not resident:
         raise LaunchModeError("the GPU cannot hold all blocks of a launch at once")
@@ -168,10 +168,4 @@ def configure(
             arguments += [np.int64(batch), np.int64(-(-batch // resident)), np.int64(BLOCK)]
         stages.append(Stage(name, calls(members)))
         arguments += [argument for task in members for argument in task.arguments]
-    kernel = Kernel(tuple(stages), repeats=True)
-    if not kernel.fits:
-        size = parameter_bytes(kernel.parameters)
-        raise LaunchModeError(
-            f"its arguments take {size:,} bytes; a kernel can have {PARAMETER_BYTES:,}"
-        )
-    return LaunchConfiguration(kernel, resident, arguments)
+    return LaunchConfiguration(Kernel(tuple(stages), repeats=True), resident, arguments)

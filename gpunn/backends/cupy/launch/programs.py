@@ -110,17 +110,24 @@ class CupyProgram:
         if not self._traceable:
             raise NotTraceableError("it has a custom layer or formula")
         tasks = backend.trace(self._step, epilogues=mode == "fused")
+        constants = is_one_of_many(tasks)
         if mode == "persistent":
-            return PersistentProgram(backend, tasks, forced)
-        step = FusedStep(backend, fuse(tasks))
+            return PersistentProgram(backend, tasks, constants, forced)
+        step = FusedStep(backend, fuse(tasks), constants)
         return GraphProgram(backend, step, True, step.launches)
+
+
+def is_one_of_many(tasks: Sequence[Task]) -> bool:
+    """Return whether a step goes on to the next batch of its data: then it pays to compile kernels
+    for its sizes. Predictions come in any size, and each would be compiled."""
+    return any(task.name == "advance" for task in tasks)
 
 
 class FusedStep:
     """The launches of a step, in order. It keeps their arrays alive."""
 
-    def __init__(self, backend: TaskBackend, launches: list[FusedLaunch]) -> None:
-        self.launches = [backend.launch(launch) for launch in launches]
+    def __init__(self, backend: TaskBackend, launches: list[FusedLaunch], constants: bool) -> None:
+        self.launches = [backend.launch(launch, constants) for launch in launches]
         for launch in self.launches:
             count_launch([operation for task in launch.tasks for operation in task.operations])
 
@@ -145,6 +152,7 @@ class PersistentProgram:
     Args:
         backend: of the step.
         tasks: of the step.
+        constants: whether its sizes are constants in the kernel.
         forced: whether the mode is requested even if another would be faster.
 
     Raises:
@@ -153,7 +161,9 @@ class PersistentProgram:
 
     why_eager = None
 
-    def __init__(self, backend: TaskBackend, tasks: list[Task], forced: bool) -> None:
+    def __init__(
+        self, backend: TaskBackend, tasks: list[Task], constants: bool, forced: bool
+    ) -> None:
         if not tasks:
             raise LaunchModeError("it has no tasks")
         products = [task for task in tasks if isinstance(task, Product)]
@@ -170,7 +180,7 @@ class PersistentProgram:
         if seconds > 2 * LAUNCH_SECONDS:
             raise LaunchModeError("one launch would freeze a display for too long")
         self.steps_per_launch = max(1, int(LAUNCH_SECONDS / max(seconds, 1e-6)))
-        self.launches = [backend.launch_steps(parts)]
+        self.launches = [backend.launch_steps(parts, constants)]
         count_launch([task.operation for task in parts])
 
     def run(self, steps: int) -> None:

@@ -22,9 +22,9 @@ from gpunn.backends.contract.profiling import ProfiledOperation, current_profile
 from gpunn.backends.shared.interrupts import perform
 
 from . import persistent
-from .codegen import BLOCK, Kernel
+from .codegen import BLOCK, PARAMETER_BYTES, Kernel, parameter_bytes
 from .fuse import FusedLaunch, configure, fuse
-from .modes import forced_mode
+from .modes import LaunchModeError, forced_mode
 from .protocols import KernelLauncher, KernelSet, Matmul, MatmulLibrary, Replay, Stream
 from .tasks import Launch, PartTask, Product, SumOverRanks, Task, region
 from .turn import Sent, Turn
@@ -208,29 +208,48 @@ class TaskBackend(Backend):
 
     # -- launching
 
-    def launch(self, launch: FusedLaunch) -> Launch:
-        """Return the launch that does the tasks of ``launch``."""
+    def launch(self, launch: FusedLaunch, constants: bool) -> Launch:
+        """Return the launch that does the tasks of ``launch``.
+
+        Args:
+            launch: the tasks.
+            constants: whether its kernel is compiled for their sizes.
+        """
         first = launch.tasks[0]
         if isinstance(first, Product):
             return Launch(launch.tasks, None, partial(self.blas, first.matmul))
         if isinstance(first, SumOverRanks):
             return Launch(launch.tasks, None, partial(first.sum_over, first.array))
-        kernel, blocks, arguments = configure(launch, self.kernels.blocks, self._arrivals)
+        configured = configure(launch, self.kernels.blocks, self._arrivals)
+        if constants:
+            configured = configured.with_constants(self._stream.read)
+        kernel, blocks, arguments = configured
         run = partial(self._prepare(kernel), (blocks,), (BLOCK,), arguments)
         return Launch(launch.tasks, kernel, run)
 
-    def launch_steps(self, tasks: Sequence[Task]) -> Launch:
+    def launch_steps(self, tasks: Sequence[Task], constants: bool) -> Launch:
         """Return a launch of many steps of these tasks; it is called with their number.
+
+        Args:
+            tasks: of a step.
+            constants: whether its kernel is compiled for their sizes.
 
         Raises:
             LaunchModeError: if the GPU or the tasks do not allow it.
         """
         configured = persistent.configure(tasks, self.kernels.resident, self._barrier)
+        if constants:
+            configured = configured.with_constants(self._stream.read)
         kernel, blocks, arguments = configured
+        if not kernel.fits:
+            size = parameter_bytes(kernel.parameters)
+            raise LaunchModeError(
+                f"its arguments take {size:,} bytes; a kernel can have {PARAMETER_BYTES:,}"
+            )
         launcher = self._prepare(kernel)
 
         def run(steps: int) -> None:
-            launcher((blocks,), (BLOCK,), [np.int64(steps), *arguments])
+            launcher((blocks,), (BLOCK,), [*arguments, np.int64(steps)])
 
         return Launch(tasks, kernel, run)
 
@@ -248,7 +267,7 @@ class TaskBackend(Backend):
                 task.operation = performing
             self._traced += tasks
             return
-        launches = [self.launch(launch) for launch in fuse(tasks)]
+        launches = [self.launch(launch, constants=False) for launch in fuse(tasks)]
         for task in tasks:
             if self._captured is not None:
                 self._captured += [touch[0] for touch in task.touched]

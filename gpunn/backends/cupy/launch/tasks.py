@@ -140,8 +140,8 @@ class PartTask(Task):
         super().__init__(
             (
                 value, not parameter.constant,
-                parameter.division == "ROW_SLICED" and (reads_rows or not parameter.constant),
-                offset if parameter.division == "GRID_STRIDED" else None,
+                parameter.mark == "ROW_SLICED" and (reads_rows or not parameter.constant),
+                offset if parameter.mark == "GRID_STRIDED" else None,
             )
             for parameter, value in zip(part.parameters, arguments, strict=True)
             if parameter.pointer and value is not NULL
