@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import math
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -421,8 +422,10 @@ class Module:
         ) -> None:  # fmt: skip
             waits = "grid_barrier(barrier" in source  # blocks wait for each other
             assert enable_cooperative_groups == waits
-            # CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE: for the largest kernel, one block each
-            assert not waits or math.prod(grid) <= self._processors
+            # CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE: more blocks than the compiler left room for
+            bounds = re.search(r"__launch_bounds__\(BLOCK, (\d+)\)", source)
+            each = int(bounds[1]) if bounds else 1
+            assert not waits or math.prod(grid) <= each * self._processors
             (stream or emulated.current_stream()).perform(lambda: run(grid, block, args))
 
         return launch

@@ -32,7 +32,6 @@ template <typename T> static inline T shift_right(T x, u32 count) {
 
 static inline s32 high_product(s32 a, s32 b) { return s32(s64(a) * b >> 32); }
 static inline u32 high_product(u32 a, u32 b) { return u32(u64(a) * b >> 32); }
-static inline s32 high_product(s32 a, s32 b) { return s32(s64(a) * b >> 32); }
 static inline u64 high_product(u64 a, u64 b) { return u64((unsigned __int128)(a) * b >> 64); }
 static inline s64 high_product(s64 a, s64 b) { return s64(__int128(a) * b >> 64); }
 

@@ -21,7 +21,7 @@ from gpunn.backends.contract.backend import Array, Step
 from gpunn.backends.contract.device import Sending
 from gpunn.backends.contract.ranks import Ranks
 from gpunn.backends.cupy.backend import CupyBackend
-from gpunn.backends.cupy.launch.codegen import Kernel
+from gpunn.backends.cupy.launch.codegen import RESIDENT_BLOCKS, Kernel
 from gpunn.backends.cupy.launch.protocols import KernelLauncher, RankSum, Replay
 
 from .cublas import Cublas
@@ -69,7 +69,8 @@ class _Kernels:
         self._capability, attributes = int(device.compute_capability), device.attributes
         processors = attributes["MultiProcessorCount"]
         self.blocks = 8 * processors
-        self.resident = processors if attributes.get("CooperativeLaunch") else 0
+        cooperative = attributes.get("CooperativeLaunch")
+        self.resident = RESIDENT_BLOCKS * processors if cooperative else 0
         self.cache = attributes["L2CacheSize"]
 
     def prepare(self, kernel: Kernel) -> KernelLauncher:

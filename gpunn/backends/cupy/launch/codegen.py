@@ -36,6 +36,10 @@ STAGES = {"ELEMENT": "grid", "ROW": "rows", "BLOCK": "blocks", "LAST": "last"}
 BLOCK = 256  # threads of a block, as in threads.cuh
 WARP = 32
 
+RESIDENT_BLOCKS = 2
+"""Blocks of a persistent kernel that a multiprocessor holds at once: the compiler limits registers
+accordingly. With a third one, some kernels would spill registers to memory."""
+
 PARAMETER_BYTES = 4096
 """Bytes that the parameters of a kernel may take on every GPU. From compute capability 7.0 on
 the limit is 32,764, with driver and compiler of CUDA 12.1 or newer, but kernels are composed in the
@@ -165,7 +169,7 @@ class Kernel:
             inner = (f"    {line}" for line in lines)
             lines = ["for (int64 step = 0; step < steps; ++step) {", *inner, "}"]
         body = "\n".join(f"    {line}" for line in [*constants, *lines])
-        bounds = "__launch_bounds__(BLOCK, 1) " * self.repeats  # one block has all registers
+        bounds = f"__launch_bounds__(BLOCK, {RESIDENT_BLOCKS}) " * self.repeats
         head = f'extern "C" __global__ void {bounds}{self.name}('
         return f"{head}\n    {parameters}) {{\n{body}\n}}\n"
 

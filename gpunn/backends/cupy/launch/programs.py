@@ -13,7 +13,7 @@ from gpunn.backends.contract.profiling import ProfiledOperation, current_profile
 from gpunn.backends.shared.interrupts import perform
 from gpunn.common.arguments import warn
 
-from .codegen import Kernel
+from .codegen import RESIDENT_BLOCKS, Kernel
 from .fuse import FusedLaunch, fuse
 from .modes import (
     GRAPH_SIZES,
@@ -174,8 +174,9 @@ class PersistentProgram:
             raise LaunchModeError("its products are large")
         if not forced and written(tasks) > backend.kernels.cache:
             raise LaunchModeError("the arrays that it writes do not fit in the GPU's cache")
-        # No more multiprocessors have work than there are rows in a batch.
-        rate = LEAST_FLOPS * max(1, min(batch, backend.kernels.resident))
+        # No more blocks have work than there are rows in a batch.
+        busy = min(batch, backend.kernels.resident) / RESIDENT_BLOCKS
+        rate = LEAST_FLOPS * max(1, busy)
         seconds = sum(task.matmul.flops for task in products) / rate
         if seconds > 2 * LAUNCH_SECONDS:
             raise LaunchModeError("one launch would freeze a display for too long")
