@@ -10,15 +10,18 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 from benchmarks import RESULTS
 from benchmarks.common.workloads import ALL_WORKLOADS
 from benchmarks.contestants.gpunn_fit import network
 from gpunn.apps.roofline import roofline, step_profile
-from gpunn.apps.roofline.known_gpus import GPU, find_gpu
+from gpunn.apps.roofline.known_gpus import GPU, GPUS, find_gpu
+from gpunn.backends.cupy import images
 from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.launch.codegen import BLOCK, WARP, Kernel, PartCall, by_itself
-from gpunn.backends.cupy.launch.tasks import Launch
+from gpunn.backends.cupy.launch.kernel_source import part_named
+from gpunn.backends.cupy.launch.tasks import Launch, Product, Task
 
 from . import nvrtc
 
@@ -52,12 +55,21 @@ Compiled by NVRTC {version} (`make kernels`), for {gpus}.
 _LAUNCHES = """\
 ## Launches
 
-*Bytes*: each array that a launch reads or writes, once. *Barriers*: of a block, as they stand in
+*Bytes*: each array that a launch reads or writes, once; what it has written itself is in a cache
+when it reads it. *Barriers*: of a block, as they stand in
 the compiled text; of the grid. A cell of a card: registers of a thread / bytes of static shared
 memory of a block / the share of a multiprocessor's threads that fit at once by these. *us*:
 **predicted**, the bytes at the bandwidth of L2 (of the memory, where they are more than L2 holds)
-and what a kernel in a graph, or each barrier of the grid, costs on that card. A persistent launch
-is given for one step.
+or the arithmetic of a convolution, and what a kernel in a graph, or each barrier of the grid, costs
+on that card. A persistent launch is given for one step. The launches are those of a GTX 1060.
+"""
+_PATCHES = """\
+## Convolution without patches in memory
+
+**Predicted**, as above, for a step of W4 in the mode *fused*, products included: with all patches
+in memory and the library's products, and as it is launched on that card. There a product of patches
+that are never written is chosen where it is predicted to be faster; it is assumed to reach
+{rate:.0%} of the rate of the library's.
 """
 _PARTS = """\
 ## Parts
@@ -77,11 +89,13 @@ class Hot(NamedTuple):
         title: the title of the row: workload, mode, and operation.
         bytes: the bytes that it moves.
         kernel: its kernel.
+        tasks: what it does.
     """
 
     title: str
     bytes: int
     kernel: Kernel
+    tasks: Sequence[Task]
 
     @property
     def grid_barriers(self) -> int:
@@ -94,25 +108,38 @@ def launches() -> tuple[Hot, ...]:
     found = []
     for mode, workloads in MODES.items():
         for workload in workloads:
-            work: dict[str, Any] = ALL_WORKLOADS[workload]
-            backend = dry.make_backend(cooperative=True)
-            backend.launch_mode = mode
-            model = step_profile.copied(network(work, "numpy"), backend)
-            program: Any = step_profile.step_program(model, work["batch"], 1)
-            program.run(1)
-            for launch in program.launches:
+            for launch in _launches(workload, mode):
                 if launch.kernel:
                     names = " + ".join(call.part for call in launch.kernel.calls)
                     if mode == "persistent":
                         names = f"all {len(launch.kernel.calls)} parts"
                     title = f"{workload} {mode}: {names}"
-                    found.append(Hot(title, _bytes(launch), launch.kernel))
+                    found.append(Hot(title, _bytes(launch.tasks), launch.kernel, launch.tasks))
     return tuple(found)
 
 
-def _bytes(launch: Launch) -> int:
-    places = {(r.start, r.stop, r.written) for task in launch.tasks for r in task.regions}
-    return sum(stop - start for start, stop, _ in places)
+def _launches(workload: str, mode: str, gpu: GPU | None = None) -> Sequence[Launch]:
+    """Return the launches of a step; `gpu`: on that one."""
+    work: dict[str, Any] = ALL_WORKLOADS[workload]
+    backend: Any = dry.make_backend(cooperative=True)
+    backend.launch_mode = mode
+    if gpu is not None:
+        backend.kernels.blocks = images.BLOCKS_EACH * gpu.multiprocessors
+        backend.kernels.cache = gpu.l2
+    model = step_profile.copied(network(work, "numpy"), backend)
+    program: Any = step_profile.step_program(model, work["batch"], 1)
+    program.run(1)
+    launches: Sequence[Launch] = program.launches
+    return launches
+
+
+def _bytes(tasks: Sequence[Task]) -> int:
+    read: set[tuple[int, int]] = set()
+    written: set[tuple[int, int]] = set()
+    for task in tasks:
+        read |= {(r.start, r.stop) for r in task.regions if not r.written} - written
+        written |= {(r.start, r.stop) for r in task.regions if r.written}
+    return sum(stop - start for places in (read, written) for start, stop in places)
 
 
 def parts() -> list[PartCall]:
@@ -166,9 +193,47 @@ def per_element(ptx: str) -> float | None:
 
 def seconds(hot: Hot, gpu: GPU) -> float:
     """Predict the seconds of a launch."""
+    fixed = hot.grid_barriers * gpu.barrier if hot.kernel.repeats else gpu.kernel
+    return fixed + work_seconds(hot.tasks, gpu)
+
+
+def work_seconds(tasks: Sequence[Task], gpu: GPU) -> float:
+    """Predict the seconds of a launch's traffic or of its products, whichever is longer."""
+    size = _bytes(tasks)
     memory = roofline.MEMORY_EFFICIENCY * gpu.bandwidth
-    moving = hot.bytes / (gpu.l2_bandwidth if hot.bytes <= gpu.l2 else memory)
-    return moving + (hot.grid_barriers * gpu.barrier if hot.kernel.repeats else gpu.kernel)
+    moving = size / (max(gpu.l2_bandwidth, memory) if size <= gpu.l2 else memory)
+    return max(moving, sum(_product_seconds(task, gpu) for task in tasks))
+
+
+def _product_seconds(task: Task, gpu: GPU) -> float:
+    """Predict the seconds of the arithmetic of a library's product, or one in convolution.cu."""
+    if isinstance(task, Product):
+        m, n = task.matmul.out.shape
+        return roofline.product_seconds(m, n, task.matmul.flops // (2 * m * n), gpu)
+    if task.name not in ("convolution", "kernel_gradient"):
+        return 0.0
+    names = (parameter.name for parameter in part_named(task.name).parameters)
+    values: dict[str, Any] = dict(zip(names, task.arguments, strict=True))
+    _, _, *counts = values["geometry"].tolist()[:6]
+    windows = int(values["samples"]) * counts[0] * counts[1]
+    width = counts[2] * counts[3] * int(values["channels"])
+    rows, terms = (windows, width) if task.name == "convolution" else (width, windows)
+    sizes = rows, int(values["filters"]), terms, int(values.get("pieces", 1))
+    return images.cost(*sizes, gpu.multiprocessors) / (roofline.PRODUCT_EFFICIENCY * gpu.flops)
+
+
+def _patches_row(gpu: GPU) -> list[str]:
+    with patch.object(images, "RATE", 1e-30):
+        before = _launches("W4", "fused", gpu)
+    steps = before, _launches("W4", "fused", gpu)
+    times = [sum(gpu.kernel + work_seconds(each.tasks, gpu) for each in step) for step in steps]
+    return [
+        gpu.name,
+        *(f"{len(step)}" for step in steps),
+        *(f"{sum(_bytes(each.tasks) for each in step) / 1e6:,.1f}" for step in steps),
+        *(f"{time * 1e6:,.1f}" for time in times),
+        f"{times[1] / times[0] - 1:+.1%}",
+    ]
 
 
 def text() -> str:
@@ -179,10 +244,13 @@ def text() -> str:
     columns = ["launch", "bytes", "barriers", *(f"sm_{a}" for a in gpus)]
     columns += [f"us, {gpu.name}" for gpu in gpus.values()]
     rows = [_launch_row(hot, gpus) for hot in launches()]
+    titles = ("launches", "MB", "us")
+    both = [f"{title}, {how}" for title in titles for how in ("with patches", "as launched")]
     of_parts = [[f"`{call.entry}`", *(_cell(call, a) for a in gpus)] for call in parts()]
     return "\n".join(
         (
-            head, _LAUNCHES, _table(columns, rows), _PARTS,
+            head, _LAUNCHES, _table(columns, rows), _PATCHES.format(rate=images.RATE),
+            _table(["card", *both, "difference"], [_patches_row(gpu) for gpu in GPUS]), _PARTS,
             _table(["part", *(f"sm_{a}" for a in gpus)], of_parts),
         )
     )  # fmt: skip

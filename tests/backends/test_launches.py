@@ -28,8 +28,10 @@ from gpunn.backends.cupy.launch.codegen import Kernel
 
 
 class Idle(emulated.EmulatedKernels):
-    """Kernels that are requested but not compiled; their blocks cannot wait for each other."""
+    """Kernels that are requested but not compiled, on a GPU of the size that a profile without one
+    assumes; their blocks cannot wait for each other."""
 
+    blocks, cache = (getattr(dry.make_backend().kernels, name) for name in ("blocks", "cache"))
     resident = 0
 
     def prepare(self, kernel: Kernel) -> Any:

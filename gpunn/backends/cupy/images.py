@@ -25,11 +25,11 @@ PIECES = 128  # at most, of the sums of a kernel's gradient; each is
 PIECE = 512  # terms or more
 RATE = 0.6  # relative to that of the library's products. ASSUMED.
 
-# What a GTX 1060 does in the time of a byte, and of a launch, in operations of the library's
-# products; other GPUs have similar ratios.
-BYTE = 16
-LAUNCH = 3.5e6
-MULTIPROCESSORS = 10
+# In operations of the library's products, on most GPUs: what they do in the time of a byte from
+# memory, of a byte from the L2 cache, and of a launch, for each multiprocessor.
+BYTE, CACHED_BYTE = 16, 8
+LAUNCH = 3.5e5
+BLOCKS_EACH = 8  # of `KernelSet.blocks`, of a multiprocessor
 
 
 class CupyImages(TaskBackend):
@@ -150,9 +150,11 @@ class CupyImages(TaskBackend):
         if geometry.trivial or call.precision or persistent or largest >= MOST_ELEMENTS:
             return False
         patches = windows * geometry.cells * call.channels
-        moved = 2 * BYTE * (patches * x.itemsize + saved)
-        library = 2 * patches * call.filters + moved + LAUNCH * launches
-        return cost(*sizes, pieces) < library
+        moved = 2 * (patches * x.itemsize + saved)
+        byte = CACHED_BYTE if moved <= self.kernels.cache else BYTE
+        multiprocessors = self.kernels.blocks // BLOCKS_EACH
+        library = 2 * patches * call.filters + byte * moved + LAUNCH * multiprocessors * launches
+        return cost(*sizes, pieces, multiprocessors) < library
 
     def _sample_chunks(self, x: Array, geometry: Geometry) -> Iterator[slice]:
         """Yield slices of as many samples as there is memory for their patches."""
@@ -221,16 +223,16 @@ class CupyImages(TaskBackend):
         self._part("swap_axes", call, out.size, **_cut(call.samples, out))
 
 
-def cost(rows: int, columns: int, terms: int, pieces: int = 1) -> float:
+def cost(rows: int, columns: int, terms: int, pieces: int, multiprocessors: int) -> float:
     """Return the time of a product in ``convolution.cu``, in operations of the library's products:
     that of whole tiles, and not less than that of a tile on each multiprocessor.
 
-    >>> cost(96, 64, 8) == cost(1, 33, 1) == cost(960, 64, 8) == 2 * 960 * 64 * 8 / RATE
+    >>> cost(96, 64, 8, 1, 10) == cost(1, 33, 1, 1, 10) == cost(960, 64, 8, 1, 1)
     True
     """
     height, width = _tile(columns)
     tile = 2 * height * width * -(-terms // DEPTH) * DEPTH
-    return tile / pieces * max(_tiles(rows, columns) * pieces, MULTIPROCESSORS) / RATE
+    return tile / pieces * max(_tiles(rows, columns) * pieces, multiprocessors) / RATE
 
 
 def _tile(columns: int) -> tuple[int, int]:
