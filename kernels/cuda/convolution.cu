@@ -130,9 +130,9 @@ __device__ inline void tiles_of_product(ThreadGroup threads, Tile<T>& tile,
 // then + bias and max(., 0) for `relu`. With `turned`, the kernel is (cells, filters, channels)
 // and its cells are in reverse order: so the gradient of x is a convolution of dz.
 template <typename T>
-BLOCK_PART void convolution(ThreadGroup threads, const T* x, const int32* geometry, int64 samples,
-                            int32 channels, const T* kernel, int32 filters, bool turned,
-                            const T* bias, bool relu, bool accumulate, T* out) {
+BLOCK_PART void convolution(ThreadGroup threads, const T* x, COMPILE_TIME const int32* geometry,
+                            int64 samples, int32 channels, const T* kernel, int32 filters,
+                            bool turned, const T* bias, bool relu, bool accumulate, T* out) {
     __shared__ Tile<T> tile;
     const Patches<T> patches(x, geometry, samples, channels);
     auto row_at = [&](int32 row) { return patches.window(row); };
@@ -160,7 +160,7 @@ BLOCK_PART void convolution(ThreadGroup threads, const T* x, const int32* geomet
 // partial (pieces, cells channels, filters) = patches^T dz, dz (windows, filters), for each of the
 // `pieces` of the windows: the gradient of the kernel is the sum of these.
 template <typename T>
-BLOCK_PART void kernel_gradient(ThreadGroup threads, const T* x, const int32* geometry,
+BLOCK_PART void kernel_gradient(ThreadGroup threads, const T* x, COMPILE_TIME const int32* geometry,
                                 int64 samples, int32 channels, const T* dz, int32 filters,
                                 int32 pieces, T* partial) {
     __shared__ Tile<T> tile;
