@@ -222,7 +222,8 @@ def _product_seconds(task: Task, gpu: GPU) -> float:
     return images.cost(*sizes, gpu.multiprocessors) / (roofline.PRODUCT_EFFICIENCY * gpu.flops)
 
 
-def _patches_row(gpu: GPU) -> list[str]:
+def patches_row(gpu: GPU) -> list[str]:
+    """Return the row of a GPU in the table of W4 with and without patches in memory."""
     with patch.object(images, "RATE", 1e-30):
         before = _launches("W4", "fused", gpu)
     steps = before, _launches("W4", "fused", gpu)
@@ -250,7 +251,7 @@ def text() -> str:
     return "\n".join(
         (
             head, _LAUNCHES, _table(columns, rows), _PATCHES.format(rate=images.RATE),
-            _table(["card", *both, "difference"], [_patches_row(gpu) for gpu in GPUS]), _PARTS,
+            _table(["card", *both, "difference"], [patches_row(gpu) for gpu in GPUS]), _PARTS,
             _table(["part", *(f"sm_{a}" for a in gpus)], of_parts),
         )
     )  # fmt: skip

@@ -13,6 +13,7 @@ from kernel_resources import check
 
 from benchmarks.gpu import hot_kernels, kernel_table, nvrtc
 from benchmarks.gpu.kernel_table import ARCHITECTURES
+from gpunn.apps.roofline.known_gpus import GPU, GPUS
 from gpunn.backends.contract import control
 from gpunn.backends.cupy import images, sums
 from gpunn.backends.cupy.driver.nvrtc import CompileError
@@ -79,6 +80,13 @@ def test_the_page_of_hot_kernels_is_that_of_the_kernels() -> None:
     written = hot_kernels.RESULT.read_text()
     if f"NVRTC {nvrtc.version()} " in written:
         assert written == hot_kernels.text(), "the kernels have changed: make kernels"
+
+
+@pytest.mark.parametrize("gpu", GPUS, ids=lambda gpu: gpu.name)
+def test_convolution_without_patches_is_chosen_where_it_is_faster(gpu: GPU) -> None:
+    """As predicted, on every known GPU, for the small convolutional network."""
+    *_, difference = hot_kernels.patches_row(gpu)
+    assert difference.startswith("-")
 
 
 COUNTED = """
