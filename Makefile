@@ -61,6 +61,7 @@ gpu: ## test and measure on the NVIDIA GPU of this machine: ARGS="--minutes 10"
 kernels: $(VENV)/.for-test ## list what each kernel takes of a GPU, as the compiler says
 	$(BIN)/python -m benchmarks.gpu.kernel_table
 	$(BIN)/python -m benchmarks.gpu.hot_kernels
+	$(BIN)/python -m benchmarks.gpu.constants
 
 picture: $(VENV)/.for-test ## take the pictures of pages in the README, by Chromium
 	$(BIN)/python tools/playground_picture.py

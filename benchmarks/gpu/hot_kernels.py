@@ -51,6 +51,7 @@ _HEAD = """\
 
 Compiled by NVRTC {version} (`make kernels`), for {gpus}.
 **Nothing here ran on a card.** Not listed is what libraries do, as products in the mode *fused*.
+The kernels of launches have the step's sizes as constants (`constants.md` compares); parts do not.
 """
 _LAUNCHES = """\
 ## Launches
@@ -250,9 +251,9 @@ def text() -> str:
     of_parts = [[f"`{call.entry}`", *(_cell(call, a) for a in gpus)] for call in parts()]
     return "\n".join(
         (
-            head, _LAUNCHES, _table(columns, rows), _PATCHES.format(rate=images.RATE),
-            _table(["card", *both, "difference"], [patches_row(gpu) for gpu in GPUS]), _PARTS,
-            _table(["part", *(f"sm_{a}" for a in gpus)], of_parts),
+            head, _LAUNCHES, table(columns, rows), _PATCHES.format(rate=images.RATE),
+            table(["card", *both, "difference"], [patches_row(gpu) for gpu in GPUS]), _PARTS,
+            table(["part", *(f"sm_{a}" for a in gpus)], of_parts),
         )
     )  # fmt: skip
 
@@ -274,7 +275,8 @@ def _cell(call: PartCall, architecture: int) -> str:
     return "-" if found is None else f"{found:.1f}"
 
 
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
     lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 

@@ -17,6 +17,7 @@ from gpunn.backends.cupy.launch.kernel_source import OPTIONS
 from gpunn.common.cache import cached
 
 CACHE: Path | None = None  # the folder of cached results
+VERBOSE = "--ptxas-options=-v"  # reports resources in the log
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ def compile_kernels(text: str, architecture: int, names: Sequence[str]) -> dict[
     """
 
     def make() -> dict[str, dict[str, int]]:
-        log = compile_source(text, f"sm_{architecture}", ["--ptxas-options=-v"]).log
-        return {name: asdict(_resources(log, name)) for name in names}
+        log = compile_source(text, f"sm_{architecture}", [VERBOSE]).log
+        return {name: asdict(resources_of(log, name)) for name in names}
 
     found = _cached(make, "resources", str(architecture), *names, text)
     return {name: Resources(**used) for name, used in found.items()}
@@ -61,7 +62,8 @@ def _cached(make: Callable[[], Any], *key: str) -> Any:
     return json.loads(cached(CACHE, key, lambda: json.dumps(make()).encode()))
 
 
-def _resources(log: str, name: str) -> Resources:
+def resources_of(log: str, name: str) -> Resources:
+    """Return a kernel's resources, from the log of ptxas."""
     start = log.index(f"Compiling entry function '{name}'")
     end = log.find("Compiling entry function", start + 1)
     report = log[start : end if end > 0 else None]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from kernel_resources import check
 
-from benchmarks.gpu import hot_kernels, kernel_table, nvrtc
+from benchmarks.gpu import constants, hot_kernels, kernel_table, nvrtc
 from benchmarks.gpu.kernel_table import ARCHITECTURES
 from gpunn.apps.roofline.known_gpus import GPU, GPUS
 from gpunn.backends.contract import control
@@ -87,6 +87,15 @@ def test_convolution_without_patches_is_chosen_where_it_is_faster(gpu: GPU) -> N
     """As predicted, on every known GPU, for the small convolutional network."""
     *_, difference = hot_kernels.patches_row(gpu)
     assert difference.startswith("-")
+
+
+@pytest.mark.more
+def test_the_page_of_constants_is_that_of_the_kernels() -> None:
+    """Its figures, without the seconds, apply to the compiler version it states."""
+    written, seconds = constants.RESULT.read_text(), r"\d+\.\d+ -> \d+\.\d+ \|"
+    if f"NVRTC {nvrtc.version()} " in written:
+        now = re.sub(seconds, "", constants.text())
+        assert re.sub(seconds, "", written) == now, "the kernels have changed: make kernels"
 
 
 COUNTED = """
