@@ -104,7 +104,7 @@ FAULTS = [
     ),
     Fault(
         "tail of the rows lost", "products.cu",
-        "for (; r < threads.end(rows); ++r)", "for (; r + 1 < threads.end(rows); ++r)",
+        "product_rows<3>(", "product_rows<2>(",
         ("products",),
     ),
     Fault(

@@ -187,7 +187,7 @@ def convolution_without_patches(gpu: Backend, sample: Sample) -> None:
     geometry, (_, *size, _) = windows(sample)
     samples = -(-(sample.rows % 250) // (geometry.windows[0] * geometry.windows[1])) or 1
     more = sample.columns
-    with patch.multiple(images_on_gpu, RATE=np.inf, BYTE=0, PIECE=50):
+    with patch.multiple(images_on_gpu, RATE=np.inf, BYTE=0, CACHED_BYTE=0, PIECE=50):
         for channels, filters in ((1 + more % 13, 4), (3, 33 + more % 40)):
             shape = samples, *size, channels
             both_ways_of_convolution(gpu, sample, geometry, shape, filters)
