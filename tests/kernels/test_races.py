@@ -16,13 +16,14 @@ from comparisons.samples import DTYPES, Sample, make_gpu
 from host_kernels import compile_text
 
 from gpunn.backends.cupy.launch import kernel_source, persistent
+from gpunn.backends.cupy.launch.codegen import BLOCK
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="kernels run on the CPU as on Linux"),
     pytest.mark.skipif(shutil.which("addr2line") is None, reason="there is no addr2line"),
 ]
 
-BLOCKS, THREADS = 3, 64
+BLOCKS, THREADS = 3, BLOCK
 
 # The patterns of threads.cuh, each in the smallest kernel that needs all of it. Data shared between
 # blocks are written by more than the first thread of each block.
