@@ -23,7 +23,7 @@ test-more: export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train test test-more newest-pythons bench bench-full gpu kernels web picture counters coverage lint docs notebooks formulas exports wheel clean
+.PHONY: help train test test-more newest-pythons bench bench-full bench-guard gpu kernels web picture counters coverage lint docs notebooks formulas exports wheel clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -53,6 +53,9 @@ bench: $(VENV)/.for-bench ## compare with the neighbours: 20 minutes (ARGS=--qui
 bench-full: $(VENV)/.for-bench ## the same at full length, and how cost grows: 90 minutes
 	$(BIN)/gpunn bench --full $(ARGS)
 	$(BIN)/python -m benchmarks.scale.curves
+
+bench-guard: $(VENV)/.for-test ## compare the instructions of six short pieces of work with COMMIT's (the parent's): 5 minutes
+	$(BIN)/python -m benchmarks.counts.guard $(COMMIT)
 
 # No .venv is made: PYTHON, or what there is, brings gpunn's dependencies, CuPy and pytest.
 gpu: ## test and measure on the NVIDIA GPU of this machine: ARGS="--minutes 10"
