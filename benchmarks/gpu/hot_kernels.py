@@ -15,12 +15,13 @@ from unittest.mock import patch
 from benchmarks import RESULTS
 from benchmarks.common.workloads import ALL_WORKLOADS
 from benchmarks.contestants.gpunn_fit import network
-from gpunn.apps.roofline import roofline, step_profile
-from gpunn.apps.roofline.known_gpus import GPU, GPUS, find_gpu
+from gpunn.apps.roofline import step_profile
 from gpunn.backends.cupy import images
 from gpunn.backends.cupy.driver import dry
+from gpunn.backends.cupy.launch import roofline
 from gpunn.backends.cupy.launch.codegen import BLOCK, WARP, Kernel, PartCall, by_itself
 from gpunn.backends.cupy.launch.kernel_source import part_named
+from gpunn.backends.cupy.launch.known_gpus import GPU, GPUS, find_gpu
 from gpunn.backends.cupy.launch.tasks import Launch, Product, Task
 
 from . import nvrtc

@@ -23,9 +23,11 @@ from benchmarks.common.samples import quartiles
 from benchmarks.common.workloads import TITLES, WORKLOADS
 from benchmarks.race import catalog
 from gpunn import layers, optimizers
-from gpunn.apps.roofline import roofline, step_profile
-from gpunn.apps.roofline.known_gpus import GPU, GPUS, SOURCES, find_gpu
+from gpunn.apps.roofline import cpu as cpu_model
+from gpunn.apps.roofline import step_profile
 from gpunn.backends.contract.profiling import ProfiledOperation
+from gpunn.backends.cupy.launch import roofline
+from gpunn.backends.cupy.launch.known_gpus import GPU, GPUS, SOURCES, find_gpu
 from gpunn.backends.cupy.launch.modes import GRAPH_STEPS, PERSISTENT_WIDTH
 
 PATH = RESULTS / "roofline.json"
@@ -68,7 +70,7 @@ def classic(width: int) -> gpunn.Sequential:
 
 def measure() -> dict[str, Any]:
     """Measure this CPU's rates, and its times of the steps, all samples in seconds."""
-    cpu = roofline.measure_cpu(2.0)
+    cpu = cpu_model.measure_cpu(2.0)
     return {
         "machine": machine.describe(),
         "cpu": {**vars(cpu), "copies": [list(pair) for pair in cpu.copies]},
@@ -121,7 +123,7 @@ def by_mode(operations: Operations, gpu: GPU) -> dict[str, float | None]:
 def predict(measured: dict[str, Any]) -> dict[str, Any]:
     """Predict everything from the profiles of steps and the measurements."""
     given = measured["cpu"]
-    cpu = roofline.Cpu(**{**given, "copies": tuple(map(tuple, given["copies"]))})
+    cpu = cpu_model.Cpu(**{**given, "copies": tuple(map(tuple, given["copies"]))})
     python = measured["operation"]
     predicted: dict[str, Any] = {"workloads": {}, "widths": {}}
     for name, workload in WORKLOADS.items():
@@ -132,8 +134,8 @@ def predict(measured: dict[str, Any]) -> dict[str, Any]:
             "flops": sum(operation.flops for operation in operations),
             "bytes": sum(operation.bytes for operation in operations),
             "working_set": roofline.working_set(operations),
-            "bound": roofline.cpu_seconds(operations, cpu),
-            "with_python": roofline.cpu_seconds(operations, cpu, python),
+            "bound": cpu_model.cpu_seconds(operations, cpu),
+            "with_python": cpu_model.cpu_seconds(operations, cpu, python),
             "cards": {gpu.name: by_mode(operations, gpu) for gpu in GPUS},
         }
     for batch in BATCHES:
@@ -141,7 +143,7 @@ def predict(measured: dict[str, Any]) -> dict[str, Any]:
         for width in WIDTHS:
             operations = step_profile.profile_step(classic(width), batch)
             by_width[str(width)] = {
-                "bound": roofline.cpu_seconds(operations, cpu),
+                "bound": cpu_model.cpu_seconds(operations, cpu),
                 "cards": {c.name: roofline.graph_step_seconds(operations, c) for c in GPUS},
             }
     return predicted

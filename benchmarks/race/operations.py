@@ -23,13 +23,14 @@ import numpy as np
 from benchmarks.common.workloads import ALL_WORKLOADS, WORKLOADS
 from benchmarks.contestants.gpunn_fit import network
 from gpunn import Model, Sequential, layers, ops, optimizers
-from gpunn.apps.roofline import roofline
-from gpunn.apps.roofline.known_gpus import find_gpu
+from gpunn.apps.roofline.cpu import measure_cpu
 from gpunn.backends import get_backend
 from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import POSITION, Control
 from gpunn.backends.contract.profiling import ProfiledOperation
+from gpunn.backends.cupy.launch import roofline
+from gpunn.backends.cupy.launch.known_gpus import find_gpu
 from gpunn.losses import SparseCategoricalCrossentropy
 
 ROWS = 2_048
@@ -225,7 +226,7 @@ def main(backend: str, rounds: int) -> dict[str, Any]:
 
         rates: dict[str, Any] = {"card": gpu.name if gpu else None}
     else:
-        cpu = roofline.measure_cpu()
+        cpu = measure_cpu()
 
         def bound(operation: ProfiledOperation) -> float | None:
             flops = operation.flops if operation.name in PRODUCTS else 0

@@ -14,8 +14,9 @@ import registered_networks as parity
 import gpunn
 from gpunn import layers
 from gpunn.apps.cli import main
-from gpunn.apps.roofline import roofline, step_profile
-from gpunn.apps.roofline.known_gpus import GPUS
+from gpunn.apps.roofline import step_profile
+from gpunn.backends.cupy.launch import roofline
+from gpunn.backends.cupy.launch.known_gpus import GPUS
 
 # -- gpunn doctor --step
 

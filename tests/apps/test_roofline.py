@@ -14,11 +14,13 @@ import pytest
 import gpunn
 from benchmarks.gpu import roofline as program
 from gpunn import layers
-from gpunn.apps.roofline import known_gpus, roofline, step_profile
-from gpunn.apps.roofline.known_gpus import GPUS, find_gpu
+from gpunn.apps.roofline import cpu as cpu_model
+from gpunn.apps.roofline import step_profile
 from gpunn.backends.contract.profiling import ProfiledOperation
+from gpunn.backends.cupy.launch import known_gpus, roofline
+from gpunn.backends.cupy.launch.known_gpus import GPUS, find_gpu
 
-CPU = roofline.Cpu(2, 50e9, 100e9, ((2**20, 200e9), (2**25, 80e9), (2**27, 40e9)))
+CPU = cpu_model.Cpu(2, 50e9, 100e9, ((2**20, 200e9), (2**25, 80e9), (2**27, 40e9)))
 every_gpu = pytest.mark.parametrize("gpu", GPUS, ids=lambda gpu: gpu.name)
 
 
@@ -244,7 +246,7 @@ def test_nothing_is_faster_than_memory_arithmetic_or_launches(gpu: Any, name: st
         assert seconds > max(traffic / bandwidth, flops / gpu.flops)
     kernels = sum(x.launches for x in operations)
     assert roofline.graph_step_seconds(operations, gpu) > kernels * gpu.kernel
-    bound = roofline.cpu_seconds(operations, CPU)
+    bound = cpu_model.cpu_seconds(operations, CPU)
     assert bound >= max(traffic / CPU.copies[0][1], 0.99 * flops / CPU.product_all)
 
 
@@ -255,7 +257,7 @@ def test_wider_layers_and_larger_batches_take_no_less() -> None:
     }
     for predict in (
         *(lambda x, gpu=gpu: roofline.graph_step_seconds(x, gpu) for gpu in GPUS),
-        lambda x: roofline.cpu_seconds(x, CPU),
+        lambda x: cpu_model.cpu_seconds(x, CPU),
     ):
         times = np.array([[predict(lists[w, b]) for b in batches] for w in widths])
         assert (np.diff(times, axis=0) >= 0).all() and (np.diff(times, axis=1) >= 0).all()
@@ -266,17 +268,17 @@ def test_a_cpu_step_by_hand() -> None:
     small = [product(32, 784, 128), update(10**4)]
     # The set of 176 kB is copied at 200 GB/s; the product's arithmetic takes longer than that.
     taken = 2 * 32 * 784 * 128 / 100e9 + 28e4 / 200e9
-    assert roofline.cpu_seconds(small, CPU) == pytest.approx(taken)
-    assert roofline.cpu_seconds(small, CPU, 2e-6) == pytest.approx(taken + 2 * 2e-6)
-    assert roofline.cpu_seconds([update(10**6)], CPU) == pytest.approx(28e6 / 80e9)
-    assert roofline.cpu_seconds([update(10**8)], CPU) == pytest.approx(28e8 / 40e9)
+    assert cpu_model.cpu_seconds(small, CPU) == pytest.approx(taken)
+    assert cpu_model.cpu_seconds(small, CPU, 2e-6) == pytest.approx(taken + 2 * 2e-6)
+    assert cpu_model.cpu_seconds([update(10**6)], CPU) == pytest.approx(28e6 / 80e9)
+    assert cpu_model.cpu_seconds([update(10**8)], CPU) == pytest.approx(28e8 / 40e9)
 
 
 # -- local measurements
 
 
 def test_rates_of_this_cpu() -> None:
-    cpu = roofline.measure_cpu(0.05)
+    cpu = cpu_model.measure_cpu(0.05)
     rates = [rate for _, rate in cpu.copies]
     assert rates == sorted(rates, reverse=True) and rates[-1] > 1e8
     assert cpu.product_all >= cpu.product_one > 1e8 and cpu.cores >= 1

@@ -13,12 +13,12 @@ from kernel_resources import check
 
 from benchmarks.gpu import constants, hot_kernels, kernel_table, nvrtc
 from benchmarks.gpu.kernel_table import ARCHITECTURES
-from gpunn.apps.roofline.known_gpus import GPU, GPUS
 from gpunn.backends.contract import control
 from gpunn.backends.cupy import images, sums
 from gpunn.backends.cupy.driver.nvrtc import CompileError
 from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.cupy.launch.codegen import BLOCK, WARP, PartCall, by_itself, every_kernel
+from gpunn.backends.cupy.launch.known_gpus import GPU, GPUS
 from gpunn.common.source_root import source_root
 
 

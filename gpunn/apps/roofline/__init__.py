@@ -1,4 +1,4 @@
-"""The launches of a step on a GPU (`step_profile`), and a lower bound of its time (`roofline`).
+"""The launches of a step on a GPU (`step_profile`), and a lower bound of its time on this `cpu`.
 
 It imports the engine, for `gpunn doctor --step`.
 """

@@ -18,13 +18,14 @@ from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.driver.cuda_extra import name_gpus
 from gpunn.backends.cupy.driver.gpu import why_not
+from gpunn.backends.cupy.launch import roofline
+from gpunn.backends.cupy.launch.known_gpus import GPUS, find_gpu
 from gpunn.backends.shared.order import Order
 from gpunn.feeding.rows import Rows, name_of
 from gpunn.layers import Dense, Dropout, Flatten, Input, Rescaling
 from gpunn.models import Model, Sequential
 
-from . import roofline
-from .known_gpus import GPUS, find_gpu
+from .cpu import cpu_seconds, measure_cpu
 
 BATCH = 32
 STEPS = 32  # per sample; fewer if the input would have more than ELEMENTS elements
@@ -224,9 +225,9 @@ def predictions(model: Model, operations: list[ProfiledOperation], batch: int = 
         if reason is not None:
             text = f"not captured in a CUDA graph: {reason}"
             lines += textwrap.wrap(text, WIDTH, initial_indent=" " * 3, subsequent_indent=" " * 3)
-    cpu = roofline.measure_cpu(0.4)
-    bound = roofline.cpu_seconds(operations, cpu)
-    guess = roofline.cpu_seconds(operations, cpu, python_seconds())
+    cpu = measure_cpu(0.4)
+    bound = cpu_seconds(operations, cpu)
+    guess = cpu_seconds(operations, cpu, python_seconds())
     rates = (
         f"This CPU, {cpu.cores} cores: products {cpu.product_all / 1e9:,.0f} GFLOP/s, copies "
         f"{cpu.copies[0][1] / 1e9:,.0f} GB/s in cache and {cpu.copies[-1][1] / 1e9:,.0f} outside "
