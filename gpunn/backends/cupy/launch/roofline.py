@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from gpunn.backends.contract.profiling import ProfiledOperation
 
+from .codegen import RESIDENT_BLOCKS
 from .known_gpus import GPU
 from .modes import GRAPH_STEPS, PERSISTENT_WIDTH
 
@@ -152,8 +153,9 @@ def _own_rows_seconds(
     """Return the time to move a product's weights to all blocks, if it is over the batch's rows."""
     if operation.name != "matmul" or operation.shapes["out"][0] != batch:
         return 0.0
-    blocks = min(batch, gpu.multiprocessors)
-    rows = math.ceil(batch / gpu.multiprocessors)
+    rows = math.ceil(batch / (RESIDENT_BLOCKS * gpu.multiprocessors))  # of a block
+    blocks = math.ceil(batch / rows)
     elements = math.prod(operation.shapes["b"]) * math.ceil(rows / ROWS_AT_ONCE)
     size = elements * _item_size([operation])
-    return max(size / (PORT * gpu.clock), blocks * size / bandwidth)
+    busiest = math.ceil(blocks / gpu.multiprocessors)  # blocks of one multiprocessor
+    return max(busiest * size / (PORT * gpu.clock), blocks * size / bandwidth)
