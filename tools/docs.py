@@ -21,6 +21,7 @@ from gpunn.backends.contract import Contract, OpDeclaration
 from gpunn.backends.contract.declaration import Argument
 from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.driver import dry
+from gpunn.backends.cupy.launch.known_gpus import GPU, GPUS
 from gpunn.backends.cupy.launch.tasks import Product, Task
 from gpunn.common import registry
 from gpunn.compat import absent
@@ -190,9 +191,9 @@ def name_of_call(function: Any) -> str:
     return name or repr(function).removeprefix("<operation ").removesuffix(">")
 
 
-def launches_on_gpu(cooperative: bool) -> tuple[list[str], list[str]]:
+def launches_on_gpu(gpu: GPU | None = None) -> tuple[list[str], list[str]]:
     """Return the numbers of the launches of each operation, and the tasks of each launch."""
-    model = copied(example(), dry.make_backend(cooperative))
+    model = copied(example(), dry.make_backend(gpu))
     program: Any = step_program(model, BATCH, 1)
     with model.backend.profile() as operations, np.errstate(all="ignore"):
         program.run(1)
@@ -216,8 +217,8 @@ def name_of_task(task: Task) -> str:
 def trace_of_a_step() -> str:
     operations, on_numpy = calls_on_host("numpy")
     _, compiled = calls_on_host("compiled")
-    fused, tasks = launches_on_gpu(cooperative=False)
-    _, (persistent,) = launches_on_gpu(cooperative=True)
+    fused, tasks = launches_on_gpu()
+    _, (persistent,) = launches_on_gpu(GPUS[-1])
     lines = [
         "| | operation | arrays | NumPy calls | compiled calls | launch |",
         "| --- | --- | --- | --- | --- | --- |",

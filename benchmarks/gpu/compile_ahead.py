@@ -23,9 +23,10 @@ import numpy as np
 from benchmarks.common.workloads import ALL_WORKLOADS
 from benchmarks.contestants.gpunn_fit import network
 from gpunn import backends
+from gpunn.backends.contract.backend import LAUNCH_MODES
 from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.launch.codegen import Kernel
-from gpunn.backends.cupy.launch.modes import MODES
+from gpunn.backends.cupy.launch.known_gpus import GPUS
 from gpunn.backends.cupy.launch.protocols import KernelLauncher, KernelSet, Matmul, MatmulLibrary
 
 from .processes import started
@@ -40,7 +41,7 @@ class _Listed:
     """A kernel set that records the requested kernels."""
 
     def __init__(self, kernels: KernelSet, found: dict[Kernel, None]) -> None:
-        self.blocks, self.resident, self.cache = kernels.blocks, kernels.resident, kernels.cache
+        self.blocks, self.resident, self.gpu = kernels.blocks, kernels.resident, kernels.gpu
         self._kernels, self._found = kernels, found
 
     def prepare(self, kernel: Kernel) -> KernelLauncher:
@@ -65,10 +66,10 @@ def kernels() -> list[Kernel]:
     """Return the kernels of the workloads in each launch mode, each once, without using a GPU."""
     found: dict[Kernel, None] = {}
     random = np.random.default_rng(0)
-    for mode in MODES:
+    for mode in LAUNCH_MODES:
         for epilogues in (False, True) if mode == "fused" else (False,):
             for work in ALL_WORKLOADS.values():
-                backend = dry.make_backend(cooperative=True)
+                backend = dry.make_backend(GPUS[-1])
                 backend.kernels, backend.launch_mode = _Listed(backend.kernels, found), mode
                 if epilogues:
                     backend.blas = _Offering(backend.blas)

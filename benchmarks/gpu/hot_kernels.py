@@ -21,7 +21,7 @@ from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.launch import roofline
 from gpunn.backends.cupy.launch.codegen import BLOCK, WARP, Kernel, PartCall, by_itself
 from gpunn.backends.cupy.launch.kernel_source import part_named
-from gpunn.backends.cupy.launch.known_gpus import GPU, GPUS, find_gpu
+from gpunn.backends.cupy.launch.known_gpus import GPU, GPUS, find_gpu, known_gpu
 from gpunn.backends.cupy.launch.tasks import Launch, Product, Task
 
 from . import nvrtc
@@ -110,7 +110,7 @@ def launches() -> tuple[Hot, ...]:
     found = []
     for mode, workloads in MODES.items():
         for workload in workloads:
-            for launch in _launches(workload, mode):
+            for launch in _launches(workload, mode, known_gpu("GTX 1060 6GB")):
                 if launch.kernel:
                     names = " + ".join(call.part for call in launch.kernel.calls)
                     if mode == "persistent":
@@ -120,14 +120,11 @@ def launches() -> tuple[Hot, ...]:
     return tuple(found)
 
 
-def _launches(workload: str, mode: str, gpu: GPU | None = None) -> Sequence[Launch]:
-    """Return the launches of a step; `gpu`: on that one."""
+def _launches(workload: str, mode: str, gpu: GPU) -> Sequence[Launch]:
+    """Return the launches of a step on this GPU."""
     work: dict[str, Any] = ALL_WORKLOADS[workload]
-    backend: Any = dry.make_backend(cooperative=True)
+    backend: Any = dry.make_backend(gpu)
     backend.launch_mode = mode
-    if gpu is not None:
-        backend.kernels.blocks = images.BLOCKS_EACH * gpu.multiprocessors
-        backend.kernels.cache = gpu.l2
     model = step_profile.copied(network(work, "numpy"), backend)
     program: Any = step_profile.step_program(model, work["batch"], 1)
     program.run(1)

@@ -161,11 +161,11 @@ def other_tests(run: Run, until: float, tell: Tell) -> Report:
 
 def race_modes(run: Run, until: float, tell: Tell) -> Report:
     """Measure gpunn in its default launch mode, and in each of them."""
-    from gpunn.backends.cupy.launch.modes import MODES
+    from gpunn.backends.contract.backend import LAUNCH_MODES
 
     (ours,) = (v for v in catalog.variants() if v.name == OURS)
     programs = [catalog.program(ours)]
-    for mode in MODES:
+    for mode in LAUNCH_MODES:
         one = catalog.program(ours, GPUNN_LAUNCH_MODE=mode)
         programs.append(Program(f"gpunn, {mode}", one.file, OURS, one.environment, True))
     return race(run, until, tell, programs, {})

@@ -104,12 +104,16 @@ class Number(FieldSchema):
 
 @dataclass(frozen=True)
 class Text(FieldSchema):
-    """A string."""
+    """A string; one of ``among``, if given."""
 
-    expected = "a text"
+    among: tuple[str, ...] | None = None
+
+    @property
+    def expected(self) -> str:
+        return "a text" if self.among is None else f"one of {', '.join(self.among)}"
 
     def fits(self, value: Any) -> bool:
-        return isinstance(value, str)
+        return isinstance(value, str) and (self.among is None or value in self.among)
 
 
 @dataclass(frozen=True)

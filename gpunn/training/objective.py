@@ -46,6 +46,7 @@ class Objective:
         zeros: Initial values of the totals.
         version: Changes when programs are no longer valid.
         traceable: Whether all layers and formulas are built-in, see `Backend.program`.
+        launch_modes: The launch modes of its steps so far, see `Backend.program`.
     """
 
     plan: Plan
@@ -68,6 +69,7 @@ class Objective:
         loss_weights: Sequence[float] | None,
     ) -> None:
         self.backend: Backend = self.arena.backend
+        self.launch_modes: dict[str, str] = {}
         self.precision = usable(self.precision, self.backend, self.spec.dtype)
         self.losses = [target.loss for target in self.spec.targets]
         self._measured = _made(metrics), _made(weighted_metrics), loss_weights

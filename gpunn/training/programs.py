@@ -176,7 +176,7 @@ class Programs:
         objective, batch = self.objective, self._batch(share)
         step = ModelStep(batch, self.totals, given, source, order, self.undo)
         with eagerly(self._eager):
-            program = self.backend.program(step, objective.traceable)
+            program = self.backend.program(step, objective.traceable, objective.launch_modes)
         optimizer = objective.optimizer if self.training else None
         # The host computes a schedule without a functor before each step.
         by_host = optimizer and any(s.functor is None for s in optimizer.schedules.values())

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract.backend import Array
+from gpunn.backends.contract.backend import LAUNCH_MODES, Array
 from gpunn.backends.contract.control import BAD_BATCH, BATCHES, NAMES, UPDATES
 from gpunn.common import registry
 from gpunn.common.holds import Exclusive
 from gpunn.common.registry import is_traceable
-from gpunn.common.stored import MOST, Integer, Number, check, check_array
+from gpunn.common.stored import MOST, ByName, Integer, Number, Text, check, check_array
 from gpunn.core.plan import check_unchanged
 from gpunn.core.settings import Settings
 from gpunn.distribution.communicator import ALONE, Communicator
@@ -144,12 +144,14 @@ class Trainer(Objective):
         totals = self.backend.read(self.training.totals)
         tensors = {"counters": self.control.get(), "totals": totals}
         tensors |= {entry: self.backend.read(array) for entry, array in self._slots()}
-        document = {
+        document: dict[str, Any] = {
             "seed": self.seed,
             "passes": self.passes,
             "pass_began": self.pass_began,
             "learning_rate": self.optimizer.fixed_learning_rate if self.optimizer else None,
         }
+        if self.launch_modes:  # on a GPU
+            document["launch_modes"] = dict(self.launch_modes)
         return tensors, document
 
     def _slots(self) -> Iterator[tuple[str, Array]]:
@@ -184,13 +186,16 @@ class Trainer(Objective):
             "passes": Integer(),
             "pass_began": Integer(),
             "learning_rate": Number(0, finite=True, or_none=own_document["learning_rate"] is None),
+            "launch_modes": ByName(Text(LAUNCH_MODES)),
         }
-        document = check(kept, {"pass_began": 0, **document}, "training/values")
+        optional = {"pass_began": 0, "launch_modes": {}}
+        document = check(kept, {**optional, **document}, "training/values")
         self._check_counters(tensors["counters"], document)
         self._check_totals(tensors["totals"])
         self._check_slots(tensors)
         self.seed, self.passes = document["seed"], document["passes"]
         self.pass_began = document["pass_began"]
+        self.launch_modes = document["launch_modes"]
         if self.optimizer is not None and self.optimizer.fixed_learning_rate is not None:
             self.optimizer.learning_rate = document["learning_rate"]
         write = self.backend.write

@@ -27,8 +27,7 @@ from pairwise import pairwise
 import gpunn
 from gpunn import layers
 from gpunn.backends import get_backend
-from gpunn.backends.contract.backend import Backend
-from gpunn.backends.cupy.launch.modes import MODES
+from gpunn.backends.contract.backend import LAUNCH_MODES, Backend
 from gpunn.backends.cupy.launch.protocols import Epilogue, Matmul
 from gpunn.backends.shared.precision import PRECISIONS
 
@@ -44,7 +43,7 @@ class _Eager:
             self.step()
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", LAUNCH_MODES)
 def test_a_training_in_each_launch_mode_is_that_of_numpy(
     gpu: str, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,7 +68,7 @@ def test_a_training_in_each_launch_mode_is_that_of_numpy(
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", LAUNCH_MODES)
 def test_nan_goes_through_a_relu(
     gpu: str, mode: str, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,7 +104,7 @@ def test_captured_steps_give_the_bits_of_eager_ones(
     monkeypatch.setattr(backend, "launch_mode", "plain")
     captured = trained(gpu, program)
     assert trained(gpu, program, watched=True) == captured
-    monkeypatch.setattr(type(backend), "program", lambda self, step, _: _Eager(step))
+    monkeypatch.setattr(type(backend), "program", lambda self, step, *_: _Eager(step))
     assert trained(gpu, program) == captured
 
 
@@ -205,8 +204,11 @@ def test_two_processes_train_to_the_same_bits(gpu: str) -> None:
     command = [sys.executable, "-c", train]
     outcomes = [
         subprocess.run(
-            command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            capture_output=True, text=True, check=True
+            command,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         for _ in range(2)
     ]

@@ -25,13 +25,14 @@ from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.backend import CupyBackend
 from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.launch.codegen import Kernel
+from gpunn.backends.cupy.launch.known_gpus import GPUS
 
 
 class Idle(emulated.EmulatedKernels):
     """Kernels that are requested but not compiled, on a GPU of the size that a profile without one
     assumes; their blocks cannot wait for each other."""
 
-    blocks, cache = (getattr(dry.make_backend().kernels, name) for name in ("blocks", "cache"))
+    blocks, gpu = (getattr(dry.make_backend().kernels, name) for name in ("blocks", "gpu"))
     resident = 0
 
     def prepare(self, kernel: Kernel) -> Any:
@@ -114,8 +115,8 @@ def test_the_classic_step_is_eleven_launches() -> None:
 
 
 def test_the_classic_step_in_each_mode() -> None:
-    for cooperative, mode, launches in ((False, "fused", CLASSIC), (True, "persistent", 1)):
-        model = classic(dry.make_backend(cooperative))
+    for gpu, mode, launches in ((None, "fused", CLASSIC), (GPUS[-1], "persistent", 1)):
+        model = classic(dry.make_backend(gpu))
         operations = profiled(model, *digits(80), 32)
         assert len(operations) == OPERATIONS
         assert sum(operation.launches for operation in operations) == launches

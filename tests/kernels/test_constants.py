@@ -14,6 +14,7 @@ import gpunn
 from gpunn import layers
 from gpunn.backends.cupy.driver import dry, nvrtc
 from gpunn.backends.cupy.launch.codegen import Kernel
+from gpunn.backends.cupy.launch.known_gpus import GPUS
 from gpunn.common.cache import cache_folder
 
 
@@ -80,7 +81,7 @@ def test_a_step_with_constants_is_that_of_numpy(
 class Compiling:
     """A kernel set that compiles its kernels for a GPU, and launches nothing."""
 
-    blocks, resident, cache = 1, 1, 1 << 60
+    blocks, resident, gpu = 1, 1, GPUS[-1]
 
     def prepare(self, kernel: Kernel) -> Callable[..., None]:
         nvrtc.load_code(kernel.text, 61)
@@ -94,7 +95,7 @@ def files() -> set[Path]:
 def compiled(rows: int, batch: int, rate: float = 0.1, seed: int = 0) -> set[Path]:
     """Train on a new backend; return the files of the cache."""
     gpunn.utils.set_random_seed(seed)
-    gpu = dry.make_backend(cooperative=True)
+    gpu = dry.make_backend()
     gpu.kernels = Compiling()
     model = dense(gpu)
     model.compile(gpunn.optimizers.SGD(rate), "mean_squared_error")
@@ -128,7 +129,7 @@ def test_predictions_of_all_sizes_share_kernels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GPUNN_CACHE", str(tmp_path))
-    gpu = dry.make_backend(cooperative=True)
+    gpu = dry.make_backend()
     gpu.kernels = Compiling()
     model = dense(gpu)
     found = []

@@ -16,7 +16,7 @@ from digit_networks import digits, program_1, program_2
 from host_kernels import compile_file, compile_text
 
 import gpunn
-from gpunn.backends.cupy.launch.modes import MODES
+from gpunn.backends.contract.backend import LAUNCH_MODES
 
 FEW = ("column_sums", "regularize", "persistent_steps")
 FEW_WAYS = ("fused", 61), ("persistent", 61)
@@ -64,7 +64,7 @@ def test_a_fault_in_the_ptx_is_noticed(
     ("mode", "architecture"),
     [
         pytest.param(*how, marks=[] if how in FEW_WAYS else [pytest.mark.more])
-        for how in itertools.product(MODES, (61, 90))
+        for how in itertools.product(LAUNCH_MODES, (61, 90))
     ],
 )
 def test_trainings_by_ptx_are_those_of_numpy(

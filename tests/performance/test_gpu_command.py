@@ -18,7 +18,7 @@ import pytest
 from benchmarks.common import machine
 from benchmarks.gpu import run, run_tests
 from benchmarks.gpu.results import DONE, Results
-from gpunn.backends.cupy.launch import modes
+from gpunn.backends.contract.backend import LAUNCH_MODES
 
 ROOT = Path(__file__).parents[2]
 ABSENT = (
@@ -74,7 +74,7 @@ def test_its_benchmarks_run_and_say_what_they_are(command: Started, tmp_path: Pa
     reports, text = written(tmp_path / "out")
     missing = reports["neighbours"]["missing"]
     assert set(missing.values()) == {"torch is not installed", "jax is not installed"}
-    ours = {"gpunn (card)", *(f"gpunn, {mode}" for mode in modes.MODES)}
+    ours = {"gpunn (card)", *(f"gpunn, {mode}" for mode in LAUNCH_MODES)}
     entries = reports["epochs"]["benchmarks"]
     assert [e["key"] for e in entries] == ["W1 epoch", "W2 epoch", "W5a", "W3 epoch", "W4 epoch"]
     for entry in entries:

@@ -215,7 +215,12 @@ def test_a_run_goes_on_from_its_own_nan(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("place", "value"), [(COUNTERS, -5), (("training", "values", "passes"), "x")]
+    ("place", "value"),
+    [
+        (COUNTERS, -5),
+        (("training", "values", "passes"), "x"),
+        (("training", "values", "launch_modes"), {"a step": "top"}),
+    ],
 )
 def test_a_model_with_a_senseless_state_is_refused(tmp_path, place, value):
     """A saved model's training state is checked like that of a checkpoint."""

@@ -389,7 +389,8 @@ class Device(nullcontext[None]):
         self.id = 0
         self.compute_capability = capability
         self.attributes = {
-            "MultiProcessorCount": 2, "CooperativeLaunch": 1, "L2CacheSize": 1 << 20
+            "MultiProcessorCount": 2, "CooperativeLaunch": 1, "L2CacheSize": 1 << 20,
+            "ClockRate": 1_252_500, "MemoryClockRate": 2_005_000, "GlobalMemoryBusWidth": 64
         }  # fmt: skip
 
 
@@ -442,7 +443,10 @@ class Cupy(emulated.ArrayModule):
             get_current_stream=emulated.current_stream,
             Module=lambda: Module(self._processors),
             MemoryPool=lambda: SimpleNamespace(malloc=None),
-            runtime=SimpleNamespace(memGetInfo=lambda: (emulated.MEMORY.free(), 1 << 60)),
+            runtime=SimpleNamespace(
+                memGetInfo=lambda: (emulated.MEMORY.free(), 1 << 60),
+                getDeviceProperties=lambda number: {"name": b"Quadro P400"},
+            ),
             using_allocator=lambda allocator: nullcontext(),
         )
 

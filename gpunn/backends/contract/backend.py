@@ -30,6 +30,10 @@ class Program(Protocol):
     def run(self, steps: int) -> None: ...
 
 
+LAUNCH_MODES = ("plain", "fused", "persistent")
+"""How a GPU launches the steps of a program: see `gpunn.backends.cupy.launch.modes`."""
+
+
 class EagerProgram:
     """A program that calls its step each time: see `gpunn.config.run_eagerly`."""
 
@@ -101,7 +105,9 @@ class Backend(Contract, Device):
         """Whether this thread is profiling the backend: then steps are not traced."""
         return current_profile(self) is not None
 
-    def program(self, step: Step, traceable: bool = False) -> Program:
+    def program(
+        self, step: Step, traceable: bool = False, modes: dict[str, str] | None = None
+    ) -> Program:
         """Return a `Program` that repeats ``step``, which calls only operations of this backend.
 
         Nothing is performed here. The first ``run`` may trace or capture the step; later ones
@@ -112,16 +118,20 @@ class Backend(Contract, Device):
             traceable: whether the step only calls operations, and ``xp`` with ``out=``. Then
                 it can be traced: called once to record these calls without performing them.
                 A custom layer or formula guarantees neither: its step is called each time.
+            modes: the `LAUNCH_MODES` of earlier steps, by a digest of their operations. The same
+                step takes the same mode, and so gives the same bits; a new one is added.
 
         Raises:
             RuntimeError: if the backend was not made by `isolated`: others may be using it.
         """
         if self.root is self:
             raise RuntimeError("A program needs an isolated backend: use backend.isolated().")
-        return EagerProgram(self, step) if runs_eagerly() else self._program(step, traceable)
+        if runs_eagerly():
+            return EagerProgram(self, step)
+        return self._program(step, traceable, {} if modes is None else modes)
 
     @abstractmethod
-    def _program(self, step: Step, traceable: bool) -> Program:
+    def _program(self, step: Step, traceable: bool, modes: dict[str, str]) -> Program:
         """See `program`."""
 
     def session(self) -> AbstractContextManager[None]:

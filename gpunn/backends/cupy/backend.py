@@ -29,13 +29,11 @@ from .sums import COLUMN_TILE
 NORM_CHUNK = 1 << 14  # elements whose squares one block sums
 
 
-class CupyBackend(
-    CupyExpressions, CupyImages, CupyNormalization, CupyPenalties, CupyPlaces
-):
+class CupyBackend(CupyExpressions, CupyImages, CupyNormalization, CupyPenalties, CupyPlaces):
     """The operations of the contract on a GPU; see `TaskBackend` for its arguments."""
 
-    def _program(self, step: Step, traceable: bool) -> Program:
-        return CupyProgram(self, step, traceable)
+    def _program(self, step: Step, traceable: bool, modes: dict[str, str]) -> Program:
+        return CupyProgram(self, step, traceable, modes)
 
     # -- products and element-wise passes
 
@@ -248,14 +246,20 @@ class CupyBackend(
         rate, steps = control.rates[LEARNING_RATE], control.counters[UPDATES]
         before = [
             self.scratch(array.shape, array.dtype, f"{number} before the update")
-            for number, array in enumerate(changed) if every > 1
+            for number, array in enumerate(changed)
+            if every > 1
         ]
         for kept, array in zip(before, changed, strict=False):
             xp.copyto(kept, array)
         for group in arena.groups:
             optimizer.update(
-                self, group.values, group.gradients, group.slots,
-                rate * group.multiplier, steps // every, group.decay,
+                self,
+                group.values,
+                group.gradients,
+                group.slots,
+                rate * group.multiplier,
+                steps // every,
+                group.decay,
             )
         for kept, array in zip(before, changed, strict=False):  # undo an update that is not due
             xp.copyto(array, kept, where=(steps + 1) % every != 0)
@@ -274,9 +278,7 @@ class CupyBackend(
             pieces=n, every=call.optimizer.steps_per_update, **pieces, **sums,
         )  # fmt: skip
 
-    def _square_sums(
-        self, call: OpCall, x: Array, pieces: dict[str, Array], sums: Array
-    ) -> None:
+    def _square_sums(self, call: OpCall, x: Array, pieces: dict[str, Array], sums: Array) -> None:
         n = len(sums)
         self._part("square_sums", call, n * BLOCK, x=x, segments=n, sums=sums, **pieces)
 

@@ -152,7 +152,7 @@ class CupyImages(TaskBackend):
             return False
         patches = windows * geometry.cells * call.channels
         moved = 2 * (patches * x.itemsize + saved)
-        byte = CACHED_BYTE if moved <= self.kernels.cache else BYTE
+        byte = CACHED_BYTE if moved <= self.kernels.gpu.l2 else BYTE
         multiprocessors = self.kernels.blocks // BLOCKS_EACH
         library = 2 * patches * call.filters + byte * moved + LAUNCH * multiprocessors * launches
         return cost(*sizes, pieces, multiprocessors) < library

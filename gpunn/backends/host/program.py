@@ -69,7 +69,7 @@ class TracingBackend(Backend):
         """Return a function of a number of steps that performs the calls that many times."""
         return quiet(replay_of(calls))
 
-    def _program(self, step: Step, traceable: bool) -> Program:
+    def _program(self, step: Step, traceable: bool, modes: dict[str, str]) -> Program:
         return HostProgram(self, quiet(step), traceable)
 
     def session(self) -> AbstractContextManager[None]:

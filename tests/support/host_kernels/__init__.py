@@ -34,6 +34,7 @@ from gpunn.backends.cupy.launch.kernel_source import (
     dtype_named,
     part_named,
 )
+from gpunn.backends.cupy.launch.known_gpus import GPUS
 
 from .memory import POISON, Copies, poison
 
@@ -340,6 +341,7 @@ class HostKernels:
     """
 
     blocks = 2  # of a grid-stride launch: few, since each of their threads is a fiber
+    gpu = GPUS[-1]
 
     def __init__(
         self,
@@ -355,8 +357,6 @@ class HostKernels:
         self.architecture = architecture
         self.constants = architecture is not None if constants is None else constants
         self.launched: set[str] = set()
-
-    cache = 1 << 60
 
     @property
     def resident(self) -> int:

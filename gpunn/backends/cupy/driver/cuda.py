@@ -22,6 +22,7 @@ from gpunn.backends.contract.device import Sending
 from gpunn.backends.contract.ranks import Ranks
 from gpunn.backends.cupy.backend import CupyBackend
 from gpunn.backends.cupy.launch.codegen import RESIDENT_BLOCKS, Kernel
+from gpunn.backends.cupy.launch.known_gpus import describe_gpu
 from gpunn.backends.cupy.launch.protocols import KernelLauncher, RankSum, Replay
 
 from .cublas import Cublas
@@ -71,7 +72,8 @@ class _Kernels:
         self.blocks = 8 * processors
         cooperative = attributes.get("CooperativeLaunch")
         self.resident = RESIDENT_BLOCKS * processors if cooperative else 0
-        self.cache = attributes["L2CacheSize"]
+        name = cupy.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
+        self.gpu = describe_gpu(name, divmod(self._capability, 10), attributes)
 
     def prepare(self, kernel: Kernel) -> KernelLauncher:
         module = self._cupy.cuda.Module()

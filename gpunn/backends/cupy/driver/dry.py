@@ -12,19 +12,21 @@ from gpunn.backends.contract.backend import Array, Step
 from gpunn.backends.contract.device import Sending
 from gpunn.backends.contract.ranks import Ranks
 from gpunn.backends.cupy.backend import CupyBackend
-from gpunn.backends.cupy.launch.codegen import Kernel
+from gpunn.backends.cupy.launch.codegen import RESIDENT_BLOCKS, Kernel
+from gpunn.backends.cupy.launch.known_gpus import GPU, known_gpu
 from gpunn.backends.cupy.launch.protocols import KernelLauncher, Matmul, RankSum, Replay
 from gpunn.backends.shared.precision import PRECISIONS
 
 
-def make_backend(cooperative: bool = False) -> CupyBackend:
+def make_backend(gpu: GPU | None = None) -> CupyBackend:
     """Return the CuPy backend with arrays in host memory, and without kernels and products.
 
     The arrays hold zeros. The operations, the types of their arguments, and the number of kernel
-    launches are the same as on a GTX 1060; another GPU may compute convolutions in another way.
+    launches are the same as on the GPU.
 
     Args:
-        cooperative: whether the GPU has cooperative launches, which persistent kernels need.
+        gpu: the GPU; by default a GTX 1060 without cooperative launches, which persistent kernels
+            need.
 
     >>> backend = make_backend()
     >>> with backend.profile() as operations:
@@ -32,7 +34,7 @@ def make_backend(cooperative: bool = False) -> CupyBackend:
     >>> operations[0].name, operations[0].launches
     ('column_sums', 1)
     """
-    made = _Dry(np, _Kernels(int(cooperative)), _Products(), _Stream(), name="dry")
+    made = _Dry(np, _Kernels(gpu), _Products(), _Stream(), name="dry")
     made.launch_mode = None  # GPUNN_LAUNCH_MODE applies to real GPUs only
     return made
 
@@ -43,13 +45,10 @@ class _Dry(CupyBackend):
 
 
 class _Kernels:
-    """As on a GTX 1060, but for a cache that holds what small networks write in a step."""
-
-    blocks = 80
-    cache = 1 << 24
-
-    def __init__(self, resident: int) -> None:
-        self.resident = resident
+    def __init__(self, gpu: GPU | None) -> None:
+        self.gpu = gpu or known_gpu("GTX 1060 6GB")
+        self.blocks = 8 * self.gpu.multiprocessors
+        self.resident = RESIDENT_BLOCKS * gpu.multiprocessors if gpu else 0
 
     def prepare(self, kernel: Kernel) -> KernelLauncher:
         return lambda grid, block, arguments: None

@@ -7,6 +7,7 @@ assumed: `SOURCES` says which, by the letters in `GPU.sources`.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 GPU_BENCHES = "https://github.com/RRZE-HPC/gpu-benches at 1038c5d, gpu-small-kernels"
@@ -65,7 +66,7 @@ class GPU:
         kernel: seconds that a kernel in a CUDA graph costs besides its traffic.
         barrier: seconds that a barrier of the whole grid costs in a cooperative kernel.
         sources: three letters of `SOURCES`: for the published figures, for ``l2_bandwidth``, and
-            for ``kernel`` and ``barrier``.
+            for ``kernel`` and ``barrier``; empty if the driver states what is not assumed.
     """
 
     name: str
@@ -81,13 +82,21 @@ class GPU:
 
     @property
     def clock(self) -> float:
-        """The clock rate at which its lanes reach ``flops``: 64 in a multiprocessor of compute
-        capability 7.5, 128 in the others here (CUDA C++ Programming Guide, 5.4.1)."""
-        lanes = 64 if self.capability == (7, 5) else 128
-        return self.flops / (2 * lanes * self.multiprocessors)
+        """The clock rate at which its lanes reach ``flops``."""
+        return self.flops / (2 * lanes(self.capability) * self.multiprocessors)
+
+
+def lanes(capability: tuple[int, int]) -> int:
+    """Return the float32 lanes of a multiprocessor (CUDA C++ Programming Guide, 5.4.1).
+
+    >>> lanes((6, 1)), lanes((7, 5))
+    (128, 64)
+    """
+    return 64 if capability in ((6, 0), (7, 0), (7, 2), (7, 5), (8, 0)) else 128
 
 
 KIB = 1024
+SLOWEST_KERNEL, SLOWEST_BARRIER = 1.32e-6, 1.27e-6  # of the GPUs measured: see "x"
 
 GPUS = (
     GPU("GTX 1050 Ti", (6, 1), 6, 2.138e12, 112.1e9, 1024 * KIB, 356e9, 1.32e-6, 1.27e-6, "axx"),
@@ -102,6 +111,15 @@ GPUS = (
     GPU("H200", (9, 0), 132, 66.9e12, 4800e9, 51200 * KIB, 6144e9, 1.23e-6, 1.25e-6, "gmm"),
 )
 """From the oldest to the newest; the H100 is the SXM version, the RTX 3060 the one with 12 GB."""
+
+
+def known_gpu(name: str) -> GPU:
+    """Return the GPU of `GPUS` with this name.
+
+    >>> known_gpu("RTX 2060").multiprocessors
+    30
+    """
+    return next(gpu for gpu in GPUS if gpu.name == name)
 
 
 _OTHERS = {"Ti", "SUPER", "Laptop", "Max-Q", "D", "PCIe", "NVL"}
@@ -122,3 +140,36 @@ def find_gpu(name: str) -> GPU | None:
         if rest is not None and not _OTHERS & set(rest):
             return gpu
     return None
+
+
+def describe_gpu(name: str, capability: tuple[int, int], stated: Mapping[str, int]) -> GPU:
+    """Return what is known about a GPU, or else what follows from its attributes.
+
+    Args:
+        name: as `nvidia-smi` gives it.
+        capability: compute capability.
+        stated: the attributes, by CuPy's names; rates in kHz, widths in bits, sizes in bytes.
+
+    >>> found = describe_gpu("Quadro P400", (6, 1), {
+    ...     "MultiProcessorCount": 2, "ClockRate": 1252500, "MemoryClockRate": 2005000,
+    ...     "GlobalMemoryBusWidth": 64, "L2CacheSize": 524288})
+    >>> round(found.flops / 1e9), round(found.bandwidth / 1e9)
+    (641, 32)
+    """
+    known = find_gpu(name)
+    if known is not None:
+        return known
+    processors = stated["MultiProcessorCount"]
+    # A virtual GPU may state none of these: then as a GTX 1050 Ti.
+    clock, memory, width = (
+        stated.get(attribute) or usual
+        for attribute, usual in (
+            ("ClockRate", 1_392_000), ("MemoryClockRate", 3_504_000), ("GlobalMemoryBusWidth", 128)
+        )
+    )  # fmt: skip
+    return GPU(
+        name, capability, processors, 2 * lanes(capability) * processors * 1e3 * clock,
+        2e3 * memory * width / 8, stated["L2CacheSize"],  # two bits a clock and line
+        64 * 1e3 * clock * min(width // 32, processors),  # a multiprocessor reads 64 bytes a clock
+        SLOWEST_KERNEL, SLOWEST_BARRIER, "",
+    )  # fmt: skip

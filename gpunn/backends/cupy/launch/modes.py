@@ -14,24 +14,32 @@ graph, which is replayed; in the mode ``persistent`` one launch does many steps.
 
 The mode of a step is chosen by these rules:
 
+- A step takes the mode that it had before in the same training, since modes agree only within
+  rounding.
 - A step that cannot be traced is ``plain``: one with a custom layer or formula with handwritten
   passes, or one that uses array functions. A custom `call` becomes expressions (`expressions`),
   and these are traced.
-- A traced step is ``persistent`` if no layer has more than `PERSISTENT_WIDTH` outputs, the batch
-  has no more than `PERSISTENT_BATCH` rows, all arrays that it writes fit into the GPU's L2
-  cache, and one kernel can hold it.
+- A traced step is ``persistent`` if `roofline` predicts that this takes less time on this GPU than
+  ``fused``, no layer has more than `PERSISTENT_WIDTH` outputs, the batch has no more than
+  `PERSISTENT_BATCH` rows, and one kernel can hold it.
 - Any other traced step is ``fused``: there the products of NVIDIA's library gain more than
   launches cost.
 
-For benchmarks and tests the environment variable ``GPUNN_LAUNCH_MODE`` forces a mode. A step
-that cannot be launched in it raises an error with the reason.
+No time is measured to choose a mode: the same program would give other bits by chance.
+
+The environment variable ``GPUNN_LAUNCH_MODE`` comes before these rules. A step that cannot be
+launched in the mode that it names raises an error with the reason.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+from collections.abc import Sequence
 
-MODES = ("plain", "fused", "persistent")
+from gpunn.backends.contract.backend import LAUNCH_MODES
+from gpunn.backends.contract.profiling import ProfiledOperation
 
 GRAPH_STEPS = 64
 """Steps of the largest CUDA graph, which training uses most."""
@@ -41,8 +49,9 @@ GRAPH_SIZES = (GRAPH_STEPS, GRAPH_STEPS // 8, 1)
 of the next: 600 steps are 9 x 64 and 3 x 8. Larger graphs would save less than their capture costs:
 it takes Python time for each launch of each step, before the first of them runs."""
 
-PERSISTENT_WIDTH = 128  # outputs of a layer: its weights stay in the cache
-PERSISTENT_BATCH = 128  # rows: with more, a library's product keeps the GPU busy
+# With more outputs of a layer, or more rows, a library's product keeps the GPU busy.
+PERSISTENT_WIDTH = 128
+PERSISTENT_BATCH = 128
 
 # The driver of a GPU with a display ends a kernel that runs for seconds, and the screen
 # freezes while one runs. So a launch does only as many steps as take `LAUNCH_SECONDS` on a
@@ -56,6 +65,12 @@ class LaunchModeError(RuntimeError):
     """A step cannot, or should not, be launched in this mode."""
 
 
+def step_key(operations: Sequence[ProfiledOperation]) -> str:
+    """Return a digest of what a step does, whatever its launches."""
+    parts = [[x.name, x.formula, sorted(x.shapes.items()), x.bytes, x.flops] for x in operations]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
 def forced_mode(mode: str | None) -> str | None:
     """Return ``mode``, or else ``GPUNN_LAUNCH_MODE``; None if the rules decide.
 
@@ -63,6 +78,8 @@ def forced_mode(mode: str | None) -> str | None:
         ValueError: if there is no such mode.
     """
     mode = mode or os.environ.get("GPUNN_LAUNCH_MODE") or None
-    if mode is not None and mode not in MODES:
-        raise ValueError(f"GPUNN_LAUNCH_MODE must be one of {', '.join(MODES)}; got {mode!r}.")
+    if mode is not None and mode not in LAUNCH_MODES:
+        raise ValueError(
+            f"GPUNN_LAUNCH_MODE must be one of {', '.join(LAUNCH_MODES)}; got {mode!r}."
+        )
     return mode

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from gpunn.backends.contract.backend import Array, NotTraceableError, Step
 from gpunn.backends.contract.places import Check
-from gpunn.backends.contract.profiling import ProfiledOperation, current_profile
+from gpunn.backends.contract.profiling import Profile, ProfiledOperation, current_profile
 from gpunn.backends.shared.interrupts import perform
 from gpunn.common.arguments import warn
 
@@ -22,11 +23,13 @@ from .modes import (
     PERSISTENT_BATCH,
     PERSISTENT_WIDTH,
     LaunchModeError,
+    step_key,
 )
 from .persistent import as_parts, batch_of
 from .protocols import Replay
+from .roofline import graph_step_seconds, persistent_step_seconds
 from .task_backend import TaskBackend
-from .tasks import Launch, Product, Task, written
+from .tasks import Launch, Product, Task
 
 # cudaErrorStreamCaptureUnsupported to cudaErrorStreamCaptureWrongThread; the driver's are the same
 CAPTURE_STATUSES = range(900, 909)
@@ -38,14 +41,20 @@ class CupyProgram:
     All steps are launched in the same mode, including the first, so that a resumed training
     gives the same bits as an uninterrupted one.
 
+    Args:
+        backend, step, traceable, modes: see `Backend.program`.
+
     Attributes:
         mode: its launch mode; None before the first ``run``, when the launches are not known.
     """
 
-    def __init__(self, backend: TaskBackend, step: Step, traceable: bool) -> None:
+    def __init__(
+        self, backend: TaskBackend, step: Step, traceable: bool, modes: dict[str, str]
+    ) -> None:
         self._backend = backend
         self._step = step
         self._traceable = traceable
+        self._modes = modes
         self._program: GraphProgram | PersistentProgram | None = None
         self._checks: list[Check] = []
         self.mode: str | None = None
@@ -84,37 +93,72 @@ class CupyProgram:
                 self._checks = self._backend.checks  # keep them alive as long as the program
 
     def _choose(self) -> GraphProgram | PersistentProgram:
-        """Return the program in the fastest mode that the step can take."""
-        forced = self._backend.launch_mode
-        why_not: Exception | None = None
-        profile = current_profile(self._backend)
-        operations = profile.operations if profile is not None else []
-        before = len(operations)
-        for mode in (forced,) if forced else ("persistent", "fused", "plain"):
+        """Return the program in the mode that `modes` describes."""
+        forced, modes, key = self._backend.launch_mode, ["plain"], None
+        with suppress(NotTraceableError):
+            # Without epilogues: whether a library offers one depends on its version.
+            tasks, profile = self._trace(epilogues=False)
+            key = step_key(profile.operations)
+            modes = [*self._predicted(tasks, profile.operations), "plain"]
+        kept = self._modes.get(key) if key else None
+        if kept:
+            modes = [kept, *modes]
+        for mode in [forced] if forced else dict.fromkeys(modes):
             try:
-                program = self._in_mode(mode, bool(forced))
+                program = self._in_mode(mode, mode in (forced, kept))
             except (NotTraceableError, LaunchModeError) as error:
-                why_not = error
-                del operations[before:]  # the operations will be traced or performed again
-            else:
-                self.mode = mode
-                return program
-        raise RuntimeError(
-            f"The step cannot be launched in the mode {forced!r} (GPUNN_LAUNCH_MODE): {why_not}."
-        )
+                if forced:
+                    raise RuntimeError(
+                        f"The step cannot be launched in the mode {forced!r} "
+                        f"(GPUNN_LAUNCH_MODE): {error}."
+                    ) from error
+                if mode == kept:
+                    warn(
+                        f"This training launched its steps in the mode {kept!r} so far, in which "
+                        f"this GPU cannot launch them: {error}. Another mode gives the same "
+                        f"results only within rounding."
+                    )
+                continue
+            self.mode = mode
+            if key:
+                self._modes[key] = mode
+            return program
+        raise AssertionError("any step can be plain")
+
+    def _predicted(self, tasks: list[Task], operations: list[ProfiledOperation]) -> list[str]:
+        """Return the modes of a traced step from the fastest on."""
+        gpu = self._backend.kernels.gpu
+        seconds = {
+            "persistent": persistent_step_seconds(operations, gpu, batch_of(tasks)),
+            "fused": graph_step_seconds(operations, gpu, len(fuse(tasks))),
+        }
+        return sorted(seconds, key=seconds.__getitem__)
 
     def _in_mode(self, mode: str, forced: bool) -> GraphProgram | PersistentProgram:
         backend = self._backend
         if mode == "plain":
             return GraphProgram(backend, self._step, self._traceable)
+        tasks, profile = self._trace(epilogues=mode == "fused")
+        constants = is_one_of_many(tasks)
+        program: GraphProgram | PersistentProgram
+        if mode == "persistent":
+            program = PersistentProgram(backend, tasks, constants, forced)
+        else:
+            step = FusedStep(backend, fuse(tasks), constants)
+            program = GraphProgram(backend, step, True, step.launches)
+        outer = current_profile(backend)
+        if outer is not None:
+            outer.operations += profile.operations
+            outer.calls += profile.calls
+        return program
+
+    def _trace(self, epilogues: bool) -> tuple[list[Task], Profile]:
+        """Return the tasks of a step, and the profile of its operations."""
         if not self._traceable:
             raise NotTraceableError("it has a custom layer or formula")
-        tasks = backend.trace(self._step, epilogues=mode == "fused")
-        constants = is_one_of_many(tasks)
-        if mode == "persistent":
-            return PersistentProgram(backend, tasks, constants, forced)
-        step = FusedStep(backend, fuse(tasks), constants)
-        return GraphProgram(backend, step, True, step.launches)
+        profile = self._backend.profile()
+        with profile:
+            return self._backend.trace(self._step, epilogues), profile
 
 
 def is_one_of_many(tasks: Sequence[Task]) -> bool:
@@ -172,8 +216,6 @@ class PersistentProgram:
         batch = batch_of(parts)
         if not forced and (widest > PERSISTENT_WIDTH or batch > PERSISTENT_BATCH):
             raise LaunchModeError("its products are large")
-        if not forced and written(tasks) > backend.kernels.cache:
-            raise LaunchModeError("the arrays that it writes do not fit in the GPU's cache")
         # No more blocks have work than there are rows in a batch.
         busy = min(batch, backend.kernels.resident) / RESIDENT_BLOCKS
         rate = LEAST_FLOPS * max(1, busy)

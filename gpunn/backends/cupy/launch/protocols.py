@@ -12,6 +12,7 @@ from gpunn.backends.contract.device import Sending
 from gpunn.backends.contract.ranks import Ranks
 
 from .codegen import Kernel
+from .known_gpus import GPU
 from .turn import Current
 
 Replay = Callable[[], None]
@@ -90,8 +91,8 @@ class KernelSet(Protocol):
     resident: int
     """How many blocks can be resident at once and wait for each other; 0 if not supported."""
 
-    cache: int
-    """Bytes of the cache shared by the whole device."""
+    gpu: GPU
+    """What the device can do, from which its launch modes and convolutions are chosen."""
 
     def prepare(self, kernel: Kernel) -> KernelLauncher:
         """Compile a kernel."""

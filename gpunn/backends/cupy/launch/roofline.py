@@ -5,7 +5,8 @@ the rate of the processor, whichever is longer (Williams, Waterman and Patterson
 2009). Each kernel has an additional cost.
 
 The result is a prediction. It ignores bank conflicts, clock drops, and the addition of a product's
-partial sums, so a GPU may be slower; nothing here was measured on one.
+partial sums, so a GPU may be slower; nothing here was measured on one. It depends on nothing but
+the step and the GPU, so that a launch mode can be chosen by it.
 """
 
 from __future__ import annotations
@@ -133,13 +134,21 @@ def is_narrow(operations: Sequence[ProfiledOperation]) -> bool:
     return bool(widths) and max(widths) <= PERSISTENT_WIDTH
 
 
-def persistent_step_seconds(operations: Sequence[ProfiledOperation], gpu: GPU) -> float:
+def persistent_step_seconds(
+    operations: Sequence[ProfiledOperation], gpu: GPU, batch: int | None = None
+) -> float:
     """Return the predicted time of a step in a persistent kernel, which runs many steps.
 
     A block computes all layers for some rows of the batch, so each block reads all weights.
+
+    Args:
+        operations: the step's operations.
+        gpu: the GPU.
+        batch: rows of the batch; by default those that the step gathers.
     """
     bandwidth = gpu_bandwidth(operations, gpu)
-    batch = next((x.shapes["out"][0] for x in operations if x.name == "gather"), 1)
+    if batch is None:
+        batch = next((x.shapes["out"][0] for x in operations if x.name == "gather"), 1)
     fixed = BARRIERS * gpu.barrier + GRAPH_LAUNCH / GRAPH_STEPS
     return fixed + sum(
         max(operation_seconds(x, gpu, bandwidth), _own_rows_seconds(x, batch, gpu, bandwidth))

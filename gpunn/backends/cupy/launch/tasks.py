@@ -65,12 +65,6 @@ def region(array: Array, written: bool, sliced: bool = False, offset: int | None
     return Region(start, start + array.nbytes, written, sliced, strided_from)
 
 
-def written(tasks: Iterable[Task]) -> int:
-    """Return the bytes of the arrays that these tasks write, each counted once."""
-    places = {(r.start, r.stop) for task in tasks for r in task.regions if r.written}
-    return sum(stop - start for start, stop in places)
-
-
 class Task:
     """A task for the GPU: a part with its arguments, a product, or a sum over ranks.
 
