@@ -28,10 +28,10 @@ DIVISION = re.compile(r"\b(?:div|rem)\.[su]64\b")
 _HEAD = """\
 # The sizes of a step as constants of its kernels
 
-Compiled by NVRTC {version} (`make kernels`). **Nothing here ran on a GPU.** A cell: with the sizes
-as arguments -> with the sizes as constants. *Registers*: of a thread, the most in any of the step's
-kernels. *Code*: bytes of the compiled kernels. *Divisions*: of 64 bits, in PTX. *Seconds*: to
-compile all kernels one after the other, the faster of two times.
+Compiled by NVRTC {version} (`make kernels`) from kernels of digest {digest}. **Nothing here ran on
+a GPU.** A cell: with the sizes as arguments -> with the sizes as constants. *Registers*: of a
+thread, the most in any of the step's kernels. *Code*: bytes of the compiled kernels. *Divisions*:
+of 64 bits, in PTX. *Seconds*: to compile all kernels one after the other, the faster of two times.
 
 The steps of W3 and W4 are not persistent: one launch would take too long.
 """
@@ -74,9 +74,15 @@ def _compiled(kernel: Kernel, architecture: int) -> Step:
     return Step(used.registers, used.spills, len(code), divisions, min(seconds))
 
 
+def digest() -> str:
+    """The digest of the kernels in the page."""
+    architectures = repr([COMPARED, ARCHITECTURES])
+    return nvrtc.digest([architectures, *(hot.kernel.text for hot in launches())])
+
+
 def text() -> str:
     """The page."""
-    pages = [_HEAD.format(version=nvrtc.version())]
+    pages = [_HEAD.format(version=nvrtc.version(), digest=digest())]
     columns = ["step", "kernels", "registers", "spilled", "code", "divisions", "seconds"]
     for architecture in COMPARED:
         rows = []

@@ -50,7 +50,7 @@ REGISTERS, REGISTERS_AT_ONCE = 65536, 256  # of a multiprocessor; the unit of al
 _HEAD = """\
 # The kernels of the workloads' steps
 
-Compiled by NVRTC {version} (`make kernels`), for {gpus}.
+Compiled by NVRTC {version} (`make kernels`) from kernels of digest {digest}, for {gpus}.
 **Nothing here ran on a card.** Not listed is what libraries do, as products in the mode *fused*.
 The kernels of launches have the step's sizes as constants (`constants.md` compares); parts do not.
 """
@@ -236,11 +236,17 @@ def patches_row(gpu: GPU) -> list[str]:
     ]
 
 
+def digest() -> str:
+    """The digest of the kernels in the page, and of what its predictions need besides them."""
+    moved = (f"{hot.title}: {hot.bytes} bytes\n{hot.kernel.text}" for hot in launches())
+    return nvrtc.digest([repr(GPUS), *moved, *(by_itself(call).text for call in parts())])
+
+
 def text() -> str:
     """The page."""
     gpus = {a: gpu for a, name in GPU_NAMES.items() if (gpu := find_gpu(name))}
     names = ", ".join(f"sm_{a} ({gpu.name})" for a, gpu in gpus.items())
-    head = _HEAD.format(version=nvrtc.version(), gpus=names)
+    head = _HEAD.format(version=nvrtc.version(), digest=digest(), gpus=names)
     columns = ["launch", "bytes", "barriers", *(f"sm_{a}" for a in gpus)]
     columns += [f"us, {gpu.name}" for gpu in gpus.values()]
     rows = [_launch_row(hot, gpus) for hot in launches()]

@@ -5,9 +5,10 @@ It needs the wheels ``nvidia-cuda-nvrtc-cu12`` and ``cuda-pathfinder``, but no G
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,18 @@ def assembly(text: str, architecture: int = 61) -> str:
         return compile_source(text, f"compute_{architecture}").code.rstrip(b"\0").decode()
 
     return str(_cached(make, "assembly", str(architecture), text))
+
+
+def digest(inputs: Iterable[str]) -> str:
+    """Return the digest of what a page of results is made from, which stands in the page.
+
+    It includes the options of the compiler, but not its version: the page states that, and is not
+    stale because somebody has another.
+
+    >>> digest(["__global__ void f() {}"]) == digest(["__global__ void g() {}"])
+    False
+    """
+    return hashlib.sha256(repr([OPTIONS, *inputs]).encode()).hexdigest()[:16]
 
 
 def _cached(make: Callable[[], Any], *key: str) -> Any:

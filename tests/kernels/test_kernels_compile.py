@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,15 @@ from gpunn.backends.contract import control
 from gpunn.backends.cupy import images, sums
 from gpunn.backends.cupy.driver.nvrtc import CompileError
 from gpunn.backends.cupy.launch import kernel_source
-from gpunn.backends.cupy.launch.codegen import BLOCK, WARP, PartCall, by_itself, every_kernel
+from gpunn.backends.cupy.launch.codegen import (
+    BLOCK,
+    WARP,
+    Kernel,
+    PartCall,
+    by_itself,
+    every_kernel,
+)
+from gpunn.backends.cupy.launch.kernel_source import OPTIONS
 from gpunn.backends.cupy.launch.known_gpus import GPU, GPUS
 from gpunn.common.source_root import source_root
 
@@ -38,48 +45,40 @@ def test_compiles_without_spills(file: str, architecture: int) -> None:
     check(resources)
 
 
-@pytest.mark.more
-def test_the_table_is_that_of_the_kernels() -> None:
-    """It names every kernel; its figures apply to the compiler version it states."""
-    table = kernel_table.read()
-    entries = {k.calls[0].entry for file in kernel_source.files(".cu") for k in every_kernel(file)}
-    assert set(table.figures) == entries, "make kernels"
-    assert all(set(figures) == set(ARCHITECTURES) for figures in table.figures.values())
-    if table.version == nvrtc.version():
-        assert table.figures == kernel_table.figures(), "the kernels have changed: make kernels"
+PAGES = pytest.mark.parametrize(
+    "page", [kernel_table, hot_kernels, constants], ids=lambda page: page.RESULT.name
+)
 
 
-@pytest.mark.parametrize("pattern", [r"\| `advance` .*\n", r"(?<=\| `advance` \| )\d+"])
-def test_a_stale_table_is_seen(
-    pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = kernel_table.RESULT.read_text()
-    monkeypatch.setattr(kernel_table, "RESULT", tmp_path / "kernels.md")
-    kernel_table.RESULT.write_text(re.sub(r"NVRTC \d+\.\d+", f"NVRTC {nvrtc.version()}", text))
-    now = kernel_table.read().figures
-    monkeypatch.setattr(kernel_table, "figures", lambda: now)
-    test_the_table_is_that_of_the_kernels()
-    kernel_table.RESULT.write_text(re.sub(pattern, "", kernel_table.RESULT.read_text()))
-    with pytest.raises(AssertionError, match="make kernels"):
-        test_the_table_is_that_of_the_kernels()
+@PAGES
+def test_a_page_is_that_of_the_kernels(page: Any) -> None:
+    """It states what it was made from, so that this needs no compiler."""
+    assert f"digest {page.digest()}" in page.RESULT.read_text(), "stale: run `make kernels`"
 
 
-def test_the_page_of_hot_kernels_names_them() -> None:
-    """It lists every launch and part."""
-    written = hot_kernels.RESULT.read_text()
-    titles = [f"| {hot.title} | {hot.bytes:,} |" for hot in hot_kernels.launches()]
-    titles += [f"| `{call.entry}` |" for call in hot_kernels.parts()]
-    rows = [line for line in written.splitlines() if re.match(r"\| (W\d|`)", line)]
-    assert len(rows) == len(titles), "make kernels"
-    assert all(map(str.startswith, rows, titles)), "make kernels"
+@PAGES
+def test_a_page_of_other_kernels_is_seen(page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that another compiler option, or one more character in a source, would make."""
+    found = [page.digest()]
+    with monkeypatch.context() as patch:
+        patch.setattr(nvrtc, "OPTIONS", (*OPTIONS, "--use_fast_math"))
+        found.append(page.digest())
+    for name in ("text", "function"):
+        whole = vars(Kernel)[name].func
+        patched = property(lambda kernel, whole=whole: f"{whole(kernel)} ")
+        monkeypatch.setattr(Kernel, name, patched)
+    found.append(page.digest())
+    assert len(set(found)) == 3
 
 
 @pytest.mark.more
-def test_the_page_of_hot_kernels_is_that_of_the_kernels() -> None:
-    """Its figures apply to the compiler version it states."""
-    written = hot_kernels.RESULT.read_text()
+@PAGES
+def test_a_page_has_the_figures_of_the_kernels(page: Any) -> None:
+    """But for the seconds, they apply to the version of the compiler that it states."""
+    written, seconds = page.RESULT.read_text(), r"\d+\.\d+ -> \d+\.\d+ \|"
     if f"NVRTC {nvrtc.version()} " in written:
-        assert written == hot_kernels.text(), "the kernels have changed: make kernels"
+        now = re.sub(seconds, "", page.text())
+        assert re.sub(seconds, "", written) == now, "stale: run `make kernels`"
 
 
 @pytest.mark.parametrize("gpu", GPUS, ids=lambda gpu: gpu.name)
@@ -87,15 +86,6 @@ def test_convolution_without_patches_is_chosen_where_it_is_faster(gpu: GPU) -> N
     """As predicted, on every known GPU, for the small convolutional network."""
     *_, difference = hot_kernels.patches_row(gpu)
     assert difference.startswith("-")
-
-
-@pytest.mark.more
-def test_the_page_of_constants_is_that_of_the_kernels() -> None:
-    """Its figures, without the seconds, apply to the compiler version it states."""
-    written, seconds = constants.RESULT.read_text(), r"\d+\.\d+ -> \d+\.\d+ \|"
-    if f"NVRTC {nvrtc.version()} " in written:
-        now = re.sub(seconds, "", constants.text())
-        assert re.sub(seconds, "", written) == now, "the kernels have changed: make kernels"
 
 
 COUNTED = """
