@@ -134,10 +134,11 @@ def as_in_a_new_process() -> Iterator[None]:
 
 
 def _automatic() -> Backend:
-    no_gpu, no_kernels = gpu.why_not(), cpu_kernels.why_not()
-    if no_gpu is None:
+    if gpu.is_usable():
         return get_backend("cupy")
+    no_kernels = cpu_kernels.why_not()
     if snapshots.first_time("the backend") and gpu.is_seen():
+        no_gpu = gpu.why_not()
         if no_kernels is None:
             message = f"the compiled backend ({cpu_kernels.chosen()}). {no_gpu}"
         else:

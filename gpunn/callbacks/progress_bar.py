@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-import uuid
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from gpunn.common.fields import field
@@ -188,6 +187,8 @@ class _Notebook:
     """The bar in an output of a notebook's cell, above the lines of the epochs."""
 
     def __init__(self) -> None:
+        import uuid
+
         from IPython import display  # a kernel is running, so it is installed
 
         self._display = display

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,6 +29,8 @@ def closest(name: str, known: list[str]) -> str:
     >>> closest("adm", ["adam", "sgd"])
     " Did you mean 'adam'?"
     """
+    import difflib  # only for a message
+
     by_lower = {entry.lower(): entry for entry in sorted(known[:LOOKED_AT], reverse=True)}
     match = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.5)
     return f" Did you mean {by_lower[match[0]]!r}?" if match else ""

@@ -132,7 +132,7 @@ class Contents:
             self._values += (kind, value)
         elif kind is float:
             self._values += (kind, value.hex())
-        elif kind in reading.BY_REPR:
+        elif reading.is_read_by_repr(kind):
             self._values += (kind, repr(value))
         elif isinstance(value, np.generic):
             self._values += (kind, value.dtype, value.tobytes())

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import date, datetime, time, timedelta, timezone
-from decimal import Decimal
-from fractions import Fraction
 from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -28,7 +26,8 @@ MOST_EXACT = 1 << 16
 """Bytes of the largest array that is compared exactly; larger ones are compared by hash."""
 
 PLAIN = (type(None), bool, int, str, bytes, type(...))
-BY_REPR = (complex, Decimal, Fraction, date, datetime, time, timedelta, timezone, range)
+BY_REPR = (complex, date, datetime, time, timedelta, timezone, range)
+BY_REPR_TOO = (("decimal", "Decimal"), ("fractions", "Fraction"))  # which few programs import
 METHODS = (staticmethod, classmethod, property, cached_property)
 IDENTICAL = (
     Operators, types.CodeType, np.dtype, np.ufunc,
@@ -43,6 +42,16 @@ COMPUTED = {
 """With these, code can access attributes that it does not name."""
 
 MISSING = object()
+
+
+def is_read_by_repr(kind: type) -> bool:
+    """Return whether values of this class are compared by `repr`.
+
+    >>> import decimal
+    >>> is_read_by_repr(decimal.Decimal), is_read_by_repr(decimal.Context)
+    (True, False)
+    """
+    return kind in BY_REPR or (kind.__module__, kind.__name__) in BY_REPR_TOO
 
 
 def never_changes(value: Any) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from html import escape
 from typing import Any
 
-NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Compiled at first use, because it takes long.
+NOT_XML = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 NAME = re.compile(r"[A-Za-z][\w:.-]*", re.ASCII)
 EMPTY = frozenset(("br", "col", "hr", "img", "input", "link", "meta"))  # have no end tag in HTML
 
@@ -27,7 +27,9 @@ def escaped(text: object) -> Markup:
     """
     if isinstance(text, Markup):
         return text
-    return Markup(escape(NOT_XML.sub("\ufffd", str(text))))
+    from html import escape  # with a table of all entities
+
+    return Markup(escape(re.sub(NOT_XML, "\ufffd", str(text))))
 
 
 def joined(*parts: Any) -> Markup:

@@ -9,8 +9,9 @@ prints ``cuda12``, ``cuda13`` or an empty line, and the reason on the standard e
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
-import subprocess
 import sys
 from typing import NamedTuple
 
@@ -37,6 +38,11 @@ _GPU = re.compile(r"^\s*(\d+)\.(\d+)\s*,\s*(\d+)[.\d]*\s*,\s*(\S.*?)\s*$", re.MU
 
 def query_nvidia_smi() -> str:
     """Return the output of ``nvidia-smi`` on the GPUs, including errors ("" if it is absent)."""
+    places = itertools.product(os.get_exec_path(), ("nvidia-smi", "nvidia-smi.exe"))
+    if not any(os.path.exists(os.path.join(*place)) for place in places):
+        return ""
+    import subprocess  # takes longer to import than the search
+
     command = ["nvidia-smi", _QUERY, "--format=csv,noheader"]
     try:
         done = subprocess.run(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from functools import cache, partial
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from .cuda_extra import NEEDS, explain_extra, lists_a_gpu, query_nvidia_smi
@@ -16,6 +18,12 @@ LIBRARY_DISTRIBUTIONS = tuple(
     f"{name}{suffix}" for name in LIBRARIES for suffix in ("", "-cu11", "-cu12", "-cu13")
 )
 _NVIDIA, _DISPLAY = "0x10de", "0x03"  # on the PCI bus: the vendor, and the class of graphics cards
+
+
+@cache
+def is_usable() -> bool:
+    """Return whether CuPy can be used: at once if there is none, without looking for the reason."""
+    return ("cupy" in sys.modules or find_spec("cupy") is not None) and why_not() is None
 
 
 @cache
@@ -95,7 +103,7 @@ def why_not() -> str | None:
 def is_seen() -> bool:
     """Return whether this machine has an NVIDIA GPU meant for use, usable or not: one that
     the driver lists or, if CuPy is installed, one on the PCI bus."""
-    return lists_a_gpu(query_nvidia_smi()) or (any(map(_version, DISTRIBUTIONS)) and is_on_bus())
+    return lists_a_gpu(query_nvidia_smi()) or (is_on_bus() and any(map(_version, DISTRIBUTIONS)))
 
 
 def is_on_bus(devices: Path = Path("/sys/bus/pci/devices")) -> bool:
