@@ -7,41 +7,42 @@ GPU through CuPy: three backends behind one contract.
 
 from __future__ import annotations
 
-import importlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import (
-    activations,
-    backends,
-    callbacks,
-    constraints,
-    datasets,
-    distribution,
-    initializers,
-    layers,
-    losses,
-    metrics,
-    models,
-    ops,
-    optimizers,
-    regularizers,
-    saving,
-    testing,
-    utils,
-)
+from . import callbacks, layers, losses, metrics, optimizers
 from ._version import __version__
-from .apps import plots
-from .apps.least_squares import fit_least_squares
-from .apps.perceptron import Perceptron
 from .backends import get_backend, use_backend
-from .common import config, stored
-from .compat import absent, backend
+from .common import config
+from .common.importing.aliases import AliasFinder
+from .common.importing.lazy import lazy
+from .compat import absent
 from .layers import Input
 from .models import Model, Sequential
-from .ops import random
-from .ops.library.derivatives import grad, value_and_grad
-from .ops.variable import Variable
+
+if TYPE_CHECKING:
+    from . import (
+        activations,
+        backends,
+        constraints,
+        datasets,
+        distribution,
+        initializers,
+        models,
+        ops,
+        regularizers,
+        saving,
+        testing,
+        utils,
+    )
+    from .apps import plots
+    from .apps.least_squares import fit_least_squares
+    from .apps.perceptron import Perceptron
+    from .common import stored
+    from .compat import backend
+    from .ops import random
+    from .ops.library.derivatives import grad, value_and_grad
+    from .ops.variable import Variable
 
 __all__ = [
     "Input",
@@ -80,37 +81,33 @@ __all__ = [
     "value_and_grad",
 ]
 
-# These public modules are defined elsewhere, and `gpunn.keras` is this package itself, however it
-# is imported: a second copy of a module would have a second registry.
+# `gpunn.keras` is this package itself, and these public modules are defined elsewhere.
 keras = sys.modules[__name__]
-for _name in ("backend", "config", "keras", "plots", "random", "stored"):
-    sys.modules[f"{__name__}.{_name}"] = globals()[_name]
-# Pickles of earlier versions use the old module names.
-_MOVED = {
-    "ops.given": "ops.op_arguments", "ops.further": "ops.library",
-    "utils.feature_space": "compat.feature_space", "layers.held": "layers.parameters",
-}  # fmt: skip
-for _was, _now in _MOVED.items():
-    for _name in [n for n in sys.modules if f"{n}.".startswith(f"{__name__}.{_now}.")]:
-        sys.modules[_name.replace(_now, _was, 1)] = sys.modules[_name]
-for _name in list(sys.modules):
-    if _name.startswith(f"{__name__}.") and not _name.startswith(f"{__name__}.keras"):
-        sys.modules[f"{__name__}.keras{_name[len(__name__) :]}"] = importlib.import_module(_name)
-for _name in absent.ABSENT:
-    if _name:
-        globals()[_name].__getattr__ = absent.refusing(globals()[_name], _name)
-del _name, _now, _was
-_refused = callbacks.__getattr__
-
-
-def _callback_above(name: str) -> Any:
-    """Import `callbacks.Report` on first use: it depends on higher layers of the package."""
-    if name != "Report":
-        return _refused(name)
-    return importlib.import_module(f"{__name__}.apps.reports").Report
-
-
-callbacks.__getattr__ = _callback_above  # type: ignore[method-assign]
+# Pickles of earlier versions use the old module names at the end.
+_MODULES = {
+    "keras": "gpunn",
+    "backend": "gpunn.compat.backend",
+    "config": "gpunn.common.config",
+    "plots": "gpunn.apps.plots",
+    "random": "gpunn.ops.random",
+    "stored": "gpunn.common.stored",
+    "ops.given": "gpunn.ops.op_arguments",
+    "ops.further": "gpunn.ops.library",
+    "utils.feature_space": "gpunn.compat.feature_space",
+    "layers.held": "gpunn.layers.parameters",
+}
+sys.meta_path.insert(0, AliasFinder({f"{__name__}.{name}": of for name, of in _MODULES.items()}))
+_public, _dir = lazy(
+    __name__,
+    {
+        ".apps.least_squares": "fit_least_squares",
+        ".apps.perceptron": "Perceptron",
+        ".ops.library.derivatives": "grad value_and_grad",
+        ".ops.variable": "Variable",
+    },
+)
+for _module in (callbacks, layers, losses, metrics, optimizers):
+    _module.__getattr__ = absent.refusing(_module)  # type: ignore[method-assign]
 
 
 def __dir__() -> list[str]:
@@ -118,11 +115,12 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Names that scripts written for TensorFlow use; completion does not offer them."""
+    """Import a public name at its first use. Further names are those that scripts written for
+    TensorFlow use; completion does not offer them."""
+    if name in __all__ or name in ("apps", "sklearn"):  # the latter imports scikit-learn
+        return _public(name)
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "sklearn":  # which imports scikit-learn
-        return importlib.import_module(f"{__name__}.sklearn")
     from .compat.tensorflow import named
 
     return named(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from gpunn.common.random import seeded, set_random_seed
 from gpunn.feeding.py_dataset import PyDataset
 from gpunn.structure.drawing import draw
 
+from .compat.absent import refusing
 from .compat.feature_space import FeatureSpace
 
 Sequence = PyDataset  # as Keras called it before
+__getattr__ = refusing(sys.modules[__name__])
 
 __all__ = [
     "DataCheckError",

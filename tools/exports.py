@@ -59,10 +59,11 @@ PACKAGES: dict[str, Callable[[Part], str]] = {
     "optimizers": nothing,
     "optimizers/schedules": nothing,
 }
+# The function of a package that makes the object beside a class, if it is not the class.
+MAKE = {called_object: "get", row_function: "row_function"}
 
-
-# Names of a package whose modules are in a higher layer: `gpunn/__init__.py` loads them lazily.
-ABOVE = {"callbacks": ("Report",)}
+# Names of a package that are defined in a higher layer, and where.
+ABOVE = {"callbacks": {"Report": "gpunn.apps.reports"}}
 
 # Subfolders whose parts are exported by the package itself.
 JOINED = ("layers/preprocessing",)
@@ -107,13 +108,30 @@ def import_from(module: str, names: Iterable[str]) -> str:
     """Return the import statement, formatted as ruff does."""
     ordered = sorted(names, key=lambda name: (rank(name), name.lower()))
     line = f"from .{module} import {', '.join(ordered)}\n"
-    if len(line) <= WIDTH:
+    if len(line) <= WIDTH - 4:  # in a block
         return line
     return "".join([f"from .{module} import (\n", *(f"    {n},\n" for n in ordered), ")\n"])
 
 
+def strings(key: str, names: Iterable[str]) -> str:
+    """Return an entry of a dictionary, ``"key": "name name",``, formatted as ruff does."""
+    text = " ".join(sorted(names, key=lambda name: (rank(name), name.lower())))
+    line = f'"{key}": "{text}",\n'
+    if len(line) <= WIDTH - 12:
+        return line
+    pieces = textwrap.wrap(text, WIDTH - 20)
+    quoted = [f'    "{piece} "\n' for piece in pieces[:-1]] + [f'    "{pieces[-1]}"\n']
+    return "".join([f'"{key}": (\n', *quoted, "),\n"])
+
+
+def dictionary(entries: Mapping[str, Iterable[str]]) -> str:
+    """Return ``{...},`` as an argument of a call in a block."""
+    inside = "".join(strings(key, names) for key, names in entries.items())
+    return textwrap.indent(f"{{\n{textwrap.indent(inside, '    ')}}},\n", " " * 8)
+
+
 def statements(folder: Path) -> str:
-    """Return the imports of a package, the names beside its classes, and ``__all__``."""
+    """Return the imports of a package, where its names are defined, and ``__all__``."""
     name = folder.relative_to(PACKAGE).as_posix()
     joined = [inner for inner in JOINED if inner.rpartition("/")[0] == name]
     paths = [folder.glob("[!_]*.py"), *((PACKAGE / inner).glob("[!_]*.py") for inner in joined)]
@@ -129,31 +147,48 @@ def statements(folder: Path) -> str:
         if listed is None:
             names[module] = [part.name for part in found if part.module == module]
     beside = PACKAGES[name]
-    lines = [line for part in found if (line := beside(part))]
+    lines = {part.name: line for part in found if (line := beside(part))}
+    others = {of: line.split(" = ")[:-1] for of, line in lines.items()}
     inner = [
         path.parent.name
         for path in sorted(folder.glob("*/__init__.py"))
         if path.parent.relative_to(PACKAGE).as_posix() not in joined
     ]
-    public = {*inner, *(name for listed in names.values() for name in listed)}
-    public.update(name for line in lines for name in line.split(" = ")[:-1])
-
-    above = [f"{one}: Any  # of a module above" for one in ABOVE.get(name, ())]
-    public.update(ABOVE.get(name, ()))
+    above = ABOVE.get(name, {})
+    public = {*inner, *above, *itertools.chain(*names.values(), *others.values())}
 
     if beside is row_function:
         names["loss"] = [*names["loss"], row_function.__name__]
-    imports = ["from typing import Any\n\n"] if above else []
-    imports += [f"from . import {', '.join(inner)}\n"] if inner else []
+    imports = [f"from . import {', '.join(inner)}\n"] if inner else []
     imports += [import_from(module, listed) for module, listed in names.items() if listed]
+    beside_lines = [*lines.values(), *(f"{one}: Any  # of a module above" for one in above)]
+    block = ["".join(imports), "".join(f"{line}\n" for line in beside_lines)]
+    homes = {f".{module}": listed for module, listed in names.items() if listed}
+    homes |= {module: [one] for one, module in above.items()}
+    make = f'        make="{MAKE[beside]}",\n' if beside in MAKE else ""
     quoted = ", ".join(f'"{name}"' for name in sorted(public, key=lambda n: (rank(n), n)))
     wrapped = textwrap.indent(textwrap.fill(quoted, WIDTH - 4), "    ")
-    sections = [
-        "".join(imports),
-        "".join(f"{line}\n" for line in [*lines, *above]),
-        f"__all__ = [\n{wrapped},\n]  # fmt: skip\n",
-    ]
-    return "\n".join(filter(None, sections))
+    return (
+        f"from typing import TYPE_CHECKING{', Any' if above else ''}\n\n"
+        "from gpunn.common.importing.lazy import lazy\n\n"
+        "if TYPE_CHECKING:\n"
+        f"{textwrap.indent(chr(10).join(filter(None, block)), '    ')}"
+        "else:\n"
+        "    __getattr__, __dir__ = lazy(\n"
+        "        __name__,\n"
+        f"{dictionary(homes)}"
+        f"{dictionary(others) if others else ''}"
+        f"{make}"
+        f'        kind="{kind_of(modules.values())}",\n'
+        "    )\n\n"
+        f"__all__ = [\n{wrapped},\n]  # fmt: skip\n"
+    )
+
+
+def kind_of(modules: Iterable[list[ast.stmt]]) -> str:
+    """Return the kind that the base class among these modules sets."""
+    classes = (node for body in modules for node in body if isinstance(node, ast.ClassDef))
+    return next(kind for node in classes if (kind := assigned(node.body, "kind")))
 
 
 def written(folder: Path) -> str:

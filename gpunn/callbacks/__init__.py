@@ -1,33 +1,65 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
 """Callbacks: hooks into training. Names and defaults are Keras's."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .backup_and_restore import BackupAndRestore
-from .callback import Callback
-from .callback_list import CallbackList
-from .csv_logger import CSVLogger
-from .early_stopping import EarlyStopping
-from .gradient_monitor import GradientMonitor
-from .history import History
-from .lambda_callback import LambdaCallback
-from .learning_rate_scheduler import LearningRateScheduler
-from .model_checkpoint import ModelCheckpoint
-from .optuna_pruning import OptunaPruning
-from .progress_bar import ProgressBar
-from .reduce_lr_on_plateau import ReduceLROnPlateau
-from .stopping import (
-    StopAfter,
-    StopAtTarget,
-    StopOnSmallChange,
-    StopOnSmallGradient,
-    TerminateOnNaN,
-)
-from .swap_ema_weights import SwapEMAWeights
-from .tensorboard import TensorBoard
+from gpunn.common.importing.lazy import lazy
 
-ProgbarLogger = ProgressBar
-Report: Any  # of a module above
+if TYPE_CHECKING:
+    from .backup_and_restore import BackupAndRestore
+    from .callback import Callback
+    from .callback_list import CallbackList
+    from .csv_logger import CSVLogger
+    from .early_stopping import EarlyStopping
+    from .gradient_monitor import GradientMonitor
+    from .history import History
+    from .lambda_callback import LambdaCallback
+    from .learning_rate_scheduler import LearningRateScheduler
+    from .model_checkpoint import ModelCheckpoint
+    from .optuna_pruning import OptunaPruning
+    from .progress_bar import ProgressBar
+    from .reduce_lr_on_plateau import ReduceLROnPlateau
+    from .stopping import (
+        StopAfter,
+        StopAtTarget,
+        StopOnSmallChange,
+        StopOnSmallGradient,
+        TerminateOnNaN,
+    )
+    from .swap_ema_weights import SwapEMAWeights
+    from .tensorboard import TensorBoard
+
+    ProgbarLogger = ProgressBar
+    Report: Any  # of a module above
+else:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            ".backup_and_restore": "BackupAndRestore",
+            ".callback": "Callback",
+            ".callback_list": "CallbackList",
+            ".csv_logger": "CSVLogger",
+            ".early_stopping": "EarlyStopping",
+            ".gradient_monitor": "GradientMonitor",
+            ".history": "History",
+            ".lambda_callback": "LambdaCallback",
+            ".learning_rate_scheduler": "LearningRateScheduler",
+            ".model_checkpoint": "ModelCheckpoint",
+            ".optuna_pruning": "OptunaPruning",
+            ".progress_bar": "ProgressBar",
+            ".reduce_lr_on_plateau": "ReduceLROnPlateau",
+            ".stopping": (
+                "StopAfter StopAtTarget StopOnSmallChange StopOnSmallGradient TerminateOnNaN"
+            ),
+            ".swap_ema_weights": "SwapEMAWeights",
+            ".tensorboard": "TensorBoard",
+            "gpunn.apps.reports": "Report",
+        },
+        {
+            "ProgressBar": "ProgbarLogger",
+        },
+        kind="callback",
+    )
 
 __all__ = [
     "BackupAndRestore", "CSVLogger", "Callback", "CallbackList", "EarlyStopping", "GradientMonitor",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from . import overrides
 from .fields import add_constructor, rebuilt_with
+from .importing.lazy import import_parts
 from .names import closest, snake_case
 from .overrides import is_framework
 from .signatures import signature
@@ -148,6 +149,7 @@ def note_change() -> None:
 @contextmanager
 def restored() -> Iterator[None]:
     """A ``with`` block at whose end everything registered in it is removed."""
+    import_parts()  # which are imported only once
     with restored_after(_kinds, _aliases, *_kinds.values(), *_aliases.values()):
         yield
 
@@ -245,6 +247,7 @@ def register_serializable(
             )
         own = name or cls.__name__
         register(cls, f"{package}>{own}")
+        import_parts(_kind_of(cls))  # whose names are not taken
         names = _aliases[_kind_of(cls)]
         for alias in (own, snake_case(own), *vars(cls).get("aliases", ())):
             names.setdefault(alias, f"{package}>{own}")
@@ -256,11 +259,13 @@ def register_serializable(
 
 def kinds() -> set[str]:
     """Return the kinds with registered entries."""
+    import_parts()
     return {kind for kind, table in _kinds.items() if table}
 
 
 def entries(kind: str) -> dict[str, type]:
     """Return every registered class of a kind by its name, as the test suites use them."""
+    import_parts(kind)
     further = {name: cls for (of, name), cls in _further.get().items() if of == kind}
     return {**_kinds.get(kind, {}), **further}
 
@@ -275,7 +280,7 @@ def lookup(kind: str, name: str) -> type:
         return further
     if (maker := _of_functions.get(kind)) is not None and maker.__name__ == name:
         return maker
-    names = _aliases.get(kind, {})
+    names = _names(kind, name)
     if kind == "optimizer" and name not in names:
         name = name.lower()  # as in Keras, only optimizers are case-insensitive: "RMSProp"
     if name not in names:
@@ -339,7 +344,14 @@ def get(kind: str, identifier: Any) -> Any:
 
 
 def _knows(kind: str, name: str) -> bool:
-    return (kind, name) in _further.get() or name in _aliases.get(kind, {})
+    return (kind, name) in _further.get() or name in _names(kind, name)
+
+
+def _names(kind: str, name: str) -> dict[str, str]:
+    """Return the names and aliases of a kind: ``name`` among them, if any part has it."""
+    if name not in _aliases.get(kind, {}):
+        import_parts(kind, name)
+    return _aliases.get(kind, {})
 
 
 def name_of(kind: str, part: Any) -> str | None:

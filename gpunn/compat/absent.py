@@ -153,8 +153,11 @@ def _is_imported(frame: FrameType) -> bool:
     return dis.opname[frame.f_code.co_code[frame.f_lasti]] == "IMPORT_FROM"
 
 
-def refusing(module: ModuleType, short: str) -> Callable[[str], Any]:
-    """Return a ``__getattr__`` for a module that explains why a name is missing."""
+def refusing(module: ModuleType) -> Callable[[str], Any]:
+    """Return a ``__getattr__`` for a module that explains why a name of Keras's is missing. Other
+    names are left to its present ``__getattr__``, if it has one."""
+    short = module.__name__.rpartition(".")[2]
+    otherwise: Callable[[str], Any] | None = vars(module).get("__getattr__")
 
     def refuse(name: str) -> Any:
         message = None if name.startswith("_") else advice_for(short, name)
@@ -162,6 +165,8 @@ def refusing(module: ModuleType, short: str) -> Callable[[str], Any]:
             raise ImportError(f"{short}.{name}: {message}")
         if message is not None:
             raise AttributeError(f"{short}.{name}: {message}")
+        if otherwise is not None:
+            return otherwise(name)
         hint = closest(name, [n for n in dir(module) if not n.startswith("_")])
         raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}.{hint}")
 

@@ -1,45 +1,85 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
 """Layers, the building blocks of models."""
 
-from .activation_layers import ELU, LeakyReLU, PReLU, ReLU, Softmax
-from .convolution import Conv2D, Conv2DTranspose
-from .core import Activation, Flatten, Input, InputLayer, Rescaling, Reshape
-from .dense import Dense
-from .group_normalization import GroupNormalization, UnitNormalization
-from .images import UpSampling2D, ZeroPadding2D
-from .layer import Layer, deserialize, get, serialize
-from .merging import (
-    Add,
-    Average,
-    Concatenate,
-    Maximum,
-    Minimum,
-    Multiply,
-    Subtract,
-    add,
-    average,
-    concatenate,
-    maximum,
-    minimum,
-    multiply,
-    subtract,
-)
-from .noise import Dropout, GaussianDropout, GaussianNoise
-from .normalization import BatchNormalization, LayerNormalization, RMSNormalization
-from .operations import Lambda
-from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
-from .preprocessing.discretization import Discretization
-from .preprocessing.encoding import CategoryEncoding
-from .preprocessing.imputation import MissingIndicator, SimpleImputer
-from .preprocessing.lookups import IntegerLookup, StringLookup
-from .preprocessing.normalization import Normalization
+from typing import TYPE_CHECKING
 
-AvgPool2D = AveragePooling2D
-Convolution2D = Conv2D
-Convolution2DTranspose = Conv2DTranspose
-GlobalAvgPool2D = GlobalAveragePooling2D
-GlobalMaxPool2D = GlobalMaxPooling2D
-MaxPool2D = MaxPooling2D
+from gpunn.common.importing.lazy import lazy
+
+if TYPE_CHECKING:
+    from .activation_layers import ELU, LeakyReLU, PReLU, ReLU, Softmax
+    from .convolution import Conv2D, Conv2DTranspose
+    from .core import Activation, Flatten, Input, InputLayer, Rescaling, Reshape
+    from .dense import Dense
+    from .group_normalization import GroupNormalization, UnitNormalization
+    from .images import UpSampling2D, ZeroPadding2D
+    from .layer import Layer, deserialize, get, serialize
+    from .merging import (
+        Add,
+        Average,
+        Concatenate,
+        Maximum,
+        Minimum,
+        Multiply,
+        Subtract,
+        add,
+        average,
+        concatenate,
+        maximum,
+        minimum,
+        multiply,
+        subtract,
+    )
+    from .noise import Dropout, GaussianDropout, GaussianNoise
+    from .normalization import BatchNormalization, LayerNormalization, RMSNormalization
+    from .operations import Lambda
+    from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
+    from .preprocessing.discretization import Discretization
+    from .preprocessing.encoding import CategoryEncoding
+    from .preprocessing.imputation import MissingIndicator, SimpleImputer
+    from .preprocessing.lookups import IntegerLookup, StringLookup
+    from .preprocessing.normalization import Normalization
+
+    AvgPool2D = AveragePooling2D
+    Convolution2D = Conv2D
+    Convolution2DTranspose = Conv2DTranspose
+    GlobalAvgPool2D = GlobalAveragePooling2D
+    GlobalMaxPool2D = GlobalMaxPooling2D
+    MaxPool2D = MaxPooling2D
+else:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            ".activation_layers": "ELU LeakyReLU PReLU ReLU Softmax",
+            ".convolution": "Conv2D Conv2DTranspose",
+            ".core": "Activation Flatten Input InputLayer Rescaling Reshape",
+            ".dense": "Dense",
+            ".group_normalization": "GroupNormalization UnitNormalization",
+            ".images": "UpSampling2D ZeroPadding2D",
+            ".layer": "Layer deserialize get serialize",
+            ".merging": (
+                "Add Average Concatenate Maximum Minimum Multiply Subtract add average "
+                "concatenate maximum minimum multiply subtract"
+            ),
+            ".noise": "Dropout GaussianDropout GaussianNoise",
+            ".normalization": "BatchNormalization LayerNormalization RMSNormalization",
+            ".operations": "Lambda",
+            ".pooling": "AveragePooling2D GlobalAveragePooling2D GlobalMaxPooling2D MaxPooling2D",
+            ".preprocessing.discretization": "Discretization",
+            ".preprocessing.encoding": "CategoryEncoding",
+            ".preprocessing.imputation": "MissingIndicator SimpleImputer",
+            ".preprocessing.lookups": "IntegerLookup StringLookup",
+            ".preprocessing.normalization": "Normalization",
+        },
+        {
+            "AveragePooling2D": "AvgPool2D",
+            "Conv2D": "Convolution2D",
+            "Conv2DTranspose": "Convolution2DTranspose",
+            "GlobalAveragePooling2D": "GlobalAvgPool2D",
+            "GlobalMaxPooling2D": "GlobalMaxPool2D",
+            "MaxPooling2D": "MaxPool2D",
+        },
+        kind="layer",
+    )
 
 __all__ = [
     "ELU", "Activation", "Add", "Average", "AveragePooling2D", "AvgPool2D", "BatchNormalization",

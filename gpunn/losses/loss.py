@@ -270,8 +270,7 @@ def row_function(cls: type[Loss]) -> Callable[..., np.ndarray]:
 
     function.__name__ = snake_case(cls.__name__)
     function.__doc__ = f"`{cls.__name__}` of each row, not reduced; options as for the class."
-    _row_functions[function.__name__] = function
-    return function
+    return _row_functions.setdefault(function.__name__, function)
 
 
 _get, serialize, deserialize = lookups(Loss)

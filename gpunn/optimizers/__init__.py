@@ -1,18 +1,41 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
 """Optimizers: rules that update parameters from gradients."""
 
-from . import schedules
-from .adadelta import Adadelta
-from .adagrad import Adagrad
-from .adam import Adam
-from .adamax import Adamax
-from .adamw import AdamW
-from .lamb import Lamb
-from .lion import Lion
-from .nadam import Nadam
-from .optimizer import Optimizer, deserialize, get, serialize
-from .rmsprop import RMSprop
-from .sgd import SGD
+from typing import TYPE_CHECKING
+
+from gpunn.common.importing.lazy import lazy
+
+if TYPE_CHECKING:
+    from . import schedules
+    from .adadelta import Adadelta
+    from .adagrad import Adagrad
+    from .adam import Adam
+    from .adamax import Adamax
+    from .adamw import AdamW
+    from .lamb import Lamb
+    from .lion import Lion
+    from .nadam import Nadam
+    from .optimizer import Optimizer, deserialize, get, serialize
+    from .rmsprop import RMSprop
+    from .sgd import SGD
+else:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            ".adadelta": "Adadelta",
+            ".adagrad": "Adagrad",
+            ".adam": "Adam",
+            ".adamax": "Adamax",
+            ".adamw": "AdamW",
+            ".lamb": "Lamb",
+            ".lion": "Lion",
+            ".nadam": "Nadam",
+            ".optimizer": "Optimizer deserialize get serialize",
+            ".rmsprop": "RMSprop",
+            ".sgd": "SGD",
+        },
+        kind="optimizer",
+    )
 
 __all__ = [
     "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lamb", "Lion", "Nadam", "Optimizer",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import runpy
+import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -24,7 +27,8 @@ def test_the_files_are_as_they_would_be_written(package: str) -> None:
 @pytest.mark.parametrize("package", TOOL["PACKAGES"])
 def test_every_part_is_exported(package: str) -> None:
     module = importlib.import_module(f"gpunn.{package.replace('/', '.')}")
-    kind = next(c.kind for c in vars(module).values() if "kind" in getattr(c, "__dict__", {}))
+    parts = (getattr(module, name) for name in dir(module))
+    kind = next(part.kind for part in parts if "kind" in getattr(part, "__dict__", {}))
     registered = {
         cls
         for name, cls in registry.entries(kind).items()
@@ -33,4 +37,47 @@ def test_every_part_is_exported(package: str) -> None:
     exported: dict[str, Any] = {}
     exec(f"from {module.__name__} import *", exported)
     assert len(registered) > 5 and registered <= {v for v in exported.values() if callable(v)}
-    assert {*exported} - {"__builtins__"} == {*module.__all__}
+    assert {*exported} - {"__builtins__"} == {*module.__all__} == {*dir(module)}
+    assert not [n for n, v in exported.items() if isinstance(v, ModuleType) and n != "schedules"]
+
+
+def printed(code: str) -> str:
+    """Return what ``code`` prints in a new process, in which few parts are imported."""
+    command = [sys.executable, "-c", f"import gpunn\nfrom gpunn.common import registry\n{code}"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "found"),
+    [
+        ("layer", "MaxPool2D", "MaxPooling2D"),
+        ("layer", "gaussian_noise", "GaussianNoise"),
+        ("activation", "swish", "Silu"),
+        ("activation", "SiLU", "Silu"),
+        ("loss", "kld", "KLDivergence"),
+        ("metric", "rmse", "RootMeanSquaredError"),
+        ("optimizer", "RMSProp", "RMSprop"),
+        ("schedule", "cosine_decay", "CosineDecay"),
+        ("callback", "CSVLogger", "CSVLogger"),
+    ],
+)
+def test_a_part_is_found_by_name_before_it_is_imported(kind: str, name: str, found: str) -> None:
+    assert printed(f"print(registry.lookup({kind!r}, {name!r}).__name__)") == found
+
+
+def test_an_unknown_name_brings_the_closest_of_all_names() -> None:
+    code = "try: {}\nexcept Exception as error: print(error)"
+    assert "Did you mean 'gaussian_noise'?" in printed(
+        code.format("registry.lookup('layer', 'gausian_noise')")
+    )
+    assert "Did you mean 'MaxPooling2D'?" in printed(code.format("gpunn.layers.MaxPoling2D"))
+
+
+def test_a_custom_class_does_not_take_the_name_of_a_part_that_is_not_imported() -> None:
+    found = printed(
+        "@gpunn.saving.register_serializable()\n"
+        "class GaussianNoise(gpunn.layers.Layer): pass\n"
+        "print(registry.lookup('layer', 'GaussianNoise').__module__)\n"
+        "print(registry.lookup('layer', 'Custom>GaussianNoise').__module__)"
+    )
+    assert found.split() == ["gpunn.layers.noise", "__main__"]

@@ -65,6 +65,7 @@ BENCHMARKS = {
     "programs": {"common", "gpunn"},
     "studies": {"gpunn", "common", "contestants"},
 }
+MODULES_OF_A_FIT = 260  # of a classifier's; raise it if each of them needs the new module
 EXTRAS = (
     "PIL", "cupy", "cupyx", "matplotlib", "mpi4py", "onnx", "onnxruntime", "optuna",
     "pandas", "polars", "pyarrow", "scipy", "sklearn",
@@ -236,6 +237,28 @@ def test_training_touches_no_extra() -> None:
         "print(json.dumps(sorted(sys.modules)))\n"
     )
     assert not {name.split(".")[0] for name in modules} & set(EXTRAS)
+
+
+def test_a_small_fit_imports_only_what_it_uses() -> None:
+    """Which of gpunn's modules it imports decides how long a short program takes to begin."""
+    modules = fresh(
+        "import json, sys\n"
+        "import numpy as np\n"
+        "import gpunn\n"
+        "model = gpunn.Sequential([gpunn.layers.Dense(8, activation='relu'),\n"
+        "                          gpunn.layers.Dense(3, activation='softmax')])\n"
+        "loss = 'sparse_categorical_crossentropy'\n"
+        "model.compile('adam', loss, metrics=['accuracy'])\n"
+        "model.fit(np.ones((6, 4)), np.arange(6) % 3, verbose=0)\n"
+        "print(json.dumps([n for n in sys.modules if n.split('.')[0] == 'gpunn']))\n"
+    )
+    assert {"gpunn.layers.dense", "gpunn.optimizers.adam"} <= {*modules}
+    others = (
+        "gpunn.apps", "gpunn.datasets", "gpunn.layers.pooling", "gpunn.losses.regression",
+        "gpunn.metrics.auc", "gpunn.optimizers.sgd", "gpunn.callbacks.tensorboard",
+    )  # fmt: skip
+    assert not {*others} & {*modules}
+    assert len(modules) <= MODULES_OF_A_FIT, sorted(modules)
 
 
 WAYS = {

@@ -7,15 +7,33 @@ a subclass of `LearningRateSchedule` with ``__call__(step)``, is evaluated on th
 each update: it works everywhere, but only one step at a time.
 """
 
-from .cosine import CosineDecay, CosineDecayRestarts, OneCycle
-from .decay import (
-    Constant,
-    ExponentialDecay,
-    InverseTimeDecay,
-    PiecewiseConstantDecay,
-    PolynomialDecay,
-)
-from .schedule import LearningRateSchedule, deserialize, get, serialize
+from typing import TYPE_CHECKING
+
+from gpunn.common.importing.lazy import lazy
+
+if TYPE_CHECKING:
+    from .cosine import CosineDecay, CosineDecayRestarts, OneCycle
+    from .decay import (
+        Constant,
+        ExponentialDecay,
+        InverseTimeDecay,
+        PiecewiseConstantDecay,
+        PolynomialDecay,
+    )
+    from .schedule import LearningRateSchedule, deserialize, get, serialize
+else:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            ".cosine": "CosineDecay CosineDecayRestarts OneCycle",
+            ".decay": (
+                "Constant ExponentialDecay InverseTimeDecay PiecewiseConstantDecay "
+                "PolynomialDecay"
+            ),
+            ".schedule": "LearningRateSchedule deserialize get serialize",
+        },
+        kind="schedule",
+    )
 
 __all__ = [
     "Constant", "CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay",

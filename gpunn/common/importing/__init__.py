@@ -1,0 +1,1 @@
+"""How gpunn imports its modules: at first use (`lazy`), and under other names (`aliases`)."""

@@ -1,0 +1,51 @@
+"""Other names of modules: those of Keras, and those of earlier versions, which pickles use."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+
+class AliasFinder:
+    """Imports modules under other names: the same modules, since a second copy would have a second
+    registry.
+
+    Args:
+        aliases: Real name of each module by its other name, both complete. It is also that of the
+            modules inside.
+
+    >>> finder = AliasFinder({"gpunn.layers.convolutions": "gpunn.layers.convolution"})
+    >>> sys.meta_path.insert(0, finder)
+    >>> import gpunn.layers.convolutions
+    >>> gpunn.layers.convolutions is gpunn.layers.convolution
+    True
+    >>> sys.meta_path.remove(finder)
+    """
+
+    def __init__(self, aliases: Mapping[str, str]) -> None:
+        self._aliases = dict(aliases)
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Return how to import an alias; None for any other name."""
+        for alias, real in self._aliases.items():
+            if f"{name}.".startswith(f"{alias}."):
+                real += name[len(alias) :]
+                loader: Any = _AliasLoader(real)
+                return ModuleSpec(name, loader) if find_spec(real) else None
+        return None
+
+
+class _AliasLoader:
+    def __init__(self, real: str) -> None:
+        self._real = real
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Leave it to the import system to create a module, which is then replaced."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        sys.modules[module.__name__] = import_module(self._real)

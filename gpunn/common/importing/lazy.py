@@ -1,0 +1,115 @@
+"""Packages whose names are imported when they are first used (PEP 562).
+
+A small network needs few of the layers, metrics and optimizers; to import all of them takes longer
+than to train it. `make exports` writes which module defines which names of a package, for this
+module; type checkers read the same names from imports under ``TYPE_CHECKING``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from types import MappingProxyType
+from typing import Any
+
+from gpunn.common.names import closest, snake_case
+
+_NONE: Mapping[str, str] = MappingProxyType({})
+_of_kinds: dict[str, LazyPackage] = {}
+
+
+class LazyPackage:
+    """The public names of a package, each imported when it is first used.
+
+    Args:
+        package: ``__name__`` of the package.
+        modules: By module, relative to the package, the names that it defines.
+        others: By class, the names of an object made of it; without ``make``, of the class itself.
+        make: Name of the package's function of a class that makes this object.
+        kind: Kind of the parts that the package defines, see `gpunn.common.registry`.
+
+    >>> names = LazyPackage("gpunn.layers", {".pooling": "MaxPooling2D"}, {"MaxPooling2D": "Max"})
+    >>> names.get("Max").__name__, names.get("pooling").__name__
+    ('MaxPooling2D', 'gpunn.layers.pooling')
+    >>> names.get("Mix")
+    Traceback (most recent call last):
+    AttributeError: module 'gpunn.layers' has no attribute 'Mix'. Did you mean 'Max'?
+    """
+
+    def __init__(
+        self,
+        package: str,
+        modules: Mapping[str, str],
+        others: Mapping[str, str] = _NONE,
+        *,
+        make: str = "",
+        kind: str = "",
+    ) -> None:
+        self._package = package
+        self._modules = {
+            name: module for module, names in modules.items() for name in names.split()
+        }
+        self._classes = {other: name for name, names in others.items() for other in names.split()}
+        self._make = make
+        self._made: dict[str, Any] = {}  # by class
+        self._parts: set[str | None] = set()  # those that `import_part` has imported
+        if kind:
+            _of_kinds[kind] = self
+        for module in modules:  # it would take the place of its name when it is imported
+            if (name := module.rpartition(".")[2]) in self._modules.keys() | self._classes:
+                self.get(name)
+
+    def get(self, name: str) -> Any:
+        """Return the object of this name, a submodule included: ``__getattr__`` of the package.
+
+        Raises:
+            AttributeError: for an unknown name; the closest one is suggested.
+        """
+        if name in self._modules:
+            found = getattr(import_module(self._modules[name], self._package), name)
+        elif name in self._classes:
+            found = self._beside(self._classes[name])
+        elif not name.startswith("_") and find_spec(f"{self._package}.{name}"):
+            return import_module(f"{self._package}.{name}")
+        else:
+            hint = closest(name, [*self._modules, *self._classes])
+            raise AttributeError(f"module {self._package!r} has no attribute {name!r}.{hint}")
+        setattr(sys.modules[self._package], name, found)
+        return found
+
+    def _beside(self, name: str) -> Any:
+        """Return the object made of a class, which is always the same."""
+        made = self.get(self._make)(self.get(name)) if self._make else self.get(name)
+        return self._made.setdefault(name, made)  # another thread may have made one
+
+    def names(self) -> list[str]:
+        """Return the public names: ``__dir__`` of the package."""
+        return list(sys.modules[self._package].__all__)
+
+    def import_part(self, name: str | None = None) -> None:
+        """Import the part that is registered as ``name``; by default, or if it is none of the
+        names of the package, all parts."""
+        if name in self._parts or None in self._parts:
+            return
+        spelled = [
+            n for n in (*self._modules, *self._classes) if name in (n, n.lower(), snake_case(n))
+        ]
+        for one in spelled or self._modules:
+            self.get(one)
+        self._parts.add(name if spelled else None)
+
+
+def import_parts(kind: str | None = None, name: str | None = None) -> None:
+    """Import the part of ``kind`` registered as ``name``; by default all parts of that kind, or
+    of all kinds."""
+    for of, package in list(_of_kinds.items()):
+        if kind in (of, None):
+            package.import_part(name)
+
+
+def lazy(*args: Any, **kwargs: Any) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return ``__getattr__`` and ``__dir__`` of a package; arguments as for `LazyPackage`."""
+    package = LazyPackage(*args, **kwargs)
+    return package.get, package.names
