@@ -49,7 +49,7 @@ GPU = emulated.make_backend()
 class Eager(CupyBackend):
     """The GPU without graphs: Python performs each step."""
 
-    def program(self, step: Step, traceable: bool = False) -> Any:
+    def program(self, step: Step, traceable: bool = False, modes: Any = None) -> Any:
         class Program:
             def run(program, steps: int) -> None:
                 with self.turn:
