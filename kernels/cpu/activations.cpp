@@ -5,11 +5,11 @@
 
 namespace {
 
-// out = f(x + bias), x (rows, features); with keep_input, x itself becomes x + bias, for a
-// gradient that reads it.
+// out = f(x + bias), x (rows, features). For a gradient that reads x + bias, `kept` is x, which
+// becomes that.
 template <typename T, template <typename> class Activation>
-void bias_activation(T* x, const T* bias, const double* parameters, int64 rows, int64 features,
-                     bool keep_input, T* out) {
+void bias_activation(const T* x, const T* bias, const double* parameters, int64 rows,
+                     int64 features, T* kept, T* out) {
     const Activation<T> f(parameters);
     if (!bias) {
         INDEPENDENT
@@ -18,9 +18,10 @@ void bias_activation(T* x, const T* bias, const double* parameters, int64 rows, 
     }
     for (int64 r = 0; r < rows; ++r, x += features, out += features) {
         // Two loops: with a choice inside, compilers do not vectorise it.
-        if (keep_input) {
+        if (kept) {
+            T* z = kept + r * features;
             INDEPENDENT
-            for (int64 c = 0; c < features; ++c) out[c] = f.forward(x[c] += bias[c]);
+            for (int64 c = 0; c < features; ++c) out[c] = f.forward(z[c] = x[c] + bias[c]);
         } else {
             INDEPENDENT
             for (int64 c = 0; c < features; ++c) out[c] = f.forward(x[c] + bias[c]);

@@ -6,15 +6,15 @@
 
 namespace {
 
-// out = f(x + bias) for an f that depends on the whole row, x (rows, features). With keep_input, x
-// itself becomes x + bias.
+// out = f(x + bias) for an f that depends on the whole row, x (rows, features); `kept` as in
+// bias_activation.
 template <typename T, template <typename> class RowActivation>
-void row_activation(T* x, const T* bias, const double* parameters, int64 rows, int64 features,
-                    bool keep_input, T* out) {
+void row_activation(const T* x, const T* bias, const double* parameters, int64 rows,
+                    int64 features, T* kept, T* out) {
     const RowActivation<T> f(parameters);
-    if (keep_input && bias) {
+    if (kept) {
         for (int64 r = 0; r < rows; ++r) {
-            T* row = x + r * features;
+            T* row = kept + r * features;
             INDEPENDENT
             for (int64 c = 0; c < features; ++c) row[c] += bias[c];
         }

@@ -81,9 +81,9 @@ class CompiledBackend(
     @compiled(by_formula("activation"), lambda call: FORWARD[call.activation.rowwise])
     def _bias_activation(self, call: OpCall) -> Arguments:
         x, bias, activation = call.x, call.bias, call.activation
-        keeps = bias is not None and activation.saves == "input"
+        kept = x if bias is not None and activation.saves == "input" else None
         parameters, features = self._parameters(activation), max(call.features, 1)
-        return x, bias, parameters, x.size // features, features, keeps, call.out
+        return x, bias, parameters, x.size // features, features, kept, call.out
 
     @compiled(by_formula("activation"), lambda call: GRADIENT[call.activation.rowwise])
     def _activation_gradient(self, call: OpCall) -> Arguments:

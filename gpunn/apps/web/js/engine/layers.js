@@ -59,7 +59,7 @@ function applied(activation, room, rows, units) {
     keeps,
     /** @type {(x: number, bias: number, y: number) => Call} */
     forward: (x, bias, y) =>
-      [`${kind} ${FLOAT} ${activation.functor}`, x, bias, parameters, rows, units, keeps && !!bias, y],
+      [`${kind} ${FLOAT} ${activation.functor}`, x, bias, parameters, rows, units, keeps && bias ? x : 0, y],
     /** @type {(saved: number, dy: number, dz: number) => Call} */
     backward: (saved, dy, dz) =>
       [

@@ -95,7 +95,7 @@ export class Plan {
       const kind = show.rowwise ? "row_activation" : "bias_activation";
       this.finish = new Program(room, [[
         `${kind} float32 ${show.functor}`, end.y, 0, room.doubles(show.parameters), rows, end.units,
-        false, y,
+        0, y,
       ]]);
       end.y = y;
     }
