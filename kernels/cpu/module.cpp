@@ -162,6 +162,7 @@ PyObject* new_program(PyTypeObject*, PyObject* arguments, PyObject*) {
 // one: then `stopped` points to it.
 int64 some_steps(PyObject* calls, int64 most, const PyBound*& stopped) {
     using clock = std::chrono::steady_clock;
+    const Run run;
     const clock::time_point end = clock::now() + BETWEEN_SIGNALS;
     const Py_ssize_t count = PyTuple_GET_SIZE(calls);
     PyObject* const* items = &PyTuple_GET_ITEM(calls, 0);

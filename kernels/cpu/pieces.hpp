@@ -3,13 +3,27 @@
 #include "../formulas/math.cuh"
 #include "pool.hpp"
 
-// Elements of a pass over several arrays from which other threads are worth waking, and how many of
-// them a thread takes at a time.
-constexpr int64 WORTH_THREADS = 1 << 20, PIECE = 1 << 16;
+// Elements of a pass over several arrays from which threads share them, and how many are a piece.
+// What one thread has written comes from another core's cache for the next pass, so fewer elements
+// are not faster. With an update they are: most threads move the weights whose gradients they have
+// computed.
+constexpr int64 WORTH_THREADS = 1 << 20, WEIGHTS_WORTH_THREADS = 1 << 17, PIECE = 1 << 14;
+
+// Block size of the inner dimension of products.
+constexpr int64 DEPTH = 256;
+
+// The block size for dividing `total` into as few blocks as `most` allows, as equal as multiples of
+// `step` can be.
+inline int64 block_of(int64 total, int64 most, int64 step) {
+    if (total <= most) return total;
+    const int64 blocks = (total + most - 1) / most;
+    return (total + blocks * step - 1) / (blocks * step) * step;
+}
 
 // work(first, last) for pieces that make up start to stop, for element-wise work.
-template <typename Work> void in_pieces(int64 start, int64 stop, Work work) {
-    const int64 piece = stop - start < WORTH_THREADS ? stop - start : PIECE;
+template <typename Work>
+void in_pieces(int64 start, int64 stop, Work work, int64 worth = WORTH_THREADS) {
+    const int64 piece = stop - start < worth ? stop - start : PIECE;
     if (piece <= 0) return;
     parallel((stop - start + piece - 1) / piece, [&](int64 k) {
         const int64 first = start + k * piece;

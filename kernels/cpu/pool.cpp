@@ -1,31 +1,136 @@
 #include "pool.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
+#include <cstdio>
 #include <mutex>
 #include <thread>
 #ifndef _WIN32
 #include <pthread.h>
 #endif
+#ifdef __linux__
+#include <sched.h>
+#endif
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#define PAUSE() _mm_pause()
+#elif defined(__aarch64__) && defined(__GNUC__)
+#define PAUSE() __asm__ volatile("yield")
+#else
+#define PAUSE() std::this_thread::yield()
+#endif
 
 namespace {
 
-thread_local int wanted = 1;  // threads requested for this thread's work
+using clock = std::chrono::steady_clock;
 
+// To wake a thread takes about ten microseconds, and a waiting one sees a change within one. So
+// during a run a thread waits this long before it sleeps.
+constexpr std::chrono::microseconds PATIENCE(50);
+constexpr int BETWEEN_LOOKS = 32;  // pauses between two readings of the clock
+
+constexpr int MOST_THREADS = 256;
+constexpr int64 MOST_PIECES = int64(1) << 31;
+
+thread_local int wanted = 1;       // threads requested for this thread's work
+thread_local bool inside = false;  // a piece of parallel()
+
+// A number that one thread waits for and others change. The lowest bit of the word says that the
+// thread sleeps. It is set and read by the same atomic operations that change the number, so a
+// change either comes before the bit, and the thread sees it, or after, and wakes the thread.
+class Awaited {
+    std::atomic<uint64> word{0};
+    std::mutex lock;  // held by the thread from before it sets the bit until it sleeps
+    std::condition_variable changed;
+    static constexpr uint64 ASLEEP = 1;
+
+  public:
+    uint64 number() const { return word.load(std::memory_order_acquire) / 2; }
+
+    // What this thread wrote before is visible to the one that then sees the number (release), and
+    // a number below shows what those wrote who changed it before (acquire).
+    void add(uint64 change) {
+        if (word.fetch_add(2 * change, std::memory_order_acq_rel) & ASLEEP) {
+            { std::lock_guard<std::mutex> hold(lock); }
+            changed.notify_one();
+        }
+    }
+
+    // Returns when is_right(number()), and before it sleeps waits actively while may_spin().
+    template <typename Right, typename Spin> void wait(Right is_right, Spin may_spin) {
+        if (is_right(number())) return;
+        const clock::time_point end = clock::now() + PATIENCE;
+        while (may_spin() && clock::now() < end) {
+            for (int i = 0; i < BETWEEN_LOOKS; ++i) {
+                if (is_right(number())) return;
+                PAUSE();
+            }
+            std::this_thread::yield();  // the thread that is waited for may be on this core
+        }
+        std::unique_lock<std::mutex> hold(lock);
+        word.fetch_or(ASLEEP, std::memory_order_relaxed);
+        changed.wait(hold, [&] { return is_right(number()); });
+        word.fetch_and(~ASLEEP, std::memory_order_relaxed);
+    }
+};
+
+// The pieces of a job are divided into consecutive shares, one for each thread. A thread takes the
+// pieces of its own share first, which the caches of its core know from the previous operations,
+// and then those that others have not taken. So a thread that has lost its core to another process
+// delays the job by the piece that it has begun at most.
 struct Pool {
-    std::mutex busy;  // held by the thread whose work the pool is doing
-    std::mutex lock;  // of everything below except `next`
-    std::condition_variable wake, left;
-    int started = 0;  // workers that exist
-    int places = 0;   // workers that may still join: none when there is no work
-    int joined = 0;   // workers that have joined and not yet left
+    struct alignas(64) Member {
+        Awaited posted;                             // a job's number, and how many threads share it
+        alignas(64) std::atomic<uint64> unclaimed;  // a job's number, and pieces left of the share
+
+        // Takes a piece of a job: returns how many were left with it, 0 if there was none.
+        uint64 claim(uint64 job) {
+            uint64 seen = unclaimed.load(std::memory_order_relaxed);
+            while (seen >> 32 == job && seen << 32)
+                if (unclaimed.compare_exchange_weak(seen, seen - 1, std::memory_order_relaxed))
+                    return seen & 0xffffffff;
+            return 0;
+        }
+    };
+
+    std::mutex busy;                // held by the thread whose work the pool is doing
+    std::atomic<int> runs{0};       // programs that are running
+    std::atomic<bool> fits{false};  // whether there is a core for each thread
+    int workers = 0;
+    uint64 job = 0;  // of 32 bits
     int64 pieces = 0;
     PieceOfWork run = nullptr;
     void* work = nullptr;
-    std::atomic<int64> next{0};
+    Awaited undone;  // pieces of the job
+    Member members[MOST_THREADS];
 
-    void do_pieces() {
-        for (int64 piece; (piece = next.fetch_add(1)) < pieces;) run(work, piece);
+    // Where threads share cores, or there is a second run, a waiting thread would take the core of
+    // one that computes.
+    bool may_spin() const {
+        return runs.load(std::memory_order_relaxed) == 1 && fits.load(std::memory_order_relaxed);
+    }
+
+    int64 start_of(uint64 member, uint64 sharers) const {
+        return pieces * int64(member) / int64(sharers);
+    }
+
+    // Does pieces of a job until none is left that nobody has begun.
+    //
+    // A worker may arrive late, when the pool is doing the next job. Then it finds no piece, for
+    // each claim names the job. Where it has claimed a piece, the thread that posted the job waits
+    // for that piece, and changes the attributes above only after the worker's last `add`. They
+    // were written before the post that the worker has seen. So no claim needs an order itself.
+    void do_pieces(uint64 me, uint64 post) {
+        const uint64 sharers = post % (2 * MOST_THREADS), its_job = post / (2 * MOST_THREADS);
+        for (uint64 k = 0; k < sharers; ++k) {
+            const uint64 owner = (me + k) % sharers;
+            while (const uint64 left = members[owner].claim(its_job)) {
+                run(work, start_of(owner + 1, sharers) - int64(left));
+                undone.add(uint64(-1));
+            }
+        }
     }
 };
 
@@ -33,19 +138,13 @@ struct Pool {
 // new one, since none of the workers exist in the child.
 Pool* pool = nullptr;
 
-thread_local bool inside = false;  // a piece of parallel()
-
-void serve(Pool& pool) {
+void serve(Pool& pool, int number) {
     inside = true;
-    std::unique_lock<std::mutex> hold(pool.lock);
-    for (;;) {
-        pool.wake.wait(hold, [&] { return pool.places > 0; });
-        --pool.places;
-        ++pool.joined;
-        hold.unlock();
-        pool.do_pieces();
-        hold.lock();
-        if (--pool.joined == 0) pool.left.notify_one();
+    Awaited& posted = pool.members[number].posted;
+    for (uint64 seen = 0;;) {
+        posted.wait([&](uint64 post) { return post != seen; }, [&] { return pool.may_spin(); });
+        seen = posted.number();
+        pool.do_pieces(uint64(number), seen);
     }
 }
 
@@ -61,16 +160,34 @@ Pool& the_pool() {
     return *pool;
 }
 
+// The cores that this process may use, which are fewer than the machine has in many containers.
+int usable_cores() {
+    int cores = int(std::thread::hardware_concurrency());
+#ifdef __linux__
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) cores = CPU_COUNT(&allowed);
+    if (std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
+        double quota, period;
+        if (std::fscanf(file, "%lf %lf", &quota, &period) == 2 && quota < cores * period)
+            cores = int(quota / period);
+        std::fclose(file);
+    }
+#endif
+    return cores;
+}
+
 // Starts workers when they are first needed. If one cannot be started, the others do its work.
 void start_workers(Pool& pool, int count) {
-    while (pool.started < count) {
+    if (pool.workers >= count) return;
+    while (pool.workers < count && pool.workers < MOST_THREADS - 1) {
         try {
-            std::thread(serve, std::ref(pool)).detach();
+            std::thread(serve, std::ref(pool), pool.workers + 1).detach();
         } catch (...) {
-            return;
+            break;
         }
-        ++pool.started;
+        ++pool.workers;
     }
+    pool.fits.store(pool.workers < usable_cores(), std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -79,31 +196,35 @@ int threads() { return wanted; }
 
 void set_threads(int count) { wanted = count < 1 ? 1 : count; }
 
+Run::Run() { the_pool().runs.fetch_add(1, std::memory_order_relaxed); }
+Run::~Run() { the_pool().runs.fetch_sub(1, std::memory_order_relaxed); }
+
 void share_pieces(int64 pieces, PieceOfWork run, void* work) {
     Pool& pool = the_pool();
     std::unique_lock<std::mutex> mine(pool.busy, std::defer_lock);
-    if (inside || !mine.try_lock()) {
+    if (inside || pieces > MOST_PIECES || !mine.try_lock()) {
         for (int64 piece = 0; piece < pieces; ++piece) run(work, piece);
         return;
     }
     inside = true;
     const int helpers = int(pieces < threads() ? pieces : threads()) - 1;
-    {
-        std::lock_guard<std::mutex> hold(pool.lock);
-        start_workers(pool, helpers);
-        pool.run = run;
-        pool.work = work;
-        pool.pieces = pieces;
-        pool.next = 0;
-        pool.places = helpers;
+    start_workers(pool, helpers);
+    const uint64 sharers = uint64(helpers < pool.workers ? helpers : pool.workers) + 1;
+    pool.job = (pool.job + 1) & 0xffffffff;
+    pool.pieces = pieces;
+    pool.run = run;
+    pool.work = work;
+    pool.undone.add(uint64(pieces));
+    for (uint64 k = 0; k < sharers; ++k) {
+        const int64 share = pool.start_of(k + 1, sharers) - pool.start_of(k, sharers);
+        pool.members[k].unclaimed.store(pool.job << 32 | uint64(share), std::memory_order_relaxed);
     }
-    for (int helper = 0; helper < helpers; ++helper) pool.wake.notify_one();
-    pool.do_pieces();
-    {
-        // A worker that has not joined by now finds no work left, and is not waited for.
-        std::unique_lock<std::mutex> hold(pool.lock);
-        pool.places = 0;
-        pool.left.wait(hold, [&] { return pool.joined == 0; });
+    const uint64 post = pool.job * 2 * MOST_THREADS + sharers;
+    for (uint64 k = 1; k < sharers; ++k) {
+        Awaited& posted = pool.members[k].posted;
+        posted.add(post - posted.number());
     }
+    pool.do_pieces(0, post);
+    pool.undone.wait([](uint64 left) { return left == 0; }, [&] { return pool.may_spin(); });
     inside = false;
 }

@@ -1,4 +1,5 @@
-// Threads that share the pieces of one operation, and sleep between operations.
+// Threads that share the pieces of one operation. They sleep between operations; during a run, in
+// which the next operation comes soon, they wait actively for some microseconds first.
 #pragma once
 #include "../formulas/types.cuh"
 
@@ -7,6 +8,13 @@
 // How many threads an operation called from this thread may use, including itself. Initially one.
 int threads();
 void set_threads(int count);
+
+// A run of operations, one after the other: as long as the object exists.
+struct Run {
+    Run();
+    ~Run();
+    Run(const Run&) = delete;
+};
 
 typedef void (*PieceOfWork)(void* work, int64 piece);
 void share_pieces(int64 pieces, PieceOfWork run, void* work);

@@ -3,7 +3,7 @@
 // into blocks of a length that depends on k alone. Each block uses multiply-adds from the first to
 // the last, and the blocks are added one after the other.
 #pragma once
-#include "pool.hpp"
+#include "pieces.hpp"
 #include "vectors.hpp"
 
 #include <algorithm>
@@ -13,11 +13,14 @@ namespace {
 
 // Block sizes: a panel of b, DEPTH x 2 vectors, stays in the L1 cache while a block of a, of TALL x
 // DEPTH, streams from the L2 cache. WIDE bounds the memory for packed panels.
-constexpr int64 DEPTH = 256, TALL = 192, WIDE = 512;
+constexpr int64 TALL = 192, WIDE = 512;
 
-// From this many multiplications on, threads share a product. With half as many, two threads took
-// .8 to .95 of the time of one, and its reader finds half of the result in another core's cache.
-constexpr int64 WORTH_CUTTING = 1 << 24;
+// From this many multiplications on, threads share a product. With half as many, two threads are
+// as fast as one: what one has computed, the other one reads from the first one's cache.
+constexpr int64 WORTH_CUTTING = 3 << 22;
+
+// Elements of the blocks of a sum that threads share: they stay in the L2 cache.
+constexpr int64 MOST_SUMS = 1 << 17;
 
 // How many rows of this many vectors of sums fit in the registers, beside their operands.
 constexpr int MOST_VECTORS = 4;
@@ -218,14 +221,6 @@ template <typename T> Matrix<T> spread(Matrix<T> a, int64 m, int64 k) {
     return {to, ld, a.transposed};
 }
 
-// The block size for dividing `total` into as few blocks as `most` allows, as equal as multiples of
-// `step` can be.
-inline int64 block_of(int64 total, int64 most, int64 step) {
-    if (total <= most) return total;
-    const int64 blocks = (total + most - 1) / most;
-    return (total + blocks * step - 1) / (blocks * step) * step;
-}
-
 template <typename T>
 void in_blocks(Matrix<T> a, Matrix<T> b, T* out, int64 m, int64 n, int64 k, int64 ldo, bool add) {
     typedef Vector<T> V;
@@ -255,6 +250,30 @@ void in_blocks(Matrix<T> a, Matrix<T> b, T* out, int64 m, int64 n, int64 k, int6
                           add, out + r * ldo + j, ldo);
                 }
             }
+        }
+    }
+}
+
+// The same, with the blocks of the sum as pieces. A thread then reads those rows of b whose gradient
+// and update it computes too, if b is the weights of a layer: they stay in the cache of its core.
+template <typename T>
+void by_depth(Matrix<T> a, Matrix<T> b, T* out, int64 m, int64 n, int64 k, int64 ldo, bool adds) {
+    const int64 depth = block_of(k, DEPTH, 8), blocks = (k + depth - 1) / depth;
+    thread_local Room<T> room;
+    T* sums = room.of(blocks * m * n);  // (blocks, m, n)
+    parallel(blocks, [&](int64 block) {
+        const int64 p = block * depth;
+        in_blocks(a.from(0, p), b.from(p, 0), sums + block * m * n, m, n, std::min(depth, k - p),
+                  n, false);
+    });
+    for (int64 i = 0; i < m; ++i) {
+        T* to = out + i * ldo;
+        for (int64 block = 0; block < blocks; ++block) {
+            const T* sum = sums + (block * m + i) * n;
+            if (adds || block > 0)
+                for (int64 j = 0; j < n; ++j) to[j] += sum[j];
+            else
+                std::memcpy(to, sum, std::size_t(n) * sizeof(T));
         }
     }
 }
@@ -346,6 +365,11 @@ void matmul(const T* a_numbers, const T* b_numbers, T* out, int64 m, int64 n, in
     const int64 pieces = m * n * k < WORTH_CUTTING ? 1 : threads();
     if (pieces == 1) {
         part(0, 0, m, n);
+        return;
+    }
+    const int64 blocks = (k + DEPTH - 1) / DEPTH;
+    if (!along && k > std::max(m, n) && blocks >= pieces && blocks * m * n <= MOST_SUMS) {
+        by_depth(a, b, out, m, n, k, ldo, accumulate);
         return;
     }
     const int64 rows = m > n ? (m + pieces - 1) / pieces : m;

@@ -2,6 +2,7 @@
 #include "../formulas/control.cuh"
 #include "../formulas/random.cuh"
 #include "operation.hpp"
+#include "pieces.hpp"
 #include "vectors.hpp"
 
 #include <cstring>
@@ -11,41 +12,61 @@ namespace {
 constexpr int64 LINE = 64;  // size of a cache line in bytes
 constexpr int64 AHEAD = 4;  // rows that are prefetched before they are needed
 
+// Elements of a batch from which threads share its columns, as they share the product with it.
+constexpr int64 BATCH_WORTH_THREADS = 1 << 16;
+
+// out[i] = source[i-th row] scale + offset, for the columns from begin to end of all rows.
+template <typename Source, typename Out, typename RowOf>
+void gather_columns(const Source* source, RowOf row_of, bool shuffled, int64 begin, int64 end,
+                    int64 rows, int64 width, Out scale, Out offset, Out* out) {
+    const int64 lead = rows < AHEAD ? rows : AHEAD;
+    const std::size_t bytes = std::size_t(end - begin) * sizeof(Source);
+    const bool plain = scale == Out(1) && offset == Out(0);
+    const Source* ahead[AHEAD];
+    for (int64 i = 0; i < rows + lead; ++i) {
+        const Source* from = i < lead ? nullptr : ahead[(i - lead) % AHEAD];
+        if (i < rows) {
+            const Source* row = source + row_of(i) * width + begin;
+            if (shuffled && int64(bytes) > LINE)
+                for (int64 at = 0; at < int64(bytes); at += LINE)
+                    PREFETCH(reinterpret_cast<const char*>(row) + at);
+            ahead[i % AHEAD] = row;
+        }
+        if (i < lead) continue;
+        Out* row = out + (i - lead) * width + begin;
+        if constexpr (std::is_same_v<Source, Out>) {
+            if (plain) {
+                std::memcpy(row, from, bytes);
+                continue;
+            }
+        }
+        for (int64 c = 0; c < end - begin; ++c)
+            row[c] = Converted<Out>::of(from[c]) * scale + offset;
+    }
+}
+
 // out[i] = source[row at index position + first + i of the pass] scale + offset, converted to type
 // Out. A row has `width` elements. Shuffled rows lie anywhere in memory: while one is copied, the
 // following ones are prefetched.
 template <typename Source, typename Out>
 void gather(const Source* source, uint32 total, int64 width, uint64 seed, bool shuffled,
             const int64* counters, int64 first, int64 rows, double factor, double shift, Out* out) {
-    const Out scale = Out(factor), offset = Out(shift);
     const OrderKeys keys(seed, uint64(counters[PASS]));
     const int64 position = counters[POSITION] + first;
-    const int64 bytes = width * int64(sizeof(Source));
-    const bool plain = scale == Out(1) && offset == Out(0);
     if (position < 0 || position >= int64(total)) return;  // there is no such row
     if (total - position < rows) rows = total - position;
-    const int64 lead = rows < AHEAD ? rows : AHEAD;
-    const Source* ahead[AHEAD];
-    for (int64 i = 0; i < rows + lead; ++i) {
-        const Source* from = i < lead ? nullptr : ahead[(i - lead) % AHEAD];
-        if (i < rows) {
-            const uint32 place = uint32(position + i);
-            const Source* row = source + (shuffled ? order_row(place, total, keys) : place) * width;
-            if (shuffled && bytes > LINE)
-                for (int64 at = 0; at < bytes; at += LINE)
-                    PREFETCH(reinterpret_cast<const char*>(row) + at);
-            ahead[i % AHEAD] = row;
-        }
-        if (i < lead) continue;
-        Out* row = out + (i - lead) * width;
-        if constexpr (std::is_same_v<Source, Out>) {
-            if (plain) {
-                std::memcpy(row, from, std::size_t(bytes));
-                continue;
-            }
-        }
-        for (int64 c = 0; c < width; ++c) row[c] = Converted<Out>::of(from[c]) * scale + offset;
-    }
+    const auto row_of = [&](int64 i) -> int64 {
+        const uint32 place = uint32(position + i);
+        return shuffled ? order_row(place, total, keys) : place;
+    };
+    const bool alone = threads() == 1 || rows * width < BATCH_WORTH_THREADS;
+    const int64 some = alone ? width : block_of(width, DEPTH, 8);
+    if (some == 0) return;
+    parallel((width + some - 1) / some, [&](int64 k) {
+        const int64 begin = k * some, end = width - begin < some ? width : begin + some;
+        gather_columns(source, row_of, shuffled, begin, end, rows, width, Out(factor), Out(shift),
+                       out);
+    });
 }
 
 // One more update and batch, and `rows` more of the order. The first batch after which the loss so

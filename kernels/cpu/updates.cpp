@@ -38,7 +38,7 @@ void update(T* weights, const T* gradients, T* slot_0, T* slot_1, T* slot_2,
             }
             const SubnormalsAreZero scope;
             apply(formula, first, last, weights, gradients, slot_0, slot_1, slot_2);
-        });
+        }, WEIGHTS_WORTH_THREADS);
     }
 }
 

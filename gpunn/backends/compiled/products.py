@@ -6,16 +6,22 @@ of small and large dense networks and of convolutions, in float32:
 - AVX-512, against OpenBLAS's own: from as fast to 4 times as fast, most for narrow products; two
   to five times as fast as its AVX2 kernels.
 - AVX2, against its AVX2 kernels: from as fast to 5 times as fast if a side is below 64, .86 to
-  .98 of the speed for large products with longer sides.
+  .98 of the speed for large products with longer sides. Such a product is left to BLAS only from
+  the size on at which several threads share it: ours are shared when they are smaller.
 - WebAssembly, in a page: there is no BLAS.
 - Neither: up to twice as fast for the smallest, .4 to .6 of the speed for all others.
 """
 
 from __future__ import annotations
 
+from gpunn.backends.shared.threads import FLOPS_WORTH_THREADS
+
 SMALLEST_SIDE = 64
-# Multiplications of the largest product for our kernel, if no side is shorter than that.
-LARGEST = {"avx512": float("inf"), "avx2": 1 << 24, "baseline": 1 << 15, "wasm": float("inf")}
+# Multiplications of the largest product for our kernel, if no side is shorter than that. A
+# multiplication and an addition are two flops: twice as many of these are two pieces for BLAS.
+LARGEST = {
+    "avx512": float("inf"), "avx2": FLOPS_WORTH_THREADS, "baseline": 1 << 15, "wasm": float("inf"),
+}  # fmt: skip
 
 
 def ours_is_faster(instructions: str, m: int, n: int, k: int) -> bool:
@@ -25,6 +31,8 @@ def ours_is_faster(instructions: str, m: int, n: int, k: int) -> bool:
     (True, False)
     >>> ours_is_faster("avx2", 128, 1024, 10), ours_is_faster("baseline", 128, 1024, 10)
     (True, False)
+    >>> ours_is_faster("avx2", 128, 256, 784)  # BLAS would use one thread
+    True
     """
     narrow = instructions != "baseline" and min(m, n, k) < SMALLEST_SIDE
     return narrow or m * n * k <= LARGEST[instructions]

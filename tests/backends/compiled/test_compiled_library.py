@@ -27,6 +27,7 @@ from gpunn.backends.contract.control import Control
 from gpunn.backends.contract.expression import COLUMNS, ELEMENTS, ONE, ROWS
 from gpunn.backends.cupy.driver import gpu
 from gpunn.backends.shared.geometry import Geometry
+from gpunn.backends.shared.order import Order
 
 REASON = cpu_kernels.why_not()
 UNWANTED = os.environ.get("GPUNN_BUILD") == "none"
@@ -136,6 +137,9 @@ def large_operations() -> dict[str, str]:
     note("batch normalization", mean, variance, out)
     backend.max_pooling(images, geometry, pooled)
     note("pooling", pooled)
+    for factor in (1.0, 0.5):
+        backend.gather(x, Order(1103, 7), Control(backend), out, factor)
+        note(f"rows of a batch times {factor}", out)
     dense = of(
         "float32", (ELEMENTS, ROWS, COLUMNS, ONE), ("multiply", 0, 2), ("add", 4, 1), ("tanh", 5),
         ("square", 1), ("square", 2), ("square", 3),

@@ -116,22 +116,24 @@ def test_the_place_of_an_element_does_not_change_its_bits(module: Any, dtype: st
             np.testing.assert_array_equal(moved, found[rows][:, columns])
 
 
-# At least as many multiplications as are divided among threads.
+# At least as many multiplications as are divided among threads: by rows, by columns, by the sums.
 LARGE = [
     (2048, 128, 70, False, False), (130, 2060, 65, False, True), (300, 300, 190, True, False),
-    (2, 8400, 1000, False, True),
+    (2, 8400, 1000, False, True), (40, 300, 1300, False, False), (64, 150, 1500, True, False),
+    (33, 260, 1700, False, True),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_threads_change_no_bits(module: Any, dtype: str) -> None:
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_threads_change_no_bits(module: Any, accumulate: bool, dtype: str) -> None:
     rng = np.random.default_rng(6)
     for m, n, k, *transposed in LARGE:
         a, b, out = draws(rng, dtype, (m, k), (k, n), (m, n))
         found = []
         for count in (1, 2, 5):
             module.set_threads(count)
-            found.append(matmul(module, a, b, out, *transposed, accumulate=True))
+            found.append(matmul(module, a, b, out, *transposed, accumulate, gaps=(0, 0, 3)))
         for other in found[1:]:
             np.testing.assert_array_equal(other, found[0])
 
