@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gpunn.common.markup import element
-from gpunn.common.markup.charts import curves
 from gpunn.common.stored import ByName, Integer, Several
 
 from .callback import Callback, Logs, state
@@ -42,6 +40,9 @@ class History(Callback):
 
     def _repr_html_(self) -> str:
         """A chart of each figure. Names are escaped."""
+        from gpunn.common.markup import element
+        from gpunn.common.markup.charts import curves
+
         figures = {name: _numbers(values) for name, values in self.history.items()}
         charts = [
             element("div", curves(name, lines))

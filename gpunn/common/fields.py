@@ -29,10 +29,9 @@ TypeError: _Partial.__init__() got an unexpected keyword argument 'size'
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from inspect import Parameter
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .signatures import annotations_of
 
@@ -45,8 +44,7 @@ else:
         return lambda cls: cls
 
 
-@dataclass(frozen=True)
-class _Field:
+class _Field(NamedTuple):
     default: Any
     check: Callable[[str, Any], Any] | None
     kw_only: bool
@@ -112,11 +110,11 @@ def add_constructor(cls: Any) -> None:
     for name, value in vars(cls).items():
         base = inherited.get(name)
         if isinstance(value, _Field):
-            own[name] = replace(value, check=value.check or base.check) if base else value
+            own[name] = value._replace(check=value.check or base.check) if base else value
         elif base and name in typed:
-            own[name] = replace(base, default=value, kw_only=False)
+            own[name] = base._replace(default=value, kw_only=False)
         elif base and not hasattr(value, "__get__"):  # else a method or a property
-            defaults[name] = replace(base, default=value)
+            defaults[name] = base._replace(default=value)
     if not own and not defaults:
         return
     if not (inherited or cls.__init__ is object.__init__):

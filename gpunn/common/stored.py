@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,11 +24,11 @@ import numpy as np
 MOST = 2**62  # largest stored count, which leaves room to continue counting in 64 bits
 
 
-@dataclass(frozen=True)
 class FieldSchema(ABC):
     """Base class of value schemas. A subclass defines the expected values."""
 
-    or_none: bool = field(default=False, kw_only=True)
+    def __init__(self, *, or_none: bool = False) -> None:
+        self.or_none = or_none
 
     def check(self, value: Any, entry: str) -> Any:
         """Return ``value`` after checking it; ``entry`` is its path in the file.
@@ -66,12 +65,12 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-@dataclass(frozen=True)
 class Integer(FieldSchema):
     """An integer, by default a count."""
 
-    least: int = 0
-    most: int = MOST
+    def __init__(self, least: int = 0, most: int = MOST, *, or_none: bool = False) -> None:
+        super().__init__(or_none=or_none)
+        self.least, self.most = least, most
 
     @property
     def expected(self) -> str:
@@ -83,12 +82,14 @@ class Integer(FieldSchema):
         return type(value) is int and self.least <= value <= self.most
 
 
-@dataclass(frozen=True)
 class Number(FieldSchema):
     """A real number, by default including NaN and infinity, which metrics may be."""
 
-    least: float | None = None
-    finite: bool = False
+    def __init__(
+        self, least: float | None = None, finite: bool = False, *, or_none: bool = False
+    ) -> None:
+        super().__init__(or_none=or_none)
+        self.least, self.finite = least, finite
 
     @property
     def expected(self) -> str:
@@ -102,7 +103,6 @@ class Number(FieldSchema):
         return above and (not self.finite or math.isfinite(value))
 
 
-@dataclass(frozen=True)
 class Text(FieldSchema):
     """A string; one of ``among``, if given."""
 
@@ -116,7 +116,6 @@ class Text(FieldSchema):
         return isinstance(value, str) and (self.among is None or value in self.among)
 
 
-@dataclass(frozen=True)
 class Anything(FieldSchema):
     """Any value, for entries that are only shown and stored."""
 
@@ -126,12 +125,14 @@ class Anything(FieldSchema):
         return True
 
 
-@dataclass(frozen=True)
 class Several(FieldSchema):
     """A list of values of one kind, with ``length`` entries if given."""
 
-    of: FieldSchema = field(default_factory=Anything)
-    length: int | None = None
+    def __init__(
+        self, of: FieldSchema | None = None, length: int | None = None, *, or_none: bool = False
+    ) -> None:
+        super().__init__(or_none=or_none)
+        self.of, self.length = of or Anything(), length
 
     @property
     def expected(self) -> str:
@@ -145,12 +146,14 @@ class Several(FieldSchema):
         return [self.of.check(one, f"{entry}/{i}") for i, one in enumerate(value)]
 
 
-@dataclass(frozen=True)
 class ByName(FieldSchema):
     """A dictionary of values of one kind, with any names."""
 
-    of: FieldSchema = field(default_factory=Anything)
     expected = "a dictionary"
+
+    def __init__(self, of: FieldSchema | None = None, *, or_none: bool = False) -> None:
+        super().__init__(or_none=or_none)
+        self.of = of or Anything()
 
     def fits(self, value: Any) -> bool:
         return isinstance(value, dict)
@@ -160,12 +163,16 @@ class ByName(FieldSchema):
         return {name: self.of.check(one, f"{entry}/{name}") for name, one in value.items()}
 
 
-@dataclass(frozen=True)
 class Arrays(FieldSchema):
     """A list of arrays like those returned by ``like``."""
 
-    like: Callable[[], list[np.ndarray]] = list
     expected = "a list of arrays as the model's weights"
+
+    def __init__(
+        self, like: Callable[[], list[np.ndarray]] = list, *, or_none: bool = False
+    ) -> None:
+        super().__init__(or_none=or_none)
+        self.like = like
 
     def fits(self, value: Any) -> bool:
         return isinstance(value, list)

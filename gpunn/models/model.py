@@ -19,7 +19,6 @@ from gpunn.structure.builder import Builder, Source
 from gpunn.structure.calls import ModelCall, arguments_of
 from gpunn.structure.data_held import data_held
 from gpunn.structure.graph import Graph, restore_graph
-from gpunn.structure.summary import summary_html, summary_text
 from gpunn.training.training import Training
 
 from .earlier import restored
@@ -273,11 +272,15 @@ class Model(TrainableModel):
             expand_nested: Whether to show the layers of models used as layers.
             show_trainable: Whether to add a column that shows which layers are trained.
         """
+        from gpunn.structure.summary import summary_text
+
         text = summary_text(self, line_length or 80, show_trainable, expand_nested)
         (print_fn or print)(text)
 
     def _repr_html_(self) -> str:
         """Return the view in a notebook: layers, shapes, parameters and a drawing."""
+        from gpunn.structure.summary import summary_html
+
         return summary_html(self)
 
     def data_held(self) -> dict[str, str]:

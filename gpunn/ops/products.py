@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,9 @@ from .primitive import Gradients, Primitive
 from .shapes import broadcast_to, expand_dims, listed, places_of, reshape, squeeze, transpose, whole
 from .table import operation, ops
 from .tensor import Shape, Tensor
+
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+"""The names of axes in `einsum`."""
 
 
 def _compute_product(
@@ -253,7 +255,7 @@ def _terms(subscripts: str, ndims: Sequence[int]) -> tuple[list[str], str]:
         raise ValueError(f"einsum: {subscripts!r} names {len(terms)} operands; got {len(ndims)}.")
     for term in (*terms, result):
         letters = term.replace("...", "", 1)
-        if not all(c in string.ascii_letters for c in letters):
+        if not all(c in LETTERS for c in letters):
             raise ValueError(f"einsum: expected letters and at most one `...`; got {term!r}.")
     if not arrow:  # letters that occur once, in alphabetical order
         letters = given.replace(".", "")
@@ -264,7 +266,7 @@ def _terms(subscripts: str, ndims: Sequence[int]) -> tuple[list[str], str]:
     for term, n, k, more in zip(terms, ndims, named, rest, strict=True):
         if more < 0 or n != k + more:
             raise ValueError(f"einsum: {term!r} must name each axis of a tensor of {n} axes.")
-    free = [c for c in string.ascii_letters if c not in subscripts][: max(rest)]
+    free = [c for c in LETTERS if c not in subscripts][: max(rest)]
     for i, more in enumerate(rest):
         terms[i] = terms[i].replace("...", "".join(free[len(free) - more :]))
     result = result.replace("...", "".join(free))

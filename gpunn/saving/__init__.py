@@ -1,16 +1,30 @@
 """Saving of models, weights and checkpoints: safetensors with JSON, without any code."""
 
+from typing import TYPE_CHECKING
+
+from gpunn.common.importing.lazy import lazy
 from gpunn.common.registry import register_serializable
 
-from .checkpoint import load_checkpoint, save_checkpoint
-from .model_files import (
-    load_model,
-    load_weights,
-    model_from_json,
-    model_to_json,
-    save_model,
-    save_weights,
-)
+if TYPE_CHECKING:
+    from .checkpoint import load_checkpoint, save_checkpoint
+    from .model_files import (
+        load_model,
+        load_weights,
+        model_from_json,
+        model_to_json,
+        save_model,
+        save_weights,
+    )
+else:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            ".checkpoint": "load_checkpoint save_checkpoint",
+            ".model_files": (
+                "load_model load_weights model_from_json model_to_json save_model save_weights"
+            ),
+        },
+    )
 
 register_keras_serializable = register_serializable
 

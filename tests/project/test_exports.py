@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import gpunn
 from gpunn.common import registry
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +40,13 @@ def test_every_part_is_exported(package: str) -> None:
     assert len(registered) > 5 and registered <= {v for v in exported.values() if callable(v)}
     assert {*exported} - {"__builtins__"} == {*module.__all__} == {*dir(module)}
     assert not [n for n, v in exported.items() if isinstance(v, ModuleType) and n != "schedules"]
+
+
+@pytest.mark.parametrize("package", [name for name in dir(gpunn) if name != "__version__"])
+def test_every_name_that_completion_offers_exists(package: str) -> None:
+    module = getattr(gpunn, package)
+    for name in dir(module) if isinstance(module, ModuleType) else ():
+        assert hasattr(module, name), f"gpunn.{package}.{name}"
 
 
 def printed(code: str) -> str:

@@ -27,7 +27,6 @@ MOST_BYTES = 64 << 20  # maximum size of a file to read
 FIGURE = Number(or_none=True)  # None: not finite
 
 
-@dataclass(frozen=True)
 class Picture(Text):
     """A PNG file as a data URL, which loads nothing."""
 
@@ -37,12 +36,16 @@ class Picture(Text):
         return isinstance(value, str) and PICTURE.fullmatch(value) is not None
 
 
-@dataclass(frozen=True)
 class Entries(FieldSchema):
     """A dictionary with declared entries."""
 
-    kept: Mapping[str, FieldSchema] = field(default_factory=dict)
     expected = "a dictionary"
+
+    def __init__(
+        self, kept: Mapping[str, FieldSchema] | None = None, *, or_none: bool = False
+    ) -> None:
+        super().__init__(or_none=or_none)
+        self.kept = kept or {}
 
     def fits(self, value: Any) -> bool:
         return isinstance(value, dict)

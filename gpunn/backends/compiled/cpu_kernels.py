@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 import os
 from functools import cache
 from pathlib import Path
@@ -58,6 +57,8 @@ def available() -> tuple[str, ...]:
 
 def not_built() -> dict[str, str]:
     """Return the compiler's output from the installation, by the module that failed to build."""
+    import json  # only for a message
+
     try:
         found = json.loads(Path(__file__).with_name("not_built.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
