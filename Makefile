@@ -36,7 +36,7 @@ test: lint ## run the tests: ten minutes
 
 test-more: export OPENBLAS_NUM_THREADS = 1
 test-more: export OMP_NUM_THREADS = 1
-test-more: $(VENV)/.for-test $(VENV)/.for-web ## run what takes too long for every run, as sanitizers and every line: half an hour
+test-more: $(VENV)/.for-test $(VENV)/.for-web $(VENV)/.for-sass ## run what takes too long for every run, as sanitizers and every line: half an hour
 	$(BIN)/python -m pytest $(PARALLEL) -m more --timeout 3600 -o faulthandler_timeout=4000 $(ARGS)
 
 newest-pythons: | $(BIN)/python ## fetch the newest Pythons of Debian testing, for test-more
@@ -61,7 +61,7 @@ bench-guard: $(VENV)/.for-test ## compare the instructions of six short pieces o
 gpu: ## test and measure on the NVIDIA GPU of this machine: ARGS="--minutes 10"
 	GPUNN_BACKEND=$(or $(GPUNN_BACKEND),cupy) $(or $(GIVEN_PYTHON),$(FOUND_PYTHON)) -m benchmarks.gpu.run $(ARGS)
 
-kernels: $(VENV)/.for-test ## list what each kernel takes of a GPU, as the compiler says
+kernels: $(VENV)/.for-test $(VENV)/.for-sass ## list what each kernel takes of a GPU, as the compiler says
 	$(BIN)/python -m benchmarks.gpu.kernel_table
 	$(BIN)/python -m benchmarks.gpu.hot_kernels
 	$(BIN)/python -m benchmarks.gpu.constants
@@ -126,6 +126,6 @@ $(VENV)/.for-test: $(PACKAGE) | $(BIN)/python
 	@$(INSTALL) '.[test]'
 	@touch $@
 
-$(VENV)/.for-web: pyproject.toml | $(BIN)/python
-	@$(INSTALL) '.[web]'
+$(VENV)/.for-web $(VENV)/.for-sass: $(VENV)/.for-%: pyproject.toml | $(BIN)/python
+	@$(INSTALL) '.[$*]'
 	@touch $@

@@ -1,30 +1,29 @@
-"""GPU resources that the kernels of the workloads' steps use, from their compiled code.
+"""GPU resources that the kernels of the workloads' steps use, and their predicted times.
 
-``make kernels`` writes it into results/hot-kernels.md. It needs NVRTC, but neither a GPU nor
-CuPy. The microseconds are predictions, from the model of `roofline`.
+``make kernels`` writes it into results/hot-kernels.md, from machine code: it needs NVRTC and
+``nvdisasm`` (the extra ``sass``), but neither a GPU nor CuPy. The microseconds are predictions,
+from the models of `roofline` and of `critical_path`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from benchmarks import RESULTS
 from benchmarks.common.workloads import ALL_WORKLOADS
-from benchmarks.contestants.gpunn_fit import network
-from gpunn.apps.roofline import step_profile
 from gpunn.backends.cupy import images
-from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.launch import roofline
-from gpunn.backends.cupy.launch.codegen import BLOCK, WARP, Kernel, PartCall, by_itself
+from gpunn.backends.cupy.launch.codegen import BLOCK, WARP
 from gpunn.backends.cupy.launch.kernel_source import part_named
-from gpunn.backends.cupy.launch.known_gpus import GPU, GPUS, find_gpu, known_gpu
-from gpunn.backends.cupy.launch.tasks import Launch, Product, Task
+from gpunn.backends.cupy.launch.known_gpus import GPU, GPUS, find_gpu
+from gpunn.backends.cupy.launch.tasks import Product, Task
 
-from . import nvrtc
+from . import critical_path, nvrtc
+from .critical_path import Launched
+from .latencies import LATENCIES, SOURCES, Latencies
 
 RESULT = RESULTS / "hot-kernels.md"
 GPU_NAMES = {61: "GTX 1080 Ti", 86: "RTX 3060", 90: "H200"}
@@ -52,35 +51,61 @@ _HEAD = """\
 
 Compiled by NVRTC {version} (`make kernels`) from kernels of digest {digest}, for {gpus}.
 **Nothing here ran on a card.** Not listed is what libraries do, as products in the mode *fused*.
-The kernels of launches have the step's sizes as constants (`constants.md` compares); parts do not.
+The kernels of launches have the step's sizes as constants.
+
+A predicted time is a range. Its low end counts bytes, arithmetic and the cost of a launch; at its
+high end a launch takes at least as long as the longest chain of dependent instructions of one of
+its threads.
 """
 _LAUNCHES = """\
 ## Launches
 
 *Bytes*: each array that a launch reads or writes, once; what it has written itself is in a cache
 when it reads it. *Barriers*: of a block, as they stand in
-the compiled text; of the grid. A cell of a card: registers of a thread / bytes of static shared
+the machine code; of the grid. A cell of a card: registers of a thread / bytes of static shared
 memory of a block / the share of a multiprocessor's threads that fit at once by these. *us*:
-**predicted**, the bytes at the bandwidth of L2 (of the memory, where they are more than L2 holds)
-or the arithmetic of a convolution, and what a kernel in a graph, or each barrier of the grid, costs
-on that card. A persistent launch is given for one step. The launches are those of a GTX 1060.
+**predicted**. Low: the bytes at the bandwidth of L2 (of the memory, where they are more than L2
+holds) or the arithmetic of a convolution, and what a kernel in a graph, or each barrier of the
+grid, costs on that card. High: in the place of the bytes, if that is longer, the chain below, once
+for each time that the card is filled with blocks; or the issue of all instructions, {issue} of a
+warp a cycle. A persistent launch is given for one step. The launches are those of a GTX 1060; "-":
+that card has another one in this place.
+"""
+_THREADS = """\
+## Threads
+
+A thread of the first block (or the last one, if it takes longer) is followed through the machine
+code: cycles until its last result is ready / instructions that it executes. Loops turn as often as
+their sizes say, since integers are computed. A condition on data that are unknown holds, if that
+does something; a loop ends there. Conditions of subnormal quotients and roots do not hold. Each
+read of an array comes from L2, or from memory where a launch moves more than L2 holds. What is left
+out makes a card slower: conflicts of banks, fetching of instructions, turns at branches. What a
+cache in the multiprocessor holds makes it faster.
+"""
+_LATENCIES = """\
+Cycles until a result can be used, of each generation:
+"""
+_STEPS = """\
+## Steps
+
+**Predicted** us of a whole step, products of the library included (these with one time).
+"""
+_CONSTANTS = """\
+## What sizes as constants save
+
+The high end of a step, **predicted** us: with the sizes as arguments of its kernels -> as
+constants. The low end does not know the difference.
 """
 _PATCHES = """\
 ## Convolution without patches in memory
 
-**Predicted**, as above, for a step of W4 in the mode *fused*, products included: with all patches
+**Predicted**, low end, for a step of W4 in the mode *fused*, products included: with all patches
 in memory and the library's products, and as it is launched on that card. There a product of patches
 that are never written is chosen where it is predicted to be faster; it is assumed to reach
 {rate:.0%} of the rate of the library's.
 """
-_PARTS = """\
-## Parts
-
-Instructions of PTX for an element, in the innermost loop that moves most: its instructions,
-divided by its stores to global memory (by its loads, if it stores nothing there). PTX is what the
-card's own assembler begins with, so this compares kernels, and is not what a card counts: of the
-disassemblers that pip has (nvidia-cuda-nvdisasm, from CUDA 13.2 on) none knows sm_61. "-": no such
-loop.
+_PATCHES_HIGH = """\
+Both ends, us: with all patches in memory -> as launched.
 """
 
 
@@ -90,46 +115,48 @@ class Hot(NamedTuple):
     Attributes:
         title: the title of the row: workload, mode, and operation.
         bytes: the bytes that it moves.
-        kernel: its kernel.
-        tasks: what it does.
+        launched: it.
     """
 
     title: str
     bytes: int
-    kernel: Kernel
-    tasks: Sequence[Task]
+    launched: Launched
 
     @property
-    def grid_barriers(self) -> int:
-        return sum(stage.name == "barrier" for stage in self.kernel.stages)
+    def kernel(self) -> Any:
+        return self.launched.kernel
 
 
 @cache
 def launches() -> tuple[Hot, ...]:
     """Return the launches of a step of each workload except products, without using a GPU."""
     found = []
-    for mode, workloads in MODES.items():
-        for workload in workloads:
-            for launch in _launches(workload, mode, known_gpu("GTX 1060 6GB")):
-                if launch.kernel:
-                    names = " + ".join(call.part for call in launch.kernel.calls)
-                    if mode == "persistent":
-                        names = f"all {len(launch.kernel.calls)} parts"
-                    title = f"{workload} {mode}: {names}"
-                    found.append(Hot(title, _bytes(launch.tasks), launch.kernel, launch.tasks))
+    for title, workload, mode in steps():
+        for launched in step(workload, mode):
+            if launched.kernel:
+                calls = launched.kernel.calls
+                names = " + ".join(call.part for call in calls)
+                if mode == "persistent":
+                    names = f"all {len(calls)} parts"
+                found.append(Hot(f"{title}: {names}", _bytes(launched.tasks), launched))
     return tuple(found)
 
 
-def _launches(workload: str, mode: str, gpu: GPU) -> Sequence[Launch]:
-    """Return the launches of a step on this GPU."""
-    work: dict[str, Any] = ALL_WORKLOADS[workload]
-    backend: Any = dry.make_backend(gpu)
-    backend.launch_mode = mode
-    model = step_profile.copied(network(work, "numpy"), backend)
-    program: Any = step_profile.step_program(model, work["batch"], 1)
-    program.run(1)
-    launches: Sequence[Launch] = program.launches
-    return launches
+def steps() -> list[tuple[str, str, str]]:
+    """Return the steps of the page: title, workload and launch mode of each."""
+    return [(f"{w} {mode}", w, mode) for mode, workloads in MODES.items() for w in workloads]
+
+
+@cache
+def step(workload: str, mode: str, gpu: GPU | None = None) -> list[Launched]:
+    """Return the launches of a step, see `critical_path.step`."""
+    return critical_path.step(workload, mode, gpu)
+
+
+def _with_patches(gpu: GPU) -> list[Launched]:
+    """Return the launches of a step of W4 if all patches are in memory."""
+    with patch.object(images, "RATE", 1e-30):
+        return critical_path.step("W4", "fused", gpu)
 
 
 def _bytes(tasks: Sequence[Task]) -> int:
@@ -139,12 +166,6 @@ def _bytes(tasks: Sequence[Task]) -> int:
         read |= {(r.start, r.stop) for r in task.regions if not r.written} - written
         written |= {(r.start, r.stop) for r in task.regions if r.written}
     return sum(stop - start for places in (read, written) for start, stop in places)
-
-
-def parts() -> list[PartCall]:
-    """Return the parts of these launches, each once."""
-    calls = (call for hot in launches() for call in hot.kernel.calls)
-    return sorted({PartCall(c.part, c.choices) for c in calls}, key=lambda call: call.entry)
 
 
 def occupancy(used: nvrtc.Resources, architecture: int) -> float:
@@ -164,36 +185,37 @@ def occupancy(used: nvrtc.Resources, architecture: int) -> float:
     return blocks * BLOCK / limits.threads
 
 
-def instructions(ptx: str) -> list[str]:
-    """Return the instructions of a kernel's PTX, including labels."""
-    lines = (line.strip() for line in ptx[ptx.index("{") :].splitlines())
-    return [x for x in lines if re.match(r"(@!?%p\d+ )?[a-z]\S*( .*)?;$|\$\w+:$", x)]
+def seconds(launched: Launched, gpu: GPU) -> tuple[float, float]:
+    """Predict the seconds of a launch: the low and the high end."""
+    kernel, work = launched.kernel, work_seconds(launched.tasks, gpu)
+    if kernel is None:
+        return gpu.kernel + work, gpu.kernel + work
+    barriers = sum(stage.name == "barrier" for stage in kernel.stages)
+    fixed = barriers * gpu.barrier if kernel.repeats else gpu.kernel
+    return fixed + work, fixed + max(work, _path_seconds(launched, gpu))
 
 
-def per_element(ptx: str) -> float | None:
-    """Return instructions per element in the innermost loop that moves most; None without one."""
-    lines = instructions(ptx)
-    labels = {line[:-1]: at for at, line in enumerate(lines) if line.endswith(":")}
-    loops = []
-    for at, line in enumerate(lines):
-        target = re.search(r"\bbra\S*\s+(\$\w+);", line)
-        if target and labels.get(target[1], at) < at:
-            loops.append((labels[target[1]], at))
-    best, most = None, 0
-    for first, last in loops:
-        if any(first <= a and b <= last and (a, b) != (first, last) for a, b in loops):
-            continue  # it contains another loop
-        body = [line for line in lines[first : last + 1] if not line.endswith(":")]
-        stores, loads = (sum(f"{how}.global" in x for x in body) for how in ("st", "ld"))
-        if stores + loads > most:
-            best, most = len(body) / (stores or loads), stores + loads
-    return best
+def _path_seconds(launched: Launched, gpu: GPU) -> float:
+    architecture = _architecture(gpu)
+    share = occupancy(_used(launched, architecture), architecture)
+    resident = round(share * LIMITS[architecture].threads / BLOCK)
+    return critical_path.seconds(launched, _time(launched, gpu), gpu, resident)
 
 
-def seconds(hot: Hot, gpu: GPU) -> float:
-    """Predict the seconds of a launch."""
-    fixed = hot.grid_barriers * gpu.barrier if hot.kernel.repeats else gpu.kernel
-    return fixed + work_seconds(hot.tasks, gpu)
+@cache
+def _time(launched: Launched, gpu: GPU) -> critical_path.Time:
+    far = _bytes(launched.tasks) > gpu.l2
+    return critical_path.thread_time(launched, _architecture(gpu), far)
+
+
+def _architecture(gpu: GPU) -> int:
+    major, minor = gpu.capability
+    return 10 * major + minor
+
+
+def _used(launched: Launched, architecture: int) -> nvrtc.Resources:
+    kernel: Any = launched.kernel
+    return nvrtc.compile_kernels(kernel.text, architecture, [kernel.name])[kernel.name]
 
 
 def work_seconds(tasks: Sequence[Task], gpu: GPU) -> float:
@@ -223,60 +245,126 @@ def _product_seconds(task: Task, gpu: GPU) -> float:
 
 def patches_row(gpu: GPU) -> list[str]:
     """Return the row of a GPU in the table of W4 with and without patches in memory."""
-    with patch.object(images, "RATE", 1e-30):
-        before = _launches("W4", "fused", gpu)
-    steps = before, _launches("W4", "fused", gpu)
-    times = [sum(gpu.kernel + work_seconds(each.tasks, gpu) for each in step) for step in steps]
+    both = _with_patches(gpu), step("W4", "fused", gpu)
+    times = [sum(gpu.kernel + work_seconds(each.tasks, gpu) for each in step) for step in both]
     return [
         gpu.name,
-        *(f"{len(step)}" for step in steps),
-        *(f"{sum(_bytes(each.tasks) for each in step) / 1e6:,.1f}" for step in steps),
+        *(f"{len(step)}" for step in both),
+        *(f"{sum(_bytes(each.tasks) for each in step) / 1e6:,.1f}" for step in both),
         *(f"{time * 1e6:,.1f}" for time in times),
         f"{times[1] / times[0] - 1:+.1%}",
     ]
 
 
+def step_seconds(launches: Sequence[Launched], gpu: GPU) -> tuple[float, float]:
+    """Predict the seconds of a step: the low and the high end."""
+    low, high = zip(*(seconds(launched, gpu) for launched in launches), strict=True)
+    return sum(low), sum(high)
+
+
 def digest() -> str:
     """The digest of the kernels in the page, and of what its predictions need besides them."""
     moved = (f"{hot.title}: {hot.bytes} bytes\n{hot.kernel.text}" for hot in launches())
-    return nvrtc.digest([repr(GPUS), *moved, *(by_itself(call).text for call in parts())])
+    return nvrtc.digest([repr(GPUS), repr(LATENCIES), *moved])
 
 
 def text() -> str:
     """The page."""
     gpus = {a: gpu for a, name in GPU_NAMES.items() if (gpu := find_gpu(name))}
     names = ", ".join(f"sm_{a} ({gpu.name})" for a, gpu in gpus.items())
-    head = _HEAD.format(version=nvrtc.version(), digest=digest(), gpus=names)
-    columns = ["launch", "bytes", "barriers", *(f"sm_{a}" for a in gpus)]
-    columns += [f"us, {gpu.name}" for gpu in gpus.values()]
-    rows = [_launch_row(hot, gpus) for hot in launches()]
     titles = ("launches", "MB", "us")
     both = [f"{title}, {how}" for title in titles for how in ("with patches", "as launched")]
-    of_parts = [[f"`{call.entry}`", *(_cell(call, a) for a in gpus)] for call in parts()]
     return "\n".join(
         (
-            head, _LAUNCHES, table(columns, rows), _PATCHES.format(rate=images.RATE),
-            table(["card", *both, "difference"], [patches_row(gpu) for gpu in GPUS]), _PARTS,
-            table(["part", *(f"sm_{a}" for a in gpus)], of_parts),
+            _HEAD.format(version=nvrtc.version(), digest=digest(), gpus=names),
+            _STEPS, _by_gpu("step", gpus, steps(), _step_cell),
+            _CONSTANTS, _by_gpu("step", gpus, steps(), _constants_cell),
+            _PATCHES.format(rate=images.RATE),
+            table(["card", *both, "difference"], [patches_row(gpu) for gpu in GPUS]),
+            _PATCHES_HIGH, table(list(_names(gpus)), [[_patches_cell(g) for g in gpus.values()]]),
+            _LAUNCHES.format(issue=critical_path.WARPS_ISSUE), _launch_table(gpus),
+            _THREADS,
+            _by_gpu("launch", gpus, [(hot.title, hot) for hot in launches()], _thread_cell),
+            _LATENCIES,
+            table(["generation", *Latencies._fields, "sources"], LATENCY_ROWS),
+            "\n".join(f"- {letter}: {text}" for letter, text in SOURCES.items()) + "\n",
         )
     )  # fmt: skip
 
 
+LATENCY_ROWS = [
+    [f"{generation}.x", *map(str, latencies[:-1]), latencies.sources]
+    for generation, latencies in LATENCIES.items()
+]
+
+
+def _names(gpus: dict[int, GPU]) -> list[str]:
+    return [gpu.name for gpu in gpus.values()]
+
+
+def _by_gpu(title: str, gpus: dict[int, GPU], rows: Sequence[Any], cell: Callable[..., str]) -> str:
+    """Return a table with a column for each GPU."""
+    made = [[row[0], *(cell(*row[1:], gpu) for gpu in gpus.values())] for row in rows]
+    return table([title, *_names(gpus)], made)
+
+
+def _range(times: tuple[float, float]) -> str:
+    return " - ".join(f"{time * 1e6:,.2f}" for time in times)
+
+
+def _step_cell(workload: str, mode: str, gpu: GPU) -> str:
+    return _range(step_seconds(step(workload, mode, gpu), gpu))
+
+
+def _constants_cell(workload: str, mode: str, gpu: GPU) -> str:
+    launched = step(workload, mode, gpu)
+    general = [each.without_constants if each.kernel else each for each in launched]
+    before, after = (step_seconds(each, gpu)[1] for each in (general, launched))
+    return f"{before * 1e6:,.1f} -> {after * 1e6:,.1f} ({after / before - 1:+.0%})"
+
+
+def _patches_cell(gpu: GPU) -> str:
+    before, after = _with_patches(gpu), step("W4", "fused", gpu)
+    return " -> ".join(_range(step_seconds(each, gpu)) for each in (before, after))
+
+
+def _launch_table(gpus: dict[int, GPU]) -> str:
+    columns = ["launch", "bytes", "barriers", *(f"sm_{a}" for a in gpus)]
+    columns += [f"us, {name}" for name in _names(gpus)]
+    return table(columns, [_launch_row(hot, gpus) for hot in launches()])
+
+
 def _launch_row(hot: Hot, gpus: dict[int, GPU]) -> list[str]:
     kernel = hot.kernel
-    ptx = nvrtc.assembly(kernel.text)
-    blocks = sum("bar.sync" in line or "barrier.sync" in line for line in instructions(ptx))
-    cells = [hot.title, f"{hot.bytes:,}", f"{blocks}, {hot.grid_barriers}"]
+    code = critical_path.code(kernel.text, min(gpus))
+    blocks = sum(instruction.name == "BAR" for instruction in code.instructions)
+    grid = sum(stage.name == "barrier" for stage in kernel.stages)
+    cells = [hot.title, f"{hot.bytes:,}", f"{blocks}, {grid}"]
     for architecture in gpus:
-        used = nvrtc.compile_kernels(kernel.text, architecture, [kernel.name])[kernel.name]
+        used = _used(hot.launched, architecture)
         share = occupancy(used, architecture)
         cells.append(f"{used.registers} / {used.shared} / {share:.0%}")
-    return [*cells, *(f"{seconds(hot, gpu) * 1e6:.2f}" for gpu in gpus.values())]
+    return [*cells, *(_range_of(hot, gpu) for gpu in gpus.values())]
 
 
-def _cell(call: PartCall, architecture: int) -> str:
-    found = per_element(nvrtc.assembly(by_itself(call).text, architecture))
-    return "-" if found is None else f"{found:.1f}"
+def _range_of(hot: Hot, gpu: GPU) -> str:
+    found = _on(hot, gpu)
+    return _range(seconds(found, gpu)) if found else "-"
+
+
+def _thread_cell(hot: Hot, gpu: GPU) -> str:
+    found = _on(hot, gpu)
+    if found is None:
+        return "-"
+    time = _time(found, gpu)
+    return f"{time.cycles:,} / {time.instructions:,}"
+
+
+def _on(hot: Hot, gpu: GPU) -> Launched | None:
+    """Return the launch of the same kernel on this GPU, with its blocks; None if it has none."""
+    workload, mode = hot.title.partition(":")[0].split()
+    same = (each for each in step(workload, mode, gpu) if each.kernel == hot.kernel)
+    return next(same, None)
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

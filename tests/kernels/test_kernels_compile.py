@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from kernel_resources import check
 
-from benchmarks.gpu import constants, hot_kernels, kernel_table, nvrtc
+from benchmarks.gpu import constants, hot_kernels, kernel_table, nvrtc, sass
 from benchmarks.gpu.kernel_table import ARCHITECTURES
 from gpunn.backends.contract import control
 from gpunn.backends.cupy import images, sums
@@ -75,10 +75,12 @@ def test_a_page_of_other_kernels_is_seen(page: Any, monkeypatch: pytest.MonkeyPa
 @PAGES
 def test_a_page_has_the_figures_of_the_kernels(page: Any) -> None:
     """But for the seconds, they apply to the version of the compiler that it states."""
-    written, seconds = page.RESULT.read_text(), r"\d+\.\d+ -> \d+\.\d+ \|"
+    if page is hot_kernels and sass.disassembler() is None:
+        pytest.skip("nvdisasm is missing: pip install 'gpunn[sass]'")
+    written, seconds = page.RESULT.read_text(), r"\d+\.\d+ -> \d+\.\d+ \|$"
     if f"NVRTC {nvrtc.version()} " in written:
-        now = re.sub(seconds, "", page.text())
-        assert re.sub(seconds, "", written) == now, "stale: run `make kernels`"
+        now = re.sub(seconds, "", page.text(), flags=re.MULTILINE)
+        assert re.sub(seconds, "", written, flags=re.MULTILINE) == now, "stale: run `make kernels`"
 
 
 @pytest.mark.parametrize("gpu", GPUS, ids=lambda gpu: gpu.name)
@@ -86,28 +88,6 @@ def test_convolution_without_patches_is_chosen_where_it_is_faster(gpu: GPU) -> N
     """As predicted, on every known GPU, for the small convolutional network."""
     *_, difference = hot_kernels.patches_row(gpu)
     assert difference.startswith("-")
-
-
-COUNTED = """
-extern "C" __global__ void counted(const float* x, float* y, int n) {
-    for (int i = threadIdx.x; i < n; i += 256) {
-        float sum = x[i];
-        %s
-        y[i] = sum;
-    }
-}
-"""
-
-
-def test_instructions_of_an_element_are_those_of_the_loop() -> None:
-    """Each further product and sum in the loop adds one instruction; without a loop: none."""
-    found = []
-    for more in ("", "sum = sum * sum + 3.0f;", "sum = sum * sum + 3.0f; sum = sum * sum + 5.0f;"):
-        ptx = nvrtc.assembly(COUNTED % more)
-        found.append(hot_kernels.per_element(ptx))
-    assert found[1] - found[0] == found[2] - found[1] == pytest.approx(1)
-    empty = nvrtc.assembly('extern "C" __global__ void empty() {}')
-    assert hot_kernels.per_element(empty) is None
 
 
 @pytest.mark.parametrize(
