@@ -19,8 +19,9 @@ from gpunn.backends.cupy.launch.codegen import BLOCK, WARP, Kernel
 from gpunn.backends.cupy.launch.kernel_source import NULL, dtype_named
 from gpunn.backends.cupy.launch.known_gpus import GPU, known_gpu
 from gpunn.backends.cupy.launch.tasks import Task
+from gpunn.utils import set_random_seed
 
-from . import sass
+from . import nvrtc, sass
 from .thread import Thread, Time, first_constants
 
 WARPS_ISSUE = 4
@@ -79,6 +80,7 @@ def step(workload: str, mode: str, gpu: GPU | None = None) -> list[Launched]:
         return lambda grid, block, arguments: seen.append((grid[0], arguments))
 
     backend.kernels.prepare = prepare
+    set_random_seed(0)  # a thread may draw several numbers to find its row in the order
     model = step_profile.copied(network(work, "numpy"), backend)
     program: Any = step_profile.step_program(model, work["batch"], 1)
     program.run(1)
@@ -100,6 +102,7 @@ def thread_time(launched: Launched, architecture: int, far: bool) -> Time:
     """
     kernel = launched.kernel
     assert kernel is not None
+    code, _ = compiled(kernel, architecture)
     constants = first_constants(kernel, launched.blocks, launched.arguments, architecture)
     places = [(r.start, r.stop) for task in launched.tasks for r in task.regions]
     places += [
@@ -117,17 +120,16 @@ def thread_time(launched: Launched, architecture: int, far: bool) -> Time:
     times = []
     for block in {0, launched.blocks - 1} if kernel.repeats else {0}:
         special = {"SR_TID.X": 0, "SR_CTAID.X": block, "SR_LANEID": 0, "SR_LTMASK": 0}
-        thread = Thread(
-            code(kernel.text, architecture), constants, special, architecture // 10, read, far
-        )
+        thread = Thread(code, constants, special, architecture // 10, read, far)
         times.append(thread.run())
     return max(times)
 
 
 @cache
-def code(text: str, architecture: int) -> sass.Code:
-    """Return the machine code of a source."""
-    return sass.parse(sass.disassemble(compile_source(text, f"sm_{architecture}").code))
+def compiled(kernel: Kernel, architecture: int) -> tuple[sass.Code, nvrtc.Resources]:
+    """Return a kernel's machine code, and the GPU resources that it uses."""
+    code, log = compile_source(kernel.text, f"sm_{architecture}", [nvrtc.VERBOSE])
+    return sass.parse(sass.disassemble(code)), nvrtc.resources_of(log, kernel.name)
 
 
 def seconds(launched: Launched, time: Time, gpu: GPU, resident: int) -> float:

@@ -7,7 +7,9 @@ from the models of `roofline` and of `critical_path`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import multiprocessing
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -24,6 +26,7 @@ from gpunn.backends.cupy.launch.tasks import Product, Task
 from . import critical_path, nvrtc
 from .critical_path import Launched
 from .latencies import LATENCIES, SOURCES, Latencies
+from .thread import Time
 
 RESULT = RESULTS / "hot-kernels.md"
 GPU_NAMES = {61: "GTX 1080 Ti", 86: "RTX 3060", 90: "H200"}
@@ -94,7 +97,7 @@ _CONSTANTS = """\
 ## What sizes as constants save
 
 The high end of a step, **predicted** us: with the sizes as arguments of its kernels -> as
-constants. The low end does not know the difference.
+constants. The low end, which counts no instructions, is the same.
 """
 _PATCHES = """\
 ## Convolution without patches in memory
@@ -105,7 +108,7 @@ that are never written is chosen where it is predicted to be faster; it is assum
 {rate:.0%} of the rate of the library's.
 """
 _PATCHES_HIGH = """\
-Both ends, us: with all patches in memory -> as launched.
+Both ends of these times, us:
 """
 
 
@@ -196,14 +199,16 @@ def seconds(launched: Launched, gpu: GPU) -> tuple[float, float]:
 
 
 def _path_seconds(launched: Launched, gpu: GPU) -> float:
+    assert launched.kernel is not None
     architecture = _architecture(gpu)
-    share = occupancy(_used(launched, architecture), architecture)
+    _, used = critical_path.compiled(launched.kernel, architecture)
+    share = occupancy(used, architecture)
     resident = round(share * LIMITS[architecture].threads / BLOCK)
     return critical_path.seconds(launched, _time(launched, gpu), gpu, resident)
 
 
 @cache
-def _time(launched: Launched, gpu: GPU) -> critical_path.Time:
+def _time(launched: Launched, gpu: GPU) -> Time:
     far = _bytes(launched.tasks) > gpu.l2
     return critical_path.thread_time(launched, _architecture(gpu), far)
 
@@ -211,11 +216,6 @@ def _time(launched: Launched, gpu: GPU) -> critical_path.Time:
 def _architecture(gpu: GPU) -> int:
     major, minor = gpu.capability
     return 10 * major + minor
-
-
-def _used(launched: Launched, architecture: int) -> nvrtc.Resources:
-    kernel: Any = launched.kernel
-    return nvrtc.compile_kernels(kernel.text, architecture, [kernel.name])[kernel.name]
 
 
 def work_seconds(tasks: Sequence[Task], gpu: GPU) -> float:
@@ -269,94 +269,85 @@ def digest() -> str:
 
 
 def text() -> str:
-    """The page."""
-    gpus = {a: gpu for a, name in GPU_NAMES.items() if (gpu := find_gpu(name))}
-    names = ", ".join(f"sm_{a} ({gpu.name})" for a, gpu in gpus.items())
+    """The page; the columns of each GPU are made in a process of their own."""
+    gpus = [gpu for name in GPU_NAMES.values() if (gpu := find_gpu(name))]
+    with ProcessPoolExecutor(len(gpus), multiprocessing.get_context("spawn")) as pool:
+        columns = list(pool.map(column, gpus))
+    names = [gpu.name for gpu in gpus]
+    cards = [f"sm_{architecture} ({name})" for architecture, name in GPU_NAMES.items()]
+    hot = [(each.title, f"{each.bytes:,}", barriers(each)) for each in launches()]
     titles = ("launches", "MB", "us")
     both = [f"{title}, {how}" for title in titles for how in ("with patches", "as launched")]
+
+    def by_gpu(title: str, rows: Iterable[Sequence[str]], *parts: str) -> str:
+        cells = zip(*(each[part] for part in parts for each in columns), strict=True)
+        made = [[*row, *more] for row, more in zip(rows, cells, strict=True)]
+        return table([*title.split(", "), *(names if len(parts) == 1 else cards + us)], made)
+
+    us = [f"us, {name}" for name in names]
+    step_rows = [[title] for title, _, _ in steps()]
+    latencies = [
+        [f"{generation}.x", *map(str, cycles[:-1]), cycles.sources]
+        for generation, cycles in LATENCIES.items()
+    ]
+    sources = [f"- {letter}: {source}" for letter, source in SOURCES.items()]
     return "\n".join(
         (
-            _HEAD.format(version=nvrtc.version(), digest=digest(), gpus=names),
-            _STEPS, _by_gpu("step", gpus, steps(), _step_cell),
-            _CONSTANTS, _by_gpu("step", gpus, steps(), _constants_cell),
+            _HEAD.format(version=nvrtc.version(), digest=digest(), gpus=", ".join(cards)),
+            _STEPS, by_gpu("step", step_rows, "steps"),
+            _CONSTANTS, by_gpu("step", step_rows, "constants"),
             _PATCHES.format(rate=images.RATE),
             table(["card", *both, "difference"], [patches_row(gpu) for gpu in GPUS]),
-            _PATCHES_HIGH, table(list(_names(gpus)), [[_patches_cell(g) for g in gpus.values()]]),
-            _LAUNCHES.format(issue=critical_path.WARPS_ISSUE), _launch_table(gpus),
-            _THREADS,
-            _by_gpu("launch", gpus, [(hot.title, hot) for hot in launches()], _thread_cell),
-            _LATENCIES,
-            table(["generation", *Latencies._fields, "sources"], LATENCY_ROWS),
-            "\n".join(f"- {letter}: {text}" for letter, text in SOURCES.items()) + "\n",
+            _PATCHES_HIGH, by_gpu("step", [["with patches"], ["as launched"]], "patches"),
+            _LAUNCHES.format(issue=critical_path.WARPS_ISSUE),
+            by_gpu("launch, bytes, barriers", hot, "resources", "launches"),
+            _THREADS, by_gpu("launch", [row[:1] for row in hot], "threads"),
+            _LATENCIES, table(["generation", *Latencies._fields], latencies),
+            "\n".join(sources) + "\n",
         )
     )  # fmt: skip
 
 
-LATENCY_ROWS = [
-    [f"{generation}.x", *map(str, latencies[:-1]), latencies.sources]
-    for generation, latencies in LATENCIES.items()
-]
+def barriers(hot: Hot) -> str:
+    """Return the barriers of a launch: of a block, in its machine code, and of the grid."""
+    code, _ = critical_path.compiled(hot.kernel, min(GPU_NAMES))
+    blocks = sum(instruction.name == "BAR" for instruction in code.instructions)
+    return f"{blocks}, {sum(stage.name == 'barrier' for stage in hot.kernel.stages)}"
 
 
-def _names(gpus: dict[int, GPU]) -> list[str]:
-    return [gpu.name for gpu in gpus.values()]
-
-
-def _by_gpu(title: str, gpus: dict[int, GPU], rows: Sequence[Any], cell: Callable[..., str]) -> str:
-    """Return a table with a column for each GPU."""
-    made = [[row[0], *(cell(*row[1:], gpu) for gpu in gpus.values())] for row in rows]
-    return table([title, *_names(gpus)], made)
+def column(gpu: GPU) -> dict[str, list[str]]:
+    """Return the cells of a GPU in each table of the page."""
+    found = [_on(hot, gpu) for hot in launches()]
+    of_steps = [step(workload, mode, gpu) for _, workload, mode in steps()]
+    return {
+        "steps": [_range(step_seconds(each, gpu)) for each in of_steps],
+        "constants": [_saved(each, gpu) for each in of_steps],
+        "patches": [
+            _range(step_seconds(each, gpu))
+            for each in (_with_patches(gpu), step("W4", "fused", gpu))
+        ],
+        "resources": [_resources(hot, _architecture(gpu)) for hot in launches()],
+        "launches": [_range(seconds(each, gpu)) if each else "-" for each in found],
+        "threads": [_thread(_time(each, gpu)) if each else "-" for each in found],
+    }
 
 
 def _range(times: tuple[float, float]) -> str:
     return " - ".join(f"{time * 1e6:,.2f}" for time in times)
 
 
-def _step_cell(workload: str, mode: str, gpu: GPU) -> str:
-    return _range(step_seconds(step(workload, mode, gpu), gpu))
-
-
-def _constants_cell(workload: str, mode: str, gpu: GPU) -> str:
-    launched = step(workload, mode, gpu)
+def _saved(launched: Sequence[Launched], gpu: GPU) -> str:
     general = [each.without_constants if each.kernel else each for each in launched]
     before, after = (step_seconds(each, gpu)[1] for each in (general, launched))
-    return f"{before * 1e6:,.1f} -> {after * 1e6:,.1f} ({after / before - 1:+.0%})"
+    return f"{before * 1e6:,.2f} -> {after * 1e6:,.2f} ({after / before - 1:+.0%})"
 
 
-def _patches_cell(gpu: GPU) -> str:
-    before, after = _with_patches(gpu), step("W4", "fused", gpu)
-    return " -> ".join(_range(step_seconds(each, gpu)) for each in (before, after))
+def _resources(hot: Hot, architecture: int) -> str:
+    _, used = critical_path.compiled(hot.kernel, architecture)
+    return f"{used.registers} / {used.shared} / {occupancy(used, architecture):.0%}"
 
 
-def _launch_table(gpus: dict[int, GPU]) -> str:
-    columns = ["launch", "bytes", "barriers", *(f"sm_{a}" for a in gpus)]
-    columns += [f"us, {name}" for name in _names(gpus)]
-    return table(columns, [_launch_row(hot, gpus) for hot in launches()])
-
-
-def _launch_row(hot: Hot, gpus: dict[int, GPU]) -> list[str]:
-    kernel = hot.kernel
-    code = critical_path.code(kernel.text, min(gpus))
-    blocks = sum(instruction.name == "BAR" for instruction in code.instructions)
-    grid = sum(stage.name == "barrier" for stage in kernel.stages)
-    cells = [hot.title, f"{hot.bytes:,}", f"{blocks}, {grid}"]
-    for architecture in gpus:
-        used = _used(hot.launched, architecture)
-        share = occupancy(used, architecture)
-        cells.append(f"{used.registers} / {used.shared} / {share:.0%}")
-    return [*cells, *(_range_of(hot, gpu) for gpu in gpus.values())]
-
-
-def _range_of(hot: Hot, gpu: GPU) -> str:
-    found = _on(hot, gpu)
-    return _range(seconds(found, gpu)) if found else "-"
-
-
-def _thread_cell(hot: Hot, gpu: GPU) -> str:
-    found = _on(hot, gpu)
-    if found is None:
-        return "-"
-    time = _time(found, gpu)
+def _thread(time: Time) -> str:
     return f"{time.cycles:,} / {time.instructions:,}"
 
 
