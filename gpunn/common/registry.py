@@ -349,8 +349,9 @@ def _knows(kind: str, name: str) -> bool:
 
 def _names(kind: str, name: str) -> dict[str, str]:
     """Return the names and aliases of a kind: ``name`` among them, if any part has it."""
-    if name not in _aliases.get(kind, {}):
-        import_parts(kind, name)
+    for imported in (name, None):
+        if name not in _aliases.get(kind, {}):
+            import_parts(kind, imported)
     return _aliases.get(kind, {})
 
 

@@ -64,6 +64,7 @@ def printed(code: str) -> str:
         ("activation", "SiLU", "Silu"),
         ("loss", "kld", "KLDivergence"),
         ("metric", "rmse", "RootMeanSquaredError"),
+        ("metric", "mae", "MeanAbsoluteError"),
         ("optimizer", "RMSProp", "RMSprop"),
         ("schedule", "cosine_decay", "CosineDecay"),
         ("callback", "CSVLogger", "CSVLogger"),

@@ -89,21 +89,18 @@ class LazyPackage:
         return list(sys.modules[self._package].__all__)
 
     def import_part(self, name: str | None = None) -> None:
-        """Import the part that is registered as ``name``; by default, or if it is none of the
-        names of the package, all parts."""
+        """Import the parts that may be registered as ``name``; by default all parts."""
         if name in self._parts or None in self._parts:
             return
-        spelled = [
-            n for n in (*self._modules, *self._classes) if name in (n, n.lower(), snake_case(n))
-        ]
-        for one in spelled or self._modules:
-            self.get(one)
-        self._parts.add(name if spelled else None)
+        for known in (*self._modules, *self._classes):
+            if name in (None, known, known.lower(), snake_case(known)):
+                self.get(known)
+        self._parts.add(name)
 
 
 def import_parts(kind: str | None = None, name: str | None = None) -> None:
-    """Import the part of ``kind`` registered as ``name``; by default all parts of that kind, or
-    of all kinds."""
+    """Import the parts of ``kind`` that may be registered as ``name``; by default all parts of
+    that kind, or of all kinds. An alias need not be among the names that a package exports."""
     for of, package in list(_of_kinds.items()):
         if kind in (of, None):
             package.import_part(name)
