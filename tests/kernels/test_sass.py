@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gpunn.apps.roofline.known_gpus import find_gpu
 
 from benchmarks.gpu import critical_path, hot_kernels, sass
 from benchmarks.gpu.latencies import LATENCIES
 from benchmarks.gpu.thread import PARAMETERS, Thread, Time
-from gpunn.apps.roofline.known_gpus import find_gpu
 from gpunn.backends.cupy.driver.nvrtc import compile_source
 
 needs_nvdisasm = pytest.mark.skipif(
