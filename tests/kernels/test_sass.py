@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpunn.apps.roofline.known_gpus import find_gpu
 
 from benchmarks.gpu import critical_path, hot_kernels, sass
 from benchmarks.gpu.latencies import LATENCIES
 from benchmarks.gpu.thread import PARAMETERS, Thread, Time
 from gpunn.backends.cupy.driver.nvrtc import compile_source
+from gpunn.backends.cupy.launch.known_gpus import find_gpu
 
 needs_nvdisasm = pytest.mark.skipif(
     sass.disassembler() is None, reason="nvdisasm is missing: pip install 'gpunn[sass]'"
