@@ -18,6 +18,7 @@ from .compat.absent import refusing
 from .compat.feature_space import FeatureSpace
 
 Sequence = PyDataset  # as Keras called it before
+__path__: list[str] = []  # as of a package, so that `gpunn.utils.feature_space` is still found
 __getattr__ = refusing(sys.modules[__name__])
 
 __all__ = [

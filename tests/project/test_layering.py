@@ -336,6 +336,28 @@ def test_every_module_that_is_loaded_is_keras_too() -> None:
     assert all(found.values()), [name for name, same in found.items() if not same]
 
 
+@pytest.mark.parametrize(
+    ("name", "now"),
+    [
+        ("layers.held", "layers.parameters"),
+        ("ops.given", "ops.op_arguments"),
+        ("ops.further.mathematics", "ops.library.mathematics"),
+        ("utils.feature_space", "compat.feature_space"),
+        ("keras.utils.feature_space", "compat.feature_space"),
+        ("random", "ops.random"),
+    ],
+)
+def test_a_module_is_found_under_its_other_names(name: str, now: str) -> None:
+    """Pickles of earlier versions use some of them."""
+    code = (
+        "import importlib, json, gpunn\n"
+        f"names = ['gpunn.{name}', 'gpunn.{now}']\n"
+        "modules = [importlib.import_module(name) for name in names]\n"
+        "print(json.dumps([modules[0] is modules[1], modules[0].__name__]))\n"
+    )
+    assert fresh(code) == [True, f"gpunn.{now}"]
+
+
 def test_what_only_some_need_is_not_imported_by_all() -> None:
     """A progress bar and a download take longer to import than all of gpunn."""
     code = (
