@@ -133,7 +133,9 @@ def test_threads_change_no_bits(module: Any, accumulate: bool, dtype: str) -> No
         found = []
         for count in (1, 2, 5):
             module.set_threads(count)
-            found.append(matmul(module, a, b, out, *transposed, accumulate, gaps=(0, 0, 3)))
+            found.append(
+                matmul(module, a, b, out, *transposed, accumulate=accumulate, gaps=(0, 0, 3))
+            )
         for other in found[1:]:
             np.testing.assert_array_equal(other, found[0])
 
