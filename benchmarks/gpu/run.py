@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,9 +29,15 @@ from typing import Any
 from benchmarks import RESULTS, ROOT
 from benchmarks.common import machine
 from benchmarks.common.workloads import ALL_WORKLOADS, IMAGE_WORKLOADS, lay_out_data
+from benchmarks.contestants.gpunn_fit import network
 from benchmarks.race import catalog
 from benchmarks.race.rounds import EPOCH, Program, Race, predict
 from benchmarks.race.tiers import Setting, operations, race_entry
+from gpunn.apps.roofline import step_profile
+from gpunn.backends.contract.backend import LAUNCH_MODES
+from gpunn.backends.cupy.launch.known_gpus import find_gpu
+from gpunn.backends.cupy.launch.measured_modes import keep_mode
+from gpunn.backends.cupy.launch.modes import step_key
 
 from . import compile_ahead, run_tests
 from .results import DONE, NOT_MEASURED, UNDER_WAY, Report, Results, now
@@ -68,12 +75,14 @@ class Run:
         emulated: whether the CPU emulates the GPU.
         rounds, rows: of the benchmarks; all rows if None.
         folder: the folder of the benchmarks' data and logs.
+        keep: whether the fastest launch modes become settings, see `measured_modes`.
     """
 
     emulated: bool
     rounds: int
     rows: int | None
     folder: Path
+    keep: bool = False
 
     @property
     def backend(self) -> str:
@@ -161,14 +170,32 @@ def other_tests(run: Run, until: float, tell: Tell) -> Report:
 
 def race_modes(run: Run, until: float, tell: Tell) -> Report:
     """Measure gpunn in its default launch mode, and in each of them."""
-    from gpunn.backends.contract.backend import LAUNCH_MODES
-
     (ours,) = (v for v in catalog.variants() if v.name == OURS)
     programs = [catalog.program(ours)]
     for mode in LAUNCH_MODES:
         one = catalog.program(ours, GPUNN_LAUNCH_MODE=mode)
         programs.append(Program(f"gpunn, {mode}", one.file, OURS, one.environment, True))
-    return race(run, until, tell, programs, {})
+    report = race(run, until, tell, programs, {})
+    return {**report, "kept": keep_modes(run, report["benchmarks"])} if run.keep else report
+
+
+def keep_modes(run: Run, entries: list[Report]) -> dict[str, str]:
+    """Keep the fastest launch mode of each workload's step, see `measured_modes`; return them."""
+    name = describe_gpu(run.backend)["name"]
+    known, kept = find_gpu(name), dict[str, str]()
+    for entry in entries:
+        workload, samples = entry["key"].removesuffix(" epoch"), entry["samples"]
+        seconds = {
+            mode: statistics.median(samples[f"gpunn, {mode}"])
+            for mode in LAUNCH_MODES
+            if f"gpunn, {mode}" in samples
+        }
+        if workload in ALL_WORKLOADS and seconds:
+            work = ALL_WORKLOADS[workload]
+            step = step_profile.profile_step(network(work, "numpy"), work["batch"])
+            kept[workload] = min(seconds, key=seconds.__getitem__)
+            keep_mode(known.name if known else name, step_key(step), kept[workload])
+    return kept
 
 
 def race_neighbours(run: Run, until: float, tell: Tell) -> Report:
@@ -253,6 +280,10 @@ def main() -> int:
     parser.add_argument(
         "--stages", default=",".join(STAGES), help=f"some of them: {','.join(STAGES)}"
     )
+    parser.add_argument(
+        "--keep-modes", action="store_true",
+        help="from now on launch the workloads' steps on this GPU in the modes that were fastest",
+    )  # fmt: skip
     arguments = parser.parse_args()
     names = [name for name in arguments.stages.split(",") if name]
     if unknown := set(names) - STAGES.keys():
@@ -277,6 +308,7 @@ def main() -> int:
         run = Run(
             emulated, arguments.rounds or (EMULATED_ROUNDS if emulated else ROUNDS),
             arguments.rows or (EMULATED_ROWS if emulated else None), Path(data),
+            arguments.keep_modes,
         )  # fmt: skip
         for name in titles:
             until = min(end, begun + STAGES[name].share * (end - begun))

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import digit_networks as digits
 import emulated
+import numpy as np
+import pretended_cuda
 import pytest
 import registered
 import registered_networks as parity
 
 import gpunn
 from gpunn import layers
+from gpunn.apps.cli import doctor as doctor_command
 from gpunn.apps.cli import main
 from gpunn.apps.roofline import step_profile
+from gpunn.backends.contract.backend import LAUNCH_MODES
+from gpunn.backends.cupy.driver import cuda, dry
 from gpunn.backends.cupy.launch import roofline
 from gpunn.backends.cupy.launch.known_gpus import GPUS
+from gpunn.backends.cupy.launch.measured_modes import keep_mode, settings_path
+from gpunn.backends.cupy.launch.modes import step_key
 
 # -- gpunn doctor --step
 
@@ -100,11 +109,10 @@ def test_doctor_begins_with_the_gpu_that_is_here(
     names = ["NVIDIA GeForce GTX 1080 Ti"] * 2 + ["NVIDIA GeForce GTX 970"]
     monkeypatch.setattr(step_profile, "name_gpus", lambda: names)
     monkeypatch.setattr(step_profile, "why_not", lambda: None)
-    on = []
 
-    def measure(model: Any, batch: int, backend: str = "numpy", seconds: float = 0) -> list[float]:
-        on.append(backend)
-        return [9e-6, 1e-6, 5e-6]
+    def measure(model: Any, batch: int, backend: Any = "numpy", seconds: float = 0) -> list[float]:
+        taken = {"plain": 5e-6, "fused": 7e-6, "persistent": 6e-6}
+        return [9e-6, 1e-6, taken.get(getattr(backend, "launch_mode", ""), 2e-6)]
 
     monkeypatch.setattr(step_profile, "measure", measure)
     gpunn.backends.register_backend("cupy", emulated.make_backend)
@@ -112,10 +120,112 @@ def test_doctor_begins_with_the_gpu_that_is_here(
     named = [line for line in lines if "GTX" in line or "H100" in line]
     assert named[0].startswith("   GTX 1080 Ti (this machine) ")
     assert named[1].startswith("   GTX 1050 Ti ")
-    assert sum("1080 Ti" in line for line in named) == 2  # predicted, and measured
-    (row,) = (line for line in lines if line.startswith("   measured on NVIDIA GeForce"))
-    assert row.split()[-1] == "5.0" and "cupy" in on
+    assert [line.split()[3:] for line in lines if line.startswith("   measured on emulated, ")] == [
+        ["plain", "(chosen)", "5.0"], ["fused", "7.0"], ["persistent", "6.0"],
+    ]  # fmt: skip
     assert any(line.startswith("   NVIDIA GeForce GTX 970: not") for line in lines)
+
+
+@pytest.fixture
+def quadro(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """A pretended GPU, on which no launch mode has been measured; its name."""
+    monkeypatch.setenv("GPUNN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(step_profile, "name_gpus", lambda: ["Quadro P400"])
+    for module in (step_profile, doctor_command):
+        monkeypatch.setattr(module, "why_not", lambda: None)
+    pretended_cuda.pretend(monkeypatch, pretended_cuda.Libraries(), "61")
+    gpunn.backends.register_backend("cupy", cuda.make_backend)
+    yield "Quadro P400"
+    pretended_cuda.STREAMS.clear()
+
+
+def small(backend: Any = "numpy") -> Any:
+    chain = [layers.Input((5,)), layers.Dense(3, activation="relu"), layers.Dense(2)]
+    model = gpunn.Sequential(chain, backend=backend)
+    model.compile("adam", "mse")
+    return model
+
+
+def mode_of(model: Any, batch: int = 8) -> str:
+    """The launch mode that `fit` takes."""
+    found: str = digits.program(model, np.ones((20, 5)), np.ones((20, 2)), batch).mode
+    return found
+
+
+@pytest.mark.parametrize("fastest", LAUNCH_MODES)
+def test_doctor_keeps_the_mode_that_it_measured(
+    fastest: str,
+    quadro: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def measure(model: Any, batch: int, backend: Any = "numpy", seconds: float = 0) -> list[float]:
+        return [1e-6 if getattr(backend, "launch_mode", "") == fastest else 2e-6]
+
+    small().save(tmp_path / "model.gpunn")
+    monkeypatch.setattr(step_profile, "measure", measure)
+    predicted = mode_of(small(cuda.make_backend()))
+    arguments = str(tmp_path / "model.gpunn"), "--batch-size", "8"
+    doctor(capsys, *arguments)
+    assert mode_of(small(cuda.make_backend())) == predicted  # nothing is kept unless asked for
+    lines = doctor(capsys, *arguments, "--keep-mode")
+    assert lines[-1].endswith(f"this step takes the mode {fastest!r}.")
+    assert mode_of(small(cuda.make_backend())) == fastest
+    assert mode_of(small(cuda.make_backend()), 10) == predicted  # another step
+    monkeypatch.setenv("GPUNN_LAUNCH_MODE", "fused")
+    assert mode_of(small(cuda.make_backend())) == "fused"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"Quadro P400": {"a step": "top"}}', None])
+def test_kept_modes_that_cannot_be_read_are_done_without(quadro: str, text: str | None) -> None:
+    path, step = settings_path(), step_key(step_profile.profile_step(small(), 8))
+    keep_mode(quadro, step, "plain")
+    if text is None:  # a folder
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_text(text)
+    with pytest.warns(
+        UserWarning, match=r"launch_modes\.json cannot be read: (.|\n)*Delete it, or"
+    ):
+        backend = cuda.make_backend()
+    assert mode_of(small(backend)) != "plain"
+    if text is not None:
+        with pytest.warns(UserWarning, match="cannot be read"):
+            keep_mode(quadro, step, "plain")
+        assert mode_of(small(cuda.make_backend())) == "plain"
+
+
+def test_a_resumed_training_keeps_its_mode_though_another_was_measured(
+    quadro: str, tmp_path: Path
+) -> None:
+    step, x, y = step_key(step_profile.profile_step(small(), 8)), np.ones((16, 5)), np.ones((16, 2))
+    backup = gpunn.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False)
+    for mode, epochs in (("fused", 1), ("plain", 2)):
+        keep_mode(quadro, step, mode)
+        model = small(cuda.make_backend())
+        model.fit(x, y, batch_size=8, epochs=epochs, verbose=0, callbacks=[backup])
+        assert mode_of(model) == "fused"
+
+
+@pytest.mark.parametrize("floats", [False, True])
+def test_doctor_measures_the_step_of_fit(floats: bool) -> None:
+    """Whatever the types of the data that `fit` is given."""
+    gpu = dry.make_backend()
+    gpu.measured = {step_key(step_profile.profile_step(step_profile.example())): "plain"}
+    x, y = digits.digits(80)
+    x, y = (x.astype(np.float32), y.astype(np.int32)) if floats else (x, y)
+    assert digits.program(digits.classic(gpu), x, y, step_profile.BATCH).mode == "plain"
+
+
+def test_keeping_a_mode_needs_a_step_and_a_gpu(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor_command, "why_not", lambda: "There is none.")
+    for arguments, reason in (((), "needs --step"), (("--step",), "on a GPU. There is none.")):
+        assert main(["doctor", "--keep-mode", *arguments]) == 1
+        assert reason in capsys.readouterr().err
 
 
 @gpunn.saving.register_serializable(package="doctor")

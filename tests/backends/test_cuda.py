@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,25 +14,18 @@ import pretended_cuda
 import pytest
 from interrupting import interrupt, places, tell_of_calls
 from little_memory import limited
-from pretended_cuda import Cupy, Libraries
+from pretended_cuda import Libraries, pretend
 from products import trained
 
 import gpunn
 from gpunn import layers, ops
-from gpunn.backends.cupy.driver import cublas, cuda
+from gpunn.backends.cupy.driver import cuda
 from gpunn.backends.cupy.launch import turn
 from gpunn.backends.cupy.launch.protocols import Epilogue, Matmul
 from gpunn.backends.shared.precision import PRECISIONS, rounded
 from gpunn.common.holds import Hold
 
 SHAPES = [(1, 1, 1), (2, 3, 4), (5, 1, 3), (1, 6, 2), (7, 4, 1)]
-
-
-def pretend(monkeypatch: pytest.MonkeyPatch, libraries: Libraries, capability: str) -> None:
-    monkeypatch.setattr(cuda, "why_not", lambda: None)
-    monkeypatch.setattr(cuda, "load_code", pretended_cuda.load_code)
-    monkeypatch.setitem(sys.modules, "cupy", Cupy(capability))
-    monkeypatch.setattr(cublas, "nvidia_library", lambda name: libraries)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import ctypes
 import importlib.util
 import math
 import re
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -22,8 +23,10 @@ from typing import Any
 
 import emulated
 import numpy as np
+import pytest
 from host_kernels import compile_text
 
+from gpunn.backends.cupy.driver import cublas, cuda
 from gpunn.backends.shared.precision import rounded
 
 REALS = {0: ctypes.c_float, 1: ctypes.c_double}  # CUDA_R_32F, CUDA_R_64F
@@ -454,3 +457,11 @@ class Cupy(emulated.ArrayModule):
         stream.refuse("read")
         stream.synchronize()
         return np.array(array.view(np.ndarray))
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, libraries: Libraries, capability: str) -> None:
+    """Let `cuda.make_backend` find these, on a GPU of this compute capability."""
+    monkeypatch.setattr(cuda, "why_not", lambda: None)
+    monkeypatch.setattr(cuda, "load_code", load_code)
+    monkeypatch.setitem(sys.modules, "cupy", Cupy(capability))
+    monkeypatch.setattr(cublas, "nvidia_library", lambda name: libraries)

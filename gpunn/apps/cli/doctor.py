@@ -20,13 +20,15 @@ from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.cupy.driver.cuda_extra import explain_extra, query_nvidia_smi
 from gpunn.backends.cupy.driver.gpu import DISTRIBUTIONS, why_not
+from gpunn.backends.cupy.launch.measured_modes import keep_mode
+from gpunn.backends.cupy.launch.modes import step_key
 from gpunn.layers import Dense, Input
 from gpunn.models import Sequential
 from gpunn.optimizers import SGD
 from gpunn.saving import load_model
 
 from . import doctor_ranks
-from .arguments import add_backend
+from .arguments import add_backend, positive
 
 HELP = "show what this machine has and test the backend"
 EXAMPLES = """\
@@ -35,6 +37,7 @@ examples:
   gpunn doctor --backend cupy               exit status 0 only if the GPU works
   gpunn doctor --step                       profile a training step
   gpunn doctor --step runs/mnist/model.gpunn
+  gpunn doctor --step model.gpunn --batch-size 64 --keep-mode
   mpiexec -n 2 gpunn doctor --ranks         when do two processes pay
 
 --step needs no GPU. It lists each operation of the step (with its activation,
@@ -43,7 +46,11 @@ writes, its floating-point operations, and the number of kernels and matrix
 products that it launches: "-" if it shares another operation's launch, "xp" if
 CuPy's array functions replace a missing kernel. It then predicts the duration
 of the step on several GPUs and on this CPU, and measures it here. On a GPU it
-says why a step is not captured in a CUDA graph, if it cannot be.
+measures each launch mode, and says why a step is not captured in a CUDA graph,
+if it cannot be. A training takes the mode that is predicted to be the fastest;
+with --keep-mode it will take the one measured to be, from the next start of
+Python on, unless launch_modes.json in gpunn's cache folder is deleted.
+Modes agree within rounding.
 """
 
 _WIDTH, _LABEL = 80, 11
@@ -62,7 +69,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const="",
         metavar="MODEL",
         help="only list what a training step launches on a GPU and how long it takes, for a "
-        "saved model or for 784-128-dropout-10 with Adam, at batch size 32",
+        "saved model or for 784-128-dropout-10 with Adam",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        default=step_profile.BATCH,
+        metavar="N",
+        help="rows of the step of --step (default 32)",
+    )
+    parser.add_argument(
+        "--keep-mode",
+        action="store_true",
+        help="from now on launch the step of --step in the mode measured to be the fastest here",
     )
     parser.add_argument(
         "--ranks",
@@ -78,12 +97,22 @@ def run(args: argparse.Namespace) -> int:
             use_backend(args.backend)
         return doctor_ranks.run()
     if args.step is not None:
+        if args.keep_mode and (missing := why_not()):
+            raise RuntimeError(f"--keep-mode measures launch modes on a GPU. {missing}")
         use_backend("numpy")  # only to read the model
         model = load_model(args.step) if args.step else step_profile.example()
-        operations = step_profile.profile_step(model)
-        predicted = step_profile.predictions(model, operations)
-        print(step_profile.table(model, operations), predicted, sep="\n\n")
+        batch = args.batch_size
+        operations = step_profile.profile_step(model, batch)
+        on_gpu = step_profile.measure_on_gpu(model, batch)
+        predicted = step_profile.predictions(model, operations, batch, on_gpu)
+        print(step_profile.table(model, operations, batch), predicted, sep="\n\n")
+        if args.keep_mode and on_gpu:
+            mode = min(on_gpu.seconds, key=on_gpu.seconds.__getitem__)
+            keep_mode(on_gpu.gpu, step_key(operations), mode)
+            print(f"\nFrom the next start of Python on, this step takes the mode {mode!r}.")
         return 0
+    if args.keep_mode:
+        raise ValueError("--keep-mode needs --step, which says what is measured.")
     _report("gpunn", __version__)
     _report("Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")
     _report("NumPy", np.__version__)

@@ -7,12 +7,14 @@ import statistics
 import textwrap
 import time
 import warnings
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpunn.backends import get_backend
 from gpunn.backends.compiled import cpu_kernels
-from gpunn.backends.contract.backend import Program
+from gpunn.backends.contract.backend import LAUNCH_MODES, Program
 from gpunn.backends.contract.control import POSITION
 from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.driver import dry
@@ -20,6 +22,7 @@ from gpunn.backends.cupy.driver.cuda_extra import name_gpus
 from gpunn.backends.cupy.driver.gpu import why_not
 from gpunn.backends.cupy.launch import roofline
 from gpunn.backends.cupy.launch.known_gpus import GPUS, find_gpu
+from gpunn.backends.cupy.launch.modes import LaunchModeError
 from gpunn.backends.shared.order import Order
 from gpunn.feeding.rows import Rows, name_of
 from gpunn.layers import Dense, Dropout, Flatten, Input, Rescaling
@@ -140,17 +143,45 @@ def measure(
     return samples
 
 
-def why_eager(model: Model, batch: int, backend: Any) -> str | None:
-    """Return why a training step cannot be captured on a GPU; None if it can.
+class OnGpu(NamedTuple):
+    """A training step on the GPU of this machine.
 
-    The model is not changed: a copy is trained on noise for two steps.
+    Attributes:
+        gpu: name of the GPU.
+        mode: the launch mode that it takes.
+        seconds: of the step in each launch mode that it can take.
+        why_eager: why it cannot be captured; None if it can.
     """
-    copy = copied(model, backend)
-    program: Any = step_program(copy, batch, 2)
-    with copy.backend.session():
-        program.run(2)
-    reason: str | None = program.why_eager
-    return reason
+
+    gpu: str
+    mode: str
+    seconds: dict[str, float]
+    why_eager: str | None
+
+
+def measure_on_gpu(model: Model, batch: int = BATCH) -> OnGpu | None:
+    """Measure a training step in each launch mode; return None if there is no usable GPU.
+
+    The model is not changed: copies are trained on noise.
+    """
+    if not name_gpus() or why_not() is not None:
+        return None
+    backend: Any = get_backend("cupy")
+    asked, seconds = backend.launch_mode, {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the reason is returned
+        copy = copied(model, backend)
+        program: Any = step_program(copy, batch, 2)
+        with copy.backend.session():
+            program.run(2)
+        try:
+            for mode in LAUNCH_MODES:
+                backend.launch_mode = mode
+                with suppress(LaunchModeError):
+                    seconds[mode] = statistics.median(measure(model, batch, backend))
+        finally:
+            backend.launch_mode = asked
+    return OnGpu(backend.kernels.gpu.name, program.mode, seconds, program.why_eager)
 
 
 def python_seconds(seconds: float = 0.1) -> float:
@@ -198,8 +229,14 @@ def _line(number: str, name: str, size: Any, flops: Any, kernels: Any) -> str:
     return f"{number:>2} {name[:39]:<39} {''.join(cells)}".rstrip()
 
 
-def predictions(model: Model, operations: list[ProfiledOperation], batch: int = BATCH) -> str:
-    """Format the step's time: predicted for known GPUs, predicted and measured on this CPU."""
+def predictions(
+    model: Model,
+    operations: list[ProfiledOperation],
+    batch: int = BATCH,
+    on_gpu: OnGpu | None = None,
+) -> str:
+    """Format the step's time: predicted for known GPUs, as measured on this machine's GPU,
+    predicted and measured on this CPU."""
     if model.dtype != "float32":
         return f"The time is predicted only for float32, not for {model.dtype}."
     present = name_gpus()
@@ -216,14 +253,12 @@ def predictions(model: Model, operations: list[ProfiledOperation], batch: int = 
     lines += [f"   {name}: not in this table" for name in present if not find_gpu(name)]
     if any(map(_by_arrays, operations)):
         lines.append("   without the launches of array functions (xp)")
-    if present and why_not() is None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the reason is printed below
-            taken = statistics.median(measure(model, batch, "cupy"))
-            reason = why_eager(model, batch, "cupy")
-        lines.append(_times(f"measured on {present[0]}", taken))
-        if reason is not None:
-            text = f"not captured in a CUDA graph: {reason}"
+    if on_gpu is not None:
+        for mode, taken in on_gpu.seconds.items():
+            chosen = " (chosen)" if mode == on_gpu.mode else ""
+            lines.append(_times(f"measured on {on_gpu.gpu}, {mode}{chosen}", taken))
+        if on_gpu.why_eager is not None:
+            text = f"not captured in a CUDA graph: {on_gpu.why_eager}"
             lines += textwrap.wrap(text, WIDTH, initial_indent=" " * 3, subsequent_indent=" " * 3)
     cpu = measure_cpu(0.4)
     bound = cpu_seconds(operations, cpu)

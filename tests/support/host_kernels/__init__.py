@@ -341,7 +341,7 @@ class HostKernels:
     """
 
     blocks = 2  # of a grid-stride launch: few, since each of their threads is a fiber
-    gpu = GPUS[-1]
+    gpu = replace(GPUS[-1], name="emulated")
 
     def __init__(
         self,

@@ -23,6 +23,7 @@ from gpunn.backends.contract.ranks import Ranks
 from gpunn.backends.cupy.backend import CupyBackend
 from gpunn.backends.cupy.launch.codegen import RESIDENT_BLOCKS, Kernel
 from gpunn.backends.cupy.launch.known_gpus import describe_gpu
+from gpunn.backends.cupy.launch.measured_modes import measured_modes
 from gpunn.backends.cupy.launch.protocols import KernelLauncher, RankSum, Replay
 
 from .cublas import Cublas
@@ -58,7 +59,9 @@ def make_backend() -> CupyBackend:
     queue = CupyStream(cupy, stream)
     with queue:
         blas = Cublas(cupy, stream)
-    return CupyBackend(cupy, _Kernels(cupy, stream), blas, queue, free=free)
+    kernels = _Kernels(cupy, stream)
+    measured = measured_modes(kernels.gpu.name)
+    return CupyBackend(cupy, kernels, blas, queue, free=free, measured=measured)
 
 
 class _Kernels:

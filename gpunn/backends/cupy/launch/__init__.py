@@ -4,7 +4,7 @@
 - `tasks`: a task, and the dependencies between tasks; `kernel_source`: the available kernel parts;
 - `modes`: the launch modes; `fuse` and `persistent`: how two of them combine tasks;
 - `roofline`: the predicted time of a step, by which a mode is chosen; `known_gpus`: the speed of
-  GPUs;
+  GPUs; `measured_modes`: settings that overrule the prediction;
 - `codegen`: the source of a kernel composed of parts; `expressions`: the source of a part for
   user code;
 - `programs`: a step that is repeated, in one of the modes;

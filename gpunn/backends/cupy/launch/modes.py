@@ -12,10 +12,12 @@ A launch takes some microseconds, and a small network computes a step in no more
 them. So in the modes ``plain`` and ``fused`` the launches of a step are captured in a CUDA
 graph, which is replayed; in the mode ``persistent`` one launch does many steps.
 
-The mode of a step is chosen by these rules:
+The mode of a step is chosen by these rules, the first that applies:
 
 - A step takes the mode that it had before in the same training, since modes agree only within
   rounding.
+- A setting for this step and GPU overrules the prediction. ``gpunn doctor --step --keep-mode``
+  measures the modes and writes it (`measured_modes`).
 - A step that cannot be traced is ``plain``: one with a custom layer or formula with handwritten
   passes, or one that uses array functions. A custom `call` becomes expressions (`expressions`),
   and these are traced.
@@ -66,8 +68,11 @@ class LaunchModeError(RuntimeError):
 
 
 def step_key(operations: Sequence[ProfiledOperation]) -> str:
-    """Return a digest of what a step does, whatever its launches."""
-    parts = [[x.name, x.formula, sorted(x.shapes.items()), x.bytes, x.flops] for x in operations]
+    """Return a digest of what a step does, whatever its launches and the type of its data."""
+    parts = [
+        [x.name, x.formula, sorted(x.shapes.items()), x.flops, x.name != "gather" and x.bytes]
+        for x in operations
+    ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

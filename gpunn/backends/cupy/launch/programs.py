@@ -94,27 +94,29 @@ class CupyProgram:
 
     def _choose(self) -> GraphProgram | PersistentProgram:
         """Return the program in the mode that `modes` describes."""
-        forced, modes, key = self._backend.launch_mode, ["plain"], None
+        forced, key, requested, predicted = self._backend.launch_mode, "", [], []
         with suppress(NotTraceableError):
             # Without epilogues: whether a library offers one depends on its version.
             tasks, profile = self._trace(epilogues=False)
             key = step_key(profile.operations)
-            modes = [*self._predicted(tasks, profile.operations), "plain"]
-        kept = self._modes.get(key) if key else None
-        if kept:
-            modes = [kept, *modes]
-        for mode in [forced] if forced else dict.fromkeys(modes):
+            requested = [self._modes.get(key), self._backend.measured.get(key)]
+            predicted = self._predicted(tasks, profile.operations)
+        if forced:
+            requested, predicted = [forced], []
+        for mode in dict.fromkeys([*requested, *predicted, "plain"]):
+            if mode is None:
+                continue
             try:
-                program = self._in_mode(mode, mode in (forced, kept))
+                program = self._in_mode(mode, mode in requested)
             except (NotTraceableError, LaunchModeError) as error:
                 if forced:
-                    raise RuntimeError(
+                    raise LaunchModeError(
                         f"The step cannot be launched in the mode {forced!r} "
                         f"(GPUNN_LAUNCH_MODE): {error}."
                     ) from error
-                if mode == kept:
+                if mode == self._modes.get(key):
                     warn(
-                        f"This training launched its steps in the mode {kept!r} so far, in which "
+                        f"This training launched its steps in the mode {mode!r} so far, in which "
                         f"this GPU cannot launch them: {error}. Another mode gives the same "
                         f"results only within rounding."
                     )

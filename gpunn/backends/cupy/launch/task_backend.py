@@ -7,7 +7,7 @@ kernels compiled for the CPU, and a stream that records its work and replays it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 from weakref import WeakSet
@@ -53,6 +53,7 @@ class TaskBackend(Backend):
         name: the name in ``get_backend``.
         free: returns the number of free bytes on the device.
         launch_mode: how programs are launched, see `modes`; None lets the rules there decide.
+        measured: launch modes that overrule the predicted ones, see `measured_modes`.
     """
 
     stops = False
@@ -66,11 +67,13 @@ class TaskBackend(Backend):
         name: str = "cupy",
         free: Callable[[], int] | None = None,
         launch_mode: str | None = None,
+        measured: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.xp = self._xp = xp
         self.launch_mode = forced_mode(launch_mode)
+        self.measured = measured or {}
         self.kernels = kernels
         self.blas = blas
         self.precisions = blas.precisions
