@@ -71,8 +71,8 @@ memory of a block / the share of a multiprocessor's threads that fit at once by 
 holds) or the arithmetic of a convolution, and what a kernel in a graph, or each barrier of the
 grid, costs on that card. High: in the place of the bytes, if that is longer, the chain below, once
 for each time that the card is filled with blocks; or the issue of all instructions, of {issue}
-warps in a cycle. A persistent launch is given for one step. The launches are those of a GTX 1060; "-":
-that card has another one in this place.
+warps in a cycle. A persistent launch is given for one step. The launches are those of a GTX 1060;
+"-": that card has another one in this place.
 """
 _THREADS = """\
 ## Threads

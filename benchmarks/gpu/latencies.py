@@ -17,8 +17,8 @@ SOURCES = {
     "x": "ASSUMED: arithmetic, special functions and conversions as a found them on Turing, "
     "doubles too on GeForce cards; on 9.x doubles 8 cycles and shared memory as b",
     "y": "ASSUMED: a shuffle takes as long as a read of shared memory, a barrier of a block 30 "
-    "cycles besides the wait for the slowest warp, a fence and an atomic sum as long as a read of L2, "
-    "a conversion and a special register as long as a special function",
+    "cycles besides the wait for the slowest warp, a fence and an atomic sum as long as a read of "
+    "L2, a conversion and a special register as long as a special function",
 }
 """By the letters in `Latencies.sources`."""
 
