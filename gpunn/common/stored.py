@@ -106,7 +106,9 @@ class Number(FieldSchema):
 class Text(FieldSchema):
     """A string; one of ``among``, if given."""
 
-    among: tuple[str, ...] | None = None
+    def __init__(self, among: tuple[str, ...] | None = None, *, or_none: bool = False) -> None:
+        super().__init__(or_none=or_none)
+        self.among = among
 
     @property
     def expected(self) -> str:
