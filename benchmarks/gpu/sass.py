@@ -172,6 +172,6 @@ def following(register: str) -> str:
     """
     if match := re.match(r"(U?R)(\d+)$", register):
         return f"{match[1]}{int(match[2]) + 1}"
-    if match := re.match(r"c\[0x0\]\[(0x\w+)\]$", register):
-        return f"c[0x0][{int(match[1], 16) + 4:#x}]"
+    if match := re.match(r"(c\[0x\w\])\[(0x\w+)\]$", register):
+        return f"{match[1]}[{int(match[2], 16) + 4:#x}]"
     return register
