@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SOURCES = (ROOT / "tests" / "support" / "pool" / "pool_check.cpp", ROOT / "kernels/cpu/pool.cpp")
 PROPERTIES = (
     "any_number_of_threads", "own_piece_first", "the_others_go_on", "callers_beside_each_other",
