@@ -31,6 +31,12 @@ using clock = std::chrono::steady_clock;
 constexpr std::chrono::microseconds PATIENCE(50);
 constexpr int BETWEEN_LOOKS = 32;  // pauses between two readings of the clock
 
+// Between two readings a thread that waits actively has lost its core for at least this long: other
+// processes need the cores. A sleeping thread is given one sooner than one that has used its time
+// waiting, so all sleep for a while.
+constexpr std::chrono::microseconds LOST(200);
+constexpr std::chrono::milliseconds WHILE(20);
+
 constexpr int MOST_THREADS = 256;
 constexpr int64 MOST_PIECES = int64(1) << 31;
 
@@ -58,16 +64,19 @@ class Awaited {
         }
     }
 
-    // Returns when is_right(number()), and before it sleeps waits actively while may_spin().
-    template <typename Right, typename Spin> void wait(Right is_right, Spin may_spin) {
+    // Returns when is_right(number()), and before it sleeps waits actively while the pool lets it.
+    template <typename Right, typename Pool> void wait(Right is_right, Pool& pool) {
         if (is_right(number())) return;
-        const clock::time_point end = clock::now() + PATIENCE;
-        while (may_spin() && clock::now() < end) {
+        const clock::time_point start = clock::now();
+        for (clock::time_point now = start; now - start < PATIENCE && pool.may_spin(now);) {
             for (int i = 0; i < BETWEEN_LOOKS; ++i) {
                 if (is_right(number())) return;
                 PAUSE();
             }
             std::this_thread::yield();  // the thread that is waited for may be on this core
+            const clock::time_point before = now;
+            now = clock::now();
+            if (now - before > LOST) pool.sleep_until(now + WHILE);
         }
         std::unique_lock<std::mutex> hold(lock);
         word.fetch_or(ASLEEP, std::memory_order_relaxed);
@@ -98,6 +107,7 @@ struct Pool {
     std::mutex busy;                // held by the thread whose work the pool is doing
     std::atomic<int> runs{0};       // programs that are running
     std::atomic<bool> fits{false};  // whether there is a core for each thread
+    std::atomic<clock::rep> asleep_until{0};
     int workers = 0;
     uint64 job = 0;  // of 32 bits
     int64 pieces = 0;
@@ -108,8 +118,13 @@ struct Pool {
 
     // Where threads share cores, or there is a second run, a waiting thread would take the core of
     // one that computes.
-    bool may_spin() const {
-        return runs.load(std::memory_order_relaxed) == 1 && fits.load(std::memory_order_relaxed);
+    bool may_spin(clock::time_point now) const {
+        return runs.load(std::memory_order_relaxed) == 1 && fits.load(std::memory_order_relaxed) &&
+               now.time_since_epoch().count() > asleep_until.load(std::memory_order_relaxed);
+    }
+
+    void sleep_until(clock::time_point end) {
+        asleep_until.store(end.time_since_epoch().count(), std::memory_order_relaxed);
     }
 
     int64 start_of(uint64 member, uint64 sharers) const {
@@ -142,7 +157,7 @@ void serve(Pool& pool, int number) {
     inside = true;
     Awaited& posted = pool.members[number].posted;
     for (uint64 seen = 0;;) {
-        posted.wait([&](uint64 post) { return post != seen; }, [&] { return pool.may_spin(); });
+        posted.wait([&](uint64 post) { return post != seen; }, pool);
         seen = posted.number();
         pool.do_pieces(uint64(number), seen);
     }
@@ -225,6 +240,6 @@ void share_pieces(int64 pieces, PieceOfWork run, void* work) {
         posted.add(post - posted.number());
     }
     pool.do_pieces(0, post);
-    pool.undone.wait([](uint64 left) { return left == 0; }, [&] { return pool.may_spin(); });
+    pool.undone.wait([](uint64 left) { return left == 0; }, pool);
     inside = false;
 }
