@@ -264,10 +264,12 @@ def kinds() -> set[str]:
 
 
 def entries(kind: str) -> dict[str, type]:
-    """Return every registered class of a kind by its name, as the test suites use them."""
+    """Return every registered class of a kind by its name, in the order of their modules: that in
+    which these were imported depends on what has been used."""
     import_parts(kind)
     further = {name: cls for (of, name), cls in _further.get().items() if of == kind}
-    return {**_kinds.get(kind, {}), **further}
+    found = {**_kinds.get(kind, {}), **further}
+    return dict(sorted(found.items(), key=lambda item: item[1].__module__))
 
 
 def lookup(kind: str, name: str) -> type:

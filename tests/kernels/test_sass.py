@@ -15,9 +15,12 @@ from benchmarks.gpu.thread import PARAMETERS, Thread, Time
 from gpunn.backends.cupy.driver.nvrtc import compile_source
 from gpunn.backends.cupy.launch.known_gpus import find_gpu
 
-needs_nvdisasm = pytest.mark.skipif(
-    sass.disassembler() is None, reason="nvdisasm is missing: pip install 'gpunn[sass]'"
-)
+pytestmark = [
+    pytest.mark.more,
+    pytest.mark.skipif(
+        sass.disassembler() is None, reason="nvdisasm is missing: pip install 'gpunn[sass]'"
+    ),
+]
 
 # Expressions of signed and unsigned numbers a and b, of 32 or 64 bits, in C++ and in Python.
 EXPRESSIONS: dict[str, Callable[[int, int], int]] = {
@@ -75,7 +78,6 @@ def compiled(text: str, architecture: int) -> sass.Code:
     return sass.parse(sass.disassemble(compile_source(text, f"sm_{architecture}").code))
 
 
-@needs_nvdisasm
 @pytest.mark.parametrize("architecture", [61, 86, 90])
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_thread_computes_integers_as_cpp_does(kind: str, architecture: int) -> None:
@@ -111,7 +113,6 @@ def repeated(operation: str, times: int) -> str:
     }}"""
 
 
-@needs_nvdisasm
 @pytest.mark.parametrize("architecture", [61, 86, 90])
 def test_dependent_instructions_take_their_latency(architecture: int) -> None:
     """16 more of them that each need the one before take 16 latencies longer; 4 independent chains
@@ -134,7 +135,6 @@ LOOP = """extern "C" __global__ void loops(float* x, long long n) {
 }"""
 
 
-@needs_nvdisasm
 @pytest.mark.parametrize("architecture", [61, 86, 90])
 def test_loops_turn_as_often_as_their_sizes_say(architecture: int) -> None:
     code, x = compiled(LOOP, architecture), np.zeros(64, np.float32)
@@ -149,15 +149,12 @@ def test_loops_turn_as_often_as_their_sizes_say(architecture: int) -> None:
     assert beyond.strangers == 2 * 32  # a read and a write of each
 
 
-@needs_nvdisasm
 def test_a_loop_without_an_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.gpu.thread.MOST_INSTRUCTIONS", 100)
     with pytest.raises(RuntimeError, match="no end after 100 instructions"):
         follow(compiled(LOOP, 61), 61, np.zeros(64, np.float32), 64)
 
 
-@pytest.mark.more
-@needs_nvdisasm
 @pytest.mark.parametrize(("title", "workload", "mode"), hot_kernels.steps())
 @pytest.mark.parametrize("gpu", hot_kernels.GPU_NAMES.values())
 def test_threads_of_a_step_stay_inside_its_arrays(

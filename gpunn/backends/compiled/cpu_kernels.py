@@ -8,9 +8,9 @@ installation without a compiler have none: then the NumPy backend does the same.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,8 @@ def load(asked: str | None) -> Any:
 
 def is_built(which: str) -> bool:
     """Return whether the module of this instruction set, or the chooser, was built."""
-    return importlib.util.find_spec(_name(which)) is not None
+    # Not `importlib.util.find_spec`: it fails while another thread imports the module.
+    return PathFinder.find_spec(_name(which), [str(Path(__file__).parent)]) is not None
 
 
 def module(which: str) -> Any:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,15 @@ def test_each_instruction_set(instructions: str) -> None:
     differing = {name for name, digest in found["digests"].items() if digest != expected[name]}
     assert differing <= WITH_PRODUCTS
     assert found["expressions"] == digests_of(cpu_kernels.available()[0])["expressions"]
+
+
+@built
+def test_a_library_that_another_thread_loads_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until an extension module is initialized, it has no `__spec__`."""
+    available = cpu_kernels.available()
+    name = f"gpunn.backends.compiled._kernels_{available[-1]}"
+    monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    assert cpu_kernels.available() == available
 
 
 @built
