@@ -17,7 +17,8 @@ import numpy as np
 
 from gpunn import activations
 
-SHOWN = {a.__name__: a for a in vars(activations).values() if isinstance(a, activations.Activation)}
+NAMED = [getattr(activations, name) for name in dir(activations)]
+SHOWN = {a.__name__: a for a in NAMED if isinstance(a, activations.Activation)}
 del SHOWN["celu"]  # with alpha 1 the same as elu
 SHOWN["celu(2)"] = activations.Celu(2)
 SHOWN["gelu, approx."] = activations.Gelu(approximate=True)
