@@ -97,7 +97,7 @@ _MODULES = {
     "layers.held": "gpunn.layers.parameters",
 }
 sys.meta_path.insert(0, AliasFinder({f"{__name__}.{name}": of for name, of in _MODULES.items()}))
-_public, _dir = lazy(
+_public, _ = lazy(
     __name__,
     {
         ".apps.least_squares": "fit_least_squares",

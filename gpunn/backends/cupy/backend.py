@@ -246,20 +246,14 @@ class CupyBackend(CupyExpressions, CupyImages, CupyNormalization, CupyPenalties,
         rate, steps = control.rates[LEARNING_RATE], control.counters[UPDATES]
         before = [
             self.scratch(array.shape, array.dtype, f"{number} before the update")
-            for number, array in enumerate(changed)
-            if every > 1
+            for number, array in enumerate(changed) if every > 1
         ]
         for kept, array in zip(before, changed, strict=False):
             xp.copyto(kept, array)
         for group in arena.groups:
             optimizer.update(
-                self,
-                group.values,
-                group.gradients,
-                group.slots,
-                rate * group.multiplier,
-                steps // every,
-                group.decay,
+                self, group.values, group.gradients, group.slots,
+                rate * group.multiplier, steps // every, group.decay,
             )
         for kept, array in zip(before, changed, strict=False):  # undo an update that is not due
             xp.copyto(array, kept, where=(steps + 1) % every != 0)
