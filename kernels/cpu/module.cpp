@@ -42,6 +42,7 @@ struct PyBound {
 struct PyProgram {
     PyObject_HEAD
     PyObject* calls;
+    PyObject* last_calls;  // of the last step of a run; nullptr: they are the same
     double step_time;  // microseconds a step took in the last run; infinite before the first run
 };
 
@@ -135,9 +136,7 @@ PyObject* bind(PyObject* self, PyObject* const* values, Py_ssize_t n) {
     return reinterpret_cast<PyObject*>(bound);
 }
 
-PyObject* new_program(PyTypeObject*, PyObject* arguments, PyObject*) {
-    PyObject* given;
-    if (!PyArg_ParseTuple(arguments, "O", &given)) return nullptr;
+PyObject* tuple_of_calls(PyObject* given) {
     PyObject* calls = PySequence_Tuple(given);
     if (!calls) return nullptr;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(calls); ++i) {
@@ -147,15 +146,29 @@ PyObject* new_program(PyTypeObject*, PyObject* arguments, PyObject*) {
             return nullptr;
         }
     }
-    PyProgram* program = PyObject_New(PyProgram, program_type);
+    return calls;
+}
+
+PyObject* new_program(PyTypeObject*, PyObject* arguments, PyObject*) {
+    PyObject *given, *given_last = nullptr;
+    if (!PyArg_ParseTuple(arguments, "O|O", &given, &given_last)) return nullptr;
+    PyObject* calls = tuple_of_calls(given);
+    PyObject* last_calls = calls && given_last ? tuple_of_calls(given_last) : nullptr;
+    PyProgram* program = nullptr;
+    if (calls && (last_calls || !given_last)) program = PyObject_New(PyProgram, program_type);
     if (!program) {
-        Py_DECREF(calls);
+        Py_XDECREF(calls);
+        Py_XDECREF(last_calls);
         return nullptr;
     }
     program->calls = calls;
+    program->last_calls = last_calls;
     program->step_time = std::numeric_limits<double>::infinity();
     return reinterpret_cast<PyObject*>(program);
 }
+
+// A program may perform other calls in the last step of a run: others read arrays after it that the
+// steps before need not write.
 
 // Performs some steps, until it is time to check for signals; returns how many. The clock is read
 // after each step, or less often if steps are short. A call that finds a reason to stop is the last
@@ -190,19 +203,29 @@ PyObject* run_program(PyObject* self, PyObject* steps) {
     using clock = std::chrono::steady_clock;
     PyProgram* program = reinterpret_cast<PyProgram*>(self);
     const PyBound* stopped = nullptr;
-    while (left > 0) {
+    bool interrupted = false;
+    while (left > 0 && !interrupted) {
         const bool is_short = program->step_time * double(left) < SHORT.count();
         PyThreadState* released = is_short ? nullptr : PyEval_SaveThread();
         const clock::time_point begun = clock::now();
-        const int64 done = some_steps(program->calls, left, stopped);
+        const int64 done = program->last_calls && left == 1
+                               ? some_steps(program->last_calls, 1, stopped)
+                               : some_steps(program->calls,
+                                            program->last_calls ? left - 1 : left, stopped);
         const std::chrono::duration<double, std::micro> taken = clock::now() - begun;
         if (released) PyEval_RestoreThread(released);
         if (done > 0) program->step_time = taken.count() / double(done);
         left -= done;
         if (stopped) return stop(stopped);
-        if (left > 0 && PyErr_CheckSignals()) return nullptr;
+        interrupted = left > 0 && PyErr_CheckSignals();
     }
-    Py_RETURN_NONE;
+    if (!interrupted) Py_RETURN_NONE;
+    if (program->last_calls) {  // an interrupted run has a last step too
+        PyThreadState* released = PyEval_SaveThread();
+        some_steps(program->last_calls, 1, stopped);
+        PyEval_RestoreThread(released);
+    }
+    return nullptr;
 }
 
 PyObject* describe(PyObject* self) {
@@ -219,7 +242,41 @@ template <typename Object> void drop(PyObject* self, PyObject* Object::*held) {
     Py_DECREF(type);
 }
 void drop_bound(PyObject* self) { drop<PyBound>(self, &PyBound::arguments); }
-void drop_program(PyObject* self) { drop<PyProgram>(self, &PyProgram::calls); }
+void drop_program(PyObject* self) {
+    Py_XDECREF(reinterpret_cast<PyProgram*>(self)->last_calls);
+    drop<PyProgram>(self, &PyProgram::calls);
+}
+
+// (name, *choices) of an operation
+PyObject* key_of(const Operation& operation) {
+    PyObject* key = PyTuple_New(Py_ssize_t(1 + operation.choices.size()));
+    PyTuple_SET_ITEM(key, 0, PyUnicode_FromString(operation.name.c_str()));
+    for (std::size_t i = 0; i < operation.choices.size(); ++i)
+        PyTuple_SET_ITEM(key, Py_ssize_t(i + 1),
+                         PyUnicode_FromString(operation.choices[i].c_str()));
+    return key;
+}
+PyObject* key_of_bound(PyObject* self, void*) {
+    return key_of(*reinterpret_cast<PyBound*>(self)->operation);
+}
+
+// The arrays that a call reads or writes; those that it may write, if `only_written`.
+PyObject* arrays_of_bound(PyObject* self, void* only_written) {
+    const PyBound* bound = reinterpret_cast<PyBound*>(self);
+    PyObject* found = PyList_New(0);
+    for (std::size_t i = 0; found && i < bound->operation->parameters.size(); ++i) {
+        const Parameter& parameter = bound->operation->parameters[i];
+        PyObject* value = PyTuple_GET_ITEM(bound->arguments, Py_ssize_t(i));
+        if (parameter.kind > Parameter::arrays || value == Py_None ||
+            (only_written && parameter.constant))
+            continue;
+        const bool failed = parameter.kind == Parameter::array
+                                ? PyList_Append(found, value) < 0
+                                : PyList_SetSlice(found, PY_SSIZE_T_MAX, PY_SSIZE_T_MAX, value) < 0;
+        if (failed) Py_CLEAR(found);
+    }
+    return found;
+}
 
 PyMethodDef operation_methods[] = {
     {"bind", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(bind)), METH_FASTCALL,
@@ -235,12 +292,18 @@ PyMemberDef bound_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(PyBound, call), READONLY, nullptr},
     {"arguments", T_OBJECT, offsetof(PyBound, arguments), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
+PyGetSetDef bound_attributes[] = {
+    {"key", key_of_bound, nullptr, "(name, *choices) of its operation.", nullptr},
+    {"arrays", arrays_of_bound, nullptr, "The arrays that it reads or writes.", nullptr},
+    {"written", arrays_of_bound, nullptr, "The arrays that it may write.", &bound_type},
+    {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 template <typename Function> void* slot(Function function) {
     return reinterpret_cast<void*>(function);
 }
 PyMemberDef program_members[] = {
     {"calls", T_OBJECT, offsetof(PyProgram, calls), READONLY, nullptr},
+    {"last_calls", T_OBJECT, offsetof(PyProgram, last_calls), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
 PyType_Slot operation_slots[] = {{Py_tp_call, slot(PyVectorcall_Call)},
                                  {Py_tp_repr, slot(describe)},
@@ -250,6 +313,7 @@ PyType_Slot operation_slots[] = {{Py_tp_call, slot(PyVectorcall_Call)},
 PyType_Slot bound_slots[] = {{Py_tp_call, slot(PyVectorcall_Call)},
                              {Py_tp_dealloc, slot(drop_bound)},
                              {Py_tp_members, bound_members},
+                            {Py_tp_getset, bound_attributes},
                              {0, nullptr}};
 PyType_Slot program_slots[] = {{Py_tp_new, slot(new_program)},
                                {Py_tp_dealloc, slot(drop_program)},
@@ -317,11 +381,7 @@ PyObject* table() {
         PyOperation* item = PyObject_New(PyOperation, operation_type);
         item->call = call_operation;
         item->operation = &operation;
-        PyObject* key = PyTuple_New(Py_ssize_t(1 + operation.choices.size()));
-        PyTuple_SET_ITEM(key, 0, PyUnicode_FromString(operation.name.c_str()));
-        for (std::size_t i = 0; i < operation.choices.size(); ++i)
-            PyTuple_SET_ITEM(key, Py_ssize_t(i + 1),
-                             PyUnicode_FromString(operation.choices[i].c_str()));
+        PyObject* key = key_of(operation);
         PyDict_SetItem(all, key, reinterpret_cast<PyObject*>(item));
         Py_DECREF(key);
         Py_DECREF(item);

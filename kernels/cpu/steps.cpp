@@ -13,7 +13,7 @@ constexpr int64 LINE = 64;  // size of a cache line in bytes
 constexpr int64 AHEAD = 4;  // rows that are prefetched before they are needed
 
 // Elements of a batch from which threads share its columns, as they share the product with it.
-constexpr int64 BATCH_WORTH_THREADS = 1 << 16;
+constexpr int64 BATCH_WORTH_THREADS = 1 << 14;
 
 // out[i] = source[i-th row] scale + offset, for the columns from begin to end of all rows.
 template <typename Source, typename Out, typename RowOf>

@@ -1,6 +1,7 @@
 // The end of a step: gradient clipping, and one optimizer update over the flat arrays.
 #include "../formulas/updates.cuh"
 #include "generated_formulas.hpp"
+#include "gradients.hpp"
 #include "operation.hpp"
 #include "pieces.hpp"
 #include "subnormals.hpp"
@@ -40,6 +41,37 @@ void update(T* weights, const T* gradients, T* slot_0, T* slot_1, T* slot_2,
             apply(formula, first, last, weights, gradients, slot_0, slot_1, slot_2);
         }, WEIGHTS_WORTH_THREADS);
     }
+}
+
+// The gradient a' b of a layer's weights (m, n), and their update, in one pass: the gradient is not
+// stored. `group` is a row of the table of groups.
+template <typename T, template <typename> class Optimizer>
+void matmul_update(const T* a, const T* b, T* weights, int64 m, int64 n, int64 k, int64 lda,
+                   int64 ldb, T* slot_0, T* slot_1, T* slot_2, const double* group,
+                   const double* parameters, int64 every, const int64* counters,
+                   const double* rates) {
+    if (!is_due(counters, every)) return;
+    Optimizer<T> formula;
+    formula.prepare(parameters, rates[LEARNING_RATE] * rows_of(group)->multiplier,
+                    updates(counters, every), rows_of(group)->decay != 0);
+    const auto from = [](T* slot, int64 at) { return slot ? slot + at : slot; };
+    each_part_of_gradient(a, b, m, n, k, lda, ldb, [&](int64 row, int64 rows, int64 column,
+                                                       int64 columns, const T* gradients) {
+        const int64 lines = columns == n ? 1 : rows, length = columns == n ? rows * n : columns;
+        const auto move = [&] {
+            for (int64 i = 0; i < lines; ++i) {
+                const int64 at = (row + i) * n + column;
+                apply(formula, 0, length, weights + at, gradients + i * columns, from(slot_0, at),
+                      from(slot_1, at), from(slot_2, at));
+            }
+        };
+        if (slot_0 == nullptr) {
+            move();
+            return;
+        }
+        const SubnormalsAreZero scope;
+        move();
+    });
 }
 
 // weights -= rate |weights| / |directions| directions, for each parameter. If one of the norms is
@@ -138,7 +170,9 @@ void clip_norms(T* gradients, const int64* table, int64 count, double* sums, dou
 
 template <typename T> void add_updates() {
     const char* type = name_of<T>();
-#define ADD(Formula) add<&update<T, Formula>>("update", {type, #Formula});
+#define ADD(Formula) \
+    add<&update<T, Formula>>("update", {type, #Formula}); \
+    add<&matmul_update<T, Formula>>("matmul_update", {type, #Formula});
     EACH_OPTIMIZER(ADD)
 #undef ADD
     add<&step_by_norms<T>>("step_by_norms", {type});

@@ -27,7 +27,8 @@
 
 namespace {
 
-// `lanes` elements; `Part` describes a load or store of only the first few of them.
+// `lanes` elements; `Part` describes a load or store of only the first few of them. nonzeros() has a
+// bit for each element, the lowest for the first one.
 template <typename T> struct Vector;
 
 #if defined(__AVX512F__)
@@ -45,6 +46,7 @@ template <> struct Vector<float> {
     static void store(float* p, type x) { _mm512_storeu_ps(p, x); }
     static void store(float* p, type x, Part part) { _mm512_mask_storeu_ps(p, part, x); }
     static type fma(type a, type b, type c) { return _mm512_fmadd_ps(a, b, c); }
+    static unsigned nonzeros(type x) { return _mm512_cmp_ps_mask(x, zero(), _CMP_NEQ_UQ); }
 };
 template <> struct Vector<double> {
     typedef __m512d type;
@@ -59,6 +61,7 @@ template <> struct Vector<double> {
     static void store(double* p, type x) { _mm512_storeu_pd(p, x); }
     static void store(double* p, type x, Part part) { _mm512_mask_storeu_pd(p, part, x); }
     static type fma(type a, type b, type c) { return _mm512_fmadd_pd(a, b, c); }
+    static unsigned nonzeros(type x) { return _mm512_cmp_pd_mask(x, zero(), _CMP_NEQ_UQ); }
 };
 
 #elif defined(__AVX2__) && defined(__FMA__)
@@ -79,6 +82,9 @@ template <> struct Vector<float> {
     static void store(float* p, type x) { _mm256_storeu_ps(p, x); }
     static void store(float* p, type x, Part part) { _mm256_maskstore_ps(p, part, x); }
     static type fma(type a, type b, type c) { return _mm256_fmadd_ps(a, b, c); }
+    static unsigned nonzeros(type x) {
+        return unsigned(_mm256_movemask_ps(_mm256_cmp_ps(x, zero(), _CMP_NEQ_UQ)));
+    }
 };
 template <> struct Vector<double> {
     typedef __m256d type;
@@ -95,6 +101,9 @@ template <> struct Vector<double> {
     static void store(double* p, type x) { _mm256_storeu_pd(p, x); }
     static void store(double* p, type x, Part part) { _mm256_maskstore_pd(p, part, x); }
     static type fma(type a, type b, type c) { return _mm256_fmadd_pd(a, b, c); }
+    static unsigned nonzeros(type x) {
+        return unsigned(_mm256_movemask_pd(_mm256_cmp_pd(x, zero(), _CMP_NEQ_UQ)));
+    }
 };
 
 #else
@@ -129,6 +138,13 @@ template <typename T> struct Vector {
         for (int64 lane = 0; lane < part; ++lane) p[lane] = all[lane];
     }
     static type fma(type a, type b, type c) { return a * b + c; }
+    static unsigned nonzeros(type x) {
+        T all[lanes];
+        store(all, x);
+        unsigned bits = 0;
+        for (int lane = 0; lane < lanes; ++lane) bits |= unsigned(all[lane] != T(0)) << lane;
+        return bits;
+    }
 };
 
 #endif

@@ -25,6 +25,7 @@ from gpunn.common.holds import Hold
 
 from .expressions import CompiledExpressions
 from .images import CompiledImages
+from .joining import join_updates
 from .losses import CompiledLosses
 from .normalization import CompiledNormalization
 from .operations import MASK64, Arguments, by_formula, compiled, name_of
@@ -57,15 +58,18 @@ class CompiledBackend(
     def replay_of(self, calls: list[ArrayCall]) -> Callable[[int], None]:
         """Join adjacent compiled calls to a program, which needs no Python between them."""
         joined: list[ArrayCall] = []
-        bound = self.library.Bound
+        bound, program = self.library.Bound, self.library.Program
         for joins, neighbours in groupby(calls, lambda call: isinstance(call, bound)):
             if not joins:
                 joined += neighbours
                 continue
-            program = self.library.Program(neighbours)
-            if len(program.calls) == len(calls):
-                return program.run
-            joined.append(partial(program.run, 1))
+            together = [*neighbours]
+            if len(together) == len(calls):
+                joint = join_updates(together, self.compiled_operations)
+                # The last step of a run stores the gradients, which others may read.
+                last = [] if joint == together else [together]
+                return program(joint, *last).run
+            joined.append(partial(program(together).run, 1))
         return super().replay_of(joined)
 
     def _matmul(self, call: OpCall) -> None:

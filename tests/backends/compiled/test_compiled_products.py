@@ -116,6 +116,31 @@ def test_the_place_of_an_element_does_not_change_its_bits(module: Any, dtype: st
             np.testing.assert_array_equal(moved, found[rows][:, columns])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_leaving_out_zeros_changes_no_bit(module: Any, accumulate: bool, dtype: str) -> None:
+    """Rows that are all zero in a factor with few zeros are not left out: each row of the result
+    depends on its own row of the factor only."""
+    rng = np.random.default_rng(8)
+    for m, n, k in [(8, 64, 9), (33, 130, 300), (200, 257, 784), (9, 1024, 256), (40, 300, 1300)]:
+        a, b, out, full = draws(rng, dtype, (m, k), (k, n), (m, n), (4 * m, k))
+        a[rng.random(a.shape) < 0.8] = 0
+        found = matmul(module, a, b, out, accumulate=accumulate, gaps=(0, 1, 3))
+        beside, below = np.concatenate([a, full]), np.concatenate([out, full @ b])
+        wanted = matmul(module, beside, b, below, accumulate=accumulate)[:m]
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("wrong", [np.inf, -np.inf, np.nan])
+def test_zero_times_what_is_not_finite_is_nan(module: Any, wrong: float) -> None:
+    rng = np.random.default_rng(9)
+    a, b, out = draws(rng, "float32", (16, 300), (300, 200), (16, 200))
+    a[rng.random(a.shape) < 0.9] = 0
+    a[:, 123], b[123, 77] = 0, wrong
+    found = matmul(module, a, b, out)
+    assert np.isnan(found[:, 77]).all() and np.isfinite(np.delete(found, 77, axis=1)).all()
+
+
 # At least as many multiplications as are divided among threads: by rows, by columns, by the sums.
 LARGE = [
     (2048, 128, 70, False, False), (130, 2060, 65, False, True), (300, 300, 190, True, False),

@@ -1,0 +1,153 @@
+"""The gradient of a layer's weights and their update, joined into one operation.
+
+A step computes all gradients, stores them, and then moves all weights. Where nothing else reads or
+changes the gradient of a layer's weights (it is not clipped, accumulated or penalised), the product
+that computes it can be followed by the update, a few rows at a time. The gradient is then
+not stored, and a thread moves the weights that are in the cache of its core.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+SMALLEST = 1 << 10  # weights of a layer from which joining pays
+
+Span = tuple[int, int]  # the addresses of an array: first and, exclusive, last
+
+
+class _Product(NamedTuple):
+    """The arguments of a "matmul"."""
+
+    a: np.ndarray
+    b: np.ndarray
+    out: np.ndarray
+    m: int
+    n: int
+    k: int
+    lda: int
+    ldb: int
+    ldo: int
+    transpose_a: bool
+    transpose_b: bool
+    accumulate: bool
+
+
+class _Update(NamedTuple):
+    """The arguments of an "update"."""
+
+    weights: np.ndarray
+    gradients: np.ndarray
+    slot_0: np.ndarray | None
+    slot_1: np.ndarray | None
+    slot_2: np.ndarray | None
+    group_table: np.ndarray
+    groups: int
+    parameters: np.ndarray
+    every: int
+    counters: np.ndarray
+    rates: np.ndarray
+
+
+def join_updates(calls: Sequence[Any], operations: Mapping[tuple[Any, ...], Any]) -> list[Any]:
+    """Return the calls of a step, with products and updates joined where that changes no weight.
+
+    After these calls the gradients that were not stored are those of an earlier step.
+
+    Args:
+        calls: bound calls of compiled operations.
+        operations: of the library, by name and choices.
+    """
+    joined = list(calls)
+    for call in calls:
+        if call.key[0] == "update":
+            joined = _joined(joined, joined.index(call), operations)
+    return joined
+
+
+def _joined(calls: list[Any], at: int, operations: Mapping[tuple[Any, ...], Any]) -> list[Any]:
+    """Return the calls with the update at this index joined to what computes its gradients."""
+    update = _Update(*calls[at].arguments)
+    groups = [*map(tuple, update.group_table[: update.groups])]
+    inserted = defaultdict[int, list[Any]](list)
+    left_out = set()
+    for index, call in enumerate(calls[:at]):
+        product = _Product(*call.arguments) if call.key[0] == "matmul" else None
+        if product is None or not _is_gradient(product, update):
+            continue
+        start = (_span(product.out)[0] - _span(update.gradients)[0]) // product.out.itemsize
+        stop = start + product.out.size
+        group = next((g for g in groups if g[0] <= start and stop <= g[1]), None)
+        slots = [slot if slot is None else slot[start:stop] for slot in update[2:5]]
+        moved = [update.weights[start:stop], *(slot for slot in slots if slot is not None)]
+        place = _place(calls, index, at, product, moved)
+        if group is None or place is None:
+            continue
+        join = operations["matmul_update", *calls[at].key[1:]].bind
+        inserted[place].append(join(
+            product.a, product.b, update.weights[start:stop], *product[3:8], *slots,
+            np.array(group), update.parameters, update.every, update.counters, update.rates,
+        ))  # fmt: skip
+        left_out.add(index)
+        groups.remove(group)
+        groups += [(a, b, *group[2:]) for a, b in ((group[0], start), (stop, group[1])) if a < b]
+    if not inserted:
+        return calls
+    table = np.array(sorted(groups)).reshape(-1, update.group_table.shape[1])
+    rest = update._replace(group_table=table, groups=len(groups))
+    found = []
+    for index, call in enumerate(calls):
+        found += inserted[index]
+        if index == at:
+            found.append(operations[call.key].bind(*rest))
+        elif index not in left_out:
+            found.append(call)
+    return found
+
+
+def _is_gradient(product: _Product, update: _Update) -> bool:
+    return (
+        product.transpose_a and not product.transpose_b and not product.accumulate
+        and product.ldo == product.n and product.m * product.n >= SMALLEST
+        and product.out.dtype == update.gradients.dtype and _overlap([product.out], [update.gradients])
+    )  # fmt: skip
+
+
+def _place(
+    calls: Sequence[Any], index: int, at: int, product: _Product, moved: list[np.ndarray]
+) -> int | None:
+    """Return the index of the first call before which the joined operation may be performed.
+
+    It must come after what reads the weights, and what the update depends on, and before
+    anything overwrites the factors of the product. None if there is no such place, or if another
+    call reads the gradient.
+    """
+    place, last = index, at
+    for later in range(index + 1, at):
+        call = calls[later]
+        if _overlap(call.arrays, [product.out]):
+            return None
+        if _overlap(call.arrays, moved) or _overlap(call.written, _read_by(calls[at])):
+            place = later + 1
+        if last == at and _overlap(call.written, [product.a, product.b]):
+            last = later
+    return place + (place == index) if place <= last else None
+
+
+def _read_by(update: Any) -> list[np.ndarray]:
+    """Return what all weights share in an update."""
+    arguments = _Update(*update.arguments)
+    return [arguments.parameters, arguments.counters, arguments.rates]
+
+
+def _overlap(some: Iterable[np.ndarray], others: Sequence[np.ndarray]) -> bool:
+    spans = [*map(_span, others)]
+    return any(a < d and c < b for a, b in map(_span, some) for c, d in spans)
+
+
+def _span(array: np.ndarray) -> Span:
+    first = array.ctypes.data
+    return first, first + array.nbytes

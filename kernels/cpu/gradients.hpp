@@ -1,0 +1,139 @@
+// Gradients of weights, a few rows at a time: what reads them finds them in the L1 cache.
+#pragma once
+#include "products.hpp"
+
+namespace {
+
+// Multiplications from which threads share the rows of a gradient and their update.
+constexpr int64 ROWS_WORTH_THREADS = 1 << 20;
+
+// Columns of a gradient that are computed before they are used, and rows without zeros.
+constexpr int64 MOST_COLUMNS = 256, ROWS_OF_LISTS = 8;
+
+// A copy of b (k, n) in panels, if that is faster than to read b itself: for each block of the sum,
+// panels of `width` columns.
+template <typename T> struct Panels {
+    typedef Vector<T> V;
+    static constexpr int64 width = 2 * V::lanes;
+    const T* numbers;
+    int64 ld, depth;  // ld: of b; 0 if this is a copy
+    int64 whole;      // columns, in vectors
+
+    Panels(const T* b, int64 n, int64 k, int64 ld, int64 depth, bool shared)
+        : numbers(b), ld(ld), depth(depth), whole(in_vectors<T>(n)) {
+        if (n < 256 && (V::masks || n % V::lanes == 0)) return;
+        thread_local Room<T> room;
+        T* to = room.of(k * whole);
+        this->ld = 0;
+        numbers = to;
+        const int64 blocks = (k + depth - 1) / depth;
+        const int64 columns = MOST_COLUMNS, pieces = (n + columns - 1) / columns;
+        auto copy = [&](int64 piece) {
+            const int64 p = piece / pieces * depth, c = piece % pieces * columns;
+            const int64 deep = std::min(depth, k - p);
+            copy_panels(Matrix<T>{b, ld, false}.from(p, c), deep, std::min(columns, n - c), width,
+                        to + p * whole + c * deep);
+        };
+        if (shared)
+            parallel(blocks * pieces, copy);
+        else
+            for (int64 piece = 0; piece < blocks * pieces; ++piece) copy(piece);
+    }
+
+    const T* at(int64 p, int64 column, int64 deep) const {
+        return ld ? numbers + p * ld + column : numbers + p * whole + column * deep;
+    }
+    int64 ld_of(int64 columns) const { return ld ? ld : in_vectors<T>(columns); }
+};
+
+// The rows from first to last (exclusive) of a' b, without multiplications by the zeros of a.
+template <typename T, typename Use>
+void rows_without_zeros(const T* a, const Panels<T>& b, int64 first, int64 last, int64 n, int64 k,
+                        int64 lda, T* part, Use& use) {
+    typedef Vector<T> V;
+    constexpr int64 most = ROWS_OF_LISTS, length = DEPTH + 8;
+    byte lists[most * length];
+    int64 counts[most];
+    const int64 fit = ROWS_IN_L1<T> * ROW_VECTORS / std::min(k, b.depth);
+    const int64 wide = V::lanes * (b.ld == 0 || fit < 2 ? 2 : std::min<int64>(fit, ROW_VECTORS));
+    for (int64 row = first; row < last; row += most) {
+        const int64 height = std::min(most, last - row);
+        for (int64 c = 0; c < n; c += MOST_COLUMNS) {
+            const int64 columns = std::min(MOST_COLUMNS, n - c);
+            for (int64 p = 0; p < k; p += b.depth) {
+                const int64 deep = std::min(b.depth, k - p);
+                const T* left = a + p * lda + row;
+                list_columns(left, deep, height, lda, lists, length, counts);
+                for (int64 j = 0; j < columns; j += wide) {
+                    const int64 here = std::min(wide, columns - j);
+                    const int64 vectors = in_vectors<T>(here) / V::lanes;
+                    const RowSum<T> run = row_sum_of<T, true>(vectors);
+                    for (int64 i = 0; i < height; ++i)
+                        run(left + i, lda, lists + i * length, counts[i], b.at(p, c + j, deep),
+                            b.ld_of(here), here - (vectors - 1) * V::lanes, nullptr, p > 0,
+                            part + i * columns + j);
+                }
+            }
+            use(row, height, c, columns, static_cast<const T*>(part));
+        }
+    }
+}
+
+// Computes a' b from a (k, m) and b (k, n), some rows at a time, and calls use(first row, rows,
+// first column, columns, numbers) with each such part (rows, columns). Its bits are those of
+// matmul(). As a product with the weights is divided into blocks of their rows, so are the rows
+// here: a thread finds the weights that it has read in the cache of its core.
+template <typename T, typename Use>
+void each_part_of_gradient(const T* a, const T* b, int64 m, int64 n, int64 k, int64 lda, int64 ldb,
+                           Use use) {
+    constexpr int most = most_rows(2, false);
+    const bool shared = threads() > 1 && m * n * k >= ROWS_WORTH_THREADS;
+    const int64 depth = block_of(k, DEPTH, 8);
+    const bool copies = collides<T>(lda);
+    const Panels<T> panels(b, n, k, ldb, depth, shared);
+    const auto rows = [&](int64 first, int64 last) {
+        alignas(64) T part[std::max<int64>(most, ROWS_OF_LISTS) * MOST_COLUMNS];
+        if (has_few(a + first, k, n, last - first, lda) && all_finite(b, k, n, ldb)) {
+            rows_without_zeros(a, panels, first, last, n, k, lda, part, use);
+            return;
+        }
+        alignas(64) T lines[DEPTH * most];  // of a, for one block of the sum
+        for (int64 c = 0; c < n; c += MOST_COLUMNS) {
+            const int64 columns = std::min(MOST_COLUMNS, n - c);
+            const int64 tall = copies ? most : most * (MOST_COLUMNS / columns);
+            const int64 strips = (last - first + tall - 1) / tall;
+            for (int64 strip = 0; strip < strips; ++strip) {
+                const int64 row = first + (last - first) * strip / strips;
+                const int64 height = first + (last - first) * (strip + 1) / strips - row;
+                for (int64 p = 0; p < k; p += depth) {
+                    const int64 deep = std::min(depth, k - p);
+                    Matrix<T> left{a + p * lda + row, lda, true};
+                    if (copies) {
+                        for (int64 i = 0; i < deep; ++i)
+                            std::memcpy(lines + i * most, left.at(0, i), height * sizeof(T));
+                        left = {lines, most, true};
+                    }
+                    for (int64 j = 0; j < columns; j += panels.width) {
+                        const int64 here = std::min(panels.width, columns - j);
+                        panel(left, panels.at(p, c + j, deep), panels.ld_of(here), height, here,
+                              deep, p > 0, part + j, columns);
+                    }
+                }
+                use(row, height, c, columns, static_cast<const T*>(part));
+            }
+        }
+    };
+    if (!shared) {
+        rows(0, m);
+        return;
+    }
+    const int64 block = block_of(m, DEPTH, 8), each = (block + 1) / 2;
+    const int64 blocks = (m + block - 1) / block;
+    parallel(2 * blocks, [&](int64 piece) {
+        const int64 end = std::min(m, piece / 2 * block + block);
+        const int64 first = std::min(end, piece / 2 * block + piece % 2 * each);
+        rows(first, piece % 2 ? end : std::min(end, first + each));
+    });
+}
+
+}  // namespace
