@@ -110,9 +110,9 @@ void loss_rows(const Rows& rows, const Formula<T>& loss, const T* y, const T* ta
 
 // Computes the losses of all rows.
 template <typename T, template <typename> class Formula>
-void all_losses(const T* predictions, const T* targets, const int32* labels, const T* weights,
-                const double* parameters, double scale, int64 rows, int64 classes, T* gradient,
-                T* row_losses, bool* row_matches) {
+ONCE void all_losses(const T* predictions, const T* targets, const int32* labels,
+                     const T* weights, const double* parameters, double scale, int64 rows,
+                     int64 classes, T* gradient, T* row_losses, bool* row_matches) {
     const Formula<T> formula(parameters);
     each_rows<T>(rows, classes, [&](const auto& group, int64 r) {
         const int64 start = r * classes;

@@ -20,6 +20,13 @@
 #define INDEPENDENT __pragma(loop(ivdep))
 #endif
 
+// Placed before a long function that many others call: a copy in each would take long to compile.
+#if defined(__GNUC__)
+#define ONCE __attribute__((noinline))
+#else
+#define ONCE
+#endif
+
 constexpr std::size_t MOST_ARGUMENTS = 24, MOST_LISTED = 32;  // arrays in tuples, in total
 
 // One argument as stored between calls.
@@ -121,12 +128,17 @@ template <typename... A, void (*function)(A...)> struct Unpacked<function> {
     }
 };
 
-// Registers `function` for Python under a name and its choices.
-template <auto function>
-Operation& add(const char* name, std::initializer_list<std::string> choices = {}) {
-    using Its = Unpacked<function>;
-    operations().push_back({name, choices, Its::parameters(), &Its::perform});
+// Registers an operation for Python under a name and its choices.
+ONCE inline Operation& add(const char* name, std::initializer_list<const char*> choices,
+                           std::vector<Parameter> (*parameters)(),
+                           void (*perform)(const Word* arguments)) {
+    operations().push_back({name, {choices.begin(), choices.end()}, parameters(), perform});
     return operations().back();
+}
+template <auto function>
+Operation& add(const char* name, std::initializer_list<const char*> choices = {}) {
+    using Its = Unpacked<function>;
+    return add(name, choices, &Its::parameters, &Its::perform);
 }
 
 // An object of this type at file scope registers a file's operations when the library is loaded.

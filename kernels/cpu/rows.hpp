@@ -149,7 +149,7 @@ template <typename T> class ShortRows {
         const Chunk<T>& operator()(int64 k) const { return chunks[k]; }
     };
     // With `padded`, a vector load may read beyond the last element.
-    template <bool padded = false> void read(const T* x, Input& input) const {
+    template <bool padded = false> ONCE void read(const T* x, Input& input) const {
         if (features == 1) {
             input.chunks[0] = chunk_of(x, rows);
             return;
@@ -180,7 +180,7 @@ template <typename T> class ShortRows {
         Output output;  // uninitialized
         return output;
     }
-    void finish(const Output& output, T* out) const {
+    ONCE void finish(const Output& output, T* out) const {
         if (features == 1) {
             write(output.chunks[0], rows, out);
             return;
@@ -293,7 +293,7 @@ template <typename T> class LongRow {
 
 // The indices of the largest elements of rows, the first ones on ties; NaN exceeds all numbers.
 template <typename T, typename Rows, typename Input>
-inline Chunk<int32> places_of_largest(const Rows& rows, const Input& input) {
+ONCE Chunk<int32> places_of_largest(const Rows& rows, const Input& input) {
     Chunk<T> value = all(math::minus_infinity<T>());
     Chunk<int32> place = all(int32(0));
     rows.each([&](int64 k) {

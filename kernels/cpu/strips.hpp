@@ -105,10 +105,10 @@ template <> constexpr bool OF_VECTORS<functions::divide> = true;
 template <typename T> using Compute = void (*)(const T* a, const T* b, int64 n, T* out);
 
 // Long functions, as loops over memory.
-template <typename T, typename F> void loop(const T* a, const T*, int64 n, T* out) {
+template <typename T, typename F> ONCE void loop(const T* a, const T*, int64 n, T* out) {
     each(n, out, [=](int64 i) { return F::of(a[i]); });
 }
-template <typename T, typename F> void loop_of_two(const T* a, const T* b, int64 n, T* out) {
+template <typename T, typename F> ONCE void loop_of_two(const T* a, const T* b, int64 n, T* out) {
     each(n, out, [=](int64 i) { return F::of(a[i], b[i]); });
 }
 
@@ -122,7 +122,7 @@ template <typename T, typename F> void calls_of_two(const T* a, const T* b, int6
 
 // The polynomials, if they are accurate for all of the angles, which is nearly always so.
 template <typename F, float (*near)(float)>
-void angles(const float* a, const float* b, int64 n, float* out) {
+ONCE void angles(const float* a, const float* b, int64 n, float* out) {
     int32 far = 0;
     for (int64 i = 0; i < n; ++i) far |= !(math::magnitude(a[i]) < polynomials::MOST_ANGLE);
     if (far) calls<float, F>(a, b, n, out);
@@ -216,10 +216,15 @@ template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k..
         return V::load(out);
     }
 
+    // Long functions are compiled for a first operand in the accumulator: others are loaded there,
+    // and a jump leads to that function.
     template <typename F, Source a>
     static void unary(const Step* step, int64 word, T* const* at, int64 start, int64 left,
                       Part<k>... x) {
         const T* first = at[Step::first_operand(word)];
+        if constexpr (a != ACCUMULATOR && !OF_VECTORS<F>)
+            return unary<F, ACCUMULATOR>(step, word, at, start, left,
+                                         operand<a>(first, start + k * lanes, x)...);
         next(step, word, at, start, left, value<F>(operand<a>(first, start + k * lanes, x))...);
     }
 
@@ -227,6 +232,9 @@ template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k..
     static void binary(const Step* step, int64 word, T* const* at, int64 start, int64 left,
                        Part<k>... x) {
         const T *first = at[Step::first_operand(word)], *second = at[Step::second_operand(word)];
+        if constexpr (a != ACCUMULATOR && b != ACCUMULATOR && !OF_VECTORS<F>)
+            return binary<F, ACCUMULATOR, b>(step, word, at, start, left,
+                                             operand<a>(first, start + k * lanes, x)...);
         next(step, word, at, start, left,
              value<F>(operand<a>(first, start + k * lanes, x),
                       operand<b>(second, start + k * lanes, x))...);
