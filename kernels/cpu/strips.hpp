@@ -3,7 +3,6 @@
 // again later are stored. Each step is a function that ends with a call of the next one's function,
 // which a compiler turns into a jump.
 #pragma once
-#include "../formulas/doubles.cuh"
 #include "../formulas/elements.cuh"
 #include "generated_functions.hpp"
 #include "operation.hpp"
@@ -79,12 +78,6 @@ namespace functions {
     };
 EACH_ELEMENTWISE(FUNCTION)
 #undef FUNCTION
-// Functions for which the C library would be called, for double, with one call for each element.
-#define FUNCTION_OF_DOUBLE(name) \
-    template <> inline auto name::of<double>(double x) { return doubles::name(x); }
-FUNCTION_OF_DOUBLE(sigmoid) FUNCTION_OF_DOUBLE(exp) FUNCTION_OF_DOUBLE(expm1)
-FUNCTION_OF_DOUBLE(log) FUNCTION_OF_DOUBLE(log1p) FUNCTION_OF_DOUBLE(tanh)
-#undef FUNCTION_OF_DOUBLE
 struct subtract_from {  // with the operands swapped
     template <typename T> static T of(T x, T y) { return y - x; }
 };

@@ -1,18 +1,24 @@
 // Mathematical functions, in one place, for float and double: accurate ones, never the fast
-// approximations. On a GPU they are CUDA's; elsewhere the polynomials for float, which compilers
-// vectorise, and the C library's for double.
+// approximations. On a GPU they are CUDA's; elsewhere polynomials, which compilers vectorise, and for
+// double, where there is none, the C library's.
 #pragma once
+#include "doubles.cuh"
 #include "polynomials.cuh"
 
 namespace math {
 
 #ifdef __CUDACC__
 HD float exp(float x) { return ::expf(x); }
+HD double exp(double x) { return ::exp(x); }
 HD float expm1(float x) { return ::expm1f(x); }
+HD double expm1(double x) { return ::expm1(x); }
 HD float log(float x) { return ::logf(x); }
+HD double log(double x) { return ::log(x); }
 HD float log1p(float x) { return ::log1pf(x); }
+HD double log1p(double x) { return ::log1p(x); }
 HD float erfc(float x) { return ::erfcf(x); }
 HD float tanh(float x) { return ::tanhf(x); }
+HD double tanh(double x) { return ::tanh(x); }
 HD float sin(float x) { return ::sinf(x); }
 HD float cos(float x) { return ::cosf(x); }
 HD float tan(float x) { return ::tanf(x); }
@@ -26,11 +32,16 @@ HD float sin_turns(float x) { return ::sinpif(2 * x); }
 HD double sin_turns(double x) { return ::sinpi(2 * x); }
 #else
 using polynomials::exp;
+using doubles::exp;
 using polynomials::expm1;
+using doubles::expm1;
 using polynomials::log;
+using doubles::log;
 using polynomials::log1p;
+using doubles::log1p;
 using polynomials::erfc;
 using polynomials::tanh;
+using doubles::tanh;
 using polynomials::sin;
 using polynomials::cos;
 using polynomials::tan;
@@ -42,12 +53,7 @@ HD double cos_turns(double x) { return ::cos(6.283185307179586 * x); }
 using polynomials::sin_turns;
 HD double sin_turns(double x) { return ::sin(6.283185307179586 * x); }
 #endif
-HD double exp(double x) { return ::exp(x); }
-HD double expm1(double x) { return ::expm1(x); }
-HD double log(double x) { return ::log(x); }
-HD double log1p(double x) { return ::log1p(x); }
 HD double erfc(double x) { return ::erfc(x); }
-HD double tanh(double x) { return ::tanh(x); }
 HD float sqrt(float x) { return ::sqrtf(x); }
 HD double sqrt(double x) { return ::sqrt(x); }
 HD double sin(double x) { return ::sin(x); }
