@@ -21,7 +21,8 @@ HASHES = Path("gpunn/apps/web/gpunn.wasm.sha256")
 
 # The Python extension module and its threads do not exist in pages. Layers take less space there
 # as steps of an expression.
-LEFT_OUT = ("module.cpp", "arguments.hpp", "pool.cpp", "generated_loops.cpp")
+LEFT_OUT = ("module.cpp", "arguments.hpp", "narrow.cpp", "narrow.hpp", "pool.cpp")
+LEFT_OUT += ("generated_loops.cpp",)
 # As for the CPU in setup.py: no fast math, no contraction.
 FLAGS = ["-target", "wasm32-wasi", "-msimd128", "-std=c++17", "-DFOR_BROWSERS"]
 FLAGS += ["-fno-exceptions", "-fno-rtti", "-fno-math-errno", "-fno-trapping-math"]

@@ -38,6 +38,10 @@ void copy_columns(const T* x, int64 x_width, int64 start, int64 rows, int64 widt
 template <typename T>
 void column_sums(const T* x, int64 rows, int64 features, bool accumulate, T* out) {
     constexpr int64 SOME_ROWS = 256, COLUMNS = 128;
+    if (rows == 1) {
+        write(out, features, accumulate, [=](int64 c) { return x[c]; });
+        return;
+    }
     for (int64 first = 0; first < features; first += COLUMNS) {
         const int64 columns = features - first < COLUMNS ? features - first : COLUMNS;
         T total[COLUMNS] = {}, partial[COLUMNS];

@@ -108,12 +108,58 @@ void loss_rows(const Rows& rows, const Formula<T>& loss, const T* y, const T* ta
     }
 }
 
+// Whether the loss of a row is the sum of losses of its elements, which need only that element.
+template <template <typename> class Formula>
+constexpr bool ADDS_ELEMENTS = !Formula<float>::whole_row && !Formula<float>::compares &&
+                               !Formula<float>::sums && !Formula<float>::has_mass &&
+                               !Formula<float>::of_row;
+
+// Such a loss of one row that fits in a vector; the arguments as in `loss_rows`.
+template <typename T, template <typename> class Formula>
+void short_row(const Formula<T>& loss, const T* y, const T* targets, const int32* label,
+               const T* weight, T scale, int64 classes, T* gradient, T* row_loss) {
+    typedef Vector<T> V;
+    struct alignas(sizeof(typename V::type)) Lanes {
+        T at[V::lanes];
+    };
+    const typename V::Part part = V::part(classes);
+    const int32 count = int32(classes), one = targets ? 0 : *label;
+    const T factor = weight ? *weight : T(1), slopes_factor = scale * factor;
+    const Row<T> row{T(classes), T(1) / T(classes), T(0), T(0), T(0), T(0)};
+    Lanes predictions, wanted, values, slopes;
+    V::store(predictions.at, V::load(y, part));
+    if (targets) {
+        V::store(wanted.at, V::load(targets, part));
+    } else {
+        EACH_LANE
+        for (int l = 0; l < V::lanes; ++l) wanted.at[l] = LANE[l] == one ? T(1) : T(0);
+    }
+    EACH_LANE
+    for (int l = 0; l < V::lanes; ++l) {
+        const T t = loss.target(wanted.at[l], T(classes));
+        const T value = loss.value(t, predictions.at[l], row);
+        values.at[l] = LANE[l] < count ? value : T(0);
+        slopes.at[l] = slopes_factor * loss.slope(t, predictions.at[l], row);
+    }
+    if (gradient) V::store(gradient, V::load(slopes.at), part);
+    for (int half = V::lanes / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; ++l) values.at[l] += values.at[l + half];
+    *row_loss = values.at[0] * factor;
+}
+
 // Computes the losses of all rows.
 template <typename T, template <typename> class Formula>
 ONCE void all_losses(const T* predictions, const T* targets, const int32* labels,
                      const T* weights, const double* parameters, double scale, int64 rows,
                      int64 classes, T* gradient, T* row_losses, bool* row_matches) {
     const Formula<T> formula(parameters);
+    if constexpr (ADDS_ELEMENTS<Formula>) {
+        if (rows == 1 && classes <= Vector<T>::lanes && !row_matches) {
+            short_row(formula, predictions, targets, labels, weights, T(scale), classes, gradient,
+                      row_losses);
+            return;
+        }
+    }
     each_rows<T>(rows, classes, [&](const auto& group, int64 r) {
         const int64 start = r * classes;
         loss_rows<T, Formula>(

@@ -1,6 +1,7 @@
 // The Python module: operations as callables, bound calls, and programs that perform such calls
 // repeatedly without returning to Python.
 #include "arguments.hpp"
+#include "narrow.hpp"
 #include "pool.hpp"
 
 #include <structmember.h>
@@ -42,7 +43,8 @@ struct PyBound {
 struct PyProgram {
     PyObject_HEAD
     PyObject* calls;
-    PyObject* last_calls;  // of the last step of a run; nullptr: they are the same
+    PyObject* last;  // the program of the last step of a run, which writes more; null: this one
+    NarrowStep* narrow;  // the calls as one function; null unless they are a narrow network's step
     double step_time;  // microseconds a step took in the last run; infinite before the first run
 };
 
@@ -136,7 +138,9 @@ PyObject* bind(PyObject* self, PyObject* const* values, Py_ssize_t n) {
     return reinterpret_cast<PyObject*>(bound);
 }
 
-PyObject* tuple_of_calls(PyObject* given) {
+PyObject* new_program(PyTypeObject*, PyObject* arguments, PyObject*) {
+    PyObject *given, *last = nullptr;
+    if (!PyArg_ParseTuple(arguments, "O|O!", &given, program_type, &last)) return nullptr;
     PyObject* calls = PySequence_Tuple(given);
     if (!calls) return nullptr;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(calls); ++i) {
@@ -146,42 +150,39 @@ PyObject* tuple_of_calls(PyObject* given) {
             return nullptr;
         }
     }
-    return calls;
-}
-
-PyObject* new_program(PyTypeObject*, PyObject* arguments, PyObject*) {
-    PyObject *given, *given_last = nullptr;
-    if (!PyArg_ParseTuple(arguments, "O|O", &given, &given_last)) return nullptr;
-    PyObject* calls = tuple_of_calls(given);
-    PyObject* last_calls = calls && given_last ? tuple_of_calls(given_last) : nullptr;
-    PyProgram* program = nullptr;
-    if (calls && (last_calls || !given_last)) program = PyObject_New(PyProgram, program_type);
+    PyProgram* program = PyObject_New(PyProgram, program_type);
     if (!program) {
-        Py_XDECREF(calls);
-        Py_XDECREF(last_calls);
+        Py_DECREF(calls);
         return nullptr;
     }
     program->calls = calls;
-    program->last_calls = last_calls;
+    Py_XINCREF(last);
+    program->last = last;
+    std::vector<Call> all;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(calls); ++i) {
+        const PyBound* bound = reinterpret_cast<PyBound*>(PyTuple_GET_ITEM(calls, i));
+        all.push_back({bound->operation, bound->converted.words});
+    }
+    program->narrow = narrow_step(all).release();
     program->step_time = std::numeric_limits<double>::infinity();
     return reinterpret_cast<PyObject*>(program);
 }
 
-// A program may perform other calls in the last step of a run: others read arrays after it that the
-// steps before need not write.
-
 // Performs some steps, until it is time to check for signals; returns how many. The clock is read
 // after each step, or less often if steps are short. A call that finds a reason to stop is the last
 // one: then `stopped` points to it.
-int64 some_steps(PyObject* calls, int64 most, const PyBound*& stopped) {
+int64 some_steps(const PyProgram* program, int64 most, const PyBound*& stopped) {
     using clock = std::chrono::steady_clock;
     const Run run;
     const clock::time_point end = clock::now() + BETWEEN_SIGNALS;
-    const Py_ssize_t count = PyTuple_GET_SIZE(calls);
-    PyObject* const* items = &PyTuple_GET_ITEM(calls, 0);
+    const Py_ssize_t count = PyTuple_GET_SIZE(program->calls);
+    PyObject* const* items = &PyTuple_GET_ITEM(program->calls, 0);
+    NarrowStep* narrow = program->narrow;
+    if (narrow) narrow->begin();
     int64 done = 0, together = 1;
     for (clock::time_point now = end - BETWEEN_SIGNALS; done < most && now < end;) {
         const int64 stop = done + together < most ? done + together : most;
+        for (; narrow && done < stop; ++done) narrow->perform();
         for (; done < stop; ++done)
             for (Py_ssize_t k = 0; k < count; ++k) {
                 const PyBound* bound = reinterpret_cast<const PyBound*>(items[k]);
@@ -194,6 +195,7 @@ int64 some_steps(PyObject* calls, int64 most, const PyBound*& stopped) {
         now = clock::now();
         if (together < MOST_TOGETHER && end - now > BETWEEN_SIGNALS / 2) together *= 2;
     }
+    if (narrow) narrow->end();
     return done;
 }
 
@@ -208,10 +210,9 @@ PyObject* run_program(PyObject* self, PyObject* steps) {
         const bool is_short = program->step_time * double(left) < SHORT.count();
         PyThreadState* released = is_short ? nullptr : PyEval_SaveThread();
         const clock::time_point begun = clock::now();
-        const int64 done = program->last_calls && left == 1
-                               ? some_steps(program->last_calls, 1, stopped)
-                               : some_steps(program->calls,
-                                            program->last_calls ? left - 1 : left, stopped);
+        const PyProgram* last = reinterpret_cast<PyProgram*>(program->last);
+        const int64 done = last && left == 1 ? some_steps(last, 1, stopped)
+                                             : some_steps(program, last ? left - 1 : left, stopped);
         const std::chrono::duration<double, std::micro> taken = clock::now() - begun;
         if (released) PyEval_RestoreThread(released);
         if (done > 0) program->step_time = taken.count() / double(done);
@@ -220,9 +221,9 @@ PyObject* run_program(PyObject* self, PyObject* steps) {
         interrupted = left > 0 && PyErr_CheckSignals();
     }
     if (!interrupted) Py_RETURN_NONE;
-    if (program->last_calls) {  // an interrupted run has a last step too
+    if (program->last) {  // an interrupted run has a last step too
         PyThreadState* released = PyEval_SaveThread();
-        some_steps(program->last_calls, 1, stopped);
+        some_steps(reinterpret_cast<PyProgram*>(program->last), 1, stopped);
         PyEval_RestoreThread(released);
     }
     return nullptr;
@@ -243,7 +244,8 @@ template <typename Object> void drop(PyObject* self, PyObject* Object::*held) {
 }
 void drop_bound(PyObject* self) { drop<PyBound>(self, &PyBound::arguments); }
 void drop_program(PyObject* self) {
-    Py_XDECREF(reinterpret_cast<PyProgram*>(self)->last_calls);
+    Py_XDECREF(reinterpret_cast<PyProgram*>(self)->last);
+    delete reinterpret_cast<PyProgram*>(self)->narrow;
     drop<PyProgram>(self, &PyProgram::calls);
 }
 
@@ -303,7 +305,6 @@ template <typename Function> void* slot(Function function) {
 }
 PyMemberDef program_members[] = {
     {"calls", T_OBJECT, offsetof(PyProgram, calls), READONLY, nullptr},
-    {"last_calls", T_OBJECT, offsetof(PyProgram, last_calls), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
 PyType_Slot operation_slots[] = {{Py_tp_call, slot(PyVectorcall_Call)},
                                  {Py_tp_repr, slot(describe)},

@@ -23,11 +23,13 @@ inline int64 block_of(int64 total, int64 most, int64 step) {
 // work(first, last) for pieces that make up start to stop, for element-wise work.
 template <typename Work>
 void in_pieces(int64 start, int64 stop, Work work, int64 worth = WORTH_THREADS) {
-    const int64 piece = stop - start < worth ? stop - start : PIECE;
-    if (piece <= 0) return;
-    parallel((stop - start + piece - 1) / piece, [&](int64 k) {
-        const int64 first = start + k * piece;
-        work(first, stop - first < piece ? stop : first + piece);
+    if (stop - start < worth) {
+        if (start < stop) work(start, stop);
+        return;
+    }
+    parallel((stop - start + PIECE - 1) / PIECE, [=](int64 k) {
+        const int64 first = start + k * PIECE;
+        work(first, stop - first < PIECE ? stop : first + PIECE);
     });
 }
 
@@ -52,6 +54,7 @@ template <typename Work> void each_piece(const Piece* pieces, int64 count, Work 
 // parallel sums, which a compiler may vectorise.
 template <typename Term> inline double sum_of(int64 n, Term term) {
     constexpr int LANES = 16;
+    if (n == 1) return term(0);
     double sums[LANES] = {};
     int64 i = 0;
     for (; i + LANES <= n; i += LANES)

@@ -124,7 +124,7 @@ void one_by_one(const T* a, const T* b, T* out, int64 m, int64 n, int64 k, int64
         for (int64 j = 0; j < n; ++j) {
             T sum = 0;
             for (int64 p = 0; p < k; ++p)
-                sum += a[i * down_a + p * along_a] * b[p * down_b + j * along_b];
+                sum = multiply_add(a[i * down_a + p * along_a], b[p * down_b + j * along_b], sum);
             out[i * ldo + j] = add ? out[i * ldo + j] + sum : sum;
         }
 }

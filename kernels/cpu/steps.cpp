@@ -12,8 +12,48 @@ namespace {
 constexpr int64 LINE = 64;  // size of a cache line in bytes
 constexpr int64 AHEAD = 4;  // rows that are prefetched before they are needed
 
+// Elements of a batch up to which a plain loop is fastest.
+constexpr int64 FEW = 32;
+
 // Elements of a batch from which threads share its columns, as they share the product with it.
 constexpr int64 BATCH_WORTH_THREADS = 1 << 14;
+
+// The order of a pass, for some of its places at a time: most steps need only a few.
+struct SomeOfOrder {
+    static constexpr uint32 PLACES = 32;
+    uint32 first, rows;
+    uint64 seed, pass;
+    uint32 row_at[PLACES];
+
+    uint32 row(uint32 place) const { return row_at[place - first]; }
+    bool has(uint32 place, uint32 of_rows, uint64 of_seed, uint64 of_pass) const {
+        return place - first < PLACES && rows == of_rows && seed == of_seed && pass == of_pass;
+    }
+
+    // As `order_row` for each place, in vectors.
+    void compute(uint32 place, uint32 of_rows, uint64 of_seed, uint64 of_pass) {
+        *this = {place, of_rows, of_seed, of_pass, {}};
+        const OrderKeys keys(seed, pass);
+        const int bits = order_bits(rows);
+        for (uint32 i = 0; i < PLACES; ++i)  // beyond the last place: any, computed for nothing
+            row_at[i] = order_mixed(place + i < rows ? place + i : place, bits, keys);
+        for (uint32 outside = 1; outside;) {
+            outside = 0;
+            for (uint32 i = 0; i < PLACES; ++i) {
+                const uint32 x = row_at[i], next = order_mixed(x, bits, keys);
+                outside |= uint32(x >= rows);
+                row_at[i] = x >= rows ? next : x;
+            }
+        }
+    }
+};
+
+uint32 row_in_order(uint32 place, uint32 rows, uint64 seed, uint64 pass) {
+    thread_local SomeOfOrder order{};
+    SomeOfOrder& some = order;
+    if (!some.has(place, rows, seed, pass)) some.compute(place, rows, seed, pass);
+    return some.row(place);
+}
 
 // out[i] = source[i-th row] scale + offset, for the columns from begin to end of all rows.
 template <typename Source, typename Out, typename RowOf>
@@ -45,20 +85,37 @@ void gather_columns(const Source* source, RowOf row_of, bool shuffled, int64 beg
     }
 }
 
+template <typename Source, typename Out, typename RowOf>
+void few_rows(const Source* source, RowOf row_of, int64 rows, int64 width, Out scale, Out offset,
+              Out* out) {
+    const bool plain = std::is_same_v<Source, Out> && scale == Out(1) && offset == Out(0);
+    for (int64 i = 0; i < rows; ++i) {
+        const Source* from = source + row_of(i) * width;
+        for (int64 c = 0; c < width; ++c) {
+            const Out x = Converted<Out>::of(*from++);
+            *out++ = plain ? x : x * scale + offset;
+        }
+    }
+}
+
 // out[i] = source[row at index position + first + i of the pass] scale + offset, converted to type
 // Out. A row has `width` elements. Shuffled rows lie anywhere in memory: while one is copied, the
 // following ones are prefetched.
 template <typename Source, typename Out>
 void gather(const Source* source, uint32 total, int64 width, uint64 seed, bool shuffled,
             const int64* counters, int64 first, int64 rows, double factor, double shift, Out* out) {
-    const OrderKeys keys(seed, uint64(counters[PASS]));
+    const uint64 pass = uint64(counters[PASS]);
     const int64 position = counters[POSITION] + first;
     if (position < 0 || position >= int64(total)) return;  // there is no such row
     if (total - position < rows) rows = total - position;
-    const auto row_of = [&](int64 i) -> int64 {
+    const auto row_of = [=](int64 i) -> int64 {
         const uint32 place = uint32(position + i);
-        return shuffled ? order_row(place, total, keys) : place;
+        return shuffled ? row_in_order(place, total, seed, pass) : place;
     };
+    if (rows * width <= FEW) {
+        few_rows(source, row_of, rows, width, Out(factor), Out(shift), out);
+        return;
+    }
     const bool alone = threads() == 1 || rows * width < BATCH_WORTH_THREADS;
     const int64 some = alone ? width : block_of(width, DEPTH, 8);
     if (some == 0) return;

@@ -2,6 +2,7 @@
 #pragma once
 #include "../formulas/types.cuh"
 
+#include <cmath>
 #include <cstddef>
 #include <cstring>
 #include <utility>
@@ -148,6 +149,15 @@ template <typename T> struct Vector {
 };
 
 #endif
+
+// a b + c for one element, rounded as `Vector<T>::fma` rounds it.
+template <typename T> inline T multiply_add(T a, T b, T c) {
+#if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__))
+    return std::fma(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
 
 template <int width> struct Swap {
     // Lane l of the upper result: a[l] or, in the upper half of 2*width lanes, b[l - width].

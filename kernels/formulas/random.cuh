@@ -72,23 +72,33 @@ HD uint32 order_mix(uint32 x, uint32 key) {
     return h;
 }
 
-// The row at index `place` (below `rows`) of the pass with these keys: a Feistel network on the
-// smallest power of two that holds all rows, iterated until it yields an existing row.
-HD uint32 order_row(uint32 place, uint32 rows, const OrderKeys& keys) {
-    int bits = 2;
-    while (bits < 32 && (rows - 1) >> bits) ++bits;
+// A Feistel network on numbers of `bits` bits.
+HD uint32 order_mixed(uint32 x, int bits, const OrderKeys& keys) {
     const int low = bits / 2;
     const uint32 right_mask = (1u << low) - 1;
     const uint32 left_mask = (1u << (bits - low)) - 1;
+    uint32 left = x >> low;
+    uint32 right = x & right_mask;
+    for (int i = 0; i < ORDER_ROUNDS; i += 2) {
+        left ^= order_mix(right, keys.key[i]) & left_mask;
+        right ^= order_mix(left, keys.key[i + 1]) & right_mask;
+    }
+    return (left << low) | right;
+}
+
+HD int order_bits(uint32 rows) {
+    int bits = 2;
+    while (bits < 32 && (rows - 1) >> bits) ++bits;
+    return bits;
+}
+
+// The row at index `place` (below `rows`) of the pass with these keys: the network on the smallest
+// power of two that holds all rows, iterated until it yields an existing row.
+HD uint32 order_row(uint32 place, uint32 rows, const OrderKeys& keys) {
+    const int bits = order_bits(rows);
     uint32 x = place;
     do {
-        uint32 left = x >> low;
-        uint32 right = x & right_mask;
-        for (int i = 0; i < ORDER_ROUNDS; i += 2) {
-            left ^= order_mix(right, keys.key[i]) & left_mask;
-            right ^= order_mix(left, keys.key[i + 1]) & right_mask;
-        }
-        x = (left << low) | right;
+        x = order_mixed(x, bits, keys);
     } while (x >= rows);
     return x;
 }

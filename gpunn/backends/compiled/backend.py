@@ -67,7 +67,7 @@ class CompiledBackend(
             if len(together) == len(calls):
                 joint = join_updates(together, self.compiled_operations)
                 # The last step of a run stores the gradients, which others may read.
-                last = [] if joint == together else [together]
+                last = [] if joint == together else [program(together)]
                 return program(joint, *last).run
             joined.append(partial(program(together).run, 1))
         return super().replay_of(joined)

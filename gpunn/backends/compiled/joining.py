@@ -86,7 +86,7 @@ def _joined(calls: list[Any], at: int, operations: Mapping[tuple[Any, ...], Any]
         place = _place(calls, index, at, product, moved)
         if group is None or place is None:
             continue
-        join = operations["matmul_update", *calls[at].key[1:]].bind
+        join = operations[("matmul_update", *calls[at].key[1:])].bind
         inserted[place].append(join(
             product.a, product.b, update.weights[start:stop], *product[3:8], *slots,
             np.array(group), update.parameters, update.every, update.counters, update.rates,
@@ -112,7 +112,8 @@ def _is_gradient(product: _Product, update: _Update) -> bool:
     return (
         product.transpose_a and not product.transpose_b and not product.accumulate
         and product.ldo == product.n and product.m * product.n >= SMALLEST
-        and product.out.dtype == update.gradients.dtype and _overlap([product.out], [update.gradients])
+        and product.out.dtype == update.gradients.dtype
+        and _overlap([product.out], [update.gradients])
     )  # fmt: skip
 
 
