@@ -60,6 +60,7 @@ class BatchIterator:
         self.passes = 0  # passes of evaluations; the trainer counts those of training
         self._resumed = False  # whether the iterator begins within an epoch
         self._prepared = False
+        self._whole: tuple[Program, int] | None = None  # see `_repeats`
         self._chunks: Chunks | None = None  # if the rows do not fit into the device's memory
         self._iterator: Iterator[Rows] | None = None
         self._sharded = isinstance(self.data, Batches) and self.data.sharded
@@ -221,6 +222,8 @@ class BatchIterator:
 
     def run(self, programs: Programs, callbacks: Any, first_batch: int, model: Any) -> int:
         """Run one epoch; return the number of steps."""
+        if self._whole is not None:
+            return self._repeat(programs, *self._whole)
         if isinstance(self.data, Rows):
             for name, array in self.data.mapped:
                 check_file(array, name)
@@ -229,10 +232,32 @@ class BatchIterator:
         session = nullcontext() if self._prepared else self.trainer.backend.session()
         with session, programs.room(self.batch_size, self):
             try:
-                return self._run(programs, callbacks, first_batch, model)
+                steps = self._run(programs, callbacks, first_batch, model)
             finally:
                 if self._chunks is not None:
                     self._chunks.settle()
+        if self._prepared and not self.began:
+            self._whole = self._repeats(programs)
+        return steps
+
+    def _repeats(self, programs: Programs) -> tuple[Program, int] | None:
+        """Return the program that is all of an epoch, and its steps, if so short an epoch can be
+        repeated without the checks in between."""
+        rows, order, size = self.data, self._order, self.batch_size
+        if not isinstance(rows, Rows) or order is None or rows.mapped or rows.device is not None:
+            return None
+        steps, rest = divmod(order.rows, size)
+        short = not rest and self.limit is None and steps <= programs.steps_at_once.get(size, 0)
+        if not (short and programs.ranks.size == 1 and self.trainer.is_simple):
+            return None
+        return programs.program(size, rows, order), steps
+
+    def _repeat(self, programs: Programs, program: Program, steps: int) -> int:
+        self._begin_pass(programs)
+        programs.run(program, steps)
+        programs.backend.synchronize()
+        self.began = False
+        return steps
 
     def _run(self, programs: Programs, callbacks: Any, first_batch: int, model: Any) -> int:
         training, ranks = self.training, programs.ranks

@@ -142,9 +142,7 @@ void short_row(const Formula<T>& loss, const T* y, const T* targets, const int32
         slopes.at[l] = slopes_factor * loss.slope(t, predictions.at[l], row);
     }
     if (gradient) V::store(gradient, V::load(slopes.at), part);
-    for (int half = V::lanes / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; ++l) values.at[l] += values.at[l + half];
-    *row_loss = values.at[0] * factor;
+    *row_loss = sum_of_lanes<T>(V::load(values.at)) * factor;
 }
 
 // Computes the losses of all rows.

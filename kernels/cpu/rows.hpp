@@ -113,7 +113,13 @@ template <typename T, typename F> inline T together(const Chunk<T>& chunk, F f) 
     return lanes_together<T, V::lanes / 2>(x[0], f)[0];
 }
 
+template <typename T> inline T sum_of_lanes(typename Vector<T>::type x) {
+    return lanes_together<T, Vector<T>::lanes / 2>(x, [](auto a, auto b) { return a + b; })[0];
+}
+
 #else
+
+template <typename T> inline T sum_of_lanes(T x) { return x; }  // vectors of one lane
 
 template <typename T, typename F> inline T together(Chunk<T> x, F f) {
     for (int half = LANES / 2; half > 0; half /= 2)
