@@ -3,12 +3,15 @@
 // with zeros.
 #include "narrow.hpp"
 
+#include "../formulas/control.cuh"
 #include "../formulas/generated_activations.cuh"
 #include "generated_formulas.hpp"
+#include "order.hpp"
 #include "pieces.hpp"
 #include "rows.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 namespace {
 
@@ -68,6 +71,46 @@ struct Layer {
     int64 rows(bool turned) const { return inputs + 1 + (turned ? units : 0); }
 };
 
+// The rows of the next batch: one of each array, all at the same place of the order.
+class Gathers {
+  public:
+    void take(const Call& call) {
+        const Word* words = call.words;
+        const std::vector<std::string>& types = call.operation->choices;
+        const bool plain = types[0] == types[1] && (types[0] == "float32" || types[0] == "int32") &&
+                           words[8].number == 1.0 && words[9].number == 0.0;
+        if (calls.empty()) first = words;
+        for (int i : {1, 3, 4, 5, 6, 7}) copies = copies && words[i].integer == first[i].integer;
+        copies = copies && plain && words[7].integer == 1;
+        calls.push_back(call);
+    }
+
+    void perform() const {
+        if (!copies || calls.empty()) {
+            for (const Call& call : calls) call.operation->perform(call.words);
+            return;
+        }
+        const int64* counters = argument<const int64*>(first[5]);
+        const int64 place = counters[POSITION] + first[6].integer, rows = first[1].integer;
+        if (place < 0 || place >= rows) return;
+        const int64 row = !first[4].integer ? place
+                        : row_in_order(uint32(place), uint32(rows), uint64(first[3].integer),
+                                       uint64(counters[PASS]));
+        for (const Call& call : calls) {
+            int64 left = call.words[2].integer;  // elements of a row, of 4 bytes each
+            const float* from = argument<const float*>(call.words[0]) + row * left;
+            float* to = argument<float*>(call.words[10]);
+            for (; left > 1; left -= 2, from += 2, to += 2) std::memcpy(to, from, 2 * sizeof *to);
+            if (left) std::memcpy(to, from, sizeof *to);
+        }
+    }
+
+  private:
+    std::vector<Call> calls;
+    const Word* first = nullptr;  // arguments of the first one
+    bool copies = true;           // without conversion
+};
+
 // Reads the calls one after the other.
 class Reader {
   public:
@@ -113,7 +156,7 @@ struct Changed {
 class Network : public NarrowStep {
   public:
     bool read(Reader calls) {
-        for (; calls.takes("gather");) gathers.push_back(calls.call);
+        for (; calls.takes("gather");) gathers.take(calls.call);
         for (; calls.takes("matmul");)
             if (!read_layer(calls)) return false;
         if (layers.empty() || !calls.takes("loss") || !calls.floats()) return false;
@@ -146,7 +189,7 @@ class Network : public NarrowStep {
     }
 
     void perform() override {
-        for (const Call& call : gathers) call.operation->perform(call.words);
+        gathers.perform();
         for (Layer& layer : layers) {
             const Line* row = &weights[layer.first];
             Values z = V::zero();
@@ -191,7 +234,7 @@ class Network : public NarrowStep {
         Line* line;
     };
 
-    std::vector<Call> gathers;
+    Gathers gathers;
     std::vector<Layer> layers;
     Changed loss, update, advance;
     std::vector<Line> weights, gradients, slots[3];

@@ -2,6 +2,7 @@
 #include "../formulas/control.cuh"
 #include "../formulas/random.cuh"
 #include "operation.hpp"
+#include "order.hpp"
 #include "pieces.hpp"
 #include "vectors.hpp"
 
@@ -48,12 +49,16 @@ struct SomeOfOrder {
     }
 };
 
+}  // namespace
+
 uint32 row_in_order(uint32 place, uint32 rows, uint64 seed, uint64 pass) {
     thread_local SomeOfOrder order{};
     SomeOfOrder& some = order;
     if (!some.has(place, rows, seed, pass)) some.compute(place, rows, seed, pass);
     return some.row(place);
 }
+
+namespace {
 
 // out[i] = source[i-th row] scale + offset, for the columns from begin to end of all rows.
 template <typename Source, typename Out, typename RowOf>
