@@ -45,18 +45,24 @@ def trained(
 
 
 OPTIMIZERS = [
-    (optimizers.SGD, {}), (optimizers.SGD, {"momentum": 0.9, "nesterov": True}),
-    (optimizers.Adam, {}), (optimizers.Adam, {"amsgrad": True}), (optimizers.AdamW, {}),
-    (optimizers.Nadam, {}), (optimizers.Lamb, {}), (optimizers.Adam, {"use_ema": True}),
+    (optimizers.Adadelta, {}), (optimizers.Adagrad, {}), (optimizers.Adam, {}),
+    (optimizers.Adam, {"amsgrad": True}), (optimizers.Adamax, {}), (optimizers.AdamW, {}),
+    (optimizers.Lamb, {}), (optimizers.Lion, {}), (optimizers.Nadam, {}),
+    (optimizers.RMSprop, {}), (optimizers.RMSprop, {"momentum": 0.9}),
+    (optimizers.RMSprop, {"centered": True}),
+    (optimizers.RMSprop, {"centered": True, "momentum": 0.9}), (optimizers.SGD, {}),
+    (optimizers.SGD, {"momentum": 0.9}), (optimizers.SGD, {"momentum": 0.9, "nesterov": True}),
+    (optimizers.Adam, {"use_ema": True}),
     (optimizers.Adam, {"gradient_accumulation_steps": 2}), (optimizers.Adam, {"clipnorm": 0.1}),
     (optimizers.Adam, {"learning_rate": optimizers.schedules.ExponentialDecay(0.01, 3, 0.5)}),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("kind", "options"), OPTIMIZERS)
-def test_each_optimizer(kind: Any, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_each_optimizer(kind: Any, options: dict[str, Any], dtype: str) -> None:
     found = [
-        trained(network((96, 40), 300), 16, kind(**options), 0.7, together)
+        trained(network((96, 40), 300, dtype), 16, kind(**options), 0.7, together)
         for together in (True, False)
     ]
     for a, b in zip(*found, strict=True):
