@@ -11,6 +11,10 @@ namespace {
 // as fast as one: what one has computed, the other one reads from the first one's cache.
 constexpr int64 WORTH_CUTTING = 1 << 20;
 
+// Elements of a row of the result from which rows of b are read as a whole, and how many are added up
+// at a time: they stay in the L1 cache.
+constexpr int64 WORTH_WHOLE_ROWS = 256, MOST_ROW = 2048;
+
 // Elements of the blocks of a sum that threads share: they stay in the L2 cache.
 constexpr int64 MOST_SUMS = 1 << 17;
 
@@ -116,6 +120,54 @@ void by_dots(Matrix<T> a, Matrix<T> b, T* out, int64 m, int64 n, int64 k, int64 
     }
 }
 
+// sums (columns) (+)= x (count) @ the rows of b, which are read from the first to the last.
+template <typename T, int count>
+void add_rows(const T* x, const T* b, int64 ldb, int64 columns, bool first, T* sums) {
+    typedef Vector<T> V;
+    typename V::type factor[count];
+    UNROLLED
+    for (int i = 0; i < count; ++i) factor[i] = V::all(x[i]);
+    for (int64 j = 0; j < columns; j += V::lanes) {
+        const bool whole = j + V::lanes <= columns;
+        const typename V::Part part = V::part(whole ? 0 : columns - j);
+        typename V::type sum = V::zero();
+        if (!first) sum = whole ? V::load(sums + j) : V::load(sums + j, part);
+        UNROLLED
+        for (int i = 0; i < count; ++i) {
+            const T* from = b + i * ldb + j;
+            sum = V::fma(factor[i], whole ? V::load(from) : V::load(from, part), sum);
+        }
+        if (whole)
+            V::store(sums + j, sum);
+        else
+            V::store(sums + j, sum, part);
+    }
+}
+
+// For a row of a and wide rows of b: memory is read fastest along whole rows.
+template <typename T>
+void by_rows(Matrix<T> a, Matrix<T> b, T* out, int64 m, int64 n, int64 k, int64 ldo, bool add) {
+    constexpr int together = 4;
+    alignas(64) T sums[MOST_ROW];
+    const int64 depth = block_of(k, DEPTH, 8);
+    for (int64 i = 0; i < m; ++i)
+        for (int64 c = 0; c < n; c += MOST_ROW) {
+            const int64 columns = std::min(MOST_ROW, n - c);
+            T* to = out + i * ldo + c;
+            for (int64 p = 0; p < k; p += depth) {
+                const int64 end = std::min(k, p + depth);
+                const bool adds = add || p > 0;
+                T* here = adds ? sums : to;
+                int64 q = p;
+                for (; q + together <= end; q += together)
+                    add_rows<T, together>(a.at(i, q), b.at(q, c), b.ld, columns, q == p, here);
+                for (; q < end; ++q)
+                    add_rows<T, 1>(a.at(i, q), b.at(q, c), b.ld, columns, q == p, here);
+                for (int64 j = 0; adds && j < columns; ++j) to[j] += sums[j];
+            }
+        }
+}
+
 // For very small products, where any other method costs more.
 template <typename T>
 void one_by_one(const T* a, const T* b, T* out, int64 m, int64 n, int64 k, int64 down_a,
@@ -155,8 +207,9 @@ void matmul(const T* a_numbers, const T* b_numbers, T* out, int64 m, int64 n, in
         return;
     }
     const bool along = m <= 2 && k >= 4 * Vector<T>::lanes && b.transposed && !a.transposed;
+    const bool wide = m == 1 && n >= WORTH_WHOLE_ROWS && !b.transposed && (!a.transposed || k == 1);
     const auto part = [&](int64 row, int64 column, int64 rows, int64 columns) {
-        (along ? by_dots<T> : in_blocks<T>)(
+        (along ? by_dots<T> : wide ? by_rows<T> : in_blocks<T>)(
             a.from(row, 0), b.from(0, column), out + row * ldo + column, rows, columns, k, ldo,
             accumulate
         );

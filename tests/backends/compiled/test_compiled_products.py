@@ -84,6 +84,7 @@ def test_whole_numbers_come_out_exactly(
 SHAPES = [
     (32, 128, 784), (784, 128, 32), (10, 16, 784), (128, 10, 32), (64, 512, 256), (256, 544, 64),
     (395, 67, 30), (37, 1100, 40), (9, 32, 2601), (1, 150, 700), (150, 1, 700), (2, 40, 333),
+    (1, 2601, 300),
 ]  # fmt: skip
 
 
@@ -141,11 +142,21 @@ def test_zero_times_what_is_not_finite_is_nan(module: Any, wrong: float) -> None
     assert np.isnan(found[:, 77]).all() and np.isfinite(np.delete(found, 77, axis=1)).all()
 
 
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_a_row_alone_has_the_bits_that_it_has_among_others(module: Any, accumulate: bool) -> None:
+    rng = np.random.default_rng(10)
+    for n, k in [(64, 300), (256, 9), (257, 300), (2601, 1000)]:
+        a, b, out = draws(rng, "float32", (3, k), (k, n), (3, n))
+        among = matmul(module, a, b, out, accumulate=accumulate)
+        alone = matmul(module, a[:1], b, out[:1], accumulate=accumulate)
+        np.testing.assert_array_equal(alone, among[:1])
+
+
 # At least as many multiplications as are divided among threads: by rows, by columns, by the sums.
 LARGE = [
     (2048, 128, 70, False, False), (130, 2060, 65, False, True), (300, 300, 190, True, False),
     (2, 8400, 1000, False, True), (40, 300, 1300, False, False), (64, 150, 1500, True, False),
-    (33, 260, 1700, False, True),
+    (33, 260, 1700, False, True), (1, 5001, 300, False, False),
 ]  # fmt: skip
 
 
