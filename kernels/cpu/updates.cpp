@@ -170,11 +170,14 @@ void clip_norms(T* gradients, const int64* table, int64 count, double* sums, dou
 
 template <typename T> void add_updates() {
     const char* type = name_of<T>();
-#define ADD(Formula) \
-    add<&update<T, Formula>>("update", {type, #Formula}); \
-    add<&matmul_update<T, Formula>>("matmul_update", {type, #Formula});
+#define ADD(Formula) add<&update<T, Formula>>("update", {type, #Formula});
     EACH_OPTIMIZER(ADD)
 #undef ADD
+#ifndef FOR_BROWSERS  // pages are to stay small
+#define ADD(Formula) add<&matmul_update<T, Formula>>("matmul_update", {type, #Formula});
+    EACH_OPTIMIZER(ADD)
+#undef ADD
+#endif
     add<&step_by_norms<T>>("step_by_norms", {type});
     add<&accumulate_gradients<T>>("accumulate_gradients", {type});
     add<&average_weights<T>>("average_weights", {type});

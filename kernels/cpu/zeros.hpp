@@ -32,6 +32,9 @@ constexpr int64 ROWS_IN_L1 = 24576 / (ROW_VECTORS * sizeof(typename Vector<T>::t
 // Whether a product of a (m, k) with n columns is faster without the zeros of a, as some of the rows
 // of a say.
 template <typename T> bool has_few(const T* a, int64 m, int64 n, int64 k, int64 lda) {
+#ifdef FOR_BROWSERS
+    return false;  // pages are to stay small
+#endif
     if (m < ROWS_WORTH_LOOKING || n < VECTORS_WORTH_LOOKING * Vector<T>::lanes) return false;
     const int64 step = m / ROWS_WORTH_LOOKING;
     int64 found = 0;

@@ -59,9 +59,11 @@ def join_updates(calls: Sequence[Any], operations: Mapping[tuple[Any, ...], Any]
 
     Args:
         calls: bound calls of compiled operations.
-        operations: of the library, by name and choices.
+        operations: of the library, by name and choices. That of browsers has no joined ones.
     """
     joined = list(calls)
+    if not any(key[0] == "matmul_update" for key in operations):
+        return joined
     for call in calls:
         if call.key[0] == "update":
             joined = _joined(joined, joined.index(call), operations)

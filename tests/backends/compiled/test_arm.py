@@ -44,9 +44,9 @@ def test_operations_and_a_training_have_the_same_bits_on_arm(tmp_path: Path) -> 
     program, records = str(tmp_path / "replay"), str(tmp_path / "records")
     subprocess.run([COMPILER, *map(str, objects), "-pthread", "-o", program], check=True)
     subprocess.run(
-        [sys.executable, "recorded_calls.py", records],
+        [sys.executable, "host/recorded_calls.py", records],
         cwd=support, check=True, capture_output=True,
-        env={**os.environ, "GPUNN_INSTRUCTIONS": "baseline", "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "GPUNN_INSTRUCTIONS": "baseline", "PYTHONPATH": f"{ROOT}{os.pathsep}{support}"},
     )  # fmt: skip
     run = [EMULATOR, "-L", "/usr/aarch64-linux-gnu", program, records]
     done = subprocess.run(run, check=True, capture_output=True, text=True)
