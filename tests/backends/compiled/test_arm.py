@@ -43,10 +43,11 @@ def test_operations_and_a_training_have_the_same_bits_on_arm(tmp_path: Path) -> 
         list(pool.map(compiled, sources, objects))
     program, records = str(tmp_path / "replay"), str(tmp_path / "records")
     subprocess.run([COMPILER, *map(str, objects), "-pthread", "-o", program], check=True)
+    paths = f"{ROOT}{os.pathsep}{support}"
     subprocess.run(
         [sys.executable, "host/recorded_calls.py", records],
         cwd=support, check=True, capture_output=True,
-        env={**os.environ, "GPUNN_INSTRUCTIONS": "baseline", "PYTHONPATH": f"{ROOT}{os.pathsep}{support}"},
+        env={**os.environ, "GPUNN_INSTRUCTIONS": "baseline", "PYTHONPATH": paths},
     )  # fmt: skip
     run = [EMULATOR, "-L", "/usr/aarch64-linux-gnu", program, records]
     done = subprocess.run(run, check=True, capture_output=True, text=True)
