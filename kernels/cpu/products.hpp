@@ -208,11 +208,15 @@ void matmul(const T* a_numbers, const T* b_numbers, T* out, int64 m, int64 n, in
     }
     const bool along = m <= 2 && k >= 4 * Vector<T>::lanes && b.transposed && !a.transposed;
     const bool wide = m == 1 && n >= WORTH_WHOLE_ROWS && !b.transposed && (!a.transposed || k == 1);
+    // What is read of b stays in a cache, and a may come from memory: all blocks of the sum of some
+    // rows come before those of the next ones. A copy of b would have to be made for each.
+    const int64 together = b.transposed || n >= 256 ? m : TALL;
     const auto part = [&](int64 row, int64 column, int64 rows, int64 columns) {
-        (along ? by_dots<T> : wide ? by_rows<T> : in_blocks<T>)(
-            a.from(row, 0), b.from(0, column), out + row * ldo + column, rows, columns, k, ldo,
-            accumulate
-        );
+        for (const int64 end = row + rows; row < end; row += together)
+            (along ? by_dots<T> : wide ? by_rows<T> : in_blocks<T>)(
+                a.from(row, 0), b.from(0, column), out + row * ldo + column,
+                std::min(together, end - row), columns, k, ldo, accumulate
+            );
     };
     const int64 pieces = m * n * k < WORTH_CUTTING ? 1 : threads();
     if (pieces == 1) {
