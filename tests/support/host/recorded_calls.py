@@ -11,7 +11,7 @@ import ctypes
 import struct
 import sys
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import compiled_digests
@@ -42,8 +42,8 @@ class Recorder(types.ModuleType):
         self.operations = {key: Operation(self, key) for key in module.operations}
         self.Bound = Call
 
-    def Program(self, calls: Sequence[Call]) -> Program:
-        return Program(self, calls)
+    def Program(self, calls: Sequence[Call], last: Program | None = None) -> Program:
+        return Program(self, calls, last)
 
 
 class Operation:
@@ -60,26 +60,31 @@ class Operation:
 class Call:
     def __init__(self, operation: Operation, arguments: tuple[Any, ...]) -> None:
         self.operation, self.arguments = operation, arguments
+        self.key = operation.key
         self.bound = operation.recorder.module.operations[operation.key].bind(*arguments)
+        self.arrays: list[np.ndarray] = self.bound.arrays
+        self.written: list[np.ndarray] = self.bound.written
 
     def __call__(self) -> None:
         Program(self.operation.recorder, [self]).run(1)
 
-    def arrays(self) -> Iterator[np.ndarray]:
-        for value in self.arguments:
-            for one in value if isinstance(value, tuple) else [value]:
-                if isinstance(one, np.ndarray):
-                    yield one
-
 
 class Program:
-    def __init__(self, recorder: Recorder, calls: Sequence[Call]) -> None:
-        self.recorder, self.calls = recorder, tuple(calls)
+    def __init__(
+        self, recorder: Recorder, calls: Sequence[Call], last: Program | None = None
+    ) -> None:
+        self.recorder, self.calls, self.last = recorder, tuple(calls), last
         self.program = recorder.module.Program([call.bound for call in self.calls])
 
     def run(self, steps: int) -> None:
+        if self.last is not None and steps > 0:
+            self.last, last = None, self.last
+            self.run(steps - 1)
+            last.run(1)
+            self.last = last
+            return
         self.pieces: list[list[int]] = []  # of memory: where they begin and end
-        arrays = [array for call in self.calls for array in call.arrays()]
+        arrays = [array for call in self.calls for array in call.arrays]
         for start, stop in sorted((address(a), address(a) + a.nbytes) for a in arrays):
             if self.pieces and start < self.pieces[-1][1]:
                 self.pieces[-1][1] = max(stop, self.pieces[-1][1])
