@@ -78,7 +78,7 @@ class Program:
 
     def run(self, steps: int) -> None:
         if self.last is not None and steps > 0:
-            self.last, last = None, self.last
+            last, self.last = self.last, None
             self.run(steps - 1)
             last.run(1)
             self.last = last
