@@ -4,10 +4,8 @@
 
 namespace {
 
-// Multiplications from which threads share the rows of a gradient and their update.
-constexpr int64 ROWS_WORTH_THREADS = 1 << 20;
-
-// Columns of a gradient that are computed before they are used, and rows without zeros.
+// Columns of a gradient that are computed before they are used, and rows at a time where zeros are
+// left out.
 constexpr int64 MOST_COLUMNS = 256, ROWS_OF_LISTS = 8;
 
 // A copy of b (k, n) in panels, if that is faster than to read b itself: for each block of the sum,
@@ -87,13 +85,14 @@ template <typename T, typename Use>
 void each_part_of_gradient(const T* a, const T* b, int64 m, int64 n, int64 k, int64 lda, int64 ldb,
                            Use use) {
     constexpr int most = most_rows(2, false);
-    const bool shared = threads() > 1 && m * n * k >= ROWS_WORTH_THREADS;
+    const bool shared = threads() > 1 && m * n * k >= WORTH_CUTTING;
     const int64 depth = block_of(k, DEPTH, 8);
     const bool copies = collides<T>(lda);
+    const bool few = has_few(a, k, n, m, lda) && all_finite(b, k, n, ldb);
     const Panels<T> panels(b, n, k, ldb, depth, shared);
     const auto rows = [&](int64 first, int64 last) {
         alignas(64) T part[std::max<int64>(most, ROWS_OF_LISTS) * MOST_COLUMNS];
-        if (has_few(a + first, k, n, last - first, lda) && all_finite(b, k, n, ldb)) {
+        if (few) {
             rows_without_zeros(a, panels, first, last, n, k, lda, part, use);
             return;
         }

@@ -7,8 +7,7 @@
 
 namespace {
 
-// From this many multiplications on, threads share a product. With half as many, two threads are
-// as fast as one: what one has computed, the other one reads from the first one's cache.
+// From this many multiplications on, threads share a product, or a gradient and its update.
 constexpr int64 WORTH_CUTTING = 1 << 20;
 
 // Elements of a row of the result from which rows of b are read as a whole, and how many are added up

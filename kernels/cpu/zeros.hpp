@@ -217,7 +217,7 @@ void product_without_zeros(const T* a, const T* b, T* out, int64 m, int64 n, int
             if (copies) copy_panels(from, deep, columns, wide, lines);
             const T* rows = copies ? lines : from.numbers;
             const int64 ld = copies ? in_vectors<T>(columns) : ldb;
-            const bool finite = all_finite(from.numbers, deep, columns, ldb);
+            const bool finite = all_finite(rows, deep, columns, ld);
             const RowSum<T> run = finite ? row_sum_of<T, true>(vectors)
                                          : row_sum_of<T, false>(vectors);
             for (int64 i = 0; i < m; ++i) {
