@@ -47,8 +47,9 @@ coverage: $(VENV)/.for-test ## check that the tests reach 95% of what runs on a 
 	  tests/backends/test_cupy_backend.py tests/backends/test_parity.py tests/kernels/test_kernels_compile.py
 	$(BIN)/python -m coverage report
 
-bench: $(VENV)/.for-bench ## compare with the neighbours: 20 minutes (ARGS=--quick: 1)
+bench: $(VENV)/.for-bench ## compare with the neighbours, and once more held to AVX2: 40 minutes (ARGS=--quick: 2)
 	$(BIN)/gpunn bench $(ARGS)
+	$(BIN)/gpunn bench $(ARGS) --instructions avx2
 
 bench-full: $(VENV)/.for-bench ## the same at full length, and how cost grows: 90 minutes
 	$(BIN)/gpunn bench --full $(ARGS)

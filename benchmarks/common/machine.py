@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import os
 import platform
 import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,16 @@ PACKAGES = (
     "gpunn", "numpy", "torch", "jax", "jaxlib", "keras", "scikit-learn", "tensorboardX",
     "cupy-cuda12x", "cupy-cuda13x",
 )  # fmt: skip
+# The environment that holds every library to an instruction set, by its name.
+INSTRUCTIONS = {
+    "avx2": {
+        "GPUNN_INSTRUCTIONS": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell",
+        "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+    },
+}  # fmt: skip
+SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", *INSTRUCTIONS["avx2"])
 BUSY = 0.25  # the fraction of a core that others may take without a warning
 QUERIED = (
     "name", "driver_version", "memory.total", "clocks.sm", "clocks.max.sm", "clocks.mem",
@@ -44,12 +57,32 @@ def describe() -> dict[str, Any]:
         "compiled": _compiled(),
         "environment": {
             name: os.environ[name]
-            for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE")
+            for name in SETTINGS
             if name in os.environ
         },
         "cards": gpus(),
         "commit": commit(),
     }
+
+
+@contextlib.contextmanager
+def held_to(instructions: str | None) -> Iterator[None]:
+    """Hold the processes that are started within to an instruction set; None: to no one."""
+    before = dict(os.environ)
+    os.environ |= INSTRUCTIONS[instructions] if instructions else {}
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ |= before
+
+
+def describe_for_children() -> dict[str, Any]:
+    """Return `describe()` of a new process: libraries read their environment when they start."""
+    command = [sys.executable, "-m", __name__]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def gpus() -> list[dict[str, str]]:
@@ -151,6 +184,7 @@ def _memory() -> int | None:
 
 def _blas() -> str | None:
     try:
+        import numpy  # noqa: F401 (loads its BLAS)
         import threadpoolctl
     except ImportError:
         return None
@@ -185,3 +219,7 @@ def _lines(path: str) -> list[str]:
         return Path(path).read_text().splitlines()
     except OSError:
         return []
+
+
+if __name__ == "__main__":
+    print(json.dumps(describe()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,12 @@ def initial_weights(
 
 
 def generated_digits() -> tuple[np.ndarray, ...]:
-    """Return noisy images of ten patterns, in MNIST's shapes and types: x, y, x_test, y_test."""
+    """Return noisy images of ten patterns, in MNIST's shapes and types: x, y, x_test, y_test.
+
+    No pixel is 0.
+    """
     generator = np.random.Generator(np.random.PCG64(0))
-    patterns = generator.integers(0, 128, (10, 28, 28), np.uint8)
+    patterns = generator.integers(1, 129, (10, 28, 28), np.uint8)
     arrays = []
     for rows in (60_000, 10_000):
         y = generator.integers(0, 10, rows).astype(np.uint8)
@@ -83,6 +87,12 @@ def lay_out_data(folder: Path) -> str:
         arrays, kind = (x, y, x_test, y_test), "MNIST"
     except FileNotFoundError:
         arrays, kind = generated_digits(), "generated images"
+    lay_out(folder, arrays)
+    return kind
+
+
+def lay_out(folder: Path, arrays: Iterable[np.ndarray]) -> None:
+    """Write ``x``, ``y``, ``x_test`` and ``y_test`` where the contestants read them."""
+    folder.mkdir(exist_ok=True)
     for name, array in zip(NAMES, arrays, strict=True):
         np.save(folder / f"{name}.npy", array)
-    return kind

@@ -26,7 +26,7 @@ def network(work, backend, metrics=(), bytes_in=True, **options):
     if bytes_in:
         layers = [keras.Input((28, 28)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
     else:
-        layers = [keras.Input((784,))]
+        layers = [keras.Input((784 if "convolutions" in work else work["sizes"][0],))]
     if "convolutions" in work:
         layers += [keras.layers.Reshape((28, 28, 1))]
         for filters in work["convolutions"]:
@@ -53,7 +53,7 @@ def prepare(data, backend, verbose=0, callbacks=None):
         importlib.import_module(backend)
     work = data["workload"]
     keras.utils.set_random_seed(data.get("seed", 0))
-    model = network(work, backend)
+    model = network(work, backend, bytes_in="largest" not in work)
     model.set_weights(data["weights"])
     predictor, learned = None, True
 

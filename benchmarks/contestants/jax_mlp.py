@@ -34,9 +34,10 @@ def prepare(data, device="cpu", scan=False):
     work = data["workload"]
     batch, rate = work["batch"], work["dropout"]
     convolutions = len(work.get("convolutions", ()))
-    x = jnp.asarray(data["x"].reshape(-1, 784).astype(np.float32) / 255)
+    largest = work.get("largest", 255)
+    x = jnp.asarray(data["x"].reshape(len(data["x"]), -1).astype(np.float32) / largest)
     y = jnp.asarray(data["y"].astype(np.int32))
-    x_test = data["x_test"].reshape(-1, 784).astype(np.float32) / 255
+    x_test = data["x_test"].reshape(len(data["x_test"]), -1).astype(np.float32) / largest
     rows = len(x)
     steps = rows // batch
 

@@ -88,9 +88,10 @@ def prepare(data, device="cpu", loader=False, fused=None, compiled=None, graph=0
     }[work["optimizer"]](model.parameters())
 
     home = "cpu" if loader else device  # the device of the whole data set
-    x = torch.from_numpy(data["x"]).to(home).reshape(-1, 784) / 255
+    largest = work.get("largest", 255)
+    x = torch.from_numpy(data["x"]).to(home).reshape(len(data["x"]), -1) / largest
     y = torch.from_numpy(data["y"]).to(home).long()
-    x_test = data["x_test"].reshape(-1, 784).astype(np.float32) / 255
+    x_test = data["x_test"].reshape(len(data["x_test"]), -1).astype(np.float32) / largest
     rows, batch = len(x), work["batch"]
     total = torch.zeros((), device=device)
     right = torch.zeros((), dtype=torch.long, device=device)

@@ -25,7 +25,8 @@ JIT, SCAN = "JAX, jit a step", "JAX, scan over the epoch"
 POINTS = "FANN"
 QUICK = (NUMPY, PRODUCTS, FUSED, SCAN, POINTS)  # the other frameworks in a quick run
 YARDSTICKS = (NUMPY, PRODUCTS)
-SLOW = ("jit_compile",)  # compile for minutes: only in a full run
+# Compile for minutes, or train for as long as all others together: only in a full run.
+SLOW = ("jit_compile", "Keras 3 on PyTorch")
 ON_GPU = "(card)"  # marks a variant that runs on a GPU
 # Whether a framework finds the GPU, checked without creating a context in this process.
 FINDS = {

@@ -1,8 +1,8 @@
 """W6, the classic first network: 2-2-3-2 sigmoid units, one of ten points per step.
 
 Every contestant gets the same points and the same initial weights, and shuffles the points before
-each pass; "in order" contestants do not shuffle. A pass is one call over
-as many steps as ``data`` has rows; the contents of the rows are not used.
+each pass; "in order" contestants do not shuffle. A call trains as many steps as ``data`` has
+rows, in one pass, or in passes of ten rows; the contents of the rows are not used.
 """
 
 from __future__ import annotations
@@ -19,18 +19,31 @@ from gpunn.datasets import toy
 SIZES, RATE = (2, 2, 3, 2), 0.05
 
 
-def prepare(data, how, shuffle=True, **options):
+def prepare(data, how, shuffle=True, rows=None, **options):
     os.environ |= {"NPROC": str(data.get("threads", 1)), "JAX_PLATFORMS": "cpu"}  # JAX's
     points, classes = toy.ten_points()
     generator = np.random.default_rng(0)
-    drawn = generator.integers(0, len(points), len(data["x"]))
+    drawn = generator.integers(0, len(points), rows or len(data["x"]))
     x, y = (a.astype(np.float32) for a in (points[drawn], np.eye(2)[classes[drawn]]))
     weights = []
     for n_in, n_out in itertools.pairwise(SIZES):
         weights += [generator.normal(0, 0.5, shape) for shape in ((n_in, n_out), (n_out,))]
     weights = [w.astype(np.float32) for w in weights]
-    epoch, current = how(x, y, weights, shuffle, **options)
-    return SimpleNamespace(epoch=epoch, accuracy=lambda: float("nan"), weights=current)
+    train, current = how(x, y, weights, shuffle, **options)
+    passes = len(data["x"]) // len(x)
+    return SimpleNamespace(
+        epoch=lambda: train(passes), accuracy=lambda: float("nan"), weights=current
+    )
+
+
+def repeated(epoch):
+    """Return a function that trains a number of passes."""
+
+    def train(passes):
+        for _ in range(passes):
+            epoch()
+
+    return train
 
 
 def by_fit(x, y, weights, shuffle, backend):
@@ -41,10 +54,10 @@ def by_fit(x, y, weights, shuffle, backend):
     model.compile(gpunn.optimizers.SGD(RATE), "half_squared_error")
     model.set_weights(weights)
 
-    def epoch():
-        model.fit(x, y, batch_size=1, shuffle=shuffle, verbose=0)
+    def train(passes):
+        model.fit(x, y, batch_size=1, epochs=passes, shuffle=shuffle, verbose=0)
 
-    return epoch, model.get_weights
+    return train, model.get_weights
 
 
 def by_hand(x, y, weights, shuffle):
@@ -68,7 +81,7 @@ def by_hand(x, y, weights, shuffle):
         for row in order_of():
             step(x[row], y[row])
 
-    return epoch, lambda: params
+    return repeated(epoch), lambda: params
 
 
 def by_pytorch(x, y, weights, shuffle):
@@ -89,7 +102,7 @@ def by_pytorch(x, y, weights, shuffle):
             ((model(rows[row]) - targets[row]) ** 2).sum().div(2).backward()
             optimizer.step()
 
-    return epoch, lambda: [p.detach().numpy().T for p in model.parameters()]
+    return repeated(epoch), lambda: [p.detach().numpy().T for p in model.parameters()]
 
 
 def by_scan(x, y, weights, shuffle):
@@ -122,11 +135,12 @@ def by_scan(x, y, weights, shuffle):
         params, key, loss = compiled(params, key, x, y)
         return float(loss)
 
-    return epoch, lambda: [np.asarray(w) for w in params]
+    return repeated(epoch), lambda: [np.asarray(w) for w in params]
 
 
 def by_fann(x, y, weights, shuffle):
-    return fann_net.network(x, y, weights, RATE, shuffle)
+    epoch, current = fann_net.network(x, y, weights, RATE, shuffle)
+    return repeated(epoch), current
 
 
 def orders(rows, shuffle):
@@ -135,7 +149,7 @@ def orders(rows, shuffle):
     return lambda: generator.permutation(rows) if shuffle else range(rows)
 
 
-IN_ORDER = ", in order"
+IN_ORDER, TEN_ROWS = ", in order", ", ten rows a pass"
 VARIANTS = {
     "gpunn": {"how": by_fit, "backend": "compiled"},
     "gpunn (NumPy)": {"how": by_fit, "backend": "numpy"},
@@ -144,7 +158,6 @@ VARIANTS = {
     "JAX, scan over the epoch": {"how": by_scan},
     "FANN": {"how": by_fann},
 }
-VARIANTS |= {
-    name + IN_ORDER: VARIANTS[name] | {"shuffle": False}
-    for name in ("gpunn", "JAX, scan over the epoch", "FANN")
-}
+for name in ("gpunn", "JAX, scan over the epoch", "FANN"):
+    VARIANTS[name + IN_ORDER] = VARIANTS[name] | {"shuffle": False}
+    VARIANTS[name + TEN_ROWS] = VARIANTS[name] | {"rows": 10}

@@ -8,18 +8,15 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks import RESULTS, ROOT
 from benchmarks.common import charts, machine
 from benchmarks.common.samples import Samples, quartiles, ratios, verdict
 
-from .goals import Report, entry, goals, slowdowns
+from . import readme, sections
+from .goals import Report, goals
+from .sections import table
 
-README = ROOT / "README.md"
-BEGIN, END = "<!-- figures of benchmarks/results/bench.json -->", "<!-- end of figures -->"
-NO_FIGURES = "No run has been recorded yet: `make bench` writes one."
 ENOUGH = 7  # rounds; the page warns of fewer
 
 # For each entry with samples: its heading, its unit, and the factor of seconds.
@@ -29,16 +26,19 @@ HEADINGS = {
     "W3 epoch": "W3, a training step",
     "W4 epoch": "W4, a training step",
     "W6 epoch": "W6, a training step",
+    "W2 dense": "W2 on images without zeros, a training step",
     "W5a": "W5a, predict {rows:,} images at once (W2's network)",
+    "W5a dense": "W5a on images without zeros, predict {rows:,} at once",
     "W5b": "W5b, predict one image (W2's network)",
     "cold": "Cold start: from a fresh process to W2's first epoch and its test accuracy",
+    "first fit": "From a fresh process to the end of a first fit, imports included",
     "five epochs": "Five epochs of W2, from the initial weights on",
     "callbacks": "What watching costs: an epoch of W2 through fit",
 }
 
 
 def write(report: Report, path: Path) -> list[Path]:
-    """Write the JSON, the page and its charts; for results/bench.json also the README's figures."""
+    """Write the JSON, the page and its charts; in results/ also the README's figures."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1) + "\n")
     return [path, *write_page(path)]
@@ -49,52 +49,18 @@ def write_page(path: Path) -> list[Path]:
     report = json.loads(path.read_text())
     written = {path.with_suffix(".md"): markdown(report, path.stem)}
     written |= {path.with_name(name): text for name, text in pictures(report, path.stem).items()}
-    if path.resolve() == RESULTS / "bench.json":
-        written[README] = with_figures(README.read_text(), figures(report))
+    if path.resolve() in readme.RUNS:
+        written[readme.README] = readme.text()
     for file, text in written.items():
         file.write_text(text)
     return list(written)
-
-
-def with_figures(text: str, new: str) -> str:
-    """Return ``text`` with ``new`` between the markers of the figures."""
-    head, rest = text.split(f"{BEGIN}\n")
-    return f"{head}{BEGIN}\n{new}\n{rest[rest.index(END) :]}"
-
-
-def figures(report: Report | None) -> str:
-    """Return the README's table: medians of all contestants on every workload."""
-    if report is None:
-        return NO_FIGURES
-    columns = {f"W{i}": f"W{i} epoch" for i in range(1, 5)} | {"W5a": "W5a", "W5b": "W5b"}
-    columns["W6"] = "W6 epoch"
-    entries = {label: entry(report, key) for label, key in columns.items()}
-    entries = {label: e for label, e in entries.items() if e.get("samples")}
-    names = dict.fromkeys(name for e in entries.values() for name in e["samples"])
-    rows = []
-    for name in names:
-        cells = []
-        for e in entries.values():
-            values = e["samples"].get(name)
-            if not _known(values):
-                cells.append("")
-                continue
-            middle = quartiles(values).middle / (e["steps"] or 1) * 1e3
-            cells.append(f"{middle:.3g}")
-        rows.append([name, *cells])
-    e = entry(report, "W2 epoch")
-    picture = f"![{_alt(e)}](benchmarks/results/{_file('bench', 'W2 epoch')})" if e else ""
-    points = entry(report, "W6 epoch").get("title")
-    summary = f"W6 is {points}." if points else ""
-    source = f"{machine.line(report['machine'])} [The page](benchmarks/results/bench.md)."
-    return "\n\n".join(filter(None, (_table(["ms", *entries], rows), summary, picture, source)))
 
 
 def markdown(report: Report, stem: str) -> str:
     """Return the page; its charts are beside it, with names that begin with ``stem``."""
     parts = [f"# Benchmarks: {_title(report)}", *_opening(report)]
     rows = [[goal.text, goal.figure, _REACHED[goal.reached]] for goal in goals(report)]
-    parts += ["## Goals on a CPU", _table(["goal", "measured", ""], rows)]
+    parts += ["## Goals on a CPU", table(["goal", "measured", ""], rows)]
     for e in report["results"]:
         parts += section(e, report["reference"], stem)
     return "\n\n".join(parts) + "\n"
@@ -140,17 +106,11 @@ def section(e: Report, ours: str, stem: str = "") -> list[str]:
     """Return an entry in paragraphs, compared with ``ours``; with a ``stem`` it links its chart."""
     key = e["key"]
     if "samples" in e:
-        parts = [f"## {_heading(e)}", *_described(e), _samples_table(e, ours)]
+        parts = [f"## {_heading(e)}", *_described(e), _samplestable(e, ours)]
         if stem and _pictured(e):
             parts.append(f"![{_alt(e)}]({_file(stem, key)})")
-    elif key == "memory":
-        parts = [f"## Memory: the peak of a process that trains {e['title']}", _memory_table(e)]
-    elif key.startswith("together"):
-        parts = [f"## Two copies at once: {e['title']}", _together_table(e)]
-    elif key == "accuracy":
-        parts = [f"## Time to accuracy: {e['title']}", *_accuracy(e)]
     else:
-        parts = [f"## Operations of the contract, backend {e['backend']}", *_operations(e)]
+        parts = sections.section(e, ours)
     failed = e.get("failed", {})
     return parts + [f"Failed: {name}: {how.rstrip('.')}." for name, how in failed.items()]
 
@@ -164,7 +124,7 @@ def _heading(e: Report) -> str:
 
 def _scale(e: Report) -> tuple[float, str]:
     """Return the factor of seconds, and the resulting unit."""
-    if e["key"] in ("cold", "five epochs", "callbacks"):
+    if e["key"] in ("cold", "first fit", "five epochs", "callbacks"):
         return 1.0, "s"
     return (1e3 / e["steps"], "ms a step") if e["steps"] else (1e3, "ms")
 
@@ -198,7 +158,7 @@ def _described(e: Report) -> list[str]:
     return [f"{text}."]
 
 
-def _samples_table(e: Report, ours: str) -> str:
+def _samplestable(e: Report, ours: str) -> str:
     base, (factor, unit) = _base(e, ours), _scale(e)
     headers = ["contestant", unit, "quartiles", f"times as long as {base}"]
     extra = [name for name in ("threads", "accuracy", "first") if e.get(name)]
@@ -217,7 +177,7 @@ def _samples_table(e: Report, ours: str) -> str:
     titles = {
         "threads": "threads", "accuracy": "test accuracy", "first": "first pass, s",
     }  # fmt: skip
-    return _table(headers + [titles[what] for what in extra], rows)
+    return table(headers + [titles[what] for what in extra], rows)
 
 
 def _ratio(within: list[float]) -> str:
@@ -279,89 +239,6 @@ def pictures(report: Report, stem: str) -> dict[str, str]:
     return found
 
 
-# -- other entries
-
-
-def _memory_table(e: Report) -> str:
-    rows = []
-    for name, peak in sorted(e["bytes"].items(), key=lambda item: item[1]["host"] or 0):
-        rows.append([name, *(f"{b / 1e6:,.0f}" if b else "" for b in (peak["host"], peak["card"]))])
-    return _table(["contestant", "host, MB", "card, MB"], rows)
-
-
-def _together_table(e: Report) -> str:
-    rows = []
-    for name, alone in e["alone"].items():
-        both = [max(pair) for pair in e["both"][name]]
-        low, middle, high = quartiles(slowdowns(e, name) or [])
-        one, two = (f"{quartiles(values).middle * 1e3:.3g}" for values in (alone, both))
-        rows.append([name, one, two, f"{middle:.3g} ({low:.3g} - {high:.3g})"])
-    headers = ["contestant", "alone, ms", "slower of two, ms", "times as long"]
-    return _table(headers, rows) + (
-        f"\n\nA pass over {e['rows']:,} rows, with as many threads as each takes by itself."
-    )
-
-
-def _accuracy(e: Report) -> list[str]:
-    rows = []
-    for name, runs in e["runs"].items():
-        for target in e["targets"]:
-            taken = [reach(run, target) for run in runs]
-            reached = [seconds for seconds in taken if seconds is not None]
-            spread = ""
-            if reached:
-                low, middle, high = quartiles(reached)
-                spread = f"{middle:.3g} ({low:.3g} - {high:.3g})"
-            rows.append([name, f"{target:.1%}", spread, f"{len(reached)} of {len(runs)}"])
-    headers = ["contestant", "test accuracy", "s of training", "seeds that reached it"]
-    return [
-        _table(headers, rows),
-        f"Seconds of training, compilation included and tests not; a seed that has not reached "
-        f"it after {e['most_epochs']} epochs is given up.",
-    ]
-
-
-def reach(run: Report, target: float) -> float | None:
-    """Return seconds of training until the test accuracy was at least ``target``, or None.
-
-    >>> reach({"seconds": [1.0, 2.0, 2.0], "accuracy": [0.9, 0.98, 0.97]}, 0.975)
-    3.0
-    """
-    for number, accuracy in enumerate(run["accuracy"], 1):
-        if accuracy >= target:
-            return sum(run["seconds"][:number])
-    return None
-
-
-def _operations(e: Report) -> list[str]:
-    if "operations" not in e:
-        return []
-    rows = []
-    for o in e["operations"]:
-        low, middle, high = (1e6 * q for q in quartiles(o["samples"]))
-        shapes = ", ".join("x".join(map(str, shape)) or "1" for shape in o["shapes"].values())
-        bound = o["bound"] and 1e6 * o["bound"]
-        rows.append([
-            o["in"], f"{o['operation']} {o['formula']}".strip(), shapes, f"{middle:.3g}",
-            f"{low:.3g} - {high:.3g}", f"{bound:.2g}" if bound else "",
-            f"{middle / bound:.2g}" if bound else "",
-        ])  # fmt: skip
-    headers = ["in", "operation", "arrays", "us", "quartiles", "bound, us", "times the bound"]
-    text = (
-        "Each call of a step by itself, repeated as fit repeats it. The bound is the traffic of "
-        "its arrays at the speed of a copy of as many bytes, or its product's arithmetic at the "
-        "rate of a large one; it knows nothing of what a call costs."
-    )
-    missing = sorted(set(e["contract"]) - {o["operation"] for o in e["operations"]})
-    parts = [text, _table(headers, rows)]
-    return [*parts, f"Not timed: {', '.join(missing)}."] if missing else parts
-
-
-def _table(headers: list[str], rows: Iterable[list[str]]) -> str:
-    lines = [headers, ["---"] * len(headers), *rows]
-    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
-
-
 # -- for a terminal
 
 
@@ -386,7 +263,8 @@ def terminal(report: Report) -> str:
         lines += ["", "Goals"]
     for goal in met:
         lines.append(f"  {'reached' if goal.reached else 'NOT    '}  {goal.text}")
-        lines.append(f"{'':11}{goal.figure}")
+        indent = " " * 11
+        lines += textwrap.wrap(goal.figure, 79, initial_indent=indent, subsequent_indent=indent)
     lines += [f"{name}: {why}"[:79] for name, why in report["absent"].items()]
     if busy := machine.complaint(report["load_before"], report["others_cores"]):
         lines += ["", *textwrap.wrap(busy, 79)]

@@ -188,6 +188,7 @@ class Race:
     ``with Race(...) as race``: on exit, even with an error, every process is ended.
 
     Attributes:
+        work: the workload. After a change, `warm_up` prepares the same processes for it.
         first: seconds of the first epoch, compilation included, by contestant.
         tried: by measure and contestant, seconds by number of threads in the warm-up.
         threads: by measure and contestant, the better number; None if the
@@ -206,8 +207,11 @@ class Race:
         folder: Path,
         test_rows: int | None = None,
         deadline: float = math.inf,
+        tests: bool = True,  # whether accuracies and memory are requested
     ) -> None:
         self.programs = list(programs)
+        self.tests = tests
+        self.work = ALL_WORKLOADS[workload]
         self.workload, self.rows, self.test_rows = workload, rows, test_rows
         self.passes = 2
         self.first: dict[str, float] = {}
@@ -233,18 +237,29 @@ class Race:
         """Return the contestants that are still running."""
         return [program.name for program in self.programs if program.name not in self.failed]
 
-    def warm_up(self, measures: list[Measure], until: float = math.inf, tell: Tell = print) -> None:
+    def warm_up(
+        self,
+        measures: list[Measure],
+        until: float = math.inf,
+        tell: Tell = print,
+        keep: bool = False,
+    ) -> None:
         """Start each contestant, let it compile, and find its better number of threads.
 
         The accuracy is requested after the second pass, the same for all. After ``until`` (by
-        ``time.monotonic``) only the first is started.
+        ``time.monotonic``) only the first is started. Processes with other numbers of threads
+        are ended, unless ``keep`` says that they will warm up for other work.
         """
         for program in self.programs:
             tell(f"{self.workload}: {program.name} warms up")
+            if program.name in self.failed:
+                continue
             with self.failing(program.name):
                 if time.monotonic() > until and program is not self.programs[0]:
                     raise BrokenError("there was no time left to start it")
                 self._warm_up(program, measures)
+        if not keep:
+            self._end_unused()
 
     @contextlib.contextmanager
     def failing(self, name: str) -> Iterator[None]:
@@ -270,8 +285,7 @@ class Race:
         return begun
 
     def prepare(self, process: Process, seed: int = 0) -> None:
-        work = ALL_WORKLOADS[self.workload]
-        names = []
+        work, names = self.work, []
         weights = initial_weights(seed, work["sizes"], work.get("convolutions", ()))
         for number, array in enumerate(weights):
             names.append(f"{self.workload}-{seed}-{number}.npy")
@@ -282,22 +296,31 @@ class Race:
     def _warm_up(self, program: Program, measures: list[Measure]) -> None:
         name, most = program.name, all_threads()
         alone = program.chooses_threads or most == 1
-        processes = self.start(program, [None] if alone else [1, most])
+        processes = self.running.get(name, [])
+        for process in processes:
+            self.prepare(process)
+        processes = processes or self.start(program, [None] if alone else [1, most])
         first = {p: p.ask("epoch", FIRST_SECONDS) for p in processes}
-        memory = {p: p.ask("memory") for p in processes}
+        tested = processes if self.tests else []
+        memory = {p: p.ask("memory") for p in tested}
         second = {p: p.ask("epoch") for p in processes}
-        accuracy = {p: p.ask("accuracy") for p in processes}
+        accuracy = {p: p.ask("accuracy") for p in tested}
         for measure in measures:
             # The second pass was the first timed epoch; a first prediction is not timed.
             known = second if measure.question == EPOCH.question else None
             best = self._choose(program, measure, processes, known)
             if best is not None and name not in self.first:
-                self.first[name], self.accuracy[name] = first[best], accuracy[best]
-                self.memory[name] = memory[best]
-        used = {process for (who, _), (process, _) in self._chosen.items() if who == name}
-        self.running[name] = [p for p in processes if p in used]
-        for process in set(processes) - used:
-            process.end()
+                self.first[name] = first[best]
+                if tested:
+                    self.accuracy[name], self.memory[name] = accuracy[best], memory[best]
+
+    def _end_unused(self) -> None:
+        """End the processes with a number of threads that was not chosen for any measure."""
+        used = {process for process, _ in self._chosen.values()}
+        for name, processes in self.running.items():
+            self.running[name] = [p for p in processes if p in used]
+            for process in set(processes) - used:
+                process.end()
 
     def _choose(
         self,

@@ -19,15 +19,17 @@ from benchmarks import RESULTS
 from benchmarks.common import machine
 from benchmarks.common.workloads import ROWS, lay_out_data
 
-from . import catalog, page, tiers
+from . import catalog, cold, loaded, page, shapes, tiers
 from .tiers import TIERS, Entry, Setting
 
 RUNS = Path("runs") / "bench"  # results of partial runs, in the working directory
 ROUNDS, QUICK_ROUNDS = 7, 3
 QUICK_ROWS = {"W1": 2_000, "W2": 3_200, "W3": 640, "W4": 640, "W6": 1_000}
 FULL_ROUNDS = 11
-SECONDS = 840.0  # of a run, so that it ends within 15 minutes
+SECONDS = 1_500.0  # of a run: 25 minutes
 QUICK_SECONDS, FULL_SECONDS = 55.0, 5_100.0
+# The tiers that are measured by default with every library held to an instruction set.
+HELD_TIERS = ("step", "epoch", "inference", "together", "shapes")
 SEEDS = 10
 WIDTH = 79
 
@@ -87,27 +89,44 @@ def run(
     full: bool = False,
     json_file: Path | None = None,
     rows: int | None = None,
+    instructions: str | None = None,
 ) -> int:
     """Measure, write the results, print the table; the exit status is 0 if gpunn ran.
 
     Args:
-        wanted: tiers; all by default.
+        wanted: tiers; all by default, or with ``instructions`` those of `HELD_TIERS`.
         against: frameworks to compare with; all by default.
         quick, full: a run of less than a minute, or of an hour and more.
         json_file: where the results go; the page is written beside it.
         rows: at most this many per pass, to check that everything works.
+        instructions: the instruction set that every library is held to; see `machine.INSTRUCTIONS`.
 
     Raises:
         ValueError: for an unknown framework.
         KeyboardInterrupt: with the results so far, after ending every process.
     """
+    with machine.held_to(instructions):
+        return _run(wanted, against, quick, full, json_file, rows, instructions)
+
+
+def _run(
+    wanted: Collection[str],
+    against: Collection[str],
+    quick: bool,
+    full: bool,
+    json_file: Path | None,
+    rows: int | None,
+    instructions: str | None,
+) -> int:
     begun = time.monotonic()
-    tiers_wanted = [tier for tier in TIERS if tier in (wanted or TIERS)]
+    chosen = wanted or (HELD_TIERS if instructions else TIERS)
+    tiers_wanted = [tier for tier in TIERS if tier in chosen]
     gpu = catalog.has_gpu()
     programs, absent = catalog.choose(against, quick, full, gpu)
     limit = QUICK_SECONDS if quick else FULL_SECONDS if full else SECONDS
     report: dict[str, Any] = {
-        "machine": machine.describe(),
+        "machine": machine.describe_for_children(),
+        "instructions": instructions,
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "mode": "quick" if quick else "full" if full else "default",
         "tiers": tiers_wanted,
@@ -208,6 +227,7 @@ def all_stages(setting: Setting, report: dict[str, Any], gpu: bool) -> list[Stag
     trained = {"step", "epoch", "inference", "memory"}
     return [
         Stage("W2", trained, seconds(10, 240, 900), race("W2")),
+        Stage("W2 dense", {"step"}, seconds(0, 80, 200), lambda: tiers.without_zeros(setting)),
         Stage("W1", {"step"}, seconds(7, 130, 600), race("W1")),
         Stage("W3", {"step"}, seconds(7, 180, 600), race("W3")),
         Stage("W4", {"step"}, seconds(7, 120, 600), race("W4")),
@@ -216,8 +236,11 @@ def all_stages(setting: Setting, report: dict[str, Any], gpu: bool) -> list[Stag
         Stage("operations", {"operation"}, seconds(6, 20, 40),
               lambda: tiers.operations(setting, backends)),
         Stage("callbacks", {"callbacks"}, seconds(4, 20, 40), lambda: tiers.callbacks(setting)),
-        Stage("cold start", {"cold"}, seconds(5, 95, 900), lambda: tiers.cold_start(setting)),
-        Stage("two at once", {"together"}, seconds(5, 60, 600), lambda: tiers.together(setting)),
+        Stage("cold start", {"cold"}, seconds(5, 95, 900), lambda: cold.cold_start(setting)),
+        Stage("first fit", {"cold"}, seconds(3, 20, 40), lambda: cold.first_fit(setting)),
+        Stage("two at once", {"together"}, seconds(5, 60, 600), lambda: loaded.together(setting)),
+        Stage("busy", {"together"}, seconds(3, 20, 60), lambda: loaded.beside_busy(setting)),
+        Stage("shapes", {"shapes"}, seconds(10, 300, 600), lambda: shapes.shapes(setting)),
         Stage(LAST, {"accuracy"}, seconds(0, 70, 1_500), accuracy),
     ]  # fmt: skip
 
@@ -229,7 +252,8 @@ def _entry(report: dict[str, Any], key: str) -> Entry:
 def _place(report: dict[str, Any], complete: bool) -> Path:
     """Return results/ for a complete run, else runs/bench."""
     gpus = report["machine"]["cards"]
-    stem = "bench-" + "-".join(gpus[0]["name"].lower().split()) if gpus else "bench"
+    words = ["bench", *(gpus[0]["name"].lower().split() if gpus else ())]
+    stem = "-".join([*words, *filter(None, [report["instructions"]])])
     if complete:
         return RESULTS / f"{stem}.json"
     return RUNS / f"{stem}.json"

@@ -18,17 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common.workloads import IMAGE_WORKLOADS, NAMES, TITLES, steps
+from benchmarks.common.workloads import IMAGE_WORKLOADS, TITLES, generated_digits, lay_out, steps
 
-from . import catalog
+from . import catalog, one_point_a_step
+from .one_point_a_step import IN_ORDER, TEN_ROWS
 from .rounds import (
     EPOCH,
     FIRST_SECONDS,
     HERE,
-    LEAST,
-    BrokenError,
     Measure,
-    Process,
     Program,
     Race,
     Tell,
@@ -39,7 +37,7 @@ from .rounds import (
 
 TIERS = (
     "operation", "step", "epoch", "accuracy", "inference", "cold", "memory", "callbacks",
-    "together",
+    "together", "shapes",
 )  # fmt: skip
 TARGETS = (0.975, 0.98)  # test accuracies to reach
 MOST_EPOCHS = 30  # the limit of an attempt
@@ -100,7 +98,11 @@ def race_workload(setting: Setting, workload: str, wanted: Iterable[str]) -> Ite
     measures = [measure for together in runs.values() for measure in together]
     programs = setting.programs
     if workload in IMAGE_WORKLOADS:
-        programs = [program for program in programs if catalog.convolves(program)]
+        # XLA's convolutions inside a scan take seconds a step.
+        programs = [
+            program for program in programs if catalog.convolves(program)
+            and (setting.full or base_name(program.name) != catalog.SCAN)
+        ]  # fmt: skip
         # Some take minutes to warm up: they start first, so that there is time for them.
         programs.sort(key=lambda p: p.file != catalog.OURS and base_name(p.name) not in FIRST)
     with Race(programs, workload, rows, setting.folder) as race:
@@ -119,28 +121,33 @@ def race_workload(setting: Setting, workload: str, wanted: Iterable[str]) -> Ite
 FIRST = (catalog.EAGER, catalog.FUSED)
 
 
+def without_zeros(setting: Setting) -> Iterable[Entry]:
+    """Measure W2's epochs and predictions on images none of whose pixels are 0."""
+    programs = setting.pick(catalog.EAGER, catalog.FUSED, catalog.JIT, catalog.SCAN)
+    folder = setting.folder / "dense"
+    lay_out(folder, generated_digits())
+    with Race(programs, "W2", setting.rows["W2"], folder) as race:
+        race.warm_up([EPOCH, ALL_IMAGES], setting.until, setting.tell)
+        for key, measure in (("W2 dense", EPOCH), ("W5a dense", ALL_IMAGES)):
+            found = race.run([measure], setting.rounds, setting.until, setting.tell)
+            yield race_entry(race, key, [measure], found, ["step"])
+
+
 def ten_points(setting: Setting) -> Iterable[Entry]:
-    """Measure the classic network of ten points, one per step, shuffled each pass or in order."""
+    """Measure the classic network of ten points, one per step, in passes of many or of ten."""
     file, rows = HERE / "one_point_a_step.py", setting.rows["W6"]
     brought = [*setting.pick(catalog.NUMPY, catalog.EAGER, catalog.SCAN), *setting.special]
     choose = {p.name: p.chooses_threads for p in brought}
     programs = [
         Program(name, file, name, chooses_threads=choose[base])
-        for name in TEN_POINTS
-        if (base := name.removesuffix(IN_ORDER)) in choose
+        for name in one_point_a_step.VARIANTS
+        if (base := name.removesuffix(IN_ORDER).removesuffix(TEN_ROWS)) in choose
     ]
     with Race(programs, "W2", rows, setting.folder) as race:  # W2 except for the number of rows
         race.warm_up([EPOCH], setting.until, setting.tell)
         found = race.run([EPOCH], setting.rounds, setting.until, setting.tell)
         entry = race_entry(race, "W6 epoch", [EPOCH], found, ["step"])
     yield entry | {"title": TITLES["W6"], "steps": rows, "accuracy": {}}
-
-
-IN_ORDER = ", in order"
-TEN_POINTS = (
-    "gpunn", "gpunn (NumPy)", "gpunn, in order", catalog.NUMPY, catalog.POINTS,
-    f"{catalog.POINTS}, in order", catalog.SCAN, f"{catalog.SCAN}, in order", catalog.EAGER,
-)  # fmt: skip
 
 
 def race_entry(
@@ -172,66 +179,6 @@ def race_entry(
     }
 
 
-def cold_start(setting: Setting) -> Iterable[Entry]:
-    """Time ``python contestant.py cold``: a fresh process, an epoch of W2 and its accuracy."""
-    arrays = {name: np.load(setting.folder / f"{name}.npy") for name in NAMES}
-    for name in "xy":
-        arrays[name] = arrays[name][: setting.rows["W2"]]
-    np.savez(setting.folder / "data.npz", **arrays)
-    programs = setting.programs
-    if not setting.full:
-        programs = setting.pick(*BEGINNERS)
-    programs = [p for p in programs if base_name(p.name) != catalog.PRODUCTS]
-    samples: dict[str, list[float | None]] = {p.name: [] for p in programs}
-    accuracy: dict[str, float] = {}
-    failed: dict[str, str] = {}
-    rounds = 1 if setting.quick else setting.rounds
-    for number in range(1, rounds + 1):
-        if number > LEAST and time.monotonic() > setting.until:
-            break
-        for program in programs:
-            name = program.name
-            setting.tell(f"cold start: round {number} of {rounds}, {name}")
-            seconds = None
-            if name not in failed:
-                try:
-                    seconds, accuracy[name] = _cold(program, setting.folder)
-                except BrokenError as error:
-                    failed[name] = str(error)
-            samples[name].append(seconds)
-    yield {
-        "key": "cold", "tiers": ["cold"], "rows": setting.rows["W2"], "samples": samples,
-        "accuracy": accuracy, "passes": 1, "failed": failed,
-    }  # fmt: skip
-
-
-# One variant of each framework.
-BEGINNERS = (
-    catalog.NUMPY, catalog.EAGER, catalog.SCAN, "Keras 3 on JAX", "scikit-learn (no dropout)",
-)  # fmt: skip
-
-
-def _cold(program: Program, folder: Path) -> tuple[float, float]:
-    command = [sys.executable, str(program.file), "cold", program.variant]
-    own = environment(program) | {"GPUNN_BENCH_DATA": str(folder / "data.npz")}
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=own,
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        output, errors = process.communicate(timeout=FIRST_SECONDS)
-        seconds = time.perf_counter() - started
-    except subprocess.TimeoutExpired:
-        raise BrokenError(f"hung: no end in {FIRST_SECONDS:.0f} s") from None
-    finally:
-        end_group(process)
-    if process.returncode:
-        last = (errors.strip().splitlines() or ["it said nothing"])[-1]
-        raise BrokenError(f"ended with status {process.returncode}: {last[:300]}")
-    return seconds, float(output.strip().splitlines()[-1])
-
-
 def callbacks(setting: Setting) -> Iterable[Entry]:
     """Compare fit with the progress bar and with TensorBoard with bare fit."""
     file = HERE / "watched.py"
@@ -243,45 +190,6 @@ def callbacks(setting: Setting) -> Iterable[Entry]:
         race.warm_up([EPOCH], setting.until, setting.tell)
         found = race.run([EPOCH], setting.rounds, setting.until, setting.tell)
         yield race_entry(race, "callbacks", [EPOCH], found, ["callbacks"])
-
-
-def together(setting: Setting) -> Iterable[Entry]:
-    """Compare two simultaneous copies of one training with one alone, with default threads."""
-    rows = {"W2": min(setting.rows["W2"], 19_200), "W3": min(setting.rows["W3"], 3_840)}
-    neighbours = () if setting.quick else (catalog.FUSED, catalog.SCAN)
-    programs = [p for p in setting.pick(*neighbours) if catalog.ON_GPU not in p.name]
-    for workload in rows:
-        alone: dict[str, list[float]] = {}
-        both: dict[str, list[list[float]]] = {}
-        failed: dict[str, str] = {}
-        for program in programs:
-            name = program.name
-            setting.tell(f"two at once: {workload}, {name}")
-            with Race([program], workload, rows[workload], setting.folder) as race:
-                try:
-                    pair = race.start(program, [None, None])
-                    alone[name], both[name] = _pair(pair, setting.rounds)
-                except BrokenError as error:
-                    failed[name] = str(error)
-        yield {
-            "key": f"together {workload}", "tiers": ["together"], "title": TITLES[workload],
-            "workload": workload, "rows": rows[workload], "alone": alone, "both": both,
-            "failed": failed,
-        }  # fmt: skip
-
-
-def _pair(pair: list[Process], rounds: int) -> tuple[list[float], list[list[float]]]:
-    for process in pair:
-        process.ask("epoch", FIRST_SECONDS)
-    once = pair[0].ask("epoch")
-    times = max(1, math.ceil(0.3 / max(once, 1e-6)))  # long enough to overlap
-    alone, both = [], []
-    for _ in range(rounds):
-        alone.append(pair[0].ask("epoch", times=times))
-        for process in pair:
-            process.send("epoch", times=times)
-        both.append([process.receive(FIRST_SECONDS) for process in pair])
-    return alone, both
 
 
 def accuracy(setting: Setting, threads: dict[str, int | None]) -> Iterable[Entry]:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from benchmarks.common import machine, samples, workloads
-from benchmarks.race import catalog, page, rounds, suite, tiers
+from benchmarks.race import catalog, page, rounds, sections, suite, tiers
 from gpunn.apps.cli import main
 from gpunn.backends.compiled import cpu_kernels
 
@@ -29,7 +29,7 @@ OURS = ["gpunn", "gpunn (NumPy)"] if cpu_kernels.why_not() is None else ["gpunn 
 # -- statistics
 
 
-@pytest.mark.parametrize("module", [machine, page, samples, workloads])
+@pytest.mark.parametrize("module", [machine, samples, sections, workloads])
 def test_examples_in_the_docstrings(module: Any) -> None:
     found = doctest.testmod(module)
     assert found.attempted and not found.failed
@@ -207,6 +207,22 @@ def test_predictions_are_checked_and_what_is_not_offered_is_left_out(
         contest.warm_up(measures, tell=lambda text: None)
         found = contest.run(measures, 3, tell=lambda text: None)
     assert len(found["predict 20"]["sound"]) == 3 and not found["predict_on_batch 20"]
+
+
+def test_the_same_processes_serve_other_work(
+    fakes: dict[str, rounds.Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "all_threads", lambda: 2)
+    program = rounds.Program("twice", fakes["twice"].file, "twice")
+    with rounds.Race([program], "W1", 40, tmp_path, tests=False) as contest:
+        pids = []
+        for batch in (10, 20):
+            contest.work = contest.work | {"batch": batch}
+            contest.warm_up([SHORT], tell=lambda text: None, keep=True)
+            pids.append([process.pid for process in contest.running["twice"]])
+            assert len(contest.run([SHORT], 3, tell=lambda text: None)["epoch"]["twice"]) == 3
+    assert pids[0] == pids[1] and len(pids[0]) == 2  # one with each number of threads
+    assert not contest.accuracy and not contest.memory
 
 
 def test_memory_is_the_process_own_peak(fakes: dict[str, rounds.Program], tmp_path: Path) -> None:

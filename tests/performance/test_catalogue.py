@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.common import workloads
-from benchmarks.race import catalog, one_point_a_step, suite, tiers
+from benchmarks.race import catalog, cold, one_point_a_step, suite, tiers
 from gpunn.apps.cli import bench
 from gpunn.backends.compiled import cpu_kernels
 
@@ -21,7 +21,7 @@ def test_every_file_of_contestants_can_be_asked_for() -> None:
     assert len(names) == len(set(names)) and catalog.reference() == OURS[0]
     on_cpu = {name for name in names if catalog.ON_GPU not in name}
     named = {*catalog.QUICK, *catalog.YARDSTICKS, catalog.EAGER, catalog.JIT}
-    assert named | {*tiers.BEGINNERS, *tiers.SLOW_LEARNERS} <= on_cpu
+    assert named | {*cold.BEGINNERS, *tiers.SLOW_LEARNERS} <= on_cpu
     assert any(word in name for word in catalog.SLOW for name in on_cpu)
     for v in catalog.variants():
         on_gpu = catalog.ON_GPU in v.name
@@ -68,7 +68,7 @@ def test_the_command_names_the_suites_tiers() -> None:
 
 def can_train_points(name: str) -> bool:
     """Return whether the framework that trains the classic network under this name is installed."""
-    base = name.removesuffix(tiers.IN_ORDER)
+    base = name.removesuffix(tiers.IN_ORDER).removesuffix(tiers.TEN_ROWS)
     if base == "gpunn" and len(OURS) == 1:
         return False
     needs = next(v.requires for v in catalog.variants() if v.name == base)
@@ -78,13 +78,12 @@ def can_train_points(name: str) -> bool:
 TRAINERS = [name for name in one_point_a_step.VARIANTS if can_train_points(name)]
 
 
-def classic(name: str, rows: int, **options: Any) -> Any:
+def classic(name: str, steps: int, options: dict[str, Any]) -> Any:
     variant = one_point_a_step.VARIANTS[name] | options
-    return one_point_a_step.prepare({"x": np.zeros((rows, 1))}, **variant)
+    return one_point_a_step.prepare({"x": np.zeros((steps, 1))}, **variant)
 
 
-def test_who_trains_the_classic_network_is_known_to_the_tier() -> None:
-    assert sorted(one_point_a_step.VARIANTS) == sorted(tiers.TEN_POINTS)
+def test_who_trains_the_classic_network_is_there() -> None:
     assert {"gpunn (NumPy)", catalog.NUMPY} <= set(TRAINERS)
     assert "shuffled" in workloads.TITLES["W6"]
 
@@ -92,7 +91,9 @@ def test_who_trains_the_classic_network_is_known_to_the_tier() -> None:
 @pytest.mark.parametrize("name", TRAINERS)
 def test_the_classic_network_is_trained_alike_by_everybody(name: str) -> None:
     """The same points in the same order give the same weights after two passes."""
-    plain, program = (classic(n, 40, shuffle=False) for n in (catalog.NUMPY, name))
+    rows = {"rows": 10} if name.endswith(tiers.TEN_ROWS) else {}
+    options = {"shuffle": False, **rows}
+    plain, program = (classic(n, 40, options) for n in (catalog.NUMPY, name))
     first = [w.copy() for w in program.weights()]
     assert [w.shape for w in first] == [(2, 2), (2,), (2, 3), (3,), (3, 2), (2,)]
     for _ in range(2):
@@ -112,16 +113,17 @@ def test_who_is_not_in_order_shuffles_each_pass(name: str) -> None:
     generator = np.random.default_rng(1)
     weights = [w.astype(np.float32) for n, m in ((2, 2), (2, 3), (3, 2))
                for w in (generator.normal(0, 1, (n, m)), generator.normal(0, 1, m))]  # fmt: skip
-    epoch, current = how(x, y, weights, shuffle, **variant)
+    variant.pop("rows", None)
+    train, current = how(x, y, weights, shuffle, **variant)
     seen = []
     for _ in range(24):
         before = [np.array(w) for w in current()]
-        epoch()
+        train(1)
         after = np.concatenate([np.ravel(w) for w in current()])
         far = []
         for order in ([0, 1], [1, 0]):
             step, result = one_point_a_step.by_hand(x[order], y[order], before, False)
-            step()
+            step(1)
             far.append(np.abs(np.concatenate([np.ravel(w) for w in result()]) - after).max())
         assert min(far) < 1e-6 < max(far)
         seen.append(int(np.argmin(far)))

@@ -14,7 +14,7 @@ from .arguments import positive
 HELP = "benchmark this machine against other frameworks"
 TIERS = (
     "operation", "step", "epoch", "accuracy", "inference", "cold", "memory", "callbacks",
-    "together",
+    "together", "shapes",
 )  # fmt: skip
 EXAMPLES = """\
 tiers:
@@ -22,13 +22,15 @@ tiers:
   step, epoch  training of three networks on MNIST
   accuracy     seconds to 97.5% and 98% test accuracy
   inference    10,000 images at once, and a single one
-  cold         from a fresh process to the end of an epoch
+  cold         from a fresh process to the end of an epoch, or of a first fit
   memory       peak memory of a training process
   callbacks    the cost of the progress bar and TensorBoard
-  together     two trainings at once
+  together     two trainings at once; a training beside a busy process
+  shapes       sixty networks, from 1 to 65,536 rows, inputs, units and classes
 
 examples:
-  gpunn bench                       everything, in less than 15 minutes
+  gpunn bench                       everything, in 25 minutes
+  gpunn bench --instructions avx2   as on a CPU that has AVX2, not AVX-512
   gpunn bench --quick               a first look, in less than one minute
   gpunn bench --tier step --against torch --against jax
   gpunn bench --json mine.json      write also mine.md, a page of the results
@@ -56,6 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     length.add_argument("--quick", action="store_true", help="few rows and rounds: one minute")
     length.add_argument("--full", action="store_true",
         help="all frameworks in all tiers: 90 minutes")
+    add("--instructions", choices=("avx2",),
+        help="hold every library to this instruction set")
     add("--rows", type=positive, help="maximum number of training rows, for a trial run")
 
 
@@ -66,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
         raise RuntimeError(ELSEWHERE) from None
     sys.path.insert(0, str(folder.parent))
     status: int = importlib.import_module("benchmarks.race.suite").run(
-        args.tier or (), args.against or (), args.quick, args.full, args.json, args.rows
-    )
+        args.tier or (), args.against or (), args.quick, args.full, args.json, args.rows,
+        args.instructions,
+    )  # fmt: skip
     return status
