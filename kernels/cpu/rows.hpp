@@ -24,6 +24,22 @@ constexpr int LANES = 16;
 template <typename T> struct Chunk {
     alignas(64) T at[LANES];
 
+    // Copies are made in whole vectors: a processor waits if it loads a vector that was stored in
+    // two halves, as compilers store a copy of an array.
+    Chunk() = default;
+    Chunk(const Chunk& other) { *this = other; }
+    Chunk& operator=(const Chunk& other) {
+        typedef typename Vector<std::conditional_t<sizeof(T) == 8, double, float>>::type Whole;
+        constexpr std::size_t size = sizeof at < sizeof(Whole) ? sizeof at : sizeof(Whole);
+        UNROLLED
+        for (std::size_t byte = 0; byte < sizeof at; byte += size) {
+            Whole whole;
+            std::memcpy(&whole, reinterpret_cast<const char*>(other.at) + byte, size);
+            std::memcpy(reinterpret_cast<char*>(at) + byte, &whole, size);
+        }
+        return *this;
+    }
+
     T& operator[](int lane) { return at[lane]; }
     const T& operator[](int lane) const { return at[lane]; }
 };
@@ -317,10 +333,11 @@ ONCE Chunk<int32> places_of_largest(const Rows& rows, const Input& input) {
 // work(rows, first) for all rows (rows, features), as many at a time as are processed together,
 // starting at row `first`. Threads share pieces of them if there are enough elements.
 template <typename T, typename Work> void each_rows(int64 rows, int64 features, Work work) {
-    constexpr int64 worth = 1 << 17, least = 1 << 15;  // elements, including the padding of chunks
+    constexpr int64 worth = 1 << 14, least = 1 << 12;  // elements, including the padding of chunks
     const bool together = ShortRows<T>::suit(rows, features);
     const int64 padded = together ? features : (features + LANES - 1) / LANES * LANES;
-    const int64 piece = rows * padded < worth ? rows : (least / padded / LANES + 1) * LANES;
+    const int64 step = together ? LANES : 1;
+    const int64 piece = rows * padded < worth ? rows : (least / padded / step + 1) * step;
     if (rows == 0) return;
     parallel((rows + piece - 1) / piece, [&](int64 k) {
         const int64 first = k * piece, last = rows - first < piece ? rows : first + piece;

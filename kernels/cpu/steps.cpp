@@ -6,6 +6,7 @@
 #include "pieces.hpp"
 #include "vectors.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 namespace {
@@ -16,54 +17,90 @@ constexpr int64 AHEAD = 4;  // rows that are prefetched before they are needed
 // Elements of a batch up to which a plain loop is fastest.
 constexpr int64 FEW = 32;
 
-// Elements of a batch from which threads share its columns, as they share the product with it.
-constexpr int64 BATCH_WORTH_THREADS = 1 << 14;
+// Elements of a batch from which threads share its columns, as they share the product with it, or its
+// rows, if these are short.
+constexpr int64 BATCH_WORTH_THREADS = 1 << 14, ROWS_WORTH_THREADS = 1 << 11;
 
-// The order of a pass, for some of its places at a time: most steps need only a few.
+// The order of a pass, for some of its places at a time. Most steps need only a few, and need them
+// for each array that they gather.
 struct SomeOfOrder {
-    static constexpr uint32 PLACES = 32;
-    uint32 first, rows;
+    static constexpr uint32 PLACES = 1024, TOGETHER = 32;
+    uint32 first, count, rows;
     uint64 seed, pass;
     uint32 row_at[PLACES];
 
-    uint32 row(uint32 place) const { return row_at[place - first]; }
     bool has(uint32 place, uint32 of_rows, uint64 of_seed, uint64 of_pass) const {
-        return place - first < PLACES && rows == of_rows && seed == of_seed && pass == of_pass;
+        return place - first < count && rows == of_rows && seed == of_seed && pass == of_pass;
     }
 
-    // As `order_row` for each place, in vectors.
     void compute(uint32 place, uint32 of_rows, uint64 of_seed, uint64 of_pass) {
-        *this = {place, of_rows, of_seed, of_pass, {}};
+        first = place;
+        count = of_rows - place < PLACES ? of_rows - place : PLACES;
+        rows = of_rows;
+        seed = of_seed;
+        pass = of_pass;
         const OrderKeys keys(seed, pass);
+        for (uint32 i = 0; i < count; i += TOGETHER) compute(place + i, rows, keys, row_at + i);
+    }
+
+    // As `order_row` for each place from `place` on, in vectors.
+    static void compute(uint32 place, uint32 rows, const OrderKeys keys, uint32* row_at) {
         const int bits = order_bits(rows);
-        for (uint32 i = 0; i < PLACES; ++i)  // beyond the last place: any, computed for nothing
-            row_at[i] = order_mixed(place + i < rows ? place + i : place, bits, keys);
+        uint32 some[TOGETHER];
+        for (uint32 i = 0; i < TOGETHER; ++i)  // beyond the last place: any, computed for nothing
+            some[i] = order_mixed(place + i < rows ? place + i : place, bits, keys);
         for (uint32 outside = 1; outside;) {
             outside = 0;
-            for (uint32 i = 0; i < PLACES; ++i) {
-                const uint32 x = row_at[i], next = order_mixed(x, bits, keys);
+            for (uint32 i = 0; i < TOGETHER; ++i) {
+                const uint32 x = some[i], next = order_mixed(x, bits, keys);
                 outside |= uint32(x >= rows);
-                row_at[i] = x >= rows ? next : x;
+                some[i] = x >= rows ? next : x;
             }
         }
+        std::memcpy(row_at, some, sizeof some);
+    }
+};
+
+const SomeOfOrder& some_of_order(uint32 place, uint32 rows, uint64 seed, uint64 pass) {
+    thread_local SomeOfOrder order{};
+    SomeOfOrder& some = order;
+    if (!some.has(place, rows, seed, pass)) some.compute(place, rows, seed, pass);
+    return some;
+}
+
+// The rows at `position` and the following places of a pass, asked for in ascending order.
+struct Rows {
+    uint32 position, total;
+    bool shuffled;
+    uint64 seed, pass;
+    const uint32* known = nullptr;
+    int64 first = 0, end = 0;  // of the places from `position` on, which are known
+
+    int64 operator()(int64 i) {
+        if (!shuffled) return position + i;
+        if (i >= end) {
+            const SomeOfOrder& some = some_of_order(uint32(position + i), total, seed, pass);
+            first = int64(some.first) - position;
+            end = first + some.count;
+            known = some.row_at;
+        }
+        return known[i - first];
     }
 };
 
 }  // namespace
 
 uint32 row_in_order(uint32 place, uint32 rows, uint64 seed, uint64 pass) {
-    thread_local SomeOfOrder order{};
-    SomeOfOrder& some = order;
-    if (!some.has(place, rows, seed, pass)) some.compute(place, rows, seed, pass);
-    return some.row(place);
+    const SomeOfOrder& some = some_of_order(place, rows, seed, pass);
+    return some.row_at[place - some.first];
 }
 
 namespace {
 
 // out[i] = source[i-th row] scale + offset, for the columns from begin to end of all rows.
-template <typename Source, typename Out, typename RowOf>
-void gather_columns(const Source* source, RowOf row_of, bool shuffled, int64 begin, int64 end,
-                    int64 rows, int64 width, Out scale, Out offset, Out* out) {
+template <typename Source, typename Out>
+void gather_columns(const Source* source, Rows row_of, int64 begin, int64 end, int64 rows,
+                    int64 width, Out scale, Out offset, Out* out) {
     const int64 lead = rows < AHEAD ? rows : AHEAD;
     const std::size_t bytes = std::size_t(end - begin) * sizeof(Source);
     const bool plain = scale == Out(1) && offset == Out(0);
@@ -72,7 +109,7 @@ void gather_columns(const Source* source, RowOf row_of, bool shuffled, int64 beg
         const Source* from = i < lead ? nullptr : ahead[(i - lead) % AHEAD];
         if (i < rows) {
             const Source* row = source + row_of(i) * width + begin;
-            if (shuffled && int64(bytes) > LINE)
+            if (row_of.shuffled && int64(bytes) > LINE)
                 for (int64 at = 0; at < int64(bytes); at += LINE)
                     PREFETCH(reinterpret_cast<const char*>(row) + at);
             ahead[i % AHEAD] = row;
@@ -90,8 +127,8 @@ void gather_columns(const Source* source, RowOf row_of, bool shuffled, int64 beg
     }
 }
 
-template <typename Source, typename Out, typename RowOf>
-void few_rows(const Source* source, RowOf row_of, int64 rows, int64 width, Out scale, Out offset,
+template <typename Source, typename Out>
+void few_rows(const Source* source, Rows row_of, int64 rows, int64 width, Out scale, Out offset,
               Out* out) {
     const bool plain = std::is_same_v<Source, Out> && scale == Out(1) && offset == Out(0);
     for (int64 i = 0; i < rows; ++i) {
@@ -113,12 +150,19 @@ void gather(const Source* source, uint32 total, int64 width, uint64 seed, bool s
     const int64 position = counters[POSITION] + first;
     if (position < 0 || position >= int64(total)) return;  // there is no such row
     if (total - position < rows) rows = total - position;
-    const auto row_of = [=](int64 i) -> int64 {
-        const uint32 place = uint32(position + i);
-        return shuffled ? row_in_order(place, total, seed, pass) : place;
-    };
+    const Rows row_of{uint32(position), total, shuffled, seed, pass};
     if (rows * width <= FEW) {
         few_rows(source, row_of, rows, width, Out(factor), Out(shift), out);
+        return;
+    }
+    if (width < DEPTH && rows >= ROWS_WORTH_THREADS) {
+        constexpr int64 some = SomeOfOrder::PLACES;
+        parallel((rows + some - 1) / some, [&](int64 k) {
+            Rows here = row_of;
+            here.position += uint32(k * some);
+            gather_columns(source, here, 0, width, std::min(some, rows - k * some), width,
+                           Out(factor), Out(shift), out + k * some * width);
+        });
         return;
     }
     const bool alone = threads() == 1 || rows * width < BATCH_WORTH_THREADS;
@@ -126,8 +170,7 @@ void gather(const Source* source, uint32 total, int64 width, uint64 seed, bool s
     if (some == 0) return;
     parallel((width + some - 1) / some, [&](int64 k) {
         const int64 begin = k * some, end = width - begin < some ? width : begin + some;
-        gather_columns(source, row_of, shuffled, begin, end, rows, width, Out(factor), Out(shift),
-                       out);
+        gather_columns(source, row_of, begin, end, rows, width, Out(factor), Out(shift), out);
     });
 }
 

@@ -67,21 +67,42 @@ template <> struct Vector<double> {
 
 #elif defined(__AVX2__) && defined(__FMA__)
 
+// AMD's processors store with a mask element by element: the parts of a vector are stored instead.
+struct FirstLanes {
+    __m256i mask;
+    int count;
+};
+
 template <> struct Vector<float> {
     typedef __m256 type;
-    typedef __m256i Part;
+    typedef FirstLanes Part;
     static constexpr int lanes = 8;
     static constexpr bool masks = true;
     static Part part(int64 count) {
-        return _mm256_cmpgt_epi32(_mm256_set1_epi32(int(count)),
-                                  _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+        return {_mm256_cmpgt_epi32(_mm256_set1_epi32(int(count)),
+                                   _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)),
+                int(count)};
     }
     static type zero() { return _mm256_setzero_ps(); }
     static type all(float x) { return _mm256_set1_ps(x); }
     static type load(const float* p) { return _mm256_loadu_ps(p); }
-    static type load(const float* p, Part part) { return _mm256_maskload_ps(p, part); }
+    static type load(const float* p, Part part) { return _mm256_maskload_ps(p, part.mask); }
     static void store(float* p, type x) { _mm256_storeu_ps(p, x); }
-    static void store(float* p, type x, Part part) { _mm256_maskstore_ps(p, part, x); }
+    static void store(float* p, type x, Part part) {
+        if (part.count >= lanes) return store(p, x);
+        __m128 next = _mm256_castps256_ps128(x);
+        if (part.count & 4) {
+            _mm_storeu_ps(p, next);
+            p += 4;
+            next = _mm256_extractf128_ps(x, 1);
+        }
+        if (part.count & 2) {
+            _mm_storel_pi(reinterpret_cast<__m64*>(p), next);
+            p += 2;
+            next = _mm_movehl_ps(next, next);
+        }
+        if (part.count & 1) _mm_store_ss(p, next);
+    }
     static type fma(type a, type b, type c) { return _mm256_fmadd_ps(a, b, c); }
     static unsigned nonzeros(type x) {
         return unsigned(_mm256_movemask_ps(_mm256_cmp_ps(x, zero(), _CMP_NEQ_UQ)));
@@ -89,18 +110,28 @@ template <> struct Vector<float> {
 };
 template <> struct Vector<double> {
     typedef __m256d type;
-    typedef __m256i Part;
+    typedef FirstLanes Part;
     static constexpr int lanes = 4;
     static constexpr bool masks = true;
     static Part part(int64 count) {
-        return _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3));
+        return {_mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3)),
+                int(count)};
     }
     static type zero() { return _mm256_setzero_pd(); }
     static type all(double x) { return _mm256_set1_pd(x); }
     static type load(const double* p) { return _mm256_loadu_pd(p); }
-    static type load(const double* p, Part part) { return _mm256_maskload_pd(p, part); }
+    static type load(const double* p, Part part) { return _mm256_maskload_pd(p, part.mask); }
     static void store(double* p, type x) { _mm256_storeu_pd(p, x); }
-    static void store(double* p, type x, Part part) { _mm256_maskstore_pd(p, part, x); }
+    static void store(double* p, type x, Part part) {
+        if (part.count >= lanes) return store(p, x);
+        __m128d next = _mm256_castpd256_pd128(x);
+        if (part.count & 2) {
+            _mm_storeu_pd(p, next);
+            p += 2;
+            next = _mm256_extractf128_pd(x, 1);
+        }
+        if (part.count & 1) _mm_store_sd(p, next);
+    }
     static type fma(type a, type b, type c) { return _mm256_fmadd_pd(a, b, c); }
     static unsigned nonzeros(type x) {
         return unsigned(_mm256_movemask_pd(_mm256_cmp_pd(x, zero(), _CMP_NEQ_UQ)));
