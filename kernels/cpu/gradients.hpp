@@ -99,7 +99,8 @@ void each_part_of_gradient(const T* a, const T* b, int64 m, int64 n, int64 k, in
         alignas(64) T lines[DEPTH * most];  // of a, for one block of the sum
         for (int64 c = 0; c < n; c += MOST_COLUMNS) {
             const int64 columns = std::min(MOST_COLUMNS, n - c);
-            const int64 tall = copies ? most : most * (MOST_COLUMNS / columns);
+            const int64 fit = copies ? DEPTH / std::min(k, depth) : MOST_COLUMNS;
+            const int64 tall = most * std::min(MOST_COLUMNS / columns, fit);
             const int64 strips = (last - first + tall - 1) / tall;
             for (int64 strip = 0; strip < strips; ++strip) {
                 const int64 row = first + (last - first) * strip / strips;
@@ -109,8 +110,8 @@ void each_part_of_gradient(const T* a, const T* b, int64 m, int64 n, int64 k, in
                     Matrix<T> left{a + p * lda + row, lda, true};
                     if (copies) {
                         for (int64 i = 0; i < deep; ++i)
-                            std::memcpy(lines + i * most, left.at(0, i), height * sizeof(T));
-                        left = {lines, most, true};
+                            std::memcpy(lines + i * tall, left.at(0, i), height * sizeof(T));
+                        left = {lines, tall, true};
                     }
                     for (int64 j = 0; j < columns; j += panels.width) {
                         const int64 here = std::min(panels.width, columns - j);

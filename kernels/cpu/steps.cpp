@@ -13,6 +13,7 @@ namespace {
 
 constexpr int64 LINE = 64;  // size of a cache line in bytes
 constexpr int64 AHEAD = 4;  // rows that are prefetched before they are needed
+constexpr int64 PREFETCHED = 4096;  // bytes of these
 
 // Elements of a batch up to which a plain loop is fastest.
 constexpr int64 FEW = 32;
@@ -110,7 +111,7 @@ void gather_columns(const Source* source, Rows row_of, int64 begin, int64 end, i
         if (i < rows) {
             const Source* row = source + row_of(i) * width + begin;
             if (row_of.shuffled && int64(bytes) > LINE)
-                for (int64 at = 0; at < int64(bytes); at += LINE)
+                for (int64 at = 0; at < std::min(int64(bytes), PREFETCHED); at += LINE)
                     PREFETCH(reinterpret_cast<const char*>(row) + at);
             ahead[i % AHEAD] = row;
         }
@@ -166,7 +167,8 @@ void gather(const Source* source, uint32 total, int64 width, uint64 seed, bool s
         return;
     }
     const bool alone = threads() == 1 || rows * width < BATCH_WORTH_THREADS;
-    const int64 some = alone ? width : block_of(width, DEPTH, 8);
+    const int64 most = std::max(DEPTH, width / 4);
+    const int64 some = alone ? width : block_of(width, most, 8);
     if (some == 0) return;
     parallel((width + some - 1) / some, [&](int64 k) {
         const int64 begin = k * some, end = width - begin < some ? width : begin + some;
