@@ -28,6 +28,7 @@ class CallbackList(Callback):
     Attributes:
         history: the `History` among the callbacks, or None.
         only_watch: whether all callbacks only watch the epochs, as declared in their own classes.
+        only_record: whether there is a `History` alone, to which epochs can be reported later.
 
     Raises:
         TypeError: for something that is not a `gpunn.callbacks.Callback`.
@@ -60,7 +61,8 @@ class CallbackList(Callback):
             self.callbacks.insert(0, ProgressBar())  # its line ends before others print
         for callback in self.callbacks:
             callback.together = self.callbacks
-        self.only_watch = all([vars(type(c)).get("only_watches") for c in self.callbacks])
+        self.only_watch = all([_only_watches(callback) for callback in self.callbacks])
+        self.only_record = self.only_watch and [type(c) for c in self.callbacks] == [History]
         self._listeners: dict[str, list[Callable[..., None]]] = {}
         if model is not None:
             self.set_model(model)
@@ -199,6 +201,11 @@ def _savers_after_states(callbacks: list[Callback]) -> list[Callback]:
     while end and not callbacks[end - 1].has_state:
         end -= 1
     return sorted(callbacks[:end], key=lambda callback: callback.saves_states) + callbacks[end:]
+
+
+def _only_watches(callback: Callback) -> bool:
+    declared = vars(type(callback)).get("only_watches", False)
+    return declared and not any(name.startswith("on_") for name in vars(callback))
 
 
 def _flatten(callbacks: Any) -> list[Callback]:

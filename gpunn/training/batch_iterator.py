@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from gpunn.backends.contract.backend import Program
-from gpunn.backends.contract.control import POSITION
+from gpunn.backends.contract.control import PASS, POSITION
+from gpunn.backends.shared.interrupts import perform
 from gpunn.backends.shared.order import Order
 from gpunn.common.stored import MOST
 from gpunn.distribution.communicator import Communicator
@@ -27,6 +30,7 @@ from .trainer import Trainer
 # Seconds for which a program runs without a pause. Between two runs the progress bar is updated,
 # Ctrl-C takes effect, and predictions of other threads can read the weights.
 CHUNK_SECONDS = 0.1
+EPOCHS_AT_ONCE = 256  # most epochs of a run
 
 Piece = tuple[Callable[[], Program] | Rows, int, int]
 """A function that returns a program, or a batch from the host; the number of steps; the rows of a
@@ -259,6 +263,47 @@ class BatchIterator:
         self.began = False
         return steps
 
+    def run_epochs(
+        self, programs: Programs, most: int, record: Callable[[np.ndarray], None]
+    ) -> None:
+        """Run up to ``most`` epochs at once if the program can, and then record the sums of each.
+
+        Ctrl-C takes effect after that.
+        """
+        if self._whole is None or not most:
+            return
+        program, steps = self._whole
+        size, started = self.batch_size, time.perf_counter()
+        at_once = programs.steps_at_once[size]
+        count = min(most, EPOCHS_AT_ONCE, at_once // steps)
+        sums = np.empty((count, *programs.totals.shape))
+        first, of = self.trainer.passes, (programs.control, programs.totals)
+        passes = programs.backend.in_passes(program, *of, sums, first)
+        if passes is not None:
+            perform([partial(self._run_passes, programs, passes, steps, sums, record)], 1)
+            _adapt(programs, size, count * steps, started, at_once)
+
+    def _run_passes(
+        self,
+        programs: Programs,
+        program: Program,
+        steps: int,
+        sums: np.ndarray,
+        record: Callable[[np.ndarray], None],
+    ) -> None:
+        first = self.trainer.passes
+        programs.reset_totals()
+        try:
+            self._repeat(programs, program, steps)
+        finally:
+            counters = programs.control.get()
+            done = int(counters[PASS]) - first
+            self.trainer.passes = first + done + 1
+            sums[done] = programs.backend.read(programs.totals)
+            whole = counters[POSITION] == steps * self.batch_size  # whether the last pass is
+            for row in sums[: done + whole]:
+                record(row)
+
     def _run(self, programs: Programs, callbacks: Any, first_batch: int, model: Any) -> int:
         training, ranks = self.training, programs.ranks
         begin, end, next_watched = _batch_hooks(callbacks, training)
@@ -293,9 +338,7 @@ class BatchIterator:
                     end(batch - 1, programs.logs())
                 else:
                     programs.backend.synchronize()  # Ctrl-C does not interrupt work on a GPU
-                    seconds = max(time.perf_counter() - started, 1e-9)
-                    fit = int(now * CHUNK_SECONDS / seconds)
-                    programs.steps_at_once[size] = max(1, min(fit, 2 * at_once))
+                    _adapt(programs, size, now, started, at_once)
                 if progress:
                     programs.add_up()  # all ranks do; a progress bar on one reads the sums
                     callbacks.on_train_progress(done, self.samples())
@@ -308,6 +351,12 @@ class BatchIterator:
                     # The rest of the pass stays unread, as in Keras.
                     return batch - first_batch
         return batch - first_batch
+
+
+def _adapt(programs: Programs, size: int, steps: int, started: float, before: int) -> None:
+    """Adapt how many steps run at once, at most twice as many as before, to the time they took."""
+    fit = int(steps * CHUNK_SECONDS / max(time.perf_counter() - started, 1e-9))
+    programs.steps_at_once[size] = max(1, min(fit, 2 * before))
 
 
 def _agreed(ranks: Communicator, until: int | None, at_once: int) -> tuple[int | None, int]:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from gpunn.backends.contract.control import POSITION
 from gpunn.common.arguments import warn
 from gpunn.distribution.communicator import ALONE, Communicator
@@ -61,7 +63,16 @@ def fit(
         feed.resume(int(trainer.control.get()[POSITION]), len(done), first_batch)
         if validation is not None:
             validation.catch_up(sum(_validates(epoch, validation_freq) for epoch in done))
-    for epoch in epochs:
+    upcoming = iter(epochs)
+
+    def record(sums: np.ndarray) -> None:
+        """Report an epoch that is over, and of which nobody has been told that it began."""
+        nonlocal logs
+        epoch, logs = next(upcoming), trainer.logs_of(sums)
+        _refuse_bad_loss(trainer, epoch, steps, logs, model)
+        callbacks.history.on_epoch_end(epoch, logs)
+
+    for epoch in upcoming:
         if not first_batch:
             programs.reset_totals()
         callbacks.on_epoch_begin(epoch, {})
@@ -91,6 +102,8 @@ def fit(
         if ranks.size > 1:
             model.stop_training = ranks.any(model.stop_training)
             ranks.compare_warnings()
+        elif validation is None and callbacks.only_record and not model.stop_training:
+            feed.run_epochs(programs, epochs.stop - epoch - 1, record)
         if model.stop_training or over:
             break
     if trainer.optimizer is not None:

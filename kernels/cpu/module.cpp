@@ -6,6 +6,7 @@
 
 #include <structmember.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <limits>
@@ -68,7 +69,8 @@ bool has_stopped(const Operation& operation, const Word* words) {
     return *static_cast<const int64*>(words[operation.parameters.size() - 1].array) != 0;
 }
 
-// The last argument of such an operation is a function, called when it stops. It raises an error.
+// The last argument of such an operation is a function, called when it stops. It raises an error,
+// or returns None: then the program just ends.
 PyObject* stop(PyObject* const* values, std::size_t n) { return PyObject_CallNoArgs(values[n - 1]); }
 PyObject* stop(const PyBound* bound) {
     return stop(&PyTuple_GET_ITEM(bound->arguments, 0),
@@ -168,10 +170,23 @@ PyObject* new_program(PyTypeObject*, PyObject* arguments, PyObject*) {
     return reinterpret_cast<PyObject*>(program);
 }
 
+// Performs a call. If it finds a reason to stop, `stopped` then points to it.
+bool goes_on(const PyBound* bound, const PyBound*& stopped) {
+    bound->operation->perform(bound->converted.words);
+    if (has_stopped(*bound->operation, bound->converted.words)) stopped = bound;
+    return !stopped;
+}
+
+// The steps of a pass, how many of them are left, and the call between two passes.
+struct Pass {
+    int64 steps, left;
+    const PyBound* between;
+};
+
 // Performs some steps, until it is time to check for signals; returns how many. The clock is read
 // after each step, or less often if steps are short. A call that finds a reason to stop is the last
 // one: then `stopped` points to it.
-int64 some_steps(const PyProgram* program, int64 most, const PyBound*& stopped) {
+int64 some_steps(const PyProgram* program, int64 most, Pass& pass, const PyBound*& stopped) {
     using clock = std::chrono::steady_clock;
     const Run run;
     const clock::time_point end = clock::now() + BETWEEN_SIGNALS;
@@ -181,17 +196,16 @@ int64 some_steps(const PyProgram* program, int64 most, const PyBound*& stopped) 
     if (narrow) narrow->begin();
     int64 done = 0, together = 1;
     for (clock::time_point now = end - BETWEEN_SIGNALS; done < most && now < end;) {
-        const int64 stop = done + together < most ? done + together : most;
+        if (pass.left == 0) {
+            if (!goes_on(pass.between, stopped)) break;
+            pass.left = pass.steps;
+        }
+        const int64 begun = done, stop = done + std::min({together, most - done, pass.left});
         for (; narrow && done < stop; ++done) narrow->perform();
         for (; done < stop; ++done)
-            for (Py_ssize_t k = 0; k < count; ++k) {
-                const PyBound* bound = reinterpret_cast<const PyBound*>(items[k]);
-                bound->operation->perform(bound->converted.words);
-                if (has_stopped(*bound->operation, bound->converted.words)) {
-                    stopped = bound;
-                    return done;
-                }
-            }
+            for (Py_ssize_t k = 0; k < count; ++k)
+                if (!goes_on(reinterpret_cast<const PyBound*>(items[k]), stopped)) return done;
+        pass.left -= done - begun;
         now = clock::now();
         if (together < MOST_TOGETHER && end - now > BETWEEN_SIGNALS / 2) together *= 2;
     }
@@ -199,9 +213,16 @@ int64 some_steps(const PyProgram* program, int64 most, const PyBound*& stopped) 
     return done;
 }
 
-PyObject* run_program(PyObject* self, PyObject* steps) {
-    int64 left = PyLong_AsLongLong(steps);
-    if (left == -1 && PyErr_Occurred()) return nullptr;
+PyObject* run_program(PyObject* self, PyObject* arguments) {
+    long long steps, passes = 1;
+    PyObject* between = nullptr;
+    if (!PyArg_ParseTuple(arguments, "L|LO!", &steps, &passes, bound_type, &between)) return nullptr;
+    if (passes > 1 && !between) {
+        PyErr_SetString(PyExc_TypeError, "several passes take a bound call between two of them");
+        return nullptr;
+    }
+    Pass pass{steps, steps, reinterpret_cast<PyBound*>(between)};
+    int64 left = steps * passes;
     using clock = std::chrono::steady_clock;
     PyProgram* program = reinterpret_cast<PyProgram*>(self);
     const PyBound* stopped = nullptr;
@@ -211,8 +232,9 @@ PyObject* run_program(PyObject* self, PyObject* steps) {
         PyThreadState* released = is_short ? nullptr : PyEval_SaveThread();
         const clock::time_point begun = clock::now();
         const PyProgram* last = reinterpret_cast<PyProgram*>(program->last);
-        const int64 done = last && left == 1 ? some_steps(last, 1, stopped)
-                                             : some_steps(program, last ? left - 1 : left, stopped);
+        const int64 done = last && left == 1
+                               ? some_steps(last, 1, pass, stopped)
+                               : some_steps(program, last ? left - 1 : left, pass, stopped);
         const std::chrono::duration<double, std::micro> taken = clock::now() - begun;
         if (released) PyEval_RestoreThread(released);
         if (done > 0) program->step_time = taken.count() / double(done);
@@ -223,7 +245,7 @@ PyObject* run_program(PyObject* self, PyObject* steps) {
     if (!interrupted) Py_RETURN_NONE;
     if (program->last) {  // an interrupted run has a last step too
         PyThreadState* released = PyEval_SaveThread();
-        some_steps(reinterpret_cast<PyProgram*>(program->last), 1, stopped);
+        some_steps(reinterpret_cast<PyProgram*>(program->last), 1, pass, stopped);
         PyEval_RestoreThread(released);
     }
     return nullptr;
@@ -285,7 +307,9 @@ PyMethodDef operation_methods[] = {
      "bind(*arguments): a call of it that can be repeated."},
     {nullptr, nullptr, 0, nullptr}};
 PyMethodDef program_methods[] = {
-    {"run", run_program, METH_O, "run(steps): perform the calls, so many times."},
+    {"run", run_program, METH_VARARGS,
+     "run(steps, passes=1, between=None): perform the calls so many times, in so many passes; and a "
+     "bound call between two passes, which may end the run."},
     {nullptr, nullptr, 0, nullptr}};
 PyMemberDef operation_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(PyOperation, call), READONLY, nullptr},

@@ -186,6 +186,21 @@ void advance(int64* counters, int64 rows, const double* totals) {
     counters[POSITION] += rows;
 }
 
+// Between two passes: the sums of the one that has ended become a row of `sums`, whose first row is
+// that of pass `first`; the next pass begins. None does after a loss that is not finite.
+void next_pass(double* totals, int64 count, double* sums, int64 first, int64* counters,
+               int64* stopped) {
+    *stopped = counters[BAD_BATCH] >= 0;
+    if (*stopped) return;
+    double* row = sums + (counters[PASS] - first) * count;
+    for (int64 i = 0; i < count; ++i) {
+        row[i] = totals[i];
+        totals[i] = 0;
+    }
+    counters[PASS] += 1;
+    counters[POSITION] = 0;
+}
+
 template <typename Source> void add_gather(const char* source) {
     add<&gather<Source, float>>("gather", {source, "float32"});
 #ifndef FOR_BROWSERS
@@ -197,6 +212,9 @@ template <typename Source> void add_gather(const char* source) {
 const Registration registration([] {
     EACH_SOURCE(add_gather)
     add<&advance>("advance");
+#ifndef FOR_BROWSERS
+    add<&next_pass>("next_pass").stops = true;
+#endif
 });
 
 }  // namespace

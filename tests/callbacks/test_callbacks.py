@@ -114,6 +114,18 @@ def test_a_history_alone_changes_nothing():
         assert not callbacks.CallbackList([other], add_history=True).only_watch
 
 
+@pytest.mark.parametrize("backend", ["numpy", "compiled"])
+def test_hooks_set_on_a_history_are_called_in_time(backend):
+    history, seen = callbacks.History(), []
+    model = gpunn.Sequential([gpunn.Input((1,)), gpunn.layers.Dense(1)], backend=backend)
+    model.compile("sgd", "mse")
+    history.on_train_batch_end = lambda batch, logs: seen.append(batch)
+    history.on_epoch_end = lambda epoch, logs: setattr(model, "stop_training", epoch == 5)
+    x = np.zeros((4, 1))
+    model.fit(x, x, batch_size=2, epochs=100, verbose=0, callbacks=[history])
+    assert seen == [0, 1] * 6
+
+
 def test_logs_of_a_batch_are_handed_on_unread():
     logs = LazyLogs(lambda: pytest.fail("read"))
     recorder = Recorder()

@@ -157,6 +157,56 @@ def test_steps_watched_one_by_one_give_the_same_bits(backend: str) -> None:
     assert Watch.seen == 10
 
 
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"shuffle": False},
+        {"sample_weight": np.linspace(0.5, 2.0, 24)},
+        {"batch_size": 7},  # a smaller last batch
+        {"batch_size": 24},
+        {"initial_epoch": 12},
+    ],
+    ids=str,
+)
+def test_epochs_between_which_nobody_looks_give_the_same_bits(
+    given: dict[str, Any], backend: str
+) -> None:
+    x, y = data(24)
+    results = []
+    for callbacks in ([], [gpunn.callbacks.LambdaCallback(on_epoch_end=lambda *_: None)]):
+        gpunn.utils.set_random_seed(3)
+        model = network(backend)
+        fit = {"batch_size": 4, "epochs": 30, "verbose": 0, **given}
+        histories = [model.fit(x, y, callbacks=callbacks, **fit) for _ in range(2)]
+        tensors, document = model.training_state()
+        results.append(
+            ([(h.epoch, h.history) for h in histories], bits(model.get_weights()),
+             bits([*tensors.values()]), document)
+        )  # fmt: skip
+    assert results[0] == results[1]
+    assert len(results[0][0][1][0]) == 30 - given.get("initial_epoch", 0)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "compiled"])
+def test_a_loss_that_becomes_infinite_ends_the_same_epoch(backend: str) -> None:
+    x, y = np.ones((4, 1)), np.zeros((4, 1))
+    results = []
+    for callbacks in ([], [gpunn.callbacks.LambdaCallback(on_epoch_end=lambda *_: None)]):
+        gpunn.utils.set_random_seed(3)
+        model = gpunn.Sequential([layers.Input((1,)), layers.Dense(1)], backend=backend)
+        model.set_weights([np.ones((1, 1)), np.zeros(1)])
+        model.compile(gpunn.optimizers.SGD(0.7), "mse")  # each step multiplies the error by -1.8
+        with pytest.raises(FloatingPointError) as caught:
+            model.fit(x, y, batch_size=1, epochs=1000, verbose=0, callbacks=callbacks)
+        history, (tensors, document) = model.history, model.training_state()
+        state = bits([*model.get_weights(), *tensors.values()])
+        results.append((str(caught.value), history.epoch, history.history, state, document))
+    assert results[0] == results[1]
+    assert 10 < len(results[0][1]) < 100
+
+
 def test_the_seed_covers_initial_weights_order_and_dropout() -> None:
     def draw(seed: int) -> dict[str, Any]:
         gpunn.utils.set_random_seed(seed)

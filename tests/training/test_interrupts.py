@@ -288,6 +288,33 @@ def test_an_interrupt_ends_a_long_epoch_at_a_step(backend: str) -> None:
     assert 0 < model.trainer.batches - 64 < 4_000_000
 
 
+@pytest.mark.traced
+@pytest.mark.parametrize("backend", ["numpy", "compiled"])
+def test_an_interrupt_among_short_epochs_leaves_their_history(backend: str) -> None:
+    """Nobody watches them, yet weights and history are those of the same number of steps."""
+    x, y = data()
+    watch = gpunn.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)
+    for seconds in (0.03, 0.1):
+        model, alone = network(backend), network(backend)
+        with Signals(random.Random(0)) as signals, pytest.raises(KeyboardInterrupt):
+            signals.after(seconds)
+            model.fit(x, y, batch_size=20, epochs=10**9, verbose=0)
+        history, steps = model.history, model.trainer.batches
+        epochs = len(history.epoch)
+        assert 3 * epochs <= steps <= 3 * epochs + 3
+        expected = alone.fit(x, y, 20, epochs, verbose=0, callbacks=watch)
+        assert (history.epoch, history.history) == (expected.epoch, expected.history)
+        if more := steps - 3 * epochs:
+            alone.fit(x, y, 20, epochs + 1, verbose=0, initial_epoch=epochs, steps_per_epoch=more)
+        model.set_training_state(*model.training_state())
+        for found, undisturbed in zip(
+            [*model.get_weights(), *model.training_state()[0].values()],
+            [*alone.get_weights(), *alone.training_state()[0].values()],
+            strict=True,
+        ):
+            assert_array_equal(found, undisturbed)
+
+
 def test_what_a_user_wrote_is_interrupted_at_once() -> None:
     """Custom code may hang, so an interrupt there does not wait for the end of the step."""
 

@@ -11,6 +11,7 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -18,6 +19,9 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract import OpCall, dropout_scale
+from gpunn.backends.contract.backend import Array, Program
+from gpunn.backends.contract.control import Control
+from gpunn.backends.host.program import HostProgram
 from gpunn.backends.host.trace import ArrayCall
 from gpunn.backends.numpy.backend import check_position
 from gpunn.backends.shared.threads import Session
@@ -71,6 +75,18 @@ class CompiledBackend(
                 return program(joint, *last).run
             joined.append(partial(program(together).run, 1))
         return super().replay_of(joined)
+
+    def in_passes(
+        self, program: Program, control: Control, totals: Array, sums: np.ndarray, first: int
+    ) -> Program | None:
+        replay = program.replay if isinstance(program, HostProgram) else None
+        if self.profiled or not isinstance(getattr(replay, "__self__", None), self.library.Program):
+            return None  # there is Python between two calls
+        counters, stopped = control.counters, np.zeros(1, np.int64)
+        between = self._compiled("next_pass").bind(
+            totals, totals.size, sums, first, counters, stopped, _end
+        )
+        return _Passes(replay, len(sums), between)
 
     def _matmul(self, call: OpCall) -> None:
         operation = self._compiled("matmul", name_of(call.dtype))
@@ -132,6 +148,28 @@ class CompiledBackend(
     @compiled(lambda call: ())
     def _advance(self, call: OpCall) -> Arguments:
         return call.control.counters, call.rows, call.totals
+
+
+@dataclass(frozen=True)
+class _Passes:
+    """A program of several passes.
+
+    Args:
+        replay: performs steps in passes.
+        count: the number of passes.
+        between: the compiled call between two of them.
+    """
+
+    replay: Any
+    count: int
+    between: Any
+
+    def run(self, steps: int) -> None:
+        self.replay(steps, self.count, self.between)
+
+
+def _end() -> None:
+    """Called where a program ends early: without an error."""
 
 
 class _Session(Session):

@@ -12,6 +12,7 @@ import numpy as np
 from gpunn.common.config import runs_eagerly
 
 from . import Contract, OpCall, OpDeclaration
+from .control import Control
 from .device import Array as Array
 from .device import Device
 from .formulas import FormulaProtocol
@@ -133,6 +134,24 @@ class Backend(Contract, Device):
     @abstractmethod
     def _program(self, step: Step, traceable: bool, modes: dict[str, str]) -> Program:
         """See `program`."""
+
+    def in_passes(
+        self, program: Program, control: Control, totals: Array, sums: np.ndarray, first: int
+    ) -> Program | None:
+        """Return a program whose ``run(steps)`` performs a pass of so many steps for each row of
+        ``sums``; None if the host has to begin each pass.
+
+        The host begins pass number ``first``. Between two passes, ``totals`` become the next row
+        of ``sums`` and then zero, and ``control`` begins the next pass. A pass in which the loss
+        was not finite is the last one.
+
+        Args:
+            program: performs the steps.
+            control, totals: the control block and the sums that its steps update.
+            sums: (passes, n) float64, on the host; ``totals`` are (n,).
+            first: number of the first pass.
+        """
+        return None
 
     def session(self) -> AbstractContextManager[None]:
         """Return a context manager for many steps, in which the backend sets up its threads."""

@@ -134,6 +134,9 @@ class HostProgram:
         step: the step to repeat.
         traceable: whether it may be traced. If not, or if tracing fails, the step itself is
             called each time.
+
+    Attributes:
+        replay: performs traced steps, so many; None before the second step.
     """
 
     def __init__(self, backend: TracingBackend, step: Step, traceable: bool) -> None:
@@ -141,7 +144,7 @@ class HostProgram:
         self._step = step
         self._traceable = traceable
         self._begun = False
-        self._replay: Callable[[int], None] | None = None
+        self.replay: Callable[[int], None] | None = None
         self._threads = True  # whether BLAS may use several, as in an untraced step
 
     def run(self, steps: int) -> None:
@@ -154,9 +157,9 @@ class HostProgram:
             self._begun = True
             steps -= 1
         if steps > 0:
-            if self._replay is None:
-                self._replay = self._make_replay()
-            self._perform(self._replay, steps, self._threads)
+            if self.replay is None:
+                self.replay = self._make_replay()
+            self._perform(self.replay, steps, self._threads)
 
     def _untraced(self, steps: int) -> None:
         replay_of([self._step], self._traceable)(steps)
