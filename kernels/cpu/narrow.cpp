@@ -15,62 +15,6 @@
 
 namespace {
 
-typedef Vector<float> V;
-typedef V::type Values;
-
-struct alignas(sizeof(Values)) Line {
-    float at[V::lanes] = {};
-};
-
-Values load(const Line& line) { return V::load(line.at); }
-void store(Line& line, Values x) { V::store(line.at, x); }
-
-// Compilers see that the arrays are one vector each, and optimise them away.
-template <template <typename> class Activation>
-Values forward(Values x, const double* parameters) {
-    const Activation<float> f(parameters);
-    Line in, out;
-    store(in, x);
-    EACH_LANE
-    for (int l = 0; l < V::lanes; ++l) out.at[l] = f.forward(in.at[l]);
-    return load(out);
-}
-
-template <template <typename> class Activation>
-Values gradient(Values saved, Values dy, const double* parameters) {
-    const Activation<float> f(parameters);
-    Line from, in, out;
-    store(from, saved);
-    store(in, dy);
-    EACH_LANE
-    for (int l = 0; l < V::lanes; ++l) out.at[l] = f.gradient(from.at[l], in.at[l]);
-    return load(out);
-}
-
-struct Functions {
-    const char* name;
-    Values (*forward)(Values x, const double* parameters);
-    Values (*gradient)(Values saved, Values dy, const double* parameters);
-};
-
-#define FUNCTIONS(Formula) {#Formula, forward<Formula>, gradient<Formula>},
-constexpr Functions ACTIVATIONS[] = {EACH_ACTIVATION(FUNCTIONS)};
-#undef FUNCTIONS
-
-// One layer: y = f(x W + b), x (inputs,), W (inputs, units).
-struct Layer {
-    int64 inputs, units;
-    const float* x;                     // of the layer before, or the batch
-    float *weights, *bias, *z, *y;      // arrays of the program; z is null unless it is kept
-    Functions f;
-    const double* parameters;
-    bool has_gradient;                  // of f; otherwise the loss has it
-    int64 first;                        // its first row: W, b, and W^T unless it is the first layer
-    Line input, output, slope;          // z, y and the gradient at z
-
-    int64 rows(bool turned) const { return inputs + 1 + (turned ? units : 0); }
-};
-
 // The rows of the next batch: one of each array, all at the same place of the order.
 class Gathers {
   public:
@@ -153,7 +97,8 @@ struct Changed {
     void perform() const { operation->perform(words.data()); }
 };
 
-class Network : public NarrowStep {
+// Such a network, whose rows fit in vectors of this type.
+template <typename V> class Network : public NarrowStep {
   public:
     bool read(Reader calls) {
         for (; calls.takes("gather");) gathers.take(calls.call);
@@ -227,6 +172,61 @@ class Network : public NarrowStep {
     }
 
   private:
+    typedef typename V::type Values;
+
+    struct alignas(sizeof(Values)) Line {
+        float at[V::lanes] = {};
+    };
+
+    static Values load(const Line& line) { return V::load(line.at); }
+    static void store(Line& line, Values x) { V::store(line.at, x); }
+
+    // Compilers see that the arrays are one vector each, and optimise them away.
+    template <template <typename> class Activation>
+    static Values forward(Values x, const double* parameters) {
+        const Activation<float> f(parameters);
+        Line in, out;
+        store(in, x);
+        EACH_LANE
+        for (int l = 0; l < V::lanes; ++l) out.at[l] = f.forward(in.at[l]);
+        return load(out);
+    }
+
+    template <template <typename> class Activation>
+    static Values gradient(Values saved, Values dy, const double* parameters) {
+        const Activation<float> f(parameters);
+        Line from, in, out;
+        store(from, saved);
+        store(in, dy);
+        EACH_LANE
+        for (int l = 0; l < V::lanes; ++l) out.at[l] = f.gradient(from.at[l], in.at[l]);
+        return load(out);
+    }
+
+    struct Functions {
+        const char* name;
+        Values (*forward)(Values x, const double* parameters);
+        Values (*gradient)(Values saved, Values dy, const double* parameters);
+    };
+
+#define FUNCTIONS(Formula) {#Formula, forward<Formula>, gradient<Formula>},
+    static constexpr Functions ACTIVATIONS[] = {EACH_ACTIVATION(FUNCTIONS)};
+#undef FUNCTIONS
+
+    // One layer: y = f(x W + b), x (inputs,), W (inputs, units).
+    struct Layer {
+        int64 inputs, units;
+        const float* x;                     // of the layer before, or the batch
+        float *weights, *bias, *z, *y;      // arrays of the program; z is null unless it is kept
+        Functions f;
+        const double* parameters;
+        bool has_gradient;                  // of f; otherwise the loss has it
+        int64 first;                        // its first row: W, b, and W^T unless it is the first layer
+        Line input, output, slope;          // z, y and the gradient at z
+
+        int64 rows(bool turned) const { return inputs + 1 + (turned ? units : 0); }
+    };
+
     // A row of an array of the program, and where it is in ours.
     struct Copy {
         float* array;
@@ -342,10 +342,17 @@ class Network : public NarrowStep {
     }
 };
 
+template <typename V> std::unique_ptr<NarrowStep> network(const std::vector<Call>& calls) {
+    auto network = std::make_unique<Network<V>>();
+    if (!network->read(Reader(calls))) return nullptr;
+    return network;
+}
+
 }  // namespace
 
 std::unique_ptr<NarrowStep> narrow_step(const std::vector<Call>& calls) {
-    auto network = std::make_unique<Network>();
-    if (!network->read(Reader(calls))) return nullptr;
-    return network;
+#if defined(__AVX512F__)
+    if (auto step = network<EightFloats>(calls)) return step;
+#endif
+    return network<Vector<float>>(calls);
 }

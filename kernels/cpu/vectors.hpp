@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -31,6 +32,52 @@ namespace {
 // `lanes` elements; `Part` describes a load or store of only the first few of them. nonzeros() has a
 // bit for each element, the lowest for the first one.
 template <typename T> struct Vector;
+
+#if defined(__AVX2__) && defined(__FMA__)
+
+// AMD's processors store with a mask element by element: the parts of a vector are stored instead.
+struct FirstLanes {
+    __m256i mask;
+    int count;
+};
+
+struct EightFloats {
+    typedef __m256 type;
+    typedef FirstLanes Part;
+    static constexpr int lanes = 8;
+    static constexpr bool masks = true;
+    static Part part(int64 count) {
+        return {_mm256_cmpgt_epi32(_mm256_set1_epi32(int(count)),
+                                   _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)),
+                int(count)};
+    }
+    static type zero() { return _mm256_setzero_ps(); }
+    static type all(float x) { return _mm256_set1_ps(x); }
+    static type load(const float* p) { return _mm256_loadu_ps(p); }
+    static type load(const float* p, Part part) { return _mm256_maskload_ps(p, part.mask); }
+    static void store(float* p, type x) { _mm256_storeu_ps(p, x); }
+    static void store(float* p, type x, Part part) {
+        if (part.count >= lanes) return store(p, x);
+        __m128 next = _mm256_castps256_ps128(x);
+        if (part.count & 4) {
+            _mm_storeu_ps(p, next);
+            p += 4;
+            next = _mm256_extractf128_ps(x, 1);
+        }
+        if (part.count & 2) {
+            _mm_storel_pi(reinterpret_cast<__m64*>(p), next);
+            p += 2;
+            next = _mm_movehl_ps(next, next);
+        }
+        if (part.count & 1) _mm_store_ss(p, next);
+    }
+    static type fma(type a, type b, type c) { return _mm256_fmadd_ps(a, b, c); }
+    static unsigned nonzeros(type x) {
+        return unsigned(_mm256_movemask_ps(_mm256_cmp_ps(x, zero(), _CMP_NEQ_UQ)));
+    }
+};
+
+#endif
 
 #if defined(__AVX512F__)
 
@@ -67,47 +114,7 @@ template <> struct Vector<double> {
 
 #elif defined(__AVX2__) && defined(__FMA__)
 
-// AMD's processors store with a mask element by element: the parts of a vector are stored instead.
-struct FirstLanes {
-    __m256i mask;
-    int count;
-};
-
-template <> struct Vector<float> {
-    typedef __m256 type;
-    typedef FirstLanes Part;
-    static constexpr int lanes = 8;
-    static constexpr bool masks = true;
-    static Part part(int64 count) {
-        return {_mm256_cmpgt_epi32(_mm256_set1_epi32(int(count)),
-                                   _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)),
-                int(count)};
-    }
-    static type zero() { return _mm256_setzero_ps(); }
-    static type all(float x) { return _mm256_set1_ps(x); }
-    static type load(const float* p) { return _mm256_loadu_ps(p); }
-    static type load(const float* p, Part part) { return _mm256_maskload_ps(p, part.mask); }
-    static void store(float* p, type x) { _mm256_storeu_ps(p, x); }
-    static void store(float* p, type x, Part part) {
-        if (part.count >= lanes) return store(p, x);
-        __m128 next = _mm256_castps256_ps128(x);
-        if (part.count & 4) {
-            _mm_storeu_ps(p, next);
-            p += 4;
-            next = _mm256_extractf128_ps(x, 1);
-        }
-        if (part.count & 2) {
-            _mm_storel_pi(reinterpret_cast<__m64*>(p), next);
-            p += 2;
-            next = _mm_movehl_ps(next, next);
-        }
-        if (part.count & 1) _mm_store_ss(p, next);
-    }
-    static type fma(type a, type b, type c) { return _mm256_fmadd_ps(a, b, c); }
-    static unsigned nonzeros(type x) {
-        return unsigned(_mm256_movemask_ps(_mm256_cmp_ps(x, zero(), _CMP_NEQ_UQ)));
-    }
-};
+template <> struct Vector<float> : EightFloats {};
 template <> struct Vector<double> {
     typedef __m256d type;
     typedef FirstLanes Part;
@@ -179,6 +186,14 @@ template <typename T> struct Vector {
     }
 };
 
+#endif
+
+// The shortest vectors of the instruction set: for few floats, they take less time.
+#if defined(__AVX512F__)
+template <typename T>
+using ShortVector = std::conditional_t<std::is_same_v<T, float>, EightFloats, Vector<T>>;
+#else
+template <typename T> using ShortVector = Vector<T>;
 #endif
 
 // a b + c for one element, rounded as `Vector<T>::fma` rounds it.
