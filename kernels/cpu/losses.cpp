@@ -114,11 +114,10 @@ constexpr bool ADDS_ELEMENTS = !Formula<float>::whole_row && !Formula<float>::co
                                !Formula<float>::sums && !Formula<float>::has_mass &&
                                !Formula<float>::of_row;
 
-// Such a loss of one row that fits in a vector; the arguments as in `loss_rows`.
-template <typename T, template <typename> class Formula>
+// Such a loss of one row that fits in a vector of type V; the arguments as in `loss_rows`.
+template <typename V, typename T, template <typename> class Formula>
 void short_row(const Formula<T>& loss, const T* y, const T* targets, const int32* label,
                const T* weight, T scale, int64 classes, T* gradient, T* row_loss) {
-    typedef Vector<T> V;
     struct alignas(sizeof(typename V::type)) Lanes {
         T at[V::lanes];
     };
@@ -142,7 +141,7 @@ void short_row(const Formula<T>& loss, const T* y, const T* targets, const int32
         slopes.at[l] = slopes_factor * loss.slope(t, predictions.at[l], row);
     }
     if (gradient) V::store(gradient, V::load(slopes.at), part);
-    *row_loss = sum_of_lanes<T>(V::load(values.at)) * factor;
+    *row_loss = sum_of_lanes<V>(V::load(values.at)) * factor;
 }
 
 // Computes the losses of all rows.
@@ -153,8 +152,11 @@ ONCE void all_losses(const T* predictions, const T* targets, const int32* labels
     const Formula<T> formula(parameters);
     if constexpr (ADDS_ELEMENTS<Formula>) {
         if (rows == 1 && classes <= Vector<T>::lanes && !row_matches) {
-            short_row(formula, predictions, targets, labels, weights, T(scale), classes, gradient,
-                      row_losses);
+            const auto in = [&](auto vector) {
+                short_row<decltype(vector)>(formula, predictions, targets, labels, weights,
+                                            T(scale), classes, gradient, row_losses);
+            };
+            classes <= ShortVector<T>::lanes ? in(ShortVector<T>{}) : in(Vector<T>{});
             return;
         }
     }

@@ -351,8 +351,6 @@ template <typename V> std::unique_ptr<NarrowStep> network(const std::vector<Call
 }  // namespace
 
 std::unique_ptr<NarrowStep> narrow_step(const std::vector<Call>& calls) {
-#if defined(__AVX512F__)
-    if (auto step = network<EightFloats>(calls)) return step;
-#endif
+    if (auto step = network<ShortVector<float>>(calls)) return step;
     return network<Vector<float>>(calls);
 }

@@ -105,11 +105,11 @@ inline V turned(V x, std::index_sequence<lane...>) {
 #endif
 }
 
-template <typename T, int distance, typename F>
-inline typename Vector<T>::type lanes_together(typename Vector<T>::type x, F f) {
+template <typename V, int distance, typename F>
+inline typename V::type lanes_together(typename V::type x, F f) {
     if constexpr (distance > 0) {
-        x = f(x, turned<distance>(x, std::make_index_sequence<Vector<T>::lanes>{}));
-        return lanes_together<T, distance / 2>(x, f);
+        x = f(x, turned<distance>(x, std::make_index_sequence<V::lanes>{}));
+        return lanes_together<V, distance / 2>(x, f);
     }
     return x;
 }
@@ -126,16 +126,17 @@ template <typename T, typename F> inline T together(const Chunk<T>& chunk, F f) 
         UNROLLED
         for (int v = 0; v < half; ++v) x[v] = f(x[v], x[v + half]);
     }
-    return lanes_together<T, V::lanes / 2>(x[0], f)[0];
+    return lanes_together<V, V::lanes / 2>(x[0], f)[0];
 }
 
-template <typename T> inline T sum_of_lanes(typename Vector<T>::type x) {
-    return lanes_together<T, Vector<T>::lanes / 2>(x, [](auto a, auto b) { return a + b; })[0];
+template <typename V> inline auto sum_of_lanes(typename V::type x) {
+    return lanes_together<V, V::lanes / 2>(x, [](auto a, auto b) { return a + b; })[0];
 }
 
 #else
 
-template <typename T> inline T sum_of_lanes(T x) { return x; }  // vectors of one lane
+// Vectors of one lane.
+template <typename V> inline typename V::type sum_of_lanes(typename V::type x) { return x; }
 
 template <typename T, typename F> inline T together(Chunk<T> x, F f) {
     for (int half = LANES / 2; half > 0; half /= 2)
