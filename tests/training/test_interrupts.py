@@ -306,10 +306,13 @@ def test_an_interrupt_among_short_epochs_leaves_their_history(backend: str) -> N
         assert (history.epoch, history.history) == (expected.epoch, expected.history)
         if more := steps - 3 * epochs:
             alone.fit(x, y, 20, epochs + 1, verbose=0, initial_epoch=epochs, steps_per_epoch=more)
-        model.set_training_state(*model.training_state())
+        states = [{**m.training_state()[0]} for m in (model, alone)]
+        if not more:  # the next epoch may have begun, without a step
+            for state in states:
+                del state["counters"], state["totals"]
         for found, undisturbed in zip(
-            [*model.get_weights(), *model.training_state()[0].values()],
-            [*alone.get_weights(), *alone.training_state()[0].values()],
+            [*model.get_weights(), *states[0].values()],
+            [*alone.get_weights(), *states[1].values()],
             strict=True,
         ):
             assert_array_equal(found, undisturbed)
