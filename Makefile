@@ -118,6 +118,7 @@ $(VENV)/.for-train: $(PACKAGE) | $(BIN)/python
 	@extra=$$($(PYTHON) -I gpunn/backends/cupy/driver/cuda_extra.py) && $(INSTALL) ".$${extra:+[$$extra]}"
 	@touch $@
 
+$(VENV)/.for-bench: export GPUNN_BUILD := $(or $(GPUNN_BUILD),all)
 $(VENV)/.for-bench: $(PACKAGE) | $(BIN)/python
 	@$(INSTALL) '.[bench]'
 	@touch $@

@@ -24,6 +24,7 @@ constexpr int LANES = 16;
 template <typename T> struct Chunk {
     alignas(64) T at[LANES];
 
+#ifndef FOR_BROWSERS  // whose vectors are as short as compilers copy
     // Copies are made in whole vectors: a processor waits if it loads a vector that was stored in
     // two halves, as compilers store a copy of an array.
     Chunk() = default;
@@ -39,6 +40,7 @@ template <typename T> struct Chunk {
         }
         return *this;
     }
+#endif
 
     T& operator[](int lane) { return at[lane]; }
     const T& operator[](int lane) const { return at[lane]; }
