@@ -20,7 +20,7 @@ FIRST_FIT_SECONDS = 0.12
 BESIDE = {"avx2": 1.06, "avx512": 0.69}
 # Each of two trainings on two cores keeps 0.8 of its speed: relative to running alone if one
 # training uses a single core, relative to half of that if one training uses both.
-TWO_COPIES = {"W2": 1.25, "W3": 2.5}
+TWO_COPIES = {"W2": 2.5, "W3": 2.5}  # both use two cores
 
 
 class Goal(NamedTuple):

@@ -96,7 +96,7 @@ def test_goals_are_computed_from_the_samples() -> None:
         True, True, True, False,  # W5a: 1 / 3.5, also without zeros; W5b: 1 of 4, 5 of 4
         False, True, False,  # W6: 2 of 3, 2 of 4, 7 of 2
         False, False, False, False,  # shapes; 0.3 - 0.1 s; 1.2 s; 3.3 s to 97.6%
-        True, False, None,  # 150 MB; 2.4 of 2.2, 2.6 and 2.4; no such entry
+        True, True, None,  # 150 MB; 2.4 of 2.2, 2.6 and 2.4; no such entry
     ]  # fmt: skip
     shapes = found["Sixty shapes"]
     assert shapes.figure == "1 of 3 slower; above 0.95: 4-9-2: 0.96; 4-7-2: 1.2"
