@@ -97,7 +97,10 @@ def gpus() -> list[dict[str, str]]:
 
 
 def commit() -> str | None:
-    """Return the commit of a source tree, with ``+`` if there are uncommitted changes."""
+    """Return the commit of a source tree, with ``+`` if there are uncommitted changes.
+
+    Results of benchmarks, and the README with their figures, do not count.
+    """
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=ROOT)
@@ -105,7 +108,8 @@ def commit() -> str | None:
 
     with contextlib.suppress(OSError):
         if (ROOT / ".git").exists() and (head := git("rev-parse", "--short", "HEAD")):
-            changed = git("status", "--porcelain", "--untracked-files=no")
+            code = (".", ":!benchmarks/results", ":!README.md")
+            changed = git("status", "--porcelain", "--untracked-files=no", "--", *code)
             return f"{head}+" if changed else head
     return None
 
