@@ -37,11 +37,8 @@ TRIAL_ROWS = 10_000
 # What limits each library to these instructions.
 INSTRUCTIONS: dict[str, dict[str, str]] = {
     "AVX-512": {},
-    "AVX2": {
-        "GPUNN_INSTRUCTIONS": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell",
-        "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2",
-    },
-}  # fmt: skip
+    "AVX2": machine.INSTRUCTIONS["avx2"],
+}
 
 
 class Convolution(NamedTuple):
