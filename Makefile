@@ -47,7 +47,7 @@ coverage: $(VENV)/.for-test ## check that the tests reach 95% of what runs on a 
 	  tests/backends/test_cupy_backend.py tests/backends/test_parity.py tests/kernels/test_kernels_compile.py
 	$(BIN)/python -m coverage report
 
-bench: $(VENV)/.for-bench ## compare with the neighbours, and once more held to AVX2: 40 minutes (ARGS=--quick: 2)
+bench: $(VENV)/.for-bench ## compare with the neighbours, and once more held to AVX2: 70 minutes (ARGS=--quick: 4)
 	$(BIN)/gpunn bench $(ARGS)
 	$(BIN)/gpunn bench $(ARGS) --instructions avx2
 

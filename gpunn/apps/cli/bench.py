@@ -29,7 +29,7 @@ tiers:
   shapes       sixty networks, from 1 to 65,536 rows, inputs, units and classes
 
 examples:
-  gpunn bench                       everything, in 25 minutes
+  gpunn bench                       everything, in 35 minutes
   gpunn bench --instructions avx2   as on a CPU that has AVX2, not AVX-512
   gpunn bench --quick               a first look, in less than one minute
   gpunn bench --tier step --against torch --against jax
