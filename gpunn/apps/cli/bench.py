@@ -31,7 +31,7 @@ tiers:
 examples:
   gpunn bench                       everything, in 35 minutes
   gpunn bench --instructions avx2   as on a CPU that has AVX2, not AVX-512
-  gpunn bench --quick               a first look, in less than one minute
+  gpunn bench --quick               a first look, in two minutes
   gpunn bench --tier step --against torch --against jax
   gpunn bench --json mine.json      write also mine.md, a page of the results
 
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compare with this framework, by a part of its name (repeatable)")
     add("--json", type=Path, metavar="FILE", help="write the results to this file")
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--quick", action="store_true", help="few rows and rounds: one minute")
+    length.add_argument("--quick", action="store_true", help="few rows and rounds: two minutes")
     length.add_argument("--full", action="store_true",
         help="all frameworks in all tiers: 90 minutes")
     add("--instructions", choices=("avx2",),
