@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterable
 
@@ -12,7 +10,7 @@ import numpy as np
 from benchmarks.common.workloads import NAMES
 
 from . import catalog
-from .rounds import FIRST_SECONDS, LEAST, BrokenError, end_group, environment
+from .rounds import FIRST_SECONDS, LEAST, BrokenError, environment, run_to_end
 from .tiers import Entry, Setting, base_name
 
 # One variant of each framework.
@@ -83,27 +81,8 @@ def _rounds(
             seconds = None
             if name not in failed:
                 try:
-                    seconds, printed[name] = _run(command, own)
+                    seconds, printed[name] = run_to_end(command, own, FIRST_SECONDS)
                 except BrokenError as error:
                     failed[name] = str(error)
             samples[name].append(seconds)
     return {"tiers": ["cold"], "samples": samples, "failed": failed}, printed
-
-
-def _run(command: list[str], own: dict[str, str]) -> tuple[float, str]:
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=own, start_new_session=True,
-    )  # fmt: skip
-    try:
-        output, errors = process.communicate(timeout=FIRST_SECONDS)
-        seconds = time.perf_counter() - started
-    except subprocess.TimeoutExpired:
-        raise BrokenError(f"hung: no end in {FIRST_SECONDS:.0f} s") from None
-    finally:
-        end_group(process)
-    if process.returncode:
-        last = (errors.strip().splitlines() or ["it said nothing"])[-1]
-        raise BrokenError(f"ended with status {process.returncode}: {last[:300]}")
-    return seconds, output.strip()

@@ -10,6 +10,7 @@ from benchmarks.common.samples import quartiles
 
 from . import catalog
 from .goals import Report, entry
+from .one_point_a_step import IN_ORDER, TEN_ROWS
 from .sections import table
 
 README = ROOT / "README.md"
@@ -75,8 +76,11 @@ def _pair(e: Report, ours: str) -> list[str]:
         for name, values in e.get("samples", {}).items()
         if any(values)
     }
-    in_order = {name for name in medians if name.endswith((", in order", ", ten rows a pass"))}
-    others = {n: v for n, v in medians.items() if not n.startswith(own) and n not in in_order}
+    others = {
+        name: middle
+        for name, middle in medians.items()
+        if not name.startswith(own) and not name.endswith((IN_ORDER, TEN_ROWS))
+    }
     best = min(others, key=others.__getitem__, default=None)
     return [
         f"{medians[ours]:.3g}" if ours in medians else "",

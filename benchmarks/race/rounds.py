@@ -149,6 +149,30 @@ class Process:
         self._log.close()
 
 
+def run_to_end(command: list[str], own: dict[str, str], most: float) -> tuple[float, str]:
+    """Run a command of Python in a new process; return the seconds that it took, and its output.
+
+    Raises:
+        BrokenError: if it fails, or takes more than ``most`` seconds.
+    """
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=own, start_new_session=True,
+    )  # fmt: skip
+    try:
+        output, errors = process.communicate(timeout=most)
+        seconds = time.perf_counter() - started
+    except subprocess.TimeoutExpired:
+        raise BrokenError(f"hung: no end in {most:.0f} s") from None
+    finally:
+        end_group(process)
+    if process.returncode:
+        last = (errors.strip().splitlines() or ["it said nothing"])[-1]
+        raise BrokenError(f"ended with status {process.returncode}: {last[:300]}")
+    return seconds, output.strip()
+
+
 def end_group(process: subprocess.Popen) -> None:
     """Kill a process and its children; it was started in a separate session."""
     with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -7,6 +7,7 @@ of two, without those whose step takes more than 2 GFLOP or needs more than 2**2
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from benchmarks.common.samples import quartiles, ratios
 from benchmarks.common.workloads import lay_out
 
 from . import catalog
-from .rounds import Measure, Race
+from .rounds import EPOCH, Race
 from .tiers import Entry, Setting
 
 SAMPLE_SECONDS = 0.03
@@ -85,7 +86,7 @@ def shapes(setting: Setting) -> Iterable[Entry]:
         or (p.file != catalog.OURS and catalog.ON_GPU not in p.name
         and p.name not in catalog.YARDSTICKS)
     ]  # fmt: skip
-    measure = Measure("epoch", {"do": "epoch"}, SAMPLE_SECONDS)
+    measure = replace(EPOCH, seconds=SAMPLE_SECONDS)
     found: list[Entry] = []
     folder = setting.folder / "shapes"
     with Race(programs, "W2", 0, folder, tests=False) as race:

@@ -26,7 +26,8 @@ RUNS = Path("runs") / "bench"  # results of partial runs, in the working directo
 ROUNDS, QUICK_ROUNDS = 7, 3
 QUICK_ROWS = {"W1": 2_000, "W2": 3_200, "W3": 640, "W4": 640, "W6": 1_000}
 FULL_ROUNDS = 11
-SECONDS = 1_500.0  # of a run: 25 minutes
+# Seconds of a run, after which no more than the fewest rounds are begun.
+SECONDS = 1_500.0
 QUICK_SECONDS, FULL_SECONDS = 55.0, 5_100.0
 # The tiers that are measured by default with every library held to an instruction set.
 HELD_TIERS = ("step", "epoch", "inference", "together", "shapes")
@@ -96,7 +97,7 @@ def run(
     Args:
         wanted: tiers; all by default, or with ``instructions`` those of `HELD_TIERS`.
         against: frameworks to compare with; all by default.
-        quick, full: a run of less than a minute, or of an hour and more.
+        quick, full: a run of two minutes, or of an hour and more.
         json_file: where the results go; the page is written beside it.
         rows: at most this many per pass, to check that everything works.
         instructions: the instruction set that every library is held to; see `machine.INSTRUCTIONS`.

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -26,13 +24,14 @@ from .rounds import (
     EPOCH,
     FIRST_SECONDS,
     HERE,
+    BrokenError,
     Measure,
     Program,
     Race,
     Tell,
-    end_group,
     environment,
     predict,
+    run_to_end,
 )
 
 TIERS = (
@@ -263,21 +262,11 @@ def operations(setting: Setting, backends: Iterable[str]) -> Iterable[Entry]:
     for backend in backends:
         setting.tell(f"operations on {backend}")
         program = Program(backend, HERE / "operations.py", backend)
-        process = subprocess.Popen(
-            [sys.executable, str(program.file), backend, str(setting.rounds)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=environment(program), start_new_session=True,
-        )  # fmt: skip
         entry: Entry = {"key": f"operation {backend}", "tiers": ["operation"], "backend": backend}
+        command = [str(program.file), backend, str(setting.rounds)]
         try:
-            output, errors = process.communicate(timeout=setting.most_seconds)
-            if process.returncode:
-                last = (errors.strip().splitlines() or ["it said nothing"])[-1]
-                entry["failed"] = {backend: last[:300]}
-            else:
-                entry |= json.loads(output.splitlines()[-1])
-        except subprocess.TimeoutExpired:
-            entry["failed"] = {backend: f"hung: no end in {setting.most_seconds:.0f} s"}
-        finally:
-            end_group(process)
+            _, output = run_to_end(command, environment(program), setting.most_seconds)
+            entry |= json.loads(output.splitlines()[-1])
+        except BrokenError as error:
+            entry["failed"] = {backend: str(error)}
         yield entry

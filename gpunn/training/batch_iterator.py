@@ -275,7 +275,7 @@ class BatchIterator:
         program, steps = self._whole
         size, started = self.batch_size, time.perf_counter()
         at_once = programs.steps_at_once[size]
-        count = min(most, EPOCHS_AT_ONCE, at_once // steps)
+        count = min(most, EPOCHS_AT_ONCE, max(1, at_once // steps))
         sums = np.empty((count, *programs.totals.shape))
         first, of = self.trainer.passes, (programs.control, programs.totals)
         passes = programs.backend.in_passes(program, *of, sums, first)

@@ -9,6 +9,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -187,6 +188,22 @@ def test_epochs_between_which_nobody_looks_give_the_same_bits(
         )  # fmt: skip
     assert results[0] == results[1]
     assert len(results[0][0][1][0]) == 30 - given.get("initial_epoch", 0)
+
+
+def test_a_process_that_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by Ctrl-Z: its clock then jumps, and few steps seem to fit into the time of a run."""
+    x, y = data(24)
+    clock, results = time.perf_counter, []
+    for stopped in (False, True):
+        gpunn.utils.set_random_seed(3)
+        model = network("compiled")
+        if stopped:
+            monkeypatch.setattr(
+                time, "perf_counter", lambda t=model.trainer: clock() + 1e4 * (t.passes > 50)
+            )
+        history = model.fit(x, y, batch_size=4, epochs=600, verbose=0)
+        results.append((history.epoch, history.history, bits(model.get_weights())))
+    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize("backend", ["numpy", "compiled"])
