@@ -99,7 +99,7 @@ void each_part_of_gradient(const T* a, const T* b, int64 m, int64 n, int64 k, in
         alignas(64) T lines[DEPTH * most];  // of a, for one block of the sum
         for (int64 c = 0; c < n; c += MOST_COLUMNS) {
             const int64 columns = std::min(MOST_COLUMNS, n - c);
-            const int64 fit = copies ? DEPTH / std::min(k, depth) : MOST_COLUMNS;
+            const int64 fit = copies ? DEPTH / depth : MOST_COLUMNS;
             const int64 tall = most * std::min(MOST_COLUMNS / columns, fit);
             const int64 strips = (last - first + tall - 1) / tall;
             for (int64 strip = 0; strip < strips; ++strip) {

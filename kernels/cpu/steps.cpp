@@ -167,8 +167,7 @@ void gather(const Source* source, uint32 total, int64 width, uint64 seed, bool s
         return;
     }
     const bool alone = threads() == 1 || rows * width < BATCH_WORTH_THREADS;
-    const int64 most = std::max(DEPTH, width / 4);
-    const int64 some = alone ? width : block_of(width, most, 8);
+    const int64 some = alone ? width : block_of(width, DEPTH, 8);
     if (some == 0) return;
     parallel((width + some - 1) / some, [&](int64 k) {
         const int64 begin = k * some, end = width - begin < some ? width : begin + some;
