@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from benchmarks.common import machine, samples, workloads
-from benchmarks.race import catalog, page, rounds, sections, suite, tiers
+from benchmarks.race import catalog, cold, page, rounds, sections, suite, tiers
+from benchmarks.race.one_point_a_step import IN_ORDER, TEN_ROWS
 from gpunn.apps.cli import main
 from gpunn.backends.compiled import cpu_kernels
 
@@ -287,16 +288,21 @@ def test_a_quick_run_from_end_to_end(small: list[str], tmp_path: Path) -> None:
     assert max(map(len, done.stdout.splitlines())) < 80
     recorded = json.loads((tmp_path / "runs" / "bench" / "bench.json").read_text())
     keys = [entry["key"] for entry in recorded["results"]]
-    assert keys == ["W2 epoch", "memory", "W1 epoch", "W3 epoch", "W4 epoch", "W6 epoch", "cold"]
+    epochs = ["W1 epoch", "W3 epoch", "W4 epoch", "W6 epoch"]
+    assert keys == ["W2 epoch", "memory", *epochs, "cold", "first fit"]
     for entry in recorded["results"]:
         assert not entry["failed"]
         if "samples" in entry:
             # NumPy's tutorials have no convolution.
             neighbours = {catalog.NUMPY} - ({catalog.NUMPY} if "W4" in entry["key"] else set())
             if entry["key"] == "W6 epoch":  # the other frameworks' variants are not requested
-                neighbours |= {name + tiers.IN_ORDER for name in OURS if name == "gpunn"}
-            assert set(entry["samples"]) == {*OURS} | neighbours
-            rounds = 1 if entry["key"] == "cold" else 3
+                own = OURS[:-1]  # not that on NumPy
+                neighbours |= {name + kind for name in own for kind in (IN_ORDER, TEN_ROWS)}
+            expected = {*OURS} | neighbours
+            if entry["key"] == "first fit":  # beside the import that each of them needs
+                expected = {"gpunn", cold.ONLY_NUMPY}
+            assert set(entry["samples"]) == expected
+            rounds = 1 if entry["key"] in ("cold", "first fit") else 3
             assert all(len(values) == rounds for values in entry["samples"].values())
     w2 = recorded["results"][0]
     assert w2["steps"] == 10 and set(w2["accuracy"]) == {*OURS, catalog.NUMPY}

@@ -79,13 +79,14 @@ class CompiledBackend(
     def in_passes(
         self, program: Program, control: Control, totals: Array, sums: np.ndarray, first: int
     ) -> Program | None:
+        next_pass = self._compiled("next_pass")
         replay = program.replay if isinstance(program, HostProgram) else None
-        if self.profiled or not isinstance(getattr(replay, "__self__", None), self.library.Program):
+        if next_pass is None or self.profiled:
+            return None
+        if not isinstance(getattr(replay, "__self__", None), self.library.Program):
             return None  # there is Python between two calls
         counters, stopped = control.counters, np.zeros(1, np.int64)
-        between = self._compiled("next_pass").bind(
-            totals, totals.size, sums, first, counters, stopped, _end
-        )
+        between = next_pass.bind(totals, totals.size, sums, first, counters, stopped, _end)
         return _Passes(replay, len(sums), between)
 
     def _matmul(self, call: OpCall) -> None:
