@@ -70,7 +70,8 @@ def environment(program: Program, threads: int | None = None) -> dict[str, str]:
     """Return a contestant's environment: ours, its own, and ``threads`` for every library."""
     import gpunn
 
-    own = dict(os.environ)
+    # Modules are compiled once, as on a user's machine, whatever this process was told.
+    own = os.environ | {"PYTHONDONTWRITEBYTECODE": ""}
     root = str(Path(gpunn.__file__).parents[1])
     own["PYTHONPATH"] = os.pathsep.join(filter(None, (root, own.get("PYTHONPATH"))))
     if threads is not None:

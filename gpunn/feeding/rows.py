@@ -1,15 +1,14 @@
 """Data sets that steps can read: on the device, or streamed there from the host.
 
-For each kind of call (fit, evaluate, validation data) the backend keeps the arrays of a thread's
-last call. A call with data of the same shapes and dtypes reuses and refills them, so that programs
-made for them, which contain addresses, stay valid: a trainer keeps programs for as long as the
-`Rows` that they read.
+A program contains the addresses of the rows that it reads, and serves any rows in the same place.
+For each kind of call (fit, evaluate, validation data) the backend therefore keeps the copies that a
+thread's last call made, and refills them for a call with data of the same shapes and dtypes.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -28,23 +27,27 @@ from .spec import Spec
 # matters little that programs are captured again: the steps on it take much longer.
 KEPT_BYTES = 1 << 28
 KEPT_SHARE = 8  # it is kept if this many times its size is still free
-# Host memory, or memory of the user's arrays, is kept alive up to this size, in bytes.
-HELD_BYTES = 1 << 20
+KEPT_ON_HOST = 1 << 20  # up to this size also where the free memory is unknown
 
 
 @dataclass
-class KeptRows:
-    """Data about rows whose arrays are kept for the next call.
+class Copies:
+    """Copies of a user's arrays, which are kept for the next call.
 
     Attributes:
-        own: Names of the arrays that the user has no reference to: they may be overwritten.
-        readers: Objects that read the rows now.
-        parts: Parts of the rows, and the rows without weights, by key.
+        arrays: By name, see `Rows`.
+        readers: Objects that read them now: they must not be overwritten.
     """
 
-    own: set[str]
+    arrays: dict[str, Array]
     readers: WeakSet[Any] = field(default_factory=WeakSet)
-    parts: dict[Any, Rows] = field(default_factory=dict)
+
+    def fit(self, given: Mapping[str, Array], stored: Mapping[str, np.dtype]) -> bool:
+        """Whether nothing reads them any more, and these arrays fit into them."""
+        return not self.readers and all(
+            array.shape == given[name].shape and array.dtype == stored[name]
+            for name, array in self.arrays.items()
+        )
 
 
 def name_of(kind: str, number: int = 0) -> str:
@@ -66,18 +69,23 @@ class Rows:
             or (rows, rows per sample) if there are several.
         device: Device that host rows are streamed to; None for rows on the device.
         chosen: For host rows, the indices of the selected rows; None for all.
-        kept: For rows that the next call may reuse; else None.
+        copies: The copies among the arrays that the next call may overwrite; else None.
     """
 
     arrays: dict[str, Array]
     device: Backend | None = None
     chosen: np.ndarray | None = None
-    kept: KeptRows | None = None
+    copies: Copies | None = None
 
     @property
     def x(self) -> Array:
         """The first input."""
         return self.arrays["x"]
+
+    @cached_property
+    def places(self) -> frozenset[Any]:
+        """Where in memory each array is, and how."""
+        return frozenset((name, *_place(array)) for name, array in self.arrays.items())
 
     @cached_property
     def mapped(self) -> list[tuple[str, Array]]:
@@ -91,22 +99,13 @@ class Rows:
         return Order(len(self), seed)
 
     def part(self, start: int, stop: int) -> Rows:
-        """Return rows ``start`` to ``stop`` without a copy; for kept rows, always the same."""
-        return self._part((start, stop), lambda: self._rows(slice(start, stop)))
+        """Return rows ``start`` to ``stop`` without a copy."""
+        return replace(self._rows(slice(start, stop)), copies=self.copies)
 
     def unweighted(self) -> Rows:
-        """Return the rows without weights and without a copy; for kept rows, always the same."""
+        """Return the rows without weights and without a copy."""
         arrays = {name: a for name, a in self.arrays.items() if not name.startswith("weights")}
-        return self._part("unweighted", lambda: replace(self, arrays=arrays, kept=None))
-
-    def _part(self, key: Any, made: Callable[[], Rows]) -> Rows:
-        if self.kept is None:
-            return made()
-        parts = self.kept.parts
-        if key not in parts:
-            part = parts[key] = made()
-            part.kept = KeptRows(self.kept.own, self.kept.readers)
-        return parts[key]
+        return replace(self, arrays=arrays)
 
     def take(self, numbers: Array) -> Rows:
         """Return the rows with these indices; copied if they are on the device."""
@@ -137,47 +136,28 @@ def place(
     if call is None:
         return Rows({name: put(name) for name in given})
     own = {n for n, a in given.items() if n in made or not is_ready(backend, a, stored[n])}
-    left = kept_data(backend)
-    last = left.get(call)
-    if last is not None and _found(last, given, own, stored):
-        for name in own:
-            put(name, last.arrays[name])
-        return last
-    del last
-    left.pop(call, None)
-    sizes = {name: array.size * stored[name].itemsize for name, array in given.items()}
-    if _lack(backend, sum(sizes[name] for name in own), call):
+    kept = kept_data(backend)
+    copies = kept.get(call)
+    if copies is not None and copies.arrays.keys() == own and copies.fit(given, stored):
+        return Rows({name: put(name, copies.arrays.get(name)) for name in given}, copies=copies)
+    del copies
+    kept.pop(call, None)
+    size = sum(given[name].size * stored[name].itemsize for name in own)
+    if _lack(backend, size, call):
         host = {name: backend.read(a) if backend.owns(a) else a for name, a in given.items()}
         for name in host:  # floats are streamed as floats of the model
             if spec.dtype_of(name) == "int32" and host[name].dtype.kind == "f":
                 host[name] = host[name].astype(np.int32)
         return Rows(host, backend)
     rows = Rows({name: put(name) for name in given})
-    if _keeps(backend, given, own, sizes):
-        rows.kept = KeptRows(own)
-        left[call] = rows
+    if own and _keeps(backend, size):
+        kept[call] = rows.copies = Copies({name: rows.arrays[name] for name in own})
     return rows
 
 
-def _found(
-    last: Rows, given: Mapping[str, Array], own: set[str], stored: Mapping[str, np.dtype]
-) -> bool:
-    """Whether these arrays fit into those of the last call, which nothing reads any more."""
-    assert last.kept is not None
-    if last.kept.readers or last.kept.own != own or last.arrays.keys() != given.keys():
-        return False
-    for name, array in last.arrays.items():
-        new = given[name]
-        if array.shape != new.shape or array.dtype != stored[name]:
-            return False
-        if name not in own and array is not new and _address(array) != _address(new):
-            return False
-    return True
-
-
-def _address(array: Any) -> Any:
-    interface = getattr(array, "__cuda_array_interface__", None)
-    return (interface or array.__array_interface__)["data"]
+def _place(array: Any) -> tuple[Any, ...]:
+    interface = getattr(array, "__cuda_array_interface__", None) or array.__array_interface__
+    return interface["data"][0], interface["typestr"], array.shape, array.strides
 
 
 def _lack(backend: Backend, size: int, call: str) -> bool:
@@ -196,15 +176,9 @@ def _lack(backend: Backend, size: int, call: str) -> bool:
     return free is not None
 
 
-def _keeps(
-    backend: Backend, given: Mapping[str, Array], own: set[str], sizes: Mapping[str, int]
-) -> bool:
-    if any(isinstance(given[name], np.memmap) for name in given.keys() - own):
-        return False  # its file would stay open
-    if sum(sizes.values()) <= HELD_BYTES:
-        return True
-    copies = sum(sizes[name] for name in own)
-    if sum(sizes.values()) - copies > HELD_BYTES or copies > KEPT_BYTES:
-        return False
+def _keeps(backend: Backend, size: int) -> bool:
+    """Whether copies of ``size`` bytes are kept."""
+    if size <= KEPT_ON_HOST or size > KEPT_BYTES:
+        return size <= KEPT_ON_HOST
     free = backend.free_bytes()
-    return free is not None and copies * KEPT_SHARE <= free
+    return free is not None and size * KEPT_SHARE <= free

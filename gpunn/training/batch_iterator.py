@@ -78,8 +78,8 @@ class BatchIterator:
         """Set the data; call it before any of them are used."""
         self.data = data
         self._order: Order | None = None
-        if isinstance(data, Rows) and data.kept is not None:
-            data.kept.readers.add(self)
+        if isinstance(data, Rows) and data.copies is not None:
+            data.copies.readers.add(self)
 
     def steps(self) -> int | None:
         """Return the number of batches in a pass; None if the source has no length."""

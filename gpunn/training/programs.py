@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -22,9 +21,22 @@ from .objective import Objective
 from .step import Batch, ModelStep
 from .undo import Undo
 
-CACHED_PROGRAMS = 8  # number of batch sizes of streamed batches with cached programs
+CACHED_PROGRAMS = 8  # on rows, and on batch sizes of streamed batches
 KEPT_BATCHES = 2  # batch sizes whose arrays other data reuse: an epoch's regular and last batch
 Entry = tuple[Batch, Program]
+
+
+class OnRows:
+    """A program, with the rows that it reads: they are in memory as long as this object exists."""
+
+    def __init__(self, program: Program, rows: Rows) -> None:
+        self.program, self.rows = program, rows
+
+    def run(self, steps: int) -> None:
+        self.program.run(steps)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.program, name)
 
 
 class Programs:
@@ -61,8 +73,7 @@ class Programs:
         self.steps_at_once: dict[int, int] = {}  # of each batch size, see `loops`
         self._batches: dict[tuple[Share, bool], Batch] = {}  # arrays of each batch size
         self._on_batch: dict[tuple[Share, frozenset[str], bool], Entry] = {}
-        self._on_rows: WeakKeyDictionary[Rows, dict[Any, Entry]]
-        self._on_rows = WeakKeyDictionary()
+        self._on_rows: dict[Any, Entry] = {}  # by the places of the rows
         self._version = objective.version
 
     def join(self, ranks: Communicator) -> None:
@@ -94,23 +105,22 @@ class Programs:
 
     # -- programs
 
-    def program(self, size: int, source: Rows, order: Order) -> Program:
+    def program(self, size: int, source: Rows, order: Order) -> OnRows:
         """Return a program that processes the next ``size`` rows of ``source`` in each step.
 
-        It is cached as long as ``source`` lives.
+        It is cached without the rows. The next call with rows in the same place gets it too,
+        whatever they are by then.
         """
-        programs = self._on_rows.setdefault(source, {})
-        key = size, order.rows, order.seed, self._eager
-        arrays = source.arrays  # not `source`: the program must not keep its own key alive
-        entry = programs.pop(key, None)
+        key = source.places, size, order.rows, order.seed, self._eager
+        entry = self._on_rows.pop(key, None)
         if entry is None:
-            share = self.ranks.share(size)
-            entry = self._program_of(share, arrays.keys(), arrays, order)
-        while len(programs) >= CACHED_PROGRAMS:
-            del programs[next(iter(programs))]
-        programs[key] = entry  # the last place: most recently used
+            arrays = {name: self.backend.borrowed(a) for name, a in source.arrays.items()}
+            entry = self._program_of(self.ranks.share(size), arrays.keys(), arrays, order)
+        while len(self._on_rows) >= CACHED_PROGRAMS:
+            del self._on_rows[next(iter(self._on_rows))]
+        self._on_rows[key] = entry  # the last place: most recently used
         self.last_batch, program = entry
-        return program
+        return OnRows(program, source)
 
     def on_batch(self, rows: Rows) -> dict[str, float]:
         """Run one step on a batch from the host; return loss and metrics."""

@@ -8,6 +8,10 @@ namespace {
 // left out.
 constexpr int64 MOST_COLUMNS = 256, ROWS_OF_LISTS = 8;
 
+// Of a batch of so few rows, whose gradient takes less time than the memory that its use reads,
+// longer parts of a row are computed: memory is read fastest in one direction.
+constexpr int64 FEW_ROWS = 8, LONG_ROW = 2048;
+
 // A copy of b (k, n) in panels, if that is faster than to read b itself: for each block of the sum,
 // panels of `width` columns.
 template <typename T> struct Panels {
@@ -90,17 +94,31 @@ void each_part_of_gradient(const T* a, const T* b, int64 m, int64 n, int64 k, in
     const bool copies = collides<T>(lda);
     const bool few = has_few(a, k, n, m, lda) && all_finite(b, k, n, ldb);
     const Panels<T> panels(b, n, k, ldb, depth, shared);
+    const int64 wide = k <= FEW_ROWS ? LONG_ROW : MOST_COLUMNS;
     const auto rows = [&](int64 first, int64 last) {
-        alignas(64) T part[std::max<int64>(most, ROWS_OF_LISTS) * MOST_COLUMNS];
+        constexpr int64 room = std::max<int64>(most, ROWS_OF_LISTS) * MOST_COLUMNS;
+        static_assert(room >= LONG_ROW);
+        alignas(64) T part[room];
+        if (n == 1 && ldb == 1) {  // a column: the same as a row, as in matmul()
+            for (int64 row = first; row < last; row += LONG_ROW) {
+                const int64 height = std::min(LONG_ROW, last - row);
+                by_rows(Matrix<T>{b, 1, false}, Matrix<T>{a + row, lda, false}, part, 1, height, k,
+                        height, false);
+                use(row, height, 0, 1, static_cast<const T*>(part));
+            }
+            return;
+        }
         if (few) {
             rows_without_zeros(a, panels, first, last, n, k, lda, part, use);
             return;
         }
         alignas(64) T lines[DEPTH * most];  // of a, for one block of the sum
-        for (int64 c = 0; c < n; c += MOST_COLUMNS) {
-            const int64 columns = std::min(MOST_COLUMNS, n - c);
+        for (int64 c = 0; c < n; c += wide) {
+            const int64 columns = std::min(wide, n - c);
             const int64 fit = copies ? DEPTH / depth : MOST_COLUMNS;
-            const int64 tall = most * std::min(MOST_COLUMNS / columns, fit);
+            const int64 tall = columns > MOST_COLUMNS
+                                   ? std::min<int64>(most, room / columns)
+                                   : most * std::min(MOST_COLUMNS / columns, fit);
             const int64 strips = (last - first + tall - 1) / tall;
             for (int64 strip = 0; strip < strips; ++strip) {
                 const int64 row = first + (last - first) * strip / strips;

@@ -7,6 +7,7 @@
 #include <structmember.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <limits>
@@ -361,11 +362,17 @@ PyObject* change_threads(PyObject*, PyObject* count) {
 
 // Whether all are between -limit and limit. NaN is not.
 template <typename T> bool all_within(const T* x, int64 n, double limit) {
+    constexpr int64 some = 1 << 16;
     const double largest = double(std::numeric_limits<T>::max());
     const T most = T(limit < largest ? limit : largest);
-    int32 outside = 0;
-    for (int64 i = 0; i < n; ++i) outside |= !(x[i] <= most) | !(x[i] >= -most);
-    return !outside;
+    std::atomic<int32> found{0};
+    parallel((n + some - 1) / some, [&](int64 piece) {
+        const int64 end = std::min(n, (piece + 1) * some);
+        int32 outside = 0;
+        for (int64 i = piece * some; i < end; ++i) outside |= !(x[i] <= most) | !(x[i] >= -most);
+        if (outside) found.store(1, std::memory_order_relaxed);
+    });
+    return !found.load();
 }
 
 PyObject* within(PyObject*, PyObject* const* values, Py_ssize_t n) {

@@ -300,6 +300,14 @@ def test_fit_refuses(what: str, backend: str) -> None:
     assert np.isfinite(history["loss"]).all()
 
 
+@pytest.mark.parametrize("row", [0, 65_535, 65_536, 299_999])
+def test_one_number_among_many_is_found(row: int, backend: str) -> None:
+    x = np.ones((300_000, 4), np.float32)
+    x[row, 3] = np.inf
+    with pytest.raises(ValueError, match=rf"x holds inf at \[{row}, 3\]"):
+        model_of("sparse", backend).fit(x, np.zeros(len(x), np.int32), verbose=0)
+
+
 def test_a_bad_batch_later_on_is_named(backend: str) -> None:
     model = model_of("sparse", backend)
     given = [(X, LABELS), (X, LABELS), (X[:, 1:], LABELS)]
@@ -415,7 +423,6 @@ def test_a_loss_that_is_no_number_stops_training(backend: str) -> None:
         assert "Rescaling" in text
 
 
-
 def test_a_loss_that_is_no_number_with_terminate_on_nan(backend: str) -> None:
     """As in Keras: training ends there, and History keeps the epoch."""
     model = model_of("regression", backend)
@@ -431,7 +438,6 @@ def test_a_loss_that_is_no_number_with_terminate_on_nan(backend: str) -> None:
     assert recorder.hooks[-1] == "on_train_end"
 
 
-
 def test_a_hook_for_each_batch_makes_no_difference_to_the_step_that_is_named() -> None:
     messages = []
     for callbacks in ([], [HookRecorder()]):
@@ -442,7 +448,6 @@ def test_a_hook_for_each_batch_makes_no_difference_to_the_step_that_is_named() -
             model.fit(X, X[:, :2], batch_size=1, verbose=0, shuffle=False, callbacks=callbacks)
         messages.append(str(caught.value))
     assert messages[0] == messages[1]
-
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

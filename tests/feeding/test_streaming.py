@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -310,17 +311,39 @@ def test_a_call_within_a_call_leaves_its_data_alone(backend: str) -> None:
 
 
 def test_models_take_turns_with_what_is_kept(backend: str, programs: list[Any]) -> None:
-    models = [network(backend), network(backend)]
+    models, data = [network(backend), network(backend)], (X, 255 - X)
     for _ in range(3):
-        for model, x in zip(models, (X, 255 - X), strict=True):
+        for model, x in zip(models, data, strict=True):
             fit(x)(model)
-    # On a GPU both read the same memory, where such data lie; on the host each reads its own array.
-    assert len(programs) == (12 if backend in ("numpy", "compiled") else 4)
-    for model, x in zip(models, (X, 255 - X), strict=True):
+    assert len(programs) == 2 * 2  # of each model: full and ragged batches
+    for model, x in zip(models, data, strict=True):
         alone = network(backend)
         for _ in range(3):
             fit(x)(alone)
         assert bits(alone) == bits(model)
+
+
+def test_large_data_are_read_in_place_and_not_kept(backend: str, programs: list[Any]) -> None:
+    size = 600 if backend == "emulated" else 60_000
+
+    def data(seed: int) -> np.ndarray:
+        return np.random.default_rng(seed).random((size, 5), np.float32)
+
+    y = (np.arange(size) % 3).astype(np.int32)
+    model, alone = network(backend), network(backend)
+    for seed in (1, 2, 3):
+        x = data(seed)
+        made = len(programs)
+        for _ in range(3):
+            model.fit(x, y, batch_size=size // 2, verbose=0)
+        assert len(programs) - made <= 1
+        reference = weakref.ref(x)
+        del x
+        assert reference() is None
+        for _ in range(3):
+            alone.fit(data(seed), y, batch_size=size // 2, verbose=0)
+            alone.trainer.forget_programs()
+    assert bits(model) == bits(alone)
 
 
 def test_only_the_last_data_set_of_a_kind_is_kept(gpu: str) -> None:

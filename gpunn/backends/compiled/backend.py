@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -21,10 +21,9 @@ import numpy as np
 from gpunn.backends.contract import OpCall, dropout_scale
 from gpunn.backends.contract.backend import Array, Program
 from gpunn.backends.contract.control import Control
-from gpunn.backends.host.program import HostProgram
 from gpunn.backends.host.trace import ArrayCall
 from gpunn.backends.numpy.backend import check_position
-from gpunn.backends.shared.threads import Session
+from gpunn.backends.shared.threads import SIZE_WORTH_THREADS, Session
 from gpunn.common.holds import Hold
 
 from .expressions import CompiledExpressions
@@ -56,7 +55,8 @@ class CompiledBackend(
     def within(self, array: Any, limit: float) -> bool:
         plain = type(array) is np.ndarray and array.dtype.char in "fd" and array.dtype.isnative
         if plain and array.flags.c_contiguous and array.flags.aligned:
-            return self.library.within(array, limit)
+            with self.session() if array.size >= SIZE_WORTH_THREADS else nullcontext():
+                return bool(self.library.within(array, limit))
         return super().within(array, limit)
 
     def replay_of(self, calls: list[ArrayCall]) -> Callable[[int], None]:
@@ -80,7 +80,7 @@ class CompiledBackend(
         self, program: Program, control: Control, totals: Array, sums: np.ndarray, first: int
     ) -> Program | None:
         next_pass = self._compiled("next_pass")
-        replay = program.replay if isinstance(program, HostProgram) else None
+        replay = getattr(program, "replay", None)
         if next_pass is None or self.profiled:
             return None
         if not isinstance(getattr(replay, "__self__", None), self.library.Program):

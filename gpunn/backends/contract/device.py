@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from threading import local
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -149,6 +150,17 @@ class Device(ABC):
         with self.turn:
             return -limit <= float(array.min()) <= float(array.max()) <= limit
 
+    def borrowed(self, array: Array) -> Array:
+        """Return an array in the memory of another one, which may be freed while this one exists.
+
+        Whoever reads it must know that the memory is there.
+        """
+        device = "__cuda_array_interface__"
+        mark = device if hasattr(array, device) else "__array_interface__"
+        # Without a stream to wait for: nothing is read here.
+        described = {**getattr(array, mark), "stream": None}
+        return self.xp.asarray(SimpleNamespace(**{mark: described}))
+
     def free_bytes(self) -> int | None:
         """Return the number of free bytes on the device, or None if unknown.
 
@@ -247,8 +259,7 @@ class Device(ABC):
         if not np.may_share_memory(a, b):
             return None
         same = a is b or (
-            a.nbytes == b.nbytes
-            and a.__array_interface__["data"] == b.__array_interface__["data"]
+            a.nbytes == b.nbytes and a.__array_interface__["data"] == b.__array_interface__["data"]
         )
         return "same" if same else "part"
 

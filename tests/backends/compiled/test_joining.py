@@ -74,7 +74,8 @@ def test_each_optimizer(kind: Any, options: dict[str, Any], dtype: str) -> None:
     ("units", "inputs", "batch"),
     [
         ((128,), 784, 32), ((1024, 513), 256, 33), ((300,), 40, 600), ((10, 700), 1030, 10),
-        ((260, 260), 9, 300), ((1500,), 1100, 1),
+        ((260, 260), 9, 300), ((1500,), 1100, 1), ((2500, 300), 40, 5), ((1,), 5000, 16),
+        ((1,), 9, 3),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

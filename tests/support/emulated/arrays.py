@@ -138,6 +138,10 @@ class DeviceArray(np.ndarray):
         return Gpu(0)
 
     @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return self.__array_interface__
+
+    @property
     def data(self) -> Any:  # CuPy stores its pointer here
         return SimpleNamespace(ptr=self.ctypes.data)
 
@@ -218,9 +222,12 @@ class ArrayModule:
         return function
 
     def asarray(self, x: Any, dtype: Any = None) -> Any:
-        """Return a copy of a host array; a device array as it is."""
+        """Return a copy of a host array, and the same memory for device arrays."""
         if isinstance(x, DeviceArray):
             return x if dtype in (None, x.dtype) else x.astype(dtype)
+        if hasattr(x, "__cuda_array_interface__"):
+            described = SimpleNamespace(__array_interface__=x.__cuda_array_interface__)
+            return np.asarray(described).view(DeviceArray)
         values = np.array(x, dtype)
         array = self.empty(values.shape, values.dtype)
         if values.ndim:  # a scalar is a kernel argument
