@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from benchmarks import ROOT
-from benchmarks.race.rounds import end_group
+from benchmarks.race.processes import end_group
 
 
 @contextmanager

@@ -31,7 +31,8 @@ from benchmarks.common import machine
 from benchmarks.common.workloads import ALL_WORKLOADS, IMAGE_WORKLOADS, lay_out_data
 from benchmarks.contestants.gpunn_fit import network
 from benchmarks.race import catalog
-from benchmarks.race.rounds import EPOCH, Program, Race, predict
+from benchmarks.race.processes import Program
+from benchmarks.race.rounds import EPOCH, Race, predict
 from benchmarks.race.tiers import Setting, operations, race_entry
 from gpunn.apps.roofline import step_profile
 from gpunn.backends.contract.backend import LAUNCH_MODES

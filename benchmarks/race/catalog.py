@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from benchmarks import ROOT
 from benchmarks.common import machine
 
-from .rounds import Program
+from .processes import Program
 
 FOLDER = ROOT / "benchmarks" / "contestants"
 OURS = FOLDER / "gpunn_fit.py"

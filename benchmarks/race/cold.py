@@ -10,7 +10,8 @@ import numpy as np
 from benchmarks.common.workloads import NAMES
 
 from . import catalog
-from .rounds import FIRST_SECONDS, LEAST, BrokenError, environment, run_to_end
+from .processes import BrokenError, environment, run_to_end
+from .rounds import FIRST_SECONDS, LEAST
 from .tiers import Entry, Setting, base_name
 
 # One variant of each framework.

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from benchmarks.common.workloads import TITLES, steps
 
 from . import catalog
-from .rounds import FIRST_SECONDS, BrokenError, Process, Race, end_group
+from .processes import BrokenError, Process, end_group
+from .rounds import FIRST_SECONDS, Race
 from .tiers import Entry, Setting
 
 BUSY = "print(flush=True)\nwhile True: pass"  # says when it begins

@@ -20,19 +20,8 @@ from benchmarks.common.workloads import IMAGE_WORKLOADS, TITLES, generated_digit
 
 from . import catalog, one_point_a_step
 from .one_point_a_step import IN_ORDER, TEN_ROWS
-from .rounds import (
-    EPOCH,
-    FIRST_SECONDS,
-    HERE,
-    BrokenError,
-    Measure,
-    Program,
-    Race,
-    Tell,
-    environment,
-    predict,
-    run_to_end,
-)
+from .processes import HERE, BrokenError, Program, environment, run_to_end
+from .rounds import EPOCH, FIRST_SECONDS, Measure, Race, Tell, predict
 
 TIERS = (
     "operation", "step", "epoch", "accuracy", "inference", "cold", "memory", "callbacks",

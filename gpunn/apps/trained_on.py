@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.common.names import significant
 from gpunn.common.stored import FieldSchema, Integer, Number, Several, Text
 
 KEPT: dict[str, FieldSchema] = {
@@ -82,8 +83,8 @@ def strange_range(found: tuple[float, float], trained: list[float] | None) -> st
     if not beyond and not narrow:
         return ""
     return (
-        f"values from {found[0]:g} to {found[1]:g}, but the model was trained on values from "
-        f"{trained[0]:g} to {trained[1]:g}"
+        f"values from {significant(found[0], 6)} to {significant(found[1], 6)}, but the model was "
+        f"trained on values from {significant(trained[0], 6)} to {significant(trained[1], 6)}"
     )
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from gpunn.common.names import counted
 from gpunn.common.stored import ByName, Integer, Several
 
 from .callback import Callback, Logs, state
+
+ENDS = 10  # of many epochs, the first and the last ones are printed
 
 
 class History(Callback):
@@ -24,6 +27,11 @@ class History(Callback):
     >>> record.on_epoch_end(0, {"loss": 0.25})
     >>> record.history
     {'loss': [0.25]}
+    >>> record
+    <History of 1 epoch: loss 0.25>
+    >>> print(record)
+    epoch    loss
+        1    0.25
     """
 
     only_watches = True
@@ -37,6 +45,34 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name} {_text(of[-1])}" for name, of in self.history.items() if of)
+        return f"<History of {counted(len(self.epoch), 'epoch')}{': ' if last else ''}{last}>"
+
+    def __str__(self) -> str:
+        """A table of the epochs, counted from 1 as `fit` prints them; of many, the first and last.
+
+        A figure that not every epoch has is below it.
+        """
+        whole = {n: of for n, of in self.history.items() if len(of) == len(self.epoch)}
+        if not (self.epoch and whole):
+            return repr(self)
+        columns = [["epoch", *(str(epoch + 1) for epoch in self.epoch)]]
+        columns += [[name, *map(_text, values)] for name, values in whole.items()]
+        widths = [max(map(len, column)) for column in columns]
+        lines = [
+            "    ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+            for row in zip(*columns, strict=True)
+        ]
+        if len(lines) > 2 * ENDS + 2:
+            lines[1 + ENDS : -ENDS] = ["..."]
+        rest = [
+            f"{name}: {counted(len(values), 'value')}, the last {_text(values[-1])}"
+            for name, values in self.history.items()
+            if name not in whole and values
+        ]
+        return "\n".join([*lines, *rest])
 
     def _repr_html_(self) -> str:
         """A chart of each figure. Names are escaped."""
@@ -67,6 +103,10 @@ def paired(figures: dict[str, list[float]]) -> dict[str, dict[str, list[float]]]
         lines = {"training": figures[name], "held out": figures.get(f"val_{name}", [])}
         found[name] = {label: values for label, values in lines.items() if values}
     return found
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _numbers(values: list[Any]) -> list[float]:

@@ -1,8 +1,9 @@
-"""Formatting of names and counts, and suggestions of known names."""
+"""Formatting of names, counts and figures, and suggestions of known names."""
 
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -36,6 +37,20 @@ def closest(name: str, known: list[str]) -> str:
     return f" Did you mean {by_lower[match[0]]!r}?" if match else ""
 
 
+def nearest(name: str, known: Sequence[str], most: int = 6) -> list[str]:
+    """Return the known names that are most like ``name``: those that share a word come first.
+
+    >>> nearest("crossentropy", ["hinge", "binary_crossentropy", "poisson"])
+    ['binary_crossentropy']
+    """
+    import difflib  # only for a message
+
+    words = {word for word in snake_case(name).split("_") if len(word) > 2}
+    sharing = [entry for entry in known if any(word in entry for word in words)]
+    alike = difflib.get_close_matches(name.lower(), known[:LOOKED_AT], n=most, cutoff=0.5)
+    return [*dict.fromkeys([*sharing, *alike])][:most]
+
+
 def counted(number: int, noun: str, several: str | None = None) -> str:
     """Return ``number`` with its noun; the plural is ``several``, by default the noun with an s.
 
@@ -43,6 +58,23 @@ def counted(number: int, noun: str, several: str | None = None) -> str:
     ('1 row', '1,200 rows', '0 classes')
     """
     return f"{number:,} {either(number, noun, several or f'{noun}s')}"
+
+
+def significant(value: float, digits: int = 4) -> str:
+    """Return a number with so many significant digits, and an exponent only where it is needed.
+
+    >>> [significant(value) for value in (457_400.3, 0.123456, -2.0, 1e-5, 2.5e20)]
+    ['457,400', '0.1235', '-2', '0.00001', '2.5e+20']
+    >>> significant(-0.0), significant(float("nan"))
+    ('0', 'nan')
+    """
+    rounded = float(f"{value:.{digits}g}")
+    if rounded == 0:
+        return "0"
+    if not 1e-5 <= abs(rounded) < 1e15:  # NaN is neither
+        return f"{rounded:.{digits}g}"
+    text = f"{rounded:,.{max(0, digits - 1 - math.floor(math.log10(abs(rounded))))}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def either(number: int, one: str, several: str) -> str:

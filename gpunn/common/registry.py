@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 from . import overrides
 from .fields import add_constructor, rebuilt_with
 from .importing.lazy import import_parts
-from .names import closest, snake_case
+from .names import closest, first_few, nearest, snake_case
 from .overrides import is_framework
 from .signatures import signature
 from .snapshots import restored_after
@@ -31,6 +31,7 @@ Examples = Sequence[Mapping[str, Any]]
 _kinds: dict[str, dict[str, type]] = {}
 _aliases: dict[str, dict[str, str]] = {}
 _of_functions: dict[str, type] = {}  # by kind, the class that creates a part from a function
+MOST_SHOWN = 12  # names in the message about an unknown one
 # Classes by kind and name that are known only in this context, see `also`.
 _NONE: Mapping[tuple[str, str], type] = MappingProxyType({})
 _further: ContextVar[Mapping[tuple[str, str], type]] = ContextVar("further", default=_NONE)
@@ -287,9 +288,10 @@ def lookup(kind: str, name: str) -> type:
         name = name.lower()  # as in Keras, only optimizers are case-insensitive: "RMSProp"
     if name not in names:
         known = sorted({n for n in names if n == snake_case(n)})
-        raise ValueError(
-            f"Unknown {kind}: {name!r}.{closest(name, known)} Known: {', '.join(known)}."
-        )
+        shown = known if len(known) <= MOST_SHOWN else nearest(name, known)
+        some = ", ".join(shown) if shown else first_few(known, MOST_SHOWN)
+        label = "Known" if len(shown) in (0, len(known)) else f"Similar, of {len(known)}"
+        raise ValueError(f"Unknown {kind}: {name!r}.{closest(name, known)} {label}: {some}.")
     return _kinds[kind][names[name]]
 
 

@@ -277,6 +277,15 @@ class Model(TrainableModel):
         text = summary_text(self, line_length or 80, show_trainable, expand_nested)
         (print_fn or print)(text)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}>"
+
+    def __str__(self) -> str:
+        """The text of `summary`."""
+        from gpunn.structure.summary import summary_text
+
+        return summary_text(self, 80, False)
+
     def _repr_html_(self) -> str:
         """Return the view in a notebook: layers, shapes, parameters and a drawing."""
         from gpunn.structure.summary import summary_html

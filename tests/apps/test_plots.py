@@ -286,6 +286,22 @@ def test_confusion_matrix_of_labels_that_only_one_side_has():
         plots.confusion_matrix([1, 2])
 
 
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_confusion_matrix_of_a_model(digits, one_hot):
+    model, x, y = digits
+    answers = model.predict(x, verbose=0).argmax(1)
+    expected = [t.get_text() for t in plots.confusion_matrix(y, answers).axes[0].texts]
+    given = gpunn.utils.to_categorical(y) if one_hot else y
+    found = plots.confusion_matrix(model, x, given)
+    assert [t.get_text() for t in found.axes[0].texts] == expected
+    with pytest.raises(TypeError, match=r"pass inputs and labels: confusion_matrix\(model, x, y\)"):
+        plots.confusion_matrix(model, x)
+    with pytest.raises(TypeError, match="the first argument is no model"):
+        plots.confusion_matrix(y, answers, y)
+    with pytest.raises(ValueError, match="x has 3 rows, y 2"):
+        plots.confusion_matrix(model, x[:3], y[:2])
+
+
 def test_the_worst_mistakes_come_in_the_order_of_their_loss(digits):
     _, x, y = digits
     given = RNG.dirichlet(np.ones(3), 12)

@@ -152,6 +152,37 @@ def messy(path, rows=160, seed=0):
     return table(path, names, cells)
 
 
+def test_numbers_have_units(tmp_path, capsys):
+    random = np.random.default_rng(1)
+    size, share = random.uniform(20, 140, 80), random.integers(0, 100, 80)
+    price = np.round(1000 * size + 500 * share)
+    names = ["size", "share", "seat", "paid", "price"]
+    rows = [
+        [f"{s:.1f} m²", f"{p}%", f"{p % 4}A", f"USD {p}", f"€ {v:,.0f}"]
+        for s, p, v in zip(size, share, price, strict=True)
+    ]
+    path = table(tmp_path / "flats.csv", names, rows)
+    found = [column_of(name, [row[i] for row in rows]) for i, name in enumerate(names)]
+    assert [column.unit for column in found] == ["m²", "%", "", "USD", "€"]
+    assert found[2].kind == "category"
+    np.testing.assert_allclose(found[0].values, np.round(size, 1))
+    np.testing.assert_array_equal(found[4].values, price)
+    out = str(tmp_path / "out")
+    assert main(["train", path, "--target", "price", "--epochs", "5", "--out", out]) == 0
+    printed = capsys.readouterr().out
+    assert "(in m²)" in printed and "target price: regression" in printed and "in €" in printed
+    model = f"{out}/model.gpunn"
+    assert main(["evaluate", model, "--data", path]) == 0
+    assert "not a number" not in capsys.readouterr().out
+    # The unit may be missing, but there must be numbers.
+    plain = [[row[0].removesuffix(" m²"), *row[1:]] for row in rows[:5]]
+    assert main(["predict", model, table(tmp_path / "plain.csv", names, plain)]) == 0
+    assert "not a number" not in capsys.readouterr().out
+    lost = [["large", *row[1:]] for row in rows[:5]]
+    assert main(["predict", model, table(tmp_path / "lost.csv", names, lost)]) == 1
+    assert "the column 'size' holds no number, but for example 'large'" in capsys.readouterr().err
+
+
 def test_what_is_found_in_a_messy_table_is_reported(tmp_path, capsys):
     path = messy(tmp_path / "sales.csv")
     options = ["--target", "price", "--epochs", "40", "--out", str(tmp_path), "--batch-size", "8"]
@@ -290,6 +321,9 @@ def _numbered(count, targets):
         (_numbered(30, [""] * 30), "--target t", "the target 't' is empty in all 30 rows"),
         (_numbered(30, range(30)), "--target t --task classification", "too many classes"),
         (_numbered(30, "xy" * 15), "--target t --task regression", "regression needs numbers"),
+        (_numbered(30, [f"2024-01-0{i % 9 + 1}" for i in range(30)]), "--target t", "holds dates"),
+        (_numbered(30, range(500, 560, 2)).replace("b,t", "b,t_id"), "--target t_id",
+         "looks like an identifier: whole numbers, all different"),
         (_numbered(30, "xy" * 15), "", "Pass --target NAME, one of: a, b, t"),
         (_numbered(30, "xy" * 15), "--target T", "no column 'T'. Did you mean 't'?"),
         (_numbered(30, "xy" * 15), "--target t --leave-out c", "--leave-out: "),

@@ -42,6 +42,27 @@ class LazyLogs(Mapping):
         return 1
 
 
+# -- the history
+
+
+def test_a_history_prints_its_epochs():
+    model = gpunn.Sequential([gpunn.layers.Input((1,)), gpunn.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    history = model.fit(
+        [[1.0], [2.0]], [1.0, 2.0], epochs=30, verbose=0, validation_data=([[3.0]], [3.0]),
+        validation_freq=10,
+    )  # fmt: skip
+    head, *epochs, rest = str(history).splitlines()
+    assert head.split() == ["epoch", "loss"]
+    shown = [line.split() for line in epochs]
+    assert [line[0] for line in shown] == [*map(str, range(1, 11)), "...", *map(str, range(21, 31))]
+    for epoch, value in (line for line in shown if len(line) == 2):
+        assert float(value) == pytest.approx(history.history["loss"][int(epoch) - 1], rel=1e-3)
+    assert rest.startswith("val_loss: 3 values, the last ")
+    assert repr(history).startswith("<History of 30 epochs: loss ")
+    assert str(callbacks.History()) == "<History of 0 epochs>"
+
+
 # -- the list of callbacks
 
 

@@ -226,3 +226,15 @@ def weighed(
 def test_a_loss_of_single_numbers() -> None:
     assert losses.MeanSquaredError()(2.0, 3.5) == 2.25
     assert losses.SparseCategoricalCrossentropy()([1], [[0.5, 0.5]]) == pytest.approx(np.log(2))
+
+
+def test_an_unknown_name_is_answered_with_those_that_are_like_it():
+    with pytest.raises(ValueError, match="Unknown loss: 'crossentropy'") as caught:
+        losses.get("crossentropy")
+    message = str(caught.value)
+    assert "binary_crossentropy" in message and "sparse_categorical_crossentropy" in message
+    assert "hinge" not in message and len(message) < 300
+    with pytest.raises(ValueError, match=r"Did you mean 'mean_squared_error'\?"):
+        losses.get("mean_square_error")
+    with pytest.raises(ValueError, match=r"Unknown loss: 'xyz'\. Known: .*\.\.\.\."):
+        losses.get("xyz")

@@ -397,6 +397,18 @@ def test_the_summary_says_what_each_layer_reads(capsys: Any) -> None:
     assert "Connected" not in capsys.readouterr().out
 
 
+def test_print_shows_the_summary(capsys: Any) -> None:
+    for model in (
+        gpunn.Sequential([gpunn.Input((5,)), layers.Dense(2)]),
+        gpunn.Sequential([layers.Dense(2)]),
+    ):
+        model.summary()
+        print(model)
+        printed = capsys.readouterr().out
+        assert printed == 2 * printed[: len(printed) // 2]
+        assert repr(model).startswith("<Sequential name=sequential")
+
+
 def test_the_summary_builds_what_says_its_input_shape(capsys: Any) -> None:
     layer = layers.Dense(3, name="only")
     gpunn.Sequential([gpunn.Input((5,)), layer]).summary()

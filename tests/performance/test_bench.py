@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from benchmarks.common import machine, samples, workloads
-from benchmarks.race import catalog, cold, page, rounds, sections, suite, tiers
+from benchmarks.race import catalog, cold, page, processes, rounds, sections, suite, tiers
 from benchmarks.race.one_point_a_step import IN_ORDER, TEN_ROWS
 from gpunn.apps.cli import main
 from gpunn.backends.compiled import cpu_kernels
@@ -105,7 +105,7 @@ def prepare(data, how="", quick=0):
 
 
 @pytest.fixture
-def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, rounds.Program]:
+def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, processes.Program]:
     file = tmp_path / "fake.py"
     file.write_text(FAKE)
     monkeypatch.setenv("LOG", str(tmp_path / "log"))
@@ -113,7 +113,7 @@ def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, rounds.P
     for name, array in zip(workloads.NAMES, small_data(), strict=True):
         np.save(tmp_path / f"{name}.npy", array)
     names = ("sound", "raises", "dies", "hangs", "twice", "never starts")
-    return {name: rounds.Program(name, file, name, chooses_threads=True) for name in names}
+    return {name: processes.Program(name, file, name, chooses_threads=True) for name in names}
 
 
 def small_data() -> list[np.ndarray]:
@@ -129,7 +129,7 @@ SHORT = rounds.Measure("epoch", {"do": "epoch"}, 0.001)
 
 
 def test_rounds_are_interleaved_and_passes_are_as_many(
-    fakes: dict[str, rounds.Program], tmp_path: Path
+    fakes: dict[str, processes.Program], tmp_path: Path
 ) -> None:
     programs = [fakes["sound"], fakes["twice"]]
     with rounds.Race(programs, "W1", 40, tmp_path) as contest:
@@ -146,10 +146,10 @@ def test_rounds_are_interleaved_and_passes_are_as_many(
 
 
 def test_the_better_number_of_threads_is_chosen(
-    fakes: dict[str, rounds.Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fakes: dict[str, processes.Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rounds, "all_threads", lambda: 2)
-    program = rounds.Program("twice", fakes["twice"].file, "twice")
+    program = processes.Program("twice", fakes["twice"].file, "twice")
     with rounds.Race([program], "W1", 40, tmp_path) as contest:
         contest.warm_up([SHORT], tell=lambda text: None)
         tried = contest.tried["epoch"]["twice"]
@@ -158,9 +158,9 @@ def test_the_better_number_of_threads_is_chosen(
 
 
 def test_who_breaks_is_reported_and_the_others_go_on(
-    fakes: dict[str, rounds.Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fakes: dict[str, processes.Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rounds, "ROUND_SECONDS", 1.0)
+    monkeypatch.setattr(processes, "ANSWER_SECONDS", 1.0)
     programs = [fakes[n] for n in ("sound", "raises", "dies", "hangs", "never starts")]
     with rounds.Race(programs, "W1", 40, tmp_path) as contest:
         contest.warm_up([SHORT], tell=lambda text: None)
@@ -188,7 +188,7 @@ def alive(pid: int) -> bool:
 
 
 def test_who_is_very_slow_rests_after_three_rounds(
-    fakes: dict[str, rounds.Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fakes: dict[str, processes.Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rounds, "LONG_SECONDS", 0.035)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
@@ -201,7 +201,7 @@ def test_who_is_very_slow_rests_after_three_rounds(
 
 
 def test_predictions_are_checked_and_what_is_not_offered_is_left_out(
-    fakes: dict[str, rounds.Program], tmp_path: Path
+    fakes: dict[str, processes.Program], tmp_path: Path
 ) -> None:
     measures = [rounds.predict(20), rounds.predict(20, "predict_on_batch")]
     with rounds.Race([fakes["sound"]], "W1", 40, tmp_path) as contest:
@@ -211,10 +211,10 @@ def test_predictions_are_checked_and_what_is_not_offered_is_left_out(
 
 
 def test_the_same_processes_serve_other_work(
-    fakes: dict[str, rounds.Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fakes: dict[str, processes.Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rounds, "all_threads", lambda: 2)
-    program = rounds.Program("twice", fakes["twice"].file, "twice")
+    program = processes.Program("twice", fakes["twice"].file, "twice")
     with rounds.Race([program], "W1", 40, tmp_path, tests=False) as contest:
         pids = []
         for batch in (10, 20):
@@ -226,7 +226,9 @@ def test_the_same_processes_serve_other_work(
     assert not contest.accuracy and not contest.memory
 
 
-def test_memory_is_the_process_own_peak(fakes: dict[str, rounds.Program], tmp_path: Path) -> None:
+def test_memory_is_the_process_own_peak(
+    fakes: dict[str, processes.Program], tmp_path: Path
+) -> None:
     """Not that of the process that started it, which Linux would pass on."""
     ballast = np.ones(400 << 17)  # 400 MB here
     with rounds.Race([fakes["sound"]], "W1", 40, tmp_path) as contest:

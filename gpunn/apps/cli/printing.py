@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from gpunn.common.names import significant
+
 
 def as_lines(rows: Sequence[Sequence[str]]) -> str:
     """Format rows of strings in columns as wide as their longest string.
@@ -34,5 +36,5 @@ def results(compared: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]
     [('', 'MAE'), ('mean', '0.1235')]
     """
     names = list(next(iter(compared.values())))
-    rows = [(name, *(f"{found[n]:.4g}" for n in names)) for name, found in compared.items()]
+    rows = [(name, *(significant(found[n]) for n in names)) for name, found in compared.items()]
     return [("", *names), *rows]

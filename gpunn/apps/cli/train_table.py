@@ -21,7 +21,7 @@ from gpunn.apps.tables.kinds import Column, TargetColumn, column_of, target_of
 from gpunn.apps.tables.learning import simple_predictions, train
 from gpunn.apps.tables.preparing import TableModel, feature_of, prepared
 from gpunn.apps.tables.reading import Table
-from gpunn.common.names import counted, first_few, listed
+from gpunn.common.names import counted, first_few, listed, significant
 from gpunn.models import Model
 
 from .check_data import checked
@@ -148,8 +148,8 @@ def _about(
         lines.append(f"target {target.name}: {kind}, {first_few(named, 10)}")
     else:
         lines.append(
-            f"target {target.name}: regression, from {target.y.min():g} to {target.y.max():g}, "
-            f"scaled for training"
+            f"target {target.name}: regression, from {significant(target.y.min(), 6)} to "
+            f"{significant(target.y.max(), 6)}, scaled for training"
         )
     lines += [f"  {note}" for note in target.notes]
     head = ("column", "taken as", "range or values", "missing")
@@ -172,7 +172,7 @@ def _row(column: Column) -> tuple[str, ...]:
     missing = int(column.missing.sum())
     if column.kind == "number":
         low, high = np.nanmin(column.values), np.nanmax(column.values)
-        text = f"{low:g} to {high:g}{notes}"
+        text = f"{significant(low, 6)} to {significant(high, 6)}{notes}"
     else:
         text = f"{len(column.categories)}: {first_few(column.categories, 4)[:40]}{notes}"
     return column.name, column.kind, text, f"{missing:,}" if missing else ""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .scores import class_names, class_numbers
+from .scores import Scores, class_names, class_numbers
 from .style import FONT, INK, dress, new_axes
 
 __all__ = ["confusion_matrix"]
@@ -16,6 +16,7 @@ __all__ = ["confusion_matrix"]
 def confusion_matrix(
     y_true: Any,
     y_pred: Any = None,
+    y: Any = None,
     *,
     classes: Sequence[str] | None = None,
     title: str | None = None,
@@ -28,8 +29,10 @@ def confusion_matrix(
 
     Args:
         y_true: true labels (rows,) or one-hot rows; or, without ``y_pred``, the counts
-            themselves (true classes, predicted classes).
-        y_pred: predicted labels (rows,), or scores (rows, classes), of which the largest counts.
+            themselves (true classes, predicted classes); or a model, as in `decision_boundary`.
+        y_pred: predicted labels (rows,), or scores (rows, classes), of which the largest counts;
+            with a model, its inputs x (rows, ...).
+        y: with a model, the true labels.
         classes: names of the classes, in the order of the labels.
         title: title of the plot; by default the accuracy.
         ax: axes to draw in; new ones by default.
@@ -42,7 +45,14 @@ def confusion_matrix(
     '75.0% of 4 right'
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['1', '1', '', '', '1', '', '', '', '1']
+    >>> figure = confusion_matrix(lambda x: x[:, 0] > 1, [[0.0], [1.5], [2.0]], [0, 0, 1])
+    >>> figure.axes[0].get_title()
+    '66.7% of 3 right'
     """
+    if callable(y_true) or hasattr(y_true, "predict"):
+        y_true, y_pred = _answers(y_true, y_pred, y)
+    elif y is not None:
+        raise TypeError("y is for confusion_matrix(model, x, y); the first argument is no model.")
     if y_pred is None:
         counts = np.asarray(y_true)
         if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
@@ -77,6 +87,18 @@ def confusion_matrix(
     )
     ax.set_yticks(range(len(names)), names)
     return ax.figure
+
+
+def _answers(model: Any, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the true labels, and those that a model gives for the inputs."""
+    if x is None or y is None:
+        raise TypeError("With a model, pass inputs and labels: confusion_matrix(model, x, y).")
+    x, (labels, numbers) = np.asarray(x), class_numbers(y)
+    if len(x) != len(numbers):
+        raise ValueError(f"x has {len(x)} rows, y {len(numbers)}; they must be equal.")
+    scores = Scores(model, labels)
+    answers = scores.classify(x)
+    return labels[numbers], scores.labels[answers]
 
 
 def _count(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gpunn.common.markup import Markup, element
+from gpunn.common.names import significant
 from gpunn.structure.summary import readable_bytes
 
 __all__ = ["duration", "figure", "number", "pairs", "readable_bytes", "section", "table"]
@@ -51,9 +52,9 @@ def figure(picture: Markup, caption: Any = None) -> Markup:
 def number(value: float | None) -> str:
     """
     >>> number(0.123456), number(None), number(1234567.0)
-    ('0.1235', '-', '1.235e+06')
+    ('0.1235', '-', '1,235,000')
     """
-    return "-" if value is None or math.isnan(value) else f"{value:.4g}"
+    return "-" if value is None or math.isnan(value) else significant(value)
 
 
 def duration(seconds: float) -> str:

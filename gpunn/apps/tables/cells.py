@@ -1,9 +1,11 @@
-"""Parse the cells of a table: numbers, dates, missing values."""
+"""Parse the cells of a table: numbers, also with units, dates, missing values."""
 
 from __future__ import annotations
 
 import math
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -18,6 +20,13 @@ _THOUSANDS = {
     ".": re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?"),
     ",": re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?"),
 }
+# A number before or behind a currency, a percent sign or a unit.
+_WITH_UNIT = re.compile(r"([+-]?)(|[A-Z]{3} ?|[^\w\s.,+-] ?)([+-]?)(\d[\d.,]*)(\D{0,12})")
+_CURRENCIES = (  # not any three letters: they may be part of a code
+    "AUD", "BRL", "CAD", "CHF", "CNY", "CZK", "DKK", "EUR", "GBP", "HKD", "HUF", "IDR", "ILS",
+    "INR", "JPY", "KRW", "MXN", "MYR", "NOK", "NZD", "PHP", "PLN", "RON", "RUB", "SEK", "SGD",
+    "THB", "TRY", "TWD", "UAH", "USD", "ZAR",
+)  # fmt: skip
 _DATES = (
     "%Y/%m/%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%d %b %Y", "%b %d, %Y",
     "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%Y/%m/%d %H:%M:%S", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M",
@@ -52,6 +61,43 @@ def number(cell: str, decimal: str = ".") -> float | None:
         return None
 
 
+def split_unit(cell: str) -> tuple[str, str] | None:
+    """Return the unit in a cell and its number without it; None if it is not a number with one.
+
+    A unit is a currency before the number, or what stands behind it.
+
+    >>> split_unit("-€ 136,249"), split_unit("61%"), split_unit("98.3 m²"), split_unit("USD 5")
+    (('€', '-136,249'), ('%', '61'), ('m²', '98.3'), ('USD', '5'))
+    >>> split_unit("5"), split_unit("B7"), split_unit("12B"), split_unit("2024-01-31")
+    (None, None, None, None)
+    """
+    found = _WITH_UNIT.fullmatch(cell.strip())
+    if found is None:
+        return None
+    *others, after = found.groups()
+    first, before, second, digits = (part.strip() for part in others)
+    behind = after.strip()
+    if before and not (before in _CURRENCIES or unicodedata.category(before[0]) == "Sc"):
+        return None
+    # A single letter right behind a number makes a code of it, such as a seat's.
+    is_code = len(after) == 1 and after.isupper()
+    if bool(before) == bool(behind) or (first and second) or is_code:
+        return None
+    return before or behind, first + second + digits
+
+
+def unit_of(cells: Sequence[str], share: float) -> str:
+    """Return the unit that at least this share of the cells have; "" if there is none.
+
+    >>> unit_of(["61%", "7 %", "x"], 0.6), unit_of(["1 km", "1 m"], 0.6)
+    ('%', '')
+    """
+    parts = [split_unit(cell) for cell in cells]
+    units = Counter(part[0] for part in parts if part is not None)
+    unit, count = units.most_common(1)[0] if units else ("", 0)
+    return unit if count >= share * len(cells) else ""
+
+
 def is_code(cell: str) -> bool:
     """Whether a cell holds a number used as a name, such as a postal code: it begins with a 0.
 
@@ -71,14 +117,25 @@ def is_number(cell: str) -> bool:
     return any(value is not None and not math.isnan(value) for value in found)
 
 
-def numbers(cells: Sequence[str], decimal: str = ".") -> tuple[np.ndarray, list[int]]:
-    """Parse cells as numbers, and return the indices of those that are not.
+def numbers(
+    cells: Sequence[str], decimal: str = ".", unit: str = ""
+) -> tuple[np.ndarray, list[int]]:
+    """Parse cells as numbers, with ``unit`` or without, and return the indices of those that are
+    not.
 
     Missing values and cells without a finite number become NaN; the indices are of the latter.
 
     >>> numbers(["1", "", "x", "inf"])
     (array([ 1., nan, nan, nan]), [2, 3])
+    >>> numbers(["61%", "5"], unit="%")
+    (array([61.,  5.]), [])
     """
+    if unit:
+        parts = [split_unit(cell) for cell in cells]
+        cells = [
+            part[1] if part is not None and part[0] == unit else cell
+            for part, cell in zip(parts, cells, strict=True)
+        ]
     quick = _at_once(cells) if decimal == "." else None
     if quick is not None:
         return quick, []

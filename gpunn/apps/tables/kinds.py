@@ -12,7 +12,7 @@ import numpy as np
 from gpunn.common.names import counted, either, first_few
 from gpunn.common.numeric.moments import deviation, lost_in_float32
 
-from .cells import is_code, is_date, is_missing, missing_among, number, numbers
+from .cells import is_code, is_date, is_missing, missing_among, number, numbers, unit_of
 from .reading import Table, TableError
 
 MOST_CATEGORIES = 50  # of a column, by default: rarer ones together form one category
@@ -35,6 +35,7 @@ class Column:
         values: for numbers, float64 with NaN for missing values.
         cells: for categories, strings, empty for missing values.
         categories: for categories, the distinct ones, the most frequent first.
+        unit: for numbers, what is written with them, such as a currency; "" for nothing.
         notes: remarks for the user.
     """
 
@@ -44,6 +45,7 @@ class Column:
     values: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     cells: list[str] = field(default_factory=list, repr=False)
     categories: list[str] = field(default_factory=list)
+    unit: str = ""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -69,6 +71,8 @@ def column_of(
     ('an identifier: it counts the rows', 'dates')
     >>> column_of("colour", ["red", "blue", "red", "red"]).categories
     ['red', 'blue']
+    >>> column_of("share", ["61%", "7%", "8.5 %"]).notes
+    ['in %']
     """
     nothing = missing_among(cells)
     known = [cell for cell in cells if cell not in nothing]
@@ -77,11 +81,12 @@ def column_of(
     different = Counter(known)
     if len(different) == 1 and len(known) == len(cells):
         return Column(name, "left out", f"constant: always {_short(known[0])}")
-    _, others = numbers(_some(known), decimal)
+    unit = _unit(known, decimal)
+    _, others = numbers(_some(known), decimal, unit)
     if len(others) <= len(_some(known)) / 2:  # else the rest does not matter
-        values, bad = numbers(cells, decimal)
+        values, bad = numbers(cells, decimal, unit)
         if len(bad) <= (1 - NUMBERS) * len(known):
-            return _number(name, cells, values, bad)
+            return _number(name, cells, values, bad, unit)
     if sum(map(is_date, _some(known))) >= NUMBERS * len(_some(known)):
         return Column(name, "left out", "dates")
     if len(different) > max(UNIQUE * len(known), 10) or (
@@ -99,7 +104,16 @@ def column_of(
     return found
 
 
-def _number(name: str, cells: Sequence[str], values: np.ndarray, bad: Sequence[int]) -> Column:
+def _unit(known: Sequence[str], decimal: str) -> str:
+    """Return the unit of a column's cells; "" if they are numbers without one, or no numbers."""
+    some = _some(known)
+    _, others = numbers(some, decimal)
+    return unit_of(some, NUMBERS) if len(others) > len(some) / 2 else ""
+
+
+def _number(
+    name: str, cells: Sequence[str], values: np.ndarray, bad: Sequence[int], unit: str
+) -> Column:
     known = values[~np.isnan(values)]
     if not len(known):
         return Column(name, "left out", "empty")
@@ -115,7 +129,7 @@ def _number(name: str, cells: Sequence[str], values: np.ndarray, bad: Sequence[i
         return Column(name, "left out", f"constant: always {known[0]:g}")
     if lost := lost_in_float32(known):
         return Column(name, "left out", lost)
-    found = Column(name, "number", values=values)
+    found = Column(name, "number", values=values, unit=unit, notes=[f"in {unit}"] if unit else [])
     if (spread := deviation(known)) and np.abs(known).max() > FLOAT32 * spread:
         found.notes.append("the differences are too small relative to the values for float32")
     if bad:
@@ -170,10 +184,14 @@ def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
     present = np.array([i for i, cell in enumerate(cells) if cell not in nothing], int)
     if not len(present):
         raise TableError(f"{where} is empty in all {counted(table.rows, 'row')}.")
-    values, bad = numbers([cells[i] for i in present], table.decimal)
+    given = [cells[i] for i in present]
+    unit = _unit(given, table.decimal)
+    values, bad = numbers(given, table.decimal, unit)
     is_numeric = len(bad) <= (1 - NUMBERS) * len(present)
     known = values[~np.isnan(values)]
-    notes = []
+    notes = [f"in {unit}"] if unit else []
+    if task is None:
+        _check_meaning(where, name, given, known, is_numeric)
     if nothing_there := table.rows - len(present):
         are = either(nothing_there, "is", "are")
         strings = sorted(nothing - {""})
@@ -219,6 +237,28 @@ def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
     return TargetColumn(name, task, present, y, names, notes)
 
 
+def _check_meaning(
+    where: str, name: str, given: Sequence[str], known: np.ndarray, is_numeric: bool
+) -> None:
+    """Refuse a target of dates or identifiers, from which nothing can be learned.
+
+    Raises:
+        TableError: which says what to do.
+    """
+    if not is_numeric and sum(map(is_date, _some(given))) >= NUMBERS * len(_some(given)):
+        raise TableError(
+            f"{where} holds dates or times, such as {_short(given[0])}. To predict them, replace "
+            f"them by numbers, such as the days since the first; --task classification takes each "
+            f"as a class."
+        )
+    whole = is_numeric and len(known) > FEW and bool((known == np.floor(known)).all())
+    if whole and _ID.fullmatch(name) and len(np.unique(known)) == len(known) == len(given):
+        raise TableError(
+            f"{where} looks like an identifier: whole numbers, all different. If it is a quantity, "
+            f"pass --task regression."
+        )
+
+
 def answers_of(
     table: Table, name: str, classes: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -243,7 +283,8 @@ def answers_of(
                 otherwise[cell] = known[0]
         values = np.array([place.get(otherwise.get(cell, cell), np.nan) for cell in cells])
     else:
-        values, _ = numbers(cells, table.decimal)
+        unit = _unit([cell for cell in cells if not is_missing(cell)], table.decimal)
+        values, _ = numbers(cells, table.decimal, unit)
     rows = np.flatnonzero(~np.isnan(values))
     unknown = {cells[i] for i in np.flatnonzero(np.isnan(values))}
     others = sorted(cell for cell in unknown if not is_missing(cell))

@@ -47,6 +47,7 @@ class Feature:
         categories: for categories, the ones that are encoded; None for numbers.
         gaps: for numbers, whether any was missing in training: the model then gets an indicator.
         range: for numbers, the smallest and the largest; None if unknown.
+        written: for numbers, the unit that is written with them; "" for none.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Feature:
     categories: list[str] | None = None
     gaps: bool = False
     range: Range | None = None
+    written: str = ""
 
     @property
     def unit(self) -> float:
@@ -83,7 +85,7 @@ def feature_of(column: Column, rows: np.ndarray) -> Feature:
     spread = max(float(deviation(filled)), float(np.ptp(filled)) / WIDEST) or 1.0
     return Feature(
         column.name, median, float(mean(filled)), spread, gaps=bool(missing.any()),
-        range=_range(values[np.isfinite(values)]),
+        range=_range(values[np.isfinite(values)]), written=column.unit,
     )  # fmt: skip
 
 
@@ -171,6 +173,7 @@ class TableModel:
         columns: kind of each column that it reads, by name: ``"number"`` or ``"category"``.
         categories: the categories that it knows, by column.
         ranges: ranges of the numbers in training, by column.
+        units: the units written with numbers, by column.
     """
 
     target: str
@@ -178,6 +181,7 @@ class TableModel:
     columns: dict[str, str]
     categories: dict[str, list[str]]
     ranges: dict[str, Range] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def to_learn(cls, target: str, task: str, features: Sequence[Feature]) -> TableModel:
@@ -188,6 +192,7 @@ class TableModel:
             {feature.name: feature.kind for feature in features},
             {f.name: f.categories for f in features if f.categories is not None},
             {f.name: f.range for f in features if f.range is not None},
+            {f.name: f.written for f in features if f.written},
         )
 
     def document(self) -> dict[str, Any]:
@@ -198,6 +203,8 @@ class TableModel:
             if name in self.ranges:
                 low, high, whole = self.ranges[name]
                 columns[-1] |= {"range": [low, high], "whole": whole}
+            if name in self.units:
+                columns[-1]["unit"] = self.units[name]
         return {"target": self.target, "task": self.task, "columns": columns}
 
     @classmethod
@@ -214,7 +221,7 @@ class TableModel:
         entries = ByName().check(document, place)
         target = Text().check(entries.get("target"), f"{place}/target")
         task = _one_of(entries.get("task"), f"{place}/task", "classification", "regression")
-        columns, ranges = {}, {}
+        columns, ranges, units = {}, {}, {}
         listed = Several(ByName()).check(entries.get("columns"), f"{place}/columns")
         for i, entry in enumerate(listed):
             here = f"{place}/columns/{i}"
@@ -223,6 +230,8 @@ class TableModel:
             if "range" in entry:
                 ends = Several(Number(finite=True), 2).check(entry["range"], f"{here}/range")
                 ranges[name] = Range(min(ends), max(ends), entry.get("whole") is True)
+            if "unit" in entry:
+                units[name] = Text().check(entry["unit"], f"{here}/unit")
         if Names(columns).inputs != list(model.graph.input_names):
             raise ValueError(f"the names in '{place}/columns' are not those of the model's inputs.")
         lookups = [layer for layer in model.layers if isinstance(layer, StringLookup)]
@@ -233,7 +242,7 @@ class TableModel:
             name: lookup.get_vocabulary(include_special_tokens=False)
             for name, lookup in zip(named, lookups, strict=True)
         }
-        return cls(target, task, columns, categories, ranges)
+        return cls(target, task, columns, categories, ranges, units)
 
     def inputs(self, table: Table) -> tuple[dict[str, np.ndarray], list[str]]:
         """Return the model's inputs from a table, and notes for the user.
@@ -241,7 +250,7 @@ class TableModel:
         Columns are matched by name, in any order; extra columns are ignored.
 
         Raises:
-            TableError: if columns are missing; the message names them.
+            TableError: if columns are missing, or have no number where numbers are expected.
         """
         lacking = [name for name in self.columns if name not in table.names]
         if lacking:
@@ -256,8 +265,13 @@ class TableModel:
         for to, (name, kind) in zip(Names(self.columns).inputs, self.columns.items(), strict=True):
             cells = table.column(name)
             if kind == "number":
-                values, bad = numbers(cells, table.decimal)
+                values, bad = numbers(cells, table.decimal, self.units.get(name, ""))
                 found[to] = values[:, None]
+                if bad and np.isnan(values).all():
+                    raise TableError(
+                        f"{table.path}: the column {name!r} holds no number, but for example "
+                        f"{cells[bad[0]]!r}; the model was trained on numbers there."
+                    )
                 if bad:
                     are = (
                         "1 cell is not a number"
