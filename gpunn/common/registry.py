@@ -288,6 +288,8 @@ def lookup(kind: str, name: str) -> type:
         name = name.lower()  # as in Keras, only optimizers are case-insensitive: "RMSProp"
     if name not in names:
         known = sorted({n for n in names if n == snake_case(n)})
+        spelt = {n.replace("_", "") for n in known if "_" in n}  # also written without
+        known = [n for n in known if n not in spelt]
         shown = known if len(known) <= MOST_SHOWN else nearest(name, known)
         some = ", ".join(shown) if shown else first_few(known, MOST_SHOWN)
         label = "Known" if len(shown) in (0, len(known)) else f"Similar, of {len(known)}"

@@ -14,7 +14,7 @@ from gpunn.apps.pictures import folder
 from gpunn.apps.pictures.shapes import grey_shape
 from gpunn.apps.tables.kinds import answers_of
 from gpunn.apps.tables.preparing import TableModel
-from gpunn.common.names import counted, significant
+from gpunn.common.names import counted
 from gpunn.datasets import idx
 from gpunn.datasets.dataset import locate
 from gpunn.models import Model
@@ -31,6 +31,7 @@ from .arguments import (
     with_channel,
 )
 from .predict_table import read_for
+from .printing import metric
 
 HELP = "evaluate a saved model"
 EXAMPLES = """\
@@ -95,7 +96,7 @@ def _evaluate_table(args: argparse.Namespace, model: Model, known: TableModel) -
     for sentence in (*table.notes, *notes, *strange):
         print(f"{args.data}: {sentence}", file=sys.stderr)
     found = figures(model.predict(given, verbose=0)[rows], y, len(classes_of(model)))
-    text = ", ".join(f"{name} {significant(value)}" for name, value in found.items())
+    text = ", ".join(f"{name} {metric(name, value)}" for name, value in found.items())
     result = {"data": args.data, "rows": len(rows), **found}
     print_result(args, result, f"{args.data}: {text} ({counted(len(rows), 'row')})")
     return 0

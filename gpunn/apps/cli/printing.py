@@ -29,6 +29,18 @@ def shown(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
+IN_UNITS = ("MAE", "RMSE")  # metrics in the target's units; the others are relative
+
+
+def metric(name: str, value: float) -> str:
+    """Format a metric: four significant digits, or four decimals of a relative one.
+
+    >>> metric("MAE", 1234.56), metric("MAE", 2e-7), metric("R2", -2e-7), metric("R2", 0.97124)
+    ('1,235', '2e-07', '0', '0.9712')
+    """
+    return significant(value if name in IN_UNITS else round(value, 4))
+
+
 def results(compared: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
     """Return a row for each model and a column for each metric.
 
@@ -36,5 +48,5 @@ def results(compared: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]
     [('', 'MAE'), ('mean', '0.1235')]
     """
     names = list(next(iter(compared.values())))
-    rows = [(name, *(significant(found[n]) for n in names)) for name, found in compared.items()]
+    rows = [(name, *(metric(n, found[n]) for n in names)) for name, found in compared.items()]
     return [("", *names), *rows]
