@@ -290,10 +290,10 @@ def lookup(kind: str, name: str) -> type:
         known = sorted({n for n in names if n == snake_case(n)})
         spelt = {n.replace("_", "") for n in known if "_" in n}  # also written without
         known = [n for n in known if n not in spelt]
-        shown = known if len(known) <= MOST_SHOWN else nearest(name, known)
-        some = ", ".join(shown) if shown else first_few(known, MOST_SHOWN)
-        label = "Known" if len(shown) in (0, len(known)) else f"Similar, of {len(known)}"
-        raise ValueError(f"Unknown {kind}: {name!r}.{closest(name, known)} {label}: {some}.")
+        some = f"Known: {first_few(known, MOST_SHOWN)}"
+        if len(known) > MOST_SHOWN and (similar := nearest(name, known)):
+            some = f"Similar, of {len(known)}: {', '.join(similar)}"
+        raise ValueError(f"Unknown {kind}: {name!r}.{closest(name, known)} {some}.")
     return _kinds[kind][names[name]]
 
 

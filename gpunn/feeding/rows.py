@@ -17,6 +17,7 @@ from weakref import WeakSet
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.device import place_of
 from gpunn.backends.shared.order import Order
 
 from .arrays import is_ready, map_under, on_device, stored_dtype
@@ -85,7 +86,7 @@ class Rows:
     @cached_property
     def places(self) -> frozenset[Any]:
         """Where in memory each array is, and how."""
-        return frozenset((name, *_place(array)) for name, array in self.arrays.items())
+        return frozenset((name, place_of(array)) for name, array in self.arrays.items())
 
     @cached_property
     def mapped(self) -> list[tuple[str, Array]]:
@@ -155,11 +156,6 @@ def place(
     return rows
 
 
-def _place(array: Any) -> tuple[Any, ...]:
-    interface = getattr(array, "__cuda_array_interface__", None) or array.__array_interface__
-    return interface["data"][0], interface["typestr"], array.shape, array.strides
-
-
 def _lack(backend: Backend, size: int, call: str) -> bool:
     """Whether arrays of ``size`` bytes do not fit on the device; if so, print a notice."""
     if lacking(size, backend) is None:
@@ -178,7 +174,9 @@ def _lack(backend: Backend, size: int, call: str) -> bool:
 
 def _keeps(backend: Backend, size: int) -> bool:
     """Whether copies of ``size`` bytes are kept."""
-    if size <= KEPT_ON_HOST or size > KEPT_BYTES:
-        return size <= KEPT_ON_HOST
+    if size <= KEPT_ON_HOST:
+        return True
+    if size > KEPT_BYTES:
+        return False
     free = backend.free_bytes()
     return free is not None and size * KEPT_SHARE <= free

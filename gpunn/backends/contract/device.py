@@ -20,6 +20,12 @@ Own = TypeVar("Own", bound="Device")
 Kept = TypeVar("Kept")
 
 
+def place_of(array: Array) -> tuple[Any, ...]:
+    """Return where in memory an array is, and how: a key for what is bound to that place."""
+    interface = getattr(array, "__cuda_array_interface__", None) or array.__array_interface__
+    return interface["data"][0], tuple(array.shape), array.strides, array.dtype.name
+
+
 class _ScratchOfOneUser:
     """Work arrays of a backend with a single user."""
 

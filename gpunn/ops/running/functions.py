@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.device import place_of
 from gpunn.core.settings import noted
 from gpunn.ops.conversion import convert
 from gpunn.ops.gradients import gradients
@@ -121,9 +122,5 @@ def or_zero(found: Tensor | None, out: Array) -> Tensor:
 
 
 def places(*arrays: Array) -> tuple[Any, ...]:
-    """Return the addresses, shapes and dtypes of arrays, as a key for a bound computation."""
-    found: list[Any] = []
-    for array in arrays:
-        interface = getattr(array, "__cuda_array_interface__", None) or array.__array_interface__
-        found += (interface["data"][0], tuple(array.shape), array.dtype.name)
-    return tuple(found)
+    """Return the places of arrays, as a key for a bound computation."""
+    return tuple(map(place_of, arrays))
