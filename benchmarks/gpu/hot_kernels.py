@@ -338,7 +338,10 @@ def _range(times: tuple[float, float]) -> str:
 
 def _saved(launched: Sequence[Launched], gpu: GPU) -> str:
     general = [each.without_constants if each.kernel else each for each in launched]
-    before, after = (step_seconds(each, gpu)[1] for each in (general, launched))
+    try:
+        before, after = (step_seconds(each, gpu)[1] for each in (general, launched))
+    except RuntimeError:  # its thread cannot be followed to its end, see `Thread`
+        return "-"
     return f"{before * 1e6:,.2f} -> {after * 1e6:,.2f} ({after / before - 1:+.0%})"
 
 

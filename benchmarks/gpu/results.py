@@ -106,12 +106,38 @@ def _described(report: Report, ours: str) -> Sequence[str]:
     for entry in report.get("benchmarks", ()):
         parts += [text.replace("## ", "### ", 1) if text.startswith("## ") else text
                   for text in page.section(entry, ours)]  # fmt: skip
+    parts += _inside(report)
     if "missing" in report:
         missing = "; ".join(f"{name} ({why})" for name, why in report["missing"].items())
         parts.append(f"Missing: {missing or 'nothing'}.")
     if "data" in report:
         parts.append(f"Trained on {report['data']}.")
     return parts
+
+
+def _inside(report: Report) -> Sequence[str]:
+    """The tables of the stage that looks inside the steps."""
+    tables = []
+    for workload, launches in report.get("launches", {}).items():
+        tables.append(
+            "\n".join([
+                f"### {workload}, fused: each launch of a step, repeated in a graph", "",
+                "| parts | us |", "| --- | ---: |",
+                *(f"| {', '.join(e['parts'])} | {1e6 * e['seconds']:.2f} |" for e in launches),
+            ])
+        )  # fmt: skip
+        *parts, step = report["parts"].get(workload, [None])
+        if step is not None:
+            rows = (f"| {e['part']} | {e['first']:,.0f} | {e['last']:,.0f} |" for e in parts)
+            tables.append(
+                "\n".join([
+                    f"### {workload}, persistent: clock cycles of each part of a step of "
+                    f"{1e6 * step['seconds']:.1f} us", "",
+                    "| part | in the first block | in the last block |",
+                    "| --- | ---: | ---: |", *rows,
+                ])
+            )  # fmt: skip
+    return tables
 
 
 def _first(message: str) -> str:

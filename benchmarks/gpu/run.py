@@ -13,6 +13,7 @@ to test the command itself.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
 import statistics
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -38,21 +40,22 @@ from gpunn.apps.roofline import step_profile
 from gpunn.backends.contract.backend import LAUNCH_MODES
 from gpunn.backends.cupy.launch.known_gpus import find_gpu
 from gpunn.backends.cupy.launch.measured_modes import keep_mode
-from gpunn.backends.cupy.launch.modes import step_key
+from gpunn.backends.cupy.launch.modes import LaunchModeError, step_key
 
-from . import compile_ahead, run_tests
+from . import compile_ahead, inside_steps, run_tests
 from .results import DONE, NOT_MEASURED, UNDER_WAY, Report, Results, now
 
 MINUTES = 10.0
 ENDING_SECONDS = 10.0  # of these, for writing results and exiting
 LATE = "stopped: its time was up"
 MOST_PROCESSES = 8  # on one GPU
+PROCESS_BYTES = 1 << 30  # of the GPU's memory
 ROUNDS, EMULATED_ROUNDS, EMULATED_ROWS, EMULATED_KERNELS = 7, 2, 120, 8
 OURS = f"gpunn {catalog.ON_GPU}"  # in the default launch mode
 NEIGHBOURS = (
-    catalog.EAGER, catalog.FUSED, "PyTorch, torch.compile with CUDA graphs",
-    "PyTorch, CUDA graph of 25 steps", catalog.JIT, catalog.SCAN,
-)  # fmt: skip
+    catalog.SCAN, "PyTorch, CUDA graph of 25 steps", catalog.FUSED, catalog.JIT, catalog.EAGER,
+    "PyTorch, torch.compile with CUDA graphs",
+)  # fmt: skip  # in this order, as far as there is time: the last one compiles for minutes
 COMPARISONS = "test_kernels_agree_with_numpy"  # of test_gpu.py: most of its tests
 GPU, PARITY = ("tests/backends/test_gpu.py",), ("tests/backends/test_parity.py",)
 OTHERS = (
@@ -77,6 +80,7 @@ class Run:
         rounds, rows: of the benchmarks; all rows if None.
         folder: the folder of the benchmarks' data and logs.
         keep: whether the fastest launch modes become settings, see `measured_modes`.
+        processes: how many of them test and compile.
     """
 
     emulated: bool
@@ -84,6 +88,7 @@ class Run:
     rows: int | None
     folder: Path
     keep: bool = False
+    processes: int = 1
 
     @property
     def backend(self) -> str:
@@ -105,7 +110,7 @@ class Stage:
 
     Attributes:
         title: the title on the page.
-        share: the fraction of the total time by which the stage must end.
+        share: its part of the time. What it does not use is left to the stages after it.
         work: runs the stage until a given time, reports each finding, and returns all of them.
         needed: whether the run fails if the stage does not complete.
     """
@@ -139,7 +144,7 @@ def compile_kernels(run: Run, until: float, tell: Tell) -> Report:
         print(f"  {done} of {report['kernels']} kernels", end="\r", flush=True)
         tell(report)
 
-    report = compile_ahead.compile_all(kernels, run.backend, _processes(), until, show)
+    report = compile_ahead.compile_all(kernels, run.backend, run.processes, until, show)
     print(flush=True)
     return report
 
@@ -150,7 +155,7 @@ def test(
 ) -> Report:  # fmt: skip
     """Run some tests in several processes; in one, if they must be ``alone`` on the GPU."""
     wanted = run_tests.Wanted(files, run.backend, expression, sample)
-    return run_tests.run(wanted, 1 if alone else _processes(), until, tell)
+    return run_tests.run(wanted, 1 if alone else run.processes, until, tell)
 
 
 def other_tests(run: Run, until: float, tell: Tell) -> Report:
@@ -200,24 +205,33 @@ def keep_modes(run: Run, entries: list[Report]) -> dict[str, str]:
 
 
 def race_neighbours(run: Run, until: float, tell: Tell) -> Report:
-    """Compare gpunn with the installed frameworks."""
-    programs, missing = [], {}
+    """Compare gpunn with the installed frameworks, each in one process for all workloads."""
+    programs, missing = {}, {}
     for variant in catalog.variants():
-        if variant.name == OURS:
-            programs.append(catalog.program(variant))
-        elif variant.name in [f"{name} {catalog.ON_GPU}" for name in NEIGHBOURS]:
-            reason = catalog.why_absent(variant.requires, on_gpu=True)
+        if variant.name in (OURS, *(f"{name} {catalog.ON_GPU}" for name in NEIGHBOURS)):
+            ours = variant.name == OURS
+            reason = None if ours else catalog.why_absent(variant.requires, on_gpu=True)
             if reason is None:
-                programs.append(catalog.program(variant))
+                programs[variant.name] = catalog.program(variant)
             else:
                 missing[variant.name] = reason
     if len(programs) == 1:
         return {"missing": missing}
-    return race(run, until, tell, programs, {"missing": missing})
+    names = (OURS, *(f"{name} {catalog.ON_GPU}" for name in NEIGHBOURS))
+    chosen = [programs[name] for name in names if name in programs]
+    with Race(chosen, "W1", 0, run.folder, run.rows, deadline=until) as one:
+        one.start_all()
+        return race(run, until, tell, chosen, {"missing": missing}, one)
 
 
-def race(run: Run, until: float, tell: Tell, programs: list[Program], found: Report) -> Report:
-    """Measure epochs of each workload, and predictions of W2's network; report each workload."""
+def race(
+    run: Run, until: float, tell: Tell, programs: list[Program], found: Report,
+    same: Race | None = None,
+) -> Report:  # fmt: skip
+    """Measure epochs of each workload, and predictions of W2's network; report each workload.
+
+    Each workload is a race of its own, with new processes, unless all are the ``same`` race.
+    """
     report = {"data": run.data, **found, "benchmarks": []}
     images = predict(min(run.rows or 10_000, 10_000))
     for number, workload in enumerate(ALL_WORKLOADS):
@@ -228,8 +242,11 @@ def race(run: Run, until: float, tell: Tell, programs: list[Program], found: Rep
         measures = {f"{workload} epoch": EPOCH} | ({"W5a": images} if workload == "W2" else {})
         able = [p for p in programs if workload not in IMAGE_WORKLOADS or catalog.convolves(p)]
         rows = run.rows or (10_000 if workload in IMAGE_WORKLOADS else 60_000)
-        with Race(able, workload, rows, run.folder, run.rows, deadline=until) as one:
-            one.warm_up(list(measures.values()), enough, lambda text: None)
+        if same is not None:
+            same.turn_to(workload, rows)
+        fresh = Race(able, workload, rows, run.folder, run.rows, deadline=until)
+        with nullcontext(same) if same is not None else fresh as one:
+            one.warm_up(list(measures.values()), enough, lambda text: None, same is not None)
             for key, measure in measures.items():
                 samples = one.run([measure], run.rounds, enough, lambda text: None)
                 entry = race_entry(one, key, [measure], samples, ["step", "epoch"])
@@ -250,26 +267,41 @@ def time_operations(run: Run, until: float, tell: Tell) -> Report:
     return {"benchmarks": list(operations(setting, [run.backend]))}
 
 
+def look_inside(run: Run, until: float, tell: Tell) -> Report:
+    """Time each launch of the workloads' fused steps, and each part of their persistent ones."""
+    if run.emulated:
+        return {"not_measured": "clocks of an emulated GPU tell nothing"}
+    report: Report = {"launches": {}, "parts": {}}
+    for workload in ALL_WORKLOADS:
+        if time.monotonic() < until:
+            report["launches"][workload] = list(inside_steps.launches(workload))
+            with suppress(LaunchModeError):  # it is not launched in this mode
+                report["parts"][workload] = inside_steps.parts(workload)
+            tell(report)
+    return report
+
+
 STAGES = {
-    "card": Stage("The GPU, and `gpunn doctor`", 0.08, look),
-    "kernels": Stage("Kernels compiled ahead", 0.22, compile_kernels),
+    "card": Stage("The GPU, and `gpunn doctor`", 3, look),
+    "kernels": Stage("Kernels compiled ahead", 6, compile_kernels),
     "short-list": Stage(
-        "The short list of tests", 0.40,
+        "The short list of tests", 12,
         partial(test, files=GPU, expression=f"not {COMPARISONS}", alone=True),
     ),
-    "epochs": Stage("The workloads in each launch mode", 0.60, race_modes),
+    "epochs": Stage("The workloads in each launch mode", 15, race_modes),
+    "neighbours": Stage("The workloads beside neighbours", 28, race_neighbours, needed=False),
+    "inside": Stage("Inside the steps", 4, look_inside, needed=False),
+    "operations": Stage("Operations by themselves", 3, time_operations, needed=False),
     "comparisons": Stage(
-        "Kernels against NumPy", 0.72, partial(test, files=GPU, expression=COMPARISONS)
+        "Kernels against NumPy", 30, partial(test, files=GPU, expression=COMPARISONS)
     ),
     "parity": Stage(
-        "Everything registered against NumPy, one case of each", 0.84,
+        "Everything registered against NumPy, one case of each", 20,
         partial(test, files=PARITY, sample="first"),
     ),
-    "neighbours": Stage("The workloads beside neighbours", 0.93, race_neighbours, needed=False),
-    "operations": Stage("Operations by themselves", 0.97, time_operations, needed=False),
-    "others": Stage("The other tests, as far as there was time", 1.0, other_tests, needed=False),
+    "others": Stage("The other tests, as far as there was time", 3, other_tests, needed=False),
 }  # fmt: skip
-"""By priority: the time that a stage does not use is left to those after it."""
+"""By priority."""
 
 
 def main() -> int:
@@ -299,7 +331,9 @@ def main() -> int:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     sys.path[:0] = paths[:2]
 
-    about = {"card": describe_gpu(backend), "emulated": emulated, "machine": machine.describe()}
+    about: dict[str, Any] = {
+        "card": describe_gpu(backend), "emulated": emulated, "machine": machine.describe()
+    }  # fmt: skip
     stem = re.sub(r"[^a-z0-9]+", "-", about["card"]["name"].lower()).strip("-")
     folder = arguments.out or (ROOT / "runs" / "gpu" if emulated else RESULTS)
     titles = {name: stage.title for name, stage in STAGES.items() if name in names}
@@ -309,11 +343,11 @@ def main() -> int:
         run = Run(
             emulated, arguments.rounds or (EMULATED_ROUNDS if emulated else ROUNDS),
             arguments.rows or (EMULATED_ROWS if emulated else None), Path(data),
-            arguments.keep_modes,
+            arguments.keep_modes, _processes(about["card"].get("memory_bytes", sys.maxsize)),
         )  # fmt: skip
-        for name in titles:
-            until = min(end, begun + STAGES[name].share * (end - begun))
-            do(name, run, until, results)
+        shares = [STAGES[name].share for name in titles]
+        for name, share in zip(titles, itertools.accumulate(shares), strict=True):
+            do(name, run, begun + share / sum(shares) * (end - begun), results)
     failed = [
         titles[name] for name, report in results.reports.items() if not in_order(name, report)
     ]
@@ -368,9 +402,11 @@ def in_order(name: str, report: Report) -> bool:
     return not failed and not refused and raced and ended
 
 
-def _processes() -> int:
+def _processes(room: int) -> int:
+    """Return how many processes fit in the GPU's memory, and on the CPU."""
     usable = getattr(os, "sched_getaffinity", None)
-    return max(1, min(MOST_PROCESSES, len(usable(0)) if usable else os.cpu_count() or 1))
+    cores = len(usable(0)) if usable else os.cpu_count() or 1
+    return max(1, min(MOST_PROCESSES, cores, room // PROCESS_BYTES))
 
 
 def describe_gpu(backend: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from .integers import WORD, ZERO, Values, compute, signed
 from .latencies import LATENCIES
 from .sass import Code, Instruction, following
 
-MOST_INSTRUCTIONS = 2_000_000
+MOST_INSTRUCTIONS = 400_000
 """Of a thread: then it is in a loop whose condition is unknown."""
 
 # The constant bank 0: where the number of blocks stands, and where the parameters begin, by the
@@ -228,6 +228,10 @@ def _branch(thread: Thread, instruction: Instruction, at: int, guard: int | None
         flags = thread.values.get("CC")
         equal = None if flags is None else flags & ZERO
         guard = None if equal is None else equal if condition == "CC.EQ" else 1 - equal
+    for operand in instruction.operands[:-1]:  # a second condition, in a predicate
+        if re.fullmatch(r"!?U?P\w", operand) and guard != 0:
+            also = thread.value(operand)
+            guard = also if also != 1 else guard
     if guard != 1 or "DIV" in instruction.modifiers:
         return at + 1  # an unknown condition does not hold: a loop ends, what is skipped is done
     return _target(thread, instruction, at)

@@ -134,6 +134,22 @@ class Race:
             for process in self.running.pop(name, ()):
                 process.end()
 
+    def start_all(self) -> None:
+        """Start one process of each contestant in parallel: importing takes long. It serves every
+        workload, see `warm_up`; it is for contestants that choose their number of threads."""
+        for program in self.programs:
+            process = Process(program, None, self._folder, self._deadline)
+            self.running[program.name] = [process]
+        for program in self.programs:
+            with self.failing(program.name):
+                self.running[program.name][0].receive(START_SECONDS)
+
+    def turn_to(self, workload: str, rows: int) -> None:
+        """Forget what was found, and race on another workload with the same processes."""
+        self.workload, self.work, self.rows = workload, ALL_WORKLOADS[workload], rows
+        self.first, self.accuracy, self.memory = {}, {}, {}
+        self.tried, self.threads = {}, {}
+
     def start(self, program: Program, threads: Iterable[int | None]) -> list[Process]:
         """Start processes of one contestant in parallel, with the data prepared."""
         processes = self.running.setdefault(program.name, [])

@@ -127,9 +127,14 @@ def reduce_rows(
 
 
 def row_argmax(backend: Backend, x: Array, slot: str) -> Array:
-    """Return (rows,) indices of the largest of each row of x, first on ties, in a work array."""
+    """Return (rows,) indices of the largest of each row of x, in a work array: of the first one on
+    ties, and of the first NaN if there is any."""
+    xp = backend.xp
     position = backend.scratch((len(x),), np.int64, f"argmax {slot}")
-    backend.xp.argmax(x, axis=-1, out=position)
+    xp.argmax(x, axis=-1, out=position)
+    if not backend.finds_first_nan:
+        missing = xp.isnan(x)
+        xp.copyto(position, xp.argmax(missing, axis=-1), where=xp.any(missing, axis=-1))
     return position
 
 

@@ -20,12 +20,12 @@ from gpunn.feeding.spec import Spec
 
 from . import agreement, loops
 from .batch_iterator import BatchIterator
+from .predictor import PREDICT_BATCH
 from .programs import Programs
 from .rehearsal import rehearse
 from .training import Training
 
 DEFAULT_BATCH = 32
-PREDICT_BATCH = 1024  # default rows per batch of a prediction
 
 
 def fit(

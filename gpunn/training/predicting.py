@@ -18,7 +18,8 @@ from gpunn.feeding.inputs import inputs
 from gpunn.feeding.rows import name_of
 from gpunn.feeding.spec import Spec
 
-from .fitting import PREDICT_BATCH, rows_of_a_batch
+from .fitting import rows_of_a_batch
+from .predictor import PREDICT_BATCH
 from .predictor import predict as predict_batches
 from .training import Training, inputs_and_targets
 
@@ -37,8 +38,8 @@ def predict(model: Any, x: Any, size: int | None, steps: int | None, callbacks: 
             for array, (argument, _) in zip(xs, spec.inputs, strict=True):
                 check_finite(spec.backend, array, spec.dtype, argument)
         rows = len(xs[0])
-        alone = rows if spec.backend.cache_bytes else PREDICT_BATCH
-        size = rows_of_a_batch(size, xs[0], steps, alone)
+        most = predictor.batch if predictor.batch < rows else rows
+        size = rows_of_a_batch(size, xs[0], steps, most)
         starts = list(range(0, rows, size))[:steps]
         batches: Iterator[Any] = (([a[at : at + size] for a in xs], "", at) for at in starts)
     else:

@@ -32,6 +32,8 @@ from .programs import CACHED_PROGRAMS
 
 DRAWN = 1 << 62  # first random counter of predictions; the counters of steps stay below
 PIECES = 32  # bits of a piece number
+PREDICT_BATCH = 1024  # default rows per batch of a prediction; on a GPU more, if they are small:
+PREDICT_BYTES = 1 << 26
 
 
 class Forward:
@@ -97,6 +99,10 @@ class Predictor:
         form: Structure of the outputs.
         seed: Seed of the model.
         calls: Counts the calls that draw random numbers.
+
+    Attributes:
+        batch: Rows of a batch unless the caller chooses: all on a CPU, where `predict` takes them
+            in pieces, and on a GPU as many as take `PREDICT_BYTES`.
     """
 
     def __init__(
@@ -112,8 +118,9 @@ class Predictor:
         self._settings = Settings(plan.read)
         self._looking = Exclusive()
         cache = spec.backend.cache_bytes
-        row = sample_bytes(plan, spec.dtype, training=False)
+        row = max(1, sample_bytes(plan, spec.dtype, training=False))
         self._rows = sys.maxsize if cache is None else max(1, cache // row)
+        self.batch = sys.maxsize if cache else max(PREDICT_BATCH, PREDICT_BYTES // row)
 
     def predict(
         self,

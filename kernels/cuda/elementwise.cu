@@ -63,8 +63,9 @@ ROW_PART void copy_columns(ThreadGroup threads, ROW_SLICED const T* x, int64 x_c
 // both groups draw them.
 template <typename T>
 ELEMENT_PART void dropout(ThreadGroup threads, ROW_SLICED const T* x, float keep, T scale,
-                          RUN_TIME uint64 seed, RUN_TIME uint64 stream, const int64* counters,
-                          int64 first, int64 n, ROW_SLICED T* out, ROW_SLICED bool* mask) {
+                          RUN_TIME uint64 seed, RUN_TIME uint64 stream,
+                          BLOCK_COPY const int64* counters, int64 first, int64 n,
+                          ROW_SLICED T* out, ROW_SLICED bool* mask) {
     const uint64 batch = uint64(counters[BATCHES]);
     const int64 begin = first + threads.begin(n), end = first + threads.end(n);
     for (int64 block = begin / 8 + threads.rank; block * 8 < end; block += threads.size) {

@@ -4,39 +4,90 @@
 #include "threads.cuh"
 
 constexpr int AT_ONCE = 4;  // at most this many rows: a weight is read once for all of them
+constexpr int QUAD = 4;     // neighbouring columns that a thread takes, if their number allows it
 
-// COUNT rows of x w, with `x` and `out` pointing to the first. Neighbouring threads take
-// neighbouring columns; if there are few columns, several threads share the sum of each, and add
-// up their parts in `partial`, which all threads of the block share.
-template <int COUNT, typename T>
+// Elements that a thread reads at once where they are aligned.
+template <typename T, int N> struct alignas(N * sizeof(T)) Columns {
+    T values[N];
+};
+
+// COUNT rows of x w, with `x` and `out` pointing to the first. A thread takes N neighbouring
+// columns, and neighbouring threads the next; if there are few columns, several threads share the
+// sums of each, and add up their parts in `partial`, which all threads of the block share.
+template <int COUNT, int N, typename T>
 __device__ inline void product_rows(ThreadGroup threads, const T* x, const T* w, int64 inputs,
-                                    int64 outputs, bool accumulate, T* out, T (*partial)[BLOCK]) {
+                                    int64 outputs, bool accumulate, T* out,
+                                    Columns<T, N> (*partial)[BLOCK]) {
+    const int64 columns = outputs / N;
+    const bool aligned = reinterpret_cast<uint64>(w) % sizeof(Columns<T, N>) == 0;
     int across = 1;
-    while (across < outputs && across < BLOCK) across *= 2;
+    while (across < columns && across < BLOCK) across *= 2;
     const int rank = int(threads.rank), slices = BLOCK / across;
     const int slice = rank / across;
-    for (int64 first = 0; first < outputs; first += across) {
+    for (int64 first = 0; first < columns; first += across) {
         const int64 c = first + rank % across;
-        T sum[COUNT] = {};
-        if (c < outputs)
-#pragma unroll 16 / COUNT  // concurrent reads: a read takes longer than all else here
-            for (int64 k = slice; k < inputs; k += slices) {
-                const T weight = w[k * outputs + c];
-                for (int r = 0; r < COUNT; ++r) sum[r] += x[r * inputs + k] * weight;
+        Columns<T, N> sum[COUNT] = {};
+        auto add = [&](int64 k, const Columns<T, N>& weight) {
+            for (int r = 0; r < COUNT; ++r) {
+                const T value = x[r * inputs + k];
+                for (int j = 0; j < N; ++j) sum[r].values[j] += value * weight.values[j];
             }
+        };
+        if (c < columns && aligned) {
+            const Columns<T, N>* from = reinterpret_cast<const Columns<T, N>*>(w) + c;
+#pragma unroll (N > 1 ? 8 : 16) / COUNT  // concurrent reads: a read takes longer than all else here
+            for (int64 k = slice; k < inputs; k += slices) {
+                const Columns<T, N> weight = from[k * columns];  // one read, as it is aligned
+                add(k, weight);
+            }
+        } else if (c < columns) {
+#pragma unroll 4
+            for (int64 k = slice; k < inputs; k += slices) {
+                Columns<T, N> weight;
+                for (int j = 0; j < N; ++j) weight.values[j] = w[k * outputs + c * N + j];
+                add(k, weight);
+            }
+        }
         for (int r = 0; r < COUNT; ++r) partial[r][rank] = sum[r];
         for (int half = slices / 2; half > 0; half /= 2) {
             __syncthreads();
             if (slice < half)
                 for (int r = 0; r < COUNT; ++r)
-                    partial[r][rank] += partial[r][rank + half * across];
+                    for (int j = 0; j < N; ++j)
+                        partial[r][rank].values[j] += partial[r][rank + half * across].values[j];
         }
-        if (slice == 0 && c < outputs)
-            for (int r = 0; r < COUNT; ++r) {
-                T* y = out + r * outputs + c;
-                *y = partial[r][rank] + (accumulate ? *y : T(0));
-            }
+        if (slice == 0 && c < columns)
+            for (int r = 0; r < COUNT; ++r)
+                for (int j = 0; j < N; ++j) {
+                    T* y = out + r * outputs + c * N + j;
+                    *y = partial[r][rank].values[j] + (accumulate ? *y : T(0));
+                }
         __syncthreads();  // `partial` is reused for the next columns
+    }
+}
+
+template <int N, typename T>
+__device__ inline void products_of_rows(ThreadGroup threads, const T* x, const T* w, int64 rows,
+                                        int64 inputs, int64 outputs, bool accumulate, T* out) {
+    __shared__ Columns<T, N> partial[AT_ONCE][BLOCK];
+    const int64 end = threads.end(rows);
+    for (int64 r = threads.begin(rows); r < end; r += AT_ONCE) {
+        const T* from = x + r * inputs;
+        T* to = out + r * outputs;
+        switch (end - r) {
+            case 1:
+                product_rows<1, N>(threads, from, w, inputs, outputs, accumulate, to, partial);
+                break;
+            case 2:
+                product_rows<2, N>(threads, from, w, inputs, outputs, accumulate, to, partial);
+                break;
+            case 3:
+                product_rows<3, N>(threads, from, w, inputs, outputs, accumulate, to, partial);
+                break;
+            default:
+                product_rows<AT_ONCE, N>(threads, from, w, inputs, outputs, accumulate, to,
+                                         partial);
+        }
     }
 }
 
@@ -44,25 +95,10 @@ __device__ inline void product_rows(ThreadGroup threads, const T* x, const T* w,
 template <typename T>
 BLOCK_PART void matmul_nn(ThreadGroup threads, ROW_SLICED const T* x, const T* w, int64 rows,
                           int64 inputs, int64 outputs, bool accumulate, ROW_SLICED T* out) {
-    __shared__ T partial[AT_ONCE][BLOCK];
-    const int64 end = threads.end(rows);
-    for (int64 r = threads.begin(rows); r < end; r += AT_ONCE) {
-        const T* from = x + r * inputs;
-        T* to = out + r * outputs;
-        switch (end - r) {
-            case 1:
-                product_rows<1>(threads, from, w, inputs, outputs, accumulate, to, partial);
-                break;
-            case 2:
-                product_rows<2>(threads, from, w, inputs, outputs, accumulate, to, partial);
-                break;
-            case 3:
-                product_rows<3>(threads, from, w, inputs, outputs, accumulate, to, partial);
-                break;
-            default:
-                product_rows<AT_ONCE>(threads, from, w, inputs, outputs, accumulate, to, partial);
-        }
-    }
+    if (outputs % QUAD == 0)
+        products_of_rows<QUAD>(threads, x, w, rows, inputs, outputs, accumulate, out);
+    else
+        products_of_rows<1>(threads, x, w, rows, inputs, outputs, accumulate, out);
 }
 
 // out (rows, inputs) (+)= dz (rows, outputs) w^T. Some lanes of a warp, more for long sums, share a
@@ -101,7 +137,7 @@ ELEMENT_PART void matmul_tn(ThreadGroup threads, const T* x, const T* dz, int64 
     for (int64 at : threads.strided(strided_offset, stop)) {
         const uint32 e = uint32(at - strided_offset), i = e / outputs, j = e % outputs;
         T sum = T(0);
-#pragma unroll 8
+#pragma unroll 16
         for (int64 r = 0; r < rows; ++r) sum += x[r * inputs + i] * dz[r * outputs + j];
         out[e] = sum + (accumulate ? out[e] : T(0));
     }

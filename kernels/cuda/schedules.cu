@@ -5,7 +5,7 @@
 
 // rate = the schedule's value for the next step.
 template <class Schedule>
-LAST_PART void schedule(ThreadGroup threads, const double* parameters, const int64* counters,
-                        double* rate) {
+LAST_PART void schedule(ThreadGroup threads, const double* parameters,
+                        BLOCK_COPY const int64* counters, double* rate) {
     if (threads.rank == 0) *rate = Schedule::value(parameters, double(counters[UPDATES]));
 }

@@ -20,6 +20,7 @@ constexpr unsigned ALL_LANES = 0xFFFFFFFFu;
 // anywhere by any thread: the next part must wait for the whole grid.
 #define ROW_SLICED    // a group accesses only the rows of its own slices
 #define GRID_STRIDED  // a thread accesses only its own elements, as `strided` assigns them
+#define BLOCK_COPY    // in a persistent kernel each block has a copy: what writes it, every block does
 
 // The kernels of a step have its sizes and flags as constants. These marks name the exceptions.
 #define RUN_TIME      // a number that differs between trainings of one network, or GPUs
@@ -199,10 +200,26 @@ __device__ inline void spin_wait() {
 }
 #endif
 
-// All blocks wait for each other; the last to arrive calls `last` before any continues. They must
-// be on the GPU at the same time, which a cooperative launch guarantees. barrier[0] counts
-// arrivals, and is zero before and after; barrier[1] counts how often the gate has opened, and
-// wraps around.
+// All blocks wait for each other. They must be on the GPU at the same time, which a cooperative
+// launch guarantees. What all blocks add to barrier[2] is 2^31: its upper bit changes when the last
+// one arrives, and the others are 0 again.
+//
+// Afterwards, all blocks can read what a block wrote, see below.
+__device__ inline void grid_barrier(uint32* barrier) {
+    volatile uint32* arrived = barrier + 2;
+    __syncthreads();  // this block has done its work
+    if (threadIdx.x == 0) {
+        __threadfence();
+        const uint32 mine = blockIdx.x == 0 ? 0x80000000u - (gridDim.x - 1) : 1u;
+        const uint32 before = atomicAdd(barrier + 2, mine);
+        while (!((*arrived ^ before) & 0x80000000u)) spin_wait();
+        __threadfence();
+    }
+    __syncthreads();  // the gate is open
+}
+
+// The same, but the last to arrive calls `last` before any continues. barrier[0] counts arrivals,
+// and is zero before and after; barrier[1] counts how often the gate has opened, and wraps around.
 //
 // Afterwards, all blocks can read what a block wrote, by ordinary reads: the fence of its thread 0
 // covers what all its threads wrote before the __syncthreads. The fence of a thread 0 that has seen

@@ -7,7 +7,7 @@
 template <typename T>
 BLOCK_PART void accumulate_gradients(ThreadGroup threads, GRID_STRIDED T* gradients,
                                      GRID_STRIDED T* accumulated, const double* group_table,
-                                     int64 groups, int64 every, const int64* counters) {
+                                     int64 groups, int64 every, BLOCK_COPY const int64* counters) {
     const bool due = is_due(counters, every);
     for (int64 k = 0; k < groups; ++k)
         for (int64 i : threads.strided(group_table[4 * k], group_table[4 * k + 1])) {
@@ -21,8 +21,8 @@ template <typename T, template <typename> class Optimizer>
 BLOCK_PART void update(ThreadGroup threads, GRID_STRIDED T* weights,
                        GRID_STRIDED const T* gradients, GRID_STRIDED T* slot_0,
                        GRID_STRIDED T* slot_1, GRID_STRIDED T* slot_2, const double* group_table,
-                       int64 groups, const double* parameters, int64 every, const int64* counters,
-                       const double* rates) {
+                       int64 groups, const double* parameters, int64 every,
+                       BLOCK_COPY const int64* counters, const double* rates) {
     if (!is_due(counters, every)) return;
     __shared__ Optimizer<T> formula;
     for (int64 k = 0; k < groups; ++k) {
@@ -43,7 +43,7 @@ template <typename T>
 BLOCK_PART void average_weights(ThreadGroup threads, GRID_STRIDED T* weights,
                                 GRID_STRIDED T* averages, const double* group_table, int64 groups,
                                 double momentum, int64 overwrite, int64 every,
-                                const int64* counters) {
+                                BLOCK_COPY const int64* counters) {
     const int64 done = updates(counters, every);
     const T change = T(done == 0 ? 1.0 : 1.0 - momentum);
     const bool overwrites = overwrite != 0 && (done + 1) % overwrite == 0;
@@ -106,7 +106,7 @@ BLOCK_PART void step_by_norms(ThreadGroup threads, T* weights, const T* directio
                               const int64* starts, const int64* stops, const int64* firsts,
                               const int64* lasts, int64 pieces, const double* weight_sums,
                               const double* direction_sums, const double* multipliers, int64 every,
-                              const int64* counters, const double* rates) {
+                              BLOCK_COPY const int64* counters, const double* rates) {
     if (!is_due(counters, every)) return;
     __shared__ T step;
     for (int64 k : threads.units(pieces)) {

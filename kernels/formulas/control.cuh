@@ -3,4 +3,5 @@
 #include "types.cuh"
 
 enum Counter { UPDATES, BATCHES, PASS, POSITION, BAD_BATCH };
+constexpr int COUNTERS = 8;  // in the array
 enum Rate { LEARNING_RATE };

@@ -428,7 +428,7 @@ def test_the_phases_of_the_classic_step() -> None:
     model = digits.classic(dry.make_backend(H200))
     (kernel,) = digits.program(model, *digits.digits(80), 32).kernels
     assert [stage.name for stage in kernel.stages] == [
-        "rows", "barrier", "grid", "blocks", "once", "barrier",
+        "rows", "barrier", "grid", "blocks", "once", "barrier", "each",
     ]  # fmt: skip
     assert [call.part for call in kernel.stages[-1].calls] == ["advance"]
 

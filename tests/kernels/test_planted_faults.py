@@ -58,7 +58,9 @@ WITH_BARRIERS = {
     "places.cu": ("rows_of_places",),
     "reductions.cu": ("column_sums",),
     "products.cu": ("products",),
-    "threads.cuh": (LOSS, "shared_launch", "persistent_steps", "persistent_updates"),
+    "threads.cuh": (
+        LOSS, "shared_launch", "persistent_steps", "persistent_updates", "persistent_evaluation",
+    ),
     "updates.cu": (ADAM, LAMB, "clip by norm", "clip by global_norm"),
 }
 
@@ -90,6 +92,11 @@ FAULTS = [
         "gate opened by the first", "threads.cuh",
         "is_last = atomicAdd(barrier, 1u) == gridDim.x - 1",
         "is_last = atomicAdd(barrier, 1u) == 0",
+        ("persistent_evaluation",),
+    ),
+    Fault(
+        "one block counted too few", "threads.cuh",
+        "0x80000000u - (gridDim.x - 1) : 1u", "0x80000000u - (gridDim.x - 2) : 1u",
         ("persistent_steps",),
     ),
     Fault(
@@ -100,11 +107,11 @@ FAULTS = [
     ),
     Fault(
         "arrivals not counted anew", "threads.cuh", "        barrier[0] = 0;\n", "",
-        ("persistent_steps",),
+        ("persistent_evaluation",),
     ),
     Fault(
         "tail of the rows lost", "products.cu",
-        "product_rows<3>(", "product_rows<2>(",
+        "product_rows<3, N>(", "product_rows<2, N>(",
         ("products",),
     ),
     Fault(

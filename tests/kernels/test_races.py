@@ -45,13 +45,26 @@ __global__ void steps(uint32* barrier, float* x, float* totals) {
         x[thread_number()] = next;
     }
 }
+__global__ void waits(uint32* barrier, float* x, float*) {
+    for (int step = 0; step < 3; ++step) {
+        x[thread_number()] = step;
+        grid_barrier(barrier);
+        const float next = x[(thread_number() + blockDim.x) % thread_count()];
+        grid_barrier(barrier);
+        x[thread_number()] = next;
+    }
+}
 """
+KERNELS = ["sum", "steps", "waits"]
 COUNTED = "        last = atomicAdd(arrivals, 1u) == gridDim.x - 1;\n"
 ARRIVED = "        is_last = atomicAdd(barrier, 1u) == gridDim.x - 1;\n"
 FENCE = "        __threadfence();\n"
 OPENED = "        *opened = before + 1;\n"
 RESET = "        barrier[0] = 0;\n"
 READ = "        before = *opened;  // it cannot open before this block has arrived\n"
+ADDED = "        const uint32 before = atomicAdd(barrier + 2, mine);\n"
+MINE = "        const uint32 mine = blockIdx.x == 0 ? 0x80000000u - (gridDim.x - 1) : 1u;\n"
+WAITED = "        while (!((*arrived ^ before) & 0x80000000u)) spin_wait();\n"
 SPUN = "        while (!is_last && *opened == before) spin_wait();\n"
 LAST = "    __shared__ bool last;\n"
 
@@ -93,14 +106,28 @@ PLANTED = {
     "grid, an ordinary look at the gate": (
         "steps", "volatile uint32* opened = barrier", "uint32* opened = barrier",
     ),
+    "wait, no barrier before it arrives": (
+        "waits", "    __syncthreads();  // this block has done its work\n", "",
+    ),
+    "wait, no barrier behind the gate": (
+        "waits", "    __syncthreads();  // the gate is open\n", "",
+    ),
+    "wait, no fence before it arrives": ("waits", FENCE + MINE, MINE),
+    "wait, no fence behind the gate": ("waits", WAITED + FENCE, WAITED),
+    "wait, counted without an atomic": (
+        "waits", ADDED, "        const uint32 before = barrier[2];\n        barrier[2] += mine;\n",
+    ),
+    "wait, an ordinary look at the gate": (
+        "waits", "volatile uint32* arrived = barrier", "uint32* arrived = barrier",
+    ),
 }  # fmt: skip
 
 
 def launch(kernel: str, header: str, architecture: int | None = None) -> None:
     """Raise RuntimeError if a race is found, in the text or in its PTX for an architecture."""
     text = header + PATTERNS.replace("__global__", 'extern "C" __global__')
-    run = compile_text(text, ["sum", "steps"], True, architecture)[kernel]
-    arrays = np.zeros(2, "u4"), np.zeros(BLOCKS * THREADS, "f"), np.zeros(THREADS, "f")
+    run = compile_text(text, KERNELS, True, architecture)[kernel]
+    arrays = np.zeros(3, "u4"), np.zeros(BLOCKS * THREADS, "f"), np.zeros(THREADS, "f")
     for order in range(4):
         run((BLOCKS,), (THREADS,), arrays, order)
 
@@ -115,7 +142,7 @@ by_ptx = pytest.mark.parametrize(
 
 
 @by_ptx
-@pytest.mark.parametrize("kernel", ["sum", "steps"])
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_nothing_is_found_in_the_patterns_as_they_are(
     kernel: str, architecture: int | None
 ) -> None:

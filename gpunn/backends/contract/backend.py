@@ -59,6 +59,9 @@ class Backend(Contract, Device):
     """A large batch of a prediction is split into pieces whose arrays take at most this many
     bytes. None: it is not split."""
 
+    finds_first_nan = True
+    """Whether `argmax` of its array functions finds the first of several NaN, as NumPy's does."""
+
     stops = True
     """Whether a step ends where `check_range` finds an error. If not, the error is raised when
     the host next waits for the device."""

@@ -32,6 +32,8 @@ NORM_CHUNK = 1 << 14  # elements whose squares one block sums
 class CupyBackend(CupyExpressions, CupyImages, CupyNormalization, CupyPenalties, CupyPlaces):
     """The operations of the contract on a GPU; see `TaskBackend` for its arguments."""
 
+    finds_first_nan = False
+
     def _program(self, step: Step, traceable: bool, modes: dict[str, str]) -> Program:
         return CupyProgram(self, step, traceable, modes)
 

@@ -72,7 +72,7 @@ def instructions(request: pytest.FixtureRequest) -> str:
 # Operations with products: these use fused multiply-add where the CPU has it.
 WITH_PRODUCTS = {
     "convolution", "convolution_without_patches", "products", "rounded_products",
-    "persistent_steps", "persistent_updates", "expressions_in_steps",
+    "persistent_steps", "persistent_updates", "persistent_evaluation", "expressions_in_steps",
 }  # fmt: skip
 
 

@@ -46,6 +46,7 @@ from .steps import (
     clip,
     constrain,
     optimizer,
+    persistent_evaluation,
     persistent_steps,
     persistent_updates,
     products,
@@ -78,7 +79,7 @@ def _comparisons() -> Iterator[tuple[str, Comparison]]:
         yield f"expression of {name}", partial(expression, name)
     programs = (
         shared_launch, products, stacked_products, persistent_steps, persistent_updates,
-        expressions_in_steps,
+        persistent_evaluation, expressions_in_steps,
     )  # fmt: skip
     normalizations = (batch_normalization, layer_normalization, noise)
     on_images = (

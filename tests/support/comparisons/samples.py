@@ -19,8 +19,8 @@ NUMPY: Backend = gpunn.backends.get_backend("numpy")
 DTYPES = ("float32", "float64")
 # Relative to the norm. A sum of n values is rounded n times, each time by up to u = 2^-24 or 2^-53
 # of it: sqrt(n) u in all, if rounding goes up as often as down. Sums of float32 have up to 1023
-# values here: 32 u = 1.9e-6. Sums of float64, those of metrics included, have up to 20,000:
-# 141 u = 1.6e-14, and twice that if rounding is biased.
+# values here: 32 u = 1.9e-6. Sums of float64 have up to 20,000: 141 u = 1.6e-14, and twice that if
+# rounding is biased. Those of metrics have more, see `summed`.
 TOLERANCE = {"float32": 2e-6, "float64": 3e-14}
 SOURCES = [
     np.dtype({"float": "float32", "double": "float64"}.get(name, name)).name
@@ -56,17 +56,28 @@ def on_both(
     return results[0], results[1]
 
 
+def summed(values: int) -> float:
+    """Return the tolerance of float64 sums of so many values."""
+    return max(TOLERANCE["float64"], 2 * values**0.5 * 2.0**-53)
+
+
 # Callbacks that get a backend's results before these are compared with NumPy's.
 onlookers: list[Callable[[dict[str, np.ndarray]], None]] = []
 
 
 def assert_alike(
-    a: dict[str, np.ndarray], b: dict[str, np.ndarray], dtype: str, size: float = 0.0
+    a: dict[str, np.ndarray],
+    b: dict[str, np.ndarray],
+    dtype: str,
+    size: float = 0.0,
+    tolerance: float | None = None,
 ) -> None:
     """Compare by the norm of the difference: orders of summation differ in single small elements.
 
     ``size`` is the norm of what was summed or subtracted, for results that may be far smaller.
+    ``tolerance`` is that of the type unless given.
     """
+    tolerance = TOLERANCE[dtype] if tolerance is None else tolerance
     for look in onlookers:
         look(b)
     assert a.keys() == b.keys()
@@ -83,7 +94,7 @@ def assert_alike(
             # Scaled, so that no square overflows.
             unit = max(np.abs(x[finite]).max(initial=0.0), size)
             difference = np.linalg.norm((x[finite] - y[finite]) / unit)
-            limit = TOLERANCE[dtype] * max(np.linalg.norm(x[finite] / unit), size / unit)
+            limit = tolerance * max(np.linalg.norm(x[finite] / unit), size / unit)
         assert difference <= limit, f"{name}: {difference} above {limit}"
 
 

@@ -116,6 +116,35 @@ def persistent_steps(gpu: Backend, sample: Sample) -> None:
     assert_alike(*both, sample.dtype, 10.0 * rows)
 
 
+def persistent_evaluation(gpu: Backend, sample: Sample) -> None:
+    """Three steps in one launch, in which the blocks wait for what the last of them does: it sums
+    up the losses, and the weights of the rows, which all need."""
+    rows, columns = sample.shape
+    linear, squares = gpunn.activations.get("linear"), gpunn.losses.MeanSquaredError()
+    metric = gpunn.metrics.Precision()
+    metric.build((3,))
+
+    def step(backend: Backend, a: dict[str, Any]) -> None:
+        backend.gather(a["source"], order, a["control"], a["x"], 0.5)
+        backend.matmul(a["x"], a["w"], a["y"])
+        backend.bias_activation(a["y"], a["b"], linear, a["y"])
+        backend.loss(squares, a["t"], a["y"], None, 1.0 / rows, None, a["totals"])
+        backend.metric(metric, a["t"], a["y"], a["weights"], a["state"])
+        backend.advance(a["control"], 1, a["totals"])
+
+    def steps(backend: Backend, a: dict[str, Any]) -> None:
+        program("persistent", step, 3, backend, {**a, "control": Control(backend)})
+
+    order = Order(rows + 3, sample.seed)
+    both = on_both(
+        gpu, steps, x=sample.normal(), w=sample.normal(columns, 3), totals=np.zeros(2),
+        b=sample.normal(3), y=sample.normal(rows, 3), source=sample.normal(rows + 3, columns),
+        t=sample.rng.integers(0, 2, (rows, 3)).astype(sample.dtype),
+        weights=sample.rng.random(rows).astype(sample.dtype), state=np.zeros(metric.state_size),
+    )  # fmt: skip
+    assert_alike(*both, sample.dtype, 10.0 * rows)
+
+
 def program(
     mode: str,
     step: Callable[[Backend, dict[str, Any]], None],

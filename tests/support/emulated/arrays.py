@@ -130,6 +130,13 @@ class DeviceArray(np.ndarray):
             current_stream().synchronize()  # they are counted on the host
         return _call(lambda: plain[key], (), {})
 
+    def set(self, values: np.ndarray, stream: Any = None) -> None:
+        """Copy an array of the host, as CuPy does: at once, since its memory is not pinned."""
+        assert type(values) is np.ndarray
+        assert (self.shape, self.dtype) == (values.shape, values.dtype)
+        (stream or current_stream()).synchronize()
+        self.view(np.ndarray)[...] = values
+
     def __setitem__(self, key: Any, value: Any) -> None:
         _call(np.ndarray.__setitem__, (self, key, value), {})
 

@@ -57,6 +57,13 @@ class EmulatedStream(Stream):
             raise TypeError("what is read is an array of the device")
         return np.array(array.view(np.ndarray))
 
+    def write(self, array: Any, values: np.ndarray) -> None:
+        self.refuse("write")
+        if not isinstance(array, DeviceArray) or isinstance(values, DeviceArray):
+            raise TypeError("a copy goes from an array of the host to one of the device")
+        assert (array.shape, array.dtype) == (values.shape, values.dtype)
+        np.copyto(array.view(np.ndarray), values)
+
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         array = np.empty(shape, dtype)
         poison(array)

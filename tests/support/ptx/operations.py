@@ -114,10 +114,11 @@ madc.hi.cc.u32                       T(T,T,T)  carried(u64(high_product(a, b)) +
 madc.hi.u32                               T(T,T,T)       high_product(a, b) + c + carry
 ld.{param,local}.{b32,f32,f64,s8,u8,s32,u32,u64}     T(address) *(const T*)(a)
 ld.{shared,global}.{f32,f64,s8,u8,s16,u16,s32,u32,s64,u64} T(address) *(const T*)(a)
-ld.shared.{v2.f32,v4.f32,v2.f64}          T(address)     *(const T*)(a)
+ld.{shared,global}.{v2.f32,v4.f32,v2.f64} T(address)     *(const T*)(a)
 ld.global.nc{,.v2}.{f32,f64,u32,u64}      T(address)     *(const T*)(a)
 ld.volatile.global.{f32,f64,s8,u8,s32,u32} T(address)    *(const volatile T*)(a)
 st.{param,local,shared,global}.{b32,f32,f64,u8,u16,u32,u64} (address,T) *(T*)(a) = b
+st.shared.{v2.f32,v4.f32,v2.f64}          (address,T)    *(T*)(a) = b
 st.volatile.global.u32                    (address,T)    *(volatile T*)(a) = b
 atom.global.add.{f64,u32,u64}             T(address,T)   atomicAdd((T*)(a), b)
 atom.global.min.s64                       T(address,T)   atomicMin((T*)(a), b)

@@ -136,6 +136,14 @@ class _Translation:
         result = operands.pop(0) if operation.result else ""
         if len(operands) != len(operation.operands):
             raise PtxError(found.line, f"{found.form} with {len(operands)} operands")
+        if opcode == "st" and operands[1].startswith("{"):
+            type_ = operation.operands[1]
+            address = self.value(found.line, operands[0], "address")
+            return " ".join(
+                f"*({type_}*)({address} + {i * int(type_[1:]) // 8}) = "
+                f"{self.value(found.line, part, type_)};"
+                for i, part in enumerate(_parts(operands[1]))
+            )
         values = [
             self.value(found.line, *each) for each in zip(operands, operation.operands, strict=True)
         ]

@@ -120,6 +120,10 @@ class CupyStream:
     def read(self, array: Array) -> np.ndarray:
         return self._cupy.asnumpy(array, stream=self._stream)
 
+    def write(self, array: Array, values: np.ndarray) -> None:
+        if values.size:
+            array.set(values, stream=self._stream)
+
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         size = math.prod(shape) * np.dtype(dtype).itemsize
         return np.ndarray(shape, dtype, self._cupy.cuda.alloc_pinned_memory(size))

@@ -82,6 +82,9 @@ class _Stream(nullcontext[None]):
     def read(self, array: Array) -> np.ndarray:
         return np.array(array)
 
+    def write(self, array: Array, values: np.ndarray) -> None:
+        np.copyto(array, values)
+
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return np.empty(shape, dtype)
 

@@ -11,9 +11,10 @@ those of its parts. A stage defines which threads do its parts together (`Thread
 - stage ``blocks``: each block does a part of the work by itself;
 - stage ``last``: one block does it: the last one to arrive, when all others have ended.
 
-A persistent kernel repeats its stages, once for each step. It has two additional ones:
+A persistent kernel repeats its stages, once for each step. It has three additional ones:
 
 - stage ``once``: one block does it, while the other blocks continue;
+- stage ``each``: every block does it, to its own copy of an array: the counters of the step;
 - stage ``barrier``: all blocks wait for each other; the last to arrive does the stage's parts.
 
 The kernels of a step have its sizes and flags as constants. Their source then defines these
@@ -35,6 +36,8 @@ STAGES = {"ELEMENT": "grid", "ROW": "rows", "BLOCK": "blocks", "LAST": "last"}
 
 BLOCK = 256  # threads of a block, as in threads.cuh
 WARP = 32
+
+COPY = "counters"  # of a block of a persistent kernel
 
 RESIDENT_BLOCKS = 2
 """Blocks of a persistent kernel that a multiprocessor holds at once: the compiler limits registers
@@ -160,7 +163,11 @@ class Kernel:
             calls = []
             for call in stage.calls:
                 part = part_named(call.part)
-                arguments = "".join(f", {p.name}_{number}" for p in part.parameters)
+                names = (
+                    COPY if self.repeats and p.mark == "BLOCK_COPY" else f"{p.name}_{number}"
+                    for p in part.parameters
+                )  # fmt: skip
+                arguments = "".join(f", {name}" for name in names)
                 sync = "threads.sync(); " if call.syncs else ""
                 calls.append(f"{sync}{call.entry}(threads{arguments});")
                 number += 1
@@ -168,6 +175,7 @@ class Kernel:
         if self.repeats:
             inner = (f"    {line}" for line in lines)
             lines = ["for (int64 step = 0; step < steps; ++step) {", *inner, "}"]
+            lines = _with_copy([p for p in self.declared if p.mark == "BLOCK_COPY"], lines)
         body = "\n".join(f"    {line}" for line in [*constants, *lines])
         bounds = f"__launch_bounds__(BLOCK, {RESIDENT_BLOCKS}) " * self.repeats
         head = f'extern "C" __global__ void {bounds}{self.name}('
@@ -214,6 +222,7 @@ _HEADS = {
     "blocks": ("{", "block_group()"),
     "last": ("if (last_block(arrivals)) {", "only_group()"),
     "once": ("if (blockIdx.x == gridDim.x - 1) {", "only_group()"),
+    "each": ("{", "block_group()"),
     "barrier": ("grid_barrier(barrier, [&] {", "only_group()"),
 }
 
@@ -230,9 +239,31 @@ def _stage(name: str, at: int, calls: list[str]) -> list[str]:
     head, group = _HEADS[name]
     if name == "last" and not at:
         head = "{"
+    if name == "barrier" and not calls:
+        return ["grid_barrier(barrier);"]
     if calls:
         inner.insert(0, f"    const ThreadGroup threads = {group};")
+    if name == "each":
+        inner = ["    __syncthreads();", *inner, "    __syncthreads();"]
     return [head, *inner, "});" if name == "barrier" else "}"]
+
+
+def _with_copy(parameters: list[KernelParameter], lines: list[str]) -> list[str]:
+    """Return the lines of a persistent kernel with what copies the counters to each block before
+    them, and those of the last block back. They are the same in all blocks, and near."""
+    if not parameters:
+        return lines
+    written = [p for p in parameters if not p.constant]
+    begin = [
+        f"__shared__ int64 {COPY}[COUNTERS];",
+        f"if (threadIdx.x < COUNTERS) {COPY}[threadIdx.x] = {parameters[0].name}[threadIdx.x];",
+        "__syncthreads();",
+    ]
+    end = [
+        "if (blockIdx.x == gridDim.x - 1 && threadIdx.x < COUNTERS)",
+        *(f"    {p.name}[threadIdx.x] = {COPY}[threadIdx.x];" for p in written[:1]),
+    ]
+    return [*begin, *lines, *(end if written else [])]
 
 
 def by_itself(call: PartCall) -> Kernel:

@@ -45,7 +45,7 @@ _PART = re.compile(
     r"\(ThreadGroup threads,([^)]*)\)"
 )
 _PARAMETER = re.compile(
-    r"(?:(ROW_SLICED|GRID_STRIDED|RUN_TIME|COMPILE_TIME) )?(const )?(\w+)(\*?) (\w+)"
+    r"(?:(ROW_SLICED|GRID_STRIDED|BLOCK_COPY|RUN_TIME|COMPILE_TIME) )?(const )?(\w+)(\*?) (\w+)"
 )
 
 
@@ -70,8 +70,9 @@ class KernelParameter:
     Attributes:
         type: of the value or of what it points to, possibly a template parameter.
         pointer, constant: whether it is a pointer, and whether it points to const.
-        mark: how threads divide the array, ``ROW_SLICED`` or ``GRID_STRIDED``, or when the value
-            is known, ``RUN_TIME`` or ``COMPILE_TIME``; "" without one, see ``threads.cuh``.
+        mark: how threads divide the array, ``ROW_SLICED``, ``GRID_STRIDED`` or ``BLOCK_COPY``, or
+            when the value is known, ``RUN_TIME`` or ``COMPILE_TIME``; "" without one. See
+            ``threads.cuh``.
         name: as in the source.
     """
 
@@ -127,6 +128,11 @@ class KernelPart:
     mark: str
     template: tuple[str, ...]
     parameters: tuple[KernelParameter, ...]
+
+    @property
+    def writes_copy(self) -> bool:
+        """Whether it writes an array of which each block of a persistent kernel has a copy."""
+        return any(p.mark == "BLOCK_COPY" and not p.constant for p in self.parameters)
 
     def entry(self, *choices: str) -> str:
         """Return the C++ name of one instantiation.

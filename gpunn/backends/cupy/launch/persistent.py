@@ -19,6 +19,7 @@ from gpunn.backends.contract.backend import Array
 
 from .codegen import BLOCK, Kernel, Stage
 from .fuse import LaunchConfiguration, calls
+from .kernel_source import part_named
 from .modes import LaunchModeError
 from .tasks import Conflict, PartTask, Product, SumOverRanks, Task, region
 
@@ -125,22 +126,32 @@ def phases(tasks: Sequence[Task]) -> list[Phase]:
 
 def stages_of(found: Sequence[Phase]) -> list[tuple[str, list[Task]]]:
     """Return the stages of the kernel. Work of a single block right after a barrier becomes part of
-    the barrier's stage: the last block to arrive does it before the others continue."""
+    the barrier's stage: the last block to arrive does it before the others continue. What writes
+    the counters, of which each block has a copy, every block does."""
     stages: list[tuple[str, list[Task]]] = []
+    barrier: list[Task] | None = None  # the tasks of the last one
     for phase in found:
-        if phase.by_rows:
-            stages.append(("rows", phase.tasks))
-        elif stages and all(task.stage == "last" for task in phase.tasks):
-            stages[-1][1].extend(phase.tasks)
+        each = [task for task in phase.tasks if task.name and part_named(task.name).writes_copy]
+        others = [task for task in phase.tasks if task not in each]
+        if barrier is not None and all(task.stage == "last" for task in phase.tasks):
+            barrier.extend(others)
+            if each:
+                stages.append(("each", each))
+                barrier = None  # what comes later may read the counters
             continue
+        if phase.by_rows:
+            stages.append(("rows", others))
         else:
             for name, stage in (("grid", "grid"), ("blocks", "blocks"), ("once", "last")):
-                of_stage = [task for task in phase.tasks if task.stage == stage]
+                of_stage = [task for task in others if task.stage == stage]
                 # Tasks with rows, but not those of the batch.
-                of_stage += [t for t in phase.tasks if t.stage == "rows" and name == "grid"]
+                of_stage += [t for t in others if t.stage == "rows" and name == "grid"]
                 if of_stage:
                     stages.append((name, of_stage))
-        stages.append(("barrier", []))
+        if each:
+            stages.append(("each", each))
+        barrier = []
+        stages.append(("barrier", barrier))
     return stages
 
 

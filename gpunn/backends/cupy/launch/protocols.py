@@ -114,6 +114,10 @@ class Stream(Current, Protocol):
     def read(self, array: Array) -> np.ndarray:
         """Return a copy on the host, after earlier work is done."""
 
+    def write(self, array: Array, values: np.ndarray) -> None:
+        """Copy an array of the host to one like it, after earlier work is done. The caller may
+        change ``values`` afterwards."""
+
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """See `Backend.pinned`."""
 

@@ -131,7 +131,11 @@ class TaskBackend(Backend):
 
     def write(self, target: Array, source: Any) -> None:
         with self.turn:
-            target[...] = self._xp.asarray(source)
+            alike = source.__class__ is np.ndarray and source.dtype == target.dtype
+            if alike and source.shape == target.shape and target.flags.c_contiguous:
+                self._stream.write(target, source)  # without a second array on the device
+            else:
+                target[...] = self._xp.asarray(source)
 
     def read(self, array: Array) -> np.ndarray:
         with self.turn:
@@ -352,7 +356,7 @@ class TaskBackend(Backend):
 
     def _barrier(self) -> Array:
         """Return the memory of the barrier at which all blocks of a launch synchronize."""
-        return self.scratch((2,), np.uint32, "barrier", lambda array: array.fill(0))
+        return self.scratch((3,), np.uint32, "barrier", lambda array: array.fill(0))
 
 
 def _addresses(array: Array) -> tuple[int, int]:
