@@ -2,8 +2,7 @@
 
 CuPy's own products cannot be captured; those of the libraries themselves can. A plain product,
 or one of stacks of matrices, is one call of cuBLAS; one with an `Epilogue` is one call of
-cuBLASLt, with the algorithm that was chosen, and tried, when it was first offered. Neither has
-been run on a GPU yet.
+cuBLASLt, with the algorithm that was chosen, and tried, when it was first offered.
 
 The numbers below are NVIDIA's, of cublas_api.h, cublasLt.h and library_types.h of CUDA 12.9.
 Their meaning is documented at https://docs.nvidia.com/cuda/cublas, their values also in the tables

@@ -1,12 +1,14 @@
-"""A lower bound of a step's time on a GPU, from its profile.
+"""The predicted time of a step on a GPU, from its profile.
 
-A launch takes as long as its traffic at the bandwidth of the memory, or its arithmetic at
+An operation takes as long as its traffic at the bandwidth of the memory, or its arithmetic at
 the rate of the processor, whichever is longer (Williams, Waterman and Patterson, "Roofline",
-2009). Each kernel has an additional cost.
+2009). To that come the cost of each kernel or barrier, and what a small operation waits for:
+latencies, which were measured on an H200. Without these, steps of W1 and W2 were predicted to be
+2 to 3.5 times as fast as they are there.
 
 The result is a prediction. It ignores bank conflicts, clock drops, and the addition of a product's
-partial sums, so a GPU may be slower; nothing here was measured on one. It depends on nothing but
-the step and the GPU, so that a launch mode can be chosen by it.
+partial sums. It depends on nothing but the step and the GPU, so that a launch mode can be chosen
+by it.
 """
 
 from __future__ import annotations
@@ -44,8 +46,17 @@ BARRIERS = 2
 ROWS_AT_ONCE = 4
 """Rows of the batch for which a block of a persistent kernel reads a weight once (products.cu)."""
 
-PORT = 64
-"""Bytes that a multiprocessor reads from L2 per clock. ASSUMED."""
+PORT = 41
+"""Bytes that a multiprocessor reads from L2 per clock: the 401 KB of W2's first weights in 9,780
+cycles (`benchmarks/results/nvidia-h200-2026-11-26-012323`, "Inside the steps")."""
+
+PART_CYCLES = 900
+"""Clock cycles that an operation takes at least, since its instructions wait for each other: the
+mean of the small parts of W1's and W2's persistent steps (the same page)."""
+
+LIBRARY = 2.8e-6
+"""Seconds that a small product of the library takes, besides a kernel's: 13 of them took 2.1 to
+7.4 us in the fused steps of W1 and W2 (the same page)."""
 
 
 def product_seconds(m: int, n: int, k: int, gpu: GPU) -> float:
@@ -124,8 +135,14 @@ def graph_step_seconds(
     """
     if kernels is None:
         kernels = sum(operation.launches for operation in operations)
-    fixed = kernels * gpu.kernel + GRAPH_LAUNCH / GRAPH_STEPS
-    return fixed + work_seconds(operations, gpu)
+    products = sum(operation.name == "matmul" for operation in operations)
+    fixed = kernels * gpu.kernel + GRAPH_LAUNCH / GRAPH_STEPS + products * LIBRARY
+    return fixed + latency(operations, gpu) + work_seconds(operations, gpu)
+
+
+def latency(operations: Sequence[ProfiledOperation], gpu: GPU) -> float:
+    """Return the time that the operations of a step take however small their arrays are."""
+    return len(operations) * PART_CYCLES / gpu.clock
 
 
 def is_narrow(operations: Sequence[ProfiledOperation]) -> bool:
@@ -149,7 +166,7 @@ def persistent_step_seconds(
     bandwidth = gpu_bandwidth(operations, gpu)
     if batch is None:
         batch = next((x.shapes["out"][0] for x in operations if x.name == "gather"), 1)
-    fixed = BARRIERS * gpu.barrier + GRAPH_LAUNCH / GRAPH_STEPS
+    fixed = BARRIERS * gpu.barrier + GRAPH_LAUNCH / GRAPH_STEPS + latency(operations, gpu)
     return fixed + sum(
         max(operation_seconds(x, gpu, bandwidth), _own_rows_seconds(x, batch, gpu, bandwidth))
         for x in operations
