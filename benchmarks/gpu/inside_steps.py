@@ -21,7 +21,8 @@ from gpunn.backends.cupy.launch.modes import LaunchModeError
 from gpunn.backends.cupy.launch.protocols import KernelLauncher, KernelSet
 from gpunn.feeding.data import to_rows
 
-LAUNCHES, REPLAYS, STEPS = 50, 9, 2000
+LAUNCHES, REPLAYS = 50, 9
+FEW, STEPS, SECONDS = 20, 2000, 0.1  # at most, of a replay of a persistent step
 MOST_PARTS = 128
 # The first block takes rows of the batch, the last one does the sums of a single block. The sums
 # are in shared memory: a read of another would take as long as a part.
@@ -151,12 +152,13 @@ def parts(workload: str) -> list[dict[str, Any]]:
     try:
         model, made = program(workload, "persistent", "cupy")
         gpu = model.trainer.training.backend
-        made.run(STEPS // 10)
-        gpu.synchronize()
+        made.run(FEW)
+        taken = seconds(lambda: made.run(FEW), gpu.synchronize) / FEW
+        steps = max(FEW, min(STEPS, int(SECONDS / taken)))
         with gpu.turn:
             clocked.sums.fill(0)
-        taken = seconds(lambda: made.run(STEPS), gpu.synchronize) / STEPS
-        cycles = gpu.read(clocked.sums) / (STEPS * REPLAYS)
+        taken = seconds(lambda: made.run(steps), gpu.synchronize) / steps
+        cycles = gpu.read(clocked.sums) / (steps * REPLAYS)
     finally:
         root.kernels = plain
     found = [

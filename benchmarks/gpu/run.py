@@ -16,13 +16,12 @@ import argparse
 import itertools
 import os
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -30,19 +29,12 @@ from typing import Any
 
 from benchmarks import RESULTS, ROOT
 from benchmarks.common import machine
-from benchmarks.common.workloads import ALL_WORKLOADS, IMAGE_WORKLOADS, lay_out_data
-from benchmarks.contestants.gpunn_fit import network
-from benchmarks.race import catalog
-from benchmarks.race.processes import Program
-from benchmarks.race.rounds import EPOCH, Race, predict
-from benchmarks.race.tiers import Setting, operations, race_entry
-from gpunn.apps.roofline import step_profile
-from gpunn.backends.contract.backend import LAUNCH_MODES
-from gpunn.backends.cupy.launch.known_gpus import find_gpu
-from gpunn.backends.cupy.launch.measured_modes import keep_mode
-from gpunn.backends.cupy.launch.modes import LaunchModeError, step_key
+from benchmarks.common.workloads import ALL_WORKLOADS, lay_out_data
+from benchmarks.race.tiers import Setting, operations
+from gpunn.backends.cupy.launch.modes import LaunchModeError
 
 from . import compile_ahead, inside_steps, run_tests
+from .races import OURS, race_modes, race_neighbours
 from .results import DONE, NOT_MEASURED, UNDER_WAY, Report, Results, now
 
 MINUTES = 10.0
@@ -51,11 +43,6 @@ LATE = "stopped: its time was up"
 MOST_PROCESSES = 8  # on one GPU
 PROCESS_BYTES = 1 << 30  # of the GPU's memory
 ROUNDS, EMULATED_ROUNDS, EMULATED_ROWS, EMULATED_KERNELS = 7, 2, 120, 8
-OURS = f"gpunn {catalog.ON_GPU}"  # in the default launch mode
-NEIGHBOURS = (
-    catalog.SCAN, "PyTorch, CUDA graph of 25 steps", catalog.FUSED, catalog.JIT, catalog.EAGER,
-    "PyTorch, torch.compile with CUDA graphs",
-)  # fmt: skip  # in this order, as far as there is time: the last one compiles for minutes
 COMPARISONS = "test_kernels_agree_with_numpy"  # of test_gpu.py: most of its tests
 GPU, PARITY = ("tests/backends/test_gpu.py",), ("tests/backends/test_parity.py",)
 OTHERS = (
@@ -79,6 +66,7 @@ class Run:
         emulated: whether the CPU emulates the GPU.
         rounds, rows: of the benchmarks; all rows if None.
         folder: the folder of the benchmarks' data and logs.
+        card: the name of the GPU.
         keep: whether the fastest launch modes become settings, see `measured_modes`.
         processes: how many of them test and compile.
     """
@@ -87,6 +75,7 @@ class Run:
     rounds: int
     rows: int | None
     folder: Path
+    card: str
     keep: bool = False
     processes: int = 1
 
@@ -172,88 +161,6 @@ def other_tests(run: Run, until: float, tell: Tell) -> Report:
         tell(both(report))
 
     return both(test(run, until, tell_both, PARITY, sample="rest"))
-
-
-def race_modes(run: Run, until: float, tell: Tell) -> Report:
-    """Measure gpunn in its default launch mode, and in each of them."""
-    (ours,) = (v for v in catalog.variants() if v.name == OURS)
-    programs = [catalog.program(ours)]
-    for mode in LAUNCH_MODES:
-        one = catalog.program(ours, GPUNN_LAUNCH_MODE=mode)
-        programs.append(Program(f"gpunn, {mode}", one.file, OURS, one.environment, True))
-    report = race(run, until, tell, programs, {})
-    return {**report, "kept": keep_modes(run, report["benchmarks"])} if run.keep else report
-
-
-def keep_modes(run: Run, entries: list[Report]) -> dict[str, str]:
-    """Keep the fastest launch mode of each workload's step, see `measured_modes`; return them."""
-    name = describe_gpu(run.backend)["name"]
-    known, kept = find_gpu(name), dict[str, str]()
-    for entry in entries:
-        workload, samples = entry["key"].removesuffix(" epoch"), entry["samples"]
-        seconds = {
-            mode: statistics.median(samples[f"gpunn, {mode}"])
-            for mode in LAUNCH_MODES
-            if f"gpunn, {mode}" in samples
-        }
-        if workload in ALL_WORKLOADS and seconds:
-            work = ALL_WORKLOADS[workload]
-            step = step_profile.profile_step(network(work, "numpy"), work["batch"])
-            kept[workload] = min(seconds, key=seconds.__getitem__)
-            keep_mode(known.name if known else name, step_key(step), kept[workload])
-    return kept
-
-
-def race_neighbours(run: Run, until: float, tell: Tell) -> Report:
-    """Compare gpunn with the installed frameworks, each in one process for all workloads."""
-    programs, missing = {}, {}
-    for variant in catalog.variants():
-        if variant.name in (OURS, *(f"{name} {catalog.ON_GPU}" for name in NEIGHBOURS)):
-            ours = variant.name == OURS
-            reason = None if ours else catalog.why_absent(variant.requires, on_gpu=True)
-            if reason is None:
-                programs[variant.name] = catalog.program(variant)
-            else:
-                missing[variant.name] = reason
-    if len(programs) == 1:
-        return {"missing": missing}
-    names = (OURS, *(f"{name} {catalog.ON_GPU}" for name in NEIGHBOURS))
-    chosen = [programs[name] for name in names if name in programs]
-    with Race(chosen, "W1", 0, run.folder, run.rows, deadline=until) as one:
-        one.start_all()
-        return race(run, until, tell, chosen, {"missing": missing}, one)
-
-
-def race(
-    run: Run, until: float, tell: Tell, programs: list[Program], found: Report,
-    same: Race | None = None,
-) -> Report:  # fmt: skip
-    """Measure epochs of each workload, and predictions of W2's network; report each workload.
-
-    Each workload is a race of its own, with new processes, unless all are the ``same`` race.
-    """
-    report = {"data": run.data, **found, "benchmarks": []}
-    images = predict(min(run.rows or 10_000, 10_000))
-    for number, workload in enumerate(ALL_WORKLOADS):
-        left = until - time.monotonic()
-        if left <= 0:
-            break
-        enough = time.monotonic() + left / (len(ALL_WORKLOADS) - number)
-        measures = {f"{workload} epoch": EPOCH} | ({"W5a": images} if workload == "W2" else {})
-        able = [p for p in programs if workload not in IMAGE_WORKLOADS or catalog.convolves(p)]
-        rows = run.rows or (10_000 if workload in IMAGE_WORKLOADS else 60_000)
-        if same is not None:
-            same.turn_to(workload, rows)
-        fresh = Race(able, workload, rows, run.folder, run.rows, deadline=until)
-        with nullcontext(same) if same is not None else fresh as one:
-            one.warm_up(list(measures.values()), enough, lambda text: None, same is not None)
-            for key, measure in measures.items():
-                samples = one.run([measure], run.rounds, enough, lambda text: None)
-                entry = race_entry(one, key, [measure], samples, ["step", "epoch"])
-                report["benchmarks"].append(entry)
-        tell(report)
-        print(f"  {workload}", flush=True)
-    return report
 
 
 def time_operations(run: Run, until: float, tell: Tell) -> Report:
@@ -343,7 +250,8 @@ def main() -> int:
         run = Run(
             emulated, arguments.rounds or (EMULATED_ROUNDS if emulated else ROUNDS),
             arguments.rows or (EMULATED_ROWS if emulated else None), Path(data),
-            arguments.keep_modes, _processes(about["card"].get("memory_bytes", sys.maxsize)),
+            about["card"]["name"], arguments.keep_modes,
+            _processes(about["card"].get("memory_bytes", sys.maxsize)),
         )  # fmt: skip
         shares = [STAGES[name].share for name in titles]
         for name, share in zip(titles, itertools.accumulate(shares), strict=True):

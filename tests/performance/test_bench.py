@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -224,6 +225,25 @@ def test_the_same_processes_serve_other_work(
             assert len(contest.run([SHORT], 3, tell=lambda text: None)["epoch"]["twice"]) == 3
     assert pids[0] == pids[1] and len(pids[0]) == 2  # one with each number of threads
     assert not contest.accuracy and not contest.memory
+
+
+def test_processes_that_were_started_together_go_from_workload_to_workload(
+    fakes: dict[str, processes.Program], tmp_path: Path
+) -> None:
+    names = ("sound", "twice", "never starts")
+    programs = [replace(fakes[name], chooses_threads=True) for name in names]
+    pids = []
+    with rounds.Race(programs, "W1", 40, tmp_path) as contest:
+        contest.start_all()
+        for _ in range(2):  # the contestants expect the weights of W1
+            contest.turn_to("W1", 40)
+            assert not contest.first and not contest.accuracy
+            contest.warm_up([SHORT], tell=lambda text: None, keep=True)
+            found = contest.run([SHORT], 3, tell=lambda text: None)["epoch"]
+            assert {name: len(values) for name, values in found.items()} == {"sound": 3, "twice": 3}
+            pids.append([p.pid for name in names[:2] for p in contest.running[name]])
+    assert contest.failed == {"never starts": "OSError: no such library"}
+    assert pids[0] == pids[1] and len(pids[0]) == 2 and not any(map(alive, pids[0]))
 
 
 def test_memory_is_the_process_own_peak(

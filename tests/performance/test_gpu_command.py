@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from benchmarks.common import machine
-from benchmarks.gpu import run, run_tests
+from benchmarks.gpu import compile_ahead, inside_steps, nvrtc, run, run_tests
 from benchmarks.gpu.results import DONE, Results
+from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import LAUNCH_MODES
 
 ROOT = Path(__file__).parents[2]
@@ -214,6 +215,27 @@ def test_a_file_that_needs_more_is_left_out_and_named(tmp_path: Path) -> None:
     results = Results(folder, {"others": "Others"}, about, run.OURS)
     results.write("others", DONE, 1.0, found)
     assert re.search(r"Left out: \S*test_other.py \(ModuleNotFoundError: ", results.text())
+
+
+def test_the_launches_of_a_fused_step_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inside_steps, "LAUNCHES", 2)
+    monkeypatch.setattr(inside_steps, "REPLAYS", 1)
+    monkeypatch.setattr(inside_steps, "STEPS", 3)
+    monkeypatch.setattr(get_backend("emulated"), "launch_mode", None)  # restored afterwards
+    found = list(inside_steps.launches("W1", "emulated"))
+    assert all(entry["seconds"] > 0 for entry in found)
+    parts = [part for entry in found for part in entry["parts"]]
+    assert parts.count("gather") == 2 and "loss_totals" in parts and parts[-1] == "advance"
+
+
+def test_the_clock_is_noted_after_each_part_of_a_persistent_kernel() -> None:
+    kernels = [kernel for kernel in compile_ahead.kernels() if kernel.repeats]
+    for kernel in kernels[:2]:
+        text, names = inside_steps.with_clock(kernel)
+        barriers = [stage for stage in kernel.stages if stage.name == "barrier"]
+        inside = sum(len(stage.calls) for stage in barriers)
+        assert len(names) - len(barriers) == len(kernel.calls) - inside
+        nvrtc.compile_kernels(text, 90, [kernel.name])
 
 
 def test_what_is_not_measured_is_not_called_done(command: Started, tmp_path: Path) -> None:
