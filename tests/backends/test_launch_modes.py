@@ -23,12 +23,17 @@ from benchmarks.common.workloads import WORKLOADS
 from benchmarks.contestants.gpunn_fit import network as network_of
 from benchmarks.gpu import kernel_table, nvrtc
 from gpunn import layers, losses, optimizers
+from gpunn.backends.contract.control import Control
 from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.driver.nvrtc import CompileError
 from gpunn.backends.cupy.launch.codegen import RESIDENT_BLOCKS, Kernel, PartCall, Stage
 from gpunn.backends.cupy.launch.known_gpus import GPU, known_gpu
 from gpunn.backends.cupy.launch.known_gpus import GPUS as KNOWN
-from gpunn.backends.cupy.launch.modes import PERSISTENT_BATCH, PERSISTENT_WIDTH
+from gpunn.backends.cupy.launch.modes import (
+    PERSISTENT_BATCH,
+    PERSISTENT_WIDTH,
+    LaunchModeError,
+)
 
 MODES = ("fused", "persistent")
 STEPS = 100
@@ -422,6 +427,22 @@ def test_a_launch_ends_before_anybody_notices() -> None:
     assert sum(asked) == 100 and len(asked) > 1
     flops = 2 * 32 * (2 * 784 * 100 + 3 * 100 * 10)
     assert max(asked) == int(0.025 * 2e9 / flops)  # for a single multiprocessor
+
+
+def test_a_kernel_has_the_counters_of_one_training() -> None:
+    """Each of its blocks has a copy of them."""
+    gpu: Any = emulated.make_backend("persistent").isolated()
+    one, other = Control(gpu), Control(gpu)
+    totals = gpu.zeros((3,), np.float64)
+    gpu.program(lambda: gpu.advance(one, 5, totals), True).run(3)
+    assert gpu.read(one.counters)[:4].tolist() == [3, 3, 0, 15]
+
+    def both() -> None:
+        gpu.advance(one, 5, totals)
+        gpu.advance(other, 5, totals)
+
+    with pytest.raises(LaunchModeError, match="it has counters of several trainings"):
+        gpu.program(both, True).run(1)
 
 
 def test_the_phases_of_the_classic_step() -> None:

@@ -155,6 +155,16 @@ def stages_of(found: Sequence[Phase]) -> list[tuple[str, list[Task]]]:
     return stages
 
 
+def _copied(tasks: Sequence[Task]) -> set[int]:
+    """Return the addresses of the arrays of which each block has a copy; a kernel can have one."""
+    return {
+        region(value, False).start
+        for task in tasks
+        for parameter, value in zip(part_named(task.name).parameters, task.arguments, strict=True)
+        if parameter.mark == "BLOCK_COPY"
+    }
+
+
 def configure(
     tasks: Sequence[Task], resident: int, barrier: Callable[[], Array]
 ) -> LaunchConfiguration:
@@ -171,6 +181,8 @@ def configure(
     """
     if not resident:
         raise LaunchModeError("the GPU cannot hold all blocks of a launch at once")
+    if len(_copied(tasks)) > 1:
+        raise LaunchModeError("it has counters of several trainings")
     stages: list[Stage] = []
     arguments: list[Any] = [barrier()]
     batch = batch_of(tasks)
