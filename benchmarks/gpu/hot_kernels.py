@@ -338,10 +338,7 @@ def _range(times: tuple[float, float]) -> str:
 
 def _saved(launched: Sequence[Launched], gpu: GPU) -> str:
     general = [each.without_constants if each.kernel else each for each in launched]
-    try:
-        before, after = (step_seconds(each, gpu)[1] for each in (general, launched))
-    except RuntimeError:  # its thread cannot be followed to its end, see `Thread`
-        return "-"
+    before, after = (step_seconds(each, gpu)[1] for each in (general, launched))
     return f"{before * 1e6:,.2f} -> {after * 1e6:,.2f} ({after / before - 1:+.0%})"
 
 

@@ -211,12 +211,14 @@ def _lea(m: Sequence[str], results: Sequence[str], sources: Sequence[str], t: An
     carries = [s for s in sources if _is_predicate(s)]
     a, b, *rest = [s for s in sources if not _is_predicate(s)]
     distance = int(rest[-1], 16)
-    x = t.value(a) & WORD
+    negated = a.startswith("-") and "HI" not in m
+    x = t.value(a.removeprefix("-") if negated else a) & WORD
     if "HI" in m:
         upper = (WORD if x >> 31 else 0) if "SX32" in m else t.value(rest[0]) & WORD
         x = ((upper << 32 | x) << distance) >> 32 & WORD
     else:
         x = x << distance & WORD
+        x = (x ^ WORD) + 1 if negated else x  # 2^32 for 0: the sum has a carry, see `Thread.value`
     total = x + t.value(b, "X" in m) + sum(t.value(c) for c in carries)
     if "X" in m and not carries:
         total += _carry(t)
@@ -227,7 +229,8 @@ def _lea(m: Sequence[str], results: Sequence[str], sources: Sequence[str], t: An
 
 def _iscadd(m: Sequence[str], results: Sequence[str], sources: Sequence[str], t: Any) -> Values:
     a, b, distance = sources
-    total = (t.value(a) << int(distance, 16) & WORD) + t.value(b)
+    x = t.value(a.removeprefix("-")) << int(distance, 16) & WORD
+    total = ((x ^ WORD) + 1 if a.startswith("-") else x) + t.value(b)
     return _with_flags(results, total)
 
 

@@ -21,7 +21,7 @@ from .integers import WORD, ZERO, Values, compute, signed
 from .latencies import LATENCIES
 from .sass import Code, Instruction, following
 
-MOST_INSTRUCTIONS = 400_000
+MOST_INSTRUCTIONS = 2_000_000
 """Of a thread: then it is in a loop whose condition is unknown."""
 
 # The constant bank 0: where the number of blocks stands, and where the parameters begin, by the
@@ -135,17 +135,18 @@ class Thread:
         if not instruction.writes:
             found: Values = []
             if name == "STG":
-                self.access(instruction)
+                self.access(instruction, known)
         elif name in ("LDG", "ATOM", "ATOMG"):
-            found = self.access(instruction)
+            found = self.access(instruction, known)
         else:
             found = compute(name, modifiers, instruction.results, instruction.sources, self)
         ready = self.now + self.latencies.of(name, modifiers, self.far)
         for register, value in zip_longest(instruction.writes, found[: len(instruction.writes)]):
             self.set(register, value if known else None, ready)
 
-    def access(self, instruction: Instruction) -> Values:
-        """Return what a load finds in global memory; count addresses outside the arrays."""
+    def access(self, instruction: Instruction, known: bool) -> Values:
+        """Return what a load finds in global memory; count addresses outside the arrays, unless
+        it is not `known` to happen: a null pointer is not read."""
         place = next(operand for operand in instruction.operands if "[" in operand)
         match = _ADDRESS.search(place)
         address = self.pair(match[1]) if match else None
@@ -153,7 +154,7 @@ class Thread:
             return []
         address += int(match[2] or "0", 16)
         if self.read(address) is None:
-            self.strangers += 1
+            self.strangers += known
             return []
         if instruction.name == "STG":
             register = instruction.operands[1]
@@ -232,9 +233,19 @@ def _branch(thread: Thread, instruction: Instruction, at: int, guard: int | None
         if re.fullmatch(r"!?U?P\w", operand) and guard != 0:
             also = thread.value(operand)
             guard = also if also != 1 else guard
+    if guard is None and _turns_back(thread, at + 1):
+        return _target(thread, instruction, at)  # out of a loop
     if guard != 1 or "DIV" in instruction.modifiers:
         return at + 1  # an unknown condition does not hold: a loop ends, what is skipped is done
     return _target(thread, instruction, at)
+
+
+def _turns_back(thread: Thread, at: int) -> bool:
+    """Return whether the thread certainly goes back here, to the begin of a loop."""
+    if at >= len(thread.code.instructions):
+        return False
+    after = thread.code.instructions[at]
+    return after.name == "BRA" and not after.guard and _target(thread, after, at) <= at
 
 
 def _target(thread: Thread, instruction: Instruction, at: int) -> int:
@@ -252,6 +263,8 @@ def _pop(thread: Thread, instruction: Instruction, at: int, guard: int | None) -
 
 
 def _call(thread: Thread, instruction: Instruction, at: int, guard: int | None) -> int | None:
+    if ".L_x_" in instruction.operands[-1]:  # a jump to a place that is far away
+        return _branch(thread, instruction, at, guard)
     if guard != 1 or "slowpath" in instruction.operands[-1]:
         return at + 1  # of quotients and roots of subnormal numbers
     thread.returns.append(at + 1)
