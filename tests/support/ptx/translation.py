@@ -127,6 +127,8 @@ class _Translation:
             return f"{wait}goto {found.operands[0]};"
         if found.form == "ret":
             return "return;"
+        if found.form == "trap":  # where the compiler sees that no thread comes
+            return 'cpu::refuse(cpu::Place::here(), "reaches a trap");'
         operation = OPERATIONS.get(found.form)
         operands = list(found.operands)
         if operation is None:
