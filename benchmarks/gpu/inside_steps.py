@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -106,15 +107,15 @@ class Clocked:
 
 def program(workload: str, mode: str, backend: str) -> Any:
     """Return a workload's network and the program of its training step, in a launch mode."""
-    work = ALL_WORKLOADS[workload]
-    get_backend(backend).launch_mode = mode  # type: ignore[attr-defined]
-    model = network(work, backend)
+    work, root = ALL_WORKLOADS[workload], get_backend(backend)
     rows, random = STEPS * work["batch"], np.random.default_rng(0)
     x = random.integers(0, 256, (rows, 28, 28), np.uint8)
     y = random.integers(0, 10, rows).astype(np.uint8)
-    trainer = model.trainer
-    data = to_rows(trainer.spec, x, y)
-    made = trainer.training.program(work["batch"], data, data.order(trainer.seed))
+    with patch.object(root, "launch_mode", mode):  # copies of the backend, made here, keep it
+        model = network(work, backend)
+        trainer = model.trainer
+        data = to_rows(trainer.spec, x, y)
+        made = trainer.training.program(work["batch"], data, data.order(trainer.seed))
     return model, made
 
 

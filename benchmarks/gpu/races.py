@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from benchmarks.common.workloads import ALL_WORKLOADS, IMAGE_WORKLOADS
@@ -66,22 +66,19 @@ def keep_modes(run: Run, entries: list[Report]) -> dict[str, str]:
 
 def race_neighbours(run: Run, until: float, tell: Tell) -> Report:
     """Compare gpunn with the installed frameworks, each in one process for all workloads."""
-    programs, missing = {}, {}
-    for variant in catalog.variants():
-        if variant.name in (OURS, *(f"{name} {catalog.ON_GPU}" for name in NEIGHBOURS)):
-            ours = variant.name == OURS
-            reason = None if ours else catalog.why_absent(variant.requires, on_gpu=True)
-            if reason is None:
-                programs[variant.name] = catalog.program(variant)
-            else:
-                missing[variant.name] = reason
+    known = {variant.name: variant for variant in catalog.variants()}
+    programs, missing = [catalog.program(known[OURS])], {}
+    for name in (f"{name} {catalog.ON_GPU}" for name in NEIGHBOURS):
+        reason = catalog.why_absent(known[name].requires, on_gpu=True)
+        if reason is None:
+            programs.append(catalog.program(known[name]))
+        else:
+            missing[name] = reason
     if len(programs) == 1:
         return {"missing": missing}
-    names = (OURS, *(f"{name} {catalog.ON_GPU}" for name in NEIGHBOURS))
-    chosen = [programs[name] for name in names if name in programs]
-    with Race(chosen, "W1", 0, run.folder, run.rows, deadline=until) as one:
-        one.start_all()
-        return race(run, until, tell, chosen, {"missing": missing}, one)
+    with Race(programs, "W1", 0, run.folder, run.rows, deadline=until) as same:
+        same.start_all()
+        return race(run, until, tell, programs, {"missing": missing}, same)
 
 
 def race(
@@ -102,10 +99,14 @@ def race(
         measures = {f"{workload} epoch": EPOCH} | ({"W5a": images} if workload == "W2" else {})
         able = [p for p in programs if workload not in IMAGE_WORKLOADS or catalog.convolves(p)]
         rows = run.rows or (10_000 if workload in IMAGE_WORKLOADS else 60_000)
-        if same is not None:
+        if same is None:
+            entered: AbstractContextManager[Race] = Race(
+                able, workload, rows, run.folder, run.rows, deadline=until
+            )
+        else:
             same.turn_to(workload, rows)
-        fresh = Race(able, workload, rows, run.folder, run.rows, deadline=until)
-        with nullcontext(same) if same is not None else fresh as one:
+            entered = nullcontext(same)
+        with entered as one:
             one.warm_up(list(measures.values()), enough, lambda text: None, same is not None)
             for key, measure in measures.items():
                 samples = one.run([measure], run.rounds, enough, lambda text: None)

@@ -34,7 +34,7 @@ from benchmarks.race.tiers import Setting, operations
 from gpunn.backends.cupy.launch.modes import LaunchModeError
 
 from . import compile_ahead, inside_steps, run_tests
-from .races import OURS, race_modes, race_neighbours
+from .races import OURS, Tell, race_modes, race_neighbours
 from .results import DONE, NOT_MEASURED, UNDER_WAY, Report, Results, now
 
 MINUTES = 10.0
@@ -54,8 +54,6 @@ NEEDY = (  # skipped, unless more packages are installed
     "tests/callbacks/test_progress_bar.py", "tests/layers/test_convolution.py",
     "tests/training/test_custom_functions.py", "tests/training/test_custom_parts.py",
 )  # fmt: skip
-
-Tell = Callable[[Report], None]
 
 
 @dataclass

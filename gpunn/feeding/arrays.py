@@ -169,7 +169,8 @@ def on_device(
 ) -> Array:
     """Move ``array`` to the device, in its `stored_dtype`; write it to ``into`` if given.
 
-    Conversion is done in pieces, without a second float64 array.
+    An array that can be copied as it is goes at once. Any other is converted in pieces, without a
+    second array of its size.
 
     Raises:
         OutOfMemoryError: if the array does not fit on the device.
@@ -179,7 +180,8 @@ def on_device(
             if stored == array.dtype or is_ready(backend, array, stored):
                 return backend.upload(array)
             into = backend.empty(array.shape, stored)
-        for rows in pieces(array) if stored != array.dtype else [slice(None)]:
+        whole = stored == array.dtype and array.flags.c_contiguous
+        for rows in [slice(None)] if whole else pieces(array):
             with backend.turn:
                 backend.write(into[rows], array[rows].astype(stored, copy=False))
         return into

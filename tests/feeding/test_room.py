@@ -17,6 +17,7 @@ import gpunn
 from gpunn import callbacks, layers
 from gpunn.backends import get_backend
 from gpunn.feeding import memory
+from gpunn.feeding.arrays import on_device
 
 pytestmark = pytest.mark.usefixtures("nothing_kept")
 
@@ -155,3 +156,22 @@ def test_idle_pieces_of_memory_count_for_a_batch(gpu: str, large: Any) -> None:
         assert fits == 256 and free >= fits * 600 * 4
         model.fit(x, y, batch_size=fits // 4, verbose=0)
         del beginning
+
+
+@pytest.mark.parametrize("kind", ["array", "memory map", "every second column", "float64"])
+def test_data_are_sent_without_a_second_array_on_the_device(
+    gpu: str, kind: str, tmp_path: Path
+) -> None:
+    numbers = np.random.default_rng(0).normal(size=(20_000, 60)).astype(np.float32)
+    numbers.tofile(tmp_path / "x.bin")
+    x = {
+        "array": numbers,
+        "memory map": np.memmap(tmp_path / "x.bin", np.float32, "r", shape=numbers.shape),
+        "every second column": np.repeat(numbers, 2, 1)[:, ::2],
+        "float64": numbers.astype(np.float64),
+    }[kind]
+    backend = get_backend(gpu)
+    there = backend.empty(numbers.shape, np.float32)
+    with limited(backend, numbers.nbytes // 2):
+        on_device(backend, x, np.dtype(np.float32), "x", there)
+    np.testing.assert_array_equal(backend.read(there), numbers)

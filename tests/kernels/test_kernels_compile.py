@@ -210,6 +210,7 @@ def test_control_places_are_those_of_python() -> None:
     names = text[text.index("enum Counter {") + 14 :].split("}")[0].replace(",", " ").split()
     assert [getattr(control, name) for name in names] == list(range(len(names)))
     assert "enum Rate { LEARNING_RATE }" in text and control.LEARNING_RATE == 0
+    assert f"constexpr int COUNTERS = {control.COUNTERS};" in text
 
 
 def test_sizes_are_those_of_python() -> None:

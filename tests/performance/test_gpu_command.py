@@ -18,7 +18,6 @@ import pytest
 from benchmarks.common import machine
 from benchmarks.gpu import compile_ahead, inside_steps, nvrtc, run, run_tests
 from benchmarks.gpu.results import DONE, Results
-from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import LAUNCH_MODES
 
 ROOT = Path(__file__).parents[2]
@@ -221,11 +220,11 @@ def test_the_launches_of_a_fused_step_are_timed(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(inside_steps, "LAUNCHES", 2)
     monkeypatch.setattr(inside_steps, "REPLAYS", 1)
     monkeypatch.setattr(inside_steps, "STEPS", 3)
-    monkeypatch.setattr(get_backend("emulated"), "launch_mode", None)  # restored afterwards
     found = list(inside_steps.launches("W1", "emulated"))
     assert all(entry["seconds"] > 0 for entry in found)
     parts = [part for entry in found for part in entry["parts"]]
-    assert parts.count("gather") == 2 and "loss_totals" in parts and parts[-1] == "advance"
+    assert len(found) > 5 and parts.count("gather") == 2
+    assert "loss_totals" in parts and parts[-1] == "advance"
 
 
 def test_the_clock_is_noted_after_each_part_of_a_persistent_kernel() -> None:

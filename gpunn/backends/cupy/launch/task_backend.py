@@ -131,9 +131,11 @@ class TaskBackend(Backend):
 
     def write(self, target: Array, source: Any) -> None:
         with self.turn:
-            alike = source.__class__ is np.ndarray and source.dtype == target.dtype
-            if alike and source.shape == target.shape and target.flags.c_contiguous:
-                self._stream.write(target, source)  # without a second array on the device
+            on_host = isinstance(source, np.ndarray) and not isinstance(source, self._xp.ndarray)
+            alike = on_host and (source.shape, source.dtype) == (target.shape, target.dtype)
+            if alike and target.flags.c_contiguous:
+                # Without a second array on the device; of a memory map, as an ordinary array.
+                self._stream.write(target, np.asarray(source))
             else:
                 target[...] = self._xp.asarray(source)
 
