@@ -133,8 +133,13 @@ def row_argmax(backend: Backend, x: Array, slot: str) -> Array:
     position = backend.scratch((len(x),), np.int64, f"argmax {slot}")
     xp.argmax(x, axis=-1, out=position)
     if not backend.finds_first_nan:
-        missing = xp.isnan(x)
-        xp.copyto(position, xp.argmax(missing, axis=-1), where=xp.any(missing, axis=-1))
+        missing = backend.scratch(x.shape, np.bool_, f"NaN {slot}")
+        first = backend.scratch((len(x),), np.int64, f"first NaN {slot}")
+        some = backend.scratch((len(x),), np.bool_, f"some NaN {slot}")
+        xp.isnan(x, out=missing)
+        xp.argmax(missing, axis=-1, out=first)
+        xp.any(missing, axis=-1, out=some)
+        xp.copyto(position, first, where=some)
     return position
 
 

@@ -89,6 +89,17 @@ UNKNOWN = {np.take: {"mode"}, np.clip: {"dtype", "where"}, np.sum: {"where", "in
 REDUCED = ("add", "multiply")
 
 
+def _argmax(x: np.ndarray, axis: int, out: np.ndarray) -> np.ndarray:
+    """CuPy's `argmax`: of several NaN it finds any, here the last one."""
+    missing = np.isnan(x)
+    last = x.shape[axis] - 1 - np.argmax(np.flip(missing, axis), axis)
+    np.copyto(out, np.where(np.any(missing, axis), last, np.argmax(x, axis)))
+    return out
+
+
+OWN = {np.argmax: _argmax}  # functions whose results differ from NumPy's
+
+
 def _refuse_unknown(name: str, unknown: set[str]) -> None:
     if unknown:
         raise TypeError(f"CuPy's {name} does not take {', '.join(sorted(unknown))}")
@@ -223,7 +234,7 @@ class ArrayModule:
         def function(*args: Any, **kwargs: Any) -> Any:
             _refuse_unknown(name, UNKNOWN.get(member, set()) & kwargs.keys())
             out = kwargs.get("out")
-            result = _call(member, args, kwargs)
+            result = _call(OWN.get(member, member), args, kwargs)
             return result if out is None else out
 
         return function
