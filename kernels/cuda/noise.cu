@@ -8,7 +8,8 @@
 template <typename T>
 ELEMENT_PART void normal_noise(ThreadGroup threads, ROW_SLICED const T* x, T stddev,
                                RUN_TIME uint64 seed, RUN_TIME uint64 stream,
-                               BLOCK_COPY const int64* counters, int64 first, int64 n, ROW_SLICED T* factors, ROW_SLICED T* out) {
+                               BLOCK_COPY const int64* counters, int64 first, int64 n,
+                               ROW_SLICED T* factors, ROW_SLICED T* out) {
     const uint64 batch = uint64(counters[BATCHES]);
     const int64 begin = first + threads.begin(n), end = first + threads.end(n);
     for (int64 block = begin / 8 + threads.rank; block * 8 < end; block += threads.size) {

@@ -20,7 +20,7 @@ constexpr unsigned ALL_LANES = 0xFFFFFFFFu;
 // anywhere by any thread: the next part must wait for the whole grid.
 #define ROW_SLICED    // a group accesses only the rows of its own slices
 #define GRID_STRIDED  // a thread accesses only its own elements, as `strided` assigns them
-#define BLOCK_COPY    // in a persistent kernel each block has a copy: what writes it, every block does
+#define BLOCK_COPY    // a block of a persistent kernel has its own copy; all do what writes it
 
 // The kernels of a step have its sizes and flags as constants. These marks name the exceptions.
 #define RUN_TIME      // a number that differs between trainings of one network, or GPUs

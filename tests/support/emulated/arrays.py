@@ -89,11 +89,14 @@ UNKNOWN = {np.take: {"mode"}, np.clip: {"dtype", "where"}, np.sum: {"where", "in
 REDUCED = ("add", "multiply")
 
 
-def _argmax(x: np.ndarray, axis: int, out: np.ndarray) -> np.ndarray:
+def _argmax(x: np.ndarray, axis: int, out: np.ndarray | None = None) -> np.ndarray:
     """CuPy's `argmax`: of several NaN it finds any, here the last one."""
     missing = np.isnan(x)
     last = x.shape[axis] - 1 - np.argmax(np.flip(missing, axis), axis)
-    np.copyto(out, np.where(np.any(missing, axis), last, np.argmax(x, axis)))
+    found = np.where(np.any(missing, axis), last, np.argmax(x, axis))
+    if out is None:
+        return found
+    np.copyto(out, found)
     return out
 
 
