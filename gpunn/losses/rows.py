@@ -129,17 +129,8 @@ def reduce_rows(
 def row_argmax(backend: Backend, x: Array, slot: str) -> Array:
     """Return (rows,) indices of the largest of each row of x, in a work array: of the first one on
     ties, and of the first NaN if there is any."""
-    xp = backend.xp
     position = backend.scratch((len(x),), np.int64, f"argmax {slot}")
-    xp.argmax(x, axis=-1, out=position)
-    if not backend.finds_first_nan:
-        missing = backend.scratch(x.shape, np.bool_, f"NaN {slot}")
-        first = backend.scratch((len(x),), np.int64, f"first NaN {slot}")
-        some = backend.scratch((len(x),), np.bool_, f"some NaN {slot}")
-        xp.isnan(x, out=missing)
-        xp.argmax(missing, axis=-1, out=first)
-        xp.any(missing, axis=-1, out=some)
-        xp.copyto(position, first, where=some)
+    backend.find_extreme("argmax", x, -1, position)
     return position
 
 

@@ -329,7 +329,7 @@ def _place(name: str) -> Primitive:
     def compute(backend: Backend, out: Array, x: Array, axis: int) -> None:
         # Array functions write indices only as int64.
         place = backend.scratch(out.shape, np.int64, name)
-        getattr(backend.xp, name)(x, axis=axis, out=place)
+        backend.find_extreme(name, x, axis, place)
         backend.xp.copyto(out, place, casting="unsafe")
 
     def shape(given: Shape, axis: int) -> Shape:

@@ -60,7 +60,8 @@ class Backend(Contract, Device):
     bytes. None: it is not split."""
 
     finds_first_nan = True
-    """Whether `argmax` of its array functions finds the first of several NaN, as NumPy's does."""
+    """Whether `argmax` and `argmin` of its array functions find the first of several NaN, as
+    NumPy's do."""
 
     stops = True
     """Whether a step ends where `check_range` finds an error. If not, the error is raised when
@@ -83,6 +84,21 @@ class Backend(Contract, Device):
             self.write(out, x)  # nothing to compute
             return
         self.affine(self.upload(x), scale, offset, out)
+
+    def find_extreme(self, name: str, x: Array, axis: int, out: Array) -> None:
+        """out = indices of the extremes of x along an axis, int64: of the first one on ties, and
+        of the first NaN if there is any. ``name`` is "argmax" or "argmin"."""
+        xp = self.xp
+        getattr(xp, name)(x, axis=axis, out=out)
+        if self.finds_first_nan or x.dtype.kind != "f":
+            return
+        missing = self.scratch(x.shape, np.bool_, f"{name}: NaN")
+        first = self.scratch(out.shape, np.int64, f"{name}: first NaN")
+        some = self.scratch(out.shape, np.bool_, f"{name}: some NaN")
+        xp.isnan(x, out=missing)
+        xp.argmax(missing, axis=axis, out=first)
+        xp.any(missing, axis=axis, out=some)
+        xp.copyto(out, first, where=some)
 
     def _parameters(self, formula: FormulaProtocol) -> Array:
         """Return the parameters of a formula, on the device."""

@@ -89,18 +89,23 @@ UNKNOWN = {np.take: {"mode"}, np.clip: {"dtype", "where"}, np.sum: {"where", "in
 REDUCED = ("add", "multiply")
 
 
-def _argmax(x: np.ndarray, axis: int, out: np.ndarray | None = None) -> np.ndarray:
-    """CuPy's `argmax`: of several NaN it finds any, here the last one."""
-    missing = np.isnan(x)
-    last = x.shape[axis] - 1 - np.argmax(np.flip(missing, axis), axis)
-    found = np.where(np.any(missing, axis), last, np.argmax(x, axis))
-    if out is None:
-        return found
-    np.copyto(out, found)
-    return out
+def _any_nan(find: Callable[..., Any]) -> Callable[..., Any]:
+    """Return CuPy's `argmax` or `argmin`: of several NaN it finds any, here the last one."""
+
+    def found(x: np.ndarray, axis: int, out: np.ndarray | None = None) -> np.ndarray:
+        missing = np.isnan(x)
+        last = x.shape[axis] - 1 - np.argmax(np.flip(missing, axis), axis)
+        place = np.where(np.any(missing, axis), last, find(x, axis))
+        if out is None:
+            return place
+        np.copyto(out, place)
+        return out
+
+    return found
 
 
-OWN = {np.argmax: _argmax}  # functions whose results differ from NumPy's
+# Functions whose results differ from NumPy's.
+OWN = {find: _any_nan(find) for find in (np.argmax, np.argmin)}
 
 
 def _refuse_unknown(name: str, unknown: set[str]) -> None:
