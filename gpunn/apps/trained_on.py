@@ -11,11 +11,13 @@ import numpy as np
 
 from gpunn.common.names import significant
 from gpunn.common.stored import FieldSchema, Integer, Number, Several, Text
+from gpunn.training.data_facts import doubt
 
 KEPT: dict[str, FieldSchema] = {
     "range": Several(Number(finite=True), 2),
     "data": Text(),
     "prepared": Text(),  # "mnist" or "scaled"
+    "scale": Several(Number(finite=True), 2),
     "classes": Several(Text()),
     "unsure_below": Number(0, finite=True),
     "validated_on": Integer(),
@@ -34,25 +36,6 @@ def known(model: Any) -> dict[str, Any]:
         for name, kept in KEPT.items()
         if name in found
     }
-
-
-def doubt(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Return the probability below which a prediction is unsure, from held-out rows.
-
-    It is the median of the largest probabilities of wrong predictions: half of the mistakes are
-    below it. Without mistakes it is 0.5.
-
-    Args:
-        probabilities: (rows, classes).
-        labels: (rows,), the true classes.
-
-    >>> p = np.array([[0.9, 0.1], [0.7, 0.3], [0.6, 0.4], [0.45, 0.55]])
-    >>> doubt(p, np.array([0, 1, 1, 0]))
-    {'unsure_below': 0.6, 'validated_on': 4}
-    """
-    wrong = probabilities.argmax(axis=1) != labels
-    below = float(np.median(probabilities[wrong].max(axis=1))) if wrong.any() else 0.5
-    return {"unsure_below": below, "validated_on": len(labels)}
 
 
 def doubt_note(probabilities: np.ndarray, labels: np.ndarray) -> str:
@@ -88,14 +71,35 @@ def strange_range(found: tuple[float, float], trained: list[float] | None) -> st
     )
 
 
-def scaled(pixels: np.ndarray, trained: list[float] | None) -> tuple[np.ndarray, list[str]]:
-    """Scale an image's bytes to 0 to 1, or to -1 to 1, if the model was trained on such values.
+def scaled(pixels: np.ndarray, known: dict[str, Any]) -> tuple[np.ndarray, list[str]]:
+    """Scale an image's bytes as the training data were, and list what was done.
 
-    >>> scaled(np.array([[0, 255]], np.uint8), [0.0, 1.0])[0].tolist()
+    Without a recorded scale it follows from the range, if that is about 0 to 1 or -1 to 1; else
+    the bytes are returned.
+
+    Args:
+        pixels: uint8, light ink on dark.
+        known: what `known` returned.
+
+    >>> scaled(np.array([[0, 255]], np.uint8), {"range": [0.0, 1.0]})[0].tolist()
     [[0.0, 1.0]]
+    >>> scaled(np.array([[0, 255]], np.uint8), {"scale": [-1.0, 255.0]})
+    (array([[255.,   0.]], dtype=float32), ['inverted, as in training'])
     """
-    for low in (0.0, -1.0):
-        if trained is not None and abs(trained[0] - low) < 0.1 and 0.5 < trained[1] <= 1.0:
-            numbers = pixels.astype(np.float32) * ((1 - low) / 255) + low
-            return numbers, [f"scaled to values from {low:g} to 1, as in training"]
-    return pixels, []
+    factor, offset = known.get("scale", (1.0, 0.0))
+    if "range" in known and "scale" not in known:
+        least, most = known["range"]
+        for low in (0.0, -1.0):
+            if abs(least - low) < 0.1 and 0.5 < most <= 1.0:
+                factor, offset = (1 - low) / 255, low
+    if (factor, offset) == (1, 0):
+        return pixels, []
+    numbers = pixels.astype(np.float32) * factor + offset
+    low, high = sorted((offset, factor * 255 + offset))
+    done = []
+    if factor < 0:
+        done.append("inverted, as in training")
+    if (low, high) != (0, 255):
+        limits = f"{significant(low, 3)} to {significant(high, 3)}"
+        done.append(f"scaled to values from {limits}, as in training")
+    return numbers, done

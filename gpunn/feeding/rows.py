@@ -103,6 +103,13 @@ class Rows:
         """Return rows ``start`` to ``stop`` without a copy."""
         return replace(self._rows(slice(start, stop)), copies=self.copies)
 
+    def read(self, backend: Backend, name: str, most: int | None = None) -> np.ndarray:
+        """Return the rows of an array as NumPy, or at most this many, evenly spaced ones."""
+        array = self.arrays[name]
+        some = slice(None) if most is None else slice(None, None, -(-len(self) // most) or 1)
+        chosen = array[some] if self.chosen is None else array[self.chosen[some]]
+        return backend.read(chosen) if backend.owns(chosen) else np.asarray(chosen)
+
     def unweighted(self) -> Rows:
         """Return the rows without weights and without a copy."""
         arrays = {name: a for name, a in self.arrays.items() if not name.startswith("weights")}

@@ -48,8 +48,9 @@ class TrainableModel(NestedModel):
     """Epoch and batch to resume from, set by BackupAndRestore when training begins."""
     history: History | None = None
     trained_on: Mapping[str, Any] = {}
-    """Facts about the training data, saved with the model: ``fit`` stores the ``range`` of the
-    first input, and the command line stores how to preprocess other data in the same way."""
+    """Facts about the training data, saved with the model, to prepare other data alike: ``fit``
+    stores the ``range`` of a single input, and for pictures in the form of MNIST's digits how they
+    were scaled; the command line stores more. See ``docs/file-format.md``."""
     _training: Training
 
     optimizer = _of_training("optimizer", "The optimizer; None before `compile`.")

@@ -11,6 +11,9 @@ from gpunn.common.names import listed
 from gpunn.common.snapshots import first_time
 
 KERAS_ENDINGS = (".keras", ".h5")  # .weights.h5 among them
+_BY_FIT = {
+    f"trained_on/{name}" for name in ("range", "prepared", "scale", "unsure_below", "validated_on")
+}
 LISTED = 3  # maximum entries in the line about the data
 
 
@@ -28,10 +31,10 @@ def announce_format(path: Path) -> None:
 def announce_data_held(path: Path, held: Mapping[str, str]) -> None:
     """Print a line with the data values that a file contains, from `Model.data_held`.
 
-    It is printed once for the same values, so that checkpoints do not repeat it, and not for the
-    range alone, which `fit` stores for any data.
+    It is printed once for the same values, so that checkpoints do not repeat it, and not for what
+    `fit` stores by itself, such as the range.
     """
-    if set(held) <= {"trained_on/range"} or not first_time(f"values held: {dict(held)}"):
+    if set(held) <= _BY_FIT or not first_time(f"values held: {dict(held)}"):
         return
     shown = listed([f"{place} ({values})" for place, values in held.items()], LISTED)
     print(

@@ -8,18 +8,16 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from gpunn.callbacks import CallbackList, History
 from gpunn.distribution import launch
 from gpunn.feeding import classes, data
-from gpunn.feeding.arrays import value_range
 from gpunn.feeding.batches import Batches, check_ends, fed
 from gpunn.feeding.rows import Rows
 from gpunn.feeding.spec import Spec
 
 from . import agreement, loops
 from .batch_iterator import BatchIterator
+from .data_facts import note_data, note_doubt
 from .predictor import PREDICT_BATCH
 from .programs import Programs
 from .rehearsal import rehearse
@@ -54,8 +52,7 @@ def fit(
         divided = None if batch_size else steps
         x, y, sample_weight = fed(x, y, sample_weight, batch_size or DEFAULT_BATCH, divided)
         trainer, rows = training.source(x, y, sample_weight, class_weight, "fit")
-        if type(x) in (np.ndarray, np.memmap) and x.dtype.kind in "biuf":
-            _note_range(model, value_range(x))
+        note_data(model, trainer, x, rows)
         ranks = launch.current()
         if ranks.size > 1:
             arguments = {
@@ -121,6 +118,8 @@ def fit(
             feed.prepared(programs) if alone else nullcontext(),
         ):
             loops.fit(model, programs, feed, check, callback_list, run, validation_freq, parted)
+        if check is not None:
+            note_doubt(model, trainer, check.data)
         history: History = model.history
         return history
 
@@ -183,13 +182,6 @@ def _validation_rows(training: Training, given: Any) -> Rows | Batches:
     parts = data.validation_parts(given, training.input_count)
     x, y, weight = fed(*parts, PREDICT_BATCH)
     return training.source(x, y, weight, None, "validation_data")[1]
-
-
-def _note_range(model: Any, found: list[float] | None) -> None:
-    """Store the range of the first input among the facts about the training data."""
-    if found != model.trained_on.get("range"):
-        rest = {name: fact for name, fact in model.trained_on.items() if name != "range"}
-        model.trained_on = {"range": found, **rest} if found else rest
 
 
 def _check_passes(

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable
 from typing import Any
 
-from gpunn.apps.pictures.shapes import grey_shape
+from gpunn.apps.pictures.shapes import picture_shape
 from gpunn.apps.tables.reading import MAX_COLUMNS
 from gpunn.apps.web.page import is_page
 from gpunn.backends import use_backend
@@ -114,9 +114,9 @@ def print_result(args: argparse.Namespace, result: Any, text: str) -> None:
     print(json.dumps(result) if args.json else text)
 
 
-def with_channel(images: Any, sample: tuple[Any, ...]) -> Any:
-    """Add the channel axis that a convolutional model expects to grey (rows, height, width)."""
-    grey = images.shape[1:] == grey_shape(sample)
+def as_samples(images: Any, sample: tuple[Any, ...], mnist: bool = False) -> Any:
+    """Give grey pictures (rows, height, width) the shape of the model's samples."""
+    grey = images.shape[1:] == picture_shape(sample, mnist)
     return images.reshape(len(images), *sample) if grey else images
 
 

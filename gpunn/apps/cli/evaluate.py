@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gpunn.apps import trained_on
 from gpunn.apps.learning import figures
 from gpunn.apps.pictures import folder
-from gpunn.apps.pictures.shapes import grey_shape
+from gpunn.apps.pictures.shapes import picture_shape
 from gpunn.apps.tables.kinds import answers_of
 from gpunn.apps.tables.preparing import TableModel
 from gpunn.common.names import counted
@@ -25,10 +27,10 @@ from .arguments import (
     add_json,
     add_max_columns,
     add_model,
+    as_samples,
     chosen_model,
     data_or_path,
     print_result,
-    with_channel,
 )
 from .predict_table import read_for
 from .printing import metric
@@ -69,10 +71,14 @@ def run(args: argparse.Namespace) -> int:
     if table is not None:
         return _evaluate_table(args, model, table)
     data = args.data or _trained_on(model)
-    classes = classes_of(model)
-    x, y = _test_images(data, model.input_shape[1:], classes)
+    known = trained_on.known(model)
+    x, y = _test_images(data, model.input_shape[1:], classes_of(model))
     if len(model.inputs) == 1:
-        x = with_channel(x, model.input_shape[1:])
+        x = as_samples(x, model.input_shape[1:], known.get("prepared") == "mnist")
+        if x.dtype == np.uint8:
+            x, done = trained_on.scaled(x, known)
+            for step in done:
+                print(f"{data}: {step}", file=sys.stderr)
     figures = model.evaluate(x, y, verbose=0, return_dict=True)
     text = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
     result = {"data": data, "images": len(x), **figures}
@@ -120,7 +126,7 @@ def _test_images(data: str, sample: tuple[Any, ...], classes: list[str]) -> tupl
         print(f"gpunn: {data} is a folder here: using it.", file=sys.stderr)
     if classes:
         found = folder.find(data, classes)
-        folder.load(found, grey_shape(sample))
+        folder.load(found, picture_shape(sample))
         for reason in found.left_out:
             print(f"left out: {reason}", file=sys.stderr)
         return found.x, found.labels

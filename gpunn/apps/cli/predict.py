@@ -13,11 +13,12 @@ import numpy as np
 from gpunn.apps import trained_on
 from gpunn.apps.pictures import MAX_PIXELS, read_image
 from gpunn.apps.pictures.folder import pictures_in
-from gpunn.apps.pictures.shapes import grey_shape
+from gpunn.apps.pictures.shapes import picture_shape
 from gpunn.apps.tables.preparing import TableModel
 from gpunn.datasets import idx
 from gpunn.datasets.arrays import read_npy
 from gpunn.models import Model
+from gpunn.training.data_facts import are_probabilities
 
 from . import predict_table
 from .arguments import (
@@ -25,10 +26,10 @@ from .arguments import (
     add_json,
     add_max_columns,
     add_model,
+    as_samples,
     chosen_model,
     positive,
     print_result,
-    with_channel,
 )
 
 TOP = 3  # classes shown
@@ -42,13 +43,14 @@ examples:
   gpunn predict runs/flowers/model.gpunn new.csv --out predictions.csv
 
 Images of any size and kind are converted to the model's input: grey, light on
-dark (inverted if the edge is light). For a model of MNIST's digits (recorded in
-its file) the image is cropped to the ink, scaled to fit 20 x 20 and centred by
-mass; otherwise it is padded to a square and scaled. The steps are printed to
-standard error. Arrays (.npy, IDX) are used as they are, with a warning if their
-values are outside the range of training. The output has the three most probable
-classes, "blank" for an image without ink, and "unsure" below a probability
-determined in training.
+dark (inverted if the edge is light). For a model of MNIST's digits, which its
+file records however it was trained, the image is cropped to the ink (inverted
+if that is dark), scaled to fit 20 x 20 and centred by mass; otherwise it is
+padded to a square and scaled. Then its values are scaled as in training. The
+steps are printed to standard error. Arrays (.npy, IDX) are used as they are,
+with a warning if their values are outside the range of training. The output
+has the three most probable classes, "blank" for an image without ink, and
+"unsure" below a probability determined in training.
 
 For a model trained on tables, FILE is a table. Columns are matched by name, in
 any order; extra columns are ignored. The output is CSV: the table with the
@@ -86,10 +88,10 @@ def run(args: argparse.Namespace) -> int:
     if table is not None:
         return predict_table.run(args, model, table)
     known = trained_on.known(model)
-    mnist = not args.as_is and (args.like or known.get("prepared")) == "mnist"
+    like_mnist = (args.like or known.get("prepared")) == "mnist"
     scaled = known.get("prepared") == "scaled" and args.invert == "auto"
     invert = "no" if scaled else args.invert
-    read = partial(_read, model, known.get("range"), invert, args.max_pixels, mnist)
+    read = partial(_read, model, known, invert, args.max_pixels, like_mnist, args.as_is)
     names: list[str] = []
     batches: list[np.ndarray | None] = []
     for path in _files(args.files):
@@ -158,21 +160,23 @@ def _line(entry: dict[str, Any]) -> str:
 
 def _probabilities(model: Model, rows: np.ndarray) -> np.ndarray:
     outputs = model.predict(rows, verbose=0)
-    if outputs.ndim != 2 or outputs.min() < 0 or not np.allclose(outputs.sum(axis=1), 1, atol=1e-3):
+    if not are_probabilities(outputs):
         raise ValueError("The model's outputs are not class probabilities: it needs a softmax.")
     return outputs
 
 
 def _read(
     model: Model,
-    trained_range: list[float] | None,
+    known: dict[str, Any],
     invert: str,
     max_pixels: int,
-    mnist: bool,
+    like_mnist: bool,
+    as_is: bool,
     path: str,
 ) -> np.ndarray | None:
     """Read samples (rows, ...) for the model from any kind of file; None for a blank image."""
     sample = model.input_shape[1:]
+    shape = picture_shape(sample, like_mnist)
     with open(path, "rb") as file:
         start = file.read(8)
     if start.startswith(b"\x93NUMPY"):
@@ -180,24 +184,23 @@ def _read(
     elif start.startswith(b"\x1f\x8b") or (start.startswith(b"\0\0") and start[2:3] in _IDX_TYPES):
         rows = idx.read(path)
     else:
-        shape = grey_shape(sample)
-        image, done = read_image(path, shape, invert, max_pixels, mnist)
+        image, done = read_image(path, shape, invert, max_pixels, like_mnist and not as_is)
         if image is not None:
-            image, scaled = trained_on.scaled(image, trained_range)
+            image, scaled = trained_on.scaled(image, known)
             done += scaled
         print(f"{os.path.basename(path)}: {', '.join(done)}", file=sys.stderr)
         if image is None:
             return None
         rows = image
-    if rows.shape in (sample, grey_shape(sample)):
+    if rows.shape in (sample, shape):
         rows = rows[np.newaxis]
-    rows = with_channel(rows, sample)
+    rows = as_samples(rows, sample, like_mnist)
     if rows.shape[1:] != sample or not len(rows) or rows.dtype.kind not in "biuf":
         raise ValueError(
             f"{path} holds an array of shape {rows.shape} and dtype {rows.dtype}; the model "
             f"expects numbers of shape {sample} or (rows, {', '.join(map(str, sample))})."
         )
-    strange = trained_on.strange_range((float(rows.min()), float(rows.max())), trained_range)
+    strange = trained_on.strange_range((float(rows.min()), float(rows.max())), known.get("range"))
     if strange:
         print(f"gpunn: warning: {path} has {strange}: scale them to it.", file=sys.stderr)
     return rows

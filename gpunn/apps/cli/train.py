@@ -25,6 +25,7 @@ from gpunn.distribution.launch import initialize_if_launched, is_writer
 from gpunn.layers import Dense, Dropout, Flatten, Input, Rescaling
 from gpunn.models import Sequential
 from gpunn.saving import files
+from gpunn.training.data_facts import doubt
 
 from . import train_pictures, train_table
 from .arguments import (
@@ -158,11 +159,10 @@ class _Run(Callback):
     def on_train_end(self, logs: Logs = None) -> None:
         x, y = self.held_out
         outputs = self.model.predict(x, verbose=0)
-        found = trained_on.doubt(outputs, y)
+        found = doubt(outputs, y)
         self.note = trained_on.doubt_note(outputs, y)
         data = self.settings["dataset"]
-        prepared = {"prepared": data} if data == "mnist" else {}
-        self.model.trained_on = {**self.model.trained_on, "data": data, **prepared, **found}
+        self.model.trained_on = {**self.model.trained_on, "data": data, **found}
         # The checkpoint is deleted after this, not before.
         self.model.save(self.path, announce=False)
 

@@ -14,6 +14,7 @@ from gpunn.apps.pictures import folder as pictures_of
 from gpunn.apps.pictures.learning import defaults, simple_predictions, train
 from gpunn.apps.splitting import split
 from gpunn.common.names import counted, first_few
+from gpunn.training.data_facts import doubt
 
 from .own_data import begin, print_results, save, stopped_at
 from .recording import record_note, recorder
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         "range": [0.0, 255.0],
         "prepared": "scaled",
         "classes": found.classes,
-        **trained_on.doubt(validated, held_out.y),
+        **doubt(validated, held_out.y),
     }
     save(model, args, out, "the names of the classes: no pictures")
     print(record_note(run_recorder))

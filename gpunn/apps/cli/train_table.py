@@ -23,6 +23,7 @@ from gpunn.apps.tables.preparing import TableModel, feature_of, prepared
 from gpunn.apps.tables.reading import Table
 from gpunn.common.names import counted, first_few, listed, significant
 from gpunn.models import Model
+from gpunn.training.data_facts import doubt
 
 from .check_data import checked
 from .own_data import begin, print_results, save, stopped_at
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if classes:
         held_out = parts["validation"]
         outputs = everything[rows["validation"]]
-        about |= {"classes": target.classes, **trained_on.doubt(outputs, held_out.y)}
+        about |= {"classes": target.classes, **doubt(outputs, held_out.y)}
         print(f"{trained_on.doubt_note(outputs, held_out.y)}.")
     model.trained_on = about
     save(model, args, out, _held(known, target))

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from gpunn.feeding.mnist_form import BOX, SIDE
+
 INK = 0.25  # of the strongest ink: fainter pixels do not count for the digit's outline
 FAINT = 24  # of 255: a picture with only fainter ink is blank
-BOX = 20  # pixels along a digit's longer side
+LONGEST = 280  # pixels: a larger picture is scaled down first, which averages a photograph's noise
+PATCHES = 10  # of paper along the longer side; a stroke is narrower than three of them
+NOISE = 3  # ink fainter than this many standard deviations of the paper's noise is none
 
 
-def as_mnist(image: Any, shape: tuple[int, int] = (28, 28)) -> np.ndarray | None:
+def as_mnist(image: Any, shape: tuple[int, int] = (SIDE, SIDE)) -> np.ndarray | None:
     """Convert a grey picture to MNIST's form.
 
     The picture is cropped to the ink, scaled to fit 20 x 20 with its proportions, and placed with
     its centre of mass in the middle of 28 x 28, as MNIST's authors describe (LeCun, Cortes and
-    Burges, "The MNIST database of handwritten digits"). Ink is what differs from the picture's
-    edge.
+    Burges, "The MNIST database of handwritten digits"). Ink is what is lighter than the paper
+    around it, so shadows on a photograph are none.
 
     Args:
         image: a picture in Pillow's mode L, light on dark.
@@ -39,15 +44,14 @@ def as_mnist(image: Any, shape: tuple[int, int] = (28, 28)) -> np.ndarray | None
     """
     from PIL import Image
 
-    pixels = np.asarray(image, np.float64)
-    ink = np.maximum(pixels - np.median(edge(pixels)), 0)
+    ink = _ink(np.asarray(_small(image)))
     if ink.max() < FAINT:
         return None
     ink *= 255 / ink.max()
-    seen = ink > INK * 255
+    seen = _without_specks(ink > INK * 255)
     rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
     cropped = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    factor = BOX * min(shape) / 28 / max(cropped.shape)
+    factor = BOX * min(shape) / SIDE / max(cropped.shape)
     height, width = (max(1, round(length * factor)) for length in cropped.shape)
     small = Image.fromarray(cropped.round().astype(np.uint8))
     small = small.resize((width, height), Image.Resampling.BICUBIC)
@@ -65,6 +69,88 @@ def as_mnist(image: Any, shape: tuple[int, int] = (28, 28)) -> np.ndarray | None
     return result
 
 
+def has_dark_ink(image: Any) -> bool:
+    """Whether the ink of a digit, a picture in mode L, is darker than its paper.
+
+    Ink differs most from the paper at the picture's edge, whether that is white or grey.
+
+    >>> from PIL import Image
+    >>> board = Image.new("L", (50, 50), 150)
+    >>> board.paste(250, (20, 10, 25, 40))
+    >>> has_dark_ink(board)
+    False
+    """
+    pixels = np.asarray(_small(image), np.float64)
+    paper = np.median(edge(pixels))
+    return bool(paper - pixels.min() > pixels.max() - paper)
+
+
 def edge(pixels: np.ndarray) -> np.ndarray:
     """Return the outermost pixels."""
     return np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+
+
+def _small(image: Any) -> Any:
+    """Return a picture whose sides have at most `LONGEST` pixels."""
+    from PIL import Image
+
+    share = LONGEST / max(image.size)
+    if share >= 1:
+        return image
+    size = [max(1, round(length * share)) for length in image.size]
+    return image.resize(size, Image.Resampling.BILINEAR)
+
+
+def _ink(pixels: np.ndarray) -> np.ndarray:
+    """Return by how much each pixel is lighter than the paper around it, beyond noise."""
+    ink = pixels - _paper(pixels).astype(np.float64)
+    # Ink may cover half of the picture, so the darker half tells the noise: of a normal
+    # distribution, a quarter is 0.67 standard deviations below the mean, a twentieth 1.64.
+    low, quarter = np.sort(ink, axis=None)[[ink.size // 20, ink.size // 4]]
+    noise = (quarter - low) / 0.97
+    ink -= quarter + 0.67 * noise
+    ink[ink <= NOISE * noise] = 0
+    return ink
+
+
+def _paper(pixels: np.ndarray) -> np.ndarray:
+    """Return what a light-on-dark picture would be without its ink.
+
+    It is the lower quartile of each patch, opened: what is lighter than everything around it,
+    within three patches, is ink.
+    """
+    from PIL import Image
+
+    height, width = pixels.shape
+    down, across = (_parts(length, max(height, width)) for length in (height, width))
+    quartiles = [[_lower_quartile(pixels[rows, columns]) for columns in across] for rows in down]
+    patches = np.array(quartiles, np.uint8)
+    opened = _neighbours(_neighbours(patches).min(axis=0)).max(axis=0)
+    return np.asarray(Image.fromarray(opened).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _parts(length: int, longer: int) -> list[slice]:
+    """Divide one side of a picture into patches."""
+    count = min(length, max(1, round(PATCHES * length / longer)))
+    ends = [round(i * length / count) for i in range(count + 1)]
+    return [slice(*pair) for pair in pairwise(ends)]
+
+
+def _lower_quartile(patch: np.ndarray) -> int:
+    return int(np.sort(patch, axis=None)[patch.size // 4])
+
+
+def _neighbours(values: np.ndarray) -> np.ndarray:
+    """Return an array (9, height, width): each value and the eight around it, within the edges."""
+    height, width = values.shape
+    padded = np.pad(values, 1, mode="edge")
+    return np.stack([padded[i : i + height, j : j + width] for i in range(3) for j in range(3)])
+
+
+def _without_specks(seen: np.ndarray) -> np.ndarray:
+    """Leave out single pixels, unless there are no others."""
+    padded = np.pad(seen, 1).astype(int)
+    height, width = seen.shape
+    around = sum(padded[i : i + height, j : j + width] for i in range(3) for j in range(3))
+    joined: np.ndarray = seen & (around > 1)
+    return joined if joined.any() else seen

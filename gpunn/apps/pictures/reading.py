@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .digits import as_mnist, edge
+from .digits import as_mnist, edge, has_dark_ink
 
 MAX_PIXELS = 25_000_000  # per image, by default
 
@@ -50,13 +50,17 @@ def read_image(
         image = Image.fromarray(((values - low) * (255 / span)).round().astype(np.uint8))
         done.append(f"values from {low:g} to {low + span:g} scaled to 0 to 255")
     elif image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
-        done.append("placed on white")
+        image = image.convert("RGBA")
+        paper = "black" if mnist and _is_light(image) else "white"
+        image = Image.alpha_composite(Image.new("RGBA", image.size, paper), image)
+        done.append(f"placed on {paper}")
     if image.mode != mode:
         image = image.convert(mode)
         done.append("converted to grey" if mode == "L" else "converted to RGB")
-    light = mode == "L" and np.median(edge(np.asarray(image))) > 127
+    if mnist:
+        light = has_dark_ink(image)
+    else:
+        light = mode == "L" and np.median(edge(np.asarray(image))) > 127
     inverted = invert == "yes" or (invert == "auto" and bool(light))
     if mnist:
         if inverted:
@@ -81,6 +85,12 @@ def read_image(
         pixels = 255 - pixels
         done.append("inverted")
     return pixels, done
+
+
+def _is_light(image: Any) -> bool:
+    """Whether nothing in a picture with transparency is dark: on white it would vanish."""
+    opaque = np.asarray(image)[..., 3] > 127
+    return bool(opaque.any() and np.asarray(image.convert("L"))[opaque].min() > 127)
 
 
 def _opened(path: str, max_pixels: int) -> tuple[Any, list[str]]:

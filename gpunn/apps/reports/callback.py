@@ -254,13 +254,8 @@ class Recorder(Callback):
         if arrays is None or "y" not in arrays or "y_1" in arrays or (host and host.steps):
             return None
         backend = self.model.backend
-
-        def read(name: str) -> np.ndarray:
-            array = arrays[name]
-            array = backend.read(array) if backend.owns(array) else np.asarray(array)
-            return array if rows.chosen is None else array[rows.chosen]
-
-        return [read(n) for n in arrays if n == "x" or n.startswith("x_")], read("y")
+        names = [name for name in arrays if name == "x" or name.startswith("x_")]
+        return [rows.read(backend, name) for name in names], rows.read(backend, "y")
 
     def _checked(self) -> dict[str, Any] | None:
         """Return the data checks' report on the training rows."""

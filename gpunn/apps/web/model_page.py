@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn import activations, layers
 from gpunn.apps import trained_on
-from gpunn.apps.pictures.shapes import grey_shape
+from gpunn.apps.pictures.shapes import picture_shape
 from gpunn.apps.tables.preparing import TableModel
 from gpunn.common.markup import element, joined
 
@@ -98,23 +98,25 @@ def described(model: Any, like: str | None = None) -> dict[str, Any]:
     sample = tuple(model.inputs[0].sample)
     if sample == (2,):
         return _plane(model)
-    shape = grey_shape(sample)
+    known = trained_on.known(model)
+    like_mnist = (like or known.get("prepared")) == "mnist"
+    shape = picture_shape(sample, like_mnist)
     if None not in shape and (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)):
-        return _picture(model, shape, like)
+        return _picture(model, shape, known, like_mnist)
     raise ValueError(
         f"A page shows models of tables, of pictures, grey (height, width) or in colour (height, "
         f"width, 3), and of two numbers (2,); this model's samples have shape {sample}."
     )
 
 
-def _picture(model: Any, shape: tuple[int, ...], like: str | None) -> dict[str, Any]:
-    known = trained_on.known(model)
+def _picture(
+    model: Any, shape: tuple[int, ...], known: dict[str, Any], centred: bool
+) -> dict[str, Any]:
     channels = 1 if len(shape) == 2 else 3
-    centred = (like or known.get("prepared")) == "mnist"
     if centred and channels == 3:
         raise ValueError("MNIST's digits are grey, but the model takes pictures in colour.")
-    low, high = trained_on.scaled(np.array([0, 255], np.uint8), known.get("range"))[0].tolist()
-    answer = _answer(model, (low, high))
+    low, high = trained_on.scaled(np.array([0, 255], np.uint8), known)[0].tolist()
+    answer = _answer(model, (min(low, high), max(low, high)))
     if answer["answer"] == "number":
         raise ValueError(
             "The model's outputs are not class probabilities: a page for pictures needs a model "
@@ -169,4 +171,5 @@ def _answer(model: Any, values: tuple[float, float]) -> dict[str, Any]:
     names = known.get("classes") or [str(k) for k in range(count)]
     if len(names) != count:
         raise ValueError(f"The model has {count} classes but {len(names)} class names.")
-    return {"answer": kind, "classes": names, "unsure_below": known.get("unsure_below", 0.0)}
+    doubt = {"unsure_below": known.get("unsure_below", 0.0), "rows": known.get("validated_on", 0)}
+    return {"answer": kind, "classes": names, **doubt}

@@ -9,6 +9,7 @@ The modules also run unbundled in a browser. These forms are supported, at the b
 
 Each imported module becomes a function that is called once and returns its exports. An export thus
 has the value of its name at the end of the module, and only the first module may ``await``.
+Comments of the form ``/** ... */`` that begin a line and end one are left out.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ EXPORT = re.compile(
     r"export\s+(?:(?P<kind>(?:async\s+)?function\s*\*?|class|const)\s+(?P<name>[\w$]+)"
     r"|\{(?P<names>[^{}]*)\};)"
 )
+DOCUMENTATION = re.compile(r"^[ \t]*/\*\*(?:(?!\*/).)*\*/[ \t]*\n", re.MULTILINE | re.DOTALL)
 PAIR = re.compile(r"([\w$]+)(?:\s+as\s+([\w$]+))?")
 
 
@@ -102,7 +104,7 @@ def _rewritten(path: Path, done: dict[Path, str]) -> tuple[str, list[str]]:
             shown = text[begin:].splitlines()[0]
             raise ValueError(f"{path.name}, line {line}: cannot be inlined: {shown}")
         end = match.end()
-    return "".join([*parts, text[end:]]), exports
+    return DOCUMENTATION.sub("", "".join([*parts, text[end:]])), exports
 
 
 def _pairs(names: str, path: Path) -> list[tuple[str, str | None]]:

@@ -45,6 +45,7 @@ def table_form(model: Any, table: TableModel) -> dict[str, Any]:
         "answer": "shares" if classes else "number",
         "classes": classes,
         "unsure_below": about.get("unsure_below", 0.0),
+        "rows": about.get("validated_on", 0),
         "target": table.target,
         "columns": columns,
     }

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from browser.pages import until
+from pictures.drawn import PICTURES
 from PIL import Image
 
 import gpunn
@@ -39,8 +40,8 @@ def digits() -> Any:
         [layers.Input((28, 28, 1)), *chain, layers.Dense(32, "relu"), layers.Dense(10, "softmax")]
     )
     model.compile("adam", "sparse_categorical_crossentropy")
-    model.fit(x[:10000, ..., None] / np.float32(255), y[:10000], epochs=3, verbose=0)
-    model.trained_on = {**model.trained_on, "prepared": "mnist"}
+    x, y = x[:11000, ..., None] / np.float32(255), y[:11000]
+    model.fit(x[:10000], y[:10000], epochs=3, validation_data=(x[10000:], y[10000:]), verbose=0)
     return model
 
 
@@ -273,6 +274,57 @@ def test_a_file_is_taken_as_predict_takes_it(shown: Any, digits: Any, tmp_path: 
     assert np.mean(np.array(answers, int) == labels[:10]) >= 0.9
     page.click("#undo")
     until(page, f"{ANSWER} === '{answers[8]}'", 10)
+
+
+def test_pictures_that_people_draw_are_read_as_predict_reads_them(
+    shown: Any, digits: Any, tmp_path: Path
+) -> None:
+    page = shown(digits)
+    assert "like MNIST's digits: 28 \u00d7 28, with values from 0 to 1." in page.inner_text("main")
+    wrong = []
+    for kind, picture in PICTURES.items():
+        for digit in "71":
+            content = as_png(picture(digit))
+            (tmp_path / "a.png").write_bytes(content)
+            own, done = read_image(str(tmp_path / "a.png"), (28, 28), mnist=True)
+            status = opened_file(page, f"{kind} {digit}.png", content)
+            assert ("inverted" in status) == ("inverted" in done)
+            near = np.abs(given(page) - np.asarray(own).astype(int))
+            assert near.max() <= 8 and near.mean() < 0.1, kind
+            found = page.evaluate(ANSWER)
+            wrong += [(kind, digit, found)] if found.removesuffix(", unsure") != digit else []
+            assert page.locator("#unsure").is_visible() == found.endswith("unsure")
+    assert not wrong
+
+
+@pytest.mark.parametrize("factor", [1.0, -1.0])
+def test_a_flat_model_of_mnist_has_a_pad(shown: Any, factor: float) -> None:
+    gpunn.utils.set_random_seed(0)
+    (x, y), _ = mnist.load_data()
+    model = gpunn.Sequential([layers.Input((784,)), layers.Dense(10, "softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    rows = x[:6000].reshape(-1, 784) / np.float32(255)
+    model.fit(rows if factor > 0 else 1 - rows, y[:6000], epochs=5, verbose=0)
+    page = shown(model)
+    by_mouse(page, SEVEN)
+    until(page, f"{ANSWER} === '7'", 10)
+    first, last = (0, 1) if factor > 0 else (1, 0)
+    assert f"with values from {first} to {last}." in page.inner_text("main")
+    corner = given(page)[0, 0]
+    assert corner == (0 if factor > 0 else 255)
+
+
+def test_an_unsure_prediction_is_explained(shown: Any) -> None:
+    chain = [layers.Flatten(), layers.Dense(10, "softmax")]
+    model = gpunn.Sequential([layers.Input((28, 28)), *chain])
+    model.trained_on = {"prepared": "mnist", "unsure_below": 1.0, "validated_on": 5000}
+    page = shown(model)
+    assert not page.locator("#unsure").is_visible()
+    by_mouse(page, SEVEN)
+    until(page, f"{ANSWER}.endsWith(', unsure')", 10)
+    assert "half of the mistakes were on 5,000 samples held out" in page.inner_text("#unsure")
+    page.click("#clear")
+    until(page, "document.getElementById('unsure').hidden", 10)
 
 
 def test_it_is_drawn_on_in_firefox(firefox: Any, digits: Any, tmp_path: Path) -> None:

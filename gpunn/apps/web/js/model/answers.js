@@ -35,16 +35,24 @@ export function shares({ answer }, output) {
 export class Answers {
   #text = "";
 
-  /** @param {import("./main.js").Description & {unsure_below?: number}} description */
+  /**
+   * @param {import("./main.js").Description & {unsure_below?: number, rows?: number}} description
+   *   rows: the number of held-out rows that decided when a prediction is unsure
+   */
   constructor(description) {
     this.description = description;
     this.said = make("output", { id: "answer", "aria-live": "polite" });
     this.bars = make("table", { id: "bars", "aria-label": "Most probable classes" });
-    this.element = make("div", { class: "answers" }, this.said, this.bars);
+    this.why = make("p", { id: "unsure", class: "quiet", hidden: true });
+    this.element = make("div", { class: "answers" }, this.said, this.bars, this.why);
+    const { unsure_below: below = 0, rows = 0 } = description;
+    fill(this.why, `Unsure: below ${percent(below)}, as half of the mistakes were on ${rows.toLocaleString("en")} `
+      + "samples held out from training.");
   }
 
   /** @param {ArrayLike<number> | string} output of one sample, or the reason that there is none */
   show(output) {
+    this.why.hidden = true;
     if (typeof output === "string") {
       fill(this.bars);
       this.#say(output);
@@ -58,6 +66,7 @@ export class Answers {
     const names = this.description.classes;
     const best = found.map((_, k) => k).sort((a, b) => found[b] - found[a] || a - b).slice(0, TOP);
     const unsure = found[best[0]] < (this.description.unsure_below ?? 0);
+    this.why.hidden = !(unsure && this.description.rows);
     this.#say(`${names[best[0]]}${unsure ? ", unsure" : ""}`);
     fill(this.bars, ...best.map((k) => make("tr", {},
       make("th", { scope: "row" }, names[k]),

@@ -2,10 +2,10 @@
 // each layer.
 import { fill, make, tick } from "../playground/dom.js";
 import { Activations } from "./activations.js";
-import { Answers } from "./answers.js";
+import { Answers, readable } from "./answers.js";
 import { ACCEPTED, opened } from "./opened.js";
 import { canvasOf, Pad } from "./pad.js";
-import { asMnist, resized, squared } from "./preparing.js";
+import { asMnist, inverted, resized, squared } from "./preparing.js";
 import { Saliency } from "./saliency.js";
 
 /** @typedef {import("./preparing.js").Planes} Planes */
@@ -15,7 +15,8 @@ import { Saliency } from "./saliency.js";
  *   centred: boolean, as_is: boolean, scale: [factor: number, offset: number], unsure_below: number,
  *   hidden: string[]}} PictureDescription
  *   centred: whether images are prepared as MNIST's digits; as_is: whether files with dark ink on
- *   light paper are left as they are; scale: how bytes are scaled
+ *   light paper are left as they are; scale: how bytes are scaled, with a negative factor for a model
+ *   of dark ink on light paper
  */
 
 /**
@@ -25,6 +26,8 @@ import { Saliency } from "./saliency.js";
  */
 export function picture(root, model, description) {
   const { height, width, channels, centred, scale: [factor, offset] } = description;
+  const [paper, ink] = [offset, 255 * factor + offset].map((value) => readable(value, 3));
+  const values = `with values from ${paper} to ${ink}`;
   let dark = false; // ink on light paper
   const answers = new Answers(description);
   const activations = new Activations(description.hidden);
@@ -46,10 +49,8 @@ export function picture(root, model, description) {
       const digit = asMnist(drawn[0], height, width);
       return digit && [digit];
     }
-    return drawn.map((plane) => {
-      const small = resized(squared(plane), height, width, "bilinear");
-      return dark ? { ...small, values: Uint8Array.from(small.values, (v) => 255 - v) } : small;
-    });
+    const small = drawn.map((plane) => resized(squared(plane), height, width, "bilinear"));
+    return dark ? inverted(small) : small;
   }
 
   /** @param {Planes} given bytes */
@@ -65,7 +66,8 @@ export function picture(root, model, description) {
     waiting = false;
     const given = pad.empty ? null : prepared(pad.picture);
     pictures.hidden = !given;
-    canvasOf(given ?? [{ height, width, values: new Uint8Array(height * width) }], seen);
+    const bytes = given ?? [{ height, width, values: new Uint8Array(height * width) }];
+    canvasOf(factor < 0 ? inverted(bytes) : bytes, seen);
     const output = given && answer(given);
     answers.show(output ?? "Nothing is drawn yet.");
     saliency.show(output);
@@ -85,7 +87,7 @@ export function picture(root, model, description) {
   async function take(file) {
     const number = ++files;
     try {
-      const { picture, said: done } = await opened(file, channels, description.as_is);
+      const { picture, said: done } = await opened(file, channels, centred ? "digit" : description.as_is ? "none" : "light paper");
       if (number !== files) return; // another file was opened meanwhile
       pad.put(picture);
       fill(said, done);
@@ -111,7 +113,7 @@ export function picture(root, model, description) {
       make("section", {}, make("h2", {}, "Prediction"), answers.element,
         make("h2", {}, "Model input"),
         make("p", { class: "quiet" }, centred
-          ? `Cropped, scaled and centred like MNIST's digits: ${width} × ${height}.` : `Scaled to ${width} × ${height}.`),
+          ? `Cropped, scaled and centred like MNIST's digits: ${width} × ${height}, ${values}.` : `Scaled to ${width} × ${height}, ${values}.`),
         seen, saliency.element)),
     pictures);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", soon);

@@ -4,6 +4,9 @@
 const INK = 0.25; // fraction of the strongest ink: fainter ink does not count for the digit's outline
 const FAINT = 24; // of 255: an image with fainter ink counts as empty
 const BOX = 20; // longer side of a digit, in pixels of 28
+const LONGEST = 280; // pixels: a larger image is scaled down first, which averages a photograph's noise
+const PATCHES = 10; // of paper along the longer side; a stroke is narrower than three of them
+const NOISE = 3; // ink fainter than this many standard deviations of the paper's noise is none
 const ONE = 2 ** 22; // scale of fixed-point weights, as in Pillow
 
 /**
@@ -83,6 +86,14 @@ export function resized(picture, height, width, how) {
   return turned(ofWidth(turned(ofWidth(picture, width, ...filter)), height, ...filter));
 }
 
+/**
+ * @param {Planes} picture bytes
+ * @returns {Planes} with dark and light exchanged
+ */
+export function inverted(picture) {
+  return picture.map((plane) => ({ ...plane, values: Uint8Array.from(plane.values, (v) => 255 - v) }));
+}
+
 /** @param {Grey} picture */
 export function edgeMedian({ height, width, values }) {
   const edge = [];
@@ -108,6 +119,101 @@ export function squared(picture) {
 }
 
 /**
+ * @param {Grey} picture
+ * @returns {Grey} whose sides have at most `LONGEST` pixels
+ */
+function shrunk(picture) {
+  const share = LONGEST / Math.max(picture.height, picture.width);
+  if (share >= 1) return picture;
+  const [height, width] = [picture.height, picture.width].map((n) => Math.max(1, rounded(n * share)));
+  return resized(picture, height, width, "bilinear");
+}
+
+/**
+ * Whether the ink of a digit is darker than its paper. Ink differs most from the paper at the edge.
+ * @param {Grey} picture
+ */
+export function hasDarkInk(picture) {
+  const page = shrunk(picture);
+  const [paper, all] = [edgeMedian(page), Array.from(page.values)];
+  const [low, high] = all.reduce(([least, most], v) => [Math.min(least, v), Math.max(most, v)], [255, 0]);
+  return paper - low > high - paper;
+}
+
+/**
+ * @param {Grey} page
+ * @returns {Float64Array} by how much each pixel is lighter than the paper around it, beyond noise
+ */
+function inkOn(page) {
+  const paper = paperOf(page);
+  const ink = Float64Array.from(page.values, (v, i) => v - paper.values[i]);
+  // Ink may cover half of the image, so the darker half tells the noise: of a normal
+  // distribution, a quarter is 0.67 standard deviations below the mean, a twentieth 1.64.
+  const sorted = ink.slice().sort();
+  const [low, quarter] = [20, 4].map((n) => sorted[Math.floor(ink.length / n)]);
+  const noise = (quarter - low) / 0.97;
+  return ink.map((v) => {
+    const over = v - (quarter + 0.67 * noise);
+    return over > NOISE * noise ? over : 0;
+  });
+}
+
+/**
+ * @param {Grey} page
+ * @returns {Grey} the lower quartile of each patch, opened: what is lighter than everything around
+ *   it, within three patches, is ink
+ */
+function paperOf({ height, width, values }) {
+  const [down, across] = [height, width].map((length) => {
+    const count = Math.min(length, Math.max(1, rounded((PATCHES * length) / Math.max(height, width))));
+    return Array.from({ length: count + 1 }, (_, i) => rounded((i * length) / count));
+  });
+  const patches = { height: down.length - 1, width: across.length - 1, values: new Uint8Array((down.length - 1) * (across.length - 1)) };
+  for (let i = 0; i < patches.values.length; i++) {
+    const [row, column] = [Math.floor(i / patches.width), i % patches.width];
+    const patch = [];
+    for (let y = down[row]; y < down[row + 1]; y++)
+      for (let x = across[column]; x < across[column + 1]; x++) patch.push(values[y * width + x]);
+    patches.values[i] = patch.sort((a, b) => a - b)[Math.floor(patch.length / 4)];
+  }
+  return resized(ofNeighbours(ofNeighbours(patches, Math.min), Math.max), height, width, "bilinear");
+}
+
+/**
+ * @param {Grey} picture
+ * @param {(...values: number[]) => number} choose
+ * @returns {Grey} what it chooses from each pixel and the eight around it, within the edges
+ */
+function ofNeighbours({ height, width, values }, choose) {
+  const found = Uint8Array.from(values, (_, i) => {
+    const [row, column] = [Math.floor(i / width), i % width];
+    const near = [];
+    for (let y = Math.max(0, row - 1); y <= Math.min(height - 1, row + 1); y++)
+      for (let x = Math.max(0, column - 1); x <= Math.min(width - 1, column + 1); x++) near.push(values[y * width + x]);
+    return choose(...near);
+  });
+  return { height, width, values: found };
+}
+
+/**
+ * @param {Grey} page
+ * @param {Float64Array} ink from 0 to 255
+ * @returns {boolean[]} where ink shows the digit's outline: not at single pixels, unless there are no others
+ */
+function withoutSpecks({ height, width }, ink) {
+  const seen = Array.from(ink, (v) => v > INK * 255);
+  const joined = seen.map((there, i) => {
+    if (!there) return false;
+    const [row, column] = [Math.floor(i / width), i % width];
+    let around = 0;
+    for (let y = Math.max(0, row - 1); y <= Math.min(height - 1, row + 1); y++)
+      for (let x = Math.max(0, column - 1); x <= Math.min(width - 1, column + 1); x++) around += Number(seen[y * width + x]);
+    return around > 1;
+  });
+  return joined.includes(true) ? joined : seen;
+}
+
+/**
  * Prepare an image, light on dark, like MNIST's: cropped to the ink, scaled into 20 x 20 of 28 x 28,
  * with its centre of mass in the middle.
  * @param {Grey} picture
@@ -116,22 +222,22 @@ export function squared(picture) {
  * @returns {Grey | null} bytes; null for an image without ink
  */
 export function asMnist(picture, height, width) {
-  const under = edgeMedian(picture);
-  const ink = Float64Array.from(picture.values, (v) => Math.max(v - under, 0));
+  const page = shrunk(picture);
+  const ink = inkOn(page);
   const strongest = ink.reduce((most, v) => Math.max(most, v), 0);
   if (strongest < FAINT) return null;
-  let [top, left, bottom, right] = [picture.height, picture.width, 0, 0];
-  ink.forEach((v, i) => {
-    ink[i] = v * (255 / strongest);
-    if (ink[i] <= INK * 255) return;
-    const [row, column] = [Math.floor(i / picture.width), i % picture.width];
+  ink.forEach((v, i) => (ink[i] = v * (255 / strongest)));
+  let [top, left, bottom, right] = [page.height, page.width, 0, 0];
+  withoutSpecks(page, ink).forEach((there, i) => {
+    if (!there) return;
+    const [row, column] = [Math.floor(i / page.width), i % page.width];
     [top, bottom] = [Math.min(top, row), Math.max(bottom, row + 1)];
     [left, right] = [Math.min(left, column), Math.max(right, column + 1)];
   });
   const cropped = { height: bottom - top, width: right - left, values: new Uint8Array((bottom - top) * (right - left)) };
   for (let i = 0; i < cropped.values.length; i++) {
     const row = top + Math.floor(i / cropped.width);
-    cropped.values[i] = rounded(ink[row * picture.width + left + (i % cropped.width)]);
+    cropped.values[i] = rounded(ink[row * page.width + left + (i % cropped.width)]);
   }
   const factor = (BOX * Math.min(height, width)) / 28 / Math.max(cropped.height, cropped.width);
   const [rows, columns] = [cropped.height, cropped.width].map((n) => Math.max(1, rounded(n * factor)));
