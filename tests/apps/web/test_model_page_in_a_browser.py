@@ -322,7 +322,7 @@ def test_an_unsure_prediction_is_explained(shown: Any) -> None:
     assert not page.locator("#unsure").is_visible()
     by_mouse(page, SEVEN)
     until(page, f"{ANSWER}.endsWith(', unsure')", 10)
-    assert "half of the mistakes were on 5,000 samples held out" in page.inner_text("#unsure")
+    assert "half of the mistakes on 5,000 samples held out" in page.inner_text("#unsure")
     page.click("#clear")
     until(page, "document.getElementById('unsure').hidden", 10)
 

@@ -46,8 +46,8 @@ export class Answers {
     this.why = make("p", { id: "unsure", class: "quiet", hidden: true });
     this.element = make("div", { class: "answers" }, this.said, this.bars, this.why);
     const { unsure_below: below = 0, rows = 0 } = description;
-    fill(this.why, `Unsure: below ${percent(below)}, as half of the mistakes were on ${rows.toLocaleString("en")} `
-      + "samples held out from training.");
+    fill(this.why, `Unsure: the probability is below ${percent(below)}, as that of half of the mistakes on `
+      + `${rows.toLocaleString("en")} samples held out from training.`);
   }
 
   /** @param {ArrayLike<number> | string} output of one sample, or the reason that there is none */
