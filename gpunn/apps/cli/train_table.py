@@ -169,6 +169,11 @@ def _print_verdict(
     constant, *_ = shown = [*predicted.values()]
     print(verdict([constant, *shown[-2:]], y, data.classes, plan.kind))
     own = score(shown[-1], y, data.classes)
+    if plan.choice.diverged:
+        print(
+            f"Warning: {counted(plan.choice.diverged, 'network')} of {plan.choice.tried} diverged: "
+            f"the learning rate is too high. Try --learning-rate 0.003."
+        )
     for warning in warnings(data.columns, learn, test, data.y, target.classes, own):
         print(f"Warning: {warning}.")
 

@@ -11,7 +11,7 @@ import numpy as np
 from gpunn.apps.tables import linear
 from gpunn.callbacks import Callback
 from gpunn.layers import Concatenate, Dense, Input
-from gpunn.models import Model
+from gpunn.models import Model, NonFiniteLossError
 
 from .networks import MOST_PIECES, PIECES, Network, Rows, trained
 from .targets import TargetScale
@@ -210,10 +210,15 @@ class NetworkModel:
         found: list[np.ndarray] = []
         losses: list[float] = []
         for epochs in self.network.lengths(len(train)):
-            made = trained(
-                self.network, train, y, problem.classes, epochs=epochs, seed=seed,
-                robust=problem.robust,
-            )  # fmt: skip
+            try:
+                made = trained(
+                    self.network, train, y, problem.classes, epochs=epochs, seed=seed,
+                    robust=problem.robust,
+                )  # fmt: skip
+            except NonFiniteLossError:
+                shape = (len(truth), problem.classes) if problem.classes else (len(truth),)
+                found.append(np.full(shape, np.nan))
+                break
             found.append(predictions(*made, check))
             losses.append(float(problem.losses(found[-1], truth).mean()))
             if len(losses) - 1 - int(np.argmin(losses)) >= PATIENCE:

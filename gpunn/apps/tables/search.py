@@ -63,6 +63,7 @@ class Choice:
         predicted: predictions of the answer for these rows, none of which it had been trained on.
         why: the reason for the number of members, in words.
         folds: number of folds.
+        diverged: number of networks that diverged on all folds.
     """
 
     members: list[Member]
@@ -72,6 +73,7 @@ class Choice:
     predicted: np.ndarray
     why: str
     folds: int
+    diverged: int
 
     def document(self) -> dict[str, Any]:
         """Return the plan for the model's file."""
@@ -210,6 +212,8 @@ def search(
     if not trials:
         raise KeyboardInterrupt
     order = sorted(trials, key=lambda t: (float(t.losses(problem, parts).min()), t.number))
+    diverged = sum(not np.isfinite(t.losses(problem, parts)).any() for t in trials)
+    counts = len(order), diverged
     finalists = order[: max(2, min(FINALISTS, (len(order) + 1) // 2))]
     linear = [t for t in order if not t.candidate.is_network][:1]
     finalists += [t for t in linear if t not in finalists]
@@ -223,8 +227,8 @@ def search(
         run.folds(affordable, first, len(parts))
         done = [t for t in affordable if len(t.paths) == len(parts)]
         if done:
-            return _choose(done, parts, problem, len(order), fast)
-    return _choose(finalists, parts[:first], problem, len(order), fast)
+            return _choose(done, parts, problem, counts, fast)
+    return _choose(finalists, parts[:first], problem, counts, fast)
 
 
 def _sample(y: np.ndarray, classes: int, rules: Rules) -> np.ndarray:
@@ -280,7 +284,11 @@ def _seed(seed: int, *numbers: int) -> int:
 
 
 def _choose(
-    trials: Sequence[_Trial], parts: Sequence[_Fold], problem: Problem, tried: int, fast: bool
+    trials: Sequence[_Trial],
+    parts: Sequence[_Fold],
+    problem: Problem,
+    counts: tuple[int, int],
+    fast: bool,
 ) -> Choice:
     trials = [t for t in trials if np.isfinite(t.losses(problem, parts)).any()] or list(trials)
     truth = np.concatenate([part.truth for part in parts])
@@ -313,7 +321,10 @@ def _choose(
     team, average, why = _simplest(team, average, outputs, members, truth, rows, problem)
     finalists = [members[i] for i in order]
     team_members = [members[i] for i in team]
-    return Choice(team_members, finalists, tried, rows[once], average[once], why, len(parts))
+    tried, diverged = counts
+    return Choice(
+        team_members, finalists, tried, rows[once], average[once], why, len(parts), diverged
+    )
 
 
 def _simplest(
