@@ -5,7 +5,7 @@ import { counted, find } from "./dom.js";
 import { copy, loadModel, save, saveModel, tables } from "./out.js";
 import { Playground } from "./playground.js";
 import { pythonScript } from "./python.js";
-import { newLayer, toAddress } from "./settings.js";
+import { lessonAddress, newLayer } from "./settings.js";
 
 /** @param {Playground} playground */
 function listen(playground) {
@@ -14,10 +14,10 @@ function listen(playground) {
     try {
       await act();
     } catch (error) {
-      playground.say(/** @type {Error} */ (error).message);
+      playground.say(/** @type {Error} */ (error).message, true);
     }
   });
-  const say = (/** @type {string} */ message) => playground.say(message);
+  const say = (/** @type {string} */ message, bad = false) => playground.say(message, bad);
   on("run", () => (playground.running ? playground.once(() => {}) : playground.start()));
   on("step", () => playground.once(() => playground.training?.step()));
   on("epoch", () => playground.once(() => playground.training?.epoch()));
@@ -26,8 +26,12 @@ function listen(playground) {
     playground.stop();
     playground.renew("network");
   });
+  find("lessons").addEventListener("change", () => {
+    const { value } = find("lessons");
+    playground.open(value && lessonAddress(value, false));
+  });
   on("copy-address", () => {
-    const { text, complete } = toAddress(playground.settings);
+    const { text, complete } = playground.address;
     const here = location.href.split("#")[0];
     return copy("Link", `${here}#${text}`, say).then(() => complete
       || say("The link contains all settings but not the points: there are too many."));
@@ -55,10 +59,13 @@ function listen(playground) {
   });
   addEventListener("keydown", (event) => key(event));
   addEventListener("hashchange", () => {
-    if (location.hash.slice(1) === toAddress(playground.settings).text) return;
-    playground.settings = playground.readAddress();
-    playground.renew("points");
+    if (location.hash.slice(1) === playground.address.text) return;
+    playground.open(location.hash.slice(1));
   });
+  const { documentElement: root } = document;
+  new ResizeObserver(([{ target }]) => { // what gets the focus must not lie below the bar
+    root.style.scrollPaddingTop = `${target.clientHeight + 8}px`;
+  }).observe(find("top"));
   addEventListener("resize", () => playground.draw());
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => playground.draw(true));
 }
@@ -98,7 +105,7 @@ async function takeFile(playground, file, openTable) {
     playground.renew("network", layers.map((layer) => layer.weights));
     playground.say([`Loaded ${whole ? "a model" : "the weights"} of ${counted(layers.length, "layer")}.`, ...notes].join(" "));
   } catch (error) {
-    playground.say(`The file was not loaded. ${/** @type {Error} */ (error).message}`);
+    playground.say(`The file was not loaded. ${/** @type {Error} */ (error).message}`, true);
   }
 }
 
