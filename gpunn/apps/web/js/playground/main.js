@@ -5,6 +5,7 @@ import { counted, find } from "./dom.js";
 import { copy, loadModel, save, saveModel, tables } from "./out.js";
 import { Playground } from "./playground.js";
 import { pythonScript } from "./python.js";
+import { Sender } from "./sending.js";
 import { lessonAddress, newLayer } from "./settings.js";
 
 /** @param {Playground} playground */
@@ -109,10 +110,25 @@ async function takeFile(playground, file, openTable) {
   }
 }
 
+/**
+ * Show what Python has given (gpunn.apps.web.given), and send the network back.
+ * @param {Playground} playground
+ * @param {{settings: string, model: string, rows: number}} given
+ */
+async function openGiven(playground, { settings, model, rows }) {
+  playground.open(settings);
+  const bytes = Uint8Array.from(atob(model), (c) => c.charCodeAt(0));
+  await takeFile(playground, new File([bytes], "model.gpunn"), () => {});
+  const { length } = playground.data.points;
+  if (length < rows) playground.say(`Showing ${counted(length, "row")} of ${rows.toLocaleString("en")}, evenly spread.`);
+  new Sender(playground);
+}
+
 try {
-  const { catalogue, parts, engine } = JSON.parse(find("data").textContent);
+  const { catalogue, parts, engine, given } = JSON.parse(find("data").textContent);
   const playground = new Playground(await load(await unpacked(engine), parts), catalogue);
   listen(playground);
+  if (given) await openGiven(playground, given);
   document.documentElement.dataset.ready = "true";
   Object.assign(globalThis, { playground });
 } catch (error) {

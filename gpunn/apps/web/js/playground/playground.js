@@ -33,7 +33,6 @@ export class Playground {
     /** @type {Training | null} */
     this.training = null;
     this.running = false;
-    find("words").setAttribute("aria-live", "polite");
     /** @type {number | null} */
     this.point = null;
     /** @type {{layer: number, unit: number} | null} */
@@ -59,6 +58,8 @@ export class Playground {
     /** @type {Float32Array} */
     this.details = new Float32Array();
     this.drawn = false;
+    /** @type {(() => void) | null} called whenever the network may have changed */
+    this.changed = null;
     this.lesson = ""; // the name of the one that is shown
     this.cured = false;
     this.settings = defaults();
@@ -330,6 +331,7 @@ export class Playground {
       data.test.length ? figure("Test loss", written(now.test), percent(now.testRight)) : null,
       this.rate.text ? figure("Speed", this.rate.text) : null);
     find("back").disabled = training.past.length === 0;
+    this.changed?.();
     const time = performance.now();
     if (!all && this.running && time - this.told < WORDS_EVERY) return;
     this.told = time;
