@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpunn.callbacks import Callback, EarlyStopping
 from gpunn.callbacks.callback import Logs
+from gpunn.callbacks.progress_bar import epoch_line
 from gpunn.common import registry
 from gpunn.common.numeric.moments import mean, size
 from gpunn.layers import Dropout
@@ -66,6 +68,20 @@ class RowSet:
     y: np.ndarray
 
 
+class Training(NamedTuple):
+    """How a training went.
+
+    Attributes:
+        best: the best epoch, counted from 1, whose weights are kept.
+        epochs: the number of epochs.
+        interrupted: whether Ctrl-C ended it.
+    """
+
+    best: int
+    epochs: int
+    interrupted: bool
+
+
 def compile_for(model: Model, classes: int, settings: Settings) -> None:
     """Compile for a number of classes, or for regression (0)."""
     model.compile(
@@ -82,32 +98,40 @@ def fit_best(
     classes: int,
     settings: Settings,
     callbacks: Sequence[Callback] = (),
-) -> tuple[int, int]:
+) -> Training:
     """Train with early stopping on the validation loss, and keep the best weights.
 
     ``callbacks`` are further callbacks.
 
-    Returns:
-        The best epoch, counted from 1, and the number of epochs.
+    Raises:
+        KeyboardInterrupt: if Ctrl-C came in the first epoch; later, the best weights are kept.
     """
     compile_for(model, classes, settings)
     patience = max(10, min(30, 30_000 // len(train.y) + 10))
     stopping = EarlyStopping(monitor="val_loss", patience=patience, restore_best_weights=True)
-    history = model.fit(
-        train.x,
-        train.y,
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        validation_data=(validation.x, validation.y),
-        verbose=0,
-        callbacks=[stopping, _Lines(), *callbacks],
-    )
-    losses = history.history["val_loss"]
-    return int(np.argmin(losses)) + 1, len(losses)
+    interrupted = False
+    try:
+        model.fit(
+            train.x,
+            train.y,
+            batch_size=settings.batch_size,
+            epochs=settings.epochs,
+            validation_data=(validation.x, validation.y),
+            verbose=0,
+            callbacks=[stopping, _Lines(), *callbacks],
+        )
+    except KeyboardInterrupt:
+        if stopping.best_weights is None:
+            raise
+        model.set_weights(stopping.best_weights)
+        interrupted = True
+    assert model.history is not None
+    epochs = model.history.epoch[-1] + 1 if model.history.epoch else stopping.best_epoch + 1
+    return Training(stopping.best_epoch + 1, epochs, interrupted)
 
 
 class _Lines(Callback):
-    """Prints a progress line every `SECONDS`."""
+    """Prints the line of an epoch every `SECONDS`, like that of `fit`, behind the model's name."""
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self.last = time.monotonic()
@@ -115,8 +139,8 @@ class _Lines(Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if time.monotonic() - self.last >= SECONDS and logs:
             self.last = time.monotonic()
-            shown = f"loss {logs['loss']:.4f}, on the validation rows {logs['val_loss']:.4f}"
-            print(f"Epoch {epoch + 1}: {shown}", flush=True)
+            head = f"{self.model.name}: Epoch {epoch + 1}/{(self.params or {}).get('epochs')}"
+            print(epoch_line(head, logs, out=sys.stdout), flush=True)
 
 
 def shares(train: RowSet, test: RowSet, classes: int) -> np.ndarray:

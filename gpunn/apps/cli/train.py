@@ -45,6 +45,7 @@ EXAMPLES = """\
 examples:
   gpunn train flowers.csv --target species
   gpunn train sales.xlsx --target price --split order --leave-out customer
+  gpunn train visits.csv --target outcome --group patient --minutes 5
   gpunn train photos/                       photos/cat/*.jpg, photos/dog/*.jpg
   gpunn train mnist
   gpunn train mnist --hidden 256 128 --dropout 0.3 --epochs 20 --out runs/deep
@@ -55,10 +56,12 @@ Tables:
 A table is a CSV-like file (any separator, decimal commas, UTF-8, UTF-16 or
 Latin-1), Parquet or Excel. The type of each column is printed before training.
 Numbers are scaled, missing values filled with medians and categories encoded.
-Identifiers, dates, constants and nearly unique strings are left out. Layer
-width and batch size depend on the number of rows. Training stops when the
-held-out rows no longer improve. The result is compared with a constant and a
-linear model. The saved file prepares new tables in the same way.
+Identifiers, dates, constants and nearly unique strings are left out. One row
+in five is held out for the verdict. On the others, cross-validation chooses
+among networks of several settings, the linear model, and averages of at most
+five of them. The verdict compares the choice with a constant and the linear
+model. Then the choice is trained on all rows and saved as one model, which
+prepares new tables in the same way.
 
 Pictures:
 Pictures are padded to squares and scaled; they are grey if all of them are.
@@ -119,6 +122,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-categories", type=positive, default=MOST_CATEGORIES, metavar="N",
         help="maximum number of categories in a table's column; rarer ones count as one "
         f"(default: {MOST_CATEGORIES})")
+    add("--group", metavar="COLUMN",
+        help="column of a table whose rows of equal value belong together, such as a patient's: "
+        "they are not divided between learning and testing, and the column is not an input")
+    add("--fast", action="store_true",
+        help="train one network on a table, without a search for the best model")
+    add("--minutes", type=float, metavar="N",
+        help="minutes that the search of a table may take (default: a counted amount of work, the "
+        "same on every machine, of less than one; what N finds depends on the machine)")
     add_max_columns(parser)
     add("--size", type=positive, metavar="N",
         help="side length that pictures are scaled to (default: 28, 32 or 64, by their size)")
@@ -176,7 +187,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_data_set(args: argparse.Namespace) -> int:
-    _refuse(args, "a data set", "target", "task", "leave_out", "size")
+    _refuse(args, "a data set", "target", "task", "leave_out", "group", "fast", "minutes", "size")
     out = args.out or os.path.join("runs", args.dataset)
     backup = BackupAndRestore(os.path.join(out, "checkpoint"))
     given = {name: getattr(args, name) for name in (*SETTINGS, "dataset", "backend")}
@@ -226,12 +237,9 @@ def _run_data_set(args: argparse.Namespace) -> int:
 def _run_path(args: argparse.Namespace) -> int:
     folder = os.path.isdir(args.dataset)
     what = "folder" if folder else "file"
-    if args.resume:
-        raise ValueError(
-            "--resume continues only runs on data sets: with your own data, start a new run."
-        )
     if folder:
-        _refuse(args, "a folder of pictures", "target", "task", "leave_out")
+        _refuse(args, "a folder of pictures", "target", "task", "leave_out", "group", "fast",
+                "minutes")
     else:
         _refuse(args, "a table", "size")
     if args.dataset in DATASETS and is_writer():
@@ -241,7 +249,7 @@ def _run_path(args: argparse.Namespace) -> int:
         )
     given = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     if not folder:
-        return train_table.run(args, Settings(**given))
+        return train_table.run(args, Settings(**given), given)
     return train_pictures.run(args, Settings(**{"epochs": train_pictures.EPOCHS, **given}))
 
 

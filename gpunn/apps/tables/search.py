@@ -1,0 +1,227 @@
+"""Choose among candidates by cross-validation: the best one, or the average of a few.
+
+The candidates are tried on the first folds, the better half of them on the others. What may be
+spent is counted in multiplications, so it does not depend on the machine.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+
+from gpunn.apps.kept import KeptResults
+from gpunn.backends import get_backend
+
+from .candidates import Candidate, NetworkModel, Problem, usable
+from .choosing import Choice, Fold, Trial, choose
+from .folds import Rules, folds
+from .networks import Network, Rows
+
+WORK = 6e11  # multiplications that a search may take
+FINALISTS = 6  # candidates that see all folds, at most
+SPARE = 0.6  # of the minutes: what learning the answer takes is not part of the search
+FIRST = 5  # folds that all candidates see, if there are more
+FEWEST = 3  # networks that are tried whatever they cost
+SAMPLE = 20_000  # rows that a search looks at, at most
+
+
+Progress = Callable[[int, int, int], None]
+
+
+def silent(fold: int, done: int, of: int) -> None: ...
+
+
+class Budget:
+    """Work that may still be spent, in multiplications.
+
+    >>> budget = Budget(100.0)
+    >>> budget.spend(60.0)
+    >>> budget.allows(40.0), budget.allows(41.0)
+    (True, False)
+    """
+
+    def __init__(self, work: float = WORK) -> None:
+        self.total = self.left = work
+
+    @classmethod
+    def for_minutes(cls, minutes: float | None) -> Budget:
+        """Return what this machine does in so many minutes, from the time of a short training.
+
+        Raises:
+            ValueError: unless the number of minutes is positive.
+        """
+        if minutes is None:
+            return cls()
+        if not 0 < minutes < np.inf:
+            raise ValueError(f"--minutes must be positive; got {minutes:g}.")
+        return cls(minutes * 60 * SPARE * _speed())
+
+    def spend(self, work: float) -> None:
+        self.left -= work
+
+    def allows(self, work: float) -> bool:
+        return work <= self.left
+
+
+def _speed() -> float:
+    """Measure the work that this machine does in a second, in two trainings at once."""
+    random = np.random.default_rng(0)
+    rows = Rows(random.standard_normal((2_000, 20), np.float32), np.zeros((2_000, 0), np.float32))
+    y = rows.numbers[:, 0].astype(np.float64)
+    network = NetworkModel(Network(epochs=20))
+    network.path(Problem(0), rows, y, rows, y, 0)  # the first one takes longer
+    start = time.perf_counter()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda seed: network.path(Problem(0), rows, y, rows, y, seed), range(2)))
+    return 2 * network.work(len(rows), 20, 1) / (time.perf_counter() - start)
+
+
+def search(
+    prepare: Callable[[np.ndarray], Rows],
+    y: np.ndarray,
+    problem: Problem,
+    rules: Rules,
+    tried: Sequence[Candidate],
+    more: Iterable[Candidate] = (),
+    fast: bool = False,
+    budget: Budget | None = None,
+    progress: Progress = silent,
+    kept: KeptResults | None = None,
+) -> Choice:
+    """Choose the answer for the rows of a table.
+
+    Args:
+        prepare: returns all rows, prepared by statistics of those at the given indices.
+        y: targets of all rows.
+        problem: what is to be learned.
+        rules: how the rows may be divided.
+        tried: the candidates, in the order in which they are tried.
+        more: further ones, for as long as the budget allows.
+        fast: whether one fold decides, and one network is the answer.
+        budget: the work that may be spent.
+        progress: called with the first of some folds, and how many candidates of all are through.
+        kept: where results are kept, and taken from.
+
+    Raises:
+        KeyboardInterrupt: if Ctrl-C came before any candidate was complete; later, the best of
+            those that are complete is the result.
+    """
+    budget = budget or Budget()
+    some = _sample(y, problem.classes, rules)
+    parts = []
+    for train, check in folds(y[some], problem.classes, rules.of(some))[: 1 if fast else None]:
+        train, check = some[train], some[check]
+        rows = prepare(train)
+        parts.append(Fold(rows[train], y[train], rows[check], y[check], check))
+    outputs = problem.classes or 1
+    width, most = parts[0].train.width, max(len(part.y) for part in parts)
+    first = FIRST if len(parts) > FIRST else min(2, len(parts))
+    trials: list[Trial] = []
+    for candidate in itertools.chain(tried, more):
+        if not usable(candidate, parts[0].train):
+            continue
+        cost = first * candidate.work(most, width, outputs)
+        if len(trials) <= FEWEST or budget.allows(2 * cost):  # the other half is for the finalists
+            budget.spend(cost)
+            trials.append(Trial(len(trials), candidate))
+        elif len(trials) >= len(tried):
+            break
+    run = _Run(parts, problem, rules.seed, progress, kept)
+    run.folds(trials, 0, first)
+    trials = [t for t in trials if len(t.paths) == first]
+    if not trials:
+        raise KeyboardInterrupt
+    order = sorted(trials, key=lambda t: (float(t.losses(problem, parts).min()), t.number))
+    diverged = sum(not np.isfinite(t.losses(problem, parts)).any() for t in trials)
+    counts = len(order), diverged
+    finalists = order[: max(2, min(FINALISTS, (len(order) + 1) // 2))]
+    linear = [t for t in order if not t.candidate.is_network][:1]
+    finalists += [t for t in linear if t not in finalists]
+    if len(parts) > first and not run.interrupted:
+        affordable: list[Trial] = []
+        for trial in finalists:
+            cost = (len(parts) - first) * trial.candidate.work(most, width, outputs)
+            if len(affordable) < 2 or trial in linear or budget.allows(cost):
+                budget.spend(cost)
+                affordable.append(trial)
+        run.folds(affordable, first, len(parts))
+        done = [t for t in affordable if len(t.paths) == len(parts)]
+        if done:
+            found = choose(done, parts, problem, counts, fast)
+            return replace(found, interrupted=run.interrupted)
+    found = choose(finalists, parts[:first], problem, counts, fast)
+    return replace(found, interrupted=run.interrupted)
+
+
+def _sample(y: np.ndarray, classes: int, rules: Rules) -> np.ndarray:
+    """Return the rows that the search looks at: all, or a sample; the last ones in an order of
+    time."""
+    if len(y) <= SAMPLE:
+        return np.arange(len(y))
+    if rules.by_order:
+        return np.arange(len(y) - SAMPLE, len(y))
+    random = np.random.default_rng(rules.seed)
+    if rules.groups is None:
+        return np.sort(random.choice(len(y), SAMPLE, replace=False))
+    rank = random.permutation(int(rules.groups.max()) + 1)[rules.groups]
+    return np.sort(np.argsort(rank, kind="stable")[:SAMPLE])
+
+
+class _Run:
+    """Learns on folds, on two at once.
+
+    Attributes:
+        interrupted: whether Ctrl-C ended it; trials without all paths are then left alone.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Fold],
+        problem: Problem,
+        seed: int,
+        progress: Progress,
+        kept: KeptResults | None,
+    ) -> None:
+        self.kept = kept
+        self.parts, self.problem, self.seed, self.progress = parts, problem, seed, progress
+        self.interrupted = False
+        self.workers = 1 if get_backend().name == "cupy" else 2
+
+    def folds(self, trials: Sequence[Trial], start: int, stop: int) -> None:
+        """Add the paths of the trials on some of the folds."""
+        pool = ThreadPoolExecutor(self.workers)
+        done = 0
+        try:
+            futures = [[pool.submit(self._one, t, k) for k in range(start, stop)] for t in trials]
+            for trial, mine in zip(trials, futures, strict=True):
+                trial.paths += [future.result() for future in mine]
+                done += 1
+                self.progress(start, done, len(trials))
+        except KeyboardInterrupt:
+            self.interrupted = True
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _one(self, trial: Trial, fold: int) -> np.ndarray:
+        part = self.parts[fold]
+        seed = _seed(self.seed, trial.number, fold)
+        key = f"{trial.number} {trial.candidate.document()} {fold}"
+        found = None if self.kept is None else self.kept.get(key)
+        if found is None:
+            path = trial.candidate.path
+            found = path(self.problem, part.train, part.y, part.check, part.truth, seed)
+            if self.kept is not None:
+                self.kept.put(key, found)
+        return found
+
+
+def _seed(seed: int, *numbers: int) -> int:
+    return int(np.random.SeedSequence([seed % 2**32, *numbers]).generate_state(1)[0])
+
+
+__all__ = ["Budget", "Progress", "search", "silent"]
