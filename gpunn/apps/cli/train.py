@@ -53,11 +53,12 @@ examples:
 Tables:
 A table is a CSV-like file (any separator, decimal commas, UTF-8, UTF-16 or
 Latin-1), Parquet or Excel. The type of each column is printed before training.
-Numbers are scaled, missing values filled with medians and categories encoded.
-Identifiers, dates, constants and nearly unique strings are left out. Layer
-width and batch size depend on the number of rows. Training stops when the
-held-out rows no longer improve. The result is compared with a constant and a
-linear model. The saved file prepares new tables in the same way.
+Numbers are scaled, missing values filled with medians, and categories, dates
+and the words of texts encoded. Identifiers, constants and nearly unique strings
+of one or two words are left out. Layer width and batch size depend on the
+number of rows. Training stops when the held-out rows no longer improve. The
+result is compared with a constant and a linear model. The saved file prepares
+new tables in the same way.
 
 Pictures:
 Pictures are padded to squares and scaled; they are grey if all of them are.

@@ -17,11 +17,12 @@ from gpunn.apps.learning import RowSet, Settings
 from gpunn.apps.reports.results import CELLS
 from gpunn.apps.splitting import split
 from gpunn.apps.tables import TableError, read_table
-from gpunn.apps.tables.kinds import Column, TargetColumn, column_of, target_of
+from gpunn.apps.tables.kinds import Column, TargetColumn, column_of, target_of, words_each
 from gpunn.apps.tables.learning import simple_predictions, train
 from gpunn.apps.tables.preparing import TableModel, feature_of, prepared
 from gpunn.apps.tables.reading import Table
 from gpunn.common.names import counted, first_few, listed, significant
+from gpunn.layers.preprocessing.dates import written
 from gpunn.models import Model
 
 from .check_data import checked
@@ -173,6 +174,13 @@ def _row(column: Column) -> tuple[str, ...]:
     if column.kind == "number":
         low, high = np.nanmin(column.values), np.nanmax(column.values)
         text = f"{significant(low, 6)} to {significant(high, 6)}{notes}"
+    elif column.kind == "date":
+        ends = np.nanmin(column.values), np.nanmax(column.values)
+        low, high = (written(days, column.dates.form) for days in ends)
+        text = f"{low} to {high}{notes}"
+    elif column.kind == "text":
+        known = [cell for cell in column.cells if cell]
+        text = f"{len({*known}):,} different ones, of {words_each(known):.3g} words on average"
     else:
         text = f"{len(column.categories)}: {first_few(column.categories, 4)[:40]}{notes}"
     return column.name, column.kind, text, f"{missing:,}" if missing else ""

@@ -25,6 +25,7 @@ EXPORT = re.compile(
     r"export\s+(?:(?P<kind>(?:async\s+)?function\s*\*?|class|const)\s+(?P<name>[\w$]+)"
     r"|\{(?P<names>[^{}]*)\};)"
 )
+COMMENT = re.compile(r"^[ \t]*/\*\*.*?\*/[ \t]*\n", re.MULTILINE | re.DOTALL)
 PAIR = re.compile(r"([\w$]+)(?:\s+as\s+([\w$]+))?")
 
 
@@ -48,6 +49,15 @@ def inlined(script: str | Path) -> str:
     if STATEMENT.search(script):
         raise ValueError("A script passed as text cannot import or export; pass its path.")
     return script
+
+
+def without_comments(module: str) -> str:
+    """Return a module without the comments that document its types, a third of its text.
+
+    >>> without_comments("/** @param {number} x */\\nconst f = (x) => x; /** kept */\\n")
+    'const f = (x) => x; /** kept */\\n'
+    """
+    return COMMENT.sub("", module)
 
 
 def _before(path: Path, done: dict[Path, str], above: list[Path]) -> list[str]:
