@@ -183,7 +183,8 @@ def _row(column: Column) -> tuple[str, ...]:
         text = f"{len({*known}):,} different ones, of {words_each(known):.3g} words on average"
     else:
         text = f"{len(column.categories)}: {first_few(column.categories, 4)[:40]}{notes}"
-    return column.name, column.kind, text, f"{missing:,}" if missing else ""
+    kind = column.dates.nouns[0] if column.kind == "date" else column.kind
+    return column.name, kind, text, f"{missing:,}" if missing else ""
 
 
 def _network(model: Model, width: int, settings: Settings, best: int, epochs: int) -> str:

@@ -30,6 +30,7 @@ _TIME = re.compile(
 )
 _YEAR_FIRST = re.compile(r"([0-9]{4})([-/.])([0-9]{1,2})\2([0-9]{1,2})")
 _YEAR_LAST = re.compile(r"([0-9]{1,2})([-/.])([0-9]{1,2})\2([0-9]{4}|[0-9]{2})")
+_ORDERED = re.compile(r"\s*[0-9]{1,2}[-/][0-9]")  # of some of these, the order decides the date
 _DAY_NAMED = re.compile(r"([0-9]{1,2})[. -]{1,2}([A-Za-z]{3,9})\.?[, -]{1,2}([0-9]{4})")
 _NAMED_DAY = re.compile(r"([A-Za-z]{3,9})\.? ([0-9]{1,2}),? ([0-9]{4})")
 
@@ -151,7 +152,9 @@ def order_of(texts: Sequence[str]) -> Order:
     >>> order_of(["03/04/2024"]), order_of(["03-04-2024"])
     (Order(day_first=False, is_certain=False), Order(day_first=True, is_certain=False))
     """
-    different = {*texts}
+    different = {text for text in texts if _ORDERED.match(text)}
+    if not different:
+        return Order(False, True)
     month, day = (moments(different, day_first) for day_first in (False, True))
     if month == day:
         return Order(False, True)

@@ -128,18 +128,20 @@ def test_dates_become_what_pandas_and_scikit_learn_make_of_them() -> None:
     random = np.random.default_rng(3)
     when = pd.Series(pd.to_datetime(random.integers(1.5e9, 1.6e9, 80), unit="s")).dt.floor("min")
     cells = when.dt.strftime("%d.%m.%Y %H:%M").tolist()
-    cells[3] = cells[60] = ""
+    gaps = [3, 4, 60]
+    for k in gaps:
+        cells[k] = ""
     feature = feature_of(column_of("when", cells), np.arange(50))
     x = gpunn.Model(*prepared([feature])).predict({"when": cells}, verbose=0)
-    known = when.drop([3, 60])
-    middle = known[known.index < 50].sort_values().iloc[24]  # the lower of the two in the middle
-    of = when.mask(when.index.isin([3, 60]), middle).dt
+    known = when.drop(gaps)
+    middle = known[known.index < 50].sort_values().iloc[23]  # the lower of the two in the middle
+    of = when.mask(when.index.isin(gaps), middle).dt
     numbers = np.stack([of.year, (of.floor("D") - pd.Timestamp(0)).dt.days], 1).astype(float)
     scaled = StandardScaler().fit(numbers[:50]).transform(numbers)
     np.testing.assert_allclose(x[:, :2], scaled, rtol=1e-3, atol=1e-4)
-    assert np.flatnonzero(x[:, 2]).tolist() == [3, 60]
+    assert np.flatnonzero(x[:, 2]).tolist() == gaps
     rows = [np.eye(n)[part] for n, part in ((12, of.month - 1), (7, of.day_of_week), (24, of.hour))]
-    there = ~when.index.isin([3, 60])
+    there = ~when.index.isin(gaps)
     np.testing.assert_array_equal(x[:, 3:], np.hstack(rows) * there[:, None])
 
 
@@ -166,7 +168,7 @@ def test_a_network_learns_from_weekdays_times_and_words(trained: Any) -> None:
     lines = {line.split("  ")[0]: re.sub(" +", " ", line) for line in output.splitlines()}
     assert lines["day"].startswith("day date 2023-01-0")
     assert lines["day"].endswith("(1 cell is not a date and counts as missing: 'soon' in row 5) 2")
-    assert lines["visit"] == "visit date 08:00 to 19:59 1"
+    assert lines["visit"] == "visit time of day 08:00 to 19:59 1"
     assert re.fullmatch(r"notes text 399 different ones, of 7 words on average 1", lines["notes"])
     assert lines["name"].startswith("name left out texts that are nearly all different")
     mean, network = (float(lines[name].split()[-1]) for name in ("mean", "network"))
