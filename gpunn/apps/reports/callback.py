@@ -141,21 +141,22 @@ class Recorder(Callback):
             self._rows = (None, None)
 
     def judge(
-        self, model: Any, x: np.ndarray, y: np.ndarray, outputs: np.ndarray, part: str,
+        self, model: Any, x: Any, y: np.ndarray, outputs: np.ndarray, part: str,
         cells: Shown | None = None,
     ) -> None:
         """Evaluate, after `fit`, a model built from the trained one, and write the result.
 
         Args:
             model: the compiled model.
-            x, y: rows that it was not trained on.
+            x, y: rows that it was not trained on; x may be a list of the model's inputs.
             outputs: its outputs for these rows.
             part, cells: as for the class.
         """
         if self.run is None or self.run.end is None:
             return
         try:
-            found = results(model, [x], y, part, classes=[*(self.classes or ())], cells=cells,
+            inputs = list(x) if isinstance(x, (list, tuple)) else [x]
+            found = results(model, inputs, y, part, classes=[*(self.classes or ())], cells=cells,
                             show_data=self.show_data, outputs=outputs)  # fmt: skip
             self.run.end |= {"results": finite(found), "why_none": ""}
         except ValueError as error:
