@@ -131,17 +131,16 @@ def _network(given: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Progress:
-    """Prints the number of candidates that were tried, every `SECONDS`."""
+    """Prints how far a search has come, every `SECONDS`."""
 
     def __init__(self) -> None:
-        self.tried = 0
         self.last = time.monotonic()
 
-    def __call__(self, name: str) -> None:
-        self.tried += 1
-        if time.monotonic() - self.last >= SECONDS:
+    def __call__(self, fold: int, done: int, of: int) -> None:
+        if time.monotonic() - self.last >= SECONDS and done < of:
             self.last = time.monotonic()
-            print(f"Tried {counted(self.tried, 'model')}, the last one {name}", flush=True)
+            what = f"the best {of} models on the other folds" if fold else f"{of} models"
+            print(f"Trying {what}: {done} are done", flush=True)
 
 
 def _simple(

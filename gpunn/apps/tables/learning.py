@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from .folds import Rules
 from .kinds import Column
 from .networks import Rows
 from .preparing import Feature, Names, TableModel, feature_of, prepared
-from .search import WORK, Budget, Choice, search
+from .search import WORK, Budget, Choice, Progress, search, silent
 from .targets import Outliers, TargetScale, is_skewed
 
 
@@ -118,7 +118,7 @@ def planned(
     given: dict[str, Any],
     seed: int = 0,
     fast: bool = False,
-    progress: Callable[[str], None] = lambda text: None,
+    progress: Progress | None = None,
     budget: Budget | None = None,
 ) -> Plan:
     """Search for the best answer, by some of the rows.
@@ -129,7 +129,7 @@ def planned(
         given: settings of the networks that the user gave, see `Network`.
         seed: seed of the search and of the training.
         fast: whether one network is trained without a search.
-        progress: is told what is tried.
+        progress: see `search`.
         budget: the work that may be spent.
     """
     y = data.y[rows]
@@ -151,7 +151,7 @@ def planned(
         return prepared_rows(data.features(rows[some]), own)
 
     drawn = more(given, skewed, seed) if budget is not None and budget.total > WORK else ()
-    choice = search(prepare, y, problem, rules, tried, drawn, fast, budget, progress)
+    choice = search(prepare, y, problem, rules, tried, drawn, fast, budget, progress or silent)
     return Plan(problem, choice, outliers, seed)
 
 

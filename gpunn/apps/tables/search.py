@@ -34,6 +34,12 @@ SAMPLE = 20_000  # rows that a search looks at, at most
 GAIN = 1e-4  # smallest relative fall of the loss for which a member is added
 
 
+Progress = Callable[[int, int, int], None]
+
+
+def silent(fold: int, done: int, of: int) -> None: ...
+
+
 @dataclass
 class Member:
     """One part of the answer.
@@ -167,7 +173,7 @@ def search(
     more: Iterable[Candidate] = (),
     fast: bool = False,
     budget: Budget | None = None,
-    progress: Callable[[str], None] = lambda text: None,
+    progress: Progress = silent,
 ) -> Choice:
     """Choose the answer for the rows of a table.
 
@@ -180,7 +186,7 @@ def search(
         more: further ones, for as long as the budget allows.
         fast: whether one fold decides, and one network is the answer.
         budget: the work that may be spent.
-        progress: is told the name of each candidate when its folds are complete.
+        progress: called with the first of some folds, and how many candidates of all are through.
 
     Raises:
         KeyboardInterrupt: if Ctrl-C came before any candidate was complete; later, the best of
@@ -253,7 +259,7 @@ class _Run:
     """
 
     def __init__(
-        self, parts: Sequence[_Fold], problem: Problem, seed: int, progress: Callable[[str], None]
+        self, parts: Sequence[_Fold], problem: Problem, seed: int, progress: Progress
     ) -> None:
         self.parts, self.problem, self.seed, self.progress = parts, problem, seed, progress
         self.interrupted = False
@@ -262,11 +268,13 @@ class _Run:
     def folds(self, trials: Sequence[_Trial], start: int, stop: int) -> None:
         """Add the paths of the trials on some of the folds."""
         pool = ThreadPoolExecutor(self.workers)
+        done = 0
         try:
             futures = [[pool.submit(self._one, t, k) for k in range(start, stop)] for t in trials]
             for trial, mine in zip(trials, futures, strict=True):
                 trial.paths += [future.result() for future in mine]
-                self.progress(trial.candidate.name)
+                done += 1
+                self.progress(start, done, len(trials))
         except KeyboardInterrupt:
             self.interrupted = True
         finally:
@@ -357,4 +365,4 @@ def _simplest(
     )
 
 
-__all__ = ["Budget", "Choice", "Member", "search"]
+__all__ = ["Budget", "Choice", "Member", "Progress", "search", "silent"]
