@@ -7,7 +7,7 @@ from typing import Any
 import gpunn
 from gpunn.apps.tables.dates import Dates
 from gpunn.apps.tables.preparing import Feature, Range, TableModel, prepared
-from gpunn.layers import Dense
+from gpunn.layers import Concatenate, Dense
 
 HOSTILE = '<img src=x onerror="alert(1)">'
 CLASSES = [HOSTILE, "elm", "</td>"]
@@ -35,7 +35,8 @@ FIRST = (20.0, "clay", 1.5, 7.0)  # the form's initial values
 def table_model(classes: list[str], features: list[Feature] = FEATURES, *hidden: Any) -> Any:
     """A model as `gpunn train` makes for tables, with its initial weights."""
     gpunn.utils.set_random_seed(3)
-    inputs, values = prepared(features)
+    inputs, parts = prepared(features)
+    values = parts[0] if len(parts) == 1 else Concatenate()(parts)
     for layer in hidden or (Dense(8, "tanh"),):
         values = layer(values)
     last = Dense(len(classes), "softmax") if classes else Dense(1)
