@@ -14,6 +14,7 @@ import numpy as np
 from gpunn.apps import trained_on
 from gpunn.apps.data_checks import DataReport
 from gpunn.apps.data_checks.tables import read_tables
+from gpunn.apps.kept import KeptResults, digest
 from gpunn.apps.learning import Settings
 from gpunn.apps.reports.results import CELLS
 from gpunn.apps.tables import TableError, read_table
@@ -29,7 +30,7 @@ from gpunn.common.numeric.moments import mean
 
 from . import table_words
 from .check_data import checked
-from .own_data import begin, print_results, save
+from .own_data import INTERRUPTED, begin, how_to_go_on, print_results, save
 from .parser import hint
 from .recording import record_note, recorder
 
@@ -68,15 +69,19 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
     out = begin(args, settings, os.path.splitext(os.path.basename(args.dataset))[0])
     said = table_words.about(table, target, columns, rules, args.group, len(learn), len(test))
     print(said, flush=True)
+    kept = KeptResults(out, _search_settings(args, given, data, known), args.resume)
     plan = planned(
         data, learn, _network(given), settings.seed, args.fast, _Progress(),
-        Budget.for_minutes(args.minutes),
+        Budget.for_minutes(args.minutes), kept,
     )  # fmt: skip
+    if plan.choice.interrupted:
+        print(how_to_go_on(args))
     print(table_words.chosen(plan, len(learn)), flush=True)
     run_recorder = recorder(args, out, classes=target.classes, checks=partial(_checked, args))
     judged = plan.learn(data, learn, run_recorder)
     on_test = {name: x[test] for name, x in inputs.items()}
-    y = target.y[test]
+    data.y = plan.clipped(data.y)
+    y = data.y[test]
     predicted = _simple(plan, data, learn, test)
     if plan.kind == "linear model":
         del predicted["linear model"]
@@ -97,7 +102,22 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
         judged, [*on_test.values()], y, predicted[plan.kind], "the rows held out", cells
     )
     print(record_note(run_recorder))
+    if plan.choice.interrupted:
+        return INTERRUPTED
+    kept.delete()
     return 0
+
+
+def _search_settings(
+    args: argparse.Namespace, given: dict[str, Any], data: TableData, known: TableModel
+) -> dict[str, Any]:
+    """Return what the results of a search depend on."""
+    options = ("split", "group", "fast", "minutes")
+    return {
+        "the table": digest({**data.given, known.target: data.y}),
+        **{f"--{name}": getattr(args, name) for name in options},
+        **{f"--{name.replace('_', '-')}": value for name, value in given.items()},
+    }
 
 
 def _at(column: Column, rows: np.ndarray) -> Column:

@@ -12,11 +12,12 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from gpunn.apps.kept import KeptResults
 from gpunn.backends import get_backend
 from gpunn.common.names import counted
 
@@ -70,6 +71,7 @@ class Choice:
         why: the reason for the number of members, in words.
         folds: number of folds.
         diverged: number of networks that diverged on all folds.
+        interrupted: whether Ctrl-C ended the search.
     """
 
     members: list[Member]
@@ -80,6 +82,7 @@ class Choice:
     why: str
     folds: int
     diverged: int
+    interrupted: bool = False
 
     def document(self) -> dict[str, Any]:
         """Return the plan for the model's file."""
@@ -174,6 +177,7 @@ def search(
     fast: bool = False,
     budget: Budget | None = None,
     progress: Progress = silent,
+    kept: KeptResults | None = None,
 ) -> Choice:
     """Choose the answer for the rows of a table.
 
@@ -187,6 +191,7 @@ def search(
         fast: whether one fold decides, and one network is the answer.
         budget: the work that may be spent.
         progress: called with the first of some folds, and how many candidates of all are through.
+        kept: where results are kept, and taken from.
 
     Raises:
         KeyboardInterrupt: if Ctrl-C came before any candidate was complete; later, the best of
@@ -212,7 +217,7 @@ def search(
             trials.append(_Trial(len(trials), candidate))
         elif len(trials) >= len(tried):
             break
-    run = _Run(parts, problem, rules.seed, progress)
+    run = _Run(parts, problem, rules.seed, progress, kept)
     run.folds(trials, 0, first)
     trials = [t for t in trials if len(t.paths) == first]
     if not trials:
@@ -233,8 +238,10 @@ def search(
         run.folds(affordable, first, len(parts))
         done = [t for t in affordable if len(t.paths) == len(parts)]
         if done:
-            return _choose(done, parts, problem, counts, fast)
-    return _choose(finalists, parts[:first], problem, counts, fast)
+            found = _choose(done, parts, problem, counts, fast)
+            return replace(found, interrupted=run.interrupted)
+    found = _choose(finalists, parts[:first], problem, counts, fast)
+    return replace(found, interrupted=run.interrupted)
 
 
 def _sample(y: np.ndarray, classes: int, rules: Rules) -> np.ndarray:
@@ -259,8 +266,14 @@ class _Run:
     """
 
     def __init__(
-        self, parts: Sequence[_Fold], problem: Problem, seed: int, progress: Progress
+        self,
+        parts: Sequence[_Fold],
+        problem: Problem,
+        seed: int,
+        progress: Progress,
+        kept: KeptResults | None,
     ) -> None:
+        self.kept = kept
         self.parts, self.problem, self.seed, self.progress = parts, problem, seed, progress
         self.interrupted = False
         self.workers = 1 if get_backend().name == "cupy" else 2
@@ -283,8 +296,14 @@ class _Run:
     def _one(self, trial: _Trial, fold: int) -> np.ndarray:
         part = self.parts[fold]
         seed = _seed(self.seed, trial.number, fold)
-        path = trial.candidate.path
-        return path(self.problem, part.train, part.y, part.check, part.truth, seed)
+        key = f"{trial.number} {trial.candidate.document()} {fold}"
+        found = None if self.kept is None else self.kept.get(key)
+        if found is None:
+            path = trial.candidate.path
+            found = path(self.problem, part.train, part.y, part.check, part.truth, seed)
+            if self.kept is not None:
+                self.kept.put(key, found)
+        return found
 
 
 def _seed(seed: int, *numbers: int) -> int:

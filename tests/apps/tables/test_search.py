@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import r2_score
 
+from gpunn.apps.kept import KeptResults
 from gpunn.apps.tables import candidates as made
 from gpunn.apps.tables.folds import Rules
 from gpunn.apps.tables.kinds import column_of
@@ -153,3 +155,36 @@ def test_statistics_are_those_of_the_rows_that_are_learned() -> None:
         for t in (table, changed)
     ]
     assert_array_equal(*found)
+
+
+def test_an_interrupted_search_goes_on_to_the_same_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, rows, settings = waves(), np.arange(200), {"--seed": 0, "the table": "a"}
+
+    def found(kept: KeptResults | None, stop: int | None = None) -> Plan:
+        def progress(fold: int, done: int, of: int) -> None:
+            if done == stop:
+                raise KeyboardInterrupt
+
+        return planned(table, rows, SHORT, progress=progress, budget=Budget(2e10), kept=kept)
+
+    whole = found(None)
+    assert not whole.choice.interrupted
+    assert found(KeptResults(str(tmp_path), settings, resume=False), 2).choice.interrupted
+    calls = []
+    path = made.LinearModel.path
+    monkeypatch.setattr(
+        made.LinearModel, "path", lambda *args: [calls.append(args[0]), path(*args)][1]
+    )
+    (kept := tmp_path / "unfinished" / "0.npy").write_bytes(b"\x93NUMPY cut off")
+    resumed = found(KeptResults(str(tmp_path), settings, resume=True))
+    assert len(calls) == 10 and kept.exists()  # the first five of 15 folds were complete
+    assert_array_equal(resumed.choice.predicted, whole.choice.predicted)
+    assert names(resumed) == names(whole)
+    with pytest.raises(ValueError, match="it differs in --seed"):
+        KeptResults(str(tmp_path), {**settings, "--seed": 1}, resume=True)
+    with pytest.raises(FileNotFoundError, match="There is nothing to resume"):
+        KeptResults(str(tmp_path / "other"), settings, resume=True)
+    KeptResults(str(tmp_path), settings, resume=True).delete()
+    assert not (tmp_path / "unfinished").exists()
