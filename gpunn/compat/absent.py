@@ -28,13 +28,12 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "Attention AdditiveAttention MultiHeadAttention GroupQueryAttention",
         ),
         (
-            "layers for running text; turn it into numbers before, as with scikit-learn's "
-            "CountVectorizer",
+            "layers for running text; layers.HashingVectorizer counts its words",
             "TextVectorization Embedding ReversibleEmbedding",
         ),
         (
-            "layers that hash; StringLookup and IntegerLookup with num_oov_indices put unknown "
-            "values into several codes by a hash",
+            "layers that hash; HashingVectorizer hashes the words of texts, and StringLookup and "
+            "IntegerLookup with num_oov_indices put unknown values into several codes by a hash",
             "Hashing HashedCrossing",
         ),
         (

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from .normalization import BatchNormalization, LayerNormalization, RMSNormalization
     from .operations import Lambda
     from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
+    from .preprocessing.datetimes import DatetimeEncoder
     from .preprocessing.discretization import Discretization
     from .preprocessing.encoding import CategoryEncoding
+    from .preprocessing.hashing import HashingVectorizer
     from .preprocessing.imputation import MissingIndicator, SimpleImputer
     from .preprocessing.lookups import IntegerLookup, StringLookup
     from .preprocessing.normalization import Normalization
@@ -64,8 +66,10 @@ else:
             ".normalization": "BatchNormalization LayerNormalization RMSNormalization",
             ".operations": "Lambda",
             ".pooling": "AveragePooling2D GlobalAveragePooling2D GlobalMaxPooling2D MaxPooling2D",
+            ".preprocessing.datetimes": "DatetimeEncoder",
             ".preprocessing.discretization": "Discretization",
             ".preprocessing.encoding": "CategoryEncoding",
+            ".preprocessing.hashing": "HashingVectorizer",
             ".preprocessing.imputation": "MissingIndicator SimpleImputer",
             ".preprocessing.lookups": "IntegerLookup StringLookup",
             ".preprocessing.normalization": "Normalization",
@@ -84,12 +88,13 @@ else:
 __all__ = [
     "ELU", "Activation", "Add", "Average", "AveragePooling2D", "AvgPool2D", "BatchNormalization",
     "CategoryEncoding", "Concatenate", "Conv2D", "Conv2DTranspose", "Convolution2D",
-    "Convolution2DTranspose", "Dense", "Discretization", "Dropout", "Flatten", "GaussianDropout",
-    "GaussianNoise", "GlobalAveragePooling2D", "GlobalAvgPool2D", "GlobalMaxPool2D",
-    "GlobalMaxPooling2D", "GroupNormalization", "Input", "InputLayer", "IntegerLookup", "Lambda",
-    "Layer", "LayerNormalization", "LeakyReLU", "MaxPool2D", "MaxPooling2D", "Maximum", "Minimum",
-    "MissingIndicator", "Multiply", "Normalization", "PReLU", "RMSNormalization", "ReLU",
-    "Rescaling", "Reshape", "SimpleImputer", "Softmax", "StringLookup", "Subtract",
-    "UnitNormalization", "UpSampling2D", "ZeroPadding2D", "add", "average", "concatenate",
-    "deserialize", "get", "maximum", "minimum", "multiply", "serialize", "subtract",
+    "Convolution2DTranspose", "DatetimeEncoder", "Dense", "Discretization", "Dropout", "Flatten",
+    "GaussianDropout", "GaussianNoise", "GlobalAveragePooling2D", "GlobalAvgPool2D",
+    "GlobalMaxPool2D", "GlobalMaxPooling2D", "GroupNormalization", "HashingVectorizer", "Input",
+    "InputLayer", "IntegerLookup", "Lambda", "Layer", "LayerNormalization", "LeakyReLU",
+    "MaxPool2D", "MaxPooling2D", "Maximum", "Minimum", "MissingIndicator", "Multiply",
+    "Normalization", "PReLU", "RMSNormalization", "ReLU", "Rescaling", "Reshape", "SimpleImputer",
+    "Softmax", "StringLookup", "Subtract", "UnitNormalization", "UpSampling2D", "ZeroPadding2D",
+    "add", "average", "concatenate", "deserialize", "get", "maximum", "minimum", "multiply",
+    "serialize", "subtract",
 ]  # fmt: skip

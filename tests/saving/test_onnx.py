@@ -17,7 +17,10 @@ onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
 
 RANDOM = np.random.default_rng(11)
-ON_HOST = ("InputLayer", "IntegerLookup", "StringLookup", "SimpleImputer", "MissingIndicator")
+ON_HOST = (
+    "InputLayer", "IntegerLookup", "StringLookup", "SimpleImputer", "MissingIndicator",
+    "DatetimeEncoder", "HashingVectorizer",
+)  # fmt: skip
 CASES = [
     *(("layer", *case) for case in registered.cases("layer", *ON_HOST)),
     *(("activation", *case) for case in registered.cases("activation")),
@@ -186,6 +189,9 @@ def test_what_cannot_be_exported_is_named_and_nothing_written(tmp_path: Path) ->
     with pytest.raises(ValueError, match=r"hashed.*num_oov_indices=3.*hand.*sorting.*Nothing was"):
         model.export(tmp_path / "m.onnx")
     assert not (tmp_path / "m.onnx").exists()
+    day = layers.DatetimeEncoder(name="day")(text)
+    with pytest.raises(ValueError, match=r"day: ONNX has no operators that read dates.*Nothing"):
+        gpunn.Model(text, layers.Dense(1)(day)).export(tmp_path / "m.onnx")
     with pytest.raises(ValueError, match="format must be 'onnx'"):
         model.export(tmp_path / "m", format="tf_saved_model")
     with pytest.raises(ValueError, match="not built"):

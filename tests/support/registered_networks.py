@@ -26,7 +26,8 @@ KINDS = ("layer", "activation", "loss", "metric", "optimizer")
 NO_CASE: dict[str, tuple[str, ...]] = {
     "metric": ("Mean", "MeanMetricWrapper"),  # of values that are not predictions; of any function
     # These precede a network and are not part of it.
-    "layer": ("IntegerLookup", "MissingIndicator", "SimpleImputer", "StringLookup"),
+    "layer": ("DatetimeEncoder", "HashingVectorizer", "IntegerLookup", "MissingIndicator",
+              "SimpleImputer", "StringLookup"),
 }
 CASES = [
     (kind, name, arguments)

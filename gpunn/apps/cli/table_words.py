@@ -7,11 +7,12 @@ from collections import Counter
 import numpy as np
 
 from gpunn.apps.tables.folds import Rules
-from gpunn.apps.tables.kinds import Column, TargetColumn
+from gpunn.apps.tables.kinds import Column, TargetColumn, words_each
 from gpunn.apps.tables.learning import Plan
 from gpunn.apps.tables.preparing import TableModel
 from gpunn.apps.tables.reading import Table
 from gpunn.common.names import counted, first_few, significant
+from gpunn.layers.preprocessing.dates import written
 
 from .printing import as_lines, shown
 
@@ -97,9 +98,17 @@ def _row(column: Column) -> tuple[str, ...]:
     if column.kind == "number":
         low, high = np.nanmin(column.values), np.nanmax(column.values)
         text = f"{significant(low, 6)} to {significant(high, 6)}{notes}"
+    elif column.kind == "date":
+        ends = np.nanmin(column.values), np.nanmax(column.values)
+        low, high = (written(days, column.dates.form) for days in ends)
+        text = f"{low} to {high}{notes}"
+    elif column.kind == "text":
+        known = [cell for cell in column.cells if cell]
+        text = f"{len({*known}):,} different ones, of {words_each(known):.3g} words on average"
     else:
         text = f"{len(column.categories)}: {first_few(column.categories, 4)[:40]}{notes}"
-    return column.name, column.kind, text, f"{missing:,}" if missing else ""
+    kind = column.dates.nouns[0] if column.kind == "date" else column.kind
+    return column.name, kind, text, f"{missing:,}" if missing else ""
 
 
 def held(known: TableModel, target: TargetColumn) -> str:

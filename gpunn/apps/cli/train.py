@@ -55,13 +55,13 @@ examples:
 Tables:
 A table is a CSV-like file (any separator, decimal commas, UTF-8, UTF-16 or
 Latin-1), Parquet or Excel. The type of each column is printed before training.
-Numbers are scaled, missing values filled with medians and categories encoded.
-Identifiers, dates, constants and nearly unique strings are left out. One row
-in five is held out for the verdict. On the others, cross-validation chooses
-among networks of several settings, the linear model, and averages of at most
-five of them. The verdict compares the choice with a constant and the linear
-model. Then the choice is trained on all rows and saved as one model, which
-prepares new tables in the same way.
+Numbers are scaled, missing values filled with medians, and categories, dates
+and the words of texts encoded. Identifiers, constants and nearly unique strings
+of one or two words are left out. One row in five is held out for the verdict.
+On the others, cross-validation chooses among networks of several settings, the
+linear model, and averages of at most five of them. The verdict compares the
+choice with a constant and the linear model. Then the choice is trained on all
+rows and saved as one model, which prepares new tables in the same way.
 
 Pictures:
 Pictures are padded to squares and scaled; they are grey if all of them are.

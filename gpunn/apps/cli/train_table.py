@@ -123,9 +123,9 @@ def _search_settings(
 
 def _at(column: Column, rows: np.ndarray) -> Column:
     """Return a column with some of its rows."""
-    if column.kind == "number":
-        return replace(column, values=column.values[rows])
-    return replace(column, cells=[column.cells[i] for i in rows])
+    values = column.values[rows] if len(column.values) else column.values
+    cells = [column.cells[i] for i in rows] if column.cells else []
+    return replace(column, values=values, cells=cells)
 
 
 def _groups(

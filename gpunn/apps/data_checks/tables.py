@@ -71,7 +71,7 @@ def read_tables(
             )
     columns, coded = [], []
     for k, i in enumerate(kept):
-        made, categories = _numbered(tables, features[i], kinds[i].kind == "number")
+        made, categories = _numbered(tables, kinds[i])
         columns.append(made)
         if categories:
             coded.append(k)
@@ -120,12 +120,12 @@ def _about(number: int, column: Column) -> Finding | None:
     return None
 
 
-def _numbered(
-    tables: list[Table], name: str, is_number: bool
-) -> tuple[list[np.ndarray], list[str]]:
-    """Return a column of each table as numbers, and its categories by code if it holds strings."""
-    cells = [table.column(name) for table in tables]
-    if is_number:
+def _numbered(tables: list[Table], column: Column) -> tuple[list[np.ndarray], list[str]]:
+    """Return a column of each table as numbers, and its strings by code if it holds strings."""
+    cells = [table.column(column.name) for table in tables]
+    if column.kind == "date":
+        return [column.dates.read(own)[0] for own in cells], []
+    if column.kind == "number":
         pairs = zip(cells, tables, strict=True)
         return [numbers(own, table.decimal)[0] for own, table in pairs], []
     strings = sorted({cell for own in cells for cell in own})

@@ -7,9 +7,10 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 
 import numpy as np
+
+from gpunn.layers.preprocessing.dates import moment
 
 # Markers of missing values: those of pandas, and the question mark of the UCI archive.
 MISSING = frozenset(
@@ -26,11 +27,6 @@ _CURRENCIES = (  # not any three letters: they may be part of a code
     "AUD", "BRL", "CAD", "CHF", "CNY", "CZK", "DKK", "EUR", "GBP", "HKD", "HUF", "IDR", "ILS",
     "INR", "JPY", "KRW", "MXN", "MYR", "NOK", "NZD", "PHP", "PLN", "RON", "RUB", "SEK", "SGD",
     "THB", "TRY", "TWD", "UAH", "USD", "ZAR",
-)  # fmt: skip
-_DATES = (
-    "%Y/%m/%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%d %b %Y", "%b %d, %Y",
-    "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%Y/%m/%d %H:%M:%S", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M",
-    "%d.%m.%Y %H:%M", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S %Z", "%H:%M", "%H:%M:%S",
 )  # fmt: skip
 
 
@@ -174,22 +170,9 @@ def _at_once(cells: Sequence[str]) -> np.ndarray | None:
 
 
 def is_date(cell: str) -> bool:
-    """Whether a cell holds a date or a time of day in a common format.
+    """Whether a cell holds a date or a time of day.
 
     >>> is_date("2024-02-29"), is_date("29.2.2024"), is_date("2024-02-29 10:00"), is_date("12")
     (True, True, True, False)
     """
-    if not any(c.isdigit() for c in cell) or not any(c in "-/.: " for c in cell) or len(cell) > 40:
-        return False
-    try:
-        datetime.fromisoformat(cell)
-        return True
-    except ValueError:
-        pass
-    for form in _DATES:
-        try:
-            datetime.strptime(cell, form)
-            return True
-        except ValueError:
-            continue
-    return False
+    return any(moment(cell, day_first) is not None for day_first in (False, True))

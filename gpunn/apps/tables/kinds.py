@@ -1,4 +1,4 @@
-"""Infer the kind of each column of a table: numbers, categories, or of no use to a model."""
+"""Infer the kind of each column of a table: numbers, categories, dates, texts, or no use."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from gpunn.common.names import counted, either, first_few
 from gpunn.common.numeric.moments import deviation, lost_in_float32
 
 from .cells import is_code, is_date, is_missing, missing_among, number, numbers, unit_of
+from .dates import Dates, dates_of
 from .reading import Table, TableError
 
 MOST_CATEGORIES = 50  # of a column, by default: rarer ones together form one category
 NUMBERS = 0.95  # share of numbers in a numeric column: at most 1 cell in 20 is a mistake
 UNIQUE = 0.5  # maximum share of distinct strings in a categorical column
+WORDS = 2  # texts have more words than this on average; names and codes do not
 FEW = 20  # at most this many different whole numbers are classes
 MOST_CLASSES = 1000
 FLOAT32 = 1e5  # times the deviation: at this size float32 keeps two digits of it
@@ -30,12 +32,13 @@ class Column:
 
     Attributes:
         name: name in the header.
-        kind: ``"number"``, ``"category"`` or ``"left out"``.
+        kind: ``"number"``, ``"category"``, ``"date"``, ``"text"`` or ``"left out"``.
         why: the reason why it is left out.
-        values: for numbers, float64 with NaN for missing values.
-        cells: for categories, strings, empty for missing values.
+        values: for numbers, float64 with NaN for missing values; for dates, days.
+        cells: for the other kinds and for dates, strings, empty for missing values.
         categories: for categories, the distinct ones, the most frequent first.
         unit: for numbers, what is written with them, such as a currency; "" for nothing.
+        dates: for dates, how they are written.
         notes: remarks for the user.
     """
 
@@ -46,12 +49,13 @@ class Column:
     cells: list[str] = field(default_factory=list, repr=False)
     categories: list[str] = field(default_factory=list)
     unit: str = ""
+    dates: Dates = field(default=Dates("date"))
     notes: list[str] = field(default_factory=list)
 
     @property
     def missing(self) -> np.ndarray:
         """Which rows have a missing value."""
-        if self.kind == "number":
+        if self.kind in ("number", "date"):
             return np.isnan(self.values)
         return np.array([not cell for cell in self.cells], bool)
 
@@ -61,14 +65,15 @@ def column_of(
 ) -> Column:
     """Infer a column's kind from its cells.
 
-    If at least 19 in 20 cells are numbers, the others are mistakes: the notes name them, and they
-    count as missing. A column is left out if it is constant or empty, holds dates, only counts the
-    rows, or holds strings that are nearly all different.
+    If at least 19 in 20 cells are numbers or dates, the others are mistakes: the notes name them,
+    and they count as missing. Strings that are nearly all different, or more than ``most``, are
+    texts if they have several words. A column is left out if it is constant or empty, only counts
+    the rows, or holds strings of one or two words that are nearly all different.
 
     >>> column_of("age", ["31", "", "x", *map(str, range(40))]).notes
     ["1 cell is not a number and counts as missing: 'x' in row 3"]
-    >>> column_of("id", ["1", "2", "3"]).why, column_of("day", ["2024-01-31", "1.2.2024"]).why
-    ('an identifier: it counts the rows', 'dates')
+    >>> column_of("id", ["1", "2", "3"]).why, column_of("day", ["2024-01-31", "1.2.2024"]).kind
+    ('an identifier: it counts the rows', 'date')
     >>> column_of("colour", ["red", "blue", "red", "red"]).categories
     ['red', 'blue']
     >>> column_of("share", ["61%", "7%", "8.5 %"]).notes
@@ -88,20 +93,35 @@ def column_of(
         if len(bad) <= (1 - NUMBERS) * len(known):
             return _number(name, cells, values, bad, unit)
     if sum(map(is_date, _some(known))) >= NUMBERS * len(_some(known)):
-        return Column(name, "left out", "dates")
-    if len(different) > max(UNIQUE * len(known), 10) or (
-        len(different) == len(known) and _ID.fullmatch(name)
-    ):
+        dates, notes = dates_of(known)
+        values, bad = dates.read(cells)
+        if len(bad) <= (1 - NUMBERS) * len(known):
+            made = np.where(np.isnan(values), "", np.array(cells, object)).tolist()
+            notes += _mistakes(cells, bad, *dates.nouns)
+            return Column(name, "date", values=values, cells=made, dates=dates, notes=notes)
+    made = ["" if cell in nothing else cell for cell in cells]
+    all_differ = len(different) > max(UNIQUE * len(known), 10)
+    if (all_differ or len(different) > most) and words_each(_some(known)) > WORDS:
+        return Column(name, "text", cells=made)
+    if all_differ or (len(different) == len(known) and _ID.fullmatch(name)):
         share = f"{len(different):,} different ones in {counted(len(known), 'row')}"
         return Column(name, "left out", f"texts that are nearly all different ({share})")
     categories = [category for category, _ in different.most_common(most)]
-    made = ["" if cell in nothing else cell for cell in cells]
     found = Column(name, "category", cells=made, categories=categories)
     if len(different) > most:
         rare = len(different) - most
         text = f"{rare:,} rare categories count as one"
         found.notes.append("1 rare category counts as unknown" if rare == 1 else text)
     return found
+
+
+def words_each(cells: Sequence[str]) -> float:
+    """Return how many words, separated by blanks, cells have on average.
+
+    >>> words_each(["see ad", "green"])
+    1.5
+    """
+    return sum(len(cell.split()) for cell in cells) / max(len(cells), 1)
 
 
 def _unit(known: Sequence[str], decimal: str) -> str:
@@ -132,11 +152,17 @@ def _number(
     found = Column(name, "number", values=values, unit=unit, notes=[f"in {unit}"] if unit else [])
     if (spread := deviation(known)) and np.abs(known).max() > FLOAT32 * spread:
         found.notes.append("the differences are too small relative to the values for float32")
-    if bad:
-        shown = first_few((f"{_short(cells[i])} in row {i + 1:,}" for i in bad), 3)
-        are = either(len(bad), "cell is not a number and counts", "cells are not numbers and count")
-        found.notes.append(f"{len(bad):,} {are} as missing: {shown}")
+    found.notes += _mistakes(cells, bad, "number", "numbers")
     return found
+
+
+def _mistakes(cells: Sequence[str], bad: Sequence[int], one: str, several: str) -> list[str]:
+    """Return a note on the cells that are not of their column's kind, if there are any."""
+    if not bad:
+        return []
+    shown = first_few((f"{_short(cells[i])} in row {i + 1:,}" for i in bad), 3)
+    are = either(len(bad), f"cell is not a {one} and counts", f"cells are not {several} and count")
+    return [f"{len(bad):,} {are} as missing: {shown}"]
 
 
 def _some(cells: Sequence[str], most: int = 1000) -> Sequence[str]:

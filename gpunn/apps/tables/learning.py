@@ -56,7 +56,7 @@ def prepared_rows(features: Sequence[Feature], given: dict[str, np.ndarray]) -> 
     outputs = Model(inputs, tensors).predict(given, batch_size=8192, verbose=0)
     parts = outputs if isinstance(outputs, list) else [outputs]
     nothing = np.zeros((len(parts[0]), 0), np.float32)
-    has_numbers = any(feature.categories is None for feature in features)
+    has_numbers = any(feature.numbers for feature in features)
     numbers = parts[0] if has_numbers else nothing
     return Rows(numbers, parts[-1] if len(parts) > has_numbers else nothing)
 

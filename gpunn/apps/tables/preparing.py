@@ -11,8 +11,11 @@ import numpy as np
 from gpunn.common.names import closest, either, first_few
 from gpunn.common.numeric.moments import deviation, mean
 from gpunn.common.stored import ByName, Number, Several, Text
+from gpunn.core.plan import INPUT
 from gpunn.layers import (
     Concatenate,
+    DatetimeEncoder,
+    HashingVectorizer,
     Input,
     MissingIndicator,
     Normalization,
@@ -22,16 +25,23 @@ from gpunn.layers import (
 )
 
 from .cells import missing_among, numbers
+from .dates import CYCLES, NUMBERS, Dates
 from .kinds import Column
 from .reading import Table, TableError
 
 WIDEST = 20.0  # maximum range of a column, in deviations
+POSITIONS = 64, 256  # fewest and most numbers that the words of a text become
+ROWS_EACH = 2  # training rows for each of these numbers
+READERS = {"category": StringLookup, "date": DatetimeEncoder, "text": HashingVectorizer}
+"""The layers that read columns first, by kind."""
+KINDS = ("number", *READERS)
 
 
 class Range(NamedTuple):
-    """Range of a numeric column in training, and whether all its values were whole numbers.
+    """Range of a column of numbers or dates in training, and whether all its values were whole.
 
-    ``percentiles`` are the 1st and the 99th, values of the column; None in files that lack them.
+    ``percentiles`` are the 1st and the 99th, values of a column of numbers; None for dates, and in
+    files that lack them.
     """
 
     low: float
@@ -48,10 +58,15 @@ class Feature:
         name: name of the column.
         median: for numbers, the value that replaces missing ones.
         mean, deviation: for numbers, the scaling.
-        categories: for categories, the ones that are encoded; None for numbers.
-        gaps: for numbers, whether any was missing in training: the model then gets an indicator.
-        range: for numbers, the smallest and the largest; None if unknown.
+        categories: for categories, the ones that are encoded; None for other columns.
+        gaps: for numbers and dates, whether any was missing in training: the model then gets an
+            indicator.
+        range: for numbers and dates, the smallest and the largest; None if unknown.
         written: for numbers, the unit that is written with them; "" for none.
+        dates: for dates, how they are written; None for other columns.
+        parts: for dates, the numbers that they become, named as `DatetimeEncoder` does.
+        cycles: for dates, what becomes one-hot rows, such as the weekday.
+        positions: for texts, how many numbers their words become; 0 for other columns.
     """
 
     name: str
@@ -62,6 +77,10 @@ class Feature:
     gaps: bool = False
     range: Range | None = None
     written: str = ""
+    dates: Dates | None = None
+    parts: list[Feature] = field(default_factory=list)
+    cycles: tuple[str, ...] = ()
+    positions: int = 0
 
     @property
     def unit(self) -> float:
@@ -72,7 +91,16 @@ class Feature:
 
     @property
     def kind(self) -> str:
+        if self.dates is not None:
+            return "date"
+        if self.positions:
+            return "text"
         return "number" if self.categories is None else "category"
+
+    @property
+    def numbers(self) -> list[Feature]:
+        """The numbers that the model scales: the column itself, or the parts of its dates."""
+        return self.parts or ([self] if self.kind == "number" else [])
 
 
 def feature_of(column: Column, rows: np.ndarray) -> Feature:
@@ -81,15 +109,53 @@ def feature_of(column: Column, rows: np.ndarray) -> Feature:
         known = {column.cells[i] for i in rows}
         found = [category for category in column.categories if category in known]
         return Feature(column.name, categories=found or column.categories)
+    if column.kind == "text":
+        most = max(POSITIONS[0], min(POSITIONS[1], len(rows) // ROWS_EACH))
+        return Feature(column.name, positions=1 << (most.bit_length() - 1))  # a power of two
     values = column.values[rows]
     missing = np.isnan(values)
+    if column.kind == "date":
+        return _of_dates(column, rows)
     median = float(np.median(values[~missing])) if not missing.all() else 0.0
+    return _of_numbers(column.name, values, median, column.unit)
+
+
+def _of_numbers(name: str, values: np.ndarray, median: float, written: str = "") -> Feature:
+    missing = np.isnan(values)
     filled = np.where(missing, median, values)
     # A nearly constant column, such as a border pixel, must not give huge scaled values.
     spread = max(float(deviation(filled)), float(np.ptp(filled)) / WIDEST) or 1.0
     return Feature(
-        column.name, median, float(mean(filled)), spread, gaps=bool(missing.any()),
-        range=_range(values[np.isfinite(values)]), written=column.unit,
+        name, median, float(mean(filled)), spread, gaps=bool(missing.any()),
+        range=_range(values[np.isfinite(values)]), written=written,
+    )  # fmt: skip
+
+
+def _of_dates(column: Column, rows: np.ndarray) -> Feature:
+    """Return the numbers that dates become; missing dates take those of the median date.
+
+    What is the same in all given rows, such as the year, is omitted: a model would learn nothing
+    from it, and compute with an untrained weight in another year.
+    """
+    known = rows[~column.missing[rows]]
+    known = known if len(known) else np.flatnonzero(~column.missing)
+    middle = known[np.argsort(column.values[known], kind="stable")[(len(known) - 1) // 2]]
+    form, day_first = column.dates
+    features = NUMBERS[form] + CYCLES[form]
+    encode = DatetimeEncoder(features, day_first)
+    median, *_ = encode([column.cells[middle]])
+    found = encode([column.cells[i] for i in rows])
+    varied = np.ptp(np.where(np.isnan(found), median, found), axis=0) > 0
+    varied[len(NUMBERS[form]) - 1] = True  # at least the last of the numbers
+    parts = [
+        _of_numbers(features[k], found[:, k], float(median[k]))
+        for k in range(len(NUMBERS[form]))
+        if varied[k]
+    ]
+    cycles = tuple(name for k, name in enumerate(features) if varied[k] and name in CYCLES[form])
+    return Feature(
+        column.name, gaps=len(known) < len(rows), range=_range(column.values[known]),
+        dates=column.dates, parts=parts, cycles=cycles,
     )  # fmt: skip
 
 
@@ -125,9 +191,10 @@ class Names:
 def prepared(features: Sequence[Feature]) -> tuple[dict[str, Any], list[Any]]:
     """Return a model's inputs by column, and tensors of the prepared features.
 
-    The first tensor holds the numbers, with missing values replaced by medians, and scaled. The
-    second holds indicators of missing values, then a one-hot row for each categorical column, whose
-    first position means unknown or missing. A tensor without columns is left out.
+    The first tensor holds the numbers, those of dates too, with missing values replaced by medians,
+    and scaled. The second holds indicators of missing values, then rows: a one-hot row for each
+    categorical column, whose first position means unknown or missing, for months, weekdays and
+    hours, and the hashed words of each text. A tensor without columns is left out.
 
     >>> from gpunn.models import Model
     >>> age, kind = Feature("age", 30.0, 40.0, 10.0), Feature("kind", categories=["a", "b"])
@@ -140,27 +207,42 @@ def prepared(features: Sequence[Feature]) -> tuple[dict[str, Any], list[Any]]:
     filled, missing, encoded = [], [], []
     names = Names(feature.name for feature in features)
     for name, feature in zip(names.inputs, features, strict=True):
+        number = feature.kind == "number"
+        x = inputs[name] = Input((1,), dtype=None if number else "string", name=name)
+        own = "" if number else names.free(f"{name} encoded")
         if feature.categories is not None:
-            x = inputs[name] = Input((1,), dtype="string", name=name)
-            own = names.free(f"{name} encoded")
             lookup = StringLookup(vocabulary=feature.categories, output_mode="one_hot", name=own)
             encoded.append(lookup(x))
             continue
-        x = inputs[name] = Input((1,), name=name)
-        imputer = SimpleImputer(statistics=feature.median, name=names.free(f"{name} filled"))
+        if feature.positions:
+            encoded.append(HashingVectorizer(feature.positions, name=own)(x))
+            continue
+        marked = x
+        if feature.dates is not None:
+            parts, day_first = [part.name for part in feature.parts], feature.dates.day_first
+            if feature.cycles:
+                cycles = names.free(f"{name} one-hot")
+                encode = DatetimeEncoder(feature.cycles, day_first, one_hot=True, name=cycles)
+                encoded.append(encode(x))
+            if feature.gaps:  # one indicator, not one for each part
+                alone = names.free(f"{name} encoded for its gaps")
+                marked = DatetimeEncoder(parts[-1:], day_first, name=alone)(x)
+            x = DatetimeEncoder(parts, day_first, name=own)(x)
+        median = [number.median for number in feature.numbers]
+        imputer = SimpleImputer(statistics=median, name=names.free(f"{name} filled"))
         filled.append(imputer(x))
         if feature.unit != 1.0:
             unit = Rescaling(1 / feature.unit, name=names.free(f"{name} in its unit"))
             filled[-1] = unit(filled[-1])
         if feature.gaps:
-            missing.append(MissingIndicator(name=names.free(f"{name} missing"))(x))
+            missing.append(MissingIndicator(name=names.free(f"{name} missing"))(marked))
 
     def joined(parts: list[Any], name: str) -> Any:
         return parts[0] if len(parts) == 1 else Concatenate(name=names.free(name))(parts)
 
     scaled = []
     if filled:  # all at once: a separate layer for each of many columns is slow
-        of = [feature for feature in features if feature.categories is None]
+        of = [number for feature in features for number in feature.numbers]
         scale = Normalization(
             mean=[feature.mean / feature.unit for feature in of],
             variance=[(feature.deviation / feature.unit) ** 2 for feature in of],
@@ -178,10 +260,12 @@ class TableModel:
     Attributes:
         target: name of the column that it predicts.
         task: ``"classification"`` or ``"regression"``.
-        columns: kind of each column that it reads, by name: ``"number"`` or ``"category"``.
+        columns: kind of each column that it reads, by name: ``"number"``, ``"category"``,
+            ``"date"`` or ``"text"``.
         categories: the categories that it knows, by column.
-        ranges: ranges of the numbers in training, by column.
+        ranges: ranges of the numbers and dates in training, by column.
         units: the units written with numbers, by column.
+        dates: how dates are written, by column.
     """
 
     target: str
@@ -190,6 +274,7 @@ class TableModel:
     categories: dict[str, list[str]]
     ranges: dict[str, Range] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
+    dates: dict[str, Dates] = field(default_factory=dict)
 
     @classmethod
     def to_learn(cls, target: str, task: str, features: Sequence[Feature]) -> TableModel:
@@ -201,10 +286,12 @@ class TableModel:
             {f.name: f.categories for f in features if f.categories is not None},
             {f.name: f.range for f in features if f.range is not None},
             {f.name: f.written for f in features if f.written},
+            {f.name: f.dates for f in features if f.dates is not None},
         )
 
     def document(self) -> dict[str, Any]:
-        """Return the entries for the model's file; the layers store the categories."""
+        """Return the entries for the model's file; the layers store the categories, and how dates
+        are written."""
         columns: list[dict[str, Any]] = []
         for name, kind in self.columns.items():
             columns.append({"name": name, "kind": kind})
@@ -236,7 +323,7 @@ class TableModel:
         for i, entry in enumerate(listed):
             here = f"{place}/columns/{i}"
             name = Text().check(entry.get("name"), f"{here}/name")
-            columns[name] = _one_of(entry.get("kind"), f"{here}/kind", "number", "category")
+            columns[name] = _one_of(entry.get("kind"), f"{here}/kind", *KINDS)
             if "range" in entry:
                 two = Several(Number(finite=True), 2)
                 low, high = sorted(two.check(entry["range"], f"{here}/range"))
@@ -251,15 +338,18 @@ class TableModel:
                 units[name] = Text().check(entry["unit"], f"{here}/unit")
         if Names(columns).inputs != list(model.graph.input_names):
             raise ValueError(f"the names in '{place}/columns' are not those of the model's inputs.")
-        lookups = [layer for layer in model.layers if isinstance(layer, StringLookup)]
-        named = [name for name, kind in columns.items() if kind == "category"]
-        if len(lookups) != len(named):
-            raise ValueError(f"the categories in '{place}/columns' are not those of the model.")
-        categories = {
-            name: lookup.get_vocabulary(include_special_tokens=False)
-            for name, lookup in zip(named, lookups, strict=True)
-        }
-        return cls(target, task, columns, categories, ranges, units)
+        steps = [] if model.plan.host is None else model.plan.host.steps
+        categories, dates = {}, {}
+        for k, (name, kind) in enumerate(columns.items()):
+            readers = [layer for layer, number in steps if number == INPUT - k]
+            if kind != "number" and {type(layer) for layer in readers} != {READERS[kind]}:
+                raise ValueError(f"the kinds in '{place}/columns' are not those of the model.")
+            if kind == "category":
+                categories[name] = readers[0].get_vocabulary(include_special_tokens=False)
+            if kind == "date":
+                features = [feature for layer in readers for feature in layer.features]
+                dates[name] = Dates.encoded_as(features, readers[0].day_first)
+        return cls(target, task, columns, categories, ranges, units, dates)
 
     def inputs(self, table: Table) -> tuple[dict[str, np.ndarray], list[str]]:
         """Return the model's inputs from a table, and notes for the user.
@@ -281,25 +371,34 @@ class TableModel:
         notes = []
         for to, (name, kind) in zip(Names(self.columns).inputs, self.columns.items(), strict=True):
             cells = table.column(name)
-            if kind == "number":
-                values, bad = numbers(cells, table.decimal, self.units.get(name, ""))
-                found[to] = values[:, None]
+            if kind in ("number", "date"):
+                nouns = "number", "numbers"
+                if kind == "number":
+                    values, bad = numbers(cells, table.decimal, self.units.get(name, ""))
+                    found[to] = values[:, None]
+                else:
+                    nouns = self.dates[name].nouns
+                    values, bad = self.dates[name].read(cells)
+                    found[to] = np.array(cells, object)[:, None]
+                    found[to][np.isnan(values)] = None
                 if bad and np.isnan(values).all():
                     raise TableError(
-                        f"{table.path}: the column {name!r} holds no number, but for example "
-                        f"{cells[bad[0]]!r}; the model was trained on numbers there."
+                        f"{table.path}: the column {name!r} holds no {nouns[0]}, but for example "
+                        f"{cells[bad[0]]!r}; the model was trained on {nouns[1]} there."
                     )
                 if bad:
                     are = (
-                        "1 cell is not a number"
+                        f"1 cell is not a {nouns[0]}"
                         if len(bad) == 1
-                        else f"{len(bad):,} cells are not numbers"
+                        else f"{len(bad):,} cells are not {nouns[1]}"
                     )
                     notes.append(f"{name}: {are}, such as {cells[bad[0]]!r}")
                 continue
             nothing = missing_among(cells)
             made = [None if cell in nothing else cell for cell in cells]
             found[to] = np.array(made, object)[:, None]
+            if kind == "text":
+                continue
             unknown = sorted({cell for cell in made if cell is not None} - {*self.categories[name]})
             if unknown:
                 shown = first_few(map(repr, unknown), 5)

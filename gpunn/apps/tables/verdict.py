@@ -160,9 +160,10 @@ def tells(
     """Return how well one column alone predicts held-out targets: R2, or what it adds to the
     accuracy of the most frequent class, as a share of what is missing there.
 
-    Numbers are divided at their quantiles to predict classes, and interpolated for numbers.
+    Numbers and dates are divided at their quantiles to predict classes, and interpolated for
+    numbers.
     """
-    if column.kind == "number":
+    if column.kind in ("number", "date"):
         values = np.where(np.isnan(column.values), np.inf, column.values)
         ends = np.unique(
             np.quantile(values[learn], np.linspace(0, 1, BINS + 1)[1:-1], method="lower")
@@ -178,7 +179,7 @@ def tells(
         right = float((counts.argmax(axis=1)[codes[test]] == y[test]).mean())
         usual = float((y[test] == np.bincount(y[learn]).argmax()).mean())
         return (right - usual) / (1 - usual) if usual < 1 else 0.0
-    if column.kind == "number":  # a line through all rows learned from
+    if column.kind in ("number", "date"):  # a line through all rows learned from
         known = learn[np.isfinite(values[learn])]
         if len(known) < 3:
             return 0.0

@@ -12,6 +12,8 @@ import numpy as np
 from gpunn.core.plan import INPUT
 from gpunn.layers import (
     CategoryEncoding,
+    DatetimeEncoder,
+    HashingVectorizer,
     InputLayer,
     IntegerLookup,
     MissingIndicator,
@@ -68,6 +70,20 @@ def _step(layer: Any) -> dict[str, Any]:
         return {"kind": "missing"}
     if type(layer) in (StringLookup, IntegerLookup):
         return _lookup(layer)
+    if type(layer) is DatetimeEncoder:
+        return {
+            "kind": "date",
+            "features": [[name, *layer.row_of(name)] for name in layer.features],
+            "dayFirst": layer.day_first,
+            "takesTimes": layer.takes_times,
+        }
+    if type(layer) is HashingVectorizer:
+        return {
+            "kind": "words",
+            "count": layer.n_features,
+            "norm": layer.norm,
+            "signed": layer.alternate_sign,
+        }
     raise _not_in_a_page(f"what {type(layer).__name__} does on the host")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from gpunn.common.markup import Markup, element, joined
 
-from .modules import inlined
+from .modules import inlined, without_comments
 
 # A page may load only pictures that it contains or has made. In browsers with Trusted Types,
 # scripts cannot create markup from strings either.
@@ -61,8 +61,8 @@ def page(
             ``JSON.parse(document.getElementById("data").textContent)``.
         connects: whether scripts may send to the server from which the page came.
         wasm: whether scripts may compile WebAssembly.
-        packed: whether to compress scripts with gzip, for a smaller page; the policy still allows
-            only them.
+        packed: whether to compress scripts with gzip, without the comments that document types,
+            for a smaller page; the policy still allows only them.
 
     Raises:
         TypeError: if the body is not `Markup`, or the data are not JSON.
@@ -81,7 +81,8 @@ def page(
             "that is not escaped."
         )
     style = _inside("style", "\n".join([STYLE, *map(_text, styles)]))
-    modules = [_inside("script", inlined(script)) for script in scripts]
+    whole = map(inlined, scripts)
+    modules = [_inside("script", without_comments(m) if packed else m) for m in whole]
     policy = [*POLICY, ("style-src", _hash(style))]
     shown = modules
     if packed:

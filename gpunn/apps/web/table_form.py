@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ import numpy as np
 from gpunn.apps import trained_on
 from gpunn.apps.tables.preparing import Range, TableModel
 from gpunn.common.names import counted, first_few
-from gpunn.core.plan import INPUT
+from gpunn.core.plan import HostPart
 from gpunn.layers import MissingIndicator, Normalization, SimpleImputer
+from gpunn.layers.preprocessing.dates import written
 
 POINTS = 41  # points of a curve: rows of the page's program
 FIELDS = 24  # fields shown at once: for wider tables, those that matter most
@@ -26,7 +27,7 @@ def table_form(model: Any, table: TableModel) -> dict[str, Any]:
 
     A slider covers the 1st to the 99th percentile of the training rows, so that outliers do not
     squeeze it. In files without percentiles it covers the range, or a few deviations around the
-    mean. It starts at the median.
+    mean. It starts at the median, as the field of a date does.
 
     Args:
         model: a model that `gpunn train` trained on a table; it is not changed.
@@ -75,10 +76,10 @@ def table_notes(table: TableModel) -> list[str]:
         f"the names of {counted(len(table.columns), 'column')} "
         f"({first_few(map(repr, table.columns), 5)})",
     ]
-    count = [*table.columns.values()].count("number")
+    count = sum(kind in ("number", "date") for kind in table.columns.values())
     if count:
         lines.append(f"the median, mean and deviation of {counted(count, 'column')}")
-    ends = {name: f"{r.low:.10g} to {r.high:.10g}" for name, r in table.ranges.items()}
+    ends = {name: " to ".join(_ends(table, name)) for name in table.ranges}
     bulk = {
         name: "{:.10g} and {:.10g}".format(*r.percentiles)
         for name, r in table.ranges.items()
@@ -98,27 +99,55 @@ def table_notes(table: TableModel) -> list[str]:
 
 def _columns(model: Any, table: TableModel) -> Iterator[dict[str, Any]]:
     """Yield the field of each column."""
-    steps = [] if model.plan.host is None else model.plan.host.steps
+    host = model.plan.host or HostPart([], [])
     medians = {
-        INPUT - n: float(np.ravel(layer.statistics)[0])
-        for layer, n in steps
+        host.source(n): np.ravel(layer.statistics).tolist()
+        for layer, n in host.steps
         if isinstance(layer, SimpleImputer)
     }
-    gaps = {INPUT - n for layer, n in steps if isinstance(layer, MissingIndicator)}
-    moments = iter(_moments(model, [*table.columns.values()].count("number")))
+    gaps = {host.source(n) for layer, n in host.steps if isinstance(layer, MissingIndicator)}
+    kinds = table.columns.values()
+    widths = {  # how many of the scaled numbers are of each column
+        k: len(medians.get(k, [0])) for k, kind in enumerate(kinds) if kind in ("number", "date")
+    }
+    moments = iter(_moments(model, sum(widths.values())))
     for k, (name, kind) in enumerate(table.columns.items()):
         own: dict[str, Any] = {"name": name, "kind": kind}
+        of_column = [next(moments) for _ in range(widths.get(k, 0))]
         if kind == "category":
             yield own | {"categories": table.categories[name]}
-            continue
-        mean, deviation = next(moments)
-        far = DEVIATIONS * deviation
-        ends = table.ranges.get(name, Range(mean - far, mean + far))
-        yield own | _slider(ends, medians.get(k, mean)) | {"gaps": k in gaps}
+        elif kind == "date":
+            yield own | _date_field(table, name, medians.get(k, [0])[-1])
+        elif kind == "text":
+            yield own
+        else:
+            [(mean, deviation)] = of_column
+            far = DEVIATIONS * deviation
+            ends = table.ranges.get(name, Range(mean - far, mean + far))
+            yield own | _slider(ends, medians.get(k, [mean])[0]) | {"gaps": k in gaps}
+
+
+def _date_field(table: TableModel, name: str, median: float) -> dict[str, str]:
+    """Return the bounds and the initial value of a field for dates, as browsers write them."""
+    form = table.dates[name].form
+    # A model has the median of the days, or of the minutes; it does not have that of the hours.
+    days = median / 1440 if form == "time" else median + 0.5 * (form == "datetime")
+    first = written(days, form)
+    low, high = _ends(table, name) if name in table.ranges else (first, first)
+    return {"form": form, "first": max(low, min(first, high)), "low": low, "high": high}
+
+
+def _ends(table: TableModel, name: str) -> tuple[str, str]:
+    """Return the ends of a column's range in training."""
+    low, high = table.ranges[name][:2]
+    if name in table.dates:
+        form = table.dates[name].form
+        return written(low, form), written(high, form)
+    return f"{low:.10g}", f"{high:.10g}"
 
 
 def _moments(model: Any, count: int) -> list[tuple[float, float]]:
-    """Return mean and deviation of each numeric column."""
+    """Return mean and deviation of each number of a row."""
     scaled = [x for x in model.layers if isinstance(x, Normalization) and not x.invert]
     found: list[tuple[float, float]] = []
     if scaled and scaled[0].mean is not None:
@@ -127,8 +156,8 @@ def _moments(model: Any, count: int) -> list[tuple[float, float]]:
         found = [(mean, math.sqrt(variance)) for mean, variance in pairs]
     if count and len(found) != count:
         raise ValueError(
-            f"The model was trained on a table with {count} numeric columns but knows the means "
-            f"of {len(found)}."
+            f"The model was trained on a table with {count} numbers in each row but knows the "
+            f"means of {len(found)}."
         )
     return found
 
@@ -162,14 +191,10 @@ def _slider(ends: Range, first: float) -> dict[str, Any]:
 
 
 def _order(model: Any, columns: list[dict[str, Any]]) -> list[int]:
-    """Order columns by how much each changes the output from the form's initial values."""
-    first = [c["first"] if c["kind"] == "number" else c["categories"][0] for c in columns]
-    tried = [
-        (k, value)
-        for k, column in enumerate(columns)
-        for value in column.get("categories", ())
-        or (column["low"], (column["low"] + column["high"]) / 2, column["high"])
-    ]
+    """Order columns by how much each changes the output from the form's initial values. Texts,
+    which can hold anything, come first."""
+    first = [c.get("first", [*c.get("categories", ""), ""][0]) for c in columns]
+    tried = [(k, value) for k, column in enumerate(columns) for value in _tried(column)]
     least = np.full((len(columns), int(np.prod(model.output_shape[1:]))), np.inf)
     most = -least
     for begin in range(0, len(tried), _ROWS):
@@ -188,4 +213,13 @@ def _order(model: Any, columns: list[dict[str, Any]]) -> list[int]:
         np.minimum.at(least, at, outputs)
         np.maximum.at(most, at, outputs)
     spread = np.nan_to_num((most - least).max(axis=1))
+    spread[[column["kind"] == "text" for column in columns]] = np.inf
     return [int(k) for k in np.argsort(-spread, kind="stable")]
+
+
+def _tried(column: dict[str, Any]) -> Sequence[Any]:
+    """Return the values with which a column is judged."""
+    if column["kind"] in ("category", "text"):
+        return column.get("categories", ())
+    low, high = column["low"], column["high"]
+    return (low, high) if column["kind"] == "date" else (low, (low + high) / 2, high)

@@ -12,6 +12,7 @@ from gpunn.core.plan import INPUT, Plan
 from gpunn.layers.applying import ActivityPenalty, OutputSlice
 from gpunn.layers.preprocessing.imputation import MissingIndicator, SimpleImputer
 from gpunn.layers.preprocessing.lookups import IntegerLookup, StringLookup
+from gpunn.layers.preprocessing.row_encoder import RowEncoder
 from gpunn.layers.traced import side_by_side
 from gpunn.ops.conversion import convert
 from gpunn.ops.table import ops
@@ -183,7 +184,7 @@ def _model(model: Any, onnx: Any, batch: int) -> Any:
         kind = KINDS[read_as.get(INPUT - k) or "float32"]
         if host is not None and k in host.encoded:
             readers = [layer for layer, number in host.steps if number == INPUT - k]
-            strings = any(isinstance(layer, StringLookup) for layer in readers)
+            strings = any(isinstance(layer, (StringLookup, RowEncoder)) for layer in readers)
             whole = any(isinstance(layer, IntegerLookup) for layer in readers)
             kind = types.STRING if strings else types.INT64 if whole else types.FLOAT
         inputs.append(helper.make_tensor_value_info(name, kind, ["batch", *tensor.sample]))
@@ -242,6 +243,11 @@ def _encoded(graph: OnnxGraph, layer: Any, x: str) -> str:
         return graph.add("Where", graph.add("IsNaN", x), fill, x)
     if isinstance(layer, MissingIndicator):
         return graph.add("Cast", graph.add("IsNaN", x), to=to_float)
+    if isinstance(layer, RowEncoder):
+        raise NotExportable(
+            "ONNX has no operators that read dates or hash texts; train without the column, or "
+            "give a model the layer's rows as an input of numbers"
+        )
     if not isinstance(layer, (StringLookup, IntegerLookup)) or layer.invert:
         raise NotExportable(f"the work of {type(layer).__name__} on the host")
     if layer.num_oov_indices != 1:

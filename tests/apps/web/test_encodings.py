@@ -77,6 +77,19 @@ def flat(values: Any) -> list[Any]:
 
 STRINGS = [["oak"], ["elm"], ["ash"], [None], *([text] for text in HOSTILE)]
 NUMBERS = [[1.5, None], [None, -2.0], [0.0, 3.25]]
+DATES = [
+    "2024-02-29", "1.3.24", "03/04/2024", "3-4-1969", "0099-12-31", "1969/12/31 23:59:59,5",
+    "29 Feb 2024 12:00 AM", "Feb. 29, 2024, 1:05 p.m.", "5-Sept-1999T01:02Z", "May 5 2024",
+    "31 december 2024 9:08+0530", " 2024-02-29  10:00 UTC ", "", None, "9999-12-31", "1-1-68",
+    "1-1-69", "1600-02-29 00:00",
+]  # fmt: skip
+NO_DATES = [
+    "soon", "2023-02-29", "May 5 2024 +01:00", "0000-01-01", "13/13/2024", "2024-1/2", "24:00",
+    "10:60", "13:00 PM", "12", "5 Foo 2024", "2024-01-31x", "1.2.240", "10:00", "\u0661.1.2024",
+    "2024-01-01 " * 4,
+]  # fmt: skip
+TIMES = ["17:30", "5:30 PM", "00:00:59", "2024-02-29 10:00", "2024-02-29", None]
+EVERY = ["year", "month", "day", "weekday", "days", "hour", "minutes"]
 LARGE = [[2**62 + 1], [2**62], [-7], [3], [2**53], [12]]
 
 
@@ -96,6 +109,14 @@ LARGE = [[2**62 + 1], [2**62], [-7], [3], [2**53], [12]]
           mask_token=3, output_mode="count")], np.reshape(LARGE, (3, 2)).tolist()),
         ([Input((2,)), layers.SimpleImputer(statistics=[0.5, -1.25])], NUMBERS),
         ([Input((2,)), layers.MissingIndicator()], NUMBERS),
+        *(([Input((1,), dtype="string"), layers.DatetimeEncoder(EVERY, first, one_hot),
+            layers.SimpleImputer(statistics=0.0)], [[text] for text in DATES])
+          for first in (True, False) for one_hot in (True, False)),
+        ([Input((1,), dtype="string"), layers.DatetimeEncoder(["minutes", "hour"]),
+          layers.MissingIndicator()], [[text] for text in TIMES]),
+        *(([Input((1,), dtype="string"), layers.HashingVectorizer(n, norm, signed)],
+           [*STRINGS, ["Σὰς ÉTÉ_2 été_2, İ 日本 語 x" * 9], ["abc ab a abcd abcde abcdef"]])
+          for n, norm, signed in ((256, "l2", True), (3, "l1", False), (1, None, True))),
         ([Input((3,)), layers.CategoryEncoding(4, "count")], [[0, 3, 3], [1, 2, 0]]),
         ([Input((2,)), layers.Discretization([-0.5, 0.25, 1.0])], [[-0.5, 0.2], [0.25, 7.0]]),
         ([Input((2,)), layers.Discretization([0.1], output_mode="one_hot")],
@@ -132,6 +153,9 @@ def test_inputs_meet_in_one_model(page: Any) -> None:
         ([Input((1,)), layers.IntegerLookup(vocabulary=[1])], 2**63, "integers of 64 bits"),
         ([Input((1,)), layers.IntegerLookup(vocabulary=[1], num_oov_indices=0)], None, "no value"),
         ([Input((1,)), layers.SimpleImputer(statistics=1.0)], "two", "numbers"),
+        *(([Input((1,), dtype="string"), layers.DatetimeEncoder()], text,
+           "time of day" if text == "10:00" else "takes dates") for text in NO_DATES),
+        ([Input((1,), dtype="string"), layers.HashingVectorizer(3)], 3.5, "holds 3.5"),
         ([Input((1,)), layers.CategoryEncoding(3, "one_hot")], 3, "whole numbers from 0 to 2"),
         ([Input((1,)), layers.CategoryEncoding(3, "one_hot")], 0.5, "whole numbers from 0 to 2"),
         ([Input((1,), dtype="int32"), layers.Dense(1)], 0.5, "whole numbers"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser.tables import CLASSES, FEATURES, HOSTILE, table_model
+from browser.tables import CLASSES, FEATURES, HOSTILE, OTHER_KINDS, table_model
 
 import gpunn
 from gpunn.apps.cli import main
@@ -33,6 +33,23 @@ def test_fields_go_over_the_ranges_of_training() -> None:
     assert soil["categories"] == ["clay", HOSTILE, "__proto__"]
     assert (found["kind"], found["answer"], found["classes"]) == ("table", "shares", CLASSES)
     assert described(table_model([]))["answer"] == "number"
+
+
+def test_fields_of_dates_begin_at_the_median() -> None:
+    *dates, notes, rings = described(table_model([], OTHER_KINDS))["columns"]
+    assert [[column[name] for name in ("form", "first", "low", "high")] for column in dates] == [
+        ["date", "2024-01-20", "2023-12-09", "2024-03-18"],
+        ["datetime", "2023-12-09T12:00", "2023-12-09T06:00", "2023-12-10T18:00"],
+        ["time", "10:30", "06:00", "18:00"],
+    ]
+    assert notes == {"name": "notes", "kind": "text"}
+    assert ends(rings) == (0, 12, 7, 1)
+
+
+def test_texts_of_a_wide_table_are_shown() -> None:
+    numbers = [Feature(f"c{i}", 0.0, 0.0, 1.0, range=Range(-1, 1)) for i in range(40)]
+    most = described(table_model([], [*numbers, *OTHER_KINDS], Dense(3)))["most"]
+    assert most[0] == 43 and len({*most}) == 24
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from browser.pages import until
-from browser.tables import CLASSES, FEATURES, FIRST, HOSTILE, table_model
+from browser.tables import CLASSES, FEATURES, FIRST, HOSTILE, OTHER_KINDS, table_model
 
 import gpunn
 from gpunn.apps.cli import main
@@ -25,7 +25,7 @@ SOIL = FEATURES[1].name
 FILLED = """rows => rows.map(row => {
   const columns = document.querySelectorAll(".column");
   row.forEach((cell, k) => {
-    const field = columns[k].querySelector("select, input[type=number]");
+    const field = columns[k].querySelector("select, textarea, input:not([type=range])");
     if (field.tagName === "SELECT") {
       const chosen = [...field.options].find(option => option.text === cell);
       field.value = chosen ? chosen.value : "missing";
@@ -107,7 +107,24 @@ def messy() -> tuple[list[str], list[list[Any]]]:
     return ["size</script>", "floor/level", HOSTILE, "price"], rows
 
 
-@pytest.mark.parametrize("table", [iris, messy, diabetes])
+def visits() -> tuple[list[str], list[list[Any]]]:
+    """Dates with and without times, times of day, texts, and gaps in all of them."""
+    random = np.random.default_rng(0)
+    words = ["bright", HOSTILE, "</script>", "__proto__", "Straße", "naïve", "日本", "old"]
+    rows: list[list[Any]] = []
+    for i in range(260):
+        day = np.datetime64("2023-11-05") + int(random.integers(400))
+        hour, minute = int(random.integers(24)), int(random.integers(60))
+        text = f"{' '.join(random.permutation(words)[:4])}, {i}"
+        cells = [str(day), f"{day}T{hour:02}:{minute:02}", f"{23 - hour:02}:{minute:02}", text]
+        if i % 5 == 0:
+            cells[i % 4] = ""
+        weekday = (int(day.astype(int)) + 3) % 7
+        rows.append([*cells, 1000 * weekday + 90 * hour + 500 * ("old" in text)])
+    return ["day</script>", HOSTILE, "of day/time", "notes", "price"], rows
+
+
+@pytest.mark.parametrize("table", [iris, messy, diabetes, visits])
 def test_rows_are_answered_as_predict_does(
     opened: Any,
     table: Any,
@@ -221,6 +238,44 @@ def test_numbers_outside_the_range_of_training_are_reported(shown: Any) -> None:
     assert best == pytest.approx(float(expected.max()), abs=1e-5)
 
 
+def test_dates_and_texts_have_fields(shown: Any) -> None:
+    model = table_model([], OTHER_KINDS)
+    page = shown(model)
+    values: list[Any] = ["2024-01-20", "2023-12-09T12:00", "10:30", "", 7.0]
+
+    def same() -> None:
+        expected = float(predicted(model, *values)[0])
+        assert number(page.inner_text("#answer")) == pytest.approx(expected, rel=1e-4)
+
+    same()
+    fields = [page.get_by_label(f.name, exact=True) for f in OTHER_KINDS]
+    kinds = ["date", "datetime-local", "time", "textarea", "number"]
+    assert [field.get_attribute("type") or "textarea" for field in fields] == kinds
+    assert [field.input_value() for field in fields] == ["2024-01-20", *values[1:4], "7"]
+    changes = [(0, "2024-01-27"), (0, "1999-12-31"), (1, "2023-12-10T06:15"), (2, "18:00"),
+               (3, f"Tea & {HOSTILE}"), (4, "3")]  # fmt: skip
+    for k, text in changes:
+        fields[k].fill(text)
+        values[k] = float(text) if k == 4 else text
+        same()
+    assert page.locator(".column .advice:not(:empty)").count() == 1  # the date outside the range
+    for k in (0, 1, 2):
+        fields[k].fill("")
+        values[k] = None
+        same()
+    page.get_by_role("button", name="Reset").click()
+    until(page, "document.querySelectorAll('.curve .frame').length === 4", 20)
+    labels = page.locator(".curve").evaluate_all("all => all.map((c) => c.ariaLabel)")
+    values = ["2024-01-20", "2023-12-09T12:00", "10:30", "", 7.0]
+    for k, first, last in ((0, "2023-12-09", "2024-03-18"), (2, "06:00", "18:00")):
+        answers = dict(
+            part.split(" at ")[::-1] for part in labels[k][:-1].split(" is ")[1].split(", ")
+        )
+        for text in (first, last):
+            expected = float(predicted(model, *values[:k], text, *values[k + 1 :])[0])
+            assert number(answers[text]) == pytest.approx(expected, rel=1e-3)
+
+
 def test_names_are_plain_text(shown: Any) -> None:
     page = shown(table_model(CLASSES))
     assert page.locator("main img, main b, main script").count() == 0
@@ -329,12 +384,14 @@ def test_two_columns_of_numbers_have_a_plane(shown: Any, classes: list[str]) -> 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1400])
-@pytest.mark.parametrize("classes", [CLASSES, []])
+@pytest.mark.parametrize(("classes", "features"), [(CLASSES, FEATURES), ([], OTHER_KINDS)])
 def test_no_serious_fault_for_those_who_do_not_see_it(
-    shown: Any, scheme: str, width: int, classes: list[str]
+    shown: Any, scheme: str, width: int, classes: list[str], features: list[Feature]
 ) -> None:
     view = {"width": width, "height": 844}
-    page = shown(table_model(classes), color_scheme=scheme, viewport=view, bypass_csp=True)
+    page = shown(
+        table_model(classes, features), color_scheme=scheme, viewport=view, bypass_csp=True
+    )
     until(page, "document.querySelectorAll('.curve .frame').length === 4", 20)
     assert faults(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import gpunn
+from gpunn.apps.tables.dates import Dates
 from gpunn.apps.tables.preparing import Feature, Range, TableModel, prepared
 from gpunn.layers import Concatenate, Dense
 
@@ -16,6 +17,18 @@ FEATURES = [
     Feature("girth/cm", 1.5, 2.0, 0.5),
     Feature("rings", 7.0, 8.0, 3.0, range=Range(0, 12, whole=True, percentiles=(1, 11))),
 ]
+OTHER_KINDS = [
+    Feature(
+        "day", gaps=True, range=Range(19700, 19800), dates=Dates("date"), cycles=("weekday",),
+        parts=[Feature("year", 2023.0, 2023.4, 0.5), Feature("days", 19742.0, 19750.0, 30.0)],
+    ),
+    Feature("</b>when", range=Range(19700.25, 19701.75), dates=Dates("datetime"), cycles=("hour",),
+            parts=[Feature("days", 19700.0, 19700.5, 0.5)]),
+    Feature("at/from", range=Range(0.25, 0.75), dates=Dates("time"),
+            parts=[Feature("minutes", 630.0, 700.0, 100.0)]),
+    Feature("notes", positions=64),
+    Feature("rings", 7.0, 8.0, 3.0, range=Range(0, 12, whole=True)),
+]  # fmt: skip
 FIRST = (20.0, "clay", 1.5, 7.0)  # the form's initial values
 
 

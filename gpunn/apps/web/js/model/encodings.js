@@ -1,6 +1,9 @@
-// Encodes data before a model's forward pass: imputes missing numbers, and converts strings and whole
-// numbers to codes, as the layers in Python do. `encodings` in gpunn/apps/web/encodings.py describes
+// Encodes data before a model's forward pass: imputes missing numbers, converts strings and whole
+// numbers to codes, and dates and texts to numbers, as the layers in Python do. `encodings` in gpunn/apps/web/encodings.py describes
 // the steps.
+
+import { features, moment } from "./dates.js";
+import { hashedWords } from "./hashing.js";
 
 /**
  * A value from the user: null, undefined and NaN are missing.
@@ -10,7 +13,7 @@
 /**
  * A step reads data by number: -1 and below are the inputs, 0 and above the outputs of steps.
  * @typedef {Object} Step
- * @property {"fill" | "missing" | "text" | "integer"} kind
+ * @property {"fill" | "missing" | "text" | "integer" | "date" | "words"} kind
  * @property {string} layer its name
  * @property {number} of number of the data that it reads
  * @property {number[]} [with] values that replace missing ones, by index along the last axis
@@ -18,6 +21,12 @@
  * @property {number} [first] code of its first entry
  * @property {number} [unknown] number of codes before that, for values not in the vocabulary
  * @property {[string, number] | null} [mask] the token for missing values, and its code
+ * @property {[string, number, number][]} [features] what dates become; see `features` in dates.js
+ * @property {boolean} [dayFirst] whether 03/04/2024 is in April
+ * @property {boolean} [takesTimes] whether times of day alone are dates here
+ * @property {number} [count] how many numbers the words of a text become
+ * @property {string | null} [norm] by which they are divided
+ * @property {boolean} [signed] whether words have signs
  *
  * @typedef {Object} Encodings
  * @property {{name: string, shape: number[]}[]} inputs names, with the shape of one sample
@@ -123,6 +132,19 @@ function codes(values, { layer, tokens = [], first = 0, unknown = 0, mask = null
   });
 }
 
+/**
+ * @param {Value} value
+ * @param {Step} step
+ * @param {string} input
+ */
+function date(value, { layer, dayFirst = false, takesTimes = false }, input) {
+  if (isMissing(value) || value === "") return null;
+  const found = typeof value === "string" ? moment(value, dayFirst) : null;
+  if (!found || (found.day === null && !takesTimes))
+    throw new Error(`${input} holds ${shown(value)}${found ? ", a time of day" : ""}; ${layer} takes dates.`);
+  return found;
+}
+
 /** @type {{[kind: string]: (values: Value[], step: Step, input: string) => Value[]}} */
 const STEPS = {
   fill: (values, { with: by = [0] }, input) =>
@@ -130,4 +152,7 @@ const STEPS = {
   missing: (values, _, input) => values.map((value) => (Number.isNaN(number(value, input)) ? 1 : 0)),
   text: (values, step, input) => codes(values, step, input, text, (token) => token),
   integer: (values, step, input) => codes(values, step, input, integer, BigInt),
+  date: (values, step, input) => values.flatMap((value) => features(date(value, step, input), step.features ?? [])),
+  words: (values, { count = 0, norm = null, signed = true }, input) =>
+    values.flatMap((value) => hashedWords(isMissing(value) ? "" : text(value, input), count, norm, signed)),
 };

@@ -5,6 +5,7 @@ import { CLASSES } from "../playground/colours.js";
 import { Answers, percent, readable, shares } from "./answers.js";
 import { Boundary } from "./boundary.js";
 import { curve, said } from "./curve.js";
+import { between, share } from "./dates.js";
 import { encoded } from "./encodings.js";
 
 /** @typedef {import("./encodings.js").Value} Value null is missing */
@@ -14,7 +15,10 @@ import { encoded } from "./encodings.js";
  *   range: [number, number], gaps: boolean}} NumberColumn the slider's bounds, step and initial value,
  *   the range of the training data, and whether the model has an indicator for missing numbers
  * @typedef {{kind: "category", name: string, categories: string[]}} CategoryColumn
- * @typedef {NumberColumn | CategoryColumn} Column
+ * @typedef {{kind: "date", name: string, form: import("./dates.js").Form, first: string, low: string,
+ *   high: string}} DateColumn
+ * @typedef {{kind: "text", name: string}} TextColumn
+ * @typedef {NumberColumn | CategoryColumn | DateColumn | TextColumn} Column
  * @typedef {import("./main.js").Description & {target: string, unsure_below?: number,
  *   columns: Column[], most?: number[]}} TableDescription
  *   `most` has the most important columns, if there are too many to show all
@@ -23,6 +27,7 @@ import { encoded } from "./encodings.js";
 const POINTS = 41; // of a curve over a numeric column
 const FRAME = 12; // milliseconds of computing between two frames
 const MISSING = "missing or other";
+const OUTSIDE = "This is outside the range of the training data.";
 const NAMED = 6; // maximum number of bars with names below them
 
 /**
@@ -102,7 +107,7 @@ class Form {
     const { columns, most } = this.#description;
     let found = columns.map((_, k) => k);
     const room = most ? most.length : columns.length;
-    const note = "An empty number is treated as missing; the model replaces it by the median of the training data.";
+    const note = "An empty number or date is treated as missing; the model replaces it by the median of the training data.";
     if (most && !text.trim()) {
       fill(this.#count, `Showing the ${room} columns along which the prediction changes most from the initial values. `
         + `The others have typical values; search for them by name to change them. ${note}`);
@@ -115,10 +120,14 @@ class Form {
     } else {
       fill(this.#count, note);
     }
-    this.#shown = found.slice(0, room).map((k) => ({ k, drawing: makeSvg("svg", { role: "img", class: "curve" }) }));
-    fill(this.#grid, this.#shown.map(({ k, drawing }) => {
+    this.#shown = [];
+    fill(this.#grid, found.slice(0, room).map((k) => {
       const column = columns[k];
-      const controls = column.kind === "number" ? this.#number(column, k) : this.#category(column, k);
+      if (column.kind === "text") return make("div", { class: "column" }, this.#text(column, k));
+      const drawing = makeSvg("svg", { role: "img", class: "curve" });
+      this.#shown.push({ k, drawing });
+      const controls = column.kind === "number" ? this.#number(column, k)
+        : column.kind === "date" ? this.#date(column, k) : this.#category(column, k);
       return make("div", { class: "column" }, controls, drawing, below(column));
     }));
     this.#changed();
@@ -154,7 +163,7 @@ class Form {
     missing.setAttribute("aria-label", `${name} is missing`);
     const note = make("p", { class: "advice", role: "status" });
     const judge = (/** @type {Value} */ value) =>
-      fill(note, typeof value === "number" && (value < least || value > most) && "This is outside the range of the training data.");
+      fill(note, typeof value === "number" && (value < least || value > most) && OUTSIDE);
     judge(now);
     const set = (/** @type {Value} */ value) => {
       missing.checked = value === null;
@@ -163,6 +172,35 @@ class Form {
     };
     const gap = gaps && make("label", { class: "gap" }, missing, " missing");
     return [make("div", { class: "entry" }, labelled(name, box), gap), note, slider];
+  }
+
+  /**
+   * @param {DateColumn} column
+   * @param {number} k
+   */
+  #date({ name, form, low, high }, k) {
+    const note = make("p", { class: "advice", role: "status" });
+    const judge = (/** @type {string} */ value) =>
+      fill(note, value !== "" && (value < low || value > high) && OUTSIDE);
+    const box = make("input", {
+      type: form === "datetime" ? "datetime-local" : form, value: this.values[k] ?? "",
+      oninput: () => {
+        if (box.validity.badInput) return; // a date that is still being typed
+        judge(box.value);
+        this.#changed(k, box.value || null);
+      },
+    });
+    judge(box.value);
+    return [labelled(name, box), note];
+  }
+
+  /**
+   * @param {TextColumn} column
+   * @param {number} k
+   */
+  #text({ name }, k) {
+    const box = make("textarea", { rows: 3, value: this.values[k], oninput: () => this.#changed(k, box.value) });
+    return [labelled(name, box)];
   }
 
   /**
@@ -209,19 +247,18 @@ class Form {
   /**
    * @param {number} k
    * @param {number} best
+   * @returns {import("./curve.js").Curve}
    */
   #curve(k, best) {
     const column = this.#description.columns[k];
-    const { name, kind } = column;
-    /** @type {Value[]} */
-    const points = column.kind === "category" ? [...column.categories, null] : places(column);
+    const kind = column.kind === "category" ? "category" : "number";
+    const points = places(column);
     const outputs = this.outputs(points.map((point) => this.values.with(k, point)));
     const answers = outputs.map((output) => (best < 0 ? output[0] : shares(this.#description, output)[best]));
     const labels = points.map((point) => (point === null ? MISSING : typeof point === "number" ? readable(point) : String(point)));
     const now = this.values[k];
-    const at = kind === "category" ? points.indexOf(now)
-      : now === null ? NaN : ((Number(now) - column.low) / (column.high - column.low)) * (points.length - 1);
-    return { name, kind, labels, answers, at };
+    const at = column.kind === "category" ? points.indexOf(now) : shareOf(column, now) * (points.length - 1);
+    return { name: column.name, kind, labels, answers, at };
   }
 
   /**
@@ -265,12 +302,28 @@ class Form {
 }
 
 /**
- * The points of a curve: each step of the slider, if there are few.
- * @param {NumberColumn} column
+ * The points of a curve: each category, or each step of the slider and each day, if there are few.
+ * @param {Column} column
+ * @returns {Value[]}
  */
-function places({ low, high, step }) {
+function places(column) {
+  if (column.kind === "category") return [...column.categories, null];
+  if (column.kind === "text") return [];
+  if (column.kind === "date") return between(column, POINTS);
+  const { low, high, step } = column;
   const steps = Math.min(POINTS - 1, Math.max(1, Math.round((high - low) / step)));
   return Array.from({ length: steps + 1 }, (_, i) => low + ((high - low) * i) / steps);
+}
+
+/**
+ * Where a value lies between the ends of its column: 0 to 1, NaN if it is missing.
+ * @param {Column} column
+ * @param {Value} value
+ */
+function shareOf(column, value) {
+  if (value === null) return NaN;
+  if (column.kind === "date") return share(column, String(value));
+  return column.kind === "number" ? (Number(value) - column.low) / (column.high - column.low) : NaN;
 }
 
 /**
@@ -278,8 +331,8 @@ function places({ low, high, step }) {
  * @param {Column} column
  */
 function below(column) {
-  const names = column.kind === "number" ? [column.low, column.high].map((end) => readable(end))
-    : [...column.categories, MISSING];
+  const names = column.kind === "category" ? [...column.categories, MISSING]
+    : column.kind === "text" ? [] : [column.low, column.high].map((end) => (typeof end === "number" ? readable(end) : end));
   return names.length <= NAMED && make("div", { class: `ends of-${column.kind}`, "aria-hidden": "true" },
     names.map((name) => make("span", { title: name }, name)));
 }
@@ -295,4 +348,5 @@ const rounded = (value, { step }) => Number((Math.round(value / step) * step).to
  * @param {Column} column
  * @returns {Value} the initial value of its field
  */
-const first = (column) => (column.kind === "number" ? column.first : column.categories[0] ?? null);
+const first = (column) => (column.kind === "category" ? column.categories[0] ?? null
+  : column.kind === "text" ? "" : column.first);
