@@ -14,7 +14,6 @@ from gpunn.apps import trained_on
 from gpunn.apps.data_checks import DataReport
 from gpunn.apps.data_checks.tables import read_tables
 from gpunn.apps.learning import RowSet, Settings
-from gpunn.apps.reports.results import CELLS
 from gpunn.apps.splitting import split
 from gpunn.apps.tables import TableError, read_table
 from gpunn.apps.tables.kinds import Column, TargetColumn, column_of, target_of
@@ -29,6 +28,7 @@ from .own_data import begin, print_results, save, stopped_at
 from .parser import hint
 from .printing import as_lines, shown
 from .recording import record_note, recorder
+from .table_report import TableReport
 
 SHOWN = 40  # columns in the table that is printed
 
@@ -55,7 +55,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     print(_about(table, target, columns, rows, args.split), flush=True)
     ends = prepared(features)
     given, _ = known.inputs(table)
-    x = Model(*ends).predict(given, verbose=0)
+    prepare = Model(*ends)
+    x = prepare.predict(given, verbose=0)
     parts = {name: RowSet(x[target.rows[at]], y[at]) for name, at in rows.items()}
     run_recorder = recorder(args, out, classes=target.classes, checks=partial(_checked, args))
     model, best, epochs = train(parts, classes, settings, "table", ends, [run_recorder])
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     found = {**simple_predictions(parts, classes, settings.seed)}
     everything = model.predict(given, verbose=0)[target.rows]
     found["network"] = everything[rows["test"]]
-    print_results(found, test.y, classes)
+    compared = print_results(found, test.y, classes)
     about: dict[str, Any] = {"table": known.document()}
     if classes:
         held_out = parts["validation"]
@@ -73,8 +74,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         print(f"{trained_on.doubt_note(outputs, held_out.y)}.")
     model.trained_on = about
     save(model, args, out, _held(known, target))
-    cells = _Cells(table, [column.name for column in used], target.rows[rows["test"]])
-    run_recorder.judge(model, test.x, test.y, found["network"], "the test rows", cells)
+    names = [column.name for column in used]
+    seen = TableReport(table, target, rows, names, given, prepare, model)
+    run_recorder.judge(
+        model, test.x, test.y, found["network"], "the test rows", seen.cells,
+        numbers=seen.numbers, explain=seen.explain, compared=compared,
+        importance=seen.importance,
+    )  # fmt: skip
     print(record_note(run_recorder))
     return 0
 
@@ -85,18 +91,6 @@ def _checked(args: argparse.Namespace) -> DataReport:
     if given.y is not None and np.asarray(given.y).dtype.kind not in "biuf":
         given.y = np.unique(np.asarray(given.y).astype(str), return_inverse=True)[1]
     return checked(given, args.task)
-
-
-class _Cells:
-    """Rows of a table as pairs of column name and string."""
-
-    def __init__(self, table: Table, names: list[str], rows: np.ndarray) -> None:
-        self.names, self.rows = names[:CELLS], rows
-        self.columns = [table.column(name) for name in self.names]
-
-    def __call__(self, number: int) -> list[tuple[str, str]]:
-        at = int(self.rows[number])
-        return [(n, str(c[at])) for n, c in zip(self.names, self.columns, strict=True)]
 
 
 def _target_name(table: Table, given: str | None) -> str:
