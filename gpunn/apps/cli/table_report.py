@@ -20,7 +20,7 @@ from gpunn.models import Model
 
 NEAR = 3  # training rows to show beside a mistake
 CHANGED = 30  # columns to look for changes in: the most important ones
-WORK = 400_000_000  # input values to predict for the columns' importance
+WORK = 100_000_000  # input values to predict for the columns' importance
 FEWEST = 100  # rows for the columns' importance
 
 

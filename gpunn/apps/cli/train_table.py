@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 from collections import Counter
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpunn.apps import trained_on
-from gpunn.apps.data_checks import DataReport
-from gpunn.apps.data_checks.tables import read_tables
+from gpunn.apps.data_checks.tables import TableCheck
 from gpunn.apps.learning import RowSet, Settings
 from gpunn.apps.splitting import split
 from gpunn.apps.tables import TableError, read_table
@@ -23,7 +21,6 @@ from gpunn.apps.tables.reading import Table
 from gpunn.common.names import counted, first_few, listed, significant
 from gpunn.models import Model
 
-from .check_data import checked
 from .own_data import begin, print_results, save, stopped_at
 from .parser import hint
 from .printing import as_lines, shown
@@ -58,7 +55,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     prepare = Model(*ends)
     x = prepare.predict(given, verbose=0)
     parts = {name: RowSet(x[target.rows[at]], y[at]) for name, at in rows.items()}
-    run_recorder = recorder(args, out, classes=target.classes, checks=partial(_checked, args))
+    check = TableCheck(
+        table, target.name, args.task, args.leave_out, args.max_categories, args.split == "order"
+    )
+    run_recorder = recorder(args, out, classes=target.classes, checks=check.report)
     model, best, epochs = train(parts, classes, settings, "table", ends, [run_recorder])
     print(_network(model, x.shape[1], settings, best, epochs))
     test = parts["test"]
@@ -83,14 +83,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     )  # fmt: skip
     print(record_note(run_recorder))
     return 0
-
-
-def _checked(args: argparse.Namespace) -> DataReport:
-    """Return the report of `gpunn check-data` on the table, with its classes numbered."""
-    given = read_tables(args.dataset, None, args.target)
-    if given.y is not None and np.asarray(given.y).dtype.kind not in "biuf":
-        given.y = np.unique(np.asarray(given.y).astype(str), return_inverse=True)[1]
-    return checked(given, args.task)
 
 
 def _target_name(table: Table, given: str | None) -> str:
