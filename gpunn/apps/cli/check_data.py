@@ -29,10 +29,10 @@ the label, outliers, targets far from 0, too little data, and test data that
 differ from the training data or overlap with them.
 
 A table (CSV with any separator, Parquet, Excel) has a row for each sample; its
-first line may hold names. What `gpunn train` does by itself with a table, such as
-filling in missing values or scaling numbers, is a note that says so; an error is
-what it refuses, or test rows that are also training rows. Texts count the rows of
-a table from 1, --json from 0.
+first line may hold names. What `gpunn train` does by itself with a table, such
+as filling in missing values or scaling numbers, is a note that says so. An
+error is what it refuses, or test rows that are also training rows. Texts count
+the rows of a table from 1, --json from 0.
 
 An .npz file holds x and y, or x_train, y_train, x_test, y_test. The exit status
 is 1 if there is a finding at least as severe as --fail-on.

@@ -163,20 +163,20 @@ class TableCheck:
     def _for_training(self, one: Finding, label: TargetColumn | None) -> Finding:
         """Return a finding with what training does about it instead of the advice for arrays."""
         last = "--split order takes the last rows for testing."
-        drawn = "`gpunn train` draws the rows of each part at random, by class."
+        drawn = "gpunn train draws the rows of each part at random, by class."
         if label is not None and not label.classes:
             drawn = (
-                "`gpunn train` draws the test rows at random, between similar rows. For rows "
+                "gpunn train draws the test rows at random, between similar rows. For rows "
                 "ordered by time pass --split order."
             )
         handled = {
-            "scales": "`gpunn train` scales the numbers inside the model.",
-            "targets": "`gpunn train` scales the target for training, and the answers back.",
+            "scales": "gpunn train scales the numbers inside the model.",
+            "targets": "gpunn train scales the target for training, and the answers back.",
             "order": drawn,
         }
         otherwise = {
-            "imbalance": "Look at the confusion matrix in `gpunn report`.",
-            "amount": "`--leave-out` leaves columns out.",
+            "imbalance": "Look at the confusion matrix in gpunn report.",
+            "amount": "--leave-out leaves columns out.",
             "determined": "is it known before y is? If not, pass --leave-out: metrics would be too "
             "good.",
             "order": last,
@@ -188,8 +188,6 @@ class TableCheck:
             one.advice = otherwise[one.check]
         else:
             return one
-        if fact.endswith(":") and not one.advice[0].islower():
-            fact = f"{fact[:-1]}."
         one.text = f"{fact} {one.advice}"
         return one
 
@@ -201,7 +199,7 @@ def _about(columns: Sequence[Column]) -> list[Finding]:
     if out:
         why = first_few((f"{columns[i].name} ({columns[i].why})" for i in out), SHOWN)
         whole = len(out) == len(columns)
-        text = f"`gpunn train` leaves out {len(out):,} of {counted(len(columns), 'column')}: {why}."
+        text = f"gpunn train leaves out {len(out):,} of {counted(len(columns), 'column')}: {why}."
         make = error if whole else note
         text += " There is no column to learn from." * whole
         findings.append(make(text, columns=np.array(out), check="columns"))
@@ -219,7 +217,7 @@ def _about(columns: Sequence[Column]) -> list[Finding]:
         rows = np.flatnonzero(np.any([columns[i].missing for i in at], axis=0))
         shares = first_few((f"{columns[i].name} {gaps[i]:,}" for i in at), SHOWN)
         text = f"Values are missing in {counted(len(rows), 'row')}: {shares}."
-        done = f" `gpunn train` {FILLED[kind]}." if kind in FILLED else ""
+        done = f" gpunn train {FILLED[kind]}." if kind in FILLED else ""
         findings.append(note(text + done, rows, np.array(at), check="missing"))
     return findings
 

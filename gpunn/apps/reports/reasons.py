@@ -24,7 +24,7 @@ def important(found: dict[str, Any]) -> Markup:
     ends = min(0.0, *(v - e for v, e in reach)), max(1e-12, *(v + e for v, e in reach))
     lines = []
     for one, (value, error) in zip(shown, reach, strict=True):
-        text = f"{number(value)} \u00b1 {significant(error, 2)}"
+        text = f"{significant(value, 3)} \u00b1 {significant(error, 2)}"
         picture = bar(value, error, ends, label=f"{one['column']}: {text}")
         lines.append((one["column"], picture, text))
     left_out = len(entries) - len(shown)
@@ -50,8 +50,8 @@ def reasons(found: dict[str, Any]) -> Markup:
     if not explained:
         return Markup("")
     text = (
-        "Why: for each mistake the smallest change of one or two columns that makes the answer "
-        "right, among values of the training rows, and the nearest training rows. Distances are "
+        "For each mistake: the smallest change of one or two columns that makes the answer right, "
+        "among values of the training rows; and the nearest training rows. Distances are "
         "those of the prepared columns: numbers in standard deviations, categories 1.41 apart. "
         "Rows are numbered from 1, as in the table."
     )

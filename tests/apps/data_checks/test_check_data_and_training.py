@@ -32,8 +32,8 @@ ACCEPTED: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
     ),
     "scales": (
         {"small": A / 1000, "large": B * 1e6, "far": 1e5 + C, "y": 50_000 + 9000 * A},
-        [("scales", "note", "`gpunn train` scales the numbers inside the model."),
-         ("targets", "note", "`gpunn train` scales the target for training")],
+        [("scales", "note", "gpunn train scales the numbers inside the model."),
+         ("targets", "note", "gpunn train scales the target for training")],
     ),
     "constant columns": (
         {"a": A, "version": ["v1"] * ROWS, "empty": [""] * ROWS, "y": Y},
@@ -50,7 +50,7 @@ ACCEPTED: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
     "a rare class": (
         {"a": A, "b": B, "y": ["lynx", "lynx", "elk", *Y[3:]]},
         [("amount", "warning", "Fewer than 10 rows have the label elk, lynx."),
-         ("imbalance", "warning", "Look at the confusion matrix in `gpunn report`.")],
+         ("imbalance", "warning", "Look at the confusion matrix in gpunn report.")],
     ),
     "a leak": (
         {"a": A, "refund": np.where(Y == "yes", 5, 0) + C / 10, "y": Y},
@@ -69,7 +69,7 @@ ACCEPTED: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
     ),
     "sorted rows": (
         {"a": A, "b": B, "y": np.sort(Y)},
-        [("order", "note", "`gpunn train` draws the rows of each part at random, by class.")],
+        [("order", "note", "gpunn train draws the rows of each part at random, by class.")],
     ),
     "a time series": (
         {"a": A, "b": B, "y": np.sin(np.arange(ROWS) / 20) + C / 50},

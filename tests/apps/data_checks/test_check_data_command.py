@@ -31,7 +31,7 @@ def test_command_on_a_csv_file(tmp_path, capsys):
     result = json.loads(capsys.readouterr().out)
     found = next(f for f in result["findings"] if f["check"] == "missing")
     assert (found["severity"], found["rows"], found["columns"]) == ("note", [3], [1])
-    assert "in 1 row: b 1. `gpunn train` fills them with the median" in found["text"]
+    assert "in 1 row: b 1. gpunn train fills them with the median" in found["text"]
 
 
 def test_names_of_classes_are_no_error_in_a_table(tmp_path, capsys):
@@ -77,7 +77,7 @@ def test_command_on_a_frame_as_pandas_writes_it(tmp_path, capsys):
     result = json.loads(capsys.readouterr().out)
     assert result["summary"].startswith("200 rows of 3 features, targets from ")
     found = {(f["check"], *f["columns"]): f["text"] for f in result["findings"]}
-    assert found["columns", 0].startswith("`gpunn train` leaves out 1 of 4 columns: Unnamed: 0 (")
+    assert found["columns", 0].startswith("gpunn train leaves out 1 of 4 columns: Unnamed: 0 (")
     assert found["columns", 1] == (
         "1990: 1 cell is not a number and counts as missing: 'x' in row 8."
     )

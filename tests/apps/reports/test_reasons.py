@@ -22,19 +22,21 @@ EVIL = "<img src=x onerror=alert(1)>"
 
 
 def table_at(path: Path) -> list[dict[str, str]]:
-    """Write a table of homes; size, garden and place decide, with noise."""
+    """Write a table of homes; size, garden and place decide, with noise. Some rows have no
+    target."""
     random = np.random.default_rng(0)
     with open(path, "w", newline="") as file:
         writer = csv.DictWriter(file, [*NAMES, "price", "kind"])
         writer.writeheader()
-        for _ in range(260):
+        for i in range(260):
             size, garden, age = random.uniform(20, 200), random.uniform(0, 50), random.uniform(0, 9)
             place = ["city", "land", EVIL][random.integers(3)]
             price = 3 * size + 2 * garden + 100 * (place == "city") + random.normal(0, 60)
             writer.writerow({
                 "size": "" if random.random() < 0.1 else f"{size:.1f}", "garden": f"{garden:.2f}",
-                "place": place, "age": f"{age:.1f}", "price": f"{price:.2f}",
-                "kind": "dear" if price > 400 else "cheap",
+                "place": place, "age": f"{age:.1f}",
+                "price": "" if i % 50 == 3 else f"{price:.2f}",
+                "kind": "" if i % 50 == 3 else "dear" if price > 400 else "cheap",
             })  # fmt: skip
     with open(path, newline="") as file:
         return list(csv.DictReader(file))
