@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from gpunn.apps.sklearn import GpunnAutoClassifier as GpunnAutoClassifier
+from gpunn.apps.sklearn import GpunnAutoRegressor as GpunnAutoRegressor
 from gpunn.apps.sklearn import GpunnClassifier as GpunnClassifier
 from gpunn.apps.sklearn import GpunnRegressor as GpunnRegressor
 
-__all__ = ["GpunnClassifier", "GpunnRegressor"]
+__all__ = ["GpunnAutoClassifier", "GpunnAutoRegressor", "GpunnClassifier", "GpunnRegressor"]

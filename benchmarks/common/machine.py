@@ -55,11 +55,7 @@ def describe() -> dict[str, Any]:
         "versions": {package: _version(package) for package in PACKAGES},
         "blas": _blas(),
         "compiled": _compiled(),
-        "environment": {
-            name: os.environ[name]
-            for name in SETTINGS
-            if name in os.environ
-        },
+        "environment": {name: os.environ[name] for name in SETTINGS if name in os.environ},
         "cards": gpus(),
         "commit": commit(),
     }
@@ -83,6 +79,16 @@ def describe_for_children() -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def on_one_core() -> None:
+    """Start anew on one core: libraries count the cores when they are loaded.
+
+    CPU seconds are then those of work, not of threads that wait for each other.
+    """
+    if hasattr(os, "sched_getaffinity") and len(cores := os.sched_getaffinity(0)) > 1:
+        os.sched_setaffinity(0, {max(cores)})
+        os.execv(sys.executable, sys.orig_argv)
 
 
 def gpus() -> list[dict[str, str]]:

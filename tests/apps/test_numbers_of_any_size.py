@@ -68,6 +68,7 @@ def trained(folder: Path, capsys: Any, x: np.ndarray, y: np.ndarray) -> dict[str
         rows = zip(*(map(repr, column.tolist()) for column in (*x.T, y)), strict=True)
         csv.writer(file).writerows([("a", "b", "y"), *rows])
     command = ["train", str(folder / "t.csv"), "--target", "y", "--hidden", "4", "--epochs", "3"]
+    command.append("--fast")
     assert main([*command, "--backend", "numpy", "--out", str(folder / "out"), "--force"]) == 0
     output = capsys.readouterr().out
     assert main(["export", str(folder / "out" / "model.gpunn"), str(folder / "p.html")]) == 0

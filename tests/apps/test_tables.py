@@ -43,7 +43,7 @@ def iris(tmp_path_factory):
         patch.setattr("sys.stdout", out)
         patch.setenv("GPUNN_BACKEND", "numpy")
         options = ["--target", "species", "--epochs", "60", "--out", str(folder / "out")]
-        assert main(["train", path, *options]) == 0
+        assert main(["train", path, *options, "--fast"]) == 0
         return folder, names, rows, out.getvalue()
 
 
@@ -127,7 +127,7 @@ def test_columns_become_what_scikit_learn_makes_of_them(tmp_path):
     inputs, outputs = prepared([feature_of(column, rows) for column in columns])
     given = {"n": numbers.tolist(), "t": colours.tolist()}
     given["n"][::7] = [None] * len(given["n"][::7])
-    x = gpunn.Model(inputs, outputs).predict(given, verbose=0)
+    x = np.concatenate(gpunn.Model(inputs, outputs).predict(given, verbose=0), axis=1)
     numbers[::7] = np.nan
     filled = SimpleImputer(strategy="median").fit(numbers[rows, None]).transform(numbers[:, None])
     scaled = StandardScaler().fit(filled[rows]).transform(filled)[:, 0]
@@ -168,7 +168,7 @@ def test_numbers_have_units(tmp_path, capsys):
     np.testing.assert_allclose(found[0].values, np.round(size, 1))
     np.testing.assert_array_equal(found[4].values, price)
     out = str(tmp_path / "out")
-    assert main(["train", path, "--target", "price", "--epochs", "5", "--out", out]) == 0
+    assert main(["train", path, "--target", "price", "--epochs", "5", "--fast", "--out", out]) == 0
     printed = capsys.readouterr().out
     assert "(in m²)" in printed and "target price: regression" in printed and "in €" in printed
     model = f"{out}/model.gpunn"
@@ -186,7 +186,7 @@ def test_numbers_have_units(tmp_path, capsys):
 def test_what_is_found_in_a_messy_table_is_reported(tmp_path, capsys):
     path = messy(tmp_path / "sales.csv")
     options = ["--target", "price", "--epochs", "40", "--out", str(tmp_path), "--batch-size", "8"]
-    assert main(["train", path, *options, "--max-categories", "20"]) == 0
+    assert main(["train", path, *options, "--fast", "--max-categories", "20"]) == 0
     output = capsys.readouterr().out
     rows = {line.split("  ")[0]: re.sub(" +", " ", line) for line in output.splitlines()}
     assert rows["Unnamed: 0"] == "Unnamed: 0 left out an identifier: it counts the rows"
@@ -210,22 +210,21 @@ def test_one_row_is_no_rows(tmp_path, capsys):
              enumerate(zip(shops, prices, strict=True))]  # fmt: skip
     path = table(tmp_path / "sales.csv", ["stock", "shop", "price"], cells)
     options = ["--target", "price", "--epochs", "1", "--out", str(tmp_path)]
-    assert main(["train", path, *options, "--max-categories", "2"]) == 0
+    assert main(["train", path, *options, "--fast", "--max-categories", "2"]) == 0
     output = capsys.readouterr().out
     assert "  1 row without a target is left out\n" in output
     assert "  1 row whose target is not a number is left out\n" in output
     assert "1 rare category counts as unknown" in output
-    assert "trained for 1 epoch; epoch 1" in output
 
 
 def test_a_regression_is_in_the_targets_units_and_splits_by_order(tmp_path, capsys):
     path = messy(tmp_path / "sales.csv")
     options = ["--target", "price", "--split", "order", "--leave-out", "shop"]
-    short = ["--epochs", "30", "--hidden", "16", "--out", str(tmp_path)]
+    short = ["--epochs", "30", "--hidden", "16", "--fast", "--out", str(tmp_path)]
     assert main(["train", path, *options, *short]) == 0
     output = capsys.readouterr().out
     assert re.search("^shop +left out +as --leave-out says$", output, re.MULTILINE)
-    assert "104 train, 24 validation, 32 test, in their order" in output
+    assert "128 to learn from, 32 held out for the verdict, the last ones" in output
     model = str(tmp_path / "model.gpunn")
     messy(tmp_path / "sales.csv")
     lines = (tmp_path / "sales.csv").read_text().splitlines()
@@ -233,7 +232,8 @@ def test_a_regression_is_in_the_targets_units_and_splits_by_order(tmp_path, caps
     assert main(["evaluate", model, "--data", str(tmp_path / "last.csv"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     network = next(line.split() for line in output.splitlines() if line.startswith("network  "))
-    assert [f"{found[k]:.4g}" for k in ("MAE", "RMSE", "R2")] == network[1:]
+    # It has learned from these rows too; what was printed is of a model that has not.
+    assert found["MAE"] < float(network[1].replace(",", ""))
     assert main(["predict", model, path]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     prices = np.array([[float(r["price"]), float(r["predicted price"])] for r in rows])
@@ -255,7 +255,8 @@ def test_a_classification_beats_the_baseline_and_is_saved(iris, tmp_path, capsys
     folder, names, rows, output = iris
     lines = output.splitlines()
     assert lines[1] == "target species: classification, setosa 50, versicolor 50, virginica 50"
-    assert "rows: 96 train, 24 validation, 30 test, stratified by class" in lines
+    held = r"rows: 1(20|19) .*, 3[01] held out for the verdict, stratified by class; equal rows"
+    assert re.search(held, output)  # one row is equal to another
     found = {line.split("  ")[0]: line.split()[-2] for line in lines if "  " in line}
     assert float(found["network"]) >= 0.9 and float(found["majority class"]) == 0.3333
     model = str(folder / "out" / "model.gpunn")
@@ -293,7 +294,7 @@ def test_each_command_takes_as_many_columns_as_max_columns_allows(iris, capsys):
 def test_a_path_wins_over_the_name_of_a_data_set(iris, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mnist").write_bytes((iris[0] / "iris.csv").read_bytes())
-    assert main(["train", "mnist", "--target", "species", "--epochs", "1"]) == 0
+    assert main(["train", "mnist", "--target", "species", "--epochs", "1", "--fast"]) == 0
     printed, stderr = capsys.readouterr()
     assert "mnist is a file here: using it" in stderr
     assert "mnist: 150 rows" in printed and (tmp_path / "runs/mnist/model.gpunn").exists()

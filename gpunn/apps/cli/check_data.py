@@ -24,9 +24,9 @@ examples:
   gpunn check-data digits.npz --json
 
 The checks find missing values, duplicates, contradicting or sorted labels,
-classes of very different size, uninformative features and those that alone tell
-the label, outliers, targets far from 0, too little data, and test data that
-differ from the training data or overlap with them.
+classes of very different size, uninformative features, outliers, targets far
+from 0, too little data, and test data that differ from the training data or
+overlap with them; in a table also columns that alone tell the label.
 
 A table (CSV with any separator, Parquet, Excel) has a row for each sample; its
 first line may hold names. What `gpunn train` does by itself with a table, such

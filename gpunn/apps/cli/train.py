@@ -118,6 +118,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-categories", type=positive, default=MOST_CATEGORIES, metavar="N",
         help="maximum number of categories in a table's column; rarer ones count as one "
         f"(default: {MOST_CATEGORIES})")
+    add("--group", metavar="COLUMN",
+        help="column of a table whose rows of equal value belong together, such as a patient's: "
+        "they are not divided between learning and testing, and the column is not an input")
+    add("--fast", action="store_true",
+        help="train one network on a table, without a search for the best model")
+    add("--minutes", type=float, metavar="N",
+        help="minutes that the search of a table may take (default: a counted amount of work, the "
+        "same on every machine, of less than one; what N finds depends on the machine)")
     add_max_columns(parser)
     add("--size", type=positive, metavar="N",
         help="side length that pictures are scaled to (default: 28, 32 or 64, by their size)")
@@ -176,7 +184,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_data_set(args: argparse.Namespace) -> int:
-    _refuse(args, "a data set", "target", "task", "leave_out", "size")
+    _refuse(args, "a data set", "target", "task", "leave_out", "group", "fast", "minutes", "size")
     out = args.out or os.path.join("runs", args.dataset)
     backup = BackupAndRestore(os.path.join(out, "checkpoint"))
     given = {name: getattr(args, name) for name in (*SETTINGS, "dataset", "backend")}
@@ -231,7 +239,8 @@ def _run_path(args: argparse.Namespace) -> int:
             "--resume continues only runs on data sets: with your own data, start a new run."
         )
     if folder:
-        _refuse(args, "a folder of pictures", "target", "task", "leave_out")
+        _refuse(args, "a folder of pictures", "target", "task", "leave_out", "group", "fast",
+                "minutes")
     else:
         _refuse(args, "a table", "size")
     if args.dataset in DATASETS and is_writer():
@@ -241,7 +250,7 @@ def _run_path(args: argparse.Namespace) -> int:
         )
     given = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     if not folder:
-        return train_table.run(args, Settings(**given))
+        return train_table.run(args, Settings(**given), given)
     return train_pictures.run(args, Settings(**{"epochs": train_pictures.EPOCHS, **given}))
 
 

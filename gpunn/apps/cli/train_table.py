@@ -1,40 +1,50 @@
-"""`gpunn train table.csv`: train a network on a table and compare it with simpler models."""
+"""`gpunn train table.csv`: search for the best model of a table."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections import Counter
+import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gpunn.apps import trained_on
 from gpunn.apps.data_checks.tables import TableCheck
-from gpunn.apps.learning import RowSet, Settings
-from gpunn.apps.splitting import split
+from gpunn.apps.learning import Settings
+from gpunn.apps.reports.of_table import TableReport
 from gpunn.apps.tables import TableError, read_table
+from gpunn.apps.tables.folds import Rules, equal_rows, held_out
 from gpunn.apps.tables.kinds import Column, TargetColumn, column_of, target_of
-from gpunn.apps.tables.learning import simple_predictions, train
-from gpunn.apps.tables.preparing import TableModel, feature_of, prepared
+from gpunn.apps.tables.learning import Plan, TableData, planned
+from gpunn.apps.tables.preparing import TableModel, feature_of
 from gpunn.apps.tables.reading import Table
-from gpunn.common.names import counted, first_few, listed, significant
-from gpunn.models import Model
+from gpunn.apps.tables.search import Budget
+from gpunn.apps.tables.verdict import score, verdict, warnings
+from gpunn.common.names import counted, listed
+from gpunn.common.numeric.moments import mean
 
-from .own_data import begin, print_results, save, stopped_at
+from . import table_words
+from .own_data import begin, print_results, save
 from .parser import hint
-from .printing import as_lines, shown
 from .recording import record_note, recorder
-from .table_report import TableReport
 
-SHOWN = 40  # columns in the table that is printed
+SECONDS = 5.0  # between two progress lines
 
 
-def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Train on the table ``args.dataset``, after checking it for errors."""
+def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> int:
+    """Learn from the table ``args.dataset``, after checking it for errors.
+
+    Args:
+        args: the command's arguments.
+        settings: settings of the training.
+        given: those that the user gave.
+    """
     table = read_table(args.dataset, max_columns=args.max_columns)
     target = target_of(table, _target_name(table, args.target), args.task)
     _check_names(table, args.leave_out, "--leave-out")
+    _check_names(table, [args.group] if args.group else [], "--group")
     columns = _columns(table, target.name, args)
     used = [column for column in columns if column.kind != "left out"]
     if not used:
@@ -43,46 +53,130 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             f"{'; '.join(f'{c.name} is left out ({c.why})' for c in columns[:10]) or 'one only'}."
         )
     classes = len(target.classes)
-    rows = split(target.y, classes, args.split == "order", settings.seed)
-    features = [feature_of(c, target.rows[rows["train"]]) for c in used]
-    known = TableModel.to_learn(target.name, target.task, features)
-    y = target.y
-    settings = settings.for_data(len(rows["train"]))
+    used = [_at(column, target.rows) for column in used]
+    every = np.arange(len(target.y))
+    known = TableModel.to_learn(target.name, target.task, [feature_of(c, every) for c in used])
+    inputs, _ = known.inputs(table)
+    inputs = {name: x[target.rows] for name, x in inputs.items()}
+    groups = _groups(table, target, inputs, args.group)
+    rules = Rules(args.split == "order", groups, settings.seed)
+    data = TableData(used, inputs, target.y, classes, rules)
+    learn, test = held_out(target.y, classes, rules)
     out = begin(args, settings, os.path.splitext(os.path.basename(args.dataset))[0])
-    print(_about(table, target, columns, rows, args.split), flush=True)
-    ends = prepared(features)
-    given, _ = known.inputs(table)
-    prepare = Model(*ends)
-    x = prepare.predict(given, verbose=0)
-    parts = {name: RowSet(x[target.rows[at]], y[at]) for name, at in rows.items()}
+    said = table_words.about(table, target, columns, rules, args.group, len(learn), len(test))
+    print(said, flush=True)
+    plan = planned(
+        data, learn, _network(given), settings.seed, args.fast, _Progress(),
+        Budget.for_minutes(args.minutes),
+    )  # fmt: skip
+    print(table_words.chosen(plan, len(learn)), flush=True)
     check = TableCheck(
-        table, target.name, args.task, args.leave_out, args.max_categories, args.split == "order"
+        table, target.name, args.task, args.leave_out, args.max_categories, rules.by_order
     )
     run_recorder = recorder(args, out, classes=target.classes, checks=check.report)
-    model, best, epochs = train(parts, classes, settings, "table", ends, [run_recorder])
-    print(_network(model, x.shape[1], settings, best, epochs))
-    test = parts["test"]
-    found = {**simple_predictions(parts, classes, settings.seed)}
-    everything = model.predict(given, verbose=0)[target.rows]
-    found["network"] = everything[rows["test"]]
-    compared = print_results(found, test.y, classes)
-    about: dict[str, Any] = {"table": known.document()}
+    judged = plan.learn(data, learn, run_recorder)
+    on_test = {name: x[test] for name, x in inputs.items()}
+    y = target.y[test]
+    predicted = _simple(plan, data, learn, test)
+    if plan.kind == "linear model":
+        del predicted["linear model"]
+    predicted[plan.kind] = judged.predict(on_test, verbose=0)
+    compared = print_results(predicted, y, classes)
+    _print_verdict(plan, data, learn, test, predicted, target)
+    model = plan.learn(data, every)
+    print(f"The model is trained on all {counted(len(every), 'row')} with these settings.")
+    about: dict[str, Any] = {"table": {**known.document(), "plan": plan.choice.document()}}
     if classes:
-        held_out = parts["validation"]
-        outputs = everything[rows["validation"]]
-        about |= {"classes": target.classes, **trained_on.doubt(outputs, held_out.y)}
-        print(f"{trained_on.doubt_note(outputs, held_out.y)}.")
+        truth = target.y[learn][plan.choice.rows]
+        about |= {"classes": target.classes, **trained_on.doubt(plan.choice.predicted, truth)}
+        print(f"{trained_on.doubt_note(plan.choice.predicted, truth)}.")
     model.trained_on = about
-    save(model, args, out, _held(known, target))
-    names = [column.name for column in used]
-    seen = TableReport(table, target, rows, names, given, prepare, model)
+    save(model, args, out, table_words.held(known, target))
+    seen = TableReport(table, target, data.features(learn), inputs, learn, test, judged)
     run_recorder.judge(
-        model, test.x, test.y, found["network"], "the test rows", seen.cells,
-        numbers=seen.numbers, explain=seen.explain, compared=compared,
-        importance=seen.importance,
+        judged, [*on_test.values()], y, predicted[plan.kind], "the rows held out", seen.cells,
+        numbers=seen.numbers, explain=seen.explain, compared=compared, importance=seen.importance,
     )  # fmt: skip
     print(record_note(run_recorder))
     return 0
+
+
+def _at(column: Column, rows: np.ndarray) -> Column:
+    """Return a column with some of its rows."""
+    if column.kind == "number":
+        return replace(column, values=column.values[rows])
+    return replace(column, cells=[column.cells[i] for i in rows])
+
+
+def _groups(
+    table: Table, target: TargetColumn, inputs: dict[str, np.ndarray], by: str | None
+) -> np.ndarray:
+    """Return a number for each row, the same for rows that belong together: those of a group in the
+    column ``by``, or equal ones."""
+    if by is None:
+        return equal_rows([_comparable(x[:, 0]) for x in inputs.values()])
+    cells = table.column(by)
+    groups: np.ndarray = np.unique([cells[i] for i in target.rows], return_inverse=True)[1]
+    return groups
+
+
+def _comparable(x: np.ndarray) -> np.ndarray:
+    return x if x.dtype.kind == "f" else np.array(["" if v is None else v for v in x], dtype=str)
+
+
+def _network(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that the user gave under the names of `Network`."""
+    own = {"learning_rate": "rate"}
+    found = {own.get(name, name): value for name, value in given.items() if name != "seed"}
+    return {n: tuple(v) if isinstance(v, list) else v for n, v in found.items()}
+
+
+class _Progress:
+    """Prints the number of candidates that were tried, every `SECONDS`."""
+
+    def __init__(self) -> None:
+        self.tried = 0
+        self.last = time.monotonic()
+
+    def __call__(self, name: str) -> None:
+        self.tried += 1
+        if time.monotonic() - self.last >= SECONDS:
+            self.last = time.monotonic()
+            print(f"Tried {counted(self.tried, 'model')}, the last one {name}", flush=True)
+
+
+def _simple(
+    plan: Plan, data: TableData, learn: np.ndarray, test: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the held-out predictions of a constant and of the linear model, by name."""
+    given = {name: x[test] for name, x in data.given.items()}
+    linear = plan.learn(data, learn, linear=True).predict(given, verbose=0)
+    y = data.y[learn]
+    if data.classes:
+        shares = np.bincount(y, minlength=data.classes) / len(y)
+        return {"majority class": np.tile(shares, (len(test), 1)), "linear model": linear}
+    return {"mean": np.full(len(test), mean(y)), "linear model": linear}
+
+
+def _print_verdict(
+    plan: Plan,
+    data: TableData,
+    learn: np.ndarray,
+    test: np.ndarray,
+    predicted: dict[str, np.ndarray],
+    target: TargetColumn,
+) -> None:
+    y = data.y[test]
+    constant, *_ = shown = [*predicted.values()]
+    print(verdict([constant, *shown[-2:]], y, data.classes, plan.kind))
+    own = score(shown[-1], y, data.classes)
+    if plan.choice.diverged:
+        print(
+            f"Warning: {counted(plan.choice.diverged, 'network')} of {plan.choice.tried} diverged: "
+            f"the learning rate is too high. Try --learning-rate 0.003."
+        )
+    for warning in warnings(data.columns, learn, test, data.y, target.classes, own):
+        print(f"Warning: {warning}.")
 
 
 def _target_name(table: Table, given: str | None) -> str:
@@ -110,77 +204,11 @@ def _check_names(table: Table, names: list[str], option: str) -> None:
 def _columns(table: Table, target: str, args: argparse.Namespace) -> list[Column]:
     columns = []
     for name in table.names:
-        if name in args.leave_out:
+        if name == args.group and name != target:
+            columns.append(Column(name, "left out", "as --group says"))
+        elif name in args.leave_out:
             columns.append(Column(name, "left out", "as --leave-out says"))
         elif name != target:
             cells = table.column(name)
             columns.append(column_of(name, cells, table.decimal, args.max_categories))
     return columns
-
-
-# -- what is printed
-
-
-def _about(
-    table: Table, target: TargetColumn, columns: list[Column], rows: dict[str, Any], how: str
-) -> str:
-    lines = [f"{table.path}: {counted(table.rows, 'row')}, {counted(len(table.names), 'column')}"]
-    if table.notes:
-        lines[0] += f" ({', '.join(table.notes)})"
-    counts = Counter(target.y.tolist())
-    if target.classes:
-        named = (f"{shown(name)} {counts[i]:,}" for i, name in enumerate(target.classes))
-        kind = "binary classification" if len(target.classes) == 2 else "classification"
-        lines.append(f"target {target.name}: {kind}, {first_few(named, 10)}")
-    else:
-        lines.append(
-            f"target {target.name}: regression, from {significant(target.y.min(), 6)} to "
-            f"{significant(target.y.max(), 6)}, scaled for training"
-        )
-    lines += [f"  {note}" for note in target.notes]
-    head = ("column", "taken as", "range or values", "missing")
-    lines.append(as_lines([head, *(_row(column) for column in columns[:SHOWN])]))
-    if len(columns) > SHOWN:
-        kinds = Counter(column.kind for column in columns[SHOWN:])
-        lines.append("and " + ", ".join(f"{n:,} more: {kind}" for kind, n in kinds.items()))
-    parts = [f"{len(at):,} {name}" for name, at in rows.items()]
-    drawn = {
-        "order": "in their order", "stratified": "stratified by class",
-    }[how] if how == "order" or target.classes else "drawn at random"  # fmt: skip
-    lines.append(f"rows: {', '.join(parts)}, {drawn}")
-    return "\n".join(lines)
-
-
-def _row(column: Column) -> tuple[str, ...]:
-    notes = f" ({'; '.join(column.notes)})" if column.notes else ""
-    if column.kind == "left out":
-        return column.name, "left out", column.why, ""
-    missing = int(column.missing.sum())
-    if column.kind == "number":
-        low, high = np.nanmin(column.values), np.nanmax(column.values)
-        text = f"{significant(low, 6)} to {significant(high, 6)}{notes}"
-    else:
-        text = f"{len(column.categories)}: {first_few(column.categories, 4)[:40]}{notes}"
-    return column.name, column.kind, text, f"{missing:,}" if missing else ""
-
-
-def _network(model: Model, width: int, settings: Settings, best: int, epochs: int) -> str:
-    sizes = "-".join(map(str, (width, *(settings.hidden or []), model.output_shape[1])))
-    assert model.optimizer is not None
-    return (
-        f"network {sizes}, {model.count_params():,} parameters, {settings.optimizer} at "
-        f"{model.optimizer.learning_rate:g}, dropout {settings.dropout:g}, batches of "
-        f"{settings.batch_size}, seed {settings.seed}\n"
-        f"{stopped_at(best, epochs)}"
-    )
-
-
-def _held(known: TableModel, target: TargetColumn) -> str:
-    """Say which of the data's values the file holds, for users who may not want to share them."""
-    categories = len(known.categories)
-    held = ["the columns' names", "ranges, medians, means and deviations"]
-    if categories:
-        held.append(f"the categories of {counted(categories, 'column')}")
-    if target.classes:
-        held.append("the names of the classes")
-    return f"{', '.join(held[:-1])} and {held[-1]}: no rows"

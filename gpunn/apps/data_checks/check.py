@@ -12,7 +12,7 @@ import numpy as np
 from gpunn.common.arguments import check_choice, check_integer
 from gpunn.common.markup import escaped
 
-from . import checks, relations, train_and_test
+from . import checks, train_and_test
 from .checked_data import SEVERITIES, Data, Finding
 
 __all__ = ["DataCheckError", "DataReport", "Finding", "check_data"]
@@ -24,8 +24,7 @@ CHECKS = (
     checks.imbalance,
     checks.amount,
     checks.constant,
-    relations.relevance,
-    relations.determined,
+    checks.relevance,
     checks.outliers,
     checks.precision,
     checks.scales,
@@ -121,10 +120,10 @@ def check_data(
 
     The checks look for missing values; labels and dtypes that training would misinterpret;
     duplicates, with equal or contradicting labels; classes of very different size; too little data;
-    features that are constant, tell y alone, or have no visible relation to y (a G-test of
-    independence on at most ten bins); outliers; values that float32 cannot distinguish; features on
-    very different scales; targets far from 0; and sorted labels. With test data, they also look for
-    exact and near copies of training rows, and for features or labels that are distributed
+    features that are constant or have no visible relation to y (a G-test of independence on at most
+    ten bins); outliers; values that float32 cannot distinguish; features on very different scales;
+    targets far from 0; and sorted labels. With test data, they also look for exact and near copies
+    of training rows, and for features or labels that are distributed
     differently (Kolmogorov-Smirnov test and G-test).
 
     A *note* is worth knowing. A *warning* deserves a look before training. An *error* would make

@@ -10,7 +10,7 @@ from gpunn.common.names import counted, either, listed
 from gpunn.common.numeric.moments import deviation, lost_in_float32, mean, size
 
 from .checked_data import MISSING, Data, Finding, error, finding, note, warning
-from .statistics import equal_rows
+from .statistics import BINS, binned, counts_table, equal_rows, g_test
 
 
 def missing(data: Data) -> Iterator[Finding]:
@@ -93,10 +93,10 @@ def duplicates(data: Data) -> Iterator[Finding]:
     many = len(copies) > 0.05 * len(first) and possible > len(first)
     yield finding(
         "warning" if many else "note",
-        f"{counted(len(copies), 'row')} equal to an earlier one ({len(copies) / len(first):.1%}): "
-        f"{either(len(copies), 'it counts', 'they count')} several times, and a random split puts "
-        f"some on both sides.",
+        f"{counted(len(copies), 'row')} equal to an earlier one ({len(copies) / len(first):.1%}):",
         copies,
+        advice=f"{either(len(copies), 'it counts', 'they count')} several times, and a random "
+        f"split puts some on both sides.",
     )
 
 
@@ -163,6 +163,41 @@ def constant(data: Data) -> Iterator[Finding]:
         f"{either(len(same), 'carries', 'carry')} no information: {data.name(same)}.",
         columns=same,
     )
+
+
+def relevance(data: Data) -> Iterator[Finding]:
+    """Features that y does not seem to depend on."""
+    if data.y is None or not np.isfinite(data.y).all():
+        return
+    values, y = data.sampled(), data.y[data.sample]
+    if data.labels is None:
+        y = binned(y, 5)
+    classes = len(np.unique(y))
+    bins = int(np.clip(len(y) / (5 * classes), 2, BINS))
+    # Bins of codes mean something only if each code has its own.
+    many = data.coded & np.array([len(np.unique(c)) > bins for c in values.T])
+    changing = values.max(axis=0) > values.min(axis=0)
+    varied = np.flatnonzero(changing & ~many)
+    if not len(varied) or classes < 2 or len(y) < 20:
+        return
+    chances = np.array([g_test(counts_table(binned(c, bins), y))[1] for c in values.T[varied]])
+    unrelated = varied[chances > 0.05]
+    how = f"G-test of independence on {bins} bins"
+    if chances.min() * len(varied) > 0.01 and not (changing & many).any():
+        yield warning(
+            f"No single feature has a significant relation to y ({how}, smallest p "
+            f"{chances.min():.2g} of {len(varied)}): do the labels belong to these rows? Features "
+            f"that matter only together, as in XOR, look the same.",
+            columns=unrelated,
+        )
+    elif len(unrelated):
+        yield note(
+            f"{len(unrelated):,} of {counted(len(varied), 'feature')} "
+            f"{either(len(unrelated), 'has', 'have')} no visible relation to y by "
+            f"{either(len(unrelated), 'itself', 'themselves')} ({how}, p > 0.05): "
+            f"{data.name(unrelated)}.",
+            columns=unrelated,
+        )
 
 
 def outliers(data: Data) -> Iterator[Finding]:

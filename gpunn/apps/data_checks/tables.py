@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpunn.apps.splitting import split
 from gpunn.apps.tables import Table, TableError
+from gpunn.apps.tables.folds import Rules, held_out
 from gpunn.apps.tables.kinds import (
     MOST_CATEGORIES,
     Column,
@@ -19,9 +19,10 @@ from gpunn.apps.tables.kinds import (
     target_of,
 )
 from gpunn.apps.tables.preparing import TableModel, feature_of
-from gpunn.common.names import counted, first_few
+from gpunn.apps.tables.verdict import LEAK, tells
+from gpunn.common.names import counted, either, first_few
 
-from . import checks, relations, train_and_test
+from . import checks, train_and_test
 from .check import DataReport, found_by
 from .checked_data import SEVERITIES, Data, Finding, error, note, warning
 
@@ -31,8 +32,7 @@ CHECKS = (
     checks.duplicates,
     checks.imbalance,
     checks.amount,
-    relations.relevance,
-    relations.determined,
+    checks.relevance,
     checks.outliers,
     checks.scales,
     checks.targets,
@@ -103,6 +103,8 @@ class TableCheck:
                     data.numbers_test if one.check == "leakage" else data.numbers
                 )[one.rows] - 1  # fmt: skip
                 findings.append(self._for_training(one, label))
+            if label is not None:
+                findings += self._leaks(columns, label)
             summary = data.summary()
         findings.sort(key=lambda one: -SEVERITIES.index(one.severity))
         return DataReport(summary, findings)
@@ -123,7 +125,7 @@ class TableCheck:
             return [error(f"{refused}", check="target")], None
         found = [note(f"{label.name}: {text}.", check="target") for text in label.notes]
         try:
-            split(label.y, len(label.classes), self.by_order)
+            held_out(label.y, len(label.classes), Rules(self.by_order))
         except ValueError as refused:
             found.append(error(f"{refused}", check="target"))
         return found, label
@@ -160,16 +162,36 @@ class TableCheck:
         data.numbers, data.numbers_test = rows + 1, rows_test + 1
         return data, places, findings
 
+    def _leaks(self, columns: Sequence[Column], label: TargetColumn) -> list[Finding]:
+        """Return a finding on columns that alone tell the target, as training warns of them."""
+        y = np.zeros(self.table.rows, label.y.dtype)
+        y[label.rows] = label.y
+        try:
+            parts = held_out(label.y, len(label.classes), Rules(self.by_order))
+        except ValueError:  # which is another finding
+            return []
+        learn, test = (label.rows[part] for part in parts)
+        found = [i for i, column in enumerate(columns) if column.kind != "left out"
+                 and tells(column, learn, test, y, len(label.classes)) >= LEAK]  # fmt: skip
+        if not found:
+            return []
+        names = [columns[i].name for i in found]
+        text = (
+            f"{first_few(names, SHOWN)} {either(len(found), 'tells', 'each tell')} the target "
+            f"{label.name} alone. If that is not known when you predict, pass --leave-out."
+        )
+        return [warning(text, columns=np.array(found), check="leak")]
+
     def _for_training(self, one: Finding, label: TargetColumn | None) -> Finding:
         """Return a finding with what training does about it instead of the advice for arrays."""
-        last = "--split order takes the last rows for testing."
-        drawn = "gpunn train draws the rows of each part at random, by class."
+        drawn = "gpunn train draws the rows to hold out at random, by class."
         if label is not None and not label.classes:
             drawn = (
-                "gpunn train draws the test rows at random, between similar rows. For rows "
+                "gpunn train draws the rows to hold out at random, between similar rows. For rows "
                 "ordered by time pass --split order."
             )
         handled = {
+            "duplicates": "gpunn train counts each, and keeps equal rows on one side of a split.",
             "scales": "gpunn train scales the numbers inside the model.",
             "targets": "gpunn train scales the target for training, and the answers back.",
             "order": drawn,
@@ -177,12 +199,10 @@ class TableCheck:
         otherwise = {
             "imbalance": "Look at the confusion matrix in gpunn report.",
             "amount": "--leave-out leaves columns out.",
-            "determined": "is it known before y is? If not, pass --leave-out: metrics would be too "
-            "good.",
-            "order": last,
+            "order": "--split order holds out the last rows.",
         }
         fact = one.text.removesuffix(one.advice).rstrip() if one.advice else one.text
-        if one.check in handled and not (one.check == "order" and self.by_order):
+        if one.check in handled and not (self.by_order and one.check in ("order", "duplicates")):
             one.severity, one.advice = "note", handled[one.check]
         elif one.advice and one.check in otherwise:
             one.advice = otherwise[one.check]

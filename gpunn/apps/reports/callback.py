@@ -141,7 +141,7 @@ class Recorder(Callback):
             self._rows = (None, None)
 
     def judge(
-        self, model: Any, x: np.ndarray, y: np.ndarray, outputs: np.ndarray, part: str,
+        self, model: Any, x: Any, y: np.ndarray, outputs: np.ndarray, part: str,
         cells: Shown | None = None, *,
         numbers: Sequence[int] | None = None,
         explain: Explained | None = None,
@@ -150,19 +150,24 @@ class Recorder(Callback):
     ) -> None:
         """Evaluate, after `fit`, a model built from the trained one, and write the result.
 
+        A model that was computed without `fit` gets a record of no epochs.
+
         Args:
             model: the compiled model.
-            x, y: rows that it was not trained on.
+            x, y: rows that it was not trained on; x may be a list of the model's inputs.
             outputs: its outputs for these rows.
             part, cells: as for the class.
             numbers, explain: as for `results.results`.
             compared: the metrics of this model and of simpler ones, by the model's name.
             importance: what `gpunn.apps.tables.importance` returns.
         """
+        if self.run is None:
+            self._computed(model)
         if self.run is None or self.run.end is None:
             return
         try:
-            found = results(model, [x], y, part, classes=[*(self.classes or ())], cells=cells,
+            inputs = list(x) if isinstance(x, (list, tuple)) else [x]
+            found = results(model, inputs, y, part, classes=[*(self.classes or ())], cells=cells,
                             show_data=self.show_data, outputs=outputs, numbers=numbers,
                             explain=explain)  # fmt: skip
             found["compared"] = {name: dict(one) for name, one in (compared or {}).items()}
@@ -174,6 +179,13 @@ class Recorder(Callback):
         except ValueError as error:
             self.run.end |= {"results": None, "why_none": f"Left out: {error}"}
         self._write(self.run)
+
+    def _computed(self, model: Any) -> None:
+        """Begin and end the record of a model that was computed without `fit`."""
+        super().set_model(model)
+        self._trained, self._began = True, time.monotonic()
+        self.run = Record(self._begin())
+        self.run.end = finite(self._end(None) | {"ended": "Computed without epochs of training."})
 
     def _run(self) -> Record:
         assert self.run is not None

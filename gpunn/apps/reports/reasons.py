@@ -30,7 +30,7 @@ def important(found: dict[str, Any]) -> Markup:
     left_out = len(entries) - len(shown)
     rest = f" {left_out:,} less important columns are not shown." if left_out else ""
     text = (
-        f"By how much the {loss} on the test rows increases when a column's values are shuffled, "
+        f"By how much the {loss} on these rows increases when a column's values are shuffled, "
         f"with the standard error of the mean. Columns that tell the same look less important than "
         f"they are.{rest}"
     )

@@ -243,7 +243,8 @@ def weights_seen(model: Any) -> dict[str, Any] | None:
     if layer is None:
         return None
     kernel = layer.kernel.numpy().astype(np.float64)
-    units, sample = kernel.shape[-1], tuple(model.input_shape[1:])
+    shape = model.input_shape
+    units, sample = kernel.shape[-1], tuple(shape[1:]) if isinstance(shape, tuple) else ()
     if sample[-1:] == (1,) and len(sample) == 3:
         sample = sample[:-1]
     if kernel.ndim == 4:

@@ -7,7 +7,8 @@ from importlib.util import find_spec
 if find_spec("sklearn") is None:
     raise ImportError("gpunn.sklearn needs scikit-learn 1.5 or newer: pip install 'gpunn[sklearn]'")
 
+from .auto import GpunnAutoClassifier, GpunnAutoRegressor
 from .classifier import GpunnClassifier
 from .regressor import GpunnRegressor
 
-__all__ = ["GpunnClassifier", "GpunnRegressor"]
+__all__ = ["GpunnAutoClassifier", "GpunnAutoRegressor", "GpunnClassifier", "GpunnRegressor"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,7 @@ def nearest(x: np.ndarray, among: np.ndarray, count: int = 3) -> list[list[tuple
 
 def smallest_changes(
     model: Any,
-    prepare: Any,
+    prepare: Callable[[Mapping[str, np.ndarray]], np.ndarray],
     inputs: Mapping[str, np.ndarray],
     y: np.ndarray,
     rows: Sequence[int] | np.ndarray,
@@ -65,7 +65,7 @@ def smallest_changes(
 
     Args:
         model: a model with an input for each column.
-        prepare: a model that turns the same inputs into the prepared columns.
+        prepare: a function from the same inputs to the prepared columns.
         inputs: the inputs by name, (rows, 1) each.
         y: the right answers: class indices, or values (rows,).
         rows: indices of the rows to explain.
@@ -105,7 +105,7 @@ class _Search:
     def __init__(
         self,
         model: Any,
-        prepare: Any,
+        prepare: Callable[[Mapping[str, np.ndarray]], np.ndarray],
         inputs: Mapping[str, np.ndarray],
         y: np.ndarray,
         rows: np.ndarray,
@@ -115,7 +115,7 @@ class _Search:
         self.model, self.prepare, self.classes, self.within = model, prepare, classes, within
         self.own = {name: np.asarray(values)[rows] for name, values in inputs.items()}
         self.y = y[rows]
-        self.before = prepare.predict(self.own, verbose=0)
+        self.before = prepare(self.own)
         self.wrong = self._leads(model.predict(self.own, verbose=0), self.y) <= 0
         # By trial: its size, its lead (positive where the answer is right) and the output.
         self.found: dict[_Trial, tuple[float, float, np.ndarray]] = {}
@@ -143,7 +143,7 @@ class _Search:
             return np.array(
                 [sum(self.found[_Trial(t.place, (v,))][0] for v in t.values) for t in trials]
             )
-        moved = self.prepare.predict(changed, verbose=0) - self.before[places]
+        moved = self.prepare(changed) - self.before[places]
         return np.asarray(np.linalg.norm(moved, axis=1))
 
     def _leads(self, outputs: np.ndarray, y: np.ndarray) -> np.ndarray:

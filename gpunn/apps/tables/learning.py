@@ -1,86 +1,184 @@
-"""Train a network on a table, and the simple models it is compared with."""
+"""Learn from a table: search for the best answer, and make it one ordinary model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from gpunn.apps.learning import RowSet, Settings, compile_for, fit_best, shares
-from gpunn.apps.tables.preparing import Names
 from gpunn.callbacks import Callback
-from gpunn.common.numeric.moments import deviation, mean
-from gpunn.layers import Dense, Dropout, Input, Rescaling
-from gpunn.models import Model, Sequential
+from gpunn.layers import Average
+from gpunn.models import Model
 
-RIDGE = 1.0  # penalty on the weights of the linear model for numbers
+from .candidates import Learnt, Problem, candidates, more
+from .folds import Rules
+from .kinds import Column
+from .networks import Rows
+from .preparing import Feature, Names, TableModel, feature_of, prepared
+from .search import WORK, Budget, Choice, search
+from .targets import Outliers, TargetScale, is_skewed
 
 
-def train(
-    parts: dict[str, RowSet],
-    classes: int,
-    settings: Settings,
-    name: str,
-    ends: tuple[Any, Any] | None = None,
-    callbacks: Sequence[Callback] = (),
-) -> tuple[Model, int, int]:
-    """Return the network that was best on the validation part, its epoch, and the epoch count.
+@dataclass
+class TableData:
+    """The rows of a table that have a target.
 
-    For regression (``classes`` is 0) it learns the target scaled to mean 0 and deviation 1, and a
-    final layer undoes the scaling.
+    Attributes:
+        columns: the columns to learn from.
+        given: model inputs by name, each (rows, 1).
+        y: class indices or numbers (rows,).
+        classes: number of classes, 0 for regression.
+        rules: how the rows may be divided.
+    """
+
+    columns: list[Column]
+    given: dict[str, np.ndarray]
+    y: np.ndarray
+    classes: int
+    rules: Rules = field(default_factory=Rules)
+
+    def features(self, rows: np.ndarray) -> list[Feature]:
+        """Return the statistics of some of the rows."""
+        return [feature_of(column, rows) for column in self.columns]
+
+    def prepared(self, rows: np.ndarray) -> Rows:
+        """Return all rows, prepared by statistics of some of them."""
+        return prepared_rows(self.features(rows), self.given)
+
+
+def prepared_rows(features: Sequence[Feature], given: dict[str, np.ndarray]) -> Rows:
+    """Return the prepared rows for a model's inputs."""
+    inputs, tensors = prepared(features)
+    outputs = Model(inputs, tensors).predict(given, batch_size=8192, verbose=0)
+    parts = outputs if isinstance(outputs, list) else [outputs]
+    nothing = np.zeros((len(parts[0]), 0), np.float32)
+    has_numbers = any(feature.categories is None for feature in features)
+    numbers = parts[0] if has_numbers else nothing
+    return Rows(numbers, parts[-1] if len(parts) > has_numbers else nothing)
+
+
+@dataclass
+class Plan:
+    """What was chosen for a table, and how to learn it from any of its rows."""
+
+    problem: Problem
+    choice: Choice
+    outliers: Outliers | None
+    seed: int
+
+    @property
+    def kind(self) -> str:
+        """What was chosen: ``"linear model"``, ``"network"`` or ``"average"``."""
+        if len(self.choice.members) > 1:
+            return "average"
+        return "network" if self.choice.members[0].candidate.is_network else "linear model"
+
+    def loss(self, y: np.ndarray) -> float:
+        """Return the mean loss in cross-validation, by the targets of the rows of the search."""
+        choice = self.choice
+        truth = y if self.outliers is None else self.outliers.clip(y)
+        return float(self.problem.losses(choice.predicted, truth[choice.rows]).mean())
+
+    def learn(
+        self, data: TableData, rows: np.ndarray, *callbacks: Callback, linear: bool = False
+    ) -> Model:
+        """Train the chosen members on some of the rows, and return them as one model of the
+        table's columns.
+
+        Args:
+            data: the table's rows.
+            rows: indices of those to learn from.
+            callbacks: callbacks of the first network's training.
+            linear: whether to learn the linear model instead of what was chosen.
+        """
+        members = self.choice.members
+        if linear:
+            members = [m for m in self.choice.finalists if not m.candidate.is_network][:1]
+        features = data.features(rows)
+        known = prepared_rows(features, {name: x[rows] for name, x in data.given.items()})
+        y = data.y[rows]
+        if self.outliers is not None:
+            y = self.outliers.clip(y)
+        learnt, watching = [], callbacks
+        for number, member in enumerate(members):
+            mine = watching if member.candidate.is_network else ()
+            watching = () if mine else watching
+            one = member.candidate.learn(
+                self.problem, known, y, member.place, self.seed + number, *mine
+            )
+            learnt.append(replace(one, scale=replace(one.scale, factor=member.factor)))
+        return assembled(features, learnt, self.problem.classes)
+
+
+def planned(
+    data: TableData,
+    rows: np.ndarray,
+    given: dict[str, Any],
+    seed: int = 0,
+    fast: bool = False,
+    progress: Callable[[str], None] = lambda text: None,
+    budget: Budget | None = None,
+) -> Plan:
+    """Search for the best answer, by some of the rows.
 
     Args:
-        parts: prepared rows with their targets.
-        classes: number of classes, 0 for regression.
-        settings: settings of the training.
-        name: name of the model.
-        ends: inputs of the model, and the tensor that computes the rows of ``parts``; by default
-            the model takes such rows.
-        callbacks: callbacks of the training.
+        data: the table's rows.
+        rows: indices of those that may be looked at.
+        given: settings of the networks that the user gave, see `Network`.
+        seed: seed of the search and of the training.
+        fast: whether one network is trained without a search.
+        progress: is told what is tried.
+        budget: the work that may be spent.
     """
-    first, check = parts["train"], parts["validation"]
-    net = Sequential(name=Names(ends[0] if ends else ()).free(f"{name} network"))
-    net.add(Input((first.x.shape[1],)))
-    for units in settings.hidden or []:
-        net.add(Dense(units, activation="relu"))
-        if settings.dropout:
-            net.add(Dropout(settings.dropout))
-    net.add(Dense(classes, activation="softmax") if classes else Dense(1))
-    middle, spread = (0.0, 1.0) if classes else (float(mean(first.y)), float(deviation(first.y)))
-    if not classes:
-        first, check = (RowSet(p.x, ((p.y - middle) / spread)[:, None]) for p in (first, check))
-    best, epochs = fit_best(net, first, check, classes, settings, callbacks)
-    plain = Input((first.x.shape[1],))
-    inputs, encoded = ends or (plain, plain)
-    outputs = net(encoded)
-    if not classes:
-        outputs = Rescaling(spread, middle, name="in the target's units")(outputs)
-    model = Model(inputs, outputs, name=name)
-    compile_for(model, classes, settings)
-    return model, best, epochs
+    y = data.y[rows]
+    outliers = None if data.classes else Outliers.of(y)
+    robust = outliers is not None and outliers.count > 0
+    if outliers is not None and robust:
+        y = outliers.clip(y)
+    unit = 1.0 if data.classes else float(outliers.scale if robust and outliers else y.std()) or 1.0
+    problem = Problem(data.classes, robust, unit)
+    skewed = not data.classes and is_skewed(y)
+    tried = candidates(given, skewed)
+    if fast:
+        tried = [c for c in tried if not c.is_network or not c.logs][:2]
+    rules = data.rules.of(rows)
+    rules.seed = seed
+
+    def prepare(some: np.ndarray) -> Rows:
+        own = {name: x[rows] for name, x in data.given.items()}
+        return prepared_rows(data.features(rows[some]), own)
+
+    drawn = more(given, skewed, seed) if budget is not None and budget.total > WORK else ()
+    choice = search(prepare, y, problem, rules, tried, drawn, fast, budget, progress)
+    return Plan(problem, choice, outliers, seed)
 
 
-def simple_predictions(parts: dict[str, RowSet], classes: int, seed: int) -> dict[str, np.ndarray]:
-    """Return the test predictions of a constant and of a linear model, by name.
+def assembled(features: Sequence[Feature], learnt: Sequence[Learnt], classes: int) -> Model:
+    """Return one model of a table's columns: the average of the learnt ones."""
+    inputs, tensors = prepared(features)
+    names = Names([*inputs, "input 0", "input 1"])
+    outputs = []
+    for number, one in enumerate(learnt, 1):
+        one.model.name = names.free(
+            f"{one.model.name} {number}" if len(learnt) > 1 else one.model.name
+        )
+        x = one.model(tensors if len(tensors) > 1 else tensors[0])
+        outputs.append(x if classes else one.scale.layers(x, names.free))
+    last = outputs[0] if len(outputs) == 1 else Average(name=names.free("average"))(outputs)
+    model = Model(inputs, last, name="table")
+    compiled(model, classes)
+    return model
 
-    The constant is the share of each class, or the mean. The linear model is logistic regression
-    with early stopping like the network's, or ridge regression with a penalty of 1, in closed
-    form: w = (X'X + I)^-1 X'y for centred columns.
-    """
-    first, test = parts["train"], parts["test"]
-    if classes:
-        linear = Settings([], 0.0, "adam", 0.01, seed=seed).for_data(len(first.y))
-        model, *_ = train(parts, classes, linear, "linear")
-        return {
-            "majority class": shares(first, test, classes),
-            "linear model": model.predict(test.x, verbose=0),
-        }
-    middle, x = mean(first.y), first.x.astype(np.float64)
-    around = x.mean(axis=0)
-    x -= around
-    weights = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ (first.y - middle))
-    return {
-        "mean": np.full(len(test.y), middle),
-        "linear model": (test.x - around) @ weights + middle,
-    }
+
+def compiled(model: Model, classes: int) -> None:
+    """Compile a model of a table for `evaluate` and further training."""
+    model.compile(
+        "adam",
+        "sparse_categorical_crossentropy" if classes else "mse",
+        metrics=["accuracy"] if classes else ["mae", "r2_score"],
+    )
+
+
+__all__ = ["Plan", "TableData", "TableModel", "TargetScale", "assembled", "planned"]

@@ -116,18 +116,19 @@ class Names:
         return name
 
 
-def prepared(features: Sequence[Feature]) -> tuple[dict[str, Any], Any]:
-    """Return a model's inputs by column, and one tensor of all prepared features.
+def prepared(features: Sequence[Feature]) -> tuple[dict[str, Any], list[Any]]:
+    """Return a model's inputs by column, and tensors of the prepared features.
 
-    Numbers come first, with missing values replaced by medians, and scaled. Then come indicators of
-    missing values, then a one-hot row for each categorical column, whose first position means
-    unknown or missing.
+    The first tensor holds the numbers, with missing values replaced by medians, and scaled. The
+    second holds indicators of missing values, then a one-hot row for each categorical column, whose
+    first position means unknown or missing. A tensor without columns is left out.
 
     >>> from gpunn.models import Model
     >>> age, kind = Feature("age", 30.0, 40.0, 10.0), Feature("kind", categories=["a", "b"])
     >>> model = Model(*prepared([kind, age]))
-    >>> model.predict({"age": [50.0, None], "kind": ["b", "z"]}, verbose=0).tolist()
-    [[1.0, 0.0, 0.0, 1.0], [-1.0, 1.0, 0.0, 0.0]]
+    >>> given = {"age": [50.0, None], "kind": ["b", "z"]}
+    >>> [part.tolist() for part in model.predict(given, verbose=0)]
+    [[[1.0], [-1.0]], [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]]
     """
     inputs: dict[str, Any] = {}
     filled, missing, encoded = [], [], []
@@ -160,7 +161,8 @@ def prepared(features: Sequence[Feature]) -> tuple[dict[str, Any], Any]:
             name=names.free("numbers scaled"),
         )
         scaled = [scale(joined(filled, "all numbers"))]
-    return inputs, joined(scaled + missing + encoded, "all columns")
+    others = [joined(missing + encoded, "gaps and categories")] if missing + encoded else []
+    return inputs, scaled + others
 
 
 @dataclass

@@ -326,9 +326,14 @@ def _from_frame(name: str) -> Table:
         )
     if not len(frame) or not len(frame.columns):
         raise TableError(f"{name} has no rows.")
+    return table_of(frame, name, [f"read by {library}"])
+
+
+def table_of(frame: Any, path: str, notes: Sequence[str] = ()) -> Table:
+    """Return the table in a pandas or polars frame; ``path`` is what messages call it."""
     columns = [[_text(value) for value in frame[column].to_list()] for column in frame.columns]
     names = _names([str(column) for column in frame.columns])
-    return Table(name, names, columns, ".", [f"read by {library}"])
+    return Table(path, names, columns, ".", [*notes])
 
 
 def _starts(name: str, mark: bytes) -> bool:

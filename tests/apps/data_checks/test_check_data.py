@@ -168,33 +168,6 @@ def test_features_without_relation():
     assert faults(check_data(*gpunn.datasets.toy.xor(400, noise=0.1))) == {"relevance"}
 
 
-def test_features_that_alone_tell_y():
-    """A threshold, several ranges, a code and a line; a class of three rows may be a chance."""
-    x, y = clean()
-    random = np.random.default_rng(1)
-    x[:, 1] = 10 * y + random.random(len(y))
-    (found,) = check_data(x, y).of("determined")
-    assert (found.severity, found.columns.tolist()) == ("warning", [1])
-    x[:, 1] = y * 4 + random.integers(0, 4, len(y))  # codes that belong to one class each
-    order = random.permutation(12)
-    codes = order[x[:, 1].astype(int)].astype(float)
-    x[:, 2] = codes
-    found = check_data(x, y, categories=[2]).of("determined")
-    assert found[0].columns.tolist() == [1, 2]
-    assert check_data(x, y).of("determined")[0].columns.tolist() == [1]
-    x[0, 2] = codes[np.flatnonzero(y != y[0])[0]]  # one row is an exception
-    assert check_data(x, y, categories=[2]).of("determined")[0].columns.tolist() == [1]
-    x, target = random.standard_normal((100, 3)), random.standard_normal(100)
-    x[:, 2] = 5 - target / 3
-    assert check_data(x, target).of("determined")[0].columns.tolist() == [2]
-    x[:, 2] += random.normal(0, 0.003, 100)
-    assert not check_data(x, target).of("determined")
-    rare = np.arange(60) >= 57
-    few = random.random((60, 1))
-    few[rare] += 1
-    assert not check_data(few, rare).of("determined")
-
-
 def test_relation_of_a_number_to_be_predicted():
     random = np.random.default_rng(1)
     x = random.standard_normal((800, 3))

@@ -59,9 +59,9 @@ def test_command_with_test_data_target_and_limit(tmp_path, capsys):
     assert "targets from" in capsys.readouterr().out
     bare = csv_file(tmp_path / "bare.csv", x, y + 1)  # training numbers the classes
     assert main(["check-data", bare, "--fail-on", "warning"]) == 0
-    twice = csv_file(tmp_path / "twice.csv", [*x, *x[:60]], [*y, *y[:60]])
-    assert main(["check-data", twice]) == 0
-    assert main(["check-data", twice, "--fail-on", "warning"]) == 1
+    rare = csv_file(tmp_path / "rare.csv", x, [2, 2, *np.minimum(y[2:], 1)])
+    assert main(["check-data", rare]) == 0
+    assert main(["check-data", rare, "--fail-on", "warning"]) == 1
 
 
 def test_command_on_a_frame_as_pandas_writes_it(tmp_path, capsys):

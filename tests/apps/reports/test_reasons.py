@@ -1,5 +1,5 @@
 """What the report of a table says of its mistakes, columns and simpler models, checked on the
-table itself and with the model that was saved."""
+table itself and with the model that is judged."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LinearRegression, LogisticRegression
 
 import gpunn
+from gpunn import layers
 from gpunn.apps.cli import main
-from gpunn.apps.reports import read, report
+from gpunn.apps.reports import Recorder, read, report
+from gpunn.apps.reports.of_table import TableReport
+from gpunn.apps.tables import read_table
+from gpunn.apps.tables.kinds import column_of, target_of
+from gpunn.apps.tables.preparing import TableModel, feature_of, prepared
 
 pytestmark = pytest.mark.usefixtures("numpy_is_asked_for")
 
@@ -43,17 +49,42 @@ def table_at(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture(params=["price", "kind"])
-def trained(request: Any, tmp_path: Path) -> tuple[str, list[dict[str, str]], Path]:
-    """The target, the table's rows and the folder of a run on them."""
-    rows = table_at(tmp_path / "homes.csv")
-    assert main(arguments(request.param, tmp_path)) == 0
-    return request.param, rows, tmp_path
-
-
-def arguments(target: str, folder: Path, *more: str) -> list[str]:
-    other = "kind" if target == "price" else "price"
-    return ["train", str(folder / "homes.csv"), "--target", target, "--leave-out", other,
-            "--epochs", "8", "--out", str(folder), *more]  # fmt: skip
+def judged(request: Any, tmp_path: Path) -> tuple[str, list[dict[str, str]], Path, Any]:
+    """The target, the table's rows, the folder of a record and the model that it judges: a linear
+    one with scikit-learn's weights."""
+    target, rows = request.param, table_at(tmp_path / "homes.csv")
+    table = read_table(tmp_path / "homes.csv")
+    goal = target_of(table, target)
+    every = np.arange(len(goal.y))
+    train, test = np.flatnonzero(every % 5), np.flatnonzero(every % 5 == 0)
+    columns = [column_of(name, table.column(name)) for name in NAMES]
+    features = [feature_of(column, goal.rows[train]) for column in columns]
+    given, _ = TableModel.to_learn(target, goal.task, features).inputs(table)
+    given = {name: values[goal.rows] for name, values in given.items()}
+    inputs, tensors = prepared(features)
+    joined = layers.Concatenate()(tensors)
+    x = gpunn.Model(inputs, joined).predict(given, verbose=0)
+    fitted = (LogisticRegression() if goal.classes else LinearRegression()).fit(
+        x[train], goal.y[train]
+    )
+    weights = np.atleast_2d(fitted.coef_).T
+    answer = layers.Dense(2, activation="softmax") if goal.classes else layers.Dense(1)
+    model = gpunn.Model(inputs, answer(joined), name="linear")
+    if goal.classes:
+        weights = np.hstack([0 * weights, weights])
+        answer.set_weights([weights, np.array([0, fitted.intercept_[0]])])
+    else:
+        answer.set_weights([weights, np.array([fitted.intercept_])])
+    model.compile("sgd", "sparse_categorical_crossentropy" if goal.classes else "mse")
+    on_test = {name: values[test] for name, values in given.items()}
+    outputs = model.predict(on_test, verbose=0)
+    seen = TableReport(table, goal, features, given, train, test, model)
+    compared = {"constant": {"loss": 1.0}, "linear model": {"loss": 0.5}}
+    Recorder(record=tmp_path / "run.jsonl", classes=goal.classes).judge(
+        model, [*on_test.values()], goal.y[test], outputs, "rows", seen.cells,
+        numbers=seen.numbers, explain=seen.explain, compared=compared, importance=seen.importance,
+    )  # fmt: skip
+    return target, rows, tmp_path, model
 
 
 def answer_of(model: Any, row: dict[str, str]) -> Any:
@@ -61,9 +92,8 @@ def answer_of(model: Any, row: dict[str, str]) -> Any:
     return model.predict({**numbers, "place": [row["place"]]}, verbose=0)[0]
 
 
-def test_changes_turn_the_answer_and_rows_are_those_of_the_table(trained: Any) -> None:
-    target, rows, folder = trained
-    model = gpunn.saving.load_model(folder / "model.gpunn")
+def test_changes_turn_the_answer_and_rows_are_those_of_the_table(judged: Any) -> None:
+    target, rows, folder, model = judged
     found: Any = read(folder).end["results"]  # type: ignore[index]
     turned = 0
     for one in found["mistakes"]:
@@ -95,18 +125,17 @@ def test_changes_turn_the_answer_and_rows_are_those_of_the_table(trained: Any) -
 
 
 def test_the_page_shows_columns_models_and_reasons(
-    trained: Any, capsys: pytest.CaptureFixture[str]
+    judged: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    *_, folder = trained
-    found: Any = read(folder).end["results"]  # type: ignore[index]
+    *_, folder, _ = judged
+    end: Any = read(folder).end
+    found = end["results"]
+    assert end["ended"] == "Computed without epochs of training."
     entries = found["importance"]
     assert sorted(one["column"] for one in entries) == sorted(NAMES)
     increases = [one["increase"] for one in entries]
     assert entries[0]["column"] == "size" and increases == sorted(increases, reverse=True)
     assert increases[0] > 5 * entries[0]["error"] > 0
-    network, linear = found["compared"]["network"], found["compared"]["linear model"]
-    assert network == pytest.approx(found["figures"], rel=1e-6) and set(linear) == set(network)
-    capsys.readouterr()
     assert main(["report", str(folder)]) == 0
     held = {row["row"] for one in found["mistakes"] for row in [one, *one["why"]["near"]]}
     assert f", with {len(held)} rows of the data" in capsys.readouterr().out
@@ -120,17 +149,33 @@ def test_the_page_shows_columns_models_and_reasons(
     assert "nearest training rows" not in text and "Importance of the columns" in text
 
 
-def test_without_data_no_row_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    table_at(tmp_path / "homes.csv")
-    assert main(arguments("price", tmp_path, "--no-data")) == 0
+@pytest.mark.parametrize("target", ["price", "kind"])
+def test_training_records_them(
+    target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = table_at(tmp_path / "homes.csv")
+    other = "kind" if target == "price" else "price"
+    options = ["--target", target, "--leave-out", other, "--fast", "--hidden", "4",
+               "--epochs", "2", "--out", str(tmp_path)]  # fmt: skip
+    assert main(["train", str(tmp_path / "homes.csv"), *options]) == 0
     found: Any = read(tmp_path).end["results"]  # type: ignore[index]
+    assert len(found["importance"]) == len(NAMES) and found["mistakes"]
+    last = list(found["compared"].values())[-1]
+    assert last == pytest.approx(found["figures"], rel=1e-6) and len(found["compared"]) > 1
+    for one in found["mistakes"]:
+        for row in (one, *one["why"]["near"]):
+            assert dict(row["cells"]) == {name: rows[row["row"] - 1][name] for name in NAMES}
+    options += ["--no-data", "--force"]
+    capsys.readouterr()
+    assert main(["train", str(tmp_path / "homes.csv"), *options]) == 0
+    found = read(tmp_path).end["results"]  # type: ignore[index]
     assert found["mistakes"] == [] and len(found["importance"]) == len(NAMES)
     assert "run.jsonl, without rows of the data" in capsys.readouterr().out
     assert '"why"' not in (tmp_path / "run.jsonl").read_text(encoding="utf-8")
 
 
-def test_a_record_without_these_entries_still_has_a_page(trained: Any) -> None:
-    *_, folder = trained
+def test_a_record_without_these_entries_still_has_a_page(judged: Any) -> None:
+    *_, folder, _ = judged
     path = folder / "run.jsonl"
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     results = lines[-1]["results"]
@@ -142,8 +187,8 @@ def test_a_record_without_these_entries_still_has_a_page(trained: Any) -> None:
     assert "The worst mistakes" in text and "Importance" not in text and "Why" not in text
 
 
-def test_entries_that_were_changed_are_refused_or_shown_as_text(trained: Any) -> None:
-    *_, folder = trained
+def test_entries_that_were_changed_are_refused_or_shown_as_text(judged: Any) -> None:
+    *_, folder, _ = judged
     path = folder / "run.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines()
     pages = 0

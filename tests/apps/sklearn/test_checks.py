@@ -12,7 +12,12 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import gpunn
-from gpunn.sklearn import GpunnClassifier, GpunnRegressor
+from gpunn.sklearn import (
+    GpunnAutoClassifier,
+    GpunnAutoRegressor,
+    GpunnClassifier,
+    GpunnRegressor,
+)
 
 # The estimators do not warn; some checks do what scikit-learn itself warns about.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -20,6 +25,12 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @parametrize_with_checks([GpunnClassifier(), GpunnRegressor()])
 def test_scikit_learn_checks_it(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.mark.more
+@parametrize_with_checks([GpunnAutoClassifier(fast=True), GpunnAutoRegressor(fast=True)])
+def test_scikit_learn_checks_what_searches(estimator: Any, check: Any) -> None:
     check(estimator)
 
 

@@ -19,7 +19,8 @@ def linear(features: list[Feature], weights: Any, bias: float, classes: int = 2)
 
     The score is the output, or for two classes the difference of their logits.
     """
-    inputs, encoded = prepared(features)
+    inputs, tensors = prepared(features)
+    encoded = tensors[0] if len(tensors) == 1 else layers.Concatenate()(tensors)
     column = np.array(weights, np.float64)[:, None]
     answer = layers.Dense(classes or 1, activation="softmax" if classes else None)
     model = gpunn.Model(inputs, answer(encoded))
@@ -27,7 +28,8 @@ def linear(features: list[Feature], weights: Any, bias: float, classes: int = 2)
         [np.hstack([0 * column, column]), np.array([0, bias])] if classes
         else [column, np.array([bias])]
     )  # fmt: skip
-    return model, gpunn.Model(inputs, encoded)
+    prepare = gpunn.Model(inputs, encoded)
+    return model, lambda given: prepare.predict(given, verbose=0)
 
 
 def columns(**values: Any) -> dict[str, Any]:

@@ -19,9 +19,10 @@ KINDS = np.array(["a", "b", "c"], object)
 
 def table_model(classes: int) -> Any:
     """A model of a number, a category and a number that it ignores, with fixed weights."""
-    inputs, encoded = prepared(
+    inputs, tensors = prepared(
         [Feature("size"), Feature("kind", categories=list(KINDS)), Feature("noise")]
     )
+    encoded = layers.Concatenate()(tensors)
     weights = np.array([[2.0, -1.0], [0.0, 0.0], [0, 0], [1.0, -1.0], [0.0, 1.0], [-2.0, 0.5]])
     answer = layers.Dense(max(classes, 1), activation="softmax" if classes else None)
     model = gpunn.Model(inputs, answer(encoded))

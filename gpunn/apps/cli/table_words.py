@@ -1,0 +1,110 @@
+"""What `gpunn train` prints about a table: its columns, what was chosen, what the file holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from gpunn.apps.tables.folds import Rules
+from gpunn.apps.tables.kinds import Column, TargetColumn
+from gpunn.apps.tables.learning import Plan
+from gpunn.apps.tables.preparing import TableModel
+from gpunn.apps.tables.reading import Table
+from gpunn.common.names import counted, first_few, significant
+
+from .printing import as_lines, shown
+
+SHOWN = 40  # columns in the table that is printed
+
+
+def about(
+    table: Table,
+    target: TargetColumn,
+    columns: list[Column],
+    rules: Rules,
+    by: str | None,
+    learn: int,
+    test: int,
+) -> str:
+    """Describe a table and the use of its columns and rows.
+
+    Args:
+        table, target, columns: what was read.
+        rules: how the rows are divided.
+        by: the column whose groups stay together.
+        learn, test: numbers of rows to learn from and held out.
+    """
+    lines = [f"{table.path}: {counted(table.rows, 'row')}, {counted(len(table.names), 'column')}"]
+    if table.notes:
+        lines[0] += f" ({', '.join(table.notes)})"
+    counts = Counter(target.y.tolist())
+    if target.classes:
+        named = (f"{shown(name)} {counts[i]:,}" for i, name in enumerate(target.classes))
+        kind = "binary classification" if len(target.classes) == 2 else "classification"
+        lines.append(f"target {target.name}: {kind}, {first_few(named, 10)}")
+    else:
+        lines.append(
+            f"target {target.name}: regression, from {significant(target.y.min(), 6)} to "
+            f"{significant(target.y.max(), 6)}, scaled for training"
+        )
+    lines += [f"  {note}" for note in target.notes]
+    head = ("column", "taken as", "range or values", "missing")
+    lines.append(as_lines([head, *(_row(column) for column in columns[:SHOWN])]))
+    if len(columns) > SHOWN:
+        kinds = Counter(column.kind for column in columns[SHOWN:])
+        lines.append("and " + ", ".join(f"{n:,} more: {kind}" for kind, n in kinds.items()))
+    drawn = "drawn at random"
+    if rules.by_order:
+        drawn = "the last ones"
+    elif target.classes:
+        drawn = "stratified by class"
+    lines.append(
+        f"rows: {learn:,} to learn from, {test:,} held out for the verdict, {drawn}"
+        f"{_together(rules, by)}"
+    )
+    return "\n".join(lines)
+
+
+def _together(rules: Rules, by: str | None) -> str:
+    if rules.groups is None or rules.by_order:
+        return ""
+    groups = len(np.unique(rules.groups))
+    if by is not None:
+        return f"; each of the {groups:,} groups in {shown(by)} stays together"
+    return "; equal rows stay together" if groups < len(rules.groups) else ""
+
+
+def chosen(plan: Plan, rows: int) -> str:
+    """Describe what a search chose, and why."""
+    choice = plan.choice
+    how = f"cross-validation on {counted(rows, 'row')}" if choice.folds > 1 else "validation"
+    lines = [f"tried {counted(choice.tried, 'model')} by {how}; {choice.why}"]
+    names = [f"  {member.candidate.name}" for member in choice.members]
+    if len(names) == 1:
+        return f"{lines[0]}\nchosen:{names[0][1:]}"
+    return "\n".join([lines[0], "chosen: the average of", *names])
+
+
+def _row(column: Column) -> tuple[str, ...]:
+    notes = f" ({'; '.join(column.notes)})" if column.notes else ""
+    if column.kind == "left out":
+        return column.name, "left out", column.why, ""
+    missing = int(column.missing.sum())
+    if column.kind == "number":
+        low, high = np.nanmin(column.values), np.nanmax(column.values)
+        text = f"{significant(low, 6)} to {significant(high, 6)}{notes}"
+    else:
+        text = f"{len(column.categories)}: {first_few(column.categories, 4)[:40]}{notes}"
+    return column.name, column.kind, text, f"{missing:,}" if missing else ""
+
+
+def held(known: TableModel, target: TargetColumn) -> str:
+    """Say which of the data's values the file holds, for users who may not want to share them."""
+    categories = len(known.categories)
+    said = ["the columns' names", "ranges, medians, means and deviations"]
+    if categories:
+        said.append(f"the categories of {counted(categories, 'column')}")
+    if target.classes:
+        said.append("the names of the classes")
+    return f"{', '.join(said[:-1])} and {said[-1]}: no rows"

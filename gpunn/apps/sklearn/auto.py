@@ -1,0 +1,232 @@
+"""Estimators that search for the best model of a table, as `gpunn train table.csv` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from gpunn.apps.splitting import FEWEST
+from gpunn.apps.tables import Table
+from gpunn.apps.tables.cells import numbers
+from gpunn.apps.tables.folds import Rules, equal_rows
+from gpunn.apps.tables.kinds import Column, column_of
+from gpunn.apps.tables.learning import TableData, planned
+from gpunn.apps.tables.preparing import TableModel
+from gpunn.apps.tables.reading import table_of
+from gpunn.apps.tables.search import Budget
+from gpunn.common.arguments import check_flag
+from gpunn.feeding.frames import is_frame
+
+from .estimator import _seed_of
+from .validation import check_targets, validated
+
+
+@dataclass(eq=False, repr=False)
+class _Auto(BaseEstimator):
+    """Base class of both estimators, with their parameters."""
+
+    _: KW_ONLY
+    minutes: float | None = None
+    fast: bool = False
+    by_order: bool = False
+    random_state: Any = None
+    verbose: Any = 0
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        return tags
+
+    def _more_tags(self) -> dict[str, Any]:  # scikit-learn 1.5
+        return {"allow_nan": True}
+
+    def _search(self, X: Any, y: np.ndarray, classes: int, groups: Any) -> None:
+        """Choose, and learn from all rows."""
+        check_flag("fast", self.fast)
+        check_flag("by_order", self.by_order)
+        seed = _seed_of(self.random_state)
+        table, is_number = self._table(X, first=True)
+        if len(y) != table.rows:
+            raise ValueError(f"X has {table.rows:,} rows, y has {len(y):,}: as many are needed.")
+        if len(y) < FEWEST:
+            raise ValueError(f"X has {len(y)} sample(s); at least {FEWEST} are needed.")
+        columns = [_column(table, name, number) for name, number in is_number.items()]
+        columns = [column for column in columns if column.kind != "left out"]
+        if not columns:
+            raise ValueError("X has no column to learn from: all are empty, constant or texts.")
+        every = np.arange(len(y))
+        data = TableData(columns, {}, y, classes)
+        known = TableModel.to_learn("y", "", data.features(every))
+        data.given, _ = known.inputs(table)
+        if groups is None:
+            own = equal_rows([_comparable(x[:, 0]) for x in data.given.values()])
+        else:
+            own = np.unique(column_or_1d(groups), return_inverse=True)[1]
+        data.rules = Rules(self.by_order, own, seed)
+        show: Callable[[str], None] = print if self.verbose else lambda text: None
+        budget = Budget.for_minutes(self.minutes)
+        plan = planned(data, every, {}, seed, self.fast, show, budget)
+        self.model_ = plan.learn(data, every)
+        self.model_.trained_on = {"table": known.document()}
+        self.members_ = [member.candidate.name for member in plan.choice.members]
+        self.cv_loss_ = plan.loss(y)
+        self._known = known
+
+    def _table(self, X: Any, first: bool) -> tuple[Table, dict[str, bool]]:
+        """Return the table in X, and by name whether a column holds numbers."""
+        if is_frame(X):
+            validated(self, X, reset=first, skip_check_array=True)
+            table = table_of(X, "X")
+            kinds = [str(getattr(X[c].dtype, "kind", "")) for c in X.columns]
+            texts = [str(X[c].dtype).lower() for c in X.columns]
+            is_number = [
+                kind in "iuf" if kind else text.startswith(("int", "uint", "float"))
+                for kind, text in zip(kinds, texts, strict=True)
+            ]
+            return table, dict(zip(table.names, is_number, strict=True))
+        if sparse.issparse(X):
+            raise TypeError(
+                "Sparse data was passed for X, but dense data is required: use X.toarray()."
+            )
+        X = validated(self, X, reset=first, dtype=None, ensure_all_finite="allow-nan")
+        names = [f"x{i}" for i in range(X.shape[1])]
+        plain = X.dtype.kind in "biuf"
+        if X.dtype.kind == "c":
+            raise ValueError("Complex data not supported")
+        cells = [[_cell(value) for value in column] for column in X.T.tolist()]
+        return Table("X", names, cells), dict.fromkeys(names, plain)
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        table, _ = self._table(X, first=False)
+        given, _ = self._known.inputs(table)
+        return np.asarray(self.model_.predict(given, verbose=0))
+
+
+@dataclass(eq=False, repr=False)
+class GpunnAutoClassifier(ClassifierMixin, _Auto):
+    """The best classifier that a minute can find: a network, logistic regression, or their average.
+
+    It takes a table as it is: numbers with missing values, texts, categories. `fit` prepares each
+    column as `gpunn train table.csv` does, chooses among networks of several settings and the
+    linear model by cross-validation, and learns the choice from all rows. It is an average of at
+    most five models, and one model where that is within one standard error.
+
+    Args:
+        minutes: minutes that the search may take on this machine. None: a counted amount of work,
+            with the same result on each run.
+        fast: whether one network is trained, without a search.
+        by_order: whether rows are in an order of time: models are then checked by later rows.
+        random_state: seed of folds, initial weights, order and dropout.
+        verbose: whether to print the name of each model that was tried.
+
+    Attributes:
+        model_: the chosen `gpunn.Model`; it takes a table's columns by name and saves all of it.
+        members_: what it is an average of, in words.
+        cv_loss_: its mean cross-entropy in cross-validation.
+        classes_: the classes, in order.
+        n_features_in_: number of columns.
+        feature_names_in_: names of the columns, if ``X`` was a DataFrame.
+
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True, as_frame=True)
+    >>> GpunnAutoClassifier(fast=True, random_state=0).fit(X, y).score(X, y) > 0.9
+    True
+    """
+
+    def fit(self, X: Any, y: Any, groups: Any = None) -> GpunnAutoClassifier:
+        """Search, and learn from all rows.
+
+        Args:
+            X: (rows, columns): a DataFrame, or an array.
+            y: (rows,), classes.
+            groups: (rows,), equal for rows that belong together, such as those of a patient.
+
+        Raises:
+            ValueError, TypeError: for invalid parameters or data, before any work.
+        """
+        check_targets(y)
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        self.classes_, numbers_of = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError("y has one class only: there is nothing to learn.")
+        self._search(X, numbers_of, len(self.classes_), groups)
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probabilities (rows, classes)."""
+        found = self._outputs(X).astype(np.float64)
+        return found / found.sum(axis=1, keepdims=True)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable classes (rows,)."""
+        best = self._outputs(X).argmax(axis=1)
+        found: np.ndarray = self.classes_[best]
+        return found
+
+
+@dataclass(eq=False, repr=False)
+class GpunnAutoRegressor(RegressorMixin, _Auto):
+    """The best regressor that a minute can find: a network, ridge regression, or their average.
+
+    It works as `GpunnAutoClassifier`, with its parameters. A skewed positive target is also tried
+    as its logarithm. Targets far from all others count as the nearest of the others.
+
+    Attributes:
+        model_, members_, n_features_in_, feature_names_in_: as for `GpunnAutoClassifier`.
+        cv_loss_: the mean squared error in cross-validation, in deviations of the target.
+
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    >>> GpunnAutoRegressor(fast=True, random_state=0).fit(X, y).score(X, y) > 0.4
+    True
+    """
+
+    def fit(self, X: Any, y: Any, groups: Any = None) -> GpunnAutoRegressor:
+        """Search, and learn from all rows.
+
+        Args:
+            X: (rows, columns): a DataFrame, or an array.
+            y: (rows,), numbers.
+            groups: (rows,), equal for rows that belong together, such as those of a patient.
+
+        Raises:
+            ValueError, TypeError: for invalid parameters or data, before any work.
+        """
+        check_targets(y)
+        y = column_or_1d(y, warn=True, dtype=np.float64)
+        if not np.isfinite(y).all():
+            raise ValueError("Input y contains infinity or a value too large for dtype('float64').")
+        self._search(X, y, 0, groups)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the predictions (rows,)."""
+        return self._outputs(X)[:, 0].astype(np.float64)
+
+
+def _cell(value: Any) -> str:
+    if value is None or value != value:
+        return ""
+    return str(float(value)) if isinstance(value, bool) else str(value)
+
+
+def _comparable(x: np.ndarray) -> np.ndarray:
+    return x if x.dtype.kind == "f" else np.array(["" if v is None else v for v in x], dtype=str)
+
+
+def _column(table: Table, name: str, is_number: bool) -> Column:
+    """Return a column; one of numbers is never left out, since its type says that it counts."""
+    cells = table.column(name)
+    if is_number:
+        return Column(name, "number", values=numbers(cells)[0])
+    return column_of(name, cells)

@@ -1,0 +1,322 @@
+"""What is tried on a table: networks of several settings, and the linear model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from gpunn.apps.tables import linear
+from gpunn.callbacks import Callback
+from gpunn.layers import Concatenate, Dense, Input
+from gpunn.models import Model, NonFiniteLossError
+
+from .networks import MOST_PIECES, PIECES, Network, Rows, trained
+from .targets import TargetScale
+
+PATIENCE = 2  # lengths of training without improvement after which longer ones are not tried
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be learned, whatever rows it is learned from.
+
+    Attributes:
+        classes: number of classes, 0 for regression.
+        robust: whether the targets have outliers: Huber's loss is minimized.
+        unit: for regression, the deviation that errors are measured in.
+    """
+
+    classes: int
+    robust: bool = False
+    unit: float = 1.0
+
+    def losses(self, predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return the loss of each row (rows,): cross-entropy, squared error, or Huber's loss.
+
+        Args:
+            predicted: (..., rows, classes) probabilities, or (..., rows) numbers.
+            y: (rows,).
+        """
+        if self.classes:
+            of_truth = np.take_along_axis(
+                predicted, y.reshape(*(1,) * (predicted.ndim - 2), -1, 1), -1
+            )
+            return -np.log(np.maximum(of_truth[..., 0].astype(np.float64), 1e-6))
+        away = np.abs(predicted - y) / self.unit
+        if self.robust:
+            return np.where(away < 1, away**2, 2 * away - 1)
+        return away**2
+
+
+@dataclass
+class Learnt:
+    """A model of prepared rows, with the scale of its outputs."""
+
+    model: Model
+    scale: TargetScale
+
+    def predict(self, rows: Rows) -> np.ndarray:
+        """Return probabilities (rows, classes), or numbers (rows,) in the target's units."""
+        return predictions(self.model, self.scale, rows)
+
+
+def predictions(model: Model, scale: TargetScale, rows: Rows) -> np.ndarray:
+    x = rows.arrays
+    outputs = model.predict(x if len(x) > 1 else x[0], batch_size=8192, verbose=0)
+    return outputs if outputs.shape[1] > 1 else scale.undone(outputs)
+
+
+class Candidate(Protocol):
+    """A way to learn from rows, with a path of solutions among which cross-validation chooses."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def is_network(self) -> bool: ...
+
+    @property
+    def logs(self) -> bool: ...
+
+    def document(self) -> dict[str, Any]:
+        """Return the settings for the model's file."""
+
+    def work(self, rows: int, width: int, outputs: int) -> float:
+        """Estimate the cost of learning from rows, in multiplications."""
+
+    def path(
+        self,
+        problem: Problem,
+        train: Rows,
+        y: np.ndarray,
+        check: Rows,
+        truth: np.ndarray,
+        seed: int,
+    ) -> np.ndarray:
+        """Return the predictions for the rows of ``check`` by each solution on the path."""
+
+    def learn(
+        self,
+        problem: Problem,
+        rows: Rows,
+        y: np.ndarray,
+        place: int,
+        seed: int,
+        *callbacks: Callback,
+    ) -> Learnt:
+        """Return the solution at a place of the path."""
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """Ridge or logistic regression; the path is that of the penalties."""
+
+    logs: bool = False
+    is_network = False
+
+    @property
+    def name(self) -> str:
+        return "linear model" + (" of the target's logarithm" if self.logs else "")
+
+    def document(self) -> dict[str, Any]:
+        return {"linear": True, "logs": self.logs}
+
+    def work(self, rows: int, width: int, outputs: int) -> float:
+        if outputs == 1:
+            return 2.0 * rows * width**2 + 10.0 * width**3
+        return 4.0 * rows * width * outputs * linear.STEPS + 1e8
+
+    def _solutions(
+        self, problem: Problem, rows: Rows, y: np.ndarray, scale: TargetScale
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        if problem.classes:
+            return linear.logistic(rows.joined(), y, problem.classes)
+        return linear.ridge(rows.joined(), scale.learned(y)[:, 0])
+
+    def _scale(self, problem: Problem, y: np.ndarray) -> TargetScale:
+        return TargetScale() if problem.classes else TargetScale.of(y, self.logs)
+
+    def path(
+        self,
+        problem: Problem,
+        train: Rows,
+        y: np.ndarray,
+        check: Rows,
+        truth: np.ndarray,
+        seed: int,
+    ) -> np.ndarray:
+        x = check.joined().astype(np.float64)
+        scale = self._scale(problem, y)
+        found = []
+        for kernel, bias in self._solutions(problem, train, y, scale):
+            outputs = x @ kernel + bias
+            found.append(_softmax(outputs) if problem.classes else scale.undone(outputs))
+        return np.stack(found)
+
+    def learn(
+        self,
+        problem: Problem,
+        rows: Rows,
+        y: np.ndarray,
+        place: int,
+        seed: int,
+        *callbacks: Callback,
+    ) -> Learnt:
+        scale = self._scale(problem, y)
+        solutions = self._solutions(problem, rows, y, scale)
+        kernel, bias = next(w for i, w in enumerate(solutions) if i == place)
+        ends = [Input((part.shape[1],), name=f"input {i}") for i, part in enumerate(rows.arrays)]
+        x = ends[0] if len(ends) == 1 else Concatenate(name="all columns")(ends)
+        last = "softmax" if problem.classes else None
+        layer = Dense(problem.classes or 1, activation=last, name="output")
+        model = Model(ends, layer(x), name="linear")
+        layer.set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
+        return Learnt(model, scale)
+
+
+@dataclass(frozen=True)
+class NetworkModel:
+    """A network; the path is that of the lengths of its training."""
+
+    network: Network
+    is_network = True
+
+    @property
+    def name(self) -> str:
+        return self.network.name
+
+    @property
+    def logs(self) -> bool:
+        return self.network.logs
+
+    def document(self) -> dict[str, Any]:
+        return self.network.document()
+
+    def work(self, rows: int, width: int, outputs: int) -> float:
+        return self.network.work(rows, width, outputs)
+
+    def path(
+        self,
+        problem: Problem,
+        train: Rows,
+        y: np.ndarray,
+        check: Rows,
+        truth: np.ndarray,
+        seed: int,
+    ) -> np.ndarray:
+        found: list[np.ndarray] = []
+        losses: list[float] = []
+        for epochs in self.network.lengths(len(train)):
+            try:
+                made = trained(
+                    self.network, train, y, problem.classes, epochs=epochs, seed=seed,
+                    robust=problem.robust,
+                )  # fmt: skip
+            except NonFiniteLossError:
+                shape = (len(truth), problem.classes) if problem.classes else (len(truth),)
+                found.append(np.full(shape, np.nan))
+                break
+            found.append(predictions(*made, check))
+            losses.append(float(problem.losses(found[-1], truth).mean()))
+            if len(losses) - 1 - int(np.argmin(losses)) >= PATIENCE:
+                break
+        return np.stack(found)
+
+    def learn(
+        self,
+        problem: Problem,
+        rows: Rows,
+        y: np.ndarray,
+        place: int,
+        seed: int,
+        *callbacks: Callback,
+    ) -> Learnt:
+        made = trained(
+            self.network, rows, y, problem.classes, epochs=self.network.lengths(len(rows))[place],
+            seed=seed, robust=problem.robust, callbacks=callbacks,
+        )  # fmt: skip
+        return Learnt(*made)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    shares: np.ndarray = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shares / shares.sum(axis=1, keepdims=True)
+
+
+# In the order in which they are tried: the first ones have to do where the budget is small.
+NETWORKS = (
+    Network((128, 128), dropout=0.0, rate=3e-3),
+    Network((128, 128), dropout=0.3, rate=1e-3, decay=0.02),
+    Network((128, 128), dropout=0.1, rate=3e-3, pieces=True),
+    Network((64,), "silu", dropout=0.3, rate=1e-3),
+    Network((256, 256), dropout=0.1, rate=3e-3),
+    Network((128, 128), dropout=0.3, rate=1e-3, decay=0.02, pieces=True),
+    Network((), rate=1e-2, pieces=True),
+    Network((128, 128, 128), "silu", dropout=0.1, rate=1e-3),
+    Network((32,), dropout=0.0, rate=3e-3, decay=0.1),
+    Network((256, 256), dropout=0.3, rate=3e-3, pieces=True),
+    Network((128, 128), "silu", dropout=0.0, rate=3e-3, decay=0.05),
+    Network((256, 256, 256), dropout=0.2, rate=1e-3),
+)
+MOST_DRAWN = 1000  # networks that `more` draws
+LOGS_TRIED = (0, 2, 4)  # networks that are also tried on the logarithm of a skewed target
+
+
+def candidates(given: dict[str, Any], skewed: bool) -> list[Candidate]:
+    """Return what is tried, the linear model first.
+
+    Args:
+        given: settings that the user gave; candidates that then are equal are tried once.
+        skewed: whether logarithms of the target are also tried.
+    """
+    networks = [replace(network, **given) for network in NETWORKS]
+    if skewed:
+        logs = [replace(networks[i], logs=True) for i in LOGS_TRIED]
+        networks[1:1] = logs[:1]
+        networks += logs[1:]
+    found: list[Candidate] = [LinearModel()]
+    found += [LinearModel(logs=True)] if skewed else []
+    return found + [NetworkModel(network) for network in dict.fromkeys(networks)]
+
+
+def usable(candidate: Candidate, rows: Rows) -> bool:
+    """Whether a table's numbers are few enough to be encoded in pieces, if a candidate does it."""
+    if not isinstance(candidate, NetworkModel) or not candidate.network.pieces:
+        return True
+    return 0 < rows.numbers.shape[1] * PIECES <= MOST_PIECES
+
+
+def more(given: dict[str, Any], skewed: bool, seed: int) -> Iterator[Candidate]:
+    """Yield further networks, drawn at random."""
+    random = np.random.default_rng(seed)
+    seen = set(NETWORKS)
+    for _ in range(MOST_DRAWN):
+        width = int(random.choice([32, 64, 128, 256, 384]))
+        drawn = Network(
+            (width,) * int(random.integers(1, 4)),
+            str(random.choice(["relu", "silu", "selu", "tanh"])),
+            float(random.choice([0.0, 0.1, 0.2, 0.3, 0.5])),
+            float(10 ** random.uniform(-3.5, -2)),
+            float(random.choice([0.0, 0.02, 0.1])),
+            bool(random.integers(2)),
+            skewed and bool(random.integers(2)),
+        )
+        network = replace(drawn, **given)
+        if network not in seen:
+            seen.add(network)
+            yield NetworkModel(network)
+
+
+__all__ = [
+    "Candidate",
+    "Learnt",
+    "LinearModel",
+    "NetworkModel",
+    "Problem",
+    "candidates",
+    "more",
+    "usable",
+]

@@ -1,0 +1,127 @@
+"""What a network learns instead of a table's target: scaled numbers, or their logarithms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunn.common.names import counted, either, significant
+from gpunn.common.numeric.moments import deviation, mean
+from gpunn.layers import Activation, Rescaling
+
+FAR = 10.0  # robust deviations from the median: an outlier, if it is apart from the others
+APART = 3.0  # times as far as the farthest of the others
+MOST_OUTLIERS = 0.01  # of all rows, but three of them in any case
+SKEWED = 1.0  # skewness of positive targets from which on their logarithms are tried
+
+
+@dataclass(frozen=True)
+class Outliers:
+    """Targets far from all others, such as typing errors.
+
+    Attributes:
+        count: number of them; 0 for none.
+        rows: number of targets.
+        low, high: range of the others.
+        scale: robust standard deviation of all targets.
+    """
+
+    count: int
+    rows: int
+    low: float
+    high: float
+    scale: float
+
+    @classmethod
+    def of(cls, y: np.ndarray) -> Outliers:
+        """Find the outliers: at most one in a hundred, at least ten robust deviations away, and
+        three times as far as any other target.
+
+        >>> Outliers.of(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 1000.0])).count
+        1
+        >>> Outliers.of(2.0 ** np.arange(20)).count  # a heavy tail has no gap
+        0
+        """
+        y = np.asarray(y, np.float64)
+        middle = np.median(y)
+        away = np.abs(y - middle)
+        scale = 1.4826 * float(np.median(away))
+        order = np.sort(away)[::-1]
+        count = 0
+        if scale:
+            most = min(max(3, int(MOST_OUTLIERS * len(y))), len(y) // 4)
+            for i in range(most):
+                if order[i] > FAR * scale and order[i] > APART * max(order[i + 1], scale):
+                    count = i + 1
+        near = y[away <= order[count]] if len(y) else y
+        return cls(count, len(y), float(near.min()), float(near.max()), scale)
+
+    def clip(self, y: np.ndarray) -> np.ndarray:
+        """Return targets within the range of those that are no outliers."""
+        return np.clip(y, self.low, self.high) if self.count else y
+
+    def note(self) -> str:
+        """Say what is done about them; "" without outliers."""
+        if not self.count:
+            return ""
+        are = either(self.count, "lies", "lie")
+        return (
+            f"{self.count:,} of {counted(self.rows, 'target')} {are} far from all others, which go "
+            f"from {significant(self.low, 6)} to {significant(self.high, 6)}: in training "
+            f"{either(self.count, 'it counts', 'they count')} as the nearest of these, and errors "
+            f"are compared by Huber's loss"
+        )
+
+
+def is_skewed(y: np.ndarray) -> bool:
+    """Whether targets are positive with a long upper tail, so that logarithms may be better.
+
+    >>> is_skewed(np.array([1.0, 2.0, 3.0])), is_skewed(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 50.0]))
+    (False, True)
+    """
+    if y.min() <= 0:
+        return False
+    away = (y - mean(y)) / (deviation(y) or 1.0)
+    return float((away**3).mean()) > SKEWED
+
+
+@dataclass(frozen=True)
+class TargetScale:
+    """Targets of mean 0 and deviation 1: (y - middle) / spread, or of log y.
+
+    Attributes:
+        middle, spread: mean and deviation of the targets, or of their logarithms.
+        logs: whether logarithms are learned.
+        factor: what predictions are multiplied by: the exponential of a mean logarithm is less
+            than the mean (Duan 1983, "Smearing estimate").
+    """
+
+    middle: float = 0.0
+    spread: float = 1.0
+    logs: bool = False
+    factor: float = 1.0
+
+    @classmethod
+    def of(cls, y: np.ndarray, logs: bool = False) -> TargetScale:
+        values = np.log(y) if logs else y
+        return cls(float(mean(values)), float(deviation(values)) or 1.0, logs)
+
+    def learned(self, y: np.ndarray) -> np.ndarray:
+        """Return what the network learns for targets y, (rows, 1)."""
+        values = np.log(y) if self.logs else y
+        return ((values - self.middle) / self.spread)[:, None]
+
+    def undone(self, outputs: np.ndarray) -> np.ndarray:
+        """Return the targets (rows,) for a network's outputs (rows, 1)."""
+        values = outputs[:, 0].astype(np.float64) * self.spread + self.middle
+        return np.exp(np.minimum(values, 80.0)) * self.factor if self.logs else values
+
+    def layers(self, x: Any, free: Any) -> Any:
+        """Return the tensor of targets for a tensor of outputs; ``free`` makes layer names."""
+        if not self.logs:
+            return Rescaling(self.spread, self.middle, name=free("in the target's units"))(x)
+        middle = self.middle + float(np.log(self.factor))
+        x = Rescaling(self.spread, middle, name=free("logarithms of the target"))(x)
+        return Activation("exponential", name=free("in the target's units"))(x)

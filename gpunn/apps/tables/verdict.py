@@ -1,0 +1,183 @@
+"""What the held-out rows say of an answer, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpunn.common.names import counted, either, first_few
+
+from .kinds import Column
+
+HANDFUL = 30  # held-out rows, below which nothing can be told
+RARE = 10  # rows of a class
+LEAK = 0.995  # of the target told by one column alone
+BINS = 64  # of a column's range
+
+
+@dataclass(frozen=True)
+class Score:
+    """Accuracy or R2 on held-out rows, with its standard error."""
+
+    value: float
+    error: float
+
+    def __str__(self) -> str:
+        return f"{_decimals(self.value)} ± {_decimals(self.error)}"
+
+
+def score(predicted: np.ndarray, y: np.ndarray, classes: int) -> Score:
+    """Return the accuracy of probabilities, or the R2 of numbers.
+
+    The standard error of the accuracy is that of (right + 1) / (rows + 2) (Agresti and Coull 1998).
+    The standard error of R2 is that of a ratio of means, by the delta method.
+
+    >>> print(score(np.array([[0.9, 0.1]] * 10), np.array([0] * 8 + [1] * 2), 2))
+    .800 ± .125
+    """
+    if classes:
+        right = float((predicted.argmax(axis=1) == y).mean())
+        near = (right * len(y) + 1) / (len(y) + 2)  # so that few right answers leave a doubt
+        return Score(right, (near * (1 - near) / (len(y) + 2)) ** 0.5)
+    squares, away = (predicted.reshape(-1) - y) ** 2, (y - y.mean()) ** 2
+    if not away.any():
+        return Score(float("nan"), float("nan"))
+    share = float(squares.mean() / away.mean())
+    error = float((squares - share * away).std() / away.mean() / len(y) ** 0.5)
+    return Score(1 - share, error)
+
+
+def compared(mine: np.ndarray, other: np.ndarray, y: np.ndarray, classes: int) -> float:
+    """Return by how many standard errors the first predictions are better, row by row."""
+    losses = []
+    for predicted in (mine, other):
+        if classes:
+            losses.append((predicted.argmax(axis=1) != y).astype(float))
+        else:
+            losses.append((predicted.reshape(-1) - y) ** 2)
+    better = losses[1] - losses[0]
+    error = better.std(ddof=1) / len(y) ** 0.5 if len(y) > 1 else 0.0
+    if not error:
+        return float(np.sign(better.mean())) * np.inf if better.mean() else 0.0
+    return float(better.mean() / error)
+
+
+NOUNS = {"network": "this network", "average": "this average", "linear model": "this linear model"}
+
+
+def verdict(predicted: Sequence[np.ndarray], y: np.ndarray, classes: int, kind: str) -> str:
+    """Say which model to take.
+
+    Args:
+        predicted: held-out predictions of a constant, of the linear model, and of the answer.
+        y: the held-out targets.
+        classes: number of classes, 0 for regression.
+        kind: what the answer is: "network", "average" or "linear model".
+    """
+    constant, linear, answer = predicted
+    own, other = score(answer, y, classes), score(linear, y, classes)
+    what, name = NOUNS[kind], "accuracy" if classes else "R2"
+    on = f"{name} {own} on {counted(len(y), 'row')} held out"
+    if compared(answer, constant, y, classes) < 2:
+        than = f"{name} {score(constant, y, classes)}" if classes else "R2 0"
+        because = (
+            "so few rows cannot tell more"
+            if len(y) < HANDFUL
+            else ("the columns may say nothing of the target")
+        )
+        return f"Take none yet: {on}, no better than a constant ({than}): {because}."
+    if kind == "linear model":
+        return f"Take {what}: {on}; no network was better in cross-validation."
+    better = compared(answer, linear, y, classes)
+    if better <= -2:
+        return f"Take the linear model: {name} {other}; {what} {own}, on {len(y):,} rows held out."
+    told = "clearly better" if better >= 2 else "equal within what so few rows can tell"
+    if better < 2 and len(y) >= 10_000:
+        told = "equal"
+    return f"Take {what}: {on}; linear {other}: {told}."
+
+
+def warnings(
+    columns: Sequence[Column],
+    learn: np.ndarray,
+    test: np.ndarray,
+    y: np.ndarray,
+    names: Sequence[str],
+    own: Score,
+) -> list[str]:
+    """Return what speaks against trusting an answer: leaks, few rows, an R2 below 0.
+
+    Args:
+        columns: the columns learned from, with a value for each row of ``y``.
+        learn, test: indices of the rows learned from, and of those held out.
+        y: class indices or numbers of all rows.
+        names: names of the classes; none for regression.
+        own: the answer's score on the held-out rows.
+    """
+    found = []
+    told = [c.name for c in columns if tells(c, learn, test, y, len(names)) >= LEAK]
+    if told and len(columns) > 1:
+        found.append(
+            f"{first_few(map(repr, told), 5)} {either(len(told), 'tells', 'each tell')} the target "
+            f"by {either(len(told), 'itself', 'themselves')}. If that is not known when you "
+            f"predict, leave it out: --leave-out {' '.join(told[:5])}"
+        )
+    if len(test) < HANDFUL:
+        found.append(f"{counted(len(test), 'row')} held out: a score of so few says little")
+    counts = np.bincount(y, minlength=len(names)) if names else np.zeros(0)
+    rare = [f"{name!r} ({counts[i]})" for i, name in enumerate(names) if counts[i] < RARE]
+    if rare:
+        found.append(
+            f"classes with fewer than {RARE} rows are hardly learned: {first_few(rare, 5)}"
+        )
+    if not names and own.value < 0:
+        found.append("R2 is below 0: the mean of the target would be a better prediction")
+    return found
+
+
+def tells(
+    column: Column, learn: np.ndarray, test: np.ndarray, y: np.ndarray, classes: int
+) -> float:
+    """Return how well one column alone predicts held-out targets: R2, or what it adds to the
+    accuracy of the most frequent class, as a share of what is missing there.
+
+    Numbers are divided at their quantiles.
+    """
+    if column.kind == "number":
+        values = np.where(np.isnan(column.values), np.inf, column.values)
+        ends = np.unique(
+            np.quantile(values[learn], np.linspace(0, 1, BINS + 1)[1:-1], method="lower")
+        )
+        codes = np.searchsorted(ends, values)
+    else:
+        codes = np.unique(np.array(column.cells, dtype=str), return_inverse=True)[1]
+    size = int(codes.max()) + 1
+    if classes:
+        counts = np.zeros((size, classes))
+        np.add.at(counts, (codes[learn], y[learn]), 1)
+        counts += np.bincount(y[learn], minlength=classes) / len(learn) / 2
+        right = float((counts.argmax(axis=1)[codes[test]] == y[test]).mean())
+        usual = float((y[test] == np.bincount(y[learn]).argmax()).mean())
+        return (right - usual) / (1 - usual) if usual < 1 else 0.0
+    if column.kind == "number":  # a line through the means of the bins, and beyond them
+        known = learn[np.isfinite(values[learn])]
+        if len(known) < 3:
+            return 0.0
+        count = np.bincount(codes[known], minlength=size)
+        x = np.bincount(codes[known], values[known], size) / np.maximum(count, 1)
+        means = np.bincount(codes[known], y[known], size) / np.maximum(count, 1)
+        x, means = x[count > 0], means[count > 0]
+        predicted = np.interp(np.minimum(values[test], x[-1]), x, means)
+    else:
+        count = np.bincount(codes[learn], minlength=size)
+        sums = np.bincount(codes[learn], y[learn], size)
+        predicted = np.where(count > 0, sums / np.maximum(count, 1), y[learn].mean())[codes[test]]
+    spread = float(((y[test] - y[test].mean()) ** 2).sum())
+    return 1 - float(((predicted - y[test]) ** 2).sum()) / spread if spread else 0.0
+
+
+def _decimals(value: float) -> str:
+    text = f"{value:.3f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text
