@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -66,6 +66,20 @@ class RowSet:
     y: np.ndarray
 
 
+class Training(NamedTuple):
+    """How a training went.
+
+    Attributes:
+        best: the best epoch, counted from 1, whose weights are kept.
+        epochs: the number of epochs.
+        interrupted: whether Ctrl-C ended it.
+    """
+
+    best: int
+    epochs: int
+    interrupted: bool
+
+
 def compile_for(model: Model, classes: int, settings: Settings) -> None:
     """Compile for a number of classes, or for regression (0)."""
     model.compile(
@@ -82,28 +96,36 @@ def fit_best(
     classes: int,
     settings: Settings,
     callbacks: Sequence[Callback] = (),
-) -> tuple[int, int]:
+) -> Training:
     """Train with early stopping on the validation loss, and keep the best weights.
 
     ``callbacks`` are further callbacks.
 
-    Returns:
-        The best epoch, counted from 1, and the number of epochs.
+    Raises:
+        KeyboardInterrupt: if Ctrl-C came in the first epoch; later, the best weights are kept.
     """
     compile_for(model, classes, settings)
     patience = max(10, min(30, 30_000 // len(train.y) + 10))
     stopping = EarlyStopping(monitor="val_loss", patience=patience, restore_best_weights=True)
-    history = model.fit(
-        train.x,
-        train.y,
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        validation_data=(validation.x, validation.y),
-        verbose=0,
-        callbacks=[stopping, _Lines(), *callbacks],
-    )
-    losses = history.history["val_loss"]
-    return int(np.argmin(losses)) + 1, len(losses)
+    interrupted = False
+    try:
+        model.fit(
+            train.x,
+            train.y,
+            batch_size=settings.batch_size,
+            epochs=settings.epochs,
+            validation_data=(validation.x, validation.y),
+            verbose=0,
+            callbacks=[stopping, _Lines(), *callbacks],
+        )
+    except KeyboardInterrupt:
+        if stopping.best_weights is None:
+            raise
+        model.set_weights(stopping.best_weights)
+        interrupted = True
+    assert model.history is not None
+    epochs = model.history.epoch[-1] + 1 if model.history.epoch else stopping.best_epoch + 1
+    return Training(stopping.best_epoch + 1, epochs, interrupted)
 
 
 class _Lines(Callback):

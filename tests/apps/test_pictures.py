@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import gpunn
+from gpunn.apps import learning
 from gpunn.apps.cli import main
 
 pytestmark = pytest.mark.usefixtures("numpy_is_asked_for")
@@ -87,7 +88,6 @@ def test_pictures_in_folders_are_learnt(tmp_path, capsys, mode):
         (("bars", "texts"), [], "no picture of 'texts' can be read"),
         (("bars", "one"), ["--split", "order"], "There are 3 rows to learn from"),
         (("bars", "dots"), ["--target", "x"], "--target does not apply to a folder of pictures"),
-        (("bars", "dots"), ["--resume"], "--resume continues only runs on data sets"),
     ],
 )
 def test_folders_that_cannot_be_learnt_from(tmp_path, capsys, kinds, options, message):
@@ -106,3 +106,38 @@ def test_folders_that_cannot_be_learnt_from(tmp_path, capsys, kinds, options, me
     assert complaint.startswith("gpunn: error: ") and complaint.count("\n") == 1
     assert message in complaint
     assert not (tmp_path / "out").exists()  # before any work
+
+
+def test_an_interrupted_training_is_saved_and_goes_on(tmp_path, capsys, monkeypatch):
+    folder = str(fill(tmp_path / "a", 16))
+    common = ["train", folder, "--size", "8", "--epochs", "6"]
+    assert main([*common, "--out", str(tmp_path / "whole")]) == 0
+    count = 0
+
+    def stops(self, epoch, logs=None):
+        nonlocal count
+        count += 1
+        if count == 4:
+            raise KeyboardInterrupt
+
+    parted = str(tmp_path / "parted")
+    with monkeypatch.context() as patch:
+        patch.setattr(learning._Lines, "on_epoch_end", stops)
+        capsys.readouterr()
+        assert main([*common, "--out", parted]) == 130
+    printed = capsys.readouterr().out
+    assert f"To go on: gpunn {' '.join(common)} --out {parted} --resume\n" in printed
+    assert "Saved" in printed
+    evaluated = main(["evaluate", f"{parted}/model.gpunn", "--data", folder])
+    assert evaluated == 0
+    assert main([*common, "--out", parted, "--seed", "1", "--resume"]) == 1
+    assert "it differs in --seed" in capsys.readouterr().err
+    assert main([*common, "--out", parted, "--resume"]) == 0
+    weights = [
+        gpunn.saving.load_model(tmp_path / name / "model.gpunn").get_weights()
+        for name in ("whole", "parted")
+    ]
+    for expected, found in zip(*weights, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert main([*common, "--out", parted, "--resume"]) == 1
+    assert "There is nothing to resume" in capsys.readouterr().err

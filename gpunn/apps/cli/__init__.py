@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from gpunn import __version__
 
 from . import bench, check_data, doctor, evaluate, export, playground, predict, report, train
+from .own_data import INTERRUPTED
 from .parser import Parser
 
 __all__ = ["main"]
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         bar = "\n" if sys.stderr.isatty() else ""  # ends the progress bar's line
         print(f"{bar}gpunn: interrupted. {stop}".rstrip(), file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 def _message(error: Exception) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Mapping
 
 import numpy as np
 
-from gpunn.apps.learning import Settings, figures
+from gpunn.apps.learning import Settings, Training, figures
 from gpunn.backends import get_backend, use_backend
 from gpunn.common.names import counted
 from gpunn.common.random import set_random_seed
@@ -19,6 +20,7 @@ from .arguments import begin_folder, keep_earlier
 from .printing import as_lines, results
 
 MODEL = "model.gpunn"
+INTERRUPTED = 130  # exit status after Ctrl-C, also where something was saved
 
 
 def begin(args: argparse.Namespace, settings: Settings, name: str) -> str:
@@ -38,10 +40,19 @@ def begin(args: argparse.Namespace, settings: Settings, name: str) -> str:
     return out
 
 
-def stopped_at(best: int, epochs: int) -> str:
+def stopped_at(training: Training) -> str:
     return (
-        f"trained for {counted(epochs, 'epoch')}; epoch {best} was the best on the validation rows "
-        f"and is kept"
+        f"trained for {counted(training.epochs, 'epoch')}; epoch {training.best} was the best on "
+        f"the validation rows and is kept"
+    )
+
+
+def how_to_go_on(args: argparse.Namespace) -> str:
+    """Say what an interrupted run did, and how it is continued."""
+    words = [word for word in args.words if word not in ("--resume", "--force")]
+    return (
+        f"Interrupted: the best so far is taken. To go on: "
+        f"{shlex.join(['gpunn', *words, '--resume'])}"
     )
 
 

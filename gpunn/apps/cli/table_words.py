@@ -78,12 +78,15 @@ def _together(rules: Rules, by: str | None) -> str:
 def chosen(plan: Plan, rows: int) -> str:
     """Describe what a search chose, and why."""
     choice = plan.choice
+    lines = [plan.outliers.note()] if plan.outliers is not None and plan.outliers.count else []
     how = f"cross-validation on {counted(rows, 'row')}" if choice.folds > 1 else "validation"
-    lines = [f"tried {counted(choice.tried, 'model')} by {how}; {choice.why}"]
-    names = [f"  {member.candidate.name}" for member in choice.members]
+    lines.append(f"tried {counted(choice.tried, 'model')} by {how}; {choice.why}")
+    names = [member.candidate.name for member in choice.members]
     if len(names) == 1:
-        return f"{lines[0]}\nchosen:{names[0][1:]}"
-    return "\n".join([lines[0], "chosen: the average of", *names])
+        lines.append(f"chosen: {names[0]}")
+    else:
+        lines += ["chosen: the average of", *(f"  {name}" for name in names)]
+    return "\n".join(lines)
 
 
 def _row(column: Column) -> tuple[str, ...]:

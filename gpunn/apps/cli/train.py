@@ -44,6 +44,7 @@ EXAMPLES = """\
 examples:
   gpunn train flowers.csv --target species
   gpunn train sales.xlsx --target price --split order --leave-out customer
+  gpunn train visits.csv --target outcome --group patient --minutes 5
   gpunn train photos/                       photos/cat/*.jpg, photos/dog/*.jpg
   gpunn train mnist
   gpunn train mnist --hidden 256 128 --dropout 0.3 --epochs 20 --out runs/deep
@@ -54,10 +55,12 @@ Tables:
 A table is a CSV-like file (any separator, decimal commas, UTF-8, UTF-16 or
 Latin-1), Parquet or Excel. The type of each column is printed before training.
 Numbers are scaled, missing values filled with medians and categories encoded.
-Identifiers, dates, constants and nearly unique strings are left out. Layer
-width and batch size depend on the number of rows. Training stops when the
-held-out rows no longer improve. The result is compared with a constant and a
-linear model. The saved file prepares new tables in the same way.
+Identifiers, dates, constants and nearly unique strings are left out. One row
+in five is held out for the verdict. On the others, cross-validation chooses
+among networks of several settings, the linear model, and averages of at most
+five of them. The verdict compares the choice with a constant and the linear
+model. Then the choice is trained on all rows and saved as one model, which
+prepares new tables in the same way.
 
 Pictures:
 Pictures are padded to squares and scaled; they are grey if all of them are.
@@ -234,10 +237,6 @@ def _run_data_set(args: argparse.Namespace) -> int:
 def _run_path(args: argparse.Namespace) -> int:
     folder = os.path.isdir(args.dataset)
     what = "folder" if folder else "file"
-    if args.resume:
-        raise ValueError(
-            "--resume continues only runs on data sets: with your own data, start a new run."
-        )
     if folder:
         _refuse(args, "a folder of pictures", "target", "task", "leave_out", "group", "fast",
                 "minutes")

@@ -9,13 +9,15 @@ import os
 import numpy as np
 
 from gpunn.apps import trained_on
+from gpunn.apps.kept import KeptResults, digest
 from gpunn.apps.learning import RowSet, Settings
 from gpunn.apps.pictures import folder as pictures_of
 from gpunn.apps.pictures.learning import defaults, simple_predictions, train
 from gpunn.apps.splitting import split
+from gpunn.callbacks import BackupAndRestore
 from gpunn.common.names import counted, first_few
 
-from .own_data import begin, print_results, save, stopped_at
+from .own_data import INTERRUPTED, begin, how_to_go_on, print_results, save, stopped_at
 from .recording import record_note, recorder
 
 EPOCHS = 50
@@ -49,11 +51,15 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     run_recorder = recorder(
         args, out, classes=found.classes, data=(parts["test"].x, parts["test"].y)
     )
-    model, best, epochs = train(parts, classes, settings, [run_recorder])
+    kept = KeptResults(out, _settings(settings, x, found.labels), args.resume)
+    backup = BackupAndRestore(os.path.join(kept.folder, "checkpoint"))
+    model, training = train(parts, classes, settings, [run_recorder, backup])
+    if training.interrupted:
+        print(how_to_go_on(args))
     print(
         f"{model.count_params():,} parameters, {settings.optimizer}, batches of "
         f"{settings.batch_size}, seed {settings.seed}\n"
-        f"{stopped_at(best, epochs)}"
+        f"{stopped_at(training)}"
     )
     test, held_out = parts["test"], parts["validation"]
     outputs = simple_predictions(parts, classes, settings)
@@ -72,4 +78,17 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         model, test.x, test.y, outputs["network"], "the test rows", compared=compared
     )
     print(record_note(run_recorder))
+    if training.interrupted:
+        return INTERRUPTED
+    kept.delete()
     return 0
+
+
+def _settings(settings: Settings, x: np.ndarray, labels: np.ndarray) -> dict[str, object]:
+    """Return what a training depends on, but for the number of epochs."""
+    given = {
+        f"--{name.replace('_', '-')}": value
+        for name, value in vars(settings).items()
+        if name != "epochs"
+    }
+    return {"the pictures": digest({"x": x, "y": labels}), **given}

@@ -12,6 +12,7 @@ import numpy as np
 
 from gpunn.apps import trained_on
 from gpunn.apps.data_checks.tables import TableCheck
+from gpunn.apps.kept import KeptResults, digest
 from gpunn.apps.learning import Settings
 from gpunn.apps.reports.of_table import TableReport
 from gpunn.apps.tables import TableError, read_table
@@ -26,7 +27,7 @@ from gpunn.common.names import counted, listed
 from gpunn.common.numeric.moments import mean
 
 from . import table_words
-from .own_data import begin, print_results, save
+from .own_data import INTERRUPTED, begin, how_to_go_on, print_results, save
 from .parser import hint
 from .recording import record_note, recorder
 
@@ -65,10 +66,13 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
     out = begin(args, settings, os.path.splitext(os.path.basename(args.dataset))[0])
     said = table_words.about(table, target, columns, rules, args.group, len(learn), len(test))
     print(said, flush=True)
+    kept = KeptResults(out, _search_settings(args, given, data, known), args.resume)
     plan = planned(
         data, learn, _network(given), settings.seed, args.fast, _Progress(),
-        Budget.for_minutes(args.minutes),
+        Budget.for_minutes(args.minutes), kept,
     )  # fmt: skip
+    if plan.choice.interrupted:
+        print(how_to_go_on(args))
     print(table_words.chosen(plan, len(learn)), flush=True)
     check = TableCheck(
         table, target.name, args.task, args.leave_out, args.max_categories, rules.by_order
@@ -76,7 +80,8 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
     run_recorder = recorder(args, out, classes=target.classes, checks=check.report)
     judged = plan.learn(data, learn, run_recorder)
     on_test = {name: x[test] for name, x in inputs.items()}
-    y = target.y[test]
+    data.y = plan.clipped(data.y)
+    y = data.y[test]
     predicted = _simple(plan, data, learn, test)
     if plan.kind == "linear model":
         del predicted["linear model"]
@@ -92,13 +97,29 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
         print(f"{trained_on.doubt_note(plan.choice.predicted, truth)}.")
     model.trained_on = about
     save(model, args, out, table_words.held(known, target))
-    seen = TableReport(table, target, data.features(learn), inputs, learn, test, judged)
+    used_target = replace(target, y=data.y)
+    seen = TableReport(table, used_target, data.features(learn), inputs, learn, test, judged)
     run_recorder.judge(
         judged, [*on_test.values()], y, predicted[plan.kind], "the rows held out", seen.cells,
         numbers=seen.numbers, explain=seen.explain, compared=compared, importance=seen.importance,
     )  # fmt: skip
     print(record_note(run_recorder))
+    if plan.choice.interrupted:
+        return INTERRUPTED
+    kept.delete()
     return 0
+
+
+def _search_settings(
+    args: argparse.Namespace, given: dict[str, Any], data: TableData, known: TableModel
+) -> dict[str, Any]:
+    """Return what the results of a search depend on."""
+    options = ("split", "group", "fast", "minutes")
+    return {
+        "the table": digest({**data.given, known.target: data.y}),
+        **{f"--{name}": getattr(args, name) for name in options},
+        **{f"--{name.replace('_', '-')}": value for name, value in given.items()},
+    }
 
 
 def _at(column: Column, rows: np.ndarray) -> Column:
@@ -132,17 +153,16 @@ def _network(given: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Progress:
-    """Prints the number of candidates that were tried, every `SECONDS`."""
+    """Prints how far a search has come, every `SECONDS`."""
 
     def __init__(self) -> None:
-        self.tried = 0
         self.last = time.monotonic()
 
-    def __call__(self, name: str) -> None:
-        self.tried += 1
-        if time.monotonic() - self.last >= SECONDS:
+    def __call__(self, fold: int, done: int, of: int) -> None:
+        if time.monotonic() - self.last >= SECONDS and done < of:
             self.last = time.monotonic()
-            print(f"Tried {counted(self.tried, 'model')}, the last one {name}", flush=True)
+            what = f"the best {of} models on the other folds" if fold else f"{of} models"
+            print(f"Trying {what}: {done} are done", flush=True)
 
 
 def _simple(

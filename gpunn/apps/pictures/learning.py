@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from gpunn.apps.learning import RowSet, Settings, fit_best, shares
+from gpunn.apps.learning import RowSet, Settings, Training, fit_best, shares
 from gpunn.callbacks import Callback
 from gpunn.layers import Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D, Rescaling
 from gpunn.models import Sequential
@@ -48,15 +48,14 @@ def network(shape: tuple[int, ...], classes: int, settings: Settings) -> Sequent
 
 def train(
     parts: dict[str, RowSet], classes: int, settings: Settings, callbacks: Iterable[Callback] = ()
-) -> tuple[Sequential, int, int]:
-    """Return the network that was best on the validation part, its epoch, and the epoch count.
+) -> tuple[Sequential, Training]:
+    """Return the network that was best on the validation part, and how its training went.
 
     ``callbacks`` are callbacks of the training.
     """
     model = network(parts["train"].x.shape[1:], classes, settings)
     data = parts["train"], parts["validation"]
-    best, epochs = fit_best(model, *data, classes, settings, [*callbacks])
-    return model, best, epochs
+    return model, fit_best(model, *data, classes, settings, [*callbacks])
 
 
 def simple_predictions(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -25,7 +24,7 @@ from gpunn.common.arguments import check_flag
 from gpunn.feeding.frames import is_frame
 
 from .estimator import _seed_of
-from .validation import check_targets, validated
+from .validation import check_names, check_targets, validated
 
 
 @dataclass(eq=False, repr=False)
@@ -71,9 +70,8 @@ class _Auto(BaseEstimator):
         else:
             own = np.unique(column_or_1d(groups), return_inverse=True)[1]
         data.rules = Rules(self.by_order, own, seed)
-        show: Callable[[str], None] = print if self.verbose else lambda text: None
         budget = Budget.for_minutes(self.minutes)
-        plan = planned(data, every, {}, seed, self.fast, show, budget)
+        plan = planned(data, every, {}, seed, self.fast, _printed if self.verbose else None, budget)
         self.model_ = plan.learn(data, every)
         self.model_.trained_on = {"table": known.document()}
         self.members_ = [member.candidate.name for member in plan.choice.members]
@@ -83,7 +81,7 @@ class _Auto(BaseEstimator):
     def _table(self, X: Any, first: bool) -> tuple[Table, dict[str, bool]]:
         """Return the table in X, and by name whether a column holds numbers."""
         if is_frame(X):
-            validated(self, X, reset=first, skip_check_array=True)
+            check_names(self, X, first)
             table = table_of(X, "X")
             kinds = [str(getattr(X[c].dtype, "kind", "")) for c in X.columns]
             texts = [str(X[c].dtype).lower() for c in X.columns]
@@ -126,7 +124,7 @@ class GpunnAutoClassifier(ClassifierMixin, _Auto):
         fast: whether one network is trained, without a search.
         by_order: whether rows are in an order of time: models are then checked by later rows.
         random_state: seed of folds, initial weights, order and dropout.
-        verbose: whether to print the name of each model that was tried.
+        verbose: whether to print how far the search has come.
 
     Attributes:
         model_: the chosen `gpunn.Model`; it takes a table's columns by name and saves all of it.
@@ -212,6 +210,10 @@ class GpunnAutoRegressor(RegressorMixin, _Auto):
     def predict(self, X: Any) -> np.ndarray:
         """Return the predictions (rows,)."""
         return self._outputs(X)[:, 0].astype(np.float64)
+
+
+def _printed(fold: int, done: int, of: int) -> None:
+    print(f"From fold {fold + 1} on: {done} of {of} models", flush=True)
 
 
 def _cell(value: Any) -> str:

@@ -22,6 +22,17 @@ def validated(estimator: Any, X: Any, *y: Any, **options: Any) -> Any:
     return validate_data(estimator, X, *y, **options)
 
 
+def check_names(estimator: Any, X: Any, first: bool) -> None:
+    """Note the columns of a frame in the first call, and compare them in later ones."""
+    try:
+        from sklearn.utils.validation import validate_data
+    except ImportError:  # scikit-learn 1.5
+        estimator._check_feature_names(X, reset=first)
+        estimator._check_n_features(X, reset=first)
+        return
+    validate_data(estimator, X, reset=first, skip_check_array=True)
+
+
 def check_targets(y: Any) -> None:
     """Check for missing targets, since scikit-learn's own errors do not locate them.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from gpunn.apps.kept import KeptResults
 from gpunn.callbacks import Callback
 from gpunn.layers import Average
 from gpunn.models import Model
@@ -17,7 +18,7 @@ from .folds import Rules
 from .kinds import Column
 from .networks import Rows
 from .preparing import Feature, Names, TableModel, feature_of, prepared
-from .search import WORK, Budget, Choice, search
+from .search import WORK, Budget, Choice, Progress, search, silent
 from .targets import Outliers, TargetScale, is_skewed
 
 
@@ -77,9 +78,12 @@ class Plan:
 
     def loss(self, y: np.ndarray) -> float:
         """Return the mean loss in cross-validation, by the targets of the rows of the search."""
-        choice = self.choice
-        truth = y if self.outliers is None else self.outliers.clip(y)
-        return float(self.problem.losses(choice.predicted, truth[choice.rows]).mean())
+        truth = self.clipped(y)[self.choice.rows]
+        return float(self.problem.losses(self.choice.predicted, truth).mean())
+
+    def clipped(self, y: np.ndarray) -> np.ndarray:
+        """Return targets within the range of those that are no outliers."""
+        return y if self.outliers is None else self.outliers.clip(y)
 
     def learn(
         self, data: TableData, rows: np.ndarray, *callbacks: Callback, linear: bool = False
@@ -98,9 +102,7 @@ class Plan:
             members = [m for m in self.choice.finalists if not m.candidate.is_network][:1]
         features = data.features(rows)
         known = prepared_rows(features, {name: x[rows] for name, x in data.given.items()})
-        y = data.y[rows]
-        if self.outliers is not None:
-            y = self.outliers.clip(y)
+        y = self.clipped(data.y[rows])
         learnt, watching = [], callbacks
         for number, member in enumerate(members):
             mine = watching if member.candidate.is_network else ()
@@ -118,8 +120,9 @@ def planned(
     given: dict[str, Any],
     seed: int = 0,
     fast: bool = False,
-    progress: Callable[[str], None] = lambda text: None,
+    progress: Progress | None = None,
     budget: Budget | None = None,
+    kept: KeptResults | None = None,
 ) -> Plan:
     """Search for the best answer, by some of the rows.
 
@@ -129,8 +132,9 @@ def planned(
         given: settings of the networks that the user gave, see `Network`.
         seed: seed of the search and of the training.
         fast: whether one network is trained without a search.
-        progress: is told what is tried.
+        progress: see `search`.
         budget: the work that may be spent.
+        kept: where results of the search are kept.
     """
     y = data.y[rows]
     outliers = None if data.classes else Outliers.of(y)
@@ -151,7 +155,9 @@ def planned(
         return prepared_rows(data.features(rows[some]), own)
 
     drawn = more(given, skewed, seed) if budget is not None and budget.total > WORK else ()
-    choice = search(prepare, y, problem, rules, tried, drawn, fast, budget, progress)
+    choice = search(
+        prepare, y, problem, rules, tried, drawn, fast, budget, progress or silent, kept
+    )
     return Plan(problem, choice, outliers, seed)
 
 

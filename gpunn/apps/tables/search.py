@@ -12,11 +12,12 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from gpunn.apps.kept import KeptResults
 from gpunn.backends import get_backend
 from gpunn.common.names import counted
 
@@ -32,6 +33,12 @@ FIRST = 5  # folds that all candidates see, if there are more
 FEWEST = 3  # networks that are tried whatever they cost
 SAMPLE = 20_000  # rows that a search looks at, at most
 GAIN = 1e-4  # smallest relative fall of the loss for which a member is added
+
+
+Progress = Callable[[int, int, int], None]
+
+
+def silent(fold: int, done: int, of: int) -> None: ...
 
 
 @dataclass
@@ -64,6 +71,7 @@ class Choice:
         why: the reason for the number of members, in words.
         folds: number of folds.
         diverged: number of networks that diverged on all folds.
+        interrupted: whether Ctrl-C ended the search.
     """
 
     members: list[Member]
@@ -74,6 +82,7 @@ class Choice:
     why: str
     folds: int
     diverged: int
+    interrupted: bool = False
 
     def document(self) -> dict[str, Any]:
         """Return the plan for the model's file."""
@@ -167,7 +176,8 @@ def search(
     more: Iterable[Candidate] = (),
     fast: bool = False,
     budget: Budget | None = None,
-    progress: Callable[[str], None] = lambda text: None,
+    progress: Progress = silent,
+    kept: KeptResults | None = None,
 ) -> Choice:
     """Choose the answer for the rows of a table.
 
@@ -180,7 +190,8 @@ def search(
         more: further ones, for as long as the budget allows.
         fast: whether one fold decides, and one network is the answer.
         budget: the work that may be spent.
-        progress: is told the name of each candidate when its folds are complete.
+        progress: called with the first of some folds, and how many candidates of all are through.
+        kept: where results are kept, and taken from.
 
     Raises:
         KeyboardInterrupt: if Ctrl-C came before any candidate was complete; later, the best of
@@ -206,7 +217,7 @@ def search(
             trials.append(_Trial(len(trials), candidate))
         elif len(trials) >= len(tried):
             break
-    run = _Run(parts, problem, rules.seed, progress)
+    run = _Run(parts, problem, rules.seed, progress, kept)
     run.folds(trials, 0, first)
     trials = [t for t in trials if len(t.paths) == first]
     if not trials:
@@ -227,8 +238,10 @@ def search(
         run.folds(affordable, first, len(parts))
         done = [t for t in affordable if len(t.paths) == len(parts)]
         if done:
-            return _choose(done, parts, problem, counts, fast)
-    return _choose(finalists, parts[:first], problem, counts, fast)
+            found = _choose(done, parts, problem, counts, fast)
+            return replace(found, interrupted=run.interrupted)
+    found = _choose(finalists, parts[:first], problem, counts, fast)
+    return replace(found, interrupted=run.interrupted)
 
 
 def _sample(y: np.ndarray, classes: int, rules: Rules) -> np.ndarray:
@@ -253,8 +266,14 @@ class _Run:
     """
 
     def __init__(
-        self, parts: Sequence[_Fold], problem: Problem, seed: int, progress: Callable[[str], None]
+        self,
+        parts: Sequence[_Fold],
+        problem: Problem,
+        seed: int,
+        progress: Progress,
+        kept: KeptResults | None,
     ) -> None:
+        self.kept = kept
         self.parts, self.problem, self.seed, self.progress = parts, problem, seed, progress
         self.interrupted = False
         self.workers = 1 if get_backend().name == "cupy" else 2
@@ -262,11 +281,13 @@ class _Run:
     def folds(self, trials: Sequence[_Trial], start: int, stop: int) -> None:
         """Add the paths of the trials on some of the folds."""
         pool = ThreadPoolExecutor(self.workers)
+        done = 0
         try:
             futures = [[pool.submit(self._one, t, k) for k in range(start, stop)] for t in trials]
             for trial, mine in zip(trials, futures, strict=True):
                 trial.paths += [future.result() for future in mine]
-                self.progress(trial.candidate.name)
+                done += 1
+                self.progress(start, done, len(trials))
         except KeyboardInterrupt:
             self.interrupted = True
         finally:
@@ -275,8 +296,14 @@ class _Run:
     def _one(self, trial: _Trial, fold: int) -> np.ndarray:
         part = self.parts[fold]
         seed = _seed(self.seed, trial.number, fold)
-        path = trial.candidate.path
-        return path(self.problem, part.train, part.y, part.check, part.truth, seed)
+        key = f"{trial.number} {trial.candidate.document()} {fold}"
+        found = None if self.kept is None else self.kept.get(key)
+        if found is None:
+            path = trial.candidate.path
+            found = path(self.problem, part.train, part.y, part.check, part.truth, seed)
+            if self.kept is not None:
+                self.kept.put(key, found)
+        return found
 
 
 def _seed(seed: int, *numbers: int) -> int:
@@ -357,4 +384,4 @@ def _simplest(
     )
 
 
-__all__ = ["Budget", "Choice", "Member", "search"]
+__all__ = ["Budget", "Choice", "Member", "Progress", "search", "silent"]

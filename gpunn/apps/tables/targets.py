@@ -69,8 +69,8 @@ class Outliers:
         are = either(self.count, "lies", "lie")
         return (
             f"{self.count:,} of {counted(self.rows, 'target')} {are} far from all others, which go "
-            f"from {significant(self.low, 6)} to {significant(self.high, 6)}: in training "
-            f"{either(self.count, 'it counts', 'they count')} as the nearest of these, and errors "
+            f"from {significant(self.low, 6)} to {significant(self.high, 6)}: "
+            f"{either(self.count, 'it counts', 'they count')} as the nearest of these, and models "
             f"are compared by Huber's loss"
         )
 

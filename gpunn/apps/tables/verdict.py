@@ -143,7 +143,7 @@ def tells(
     """Return how well one column alone predicts held-out targets: R2, or what it adds to the
     accuracy of the most frequent class, as a share of what is missing there.
 
-    Numbers are divided at their quantiles.
+    Numbers are divided at their quantiles to predict classes, and interpolated for numbers.
     """
     if column.kind == "number":
         values = np.where(np.isnan(column.values), np.inf, column.values)
@@ -161,14 +161,12 @@ def tells(
         right = float((counts.argmax(axis=1)[codes[test]] == y[test]).mean())
         usual = float((y[test] == np.bincount(y[learn]).argmax()).mean())
         return (right - usual) / (1 - usual) if usual < 1 else 0.0
-    if column.kind == "number":  # a line through the means of the bins, and beyond them
+    if column.kind == "number":  # a line through all rows learned from
         known = learn[np.isfinite(values[learn])]
         if len(known) < 3:
             return 0.0
-        count = np.bincount(codes[known], minlength=size)
-        x = np.bincount(codes[known], values[known], size) / np.maximum(count, 1)
-        means = np.bincount(codes[known], y[known], size) / np.maximum(count, 1)
-        x, means = x[count > 0], means[count > 0]
+        x, of = np.unique(values[known], return_inverse=True)
+        means = np.bincount(of, y[known]) / np.bincount(of)
         predicted = np.interp(np.minimum(values[test], x[-1]), x, means)
     else:
         count = np.bincount(codes[learn], minlength=size)

@@ -1,0 +1,190 @@
+"""The search for the best model of a table, and the model that it gives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.metrics import r2_score
+
+from gpunn.apps.kept import KeptResults
+from gpunn.apps.tables import candidates as made
+from gpunn.apps.tables.folds import Rules
+from gpunn.apps.tables.kinds import column_of
+from gpunn.apps.tables.learning import Plan, TableData, planned
+from gpunn.apps.tables.search import Budget
+
+pytestmark = pytest.mark.usefixtures("numpy_is_asked_for")
+SHORT = {"epochs": 12, "hidden": (16,)}
+
+
+def data(x: dict[str, Any], y: np.ndarray, classes: int = 0, **rules: Any) -> TableData:
+    """Return a table of numbers and strings."""
+    columns = [column_of(name, [str(v) for v in np.asarray(v).tolist()]) for name, v in x.items()]
+    given = {
+        name: np.asarray(v, object if np.asarray(v).dtype.kind == "U" else np.float64)[:, None]
+        for name, v in x.items()
+    }
+    return TableData(columns, given, y, classes, Rules(**rules))
+
+
+def waves(rows: int = 240, seed: int = 0) -> TableData:
+    random = np.random.default_rng(seed)
+    a, b = random.uniform(-2, 2, rows), random.uniform(-2, 2, rows)
+    kind = random.choice(["p", "q", "r"], rows)
+    y = 20 + 5 * np.abs(a) * b + 3 * (kind == "q") + random.normal(0, 0.3, rows)
+    return data({"a": a, "b": b, "kind": kind}, y)
+
+
+def line(rows: int = 120) -> TableData:
+    random = np.random.default_rng(1)
+    a, b = random.normal(0, 1, (2, rows))
+    return data({"a": a, "b": b}, 3 * a - 2 * b + random.normal(0, 1, rows))
+
+
+def predicted(plan: Plan, table: TableData, rows: np.ndarray, at: np.ndarray) -> np.ndarray:
+    model = plan.learn(table, rows)
+    return model.predict({name: x[at] for name, x in table.given.items()}, verbose=0)
+
+
+def names(plan: Plan) -> list[str]:
+    return [member.candidate.name for member in plan.choice.members]
+
+
+def test_a_network_is_chosen_for_what_no_line_follows_and_the_line_otherwise() -> None:
+    table = waves()
+    rows, at = np.arange(200), np.arange(200, 240)
+    plan = planned(table, rows, {"epochs": 40, "hidden": (64,)}, budget=Budget(1e10))
+    assert plan.kind in ("network", "average")
+    assert r2_score(table.y[at], predicted(plan, table, rows, at)) > 0.93
+    linear = plan.learn(table, rows, linear=True)
+    other = linear.predict({name: x[at] for name, x in table.given.items()}, verbose=0)
+    assert r2_score(table.y[at], other) < 0.85
+    assert "linear model" in names(planned(line(), np.arange(120), SHORT, budget=Budget(2e10)))
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_an_average_is_one_model_that_gives_the_mean_of_its_members(classes: int) -> None:
+    table = waves()
+    if classes:
+        table = replace(table, y=np.digitize(table.y, [18, 23]), classes=3)
+    rows = np.arange(150)
+    plan = planned(table, rows, SHORT, budget=Budget(2e10))
+    finalists = plan.choice.finalists[:3]
+    whole = replace(plan, choice=replace(plan.choice, members=finalists))
+    found = predicted(whole, table, rows, np.arange(150, 240))
+    alone = []
+    for number, member in enumerate(finalists):
+        one = replace(plan, choice=replace(plan.choice, members=[member]), seed=plan.seed + number)
+        alone.append(predicted(one, table, rows, np.arange(150, 240)))
+    assert_allclose(found, np.mean(alone, axis=0), 1e-4, 1e-4)
+    assert whole.kind == "average"
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_one_others() -> None:
+    table, rows = waves(), np.arange(200)
+    given = {"epochs": 40, "hidden": (64,)}
+    plans = [planned(table, rows, given, seed, budget=Budget(0.0)) for seed in (3, 3, 4)]
+    found = [predicted(plan, table, rows, np.arange(200, 240)) for plan in plans]
+    assert names(plans[0]) == names(plans[1])
+    assert_array_equal(found[0], found[1])
+    assert (found[0] != found[2]).any()
+
+
+def test_a_larger_budget_tries_more() -> None:
+    table, rows = waves(), np.arange(200)
+    tried = [
+        planned(table, rows, SHORT, budget=Budget(work)).choice.tried for work in (0.0, 2e10, 8e10)
+    ]
+    assert tried[0] < tried[1] < tried[2]
+    with pytest.raises(ValueError, match="--minutes must be positive; got -1"):
+        Budget.for_minutes(-1.0)
+
+
+def test_an_interrupt_keeps_the_best_that_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, rows = waves(), np.arange(200)
+
+    def stop_after(wanted: int) -> Any:
+        def progress(fold: int, done: int, of: int) -> None:
+            if fold == 0 and done == wanted:
+                raise KeyboardInterrupt
+
+        return progress
+
+    plan = planned(table, rows, SHORT, progress=stop_after(3), budget=Budget(2e10))
+    assert plan.choice.tried == 3
+    assert len(predicted(plan, table, rows, np.arange(200, 240))) == 40
+
+    def at_once(*args: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(made.LinearModel, "path", at_once)
+    with pytest.raises(KeyboardInterrupt):
+        planned(table, rows, SHORT, budget=Budget(2e10))
+
+
+def test_a_diverging_network_is_no_answer() -> None:
+    plan = planned(line(), np.arange(120), {**SHORT, "rate": 1e6}, budget=Budget(1e10))
+    assert plan.kind == "linear model" and plan.choice.diverged
+
+
+def test_outliers_do_not_spoil_the_other_rows() -> None:
+    table, rows, at = waves(400), np.arange(300), np.arange(300, 400)
+    spoilt = replace(table, y=table.y.copy())
+    spoilt.y[[7, 70, 270]] = [1e6, -3e7, 1e5]
+    plan = planned(spoilt, rows, {"epochs": 40, "hidden": (64,)}, budget=Budget(1e10))
+    assert plan.outliers is not None and plan.outliers.count == 3
+    assert r2_score(table.y[at], predicted(plan, spoilt, rows, at)) > 0.85
+
+
+def test_statistics_are_those_of_the_rows_that_are_learned() -> None:
+    """Values that only other rows have must not change what is learned."""
+    table, rows = waves(), np.arange(150)
+    other = {name: x.copy() for name, x in table.given.items()}
+    other["a"][150:] = 1e6
+    changed = replace(
+        table, given=other, columns=[column_of("a", [str(v) for v in other["a"][:, 0]]),
+                                     *table.columns[1:]],
+    )  # fmt: skip
+    found = [
+        predicted(planned(t, rows, SHORT, budget=Budget(1e10)), t, rows, rows)
+        for t in (table, changed)
+    ]
+    assert_array_equal(*found)
+
+
+def test_an_interrupted_search_goes_on_to_the_same_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, rows, settings = waves(), np.arange(200), {"--seed": 0, "the table": "a"}
+
+    def found(kept: KeptResults | None, stop: int | None = None) -> Plan:
+        def progress(fold: int, done: int, of: int) -> None:
+            if done == stop:
+                raise KeyboardInterrupt
+
+        return planned(table, rows, SHORT, progress=progress, budget=Budget(2e10), kept=kept)
+
+    whole = found(None)
+    assert not whole.choice.interrupted
+    assert found(KeptResults(str(tmp_path), settings, resume=False), 2).choice.interrupted
+    calls = []
+    path = made.LinearModel.path
+    monkeypatch.setattr(
+        made.LinearModel, "path", lambda *args: [calls.append(args[0]), path(*args)][1]
+    )
+    (kept := tmp_path / "unfinished" / "0.npy").write_bytes(b"\x93NUMPY cut off")
+    resumed = found(KeptResults(str(tmp_path), settings, resume=True))
+    assert len(calls) == 10 and kept.exists()  # the first five of 15 folds were complete
+    assert_array_equal(resumed.choice.predicted, whole.choice.predicted)
+    assert names(resumed) == names(whole)
+    with pytest.raises(ValueError, match="it differs in --seed"):
+        KeptResults(str(tmp_path), {**settings, "--seed": 1}, resume=True)
+    with pytest.raises(FileNotFoundError, match="There is nothing to resume"):
+        KeptResults(str(tmp_path / "other"), settings, resume=True)
+    KeptResults(str(tmp_path), settings, resume=True).delete()
+    assert not (tmp_path / "unfinished").exists()

@@ -1,0 +1,49 @@
+"""Scaled, logarithmic and outlying targets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from gpunn.apps.tables.targets import Outliers, TargetScale, is_skewed
+from gpunn.layers import Input
+from gpunn.models import Model
+
+
+@pytest.mark.parametrize("logs", [False, True])
+def test_the_layers_undo_the_scale(logs: bool) -> None:
+    y = np.random.default_rng(0).lognormal(5, 2, 50)
+    scale = TargetScale.of(y, logs)
+    learned = scale.learned(y)
+    assert_allclose([learned.mean(), learned.std()], [0, 1], atol=1e-12)
+    assert_allclose(scale.undone(learned), y, 1e-9)
+    wide = TargetScale(scale.middle, scale.spread, logs, 1.5 if logs else 1.0)
+    x = Input((1,))
+    model = Model(x, wide.layers(x, str))
+    found = model.predict(learned.astype(np.float32), verbose=0)[:, 0]
+    assert_allclose(found, y * wide.factor, 1e-5, 1e-6 * y.max())
+
+
+def test_typing_errors_are_outliers_and_heavy_tails_are_not() -> None:
+    random = np.random.default_rng(0)
+    y = random.normal(100, 15, 1127)
+    assert Outliers.of(y).count == 0
+    y[[3, 500, 900]] = [1e5, -3e6, 1e7]
+    found = Outliers.of(y)
+    assert found.count == 3
+    clipped = found.clip(y)
+    others = np.delete(y, [3, 500, 900])
+    assert clipped.min() == others.min() and clipped.max() == others.max()
+    assert_allclose(np.delete(clipped, [3, 500, 900]), others)
+    assert "3 of 1,127 targets lie far from all others" in found.note()
+    for tail in (random.lognormal(10, 1.5, 1000), random.standard_t(3, 1000), np.arange(50.0),
+                 np.array([0.0] * 90 + [1.0] * 10)):  # fmt: skip
+        assert Outliers.of(tail).count == 0
+
+
+def test_logarithms_are_for_long_tails_of_positive_numbers() -> None:
+    random = np.random.default_rng(0)
+    assert is_skewed(random.lognormal(0, 1, 500))
+    assert not is_skewed(random.normal(100, 1, 500))
+    assert not is_skewed(random.lognormal(0, 1, 500) - 0.5)
