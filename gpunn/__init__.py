@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .apps import plots
     from .apps.least_squares import fit_least_squares
     from .apps.perceptron import Perceptron
+    from .apps.web.notebook import playground
     from .common import stored
     from .compat import backend
     from .ops import random
@@ -70,6 +71,7 @@ __all__ = [
     "models",
     "ops",
     "optimizers",
+    "playground",
     "plots",
     "random",
     "regularizers",
@@ -102,6 +104,7 @@ _public, _ = lazy(
     {
         ".apps.least_squares": "fit_least_squares",
         ".apps.perceptron": "Perceptron",
+        ".apps.web.notebook": "playground",
         ".ops.library.derivatives": "grad value_and_grad",
         ".ops.variable": "Variable",
     },

@@ -18,7 +18,7 @@ from gpunn.apps.web.playground import playground_page
 
 PICTURE = Path(__file__).parents[1] / "docs" / "playground.png"
 SETTINGS = "data=rings&classes=3&net=8:tanh,6:tanh&held=0.25"
-WIDTH, HEIGHT = 1360, 800
+WIDTH, HEIGHT = 1280, 800
 EPOCHS = 60
 
 

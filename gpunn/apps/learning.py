@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ import numpy as np
 
 from gpunn.callbacks import Callback, EarlyStopping
 from gpunn.callbacks.callback import Logs
+from gpunn.callbacks.progress_bar import epoch_line
 from gpunn.common import registry
 from gpunn.common.numeric.moments import mean, size
 from gpunn.layers import Dropout
@@ -129,7 +131,7 @@ def fit_best(
 
 
 class _Lines(Callback):
-    """Prints a progress line every `SECONDS`."""
+    """Prints the line of an epoch every `SECONDS`, like that of `fit`, behind the model's name."""
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self.last = time.monotonic()
@@ -137,8 +139,8 @@ class _Lines(Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if time.monotonic() - self.last >= SECONDS and logs:
             self.last = time.monotonic()
-            shown = f"loss {logs['loss']:.4f}, on the validation rows {logs['val_loss']:.4f}"
-            print(f"Epoch {epoch + 1}: {shown}", flush=True)
+            head = f"{self.model.name}: Epoch {epoch + 1}/{(self.params or {}).get('epochs')}"
+            print(epoch_line(head, logs, out=sys.stdout), flush=True)
 
 
 def shares(train: RowSet, test: RowSet, classes: int) -> np.ndarray:

@@ -53,8 +53,9 @@ class GradientMonitor(Callback):
     Findings are based on the root mean square of each layer's gradient. If those of two
     layers differ by a factor of more than a thousand, the layer with the smaller one hardly
     learns. The gradient is vanishing if that layer is nearer to the input (Hochreiter, 1991),
-    else exploding. A gradient is also exploding if it is not finite, if its norm is a thousand
-    times that of the weights, or if a step is longer than the weights.
+    else exploding. A gradient is also exploding if it is not finite, or if its norm is a thousand
+    times that of the weights. If a step is longer than the weights, training diverges: the
+    learning rate is too high.
 
     Args:
         frequency: epochs between inspections; with ``"auto"`` they take 2% of the time.
@@ -228,7 +229,7 @@ def _of_layer(name: str, norm: float, record: dict[str, Any]) -> list[Finding]:
             ("exploding", name, f"that of {name!r} is {norm / weights:.1e} times its weights")
         )
     elif step > LARGE_STEP:
-        found.append(("exploding", name, f"one step moved {name!r} by {step:.2g} times its norm"))
+        found.append(("diverging", name, f"one step moved {name!r} by {step:.2g} times its norm"))
     for kind, what in (("dead", "units"), ("saturated", "outputs")):
         if (share := record[kind] or 0.0) >= MANY:
             found.append((kind, name, f"{share:.0%} of the {what} of {name!r}"))

@@ -81,8 +81,7 @@ class ProgressBar(Callback):
             self._place.clear()
         self._epoch_seconds = time.perf_counter() - self._begun
         end = [self._rate(self._trained - self._begun), self._left(0, 0)]
-        width = columns(self._out) if is_terminal(self._out) else COLUMNS
-        self._print(_line([self._head, *_figures(logs or {}), *filter(None, end)], width))
+        self._print(epoch_line(self._head, logs or {}, *filter(None, end), out=self._out))
 
     def on_train_end(self, logs: Logs = None) -> None:
         self.release()
@@ -216,6 +215,16 @@ class _Notebook:
     def _put(self, text: str, html: str, new: bool = False) -> None:
         put = self._display.display if new else self._display.update_display
         put({"text/plain": text, "text/html": html}, raw=True, display_id=self._name)
+
+
+def epoch_line(head: str, logs: Any, *end: str, out: TextIO) -> str:
+    """Return the line of an epoch that is over: which one, its figures, and what follows.
+
+    >>> epoch_line("Epoch 1/5", {"loss": 0.2982}, out=sys.stdout)
+    'Epoch 1/5  loss 0.2982'
+    """
+    width = columns(out) if is_terminal(out) else COLUMNS
+    return _line([head, *_figures(logs), *end], width)
 
 
 def _tqdm() -> type[tqdm]:

@@ -126,9 +126,10 @@ def _refuse_bad_loss(
     bad = trainer.bad_batch()
     step = steps if bad is None else bad - (trainer.batches - steps) + 1
     raise NonFiniteLossError(
-        f"The loss became {logs['loss']} in epoch {epoch + 1}, step {step}. Usual reasons: a "
-        f"learning rate that is too high (now {trainer.optimizer.learning_rate:g}), or inputs "
-        f"that are not scaled. Try a tenth of the learning rate, Rescaling(1/255), or clipnorm=1."
+        f"Training diverges: the loss became {logs['loss']} in epoch {epoch + 1}, step {step}. "
+        f"Usual reasons: a learning rate that is too high (now "
+        f"{trainer.optimizer.learning_rate:g}), or inputs that are not scaled. Try a tenth of the "
+        f"learning rate, Rescaling(1/255), or clipnorm=1."
     )
 
 

@@ -344,7 +344,7 @@ def test_training_that_explodes_says_so(tmp_path, mnist, capsys):
     options = "--optimizer sgd --learning-rate 1e30 --batch-size 1000 --epochs 1 --hidden 8 8"
     with np.errstate(all="ignore"):
         assert main(["train", "mnist", *options.split(), "--out", str(tmp_path)]) == 1
-    assert "gpunn: error: The loss became" in capsys.readouterr().err
+    assert "gpunn: error: Training diverges: the loss became" in capsys.readouterr().err
 
 
 def test_a_reader_that_goes_away_is_no_fault(trained, mnist, tmp_path):

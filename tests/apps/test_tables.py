@@ -400,13 +400,23 @@ def test_the_file_knows_the_ranges_of_the_training_rows(iris):
         low, high = column["range"]
         assert values.min() <= low < values.mean() < high <= values.max()
         assert {low, high} <= {*values} and column["whole"] is False
+        first, last = column["percentiles"]
+        assert low <= first < last <= high and {first, last} <= {*values}
     found = column_of("floor", ["3", "0", "", "7", "3", "12", "4"])
-    assert feature_of(found, np.arange(5)).range == (0, 7, True)
+    assert feature_of(found, np.arange(5)).range == (0, 7, True, (0, 7))
     assert feature_of(found, np.array([2])).range is None
 
 
 @pytest.mark.parametrize(
-    "place", ["target", "columns", "columns/0/name", "columns/0/kind", "columns/0/range"]
+    "place",
+    [
+        "target",
+        "columns",
+        "columns/0/name",
+        "columns/0/kind",
+        "columns/0/range",
+        "columns/0/percentiles",
+    ],
 )
 def test_what_a_model_says_of_its_table_is_checked(iris, tmp_path, capsys, place):
     model = gpunn.saving.load_model(iris[0] / "out" / "model.gpunn")

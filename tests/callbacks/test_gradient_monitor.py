@@ -135,7 +135,7 @@ def test_a_step_that_is_too_long():
     model.compile(gpunn.optimizers.Adam(10.0), "half_squared_error")
     monitor = GradientMonitor(verbose=0)
     model.fit(x, y, batch_size=24, verbose=0, callbacks=[monitor])
-    assert "exploding gradients: one step moved '" in monitor.findings[0]
+    assert "diverging: one step moved '" in monitor.findings[0]
 
 
 def test_nothing_to_say_of_a_healthy_network():

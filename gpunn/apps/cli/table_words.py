@@ -105,7 +105,7 @@ def _row(column: Column) -> tuple[str, ...]:
 def held(known: TableModel, target: TargetColumn) -> str:
     """Say which of the data's values the file holds, for users who may not want to share them."""
     categories = len(known.categories)
-    said = ["the columns' names", "ranges, medians, means and deviations"]
+    said = ["the columns' names", "ranges, percentiles, medians, means and deviations"]
     if categories:
         said.append(f"the categories of {counted(categories, 'column')}")
     if target.classes:

@@ -63,7 +63,7 @@ def simple_predictions(
 ) -> dict[str, np.ndarray]:
     """Return the test predictions of the class shares and of a linear model, by name."""
     test = parts["test"]
-    linear = Sequential(name="linear")
+    linear = Sequential(name="linear model")
     for layer in (
         Input(parts["train"].x.shape[1:]),
         Rescaling(1 / 255),

@@ -16,6 +16,7 @@ from gpunn.models import Model, NonFiniteLossError
 from .networks import MOST_PIECES, PIECES, Network, Rows, trained
 from .targets import TargetScale
 
+TEMPERATURES = (1.0, 1.2, 1.5, 2.0, 3.0)
 PATIENCE = 2  # lengths of training without improvement after which longer ones are not tried
 
 
@@ -50,6 +51,25 @@ class Problem:
             return np.where(away < 1, away**2, 2 * away - 1)
         return away**2
 
+    def adjusted(
+        self, predicted: np.ndarray, truth: np.ndarray, logs: bool
+    ) -> tuple[np.ndarray, float]:
+        """Return predictions that fit the truth better by one factor, and the factor.
+
+        For classes it is the temperature that logits are divided by (Guo et al. 2017, "On
+        calibration of modern neural networks"): a network is often too sure. For a network that
+        learns logarithms it is what predictions are multiplied by, see `TargetScale`; else 1.
+        """
+        if self.classes:
+            powers = [predicted ** (1 / t) for t in TEMPERATURES]
+            found = [power / power.sum(axis=-1, keepdims=True) for power in powers]
+            best = int(np.argmin([self.losses(one, truth).mean() for one in found]))
+            return found[best], TEMPERATURES[best]
+        if not logs:
+            return predicted, 1.0
+        factor = float(np.clip(truth.mean() / predicted.mean(), 0.5, 2.0))
+        return predicted * factor, factor
+
 
 @dataclass
 class Learnt:
@@ -61,6 +81,14 @@ class Learnt:
     def predict(self, rows: Rows) -> np.ndarray:
         """Return probabilities (rows, classes), or numbers (rows,) in the target's units."""
         return predictions(self.model, self.scale, rows)
+
+    def adjust(self, problem: Problem, factor: float) -> None:
+        """Apply the factor of `Problem.adjusted`."""
+        if not problem.classes:
+            self.scale = replace(self.scale, factor=factor)
+        elif factor != 1.0:
+            last = self.model.get_layer("output")
+            last.set_weights([w / np.float32(factor) for w in last.get_weights()])
 
 
 def predictions(model: Model, scale: TargetScale, rows: Rows) -> np.ndarray:

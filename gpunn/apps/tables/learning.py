@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,12 @@ from gpunn.layers import Average
 from gpunn.models import Model
 
 from .candidates import Learnt, Problem, candidates, more
+from .choosing import Choice
 from .folds import Rules
 from .kinds import Column
 from .networks import Rows
 from .preparing import Feature, Names, TableModel, feature_of, prepared
-from .search import WORK, Budget, Choice, Progress, search, silent
+from .search import WORK, Budget, Progress, search, silent
 from .targets import Outliers, TargetScale, is_skewed
 
 
@@ -110,7 +111,8 @@ class Plan:
             one = member.candidate.learn(
                 self.problem, known, y, member.place, self.seed + number, *mine
             )
-            learnt.append(replace(one, scale=replace(one.scale, factor=member.factor)))
+            one.adjust(self.problem, member.factor)
+            learnt.append(one)
         return assembled(features, learnt, self.problem.classes)
 
 

@@ -29,11 +29,15 @@ WIDEST = 20.0  # maximum range of a column, in deviations
 
 
 class Range(NamedTuple):
-    """Range of a numeric column in training, and whether all its values were whole numbers."""
+    """Range of a numeric column in training, and whether all its values were whole numbers.
+
+    ``percentiles`` are the 1st and the 99th, values of the column; None in files that lack them.
+    """
 
     low: float
     high: float
     whole: bool = False
+    percentiles: tuple[float, float] | None = None
 
 
 @dataclass
@@ -93,7 +97,9 @@ def _range(values: np.ndarray) -> Range | None:
     if not len(values):
         return None
     whole = bool((values == np.floor(values)).all())
-    return Range(float(values.min()), float(values.max()), whole)
+    first = float(np.percentile(values, 1, method="lower"))
+    last = float(np.percentile(values, 99, method="higher"))
+    return Range(float(values.min()), float(values.max()), whole, (first, last))
 
 
 class Names:
@@ -203,8 +209,10 @@ class TableModel:
         for name, kind in self.columns.items():
             columns.append({"name": name, "kind": kind})
             if name in self.ranges:
-                low, high, whole = self.ranges[name]
+                low, high, whole, percentiles = self.ranges[name]
                 columns[-1] |= {"range": [low, high], "whole": whole}
+                if percentiles is not None:
+                    columns[-1]["percentiles"] = [*percentiles]
             if name in self.units:
                 columns[-1]["unit"] = self.units[name]
         return {"target": self.target, "task": self.task, "columns": columns}
@@ -230,8 +238,15 @@ class TableModel:
             name = Text().check(entry.get("name"), f"{here}/name")
             columns[name] = _one_of(entry.get("kind"), f"{here}/kind", "number", "category")
             if "range" in entry:
-                ends = Several(Number(finite=True), 2).check(entry["range"], f"{here}/range")
-                ranges[name] = Range(min(ends), max(ends), entry.get("whole") is True)
+                two = Several(Number(finite=True), 2)
+                low, high = sorted(two.check(entry["range"], f"{here}/range"))
+                percentiles = None
+                if "percentiles" in entry:
+                    first, last = two.check(entry["percentiles"], f"{here}/percentiles")
+                    if not low <= first <= last <= high:
+                        raise ValueError(f"the entry '{here}/percentiles' is not within the range.")
+                    percentiles = first, last
+                ranges[name] = Range(low, high, entry.get("whole") is True, percentiles)
             if "unit" in entry:
                 units[name] = Text().check(entry["unit"], f"{here}/unit")
         if Names(columns).inputs != list(model.graph.input_names):

@@ -1,9 +1,7 @@
 """Choose among candidates by cross-validation: the best one, or the average of a few.
 
-The candidates are tried on the first folds, the better half of them on the others. Then members are
-added one by one to the best candidate, while the loss of their average falls (Caruana et al. 2004,
-"Ensemble selection from libraries of models"). All losses are those of rows that were not trained
-on. What may be spent is counted in multiplications, so it does not depend on the machine.
+The candidates are tried on the first folds, the better half of them on the others. What may be
+spent is counted in multiplications, so it does not depend on the machine.
 """
 
 from __future__ import annotations
@@ -12,86 +10,30 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from gpunn.apps.kept import KeptResults
 from gpunn.backends import get_backend
-from gpunn.common.names import counted
 
 from .candidates import Candidate, NetworkModel, Problem, usable
+from .choosing import Choice, Fold, Trial, choose
 from .folds import Rules, folds
 from .networks import Network, Rows
 
 WORK = 6e11  # multiplications that a search may take
-MEMBERS = 5  # of an ensemble, at most
 FINALISTS = 6  # candidates that see all folds, at most
 SPARE = 0.6  # of the minutes: what learning the answer takes is not part of the search
 FIRST = 5  # folds that all candidates see, if there are more
 FEWEST = 3  # networks that are tried whatever they cost
 SAMPLE = 20_000  # rows that a search looks at, at most
-GAIN = 1e-4  # smallest relative fall of the loss for which a member is added
 
 
 Progress = Callable[[int, int, int], None]
 
 
 def silent(fold: int, done: int, of: int) -> None: ...
-
-
-@dataclass
-class Member:
-    """One part of the answer.
-
-    Attributes:
-        candidate: how it learns.
-        place: the solution on the candidate's path.
-        factor: what its predictions are multiplied by, if it learns logarithms.
-        loss: mean loss on the rows of the folds.
-    """
-
-    candidate: Candidate
-    place: int
-    factor: float
-    loss: float
-
-
-@dataclass
-class Choice:
-    """The result of a search.
-
-    Attributes:
-        members: the answer is their average.
-        finalists: the candidates that saw all folds, the best first; one is the linear model.
-        tried: number of candidates that saw some.
-        rows: indices of the rows that the folds checked, each once.
-        predicted: predictions of the answer for these rows, none of which it had been trained on.
-        why: the reason for the number of members, in words.
-        folds: number of folds.
-        diverged: number of networks that diverged on all folds.
-        interrupted: whether Ctrl-C ended the search.
-    """
-
-    members: list[Member]
-    finalists: list[Member]
-    tried: int
-    rows: np.ndarray
-    predicted: np.ndarray
-    why: str
-    folds: int
-    diverged: int
-    interrupted: bool = False
-
-    def document(self) -> dict[str, Any]:
-        """Return the plan for the model's file."""
-        return {
-            "folds": self.folds,
-            "members": [
-                {**m.candidate.document(), "place": m.place, "loss": m.loss} for m in self.members
-            ],
-        }
 
 
 class Budget:
@@ -139,34 +81,6 @@ def _speed() -> float:
     return 2 * network.work(len(rows), 20, 1) / (time.perf_counter() - start)
 
 
-@dataclass
-class _Fold:
-    train: Rows
-    y: np.ndarray
-    check: Rows
-    truth: np.ndarray
-    rows: np.ndarray
-
-
-@dataclass
-class _Trial:
-    """A candidate with its predictions on each fold."""
-
-    number: int
-    candidate: Candidate
-    paths: list[np.ndarray] = field(default_factory=list)
-
-    def losses(self, problem: Problem, parts: Sequence[_Fold]) -> np.ndarray:
-        """Return the mean loss at each place that the paths of all folds reach."""
-        places = min(map(len, self.paths))
-        sums = np.zeros(places)
-        rows = 0
-        for path, part in zip(self.paths, parts, strict=False):
-            sums += problem.losses(path[:places], part.truth).sum(axis=-1)
-            rows += len(part.truth)
-        return np.where(np.isfinite(sums), sums / rows, np.inf)  # infinite: it diverged
-
-
 def search(
     prepare: Callable[[np.ndarray], Rows],
     y: np.ndarray,
@@ -203,18 +117,18 @@ def search(
     for train, check in folds(y[some], problem.classes, rules.of(some))[: 1 if fast else None]:
         train, check = some[train], some[check]
         rows = prepare(train)
-        parts.append(_Fold(rows[train], y[train], rows[check], y[check], check))
+        parts.append(Fold(rows[train], y[train], rows[check], y[check], check))
     outputs = problem.classes or 1
     width, most = parts[0].train.width, max(len(part.y) for part in parts)
     first = FIRST if len(parts) > FIRST else min(2, len(parts))
-    trials: list[_Trial] = []
+    trials: list[Trial] = []
     for candidate in itertools.chain(tried, more):
         if not usable(candidate, parts[0].train):
             continue
         cost = first * candidate.work(most, width, outputs)
         if len(trials) <= FEWEST or budget.allows(2 * cost):  # the other half is for the finalists
             budget.spend(cost)
-            trials.append(_Trial(len(trials), candidate))
+            trials.append(Trial(len(trials), candidate))
         elif len(trials) >= len(tried):
             break
     run = _Run(parts, problem, rules.seed, progress, kept)
@@ -229,7 +143,7 @@ def search(
     linear = [t for t in order if not t.candidate.is_network][:1]
     finalists += [t for t in linear if t not in finalists]
     if len(parts) > first and not run.interrupted:
-        affordable: list[_Trial] = []
+        affordable: list[Trial] = []
         for trial in finalists:
             cost = (len(parts) - first) * trial.candidate.work(most, width, outputs)
             if len(affordable) < 2 or trial in linear or budget.allows(cost):
@@ -238,9 +152,9 @@ def search(
         run.folds(affordable, first, len(parts))
         done = [t for t in affordable if len(t.paths) == len(parts)]
         if done:
-            found = _choose(done, parts, problem, counts, fast)
+            found = choose(done, parts, problem, counts, fast)
             return replace(found, interrupted=run.interrupted)
-    found = _choose(finalists, parts[:first], problem, counts, fast)
+    found = choose(finalists, parts[:first], problem, counts, fast)
     return replace(found, interrupted=run.interrupted)
 
 
@@ -267,7 +181,7 @@ class _Run:
 
     def __init__(
         self,
-        parts: Sequence[_Fold],
+        parts: Sequence[Fold],
         problem: Problem,
         seed: int,
         progress: Progress,
@@ -278,7 +192,7 @@ class _Run:
         self.interrupted = False
         self.workers = 1 if get_backend().name == "cupy" else 2
 
-    def folds(self, trials: Sequence[_Trial], start: int, stop: int) -> None:
+    def folds(self, trials: Sequence[Trial], start: int, stop: int) -> None:
         """Add the paths of the trials on some of the folds."""
         pool = ThreadPoolExecutor(self.workers)
         done = 0
@@ -293,7 +207,7 @@ class _Run:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _one(self, trial: _Trial, fold: int) -> np.ndarray:
+    def _one(self, trial: Trial, fold: int) -> np.ndarray:
         part = self.parts[fold]
         seed = _seed(self.seed, trial.number, fold)
         key = f"{trial.number} {trial.candidate.document()} {fold}"
@@ -310,78 +224,4 @@ def _seed(seed: int, *numbers: int) -> int:
     return int(np.random.SeedSequence([seed % 2**32, *numbers]).generate_state(1)[0])
 
 
-def _choose(
-    trials: Sequence[_Trial],
-    parts: Sequence[_Fold],
-    problem: Problem,
-    counts: tuple[int, int],
-    fast: bool,
-) -> Choice:
-    trials = [t for t in trials if np.isfinite(t.losses(problem, parts)).any()] or list(trials)
-    truth = np.concatenate([part.truth for part in parts])
-    rows = np.concatenate([part.rows for part in parts])
-    _, once = np.unique(rows, return_index=True)
-    members, outputs = [], []
-    for trial in trials:
-        place = int(np.argmin(trial.losses(problem, parts)))
-        predicted = np.concatenate([path[place] for path in trial.paths])
-        factor = 1.0
-        if trial.candidate.logs:
-            factor = float(np.clip(truth.mean() / predicted.mean(), 0.5, 2.0))
-            predicted = predicted * factor
-        loss = float(problem.losses(predicted, truth).mean())
-        members.append(Member(trial.candidate, place, factor, loss))
-        outputs.append(predicted)
-    order = sorted(range(len(members)), key=lambda i: members[i].loss)
-    best = next((i for i in order if members[i].candidate.is_network or not fast), order[0])
-    team, total, least = [best], outputs[best].copy(), members[best].loss
-    while len(team) < MEMBERS and not fast:
-        scores = {
-            i: float(problem.losses((total + outputs[i]) / (len(team) + 1), truth).mean())
-            for i in order if i not in team
-        }  # fmt: skip
-        best = min(scores, key=lambda i: scores[i], default=best)
-        if not scores or scores[best] > least * (1 - GAIN):
-            break
-        team, total, least = [*team, best], total + outputs[best], scores[best]
-    average = total / len(team)
-    team, average, why = _simplest(team, average, outputs, members, truth, rows, problem)
-    finalists = [members[i] for i in order]
-    team_members = [members[i] for i in team]
-    tried, diverged = counts
-    return Choice(
-        team_members, finalists, tried, rows[once], average[once], why, len(parts), diverged
-    )
-
-
-def _simplest(
-    team: list[int],
-    average: np.ndarray,
-    outputs: list[np.ndarray],
-    members: list[Member],
-    truth: np.ndarray,
-    rows: np.ndarray,
-    problem: Problem,
-) -> tuple[list[int], np.ndarray, str]:
-    """Prefer one member to several, if its loss is within one standard error of theirs."""
-    if len(team) == 1:
-        return team, average, "no average of several models was better"
-    losses = problem.losses(average, truth)
-    single = team[0]
-    more = problem.losses(outputs[single], truth) - losses
-    _, of, counts = np.unique(rows, return_inverse=True, return_counts=True)
-    more = np.bincount(of, weights=more) / counts  # of each row, which several folds may check
-    error = float(more.std(ddof=1)) / len(more) ** 0.5 if len(more) > 1 else np.inf
-    if more.mean() <= error:
-        why = (
-            f"the average of {counted(len(team), 'model')} is better by less than a standard error"
-        )
-        return [single], outputs[single], why
-    return (
-        team,
-        average,
-        f"better than any one of them by {more.mean() / error:.1f} standard errors",
-    )
-
-
-__all__ = ["Budget", "Choice", "Member", "Progress", "search", "silent"]
+__all__ = ["Budget", "Progress", "search", "silent"]

@@ -51,17 +51,34 @@ def score(predicted: np.ndarray, y: np.ndarray, classes: int) -> Score:
 
 def compared(mine: np.ndarray, other: np.ndarray, y: np.ndarray, classes: int) -> float:
     """Return by how many standard errors the first predictions are better, row by row."""
-    losses = []
-    for predicted in (mine, other):
-        if classes:
-            losses.append((predicted.argmax(axis=1) != y).astype(float))
-        else:
-            losses.append((predicted.reshape(-1) - y) ** 2)
-    better = losses[1] - losses[0]
-    error = better.std(ddof=1) / len(y) ** 0.5 if len(y) > 1 else 0.0
+    errors = [_errors(predicted, y, classes) for predicted in (mine, other)]
+    return _in_errors(errors[1] - errors[0])
+
+
+def _errors(predicted: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
+    if classes:
+        return (predicted.argmax(axis=1) != y).astype(float)
+    return (predicted.reshape(-1) - y) ** 2
+
+
+def _in_errors(better: np.ndarray) -> float:
+    error = better.std(ddof=1) / len(better) ** 0.5 if len(better) > 1 else 0.0
     if not error:
         return float(np.sign(better.mean())) * np.inf if better.mean() else 0.0
     return float(better.mean() / error)
+
+
+def _says_something(
+    answer: np.ndarray, constant: np.ndarray, y: np.ndarray, classes: int, own: Score
+) -> bool:
+    """Whether an answer is better than a constant: in its errors, or in its probabilities; for
+    numbers also if R2 is above 0, since a few large targets make errors uncertain."""
+    if compared(answer, constant, y, classes) >= 2:
+        return True
+    if not classes:
+        return own.value > 2 * own.error
+    logs = [np.log(np.maximum(p[np.arange(len(y)), y], 1e-7)) for p in (answer, constant)]
+    return _in_errors(logs[0] - logs[1]) >= 2
 
 
 NOUNS = {"network": "this network", "average": "this average", "linear model": "this linear model"}
@@ -80,7 +97,7 @@ def verdict(predicted: Sequence[np.ndarray], y: np.ndarray, classes: int, kind: 
     own, other = score(answer, y, classes), score(linear, y, classes)
     what, name = NOUNS[kind], "accuracy" if classes else "R2"
     on = f"{name} {own} on {counted(len(y), 'row')} held out"
-    if compared(answer, constant, y, classes) < 2:
+    if not _says_something(answer, constant, y, classes, own):
         than = f"{name} {score(constant, y, classes)}" if classes else "R2 0"
         because = (
             "so few rows cannot tell more"

@@ -37,6 +37,7 @@ def page(
     styles: Sequence[str | Path] = (),
     data: Any = None,
     *,
+    connects: bool = False,
     wasm: bool = False,
     packed: bool = False,
 ) -> str:
@@ -58,6 +59,7 @@ def page(
             colours).
         data: JSON data for scripts:
             ``JSON.parse(document.getElementById("data").textContent)``.
+        connects: whether scripts may send to the server from which the page came.
         wasm: whether scripts may compile WebAssembly.
         packed: whether to compress scripts with gzip, for a smaller page; the policy still allows
             only them.
@@ -85,6 +87,7 @@ def page(
     if packed:
         shown = [_inside("script", inlined(UNPACKER))]
         modules = [*modules, *shown]  # the policy allows all of them
+    policy += [("connect-src", "'self'")] if connects else []
     allowed = [*map(_hash, modules), *(["'wasm-unsafe-eval'"] if wasm else [])]
     policy += [("script-src", " ".join(allowed))] if allowed else []
     head = [

@@ -21,8 +21,12 @@ _HERE = Path(__file__).parent
 _INFINITE = 1e300  # replaces an infinite bound, which JSON does not support
 
 
-def playground_page() -> str:
+def playground_page(given: dict[str, Any] | None = None) -> str:
     """Return the page, to be written as UTF-8 and opened from disk.
+
+    Args:
+        given: a network and its points, from `gpunn.apps.web.given`, for a page from a server to
+            which it sends the network back.
 
     >>> shown = playground_page()
     >>> shown.startswith("<!DOCTYPE html>"), len(shown.encode()) <= 400_000
@@ -38,7 +42,9 @@ def playground_page() -> str:
             "catalogue": catalogue(known),
             "parts": known,
             "engine": pack((_HERE / "gpunn.wasm").read_bytes()),
+            "given": given,
         },
+        connects=given is not None,
         wasm=True,
         packed=True,
     )

@@ -24,8 +24,9 @@ _ROWS = 8192  # rows predicted at once
 def table_form(model: Any, table: TableModel) -> dict[str, Any]:
     """Return the description of a page of kind ``"table"``; see ``js/model/form.js``.
 
-    A slider covers the range of the training rows, or a few deviations around the mean if the
-    model's file does not store the range. It starts at the median.
+    A slider covers the 1st to the 99th percentile of the training rows, so that outliers do not
+    squeeze it. In files without percentiles it covers the range, or a few deviations around the
+    mean. It starts at the median.
 
     Args:
         model: a model that `gpunn train` trained on a table; it is not changed.
@@ -57,7 +58,7 @@ def table_notes(table: TableModel) -> list[str]:
     """Describe what the page of a model holds of its table.
 
     >>> from gpunn.apps.tables.preparing import Feature
-    >>> features = [Feature("age", 30.0, 40.0, 10.0, range=Range(18, 81, True)),
+    >>> features = [Feature("age", 30.0, 40.0, 10.0, range=Range(18, 81, True, (19, 77))),
     ...             Feature("tree", categories=["oak", "elm"])]
     >>> table = TableModel.to_learn("rent", "regression", features)
     >>> print(*table_notes(table), sep="\\n")
@@ -65,6 +66,7 @@ def table_notes(table: TableModel) -> list[str]:
     the names of 2 columns ('age', 'tree')
     the median, mean and deviation of 1 column
     the range of 1 column ('age' 18 to 81)
+    the 1st and the 99th percentile of 1 column ('age' 19 and 77)
     the categories of 1 column ('tree' 'oak', 'elm')
     """
     lines = [
@@ -75,9 +77,18 @@ def table_notes(table: TableModel) -> list[str]:
     count = [*table.columns.values()].count("number")
     if count:
         lines.append(f"the median, mean and deviation of {counted(count, 'column')}")
-    ends = {name: f"{low:.10g} to {high:.10g}" for name, (low, high, _) in table.ranges.items()}
+    ends = {name: f"{r.low:.10g} to {r.high:.10g}" for name, r in table.ranges.items()}
+    bulk = {
+        name: "{:.10g} and {:.10g}".format(*r.percentiles)
+        for name, r in table.ranges.items()
+        if r.percentiles is not None
+    }
     listed = {name: first_few(map(repr, found), 5) for name, found in table.categories.items()}
-    for what, found in (("the range", ends), ("the categories", listed)):
+    for what, found in (
+        ("the range", ends),
+        ("the 1st and the 99th percentile", bulk),
+        ("the categories", listed),
+    ):
         if found:
             shown = first_few((f"{name!r} {text}" for name, text in found.items()), 5, "; ")
             lines.append(f"{what} of {counted(len(found), 'column')} ({shown})")
@@ -121,17 +132,20 @@ def _moments(model: Any, count: int) -> list[tuple[float, float]]:
     return found
 
 
-def _slider(ends: Range, first: float) -> dict[str, float]:
-    """Return bounds, step and initial value of a slider, in round numbers.
+def _slider(ends: Range, first: float) -> dict[str, Any]:
+    """Return bounds, step and initial value of a slider, in round numbers, and the full range.
 
     >>> _slider(Range(4.3, 7.9), 5.8)
-    {'first': 5.8, 'low': 4.3, 'high': 7.9, 'step': 0.01}
-    >>> _slider(Range(0, 8e5), 12.3456)
-    {'first': 12.3, 'low': 0.0, 'high': 800000.0, 'step': 1000.0}
+    {'first': 5.8, 'low': 4.3, 'high': 7.9, 'step': 0.01, 'range': [4.3, 7.9]}
+    >>> _slider(Range(0, 8e5, percentiles=(0.5, 20)), 12.3456)
+    {'first': 12.3, 'low': 0.5, 'high': 20.0, 'step': 0.1, 'range': [0.0, 800000.0]}
     >>> _slider(Range(0, 5, whole=True), 2.5)
-    {'first': 2.0, 'low': 0.0, 'high': 5.0, 'step': 1.0}
+    {'first': 2.0, 'low': 0.0, 'high': 5.0, 'step': 1.0, 'range': [0.0, 5.0]}
     """
-    low, high, first = (min(max(v, -FARTHEST), FARTHEST) for v in (ends.low, ends.high, first))
+    low, high = ends.percentiles or (ends.low, ends.high)
+    if low == high:  # nearly all values are equal
+        low, high = ends.low, ends.high
+    low, high, first = (min(max(v, -FARTHEST), FARTHEST) for v in (low, high, first))
     low, high = min(low, first), max(high, first)
     if low == high:
         low, high = low - (abs(low) or 1.0), high + (abs(high) or 1.0)
@@ -142,7 +156,8 @@ def _slider(ends: Range, first: float) -> dict[str, float]:
     found = {"low": math.floor(low / step) * step, "high": math.ceil(high / step) * step}
     found = {name: round(v, max(places, 0)) for name, v in (found | {"step": step}).items()}
     digits = 2 - math.floor(math.log10(abs(first))) if first else 0
-    return {"first": float(round(first, max(places, digits)))} | found
+    widest = [float(min(ends.low, found["low"])), float(max(ends.high, found["high"]))]
+    return {"first": float(round(first, max(places, digits)))} | found | {"range": widest}
 
 
 def _order(model: Any, columns: list[dict[str, Any]]) -> list[int]:

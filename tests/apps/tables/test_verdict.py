@@ -55,6 +55,20 @@ def test_the_verdict_follows_from_the_rows(
     assert re.search(said, found), found
 
 
+def test_a_few_large_targets_or_a_rare_class_do_not_hide_that_an_answer_is_good() -> None:
+    y = RANDOM.normal(0, 1, 100)
+    y[:2] = 300
+    answer = y + RANDOM.normal(0, 0.1, 100)
+    found = verdict([np.full(100, y.mean()), answer, answer], y, 0, "network")
+    assert found.startswith("Take this network: R2 1.000")
+    labels = np.arange(400) % 10 == 0
+    shares = np.tile([0.9, 0.1], (400, 1))
+    better = np.where(labels[:, None], [0.6, 0.4], [0.95, 0.05])
+    assert verdict([shares, better, better], labels.astype(int), 2, "network").startswith(
+        "Take this network: accuracy .900"
+    )
+
+
 def column(values: Any) -> Column:
     return column_of("x", [str(v) for v in np.asarray(values).tolist()])
 

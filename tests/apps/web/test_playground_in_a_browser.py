@@ -55,6 +55,89 @@ def test_the_bar_hides_nothing_that_has_the_focus(playground, width):
                 assert fields.nth(place).bounding_box()["y"] >= bottom
 
 
+@pytest.mark.parametrize("height", [720, 800])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everything_is_in_sight_on_a_laptop(playground, height, scheme):
+    page = playground("", viewport={"width": 1280, "height": height}, color_scheme=scheme)
+    page.click("#epoch")
+    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+    controls = page.locator("body > * :is(button, select, input, summary, canvas, #words, #curves)")
+    boxes = [each.bounding_box() for each in controls.all() if not _in_the_unit_panel(each)]
+    boxes = [box for box in boxes if box]  # without those that are folded
+    assert len(boxes) > 40
+    for box in boxes:
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 1280
+        assert box["y"] >= 0 and box["y"] + box["height"] <= height
+
+
+def _in_the_unit_panel(element):
+    """It scrolls in itself, since it has a row for each weight."""
+    return element.evaluate("e => !!e.closest('#unit')")
+
+
+@pytest.mark.parametrize(
+    "net", ["", "3:tanh", "8:tanh,8:tanh", "24:tanh,2:relu", "8:tanh," * 7 + "8:tanh"]
+)
+@pytest.mark.parametrize("width", [400, 1280, 1900])
+def test_the_diagram_fills_its_frame_and_no_labels_overlap(playground, net, width):
+    page = playground(f"net={net}", viewport={"width": width, "height": 800})
+    frame = page.locator("#net").bounding_box()
+    drawn = page.locator("#net .net-inner").bounding_box()
+    assert drawn["width"] >= 0.97 * frame["width"]
+    assert width == 400 or drawn["height"] >= 0.97 * frame["height"] - 4
+    texts = page.locator("#net .unit-name:visible").all()
+    boxes = [_of_text(text) for text in texts]
+    boxes += [_without_stroke(label) for label in page.locator("#net svg text").all()]
+    pictures = [unit.bounding_box() for unit in page.locator("#net .unit").all()]
+    for place, box in enumerate(boxes):
+        for other in [*boxes[place + 1 :], *pictures]:
+            assert not _overlap(box, other), (net, width, box, other)
+
+
+def _of_text(element):
+    return element.evaluate("""e => {
+      const range = document.createRange();
+      range.selectNodeContents(e);
+      const { x, y, width, height } = range.getBoundingClientRect();
+      return { x, y, width, height };
+    }""")
+
+
+def _without_stroke(label):
+    """The box of a text without the stroke in the colour of the page around it."""
+    box = label.bounding_box()
+    inward = {"x": 3, "y": 3, "width": -6, "height": -6}
+    return {side: box[side] + by for side, by in inward.items()}
+
+
+def _overlap(a, b, slack=3.0):
+    """Whether two boxes share more than the empty edge of a line of text."""
+    return all(
+        min(a[x] + a[size], b[x] + b[size]) - max(a[x], b[x]) > slack
+        for x, size in (("x", "width"), ("y", "height"))
+    )
+
+
+def test_a_loss_has_labelled_axes(playground):
+    page = playground("lesson=too-little-data")
+    texts = page.locator("#curves text").all_text_contents()
+    assert {"epoch", "loss (log scale)", "training", "test"} <= set(texts)
+    ticks = [text for text in texts if text.replace(".", "").isdigit()]
+    assert len(ticks) >= 4
+    assert all(text.strip("0.")[:1] in "1235" for text in ticks if float(text) < 2), ticks
+
+
+def test_messages_stay_in_sight_below(playground):
+    page = playground("", viewport={"width": 400, "height": 800})
+    page.get_by_label("Loss", exact=True).select_option("hinge")
+    page.get_by_label("Output activation").select_option("softplus")
+    page.get_by_label("Loss", exact=True).select_option("binary_crossentropy")
+    page.locator("#save-picture").scroll_into_view_if_needed()
+    box = page.locator("#advice").bounding_box()
+    assert "expects probabilities" in page.inner_text("#advice")
+    assert box["y"] >= 0 and box["y"] + box["height"] <= 300
+
+
 def test_numbers_are_short(playground):
     """Numbers under the units' pictures, whatever their size, and in fields."""
     points = [[1e5, 1e-5, 1], [2e5, 7e-6, -3]]

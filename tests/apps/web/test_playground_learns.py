@@ -185,3 +185,21 @@ def test_a_script_within_an_epoch_has_the_weights_of_the_page(playground, more):
     now = page.evaluate("playground.training.now")
     assert float(printed["training"]) == pytest.approx(now["train"], rel=1e-4)
     assert float(printed["test"]) == pytest.approx(now["test"], rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def found(firefox, address):
+    return firefox("playground_in_firefox.cjs", f"{address}#data=moons&net=8:tanh,8:tanh")
+
+
+def test_firefox_learns_and_is_worked_with(found):
+    assert found["errors"] == []
+    assert found["right"] > 0.98
+    assert found["point"] is not None and found["after"] != found["point"]
+
+
+def test_what_firefox_says_is_what_its_script_says(found):
+    names, _ = executed(found["script"])
+    there = names["model"].predict(names["x"]).ravel()
+    # After thousands of epochs, differences in rounding have grown.
+    np.testing.assert_allclose(there > 0.5, np.array(found["answers"]) > 0.5)

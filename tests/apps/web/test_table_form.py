@@ -11,7 +11,8 @@ from browser.tables import CLASSES, FEATURES, HOSTILE, table_model
 
 import gpunn
 from gpunn.apps.cli import main
-from gpunn.apps.tables.preparing import Feature, Range
+from gpunn.apps.tables.kinds import Column
+from gpunn.apps.tables.preparing import Feature, Range, TableModel, feature_of
 from gpunn.apps.web.model_page import described, model_page
 from gpunn.layers import Dense
 
@@ -25,7 +26,8 @@ def test_fields_go_over_the_ranges_of_training() -> None:
     height, soil, girth, rings = found["columns"]
     assert [column["name"] for column in found["columns"]] == [f.name for f in FEATURES]
     assert ends(height) == pytest.approx((2.2, 40.5, 20, 0.1))
-    assert ends(rings) == (0, 12, 7, 1)
+    assert ends(rings) == (1, 11, 7, 1)  # its percentiles
+    assert (height["range"], rings["range"]) == ([2.2, 40.5], [0, 12])
     assert ends(girth) == pytest.approx((0.5, 3.5, 1.5, 0.01))  # an old file: 3 deviations
     assert (height["gaps"], girth["gaps"]) == (True, False)
     assert soil["categories"] == ["clay", HOSTILE, "__proto__"]
@@ -34,7 +36,15 @@ def test_fields_go_over_the_ranges_of_training() -> None:
 
 
 @pytest.mark.parametrize(
-    "range_", [Range(0, 0), Range(5, 5, True), Range(-3e38, 3e38), Range(0, 1e-30)]
+    "range_",
+    [
+        Range(0, 0),
+        Range(5, 5, True),
+        Range(-3e38, 3e38),
+        Range(0, 1e-30),
+        Range(0, 9, True, (0, 0)),
+        Range(-3e38, 3e38, percentiles=(-1e-3, 1e38)),
+    ],
 )
 def test_a_slider_has_two_ends_and_a_step(range_: Range) -> None:
     feature = Feature("x", range_.high, range_.high, 1.0, range=range_)
@@ -73,6 +83,7 @@ def test_the_command_says_what_the_page_holds_of_the_table(
     assert "the names of 4 columns ('height', '</script><b>soil', 'girth/cm', 'rings')" in output
     assert "the median, mean and deviation of 3 columns" in output
     assert "the range of 2 columns ('height' 2.25 to 40.5; 'rings' 0 to 12)" in output
+    assert "the 1st and the 99th percentile of 1 column ('rings' 1 and 11)" in output
     assert f"the categories of 1 column ('</script><b>soil' 'clay', {HOSTILE!r}, " in output
     text = page.read_text(encoding="utf-8")
     assert HOSTILE not in text and "</script><b>" not in text
@@ -87,6 +98,24 @@ def test_a_file_that_contradicts_itself_is_refused() -> None:
     model.trained_on["table"]["columns"][0]["range"] = [1.0, float("nan")]
     with pytest.raises(ValueError, match=r"columns/0/range/1.* is nan"):
         model_page(model)
+
+
+def test_outliers_do_not_squeeze_a_slider() -> None:
+    """A thousand values from 1 to 10, and one of a million: numpy's percentiles are its ends."""
+    values = np.append(np.random.default_rng(0).uniform(1, 10, 1000).round(3), 1e6)
+    column = Column("x", "number", values=values)
+    feature = feature_of(column, np.arange(len(values)))
+    first, last = np.percentile(values, [1, 99])
+    assert feature.range is not None and feature.range.percentiles is not None
+    assert feature.range.percentiles == pytest.approx((first, last), abs=0.05)
+    [shown] = described(table_model([], [feature]))["columns"]
+    assert (shown["low"], shown["high"]) == pytest.approx((first, last), abs=0.1)
+    assert shown["range"][1] == 1e6
+    document = TableModel.to_learn("y", "regression", [feature]).document()
+    del document["columns"][0]["percentiles"]  # as in a file of an earlier version
+    model = table_model([], [feature])
+    model.trained_on = {**model.trained_on, "table": document}
+    assert described(model)["columns"][0]["high"] == 1e6
 
 
 def test_exporting_leaves_the_model_as_it_is() -> None:

@@ -240,7 +240,7 @@ def test_curves_say_how_the_answer_changes(shown: Any) -> None:
     until(page, "document.querySelectorAll('.curve .frame').length === 4", 20)
     labels = page.locator(".curve").evaluate_all("all => all.map((c) => c.ariaLabel)")
     answers = [text.removesuffix(".").split(" is ", 1)[1].split(", ") for text in labels]
-    for k, value in ((0, 40.5), (2, 3.5), (3, 12.0)):
+    for k, value in ((0, 40.5), (2, 3.5), (3, 11.0)):
         last, at = answers[k][-1].split(" at ")
         values = [*FIRST[:k], value, *FIRST[k + 1 :]]
         assert number(at) == value
@@ -253,7 +253,7 @@ def test_curves_say_how_the_answer_changes(shown: Any) -> None:
     drawn = page.locator(".curve polyline").evaluate_all(
         "all => all.map((line) => line.getAttribute('points').split(' ').length)"
     )
-    assert drawn == [41, 41, 13]  # one for each integer
+    assert drawn == [41, 41, 11]  # one for each integer
     assert page.locator(".curve circle.now").count() == 3
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import gpunn
 from gpunn.apps.tables.preparing import Feature, Range, TableModel, prepared
-from gpunn.layers import Dense
+from gpunn.layers import Concatenate, Dense
 
 HOSTILE = '<img src=x onerror="alert(1)">'
 CLASSES = [HOSTILE, "elm", "</td>"]
@@ -14,7 +14,7 @@ FEATURES = [
     Feature("height", 20.0, 21.0, 5.0, gaps=True, range=Range(2.25, 40.5)),
     Feature("</script><b>soil", categories=["clay", HOSTILE, "__proto__"]),
     Feature("girth/cm", 1.5, 2.0, 0.5),
-    Feature("rings", 7.0, 8.0, 3.0, range=Range(0, 12, whole=True)),
+    Feature("rings", 7.0, 8.0, 3.0, range=Range(0, 12, whole=True, percentiles=(1, 11))),
 ]
 FIRST = (20.0, "clay", 1.5, 7.0)  # the form's initial values
 
@@ -22,7 +22,8 @@ FIRST = (20.0, "clay", 1.5, 7.0)  # the form's initial values
 def table_model(classes: list[str], features: list[Feature] = FEATURES, *hidden: Any) -> Any:
     """A model as `gpunn train` makes for tables, with its initial weights."""
     gpunn.utils.set_random_seed(3)
-    inputs, values = prepared(features)
+    inputs, parts = prepared(features)
+    values = parts[0] if len(parts) == 1 else Concatenate()(parts)
     for layer in hidden or (Dense(8, "tanh"),):
         values = layer(values)
     last = Dense(len(classes), "softmax") if classes else Dense(1)

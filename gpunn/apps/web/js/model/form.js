@@ -11,8 +11,8 @@ import { encoded } from "./encodings.js";
 
 /**
  * @typedef {{kind: "number", name: string, first: number, low: number, high: number, step: number,
- *   gaps: boolean}} NumberColumn the slider's bounds, step and initial value, and whether the model
- *   has an indicator for missing numbers
+ *   range: [number, number], gaps: boolean}} NumberColumn the slider's bounds, step and initial value,
+ *   the range of the training data, and whether the model has an indicator for missing numbers
  * @typedef {{kind: "category", name: string, categories: string[]}} CategoryColumn
  * @typedef {NumberColumn | CategoryColumn} Column
  * @typedef {import("./main.js").Description & {target: string, unsure_below?: number,
@@ -128,7 +128,7 @@ class Form {
    * @param {NumberColumn} column
    * @param {number} k
    */
-  #number({ name, low, high, step, gaps }, k) {
+  #number({ name, low, high, step, range: [least, most], gaps }, k) {
     const now = this.values[k];
     const slider = make("input", {
       type: "range", min: low, max: high, step, value: now ?? first(this.#description.columns[k]),
@@ -154,7 +154,7 @@ class Form {
     missing.setAttribute("aria-label", `${name} is missing`);
     const note = make("p", { class: "advice", role: "status" });
     const judge = (/** @type {Value} */ value) =>
-      fill(note, typeof value === "number" && (value < low || value > high) && "This is outside the range of the training data.");
+      fill(note, typeof value === "number" && (value < least || value > most) && "This is outside the range of the training data.");
     judge(now);
     const set = (/** @type {Value} */ value) => {
       missing.checked = value === null;

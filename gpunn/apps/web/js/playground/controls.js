@@ -39,7 +39,7 @@ export function dataControls(place, settings, changed) {
   fill(
     place,
     labelled("Dataset", select),
-    shape && !shape.rows && field("Number of points", "rows"),
+    shape && !shape.rows && field("Points", "rows"),
     shape?.noise !== undefined && field("Noise", "noise"),
     (shape?.most ?? 2) > 2 && field("Classes", "classes"),
     field("Test fraction", "held"),
@@ -64,12 +64,12 @@ export function layerControls(place, settings, catalogue, changed) {
       layer[name] = value;
       changed("network");
     }));
-    const more = make("details", { open: uncommon(layer) }, make("summary", {}, "More"),
+    const more = make("details", { open: uncommon(layer) }, make("summary", {}, "More"), make("div", { class: "fields" },
       labelled("Initializer", choice(named(catalogue.initializers), layer.initializer.name, (name) => {
         layer.initializer = { name, settings: {} };
         changed("network");
       })),
-      initializerControls(layer.initializer, catalogue, () => changed("network")),
+      ...initializerControls(layer.initializer, catalogue, () => changed("network")),
       field("Dropout", "dropout"), field("L1 penalty", "l1"), field("L2 penalty", "l2"),
       labelled("Batch normalization", tick(layer.normalize, (value) => {
         layer.normalize = value;
@@ -78,12 +78,13 @@ export function layerControls(place, settings, catalogue, changed) {
       make("button", { type: "button", onclick: () => {
         settings.layers.splice(i, 1);
         changed("network");
-      } }, `Remove layer ${i + 1}`));
-    return make("fieldset", {}, make("legend", {}, `Layer ${i + 1}`), field("Units", "units"),
+      } }, `Remove layer ${i + 1}`)));
+    return make("fieldset", {}, make("legend", {}, `Layer ${i + 1}`), make("div", { class: "pair" },
+      field("Units", "units"),
       labelled("Activation", choice(activations, layer.activation, (name) => {
         layer.activation = name;
         changed("network");
-      })), more);
+      }))), more);
   });
   const full = settings.layers.length >= LIMITS.layers.most;
   fill(place, boxes, make("button", { type: "button", disabled: full, onclick: () => {
@@ -146,7 +147,7 @@ export function trainingControls(place, settings, catalogue, output, data, chang
       settings.each = value;
       changed("network");
     })),
-    labelled("Seed for weights and shuffling", number(settings.seed, LIMITS.seed, (value) => {
+    labelled("Seed for weights", number(settings.seed, LIMITS.seed, (value) => {
       settings.seed = value;
       changed("network");
     })),

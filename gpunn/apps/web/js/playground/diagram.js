@@ -6,8 +6,14 @@ import { fill, make, makeSvg, set, written } from "./dom.js";
 /** @typedef {import("./backprop.js").Passed} Passed */
 
 export const DETAIL = 20; // points in each direction of a unit's picture
-const [COLUMN, NARROW, ROW, UNIT] = [112, 82, 50, 34]; // columns are narrower where there is less room
+const NARROW = 62; // least width of a column
+const SHORT = 13; // least height of a row
+const [ROW, DENSE, MANY] = [50, 30, 12]; // height of a row, and for more units than this, in a frame that grows
+const NAME = 15; // height of a unit's name and value, below its picture
+const [SMALLEST, LARGEST] = [20, 56]; // side of a unit's picture with a name below it
+const SPREAD = 1.9; // largest distance of a column's units, in sides of a picture with its name
 const ALONG = 0.36; // position on a line of its values
+const [TEXT, LINES] = [52, 23]; // room that the values on a line need, across and down
 
 /** @typedef {import("./words.js").UnitState} UnitState */
 
@@ -24,7 +30,9 @@ export class Diagram {
     this.pictures = [];
     /** @type {SVGLineElement[][]} of each layer, in the order of its kernel */
     this.lines = [];
-    this.column = COLUMN;
+    this.column = this.height = this.unit = 0;
+    /** @type {number[]} width and height of the frame that the diagram was built for */
+    this.frame = [];
     /** @type {{layer: number, unit: number}} whose values are shown on the lines */
     this.shown = { layer: -1, unit: -1 };
     this.svg = makeSvg("svg", { "aria-hidden": "true", class: "edges" });
@@ -38,14 +46,21 @@ export class Diagram {
    */
   build(sizes, inputNames, outputNames) {
     this.sizes = sizes;
-    const room = Math.floor((this.container.clientWidth - 2) / sizes.length);
-    this.column = Math.min(COLUMN, Math.max(NARROW, room));
-    const [width, height] = [this.column * sizes.length, ROW * Math.max(...sizes) + 22];
+    fill(this.container);
+    this.frame = this.size();
+    const [across, down] = this.frame;
+    const most = Math.max(...sizes);
+    this.column = Math.max(NARROW, Math.floor(across / sizes.length));
+    this.height = Math.max(SHORT * most, down || (most > MANY ? DENSE : ROW) * most);
+    const row = this.height / most;
+    const room = row - NAME - 2 < SMALLEST ? row - 3 : row - NAME - 2;
+    this.unit = Math.floor(Math.min(LARGEST, this.column - 22, room));
+    const [width, height, side] = [this.column * sizes.length, this.height, this.unit];
     set(this.svg, { viewBox: `0 0 ${width} ${height}`, width, height });
     this.lines = sizes.slice(1).map((units, l) => Array.from({ length: sizes[l] * units }, (_, i) => {
       const [x1, y1] = this.place(l, Math.floor(i / units));
       const [x2, y2] = this.place(l + 1, i % units);
-      return makeSvg("line", { x1: x1 + UNIT / 2, y1, x2: x2 - UNIT / 2, y2 });
+      return makeSvg("line", { x1: x1 + side / 2, y1, x2: x2 - side / 2, y2 });
     }));
     this.along = makeSvg("g", {});
     fill(this.svg, ...this.lines.flat(), this.along);
@@ -60,13 +75,15 @@ export class Diagram {
           "aria-label": last ? `Output ${name}` : `Layer ${l}, unit ${unit + 1}`,
           onclick: () => this.chosen(l - 1, unit, null) }, canvas);
       const [x, y] = this.place(l, unit);
-      button.style.left = `${x - UNIT / 2}px`;
-      button.style.top = `${y - UNIT / 2}px`;
+      button.style.left = `${x - side / 2}px`;
+      button.style.top = `${y - side / 2}px`;
+      button.style.width = button.style.height = `${side}px`;
       nodes.push(button);
       const text = make("span", { class: "unit-name", title: name }, name);
       text.style.left = `${x - this.column / 2}px`;
       text.style.width = `${this.column}px`;
-      text.style.top = `${y + UNIT / 2 - 1}px`;
+      text.style.top = `${y + side / 2 + 1}px`;
+      text.hidden = !this.named(l);
       nodes.push(text);
       button.dataset.name = name;
       return button;
@@ -78,15 +95,44 @@ export class Diagram {
     fill(this.container, inner);
   }
 
+  /** @returns {number[]} width of the frame, and its height if it does not depend on the diagram's */
+  size() {
+    const { clientWidth, clientHeight } = this.container;
+    const own = getComputedStyle(this.container).flexGrow === "1";
+    return [clientWidth, own ? clientHeight : 0];
+  }
+
+  /** @returns {boolean} whether the frame has another size than the diagram was built for */
+  get outgrown() {
+    return this.sizes !== undefined && this.size().some((size, i) => size !== this.frame[i]);
+  }
+
+  /**
+   * @param {number} column
+   * @returns {number} distance of its units
+   */
+  spacing(column) {
+    const count = /** @type {number[]} */ (this.sizes)[column];
+    return Math.min(this.height / count, SPREAD * (this.unit + NAME));
+  }
+
+  /**
+   * @param {number} column
+   * @returns {boolean} whether there is room for names below its units
+   */
+  named(column) {
+    return this.spacing(column) >= this.unit + NAME;
+  }
+
   /**
    * @param {number} column
    * @param {number} unit
-   * @returns {[number, number]}
+   * @returns {[number, number]} the middle of its picture
    */
   place(column, unit) {
     const sizes = /** @type {number[]} */ (this.sizes);
-    const height = ROW * Math.max(...sizes);
-    return [this.column * (column + 0.5), height / 2 + ROW * (unit - (sizes[column] - 1) / 2) + 2];
+    const y = this.height / 2 + this.spacing(column) * (unit - (sizes[column] - 1) / 2);
+    return [this.column * (column + 0.5), this.named(column) ? y - NAME / 2 : y];
   }
 
   /**
@@ -135,12 +181,14 @@ export class Diagram {
       text.textContent = [button.dataset.name, value].filter(Boolean).join(" ");
     }));
     if (!passed || !this.along) return fill(/** @type {Element} */ (this.along));
+    const apart = this.spacing(shown.layer) * (1 - ALONG);
+    if (this.column - this.unit < TEXT || apart < LINES) return fill(this.along);
     const { inputs, byZ } = passed[shown.layer];
     const { kernel, units } = layers[shown.layer];
     const [x2, y2] = this.place(shown.layer + 1, shown.unit);
     fill(this.along, [...inputs].map((value, i) => {
       const [x1, y1] = this.place(shown.layer, i);
-      const x = x1 + UNIT / 2 + ALONG * (x2 - x1 - UNIT);
+      const x = x1 + this.unit / 2 + ALONG * (x2 - x1 - this.unit);
       const y = y1 + ALONG * (y2 - y1);
       const w = kernel[i * units + shown.unit];
       return [makeSvg("text", { x, y: y - 1 }, `→ ${written(w * value, 2)}`),

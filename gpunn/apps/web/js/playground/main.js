@@ -5,7 +5,8 @@ import { counted, find } from "./dom.js";
 import { copy, loadModel, save, saveModel, tables } from "./out.js";
 import { Playground } from "./playground.js";
 import { pythonScript } from "./python.js";
-import { newLayer, toAddress } from "./settings.js";
+import { Sender } from "./sending.js";
+import { lessonAddress, newLayer } from "./settings.js";
 
 /** @param {Playground} playground */
 function listen(playground) {
@@ -14,10 +15,10 @@ function listen(playground) {
     try {
       await act();
     } catch (error) {
-      playground.say(/** @type {Error} */ (error).message);
+      playground.say(/** @type {Error} */ (error).message, true);
     }
   });
-  const say = (/** @type {string} */ message) => playground.say(message);
+  const say = (/** @type {string} */ message, bad = false) => playground.say(message, bad);
   on("run", () => (playground.running ? playground.once(() => {}) : playground.start()));
   on("step", () => playground.once(() => playground.training?.step()));
   on("epoch", () => playground.once(() => playground.training?.epoch()));
@@ -26,8 +27,12 @@ function listen(playground) {
     playground.stop();
     playground.renew("network");
   });
+  find("lessons").addEventListener("change", () => {
+    const { value } = find("lessons");
+    playground.open(value && lessonAddress(value, false));
+  });
   on("copy-address", () => {
-    const { text, complete } = toAddress(playground.settings);
+    const { text, complete } = playground.address;
     const here = location.href.split("#")[0];
     return copy("Link", `${here}#${text}`, say).then(() => complete
       || say("The link contains all settings but not the points: there are too many."));
@@ -55,10 +60,13 @@ function listen(playground) {
   });
   addEventListener("keydown", (event) => key(event));
   addEventListener("hashchange", () => {
-    if (location.hash.slice(1) === toAddress(playground.settings).text) return;
-    playground.settings = playground.readAddress();
-    playground.renew("points");
+    if (location.hash.slice(1) === playground.address.text) return;
+    playground.open(location.hash.slice(1));
   });
+  const { documentElement: root } = document;
+  new ResizeObserver(([{ target }]) => { // what gets the focus must not lie below the bar
+    root.style.scrollPaddingTop = `${target.clientHeight + 8}px`;
+  }).observe(find("top"));
   addEventListener("resize", () => playground.draw());
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => playground.draw(true));
 }
@@ -98,14 +106,29 @@ async function takeFile(playground, file, openTable) {
     playground.renew("network", layers.map((layer) => layer.weights));
     playground.say([`Loaded ${whole ? "a model" : "the weights"} of ${counted(layers.length, "layer")}.`, ...notes].join(" "));
   } catch (error) {
-    playground.say(`The file was not loaded. ${/** @type {Error} */ (error).message}`);
+    playground.say(`The file was not loaded. ${/** @type {Error} */ (error).message}`, true);
   }
 }
 
+/**
+ * Show what Python has given (gpunn.apps.web.given), and send the network back.
+ * @param {Playground} playground
+ * @param {{settings: string, model: string, rows: number}} given
+ */
+async function openGiven(playground, { settings, model, rows }) {
+  playground.open(settings);
+  const bytes = Uint8Array.from(atob(model), (c) => c.charCodeAt(0));
+  await takeFile(playground, new File([bytes], "model.gpunn"), () => {});
+  const { length } = playground.data.points;
+  if (length < rows) playground.say(`Showing ${counted(length, "row")} of ${rows.toLocaleString("en")}, evenly spread.`);
+  new Sender(playground);
+}
+
 try {
-  const { catalogue, parts, engine } = JSON.parse(find("data").textContent);
+  const { catalogue, parts, engine, given } = JSON.parse(find("data").textContent);
   const playground = new Playground(await load(await unpacked(engine), parts), catalogue);
   listen(playground);
+  if (given) await openGiven(playground, given);
   document.documentElement.dataset.ready = "true";
   Object.assign(globalThis, { playground });
 } catch (error) {

@@ -78,7 +78,7 @@ export async function loadModel(file, { data, catalogue, output }) {
 /**
  * The part of the page that loads tables: pasted, dropped or chosen.
  * @param {(own: import("./settings.js").OwnPoints, notes: string[]) => void} take
- * @param {(message: string) => void} say
+ * @param {(message: string, bad?: boolean) => void} say
  * @param {string[]} missing strings that mark a missing value
  */
 export function tables(take, say, missing) {
@@ -90,7 +90,7 @@ export function tables(take, say, missing) {
       columns(table, suggested(table));
     } catch (error) {
       fill(place);
-      say(`The table was not loaded. ${/** @type {Error} */ (error).message}`);
+      say(`The table was not loaded. ${/** @type {Error} */ (error).message}`, true);
     }
   };
   /**
@@ -116,7 +116,7 @@ export function tables(take, say, missing) {
         }
         take({ ...own, inputs: /** @type {1 | 2} */ (chosen.inputs.length) }, notes);
       } catch (error) {
-        say(/** @type {Error} */ (error).message);
+        say(/** @type {Error} */ (error).message, true);
       }
     };
     fill(place, labelled("x-axis", axis(0)), labelled("y-axis", axis(1)),
@@ -131,7 +131,7 @@ export function tables(take, say, missing) {
   /** @param {File | undefined} file */
   const open = async (file) => {
     if (!file) return;
-    if (file.size > 4 * MOST_TEXT) say(`${file.name} is too large for this page.`);
+    if (file.size > 4 * MOST_TEXT) say(`${file.name} is too large for this page.`, true);
     else read(await file.text());
   };
   const input = find("table-file");

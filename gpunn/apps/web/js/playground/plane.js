@@ -146,10 +146,13 @@ export class Plane {
         context.fillText(text, axis ? MARGIN - 3 : Math.min(x, size - half), axis ? y : end + 8, axis ? MARGIN - 3 : size);
       }
     }
-    context.textAlign = "right";
-    context.fillText(data.names[0].slice(0, 40), size - 8, size - 8);
-    context.textAlign = "left";
-    context.fillText(data.names[1].slice(0, 40), MARGIN + 6, 16);
+    context.textAlign = "center";
+    context.fillText(data.names[0].slice(0, 40), MARGIN + (end - 6) / 2, size - 8);
+    context.save();
+    context.translate(8, 6 + (end - 6) / 2);
+    context.rotate(-Math.PI / 2);
+    context.fillText(data.names[1].slice(0, 40), 0, 0);
+    context.restore();
   }
 
   /**

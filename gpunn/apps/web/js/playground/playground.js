@@ -5,14 +5,16 @@ import { drawCurves } from "./curves.js";
 import { CLASS_NAMES, boundsOf, makeData, mismatch } from "./points/data.js";
 import { DETAIL, Diagram } from "./diagram.js";
 import { fill, find, make, written } from "./dom.js";
+import { lessonCard, lessonMenu, unknownLesson } from "./lesson_card.js";
+import { LESSONS } from "./lessons.js";
 import { Pen } from "./pen.js";
 import { Plane, placesOf } from "./plane.js";
-import { fromAddress, toAddress } from "./settings.js";
+import { defaults, fromAddress, toAddress } from "./settings.js";
 import { SHAPES, points } from "./points/shapes.js";
 import { Slopes } from "./slopes.js";
 import { Training } from "./training.js";
 import { unitPanel } from "./unit.js";
-import { findings, unitStates } from "./words.js";
+import { diverging, findings, unitStates, unscaled } from "./words.js";
 
 const BUDGET = 9; // milliseconds of training between two frames
 const WORDS_EVERY = 400; // milliseconds
@@ -31,7 +33,6 @@ export class Playground {
     /** @type {Training | null} */
     this.training = null;
     this.running = false;
-    find("words").setAttribute("aria-live", "polite");
     /** @type {number | null} */
     this.point = null;
     /** @type {{layer: number, unit: number} | null} */
@@ -57,20 +58,58 @@ export class Playground {
     /** @type {Float32Array} */
     this.details = new Float32Array();
     this.drawn = false;
-    this.settings = this.readAddress();
+    /** @type {(() => void) | null} called whenever the network may have changed */
+    this.changed = null;
+    this.lesson = ""; // the name of the one that is shown
+    this.cured = false;
+    this.settings = defaults();
+    this.open(location.hash.slice(1));
+    new ResizeObserver(() => this.fit()).observe(find("net"));
+  }
+
+  /** Build the diagram again if its frame has another size. */
+  fit() {
+    if (!this.training || !this.diagram.outgrown) return;
+    this.buildDiagram(this.training);
+    this.showUnit();
+    this.draw(true);
+  }
+
+  /** @param {string} text settings, in the form of the page's address */
+  open(text) {
+    this.stop();
+    this.say("");
+    const { settings, refused, lesson, cured } = fromAddress(text, this.catalogue);
+    const known = Object.hasOwn(LESSONS, lesson);
+    if (refused.length) this.say(`Ignored invalid settings in the address: ${refused.join(", ").slice(0, 200)}.`, true);
+    if (lesson && !known) this.say(unknownLesson(lesson), true);
+    this.settings = settings;
+    this.lesson = known ? lesson : "";
+    this.cured = cured;
     this.renew("points");
+    if (this.lesson) this.training?.epochs(LESSONS[lesson].epochs);
+    this.showLesson();
+    this.draw(true);
   }
 
-  /** @returns {import("./settings.js").Settings} */
-  readAddress() {
-    const { settings, refused } = fromAddress(location.hash.slice(1), this.catalogue);
-    if (refused.length) this.say(`Ignored invalid settings in the address: ${refused.join(", ").slice(0, 200)}.`);
-    return settings;
+  /** @returns {{text: string, complete: boolean}} the settings, in the form of the page's address */
+  get address() {
+    return toAddress(this.settings, this.catalogue, this.lesson);
   }
 
-  /** @param {string} message */
-  say(message) {
-    find("message").textContent = message;
+  showLesson() {
+    lessonMenu(find("lessons"), this.lesson);
+    lessonCard(find("lesson"), this.lesson, this.cured, (text) => this.open(text));
+  }
+
+  /**
+   * @param {string} message
+   * @param {boolean} [bad] whether something went wrong
+   */
+  say(message, bad = false) {
+    const place = find("message");
+    place.textContent = message;
+    place.classList.toggle("bad", bad);
   }
 
   /**
@@ -97,9 +136,8 @@ export class Playground {
         trainingControls(place, this.settings, this.catalogue, training.output, this.data, (w) => this.renew(w)));
       find("advice").textContent = mismatch(training.output, this.data, this.catalogue);
     }
-    const address = toAddress(this.settings).text;
     try {
-      history.replaceState(null, "", `#${address}`);
+      history.replaceState(null, "", `#${this.address.text}`);
     } catch {
       // some browsers forbid this for pages opened from disk; "Copy link" still works
     }
@@ -140,16 +178,21 @@ export class Playground {
       this.training = new Training(this.engine, this.catalogue, this.settings, this.data, weights);
     } catch (error) {
       this.stop();
-      this.say(/** @type {Error} */ (error).message);
+      this.say(/** @type {Error} */ (error).message, true);
       return;
     }
     const { network } = this.training;
     this.outputNames = this.data.task === "numbers" ? [this.data.names[this.data.inputs]]
       : this.training.output.each ? this.data.classes : [this.data.classes[1]];
-    this.diagram.build([this.data.inputs, ...network.layers.map((l) => l.units)], this.data.names, this.outputNames);
+    this.buildDiagram(this.training);
     const { selected } = this;
     if (selected && !(selected.unit < network.layers[selected.layer]?.units)) this.selected = null;
     this.showUnit();
+  }
+
+  /** @param {Training} training */
+  buildDiagram({ network }) {
+    this.diagram.build([this.data.inputs, ...network.layers.map((l) => l.units)], this.data.names, this.outputNames);
   }
 
   /**
@@ -280,14 +323,15 @@ export class Playground {
     const places = this.details;
     this.diagram.paint(places, network.outputs(places, places.length / data.inputs), data.inputs);
     const { now } = training;
-    const percent = (/** @type {number} */ v) => (Number.isNaN(v) ? "" : `, ${(100 * v).toFixed(1)}% correct`);
+    const percent = (/** @type {number} */ v) => (Number.isNaN(v) ? "" : `, ${(100 * v).toFixed(1)}%`);
     fill(find("figures"),
       figure("Epoch", Math.floor(now.epoch + 1e-9).toLocaleString("en")),
       figure("Step", now.step.toLocaleString("en")),
-      figure("Training loss", written(now.train) + percent(now.trainRight)),
-      data.test.length ? figure("Test loss", written(now.test) + percent(now.testRight)) : null,
+      figure("Training loss", written(now.train), percent(now.trainRight)),
+      data.test.length ? figure("Test loss", written(now.test), percent(now.testRight)) : null,
       this.rate.text ? figure("Speed", this.rate.text) : null);
     find("back").disabled = training.past.length === 0;
+    this.changed?.();
     const time = performance.now();
     if (!all && this.running && time - this.told < WORDS_EVERY) return;
     this.told = time;
@@ -296,8 +340,8 @@ export class Playground {
     drawCurves(find("curves"), training.moments);
     find("curves").setAttribute("aria-label", `Loss after ${Math.floor(now.epoch)} epochs: training `
       + `${written(now.train)}${data.test.length ? `, test ${written(now.test)}` : ""}.`);
-    plane.canvas.setAttribute("aria-label", `Network output over the plane. Training${
-      percent(now.trainRight) || `: loss ${written(now.train)}`}. Arrow keys move a cursor; Enter ${
+    plane.canvas.setAttribute("aria-label", `Network output over the plane. Training loss ${written(now.train)}${
+      now.trainRight >= 0 ? `${percent(now.trainRight)} correct` : ""}. Arrow keys move a cursor; Enter ${
       this.pen.mode === "choose" ? "selects the nearest point" : "draws or erases there"}.`);
     this.tell();
   }
@@ -316,12 +360,16 @@ export class Playground {
     });
     const gradients = network.layers.map(({ kernelGradient }) =>
       Math.sqrt(kernelGradient.reduce((sum, g) => sum + g * g, 0) / kernelGradient.length));
-    const found = findings(states, network.steps ? gradients : [], training.finite, this.catalogue.bounds);
+    const bad = network.steps ? diverging(training.progress) : "";
+    const found = bad ? [bad] : [
+      ...unscaled(data.names.slice(0, data.inputs), x),
+      ...findings(states, network.steps ? gradients : [], this.catalogue.bounds),
+    ];
     const text = found.join("\n");
     const place = find("words");
     if (place.dataset.text !== text) {
       place.dataset.text = text;
-      fill(place, found.length ? found.map((sentence) => make("li", {}, sentence))
+      fill(place, found.length ? found.map((sentence) => make("li", { class: "bad" }, sentence))
         : make("li", {}, "No dead units, no saturated layers."));
     }
     this.diagram.mark(states, this.selected);
@@ -331,9 +379,10 @@ export class Playground {
 /**
  * @param {string} name
  * @param {string} value
+ * @param {string} [right] the fraction of correct predictions
  */
-function figure(name, value) {
-  return make("div", {}, make("dt", {}, name), make("dd", {}, value));
+function figure(name, value, right) {
+  return make("div", {}, make("dt", {}, name), make("dd", {}, value, right, right && make("span", { class: "word" }, " correct")));
 }
 
 /**

@@ -1,5 +1,6 @@
 // The settings, their defaults, and their form in the page's address. An address may come from anyone:
 // invalid settings are ignored and reported.
+import { LESSONS } from "./lessons.js";
 import { SHAPES } from "./points/shapes.js";
 
 /**
@@ -104,11 +105,26 @@ export function defaults() {
 }
 
 /**
+ * @param {string} name of a lesson
+ * @param {boolean} cured
+ * @returns {string} its address
+ */
+export function lessonAddress(name, cured) {
+  return `lesson=${name}${cured ? "&cured=true" : ""}`;
+}
+
+/**
  * @param {Settings} settings
+ * @param {Catalogue} catalogue
+ * @param {string} [lesson] the one that is shown: while nothing is changed, its name is the address
  * @returns {{text: string, complete: boolean}} the part after the "#"; incomplete if there are too
  *   many user-defined points
  */
-export function toAddress(settings) {
+export function toAddress(settings, catalogue, lesson = "") {
+  for (const cured of lesson ? [false, true] : []) {
+    const text = lessonAddress(lesson, cured);
+    if (JSON.stringify(fromAddress(text, catalogue).settings) === JSON.stringify(settings)) return { text, complete: true };
+  }
   const found = new URLSearchParams();
   const usual = { ...defaults(), noise: SHAPES[settings.data]?.noise ?? defaults().noise };
   for (const name of /** @type {const} */ (
@@ -145,13 +161,22 @@ function layerText(layer) {
 /**
  * @param {string} text the part after the "#"
  * @param {Catalogue} catalogue
- * @returns {{settings: Settings, refused: string[]}} names of the ignored settings
+ * @returns {{settings: Settings, refused: string[], lesson: string, cured: boolean}} refused: names of the
+ *   ignored settings; lesson: the name that is given, perhaps of an unknown one
  */
 export function fromAddress(text, catalogue) {
   const settings = defaults();
   /** @type {string[]} */
   const refused = [];
-  const given = new URLSearchParams(text);
+  let given = new URLSearchParams(text);
+  const [lesson, cured] = [given.get("lesson") ?? "", given.get("cured") === "true"];
+  given.delete("lesson");
+  given.delete("cured");
+  if (Object.hasOwn(LESSONS, lesson)) {
+    const { settings: start, cured: changes, own } = LESSONS[lesson];
+    settings.own = own?.(cured) ?? null;
+    given = new URLSearchParams([start, cured ? changes : "", String(given)].filter(Boolean).join("&"));
+  }
   const shape = given.get("data") ?? settings.data;
   if (Object.hasOwn(SHAPES, shape)) settings.noise = SHAPES[shape].noise ?? settings.noise;
   for (const [name, value] of given) {
@@ -163,7 +188,7 @@ export function fromAddress(text, catalogue) {
     settings.data = "moons";
     if (!refused.includes("own")) refused.push("data");
   }
-  return { settings, refused };
+  return { settings, refused, lesson, cured };
 }
 
 /**

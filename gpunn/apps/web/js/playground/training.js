@@ -88,6 +88,13 @@ export class Training {
     return Number.isFinite(this.now.train);
   }
 
+  /** @returns {{loss: number, start: number, growth: number}} see `diverging` */
+  get progress() {
+    const growths = this.network.layers.map(({ kernel }, i) =>
+      Math.hypot(...kernel) / Math.max(1, Math.hypot(...this.start[i].kernel)));
+    return { loss: this.now.train, start: this.moments[0].train, growth: Math.max(...growths) };
+  }
+
   /** @param {number} [steps] */
   step(steps = 1) {
     this.keep();
@@ -99,6 +106,11 @@ export class Training {
     this.keep();
     this.network.epoch();
     this.look();
+  }
+
+  /** @param {number} count */
+  epochs(count) {
+    for (let i = 0; i < count && this.finite; i++) this.epoch();
   }
 
   /**

@@ -1,5 +1,10 @@
-// Descriptions of training problems: the findings and bounds of gpunn.callbacks.GradientMonitor, from
-// one pass over the training points.
+// Descriptions of training problems, in the words of gpunn.callbacks.GradientMonitor and of fit's errors,
+// from one pass over the training points. Lessons (lessons.js) use these words too.
+import { written } from "./dom.js";
+
+const JUMPED = { loss: 2, growth: 3 }; // times the loss at the start, in a network that has moved
+const GREW = { loss: 0.5, growth: 100 }; // times the weights at the start, without having learned much
+const UNUSUAL = 10; // mean or deviation of an input: one that is scaled has 0 and 1
 
 /** @typedef {import("./settings.js").Catalogue["bounds"]} Bounds */
 
@@ -35,16 +40,48 @@ export function unitStates(outputs, slopes, units, steepest, bounds) {
 }
 
 /**
+ * Describe training that diverges. Everything else that is then found, such as saturated layers and
+ * vanishing gradients, only follows from it.
+ * @param {{loss: number, start: number, growth: number}} progress the loss now and at the start, and how many
+ *   times as large as there the weights of a layer are
+ * @returns {string} a sentence, empty if it does not diverge
+ */
+export function diverging({ loss, start, growth }) {
+  const cure = "The learning rate is too high, or the inputs are not scaled. Try a tenth of the learning rate, then Reset.";
+  if (!Number.isFinite(loss)) return `Training diverges: the loss is no longer finite. ${cure}`;
+  const times = loss / start;
+  if (times > JUMPED.loss && growth > JUMPED.growth) {
+    return `Training diverges: the loss is ${written(loss)}, and was ${written(start)} at the start. ${cure}`;
+  }
+  if (times > GREW.loss && growth > GREW.growth) {
+    return `Training diverges: weights are ${written(growth, 2)} times as large as at the start. ${cure}`;
+  }
+  return "";
+}
+
+/**
+ * @param {string[]} names of the inputs
+ * @param {Float32Array} x (rows, inputs)
+ * @returns {string[]} a sentence for inputs that are not scaled
+ */
+export function unscaled(names, x) {
+  const odd = names.flatMap((name, i) => {
+    const values = x.filter((_, at) => at % names.length === i);
+    const mean = values.reduce((sum, v) => sum + v, 0) / values.length;
+    const deviation = Math.sqrt(values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / values.length);
+    return Math.max(Math.abs(mean), deviation) < UNUSUAL ? []
+      : [`${name} has mean ${written(mean, 2)} and standard deviation ${written(deviation, 2)}`];
+  });
+  return odd.length ? [`The inputs are not scaled: ${odd.join(", ")}. Scale them to mean 0 and deviation 1.`] : [];
+}
+
+/**
  * @param {UnitState[][]} layers the hidden layers; empty where the activation is not examined
  * @param {number[]} gradients root mean square of each layer's weight gradient
- * @param {boolean} finite
  * @param {Bounds} bounds
  * @returns {string[]} sentences
  */
-export function findings(layers, gradients, finite, bounds) {
-  if (!finite) {
-    return ["The loss is no longer finite: the steps are too large. Reset with a smaller learning rate."];
-  }
+export function findings(layers, gradients, bounds) {
   /** @type {string[]} */
   const found = [];
   layers.forEach((units, i) => {
