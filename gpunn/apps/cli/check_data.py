@@ -6,10 +6,11 @@ import argparse
 import os
 import sys
 import zipfile
+from typing import Any
 
 from gpunn.apps.data_checks import DataReport, check_data
-from gpunn.apps.data_checks.checked_data import SEVERITIES
-from gpunn.apps.data_checks.tables import CheckArguments, read_tables
+from gpunn.apps.data_checks.tables import TableCheck
+from gpunn.apps.tables import Table, TableError, read_table
 from gpunn.datasets.arrays import read_npz
 
 from .arguments import DATASETS, add_json, add_max_columns, positive, print_result
@@ -25,12 +26,16 @@ examples:
 The checks find missing values, duplicates, contradicting or sorted labels,
 classes of very different size, uninformative features, outliers, targets far
 from 0, too little data, and test data that differ from the training data or
-overlap with them.
+overlap with them; in a table also columns that alone tell the label.
 
 A table (CSV with any separator, Parquet, Excel) has a row for each sample; its
-first line may hold names. An .npz file holds x and y, or x_train, y_train,
-x_test, y_test. The exit status is 1 if there is a finding at least as severe as
---fail-on.
+first line may hold names. What `gpunn train` does by itself with a table, such
+as filling in missing values or scaling numbers, is a note that says so. An
+error is what it refuses, or test rows that are also training rows. Texts count
+the rows of a table from 1, --json from 0.
+
+An .npz file holds x and y, or x_train, y_train, x_test, y_test. The exit status
+is 1 if there is a finding at least as severe as --fail-on.
 """
 
 ROWS_SHOWN = 20  # per finding, in JSON
@@ -52,8 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    given = _read(args)
-    report = checked(given, args.task)
+    report, features = _checked(args)
     result = {
         "summary": report.summary,
         "findings": [
@@ -63,9 +67,7 @@ def run(args: argparse.Namespace) -> int:
                 "text": finding.text,
                 "rows": finding.rows[:ROWS_SHOWN].tolist(),
                 "columns": finding.columns[:ROWS_SHOWN].tolist(),
-                "names": [given.features[i] for i in finding.columns[:ROWS_SHOWN]]
-                if given.features
-                else [],
+                "names": [features[i] for i in finding.columns[:ROWS_SHOWN]] if features else [],
             }
             for finding in report
         ],
@@ -74,28 +76,11 @@ def run(args: argparse.Namespace) -> int:
     return int(bool(report.at_least(args.fail_on)))
 
 
-def checked(given: CheckArguments, task: str | None) -> DataReport:
-    """Return the findings of the checks, together with those of reading the data."""
-    report = check_data(
-        given.x, given.y, given.x_test, given.y_test,
-        task=task, names=given.names, categories=given.categories,
-    )  # fmt: skip
-    if given.places is not None:
-        if given.y is not None and given.y.dtype.kind not in "biuf" and len(set(given.y)) > 1:
-            # Class names, which `gpunn train` numbers by itself.
-            report.findings = [finding for finding in report if finding.check != "labels"]
-        for finding in report:
-            finding.columns = given.places[finding.columns]
-    report.findings = sorted(
-        [*given.findings, *report], key=lambda f: -SEVERITIES.index(f.severity)
-    )
-    return report
-
-
-def _read(args: argparse.Namespace) -> CheckArguments:
+def _checked(args: argparse.Namespace) -> tuple[DataReport, list[str]]:
+    """Return the findings, and for a table the names of its features."""
     if not os.path.exists(args.data) and args.data in DATASETS:
         train, test = DATASETS[args.data].load_data()
-        return CheckArguments(*train, *test)
+        return check_data(*train, *test, task=args.task), []
     if not os.path.exists(args.data):
         raise ValueError(
             f"{args.data} is neither a file nor a known data set: {', '.join(DATASETS)}."
@@ -103,12 +88,38 @@ def _read(args: argparse.Namespace) -> CheckArguments:
     if args.data in DATASETS:
         print(f"gpunn: {args.data} is a file here: using it.", file=sys.stderr)
     if not _is_npz(args.data):
-        return read_tables(args.data, args.test, args.target, args.max_columns)
-    given = _read_npz(args.data, args.max_bytes)
+        table = _table(args.data, args.max_columns)
+        test_table = None if args.test is None else _table(args.test, args.max_columns)
+        target = _target(table, args.target)
+        check = TableCheck(table, target, args.task, test=test_table)
+        return check.report(), check.features
+    arrays = _read_npz(args.data, args.max_bytes)
     if args.test is not None:
-        test = _read_npz(args.test, args.max_bytes)
-        given.x_test, given.y_test = test.x, test.y
-    return given
+        x_test, y_test, *_ = _read_npz(args.test, args.max_bytes)
+        arrays = (*arrays[:2], x_test, y_test)
+    return check_data(*arrays, task=args.task), []
+
+
+def _table(path: str, max_columns: int) -> Table:
+    table = read_table(path, max_columns=max_columns)
+    if table.notes:
+        print(f"{table.path}: {', '.join(table.notes)}", file=sys.stderr)
+    return table
+
+
+def _target(table: Table, target: str | None) -> str | None:
+    names = table.names
+    if target is None:
+        return names[-1]
+    if target in names:
+        return target
+    if target.isdecimal() and int(target) < len(names):
+        return names[int(target)]
+    if target.lower() == "none":
+        return None
+    raise TableError(
+        f"{table.path} has no column {target!r}; its columns are {', '.join(names[:50])}."
+    )
 
 
 def _is_npz(path: str) -> bool:
@@ -118,7 +129,7 @@ def _is_npz(path: str) -> bool:
         return all(name.endswith(".npy") for name in archive.namelist())
 
 
-def _read_npz(path: str, max_bytes: int | None) -> CheckArguments:
+def _read_npz(path: str, max_bytes: int | None) -> tuple[Any, Any, Any, Any]:
     arrays = read_npz(path, max_bytes=max_bytes)
     names = ("x_train", "y_train") if "x_train" in arrays else ("x", "y")
     if names[0] not in arrays:
@@ -126,4 +137,4 @@ def _read_npz(path: str, max_bytes: int | None) -> CheckArguments:
             f"{path} holds the arrays {', '.join(arrays) or 'none'}; expected x or x_train."
         )
     x, y = (arrays.get(name) for name in names)
-    return CheckArguments(x, y, arrays.get("x_test"), arrays.get("y_test"))
+    return x, y, arrays.get("x_test"), arrays.get("y_test")

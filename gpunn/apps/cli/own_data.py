@@ -56,10 +56,13 @@ def how_to_go_on(args: argparse.Namespace) -> str:
     )
 
 
-def print_results(predicted: Mapping[str, np.ndarray], y: np.ndarray, classes: int) -> None:
-    """Print the test metrics of each model, by the model's name."""
+def print_results(
+    predicted: Mapping[str, np.ndarray], y: np.ndarray, classes: int
+) -> dict[str, dict[str, float]]:
+    """Print the test metrics of each model, and return them by the model's name."""
     compared = {name: figures(outputs, y, classes) for name, outputs in predicted.items()}
     print(f"On the {counted(len(y), 'test row')}:\n{as_lines(results(compared))}")
+    return compared
 
 
 def save(model: Model, args: argparse.Namespace, out: str, held: str) -> None:

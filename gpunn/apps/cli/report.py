@@ -24,11 +24,12 @@ The page is a single printable file for any browser; it needs no scripts and no
 network. It shows curves, the confusion matrix, calibration, the worst mistakes
 (for regression: predictions and residuals), settings, findings of the data
 checks, the first layer's weights, gradients by layer, time and memory, versions
-and the command. Interrupted and unfinished runs have a page too.
+and the command. For a table it also shows which columns matter, and why
+mistakes were made. Interrupted and unfinished runs have a page too.
 
 The page is made from run.jsonl, which `gpunn train` and
-callbacks.Report(record=...) write. The worst mistakes are rows of your data:
---no-data leaves them out.
+callbacks.Report(record=...) write. The worst mistakes, and the training rows
+near them, are rows of your data: --no-data leaves them out.
 """
 PAGE = "report.html"
 
@@ -53,9 +54,7 @@ def run(args: argparse.Namespace) -> int:
     check_page(path, args.force)
     text = report(runs, not args.no_data).encode()
     atomic_write(path, [text])
-    rows = 0
-    if len(runs) == 1 and not args.no_data and runs[0].end and runs[0].end["results"]:
-        rows = len(runs[0].end["results"]["mistakes"])
+    rows = runs[0].rows_held() if len(runs) == 1 and not args.no_data else 0
     held = f"with {counted(rows, 'row')} of the data" if rows else "without rows of the data"
     print(f"Saved {path}, {len(text) / 1000:,.0f} KB, {held}")
     return 0

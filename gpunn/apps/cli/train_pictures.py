@@ -65,7 +65,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     test, held_out = parts["test"], parts["validation"]
     outputs = simple_predictions(parts, classes, settings)
     outputs["network"] = model.predict(test.x, verbose=0)
-    print_results(outputs, test.y, classes)
+    compared = print_results(outputs, test.y, classes)
     validated = model.predict(held_out.x, verbose=0)
     print(f"{trained_on.doubt_note(validated, held_out.y)}.")
     model.trained_on = {
@@ -75,6 +75,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         **doubt(validated, held_out.y),
     }
     save(model, args, out, "the names of the classes: no pictures")
+    run_recorder.judge(
+        model, test.x, test.y, outputs["network"], "the test rows", compared=compared
+    )
     print(record_note(run_recorder))
     if training.interrupted:
         return INTERRUPTED

@@ -6,17 +6,15 @@ import argparse
 import os
 import time
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpunn.apps import trained_on
-from gpunn.apps.data_checks import DataReport
-from gpunn.apps.data_checks.tables import read_tables
+from gpunn.apps.data_checks.tables import TableCheck
 from gpunn.apps.kept import KeptResults, digest
 from gpunn.apps.learning import Settings
-from gpunn.apps.reports.results import CELLS
+from gpunn.apps.reports.of_table import TableReport
 from gpunn.apps.tables import TableError, read_table
 from gpunn.apps.tables.folds import Rules, equal_rows, held_out
 from gpunn.apps.tables.kinds import Column, TargetColumn, column_of, target_of
@@ -30,7 +28,6 @@ from gpunn.common.numeric.moments import mean
 from gpunn.training.data_facts import doubt
 
 from . import table_words
-from .check_data import checked
 from .own_data import INTERRUPTED, begin, how_to_go_on, print_results, save
 from .parser import hint
 from .recording import record_note, recorder
@@ -78,7 +75,10 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
     if plan.choice.interrupted:
         print(how_to_go_on(args))
     print(table_words.chosen(plan, len(learn)), flush=True)
-    run_recorder = recorder(args, out, classes=target.classes, checks=partial(_checked, args))
+    check = TableCheck(
+        table, target.name, args.task, args.leave_out, args.max_categories, rules.by_order
+    )
+    run_recorder = recorder(args, out, classes=target.classes, checks=check.report)
     judged = plan.learn(data, learn, run_recorder)
     on_test = {name: x[test] for name, x in inputs.items()}
     data.y = plan.clipped(data.y)
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
     if plan.kind == "linear model":
         del predicted["linear model"]
     predicted[plan.kind] = judged.predict(on_test, verbose=0)
-    print_results(predicted, y, classes)
+    compared = print_results(predicted, y, classes)
     _print_verdict(plan, data, learn, test, predicted, target)
     model = plan.learn(data, every)
     print(f"The model is trained on all {counted(len(every), 'row')} with these settings.")
@@ -98,10 +98,12 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
         print(f"{trained_on.doubt_note(plan.choice.predicted, truth)}.")
     model.trained_on = about
     save(model, args, out, table_words.held(known, target))
-    cells = _Cells(table, [column.name for column in used], target.rows[test])
+    used_target = replace(target, y=data.y)
+    seen = TableReport(table, used_target, data.features(learn), inputs, learn, test, judged)
     run_recorder.judge(
-        judged, [*on_test.values()], y, predicted[plan.kind], "the rows held out", cells
-    )
+        judged, [*on_test.values()], y, predicted[plan.kind], "the rows held out", seen.cells,
+        numbers=seen.numbers, explain=seen.explain, compared=compared, importance=seen.importance,
+    )  # fmt: skip
     print(record_note(run_recorder))
     if plan.choice.interrupted:
         return INTERRUPTED
@@ -196,26 +198,6 @@ def _print_verdict(
         )
     for warning in warnings(data.columns, learn, test, data.y, target.classes, own):
         print(f"Warning: {warning}.")
-
-
-def _checked(args: argparse.Namespace) -> DataReport:
-    """Return the report of `gpunn check-data` on the table, with its classes numbered."""
-    given = read_tables(args.dataset, None, args.target)
-    if given.y is not None and np.asarray(given.y).dtype.kind not in "biuf":
-        given.y = np.unique(np.asarray(given.y).astype(str), return_inverse=True)[1]
-    return checked(given, args.task)
-
-
-class _Cells:
-    """Rows of a table as pairs of column name and string."""
-
-    def __init__(self, table: Table, names: list[str], rows: np.ndarray) -> None:
-        self.names, self.rows = names[:CELLS], rows
-        self.columns = [table.column(name) for name in self.names]
-
-    def __call__(self, number: int) -> list[tuple[str, str]]:
-        at = int(self.rows[number])
-        return [(n, str(c[at])) for n, c in zip(self.names, self.columns, strict=True)]
 
 
 def _target_name(table: Table, given: str | None) -> str:

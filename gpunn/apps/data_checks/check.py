@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,11 +119,11 @@ def check_data(
     """Check data for common problems. The data are not changed.
 
     The checks look for missing values; labels and dtypes that training would misinterpret;
-    duplicates, with equal or contradicting labels; classes of very different size; too little
-    data; features that are constant or have no visible relation to y (a G-test of independence
-    on at most ten bins); outliers; values that float32 cannot distinguish; features on very
-    different scales; targets far from 0; and sorted labels. With test data, they also look for
-    exact and near copies of training rows, and for features or labels that are distributed
+    duplicates, with equal or contradicting labels; classes of very different size; too little data;
+    features that are constant or have no visible relation to y (a G-test of independence on at most
+    ten bins); outliers; values that float32 cannot distinguish; features on very different scales;
+    targets far from 0; and sorted labels. With test data, they also look for exact and near copies
+    of training rows, and for features or labels that are distributed
     differently (Kolmogorov-Smirnov test and G-test).
 
     A *note* is worth knowing. A *warning* deserves a look before training. An *error* would make
@@ -158,11 +158,18 @@ def check_data(
     data = Data(x, y, x_test, y_test, task, count, names, check_integer("seed", seed, 0))
     data.coded[np.isin(data.kept, categories)] = True
     findings = [*data.problems]
-    if data.columns:
-        for check in CHECKS:
-            for finding in check(data):
-                finding.check = finding.check or check.__name__
-                finding.columns = data.kept[finding.columns]  # as indices of the given columns
-                findings.append(finding)
+    for finding in found_by(CHECKS if data.columns else (), data):
+        finding.columns = data.kept[finding.columns]  # as indices of the given columns
+        findings.append(finding)
     findings.sort(key=lambda finding: -SEVERITIES.index(finding.severity))
     return DataReport(data.summary(), findings)
+
+
+def found_by(
+    functions: Sequence[Callable[[Data], Iterator[Finding]]], data: Data
+) -> Iterator[Finding]:
+    """Yield the findings of checks, with the name of the check."""
+    for check in functions:
+        for finding in check(data):
+            finding.check = finding.check or check.__name__
+            yield finding

@@ -28,6 +28,7 @@ class Finding:
         check: name of the check.
         text: a description, and what to do about it.
         rows, columns: indices of the affected rows and columns, if it concerns some of them.
+        advice: the end of the text that says what to do.
     """
 
     severity: str
@@ -35,6 +36,7 @@ class Finding:
     text: str
     rows: np.ndarray = field(default_factory=lambda: np.empty(0, int), repr=False)
     columns: np.ndarray = field(default_factory=lambda: np.empty(0, int), repr=False)
+    advice: str = field(default="", repr=False)
 
 
 _NONE = np.empty(0, int)
@@ -46,9 +48,11 @@ def finding(
     rows: np.ndarray = _NONE,
     columns: np.ndarray = _NONE,
     check: str = "",
+    advice: str = "",
 ) -> Finding:
-    """Make a `Finding`; without ``check`` it gets the name of the check's function."""
-    return Finding(severity, check, text, rows, columns)
+    """Make a `Finding`, whose text ends with the advice; without ``check`` it gets the name of the
+    check's function."""
+    return Finding(severity, check, f"{text} {advice}".rstrip(), rows, columns, advice)
 
 
 note, warning, error = (partial(finding, severity) for severity in SEVERITIES)
@@ -65,6 +69,7 @@ class Data:
         labels: the classes, or None for regression.
         sample, sample_test: indices of the sampled rows, for sorting.
         problems: findings from reading the data.
+        numbers, numbers_test: the numbers by which the user knows the rows, for texts.
     """
 
     def __init__(
@@ -104,6 +109,8 @@ class Data:
         random = np.random.default_rng(seed)
         self.sample = _draw(random, len(self.x))
         self.sample_test = _draw(random, 0 if self.x_test is None else len(self.x_test))
+        self.numbers = np.arange(len(self.x))
+        self.numbers_test = np.arange(0 if self.x_test is None else len(self.x_test))
 
     def _features(
         self, x: Any, argument: str, kept: np.ndarray | None = None

@@ -82,7 +82,8 @@ def duplicates(data: Data) -> Iterator[Finding]:
             yield finding(
                 "note" if data.labels is None else "warning",
                 f"{len(rows):,} rows are equal to another row with a different y, such as rows "
-                f"{first[differ[0]]} and {differ[0]}: no model can be right about both.",
+                f"{data.numbers[first[differ[0]]]} and {data.numbers[differ[0]]}: no model can be "
+                f"right about both.",
                 rows,
                 check="contradictions",
             )
@@ -92,10 +93,10 @@ def duplicates(data: Data) -> Iterator[Finding]:
     many = len(copies) > 0.05 * len(first) and possible > len(first)
     yield finding(
         "warning" if many else "note",
-        f"{counted(len(copies), 'row')} equal to an earlier one ({len(copies) / len(first):.1%}): "
-        f"{either(len(copies), 'it counts', 'they count')} several times, and a random split puts "
-        f"some on both sides.",
+        f"{counted(len(copies), 'row')} equal to an earlier one ({len(copies) / len(first):.1%}):",
         copies,
+        advice=f"{either(len(copies), 'it counts', 'they count')} several times, and a random "
+        f"split puts some on both sides.",
     )
 
 
@@ -114,8 +115,8 @@ def imbalance(data: Data) -> Iterator[Finding]:
             "warning" if ratio >= 10 else "note",
             f"Class {data.labels[high]} has {ratio:.1f} times the rows of class "
             f"{data.labels[low]} ({counts[high]:,} and {counts[low]:,}): always predicting "
-            f"{data.labels[high]} is right {counts[high] / len(data.y):.1%} of the time. Look at "
-            f"precision and recall, and consider class_weight.",
+            f"{data.labels[high]} is right {counts[high] / len(data.y):.1%} of the time.",
+            advice="Look at precision and recall, and consider class_weight.",
         )
 
 
@@ -129,7 +130,8 @@ def amount(data: Data) -> Iterator[Finding]:
         yield finding(
             "warning" if rows < 5 * columns else "note",
             f"There are {rows:,} rows for {columns:,} features, {rows / columns:.1f} per feature: "
-            f"a model can memorize them. Regularise, or leave features out.",
+            f"a model can memorize them.",
+            advice="Regularise, or leave features out.",
         )
     if data.labels is not None and data.y is not None and rows >= 50:
         counts = np.bincount(data.y, minlength=data.classes)
@@ -172,13 +174,16 @@ def relevance(data: Data) -> Iterator[Finding]:
         y = binned(y, 5)
     classes = len(np.unique(y))
     bins = int(np.clip(len(y) / (5 * classes), 2, BINS))
-    varied = np.flatnonzero(values.max(axis=0) > values.min(axis=0))
+    # Bins of codes mean something only if each code has its own.
+    many = data.coded & np.array([len(np.unique(c)) > bins for c in values.T])
+    changing = values.max(axis=0) > values.min(axis=0)
+    varied = np.flatnonzero(changing & ~many)
     if not len(varied) or classes < 2 or len(y) < 20:
         return
     chances = np.array([g_test(counts_table(binned(c, bins), y))[1] for c in values.T[varied]])
     unrelated = varied[chances > 0.05]
     how = f"G-test of independence on {bins} bins"
-    if chances.min() * len(varied) > 0.01:
+    if chances.min() * len(varied) > 0.01 and not (changing & many).any():
         yield warning(
             f"No single feature has a significant relation to y ({how}, smallest p "
             f"{chances.min():.2g} of {len(varied)}): do the labels belong to these rows? Features "
@@ -227,7 +232,8 @@ def outliers(data: Data) -> Iterator[Finding]:
         concerned = np.unique(np.concatenate(rows))
         yield warning(
             f"{counted(len(concerned), 'row')} {either(len(concerned), 'has', 'have')} values far "
-            f"from all others, such as {value:g} in feature {data.names[alone[0]]}, row {first}, "
+            f"from all others, such as {value:g} in feature {data.names[alone[0]]}, row "
+            f"{data.numbers[first]}, "
             f"where 90% lie from {low[alone[0]]:.4g} to {high[alone[0]]:.4g}: mistakes, or codes "
             f"for missing values? {either(len(alone), 'Feature', 'Features')}: "
             f"{data.name(np.array(alone))}.",
@@ -281,8 +287,8 @@ def scales(data: Data) -> Iterator[Finding]:
     """Features on very different scales, and images that are not scaled."""
     if data.x.dtype.kind in "iu" and data.x.min() >= 0 and 200 <= data.x.max() <= 255:
         yield note(
-            f"The values are whole numbers from {data.x.min()} to {data.x.max()}, as in images: "
-            f"scale them with layers.Rescaling(1 / 255).",
+            f"The values are whole numbers from {data.x.min()} to {data.x.max()}, as in images:",
+            advice="scale them with layers.Rescaling(1 / 255).",
         )
         return
     sample = data.sampled()
@@ -298,20 +304,22 @@ def scales(data: Data) -> Iterator[Finding]:
         yield warning(
             f"Feature {data.names[large]} has {times} times the range of feature "
             f"{data.names[small]} ({extent[large]:.3g} and {extent[small]:.3g}): gradient descent "
-            f"hardly moves along the small ones. Standardize the features.",
+            f"hardly moves along the small ones.",
             columns=np.array([small, large]),
+            advice="Standardize the features.",
         )
     elif spread[large] > 100:
         yield note(
-            f"Feature {data.names[large]} has a standard deviation of {spread[large]:.3g}: divide "
-            f"by it to keep weights at the usual size.",
+            f"Feature {data.names[large]} has a standard deviation of {spread[large]:.3g}:",
             columns=np.array([large]),
+            advice="divide by it to keep weights at the usual size.",
         )
     offset = varied[np.abs(mean(sample, 0)[varied]) / 100 > spread[varied]]
     if len(offset):
         yield note(
-            f"The mean is over 100 times the deviation in {data.name(offset)}: subtract it.",
+            f"The mean is over 100 times the deviation in {data.name(offset)}:",
             columns=offset,
+            advice="subtract it.",
         )
 
 
@@ -325,8 +333,9 @@ def targets(data: Data) -> Iterator[Finding]:
         yield finding(
             "warning" if usual >= 1000 else "note",
             f"The targets have the mean {middle:.4g} and the deviation {spread:.3g}, but a network "
-            f"starts near 0 with steps of about the learning rate: train on (y - {middle:.4g}) / "
-            f"{spread:.3g}, and undo that after the prediction (gpunn train does so by itself).",
+            f"starts near 0 with steps of about the learning rate:",
+            advice=f"train on (y - {middle:.4g}) / {spread:.3g}, and undo that after the "
+            f"prediction (gpunn train does so by itself).",
         )
 
 
@@ -343,7 +352,8 @@ def order(data: Data) -> Iterator[Finding]:
         if relation > max(0.5, 6 / np.sqrt(count)):
             yield note(
                 f"y is similar to the y of the previous row (correlation {relation:.2f}): are the "
-                f"rows sorted, or a time series? validation_split takes the last rows.",
+                f"rows sorted, or a time series?",
+                advice="validation_split takes the last rows.",
             )
         return
     shares = np.bincount(y, minlength=data.classes) / count
@@ -356,6 +366,7 @@ def order(data: Data) -> Iterator[Finding]:
         ends = f" The last fifth has none of {listed(absent.tolist())}." if len(absent) else ""
         yield warning(
             f"The rows are sorted by label: neighbours differ {counted(changes, 'time')}, in "
-            f"random order {expected:,.0f}.{ends} Shuffle them, or split with "
-            f"validation_strategy='stratified': validation_split takes the last rows.",
+            f"random order {expected:,.0f}.{ends}",
+            advice="Shuffle them, or split with validation_strategy='stratified': "
+            "validation_split takes the last rows.",
         )

@@ -1,151 +1,265 @@
-"""Read tables into the form that `check_data` takes: numbers, category codes, unusable columns."""
+"""Check a table for what `gpunn train` refuses, what it handles by itself, and what remains."""
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass, field
-from typing import Any
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from gpunn.apps.tables import Table, TableError, read_table
-from gpunn.apps.tables.cells import is_code, missing_among, numbers
-from gpunn.apps.tables.kinds import FEW, NUMBERS, Column, alike, column_of
-from gpunn.apps.tables.reading import MAX_COLUMNS
+from gpunn.apps.tables import Table, TableError
+from gpunn.apps.tables.folds import Rules, held_out
+from gpunn.apps.tables.kinds import (
+    MOST_CATEGORIES,
+    Column,
+    TargetColumn,
+    answers_of,
+    column_of,
+    target_of,
+)
+from gpunn.apps.tables.preparing import TableModel, feature_of
+from gpunn.apps.tables.verdict import LEAK, tells
+from gpunn.common.names import counted, either, first_few
 
-from .checked_data import Finding
+from . import checks, train_and_test
+from .check import DataReport, found_by
+from .checked_data import SEVERITIES, Data, Finding, error, note, warning
+
+# The checks of arrays that concern tables too. The others look for what reading a table or
+# `gpunn train` handles: missing values, labels, constant columns, values beyond float32.
+CHECKS = (
+    checks.duplicates,
+    checks.imbalance,
+    checks.amount,
+    checks.relevance,
+    checks.outliers,
+    checks.scales,
+    checks.targets,
+    checks.order,
+    train_and_test.leakage,
+    train_and_test.shift,
+)
+SHOWN = 10  # columns to name in a finding
+
+# What `gpunn train` does with missing values, by the kind of a column.
+FILLED = {
+    "number": "fills them with the median of the training rows, and marks them in an input of "
+    "their own",
+    "category": "counts them as an unknown category",
+    "date": "fills them with the median date of the training rows, and marks them in an input of "
+    "their own",
+    "text": "counts them as texts without words",
+}
 
 
 @dataclass
-class CheckArguments:
-    """The arguments of `check_data`, and the findings from reading the data.
+class TableCheck:
+    """A table to check, as `gpunn train` takes it.
 
     Attributes:
-        places: for each column of x, its index among the file's features.
-        features: the names of the file's features.
+        table: the table.
+        target: name of its target; None to check the columns alone.
+        task: ``"classification"`` or ``"regression"``; inferred by default.
+        left_out: names of columns that training leaves out.
+        most_categories: maximum number of categories of a column.
+        by_order: whether training takes the last rows for testing.
+        test: a table of test data, matched by column name.
     """
 
-    x: Any
-    y: Any = None
-    x_test: Any = None
-    y_test: Any = None
-    names: list[str] | None = None
-    categories: list[int] = field(default_factory=list)
-    places: np.ndarray | None = None
-    features: list[str] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    table: Table
+    target: str | None
+    task: str | None = None
+    left_out: Sequence[str] = ()
+    most_categories: int = MOST_CATEGORIES
+    by_order: bool = False
+    test: Table | None = None
 
+    @property
+    def features(self) -> list[str]:
+        """Names of all columns but the target, to which the findings' columns refer."""
+        return [name for name in self.table.names if name != self.target]
 
-def read_tables(
-    path: str, test: str | None, target: str | None, max_columns: int = MAX_COLUMNS
-) -> CheckArguments:
-    """Read the table at ``path``, with the one at ``test`` as test data, matched by column name.
+    def report(self) -> DataReport:
+        """Return the findings: errors are what training refuses, or a leak into the test data.
 
-    Args:
-        path, test: paths of the files.
-        target: name or index of the label column; None for the last one, "none" for no labels.
-        max_columns: maximum number of columns of a table.
-
-    Raises:
-        TableError: if a file holds no table, or its table has no features or lacks the target.
-    """
-    table = _with_printed_notes(read_table(path, max_columns=max_columns))
-    label = _target(table, target)
-    features = [name for name in table.names if name != label]
-    if not features:
-        raise TableError(f"{path} has a single column, the labels: there are no features.")
-    kinds = [column_of(name, table.column(name), table.decimal) for name in features]
-    findings = [_about(i, column) for i, column in enumerate(kinds)]
-    constant = "constant"  # kept, since a check reports them
-    kept = [i for i, c in enumerate(kinds) if c.kind != "left out" or c.why.startswith(constant)]
-    kept = kept or list(range(len(kinds)))
-    tables = [table]
-    if test is not None:
-        tables.append(_with_printed_notes(read_table(test, max_columns=max_columns)))
-        wanted = [features[i] for i in kept] + ([] if label is None else [label])
-        lacking = [name for name in wanted if name not in tables[1].names]
-        if lacking:
+        Raises:
+            TableError: if the table is the target alone, or the test table does not fit.
+        """
+        if not self.features:
             raise TableError(
-                f"{test} has the columns {', '.join(tables[1].names)} but lacks "
-                f"{', '.join(lacking)} of {path}."
+                f"{self.table.path} has a single column, the labels: there are no features."
             )
-    columns, coded = [], []
-    for k, i in enumerate(kept):
-        made, categories = _numbered(tables, kinds[i])
-        columns.append(made)
-        if categories:
-            coded.append(k)
-    xs = [np.column_stack(own) for own in zip(*columns, strict=True)]
-    ys = [None if label is None else _labels(one, label) for one in tables]
-    return CheckArguments(
-        xs[0], ys[0], xs[-1] if test is not None else None, ys[-1] if test is not None else None,
-        names=[features[i] for i in kept], categories=coded, places=np.array(kept),
-        features=features,
-        findings=[finding for finding in findings if finding is not None],
-    )  # fmt: skip
+        columns = [self._column(name) for name in self.features]
+        findings, label = self._target()
+        findings += _about(columns)
+        used = [i for i, column in enumerate(columns) if column.kind != "left out"]
+        if not used:
+            summary = f"{counted(self.table.rows, 'row')}, no column to learn from."
+        else:
+            data, places, notes = self._data([columns[i] for i in used], label)
+            findings += notes
+            at = np.array(used)[places]
+            for one in found_by(CHECKS, data):
+                one.columns = at[one.columns]
+                one.rows = (
+                    data.numbers_test if one.check == "leakage" else data.numbers
+                )[one.rows] - 1  # fmt: skip
+                findings.append(self._for_training(one, label))
+            if label is not None:
+                findings += self._leaks(columns, label)
+            summary = data.summary()
+        findings.sort(key=lambda one: -SEVERITIES.index(one.severity))
+        return DataReport(summary, findings)
+
+    def _column(self, name: str) -> Column:
+        if name in self.left_out:
+            return Column(name, "left out", "as --leave-out says")
+        cells = self.table.column(name)
+        return column_of(name, cells, self.table.decimal, self.most_categories)
+
+    def _target(self) -> tuple[list[Finding], TargetColumn | None]:
+        """Return the target, if training accepts it, and findings on it."""
+        if self.target is None:
+            return [], None
+        try:
+            label = target_of(self.table, self.target, self.task)
+        except TableError as refused:
+            return [error(f"{refused}", check="target")], None
+        found = [note(f"{label.name}: {text}.", check="target") for text in label.notes]
+        try:
+            held_out(label.y, len(label.classes), Rules(self.by_order))
+        except ValueError as refused:
+            found.append(error(f"{refused}", check="target"))
+        return found, label
+
+    def _data(
+        self, used: Sequence[Column], label: TargetColumn | None
+    ) -> tuple[Data, np.ndarray, list[Finding]]:
+        """Return the rows that training uses as numbers and codes, the place of each of their
+        columns in ``used``, and findings on the test table."""
+        rows = np.arange(self.table.rows) if label is None else label.rows
+        features = [feature_of(column, rows) for column in used]
+        task = "classification" if label is not None and label.classes else "regression"
+        known = TableModel.to_learn(label.name if label else "", task, features)
+        given = [[values[rows] for values in known.inputs(self.table)[0].values()]]
+        y, y_test, rows_test = label and label.y, None, np.empty(0, int)
+        findings = []
+        if self.test is not None:
+            inputs, notes = known.inputs(self.test)
+            rows_test = np.arange(self.test.rows)
+            if label is not None:
+                if label.name not in self.test.names:
+                    raise TableError(f"{self.test.path} lacks the target {label.name!r}.")
+                rows_test, y_test, more = answers_of(self.test, label.name, label.classes)
+                notes += more
+            findings = [warning(f"{self.test.path}: {text}.", check="test data") for text in notes]
+            given.append([values[rows_test] for values in inputs.values()])
+        made, coded, places = _numbered(given)
+        names = [used[i].name for i in places]
+        test = made[1] if self.test is not None else None
+        data = Data(made[0], y, test, y_test, task, None, names, 0)
+        data.coded = coded
+        if label is not None and label.classes:
+            data.labels = np.array(label.classes, object)
+        data.numbers, data.numbers_test = rows + 1, rows_test + 1
+        return data, places, findings
+
+    def _leaks(self, columns: Sequence[Column], label: TargetColumn) -> list[Finding]:
+        """Return a finding on columns that alone tell the target, as training warns of them."""
+        y = np.zeros(self.table.rows, label.y.dtype)
+        y[label.rows] = label.y
+        try:
+            parts = held_out(label.y, len(label.classes), Rules(self.by_order))
+        except ValueError:  # which is another finding
+            return []
+        learn, test = (label.rows[part] for part in parts)
+        found = [i for i, column in enumerate(columns) if column.kind != "left out"
+                 and tells(column, learn, test, y, len(label.classes)) >= LEAK]  # fmt: skip
+        if not found:
+            return []
+        names = [columns[i].name for i in found]
+        text = (
+            f"{first_few(names, SHOWN)} {either(len(found), 'tells', 'each tell')} the target "
+            f"{label.name} alone. If that is not known when you predict, pass --leave-out."
+        )
+        return [warning(text, columns=np.array(found), check="leak")]
+
+    def _for_training(self, one: Finding, label: TargetColumn | None) -> Finding:
+        """Return a finding with what training does about it instead of the advice for arrays."""
+        drawn = "gpunn train draws the rows to hold out at random, by class."
+        if label is not None and not label.classes:
+            drawn = (
+                "gpunn train draws the rows to hold out at random, between similar rows. For rows "
+                "ordered by time pass --split order."
+            )
+        handled = {
+            "duplicates": "gpunn train counts each, and keeps equal rows on one side of a split.",
+            "scales": "gpunn train scales the numbers inside the model.",
+            "targets": "gpunn train scales the target for training, and the answers back.",
+            "order": drawn,
+        }
+        otherwise = {
+            "imbalance": "Look at the confusion matrix in gpunn report.",
+            "amount": "--leave-out leaves columns out.",
+            "order": "--split order holds out the last rows.",
+        }
+        fact = one.text.removesuffix(one.advice).rstrip() if one.advice else one.text
+        if one.check in handled and not (self.by_order and one.check in ("order", "duplicates")):
+            one.severity, one.advice = "note", handled[one.check]
+        elif one.advice and one.check in otherwise:
+            one.advice = otherwise[one.check]
+        else:
+            return one
+        one.text = f"{fact} {one.advice}"
+        return one
 
 
-def _with_printed_notes(table: Table) -> Table:
-    if table.notes:
-        print(f"{table.path}: {', '.join(table.notes)}", file=sys.stderr)
-    return table
+def _about(columns: Sequence[Column]) -> list[Finding]:
+    """Return findings on what reading the columns gave, and what training does about it."""
+    findings = []
+    out = [i for i, column in enumerate(columns) if column.kind == "left out"]
+    if out:
+        why = first_few((f"{columns[i].name} ({columns[i].why})" for i in out), SHOWN)
+        whole = len(out) == len(columns)
+        text = f"gpunn train leaves out {len(out):,} of {counted(len(columns), 'column')}: {why}."
+        make = error if whole else note
+        text += " There is no column to learn from." * whole
+        findings.append(make(text, columns=np.array(out), check="columns"))
+    for i, column in enumerate(columns):
+        harmless = [f"in {column.unit}"] if column.unit else []
+        if column.kind == "category":
+            harmless += column.notes
+        for text in column.notes:
+            make = note if text in harmless else warning
+            findings.append(make(f"{column.name}: {text}.", columns=np.array([i]), check="columns"))
+    gaps = {i: int(column.missing.sum()) for i, column in enumerate(columns)
+            if column.kind != "left out" and column.missing.any()}  # fmt: skip
+    for kind in dict.fromkeys(columns[i].kind for i in gaps):
+        at = [i for i in gaps if columns[i].kind == kind]
+        rows = np.flatnonzero(np.any([columns[i].missing for i in at], axis=0))
+        shares = first_few((f"{columns[i].name} {gaps[i]:,}" for i in at), SHOWN)
+        text = f"Values are missing in {counted(len(rows), 'row')}: {shares}."
+        done = f" gpunn train {FILLED[kind]}." if kind in FILLED else ""
+        findings.append(note(text + done, rows, np.array(at), check="missing"))
+    return findings
 
 
-def _target(table: Table, target: str | None) -> str | None:
-    names = table.names
-    if target is None:
-        return names[-1]
-    if target in names:
-        return target
-    if target.isdecimal() and int(target) < len(names):
-        return names[int(target)]
-    if target.lower() == "none":
-        return None
-    raise TableError(
-        f"{table.path} has no column {target!r}; its columns are {', '.join(names[:50])}."
-    )
-
-
-def _about(number: int, column: Column) -> Finding | None:
-    at = np.array([number])
-    if column.kind == "left out":
-        if column.why.startswith("constant"):
-            return None
-        text = f"{column.name} is of no use to a model: {column.why}. It is not checked."
-        return Finding("note", "columns", text, columns=at)
-    if column.notes:
-        mistakes = column.kind == "number"
-        text = f"{column.name}: {'; '.join(column.notes)}."
-        return Finding("warning" if mistakes else "note", "columns", text, columns=at)
-    return None
-
-
-def _numbered(tables: list[Table], column: Column) -> tuple[list[np.ndarray], list[str]]:
-    """Return a column of each table as numbers, and its strings by code if it holds strings."""
-    cells = [table.column(column.name) for table in tables]
-    if column.kind == "date":
-        return [column.dates.read(own)[0] for own in cells], []
-    if column.kind == "number":
-        pairs = zip(cells, tables, strict=True)
-        return [numbers(own, table.decimal)[0] for own, table in pairs], []
-    strings = sorted({cell for own in cells for cell in own})
-    number = {text: float(i) for i, text in enumerate(strings)}
-    return [np.array([number[cell] for cell in own]) for own in cells], strings
-
-
-def _labels(table: Table, name: str) -> np.ndarray:
-    """Return numbers if nearly all cells are numeric (integers stay integers), else strings.
-
-    A missing string is empty. `gpunn train` reads labels in the same way: classes are compared
-    as they are written.
-    """
-    cells = table.column(name)
-    values, bad = numbers(cells, table.decimal)
-    nothing = missing_among(cells)
-    known = {*cells} - nothing
-    strings = len(bad) > (1 - NUMBERS) * len(cells) or any(map(is_code, known))
-    if strings or (len(known) <= 2 * FEW and alike(sorted(known), table.decimal)):
-        return np.array(["" if cell in nothing else cell for cell in cells], object)
-    whole = np.isfinite(values).all() and (values == np.floor(values)).all()
-    written = all(cell.lstrip("+-").isdecimal() for cell in cells)
-    return values.astype(np.int64) if whole and written else values
+def _numbered(tables: list[list[np.ndarray]]) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Return each table's inputs as numbers (rows, columns), which of the columns are codes of
+    strings, and of which input each is."""
+    parts: list[list[np.ndarray]] = [[] for _ in tables]
+    coded: list[bool] = []
+    places: list[int] = []
+    for place, inputs in enumerate(zip(*tables, strict=True)):
+        strings = inputs[0].dtype.kind in "OU"
+        if strings:
+            cells = [["" if cell is None else str(cell) for cell in own[:, 0]] for own in inputs]
+            code = {text: float(i) for i, text in enumerate(sorted({*itertools.chain(*cells)}))}
+            inputs = tuple(np.array([[code[cell]] for cell in own]) for own in cells)
+        width = inputs[0].shape[1]
+        coded += [strings] * width
+        places += [place] * width
+        for part, own in zip(parts, inputs, strict=True):
+            part.append(own)
+    return [np.hstack(part) for part in parts], np.array(coded), np.array(places)

@@ -28,7 +28,8 @@ def leakage(data: Data) -> Iterator[Finding]:
             "error" if len(rows) > 0.01 * len(data.x_test) else "warning",
             f"{len(rows):,} of {counted(len(data.x_test), 'test row')} "
             f"({len(rows) / len(data.x_test):.1%}) {either(len(rows), 'is', 'are')} also in the "
-            f"training data, such as test row {rows[0]}, which is training row {first[rows[0]]}: "
+            f"training data, such as test row {data.numbers_test[rows[0]]}, which is training row "
+            f"{data.numbers[first[rows[0]]]}: "
             f"metrics on {either(len(rows), 'it', 'them')} measure memorization.",
             rows,
         )
@@ -37,7 +38,8 @@ def leakage(data: Data) -> Iterator[Finding]:
         yield warning(
             f"{len(near):,} of {counted(looked, 'test row')} examined "
             f"{either(len(near), 'is', 'are')} nearly equal to a training row, such as test row "
-            f"{near[0]}: less than {NEAR:.0%} of the usual distance between neighbours.",
+            f"{data.numbers_test[near[0]]}: less than {NEAR:.0%} of the usual distance between "
+            f"neighbours.",
             near,
         )
 

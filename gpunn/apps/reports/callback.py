@@ -6,7 +6,7 @@ import datetime
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -22,7 +22,7 @@ from gpunn.common.stored import Several, Text
 from .environment import code, command, environment, peak_memory
 from .record import EPOCH, LAYER, VERSION, Entries, Record, finite
 from .report import report
-from .results import Shown, results, weights_seen
+from .results import Explained, Shown, results, weights_seen
 
 SECONDS = 2.0  # between two writes of the file during a run
 CHECKED = 4_000_000  # values of the data to check: takes a fifth of a second for images
@@ -142,26 +142,50 @@ class Recorder(Callback):
 
     def judge(
         self, model: Any, x: Any, y: np.ndarray, outputs: np.ndarray, part: str,
-        cells: Shown | None = None,
+        cells: Shown | None = None, *,
+        numbers: Sequence[int] | None = None,
+        explain: Explained | None = None,
+        compared: Mapping[str, Mapping[str, float]] | None = None,
+        importance: Sequence[tuple[str, float, float]] = (),
     ) -> None:
         """Evaluate, after `fit`, a model built from the trained one, and write the result.
+
+        A model that was computed without `fit` gets a record of no epochs.
 
         Args:
             model: the compiled model.
             x, y: rows that it was not trained on; x may be a list of the model's inputs.
             outputs: its outputs for these rows.
             part, cells: as for the class.
+            numbers, explain: as for `results.results`.
+            compared: the metrics of this model and of simpler ones, by the model's name.
+            importance: what `gpunn.apps.tables.importance` returns.
         """
+        if self.run is None:
+            self._computed(model)
         if self.run is None or self.run.end is None:
             return
         try:
             inputs = list(x) if isinstance(x, (list, tuple)) else [x]
             found = results(model, inputs, y, part, classes=[*(self.classes or ())], cells=cells,
-                            show_data=self.show_data, outputs=outputs)  # fmt: skip
+                            show_data=self.show_data, outputs=outputs, numbers=numbers,
+                            explain=explain)  # fmt: skip
+            found["compared"] = {name: dict(one) for name, one in (compared or {}).items()}
+            found["importance"] = [
+                {"column": column, "increase": increase, "error": error}
+                for column, increase, error in importance
+            ]
             self.run.end |= {"results": finite(found), "why_none": ""}
         except ValueError as error:
             self.run.end |= {"results": None, "why_none": f"Left out: {error}"}
         self._write(self.run)
+
+    def _computed(self, model: Any) -> None:
+        """Begin and end the record of a model that was computed without `fit`."""
+        super().set_model(model)
+        self._trained, self._began = True, time.monotonic()
+        self.run = Record(self._begin())
+        self.run.end = finite(self._end(None) | {"ended": "Computed without epochs of training."})
 
     def _run(self) -> Record:
         assert self.run is not None

@@ -9,6 +9,7 @@ from gpunn.common.markup import Markup, element, joined
 from gpunn.common.markup.charts import Frame, ticks
 
 from .parts import figure, number, section, table
+from .reasons import important, reasons
 
 
 def judged(end: dict[str, Any], show_data: bool) -> Markup:
@@ -27,9 +28,17 @@ def judged(end: dict[str, Any], show_data: bool) -> Markup:
         "Evaluation",
         element("p", f"On {found['part']} ({rows}):"),
         element("dl", terms, class_="row figures"),
+        _compared(found["compared"]) if found["compared"] else [],
     )
     sections = _of_classes if found["kind"] == "classes" else _of_numbers
-    return joined(first, *sections(found, show_data))
+    return joined(first, important(found), *sections(found, show_data))
+
+
+def _compared(models: dict[str, dict[str, float | None]]) -> Markup:
+    """Make a table of the metrics of the network and of simpler models on the same rows."""
+    names = list(dict.fromkeys(name for one in models.values() for name in one))
+    lines = [(model, *[number(one.get(n)) for n in names]) for model, one in models.items()]
+    return table(("model", *names), lines, caption="Compared with simpler models.")
 
 
 # -- classes
@@ -111,7 +120,8 @@ def _mistaken(found: dict[str, Any]) -> Markup:
         for one in shown
     ]  # fmt: skip
     return section("The worst mistakes", element("p", summary),
-                   table(("row", "true", "taken for", "probability", *columns), lines))  # fmt: skip
+                   table(("row", "true", "taken for", "probability", *columns), lines),
+                   reasons(found))  # fmt: skip
 
 
 # -- numbers
@@ -145,5 +155,5 @@ def _of_numbers(found: dict[str, Any], show_data: bool) -> list[Markup]:
             for one in found["mistakes"]
         ]  # fmt: skip
         parts.append(section("The worst mistakes", table(
-            ("row", "true", "predicted", "error", *columns), lines)))  # fmt: skip
+            ("row", "true", "predicted", "error", *columns), lines), reasons(found)))  # fmt: skip
     return parts

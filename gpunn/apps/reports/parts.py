@@ -12,6 +12,8 @@ from gpunn.structure.summary import readable_bytes
 
 __all__ = ["duration", "figure", "number", "pairs", "readable_bytes", "section", "table"]
 
+LONG = 24  # letters of a cell that may be broken
+
 
 def section(title: str, *content: Any) -> Markup:
     """Make a section of the page with its heading; empty without content."""
@@ -27,12 +29,18 @@ def table(
     class_: str = "wide",
 ) -> Markup:
     """Make a table; the first cell of each row is its heading, and numbers are right-aligned."""
-    kind = "number" if numbers else None
+
+    def kind(cell: Any, number: bool) -> str | None:
+        # A long string breaks anywhere, but into lines of some width; a short one stays whole.
+        long = isinstance(cell, str) and len(cell) > LONG and not isinstance(cell, Markup)
+        return " ".join(["number"] * number + ["long"] * long) or None
+
     lines = []
     for first, *cells in rows:
-        tags = [element("td", cell, class_=kind) for cell in cells]
-        lines.append(element("tr", element("th", first, scope="row"), tags))
-    tags = [element("th", cell, scope="col", class_=kind if i else None)
+        tags = [element("td", cell, class_=kind(cell, numbers)) for cell in cells]
+        name = element("th", first, scope="row", class_=kind(first, False))
+        lines.append(element("tr", name, tags))
+    tags = [element("th", cell, scope="col", class_=kind(cell, numbers and i > 0))
             for i, cell in enumerate(head)]  # fmt: skip
     top = [element("thead", element("tr", tags))] if head else []
     captions = [element("caption", caption)] if caption else []

@@ -37,21 +37,34 @@ class Picture(Text):
 
 
 class Entries(FieldSchema):
-    """A dictionary with declared entries."""
+    """A dictionary with declared entries.
+
+    Args:
+        kept: the declarations by name.
+        added: values of the entries that files of earlier releases lack.
+    """
 
     expected = "a dictionary"
 
     def __init__(
-        self, kept: Mapping[str, FieldSchema] | None = None, *, or_none: bool = False
+        self,
+        kept: Mapping[str, FieldSchema] | None = None,
+        added: Mapping[str, Any] | None = None,
+        *,
+        or_none: bool = False,
     ) -> None:
         super().__init__(or_none=or_none)
-        self.kept = kept or {}
+        self.kept, self.added = kept or {}, added or {}
 
     def fits(self, value: Any) -> bool:
         return isinstance(value, dict)
 
     def _check(self, value: Any, entry: str) -> Any:
-        return check(self.kept, value, entry)
+        return check(self.kept, _completed(value, self.added), entry)
+
+
+def _completed(value: Any, added: Mapping[str, Any]) -> Any:
+    return {**added, **value} if isinstance(value, dict) else value
 
 
 BEGIN = {
@@ -80,14 +93,35 @@ EPOCH = {
     "logs": ByName(FIGURE),
     "gradients": Several(Entries(LAYER)),
 }
+CELLS = Several(Several(Text(), 2))
+NEAR: dict[str, FieldSchema] = {
+    "row": Integer(),
+    "target": Text(),
+    "distance": Number(0, finite=True),
+    "cells": CELLS,
+}
+CHANGE: dict[str, FieldSchema] = {
+    "columns": Several(Several(Text(), 3)),  # name, old and new value
+    "answer": Text(),
+    "size": Number(0, finite=True),
+}
+WHY: dict[str, FieldSchema] = {
+    "near": Several(Entries(NEAR)),
+    "change": Entries(CHANGE, or_none=True),
+}
 ROW: dict[str, FieldSchema] = {
     "row": Integer(),
     "picture": Picture(or_none=True),
-    "cells": Several(Several(Text(), 2)),
+    "cells": CELLS,
+    "why": Entries(WHY, or_none=True),
 }
+ROW_ADDED = {"why": None}
+IMPORTANCE: dict[str, FieldSchema] = {"column": Text(), "increase": FIGURE, "error": FIGURE}
 PART: dict[str, FieldSchema] = {
-    "part": Text(), "rows": Integer(1), "of": Integer(1), "kind": Text(), "figures": ByName(FIGURE)
+    "part": Text(), "rows": Integer(1), "of": Integer(1), "kind": Text(), "figures": ByName(FIGURE),
+    "compared": ByName(ByName(FIGURE)), "importance": Several(Entries(IMPORTANCE)),
 }  # fmt: skip
+PART_ADDED: dict[str, Any] = {"compared": {}, "importance": []}
 CLASSES = {
     **PART,
     "classes": Several(Text()),
@@ -96,7 +130,7 @@ CLASSES = {
     "calibration": Several(Several(Number(0, finite=True), 3), or_none=True),
     "wrong": Integer(),
     "mistakes": Several(
-        Entries({**ROW, "true": Integer(), "said": Integer(), "probability": FIGURE})
+        Entries({**ROW, "true": Integer(), "said": Integer(), "probability": FIGURE}, ROW_ADDED)
     ),
 }
 NUMBERS = {
@@ -104,7 +138,9 @@ NUMBERS = {
     "points": Several(Several(Number(finite=True), 2)),
     "edges": Several(Number(finite=True)),
     "residuals": Several(Integer()),
-    "mistakes": Several(Entries({**ROW, "true": FIGURE, "said": FIGURE, "error": FIGURE})),
+    "mistakes": Several(
+        Entries({**ROW, "true": FIGURE, "said": FIGURE, "error": FIGURE}, ROW_ADDED)
+    ),
 }
 WEIGHTS = {
     "layer": Text(), "units": Integer(), "shown": Integer(), "bound": Number(0, finite=True),
@@ -120,7 +156,8 @@ class Results(Entries):
         kind = value.get("kind") if isinstance(value, dict) else None
         if kind not in ("classes", "numbers"):
             raise ValueError(f"the entry {entry!r} is of an unknown kind.")
-        found = check(CLASSES if kind == "classes" else NUMBERS, value, entry)
+        found = _completed(value, PART_ADDED)
+        found = check(CLASSES if kind == "classes" else NUMBERS, found, entry)
         if kind == "classes":
             _check_classes(found, entry)
         else:
@@ -178,6 +215,14 @@ class Record:
     @property
     def name(self) -> str:
         return str(self.begin["name"])
+
+    def rows_held(self) -> int:
+        """Return the number of rows of the data that it holds: mistakes, and those near them."""
+        found = (self.end and self.end["results"]) or {"mistakes": []}
+        near = {
+            row["row"] for one in found["mistakes"] if one["why"] for row in one["why"]["near"]
+        }
+        return len(found["mistakes"]) + len(near)
 
     def lines(self) -> list[str]:
         parts = [self.begin, *self.epochs, *([self.end] if self.end is not None else [])]

@@ -12,6 +12,7 @@ from gpunn.callbacks.history import paired
 from gpunn.common.markup import Markup, element, joined
 from gpunn.common.markup.charts import curves
 
+from .comparing import several
 from .judged import judged
 from .parts import duration, figure, number, pairs, readable_bytes, section, table
 from .record import Record
@@ -31,7 +32,7 @@ def report(runs: Sequence[Record], show_data: bool = True) -> str:
     if len(runs) == 1:
         title, body = f"Report: {runs[0].name}", _one(runs[0], show_data)
     else:
-        title, body = f"Report of {len(runs)} runs", _several(runs)
+        title, body = f"Report of {len(runs)} runs", several(runs)
     return page(title, element("main", element("h1", title), body), styles=[STYLE])
 
 
@@ -180,63 +181,3 @@ def _again(begin: dict[str, Any]) -> Markup:
         head = element("summary", "The model in Python, with new initial weights")
         parts.append(element("details", head, element("pre", element("code", begin["code"]))))
     return section("Repeat the run", *parts)
-
-
-# -- several runs
-
-
-def _several(runs: Sequence[Record]) -> Markup:
-    labels = _labels(runs)
-    figures = [run.figures() for run in runs]
-    names = list(dict.fromkeys(name for found in figures for name in found))
-    rows = []
-    for label, run, found in zip(labels, runs, figures, strict=True):
-        last = [number(found[n][-1]) if n in found else "-" for n in names]
-        rows.append((label, f"{len(run.epochs)} of {run.begin['epochs']}", *last,
-                     duration(run.end["seconds"]) if run.end else "-"))  # fmt: skip
-    tested = [(label, run) for label, run in zip(labels, runs, strict=True)
-              if run.end and run.end["results"]]  # fmt: skip
-    kinds = list(dict.fromkeys(n for _, run in tested for n in run.end["results"]["figures"]))  # type: ignore[index]
-    results = [
-        (label, run.end["results"]["part"],  # type: ignore[index]
-         *[number(_nan(run.end["results"]["figures"].get(n))) for n in kinds])  # type: ignore[index]
-        for label, run in tested
-    ]  # fmt: skip
-    charts = []
-    for name in names:
-        several = [*zip(labels, figures, strict=True)][:DRAWN]
-        shown = {label: found.get(name, []) for label, found in several}
-        ends = [f"{label} {number(values[-1])}" for label, values in shown.items() if values]
-        text = f"{name} over the epochs; at the end: {', '.join(ends)}"
-        charts.append(figure(curves(name, shown, label=text, size=(360, 240))))
-    note = [element("p", f"The charts show the first {DRAWN} runs.")] if len(runs) > DRAWN else []
-    return joined(
-        section("Last epoch of each run", table(("run", "epochs", *names, "time"), rows)),
-        section("Evaluation", table(("run", "on", *kinds), results)) if results else None,
-        section("Curves", note, element("div", charts, class_="row")),
-        section("Differences", _differing(labels, runs)),
-    )  # fmt: skip
-
-
-def _labels(runs: Sequence[Record]) -> list[str]:
-    """Return a name for each run: its folder's name if these are distinct, else its path."""
-    short = [Path(run.path).parent.name or run.name for run in runs]
-    return short if len(set(short)) == len(runs) else [run.path for run in runs]
-
-
-def _differing(labels: list[str], runs: Sequence[Record]) -> Markup:
-    """Make a table of settings and environment entries that differ between the runs."""
-    entries = [
-        {"command": r.begin["command"], **r.begin["settings"], **r.begin["environment"],
-         "layers": ", ".join(f"{name} {shape}" for name, shape, _ in r.begin["layers"])}
-        for r in runs
-    ]  # fmt: skip
-    names = dict.fromkeys(name for one in entries for name in one)
-    rows = []
-    for name in names:
-        values = [one.get(name, "-") for one in entries]
-        if len(set(values)) > 1:
-            rows.append((name, *values))
-    if not rows:
-        return element("p", "No recorded entry differs; the seeds may.")
-    return table(("", *labels), rows, numbers=False)

@@ -25,6 +25,7 @@ MATRIX = 30  # maximum number of classes in a confusion matrix
 CELLS = 12  # columns to show of a row
 
 Shown = Callable[[int], list[tuple[str, str]]]
+Explained = Callable[[Sequence[int]], list[dict[str, Any]]]
 Showing = Callable[[int], dict[str, Any]]
 
 
@@ -38,6 +39,8 @@ def results(
     show_data: bool = True,
     cells: Shown | None = None,
     outputs: np.ndarray | None = None,
+    numbers: Sequence[int] | None = None,
+    explain: Explained | None = None,
 ) -> dict[str, Any]:
     """Evaluate a model on some rows.
 
@@ -51,6 +54,8 @@ def results(
         cells: a function from a row index to pairs of column name and string; by default the
             columns of ``x`` if it is a table.
         outputs: the model's outputs for these rows, if known.
+        numbers: the numbers by which the user knows these rows; by default their indices.
+        explain: a function from the indices of mistakes to the entries of `record.WHY`.
 
     Raises:
         ValueError: if the model cannot be evaluated; the message gives the reason.
@@ -65,18 +70,31 @@ def results(
         outputs = None if outputs is None else outputs[chosen]
     given = x if len(x) > 1 else x[0]
     labels = _labels(type(model.loss).__name__, y, model.output_shape)
-    rows = {"part": part, "rows": len(y), "of": count}
+    rows = {"part": part, "rows": len(y), "of": count, "compared": {}, "importance": []}
     if labels is None:
         outputs = model.predict(given, verbose=0) if outputs is None else outputs
-        return {**rows, **_numbers(outputs, y, show)}
-    width = int(model.output_shape[-1])
-    certain = outputs is not None
-    if outputs is None:
-        outputs, certain = _probabilities(model, given)
-    elif width == 1:
-        outputs = np.hstack([1 - outputs, outputs])
-    names = list(classes) if len(classes) == max(width, 2) else [*map(str, range(max(width, 2)))]
-    return {**rows, **_classes(outputs, labels, names, certain, show)}
+        found = _numbers(outputs, y, show)
+    else:
+        width = max(int(model.output_shape[-1]), 2)
+        certain = outputs is not None
+        if outputs is None:
+            outputs, certain = _probabilities(model, given)
+        elif outputs.shape[1] == 1:
+            outputs = np.hstack([1 - outputs, outputs])
+        names = list(classes) if len(classes) == width else [*map(str, range(width))]
+        found = _classes(outputs, labels, names, certain, show)
+    _explain(found["mistakes"], numbers, explain)
+    return {**rows, **found}
+
+
+def _explain(
+    mistakes: list[dict[str, Any]], numbers: Sequence[int] | None, explain: Explained | None
+) -> None:
+    """Add the reasons to the mistakes, and number their rows as the user does."""
+    indices = [one["row"] for one in mistakes]
+    reasons = explain(indices) if explain and indices else [None] * len(indices)
+    for one, index, why in zip(mistakes, indices, reasons, strict=True):
+        one |= {"row": index if numbers is None else int(numbers[index]), "why": why}
 
 
 def _rows_shown(x: list[np.ndarray], chosen: np.ndarray, cells: Shown | None) -> Showing:
@@ -186,9 +204,7 @@ def _calibration(stated: np.ndarray, right: np.ndarray) -> list[list[float]]:
     return found
 
 
-def _numbers(
-    outputs: np.ndarray, y: np.ndarray, show: Showing | None
-) -> dict[str, Any]:
+def _numbers(outputs: np.ndarray, y: np.ndarray, show: Showing | None) -> dict[str, Any]:
     if outputs.size != y.size:
         raise ValueError("the model's outputs do not have the shape of y")
     outputs = outputs.reshape(len(y), -1).astype(np.float64)
@@ -227,7 +243,8 @@ def weights_seen(model: Any) -> dict[str, Any] | None:
     if layer is None:
         return None
     kernel = layer.kernel.numpy().astype(np.float64)
-    units, sample = kernel.shape[-1], tuple(model.input_shape[1:])
+    shape = model.input_shape
+    units, sample = kernel.shape[-1], tuple(shape[1:]) if isinstance(shape, tuple) else ()
     if sample[-1:] == (1,) and len(sample) == 3:
         sample = sample[:-1]
     if kernel.ndim == 4:

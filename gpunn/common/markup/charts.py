@@ -75,11 +75,13 @@ class Frame:
         first, last = self.y
         return self.bottom - (self.bottom - ABOVE) * (y - first) / (last - first)
 
-    def lines(self, lines: Mapping[str, Sequence[Point]], *, dots: bool = False) -> None:
+    def lines(
+        self, lines: Mapping[str, Sequence[Point]], *, dots: bool = False, key: bool = True
+    ) -> None:
         """Add a line through points for each name, broken at values that are not finite.
 
-        With several names, add a key away from the ends of the lines. A name without points has a
-        look but no line.
+        With several names and ``key``, add a key away from the ends of the lines. A name without
+        points has a look but no line.
         """
         for number, points in enumerate(lines.values()):
             color, dashes = LOOKS[number % len(LOOKS)]
@@ -88,7 +90,7 @@ class Frame:
                 self.parts.append(element("polyline", points=places, fill="none", stroke=color,
                                           stroke_width="1.6", stroke_dasharray=dashes))  # fmt: skip
                 self.dots(run if dots or len(run) == 1 else [], 3, color)
-        if len(lines) > 1:
+        if key and len(lines) > 1:
             ends = [y for points in lines.values() for _, y in points[-len(points) // 3 :]]
             ends = [self.at_y(y) for y in ends if math.isfinite(y)]
             high = ends and sum(ends) / len(ends) < (ABOVE + self.bottom) / 2
@@ -143,6 +145,7 @@ def curves(
     label: str | None = None,
     powers: bool = False,
     size: tuple[int, int] = (300, 190),
+    key: bool = True,
 ) -> Markup:
     """Draw values over the epochs, from 1. Values that are not finite leave a gap.
 
@@ -150,6 +153,7 @@ def curves(
         title, label, size: As in `Frame`.
         lines: The values by the name of their line.
         powers: Whether to draw logarithms; values that are not positive then leave a gap.
+        key: Whether to name several lines in the chart; `sample` draws the line of a name.
     """
     drawn = {name: over_epochs(values) for name, values in lines.items()}
     if powers:
@@ -162,8 +166,46 @@ def curves(
     ends = min(finite), max(finite)
     frame = Frame(title, counts(last), decades(*ends) if powers else ticks(*ends),
                   last=last, x_label="epoch", label=label, size=size, powers=powers)  # fmt: skip
-    frame.lines(drawn)
+    frame.lines(drawn, key=key)
     return frame.svg()
+
+
+def sample(number: int) -> Markup:
+    """Draw a piece of the line with this number in a chart, for a key beside it."""
+    color, dashes = LOOKS[number % len(LOOKS)]
+    line = element("path", d="M0 6h28", stroke=color, stroke_width="2", stroke_dasharray=dashes)
+    return element("svg", line, xmlns="http://www.w3.org/2000/svg", width=28, height=12,
+                   viewBox="0 0 28 12", aria_hidden="true")  # fmt: skip
+
+
+def bar(
+    value: float, spread: float, ends: tuple[float, float], *, label: str, width: int = 200
+) -> Markup:
+    """Draw a horizontal bar from 0, with a line as long as its spread on both sides of its end.
+
+    Args:
+        value, spread: What to draw.
+        ends: Values at the left and right edge, for bars one above the other; 0 is between them.
+        label: Text alternative.
+        width: Width in pixels.
+    """
+    low, high = ends
+
+    def at(x: float) -> float:
+        share = (min(max(x, low), high) - low) / (high - low) if high > low else 0.0
+        return 1 + (width - 2) * share
+
+    first, last = sorted((at(0), at(value)))
+    line = f"M{at(value - spread):.1f} 7H{at(value + spread):.1f}"
+    marks = "".join(f"M{at(value + sign * spread):.1f} 4v6" for sign in (-1, 1))
+    return element(
+        "svg", element("title", label),
+        element("rect", x=f"{first:.1f}", y=2, width=f"{max(last - first, 0.5):.1f}", height=10,
+                fill=LOOKS[0][0]),
+        element("path", d=line + marks, stroke="currentColor", stroke_width="1.2"),
+        xmlns="http://www.w3.org/2000/svg", role="img", width=width, height=14,
+        viewBox=f"0 0 {width} 14",
+    )  # fmt: skip
 
 
 def over_epochs(values: Sequence[float]) -> list[Point]:

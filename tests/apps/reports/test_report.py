@@ -455,5 +455,27 @@ def test_runs_are_compared(tmp_path: Path, data: Any) -> None:
     assert [row[:2] for row in page.table("run", "epochs")] == [
         ["first", "2 of 2"], ["second", "4 of 4"]
     ]  # fmt: skip
-    assert ["batch size", "2", "4"] in page.table("", "first", "second")
-    assert page.tags.count("svg") == 2
+    head, *rows = next(t for t in page.tables if "batch size" in t[0])
+    assert [dict(zip(head, row, strict=True))["batch size"] for row in rows] == ["2", "4"]
+    assert page.tags.count("svg") == 2 + 2  # the charts, and the lines in their key
+
+
+def test_of_commands_and_lists_the_comparison_shows_what_differs(
+    tmp_path: Path, record: Path
+) -> None:
+    runs = []
+    for name, rate in (("one", "0.1"), ("two", "0.2"), ("three", "0.1")):
+        run = read(record)
+        run.path = str(tmp_path / name / "run.jsonl")
+        run.begin["command"] = f"gpunn train 'my table.csv' --learning-rate {rate} --out '{name} x'"
+        run.begin["settings"] |= {"optimizer": f"SGD, learning_rate {rate}, momentum 0.9"}
+        runs.append(run)
+    page = Page(report(runs))
+    assert page.table("run", "optimizer") == [
+        ["one", "learning_rate 0.1", "--learning-rate 0.1--out 'one x'"],
+        ["two", "learning_rate 0.2", "--learning-rate 0.2--out 'two x'"],
+        ["three", "learning_rate 0.1", "--learning-rate 0.1--out 'three x'"],
+    ]
+    runs[0].begin["command"] = "gpunn train 'no end"
+    assert ["one", "learning_rate 0.1", "gpunn train 'no end"] in Page(report(runs)).tables[-1]
+    assert "No recorded entry differs" in report([read(record), read(record)])

@@ -75,3 +75,27 @@ def test_no_serious_fault_for_those_who_do_not_see_it(
     bad = ("serious", "critical")
     assert [(f["id"], f["nodes"][0]["html"]) for f in found if f["impact"] in bad] == []
     assert shown.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("runs", [2, 5, 12])
+@pytest.mark.parametrize("width", [400, 1280])
+def test_no_cell_of_several_runs_is_narrower_than_a_word(
+    opened: Any, page: Path, runs: int, width: int
+) -> None:
+    several = []
+    for i in range(runs):
+        run: Any = read(page.parent / "run.jsonl")
+        run.path = str(page.parent / f"a-folder-with-a-rather-long-name-{i}" / "run.jsonl")
+        run.begin["command"] = f"gpunn train /home/{'long/' * 30}table.csv --seed {i} --out run-{i}"
+        run.begin["settings"] |= {"seed": str(i), "optimizer": f"Adam, learning_rate {i / 1000}"}
+        run.begin["environment"] |= {"packages": ", ".join(f"package{k} {i}" for k in range(20))}
+        several.append(run)
+    (page.parent / "several.html").write_text(report(several), encoding="utf-8")
+    size = {"width": width, "height": 900}
+    shown = opened((page.parent / "several.html").as_uri(), "main", viewport=size)
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    cells = shown.evaluate(
+        "[...document.querySelectorAll('td, th')].map(c => [c.textContent.length, c.clientWidth])"
+    )
+    assert len(cells) > 10 * runs
+    assert not [(length, wide) for length, wide in cells if length > 12 and wide < 80]

@@ -27,10 +27,11 @@ def test_command_on_a_csv_file(tmp_path, capsys):
     broken = [[*row] for row in x]
     broken[3][1] = "?"
     path = csv_file(tmp_path / "b.csv", broken, y, ["a", "b", "c", "d", "kind"])
-    assert main(["check-data", path, "--json"]) == 1
+    assert main(["check-data", path, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     found = next(f for f in result["findings"] if f["check"] == "missing")
-    assert (found["rows"], found["columns"]) == ([3], [1]) and "feature b:" in found["text"]
+    assert (found["severity"], found["rows"], found["columns"]) == ("note", [3], [1])
+    assert "in 1 row: b 1. gpunn train fills them with the median" in found["text"]
 
 
 def test_names_of_classes_are_no_error_in_a_table(tmp_path, capsys):
@@ -41,7 +42,7 @@ def test_names_of_classes_are_no_error_in_a_table(tmp_path, capsys):
     assert main(["check-data", path]) == 0
     assert "3 classes (67, 67, 66)" in capsys.readouterr().out
     assert main(["check-data", csv_file(tmp_path / "b.csv", x, ["oak"] * 200, names)]) == 1
-    assert "All labels are oak: there is nothing to learn." in capsys.readouterr().out
+    assert "'oak' in all rows: there is nothing to learn." in capsys.readouterr().out
 
 
 def test_command_with_test_data_target_and_limit(tmp_path, capsys):
@@ -56,9 +57,11 @@ def test_command_with_test_data_target_and_limit(tmp_path, capsys):
     assert "150 rows of 5 features." in capsys.readouterr().out
     assert main(["check-data", train, "--target", "0", "--task", "regression"]) == 0
     assert "targets from" in capsys.readouterr().out
-    bare = csv_file(tmp_path / "bare.csv", x, y + 1)
-    assert main(["check-data", bare]) == 0
-    assert main(["check-data", bare, "--fail-on", "warning"]) == 1
+    bare = csv_file(tmp_path / "bare.csv", x, y + 1)  # training numbers the classes
+    assert main(["check-data", bare, "--fail-on", "warning"]) == 0
+    rare = csv_file(tmp_path / "rare.csv", x, [2, 2, *np.minimum(y[2:], 1)])
+    assert main(["check-data", rare]) == 0
+    assert main(["check-data", rare, "--fail-on", "warning"]) == 1
 
 
 def test_command_on_a_frame_as_pandas_writes_it(tmp_path, capsys):
@@ -70,17 +73,18 @@ def test_command_on_a_frame_as_pandas_writes_it(tmp_path, capsys):
     rows[7] = rows[7].replace(f",{years[0, 7]},", ",x,")
     path = tmp_path / "frame.csv"
     path.write_text("\n".join([",1990,1991,kind,price", *rows]))
-    assert main(["check-data", str(path), "--json", "--target", "price"]) == 1
+    assert main(["check-data", str(path), "--json", "--target", "price"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["summary"].startswith("200 rows of 3 features, targets from ")
     found = {(f["check"], *f["columns"]): f["text"] for f in result["findings"]}
-    assert found["columns", 0].startswith("Unnamed: 0 is of no use to a model: an identifier")
+    assert found["columns", 0].startswith("gpunn train leaves out 1 of 4 columns: Unnamed: 0 (")
     assert found["columns", 1] == (
         "1990: 1 cell is not a number and counts as missing: 'x' in row 8."
     )
-    assert "in the feature 1990:" in found["missing", 1]
+    assert "in 1 row: 1990 1." in found["missing", 1]
     assert [f["names"] for f in result["findings"] if f["check"] == "missing"] == [["1990"]]
-    assert "the mean 5" in found["targets",] and "dtype" not in {check for check, *_ in found}
+    assert "the mean 5" in found["targets",] and "scales the target" in found["targets",]
+    assert "dtype" not in {check for check, *_ in found}
 
 
 def test_command_on_an_npz_file(tmp_path, capsys):
