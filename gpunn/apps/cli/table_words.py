@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from gpunn.layers.preprocessing.dates import written
 from .printing import as_lines, shown
 
 SHOWN = 40  # columns in the table that is printed
+MATTER = 10  # columns whose importance is printed
 
 
 def about(
@@ -109,6 +111,16 @@ def _row(column: Column) -> tuple[str, ...]:
         text = f"{len(column.categories)}: {first_few(column.categories, 4)[:40]}{notes}"
     kind = column.dates.nouns[0] if column.kind == "date" else column.kind
     return column.name, kind, text, f"{missing:,}" if missing else ""
+
+
+def matters(importance: Sequence[tuple[str, float, float]], classes: int) -> str:
+    """Say which columns an answer needs, from the rise of its loss without each."""
+    what = "the log loss" if classes else "the RMSE"
+    rows = [(name, f"{significant(mean, 3)} ± {significant(error, 2)}")
+            for name, mean, error in importance[:MATTER] if mean > 2 * error]  # fmt: skip
+    if not rows:
+        return "No column matters by itself: without any one of them the answer is as good."
+    return f"Columns that matter, and the rise of {what} without each:\n{as_lines(rows)}"
 
 
 def held(known: TableModel, target: TargetColumn) -> str:

@@ -89,6 +89,10 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
     predicted[plan.kind] = judged.predict(on_test, verbose=0)
     compared = print_results(predicted, y, classes)
     _print_verdict(plan, data, learn, test, predicted, target)
+    used_target = replace(target, y=data.y)
+    seen = TableReport(table, used_target, data.features(learn), inputs, learn, test, judged)
+    if seen.importance:
+        print(table_words.matters(seen.importance, classes))
     model = plan.learn(data, every)
     print(f"The model is trained on all {counted(len(every), 'row')} with these settings.")
     about: dict[str, Any] = {"table": {**known.document(), "plan": plan.choice.document()}}
@@ -98,8 +102,6 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
         print(f"{trained_on.doubt_note(plan.choice.predicted, truth)}.")
     model.trained_on = about
     save(model, args, out, table_words.held(known, target))
-    used_target = replace(target, y=data.y)
-    seen = TableReport(table, used_target, data.features(learn), inputs, learn, test, judged)
     run_recorder.judge(
         judged, [*on_test.values()], y, predicted[plan.kind], "the rows held out", seen.cells,
         numbers=seen.numbers, explain=seen.explain, compared=compared, importance=seen.importance,

@@ -9,11 +9,12 @@ import numpy as np
 
 from gpunn.common.names import counted, either, significant
 from gpunn.common.numeric.moments import deviation, mean
-from gpunn.layers import Activation, Rescaling
+from gpunn.layers import Activation, ReLU, Rescaling
 
 FAR = 10.0  # robust deviations from the median: an outlier, if it is apart from the others
 APART = 3.0  # times as far as the farthest of the others
 MOST_OUTLIERS = 0.01  # of all rows, but three of them in any case
+BEYOND = 0.1  # of the range of logarithms
 SKEWED = 1.0  # skewness of positive targets from which on their logarithms are tried
 
 
@@ -96,17 +97,26 @@ class TargetScale:
         logs: whether logarithms are learned.
         factor: what predictions are multiplied by: the exponential of a mean logarithm is less
             than the mean (Duan 1983, "Smearing estimate").
+        low, high: limits of the logarithms of predictions: a little beyond those of the targets,
+            since the exponential of a line that goes on is without limit.
     """
 
     middle: float = 0.0
     spread: float = 1.0
     logs: bool = False
     factor: float = 1.0
+    low: float = 0.0
+    high: float = 0.0
 
     @classmethod
     def of(cls, y: np.ndarray, logs: bool = False) -> TargetScale:
         values = np.log(y) if logs else y
-        return cls(float(mean(values)), float(deviation(values)) or 1.0, logs)
+        middle, spread = float(mean(values)), float(deviation(values)) or 1.0
+        beyond = BEYOND * float(np.ptp(values))
+        return cls(
+            middle, spread, logs,
+            low=float(values.min()) - beyond, high=float(values.max()) + beyond,
+        )  # fmt: skip
 
     def learned(self, y: np.ndarray) -> np.ndarray:
         """Return what the network learns for targets y, (rows, 1)."""
@@ -116,12 +126,14 @@ class TargetScale:
     def undone(self, outputs: np.ndarray) -> np.ndarray:
         """Return the targets (rows,) for a network's outputs (rows, 1)."""
         values = outputs[:, 0].astype(np.float64) * self.spread + self.middle
-        return np.exp(np.minimum(values, 80.0)) * self.factor if self.logs else values
+        return np.exp(np.clip(values, self.low, self.high)) * self.factor if self.logs else values
 
     def layers(self, x: Any, free: Any) -> Any:
         """Return the tensor of targets for a tensor of outputs; ``free`` makes layer names."""
         if not self.logs:
             return Rescaling(self.spread, self.middle, name=free("in the target's units"))(x)
-        middle = self.middle + float(np.log(self.factor))
-        x = Rescaling(self.spread, middle, name=free("logarithms of the target"))(x)
+        x = Rescaling(self.spread, self.middle - self.low, name=free("logarithms of the target"))(x)
+        x = ReLU(max_value=self.high - self.low, name=free("within what was seen"))(x)
+        low = self.low + float(np.log(self.factor))
+        x = Rescaling(1.0, low, name=free("logarithms of the answer"))(x)
         return Activation("exponential", name=free("in the target's units"))(x)

@@ -14,7 +14,6 @@ from .kinds import Column
 HANDFUL = 30  # held-out rows, below which nothing can be told
 RARE = 10  # rows of a class
 LEAK = 0.995  # of the target told by one column alone
-BINS = 64  # of a column's range
 
 
 @dataclass(frozen=True)
@@ -160,38 +159,37 @@ def tells(
     """Return how well one column alone predicts held-out targets: R2, or what it adds to the
     accuracy of the most frequent class, as a share of what is missing there.
 
-    Numbers and dates are divided at their quantiles to predict classes, and interpolated for
-    numbers.
+    Numbers and dates are interpolated between the rows learned from.
     """
+    told = np.eye(classes)[y] if classes else y[:, None].astype(np.float64)  # (rows, classes or 1)
+    found = np.tile(told[learn].mean(axis=0), (len(test), 1))
     if column.kind in ("number", "date"):
-        values = np.where(np.isnan(column.values), np.inf, column.values)
-        ends = np.unique(
-            np.quantile(values[learn], np.linspace(0, 1, BINS + 1)[1:-1], method="lower")
-        )
-        codes = np.searchsorted(ends, values)
+        known, at = (rows[np.isfinite(column.values[rows])] for rows in (learn, test))
+        x, means = _means(column.values[known], told[known])
+        if len(x) > 1:
+            here = np.isfinite(column.values[test])
+            for k in range(told.shape[1]):
+                found[here, k] = np.interp(column.values[at], x, means[:, k])
     else:
-        codes = np.unique(np.array(column.cells, dtype=str), return_inverse=True)[1]
-    size = int(codes.max()) + 1
+        cells = np.array(column.cells, dtype=str)
+        x, means = _means(cells[learn], told[learn])
+        place = np.minimum(np.searchsorted(x, cells[test]), len(x) - 1)
+        here = x[place] == cells[test]
+        found[here] = means[place[here]]
     if classes:
-        counts = np.zeros((size, classes))
-        np.add.at(counts, (codes[learn], y[learn]), 1)
-        counts += np.bincount(y[learn], minlength=classes) / len(learn) / 2
-        right = float((counts.argmax(axis=1)[codes[test]] == y[test]).mean())
+        right = float((found.argmax(axis=1) == y[test]).mean())
         usual = float((y[test] == np.bincount(y[learn]).argmax()).mean())
         return (right - usual) / (1 - usual) if usual < 1 else 0.0
-    if column.kind in ("number", "date"):  # a line through all rows learned from
-        known = learn[np.isfinite(values[learn])]
-        if len(known) < 3:
-            return 0.0
-        x, of = np.unique(values[known], return_inverse=True)
-        means = np.bincount(of, y[known]) / np.bincount(of)
-        predicted = np.interp(np.minimum(values[test], x[-1]), x, means)
-    else:
-        count = np.bincount(codes[learn], minlength=size)
-        sums = np.bincount(codes[learn], y[learn], size)
-        predicted = np.where(count > 0, sums / np.maximum(count, 1), y[learn].mean())[codes[test]]
     spread = float(((y[test] - y[test].mean()) ** 2).sum())
-    return 1 - float(((predicted - y[test]) ** 2).sum()) / spread if spread else 0.0
+    return 1 - float(((found[:, 0] - y[test]) ** 2).sum()) / spread if spread else 0.0
+
+
+def _means(values: np.ndarray, told: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct values in order, and the mean of each one's rows of ``told``."""
+    x, of = np.unique(values, return_inverse=True)
+    sums = np.zeros((len(x), told.shape[1]))
+    np.add.at(sums, of.reshape(-1), told)
+    return x, sums / np.maximum(np.bincount(of.reshape(-1), minlength=len(x)), 1)[:, None]
 
 
 def _decimals(value: float) -> str:

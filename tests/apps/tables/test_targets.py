@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -18,11 +20,15 @@ def test_the_layers_undo_the_scale(logs: bool) -> None:
     learned = scale.learned(y)
     assert_allclose([learned.mean(), learned.std()], [0, 1], atol=1e-12)
     assert_allclose(scale.undone(learned), y, 1e-9)
-    wide = TargetScale(scale.middle, scale.spread, logs, 1.5 if logs else 1.0)
+    wide = replace(scale, factor=1.5 if logs else 1.0)
     x = Input((1,))
     model = Model(x, wide.layers(x, str))
     found = model.predict(learned.astype(np.float32), verbose=0)[:, 0]
     assert_allclose(found, y * wide.factor, 1e-5, 1e-6 * y.max())
+    if logs:  # of inputs far from all others
+        far = model.predict([[50.0], [-50.0]], verbose=0)[:, 0]
+        assert y.max() < far[0] < 10 * y.max() and 0 < far[1] < y.min()
+        assert_allclose(far, wide.undone(np.array([[50.0], [-50.0]])), 1e-4)
 
 
 def test_typing_errors_are_outliers_and_heavy_tails_are_not() -> None:

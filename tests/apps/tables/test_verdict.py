@@ -84,6 +84,8 @@ def test_a_column_that_tells_the_target_is_a_leak_and_a_good_one_is_not() -> Non
     coded = np.array(["p", "q", "r"])[labels]
     assert tells(column(coded), learn, test, labels, 3) == 1.0
     assert tells(column(labels * 2.5), learn, test, labels, 3) == 1.0
+    edge = RANDOM.normal(0, 1, 400)  # between whose values the classes change
+    assert tells(column(edge), learn, test, (edge > 0.2).astype(int), 2) == 1.0
     noisy = np.where(RANDOM.random(400) < 0.1, "q", coded)
     assert tells(column(noisy), learn, test, labels, 3) < 0.97
     assert tells(column(RANDOM.choice(["u", "v"], 400)), learn, test, labels, 3) < 0.3
