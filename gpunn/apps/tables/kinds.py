@@ -312,7 +312,7 @@ def answers_of(
         unit = _unit([cell for cell in cells if not is_missing(cell)], table.decimal)
         values, _ = numbers(cells, table.decimal, unit)
     rows = np.flatnonzero(~np.isnan(values))
-    unknown = {cells[i] for i in np.flatnonzero(np.isnan(values))}
+    unknown = {cells[int(i)] for i in np.flatnonzero(np.isnan(values))}
     others = sorted(cell for cell in unknown if not is_missing(cell))
     notes = []
     if otherwise:

@@ -8,17 +8,19 @@ import io
 import itertools
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from gpunn.feeding.frames import is_missing
 
 from .cells import MISSING, is_number
+from .strings import PIECE, Strings
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 MAX_COLUMNS = 10_000  # by default
+BEGINNING = 1 << 20  # characters that decide the separator
 LOOKED_AT = 200  # rows that decide the separator
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -49,7 +51,7 @@ class Table:
 
     path: str
     names: list[str]
-    columns: list[list[str]]
+    columns: Sequence[Sequence[str]]
     decimal: str = "."
     notes: list[str] = field(default_factory=list)
 
@@ -57,7 +59,7 @@ class Table:
     def rows(self) -> int:
         return len(self.columns[0])
 
-    def column(self, name: str) -> list[str]:
+    def column(self, name: str) -> Sequence[str]:
         return self.columns[self._places[name]]
 
     @cached_property
@@ -107,25 +109,27 @@ def read_table(
         table = _from_frame(name)
         _check_names(name, table.names, max_columns)
         return table
-    text, notes = _decoded(name)
-    separator = _separator(text)
-    first = text.partition("\n")[0]
+    encoding, notes = _encoding(name)
+    with open(name, encoding=encoding, newline="") as file:
+        first = file.readline()
+        beginning = first + file.read(max(BEGINNING - len(first), 0))
+    separator = _separator(beginning)
     count = first.count(separator) + 1
     if count > max_columns and _cells_of(first, separator) > max_columns:
         raise TableError(_too_many(name, count, max_columns))
-    rows = _rows(name, text, separator)
+    pieces = _pieces(name, encoding, separator)
+    rows = next(pieces, [])
     if not rows:
         raise TableError(f"{name} holds no rows, only line breaks.")
     head = _is_header(rows) if header is None else header
     names = _names(rows[0]) if head else [str(i) for i in range(len(rows[0]))]
     _check_names(name, names, max_columns)
-    if len(rows) == head:
+    columns = [Strings() for _ in names]
+    for piece in itertools.chain([rows[head:]], pieces):
+        for column, cells in zip(columns, zip(*piece, strict=True), strict=bool(piece)):
+            column.extend(map(str.strip, cells))
+    if not columns[0]:
         raise TableError(f"{name} has column names but no rows.")
-    known: dict[str, str] = {}  # equal cells share one string
-    columns = [
-        [known.setdefault(cell, cell) for cell in map(str.strip, cells)]
-        for cells in zip(*rows[head:], strict=True)
-    ]
     if separator != ",":
         notes.append(f"separated by {SEPARATORS[separator]}")
     if not head:
@@ -136,34 +140,47 @@ def read_table(
     return Table(name, names, columns, decimal, notes)
 
 
-def _decoded(name: str) -> tuple[str, list[str]]:
+def _encoding(name: str) -> tuple[str, list[str]]:
+    """Return the encoding of a file, and how it was guessed."""
     with open(name, "rb") as file:
-        data = file.read()
+        start = file.read(2000)
+    size = os.path.getsize(name)
     for mark, encoding in _MARKS.items():
-        if data.startswith(mark):
-            try:
-                text = data.decode(encoding)
-            except UnicodeDecodeError as error:
-                raise TableError(f"{name} is not valid {encoding.upper()}: {error}.") from None
-            return text, [] if encoding == "utf-8-sig" else [f"read as {encoding.upper()}"]
-    start = data[:2000]
+        if start.startswith(mark):
+            if (error := _undecodable(name, encoding)) is not None:
+                raise TableError(f"{name} is not valid {encoding.upper()}: {error}.")
+            return encoding, [] if encoding == "utf-8-sig" else [f"read as {encoding.upper()}"]
     zeros = [start[i::2].count(0) for i in (0, 1)]
-    if max(zeros) > 0.4 * len(start) / 2 and len(data) % 2 == 0:
+    if max(zeros) > 0.4 * len(start) / 2 and size % 2 == 0:
         encoding = "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
-        try:
-            return data.decode(encoding), ["read as UTF-16, guessed from its zero bytes"]
-        except UnicodeDecodeError:
-            pass
-    if b"\0" in data:
-        raise TableError(f"{name} holds zero bytes: it is not a text file, or is damaged.")
-    try:
-        return data.decode("utf-8"), []
-    except UnicodeDecodeError as error:
-        guessed = f"read as Windows-1252 (Latin-1): not valid UTF-8 at byte {error.start:,}"
-    try:
-        return data.decode("cp1252"), [guessed]
-    except UnicodeDecodeError:
-        return data.decode("latin-1"), [guessed]
+        if _undecodable(name, encoding) is None:
+            return encoding, ["read as UTF-16, guessed from its zero bytes"]
+    with open(name, "rb") as file:
+        if any(b"\0" in block for block in iter(partial(file.read, 1 << 20), b"")):
+            raise TableError(f"{name} holds zero bytes: it is not a text file, or is damaged.")
+    if (error := _undecodable(name, "utf-8")) is None:
+        return "utf-8", []
+    guessed = f"read as Windows-1252 (Latin-1): not valid UTF-8 at byte {error.start:,}"
+    return "cp1252" if _undecodable(name, "cp1252") is None else "latin-1", [guessed]
+
+
+def _undecodable(name: str, encoding: str) -> UnicodeDecodeError | None:
+    """Return the error of decoding a file, with the place in the file; None if there is none."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    done = 0
+    with open(name, "rb") as file:
+        while True:
+            block = file.read(1 << 20)
+            waiting = len(decoder.getstate()[0])  # bytes of a character that the last block cut
+            try:
+                decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                error.start += done - waiting
+                error.end += done - waiting
+                return error
+            if not block:
+                return None
+            done += len(block)
 
 
 def _separator(text: str) -> str:
@@ -175,7 +192,7 @@ def _separator(text: str) -> str:
     ';,'
     """
     best = (0.0, 0), ","
-    start = text[: 1 << 20]
+    start = text[:BEGINNING]
     for separator in SEPARATORS:
         if separator not in start:
             continue
@@ -184,7 +201,7 @@ def _separator(text: str) -> str:
             widths = [len(row) for row in itertools.islice(reader, LOOKED_AT) if row]
         except csv.Error:
             continue
-        if len(widths) > 1 and len(start) < len(text) and len(widths) < LOOKED_AT:
+        if len(widths) > 1 and len(text) >= BEGINNING and len(widths) < LOOKED_AT:
             widths.pop()  # a truncated row
         if not widths or widths[0] == 1:
             continue
@@ -200,24 +217,33 @@ def _cells_of(line: str, separator: str) -> int:
         return 0
 
 
-def _rows(name: str, text: str, separator: str) -> list[list[str]]:
+def _pieces(name: str, encoding: str, separator: str) -> Iterator[list[list[str]]]:
+    """Yield the rows of a file, up to `PIECE` at a time."""
     rows: list[list[str]] = []
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    try:
-        for row in reader:
-            if not row or (len(row) == 1 and not row[0].strip() and len(rows) != 1):
-                continue  # an empty line
-            if rows and len(row) != len(rows[0]):
-                raise TableError(
-                    f"{name}: the row in line {reader.line_num:,} has {len(row)} cells, the first "
-                    f"row has {len(rows[0])}. Is a separator or a quotation mark missing?"
-                )
-            rows.append(row)
-    except csv.Error as error:
-        raise TableError(
-            f"{name}, after line {reader.line_num:,}: {error}. Is a quotation mark missing?"
-        ) from None
-    return rows
+    width = count = 0
+    with open(name, encoding=encoding, newline="") as file:
+        reader = csv.reader(file, delimiter=separator)
+        try:
+            for row in reader:
+                if not row or (len(row) == 1 and not row[0].strip() and count != 1):
+                    continue  # an empty line
+                width = width or len(row)
+                if len(row) != width:
+                    raise TableError(
+                        f"{name}: the row in line {reader.line_num:,} has {len(row)} cells, the "
+                        f"first row has {width}. Is a separator or a quotation mark missing?"
+                    )
+                rows.append(row)
+                count += 1
+                if len(rows) == PIECE:
+                    yield rows
+                    rows = []
+        except csv.Error as error:
+            raise TableError(
+                f"{name}, after line {reader.line_num:,}: {error}. Is a quotation mark missing?"
+            ) from None
+    if rows:
+        yield rows
 
 
 def _is_header(rows: Sequence[Sequence[str]]) -> bool:
@@ -331,7 +357,7 @@ def _from_frame(name: str) -> Table:
 
 def table_of(frame: Any, path: str, notes: Sequence[str] = ()) -> Table:
     """Return the table in a pandas or polars frame; ``path`` is what messages call it."""
-    columns = [[_text(value) for value in frame[column].to_list()] for column in frame.columns]
+    columns = [Strings(map(_text, frame[column].to_list())) for column in frame.columns]
     names = _names([str(column) for column in frame.columns])
     return Table(path, names, columns, ".", [*notes])
 
