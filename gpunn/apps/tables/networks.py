@@ -22,6 +22,7 @@ from .targets import TargetScale
 PIECES = 16  # pieces of a column's range, by its quantiles
 MOST_PIECES = 1024  # inputs that pieces may make
 LENGTHS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)  # of a training that are tried, in its epochs
+MANY = 50_000  # rows
 THINNEST = 1e-4  # width of a piece, in deviations
 
 
@@ -100,11 +101,12 @@ class Network:
         """Return batch size and number of epochs.
 
         >>> Network().for_rows(150), Network().for_rows(5_000), Network().for_rows(500_000)
-        ((16, 100), (128, 62), (256, 15))
+        ((16, 100), (128, 62), (256, 8))
         """
         usual = int(2 ** np.clip(round(np.log2(max(rows, 1) / 32)), 4, 8))
-        epochs = round(100 * min(1.0, (1000 / max(rows, 1)) ** 0.3))
-        return self.batch_size or usual, self.epochs or max(epochs, 8)
+        epochs = 100 * min(1.0, 1000 / max(rows, 1)) ** 0.3
+        epochs *= min(1.0, MANY / max(rows, 1)) ** 0.3  # of many rows, few passes are enough
+        return self.batch_size or usual, self.epochs or max(round(epochs), 4)
 
     def work(self, rows: int, width: int, outputs: int) -> float:
         """Estimate the cost of a training, in multiplications and what takes as long as them."""
