@@ -20,7 +20,6 @@ from gpunn.apps.tables.learning import TableData, planned
 from gpunn.apps.tables.preparing import TableModel
 from gpunn.apps.tables.reading import table_of
 from gpunn.apps.tables.search import Budget
-from gpunn.common.arguments import check_flag
 from gpunn.feeding.frames import is_frame
 
 from .estimator import _seed_of
@@ -49,8 +48,6 @@ class _Auto(BaseEstimator):
 
     def _search(self, X: Any, y: np.ndarray, classes: int, groups: Any) -> None:
         """Choose, and learn from all rows."""
-        check_flag("fast", self.fast)
-        check_flag("by_order", self.by_order)
         seed = _seed_of(self.random_state)
         table, is_number = self._table(X, first=True)
         if len(y) != table.rows:
@@ -69,9 +66,9 @@ class _Auto(BaseEstimator):
             own = equal_rows([_comparable(x[:, 0]) for x in data.given.values()])
         else:
             own = np.unique(column_or_1d(groups), return_inverse=True)[1]
-        data.rules = Rules(self.by_order, own, seed)
+        data.rules = Rules(bool(self.by_order), own, seed)
         budget = Budget.for_minutes(self.minutes)
-        plan = planned(data, every, {}, seed, self.fast, _printed if self.verbose else None, budget)
+        plan = planned(data, every, {}, seed, bool(self.fast), _printed if self.verbose else None, budget)
         self.model_ = plan.learn(data, every)
         self.model_.trained_on = {"table": known.document()}
         self.members_ = [member.candidate.name for member in plan.choice.members]

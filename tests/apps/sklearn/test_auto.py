@@ -1,0 +1,86 @@
+"""Estimators that search for the best model of a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.base import clone
+from sklearn.metrics import accuracy_score, r2_score
+
+from gpunn.sklearn import GpunnAutoClassifier, GpunnAutoRegressor
+
+pytestmark = pytest.mark.usefixtures("numpy_is_asked_for")
+
+
+def frame(rows: int = 300, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
+    random = np.random.default_rng(seed)
+    size = random.uniform(20, 120, rows)
+    area = random.choice(["centre", "north", "harbour"], rows)
+    rent = 200 + 9 * size + 150 * (area == "centre") + random.normal(0, 20, rows)
+    size[::17] = np.nan
+    return pd.DataFrame({"size": size, "area": area, "floor": random.integers(0, 6, rows)}), rent
+
+
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame])
+def test_a_frame_is_taken_as_it_is(library: Any) -> None:
+    x, y = frame()
+    train, test = np.arange(240), np.arange(240, 300)
+    parts = [library({name: x[name].to_numpy()[at] for name in x}) for at in (train, test)]
+    model = GpunnAutoRegressor(fast=True, random_state=0).fit(parts[0], y[train])
+    known = ~np.isnan(x["size"].to_numpy()[test])
+    assert r2_score(y[test][known], model.predict(parts[1])[known]) > 0.95
+    assert model.feature_names_in_.tolist() == ["size", "area", "floor"]
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(parts[1][["floor", "area"]])
+    labels = np.where(y > np.median(y), "dear", "cheap")
+    classifier = GpunnAutoClassifier(fast=True, random_state=0).fit(parts[0], labels[train])
+    assert classifier.classes_.tolist() == ["cheap", "dear"]
+    assert accuracy_score(labels[test], classifier.predict(parts[1])) > 0.85
+    np.testing.assert_allclose(classifier.predict_proba(parts[1]).sum(axis=1), 1, 1e-6)
+
+
+def test_the_result_depends_on_the_seed_alone() -> None:
+    x, y = frame(120)
+    model = GpunnAutoRegressor(fast=True, random_state=3)
+    found = [clone(model).fit(x, y).predict(x) for _ in range(2)]
+    np.testing.assert_array_equal(*found)
+
+
+def test_columns_of_numbers_count_whatever_they_look_like() -> None:
+    """A column that counts the rows would be left out of a file, where it has no type."""
+    x = pd.DataFrame({"id": np.arange(200)})
+    y = (x["id"] >= 100).to_numpy()
+    assert GpunnAutoClassifier(fast=True, random_state=0).fit(x, y).score(x, y) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "options", "message"),
+    [
+        (np.eye(5), np.arange(5.0), {}, r"X has 5 sample\(s\); at least 10"),
+        (np.eye(20), np.arange(19.0), {}, "inconsistent|20 rows, y has 19"),
+        (np.eye(20), np.full(20, np.nan), {}, "contains NaN"),
+        (np.eye(20), np.arange(20.0), {"minutes": 0}, "--minutes must be positive"),
+        (pd.DataFrame({"name": [f"Person {i}" for i in range(20)]}), np.arange(20.0), {},
+         "no column to learn from"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_learned_is_refused(x: Any, y: Any, options: Any, message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        GpunnAutoRegressor(**options).fit(x, y)
+
+
+def test_groups_are_not_divided() -> None:
+    """Rows of a group are nearly copies: only if they may be divided, noise looks predictable."""
+    random = np.random.default_rng(0)
+    groups = np.repeat(np.arange(40), 5)
+    x = random.normal(0, 1, (40, 3))[groups] + random.normal(0, 1e-3, (200, 3))
+    y = random.normal(0, 1, 40)[groups]
+    losses = [
+        GpunnAutoRegressor(fast=True, random_state=0).fit(x, y, groups=g).cv_loss_
+        for g in (None, groups)
+    ]
+    assert losses[0] < losses[1] / 3

@@ -1,0 +1,53 @@
+"""Tables that are read in pieces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpunn.apps.tables import TableError, read_table
+from gpunn.apps.tables.strings import PIECE, Strings
+
+
+def test_strings_are_those_of_a_list_whatever_their_number() -> None:
+    random = np.random.default_rng(0)
+    kinds = np.array(["", "a", "größe", "漢字", "\U0001f600", "x" * 50])
+    for count in (0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 7):
+        expected = kinds[random.integers(0, len(kinds), count)].tolist()
+        found = Strings(expected[: count // 3])
+        found.extend(iter(expected[count // 3 :]))
+        assert len(found) == count and [*found] == expected and found == expected
+        assert found[:10] == expected[:10] and found[5::1000] == expected[5::1000]
+        for at in (0, count // 2, count - 1, -1) if count else ():
+            assert found[at] == expected[at]
+        with pytest.raises(IndexError):
+            found[count]
+    assert Strings(["a\0b"])[0] == "ab" and Strings(["a"]) != ["b"] and Strings(["a"]) != ["a", "a"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+def test_a_file_of_several_pieces_is_read_whole(tmp_path: Path, encoding: str) -> None:
+    rows = PIECE + 11
+    lines = ["name;value", *(f"é{i % 7};{i},5" for i in range(rows))]
+    path = tmp_path / "large.csv"
+    path.write_bytes(("x" * 3 + "\n").join([""]).encode() + "\n".join(lines).encode(encoding))
+    table = read_table(path)
+    assert table.rows == rows and table.decimal == ","
+    assert table.column("name")[rows - 1] == f"é{(rows - 1) % 7}"
+    assert table.column("value")[PIECE : PIECE + 3] == [f"{PIECE + i},5" for i in range(3)]
+    with open(path, "ab") as file:
+        file.write("\nlast".encode("utf-16-le" if encoding == "utf-16" else encoding))
+    with pytest.raises(TableError, match=f"the row in line {rows + 2:,} has 1 cells"):
+        read_table(path)
+
+
+def test_bytes_that_are_no_utf_8_are_found_at_their_place(tmp_path: Path) -> None:
+    """Characters of several bytes are cut by the blocks in which a file is read."""
+    path = tmp_path / "mixed.csv"
+    start = "a,b\n" + "é,1\n" * 400_000
+    path.write_bytes(start.encode())
+    assert read_table(path).notes == []
+    path.write_bytes(start.encode() + b"\xe9,1\n")
+    assert f"not valid UTF-8 at byte {len(start.encode()):,}" in read_table(path).notes[0]
