@@ -68,7 +68,8 @@ class _Auto(BaseEstimator):
             own = np.unique(column_or_1d(groups), return_inverse=True)[1]
         data.rules = Rules(bool(self.by_order), own, seed)
         budget = Budget.for_minutes(self.minutes)
-        plan = planned(data, every, {}, seed, bool(self.fast), _printed if self.verbose else None, budget)
+        show = _printed if self.verbose else None
+        plan = planned(data, every, {}, seed, bool(self.fast), show, budget)
         self.model_ = plan.learn(data, every)
         self.model_.trained_on = {"table": known.document()}
         self.members_ = [member.candidate.name for member in plan.choice.members]
