@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,13 @@ from gpunn.callbacks import Callback
 from gpunn.layers import Average
 from gpunn.models import Model
 
-from .candidates import Learnt, Problem, candidates, more
+from .candidates import Learnt, LinearModel, Problem, candidates, more
 from .choosing import Choice
 from .folds import Rules
 from .kinds import Column
 from .networks import Rows
 from .preparing import Feature, Names, TableModel, feature_of, prepared
-from .search import WORK, Budget, Progress, search, silent
+from .search import WORK, Budget, Progress, sample, search, silent
 from .targets import Outliers, TargetScale, is_skewed
 
 
@@ -148,19 +148,22 @@ def planned(
     skewed = not data.classes and is_skewed(y)
     tried = candidates(given, skewed)
     if fast:
-        tried = [c for c in tried if not c.is_network or not c.logs][:2]
+        tried = [LinearModel(), next(c for c in tried if c.is_network)]
     rules = data.rules.of(rows)
     rules.seed = seed
+    some = sample(y, rules)
+    rows = rows[some]
+    given_rows = {name: x[rows] for name, x in data.given.items()}
 
-    def prepare(some: np.ndarray) -> Rows:
-        own = {name: x[rows] for name, x in data.given.items()}
-        return prepared_rows(data.features(rows[some]), own)
+    def prepare(train: np.ndarray) -> Rows:
+        return prepared_rows(data.features(rows[train]), given_rows)
 
     drawn = more(given, skewed, seed) if budget is not None and budget.total > WORK else ()
     choice = search(
-        prepare, y, problem, rules, tried, drawn, fast, budget, progress or silent, kept
-    )
-    return Plan(problem, choice, outliers, seed)
+        prepare, y[some], problem, rules.of(some), tried, drawn, fast, budget, progress or silent,
+        kept,
+    )  # fmt: skip
+    return Plan(problem, replace(choice, rows=some[choice.rows]), outliers, seed)
 
 
 def assembled(features: Sequence[Feature], learnt: Sequence[Learnt], classes: int) -> Model:

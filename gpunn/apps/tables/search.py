@@ -112,10 +112,8 @@ def search(
             those that are complete is the result.
     """
     budget = budget or Budget()
-    some = _sample(y, problem.classes, rules)
     parts = []
-    for train, check in folds(y[some], problem.classes, rules.of(some))[: 1 if fast else None]:
-        train, check = some[train], some[check]
+    for train, check in folds(y, problem.classes, rules)[: 1 if fast else None]:
         rows = prepare(train)
         parts.append(Fold(rows[train], y[train], rows[check], y[check], check))
     outputs = problem.classes or 1
@@ -158,9 +156,8 @@ def search(
     return replace(found, interrupted=run.interrupted)
 
 
-def _sample(y: np.ndarray, classes: int, rules: Rules) -> np.ndarray:
-    """Return the rows that the search looks at: all, or a sample; the last ones in an order of
-    time."""
+def sample(y: np.ndarray, rules: Rules) -> np.ndarray:
+    """Return the rows that a search looks at: all, or a sample; the last ones in an order of time."""
     if len(y) <= SAMPLE:
         return np.arange(len(y))
     if rules.by_order:
@@ -224,4 +221,4 @@ def _seed(seed: int, *numbers: int) -> int:
     return int(np.random.SeedSequence([seed % 2**32, *numbers]).generate_state(1)[0])
 
 
-__all__ = ["Budget", "Progress", "search", "silent"]
+__all__ = ["Budget", "Progress", "sample", "search", "silent"]

@@ -141,6 +141,14 @@ def test_outliers_do_not_spoil_the_other_rows() -> None:
     assert r2_score(table.y[at], predicted(plan, spoilt, rows, at)) > 0.85
 
 
+def test_one_network_is_the_answer_of_a_fast_run_also_for_a_skewed_target() -> None:
+    table = waves()
+    for y in (table.y, np.exp(table.y / 5)):
+        plan = planned(replace(table, y=y), np.arange(200), SHORT, fast=True)
+        assert plan.kind == "network" and plan.choice.tried == 2 and plan.choice.folds == 1
+        assert [m.candidate.is_network for m in plan.choice.finalists].count(False) == 1
+
+
 def test_statistics_are_those_of_the_rows_that_are_learned() -> None:
     """Values that only other rows have must not change what is learned."""
     table, rows = waves(), np.arange(150)
