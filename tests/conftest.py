@@ -113,6 +113,13 @@ def _backend_put_back() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _backend_of_fixtures_put_back() -> Iterator[None]:
+    """Restore what the fixtures of a module chose, for the modules after it."""
+    with backends.choice_put_back():
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _exported_files_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run ONNX's checker on every file that a test exports, shapes and dtypes included."""

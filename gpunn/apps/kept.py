@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.distribution.launch import is_writer, size
+
 NAME = "unfinished"  # of the folder
 _ABOUT = "settings.json"
 
@@ -34,6 +36,7 @@ class KeptResults:
         wanted = json.loads(json.dumps(settings))
         if resume:
             self._check(about, wanted)
+        if resume or not is_writer():
             return
         shutil.rmtree(self.folder, ignore_errors=True)
         os.makedirs(self.folder)
@@ -62,7 +65,10 @@ class KeptResults:
         return os.path.join(self.folder, hashlib.sha256(key.encode()).hexdigest()[:32] + ".npy")
 
     def get(self, key: str) -> np.ndarray | None:
-        """Return the result of this name, or None."""
+        """Return the result of this name; None if there is none, and among several ranks, which
+        have to do the same."""
+        if size() > 1:
+            return None
         try:
             found: np.ndarray = np.load(self._path(key), allow_pickle=False)
         except (OSError, ValueError, EOFError):  # ValueError: of a file that was cut off
@@ -70,14 +76,17 @@ class KeptResults:
         return found
 
     def put(self, key: str, result: np.ndarray) -> None:
-        """Keep a result; a reader sees all of it or nothing."""
+        """Keep a result of the only rank; a reader sees all of it or nothing."""
+        if size() > 1:
+            return
         path = self._path(key)
         with open(path + ".new", "wb") as file:
             np.save(file, result, allow_pickle=False)
         os.replace(path + ".new", path)
 
     def delete(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if is_writer():
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def digest(arrays: Mapping[str, np.ndarray]) -> str:

@@ -3,6 +3,8 @@
 import pytest
 from command_line import SMALL, run
 
+from gpunn import backends
+
 
 @pytest.fixture
 def numpy_is_asked_for(monkeypatch, no_backend_yet):
@@ -13,6 +15,7 @@ def numpy_is_asked_for(monkeypatch, no_backend_yet):
 def trained(tmp_path_factory, mnist):
     """The folder and the output of a short run."""
     folder = tmp_path_factory.mktemp("trained")
-    status, printed, complained = run("train", "mnist", *SMALL, "--out", folder)
+    with backends.choice_put_back():
+        status, printed, complained = run("train", "mnist", *SMALL, "--out", folder)
     assert (status, complained) == (0, "")
     return folder, printed

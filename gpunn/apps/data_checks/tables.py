@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -142,7 +142,7 @@ class TableCheck:
         features = [feature_of(column, rows) for column in used]
         task = "classification" if label is not None and label.classes else "regression"
         known = TableModel.to_learn(label.name if label else "", task, features)
-        given = [[values[rows] for values in known.inputs(self.table)[0].values()]]
+        given = [_values(known.inputs(self.table)[0], used, rows)]
         y, y_test, rows_test = label and label.y, None, np.empty(0, int)
         findings = []
         if self.test is not None:
@@ -154,7 +154,7 @@ class TableCheck:
                 rows_test, y_test, more = answers_of(self.test, label.name, label.classes)
                 notes += more
             findings = [warning(f"{self.test.path}: {text}.", check="test data") for text in notes]
-            given.append([values[rows_test] for values in inputs.values()])
+            given.append(_values(inputs, used, rows_test))
         made, coded, places = _numbered(given)
         names = [used[i].name for i in places]
         test = made[1] if self.test is not None else None
@@ -243,6 +243,18 @@ def _about(columns: Sequence[Column]) -> list[Finding]:
         done = f" gpunn train {FILLED[kind]}." if kind in FILLED else ""
         findings.append(note(text + done, rows, np.array(at), check="missing"))
     return findings
+
+
+def _values(
+    inputs: Mapping[str, np.ndarray], columns: Sequence[Column], rows: np.ndarray
+) -> list[np.ndarray]:
+    """Return the inputs of some rows, with numbers for dates."""
+    found = [values[rows] for values in inputs.values()]
+    for place, column in enumerate(columns):
+        if column.kind == "date":
+            texts = ["" if cell is None else str(cell) for cell in found[place][:, 0]]
+            found[place] = column.dates.read(texts)[0][:, None]
+    return found
 
 
 def _numbered(tables: list[list[np.ndarray]]) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from gpunn.apps.kept import KeptResults
 from gpunn.backends import get_backend
+from gpunn.distribution.launch import size
 
 from .candidates import Candidate, NetworkModel, Problem, usable
 from .choosing import Choice, Fold, Trial, choose
@@ -157,7 +158,7 @@ def search(
 
 
 def sample(y: np.ndarray, rules: Rules) -> np.ndarray:
-    """Return the rows that a search looks at: all, or a sample; the last ones in an order of time."""
+    """Return the rows that a search looks at: all or a sample; in an order of time, the last."""
     if len(y) <= SAMPLE:
         return np.arange(len(y))
     if rules.by_order:
@@ -187,7 +188,8 @@ class _Run:
         self.kept = kept
         self.parts, self.problem, self.seed, self.progress = parts, problem, seed, progress
         self.interrupted = False
-        self.workers = 1 if get_backend().name == "cupy" else 2
+        # Ranks have to train in the same order, and a GPU trains one network at a time.
+        self.workers = 1 if size() > 1 or get_backend().name == "cupy" else 2
 
     def folds(self, trials: Sequence[Trial], start: int, stop: int) -> None:
         """Add the paths of the trials on some of the folds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -42,11 +43,12 @@ def test_names_of_classes_are_no_error_in_a_table(tmp_path, capsys):
     assert main(["check-data", path]) == 0
     assert "3 classes (67, 67, 66)" in capsys.readouterr().out
     assert main(["check-data", csv_file(tmp_path / "b.csv", x, ["oak"] * 200, names)]) == 1
-    assert "'oak' in all rows: there is nothing to learn." in capsys.readouterr().out
+    output = re.sub(r"\s+", " ", capsys.readouterr().out)  # wrapped, wherever the path ends
+    assert "'oak' in all rows: there is nothing to learn." in output
 
 
 def test_command_with_test_data_target_and_limit(tmp_path, capsys):
-    x, y = datasets.make_blobs(200, 4, centers=3, random_state=0)
+    x, y = datasets.make_blobs(200, 4, centers=3, cluster_std=3, random_state=0)
     names = ["a", "b", "c", "d", "kind"]
     train = csv_file(tmp_path / "train.csv", x[:150], y[:150], names)
     leaky = csv_file(tmp_path / "test.csv", x[149:], y[149:], names)
