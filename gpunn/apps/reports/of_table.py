@@ -23,6 +23,7 @@ from .results import CELLS
 NEAR = 3  # training rows to show beside a mistake
 CHANGED = 30  # columns to look for changes in: the most important ones
 WORK = 100_000_000  # input values to predict for the columns' importance
+AMONG = 20_000  # training rows to look for similar ones
 FEWEST = 100  # rows for the columns' importance
 
 
@@ -84,19 +85,20 @@ class TableReport:
 
     def explain(self, mistakes: Sequence[int]) -> list[dict[str, Any]]:
         """Return, for test rows with a wrong answer, similar training rows and the smallest change
-        that makes the answer right."""
+        that makes the answer right; of more than `AMONG` training rows, some are looked at."""
         at = self.test[np.asarray(mistakes)]
-        among = self._prepared(self._on(self.train))
+        train = self.train[:: -(-len(self.train) // AMONG)]
+        among = self._prepared(self._on(train))
         near = nearest(self._prepared(self._on(at)), among, NEAR)
         ranked = [name for name, *_ in self.importance] or list(self._columns.values())
         inputs = {column: name for name, column in self._columns.items()}
         changes = smallest_changes(
-            self.model, self._prepared, self.inputs, self.target.y, at, self.train,
+            self.model, self._prepared, self.inputs, self.target.y, at, train,
             len(self.target.classes), self._usual_error(),
             [inputs[column] for column in ranked[:CHANGED]],
         )  # fmt: skip
         return [
-            {"near": [self._near(int(self.train[i]), distance) for i, distance in found],
+            {"near": [self._near(int(train[i]), distance) for i, distance in found],
              "change": change and self._change(int(row), change)}
             for row, found, change in zip(at, near, changes, strict=True)
         ]  # fmt: skip

@@ -204,7 +204,7 @@ def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
     Raises:
         TableError: if it cannot be learned: one value, no value, nearly as many classes as rows.
     """
-    cells = table.column(name)
+    cells = [*table.column(name)]
     where = f"{table.path}: the target {name!r}"
     nothing = missing_among(cells)
     present = np.array([i for i, cell in enumerate(cells) if cell not in nothing], int)
@@ -297,7 +297,7 @@ def answers_of(
     Raises:
         TableError: if there is no such row.
     """
-    cells = table.column(name)
+    cells = [*table.column(name)]
     otherwise: dict[str, str] = {}
     if classes:
         place = {text: float(i) for i, text in enumerate(classes)}
@@ -312,7 +312,7 @@ def answers_of(
         unit = _unit([cell for cell in cells if not is_missing(cell)], table.decimal)
         values, _ = numbers(cells, table.decimal, unit)
     rows = np.flatnonzero(~np.isnan(values))
-    unknown = {cells[int(i)] for i in np.flatnonzero(np.isnan(values))}
+    unknown = {cells[i] for i in np.flatnonzero(np.isnan(values))}
     others = sorted(cell for cell in unknown if not is_missing(cell))
     notes = []
     if otherwise:

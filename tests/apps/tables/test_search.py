@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import r2_score
 
 from gpunn.apps.kept import KeptResults
+import gpunn
 from gpunn.apps.tables import candidates as made
 from gpunn.apps.tables.folds import Rules
 from gpunn.apps.tables.kinds import column_of
@@ -196,3 +197,27 @@ def test_an_interrupted_search_goes_on_to_the_same_answer(
         KeptResults(str(tmp_path / "other"), settings, resume=True)
     KeptResults(str(tmp_path), settings, resume=True).delete()
     assert not (tmp_path / "unfinished").exists()
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_an_average_is_stored_and_exported_like_any_model(tmp_path: Path, classes: int) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    table, rows = waves(), np.arange(240)
+    if classes:
+        table = replace(table, y=np.digitize(table.y, [18, 23]), classes=3)
+    else:
+        table = replace(table, y=np.exp(table.y / 10))  # logarithms are among the members
+    plan = planned(table, rows, SHORT, budget=Budget(2e10))
+    several = replace(plan.choice, members=plan.choice.finalists[:3])
+    model = replace(plan, choice=several).learn(table, rows)
+    expected = model.predict(table.given, verbose=0)
+    model.save(tmp_path / "m.gpunn", include_optimizer=False)
+    model.export(tmp_path / "m.onnx")
+    again = gpunn.saving.load_model(tmp_path / "m.gpunn")
+    assert_array_equal(again.predict(table.given, verbose=0), expected)
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    given = {
+        one.name: x.astype(np.float32) if (x := table.given[one.name]).dtype.kind == "f" else x
+        for one in session.get_inputs()
+    }
+    assert_allclose(session.run(None, given)[0], expected, 1e-4, 1e-5)
