@@ -11,8 +11,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import r2_score
 
-from gpunn.apps.kept import KeptResults
 import gpunn
+from gpunn.apps.kept import KeptResults
 from gpunn.apps.tables import candidates as made
 from gpunn.apps.tables.folds import Rules
 from gpunn.apps.tables.kinds import column_of
