@@ -59,6 +59,9 @@ def test_a_run_is_resumed_by_all_ranks_or_refused(command: Any, tmp_path: Path) 
     assert "There is nothing to resume" in done.stderr
 
 
+PROGRESS = r"(?m)^(.*: Epoch|Trying) .*\n"  # printed after some seconds
+
+
 def table(folder: Path) -> tuple[object, ...]:
     x = np.random.default_rng(0).normal(size=(120, 2))
     rows = [f"{a:.3f},{b:.3f},{'up' if a > b else 'down'}" for a, b in x]
@@ -87,8 +90,8 @@ def test_ones_own_data_are_trained_by_all_ranks(command: Any, tmp_path: Path, da
     files = [{path.name for path in (tmp_path / str(n)).iterdir()} for n in done]
     assert files[0] == files[1] == {"model.gpunn", "run.jsonl"}
     alone, together = (
-        re.sub(r"(?m)^(.*: Epoch|Trying) .*\n", "", one.stdout.replace(str(tmp_path / str(n)), "out"))
-        for n, one in done.items()  # after some seconds, it prints the epoch
+        re.sub(PROGRESS, "", one.stdout.replace(str(tmp_path / str(n)), "out"))
+        for n, one in done.items()
     )
     number = re.compile(r"-?\d+\.\d+")
     assert number.split(together) == number.split(alone)

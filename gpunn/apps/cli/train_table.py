@@ -75,9 +75,7 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
     if plan.choice.interrupted:
         print(how_to_go_on(args))
     print(table_words.chosen(plan, len(learn)), flush=True)
-    check = TableCheck(
-        table, target.name, args.task, args.leave_out, args.max_categories, rules.by_order
-    )
+    check = TableCheck(table, target.name, args.task, rules=rules, columns=columns)
     run_recorder = recorder(args, out, classes=target.classes, checks=check.report)
     judged = plan.learn(data, learn, run_recorder)
     on_test = {name: x[test] for name, x in inputs.items()}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from gpunn.apps.tables import Table, TableError
 from gpunn.apps.tables.folds import Rules, held_out
 from gpunn.apps.tables.kinds import (
-    MOST_CATEGORIES,
     Column,
     TargetColumn,
     answers_of,
@@ -61,19 +60,17 @@ class TableCheck:
         table: the table.
         target: name of its target; None to check the columns alone.
         task: ``"classification"`` or ``"regression"``; inferred by default.
-        left_out: names of columns that training leaves out.
-        most_categories: maximum number of categories of a column.
-        by_order: whether training takes the last rows for testing.
+        rules: how training divides the rows that have a target.
         test: a table of test data, matched by column name.
+        columns: the columns as training read them; read here by default.
     """
 
     table: Table
     target: str | None
     task: str | None = None
-    left_out: Sequence[str] = ()
-    most_categories: int = MOST_CATEGORIES
-    by_order: bool = False
+    rules: Rules = field(default_factory=Rules)
     test: Table | None = None
+    columns: Sequence[Column] | None = None
 
     @property
     def features(self) -> list[str]:
@@ -90,7 +87,12 @@ class TableCheck:
             raise TableError(
                 f"{self.table.path} has a single column, the labels: there are no features."
             )
-        columns = [self._column(name) for name in self.features]
+        columns = self.columns
+        if columns is None:
+            columns = [
+                column_of(name, self.table.column(name), self.table.decimal)
+                for name in self.features
+            ]
         findings, label = self._target()
         findings += _about(columns)
         used = [i for i, column in enumerate(columns) if column.kind != "left out"]
@@ -112,12 +114,6 @@ class TableCheck:
         findings.sort(key=lambda one: -SEVERITIES.index(one.severity))
         return DataReport(summary, findings)
 
-    def _column(self, name: str) -> Column:
-        if name in self.left_out:
-            return Column(name, "left out", "as --leave-out says")
-        cells = self.table.column(name)
-        return column_of(name, cells, self.table.decimal, self.most_categories)
-
     def _target(self) -> tuple[list[Finding], TargetColumn | None]:
         """Return the target, if training accepts it, and findings on it."""
         if self.target is None:
@@ -128,7 +124,7 @@ class TableCheck:
             return [error(f"{refused}", check="target")], None
         found = [note(f"{label.name}: {text}.", check="target") for text in label.notes]
         try:
-            held_out(label.y, len(label.classes), Rules(self.by_order))
+            held_out(label.y, len(label.classes), self.rules)
         except ValueError as refused:
             found.append(error(f"{refused}", check="target"))
         return found, label
@@ -170,7 +166,7 @@ class TableCheck:
         y = np.zeros(self.table.rows, label.y.dtype)
         y[label.rows] = label.y
         try:
-            parts = held_out(label.y, len(label.classes), Rules(self.by_order))
+            parts = held_out(label.y, len(label.classes), self.rules)
         except ValueError:  # which is another finding
             return []
         learn, test = (label.rows[part] for part in parts)
@@ -205,7 +201,8 @@ class TableCheck:
             "order": "--split order holds out the last rows.",
         }
         fact = one.text.removesuffix(one.advice).rstrip() if one.advice else one.text
-        if one.check in handled and not (self.by_order and one.check in ("order", "duplicates")):
+        ordered = self.rules.by_order and one.check in ("order", "duplicates")
+        if one.check in handled and not ordered:
             one.severity, one.advice = "note", handled[one.check]
         elif one.advice and one.check in otherwise:
             one.advice = otherwise[one.check]

@@ -88,7 +88,7 @@ def test_an_average_is_one_model_that_gives_the_mean_of_its_members(classes: int
 
 def test_the_same_seed_gives_the_same_bits_and_another_one_others() -> None:
     table, rows = waves(), np.arange(200)
-    given = {"epochs": 40, "hidden": (64,)}
+    given = {"epochs": 20, "hidden": (32,)}
     plans = [planned(table, rows, given, seed, budget=Budget(0.0)) for seed in (3, 3, 4)]
     found = [predicted(plan, table, rows, np.arange(200, 240)) for plan in plans]
     assert names(plans[0]) == names(plans[1])
@@ -99,7 +99,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_one_others() -> None:
 def test_a_larger_budget_tries_more() -> None:
     table, rows = waves(), np.arange(200)
     tried = [
-        planned(table, rows, SHORT, budget=Budget(work)).choice.tried for work in (0.0, 2e10, 8e10)
+        planned(table, rows, SHORT, budget=Budget(work)).choice.tried for work in (0.0, 2e10, 5e10)
     ]
     assert tried[0] < tried[1] < tried[2]
     with pytest.raises(ValueError, match="--minutes must be positive; got -1"):
