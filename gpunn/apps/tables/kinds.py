@@ -99,7 +99,8 @@ def column_of(
             made = np.where(np.isnan(values), "", np.array(cells, object)).tolist()
             notes += _mistakes(cells, bad, *dates.nouns)
             return Column(name, "date", values=values, cells=made, dates=dates, notes=notes)
-    made = ["" if cell in nothing else cell for cell in cells]
+    same = {cell: cell for cell in different} | dict.fromkeys(nothing, "")  # shared by equal cells
+    made = [same[cell] for cell in cells]
     all_differ = len(different) > max(UNIQUE * len(known), 10)
     if (all_differ or len(different) > most) and words_each(_some(known)) > WORDS:
         return Column(name, "text", cells=made)

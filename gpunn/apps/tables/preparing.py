@@ -395,7 +395,8 @@ class TableModel:
                     notes.append(f"{name}: {are}, such as {cells[bad[0]]!r}")
                 continue
             nothing = missing_among(cells)
-            made = [None if cell in nothing else cell for cell in cells]
+            same = {cell: None if cell in nothing else cell for cell in cells}
+            made = [same[cell] for cell in cells]  # equal cells share a string
             found[to] = np.array(made, object)[:, None]
             if kind == "text":
                 continue
