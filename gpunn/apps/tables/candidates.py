@@ -161,8 +161,8 @@ class LinearModel:
         self, problem: Problem, rows: Rows, y: np.ndarray, scale: TargetScale
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         if problem.classes:
-            return linear.logistic(rows.joined(), y, problem.classes)
-        return linear.ridge(rows.joined(), scale.learned(y)[:, 0])
+            return linear.logistic(rows, y, problem.classes)
+        return linear.ridge(rows, scale.learned(y)[:, 0])
 
     def _scale(self, problem: Problem, y: np.ndarray) -> TargetScale:
         return TargetScale() if problem.classes else TargetScale.of(y, self.logs)

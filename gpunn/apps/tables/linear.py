@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
+
+from .networks import Rows
 
 PENALTIES = (1000.0, 100.0, 10.0, 1.0, 0.1)
 """Tried from the largest on: each fit starts from the weights of the one before."""
 STEPS = 100  # at most, of L-BFGS for each penalty
+BLOCK = 1 << 16  # rows that are looked at together
 MEMORY = 10  # pairs of steps and gradient changes that L-BFGS keeps
 CLOSE = 1e-5  # it has converged when no entry of the mean gradient is larger
 
 
-def ridge(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+class _Blocks:
+    """Rows in float64, `BLOCK` at a time: all at once would take much memory.
+
+    Args:
+        x: (rows, columns): an array, or prepared rows.
+    """
+
+    def __init__(self, x: np.ndarray | Rows) -> None:
+        self.x = x
+        self.rows = len(x)
+        self._only = self._block(slice(0, self.rows)) if self.rows <= BLOCK else None
+
+    def _block(self, at: slice) -> np.ndarray:
+        part = self.x[at]
+        return np.asarray(part if isinstance(part, np.ndarray) else part.joined(), np.float64)
+
+    def __iter__(self) -> Iterator[tuple[slice, np.ndarray]]:
+        for start in range(0, self.rows, BLOCK):
+            at = slice(start, min(start + BLOCK, self.rows))
+            yield at, self._block(at) if self._only is None else self._only
+
+
+def ridge(x: np.ndarray | Rows, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield kernel (columns, 1) and bias (1,) of ridge regression, for each penalty.
 
     They minimize sum (x w + b - y)^2 + penalty |w|^2. With the centred columns X it is
@@ -24,17 +50,23 @@ def ridge(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray
     >>> [round(float(n), 2) for n in (*kernel[:, 0], *bias)]  # towards 2 x + 1
     [1.9, 1.1]
     """
-    x = np.asarray(x, np.float64)
-    around, middle = x.mean(axis=0), y.mean()
-    x = x - around
-    values, vectors = np.linalg.eigh(x.T @ x)
-    along = vectors.T @ (x.T @ (y - middle))
+    blocks = _Blocks(x)
+    around, middle = sum(part.sum(axis=0) for _, part in blocks) / blocks.rows, y.mean()
+    squares, products = 0.0, 0.0
+    for at, part in blocks:
+        centred = part - around
+        squares = squares + centred.T @ centred
+        products = products + centred.T @ (y[at] - middle)
+    values, vectors = np.linalg.eigh(squares)
+    along = vectors.T @ products
     for penalty in PENALTIES:
         kernel = vectors @ (along / (np.maximum(values, 0.0) + penalty))
         yield kernel[:, None], np.array([middle - around @ kernel])
 
 
-def logistic(x: np.ndarray, y: np.ndarray, classes: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def logistic(
+    x: np.ndarray | Rows, y: np.ndarray, classes: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield kernel (columns, classes) and bias (classes,) of logistic regression, for each penalty.
 
     They minimize sum -log softmax(x w + b)[y] + penalty |w|^2 / 2, as scikit-learn's
@@ -49,35 +81,40 @@ def logistic(x: np.ndarray, y: np.ndarray, classes: int) -> Iterator[tuple[np.nd
     >>> kernel.shape, bool(kernel[0, 1] > 0 > kernel[0, 0])
     ((1, 2), True)
     """
-    x = np.asarray(x, np.float64)
-    rows, columns = x.shape
-    truth = np.zeros((rows, classes))
-    truth[np.arange(rows), y] = 1.0
-    shares = (truth.sum(axis=0) + 1.0) / (rows + classes)
+    blocks = _Blocks(x)
+    rows, columns = blocks.rows, next(iter(blocks))[1].shape[1]
+    shares = (np.bincount(y, minlength=classes) + 1.0) / (rows + classes)
     weights = np.concatenate([np.zeros(columns * classes), np.log(shares)])
 
-    def loss(at: np.ndarray, penalty: float) -> tuple[float, np.ndarray]:
+    def loss(penalty: float, at: np.ndarray) -> tuple[float, np.ndarray]:
         kernel, bias = at[:-classes].reshape(columns, classes), at[-classes:]
-        logits = x @ kernel + bias
-        logits -= logits.max(axis=1, keepdims=True)
-        logs = np.log(np.exp(logits).sum(axis=1))
-        value = (logs - logits[np.arange(rows), y]).sum() + penalty / 2 * (kernel**2).sum()
-        wrong = np.exp(logits - logs[:, None]) - truth
-        gradient = np.concatenate([(x.T @ wrong + penalty * kernel).ravel(), wrong.sum(axis=0)])
-        return value / rows, gradient / rows
+        value, slope, slopes = penalty / 2 * float((kernel**2).sum()), penalty * kernel, 0.0
+        for some, part in blocks:
+            logits = part @ kernel + bias
+            logits -= logits.max(axis=1, keepdims=True)
+            logs = np.log(np.exp(logits).sum(axis=1))
+            every = np.arange(len(part))
+            value += float((logs - logits[every, y[some]]).sum())
+            wrong = np.exp(logits - logs[:, None])
+            wrong[every, y[some]] -= 1.0
+            slope = slope + part.T @ wrong
+            slopes = slopes + wrong.sum(axis=0)
+        return value / rows, np.concatenate([slope.ravel(), slopes]) / rows
 
     for penalty in PENALTIES:
-        weights = _minimized(lambda at, p=penalty: loss(at, p), weights)
+        weights = _minimized(partial(loss, penalty), weights)
         yield weights[:-classes].reshape(columns, classes), weights[-classes:]
 
 
-def _minimized(function: object, start: np.ndarray) -> np.ndarray:
+def _minimized(
+    function: Callable[[np.ndarray], tuple[float, np.ndarray]], start: np.ndarray
+) -> np.ndarray:
     """Minimize a convex function of value and gradient by L-BFGS with a backtracking line search.
 
     Nocedal and Wright, "Numerical Optimization", algorithms 7.4 and 3.1.
     """
     at = start
-    value, gradient = function(at)  # type: ignore[operator]
+    value, gradient = function(at)
     pairs: list[tuple[np.ndarray, np.ndarray, float]] = []
     for _ in range(STEPS):
         if np.abs(gradient).max() <= CLOSE:
@@ -87,7 +124,7 @@ def _minimized(function: object, start: np.ndarray) -> np.ndarray:
         rate = 1.0 if pairs else min(1.0, 1.0 / float(np.abs(gradient).sum()))
         while True:
             after = at + rate * direction
-            new, new_gradient = function(after)  # type: ignore[operator]
+            new, new_gradient = function(after)
             if new <= value + 1e-4 * rate * slope:
                 break
             rate /= 2

@@ -9,6 +9,7 @@ from sklearn import datasets
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
+from gpunn.apps.tables import linear
 from gpunn.apps.tables.linear import PENALTIES, logistic, ridge
 
 
@@ -43,3 +44,17 @@ def test_a_column_that_does_not_vary_has_no_weight() -> None:
         assert kernel[0, 0] == pytest.approx(0, abs=1e-12)
     for kernel, bias in logistic(x, (np.arange(20) > 9).astype(int), 2):
         assert np.isfinite(kernel).all() and np.isfinite(bias).all()
+
+
+@pytest.mark.parametrize("block", [7, 60, 1000])
+def test_rows_may_be_looked_at_in_blocks(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    x, y = datasets.load_wine(return_X_y=True)
+    x = StandardScaler().fit_transform(x)
+    expected = [[*ridge(x, x[:, 0] * y)], [*logistic(x, y, 3)]]
+    monkeypatch.setattr(linear, "BLOCK", block)
+    for found, whole in zip(
+        [[*ridge(x, x[:, 0] * y)], [*logistic(x, y, 3)]], expected, strict=True
+    ):
+        for (kernel, bias), (kernel_, bias_) in zip(found, whole, strict=True):
+            assert_allclose(kernel, kernel_, 1e-4, 1e-4)
+            assert_allclose(bias, bias_, 1e-4, 1e-4)
