@@ -18,6 +18,8 @@ def validated(estimator: Any, X: Any, *y: Any, **options: Any) -> Any:
     try:
         from sklearn.utils.validation import validate_data
     except ImportError:  # scikit-learn 1.5
+        if "ensure_all_finite" in options:
+            options["force_all_finite"] = options.pop("ensure_all_finite")
         return estimator._validate_data(X, *y, **options)
     return validate_data(estimator, X, *y, **options)
 
