@@ -44,7 +44,7 @@ class _Auto(BaseEstimator):
         return tags
 
     def _more_tags(self) -> dict[str, Any]:  # scikit-learn 1.5
-        return {"allow_nan": True}
+        return {"allow_nan": True, "X_types": ["2darray", "string"]}
 
     def _search(self, X: Any, y: np.ndarray, classes: int, groups: Any) -> None:
         """Choose, and learn from all rows."""
