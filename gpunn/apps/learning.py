@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,8 +18,8 @@ from gpunn.common.numeric.moments import mean, size
 from gpunn.layers import Dropout
 from gpunn.models import Model
 
-# (row limit, units of a hidden layer, batch size): the first entry with fewer rows than its limit.
-SIZES = ((1_000, 64, 16), (10_000, 64, 32), (50_000, 128, 128), (np.inf, 256, 256))
+# (row limit, batch size): the first entry with fewer rows than its limit.
+BATCHES = ((1_000, 16), (10_000, 32), (50_000, 128), (np.inf, 256))
 SECONDS = 2.0  # between two progress lines
 
 
@@ -34,21 +34,6 @@ class Settings:
     batch_size: int | None = None
     epochs: int = 500
     seed: int = 0
-
-    def for_data(self, rows: int) -> Settings:
-        """Fill in unset settings: widths, dropout and batch size, by the number of rows.
-
-        >>> small, large = Settings().for_data(100), Settings(hidden=[8]).for_data(100_000)
-        >>> small.hidden, small.batch_size, large.hidden, large.batch_size
-        ([64, 64], 16, [8], 256)
-        """
-        width, batch = next(sizes for most, *sizes in SIZES if rows < most)
-        return replace(
-            self,
-            hidden=[width, width] if self.hidden is None else self.hidden,
-            dropout=0.1 if self.dropout is None else self.dropout,
-            batch_size=self.batch_size or batch,
-        )
 
     def check(self) -> None:
         """Raise a ValueError for settings that no layer or optimizer accepts, before any work."""
@@ -143,9 +128,9 @@ class _Lines(Callback):
             print(epoch_line(head, logs, out=sys.stdout), flush=True)
 
 
-def shares(train: RowSet, test: RowSet, classes: int) -> np.ndarray:
-    """Return the simplest prediction for each test row: the classes' shares in training."""
-    return np.tile(np.bincount(train.y, minlength=classes) / len(train.y), (len(test.y), 1))
+def shares(y: np.ndarray, classes: int, rows: int) -> np.ndarray:
+    """Return the simplest prediction for each of some rows: the classes' shares in training."""
+    return np.tile(np.bincount(y, minlength=classes) / len(y), (rows, 1))
 
 
 def figures(predicted: np.ndarray, y: np.ndarray, classes: int) -> dict[str, float]:

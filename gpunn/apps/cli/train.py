@@ -86,10 +86,10 @@ class Setting:
 
 SETTINGS = {
     "hidden": Setting([128], Several(Integer(1)), type=positive, nargs="*", metavar="UNITS",
-        help="units of each hidden layer, with relu (default: 128; for a table, by its rows)"),
+        help="units of each hidden layer, with relu (default: 128; for a table, searched)"),
     "dropout": Setting(0.2, Number(0, finite=True), type=float, metavar="RATE",
         help="fraction of each hidden layer's outputs to drop in training (default: 0.2; for a "
-        "table, 0.1)"),
+        "table, searched)"),
     "optimizer": Setting("adam", Text(), type=optimizer, metavar="NAME",
         help="adam (the default), sgd, rmsprop, ..."),
     "learning_rate": Setting(None, Number(0, finite=True, or_none=True), type=float,
@@ -97,7 +97,7 @@ SETTINGS = {
     "batch_size": Setting(32, Integer(1), type=positive, metavar="N",
         help="rows per step (default: 32; for a table, by its rows)"),
     "epochs": Setting(5, Integer(1), type=positive, metavar="N",
-        help="passes over the rows (default: 5; for a table, at most 500)"),
+        help="passes over the rows (default: 5; for a table, searched)"),
     "seed": Setting(0, Integer(-(2**63)), type=int, metavar="N",
         help="seed of weights, order and dropout (default: 0); runs with equal seeds are "
         "bit-identical"),

@@ -13,7 +13,7 @@ import numpy as np
 from gpunn.apps import trained_on
 from gpunn.apps.data_checks.tables import TableCheck
 from gpunn.apps.kept import KeptResults, digest
-from gpunn.apps.learning import Settings
+from gpunn.apps.learning import Settings, shares
 from gpunn.apps.reports.of_table import TableReport
 from gpunn.apps.tables import TableError, read_table
 from gpunn.apps.tables.folds import Rules, equal_rows, held_out
@@ -136,14 +136,10 @@ def _groups(
     """Return a number for each row, the same for rows that belong together: those of a group in the
     column ``by``, or equal ones."""
     if by is None:
-        return equal_rows([_comparable(x[:, 0]) for x in inputs.values()])
+        return equal_rows([x[:, 0] for x in inputs.values()])
     cells = table.column(by)
     groups: np.ndarray = np.unique([cells[i] for i in target.rows], return_inverse=True)[1]
     return groups
-
-
-def _comparable(x: np.ndarray) -> np.ndarray:
-    return x if x.dtype.kind == "f" else np.array(["" if v is None else v for v in x], dtype=str)
 
 
 def _network(given: dict[str, Any]) -> dict[str, Any]:
@@ -174,8 +170,7 @@ def _simple(
     linear = plan.learn(data, learn, linear=True).predict(given, verbose=0)
     y = data.y[learn]
     if data.classes:
-        shares = np.bincount(y, minlength=data.classes) / len(y)
-        return {"majority class": np.tile(shares, (len(test), 1)), "linear model": linear}
+        return {"majority class": shares(y, data.classes, len(test)), "linear model": linear}
     return {"mean": np.full(len(test), mean(y)), "linear model": linear}
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
-from gpunn.apps.learning import RowSet, Settings, Training, fit_best, shares
+from gpunn.apps.learning import BATCHES, RowSet, Settings, Training, fit_best, shares
 from gpunn.callbacks import Callback
 from gpunn.layers import Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D, Rescaling
 from gpunn.models import Sequential
@@ -17,10 +18,12 @@ SMALLEST = 8  # maximum rows of the last feature map
 
 def defaults(settings: Settings, rows: int) -> Settings:
     """Fill in unset settings: one hidden layer, dropout, and a batch size by the row count."""
-    found = settings.for_data(rows)
-    found.hidden = [128] if settings.hidden is None else settings.hidden
-    found.dropout = 0.3 if settings.dropout is None else settings.dropout
-    return found
+    return replace(
+        settings,
+        hidden=[128] if settings.hidden is None else settings.hidden,
+        dropout=0.3 if settings.dropout is None else settings.dropout,
+        batch_size=settings.batch_size or next(size for most, size in BATCHES if rows < most),
+    )
 
 
 def network(shape: tuple[int, ...], classes: int, settings: Settings) -> Sequential:
@@ -74,6 +77,6 @@ def simple_predictions(
     plain = Settings(batch_size=settings.batch_size, epochs=min(settings.epochs, 50))
     fit_best(linear, parts["train"], parts["validation"], classes, plain)
     return {
-        "majority class": shares(parts["train"], test, classes),
+        "majority class": shares(parts["train"].y, classes, len(test.y)),
         "linear model": linear.predict(test.x, verbose=0),
     }

@@ -63,7 +63,7 @@ class _Auto(BaseEstimator):
         known = TableModel.to_learn("y", "", data.features(every))
         data.given, _ = known.inputs(table)
         if groups is None:
-            own = equal_rows([_comparable(x[:, 0]) for x in data.given.values()])
+            own = equal_rows([x[:, 0] for x in data.given.values()])
         else:
             own = np.unique(column_or_1d(groups), return_inverse=True)[1]
         data.rules = Rules(bool(self.by_order), own, seed)
@@ -218,10 +218,6 @@ def _cell(value: Any) -> str:
     if value is None or value != value:
         return ""
     return str(float(value)) if isinstance(value, bool) else str(value)
-
-
-def _comparable(x: np.ndarray) -> np.ndarray:
-    return x if x.dtype.kind == "f" else np.array(["" if v is None else v for v in x], dtype=str)
 
 
 def _column(table: Table, name: str, is_number: bool) -> Column:

@@ -10,10 +10,9 @@ import numpy as np
 
 from gpunn.apps.tables import linear
 from gpunn.callbacks import Callback
-from gpunn.layers import Concatenate, Dense, Input
 from gpunn.models import Model, NonFiniteLossError
 
-from .networks import MOST_PIECES, PIECES, Network, Rows, trained
+from .networks import MOST_PIECES, PIECES, Network, Rows, built, trained
 from .targets import TargetScale
 
 TEMPERATURES = (1.0, 1.2, 1.5, 2.0, 3.0)
@@ -80,7 +79,8 @@ class Learnt:
 
     def predict(self, rows: Rows) -> np.ndarray:
         """Return probabilities (rows, classes), or numbers (rows,) in the target's units."""
-        return predictions(self.model, self.scale, rows)
+        outputs = self.model.predict(rows.inputs, batch_size=8192, verbose=0)
+        return outputs if outputs.shape[1] > 1 else self.scale.undone(outputs)
 
     def adjust(self, problem: Problem, factor: float) -> None:
         """Apply the factor of `Problem.adjusted`."""
@@ -89,12 +89,6 @@ class Learnt:
         elif factor != 1.0:
             last = self.model.get_layer("output")
             last.set_weights([w / np.float32(factor) for w in last.get_weights()])
-
-
-def predictions(model: Model, scale: TargetScale, rows: Rows) -> np.ndarray:
-    x = rows.arrays
-    outputs = model.predict(x if len(x) > 1 else x[0], batch_size=8192, verbose=0)
-    return outputs if outputs.shape[1] > 1 else scale.undone(outputs)
 
 
 class Candidate(Protocol):
@@ -196,12 +190,8 @@ class LinearModel:
         scale = self._scale(problem, y)
         solutions = self._solutions(problem, rows, y, scale)
         kernel, bias = next(w for i, w in enumerate(solutions) if i == place)
-        ends = [Input((part.shape[1],), name=f"input {i}") for i, part in enumerate(rows.arrays)]
-        x = ends[0] if len(ends) == 1 else Concatenate(name="all columns")(ends)
-        last = "softmax" if problem.classes else None
-        layer = Dense(problem.classes or 1, activation=last, name="output")
-        model = Model(ends, layer(x), name="linear")
-        layer.set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
+        model = built(Network(()), rows, problem.classes, "linear")
+        model.get_layer("output").set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
         return Learnt(model, scale)
 
 
@@ -247,7 +237,7 @@ class NetworkModel:
                 shape = (len(truth), problem.classes) if problem.classes else (len(truth),)
                 found.append(np.full(shape, np.nan))
                 break
-            found.append(predictions(*made, check))
+            found.append(Learnt(*made).predict(check))
             losses.append(float(problem.losses(found[-1], truth).mean()))
             if len(losses) - 1 - int(np.argmin(losses)) >= PATIENCE:
                 break

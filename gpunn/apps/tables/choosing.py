@@ -24,6 +24,8 @@ GAIN = 1e-4  # smallest relative fall of the loss for which a member is added
 
 @dataclass
 class Fold:
+    """Prepared rows to train on and to check by, their targets, and the latter's indices."""
+
     train: Rows
     y: np.ndarray
     check: Rows
@@ -74,23 +76,23 @@ class Choice:
     Attributes:
         members: the answer is their average.
         finalists: the candidates that saw all folds, the best first; one is the linear model.
-        tried: number of candidates that saw some.
         rows: indices of the rows that the folds checked, each once.
         predicted: predictions of the answer for these rows, none of which it had been trained on.
         why: the reason for the number of members, in words.
         folds: number of folds.
+        tried: number of candidates that saw some folds.
         diverged: number of networks that diverged on all folds.
         interrupted: whether Ctrl-C ended the search.
     """
 
     members: list[Member]
     finalists: list[Member]
-    tried: int
     rows: np.ndarray
     predicted: np.ndarray
     why: str
     folds: int
-    diverged: int
+    tried: int = 0
+    diverged: int = 0
     interrupted: bool = False
 
     def document(self) -> dict[str, Any]:
@@ -103,20 +105,13 @@ class Choice:
         }
 
 
-def choose(
-    trials: Sequence[Trial],
-    parts: Sequence[Fold],
-    problem: Problem,
-    counts: tuple[int, int],
-    fast: bool,
-) -> Choice:
+def choose(trials: Sequence[Trial], parts: Sequence[Fold], problem: Problem, fast: bool) -> Choice:
     """Return the answer for trials that saw the same folds.
 
     Args:
         trials: candidates with their predictions.
         parts: the folds.
         problem: what is to be learned.
-        counts: the numbers of candidates that were tried, and that diverged.
         fast: whether the answer is the best network.
     """
     trials = [t for t in trials if np.isfinite(t.losses(problem, parts)).any()] or list(trials)
@@ -151,11 +146,8 @@ def choose(
     average = total / len(team)
     team, average, why = _simplest(team, average, outputs, members, truth, rows, problem)
     finalists = [members[i] for i in order]
-    team_members = [members[i] for i in team]
-    tried, diverged = counts
-    return Choice(
-        team_members, finalists, tried, rows[once], average[once], why, len(parts), diverged
-    )
+    chosen = [members[i] for i in team]
+    return Choice(chosen, finalists, rows[once], average[once], why, len(parts))
 
 
 def _simplest(

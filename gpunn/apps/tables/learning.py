@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.apps.kept import KeptResults
+from gpunn.apps.learning import Settings, compile_for
 from gpunn.callbacks import Callback
 from gpunn.layers import Average
 from gpunn.models import Model
@@ -18,9 +19,9 @@ from .choosing import Choice
 from .folds import Rules
 from .kinds import Column
 from .networks import Rows
-from .preparing import Feature, Names, TableModel, feature_of, prepared
+from .preparing import Feature, Names, feature_of, prepared
 from .search import WORK, Budget, Progress, sample, search, silent
-from .targets import Outliers, TargetScale, is_skewed
+from .targets import Outliers, is_skewed
 
 
 @dataclass
@@ -44,10 +45,6 @@ class TableData:
     def features(self, rows: np.ndarray) -> list[Feature]:
         """Return the statistics of some of the rows."""
         return [feature_of(column, rows) for column in self.columns]
-
-    def prepared(self, rows: np.ndarray) -> Rows:
-        """Return all rows, prepared by statistics of some of them."""
-        return prepared_rows(self.features(rows), self.given)
 
 
 def prepared_rows(features: Sequence[Feature], given: dict[str, np.ndarray]) -> Rows:
@@ -140,11 +137,10 @@ def planned(
     """
     y = data.y[rows]
     outliers = None if data.classes else Outliers.of(y)
-    robust = outliers is not None and outliers.count > 0
-    if outliers is not None and robust:
-        y = outliers.clip(y)
-    unit = 1.0 if data.classes else float(outliers.scale if robust and outliers else y.std()) or 1.0
-    problem = Problem(data.classes, robust, unit)
+    problem = Problem(data.classes)
+    if outliers is not None:
+        y, robust = outliers.clip(y), outliers.count > 0
+        problem = Problem(0, robust, float(outliers.scale if robust else y.std()) or 1.0)
     skewed = not data.classes and is_skewed(y)
     tried = candidates(given, skewed)
     if fast:
@@ -179,17 +175,5 @@ def assembled(features: Sequence[Feature], learnt: Sequence[Learnt], classes: in
         outputs.append(x if classes else one.scale.layers(x, names.free))
     last = outputs[0] if len(outputs) == 1 else Average(name=names.free("average"))(outputs)
     model = Model(inputs, last, name="table")
-    compiled(model, classes)
+    compile_for(model, classes, Settings())
     return model
-
-
-def compiled(model: Model, classes: int) -> None:
-    """Compile a model of a table for `evaluate` and further training."""
-    model.compile(
-        "adam",
-        "sparse_categorical_crossentropy" if classes else "mse",
-        metrics=["accuracy"] if classes else ["mae", "r2_score"],
-    )
-
-
-__all__ = ["Plan", "TableData", "TableModel", "TargetScale", "assembled", "planned"]

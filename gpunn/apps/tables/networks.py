@@ -45,6 +45,11 @@ class Rows:
         return [part for part in (self.numbers, self.others) if part.shape[1]]
 
     @property
+    def inputs(self) -> Any:
+        """What a network takes: an array, or a list of two."""
+        return self.arrays if len(self.arrays) > 1 else self.arrays[0]
+
+    @property
     def width(self) -> int:
         return self.numbers.shape[1] + self.others.shape[1]
 
@@ -143,7 +148,7 @@ def in_pieces(x: Any, numbers: np.ndarray, free: Callable[[str], str]) -> Any:
     return ReLU(max_value=1.0, name=free("numbers in pieces"))(x)
 
 
-def built(network: Network, rows: Rows, classes: int) -> Model:
+def built(network: Network, rows: Rows, classes: int, name: str = "network") -> Model:
     """Return an untrained network for prepared rows, which take part by their quantiles only."""
     ends = [Input((part.shape[1],), name=f"input {i}") for i, part in enumerate(rows.arrays)]
     parts = list(ends)
@@ -156,7 +161,7 @@ def built(network: Network, rows: Rows, classes: int) -> Model:
             x = Dropout(network.dropout, name=f"dropout {number}")(x)
     last: dict[str, Any] = {"activation": "softmax"} if classes else {}
     x = Dense(classes or 1, **last, name="output")(x)
-    return Model(ends, x, name="network")
+    return Model(ends, x, name=name)
 
 
 def trained(
@@ -189,7 +194,7 @@ def trained(
         optimizer = _optimizer(network, -(-len(rows) // batch) * epochs)
         model.compile(optimizer, loss, metrics=["accuracy"] if classes else ["mae"])
         model.fit(
-            rows.arrays if len(rows.arrays) > 1 else rows.arrays[0],
+            rows.inputs,
             y if classes else scale.learned(y),
             batch_size=batch,
             epochs=epochs,

@@ -137,7 +137,6 @@ def search(
         raise KeyboardInterrupt
     order = sorted(trials, key=lambda t: (float(t.losses(problem, parts).min()), t.number))
     diverged = sum(not np.isfinite(t.losses(problem, parts)).any() for t in trials)
-    counts = len(order), diverged
     finalists = order[: max(2, min(FINALISTS, (len(order) + 1) // 2))]
     linear = [t for t in order if not t.candidate.is_network][:1]
     finalists += [t for t in linear if t not in finalists]
@@ -151,10 +150,9 @@ def search(
         run.folds(affordable, first, len(parts))
         done = [t for t in affordable if len(t.paths) == len(parts)]
         if done:
-            found = choose(done, parts, problem, counts, fast)
-            return replace(found, interrupted=run.interrupted)
-    found = choose(finalists, parts[:first], problem, counts, fast)
-    return replace(found, interrupted=run.interrupted)
+            finalists, first = done, len(parts)
+    found = choose(finalists, parts[:first], problem, fast)
+    return replace(found, tried=len(order), diverged=diverged, interrupted=run.interrupted)
 
 
 def sample(y: np.ndarray, rules: Rules) -> np.ndarray:
