@@ -197,6 +197,7 @@ def test_the_search_takes_the_best_candidate_of_those_it_has_time_for(
     assert hasty.candidates == 0
 
 
+@pytest.mark.more
 def test_random_settings_are_the_defaults_first_and_suit_gradient_boosting() -> None:
     columns, target = frame(60)
     drawn = list(itertools.islice(rivals.drawn(seed=0), 20))
@@ -261,6 +262,7 @@ def test_a_study_goes_on_where_it_was_interrupted(tmp_path: Path, fits: list[str
     assert path.read_bytes() == before
 
 
+@pytest.mark.more
 def test_the_search_waits_for_gpunn_and_is_repeated_with_it(
     tmp_path: Path, fits: list[str]
 ) -> None:
@@ -362,6 +364,7 @@ def test_a_program_is_measured_by_itself() -> None:
         large.run([*code, "1 / 0"])
 
 
+@pytest.mark.more
 def test_a_large_table_is_the_sum_of_its_parts_and_can_be_learned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
