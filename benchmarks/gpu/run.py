@@ -51,8 +51,9 @@ OTHERS = (
     "tests/ops/test_places_out_of_range.py",
 )  # fmt: skip
 NEEDY = (  # skipped, unless more packages are installed
-    "tests/callbacks/test_progress_bar.py", "tests/layers/test_convolution.py",
-    "tests/training/test_custom_functions.py", "tests/training/test_custom_parts.py",
+    "tests/callbacks/test_progress_bar.py", "tests/feeding/test_data_facts.py",
+    "tests/layers/test_convolution.py", "tests/training/test_custom_functions.py",
+    "tests/training/test_custom_parts.py",
 )  # fmt: skip
 
 
