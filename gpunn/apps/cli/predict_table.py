@@ -7,7 +7,6 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterable
 from typing import Any, TextIO
 
 import numpy as np
@@ -17,8 +16,11 @@ from gpunn.apps.pictures.folder import is_picture
 from gpunn.apps.tables import Table, TableError, read_table
 from gpunn.apps.tables.cells import is_number
 from gpunn.apps.tables.preparing import TableModel
+from gpunn.apps.tables.strings import Strings
 from gpunn.common.names import counted, either, listed
 from gpunn.models import Model
+
+FORMULAS = frozenset("=+-@\t\r")  # what a formula begins with
 
 
 def run(args: argparse.Namespace, model: Model, known: TableModel) -> int:
@@ -74,13 +76,13 @@ def predicted(outputs: np.ndarray, target: str, about: dict[str, Any]) -> dict[s
     """
     classes = about.get("classes")
     if not classes:
-        return {f"predicted {target}": [float(v) for v in outputs.reshape(-1)]}
+        return {f"predicted {target}": outputs.reshape(-1).tolist()}
     if outputs.shape[1] != len(classes):
         raise ValueError(f"The model has {outputs.shape[1]} outputs but {len(classes)} classes.")
     best = outputs.argmax(axis=1)
     made: dict[str, list[Any]] = {f"predicted {target}": [classes[i] for i in best]}
     for i, name in enumerate(classes):
-        made[f"probability of {name}"] = [float(p) for p in outputs[:, i]]
+        made[f"probability of {name}"] = outputs[:, i].tolist()
     unsure = outputs.max(axis=1) < about.get("unsure_below", 0)
     made["unsure"] = ["yes" if one else "no" for one in unsure]
     return made
@@ -91,23 +93,29 @@ def _write(file: TextIO, table: Table, made: dict[str, list[Any]], raw: bool) ->
     names = [f"{name} (2)" if name in taken else name for name in made]
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_safe([*table.names, *names], raw))
-    for row in zip(*table.columns, *made.values(), strict=True):
-        writer.writerow(_safe(row, raw))
+    done = 0
+    for part in zip(*(Strings.of(column).pieces for column in table.columns), strict=True):
+        rows = slice(done, done := done + len(part[0]))
+        added = (values[rows] for values in made.values())
+        writer.writerows(zip(*(_safe(cells, raw) for cells in (*part, *added)), strict=True))
 
 
-def _safe(cells: Iterable[Any], raw: bool) -> list[Any]:
+def _safe(cells: list[Any], raw: bool) -> list[Any]:
     """Escape the cells that a spreadsheet would evaluate.
 
-    >>> _safe(["=1+1", "-0.5", "-", "a", 0.25], raw=False)
-    ["'=1+1", '-0.5', "'-", 'a', 0.25]
+    >>> _safe(["=1+1", "-0.5", "-", "a"], raw=False), _safe([0.25], raw=False)
+    (["'=1+1", '-0.5', "'-", 'a'], [0.25])
     """
-    if raw:
-        return list(cells)
-    return [f"'{cell}" if _computed(cell) else cell for cell in cells]
+    if raw or not cells or not isinstance(cells[0], str):
+        return cells
+    computed = {cell for cell in cells if cell[:1] in FORMULAS and _computed(cell)}
+    return [f"'{cell}" if cell in computed else cell for cell in cells] if computed else cells
 
 
-def _computed(cell: Any) -> bool:
-    """Whether a spreadsheet would take a string for a formula although it is not a number."""
-    if not isinstance(cell, str) or not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return False
-    return not is_number(cell)
+def _computed(cell: str) -> bool:
+    """Whether a cell that begins as a formula is no number."""
+    try:
+        value = float(cell)
+    except ValueError:
+        return not is_number(cell)
+    return "_" in cell or value != value

@@ -76,7 +76,7 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
         print(how_to_go_on(args))
     print(table_words.chosen(plan, len(learn)), flush=True)
     check = TableCheck(table, target.name, args.task, rules=rules, columns=columns)
-    run_recorder = recorder(args, out, classes=target.classes, checks=check.report)
+    run_recorder = recorder(args, out, classes=target.classes, checks=check.report, evaluated=False)
     judged = plan.learn(data, learn, run_recorder)
     on_test = {name: x[test] for name, x in inputs.items()}
     data.y = plan.clipped(data.y)
@@ -126,7 +126,7 @@ def _search_settings(
 def _at(column: Column, rows: np.ndarray) -> Column:
     """Return a column with some of its rows."""
     values = column.values[rows] if len(column.values) else column.values
-    cells = [column.cells[i] for i in rows] if column.cells else []
+    cells = column.cells[rows] if len(column.cells) else column.cells
     return replace(column, values=values, cells=cells)
 
 

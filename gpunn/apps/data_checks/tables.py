@@ -263,9 +263,14 @@ def _numbered(tables: list[list[np.ndarray]]) -> tuple[list[np.ndarray], np.ndar
     for place, inputs in enumerate(zip(*tables, strict=True)):
         strings = inputs[0].dtype.kind in "OU"
         if strings:
-            cells = [["" if cell is None else str(cell) for cell in own[:, 0]] for own in inputs]
+            cells = [
+                ["" if cell is None else str(cell) for cell in own[:, 0].tolist()] for own in inputs
+            ]
             code = {text: float(i) for i, text in enumerate(sorted({*itertools.chain(*cells)}))}
-            inputs = tuple(np.array([[code[cell]] for cell in own]) for own in cells)
+            inputs = tuple(
+                np.fromiter(map(code.__getitem__, own), np.float64, len(own))[:, None]
+                for own in cells
+            )
         width = inputs[0].shape[1]
         coded += [strings] * width
         places += [place] * width

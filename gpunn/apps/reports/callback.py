@@ -43,6 +43,7 @@ class Recorder(Callback):
         command: the command that started the run, if it was not a script.
         checks: a function that returns the data checks' report; by default the training data are
             checked.
+        evaluated: whether the model is evaluated when training ends; False if `judge` follows.
     """
 
     writes = True
@@ -59,6 +60,7 @@ class Recorder(Callback):
     cells: Shown | None = field(default=None, kw_only=True)
     command: str | None = field(default=None, kw_only=True)
     checks: Callable[[], DataReport] | None = field(default=None, kw_only=True)
+    evaluated: bool = field(default=True, check=check_flag, kw_only=True)
     epochs: list[dict[str, Any]] = state(Several(Entries(EPOCH)), list)
     findings: list[str] = state(Several(Text()), list)
     run = cast("Record | None", None)
@@ -254,6 +256,8 @@ class Recorder(Callback):
 
     def _results(self) -> tuple[dict[str, Any] | None, str]:
         """Return the evaluation of the model, or the reason why there is none."""
+        if not self.evaluated:
+            return None, "Training ended before the model was evaluated."
         try:
             if self.data is not None:
                 (x, y), part = self.data, self.part

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .reading import Table, TableError, is_table, read_table
+from .csv_pieces import TableError
+from .reading import Table, is_table, read_table
 
 __all__ = ["Table", "TableError", "is_table", "read_table"]

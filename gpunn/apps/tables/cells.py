@@ -12,6 +12,8 @@ import numpy as np
 
 from gpunn.layers.preprocessing.dates import moment
 
+from .strings import Strings
+
 # Markers of missing values: those of pandas, and the question mark of the UCI archive.
 MISSING = frozenset(
     ("", "na", "nan", "n/a", "null", "none", "?", "#n/a", "#na", "<na>", "-nan", "#n/a n/a")
@@ -126,6 +128,20 @@ def numbers(
     >>> numbers(["61%", "5"], unit="%")
     (array([61.,  5.]), [])
     """
+    strings = Strings.of(cells)
+
+    def parsed() -> tuple[np.ndarray, list[int]]:
+        values = strings.each(lambda some: _parsed(some, decimal, unit))
+        bad = np.flatnonzero(np.isinf(values)).tolist()
+        values[bad] = math.nan
+        values.flags.writeable = False  # whoever asks again gets the same
+        return values, bad
+
+    return strings.kept(("numbers", decimal, unit), parsed)
+
+
+def _parsed(cells: Sequence[str], decimal: str, unit: str) -> np.ndarray:
+    """Parse cells as numbers: NaN where they are missing, infinite where they are no number."""
     if unit:
         parts = [split_unit(cell) for cell in cells]
         cells = [
@@ -134,16 +150,9 @@ def numbers(
         ]
     quick = _at_once(cells) if decimal == "." else None
     if quick is not None:
-        return quick, []
-    values = np.empty(len(cells))
-    bad = []
-    for i, cell in enumerate(cells):
-        value = number(cell, decimal)
-        if value is None or math.isinf(value):
-            bad.append(i)
-            value = math.nan
-        values[i] = value
-    return values, bad
+        return quick
+    found = [number(cell, decimal) for cell in cells]
+    return np.array([math.inf if value is None else value for value in found], np.float64)
 
 
 def missing_among(cells: Iterable[str]) -> set[str]:
@@ -152,7 +161,8 @@ def missing_among(cells: Iterable[str]) -> set[str]:
     >>> sorted(missing_among(["a", "NA", "", "NA"]))
     ['', 'NA']
     """
-    return {cell for cell in set(cells) if cell[:1] in _BEGIN and is_missing(cell)}
+    different = cells.counts() if isinstance(cells, Strings) else set(cells)
+    return {cell for cell in different if cell[:1] in _BEGIN and is_missing(cell)}
 
 
 def _at_once(cells: Sequence[str]) -> np.ndarray | None:
@@ -165,8 +175,7 @@ def _at_once(cells: Sequence[str]) -> np.ndarray | None:
             values = np.array([math.nan if cell in nothing else float(cell) for cell in cells])
         except ValueError:
             return None
-    # Python reads 1_0 as 10, and accepts infinity, which a model cannot use.
-    return None if "_" in "".join(cells) or np.isinf(values).any() else values
+    return None if "_" in "".join(cells) else values  # Python reads 1_0 as 10
 
 
 def is_date(cell: str) -> bool:

@@ -105,7 +105,9 @@ class Choice:
         }
 
 
-def choose(trials: Sequence[Trial], parts: Sequence[Fold], problem: Problem, fast: bool) -> Choice:
+def choose(
+    trials: Sequence[Trial], parts: Sequence[Fold], problem: Problem, fast: bool, most: int
+) -> Choice:
     """Return the answer for trials that saw the same folds.
 
     Args:
@@ -113,6 +115,7 @@ def choose(trials: Sequence[Trial], parts: Sequence[Fold], problem: Problem, fas
         parts: the folds.
         problem: what is to be learned.
         fast: whether the answer is the best network.
+        most: number of members of the answer, at most.
     """
     trials = [t for t in trials if np.isfinite(t.losses(problem, parts)).any()] or list(trials)
     truth = np.concatenate([part.truth for part in parts])
@@ -134,7 +137,7 @@ def choose(trials: Sequence[Trial], parts: Sequence[Fold], problem: Problem, fas
     order = sorted(range(len(members)), key=lambda i: members[i].loss)
     best = next((i for i in order if members[i].candidate.is_network or not fast), order[0])
     team, total, least = [best], outputs[best].copy(), members[best].loss
-    while len(team) < MEMBERS and not fast:
+    while len(team) < most and not fast:
         scores = {
             i: float(problem.losses((total + outputs[i]) / (len(team) + 1), truth).mean())
             for i in order if i not in team

@@ -29,8 +29,11 @@ def equal_rows(columns: Sequence[np.ndarray]) -> np.ndarray:
     mixed = np.zeros(rows, np.uint64)
     for column in columns:
         if column.dtype == object:  # strings, of which None are missing
-            column = np.array(["" if cell is None else cell for cell in column], dtype=str)
-        codes = np.unique(column, return_inverse=True)[1].reshape(-1).astype(np.uint64)
+            cells = ["" if cell is None else cell for cell in column.tolist()]
+            rank = {cell: i for i, cell in enumerate(sorted({*cells}))}
+            codes = np.array([rank[cell] for cell in cells], np.uint64)
+        else:
+            codes = np.unique(column, return_inverse=True)[1].reshape(-1).astype(np.uint64)
         mixed = (mixed ^ (codes + np.uint64(1))) * _MIX
         mixed ^= mixed >> np.uint64(29)
     groups: np.ndarray = np.unique(mixed, return_inverse=True)[1]

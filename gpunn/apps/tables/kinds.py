@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,8 +12,10 @@ from gpunn.common.names import counted, either, first_few
 from gpunn.common.numeric.moments import deviation, lost_in_float32
 
 from .cells import is_code, is_date, is_missing, missing_among, number, numbers, unit_of
+from .csv_pieces import TableError
 from .dates import Dates, dates_of
-from .reading import Table, TableError
+from .reading import Table
+from .strings import Strings
 
 MOST_CATEGORIES = 50  # of a column, by default: rarer ones together form one category
 NUMBERS = 0.95  # share of numbers in a numeric column: at most 1 cell in 20 is a mistake
@@ -46,7 +47,7 @@ class Column:
     kind: str
     why: str = ""
     values: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
-    cells: list[str] = field(default_factory=list, repr=False)
+    cells: np.ndarray = field(default_factory=lambda: np.empty(0, object), repr=False)
     categories: list[str] = field(default_factory=list)
     unit: str = ""
     dates: Dates = field(default=Dates("date"))
@@ -57,7 +58,7 @@ class Column:
         """Which rows have a missing value."""
         if self.kind in ("number", "date"):
             return np.isnan(self.values)
-        return np.array([not cell for cell in self.cells], bool)
+        return ~self.cells.astype(bool)
 
 
 def column_of(
@@ -79,33 +80,38 @@ def column_of(
     >>> column_of("share", ["61%", "7%", "8.5 %"]).notes
     ['in %']
     """
-    nothing = missing_among(cells)
-    known = [cell for cell in cells if cell not in nothing]
-    if not known:
+    cells = Strings.of(cells)
+    first = next((cell for cell in cells if not is_missing(cell)), None)
+    if first is None:
         return Column(name, "left out", "empty")
-    different = Counter(known)
-    if len(different) == 1 and len(known) == len(cells):
-        return Column(name, "left out", f"constant: always {_short(known[0])}")
-    unit = _unit(known, decimal)
-    _, others = numbers(_some(known), decimal, unit)
-    if len(others) <= len(_some(known)) / 2:  # else the rest does not matter
+    if all(cell == first for cell in cells):
+        return Column(name, "left out", f"constant: always {_short(first)}")
+    some = _some(cells)
+    unit = _unit(some, decimal)
+    _, others = numbers(some, decimal, unit)
+    if len(others) <= len(some) / 2:  # else the rest does not matter
         values, bad = numbers(cells, decimal, unit)
-        if len(bad) <= (1 - NUMBERS) * len(known):
+        if len(bad) <= (1 - NUMBERS) * (len(bad) + np.isfinite(values).sum()):
             return _number(name, cells, values, bad, unit)
-    if sum(map(is_date, _some(known))) >= NUMBERS * len(_some(known)):
-        dates, notes = dates_of(known)
+    different = cells.counts()
+    nothing = missing_among(different)
+    for cell in nothing:
+        del different[cell]
+    known = sum(different.values())
+    if sum(map(is_date, some)) >= NUMBERS * len(some):
+        dates, notes = dates_of([cell for cell in cells if cell not in nothing])
         values, bad = dates.read(cells)
-        if len(bad) <= (1 - NUMBERS) * len(known):
-            made = np.where(np.isnan(values), "", np.array(cells, object)).tolist()
+        if len(bad) <= (1 - NUMBERS) * known:
+            made = np.array(cells, object)
+            made[np.isnan(values)] = ""
             notes += _mistakes(cells, bad, *dates.nouns)
             return Column(name, "date", values=values, cells=made, dates=dates, notes=notes)
-    same = {cell: cell for cell in different} | dict.fromkeys(nothing, "")  # shared by equal cells
-    made = [same[cell] for cell in cells]
-    all_differ = len(different) > max(UNIQUE * len(known), 10)
-    if (all_differ or len(different) > most) and words_each(_some(known)) > WORDS:
+    made = cells.replaced(dict.fromkeys(nothing, ""))
+    all_differ = len(different) > max(UNIQUE * known, 10)
+    if (all_differ or len(different) > most) and words_each(some) > WORDS:
         return Column(name, "text", cells=made)
-    if all_differ or (len(different) == len(known) and _ID.fullmatch(name)):
-        share = f"{len(different):,} different ones in {counted(len(known), 'row')}"
+    if all_differ or (len(different) == known and _ID.fullmatch(name)):
+        share = f"{len(different):,} different ones in {counted(known, 'row')}"
         return Column(name, "left out", f"texts that are nearly all different ({share})")
     categories = [category for category, _ in different.most_common(most)]
     found = Column(name, "category", cells=made, categories=categories)
@@ -125,9 +131,8 @@ def words_each(cells: Sequence[str]) -> float:
     return sum(len(cell.split()) for cell in cells) / max(len(cells), 1)
 
 
-def _unit(known: Sequence[str], decimal: str) -> str:
-    """Return the unit of a column's cells; "" if they are numbers without one, or no numbers."""
-    some = _some(known)
+def _unit(some: Sequence[str], decimal: str) -> str:
+    """Return the unit of cells; "" if they are numbers without one, or no numbers."""
     _, others = numbers(some, decimal)
     return unit_of(some, NUMBERS) if len(others) > len(some) / 2 else ""
 
@@ -166,8 +171,13 @@ def _mistakes(cells: Sequence[str], bad: Sequence[int], one: str, several: str) 
     return [f"{len(bad):,} {are} as missing: {shown}"]
 
 
-def _some(cells: Sequence[str], most: int = 1000) -> Sequence[str]:
-    return cells[:: -(-len(cells) // most)]
+def _some(cells: Sequence[str], most: int = 1000) -> list[str]:
+    """Return evenly spaced ones of the cells that are not missing."""
+    known = [cell for cell in cells[:: -(-len(cells) // most)] if not is_missing(cell)]
+    if len(known) < most // 2 and len(cells) > most:  # few are not missing
+        known = [cell for cell in cells if not is_missing(cell)]
+        known = known[:: -(-len(known) // most)]
+    return known
 
 
 def _short(cell: str) -> str:
@@ -205,36 +215,39 @@ def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
     Raises:
         TableError: if it cannot be learned: one value, no value, nearly as many classes as rows.
     """
-    cells = [*table.column(name)]
+    cells = Strings.of(table.column(name))
     where = f"{table.path}: the target {name!r}"
-    nothing = missing_among(cells)
-    present = np.array([i for i, cell in enumerate(cells) if cell not in nothing], int)
-    if not len(present):
+    some = _some(cells)
+    if not some:
         raise TableError(f"{where} is empty in all {counted(table.rows, 'row')}.")
-    given = [cells[i] for i in present]
-    unit = _unit(given, table.decimal)
-    values, bad = numbers(given, table.decimal, unit)
+    unit = _unit(some, table.decimal)
+    values, bad = numbers(cells, table.decimal, unit)
+    there = ~np.isnan(values)
+    there[bad] = True
+    present = np.flatnonzero(there)
+    values, first_bad = values[present], cells[bad[0]] if bad else ""
     is_numeric = len(bad) <= (1 - NUMBERS) * len(present)
     known = values[~np.isnan(values)]
     notes = [f"in {unit}"] if unit else []
     if task is None:
-        _check_meaning(where, name, given, known, is_numeric)
+        _check_meaning(where, name, some, known, len(present), is_numeric)
     if nothing_there := table.rows - len(present):
         are = either(nothing_there, "is", "are")
-        strings = sorted(nothing - {""})
+        strings = sorted({cells[i] for i in np.flatnonzero(~there).tolist()} - {""})
         stand = either(len(strings), "counts", "count")
         written = f" ({', '.join(map(repr, strings))} {stand} as none)" if strings else ""
         notes.append(f"{counted(nothing_there, 'row')} without a target{written} {are} left out")
     if task is None:
         few = is_numeric and not bad and len(np.unique(known)) <= FEW
-        coded = any(is_code(cells[i]) for i in present)
+        whole = present[values == np.floor(values)].tolist()
+        coded = any(is_code(cells[i]) for i in whole)
         classes = not is_numeric or coded or (few and bool((known == np.floor(known)).all()))
         task = "classification" if classes else "regression"
     if task == "regression":
         if not is_numeric:
             raise TableError(
                 f"{where} is not a number in {len(bad):,} of {counted(len(present), 'row')}, such "
-                f"as {_short(cells[present[bad[0]]])}: regression needs numbers."
+                f"as {_short(first_bad)}: regression needs numbers."
             )
         if bad:
             are = either(len(bad), "is", "are")
@@ -246,14 +259,18 @@ def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
                 f"{where} has {lost}. Subtract a number from all of them, or divide them by one."
             )
     else:
-        strings = [cells[i] for i in present]
-        names = sorted(set(strings), key=lambda text: _order(text, table.decimal))
+        different = cells.counts()
+        names = sorted(
+            different.keys() - missing_among(different),
+            key=lambda text: _order(text, table.decimal),
+        )
         notes += alike(names, table.decimal)
         place = {text: i for i, text in enumerate(names)}
-        y = np.array([place[text] for text in strings], np.int32)
-        if len(names) > min(MOST_CLASSES, max(len(strings) // 2, 2)):
+        y = cells.each(lambda some: np.array([place.get(cell, -1) for cell in some], np.int32))
+        y = y[present]
+        if len(names) > min(MOST_CLASSES, max(len(y) // 2, 2)):
             raise TableError(
-                f"{where} has {len(names):,} different values in {len(strings):,} rows: too many "
+                f"{where} has {len(names):,} different values in {len(y):,} rows: too many "
                 f"classes to learn. Is it another column"
                 + (", or --task regression?" if is_numeric else "?")
             )
@@ -265,21 +282,29 @@ def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
 
 
 def _check_meaning(
-    where: str, name: str, given: Sequence[str], known: np.ndarray, is_numeric: bool
+    where: str, name: str, some: Sequence[str], known: np.ndarray, rows: int, is_numeric: bool
 ) -> None:
     """Refuse a target of dates or identifiers, from which nothing can be learned.
+
+    Args:
+        where: what messages call the target.
+        name: its column's name.
+        some: some of its cells.
+        known: all its numbers.
+        rows: how many rows have a target.
+        is_numeric: whether it is a column of numbers.
 
     Raises:
         TableError: which says what to do.
     """
-    if not is_numeric and sum(map(is_date, _some(given))) >= NUMBERS * len(_some(given)):
+    if not is_numeric and sum(map(is_date, some)) >= NUMBERS * len(some):
         raise TableError(
-            f"{where} holds dates or times, such as {_short(given[0])}. To predict them, replace "
+            f"{where} holds dates or times, such as {_short(some[0])}. To predict them, replace "
             f"them by numbers, such as the days since the first; --task classification takes each "
             f"as a class."
         )
     whole = is_numeric and len(known) > FEW and bool((known == np.floor(known)).all())
-    if whole and _ID.fullmatch(name) and len(np.unique(known)) == len(known) == len(given):
+    if whole and _ID.fullmatch(name) and len(np.unique(known)) == len(known) == rows:
         raise TableError(
             f"{where} looks like an identifier: whole numbers, all different. If it is a quantity, "
             f"pass --task regression."
@@ -298,22 +323,23 @@ def answers_of(
     Raises:
         TableError: if there is no such row.
     """
-    cells = [*table.column(name)]
+    cells = Strings.of(table.column(name))
     otherwise: dict[str, str] = {}
     if classes:
         place = {text: float(i) for i, text in enumerate(classes)}
         same = same_numbers(classes, ".")  # as written in training: a comma was kept
         same |= same_numbers(classes, table.decimal)
-        for cell in {*cells} - {*classes}:
+        for cell in cells.counts().keys() - {*classes}:
             known = same.get(number(cell, table.decimal), [])
             if len(known) == 1:
                 otherwise[cell] = known[0]
-        values = np.array([place.get(otherwise.get(cell, cell), np.nan) for cell in cells])
+        place |= {cell: place[known] for cell, known in otherwise.items()}
+        values = cells.each(lambda some: np.array([place.get(cell, np.nan) for cell in some]))
     else:
-        unit = _unit([cell for cell in cells if not is_missing(cell)], table.decimal)
+        unit = _unit(_some(cells), table.decimal)
         values, _ = numbers(cells, table.decimal, unit)
     rows = np.flatnonzero(~np.isnan(values))
-    unknown = {cells[i] for i in np.flatnonzero(np.isnan(values))}
+    unknown = {cells[i] for i in np.flatnonzero(np.isnan(values)).tolist()}
     others = sorted(cell for cell in unknown if not is_missing(cell))
     notes = []
     if otherwise:

@@ -15,13 +15,18 @@ from gpunn.layers import Average
 from gpunn.models import Model
 
 from .candidates import Learnt, LinearModel, Problem, candidates, more
-from .choosing import Choice
+from .choosing import MEMBERS, Choice
 from .folds import Rules
 from .kinds import Column
 from .networks import Rows
 from .preparing import Feature, Names, feature_of, prepared
-from .search import WORK, Budget, Progress, sample, search, silent
+from .search import SAMPLE, WORK, Budget, Progress, sample, search, silent
 from .targets import Outliers, is_skewed
+
+BLOCK = 1 << 13  # rows that are prepared at once
+LARGE = 200_000  # rows; of more, a search looks at so many
+PASSES = 2  # over the rows of a large table
+WORK_OF_LARGE = WORK / 3  # of a search: learning the answer from all rows takes as much
 
 
 @dataclass
@@ -42,17 +47,38 @@ class TableData:
     classes: int
     rules: Rules = field(default_factory=Rules)
 
+    def __post_init__(self) -> None:
+        self._last: tuple[np.ndarray, list[Feature], Rows] | None = None
+
     def features(self, rows: np.ndarray) -> list[Feature]:
         """Return the statistics of some of the rows."""
+        if self._last is not None and self._last[0] is rows:
+            return self._last[1]
         return [feature_of(column, rows) for column in self.columns]
 
+    def prepared(self, rows: np.ndarray) -> tuple[list[Feature], Rows]:
+        """Return the statistics of some of the rows, and these rows prepared; both are kept until
+        others are asked for."""
+        if self._last is None or self._last[0] is not rows:
+            self._last = None  # before others take as much memory
+            features = self.features(rows)
+            self._last = rows, features, prepared_rows(features, self.given, rows)
+        return self._last[1:]
 
-def prepared_rows(features: Sequence[Feature], given: dict[str, np.ndarray]) -> Rows:
-    """Return the prepared rows for a model's inputs."""
+
+def prepared_rows(
+    features: Sequence[Feature], given: dict[str, np.ndarray], rows: np.ndarray
+) -> Rows:
+    """Return the prepared rows at some indices of a model's inputs."""
     inputs, tensors = prepared(features)
-    outputs = Model(inputs, tensors).predict(given, batch_size=8192, verbose=0)
-    parts = outputs if isinstance(outputs, list) else [outputs]
-    nothing = np.zeros((len(parts[0]), 0), np.float32)
+    model = Model(inputs, tensors)
+    parts = [np.empty((len(rows), *tensor.shape[1:]), np.float32) for tensor in tensors]
+    for start in range(0, len(rows), BLOCK):
+        at = slice(start, start + BLOCK)
+        outputs = model.predict_on_batch({name: x[rows[at]] for name, x in given.items()})
+        for part, output in zip(parts, outputs, strict=True):
+            part[at] = output
+    nothing = np.zeros((len(rows), 0), np.float32)
     has_numbers = any(feature.numbers for feature in features)
     numbers = parts[0] if has_numbers else nothing
     return Rows(numbers, parts[-1] if len(parts) > has_numbers else nothing)
@@ -98,8 +124,7 @@ class Plan:
         members = self.choice.members
         if linear:
             members = [m for m in self.choice.finalists if not m.candidate.is_network][:1]
-        features = data.features(rows)
-        known = prepared_rows(features, {name: x[rows] for name, x in data.given.items()})
+        features, known = data.prepared(rows)
         y = self.clipped(data.y[rows])
         learnt, watching = [], callbacks
         for number, member in enumerate(members):
@@ -142,22 +167,26 @@ def planned(
         y, robust = outliers.clip(y), outliers.count > 0
         problem = Problem(0, robust, float(outliers.scale if robust else y.std()) or 1.0)
     skewed = not data.classes and is_skewed(y)
+    large = len(rows) > LARGE
+    if large:  # what many passes over few rows need is not what few passes over many do
+        given = {"epochs": PASSES, **given}
     tried = candidates(given, skewed)
     if fast:
         tried = [LinearModel(), next(c for c in tried if c.is_network)]
     rules = data.rules.of(rows)
     rules.seed = seed
-    some = sample(y, rules)
+    some = sample(y, rules, LARGE if large else SAMPLE)
     rows = rows[some]
-    given_rows = {name: x[rows] for name, x in data.given.items()}
 
     def prepare(train: np.ndarray) -> Rows:
-        return prepared_rows(data.features(rows[train]), given_rows)
+        return prepared_rows(data.features(rows[train]), data.given, rows)
 
     drawn = more(given, skewed, seed) if budget is not None and budget.total > WORK else ()
+    if large and budget is not None and budget.total <= WORK:
+        budget = Budget(WORK_OF_LARGE)
     choice = search(
         prepare, y[some], problem, rules.of(some), tried, drawn, fast, budget, progress or silent,
-        kept,
+        kept, 1 if large else MEMBERS,
     )  # fmt: skip
     return Plan(problem, replace(choice, rows=some[choice.rows]), outliers, seed)
 

@@ -25,9 +25,11 @@ from gpunn.layers import (
 )
 
 from .cells import missing_among, numbers
+from .csv_pieces import TableError
 from .dates import CYCLES, NUMBERS, Dates
 from .kinds import Column
-from .reading import Table, TableError
+from .reading import Table
+from .strings import Strings
 
 WIDEST = 20.0  # maximum range of a column, in deviations
 POSITIONS = 64, 256  # fewest and most numbers that the words of a text become
@@ -106,7 +108,7 @@ class Feature:
 def feature_of(column: Column, rows: np.ndarray) -> Feature:
     """Return a column's statistics for training, from the given rows only."""
     if column.kind == "category":
-        known = {column.cells[i] for i in rows}
+        known = {*column.cells[rows].tolist()}
         found = [category for category in column.categories if category in known]
         return Feature(column.name, categories=found or column.categories)
     if column.kind == "text":
@@ -144,7 +146,7 @@ def _of_dates(column: Column, rows: np.ndarray) -> Feature:
     features = NUMBERS[form] + CYCLES[form]
     encode = DatetimeEncoder(features, day_first)
     median, *_ = encode([column.cells[middle]])
-    found = encode([column.cells[i] for i in rows])
+    found = encode(column.cells[rows].tolist())
     varied = np.ptp(np.where(np.isnan(found), median, found), axis=0) > 0
     varied[len(NUMBERS[form]) - 1] = True  # at least the last of the numbers
     parts = [
@@ -370,7 +372,7 @@ class TableModel:
         found: dict[str, np.ndarray] = {}
         notes = []
         for to, (name, kind) in zip(Names(self.columns).inputs, self.columns.items(), strict=True):
-            cells = table.column(name)
+            cells = Strings.of(table.column(name))
             if kind in ("number", "date"):
                 nouns = "number", "numbers"
                 if kind == "number":
@@ -394,13 +396,12 @@ class TableModel:
                     )
                     notes.append(f"{name}: {are}, such as {cells[bad[0]]!r}")
                 continue
-            nothing = missing_among(cells)
-            same = {cell: None if cell in nothing else cell for cell in cells}
-            made = [same[cell] for cell in cells]  # equal cells share a string
-            found[to] = np.array(made, object)[:, None]
+            different = cells.counts()
+            nothing = missing_among(different)
+            found[to] = cells.replaced(dict.fromkeys(nothing))[:, None]
             if kind == "text":
                 continue
-            unknown = sorted({cell for cell in made if cell is not None} - {*self.categories[name]})
+            unknown = sorted(different.keys() - nothing - {*self.categories[name]})
             if unknown:
                 shown = first_few(map(repr, unknown), 5)
                 notes.append(f"{name}: not among the categories of training: {shown}")

@@ -8,7 +8,7 @@ import io
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -16,7 +16,8 @@ from typing import Any
 from gpunn.feeding.frames import is_missing
 
 from .cells import MISSING, is_number
-from .strings import PIECE, Strings
+from .csv_pieces import TableError, pieces
+from .strings import Strings
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 MAX_COLUMNS = 10_000  # by default
@@ -31,10 +32,6 @@ _MARKS = {
 }
 _COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+")
 _POINT = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
-
-
-class TableError(ValueError):
-    """Raised for a file that holds no table, or an unusable one."""
 
 
 @dataclass
@@ -117,17 +114,17 @@ def read_table(
     count = first.count(separator) + 1
     if count > max_columns and _cells_of(first, separator) > max_columns:
         raise TableError(_too_many(name, count, max_columns))
-    pieces = _pieces(name, encoding, separator)
-    rows = next(pieces, [])
-    if not rows:
+    parts = pieces(name, encoding, separator)
+    top = next(parts, None)
+    if top is None:
         raise TableError(f"{name} holds no rows, only line breaks.")
-    head = _is_header(rows) if header is None else header
-    names = _names(rows[0]) if head else [str(i) for i in range(len(rows[0]))]
+    head = _is_header(top) if header is None else header
+    names = _names([cells[0] for cells in top]) if head else [*map(str, range(len(top)))]
     _check_names(name, names, max_columns)
-    columns = [Strings() for _ in names]
-    for piece in itertools.chain([rows[head:]], pieces):
-        for column, cells in zip(columns, zip(*piece, strict=True), strict=bool(piece)):
-            column.extend(map(str.strip, cells))
+    columns = [Strings(cells[head:]) for cells in top]
+    for part in parts:
+        for column, cells in zip(columns, part, strict=True):
+            column.extend(cells)
     if not columns[0]:
         raise TableError(f"{name} has column names but no rows.")
     if separator != ",":
@@ -217,59 +214,30 @@ def _cells_of(line: str, separator: str) -> int:
         return 0
 
 
-def _pieces(name: str, encoding: str, separator: str) -> Iterator[list[list[str]]]:
-    """Yield the rows of a file, up to `PIECE` at a time."""
-    rows: list[list[str]] = []
-    width = count = 0
-    with open(name, encoding=encoding, newline="") as file:
-        reader = csv.reader(file, delimiter=separator)
-        try:
-            for row in reader:
-                if not row or (len(row) == 1 and not row[0].strip() and count != 1):
-                    continue  # an empty line
-                width = width or len(row)
-                if len(row) != width:
-                    raise TableError(
-                        f"{name}: the row in line {reader.line_num:,} has {len(row)} cells, the "
-                        f"first row has {width}. Is a separator or a quotation mark missing?"
-                    )
-                rows.append(row)
-                count += 1
-                if len(rows) == PIECE:
-                    yield rows
-                    rows = []
-        except csv.Error as error:
-            raise TableError(
-                f"{name}, after line {reader.line_num:,}: {error}. Is a quotation mark missing?"
-            ) from None
-    if rows:
-        yield rows
-
-
-def _is_header(rows: Sequence[Sequence[str]]) -> bool:
+def _is_header(columns: Sequence[Sequence[str]]) -> bool:
     """Whether the first row holds names: strings above numbers, or strings that do not recur.
 
-    >>> _is_header([["", "a", "1990"], ["0", "x", "1.5"], ["1", "y", "2.5"]])
+    >>> _is_header([["", "0", "1"], ["a", "x", "y"], ["1990", "1.5", "2.5"]])
     True
-    >>> _is_header([["5.1", "setosa"], ["4.9", "setosa"]]), _is_header([["", "0"], ["0", "1.5"]])
+    >>> _is_header([["5.1", "4.9"], ["setosa", "setosa"]]), _is_header([["", "0"], ["0", "1.5"]])
     (False, True)
 
     A name may recur as a value if enough other strings stand above numbers:
 
-    >>> _is_header([["a", "b", "x"], ["1", "2", "x"], ["3", "4", "y"]])
+    >>> _is_header([["a", "1", "3"], ["b", "2", "4"], ["x", "x", "y"]])
     True
     """
-    first = [cell.strip() for cell in rows[0]]
-    below = rows[1 : LOOKED_AT * 10]
+    first = [cells[0] for cells in columns]
+    below = [cells[1 : LOOKED_AT * 10] for cells in columns]
     strings = [i for i, cell in enumerate(first) if cell and not is_number(cell)]
-    if not below:
+    if not below[0]:
         return len(strings) == len(first)
     if not strings:  # numbers as names, as pandas writes a DataFrame without names
         numbers = [cell for cell in first if cell]
         return first[0] == "" and numbers == [str(i) for i in range(len(first) - 1)]
     numeric = [cell for cell in first if cell and is_number(cell)]
-    over_numbers = (i for i in strings if _share_of_numbers(row[i] for row in below) > 0.5)
-    again = sum(any(first[i] == row[i].strip() for row in below) for i in strings)
+    over_numbers = (i for i in strings if _share_of_numbers(below[i]) > 0.5)
+    again = sum(first[i] in below[i] for i in strings)
     if again:
         return not numeric and len([*itertools.islice(over_numbers, again + 1)]) > again
     if not numeric or any(True for _ in over_numbers):
@@ -278,7 +246,7 @@ def _is_header(rows: Sequence[Sequence[str]]) -> bool:
 
 
 def _share_of_numbers(cells: Iterable[str]) -> float:
-    known = [cell.strip() for cell in cells if cell.strip().lower() not in MISSING]
+    known = [cell for cell in cells if cell.lower() not in MISSING]
     return sum(map(is_number, known)) / len(known) if known else 0.0
 
 

@@ -19,7 +19,7 @@ from gpunn.backends import get_backend
 from gpunn.distribution.launch import size
 
 from .candidates import Candidate, NetworkModel, Problem, usable
-from .choosing import Choice, Fold, Trial, choose
+from .choosing import MEMBERS, Choice, Fold, Trial, choose
 from .folds import Rules, folds
 from .networks import Network, Rows
 
@@ -93,6 +93,7 @@ def search(
     budget: Budget | None = None,
     progress: Progress = silent,
     kept: KeptResults | None = None,
+    members: int = MEMBERS,
 ) -> Choice:
     """Choose the answer for the rows of a table.
 
@@ -107,6 +108,7 @@ def search(
         budget: the work that may be spent.
         progress: called with the first of some folds, and how many candidates of all are through.
         kept: where results are kept, and taken from.
+        members: number of members of the answer, at most.
 
     Raises:
         KeyboardInterrupt: if Ctrl-C came before any candidate was complete; later, the best of
@@ -151,21 +153,21 @@ def search(
         done = [t for t in affordable if len(t.paths) == len(parts)]
         if done:
             finalists, first = done, len(parts)
-    found = choose(finalists, parts[:first], problem, fast)
+    found = choose(finalists, parts[:first], problem, fast, members)
     return replace(found, tried=len(order), diverged=diverged, interrupted=run.interrupted)
 
 
-def sample(y: np.ndarray, rules: Rules) -> np.ndarray:
+def sample(y: np.ndarray, rules: Rules, size: int = SAMPLE) -> np.ndarray:
     """Return the rows that a search looks at: all or a sample; in an order of time, the last."""
-    if len(y) <= SAMPLE:
+    if len(y) <= size:
         return np.arange(len(y))
     if rules.by_order:
-        return np.arange(len(y) - SAMPLE, len(y))
+        return np.arange(len(y) - size, len(y))
     random = np.random.default_rng(rules.seed)
     if rules.groups is None:
-        return np.sort(random.choice(len(y), SAMPLE, replace=False))
+        return np.sort(random.choice(len(y), size, replace=False))
     rank = random.permutation(int(rules.groups.max()) + 1)[rules.groups]
-    return np.sort(np.argsort(rank, kind="stable")[:SAMPLE])
+    return np.sort(np.argsort(rank, kind="stable")[:size])
 
 
 class _Run:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, overload
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, TypeVar, overload
+
+import numpy as np
 
 PIECE = 1 << 16  # strings that are stored as one
+FEW = PIECE >> 3  # different strings of a column that recurs
+LOOKED_AT = 1000  # strings of a piece that tell whether they recur
+T = TypeVar("T")
 
 
 class Strings(Sequence[str]):
-    """A sequence of strings that takes one byte for each, and their characters in UTF-8.
+    """A sequence of strings in little memory, `PIECE` strings at a time.
 
-    A list takes some sixty bytes more for each. Zero characters are dropped. Iteration decodes
-    `PIECE` strings at a time; so does an index, unless it is near the last one.
+    If few different strings recur, the pieces hold their numbers, two bytes each. Other pieces
+    hold the characters in UTF-8 and one byte more for each string; a list takes some sixty bytes
+    more. Zero characters are dropped. Iteration decodes a piece at a time; so does an index, unless
+    it is near the last one.
 
     >>> cells = Strings(["a", "", "ö"])
     >>> len(cells), cells[2], cells[:2], [*cells], cells == ["a", "", "ö"]
@@ -20,33 +29,114 @@ class Strings(Sequence[str]):
     """
 
     def __init__(self, strings: Iterable[str] = ()) -> None:
-        self._pieces: list[bytes] = []
+        self._words: dict[str, int] = {}  # numbers of the strings that recur
+        self._pieces: list[bytes | np.ndarray] = []
         self._rest: list[str] = []  # less than a piece
         self._decoded: tuple[int, list[str]] = (-1, [])
+        self._kept: dict[Hashable, Any] = {}
         self.extend(strings)
+
+    @classmethod
+    def of(cls, strings: Sequence[str]) -> Strings:
+        """Return the strings themselves, if they are stored so, or store them."""
+        return strings if isinstance(strings, cls) else cls(strings)
 
     def extend(self, strings: Iterable[str]) -> None:
         """Append strings."""
-        self._rest += [string.replace("\0", "") if "\0" in string else string for string in strings]
+        self._kept.clear()
+        self._rest += strings
         while len(self._rest) >= PIECE:
-            joined = "\0".join(self._rest[:PIECE])
-            self._pieces.append(joined.encode("utf-8", "surrogatepass"))
+            self._pieces.append(self._stored(self._rest[:PIECE]))
             del self._rest[:PIECE]
+        joined = "\0".join(self._rest)
+        if joined.count("\0") >= max(len(self._rest), 1):
+            self._rest = [string.replace("\0", "") for string in self._rest]
+
+    def _stored(self, strings: list[str]) -> bytes | np.ndarray:
+        joined = "\0".join(strings)
+        if joined.count("\0") >= len(strings):
+            strings = [string.replace("\0", "") for string in strings]
+            joined = "\0".join(strings)
+        if len({*islice(strings, LOOKED_AT)}) <= LOOKED_AT // 2:
+            words = {*strings, *self._words}
+            if len(words) <= FEW:
+                for word in dict.fromkeys(strings):
+                    self._words.setdefault(word, len(self._words))
+                return np.fromiter(map(self._words.__getitem__, strings), np.uint16, len(strings))
+        return joined.encode("utf-8", "surrogatepass")
 
     def _piece(self, number: int) -> list[str]:
         if number == len(self._pieces):
             return self._rest
         if self._decoded[0] != number:
-            text = self._pieces[number].decode("utf-8", "surrogatepass")
-            self._decoded = number, text.split("\0")
+            piece = self._pieces[number]
+            if isinstance(piece, bytes):
+                found = piece.decode("utf-8", "surrogatepass").split("\0")
+            else:
+                found = np.array([*self._words], object)[piece].tolist()
+            self._decoded = number, found
         return self._decoded[1]
+
+    @property
+    def pieces(self) -> Iterator[list[str]]:
+        """The strings, `PIECE` at a time."""
+        return (self._piece(number) for number in range(len(self._pieces) + 1))
+
+    def counts(self) -> Counter[str]:
+        """Return how often each string occurs, in the order of their first ones.
+
+        >>> Strings(["b", "a", "b"]).counts()
+        Counter({'b': 2, 'a': 1})
+        """
+        found = Counter[str]()
+        words = [*self._words]
+        for number, piece in enumerate(self._pieces):
+            if isinstance(piece, bytes):
+                found.update(self._piece(number))
+            else:
+                times = np.bincount(piece, minlength=len(words)).tolist()
+                found.update({word: n for word, n in zip(words, times, strict=True) if n})
+        found.update(self._rest)
+        return found
+
+    def each(self, function: Callable[[list[str]], np.ndarray]) -> np.ndarray:
+        """Return what a function of strings gives for each string, as one array.
+
+        Of strings that recur each is given to the function once.
+
+        >>> Strings(["b", "aa", "b"]).each(lambda some: np.array([len(s) for s in some]))
+        array([1, 2, 1])
+        """
+        of_words = function([*self._words]) if self._words else None
+        found = [
+            of_words[piece]
+            if of_words is not None and not isinstance(piece, bytes)
+            else function(self._piece(number))
+            for number, piece in enumerate([*self._pieces, b""])
+        ]
+        return np.concatenate(found) if len(found) > 1 else found[0]
+
+    def replaced(self, by: Mapping[str, Any]) -> np.ndarray:
+        """Return the strings as an array of objects, some of them replaced.
+
+        >>> Strings(["b", "", "b"]).replaced({"": None})
+        array(['b', None, 'b'], dtype=object)
+        """
+        return self.each(lambda some: np.array([by.get(one, one) for one in some], object))
+
+    def kept(self, name: Hashable, make: Callable[[], T]) -> T:
+        """Return what was made of the strings under a name before, or make it."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        found: T = self._kept[name]
+        return found
 
     def __len__(self) -> int:
         return PIECE * len(self._pieces) + len(self._rest)
 
     def __iter__(self) -> Iterator[str]:
-        for number in range(len(self._pieces) + 1):
-            yield from self._piece(number)
+        for piece in self.pieces:
+            yield from piece
 
     @overload
     def __getitem__(self, at: int) -> str: ...
@@ -55,11 +145,21 @@ class Strings(Sequence[str]):
     def __getitem__(self, at: Any) -> Any:
         if isinstance(at, slice):
             start, stop, step = at.indices(len(self))
-            if start == 0 < stop <= PIECE and step > 0:
-                return self._piece(0)[at]
-            return [*self][at]
+            if step < 0:
+                return [*self][at]
+            return [
+                string
+                for number in range(start // PIECE, -(-stop // PIECE))
+                for string in self._within(number, start, stop, step)
+            ]
         at = range(len(self))[at]
         return self._piece(at // PIECE)[at % PIECE]
+
+    def _within(self, number: int, start: int, stop: int, step: int) -> list[str]:
+        """Return the strings of a piece that a slice contains."""
+        first = number * PIECE
+        begin = start if start >= first else first + -(first - start) % step
+        return self._piece(number)[begin - first : max(stop - first, 0) : step]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, (list, Strings)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -124,11 +125,11 @@ class StringLookup(IndexLookup):
             table[self.mask_token] = self.masked_code()
         values = array.reshape(-1).tolist()
         try:
-            codes = [table.get(value, UNKNOWN) for value in values]
+            codes = np.fromiter(map(table.get, values, repeat(UNKNOWN)), np.int32, len(values))
         except TypeError:  # an unhashable value
-            codes = [UNKNOWN] * len(values)
-        for k, code in enumerate(codes):
-            if code == UNKNOWN and type(values[k]) is not str:
+            codes = np.full(len(values), UNKNOWN, np.int32)
+        for k in np.flatnonzero(codes == UNKNOWN).tolist():
+            if type(values[k]) is not str:
                 place = [int(n) for n in np.unravel_index(k, array.shape)]
                 if is_missing(values[k]):
                     codes[k] = self.missing_code(argument, place)
@@ -137,7 +138,7 @@ class StringLookup(IndexLookup):
                     codes[k] = table.get(values[k], UNKNOWN)
         kept = np.empty(len(values), object)
         kept[:] = values
-        return np.asarray(codes, np.int32).reshape(array.shape), kept.reshape(array.shape)
+        return codes.reshape(array.shape), kept.reshape(array.shape)
 
     def _checked(self, value: Any, argument: str, place: list[int]) -> str:
         if isinstance(value, (str, bytes)):

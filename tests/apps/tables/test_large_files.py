@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gpunn.apps.tables import TableError, read_table
+from gpunn.apps.tables import TableError, csv_pieces, read_table
 from gpunn.apps.tables.strings import PIECE, Strings
 
 
@@ -25,6 +28,46 @@ def test_strings_are_those_of_a_list_whatever_their_number() -> None:
         with pytest.raises(IndexError):
             found[count]
     assert Strings(["a\0b"])[0] == "ab" and Strings(["a"]) != ["b"] and Strings(["a"]) != ["a", "a"]
+
+
+def test_strings_that_recur_are_those_of_a_list() -> None:
+    random = np.random.default_rng(0)
+    cells = [f"w{i}" for i in random.integers(0, 50, PIECE + 9)]
+    cells += [f"{i}" for i in range(PIECE)]  # that do not recur
+    cells += [f"w{i}" for i in random.integers(20, 70, PIECE)] + ["", "x"]
+    found = Strings(cells)
+    assert [*found] == cells and [*found.pieces][1] == cells[PIECE : 2 * PIECE]
+    assert [*found.counts().items()] == [*Counter(cells).items()]
+    lengths = found.each(lambda some: np.array([len(cell) for cell in some]))
+    assert lengths.tolist() == [len(cell) for cell in cells]
+    expected = [None if cell == "w3" else cell for cell in cells]
+    assert found.replaced({"w3": None}).tolist() == expected
+
+
+@pytest.mark.parametrize("kind", ["plain", "quoted", "blanks", "words", "carriage returns"])
+@pytest.mark.parametrize("size", [30, 300, 1 << 22])
+def test_the_cells_are_those_of_the_csv_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, size: int
+) -> None:
+    """Some pieces of a file need more than its separators to be told apart."""
+    monkeypatch.setattr(csv_pieces, "CHARACTERS", size)
+    random = np.random.default_rng(size)
+    some = {
+        "plain": ["", "1.5", "a", "-3"], "quoted": ["1", '"a,\nb"', '"c ""d"" "', "e"],
+        "blanks": [" 1", "a b", "c ", ""], "words": ["größe", "漢字", "x\u00a0", "y"],
+        "carriage returns": ["1", "a", "", "b"],
+    }[kind]  # fmt: skip
+    end = "\r\n" if kind == "carriage returns" else "\n"
+    lines = ["one,two,three", *(f"{i},{','.join(random.choice(some, 2))}" for i in range(200))]
+    for blank in (40, 90):
+        lines.insert(blank, "")
+    text = end.join(lines) + end * (size > 30)
+    path = tmp_path / "table.csv"
+    path.write_text(text, encoding="utf-8", newline="")
+    rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    expected = [[cell.strip() for cell in column] for column in zip(*rows[1:], strict=True)]
+    table = read_table(path, header=True)
+    assert [[*column] for column in table.columns] == expected
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])

@@ -14,6 +14,7 @@ from sklearn.metrics import r2_score
 import gpunn
 from gpunn.apps.kept import KeptResults
 from gpunn.apps.tables import candidates as made
+from gpunn.apps.tables import learning
 from gpunn.apps.tables.folds import Rules
 from gpunn.apps.tables.kinds import column_of
 from gpunn.apps.tables.learning import Plan, TableData, planned
@@ -131,6 +132,22 @@ def test_an_interrupt_keeps_the_best_that_is_complete(monkeypatch: pytest.Monkey
 def test_a_diverging_network_is_no_answer() -> None:
     plan = planned(line(), np.arange(120), {**SHORT, "rate": 1e6}, budget=Budget(1e10))
     assert plan.kind == "linear model" and plan.choice.diverged
+
+
+def test_a_large_table_is_learned_in_few_passes_by_one_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its search looks at a sample of rows, in as few passes."""
+    monkeypatch.setattr(learning, "LARGE", 1500)
+    table = waves(2500)
+    rows = np.arange(2000)
+    plan = planned(table, rows, {"hidden": (32,)})
+    (member,) = plan.choice.members
+    assert member.candidate.is_network and member.candidate.document()["epochs"] == 2
+    assert len(plan.choice.rows) == 1500
+    assert r2_score(table.y[2000:], predicted(plan, table, rows, np.arange(2000, 2500))) > 0.5
+    given = planned(table, rows, {"hidden": (32,), "epochs": 3}, fast=True)
+    assert {m.candidate.document().get("epochs", 3) for m in given.choice.finalists} == {3}
 
 
 def test_outliers_do_not_spoil_the_other_rows() -> None:

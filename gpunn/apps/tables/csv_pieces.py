@@ -1,0 +1,114 @@
+"""Read the cells of CSV-like files, column by column, a piece of the file at a time."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections.abc import Iterator
+from typing import TextIO
+
+import numpy as np
+
+CHARACTERS = 1 << 22  # of a piece
+# Printable ASCII without quotation marks: lines and cells of nothing else are told apart by their
+# separators alone.
+PLAIN = bytes({*range(0x20, 0x7F), *b"\t\n"} - {*b'"'})
+
+Piece = list[list[str]]  # the cells of each column
+
+
+class TableError(ValueError):
+    """Raised for a file that holds no table, or an unusable one."""
+
+
+def pieces(path: str, encoding: str, separator: str) -> Iterator[Piece]:
+    """Yield the columns of a file's rows, some rows at a time; cells are stripped of blanks.
+
+    Empty lines are left out.
+
+    Raises:
+        TableError: if a row is not as long as the first one, or has no end.
+    """
+    width = rows = lines = 0
+    with open(path, encoding=encoding, newline="") as file:
+        while text := file.read(CHARACTERS) + file.readline():
+            plain = text.replace("\r\n", "\n") if "\r" in text else text
+            found = _split(plain, separator, width) if width else None
+            if found is not None:
+                lines += plain.count("\n") + (plain[-1] != "\n")
+            else:
+                try:
+                    found, read = _parsed(text, file, separator, width, rows, lines)
+                except ValueError as error:
+                    raise TableError(f"{path}{error}") from None
+                lines += read
+            if found:
+                width, rows = len(found), rows + len(found[0])
+                yield found
+
+
+def _split(text: str, separator: str, width: int) -> Piece | None:
+    """Return the columns of lines without quotation marks, of the given number of cells each.
+
+    None if the lines are otherwise, or have cells that need to be stripped.
+
+    >>> _split("1,2\\n3,\\n", ",", 2), _split("1,2\\n3\\n", ",", 2), _split('"1",2\\n', ",", 2)
+    ([['1', '3'], ['2', '']], None, None)
+    """
+    if width < 2 or not text.isascii() or "\n\n" in text:
+        return None
+    text = f"\n{text}" if text[-1] != "\n" else f"\n{text[:-1]}"
+    blanks = (f"{a}{b}" for end in (separator, "\n") for a, b in ((end, " "), (" ", end)))
+    if any(blank in text for blank in blanks) or (separator != "\t" and "\t" in text):
+        return None
+    characters = text.encode()
+    if characters.translate(None, PLAIN) or text[-1] == " ":
+        return None
+    codes = np.frombuffer(characters, np.uint8)
+    is_end = codes == ord("\n")
+    ends = is_end[is_end | (codes == ord(separator))]
+    if len(ends) % width or not ends[::width].all() or ends.sum() * width != len(ends):
+        return None
+    cells = text[1:].replace("\n", separator).split(separator)
+    return [cells[i::width] for i in range(width)]
+
+
+def _parsed(
+    text: str, file: TextIO, separator: str, width: int, rows: int, lines: int
+) -> tuple[Piece, int]:
+    """Return the columns of any lines, and how many lines were read: some of them from the file,
+    where a quotation goes on there.
+
+    Args:
+        text: whole lines.
+        file: those that follow.
+        separator: the separator of cells.
+        width: number of cells in a row; 0 if these are the first ones.
+        rows, lines: number of those before.
+
+    Raises:
+        ValueError: which says where and why.
+    """
+    given = [*io.StringIO(text, newline="")]
+    reader = csv.reader(itertools.chain(given, iter(file.readline, "")), delimiter=separator)
+    found: list[list[str]] = []
+    try:
+        while reader.line_num < len(given):
+            row = next(reader, [])
+            count = rows + len(found)
+            if not row or (len(row) == 1 and not row[0].strip() and count != 1):
+                continue  # an empty line
+            width = width or len(row)
+            if len(row) != width:
+                raise ValueError(
+                    f": the row in line {lines + reader.line_num:,} has {len(row)} cells, the "
+                    f"first row has {width}. Is a separator or a quotation mark missing?"
+                )
+            found.append(row)
+    except csv.Error as error:
+        raise ValueError(
+            f", after line {lines + reader.line_num:,}: {error}. Is a quotation mark missing?"
+        ) from None
+    columns = [[*map(str.strip, column)] for column in zip(*found, strict=True)]
+    return columns, reader.line_num
