@@ -98,6 +98,8 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
     found = hashlib.sha256()
     for name, array in arrays.items():
         found.update(f"{name} {array.shape}".encode())
-        plain = array if array.dtype.kind in "biuf" else np.array(array.astype(str))
-        found.update(np.ascontiguousarray(plain).tobytes())
+        if array.dtype.kind in "biuf":
+            found.update(np.ascontiguousarray(array).tobytes())
+        else:
+            found.update("\0".join(map(str, array.ravel().tolist())).encode())
     return found.hexdigest()

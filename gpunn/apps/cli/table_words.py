@@ -41,8 +41,8 @@ def about(
     lines = [f"{table.path}: {counted(table.rows, 'row')}, {counted(len(table.names), 'column')}"]
     if table.notes:
         lines[0] += f" ({', '.join(table.notes)})"
-    counts = Counter(target.y.tolist())
     if target.classes:
+        counts = np.bincount(target.y)
         named = (f"{shown(name)} {counts[i]:,}" for i, name in enumerate(target.classes))
         kind = "binary classification" if len(target.classes) == 2 else "classification"
         lines.append(f"target {target.name}: {kind}, {first_few(named, 10)}")

@@ -19,7 +19,7 @@ from gpunn.apps.tables import TableError, read_table
 from gpunn.apps.tables.folds import Rules, equal_rows, held_out
 from gpunn.apps.tables.kinds import Column, TargetColumn, column_of, target_of
 from gpunn.apps.tables.learning import Plan, TableData, planned
-from gpunn.apps.tables.preparing import TableModel, feature_of
+from gpunn.apps.tables.preparing import TableModel
 from gpunn.apps.tables.reading import Table
 from gpunn.apps.tables.search import Budget
 from gpunn.apps.tables.verdict import score, verdict, warnings
@@ -32,6 +32,7 @@ from .own_data import INTERRUPTED, begin, how_to_go_on, print_results, save
 from .parser import hint
 from .recording import record_note, recorder
 
+CHECKED = 200_000  # rows, for the findings in the report
 SECONDS = 5.0  # between two progress lines
 
 
@@ -55,14 +56,17 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
             f"{'; '.join(f'{c.name} is left out ({c.why})' for c in columns[:10]) or 'one only'}."
         )
     classes = len(target.classes)
-    used = [_at(column, target.rows) for column in used]
     every = np.arange(len(target.y))
-    known = TableModel.to_learn(target.name, target.task, [feature_of(c, every) for c in used])
+    if len(target.rows) < table.rows:
+        used = [_at(column, target.rows) for column in used]
+    data = TableData(used, {}, target.y, classes)
+    known = TableModel.to_learn(target.name, target.task, data.features(every))
     inputs, _ = known.inputs(table)
-    inputs = {name: x[target.rows] for name, x in inputs.items()}
+    if len(target.rows) < table.rows:
+        inputs = {name: x[target.rows] for name, x in inputs.items()}
     groups = _groups(table, target, inputs, args.group)
-    rules = Rules(args.split == "order", groups, settings.seed)
-    data = TableData(used, inputs, target.y, classes, rules)
+    data.given = inputs
+    data.rules = rules = Rules(args.split == "order", groups, settings.seed)
     learn, test = held_out(target.y, classes, rules)
     out = begin(args, settings, os.path.splitext(os.path.basename(args.dataset))[0])
     said = table_words.about(table, target, columns, rules, args.group, len(learn), len(test))
@@ -75,7 +79,7 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
     if plan.choice.interrupted:
         print(how_to_go_on(args))
     print(table_words.chosen(plan, len(learn)), flush=True)
-    check = TableCheck(table, target.name, args.task, rules=rules, columns=columns)
+    check = TableCheck(table, target.name, args.task, rules=rules, columns=columns, most=CHECKED)
     run_recorder = recorder(args, out, classes=target.classes, checks=check.report, evaluated=False)
     judged = plan.learn(data, learn, run_recorder)
     on_test = {name: x[test] for name, x in inputs.items()}

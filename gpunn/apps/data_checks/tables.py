@@ -63,6 +63,7 @@ class TableCheck:
         rules: how training divides the rows that have a target.
         test: a table of test data, matched by column name.
         columns: the columns as training read them; read here by default.
+        most: number of rows to look at; of more, evenly spaced ones are. None for all.
     """
 
     table: Table
@@ -71,6 +72,7 @@ class TableCheck:
     rules: Rules = field(default_factory=Rules)
     test: Table | None = None
     columns: Sequence[Column] | None = None
+    most: int | None = None
 
     @property
     def features(self) -> list[str]:
@@ -111,6 +113,10 @@ class TableCheck:
             if label is not None:
                 findings += self._leaks(columns, label)
             summary = data.summary()
+            rows = self.table.rows if label is None else len(label.rows)
+            if len(data.x) < rows:
+                summary = f"Of {rows:,} rows, an evenly spaced sample: {summary}"
+                findings = [one for one in findings if one.check != "amount"]
         findings.sort(key=lambda one: -SEVERITIES.index(one.severity))
         return DataReport(summary, findings)
 
@@ -135,11 +141,15 @@ class TableCheck:
         """Return the rows that training uses as numbers and codes, the place of each of their
         columns in ``used``, and findings on the test table."""
         rows = np.arange(self.table.rows) if label is None else label.rows
+        y = None if label is None else label.y
+        y_test, rows_test = None, np.empty(0, int)
+        if self.most is not None and len(rows) > self.most:
+            some = np.linspace(0, len(rows) - 1, self.most).astype(int)
+            rows, y = rows[some], None if y is None else y[some]
         features = [feature_of(column, rows) for column in used]
         task = "classification" if label is not None and label.classes else "regression"
         known = TableModel.to_learn(label.name if label else "", task, features)
         given = [_values(known.inputs(self.table)[0], used, rows)]
-        y, y_test, rows_test = label and label.y, None, np.empty(0, int)
         findings = []
         if self.test is not None:
             inputs, notes = known.inputs(self.test)

@@ -34,7 +34,8 @@ def pieces(path: str, encoding: str, separator: str) -> Iterator[Piece]:
     with open(path, encoding=encoding, newline="") as file:
         while text := file.read(CHARACTERS) + file.readline():
             plain = text.replace("\r\n", "\n") if "\r" in text else text
-            found = _split(plain, separator, width) if width else None
+            first = plain.partition("\n")[0]
+            found = _split(plain, separator, width or first.count(separator) + 1)
             if found is not None:
                 lines += plain.count("\n") + (plain[-1] != "\n")
             else:
@@ -60,7 +61,9 @@ def _split(text: str, separator: str, width: int) -> Piece | None:
         return None
     text = f"\n{text}" if text[-1] != "\n" else f"\n{text[:-1]}"
     blanks = (f"{a}{b}" for end in (separator, "\n") for a, b in ((end, " "), (" ", end)))
-    if any(blank in text for blank in blanks) or (separator != "\t" and "\t" in text):
+    if (" " in text and any(blank in text for blank in blanks)) or (
+        separator != "\t" and "\t" in text
+    ):
         return None
     characters = text.encode()
     if characters.translate(None, PLAIN) or text[-1] == " ":

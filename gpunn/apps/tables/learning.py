@@ -24,7 +24,8 @@ from .search import SAMPLE, WORK, Budget, Progress, sample, search, silent
 from .targets import Outliers, is_skewed
 
 BLOCK = 1 << 13  # rows that are prepared at once
-LARGE = 200_000  # rows; of more, a search looks at so many
+LARGE = 200_000  # rows of a table that is learned in few passes
+SAMPLE_OF_LARGE = 100_000  # rows that a search looks at
 PASSES = 2  # over the rows of a large table
 WORK_OF_LARGE = WORK / 3  # of a search: learning the answer from all rows takes as much
 
@@ -48,22 +49,24 @@ class TableData:
     rules: Rules = field(default_factory=Rules)
 
     def __post_init__(self) -> None:
-        self._last: tuple[np.ndarray, list[Feature], Rows] | None = None
+        self._features: dict[int, tuple[np.ndarray, list[Feature]]] = {}
+        self._last: tuple[np.ndarray, Rows] | None = None
 
     def features(self, rows: np.ndarray) -> list[Feature]:
-        """Return the statistics of some of the rows."""
-        if self._last is not None and self._last[0] is rows:
-            return self._last[1]
-        return [feature_of(column, rows) for column in self.columns]
+        """Return the statistics of some of the rows; they are kept for the array of indices."""
+        if id(rows) not in self._features:
+            found = [feature_of(column, rows) for column in self.columns]
+            self._features[id(rows)] = rows, found
+        return self._features[id(rows)][1]
 
     def prepared(self, rows: np.ndarray) -> tuple[list[Feature], Rows]:
-        """Return the statistics of some of the rows, and these rows prepared; both are kept until
+        """Return the statistics of some of the rows, and these rows prepared, which are kept until
         others are asked for."""
+        features = self.features(rows)
         if self._last is None or self._last[0] is not rows:
             self._last = None  # before others take as much memory
-            features = self.features(rows)
-            self._last = rows, features, prepared_rows(features, self.given, rows)
-        return self._last[1:]
+            self._last = rows, prepared_rows(features, self.given, rows)
+        return features, self._last[1]
 
 
 def prepared_rows(
@@ -175,7 +178,7 @@ def planned(
         tried = [LinearModel(), next(c for c in tried if c.is_network)]
     rules = data.rules.of(rows)
     rules.seed = seed
-    some = sample(y, rules, LARGE if large else SAMPLE)
+    some = sample(y, rules, SAMPLE_OF_LARGE if large else SAMPLE)
     rows = rows[some]
 
     def prepare(train: np.ndarray) -> Rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -165,9 +166,10 @@ def _range(values: np.ndarray) -> Range | None:
     if not len(values):
         return None
     whole = bool((values == np.floor(values)).all())
-    first = float(np.percentile(values, 1, method="lower"))
-    last = float(np.percentile(values, 99, method="higher"))
-    return Range(float(values.min()), float(values.max()), whole, (first, last))
+    last = len(values) - 1
+    at = [0, math.floor(last / 100), math.ceil(last * 99 / 100), last]
+    low, first, second, high = np.partition(values, at)[at].tolist()
+    return Range(low, high, whole, (first, second))
 
 
 class Names:

@@ -45,28 +45,25 @@ class Strings(Sequence[str]):
         """Append strings."""
         self._kept.clear()
         self._rest += strings
+        self._is_clean = False
         while len(self._rest) >= PIECE:
             self._pieces.append(self._stored(self._rest[:PIECE]))
             del self._rest[:PIECE]
-        joined = "\0".join(self._rest)
-        if joined.count("\0") >= max(len(self._rest), 1):
-            self._rest = [string.replace("\0", "") for string in self._rest]
 
     def _stored(self, strings: list[str]) -> bytes | np.ndarray:
-        joined = "\0".join(strings)
-        if joined.count("\0") >= len(strings):
-            strings = [string.replace("\0", "") for string in strings]
-            joined = "\0".join(strings)
+        strings = _without_zeros(strings)
         if len({*islice(strings, LOOKED_AT)}) <= LOOKED_AT // 2:
             words = {*strings, *self._words}
             if len(words) <= FEW:
                 for word in dict.fromkeys(strings):
                     self._words.setdefault(word, len(self._words))
                 return np.fromiter(map(self._words.__getitem__, strings), np.uint16, len(strings))
-        return joined.encode("utf-8", "surrogatepass")
+        return "\0".join(strings).encode("utf-8", "surrogatepass")
 
     def _piece(self, number: int) -> list[str]:
         if number == len(self._pieces):
+            if not self._is_clean:
+                self._rest, self._is_clean = _without_zeros(self._rest), True
             return self._rest
         if self._decoded[0] != number:
             piece = self._pieces[number]
@@ -96,7 +93,7 @@ class Strings(Sequence[str]):
             else:
                 times = np.bincount(piece, minlength=len(words)).tolist()
                 found.update({word: n for word, n in zip(words, times, strict=True) if n})
-        found.update(self._rest)
+        found.update(self._piece(len(self._pieces)))
         return found
 
     def each(self, function: Callable[[list[str]], np.ndarray]) -> np.ndarray:
@@ -170,3 +167,9 @@ class Strings(Sequence[str]):
 
     def __repr__(self) -> str:
         return f"<{len(self):,} strings>"
+
+
+def _without_zeros(strings: list[str]) -> list[str]:
+    if "\0" not in "".join(strings):
+        return strings
+    return [string.replace("\0", "") for string in strings]

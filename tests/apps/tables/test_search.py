@@ -138,7 +138,8 @@ def test_a_large_table_is_learned_in_few_passes_by_one_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its search looks at a sample of rows, in as few passes."""
-    monkeypatch.setattr(learning, "LARGE", 1500)
+    monkeypatch.setattr(learning, "LARGE", 1600)
+    monkeypatch.setattr(learning, "SAMPLE_OF_LARGE", 1500)
     table = waves(2500)
     rows = np.arange(2000)
     plan = planned(table, rows, {"hidden": (32,)})
