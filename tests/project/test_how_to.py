@@ -15,7 +15,10 @@ import pytest
 from gpunn.apps.cli import main
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("notebooks", "pages", "pictures", "playground", "reports", "tables")
+PAGES = (
+    "notebooks", "pages", "pictures", "playground", "reports",
+    pytest.param("tables", marks=pytest.mark.more),
+)  # fmt: skip
 LOOSELY = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
