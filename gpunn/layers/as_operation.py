@@ -150,7 +150,7 @@ def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
     Raises:
         TypeError: outside a trace, where a layer is called as ``layer(x)``, and for more or
             fewer tensors than it takes.
-        ValueError: if one of its weights was assigned to before; assign after the call.
+        ValueError: if one of its weights was assigned to before, and it has custom passes.
     """
     trace = current()
     if trace is None:
