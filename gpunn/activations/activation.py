@@ -19,7 +19,7 @@ from gpunn.common.signatures import signature
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import floating
 from gpunn.ops.fusion.in_place import Function, InPlace, Stated
-from gpunn.ops.gradients import gradients
+from gpunn.ops.gradients import gradients_of
 from gpunn.ops.library.derivatives import derivative
 from gpunn.ops.primitive import Gradients, Primitive, unknown_derivative
 from gpunn.ops.tensor import Tensor, constant
@@ -205,7 +205,7 @@ def _second_gradient(
 ) -> Gradients:
     if not formula.states_call:
         return unknown_derivative(lambda formula: formula.__name__)(formula=formula)
-    return gradients([formula.gradient(saved, dy)], [dy, saved], [dz])
+    return gradients_of(lambda dy, saved: formula.gradient(saved, dy), [dy, saved], dz)
 
 
 _applied = Primitive("activation", _apply, lambda x, formula: x, lambda x, formula: x, _gradient_of)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from functools import partial
 from typing import Any
 
 from gpunn.backends.contract.backend import Array
 from gpunn.common.config import floatx
+from gpunn.common.registry import is_own
 from gpunn.core.plan import Call
 from gpunn.distribution.communicator import Share
 from gpunn.ops.conversion import convert
@@ -149,7 +150,7 @@ def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
     Raises:
         TypeError: outside a trace, where a layer is called as ``layer(x)``, and for more or
             fewer tensors than it takes.
-        ValueError: if one of its weights was assigned to before; assign after the call.
+        ValueError: if one of its weights was assigned to before, and it has custom passes.
     """
     trace = current()
     if trace is None:
@@ -158,13 +159,13 @@ def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
         wanted = "a list of tensors" if layer.takes_list else "one tensor"
         raise TypeError(f"{layer.name} takes {wanted}; got {x!r}.")
     weights = {id(p) for p in layer._own_parameters}
-    for held in trace.assigned:
-        if id(held.source) in weights:
-            raise ValueError(
-                f"{held.source.path} is assigned to before {layer.name} computes, but the layer "
-                f"reads the value from the start of the step: assign to it after {layer.name}(x)."
-            )
-    number = trace.next_draw()
+    assigned = next((h.source.path for h in trace.assigned if id(h.source) in weights), None)
+    formula = formula_of(layer) if trace.composes or assigned else None
+    if assigned and formula is None:
+        raise ValueError(
+            f"{assigned} is assigned to before {layer.name} computes, but the layer reads the "
+            f"value from the start of the step: assign to it after {layer.name}(x)."
+        )
     dtype = next((p.dtype for p in layer._own_parameters), None)  # None before it has values
     xs = [convert(t, dtype) for t in (x if layer.takes_list else [x])]
     if layer._is_of_integers(xs):
@@ -172,12 +173,32 @@ def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
         return y
     floats = next((t.dtype for t in xs if is_float(t.dtype)), floatx())
     xs = [convert(t, floats) for t in xs]
-    entries = trace.entries(xs[0].shape)
-    y = _applied(
-        *xs, layer=layer, training=is_training(training), number=number, entries=entries
-    )
+    if formula is None:
+        return by_kernels(layer, xs, is_training(training))
+    _shape_of(layer, [t.shape for t in xs])  # which builds it
+    found: Tensor = formula(xs[0], is_training(training))
+    return found
+
+
+def by_kernels(layer: Any, xs: Sequence[Tensor], training: bool) -> Tensor:
+    """Apply a layer to tensors as one operation of the trace, whose derivative is known once."""
+    trace = current()
+    assert trace is not None
+    number, entries = trace.next_draw(), trace.entries(xs[0].shape)
+    y = _applied(*xs, layer=layer, training=training, number=number, entries=entries)
     trace.applied.append(y)
     return y
+
+
+def formula_of(layer: Any) -> Callable[[Tensor, bool], Tensor] | None:
+    """Return a layer as a function of a tensor and of ``training``, by operations whose derivatives
+    of every order are known; None if it has only its passes, or custom ones."""
+    if not is_own(layer):
+        return None
+    if layer.formula is None and layer.of_integers is not None:
+        return lambda x, training: layer.of_integers(x)
+    found: Callable[[Tensor, bool], Tensor] | None = layer.formula
+    return found
 
 
 def is_training(asked: bool | None) -> bool:

@@ -12,6 +12,7 @@ from gpunn.common.fields import field
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
 
 from .arguments import (
     check_activation,
@@ -173,6 +174,13 @@ class Conv2D(_ImageLayer):
         )  # fmt: skip
         if not self.channels_last and dx is not None:
             backend.swap_axes(_as_last(dx), _as_first(call.dx), call.accumulate_dx)
+
+    def formula(self, x: Tensor, training: bool) -> Tensor:
+        x = x if self.channels_last else ops.transpose(x, (0, 2, 3, 1))
+        sizes = self.strides, self.padding, "channels_last", self.dilation_rate
+        y = ops.conv(x, self.kernel, *sizes)
+        y = self.activation(y if self.bias is None else y + self.bias)
+        return y if self.channels_last else ops.transpose(y, (0, 3, 1, 2))
 
     def _channels_last(self, call: Call) -> tuple[Array, Array]:
         """Return x and y, or arrays for copies with channels last if channels come first."""

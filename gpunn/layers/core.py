@@ -16,6 +16,7 @@ from gpunn.common.registry import Examples
 from gpunn.core.plan import Call
 from gpunn.ops.dtypes import bounds, standard
 from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
 
 from .arguments import check_activation, check_data_format
 from .layer import Layer
@@ -316,6 +317,10 @@ class Rescaling(Layer):
         xp.multiply(call.dy, self._constant(call, "scale"), out=call.dy)
         call.backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate_dx)
 
+    def formula(self, x: Tensor, training: bool) -> Tensor:
+        scale, offset = (np.asarray(given, x.dtype) for given in (self.scale, self.offset))
+        return x * scale + offset
+
     def _constant(self, call: Call, name: str) -> Any:
         values = np.asarray(getattr(self, name), call.dtype)
         return call.array(name, values.shape, fill=lambda array: call.backend.write(array, values))
@@ -337,6 +342,10 @@ class ActivationLayer(Layer):
         call.backend.activation_gradient(
             call.activation, saved, call.dy, call.dx, accumulate=call.accumulate_dx
         )
+
+    def formula(self, x: Tensor, training: bool) -> Tensor:
+        y: Tensor = self.activation(x)  # type: ignore[attr-defined]
+        return y
 
 
 class Activation(ActivationLayer):

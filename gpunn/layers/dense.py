@@ -11,6 +11,8 @@ from gpunn.common.arguments import check_flag, warn
 from gpunn.common.fields import field
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
 
 from .arguments import (
     check_activation,
@@ -158,6 +160,11 @@ class Dense(Layer):
                 dz, self.kernel.value, _rows(call.dx),
                 transpose_b=True, accumulate=call.accumulate_dx, precision=call.precision,
             )  # fmt: skip
+
+    def formula(self, x: Tensor, training: bool) -> Tensor:
+        kernel = self.kernel if self.connections is None else self.kernel * self.connections
+        y = ops.matmul(x, kernel)
+        return self.activation(y if self.bias is None else y + self.bias)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

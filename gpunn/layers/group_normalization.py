@@ -7,6 +7,8 @@ from typing import Any
 
 from gpunn.common.fields import field
 from gpunn.core.plan import Call
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
 
 from .layer import Layer
 from .normalization import _Normalization, check_axes, check_axis, last_axes
@@ -98,6 +100,15 @@ class GroupNormalization(_Normalization):
         if not first:
             self._swap_back(call, dx, call.dx, call.accumulate_dx)
 
+    def formula(self, x: Tensor, training: bool) -> Tensor:
+        first = ops.moveaxis(x, self.axis, 1)
+        groups = ops.reshape(first, (x.shape[0], self._count, -1))
+        groups = ops.layer_normalization(groups, epsilon=self.epsilon)
+        y = ops.moveaxis(ops.reshape(groups, first.shape), 1, -1)
+        y = y if self.gamma is None else y * self.gamma
+        y = y if self.beta is None else y + self.beta
+        return ops.moveaxis(y, -1, self.axis)
+
     def _sizes(self, x: Any) -> tuple[int, int, int, int]:
         """Number of samples; sizes of a sample before the channels, of these and after them."""
         shape, place = x.shape, self._place
@@ -170,6 +181,10 @@ class UnitNormalization(Layer):
             x, call.dy.reshape(x.shape), factors, epsilon, None, variance, None, None,
             call.dx.reshape(x.shape), accumulate_dx=call.accumulate_dx,
         )  # fmt: skip
+
+    def formula(self, x: Tensor, training: bool) -> Tensor:
+        squares = ops.sum(ops.square(x), self.axis, keepdims=True)
+        return x / ops.sqrt(squares + self.epsilon)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         last_axes(self.axis, input_shape, self.name)

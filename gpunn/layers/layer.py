@@ -114,6 +114,9 @@ class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
     of_integers: ClassVar[Callable[..., Any] | None] = None
     """The function of a layer that moves or compares values, for tensors of integers, written with
     `gpunn.ops`. A layer without it computes with floats."""
+    formula: ClassVar[Callable[..., Any] | None] = None
+    """The layer as a function of a tensor and of ``training``, written with `gpunn.ops`: for
+    derivatives of every order, and for ONNX. It is not used for a class with custom passes."""
     _reads_beside = False
     """True for nodes that read the integers that a call gives beside floats."""
     _declares = False  # True while `build` runs, which declares parameters

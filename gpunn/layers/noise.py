@@ -15,7 +15,10 @@ from gpunn.common.fields import field
 from gpunn.common.random import check_seed, draw_seed
 from gpunn.core.plan import Call
 from gpunn.ops.fusion.storing import write_elements
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
 
+from .as_operation import by_kernels
 from .layer import Layer
 
 
@@ -51,6 +54,12 @@ class _RandomLayer(Layer):
         if self.seed is None:
             self.seed = draw_seed()
         return super().run(*args, training=training, **kwargs)
+
+
+def _drawn(layer: Layer, like: Tensor) -> Tensor:
+    """Return what the layer makes in training of a tensor of constants."""
+    found: Tensor = by_kernels(layer, [like], True)
+    return found
 
 
 class Dropout(_RandomLayer):
@@ -104,6 +113,9 @@ class Dropout(_RandomLayer):
         backend.xp.multiply(call.dy, self._noise(call), out=call.dy)
         backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate_dx)
 
+    def formula(self, x: Tensor, training: bool) -> Tensor:
+        return x * _drawn(self, ops.ones_like(x)) if training and self.draws else x
+
     def _noise(self, call: Call) -> Any:
         """Return the factor of ``call.x``, in the shape that `noise_shape` gives for it."""
         assert self.noise_shape is not None
@@ -144,6 +156,9 @@ class GaussianNoise(_RandomLayer):
     def backward(self, call: Call) -> None:
         call.backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate_dx)
 
+    def formula(self, x: Tensor, training: bool) -> Tensor:
+        return x + _drawn(self, ops.zeros_like(x)) if training and self.draws else x
+
 
 class GaussianDropout(_RandomLayer):
     """In training, y = x * f, with normal f of mean 1 and the standard deviation of dropout.
@@ -177,3 +192,6 @@ class GaussianDropout(_RandomLayer):
     def backward(self, call: Call) -> None:
         factors = call.array("factors", call.x.shape)
         write_elements(call.backend, "multiply", [call.dy, factors], call.dx, call.accumulate_dx)
+
+    def formula(self, x: Tensor, training: bool) -> Tensor:
+        return x * _drawn(self, ops.ones_like(x)) if training and self.draws else x

@@ -11,6 +11,9 @@ from gpunn.common.fields import field
 from gpunn.common.registry import Examples
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
+from gpunn.ops.trace import current
 
 from .arguments import check_constraint, check_initializer, check_regularizer
 from .layer import Layer
@@ -209,6 +212,24 @@ class BatchNormalization(_Normalization):
             accumulate_dx=call.accumulate_dx,
         )  # fmt: skip
 
+    def formula(self, x: Tensor, training: bool) -> Tensor:
+        moments = [self.moving_mean, self.moving_variance]
+        if training and self.trainable:
+            trace = current()
+            if self.synchronized and trace is not None and trace.share is not None:
+                raise ValueError(
+                    f"{self.name}: gradients of gradients are not known for statistics of several "
+                    f"ranks. Use synchronized=False."
+                )
+            axes = [axis for axis in range(x.ndim) if axis != self.axis % x.ndim]
+            now = [ops.mean(x, axes), ops.var(x, axes)]
+            if trace is not None and trace.assigns:
+                for moving, value in zip(moments, now, strict=True):
+                    moving.assign(moving * self.momentum + value * (1 - self.momentum))
+            moments = now
+        factors = self.beta, self.gamma
+        return ops.batch_normalization(x, *moments, self.axis, *factors, self.epsilon)
+
     def _is_shared(self, call: Call) -> bool:
         """Whether the statistics are those of the rows of all ranks."""
         return self.synchronized and call.share is not None
@@ -346,6 +367,13 @@ class LayerNormalization(_Normalization):
             accumulate_gradients=call.accumulate_gradients,
             accumulate_dx=call.accumulate_dx,
         )  # fmt: skip
+
+    def formula(self, x: Tensor, training: bool) -> Tensor:
+        if self.centered:
+            factors = self.gamma, self.beta
+            return ops.layer_normalization(x, *factors, self.axis, self.epsilon)
+        y = ops.rms_normalization(x, self.gamma, self.axis, self.epsilon)
+        return y if self.beta is None else y + self.beta
 
     def _moments(self, call: Call, rows: int) -> tuple[Any, Any]:
         mean = call.array("mean", (rows,)) if self.centered else None

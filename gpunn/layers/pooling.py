@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gpunn.backends.contract.backend import Array
@@ -9,6 +10,8 @@ from gpunn.backends.shared.geometry import Geometry
 from gpunn.common.arguments import check_flag, optional
 from gpunn.common.fields import field
 from gpunn.core.plan import Call
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
 
 from .arguments import check_padding, check_pair
 from .images import _ImageLayer
@@ -19,6 +22,10 @@ class _Pooling(_ImageLayer):
     def geometry(self, input_shape: Shape) -> Geometry:
         """Return how its windows lie on images of this shape, the batch axis first."""
         raise TypeError(f"{type(self).__name__} must define geometry(input_shape).")
+
+    def pooled(self, pool: Callable[..., Tensor], x: Tensor) -> Tensor:
+        """Return an operation's result for its windows."""
+        raise TypeError(f"{type(self).__name__} must define pooled(pool, x).")
 
     def windows(self, call: Call) -> tuple[Array, Geometry, tuple[int, ...]]:
         """Return x with channels last, the windows on it, and the shape of the result."""
@@ -36,6 +43,9 @@ class _Max(_Pooling):
         y, dy, dx = call.y.reshape(shape), call.dy.reshape(shape), self.planes(call.dx)
         call.backend.max_pooling_gradient(x, y, dy, geometry, dx, call.accumulate_dx)
 
+    def formula(self, x: Tensor, training: bool) -> Tensor:
+        return self.pooled(ops.max_pool, x)
+
 
 class _Average(_Pooling):
     def forward(self, call: Call) -> None:
@@ -46,6 +56,9 @@ class _Average(_Pooling):
         _, geometry, shape = self.windows(call)
         dy, dx = call.dy.reshape(shape), self.planes(call.dx)
         call.backend.average_pooling_gradient(dy, geometry, dx, call.accumulate_dx)
+
+    def formula(self, x: Tensor, training: bool) -> Tensor:
+        return self.pooled(ops.average_pool, x)
 
 
 class _Pooling2D(_Pooling):
@@ -60,6 +73,9 @@ class _Pooling2D(_Pooling):
     def geometry(self, input_shape: Shape) -> Geometry:
         return self.windows_on(input_shape, self.pool_size, self.strides, self.padding)
 
+    def pooled(self, pool: Callable[..., Tensor], x: Tensor) -> Tensor:
+        return pool(x, self.pool_size, self.strides, self.padding, self.data_format)
+
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         _, channels = self.image(input_shape)
         return self.shape_of(input_shape[0], self.geometry(input_shape).windows, channels)
@@ -72,6 +88,11 @@ class _GlobalPooling2D(_Pooling):
     def geometry(self, input_shape: Shape) -> Geometry:
         image, _ = self.image(input_shape)
         return Geometry.fit(image, image, (1, 1), "valid")  # one window, the whole image
+
+    def pooled(self, pool: Callable[..., Tensor], x: Tensor) -> Tensor:
+        axes = (1, 2) if self.channels_last else (2, 3)
+        y = pool(x, [x.shape[axis] for axis in axes], data_format=self.data_format)
+        return y if self.keepdims else ops.squeeze(y, axes)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         _, channels = self.image(input_shape)

@@ -24,6 +24,7 @@ from gpunn.ops.library.networks import (
     categorical_cost_of_logits,
     probabilities_kept,
 )
+from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
 from .elements import ElementLoss, RowLoss
@@ -228,6 +229,20 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         if gradient is not None:
             xp.multiply(gradient, factor, out=gradient)
             xp.copyto(gradient, 0, where=ignored[:, np.newaxis])
+
+    def slope_of_rows(self, labels: Tensor, y: Tensor) -> Tensor:
+        """Return the derivative (rows, classes) of the value of each row by its predictions."""
+        counted = True if self.ignore_class is None else labels != self.ignore_class
+        t = ops.one_hot(ops.where(counted, labels, 0), y.shape[-1], dtype=y.dtype)
+        dense = CategoricalCrossentropy(from_logits=self.from_logits)
+        slope = dense.slope_of_rows(t, y)
+        if self.ignore_class is None:
+            return slope
+        factor: Any = 1.0
+        if self.reduction in ("sum_over_batch_size", "mean"):  # over the rows that count
+            rows = ops.sum(ops.cast(counted, y.dtype))
+            factor = y.shape[0] / ops.maximum(rows, 1.0)
+        return ops.where(ops.expand_dims(counted, -1), slope * factor, 0.0)
 
     def _rows(
         self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None

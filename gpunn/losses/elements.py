@@ -13,7 +13,7 @@ from gpunn.ops.gradients import gradients
 from gpunn.ops.library.derivatives import derivative
 from gpunn.ops.reductions import largest
 from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, constant
 
 from .loss import BothAtOnce
 
@@ -26,6 +26,7 @@ class _StatedLoss(Stated, BothAtOnce):
     abstract = True
     _not_watched = Stated._not_watched | BothAtOnce._not_watched
     states_slope = False
+    mean = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -63,6 +64,12 @@ class _StatedLoss(Stated, BothAtOnce):
             return {"cost": cost, "slope": self.slope(t, y)}
         (slope,) = gradients([cost], [y])  # common parts are computed once
         return {"cost": cost, "slope": ops.zeros_like(y) if slope is None else slope}
+
+    def slope_of_rows(self, t: Tensor, y: Tensor) -> Tensor:
+        """Return the derivative (rows, n) of the value of each row by its predictions."""
+        classes = constant(float(y.shape[-1]), y.dtype)
+        slope = self.both(self.target(t, classes), y)["slope"]
+        return slope / y.shape[-1] if self.mean else slope
 
     def target(self, t: Tensor, *classes: Tensor) -> Tensor:
         """Return the targets for `cost` and `slope`, maybe smoothed; a row has ``classes``."""

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.overrides import replaces
 from gpunn.ops.arithmetic import not_equal
 from gpunn.ops.conversion import cast, convert, floats
 from gpunn.ops.dtypes import floating
 from gpunn.ops.elementwise import where
-from gpunn.ops.gradients import gradients
+from gpunn.ops.gradients import gradients, gradients_of
 from gpunn.ops.narrow import first_inexact
 from gpunn.ops.places.checks import checked
 from gpunn.ops.primitive import Gradients, Primitive, unknown_derivative
@@ -248,6 +249,20 @@ def _gradients(
     return None, _gradient_of_rows(dy, y_true, y_pred, loss=loss, formula=formula)
 
 
+def _second_gradients(
+    dz: Tensor, dx: Tensor, dy: Tensor, y_true: Tensor, y_pred: Tensor, loss: Any, formula: Any
+) -> Gradients:
+    slope = getattr(formula, "slope_of_rows", None)
+    if slope is None or replaces(formula, "forward_backward", "elements"):
+        return unknown_derivative(lambda: loss.name)()
+
+    def gradient(dy: Tensor, y_pred: Tensor) -> Tensor:
+        return expand_dims(dy, -1) * slope(loss, y_true, y_pred)
+
+    by_dy, by_prediction = gradients_of(gradient, [dy, y_pred], dz)
+    return by_dy, None, by_prediction
+
+
 _loss_of_rows = Primitive(
     "loss", _compute, lambda t, p, **of: p[:1], lambda t, p, **of: p, _gradients
 )
@@ -256,5 +271,5 @@ _gradient_of_rows = Primitive(
     _compute_gradient,
     lambda dy, t, p, **of: p,
     lambda dy, t, p, **of: p,
-    unknown_derivative(lambda loss, formula: loss.name),
+    _second_gradients,
 )

@@ -81,6 +81,30 @@ def gradients(
     return [found.get(id(x)) for x in inputs]
 
 
+class _Argument(Primitive):
+    eager = False
+
+
+argument = _Argument(
+    "argument",
+    copy,
+    lambda shape: shape,
+    gradient=lambda dy, y, x: (dy,),
+    lowering="same",
+)
+"""A tensor as the argument of a function, distinct from the tensor itself: gradients by it are not
+those by what else depends on the tensor."""
+
+
+def gradients_of(
+    function: Callable[..., Tensor], given: Sequence[Tensor], dy: Tensor
+) -> list[Tensor | None]:
+    """Return the gradients of sum(dy * function(*given)) by the given tensors, each as if the
+    others did not depend on it."""
+    own = [argument(t) for t in given]
+    return gradients([function(*own)], own, [dy])
+
+
 def with_gradient(
     y: Tensor, by: Sequence[Tensor], gradient: Callable[[Tensor], Gradients]
 ) -> Tensor:

@@ -59,6 +59,8 @@ class Trace:
         applied: the outputs of the layers applied in it, in order.
         calls: their backward passes, in the order in which they were requested.
         trains: whether these write the gradients of the layers' parameters.
+        composes: whether layers are applied by their formulas, which have derivatives of every
+            order, instead of by kernels.
         number: identifies the trace; its tensors have it too.
     """
 
@@ -75,6 +77,7 @@ class Trace:
         self.applied: list[Tensor] = []
         self.calls: list[Tensor] = []
         self.trains = True
+        self.composes = False
         self.number = next(_numbers)
         self._first: dict[tuple[Any, ...], Tensor] = {}
 

@@ -124,20 +124,48 @@ def test_a_layer_that_stands_twice_assigns_twice(backend: str) -> None:
     assert_allclose(model.get_weights()[0], [[weight]], 1e-5)
 
 
-def test_a_weight_is_not_assigned_before_its_layer_computes() -> None:
-    """A built-in layer computes with the values that its weights had at the start of the step."""
+class Doubling(layers.Dense):
+    """With passes of its own, which read the values from the start of the step."""
 
+    def forward(self, call: Any) -> None:
+        super().forward(call)
+        call.backend.xp.multiply(call.y, 2, out=call.y)
+
+    def backward(self, call: Any) -> None:
+        call.backend.xp.multiply(call.dy, 2, out=call.dy)
+        super().backward(call)
+
+    def is_view(self, call: Any) -> bool:
+        return False
+
+
+def test_a_weight_that_is_assigned_to_before_its_layer_computes(backend: str) -> None:
     class Clipped(layers.Layer):
-        def build(self, input_shape: Any) -> None:
-            self.dense = layers.Dense(2, name="inner")
-            self.dense.build(input_shape)
+        def __init__(self, inner: Any) -> None:
+            super().__init__()
+            self.inner = inner
 
-        def call(self, x: Any) -> Any:
-            self.dense.kernel.assign(ops.clip(self.dense.kernel, -0.1, 0.1))
-            return self.dense(x)
+        def call(self, x: Any, training: bool | None = None) -> Any:
+            if training:
+                self.inner.kernel.assign(ops.clip(self.inner.kernel, -0.1, 0.1))
+            return self.inner(x)
 
+    x = np.random.default_rng(0).standard_normal((6, 2)).astype(np.float32)
+    dense = layers.Dense(2, name="inner", input_shape=(2,))
+    model = gpunn.Sequential([layers.Input((2,)), Clipped(dense)], backend=backend)
+    before = np.array([[0.05, -0.5], [0.3, -0.02]], np.float32)
+    model.set_weights([before, np.zeros(2)])
+    model.compile(gpunn.optimizers.SGD(0.5), "mse")
+    loss = model.fit(x, np.zeros_like(x), batch_size=6, verbose=0).history["loss"][0]
+    clipped = before.clip(-0.1, 0.1)
+    y = x @ clipped
+    assert loss == pytest.approx(np.mean(y**2), rel=1e-5)
+    inside = np.abs(before) < 0.1  # the gradient by what the step began with
+    wanted = clipped - 0.5 * inside * (x.T @ (2 * y / y.size))
+    assert_allclose(dense.kernel.numpy(), wanted, rtol=1e-5, atol=1e-7)
+    own = Clipped(Doubling(2, name="inner", input_shape=(2,)))
     with pytest.raises(ValueError, match=r"inner/kernel.*assigned to before.*after"):
-        Clipped()(np.ones((3, 2), np.float32))
+        own(x, training=True)
 
 
 def test_it_is_saved_and_goes_on(backend: str, tmp_path: Path) -> None:

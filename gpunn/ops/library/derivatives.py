@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from typing import Any
 
@@ -20,10 +20,8 @@ from gpunn.core.operators import Operators
 from gpunn.core.plan import Call
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
-from gpunn.ops.elementwise import copy
-from gpunn.ops.gradients import gradients
+from gpunn.ops.gradients import argument, gradients
 from gpunn.ops.making import zeros_like
-from gpunn.ops.primitive import Primitive, broadcast_shape
 from gpunn.ops.reductions import sum_
 from gpunn.ops.running.computation import Destination
 from gpunn.ops.running.eager import EagerTrace, stages_of, trace_for
@@ -61,8 +59,8 @@ def value_and_grad(
 
     ``argnums`` is the index of the argument to differentiate by, or several for a tuple of
     gradients. An argument is a tensor, an array, a number, a weight of a layer, or a list, tuple or
-    dictionary of these; its gradient has the same structure. The function may use layers and
-    models; those that compute with kernels, as built-in ones do, have only first derivatives.
+    dictionary of these; its gradient has the same structure. The function may use layers, models
+    and losses; custom ones that define passes on arrays have only first derivatives.
 
     Outside a call, the gradient is computed immediately. Inside a call, it is part of the
     computation of each step, and can be differentiated again.
@@ -91,7 +89,7 @@ def value_and_grad(
         by: _InTrace | _AtOnce = _AtOnce() if trace is None else _InTrace(trace)
         given = [_mapped(_tensor, x, _is_data) for x in args]
         named = {key: _mapped(_tensor, x, _is_data) for key, x in kwargs.items()}
-        with by.trace.active():
+        with by.trace.active(), _composing(again=trace is not None):
             for number in numbers:
                 given[number] = _mapped(by.argument, args[number], _is_number)
             results = by.derived(_single(function(*given, **named)))
@@ -101,6 +99,19 @@ def value_and_grad(
         return value, by_each[0] if isinstance(argnums, int) else tuple(by_each)
 
     return both
+
+
+@contextmanager
+def _composing(again: bool) -> Iterator[None]:
+    """Return a context in which layers have derivatives of every order, if the gradient may be
+    differentiated ``again``."""
+    trace = current()
+    assert trace is not None
+    before, trace.composes = trace.composes, again
+    try:
+        yield
+    finally:
+        trace.composes = before
 
 
 def derivative(function: Callable[[Tensor], Tensor], x: Tensor, dy: Any = 1.0) -> Tensor:
@@ -179,17 +190,6 @@ def _differentiable(x: Any) -> Tensor:
 # -- inside a trace
 
 
-class _Argument(Primitive):
-    """A tensor as the argument of a differentiated function, distinct from the tensor itself."""
-
-    eager = False
-
-
-_argument = _Argument(
-    "argument", copy, broadcast_shape, gradient=lambda dy, y, x: (dy,), lowering="same"
-)
-
-
 class _InTrace:
     """The gradient as additional operations of a trace."""
 
@@ -203,7 +203,7 @@ class _InTrace:
                 f"{x!r}: inside a call, gradients by weights and variables are not supported; "
                 f"gradients by tensors are."
             )
-        self._arguments.append(_argument(_differentiable(x)))
+        self._arguments.append(argument(_differentiable(x)))
         return self._arguments[-1]
 
     def derived(self, y: Tensor) -> list[Tensor]:
