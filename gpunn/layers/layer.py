@@ -29,6 +29,7 @@ from . import applying, traced
 from .arguments import check_multiplier, check_name, check_regularizer, check_sample
 from .as_operation import apply_own
 from .parameters import (
+    Stateless,
     add_parameter,
     check_declaration,
     integers_of,
@@ -38,7 +39,6 @@ from .parameters import (
     weight_of,
 )
 from .shapes import Shape, is_shape, with_batch_axis, without_batch_axis
-from .stateless import Stateless
 from .symbolic import GraphOperation, SampleShape, SymbolicTensor
 
 __all__ = ["Layer", "deserialize", "get", "serialize"]

@@ -123,9 +123,7 @@ class Trace:
             self.composes = before
 
     @contextmanager
-    def reading(
-        self, values: Iterable[tuple[Any, Tensor]], keeps: bool = True
-    ) -> Iterator[None]:
+    def reading(self, values: Iterable[tuple[Any, Tensor]], keeps: bool = True) -> Iterator[None]:
         """Return a context in which parameters and variables have given values.
 
         Args:

@@ -11,9 +11,8 @@ from gpunn.common.overrides import replaces
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import HostPart, Node
 from gpunn.layers import traced
-from gpunn.layers.parameters import layers_in
+from gpunn.layers.parameters import Stateless, layers_in
 from gpunn.layers.shapes import sample_of
-from gpunn.layers.stateless import Stateless
 from gpunn.layers.symbolic import GraphOperation, SampleShape, SymbolicTensor, TreeDef
 
 from .builder import Builder
