@@ -19,7 +19,6 @@ from gpunn.common.overrides import is_framework
 from gpunn.common.random import Counter
 from gpunn.common.signatures import signature
 from gpunn.core.arena import Arena, Parameter
-from gpunn.core.holder import ParameterHolder
 from gpunn.core.plan import INPUT, Call, HostPart
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.op_arguments import OpArguments
@@ -30,6 +29,7 @@ from . import applying, traced
 from .arguments import check_multiplier, check_name, check_regularizer, check_sample
 from .as_operation import apply_own
 from .parameters import (
+    Stateless,
     add_parameter,
     check_declaration,
     integers_of,
@@ -44,7 +44,7 @@ from .symbolic import GraphOperation, SampleShape, SymbolicTensor
 __all__ = ["Layer", "deserialize", "get", "serialize"]
 
 
-class Layer(GraphOperation, ParameterHolder, registry.Entry, HasFields):
+class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
     """Base class of layers. A custom layer is one class in one file.
 
     It declares its parameters in `build`, with `add_weight`. It implements `call` on tensors, with

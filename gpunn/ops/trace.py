@@ -62,6 +62,8 @@ class Trace:
         composes: whether layers are applied by their formulas, which have derivatives of every
             order, instead of by kernels.
         number: identifies the trace; its tensors have it too.
+        sources: tensors that stand for parameters and variables as the arguments of a function, and
+            these, by the ``id`` of the tensors.
     """
 
     def __init__(self, training: bool = False, batch: int = 0) -> None:
@@ -79,6 +81,7 @@ class Trace:
         self.trains = True
         self.composes = False
         self.number = next(_numbers)
+        self.sources: dict[int, tuple[Tensor, Any]] = {}
         self._first: dict[tuple[Any, ...], Tensor] = {}
 
     def leaf(self, shape: Sequence[int], dtype: str) -> Tensor:
@@ -109,6 +112,35 @@ class Trace:
                 f"Write `if training:` before it; call(x, training=None) is passed this flag."
             )
         self._held(source).now = value
+
+    @contextmanager
+    def composing(self) -> Iterator[None]:
+        """Return a context in which `composes` is True."""
+        before, self.composes = self.composes, True
+        try:
+            yield
+        finally:
+            self.composes = before
+
+    @contextmanager
+    def reading(self, values: Iterable[tuple[Any, Tensor]], keeps: bool = True) -> Iterator[None]:
+        """Return a context in which parameters and variables have given values.
+
+        Args:
+            values: parameters and variables, with their values.
+            keeps: whether what is assigned to them in the context remains.
+        """
+        kept = []
+        try:
+            for source, value in values:
+                held = self._held(source)
+                kept.append((held, held.now, value))
+                held.now = value
+            yield
+        finally:
+            for held, before, value in reversed(kept):
+                if held.now is value or not keeps:
+                    held.now = before
 
     def _held(self, source: Any) -> TracedVariable:
         if id(source) not in self.held:

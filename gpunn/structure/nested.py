@@ -9,10 +9,9 @@ from typing import Any, ClassVar
 from gpunn.common import registry
 from gpunn.common.overrides import replaces
 from gpunn.core.arena import Parameter
-from gpunn.core.holder import ParameterHolder
 from gpunn.core.plan import HostPart, Node
 from gpunn.layers import traced
-from gpunn.layers.parameters import layers_in
+from gpunn.layers.parameters import Stateless, layers_in
 from gpunn.layers.shapes import sample_of
 from gpunn.layers.symbolic import GraphOperation, SampleShape, SymbolicTensor, TreeDef
 
@@ -21,7 +20,7 @@ from .calls import run_graph
 from .graph import by_name
 
 
-class NestedModel(GraphOperation, ParameterHolder, registry.Entry):
+class NestedModel(GraphOperation, Stateless, registry.Entry):
     """The part of `Model` that lets other models and layers contain it."""
 
     kind = "model"

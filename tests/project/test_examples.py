@@ -81,7 +81,7 @@ SHORT = {
         ],
     ),
     "differential_equation": (
-        "--epochs 600", [r"loss 15\.\d at first, \d", r"from the solution: 0\.[0-6]\d"]
+        "--epochs 600", [r"loss 14\.\d at first, \d", r"from the solution: 0\.[0-6]\d"]
     ),
     "diabetes": (
         "--splits 2",
@@ -96,6 +96,10 @@ SHORT = {
         ],
     ),
     "forecast": ("", [r"the noise itself +0\.296", r"network +0\.3[01]\d\n", "100 steps ahead"]),
+    "learning_to_learn": (
+        "--epochs 40",
+        [r"average of all sines +\d\.\d+ +[2-9]\.\d+ ", r"one step ahead +\d\.\d+ +0\.[4-9]\d "],
+    ),
     "learning_rates": (
         "--epochs 20",
         [

@@ -89,10 +89,11 @@ def value_and_grad(
         by: _InTrace | _AtOnce = _AtOnce() if trace is None else _InTrace(trace)
         given = [_mapped(_tensor, x, _is_data) for x in args]
         named = {key: _mapped(_tensor, x, _is_data) for key, x in kwargs.items()}
-        with by.trace.active(), _composing(again=trace is not None):
+        with by.trace.active():
             for number in numbers:
                 given[number] = _mapped(by.argument, args[number], _is_number)
-            results = by.derived(_single(function(*given, **named)))
+            with by.differentiating():
+                results = by.derived(_single(function(*given, **named)))
         value, *found = by.made(results)
         parts = iter(found)
         by_each = [_mapped(lambda x: next(parts), args[k], _is_number) for k in numbers]
@@ -101,17 +102,15 @@ def value_and_grad(
     return both
 
 
-@contextmanager
-def _composing(again: bool) -> Iterator[None]:
-    """Return a context in which layers have derivatives of every order, if the gradient may be
-    differentiated ``again``."""
-    trace = current()
-    assert trace is not None
-    before, trace.composes = trace.composes, again
-    try:
-        yield
-    finally:
-        trace.composes = before
+def at_once(function: Callable[..., Any], *args: Any) -> Any:
+    """Return the result of a function, with values for its tensors, in any structure."""
+    by = _AtOnce()
+    with by.trace.active():
+        result = function(*args)
+    tensors: list[Tensor] = []
+    _mapped(tensors.append, result, _is_tensor)
+    values = iter(by.made(tensors) if tensors else [])
+    return _mapped(lambda t: next(values), result, _is_tensor)
 
 
 def derivative(function: Callable[[Tensor], Tensor], x: Tensor, dy: Any = 1.0) -> Tensor:
@@ -159,6 +158,15 @@ def _tensor(x: Any) -> Tensor:
     return convert(x)
 
 
+def as_tensors(x: Any) -> Any:
+    """Convert the arrays, and the nested lists of numbers, in ``x``."""
+    return _mapped(_tensor, x, lambda entry: _is_number(entry) and not np.isscalar(entry))
+
+
+def _is_tensor(x: Any) -> bool:
+    return isinstance(x, Tensor)
+
+
 def _single(y: Any) -> Tensor:
     """Convert the result of a function to a scalar.
 
@@ -196,15 +204,23 @@ class _InTrace:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self._arguments: list[Tensor] = []
+        self._held: list[tuple[Any, Tensor]] = []  # weights and variables, as arguments
 
     def argument(self, x: Any) -> Tensor:
-        if isinstance(x, Operators) and not isinstance(x, Tensor):
-            raise TypeError(
-                f"{x!r}: inside a call, gradients by weights and variables are not supported; "
-                f"gradients by tensors are."
-            )
-        self._arguments.append(argument(_differentiable(x)))
-        return self._arguments[-1]
+        found = argument(_differentiable(x))
+        _, source = self.trace.sources.get(id(x), (x, x))
+        if isinstance(source, Operators) and not isinstance(source, Tensor):
+            self._held.append((source, found))
+            self.trace.sources[id(found)] = found, source
+        self._arguments.append(found)
+        return found
+
+    @contextmanager
+    def differentiating(self) -> Iterator[None]:
+        """Return a context in which layers have derivatives of every order, and read the weights
+        that are arguments as these."""
+        with self.trace.composing(), self.trace.reading(self._held):
+            yield
 
     def derived(self, y: Tensor) -> list[Tensor]:
         """Return ``y`` and its gradients as tensors of the trace."""
@@ -249,9 +265,15 @@ class _AtOnce:
         self._weights: list[Parameter | None] = []  # the weight that each argument is, if any
         self._arrays: dict[int, np.ndarray] = {}  # of the leaves, by `id`
 
+    @contextmanager
+    def differentiating(self) -> Iterator[None]:
+        """Return a context in which layers compute with their kernels."""
+        yield
+
     def argument(self, x: Any) -> Tensor:
         if isinstance(x, Operators) and not isinstance(x, Tensor):
             found = convert(x)  # the leaf that readers of the weight get
+            self.trace.sources[id(found)] = found, x
         else:
             given = _differentiable(x)
             found = self._leaf(given.numpy())
