@@ -11,9 +11,10 @@ from typing import TextIO
 import numpy as np
 
 CHARACTERS = 1 << 22  # of a piece
-# Printable ASCII without quotation marks: lines and cells of nothing else are told apart by their
-# separators alone.
+# Printable ASCII without quotation marks: lines and cells of nothing else, and of other characters
+# that are no blanks, are told apart by their separators alone.
 PLAIN = bytes({*range(0x20, 0x7F), *b"\t\n"} - {*b'"'})
+BEYOND_ASCII = bytes(range(0x80, 0x100))
 
 Piece = list[list[str]]  # the cells of each column
 
@@ -57,7 +58,7 @@ def _split(text: str, separator: str, width: int) -> Piece | None:
     >>> _split("1,2\\n3,\\n", ",", 2), _split("1,2\\n3\\n", ",", 2), _split('"1",2\\n', ",", 2)
     ([['1', '3'], ['2', '']], None, None)
     """
-    if width < 2 or not text.isascii() or "\n\n" in text:
+    if width < 2 or "\n\n" in text:
         return None
     text = f"\n{text}" if text[-1] != "\n" else f"\n{text[:-1]}"
     blanks = (f"{a}{b}" for end in (separator, "\n") for a, b in ((end, " "), (" ", end)))
@@ -65,8 +66,11 @@ def _split(text: str, separator: str, width: int) -> Piece | None:
         separator != "\t" and "\t" in text
     ):
         return None
-    characters = text.encode()
-    if characters.translate(None, PLAIN) or text[-1] == " ":
+    characters = text.encode("utf-8", "surrogatepass")
+    others = characters.translate(None, PLAIN)
+    if others.translate(None, BEYOND_ASCII) or text[-1] == " ":
+        return None
+    if any(map(str.isspace, {*others.decode("utf-8", "surrogatepass")})):
         return None
     codes = np.frombuffer(characters, np.uint8)
     is_end = codes == ord("\n")
