@@ -10,7 +10,7 @@ from typing import Any
 
 from gpunn.backends.contract.backend import Array
 from gpunn.common.config import floatx
-from gpunn.common.registry import is_own
+from gpunn.common.overrides import replaces
 from gpunn.core.plan import Call
 from gpunn.distribution.communicator import Share
 from gpunn.ops.conversion import convert
@@ -193,7 +193,7 @@ def by_kernels(layer: Any, xs: Sequence[Tensor], training: bool) -> Tensor:
 def formula_of(layer: Any) -> Callable[[Tensor, bool], Tensor] | None:
     """Return a layer as a function of a tensor and of ``training``, by operations whose derivatives
     of every order are known; None if it has only its passes, or custom ones."""
-    if not is_own(layer):
+    if replaces(type(layer), "forward", "backward", "is_view"):
         return None
     if layer.formula is None and layer.of_integers is not None:
         return lambda x, training: layer.of_integers(x)

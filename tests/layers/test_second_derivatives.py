@@ -167,6 +167,18 @@ def test_layers_that_train_otherwise_than_they_predict(every_backend: str) -> No
     np.testing.assert_allclose(variance, 0.5 + 0.5 * x.var(axis=0), rtol=1e-12)
 
 
+def test_a_layer_that_derives_from_a_built_in_one_has_its_derivatives() -> None:
+    class Wide(layers.Dense):
+        def build(self, input_shape: Any) -> None:
+            self.units = 2 * input_shape[-1]
+            super().build(input_shape)
+
+    layer = Wide(1, "tanh")
+    layer(np.ones((1, 3)))
+    x = np.random.default_rng(10).standard_normal((4, 3))
+    curvature_is_the_change_of_the_slope(lambda x: ops.sum(layer(x) ** 3), x)
+
+
 def test_a_layer_with_passes_of_ones_own_has_only_first_derivatives() -> None:
     class Cubed(layers.Layer):
         def compute_output_shape(self, input_shape: Any) -> Any:

@@ -184,9 +184,10 @@ def planned(
     def prepare(train: np.ndarray) -> Rows:
         return prepared_rows(data.features(rows[train]), data.given, rows)
 
-    drawn = more(given, skewed, seed) if budget is not None and budget.total > WORK else ()
-    if large and budget is not None and budget.total <= WORK:
-        budget = Budget(WORK_OF_LARGE)
+    budget = budget or Budget()
+    drawn = more(given, skewed, seed) if budget.total > WORK else ()
+    if large and budget.total <= WORK:
+        budget = Budget(min(budget.total, WORK_OF_LARGE))
     choice = search(
         prepare, y[some], problem, rules.of(some), tried, drawn, fast, budget, progress or silent,
         kept, 1 if large else MEMBERS,
