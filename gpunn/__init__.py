@@ -43,9 +43,11 @@ if TYPE_CHECKING:
     from .compat import backend
     from .ops import random
     from .ops.library.derivatives import grad, value_and_grad
+    from .ops.running.tape import GradientTape
     from .ops.variable import Variable
 
 __all__ = [
+    "GradientTape",
     "Input",
     "Model",
     "Perceptron",
@@ -106,6 +108,7 @@ _public, _ = lazy(
         ".apps.perceptron": "Perceptron",
         ".apps.web.notebook": "playground",
         ".ops.library.derivatives": "grad value_and_grad",
+        ".ops.running.tape": "GradientTape",
         ".ops.variable": "Variable",
     },
 )

@@ -54,7 +54,7 @@ NEEDY = (  # skipped, unless more packages are installed
     "tests/callbacks/test_progress_bar.py", "tests/feeding/test_data_facts.py",
     "tests/layers/test_convolution.py", "tests/layers/test_second_derivatives.py",
     "tests/layers/test_stateless_calls.py", "tests/training/test_custom_functions.py",
-    "tests/training/test_custom_parts.py",
+    "tests/training/test_custom_parts.py", "tests/models/test_steps_by_hand.py",
 )  # fmt: skip
 
 

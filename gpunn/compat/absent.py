@@ -130,11 +130,6 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "batches",
             "preprocessing",
         ),
-        (
-            "training steps written by hand; write losses, metrics and layers with gpunn.ops "
-            "and call fit",
-            "GradientTape",
-        ),
     ],
 }  # fmt: skip
 

@@ -189,6 +189,10 @@ class Parameter(Operators):
             return
         values = np.asarray(values)
         self.check(values)
+        self.write(values)
+
+    def write(self, values: np.ndarray) -> None:
+        """Set the values on the device, inside a trace too."""
         arena = self._arena()
         values = np.ascontiguousarray(self.existing(self.exact(values, arena.dtype)), arena.dtype)
         with arena.access.writing():

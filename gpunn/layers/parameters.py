@@ -61,7 +61,11 @@ def integers_of(dtype: Any) -> str | None:
 
 def losses_of(holder: Any, added: Sequence[np.ndarray] | None) -> list[Tensor]:
     """Return the losses of a layer or model: those that were ``added``, and weight penalties."""
-    if current() is not None:
+    trace = current()
+    if trace is not None and trace.by_hand:
+        penalized = [p for p in holder.trainable_weights if p.regularizer]
+        return [*trace.losses, *(p.regularizer(convert(p)) for p in penalized)]
+    if trace is not None:
         raise TypeError(
             f"{holder.name}.losses cannot be read inside a call: losses that are added there and "
             f"penalties on weights are already part of the loss of the step."

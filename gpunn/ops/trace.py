@@ -61,6 +61,7 @@ class Trace:
         trains: whether these write the gradients of the layers' parameters.
         composes: whether layers are applied by their formulas, which have derivatives of every
             order, instead of by kernels.
+        by_hand: whether a tape records it, and no step adds up its losses.
         number: identifies the trace; its tensors have it too.
         sources: tensors that stand for parameters and variables as the arguments of a function, and
             these, by the ``id`` of the tensors.
@@ -79,7 +80,7 @@ class Trace:
         self.applied: list[Tensor] = []
         self.calls: list[Tensor] = []
         self.trains = True
-        self.composes = False
+        self.composes = self.by_hand = False
         self.number = next(_numbers)
         self.sources: dict[int, tuple[Tensor, Any]] = {}
         self._first: dict[tuple[Any, ...], Tensor] = {}

@@ -122,10 +122,10 @@ class Variable(Operators):
                 f"{self.name} has the shape {self.shape}; got a value of shape {value.shape}."
             )
         if not assign_in_trace(self, value):
-            self._set(value.numpy())
+            self.write(value.numpy())
         return value
 
-    def _set(self, numbers: np.ndarray) -> None:
+    def write(self, numbers: np.ndarray) -> None:
         self._value = constant(numbers, self.dtype)
         for backend, array in self._arrays:
             backend.write(array, self._value.numpy())
@@ -140,7 +140,7 @@ class Variable(Operators):
 
     def reset(self) -> None:
         """Restore the first value."""
-        self._set(self.first)
+        self.write(self.first)
 
     def __repr__(self) -> str:
         return f"<Variable {self.name} {constant(self.numpy(), self.dtype)!r}>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, cast
 
@@ -187,6 +187,9 @@ class Optimizer(Formula):
         counted = None if control is None else (control.backend.root, control.get())
         state = {**vars(self), "_control": counted, "_owner": None, "_slots": None}
         state.pop("_calls", None)
+        if "_loose" in state:  # of arrays: weights are known by what they are
+            kept = state["_loose"].items()
+            state["_loose"] = {k: v for k, v in kept if all(isinstance(n, tuple) for n in k)}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -196,7 +199,7 @@ class Optimizer(Formula):
             self._control = Control(backend)
             self._control.restore(counters)
             self._control.set_learning_rate(self.learning_rate)
-        if (arena := state.get("_loose")) is not None:
+        for arena, _ in state.get("_loose", {}).values():
             self._slots = weakref.ref(arena), arena.slots
 
     def _watched(self) -> Mapping[str, Any]:
@@ -395,11 +398,26 @@ class Optimizer(Formula):
         """Return the number ``name`` that `rule` reads in the next update: the attribute."""
         return float(getattr(self, name) or 0.0)
 
-    def apply(self, gradients: Sequence[Any], variables: Sequence[np.ndarray]) -> None:
-        """Make one step on plain NumPy arrays, in place. Slots are kept between calls.
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> None:
+        """Make one step for pairs of a gradient and a weight; see `apply`."""
+        pairs = list(grads_and_vars)
+        self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
+
+    def minimize(self, loss: Callable[[], Any], var_list: Sequence[Any]) -> None:
+        """Make one step by the gradients of ``loss()``."""
+        from gpunn.ops.running.tape import GradientTape  # which `fit` does not need
+
+        with GradientTape() as tape:
+            value = loss()
+        self.apply(tape.gradient(value, list(var_list)), var_list)
+
+    def apply(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
+        """Make one step on weights, variables or plain NumPy arrays, in place. Slots are kept
+        between calls. Weights whose gradient is None stay as they are, with a warning.
 
         Raises:
-            ValueError: if gradients and variables differ in number or shape.
+            ValueError: if gradients and variables differ in number or shape, if all gradients are
+                None, or if the optimizer belongs to a model that `fit` trains.
 
         >>> from gpunn.optimizers import SGD
         >>> w = np.array([1.0])

@@ -25,7 +25,7 @@ def test_it_is_not_there_and_says_what_to_do(module: str, name: str) -> None:
 
 
 def test_keras_has_them(keras: Any) -> None:
-    beside = {"legacy", "GradientTape"}  # TensorFlow's names, or names of older versions
+    beside = {"legacy"}  # names of older versions
     wrong = [
         f"{module}.{name}"
         for module, name in NAMES

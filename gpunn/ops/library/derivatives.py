@@ -259,7 +259,7 @@ class _AtOnce:
     def __init__(self) -> None:
         self.trace = Trace()
         if runs_eagerly():  # before it is known which weights it reads
-            context = _context(get_backend(), floatx(), draw_seed())
+            context = context_of(get_backend(), draw_seed())
             self.trace = trace_for(context.backend, context=context)
         self._arguments: list[Tensor] = []
         self._weights: list[Parameter | None] = []  # the weight that each argument is, if any
@@ -325,7 +325,7 @@ class _AtOnce:
             backend, dtype = get_backend(), floatx()
             if arena is not None:
                 backend, dtype = arena.backend, arena.dtype
-            context = _context(backend, dtype, draw_seed() if trace.draws else 0)
+            context = context_of(backend, draw_seed() if trace.draws else 0, dtype)
         backend = context.backend
         with backend.turn, np.errstate(all="ignore"):
             for key, array in self._arrays.items():
@@ -345,7 +345,8 @@ class _AtOnce:
         return [constant(n, t.dtype) for n, t in zip(numbers, results, strict=True)]
 
 
-def _context(backend: Backend, dtype: str, seed: int) -> Call:
+def context_of(backend: Backend, seed: int, dtype: str | None = None) -> Call:
     """Create the call that layers in an immediately computed function belong to."""
+    dtype = dtype or floatx()
     backend = backend.isolated()
     return Call(backend, None, 0, dtype, False, control=Control(backend), seed=seed)

@@ -98,12 +98,12 @@ class _OneByOne(Computation):
     def __init__(self, backend: Backend, context: Any) -> None:
         super().__init__(backend, {}, (), context)
         self._uses = defaultdict(lambda: 1 << 62)  # later uses are unknown
-        self._tensors: list[Tensor] = []  # kept alive: arrays are keyed by their `id`
+        self.tensors: list[Tensor] = []  # kept alive: arrays are keyed by their `id`
 
     def put(self, t: Tensor, array: Array) -> None:
         """Set the array of a tensor."""
         self._arrays[id(t)], self._owner[id(t)] = array, id(t)
-        self._tensors.append(t)
+        self.tensors.append(t)
         t.value = self.backend.read(array)
 
     def compute(self, t: Tensor) -> None:
@@ -117,7 +117,7 @@ class _OneByOne(Computation):
         with self.backend.turn, np.errstate(all="ignore"):
             for do in work:
                 do()
-        self._tensors.append(t)
+        self.tensors.append(t)
         t.value = self.backend.read(self._arrays[id(t)])
 
 

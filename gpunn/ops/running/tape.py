@@ -1,0 +1,249 @@
+"""`gpunn.GradientTape`: operations are computed at once and kept, for their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends import get_backend
+from gpunn.common.nested import replaced
+from gpunn.common.random import draw_seed
+from gpunn.core.operators import Operators
+from gpunn.ops.conversion import convert
+from gpunn.ops.dtypes import is_float
+from gpunn.ops.gradients import gradients
+from gpunn.ops.library.derivatives import context_of
+from gpunn.ops.making import zeros_like
+from gpunn.ops.tensor import Tensor, constant
+from gpunn.ops.trace import Trace, current
+
+from .eager import EagerTrace
+
+UNCONNECTED = ("none", "zero")
+
+
+class _TapeTrace(EagerTrace):
+    """The operations inside one or several tapes; layers have derivatives of every order."""
+
+    def __init__(self) -> None:
+        backend = get_backend()
+        super().__init__(backend, False, 0, context_of(backend, draw_seed()))
+        self.composes = self.by_hand = True
+
+    def first_of(self, source: Any) -> Tensor:
+        backend = self.computed.backend
+        if not backend.owns(source.array_on(backend)):
+            raise ValueError(
+                f"{source!r} is on another backend than the tape, {backend.name!r}: call "
+                f"gpunn.use_backend with that of the model before."
+            )
+        return super().first_of(source)
+
+    def watch(self, t: Tensor) -> None:
+        """Let a tensor with values be one that gradients can be taken by."""
+        if not t.is_constant:
+            return
+        array = self.computed.backend.upload(t.numpy())
+        t.is_constant, t.trace = False, self.number
+        self.computed.put(t, array.reshape(t.shape))
+
+    def has(self, t: Tensor) -> bool:
+        """Whether a tensor is watched, or was computed from what is."""
+        return any(t is one for one in self.computed.tensors)
+
+    def assign(self, source: Any, value: Tensor) -> None:
+        super().assign(source, value)
+        source.write(np.asarray(value))
+
+    def end(self) -> None:
+        """Let all its tensors be constants from now on."""
+        for t in self.computed.tensors:
+            t.is_constant, t.trace = True, None
+
+
+class GradientTape:
+    """Records what is computed inside a ``with`` block, for gradients by hand, as TensorFlow's.
+
+    Operations, layers, models and losses are computed at once, so that Python's `if`, `print` and
+    loops see values. Weights and variables are watched; `watch` adds tensors. Tapes may be nested:
+    gradients that are taken inside another tape can be differentiated again.
+
+    A model that is trained by `fit` is faster: its step is compiled.
+
+    Args:
+        persistent: whether `gradient` may be called several times.
+        watch_accessed_variables: must be True; gradients are computed by those asked for.
+
+    >>> import gpunn
+    >>> x = gpunn.ops.convert_to_tensor(3.0)
+    >>> with gpunn.GradientTape() as tape:
+    ...     tape.watch(x)
+    ...     y = x * x
+    >>> tape.gradient(y, x).item()
+    6.0
+    """
+
+    def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True) -> None:
+        self._persistent = bool(persistent)
+        self._trace: _TapeTrace | Trace | None = None
+        self._active: AbstractContextManager[None] | None = None
+        self._used = False
+
+    def __enter__(self) -> GradientTape:
+        if self._active is not None:
+            raise RuntimeError("The tape is already recording: open another one.")
+        outer = current()
+        self._trace, self._owns, self._used = outer or _TapeTrace(), outer is None, False
+        self._active = self._trace.active() if self._owns else self._trace.composing()
+        self._active.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._active is not None
+        active, self._active = self._active, None
+        active.__exit__(kind, error, traceback)
+        if self._owns and isinstance(self._trace, _TapeTrace):
+            self._trace.end()
+
+    def watch(self, tensor: Any) -> None:
+        """Record what is computed from a tensor, or from each of several; weights and variables are
+        watched anyway.
+
+        Raises:
+            TypeError: for what is no tensor of floats.
+        """
+        if isinstance(tensor, (list, tuple)):
+            for one in tensor:
+                self.watch(one)
+            return
+        if isinstance(tensor, Operators) and not isinstance(tensor, Tensor):
+            return
+        if not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"watch takes tensors; got {type(tensor).__name__}. Convert it first, and use the "
+                f"result: x = gpunn.ops.convert_to_tensor(x)."
+            )
+        if not is_float(tensor.dtype):
+            raise TypeError(f"gradients are taken by floats; got a tensor of {tensor.dtype}.")
+        if isinstance(self._trace, _TapeTrace):
+            self._trace.watch(tensor)
+
+    def gradient(
+        self,
+        target: Any,
+        sources: Any,
+        output_gradients: Any = None,
+        unconnected_gradients: str = "none",
+    ) -> Any:
+        """Return the gradients of the sum of ``target`` by the sources, in their structure.
+
+        Args:
+            target: a tensor, or a list, tuple or dictionary of them.
+            sources: a weight, variable or watched tensor, or a structure of them.
+            output_gradients: what the gradients of the targets begin with; 1 by default.
+            unconnected_gradients: ``"none"``: None is the gradient by what the target does not
+                depend on; ``"zero"``: zeros are.
+
+        Raises:
+            RuntimeError: if the tape has recorded nothing, or was used before and is not
+                persistent.
+            TypeError: for NumPy arrays, which the tape cannot see.
+            ValueError: for a weight of a layer that defines its passes on arrays.
+        """
+        unconnected = getattr(unconnected_gradients, "value", unconnected_gradients)
+        if unconnected not in UNCONNECTED:
+            raise ValueError(
+                f"unconnected_gradients must be one of {UNCONNECTED}; got {unconnected!r}."
+            )
+        if self._trace is None:
+            raise RuntimeError("The tape has recorded nothing: compute inside `with tape:`.")
+        if self._used and not self._persistent:
+            raise RuntimeError(
+                "A tape gives gradients once. Ask for all of them in one call, or use "
+                "GradientTape(persistent=True)."
+            )
+        self._used = True
+        targets, given, cotangents = _flat(target), _flat(sources), None
+        if not isinstance(target, (list, tuple, dict)):
+            output_gradients = None if output_gradients is None else [np.asarray(output_gradients)]
+        ys = [_target(y) for y in targets]
+        if output_gradients is not None:
+            pairs = zip(ys, _flat(output_gradients), strict=True)
+            cotangents = [None if g is None else convert(g, y.dtype) for y, g in pairs]
+        leaves = [self._leaf(x) for x in given]
+        wanted = [leaf for leaf in leaves if leaf is not None]
+        found = iter(self._gradients(ys, wanted, cotangents))
+        each = [None if leaf is None else next(found) for leaf in leaves]
+        if unconnected == "zero":
+            each = [zeros_like(convert(x)) if g is None else g
+                    for g, x in zip(each, given, strict=True)]  # fmt: skip
+        parts = iter(each)
+        return replaced(lambda x: next(parts), sources)
+
+    def _gradients(
+        self, ys: Sequence[Tensor], wanted: Sequence[Tensor], cotangents: Any
+    ) -> list[Tensor | None]:
+        trace = self._trace
+        assert trace is not None
+        if current() is trace or not isinstance(trace, _TapeTrace):
+            return gradients(ys, wanted, cotangents)
+        with trace.active():  # the block is over
+            found = gradients(ys, wanted, cotangents)
+            values = [None if g is None else constant(np.asarray(g), g.dtype) for g in found]
+        trace.end()
+        return values
+
+    def _leaf(self, source: Any) -> Tensor | None:
+        """Return the tensor that stands for a source in the trace; None if it was not read."""
+        if isinstance(source, Tensor):
+            if isinstance(self._trace, _TapeTrace) and not self._trace.has(source):
+                raise ValueError(
+                    f"A tensor of shape {source.shape} was not watched: call tape.watch(x) inside "
+                    f"the `with` block, before something is computed from it."
+                )
+            return source
+        if not isinstance(source, Operators):
+            raise TypeError(
+                f"gradients are taken by weights, variables and watched tensors; got "
+                f"{type(source).__name__}: the tape cannot see through NumPy and Python numbers."
+            )
+        trace = self._trace
+        assert trace is not None
+        for applied in trace.applied:
+            if any(p is source for p in applied.attributes["layer"]._own_parameters):
+                raise ValueError(
+                    f"{applied.attributes['layer'].name} defines its passes on arrays, which a "
+                    f"tape cannot see. Train it with fit, or use gpunn.value_and_grad."
+                )
+        held = trace.held.get(id(source))
+        return None if held is None else held.first
+
+
+def _flat(x: Any) -> list[Any]:
+    found: list[Any] = []
+    replaced(found.append, x)
+    return found
+
+
+def _target(y: Any) -> Tensor:
+    if isinstance(y, (np.ndarray, np.generic, float, int)):
+        raise TypeError(
+            f"the tape cannot see through NumPy: the target is a {type(y).__name__}. Compute it "
+            f"from tensors with gpunn.ops, layers and losses inside the `with` block."
+        )
+    y = convert(y)
+    if not is_float(y.dtype):
+        raise TypeError(f"gradients are those of floats; the target is a tensor of {y.dtype}.")
+    return y
+
+
+__all__ = ["GradientTape"]
