@@ -23,7 +23,7 @@ from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.cupy.driver.gpu import why_not as why_no_gpu
 from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.common import atomic_files, registry
-from gpunn.common.config import run_eagerly
+from gpunn.common.config import run_eagerly, set_floatx
 from gpunn.datasets import mnist as source
 from gpunn.saving.onnx import export as onnx_export
 
@@ -145,6 +145,14 @@ def backend(request: pytest.FixtureRequest) -> str:
 def every_backend(request: pytest.FixtureRequest) -> str:
     """The name of each backend. `make gpu` runs the test files that use this fixture."""
     return request.param
+
+
+@pytest.fixture
+def doubles() -> Iterator[None]:
+    """Numbers are float64 by default."""
+    set_floatx("float64")
+    yield
+    set_floatx("float32")
 
 
 @pytest.fixture

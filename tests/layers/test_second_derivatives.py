@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import registered
 import torch
+from own_passes import Cubed
 from targets import predictions_for, targets_for
 
 import gpunn
 from gpunn import layers, losses, ops
-from gpunn.common.config import set_floatx
 
+pytestmark = pytest.mark.usefixtures("doubles")
 LAYERS = [  # but for those of integers, and of what is encoded on the host
     (name, arguments)
     for name, arguments in registered.cases("layer", "InputLayer", "CategoryEncoding")
     if not registered.make("layer", name, arguments).on_host
 ]
-
-
-@pytest.fixture(autouse=True)
-def doubles() -> Iterator[None]:
-    set_floatx("float64")
-    yield
-    set_floatx("float32")
 
 
 def curvature_is_the_change_of_the_slope(function: Any, x: np.ndarray) -> None:
@@ -180,16 +173,6 @@ def test_a_layer_that_derives_from_a_built_in_one_has_its_derivatives() -> None:
 
 
 def test_a_layer_with_passes_of_ones_own_has_only_first_derivatives() -> None:
-    class Cubed(layers.Layer):
-        def compute_output_shape(self, input_shape: Any) -> Any:
-            return input_shape
-
-        def forward(self, call: Any) -> None:
-            call.backend.xp.power(call.x, 3, out=call.y)
-
-        def backward(self, call: Any) -> None:
-            call.backend.xp.multiply(call.dy, 3 * call.x**2, out=call.dx)
-
     layer = Cubed()
     slopes = gpunn.grad(lambda x: ops.sum(layer(x)))
     assert slopes(np.array([[2.0]])).tolist() == [[12.0]]

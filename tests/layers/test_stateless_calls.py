@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,17 +11,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import gpunn
 from gpunn import layers, ops
-from gpunn.common.config import set_floatx
 
+pytestmark = pytest.mark.usefixtures("doubles")
 random = np.random.default_rng(0)
 X, Y = random.standard_normal((9, 3)), random.standard_normal((9, 1))
-
-
-@pytest.fixture(autouse=True)
-def doubles() -> Iterator[None]:
-    set_floatx("float64")
-    yield
-    set_floatx("float32")
 
 
 def network(backend: str = "numpy", *inside: Any) -> Any:

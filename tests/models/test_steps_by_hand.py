@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,21 +9,15 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from own_passes import Cubed
 
 import gpunn
 from gpunn import layers, ops
-from gpunn.common.config import set_floatx
 from gpunn.ops.trace import current
 
+pytestmark = pytest.mark.usefixtures("doubles")
 random = np.random.default_rng(0)
 X, Y = random.standard_normal((12, 3)), random.standard_normal((12, 1))
-
-
-@pytest.fixture(autouse=True)
-def doubles() -> Iterator[None]:
-    set_floatx("float64")
-    yield
-    set_floatx("float32")
 
 
 def network(*chain: Any, inputs: int = 3) -> Any:
@@ -267,20 +260,6 @@ def test_a_step_by_hand_is_that_of_fit(optimizer: str) -> None:
     assert rules[1].iterations == 4
     for one, other in zip(by_hand.get_weights(), fitted.get_weights(), strict=True):
         assert_allclose(one, other, rtol=1e-9, atol=1e-12)
-
-
-class Cubed(layers.Layer):
-    def build(self, input_shape: Any) -> None:
-        self.factor = self.parameter((1,), gpunn.initializers.Ones(), "factor")
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        return input_shape
-
-    def forward(self, call: Any) -> None:
-        call.backend.xp.power(call.x, 3, out=call.y)
-
-    def backward(self, call: Any) -> None:
-        call.backend.xp.multiply(call.dy, 3 * call.x**2, out=call.dx)
 
 
 def test_each_error_says_what_to_do() -> None:
