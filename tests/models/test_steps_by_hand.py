@@ -113,7 +113,7 @@ def test_a_gradient_penalty_is_that_of_pytorch() -> None:
     (torchs,) = torch.autograd.grad(z.sum(), given, create_graph=True)
     expected = ((torchs.square().sum(1).sqrt() - 1) ** 2).mean()
     assert float(penalty) == pytest.approx(expected.item(), rel=1e-12)
-    wanted = torch.autograd.grad(expected, weights, allow_unused=True)
+    wanted: Any = torch.autograd.grad(expected, weights, allow_unused=True)
     for one, other in zip(found, wanted, strict=True):
         if other is None:  # the last bias
             assert one is None or not np.any(one)
