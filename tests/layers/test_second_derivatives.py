@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import registered
 import torch
-from own_passes import Cubed
+from small_models import Cubed
 from targets import predictions_for, targets_for
 
 import gpunn

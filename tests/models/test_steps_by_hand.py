@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from own_passes import Cubed
+from small_models import Cubed
 
 import gpunn
 from gpunn import layers, ops

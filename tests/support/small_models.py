@@ -1,4 +1,4 @@
-"""Networks of one layer, and twenty rows of data, for tests of which rows count and how much."""
+"""Networks of one layer and twenty rows of data; a layer that defines its passes on arrays."""
 
 from __future__ import annotations
 
@@ -32,3 +32,19 @@ def classifier(**arguments: Any) -> Any:
     model = gpunn.Sequential([layers.Input((4,)), layers.Dense(3, activation="softmax")])
     model.compile(**{"optimizer": gpunn.optimizers.SGD(0.1), "loss": SPARSE, **arguments})
     return model
+
+
+class Cubed(layers.Layer):
+    """y = x^3, with a weight that it does not use."""
+
+    def build(self, input_shape: Any) -> None:
+        self.factor = self.parameter((1,), gpunn.initializers.Ones(), "factor")
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+    def forward(self, call: Any) -> None:
+        call.backend.xp.power(call.x, 3, out=call.y)
+
+    def backward(self, call: Any) -> None:
+        call.backend.xp.multiply(call.dy, 3 * call.x**2, out=call.dx)
