@@ -17,6 +17,7 @@ def nothing_kept() -> Iterator[None]:
     for sending in list(emulated.STREAM.sent):
         sending.sources = []  # left by an interrupted call of another test
     emulated.STREAM.lost = 0
+    memory.forget_kept_data()  # also by tests of other folders
     yield
     memory.forget_kept_data()
     if any(sending.sources for sending in emulated.STREAM.sent):
