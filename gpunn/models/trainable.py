@@ -289,17 +289,27 @@ class TrainableModel(NestedModel):
         """Return the outputs for one batch."""
         return predicting.predict_on_batch(self._training, x)
 
-    def __call__(self, x: Any, training: bool | None = None) -> Any:
+    def __call__(self, x: Any, training: bool | None = None, **options: Any) -> Any:
         """Return the outputs for one batch, as arrays with a ``numpy()`` method.
 
         With ``training``, dropout is active. On symbolic tensors the model is applied as a layer
-        and returns symbolic tensors.
+        and returns symbolic tensors. Further ``options`` are those of a custom `call`.
+
+        Raises:
+            TypeError: for options that no `call` takes, and on symbolic tensors, for any.
         """
+        if options and (is_symbolic(x) or not self.has_call):
+            raise TypeError(
+                f"{self.name} takes x and training; got {', '.join(options)}. A custom call may "
+                f"take more, for arrays and tensors."
+            )
         if is_symbolic(x):
             made = self._apply(x, training)
             return self._builder.known_graph("outputs").output_form.pack(made)
         if is_traced(x):
-            return self._call_in_trace(with_tensors(x), training)
+            return self._call_in_trace(with_tensors(x), training, options)
+        if options:
+            return predicting.run_with(self._training, self, x, training, options)
         return predicting.run(self._training, x, training)
 
     @property

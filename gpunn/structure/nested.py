@@ -133,8 +133,10 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         """
         return run_graph(self._builder.known_graph("graph"), x, training)
 
-    def _call_in_trace(self, x: Any, training: bool | None) -> Any:
-        """Apply the model to tensors inside a call.
+    def _call_in_trace(
+        self, x: Any, training: bool | None, further: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Apply the model to tensors inside a call, with ``further`` arguments of its own.
 
         Raises:
             TypeError: if some of its layers compute on the host.
@@ -147,7 +149,7 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         if self._host_part is not None and self._host_part.steps:
             raise TypeError(traced.not_in_a_call(self._host_part.steps[0][0]))
         options = {"training": training} if traced.takes_training(self) else {}
-        return self.call(x, **options)
+        return self.call(x, **options, **(further or {}))
 
     def add_weight(self, *args: Any, **kwargs: Any) -> Parameter:
         """Add a parameter to a model with a custom call; see `gpunn.layers.Layer.add_weight`."""

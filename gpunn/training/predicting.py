@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from gpunn.callbacks import CallbackList
+from gpunn.common.nested import replaced
 from gpunn.common.result import result
 from gpunn.core.plan import Plan
 from gpunn.core.workspace import run_once
@@ -17,6 +18,7 @@ from gpunn.feeding.batches import check_ends, fed, inputs_of, peek
 from gpunn.feeding.inputs import inputs
 from gpunn.feeding.rows import name_of
 from gpunn.feeding.spec import Spec
+from gpunn.ops.library.derivatives import as_tensors, at_once
 
 from .fitting import rows_of_a_batch
 from .predictor import PREDICT_BATCH
@@ -74,6 +76,15 @@ def run(training: Training, x: Any, in_training: bool | None) -> Any:
         lambda: run_once(*bound, True, number, training.seed)
     )
     return predictor.form.pack([result(y) for y in outputs])
+
+
+def run_with(
+    training: Training, model: Any, x: Any, in_training: bool | None, options: Mapping[str, Any]
+) -> Any:
+    """Run a model on one batch of arrays, with further arguments of its `call`."""
+    training.predictor_for(x)  # the model is built then
+    found = at_once(lambda: model(as_tensors(x), training=in_training, **options))
+    return replaced(lambda y: result(np.asarray(y)), found)
 
 
 def _on_device(spec: Spec, x: Any) -> list[Any]:

@@ -204,9 +204,11 @@ def test_fit_predict_and_metrics_work_beside_a_tape() -> None:
     assert_allclose(slopes[0].numpy(), wanted, rtol=1e-12)
 
 
-def test_weights_of_another_backend_are_refused() -> None:
+@pytest.mark.parametrize("names", [("numpy", "emulated"), ("emulated", "numpy")])
+def test_weights_of_another_backend_are_refused(names: tuple[str, str]) -> None:
+    gpunn.use_backend(names[0])
     model = network(layers.Dense(1))
-    gpunn.use_backend("emulated")
+    gpunn.use_backend(names[1])
     wanted = r"another backend than the tape.*use_backend"
     with pytest.raises(ValueError, match=wanted), gpunn.GradientTape():
         model(X)
@@ -308,3 +310,34 @@ def test_each_error_says_what_to_do() -> None:
     assert_array_equal(weights[1].numpy(), bias)
     with pytest.raises(ValueError, match="do not fit"):
         optimizer.apply([np.ones(3)], weights)
+
+
+class Doubtful(gpunn.Model):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.dense = layers.Dense(3)
+
+    def call(  # type: ignore[override]
+        self, x: Any, is_training: bool = False, scale: Any = 1.0
+    ) -> Any:
+        x = self.dense(x) * scale
+        return x if is_training else ops.softmax(x)
+
+
+def test_a_call_with_arguments_of_its_own(backend: str) -> None:
+    gpunn.use_backend(backend)
+    model = Doubtful(dtype="float64")
+    logits = model(X, is_training=True)
+    kernel, bias = (w.numpy() for w in model.weights)
+    assert_allclose(logits, X @ kernel + bias, rtol=1e-12)
+    assert isinstance(logits, np.ndarray)
+    assert_allclose(model(X, scale=2.0).sum(axis=1), 1, rtol=1e-12)
+    with gpunn.GradientTape() as tape:
+        loss = ops.sum(model(X, is_training=True, scale=ops.convert_to_tensor(3.0)))
+    (found,) = tape.gradient(loss, [model.weights[0]])
+    assert_allclose(found.numpy(), np.repeat(3 * X.sum(axis=0)[:, None], 3, axis=1), rtol=1e-12)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'is_trainin'"):
+        model(X, is_trainin=True)
+    plain = network(layers.Dense(1))
+    with pytest.raises(TypeError, match="takes x and training; got is_training"):
+        plain(X, is_training=True)

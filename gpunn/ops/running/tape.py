@@ -36,7 +36,9 @@ class _TapeTrace(EagerTrace):
 
     def first_of(self, source: Any) -> Tensor:
         backend = self.computed.backend
-        if not backend.owns(source.array_on(backend)):
+        source.array_on(backend)  # which gives it one, if it has none
+        arena = getattr(source, "arena", None)
+        if arena is not None and arena.backend.xp is not backend.xp:
             raise ValueError(
                 f"{source!r} is on another backend than the tape, {backend.name!r}: call "
                 f"gpunn.use_backend with that of the model before."
