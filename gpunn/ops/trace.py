@@ -61,6 +61,7 @@ class Trace:
         trains: whether these write the gradients of the layers' parameters.
         composes: whether layers are applied by their formulas, which have derivatives of every
             order, instead of by kernels.
+        changes_nothing: whether assignments are those of a call that changes nothing.
         by_hand: whether a tape records it, and no step adds up its losses.
         number: identifies the trace; its tensors have it too.
         sources: tensors that stand for parameters and variables as the arguments of a function, and
@@ -80,7 +81,7 @@ class Trace:
         self.applied: list[Tensor] = []
         self.calls: list[Tensor] = []
         self.trains = True
-        self.composes = self.by_hand = False
+        self.composes = self.by_hand = self.changes_nothing = False
         self.number = next(_numbers)
         self.sources: dict[int, tuple[Tensor, Any]] = {}
         self._first: dict[tuple[Any, ...], Tensor] = {}
@@ -131,7 +132,8 @@ class Trace:
             values: parameters and variables, with their values.
             keeps: whether what is assigned to them in the context remains.
         """
-        kept = []
+        kept, before = [], self.changes_nothing
+        self.changes_nothing = before or not keeps
         try:
             for source, value in values:
                 held = self._held(source)
@@ -139,9 +141,10 @@ class Trace:
                 held.now = value
             yield
         finally:
-            for held, before, value in reversed(kept):
+            self.changes_nothing = before
+            for held, earlier, value in reversed(kept):
                 if held.now is value or not keeps:
-                    held.now = before
+                    held.now = earlier
 
     def _held(self, source: Any) -> TracedVariable:
         if id(source) not in self.held:

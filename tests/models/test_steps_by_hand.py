@@ -153,6 +153,122 @@ def test_losses_state_and_variables() -> None:
     assert_allclose(np.asarray(y).mean(axis=0), 0, atol=1e-12)
 
 
+def test_a_variable_that_is_assigned_to_is_read_as_itself() -> None:
+    """As in TensorFlow: no gradient flows through what is assigned."""
+    v, model = gpunn.Variable([1.0, 2.0]), network(layers.BatchNormalization(momentum=0.5))
+    before = model.get_weights()
+    with gpunn.GradientTape(persistent=True) as tape:
+        early = ops.sum(v * 2.0)
+        v.assign(v * 10.0)
+        late = ops.sum(v**2)
+        weights = model.trainable_variables, model.non_trainable_variables
+        _, after = model.stateless_call(*weights, X, training=True)
+    assert v.numpy().tolist() == [10.0, 20.0]
+    assert tape.gradient(early, v).tolist() == [2.0, 2.0]
+    assert tape.gradient(late, v).tolist() == [20.0, 40.0]
+    assert tape.gradient([early, late], v).tolist() == [22.0, 42.0]
+    for one, other in zip(model.get_weights(), before, strict=True):
+        assert_array_equal(one, other)
+    assert_allclose(after[0].numpy(), 0.5 * X.mean(axis=0), rtol=1e-12, atol=1e-12)
+
+
+UNARY = {
+    "tanh": (ops.tanh, torch.tanh), "sin": (ops.sin, torch.sin), "relu": (ops.relu, torch.relu),
+    "sigmoid": (ops.sigmoid, torch.sigmoid), "square": (ops.square, torch.square),
+    "silu": (gpunn.activations.silu, torch.nn.functional.silu),
+    "softmax": (gpunn.activations.softmax, lambda x: torch.softmax(x, -1)),
+}  # fmt: skip
+BINARY = {
+    "add": (ops.add, torch.add), "subtract": (ops.subtract, torch.subtract),
+    "multiply": (ops.multiply, torch.multiply), "logaddexp": (ops.logaddexp, torch.logaddexp),
+}  # fmt: skip
+CONSTANT = random.standard_normal((4, 4)) / 2
+
+
+def drawn_program(seed: int) -> list[tuple[Any, ...]]:
+    """Draw operations, reads of values that decide, assignments, and a gradient inside."""
+    draw = np.random.default_rng(seed)
+    steps: list[tuple[Any, ...]] = []
+    for count in range(2, 2 + int(draw.integers(4, 14))):
+        a, b, kind = int(draw.integers(count)), int(draw.integers(count)), draw.random()
+        if kind < 0.4:
+            steps.append(("unary", str(draw.choice([*UNARY])), a))
+        elif kind < 0.7:
+            steps.append(("binary", str(draw.choice([*BINARY])), a, b))
+        elif kind < 0.8:
+            steps.append(("product", a))
+        elif kind < 0.87:
+            steps.append(("turned", a))
+        elif kind < 0.94:
+            steps.append(("decided", a, b))
+        else:
+            steps.append(("assigned", int(draw.integers(2)), a))
+    return steps
+
+
+def run_program(steps: Any, which: int, variables: Any, read: Any, assign: Any) -> Any:
+    """Run it with the functions of one library; each step gives one tensor."""
+    made = [read(v) for v in variables]
+    for kind, *of in steps:
+        if kind == "unary":
+            made.append(UNARY[of[0]][which](made[of[1]]))
+        elif kind == "binary":
+            made.append(BINARY[of[0]][which](made[of[1]], made[of[2]]))
+        elif kind == "product":
+            made.append(made[of[0]] @ (CONSTANT if which == 0 else torch.tensor(CONSTANT)))
+        elif kind == "turned":
+            x = made[of[0]]
+            made.append(x - x.mean(0) if which else x - ops.mean(x, 0))
+        elif kind == "decided":
+            one, other = made[of[0]], made[of[1]]
+            made.append(one * 2.0 if one[0, 0].item() > other[1, 1].item() else other + 1.0)
+        else:
+            assign(variables[of[0]], made[of[1]])
+            made.append(read(variables[of[0]]))
+    return made[-1]
+
+
+@pytest.mark.parametrize("first", range(0, 200, 50))
+def test_random_programs_are_differentiated_as_in_pytorch(first: int) -> None:
+    """On NumPy and on the compiled kernels, in turn."""
+    gpunn.use_backend("compiled" if first % 100 else "numpy")
+    for seed in range(first, first + 50):
+        steps = drawn_program(seed)
+        start = np.random.default_rng(seed).uniform(-1, 1, (2, 3, 4))
+        own = [gpunn.Variable(v) for v in start]
+        others = [torch.tensor(v, requires_grad=True) for v in start]
+
+        def assign(variable: torch.Tensor, value: torch.Tensor) -> None:
+            variable.now = variable + (value - variable).detach()  # type: ignore[attr-defined]
+
+        with gpunn.GradientTape() as outer:
+            with gpunn.GradientTape() as inner:
+                y = run_program(
+                    steps, 0, own, ops.convert_to_tensor, lambda v, value: v.assign(value)
+                )
+                total = ops.sum(y * y)
+            slopes = inner.gradient(total, own, unconnected_gradients="zero")
+            again = sum(ops.sum(ops.square(slope)) for slope in slopes)
+        found = outer.gradient(again, own, unconnected_gradients="zero")
+        z = run_program(steps, 1, others, lambda v: getattr(v, "now", v) * 1.0, assign)
+        expected = (z * z).sum()
+        ones = torch.autograd.grad(expected, others, create_graph=True, allow_unused=True)
+        ones = [torch.zeros_like(v) if g is None else g for g, v in zip(ones, others, strict=True)]
+        squares = sum((g**2).sum() for g in ones)
+        twice: Any = [None, None]
+        if squares.requires_grad:
+            twice = torch.autograd.grad(squares, others, allow_unused=True)
+        assert_allclose(
+            np.asarray(total), expected.item(), rtol=1e-9, atol=1e-12, err_msg=f"{seed} {steps}"
+        )
+        for one, other in zip([*slopes, *found], [*ones, *twice], strict=True):
+            wanted = np.zeros((3, 4)) if other is None else other.detach().numpy()
+            scale = max(1.0, np.abs(wanted).max())
+            assert_allclose(
+                np.asarray(one) / scale, wanted / scale, atol=1e-9, err_msg=f"{seed} {steps}"
+            )
+
+
 def test_ifs_and_loops_see_values() -> None:
     w = gpunn.Variable(1.0)
     for _ in range(3):

@@ -42,9 +42,10 @@ def _elementwise(group: Group, t: Tensor) -> Member | None:
 
 def _one_hot(group: Group, t: Tensor, value_axes: BroadcastAxes) -> Member | None:
     """Lower integers, or floats, that are compared with column indices."""
-    places, others = [x for x in t.inputs if x.is_constant], [
-        x for x in t.inputs if not x.is_constant
-    ]
+    places, others = (
+        [x for x in t.inputs if x.is_constant],
+        [x for x in t.inputs if not x.is_constant],
+    )
     if not len(places) == len(others) == 1 or others[0].dtype not in ("int32", group.dtype):
         return None
     x, y = others[0], places[0]
@@ -101,8 +102,9 @@ def _whole(group: Group, value: Value) -> Value:
     value = group.do("where", negative, group.do("ceil", value), group.do("floor", value))
     value = group.do("where", group.do("isnan", value), zero, value)
     most = float(np.array(MOST, group.dtype))  # the nearest float, which converts to MOST
-    value = group.do("minimum", group.do("maximum", value, group.constant(float(LEAST))),
-                     group.constant(most))
+    value = group.do(
+        "minimum", group.do("maximum", value, group.constant(float(LEAST))), group.constant(most)
+    )
     return group.do("add", value, zero)  # removes the sign of zero, which integers lack
 
 

@@ -33,6 +33,7 @@ class _TapeTrace(EagerTrace):
         backend = get_backend()
         super().__init__(backend, False, 0, context_of(backend, draw_seed()))
         self.composes = self.by_hand = True
+        self._reads: dict[int, list[Tensor]] = {}
 
     def first_of(self, source: Any) -> Tensor:
         backend = self.computed.backend
@@ -43,7 +44,14 @@ class _TapeTrace(EagerTrace):
                 f"{source!r} is on another backend than the tape, {backend.name!r}: call "
                 f"gpunn.use_backend with that of the model before."
             )
-        return super().first_of(source)
+        found = super().first_of(source)
+        self._reads.setdefault(id(source), []).append(found)
+        return found
+
+    def reads_of(self, source: Any) -> list[Tensor]:
+        """Return the tensors for the value of a weight or variable: one, and one more for each
+        assignment."""
+        return self._reads.get(id(source), [])
 
     def watch(self, t: Tensor) -> None:
         """Let a tensor with values be one that gradients can be taken by."""
@@ -58,8 +66,13 @@ class _TapeTrace(EagerTrace):
         return any(t is one for one in self.computed.tensors)
 
     def assign(self, source: Any, value: Tensor) -> None:
-        super().assign(source, value)
+        """Assign at once. What is read later has the gradient of the weight, not of the value."""
+        if self.changes_nothing:
+            super().assign(source, value)
+            return
+        held = self._held(source)
         source.write(np.asarray(value))
+        held.now = self.first_of(source)
 
     def end(self) -> None:
         """Let all its tensors be constants from now on."""
@@ -181,10 +194,9 @@ class GradientTape:
         if output_gradients is not None:
             pairs = zip(ys, _flat(output_gradients), strict=True)
             cotangents = [None if g is None else convert(g, y.dtype) for y, g in pairs]
-        leaves = [self._leaf(x) for x in given]
-        wanted = [leaf for leaf in leaves if leaf is not None]
-        found = iter(self._gradients(ys, wanted, cotangents))
-        each = [None if leaf is None else next(found) for leaf in leaves]
+        leaves = [self._leaves(x) for x in given]
+        found = iter(self._gradients(ys, [t for own in leaves for t in own], cotangents))
+        each = [_sum([next(found) for _ in own]) for own in leaves]
         if unconnected == "zero":
             each = [zeros_like(convert(x)) if g is None else g
                     for g, x in zip(each, given, strict=True)]  # fmt: skip
@@ -204,15 +216,15 @@ class GradientTape:
         trace.end()
         return values
 
-    def _leaf(self, source: Any) -> Tensor | None:
-        """Return the tensor that stands for a source in the trace; None if it was not read."""
+    def _leaves(self, source: Any) -> list[Tensor]:
+        """Return the tensors that stand for a source in the trace; none if it was not read."""
         if isinstance(source, Tensor):
             if isinstance(self._trace, _TapeTrace) and not self._trace.has(source):
                 raise ValueError(
                     f"A tensor of shape {source.shape} was not watched: call tape.watch(x) inside "
                     f"the `with` block, before something is computed from it."
                 )
-            return source
+            return [source]
         if not isinstance(source, Operators):
             raise TypeError(
                 f"gradients are taken by weights, variables and watched tensors; got "
@@ -226,14 +238,21 @@ class GradientTape:
                     f"{applied.attributes['layer'].name} defines its passes on arrays, which a "
                     f"tape cannot see. Train it with fit, or use gpunn.value_and_grad."
                 )
+        if isinstance(trace, _TapeTrace):
+            return trace.reads_of(source)
         held = trace.held.get(id(source))
-        return None if held is None else held.first
+        return [] if held is None else [held.first]
 
 
 def _flat(x: Any) -> list[Any]:
     found: list[Any] = []
     replaced(found.append, x)
     return found
+
+
+def _sum(parts: Sequence[Tensor | None]) -> Tensor | None:
+    known = [part for part in parts if part is not None]
+    return sum(known[1:], known[0]) if known else None
 
 
 def _target(y: Any) -> Tensor:
