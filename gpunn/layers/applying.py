@@ -135,7 +135,7 @@ def check_inputs(layer: Any, x: Any) -> list[SymbolicTensor]:
 def moves_integers(layer: Any) -> bool:
     """Whether a layer gives integers for integers without a `call`; one with custom passes does
     not."""
-    return (layer.of_integers is not None or layer.reshapes) and is_own(layer)
+    return (layer.moves_values or layer.reshapes) and is_own(layer)
 
 
 def _read_as(layer: Any, shapes: Sequence[SampleShape]) -> list[SampleShape]:
@@ -158,7 +158,8 @@ def infer_shapes(
     if layer.reshapes:
         return [sample_of(shape, dtype_of(read[0]))]
     default, floats = traced.given_for(layer, len(read)), resolve_dtype(layer.dtype)
-    return traced.outputs_of(layer, default, read, floats, layer.of_integers)[0]
+    moved = functools.partial(layer.formula, training=False)
+    return traced.outputs_of(layer, default, read, floats, moved)[0]
 
 
 def append_nodes(

@@ -186,6 +186,7 @@ class Flatten(Layer):
     [[1.0, 2.0, 3.0, 4.0]]
     """
 
+    moves_values = True
     examples = ({}, {"data_format": "channels_first"})
 
     data_format: str | None = field(default=None, check=optional(check_data_format))
@@ -200,7 +201,7 @@ class Flatten(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], math.prod(n for n in input_shape[1:] if n is not None))
 
-    def of_integers(self, x: Any) -> Any:
+    def formula(self, x: Tensor, training: bool) -> Tensor:
         moved = ops.moveaxis(x, 1, -1) if self.data_format == "channels_first" else x
         return ops.reshape(moved, (x.shape[0], -1))
 
@@ -245,12 +246,12 @@ class Reshape(Layer):
     [[[1, 2, 3], [4, 5, 6]]]
     """
 
-    reshapes = True
+    reshapes = moves_values = True
     examples = ({"target_shape": [-1]},)
 
     target_shape: tuple[int, ...] = field(check=_check_target)
 
-    def of_integers(self, x: Any) -> Any:
+    def formula(self, x: Tensor, training: bool) -> Tensor:
         shape = self.compute_output_shape(x.shape)
         return ops.reshape(x, [n or 1 for n in shape])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, ClassVar
@@ -111,12 +111,12 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
     reads_integers = False
     """True for a class whose `call` receives integers and booleans unconverted, as that of a custom
     class does; all others receive floats."""
-    of_integers: ClassVar[Callable[..., Any] | None] = None
-    """The function of a layer that moves or compares values, for tensors of integers, written with
-    `gpunn.ops`. A layer without it computes with floats."""
-    formula: ClassVar[Callable[..., Any] | None] = None
+    formula: ClassVar[Any] = None
     """The layer as a function of a tensor and of ``training``, written with `gpunn.ops`: for
     derivatives of every order, and for ONNX. It is not used for a class with custom passes."""
+    moves_values = False
+    """True for a layer that only moves values: its `formula` also takes integers. Others compute
+    with floats."""
     _reads_beside = False
     """True for nodes that read the integers that a call gives beside floats."""
     _declares = False  # True while `build` runs, which declares parameters
@@ -213,7 +213,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
     def _passes(self, call: Call) -> tuple[applying.Pass, applying.Pass]:
         """Return the functions for the forward and the backward pass of a call."""
         if self.has_call or self._is_of_integers(call.xs):
-            found = traced.TracedCall(call, None if self.has_call else self.of_integers)
+            function = None if self.has_call else partial(self.formula, training=call.training)
+            found = traced.TracedCall(call, function)
             return found.forward, found.backward
         return self.forward, self.backward
 
@@ -222,7 +223,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         return not self.has_call and self.is_view(call)
 
     def _is_of_integers(self, xs: Sequence[Any]) -> bool:
-        """Whether arrays or tensors must be passed to `of_integers`."""
+        """Whether arrays or tensors are integers that `formula` moves."""
         return applying.moves_integers(self) and not any(is_float(str(x.dtype)) for x in xs)
 
     @property

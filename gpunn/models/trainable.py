@@ -314,8 +314,8 @@ class TrainableModel(NestedModel):
 
     @property
     def losses(self) -> list[Tensor]:
-        """Losses that layers added in the last call on arrays, ``model(x)``, and the penalties on
-        trained weights.
+        """Losses that layers added in the last call on arrays, ``model(x)``, or inside the tape,
+        and the penalties on trained weights.
 
         Raises:
             TypeError: inside a call, where losses belong to the step.

@@ -416,8 +416,8 @@ class Optimizer(Formula):
         between calls. Weights whose gradient is None stay as they are, with a warning.
 
         Raises:
-            ValueError: if gradients and variables differ in number or shape, if all gradients are
-                None, or if the optimizer belongs to a model that `fit` trains.
+            ValueError: if gradients and variables differ in number or shape, or if all gradients
+                are None.
 
         >>> from gpunn.optimizers import SGD
         >>> w = np.array([1.0])

@@ -43,7 +43,7 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
                 "make_test_function",
             ),
             "the layers and the loss define a step; write a custom loss or layer, and combine "
-            "the layers with gpunn.Model(inputs, outputs)",
+            "the layers with gpunn.Model(inputs, outputs), or write the loop with a GradientTape",
         ),
         **dict.fromkeys(
             ("predict_step", "make_predict_function"),

@@ -40,10 +40,7 @@ def pieces(path: str, encoding: str, separator: str) -> Iterator[Piece]:
             if found is not None:
                 lines += plain.count("\n") + (plain[-1] != "\n")
             else:
-                try:
-                    found, read = _parsed(text, file, separator, width, rows, lines)
-                except ValueError as error:
-                    raise TableError(f"{path}{error}") from None
+                found, read = _parsed(text, file, separator, width, rows, lines)
                 lines += read
             if found:
                 width, rows = len(found), rows + len(found[0])
@@ -95,7 +92,7 @@ def _parsed(
         rows, lines: number of those before.
 
     Raises:
-        ValueError: which says where and why.
+        TableError: which says where and why.
     """
     given = [*io.StringIO(text, newline="")]
     reader = csv.reader(itertools.chain(given, iter(file.readline, "")), delimiter=separator)
@@ -108,14 +105,15 @@ def _parsed(
                 continue  # an empty line
             width = width or len(row)
             if len(row) != width:
-                raise ValueError(
-                    f": the row in line {lines + reader.line_num:,} has {len(row)} cells, the "
-                    f"first row has {width}. Is a separator or a quotation mark missing?"
+                raise TableError(
+                    f"{file.name}: the row in line {lines + reader.line_num:,} has {len(row)} "
+                    f"cells, the first row has {width}. Is a separator or a quotation mark missing?"
                 )
             found.append(row)
     except csv.Error as error:
-        raise ValueError(
-            f", after line {lines + reader.line_num:,}: {error}. Is a quotation mark missing?"
+        raise TableError(
+            f"{file.name}, after line {lines + reader.line_num:,}: {error}. Is a quotation mark "
+            f"missing?"
         ) from None
     columns = [[*map(str.strip, column)] for column in zip(*found, strict=True)]
     return columns, reader.line_num

@@ -104,14 +104,12 @@ class Strings(Sequence[str]):
         >>> Strings(["b", "aa", "b"]).each(lambda some: np.array([len(s) for s in some]))
         array([1, 2, 1])
         """
-        of_words = function([*self._words]) if self._words else None
+        of_words = function([*self._words]) if self._words else np.empty(0)
         found = [
-            of_words[piece]
-            if of_words is not None and not isinstance(piece, bytes)
-            else function(self._piece(number))
-            for number, piece in enumerate([*self._pieces, b""])
+            function(self._piece(number)) if isinstance(piece, bytes) else of_words[piece]
+            for number, piece in enumerate(self._pieces)
         ]
-        return np.concatenate(found) if len(found) > 1 else found[0]
+        return np.concatenate([*found, function(self._piece(len(self._pieces)))])
 
     def replaced(self, by: Mapping[str, Any]) -> np.ndarray:
         """Return the strings as an array of objects, some of them replaced.

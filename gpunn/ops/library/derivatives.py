@@ -13,7 +13,7 @@ from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import Control
 from gpunn.common.config import floatx, runs_eagerly
-from gpunn.common.nested import replaced
+from gpunn.common.nested import found_in, replaced
 from gpunn.common.random import draw_seed
 from gpunn.core.arena import Parameter
 from gpunn.core.operators import Operators
@@ -102,15 +102,14 @@ def value_and_grad(
     return both
 
 
-def at_once(function: Callable[..., Any], *args: Any) -> Any:
+def at_once(function: Callable[[], Any]) -> Any:
     """Return the result of a function, with values for its tensors, in any structure."""
     by = _AtOnce()
     with by.trace.active():
-        result = function(*args)
-    tensors: list[Tensor] = []
-    _mapped(tensors.append, result, _is_tensor)
+        result = function()
+    tensors = [*found_in(result, Tensor)]
     values = iter(by.made(tensors) if tensors else [])
-    return _mapped(lambda t: next(values), result, _is_tensor)
+    return _mapped(lambda t: next(values), result, lambda x: isinstance(x, Tensor))
 
 
 def derivative(function: Callable[[Tensor], Tensor], x: Tensor, dy: Any = 1.0) -> Tensor:
@@ -161,10 +160,6 @@ def _tensor(x: Any) -> Tensor:
 def as_tensors(x: Any) -> Any:
     """Convert the arrays, and the nested lists of numbers, in ``x``."""
     return _mapped(_tensor, x, lambda entry: _is_number(entry) and not np.isscalar(entry))
-
-
-def _is_tensor(x: Any) -> bool:
-    return isinstance(x, Tensor)
 
 
 def _single(y: Any) -> Tensor:

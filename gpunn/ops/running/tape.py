@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends import get_backend
-from gpunn.common.nested import replaced
+from gpunn.common.nested import found_in, replaced
 from gpunn.common.random import draw_seed
 from gpunn.core.operators import Operators
 from gpunn.ops.conversion import convert
@@ -91,7 +91,8 @@ class GradientTape:
 
     Args:
         persistent: whether `gradient` may be called several times.
-        watch_accessed_variables: must be True; gradients are computed by those asked for.
+        watch_accessed_variables: accepted as in TensorFlow. Gradients by weights and variables are
+            known either way, and computed by those that are asked for.
 
     >>> import gpunn
     >>> x = gpunn.ops.convert_to_tensor(3.0)
@@ -187,12 +188,12 @@ class GradientTape:
                 "GradientTape(persistent=True)."
             )
         self._used = True
-        targets, given, cotangents = _flat(target), _flat(sources), None
+        targets, given, cotangents = [*found_in(target, object)], [*found_in(sources, object)], None
         if not isinstance(target, (list, tuple, dict)):
             output_gradients = None if output_gradients is None else [np.asarray(output_gradients)]
         ys = [_target(y) for y in targets]
         if output_gradients is not None:
-            pairs = zip(ys, _flat(output_gradients), strict=True)
+            pairs = zip(ys, found_in(output_gradients, object), strict=True)
             cotangents = [None if g is None else convert(g, y.dtype) for y, g in pairs]
         leaves = [self._leaves(x) for x in given]
         found = iter(self._gradients(ys, [t for own in leaves for t in own], cotangents))
@@ -242,12 +243,6 @@ class GradientTape:
             return trace.reads_of(source)
         held = trace.held.get(id(source))
         return [] if held is None else [held.first]
-
-
-def _flat(x: Any) -> list[Any]:
-    found: list[Any] = []
-    replaced(found.append, x)
-    return found
 
 
 def _sum(parts: Sequence[Tensor | None]) -> Tensor | None:
