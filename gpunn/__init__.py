@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .compat import backend
     from .ops import random
     from .ops.library.derivatives import grad, value_and_grad
+    from .ops.running.step_function import function
     from .ops.running.tape import GradientTape
     from .ops.variable import Variable
 
@@ -63,6 +64,7 @@ __all__ = [
     "datasets",
     "distribution",
     "fit_least_squares",
+    "function",
     "get_backend",
     "grad",
     "initializers",
@@ -108,6 +110,7 @@ _public, _ = lazy(
         ".apps.perceptron": "Perceptron",
         ".apps.web.notebook": "playground",
         ".ops.library.derivatives": "grad value_and_grad",
+        ".ops.running.step_function": "function",
         ".ops.running.tape": "GradientTape",
         ".ops.variable": "Variable",
     },

@@ -197,7 +197,6 @@ PLAIN: dict[str, Any] = {
     "linalg": Names("linalg", {}),
     "version": SimpleNamespace(VERSION=__version__, GIT_VERSION=__version__),
     "data": data,
-    "function": lambda function=None, **options: function or (lambda f: f),
     "executing_eagerly": lambda: True,
 }
 

@@ -43,6 +43,7 @@ def gradients(
     outputs: Sequence[Tensor],
     inputs: Sequence[Tensor],
     cotangents: Sequence[Tensor | None] | None = None,
+    is_recorded: Callable[[Tensor], bool] = lambda t: True,
 ) -> list[Tensor | None]:
     """Compute the gradients of the sum of outputs by each input; None if it does not depend on it.
 
@@ -50,15 +51,21 @@ def gradients(
         outputs: float tensors.
         inputs: any tensors that the outputs were computed from.
         cotangents: the gradient of each output, 1 everywhere by default.
+        is_recorded: whether a tensor depends on what it was computed from; otherwise it is
+            constant.
 
     Raises:
         ValueError: if an operation in between has no derivative.
     """
     given = cotangents or [ones_like(y) for y in outputs]
-    order = topological_sort(outputs, _derived_from)
+
+    def derived_from(t: Tensor) -> Sequence[Tensor]:
+        return _derived_from(t) if is_recorded(t) else ()
+
+    order = topological_sort(outputs, derived_from)
     matters = {id(x) for x in inputs}
     for t in order:
-        if is_float(t.dtype) and any(id(x) in matters for x in _derived_from(t)):
+        if is_float(t.dtype) and any(id(x) in matters for x in derived_from(t)):
             matters.add(id(t))
     found: dict[int, Tensor] = {}
 
@@ -74,7 +81,9 @@ def gradients(
         dy = found.get(id(t))
         if dy is None or t.primitive is None or t.primitive.gradient is None:
             continue
-        sources = _derived_from(t)
+        sources = derived_from(t)
+        if not sources:
+            continue
         parts = t.primitive.gradient(dy, t, *sources, **t.attributes)
         for source, part in zip(sources, parts, strict=True):
             add(source, part)

@@ -13,6 +13,10 @@ from gpunn.core.operators import FUNCTIONS, Operators
 Shape = tuple[int, ...]
 
 
+class NeedsValuesError(TypeError):
+    """Values of a placeholder were asked for."""
+
+
 class Symbolic(Operators):
     """Base of placeholders for tensors in a graph of layers; operations on them give more of them.
 
@@ -44,6 +48,7 @@ class Tensor(Operators):
     """
 
     trace: int | None = None
+    position = 0  # the place in its trace
 
     def __init__(
         self,
@@ -124,7 +129,7 @@ class Tensor(Operators):
 
     def _numbers(self, asked: str) -> np.ndarray:
         if self.value is None:
-            raise TypeError(
+            raise NeedsValuesError(
                 f"{asked} needs the values of a tensor of shape {self.shape}, a placeholder for "
                 f"those of each step: it has none yet. Choose with ops.where(condition, a, b) "
                 f"instead of `if`, and compute with gpunn.ops instead of numpy. To look at values "

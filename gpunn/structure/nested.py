@@ -19,6 +19,12 @@ from .builder import Builder
 from .calls import run_graph
 from .graph import by_name
 
+TRAINS = ("train_step", "compute_loss", "compute_metrics")
+TESTS = ("test_step", "compute_loss", "compute_metrics")
+PREDICTS = ("predict_step",)
+STEPS = {*TRAINS, *TESTS, *PREDICTS}
+"""The methods by which a subclass defines its own steps."""
+
 
 class NestedModel(GraphOperation, Stateless, registry.Entry):
     """The part of `Model` that lets other models and layers contain it."""
@@ -35,23 +41,12 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         ),
         **dict.fromkeys(
             (
-                "train_step",
-                "test_step",
-                "compute_loss",
                 "stateless_compute_loss",
                 "make_train_function",
                 "make_test_function",
+                "make_predict_function",
             ),
-            "the layers and the loss define a step; write a custom loss or layer, and combine "
-            "the layers with gpunn.Model(inputs, outputs), or write the loop with a GradientTape",
-        ),
-        **dict.fromkeys(
-            ("predict_step", "make_predict_function"),
-            "the layers define a prediction; write a custom layer as the last one",
-        ),
-        **dict.fromkeys(
-            ("compute_metrics", "get_metrics_result", "reset_metrics", "metrics"),
-            "write a custom metric, and pass it to compile(metrics=...)",
+            "write train_step(data), test_step(data) or predict_step(data)",
         ),
     }
     _builder: Builder
@@ -62,8 +57,9 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         cls.has_call = replaces(cls, "call")
 
     def _watched(self) -> Mapping[str, Any]:
-        """Return the layers; for a model with a custom call, everything the call may read."""
-        if self.has_call:
+        """Return the layers; for a model with a call or steps of its own, all that these may
+        read."""
+        if self.has_call or replaces(type(self), *STEPS):
             return super()._watched()
         return {str(number): layer for number, layer in enumerate(self.layers)}
 
@@ -131,6 +127,10 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         A subclass that overrides it is created without inputs and outputs, and is built for the
         first data that it sees. Other models run their layers.
         """
+        if self.has_call:
+            raise TypeError(
+                f"{self.name} defines no call(inputs): call the layers and models that it holds."
+            )
         return run_graph(self._builder.known_graph("graph"), x, training)
 
     def _call_in_trace(

@@ -172,6 +172,22 @@ def test_a_variable_that_is_assigned_to_is_read_as_itself() -> None:
     assert_allclose(after[0].numpy(), 0.5 * X.mean(axis=0), rtol=1e-12, atol=1e-12)
 
 
+def test_a_tape_records_what_happens_in_its_block() -> None:
+    """As in TensorFlow: what was computed before, in an outer tape too, is constant to it."""
+    w = gpunn.Variable(3.0)
+    with gpunn.GradientTape() as outer:
+        early = w * 2.0
+        with gpunn.GradientTape(persistent=True) as inner:
+            y = early * w * w
+        assert inner.gradient(y, w).item() == 2 * 6.0 * 3.0
+        with inner:
+            z = early * w
+            again = w * 2.0  # the same operation as before, now inside
+        assert inner.gradient(z, w).item() == 6.0 and inner.gradient(again, w).item() == 2.0
+        assert inner.gradient(early, w) is None
+    assert outer.gradient(y, w).item() == 3 * 2 * 9.0
+
+
 UNARY = {
     "tanh": (ops.tanh, torch.tanh), "sin": (ops.sin, torch.sin), "relu": (ops.relu, torch.relu),
     "sigmoid": (ops.sigmoid, torch.sigmoid), "square": (ops.square, torch.square),

@@ -108,12 +108,14 @@ class GradientTape:
         self._trace: _TapeTrace | Trace | None = None
         self._active: AbstractContextManager[None] | None = None
         self._used = False
+        self._recorded: list[tuple[int, int]] = []  # from one position in the trace to another
 
     def __enter__(self) -> GradientTape:
         if self._active is not None:
             raise RuntimeError("The tape is already recording: open another one.")
         outer = current()
         self._trace, self._owns, self._used = outer or _TapeTrace(), outer is None, False
+        self._recorded.append((self._trace.mark(), 1 << 62))
         self._active = self._trace.active() if self._owns else self._trace.composing()
         self._active.__enter__()
         return self
@@ -127,6 +129,8 @@ class GradientTape:
         assert self._active is not None
         active, self._active = self._active, None
         active.__exit__(kind, error, traceback)
+        assert self._trace is not None
+        self._recorded[-1] = self._recorded[-1][0], self._trace.mark()
         if self._owns and isinstance(self._trace, _TapeTrace):
             self._trace.end()
 
@@ -150,8 +154,9 @@ class GradientTape:
             )
         if not is_float(tensor.dtype):
             raise TypeError(f"gradients are taken by floats; got a tensor of {tensor.dtype}.")
-        if isinstance(self._trace, _TapeTrace):
-            self._trace.watch(tensor)
+        if self._trace is None:
+            raise RuntimeError("watch works inside the block: `with GradientTape() as tape:`.")
+        self._trace.watch(tensor)
 
     def gradient(
         self,
@@ -210,12 +215,15 @@ class GradientTape:
         trace = self._trace
         assert trace is not None
         if current() is trace or not isinstance(trace, _TapeTrace):
-            return gradients(ys, wanted, cotangents)
+            return gradients(ys, wanted, cotangents, self._has_recorded)
         with trace.active():  # the block is over
-            found = gradients(ys, wanted, cotangents)
+            found = gradients(ys, wanted, cotangents, self._has_recorded)
             values = [None if g is None else constant(np.asarray(g), g.dtype) for g in found]
         trace.end()
         return values
+
+    def _has_recorded(self, t: Tensor) -> bool:
+        return any(begin < t.position < end for begin, end in self._recorded)
 
     def _leaves(self, source: Any) -> list[Tensor]:
         """Return the tensors that stand for a source in the trace; none if it was not read."""
@@ -239,10 +247,7 @@ class GradientTape:
                     f"{applied.attributes['layer'].name} defines its passes on arrays, which a "
                     f"tape cannot see. Train it with fit, or use gpunn.value_and_grad."
                 )
-        if isinstance(trace, _TapeTrace):
-            return trace.reads_of(source)
-        held = trace.held.get(id(source))
-        return [] if held is None else [held.first]
+        return trace.reads_of(source)
 
 
 def _sum(parts: Sequence[Tensor | None]) -> Tensor | None:
