@@ -73,8 +73,11 @@ class Effect:
         """Return the work to do when the inputs are computed; ``arrays`` gives their arrays."""
         raise NotImplementedError
 
+    by_host = False
+    """Whether the host has something to do before each step."""
+
     def before_each(self) -> None:
-        """Do what the host does before each step."""
+        """Do it."""
 
 
 class Trace:

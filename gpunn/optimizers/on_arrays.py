@@ -174,9 +174,13 @@ class UpdateInStep(Effect):
 
         return step
 
+    @property
+    def by_host(self) -> bool:  # type: ignore[override]
+        """Whether the host computes its rate."""
+        return any(s.functor is None for s in self.optimizer.schedules.values())
+
     def before_each(self) -> None:
-        """Write the rates that the host computes."""
-        if any(s.functor is None for s in self.optimizer.schedules.values()):
+        if self.by_host:
             self.optimizer.write_rates()
 
 

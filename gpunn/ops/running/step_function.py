@@ -13,6 +13,9 @@ import numpy as np
 
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Backend, Program
+from gpunn.backends.contract.control import POSITION
+from gpunn.backends.contract.device import place_of
+from gpunn.backends.shared.order import Order
 from gpunn.common.config import floatx, runs_eagerly
 from gpunn.common.nested import found_in, replaced
 from gpunn.common.random import draw_seed
@@ -26,6 +29,7 @@ from gpunn.ops.trace import current
 
 from .step_trace import StepComputation, StepTrace, Unsupported
 
+GATHERED = ("float32", "float64", "int32")  # dtypes of arrays whose rows a program gathers
 PROGRAMS = 16
 """Programs that a function keeps: for forms of arguments, and states of what it uses."""
 MOST_INTEGERS = 3
@@ -41,9 +45,12 @@ class Function:
     Args:
         function: takes and returns tensors in any structure, and may update weights.
         parts: what it uses besides what it names.
+        in_python: whether it is not compiled, for debugging.
     """
 
-    def __init__(self, function: Callable[..., Any], parts: Sequence[Any] = ()) -> None:
+    def __init__(
+        self, function: Callable[..., Any], parts: Sequence[Any] = (), in_python: bool = False
+    ) -> None:
         functools.update_wrapper(self, function)
         self._function = function
         owner = getattr(function, "__self__", None)
@@ -51,7 +58,7 @@ class Function:
         self._programs: dict[Any, StepProgram | None] = {}
         self._integers: dict[Any, set[int]] = {}
         self._lock = threading.RLock()
-        self._changes, self._called = 0, False
+        self._changes, self._called, self._in_python = 0, False, in_python
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else MethodType(self, instance)
@@ -68,19 +75,17 @@ class Function:
         """Run it; the results are read from the device when they are asked for."""
         with self._lock:
             arguments = Arguments(args, kwargs, self._integers)
-            # The first call is made in Python, which builds layers and creates variables.
-            program = self._program(arguments) if self._called else None
+            program = self._program(arguments)
             if program is not None:
                 return program.run(arguments.arrays)
         result = in_python(self._function, arguments)
         self._called = True
         return result
 
-    @classmethod
-    def in_python(cls, function: Callable[..., Any]) -> Callable[..., Result]:
-        """Return a function like `start` that runs in Python each time."""
-
-        return lambda *args, **kwargs: in_python(function, Arguments(args, kwargs, {}))
+    def program_for(self, *args: Any, **kwargs: Any) -> StepProgram | None:
+        """Return the program for such arguments; None if Python runs it, or has to run it first."""
+        with self._lock:
+            return self._program(Arguments(args, kwargs, {}))
 
     @property
     def compiled(self) -> bool:
@@ -88,7 +93,10 @@ class Function:
         return bool(self._programs) and None not in self._programs.values()
 
     def _program(self, arguments: Arguments) -> StepProgram | None:
-        """Return the program for arguments of this form; None if Python has to run it."""
+        """Return the program for arguments of this form; None if Python has to run it, as it has
+        the first time: that builds layers and creates variables."""
+        if self._in_python or not self._called:
+            return None
         key = arguments.key
         known = self._programs.get(key)
         if known is None and key in self._programs:
@@ -296,6 +304,7 @@ class StepProgram:
             )
         self._zero = backend.zeros((1,), np.float64)
         self._program: Program = backend.program(self._step, True, {})
+        self._rows: tuple[Any, OnRows] | None = None
 
     def _step(self) -> None:
         self._computation.run()
@@ -316,20 +325,38 @@ class StepProgram:
         """Run it with these arguments."""
         for effect in self._trace.effects:
             effect.before_each()
-        self._within(self._arenas, arrays)
+        self._within(self._arenas, lambda: self._run_once(arrays))
         return Result(self._result, self._read)
 
-    def _within(self, arenas: Sequence[Arena], arrays: Sequence[np.ndarray]) -> None:
-        """Run it while no other thread changes the weights of these arenas."""
+    def on_rows(self, sources: Sequence[np.ndarray], order: Order) -> OnRows | None:
+        """Return this program for the rows of arrays, as many at a time as its arguments have; None
+        if the host has to prepare each step."""
+        if any(effect.by_host for effect in self._trace.effects):
+            return None
+        shapes = [(a.shape[1:], a.dtype.name) for a in sources]
+        if shapes != [(a.shape[1:], a.dtype.name) for a in self._arrays]:
+            return None
+        if any(a.dtype.name not in GATHERED for a in sources):
+            return None
+        key = tuple(map(place_of, sources)), order.rows, order.seed
+        if self._rows is None or self._rows[0] != key:
+            self._rows = key, OnRows(self, sources, order)
+        return self._rows[1]
+
+    def _within(self, arenas: Sequence[Arena], work: Callable[[], None]) -> None:
+        """Do work while no other thread changes the weights of these arenas."""
         if not arenas:
-            for into, array in zip(self._arrays, arrays, strict=True):
-                self._backend.write(into, array)
-            self._program.run(1)
+            work()
             return
         first, *others = arenas
         writes = id(first) in self._written
         with first.access.writing() if writes else first.access.reading():
-            self._within(others, arrays)
+            self._within(others, work)
+
+    def _run_once(self, arrays: Sequence[np.ndarray]) -> None:
+        for into, array in zip(self._arrays, arrays, strict=True):
+            self._backend.write(into, array)
+        self._program.run(1)
 
     def _read(self, result: Any) -> Any:
         """Return the result with the values that the last run has computed."""
@@ -343,6 +370,45 @@ class StepProgram:
             return values.get(id(t), t)
 
         return replaced(lambda x: value_of(x) if isinstance(x, Tensor) else x, result)
+
+
+class OnRows:
+    """A program whose steps gather their arguments from arrays, one batch after the other.
+
+    Args:
+        of: the program.
+        sources: the arrays (rows, ...), which must exist as long as this is used.
+        order: of their rows.
+    """
+
+    def __init__(self, of: StepProgram, sources: Sequence[np.ndarray], order: Order) -> None:
+        self._of, self._order = of, order
+        backend = of._backend
+        self._sources = [
+            backend.borrowed(a) if backend.owns(a) else backend.upload(a) for a in sources
+        ]
+        self._size = len(of._arrays[0])
+        self._program: Program = backend.program(self._step, True, {})
+
+    def _step(self) -> None:
+        of = self._of
+        for source, into in zip(self._sources, of._arrays, strict=True):
+            of._backend.gather(source, self._order, of._control, into)
+        of._computation.run()
+        of._backend.advance(of._control, self._size, of._zero)
+
+    def begin(self, number: int, position: int) -> None:
+        """Let the next step read the rows of the pass of this number, from a position on."""
+        self._of._control.begin_pass(number)
+        self._of._control.set(POSITION, position)
+
+    def run(self, steps: int) -> Result:
+        """Run so many steps; return the result of the last one."""
+        self._of._within(self._of._arenas, lambda: self._program.run(steps))
+        return Result(self._of._result, self._of._read)
+
+    def is_current(self) -> bool:
+        return self._of.is_current()
 
 
 def _is_structure(x: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends import get_backend
-from gpunn.backends.shared.order import permutation
+from gpunn.backends.shared.order import Order
 from gpunn.common.config import floatx
 from gpunn.common.nested import found_in, replaced
 from gpunn.feeding import data
@@ -73,6 +73,12 @@ class Feed:
         if not self.rows:
             raise ValueError(f"{argument} has no rows.")
         self._parts = list(given.values())
+        self.order = Order(self.rows, self._seed)
+
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """The arrays whose rows the batches have, in the order of a batch's."""
+        return list(found_in(self._parts, np.ndarray))
 
     @property
     def is_stream(self) -> bool:
@@ -121,13 +127,25 @@ class Feed:
             else:
                 yield from map(_batch, items(source))
             return
-        order = None if self._seed is None else permutation(self.rows, self._seed, number)
+        order = None if self._seed is None else self.order.indices(number)
         for at in range(0, self.rows, self._size):
             rows: Any = slice(at, at + self._size)
-            if order is not None:
-                rows = order[rows]
-            parts = [replaced(lambda a: a[rows], part) for part in self._parts]  # noqa: B023
-            yield parts[0] if len(parts) == 1 and not _is_arrays(parts[0]) else tuple(parts)
+            yield self.batch(rows if order is None else order[rows])
+
+    def batch(self, rows: Any) -> Any:
+        """Return the batch of these rows."""
+        parts = [replaced(lambda a: a[rows], part) for part in self._parts]
+        return parts[0] if len(parts) == 1 and not _is_arrays(parts[0]) else tuple(parts)
+
+    def pieces(self) -> Iterator[tuple[int, int, int]]:
+        """Begin a pass over arrays, and yield its steps as (position, steps, rows of each)."""
+        self.passes += 1
+        whole, rest = divmod(self.rows, self._size)
+        most = whole + bool(rest) if self._limit is None else self._limit
+        if whole and most:
+            yield 0, min(whole, most), self._size
+        if rest and most > whole:
+            yield whole * self._size, 1, rest
 
 
 def _is_arrays(x: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from gpunn.common.arguments import warn
 from gpunn.distribution import launch
 from gpunn.feeding import data
 from gpunn.layers.symbolic import TreeDef
+from gpunn.ops.running.step_function import Function
+from gpunn.training.batch_iterator import CHUNK_SECONDS
 from gpunn.training.fitting import DEFAULT_BATCH
 from gpunn.training.loops import NonFiniteLossError
 from gpunn.training.predictor import PREDICT_BATCH
@@ -82,7 +85,7 @@ def fit(
 
 def _fit(
     model: Any,
-    step: Any,
+    step: Function,
     feed: Feed,
     check: Feed | None,
     callbacks: CallbackList,
@@ -123,15 +126,17 @@ def _fit(
 
 
 def _train(
-    model: Any, step: Any, feed: Feed, callbacks: CallbackList
+    model: Any, step: Function, feed: Feed, callbacks: CallbackList
 ) -> tuple[dict[str, float], int]:
     """Run an epoch; return the logs of its last step, and the number of steps."""
     progress, result, count, done = callbacks.needs_progress, None, 0, 0
+    if not feed.is_stream and not callbacks.needs_train_batches:
+        return _train_on_rows(model, step, feed, callbacks)
     for batch in feed.epoch():
         watched = callbacks.next_train_batch(count) == count
         if watched:
             callbacks.on_train_batch_begin(count, {})
-        result = step(batch)
+        result = step.start(batch)
         count += 1
         if watched:
             callbacks.on_train_batch_end(count - 1, logs_of(result, "train_step"))
@@ -140,6 +145,34 @@ def _train(
             callbacks.on_train_progress(done, None if feed.is_stream else feed.rows)
         if model.stop_training:
             break
+    return ({} if result is None else logs_of(result, "train_step")), count
+
+
+def _train_on_rows(
+    model: Any, step: Function, feed: Feed, callbacks: CallbackList
+) -> tuple[dict[str, float], int]:
+    """Run an epoch over arrays, of which nobody sees each batch: many steps at once."""
+    count, result, at_once, number = 0, None, 1, feed.passes
+    progress = callbacks.needs_progress
+    for position, steps, size in feed.pieces():
+        until = position + steps * size
+        while position < until and not model.stop_training:
+            started = time.perf_counter()
+            program = step.program_for(feed.batch(slice(0, size)))
+            rows = None if program is None else program.on_rows(feed.arrays, feed.order)
+            if rows is None:
+                now = 1
+                place = feed.order.indices(number)[position : position + size]
+                result = step.start(feed.batch(place))
+            else:
+                now = min(at_once, (until - position) // size)
+                rows.begin(number, position)
+                result = rows.run(now)
+                took = max(time.perf_counter() - started, 1e-9)
+                at_once = max(1, min(int(now * CHUNK_SECONDS / took), 2 * at_once))
+            position, count = position + now * size, count + now
+            if progress:
+                callbacks.on_train_progress(position, feed.rows)
     return ({} if result is None else logs_of(result, "train_step")), count
 
 
@@ -198,7 +231,7 @@ def _evaluate(model: Any, feed: Feed, callbacks: CallbackList) -> dict[str, floa
     for count, batch in enumerate(feed.epoch()):
         if callbacks.needs_test_batches:
             callbacks.on_test_batch_begin(count, {})
-        result = step(batch)
+        result = step.start(batch)
         if callbacks.needs_test_batches:
             callbacks.on_test_batch_end(count, logs_of(result, "test_step"))
         if model.stop_evaluating:
@@ -220,7 +253,7 @@ def predict(model: Any, x: Any, size: int | None, steps: int | None, callbacks: 
     form = None
     for number, batch in enumerate(feed.epoch()):
         listeners.on_predict_batch_begin(number, {})
-        y = step(batch).values()
+        y = step.start(batch).values()
         form = form or TreeDef.of(y)
         found.append([np.asarray(part) for part in form.unpack(y)])
         listeners.on_predict_batch_end(number, {"outputs": y})
@@ -238,7 +271,7 @@ def on_batch(model: Any, name: str, x: Any, y: Any, weight: Any, by_class: Any) 
         rows = max(len(np.atleast_1d(a)) for a in TreeDef.of(x).unpack(x))
         model.reset_metrics()
         (batch,) = Feed(x, y, weight, rows).epoch()
-        return logs_of(steps_of(model).function(name)(batch), name)
+        return logs_of(steps_of(model).function(name).start(batch), name)
 
 
 def _split(x: Any, y: Any, weight: Any, fraction: float) -> tuple[Any, Any, Any, Any]:

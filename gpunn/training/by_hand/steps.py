@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from gpunn.common.config import runs_eagerly
 from gpunn.common.overrides import replaces
 from gpunn.common.signatures import signature
 from gpunn.layers.symbolic import TreeDef
@@ -33,16 +34,15 @@ class Steps:
         self._compiled: list[list[tuple[Metric, bool]]] | None = None
         self._functions: dict[str, Function] = {}
 
-    def function(self, name: str) -> Callable[..., Any]:
+    def function(self, name: str) -> Function:
         """Return the method of this name, compiled unless the model runs eagerly."""
-        method = getattr(self._model, name)
-        if self._model.run_eagerly:
-            return Function.in_python(method)
-        if name not in self._functions:
+        method, key = getattr(self._model, name), f"{name} {self._model.run_eagerly}"
+        if key not in self._functions:
             given = self._model._training.compiled
             losses = [loss for loss in given.losses if loss is not None]
-            self._functions[name] = Function(method, losses)
-        return self._functions[name].start
+            in_python = self._model.run_eagerly or runs_eagerly()
+            self._functions[key] = Function(method, losses, in_python)
+        return self._functions[key]
 
     def measures(self, y_pred: Any = None) -> list[list[tuple[Metric, bool]]]:
         """Return the compiled metrics of each output, and whether each is weighted; none before
