@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .ops import random
     from .ops.library.derivatives import grad, value_and_grad
     from .ops.running.tape import GradientTape
+    from .ops.running.transformations import hessian, jacobian, jvp, vjp
     from .ops.variable import Variable
 
 __all__ = [
@@ -65,7 +66,10 @@ __all__ = [
     "fit_least_squares",
     "get_backend",
     "grad",
+    "hessian",
     "initializers",
+    "jacobian",
+    "jvp",
     "keras",
     "layers",
     "losses",
@@ -83,6 +87,7 @@ __all__ = [
     "use_backend",
     "utils",
     "value_and_grad",
+    "vjp",
 ]
 
 # `gpunn.keras` is this package itself, and these public modules are defined elsewhere.
@@ -109,6 +114,7 @@ _public, _ = lazy(
         ".apps.web.notebook": "playground",
         ".ops.library.derivatives": "grad value_and_grad",
         ".ops.running.tape": "GradientTape",
+        ".ops.running.transformations": "hessian jacobian jvp vjp",
         ".ops.variable": "Variable",
     },
 )
