@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .ops.library.derivatives import grad, value_and_grad
     from .ops.running.step_function import function
     from .ops.running.tape import GradientTape
+    from .ops.running.transformations import hessian, jacobian, jvp, vjp
     from .ops.variable import Variable
 
 __all__ = [
@@ -67,7 +68,10 @@ __all__ = [
     "function",
     "get_backend",
     "grad",
+    "hessian",
     "initializers",
+    "jacobian",
+    "jvp",
     "keras",
     "layers",
     "losses",
@@ -85,6 +89,7 @@ __all__ = [
     "use_backend",
     "utils",
     "value_and_grad",
+    "vjp",
 ]
 
 # `gpunn.keras` is this package itself, and these public modules are defined elsewhere.
@@ -112,6 +117,7 @@ _public, _ = lazy(
         ".ops.library.derivatives": "grad value_and_grad",
         ".ops.running.step_function": "function",
         ".ops.running.tape": "GradientTape",
+        ".ops.running.transformations": "hessian jacobian jvp vjp",
         ".ops.variable": "Variable",
     },
 )

@@ -54,7 +54,8 @@ NEEDY = (  # skipped, unless more packages are installed
     "tests/callbacks/test_progress_bar.py", "tests/feeding/test_data_facts.py",
     "tests/layers/test_convolution.py", "tests/layers/test_second_derivatives.py",
     "tests/layers/test_stateless_calls.py", "tests/training/test_custom_functions.py",
-    "tests/training/test_custom_parts.py", "tests/models/test_steps_by_hand.py",
+    "tests/training/test_custom_parts.py", "tests/models/test_jacobians.py",
+    "tests/models/test_steps_by_hand.py", "tests/models/test_tape_jacobians.py",
 )  # fmt: skip
 
 

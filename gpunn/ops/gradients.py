@@ -13,7 +13,7 @@ from .tensor import Tensor
 
 
 def _made_of(t: Tensor) -> Sequence[Tensor]:
-    return t.inputs
+    return () if t.is_constant else t.inputs  # what a tape has computed is known
 
 
 def _derived_from(t: Tensor) -> Sequence[Tensor]:
@@ -24,7 +24,8 @@ def _derived_from(t: Tensor) -> Sequence[Tensor]:
 def topological_sort(
     roots: Iterable[Tensor], sources: Callable[[Tensor], Sequence[Tensor]] = _made_of
 ) -> list[Tensor]:
-    """Return all tensors that the roots depend on, each after its own inputs."""
+    """Return all tensors that the roots depend on, each after its own inputs; by default those of
+    constants are left out."""
     found: list[Tensor] = []
     seen = set[int]()
     stack = [(t, False) for t in reversed(list(roots))]

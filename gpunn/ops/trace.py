@@ -167,6 +167,15 @@ class Trace:
             self.composes = before
 
     @contextmanager
+    def training_nothing(self) -> Iterator[None]:
+        """Return a context in which `trains` is False: the step's own backward pass trains."""
+        before, self.trains = self.trains, False
+        try:
+            yield
+        finally:
+            self.trains = before
+
+    @contextmanager
     def reading(self, values: Iterable[tuple[Any, Tensor]], keeps: bool = True) -> Iterator[None]:
         """Return a context in which parameters and variables have given values.
 
