@@ -43,6 +43,14 @@ class _Application(Primitive):
         computation.calls[id(y)] = call
         if any(p.arena is None for p in layer._own_parameters):
             layer._own_arena()
+        backend = computation.backend
+        for p in layer._own_parameters:
+            if p.arena.backend.xp is not backend.xp:
+                raise ValueError(
+                    f"{layer.name} defines passes on arrays, and its weights are on another "
+                    f"backend than the tape, {backend.name!r}: call gpunn.use_backend with that "
+                    f"of the model before."
+                )
         if layer.is_view(call):
             return stored(computation.backend, call.x, out)
         return partial(layer.forward, call)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from interrupting import interrupt, places
 from numpy.testing import assert_allclose, assert_array_equal
 
 import gpunn
 from gpunn import layers, ops
+from gpunn.ops.trace import current
 
 pytestmark = pytest.mark.usefixtures("doubles")
 random = np.random.default_rng(0)
@@ -328,6 +331,40 @@ def test_models_can_be_copied_and_saved(tmp_path: Any) -> None:
     third = classifier(Own)
     third.load_weights(tmp_path / "own.gpunn")
     alike(own, third)
+
+
+FILES = {
+    str(Path(gpunn.__file__).parent / name)
+    for name in (
+        "training/by_hand/loop.py", "training/by_hand/steps.py", "training/by_hand/feed.py",
+        "ops/running/step_function.py", "ops/running/step_trace.py", "ops/running/tape.py",
+        "optimizers/on_arrays.py", "metrics/in_steps.py", "metrics/metric.py",
+    )
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cls", [Own, OwnInPython])
+def test_an_interrupt_leaves_a_model_that_trains(cls: Any) -> None:
+    """At sampled lines: afterwards it trains from given weights as an undisturbed one does."""
+    alone = classifier(cls)
+    start = alone.get_weights()
+    given: Any = {"batch_size": 8, "epochs": 2, "verbose": 0}
+    alone.fit(X, Y, **given)
+    lines = places(lambda: classifier(cls).fit(X, Y, **given), FILES)
+    assert len(lines) > 200
+    for place in lines[:: 23 if cls is Own else 41]:
+        model = classifier(cls)
+        interrupt(lambda model=model: model.fit(X, Y, **given), place)  # type: ignore[misc]
+        assert current() is None and all(np.isfinite(w).all() for w in model.get_weights())
+        model.fit(X, Y, **given)  # whatever state it was left in
+        other = classifier(cls)
+        for one in (model, other):
+            gpunn.utils.set_random_seed(0)
+            one.set_weights(start)
+            one.compile(gpunn.optimizers.Adam(0.05), "sparse_categorical_crossentropy")
+        for one in (model, other):
+            one.fit(X, Y, shuffle=False, **given)
+        alike(model, other)
 
 
 ERRORS: dict[str, Any] = {

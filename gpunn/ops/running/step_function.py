@@ -305,6 +305,7 @@ class StepProgram:
         self._zero = backend.zeros((1,), np.float64)
         self._program: Program = backend.program(self._step, True, {})
         self._rows: tuple[Any, OnRows] | None = None
+        self._is_running = False  # also after an interrupt: what it holds is then unknown
 
     def _step(self) -> None:
         self._computation.run()
@@ -312,7 +313,7 @@ class StepProgram:
 
     def is_current(self) -> bool:
         """Whether nothing that it uses has changed since it was made."""
-        if any(p.arena is not home for p, home in self._homes):
+        if self._is_running or any(p.arena is not home for p, home in self._homes):
             return False
         if not self._settings.are_same():
             now = Settings(self._parts)
@@ -346,7 +347,9 @@ class StepProgram:
     def _within(self, arenas: Sequence[Arena], work: Callable[[], None]) -> None:
         """Do work while no other thread changes the weights of these arenas."""
         if not arenas:
+            self._is_running = True
             work()
+            self._is_running = False
             return
         first, *others = arenas
         writes = id(first) in self._written

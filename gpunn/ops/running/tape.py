@@ -41,12 +41,11 @@ class _TapeTrace(EagerTrace):
         backend = self.computed.backend
         source.array_on(backend)  # which gives it one, if it has none
         arena = getattr(source, "arena", None)
-        if arena is not None and arena.backend.xp is not backend.xp:
-            raise ValueError(
-                f"{source!r} is on another backend than the tape, {backend.name!r}: call "
-                f"gpunn.use_backend with that of the model before."
-            )
-        found = super().first_of(source)
+        if arena is None or arena.backend.xp is backend.xp:
+            found = super().first_of(source)
+        else:  # a model of another backend: its values are copied
+            found = Trace.first_of(self, source)
+            self.computed.put(found, backend.upload(source.numpy()).reshape(source.shape))
         self._reads.setdefault(id(source), []).append(found)
         return found
 
