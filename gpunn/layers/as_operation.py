@@ -45,7 +45,8 @@ class _Application(Primitive):
             layer._own_arena()
         backend = computation.backend
         for p in layer._own_parameters:
-            if p.arena.backend.xp is not backend.xp:
+            own = p.arena.backend
+            if own.root is not backend.root and own.xp is not backend.xp:
                 raise ValueError(
                     f"{layer.name} defines passes on arrays, and its weights are on another "
                     f"backend than the tape, {backend.name!r}: call gpunn.use_backend with that "

@@ -103,6 +103,8 @@ class Trace:
             order, instead of by kernels.
         changes_nothing: whether assignments are those of a call that changes nothing.
         by_hand: whether a tape records it, and no step adds up its losses.
+        stops: whether it is known that a step ends where a check finds an error; on a GPU it goes
+            on until the host waits for it.
         has_effects: whether it is a whole step, to which optimizers and metrics belong.
         number: identifies the trace; its tensors have it too.
         sources: tensors that stand for parameters and variables as the arguments of a function, and
@@ -123,6 +125,7 @@ class Trace:
         self.calls: list[Tensor] = []
         self.trains = True
         self.composes = self.by_hand = self.changes_nothing = self.has_effects = False
+        self.stops = False
         self.number = next(_numbers)
         self.sources: dict[int, tuple[Tensor, Any]] = {}
         self._first: dict[tuple[Any, ...], Tensor] = {}

@@ -357,7 +357,7 @@ def test_a_model_of_another_backend_trains(names: tuple[str, str]) -> None:
         assert_allclose(one, other, rtol=1e-9, atol=1e-11)
     own = network(Cubed())
     gpunn.use_backend(names[1])
-    with pytest.raises(ValueError, match="another backend.*use_backend"), gpunn.GradientTape():
+    with pytest.raises(ValueError, match=r"another backend.*use_backend"), gpunn.GradientTape():
         own(X)
 
 

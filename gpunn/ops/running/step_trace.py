@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.ops.elementwise import copy
 from gpunn.ops.fusion.storing import stored
@@ -55,6 +56,7 @@ class StepTrace(Trace):
     def __init__(self) -> None:
         super().__init__()
         self.composes = self.by_hand = self.has_effects = True
+        self.stops = get_backend().stops
         self.effects: list[Effect] = []
         self.late: dict[int, tuple[Tensor, Callable[[], Any]]] = {}
         self._reads: dict[int, list[Tensor]] = {}
@@ -131,6 +133,8 @@ class StepComputation:
         outputs: Sequence[Tensor],
         context: Any,
     ) -> None:
+        if trace.stops and not backend.stops:
+            raise Unsupported("it was traced for a backend that ends a step at an error.")
         self._trace, self._backend = trace, backend
         self.outputs = [backend.empty(t.shape, t.dtype) for t in outputs]
         ends = [effect.position for effect in trace.effects]
