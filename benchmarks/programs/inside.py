@@ -251,6 +251,7 @@ def started(framework: str) -> Any:
         os.environ["KERAS_BACKEND"] = "tensorflow" if has_tensorflow else "torch"
     keras = importlib.import_module(framework)
     stand_ins.quiet_pictures()
+    stand_ins.folders_of_pictures()
     stand_ins.put_in_place(keras)
     if framework == "keras" and has_tensorflow:
         importlib.import_module("tensorflow.keras.utils")  # another module with the same contents

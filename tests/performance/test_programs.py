@@ -33,6 +33,11 @@ assert len(history.history["loss"]) == len(history.epoch) == 50
 assert model.predict(x_test.reshape(-1, 784)).shape == (10000, 10)
 """
 FAILS = "import keras\n\nkeras.layers.Dense(3)\nkeras.layers.NoSuchLayer()\n"
+DRAWS = """\
+from PIL import Image
+Image.new("L", (4, 4)).save("pictures/first.png")
+assert Image.open("pictures/first.png").size == (4, 4)
+"""
 KERAS_ALONE = """\
 import keras
 import numpy as np
@@ -95,6 +100,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str
         {"path": "ends.py", "text": "import os\nos.abort()"},
         {"path": "lacks.py", "text": "from keras.layers import LSTM"},
         {"path": "by hand.py", "text": FAILS, "needs": "training step by hand"},
+        {"path": "draws.py", "text": DRAWS},
         {"path": "fetches.py", "text": "import urllib.request as u\nu.urlopen('http://a.b')"},
     ]
     return command(tmp_path_factory.mktemp("programs"), programs)
@@ -117,10 +123,14 @@ def test_it_trains_on_less_and_keeps_what_was_trained(found: Found) -> None:
     assert len(fit["fit"]["val_accuracy"]) == 2 and predict == {"predict": [10000, 10]}
 
 
+def test_pictures_have_a_folder(found: Found) -> None:
+    assert found[0]["draws.py"]["error"] is None
+
+
 def test_what_is_edited_for_gpunn_is_not_counted_as_unchanged(found: Found) -> None:
     outcomes, page = found
     assert outcomes["edited.py"]["error"] is outcomes["shorter.py"]["error"] is None
-    assert "2 of 7 programs that train by `fit` run with gpunn" in page
+    assert "3 of 8 programs that train by `fit` run with gpunn" in page
     assert "1 more after small edits" in page and "1 further programs write" in page
 
 
