@@ -19,6 +19,7 @@ from gpunn.common.functions import OfFunction
 from gpunn.common.names import snake_case
 from gpunn.common.overrides import is_framework
 from gpunn.common.registry import Examples
+from gpunn.common.result import Number
 from gpunn.losses.rows import align, check_equal
 from gpunn.ops.conversion import convert
 from gpunn.ops.narrow import first_inexact
@@ -148,7 +149,7 @@ class Metric(Formula):
 
     def result(self) -> float:
         """Return the value over all batches since the last reset; 0 before the first."""
-        return self.compute(self._state)
+        return Number(self.compute(self._state))
 
     def reset_state(self) -> None:
         """Forget all batches. A model calls it before every pass over the data, whose sums start
