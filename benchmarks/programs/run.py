@@ -203,6 +203,9 @@ def totals(found: list[Program]) -> dict[str, Any]:
         "by_hand": len(found) - len(fit),
         "by_hand_run_unchanged": sum(p in unchanged for p in by_hand),
         "by_hand_run_edited": sum(p not in unchanged for p in by_hand),
+        "by_hand_as_keras_does": sum(
+            p["outcome"].get("beside", "").startswith(SAME) for p in by_hand
+        ),
         "trained_by_fit": len(fit),
         "run_unchanged": len(runs),
         "run_edited": len(edited),
@@ -227,7 +230,9 @@ def page(result: dict[str, Any], framework: str) -> str:
         f"{t['run_with_keras']} of them have been seen to run with Keras 3; of these, "
         f"{t['run_with_both']} run with {framework}.", "",
     ]  # fmt: skip
+    same = ""
     if result["compared_with"]:
+        same = f", and {t['by_hand_as_keras_does']} of both compute the gradients that Keras does"
         lines += [
             f"Trained beside {result['compared_with']}, from equal weights, in the order of the "
             f"rows and without dropout: {t['as_keras_does']} give the same losses and metrics "
@@ -238,8 +243,8 @@ def page(result: dict[str, Any], framework: str) -> str:
     lines += [
         f"{t['by_hand']} further programs write the training step by hand (a gradient tape); "
         f"{t['by_hand_run_unchanged']} of them run, {t['by_hand_run_edited']} more after small "
-        f"edits. Data sets are made up in the place of downloads; `fit` is given less data and "
-        f"two epochs, and so are loops by hand. [How](../README.md).", "",
+        f"edits{same}. Data sets are made up in the place of downloads; `fit` is given less data "
+        f"and two epochs, and so are loops by hand. [How](../README.md).", "",
     ]  # fmt: skip
     groups = collections.Counter(p.get("needs", "built-in parts") for p in found)
     ran = collections.Counter(

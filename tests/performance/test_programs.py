@@ -49,6 +49,17 @@ model.compile("adam", "mse", metrics=["mae"])
 model.fit(x, x.sum(1), epochs=2, validation_split=0.25, verbose=0)
 print(model.evaluate(x, x.sum(1), verbose=0), model.predict(x, verbose=0).shape)
 """
+BY_HAND = """\
+import keras  # the name GradientTape is what a step by hand is told by
+import numpy as np
+x = np.random.default_rng(0).normal(size=(32, 3)).astype("float32")
+w = keras.Variable(keras.random.normal((3, 2)))
+optimizer = keras.optimizers.Adam(0.1)
+for _ in range(4):
+    error = keras.ops.matmul(x, w) - 1.0
+    g = keras.ops.stop_gradient(keras.ops.matmul(x.T, error))
+    optimizer.apply_gradients([(g, w)])
+"""
 NOTEBOOK = {
     "cells": [
         {"cell_type": "markdown", "source": ["# A title"]},
@@ -154,10 +165,19 @@ def test_one_that_takes_too_long_is_ended_and_data_sets_are_made_up(tmp_path: Pa
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="Keras is there on Python 3.11 alone")
 def test_it_compares_with_keras_from_equal_weights(tmp_path: Path) -> None:
     wide = KERAS_ALONE.replace("Dense(8", "Dense(8 if keras.__version__ < '3' else 7")
-    programs = [{"path": "same.py", "text": KERAS_ALONE}, {"path": "other.py", "text": wide}]
+    rate = BY_HAND.replace("Adam(0.1)", "Adam(0.1 if keras.__version__ < '3' else 0.2)")
+    programs = [
+        {"path": "same.py", "text": KERAS_ALONE},
+        {"path": "other.py", "text": wide},
+        {"path": "by hand.py", "text": BY_HAND, "needs": "training step by hand"},
+        {"path": "by other hand.py", "text": rate, "needs": "training step by hand"},
+    ]
     outcomes, page = command(tmp_path, programs, "--compare", sys.executable)
     assert outcomes["same.py"]["beside"] == "runs, as Keras does"
     assert outcomes["other.py"]["beside"].startswith("differs: 0: fit: loss: 0: ")
+    assert outcomes["by hand.py"]["beside"] == "runs, as Keras does"
+    assert len(outcomes["by hand.py"]["events"]) == 3
+    assert outcomes["by other hand.py"]["beside"].startswith("differs: 1: apply_gradients: 0: ")
     assert "| runs, as Keras does |" in page and "1 give the same losses" in page
 
 
