@@ -360,3 +360,17 @@ def test_weights_of_one_name_are_trained_and_saved(keras: Any, tmp_path: Path) -
     other.load_weights(path)
     for loaded, saved in zip(other.get_weights(), ours, strict=True):
         assert_array_equal(loaded, saved)
+
+
+def test_a_call_that_returns_its_weight_has_no_batch_axis() -> None:
+    class Total(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__(name="total_of")
+            self.total = gpunn.Variable(np.zeros(FEATURES), trainable=False)
+
+        def call(self, x: Any) -> Any:
+            self.total.assign_add(ops.sum(x, axis=0))
+            return self.total
+
+    with pytest.raises(ValueError, match=r"total_of\.call: .*one entry for each sample.*\(4,\)"):
+        Total()(data()[0])
