@@ -252,8 +252,8 @@ def without_chance(framework: Any) -> None:
 
     def normal(shape: Any, mean: Any = 0.0, stddev: Any = 1.0, *args: Any, **kwargs: Any) -> Any:
         lengths = [int(n) for n in shape]
-        drawn = np.random.default_rng([7, *lengths]).normal(size=lengths).astype(np.float32)
-        return (tensorflow or framework.ops).convert_to_tensor(drawn) * stddev + mean
+        drawn = np.random.default_rng([7, *lengths]).normal(size=lengths) * stddev + mean
+        return framework.ops.convert_to_tensor(drawn, framework.config.floatx())
 
     (tensorflow or framework).random.normal = normal
     if tensorflow is not None:
