@@ -19,6 +19,7 @@ from gpunn.common.functions import OfFunction
 from gpunn.common.names import snake_case
 from gpunn.common.overrides import is_framework
 from gpunn.common.registry import Examples
+from gpunn.common.result import Number
 from gpunn.losses.rows import align, check_equal
 from gpunn.ops.conversion import convert
 from gpunn.ops.narrow import first_inexact
@@ -155,7 +156,8 @@ class Metric(Formula):
         """Return the value over all batches since the last reset; 0 before the first."""
         if (trace := _step()) is not None:
             return cast(float, trace.late_value(self.result))
-        return self.compute(self._state + sum(backend.read(a) for backend, a in self._on_devices))
+        state = self._state + sum(backend.read(a) for backend, a in self._on_devices)
+        return Number(self.compute(state))
 
     @property
     def _on_devices(self) -> list[tuple[Backend, Array]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from .conversion import cast
 from .dtypes import is_float
 from .elementwise import copy
 from .making import ones_like
@@ -73,6 +74,8 @@ def gradients(
     def add(t: Tensor, gradient: Tensor | None) -> None:
         if gradient is not None and id(t) in matters:
             gradient = reduced_to(gradient, t.shape)
+            if gradient.dtype != t.dtype and is_float(t.dtype):  # stated for promoted inputs
+                gradient = cast(gradient, t.dtype)
             before = found.get(id(t))
             found[id(t)] = gradient if before is None else before + gradient
 

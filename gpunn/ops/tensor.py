@@ -49,6 +49,7 @@ class Tensor(Operators):
 
     trace: int | None = None
     position = 0  # the place in its trace
+    part_of: Any = None  # the variable and the key of ``v[key]``
 
     def __init__(
         self,
@@ -104,6 +105,20 @@ class Tensor(Operators):
 
     def __bool__(self) -> bool:
         return bool(self._numbers("`if`, `while`, `and`, `or` or `not`"))
+
+    def assign(self, value: Any) -> Any:
+        """Assign to the part of a variable that this is: ``v[0].assign(1.0)``.
+
+        Raises:
+            TypeError: for any other tensor.
+        """
+        if self.part_of is None:
+            raise TypeError(
+                "a tensor is immutable: only a gpunn.Variable and its parts, v[0, 1], can be "
+                "assigned to. Make one of the tensor, gpunn.Variable(x)."
+            )
+        variable, key = self.part_of
+        return variable.assign_part(key, value)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise TypeError(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from inspect import isfunction
 from itertools import chain
 from typing import Any, ClassVar
 
 from gpunn.common import registry
-from gpunn.common.overrides import replaces
+from gpunn.common.overrides import declared, is_framework, replaces
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import HostPart, Node
 from gpunn.layers import traced
@@ -53,6 +54,7 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
     _trainable: bool
 
     def __init_subclass__(cls) -> None:
+        _take_call(cls)
         super().__init_subclass__()
         cls.has_call = replaces(cls, "call")
 
@@ -210,3 +212,14 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
     @property
     def traceable(self) -> bool:
         return all(layer.traceable for layer in self.layers)
+
+
+def _take_call(cls: type) -> None:
+    """Let the `__call__` of a custom model be its `call`, if it has none and `__call__` does not
+    refer to that of its base."""
+    method = vars(cls).get("__call__")
+    if is_framework(cls) or not isfunction(method) or replaces(cls, "call"):
+        return
+    if "call" not in declared(cls, "_refused") and "__call__" not in method.__code__.co_names:
+        cls.call = method  # type: ignore[attr-defined]
+        del cls.__call__

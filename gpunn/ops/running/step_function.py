@@ -30,6 +30,7 @@ from gpunn.ops.trace import current
 from .step_trace import StepComputation, StepTrace, Unsupported
 
 GATHERED = ("float32", "float64", "int32")  # dtypes of arrays whose rows a program gathers
+_AS_THEY_ARE = {np.dtype(name) for name in ("float32", "int32", "bool")}
 PROGRAMS = 16
 """Programs that a function keeps: for forms of arguments, and states of what it uses."""
 MOST_INTEGERS = 3
@@ -194,6 +195,8 @@ class Arguments:
 
     def _taken(self, x: Any) -> tuple[Any, Any]:
         """Return an argument with places for its arrays, and its key."""
+        if type(x) is np.ndarray:
+            return self._placed(x)
         if isinstance(x, (list, tuple)) and _is_structure(x):
             parts = [self._taken(one) for one in x]
             kind = type(x)
@@ -215,9 +218,12 @@ class Arguments:
         elif not isinstance(x, float) and not _is_array(x):
             self.kept.append(x)
             return x, id(x)
+        return self._placed(x)
+
+    def _placed(self, x: Any) -> tuple[Any, Any]:
         array = _host_array(x)
         self.arrays.append(array)
-        return _Place(len(self.arrays) - 1), (array.shape, array.dtype.name)
+        return _Place(len(self.arrays) - 1), (array.shape, array.dtype)
 
     def with_tensors(self, tensors: Sequence[Tensor]) -> tuple[list[Any], dict[str, Any]]:
         """Return the arguments with these tensors for the arrays."""
@@ -427,6 +433,8 @@ def _is_array(x: Any) -> bool:
 
 def _host_array(x: Any) -> np.ndarray:
     """Return an argument as an array of a dtype that tensors have."""
+    if type(x) is np.ndarray and x.dtype in _AS_THEY_ARE:
+        return x
     if isinstance(x, Tensor):
         return x.numpy()
     if isinstance(x, float):

@@ -41,8 +41,8 @@ class _TapeTrace(EagerTrace):
         backend = self.computed.backend
         source.array_on(backend)  # which gives it one, if it has none
         arena = getattr(source, "arena", None)
-        same = arena is None or arena.backend.root is backend.root
-        if same or arena.backend.xp is backend.xp:
+        home = backend if arena is None else arena.backend
+        if home.root is backend.root or home.xp is backend.xp:
             found = super().first_of(source)
         else:  # a model of another backend: its values are copied
             found = Trace.first_of(self, source)
