@@ -346,6 +346,17 @@ class TrainableModel(NestedModel):
         layers, as its own steps use them. `fit` resets them before each epoch."""
         return _steps().metrics_of(self)
 
+    @property
+    def compiled_loss(self) -> Any:
+        """The loss of `compile` for a step of its own, as in Keras 2: ``compiled_loss(y, y_pred)``
+        also counts it as ``"loss"``."""
+        return _steps().CompiledLoss(self)
+
+    @property
+    def compiled_metrics(self) -> Any:
+        """The metrics of `compile` together, as in Keras 2: ``update_state(y, y_pred)``."""
+        return _steps().CompiledMetrics(self)
+
     def reset_metrics(self) -> None:
         """Reset all metrics."""
         for metric in self.metrics:

@@ -40,6 +40,18 @@ class Own(gpunn.Model):
         return {m.name: m.result() for m in self.metrics}
 
 
+class AsInKeras2(gpunn.Model):
+    def train_step(self, data: Any) -> Any:
+        x, y = data
+        with gpunn.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = self.compiled_loss(y, y_pred, regularization_losses=self.losses)
+        weights = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, weights), weights)
+        self.compiled_metrics.update_state(y, y_pred)
+        return {m.name: m.result() for m in self.metrics}
+
+
 class OwnInPython(Own):
     """The same, but it takes a number out of each step: so it cannot be one program."""
 
@@ -77,7 +89,7 @@ def alike(one: Any, other: Any) -> None:
         assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("cls", [Own, OwnInPython, OwnLoss, OwnMetrics])
+@pytest.mark.parametrize("cls", [Own, AsInKeras2, OwnInPython, OwnLoss, OwnMetrics])
 def test_a_step_of_its_own_trains_as_fit_does(every_backend: str, cls: Any) -> None:
     gpunn.use_backend(every_backend)
     plain, own = classifier(), classifier(cls)
@@ -228,6 +240,20 @@ def test_streams_of_batches() -> None:
     for model in (own, plain):
         model.fit(Batches(), epochs=2, verbose=0)
         model.fit(iter([*Batches()] * 2), epochs=2, steps_per_epoch=4, verbose=0)
+    alike(own, plain)
+
+    class Numbered(gpunn.utils.PyDataset):
+        def __init__(self) -> None:
+            super().__init__()
+            self.num_batches = 4  # as Keras 2's may set it themselves
+
+        def __getitem__(self, index: int) -> Any:
+            return X[6 * index :][:6], Y[6 * index :][:6]
+
+    for model in (own, plain):
+        gpunn.utils.set_random_seed(1)  # of the order of batches
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        model.fit(Numbered(), epochs=2, verbose=0)
     alike(own, plain)
     dataset = gpunn.data.Dataset.from_tensor_slices((X, Y)).batch(6)
     for model in (own, plain):

@@ -14,7 +14,7 @@ from gpunn.common.config import floatx
 from gpunn.common.nested import found_in, replaced
 from gpunn.feeding import data
 from gpunn.feeding.arrays import as_array
-from gpunn.feeding.batches import check_ends, items
+from gpunn.feeding.batches import check_ends, items_of_pass
 from gpunn.ops.narrow import from_host
 
 
@@ -121,11 +121,7 @@ class Feed:
     def _pass(self) -> Iterator[Any]:
         number, self.passes = self.passes, self.passes + 1
         if self.is_stream:
-            source = self._source
-            if hasattr(source, "batches_of_pass"):
-                yield from map(_batch, source.batches_of_pass(number, self._seed, 0))
-            else:
-                yield from map(_batch, items(source))
+            yield from map(_batch, items_of_pass(self._source, number, self._seed))
             return
         order = None if self._seed is None else self.order.indices(number)
         for at in range(0, self.rows, self._size):

@@ -162,8 +162,19 @@ def _count(model: Any, loss: Tensor, x: Any) -> None:
 
 def compute_loss(model: Any, y: Any, y_pred: Any, weight: Any) -> Tensor:
     """Implement `Model.compute_loss`; see there."""
+    terms = [*compiled_losses(model, y, y_pred, weight), *model.losses]
+    if not terms:
+        raise ValueError(
+            f"{model.name} has no loss: pass one to compile, add one with add_loss, or write "
+            f"compute_loss(x, y, y_pred, sample_weight)."
+        )
+    return sum(terms[1:], convert(terms[0]))
+
+
+def compiled_losses(model: Any, y: Any, y_pred: Any, weight: Any) -> list[Any]:
+    """Return the loss of each output, by `compile`, times its weight."""
     compiled = model._training.compiled
-    terms = []
+    terms: list[Any] = []
     if y is not None and y_pred is not None and compiled is not None and any(compiled.losses):
         outputs = _each(y_pred)
         targets, weights = _like(y, y_pred), _like(weight, y_pred)
@@ -173,13 +184,42 @@ def compute_loss(model: Any, y: Any, y_pred: Any, weight: Any) -> Tensor:
             if loss is not None:
                 value = loss(t, p, w)
                 terms.append(value if factor == 1.0 else value * factor)
-    terms += model.losses
-    if not terms:
-        raise ValueError(
-            f"{model.name} has no loss: pass one to compile, add one with add_loss, or write "
-            f"compute_loss(x, y, y_pred, sample_weight)."
-        )
-    return sum(terms[1:], convert(terms[0]))
+    return terms
+
+
+class CompiledLoss:
+    """The loss of `compile`; see `Model.compiled_loss`."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def __call__(
+        self, y: Any, y_pred: Any, sample_weight: Any = None, regularization_losses: Any = None
+    ) -> Tensor:
+        terms = compiled_losses(self._model, y, y_pred, sample_weight)
+        terms += list(regularization_losses or ())
+        if not terms:
+            raise ValueError(f"{self._model.name} was compiled without a loss: name one.")
+        loss = sum(terms[1:], convert(terms[0]))
+        _count(self._model, loss, y_pred)
+        return loss
+
+
+class CompiledMetrics:
+    """The metrics of `compile`; see `Model.compiled_metrics`."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    @property
+    def metrics(self) -> list[Metric]:
+        return [metric for each in steps_of(self._model).measures() for metric, _ in each]
+
+    def update_state(self, y: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        update_compiled(self._model, y, y_pred, sample_weight)
+
+    def result(self) -> dict[str, Any]:
+        return result_of(self.metrics)
 
 
 def compute_metrics(model: Any, y: Any, y_pred: Any, weight: Any) -> dict[str, Any]:
