@@ -23,7 +23,7 @@ from .common.formula import Formula
 from .common.functions import OfOneFunction
 from .common.lookups import lookups
 from .common.overrides import replaces
-from .ops.conversion import convert
+from .ops.conversion import convert, read_in_trace
 from .ops.library.derivatives import grad
 from .ops.reductions import sum_
 from .ops.running.functions import ArrayFunction
@@ -137,6 +137,7 @@ class _Elementwise(Regularizer):
         raise NotImplementedError
 
     def __call__(self, x: Any) -> Any:
+        x = read_in_trace(x)
         penalty = sum_(self.term(_as_tensor(x)))
         return penalty if isinstance(x, Tensor) else penalty.numpy()
 
@@ -227,6 +228,7 @@ class OrthogonalRegularizer(Regularizer):
     penalty = _traced_penalty
 
     def __call__(self, x: Any) -> Any:
+        x = read_in_trace(x)
         w = _as_tensor(x)
         if w.ndim != 2:
             raise ValueError(f"OrthogonalRegularizer takes a matrix; got the shape {w.shape}.")

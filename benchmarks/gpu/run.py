@@ -55,6 +55,7 @@ NEEDY = (  # skipped, unless more packages are installed
     "tests/layers/test_convolution.py", "tests/layers/test_second_derivatives.py",
     "tests/layers/test_stateless_calls.py", "tests/training/test_custom_functions.py",
     "tests/training/test_custom_parts.py", "tests/models/test_jacobians.py",
+    "tests/models/test_loops_by_hand.py", "tests/models/test_programs_by_hand.py",
     "tests/models/test_steps_by_hand.py", "tests/models/test_tape_jacobians.py",
 )  # fmt: skip
 

@@ -16,7 +16,7 @@ from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case
 from gpunn.common.overrides import PAGE, is_framework, replaces
 from gpunn.common.signatures import signature
-from gpunn.ops.conversion import convert
+from gpunn.ops.conversion import convert, read_in_trace
 from gpunn.ops.dtypes import floating
 from gpunn.ops.fusion.in_place import Function, InPlace, Stated
 from gpunn.ops.gradients import gradients_of
@@ -173,6 +173,7 @@ class Activation(Stated, Formula):
         """
         if args or kwargs:
             return type(self)(*args, **kwargs)(x)
+        x = read_in_trace(x)
         if isinstance(x, Tensor):
             return self.on_tensor(x)
         x = host_array(x)
@@ -249,6 +250,7 @@ class FunctionActivation(OfOneFunction, Activation):
         return hash(self.function)
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        x = read_in_trace(x)
         given = x if isinstance(x, Tensor) else convert(host_array(x), host_array(x).dtype)
         found = self.function(given, *args, **kwargs)
         return found if isinstance(x, Tensor) else convert(found).numpy()

@@ -61,7 +61,7 @@ class PyDataset:
         return len(self)
 
     @num_batches.setter
-    def num_batches(self, number: int) -> None:
+    def num_batches(self, number: int | None) -> None:
         self._given_batches = number
 
     @property

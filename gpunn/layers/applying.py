@@ -19,7 +19,7 @@ from gpunn.core.settings import Settings
 from gpunn.core.workspace import run_once
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.narrow import from_host
-from gpunn.ops.op_arguments import OpArguments, with_tensors
+from gpunn.ops.op_arguments import OpArguments, inputs_as_tensors, with_tensors
 from gpunn.ops.primitive import place_in_user_code
 
 from . import traced
@@ -274,6 +274,7 @@ def dispatch(layer: Any, args: Any, kwargs: dict[str, Any], training: bool | Non
         args, kwargs, training = _alone(*args, **{"training": training, **kwargs})
     if traced.is_traced((args, kwargs)):
         args, kwargs = with_tensors((args, kwargs))
+        args = *inputs_as_tensors(args[:1]), *args[1:]  # the others may be assigned to
         return traced.apply(layer, args, kwargs, training)
     if not is_symbolic((args, kwargs)):
         return layer.run(*args, training=bool(training), **kwargs)

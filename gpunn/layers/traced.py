@@ -20,7 +20,7 @@ from gpunn.common.signatures import signature
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 from gpunn.core.settings import noted
-from gpunn.ops.conversion import convert
+from gpunn.ops.conversion import convert, is_held
 from gpunn.ops.dtypes import floating, is_float
 from gpunn.ops.gradients import gradients
 from gpunn.ops.op_arguments import OpArguments, Place
@@ -57,7 +57,7 @@ def is_traced(x: Any) -> bool:
     """Whether ``x`` is a tensor whose values are computed in each step, or holds one. This is true
     of every array inside a trace, since a layer that is applied to it may be trained."""
     if current() is not None:
-        return any_in(lambda one: isinstance(one, (Tensor, Parameter, np.ndarray)), x)
+        return any_in(lambda one: isinstance(one, (Tensor, np.ndarray)) or is_held(one), x)
     return any_in(lambda one: isinstance(one, Tensor) and one.value is None, x)
 
 

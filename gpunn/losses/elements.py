@@ -9,7 +9,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.overrides import is_framework
 from gpunn.ops.fusion.formulas import recorded
 from gpunn.ops.fusion.in_place import Function, Stated, function
-from gpunn.ops.gradients import gradients
+from gpunn.ops.gradients import gradients, gradients_of
 from gpunn.ops.library.derivatives import derivative
 from gpunn.ops.reductions import largest
 from gpunn.ops.table import ops
@@ -69,6 +69,17 @@ class _StatedLoss(Stated, BothAtOnce):
         """Return the derivative (rows, n) of the value of each row by its predictions."""
         classes = constant(float(y.shape[-1]), y.dtype)
         slope = self.both(self.target(t, classes), y)["slope"]
+        return slope / y.shape[-1] if self.mean else slope
+
+    def slope_of_targets(self, t: Tensor, y: Tensor) -> Tensor:
+        """Return the derivative (rows, n) of the value of each row by its targets."""
+        classes = constant(float(y.shape[-1]), y.dtype)
+
+        def costs(t: Tensor) -> Tensor:
+            return ops.sum(self.cost(self.target(t, classes), y))
+
+        (slope,) = gradients_of(costs, [t], constant(1.0, y.dtype))
+        assert slope is not None
         return slope / y.shape[-1] if self.mean else slope
 
     def target(self, t: Tensor, *classes: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from gpunn.common.functions import OfFunction
 from gpunn.common.lookups import lookups
 from gpunn.common.names import closest, snake_case
 from gpunn.common.result import result
+from gpunn.ops.conversion import read_in_trace
 from gpunn.ops.tensor import Tensor
 
 from . import on_tensors
@@ -167,6 +168,7 @@ class Loss(Formula):
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Return the loss of arrays: a number, or one per row with ``reduction="none"``. For
         tensors the result is a tensor."""
+        y_true, y_pred = read_in_trace(y_true), read_in_trace(y_pred)
         if self.has_call or isinstance(y_pred, Tensor) or isinstance(y_true, Tensor):
             return on_tensors.reduced(self, y_true, y_pred, sample_weight)
         if self.axis not in (-1, np.ndim(y_pred) - 1):

@@ -110,6 +110,12 @@ class CategoricalHinge(RowLoss):
         share = hits / row_sum(hits) * (1.0 - t)
         return (share - t) * ops.sign(ops.maximum(self._missing(t, y), 0.0))
 
+    def slope_of_targets(self, t: Tensor, y: Tensor) -> Tensor:
+        others = self._others(t, y)  # whose largest is a constant in derivatives
+        hits = ops.cast(others == row_max(others), y.dtype)
+        share = hits / row_sum(hits)
+        return -(_product(share, y) + y) * ops.sign(ops.maximum(self._missing(t, y), 0.0))
+
     def _missing(self, t: Tensor, y: Tensor) -> Tensor:
         return row_max(self._others(t, y)) - row_sum(_product(t, y)) + 1.0
 

@@ -275,21 +275,39 @@ def _compute_gradient(
 def _gradients(
     dy: Tensor, y: Tensor, y_true: Tensor, y_pred: Tensor, loss: Any, formula: Any
 ) -> Gradients:
-    return None, _gradient_of_rows(dy, y_true, y_pred, loss=loss, formula=formula)
+    def by_target() -> Tensor:
+        slope = _stated(formula, "slope_of_targets")
+        if slope is None:
+            raise ValueError(
+                f"{loss.name}: its derivative by y_true is not known; write call(y_true, y_pred) "
+                f"with gpunn.ops, or use ops.stop_gradient(y_true)."
+            )
+        return expand_dims(dy, -1) * slope(loss, y_true, y_pred)
+
+    return by_target, _gradient_of_rows(dy, y_true, y_pred, loss=loss, formula=formula)
 
 
 def _second_gradients(
     dz: Tensor, dx: Tensor, dy: Tensor, y_true: Tensor, y_pred: Tensor, loss: Any, formula: Any
 ) -> Gradients:
-    slope = getattr(formula, "slope_of_rows", None)
-    if slope is None or replaces(formula, "forward_backward", "elements"):
+    slope = _stated(formula, "slope_of_rows")
+    if slope is None:
         return unknown_derivative(lambda: loss.name)()
 
-    def gradient(dy: Tensor, y_pred: Tensor) -> Tensor:
+    def gradient(dy: Tensor, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return expand_dims(dy, -1) * slope(loss, y_true, y_pred)
 
-    by_dy, by_prediction = gradients_of(gradient, [dy, y_pred], dz)
-    return by_dy, None, by_prediction
+    def by_target() -> Tensor | None:
+        return gradients_of(lambda t: gradient(dy, t, y_pred), [y_true], dz)[0]
+
+    by_dy, by_prediction = gradients_of(lambda d, y: gradient(d, y_true, y), [dy, y_pred], dz)
+    return by_dy, by_target, by_prediction
+
+
+def _stated(formula: Any, name: str) -> Any:
+    """Return a slope that `gpunn.ops` states; None if passes on arrays define the loss."""
+    on_arrays = replaces(formula, "forward_backward", "elements")
+    return None if on_arrays else getattr(formula, name, None)
 
 
 def _compute_mean(
@@ -311,20 +329,24 @@ def _compute_slopes(
 def _gradient_of_mean(
     dy: Tensor, y: Tensor, y_true: Tensor, y_pred: Tensor, loss: Any, formula: Any
 ) -> Gradients:
+    rows = y_pred.shape[0]
+    by_target, _ = _gradients(
+        broadcast_to(dy / rows, (rows,)), y, y_true, y_pred, loss=loss, formula=formula
+    )
     slopes = _slopes_of_mean(y_true, y_pred, loss=loss, formula=formula)
-    one = dy.is_constant and float(dy.value.item()) == 1.0  # type: ignore[union-attr]
-    return None, slopes if one else slopes * dy
+    one = dy.value is not None and dy.is_constant and dy.value.item() == 1.0
+    return by_target, slopes if one else slopes * dy
 
 
 def _curvature(
     dz: Tensor, dx: Tensor, y_true: Tensor, y_pred: Tensor, loss: Any, formula: Any
 ) -> Gradients:
-    slope = getattr(formula, "slope_of_rows", None)
-    if slope is None:
-        return unknown_derivative(lambda: loss.name)()
     rows = y_pred.shape[0]
-    (found,) = gradients_of(lambda p: slope(loss, y_true, p) / rows, [y_pred], dz)
-    return None, found
+    each = constant(np.full(rows, 1.0 / rows), y_pred.dtype)
+    _, by_target, by_prediction = _second_gradients(
+        dz, dx, each, y_true, y_pred, loss=loss, formula=formula
+    )
+    return by_target, by_prediction
 
 
 _mean_loss = Primitive(

@@ -75,6 +75,9 @@ class EuclideanDistance(RowLoss):
         _, part = _in_units(y - t)
         return part / _length(part)
 
+    def slope_of_targets(self, t: Tensor, y: Tensor) -> Tensor:
+        return -self.slope(t, y)  # the derivative of the root in `cost` is infinite where y = t
+
 
 class MeanAbsoluteError(ElementLoss):
     """l = mean_j |y_j - t_j|; dl/dy = sign(y - t) / n, 0 where y = t.

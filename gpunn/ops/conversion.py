@@ -54,7 +54,7 @@ def _loaded(x: Any) -> Tensor | np.ndarray:
     """Return an argument as a tensor if it is or contains one, else as an array."""
     if isinstance(x, Tensor):
         return x
-    if hasattr(x, "array_on"):  # a parameter or a variable
+    if is_held(x):
         return held_by(x)
     if isinstance(x, (list, tuple)) and any(map(_has_tensor, x)):
         stacked: Tensor = FUNCTIONS["stack"]([convert(entry) for entry in x])
@@ -92,7 +92,7 @@ def _dtype_of(array: np.ndarray) -> str:
 def _has_tensor(x: Any) -> bool:
     if isinstance(x, (list, tuple)):
         return any(map(_has_tensor, x))
-    return isinstance(x, Tensor) or hasattr(x, "array_on")
+    return isinstance(x, Tensor) or is_held(x)
 
 
 def held_by(source: Any) -> Tensor:
@@ -104,6 +104,17 @@ def held_by(source: Any) -> Tensor:
         found = constant(source.numpy(), source.dtype or floatx())
     integers = getattr(source, "integers", None)  # of a parameter with an integer dtype
     return found if integers is None else cast(found, standard(integers))
+
+
+def read_in_trace(x: Any) -> Any:
+    """Return the tensor of a parameter or variable in the active trace; anything else, and
+    without a trace, ``x``: a part that would take it as an array loses its gradient."""
+    return held_by(x) if is_held(x) and current() is not None else x
+
+
+def is_held(x: Any) -> bool:
+    """Whether ``x`` is a parameter or a variable, which the active trace holds once it is read."""
+    return hasattr(x, "array_on")
 
 
 def cast(x: Tensor, dtype: Any) -> Tensor:

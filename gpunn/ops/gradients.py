@@ -90,7 +90,8 @@ def gradients(
             continue
         parts = t.primitive.gradient(dy, t, *sources, **t.attributes)
         for source, part in zip(sources, parts, strict=True):
-            add(source, part)
+            if id(source) in matters:
+                add(source, part() if callable(part) else part)
     return [found.get(id(x)) for x in inputs]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from gpunn.common.nested import replaced
 from gpunn.core.arena import Parameter
-from gpunn.ops.conversion import convert
+from gpunn.ops.conversion import convert, read_in_trace
 from gpunn.ops.dtypes import standard
 from gpunn.ops.tensor import Tensor
 
@@ -41,6 +41,12 @@ class Named:
 def with_tensors(x: Any) -> Any:
     """Return ``x`` with its arrays replaced by tensors."""
     return replaced(lambda entry: convert(entry) if isinstance(entry, np.ndarray) else entry, x)
+
+
+def inputs_as_tensors(x: Any) -> Any:
+    """Return ``x`` with its arrays and, in a trace, its parameters and variables replaced by
+    tensors."""
+    return replaced(read_in_trace, with_tensors(x))
 
 
 def constant(value: Any) -> Any:

@@ -26,7 +26,7 @@ from .conversion import convert
 from .tensor import Shape, Tensor
 from .trace import current
 
-Gradients = Sequence["Tensor | None"]
+Gradients = Sequence["Tensor | Callable[[], Tensor | None] | None"]
 Work = Callable[[], None]
 
 
@@ -40,7 +40,8 @@ class Primitive:
         shape: of the result, from the shapes of the inputs and the attributes.
         dtype: of the result, from the dtypes of the inputs and the attributes.
         gradient: ``gradient(dy, y, *inputs, **attributes)`` returns the gradient of each input, or
-            None for an input without one. None means that no input has a gradient.
+            None for an input without one; or a function that returns it, called if it is needed.
+            None means that no input has a gradient.
         view: whether the result is its first input's memory with another shape: then
             ``compute(array, **attributes)`` returns it.
         lowering: how an expression computes it, one of `gpunn.ops.fusion.rules.RULES`; "" if none

@@ -422,13 +422,20 @@ class Optimizer(Formula):
         pairs = list(grads_and_vars)
         self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
 
-    def minimize(self, loss: Callable[[], Any], var_list: Sequence[Any]) -> None:
-        """Make one step by the gradients of ``loss()``."""
+    def minimize(self, loss: Any, var_list: Sequence[Any], tape: Any = None) -> None:
+        """Make one step by the gradients of ``loss()``, or of a loss that a ``tape`` recorded.
+
+        Raises:
+            ValueError: for a loss that is no function, without the tape.
+        """
         from gpunn.ops.running.tape import GradientTape  # which `fit` does not need
 
-        with GradientTape() as tape:
-            value = loss()
-        self.apply(tape.gradient(value, list(var_list)), var_list)
+        if callable(loss):
+            with tape or GradientTape() as tape:
+                loss = loss()
+        elif tape is None:
+            raise ValueError("minimize takes a function of no arguments, or a loss and its tape.")
+        self.apply(tape.gradient(loss, list(var_list)), var_list)
 
     def apply(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
         """Make one step on weights, variables or plain NumPy arrays, in place. Slots are kept
