@@ -16,6 +16,7 @@ from gpunn.backends.contract.backend import Backend, Program
 from gpunn.backends.contract.control import POSITION
 from gpunn.backends.contract.device import place_of
 from gpunn.backends.shared.order import Order
+from gpunn.common import registry
 from gpunn.common.config import floatx, runs_eagerly
 from gpunn.common.nested import found_in, replaced
 from gpunn.common.random import draw_seed
@@ -29,7 +30,6 @@ from gpunn.ops.trace import current
 
 from .step_trace import StepComputation, StepTrace, Unsupported
 
-GATHERED = ("float32", "float64", "int32")  # dtypes of arrays whose rows a program gathers
 _AS_THEY_ARE = {np.dtype(name) for name in ("float32", "int32", "bool")}
 PROGRAMS = 16
 """Programs that a function keeps: for forms of arguments, and states of what it uses."""
@@ -288,6 +288,7 @@ class StepProgram:
                 p.layer._own_arena()
         self._homes = [(p, p.arena) for p in weights]
         self._treatments = [p.treatment for p in weights]
+        self._seen = 0  # the last change of any part after which these were the same
         found: dict[int, Arena] = {id(p.arena): p.arena for p in weights if p.arena is not None}
         self._arenas = list(found.values())
         roots = {id(a.backend.root): a.backend for a in self._arenas}
@@ -326,7 +327,12 @@ class StepProgram:
             if now != self._settings:
                 return False
             self._settings = now
-        return [p.treatment for p, _ in self._homes] == self._treatments
+        now = registry.last_change
+        if now != self._seen:
+            if [p.treatment for p, _ in self._homes] != self._treatments:
+                return False
+            self._seen = now
+        return True
 
     def run(self, arrays: Sequence[np.ndarray]) -> Result:
         """Run it with these arguments."""
@@ -340,11 +346,10 @@ class StepProgram:
         if the host has to prepare each step."""
         if any(effect.by_host for effect in self._trace.effects):
             return None
-        shapes = [(a.shape[1:], a.dtype.name) for a in sources]
-        if shapes != [(a.shape[1:], a.dtype.name) for a in self._arrays]:
-            return None
-        if any(a.dtype.name not in GATHERED for a in sources):
-            return None
+        kinds = {"float32": "f", "float64": "f", "int32": "iu"}  # that a program gathers
+        for a, into in zip(sources, self._arrays, strict=True):
+            if a.shape[1:] != into.shape[1:] or a.dtype.kind not in kinds.get(into.dtype.name, ""):
+                return None
         key = tuple(map(place_of, sources)), order.rows, order.seed
         if self._rows is None or self._rows[0] != key:
             self._rows = key, OnRows(self, sources, order)
@@ -413,7 +418,8 @@ class OnRows:
 
     def run(self, steps: int) -> Result:
         """Run so many steps; return the result of the last one."""
-        self._of._within(self._of._arenas, lambda: self._program.run(steps))
+        with self._of._backend.session():
+            self._of._within(self._of._arenas, lambda: self._program.run(steps))
         return Result(self._of._result, self._of._read)
 
     def is_current(self) -> bool:

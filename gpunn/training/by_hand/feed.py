@@ -130,7 +130,7 @@ class Feed:
 
     def batch(self, rows: Any) -> Any:
         """Return the batch of these rows."""
-        parts = [replaced(lambda a: a[rows], part) for part in self._parts]
+        parts = [replaced(lambda a: _converted(a[rows]), part) for part in self._parts]
         return parts[0] if len(parts) == 1 and not _is_arrays(parts[0]) else tuple(parts)
 
     def pieces(self) -> Iterator[tuple[int, int, int]]:
@@ -153,26 +153,34 @@ def _is_arrays(x: Any) -> bool:
 
 
 def _arrays(x: Any, argument: str) -> Any:
-    """Return arrays in the structure of ``x``, in dtypes that tensors have."""
+    """Return arrays in the structure of ``x``."""
     if _is_arrays(x):
         return replaced(lambda a: _array(a, argument), x, lambda a: hasattr(a, "shape"))
     return _array(x, argument)
 
 
 def _array(x: Any, argument: str) -> np.ndarray:
-    array = as_array(x, argument, get_backend("numpy"))
+    """Return an array of numbers, in its own dtype, that `_converted` can convert."""
+    array: np.ndarray = as_array(x, argument, get_backend("numpy"))
     if array.ndim == 0:
         raise ValueError(f"{argument} must have a batch axis; got the single value {x!r}.")
+    if array.dtype.kind in "iu":
+        from_host(array, "int32")  # which raises an error for larger ones
+    return array
+
+
+def _converted(array: np.ndarray) -> np.ndarray:
+    """Return an array in the dtype that tensors of such numbers have."""
     if array.dtype.kind == "f":
         return np.asarray(array, floatx())
-    return from_host(array, "bool" if array.dtype == bool else "int32")
+    return np.asarray(array, bool if array.dtype == bool else np.int32)
 
 
 def _batch(given: Any) -> Any:
     """Return a batch of a stream, with arrays in dtypes that tensors have."""
 
     def converted(a: Any) -> Any:
-        return _array(a, "a batch") if np.ndim(a) else np.asarray(a)
+        return _converted(_array(a, "a batch")) if np.ndim(a) else np.asarray(a)
 
     if isinstance(given, list):
         given = tuple(given)
