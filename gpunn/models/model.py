@@ -316,7 +316,7 @@ class Model(TrainableModel):
     def weights_dict(self) -> dict[str, np.ndarray]:
         """Return copies of all parameters by their path, ``"dense/kernel"``."""
         self._require_values("weights_dict")
-        parameters = self._builder.known_plan("weights").parameters
+        parameters = self._by_path()
         read = self._access().read
         return read(lambda: {path: p.numpy() for path, p in parameters.items()})
 
@@ -327,7 +327,7 @@ class Model(TrainableModel):
             ValueError: naming a missing or surplus path, or a different shape.
         """
         self._require_values("load_weights_dict")
-        paths = self._builder.known_plan("weights").parameters
+        paths = self._by_path()
         for path in paths:
             if path not in weights:
                 raise ValueError(f"Weights: {path!r} is missing.")

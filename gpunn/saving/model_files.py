@@ -230,7 +230,7 @@ def _lists(shape: Any) -> Any:
 
 def set_weights(model: Any, stored: dict[str, np.ndarray]) -> None:
     """Load weights by name, ignoring numeric suffixes of names (``dense_1``)."""
-    if not model.built:
+    if not model._has_values:
         raise ValueError(
             "the model has no weights yet: give it an Input layer or call it on a batch first."
         )

@@ -193,11 +193,23 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         return list(unique.values())
 
     def _require_values(self, method: str) -> None:
-        if self._builder.plan is None:
+        if not self._has_values:
             raise ValueError(
                 f"{method}: the model {self.name!r} is not built, its input shape is not known. "
                 f"Start it with layers.Input(shape), or call build((None, ...)) or fit first."
             )
+
+    @property
+    def _has_values(self) -> bool:
+        """Whether its weights have values. One without a call has those of what it holds."""
+        without_call = self.has_call and not replaces(type(self), "call")
+        held = without_call and all(p.arena is not None for p in self.weights)
+        return self._builder.plan is not None or held
+
+    def _by_path(self) -> Mapping[str, Parameter]:
+        """Return the parameters by their path."""
+        plan = self._builder.plan
+        return dict(self.named_parameters()) if plan is None else plan.parameters
 
     @property
     def trainable(self) -> bool:

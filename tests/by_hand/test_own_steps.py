@@ -393,6 +393,17 @@ def test_an_interrupt_leaves_a_model_that_trains(cls: Any) -> None:
         alike(model, other)
 
 
+def test_weights_of_a_model_without_a_call(tmp_path: Any) -> None:
+    first, second = pair(False), pair(False)
+    save = gpunn.callbacks.ModelCheckpoint(tmp_path / "w.gpunn", save_weights_only=True)
+    first.fit(X, batch_size=6, verbose=0, callbacks=[save])
+    second.load_weights(tmp_path / "w.gpunn")
+    assert len(second.get_weights()) == 8 and second.count_params() == 31 + 26
+    alike(first, second)
+    second.set_weights([np.zeros_like(w) for w in first.get_weights()])
+    assert not np.any(second.maker.predict(X, verbose=0))
+
+
 ERRORS: dict[str, Any] = {
     "not compiled": (lambda: Own(x := layers.Input((3,)), layers.Dense(1)(x)).fit(X, Y),
                      ValueError, "compile"),
