@@ -198,13 +198,15 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
                 f"{method}: the model {self.name!r} is not built, its input shape is not known. "
                 f"Start it with layers.Input(shape), or call build((None, ...)) or fit first."
             )
+        for p in self.weights if self._builder.plan is None else ():
+            if p.arena is None:
+                p.layer._own_arena()
 
     @property
     def _has_values(self) -> bool:
         """Whether its weights have values. One without a call has those of what it holds."""
         without_call = self.has_call and not replaces(type(self), "call")
-        held = without_call and all(p.arena is not None for p in self.weights)
-        return self._builder.plan is not None or held
+        return self._builder.plan is not None or bool(without_call and self.weights)
 
     def _by_path(self) -> Mapping[str, Parameter]:
         """Return the parameters by their path."""
