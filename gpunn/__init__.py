@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     from .compat import backend
     from .ops import random
     from .ops.library.derivatives import grad, value_and_grad
+    from .ops.running.step_function import function
     from .ops.running.tape import GradientTape
+    from .ops.running.transformations import hessian, jacobian, jvp, vjp
     from .ops.variable import Variable
 
 __all__ = [
@@ -63,9 +65,13 @@ __all__ = [
     "datasets",
     "distribution",
     "fit_least_squares",
+    "function",
     "get_backend",
     "grad",
+    "hessian",
     "initializers",
+    "jacobian",
+    "jvp",
     "keras",
     "layers",
     "losses",
@@ -83,6 +89,7 @@ __all__ = [
     "use_backend",
     "utils",
     "value_and_grad",
+    "vjp",
 ]
 
 # `gpunn.keras` is this package itself, and these public modules are defined elsewhere.
@@ -108,7 +115,9 @@ _public, _ = lazy(
         ".apps.perceptron": "Perceptron",
         ".apps.web.notebook": "playground",
         ".ops.library.derivatives": "grad value_and_grad",
+        ".ops.running.step_function": "function",
         ".ops.running.tape": "GradientTape",
+        ".ops.running.transformations": "hessian jacobian jvp vjp",
         ".ops.variable": "Variable",
     },
 )

@@ -37,7 +37,7 @@ FIRST = {
     "layers/symbolic.py": ["GraphOperation._apply"],
     "layers/layer.py": ["Layer._ensure_built"],
     "core/plan.py": ["Plan.__init__"],
-    "core/arena.py": ["Arena.__init__", "Arena.add_slots"],
+    "core/arena.py": ["Arena.__init__", "Arena.take_slots"],
     "training/objective.py": ["Objective.__post_init__"],
     "training/heads.py": ["make_heads"],
     "training/trainer.py": ["Trainer.__post_init__", "Trainer.train"],

@@ -73,6 +73,30 @@ class Watched:
             for name in ("set_weights", "load_weights"):
                 setattr(model, name, self.settled(getattr(model, name)))
 
+    def stepping(self, keras: Any) -> None:
+        """Note the norms of the gradients that the program applies itself. The first time that
+        variables are updated, they get values that depend only on their shapes instead."""
+        array, optimizer = keras.ops.convert_to_numpy, keras.optimizers.Optimizer
+        method = optimizer.apply_gradients
+
+        @functools.wraps(method)
+        def call(self_: Any, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.depth:
+                return method(self_, grads_and_vars, *args, **kwargs)
+            pairs = list(grads_and_vars)
+            new = [v for _, v in pairs if not any(v is other for other in self.seen)]
+            for v in new:
+                v.assign(same(array(v), len(self.seen), 0))
+                self.seen.append(v)
+            if new:
+                return None
+            norms = [0.0 if g is None else np.linalg.norm(array(g)) for g, _ in pairs]
+            if len(self.events) < EVENTS:
+                self.events.append({"apply_gradients": numbers(norms)})
+            return method(self_, pairs, *args, **kwargs)
+
+        optimizer.apply_gradients = call
+
     def loading(self, module: Any) -> None:
         """Let a loaded model keep its weights."""
         load = module.load_model
@@ -189,12 +213,14 @@ def flat(model: Any) -> list[Any]:
 
 
 def same(weight: Any, number: int, place: int) -> Any:
-    """Return a weight with the same values in every framework."""
+    """Return a weight with the same values in every framework; one of equal values, such as a bias
+    of zeros, stays."""
     weight = np.asarray(weight)
-    if weight.ndim < 2 or (weight.size > 1 and np.ptp(weight) == 0):
+    alone = weight.size == 1 and weight.item() not in (0, 1)
+    if weight.dtype.kind != "f" or not (alone or (weight.size > 1 and np.ptp(weight) > 0)):
         return weight
     draw = np.random.default_rng([number, place, *weight.shape])
-    edge = math.sqrt(6 / (math.prod(weight.shape[:-1]) + weight.shape[-1]))
+    edge = math.sqrt(6 / (math.prod(weight.shape[:-1]) + (weight.shape or (1,))[-1]))
     return draw.uniform(-edge, edge, weight.shape).astype(weight.dtype)
 
 
@@ -217,6 +243,21 @@ def without_order(framework: Any) -> None:
     data = getattr(sys.modules.get("tensorflow", framework), "data", None)
     if data is not None:
         data.Dataset.shuffle = lambda self, *args, **kwargs: self
+
+
+def without_chance(framework: Any) -> None:
+    """Let `tf.random.normal` return the same values each time, and in every framework; compute
+    functions under `tf.function` line by line, so that their gradients can be noted."""
+    tensorflow = sys.modules.get("tensorflow")
+
+    def normal(shape: Any, mean: Any = 0.0, stddev: Any = 1.0, *args: Any, **kwargs: Any) -> Any:
+        lengths = [int(n) for n in shape]
+        drawn = np.random.default_rng([7, *lengths]).normal(size=lengths) * stddev + mean
+        return framework.ops.convert_to_tensor(drawn, framework.config.floatx())
+
+    (tensorflow or framework).random.normal = normal
+    if tensorflow is not None:
+        tensorflow.config.run_functions_eagerly(True)
 
 
 def without_rounding(keras: Any) -> None:
@@ -251,6 +292,7 @@ def started(framework: str) -> Any:
         os.environ["KERAS_BACKEND"] = "tensorflow" if has_tensorflow else "torch"
     keras = importlib.import_module(framework)
     stand_ins.quiet_pictures()
+    stand_ins.folders_of_pictures()
     stand_ins.put_in_place(keras)
     if framework == "keras" and has_tensorflow:
         importlib.import_module("tensorflow.keras.utils")  # another module with the same contents
@@ -268,6 +310,9 @@ def run(keras: Any, program: str, compared: bool, exact: bool) -> dict[str, Any]
             found = sys.modules.get(name)
             if found is not None:
                 watched.loading(getattr(found, "keras", found).models)
+        if "GradientTape" in Path(program).read_text(encoding="utf-8"):
+            watched.stepping(keras)
+            without_chance(keras)
         without_noise(keras.layers)
         without_order(keras)
         keras.utils.set_random_seed(0)

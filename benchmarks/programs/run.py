@@ -191,13 +191,21 @@ def line(outcome: Outcome) -> str:
 def totals(found: list[Program]) -> dict[str, Any]:
     """Count the programs, those that run, and those that train as with Keras."""
     fit = [p for p in found if p.get("needs") != BY_HAND]
-    plain = [p for p in fit if all(c["for"] != "gpunn" for c in p.get("changes", []))]
-    edited = [p for p in fit if p not in plain and p["outcome"]["error"] is None]
-    runs = [p for p in plain if p["outcome"]["error"] is None]
+    unchanged = [p for p in found if all(c["for"] != "gpunn" for c in p.get("changes", []))]
+    running = [p for p in found if p["outcome"]["error"] is None]
+    plain = [p for p in fit if p in unchanged]
+    edited = [p for p in fit if p not in plain and p in running]
+    runs = [p for p in plain if p in running]
+    by_hand = [p for p in running if p not in fit]
     keras = [p for p in plain if p["outcome"].get("keras", p.get("keras")) == "runs"]
     beside = collections.Counter(p["outcome"].get("beside", "").partition(":")[0] for p in runs)
     return {
         "by_hand": len(found) - len(fit),
+        "by_hand_run_unchanged": sum(p in unchanged for p in by_hand),
+        "by_hand_run_edited": sum(p not in unchanged for p in by_hand),
+        "by_hand_as_keras_does": sum(
+            p["outcome"].get("beside", "").startswith(SAME) for p in by_hand
+        ),
         "trained_by_fit": len(fit),
         "run_unchanged": len(runs),
         "run_edited": len(edited),
@@ -222,7 +230,9 @@ def page(result: dict[str, Any], framework: str) -> str:
         f"{t['run_with_keras']} of them have been seen to run with Keras 3; of these, "
         f"{t['run_with_both']} run with {framework}.", "",
     ]  # fmt: skip
+    same = ""
     if result["compared_with"]:
+        same = f", and {t['by_hand_as_keras_does']} of both compute the gradients that Keras does"
         lines += [
             f"Trained beside {result['compared_with']}, from equal weights, in the order of the "
             f"rows and without dropout: {t['as_keras_does']} give the same losses and metrics "
@@ -231,9 +241,10 @@ def page(result: dict[str, Any], framework: str) -> str:
             f"to more in float32; {t['differ']} differ.", "",
         ]  # fmt: skip
     lines += [
-        f"{t['by_hand']} further programs write the training step by hand (a gradient tape), "
-        f"which gpunn refuses. Data sets are made up in the place of downloads; `fit` is given "
-        f"less data and two epochs. [How](../README.md).", "",
+        f"{t['by_hand']} further programs write the training step by hand (a gradient tape); "
+        f"{t['by_hand_run_unchanged']} of them run, {t['by_hand_run_edited']} more after small "
+        f"edits{same}. Data sets are made up in the place of downloads; `fit` is given less data "
+        f"and two epochs, and so are loops by hand. [How](../README.md).", "",
     ]  # fmt: skip
     groups = collections.Counter(p.get("needs", "built-in parts") for p in found)
     ran = collections.Counter(

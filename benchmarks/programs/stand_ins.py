@@ -10,6 +10,7 @@ import builtins
 import socket
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -221,6 +222,22 @@ def quiet_pictures() -> None:
     import matplotlib.pyplot as plt
 
     plt.show = lambda *args, **kwargs: plt.close("all")
+
+
+def folders_of_pictures() -> None:
+    """Let Pillow make the folder of a picture that it writes: programs have theirs beside them."""
+    try:
+        from PIL import Image
+    except ImportError:
+        return
+    real = Image.Image.save
+
+    def save(self: Any, fp: Any, *args: Any, **options: Any) -> None:
+        if isinstance(fp, str):
+            Path(fp).parent.mkdir(parents=True, exist_ok=True)
+        real(self, fp, *args, **options)
+
+    Image.Image.save = save
 
 
 def notebook() -> None:

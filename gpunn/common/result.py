@@ -1,4 +1,4 @@
-"""Results of calls on arrays: NumPy arrays with the ``numpy()`` method of Keras's tensors."""
+"""Results on the host, with the ``numpy()`` method of Keras's tensors: arrays and numbers."""
 
 from __future__ import annotations
 
@@ -20,6 +20,21 @@ class Result(np.ndarray):
 
     def __repr__(self) -> str:
         return repr(self.numpy())
+
+
+class Number(float):
+    """A Python number with a ``numpy()`` method, as Keras's tensors have.
+
+    >>> Number(0.5), Number(0.5).numpy() == np.float64(0.5)
+    (0.5, True)
+    """
+
+    def numpy(self) -> np.float64:
+        """Return the same value as a NumPy number."""
+        return np.float64(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return float, (float(self),)
 
 
 def result(values: Any) -> Any:

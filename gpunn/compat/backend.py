@@ -10,10 +10,12 @@ from gpunn.common import names
 from gpunn.common.config import epsilon, floatx, set_floatx
 from gpunn.common.names import closest
 from gpunn.core.operators import FUNCTIONS
+from gpunn.ops import random
+from gpunn.ops.variable import Variable
 
 __all__ = [
-    "backend", "clear_session", "epsilon", "floatx", "get_value", "image_data_format",
-    "result_type", "set_floatx",
+    "Variable", "backend", "clear_session", "epsilon", "floatx", "get_value", "image_data_format",
+    "random_normal", "random_uniform", "result_type", "set_floatx", "variable",
 ]  # fmt: skip
 
 
@@ -38,6 +40,25 @@ def image_data_format() -> str:
 def get_value(x: Any) -> Any:
     """Return the values of a tensor, variable or parameter as a NumPy array."""
     return ops.convert_to_numpy(x)
+
+
+def random_normal(
+    shape: Any, mean: float = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None
+) -> Any:
+    """Draw from a normal distribution; see `gpunn.random.normal`."""
+    return random.normal(shape, mean, stddev, dtype, seed)
+
+
+def random_uniform(
+    shape: Any, minval: float = 0.0, maxval: float = 1.0, dtype: Any = None, seed: Any = None
+) -> Any:
+    """Draw from a uniform distribution; see `gpunn.random.uniform`."""
+    return random.uniform(shape, minval, maxval, dtype, seed)
+
+
+def variable(value: Any, dtype: Any = None, name: str | None = None) -> Variable:
+    """Create a variable with this first value; see `gpunn.Variable`."""
+    return Variable(value, dtype=dtype, name=name)
 
 
 def result_type(*dtypes: Any) -> str:

@@ -6,10 +6,15 @@ completion does not offer them. A name without a counterpart raises an error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from functools import reduce
 from itertools import accumulate
 from types import SimpleNamespace
 from typing import Any
+
+import numpy as np
 
 from gpunn import initializers, ops
 from gpunn._version import __version__
@@ -113,6 +118,75 @@ def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, name: Any = N
     return x * ops.rsqrt(ops.maximum(squares, epsilon))
 
 
+def l2_loss(t: Any, name: str | None = None) -> Any:
+    """Compute half of the sum of squares."""
+    return ops.sum(ops.square(t)) / 2
+
+
+def dropout(
+    x: Any, rate: float, noise_shape: Any = None, seed: Any = None, name: str | None = None
+) -> Any:
+    """Set elements to 0 with probability ``rate``, and scale the others; see `random.dropout`."""
+    return ops.random.dropout(x, rate, noise_shape, seed)
+
+
+def add_n(inputs: Sequence[Any], name: str | None = None) -> Any:
+    """Add tensors of one shape."""
+    return reduce(ops.add, inputs)
+
+
+def squared_difference(x: Any, y: Any, name: str | None = None) -> Any:
+    """Compute (x - y)^2."""
+    return ops.square(ops.subtract(x, y))
+
+
+def global_norm(t_list: Sequence[Any], name: str | None = None) -> Any:
+    """Compute the L2 norm of all tensors together; None entries are left out."""
+    return ops.sqrt(add_n([ops.sum(ops.square(t)) for t in t_list if t is not None]))
+
+
+def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: str | None = None) -> Any:
+    """Scale a tensor down to the L2 norm ``clip_norm``, if its norm is larger."""
+    squares = ops.sum(ops.square(t), axes, keepdims=True)
+    over = ops.greater(squares, 0)  # the root has no gradient at 0
+    norm = ops.where(over, ops.sqrt(ops.where(over, squares, 1.0)), 0.0)
+    return ops.multiply(t, clip_norm) / ops.maximum(norm, clip_norm)
+
+
+def clip_by_global_norm(
+    t_list: Sequence[Any], clip_norm: Any, use_norm: Any = None, name: str | None = None
+) -> tuple[list[Any], Any]:
+    """Scale tensors down so that the L2 norm of all together is at most ``clip_norm``. Return them
+    and the norm before; None entries stay None. If the norm is not finite, the tensors become NaN.
+    """
+    norm = global_norm(t_list) if use_norm is None else ops.convert_to_tensor(use_norm)
+    scale = ops.where(ops.isfinite(norm), clip_norm / ops.maximum(norm, clip_norm), np.nan)
+    return [None if t is None else ops.multiply(t, scale) for t in t_list], norm
+
+
+class TensorShape(tuple[Any, ...]):
+    """A shape: a tuple of lengths, None where one is not known."""
+
+    rank = ndims = property(len)
+
+    def as_list(self) -> list[int | None]:
+        return list(self)
+
+    def is_fully_defined(self) -> bool:
+        return None not in self
+
+    def num_elements(self) -> int | None:
+        """Return the product of the lengths, or None if one is not known."""
+        return math.prod(self) if self.is_fully_defined() else None
+
+
+class UnconnectedGradients(Enum):
+    """What `GradientTape.gradient` returns by what the target does not depend on."""
+
+    NONE = "none"
+    ZERO = "zero"
+
+
 def sigmoid_cross_entropy_with_logits(labels: Any, logits: Any, name: str | None = None) -> Any:
     """Compute the binary cross-entropy of each element."""
     return ops.binary_crossentropy(labels, logits, from_logits=True)
@@ -140,8 +214,9 @@ def _physical_devices(device_type: str | None = None) -> list[SimpleNamespace]:
 
 
 OWN = {
-    f.__name__: f for f in (argmax, argmin, gather, cumsum, split, l2_normalize)
-}  # fmt: skip
+    f.__name__: f
+    for f in (argmax, argmin, gather, cumsum, split, l2_normalize, add_n, squared_difference)
+}
 
 
 class Names(SimpleNamespace):
@@ -178,6 +253,10 @@ PLAIN: dict[str, Any] = {
     **OWN,
     "constant": constant,
     "Tensor": Tensor,
+    "TensorShape": TensorShape,
+    "UnconnectedGradients": UnconnectedGradients,
+    "clip_by_norm": clip_by_norm,
+    "clip_by_global_norm": clip_by_global_norm,
     "is_tensor": ops.is_tensor,
     "convert_to_tensor": ops.convert_to_tensor,
     "zeros_initializer": initializers.Zeros,
@@ -188,16 +267,17 @@ PLAIN: dict[str, Any] = {
     "nn": Names(
         "nn",
         {
+            "l2_loss": l2_loss,
+            "dropout": dropout,
             "sigmoid_cross_entropy_with_logits": sigmoid_cross_entropy_with_logits,
             "softmax_cross_entropy_with_logits": softmax_cross_entropy_with_logits,
             "sparse_softmax_cross_entropy_with_logits": sparse_softmax_cross_entropy_with_logits,
         },
     ),
     "math": Names("math", {}),
-    "linalg": Names("linalg", {}),
+    "linalg": Names("linalg", {"global_norm": global_norm}),
     "version": SimpleNamespace(VERSION=__version__, GIT_VERSION=__version__),
     "data": data,
-    "function": lambda function=None, **options: function or (lambda f: f),
     "executing_eagerly": lambda: True,
 }
 

@@ -290,6 +290,8 @@ class Arena:
         access: to the weights, for threads that read them and the one that writes them.
     """
 
+    _own: set[int] | None = None  # the `id` of the parameters that it trains, if it is a part
+
     def __init__(self, backend: Backend, dtype: str, parameters: Iterable[Parameter]) -> None:
         self.backend = backend
         self.dtype = resolve_dtype(dtype)
@@ -365,17 +367,28 @@ class Arena:
         self.slots = slots
         self.refresh()
 
+    def part(self, parameters: Sequence[Parameter]) -> Arena:
+        """Return an arena of the same arrays that trains these parameters alone, with slots of its
+        own."""
+        made, own = Arena.__new__(Arena), {id(p) for p in parameters}
+        vars(made).update(vars(self), segments=self.segments.copy(), slots={}, _own=own)
+        made.refresh()
+        return made
+
+    def _trains(self, parameter: Parameter) -> bool:
+        return parameter.trainable if self._own is None else id(parameter) in self._own
+
     def refresh(self) -> None:
         """Read again which parameters are trained and how, and group them."""
         trained = [p for p in self.parameters if p.trained]
-        self.trained = [p for p in trained if p.trainable]
+        self.trained = [p for p in trained if self._trains(p)]
         ends = [*self.segments["offset"].tolist(), self.values.size][1:]
         self.groups: list[ParameterGroup] = []
         for row, parameter, end in zip(self.segments, trained, ends, strict=True):
-            row["trainable"] = parameter.trainable
+            row["trainable"] = self._trains(parameter)
             row["multiplier"], row["decay"] = parameter.multiplier, parameter.decay
             row["l1"], row["l2"] = parameter.coefficients
-            if not parameter.trainable:
+            if not row["trainable"]:
                 continue
             start = int(row["offset"])
             update = parameter.multiplier, parameter.decay

@@ -68,26 +68,10 @@ class Batches:
             ValueError: if there are fewer batches.
         """
         self._first = None
-        for count, batch in enumerate(self._items(number, seed, skip), skip):
+        for count, batch in enumerate(
+            items_of_pass(self.source, number, seed, skip, self.argument), skip
+        ):
             yield self._rows(batch, count)
-
-    def _items(self, number: int, seed: int | None, skip: int) -> Iterator[Any]:
-        source = self.source
-        if hasattr(source, "batches_of_pass"):
-            return iter(source.batches_of_pass(number, seed, skip))
-        if isinstance(source, PyDataset) and seed is not None and not source.endless:
-            order = np.random.default_rng([seed, number]).permutation(len(source))
-            return (source[n] for n in order[skip:].tolist())
-        if is_numbered(source):
-            return items(source, skip)
-        found = items(source)
-        for count in range(skip):
-            if next(found, None) is None:
-                raise ValueError(
-                    f"{self.argument} has {count} batches; the resumed run had read {skip}. "
-                    f"Pass the same data as before."
-                )
-        return found
 
     def tell(self, event: str) -> None:
         """Call the source's ``on_epoch_begin`` or ``on_epoch_end``, if it has one."""
@@ -170,6 +154,27 @@ def items(source: Any, skip: int = 0) -> Iterator[Any]:
     endless = getattr(source, "endless", False)
     numbers = itertools.count(skip) if endless else range(skip, len(source))
     return (source[number] for number in numbers)
+
+
+def items_of_pass(
+    source: Any, number: int, seed: int | None, skip: int = 0, argument: str = "x"
+) -> Iterator[Any]:
+    """Iterate over the batches of a pass; arguments as in `Batches.begin`."""
+    if hasattr(source, "batches_of_pass"):
+        return iter(source.batches_of_pass(number, seed, skip))
+    if isinstance(source, PyDataset) and seed is not None and not source.endless:
+        order = np.random.default_rng([seed, number]).permutation(len(source))
+        return (source[n] for n in order[skip:].tolist())
+    if is_numbered(source):
+        return items(source, skip)
+    found = items(source)
+    for count in range(skip):
+        if next(found, None) is None:
+            raise ValueError(
+                f"{argument} has {count} batches; the resumed run had read {skip}. "
+                f"Pass the same data as before."
+            )
+    return found
 
 
 def peek(source: Any, argument: str = "x") -> tuple[Any, Any]:

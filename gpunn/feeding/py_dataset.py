@@ -54,9 +54,15 @@ class PyDataset:
     @property
     def num_batches(self) -> int | None:
         """Number of batches; None if endless: then `fit` needs steps_per_epoch."""
+        if (given := vars(self).get("_given_batches")) is not None:
+            return int(given)
         if type(self).__len__ is PyDataset.__len__:
             raise TypeError(f"{type(self).__name__} must define __len__(self).")
         return len(self)
+
+    @num_batches.setter
+    def num_batches(self, number: int | None) -> None:
+        self._given_batches = number
 
     @property
     def endless(self) -> bool:

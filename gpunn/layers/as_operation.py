@@ -43,6 +43,15 @@ class _Application(Primitive):
         computation.calls[id(y)] = call
         if any(p.arena is None for p in layer._own_parameters):
             layer._own_arena()
+        backend = computation.backend
+        for p in layer._own_parameters:
+            own = p.arena.backend
+            if own.root is not backend.root and own.xp is not backend.xp:
+                raise ValueError(
+                    f"{layer.name} defines passes on arrays, and its weights are on another "
+                    f"backend than the tape, {backend.name!r}: call gpunn.use_backend with that "
+                    f"of the model before."
+                )
         if layer.is_view(call):
             return stored(computation.backend, call.x, out)
         return partial(layer.forward, call)
@@ -60,6 +69,7 @@ def _share(parent: Call, rows: int, entries: int) -> Share | None:
 class _Backward(Primitive):
     """The backward pass of an application: the gradients of its inputs, one after the other."""
 
+    eager = False
     writes = True  # the gradients of parameters
 
     def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
@@ -159,8 +169,15 @@ def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
         wanted = "a list of tensors" if layer.takes_list else "one tensor"
         raise TypeError(f"{layer.name} takes {wanted}; got {x!r}.")
     weights = {id(p) for p in layer._own_parameters}
-    assigned = next((h.source.path for h in trace.assigned if id(h.source) in weights), None)
+    held = next((h for h in trace.assigned if id(h.source) in weights), None)
+    assigned = None if held is None else held.source.path
     formula = formula_of(layer) if trace.composes or assigned else None
+    if held is not None and formula is None and id(held.now) in trace.sources:
+        raise ValueError(
+            f"{layer.name} defines its passes on arrays: inside a call or a tape, and by "
+            f"gpunn.vjp, jvp, jacobian and hessian, there is no derivative by {assigned}. Write "
+            f"the layer by gpunn.ops, or use gpunn.value_and_grad outside."
+        )
     if assigned and formula is None:
         raise ValueError(
             f"{assigned} is assigned to before {layer.name} computes, but the layer reads the "

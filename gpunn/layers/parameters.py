@@ -31,9 +31,12 @@ def check_declaration(layer: Any) -> None:
 
 
 def add_parameter(layer: Any, parameter: Parameter) -> Parameter:
-    """Add a parameter to those that a layer has declared; return it."""
-    if parameter.name in [p.name for p in layer._parameters]:
-        raise ValueError(f"{layer.name} already has a parameter named {parameter.name!r}.")
+    """Add a parameter to those that a layer has declared; return it. A second one of the same name
+    is numbered: ``w``, ``w_1``."""
+    known, first, number = {p.name for p in layer._parameters}, parameter.name, 0
+    while parameter.name in known:
+        number += 1
+        parameter.name = f"{first}_{number}"
     parameter.layer = layer
     layer._parameters.append(parameter)
     return parameter

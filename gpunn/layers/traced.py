@@ -199,7 +199,10 @@ def outputs_of(
 
         def call(*xs: Tensor) -> Any:
             args, kwargs = given.filled(xs)
-            return call_of(layer, args, kwargs, False) if function is None else function(*args)
+            y = call_of(layer, args, kwargs, False) if function is None else function(*args)
+            if not any_in(lambda one: isinstance(one, Parameter), y):
+                return y
+            return replaced(lambda one: convert(one) if isinstance(one, Parameter) else one, y)
 
         leaves = [((batch, *shape), dtype_of(shape) or dtype) for shape in shapes]
         trace, y = trace_of(call, leaves, False, batch)

@@ -14,6 +14,7 @@ from gpunn.ops.arithmetic import not_equal
 from gpunn.ops.conversion import cast, convert, floats
 from gpunn.ops.dtypes import floating
 from gpunn.ops.elementwise import where
+from gpunn.ops.fusion.storing import fill
 from gpunn.ops.gradients import gradients, gradients_of
 from gpunn.ops.narrow import first_inexact
 from gpunn.ops.places.checks import checked
@@ -24,7 +25,7 @@ from gpunn.ops.running.eager import Stages, stages_of
 from gpunn.ops.running.functions import ArrayFunction, of_tensors, or_zero, places
 from gpunn.ops.shapes import broadcast_to, expand_dims, reshape
 from gpunn.ops.tensor import Shape, Tensor, constant
-from gpunn.ops.trace import trace_of
+from gpunn.ops.trace import current, trace_of
 
 
 def on_arrays(loss: Any, steps: int = 0) -> ArrayFunction:
@@ -138,6 +139,11 @@ def reduced(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> Tensor:
     if loss.has_call:
         check_exact(y_true, y_pred.dtype, "y_true")
     y_true = convert(y_true) if loss.sparse else convert(y_true, y_pred.dtype)
+    if sample_weight is None and loss.reduction not in (None, "none") and _has_kernel(loss):
+        mean_loss = mean_of_rows(loss, y_true, y_pred)
+        if mean_loss is not None:
+            rows = math.prod(y_pred.shape[:-1])
+            return mean_loss * float(rows) if loss.reduction == "sum" else mean_loss
     values = convert(loss.call(*(fitting(y_true, y_pred) if loss.has_call else (y_true, y_pred))))
     weights: Tensor | None = None
     if sample_weight is not None:
@@ -183,6 +189,26 @@ def of_rows(loss: Any, y_true: Any, y_pred: Any) -> Tensor:
     A label that is not a valid class raises an error, also within a step.
     """
     y_pred = floats(y_pred)
+    targets, rows, formula = _as_rows(loss, y_true, y_pred)
+    values = _loss_of_rows(targets, rows, loss=loss, formula=formula)
+    return reshape(values, y_pred.shape[:-1] if y_pred.ndim else ())
+
+
+def mean_of_rows(loss: Any, y_true: Any, y_pred: Tensor) -> Tensor | None:
+    """Compute the mean loss of the rows of tensors by the kernel that `fit` uses; None without
+    rows."""
+    targets, rows, formula = _as_rows(loss, y_true, y_pred)
+    return _mean_loss(targets, rows, loss=loss, formula=formula) if rows.shape[0] else None
+
+
+def _has_kernel(loss: Any) -> bool:
+    """Whether `Backend.loss` computes a loss, and its derivatives are those of its formula."""
+    own = replaces(type(loss), "forward", "backward", "forward_backward", "elements", "call")
+    return loss.functor is not None and loss.ignore_class is None and not (own or loss.has_call)
+
+
+def _as_rows(loss: Any, y_true: Any, y_pred: Tensor) -> tuple[Tensor, Tensor, Any]:
+    """Return the targets and the predictions of each row, checked, and the class of the formula."""
     if not y_pred.ndim:
         y_pred = reshape(y_pred, (1,))
     # For a class that defines `call`: the built-in class that it derives from.
@@ -205,8 +231,7 @@ def of_rows(loss: Any, y_true: Any, y_pred: Any) -> Tensor:
     if sparse:
         y_true = _known_classes(loss, y_true, width)
     targets = reshape(y_true, (rows,) if sparse else (rows, width))
-    values = _loss_of_rows(targets, reshape(y_pred, (rows, width)), loss=loss, formula=formula)
-    return reshape(values, y_pred.shape[:-1])
+    return targets, reshape(y_pred, (rows, width)), formula
 
 
 def _known_classes(loss: Any, labels: Tensor, classes: int) -> Tensor:
@@ -215,8 +240,12 @@ def _known_classes(loss: Any, labels: Tensor, classes: int) -> Tensor:
     A GPU keeps running after an invalid label until it is synchronized. The label then becomes
     class 0, since a formula uses labels as memory offsets.
     """
+    what = f"{loss.name}: labels"
+    trace = current()
+    if loss.ignore_class is None and trace is not None and trace.stops:
+        return checked(labels, 0, classes - 1, what)
     counted = True if loss.ignore_class is None else labels != loss.ignore_class
-    known = checked(where(counted, labels, 0), 0, classes - 1, f"{loss.name}: labels")
+    known = checked(where(counted, labels, 0), 0, classes - 1, what)
     inside = where((known >= 0) & (known < classes), known, 0)
     return where(counted, inside, labels)
 
@@ -281,6 +310,51 @@ def _stated(formula: Any, name: str) -> Any:
     return None if on_arrays else getattr(formula, name, None)
 
 
+def _compute_mean(
+    backend: Backend, out: Array, y_true: Array, y_pred: Array, loss: Any, formula: Any
+) -> None:
+    sums, rows = backend.scratch((2,), np.float64, "mean loss"), len(y_pred)
+    fill(backend, 0.0, sums)
+    backend.loss(loss, y_true, y_pred, None, 1.0 / rows, None, sums, rows)
+    backend.affine(sums[:1], 1.0 / rows, 0.0, out.reshape(1))
+
+
+def _compute_slopes(
+    backend: Backend, out: Array, y_true: Array, y_pred: Array, loss: Any, formula: Any
+) -> None:
+    sums, rows = backend.scratch((2,), np.float64, "mean loss"), len(y_pred)
+    backend.loss(loss, y_true, y_pred, None, 1.0 / rows, out, sums, rows)
+
+
+def _gradient_of_mean(
+    dy: Tensor, y: Tensor, y_true: Tensor, y_pred: Tensor, loss: Any, formula: Any
+) -> Gradients:
+    rows = y_pred.shape[0]
+    by_target, _ = _gradients(
+        broadcast_to(dy / rows, (rows,)), y, y_true, y_pred, loss=loss, formula=formula
+    )
+    slopes = _slopes_of_mean(y_true, y_pred, loss=loss, formula=formula)
+    one = dy.value is not None and dy.is_constant and dy.value.item() == 1.0
+    return by_target, slopes if one else slopes * dy
+
+
+def _curvature(
+    dz: Tensor, dx: Tensor, y_true: Tensor, y_pred: Tensor, loss: Any, formula: Any
+) -> Gradients:
+    rows = y_pred.shape[0]
+    each = constant(np.full(rows, 1.0 / rows), y_pred.dtype)
+    _, by_target, by_prediction = _second_gradients(
+        dz, dx, each, y_true, y_pred, loss=loss, formula=formula
+    )
+    return by_target, by_prediction
+
+
+_mean_loss = Primitive(
+    "mean loss", _compute_mean, lambda t, p, **of: (), lambda t, p, **of: p, _gradient_of_mean
+)
+_slopes_of_mean = Primitive(
+    "mean loss's gradient", _compute_slopes, lambda t, p, **of: p, lambda t, p, **of: p, _curvature
+)
 _loss_of_rows = Primitive(
     "loss", _compute, lambda t, p, **of: p[:1], lambda t, p, **of: p, _gradients
 )

@@ -12,6 +12,7 @@ import numpy as np
 
 from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.result import Number, result
 from gpunn.losses.rows import align
 
 from .metric import Metric
@@ -149,9 +150,9 @@ class Binned(Metric):
     def result(self) -> Any:
         """Return the number or array over all batches since the last reset."""
         if not self._state.size:
-            return 0.0
+            return Number(0.0)
         found = self.array(self._state)
-        return float(found) if np.ndim(found) == 0 else found
+        return Number(found) if np.ndim(found) == 0 else result(found)
 
 
 def divide(a: Any, b: Any) -> np.ndarray:

@@ -19,13 +19,15 @@ from gpunn.common.functions import OfFunction
 from gpunn.common.names import snake_case
 from gpunn.common.overrides import is_framework
 from gpunn.common.registry import Examples
+from gpunn.common.result import Number
 from gpunn.losses.rows import align, check_equal
 from gpunn.ops.conversion import convert
 from gpunn.ops.narrow import first_inexact
 from gpunn.ops.reductions import mean
 from gpunn.ops.running.functions import ArrayFunction
 from gpunn.ops.shapes import broadcast_to, expand_dims, reshape
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import NeedsValuesError, Tensor
+from gpunn.ops.trace import Trace, current
 from gpunn.ops.variable import Variable
 
 from . import own
@@ -60,7 +62,7 @@ class Metric(Formula):
     """
 
     kind = "metric"
-    _not_watched = frozenset({"_state", "_of_samples", "_of_steps"})
+    _not_watched = frozenset({"_state", "_counted", "_of_samples", "_of_steps"})
     _refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
             ("update_state", "result", "stateless_update_state", "stateless_result"),
@@ -76,6 +78,7 @@ class Metric(Formula):
         "result": ("accumulate", "compute"),
     }
     state_size = 2
+    elementwise = False
     # Not annotated: type checkers take annotated attributes for constructor arguments.
     sparse = cast("bool | None", False)
     accumulates = "rows"
@@ -141,6 +144,9 @@ class Metric(Formula):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch of plain arrays to this object's own state."""
+        if (trace := _step()) is not None:
+            _in_steps().add_rows(trace, self, y_true, y_pred, sample_weight)
+            return
         y_pred = predictions(y_true, y_pred)
         y_true, y_pred = align(self, y_true, y_pred)
         weights = None if sample_weight is None else np.ravel(sample_weight).astype(y_pred.dtype)
@@ -148,12 +154,41 @@ class Metric(Formula):
 
     def result(self) -> float:
         """Return the value over all batches since the last reset; 0 before the first."""
-        return self.compute(self._state)
+        if (trace := _step()) is not None:
+            return cast(float, trace.late_value(self.result))
+        state = self._state + sum(backend.read(a) for backend, a in self._on_devices)
+        return Number(self.compute(state))
+
+    @property
+    def _on_devices(self) -> list[tuple[Backend, Array]]:
+        """What steps have counted, by backend."""
+        found: list[tuple[Backend, Array]] = self.__dict__.setdefault("_counted", [])
+        return found
+
+    def _state_on(self, backend: Backend) -> Array:
+        """Return the array to which the steps of a backend add."""
+        for known, array in self._on_devices:
+            if known is backend.root:
+                return array
+        array = backend.zeros(self._state.shape, np.float64)
+        self._on_devices.append((cast(Backend, backend.root), array))
+        return array
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(vars(self))
+        counted = state.pop("_counted", ())
+        if counted:
+            state["_state"] = self._state + sum(backend.read(a) for backend, a in counted)
+        return state
 
     def reset_state(self) -> None:
         """Forget all batches. A model calls it before every pass over the data, whose sums start
         at 0 in any case. A metric that keeps more than its state overrides it."""
+        if _step() is not None:
+            raise NeedsValuesError(f"{self.name} is reset inside a step: reset it between steps.")
         self.__dict__.pop("_state", None)
+        for backend, array in self._on_devices:
+            backend.write(array, np.zeros(array.shape))
         for variable in self.variables:
             variable.reset()
 
@@ -193,6 +228,9 @@ class Mean(Metric):
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add values: a number, or an array with one entry (or several, averaged) per sample."""
+        if (trace := _step()) is not None:
+            _in_steps().add_values(trace, self, values, sample_weight)
+            return
         add_samples(self._state, np.asarray(values, np.float64), sample_weight)
 
     def compute(self, state: np.ndarray) -> float:
@@ -243,6 +281,9 @@ class MeanOfRows(Mean):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch: y_pred (..., n) and y_true of the same shape, or (...) of class numbers."""
+        if (trace := _step()) is not None:
+            _in_steps().add_rows(trace, self, y_true, y_pred, sample_weight)
+            return
         add_samples(self._state, self.values(y_true, y_pred).astype(np.float64), sample_weight)
 
     def values(self, y_true: Any, y_pred: Any) -> np.ndarray:
@@ -322,12 +363,29 @@ class MeanMetricWrapper(OfFunction, MeanOfRows):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch of plain arrays."""
+        if (trace := _step()) is not None:
+            y_pred = convert(y_pred)
+            values = self.fn(convert(y_true), y_pred, **self.options)
+            _in_steps().add_values(trace, self, values, sample_weight)
+            return
         p = predictions(y_true, y_pred)
         values = convert(self.fn(convert(y_true), convert(p, p.dtype), **self.options))
         add_samples(self._state, values.numpy().astype(np.float64), sample_weight)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "name": self.name, **self.options}
+
+
+def _step() -> Trace | None:
+    """Return the trace of the step that is being traced, if any."""
+    trace = current()
+    return trace if trace is not None and trace.has_effects else None
+
+
+def _in_steps() -> Any:
+    from . import in_steps  # which `fit` does not need
+
+    return in_steps
 
 
 def predictions(y_true: Any, y_pred: Any) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from gpunn import saving
 from gpunn.backends.contract.backend import Backend
 from gpunn.common.names import closest, snake_case, unique_name
-from gpunn.common.overrides import PAGE
+from gpunn.common.overrides import PAGE, replaces
 from gpunn.core.arena import Arena
 from gpunn.core.plan import Plan
 from gpunn.layers.symbolic import SymbolicTensor
@@ -19,6 +19,7 @@ from gpunn.structure.builder import Builder, Source
 from gpunn.structure.calls import ModelCall, arguments_of
 from gpunn.structure.data_held import data_held
 from gpunn.structure.graph import Graph, restore_graph
+from gpunn.structure.nested import STEPS
 from gpunn.training.training import Training
 
 from .earlier import restored
@@ -69,6 +70,8 @@ class Model(TrainableModel):
         dtype: Any = None,
         backend: Any = None,
     ) -> None:
+        if inputs is None and outputs is None and replaces(type(self), "train_step"):
+            self.has_call = True  # it need not have one: its steps use what it holds
         if self.has_call and (inputs is not None or outputs is not None):
             raise TypeError(
                 f"{type(self).__name__} defines call, but was also given inputs or outputs. "
@@ -115,6 +118,11 @@ class Model(TrainableModel):
             raise TypeError(
                 f"{type(self).__name__}.call would be ignored on an object. Write a subclass of "
                 f"gpunn.Model with call(self, inputs). See {PAGE}."
+            )
+        if name in STEPS:
+            raise TypeError(
+                f"{type(self).__name__}.{name} would be ignored on an object. Write a subclass of "
+                f"{type(self).__name__} with {name}. See docs/own-training.md."
             )
         super().__setattr__(name, value)
 

@@ -11,12 +11,13 @@ from gpunn.callbacks import History
 from gpunn.callbacks.streams import check_verbose
 from gpunn.common import registry
 from gpunn.common.arguments import check_choice, check_epochs, check_fraction, check_integer
+from gpunn.common.overrides import replaces
 from gpunn.layers.parameters import losses_of
 from gpunn.layers.symbolic import is_symbolic
 from gpunn.layers.traced import is_traced
 from gpunn.ops.op_arguments import inputs_as_tensors
 from gpunn.ops.tensor import Tensor
-from gpunn.structure.nested import NestedModel
+from gpunn.structure.nested import PREDICTS, TESTS, TRAINS, NestedModel
 from gpunn.training import fitting, predicting
 from gpunn.training.trainer import Trainer
 from gpunn.training.training import Training
@@ -205,7 +206,9 @@ class TrainableModel(NestedModel):
         )
         check_fraction("validation_split", validation_split, below_one=True)
         check_choice("validation_strategy", validation_strategy, ("tail", "shuffled", "stratified"))
-        return fitting.fit(
+        validates = validation_data is not None or bool(validation_split)
+        by_hand = _by_hand(self, (*TRAINS, *TESTS) if validates else TRAINS)
+        return (by_hand or fitting).fit(
             self, x, y, batch_size, epochs, check_verbose(verbose), callbacks,
             validation_split, validation_data, shuffle, class_weight, sample_weight,
             initial_epoch, steps, validation_steps, validation_batch,
@@ -239,7 +242,8 @@ class TrainableModel(NestedModel):
         """
         batch_size = check_integer("batch_size", batch_size, 1, None)
         steps = check_integer("steps", steps, 1, None)
-        logs = fitting.evaluate(
+        by_hand = _by_hand(self, TESTS)
+        logs = (by_hand or fitting).evaluate(
             self, x, y, batch_size, check_verbose(verbose), sample_weight, steps,
             callbacks,
         )  # fmt: skip
@@ -265,7 +269,8 @@ class TrainableModel(NestedModel):
         size = check_integer("batch_size", batch_size, 1, None)
         steps = check_integer("steps", steps, 1, None)
         check_verbose(verbose)
-        return predicting.predict(self, x, size, steps, callbacks)
+        by_hand = _by_hand(self, PREDICTS)
+        return (by_hand or predicting).predict(self, x, size, steps, callbacks)
 
     def train_on_batch(
         self,
@@ -276,6 +281,9 @@ class TrainableModel(NestedModel):
         return_dict: bool = False,
     ) -> Any:
         """Run one update on one batch; return its loss (before the update) and metrics."""
+        if by_hand := _by_hand(self, TRAINS):
+            logs = by_hand.on_batch(self, "train_step", x, y, sample_weight, class_weight)
+            return _result(logs, return_dict)
         logs = fitting.train_on_batch(self._training, x, y, sample_weight, class_weight)
         return _result(logs, return_dict)
 
@@ -283,11 +291,80 @@ class TrainableModel(NestedModel):
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
         """Compute loss and metrics on one batch."""
+        if by_hand := _by_hand(self, TESTS):
+            logs = by_hand.on_batch(self, "test_step", x, y, sample_weight, None)
+            return _result(logs, return_dict)
         return _result(fitting.test_on_batch(self._training, x, y, sample_weight), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs for one batch."""
+        if by_hand := _by_hand(self, PREDICTS):
+            return by_hand.predict(self, x, None, None, None)
         return predicting.predict_on_batch(self._training, x)
+
+    # -- steps, which a subclass may replace
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Train on one batch of tensors; return numbers for the logs, by name.
+
+        A subclass may replace it, as in Keras: `fit` then calls it for each batch. It is traced
+        and repeated as one program, unless it needs values in Python.
+
+        Args:
+            data: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``, as passed to `fit`.
+        """
+        return _steps().train_step(self, data)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """Evaluate one batch of tensors; return numbers for the logs, by name; see `train_step`."""
+        return _steps().test_step(self, data)
+
+    def predict_step(self, data: Any) -> Any:
+        """Return the outputs for one batch of tensors; see `train_step`."""
+        return _steps().predict_step(self, data)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        """Return the loss of a batch: that of `compile`, and what layers add; for `train_step`."""
+        return _steps().compute_loss(self, y, y_pred, sample_weight)
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """Add a batch to the metrics of `compile`; return the results of all, by name."""
+        return _steps().compute_metrics(self, y, y_pred, sample_weight)
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The mean of the loss, the metrics of `compile`, and those held by the model and its
+        layers, as its own steps use them. `fit` resets them before each epoch."""
+        return _steps().metrics_of(self)
+
+    @property
+    def compiled_loss(self) -> Any:
+        """The loss of `compile` for a step of its own, as in Keras 2: ``compiled_loss(y, y_pred)``
+        also counts it as ``"loss"``."""
+        return _steps().CompiledLoss(self)
+
+    @property
+    def compiled_metrics(self) -> Any:
+        """The metrics of `compile` together, as in Keras 2: ``update_state(y, y_pred)``."""
+        return _steps().CompiledMetrics(self)
+
+    def reset_metrics(self) -> None:
+        """Reset all metrics."""
+        for metric in self.metrics:
+            metric.reset_state()
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Return the results of all metrics, by name."""
+        return _steps().result_of(self.metrics)
 
     def __call__(self, x: Any, training: bool | None = None, **options: Any) -> Any:
         """Return the outputs for one batch, as arrays with a ``numpy()`` method.
@@ -362,6 +439,22 @@ class TrainableModel(NestedModel):
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Call `compile` with a config from `get_compile_config`."""
         self.compile(**config)
+
+
+def _steps() -> Any:
+    """Return the module of steps that models define themselves, which others do not load."""
+    from gpunn.training.by_hand import steps
+
+    return steps
+
+
+def _by_hand(model: TrainableModel, names: tuple[str, ...]) -> Any:
+    """Return the module that trains a model by its own steps, if its class defines one of these."""
+    if not replaces(type(model), *names):
+        return None
+    from gpunn.training.by_hand import loop
+
+    return loop
 
 
 def _result(logs: dict[str, float], return_dict: bool) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from .conversion import cast
 from .dtypes import is_float
 from .elementwise import copy
 from .making import ones_like
@@ -13,7 +14,7 @@ from .tensor import Tensor
 
 
 def _made_of(t: Tensor) -> Sequence[Tensor]:
-    return t.inputs
+    return () if t.is_constant else t.inputs  # what a tape has computed is known
 
 
 def _derived_from(t: Tensor) -> Sequence[Tensor]:
@@ -24,7 +25,8 @@ def _derived_from(t: Tensor) -> Sequence[Tensor]:
 def topological_sort(
     roots: Iterable[Tensor], sources: Callable[[Tensor], Sequence[Tensor]] = _made_of
 ) -> list[Tensor]:
-    """Return all tensors that the roots depend on, each after its own inputs."""
+    """Return all tensors that the roots depend on, each after its own inputs; by default those of
+    constants are left out."""
     found: list[Tensor] = []
     seen = set[int]()
     stack = [(t, False) for t in reversed(list(roots))]
@@ -43,6 +45,7 @@ def gradients(
     outputs: Sequence[Tensor],
     inputs: Sequence[Tensor],
     cotangents: Sequence[Tensor | None] | None = None,
+    is_recorded: Callable[[Tensor], bool] = lambda t: True,
 ) -> list[Tensor | None]:
     """Compute the gradients of the sum of outputs by each input; None if it does not depend on it.
 
@@ -50,21 +53,29 @@ def gradients(
         outputs: float tensors.
         inputs: any tensors that the outputs were computed from.
         cotangents: the gradient of each output, 1 everywhere by default.
+        is_recorded: whether a tensor depends on what it was computed from; otherwise it is
+            constant.
 
     Raises:
         ValueError: if an operation in between has no derivative.
     """
     given = cotangents or [ones_like(y) for y in outputs]
-    order = topological_sort(outputs, _derived_from)
+
+    def derived_from(t: Tensor) -> Sequence[Tensor]:
+        return _derived_from(t) if is_recorded(t) else ()
+
+    order = topological_sort(outputs, derived_from)
     matters = {id(x) for x in inputs}
     for t in order:
-        if is_float(t.dtype) and any(id(x) in matters for x in _derived_from(t)):
+        if is_float(t.dtype) and any(id(x) in matters for x in derived_from(t)):
             matters.add(id(t))
     found: dict[int, Tensor] = {}
 
     def add(t: Tensor, gradient: Tensor | None) -> None:
         if gradient is not None and id(t) in matters:
             gradient = reduced_to(gradient, t.shape)
+            if gradient.dtype != t.dtype and is_float(t.dtype):  # stated for promoted inputs
+                gradient = cast(gradient, t.dtype)
             before = found.get(id(t))
             found[id(t)] = gradient if before is None else before + gradient
 
@@ -74,7 +85,9 @@ def gradients(
         dy = found.get(id(t))
         if dy is None or t.primitive is None or t.primitive.gradient is None:
             continue
-        sources = _derived_from(t)
+        sources = derived_from(t)
+        if not sources:
+            continue
         parts = t.primitive.gradient(dy, t, *sources, **t.attributes)
         for source, part in zip(sources, parts, strict=True):
             if id(source) in matters:

@@ -13,6 +13,10 @@ from gpunn.core.operators import FUNCTIONS, Operators
 Shape = tuple[int, ...]
 
 
+class NeedsValuesError(TypeError):
+    """Values of a placeholder were asked for."""
+
+
 class Symbolic(Operators):
     """Base of placeholders for tensors in a graph of layers; operations on them give more of them.
 
@@ -44,6 +48,8 @@ class Tensor(Operators):
     """
 
     trace: int | None = None
+    position = 0  # the place in its trace
+    part_of: Any = None  # the variable and the key of ``v[key]``
 
     def __init__(
         self,
@@ -100,6 +106,20 @@ class Tensor(Operators):
     def __bool__(self) -> bool:
         return bool(self._numbers("`if`, `while`, `and`, `or` or `not`"))
 
+    def assign(self, value: Any) -> Any:
+        """Assign to the part of a variable that this is: ``v[0].assign(1.0)``.
+
+        Raises:
+            TypeError: for any other tensor.
+        """
+        if self.part_of is None:
+            raise TypeError(
+                "a tensor is immutable: only a gpunn.Variable and its parts, v[0, 1], can be "
+                "assigned to. Make one of the tensor, gpunn.Variable(x)."
+            )
+        variable, key = self.part_of
+        return variable.assign_part(key, value)
+
     def __setitem__(self, key: Any, value: Any) -> None:
         raise TypeError(
             "a tensor is immutable: choose with ops.where(condition, new, old), or replace a part "
@@ -124,7 +144,7 @@ class Tensor(Operators):
 
     def _numbers(self, asked: str) -> np.ndarray:
         if self.value is None:
-            raise TypeError(
+            raise NeedsValuesError(
                 f"{asked} needs the values of a tensor of shape {self.shape}, a placeholder for "
                 f"those of each step: it has none yet. Choose with ops.where(condition, a, b) "
                 f"instead of `if`, and compute with gpunn.ops instead of numpy. To look at values "

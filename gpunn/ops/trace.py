@@ -40,6 +40,46 @@ class TracedVariable:
         return self.now is not self.first
 
 
+class Effect:
+    """What a traced step does besides computing tensors, at one point of the program: an optimizer
+    updates weights, a metric counts.
+
+    Args:
+        inputs: the tensors that it reads.
+        changes: the parameters and variables that it changes.
+        parts: those whose settings it uses.
+
+    Attributes:
+        position: that of the first tensor after it.
+    """
+
+    position = 0
+
+    def __init__(
+        self, inputs: Sequence[Tensor], changes: Sequence[Any] = (), parts: Sequence[Any] = ()
+    ) -> None:
+        self.inputs, self.changes, self.parts = list(inputs), list(changes), list(parts)
+
+    def begin(self, backend: Any) -> list[tuple[Tensor, Array, bool]]:
+        """Return its inputs, each with the array that it is written to, and whether it is added;
+        None for one that is only computed.
+
+        Raises:
+            NotImplementedError: if it cannot be part of a program on this backend.
+        """
+        return [(t, None, False) for t in self.inputs]
+
+    def bind(self, backend: Any, arrays: Callable[[Tensor], Any]) -> Callable[[], None]:
+        """Return the work to do when the inputs are computed; ``arrays`` gives their arrays."""
+        raise NotImplementedError
+
+    by_host = False
+    """Whether the host has something to do before each step."""
+
+    def before_each(self) -> None:
+        """Do it."""
+
+
 class Trace:
     """The computation of a function, recorded by calling it.
 
@@ -63,6 +103,9 @@ class Trace:
             order, instead of by kernels.
         changes_nothing: whether assignments are those of a call that changes nothing.
         by_hand: whether a tape records it, and no step adds up its losses.
+        stops: whether it is known that a step ends where a check finds an error; on a GPU it goes
+            on until the host waits for it.
+        has_effects: whether it is a whole step, to which optimizers and metrics belong.
         number: identifies the trace; its tensors have it too.
         sources: tensors that stand for parameters and variables as the arguments of a function, and
             these, by the ``id`` of the tensors.
@@ -81,10 +124,12 @@ class Trace:
         self.applied: list[Tensor] = []
         self.calls: list[Tensor] = []
         self.trains = True
-        self.composes = self.by_hand = self.changes_nothing = False
+        self.composes = self.by_hand = self.changes_nothing = self.has_effects = False
+        self.stops = False
         self.number = next(_numbers)
         self.sources: dict[int, tuple[Tensor, Any]] = {}
         self._first: dict[tuple[Any, ...], Tensor] = {}
+        self._positions = itertools.count(1)
 
     def leaf(self, shape: Sequence[int], dtype: str) -> Tensor:
         """Create a leaf, whose array may be set later."""
@@ -125,6 +170,15 @@ class Trace:
             self.composes = before
 
     @contextmanager
+    def training_nothing(self) -> Iterator[None]:
+        """Return a context in which `trains` is False: the step's own backward pass trains."""
+        before, self.trains = self.trains, False
+        try:
+            yield
+        finally:
+            self.trains = before
+
+    @contextmanager
     def reading(self, values: Iterable[tuple[Any, Tensor]], keeps: bool = True) -> Iterator[None]:
         """Return a context in which parameters and variables have given values.
 
@@ -156,6 +210,28 @@ class Trace:
         """Return the leaf for the value of a parameter or variable when a step begins."""
         return self.leaf(source.shape, source.dtype or "float32")
 
+    def reads_of(self, source: Any) -> list[Tensor]:
+        """Return the leaves for the value of a parameter or variable: more than one if a step
+        changes it at once."""
+        held = self.held.get(id(source))
+        return [] if held is None else [held.first]
+
+    def watch(self, t: Tensor) -> None:
+        """Let a tensor with values be one that gradients can be taken by."""
+        if t.is_constant:
+            raise TypeError(
+                "watch takes tensors that a call is given or computes; this one is constant. "
+                "Differentiate a function instead: gpunn.grad(f)(x)."
+            )
+
+    def add_effect(self, effect: Effect) -> None:
+        """Add an effect at this point of the step."""
+        raise TypeError("only a whole step has effects; a call computes tensors.")
+
+    def late_value(self, function: Callable[[], Any]) -> Tensor:
+        """Return a tensor for a number that is known after the step."""
+        raise TypeError("only a whole step has results of metrics.")
+
     @property
     def parameters(self) -> list[Parameter]:
         """The parameters that it reads or assigns to."""
@@ -185,7 +261,7 @@ class Trace:
         Raises:
             ValueError: if it is computed from a tensor of another trace.
         """
-        t.trace = self.number
+        t.trace, t.position = self.number, next(self._positions)
         for x in t.inputs:
             if x.trace is not None and x.trace != self.number:
                 raise ValueError(
@@ -193,6 +269,12 @@ class Trace:
                     f"it. It cannot be kept between calls, nor be passed to another thread. "
                     f"Compute it again, or keep it in a variable."
                 )
+
+    def mark(self) -> int:
+        """Return a position: tensors that are made from here on have a larger one, and are not
+        identical with earlier ones."""
+        self._first = {}
+        return next(self._positions)
 
     def next_draw(self) -> int:
         """Return the number of the next random stream, counted from 1 in the order of calls."""

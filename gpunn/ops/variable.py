@@ -11,10 +11,10 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
 from gpunn.common.config import floatx
 from gpunn.core.arena import Parameter
-from gpunn.core.operators import ASSIGNED, Operators
+from gpunn.core.operators import ASSIGNED, FUNCTIONS, Operators
 
 from .conversion import convert, held_by
-from .dtypes import MOST, named, standard
+from .dtypes import MOST, floating, named, standard
 from .places.checks import checked
 from .tensor import Tensor, constant
 from .trace import current
@@ -59,7 +59,7 @@ class Variable(Operators):
         if isinstance(initializer, str):
             initializer = registry.get("initializer", initializer)
         if callable(initializer):
-            initializer = initializer(tuple(shape or ()), dtype)
+            initializer = initializer(tuple(shape or ()), floating(dtype))
         first = convert(initializer, self.declared).numpy()
         if shape is not None and first.shape != tuple(shape):
             first = np.broadcast_to(first, tuple(shape)).copy()
@@ -137,6 +137,21 @@ class Variable(Operators):
     def assign_sub(self, value: Any) -> Tensor:
         """Subtract ``value`` from the variable."""
         return self.assign(self.as_tensor() - convert(value, self.dtype))
+
+    def __getitem__(self, key: Any) -> Tensor:
+        """Return a part, as of a tensor. ``v[0].assign(x)`` assigns to this part."""
+        part: Tensor = FUNCTIONS["get_item"](self, key)
+        part.part_of = self, key
+        return part
+
+    def assign_part(self, key: Any, value: Any) -> Tensor:
+        """Set the elements ``self[key]`` to a value that broadcasts to them; return all."""
+        places = np.arange(self._value.size).reshape(self.shape)[key]
+        value = FUNCTIONS["broadcast_to"](convert(value, self.dtype), places.shape)
+        flat = FUNCTIONS["scatter_update"](
+            FUNCTIONS["reshape"](self, (-1,)), places.reshape(-1, 1), value.reshape(-1)
+        )
+        return self.assign(flat.reshape(self.shape))
 
     def reset(self) -> None:
         """Restore the first value."""

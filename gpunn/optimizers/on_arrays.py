@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any, cast
 
 import numpy as np
 
 from gpunn.backends import get_backend
+from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import UPDATES, Control
+from gpunn.common import registry
 from gpunn.common.arguments import warn
 from gpunn.core.arena import Arena, Parameter
 from gpunn.core.operators import Operators
+from gpunn.ops.conversion import convert
+from gpunn.ops.tensor import Tensor
+from gpunn.ops.trace import Effect, current
 
 
 def apply_to_arrays(optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
@@ -27,30 +32,183 @@ def apply_to_arrays(optimizer: Any, gradients: Sequence[Any], variables: Sequenc
                 f"`with gpunn.GradientTape() as tape:`."
             )
         warn(f"There are no gradients for {names}: they stay as they are.")
-    given = [np.zeros(v.shape) if g is None else np.asarray(g)
-             for g, v in zip(gradients, variables, strict=False)]  # fmt: skip
-    shapes = [g.shape for g in given], [tuple(np.shape(v)) for v in variables]
-    if shapes[0] != shapes[1] or len(gradients) != len(variables):
-        raise ValueError(f"gradients of shapes {shapes[0]} do not fit variables of {shapes[1]}.")
-    arena = _arena_for(optimizer, variables)
-    control = optimizer._control
-    for parameter, g, v in zip(arena.parameters, given, variables, strict=True):
-        parameter.value[...] = np.asarray(v)
-        parameter.gradient[...] = np.divide(g, optimizer.loss_scale_factor or 1.0)
-    optimizer.write_rates()
-    optimizer.step(arena, control)
-    control.set(UPDATES, int(control.get()[UPDATES]) + 1)
-    for parameter, g, v in zip(arena.parameters, gradients, variables, strict=True):
-        if g is None:
-            continue
-        if isinstance(v, np.ndarray):
-            v[...] = parameter.value
-        else:
-            v.assign(parameter.value)
+    shapes = [tuple(np.shape(v if g is None else g))
+              for g, v in zip(gradients, variables, strict=False)]  # fmt: skip
+    wanted = [tuple(np.shape(v)) for v in variables]
+    if shapes != wanted or len(gradients) != len(variables):
+        raise ValueError(f"gradients of shapes {shapes} do not fit variables of {wanted}.")
+    if len(wanting):
+        pairs = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
+        gradients, variables = [list(each) for each in zip(*pairs, strict=True)]
+    if not variables:
+        return
+    trace = current()
+    if trace is not None and trace.has_effects:
+        trace.add_effect(UpdateInStep(optimizer, gradients, variables))
+        return
+    Update.of(optimizer, variables).apply(gradients)
 
 
-def _arena_for(optimizer: Any, variables: Sequence[Any]) -> Arena:
-    """Return the arena with the optimizer's slots for these variables; the weights of a model are
+class Update:
+    """A step of an optimizer on some variables.
+
+    Weights that are trained together are updated where they are, with the slots that `fit` uses.
+    Others are copied to an arena of their own, and back.
+
+    Args:
+        optimizer: the optimizer.
+        variables: weights, variables or arrays.
+
+    Attributes:
+        arenas: those in which the optimizer steps.
+        places: for each of the variables, the parameter whose gradient is written.
+        control: the control block of the optimizer.
+    """
+
+    def __init__(self, optimizer: Any, variables: Sequence[Any]) -> None:
+        self.optimizer, self.variables = optimizer, variables
+        homes = [_home_of(v) for v in variables]
+        arenas = {id(arena): arena for arena in homes if arena is not None}
+        if optimizer.global_clipnorm and (len(arenas) > 1 or None in homes):
+            homes, arenas = [None] * len(homes), {}  # the norm is that of all gradients
+        self._homes, self._treatments = homes, _treatments(variables)
+        self._seen = registry.last_change
+        self.arenas: list[Arena] = []
+        for arena in arenas.values():
+            own = [v for v, home in zip(variables, homes, strict=True) if home is arena]
+            part = arena.part(own)
+            part.take_slots(optimizer.slots_in(arena))
+            self.arenas.append(part)
+        loose = [v for v, home in zip(variables, homes, strict=True) if home is None]
+        self.copies = []
+        if loose:
+            own_arena = _arena_of_copies(optimizer, loose)
+            self.copies = [*zip(loose, own_arena.parameters, strict=True)]
+            self.arenas.append(own_arena)
+        copies = {id(v): p for v, p in self.copies}
+        self.places: list[Parameter] = [copies.get(id(v), v) for v in variables]
+        self.control: Control = optimizer.control_on(self.arenas[0].backend)
+
+    @classmethod
+    def of(cls, optimizer: Any, variables: Sequence[Any]) -> Update:
+        """Return the update of these variables; the last one is kept."""
+        known: Update | None = vars(optimizer).get("_last_update")
+        if known is None or not known.is_of(variables):
+            known = vars(optimizer)["_last_update"] = cls(optimizer, variables)
+        return known
+
+    def is_of(self, variables: Sequence[Any]) -> bool:
+        """Whether it is that of these variables, which are where they were, and trained as then."""
+        now = registry.last_change
+        if now != self._seen:
+            if _treatments(variables) != self._treatments:
+                return False
+            self._seen = now
+        return (
+            len(variables) == len(self.variables)
+            and all(map(lambda a, b: a is b, variables, self.variables))
+            and all(map(lambda v, home: _home_of(v) is home, variables, self._homes))
+            and self.control is self.optimizer._control
+            and all(list(arena.slots) == self.optimizer.all_slot_names for arena in self.arenas)
+        )
+
+    def apply(self, gradients: Sequence[Any]) -> None:
+        """Make the step at once."""
+        optimizer, control, scale = self.optimizer, self.control, self.scale
+        with ExitStack() as stack:
+            for arena in self.arenas:
+                stack.enter_context(arena.access.writing())
+            stack.enter_context(self.arenas[0].backend.turn)
+            for v, p in self.copies:
+                p.value[...] = np.asarray(v)  # in an arena of NumPy
+            for g, p in zip(gradients, self.places, strict=True):
+                given = p.existing(np.asarray(g, p.dtype))
+                into = cast(Arena, p.arena).backend
+                into.write(p.gradient, given if scale == 1 else given * scale)
+            optimizer.write_rates()
+            for arena in self.arenas:
+                optimizer.step(arena, control)
+            control.set(UPDATES, int(control.get()[UPDATES]) + 1)
+            for v, p in self.copies:
+                if isinstance(v, np.ndarray):
+                    v[...] = p.value
+                else:
+                    v.assign(p.value.copy())
+
+    @property
+    def scale(self) -> float:
+        """The factor on gradients, which are those of a scaled loss."""
+        return 1.0 / (self.optimizer.loss_scale_factor or 1.0)
+
+
+class UpdateInStep(Effect):
+    """A step of an optimizer as part of a traced step."""
+
+    def __init__(self, optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
+        for v in variables:
+            if not isinstance(v, Operators):
+                raise TypeError(
+                    f"an optimizer in a step updates weights and variables; got a "
+                    f"{type(v).__name__}."
+                )
+        self.optimizer, self._variables = optimizer, variables
+        self._gradients = [_as_in_fit(optimizer, g, v)
+                           for g, v in zip(gradients, variables, strict=True)]  # fmt: skip
+        super().__init__(self._gradients, variables, [optimizer])
+
+    def begin(self, backend: Backend) -> list[tuple[Any, Any, bool]]:
+        update = Update(self.optimizer, self._variables)
+        if update.copies or any(a.backend.root is not backend.root for a in update.arenas):
+            raise NotImplementedError
+        self._update = update
+        return [(g, p.gradient, False) for g, p in zip(self._gradients, update.places, strict=True)]
+
+    def bind(self, backend: Backend, arrays: Callable[[Any], Any]) -> Callable[[], None]:
+        update, optimizer = self._update, self.optimizer
+        zero = backend.zeros((1,), np.float64)
+
+        def step() -> None:
+            for arena in update.arenas:
+                optimizer.step(arena, update.control, backend)
+            backend.advance(update.control, 0, zero)
+
+        return step
+
+    @property
+    def by_host(self) -> bool:  # type: ignore[override]
+        """Whether the host computes its rate."""
+        return any(s.functor is None for s in self.optimizer.schedules.values())
+
+    def before_each(self) -> None:
+        if self.by_host:
+            self.optimizer.write_rates()
+
+
+def _as_in_fit(optimizer: Any, gradient: Any, variable: Any) -> Tensor:
+    """Return a gradient of a step without the scale of the loss, and 0 where there is no
+    connection."""
+    found = convert(gradient, variable.dtype)
+    if optimizer.loss_scale_factor:
+        found = found * (1.0 / optimizer.loss_scale_factor)
+    connections = getattr(variable, "connections", None)
+    return found if connections is None else found * convert(connections, found.dtype)
+
+
+def _treatments(variables: Sequence[Any]) -> list[Any]:
+    return [getattr(v, "treatment", None) for v in variables]
+
+
+def _home_of(variable: Any) -> Arena | None:
+    """Return the arena of a weight that has a gradient there, if it is one."""
+    if not isinstance(variable, Parameter) or not variable.trained:
+        return None
+    if variable.arena is None and variable.layer is not None:
+        variable.layer._own_arena()
+    return variable.arena
+
+
+def _arena_of_copies(optimizer: Any, variables: Sequence[Any]) -> Arena:
+    """Return the arena for copies of variables with the optimizer's slots for them; variables are
     told apart by what they are, arrays by their shapes."""
     key: Any = tuple(np.shape(v) for v in variables)
     kept = vars(optimizer).setdefault("_loose", {})
@@ -58,18 +216,15 @@ def _arena_for(optimizer: Any, variables: Sequence[Any]) -> Arena:
     if any(isinstance(v, Operators) for v in variables):
         key, alive = tuple(map(id, variables)), variables
     if key not in kept:
-        backend = get_backend("numpy")
         dtype = str(variables[0].dtype) if variables else "float32"
-        arena = Arena(backend, dtype, [_stand_in(n, v) for n, v in enumerate(variables)])
+        arena = Arena(
+            get_backend("numpy"), dtype, [_stand_in(n, v) for n, v in enumerate(variables)]
+        )
         for parameter, v in zip(arena.parameters, variables, strict=True):
             parameter.value[...] = np.asarray(v)
-        control = optimizer._control if kept else None
-        optimizer.add_slots(arena)
-        optimizer.attach(control or Control(backend))
         kept[key] = arena, alive
-    arena, _ = kept[key]
-    optimizer._slots = weakref.ref(arena), arena.slots
-    found: Arena = arena
+    found: Arena = kept[key][0]
+    found.take_slots(optimizer.slots_in(found))
     return found
 
 

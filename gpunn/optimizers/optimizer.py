@@ -93,7 +93,7 @@ class Optimizer(Formula):
     """
 
     kind = "optimizer"
-    _not_watched = frozenset({"_control", "_owner", "_slots", "_loose", "_calls"})
+    _not_watched = frozenset({"_control", "_owner", "_slots", "_loose", "_calls", "_last_update"})
     _refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
             (
@@ -179,28 +179,29 @@ class Optimizer(Formula):
             )
         self.name = self.name or snake_case(type(self).__name__)
         self._owner: weakref.ref[Any] | None = None
-        self._slots: tuple[weakref.ref[Arena], dict[str, Array]] | None = None
+        self._slots: list[tuple[weakref.ref[Arena], dict[str, Array]]] = []  # in each arena
 
     def __getstate__(self) -> dict[str, Any]:
         """The state without the model, which provides the slots, but with the update count."""
         control = self._control
         counted = None if control is None else (control.backend.root, control.get())
-        state = {**vars(self), "_control": counted, "_owner": None, "_slots": None}
-        state.pop("_calls", None)
+        state = {**vars(self), "_control": counted, "_owner": None, "_slots": []}
+        for name in ("_calls", "_last_update"):
+            state.pop(name, None)
         if "_loose" in state:  # of arrays: weights are known by what they are
             kept = state["_loose"].items()
             state["_loose"] = {k: v for k, v in kept if all(isinstance(n, tuple) for n in k)}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        vars(self).update({**state, "_slots": []})
         if (counted := state["_control"]) is not None:
             backend, counters = counted
             self._control = Control(backend)
             self._control.restore(counters)
             self._control.set_learning_rate(self.learning_rate)
         for arena, _ in state.get("_loose", {}).values():
-            self._slots = weakref.ref(arena), arena.slots
+            self._slots.append((weakref.ref(arena), arena.slots))
 
     def _watched(self) -> Mapping[str, Any]:
         """The attributes without a constant learning rate, which the control block holds."""
@@ -274,21 +275,39 @@ class Optimizer(Formula):
         Arrays already kept for the same arena are reused, as is the update count, which
         `attach` carries over.
         """
-        names = list(self.slot_names)
-        if self.gradient_accumulation_steps:
-            names.append(SUM)
-        if self.use_ema:
-            names.append(AVERAGE)
-        if self._slots is not None and self._slots[0]() is arena and [*self._slots[1]] == names:
-            arena.take_slots(self._slots[1])
-            return
-        self._control = None
-        arena.add_slots(names)
-        self._slots = weakref.ref(arena), arena.slots
+        names = self.all_slot_names
+        if not any(known() is arena and [*slots] == names for known, slots in self._slots):
+            self._control, self._slots = None, []
+        arena.take_slots(self.slots_in(arena))
+
+    @property
+    def all_slot_names(self) -> list[str]:
+        """The names of its own slots and of those that its options need."""
+        sums = [SUM] if self.gradient_accumulation_steps else []
+        return [*self.slot_names, *sums, *([AVERAGE] if self.use_ema else [])]
+
+    def slots_in(self, arena: Arena) -> dict[str, Array]:
+        """Return its slots for the parameters of an arena; they are created once."""
+        names, backend = self.all_slot_names, arena.backend
+        self._slots = [(known, slots) for known, slots in self._slots if known() is not None]
+        for known, slots in self._slots:
+            if known() is arena and [*slots] == names:
+                return slots
+        made = {name: backend.zeros(arena.values.shape, arena.dtype) for name in names}
         for name, value in self.first_values.items():
-            arena.backend.write(arena.slots[name], np.array(value, arena.dtype))
+            backend.write(made[name], np.array(value, arena.dtype))
         if self.use_ema:
-            arena.backend.write(arena.slots[AVERAGE], arena.values)
+            backend.write(made[AVERAGE], arena.values)
+        others = [(known, slots) for known, slots in self._slots if known() is not arena]
+        self._slots = [*others, (weakref.ref(arena), made)]
+        return made
+
+    def control_on(self, backend: Backend) -> Control:
+        """Return its control block, which is on this backend."""
+        if self._control is None or self._control.backend.root is not backend.root:
+            self.attach(Control(backend.root))
+        assert self._control is not None
+        return self._control
 
     def drop_sums(self, arena: Arena) -> None:
         """Reset the accumulated gradients of frozen parameters: they miss the current update and

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from inspect import isfunction
 from itertools import chain
 from typing import Any, ClassVar
 
 from gpunn.common import registry
-from gpunn.common.overrides import replaces
+from gpunn.common.overrides import declared, is_framework, replaces
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import HostPart, Node
 from gpunn.layers import traced
@@ -18,6 +19,12 @@ from gpunn.layers.symbolic import GraphOperation, SampleShape, SymbolicTensor, T
 from .builder import Builder
 from .calls import run_graph
 from .graph import by_name
+
+TRAINS = ("train_step", "compute_loss", "compute_metrics")
+TESTS = ("test_step", "compute_loss", "compute_metrics")
+PREDICTS = ("predict_step",)
+STEPS = {*TRAINS, *TESTS, *PREDICTS}
+"""The methods by which a subclass defines its own steps."""
 
 
 class NestedModel(GraphOperation, Stateless, registry.Entry):
@@ -35,35 +42,26 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         ),
         **dict.fromkeys(
             (
-                "train_step",
-                "test_step",
-                "compute_loss",
                 "stateless_compute_loss",
                 "make_train_function",
                 "make_test_function",
+                "make_predict_function",
             ),
-            "the layers and the loss define a step; write a custom loss or layer, and combine "
-            "the layers with gpunn.Model(inputs, outputs), or write the loop with a GradientTape",
-        ),
-        **dict.fromkeys(
-            ("predict_step", "make_predict_function"),
-            "the layers define a prediction; write a custom layer as the last one",
-        ),
-        **dict.fromkeys(
-            ("compute_metrics", "get_metrics_result", "reset_metrics", "metrics"),
-            "write a custom metric, and pass it to compile(metrics=...)",
+            "write train_step(data), test_step(data) or predict_step(data)",
         ),
     }
     _builder: Builder
     _trainable: bool
 
     def __init_subclass__(cls) -> None:
+        _take_call(cls)
         super().__init_subclass__()
         cls.has_call = replaces(cls, "call")
 
     def _watched(self) -> Mapping[str, Any]:
-        """Return the layers; for a model with a custom call, everything the call may read."""
-        if self.has_call:
+        """Return the layers; for a model with a call or steps of its own, all that these may
+        read."""
+        if self.has_call or replaces(type(self), *STEPS):
             return super()._watched()
         return {str(number): layer for number, layer in enumerate(self.layers)}
 
@@ -131,6 +129,10 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         A subclass that overrides it is created without inputs and outputs, and is built for the
         first data that it sees. Other models run their layers.
         """
+        if self.has_call:
+            raise TypeError(
+                f"{self.name} defines no call(inputs): call the layers and models that it holds."
+            )
         return run_graph(self._builder.known_graph("graph"), x, training)
 
     def _call_in_trace(
@@ -210,3 +212,14 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
     @property
     def traceable(self) -> bool:
         return all(layer.traceable for layer in self.layers)
+
+
+def _take_call(cls: type) -> None:
+    """Let the `__call__` of a custom model be its `call`, if it has none and `__call__` does not
+    refer to that of its base."""
+    method = vars(cls).get("__call__")
+    if is_framework(cls) or not isfunction(method) or replaces(cls, "call"):
+        return
+    if "call" not in declared(cls, "_refused") and "__call__" not in method.__code__.co_names:
+        cls.call = method  # type: ignore[attr-defined]
+        del cls.__call__

@@ -44,6 +44,7 @@ class Training:
         exclusive: Held by the only call that trains the model.
         added: Losses that layers added in the last call on arrays.
         calls: Counts the calls of the model in training.
+        steps: The metrics and functions of a model that defines its own steps, once it is used.
     """
 
     def __init__(self, builder: Builder) -> None:
@@ -64,6 +65,7 @@ class Training:
         """Discard everything bound to arrays: the layers have changed."""
         self._trainer: Trainer | None = None
         self._predictor: Predictor | None = None
+        self.steps: Any = None
         self._kept: tuple[Any, Any] | None = None  # in a copy: the training state of the original
         self.added: list[np.ndarray] | None = None
         self.calls = Counter()
@@ -73,7 +75,7 @@ class Training:
         holder = self.exclusive.holder
         if holder is not None and holder.thread != threading.get_ident():
             raise RuntimeError(in_training(self, "copy or pickle"))
-        state = {**vars(self), "_trainer": None, "_predictor": None}
+        state = {**vars(self), "_trainer": None, "_predictor": None, "steps": None}
         if (trainer := self._trainer) is not None:
             with trainer.arena.access.reading():
                 state["_kept"] = trainer.state()
@@ -149,7 +151,7 @@ class Training:
         self.optimizer, self.matmul_precision = optimizer, matmul_precision
         self.compiled, losses = compiled, compiled.losses
         self.loss = None if not any(losses) else losses[0] if len(names) == 1 else losses
-        self._trainer = None
+        self._trainer = self.steps = None
         self._warned = self._noted = False
         self.seed = draw_seed()
         if self.can_train():

@@ -326,3 +326,51 @@ def test_an_eager_gradient_assigns_too() -> None:
     assert gpunn.grad(square)(3.0).item() == 12.0
     assert gpunn.grad(square)(3.0).item() == 18.0
     assert float(count) == 3.0
+
+
+def twice_named(module: Any, second: str = "w") -> type:
+    """Two weights, by default of one name."""
+
+    class Twice(module.layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            self.w = self.add_weight(shape=(input_shape[-1], 2), initializer="ones", name="w")
+            self.b = self.add_weight(shape=(2,), initializer="zeros", name=second)
+            self.built = True
+
+        def call(self, x: Any) -> Any:
+            return module.ops.matmul(x, self.w) + self.b
+
+    return Twice
+
+
+def test_weights_of_one_name_are_trained_and_saved(keras: Any, tmp_path: Path) -> None:
+    x, y = data()
+    models = []
+    for module, second in ((keras, "b"), (gpunn, "w")):  # Keras's on PyTorch mixes up equal names
+        model = module.Sequential([module.Input((FEATURES,)), twice_named(module, second)()])
+        model.compile(module.optimizers.SGD(0.01), "mse")
+        model.fit(x, y, batch_size=7, epochs=2, shuffle=False, verbose=0)
+        models.append(model)
+    theirs, ours = (model.get_weights() for model in models)
+    assert_allclose(ours[0], theirs[0], rtol=1e-5)
+    assert_allclose(ours[1], theirs[1], rtol=1e-5)
+    assert len({w.path for w in models[1].weights}) == 2
+    models[1].save_weights(path := str(tmp_path / "w.gpunn"))
+    other = gpunn.Sequential([gpunn.Input((FEATURES,)), twice_named(gpunn)()])
+    other.load_weights(path)
+    for loaded, saved in zip(other.get_weights(), ours, strict=True):
+        assert_array_equal(loaded, saved)
+
+
+def test_a_call_that_returns_its_weight_has_no_batch_axis() -> None:
+    class Total(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__(name="total_of")
+            self.total = gpunn.Variable(np.zeros(FEATURES), trainable=False)
+
+        def call(self, x: Any) -> Any:
+            self.total.assign_add(ops.sum(x, axis=0))
+            return self.total
+
+    with pytest.raises(ValueError, match=r"total_of\.call: .*one entry for each sample.*\(4,\)"):
+        Total()(data()[0])

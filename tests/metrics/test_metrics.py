@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from functools import partial
 from typing import Any
 
@@ -427,3 +428,66 @@ def test_thresholds_of_auc_may_come_in_any_order() -> None:
     for seed in range(3):
         metric = metrics.AUC(thresholds=np.random.default_rng(seed).permutation(between))
         assert over_batches(metric, y_true, y_score, weights) == pytest.approx(expected)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("Mean", ([1.0, 2.0, 6.0],)),
+        ("MeanSquaredError", ([[1.0], [2.0]], [[2.0], [4.0]])),
+        ("SparseCategoricalAccuracy", ([0, 1, 1], np.eye(3)[[0, 1, 2]])),
+        ("Precision", ([0, 1, 1, 1], [1, 1, 0, 1])),
+        ("AUC", ([0, 1, 0, 1], [0.1, 0.8, 0.4, 0.3])),
+        ("F1Score", (np.eye(3), np.eye(3)[[0, 1, 1]])),
+    ],
+)
+def test_results_are_numbers_and_have_numpy(keras: Any, name: str, arguments: Any) -> None:
+    ours, theirs = getattr(metrics, name)(), getattr(keras.metrics, name)()
+    assert ours.result().numpy() == 0 or name == "F1Score"
+    wanted = keras.ops.convert_to_numpy(theirs(*map(np.asarray, arguments)))
+    called = ours(*arguments)
+    for found in (called, ours.result()):
+        np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-6)
+        assert isinstance(found.numpy(), (np.ndarray, np.generic))
+        assert isinstance(found, np.ndarray if np.ndim(wanted) else float)
+    again = pickle.loads(pickle.dumps(called))
+    assert np.array_equal(again, called)
+
+
+def test_a_metric_counts_in_integers(keras: Any) -> None:
+    """An integer state beside one of floats, from Chollet, Deep Learning with Python."""
+
+    def rms(k: Any) -> Any:
+        class RootMeanSquaredError(k.metrics.Metric):
+            def __init__(self, name: str = "rms", **options: Any) -> None:
+                super().__init__(name=name, **options)
+                self.sum = self.add_weight(name="sum", initializer="zeros")
+                self.rows = self.add_weight(name="rows", initializer="zeros", dtype="int32")
+
+            def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+                self.sum.assign_add(k.ops.sum(k.ops.square(y_true - y_pred)))
+                self.rows.assign_add(k.ops.shape(y_pred)[0])
+
+            def result(self) -> Any:
+                return k.ops.sqrt(self.sum / k.ops.cast(self.rows, "float32"))
+
+            def reset_state(self) -> None:
+                self.sum.assign(0.0)
+                self.rows.assign(0)
+
+        return RootMeanSquaredError()
+
+    x = np.random.default_rng(0).normal(size=(24, 3)).astype(np.float32)
+    y = x.sum(1, keepdims=True)
+    histories = []
+    for k in (keras, gpunn):
+        model = k.Sequential([k.Input((3,)), k.layers.Dense(1, kernel_initializer="zeros")])
+        model.compile(k.optimizers.SGD(0.1), "mse", metrics=[rms(k)])
+        history = model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0)
+        histories.append(history.history["rms"])
+    np.testing.assert_allclose(histories[1], histories[0], rtol=1e-5)
+    metric = rms(gpunn)
+    metric.update_state(y, np.zeros_like(y))
+    assert float(metric.result()) == pytest.approx(float(np.sqrt(np.mean(y**2))), rel=1e-5)
+    assert metric.variables[1].dtype == "int32" and metric.variables[1].numpy() == 24

@@ -67,7 +67,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "samples with samples": (
         lambda: tensor(2) @ ops.transpose(tensor(2)), ["transpose", "each sample"]),
     "steps of one's own": (
-        lambda: type("Mine", (gpunn.Model,), {"train_step": None}), ["Mine.train_step", "layer"]),
+        lambda: type("Mine", (gpunn.Model,), {"make_train_function": None}),
+        ["Mine.make_train_function", "train_step"]),
     "a call of a chain": (
         lambda: type("Mine", (gpunn.Sequential,), {"call": None}), ["Mine.call", "gpunn.Model"]),
     "a call beside a graph": (

@@ -154,6 +154,43 @@ def test_a_model_with_a_call_is_kerass(keras: Any, make: Any, backend: str) -> N
     assert all(f"{layer.name} (" in lines[0] for layer in ours.layers)
 
 
+def by_dunder(k: Any) -> Any:
+    """Defines `__call__` in the place of `call`."""
+
+    class Dunder(k.Model):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.first = k.layers.Dense(5, activation="tanh")
+            self.last = k.layers.Dense(2)
+
+        def __call__(self, x: Any, training: Any = False, scale: float = 1.0) -> Any:
+            return self.last(self.first(x)) * scale
+
+    return Dunder
+
+
+def test_a_model_with_a_call_operator_is_kerass(keras: Any, backend: str) -> None:
+    models = alike(keras, by_dunder, X, backend=backend)
+    theirs, ours = models
+    found, wanted = ours(X[:3], scale=3.0), theirs(keras.ops.convert_to_tensor(X[:3]), scale=3.0)
+    assert_allclose(found.numpy(), keras.ops.convert_to_numpy(wanted), rtol=1e-4, atol=1e-6)
+    same_training(models, X, Y)
+
+
+def test_a_call_operator_that_calls_its_base_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Net\.__call__ would be ignored.*write call\(inputs\)"):
+
+        class Net(gpunn.Model):
+            def __call__(self, x: Any, **options: Any) -> Any:  # type: ignore[override]
+                return super().__call__(x, **options)
+
+    with pytest.raises(TypeError, match=r"Chain\.__call__ would be ignored"):
+
+        class Chain(gpunn.Sequential):
+            def __call__(self, x: Any, **options: Any) -> Any:  # type: ignore[override]
+                return x
+
+
 def list_of_two(k: Any) -> Any:
     class Two(k.Model):
         def __init__(self, **options: Any) -> None:

@@ -268,3 +268,46 @@ def test_what_there_is_no_gradient_of() -> None:
     model.layers[0].trainable = False
     with pytest.raises(ValueError, match=r"dense.*is not trained"):
         gpunn.grad(lambda weights: ops.sum(model(X)))(model.weights)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_powers_are_differentiated_by_exponents_inside_and_after_a_tape(inside: bool) -> None:
+    start = np.array([0.5, 1.0, 2.5])
+    for ours, theirs in (
+        (lambda v: 2.0**v, lambda v: 2.0**v),
+        (lambda v: v**v, lambda v: v**v),
+        (lambda v: ops.power([3.0, 0.0, 1.0], v), lambda v: torch.tensor([3.0, 0.0, 1.0]) ** v),
+    ):
+        v = gpunn.Variable(start, dtype="float64")
+        with gpunn.GradientTape() as tape:
+            y = ops.sum(ours(v))
+            found = tape.gradient(y, v) if inside else None
+        found = found if inside else tape.gradient(y, v)
+        wanted = torch.tensor(start, requires_grad=True)
+        theirs(wanted).sum().backward()
+        assert_allclose(found.numpy(), wanted.grad.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["binary_crossentropy", "categorical_crossentropy"])
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_float64_targets_leave_the_gradients_of_float32_outputs(
+    name: str, from_logits: bool
+) -> None:
+    random = np.random.default_rng(3)
+    t, start = random.dirichlet(np.ones(3), 4), random.uniform(0.1, 0.9, (4, 3)).astype(np.float32)
+    v = gpunn.Variable(start)
+    with gpunn.GradientTape() as tape:
+        cost = getattr(ops, name)(ops.convert_to_tensor(t, "float64"), ops.relu(v), from_logits)
+        y = ops.sum(cost)
+    found = tape.gradient(y, v)
+    x = torch.tensor(start.astype(np.float64), requires_grad=True)
+    target = torch.tensor(t)
+    if name == "binary_crossentropy":
+        p = torch.sigmoid(x) if from_logits else x
+        loss = -(target * torch.log(p) + (1 - target) * torch.log(1 - p)).sum()
+    else:
+        p = torch.softmax(x, 1) if from_logits else x / x.sum(1, keepdim=True)
+        loss = -(target * torch.log(p)).sum()
+    loss.backward()
+    assert found.dtype == "float32"
+    assert_allclose(found.numpy(), x.grad.numpy(), rtol=1e-4, atol=1e-6)

@@ -1,4 +1,5 @@
-"""Any index of an array, and comparisons with rows of values, in a step, compared with NumPy."""
+"""Any index of an array, and comparisons with rows of values, in a step, compared with NumPy; and
+assignments to parts of variables, `v[key].assign(x)`."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from hypothesis import given, settings
 from numpy.testing import assert_array_equal
 from operation_cases.computed import Result, in_steps, weights
 
-from gpunn import ops
+import gpunn
+from gpunn import layers, ops
 
 SOME = settings(max_examples=120, derandomize=True, database=None)
 MORE = settings(max_examples=1500, derandomize=True, database=None)
@@ -194,3 +196,69 @@ def test_rows_on_each_backend(row: list[int], backend: str) -> None:
         lambda x: ops.cast(x == np.array(row), "float32") * 2.0, [x], backend, twice=False
     )
     assert_array_equal(found.values[0], 2.0 * (x == np.array(row)))
+
+
+# -- parts of variables
+
+FIRST = np.arange(24.0).reshape(2, 3, 4).astype(np.float32)
+PARTS: list[tuple[Any, Any]] = [
+    (1, 5.0),
+    (-1, np.ones((3, 4))),
+    ((0, 2, 3), 7.0),
+    (np.s_[:, 1], [1.0, 2.0, 3.0, 4.0]),
+    (np.s_[..., 0], np.array([[1.0], [2.0]])),
+    (np.s_[:, ::-2, 1:3], np.arange(8.0).reshape(2, 2, 2)),
+    (np.s_[1:, [2, 0]], -1.0),
+    (np.s_[:0], 3.0),
+    (np.s_[:, None, 1], 2.0),
+]
+
+
+def assigned(key: Any, value: Any) -> np.ndarray:
+    expected = FIRST.copy()
+    expected[key] = value
+    return expected
+
+
+@pytest.mark.parametrize(("key", "value"), PARTS)
+def test_a_part_is_assigned_as_in_numpy(key: Any, value: Any) -> None:
+    v = gpunn.Variable(FIRST)
+    before = v[key]
+    assert_array_equal(before.numpy(), FIRST[key])
+    found = before.assign(value)
+    assert_array_equal(v.numpy(), assigned(key, value))
+    assert_array_equal(found.numpy(), v.numpy())
+    assert_array_equal(before.numpy(), FIRST[key])  # a copy, as in TensorFlow
+
+
+@pytest.mark.parametrize(("key", "value"), PARTS)
+def test_a_part_is_assigned_inside_a_tape(key: Any, value: Any) -> None:
+    v = gpunn.Variable(FIRST)
+    with gpunn.GradientTape() as tape:
+        v[key].assign(value)
+        y = ops.sum(v * v)
+    assert_array_equal(v.numpy(), assigned(key, value))
+    assert_array_equal(tape.gradient(y, v).numpy(), 2 * assigned(key, value))
+
+
+def test_a_part_is_assigned_in_each_step(backend: str) -> None:
+    count = gpunn.Variable(np.zeros(2), dtype="float32")
+
+    class Counted(layers.Layer):
+        def call(self, x: Any) -> Any:
+            count[1].assign(count[1] + x.shape[0])
+            return x * 1.0
+
+    model = gpunn.Sequential([gpunn.Input((3,)), Counted()], backend=backend)
+    for _ in range(2):
+        model.predict(np.zeros((8, 3), np.float32), batch_size=4, verbose=0)
+    assert_array_equal(count.numpy(), [0, 16])
+
+
+def test_only_variables_have_parts_to_assign_to() -> None:
+    v = gpunn.Variable(FIRST)
+    for t in (ops.convert_to_tensor(FIRST), v * 1.0, v[0] * 1.0, v[0][0]):
+        with pytest.raises(TypeError, match=r"only a gpunn.Variable and its parts.*Variable\(x\)"):
+            t.assign(0.0)
+    with pytest.raises(ValueError, match="broadcast"):
+        v[0].assign([1.0, 2.0])

@@ -33,6 +33,11 @@ assert len(history.history["loss"]) == len(history.epoch) == 50
 assert model.predict(x_test.reshape(-1, 784)).shape == (10000, 10)
 """
 FAILS = "import keras\n\nkeras.layers.Dense(3)\nkeras.layers.NoSuchLayer()\n"
+DRAWS = """\
+from PIL import Image
+Image.new("L", (4, 4)).save("pictures/first.png")
+assert Image.open("pictures/first.png").size == (4, 4)
+"""
 KERAS_ALONE = """\
 import keras
 import numpy as np
@@ -43,6 +48,17 @@ model = keras.Model(inputs, keras.layers.Dense(1)(hidden))
 model.compile("adam", "mse", metrics=["mae"])
 model.fit(x, x.sum(1), epochs=2, validation_split=0.25, verbose=0)
 print(model.evaluate(x, x.sum(1), verbose=0), model.predict(x, verbose=0).shape)
+"""
+BY_HAND = """\
+import keras  # the name GradientTape is what a step by hand is told by
+import numpy as np
+x = np.random.default_rng(0).normal(size=(32, 3)).astype("float32")
+w = keras.Variable(keras.random.normal((3, 2)))
+optimizer = keras.optimizers.Adam(0.1)
+for _ in range(4):
+    error = keras.ops.matmul(x, w) - 1.0
+    g = keras.ops.stop_gradient(keras.ops.matmul(x.T, error))
+    optimizer.apply_gradients([(g, w)])
 """
 NOTEBOOK = {
     "cells": [
@@ -95,6 +111,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str
         {"path": "ends.py", "text": "import os\nos.abort()"},
         {"path": "lacks.py", "text": "from keras.layers import LSTM"},
         {"path": "by hand.py", "text": FAILS, "needs": "training step by hand"},
+        {"path": "draws.py", "text": DRAWS},
         {"path": "fetches.py", "text": "import urllib.request as u\nu.urlopen('http://a.b')"},
     ]
     return command(tmp_path_factory.mktemp("programs"), programs)
@@ -117,10 +134,14 @@ def test_it_trains_on_less_and_keeps_what_was_trained(found: Found) -> None:
     assert len(fit["fit"]["val_accuracy"]) == 2 and predict == {"predict": [10000, 10]}
 
 
+def test_pictures_have_a_folder(found: Found) -> None:
+    assert found[0]["draws.py"]["error"] is None
+
+
 def test_what_is_edited_for_gpunn_is_not_counted_as_unchanged(found: Found) -> None:
     outcomes, page = found
     assert outcomes["edited.py"]["error"] is outcomes["shorter.py"]["error"] is None
-    assert "2 of 7 programs that train by `fit` run with gpunn" in page
+    assert "3 of 8 programs that train by `fit` run with gpunn" in page
     assert "1 more after small edits" in page and "1 further programs write" in page
 
 
@@ -144,10 +165,19 @@ def test_one_that_takes_too_long_is_ended_and_data_sets_are_made_up(tmp_path: Pa
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="Keras is there on Python 3.11 alone")
 def test_it_compares_with_keras_from_equal_weights(tmp_path: Path) -> None:
     wide = KERAS_ALONE.replace("Dense(8", "Dense(8 if keras.__version__ < '3' else 7")
-    programs = [{"path": "same.py", "text": KERAS_ALONE}, {"path": "other.py", "text": wide}]
+    rate = BY_HAND.replace("Adam(0.1)", "Adam(0.1 if keras.__version__ < '3' else 0.2)")
+    programs = [
+        {"path": "same.py", "text": KERAS_ALONE},
+        {"path": "other.py", "text": wide},
+        {"path": "by hand.py", "text": BY_HAND, "needs": "training step by hand"},
+        {"path": "by other hand.py", "text": rate, "needs": "training step by hand"},
+    ]
     outcomes, page = command(tmp_path, programs, "--compare", sys.executable)
     assert outcomes["same.py"]["beside"] == "runs, as Keras does"
     assert outcomes["other.py"]["beside"].startswith("differs: 0: fit: loss: 0: ")
+    assert outcomes["by hand.py"]["beside"] == "runs, as Keras does"
+    assert len(outcomes["by hand.py"]["events"]) == 3
+    assert outcomes["by other hand.py"]["beside"].startswith("differs: 1: apply_gradients: 0: ")
     assert "| runs, as Keras does |" in page and "1 give the same losses" in page
 
 

@@ -40,6 +40,17 @@ CASES: dict[str, Any] = {
         lambda: tf.nn.sigmoid_cross_entropy_with_logits(labels=np.ones_like(X), logits=X),
         np.log1p(np.exp(-X)),
     ),
+    "nn.l2_loss": (lambda: tf.nn.l2_loss(X), (X**2).sum() / 2),
+    "nn.dropout": (lambda: tf.nn.dropout(X, rate=0.0), X),
+    "add_n": (lambda: tf.add_n([X, X, X]), 3 * X),
+    "math.squared_difference": (lambda: tf.math.squared_difference(X, 1.0), (X - 1) ** 2),
+    "linalg.global_norm": (lambda: tf.linalg.global_norm([X, None]), np.linalg.norm(X)),
+    "clip_by_norm": (lambda: tf.clip_by_norm(X, 2.0), 2 * X / np.linalg.norm(X)),
+    "clip_by_norm below": (lambda: tf.clip_by_norm(X, 20.0), X),
+    "clip_by_norm of rows": (
+        lambda: tf.clip_by_norm(X, 2.0, axes=[1]),
+        2 * X / np.linalg.norm(X, axis=1, keepdims=True),
+    ),
     "one_hot": (lambda: tf.one_hot(indices=[2, 0], depth=3), np.eye(3)[[2, 0]]),
     "fill": (lambda: tf.fill([2, 2], 7.0), np.full((2, 2), 7.0)),
     "range": (lambda: tf.range(1, 4), [1, 2, 3]),
@@ -51,6 +62,10 @@ CASES: dict[str, Any] = {
     "newaxis": (lambda: tf.constant(X)[:, tf.newaxis], X[:, None]),
     "Variable": (lambda: tf.Variable(X, name="v").assign_sub(X) + 1.0, np.ones_like(X)),
     "initial_value": (lambda: tf.Variable(initial_value=X) * 1.0, X),
+    "backend.Variable": (lambda: keras.backend.Variable(X) * 1.0, X),
+    "backend.variable": (lambda: keras.backend.variable(X) * 1.0, X),
+    "backend.random_normal": (lambda: keras.backend.random_normal((2,), 3.0, 0.0), [3.0, 3.0]),
+    "backend.random_uniform": (lambda: keras.backend.random_uniform((2,), 3.0, 3.0), [3.0, 3.0]),
     "backend.mean": (lambda: keras.backend.mean(X, axis=-1), X.mean(-1)),
 }  # fmt: skip
 
@@ -59,6 +74,46 @@ CASES: dict[str, Any] = {
 def test_values(name: str) -> None:
     call, expected = CASES[name]
     np.testing.assert_allclose(call().numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("most", [0.5, 1000.0])
+def test_gradients_are_clipped_as_in_pytorch(most: float) -> None:
+    torch = pytest.importorskip("torch")
+    theirs = [torch.nn.Parameter(torch.zeros(n)) for n in (3, 4)]
+    for n, parameter in enumerate(theirs):
+        parameter.grad = torch.arange(1.0 + n, 1.0 + n + len(parameter))
+    given = [tf.convert_to_tensor(parameter.grad.numpy()) for parameter in theirs]
+    ours, norm = tf.clip_by_global_norm([*given, None], most)
+    wanted = torch.nn.utils.clip_grad_norm_(theirs, most)
+    assert float(norm) == pytest.approx(float(wanted)) and ours.pop() is None
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine.numpy(), other.grad.numpy(), rtol=1e-5)
+
+
+def test_clipping_has_gradients_at_0_and_shows_infinities() -> None:
+    x = tf.Variable(np.zeros(2))
+    with tf.GradientTape() as tape:
+        y = tf.reduce_sum(tf.clip_by_norm(x, 3.0))
+    np.testing.assert_array_equal(tape.gradient(y, x).numpy(), [1.0, 1.0])
+    (found,), norm = tf.clip_by_global_norm([np.array([1.0, np.inf], np.float32)], 1.0)
+    assert np.isnan(found.numpy()).all() and np.isinf(norm.numpy())
+
+
+def test_shapes() -> None:
+    shape = tf.TensorShape((None, 3))
+    assert shape == (None, 3) and shape.as_list() == [None, 3] and shape.rank == 2
+    assert shape.num_elements() is None and not shape.is_fully_defined()
+    assert tf.TensorShape([2, 3]).num_elements() == 6
+    assert keras.layers.Layer().add_weight(shape=tf.TensorShape([2, 3])).shape == (2, 3)
+
+
+def test_unconnected_gradients() -> None:
+    x, y = tf.Variable([1.0, 2.0]), tf.Variable(3.0)
+    for kind, wanted in ((tf.UnconnectedGradients.NONE, None), (tf.UnconnectedGradients.ZERO, 0)):
+        with tf.GradientTape() as tape:
+            z = y * y
+        found = tape.gradient(z, x, unconnected_gradients=kind)
+        assert found is wanted or found.tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(

@@ -76,30 +76,47 @@ def value_and_grad(
     >>> loss.item(), kernel.tolist(), bias.tolist()
     (1.0, [[2.0], [4.0], [6.0]], [2.0])
     """
-    numbers = [argnums] if isinstance(argnums, int) else list(argnums)
 
     @wraps(function)
     def both(*args: Any, **kwargs: Any) -> Any:
-        for number in numbers:
-            if not -len(args) <= number < len(args):
-                raise TypeError(
-                    f"argnums names the argument {number}; there are {len(args)} positional ones."
-                )
+        numbers = numbered(argnums, len(args))
         trace = current()
-        by: _InTrace | _AtOnce = _AtOnce() if trace is None else _InTrace(trace)
-        given = [_mapped(_tensor, x, _is_data) for x in args]
-        named = {key: _mapped(_tensor, x, _is_data) for key, x in kwargs.items()}
+        by: InTrace | _AtOnce = _AtOnce() if trace is None else InTrace(trace)
+        given, named = list(map(data_as_tensors, args)), data_as_tensors(kwargs)
         with by.trace.active():
             for number in numbers:
-                given[number] = _mapped(by.argument, args[number], _is_number)
+                given[number] = mapped(by.argument, args[number], is_number)
             with by.differentiating():
                 results = by.derived(_single(function(*given, **named)))
         value, *found = by.made(results)
         parts = iter(found)
-        by_each = [_mapped(lambda x: next(parts), args[k], _is_number) for k in numbers]
-        return value, by_each[0] if isinstance(argnums, int) else tuple(by_each)
+        by_each = [mapped(lambda x: next(parts), args[k], is_number) for k in numbers]
+        return value, tuple(by_each) if isinstance(argnums, Sequence) else by_each[0]
 
     return both
+
+
+def numbered(argnums: int | Sequence[int], count: int) -> list[int]:
+    """Return the indices of the arguments that ``argnums`` names, counted from the first.
+
+    Raises:
+        TypeError: if it names none of ``count`` arguments, or is no integer.
+        ValueError: if it names one of them twice.
+    """
+    found = []
+    for number in argnums if isinstance(argnums, Sequence) else [argnums]:
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
+            raise TypeError(
+                f"argnums must be the index of an argument, or a sequence of them; got {argnums!r}."
+            )
+        if not -count <= number < count:
+            raise TypeError(
+                f"argnums names the argument {number}; there are {count} positional ones."
+            )
+        found.append(int(number) % count)
+    if len({*found}) < len(found):
+        raise ValueError(f"argnums must name each argument once; got {argnums!r}.")
+    return found
 
 
 def at_once(function: Callable[[], Any]) -> Any:
@@ -109,7 +126,7 @@ def at_once(function: Callable[[], Any]) -> Any:
         result = function()
     tensors = [*found_in(result, Tensor)]
     values = iter(by.made(tensors) if tensors else [])
-    return _mapped(lambda t: next(values), result, lambda x: isinstance(x, Tensor))
+    return mapped(lambda t: next(values), result, lambda x: isinstance(x, Tensor))
 
 
 def derivative(function: Callable[[Tensor], Tensor], x: Tensor, dy: Any = 1.0) -> Tensor:
@@ -127,7 +144,7 @@ def derivative(function: Callable[[Tensor], Tensor], x: Tensor, dy: Any = 1.0) -
     return zeros_like(x) if dx is None else dx
 
 
-def _mapped(function: Callable[[Any], Any], x: Any, fits: Callable[[Any], bool]) -> Any:
+def mapped(function: Callable[[Any], Any], x: Any, fits: Callable[[Any], bool]) -> Any:
     """Apply a function to the entries of ``x`` that fit, at any depth."""
     return replaced(lambda entry: function(entry) if fits(entry) else entry, x, fits)
 
@@ -139,7 +156,7 @@ def _numbers_in(x: Any) -> set[type]:
     return {type(x)}
 
 
-def _is_number(x: Any) -> bool:
+def is_number(x: Any) -> bool:
     """Return whether x can be differentiated by: an array, a number, or nested lists of numbers."""
     if isinstance(x, (list, tuple)):
         return bool(x) and _numbers_in(x) <= {int, float}
@@ -157,9 +174,14 @@ def _tensor(x: Any) -> Tensor:
     return convert(x)
 
 
+def data_as_tensors(x: Any) -> Any:
+    """Convert the arrays, and the nested lists with floats, in what a function is called with."""
+    return mapped(_tensor, x, _is_data)
+
+
 def as_tensors(x: Any) -> Any:
     """Convert the arrays, and the nested lists of numbers, in ``x``."""
-    return _mapped(_tensor, x, lambda entry: _is_number(entry) and not np.isscalar(entry))
+    return mapped(_tensor, x, lambda entry: is_number(entry) and not np.isscalar(entry))
 
 
 def _single(y: Any) -> Tensor:
@@ -193,12 +215,12 @@ def _differentiable(x: Any) -> Tensor:
 # -- inside a trace
 
 
-class _InTrace:
+class InTrace:
     """The gradient as additional operations of a trace."""
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
-        self._arguments: list[Tensor] = []
+        self.arguments: list[Tensor] = []
         self._held: list[tuple[Any, Tensor]] = []  # weights and variables, as arguments
 
     def argument(self, x: Any) -> Tensor:
@@ -207,7 +229,7 @@ class _InTrace:
         if isinstance(source, Operators) and not isinstance(source, Tensor):
             self._held.append((source, found))
             self.trace.sources[id(found)] = found, source
-        self._arguments.append(found)
+        self.arguments.append(found)
         return found
 
     @contextmanager
@@ -219,12 +241,14 @@ class _InTrace:
 
     def derived(self, y: Tensor) -> list[Tensor]:
         """Return ``y`` and its gradients as tensors of the trace."""
-        before, self.trace.trains = self.trace.trains, False  # the step's own backward pass trains
-        try:
-            found = gradients([y], self._arguments)
-        finally:
-            self.trace.trains = before
-        return [y, *_or_zeros(found, self._arguments)]
+        return [y, *_or_zeros(self.gradients([y]), self.arguments)]
+
+    def gradients(
+        self, ys: Sequence[Tensor], cotangents: Sequence[Tensor] | None = None
+    ) -> list[Tensor | None]:
+        """Return the gradients by each argument, as `gpunn.ops.gradients.gradients`."""
+        with self.trace.training_nothing():
+            return gradients(ys, self.arguments, cotangents)
 
     def made(self, results: list[Tensor]) -> list[Tensor]:
         """Return the results unchanged."""

@@ -82,7 +82,7 @@ class Computation:
 
     def _is_compared(self, t: Tensor) -> bool:
         """Return whether it is a comparison of leaves, which is cheaper to redo than to keep."""
-        if t.primitive is None or t.primitive.lowering not in TRUTHS:
+        if _is_given(t) or t.primitive.lowering not in TRUTHS:
             return False
         return all(id(x) in self._first or x.is_constant for x in t.inputs)
 
@@ -133,10 +133,10 @@ class Computation:
         order = [t for t in order if id(t) not in self._arrays or not self._is_compared(t)]
         plain, added = self._written_directly(order, targets)
         for t in order:
-            if t.primitive is None:
+            if _is_given(t):
                 self.array(t)
         written = list(plain.values())
-        computed = [t for t in order if t.primitive is not None]
+        computed = [t for t in order if not _is_given(t)]
         steps = list(scheduled(computed, self._arrays.keys(), needed))
         made = {id(t) for t in computed if not t.primitive.view}
         self._in_place(steps, made - plain.keys(), set(added))
@@ -245,8 +245,8 @@ class Computation:
         self, order: list[Tensor], targets: Sequence[Destination]
     ) -> tuple[dict[int, Destination], dict[int, Destination]]:
         """Return the results computed directly in their destinations: written, and accumulated."""
-        made = {id(t) for t in order if t.primitive is not None and not t.primitive.view}
-        others_write = any(t.primitive is not None and t.primitive.writes for t in order)
+        made = {id(t) for t in order if not _is_given(t) and not t.primitive.view}
+        others_write = any(not _is_given(t) and t.primitive.writes for t in order)
         plain: dict[int, Destination] = {}
         added: dict[int, Destination] = {}
         for target in targets:
@@ -288,3 +288,8 @@ class Computation:
             array = self._arrays[owner].reshape(-1)
             self._free.setdefault((array.size, array.dtype.name), []).append(array)
             work += self.released(array)
+
+
+def _is_given(t: Tensor) -> bool:
+    """Return whether nothing computes a tensor here: what a tape has computed is not repeated."""
+    return t.primitive is None or t.is_constant

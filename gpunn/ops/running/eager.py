@@ -70,6 +70,7 @@ class EagerTrace(Trace):
 
     def __init__(self, backend: Backend, training: bool, batch: int, context: Any) -> None:
         super().__init__(training, batch)
+        self.stops = backend.stops
         self.computed = _OneByOne(backend, context)
 
     def placeholder(self, array: Array) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
@@ -17,13 +17,15 @@ from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.gradients import gradients
 from gpunn.ops.library.derivatives import context_of
-from gpunn.ops.making import zeros_like
+from gpunn.ops.making import zeros
 from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import Trace, current
 
 from .eager import EagerTrace
+from .jacobians import jacobian_of
 
 UNCONNECTED = ("none", "zero")
+Pullback = Callable[[Any], "list[Tensor | None]"]
 
 
 class _TapeTrace(EagerTrace):
@@ -39,12 +41,12 @@ class _TapeTrace(EagerTrace):
         backend = self.computed.backend
         source.array_on(backend)  # which gives it one, if it has none
         arena = getattr(source, "arena", None)
-        if arena is not None and arena.backend.xp is not backend.xp:
-            raise ValueError(
-                f"{source!r} is on another backend than the tape, {backend.name!r}: call "
-                f"gpunn.use_backend with that of the model before."
-            )
-        found = super().first_of(source)
+        home = backend if arena is None else arena.backend
+        if home.root is backend.root or home.xp is backend.xp:
+            found = super().first_of(source)
+        else:  # a model of another backend: its values are copied
+            found = Trace.first_of(self, source)
+            self.computed.put(found, backend.upload(source.numpy()).reshape(source.shape))
         self._reads.setdefault(id(source), []).append(found)
         return found
 
@@ -108,12 +110,14 @@ class GradientTape:
         self._trace: _TapeTrace | Trace | None = None
         self._active: AbstractContextManager[None] | None = None
         self._used = False
+        self._recorded: list[tuple[int, int]] = []  # from one position in the trace to another
 
     def __enter__(self) -> GradientTape:
         if self._active is not None:
             raise RuntimeError("The tape is already recording: open another one.")
         outer = current()
         self._trace, self._owns, self._used = outer or _TapeTrace(), outer is None, False
+        self._recorded.append((self._trace.mark(), 1 << 62))
         self._active = self._trace.active() if self._owns else self._trace.composing()
         self._active.__enter__()
         return self
@@ -127,6 +131,8 @@ class GradientTape:
         assert self._active is not None
         active, self._active = self._active, None
         active.__exit__(kind, error, traceback)
+        assert self._trace is not None
+        self._recorded[-1] = self._recorded[-1][0], self._trace.mark()
         if self._owns and isinstance(self._trace, _TapeTrace):
             self._trace.end()
 
@@ -150,8 +156,9 @@ class GradientTape:
             )
         if not is_float(tensor.dtype):
             raise TypeError(f"gradients are taken by floats; got a tensor of {tensor.dtype}.")
-        if isinstance(self._trace, _TapeTrace):
-            self._trace.watch(tensor)
+        if self._trace is None:
+            raise RuntimeError("watch works inside the block: `with GradientTape() as tape:`.")
+        self._trace.watch(tensor)
 
     def gradient(
         self,
@@ -175,6 +182,115 @@ class GradientTape:
             TypeError: for NumPy arrays, which the tape cannot see.
             ValueError: for a weight of a layer that defines its passes on arrays.
         """
+        unconnected = self._begin(unconnected_gradients)
+        targets, given, cotangents = [*found_in(target, object)], [*found_in(sources, object)], None
+        if not isinstance(target, (list, tuple, dict)):
+            output_gradients = None if output_gradients is None else [np.asarray(output_gradients)]
+        ys = [_target(y) for y in targets]
+        if output_gradients is not None:
+            pairs = zip(ys, found_in(output_gradients, object), strict=True)
+            cotangents = [None if g is None else convert(g, y.dtype) for y, g in pairs]
+        found = self._derived(self._pulled(ys, given), cotangents)
+        return _packed(found, sources, given, unconnected)
+
+    def jacobian(
+        self,
+        target: Any,
+        sources: Any,
+        unconnected_gradients: str = "none",
+        parallel_iterations: int | None = None,
+        experimental_use_pfor: bool = True,
+    ) -> Any:
+        """Return the derivatives of each element of ``target`` by each element of the sources.
+
+        The Jacobian J[i, j] = dy[i] / dx[j] of y (*m) by x (*n) has the shape (*m, *n). It takes
+        one reverse pass for each element of y.
+
+        Args:
+            target: a tensor.
+            sources: a weight, variable or watched tensor, or a structure of them.
+            unconnected_gradients: as in `gradient`.
+            parallel_iterations, experimental_use_pfor: accepted as in TensorFlow.
+
+        Returns:
+            a Jacobian for each source, in their structure.
+
+        Raises:
+            RuntimeError, ValueError: as in `gradient`.
+            TypeError: for several targets, and as in `gradient`.
+
+        >>> import gpunn
+        >>> x = gpunn.ops.convert_to_tensor([1.0, 2.0])
+        >>> with gpunn.GradientTape() as tape:
+        ...     tape.watch(x)
+        ...     y = x * x * x
+        >>> tape.jacobian(y, x).tolist()
+        [[3.0, 0.0], [0.0, 12.0]]
+        """
+        unconnected = self._begin(unconnected_gradients)
+        y, given = _single("jacobian", target), [*found_in(sources, object)]
+        pulled = self._pulled([y], given)
+        found = self._derived(lambda _: jacobian_of(y, lambda dy: pulled([dy])))
+        return _packed(found, sources, given, unconnected, y.shape)
+
+    def batch_jacobian(
+        self,
+        target: Any,
+        source: Any,
+        unconnected_gradients: str = "none",
+        parallel_iterations: int | None = None,
+        experimental_use_pfor: bool = True,
+    ) -> Any:
+        """Return the Jacobian of each sample, of a target whose samples do not depend on others.
+
+        J[b, i, j] = dy[b, i] / dx[b, j] of y (b, *m) by x (b, *n) has the shape (b, *m, *n). It
+        takes one reverse pass for each element of a sample of y. Where a sample depends on others,
+        as in batch normalization, the sum of the derivatives of all samples by x[b, j] is returned.
+
+        Args:
+            target: a tensor (b, *m), of two axes or more.
+            source: a weight, variable or watched tensor (b, *n), of two axes or more.
+            unconnected_gradients: as in `gradient`; zeros are returned either way, as in
+                TensorFlow.
+            parallel_iterations, experimental_use_pfor: accepted as in TensorFlow.
+
+        Raises:
+            RuntimeError: as in `gradient`.
+            TypeError: for several targets or sources, and as in `gradient`.
+            ValueError: if the lengths of the first axes differ, or there are fewer than two axes.
+
+        >>> import gpunn
+        >>> x = gpunn.ops.convert_to_tensor([[1.0, 2.0], [3.0, 4.0]])
+        >>> with gpunn.GradientTape() as tape:
+        ...     tape.watch(x)
+        ...     y = x[:, :1] * x
+        >>> tape.batch_jacobian(y, x).tolist()
+        [[[2.0, 0.0], [2.0, 1.0]], [[6.0, 0.0], [4.0, 3.0]]]
+        """
+        self._begin(unconnected_gradients)
+        y = _single("batch_jacobian", target)
+        if isinstance(source, (list, tuple, dict)):
+            raise TypeError(
+                f"batch_jacobian: source must be a weight, a variable or a watched tensor; got a "
+                f"{type(source).__name__}. Ask for one source at a time."
+            )
+        pulled = self._pulled([y], [source])
+        if min(len(y.shape), len(source.shape)) < 2 or y.shape[0] != source.shape[0]:
+            raise ValueError(
+                f"batch_jacobian: target and source need a first axis of samples, of the same "
+                f"length, and further axes; got the shapes {y.shape} and {tuple(source.shape)}. "
+                f"Use ops.expand_dims for samples of one number, or tape.jacobian."
+            )
+        found = self._derived(lambda _: jacobian_of(y, lambda dy: pulled([dy]), samples=True))
+        return _packed(found, source, [source], "zero", y.shape, 1)
+
+    def _begin(self, unconnected_gradients: Any) -> str:
+        """Return how to treat sources that the target does not depend on.
+
+        Raises:
+            ValueError: for an unknown way.
+            RuntimeError: if the tape has recorded nothing, or was used up.
+        """
         unconnected = getattr(unconnected_gradients, "value", unconnected_gradients)
         if unconnected not in UNCONNECTED:
             raise ValueError(
@@ -187,35 +303,44 @@ class GradientTape:
                 "A tape gives gradients once. Ask for all of them in one call, or use "
                 "GradientTape(persistent=True)."
             )
-        self._used = True
-        targets, given, cotangents = [*found_in(target, object)], [*found_in(sources, object)], None
-        if not isinstance(target, (list, tuple, dict)):
-            output_gradients = None if output_gradients is None else [np.asarray(output_gradients)]
-        ys = [_target(y) for y in targets]
-        if output_gradients is not None:
-            pairs = zip(ys, found_in(output_gradients, object), strict=True)
-            cotangents = [None if g is None else convert(g, y.dtype) for y, g in pairs]
-        leaves = [self._leaves(x) for x in given]
-        found = iter(self._gradients(ys, [t for own in leaves for t in own], cotangents))
-        each = [_sum([next(found) for _ in own]) for own in leaves]
-        if unconnected == "zero":
-            each = [zeros_like(convert(x)) if g is None else g
-                    for g, x in zip(each, given, strict=True)]  # fmt: skip
-        parts = iter(each)
-        return replaced(lambda x: next(parts), sources)
+        return str(unconnected)
 
-    def _gradients(
-        self, ys: Sequence[Tensor], wanted: Sequence[Tensor], cotangents: Any
-    ) -> list[Tensor | None]:
+    def _pulled(self, ys: Sequence[Tensor], given: Sequence[Any]) -> Pullback:
+        """Return a function of the gradients of ``ys`` that returns those by the sources."""
+        leaves = [self._leaves(x) for x in given]
+        wanted = [t for own in leaves for t in own]
+
+        def pulled(cotangents: Any) -> list[Tensor | None]:
+            found = iter(gradients(ys, wanted, cotangents, self._has_recorded))
+            return [_sum([next(found) for _ in own]) for own in leaves]
+
+        return pulled
+
+    def _derived(self, compute: Pullback, cotangents: Any = None) -> list[Tensor | None]:
+        """Compute derivatives: as part of the block, or of a later trace that the gradients they
+        begin with belong to, else at once."""
         trace = self._trace
         assert trace is not None
-        if current() is trace or not isinstance(trace, _TapeTrace):
-            return gradients(ys, wanted, cotangents)
-        with trace.active():  # the block is over
-            found = gradients(ys, wanted, cotangents)
+        self._used = True
+        here = current()
+        if here is trace or not isinstance(trace, _TapeTrace):
+            with trace.training_nothing():
+                return compute(cotangents)
+        if any(not g.is_constant for g in cotangents or () if g is not None):
+            for applied in trace.applied:
+                raise ValueError(
+                    f"{applied.attributes['layer'].name} defines its passes on arrays: a gradient "
+                    f"that it begins with must be known. Apply the layer inside the later tape."
+                )
+            return compute(cotangents)
+        with trace.active(), trace.training_nothing():  # the block is over
+            found = compute(cotangents)
             values = [None if g is None else constant(np.asarray(g), g.dtype) for g in found]
         trace.end()
         return values
+
+    def _has_recorded(self, t: Tensor) -> bool:
+        return any(begin < t.position < end for begin, end in self._recorded)
 
     def _leaves(self, source: Any) -> list[Tensor]:
         """Return the tensors that stand for a source in the trace; none if it was not read."""
@@ -239,15 +364,37 @@ class GradientTape:
                     f"{applied.attributes['layer'].name} defines its passes on arrays, which a "
                     f"tape cannot see. Train it with fit, or use gpunn.value_and_grad."
                 )
-        if isinstance(trace, _TapeTrace):
-            return trace.reads_of(source)
-        held = trace.held.get(id(source))
-        return [] if held is None else [held.first]
+        return trace.reads_of(source)
 
 
 def _sum(parts: Sequence[Tensor | None]) -> Tensor | None:
     known = [part for part in parts if part is not None]
     return sum(known[1:], known[0]) if known else None
+
+
+def _packed(
+    found: Sequence[Tensor | None], sources: Any, given: Sequence[Any], unconnected: str,
+    before: tuple[int, ...] = (), without: int = 0,
+) -> Any:
+    """Return derivatives in the structure of the sources, with None or zeros for those that there
+    are none of: of the shape ``before``, and that of the source ``without`` its first axes."""
+    each = iter(found)
+    if unconnected == "zero":
+        like = [convert(x) for x in given]
+        each = iter([
+            zeros((*before, *x.shape[without:]), x.dtype) if g is None else g
+            for g, x in zip(found, like, strict=True)
+        ])
+    return replaced(lambda x: next(each), sources)
+
+
+def _single(what: str, target: Any) -> Tensor:
+    if isinstance(target, (list, tuple, dict)):
+        raise TypeError(
+            f"{what}: target must be one tensor; got a {type(target).__name__}. Ask for each "
+            f"target by itself, with GradientTape(persistent=True)."
+        )
+    return _target(target)
 
 
 def _target(y: Any) -> Tensor:

@@ -1,0 +1,104 @@
+"""Metrics that are updated inside a traced step: they count on the device, in its program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.losses.on_tensors import fitting
+from gpunn.ops.conversion import convert, floats
+from gpunn.ops.places.checks import checked
+from gpunn.ops.reductions import mean, sum_
+from gpunn.ops.shapes import broadcast_to, reshape
+from gpunn.ops.tensor import Tensor, constant
+from gpunn.ops.trace import Effect, Trace
+
+
+def add_rows(trace: Trace, metric: Any, y_true: Any, y_pred: Any, weight: Any) -> None:
+    """Let a step add its rows to a metric, by the metric's own kernel."""
+    y_pred = floats(convert(y_pred))
+    y_true = convert(y_true)
+    if not y_pred.ndim:
+        y_pred = reshape(y_pred, (1,))
+    classes = y_pred.shape[-1]
+    if metric.sparse:
+        if y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1:
+            y_true = reshape(y_true, y_true.shape[:-1])
+        if y_true.shape != y_pred.shape[:-1]:
+            raise ValueError(
+                f"{metric.name}: y_true must hold one class number per row; got shape "
+                f"{y_true.shape}, but y_pred of shape {y_pred.shape} requires {y_pred.shape[:-1]}."
+            )
+        what = f"{metric.name}: y_true, which holds class numbers,"
+        y_true = reshape(checked(convert(y_true, "int32"), 0, classes - 1, what, ValueError), (-1,))
+    else:
+        y_true, y_pred = fitting(y_true, y_pred)
+        metric.check(y_true.shape, y_pred.shape)
+        y_true = convert(y_true, y_pred.dtype)
+    width = 1 if metric.elementwise and y_pred.ndim == 1 else y_pred.shape[-1]
+    rows = reshape(y_pred, (-1, width))
+    if not metric.sparse:
+        y_true = reshape(y_true, rows.shape)
+    given = [y_true, rows]
+    if weight is not None:
+        weight = convert(weight, rows.dtype)
+        given.append(broadcast_to(reshape(weight, (-1,)), (rows.shape[0],)))
+    trace.add_effect(_Rows(metric, given))
+
+
+def add_values(trace: Trace, metric: Any, values: Any, weight: Any) -> None:
+    """Let a step add values to a mean: sum w v and sum w, see `gpunn.metrics.Mean`."""
+    values = floats(convert(values))
+    if weight is not None:
+        weight = convert(weight, values.dtype)
+        if weight.ndim == values.ndim + 1 and weight.shape[-1] == 1:
+            weight = reshape(weight, weight.shape[:-1])
+        if values.ndim == weight.ndim + 1 and values.shape[-1] == 1 and weight.ndim:
+            values = reshape(values, values.shape[:-1])
+        if values.ndim > weight.ndim:
+            values = mean(values, tuple(range(weight.ndim, values.ndim)))
+        weight = broadcast_to(weight, values.shape)
+        values = values * weight
+        if values.ndim > 1:
+            axes = tuple(range(1, values.ndim))
+            values, weight = mean(values, axes), mean(weight, axes)
+        trace.add_effect(_Sums(metric, [sum_(values), sum_(weight)]))
+        return
+    if values.ndim > 1:
+        values = mean(values, tuple(range(1, values.ndim)))
+    count = float(values.shape[0] if values.ndim else 1)
+    trace.add_effect(_Sums(metric, [sum_(values), constant(count, "float64")]))
+
+
+class _Rows(Effect):
+    def __init__(self, metric: Any, given: list[Tensor]) -> None:
+        super().__init__(given, parts=[metric])
+        self._metric = metric
+
+    def bind(self, backend: Backend, arrays: Callable[[Tensor], Any]) -> Callable[[], None]:
+        given: list[Array] = [_whole(backend, arrays(t), t) for t in self.inputs]
+        y_true, y_pred, *weights = given
+        state = self._metric._state_on(backend)
+        return partial(
+            backend.metric, self._metric, y_true, y_pred, weights[0] if weights else None, state
+        )
+
+
+class _Sums(Effect):
+    def __init__(self, metric: Any, sums: list[Tensor]) -> None:
+        super().__init__(sums, parts=[metric])
+        self._metric = metric
+
+    def begin(self, backend: Backend) -> list[tuple[Tensor, Array, bool]]:
+        state = self._metric._state_on(backend)
+        return [(t, state[k : k + 1].reshape(()), True) for k, t in enumerate(self.inputs)]
+
+    def bind(self, backend: Backend, arrays: Callable[[Tensor], Any]) -> Callable[[], None]:
+        return lambda: None
+
+
+def _whole(backend: Backend, array: Any, t: Tensor) -> Array:
+    """Return the array of a tensor; a constant number may have none."""
+    return array if hasattr(array, "dtype") else backend.upload(t.numpy()).reshape(t.shape)

@@ -1,0 +1,42 @@
+"""Jacobians from reverse passes, one for each element of a result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from gpunn.ops.joining import stack
+from gpunn.ops.shapes import broadcast_to, reshape
+from gpunn.ops.tensor import Tensor, constant
+
+
+def jacobian_of(
+    y: Tensor, pulled: Callable[[Tensor], Sequence[Tensor | None]], samples: bool = False
+) -> list[Tensor | None]:
+    """Return the Jacobian of a tensor by each of several sources; None where it has no gradient.
+
+    That of y (*m) by x (*n) has the shape (*m, *n). If the first axis is one of ``samples`` that do
+    not depend on each other, that of y (b, *m) by x (b, *n) has the shape (b, *m, *n).
+
+    Args:
+        pulled: maps the gradient of y, of its shape, to the gradient by each source.
+    """
+    kept = int(samples)
+    rows = math.prod(y.shape[kept:])
+    count = max(rows, 1)  # the shape of a gradient is known from one pass at least
+    basis = np.eye(count, rows).reshape(count, *y.shape[kept:])
+    passes = [pulled(broadcast_to(constant(one, y.dtype), y.shape)) for one in basis]
+
+    def stacked(parts: Sequence[Tensor | None]) -> Tensor | None:
+        known = [part for part in parts if part is not None]
+        if len(known) < len(parts):
+            return None
+        each = stack(known, kept)[(slice(None),) * kept + (slice(rows),)]  # ([b,] rows, *n)
+        return reshape(each, (*y.shape, *known[0].shape[kept:]))
+
+    return [stacked(parts) for parts in zip(*passes, strict=True)]
+
+
+__all__ = ["jacobian_of"]

@@ -1,0 +1,222 @@
+"""Traces of whole steps: forward, gradients, updates of weights, and metrics, in one program.
+
+A step is called once, with leaves for its arguments. What it does besides computing tensors is a
+list of effects. Each one ends a stage of the computation: a stage computes what its effect reads,
+and all that was written before it and is read after it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gpunn.backends import get_backend
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.ops.elementwise import copy
+from gpunn.ops.fusion.storing import stored
+from gpunn.ops.gradients import topological_sort
+from gpunn.ops.primitive import Primitive, Work
+from gpunn.ops.tensor import Tensor
+from gpunn.ops.trace import Effect, Trace
+
+from .computation import Computation, Destination
+
+
+class Unsupported(Exception):
+    """A step cannot be one program; it runs operation by operation."""
+
+
+class _Assigned(Primitive):
+    eager = False
+
+
+_assigned = _Assigned(
+    "assigned", lambda backend, out, x, number: copy(backend, out, x), lambda shape, number: shape,
+    lambda dtype, number: dtype, lowering="same",
+)  # fmt: skip
+"""The value of a variable after an assignment. As in TensorFlow, no gradient flows through it: it
+is the variable itself, by which gradients are taken."""
+
+
+def _copy_of(t: Tensor) -> Tensor:
+    made = Tensor(t.shape, t.dtype, None, _assigned, [t], {"number": 0})
+    made.trace, made.position = t.trace, t.position
+    return made
+
+
+class StepTrace(Trace):
+    """The trace of a whole step. Layers have derivatives of every order.
+
+    Attributes:
+        effects: what it does besides computing tensors, in order.
+        late: leaves whose values are known after the step, with functions that return them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.composes = self.by_hand = self.has_effects = True
+        self.stops = get_backend().stops
+        self.effects: list[Effect] = []
+        self.late: dict[int, tuple[Tensor, Callable[[], Any]]] = {}
+        self._reads: dict[int, list[Tensor]] = {}
+        self._changed: dict[int, tuple[Any, Tensor, int]] = {}  # leaves, and when they begin
+        self._watched: list[Tensor] = []
+
+    def first_of(self, source: Any) -> Tensor:
+        found = super().first_of(source)
+        self._reads.setdefault(id(source), []).append(found)
+        return found
+
+    def reads_of(self, source: Any) -> list[Tensor]:
+        return self._reads.get(id(source), [])
+
+    def assign(self, source: Any, value: Tensor) -> None:
+        if not self.changes_nothing:
+            value = _assigned(value, number=next(self._positions))
+            self._reads.setdefault(id(source), []).append(value)
+        super().assign(source, value)
+
+    def watch(self, t: Tensor) -> None:
+        if t.is_constant:
+            t.is_constant, t.trace = False, self.number
+            t.position = next(self._positions)
+            self._watched.append(t)
+
+    def late_value(self, function: Callable[[], Any]) -> Tensor:
+        found = self.leaf((), "float32")
+        self.late[id(found)] = found, function
+        return found
+
+    def add_effect(self, effect: Effect) -> None:
+        effect.position = next(self._positions)
+        self.effects.append(effect)
+        for source in effect.changes:
+            held = self._held(source)
+            if held.is_assigned and not self._begins(held.now):
+                raise Unsupported(f"{source!r} is assigned to, and then updated.")
+            held.now = self.first_of(source)
+            self._changed[id(held.now)] = source, held.now, effect.position
+
+    def _begins(self, t: Tensor) -> bool:
+        return id(t) in self._changed
+
+    @property
+    def assigned(self) -> list[Any]:
+        return [held for held in super().assigned if not self._begins(held.now)]
+
+    def end(self) -> None:
+        """Let tensors with values be constants from now on."""
+        for t in self._watched:
+            t.is_constant, t.trace = True, None
+
+
+class StepComputation:
+    """The computation of a traced step on a backend.
+
+    Args:
+        trace: the trace.
+        backend: where it runs.
+        inputs: the arrays of the leaves for its arguments.
+        outputs: tensors whose values are kept in arrays of their own.
+        context: the call that layers and random numbers inside it belong to.
+
+    Attributes:
+        outputs: these arrays.
+    """
+
+    def __init__(
+        self,
+        trace: StepTrace,
+        backend: Backend,
+        inputs: Sequence[tuple[Tensor, Array]],
+        outputs: Sequence[Tensor],
+        context: Any,
+    ) -> None:
+        if trace.stops and not backend.stops:
+            raise Unsupported("it was traced for a backend that ends a step at an error.")
+        self._trace, self._backend = trace, backend
+        self.outputs = [backend.empty(t.shape, t.dtype) for t in outputs]
+        ends = [effect.position for effect in trace.effects]
+        try:
+            begun = [effect.begin(backend) for effect in trace.effects]
+        except NotImplementedError:
+            raise Unsupported("an effect cannot be part of a program.") from None
+        stages = [[Destination(*one) for one in given] for given in begun]
+        assigned = [Destination(held.now, held.source.array_on(backend)) for held in trace.assigned]
+        kept = [Destination(t, a) for t, a in zip(outputs, self.outputs, strict=True)]
+        stages.append([*kept, *assigned])
+        copied = self._in_program_order(stages, ends)
+        arrays = {id(t): array for t, array in inputs}
+        for t in trace._watched:
+            assert t.value is not None
+            arrays[id(t)] = backend.upload(t.value).reshape(t.shape)
+        again = {id(held.source) for held in trace.assigned}
+        copies: dict[int, list[Work]] = {}  # by the stage after which they are made
+        for held in trace.held.values():
+            whole = held.source.array_on(backend)
+            for t in trace.reads_of(held.source):
+                if t.primitive is not None:  # assigned
+                    continue
+                array = whole
+                if id(t) in copied or id(held.source) in again:
+                    array = backend.empty(whole.shape, whole.dtype)
+                    _, _, begins = trace._changed.get(id(t), (None, None, 0))
+                    after = ends.index(begins) if begins else -1
+                    copies.setdefault(after, []).append(stored(backend, whole, array))
+                arrays[id(t)] = array
+        missing = [t for t, _ in trace.late.values() if self._is_read(t, stages)]
+        if missing:
+            raise Unsupported("a metric's result is computed with.")
+        computation = Computation(backend, arrays, stages, context)
+        work = list(copies.get(-1, ()))
+        for number, (effect, of_stage) in enumerate(
+            itertools.zip_longest(trace.effects, computation.work)
+        ):
+            work += of_stage
+            if effect is not None:
+                work.append(effect.bind(backend, computation.array))
+                work += copies.get(number, ())
+        self._work = work
+        self._computation = computation
+
+    def run(self) -> None:
+        """Run the step."""
+        for work in self._work:
+            work()
+
+    @staticmethod
+    def _is_read(t: Tensor, stages: Sequence[Sequence[Destination]]) -> bool:
+        return any(t is x for x in topological_sort(d.tensor for s in stages for d in s))
+
+    def _in_program_order(self, stages: list[list[Destination]], ends: Sequence[int]) -> set[int]:
+        """Add to each stage what later ones read and the program computes before its end. Return
+        the ``id`` of leaves whose array changes before they are read for the last time."""
+        copied: set[int] = set()
+        changes = [{id(source) for source in effect.changes} for effect in self._trace.effects]
+        for number in range(len(ends) - 1, -1, -1):
+            end, later = ends[number], [d for stage in stages[number + 1 :] for d in stage]
+            have: set[int] = set()
+            wanted: list[Tensor] = [d.tensor for d in later]
+            for t in topological_sort(wanted):
+                if t.position >= end:
+                    wanted += t.inputs
+            held = [h for h in self._trace.held.values() if id(h.source) in changes[number]]
+            leaves = [t for h in held for t in self._trace.reads_of(h.source)]
+            own = {id(t) for t in leaves if t.position < end and t.primitive is None}
+            for t in wanted:
+                if t.is_constant or t.position >= end:
+                    continue
+                base = t
+                while base.primitive is not None and base.primitive.view:
+                    base = base.inputs[0]
+                if id(base) in own:
+                    copied.add(id(base))
+                elif t.primitive is not None and id(t) not in have:
+                    have.add(id(t))
+                    # What an effect is given may be overwritten by it.
+                    for given in stages[number]:
+                        if given.tensor is t:
+                            given.tensor = _copy_of(t)
+                    stages[number].append(Destination(t))
+        return copied

@@ -1,0 +1,203 @@
+"""The batches of `fit`, `evaluate` and `predict` for steps that a model defines itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends import get_backend
+from gpunn.backends.shared.order import Order
+from gpunn.common.config import floatx
+from gpunn.common.nested import found_in, replaced
+from gpunn.feeding import data
+from gpunn.feeding.arrays import as_array
+from gpunn.feeding.batches import check_ends, items_of_pass
+from gpunn.ops.narrow import from_host
+
+
+class Feed:
+    """Batches as a step gets them: ``x``, ``(x, y)`` or ``(x, y, weight)``, of NumPy arrays.
+
+    Args:
+        x, y, weight: arrays in any structure; or something that yields batches, as ``x`` alone.
+        size: rows of a batch.
+        seed: of the order of rows; None keeps the order.
+        limit: batches of an epoch; None for all.
+        argument: the name of ``x`` in messages.
+
+    Raises:
+        ValueError, TypeError: for data that are not numbers, or differ in their rows.
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any = None,
+        weight: Any = None,
+        size: int = 32,
+        seed: int | None = None,
+        limit: int | None = None,
+        argument: str = "x",
+        option: str = "steps",
+    ) -> None:
+        self._size, self._seed, self._limit = size, seed, limit
+        self.passes = 0  # over the data, begun so far
+        self._iterator: Iterator[Any] | None = None
+        self.exhausted = False
+        self._source: Any = None
+        if not data.is_array(x) and not _is_arrays(x):
+            if y is not None or weight is not None:
+                extra = "y" if y is not None else "sample_weight"
+                raise ValueError(
+                    f"{argument} yields batches, which bring their own {extra}; leave it out."
+                )
+            check_ends(x, limit, argument, option)
+            self._source = x
+            return
+        parts = {"x": x, "y": y, "sample_weight": weight}
+        given = {name: _arrays(part, name) for name, part in parts.items() if part is not None}
+        if not given:
+            raise ValueError(f"{argument} is None: there are no data.")
+        lengths = {name: [len(a) for a in found_in(part, np.ndarray)]
+                   for name, part in given.items()}  # fmt: skip
+        self.rows = next(iter(lengths.values()))[0]
+        for name, found in lengths.items():
+            if any(n != self.rows for n in found):
+                raise ValueError(
+                    f"{name} has {', '.join(map(str, found))} rows and {argument} {self.rows}; "
+                    f"their numbers of rows must be equal."
+                )
+        if not self.rows:
+            raise ValueError(f"{argument} has no rows.")
+        self._parts = list(given.values())
+        self.order = Order(self.rows, self._seed)
+
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """The arrays whose rows the batches have, in the order of a batch's."""
+        return list(found_in(self._parts, np.ndarray))
+
+    @property
+    def is_stream(self) -> bool:
+        return self._source is not None
+
+    def steps(self) -> int | None:
+        """The batches of an epoch; None if that is not known."""
+        if not self.is_stream:
+            most = math.ceil(self.rows / self._size)
+            return most if self._limit is None else min(most, self._limit)
+        try:
+            return self._limit or len(self._source)
+        except TypeError:
+            return None
+
+    def epoch(self) -> Iterator[Any]:
+        """Yield the batches of the next epoch."""
+        count = 0
+        if self.is_stream:
+            for event in ("on_epoch_begin",) if hasattr(self._source, "on_epoch_begin") else ():
+                getattr(self._source, event)()
+        while self._limit is None or count < self._limit:
+            begins = self._iterator is None
+            if self._iterator is None:
+                self._iterator = self._pass()
+            batch = next(self._iterator, None)
+            if batch is None:
+                self._iterator = None
+                self.exhausted = self.is_stream and hasattr(self._source, "__next__")
+                if count or begins or self.exhausted or not self.is_stream:
+                    break
+                continue
+            yield batch
+            count += 1
+        if self._limit is None or not self.is_stream:
+            self._iterator = None
+        if self.is_stream and hasattr(self._source, "on_epoch_end"):
+            self._source.on_epoch_end()
+
+    def _pass(self) -> Iterator[Any]:
+        number, self.passes = self.passes, self.passes + 1
+        if self.is_stream:
+            yield from map(_batch, items_of_pass(self._source, number, self._seed))
+            return
+        order = None if self._seed is None else self.order.indices(number)
+        for at in range(0, self.rows, self._size):
+            rows: Any = slice(at, at + self._size)
+            yield self.batch(rows if order is None else order[rows])
+
+    def batch(self, rows: Any) -> Any:
+        """Return the batch of these rows."""
+        parts = [replaced(lambda a: _converted(a[rows]), part) for part in self._parts]
+        return parts[0] if len(parts) == 1 and not _is_arrays(parts[0]) else tuple(parts)
+
+    def pieces(self) -> Iterator[tuple[int, int, int]]:
+        """Begin a pass over arrays, and yield its steps as (position, steps, rows of each)."""
+        self.passes += 1
+        whole, rest = divmod(self.rows, self._size)
+        most = whole + bool(rest) if self._limit is None else self._limit
+        if whole and most:
+            yield 0, min(whole, most), self._size
+        if rest and most > whole:
+            yield whole * self._size, 1, rest
+
+
+def _is_arrays(x: Any) -> bool:
+    """Whether this is a structure of arrays, one for each of several inputs."""
+    if isinstance(x, Mapping):
+        return True
+    several = isinstance(x, (list, tuple)) and len(x) > 0
+    return bool(several and all(hasattr(a, "shape") and len(a.shape) for a in x))
+
+
+def _arrays(x: Any, argument: str) -> Any:
+    """Return arrays in the structure of ``x``."""
+    if _is_arrays(x):
+        return replaced(lambda a: _array(a, argument), x, lambda a: hasattr(a, "shape"))
+    return _array(x, argument)
+
+
+def _array(x: Any, argument: str) -> np.ndarray:
+    """Return an array of numbers, in its own dtype, that `_converted` can convert."""
+    array: np.ndarray = as_array(x, argument, get_backend("numpy"))
+    if array.ndim == 0:
+        raise ValueError(f"{argument} must have a batch axis; got the single value {x!r}.")
+    if array.dtype.kind in "iu":
+        from_host(array, "int32")  # which raises an error for larger ones
+    return array
+
+
+def _converted(array: np.ndarray) -> np.ndarray:
+    """Return an array in the dtype that tensors of such numbers have."""
+    if array.dtype.kind == "f":
+        return np.asarray(array, floatx())
+    return np.asarray(array, bool if array.dtype == bool else np.int32)
+
+
+def _batch(given: Any) -> Any:
+    """Return a batch of a stream, with arrays in dtypes that tensors have."""
+
+    def converted(a: Any) -> Any:
+        return _converted(_array(a, "a batch")) if np.ndim(a) else np.asarray(a)
+
+    if isinstance(given, list):
+        given = tuple(given)
+    return replaced(converted, given, lambda a: hasattr(a, "shape") or np.isscalar(a))
+
+
+def weights_by_class(class_weight: Any, y: Any, weight: Any) -> np.ndarray | None:
+    """Return the weight of each row: its own, times that of its class."""
+    if class_weight is None:
+        return None if weight is None else np.asarray(weight)
+    if y is None or isinstance(y, Mapping):
+        raise ValueError("class_weight needs y, the classes of one output.")
+    labels = np.asarray(y)
+    if labels.ndim > 1 and labels.shape[-1] > 1:
+        labels = labels.argmax(axis=-1)
+    labels = np.rint(labels.reshape(len(labels), -1)[:, 0]).astype(np.int64)
+    found = np.ones(len(labels), floatx())
+    for label, factor in class_weight.items():
+        found[labels == int(label)] = factor
+    return found if weight is None else found * np.asarray(weight)

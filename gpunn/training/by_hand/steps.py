@@ -1,0 +1,291 @@
+"""The steps of a model, as a subclass may replace them: what Keras's do, with tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gpunn.common.config import runs_eagerly
+from gpunn.common.overrides import replaces
+from gpunn.common.signatures import signature
+from gpunn.layers.symbolic import TreeDef
+from gpunn.metrics import Mean, Metric
+from gpunn.ops.conversion import convert
+from gpunn.ops.running.step_function import Function
+from gpunn.ops.running.tape import GradientTape
+from gpunn.ops.tensor import Tensor
+from gpunn.training.matching import resolve_metric
+
+
+class Steps:
+    """The metrics and the compiled steps of a model; each call of `compile` makes new ones.
+
+    Args:
+        model: the model.
+
+    Attributes:
+        loss: the mean of the loss.
+        passes: over the data, begun so far.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self.loss, self.passes = Mean(name="loss"), 0
+        self._compiled: list[list[tuple[Metric, bool]]] | None = None
+        self._functions: dict[str, Function] = {}
+
+    def function(self, name: str) -> Function:
+        """Return the method of this name, compiled unless the model runs eagerly."""
+        method, key = getattr(self._model, name), f"{name} {self._model.run_eagerly}"
+        if key not in self._functions:
+            given = self._model._training.compiled
+            losses = [loss for loss in given.losses if loss is not None]
+            in_python = self._model.run_eagerly or runs_eagerly()
+            self._functions[key] = Function(method, losses, in_python)
+        return self._functions[key]
+
+    def measures(self, y_pred: Any = None) -> list[list[tuple[Metric, bool]]]:
+        """Return the compiled metrics of each output, and whether each is weighted; none before
+        the outputs are known."""
+        given = self._model._training.compiled
+        if self._compiled is None and given is not None:
+            shapes = self._shapes(y_pred)
+            if not shapes:
+                return []
+            names = ["loss"]
+            parts = zip(given.losses, shapes, given.metrics, given.weighted_metrics, strict=False)
+            self._compiled = [
+                [
+                    *((self._made(m, loss, shape, names), False) for m in metrics),
+                    *((self._made(m, loss, shape, names, "weighted_"), True) for m in weighted),
+                ]
+                for loss, shape, metrics, weighted in parts
+            ]
+        return self._compiled or []
+
+    def _shapes(self, y_pred: Any) -> list[tuple[int, ...]]:
+        if y_pred is not None:
+            return [tuple(t.shape[1:]) for t in TreeDef.of(y_pred).unpack(y_pred)]
+        plan = self._model._builder.plan
+        return [] if plan is None else [tuple(shape) for shape in plan.output_shapes]
+
+    @staticmethod
+    def _made(given: Any, loss: Any, shape: Any, names: list[str], prefix: str = "") -> Metric:
+        """Return a compiled metric with a name that is not among ``names``, and add it to them."""
+        if loss is None and isinstance(given, str) and given in ("accuracy", "acc"):
+            raise ValueError(
+                f"metrics: {given!r} depends on the loss, and compile was given none: name the "
+                f"metric, such as 'sparse_categorical_accuracy'."
+            )
+        found, name = resolve_metric(given, loss, shape)
+        if name in names:
+            name = f"{prefix}{name}"
+        base, number = name, 1
+        while name in names:
+            name, number = f"{base}_{number}", number + 1
+        names.append(name)
+        found.name = name
+        made: Metric = found
+        return made
+
+
+def steps_of(model: Any) -> Steps:
+    """Return the steps of a model.
+
+    Raises:
+        ValueError: before `compile`.
+    """
+    training = model._training
+    if training.compiled is None:
+        raise ValueError(
+            f"{model.name} is not compiled: call compile(optimizer=..., loss=...) first."
+        )
+    if training.steps is None:
+        training.steps = Steps(model)
+    found: Steps = training.steps
+    return found
+
+
+def unpacked(data: Any) -> tuple[Any, Any, Any]:
+    """Return the inputs, targets and weights of a batch; None for what it lacks."""
+    parts = data if isinstance(data, tuple) else (data,)
+    if not 1 <= len(parts) <= 3:
+        raise ValueError(f"a batch is x, (x, y) or (x, y, weight); got {len(parts)} parts.")
+    x, y, weight = (*parts, None, None)[:3]
+    return x, y, weight
+
+
+def train_step(model: Any, data: Any) -> dict[str, Any]:
+    """Implement `Model.train_step`; see there."""
+    x, y, weight = unpacked(data)
+    with GradientTape() as tape:
+        y_pred = model(x, training=True)
+        loss = _loss(model, x, y, y_pred, weight, True)
+        scaled = loss * (getattr(model.optimizer, "loss_scale_factor", None) or 1.0)
+    _count(model, loss, x)
+    weights = model.trainable_variables
+    if not weights:
+        raise ValueError(f"{model.name}: there are no weights to train.")
+    model.optimizer.apply(tape.gradient(scaled, weights), weights)
+    found: dict[str, Any] = model.compute_metrics(x, y, y_pred, weight)
+    return found
+
+
+def test_step(model: Any, data: Any) -> dict[str, Any]:
+    """Implement `Model.test_step`; see there."""
+    x, y, weight = unpacked(data)
+    y_pred = model(x, training=False)
+    _count(model, _loss(model, x, y, y_pred, weight, False), x)
+    found: dict[str, Any] = model.compute_metrics(x, y, y_pred, weight)
+    return found
+
+
+def predict_step(model: Any, data: Any) -> Any:
+    """Implement `Model.predict_step`; see there."""
+    return model(unpacked(data)[0], training=False)
+
+
+def _loss(model: Any, x: Any, y: Any, y_pred: Any, weight: Any, training: bool) -> Tensor:
+    """Call `compute_loss`, which may lack its later arguments."""
+    given = {"x": x, "y": y, "y_pred": y_pred, "sample_weight": weight, "training": training}
+    taken = signature(model.compute_loss).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+        return convert(model.compute_loss(**given))
+    return convert(model.compute_loss(**{k: v for k, v in given.items() if k in taken}))
+
+
+def _count(model: Any, loss: Tensor, x: Any) -> None:
+    """Add a batch to the mean of the loss, weighted by its rows as in Keras."""
+    rows = next(iter(TreeDef.of(x).unpack(x))).shape[0]
+    steps_of(model).loss.update_state(loss, sample_weight=rows)
+
+
+def compute_loss(model: Any, y: Any, y_pred: Any, weight: Any) -> Tensor:
+    """Implement `Model.compute_loss`; see there."""
+    terms = [*compiled_losses(model, y, y_pred, weight), *model.losses]
+    if not terms:
+        raise ValueError(
+            f"{model.name} has no loss: pass one to compile, add one with add_loss, or write "
+            f"compute_loss(x, y, y_pred, sample_weight)."
+        )
+    return sum(terms[1:], convert(terms[0]))
+
+
+def compiled_losses(model: Any, y: Any, y_pred: Any, weight: Any) -> list[Any]:
+    """Return the loss of each output, by `compile`, times its weight."""
+    compiled = model._training.compiled
+    terms: list[Any] = []
+    if y is not None and y_pred is not None and compiled is not None and any(compiled.losses):
+        outputs = _each(y_pred)
+        targets, weights = _like(y, y_pred), _like(weight, y_pred)
+        factors = compiled.loss_weights or [1.0] * len(outputs)
+        losses = compiled.losses if len(compiled.losses) > 1 else compiled.losses * len(outputs)
+        for loss, t, p, w, factor in zip(losses, targets, outputs, weights, factors, strict=False):
+            if loss is not None:
+                value = loss(t, p, w)
+                terms.append(value if factor == 1.0 else value * factor)
+    return terms
+
+
+class CompiledLoss:
+    """The loss of `compile`; see `Model.compiled_loss`."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def __call__(
+        self, y: Any, y_pred: Any, sample_weight: Any = None, regularization_losses: Any = None
+    ) -> Tensor:
+        terms = compiled_losses(self._model, y, y_pred, sample_weight)
+        terms += list(regularization_losses or ())
+        if not terms:
+            raise ValueError(f"{self._model.name} was compiled without a loss: name one.")
+        loss = sum(terms[1:], convert(terms[0]))
+        _count(self._model, loss, y_pred)
+        return loss
+
+
+class CompiledMetrics:
+    """The metrics of `compile`; see `Model.compiled_metrics`."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    @property
+    def metrics(self) -> list[Metric]:
+        return [metric for each in steps_of(self._model).measures() for metric, _ in each]
+
+    def update_state(self, y: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        update_compiled(self._model, y, y_pred, sample_weight)
+
+    def result(self) -> dict[str, Any]:
+        return result_of(self.metrics)
+
+
+def compute_metrics(model: Any, y: Any, y_pred: Any, weight: Any) -> dict[str, Any]:
+    """Implement `Model.compute_metrics`; see there."""
+    if y is not None:
+        update_compiled(model, y, y_pred, weight)
+    found: dict[str, Any] = model.get_metrics_result()
+    return found
+
+
+def update_compiled(model: Any, y: Any, y_pred: Any, weight: Any = None) -> None:
+    """Add a batch to the compiled metrics."""
+    measures = steps_of(model).measures(y_pred)
+    parts = zip(measures, _like(y, y_pred), _each(y_pred), _like(weight, y_pred), strict=False)
+    for own, t, p, w in parts:
+        for metric, weighted in own:
+            if weighted and w is not None:
+                metric.update_state(t, p, w)
+            else:
+                metric.update_state(t, p)
+
+
+def metrics_of(model: Any) -> list[Any]:
+    """Implement `Model.metrics`; see there."""
+    training = model._training
+    found: list[Any] = []
+    if training.compiled is not None:
+        own = steps_of(model)
+        if any(training.compiled.losses) or not replaces(type(model), "train_step"):
+            found.append(own.loss)
+        found += [metric for each in own.measures() for metric, _ in each]
+    holders = [model, *(layer for layer in model._with_layers_inside() if layer is not model)]
+    for holder in holders:
+        for value in vars(holder).values():
+            found += [m for m in _held(value) if all(m is not known for known in found)]
+    return found
+
+
+def result_of(metrics: Any) -> dict[str, Any]:
+    """Return the results of metrics by their names."""
+    found: dict[str, Any] = {}
+    for metric in metrics:
+        value = metric.result()
+        found.update(value if isinstance(value, Mapping) else {metric.name: value})
+    return found
+
+
+def _held(value: Any) -> list[Any]:
+    if isinstance(value, Metric):
+        return [value]
+    if isinstance(value, (list, tuple)):
+        return [m for entry in value for m in _held(entry)]
+    return [m for entry in value.values() for m in _held(entry)] if isinstance(value, dict) else []
+
+
+def _each(y_pred: Any) -> list[Any]:
+    return list(TreeDef.of(y_pred).unpack(y_pred))
+
+
+def _like(given: Any, y_pred: Any) -> list[Any]:
+    """Return the entry of ``given`` for each output."""
+    if isinstance(given, Mapping) and isinstance(y_pred, Mapping):
+        return [given.get(name) for name in y_pred]
+    if isinstance(given, Mapping):
+        given = list(given.values())
+    outputs = _each(y_pred)
+    if isinstance(given, (list, tuple)) and isinstance(y_pred, (list, tuple)):
+        return list(given)
+    return [given] * len(outputs)

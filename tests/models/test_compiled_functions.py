@@ -1,0 +1,260 @@
+"""`gpunn.function`: the compiled function does what Python does, call after call."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import gpunn
+from gpunn import layers, ops
+
+pytestmark = pytest.mark.usefixtures("doubles")
+random = np.random.default_rng(0)
+X, Y = random.standard_normal((12, 3)), random.integers(0, 4, 12)
+
+
+class Parts:
+    """What a random step uses: two networks, three optimizers, variables and metrics."""
+
+    def __init__(self, seed: int) -> None:
+        gpunn.utils.set_random_seed(seed)
+        self.one = gpunn.Sequential(
+            [layers.Input((3,)), layers.Dense(5, "tanh"), layers.BatchNormalization(),
+             layers.Dense(4)]
+        )  # fmt: skip
+        self.two = gpunn.Sequential([layers.Input((3,)), layers.Dense(4, "sigmoid")])
+        self.nets = [self.one, self.two]
+        self.optimizers = [
+            gpunn.optimizers.SGD(0.1, momentum=0.9), gpunn.optimizers.Adam(0.05),
+            gpunn.optimizers.RMSprop(0.02, clipnorm=0.5),
+        ]  # fmt: skip
+        self.variables = [gpunn.Variable(np.full(4, 0.5)), gpunn.Variable(1.5)]
+        self.mean, self.accuracy = gpunn.metrics.Mean(), gpunn.metrics.CategoricalAccuracy()
+
+    def state(self) -> list[np.ndarray]:
+        return [
+            *self.one.get_weights(), *self.two.get_weights(),
+            *(v.numpy() for v in self.variables),
+            np.array([self.mean.result(), self.accuracy.result()]),
+        ]  # fmt: skip
+
+
+def drawn_step(seed: int) -> Any:
+    """Draw a step: forward passes, losses, gradients, updates, assignments and metrics, in an
+    order in which weights are read before and after they change."""
+    draw = np.random.default_rng(seed)
+    plan = [(str(draw.choice(["apply", "assign", "scale", "count", "read", "again"])),
+             int(draw.integers(2)), int(draw.integers(3)))
+            for _ in range(int(draw.integers(2, 7)))]  # fmt: skip
+
+    def step(parts: Parts, x: Any, factor: Any) -> Any:
+        out = []
+        kept = None  # a prediction that later parts of the step read again
+        for kind, which, other in plan:
+            net = parts.nets[which]
+            y = net(x, training=other == 0)
+            v, s = parts.variables
+            if kind in ("apply", "again"):
+                with gpunn.GradientTape(persistent=True) as tape:
+                    y = net(x, training=True) * v + s
+                    total = ops.mean(y**2) * factor
+                    if kind == "again" and kept is not None:
+                        total = total + ops.mean(y * kept)
+                weights = net.trainable_variables
+                slopes = tape.gradient(total, weights)
+                parts.optimizers[other].apply(slopes, weights)
+                out.append(total)
+                if other == 2:  # the tape's gradients are those of the weights before the update
+                    out.append(ops.sum(tape.gradient(total, weights[0])))
+            elif kind == "assign":
+                v.assign(v * 0.5 + ops.mean(y, 0))
+                s.assign_sub(factor * 0.1)
+            elif kind == "scale" and other == 0:
+                kernel = net.layers[-1].kernel
+                kernel.assign(kernel * 0.9)
+            elif kind == "count":
+                parts.mean.update_state(y, sample_weight=factor)
+                parts.accuracy.update_state(ops.softmax(kept if kept is not None else y), y)
+            else:
+                out.append(ops.sum(y))
+                kept = y
+        return out, kept
+
+    return step
+
+
+@pytest.mark.parametrize("first", range(0, 60, 15))
+def test_random_steps_do_what_python_does(first: int) -> None:
+    """On NumPy and on the compiled kernels, in turn, with a short batch among others."""
+    gpunn.use_backend("compiled" if first % 2 else "numpy")
+    programs = 0
+    for seed in range(first, first + 15):
+        plain, parts, step = Parts(seed), Parts(seed), drawn_step(seed)
+        compiled = gpunn.function(step)
+        for number in range(5):
+            rows, factor = slice(0, 5 if number == 3 else 7), 1.0 + 0.1 * number
+            wanted, kept = step(plain, ops.convert_to_tensor(X[rows]), factor)
+            found, also = compiled(parts, X[rows], factor)
+            message = f"seed {seed}, call {number}"
+            for one, other in zip([*found, also], [*wanted, kept], strict=True):
+                if other is None:
+                    assert one is None
+                    continue
+                assert_allclose(np.asarray(one), np.asarray(other), rtol=1e-8, atol=1e-9,
+                                err_msg=message)  # fmt: skip
+            for a, b in zip(parts.state(), plain.state(), strict=True):
+                assert_allclose(a, b, rtol=1e-8, atol=1e-9, err_msg=message)
+        programs += compiled.compiled
+    assert programs >= 9  # the others assign weights before an optimizer updates them
+
+
+def squared(x: Any) -> Any:
+    return x * x
+
+
+def test_results_are_values_in_the_structure_of_the_function() -> None:
+    @gpunn.function
+    def parts(x: Any, named: Any, flag: bool = False) -> Any:
+        return {"sum": x + named["b"], "list": [x * 2, (named["b"],)], "none": None, "flag": flag}
+
+    for factor in (1.0, 2.0, 3.0):
+        found = parts(np.array([factor, 2.0]), named={"b": np.ones(2)}, flag=True)
+        assert found["sum"].tolist() == [factor + 1, 3.0] and found["flag"] is True
+        assert found["list"][0].tolist() == [2 * factor, 4.0] and found["none"] is None
+        assert found["list"][1][0].tolist() == [1.0, 1.0]
+    assert parts.compiled
+    again = pickle.loads(pickle.dumps(gpunn.function(squared)))
+    assert [float(again(2.0)), float(again(3.0))] == [4.0, 9.0]
+    assert gpunn.function(again) is again and again.__name__ == "squared"
+
+
+def test_numbers_that_change_need_no_new_program() -> None:
+    traced = []
+
+    @gpunn.function
+    def scaled(x: Any, rate: float, step: int) -> Any:
+        traced.append(1)  # a change of what it uses, but for a list of numbers
+        return x * rate + step
+
+    plain: list[int] = []
+
+    @gpunn.function
+    def quiet(x: Any, rate: float, step: int) -> Any:
+        return x * rate + step
+
+    for step in range(20):
+        assert quiet(X, 0.9**step, step).numpy() == pytest.approx(X * 0.9**step + step)
+        assert scaled(X, 0.9**step, step).numpy() == pytest.approx(X * 0.9**step + step)
+    assert quiet.compiled and not plain
+
+
+def test_a_value_in_python_lets_the_function_run_in_python() -> None:
+    w = gpunn.Variable(1.0)
+
+    @gpunn.function
+    def halved(limit: float) -> Any:
+        count = 0
+        while float(w) > limit:
+            w.assign(w / 2)
+            count += 1
+        return count
+
+    assert [halved(0.3), halved(0.1), halved(0.1)] == [2, 2, 0] and not halved.compiled
+
+    @gpunn.function
+    def noisy() -> Any:
+        return ops.convert_to_tensor(np.random.standard_normal(3))  # noqa: NPY002
+
+    first, second, third = noisy().tolist(), noisy().tolist(), noisy().tolist()
+    assert first != second and second != third and not noisy.compiled
+
+
+def test_what_it_uses_may_change() -> None:
+    held = {"factor": 2.0}
+    model = gpunn.Sequential([layers.Input((3,)), layers.Dense(2)])
+
+    @gpunn.function
+    def predicted(x: Any) -> Any:
+        return model(x) * held["factor"]
+
+    for factor in (2.0, 3.0, 2.0, 5.0):
+        held["factor"] = factor
+        model.set_weights([np.full((3, 2), factor), np.zeros(2)])
+        for _ in range(2):
+            wanted = factor**2 * X.sum(1)
+            assert_allclose(predicted(X).numpy()[:, 0], wanted, rtol=1e-12)
+    assert predicted.compiled
+    moved = gpunn.Sequential([layers.Input((3,)), model, layers.Dense(1)])
+    moved.predict(X, verbose=0)  # the weights of the inner model are now in that of the outer one
+    model.set_weights([np.full((3, 2), 7.0), np.zeros(2)])
+    assert_allclose(predicted(X).numpy()[:, 0], 35 * X.sum(1), rtol=1e-12)
+
+
+def test_methods_and_unbuilt_layers() -> None:
+    class Net:
+        def __init__(self, width: int) -> None:
+            self.dense = layers.Dense(width, kernel_initializer="ones")
+
+        @gpunn.function
+        def __call__(self, x: Any) -> Any:
+            return self.dense(x)
+
+    small, large = Net(2), Net(3)
+    for _ in range(3):
+        assert small(X).shape == (12, 2) and large(X).shape == (12, 3)
+        assert_allclose(large(X).numpy()[:, 2], X.sum(1), rtol=1e-12)
+
+
+def test_dropout_differs_from_call_to_call_and_repeats_with_the_seed() -> None:
+    def drawn() -> list[list[float]]:
+        gpunn.utils.set_random_seed(3)
+        drop = layers.Dropout(0.5)
+        function = gpunn.function(lambda x: drop(x, training=True))
+        return [function(np.ones((4, 10))).numpy().ravel().tolist() for _ in range(5)]
+
+    first, second = drawn(), drawn()
+    assert first == second and len(set(map(str, first))) == 5
+
+
+def test_several_threads_share_a_function() -> None:
+    model = gpunn.Sequential([layers.Input((3,)), layers.Dense(4, "tanh")])
+    function = gpunn.function(lambda x: ops.sum(model(x)))
+    data = [random.standard_normal((6, 3)) for _ in range(8)]
+    alone = [float(function(x)) for x in data]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda x: [float(function(x)) for _ in range(20)], data))
+    for one, several in zip(alone, together, strict=True):
+        assert_allclose(several, one, rtol=1e-12)
+
+
+def test_inside_tapes_and_other_functions() -> None:
+    cube = gpunn.function(lambda x: x**3)
+    slope = gpunn.function(gpunn.grad(lambda x: ops.sum(cube(x))))
+    x = ops.convert_to_tensor([1.0, 2.0])
+    for _ in range(3):
+        assert slope([1.0, 2.0]).tolist() == [3.0, 12.0]
+        with gpunn.GradientTape() as tape:
+            tape.watch(x)
+            y = cube(x)
+        assert tape.gradient(y, x).tolist() == [3.0, 12.0]
+
+
+def test_an_error_leaves_the_function_as_it_was() -> None:
+    v = gpunn.Variable(0.0)
+
+    @gpunn.function
+    def counted(x: Any) -> Any:
+        v.assign_add(1.0)
+        return ops.reshape(x, (2, 3))
+
+    counted(np.zeros(6))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="reshape"):
+            counted(np.zeros(5))
+        assert counted(np.arange(6.0)).shape == (2, 3)
+    assert_array_equal(v.numpy(), 3.0)

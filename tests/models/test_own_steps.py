@@ -1,0 +1,439 @@
+"""Models that define `train_step`, `test_step`, `predict_step`, `compute_loss` and so on."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from interrupting import interrupt, places
+from numpy.testing import assert_allclose, assert_array_equal
+
+import gpunn
+from gpunn import layers, ops
+from gpunn.ops.trace import current
+
+pytestmark = pytest.mark.usefixtures("doubles")
+random = np.random.default_rng(0)
+X = random.standard_normal((23, 3))
+Y = random.integers(0, 4, 23)
+WEIGHTS = random.uniform(0.5, 2, 23)
+
+
+class Own(gpunn.Model):
+    """Keras's guide: a step of its own, with the compiled loss and metrics."""
+
+    def train_step(self, data: Any) -> Any:
+        x, y = data
+        with gpunn.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = self.compute_loss(y=y, y_pred=y_pred)
+        weights = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, weights), weights)
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss, sample_weight=ops.shape(x)[0])
+            else:
+                metric.update_state(y, y_pred)
+        return {m.name: m.result() for m in self.metrics}
+
+
+class AsInKeras2(gpunn.Model):
+    def train_step(self, data: Any) -> Any:
+        x, y = data
+        with gpunn.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = self.compiled_loss(y, y_pred, regularization_losses=self.losses)
+        weights = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, weights), weights)
+        self.compiled_metrics.update_state(y, y_pred)
+        return {m.name: m.result() for m in self.metrics}
+
+
+class OwnInPython(Own):
+    """The same, but it takes a number out of each step: so it cannot be one program."""
+
+    def train_step(self, data: Any) -> Any:
+        found = super().train_step(data)
+        assert float(found["loss"]) > 0
+        return found
+
+
+class OwnLoss(gpunn.Model):
+    def compute_loss(  # type: ignore[override]
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None
+    ) -> Any:
+        return super().compute_loss(x, y, y_pred, sample_weight)
+
+
+class OwnMetrics(gpunn.Model):
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+
+def classifier(cls: Any = gpunn.Model, backend: Any = None, **options: Any) -> Any:
+    gpunn.utils.set_random_seed(0)
+    x = layers.Input((3,))
+    hidden = layers.Dense(5, "tanh", kernel_regularizer="l2")(x)
+    hidden = layers.BatchNormalization()(hidden)
+    model = cls(x, layers.Dense(4, "softmax")(hidden), backend=backend)
+    options = {"optimizer": gpunn.optimizers.Adam(0.05), "metrics": ["accuracy"], **options}
+    model.compile(loss="sparse_categorical_crossentropy", **options)
+    return model
+
+
+def alike(one: Any, other: Any) -> None:
+    for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+        assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("cls", [Own, AsInKeras2, OwnInPython, OwnLoss, OwnMetrics])
+def test_a_step_of_its_own_trains_as_fit_does(every_backend: str, cls: Any) -> None:
+    gpunn.use_backend(every_backend)
+    plain, own = classifier(), classifier(cls)
+    given: Any = {"batch_size": 5, "epochs": 3, "validation_data": (X[:9], Y[:9]), "verbose": 0}
+    wanted = plain.fit(X, Y, **given).history
+    found = own.fit(X, Y, **given).history
+    assert list(found) == list(wanted)
+    for name, values in wanted.items():
+        assert_allclose(found[name], values, rtol=1e-9, err_msg=name)
+    alike(plain, own)
+    assert_allclose(own.predict(X, verbose=0), plain.predict(X, verbose=0), rtol=1e-9)
+    found, wanted = (m.evaluate(X, Y, verbose=0, return_dict=True) for m in (own, plain))
+    assert found == pytest.approx(wanted, rel=1e-9)
+    for model in (plain, own):  # it goes on with the next order of the rows
+        model.fit(X, Y, batch_size=8, verbose=0)
+        model.train_on_batch(X[:6], Y[:6])
+    alike(plain, own)
+
+
+@pytest.mark.parametrize("cls", [OwnLoss, OwnMetrics])
+@pytest.mark.parametrize("of", ["sample_weight", "class_weight"])
+def test_weighted_rows(cls: Any, of: str) -> None:
+    plain, own = (classifier(c, weighted_metrics=["accuracy"]) for c in (gpunn.Model, cls))
+    given: Any = {"sample_weight": WEIGHTS} if of == "sample_weight" else {
+        "class_weight": {0: 2.0, 3: 0.5}
+    }  # fmt: skip
+    found, wanted = (
+        m.fit(X, Y, batch_size=8, epochs=2, verbose=0, **given).history for m in (own, plain)
+    )
+    for name in wanted:
+        if name != "loss" or of == "loss":
+            assert_allclose(found[name], wanted[name], rtol=1e-9, err_msg=name)
+    alike(plain, own)
+
+
+class Pair(gpunn.Model):
+    """Two networks, each with its optimizer, and no `call`."""
+
+    def __init__(self, maker: Any, judge: Any) -> None:
+        super().__init__()
+        self.maker, self.judge = maker, judge
+        self.of_maker = gpunn.metrics.Mean(name="maker")
+        self.of_judge = gpunn.metrics.Mean(name="judge")
+
+    def compile(self, optimizers: Any, loss_fn: Any) -> None:  # type: ignore[override]
+        super().compile()
+        self.optimizers, self.loss_fn = optimizers, loss_fn
+
+    @property
+    def metrics(self) -> list[Any]:
+        return [self.of_maker, self.of_judge]
+
+    def train_step(self, data: Any) -> Any:
+        real = data
+        noise = real * 0.5 + 0.1
+        rows = ops.shape(real)[0]
+        labels = ops.concatenate([ops.ones((rows, 1)), ops.zeros((rows, 1))], axis=0)
+        both = ops.concatenate([self.maker(noise), real], axis=0)
+        with gpunn.GradientTape() as tape:
+            judges = self.loss_fn(labels, self.judge(both))
+        slopes = tape.gradient(judges, self.judge.trainable_weights)
+        self.optimizers[0].apply_gradients(zip(slopes, self.judge.trainable_weights, strict=True))
+        with gpunn.GradientTape() as tape:
+            answers = self.judge(self.maker(noise))
+            makers = self.loss_fn(ops.zeros((rows, 1)), answers)
+        slopes = tape.gradient(makers, self.maker.trainable_weights)
+        self.optimizers[1].apply_gradients(zip(slopes, self.maker.trainable_weights, strict=True))
+        self.of_maker.update_state(makers)
+        self.of_judge.update_state(judges)
+        return {"maker": self.of_maker.result(), "judge": self.of_judge.result()}
+
+
+def pair(eager: bool) -> Any:
+    gpunn.utils.set_random_seed(1)
+    maker = gpunn.Sequential([layers.Input((3,)), layers.Dense(4, "relu"), layers.Dense(3)])
+    judge = gpunn.Sequential([layers.Input((3,)), layers.Dense(5, "leaky_relu"), layers.Dense(1)])
+    made = Pair(maker, judge)
+    made.compile(
+        [gpunn.optimizers.Adam(0.02), gpunn.optimizers.SGD(0.1, momentum=0.9)],
+        gpunn.losses.BinaryCrossentropy(from_logits=True),
+    )
+    made.run_eagerly = eager
+    return made
+
+
+def test_two_networks_with_an_optimizer_each(every_backend: str) -> None:
+    """The compiled step, in which the maker meets the judge after its update, gives what Python
+    does; that is compared with PyTorch in `test_steps_by_hand`."""
+    gpunn.use_backend(every_backend)
+    fast, slow = pair(False), pair(True)
+    found, wanted = (m.fit(X, batch_size=6, epochs=3, verbose=0).history for m in (fast, slow))
+    assert list(found) == ["maker", "judge"]
+    for name, values in wanted.items():
+        assert_allclose(found[name], values, rtol=1e-9, err_msg=name)
+    alike(fast.maker, slow.maker)
+    alike(fast.judge, slow.judge)
+
+
+class WithTests(gpunn.Model):
+    def test_step(self, data: Any) -> Any:
+        x, y = data
+        y_pred = self(x, training=False)
+        self.compute_loss(x, y, y_pred)
+        return {"largest": ops.max(y_pred), "mean": ops.mean(y_pred)}
+
+    def predict_step(self, data: Any) -> Any:
+        return self(data, training=False) * 2.0, ops.argmax(self(data), axis=-1)
+
+
+def test_own_tests_and_predictions() -> None:
+    plain, own = classifier(), classifier(WithTests)
+    y = plain.predict(X, verbose=0)
+    twice, places = own.predict(X, batch_size=7)
+    assert_allclose(twice, 2 * y, rtol=1e-10)
+    assert_array_equal(places, y.argmax(1))
+    found = own.evaluate(X, Y, batch_size=23, verbose=0, return_dict=True)
+    assert found == pytest.approx({"largest": y.max(), "mean": y.mean()})
+    history = own.fit(X, Y, epochs=1, validation_data=(X, Y), verbose=0).history
+    assert list(history) == ["loss", "accuracy", "val_largest", "val_mean"]
+
+
+def test_callbacks_see_batches_and_stop_training() -> None:
+    seen: list[Any] = []
+
+    class Watch(gpunn.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            seen.append((batch, dict(logs)))
+            if batch == 2:
+                self.model.stop_training = True
+
+    own, plain = classifier(Own), classifier()
+    own.fit(X, Y, batch_size=4, epochs=2, callbacks=[Watch()], verbose=0)
+    assert [batch for batch, _ in seen] == [0, 1, 2]
+    mine, seen[:] = [logs for _, logs in seen], []
+    plain.fit(X, Y, batch_size=4, epochs=2, callbacks=[Watch()], verbose=0)
+    for one, (_, other) in zip(mine, seen, strict=True):
+        assert one == pytest.approx(other, rel=1e-9)
+
+
+def test_streams_of_batches() -> None:
+    own, plain = classifier(Own), classifier()
+
+    class Batches:
+        def __iter__(self) -> Any:
+            for at in range(0, 23, 6):
+                yield X[at : at + 6], Y[at : at + 6]
+
+    for model in (own, plain):
+        model.fit(Batches(), epochs=2, verbose=0)
+        model.fit(iter([*Batches()] * 2), epochs=2, steps_per_epoch=4, verbose=0)
+    alike(own, plain)
+
+    class Numbered(gpunn.utils.PyDataset):
+        def __init__(self) -> None:
+            super().__init__()
+            self.num_batches = 4  # as Keras 2's may set it themselves
+
+        def __getitem__(self, index: int) -> Any:
+            return X[6 * index :][:6], Y[6 * index :][:6]
+
+    for model in (own, plain):
+        gpunn.utils.set_random_seed(1)  # of the order of batches
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        model.fit(Numbered(), epochs=2, verbose=0)
+    alike(own, plain)
+    dataset = gpunn.data.Dataset.from_tensor_slices((X, Y)).batch(6)
+    for model in (own, plain):
+        model.fit(dataset, epochs=1, verbose=0)
+    alike(own, plain)
+
+
+def test_a_learning_rate_that_changes_needs_no_new_program() -> None:
+    def rate(epoch: int, now: float) -> float:
+        return now / 2
+
+    own, plain = classifier(Own), classifier()
+    for model in (own, plain):
+        back = gpunn.callbacks.LearningRateScheduler(rate)
+        model.fit(X, Y, batch_size=5, epochs=4, callbacks=[back], verbose=0)
+    alike(own, plain)
+    schedule = gpunn.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)
+    own, plain = (
+        classifier(c, optimizer=gpunn.optimizers.SGD(schedule)) for c in (Own, gpunn.Model)
+    )
+    for model in (own, plain):
+        model.fit(X, Y, batch_size=5, epochs=3, verbose=0)
+    alike(own, plain)
+
+
+def test_what_changes_between_epochs_takes_effect() -> None:
+    class Scaled(Own):
+        factor = 1.0
+
+        def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None,
+                         sample_weight: Any = None, training: bool = True) -> Any:  # fmt: skip
+            return super().compute_loss(x, y, y_pred, sample_weight) * self.factor
+
+    def change(epoch: int, logs: Any) -> None:
+        model.factor = 0.0 if epoch == 0 else 3.0
+        model.layers[1].trainable = epoch != 1
+
+    made = []
+    for eager in (False, True):
+        model = classifier(Scaled)
+        model.run_eagerly = eager
+        back = gpunn.callbacks.LambdaCallback(on_epoch_end=change)
+        model.fit(X, Y, batch_size=6, epochs=4, callbacks=[back], verbose=0)
+        made.append(model)
+    alike(*made)
+
+
+def test_dropout_differs_from_step_to_step() -> None:
+    class Drops(gpunn.Model):
+        def train_step(self, data: Any) -> Any:
+            y = self(data, training=True)
+            with gpunn.GradientTape() as tape:
+                loss = ops.mean(self(data, training=True) ** 2)
+            self.optimizer.apply(tape.gradient(loss, self.trainable_weights),
+                                 self.trainable_weights)  # fmt: skip
+            return {"kept": ops.mean(ops.cast(y[:, 0] != 0, "float64")), "first": y[0, 0]}
+
+    found = []
+    for _ in range(2):
+        gpunn.utils.set_random_seed(5)
+        x = layers.Input((3,))
+        hidden = layers.Dropout(0.5)(layers.Dense(1, kernel_initializer="ones")(x))
+        model = Drops(x, hidden)
+        model.compile(gpunn.optimizers.SGD(0.0))
+        own: list[float] = []
+        for _ in range(4):
+            logs = model.train_on_batch(np.ones((200, 3)), return_dict=True)
+            assert 0.3 < logs["kept"] < 0.7
+            own.append(logs["kept"])
+        assert len(set(own)) > 2
+        found.append(own)
+    assert found[0] == found[1]
+
+
+def test_an_optimizer_goes_on_where_fit_has_stopped() -> None:
+    """Steps of `fit` and steps by hand share the moments."""
+
+    class Both(Own):
+        pass
+
+    mixed, plain = classifier(), classifier()
+    mixed.fit(X, Y, batch_size=23, epochs=2, shuffle=False, verbose=0)
+    loss = gpunn.losses.SparseCategoricalCrossentropy()
+    for _ in range(2):
+        with gpunn.GradientTape() as tape:
+            value = loss(Y, mixed(X, training=True)) + sum(mixed.losses)
+        weights = mixed.trainable_variables
+        mixed.optimizer.apply(tape.gradient(value, weights), weights)
+    mixed.fit(X, Y, batch_size=23, epochs=2, shuffle=False, verbose=0)
+    plain.fit(X, Y, batch_size=23, epochs=6, shuffle=False, verbose=0)
+    alike(mixed, plain)
+    assert int(mixed.optimizer.iterations) == 6
+
+
+def test_models_can_be_copied_and_saved(tmp_path: Any) -> None:
+    own = classifier(Own)
+    own.fit(X, Y, batch_size=6, verbose=0)
+    other = pickle.loads(pickle.dumps(own))
+    assert_allclose(other.predict(X, verbose=0), own.predict(X, verbose=0))
+    own.save_weights(tmp_path / "own.gpunn")
+    third = classifier(Own)
+    third.load_weights(tmp_path / "own.gpunn")
+    alike(own, third)
+
+
+FILES = {
+    str(Path(gpunn.__file__).parent / name)
+    for name in (
+        "training/by_hand/loop.py", "training/by_hand/steps.py", "training/by_hand/feed.py",
+        "ops/running/step_function.py", "ops/running/step_trace.py", "ops/running/tape.py",
+        "optimizers/on_arrays.py", "metrics/in_steps.py", "metrics/metric.py",
+    )
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cls", [Own, OwnInPython])
+def test_an_interrupt_leaves_a_model_that_trains(cls: Any) -> None:
+    """At sampled lines: afterwards it trains from given weights as an undisturbed one does."""
+    alone = classifier(cls)
+    start = alone.get_weights()
+    given: Any = {"batch_size": 8, "epochs": 2, "verbose": 0}
+    alone.fit(X, Y, **given)
+    lines = places(lambda: classifier(cls).fit(X, Y, **given), FILES)
+    assert len(lines) > 200
+    for place in lines[:: 23 if cls is Own else 41]:
+        model = classifier(cls)
+        interrupt(lambda model=model: model.fit(X, Y, **given), place)  # type: ignore[misc]
+        assert current() is None and all(np.isfinite(w).all() for w in model.get_weights())
+        model.fit(X, Y, **given)  # whatever state it was left in
+        other = classifier(cls)
+        for one in (model, other):
+            gpunn.utils.set_random_seed(0)
+            one.set_weights(start)
+            one.compile(gpunn.optimizers.Adam(0.05), "sparse_categorical_crossentropy")
+        for one in (model, other):
+            one.fit(X, Y, shuffle=False, **given)
+        alike(model, other)
+
+
+ERRORS: dict[str, Any] = {
+    "not compiled": (lambda: Own(x := layers.Input((3,)), layers.Dense(1)(x)).fit(X, Y),
+                     ValueError, "compile"),
+    "different rows": (lambda: classifier(Own).fit(X, Y[:5]), ValueError, "rows must be equal"),
+    "strings": (lambda: classifier(Own).fit(np.array(["a"] * 23), Y), TypeError, "real numbers"),
+    "no data": (lambda: classifier(Own).fit(), ValueError, "no data"),
+    "no rows": (lambda: classifier(Own).fit(X[:0], Y[:0]), ValueError, "no rows"),
+    "an empty stream": (lambda: classifier(Own).fit([]), ValueError, "no"),
+    "y beside batches": (lambda: classifier(Own).fit(iter([(X, Y)]), Y), ValueError, "leave it"),
+    "a part of nothing": (lambda: classifier(Own).fit(X, Y, validation_split=0.01), ValueError,
+                          "leaves none"),
+    "no loss": (lambda: without_loss().fit(X, Y, verbose=0), ValueError, "no loss"),
+    "no dictionary": (lambda: returning(3.0).fit(X, Y, verbose=0), TypeError, "dictionary"),
+    "an order": (lambda: pair(True)(X), TypeError, "no call"),
+}  # fmt: skip
+
+
+def without_loss() -> Any:
+    model = OwnMetrics(x := layers.Input((3,)), layers.Dense(1)(x))
+    model.compile("sgd")
+    return model
+
+
+def returning(value: Any) -> Any:
+    class Returns(gpunn.Model):
+        def train_step(self, data: Any) -> Any:
+            return value
+
+    model = Returns(x := layers.Input((3,)), layers.Dense(1)(x))
+    model.compile("sgd")
+    return model
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_each_error_says_what_to_do(case: str) -> None:
+    make, kind, words = ERRORS[case]
+    with pytest.raises(kind, match=words):
+        make()
+
+
+@pytest.mark.parametrize("name", ["train_step", "test_step", "predict_step", "compute_loss"])
+def test_steps_are_those_of_a_class(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name} would be ignored.*own-training"):
+        setattr(classifier(), name, lambda data: {})
