@@ -47,16 +47,16 @@ COMPARISONS = "test_kernels_agree_with_numpy"  # of test_gpu.py: most of its tes
 GPU, PARITY = ("tests/backends/test_gpu.py",), ("tests/backends/test_parity.py",)
 OTHERS = (
     "tests/backends/test_emulated_training.py", "tests/feeding/test_room.py",
-    "tests/feeding/test_streaming.py", "tests/models/test_own_steps.py",
+    "tests/feeding/test_streaming.py", "tests/by_hand/test_own_steps.py",
     "tests/ops/refused/test_arguments.py", "tests/ops/test_places_out_of_range.py",
 )  # fmt: skip
 NEEDY = (  # skipped, unless more packages are installed
     "tests/callbacks/test_progress_bar.py", "tests/feeding/test_data_facts.py",
     "tests/layers/test_convolution.py", "tests/layers/test_second_derivatives.py",
     "tests/layers/test_stateless_calls.py", "tests/training/test_custom_functions.py",
-    "tests/training/test_custom_parts.py", "tests/models/test_jacobians.py",
-    "tests/models/test_loops_by_hand.py", "tests/models/test_programs_by_hand.py",
-    "tests/models/test_steps_by_hand.py", "tests/models/test_tape_jacobians.py",
+    "tests/training/test_custom_parts.py", "tests/by_hand/test_jacobians.py",
+    "tests/by_hand/test_loops_by_hand.py", "tests/by_hand/test_programs_by_hand.py",
+    "tests/by_hand/test_steps_by_hand.py", "tests/by_hand/test_tape_jacobians.py",
 )  # fmt: skip
 
 

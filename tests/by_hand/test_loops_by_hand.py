@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from beside_pytorch import TINY, as_torch, assert_same, network
+from comparisons.beside_pytorch import TINY, as_torch, assert_same, network
 from numpy.testing import assert_allclose, assert_array_equal
 from torch.nn import functional
 
