@@ -5,7 +5,7 @@ real ones, and the maker to be taken for real (Goodfellow et al., 2014; Mirza an
 Each has its own loss, gradients and optimizer, so the step is written by hand, and compiled by
 `gpunn.function`. A classifier, trained on real digits, reads what is made.
 
-Run:       python examples/gan.py [--steps 4000]
+Run:       python examples/by_hand/gan.py [--steps 4000]
 Takes:     half a minute on two CPU cores, and the download of MNIST.
 Prints:    while it trains: how many made digits the classifier reads as the wanted ones, and how
            sure the critic is that real and made images are real.

@@ -12,7 +12,7 @@ where the advantage is the sum of rewards from that move on, minus its mean over
 batch of episodes decides the next, so the step is written by hand, and compiled by
 `gpunn.function`.
 
-Run:       python examples/policy_gradient.py [--updates 120] [--seeds 4]
+Run:       python examples/by_hand/policy_gradient.py [--updates 120] [--seeds 4]
 Takes:     five seconds.
 Prints:    the mean return of an episode while it learns, without and with the bonus, and that of
            the best policy, by value iteration.

@@ -9,7 +9,7 @@ softened by a temperature T, also say how much it is like a 3 (Hinton, Vinyals a
 The teacher answers inside the step, and only the student is updated: the step is written by hand,
 and compiled by `gpunn.function`.
 
-Run:       python examples/distillation.py [--epochs 8] [--rows 10000]
+Run:       python examples/by_hand/distillation.py [--epochs 8] [--rows 10000]
 Takes:     ten seconds on two CPU cores, and the download of MNIST.
 Prints:    the accuracies on new threes and on other new digits, of the teacher and of students
            that learn from labels, and from the teacher at two temperatures.

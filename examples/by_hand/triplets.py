@@ -10,7 +10,7 @@ over those that are not met yet. Which those are is known once the points are: t
 written by hand, and compiled by `gpunn.function`. Principal components are another map, which
 does not know the digits.
 
-Run:       python examples/triplets.py [--steps 1000]
+Run:       python examples/by_hand/triplets.py [--steps 1000]
 Takes:     ten seconds on two CPU cores, and the download of MNIST.
 Prints:    the loss and the share of triplets not met, and how many new digits are of the kind of
            most of their five neighbours, on both maps.
