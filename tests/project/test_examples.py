@@ -80,6 +80,11 @@ SHORT = {
             r"one a step +192 steps, +192 samples seen",
         ],
     ),
+    "distillation": (
+        "--epochs 8 --rows 5000",
+        [r"teacher, 269,322 weights +0\.9\d+ +0\.9", r"from labels +0\.000 +0\.9",
+         r"T = 20 +0\.[2-9]\d+ +0\.9", "saved distillation.png"],
+    ),
     "differential_equation": (
         "--epochs 600", [r"loss 14\.\d at first, \d", r"from the solution: 0\.[0-6]\d"]
     ),
@@ -96,6 +101,10 @@ SHORT = {
         ],
     ),
     "forecast": ("", [r"the noise itself +0\.296", r"network +0\.3[01]\d\n", "100 steps ahead"]),
+    "gan": (
+        "--steps 1000",
+        [r"\n +0 +0\.[01]\d+ +0\.50 +0\.50", r"\n 1000 +0\.[6-9]\d+ +0\.[4-7]", "saved gan.png"],
+    ),
     "learning_to_learn": (
         "--epochs 40",
         [r"average of all sines +\d\.\d+ +[2-9]\.\d+ ", r"one step ahead +\d\.\d+ +0\.[4-9]\d "],
@@ -175,6 +184,11 @@ SHORT = {
         "",
         ["51 in all; Novikoff's bound is 779", "at least 1 mistake", r"units \[0, 1, 1, 0\]"],
     ),
+    "policy_gradient": (
+        "--updates 60 --seeds 2",
+        [r"best policy has 0\.57", r"without bonus, seed  1 .* -0\.70\n",
+         r"bonus, seed  0 .* 0\.[45]\d\n", r"bonus, seed  1 .* 0\.[345]\d\n"],
+    ),
     "second_order": (
         "--starts 2 --steps 2000",
         [r"ten    Levenberg-Marquardt  +\d of 2", r"eleven trust region  +\d of 2", "Saved"],
@@ -195,6 +209,10 @@ SHORT = {
             r"no negative weights +0\.",
             r"one minute +6 +0\.\d{3} +0\.00500\n",
         ],
+    ),
+    "triplets": (
+        "--steps 300",
+        [r"step +60: loss 0\.\d+, +[34]\d\.\d% of", r"components +4\d\.\d%", r"loss +[89]\d\.\d%"],
     ),
     "variational_autoencoder": (
         "--epochs 2 --rows 6000",
@@ -254,7 +272,7 @@ def write_messages(path, rows=400, seed=1):
 # Each takes several seconds.
 LONG = {
     "activations", "autoencoder", "backprop_by_hand", "boundaries", "breast_cancer", "custom_layer",
-    "descent", "diabetes", "first_weights", "mnist_classic", "mnist_recipes",
+    "descent", "diabetes", "distillation", "first_weights", "gan", "mnist_classic", "mnist_recipes",
     "noise_and_normalization", "overfitting", "second_order", "training_choices",
     "vanishing_gradient", "variational_autoencoder",
 }  # fmt: skip
