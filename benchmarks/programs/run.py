@@ -223,28 +223,37 @@ def page(result: dict[str, Any], framework: str) -> str:
     outcomes = [p["outcome"] for p in found]
     runs = [o["error"] is None for o in outcomes]
     t = result["totals"]
-    lines = [
-        "# Programs by others", "",
-        f"{t['run_unchanged']} of {t['trained_by_fit']} programs that train by `fit` run with "
-        f"{framework} when the import is changed; {t['run_edited']} more after small edits. "
-        f"{t['run_with_keras']} of them have been seen to run with Keras 3; of these, "
-        f"{t['run_with_both']} run with {framework}.", "",
-    ]  # fmt: skip
+    lines = ["# Programs by others", ""]
+    if t["trained_by_fit"]:
+        lines += [
+            f"{t['run_unchanged']} of {t['trained_by_fit']} programs that train by `fit` run with "
+            f"{framework} when the import is changed; {t['run_edited']} more after small edits. "
+            f"{t['run_with_keras']} of them have been seen to run with Keras 3; of these, "
+            f"{t['run_with_both']} run with {framework}.", "",
+        ]  # fmt: skip
     same = ""
     if result["compared_with"]:
         same = f", and {t['by_hand_as_keras_does']} of both compute the gradients that Keras does"
         lines += [
-            f"Trained beside {result['compared_with']}, from equal weights, in the order of the "
-            f"rows and without dropout: {t['as_keras_does']} give the same losses and metrics "
+            f"Beside {result['compared_with']}, from equal weights, in the order of the rows and "
+            f"without dropout.", "",
+        ]  # fmt: skip
+    if result["compared_with"] and t["trained_by_fit"]:
+        lines += [
+            f"{t['as_keras_does']} give the same losses and metrics "
             f"(to {NEAR:g}, shares of rows to one row), the same names in histories and "
             f"shapes of predictions, {t['in_float64']} of them in float64, where rounding grows "
             f"to more in float32; {t['differ']} differ.", "",
         ]  # fmt: skip
+    if t["by_hand"]:
+        lines += [
+            f"{t['by_hand']} programs write the training step by hand (a gradient tape); "
+            f"{t['by_hand_run_unchanged']} of them run, {t['by_hand_run_edited']} more after small "
+            f"edits{same}.", "",
+        ]  # fmt: skip
     lines += [
-        f"{t['by_hand']} further programs write the training step by hand (a gradient tape); "
-        f"{t['by_hand_run_unchanged']} of them run, {t['by_hand_run_edited']} more after small "
-        f"edits{same}. Data sets are made up in the place of downloads; `fit` is given less data "
-        f"and two epochs, and so are loops by hand. [How](../README.md).", "",
+        "Data sets are made up in the place of downloads; `fit` is given less data and two epochs, "
+        "and so are loops by hand. [How](../README.md).", "",
     ]  # fmt: skip
     groups = collections.Counter(p.get("needs", "built-in parts") for p in found)
     ran = collections.Counter(
@@ -327,11 +336,15 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a folder to keep the modified programs in")
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
-    parser.add_argument("--publish", action="store_true", help="also write into benchmarks/results")
+    parser.add_argument("--needs", help="only programs of this kind")
+    parser.add_argument("--publish", nargs="?", const="programs", metavar="NAME",
+                        help="also write NAME into benchmarks/results")  # fmt: skip
     options = parser.parse_args()
     programs = json.loads(options.list.read_text(encoding="utf-8"))
     if options.only:
         programs = [p for p in programs if options.only in named(p)]
+    if options.needs:
+        programs = [p for p in programs if p.get("needs") == options.needs]
     options.out.mkdir(parents=True, exist_ok=True)
     if not options.resume:
         (options.out / NOTES).unlink(missing_ok=True)
@@ -347,9 +360,11 @@ def main() -> None:
         "programs": found,
     }
     text = page(result, "gpunn" if options.compare else options.framework)
-    for folder in (options.out, *([RESULTS] if options.publish else [])):
-        (folder / "programs.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        (folder / "programs.md").write_text(text, encoding="utf-8")
+    places = [(options.out, "programs"), (RESULTS, options.publish)]
+    for folder, name in places if options.publish else places[:1]:
+        content = json.dumps(result, indent=1) + "\n"
+        (folder / f"{name}.json").write_text(content, encoding="utf-8")
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
         for outcome in outcomes:  # the results hold the outcomes of programs, not all numbers
             outcome.pop("events", None)
     print(text[: text.index("\n| program |")])
