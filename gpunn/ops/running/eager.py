@@ -84,7 +84,7 @@ class EagerTrace(Trace):
         copy = backend.empty(array.shape, array.dtype)  # it may be assigned to
         with backend.turn:
             stored(backend, array, copy)()
-        self.computed.put(t, copy)
+        self.computed.put(t, copy, is_own=True)
         return t
 
     def made(self, t: Tensor) -> Tensor:
@@ -101,11 +101,16 @@ class _OneByOne(Computation):
         self._uses = defaultdict(lambda: 1 << 62)  # later uses are unknown
         self.tensors: list[Tensor] = []  # kept alive: arrays are keyed by their `id`
 
-    def put(self, t: Tensor, array: Array) -> None:
-        """Set the array of a tensor."""
+    def put(self, t: Tensor, array: Array, is_own: bool = False) -> None:
+        """Set the array of a tensor; ``is_own``: nothing else ever writes to it."""
         self._arrays[id(t)], self._owner[id(t)] = array, id(t)
+        self._show(t, is_own)
+
+    def _show(self, t: Tensor, is_own: bool) -> None:
+        """Set the value of a tensor: its array if that is on the host, else a copy."""
         self.tensors.append(t)
-        t.value = self.backend.read(array)
+        array = self._arrays[id(t)]
+        t.value = array if is_own and type(array) is np.ndarray else self.backend.read(array)
 
     def compute(self, t: Tensor) -> None:
         """Compute the result of an operation."""
@@ -118,8 +123,7 @@ class _OneByOne(Computation):
         with self.backend.turn, np.errstate(all="ignore"):
             for do in work:
                 do()
-        self.tensors.append(t)
-        t.value = self.backend.read(self._arrays[id(t)])
+        self._show(t, not t.primitive.view)
 
 
 class Stored:
