@@ -129,6 +129,7 @@ class Trace:
         self.number = next(_numbers)
         self.sources: dict[int, tuple[Tensor, Any]] = {}
         self._first: dict[tuple[Any, ...], Tensor] = {}
+        self._reads: dict[int, list[Tensor]] = {}
         self._positions = itertools.count(1)
 
     def leaf(self, shape: Sequence[int], dtype: str) -> Tensor:
@@ -207,14 +208,16 @@ class Trace:
         return self.held[id(source)]
 
     def first_of(self, source: Any) -> Tensor:
-        """Return the leaf for the value of a parameter or variable when a step begins."""
-        return self.leaf(source.shape, source.dtype or "float32")
+        """Return a leaf for the value of a parameter or variable: when a step begins, and in a
+        trace whose assignments take effect at once, after each."""
+        found = self.leaf(source.shape, source.dtype or "float32")
+        self._reads.setdefault(id(source), []).append(found)
+        return found
 
     def reads_of(self, source: Any) -> list[Tensor]:
         """Return the leaves for the value of a parameter or variable: more than one if a step
         changes it at once."""
-        held = self.held.get(id(source))
-        return [] if held is None else [held.first]
+        return self._reads.get(id(source), [])
 
     def watch(self, t: Tensor) -> None:
         """Let a tensor with values be one that gradients can be taken by."""

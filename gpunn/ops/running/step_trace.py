@@ -59,17 +59,8 @@ class StepTrace(Trace):
         self.stops = get_backend().stops
         self.effects: list[Effect] = []
         self.late: dict[int, tuple[Tensor, Callable[[], Any]]] = {}
-        self._reads: dict[int, list[Tensor]] = {}
         self._changed: dict[int, tuple[Any, Tensor, int]] = {}  # leaves, and when they begin
         self._watched: list[Tensor] = []
-
-    def first_of(self, source: Any) -> Tensor:
-        found = super().first_of(source)
-        self._reads.setdefault(id(source), []).append(found)
-        return found
-
-    def reads_of(self, source: Any) -> list[Tensor]:
-        return self._reads.get(id(source), [])
 
     def assign(self, source: Any, value: Tensor) -> None:
         if not self.changes_nothing:

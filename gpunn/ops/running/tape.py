@@ -35,7 +35,6 @@ class _TapeTrace(EagerTrace):
         backend = get_backend()
         super().__init__(backend, False, 0, context_of(backend, draw_seed()))
         self.composes = self.by_hand = True
-        self._reads: dict[int, list[Tensor]] = {}
 
     def first_of(self, source: Any) -> Tensor:
         backend = self.computed.backend
@@ -47,13 +46,7 @@ class _TapeTrace(EagerTrace):
         else:  # a model of another backend: its values are copied
             found = Trace.first_of(self, source)
             self.computed.put(found, backend.upload(source.numpy()).reshape(source.shape))
-        self._reads.setdefault(id(source), []).append(found)
         return found
-
-    def reads_of(self, source: Any) -> list[Tensor]:
-        """Return the tensors for the value of a weight or variable: one, and one more for each
-        assignment."""
-        return self._reads.get(id(source), [])
 
     def watch(self, t: Tensor) -> None:
         """Let a tensor with values be one that gradients can be taken by."""
