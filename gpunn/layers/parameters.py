@@ -161,7 +161,8 @@ class Stateless(ParameterHolder):
 
         if current() is not None:
             return called()
-        found: tuple[Any, ...] = at_once(called)
+        arena = next((p.arena for p, _ in given if p.arena is not None), None)
+        found: tuple[Any, ...] = at_once(called, None if arena is None else arena.backend)
         return found
 
     def _paired(self, name: str, values: Sequence[Any]) -> list[tuple[Any, Any]]:

@@ -82,8 +82,8 @@ def run_with(
     training: Training, model: Any, x: Any, in_training: bool | None, options: Mapping[str, Any]
 ) -> Any:
     """Run a model on one batch of arrays, with further arguments of its `call`."""
-    training.predictor_for(x)  # the model is built then
-    found = at_once(lambda: model(as_tensors(x), training=in_training, **options))
+    backend = training.predictor_for(x).arena.backend  # the model is built then
+    found = at_once(lambda: model(as_tensors(x), training=in_training, **options), backend)
     return replaced(lambda y: result(np.asarray(y)), found)
 
 

@@ -119,9 +119,12 @@ def numbered(argnums: int | Sequence[int], count: int) -> list[int]:
     return found
 
 
-def at_once(function: Callable[[], Any]) -> Any:
-    """Return the result of a function, with values for its tensors, in any structure."""
-    by = _AtOnce()
+def at_once(function: Callable[[], Any], backend: Backend | None = None) -> Any:
+    """Return the result of a function, with values for its tensors, in any structure.
+
+    ``backend``: that of the weights that it uses, if it is known; eager steps run on it.
+    """
+    by = _AtOnce(backend)
     with by.trace.active():
         result = function()
     tensors = [*found_in(result, Tensor)]
@@ -275,10 +278,10 @@ class _AtOnce:
     read from there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, backend: Backend | None = None) -> None:
         self.trace = Trace()
         if runs_eagerly():  # before it is known which weights it reads
-            context = context_of(get_backend(), draw_seed())
+            context = context_of(backend or get_backend(), draw_seed())
             self.trace = trace_for(context.backend, context=context)
         self._arguments: list[Tensor] = []
         self._weights: list[Parameter | None] = []  # the weight that each argument is, if any
