@@ -11,7 +11,6 @@ from gpunn.callbacks import History
 from gpunn.callbacks.streams import check_verbose
 from gpunn.common import registry
 from gpunn.common.arguments import check_choice, check_epochs, check_fraction, check_integer
-from gpunn.common.overrides import replaces
 from gpunn.layers.parameters import losses_of
 from gpunn.layers.symbolic import is_symbolic
 from gpunn.layers.traced import is_traced
@@ -207,7 +206,7 @@ class TrainableModel(NestedModel):
         check_fraction("validation_split", validation_split, below_one=True)
         check_choice("validation_strategy", validation_strategy, ("tail", "shuffled", "stratified"))
         validates = validation_data is not None or bool(validation_split)
-        by_hand = _by_hand(self, (*TRAINS, *TESTS) if validates else TRAINS)
+        by_hand = self.own_steps and _by_hand(self, (*TRAINS, *TESTS) if validates else TRAINS)
         return (by_hand or fitting).fit(
             self, x, y, batch_size, epochs, check_verbose(verbose), callbacks,
             validation_split, validation_data, shuffle, class_weight, sample_weight,
@@ -242,7 +241,7 @@ class TrainableModel(NestedModel):
         """
         batch_size = check_integer("batch_size", batch_size, 1, None)
         steps = check_integer("steps", steps, 1, None)
-        by_hand = _by_hand(self, TESTS)
+        by_hand = self.own_steps and _by_hand(self, TESTS)
         logs = (by_hand or fitting).evaluate(
             self, x, y, batch_size, check_verbose(verbose), sample_weight, steps,
             callbacks,
@@ -269,8 +268,9 @@ class TrainableModel(NestedModel):
         size = check_integer("batch_size", batch_size, 1, None)
         steps = check_integer("steps", steps, 1, None)
         check_verbose(verbose)
-        by_hand = _by_hand(self, PREDICTS)
-        return (by_hand or predicting).predict(self, x, size, steps, callbacks)
+        if self.own_steps and (by_hand := _by_hand(self, PREDICTS)):
+            return by_hand.predict(self, x, size, steps, callbacks)
+        return predicting.predict(self, x, size, steps, callbacks)
 
     def train_on_batch(
         self,
@@ -281,7 +281,7 @@ class TrainableModel(NestedModel):
         return_dict: bool = False,
     ) -> Any:
         """Run one update on one batch; return its loss (before the update) and metrics."""
-        if by_hand := _by_hand(self, TRAINS):
+        if self.own_steps and (by_hand := _by_hand(self, TRAINS)):
             logs = by_hand.on_batch(self, "train_step", x, y, sample_weight, class_weight)
             return _result(logs, return_dict)
         logs = fitting.train_on_batch(self._training, x, y, sample_weight, class_weight)
@@ -291,14 +291,14 @@ class TrainableModel(NestedModel):
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
         """Compute loss and metrics on one batch."""
-        if by_hand := _by_hand(self, TESTS):
+        if self.own_steps and (by_hand := _by_hand(self, TESTS)):
             logs = by_hand.on_batch(self, "test_step", x, y, sample_weight, None)
             return _result(logs, return_dict)
         return _result(fitting.test_on_batch(self._training, x, y, sample_weight), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs for one batch."""
-        if by_hand := _by_hand(self, PREDICTS):
+        if self.own_steps and (by_hand := _by_hand(self, PREDICTS)):
             return by_hand.predict(self, x, None, None, None)
         return predicting.predict_on_batch(self._training, x)
 
@@ -450,7 +450,7 @@ def _steps() -> Any:
 
 def _by_hand(model: TrainableModel, names: tuple[str, ...]) -> Any:
     """Return the module that trains a model by its own steps, if its class defines one of these."""
-    if not replaces(type(model), *names):
+    if model.own_steps.isdisjoint(names):
         return None
     from gpunn.training.by_hand import loop
 

@@ -50,6 +50,8 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
             "write train_step(data), test_step(data) or predict_step(data)",
         ),
     }
+    own_steps: ClassVar[frozenset[str]] = frozenset()
+    """Those of `STEPS` that a subclass defines."""
     _builder: Builder
     _trainable: bool
 
@@ -57,11 +59,12 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         _take_call(cls)
         super().__init_subclass__()
         cls.has_call = replaces(cls, "call")
+        cls.own_steps = frozenset(name for name in STEPS if replaces(cls, name))
 
     def _watched(self) -> Mapping[str, Any]:
         """Return the layers; for a model with a call or steps of its own, all that these may
         read."""
-        if self.has_call or replaces(type(self), *STEPS):
+        if self.has_call or self.own_steps:
             return super()._watched()
         return {str(number): layer for number, layer in enumerate(self.layers)}
 
