@@ -95,9 +95,6 @@ class _Sums(Effect):
         state = self._metric._state_on(backend)
         return [(t, state[k : k + 1].reshape(()), True) for k, t in enumerate(self.inputs)]
 
-    def bind(self, backend: Backend, arrays: Callable[[Tensor], Any]) -> Callable[[], None]:
-        return lambda: None
-
 
 def _whole(backend: Backend, array: Any, t: Tensor) -> Array:
     """Return the array of a tensor; a constant number may have none."""

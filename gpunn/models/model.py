@@ -11,7 +11,7 @@ import numpy as np
 from gpunn import saving
 from gpunn.backends.contract.backend import Backend
 from gpunn.common.names import closest, snake_case, unique_name
-from gpunn.common.overrides import PAGE, replaces
+from gpunn.common.overrides import PAGE
 from gpunn.core.arena import Arena
 from gpunn.core.plan import Plan
 from gpunn.layers.symbolic import SymbolicTensor
@@ -70,7 +70,7 @@ class Model(TrainableModel):
         dtype: Any = None,
         backend: Any = None,
     ) -> None:
-        if inputs is None and outputs is None and replaces(type(self), "train_step"):
+        if inputs is None and outputs is None and "train_step" in self.own_steps:
             self.has_call = True  # it need not have one: its steps use what it holds
         if self.has_call and (inputs is not None or outputs is not None):
             raise TypeError(

@@ -40,6 +40,10 @@ class TracedVariable:
         return self.now is not self.first
 
 
+class Unsupported(Exception):
+    """A step cannot be one program; it runs operation by operation."""
+
+
 class Effect:
     """What a traced step does besides computing tensors, at one point of the program: an optimizer
     updates weights, a metric counts.
@@ -65,13 +69,18 @@ class Effect:
         None for one that is only computed.
 
         Raises:
-            NotImplementedError: if it cannot be part of a program on this backend.
+            Unsupported: if it cannot be part of a program on this backend.
         """
         return [(t, None, False) for t in self.inputs]
 
     def bind(self, backend: Any, arrays: Callable[[Tensor], Any]) -> Callable[[], None]:
-        """Return the work to do when the inputs are computed; ``arrays`` gives their arrays."""
-        raise NotImplementedError
+        """Return the work to do when the inputs are computed, if any; ``arrays`` gives their
+        arrays."""
+        return lambda: None
+
+    def is_current(self) -> bool:
+        """Whether it still does what it was bound for."""
+        return True
 
     by_host = False
     """Whether the host has something to do before each step."""

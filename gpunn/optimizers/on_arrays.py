@@ -17,7 +17,7 @@ from gpunn.core.arena import Arena, Parameter
 from gpunn.core.operators import Operators
 from gpunn.ops.conversion import convert
 from gpunn.ops.tensor import Tensor
-from gpunn.ops.trace import Effect, current
+from gpunn.ops.trace import Effect, Unsupported, current
 
 
 def apply_to_arrays(optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
@@ -159,7 +159,7 @@ class UpdateInStep(Effect):
     def begin(self, backend: Backend) -> list[tuple[Any, Any, bool]]:
         update = Update(self.optimizer, self._variables)
         if update.copies or any(a.backend.root is not backend.root for a in update.arenas):
-            raise NotImplementedError
+            raise Unsupported("variables outside the model's arrays are copied by the host.")
         self._update = update
         return [(g, p.gradient, False) for g, p in zip(self._gradients, update.places, strict=True)]
 
@@ -173,6 +173,10 @@ class UpdateInStep(Effect):
             backend.advance(update.control, 0, zero)
 
         return step
+
+    def is_current(self) -> bool:
+        """Whether the control block is that of the optimizer: `fit` may have given it another."""
+        return self._update.control is self.optimizer._control
 
     @property
     def by_host(self) -> bool:  # type: ignore[override]

@@ -258,3 +258,36 @@ def test_an_error_leaves_the_function_as_it_was() -> None:
             counted(np.zeros(5))
         assert counted(np.arange(6.0)).shape == (2, 3)
     assert_array_equal(v.numpy(), 3.0)
+
+
+def test_an_optimizer_that_fit_has_used_in_between_goes_on() -> None:
+    """`fit` counts its updates and keeps its rate elsewhere: the program follows."""
+
+    def trained(compiled: bool) -> list[np.ndarray]:
+        gpunn.utils.set_random_seed(0)
+        model = gpunn.Sequential([layers.Input((3,)), layers.Dense(4, "softmax")])
+        model.get_weights()
+        optimizer = gpunn.optimizers.Adam(0.1)
+        loss = gpunn.losses.SparseCategoricalCrossentropy()
+
+        def step(x: Any, y: Any) -> Any:
+            with gpunn.GradientTape() as tape:
+                value = loss(y, model(x, training=True))
+            optimizer.apply(
+                tape.gradient(value, model.trainable_variables), model.trainable_variables
+            )
+            return value
+
+        done = gpunn.function(step) if compiled else step
+        for _ in range(3):
+            done(X, Y)
+        model.compile(optimizer, loss)
+        model.fit(X, Y, batch_size=6, epochs=2, shuffle=False, verbose=0)
+        optimizer.learning_rate = 0.01
+        for _ in range(3):
+            done(X, Y)
+        assert int(optimizer.iterations) == 10
+        return model.get_weights()
+
+    for one, other in zip(trained(True), trained(False), strict=True):
+        assert_allclose(one, other, rtol=1e-9, atol=1e-11)

@@ -26,9 +26,9 @@ class Arguments:
         key: the same for calls that one program can do.
     """
 
-    def __init__(self, args: Any, kwargs: Any, integers: dict[Any, set[int]]) -> None:
+    def __init__(self, args: Any, kwargs: Any, integers: dict[int, set[int]]) -> None:
         self.arrays: list[np.ndarray] = []
-        self._integers = integers
+        self._integers, self._count = integers, 0  # the integers so far
         self.kept: list[Any] = []  # objects compared by identity
         found = [self._taken(x) for x in args]
         named = {name: self._taken(x) for name, x in kwargs.items()}
@@ -55,8 +55,9 @@ class Arguments:
         if isinstance(x, (bool, str, bytes, type(None))):
             return x, (type(x), x)
         if isinstance(x, int):
-            seen = self._integers.setdefault(len(self.arrays), set())
-            if x not in seen and len(seen) < MOST_INTEGERS:
+            seen = self._integers.setdefault(self._count, set())
+            self._count += 1
+            if len(seen) < MOST_INTEGERS:
                 seen.add(x)
             if x in seen:
                 return x, (int, x)

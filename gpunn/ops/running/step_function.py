@@ -13,11 +13,10 @@ import numpy as np
 from gpunn.common.config import runs_eagerly
 from gpunn.common.nested import replaced
 from gpunn.ops.tensor import NeedsValuesError, constant
-from gpunn.ops.trace import current
+from gpunn.ops.trace import Unsupported, current
 
 from .step_arguments import Arguments
 from .step_program import Result, StepProgram
-from .step_trace import Unsupported
 
 PROGRAMS = 16
 """Programs that a function keeps: for forms of arguments, and states of what it uses."""
@@ -43,7 +42,7 @@ class Function:
         owner = getattr(function, "__self__", None)
         self._parts = [function, *([] if owner is None else [owner]), *parts]
         self._programs: dict[Any, StepProgram | None] = {}
-        self._integers: dict[Any, set[int]] = {}
+        self._integers: dict[int, set[int]] = {}
         self._lock = threading.RLock()
         self._changes, self._called, self._in_python = 0, False, in_python
 
@@ -80,7 +79,7 @@ class Function:
     def program_for(self, *args: Any, **kwargs: Any) -> StepProgram | None:
         """Return the program for such arguments; None if Python runs it, or has to run it first."""
         with self._lock:
-            return self._program(Arguments(args, kwargs, {}))
+            return self._program(Arguments(args, kwargs, self._integers))
 
     @property
     def compiled(self) -> bool:

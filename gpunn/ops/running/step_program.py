@@ -21,9 +21,10 @@ from gpunn.core.arena import Arena, Parameter
 from gpunn.core.settings import Settings
 from gpunn.ops.library.derivatives import context_of
 from gpunn.ops.tensor import Tensor, constant
+from gpunn.ops.trace import Unsupported
 
 from .step_arguments import Arguments
-from .step_trace import StepComputation, StepTrace, Unsupported
+from .step_trace import StepComputation, StepTrace
 
 
 class Result:
@@ -57,27 +58,23 @@ class StepProgram:
         try:
             with trace.active():
                 self._result = function(*args, **kwargs)
+            if _random_states() != before:  # its draws would be the same in each step
+                raise Unsupported("it draws random numbers of NumPy or Python.")
+            if Settings(used) != settings:
+                raise Unsupported("it changes what it uses, in Python.")
+            of_effects = [part for effect in trace.effects for part in effect.parts]
+            self._parts = [*used, *{id(part): part for part in of_effects}.values()]
+            self._settings = Settings(self._parts)
+            computed = [
+                t for t in found_in(self._result, Tensor)
+                if not t.is_constant and id(t) not in trace.late
+            ]  # fmt: skip
+            self._outputs = list({id(t): t for t in computed}.values())
+            self._bind(leaves)
         finally:
             trace.end()
-        if _random_states() != before:  # its draws would be the same in each step
-            raise Unsupported("it draws random numbers of NumPy or Python.")
-        if Settings(used) != settings:
-            raise Unsupported("it changes what it uses, in Python.")
-        for t in trace._watched:
-            t.is_constant = False
-        of_effects = [part for effect in trace.effects for part in effect.parts]
-        self._parts = [*used, *{id(part): part for part in of_effects}.values()]
-        self._settings = Settings(self._parts)
-        outputs = [
-            t for t in found_in(self._result, Tensor)
-            if not t.is_constant and id(t) not in trace.late
-        ]  # fmt: skip
-        self._outputs = list({id(t): t for t in outputs}.values())
-        self._bind(leaves, arguments)
-        for t in trace._watched:
-            t.is_constant = True
 
-    def _bind(self, leaves: Sequence[Tensor], arguments: Arguments) -> None:
+    def _bind(self, leaves: Sequence[Tensor]) -> None:
         trace = self._trace
         weights = [h.source for h in trace.held.values() if isinstance(h.source, Parameter)]
         for p in weights:
@@ -118,6 +115,8 @@ class StepProgram:
     def is_current(self) -> bool:
         """Whether nothing that it uses has changed since it was made."""
         if self._is_running or any(p.arena is not home for p, home in self._homes):
+            return False
+        if not all(effect.is_current() for effect in self._trace.effects):
             return False
         if not self._settings.are_same():
             settings = Settings(self._parts)
@@ -218,9 +217,6 @@ class OnRows:
         with self._of._backend.session():
             self._of._within(self._of._arenas, lambda: self._program.run(steps))
         return Result(self._of._result, self._of._read)
-
-    def is_current(self) -> bool:
-        return self._of.is_current()
 
 
 def _random_states() -> Any:

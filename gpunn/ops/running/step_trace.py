@@ -18,13 +18,9 @@ from gpunn.ops.fusion.storing import stored
 from gpunn.ops.gradients import topological_sort
 from gpunn.ops.primitive import Primitive, Work
 from gpunn.ops.tensor import Tensor
-from gpunn.ops.trace import Effect, Trace
+from gpunn.ops.trace import Effect, Trace, Unsupported
 
 from .computation import Computation, Destination
-
-
-class Unsupported(Exception):
-    """A step cannot be one program; it runs operation by operation."""
 
 
 class _Assigned(Primitive):
@@ -129,11 +125,7 @@ class StepComputation:
         self._trace, self._backend = trace, backend
         self.outputs = [backend.empty(t.shape, t.dtype) for t in outputs]
         ends = [effect.position for effect in trace.effects]
-        try:
-            begun = [effect.begin(backend) for effect in trace.effects]
-        except NotImplementedError:
-            raise Unsupported("an effect cannot be part of a program.") from None
-        stages = [[Destination(*one) for one in given] for given in begun]
+        stages = [[Destination(*one) for one in effect.begin(backend)] for effect in trace.effects]
         assigned = [Destination(held.now, held.source.array_on(backend)) for held in trace.assigned]
         kept = [Destination(t, a) for t, a in zip(outputs, self.outputs, strict=True)]
         stages.append([*kept, *assigned])

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpunn.common.config import runs_eagerly
-from gpunn.common.overrides import replaces
 from gpunn.common.signatures import signature
 from gpunn.layers.symbolic import TreeDef
 from gpunn.metrics import Mean, Metric
@@ -32,17 +31,17 @@ class Steps:
         self._model = model
         self.loss, self.passes = Mean(name="loss"), 0
         self._compiled: list[list[tuple[Metric, bool]]] | None = None
-        self._functions: dict[str, Function] = {}
+        self._functions: dict[tuple[str, bool], Function] = {}
 
     def function(self, name: str) -> Function:
         """Return the method of this name, compiled unless the model runs eagerly."""
-        method, key = getattr(self._model, name), f"{name} {self._model.run_eagerly}"
-        if key not in self._functions:
+        in_python = self._model.run_eagerly or runs_eagerly()
+        if (name, in_python) not in self._functions:
             given = self._model._training.compiled
             losses = [loss for loss in given.losses if loss is not None]
-            in_python = self._model.run_eagerly or runs_eagerly()
-            self._functions[key] = Function(method, losses, in_python)
-        return self._functions[key]
+            method = getattr(self._model, name)
+            self._functions[name, in_python] = Function(method, losses, in_python)
+        return self._functions[name, in_python]
 
     def measures(self, y_pred: Any = None) -> list[list[tuple[Metric, bool]]]:
         """Return the compiled metrics of each output, and whether each is weighted; none before
@@ -248,7 +247,7 @@ def metrics_of(model: Any) -> list[Any]:
     found: list[Any] = []
     if training.compiled is not None:
         own = steps_of(model)
-        if any(training.compiled.losses) or not replaces(type(model), "train_step"):
+        if any(training.compiled.losses) or "train_step" not in model.own_steps:
             found.append(own.loss)
         found += [metric for each in own.measures() for metric, _ in each]
     holders = [model, *(layer for layer in model._with_layers_inside() if layer is not model)]
