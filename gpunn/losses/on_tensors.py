@@ -188,8 +188,8 @@ def of_rows(loss: Any, y_true: Any, y_pred: Any) -> Tensor:
 
     A label that is not a valid class raises an error, also within a step.
     """
-    y_pred = floats(y_pred)
-    targets, rows, formula = _as_rows(loss, y_true, y_pred)
+    y_pred, formula = floats(y_pred), _formula_of(loss)
+    targets, rows = as_rows(loss, formula.sparse, y_true, y_pred)
     values = _loss_of_rows(targets, rows, loss=loss, formula=formula)
     return reshape(values, y_pred.shape[:-1] if y_pred.ndim else ())
 
@@ -197,7 +197,8 @@ def of_rows(loss: Any, y_true: Any, y_pred: Any) -> Tensor:
 def mean_of_rows(loss: Any, y_true: Any, y_pred: Tensor) -> Tensor | None:
     """Compute the mean loss of the rows of tensors by the kernel that `fit` uses; None without
     rows."""
-    targets, rows, formula = _as_rows(loss, y_true, y_pred)
+    formula = _formula_of(loss)
+    targets, rows = as_rows(loss, formula.sparse, y_true, y_pred)
     return _mean_loss(targets, rows, loss=loss, formula=formula) if rows.shape[0] else None
 
 
@@ -207,13 +208,18 @@ def _has_kernel(loss: Any) -> bool:
     return loss.functor is not None and loss.ignore_class is None and not (own or loss.has_call)
 
 
-def _as_rows(loss: Any, y_true: Any, y_pred: Tensor) -> tuple[Tensor, Tensor, Any]:
-    """Return the targets and the predictions of each row, checked, and the class of the formula."""
+def _formula_of(loss: Any) -> Any:
+    """Return the class of a loss; if it defines `call`, the built-in one that it derives from."""
+    return next(cls for cls in type(loss).__mro__ if not getattr(cls, "has_call", True))
+
+
+def as_rows(part: Any, sparse: bool, y_true: Any, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the targets and the predictions of each row for a loss or metric, checked.
+
+    ``sparse``: whether a target is the class number of a row.
+    """
     if not y_pred.ndim:
         y_pred = reshape(y_pred, (1,))
-    # For a class that defines `call`: the built-in class that it derives from.
-    formula: Any = next(cls for cls in type(loss).__mro__ if not getattr(cls, "has_call", True))
-    sparse = formula.sparse
     y_true = convert(y_true, "int32" if sparse else y_pred.dtype)
     rows, width = math.prod(y_pred.shape[:-1]), y_pred.shape[-1]
     if sparse:
@@ -225,26 +231,26 @@ def _as_rows(loss: Any, y_true: Any, y_pred: Tensor) -> tuple[Tensor, Tensor, An
         expected = y_pred.shape
     if y_true.shape != expected:
         raise ValueError(
-            f"{loss.name}: y_true has shape {y_true.shape} and y_pred {y_pred.shape}; y_true of "
+            f"{part.name}: y_true has shape {y_true.shape} and y_pred {y_pred.shape}; y_true of "
             f"shape {expected} is expected."
         )
     if sparse:
-        y_true = _known_classes(loss, y_true, width)
+        y_true = _known_classes(part, y_true, width)
     targets = reshape(y_true, (rows,) if sparse else (rows, width))
-    return targets, reshape(y_pred, (rows, width)), formula
+    return targets, reshape(y_pred, (rows, width))
 
 
-def _known_classes(loss: Any, labels: Tensor, classes: int) -> Tensor:
-    """Check that each label is a valid class, except those that the loss ignores.
+def _known_classes(part: Any, labels: Tensor, classes: int) -> Tensor:
+    """Check that each label is a valid class, except those that a loss ignores.
 
     A GPU keeps running after an invalid label until it is synchronized. The label then becomes
     class 0, since a formula uses labels as memory offsets.
     """
-    what = f"{loss.name}: labels"
-    trace = current()
-    if loss.ignore_class is None and trace is not None and trace.stops:
+    what, trace = f"{part.name}: labels", current()
+    ignored = getattr(part, "ignore_class", None)
+    if ignored is None and trace is not None and trace.stops:
         return checked(labels, 0, classes - 1, what)
-    counted = True if loss.ignore_class is None else labels != loss.ignore_class
+    counted = True if ignored is None else labels != ignored
     known = checked(where(counted, labels, 0), 0, classes - 1, what)
     inside = where((known >= 0) & (known < classes), known, 0)
     return where(counted, inside, labels)

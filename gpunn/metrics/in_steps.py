@@ -7,9 +7,8 @@ from functools import partial
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.losses.on_tensors import fitting
+from gpunn.losses.on_tensors import as_rows
 from gpunn.ops.conversion import convert, floats
-from gpunn.ops.places.checks import checked
 from gpunn.ops.reductions import mean, sum_
 from gpunn.ops.shapes import broadcast_to, reshape
 from gpunn.ops.tensor import Tensor, constant
@@ -18,33 +17,18 @@ from gpunn.ops.trace import Effect, Trace
 
 def add_rows(trace: Trace, metric: Any, y_true: Any, y_pred: Any, weight: Any) -> None:
     """Let a step add its rows to a metric, by the metric's own kernel."""
-    y_pred = floats(convert(y_pred))
-    y_true = convert(y_true)
-    if not y_pred.ndim:
-        y_pred = reshape(y_pred, (1,))
-    classes = y_pred.shape[-1]
-    if metric.sparse:
-        if y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1:
-            y_true = reshape(y_true, y_true.shape[:-1])
-        if y_true.shape != y_pred.shape[:-1]:
-            raise ValueError(
-                f"{metric.name}: y_true must hold one class number per row; got shape "
-                f"{y_true.shape}, but y_pred of shape {y_pred.shape} requires {y_pred.shape[:-1]}."
-            )
-        what = f"{metric.name}: y_true, which holds class numbers,"
-        y_true = reshape(checked(convert(y_true, "int32"), 0, classes - 1, what, ValueError), (-1,))
-    else:
-        y_true, y_pred = fitting(y_true, y_pred)
-        metric.check(y_true.shape, y_pred.shape)
-        y_true = convert(y_true, y_pred.dtype)
-    width = 1 if metric.elementwise and y_pred.ndim == 1 else y_pred.shape[-1]
-    rows = reshape(y_pred, (-1, width))
-    if not metric.sparse:
-        y_true = reshape(y_true, rows.shape)
+    y_pred = floats(y_pred)
+    if metric.elementwise and y_pred.ndim == 1:  # each element is a row
+        y_pred = reshape(y_pred, (-1, 1))
+    y_true, rows = as_rows(metric, bool(metric.sparse), y_true, y_pred)
     given = [y_true, rows]
-    if weight is not None:
+    if weight is not None:  # of each sample, which may have several rows
+        leading = y_pred.shape[:-1]
         weight = convert(weight, rows.dtype)
-        given.append(broadcast_to(reshape(weight, (-1,)), (rows.shape[0],)))
+        if weight.ndim == len(leading) + 1 and weight.shape[-1] == 1:
+            weight = reshape(weight, weight.shape[:-1])
+        weight = reshape(weight, (*weight.shape, *(1,) * (len(leading) - weight.ndim)))
+        given.append(reshape(broadcast_to(weight, leading), (-1,)))
     trace.add_effect(_Rows(metric, given))
 
 

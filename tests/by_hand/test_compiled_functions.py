@@ -291,3 +291,35 @@ def test_an_optimizer_that_fit_has_used_in_between_goes_on() -> None:
 
     for one, other in zip(trained(True), trained(False), strict=True):
         assert_allclose(one, other, rtol=1e-9, atol=1e-11)
+
+
+P, ROWS = random.uniform(size=(6, 3)), np.array([0, 2, 1, 1, 0, 2])
+MEASURED: dict[str, Any] = {
+    "numbers": (gpunn.metrics.BinaryAccuracy, ROWS > 1, P[:, 0]),
+    "columns": (gpunn.metrics.BinaryAccuracy, ROWS > 1, P[:, :1]),
+    "classes": (gpunn.metrics.SparseCategoricalAccuracy, ROWS, P),
+    "steps": (gpunn.metrics.SparseCategoricalAccuracy, np.stack([ROWS, ROWS[::-1]], 1),
+              np.stack([P, P[::-1] ** 2], 1)),
+    "rows of targets": (gpunn.metrics.CategoricalAccuracy, np.eye(3)[ROWS], P),
+    "errors": (gpunn.metrics.MeanAbsoluteError, P[::-1], P),
+    "a loss": (gpunn.metrics.SparseCategoricalCrossentropy, ROWS, P / P.sum(1, keepdims=True)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("case", MEASURED)
+def test_metrics_count_in_a_step_what_they_count_on_arrays(case: str, weighted: bool) -> None:
+    kind, targets, predictions = MEASURED[case]
+    own, alone = kind(), kind()
+    weights = [random.uniform(0.1, 2, 6)] if weighted else []
+
+    @gpunn.function
+    def counted(*given: Any) -> Any:
+        own.update_state(*given)
+        return own.result()
+
+    for _ in range(3):
+        found = counted(targets, predictions, *weights)
+        alone.update_state(targets, predictions, *weights)
+        assert float(found) == pytest.approx(float(alone.result()), rel=1e-9)
+    assert counted.compiled
