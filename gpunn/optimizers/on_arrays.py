@@ -37,7 +37,7 @@ def apply_to_arrays(optimizer: Any, gradients: Sequence[Any], variables: Sequenc
     wanted = [tuple(np.shape(v)) for v in variables]
     if shapes != wanted or len(gradients) != len(variables):
         raise ValueError(f"gradients of shapes {shapes} do not fit variables of {wanted}.")
-    if len(wanting):
+    if wanting:
         pairs = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
         gradients, variables = [list(each) for each in zip(*pairs, strict=True)]
     if not variables:
@@ -67,11 +67,11 @@ class Update:
 
     def __init__(self, optimizer: Any, variables: Sequence[Any]) -> None:
         self.optimizer, self.variables = optimizer, variables
-        homes = [_home_of(v) for v in variables]
+        self._homes = homes = [_home_of(v) for v in variables]
         arenas = {id(arena): arena for arena in homes if arena is not None}
         if optimizer.global_clipnorm and (len(arenas) > 1 or None in homes):
             homes, arenas = [None] * len(homes), {}  # the norm is that of all gradients
-        self._homes, self._treatments = homes, _treatments(variables)
+        self._treatments = _treatments(variables)
         self._seen = registry.last_change
         self.arenas: list[Arena] = []
         for arena in arenas.values():

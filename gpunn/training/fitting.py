@@ -24,6 +24,10 @@ from .rehearsal import rehearse
 from .training import Training
 
 DEFAULT_BATCH = 32
+READ_ONCE = (
+    "{argument} is a generator, which can be read only once: pass {option}, or something that can "
+    "be iterated again each epoch."
+)
 
 
 def fit(
@@ -190,10 +194,7 @@ def _check_passes(
     """Check that batches end, and that those of several epochs can be read again."""
     check_ends(batches.source, limit, argument, option)
     if batches.once and limit is None and more:
-        raise ValueError(
-            f"{argument} is a generator, which can be read only once: pass {option}, "
-            f"or something that can be iterated again each epoch."
-        )
+        raise ValueError(READ_ONCE.format(argument=argument, option=option))
 
 
 def _parted(

@@ -15,7 +15,7 @@ from gpunn.core.workspace import Pool, Workspace
 from gpunn.feeding.spec import Spec, TargetSpec
 from gpunn.losses import Loss
 
-from .matching import fuse, resolve_metric
+from .matching import free_name, fuse, resolve_metric
 from .metric_inputs import MetricInputs, ModelOutput, metric_inputs
 
 LOSS_TOTALS = 3  # sum of losses, rows, correct rows
@@ -209,10 +209,7 @@ def _measures(
         names = [*taken, *(m.name for m in measures)]
         if prefix + name in names and is_weighted:
             name = f"weighted_{name}"
-        name = prefix + name
-        base, number = name, 1
-        while name in names:
-            name, number = f"{base}_{number}", number + 1
+        name = free_name(prefix + name, names)
         counted = (
             loss.counts_matches
             and not is_weighted

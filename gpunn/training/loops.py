@@ -62,7 +62,7 @@ def fit(
         epochs = range(first_epoch, epochs.stop)
         feed.resume(int(trainer.control.get()[POSITION]), len(done), first_batch)
         if validation is not None:
-            validation.catch_up(sum(_validates(epoch, validation_freq) for epoch in done))
+            validation.catch_up(sum(validates(epoch, validation_freq) for epoch in done))
     upcoming = iter(epochs)
 
     def record(sums: np.ndarray) -> None:
@@ -79,10 +79,7 @@ def fit(
         limit, steps = feed.left(first_batch), feed.run(programs, listeners, first_batch, model)
         over = feed.exhausted
         if limit is not None and steps < limit and not (warned or model.stop_training):
-            warn(
-                f"The data ran out in epoch {epoch + 1} of {epochs.stop}, after {steps} of {limit} "
-                f"steps: {'training' if over else 'the epoch'} ends there."
-            )
+            warn_of_end(epoch, epochs, steps, limit, over)
             warned = True
         if steps == 0 and over and epoch > epochs.start:
             break
@@ -94,7 +91,7 @@ def fit(
             check_weights(ranks, trainer, epoch)
             average_state(ranks, trainer)
         _refuse_bad_loss(trainer, epoch, steps, logs, model)
-        if validation is not None and _validates(epoch, validation_freq):
+        if validation is not None and validates(epoch, validation_freq):
             evaluated = partial(evaluate, model, ranks=ranks)
             found = trainer.evaluations.call(evaluated, validation, listeners)
             logs.update({f"val_{name}": value for name, value in found.items()})
@@ -111,7 +108,16 @@ def fit(
     callbacks.on_train_end(logs)
 
 
-def _validates(epoch: int, frequency: Any) -> bool:
+def warn_of_end(epoch: int, epochs: range, steps: int, limit: int, over: bool) -> None:
+    """Warn that an epoch has fewer steps than were asked for; ``over``: it is the last one."""
+    warn(
+        f"The data ran out in epoch {epoch + 1} of {epochs.stop}, after {steps} of {limit} "
+        f"steps: {'training' if over else 'the epoch'} ends there."
+    )
+
+
+def validates(epoch: int, frequency: Any) -> bool:
+    """Whether `fit` validates after an epoch."""
     if isinstance(frequency, int):
         return (epoch + 1) % frequency == 0
     return epoch + 1 in frequency

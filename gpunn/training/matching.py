@@ -211,6 +211,18 @@ def resolve_metric(given: Any, loss: Loss, output_shape: tuple[int, ...]) -> tup
     return metric, given if isinstance(given, str) else metric.name
 
 
+def free_name(name: str, taken: Sequence[str]) -> str:
+    """Return a name for reports that is not taken: with a number at its end, if need be.
+
+    >>> free_name("auc", ["loss", "auc", "auc_1"])
+    'auc_2'
+    """
+    found, number = name, 1
+    while found in taken:
+        found, number = f"{name}_{number}", number + 1
+    return found
+
+
 def accuracy_of_any(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Whether the largest prediction is at the true class, for class indices or target rows."""
     if y_true.ndim == y_pred.ndim and y_true.shape[-1] > 1:

@@ -261,6 +261,26 @@ def test_streams_of_batches() -> None:
     alike(own, plain)
 
 
+@pytest.mark.parametrize("watched", [False, True])
+def test_limited_epochs_go_on_in_the_pass(watched: bool) -> None:
+    """As in `fit`; and a generator for validation gives the same batches in each epoch."""
+    found = []
+    for cls in (Own, gpunn.Model):
+        model = classifier(cls)
+        back = gpunn.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)
+        held_out = ((X[at : at + 4], Y[at : at + 4]) for at in range(0, 20, 4))
+        with pytest.warns(UserWarning, match="ran out in epoch 3 of 6, after 1 of 2 steps"):
+            history = model.fit(
+                X, Y, batch_size=5, epochs=6, steps_per_epoch=2, validation_data=held_out,
+                validation_steps=2, callbacks=[back] if watched else [], verbose=0,
+            ).history  # fmt: skip
+        found.append((model, history))
+    (own, history), (plain, wanted) = found
+    alike(own, plain)
+    for name, values in wanted.items():
+        assert_allclose(history[name], values, rtol=1e-9, err_msg=name)
+
+
 def test_a_learning_rate_that_changes_needs_no_new_program() -> None:
     def rate(epoch: int, now: float) -> float:
         return now / 2
@@ -412,6 +432,11 @@ ERRORS: dict[str, Any] = {
     "no data": (lambda: classifier(Own).fit(), ValueError, "no data"),
     "no rows": (lambda: classifier(Own).fit(X[:0], Y[:0]), ValueError, "no rows"),
     "an empty stream": (lambda: classifier(Own).fit([]), ValueError, "no"),
+    "a generator for several epochs": (
+        lambda: classifier(Own).fit(iter([(X, Y)]), epochs=2),
+        ValueError,
+        "read only once: pass steps_per_epoch",
+    ),
     "y beside batches": (lambda: classifier(Own).fit(iter([(X, Y)]), Y), ValueError, "leave it"),
     "a part of nothing": (lambda: classifier(Own).fit(X, Y, validation_split=0.01), ValueError,
                           "leaves none"),

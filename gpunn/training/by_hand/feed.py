@@ -26,7 +26,7 @@ class Feed:
         size: rows of a batch.
         seed: of the order of rows; None keeps the order.
         limit: batches of an epoch; None for all.
-        argument: the name of ``x`` in messages.
+        argument, option: the names of ``x`` and ``limit`` in messages.
 
     Raises:
         ValueError, TypeError: for data that are not numbers, or differ in their rows.
@@ -43,8 +43,8 @@ class Feed:
         argument: str = "x",
         option: str = "steps",
     ) -> None:
-        self._size, self._seed, self._limit = size, seed, limit
-        self.passes = 0  # over the data, begun so far
+        self._size, self._seed, self.limit = size, seed, limit
+        self.passes = self._position = 0  # passes begun so far; rows used in the current one
         self._iterator: Iterator[Any] | None = None
         self.exhausted = False
         self._source: Any = None
@@ -88,60 +88,74 @@ class Feed:
         """The batches of an epoch; None if that is not known."""
         if not self.is_stream:
             most = math.ceil(self.rows / self._size)
-            return most if self._limit is None else min(most, self._limit)
+            return most if self.limit is None else min(most, self.limit)
         try:
-            return self._limit or len(self._source)
+            return self.limit or len(self._source)
         except TypeError:
             return None
 
+    @property
+    def once(self) -> bool:
+        """Whether the batches can be read only once."""
+        return self.is_stream and hasattr(self._source, "__next__")
+
+    def restart(self) -> None:
+        """Begin the next epoch with the first batch, if the source can be read again."""
+        self._position = 0
+        if not self.once:
+            self._iterator = None
+
     def epoch(self) -> Iterator[Any]:
-        """Yield the batches of the next epoch."""
-        count = 0
+        """Yield the batches of the next epoch: at most one pass."""
         if self.is_stream:
-            for event in ("on_epoch_begin",) if hasattr(self._source, "on_epoch_begin") else ():
-                getattr(self._source, event)()
-        while self._limit is None or count < self._limit:
+            yield from self._of_stream()
+            return
+        for number, position, steps, size in self.pieces():
+            order = self.order.indices(number)
+            for at in range(position, position + steps * size, size):
+                yield self.batch(order[at : at + size])
+
+    def _of_stream(self) -> Iterator[Any]:
+        self._tell("on_epoch_begin")
+        count = 0
+        while self.limit is None or count < self.limit:
             begins = self._iterator is None
             if self._iterator is None:
-                self._iterator = self._pass()
+                self._iterator = items_of_pass(self._source, self.passes, self._seed)
+                self.passes += 1
             batch = next(self._iterator, None)
             if batch is None:
-                self._iterator = None
-                self.exhausted = self.is_stream and hasattr(self._source, "__next__")
-                if count or begins or self.exhausted or not self.is_stream:
+                self._iterator, self.exhausted = None, self.once
+                if count or begins or self.exhausted:
                     break
-                continue
-            yield batch
+                continue  # the last epoch used the last batch: begin from the start
+            yield _batch(batch)
             count += 1
-        if self._limit is None or not self.is_stream:
-            self._iterator = None
-        if self.is_stream and hasattr(self._source, "on_epoch_end"):
-            self._source.on_epoch_end()
+        self._tell("on_epoch_end")
 
-    def _pass(self) -> Iterator[Any]:
-        number, self.passes = self.passes, self.passes + 1
-        if self.is_stream:
-            yield from map(_batch, items_of_pass(self._source, number, self._seed))
-            return
-        order = None if self._seed is None else self.order.indices(number)
-        for at in range(0, self.rows, self._size):
-            rows: Any = slice(at, at + self._size)
-            yield self.batch(rows if order is None else order[rows])
+    def _tell(self, event: str) -> None:
+        if hasattr(self._source, event):
+            getattr(self._source, event)()
 
     def batch(self, rows: Any) -> Any:
         """Return the batch of these rows."""
         parts = [replaced(lambda a: _converted(a[rows]), part) for part in self._parts]
         return parts[0] if len(parts) == 1 and not _is_arrays(parts[0]) else tuple(parts)
 
-    def pieces(self) -> Iterator[tuple[int, int, int]]:
-        """Begin a pass over arrays, and yield its steps as (position, steps, rows of each)."""
-        self.passes += 1
-        whole, rest = divmod(self.rows, self._size)
-        most = whole + bool(rest) if self._limit is None else self._limit
-        if whole and most:
-            yield 0, min(whole, most), self._size
-        if rest and most > whole:
-            yield whole * self._size, 1, rest
+    def pieces(self) -> Iterator[tuple[int, int, int, int]]:
+        """Yield the steps of the next epoch over arrays as (pass, position in it, steps, rows of
+        each step). With a limit, a pass goes on in the next epoch."""
+        if not self._position:
+            self.passes += 1
+        left = math.inf if self.limit is None else self.limit
+        while self._position < self.rows and left > 0:
+            size = min(self._size, self.rows - self._position)
+            steps = int(min((self.rows - self._position) // size, left))
+            position, self._position = self._position, self._position + steps * size
+            yield self.passes - 1, position, steps, size
+            left -= steps
+        if self._position >= self.rows:
+            self._position = 0
 
 
 def _is_arrays(x: Any) -> bool:

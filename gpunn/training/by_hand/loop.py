@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from gpunn.callbacks import CallbackList, History
-from gpunn.common.arguments import warn
 from gpunn.distribution import launch
 from gpunn.feeding import data
+from gpunn.feeding.batches import RepeatableBatches
 from gpunn.layers.symbolic import TreeDef
 from gpunn.ops.running.step_function import Function
 from gpunn.training.batch_iterator import CHUNK_SECONDS
-from gpunn.training.fitting import DEFAULT_BATCH
-from gpunn.training.loops import NonFiniteLossError
+from gpunn.training.fitting import READ_ONCE, rows_of_a_batch
+from gpunn.training.loops import NonFiniteLossError, validates, warn_of_end
 from gpunn.training.predictor import PREDICT_BATCH
 
 from .feed import Feed, weights_by_class
@@ -58,16 +58,15 @@ def fit(
         if validation_split:
             x, y, sample_weight, validation_data = _split(x, y, sample_weight, validation_split)
         sample_weight = weights_by_class(class_weight, y, sample_weight)
-        if batch_size is None:
-            rows = len(x) if steps and data.is_array(x) else None
-            batch_size = math.ceil(rows / steps) if rows and steps else DEFAULT_BATCH
+        size = rows_of_a_batch(batch_size, x, steps)
         seed = training.seed if shuffle else None
-        feed = Feed(x, y, sample_weight, batch_size, seed, steps, "x", "steps_per_epoch")
+        feed = Feed(x, y, sample_weight, size, seed, steps, "x", "steps_per_epoch")
+        if steps is None and feed.once and epochs > initial_epoch + 1:
+            raise ValueError(READ_ONCE.format(argument="x", option="steps_per_epoch"))
         own = steps_of(model)
         feed.passes, check = own.passes, None
         if validation_data is not None:
-            size = validation_batch or batch_size
-            check = _validation(validation_data, size, validation_steps)
+            check = _validation(validation_data, validation_batch, validation_steps)
         listeners = CallbackList(
             callbacks, add_history=True, add_progbar=verbose != 0, model=model, epochs=epochs,
             steps=feed.steps(), verbose=verbose, samples=None if feed.is_stream else feed.rows,
@@ -94,6 +93,7 @@ def _fit(
 ) -> None:
     model.stop_training, model._resume_from = False, None
     logs: dict[str, float] = {}
+    warned = False
     callbacks.on_train_begin({})
     if model._resume_from is not None:
         raise ValueError(
@@ -104,6 +104,10 @@ def _fit(
         model.reset_metrics()
         callbacks.on_epoch_begin(epoch, {})
         logs, count = _train(model, step, feed, callbacks)
+        limit = feed.limit
+        if limit is not None and count < limit and not (warned or model.stop_training):
+            warn_of_end(epoch, epochs, count, limit, feed.exhausted)
+            warned = True
         if not count and feed.exhausted and epoch > epochs.start:
             break
         if not count:
@@ -113,10 +117,7 @@ def _fit(
                 f"Training diverges: the loss became {logs['loss']} in epoch {epoch + 1}. Usual "
                 f"reasons: a learning rate that is too high, or inputs that are not scaled."
             )
-        asked = (epoch + 1) % validation_freq == 0 if isinstance(validation_freq, int) else (
-            epoch + 1 in validation_freq
-        )  # fmt: skip
-        if check is not None and asked:
+        if check is not None and validates(epoch, validation_freq):
             found = _evaluate(model, check, callbacks)
             logs |= {f"val_{name}": value for name, value in found.items()}
         callbacks.on_epoch_end(epoch, dict(logs))
@@ -152,9 +153,9 @@ def _train_on_rows(
     model: Any, step: Function, feed: Feed, callbacks: CallbackList
 ) -> tuple[dict[str, float], int]:
     """Run an epoch over arrays, of which nobody sees each batch: many steps at once."""
-    count, result, at_once, number = 0, None, 1, feed.passes
+    count, result, at_once = 0, None, 1
     progress = callbacks.needs_progress
-    for position, steps, size in feed.pieces():
+    for number, position, steps, size in feed.pieces():
         until = position + steps * size
         while position < until and not model.stop_training:
             started = time.perf_counter()
@@ -214,7 +215,8 @@ def evaluate(
     callbacks: Any,
 ) -> dict[str, float]:
     """Evaluate a model by its `test_step`; see `gpunn.Model.evaluate`."""
-    feed = Feed(x, y, sample_weight, batch_size or DEFAULT_BATCH, None, steps)
+    size = rows_of_a_batch(batch_size, x, steps)
+    feed = Feed(x, y, sample_weight, size, None, steps)
     listeners = CallbackList(callbacks, model=model, steps=feed.steps(), verbose=verbose)
     logs = _evaluate(model, feed, listeners)
     if verbose:
@@ -226,6 +228,7 @@ def _evaluate(model: Any, feed: Feed, callbacks: CallbackList) -> dict[str, floa
     step = steps_of(model).function("test_step")
     model.stop_evaluating = False
     model.reset_metrics()
+    feed.restart()
     callbacks.on_test_begin({})
     result = None
     for count, batch in enumerate(feed.epoch()):
@@ -245,7 +248,7 @@ def _evaluate(model: Any, feed: Feed, callbacks: CallbackList) -> dict[str, floa
 
 def predict(model: Any, x: Any, size: int | None, steps: int | None, callbacks: Any) -> Any:
     """Predict by a model's `predict_step`; see `gpunn.Model.predict`."""
-    feed = Feed(x, None, None, size or PREDICT_BATCH, None, steps)
+    feed = Feed(x, None, None, rows_of_a_batch(size, x, steps, PREDICT_BATCH), None, steps)
     listeners = CallbackList(callbacks, model=model, steps=feed.steps())
     step = steps_of(model).function("predict_step")
     listeners.on_predict_begin({})
@@ -290,10 +293,9 @@ def _split(x: Any, y: Any, weight: Any, fraction: float) -> tuple[Any, Any, Any,
     return first[0], first[1], first[2], held
 
 
-def _validation(given: Any, size: int, steps: int | None) -> Feed:
-    option = "validation_steps"
+def _validation(given: Any, batch_size: int | None, steps: int | None) -> Feed:
     x, y, weight = data.validation_parts(given)
-    feed = Feed(x, y, weight, size, None, steps, "validation_data", option)
-    if feed.is_stream and hasattr(x, "__next__"):
-        warn("validation_data is a generator: each epoch evaluates the batches that follow.")
-    return feed
+    if hasattr(x, "__next__"):  # each epoch gets the same batches
+        x = RepeatableBatches(x, steps)
+    size = rows_of_a_batch(batch_size, x, steps)
+    return Feed(x, y, weight, size, None, steps, "validation_data", "validation_steps")

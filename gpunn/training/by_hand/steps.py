@@ -13,7 +13,7 @@ from gpunn.ops.conversion import convert
 from gpunn.ops.running.step_function import Function
 from gpunn.ops.running.tape import GradientTape
 from gpunn.ops.tensor import Tensor
-from gpunn.training.matching import resolve_metric
+from gpunn.training.matching import free_name, resolve_metric
 
 
 class Steps:
@@ -77,13 +77,8 @@ class Steps:
                 f"metric, such as 'sparse_categorical_accuracy'."
             )
         found, name = resolve_metric(given, loss, shape)
-        if name in names:
-            name = f"{prefix}{name}"
-        base, number = name, 1
-        while name in names:
-            name, number = f"{base}_{number}", number + 1
-        names.append(name)
-        found.name = name
+        found.name = free_name(prefix + name if name in names else name, names)
+        names.append(found.name)
         made: Metric = found
         return made
 
