@@ -40,7 +40,7 @@ from .results import DONE, NOT_MEASURED, UNDER_WAY, Report, Results, now
 MINUTES = 10.0
 ENDING_SECONDS = 10.0  # of these, for writing results and exiting
 LATE = "stopped: its time was up"
-MOST_PROCESSES = 8  # on one GPU
+MOST_PROCESSES = 16  # on one GPU
 PROCESS_BYTES = 1 << 30  # of the GPU's memory
 ROUNDS, EMULATED_ROUNDS, EMULATED_ROWS, EMULATED_KERNELS = 7, 2, 120, 8
 COMPARISONS = "test_kernels_agree_with_numpy"  # of test_gpu.py: most of its tests

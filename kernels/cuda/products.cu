@@ -68,8 +68,8 @@ __device__ inline void product_rows(ThreadGroup threads, const T* x, const T* w,
 
 template <int N, typename T>
 __device__ inline void products_of_rows(ThreadGroup threads, const T* x, const T* w, int64 rows,
-                                        int64 inputs, int64 outputs, bool accumulate, T* out) {
-    __shared__ Columns<T, N> partial[AT_ONCE][BLOCK];
+                                        int64 inputs, int64 outputs, bool accumulate, T* out,
+                                        Columns<T, N> (*partial)[BLOCK]) {
     const int64 end = threads.end(rows);
     for (int64 r = threads.begin(rows); r < end; r += AT_ONCE) {
         const T* from = x + r * inputs;
@@ -95,10 +95,13 @@ __device__ inline void products_of_rows(ThreadGroup threads, const T* x, const T
 template <typename T>
 BLOCK_PART void matmul_nn(ThreadGroup threads, ROW_SLICED const T* x, const T* w, int64 rows,
                           int64 inputs, int64 outputs, bool accumulate, ROW_SLICED T* out) {
+    // One buffer for both, as a kernel has room for little more.
+    __shared__ Columns<T, QUAD> partial[AT_ONCE][BLOCK];
     if (outputs % QUAD == 0)
-        products_of_rows<QUAD>(threads, x, w, rows, inputs, outputs, accumulate, out);
+        products_of_rows<QUAD>(threads, x, w, rows, inputs, outputs, accumulate, out, partial);
     else
-        products_of_rows<1>(threads, x, w, rows, inputs, outputs, accumulate, out);
+        products_of_rows<1>(threads, x, w, rows, inputs, outputs, accumulate, out,
+                            reinterpret_cast<Columns<T, 1>(*)[BLOCK]>(partial));
 }
 
 // out (rows, inputs) (+)= dz (rows, outputs) w^T. Some lanes of a warp, more for long sums, share a

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -322,6 +323,19 @@ def test_what_cupy_is_asked_for_fits_together(loss: str, libraries: Libraries) -
     both = (learned(factory(), loss) for factory in (cuda.make_backend, emulated.make_backend))
     for a, b in zip(*both, strict=True):
         np.testing.assert_allclose(a, b, 1e-6)
+
+
+def test_blocks_that_do_not_fit_together_do_not_wait_for_each_other(
+    libraries: Libraries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A multiprocessor with memory for one block: the grid of a persistent kernel would hang."""
+    monkeypatch.setattr(sys.modules["cupy"], "resident", 1)
+    both = (learned(factory(), "kernels") for factory in (cuda.make_backend, emulated.make_backend))
+    for a, b in zip(*both, strict=True):
+        np.testing.assert_allclose(a, b, 1e-6)
+    monkeypatch.setenv("GPUNN_LAUNCH_MODE", "persistent")
+    with pytest.raises(RuntimeError, match="holds 1 of its blocks at once, not 2"):
+        learned(cuda.make_backend(), "kernels")
 
 
 def mixed(x: Any) -> Any:

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from comparisons.samples import make_gpu
+from digit_networks import program
 
 import gpunn
 from gpunn import layers
 from gpunn.backends.cupy.driver import dry, nvrtc
 from gpunn.backends.cupy.launch.codegen import Kernel
 from gpunn.backends.cupy.launch.known_gpus import GPUS
+from gpunn.backends.cupy.launch.modes import LaunchModeError
 from gpunn.common.cache import cache_folder
 
 
@@ -81,7 +83,8 @@ def test_a_step_with_constants_is_that_of_numpy(
 class Compiling:
     """A kernel set that compiles its kernels for a GPU, and launches nothing."""
 
-    blocks, resident, gpu = 1, 1, GPUS[-1]
+    gpu = GPUS[-1]
+    blocks = resident = 2 * gpu.multiprocessors
 
     def prepare(self, kernel: Kernel) -> Callable[..., None]:
         nvrtc.load_code(kernel.text, 61)
@@ -137,3 +140,31 @@ def test_predictions_of_all_sizes_share_kernels(
         model.predict_on_batch(np.zeros((rows, 6)))
         found.append(files())
     assert found[0] and found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("metrics", [[], ["r2_score"]])
+def test_a_step_with_too_much_shared_memory_for_one_kernel_is_several(
+    metrics: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Products of float64, sums of batch normalization and of targets: each has its own."""
+    monkeypatch.setenv("GPUNN_CACHE", str(tmp_path))
+    gpu = dry.make_backend(GPUS[-1])
+    gpu.kernels = Compiling()
+
+    def fit() -> str:
+        model = gpunn.Sequential(
+            [layers.Input((3,)), layers.Dense(5), layers.BatchNormalization(), layers.Dense(4)],
+            backend=gpu, dtype="float64",
+        )  # fmt: skip
+        model.compile("sgd", "mean_squared_error", metrics=metrics)
+        x, y = np.zeros((10, 3)), np.zeros((10, 4))
+        model.fit(x, y, batch_size=5, verbose=0)
+        return str(program(model, x, y, 5).mode)
+
+    if not metrics:
+        assert fit() == "persistent"
+        return
+    assert fit() == "fused"
+    gpu.launch_mode = "persistent"
+    with pytest.raises(LaunchModeError, match=r"needs \d\d,\d+ bytes of shared memory; .* 49,152"):
+        fit()

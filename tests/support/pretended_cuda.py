@@ -432,6 +432,7 @@ class Module:
             assert not waits or math.prod(grid) <= each * self._processors
             (stream or emulated.current_stream()).perform(lambda: run(grid, block, args))
 
+        launch.ptr = source  # type: ignore[attr-defined]
         return launch
 
 
@@ -440,6 +441,8 @@ class Cupy(emulated.ArrayModule):
 
     def __init__(self, capability: str) -> None:
         self._processors = 2
+        self.resident = 2
+        """Blocks of a kernel that fit on a multiprocessor at once."""
         self.cuda = SimpleNamespace(
             Device=lambda: Device(capability),
             Stream=Stream,
@@ -449,6 +452,11 @@ class Cupy(emulated.ArrayModule):
             runtime=SimpleNamespace(
                 memGetInfo=lambda: (emulated.MEMORY.free(), 1 << 60),
                 getDeviceProperties=lambda number: {"name": b"Quadro P400"},
+            ),
+            driver=SimpleNamespace(
+                occupancyMaxActiveBlocksPerMultiprocessor=lambda kernel, threads, shared: (
+                    self.resident
+                )
             ),
             using_allocator=lambda allocator: nullcontext(),
         )

@@ -21,9 +21,10 @@ from gpunn.backends.contract.backend import Array, Step
 from gpunn.backends.contract.device import Sending
 from gpunn.backends.contract.ranks import Ranks
 from gpunn.backends.cupy.backend import CupyBackend
-from gpunn.backends.cupy.launch.codegen import RESIDENT_BLOCKS, Kernel
+from gpunn.backends.cupy.launch.codegen import BLOCK, RESIDENT_BLOCKS, Kernel
 from gpunn.backends.cupy.launch.known_gpus import describe_gpu
 from gpunn.backends.cupy.launch.measured_modes import measured_modes
+from gpunn.backends.cupy.launch.modes import LaunchModeError
 from gpunn.backends.cupy.launch.protocols import KernelLauncher, RankSum, Replay
 
 from .cublas import Cublas
@@ -81,8 +82,20 @@ class _Kernels:
     def prepare(self, kernel: Kernel) -> KernelLauncher:
         module = self._cupy.cuda.Module()
         module.load(load_code(kernel.text, self._capability))
-        found = partial(module.get_function(kernel.name), stream=self._stream)
-        return partial(found, enable_cooperative_groups=True) if kernel.repeats else found
+        function = module.get_function(kernel.name)
+        found = partial(function, stream=self._stream)
+        if not kernel.repeats:
+            return found
+        # Its shared memory decides: a multiprocessor of some GPUs has little more than a block.
+        resident = self._cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(
+            function.ptr, BLOCK, 0
+        )
+        if resident < RESIDENT_BLOCKS:
+            raise LaunchModeError(
+                f"a multiprocessor of this GPU holds {resident} of its blocks at once, "
+                f"not {RESIDENT_BLOCKS}"
+            )
+        return partial(found, enable_cooperative_groups=True)
 
 
 class CupyStream:

@@ -6,11 +6,13 @@ CuPy would add ``-ftz=true`` to the options, which flushes subnormal values to 0
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 from gpunn.backends.cupy.launch.kernel_source import OPTIONS
+from gpunn.backends.cupy.launch.modes import LaunchModeError
 from gpunn.common.cache import cache_folder, cached
 
 from .gpu import nvidia_library
@@ -18,6 +20,13 @@ from .gpu import nvidia_library
 
 class CompileError(RuntimeError):
     """Compilation failed; the message is the compiler's log."""
+
+
+class SharedMemoryError(CompileError, LaunchModeError):
+    """A kernel needs more shared memory than a block of the GPU has."""
+
+
+_TOO_MUCH = re.compile(r"uses too much shared data \(0x(\w+) bytes, 0x(\w+) max\)")
 
 
 class Compiled(NamedTuple):
@@ -81,6 +90,7 @@ def compile_source(text: str, architecture: str, more: Sequence[str] = ()) -> Co
         more: further options, which do not change the code.
 
     Raises:
+        SharedMemoryError: if a kernel needs too much of it.
         CompileError: with the compiler's log.
     """
     program = ctypes.c_void_p()
@@ -92,7 +102,7 @@ def compile_source(text: str, architecture: str, more: Sequence[str] = ()) -> Co
         status = _library().nvrtcCompileProgram(program, len(flags), array)
         log = _output(program, "ProgramLog").rstrip(b"\0").decode(errors="replace")
         if status:
-            raise CompileError(log.strip() or _message(status))
+            raise _compile_error(log.strip() or _message(status))
         return Compiled(_output(program, "CUBIN" if architecture.startswith("sm_") else "PTX"), log)
     finally:
         _call("nvrtcDestroyProgram", ctypes.byref(program))
@@ -126,6 +136,15 @@ def _output(program: ctypes.c_void_p, what: str) -> bytes:
 def _call(name: str, *arguments: Any) -> None:
     if status := getattr(_library(), name)(*arguments):
         raise CompileError(f"{name}: {_message(status)}")
+
+
+def _compile_error(log: str) -> CompileError:
+    if too_much := _TOO_MUCH.search(log):
+        needed, most = (int(number, 16) for number in too_much.groups())
+        return SharedMemoryError(
+            f"its kernel needs {needed:,} bytes of shared memory; a block has {most:,}"
+        )
+    return CompileError(log)
 
 
 def _message(status: int) -> str:
