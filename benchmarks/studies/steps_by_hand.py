@@ -1,11 +1,12 @@
 """The cost of a training step written by hand.
 
-    python -m benchmarks.studies.steps_by_hand [--rounds 11] [--long]
+    python -m benchmarks.studies.steps_by_hand [--rounds 11] [--long] [--backend cupy]
 
 W2's network (784-128-dropout 0.2-10, Adam, batches of 32) for 12,000 rows: by `fit`; by a
 `train_step` of its own in `fit`; in a loop with `gpunn.function`; in a loop with a tape alone; and
 in PyTorch, compiled and eagerly, with its fused optimizer. A step includes slicing its batch.
-``--long`` adds 200,000 compiled steps, for the memory.
+``--long`` adds 200,000 compiled steps, for the memory. On a GPU, the loops slice arrays of the host,
+and PyTorch's tensors are on the GPU.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def network(own: bool = False) -> Any:
     inputs = gpunn.Input((SIZES[0],))
     hidden = layers.Dropout(RATE)(layers.Dense(SIZES[1], activation="relu")(inputs))
     model = (Own if own else gpunn.Model)(
-        inputs, layers.Dense(SIZES[2], "softmax")(hidden), backend="compiled"
+        inputs, layers.Dense(SIZES[2], "softmax")(hidden), backend=gpunn.get_backend()
     )
     model.compile(gpunn.optimizers.Adam(0.001), "sparse_categorical_crossentropy")
     model.set_weights(initial_weights(0, SIZES))
@@ -83,21 +84,22 @@ def by_loop(x: np.ndarray, y: np.ndarray, compiled: bool, steps: int) -> Epoch:
 
     def epoch() -> None:
         for at in range(0, steps * BATCH, BATCH):
-            done(x[at : at + BATCH], y[at : at + BATCH])
+            value = done(x[at : at + BATCH], y[at : at + BATCH])
+        float(value)  # waits for the device
 
     return epoch
 
 
-def by_torch(x: np.ndarray, y: np.ndarray, compiled: bool, threads: int) -> Epoch:
+def by_torch(x: np.ndarray, y: np.ndarray, compiled: bool, threads: int, device: str) -> Epoch:
     import torch
 
     torch.set_num_threads(threads)
 
-    rows, labels = torch.tensor(x), torch.tensor(y)
+    rows, labels = torch.tensor(x, device=device), torch.tensor(y, device=device)
     nn = torch.nn
     model = nn.Sequential(
         nn.Linear(*SIZES[:2]), nn.ReLU(), nn.Dropout(RATE), nn.Linear(*SIZES[1:])
-    )
+    ).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001, fused=True)
 
     def step(x: Any, y: Any) -> Any:
@@ -112,13 +114,17 @@ def by_torch(x: np.ndarray, y: np.ndarray, compiled: bool, threads: int) -> Epoc
     def epoch() -> None:
         torch.set_num_threads(threads)
         for at in range(0, STEPS * BATCH, BATCH):
-            done(rows[at : at + BATCH], labels[at : at + BATCH])
+            value = done(rows[at : at + BATCH], labels[at : at + BATCH])
+        value.item()
 
     return epoch
 
 
-def measure(rounds: int) -> dict[str, list[float]]:
+def measure(rounds: int, backend: str) -> dict[str, list[float]]:
     """Return the seconds of a step, round by round."""
+    import gpunn
+
+    gpunn.use_backend(backend)
     generator = np.random.default_rng(0)
     x = generator.random((ROWS, SIZES[0]), np.float32)
     y = generator.integers(0, SIZES[-1], ROWS)
@@ -129,7 +135,14 @@ def measure(rounds: int) -> dict[str, list[float]]:
         "a loop with a tape": (by_loop(x, y, False, FEW), FEW),
     }
     for compiled, name in ((False, "PyTorch, eager"), (True, "PyTorch, step compiled")):
-        runs[name] = faster([by_torch(x, y, compiled, n) for n in (1, os.cpu_count() or 1)]), STEPS
+        if backend == "compiled":
+            every = [by_torch(x, y, compiled, n, "cpu") for n in (1, os.cpu_count() or 1)]
+        else:
+            every = [by_torch(x, y, compiled, 1, "cuda")]
+        try:
+            runs[name] = faster(every), STEPS
+        except RuntimeError as error:  # torch.compile needs a C++ compiler
+            print(f"Not measured: {name}: {error}")
     for run, _ in runs.values():
         run()
         run()
@@ -209,13 +222,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--long", action="store_true", help="measure memory, too")
+    parser.add_argument("--backend", choices=["compiled", "cupy"], default="compiled")
     given = parser.parse_args()
-    result: dict[str, Any] = {"machine": machine.describe(), "seconds": measure(given.rounds)}
+    seconds = measure(given.rounds, given.backend)
+    result: dict[str, Any] = {"machine": machine.describe(), "seconds": seconds}
     if given.long:
         result["megabytes"] = memory_of(200_000)
-    (RESULTS / "steps-by-hand.json").write_text(json.dumps(result, indent=1) + "\n")
+    name = "steps-by-hand" if given.backend == "compiled" else "steps-by-hand-gpu"
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
     text = table(result)
-    (RESULTS / "steps-by-hand.md").write_text(text)
+    (RESULTS / f"{name}.md").write_text(text)
     print(text)
 
 
