@@ -5,8 +5,8 @@
 W2's network (784-128-dropout 0.2-10, Adam, batches of 32) for 12,000 rows: by `fit`; by a
 `train_step` of its own in `fit`; in a loop with `gpunn.function`; in a loop with a tape alone; and
 in PyTorch, compiled and eagerly, with its fused optimizer. A step includes slicing its batch.
-``--long`` adds 200,000 compiled steps, for the memory. On a GPU, the loops slice arrays of the host,
-and PyTorch's tensors are on the GPU.
+``--long`` adds 200,000 compiled steps, for the memory. On a GPU, the loops slice arrays of the
+host, and PyTorch has its tensors on the GPU.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def is_traced(x: Any) -> bool:
     of every array inside a trace, since a layer that is applied to it may be trained."""
     if current() is not None:
         return any_in(lambda one: isinstance(one, (Tensor, np.ndarray)) or is_held(one), x)
-    return any_in(lambda one: isinstance(one, Tensor) and one.value is None, x)
+    return any_in(lambda one: isinstance(one, Tensor) and not one.has_values, x)
 
 
 def build_for(layer: Any, shapes: Sequence[SampleShape], given: OpArguments) -> None:

@@ -81,18 +81,25 @@ class Primitive:
             made = Tensor(shape, dtype, None, self, tensors, attributes)
             trace = current()
             return made if trace is None else trace.made(made)
-        return Tensor(shape, dtype, self._now(shape, dtype, tensors, attributes))
+        home = next((t.home for t in tensors if t.home is not None), None)
+        if home is not None:
+            return home.compute(self, shape, dtype, tensors, attributes)
+        # An isolated backend, so that its work arrays are freed.
+        backend = get_backend("numpy").isolated()
+        return Tensor(
+            shape, dtype, self.now(backend, shape, dtype, [t.value for t in tensors], attributes)
+        )
 
-    def _now(
-        self, shape: Shape, dtype: str, inputs: list[Tensor], attributes: dict[str, Any]
-    ) -> np.ndarray:
-        arrays = [t.value for t in inputs]
+    def now(
+        self, backend: Any, shape: Shape, dtype: str, arrays: Sequence[Any],
+        attributes: dict[str, Any],
+    ) -> Any:  # fmt: skip
+        """Compute it at once on a backend of the CPU."""
         if self.view:
             return self.compute(arrays[0], **attributes)
         out = np.empty(shape, dtype)
-        with np.errstate(all="ignore"):  # overflow gives infinity, as in a step
-            # An isolated backend, so that its work arrays are freed.
-            self.compute(get_backend("numpy").isolated(), out, *arrays, **attributes)
+        with backend.turn, np.errstate(all="ignore"):  # overflow gives infinity, as in a step
+            self.compute(backend, out, *arrays, **attributes)
         return out
 
     def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:

@@ -46,13 +46,17 @@ def _product_shape(a: Shape, b: Shape, transpose_a: bool, transpose_b: bool) -> 
 def _product_gradient(
     dy: Tensor, y: Tensor, a: Tensor, b: Tensor, transpose_a: bool, transpose_b: bool
 ) -> Gradients:
-    of_a = _product(dy, b, False, not transpose_b)
-    if transpose_a:
-        of_a = _product(b, dy, transpose_b, True)
-    of_b = _product(a, dy, not transpose_a, False)
-    if transpose_b:
-        of_b = _product(dy, a, True, transpose_a)
-    return _summed(of_a, a), _summed(of_b, b)
+    def of_a() -> Tensor:
+        if transpose_a:
+            return _summed(_product(b, dy, transpose_b, True), a)
+        return _summed(_product(dy, b, False, not transpose_b), a)
+
+    def of_b() -> Tensor:
+        if transpose_b:
+            return _summed(_product(dy, a, True, transpose_a), b)
+        return _summed(_product(a, dy, not transpose_a, False), b)
+
+    return of_a, of_b
 
 
 def _summed(gradient: Tensor, factor: Tensor) -> Tensor:

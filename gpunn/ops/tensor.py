@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,6 +15,21 @@ Shape = tuple[int, ...]
 
 class NeedsValuesError(TypeError):
     """Values of a placeholder were asked for."""
+
+
+class Home(Protocol):
+    """Where the values of tensors are, and operations on them are computed."""
+
+    backend: Any
+
+    def compute(
+        self, primitive: Any, shape: Shape, dtype: str, inputs: Sequence[Tensor],
+        attributes: dict[str, Any],
+    ) -> Tensor:  # fmt: skip
+        """Compute an operation on tensors with values at once."""
+
+    def array_of(self, t: Tensor) -> Any:
+        """Return the values of a tensor as an array of the backend, or as a number."""
 
 
 class Symbolic(Operators):
@@ -36,7 +51,7 @@ class Tensor(Operators):
     Attributes:
         shape: a tuple of integers.
         dtype: ``"bool"``, ``"int32"``, ``"float32"`` or ``"float64"``.
-        value: the values on the host; None inside a trace, except in eager steps.
+        home: where its values are and what is computed from them; None: on the host, by NumPy.
         is_constant: whether the values are the same in each step.
         primitive, inputs, attributes: the operation that computes it; primitive is None for a leaf.
         trace: the number of its trace, if it belongs to one.
@@ -49,6 +64,8 @@ class Tensor(Operators):
 
     trace: int | None = None
     position = 0  # the place in its trace
+    home: Home | None = None
+    _array: Any = None  # of the home's backend
     part_of: Any = None  # the variable and the key of ``v[key]``
 
     def __init__(
@@ -67,6 +84,41 @@ class Tensor(Operators):
         self.primitive = primitive
         self.inputs = tuple(inputs)
         self.attributes = attributes or {}
+
+    @classmethod
+    def at(cls, home: Home, array: Any, shape: Shape, dtype: str) -> Tensor:
+        """Create a constant whose values are in an array that is never written to again."""
+        made = cls(shape, dtype)
+        made.put(home, array)
+        made.is_constant = True
+        return made
+
+    def put(self, home: Home, array: Any) -> None:
+        """Give it values: an array of a backend, which is never written to again."""
+        self.home, self._array = home, array
+        self._value = array if type(array) is np.ndarray else None
+
+    @property
+    def value(self) -> np.ndarray | None:
+        """The values on the host; None inside a trace, except in eager steps. A device is waited
+        for, and read once."""
+        if self._value is None and self.home is not None:
+            self._value = self.home.backend.read(self._array)
+        return self._value
+
+    @value.setter
+    def value(self, value: np.ndarray | None) -> None:
+        self._value, self._array, self.home = value, None, None
+
+    @property
+    def has_values(self) -> bool:
+        """Whether it has values, on whichever device."""
+        return self._value is not None or self.home is not None
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it is a single constant number that the host knows."""
+        return self.is_constant and self._value is not None and self.size == 1
 
     @property
     def size(self) -> int:
@@ -143,19 +195,21 @@ class Tensor(Operators):
     __hash__ = object.__hash__
 
     def _numbers(self, asked: str) -> np.ndarray:
-        if self.value is None:
+        value = self.value
+        if value is None:
             raise NeedsValuesError(
                 f"{asked} needs the values of a tensor of shape {self.shape}, a placeholder for "
                 f"those of each step: it has none yet. Choose with ops.where(condition, a, b) "
                 f"instead of `if`, and compute with gpunn.ops instead of numpy. To look at values "
                 f"while debugging, call gpunn.config.run_eagerly(True) first."
             )
-        return self.value
+        return value
 
     def __repr__(self) -> str:
-        if self.value is None:
+        value = self.value
+        if value is None:
             return f"<Tensor shape={self.shape}, dtype={self.dtype}, of each step>"
-        numbers = np.array2string(self.value, separator=", ", prefix="<Tensor ")
+        numbers = np.array2string(value, separator=", ", prefix="<Tensor ")
         return f"<Tensor {numbers}, shape={self.shape}, dtype={self.dtype}>"
 
 

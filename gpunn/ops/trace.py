@@ -258,7 +258,7 @@ class Trace:
         """Return the tensor of an operation's result; identical operations share one."""
         self.take(t)
         operands = [
-            (x.dtype, x.shape, x.value.tobytes()) if x.value is not None and x.size <= 1 else id(x)
+            (x.dtype, x.shape, np.asarray(x.value).tobytes()) if x.is_number else id(x)
             for x in t.inputs
         ]
         try:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Backend
-from gpunn.backends.contract.control import UPDATES, Control
+from gpunn.backends.contract.control import Control
 from gpunn.common import registry
 from gpunn.common.arguments import warn
 from gpunn.core.arena import Arena, Parameter
@@ -88,6 +88,7 @@ class Update:
         copies = {id(v): p for v, p in self.copies}
         self.places: list[Parameter] = [copies.get(id(v), v) for v in variables]
         self.control: Control = optimizer.control_on(self.arenas[0].backend)
+        self._no_loss = self.arenas[0].backend.zeros((1,), np.float64)
 
     @classmethod
     def of(cls, optimizer: Any, variables: Sequence[Any]) -> Update:
@@ -122,23 +123,40 @@ class Update:
             for v, p in self.copies:
                 p.value[...] = np.asarray(v)  # in an arena of NumPy
             for g, p in zip(gradients, self.places, strict=True):
-                given = p.existing(np.asarray(g, p.dtype))
                 into = cast(Arena, p.arena).backend
-                into.write(p.gradient, given if scale == 1 else given * scale)
+                given = _there(g, p, into) if scale == 1 else None
+                if given is None:
+                    given = p.existing(np.asarray(g, p.dtype))
+                    given = given if scale == 1 else given * scale
+                into.write(p.gradient, given)
             optimizer.write_rates()
             for arena in self.arenas:
                 optimizer.step(arena, control)
-            control.set(UPDATES, int(control.get()[UPDATES]) + 1)
+            self.count(self.arenas[0].backend)
             for v, p in self.copies:
                 if isinstance(v, np.ndarray):
                     v[...] = p.value
                 else:
                     v.assign(p.value.copy())
 
+    def count(self, backend: Backend) -> None:
+        """Count the step."""
+        backend.advance(self.control, 0, self._no_loss)
+
     @property
     def scale(self) -> float:
         """The factor on gradients, which are those of a scaled loss."""
         return 1.0 / (self.optimizer.loss_scale_factor or 1.0)
+
+
+def _there(g: Any, p: Parameter, backend: Backend) -> Any:
+    """Return the array of a gradient that is where its weight is; else None."""
+    if not isinstance(g, Tensor) or g.home is None or g.dtype != p.dtype:
+        return None
+    home = g.home.backend
+    if home.xp is not backend.xp or p.connections is not None or not g.is_constant:
+        return None
+    return g.home.array_of(g)
 
 
 class UpdateInStep(Effect):
@@ -165,12 +183,11 @@ class UpdateInStep(Effect):
 
     def bind(self, backend: Backend, arrays: Callable[[Any], Any]) -> Callable[[], None]:
         update, optimizer = self._update, self.optimizer
-        zero = backend.zeros((1,), np.float64)
 
         def step() -> None:
             for arena in update.arenas:
                 optimizer.step(arena, update.control, backend)
-            backend.advance(update.control, 0, zero)
+            update.count(backend)
 
         return step
 

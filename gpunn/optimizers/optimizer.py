@@ -321,6 +321,8 @@ class Optimizer(Formula):
     def write_rates(self) -> None:
         """Write the schedules' values for the next batch from the host."""
         assert self._control is not None
+        if not self.schedules:
+            return
         steps = self.steps_done
         for place, schedule in self.schedules.items():
             self._control.set_rate(place, float(schedule(steps)))

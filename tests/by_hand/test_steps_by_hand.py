@@ -487,3 +487,32 @@ def test_a_call_with_arguments_of_its_own(backend: str) -> None:
     plain = network(layers.Dense(1))
     with pytest.raises(TypeError, match="takes x and training; got is_training"):
         plain(X, is_training=True)
+
+
+def test_what_a_gpu_computes_stays_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step reads nothing but what it is asked for: forward, backward and the update."""
+    gpunn.use_backend("emulated")
+    model = network(layers.Dense(5, "tanh"), layers.Dropout(0.5), layers.Dense(1))
+    optimizer, read = gpunn.optimizers.Adam(0.1), []
+    before = [w.numpy() for w in model.weights]
+    backend = gpunn.get_backend()
+    original = type(backend).read
+
+    def noted(self: Any, array: Any) -> np.ndarray:
+        read.append(array.shape)
+        return original(self, array)
+
+    monkeypatch.setattr(type(backend), "read", noted)
+    with gpunn.GradientTape(persistent=True) as tape:
+        loss = ops.mean(ops.square(model(X, training=True) - Y))
+        twice = loss * 2.0
+    slopes = tape.gradient(loss, model.trainable_variables)
+    scaled = [slope * 0.5 for slope in tape.gradient(twice, model.trainable_variables)]
+    optimizer.apply(scaled, model.trainable_variables)
+    assert not read
+    assert float(loss) > 0
+    assert read == [()]
+    for one, other in zip(slopes, scaled, strict=True):
+        assert_allclose(one, other, rtol=1e-12)
+    for now, then in zip(model.get_weights(), before, strict=True):
+        assert (now != then).any()

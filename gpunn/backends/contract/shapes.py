@@ -18,6 +18,16 @@ def _parts(shape: str) -> tuple[tuple[bool, str, str], ...]:
     return tuple((starred, name, attribute) for starred, name, _, attribute in parts)
 
 
+@functools.cache
+def _lone_sizes(shape: str) -> tuple[tuple[str, int | None], ...] | None:
+    """Return (name, size if it is a number) of each part; None if a part is several sizes, or an
+    attribute."""
+    parts = _parts(shape)
+    if any(starred or attribute for starred, _, attribute in parts):
+        return None
+    return tuple((name, int(name) if name.isdigit() else None) for _, name, _ in parts)
+
+
 def names_of_sizes(shape: str) -> set[str]:
     """Return the names of the sizes in a shape, without those of arguments.
 
@@ -61,6 +71,17 @@ def fits(declared: str, shape: tuple[int, ...], values: dict[str, Any]) -> bool:
         starred, name, attribute = parts[0]
         if starred and not attribute:  # one whole shape, as of element-wise operations
             return bool(values.setdefault(name, tuple(shape)) == tuple(shape))
+    lone = _lone_sizes(declared)
+    if lone is not None:  # without lists: most arrays
+        if len(shape) != len(lone):
+            return False
+        for (name, number), n in zip(lone, shape, strict=True):
+            if number is not None:
+                if number != n:
+                    return False
+            elif name != "?" and values.setdefault(name, n) != n:
+                return False
+        return True
     sizes = _sizes(declared, values)
     stars = [i for i, (has_star, _, _) in enumerate(sizes) if has_star]
     if stars:

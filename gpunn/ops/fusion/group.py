@@ -146,7 +146,7 @@ class Group:
             return False
         known = self._known.get(id(t))
         if known is None:
-            return not t.is_constant or t.size > 1 or value_axes == ONE
+            return not t.is_number or value_axes == ONE
         # A sum over rows is complete only after all rows.
         return known.axes == value_axes and known.value.function != "column_sum"
 
@@ -154,7 +154,7 @@ class Group:
         """Return the value of an operand, which may be a new input."""
         known = self._known.get(id(t))
         if known is None:
-            if t.is_constant and t.size == 1:
+            if t.is_number:
                 return self.constant(float(t), t)
             self.inputs.append(t)
             known = self._known[id(t)] = Member(Value("input", value_axes), value_axes)

@@ -83,7 +83,7 @@ def _cast(group: Group, t: Tensor) -> Member | None:
     kept = whole or t.dtype in ("bool", group.dtype)
     if value_axes is None or not kept or not group.can_read(x, value_axes):
         return None
-    if known is None and x.is_constant and x.size == 1:
+    if known is None and x.is_number:
         return None
     value = group.read(x, value_axes)
     if t.dtype == "bool":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -102,10 +102,11 @@ class _Checked(Primitive):
 
     acts = True
 
-    def _now(
-        self, shape: Shape, dtype: str, inputs: list[Tensor], attributes: dict[str, Any]
-    ) -> np.ndarray:
-        x = np.asarray(inputs[0].value)
+    def now(
+        self, backend: Any, shape: Shape, dtype: str, arrays: Sequence[Any],
+        attributes: dict[str, Any],
+    ) -> np.ndarray:  # fmt: skip
+        x = np.asarray(arrays[0])
         with np.errstate(invalid="ignore"):
             others = x[~((x >= attributes["low"]) & (x <= attributes["high"]))]
             if others.size:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.expression import TRUTHS
 from gpunn.common.config import runs_eagerly
 from gpunn.ops.fusion.schedule import Fused, scheduled
 from gpunn.ops.fusion.storing import stored
@@ -22,6 +23,14 @@ from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Trace
 
 from .computation import Computation, Destination
+
+QUICK = 1 << 15
+"""Elements that NumPy computes in a few microseconds."""
+EXACT = TRUTHS | {
+    "abs", "add", "ceil", "divide", "floor", "maximum", "minimum", "multiply", "negative", "relu",
+    "square", "sqrt", "subtract", "where",
+}  # fmt: skip
+"""Operations that give the same bits by NumPy."""
 
 
 class Stages(Protocol):
@@ -71,7 +80,7 @@ class EagerTrace(Trace):
     def __init__(self, backend: Backend, training: bool, batch: int, context: Any) -> None:
         super().__init__(training, batch)
         self.stops = backend.stops
-        self.computed = _OneByOne(backend, context)
+        self.computed = _OneByOne(backend, context, Immediate(backend))
 
     def placeholder(self, array: Array) -> Tensor:
         t = super().placeholder(array)
@@ -82,8 +91,7 @@ class EagerTrace(Trace):
         backend, t = self.computed.backend, super().first_of(source)
         array = source.array_on(backend)
         copy = backend.empty(array.shape, array.dtype)  # it may be assigned to
-        with backend.turn:
-            stored(backend, array, copy)()
+        backend.write(copy, array)
         self.computed.put(t, copy, is_own=True)
         return t
 
@@ -96,10 +104,12 @@ class EagerTrace(Trace):
 class _OneByOne(Computation):
     """A computation whose operations are added one by one and run immediately."""
 
-    def __init__(self, backend: Backend, context: Any) -> None:
+    def __init__(self, backend: Backend, context: Any, home: Immediate) -> None:
         super().__init__(backend, {}, (), context)
         self._uses = defaultdict(lambda: 1 << 62)  # later uses are unknown
+        self._home = home
         self.tensors: list[Tensor] = []  # kept alive: arrays are keyed by their `id`
+        self._own = set[int]()  # the `id` of those whose arrays nothing else ever writes to
 
     def put(self, t: Tensor, array: Array, is_own: bool = False) -> None:
         """Set the array of a tensor; ``is_own``: nothing else ever writes to it."""
@@ -107,23 +117,78 @@ class _OneByOne(Computation):
         self._show(t, is_own)
 
     def _show(self, t: Tensor, is_own: bool) -> None:
-        """Set the value of a tensor: its array if that is on the host, else a copy."""
+        """Let a tensor have its values: those of its array, or of a copy."""
         self.tensors.append(t)
         array = self._arrays[id(t)]
-        t.value = array if is_own and type(array) is np.ndarray else self.backend.read(array)
+        if is_own:
+            self._own.add(id(t))
+            t.put(self._home, array)
+        else:
+            t.value = self.backend.read(array)
+
+    def array(self, t: Tensor) -> Any:
+        if id(t) not in self._arrays and t.is_constant and self._home.has(t):
+            self.put(t, self._home.array_of(t), is_own=True)
+        return super().array(t)
 
     def compute(self, t: Tensor) -> None:
         """Compute the result of an operation."""
         work: list[Work] = []
-        for step in scheduled([t], self._arrays.keys(), {id(t)}):
-            if isinstance(step, Fused):
-                self._fused(step, {}, {}, work)
-            else:
-                self._alone(step, {}, work)
+        if self._home.is_quick(t):
+            self._alone(t, {}, work)
+        else:
+            for step in scheduled([t], self._arrays.keys(), {id(t)}):
+                if isinstance(step, Fused):
+                    self._fused(step, {}, {}, work)
+                else:
+                    self._alone(step, {}, work)
         with self.backend.turn, np.errstate(all="ignore"):
             for do in work:
                 do()
-        self._show(t, not t.primitive.view)
+        self._show(t, not t.primitive.view or id(t.inputs[0]) in self._own)
+        if t.primitive.acts:
+            _ = t.value  # a device complains when it is read
+
+
+class Immediate:
+    """Computes operations at once on a backend: those outside a trace on what a tape has computed,
+    as the derivatives."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self._on_host = backend.xp is np
+
+    def has(self, t: Tensor) -> bool:
+        """Whether the values of a tensor are where this computes."""
+        if t.home is None:
+            return False
+        theirs, ours = t.home.backend, self.backend
+        return theirs.root is ours.root or (self._on_host and theirs.xp is np)
+
+    def is_quick(self, t: Tensor) -> bool:
+        """Whether NumPy computes it in less time than an expression takes to begin with."""
+        return self._on_host and 0 < t.size <= QUICK and t.primitive.lowering in EXACT
+
+    def array_of(self, t: Tensor) -> Any:
+        if self.has(t):
+            return t._array
+        if t.shape:
+            return self.backend.upload(t.value).reshape(t.shape)
+        return t.item()  # a single number is passed as an argument, on any device
+
+    def compute(
+        self, primitive: Any, shape: tuple[int, ...], dtype: str, inputs: Sequence[Tensor],
+        attributes: dict[str, Any],
+    ) -> Tensor:  # fmt: skip
+        if self._on_host:
+            arrays = [t.value for t in inputs]
+            return Tensor.at(
+                self, primitive.now(self.backend, shape, dtype, arrays, attributes), shape, dtype
+            )
+        made = Tensor(shape, dtype, None, primitive, inputs, attributes)
+        computed = _OneByOne(self.backend, None, self)
+        computed.compute(made)
+        return Tensor.at(self, computed.array(made), shape, dtype)
 
 
 class Stored:

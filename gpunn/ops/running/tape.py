@@ -18,7 +18,7 @@ from gpunn.ops.dtypes import is_float
 from gpunn.ops.gradients import gradients
 from gpunn.ops.library.derivatives import context_of
 from gpunn.ops.making import zeros
-from gpunn.ops.tensor import Tensor, constant
+from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Trace, current
 
 from .eager import EagerTrace
@@ -45,16 +45,17 @@ class _TapeTrace(EagerTrace):
             found = super().first_of(source)
         else:  # a model of another backend: its values are copied
             found = Trace.first_of(self, source)
-            self.computed.put(found, backend.upload(source.numpy()).reshape(source.shape))
+            array = backend.upload(source.numpy()).reshape(source.shape)
+            self.computed.put(found, array, is_own=True)
         return found
 
     def watch(self, t: Tensor) -> None:
         """Let a tensor with values be one that gradients can be taken by."""
         if not t.is_constant:
             return
-        array = self.computed.backend.upload(t.numpy())
+        array = self.computed.array(t) if t.shape else self.computed.backend.upload(t.numpy())
         t.is_constant, t.trace = False, self.number
-        self.computed.put(t, array.reshape(t.shape))
+        self.computed.put(t, array.reshape(t.shape), is_own=True)
 
     def has(self, t: Tensor) -> bool:
         """Whether a tensor is watched, or was computed from what is."""
@@ -328,9 +329,8 @@ class GradientTape:
             return compute(cotangents)
         with trace.active(), trace.training_nothing():  # the block is over
             found = compute(cotangents)
-            values = [None if g is None else constant(np.asarray(g), g.dtype) for g in found]
         trace.end()
-        return values
+        return [None if g is None else _without_inputs(g) for g in found]
 
     def _has_recorded(self, t: Tensor) -> bool:
         return any(begin < t.position < end for begin, end in self._recorded)
@@ -358,6 +358,13 @@ class GradientTape:
                     f"tape cannot see. Train it with fit, or use gpunn.value_and_grad."
                 )
         return trace.reads_of(source)
+
+
+def _without_inputs(t: Tensor) -> Tensor:
+    """Return the values of a tensor, without the memory of what it was computed from."""
+    if t.primitive is None or t.home is None:
+        return t
+    return Tensor.at(t.home, t.home.array_of(t), t.shape, t.dtype)
 
 
 def _sum(parts: Sequence[Tensor | None]) -> Tensor | None:
