@@ -30,6 +30,7 @@ from .tasks import Launch, PartTask, Product, SumOverRanks, Task, region
 from .turn import Sent, Turn
 
 DRAWN_AT_ONCE = 8  # random numbers drawn by one thread
+LARGE = 1 << 20  # bytes of an array
 
 
 class UntraceableModule:
@@ -111,7 +112,16 @@ class TaskBackend(Backend):
         if isinstance(source, ours) and not self.owns(source):
             return self._copied_here(source)
         with self.turn:
+            plain = self._is_on_host(source) and source.flags.c_contiguous
+            if plain and source.nbytes >= LARGE and source.dtype.isnative:
+                # CuPy's `asarray` first copies it to pinned memory, with one thread.
+                made = self._xp.empty(source.shape, source.dtype)
+                self._stream.write(made, np.asarray(source))
+                return made
             return self._xp.ascontiguousarray(self._xp.asarray(source))
+
+    def _is_on_host(self, source: Any) -> bool:
+        return isinstance(source, np.ndarray) and not isinstance(source, self._xp.ndarray)
 
     def _copied_here(self, source: Array) -> Array:
         """Return a C-contiguous copy of an array of another GPU, after the work on it there.
@@ -131,8 +141,9 @@ class TaskBackend(Backend):
 
     def write(self, target: Array, source: Any) -> None:
         with self.turn:
-            on_host = isinstance(source, np.ndarray) and not isinstance(source, self._xp.ndarray)
-            alike = on_host and (source.shape, source.dtype) == (target.shape, target.dtype)
+            alike = self._is_on_host(source) and (source.shape, source.dtype) == (
+                target.shape, target.dtype
+            )  # fmt: skip
             if alike and target.flags.c_contiguous:
                 # Without a second array on the device; of a memory map, as an ordinary array.
                 self._stream.write(target, np.asarray(source))
