@@ -239,7 +239,7 @@ def _arena_of_copies(optimizer: Any, variables: Sequence[Any]) -> Arena:
     if key not in kept:
         dtype = str(variables[0].dtype) if variables else "float32"
         arena = Arena(
-            get_backend("numpy"), dtype, [_stand_in(n, v) for n, v in enumerate(variables)]
+            get_backend("numpy"), dtype, [stand_in(n, v) for n, v in enumerate(variables)]
         )
         for parameter, v in zip(arena.parameters, variables, strict=True):
             parameter.value[...] = np.asarray(v)
@@ -249,7 +249,7 @@ def _arena_of_copies(optimizer: Any, variables: Sequence[Any]) -> Arena:
     return found
 
 
-def _stand_in(number: int, variable: Any) -> Parameter:
+def stand_in(number: int, variable: Any) -> Parameter:
     """Return a parameter that is treated as a weight is."""
     if not isinstance(variable, Parameter):
         return Parameter(np.shape(variable), name=str(number))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, cast
 
@@ -29,8 +29,8 @@ from gpunn.common.signatures import signature
 from gpunn.core.arena import Arena
 from gpunn.ops.tensor import Tensor
 
+from .by_hand import ByHand
 from .learning_rate import LearningRate, checked_rate
-from .on_arrays import apply_to_arrays
 from .rules import Calls
 from .schedules import LearningRateSchedule
 
@@ -51,7 +51,7 @@ def _every(least: int) -> Callable[[str, Any], int | None]:
     return lambda name, value: check_integer(name, value or None, least, None)
 
 
-class Optimizer(Formula):
+class Optimizer(ByHand, Formula):
     """Base class of optimizers. A subclass names its slots and defines `rule` or `update`.
 
     One update runs over one flat array that holds all parameters of a model, so there is
@@ -93,7 +93,9 @@ class Optimizer(Formula):
     """
 
     kind = "optimizer"
-    _not_watched = frozenset({"_control", "_owner", "_slots", "_loose", "_calls", "_last_update"})
+    _not_watched = frozenset(
+        {"_control", "_owner", "_slots", "_loose", "_calls", "_last_update", "_built_for"}
+    )
     _refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
             (
@@ -186,7 +188,7 @@ class Optimizer(Formula):
         control = self._control
         counted = None if control is None else (control.backend.root, control.get())
         state = {**vars(self), "_control": counted, "_owner": None, "_slots": []}
-        for name in ("_calls", "_last_update"):
+        for name in ("_calls", "_last_update", "_built_for"):
             state.pop(name, None)
         if "_loose" in state:  # of arrays: weights are known by what they are
             kept = state["_loose"].items()
@@ -418,41 +420,6 @@ class Optimizer(Formula):
     def number_now(self, name: str) -> Any:
         """Return the number ``name`` that `rule` reads in the next update: the attribute."""
         return float(getattr(self, name) or 0.0)
-
-    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> None:
-        """Make one step for pairs of a gradient and a weight; see `apply`."""
-        pairs = list(grads_and_vars)
-        self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
-
-    def minimize(self, loss: Any, var_list: Sequence[Any], tape: Any = None) -> None:
-        """Make one step by the gradients of ``loss()``, or of a loss that a ``tape`` recorded.
-
-        Raises:
-            ValueError: for a loss that is no function, without the tape.
-        """
-        from gpunn.ops.running.tape import GradientTape  # which `fit` does not need
-
-        if callable(loss):
-            with tape or GradientTape() as tape:
-                loss = loss()
-        elif tape is None:
-            raise ValueError("minimize takes a function of no arguments, or a loss and its tape.")
-        self.apply(tape.gradient(loss, list(var_list)), var_list)
-
-    def apply(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
-        """Make one step on weights, variables or plain NumPy arrays, in place. Slots are kept
-        between calls. Weights whose gradient is None stay as they are, with a warning.
-
-        Raises:
-            ValueError: if gradients and variables differ in number or shape, or if all gradients
-                are None.
-
-        >>> from gpunn.optimizers import SGD
-        >>> w = np.array([1.0])
-        >>> SGD(0.5).apply([[1.0]], [w]); w.tolist()
-        [0.5]
-        """
-        apply_to_arrays(self, gradients, variables)
 
     def get_config(self) -> dict[str, Any]:
         schedule = self.schedules.get(LEARNING_RATE)

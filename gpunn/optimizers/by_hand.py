@@ -1,0 +1,182 @@
+"""`ByHand`: the methods of an optimizer for training steps that are written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends import get_backend
+from gpunn.backends.contract.control import UPDATES
+from gpunn.common.config import floatx
+from gpunn.core.arena import Arena
+from gpunn.ops.tensor import Tensor, constant
+
+State = list[Tensor]
+
+
+class ByHand:
+    """Steps by gradients that are given: in place, or as a function of the state."""
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Set the weights that `apply` and `stateless_apply` are given gradients for, and create
+        the slots for them, as Keras's method of this name.
+
+        Args:
+            variables: weights, variables or NumPy arrays of floats, as for `apply`.
+        """
+        from .on_arrays import Update  # which `fit` does not need, like other imports here
+
+        variables = list(variables)
+        Update.of(self, variables)  # which creates the slots, with first values
+        vars(self)["_built_for"] = variables
+
+    @property
+    def variables(self) -> State:
+        """The values of its state as tensors: the number of steps; the learning rate, unless a
+        schedule computes it; and after `build` the slots of each weight, one slot after the other.
+
+        >>> import gpunn
+        >>> optimizer = gpunn.optimizers.SGD(0.1, momentum=0.9)
+        >>> optimizer.build([np.ones(2)])
+        >>> [v.tolist() for v in optimizer.variables[2:]]
+        [[0.0, 0.0]]
+        """
+        from .on_arrays import Update
+
+        built: Sequence[Any] = vars(self).get("_built_for", ())
+        found = _numbers(self, str(built[0].dtype) if built else floatx())
+        if built:
+            update = Update.of(self, built)
+            homes = [next(a for a in update.arenas if any(p is q for q in a.parameters))
+                     for p in update.places]  # fmt: skip
+            for name in self.all_slot_names:  # type: ignore[attr-defined]
+                for arena, p in zip(homes, update.places, strict=True):
+                    values = arena.backend.read(arena.segment(arena.slots[name], p))
+                    found.append(constant(values, str(arena.dtype)))
+        return found
+
+    def stateless_apply(
+        self, optimizer_variables: Sequence[Any], grads: Sequence[Any],
+        trainable_variables: Sequence[Any],
+    ) -> tuple[State, State]:  # fmt: skip
+        """Return the weights and the state of the optimizer after a step; nothing is changed.
+
+        Args:
+            optimizer_variables: the state before, as `variables` returns it.
+            grads: the gradient of each weight.
+            trainable_variables: the value of each of the weights that it was built for.
+
+        Returns:
+            the values of the weights, and the state.
+
+        Raises:
+            ValueError: before `build`, and for other numbers or shapes of values.
+
+        >>> import gpunn
+        >>> optimizer = gpunn.optimizers.SGD(0.5)
+        >>> optimizer.build([np.ones(2)])
+        >>> weights, state = optimizer.stateless_apply(optimizer.variables, [[2.0, 4.0]], [[1, 1]])
+        >>> weights[0].tolist(), int(state[0]), optimizer.iterations
+        ([0.0, -1.0], 1, 0)
+        """
+        from .on_arrays import stand_in
+
+        built: Sequence[Any] = vars(self).get("_built_for", ())
+        if not built:
+            raise ValueError(
+                f"{type(self).__name__}.stateless_apply must know the weights: call "
+                f"optimizer.build(model.trainable_variables) first."
+            )
+        # Another optimizer of the same settings, as this one's state stays as it is.
+        worker: Any = type(self).from_config(self.get_config())  # type: ignore[attr-defined]
+        dtype = str(built[0].dtype)
+        arena = Arena(get_backend("numpy"), dtype, [stand_in(n, v) for n, v in enumerate(built)])
+        places, names = arena.parameters, worker.all_slot_names
+        numbers = _numbers(worker, dtype)
+        slots = [(name, p) for name in names for p in places]
+        wanted = [*[()] * len(numbers), *[p.shape for _, p in slots]]
+        _check("optimizer_variables", optimizer_variables, wanted)
+        _check("grads", grads, [p.shape for p in places])
+        _check("trainable_variables", trainable_variables, [p.shape for p in places])
+        count, *rates = optimizer_variables[: len(numbers)]
+        for p, value, gradient in zip(places, trainable_variables, grads, strict=True):
+            p.value[...] = np.asarray(value)
+            p.gradient[...] = p.existing(np.asarray(gradient, dtype))
+            p.gradient[...] /= worker.loss_scale_factor or 1.0
+        arena.take_slots(worker.slots_in(arena))
+        for (name, p), value in zip(slots, optimizer_variables[len(numbers) :], strict=True):
+            arena.segment(arena.slots[name], p)[...] = np.asarray(value)
+        if rates:
+            worker.learning_rate = float(np.asarray(rates[0]))
+        control = worker.control_on(arena.backend)
+        control.set(UPDATES, int(np.asarray(count)))
+        worker.write_rates()
+        worker.step(arena, control)
+        control.set(UPDATES, int(np.asarray(count)) + 1)
+        state = [constant(arena.segment(arena.slots[name], p), dtype) for name, p in slots]
+        return [constant(p.value, dtype) for p in places], [*_numbers(worker, dtype), *state]
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> None:
+        """Make one step for pairs of a gradient and a weight; see `apply`."""
+        pairs = list(grads_and_vars)
+        self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
+
+    def minimize(self, loss: Any, var_list: Sequence[Any], tape: Any = None) -> None:
+        """Make one step by the gradients of ``loss()``, or of a loss that a ``tape`` recorded.
+
+        Raises:
+            ValueError: for a loss that is no function, without the tape.
+        """
+        from gpunn.ops.running.tape import GradientTape
+
+        if callable(loss):
+            with tape or GradientTape() as tape:
+                loss = loss()
+        elif tape is None:
+            raise ValueError("minimize takes a function of no arguments, or a loss and its tape.")
+        self.apply(tape.gradient(loss, list(var_list)), var_list)
+
+    def apply(self, gradients: Sequence[Any], variables: Sequence[Any] | None = None) -> None:
+        """Make one step on weights, variables or plain NumPy arrays, in place. Slots are kept
+        between calls. Weights whose gradient is None stay as they are, with a warning.
+
+        Args:
+            gradients: one for each of the variables.
+            variables: those that are changed; None: those that it was built for, see `build`.
+
+        Raises:
+            ValueError: if gradients and variables differ in number or shape, or if all gradients
+                are None.
+
+        >>> from gpunn.optimizers import SGD
+        >>> w = np.array([1.0])
+        >>> SGD(0.5).apply([[1.0]], [w]); w.tolist()
+        [0.5]
+        """
+        from .on_arrays import apply_to_arrays
+
+        if variables is None and "_built_for" not in vars(self):
+            raise ValueError(
+                f"{type(self).__name__}.apply was given gradients alone: pass the weights too, or "
+                f"call optimizer.build(model.trainable_variables) once before."
+            )
+        variables = vars(self)["_built_for"] if variables is None else variables
+        apply_to_arrays(self, gradients, variables)
+
+
+def _numbers(optimizer: Any, dtype: str) -> State:
+    found = [constant(optimizer.steps_done, "int32")]
+    if optimizer.fixed_learning_rate is not None:
+        found.append(constant(optimizer.fixed_learning_rate, dtype))
+    return found
+
+
+def _check(name: str, given: Sequence[Any], wanted: Sequence[tuple[int, ...]]) -> None:
+    got = [None if value is None else tuple(np.shape(value)) for value in given]
+    if got != list(wanted):
+        raise ValueError(
+            f"{name} must have the shapes {list(wanted)}, those that the optimizer was built for; "
+            f"got {got}."
+        )
