@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -516,3 +518,25 @@ def test_what_a_gpu_computes_stays_there(monkeypatch: pytest.MonkeyPatch) -> Non
         assert_allclose(one, other, rtol=1e-12)
     for now, then in zip(model.get_weights(), before, strict=True):
         assert (now != then).any()
+
+
+def test_batches_of_many_lengths_leave_nothing_behind(backend: str) -> None:
+    gpunn.use_backend(backend)
+    model = network(layers.Dense(4, "relu"), layers.Dropout(0.5), layers.Dense(4, "softmax"))
+    loss, optimizer = gpunn.losses.SparseCategoricalCrossentropy(), gpunn.optimizers.Adam()
+
+    def step(rows: int) -> None:
+        with gpunn.GradientTape() as tape:
+            value = loss(np.arange(rows) % 4, model(np.ones((rows, 3)), training=True))
+        optimizer.apply(tape.gradient(value, model.trainable_variables), model.trainable_variables)
+
+    tracemalloc.start()
+    try:
+        step(1000)
+        before = tracemalloc.get_traced_memory()[0]
+        for rows in range(1001, 1016):
+            step(rows)
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] - before < 200_000
+    finally:
+        tracemalloc.stop()

@@ -80,7 +80,7 @@ class EagerTrace(Trace):
     def __init__(self, backend: Backend, training: bool, batch: int, context: Any) -> None:
         super().__init__(training, batch)
         self.stops = backend.stops
-        self.computed = _OneByOne(backend, context, Immediate(backend))
+        self.computed = _OneByOne(backend, context, Immediate(backend.root))
 
     def placeholder(self, array: Array) -> Tensor:
         t = super().placeholder(array)
@@ -147,14 +147,14 @@ class _OneByOne(Computation):
                 do()
         self._show(t, not t.primitive.view or id(t.inputs[0]) in self._own)
         if t.primitive.acts:
-            _ = t.value  # a device complains when it is read
+            self.backend.read(self._arrays[id(t)])  # a device complains when it is read
 
 
 class Immediate:
     """Computes operations at once on a backend: those outside a trace on what a tape has computed,
     as the derivatives."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Any) -> None:
         self.backend = backend
         self._on_host = backend.xp is np
 
@@ -180,13 +180,13 @@ class Immediate:
         self, primitive: Any, shape: tuple[int, ...], dtype: str, inputs: Sequence[Tensor],
         attributes: dict[str, Any],
     ) -> Tensor:  # fmt: skip
+        backend = self.backend.isolated()  # so that its work arrays are freed
         if self._on_host:
             arrays = [t.value for t in inputs]
-            return Tensor.at(
-                self, primitive.now(self.backend, shape, dtype, arrays, attributes), shape, dtype
-            )
+            found = primitive.now(backend, shape, dtype, arrays, attributes)
+            return Tensor.at(self, found, shape, dtype)
         made = Tensor(shape, dtype, None, primitive, inputs, attributes)
-        computed = _OneByOne(self.backend, None, self)
+        computed = _OneByOne(backend, None, self)
         computed.compute(made)
         return Tensor.at(self, computed.array(made), shape, dtype)
 

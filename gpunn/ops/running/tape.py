@@ -32,7 +32,7 @@ class _TapeTrace(EagerTrace):
     """The operations inside one or several tapes; layers have derivatives of every order."""
 
     def __init__(self) -> None:
-        backend = get_backend()
+        backend = get_backend().isolated()  # so that its work arrays are freed
         super().__init__(backend, False, 0, context_of(backend, draw_seed()))
         self.composes = self.by_hand = True
 
