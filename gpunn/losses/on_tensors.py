@@ -235,25 +235,30 @@ def as_rows(part: Any, sparse: bool, y_true: Any, y_pred: Tensor) -> tuple[Tenso
             f"shape {expected} is expected."
         )
     if sparse:
-        y_true = _known_classes(part, y_true, width)
+        y_true = _known_classes(part, y_true, width, y_pred.dtype)
     targets = reshape(y_true, (rows,) if sparse else (rows, width))
     return targets, reshape(y_pred, (rows, width))
 
 
-def _known_classes(part: Any, labels: Tensor, classes: int) -> Tensor:
+def _known_classes(part: Any, labels: Tensor, classes: int, dtype: str) -> Tensor:
     """Check that each label is a valid class, except those that a loss ignores.
 
     A GPU keeps running after an invalid label until it is synchronized. The label then becomes
-    class 0, since a formula uses labels as memory offsets.
+    class 0, since a formula uses labels as memory offsets. It is compared as a float of ``dtype``,
+    which holds every class: operations on integers would have launches of their own.
     """
     what, trace = f"{part.name}: labels", current()
     ignored = getattr(part, "ignore_class", None)
     if ignored is None and trace is not None and trace.stops:
         return checked(labels, 0, classes - 1, what)
-    counted = True if ignored is None else labels != ignored
-    known = checked(where(counted, labels, 0), 0, classes - 1, what)
-    inside = where((known >= 0) & (known < classes), known, 0)
-    return where(counted, inside, labels)
+    if ignored is None:
+        known = cast(checked(labels, 0, classes - 1, what), dtype)
+        return cast(where((known >= 0) & (known < classes), known, 0.0), "int32")
+    numbers = cast(labels, dtype)
+    counted = numbers != float(ignored)
+    known = checked(where(counted, numbers, 0.0), 0, classes - 1, what)
+    inside = where((known >= 0) & (known < classes), known, 0.0)
+    return cast(where(counted, inside, numbers), "int32")
 
 
 def _compute(

@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import emulated
 import numpy as np
 import pytest
 from interrupting import interrupt, places
@@ -473,3 +474,42 @@ def test_each_error_says_what_to_do(case: str) -> None:
 def test_steps_are_those_of_a_class(name: str) -> None:
     with pytest.raises(TypeError, match=f"{name} would be ignored.*own-training"):
         setattr(classifier(), name, lambda data: {})
+
+
+LOSSES: dict[str, tuple[Any, ...]] = {
+    "labels": (4, "softmax", "sparse_categorical_crossentropy", ["accuracy"]),
+    "logits": (4, None, gpunn.losses.SparseCategoricalCrossentropy(from_logits=True), []),
+    "one-hot": (4, "softmax", "categorical_crossentropy", ["accuracy"]),
+    "two classes": (1, "sigmoid", "binary_crossentropy", ["AUC", "Precision"]),
+    "numbers": (2, None, "mse", ["mae", "r2_score"]),
+    "robust": (2, None, "huber", ["cosine_similarity"]),
+}
+
+
+@pytest.mark.parametrize("mode", [None, "fused"])
+@pytest.mark.parametrize("case", LOSSES)
+def test_a_step_on_a_gpu_is_one_program_with_the_numbers_of_numpy(
+    case: str, mode: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the default backend is another. In the mode, what cannot be traced is an error."""
+    outputs, activation, loss, metrics = LOSSES[case]
+    rows, y = random.standard_normal((24, 3)), random.standard_normal((24, 2))
+    if outputs == 4:
+        y = random.integers(0, 4, 24)
+        y = np.eye(4)[y] if case == "one-hot" else y
+    elif outputs == 1:
+        y = random.integers(0, 2, (24, 1))
+    if mode:
+        monkeypatch.setenv("GPUNN_LAUNCH_MODE", mode)
+    gpu, found = emulated.make_backend(), []
+    gpunn.use_backend("numpy")
+    for backend in ("numpy", gpu):
+        gpunn.utils.set_random_seed(0)
+        x = layers.Input((3,))
+        hidden = layers.Dropout(0.3)(layers.Dense(8, "relu")(x))
+        model = Own(x, layers.Dense(outputs, activation)(hidden), backend=backend)
+        model.compile(gpunn.optimizers.Adam(0.01), loss, metrics=metrics)
+        history = model.fit(rows, y, batch_size=8, epochs=2, verbose=0).history
+        found.append([*model.get_weights(), *history.values()])
+    for one, other in zip(*found, strict=True):
+        assert_allclose(one, other, rtol=1e-8, atol=1e-10)

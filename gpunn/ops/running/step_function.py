@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.backends import get_backend
 from gpunn.common.config import runs_eagerly
 from gpunn.common.nested import replaced
 from gpunn.ops.tensor import NeedsValuesError, constant
 from gpunn.ops.trace import Unsupported, current
 
 from .step_arguments import Arguments
-from .step_program import Result, StepProgram
+from .step_program import GoesOnError, Result, StepProgram
 
 PROGRAMS = 16
 """Programs that a function keeps: for forms of arguments, and states of what it uses."""
@@ -111,8 +112,12 @@ class Function:
         return made
 
     def _made(self, arguments: Arguments) -> StepProgram | None:
+        given = self._function, arguments, self._parts
         try:
-            return StepProgram(self._function, arguments, self._parts)
+            try:
+                return StepProgram(*given, stops=get_backend().stops)
+            except GoesOnError:  # its weights are on a GPU, where the default backend is not
+                return StepProgram(*given, stops=False)
         except (NeedsValuesError, Unsupported):
             return None
 

@@ -40,17 +40,27 @@ class Result:
         return self._value
 
 
+class GoesOnError(Exception):
+    """A step was traced for a device that ends it at an error, and is run on one that goes on."""
+
+
 class StepProgram:
     """A function as a program for arguments of one form.
 
+    Args:
+        function, arguments: which, and for what.
+        parts: what else it uses.
+        stops: see `StepTrace`.
+
     Raises:
+        GoesOnError: if the device of its weights does not stop; then trace it without ``stops``.
         NeedsValuesError, Unsupported: if Python has to run it.
     """
 
     def __init__(
-        self, function: Callable[..., Any], arguments: Arguments, parts: Sequence[Any]
+        self, function: Callable[..., Any], arguments: Arguments, parts: Sequence[Any], stops: bool
     ) -> None:
-        self._trace = trace = StepTrace()
+        self._trace = trace = StepTrace(stops)
         leaves = [trace.leaf(x.shape, x.dtype.name) for x in arguments.arrays]
         args, kwargs = arguments.with_tensors(leaves)
         used = [*parts, *arguments.kept]
@@ -89,6 +99,8 @@ class StepProgram:
         if len(roots) > 1:
             raise Unsupported("weights on several backends.")
         backend: Backend = next(iter(roots.values()), get_backend())
+        if trace.stops and not backend.stops:
+            raise GoesOnError
         dtype = self._arenas[0].dtype if self._arenas else floatx()
         changed = {id(source) for effect in trace.effects for source in effect.changes}
         changed |= {id(held.source) for held in trace.assigned}

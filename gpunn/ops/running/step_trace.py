@@ -11,7 +11,6 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.ops.elementwise import copy
 from gpunn.ops.fusion.storing import stored
@@ -44,15 +43,18 @@ def _copy_of(t: Tensor) -> Tensor:
 class StepTrace(Trace):
     """The trace of a whole step. Layers have derivatives of every order.
 
+    Args:
+        stops: whether a step ends where a check finds an error.
+
     Attributes:
         effects: what it does besides computing tensors, in order.
         late: leaves whose values are known after the step, with functions that return them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stops: bool) -> None:
         super().__init__()
         self.composes = self.by_hand = self.has_effects = True
-        self.stops = get_backend().stops
+        self.stops = stops
         self.effects: list[Effect] = []
         self.late: dict[int, tuple[Tensor, Callable[[], Any]]] = {}
         self._changed: dict[int, tuple[Any, Tensor, int]] = {}  # leaves, and when they begin
@@ -120,8 +122,6 @@ class StepComputation:
         outputs: Sequence[Tensor],
         context: Any,
     ) -> None:
-        if trace.stops and not backend.stops:
-            raise Unsupported("it was traced for a backend that ends a step at an error.")
         self._trace, self._backend = trace, backend
         self.outputs = [backend.empty(t.shape, t.dtype) for t in outputs]
         ends = [effect.position for effect in trace.effects]
