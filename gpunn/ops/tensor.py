@@ -28,9 +28,6 @@ class Home(Protocol):
     ) -> Tensor:  # fmt: skip
         """Compute an operation on tensors with values at once."""
 
-    def array_of(self, t: Tensor) -> Any:
-        """Return the values of a tensor as an array of the backend, or as a number."""
-
 
 class Symbolic(Operators):
     """Base of placeholders for tensors in a graph of layers; operations on them give more of them.
@@ -97,6 +94,20 @@ class Tensor(Operators):
         """Give it values: an array of a backend, which is never written to again."""
         self.home, self._array = home, array
         self._value = array if type(array) is np.ndarray else None
+
+    def array_at(self, backend: Any) -> Any:
+        """Return the array of its values if they are where a backend computes; else None."""
+        if self.home is None:
+            return None
+        theirs = self.home.backend
+        there = theirs.root is backend.root or theirs.xp is backend.xp is np
+        return self._array if there else None
+
+    def without_inputs(self) -> Tensor:
+        """Return its values without the memory of what they were computed from."""
+        if self.primitive is None or self.home is None:
+            return self
+        return Tensor.at(self.home, self._array, self.shape, self.dtype)
 
     @property
     def value(self) -> np.ndarray | None:

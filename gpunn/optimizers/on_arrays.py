@@ -124,7 +124,9 @@ class Update:
                 p.value[...] = np.asarray(v)  # in an arena of NumPy
             for g, p in zip(gradients, self.places, strict=True):
                 into = cast(Arena, p.arena).backend
-                given = _there(g, p, into) if scale == 1 else None
+                as_it_is = isinstance(g, Tensor) and g.dtype == p.dtype
+                as_it_is = as_it_is and scale == 1 and p.connections is None
+                given = g.array_at(into) if as_it_is else None  # if it is where the weight is
                 if given is None:
                     given = p.existing(np.asarray(g, p.dtype))
                     given = given if scale == 1 else given * scale
@@ -147,16 +149,6 @@ class Update:
     def scale(self) -> float:
         """The factor on gradients, which are those of a scaled loss."""
         return 1.0 / (self.optimizer.loss_scale_factor or 1.0)
-
-
-def _there(g: Any, p: Parameter, backend: Backend) -> Any:
-    """Return the array of a gradient that is where its weight is; else None."""
-    if not isinstance(g, Tensor) or g.home is None or g.dtype != p.dtype:
-        return None
-    home = g.home.backend
-    if home.xp is not backend.xp or p.connections is not None or not g.is_constant:
-        return None
-    return g.home.array_of(g)
 
 
 class UpdateInStep(Effect):

@@ -127,8 +127,10 @@ class _OneByOne(Computation):
             t.value = self.backend.read(array)
 
     def array(self, t: Tensor) -> Any:
-        if id(t) not in self._arrays and t.is_constant and self._home.has(t):
-            self.put(t, self._home.array_of(t), is_own=True)
+        if id(t) not in self._arrays and t.is_constant:
+            there = t.array_at(self.backend)
+            if there is not None:
+                self.put(t, there, is_own=True)
         return super().array(t)
 
     def compute(self, t: Tensor) -> None:
@@ -158,23 +160,9 @@ class Immediate:
         self.backend = backend
         self._on_host = backend.xp is np
 
-    def has(self, t: Tensor) -> bool:
-        """Whether the values of a tensor are where this computes."""
-        if t.home is None:
-            return False
-        theirs, ours = t.home.backend, self.backend
-        return theirs.root is ours.root or (self._on_host and theirs.xp is np)
-
     def is_quick(self, t: Tensor) -> bool:
         """Whether NumPy computes it in less time than an expression takes to begin with."""
         return self._on_host and 0 < t.size <= QUICK and t.primitive.lowering in EXACT
-
-    def array_of(self, t: Tensor) -> Any:
-        if self.has(t):
-            return t._array
-        if t.shape:
-            return self.backend.upload(t.value).reshape(t.shape)
-        return t.item()  # a single number is passed as an argument, on any device
 
     def compute(
         self, primitive: Any, shape: tuple[int, ...], dtype: str, inputs: Sequence[Tensor],

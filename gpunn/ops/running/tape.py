@@ -330,7 +330,7 @@ class GradientTape:
         with trace.active(), trace.training_nothing():  # the block is over
             found = compute(cotangents)
         trace.end()
-        return [None if g is None else _without_inputs(g) for g in found]
+        return [None if g is None else g.without_inputs() for g in found]
 
     def _has_recorded(self, t: Tensor) -> bool:
         return any(begin < t.position < end for begin, end in self._recorded)
@@ -358,13 +358,6 @@ class GradientTape:
                     f"tape cannot see. Train it with fit, or use gpunn.value_and_grad."
                 )
         return trace.reads_of(source)
-
-
-def _without_inputs(t: Tensor) -> Tensor:
-    """Return the values of a tensor, without the memory of what it was computed from."""
-    if t.primitive is None or t.home is None:
-        return t
-    return Tensor.at(t.home, t.home.array_of(t), t.shape, t.dtype)
 
 
 def _sum(parts: Sequence[Tensor | None]) -> Tensor | None:

@@ -49,24 +49,15 @@ _PARAMETER = re.compile(
 )
 
 
+@cache  # NumPy makes the name of a dtype anew each time
 def type_name(dtype: Any) -> str:
     """Return the name of a NumPy dtype in the kernels.
 
     >>> type_name(np.float32), type_name("int64")
     ('float', 'int64')
     """
-    return _type_names[np.dtype(dtype)]
-
-
-class _TypeNames(dict[np.dtype, str]):
-    """Names by dtype: NumPy makes a dtype's name anew each time, which takes microseconds."""
-
-    def __missing__(self, dtype: np.dtype) -> str:
-        name = {"float32": "float", "float64": "double"}.get(dtype.name, dtype.name)
-        return self.setdefault(dtype, name)
-
-
-_type_names = _TypeNames()
+    name = np.dtype(dtype).name
+    return {"float32": "float", "float64": "double"}.get(name, name)
 
 
 Constant = int | tuple[int, ...] | None
