@@ -16,7 +16,7 @@ from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case
 from gpunn.common.overrides import PAGE, is_framework, replaces
 from gpunn.common.signatures import signature
-from gpunn.ops.conversion import convert, read_in_trace
+from gpunn.ops.conversion import convert, is_known, read_in_trace, tensors_of
 from gpunn.ops.dtypes import floating
 from gpunn.ops.fusion.in_place import Function, InPlace, Stated
 from gpunn.ops.gradients import gradients_of
@@ -167,24 +167,24 @@ class Activation(Stated, Formula):
         return _applied(convert(x, floating(x.dtype)), formula=self)
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return f(x) as a new NumPy array, or as a tensor if x is one.
+        """Return f(x) as a tensor.
 
         Further arguments are those of the class.
         """
         if args or kwargs:
             return type(self)(*args, **kwargs)(x)
         x = read_in_trace(x)
-        if isinstance(x, Tensor):
+        if isinstance(x, Tensor) and not is_known(x):
             return self.on_tensor(x)
         x = host_array(x)
         if self.has_call:
-            return convert(self.call(convert(x, x.dtype))).numpy()
+            return convert(self.call(convert(x, x.dtype)))
         if self.rowwise and x.ndim == 0:
             raise ValueError(f"{self.__name__} needs at least one axis; x is a single number.")
         out = np.empty(x.shape, x.dtype)
         with np.errstate(all="ignore"):  # an overflow gives infinity, the limit
             self.forward(get_backend("numpy"), x, out)
-        return out
+        return tensors_of(out)
 
 
 def _apply(backend: Backend, out: Array, x: Array, formula: Activation) -> None:
@@ -227,7 +227,7 @@ class FunctionActivation(OfOneFunction, Activation):
 
     >>> from gpunn import activations, ops
     >>> swish = activations.get(lambda x: x * ops.sigmoid(x))
-    >>> print(swish([0.0, 1.0]).round(3))
+    >>> print(swish([0.0, 1.0]).numpy().round(3))
     [0.    0.731]
     """
 
@@ -252,8 +252,7 @@ class FunctionActivation(OfOneFunction, Activation):
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         x = read_in_trace(x)
         given = x if isinstance(x, Tensor) else convert(host_array(x), host_array(x).dtype)
-        found = self.function(given, *args, **kwargs)
-        return found if isinstance(x, Tensor) else convert(found).numpy()
+        return convert(self.function(given, *args, **kwargs))
 
 
 _get, serialize, deserialize = lookups(Activation)

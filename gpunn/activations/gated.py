@@ -47,7 +47,7 @@ class Silu(_Gated):
     Zoph and Le, Searching for activation functions, 2017.
 
     >>> from gpunn import activations
-    >>> print(activations.silu([-1.0, 0.0, 1.0]).round(4))
+    >>> print(activations.silu([-1.0, 0.0, 1.0]).numpy().round(4))
     [-0.2689  0.      0.7311]
     """
 
@@ -98,7 +98,7 @@ class Gelu(_Gated):
     Source: Hendrycks and Gimpel, Gaussian error linear units, 2016.
 
     >>> from gpunn import activations
-    >>> print(activations.gelu([-1.0, 0.0, 1.0]).round(4))
+    >>> print(activations.gelu([-1.0, 0.0, 1.0]).numpy().round(4))
     [-0.1587  0.      0.8413]
     """
 
@@ -133,7 +133,7 @@ class Mish(_Gated):
     Source: Misra, Mish: a self regularized non-monotonic activation function, 2019.
 
     >>> from gpunn import activations
-    >>> print(activations.mish([-1.0, 0.0, 1.0]).round(4))
+    >>> print(activations.mish([-1.0, 0.0, 1.0]).numpy().round(4))
     [-0.3034  0.      0.8651]
     """
 

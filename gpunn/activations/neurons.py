@@ -192,9 +192,9 @@ class Sigmoid(Activation):
     Williams, Learning representations by back-propagating errors, 1986.
 
     >>> from gpunn import activations
-    >>> print(activations.sigmoid([0.0, 1e4, -1e4]).round(9))
+    >>> print(activations.sigmoid([0.0, 1e4, -1e4]).numpy().round(9))
     [0.5 1.  0. ]
-    >>> print(activations.Sigmoid(slope=3, shift=15)([4.0, 5.0]).round(4))
+    >>> print(activations.Sigmoid(slope=3, shift=15)([4.0, 5.0]).numpy().round(4))
     [0.0474 0.5   ]
     """
 
@@ -281,7 +281,7 @@ class Gaussian(Activation):
         sigma: its width, above 0.
 
     >>> from gpunn import activations
-    >>> print(activations.gaussian([0.0, 1.0, 1e4]).round(4))
+    >>> print(activations.gaussian([0.0, 1.0, 1e4]).numpy().round(4))
     [0.3989 0.242  0.    ]
     """
 

@@ -162,7 +162,7 @@ class LeakyRelu(Relu):
     models, 2013.
 
     >>> from gpunn import activations
-    >>> print(activations.leaky_relu([-2.0, 3.0]).round(6))
+    >>> print(activations.leaky_relu([-2.0, 3.0]).numpy().round(6))
     [-0.4  3. ]
     """
 
@@ -199,7 +199,7 @@ class Elu(Activation):
     exponential linear units, 2015.
 
     >>> from gpunn import activations
-    >>> print(activations.elu([-1e4, -1.0, 2.0]).round(4))
+    >>> print(activations.elu([-1e4, -1.0, 2.0]).numpy().round(4))
     [-1.     -0.6321  2.    ]
     """
 
@@ -276,7 +276,7 @@ class Selu(Activation):
     networks, 2017.
 
     >>> from gpunn import activations
-    >>> print(activations.selu([-1e4, 1.0]).round(4))
+    >>> print(activations.selu([-1e4, 1.0]).numpy().round(4))
     [-1.7581  1.0507]
     """
 
@@ -317,7 +317,7 @@ class Softplus(Activation):
     functional knowledge for better option pricing, 2000.
 
     >>> from gpunn import activations
-    >>> print(activations.softplus([-1e4, 0.0, 1.0]).round(4))
+    >>> print(activations.softplus([-1e4, 0.0, 1.0]).numpy().round(4))
     [0.     0.6931 1.3133]
     """
 

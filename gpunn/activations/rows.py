@@ -70,7 +70,7 @@ class LogSoftmax(_Rowwise):
         axis: the axis of the sum, or several, counted with the batch axis.
 
     >>> from gpunn import activations
-    >>> print(activations.log_softmax([[1e4, 1e4]]).round(4))
+    >>> print(activations.log_softmax([[1e4, 1e4]]).numpy().round(4))
     [[-0.6931 -0.6931]]
     """
 

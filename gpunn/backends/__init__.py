@@ -171,7 +171,7 @@ def _compiled() -> Backend:
 def host_array(x: Any, dtype: Any = None) -> np.ndarray:
     """Return ``x`` as a C-contiguous NumPy array of float32 or float64.
 
-    Lists and integers become ``gpunn.config.floatx``; float64 arrays stay float64
+    Lists and integers become ``gpunn.config.floatx``; arrays and tensors of float64 stay float64
     unless ``dtype`` is given.
     """
     from gpunn.common.config import floatx
@@ -180,7 +180,7 @@ def host_array(x: Any, dtype: Any = None) -> np.ndarray:
         x = x.get()
     array = np.asarray(x)
     if dtype is None:
-        kept = isinstance(x, np.ndarray) and array.dtype in (np.float32, np.float64)
+        kept = hasattr(x, "dtype") and array.dtype in (np.float32, np.float64)
         dtype = array.dtype if kept else floatx()
     return np.ascontiguousarray(array, dtype=dtype).reshape(array.shape)
 

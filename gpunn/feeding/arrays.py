@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.result import Result
 from gpunn.ops.dtypes import LEAST, MOST
 from gpunn.ops.narrow import first_inexact
 
@@ -33,7 +32,6 @@ def as_array(x: Any, argument: str, backend: Backend) -> Any:
     if isinstance(x, np.ndarray) or backend.owns(x):
         if type(x) is not np.ndarray:
             backend.wait_for_caller()
-            x = x.numpy() if isinstance(x, Result) else x
         array, under = x, x.base
         while type(under) is np.ndarray:
             under = under.base

@@ -17,6 +17,7 @@ from gpunn.core.arena import Parameter
 from gpunn.core.plan import INPUT, Call, Node, Plan
 from gpunn.core.settings import Settings
 from gpunn.core.workspace import run_once
+from gpunn.ops.conversion import tensors_of
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.narrow import from_host
 from gpunn.ops.op_arguments import OpArguments, inputs_as_tensors, with_tensors
@@ -277,7 +278,7 @@ def dispatch(layer: Any, args: Any, kwargs: dict[str, Any], training: bool | Non
         args = *inputs_as_tensors(args[:1]), *args[1:]  # the others may be assigned to
         return traced.apply(layer, args, kwargs, training)
     if not is_symbolic((args, kwargs)):
-        return layer.run(*args, training=bool(training), **kwargs)
+        return tensors_of(layer.run(*args, training=bool(training), **kwargs))
     if not layer.has_call:
         return layer._apply(args[0], training)[0]
     tensors, given = OpArguments.of(args, kwargs, lambda x: isinstance(x, SymbolicTensor))

@@ -162,7 +162,7 @@ class UnitNormalization(Layer):
     Args:
         axis: the last axis, or several last axes, in any order.
 
-    >>> print(UnitNormalization()([[3.0, 4.0]]).round(3))
+    >>> print(UnitNormalization()([[3.0, 4.0]]).numpy().round(3))
     [[0.6 0.8]]
     """
 

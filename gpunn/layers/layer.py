@@ -236,10 +236,12 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         return f"{self.name}.call"
 
     def __call__(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
-        """Run the layer by itself on an array (batch, ...), returning a NumPy array.
+        """Run the layer by itself on an array or tensor (batch, ...), returning a tensor.
 
         On a symbolic tensor, an output of `Input` or of another layer, it returns a symbolic
         tensor. Nothing is run; `gpunn.Model` creates a model from the resulting graph.
+
+        A layer that prepares texts returns them as a NumPy array: tensors hold numbers.
 
         A layer with a `call` takes its arguments, with arrays or tensors anywhere in lists,
         tuples and dictionaries; others take one array, or one list of them.

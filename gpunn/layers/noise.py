@@ -134,7 +134,7 @@ class GaussianNoise(_RandomLayer):
 
     >>> GaussianNoise(0.1)([[1.0, 2.0]]).tolist()  # outside training: the identity
     [[1.0, 2.0]]
-    >>> print(GaussianNoise(0.1, seed=5)([[1.0, 2.0]], training=True).round(3))
+    >>> print(GaussianNoise(0.1, seed=5)([[1.0, 2.0]], training=True).numpy().round(3))
     [[0.993 1.932]]
     """
 

@@ -390,7 +390,7 @@ class RMSNormalization(LayerNormalization):
         axis: the last axis, or several last axes, in any order.
         epsilon: added to the mean.
 
-    >>> print(RMSNormalization()([[3.0, 4.0]]).round(3))  # divided by sqrt(12.5)
+    >>> print(RMSNormalization()([[3.0, 4.0]]).numpy().round(3))  # divided by sqrt(12.5)
     [[0.849 1.131]]
     """
 

@@ -222,7 +222,7 @@ class Lambda(Layer):
         arguments: further keyword arguments of the function.
 
     >>> from gpunn import ops
-    >>> print(Lambda(lambda x: ops.exp(x) - 1)([[0.0, 1.0]]).round(3))
+    >>> print(Lambda(lambda x: ops.exp(x) - 1)([[0.0, 1.0]]).numpy().round(3))
     [[0.    1.718]]
     """
 

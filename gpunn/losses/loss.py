@@ -17,8 +17,7 @@ from gpunn.common.formula import Formula
 from gpunn.common.functions import OfFunction
 from gpunn.common.lookups import lookups
 from gpunn.common.names import closest, snake_case
-from gpunn.common.result import result
-from gpunn.ops.conversion import read_in_trace
+from gpunn.ops.conversion import is_known, read_in_trace, tensors_of
 from gpunn.ops.tensor import Tensor
 
 from . import on_tensors
@@ -166,10 +165,10 @@ class Loss(Formula):
         check_equal(self.name, y_true_shape, y_pred_shape, " Nothing is broadcast in a loss.")
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Return the loss of arrays: a number, or one per row with ``reduction="none"``. For
-        tensors the result is a tensor."""
+        """Return the loss as a tensor: a number, or one per row with ``reduction="none"``."""
         y_true, y_pred = read_in_trace(y_true), read_in_trace(y_pred)
-        if self.has_call or isinstance(y_pred, Tensor) or isinstance(y_true, Tensor):
+        tensors = [y for y in (y_true, y_pred) if isinstance(y, Tensor)]
+        if self.has_call or (tensors and not is_known(*tensors)):
             return on_tensors.reduced(self, y_true, y_pred, sample_weight)
         if self.axis not in (-1, np.ndim(y_pred) - 1):
             y_pred = np.moveaxis(np.asarray(y_pred), self.axis, -1)
@@ -186,7 +185,7 @@ class Loss(Formula):
         counted = None
         if self.ignore_class is not None and self.reduction == "mean_with_sample_weight":
             counted = y_true != self.ignore_class
-        return result(reduce_rows(values, sample_weight, self.reduction, counted))
+        return tensors_of(reduce_rows(values, sample_weight, self.reduction, counted))
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -256,10 +255,10 @@ class BothAtOnce(ReductionFirst):
         self.forward_backward(backend, y_true, y_pred, values, None)
 
 
-_row_functions: dict[str, Callable[..., np.ndarray]] = {}
+_row_functions: dict[str, Callable[..., Tensor]] = {}
 
 
-def row_function(cls: type[Loss]) -> Callable[..., np.ndarray]:
+def row_function(cls: type[Loss]) -> Callable[..., Tensor]:
     """Return the loss as a function of arrays, with the options of the class; `get` accepts it.
 
     >>> from gpunn import losses
@@ -267,8 +266,9 @@ def row_function(cls: type[Loss]) -> Callable[..., np.ndarray]:
     [0.5, 0.0]
     """
 
-    def function(y_true: Any, y_pred: Any, **options: Any) -> np.ndarray:
-        return cls(reduction="none", **options)(y_true, y_pred)
+    def function(y_true: Any, y_pred: Any, **options: Any) -> Tensor:
+        found: Tensor = cls(reduction="none", **options)(y_true, y_pred)
+        return found
 
     function.__name__ = snake_case(cls.__name__)
     function.__doc__ = f"`{cls.__name__}` of each row, not reduced; options as for the class."

@@ -12,8 +12,9 @@ import numpy as np
 
 from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.result import Number, result
+from gpunn.common.result import Number
 from gpunn.losses.rows import align
+from gpunn.ops.conversion import tensors_of
 
 from .metric import Metric
 
@@ -152,7 +153,7 @@ class Binned(Metric):
         if not self._state.size:
             return Number(0.0)
         found = self.array(self._state)
-        return Number(found) if np.ndim(found) == 0 else result(found)
+        return Number(found) if np.ndim(found) == 0 else tensors_of(np.array(found))
 
 
 def divide(a: Any, b: Any) -> np.ndarray:

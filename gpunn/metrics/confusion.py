@@ -31,7 +31,7 @@ class ConfusionMatrix(Binned):
 
     >>> m = ConfusionMatrix()
     >>> m.update_state([0, 1, 1], [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
-    >>> m.result()
+    >>> m.result().numpy()
     array([[1., 0.],
            [1., 1.]])
     """

@@ -8,11 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case
-from gpunn.common.result import result
 from gpunn.losses import (
     binary_crossentropy,
     categorical_crossentropy,
@@ -29,6 +26,8 @@ from gpunn.losses import (
     sparse_categorical_crossentropy,
     squared_hinge,
 )
+from gpunn.ops.conversion import tensors_of
+from gpunn.ops.tensor import Tensor
 
 from . import functions
 from .accuracy import (
@@ -51,9 +50,10 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _row_function(cls: type[MeanOfRows]) -> Callable[..., np.ndarray]:
-    def function(y_true: Any, y_pred: Any, **options: Any) -> np.ndarray:
-        return result(cls(**options).values(y_true, y_pred))
+def _row_function(cls: type[MeanOfRows]) -> Callable[..., Tensor]:
+    def function(y_true: Any, y_pred: Any, **options: Any) -> Tensor:
+        found: Tensor = tensors_of(cls(**options).values(y_true, y_pred))
+        return found
 
     function.__name__ = snake_case(cls.__name__)
     function.__doc__ = f"`{cls.__name__}` of each row or element; options as for the class."

@@ -367,7 +367,7 @@ class TrainableModel(NestedModel):
         return _steps().result_of(self.metrics)
 
     def __call__(self, x: Any, training: bool | None = None, **options: Any) -> Any:
-        """Return the outputs for one batch, as arrays with a ``numpy()`` method.
+        """Return the outputs for one batch, as tensors. `predict` returns NumPy arrays.
 
         With ``training``, dropout is active. On symbolic tensors the model is applied as a layer
         and returns symbolic tensors. Further ``options`` are those of a custom `call`.

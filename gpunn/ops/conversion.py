@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.config import floatx
+from gpunn.common.nested import replaced
 from gpunn.core.operators import FUNCTIONS
 
 from .dtypes import floating, named, result_type, standard
@@ -38,6 +39,31 @@ def convert(x: Any, dtype: Any = None) -> Tensor:
         return convert(loaded, dtype)
     name = _dtype_of(loaded) if dtype is None else named(dtype)
     return constant(from_host(loaded, name), standard(name))
+
+
+def tensors_of(values: Any) -> Any:
+    """Return new arrays of the host, in any structure, as tensors that take them over. What tensors
+    cannot hold, such as texts, is returned unchanged.
+
+    >>> tensors_of([np.ones(2), np.array(["a"])])
+    [<Tensor [1., 1.], shape=(2,), dtype=float64>, array(['a'], dtype='<U1')]
+    """
+    return replaced(_tensor_of, values)
+
+
+def _tensor_of(x: Any) -> Any:
+    if not isinstance(x, (np.ndarray, np.generic)) or x.dtype.kind not in "biuf":
+        return x
+    array, name = np.asarray(x), standard(x.dtype)
+    if array.dtype.name != name:
+        array = from_host(array, x.dtype.name)
+    return Tensor(array.shape, name, np.ascontiguousarray(array).reshape(array.shape))
+
+
+def is_known(*values: Any) -> bool:
+    """Whether what is computed from these arrays and tensors belongs to no trace: all of them have
+    values, and no trace is active."""
+    return current() is None and all(x.has_values for x in values if isinstance(x, Tensor))
 
 
 def floats(x: Any) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Number
 from typing import Any, Protocol
 
 import numpy as np
@@ -198,10 +199,10 @@ class Tensor(Operators):
         return format(self.item(), form) if form else str(self)
 
     def __eq__(self, other: Any) -> Any:
-        return FUNCTIONS["equal"](self, other)
+        return FUNCTIONS["equal"](self, other) if _is_numeric(other) else NotImplemented
 
     def __ne__(self, other: Any) -> Any:
-        return FUNCTIONS["not_equal"](self, other)
+        return FUNCTIONS["not_equal"](self, other) if _is_numeric(other) else NotImplemented
 
     __hash__ = object.__hash__
 
@@ -222,6 +223,12 @@ class Tensor(Operators):
             return f"<Tensor shape={self.shape}, dtype={self.dtype}, of each step>"
         numbers = np.array2string(value, separator=", ", prefix="<Tensor ")
         return f"<Tensor {numbers}, shape={self.shape}, dtype={self.dtype}>"
+
+
+def _is_numeric(x: Any) -> bool:
+    """Whether a tensor is compared with ``x`` element by element, or this is refused; anything else
+    is different."""
+    return isinstance(x, (Operators, Number, str, list, tuple)) or hasattr(x, "__array__")
 
 
 def leaf(shape: Sequence[int], dtype: str) -> Tensor:

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 
 from gpunn.callbacks import CallbackList
-from gpunn.common.nested import replaced
-from gpunn.common.result import result
 from gpunn.core.plan import Plan
 from gpunn.core.workspace import run_once
 from gpunn.feeding import data
@@ -18,6 +16,7 @@ from gpunn.feeding.batches import check_ends, fed, inputs_of, peek
 from gpunn.feeding.inputs import inputs
 from gpunn.feeding.rows import name_of
 from gpunn.feeding.spec import Spec
+from gpunn.ops.conversion import tensors_of
 from gpunn.ops.library.derivatives import as_tensors, at_once
 
 from .fitting import rows_of_a_batch
@@ -66,7 +65,7 @@ def run(training: Training, x: Any, in_training: bool | None) -> Any:
         added: list[np.ndarray] = []
         outputs = predictor.predict(inputs(predictor.spec, x), added=added)
         training.added = added
-        return predictor.form.pack([result(y) for y in outputs])
+        return predictor.form.pack(tensors_of(outputs))
     predictor = training.predictor_for(x)
     xs = _on_device(predictor.spec, x)
     number = next(training.calls)
@@ -75,7 +74,7 @@ def run(training: Training, x: Any, in_training: bool | None) -> Any:
     outputs, training.added = predictor.arena.access.read(
         lambda: run_once(*bound, True, number, training.seed)
     )
-    return predictor.form.pack([result(y) for y in outputs])
+    return predictor.form.pack(tensors_of(outputs))
 
 
 def run_with(
@@ -83,8 +82,7 @@ def run_with(
 ) -> Any:
     """Run a model on one batch of arrays, with further arguments of its `call`."""
     backend = training.predictor_for(x).arena.backend  # the model is built then
-    found = at_once(lambda: model(as_tensors(x), training=in_training, **options), backend)
-    return replaced(lambda y: result(np.asarray(y)), found)
+    return at_once(lambda: model(as_tensors(x), training=in_training, **options), backend)
 
 
 def _on_device(spec: Spec, x: Any) -> list[Any]:
@@ -110,7 +108,7 @@ def last_activations(training: Training) -> dict[str, np.ndarray]:
     for call in batch.workspace.calls:
         output = trainer.spec.backend.read(call.y)
         if call.activation is not getattr(call.layer, "activation", None):
-            output = call.layer.activation(output)  # the loss took the logits
+            output = call.layer.activation(output).numpy()  # the loss took the logits
         outputs.append(output)
     return dict(zip(_call_names(batch.workspace.plan), outputs, strict=True))
 

@@ -112,6 +112,8 @@ def test_what_is_no_number_is_refused_in_words(number: Any) -> None:
     for name, function in OF_TWO.items():
         if name == "power" and isinstance(number, Fraction):
             continue  # it converts itself to a float
+        if type(number) is object and name in ("equal", "not_equal"):
+            continue  # as in Python, they are different
         with pytest.raises(TypeError, match="numbers are expected"):
             function(ops.convert_to_tensor([0, 1]), number)
 
