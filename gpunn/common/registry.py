@@ -31,6 +31,8 @@ Examples = Sequence[Mapping[str, Any]]
 _kinds: dict[str, dict[str, type]] = {}
 _aliases: dict[str, dict[str, str]] = {}
 _of_functions: dict[str, type] = {}  # by kind, the class that creates a part from a function
+CALL_PROGRAMS = "_call_programs"
+"""The attribute with the programs of a part's calls in tapes, which no other program depends on."""
 MOST_SHOWN = 12  # names in the message about an unknown one
 # Classes by kind and name that are known only in this context, see `also`.
 _NONE: Mapping[tuple[str, str], type] = MappingProxyType({})
@@ -126,7 +128,8 @@ class Entry:
         A program that uses it is rebuilt if any of them change.
         """
         entries = list(vars(self).items())  # in one step: other threads may set some
-        return {name: x for name, x in entries if name not in self._not_watched}
+        left_out = self._not_watched | {CALL_PROGRAMS}
+        return {name: x for name, x in entries if name not in left_out}
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that create an equal object, as JSON-serializable values."""

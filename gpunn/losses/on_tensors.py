@@ -25,7 +25,7 @@ from gpunn.ops.running.eager import Stages, stages_of
 from gpunn.ops.running.functions import ArrayFunction, of_tensors, or_zero, places
 from gpunn.ops.shapes import broadcast_to, expand_dims, reshape
 from gpunn.ops.tensor import Shape, Tensor, constant
-from gpunn.ops.trace import current, trace_of
+from gpunn.ops.trace import called, current, trace_of
 
 
 def on_arrays(loss: Any, steps: int = 0) -> ArrayFunction:
@@ -139,6 +139,13 @@ def reduced(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> Tensor:
     if loss.has_call:
         check_exact(y_true, y_pred.dtype, "y_true")
     y_true = convert(y_true) if loss.sparse else convert(y_true, y_pred.dtype)
+    if sample_weight is not None:
+        sample_weight = convert(sample_weight, y_pred.dtype)
+    found: Tensor = called(loss, partial(_reduced, loss), y_true, y_pred, sample_weight)
+    return found
+
+
+def _reduced(loss: Any, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None) -> Tensor:
     if sample_weight is None and loss.reduction not in (None, "none") and _has_kernel(loss):
         mean_loss = mean_of_rows(loss, y_true, y_pred)
         if mean_loss is not None:

@@ -16,6 +16,7 @@ from gpunn.layers.symbolic import is_symbolic
 from gpunn.layers.traced import is_traced
 from gpunn.ops.op_arguments import inputs_as_tensors
 from gpunn.ops.tensor import Tensor
+from gpunn.ops.trace import called
 from gpunn.structure.nested import PREDICTS, TESTS, TRAINS, NestedModel
 from gpunn.training import fitting, predicting
 from gpunn.training.trainer import Trainer
@@ -384,7 +385,7 @@ class TrainableModel(NestedModel):
             made = self._apply(x, training)
             return self._builder.known_graph("outputs").output_form.pack(made)
         if is_traced(x):
-            return self._call_in_trace(inputs_as_tensors(x), training, options)
+            return called(self, self._call_in_trace, inputs_as_tensors(x), training, options)
         if options:
             return predicting.run_with(self._training, self, x, training, options)
         return predicting.run(self._training, x, training)

@@ -15,10 +15,12 @@ from gpunn.common.config import floatx
 from gpunn.common.nested import replaced
 from gpunn.core.operators import FUNCTIONS
 
-from .dtypes import floating, named, result_type, standard
+from .dtypes import COMPUTED, floating, named, result_type, standard
 from .narrow import from_host
 from .tensor import Tensor, constant
 from .trace import current
+
+_COMPUTED = {np.dtype(name): name for name in COMPUTED}
 
 
 def convert(x: Any, dtype: Any = None) -> Tensor:
@@ -34,6 +36,10 @@ def convert(x: Any, dtype: Any = None) -> Tensor:
     """
     if isinstance(x, Tensor):
         return x if dtype is None or named(dtype) == x.dtype else cast(x, dtype)
+    if type(x) is np.ndarray:  # as in most calls: nothing to convert
+        name = _COMPUTED.get(x.dtype)
+        if name is not None and name == (dtype or (floatx() if x.dtype.kind == "f" else name)):
+            return constant(x, name)
     loaded = _loaded(x)
     if isinstance(loaded, Tensor):
         return convert(loaded, dtype)

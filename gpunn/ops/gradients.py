@@ -61,13 +61,16 @@ def gradients(
     """
     given = cotangents or [ones_like(y) for y in outputs]
 
+    sources_of: dict[int, Sequence[Tensor]] = {}
+
     def derived_from(t: Tensor) -> Sequence[Tensor]:
-        return _derived_from(t) if is_recorded(t) else ()
+        found = sources_of[id(t)] = _derived_from(t) if is_recorded(t) else ()
+        return found
 
     order = topological_sort(outputs, derived_from)
     matters = {id(x) for x in inputs}
     for t in order:
-        if is_float(t.dtype) and any(id(x) in matters for x in derived_from(t)):
+        if is_float(t.dtype) and not matters.isdisjoint(map(id, sources_of[id(t)])):
             matters.add(id(t))
     found: dict[int, Tensor] = {}
 
@@ -85,10 +88,13 @@ def gradients(
         dy = found.get(id(t))
         if dy is None or t.primitive is None or t.primitive.gradient is None:
             continue
-        sources = derived_from(t)
+        sources = sources_of[id(t)]
         if not sources:
             continue
-        parts = t.primitive.gradient(dy, t, *sources, **t.attributes)
+        attributes = t.attributes
+        if t.primitive.selects:
+            attributes = {**attributes, "wants": [id(source) in matters for source in sources]}
+        parts = t.primitive.gradient(dy, t, *sources, **attributes)
         for source, part in zip(sources, parts, strict=True):
             if id(source) in matters:
                 add(source, part() if callable(part) else part)

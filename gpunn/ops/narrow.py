@@ -24,7 +24,8 @@ HALVED = ("float16", "bfloat16")
 
 
 def from_host(array: np.ndarray, name: str) -> np.ndarray:
-    """Convert an array to the values of a dtype, in the dtype that it is computed in.
+    """Convert an array to the values of a dtype, in the dtype that it is computed in. One that has
+    it already is returned as it is.
 
     Args:
         array: of numbers, or of Python integers.
@@ -39,7 +40,7 @@ def from_host(array: np.ndarray, name: str) -> np.ndarray:
     [3, -1]
     """
     if name == "bool":
-        return array.astype(bool)
+        return array.astype(bool, copy=False)
     if is_float(standard(name)):
         return _floats(array, name)
     low, high = held_bounds(name)
@@ -52,7 +53,7 @@ def from_host(array: np.ndarray, name: str) -> np.ndarray:
         least, most = (end.item() if isinstance(end, np.generic) else end for end in ends)
         if not (low <= least and most <= high):
             _refuse(array, name, low, high)
-    return array.astype(np.int32)
+    return array.astype(np.int32, copy=False)
 
 
 def first_inexact(array: np.ndarray, name: str) -> tuple[int, ...] | None:
@@ -86,7 +87,7 @@ def _floats(array: np.ndarray, name: str) -> np.ndarray:
     held = standard(name)
     with np.errstate(over="ignore"):
         try:
-            found = array.astype(np.float64 if name in HALVED else held)
+            found = array.astype(np.float64 if name in HALVED else held, copy=False)
         except OverflowError:
             found = np.full(array.shape, np.inf)
         if array.dtype.kind == "O" and not np.isfinite(found).all():

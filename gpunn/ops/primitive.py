@@ -54,6 +54,8 @@ class Primitive:
     """True if it writes, or adds to, more than its result."""
     acts = False
     """True for a view that also does work in each step."""
+    selects = False
+    """True if its gradient takes ``wants``: for which inputs gradients are needed."""
 
     def __init__(
         self,

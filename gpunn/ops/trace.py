@@ -236,6 +236,11 @@ class Trace:
                 "Differentiate a function instead: gpunn.grad(f)(x)."
             )
 
+    def called(self, part: Any, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Return ``function(*args)``, a call of a model or loss; ``args`` are tensors, numbers and
+        names, in any structure."""
+        return function(*args)
+
     def add_effect(self, effect: Effect) -> None:
         """Add an effect at this point of the step."""
         raise TypeError("only a whole step has effects; a call computes tensors.")
@@ -339,6 +344,12 @@ def _known_by(value: Any) -> Any:
 def current() -> Trace | None:
     """Return the active trace of this thread, if any."""
     return _active.traces[-1] if _active.traces else None
+
+
+def called(part: Any, function: Callable[..., Any], *args: Any) -> Any:
+    """Return ``function(*args)``, a call of a model or loss; see `Trace.called`."""
+    trace = current()
+    return function(*args) if trace is None else trace.called(part, function, args)
 
 
 class ShapeTrace(Trace):

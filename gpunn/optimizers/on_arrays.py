@@ -9,12 +9,13 @@ from typing import Any, cast
 import numpy as np
 
 from gpunn.backends import get_backend
-from gpunn.backends.contract.backend import Backend
+from gpunn.backends.contract.backend import Backend, Program
 from gpunn.backends.contract.control import Control
 from gpunn.common import registry
 from gpunn.common.arguments import warn
 from gpunn.core.arena import Arena, Parameter
 from gpunn.core.operators import Operators
+from gpunn.core.settings import Settings
 from gpunn.ops.conversion import convert
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Effect, Unsupported, current
@@ -89,6 +90,7 @@ class Update:
         self.places: list[Parameter] = [copies.get(id(v), v) for v in variables]
         self.control: Control = optimizer.control_on(self.arenas[0].backend)
         self._no_loss = self.arenas[0].backend.zeros((1,), np.float64)
+        self._made: tuple[Program, list[int], Settings] | None = None
 
     @classmethod
     def of(cls, optimizer: Any, variables: Sequence[Any]) -> Update:
@@ -115,7 +117,7 @@ class Update:
 
     def apply(self, gradients: Sequence[Any]) -> None:
         """Make the step at once."""
-        optimizer, control, scale = self.optimizer, self.control, self.scale
+        optimizer, scale = self.optimizer, self.scale
         with ExitStack() as stack:
             for arena in self.arenas:
                 stack.enter_context(arena.access.writing())
@@ -132,14 +134,33 @@ class Update:
                     given = given if scale == 1 else given * scale
                 into.write(p.gradient, given)
             optimizer.write_rates()
-            for arena in self.arenas:
-                optimizer.step(arena, control)
-            self.count(self.arenas[0].backend)
+            self._program().run(1)
             for v, p in self.copies:
                 if isinstance(v, np.ndarray):
                     v[...] = p.value
                 else:
                     v.assign(p.value.copy())
+
+    def _program(self) -> Program:
+        """Return the program of the step; it is made again if what it uses has changed."""
+        now = registry.last_change
+        places = [id(a) for arena in self.arenas for a in arena.slots.values()]
+        if self._made is not None:
+            program, known, settings = self._made
+            if known == places and (settings.are_untouched(now) or settings.are_same(now)):
+                return program
+        backend = self.arenas[0].backend.isolated()
+        constraints = [p.constraint for arena in self.arenas for p in arena.trained if p.constraint]
+        parts = [self.optimizer, *self.optimizer.schedules.values(), *constraints]
+
+        def step() -> None:
+            for arena in self.arenas:
+                self.optimizer.step(arena, self.control, backend)
+            self.count(backend)
+
+        program = backend.program(step, all(map(registry.is_traceable, parts)))
+        self._made = program, places, Settings(parts, now)
+        return program
 
     def count(self, backend: Backend) -> None:
         """Count the step."""

@@ -37,12 +37,14 @@ CALLS = {
 @pytest.mark.parametrize("given", [np.array, ops.convert_to_tensor], ids=["array", "tensor"])
 @pytest.mark.parametrize("call", CALLS.values(), ids=list(CALLS))
 def test_calls_give_tensors(every_backend, call, given):
+    gpunn.use_backend(every_backend)
     found = call(given(X))
     assert isinstance(found, ops.Tensor)
     assert found.dtype in ("float32", "float64") and found.numpy().dtype.name == found.dtype
 
 
 def test_predictions_are_arrays(every_backend):
+    gpunn.use_backend(every_backend)
     model = model_of_dense()
     assert type(model.predict(X, verbose=0)) is np.ndarray
     assert type(model.predict_on_batch(X)) is np.ndarray

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -40,7 +41,7 @@ class Computation:
         backend: where it runs.
         leaves: the arrays of the leaves, by the ``id`` of their tensors.
         stages: the destinations of each stage.
-        context: the call that layers inside it belong to.
+        context: the call that layers inside it belong to, or a function that creates it.
 
     Attributes:
         work: for each stage, the functions to call in order.
@@ -53,7 +54,7 @@ class Computation:
         stages: Sequence[Sequence[Destination]],
         context: Any = None,
     ) -> None:
-        self.backend, self.context = backend, context
+        self.backend, self._context = backend, context
         self._arrays: dict[int, Any] = dict(leaves)
         self._leaves = [array for array in leaves.values() if array.size]
         self._constants: list[Tensor] = []  # kept alive: arrays are keyed by their `id`
@@ -79,6 +80,22 @@ class Computation:
             }  # fmt: skip
             behind.update(id(target.tensor) for some in stages[number:] for target in some)
             self.work.append(self._stage(order, targets, behind))
+
+    @property
+    def context(self) -> Any:
+        """The call that layers inside it belong to, created when the first one needs it."""
+        if callable(self._context):
+            self._context = self._context()
+        return self._context
+
+    @contextmanager
+    def within(self, context: Any) -> Iterator[None]:
+        """Return a context manager in which layers belong to another call."""
+        before, self._context = self._context, context
+        try:
+            yield
+        finally:
+            self._context = before
 
     def _is_compared(self, t: Tensor) -> bool:
         """Return whether it is a comparison of leaves, which is cheaper to redo than to keep."""

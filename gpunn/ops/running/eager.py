@@ -107,7 +107,7 @@ class _OneByOne(Computation):
     def __init__(self, backend: Backend, context: Any, home: Immediate) -> None:
         super().__init__(backend, {}, (), context)
         self._uses = defaultdict(lambda: 1 << 62)  # later uses are unknown
-        self._home = home
+        self.home = home
         self.tensors: list[Tensor] = []  # kept alive: arrays are keyed by their `id`
         self._own = set[int]()  # the `id` of those whose arrays nothing else ever writes to
 
@@ -122,7 +122,7 @@ class _OneByOne(Computation):
         array = self._arrays[id(t)]
         if is_own:
             self._own.add(id(t))
-            t.put(self._home, array)
+            t.put(self.home, array)
         else:
             t.value = self.backend.read(array)
 
@@ -136,7 +136,7 @@ class _OneByOne(Computation):
     def compute(self, t: Tensor) -> None:
         """Compute the result of an operation."""
         work: list[Work] = []
-        if self._home.is_quick(t):
+        if self.home.is_quick(t):
             self._alone(t, {}, work)
         else:
             for step in scheduled([t], self._arrays.keys(), {id(t)}):

@@ -9,71 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends import get_backend
 from gpunn.common.nested import found_in, replaced
-from gpunn.common.random import draw_seed
 from gpunn.core.operators import Operators
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.gradients import gradients
-from gpunn.ops.library.derivatives import context_of
 from gpunn.ops.making import zeros
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Trace, current
 
-from .eager import EagerTrace
 from .jacobians import jacobian_of
+from .tape_trace import TapeTrace
 
 UNCONNECTED = ("none", "zero")
 Pullback = Callable[[Any], "list[Tensor | None]"]
-
-
-class _TapeTrace(EagerTrace):
-    """The operations inside one or several tapes; layers have derivatives of every order."""
-
-    def __init__(self) -> None:
-        backend = get_backend().isolated()  # so that its work arrays are freed
-        super().__init__(backend, False, 0, context_of(backend, draw_seed()))
-        self.composes = self.by_hand = True
-
-    def first_of(self, source: Any) -> Tensor:
-        backend = self.computed.backend
-        source.array_on(backend)  # which gives it one, if it has none
-        arena = getattr(source, "arena", None)
-        home = backend if arena is None else arena.backend
-        if home.root is backend.root or home.xp is backend.xp:
-            found = super().first_of(source)
-        else:  # a model of another backend: its values are copied
-            found = Trace.first_of(self, source)
-            array = backend.upload(source.numpy()).reshape(source.shape)
-            self.computed.put(found, array, is_own=True)
-        return found
-
-    def watch(self, t: Tensor) -> None:
-        """Let a tensor with values be one that gradients can be taken by."""
-        if not t.is_constant:
-            return
-        array = self.computed.array(t) if t.shape else self.computed.backend.upload(t.numpy())
-        t.is_constant, t.trace = False, self.number
-        self.computed.put(t, array.reshape(t.shape), is_own=True)
-
-    def has(self, t: Tensor) -> bool:
-        """Whether a tensor is watched, or was computed from what is."""
-        return any(t is one for one in self.computed.tensors)
-
-    def assign(self, source: Any, value: Tensor) -> None:
-        """Assign at once. What is read later has the gradient of the weight, not of the value."""
-        if self.changes_nothing:
-            super().assign(source, value)
-            return
-        held = self._held(source)
-        source.write(np.asarray(value))
-        held.now = self.first_of(source)
-
-    def end(self) -> None:
-        """Let all its tensors be constants from now on."""
-        for t in self.computed.tensors:
-            t.is_constant, t.trace = True, None
 
 
 class GradientTape:
@@ -101,7 +50,7 @@ class GradientTape:
 
     def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True) -> None:
         self._persistent = bool(persistent)
-        self._trace: _TapeTrace | Trace | None = None
+        self._trace: TapeTrace | Trace | None = None
         self._active: AbstractContextManager[None] | None = None
         self._used = False
         self._recorded: list[tuple[int, int]] = []  # from one position in the trace to another
@@ -110,7 +59,7 @@ class GradientTape:
         if self._active is not None:
             raise RuntimeError("The tape is already recording: open another one.")
         outer = current()
-        self._trace, self._owns, self._used = outer or _TapeTrace(), outer is None, False
+        self._trace, self._owns, self._used = outer or TapeTrace(), outer is None, False
         self._recorded.append((self._trace.mark(), 1 << 62))
         self._active = self._trace.active() if self._owns else self._trace.composing()
         self._active.__enter__()
@@ -127,7 +76,7 @@ class GradientTape:
         active.__exit__(kind, error, traceback)
         assert self._trace is not None
         self._recorded[-1] = self._recorded[-1][0], self._trace.mark()
-        if self._owns and isinstance(self._trace, _TapeTrace):
+        if self._owns and isinstance(self._trace, TapeTrace):
             self._trace.end()
 
     def watch(self, tensor: Any) -> None:
@@ -317,7 +266,7 @@ class GradientTape:
         assert trace is not None
         self._used = True
         here = current()
-        if here is trace or not isinstance(trace, _TapeTrace):
+        if here is trace or not isinstance(trace, TapeTrace):
             with trace.training_nothing():
                 return compute(cotangents)
         if any(not g.is_constant for g in cotangents or () if g is not None):
@@ -333,12 +282,13 @@ class GradientTape:
         return [None if g is None else g.without_inputs() for g in found]
 
     def _has_recorded(self, t: Tensor) -> bool:
-        return any(begin < t.position < end for begin, end in self._recorded)
+        at = t.position
+        return any([begin < at < end for begin, end in self._recorded])
 
     def _leaves(self, source: Any) -> list[Tensor]:
         """Return the tensors that stand for a source in the trace; none if it was not read."""
         if isinstance(source, Tensor):
-            if isinstance(self._trace, _TapeTrace) and not self._trace.has(source):
+            if isinstance(self._trace, TapeTrace) and not self._trace.has(source):
                 raise ValueError(
                     f"A tensor of shape {source.shape} was not watched: call tape.watch(x) inside "
                     f"the `with` block, before something is computed from it."
@@ -366,18 +316,24 @@ def _sum(parts: Sequence[Tensor | None]) -> Tensor | None:
 
 
 def _packed(
-    found: Sequence[Tensor | None], sources: Any, given: Sequence[Any], unconnected: str,
-    before: tuple[int, ...] = (), without: int = 0,
+    found: Sequence[Tensor | None],
+    sources: Any,
+    given: Sequence[Any],
+    unconnected: str,
+    before: tuple[int, ...] = (),
+    without: int = 0,
 ) -> Any:
     """Return derivatives in the structure of the sources, with None or zeros for those that there
     are none of: of the shape ``before``, and that of the source ``without`` its first axes."""
     each = iter(found)
     if unconnected == "zero":
         like = [convert(x) for x in given]
-        each = iter([
-            zeros((*before, *x.shape[without:]), x.dtype) if g is None else g
-            for g, x in zip(found, like, strict=True)
-        ])
+        each = iter(
+            [
+                zeros((*before, *x.shape[without:]), x.dtype) if g is None else g
+                for g, x in zip(found, like, strict=True)
+            ]
+        )
     return replaced(lambda x: next(each), sources)
 
 

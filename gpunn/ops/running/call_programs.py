@@ -1,0 +1,308 @@
+"""Calls of models and losses inside a tape, as one program for each form of their arguments.
+
+A tape computes operations when they are called, each at the cost of some Python. Where a built-in
+model or loss is called, its operations are one program instead, and the gradients by its inputs and
+weights are a second one. Custom code is called each time, since it may print or branch.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract.control import BATCHES
+from gpunn.common import registry
+from gpunn.common.config import floatx, runs_eagerly
+from gpunn.common.nested import replaced
+from gpunn.core.arena import Parameter
+from gpunn.core.settings import Settings
+from gpunn.ops.dtypes import is_float
+from gpunn.ops.gradients import gradients, topological_sort
+from gpunn.ops.library.derivatives import context_of
+from gpunn.ops.tensor import NeedsValuesError, Tensor
+from gpunn.ops.trace import Unsupported
+
+from .call_runs import CallRun, Wanted, args_with, covers, found
+from .computation import Computation, Destination
+from .step_trace import StepTrace
+
+FORMS = 32
+"""Forms of arguments that a part remembers."""
+
+MOST = 1 << 22
+"""Elements of the arguments and weights together, which each form has a copy of."""
+
+
+def call_program(trace: Any, part: Any, function: Callable[..., Any], args: Any) -> Any:
+    """Return what ``function(*args)`` returns, a call of a model or loss in a tape.
+
+    Args:
+        trace: the `TapeTrace`.
+        part: the model or loss.
+        args: tensors, numbers and names, in any structure.
+    """
+    program = None if runs_eagerly() else _calls_of(part).program_for(trace, part, function, args)
+    return function(*args) if program is None else program.applied(trace, args)
+
+
+class _Calls:
+    """The programs of one part."""
+
+    def __init__(self) -> None:
+        self._programs: dict[Any, CallProgram | bool] = {}  # or whether there can be one
+        self._wanted: dict[Any, Wanted] = {}
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy of the part has programs of its own."""
+        return _Calls, ()
+
+    def program_for(
+        self, trace: Any, part: Any, function: Callable[..., Any], args: Any
+    ) -> CallProgram | None:
+        """Return the program for arguments of this form, which is kept from the second call on;
+        None if there is none."""
+        backend = trace.computed.backend
+        try:
+            key = backend.root, floatx(), _form_of(args)
+        except Unsupported:
+            return None
+        with self._lock:
+            program = self._programs.get(key, True)
+            if program is False:
+                return None
+            if isinstance(program, CallProgram) and program.is_current():
+                return program
+            again = key in self._programs
+            self._programs.pop(key, None)
+            if not again and backend.xp is not np:  # a GPU compiles for seconds
+                self._programs[key] = True
+                return None
+            while len(self._programs) >= FORMS:
+                del self._programs[next(iter(self._programs))]
+            try:
+                program = CallProgram(part, function, args, backend, self._wanted)
+            except (Unsupported, NeedsValuesError):
+                self._programs[key] = False
+                return None
+            self._programs[key] = program if again else True
+            return program
+
+
+def _calls_of(part: Any) -> _Calls:
+    found: _Calls = vars(part).setdefault(registry.CALL_PROGRAMS, _Calls())
+    return found
+
+
+def _form_of(x: Any) -> Any:
+    """Return a key that is equal for arguments that one program can take.
+
+    Raises:
+        Unsupported: for other arguments than tensors, numbers and names.
+    """
+    if isinstance(x, Tensor):
+        return x.shape, x.dtype, x.is_constant
+    if isinstance(x, (list, tuple)):
+        return type(x), *map(_form_of, x)
+    if isinstance(x, dict):
+        return dict, *((name, _form_of(entry)) for name, entry in x.items())
+    if isinstance(x, (bool, int, float, str, type(None))):
+        return type(x), x
+    raise Unsupported(f"an argument is a {type(x).__name__}.")
+
+
+class CallProgram:
+    """The call of a part with arguments of one form.
+
+    Args:
+        part, function, args: see `call_program`.
+        backend: where it runs.
+        all_wanted: what programs of the part were asked for, see `wanted`.
+
+    Attributes:
+        inputs: leaves for the tensors in the arguments, and then for what it reads.
+        outputs: what it computes: results, losses that it adds, and values that it assigns.
+        draws: how many random streams it reads.
+        is_checked: whether it refuses some values of its inputs.
+        alive: runs that keep arrays.
+
+    Raises:
+        Unsupported, NeedsValuesError: if it has to be called in Python.
+    """
+
+    def __init__(
+        self, part: Any, function: Callable[..., Any], args: Any, backend: Any,
+        all_wanted: dict[Any, Wanted],
+    ) -> None:  # fmt: skip
+        if Settings([part]).seen is None:
+            raise Unsupported("its code may do anything.")
+        self.function, self.backend = function, backend
+        self.trace = trace = StepTrace(backend.stops)
+        self.form, given = args_with(args, [trace.leaf(t.shape, t.dtype) for t in found(args)])
+        with trace.active():
+            self.result = function(*self.form)  # it may build the part
+        self._settings = Settings([part])
+        if trace.effects or trace.late:
+            raise Unsupported("it does more than computing tensors.")
+        if any(t.attributes["layer"]._own_parameters for t in trace.applied):
+            raise Unsupported("a layer defines its passes on arrays.")
+        held = list(trace.held.values())
+        if any(h.is_assigned and getattr(h.source, "trainable", True) for h in held):
+            raise Unsupported("it assigns to what is trained.")
+        self.sources = [h.source for h in held]
+        if not all(_is_on(backend, source) for source in self.sources):
+            raise Unsupported("weights on another backend.")
+        if sum(t.size for t in (*given, *(h.first for h in held))) > MOST:
+            raise Unsupported("its Python costs little beside what it computes.")
+        self.inputs = [*given, *(h.first for h in held)]
+        assigned = [h for h in held if h.is_assigned]
+        self._assigned = [(h.source, h.now) for h in assigned]
+        every = [*found(self.result), *trace.losses, *(h.now for h in assigned)]
+        computed = {id(t): k for k, t in enumerate(every) if not t.is_constant}
+        self.outputs = [every[k] for k in computed.values()]
+        self.places = list(computed.values())
+        self._numbers = {key: number for number, key in enumerate(computed)}
+        self.draws, self._runs = trace.draws, 0
+        every_step = topological_sort(self.outputs)
+        self.is_checked = any(t.primitive is not None and t.primitive.acts for t in every_step)
+        self._all_wanted = all_wanted
+        self._kind = len(self.inputs), *(t.is_constant for t in found(args))
+        self._free: dict[Wanted | None, list[BoundCall]] = {}
+        self.alive, self.lock = 0, threading.RLock()
+        self._derivatives: dict[Wanted, tuple[dict[int, Tensor], dict[int, Tensor]]] = {}
+
+    @property
+    def wanted(self) -> Wanted | None:
+        """The inputs that gradients were taken by so far, also with other shapes; None if none
+        were taken."""
+        return self._all_wanted.get(self._kind)
+
+    def want(self, wanted: Wanted) -> None:
+        with self.lock:
+            if not covers(self.wanted, wanted):
+                both = zip(wanted, self.wanted or wanted, strict=True)
+                self._all_wanted[self._kind] = tuple(map(any, both))
+
+    def is_current(self) -> bool:
+        """Whether nothing that it uses has changed since it was made."""
+        return self._settings.are_untouched(registry.last_change) or self._settings.are_same()
+
+    def applied(self, trace: Any, args: Any) -> Any:
+        """Return the result for these arguments."""
+        self._runs += 1
+        run = CallRun(self, trace, [*found(args), *map(trace.lent_to_call, self.sources)])
+        made = run.made()
+
+        def replacement(t: Any) -> Any:
+            number = self._numbers.get(id(t))
+            return t if number is None else made[number]
+
+        trace.losses += map(replacement, self.trace.losses)
+        for source, value in self._assigned:
+            trace.assign(source, replacement(value))
+        return replaced(replacement, self.result)
+
+    def derivatives(self, wanted: Wanted) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+        """Return leaves for the gradients of the outputs, and the gradients by the inputs that are
+        wanted, by their numbers."""
+        if wanted not in self._derivatives:
+            ys = {k: y for k, y in enumerate(self.outputs) if is_float(y.dtype)}
+            xs = {k: x for k, x in enumerate(self.inputs) if wanted[k]}
+            with self.trace.active(), self.trace.training_nothing():
+                dys = {k: self.trace.leaf(y.shape, y.dtype) for k, y in ys.items()}
+                dxs = gradients([*ys.values()], [*xs.values()], [*dys.values()])
+            known = {k: dx for k, dx in zip(xs, dxs, strict=True) if dx is not None}
+            self._derivatives[wanted] = dys, known
+        return self._derivatives[wanted]
+
+    def take(self, wanted: Wanted | None) -> BoundCall:
+        """Return arrays for a run, which nothing else uses until they are given back."""
+        with self.lock:
+            free = self._free.setdefault(wanted, [])
+            bound = free.pop() if free else BoundCall(self, wanted)
+            self.alive += 1
+            return bound
+
+    def give_back(self, bound: BoundCall, is_whole: bool = True) -> None:
+        """End the use of arrays; ``is_whole``: whether another run may take them."""
+        with self.lock:
+            self.alive -= 1
+            if is_whole and self._runs > 1 and bound.wanted == self.wanted:  # else rarely needed
+                self._free.setdefault(bound.wanted, []).append(bound)
+
+
+class BoundCall:
+    """A call as two programs, with arrays of its own.
+
+    Args:
+        program: of the call.
+        wanted: the inputs to take gradients by; None for no gradients.
+    """
+
+    def __init__(self, program: CallProgram, wanted: Wanted | None) -> None:
+        self.wanted = wanted
+        self._is_checked = program.is_checked and not program.backend.stops
+        context = context_in_run(program.backend, 0)
+        self._backend = backend = context.backend
+        assert context.control is not None
+        self._control = context.control
+        empty = backend.empty
+        self.xs = [empty(x.shape, x.dtype) for x in program.inputs]
+        self.ys = [empty(y.shape, y.dtype) for y in program.outputs]
+        self.dys: dict[int, Any] = {}  # by the numbers of the outputs
+        self.dxs: list[tuple[int, Tensor, Any]] = []  # with the numbers of the inputs
+        leaves = dict(zip(map(id, program.inputs), self.xs, strict=True))
+        stages = [
+            [Destination(y, array) for y, array in zip(program.outputs, self.ys, strict=True)]
+        ]
+        if wanted is not None:
+            dys, dxs = program.derivatives(wanted)
+            self.dys = {k: backend.zeros(dy.shape, dy.dtype) for k, dy in dys.items()}
+            leaves.update({id(dy): self.dys[k] for k, dy in dys.items()})
+            self.dxs = [(k, dx, empty(dx.shape, dx.dtype)) for k, dx in dxs.items()]
+            stages.append([Destination(dx, array) for _, dx, array in self.dxs])
+        with backend.turn:
+            computation = Computation(backend, leaves, stages, context)
+        self._stages = [
+            backend.program(_Stage(computation, number), True, {}) for number in range(len(stages))
+        ]
+
+    def forward(self, number: int) -> None:
+        """Compute the outputs from the inputs. Random numbers are those of the run."""
+        if number:
+            self._control.set(BATCHES, number)
+        self._stages[0].run(1)
+        if self._is_checked:  # a GPU complains when it is read
+            self._backend.read(self.ys[0].reshape(-1)[:1])
+
+    def backward(self) -> None:
+        """Compute the gradients by the inputs from those of the outputs, once after `forward`."""
+        self._stages[1].run(1)
+
+
+def context_in_run(backend: Any, number: int) -> Any:
+    """Return the context of layers in a run, which selects its random numbers."""
+    context = context_of(backend, 0)
+    assert context.control is not None
+    context.control.set(BATCHES, number)
+    return context
+
+
+class _Stage:
+    def __init__(self, computation: Computation, number: int) -> None:
+        self._computation, self._number = computation, number
+
+    def __call__(self) -> None:
+        self._computation.run(self._number)
+
+
+def _is_on(backend: Any, source: Any) -> bool:
+    """Whether a backend can read the values of a parameter or variable where they are."""
+    if not isinstance(source, Parameter):
+        return True
+    source.array_on(backend)  # which gives it one, if it has none
+    home = backend if source.arena is None else source.arena.backend
+    return home.root is backend.root or home.xp is backend.xp is np

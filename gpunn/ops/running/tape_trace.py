@@ -1,0 +1,106 @@
+"""The trace of a tape: operations are computed when they are called, and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends import get_backend
+from gpunn.common.random import draw_seed
+from gpunn.ops.library.derivatives import context_of
+from gpunn.ops.tensor import Tensor
+from gpunn.ops.trace import Trace, TracedVariable
+
+from .call_programs import call_program, context_in_run
+from .eager import EagerTrace
+
+
+class TapeTrace(EagerTrace):
+    """The operations inside one or several tapes; layers have derivatives of every order."""
+
+    def __init__(self) -> None:
+        backend = get_backend().isolated()  # so that its work arrays are freed
+        super().__init__(backend, False, 0, lambda: context_of(backend, draw_seed()))
+        self.composes = self.by_hand = True
+        self._lent = set[int]()  # the `id` of leaves whose values are the arrays of a call
+
+    def first_of(self, source: Any) -> Tensor:
+        backend = self.computed.backend
+        source.array_on(backend)  # which gives it one, if it has none
+        arena = getattr(source, "arena", None)
+        home = backend if arena is None else arena.backend
+        if home.root is backend.root or home.xp is backend.xp:
+            found = super().first_of(source)
+        else:  # a model of another backend: its values are copied
+            found = Trace.first_of(self, source)
+            array = backend.upload(source.numpy()).reshape(source.shape)
+            self.computed.put(found, array, is_own=True)
+        return found
+
+    def read(self, source: Any) -> Tensor:
+        found = super().read(source)
+        if id(found) in self._lent:
+            if not found.has_values:  # the call has failed
+                array = source.array_on(self.computed.backend)
+                self.computed.put(found, array)
+            self.own(found)
+        return found
+
+    def lent_to_call(self, source: Any) -> Tensor:
+        """Return the leaf of a weight; if it was not read before, the call gives it its values."""
+        if id(source) not in self.held:
+            first = Trace.first_of(self, source)
+            self.held[id(source)] = TracedVariable(source, first, first)
+            self._lent.add(id(first))
+        return self.held[id(source)].now
+
+    def own(self, t: Tensor) -> None:
+        """Let a leaf have a copy of its values, where they are the array of a call."""
+        backend, array = self.computed.backend, self.computed.array(t)
+        copy = backend.empty(array.shape, array.dtype)
+        backend.write(copy, array)
+        self._lent.discard(id(t))
+        self.computed.put(t, copy, is_own=True)
+
+    @contextmanager
+    def drawing(self, run: int) -> Iterator[None]:
+        """Return a context in which layers draw the random numbers of a run of a program."""
+        backend = self.computed.backend
+        with self.computed.within(lambda: context_in_run(backend, run)):
+            draws, self.draws = self.draws, 0
+            try:
+                yield
+            finally:
+                self.draws = draws
+
+    def called(self, part: Any, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        return call_program(self, part, function, args)
+
+    def watch(self, t: Tensor) -> None:
+        """Let a tensor with values be one that gradients can be taken by."""
+        if not t.is_constant:
+            return
+        array = self.computed.array(t) if t.shape else self.computed.backend.upload(t.numpy())
+        t.is_constant, t.trace = False, self.number
+        self.computed.put(t, array.reshape(t.shape), is_own=True)
+
+    def has(self, t: Tensor) -> bool:
+        """Whether a tensor is watched, or was computed from what is."""
+        return any(t is one for one in self.computed.tensors)
+
+    def assign(self, source: Any, value: Tensor) -> None:
+        """Assign at once. What is read later has the gradient of the weight, not of the value."""
+        if self.changes_nothing:
+            super().assign(source, value)
+            return
+        held = self._held(source)
+        source.write(np.asarray(value))
+        held.now = self.first_of(source)
+
+    def end(self) -> None:
+        """Let all its tensors be constants from now on."""
+        for t in self.computed.tensors:
+            t.is_constant, t.trace = True, None
