@@ -11,10 +11,10 @@ tree the one that suits this CPU; with ``none`` nothing is compiled. The compile
 import copy
 import json
 import os
-import platform
 import shlex
 import subprocess
 import sys
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -42,9 +42,29 @@ UNIX = ["-O3", "-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-ffp-cont
 UNIX += ["-fvisibility=hidden", "-g0"]
 WINDOWS = ["/O2", "/std:c++17", "/fp:precise"]
 AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
+
+
+def is_for_x86():
+    """Whether the compiler compiles for x86-64, whatever machine this is; without a compiler, what
+    Python says. Not on Windows, where the kernels do not find out what the CPU has."""
+    if os.name == "nt":
+        return False
+    named = [os.environ.get("CXX"), os.environ.get("CC"), sysconfig.get_config_var("CXX"), "c++"]
+    own = [os.environ.get(flags, "") for flags in ("CFLAGS", "CXXFLAGS")]
+    command = shlex.split(" ".join([next(filter(None, named)), *own]))
+    try:
+        asked = subprocess.run(
+            [*command, "-E", "-dM", "-x", "c++", os.devnull], capture_output=True, text=True
+        )
+    except OSError:
+        asked = None
+    if asked is None or asked.returncode or "#define" not in asked.stdout:
+        return sysconfig.get_platform().endswith(("x86_64", "amd64"))
+    return "#define __x86_64__ " in asked.stdout
+
+
 INSTRUCTIONS = {"baseline": []}
-# Not on Windows ("AMD64"), where the kernels do not find out what the CPU has.
-if platform.machine() in ("x86_64", "amd64"):
+if is_for_x86():
     # Vectors of 8 bytes would be MMX, which leaves NumPy's long doubles without their registers.
     INSTRUCTIONS["baseline"] = ["-mno-mmx"]
     INSTRUCTIONS |= {"avx2": ["-mavx2", "-mfma"], "avx512": ["-mavx2", "-mfma", *AVX512]}

@@ -30,6 +30,16 @@ from .ops.running.functions import ArrayFunction
 from .ops.table import ops
 from .ops.tensor import Tensor
 
+__all__ = [
+    "Constraint", "FunctionConstraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm",
+    "deserialize", "get", "max_norm", "min_max_norm", "non_neg", "serialize", "unit_norm",
+]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 EPSILON = 1e-7  # added to a norm before dividing by it, as in Keras
 
 

@@ -40,6 +40,18 @@ from .common.functions import OfOneFunction
 from .common.lookups import lookups
 from .common.random import check_seed, draw_seed
 
+__all__ = [
+    "Constant", "FunctionInitializer", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform",
+    "Identity", "IdentityInitializer", "Initializer", "LecunNormal", "LecunUniform", "Ones",
+    "Orthogonal", "OrthogonalInitializer", "RandomNormal", "RandomUniform", "TruncatedNormal",
+    "VarianceScaling", "Zeros", "deserialize", "get", "serialize",
+]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 # The standard deviation of a standard normal truncated at two sigma.
 TRUNCATED_STDDEV = 0.87962566103423978
 

@@ -30,6 +30,16 @@ from .ops.running.functions import ArrayFunction
 from .ops.table import ops
 from .ops.tensor import Tensor
 
+__all__ = [
+    "L1", "L1L2", "L2", "FunctionRegularizer", "OrthogonalRegularizer", "Regularizer",
+    "deserialize", "get", "l1", "l1_l2", "l2", "orthogonal_regularizer", "serialize",
+]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 LEAST_NORM = 1e-12  # the squared length of the shortest row that is scaled to length 1
 
 

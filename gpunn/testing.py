@@ -30,6 +30,11 @@ from .training.heads import TargetBuffers
 
 __all__ = ["check_gradients"]
 
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 _DTYPE = "float64"
 
 

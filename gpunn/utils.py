@@ -34,6 +34,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     """Convert class indices (...) to one-hot rows (..., classes), float64.
 

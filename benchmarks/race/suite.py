@@ -128,7 +128,7 @@ def _run(
     report: dict[str, Any] = {
         "machine": machine.describe_for_children(),
         "instructions": instructions,
-        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "mode": "quick" if quick else "full" if full else "default",
         "tiers": tiers_wanted,
         "against": sorted(against),

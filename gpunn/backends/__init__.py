@@ -22,6 +22,15 @@ from .contract.backend import Backend
 from .cupy.driver import gpu
 from .numpy.backend import NumpyBackend
 
+__all__ = [
+    "Backend", "get_backend", "register_backend", "use_backend",
+]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 _factories: dict[str, Callable[[], Backend]] = {}
 _instances: dict[str, Backend] = {}
 _making = Exclusive()

@@ -9,6 +9,15 @@ from typing import Any
 
 import numpy as np
 
+__all__ = [
+    "eagerly", "epsilon", "floatx", "run_eagerly", "set_floatx",
+]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 _floatx = "float32"
 _epsilon = 1e-7
 _eager = False

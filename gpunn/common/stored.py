@@ -21,6 +21,16 @@ from typing import Any
 
 import numpy as np
 
+__all__ = [
+    "Anything", "Arrays", "ByName", "FieldSchema", "Integer", "Number", "Several", "Text", "check",
+    "check_array",
+]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 MOST = 2**62  # largest stored count, which leaves room to continue counting in 64 bits
 
 

@@ -19,6 +19,10 @@ __all__ = [
 ]  # fmt: skip
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def backend() -> str:
     """Return the backend's name for scripts that ask: ``"gpunn"``."""
     return "gpunn"

@@ -11,3 +11,7 @@ __all__ = [
     "DataParallel", "LayoutMap", "ModelParallel", "distribution", "initialize", "rank",
     "set_distribution", "size",
 ]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

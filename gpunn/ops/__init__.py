@@ -110,3 +110,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*FUNCTIONS, "Tensor", "is_tensor"})
+
+
+__all__ = __dir__()

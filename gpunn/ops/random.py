@@ -31,6 +31,11 @@ __all__ = [
     "set_random_seed", "set_seed", "shuffle", "truncated_normal", "uniform",
 ]  # fmt: skip
 
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 STREAMS = 1 << 32
 """The n-th draw in a call uses the random stream of its node, plus n times this number."""
 

@@ -11,13 +11,7 @@ constexpr int BLOCKS = 16;  // blocks of four random words that are drawn togeth
 // Products of 64-bit integers in vectors; their upper halves come from 32-bit products. With fewer
 // lanes, or without an instruction for the lower halves, computing one block after the other is
 // faster.
-inline uint64 high_product(uint64 a, uint64 b) {
-    const uint64 mask = 0xFFFFFFFFu;
-    const uint64 low = (a & mask) * (b & mask), cross = (a >> 32) * (b & mask);
-    const uint64 middle = (low >> 32) + (cross & mask) + (a & mask) * (b >> 32);
-    return (a >> 32) * (b >> 32) + (cross >> 32) + (middle >> 32);
-}
-
+//
 // The results of philox() of random.cuh for blocks `first` to `first` + 15.
 inline void draw(uint64 first, uint64 batch, uint64 stream, uint64 seed, uint64* words) {
     uint64 c0[BLOCKS], c1[BLOCKS], c2[BLOCKS], c3[BLOCKS], key_0 = seed, key_1 = 0;
@@ -29,8 +23,9 @@ inline void draw(uint64 first, uint64 batch, uint64 stream, uint64 seed, uint64*
     }
     for (int round = 0; round < 10; ++round) {
         for (int b = 0; b < BLOCKS; ++b) {
-            const uint64 high_0 = high_product(PHILOX_0, c0[b]), low_0 = PHILOX_0 * c0[b];
-            const uint64 high_1 = high_product(PHILOX_1, c2[b]), low_1 = PHILOX_1 * c2[b];
+            const uint64 low_0 = PHILOX_0 * c0[b], low_1 = PHILOX_1 * c2[b];
+            const uint64 high_0 = math::high_product_of_halves(PHILOX_0, c0[b]);
+            const uint64 high_1 = math::high_product_of_halves(PHILOX_1, c2[b]);
             c0[b] = high_1 ^ c1[b] ^ key_0;
             c1[b] = low_1;
             c2[b] = high_0 ^ c3[b] ^ key_1;

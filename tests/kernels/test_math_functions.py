@@ -262,3 +262,20 @@ def test_loops_become_vector_instructions(
         {"Celu.forward_64"} if instructions == "baseline" else set()
     )  # a branch there
     assert set(loops()) - builds(instructions).vectorised == abroad
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
+@pytest.mark.parametrize("without", [(), ("-DWITHOUT_INT128",)], ids=["int128", "halves"])
+def test_upper_halves_of_products(without: tuple[str, ...], tmp_path: Path) -> None:
+    """They make the random numbers, also where a compiler has no integers of 128 bits."""
+    line = 'extern "C" uint64 high(uint64 a, uint64 b) { return math::high_product(a, b); }'
+    source = kernel_source.source("generated_activations.cuh") + line
+    command = [*COMPILER, *without, "-o", str(tmp_path / "high.so")]
+    subprocess.run(command, input=source, text=True, check=True, capture_output=True)
+    high = ctypes.CDLL(str(tmp_path / "high.so")).high
+    high.restype, high.argtypes = ctypes.c_uint64, [ctypes.c_uint64, ctypes.c_uint64]
+    ends = [0, 1, 2**32 - 1, 2**32, 2**63, 2**64 - 1, 0xD2E7470EE14C6C93, 0xCA5A826395121157]
+    random = np.random.default_rng(0).integers(0, 2**64, 1000, np.uint64).tolist()
+    for a in [*ends, *random]:
+        for b in (*ends, random[a % 1000]):
+            assert high(a, b) == a * b >> 64

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import tomllib
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ import pytest
 from gpunn.backends.compiled import cpu_kernels
 
 ROOT = Path(__file__).resolve().parents[2]
-SUPPORTED = {(3, minor) for minor in range(10, 16)}
+SUPPORTED = {(3, minor) for minor in range(11, 16)}
 NEWEST = runpy.run_path(str(ROOT / "tools" / "newest_pythons.py"))["pythons"]()
 ENVIRONMENT = {
     name: value
@@ -140,6 +141,18 @@ def sources(folder: str) -> set[str]:
     }
 
 
+def lowest_versions() -> list[str]:
+    """Return the lowest version of each package that gpunn needs: ``numpy==2.0``."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert all(">=" in needed for needed in project["dependencies"])
+    return [needed.replace(">=", "==") for needed in project["dependencies"]]
+
+
+def is_of(version: str, installed: str) -> bool:
+    """Whether ``numpy==2.0.0`` is ``numpy==2.0``."""
+    return f"{installed}.".startswith(f"{version}.")
+
+
 def kernel_sources() -> list[str]:
     names = sorted(name for name in sources("kernels") if not name.endswith(".py"))
     assert names
@@ -192,18 +205,20 @@ def pure_wheel(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(
     wheel: Path, pure_wheel: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Path]:
-    """Return a function that installs the wheel for a Python in a new environment.
+    """Return a function that installs the wheel for a Python in a new environment, with given
+    versions of what it needs, or the newest ones.
 
     The function returns the folder of the environment's scripts.
     """
 
     @functools.cache
-    def install(python: str | Path) -> Path:
+    def install(python: str | Path, *versions: str) -> Path:
         folder = tmp_path_factory.mktemp("environment")
         run(python, "-m", "venv", folder, cwd=folder)
         scripts = folder / ("Scripts" if os.name == "nt" else "bin")
         fitting = wheel if version_of(python) == THIS else pure_wheel
-        run(scripts / "python", "-m", "pip", "install", fitting, cwd=folder, **NO_COMPILER)
+        run(scripts / "python", "-m", "pip", "install", fitting, *versions,
+            cwd=folder, **NO_COMPILER)  # fmt: skip
         return scripts
 
     return install
@@ -241,7 +256,10 @@ def assert_learned(first: str, last: str, accuracy: str) -> None:
 def test_wheel_trains_from_another_folder(
     installed: Callable[..., Path], which: str, tmp_path: Path
 ) -> None:
-    scripts = installed(pythons()[which])
+    versions = lowest_versions() if which == "oldest" else []
+    scripts = installed(pythons()[which], *versions)
+    there = run(scripts / "python", "-m", "pip", "freeze", cwd=tmp_path).split()
+    assert all(any(is_of(version, one) for one in there) for version in versions)
     found = json.loads(run(scripts / "python", "-c", LIST, cwd=tmp_path))
     assert ROOT not in Path(found["folder"]).parents
     assert found["typed"]
@@ -402,6 +420,22 @@ def modules(folder: Path) -> list[str]:
 
 def of_modules(*names: str) -> list[str]:
     return sorted(f"_kernels_{name}" for name in ("chooser", *names))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="another compiler there, and only the baseline")
+@pytest.mark.parametrize("target", ["aarch64", "x86_64"])
+def test_the_instruction_sets_are_those_of_the_target(target: str, tmp_path: Path) -> None:
+    """A compiler for another machine gets no flags of this one's."""
+    compiler = tmp_path / "c++"
+    compiler.write_text(f"#!/bin/sh\necho '#define __{target}__ 1'\n")
+    compiler.chmod(0o755)
+    there = {"CC": str(compiler), "CXX": str(compiler), "GPUNN_BUILD": "none of them"}
+    done = subprocess.run(
+        [sys.executable, "setup.py", "--version"], cwd=ROOT, env=ENVIRONMENT | there,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    known = "baseline, avx2, avx512" if target == "x86_64" else "baseline"
+    assert f"must be all, none, or some of {known} here" in done.stderr
 
 
 @pytest.mark.more

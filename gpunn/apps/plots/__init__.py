@@ -33,3 +33,7 @@ __all__ = [
     "points",
     "worst_mistakes",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
