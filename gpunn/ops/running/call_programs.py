@@ -25,11 +25,13 @@ from gpunn.ops.library.derivatives import context_of
 from gpunn.ops.tensor import NeedsValuesError, Tensor
 from gpunn.ops.trace import Unsupported
 
-from .call_runs import CallRun, Wanted, args_with, covers, found
+from .call_runs import RUNS, CallRun, Wanted, args_with, covers, found
 from .computation import Computation, Destination
 from .step_trace import StepTrace
 
-FORMS = 32
+PROGRAMS = 8
+"""Programs that a part keeps, each with arrays of its own."""
+FORMS = 256
 """Forms of arguments that a part remembers."""
 
 MOST = 1 << 22
@@ -52,7 +54,8 @@ class _Calls:
     """The programs of one part."""
 
     def __init__(self) -> None:
-        self._programs: dict[Any, CallProgram | bool] = {}  # or whether there can be one
+        self._programs: dict[Any, CallProgram] = {}
+        self._seen: dict[Any, bool] = {}  # forms so far, and whether they can have a program
         self._wanted: dict[Any, Wanted] = {}
         self._lock = threading.Lock()
 
@@ -71,25 +74,35 @@ class _Calls:
         except Unsupported:
             return None
         with self._lock:
-            program = self._programs.get(key, True)
-            if program is False:
-                return None
-            if isinstance(program, CallProgram) and program.is_current():
-                return program
-            again = key in self._programs
-            self._programs.pop(key, None)
-            if not again and backend.xp is not np:  # a GPU compiles for seconds
-                self._programs[key] = True
-                return None
-            while len(self._programs) >= FORMS:
-                del self._programs[next(iter(self._programs))]
-            try:
-                program = CallProgram(part, function, args, backend, self._wanted)
-            except (Unsupported, NeedsValuesError):
-                self._programs[key] = False
-                return None
-            self._programs[key] = program if again else True
+            program = self._programs.pop(key, None)
+            if program is None or not program.is_current():
+                again = key in self._seen
+                program = self._made(key, again, part, function, args, backend)
+                if program is None or not again:
+                    return program
+            self._programs[key] = program  # the last one used is the last one
+            _shorten(self._programs, PROGRAMS)
             return program
+
+    def _made(
+        self, key: Any, again: bool, part: Any, function: Callable[..., Any], args: Any,
+        backend: Any,
+    ) -> CallProgram | None:  # fmt: skip
+        if not self._seen.setdefault(key, True):
+            return None
+        _shorten(self._seen, FORMS)
+        if not again and backend.xp is not np:  # a GPU compiles for seconds
+            return None
+        try:
+            return CallProgram(part, function, args, backend, self._wanted)
+        except (Unsupported, NeedsValuesError):
+            self._seen[key] = False
+            return None
+
+
+def _shorten(entries: dict[Any, Any], most: int) -> None:
+    while len(entries) > most:
+        del entries[next(iter(entries))]
 
 
 def _calls_of(part: Any) -> _Calls:
@@ -185,6 +198,7 @@ class CallProgram:
             if not covers(self.wanted, wanted):
                 both = zip(wanted, self.wanted or wanted, strict=True)
                 self._all_wanted[self._kind] = tuple(map(any, both))
+                self._free.clear()
 
     def is_current(self) -> bool:
         """Whether nothing that it uses has changed since it was made."""
@@ -230,7 +244,8 @@ class CallProgram:
         """End the use of arrays; ``is_whole``: whether another run may take them."""
         with self.lock:
             self.alive -= 1
-            if is_whole and self._runs > 1 and bound.wanted == self.wanted:  # else rarely needed
+            likely = self._runs > 1 and bound.wanted == self.wanted and self.alive < RUNS
+            if is_whole and likely:  # that they are needed again
                 self._free.setdefault(bound.wanted, []).append(bound)
 
 
