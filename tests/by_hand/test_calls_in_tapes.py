@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from interrupting import interrupt, places
 from numpy.testing import assert_allclose, assert_array_equal
 
 import gpunn
 from gpunn import layers, ops
+from gpunn.ops.running.call_programs import CallProgram
+from gpunn.ops.trace import current
 
 random = np.random.default_rng(5)
 X = random.normal(size=(6, 3))
@@ -20,6 +24,20 @@ LABELS = random.integers(0, 2, 6)
 
 def network(*inner: Any) -> Any:
     return gpunn.Sequential([gpunn.Input((3,)), *inner])
+
+
+@pytest.fixture(autouse=True)
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrays hold numbers that nobody wants when a run ends, and until the next one fills them."""
+    give_back = CallProgram.give_back
+
+    def spoil_and_give_back(self: Any, bound: Any, is_whole: bool = True) -> None:
+        arrays = [*bound.xs, *bound.ys, *bound.dys.values(), *(array for _, _, array in bound.dxs)]
+        for array in arrays:
+            self.backend.write(array, np.full(array.shape, 77).astype(array.dtype))
+        give_back(self, bound, is_whole)
+
+    monkeypatch.setattr(CallProgram, "give_back", spoil_and_give_back)
 
 
 @pytest.fixture(autouse=True)
@@ -266,3 +284,46 @@ def test_copies_of_models_have_programs_of_their_own():
     other.set_weights([w + 1 for w in model.get_weights()])
     assert_allclose(slopes(other, lambda: ops.sum(other(X) ** 2))[0],
                     2 * X.T @ other(X).numpy(), rtol=1e-12)  # fmt: skip
+
+
+FILES = {
+    str(Path(gpunn.__file__).parent / name)
+    for name in (
+        "ops/running/call_programs.py", "ops/running/call_runs.py", "ops/running/eager.py",
+        "ops/running/tape.py", "ops/running/tape_trace.py", "optimizers/on_arrays.py",
+    )
+}  # fmt: skip
+
+
+def test_an_interrupt_leaves_programs_that_work() -> None:
+    """At sampled lines of the second and third step, which make a program and run it."""
+    loss = gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def made() -> tuple[Any, Callable[[], Any]]:
+        model = network(layers.Dense(4, "tanh"), layers.Dropout(0.5), layers.Dense(2))
+        optimizer = gpunn.optimizers.Adam(0.1)
+
+        def steps() -> None:
+            for _ in range(3):
+                with gpunn.GradientTape() as tape:
+                    value = loss(LABELS, model(X, training=True))
+                found = tape.gradient(value, model.trainable_variables)
+                optimizer.apply(found, model.trainable_variables)
+
+        return model, steps
+
+    model, steps = made()
+    start = model.get_weights()
+    lines = places(steps, FILES)
+    assert len(lines) > 200
+    model.set_weights(start)
+    wanted = slopes(model, lambda: loss(LABELS, model(X, training=True)))
+    for place in lines[::13]:
+        model, steps = made()
+        interrupt(steps, place)
+        assert current() is None
+        steps()  # whatever state it was left in
+        model.set_weights(start)
+        found = slopes(model, lambda model=model: loss(LABELS, model(X, training=True)))
+        for ours, theirs in zip(found, wanted, strict=True):
+            assert_array_equal(ours, theirs)
