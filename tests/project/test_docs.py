@@ -15,7 +15,8 @@ from gpunn.backends.contract import Contract
 
 ROOT = Path(__file__).parents[2]
 TOOL = runpy.run_path(str(ROOT / "tools" / "docs.py"))
-PAGES = sorted([ROOT / "README.md", ROOT / "benchmarks" / "README.md", *ROOT.glob("docs/*.md")])
+OTHERS = "README.md", "CONTRIBUTING.md", "benchmarks/README.md"
+PAGES = sorted([*(ROOT / name for name in OTHERS), *ROOT.glob("docs/*.md")])
 # A path with a folder, as in the tree; "::" and a test's name may follow.
 NAMED = re.compile(r"(?<![\w.*/:-])((?:[\w-]+/)+[\w-]+\.(?:cpp|cuh?|hpp|json|md|py|svg|toml))\b")
 LINKED = re.compile(r"\]\(([^)#:]+)[^):]*\)")
