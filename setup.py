@@ -63,6 +63,12 @@ def is_for_x86():
     return "#define __x86_64__ " in asked.stdout
 
 
+# From Python 3.12 on, modules that use Python's stable interface only serve all later versions. A
+# Python without the GIL has no such interface.
+STABLE = sys.implementation.name == "cpython" and sys.version_info >= (3, 12)
+STABLE = STABLE and not sysconfig.get_config_var("Py_GIL_DISABLED")
+INTERFACE = [("Py_LIMITED_API", "0x030c0000")] if STABLE else []
+
 INSTRUCTIONS = {"baseline": []}
 if is_for_x86():
     # Vectors of 8 bytes would be MMX, which leaves NumPy's long doubles without their registers.
@@ -253,6 +259,8 @@ def chooser():
     return Extension(
         f"{COMPILED}._kernels_chooser",
         [str(KERNELS / "chooser.cpp")],
+        define_macros=INTERFACE,
+        py_limited_api=STABLE,
         depends=["setup.py"],
         language="c++",
         optional=asked() == "all",
@@ -265,7 +273,8 @@ def kernels(instructions):
         f"{COMPILED}._kernels_{instructions}",
         SOURCES,
         include_dirs=[numpy.get_include()],
-        define_macros=[("MODULE", f"_kernels_{instructions}")],
+        define_macros=[("MODULE", f"_kernels_{instructions}"), *INTERFACE],
+        py_limited_api=STABLE,
         depends=[*HEADERS, "setup.py"],
         language="c++",
         optional=asked() == "all",
@@ -296,4 +305,5 @@ COMMANDS = {
     "build_ext": BuildKernels,
     "editable_wheel": EditableWheel,
 }
-setup(packages=PACKAGES, ext_modules=extensions(), cmdclass=COMMANDS)
+OPTIONS = {"bdist_wheel": {"py_limited_api": "cp312"}} if STABLE else {}
+setup(packages=PACKAGES, ext_modules=extensions(), cmdclass=COMMANDS, options=OPTIONS)

@@ -48,8 +48,11 @@ bool convert_array(const Operation& operation, std::size_t i, PyObject* value, W
         return true;
     }
     if (!PyArray_Check(value)) {
-        PyErr_Format(PyExc_TypeError, "%s: argument %zu is %.100s, not an array",
-                     operation.name.c_str(), i + 1, Py_TYPE(value)->tp_name);
+        PyObject* type = PyType_GetName(Py_TYPE(value));
+        if (!type) return false;
+        PyErr_Format(PyExc_TypeError, "%s: argument %zu is %U, not an array",
+                     operation.name.c_str(), i + 1, type);
+        Py_DECREF(type);
         return false;
     }
     PyArrayObject* array = reinterpret_cast<PyArrayObject*>(value);
@@ -84,8 +87,8 @@ bool convert_arrays(const Operation& operation, std::size_t i, PyObject* value,
                     Arguments& converted, std::size_t& first, npy_intp& bytes) {
     converted.words[i].array = converted.listed + first;
     const char* wrong = PyTuple_Check(value) ? nullptr : "is no tuple of arrays";
-    for (Py_ssize_t k = 0; !wrong && k < PyTuple_GET_SIZE(value); ++k) {
-        PyObject* item = PyTuple_GET_ITEM(value, k);
+    for (Py_ssize_t k = 0; !wrong && k < PyTuple_Size(value); ++k) {
+        PyObject* item = PyTuple_GetItem(value, k);
         PyArrayObject* array = reinterpret_cast<PyArrayObject*>(item);
         if (!PyArray_Check(item)) {
             wrong = "is no tuple of arrays";

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstring>
 #include <limits>
+#include <vector>
 
 #define TEXT_OF(name) #name
 #define TEXT(name) TEXT_OF(name)
@@ -45,6 +46,7 @@ struct PyBound {
 struct PyProgram {
     PyObject_HEAD
     PyObject* calls;
+    std::vector<const PyBound*>* bound;  // the same
     PyObject* last;  // the program of the last step of a run, which writes more; null: this one
     NarrowStep* narrow;  // the calls as one function; null unless they are a narrow network's step
     double step_time;  // microseconds a step took in the last run; infinite before the first run
@@ -72,10 +74,9 @@ bool has_stopped(const Operation& operation, const Word* words) {
 
 // The last argument of such an operation is a function, called when it stops. It raises an error,
 // or returns None: then the program just ends.
-PyObject* stop(PyObject* const* values, std::size_t n) { return PyObject_CallNoArgs(values[n - 1]); }
 PyObject* stop(const PyBound* bound) {
-    return stop(&PyTuple_GET_ITEM(bound->arguments, 0),
-                std::size_t(PyTuple_GET_SIZE(bound->arguments)));
+    return PyObject_CallNoArgs(
+        PyTuple_GetItem(bound->arguments, PyTuple_Size(bound->arguments) - 1));
 }
 
 bool convert_all(const Operation& operation, PyObject* const* values, std::size_t n,
@@ -89,7 +90,7 @@ bool convert_all(const Operation& operation, PyObject* const* values, std::size_
 }
 
 bool no_keywords(PyObject* names) {
-    if (!names || PyTuple_GET_SIZE(names) == 0) return true;
+    if (!names || PyTuple_Size(names) == 0) return true;
     PyErr_SetString(PyExc_TypeError, "an operation takes its arguments by position");
     return false;
 }
@@ -102,7 +103,7 @@ PyObject* call_operation(PyObject* self, PyObject* const* values, std::size_t n,
     const std::size_t count = std::size_t(PyVectorcall_NARGS(n));
     if (!convert_all(operation, values, count, converted, bytes)) return nullptr;
     perform(operation, converted.words, bytes > LARGE);
-    if (has_stopped(operation, converted.words)) return stop(values, count);
+    if (has_stopped(operation, converted.words)) return PyObject_CallNoArgs(values[count - 1]);
     Py_RETURN_NONE;
 }
 
@@ -130,7 +131,7 @@ PyObject* bind(PyObject* self, PyObject* const* values, Py_ssize_t n) {
     }
     for (Py_ssize_t i = 0; i < n; ++i) {
         Py_INCREF(values[i]);
-        PyTuple_SET_ITEM(bound->arguments, i, values[i]);
+        PyTuple_SetItem(bound->arguments, i, values[i]);
     }
     npy_intp bytes = 0;
     if (!convert_all(*operation, values, std::size_t(n), bound->converted, bytes)) {
@@ -146,8 +147,8 @@ PyObject* new_program(PyTypeObject*, PyObject* arguments, PyObject*) {
     if (!PyArg_ParseTuple(arguments, "O|O!", &given, program_type, &last)) return nullptr;
     PyObject* calls = PySequence_Tuple(given);
     if (!calls) return nullptr;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(calls); ++i) {
-        if (Py_TYPE(PyTuple_GET_ITEM(calls, i)) != bound_type) {
+    for (Py_ssize_t i = 0; i < PyTuple_Size(calls); ++i) {
+        if (Py_TYPE(PyTuple_GetItem(calls, i)) != bound_type) {
             PyErr_SetString(PyExc_TypeError, "a program is made of bound calls");
             Py_DECREF(calls);
             return nullptr;
@@ -161,9 +162,11 @@ PyObject* new_program(PyTypeObject*, PyObject* arguments, PyObject*) {
     program->calls = calls;
     Py_XINCREF(last);
     program->last = last;
+    program->bound = new std::vector<const PyBound*>;
     std::vector<Call> all;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(calls); ++i) {
-        const PyBound* bound = reinterpret_cast<PyBound*>(PyTuple_GET_ITEM(calls, i));
+    for (Py_ssize_t i = 0; i < PyTuple_Size(calls); ++i) {
+        const PyBound* bound = reinterpret_cast<PyBound*>(PyTuple_GetItem(calls, i));
+        program->bound->push_back(bound);
         all.push_back({bound->operation, bound->converted.words});
     }
     program->narrow = narrow_step(all).release();
@@ -191,8 +194,6 @@ int64 some_steps(const PyProgram* program, int64 most, Pass& pass, const PyBound
     using clock = std::chrono::steady_clock;
     const Run run;
     const clock::time_point end = clock::now() + BETWEEN_SIGNALS;
-    const Py_ssize_t count = PyTuple_GET_SIZE(program->calls);
-    PyObject* const* items = &PyTuple_GET_ITEM(program->calls, 0);
     NarrowStep* narrow = program->narrow;
     if (narrow) narrow->begin();
     int64 done = 0, together = 1;
@@ -204,8 +205,8 @@ int64 some_steps(const PyProgram* program, int64 most, Pass& pass, const PyBound
         const int64 begun = done, stop = done + std::min({together, most - done, pass.left});
         for (; narrow && done < stop; ++done) narrow->perform();
         for (; done < stop; ++done)
-            for (Py_ssize_t k = 0; k < count; ++k)
-                if (!goes_on(reinterpret_cast<const PyBound*>(items[k]), stopped)) return done;
+            for (const PyBound* bound : *program->bound)
+                if (!goes_on(bound, stopped)) return done;
         pass.left -= done - begun;
         now = clock::now();
         if (together < MOST_TOGETHER && end - now > BETWEEN_SIGNALS / 2) together *= 2;
@@ -269,16 +270,17 @@ void drop_bound(PyObject* self) { drop<PyBound>(self, &PyBound::arguments); }
 void drop_program(PyObject* self) {
     Py_XDECREF(reinterpret_cast<PyProgram*>(self)->last);
     delete reinterpret_cast<PyProgram*>(self)->narrow;
+    delete reinterpret_cast<PyProgram*>(self)->bound;
     drop<PyProgram>(self, &PyProgram::calls);
 }
 
 // (name, *choices) of an operation
 PyObject* key_of(const Operation& operation) {
     PyObject* key = PyTuple_New(Py_ssize_t(1 + operation.choices.size()));
-    PyTuple_SET_ITEM(key, 0, PyUnicode_FromString(operation.name.c_str()));
+    PyTuple_SetItem(key, 0, PyUnicode_FromString(operation.name.c_str()));
     for (std::size_t i = 0; i < operation.choices.size(); ++i)
-        PyTuple_SET_ITEM(key, Py_ssize_t(i + 1),
-                         PyUnicode_FromString(operation.choices[i].c_str()));
+        PyTuple_SetItem(key, Py_ssize_t(i + 1),
+                        PyUnicode_FromString(operation.choices[i].c_str()));
     return key;
 }
 PyObject* key_of_bound(PyObject* self, void*) {
@@ -291,7 +293,7 @@ PyObject* arrays_of_bound(PyObject* self, void* only_written) {
     PyObject* found = PyList_New(0);
     for (std::size_t i = 0; found && i < bound->operation->parameters.size(); ++i) {
         const Parameter& parameter = bound->operation->parameters[i];
-        PyObject* value = PyTuple_GET_ITEM(bound->arguments, Py_ssize_t(i));
+        PyObject* value = PyTuple_GetItem(bound->arguments, Py_ssize_t(i));
         if (parameter.kind > Parameter::arrays || value == Py_None ||
             (only_written && parameter.constant))
             continue;
@@ -431,8 +433,7 @@ PyMODINIT_FUNC JOINED(PyInit_, MODULE)() {
     program_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&program_spec));
     if (!module || !operation_type || !bound_type || !program_type) return nullptr;
     PyModule_AddObject(module, "operations", table());
-    for (PyTypeObject* type : {bound_type, program_type}) Py_INCREF(type);
-    PyModule_AddObject(module, "Bound", reinterpret_cast<PyObject*>(bound_type));
-    PyModule_AddObject(module, "Program", reinterpret_cast<PyObject*>(program_type));
+    PyModule_AddObjectRef(module, "Bound", reinterpret_cast<PyObject*>(bound_type));
+    PyModule_AddObjectRef(module, "Program", reinterpret_cast<PyObject*>(program_type));
     return module;
 }

@@ -299,6 +299,33 @@ ON_THE_NEWEST = (
 
 @pytest.mark.more
 @pytest.mark.timeout(1200)
+def test_one_wheel_serves_all_later_pythons(tree: Path, tmp_path: Path) -> None:
+    """From Python 3.12 on: built by one Python, it trains with its kernels on a newer one."""
+    if len(NEWEST) < 2:
+        reason = "make newest-pythons fetches those of Debian testing"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    own = []
+    for number, python in enumerate(NEWEST[-2:]):
+        run(python, "-m", "venv", tmp_path / f"env{number}", cwd=tmp_path)
+        own.append(tmp_path / f"env{number}" / "bin" / "python")
+    builder, user = own
+    install = ("-m", "pip", "install", "--quiet", "--only-binary=:all:")
+    run(builder, *install, "numpy>=2.0", "setuptools>=77", cwd=tmp_path)
+    copied = shutil.copytree(tree, tmp_path / "tree", ignore=shutil.ignore_patterns("_kernels_*"))
+    wheels = ("setup.py", "--quiet", "bdist_wheel", "--dist-dir", tmp_path / "dist")
+    run(builder, *wheels, cwd=copied, **LITTLE)
+    (made,) = (tmp_path / "dist").glob("gpunn-*-cp312-abi3-*.whl")
+    with zipfile.ZipFile(made) as packed:
+        kernels = [name for name in packed.namelist() if "_kernels_" in name and "abi3" in name]
+    assert len(kernels) == 2
+    run(user, *install, made, cwd=tmp_path)
+    backend, *figures = run(user, "-W", "error", "-c", TRAIN, cwd=tmp_path).split()
+    assert backend == "compiled"
+    assert_learned(*figures)
+
+
+@pytest.mark.more
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("age", [0, 1], ids=["newest", "one before"])
 def test_the_newest_pythons_train_with_kernels_of_their_own(
     age: int, tree: Path, tmp_path: Path
