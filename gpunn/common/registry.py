@@ -128,8 +128,8 @@ class Entry:
         A program that uses it is rebuilt if any of them change.
         """
         entries = list(vars(self).items())  # in one step: other threads may set some
-        left_out = self._not_watched | {CALL_PROGRAMS}
-        return {name: x for name, x in entries if name not in left_out}
+        left_out = self._not_watched
+        return {n: x for n, x in entries if n not in left_out and n != CALL_PROGRAMS}
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that create an equal object, as JSON-serializable values."""

@@ -66,10 +66,10 @@ def _tensor_of(x: Any) -> Any:
     return Tensor(array.shape, name, np.ascontiguousarray(array).reshape(array.shape))
 
 
-def is_known(*values: Any) -> bool:
-    """Whether what is computed from these arrays and tensors belongs to no trace: all of them have
-    values, and no trace is active."""
-    return current() is None and all(x.has_values for x in values if isinstance(x, Tensor))
+def is_known(*tensors: Tensor) -> bool:
+    """Whether what is computed from these tensors belongs to no trace: all of them have values, and
+    no trace is active."""
+    return current() is None and all(x.has_values for x in tensors)
 
 
 def floats(x: Any) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -152,18 +153,15 @@ class Update:
         backend = self.arenas[0].backend.isolated()
         constraints = [p.constraint for arena in self.arenas for p in arena.trained if p.constraint]
         parts = [self.optimizer, *self.optimizer.schedules.values(), *constraints]
-
-        def step() -> None:
-            for arena in self.arenas:
-                self.optimizer.step(arena, self.control, backend)
-            self.count(backend)
-
-        program = backend.program(step, all(map(registry.is_traceable, parts)))
+        traceable = all(map(registry.is_traceable, parts))
+        program = backend.program(partial(self.step, backend), traceable)
         self._made = program, places, Settings(parts, now)
         return program
 
-    def count(self, backend: Backend) -> None:
-        """Count the step."""
+    def step(self, backend: Backend) -> None:
+        """Issue the operations of the step, and count it."""
+        for arena in self.arenas:
+            self.optimizer.step(arena, self.control, backend)
         backend.advance(self.control, 0, self._no_loss)
 
     @property
@@ -195,14 +193,7 @@ class UpdateInStep(Effect):
         return [(g, p.gradient, False) for g, p in zip(self._gradients, update.places, strict=True)]
 
     def bind(self, backend: Backend, arrays: Callable[[Any], Any]) -> Callable[[], None]:
-        update, optimizer = self._update, self.optimizer
-
-        def step() -> None:
-            for arena in update.arenas:
-                optimizer.step(arena, update.control, backend)
-            update.count(backend)
-
-        return step
+        return partial(self._update.step, backend)
 
     def is_current(self) -> bool:
         """Whether the control block is that of the optimizer: `fit` may have given it another."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import types
 
 import pytest
@@ -40,9 +39,3 @@ def test_the_package_offers_its_modules_and_a_few_names() -> None:
     assert "np" not in dir(gpunn) and {"Model", "layers", "GradientTape"} <= {*dir(gpunn)}
     for name in dir(gpunn):
         assert getattr(gpunn, name) is not None
-
-
-@pytest.mark.parametrize("name", ["np", "Any", "annotations"])
-def test_imported_names_are_not_offered(name: str) -> None:
-    for each in MODULES:
-        assert name not in dir(importlib.import_module(f"gpunn.{each}"))

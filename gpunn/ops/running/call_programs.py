@@ -106,7 +106,9 @@ def _shorten(entries: dict[Any, Any], most: int) -> None:
 
 
 def _calls_of(part: Any) -> _Calls:
-    found: _Calls = vars(part).setdefault(registry.CALL_PROGRAMS, _Calls())
+    found: _Calls | None = vars(part).get(registry.CALL_PROGRAMS)
+    if found is None:  # in one step: another thread may set it
+        found = vars(part).setdefault(registry.CALL_PROGRAMS, _Calls())
     return found
 
 
@@ -154,7 +156,8 @@ class CallProgram:
             raise Unsupported("its code may do anything.")
         self.function, self.backend = function, backend
         self.trace = trace = StepTrace(backend.stops)
-        self.form, given = args_with(args, [trace.leaf(t.shape, t.dtype) for t in found(args)])
+        given = [trace.leaf(t.shape, t.dtype) for t in found(args)]
+        self.form = args_with(args, given)
         with trace.active():
             self.result = function(*self.form)  # it may build the part
         self._settings = Settings([part])
@@ -166,11 +169,11 @@ class CallProgram:
         if any(h.is_assigned and getattr(h.source, "trainable", True) for h in held):
             raise Unsupported("it assigns to what is trained.")
         self.sources = [h.source for h in held]
-        if not all(_is_on(backend, source) for source in self.sources):
+        if not all(is_on(backend, source) for source in self.sources):
             raise Unsupported("weights on another backend.")
-        if sum(t.size for t in (*given, *(h.first for h in held))) > MOST:
-            raise Unsupported("its Python costs little beside what it computes.")
         self.inputs = [*given, *(h.first for h in held)]
+        if sum(t.size for t in self.inputs) > MOST:
+            raise Unsupported("its Python costs little beside what it computes.")
         assigned = [h for h in held if h.is_assigned]
         self._assigned = [(h.source, h.now) for h in assigned]
         every = [*found(self.result), *trace.losses, *(h.now for h in assigned)]
@@ -179,8 +182,8 @@ class CallProgram:
         self.places = list(computed.values())
         self._numbers = {key: number for number, key in enumerate(computed)}
         self.draws, self._runs = trace.draws, 0
-        every_step = topological_sort(self.outputs)
-        self.is_checked = any(t.primitive is not None and t.primitive.acts for t in every_step)
+        graph = topological_sort(self.outputs)
+        self.is_checked = any(t.primitive is not None and t.primitive.acts for t in graph)
         self._all_wanted = all_wanted
         self._kind = len(self.inputs), *(t.is_constant for t in found(args))
         self._free: dict[Wanted | None, list[BoundCall]] = {}
@@ -314,7 +317,7 @@ class _Stage:
         self._computation.run(self._number)
 
 
-def _is_on(backend: Any, source: Any) -> bool:
+def is_on(backend: Any, source: Any) -> bool:
     """Whether a backend can read the values of a parameter or variable where they are."""
     if not isinstance(source, Parameter):
         return True

@@ -129,7 +129,7 @@ class CallRun:
         assert trace is not None
         count = len(inputs) - len(program.sources)
         values = zip(program.sources, inputs[count:], strict=True)
-        filled, _ = args_with(program.form, inputs[:count])
+        filled = args_with(program.form, inputs[:count])
         losses, trace.losses = trace.losses, []
         try:
             with trace.drawing(self._number), trace.reading(values, keeps=False):
@@ -169,11 +169,12 @@ def found(x: Any) -> list[Tensor]:
     return [*found_in(x, Tensor)]
 
 
-def args_with(args: Any, tensors: Sequence[Tensor]) -> tuple[Any, list[Tensor]]:
-    """Return arguments with other tensors, and these."""
+def args_with(args: Any, tensors: Sequence[Tensor]) -> Any:
+    """Return arguments with other tensors."""
     new = iter(tensors)
-    return replaced(lambda x: next(new) if isinstance(x, Tensor) else x, args), list(tensors)
+    return replaced(lambda x: next(new) if isinstance(x, Tensor) else x, args)
 
 
 def covers(computed: Wanted | None, wanted: Wanted) -> bool:
+    """Whether all gradients that are wanted are among those that were computed."""
     return computed is not None and all(map(operator.ge, computed, wanted))

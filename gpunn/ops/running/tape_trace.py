@@ -14,7 +14,7 @@ from gpunn.ops.library.derivatives import context_of
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Trace, TracedVariable
 
-from .call_programs import call_program, context_in_run
+from .call_programs import call_program, context_in_run, is_on
 from .eager import EagerTrace
 
 
@@ -29,10 +29,7 @@ class TapeTrace(EagerTrace):
 
     def first_of(self, source: Any) -> Tensor:
         backend = self.computed.backend
-        source.array_on(backend)  # which gives it one, if it has none
-        arena = getattr(source, "arena", None)
-        home = backend if arena is None else arena.backend
-        if home.root is backend.root or home.xp is backend.xp:
+        if is_on(backend, source):
             found = super().first_of(source)
         else:  # a model of another backend: its values are copied
             found = Trace.first_of(self, source)
