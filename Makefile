@@ -81,8 +81,9 @@ lint: $(VENV)/.for-test ## check style and types
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m mypy
 
-docs: $(VENV)/.for-test ## write what the documents take from the program
+docs: $(VENV)/.for-test ## write what pages take from the program, and build the site in build/docs
 	$(BIN)/python tools/docs.py
+	$(BIN)/python -m sphinx --fail-on-warning --quiet -d build/doctrees docs build/docs
 
 notebooks: $(VENV)/.for-test ## run the notebooks of examples/ and write their outputs into them
 	$(BIN)/python tools/notebooks.py

@@ -245,24 +245,26 @@ def shapes(operation: ProfiledOperation) -> str:
 
 # For each page: where its generated part begins, where it ends, and what makes it.
 PARTS: dict[str, tuple[str, str, Callable[[], str]]] = {
-    "operations.md": (
+    "reference/operations.md": (
         "<!-- table of operations -->\n", "<!-- end of the table -->", table_of_operations
     ),
-    "keras.md": ("<!-- not supported -->\n\n", "<!-- end of the table -->", absent.table),
-    "ops.md": (
+    "reference/keras.md": ("<!-- not supported -->\n\n", "<!-- end of the table -->", absent.table),
+    "reference/ops.md": (
         "<!-- list of operations -->\n\n", "<!-- end of the list -->", functions_and_differences
     ),
-    "lectures.md": ("<!-- list of parts -->\n\n", "<!-- end of the list -->", list_of_parts),
-    "from-your-line-to-a-kernel.md": (
+    "reference/parts.md": ("<!-- list of parts -->\n\n", "<!-- end of the list -->", list_of_parts),
+    "explanation/from-your-line-to-a-kernel.md": (
         "<!-- one line -->\n\n", "<!-- end of the line -->", LINE_TO_KERNEL["generated"]
     ),
-    "one-formula.md": (
+    "explanation/one-formula.md": (
         "<!-- the formula -->\n\n", "<!-- end of the formula -->", ONE_FORMULA["generated"]
     ),
-    "what-happens-in-fit.md": (
+    "explanation/what-happens-in-fit.md": (
         "<!-- the path -->\n\n", "<!-- end of the path -->", FIT_PATH["generated"]
     ),
-    "architecture.md": ("<!-- trace of a step -->\n", "<!-- end of the trace -->", trace_of_a_step),
+    "explanation/architecture.md": (
+        "<!-- trace of a step -->\n", "<!-- end of the trace -->", trace_of_a_step
+    ),
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The generated part of ``docs/what-happens-in-fit.md``: the path of `Model.fit`, as it was taken.
+"""The path of `Model.fit`, as it was taken: for ``docs/explanation/what-happens-in-fit.md``.
 
 A profile function watches a real `fit` of a small model. The landmarks below are shown where they
 are reached, each with the first sentence of its docstring. A landmark that is not reached is an

@@ -1,4 +1,4 @@
-"""The generated part of ``docs/from-your-line-to-a-kernel.md``: one layer, on each backend."""
+"""One layer, on each backend: for ``docs/explanation/from-your-line-to-a-kernel.md``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def call(x: Any, w: Any, b: Any) -> Any:
 
 
 def fenced(text: str, language: str = "") -> list[str]:
-    return [f"```{language}", *text.rstrip("\n").splitlines(), "```", ""]
+    above = ["<!-- not run: an excerpt -->"] if language == "python" else []
+    return [*above, f"```{language}", *text.rstrip("\n").splitlines(), "```", ""]
 
 
 def named(tensors: Sequence[Tensor], names: dict[int, str]) -> list[str]:

@@ -17,7 +17,7 @@ import nbclient
 import nbformat
 from PIL import Image
 
-PICTURE = "first_steps", "plots.decision_boundary", "docs/spirals.png"  # of docs/notebooks.md
+PICTURE = "first_steps", "plots.decision_boundary", "docs/images/spirals.png"
 FOLDER = Path(__file__).parents[1] / "examples" / "notebooks"
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},

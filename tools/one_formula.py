@@ -1,4 +1,4 @@
-"""The generated part of ``docs/one-formula.md``: GELU, compiled to five targets."""
+"""The generated part of ``docs/explanation/one-formula.md``: GELU, compiled to five targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Take the screenshot of the playground for the documents, `docs/playground.png`.
+"""Take the screenshot of the playground for the documents, `docs/images/playground.png`.
 
 Run `make picture` after the page has changed. It needs Chromium (`apt install chromium`),
 Playwright and Pillow, like the tests of pages.
@@ -16,7 +16,7 @@ from playwright.sync_api import sync_playwright
 
 from gpunn.apps.web.playground import playground_page
 
-PICTURE = Path(__file__).parents[1] / "docs" / "playground.png"
+PICTURE = Path(__file__).parents[1] / "docs" / "images" / "playground.png"
 SETTINGS = "data=rings&classes=3&net=8:tanh,6:tanh&held=0.25"
 WIDTH, HEIGHT = 1280, 800
 EPOCHS = 60

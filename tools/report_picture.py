@@ -1,4 +1,4 @@
-"""Take the screenshot of a report for the documents, `docs/report.png`.
+"""Take the screenshot of a report for the documents, `docs/images/report.png`.
 
 Run `make picture` after the page has changed. It needs MNIST, Chromium (`apt install chromium`),
 Playwright and Pillow.
@@ -17,7 +17,7 @@ from playwright.sync_api import sync_playwright
 import gpunn
 from gpunn import layers
 
-PICTURE = Path(__file__).parents[1] / "docs" / "report.png"
+PICTURE = Path(__file__).parents[1] / "docs" / "images" / "report.png"
 WIDTH, HEIGHT = 1000, 1030
 
 

@@ -1,6 +1,6 @@
 """A model's description of its training data, and its use for other data.
 
-It is part of the model file (`docs/file-format.md`) and is checked when the file is read.
+It is part of the model file (`docs/reference/file-format.md`) and is checked when the file is read.
 """
 
 from __future__ import annotations

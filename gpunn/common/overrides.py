@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from inspect import isfunction
 from typing import Any
 
-PAGE = "docs/own-parts.md"
+PAGE = "docs/reference/own-parts.md"
 NEUTRAL = ("get_config", "from_config")  # replacing these changes no formula
 
 

@@ -1,7 +1,7 @@
 """Names of Keras 3 that gpunn does not have, and the messages that explain why.
 
-`docs/keras.md` is generated from this list. For other unknown names the error suggests the
-closest known name.
+`docs/reference/keras.md` is generated from this list. For other unknown names the error
+suggests the closest known name.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def refusing(module: ModuleType) -> Callable[[str], Any]:
 
 
 def table() -> str:
-    """Return the rows of `docs/keras.md`."""
+    """Return the rows of `docs/reference/keras.md`."""
     rows = ["| names | gpunn has no |", "| --- | --- |"]
     for module, entries in ABSENT.items():
         for reason, names in entries:

@@ -122,7 +122,7 @@ class Model(TrainableModel):
         if name in STEPS:
             raise TypeError(
                 f"{type(self).__name__}.{name} would be ignored on an object. Write a subclass of "
-                f"{type(self).__name__} with {name}. See docs/own-training.md."
+                f"{type(self).__name__} with {name}. See docs/reference/own-training.md."
             )
         super().__setattr__(name, value)
 

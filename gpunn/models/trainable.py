@@ -51,7 +51,7 @@ class TrainableModel(NestedModel):
     trained_on: Mapping[str, Any] = {}
     """Facts about the training data, saved with the model, to prepare other data alike: ``fit``
     stores the ``range`` of a single input, and for pictures in the form of MNIST's digits how they
-    were scaled; the command line stores more. See ``docs/file-format.md``."""
+    were scaled; the command line stores more. See ``docs/reference/file-format.md``."""
     _training: Training
 
     optimizer = _of_training("optimizer", "The optimizer; None before `compile`.")

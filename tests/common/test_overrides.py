@@ -25,7 +25,7 @@ from gpunn import (
 from gpunn.common import registry
 from gpunn.optimizers import schedules
 
-PAGE = Path(__file__).parents[2] / "docs" / "own-parts.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "own-parts.md"
 
 # Methods that Keras calls and gpunn does not: base, method, a word of the suggested alternative.
 REFUSED = [

@@ -113,7 +113,7 @@ def files_imported(path: Path) -> set[Path]:
 
 
 def test_the_picture_of_the_floors_is_true() -> None:
-    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
     pictures = re.findall(r"^```\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     for picture, floors in zip(pictures, (FLOORS, BACKENDS), strict=True):
         drawn = [re.split(" {2,}", line)[0].split(", ") for line in picture.splitlines()]
@@ -314,7 +314,7 @@ def test_dir_offers_the_public_names_and_nothing_else() -> None:
 
 
 def test_every_name_that_the_documents_use_is_offered() -> None:
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.py")]
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.py")]
     name = re.compile(r"(?<![\w./])(?:gpunn|keras)\.([A-Za-z]\w*)")
     used = {found for page in pages for found in name.findall(page.read_text())}
     # A table refers to the command line; sklearn is imported, if available, on access.

@@ -252,7 +252,7 @@ NEW = {"activation": "Squareplus", "loss": "Charbonnier", "optimizer": "Yogi"}
 FIND = f"""
 import json, runpy
 import numpy as np
-runpy.run_path("tools/docs.py")["main"](["lectures.md"])
+runpy.run_path("tools/docs.py")["main"](["reference/parts.md"])
 import registered
 from gpunn import activations, layers, losses, optimizers, testing
 from gpunn.backends.cupy.launch import kernel_source
@@ -417,7 +417,7 @@ def test_one_file_is_enough(tree: Path) -> None:
         },
         "functors": [["b"], [], ["beta_1", "beta_2", "epsilon", "weight_decay"]],
     }
-    page = (tree / "docs" / "lectures.md").read_text(encoding="utf-8")
+    page = (tree / "docs" / "reference" / "parts.md").read_text(encoding="utf-8")
     assert "| `Squareplus` | f(x) = (x + sqrt(x^2 + b)) / 2. |" in page
 
 

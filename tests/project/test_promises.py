@@ -19,7 +19,7 @@ def rows(page: str) -> list[str]:
     return [line.split("|")[-2] for k, line in enumerate(tables) if k not in heads]
 
 
-@pytest.mark.parametrize("page", ["reliability.md", "keras-differences.md"])
+@pytest.mark.parametrize("page", ["explanation/reliability.md", "reference/keras-differences.md"])
 def test_each_line_names_tests_that_there_are(page: str) -> None:
     assert len(rows(page)) >= 5
     for row in rows(page):

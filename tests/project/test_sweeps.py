@@ -1,4 +1,4 @@
-"""docs/sweeps.md: each program runs as written, and gives the numbers of the plain loop."""
+"""docs/how-to/sweeps.md: each program runs as written, and gives the numbers of the plain loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sklearn.model_selection import ParameterGrid, StratifiedKFold
 from gpunn.sklearn import GpunnClassifier
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "how-to" / "sweeps.md").read_text(encoding="utf-8")
 PROGRAMS = {
     block.partition("\n")[0].removeprefix("# "): block
     for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)

@@ -29,7 +29,7 @@ class Difference(NamedTuple):
     """A reason why some results of a configuration differ from Keras's.
 
     Attributes:
-        why: in words; docs/keras-differences.md says more.
+        why: in words; docs/reference/keras-differences.md says more.
         test: the test of this difference alone.
         explains: whether this is the reason, for a configuration and a position in its results.
     """

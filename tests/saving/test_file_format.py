@@ -14,7 +14,8 @@ import safetensors
 
 import gpunn
 
-PAGE = (Path(__file__).parents[2] / "docs" / "file-format.md").read_text(encoding="utf-8")
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+PAGE = (REFERENCE / "file-format.md").read_text(encoding="utf-8")
 
 
 def entries(title: str, table: int = 0) -> set[str]:

@@ -203,7 +203,7 @@ def test_a_softmax_over_one_output_warns(loss: str) -> None:
     quietly(2, "softmax", "mse", [])
 
 
-# -- Keras's results, as docs/keras-differences.md states them
+# -- Keras's results, as docs/reference/keras-differences.md states them
 
 
 def beside_keras(

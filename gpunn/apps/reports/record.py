@@ -1,7 +1,7 @@
 """The record of a run as JSON lines: one for its beginning, one for each epoch, one for its end.
 
 A killed run leaves a file without the last line. The content of a file is checked before use
-(`docs/reports.md` describes it).
+(`docs/how-to/reports.md` describes it).
 """
 
 from __future__ import annotations

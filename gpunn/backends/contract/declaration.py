@@ -21,7 +21,7 @@ from an argument. The same declaration provides
 - with ``by_kernel``, the call of the kernels of the same name; without a kernel, the method
   itself is called, which implements the operation in terms of ``self.xp``;
 - the traffic of a profile: which arrays are read, written, or both;
-- the table in ``docs/operations.md``, and the test that calls every operation wrongly.
+- the table in ``docs/reference/operations.md``, and the test that calls every operation wrongly.
 """
 
 from __future__ import annotations

@@ -30,6 +30,6 @@ def complaint(name: str) -> str:
     if name in INSTEAD:
         return f"gpunn.ops has no operation {name!r}: {INSTEAD[name]}."
     return (
-        f"gpunn.ops has no operation {name!r}.{closest(name, sorted(FUNCTIONS))} All "
-        f"operations are listed in docs/ops.md; see also gpunn.layers and gpunn.activations."
+        f"gpunn.ops has no operation {name!r}.{closest(name, sorted(FUNCTIONS))} "
+        f"All operations are listed in docs/reference/ops.md; see also gpunn.layers, gpunn.activations."
     )

@@ -90,7 +90,7 @@ def test_an_unknown_lesson_is_refused_with_the_known_ones(playground, name):
 
 
 def test_the_docs_list_the_lessons():
-    docs = Path(gpunn.__file__).parents[1] / "docs" / "playground.md"
+    docs = Path(gpunn.__file__).parents[1] / "docs" / "how-to" / "playground.md"
     assert re.findall(r"`#lesson=([a-z-]+)`", docs.read_text(encoding="utf-8")) == [*LESSONS]
 
 

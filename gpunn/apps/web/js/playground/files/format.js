@@ -1,5 +1,5 @@
 // gpunn files, as Python writes and reads them: safetensors files with checksums
-// (docs/file-format.md). All content that is read is checked.
+// (docs/reference/file-format.md). All content that is read is checked.
 
 /** @typedef {{values: Float32Array, shape: number[]}} Tensor */
 

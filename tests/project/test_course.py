@@ -1,4 +1,4 @@
-"""docs/lectures.md: every row has valid references, and every part is in its table."""
+"""The course: every row has valid references; every part is listed in the reference."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ import gpunn
 from gpunn.common import registry
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "lectures.md"
+COURSE = ROOT / "docs" / "course"
+PARTS = ROOT / "docs" / "reference" / "parts.md"
 HEADINGS = ["concept", "API", "example", "test", "figure"]
-SECTIONS = [
-    "1. Neurons and activations", "2. Layers", "3. Losses and metrics", "4. Learning",
-    "5. What goes wrong", "6. The mathematics", "7. Real tasks", "8. Pictures",
+PAGES = [
+    "neurons", "layers", "losses-and-metrics", "learning", "what-goes-wrong", "mathematics",
+    "real-tasks", "pictures",
 ]  # fmt: skip
 OUTSIDE = ("Recurrent", "Transformers", "Reinforcement", "k-means", "Object detection")
 KINDS = {
@@ -34,7 +35,7 @@ KINDS = {
 
 
 class Row(NamedTuple):
-    section: str
+    page: str
     concept: str
     api: str
     example: str
@@ -55,22 +56,22 @@ def tables(text: str) -> Iterator[tuple[str, list[list[str]]]]:
         yield heading, [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
+@functools.cache
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
 def rows() -> list[Row]:
     found = []
-    for heading, (first, _, *cells) in tables(PAGE.read_text(encoding="utf-8")):
-        if heading[0].isdigit():
-            assert first == HEADINGS, heading
-            found += [Row(heading, *row) for row in cells]
+    for page in PAGES:
+        *_, (heading, (first, _, *cells)) = tables(text_of(COURSE / f"{page}.md"))
+        assert heading == "Concepts" and first == HEADINGS, page
+        found += [Row(page, *row) for row in cells]
     return found
 
 
 ROWS = rows()
-every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.section[0]}-{row.concept}")
-
-
-@functools.cache
-def text_of(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
+every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.page}-{row.concept}")
 
 
 @functools.cache
@@ -91,13 +92,8 @@ def resolve(path: str) -> Any:
     return functools.reduce(getattr, names, gpunn)
 
 
-def test_each_section_has_its_table() -> None:
-    headings = [heading for heading, _ in tables(text_of(PAGE))]
-    assert headings == [
-        "Which page for which topic", *SECTIONS, "Every part", "Outside what gpunn is for",
-    ]  # fmt: skip
-    assert {row.section for row in ROWS} == set(SECTIONS)
-    assert len({(row.section, row.concept) for row in ROWS}) == len(ROWS) > 200
+def test_no_concept_stands_twice() -> None:
+    assert len({(row.page, row.concept) for row in ROWS}) == len(ROWS) > 200
 
 
 @every_row
@@ -116,7 +112,7 @@ def test_a_row_leads_somewhere(row: Row) -> None:
     assert file.startswith("tests/") and name in names_of_tests(ROOT / file), row.test
     sources = [text_of(ROOT / file)]
     if row.example != "-":
-        match = re.fullmatch(r"\[(\w+)\]\(\.\./(examples/(?:\w+/)?(\w+)\.py)\)", row.example)
+        match = re.fullmatch(r"\[(\w+)\]\(\.\./\.\./(examples/(?:\w+/)?(\w+)\.py)\)", row.example)
         assert match and match[1] == match[3], row.example
         sources.append(text_of(ROOT / match[2]))
 
@@ -130,13 +126,13 @@ def test_a_row_leads_somewhere(row: Row) -> None:
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_part_is_listed(kind: str) -> None:
     listed = {row.path for row in ROWS if row.path.startswith("gpunn.plots.")}
-    for module, table in re.findall(r"### `(gpunn\S+)`\n((?:\n?\|.*)+)", text_of(PAGE)):
+    for module, table in re.findall(r"### `(gpunn\S+)`\n((?:\n?\|.*)+)", text_of(PARTS)):
         listed |= {f"{module}.{name}" for name in re.findall(r"^\| `(\w+)` \| \S", table, re.M)}
     own = [n for n, cls in registry.entries(kind).items() if cls.__module__.startswith("gpunn.")]
     places = {"callback": ["gpunn.plots"]}.get(kind, [])  # callbacks that plot are there
     places.append(KINDS[kind])
     missing = [name for name in own if not listed & {f"{place}.{name}" for place in places}]
-    assert len(own) > 3 and not missing, f"{PAGE.name} does not list {missing}: make docs"
+    assert len(own) > 3 and not missing, f"{PARTS.name} does not list {missing}: make docs"
 
 
 def test_every_kind_of_name_is_looked_for() -> None:
@@ -145,7 +141,8 @@ def test_every_kind_of_name_is_looked_for() -> None:
 
 def test_every_example_and_picture_function_is_linked() -> None:
     examples = {path.stem for path in (ROOT / "examples").rglob("*.py")}
-    assert set(re.findall(r"\.\./examples/(?:\w+/)?(\w+)\.py\)", text_of(PAGE))) == examples
+    pages = "".join(map(text_of, COURSE.glob("*.md")))
+    assert set(re.findall(r"\.\./examples/(?:\w+/)?(\w+)\.py\)", pages)) == examples
     in_rows = {row.example[1:].split("]")[0] for row in ROWS if row.example != "-"}
     assert in_rows == examples
     assert {f"gpunn.plots.{name}" for name in gpunn.plots.__all__} <= {row.path for row in ROWS}
@@ -159,7 +156,7 @@ def test_a_function_serves_as_a_metric() -> None:
 
 
 def test_what_is_outside_names_where_to_go() -> None:
-    *_, (_, (_, _, *cells)) = tables(text_of(PAGE))
+    *_, (_, (_, _, *cells)) = tables(text_of(COURSE / "index.md"))
     assert len(cells) == len(OUTSIDE)
     for subject, (what, where) in zip(OUTSIDE, cells, strict=True):
         assert what.startswith(subject) and re.search(r"\]\(https://[^)]+\)", where)
