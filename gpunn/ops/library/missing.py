@@ -31,5 +31,6 @@ def complaint(name: str) -> str:
         return f"gpunn.ops has no operation {name!r}: {INSTEAD[name]}."
     return (
         f"gpunn.ops has no operation {name!r}.{closest(name, sorted(FUNCTIONS))} "
-        f"All operations are listed in docs/reference/ops.md; see also gpunn.layers, gpunn.activations."
+        "All operations are listed in docs/reference/ops.md; see also gpunn.layers and "
+        "gpunn.activations."
     )
