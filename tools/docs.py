@@ -31,6 +31,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 LINE_TO_KERNEL = runpy.run_path(str(Path(__file__).with_name("line_to_kernel.py")))
 ONE_FORMULA = runpy.run_path(str(Path(__file__).with_name("one_formula.py")))
 FIT_PATH = runpy.run_path(str(Path(__file__).with_name("fit_path.py")))
+COMMAND_LINE = runpy.run_path(str(Path(__file__).with_name("command_line.py")))
 
 
 def shape_of(argument: Argument) -> str:
@@ -253,6 +254,9 @@ PARTS: dict[str, tuple[str, str, Callable[[], str]]] = {
         "<!-- list of operations -->\n\n", "<!-- end of the list -->", functions_and_differences
     ),
     "reference/parts.md": ("<!-- list of parts -->\n\n", "<!-- end of the list -->", list_of_parts),
+    "reference/command-line.md": (
+        "<!-- commands -->\n\n", "<!-- end of the commands -->", COMMAND_LINE["generated"]
+    ),
     "explanation/from-your-line-to-a-kernel.md": (
         "<!-- one line -->\n\n", "<!-- end of the line -->", LINE_TO_KERNEL["generated"]
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 
 from benchmarks import RESULTS, ROOT
 from benchmarks.common import machine
@@ -14,6 +15,8 @@ from .one_point_a_step import IN_ORDER, TEN_ROWS
 from .sections import table
 
 README = ROOT / "README.md"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PAGES = f"{PROJECT['urls']['Source']}/blob/main/benchmarks/results"  # absolute: PyPI shows it too
 BEGIN, END = "<!-- figures of benchmarks/results/bench.json -->", "<!-- end of figures -->"
 NO_FIGURES = "No run has been recorded yet: `make bench` writes one."
 RUNS = tuple(RESULTS / name for name in ("bench-avx2.json", "bench.json"))
@@ -54,7 +57,7 @@ def figures(reports: list[Report]) -> str:
         headers += [f"gpunn, {name}", f"the best other, {name}"]
         for key, cells in rows.items():
             cells += _pair(entry(report, key), report["reference"])
-    pages = [f"[{_instructions(r)}](benchmarks/results/{_stem(r)}.md)" for r in reports]
+    pages = [f"[{_instructions(r)}]({PAGES}/{_stem(r)}.md)" for r in reports]
     source = f"{machine.line(reports[-1]['machine'])} Whole pages: {', '.join(pages)}."
     return "\n\n".join([table(headers, rows.values()), source])
 

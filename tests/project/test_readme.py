@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -25,8 +26,19 @@ def test_the_script_runs(tmp_path: Path, mnist: tuple) -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / target).exists(), target
+    """They are absolute, since a package index shows the page too."""
+    address = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Source"]
+    host, _, path = address.partition("github.com/")
+    places = f"{address}/blob/main/", f"{host}raw.githubusercontent.com/{path}/main/"
+    links = re.findall(r"\]\(([^)#]+)|src=\"([^\"]+)", README)
+    assert len(links) > 10
+    for link in map("".join, links):
+        place = next((place for place in places if link.startswith(place)), None)
+        assert place and (ROOT / link.removeprefix(place)).exists(), link
+
+
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) <= 100
 
 
 def test_as_many_scripts_run_as_it_says() -> None:

@@ -1,0 +1,47 @@
+"""The commands and their options, as tables: for ``docs/reference/command-line.md``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Iterator
+
+from gpunn.apps import cli
+from gpunn.apps.cli.parser import Parser
+
+COMMANDS = {
+    name.replace("_", "-"): importlib.import_module(f"{cli.__name__}.{name}")
+    for name in (
+        "train", "evaluate", "predict", "export", "report", "check_data", "playground", "doctor",
+        "bench",
+    )
+}  # fmt: skip
+
+
+def generated() -> str:
+    return "\n".join(line for name in COMMANDS for line in command(name)) + "\n"
+
+
+def command(name: str) -> Iterator[str]:
+    module = COMMANDS[name]
+    parser = Parser(prog=f"gpunn {name}", add_help=False)
+    module.add_arguments(parser)
+    yield from (f"## gpunn {name}", "", (module.__doc__ or "").strip(), "")
+    yield from ("| argument | what it is |", "| --- | --- |")
+    for action in parser._actions:  # argparse has no other list of them
+        text = (action.help or "") % {**vars(action), "prog": parser.prog}
+        yield f"| {argument(action)} | {' '.join(text.split()).replace('|', chr(92) + '|')} |"
+    lines = module.EXAMPLES.strip().splitlines()
+    yield from ("", "```", *(line.removeprefix("  ") for line in lines), "```", "")
+
+
+def argument(action: argparse.Action) -> str:
+    """Return how it is written: ``--epochs N``, ``PATH``."""
+    values = ""
+    if action.nargs != 0:
+        values = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
+        if action.choices is not None and action.metavar is None:
+            values = "{" + ",".join(map(str, action.choices)) + "}"
+        values += {"+": " ...", "*": " ..."}.get(str(action.nargs), "")
+    names = ", ".join(action.option_strings)
+    return f"`{f'{names} {values}'.strip()}`".replace("|", "\\|")
