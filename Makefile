@@ -85,8 +85,9 @@ docs: $(VENV)/.for-test ## write what pages take from the program, and build the
 	$(BIN)/python tools/docs.py
 	$(BIN)/python -m sphinx --fail-on-warning --quiet -d build/doctrees docs build/docs
 
-notebooks: $(VENV)/.for-test ## run the notebooks of examples/ and write their outputs into them
+notebooks: $(VENV)/.for-test ## run notebooks of examples/ and lessons of the course, and write their outputs into them
 	$(BIN)/python tools/notebooks.py
+	$(BIN)/python tools/course.py
 
 formulas: | $(BIN)/python ## write formulas for the kernels, after one in Python has changed
 	$(BIN)/python tools/formulas.py

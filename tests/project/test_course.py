@@ -6,6 +6,7 @@ import ast
 import functools
 import inspect
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,8 @@ PAGES = [
     "real-tasks", "pictures",
 ]  # fmt: skip
 OUTSIDE = ("Recurrent", "Transformers", "Reinforcement", "k-means", "Object detection")
+TOOL = runpy.run_path(str(ROOT / "tools" / "course.py"))
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?")
 KINDS = {
     "activation": "gpunn.activations", "callback": "gpunn.callbacks",
     "constraint": "gpunn.constraints", "initializer": "gpunn.initializers",
@@ -90,6 +93,18 @@ def resolve(path: str) -> Any:
     first, *names = path.split(".")
     assert first == "gpunn", path
     return functools.reduce(getattr, names, gpunn)
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_shows_what_its_lesson_prints(page: str, mnist: tuple, tmp_path: Path) -> None:
+    """In the same words; figures may differ as they do between processors."""
+    shown = TOOL["shown"](page)
+    printed = TOOL["run"](TOOL["LESSONS"][page][0], tmp_path)
+    words = [" ".join(NUMBER.sub("#", text).split()) for text in (shown, printed)]
+    assert words[0] == words[1]
+    figures = [np.array(NUMBER.findall(text), float) for text in (shown, printed)]
+    np.testing.assert_allclose(*figures, rtol=0.1, atol=0.02)
 
 
 def test_no_concept_stands_twice() -> None:
