@@ -19,7 +19,7 @@ BEGIN, END = "<!-- lesson -->\n\n", "<!-- end of the lesson -->"
 WIDTH = 900  # pixels, at most
 # For each page: its lesson, the picture to show, and what the picture shows.
 LESSONS = {
-    "neurons": ("lessons/activations", "activations", "Curves of 24 activations and their derivatives"),
+    "neurons": ("lessons/activations", "activations", "24 activations and their derivatives"),
     "layers": (
         "lessons/noise_and_normalization", "noise_and_normalization",
         "Accuracy and cross-entropy by epoch, with noise and with normalization",
@@ -31,7 +31,7 @@ LESSONS = {
         "The norm of the gradient in each of twenty layers, for five networks",
     ),
     "mathematics": (
-        "lessons/backprop_by_hand", "backprop_by_hand", "The path of two weights on the error surface",
+        "lessons/backprop_by_hand", "backprop_by_hand", "The path of two weights on the surface",
     ),
     "real-tasks": ("breast_cancer", "roc_curve", "The ROC curve of the network"),
     "pictures": ("lessons/boundaries", "boundaries", "The decision boundaries of six data sets"),
