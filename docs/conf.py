@@ -40,10 +40,11 @@ default_role = "py:obj"  # `gpunn.layers.Dense` in a docstring is a link, other 
 autodoc_member_order = "groupwise"
 autodoc_typehints = "none"  # arguments are described in words
 autodoc_preserve_defaults = True
+autodoc_inherit_docstrings = False  # a method without words does what that of its base does
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 add_module_names = False
-python_maximum_signature_line_length = 88
+highlight_language = "text"  # of blocks that name none
 
 html_theme = "furo"
 html_title = f"gpunn {release}"
@@ -132,9 +133,16 @@ def page(name: str, module: ModuleType, known: set[int]) -> str:
     return "\n".join(lines)
 
 
+def leave_out(app: Sphinx, what: str, name: str, member: Any, skip: bool, options: Any) -> Any:
+    """Leave out a class's plain attributes: its arguments are described, the rest is for tests."""
+    is_code = callable(member) or isinstance(member, property)
+    return True if what == "class" and not is_code else None
+
+
 def setup(app: Sphinx) -> None:
     app.connect("source-read", link_to_repository)
     app.connect("builder-inited", write_reference)
+    app.connect("autodoc-skip-member", leave_out)
     app.add_html_math_renderer(
         "mathml", inline_renderers=(visit_inline, None), block_renderers=(visit_block, None)
     )
