@@ -50,15 +50,25 @@ class _OfArguments(ActivationLayer):
 
 
 class ReLU(_OfArguments):
-    """`gpunn.activations.Relu` as a layer, with its arguments in Keras's order for layers.
+    """Apply the rectified linear unit to each element: `gpunn.activations.Relu` as a layer.
+
+    ``f(x) = x`` from ``threshold`` on, ``f(x) = negative_slope (x - threshold)`` below it, and at
+    most ``max_value``. The order of the arguments is that of Keras's layer.
+
+    Shapes: x of any shape ``(batch, ...)`` -> y of the same shape.
 
     Args:
         max_value: the largest output; None for no limit.
-        negative_slope: slope below ``threshold``.
+        negative_slope: slope below ``threshold``, at least 0.
         threshold: where the slope changes, at least 0.
+
+    Raises:
+        ValueError: for a negative ``negative_slope`` or ``threshold``.
 
     >>> ReLU(max_value=10, negative_slope=0.5)([[-10.0, 5.0, 20.0]]).tolist()
     [[-5.0, 5.0, 10.0]]
+    >>> ReLU(threshold=3.0)([[2.0, 4.0]]).tolist()
+    [[0.0, 4.0]]
     """
 
     examples = ({}, {"max_value": 1.0, "negative_slope": 0.25})
@@ -74,12 +84,20 @@ class ReLU(_OfArguments):
 
 
 class LeakyReLU(_OfArguments):
-    """f(x) = x for x > 0, negative_slope x below (Maas, Hannun and Ng, 2013).
+    """Apply ``f(x) = x`` for x > 0 and ``f(x) = negative_slope x`` otherwise, to each element.
+
+    Unlike `ReLU`, it passes a gradient for negative inputs. Source: Maas, Hannun and Ng, "Rectifier
+    nonlinearities improve neural network acoustic models", 2013.
+
+    Shapes: x of any shape ``(batch, ...)`` -> y of the same shape.
 
     Args:
-        negative_slope: slope below 0. The default is Keras's for the layer; that of
+        negative_slope: slope below 0, at least 0. The default is Keras's for the layer; that of
             ``activation="leaky_relu"`` is 0.2.
         alpha: older name of ``negative_slope``.
+
+    Raises:
+        ValueError: for a negative slope.
 
     >>> LeakyReLU(0.5)([[-10.0, 5.0]]).tolist()
     [[-5.0, 5.0]]
@@ -102,7 +120,15 @@ class LeakyReLU(_OfArguments):
 
 
 class ELU(_OfArguments):
-    """f(x) = x for x > 0, alpha (exp(x) - 1) below (Clevert et al., 2015).
+    """Apply ``f(x) = x`` for x > 0 and ``f(x) = alpha (exp(x) - 1)`` otherwise, to each element.
+
+    Source: Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning by
+    exponential linear units", 2015.
+
+    Shapes: x of any shape ``(batch, ...)`` -> y of the same shape.
+
+    Args:
+        alpha: f falls to -alpha for large negative x; at least 0.
 
     >>> ELU(alpha=2)([[-1e4, 5.0]]).tolist()
     [[-2.0, 5.0]]
@@ -119,11 +145,18 @@ class ELU(_OfArguments):
 
 
 class Softmax(_OfArguments):
-    """exp(x_i) / sum_j exp(x_j) along one or more axes.
+    """Turn logits into probabilities: ``y_i = exp(x_i) / sum_j exp(x_j)`` along one or more axes.
+
+    The outputs along the axes are positive and their sum is 1.
+
+    Shapes: x of any shape ``(batch, ...)`` -> y of the same shape.
 
     Args:
-        axis: counted with the batch axis. The last axis is fast. Others are computed in
-            steps that a GPU cannot fuse.
+        axis: an axis or a tuple of axes, counted with the batch axis. The last axis is fast. Others
+            are computed in steps that a GPU cannot fuse.
+
+    Raises:
+        ValueError: when the layer is built, for an axis that the input does not have.
 
     >>> Softmax()([[0.0, 0.0]]).tolist()
     [[0.5, 0.5]]
@@ -153,20 +186,28 @@ def _check_shared(name: str, value: Any) -> list[int]:
 
 
 class PReLU(Layer):
-    """f(x) = x for x > 0, alpha x below, with a trained alpha for each feature.
+    """Apply ``f(x) = x`` for x > 0 and ``f(x) = alpha x`` otherwise, with a trained alpha per
+    feature.
 
-    Source: He, Zhang, Ren and Sun, Delving deep into rectifiers, 2015 (which starts from 0.25).
+    Source: He, Zhang, Ren and Sun, "Delving deep into rectifiers", 2015 (which starts from 0.25).
+
+    Shapes: x ``(batch, ...)`` -> y of the same shape; alpha has the shape of a sample, with 1 for
+    each shared axis.
 
     Args:
-        alpha_initializer: initializer of alpha, which has the shape of a sample, with 1 for
-            each shared axis.
+        alpha_initializer: initializer of alpha.
         alpha_regularizer: penalty on alpha, see `gpunn.regularizers`.
         alpha_constraint: constraint on alpha, applied after each update.
         shared_axes: axes along which alpha is the same, counted from 1, the first after
             the batch axis: [1, 2] for images (batch, height, width, channels).
 
-    >>> PReLU(alpha_initializer="ones")([[-2.0, 3.0]]).tolist()
-    [[-2.0, 3.0]]
+    Raises:
+        ValueError: when the layer is built, for a shared axis that a sample does not have.
+
+    >>> import gpunn
+    >>> quarter = gpunn.initializers.Constant(0.25)
+    >>> PReLU(alpha_initializer=quarter)([[-2.0, 3.0]]).tolist()
+    [[-0.5, 3.0]]
     """
 
     may_add_losses = False

@@ -41,7 +41,11 @@ def _data_dtype(given: Any) -> str | None:
 
 
 class InputLayer(Layer):
-    """The shape of one input sample. Created by `Input`; does nothing when run.
+    """Declare the shape of one sample of a model's input; `Input` creates it, and it computes
+    nothing.
+
+    Use it as the first entry of a `Sequential`, or read its ``output``, a symbolic tensor
+    ``(batch_size or None, *shape)``.
 
     Args:
         shape: shape of one sample, without the batch axis.
@@ -53,6 +57,10 @@ class InputLayer(Layer):
         name: name of the input.
         batch_shape: ``(batch size or None, *shape)``, instead of ``shape``.
         input_shape, batch_input_shape: older names of ``shape`` and ``batch_shape``.
+
+    Raises:
+        ValueError: for neither or both of ``shape`` and ``batch_shape``, and for a ``batch_size``
+            beside ``batch_shape``.
 
     >>> InputLayer(input_shape=(3,)).output.shape
     (None, 3)
@@ -155,9 +163,9 @@ def Input(
     name: str | None = None,
     batch_shape: Sequence[int | None] | None = None,
 ) -> SymbolicTensor:
-    """The input of a model: a symbolic tensor that layers can be called on.
+    """Create the input of a model: a symbolic tensor that layers can be called on.
 
-    A Sequential takes it as its first entry.
+    A `Sequential` takes it as its first entry; `Model` takes it as one of its inputs.
 
     Args:
         shape: shape of one sample, without the batch axis.
@@ -169,18 +177,29 @@ def Input(
         name: name of the input.
         batch_shape: ``(batch size or None, *shape)``, instead of ``shape``.
 
+    Returns:
+        A symbolic tensor of shape ``(batch_size or None, *shape)``, which holds no values.
+
+    Raises:
+        ValueError: for neither or both of ``shape`` and ``batch_shape``, and for a ``batch_size``
+            beside ``batch_shape``.
+
     >>> Input((28, 28)).shape
     (None, 28, 28)
+    >>> Input(batch_shape=(None, 3), name="table").name
+    'table'
     """
     return InputLayer(shape, batch_size, dtype, name, batch_shape).output
 
 
 class Flatten(Layer):
-    """Flatten (batch, a, b, ...) to (batch, a b ...). A view: nothing is copied.
+    """Flatten each sample to a vector, in row-major order, without copying values.
+
+    Shapes: x ``(batch, a, b, ...)`` -> y ``(batch, a b ...)``.
 
     Args:
         data_format: ``"channels_first"`` moves axis 1 to the end first, so that a model
-            sees the same order of features for both formats.
+            sees the same order of features for both formats. This copies the values.
 
     >>> Flatten()([[[1.0, 2.0], [3.0, 4.0]]]).tolist()
     [[1.0, 2.0, 3.0, 4.0]]
@@ -237,10 +256,16 @@ def _check_target(name: str, value: Any) -> tuple[int, ...]:
 
 
 class Reshape(Layer):
-    """Reshape samples to another shape of the same size. A view: nothing is copied.
+    """Reshape each sample to another shape of the same size, without copying values.
+
+    Shapes: x ``(batch, ...)`` -> y ``(batch, *target_shape)``.
 
     Args:
         target_shape: shape of one sample; one entry may be -1, inferred from the others.
+
+    Raises:
+        ValueError: for a shape with other entries or a second -1, and when the layer is built, if
+            the sizes differ.
 
     >>> Reshape((2, -1))([[1, 2, 3, 4, 5, 6]]).tolist()
     [[[1, 2, 3], [4, 5, 6]]]
@@ -280,17 +305,24 @@ def _check_scale(name: str, value: Any) -> Any:
 
 
 class Rescaling(Layer):
-    """y = x * scale + offset, saved with the model.
+    """Scale and shift each element: ``y = x scale + offset``, with constants saved with the model.
 
-    As the first layer it costs nothing: gathering a batch applies it during the
+    As the first layer it costs nothing if both are numbers: gathering a batch applies it during the
     conversion, so that a data set of bytes stays bytes on the device.
+
+    Shapes: x of any shape ``(batch, ...)`` -> y of the same shape.
 
     Args:
         scale: factor, or one for each entry of the last axes.
-        offset: likewise.
+        offset: what is added, likewise.
+
+    Raises:
+        ValueError: for numbers that are not finite.
 
     >>> Rescaling(1 / 255)([[0, 255]]).tolist()
     [[0.0, 1.0]]
+    >>> Rescaling(1 / 127.5, offset=-1)([[0, 255]]).tolist()
+    [[-1.0, 1.0]]
     """
 
     examples = ({"scale": 0.5}, {"scale": -2.0, "offset": 3.0})
@@ -350,7 +382,17 @@ class ActivationLayer(Layer):
 
 
 class Activation(ActivationLayer):
-    """y = f(x), with f given by name or as an object.
+    """Apply an activation function to its input: ``y = f(x)``, with f given by name or as an
+    object.
+
+    Shapes: x ``(batch, ...)`` -> y of the same shape.
+
+    Args:
+        activation: a name such as ``"relu"``, an object of `gpunn.activations`, or a function of a
+            tensor that is written with `gpunn.ops`.
+
+    Raises:
+        ValueError: for an unknown name; the message suggests the closest one.
 
     >>> Activation("relu")([[-1.0, 2.0]]).tolist()
     [[0.0, 2.0]]

@@ -27,27 +27,35 @@ from .shapes import Shape
 
 
 class Dense(Layer):
-    """y = activation(x W + b).
+    """Compute ``y = activation(x W + b)``: each output is a weighted sum of all inputs.
 
-    Backward, with dz = dy * activation'(z): dW = x^T dz, db = sum of dz over the
-    rows, dx = dz W^T. Inputs of more than two axes are treated as rows of the last axis.
+    Shapes: x ``(batch, ..., inputs)`` -> y ``(batch, ..., units)``. W has the shape
+    ``(inputs, units)``, b ``(units,)``.
+
+    Backward, with ``dz = dy * activation'(z)``: ``dW = x^T dz``, ``db`` = sum of dz over the
+    rows, ``dx = dz W^T``. Inputs of more than two axes are treated as rows of the last axis.
 
     With ``connections`` the layer is not fully connected. Missing weights and their gradients
     are always 0, whatever the initializer, a file or an update gives, and they are not counted
     as parameters. The initializer's fan-in remains the number of all inputs.
 
     Args:
-        units: number of outputs n.
+        units: number of outputs.
         activation: name or object; None is linear.
         use_bias: whether to add b.
-        kernel_initializer: initializer of W (inputs, n).
-        bias_initializer: initializer of b (n,).
+        kernel_initializer: initializer of W (inputs, units).
+        bias_initializer: initializer of b (units,).
         kernel_regularizer, bias_regularizer: penalties on W and b, see `gpunn.regularizers`.
         activity_regularizer: penalty on the output, divided by the number of samples.
         kernel_constraint, bias_constraint: constraints on W and b, applied after each
             update, see `gpunn.constraints`.
         connections: 1 (or True) where there is a weight and 0 where there is none, as an
-            array or nested lists (inputs, n), or a function of that shape that returns one.
+            array or nested lists (inputs, units), or a function of that shape that returns one.
+
+    Raises:
+        ValueError: for ``connections`` of another shape or with other values, or beside a
+            ``kernel_regularizer`` other than L1 and L2; when the layer is built, for an input of
+            unknown length.
 
     >>> layer = Dense(2, kernel_initializer="ones")
     >>> layer([[1.0, 2.0, 3.0]]).tolist()

@@ -80,12 +80,20 @@ def _check_nearest(name: str, value: Any) -> str:
 
 
 class UpSampling2D(_ImageLayer):
-    """y = x with each row and column repeated.
+    """Enlarge images by repeating each row and each column, nearest-neighbour upsampling.
+
+    The gradient of a pixel is the sum of the gradients of its copies.
+
+    Shapes: x ``(batch, height, width, channels)`` -> y
+    ``(batch, size[0] height, size[1] width, channels)``; with channels first, channels are axis 1.
 
     Args:
-        size: how often, (rows, columns), or one number for both.
+        size: how often rows and columns are repeated, (rows, columns), or one number for both.
         data_format: ``"channels_last"`` or ``"channels_first"``.
         interpolation: ``"nearest"``; others are not supported.
+
+    Raises:
+        ValueError: for another interpolation, and for inputs that are not images.
 
     >>> UpSampling2D((1, 2))([[[[5.0], [6.0]]]])[0, ..., 0].tolist()
     [[5.0, 5.0, 6.0, 6.0]]
@@ -136,12 +144,18 @@ class UpSampling2D(_ImageLayer):
 
 
 class ZeroPadding2D(_ImageLayer):
-    """y = x with rows and columns of zeros around each image.
+    """Add rows and columns of zeros around each image, before a convolution for example.
+
+    Shapes: x ``(batch, height, width, channels)`` -> y ``(batch, above + height + below, left +
+    width + right, channels)``; with channels first, channels are axis 1.
 
     Args:
-        padding: zeros on each side; or (vertical, horizontal), each a number or a pair:
+        padding: zeros on each side, in pixels; or (vertical, horizontal), each a number or a pair:
             ((above, below), (left, right)).
         data_format: ``"channels_last"`` or ``"channels_first"``.
+
+    Raises:
+        ValueError: for padding of another form, and for inputs that are not images.
 
     >>> ZeroPadding2D(((1, 0), (0, 1)))([[[[5.0]]]])[0, ..., 0].tolist()
     [[0.0, 0.0], [5.0, 0.0]]

@@ -73,9 +73,16 @@ class _InTurn(Merging):
 
 
 class Add(_InTurn):
-    """y = x1 + x2 + ... With the input of a layer, a residual connection: x + f(x).
+    """Add a list of inputs element by element: ``y = x1 + x2 + ...``
 
-    Every input gets the gradient of the output (He et al., 2016).
+    With the input of a layer it makes a residual connection, ``x + f(x)``. Every input gets the
+    gradient of the output. Source: He, Zhang, Ren and Sun, "Deep residual learning for image
+    recognition", 2016.
+
+    Shapes: a list of inputs of one shape ``(batch, ...)`` -> y of the same shape.
+
+    Raises:
+        ValueError: for inputs of different shapes; there is no broadcasting.
 
     >>> Add()([[[1.0, 2.0]], [[10.0, 20.0]]]).tolist()
     [[11.0, 22.0]]
@@ -86,7 +93,14 @@ class Add(_InTurn):
 
 
 class Subtract(_InTurn):
-    """y = x1 - x2.
+    """Subtract the second of two inputs from the first, element by element: ``y = x1 - x2``.
+
+    The inputs get the gradients ``dy`` and ``-dy``.
+
+    Shapes: a list of two inputs of one shape ``(batch, ...)`` -> y of the same shape.
+
+    Raises:
+        ValueError: for another number of inputs, or different shapes.
 
     >>> Subtract()([[[1.0, 2.0]], [[10.0, 20.0]]]).tolist()
     [[-9.0, -18.0]]
@@ -99,7 +113,14 @@ class Subtract(_InTurn):
 
 
 class Average(Add):
-    """y = (x1 + ... + xn) / n.
+    """Average a list of n inputs element by element: ``y = (x1 + ... + xn) / n``.
+
+    Each input gets the gradient ``dy / n``.
+
+    Shapes: a list of inputs of one shape ``(batch, ...)`` -> y of the same shape.
+
+    Raises:
+        ValueError: for inputs of different shapes; there is no broadcasting.
 
     >>> Average()([[[1.0, 2.0]], [[3.0, 6.0]]]).tolist()
     [[2.0, 4.0]]
@@ -110,7 +131,14 @@ class Average(Add):
 
 
 class Multiply(_InTurn):
-    """y = x1 x2 ..., element-wise; dxk = dy times the product of the others.
+    """Multiply a list of inputs element by element: ``y = x1 x2 ...``
+
+    Each input gets the gradient dy times the product of the others.
+
+    Shapes: a list of inputs of one shape ``(batch, ...)`` -> y of the same shape.
+
+    Raises:
+        ValueError: for inputs of different shapes; there is no broadcasting.
 
     >>> Multiply()([[[1.0, 2.0]], [[3.0, 6.0]]]).tolist()
     [[3.0, 12.0]]
@@ -121,7 +149,14 @@ class Multiply(_InTurn):
 
 
 class Maximum(_InTurn):
-    """y = the element-wise maximum of the inputs; equal inputs share the gradient.
+    """Take the element-wise maximum of a list of inputs: ``y = max(x1, x2, ...)``.
+
+    The largest input gets the gradient; two equal inputs get half of it each.
+
+    Shapes: a list of inputs of one shape ``(batch, ...)`` -> y of the same shape.
+
+    Raises:
+        ValueError: for inputs of different shapes; there is no broadcasting.
 
     >>> Maximum()([[[1.0, 9.0]], [[3.0, 6.0]]]).tolist()
     [[3.0, 9.0]]
@@ -132,7 +167,14 @@ class Maximum(_InTurn):
 
 
 class Minimum(_InTurn):
-    """y = the element-wise minimum of the inputs; equal inputs share the gradient.
+    """Take the element-wise minimum of a list of inputs: ``y = min(x1, x2, ...)``.
+
+    The smallest input gets the gradient; two equal inputs get half of it each.
+
+    Shapes: a list of inputs of one shape ``(batch, ...)`` -> y of the same shape.
+
+    Raises:
+        ValueError: for inputs of different shapes; there is no broadcasting.
 
     >>> Minimum()([[[1.0, 9.0]], [[3.0, 6.0]]]).tolist()
     [[1.0, 6.0]]
@@ -163,10 +205,16 @@ def _check_axis(name: str, value: Any) -> int:
 
 
 class Concatenate(Merging):
-    """y = the inputs concatenated along an axis.
+    """Concatenate a list of inputs along one axis; the other axes must have equal lengths.
+
+    Shapes, for the last axis: inputs ``(batch, ..., a)``, ``(batch, ..., b)``, ... -> y
+    ``(batch, ..., a + b + ...)``.
 
     Args:
-        axis: the axis; not the batch axis, 0.
+        axis: the axis, counted with the batch axis; not the batch axis itself, 0.
+
+    Raises:
+        ValueError: for axis 0, and for inputs that differ in another axis.
 
     >>> Concatenate()([[[1.0, 2.0]], [[3.0]]]).tolist()
     [[1.0, 2.0, 3.0]]
@@ -198,35 +246,113 @@ class Concatenate(Merging):
 
 
 def add(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """Apply `Add` to a list of tensors or arrays; keyword arguments go to the layer."""
+    """Add a list of inputs element by element, with a new `Add` layer.
+
+    Args:
+        inputs: tensors, symbolic tensors or arrays of one shape (batch, ...).
+        kwargs: arguments of the layer, such as ``name``.
+
+    Returns:
+        Their sum, a tensor of the same shape.
+
+    >>> add([[[1.0, 2.0]], [[10.0, 20.0]]]).tolist()
+    [[11.0, 22.0]]
+    """
     return Add(**kwargs)(inputs)
 
 
 def subtract(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """Apply `Subtract` to a list of two; keyword arguments go to the layer."""
+    """Subtract the second of two inputs from the first, with a new `Subtract` layer.
+
+    Args:
+        inputs: two tensors, symbolic tensors or arrays of one shape (batch, ...).
+        kwargs: arguments of the layer, such as ``name``.
+
+    Returns:
+        Their difference, a tensor of the same shape.
+
+    >>> subtract([[[1.0, 2.0]], [[10.0, 20.0]]]).tolist()
+    [[-9.0, -18.0]]
+    """
     return Subtract(**kwargs)(inputs)
 
 
 def multiply(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """Apply `Multiply` to a list; keyword arguments go to the layer."""
+    """Multiply a list of inputs element by element, with a new `Multiply` layer.
+
+    Args:
+        inputs: tensors, symbolic tensors or arrays of one shape (batch, ...).
+        kwargs: arguments of the layer, such as ``name``.
+
+    Returns:
+        Their product, a tensor of the same shape.
+
+    >>> multiply([[[1.0, 2.0]], [[3.0, 6.0]]]).tolist()
+    [[3.0, 12.0]]
+    """
     return Multiply(**kwargs)(inputs)
 
 
 def average(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """Apply `Average` to a list; keyword arguments go to the layer."""
+    """Average a list of inputs element by element, with a new `Average` layer.
+
+    Args:
+        inputs: tensors, symbolic tensors or arrays of one shape (batch, ...).
+        kwargs: arguments of the layer, such as ``name``.
+
+    Returns:
+        Their mean, a tensor of the same shape.
+
+    >>> average([[[1.0, 2.0]], [[3.0, 6.0]]]).tolist()
+    [[2.0, 4.0]]
+    """
     return Average(**kwargs)(inputs)
 
 
 def maximum(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """Apply `Maximum` to a list; keyword arguments go to the layer."""
+    """Take the element-wise maximum of a list of inputs, with a new `Maximum` layer.
+
+    Args:
+        inputs: tensors, symbolic tensors or arrays of one shape (batch, ...).
+        kwargs: arguments of the layer, such as ``name``.
+
+    Returns:
+        The maximum, a tensor of the same shape.
+
+    >>> maximum([[[1.0, 9.0]], [[3.0, 6.0]]]).tolist()
+    [[3.0, 9.0]]
+    """
     return Maximum(**kwargs)(inputs)
 
 
 def minimum(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """Apply `Minimum` to a list; keyword arguments go to the layer."""
+    """Take the element-wise minimum of a list of inputs, with a new `Minimum` layer.
+
+    Args:
+        inputs: tensors, symbolic tensors or arrays of one shape (batch, ...).
+        kwargs: arguments of the layer, such as ``name``.
+
+    Returns:
+        The minimum, a tensor of the same shape.
+
+    >>> minimum([[[1.0, 9.0]], [[3.0, 6.0]]]).tolist()
+    [[1.0, 6.0]]
+    """
     return Minimum(**kwargs)(inputs)
 
 
 def concatenate(inputs: Sequence[Any], axis: int = -1, **kwargs: Any) -> Any:
-    """Apply `Concatenate` to a list along ``axis``; keyword arguments go to the layer."""
+    """Concatenate a list of inputs along one axis, with a new `Concatenate` layer.
+
+    Args:
+        inputs: tensors, symbolic tensors or arrays that differ only along ``axis``.
+        axis: the axis, not the batch axis, 0.
+        kwargs: arguments of the layer, such as ``name``.
+
+    Returns:
+        One tensor, whose length along ``axis`` is the sum of theirs.
+
+    >>> concatenate([[[1.0, 2.0]], [[3.0]]]).tolist()
+    [[1.0, 2.0, 3.0]]
+    """
     return Concatenate(axis, **kwargs)(inputs)

@@ -63,10 +63,14 @@ def _drawn(layer: Layer, like: Tensor) -> Tensor:
 
 
 class Dropout(_RandomLayer):
-    """In training, set a fraction of the inputs to 0 and scale the rest by 1 / (1 - rate).
+    """Set a random fraction of the inputs to 0 in training, and scale the rest by ``1 / (1 -
+    rate)``.
 
-    The choice depends only on the seed, the step and the position (Philox 4x64-10), and is
-    the same on every backend (Srivastava et al., 2014).
+    Outside training the layer passes its input unchanged. The choice depends only on the seed, the
+    step and the position (Philox 4x64-10), and is the same on every backend. Source: Srivastava et
+    al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
+
+    Shapes: x of any shape ``(batch, ...)`` -> y of the same shape.
 
     Args:
         rate: the fraction, from 0 to 1.
@@ -75,8 +79,14 @@ class Dropout(_RandomLayer):
             drops a feature of a sample for all of axis 1.
         seed: key of the random stream; the model's when None.
 
+    Raises:
+        ValueError: for a rate below 0 or above 1.
+
     >>> Dropout(0.5)([[1.0, 2.0]]).tolist()  # outside training: the identity
     [[1.0, 2.0]]
+    >>> y = Dropout(0.5, seed=1)([[1.0, 1.0, 1.0, 1.0]], training=True)
+    >>> set(y.ravel().tolist()) <= {0.0, 2.0}
+    True
     """
 
     examples = ({"rate": 0.0}, {"rate": 0.3}, {"rate": 0.8, "seed": 7}, {"rate": 1.0})
@@ -124,13 +134,18 @@ class Dropout(_RandomLayer):
 
 
 class GaussianNoise(_RandomLayer):
-    """In training, y = x + noise, with normal noise of mean 0; augments real-valued data.
+    """Add normal noise of mean 0 in training, ``y = x + noise``, to augment real-valued data.
 
-    The gradient passes unchanged.
+    Outside training the layer passes its input unchanged. The gradient passes unchanged.
+
+    Shapes: x of any shape ``(batch, ...)`` -> y of the same shape.
 
     Args:
-        stddev: standard deviation of the noise, at least 0.
+        stddev: standard deviation of the noise, at least 0, in the units of x.
         seed: key of the random stream; the model's when None.
+
+    Raises:
+        ValueError: for a negative ``stddev``.
 
     >>> GaussianNoise(0.1)([[1.0, 2.0]]).tolist()  # outside training: the identity
     [[1.0, 2.0]]
@@ -161,13 +176,21 @@ class GaussianNoise(_RandomLayer):
 
 
 class GaussianDropout(_RandomLayer):
-    """In training, y = x * f, with normal f of mean 1 and the standard deviation of dropout.
+    """Multiply inputs by normal noise of mean 1 in training, with the standard deviation of
+    dropout.
 
-    That is sqrt(rate / (1 - rate)) (Srivastava et al., 2014, section 10).
+    ``y = x f``, where f has the standard deviation ``sqrt(rate / (1 - rate))``. Outside training
+    the layer passes its input unchanged. Source: Srivastava et al., "Dropout: a simple way to
+    prevent neural networks from overfitting", 2014, section 10.
+
+    Shapes: x of any shape ``(batch, ...)`` -> y of the same shape.
 
     Args:
         rate: as in `Dropout`, from 0 to below 1.
         seed: key of the random stream; the model's when None.
+
+    Raises:
+        ValueError: for a rate below 0, or of 1 or more.
 
     >>> GaussianDropout(0.5)([[1.0, 2.0]]).tolist()  # outside training: the identity
     [[1.0, 2.0]]

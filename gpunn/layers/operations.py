@@ -213,17 +213,26 @@ def _check_shape(name: str, value: Any) -> Any:
 
 
 class Lambda(Layer):
-    """A function of tensors as a layer; it cannot be saved to files.
+    """Use a function of tensors as a layer: ``y = function(x)``. It cannot be saved to files.
+
+    Shapes: x ``(batch, ...)`` -> y of the shape of the function's result.
 
     Args:
         function: called with the layer's input, and written with `gpunn.ops`; it also receives
             ``training`` if it has an argument of this name.
         output_shape: accepted as in Keras; the shape is that of the function's result.
+        mask: accepted as in Keras and ignored.
         arguments: further keyword arguments of the function.
+
+    Raises:
+        TypeError: if ``function`` is not callable.
+        ValueError: when a model with the layer is saved.
 
     >>> from gpunn import ops
     >>> print(Lambda(lambda x: ops.exp(x) - 1)([[0.0, 1.0]]).numpy().round(3))
     [[0.    1.718]]
+    >>> Lambda(lambda x, power: x**power, arguments={"power": 2})([[3.0]]).tolist()
+    [[9.0]]
     """
 
     abstract = True  # not registered: no file can hold one

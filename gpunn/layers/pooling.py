@@ -102,15 +102,24 @@ class _GlobalPooling2D(_Pooling):
 
 
 class MaxPooling2D(_Max, _Pooling2D):
-    """y = the largest pixel in each window. The gradient goes to that pixel; among equal pixels
-    to the first, row by row, as in PyTorch.
+    """Take the largest pixel in each window of an image, separately for each channel.
+
+    The gradient goes to that pixel; among equal pixels to the first, row by row, as in PyTorch.
+
+    Shapes: x ``(batch, height, width, channels)`` -> y ``(batch, rows, columns, channels)``; with
+    channels first, channels are axis 1. For padding ``"valid"``
+    ``rows = (height - pool_size[0]) // strides[0] + 1``, for ``"same"``
+    ``rows = ceil(height / strides[0])``; columns likewise.
 
     Args:
-        pool_size: (height, width) of the window, or one number for both.
+        pool_size: (height, width) of the window in pixels, or one number for both.
         strides: pixels from one window to the next; ``pool_size`` when None.
         padding: ``"valid"``: windows lie entirely inside the image, and pixels left over at its
             end are dropped; ``"same"``: one window for every ``strides`` pixels.
         data_format: ``"channels_last"`` or ``"channels_first"``.
+
+    Raises:
+        ValueError: for inputs that are not images, or in which not even one window fits.
 
     >>> MaxPooling2D()([[[[1.0], [2.0]], [[4.0], [3.0]]]]).tolist()
     [[[[4.0]]]]
@@ -125,12 +134,19 @@ class MaxPooling2D(_Max, _Pooling2D):
 
 
 class AveragePooling2D(_Average, _Pooling2D):
-    """y = the mean of the pixels in each window, padding not counted.
+    """Take the mean of the pixels in each window of an image, separately for each channel.
 
-    Each pixel's gradient is the sum of dy / (pixels in the window) over its windows.
+    Padding is not counted. Each pixel's gradient is the sum of ``dy / (pixels in the window)`` over
+    its windows.
+
+    Shapes: as in `MaxPooling2D`, x ``(batch, height, width, channels)`` -> y
+    ``(batch, rows, columns, channels)``.
 
     Args:
         pool_size, strides, padding, data_format: as in `MaxPooling2D`.
+
+    Raises:
+        ValueError: for inputs that are not images, or in which not even one window fits.
 
     >>> AveragePooling2D()([[[[1.0], [2.0]], [[4.0], [3.0]]]]).tolist()
     [[[[2.5]]]]
@@ -141,11 +157,17 @@ class AveragePooling2D(_Average, _Pooling2D):
 
 
 class GlobalMaxPooling2D(_Max, _GlobalPooling2D):
-    """y (batch, channels) = the largest pixel of each channel.
+    """Take the largest pixel of each channel, which turns each image into one row of numbers.
+
+    Shapes: x ``(batch, height, width, channels)`` -> y ``(batch, channels)``; with ``keepdims``
+    ``(batch, 1, 1, channels)``. With channels first, channels are axis 1.
 
     Args:
         data_format: ``"channels_last"`` or ``"channels_first"``.
         keepdims: whether y keeps the axes of height and width, with length 1.
+
+    Raises:
+        ValueError: for inputs that are not images.
 
     >>> GlobalMaxPooling2D()([[[[1.0], [2.0]], [[4.0], [3.0]]]]).tolist()
     [[4.0]]
@@ -156,10 +178,18 @@ class GlobalMaxPooling2D(_Max, _GlobalPooling2D):
 
 
 class GlobalAveragePooling2D(_Average, _GlobalPooling2D):
-    """y (batch, channels) = the mean of each channel's pixels (Lin et al., 2013).
+    """Take the mean of each channel's pixels, which turns each image into one row of numbers.
+
+    Source: Lin, Chen and Yan, "Network in network", 2013.
+
+    Shapes: x ``(batch, height, width, channels)`` -> y ``(batch, channels)``; with ``keepdims``
+    ``(batch, 1, 1, channels)``. With channels first, channels are axis 1.
 
     Args:
         data_format, keepdims: as in `GlobalMaxPooling2D`.
+
+    Raises:
+        ValueError: for inputs that are not images.
 
     >>> GlobalAveragePooling2D()([[[[1.0], [2.0]], [[4.0], [3.0]]]]).tolist()
     [[2.5]]
