@@ -28,17 +28,25 @@ from .shapes import Shape
 
 
 class Conv2D(_ImageLayer):
-    """y = activation(x * W + b): each output pixel is the sum of a small window of the input
-    times W, with the same W everywhere.
+    """Convolve images: ``y = activation(x * W + b)``, with the same small window W at every place.
+
+    Each output pixel is the sum of a window of the input times W. As usual in deep learning, this
+    convolution is a cross-correlation: W is not flipped.
+
+    Shapes: x ``(batch, height, width, channels)`` -> y ``(batch, rows, columns, filters)``; with
+    channels first, channels and filters are axis 1. W has the shape ``(*kernel_size, channels,
+    filters)``, b ``(filters,)``. For padding ``"valid"`` without dilation ``rows = (height -
+    kernel_size[0]) // strides[0] + 1``, for ``"same"`` ``rows = ceil(height / strides[0])``;
+    columns likewise.
 
     With the window's pixels as a row p of (height width channels) values and W as a matrix,
-    z = p W. Backward, with dz = dy * activation'(z): dW = sum over all windows of p^T dz,
-    db = that of dz; dx = each pixel's sum of dz W^T over the windows that contain it. (As
-    usual in deep learning, this convolution is a cross-correlation: W is not flipped.)
+    ``z = p W``. Backward, with ``dz = dy * activation'(z)``: ``dW`` = sum over all windows of
+    ``p^T dz``, ``db`` = that of dz; ``dx`` = each pixel's sum of ``dz W^T`` over the windows that
+    contain it.
 
     Args:
         filters: number of output channels.
-        kernel_size: (height, width) of the window, or one number for both.
+        kernel_size: (height, width) of the window in pixels, or one number for both.
         strides: pixels from one window to the next, likewise.
         padding: ``"valid"``: windows lie entirely inside the image; ``"same"``: zeros around it
             give one window for every ``strides`` pixels, an odd zero below and on the right.
@@ -197,15 +205,20 @@ def _check_none(name: str, value: Any) -> None:
 
 
 class Conv2DTranspose(_ImageLayer):
-    """y = activation(z + b), where z is the backward pass of a `Conv2D` on x: each input pixel adds
-    W, times its values, to a window of a larger image.
+    """Enlarge images: each input pixel adds W, times its values, to a window of a larger image.
 
-    It enlarges images, for example in the decoder of an autoencoder (Dumoulin, Visin, "A guide to
-    convolution arithmetic for deep learning", 2016, chapter 4).
+    ``y = activation(z + b)``, where z is the backward pass of a `Conv2D` on x. It is used in the
+    decoder of an autoencoder, for example. Source: Dumoulin and Visin, "A guide to convolution
+    arithmetic for deep learning", 2016, chapter 4.
+
+    Shapes: x ``(batch, height, width, channels)`` -> y ``(batch, rows, columns, filters)``; with
+    channels first, channels and filters are axis 1. For padding ``"same"``
+    ``rows = height strides[0]``, for ``"valid"``
+    ``rows = height strides[0] + max(kernel_size[0] - strides[0], 0)``; columns likewise.
 
     Args:
         filters: number of output channels.
-        kernel_size: (height, width) of the window, or one number for both.
+        kernel_size: (height, width) of the window in pixels, or one number for both.
         strides: pixels from one window to the next, the factor by which images become larger.
         padding: ``"valid"``: windows lie entirely inside the larger image; ``"same"``: it is
             ``strides`` times as large.
@@ -218,6 +231,10 @@ class Conv2DTranspose(_ImageLayer):
         kernel_regularizer, bias_regularizer: penalties on W and b, see `gpunn.regularizers`.
         kernel_constraint, bias_constraint: constraints on W and b, applied after each
             update, see `gpunn.constraints`.
+
+    Raises:
+        ValueError: for invalid sizes, for an ``output_padding``, and for inputs that are not
+            images.
 
     >>> layer = Conv2DTranspose(1, 2, strides=2, kernel_initializer="ones")
     >>> layer([[[[1.0], [2.0]]]])[0, ..., 0].tolist()

@@ -44,7 +44,7 @@ class InputLayer(Layer):
     """Declare the shape of one sample of a model's input; `Input` creates it, and it computes
     nothing.
 
-    Use it as the first entry of a `Sequential`, or read its ``output``, a symbolic tensor
+    Use it as the first entry of a `gpunn.Sequential`, or read its ``output``, a symbolic tensor
     ``(batch_size or None, *shape)``.
 
     Args:
@@ -165,7 +165,7 @@ def Input(
 ) -> SymbolicTensor:
     """Create the input of a model: a symbolic tensor that layers can be called on.
 
-    A `Sequential` takes it as its first entry; `Model` takes it as one of its inputs.
+    A `gpunn.Sequential` takes it as its first entry; `gpunn.Model` takes it as one of its inputs.
 
     Args:
         shape: shape of one sample, without the batch axis.

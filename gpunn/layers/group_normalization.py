@@ -25,11 +25,14 @@ def _check_groups(name: str, value: Any) -> int:
 class GroupNormalization(_Normalization):
     """Normalize each group of channels of each sample to mean 0 and variance 1, then scale.
 
-    y = gamma (x - mean) / sqrt(variance + epsilon) + beta, with the mean and the variance
+    ``y = gamma (x - mean) / sqrt(variance + epsilon) + beta``, with the mean and the variance
     of a sample over all values in a group of adjacent channels, and gamma and beta for each
     channel. It is the same in training and inference, and for any batch size. One group is
-    layer normalization over all axes; one group per channel is instance normalization. Wu and
-    He, "Group normalization", 2018.
+    layer normalization over all axes; one group per channel is instance normalization. Source: Wu
+    and He, "Group normalization", 2018.
+
+    Shapes: x ``(batch, ..., channels)`` -> y of the same shape; gamma and beta have the shape
+    ``(channels,)``.
 
     Args:
         groups: number of groups, a divisor of the number of channels. -1: one group per
@@ -41,6 +44,10 @@ class GroupNormalization(_Normalization):
         beta_initializer, gamma_initializer: initializers of beta and gamma (channels,).
         beta_regularizer, gamma_regularizer: penalties, see `gpunn.regularizers`.
         beta_constraint, gamma_constraint: see `gpunn.constraints`.
+
+    Raises:
+        ValueError: for an invalid number of groups, and when the layer is built, for one that does
+            not divide the channels, or an axis out of bounds.
 
     >>> GroupNormalization(groups=2)([[1.0, 3.0, 10.0, 30.0]]).round(2).tolist()
     [[-1.0, 1.0, -1.0, 1.0]]

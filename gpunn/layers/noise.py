@@ -63,8 +63,7 @@ def _drawn(layer: Layer, like: Tensor) -> Tensor:
 
 
 class Dropout(_RandomLayer):
-    """Set a random fraction of the inputs to 0 in training, and scale the rest by ``1 / (1 -
-    rate)``.
+    """Set a random fraction of the inputs to 0 in training, and divide the rest by ``1 - rate``.
 
     Outside training the layer passes its input unchanged. The choice depends only on the seed, the
     step and the position (Philox 4x64-10), and is the same on every backend. Source: Srivastava et

@@ -112,18 +112,21 @@ class _Normalization(Layer):
 class BatchNormalization(_Normalization):
     """Normalize each feature to mean 0 and variance 1 over the batch, then scale.
 
-    In training y = gamma (x - mean) / sqrt(variance + epsilon) + beta, with the mean and the
+    In training ``y = gamma (x - mean) / sqrt(variance + epsilon) + beta``, with the mean and the
     variance (divided by n) over the batch and all axes but ``axis``. The moving averages are
-    updated: moving = momentum moving + (1 - momentum) now. In inference, and in a frozen layer
-    (``trainable=False``), the moving averages are used instead and do not change. Ioffe and
+    updated: ``moving = momentum moving + (1 - momentum) now``. In inference, and in a frozen layer
+    (``trainable=False``), the moving averages are used instead and do not change. Source: Ioffe and
     Szegedy, "Batch normalization", 2015.
 
     As in Keras the moving variance is the biased one, divided by n; PyTorch's is divided by
     n - 1.
 
+    Shapes: x ``(batch, ..., features)`` -> y of the same shape; gamma, beta and the moving averages
+    have the shape ``(features,)``.
+
     Args:
         axis: axis of the features, not the batch axis; 1 for images with channels first.
-        momentum: momentum of the moving averages.
+        momentum: momentum of the moving averages, from 0 to 1.
         epsilon: added to the variance.
         center: whether to add beta.
         scale: whether to multiply by gamma.
@@ -135,6 +138,9 @@ class BatchNormalization(_Normalization):
         synchronized: whether the statistics are those of the rows of all ranks, where several
             processes train one model (see `gpunn.distribution`). By default each rank uses those
             of its own rows, and the moving averages are averaged over the ranks.
+
+    Raises:
+        ValueError: for ``renorm=True``, and when the layer is built, for an axis out of bounds.
 
     >>> layer = BatchNormalization()
     >>> layer([[1.0], [3.0]], training=True).round(2).tolist()
@@ -319,19 +325,25 @@ class BatchNormalization(_Normalization):
 class LayerNormalization(_Normalization):
     """Normalize each sample to mean 0 and variance 1 over its last axes, then scale.
 
-    y = gamma (x - mean) / sqrt(variance + epsilon) + beta, with the mean and the variance
-    (divided by n) over ``axis``, the same in training and inference. Ba, Kiros and Hinton,
+    ``y = gamma (x - mean) / sqrt(variance + epsilon) + beta``, with the mean and the variance
+    (divided by n) over ``axis``, the same in training and inference. Source: Ba, Kiros and Hinton,
     "Layer normalization", 2016.
+
+    Shapes: x ``(batch, ..., features)`` -> y of the same shape; gamma and beta have the shape of
+    the axes.
 
     Args:
         axis: the last axis, or several last axes, in any order.
         epsilon: added to the variance.
         center: whether to add beta.
         scale: whether to multiply by gamma.
-        beta_initializer, gamma_initializer: initializers of beta and gamma, which have the
-            shape of the axes.
+        beta_initializer, gamma_initializer: initializers of beta and gamma.
         beta_regularizer, gamma_regularizer: penalties, see `gpunn.regularizers`.
         beta_constraint, gamma_constraint: see `gpunn.constraints`.
+
+    Raises:
+        TypeError: for an axis that is not an integer.
+        ValueError: when the layer is built, unless the axes are different ones at the end.
 
     >>> LayerNormalization()([[0.0, 2.0], [5.0, 5.0]]).round(2).tolist()
     [[-1.0, 1.0], [0.0, 0.0]]
@@ -381,10 +393,12 @@ class LayerNormalization(_Normalization):
 
 
 class RMSNormalization(LayerNormalization):
-    """Divide each sample by its root mean square, then scale.
+    """Divide each sample by its root mean square over its last axes, then scale.
 
-    y = gamma x / sqrt(mean of x^2 + epsilon), over ``axis``. Zhang and Sennrich, "Root mean
-    square layer normalization", 2019.
+    ``y = gamma x / sqrt(mean(x^2) + epsilon)``, with the mean over ``axis``, the same in training
+    and inference. Source: Zhang and Sennrich, "Root mean square layer normalization", 2019.
+
+    Shapes: x ``(batch, ..., features)`` -> y of the same shape; gamma has the shape of the axes.
 
     Args:
         axis: the last axis, or several last axes, in any order.

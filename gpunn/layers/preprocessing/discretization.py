@@ -31,11 +31,14 @@ def _check_boundaries(name: str, value: Any) -> tuple[float, ...]:
 
 
 class Discretization(Layer):
-    """Map numbers to bins: bin k holds the numbers from boundary k-1 up to, but not including,
+    """Map numbers to bins: bin k holds the numbers from boundary k - 1 up to, but not including,
     boundary k.
 
     The boundaries are given, or `adapt` computes them as quantiles of data, so that all bins get
     about the same number of values. The layer is computed inside the step.
+
+    Shapes: x ``(batch, ...)`` -> bin numbers of the same shape; with the other output modes, rows
+    of as many numbers as there are bins.
 
     Args:
         bin_boundaries: where bins end, in increasing order; there is one more bin than boundaries.
@@ -125,6 +128,11 @@ class Discretization(Layer):
         Raises:
             TypeError, ValueError: for data other than finite numbers, if bin_boundaries were
                 given, and if the number of bins would change in a model.
+
+        >>> layer = Discretization(num_bins=2)
+        >>> layer.adapt([1.0, 2.0, 3.0, 4.0])
+        >>> layer.bin_boundaries
+        [2.0]
         """
         if self.num_bins is None:
             raise ValueError(f"{self.name}.adapt: bin_boundaries were given; give num_bins.")
@@ -143,7 +151,12 @@ class Discretization(Layer):
         self._boundaries = found
 
     def data_held(self) -> dict[str, str]:
-        """Describe what the layer stores of the data's values."""
+        """Describe what the layer stores of the data's values, and so what a saved model tells
+        about them.
+
+        >>> Discretization([0.0, 1.0]).data_held()
+        {'boundaries': '2, from 0 to 1'}
+        """
         if not self._boundaries:
             return {}
         low, high = self._boundaries[0], self._boundaries[-1]

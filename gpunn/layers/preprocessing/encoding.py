@@ -87,6 +87,9 @@ class CategoryEncoding(Layer):
     The layer is computed inside the step. If it reads an input of the model, data with other
     numbers raise an error before the first step.
 
+    Shapes: integers ``(batch, n)`` -> rows ``(batch, num_tokens)`` for ``"multi_hot"`` and
+    ``"count"``; integers ``(batch, 1)`` -> rows ``(batch, num_tokens)`` for ``"one_hot"``.
+
     Args:
         num_tokens: number of categories; integers are from 0 to ``num_tokens`` - 1.
         output_mode: ``"one_hot"``: a row for each integer; it replaces a last axis of length 1,
@@ -96,10 +99,15 @@ class CategoryEncoding(Layer):
 
     Call it with ``count_weights`` in the shape of the integers to sum weights instead.
 
+    Raises:
+        ValueError: for integers out of range, and for ``count_weights`` without ``"count"``.
+
     >>> CategoryEncoding(3, "one_hot")([[2], [0]]).tolist()
     [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     >>> CategoryEncoding(3, "count")([[2, 2], [0, 1]]).tolist()
     [[0.0, 0.0, 2.0], [1.0, 1.0, 0.0]]
+    >>> CategoryEncoding(3, "count")([[2, 0]], count_weights=[[0.5, 2.0]]).tolist()
+    [[2.0, 0.0, 0.5]]
     """
 
     examples = ({"num_tokens": 3}, {"num_tokens": 2, "output_mode": "count"})

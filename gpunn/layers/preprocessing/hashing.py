@@ -36,12 +36,18 @@ class HashingVectorizer(RowEncoder):
     ``gpunn.Input((1,), dtype="string")``. A missing text (None, NaN) gives zeros. The results are
     those of scikit-learn's HashingVectorizer, with ``token_pattern=r"\\w+"``.
 
+    Shapes: texts ``(batch,)`` or ``(batch, 1)`` -> rows ``(batch, n_features)``.
+
     Args:
         n_features: length of a row.
         norm: ``"l2"``: rows have the Euclidean length 1; ``"l1"``: the absolute values add up to
             1; None: plain counts.
         alternate_sign: whether the hash also gives each word a sign, so that words in one position
             rather cancel than add up.
+
+    Raises:
+        TypeError: for data that are not texts; the first is named.
+        ValueError: for an unknown ``norm``.
 
     >>> layer = HashingVectorizer(4, norm=None)
     >>> layer(["Green tea", "tea, GREEN tea!", None]).tolist()

@@ -59,6 +59,8 @@ class SimpleImputer(HostLayer):
     It follows an input and fills in values while data are fed: a saved model takes data with gaps.
     The names are scikit-learn's; in scikit-learn the default strategy is the mean.
 
+    Shapes: x ``(batch, ...)`` -> y of the same shape, without gaps.
+
     Args:
         strategy: ``"median"``, ``"mean"``, or ``"constant"``.
         fill_value: with ``"constant"``, the number.
@@ -67,6 +69,7 @@ class SimpleImputer(HostLayer):
 
     Raises:
         ValueError: for ``"constant"`` without a number.
+        TypeError: for data that are not numbers; the first is named.
 
     >>> layer = SimpleImputer()
     >>> layer.adapt([[1.0], [None], [2.0], [9.0]])
@@ -90,6 +93,8 @@ class SimpleImputer(HostLayer):
     def adapt(self, data: Any, steps: int | None = None) -> None:
         """Compute the medians or means of data, for each index of the last axis.
 
+        With ``strategy="constant"`` it does nothing.
+
         Args:
             data: numbers (rows, ...), with gaps: an array, a list, a column, or batches of them.
             steps: how many batches are read; all by default.
@@ -97,6 +102,11 @@ class SimpleImputer(HostLayer):
         Raises:
             TypeError: for values that are not numbers.
             ValueError: if an index of the last axis has no number at all.
+
+        >>> layer = SimpleImputer("mean")
+        >>> layer.adapt([[1.0, 10.0], [None, 20.0], [3.0, 60.0]])
+        >>> layer.statistics
+        [2.0, 30.0]
         """
         if self.strategy == "constant":
             return
@@ -122,7 +132,12 @@ class SimpleImputer(HostLayer):
         return np.where(np.isnan(array), np.asarray(self.statistics), array)
 
     def data_held(self) -> dict[str, str]:
-        """Describe what the layer stores of the data's values."""
+        """Describe what the layer stores of the data's values, and so what a saved model tells
+        about them.
+
+        >>> SimpleImputer(statistics=[2.0, 30.0]).data_held()
+        {'statistics': 'the median: 2, 30'}
+        """
         if self.statistics is None or self.strategy == "constant":
             return {}
         shown = first_few((f"{value:g}" for value in np.atleast_1d(self.statistics)), 3)
@@ -130,10 +145,15 @@ class SimpleImputer(HostLayer):
 
 
 class MissingIndicator(HostLayer):
-    """1 where a number is missing (NaN, None, pandas's NA), else 0.
+    """Give 1 where a number is missing (NaN, None, pandas's NA), and 0 elsewhere.
 
     It follows an input, beside a `SimpleImputer`, so that a model can distinguish values that were
     filled in from values that were present. The name is scikit-learn's.
+
+    Shapes: x ``(batch, ...)`` -> y of the same shape.
+
+    Raises:
+        TypeError: for data that are not numbers; the first is named.
 
     >>> MissingIndicator()([[1.0], [None]]).tolist()
     [[0.0], [1.0]]

@@ -113,7 +113,12 @@ class IndexLookup(HostLayer):
         return self._oov_start + self.num_oov_indices
 
     def vocabulary_size(self) -> int:
-        """Return the size of the vocabulary, including entries for masks and unknown values."""
+        """Return the size of the vocabulary, including entries for masks and unknown values.
+
+        >>> from gpunn.layers import StringLookup
+        >>> StringLookup(vocabulary=["oak", "elm"]).vocabulary_size()
+        3
+        """
         return len(self._tokens) + self._token_start
 
     @property
@@ -130,6 +135,14 @@ class IndexLookup(HostLayer):
 
         Args:
             include_special_tokens: whether to include the entries for masks and unknown values.
+
+        Returns:
+            A list of strings or integers.
+
+        >>> from gpunn.layers import StringLookup
+        >>> layer = StringLookup(vocabulary=["oak", "elm"])
+        >>> layer.get_vocabulary(), layer.get_vocabulary(include_special_tokens=False)
+        (['[UNK]', 'oak', 'elm'], ['oak', 'elm'])
         """
         special = [self.mask_token] * self._oov_start + [self.oov_token] * self.num_oov_indices
         return [*special, *self._tokens] if include_special_tokens else list(self._tokens)
@@ -146,6 +159,12 @@ class IndexLookup(HostLayer):
             ValueError: for an empty vocabulary, for entries that occur twice or are reserved for
                 masks, for more than max_tokens, for missing or too many weights, and if the number
                 of entries would change in a model that was built.
+
+        >>> from gpunn.layers import StringLookup
+        >>> layer = StringLookup()
+        >>> layer.set_vocabulary(["oak", "elm"])
+        >>> layer(["elm", "oak"]).tolist()
+        [2, 1]
         """
         if isinstance(vocabulary, str):
             with open(vocabulary, encoding="utf-8") as lines:
@@ -219,6 +238,12 @@ class IndexLookup(HostLayer):
         Raises:
             TypeError: for values of another kind.
             ValueError: for no values at all, and as in `set_vocabulary`.
+
+        >>> from gpunn.layers import StringLookup
+        >>> layer = StringLookup()
+        >>> layer.adapt(["elm", "oak", "oak"])
+        >>> layer.get_vocabulary()
+        ['[UNK]', 'oak', 'elm']
         """
         counts: Counter[Any] = Counter()
         in_documents: Counter[Any] = Counter()
@@ -328,7 +353,13 @@ class IndexLookup(HostLayer):
     # -- files
 
     def data_held(self) -> dict[str, str]:
-        """Describe what the layer stores of the data's values."""
+        """Describe what the layer stores of the data's values, and so what a saved model tells
+        about them.
+
+        >>> from gpunn.layers import StringLookup
+        >>> StringLookup(vocabulary=["oak", "elm"]).data_held()
+        {'vocabulary': "2 categories: 'oak', 'elm'"}
+        """
         if not self._tokens:
             return {}
         count = counted(len(self._tokens), "category", "categories")

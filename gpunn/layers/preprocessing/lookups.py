@@ -46,6 +46,9 @@ class StringLookup(IndexLookup):
     that of the mask token, if there is one, and those of unknown strings. A missing string (None,
     NaN, pandas's NA) is treated as the mask token, or as unknown if there is none.
 
+    Shapes: strings ``(batch, ...)`` -> codes of the same shape; encoded as rows, the last axis has
+    the length of the vocabulary.
+
     Args:
         max_tokens: maximum size of the vocabulary, including entries for masks and unknown
             strings.
@@ -57,11 +60,16 @@ class StringLookup(IndexLookup):
         idf_weights: with ``"tf_idf"``, a weight for each string.
         invert: map codes to strings instead.
         output_mode: ``"int"``; or ``"one_hot"``, ``"multi_hot"``, ``"count"``: rows as in
-            `CategoryEncoding`; ``"tf_idf"``: counts times log(1 + documents / (1 + documents
-            that contain the string)).
+            `CategoryEncoding`; ``"tf_idf"``: counts times ``log(1 + documents / (1 + documents
+            that contain the string))``.
         pad_to_max_tokens: whether rows have length max_tokens.
         sparse: accepted as in Keras; must be False.
         encoding: encoding of strings that are given as bytes.
+
+    Raises:
+        TypeError: for data that are not strings; the first is named.
+        ValueError: for arguments that exclude each other, and for a vocabulary as in
+            `set_vocabulary`.
 
     >>> layer = StringLookup(vocabulary=["oak", "elm"])
     >>> layer(["elm", "ash", "oak"]).tolist()
@@ -170,14 +178,21 @@ class IntegerLookup(IndexLookup):
     Like `StringLookup`, for integers. They are mapped on the host while data are fed, in 64 bits,
     so that large integers stay distinct. Floats are accepted if they are whole numbers.
 
+    Shapes: integers ``(batch, ...)`` -> codes of the same shape; encoded as rows, the last axis has
+    the length of the vocabulary.
+
     Args:
-        max_tokens, mask_token, vocabulary, idf_weights, invert, output_mode, pad_to_max_tokens,
-            sparse: as in `StringLookup`.
+        max_tokens, mask_token, vocabulary, idf_weights, invert: as in `StringLookup`.
+        output_mode, pad_to_max_tokens, sparse: as in `StringLookup`.
         num_oov_indices: number of codes for unknown integers: one; several, chosen by the remainder
             of a division; or 0: unknown integers raise an error.
         oov_token: the integer that `invert` gives for unknown codes.
         vocabulary_dtype: accepted as in Keras; integers have 64 bits.
         oov_method: ``"floormod"``, the remainder, or ``"farmhash"``, a hash as in TensorFlow.
+
+    Raises:
+        TypeError: for data that are not whole numbers of 64 bits; the first is named.
+        ValueError: as in `StringLookup`.
 
     >>> IntegerLookup(vocabulary=[12, 36])([[36, 7], [12, 12]]).tolist()
     [[2, 0], [1, 1]]

@@ -59,18 +59,20 @@ def _moment(name: str) -> property:
 
 
 class Normalization(Layer):
-    """y = (x - mean) / sqrt(variance), with the mean and the variance of the data.
+    """Shift and scale numbers: ``y = (x - mean) / sqrt(variance)``, with both those of the data.
 
     `adapt` computes them for each index of ``axis`` and stores them as non-trainable weights.
     Alternatively they are given here, as constants. As in Keras, a standard deviation below 1e-7
     is replaced by 1e-7. Without either, numbers are unchanged. The layer is computed inside the
     step, so a saved model takes numbers as they are in the data.
 
+    Shapes: x ``(batch, ...)`` -> y of the same shape.
+
     Args:
         axis: the axis, or several, along which each index has a separate mean and variance;
             None: one mean and one variance for all.
         mean, variance: of the data, both or none: numbers, or arrays that fit the axes.
-        invert: apply the inverse: y = x sqrt(variance) + mean.
+        invert: apply the inverse: ``y = x sqrt(variance) + mean``.
 
     Raises:
         ValueError: if only one of mean and variance is given, or if their shapes differ.
@@ -79,6 +81,8 @@ class Normalization(Layer):
     >>> layer.adapt([[1.0, 10.0], [3.0, 30.0]])
     >>> layer([[1.0, 10.0], [2.0, 30.0]]).tolist()
     [[-1.0, -1.0], [0.0, 1.0]]
+    >>> Normalization(mean=5.0, variance=4.0)([[7.0]]).tolist()
+    [[1.0]]
     """
 
     examples = (
@@ -186,6 +190,11 @@ class Normalization(Layer):
         Raises:
             TypeError, ValueError: for data other than finite numbers, for sample shapes other than
                 the layer was built for, or if mean and variance were given.
+
+        >>> layer = Normalization()
+        >>> layer.adapt([[1.0], [3.0]])
+        >>> layer.mean.tolist(), layer.variance.tolist()
+        ([[2.0]], [[1.0]])
         """
         if self.input_mean is not None:
             raise ValueError(f"{self.name}.adapt: mean and variance were given to the layer.")
@@ -243,14 +252,26 @@ class Normalization(Layer):
         return array
 
     def data_held(self) -> dict[str, str]:
-        """Describe what the layer stores of the data's values."""
+        """Describe what the layer stores of the data's values, and so what a saved model tells
+        about them.
+
+        >>> layer = Normalization()
+        >>> layer.adapt([[1.0, 10.0], [3.0, 30.0]])
+        >>> layer.data_held()
+        {'mean, variance': 'of 2 columns of numbers'}
+        """
         if self.adapt_mean is None:
             return {} if self.input_mean is None else {"mean, variance": "as given to the layer"}
         return {"mean, variance": f"of {counted(self.adapt_mean.size, 'column')} of numbers"}
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that create an equal layer. ``adapted`` has the results of `adapt`,
-        which clones and descriptions without weights keep."""
+        which clones and descriptions without weights keep.
+
+        >>> config = Normalization(mean=5.0, variance=4.0).get_config()
+        >>> config["axis"], config["mean"], config["variance"]
+        ([-1], 5.0, 4.0)
+        """
         config = super().get_config()
         config["axis"] = list(self.axis) if self.axis else None
         config["mean"], config["variance"] = self.input_mean, self.input_variance
