@@ -141,6 +141,18 @@ class Entry:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
+        """Create an object from a dictionary that its `get_config` returned.
+
+        Args:
+            config: the arguments of the constructor, by name.
+
+        Returns:
+            A new object, equal to the one that was described.
+
+        >>> from gpunn.layers import Dense
+        >>> Dense.from_config({"units": 3, "activation": "relu"}).units
+        3
+        """
         return cls(**config)
 
 

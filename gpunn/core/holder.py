@@ -28,12 +28,25 @@ class ParameterHolder:
 
     @property
     def trainable_weights(self) -> list[Parameter]:
-        """The parameters that updates change."""
+        """The parameters that updates change, in the order of `weights`.
+
+        >>> import gpunn
+        >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2, name="dense")])
+        >>> [p.path for p in model.trainable_weights]
+        ['dense/kernel', 'dense/bias']
+        """
         return [p for p in self.weights if p.trainable]
 
     @property
     def non_trainable_weights(self) -> list[Parameter]:
-        """State, and the parameters of frozen layers."""
+        """State, such as moving averages, and the parameters of frozen layers.
+
+        >>> import gpunn
+        >>> layer = gpunn.layers.BatchNormalization()
+        >>> layer.build((None, 3))
+        >>> [p.name for p in layer.non_trainable_weights]
+        ['moving_mean', 'moving_variance']
+        """
         return [p for p in self.weights if not p.trainable]
 
     # Keras has all of these.
@@ -57,7 +70,13 @@ class ParameterHolder:
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield all parameters with their paths in it: its own by name, then those of layers
-        inside, prefixed with the attribute that holds the layer (``"hidden/0/kernel"``)."""
+        inside, prefixed with the attribute that holds the layer (``"hidden/0/kernel"``).
+
+        >>> import gpunn
+        >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
+        >>> [(path, p.shape) for path, p in model.named_parameters()]
+        [('0/kernel', (3, 2)), ('0/bias', (2,))]
+        """
         seen = set[int]()
         for p in self._own_parameters:
             seen.add(id(p))
@@ -80,20 +99,44 @@ class ParameterHolder:
 
         Raises:
             ValueError: if the input shape is not known yet.
+
+        >>> import gpunn
+        >>> gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)]).count_params()  # 3 * 2 + 2
+        8
         """
         self._require_values("count_params")
         return sum(p.count for p in self.weights)
 
     def get_weights(self) -> list[np.ndarray]:
-        """Return copies of all parameters as NumPy arrays."""
+        """Return copies of all parameters as NumPy arrays, in the order of `weights`.
+
+        Raises:
+            ValueError: if the input shape is not known yet.
+
+        >>> import gpunn
+        >>> layer = gpunn.layers.Dense(2, kernel_initializer="ones")
+        >>> layer.build((None, 1))
+        >>> [array.tolist() for array in layer.get_weights()]
+        [[[1.0, 1.0]], [0.0, 0.0]]
+        """
         self._require_values("get_weights")
         return self._access().read(lambda: [p.numpy() for p in self.weights])
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Set all parameters.
 
+        Args:
+            weights: an array for each parameter, in the order of `weights` and of its shape.
+
         Raises:
             ValueError: if their number or a shape differs; then nothing is changed.
+
+        >>> import gpunn
+        >>> layer = gpunn.layers.Dense(1)
+        >>> layer.build((None, 2))
+        >>> layer.set_weights([[[1.0], [2.0]], [10.0]])
+        >>> layer([[3.0, 4.0]]).tolist()  # 3 * 1 + 4 * 2 + 10
+        [[21.0]]
         """
         self._require_values("set_weights")
         arrays = [np.asarray(w) for w in weights]

@@ -40,7 +40,14 @@ def forget_kept_data() -> None:
 
 
 class OutOfMemoryError(MemoryError):
-    """The device does not have enough memory; the message tells what would fit."""
+    """The device does not have enough memory; the message tells what would fit, such as a batch
+    size.
+
+    `gpunn.Model.fit` raises it. It is a ``MemoryError``:
+
+    >>> issubclass(OutOfMemoryError, MemoryError)
+    True
+    """
 
 
 class Cache(Protocol):

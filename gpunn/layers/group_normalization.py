@@ -164,10 +164,18 @@ class GroupNormalization(_Normalization):
 
 
 class UnitNormalization(Layer):
-    """Normalize each sample to length 1: y = x / sqrt(sum of x^2 + 1e-24) over ``axis``.
+    """Normalize each sample to length 1: ``y = x / sqrt(sum(x^2) + 1e-24)``, with the sum over
+    ``axis``.
+
+    Zeros stay zeros. This is Keras's definition.
+
+    Shapes: x ``(batch, ..., features)`` -> y of the same shape.
 
     Args:
         axis: the last axis, or several last axes, in any order.
+
+    Raises:
+        ValueError: when the layer is built, unless the axes are different ones at the end.
 
     >>> print(UnitNormalization()([[3.0, 4.0]]).numpy().round(3))
     [[0.6 0.8]]

@@ -60,19 +60,24 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         dtype: ``"float32"`` or ``"float64"``; the model's when None.
         name: unique in a model; derived from the class name when None.
         input_shape: shape of one sample, for the first layer of a Sequential.
+        input_dim: number of features of a sample, an older form of ``input_shape``.
+        batch_input_shape: ``input_shape`` with the batch axis, an older form.
         activity_regularizer: penalty on the output, divided by the number of samples.
         learning_rate_multiplier: factor on the learning rate of its parameters, at least
-            0; "lecun" is 1 / sqrt(fan-in of its kernel), so that units with many inputs
+            0; "lecun" is ``1 / sqrt(fan-in of its kernel)``, so that units with many inputs
             learn as fast as others (LeCun, 1993; in Haykin, "Neural Networks and Learning
             Machines", 2009, section 4.6). May be set at any time; takes effect at the
             next fit or epoch.
 
     >>> import gpunn
-    >>> class _Double(gpunn.layers.Layer):
+    >>> class _Scale(gpunn.layers.Layer):
+    ...     def build(self, input_shape):
+    ...         self.scale = self.add_weight((input_shape[-1],), "ones", name="scale")
     ...     def call(self, x):
-    ...         return 2 * x
-    >>> _Double()([[1.0, 2.0]]).tolist()
-    [[2.0, 4.0]]
+    ...         return 2 * self.scale * x
+    >>> layer = _Scale()
+    >>> layer([[1.0, 2.0]]).tolist(), layer.count_params()
+    ([[2.0, 4.0]], 2)
     """
 
     kind = "layer"
@@ -172,7 +177,19 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
     # -- what a layer implements
 
     def build(self, input_shape: Shape) -> None:
-        """Declare the parameters with `parameter`; ``input_shape`` is (batch or None, ...)."""
+        """Declare the parameters with `add_weight` or `parameter`; a subclass implements it.
+
+        gpunn calls it once, when the input shape is known.
+
+        Args:
+            input_shape: (batch or None, ...), or a list of such shapes.
+
+        >>> from gpunn.layers import Dense
+        >>> layer = Dense(2)
+        >>> layer.build((None, 3))
+        >>> layer.built, layer.kernel.shape
+        (True, (3, 2))
+        """
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the outputs for tensors (batch, ...), with `gpunn.ops` and layers.
@@ -180,6 +197,12 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         A subclass implements it with any arguments, including ``training`` if needed. It then
         needs no `forward`, `backward` or `compute_output_shape`. ``super().call(x)`` computes
         the output of the parent layer.
+
+        >>> class _Square(Layer):
+        ...     def call(self, x):
+        ...         return x * x
+        >>> _Square()([[3.0]]).tolist()
+        [[9.0]]
         """
         return apply_own(self, *args, **kwargs)
 
@@ -197,7 +220,15 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the shape of the output (batch or None, ...): that of `call`, if there is one,
-        else by default that of the input."""
+        else by default that of the input.
+
+        Args:
+            input_shape: (batch or None, ...), or a list of such shapes.
+
+        >>> from gpunn.layers import Dense
+        >>> Dense(2).compute_output_shape((None, 3))
+        (None, 2)
+        """
         if not self.has_call:
             return input_shape
         tensors, given = OpArguments.of([input_shape], {}, lambda x: True, leaf=is_shape)
@@ -228,6 +259,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
 
     @property
     def traceable(self) -> bool:
+        """Whether its computation is recorded once and repeated, which also holds for each layer
+        inside."""
         return super().traceable and all(inner.traceable for inner in self._layers_inside)
 
     @property
@@ -249,13 +282,34 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         return applying.dispatch(self, args, kwargs, training)
 
     def run(self, *args: Any, training: bool, **kwargs: Any) -> Any:
-        """Run the layer by itself on an array (batch, ...), or several of them."""
+        """Run the layer by itself on an array (batch, ...), or several of them.
+
+        Args:
+            training: whether it runs as in training, with dropout for example.
+            args, kwargs: those of the call.
+
+        >>> from gpunn.layers import Dropout
+        >>> Dropout(0.5).run([[1.0]], training=False).tolist()
+        [[1.0]]
+        """
         return applying.run(self, args, kwargs, training)
 
     def add_loss(self, loss: Any) -> None:
         """Add ``loss``, or each loss of a list, to the model's loss, inside `call`.
 
         As in Keras, a batch adds the sum of the values, not divided by the batch size.
+
+        Args:
+            loss: a tensor, a number or a list of them.
+
+        >>> from gpunn import ops
+        >>> class _Penalized(Layer):
+        ...     def call(self, x):
+        ...         self.add_loss(0.1 * ops.sum(x))
+        ...         return x
+        >>> layer = _Penalized()
+        >>> layer([[10.0, 20.0]]).tolist(), [loss.tolist() for loss in layer.losses]
+        ([[10.0, 20.0]], [3.0])
         """
         traced.add_loss(loss)
 
@@ -267,6 +321,14 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         Raises:
             TypeError: inside a call, where losses are part of the step's loss.
             ValueError: if it adds a loss, but was only called by a model so far.
+
+        >>> import gpunn
+        >>> l1 = gpunn.regularizers.L1(0.5)
+        >>> layer = gpunn.layers.Dense(1, kernel_initializer="ones", kernel_regularizer=l1)
+        >>> layer([[1.0, 1.0, 1.0, 1.0]]).tolist()
+        [[4.0]]
+        >>> [loss.tolist() for loss in layer.losses]  # 0.5 * 4
+        [2.0]
         """
         if self._may_add and self._added is None:
             raise ValueError(
@@ -288,7 +350,28 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         name: str | None = None,
     ) -> Parameter:
         """Declare a weight: `parameter` with Keras's name and arguments. Floats have the layer's
-        ``dtype``. Integers and booleans are read unconverted and are not trained."""
+        ``dtype``. Integers and booleans are read unconverted and are not trained.
+
+        Args:
+            shape: shape of the weight, or its length.
+            initializer: name or object, see `gpunn.initializers`; Glorot's uniform one by default.
+            dtype: None, a float dtype, which the layer's replaces, or one of integers.
+            trainable: whether updates change it.
+            regularizer: penalty on it, see `gpunn.regularizers`.
+            constraint: applied after each update, see `gpunn.constraints`.
+            name: its name in the layer; numbered by default.
+
+        Returns:
+            The parameter, which `call` uses like a tensor.
+
+        Raises:
+            TypeError: inside a `call`, which may run any number of times.
+
+        >>> layer = Layer(name="mine")
+        >>> kernel = layer.add_weight((2, 3), "zeros", name="kernel")
+        >>> kernel.path, kernel.shape
+        ('mine/kernel', (2, 3))
+        """
         return self.parameter(
             [shape] if isinstance(shape, int) else shape,
             "glorot_uniform" if initializer is None else initializer,
@@ -310,6 +393,17 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
     ) -> Parameter:
         """Declare a parameter; its values exist once the layer is in an arena.
 
+        Args:
+            shape: shape of the parameter.
+            initializer: name or object, see `gpunn.initializers`.
+            name: its name in the layer; numbered by default.
+            trained: whether updates change it.
+            multiplier: factor on the learning rate.
+            decay: whether an optimizer's weight decay applies to it.
+            regularizer: penalty on it, see `gpunn.regularizers`.
+            constraint: applied after each update, see `gpunn.constraints`.
+            integers: an integer dtype, for a parameter that is read unconverted and not trained.
+
         Raises:
             TypeError: inside a `call`, which may run any number of times.
 
@@ -327,7 +421,14 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
 
     @property
     def rate_factor(self) -> float:
-        """The learning rate multiplier as a number."""
+        """The learning rate multiplier as a number.
+
+        >>> from gpunn.layers import Dense
+        >>> layer = Dense(2, learning_rate_multiplier="lecun")
+        >>> layer.build((None, 4))
+        >>> layer.rate_factor  # 1 / sqrt(4)
+        0.5
+        """
         given = self.learning_rate_multiplier
         if not isinstance(given, str):
             return given
@@ -342,7 +443,14 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
 
     @property
     def weights(self) -> list[Parameter]:
-        """All parameters in the order of their declaration."""
+        """All parameters in the order of their declaration, trained ones first.
+
+        >>> from gpunn.layers import Dense
+        >>> layer = Dense(2)
+        >>> layer.build((None, 3))
+        >>> [p.name for p in layer.weights]
+        ['kernel', 'bias']
+        """
         return [p for _, p in self.named_parameters()] if self.has_call else self._own_parameters
 
     def _attributes_inside(self) -> Iterator[tuple[str, Any]]:
@@ -398,7 +506,17 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
 
     @property
     def output_shape(self) -> Any:
-        """(None, ...) with the shape of one output sample; in the structure of several outputs."""
+        """(None, ...) with the shape of one output sample; in the structure of several outputs.
+
+        Raises:
+            AttributeError: if the layer is not built yet.
+
+        >>> from gpunn.layers import Dense
+        >>> layer = Dense(2)
+        >>> layer.build((None, 3))
+        >>> layer.output_shape
+        (None, 2)
+        """
         if self.input_shape is None:
             raise AttributeError(f"{self.name} has no output shape yet: it is not built.")
         if self.has_call and self._outputs_known:
@@ -407,13 +525,27 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
 
     @property
     def input(self) -> Any:
-        """The input of its first application in a model: a symbolic tensor, or a list of them."""
+        """The input of its first application in a model: a symbolic tensor, or a list of them.
+
+        >>> from gpunn.layers import Dense, Input
+        >>> layer = Dense(2)
+        >>> y = layer(Input((3,)))
+        >>> layer.input.shape
+        (None, 3)
+        """
         inputs = applying.first_application(self, "input").inputs
         return list(inputs) if len(inputs) != 1 else inputs[0]
 
     @property
     def output(self) -> SymbolicTensor:
-        """The output of its first application in a model; the first of several outputs."""
+        """The output of its first application in a model; the first of several outputs.
+
+        >>> from gpunn.layers import Dense, Input
+        >>> layer = Dense(2)
+        >>> y = layer(Input((3,)))
+        >>> layer.output is y, y.shape
+        (True, (None, 2))
+        """
         return applying.first_application(self, "output").outputs[0]
 
     # `GraphOperation` documents these.
@@ -426,7 +558,12 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         return HostPart([(self, INPUT)], [0]) if self.on_host else None
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that create an equal layer."""
+        """Return the arguments that create an equal layer, as JSON-serializable values.
+
+        >>> from gpunn.layers import Flatten
+        >>> Flatten(name="flat").get_config()
+        {'name': 'flat', 'trainable': True, 'data_format': None}
+        """
         config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
         if self.dtype is not None:
             config["dtype"] = self.dtype

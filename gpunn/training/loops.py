@@ -21,7 +21,17 @@ from .trainer import Trainer
 
 
 class NonFiniteLossError(FloatingPointError):
-    """The loss became NaN or infinite; the message names the epoch and the step."""
+    """The loss became NaN or infinite; the message names the epoch and the step.
+
+    `gpunn.Model.fit` raises it instead of training on. It is a ``FloatingPointError``:
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.Input((1,)), gpunn.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> model.fit([[1.0]], [[1e30]], verbose=0)
+    Traceback (most recent call last):
+    gpunn.training.loops.NonFiniteLossError: ...
+    """
 
 
 def fit(

@@ -39,6 +39,9 @@ class DatetimeEncoder(RowEncoder):
     text) gives NaN, which a `SimpleImputer` after the layer replaces, and zeros in one-hot rows.
     The name is that of skrub's encoder.
 
+    Shapes: dates ``(batch,)`` or ``(batch, 1)`` -> y ``(batch, n)``, where n is the number of
+    features, or the sum of the lengths of their one-hot rows.
+
     Args:
         features: the numbers for each date: ``"year"``, ``"month"`` (1 to 12), ``"day"`` (of the
             month), ``"weekday"`` (0 for Monday), ``"days"`` (since 1970-01-01), ``"hour"``, and
@@ -46,6 +49,9 @@ class DatetimeEncoder(RowEncoder):
         day_first: whether 03/04/2024 and 03-04-2024 are in April, not in March.
         one_hot: whether month, day, weekday and hour become rows with a 1 at their place, which
             lets a network learn each of them separately.
+
+    Raises:
+        ValueError: for unknown features, and for data that are not dates; the first is named.
 
     >>> DatetimeEncoder()(["2024-02-29", "1.3.2024", None]).tolist()
     [[2024.0, 2.0, 3.0, 19782.0], [2024.0, 3.0, 4.0, 19783.0], [nan, nan, nan, nan]]
