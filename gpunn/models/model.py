@@ -31,7 +31,9 @@ class Model(TrainableModel):
 
     Each layer is called on the outputs of `gpunn.Input` or of other layers. The model consists of
     the layers between ``inputs`` and ``outputs``. A layer that is called twice is shared, and a
-    model can be called like a layer. `Sequential` is a model whose graph is a chain.
+    model can be called like a layer. `gpunn.Sequential` is a model whose graph is a chain.
+
+    A subclass that defines ``call(self, inputs)`` is created without inputs and outputs.
 
     Args:
         inputs: A symbolic tensor, or a list, tuple or dictionary of them.
@@ -135,7 +137,14 @@ class Model(TrainableModel):
 
     @property
     def operations(self) -> list[Any]:
-        """The layers, and the operations created by symbolic expressions such as ``a + b``."""
+        """The layers, and the operations created by symbolic expressions such as ``a + b``.
+
+        >>> import gpunn
+        >>> x = gpunn.Input((3,))
+        >>> model = gpunn.Model(x, gpunn.ops.exp(x))
+        >>> len(model.operations)
+        2
+        """
         return list(self._builder.source.layers)
 
     @property
@@ -155,7 +164,12 @@ class Model(TrainableModel):
 
     @property
     def backend(self) -> Backend:
-        """The backend that the model runs on."""
+        """The backend that the model runs on, see `gpunn.get_backend`.
+
+        >>> import gpunn
+        >>> gpunn.Sequential([gpunn.layers.Dense(1)], backend="numpy").backend.name
+        'numpy'
+        """
         return self._builder.backend
 
     @property
@@ -164,12 +178,24 @@ class Model(TrainableModel):
 
         Raises:
             ValueError: if layers of the model request different ones.
+
+        >>> import gpunn
+        >>> gpunn.Sequential([gpunn.layers.Dense(1)], dtype="float64").dtype
+        'float64'
         """
         return self._builder.dtype
 
     @property
     def built(self) -> bool:
-        """Whether the parameters exist."""
+        """Whether the parameters exist, because the input shape is known.
+
+        >>> import gpunn
+        >>> model = gpunn.Sequential([gpunn.layers.Dense(1)])
+        >>> before = model.built
+        >>> model.build((None, 3))
+        >>> before, model.built
+        (False, True)
+        """
         return self._builder.plan is not None
 
     @built.setter
@@ -181,6 +207,16 @@ class Model(TrainableModel):
 
         Args:
             input_shape: (batch or None, ...), or a list or dictionary of such shapes.
+
+        Raises:
+            ValueError: without a shape, if none is known, and for a shape that a layer does not
+                accept.
+
+        >>> import gpunn
+        >>> model = gpunn.Sequential([gpunn.layers.Dense(2)])
+        >>> model.build((None, 3))
+        >>> model.count_params()  # 3 * 2 + 2
+        8
         """
         builder = self._builder
         if self.has_call and builder.source.building:
@@ -192,50 +228,108 @@ class Model(TrainableModel):
 
     @property
     def inputs(self) -> list[SymbolicTensor]:
-        """The symbolic inputs; raises AttributeError before they are known."""
+        """The symbolic inputs; raises AttributeError before they are known.
+
+        >>> import gpunn
+        >>> x = gpunn.Input((3,))
+        >>> gpunn.Model(x, gpunn.layers.Dense(2)(x)).inputs == [x]
+        True
+        """
         return list(self._builder.known_graph("inputs").inputs)
 
     @property
     def outputs(self) -> list[SymbolicTensor]:
-        """The symbolic outputs; raises AttributeError before they are known."""
+        """The symbolic outputs; raises AttributeError before they are known.
+
+        >>> import gpunn
+        >>> x = gpunn.Input((3,))
+        >>> [t.shape for t in gpunn.Model(x, gpunn.layers.Dense(2)(x)).outputs]
+        [(None, 2)]
+        """
         return list(self._builder.known_graph("outputs").outputs)
 
     @property
     def input(self) -> Any:
-        """The symbolic inputs in their given structure."""
+        """The symbolic inputs in their given structure: one tensor, or a list or dictionary of
+        them.
+
+        >>> import gpunn
+        >>> x = gpunn.Input((3,))
+        >>> gpunn.Model(x, gpunn.layers.Dense(2)(x)).input is x
+        True
+        """
         return self._builder.known_graph("input").input_form.pack(self.inputs)
 
     @property
     def output(self) -> Any:
-        """The symbolic outputs in their given structure."""
+        """The symbolic outputs in their given structure: one tensor, or a list or dictionary of
+        them.
+
+        >>> import gpunn
+        >>> x = gpunn.Input((3,))
+        >>> gpunn.Model(x, gpunn.layers.Dense(2)(x)).output.shape
+        (None, 2)
+        """
         return self._builder.known_graph("output").output_form.pack(self.outputs)
 
     @property
     def input_names(self) -> list[str]:
-        """Names of the inputs in dictionaries of data."""
+        """Names of the inputs in dictionaries of data.
+
+        >>> import gpunn
+        >>> x = gpunn.Input((3,), name="table")
+        >>> gpunn.Model(x, gpunn.layers.Dense(2)(x)).input_names
+        ['table']
+        """
         return self._builder.known_graph("input_names").input_names
 
     @property
     def output_names(self) -> list[str]:
-        """Names of the outputs in logs and in dictionaries of data."""
+        """Names of the outputs in logs and in dictionaries of data.
+
+        >>> import gpunn
+        >>> x = gpunn.Input((3,))
+        >>> gpunn.Model(x, gpunn.layers.Dense(2, name="price")(x)).output_names
+        ['price']
+        """
         return self._builder.known_graph("output_names").output_names
 
     @property
     def input_shape(self) -> Any:
         """(None, ...) with the shape of one sample, or several shapes in the structure of the
-        inputs; raises AttributeError before it is known."""
+        inputs; raises AttributeError before it is known.
+
+        >>> import gpunn
+        >>> gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)]).input_shape
+        (None, 3)
+        """
         graph = self._builder.known_graph("input_shape")
         return graph.input_form.pack([t.shape for t in graph.inputs])
 
     @property
     def output_shape(self) -> Any:
         """(None, ...) with the shape of one prediction, or several shapes; raises
-        AttributeError before it is known."""
+        AttributeError before it is known.
+
+        >>> import gpunn
+        >>> gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)]).output_shape
+        (None, 2)
+        """
         graph = self._builder.known_graph("output_shape")
         return graph.output_form.pack([t.shape for t in graph.outputs])
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """Return the shape of the outputs (batch or None, ...) for inputs of that shape."""
+        """Return the shape of the outputs (batch or None, ...) for inputs of that shape.
+
+        The model is built for this shape, if it is not built yet.
+
+        Args:
+            input_shape: (batch or None, ...), or a list or dictionary of such shapes.
+
+        >>> import gpunn
+        >>> gpunn.Sequential([gpunn.layers.Dense(2)]).compute_output_shape((32, 3))
+        (32, 2)
+        """
         builder = self._builder
         builder.build(builder.samples(input_shape))
         first = next(iter(input_shape.values())) if isinstance(input_shape, Mapping) else None
@@ -247,8 +341,17 @@ class Model(TrainableModel):
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """Return a layer by name or index.
 
+        Args:
+            name: Name of the layer.
+            index: Its number in `layers`, from 0. Exactly one of the two must be given.
+
         Raises:
             ValueError: if there is none; the message suggests the closest name.
+
+        >>> import gpunn
+        >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2, name="scores")])
+        >>> model.get_layer("scores") is model.get_layer(index=0)
+        True
         """
         if (name is None) == (index is None):
             raise ValueError("get_layer needs either name or index.")
@@ -276,9 +379,21 @@ class Model(TrainableModel):
 
         Args:
             line_length: Width in columns, 80 by default.
+            positions: Accepted for compatibility with Keras and ignored.
             print_fn: Function called with the text instead of ``print``.
             expand_nested: Whether to show the layers of models used as layers.
             show_trainable: Whether to add a column that shows which layers are trained.
+            layer_range: Accepted for compatibility with Keras and ignored.
+
+        >>> import gpunn
+        >>> dense = gpunn.layers.Dense(2, name="dense")
+        >>> gpunn.Sequential([gpunn.Input((3,)), dense], name="small").summary()
+        Model: "small"
+        ...
+        dense (Dense)                       (None, 2)               8
+        ...
+        Total params: 8 (32.00 B)
+        ...
         """
         from gpunn.structure.summary import summary_text
 
@@ -306,6 +421,9 @@ class Model(TrainableModel):
         These are vocabularies, boundaries, means and variances of preprocessing layers, and
         entries of `trained_on` such as class names, described in words by their path.
 
+        Returns:
+            Descriptions by path; empty if there are no such values.
+
         >>> import gpunn
         >>> lookup = gpunn.layers.StringLookup(vocabulary=["oak", "elm"], name="tree")
         >>> gpunn.Sequential([gpunn.Input((1,), dtype="string"), lookup]).data_held()
@@ -314,7 +432,16 @@ class Model(TrainableModel):
         return data_held(self)
 
     def weights_dict(self) -> dict[str, np.ndarray]:
-        """Return copies of all parameters by their path, ``"dense/kernel"``."""
+        """Return copies of all parameters by their path, ``"dense/kernel"``.
+
+        Raises:
+            ValueError: if the input shape is not known yet.
+
+        >>> import gpunn
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), gpunn.layers.Dense(2, "relu", name="d")])
+        >>> {path: array.shape for path, array in model.weights_dict().items()}
+        {'d/kernel': (1, 2), 'd/bias': (2,)}
+        """
         self._require_values("weights_dict")
         parameters = self._by_path()
         read = self._access().read
@@ -323,8 +450,17 @@ class Model(TrainableModel):
     def load_weights_dict(self, weights: Mapping[str, Any]) -> None:
         """Set all parameters by their path.
 
+        Args:
+            weights: An array for each path of `weights_dict`.
+
         Raises:
             ValueError: naming a missing or surplus path, or a different shape.
+
+        >>> import gpunn
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), gpunn.layers.Dense(1, name="d")])
+        >>> model.load_weights_dict({"d/kernel": [[2.0]], "d/bias": [1.0]})
+        >>> model([[5.0]]).tolist()  # 2 * 5 + 1
+        [[11.0]]
         """
         self._require_values("load_weights_dict")
         paths = self._by_path()
@@ -339,7 +475,19 @@ class Model(TrainableModel):
         self.set_weights([weights[path] for path in paths])
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """Return the gradients of the last training step by path, without frozen parameters."""
+        """Return the gradients of the last training step by path, without frozen parameters.
+
+        Raises:
+            ValueError: if the input shape is not known yet.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, use_bias=False, kernel_initializer="zeros", name="line")
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
+        >>> model.compile("sgd", "mse")
+        >>> loss = model.train_on_batch([[3.0]], [[1.0]])
+        >>> model.gradients()["line/kernel"].tolist()  # 2 (0 * 3 - 1) 3
+        [[-6.0]]
+        """
         self._require_values("gradients")
         parameters = self._builder.known_plan("gradients").parameters
         return {
@@ -352,6 +500,11 @@ class Model(TrainableModel):
         """Return the name, dtype, layers and their connections as JSON-serializable values.
 
         For a model with a custom call, return its constructor arguments.
+
+        >>> import gpunn
+        >>> x = gpunn.Input((3,))
+        >>> sorted(gpunn.Model(x, gpunn.layers.Dense(2)(x)).get_config())
+        ['dtype', 'forms', 'inputs', 'layers', 'name', 'outputs']
         """
         if self.has_call:
             return arguments_of(self)
@@ -362,7 +515,17 @@ class Model(TrainableModel):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Model:
-        """Return the model described by a `get_config` dictionary, with new initial weights."""
+        """Return the model described by a `get_config` dictionary, with new initial weights.
+
+        Args:
+            config: A dictionary of `get_config`.
+
+        >>> import gpunn
+        >>> x = gpunn.Input((3,))
+        >>> model = gpunn.Model(x, gpunn.layers.Dense(2)(x))
+        >>> gpunn.Model.from_config(model.get_config()).count_params()
+        8
+        """
         config = dict(config)
         if "layers" not in config:
             return cls(**config)
@@ -382,6 +545,23 @@ class Model(TrainableModel):
         """Save architecture, weights and training state; see `gpunn.saving.save_model`.
 
         ``save_format`` is accepted for compatibility with Keras and ignored: there is one format.
+
+        Args:
+            filepath: A file of any name, or a folder.
+            overwrite: Whether to replace an existing file.
+            include_optimizer: Whether to store the optimizer's state.
+            announce: Whether to print which data values the file contains, see `data_held`.
+
+        Raises:
+            FileExistsError: with ``overwrite=False``, if the file exists.
+            ValueError: for a part that is not registered and could not be loaded again.
+
+        >>> import gpunn, tempfile
+        >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(folder + "/model.gpunn")
+        ...     gpunn.models.load_model(folder + "/model.gpunn").count_params()
+        8
         """
         saving.save_model(
             self,
@@ -407,8 +587,15 @@ class Model(TrainableModel):
 
         Raises:
             ImportError: without the package onnx (``pip install 'gpunn[onnx]'``).
+            TypeError: for further options.
             ValueError: for another format, for a model that is not built, and for layers and
                 operations without an ONNX counterpart, naming all of them. Nothing is written.
+
+        >>> import gpunn
+        >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
+        >>> model.export("model", format="tf_saved_model")
+        Traceback (most recent call last):
+        ValueError: export: format must be 'onnx'; got 'tf_saved_model'.
         """
         from gpunn.saving.onnx.export import export_onnx
 
@@ -419,13 +606,54 @@ class Model(TrainableModel):
         export_onnx(self, filepath)
 
     def to_json(self, **options: Any) -> str:
-        """Return the layers without weights as a JSON string; see `gpunn.saving.model_to_json`."""
+        """Return the layers without weights as a JSON string; see `gpunn.saving.model_to_json`.
+
+        Args:
+            options: Options of ``json.dumps``, such as ``indent``.
+
+        >>> import gpunn
+        >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
+        >>> gpunn.models.model_from_json(model.to_json()).count_params()
+        8
+        """
         return saving.model_to_json(self, **options)
 
     def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
-        """Save only the weights; see `gpunn.saving.save_weights`."""
+        """Save only the weights; see `gpunn.saving.save_weights`.
+
+        Args:
+            filepath: A file of any name, or a folder.
+            overwrite: Whether to replace an existing file.
+
+        Raises:
+            FileExistsError: with ``overwrite=False``, if the file exists.
+
+        >>> import gpunn, tempfile
+        >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(1)])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save_weights(folder + "/weights.gpunn")
+        ...     model.load_weights(folder + "/weights.gpunn")
+        """
         saving.save_weights(self, filepath, overwrite=overwrite)
 
     def load_weights(self, filepath: Any, **options: Any) -> None:
-        """Load weights from a file of `save_weights` or `save`; see `gpunn.saving.load_weights`."""
+        """Load weights from a file of `save_weights` or `save`; see `gpunn.saving.load_weights`.
+
+        Args:
+            filepath: The file or folder.
+            options: ``allow_nan`` and ``max_header``, as in `gpunn.saving.load_weights`.
+
+        Raises:
+            FileNotFoundError: if the file does not exist.
+            ValueError: naming the file and the weight that does not fit, or is not finite.
+
+        >>> import gpunn, tempfile
+        >>> dense = [gpunn.layers.Dense(1, kernel_initializer=name) for name in ("ones", "zeros")]
+        >>> ones, zeros = (gpunn.Sequential([gpunn.Input((1,)), layer]) for layer in dense)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     ones.save_weights(folder + "/weights.gpunn")
+        ...     zeros.load_weights(folder + "/weights.gpunn")
+        >>> zeros([[5.0]]).tolist()
+        [[5.0]]
+        """
         saving.load_weights(self, filepath, **options)

@@ -15,14 +15,17 @@ from .model import Model
 
 
 class Sequential(Model):
-    """A chain of layers.
+    """A chain of layers: each reads the output of the one before it.
 
-    The shape of one sample comes from a leading `layers.Input`, from the first
+    The shape of one sample comes from a leading `gpunn.layers.Input`, from the first
     layer's ``input_shape``, or from the first data that the model sees.
 
     Args:
         layers: The layers in order; `add` appends more.
-        trainable, name, dtype, backend: See `Model`.
+        trainable, name, dtype, backend: See `gpunn.Model`.
+
+    Raises:
+        TypeError, ValueError: as `add`.
 
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.Input((784,)), gpunn.layers.Dense(10)])
@@ -52,10 +55,20 @@ class Sequential(Model):
     def add(self, layer: Any) -> None:
         """Append a layer, or a model as a layer. It is built at once if its input is known.
 
+        Args:
+            layer: The layer or model, or the symbolic tensor of `gpunn.Input`.
+
         Raises:
             TypeError: for something that is not a layer.
             ValueError: for a second input, a duplicate name, or a layer that does not accept
                 the output of the last one.
+
+        >>> import gpunn
+        >>> model = gpunn.Sequential()
+        >>> model.add(gpunn.Input((3,)))
+        >>> model.add(gpunn.layers.Dense(2))
+        >>> model.output_shape
+        (None, 2)
         """
         if isinstance(layer, SymbolicTensor) and isinstance(layer.layer, InputLayer):
             layer = layer.layer
@@ -66,7 +79,17 @@ class Sequential(Model):
         self._layers_changed()
 
     def pop(self) -> Any:
-        """Remove the last layer and return it."""
+        """Remove the last layer and return it.
+
+        Raises:
+            ValueError: if there is no layer.
+
+        >>> import gpunn
+        >>> layers = [gpunn.layers.Dense(2), gpunn.layers.Dense(1)]
+        >>> model = gpunn.Sequential([gpunn.Input((3,)), *layers])
+        >>> model.pop() is layers[1], model.output_shape
+        (True, (None, 2))
+        """
         if not self.layers:
             raise ValueError("There is no layer to remove.")
         layer = self._builder.source.pop()
@@ -78,7 +101,13 @@ class Sequential(Model):
         self._training.reset()
 
     def get_config(self) -> dict[str, Any]:
-        """Return the name, dtype and layers as JSON-serializable values."""
+        """Return the name, dtype and layers as JSON-serializable values.
+
+        >>> import gpunn
+        >>> config = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)]).get_config()
+        >>> [layer["class_name"] for layer in config["layers"]]
+        ['InputLayer', 'Dense']
+        """
         config: dict[str, Any] = {
             "name": self.name,
             "layers": [registry.serialize(layer) for layer in self._builder.source.all],
@@ -91,7 +120,19 @@ class Sequential(Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Sequential:
-        """Return the model described by a `get_config` dictionary, with new initial weights."""
+        """Return the model described by a `get_config` dictionary, with new initial weights.
+
+        Args:
+            config: A dictionary of `get_config`.
+
+        Raises:
+            ValueError: if its layers are not a list.
+
+        >>> import gpunn
+        >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
+        >>> gpunn.Sequential.from_config(model.get_config()).count_params()
+        8
+        """
         config = dict(config)
         shape = config.pop("build_input_shape", None)
         layers = config.pop("layers")

@@ -46,6 +46,13 @@ def save_model(
     Raises:
         FileExistsError: with ``overwrite=False``, if the file exists.
         ValueError: for a part that is not registered and could not be loaded again.
+
+    >>> import gpunn, tempfile
+    >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_model(model, folder + "/model.gpunn")
+    ...     load_model(folder + "/model.gpunn").count_params()
+    8
     """
     _check_overwrite(filepath, overwrite)
     document = describe(model, include_optimizer)
@@ -56,7 +63,14 @@ def save_model(
 
 
 def save_weights(model: Any, filepath: Path, overwrite: bool = True) -> None:
-    """Save only the weights of a model. Arguments as in `save_model`."""
+    """Save only the weights of a model. Arguments and errors are those of `save_model`.
+
+    >>> import gpunn, tempfile
+    >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_weights(model, folder + "/weights.gpunn")
+    ...     load_weights(model, folder + "/weights.gpunn")
+    """
     _check_overwrite(filepath, overwrite)
     files.write(filepath, {"kind": "weights", "weights": model.weights_dict()})
     announce_format(filepath)
@@ -87,10 +101,22 @@ def load_model(
             and of thresholds or classes of a metric.
         max_header: Maximum bytes of settings and states.
 
+    Returns:
+        A new model, equal to the one that was saved.
+
     Raises:
         FileNotFoundError: if the file does not exist.
         ValueError: naming file and entry, if an entry is invalid or exceeds a limit. If the
             layers need more weights than are stored, no model is created.
+
+    >>> import gpunn, tempfile
+    >>> model = gpunn.Sequential([gpunn.Input((1,)), gpunn.layers.Dense(1)])
+    >>> model.compile("adam", "mse")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model.save(folder + "/model.gpunn")
+    ...     again = load_model(folder + "/model.gpunn")
+    >>> type(again.optimizer).__name__, bool(again([[5.0]]) == model([[5.0]]))
+    ('Adam', True)
     """
     with opened(filepath, max_header, "model", "checkpoint") as document:
         _check_parts(document, max_parts)
@@ -127,10 +153,15 @@ def model_to_json(model: Any, **options: Any) -> str:
 
     Args:
         model: The model.
-        options: Options of `json.dumps`, such as ``indent``.
+        options: Options of ``json.dumps``, such as ``indent``.
 
     Raises:
         ValueError: for a part that is not registered, or that holds an array.
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
+    >>> json.loads(model_to_json(model))["class_name"]
+    'Sequential'
     """
     entry = registry.serialize(model) or {}
     if model.has_call and model.built:
@@ -156,8 +187,16 @@ def model_from_json(
         custom_objects: Additional classes and functions by their stored names.
         max_parts: As in `load_model`.
 
+    Returns:
+        A new model, not compiled.
+
     Raises:
         ValueError: if the string does not describe a model, or exceeds ``max_parts``.
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
+    >>> model_from_json(model.to_json()).count_params()
+    8
     """
     try:
         entry = json.loads(json_string)
@@ -193,6 +232,12 @@ def load_weights(
     Raises:
         FileNotFoundError: if the file does not exist.
         ValueError: naming the file and the weight that does not fit, or is not finite.
+
+    >>> import gpunn, tempfile
+    >>> model = gpunn.Sequential([gpunn.Input((1,)), gpunn.layers.Dense(1)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_weights(model, folder + "/weights.gpunn")
+    ...     load_weights(model, folder + "/weights.gpunn")
     """
     with opened(filepath, max_header, "weights", "model", "checkpoint") as document:
         if not allow_nan:

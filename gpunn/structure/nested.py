@@ -70,7 +70,12 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
 
     @property
     def name(self) -> str:
-        """Name of the model, and prefix of its weights' paths in another one."""
+        """Name of the model, and prefix of its weights' paths in another one.
+
+        >>> import gpunn
+        >>> gpunn.Sequential(name="encoder").name
+        'encoder'
+        """
         return self._builder.name
 
     @name.setter
@@ -79,7 +84,15 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
 
     @property
     def layers(self) -> list[Any]:
-        """The layers, including models used as layers, in order."""
+        """The layers, including models used as layers, in order.
+
+        A chain does not list its `gpunn.Input`; other models list their input layers.
+
+        >>> import gpunn
+        >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2, name="scores")])
+        >>> [layer.name for layer in model.layers]
+        ['scores']
+        """
         return self._builder.layers
 
     @property
@@ -131,6 +144,21 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
 
         A subclass that overrides it is created without inputs and outputs, and is built for the
         first data that it sees. Other models run their layers.
+
+        Args:
+            x: A tensor (batch, ...), or several in the structure of the inputs.
+            training: Whether layers such as dropout act as in training.
+
+        >>> import gpunn
+        >>> __name__ = "__main__"
+        >>> class _Squared(gpunn.Model):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.dense = gpunn.layers.Dense(1, kernel_initializer="ones")
+        ...     def call(self, x):
+        ...         return self.dense(x) ** 2
+        >>> _Squared()([[1.0, 2.0]]).tolist()
+        [[9.0]]
         """
         if self.has_call:
             raise TypeError(
@@ -157,14 +185,46 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         return self.call(x, **options, **(further or {}))
 
     def add_weight(self, *args: Any, **kwargs: Any) -> Parameter:
-        """Add a parameter to a model with a custom call; see `gpunn.layers.Layer.add_weight`."""
+        """Add a parameter to a model with a custom call; see `gpunn.layers.Layer.add_weight`.
+
+        Raises:
+            TypeError: for a model that defines no ``call``.
+
+        >>> import gpunn
+        >>> __name__ = "__main__"
+        >>> class _Shifted(gpunn.Model):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.shift = self.add_weight((), "ones", name="shift")
+        ...     def call(self, x):
+        ...         return x + self.shift
+        >>> _Shifted()([[1.0, 2.0]]).tolist()
+        [[2.0, 3.0]]
+        """
         if not self.has_call:
             raise TypeError(f"{self.name}: only a model that defines call has its own parameters.")
         made: Parameter = self._builder.source.add_weight(*args, **kwargs)
         return made
 
     def add_loss(self, loss: Any) -> None:
-        """Inside `call`: add ``loss``, or each of a list; see `gpunn.layers.Layer.add_loss`."""
+        """Inside `call`: add ``loss``, or each of a list; see `gpunn.layers.Layer.add_loss`.
+
+        Args:
+            loss: A tensor, a number or a list of them.
+
+        Raises:
+            TypeError: outside a call.
+
+        >>> import gpunn
+        >>> __name__ = "__main__"
+        >>> class _Penalized(gpunn.Model):
+        ...     def call(self, x):
+        ...         self.add_loss(0.1 * gpunn.ops.sum(x))
+        ...         return x
+        >>> model = _Penalized()
+        >>> model([[10.0, 20.0]]).tolist(), [loss.tolist() for loss in model.losses]
+        ([[10.0, 20.0]], [3.0])
+        """
         traced.add_loss(loss)
 
     # -- what it contains
@@ -188,7 +248,13 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
 
     @property
     def weights(self) -> list[Parameter]:
-        """All parameters, layer by layer, kernel before bias."""
+        """All parameters, layer by layer, kernel before bias.
+
+        >>> import gpunn
+        >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2, name="scores")])
+        >>> [p.path for p in model.weights]
+        ['scores/kernel', 'scores/bias']
+        """
         plan = self._builder.plan  # parameters exist once it does
         if plan is not None:
             return list(plan.parameters.values())
@@ -218,6 +284,14 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
 
     @property
     def trainable(self) -> bool:
+        """Whether training updates the layers' parameters; setting it sets that of all layers.
+
+        >>> import gpunn
+        >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
+        >>> model.trainable = False
+        >>> len(model.trainable_weights), len(model.non_trainable_weights)
+        (0, 2)
+        """
         return self._trainable
 
     @trainable.setter
@@ -228,6 +302,9 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
 
     @property
     def traceable(self) -> bool:
+        """Whether its computation is recorded once and repeated, which holds if it does for each
+        layer.
+        """
         return all(layer.traceable for layer in self.layers)
 
 
