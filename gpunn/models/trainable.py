@@ -60,21 +60,51 @@ class TrainableModel(NestedModel):
 
     @property
     def trainer(self) -> Trainer | None:
-        """The trainer; None before the model is built and compiled."""
+        """The trainer; None before the model is built and compiled.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
+        >>> model.trainer is None
+        True
+        """
         return self._training.trainer
 
     @property
     def compiled(self) -> bool:
+        """Whether `compile` was called.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
+        >>> model.compiled
+        False
+        """
         return self._training.compiled is not None
 
     @property
     def in_training(self) -> bool:
-        """Whether a call that trains the model is running."""
+        """Whether a call that trains the model is running.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
+        >>> model.in_training
+        False
+        """
         return self._training.exclusive.holder is not None
 
     @property
     def run_eagerly(self) -> bool:
-        """The ``run_eagerly`` argument of `compile`; may be set at any time."""
+        """The ``run_eagerly`` argument of `compile`; may be set at any time.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
+        >>> model.compile("sgd", "mse", run_eagerly=True)
+        >>> model.run_eagerly
+        True
+        """
         return self._training.eager
 
     @run_eagerly.setter
@@ -123,6 +153,13 @@ class TrainableModel(NestedModel):
             ValueError: for unknown names, if the loss and the last activation disagree
                 about logits, and for a ``matmul_precision`` that the GPU does not support
                 or a float64 model cannot use.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
+        >>> model.compile(optimizer="adam", loss="mse", metrics=["mae"])
+        >>> model.metrics_names
+        ['loss', 'mae']
         """
         self._training.compile(
             optimizer=optimizer,
@@ -195,6 +232,15 @@ class TrainableModel(NestedModel):
             gpunn.models.OutOfMemoryError: if a batch does not fit in device memory; the message
                 names a batch size that would fit. Data that do not fit are streamed from the
                 host, with a notice.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
+        >>> model.compile("sgd", "mse", metrics=["mae"])
+        >>> x, y = [[1.0], [2.0]], [[2.0], [4.0]]
+        >>> history = model.fit(x, y, epochs=2, verbose=0)
+        >>> history.history["loss"][0], history.history["mae"][0]  # (4 + 16) / 2, (2 + 4) / 2
+        (10.0, 3.0)
         """
         batch_size = check_integer("batch_size", batch_size, 1, None)
         epochs = check_integer("epochs", epochs, 0)
@@ -239,6 +285,17 @@ class TrainableModel(NestedModel):
         Returns:
             The loss, or, with metrics, a list ``[loss, metric, ...]``; with
             ``return_dict``, a dictionary by name.
+
+        Raises:
+            ValueError, TypeError: for invalid data or arguments, and for a model that is not
+                compiled.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
+        >>> model.compile("sgd", "mse", metrics=["mae"])
+        >>> model.evaluate([[1.0], [2.0]], [[2.0], [4.0]], verbose=0)  # (4 + 16) / 2, (2 + 4) / 2
+        [10.0, 3.0]
         """
         batch_size = check_integer("batch_size", batch_size, 1, None)
         steps = check_integer("steps", steps, 1, None)
@@ -264,7 +321,20 @@ class TrainableModel(NestedModel):
         Args:
             x: Samples, or something that yields batches of them.
             batch_size: As for `evaluate`.
+            verbose, callbacks: As for `fit`.
             steps: Number of batches; all by default.
+
+        Returns:
+            A NumPy array (rows, ...), or several in the structure of the model's outputs.
+
+        Raises:
+            ValueError, TypeError: for data that do not fit the model's inputs.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="ones")
+        >>> model = gpunn.Sequential([gpunn.Input((2,)), line])
+        >>> model.predict([[1.0, 2.0], [3.0, 4.0]], verbose=0).tolist()
+        [[3.0], [7.0]]
         """
         size = check_integer("batch_size", batch_size, 1, None)
         steps = check_integer("steps", steps, 1, None)
@@ -281,7 +351,27 @@ class TrainableModel(NestedModel):
         class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """Run one update on one batch; return its loss (before the update) and metrics."""
+        """Run one update on one batch; return its loss (before the update) and metrics.
+
+        Args:
+            x, y: The batch (rows, ...), as for `fit`.
+            sample_weight: Factor on the loss by row.
+            class_weight: Factor on the loss by class.
+            return_dict: Whether to return a dictionary by name.
+
+        Returns:
+            The loss, or, with metrics, a list ``[loss, metric, ...]``; with ``return_dict``, a
+            dictionary.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
+        >>> model.compile("sgd", "mse", metrics=["mae"])
+        >>> model.train_on_batch([[1.0], [2.0]], [[2.0], [4.0]])
+        [10.0, 3.0]
+        >>> print(line.kernel.numpy().round(4))  # 0 + 0.01 * 10, the learning rate times the gradient
+        [[0.1]]
+        """
         if self.own_steps and (by_hand := _by_hand(self, TRAINS)):
             logs = by_hand.on_batch(self, "train_step", x, y, sample_weight, class_weight)
             return _result(logs, return_dict)
@@ -291,14 +381,40 @@ class TrainableModel(NestedModel):
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """Compute loss and metrics on one batch."""
+        """Compute loss and metrics on one batch.
+
+        Args:
+            x, y, sample_weight, return_dict: As for `train_on_batch`.
+
+        Returns:
+            As `train_on_batch`; no weight is changed.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
+        >>> model.compile("sgd", "mse", metrics=["mae"])
+        >>> model.test_on_batch([[1.0], [2.0]], [[2.0], [4.0]], return_dict=True)
+        {'loss': 10.0, 'mae': 3.0}
+        """
         if self.own_steps and (by_hand := _by_hand(self, TESTS)):
             logs = by_hand.on_batch(self, "test_step", x, y, sample_weight, None)
             return _result(logs, return_dict)
         return _result(fitting.test_on_batch(self._training, x, y, sample_weight), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
-        """Return the outputs for one batch."""
+        """Return the outputs for one batch.
+
+        Args:
+            x: The batch (rows, ...).
+
+        Returns:
+            As `predict`.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="ones")
+        >>> gpunn.Sequential([gpunn.Input((2,)), line]).predict_on_batch([[1.0, 2.0]]).tolist()
+        [[3.0]]
+        """
         if self.own_steps and (by_hand := _by_hand(self, PREDICTS)):
             return by_hand.predict(self, x, None, None, None)
         return predicting.predict_on_batch(self._training, x)
@@ -313,15 +429,55 @@ class TrainableModel(NestedModel):
 
         Args:
             data: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``, as passed to `fit`.
+
+        >>> import gpunn
+        >>> __name__ = "__main__"
+        >>> class _Own(gpunn.Sequential):
+        ...     def train_step(self, data):
+        ...         logs = super().train_step(data)
+        ...         return {**logs, "twice": 2 * logs["loss"]}
+        >>> model = _Own([gpunn.layers.Dense(1, kernel_initializer="zeros")])
+        >>> model.compile("sgd", "mse")
+        >>> model.fit([[1.0]], [[3.0]], verbose=0).history
+        {'loss': [9.0], 'twice': [18.0]}
         """
         return _steps().train_step(self, data)
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        """Evaluate one batch of tensors; return numbers for the logs, by name; see `train_step`."""
+        """Evaluate one batch of tensors; return numbers for the logs, by name; see `train_step`.
+
+        Args:
+            data: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``, as passed to `evaluate`.
+
+        >>> import gpunn
+        >>> __name__ = "__main__"
+        >>> class _Own(gpunn.Sequential):
+        ...     def test_step(self, data):
+        ...         x, y = data
+        ...         return {"largest": gpunn.ops.max(gpunn.ops.abs(y - self(x)))}
+        >>> model = _Own([gpunn.layers.Dense(1, kernel_initializer="zeros")])
+        >>> model.compile()
+        >>> model.evaluate([[1.0], [1.0]], [[3.0], [-4.0]], verbose=0, return_dict=True)
+        {'largest': 4.0}
+        """
         return _steps().test_step(self, data)
 
     def predict_step(self, data: Any) -> Any:
-        """Return the outputs for one batch of tensors; see `train_step`."""
+        """Return the outputs for one batch of tensors; see `train_step`.
+
+        Args:
+            data: The inputs, as passed to `predict`.
+
+        >>> import gpunn
+        >>> __name__ = "__main__"
+        >>> class _Own(gpunn.Sequential):
+        ...     def predict_step(self, data):
+        ...         return 10 * self(data)
+        >>> model = _Own([gpunn.layers.Dense(1, kernel_initializer="ones")])
+        >>> model.compile()
+        >>> model.predict([[1.0], [2.0]], verbose=0).tolist()
+        [[10.0], [20.0]]
+        """
         return _steps().predict_step(self, data)
 
     def compute_loss(
@@ -332,19 +488,56 @@ class TrainableModel(NestedModel):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Tensor:
-        """Return the loss of a batch: that of `compile`, and what layers add; for `train_step`."""
+        """Return the loss of a batch: that of `compile`, and what layers add; for `train_step`.
+
+        Args:
+            x, training: As in Keras; a subclass that replaces it may use them.
+            y: Targets (rows, ...).
+            y_pred: Outputs of the model (rows, ...).
+            sample_weight: Factor on the loss by row.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
+        >>> model.compile("sgd", "mse")
+        >>> model.compute_loss(y=[[1.0]], y_pred=[[3.0]]).tolist()
+        4.0
+        """
         return _steps().compute_loss(self, y, y_pred, sample_weight)
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
-        """Add a batch to the metrics of `compile`; return the results of all, by name."""
+        """Add a batch to the metrics of `compile`; return the results of all, by name.
+
+        Args:
+            x: As in Keras; a subclass that replaces it may use it.
+            y, y_pred: Tensors (rows, ...): targets, and outputs of the model.
+            sample_weight: Factor on each row.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
+        >>> model.compile("sgd", "mse", metrics=["mae"])
+        >>> y, y_pred = gpunn.ops.convert_to_tensor([[1.0]]), gpunn.ops.convert_to_tensor([[3.0]])
+        >>> logs = model.compute_metrics(None, y, y_pred)
+        >>> float(logs["mae"])
+        2.0
+        """
         return _steps().compute_metrics(self, y, y_pred, sample_weight)
 
     @property
     def metrics(self) -> list[Any]:
         """The mean of the loss, the metrics of `compile`, and those held by the model and its
-        layers, as its own steps use them. `fit` resets them before each epoch."""
+        layers, as its own steps use them. `fit` resets them before each epoch.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
+        >>> model.compile("sgd", "mse", metrics=["mae"])
+        >>> [metric.name for metric in model.metrics]
+        ['loss', 'mae']
+        """
         return _steps().metrics_of(self)
 
     @property
@@ -359,12 +552,30 @@ class TrainableModel(NestedModel):
         return _steps().CompiledMetrics(self)
 
     def reset_metrics(self) -> None:
-        """Reset all metrics."""
+        """Reset all metrics to their state before the first batch; `fit` does it before each epoch.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
+        >>> model.compile("sgd", "mse", metrics=["mae"])
+        >>> loss = model.evaluate([[1.0]], [[2.0]], verbose=0)
+        >>> model.reset_metrics()
+        >>> model.get_metrics_result()
+        {'loss': 0.0, 'mae': 0.0}
+        """
         for metric in self.metrics:
             metric.reset_state()
 
     def get_metrics_result(self) -> dict[str, Any]:
-        """Return the results of all metrics, by name."""
+        """Return the results of all metrics, by name.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
+        >>> model.compile("sgd", "mse", metrics=["mae"])
+        >>> model.get_metrics_result()  # of no batch
+        {'loss': 0.0, 'mae': 0.0}
+        """
         return _steps().result_of(self.metrics)
 
     def __call__(self, x: Any, training: bool | None = None, **options: Any) -> Any:
@@ -397,6 +608,13 @@ class TrainableModel(NestedModel):
 
         Raises:
             TypeError: inside a call, where losses belong to the step.
+
+        >>> import gpunn
+        >>> l2 = gpunn.regularizers.L2(0.5)
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="ones", kernel_regularizer=l2)
+        >>> model = gpunn.Sequential([gpunn.Input((4,)), line])
+        >>> [loss.tolist() for loss in model.losses]  # 0.5 * 4
+        [2.0]
         """
         return losses_of(self, self._training.added)
 
@@ -404,30 +622,86 @@ class TrainableModel(NestedModel):
         """Return the output of every layer for the samples ``x`` (batch, ...), by layer name.
 
         Further outputs of a layer that is applied again are ``name:1``, ``name:2``, ...
+
+        >>> import gpunn
+        >>> layers = [gpunn.layers.Dense(1, kernel_initializer="ones", name="sum")]
+        >>> layers.append(gpunn.layers.Rescaling(10.0, name="tens"))
+        >>> model = gpunn.Sequential([gpunn.Input((2,)), *layers])
+        >>> {name: y.tolist() for name, y in model.activations([[1.0, 2.0]]).items()}
+        {'sum': [[3.0]], 'tens': [[30.0]]}
         """
         return predicting.activations(self._training, x)
 
     def last_activations(self) -> dict[str, np.ndarray]:
-        """Return the output of every layer in the last training step, by name; empty before one."""
+        """Return the output of every layer in the last training step, by name; empty before one.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
+        >>> model.compile("sgd", "mse")
+        >>> model.last_activations()
+        {}
+        >>> loss = model.train_on_batch([[1.0]], [[2.0]])
+        >>> [y.tolist() for y in model.last_activations().values()]
+        [[[0.0]]]
+        """
         return predicting.last_activations(self._training)
 
     @property
     def metrics_names(self) -> list[str]:
-        """Names of the values that evaluate returns, in order."""
+        """Names of the values that evaluate returns, in order.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
+        >>> model.compile("sgd", "mse", metrics=["mae"])
+        >>> model.metrics_names
+        ['loss', 'mae']
+        """
         return self.trainer.log_names if self.trainer else ["loss"]
 
     def training_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return optimizer slots, control block and seeds: all state that the next step needs."""
+        """Return optimizer slots, control block and seeds: all state that the next step needs.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
+        >>> model.compile(gpunn.optimizers.SGD(momentum=0.9), "mse")
+        >>> loss = model.train_on_batch([[1.0]], [[2.0]])
+        >>> tensors, values = model.training_state()
+        >>> values["learning_rate"]
+        0.01
+        >>> model.set_training_state(tensors, values)
+        """
         return self._training.state()
 
     def set_training_state(
         self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]
     ) -> None:
-        """Restore a state of `training_state`, so that training resumes exactly."""
+        """Restore a state of `training_state`, so that training resumes exactly.
+
+        Args:
+            tensors, document: The two parts of the state.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
+        >>> model.compile("adam", "mse")
+        >>> model.set_training_state(*model.training_state())
+        """
         self._training.set_state(tensors, document)
 
     def get_compile_config(self) -> dict[str, Any] | None:
-        """Return the arguments of `compile` as JSON-serializable values; None before `compile`."""
+        """Return the arguments of `compile` as JSON-serializable values; None before `compile`.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
+        >>> model.compile("sgd", "mse", metrics=["mae"])
+        >>> config = model.get_compile_config()
+        >>> config["optimizer"]["class_name"], config["metrics"]
+        ('SGD', ['mae'])
+        """
         compiled = self._training.compiled
         if compiled is None:
             return None
@@ -438,7 +712,20 @@ class TrainableModel(NestedModel):
         }
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
-        """Call `compile` with a config from `get_compile_config`."""
+        """Call `compile` with a config from `get_compile_config`.
+
+        Args:
+            config: The arguments of `compile`, with classes and functions by their names.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
+        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
+        >>> model.compile("sgd", "mse", metrics=["mae"])
+        >>> clone = gpunn.models.clone_model(model)
+        >>> clone.compile_from_config(model.get_compile_config())
+        >>> type(clone.optimizer).__name__
+        'SGD'
+        """
         self.compile(**config)
 
 
