@@ -24,18 +24,24 @@ BOSTON = KerasFile(
 def load_data(
     path: str | os.PathLike[str] | None = None, test_split: float = 0.2, seed: int = 113
 ) -> tuple[Split, Split]:
-    """Load Boston housing from `path`, else from `GPUNN_DATA`, Keras's folder, the cache, or
+    """Load Boston housing from ``path``, else from ``GPUNN_DATA``, Keras's folder, the cache, or
     Keras's server.
 
     Args:
-        path: the file `boston_housing.npz`.
-        test_split: fraction of the rows in the test set.
+        path: the file ``boston_housing.npz``.
+        test_split: fraction of the rows in the test set, from 0 to below 1.
         seed: determines the order of the rows.
 
     Returns:
-        `((x_train, y_train), (x_test, y_test))`: float64, x (404, 13) and (102, 13) by default.
+        The pairs ``((x_train, y_train), (x_test, y_test))`` in float64, by default x (404, 13) and
+        (102, 13), and y (404,) and (102,), prices in 1000 dollars.
 
     Raises:
+        ValueError: for another ``test_split``.
         FileNotFoundError, DataFileError, DatasetUnavailable: the file is missing or wrong.
+
+    >>> (x_train, y_train), (x_test, y_test) = load_data()  # doctest: +SKIP
+    >>> x_train.shape, y_train.shape  # doctest: +SKIP
+    ((404, 13), (404,))
     """
     return load(BOSTON, path, test_split, seed)

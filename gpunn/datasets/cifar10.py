@@ -29,22 +29,38 @@ Split = tuple[NDArray[np.uint8], NDArray[Any]]
 
 
 def pictures(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Convert rows of 3072 bytes, channel after channel, to images with channels last."""
+    """Convert rows of 3072 bytes, channel after channel, to images with channels last.
+
+    Args:
+        data: (n, 3072): for each image the 1024 red bytes, then the green and the blue ones.
+
+    Returns:
+        Images (n, 32, 32, 3).
+
+    >>> red = np.repeat([[255, 0, 0]], 1024, axis=1).astype(np.uint8)
+    >>> pictures(red).shape, pictures(red)[0, 0, 0].tolist()
+    ((1, 32, 32, 3), [255, 0, 0])
+    """
     return data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
 
 def load_data(path: str | os.PathLike[str] | None = None) -> tuple[Split, Split]:
-    """Load CIFAR-10 from `path`, else from `GPUNN_DATA`, Keras's folder, the cache, or its server.
+    """Load CIFAR-10 from ``path``, else from ``GPUNN_DATA``, Keras's folder, the cache, or its
+    server.
 
     Args:
-        path: the file `cifar-10-python.tar.gz`.
+        path: the file ``cifar-10-python.tar.gz``.
 
     Returns:
-        `((x_train, y_train), (x_test, y_test))`: unsigned bytes, images (50000, 32, 32, 3) and
-        (10000, 32, 32, 3), labels (50000, 1) and (10000, 1) from 0 to 9.
+        The pairs ``((x_train, y_train), (x_test, y_test))`` of unsigned bytes, images (50000, 32,
+        32, 3) and (10000, 32, 32, 3), labels (50000, 1) and (10000, 1) from 0 to 9.
 
     Raises:
         FileNotFoundError, DataFileError, DatasetUnavailable: the file is missing or wrong.
+
+    >>> (x_train, y_train), (x_test, y_test) = load_data()  # doctest: +SKIP
+    >>> x_train.shape, x_train.dtype, y_train.shape  # doctest: +SKIP
+    ((50000, 32, 32, 3), dtype('uint8'), (50000, 1))
     """
     names = [*(f"{FOLDER}/data_batch_{number}" for number in range(1, 6)), f"{FOLDER}/test_batch"]
     *parts, test = read_tar_pickles(find(CIFAR10, path), names)

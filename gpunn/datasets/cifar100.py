@@ -30,18 +30,24 @@ CIFAR100 = KerasFile(
 def load_data(
     label_mode: str = "fine", path: str | os.PathLike[str] | None = None
 ) -> tuple[Split, Split]:
-    """Load CIFAR-100 from `path`, else from `GPUNN_DATA`, Keras's folder, the cache, or its server.
+    """Load CIFAR-100 from ``path``, else from ``GPUNN_DATA``, Keras's folder, the cache, or its
+    server.
 
     Args:
-        label_mode: "fine" for the 100 classes, "coarse" for the 20 groups.
-        path: the file `cifar-100-python.tar.gz`.
+        label_mode: ``"fine"`` for the 100 classes, ``"coarse"`` for the 20 groups.
+        path: the file ``cifar-100-python.tar.gz``.
 
     Returns:
-        `((x_train, y_train), (x_test, y_test))`: images (50000, 32, 32, 3) and
+        The pairs ``((x_train, y_train), (x_test, y_test))``, images (50000, 32, 32, 3) and
         (10000, 32, 32, 3) as unsigned bytes, labels (50000, 1) and (10000, 1) as int64.
 
     Raises:
+        ValueError: for another ``label_mode``.
         FileNotFoundError, DataFileError, DatasetUnavailable: the file is missing or wrong.
+
+    >>> (x_train, y_train), (x_test, y_test) = load_data("coarse")  # doctest: +SKIP
+    >>> x_train.shape, y_train.shape, int(y_train.max())  # doctest: +SKIP
+    ((50000, 32, 32, 3), (50000, 1), 19)
     """
     check_choice("label_mode", label_mode, ("fine", "coarse"))
     names = [f"{FOLDER}/train", f"{FOLDER}/test"]

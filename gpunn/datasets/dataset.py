@@ -28,7 +28,13 @@ NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 class DatasetUnavailable(FileNotFoundError):
-    """No source of a data set worked; the message lists each one and why it failed."""
+    """No source of a data set worked; the message lists each one and why it failed.
+
+    It is a ``FileNotFoundError``, which a program may catch to go on with other data:
+
+    >>> issubclass(DatasetUnavailable, FileNotFoundError)
+    True
+    """
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,21 @@ _CHUNK = 1 << 20
 
 
 class DataFileError(ValueError):
-    """A data file is invalid; the message names the file and what was expected."""
+    """A data file is invalid; the message names the file and what was expected.
+
+    It is a ``ValueError``. No part of the file is used.
+
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "labels-idx1-ubyte")
+    ...     with open(path, "wb") as file:
+    ...         _ = file.write(b"hello")
+    ...     try:
+    ...         read(path)
+    ...     except DataFileError as error:
+    ...         print("wrong magic number" in str(error))
+    True
+    """
 
 
 def check_unpacked(
@@ -51,14 +65,25 @@ def check_unpacked(
     """Raise an error for a file that would become implausibly large when unpacked.
 
     Args:
-        name: of the file.
+        name: path of the file.
         size: its unpacked size in bytes.
-        max_bytes: the limit; by default `MAX_UNPACKED`, or `USUAL_RATIO` times the size of the file
-            if that is more.
+        max_bytes: the limit; by default 1 GiB, or 16 times the size of the file if that is more.
         remedy: what else can be done about it.
 
     Raises:
         DataFileError: the unpacked size exceeds the limit.
+
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "images.gz")
+    ...     with open(path, "wb") as file:
+    ...         _ = file.write(b"packed")
+    ...     check_unpacked(path, 1000)
+    ...     try:
+    ...         check_unpacked(path, 1000, max_bytes=999)
+    ...     except DataFileError as error:
+    ...         print("more than max_bytes (999)" in str(error))
+    True
     """
     packed = os.path.getsize(name)
     most = max(MAX_UNPACKED, USUAL_RATIO * packed) if max_bytes is None else max_bytes
@@ -118,17 +143,38 @@ def read(
 
 
 def write(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
-    """Write `array` as a plain IDX file, completely or not at all.
+    """Write an array as a plain IDX file, completely or not at all.
+
+    Args:
+        path: the file; an existing one is replaced.
+        array: of unsigned or signed bytes, int16, int32, float32 or float64, of 1 to 64 dimensions.
 
     Raises:
         ValueError: IDX does not support the element type or shape.
         OSError: the file cannot be written; what was there before is untouched.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(folder + "/pixels-idx2-ubyte", np.array([[0, 255]], np.uint8))
+    ...     read(folder + "/pixels-idx2-ubyte").tolist()
+    [[0, 255]]
     """
     atomic_write(path, _pieces(array))
 
 
 def sha256(array: NDArray[Any]) -> str:
-    """Return the SHA-256, in hexadecimal, of the IDX file that `write` creates for `array`."""
+    """Return the SHA-256, in hexadecimal, of the IDX file that `write` creates for an array.
+
+    Args:
+        array: as for `write`.
+
+    Raises:
+        ValueError: IDX does not support the element type or shape.
+
+    >>> digest = sha256(np.array([5, 0, 4], np.uint8))
+    >>> len(digest), digest == sha256(np.array([5, 0, 4], np.uint8))
+    (64, True)
+    """
     digest = hashlib.sha256()
     for piece in _pieces(array):
         digest.update(piece)

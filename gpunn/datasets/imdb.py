@@ -34,12 +34,13 @@ def load_data(
     oov_char: int | None = 2,
     index_from: int | None = 3,
 ) -> tuple[Split, Split]:
-    """Load IMDB from `path`, else from `GPUNN_DATA`, Keras's folder, the cache, or Keras's server.
+    """Load IMDB from ``path``, else from ``GPUNN_DATA``, Keras's folder, the cache, or Keras's
+    server.
 
     Words are numbered by frequency. As in Keras, 0 is reserved for padding.
 
     Args:
-        path: the file `imdb.npz`.
+        path: the file ``imdb.npz``.
         num_words: indices from this one on become ``oov_char``; none by default.
         skip_top: indices below this one become ``oov_char``, too.
         maxlen: keep only reviews of fewer words.
@@ -49,10 +50,16 @@ def load_data(
         index_from: the index of the most frequent word is one more than this.
 
     Returns:
-        `((x_train, y_train), (x_test, y_test))`: arrays of lists of indices, and of 0 and 1.
+        The pairs ``((x_train, y_train), (x_test, y_test))``, 25,000 reviews each, as arrays of
+        lists of indices, and of 0 (negative) and 1 (positive).
 
     Raises:
+        ValueError: if no review is shorter than ``maxlen``.
         FileNotFoundError, DataFileError, DatasetUnavailable: the file is missing or wrong.
+
+    >>> (x_train, y_train), (x_test, y_test) = load_data(num_words=10000)  # doctest: +SKIP
+    >>> len(x_train), x_train[0][0]  # doctest: +SKIP
+    (25000, 1)
     """
     arrays = read_npz_objects(find(IMDB, path))
     split = [(arrays[f"x_{name}"], arrays[f"y_{name}"]) for name in ("train", "test")]
@@ -67,5 +74,20 @@ def load_data(
 
 
 def get_word_index(path: str | os.PathLike[str] | None = None) -> dict[str, int]:
-    """Return the index of each word, from 1 on by frequency; `load_data` adds ``index_from``."""
+    """Return the index of each word, from 1 on by frequency; `load_data` adds ``index_from``.
+
+    Args:
+        path: the file ``imdb_word_index.json``; it is found like that of `load_data`.
+
+    Returns:
+        The index by word.
+
+    Raises:
+        FileNotFoundError, DataFileError, DatasetUnavailable: the file is missing or wrong.
+
+    To read a review, with ``index_from=3``:
+
+    >>> words = {index + 3: word for word, index in get_word_index().items()}  # doctest: +SKIP
+    >>> text = " ".join(words.get(index, "?") for index in x_train[0])  # doctest: +SKIP
+    """
     return texts.word_index(WORDS, path)

@@ -35,19 +35,26 @@ def load_data(
     oov_char: int | None = 2,
     index_from: int | None = 3,
 ) -> tuple[Split, Split]:
-    """Load Reuters from `path`, else `GPUNN_DATA`, Keras's folder, the cache, or Keras's server.
+    """Load Reuters from ``path``, else ``GPUNN_DATA``, Keras's folder, the cache, or Keras's
+    server.
 
     Args:
-        path: the file `reuters.npz`.
+        path: the file ``reuters.npz``.
         test_split: the fraction at the end that is for tests.
         num_words, skip_top, maxlen, seed, start_char, oov_char, index_from: as for
             `gpunn.datasets.imdb.load_data`.
 
     Returns:
-        `((x_train, y_train), (x_test, y_test))`: arrays of lists of indices, and of topics.
+        The pairs ``((x_train, y_train), (x_test, y_test))``, by default 8,982 and 2,246 newswires,
+        as arrays of lists of indices, and of topics from 0 to 45.
 
     Raises:
+        ValueError: for another ``test_split``, or if no text is shorter than ``maxlen``.
         FileNotFoundError, DataFileError, DatasetUnavailable: the file is missing or wrong.
+
+    >>> (x_train, y_train), (x_test, y_test) = load_data()  # doctest: +SKIP
+    >>> len(x_train), len(x_test)  # doctest: +SKIP
+    (8982, 2246)
     """
     test_split = check_fraction("test_split", test_split)
     arrays = read_npz_objects(find(REUTERS, path))
@@ -60,5 +67,20 @@ def load_data(
 
 
 def get_word_index(path: str | os.PathLike[str] | None = None) -> dict[str, int]:
-    """Return the index of each word, from 1 on by frequency; `load_data` adds ``index_from``."""
+    """Return the index of each word, from 1 on by frequency; `load_data` adds ``index_from``.
+
+    Args:
+        path: the file ``reuters_word_index.json``; it is found like that of `load_data`.
+
+    Returns:
+        The index by word.
+
+    Raises:
+        FileNotFoundError, DataFileError, DatasetUnavailable: the file is missing or wrong.
+
+    To read a newswire, with ``index_from=3``:
+
+    >>> words = {index + 3: word for word, index in get_word_index().items()}  # doctest: +SKIP
+    >>> text = " ".join(words.get(index, "?") for index in x_train[0])  # doctest: +SKIP
+    """
     return texts.word_index(WORDS, path)

@@ -29,8 +29,11 @@ Problem = tuple[NDArray[np.float64], NDArray[np.int64]]
 def ten_points() -> Problem:
     """Ten points in the unit square, five of each class; a network of 23 parameters separates them.
 
-    Higham and Higham, "Deep Learning: An Introduction for Applied Mathematicians", SIAM
+    Source: Higham and Higham, "Deep Learning: An Introduction for Applied Mathematicians", SIAM
     Review 61(4), 2019.
+
+    Returns:
+        ``x`` (10, 2), float64, and ``y`` (10,), 0 or 1.
 
     >>> x, y = ten_points()
     >>> x[0].tolist(), y.tolist()
@@ -45,6 +48,9 @@ def eleven_points() -> Problem:
     """The ten points, and one of the second class, (0.3, 0.7), among those of the first.
 
     It is harder: from many starts, the same network ends with a point on the wrong side.
+
+    Returns:
+        ``x`` (11, 2), float64, and ``y`` (11,), 0 or 1.
 
     >>> x, y = eleven_points()
     >>> x[-1].tolist(), int(y[-1])
@@ -62,6 +68,9 @@ def xor(rows: int = 4, noise: float = 0.0, seed: int = 0) -> Problem:
         noise: standard deviation of the noise added to each input.
         seed: of the noise.
 
+    Returns:
+        ``x`` (rows, 2), float64, and ``y`` (rows,), 0 or 1.
+
     >>> x, y = xor()
     >>> x.tolist(), y.tolist()
     ([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0, 1, 1, 0])
@@ -74,7 +83,16 @@ def xor(rows: int = 4, noise: float = 0.0, seed: int = 0) -> Problem:
 
 
 def rings(rows: int = 300, noise: float = 0.08, classes: int = 2, seed: int = 0) -> Problem:
-    """Circles about the origin, class k of radius k + 1 over the number of classes.
+    """Circles about the origin: class k has the radius ``(k + 1) / classes``.
+
+    Args:
+        rows: number of points.
+        noise: standard deviation of the noise added to each coordinate.
+        classes: number of circles, at least 2.
+        seed: of order, angles and noise.
+
+    Returns:
+        ``x`` (rows, 2), float64, and ``y`` (rows,), from 0 to ``classes`` - 1.
 
     >>> x, y = rings(noise=0)
     >>> bool(np.allclose(np.hypot(*x.T), (y + 1) / 2))
@@ -92,6 +110,14 @@ def moons(rows: int = 300, noise: float = 0.1, seed: int = 0) -> Problem:
 
     Class 0 is the upper half about the origin, class 1 the lower about (1, 0.5).
 
+    Args:
+        rows: number of points.
+        noise: standard deviation of the noise added to each coordinate.
+        seed: of order, angles and noise.
+
+    Returns:
+        ``x`` (rows, 2), float64, and ``y`` (rows,), 0 or 1.
+
     >>> x, y = moons(noise=0)
     >>> bool(x[y == 0, 1].min() >= 0), bool(x[y == 1, 1].max() <= 0.5)
     (True, True)
@@ -108,7 +134,17 @@ def spirals(
 ) -> Problem:
     """Spiral arms about the origin up to radius 1, one for each class.
 
-    Point t of class k is at radius t and angle 2 pi (turns t + k / classes).
+    Point t of class k is at radius t and angle ``2 pi (turns t + k / classes)``.
+
+    Args:
+        rows: number of points.
+        noise: standard deviation of the noise added to each coordinate.
+        classes: number of arms, at least 2.
+        turns: full turns of an arm.
+        seed: of order, radii and noise.
+
+    Returns:
+        ``x`` (rows, 2), float64, and ``y`` (rows,), from 0 to ``classes`` - 1.
 
     >>> x, y = spirals(noise=0)
     >>> bool(np.hypot(*x.T).max() <= 1)
@@ -129,6 +165,12 @@ def separable(rows: int = 100, margin: float = 0.1, seed: int = 0) -> Problem:
         rows: number of points.
         margin: minimum distance of a point from the line; at most 0.5.
         seed: of line and points.
+
+    Returns:
+        ``x`` (rows, 2), float64, and ``y`` (rows,), 0 or 1.
+
+    Raises:
+        ValueError: for a margin below 0 or above 0.5.
 
     >>> x, y = separable()
     >>> x.shape, np.bincount(y).tolist()
@@ -158,8 +200,13 @@ def split(rows: int = 300, noise: float = 0.1, seed: int = 0) -> Problem:
     The middle group is class 1, the outer two are class 0: no straight line separates them.
 
     Args:
+        rows: number of points.
         noise: standard deviation of the steps (1, 1) from a group's centre; that of the steps
             (1, -1), across, is three times as large.
+        seed: of order and points.
+
+    Returns:
+        ``x`` (rows, 2), float64, and ``y`` (rows,), 0 or 1.
 
     >>> x, y = split(noise=0)
     >>> np.unique(x[y == 0], axis=0).tolist(), np.unique(x[y == 1], axis=0).tolist()

@@ -369,7 +369,7 @@ class TrainableModel(NestedModel):
         >>> model.compile("sgd", "mse", metrics=["mae"])
         >>> model.train_on_batch([[1.0], [2.0]], [[2.0], [4.0]])
         [10.0, 3.0]
-        >>> print(line.kernel.numpy().round(4))  # 0 + 0.01 * 10, the learning rate times the gradient
+        >>> print(line.kernel.numpy().round(4))  # 0 + 0.01 * 10: rate times gradient
         [[0.1]]
         """
         if self.own_steps and (by_hand := _by_hand(self, TRAINS)):
@@ -543,12 +543,37 @@ class TrainableModel(NestedModel):
     @property
     def compiled_loss(self) -> Any:
         """The loss of `compile` for a step of its own, as in Keras 2: ``compiled_loss(y, y_pred)``
-        also counts it as ``"loss"``."""
+        also counts it as ``"loss"``.
+
+        >>> import gpunn
+        >>> __name__ = "__main__"
+        >>> class _Own(gpunn.Sequential):
+        ...     def test_step(self, data):
+        ...         x, y = data
+        ...         return {"loss": self.compiled_loss(y, self(x))}
+        >>> model = _Own([gpunn.layers.Dense(1, kernel_initializer="zeros")])
+        >>> model.compile("sgd", "mse")
+        >>> model.evaluate([[1.0]], [[3.0]], verbose=0)
+        9.0
+        """
         return _steps().CompiledLoss(self)
 
     @property
     def compiled_metrics(self) -> Any:
-        """The metrics of `compile` together, as in Keras 2: ``update_state(y, y_pred)``."""
+        """The metrics of `compile` together, as in Keras 2: ``update_state(y, y_pred)``.
+
+        >>> import gpunn
+        >>> __name__ = "__main__"
+        >>> class _Own(gpunn.Sequential):
+        ...     def test_step(self, data):
+        ...         x, y = data
+        ...         self.compiled_metrics.update_state(y, self(x))
+        ...         return {metric.name: metric.result() for metric in self.metrics}
+        >>> model = _Own([gpunn.layers.Dense(1, kernel_initializer="zeros")])
+        >>> model.compile("sgd", "mse", metrics=["mae"])
+        >>> model.evaluate([[1.0]], [[3.0]], verbose=0, return_dict=True)["mae"]
+        3.0
+        """
         return _steps().CompiledMetrics(self)
 
     def reset_metrics(self) -> None:
@@ -586,6 +611,11 @@ class TrainableModel(NestedModel):
 
         Raises:
             TypeError: for options that no `call` takes, and on symbolic tensors, for any.
+
+        >>> import gpunn
+        >>> line = gpunn.layers.Dense(1, kernel_initializer="ones")
+        >>> gpunn.Sequential([gpunn.Input((2,)), line])([[1.0, 2.0]]).tolist()
+        [[3.0]]
         """
         if options and (is_symbolic(x) or not self.has_call):
             raise TypeError(
