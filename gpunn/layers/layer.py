@@ -207,11 +207,37 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         return apply_own(self, *args, **kwargs)
 
     def forward(self, call: Call) -> None:
-        """Write ``call.y`` from ``call.x``."""
+        """Write ``call.y`` from ``call.x``; a layer without `call` implements it, and `backward`.
+
+        Args:
+            call: The arrays of one application of the layer, a `gpunn.core.plan.Call`.
+
+        >>> class _Double(Layer):
+        ...     def forward(self, call):
+        ...         call.backend.affine(call.x, 2.0, 0.0, call.y)
+        ...     def backward(self, call):
+        ...         call.backend.affine(call.dy, 2.0, 0.0, call.dx, accumulate=call.accumulate_dx)
+        >>> _Double()([[1.0, 2.0]]).tolist()
+        [[2.0, 4.0]]
+        """
         raise TypeError(f"{type(self).__name__} must define call(x), or forward(call).")
 
     def backward(self, call: Call) -> None:
-        """Write the parameters' gradients and, if not None, ``call.dx`` from ``call.dy``."""
+        """Write the parameters' gradients and, if not None, ``call.dx`` from ``call.dy``.
+
+        Args:
+            call: The arrays of one application of the layer, a `gpunn.core.plan.Call`. In
+                ``call.dy``, ``call.x`` and ``call.y`` are those of `forward`.
+
+        >>> import gpunn
+        >>> class _Double(gpunn.layers.Layer):
+        ...     def forward(self, call):
+        ...         call.backend.affine(call.x, 2.0, 0.0, call.y)
+        ...     def backward(self, call):
+        ...         call.backend.affine(call.dy, 2.0, 0.0, call.dx, accumulate=call.accumulate_dx)
+        >>> gpunn.grad(lambda x: gpunn.ops.sum(_Double()(x)))([[1.0, 5.0]]).tolist()
+        [[2.0, 2.0]]
+        """
         raise TypeError(f"{type(self).__name__} must define backward(call).")
 
     def is_view(self, call: Call) -> bool:
@@ -236,7 +262,15 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         return applying.in_form(*self._outputs_for(samples, given))
 
     def stream_seed(self, model_seed: int) -> int:
-        """Return the key of the layer's random stream; layers with their own seed return it."""
+        """Return the key of the layer's random stream; layers with their own seed return it.
+
+        Args:
+            model_seed: The model's key.
+
+        >>> from gpunn.layers import Dropout
+        >>> Dropout(0.5).stream_seed(3), Dropout(0.5, seed=7).stream_seed(3)
+        (3, 7)
+        """
         return model_seed
 
     # -- how it runs

@@ -149,17 +149,40 @@ class Model(TrainableModel):
 
     @property
     def graph(self) -> Graph:
-        """The graph from inputs to outputs; raises AttributeError before it is known."""
+        """The graph from inputs to outputs; raises AttributeError before it is known.
+
+        >>> import gpunn
+        >>> x = gpunn.Input((3,))
+        >>> model = gpunn.Model(x, gpunn.layers.Dense(2)(x))
+        >>> [t.shape for t in model.graph.outputs]
+        [(None, 2)]
+        """
         return self._builder.known_graph("graph")
 
     @property
     def plan(self) -> Plan | None:
-        """The nodes in execution order; None as long as the input shape is not known."""
+        """The nodes in execution order; None as long as the input shape is not known.
+
+        >>> import gpunn
+        >>> model = gpunn.Sequential([gpunn.layers.Dense(2, name="scores")])
+        >>> before = model.plan
+        >>> model.build((None, 3))
+        >>> before, list(model.plan.parameters)
+        (None, ['scores/kernel', 'scores/bias'])
+        """
         return self._builder.plan
 
     @property
     def arena(self) -> Arena | None:
-        """The arena that holds the parameters; None as long as the input shape is not known."""
+        """The arena that holds the parameters; None as long as the input shape is not known.
+
+        >>> import gpunn
+        >>> model = gpunn.Sequential([gpunn.layers.Dense(2)])
+        >>> before = model.arena
+        >>> model.build((None, 3))
+        >>> before, model.arena is not None
+        (None, True)
+        """
         return self._builder.arena if self._builder.plan else None
 
     @property
