@@ -51,6 +51,8 @@ globals()["trace"] = FUNCTIONS["trace"]
 arrays.__getattr__ = mathematics.__getattr__ = by_name.__getattr__  # type: ignore[method-assign]
 # Keras also offers many operations under these names.
 nn = numpy = linalg = by_name
+# Where doctest finds the examples of operations, which are defined in other modules.
+__test__ = FUNCTIONS
 
 
 @operation
