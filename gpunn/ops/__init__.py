@@ -57,7 +57,7 @@ __test__ = FUNCTIONS
 
 @operation
 def convert_to_tensor(x: Any, dtype: Any = None, sparse: Any = None) -> Tensor:
-    """Convert x to a tensor; see `gpunn.ops.Tensor`.
+    """Convert numbers, lists or arrays to a tensor; see `gpunn.ops.Tensor`.
 
     Args:
         x: a tensor, an array, a Python number or nested lists of numbers.
@@ -78,9 +78,9 @@ def convert_to_tensor(x: Any, dtype: Any = None, sparse: Any = None) -> Tensor:
 
 @operation
 def convert_to_numpy(x: Any) -> Any:
-    """Convert a tensor to a NumPy array.
+    """Convert a tensor to a NumPy array with a copy of its values.
 
-    ``x``: whatever `convert_to_tensor` takes; the array has the dtype of the tensor.
+    ``x``: whatever `convert_to_tensor` takes; the array has the shape and the dtype of the tensor.
 
     Raises:
         TypeError: in a trace, where the values are not known yet, and if x holds no numbers.
@@ -94,6 +94,8 @@ def convert_to_numpy(x: Any) -> Any:
 
 def is_tensor(x: Any) -> bool:
     """Return whether x is a tensor: True for a `Tensor`, False for arrays, lists and variables.
+
+    ``x``: any object; nothing is converted.
 
     >>> from gpunn import ops
     >>> ops.is_tensor(ops.ones((2,))), ops.is_tensor([1.0, 1.0])

@@ -52,10 +52,11 @@ _power = elementwise("power", _power_gradient)
 
 @operation
 def add(x1: Any, x2: Any) -> Tensor:
-    """Return x1 + x2, element-wise.
+    """Add two tensors element-wise: ``y = x1 + x2``.
 
     Args:
-        x1, x2: tensors or array-likes that broadcast; promoted to one dtype, bool to int32.
+        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
+            dtype, bool to int32.
 
     Raises:
         ValueError: if the shapes do not broadcast together.
@@ -69,10 +70,11 @@ def add(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def subtract(x1: Any, x2: Any) -> Tensor:
-    """Return x1 - x2, element-wise.
+    """Subtract x2 from x1 element-wise: ``y = x1 - x2``.
 
     Args:
-        x1, x2: tensors or array-likes that broadcast; promoted to one dtype, bool to int32.
+        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
+            dtype, bool to int32.
 
     Raises:
         ValueError: if the shapes do not broadcast together.
@@ -86,10 +88,11 @@ def subtract(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def multiply(x1: Any, x2: Any) -> Tensor:
-    """Return x1 * x2, element-wise; for booleans, the logical AND.
+    """Multiply two tensors element-wise: ``y = x1 * x2``; for booleans, the logical AND.
 
     Args:
-        x1, x2: tensors or array-likes that broadcast; promoted to one dtype.
+        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
+            dtype.
 
     Raises:
         ValueError: if the shapes do not broadcast together.
@@ -106,10 +109,13 @@ def multiply(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def divide(x1: Any, x2: Any) -> Tensor:
-    """Return x1 / x2, element-wise; integers and booleans give floatx.
+    """Divide x1 by x2 element-wise: ``y = x1 / x2``.
+
+    A division by 0 gives infinity, or NaN for ``0 / 0``; see `divide_no_nan`.
 
     Args:
-        x1, x2: tensors or array-likes that broadcast; promoted to one dtype.
+        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
+            dtype; integers and booleans become floatx.
 
     Raises:
         ValueError: if the shapes do not broadcast together.
@@ -128,10 +134,13 @@ true_divide = operation(divide, "true_divide")
 
 @operation
 def divide_no_nan(x1: Any, x2: Any) -> Tensor:
-    """Return x1 / x2, element-wise, or 0 where x2 is 0.
+    """Divide x1 by x2 element-wise, with 0 where x2 is 0: ``y = x1 / x2 if x2 != 0 else 0``.
+
+    Where x2 is 0, both gradients are 0 too.
 
     Args:
-        x1, x2: tensors or array-likes that broadcast; promoted to one dtype of floats.
+        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
+            dtype of floats.
 
     Raises:
         ValueError: if the shapes do not broadcast together.
@@ -146,10 +155,13 @@ def divide_no_nan(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def floor_divide(x1: Any, x2: Any) -> Tensor:
-    """Return floor(x1 / x2), element-wise; an integer divided by 0 gives 0.
+    """Divide and round down, element-wise: ``y = floor(x1 / x2)``.
+
+    An integer divided by 0 gives 0, as in NumPy. The gradients are 0.
 
     Args:
-        x1, x2: tensors or array-likes that broadcast; promoted to one dtype, bool to int32.
+        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
+            dtype, bool to int32.
 
     Raises:
         ValueError: if the shapes do not broadcast together.
@@ -163,10 +175,14 @@ def floor_divide(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def mod(x1: Any, x2: Any) -> Tensor:
-    """Return the remainder of x1 / x2, element-wise, with the sign of x2; an integer modulo 0 is 0.
+    """Compute the remainder of a division, element-wise: ``y = x1 - x2 floor(x1 / x2)``.
+
+    It has the sign of x2; `fmod` has that of x1. An integer modulo 0 is 0. The derivatives are 1 by
+    x1 and ``-floor(x1 / x2)`` by x2.
 
     Args:
-        x1, x2: tensors or array-likes that broadcast; promoted to one dtype, bool to int32.
+        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
+            dtype, bool to int32.
 
     Raises:
         ValueError: if the shapes do not broadcast together.
@@ -183,11 +199,14 @@ def mod(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def power(x1: Any, x2: Any) -> Tensor:
-    """Raise x1 to the power of x2, element-wise. Integers to negative powers are truncated, as in
-    Keras: to 0, except for 1 and -1.
+    """Raise x1 to the power of x2, element-wise: ``y = x1^x2``.
+
+    Integers to negative powers are truncated, as in Keras: to 0, except for 1 and -1. The
+    derivative by x2 is ``y log(x1)``, and 0 where x1 is not positive.
 
     Args:
-        x1, x2: tensors or array-likes that broadcast; promoted to one dtype, bool to int32.
+        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
+            dtype, bool to int32.
 
     Raises:
         ValueError: if the shapes do not broadcast together, and for integers to the power of a
@@ -213,10 +232,13 @@ def power(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def maximum(x1: Any, x2: Any) -> Tensor:
-    """Compute the element-wise maximum of x1 and x2. Where they are equal, x1 gets the gradient.
+    """Return the larger of two elements: ``y = max(x1, x2)``; NaN if one of them is.
+
+    Where they are equal, x1 gets the gradient.
 
     Args:
-        x1, x2: tensors or array-likes that broadcast; promoted to one dtype.
+        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
+            dtype.
 
     Raises:
         ValueError: if the shapes do not broadcast together.
@@ -230,10 +252,13 @@ def maximum(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def minimum(x1: Any, x2: Any) -> Tensor:
-    """Compute the element-wise minimum of x1 and x2. Where they are equal, x1 gets the gradient.
+    """Return the smaller of two elements: ``y = min(x1, x2)``; NaN if one of them is.
+
+    Where they are equal, x1 gets the gradient.
 
     Args:
-        x1, x2: tensors or array-likes that broadcast; promoted to one dtype.
+        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
+            dtype.
 
     Raises:
         ValueError: if the shapes do not broadcast together.
@@ -247,10 +272,14 @@ def minimum(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def arctan2(x1: Any, x2: Any) -> Tensor:
-    """Compute the angle of the point (x2, x1) in radians, from -pi to pi, element-wise.
+    """Compute the angle of the point (x2, x1) in radians, from -pi to pi.
+
+    For positive x2 it is ``y = arctan(x1 / x2)``. At (0, 0), where it has no derivative, the
+    gradients are 0.
 
     Args:
-        x1, x2: tensors or array-likes that broadcast; promoted to one dtype of floats.
+        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
+            dtype of floats.
 
     Raises:
         ValueError: if the shapes do not broadcast together.
@@ -264,10 +293,14 @@ def arctan2(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def logaddexp(x1: Any, x2: Any) -> Tensor:
-    """Return log(exp(x1) + exp(x2)), element-wise, without overflow.
+    """Compute the logarithm of a sum of exponentials: ``y = log(exp(x1) + exp(x2))``.
+
+    It is computed without overflow. The derivatives are ``sigmoid(x1 - x2)`` and
+    ``sigmoid(x2 - x1)``.
 
     Args:
-        x1, x2: tensors or array-likes that broadcast; promoted to one dtype of floats.
+        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
+            dtype of floats.
 
     Raises:
         ValueError: if the shapes do not broadcast together.
@@ -290,10 +323,13 @@ def _comparison(name: str, sign: str, of_2: list[bool]) -> Any:
         return primitive(*promoted(x1, x2))
 
     function.__name__ = name
-    function.__doc__ = f"""Return whether x1 {sign} x2, element-wise, as booleans.
+    function.__doc__ = f"""Return for each pair of elements whether ``x1 {sign} x2``.
+
+    Comparisons with NaN are {"True" if name == "not_equal" else "False"}.
 
     Args:
-        x1, x2: tensors or array-likes that broadcast; promoted to one dtype.
+        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
+            dtype. The result is boolean, without a gradient.
 
     Raises:
         ValueError: if the shapes do not broadcast together.
@@ -320,10 +356,11 @@ def _logical(name: str, meaning: str, example: list[bool]) -> Any:
         return primitive(convert(x1, "bool"), convert(x2, "bool"))
 
     function.__name__ = name
-    function.__doc__ = f"""Return whether {meaning} of x1 and x2 is true, element-wise.
+    function.__doc__ = f"""Return for each pair of elements whether {meaning} of x1 and x2 is true.
 
     Args:
-        x1, x2: tensors or array-likes that broadcast; nonzero values and NaN count as true.
+        x1, x2: tensors or array-likes that broadcast to the shape of the result, which is boolean.
+            Nonzero values and NaN count as true.
 
     Raises:
         ValueError: if the shapes do not broadcast together.
@@ -342,10 +379,13 @@ logical_xor = _logical("logical_xor", "exactly one", [False, True, False])
 
 @operation
 def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
-    """Clip x to the interval from x_min to x_max: min(max(x, x_min), x_max), element-wise.
+    """Limit each element to an interval: ``y = min(max(x, x_min), x_max)``.
+
+    The derivative by x is 1 inside the interval and at its ends, and 0 outside.
 
     Args:
-        x, x_min, x_max: tensors or array-likes that broadcast; promoted to one dtype.
+        x, x_min, x_max: tensors or array-likes that broadcast to the shape of the result; promoted
+            to one dtype.
 
     Raises:
         ValueError: if the shapes do not broadcast together.
@@ -359,9 +399,11 @@ def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
 
 @operation
 def softplus(x: Any) -> Tensor:
-    """Return log(1 + exp(x)), element-wise, without overflow.
+    """Compute the softplus function: ``y = log(1 + exp(x))``, without overflow.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). The
+    derivative is the `sigmoid` of x. Source: Dugas et al., Incorporating second-order functional
+    knowledge for better option pricing, 2000.
 
     >>> from gpunn import ops
     >>> print(ops.softplus([0.0, 1.0, 200.0]).numpy().round(4))

@@ -103,55 +103,105 @@ _relu = Primitive(
     lowering="relu",
 )
 
-_FLOATS_ONLY = {  # name: primitive, result, example and what it prints
-    "exp": (_exp, "exp(x), e to the power of x", "[-1.0, 0.0, 1.0]", "[0.3679 1.     2.7183]"),
-    "expm1": (_expm1, "exp(x) - 1, precise near 0", "[0.0, 1.0]", "[0.     1.7183]"),
-    "log": (_log, "log(x), the natural logarithm, NaN below 0", "[1.0, 10.0]", "[0.     2.3026]"),
-    "log1p": (_log1p, "log(1 + x), precise near 0", "[0.0, 1.0]", "[0.     0.6931]"),
-    "sqrt": (_sqrt, "sqrt(x), the square root, NaN below 0", "[4.0, 2.0]", "[2.     1.4142]"),
-    "reciprocal": (_reciprocal, "1 / x", "[2.0, -4.0]", "[ 0.5  -0.25]"),
-    "sin": (_sin, "sin(x), the sine of radians", "[0.0, 0.5]", "[0.     0.4794]"),
-    "cos": (_cos, "cos(x), the cosine of radians", "[0.0, 0.5]", "[1.     0.8776]"),
-    "tan": (_tan, "tan(x), the tangent of radians", "[0.0, 0.5]", "[0.     0.5463]"),
+_FLOATS_ONLY = {  # name: primitive, what it returns, its derivative, example, what it prints
+    "exp": (
+        _exp, "the exponential of each element: ``y = exp(x)``", "``exp(x)``",
+        "[-1.0, 0.0, 1.0]", "[0.3679 1.     2.7183]",
+    ),
+    "expm1": (
+        _expm1, "``y = exp(x) - 1`` for each element, precisely also near 0", "``exp(x)``",
+        "[0.0, 1.0]", "[0.     1.7183]",
+    ),
+    "log": (
+        _log, "the natural logarithm of each element: ``y = log(x)``, NaN below 0", "``1 / x``",
+        "[1.0, 10.0]", "[0.     2.3026]",
+    ),
+    "log1p": (
+        _log1p, "``y = log(1 + x)`` for each element, precisely also near 0", "``1 / (1 + x)``",
+        "[0.0, 1.0]", "[0.     0.6931]",
+    ),
+    "sqrt": (
+        _sqrt, "the square root of each element: ``y = sqrt(x)``, NaN below 0",
+        "``1 / (2 sqrt(x))``, infinite at 0", "[4.0, 2.0]", "[2.     1.4142]",
+    ),
+    "reciprocal": (
+        _reciprocal, "the reciprocal of each element: ``y = 1 / x``, infinite at 0", "``-1 / x^2``",
+        "[2.0, -4.0]", "[ 0.5  -0.25]",
+    ),
+    "sin": (
+        _sin, "the sine of each element, an angle in radians: ``y = sin(x)``", "``cos(x)``",
+        "[0.0, 0.5]", "[0.     0.4794]",
+    ),
+    "cos": (
+        _cos, "the cosine of each element, an angle in radians: ``y = cos(x)``", "``-sin(x)``",
+        "[0.0, 0.5]", "[1.     0.8776]",
+    ),
+    "tan": (
+        _tan, "the tangent of each element, an angle in radians: ``y = sin(x) / cos(x)``",
+        "``1 + tan(x)^2``", "[0.0, 0.5]", "[0.     0.5463]",
+    ),
     "arcsin": (
-        _arcsin, "the inverse sine of x, from -pi / 2 to pi / 2", "[0.0, 1.0]", "[0.     1.5708]",
+        _arcsin, "the angle from -pi / 2 to pi / 2 whose sine is x: ``sin(y) = x``",
+        "``1 / sqrt(1 - x^2)``", "[0.0, 1.0]", "[0.     1.5708]",
     ),
-    "arccos": (_arccos, "the inverse cosine of x, from 0 to pi", "[0.0, 1.0]", "[1.5708 0.    ]"),
+    "arccos": (
+        _arccos, "the angle from 0 to pi whose cosine is x: ``cos(y) = x``",
+        "``-1 / sqrt(1 - x^2)``", "[0.0, 1.0]", "[1.5708 0.    ]",
+    ),
     "arctan": (
-        _arctan, "the inverse tangent of x, from -pi / 2 to pi / 2", "[0.0, 1.0]",
-        "[0.     0.7854]",
+        _arctan, "the angle from -pi / 2 to pi / 2 whose tangent is x: ``tan(y) = x``",
+        "``1 / (1 + x^2)``", "[0.0, 1.0]", "[0.     0.7854]",
     ),
-    "sinh": (_sinh, "sinh(x) = (exp(x) - exp(-x)) / 2", "[0.0, 1.0]", "[0.     1.1752]"),
-    "cosh": (_cosh, "cosh(x) = (exp(x) + exp(-x)) / 2", "[0.0, 1.0]", "[1.     1.5431]"),
-    "tanh": (_tanh, "tanh(x) = sinh(x) / cosh(x)", "[0.0, 1.0]", "[0.     0.7616]"),
+    "sinh": (
+        _sinh, "the hyperbolic sine of each element: ``y = (exp(x) - exp(-x)) / 2``", "``cosh(x)``",
+        "[0.0, 1.0]", "[0.     1.1752]",
+    ),
+    "cosh": (
+        _cosh, "the hyperbolic cosine of each element: ``y = (exp(x) + exp(-x)) / 2``",
+        "``sinh(x)``", "[0.0, 1.0]", "[1.     1.5431]",
+    ),
+    "tanh": (
+        _tanh, "the hyperbolic tangent of each element: ``y = sinh(x) / cosh(x)``",
+        "``1 - tanh(x)^2``", "[0.0, 1.0]", "[0.     0.7616]",
+    ),
     "arcsinh": (
-        _arcsinh, "log(x + sqrt(x * x + 1)), the inverse of sinh", "[0.0, 1.0]",
-        "[0.     0.8814]",
+        _arcsinh, "the inverse of sinh for each element: ``y = log(x + sqrt(x^2 + 1))``",
+        "``1 / sqrt(x^2 + 1)``", "[0.0, 1.0]", "[0.     0.8814]",
     ),
     "arccosh": (
-        _arccosh, "log(x + sqrt(x * x - 1)), the inverse of cosh", "[1.0, 2.0]",
-        "[0.    1.317]",
+        _arccosh, "the inverse of cosh for each element: ``y = log(x + sqrt(x^2 - 1))``",
+        "``1 / sqrt(x^2 - 1)``", "[1.0, 2.0]", "[0.    1.317]",
     ),
     "arctanh": (
-        _arctanh, "log((1 + x) / (1 - x)) / 2, the inverse of tanh", "[0.0, 0.5]",
-        "[0.     0.5493]",
+        _arctanh, "the inverse of tanh for each element: ``y = log((1 + x) / (1 - x)) / 2``",
+        "``1 / (1 - x^2)``", "[0.0, 0.5]", "[0.     0.5493]",
     ),
-    "sigmoid": (_sigmoid, "1 / (1 + exp(-x))", "[-2.0, 0.0, 2.0]", "[0.1192 0.5    0.8808]"),
-    "floor": (_floor, "the largest integer that is at most x", "[-1.5, 1.5]", "[-2.  1.]"),
-    "ceil": (_ceil, "the smallest integer that is at least x", "[-1.5, 1.5]", "[-1.  2.]"),
+    "sigmoid": (
+        _sigmoid, "the logistic function of each element: ``y = 1 / (1 + exp(-x))``",
+        "``y (1 - y)``", "[-2.0, 0.0, 2.0]", "[0.1192 0.5    0.8808]",
+    ),
+    "floor": (
+        _floor, "the largest integer that is at most x, for each element",
+        "0, also at its jumps", "[-1.5, 1.5]", "[-2.  1.]",
+    ),
+    "ceil": (
+        _ceil, "the smallest integer that is at least x, for each element",
+        "0, also at its jumps", "[-1.5, 1.5]", "[-1.  2.]",
+    ),
 }  # fmt: skip
 
 
 def _of_floats(name: str) -> Any:
-    primitive, meaning, given, printed = _FLOATS_ONLY[name]
+    primitive, meaning, slope, given, printed = _FLOATS_ONLY[name]
 
     def function(x: Any) -> Tensor:
         return primitive(floats(x))
 
     function.__name__ = name
-    function.__doc__ = f"""Return {meaning}, element-wise.
+    function.__doc__ = f"""Return {meaning}.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
+    The derivative is {slope}.
 
     >>> from gpunn import ops
     >>> print(ops.{name}({given}).numpy().round(4))
@@ -176,9 +226,9 @@ def root(x: Tensor) -> Tensor:
 
 @operation
 def negative(x: Any) -> Tensor:
-    """Return -x, element-wise.
+    """Return each element with the opposite sign: ``y = -x``.
 
-    ``x``: tensor or array-like of any shape; the result has its dtype, int32 for booleans.
+    ``x`` (...) -> (...): a tensor or array-like; the result has its dtype, int32 for booleans.
 
     >>> from gpunn import ops
     >>> ops.negative([1, -2]).tolist()
@@ -189,9 +239,10 @@ def negative(x: Any) -> Tensor:
 
 @operation_named("abs")
 def abs_(x: Any) -> Tensor:
-    """Return the absolute value |x|, element-wise. Its derivative at 0 is 0.
+    """Return the absolute value of each element: ``y = |x|``.
 
-    ``x``: tensor or array-like of any shape; the result has its dtype.
+    ``x`` (...) -> (...): a tensor or array-like; the result has its dtype. Its derivative is the
+    `sign` of x, and 0 at 0.
 
     >>> from gpunn import ops
     >>> ops.abs([-1.5, 0.0, 2.0]).tolist()
@@ -206,9 +257,10 @@ absolute = operation(abs_, "absolute")
 
 @operation
 def sign(x: Any) -> Tensor:
-    """Return the sign of each element: -1, 0 or 1; NaN for NaN.
+    """Return the sign of each element: -1, 0 or 1, and NaN for NaN.
 
-    ``x``: tensor or array-like of any shape; the result has its dtype.
+    ``x`` (...) -> (...): a tensor or array-like; the result has its dtype. Its gradient is 0
+    everywhere.
 
     >>> from gpunn import ops
     >>> ops.sign([-2.5, 0.0, 3.0]).tolist()
@@ -220,9 +272,9 @@ def sign(x: Any) -> Tensor:
 
 @operation
 def square(x: Any) -> Tensor:
-    """Return x * x, element-wise.
+    """Return the square of each element: ``y = x * x``.
 
-    ``x``: tensor or array-like of any shape; the result has its dtype, int32 for booleans.
+    ``x`` (...) -> (...): a tensor or array-like; the result has its dtype, int32 for booleans.
 
     >>> from gpunn import ops
     >>> ops.square([-3, 2]).tolist()
@@ -233,11 +285,11 @@ def square(x: Any) -> Tensor:
 
 @operation
 def relu(x: Any) -> Tensor:
-    """Return max(x, 0), element-wise. Its derivative at 0 is 0.
+    """Apply the rectified linear unit: ``y = max(x, 0)`` for each element.
 
-    ``x``: tensor or array-like of any shape; the result has its dtype, int32 for booleans.
-
-    Source: Nair and Hinton, Rectified linear units improve restricted Boltzmann machines, 2010.
+    ``x`` (...) -> (...): a tensor or array-like; the result has its dtype, int32 for booleans. The
+    derivative is 1 above 0, else 0: also at 0. Source: Nair and Hinton, Rectified linear units
+    improve restricted Boltzmann machines, 2010.
 
     >>> from gpunn import ops
     >>> ops.relu([-2.0, 0.0, 3.0]).tolist()
@@ -248,10 +300,13 @@ def relu(x: Any) -> Tensor:
 
 @operation_named("round")
 def round_(x: Any, decimals: int = 0) -> Tensor:
-    """Round to the given number of decimals; halves round to the nearest even value.
+    """Round each element to a number of decimals; halves go to the nearest even value.
+
+    Its gradient is 0, as that of a function that is constant between jumps. With ``decimals=d``:
+    ``y = round(x 10^d) / 10^d``.
 
     Args:
-        x: a tensor or array-like of any shape. The result has its dtype, floatx for booleans.
+        x: a tensor or array-like (...). The result has its shape and dtype, floatx for booleans.
         decimals: an integer; a negative one rounds to multiples of a power of 10.
 
     Raises:
@@ -282,9 +337,9 @@ def _to_tens(x: Tensor, unit: int) -> Tensor:
 
 @operation
 def rsqrt(x: Any) -> Tensor:
-    """Return 1 / sqrt(x), element-wise.
+    """Compute the reciprocal of the square root: ``y = 1 / sqrt(x)``, infinite at 0, NaN below.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
 
     >>> from gpunn import ops
     >>> ops.rsqrt([1.0, 4.0]).tolist()
@@ -295,9 +350,10 @@ def rsqrt(x: Any) -> Tensor:
 
 @operation
 def isnan(x: Any) -> Tensor:
-    """Return whether each element is NaN.
+    """Return for each element whether it is NaN, which is not a number.
 
-    ``x``: tensor or array-like of any shape; the result is boolean, False for integers.
+    ``x`` (...) -> (...): a tensor or array-like; the result is boolean. It is False for integers
+    and booleans.
 
     >>> from gpunn import ops
     >>> ops.isnan([1.0, float("nan")]).tolist()
@@ -308,9 +364,10 @@ def isnan(x: Any) -> Tensor:
 
 @operation
 def isinf(x: Any) -> Tensor:
-    """Return whether each element is infinite.
+    """Return for each element whether it is infinite, of either sign.
 
-    ``x``: tensor or array-like of any shape; the result is boolean, False for integers.
+    ``x`` (...) -> (...): a tensor or array-like; the result is boolean. It is False for NaN, and
+    for integers and booleans.
 
     >>> from gpunn import ops
     >>> ops.isinf([1.0, float("-inf"), float("nan")]).tolist()
@@ -321,9 +378,10 @@ def isinf(x: Any) -> Tensor:
 
 @operation
 def isfinite(x: Any) -> Tensor:
-    """Return whether each element is finite: neither infinite nor NaN.
+    """Return for each element whether it is finite: neither infinite nor NaN.
 
-    ``x``: tensor or array-like of any shape; the result is boolean, True for integers.
+    ``x`` (...) -> (...): a tensor or array-like; the result is boolean. It is True for integers and
+    booleans.
 
     >>> from gpunn import ops
     >>> ops.isfinite([1.0, float("inf"), float("nan")]).tolist()
@@ -334,9 +392,10 @@ def isfinite(x: Any) -> Tensor:
 
 @operation
 def logical_not(x: Any) -> Tensor:
-    """Return the logical NOT, element-wise: whether x is 0.
+    """Return the logical NOT of each element: True where ``x == 0``.
 
-    ``x``: tensor or array-like of any shape; the result is boolean. NaN counts as True.
+    ``x`` (...) -> (...): a tensor or array-like; the result is boolean. Nonzero values, NaN
+    included, count as True and give False.
 
     >>> from gpunn import ops
     >>> ops.logical_not([True, False]).tolist(), ops.logical_not([0, 2]).tolist()
@@ -375,12 +434,17 @@ _where = Primitive(
 
 @operation
 def where(condition: Any, x1: Any = None, x2: Any = None) -> Tensor:
-    """Choose elements from x1 where the condition is true, else from x2.
+    """Choose each element from x1 where the condition is true, else from x2.
+
+    The gradient flows to the chosen element only: the other one gets exactly 0.
 
     Args:
-        condition: a tensor or array-like; nonzero values are true. Broadcast with x1 and x2.
+        condition: a tensor or array-like; nonzero values are true. It broadcasts with x1 and x2.
         x1, x2: tensors or array-likes, promoted to one dtype. Both are required; indices are not
             returned.
+
+    Returns:
+        a tensor of the broadcast shape and the promoted dtype.
 
     Raises:
         ValueError: if x1 or x2 is missing, or if the shapes do not broadcast together.
@@ -431,15 +495,18 @@ _round_to = Primitive(
 
 @operation
 def cast(x: Any, dtype: Any) -> Tensor:
-    """Cast x to another dtype.
+    """Convert the elements of x to another dtype.
 
     Casting floats to integers truncates them; floats outside int32 become its smallest or largest
     value, and NaN becomes 0, as in JAX. Integers wrap around: 300 is 44 in ``"uint8"``. Booleans
     become 0 and 1. Dtypes without arithmetic of their own are held in int32 or float32; a value
     that int32 cannot hold raises an error.
 
+    Gradients pass through casts between floats as if nothing were rounded. Casts to integers or
+    booleans have no gradient.
+
     Args:
-        x: a tensor or array-like of any shape.
+        x: a tensor or array-like (...); the result has its shape.
         dtype: a name, such as ``"float16"``, a NumPy dtype or a Python type; None means floatx.
 
     Raises:
@@ -493,7 +560,8 @@ _stop_gradient = Primitive("stop_gradient", copy, broadcast_shape, lowering="sam
 def stop_gradient(variable: Any) -> Tensor:
     """Return the variable unchanged, but treat it as a constant in derivatives.
 
-    ``variable``: tensor or array-like of any shape; the result has its dtype.
+    ``variable`` (...) -> (...): a tensor or array-like; the result has its dtype. Gradients that
+    reach it from the result are 0.
 
     >>> from gpunn import grad, ops
     >>> grad(lambda x: ops.sum(x * ops.stop_gradient(x)))([3.0]).tolist()  # not 2 x

@@ -99,12 +99,14 @@ _placed = Primitive(
 
 @operation
 def get_item(x: Any, key: Any) -> Tensor:
-    """Index a tensor: ``x[key]``, with integers, slices, None, ``...`` or tensors of integers.
+    """Return a part of a tensor, as ``x[key]``: integers, slices, None, ``...`` or index tensors.
+
+    The gradient of the elements that are left out is 0; that of an element taken twice is the sum.
 
     Args:
         x: a tensor or array-like; the result has its dtype.
-        key: one index or a tuple of them, by NumPy's rules. Outside a trace, a tensor may also be
-            a boolean mask.
+        key: one index or a tuple of them, by NumPy's rules. Outside a trace, a tensor may also be a
+            boolean mask.
 
     Raises:
         PlaceError: an IndexError and ValueError, for an index out of range, which the step raises
@@ -150,12 +152,12 @@ def _whole(entry: Any) -> int:
 
 @operation_named("slice")
 def slice_of(inputs: Any, start_indices: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """Return the slice of the given shape at start_indices; a size of -1 extends to the end.
+    """Return the slice of the given shape that begins at the given indices.
 
     Args:
         inputs: a tensor or array-like; the result has its dtype.
         start_indices: non-negative integers for the first axes; the other axes are kept whole.
-        shape: as many sizes.
+        shape: as many sizes; -1 extends to the end of the axis.
 
     Raises:
         ValueError: if the slice exceeds the tensor, and for different numbers of starts and sizes.
@@ -242,11 +244,13 @@ def row_numbers(places: Sequence[Any], lengths: Sequence[int], what: str) -> Ten
 
 @operation
 def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None) -> Tensor:
-    """Encode class indices as one-hot vectors along a new axis.
+    """Encode class indices as one-hot vectors along a new axis: (...) -> (..., num_classes).
+
+    ``y[..., c]`` is 1 where x is c, else 0. The gradient by x is 0.
 
     Args:
-        x: integers of any shape, also as floats; what is none of the classes, such as 1.5, gives a
-            vector of zeros.
+        x: integers (...), also as floats; what is none of the classes, such as 1.5, gives a vector
+            of zeros.
         num_classes: the length of the new axis.
         axis: the position of the new axis.
         dtype: of the result; floatx by default.

@@ -92,7 +92,7 @@ _joined = Primitive(
 
 @operation
 def concatenate(xs: Sequence[Any], axis: int = 0) -> Tensor:
-    """Concatenate tensors along an axis.
+    """Join tensors along an existing axis: (m, k) and (n, k) -> (m + n, k).
 
     Args:
         xs: tensors of the same shape except along ``axis``; they are promoted to one dtype.
@@ -127,7 +127,7 @@ def several(xs: Sequence[Any], name: str) -> list[Tensor]:
 
 @operation
 def stack(x: Sequence[Any], axis: int = 0) -> Tensor:
-    """Stack tensors along a new axis.
+    """Stack tensors along a new axis: n tensors (m,) -> (n, m).
 
     Args:
         x: tensors of one shape; they are promoted to one dtype.
@@ -154,10 +154,11 @@ def at_least(t: Tensor, ndim: int) -> Tensor:
 
 @operation
 def hstack(xs: Sequence[Any]) -> Tensor:
-    """Concatenate tensors along the second axis, or vectors along the first.
+    """Join tensors side by side: along the second axis, or vectors along the first.
 
     Args:
-        xs: tensors of the same shape except along that axis; they are promoted to one dtype.
+        xs: tensors of the same shape except along that axis, such as (m, j) and (m, k), which give
+            (m, j + k). They are promoted to one dtype.
 
     Raises:
         ValueError: if other lengths differ, or if there are no tensors.
@@ -172,10 +173,11 @@ def hstack(xs: Sequence[Any]) -> Tensor:
 
 @operation
 def vstack(xs: Sequence[Any]) -> Tensor:
-    """Concatenate tensors along the first axis; vectors are treated as rows.
+    """Join tensors on top of each other: along the first axis; vectors (n,) are rows (1, n).
 
     Args:
-        xs: tensors of the same shape except along that axis; they are promoted to one dtype.
+        xs: tensors of the same shape except along that axis, such as (j, n) and (k, n), which give
+            (j + k, n). They are promoted to one dtype.
 
     Raises:
         ValueError: if other lengths differ, or if there are no tensors.
@@ -192,7 +194,7 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
     """Split a tensor along an axis, into a number of equal parts or at the given indices.
 
     Args:
-        x: a tensor or array-like; the parts have its dtype.
+        x: a tensor or array-like; the parts have its dtype, and its shape except along ``axis``.
         indices_or_sections: the number of parts, or the index at which each part after the first
             begins.
         axis: the axis to split.
@@ -234,12 +236,15 @@ def sections_of(indices_or_sections: Any) -> int | None:
 
 @operation
 def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Tensor]:
-    """Unstack a tensor along an axis into a list of tensors without that axis.
+    """Take a tensor apart along an axis: (m, n) -> m tensors (n,). It is the inverse of `stack`.
 
     Args:
         x: a tensor or array-like; the parts have its dtype.
         num: the length of the axis; only checked.
         axis: the axis to remove.
+
+    Returns:
+        a list with a tensor for each index of the axis.
 
     Raises:
         ValueError: if ``num`` is not the length of the axis, or the axis is out of range.
@@ -283,15 +288,18 @@ def pad(
 ) -> Tensor:
     """Pad a tensor before and after each axis, with a constant or by reflection.
 
+    With a width (a, b), an axis of length n gets the length a + n + b. Constants have no gradient;
+    that of reflected elements is added to that of the originals.
+
     Args:
-        x: a tensor.
+        x: a tensor or array-like; the result has its dtype.
         pad_width: one number, a pair (before, after) for all axes, or a pair for each axis.
-        mode: "constant", "reflect" or "symmetric".
+        mode: "constant", "reflect" (without the border itself) or "symmetric" (with it).
         constant_values: one number, 0 by default; converted to the dtype of x.
 
     Raises:
-        ValueError: if widths are negative or not integers, for another mode, for constant values
-            in a mode other than "constant", and for an axis of length 0 in such a mode.
+        ValueError: if widths are negative or not integers, for another mode, for constant values in
+            a mode other than "constant", and for an axis of length 0 in such a mode.
 
     >>> from gpunn import ops
     >>> ops.pad([1, 2], (1, 2)).tolist()
@@ -337,7 +345,7 @@ def _widths(pad_width: Any, ndim: int) -> tuple[tuple[int, int], ...]:
 
 @operation
 def tile(x: Any, repeats: int | Sequence[int]) -> Tensor:
-    """Repeat the whole tensor along each axis.
+    """Repeat a whole tensor along each axis: (n,) -> (k n,) for k repetitions.
 
     Args:
         x: a tensor or array-like; the result has its dtype.
@@ -364,7 +372,7 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Tensor:
 
 @operation
 def repeat(x: Any, repeats: int | Sequence[int], axis: int | None = None) -> Tensor:
-    """Repeat each element along an axis.
+    """Repeat each element along an axis: (m, n) -> (m, k n) for k repeats and axis 1.
 
     Args:
         x: a tensor or array-like; the result has its dtype.
@@ -372,8 +380,8 @@ def repeat(x: Any, repeats: int | Sequence[int], axis: int | None = None) -> Ten
         axis: by default, x is flattened first.
 
     Raises:
-        ValueError: if the axis is out of range, or if the counts are negative, not integers, or
-            not one for each element.
+        ValueError: if the axis is out of range, or if the counts are negative, not integers, or not
+            one for each element.
 
     >>> from gpunn import ops
     >>> ops.repeat([1, 2], 2).tolist(), ops.repeat([1, 2], [1, 2]).tolist()

@@ -18,7 +18,7 @@ from .tensor import Tensor, constant
 
 @operation
 def full(shape: Any, fill_value: Any, dtype: Any = None) -> Tensor:
-    """Create a tensor of the given shape, filled with one value.
+    """Create a tensor of the given shape, with the same value everywhere.
 
     Args:
         shape: an integer or a sequence of them.
@@ -38,11 +38,11 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Tensor:
 
 @operation
 def zeros(shape: Any, dtype: Any = None) -> Tensor:
-    """Create a tensor of zeros, of dtype floatx by default.
+    """Create a tensor of the given shape, filled with zeros.
 
     Args:
         shape: an integer or a sequence of them.
-        dtype: of the result.
+        dtype: of the result; floatx by default.
 
     Raises:
         ValueError: if a size is negative or not an integer.
@@ -56,11 +56,11 @@ def zeros(shape: Any, dtype: Any = None) -> Tensor:
 
 @operation
 def ones(shape: Any, dtype: Any = None) -> Tensor:
-    """Create a tensor of ones, of dtype floatx by default.
+    """Create a tensor of the given shape, filled with ones.
 
     Args:
         shape: an integer or a sequence of them.
-        dtype: of the result.
+        dtype: of the result; floatx by default.
 
     Raises:
         ValueError: if a size is negative or not an integer.
@@ -74,9 +74,11 @@ def ones(shape: Any, dtype: Any = None) -> Tensor:
 
 @operation
 def zeros_like(x: Any, dtype: Any = None) -> Tensor:
-    """Create a tensor of zeros with the shape and dtype of x.
+    """Create a tensor of zeros with the shape and dtype of another one.
 
-    ``x``: tensor or array-like; ``dtype`` replaces its dtype.
+    Args:
+        x: a tensor or array-like (...); the result has its shape.
+        dtype: of the result; that of x by default.
 
     >>> from gpunn import ops
     >>> ops.zeros_like([1.5, 2.5]).tolist(), ops.zeros_like([1.5, 2.5], "int32").tolist()
@@ -88,9 +90,11 @@ def zeros_like(x: Any, dtype: Any = None) -> Tensor:
 
 @operation
 def ones_like(x: Any, dtype: Any = None) -> Tensor:
-    """Create a tensor of ones with the shape and dtype of x.
+    """Create a tensor of ones with the shape and dtype of another one.
 
-    ``x``: tensor or array-like; ``dtype`` replaces its dtype.
+    Args:
+        x: a tensor or array-like (...); the result has its shape.
+        dtype: of the result; that of x by default.
 
     >>> from gpunn import ops
     >>> ops.ones_like([1.5, 2.5]).tolist(), ops.ones_like([1.5, 2.5], "int32").tolist()
@@ -102,7 +106,7 @@ def ones_like(x: Any, dtype: Any = None) -> Tensor:
 
 @operation
 def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Tensor:
-    """Create a tensor with the shape and dtype of x, filled with one value.
+    """Create a tensor with the shape and dtype of another one, with the same value everywhere.
 
     Args:
         x: a tensor or array-like.
@@ -123,7 +127,9 @@ def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Tensor:
 
 @operation
 def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) -> Tensor:
-    """Create evenly spaced values from ``start`` (0 by default) up to, but excluding, ``stop``.
+    """Create evenly spaced values from start up to, but excluding, stop: ``start + k step``.
+
+    The result has the shape (n,), with n = ``ceil((stop - start) / step)``.
 
     Args:
         start, stop, step: numbers; with a single one, it is ``stop``. ``step`` is 1 by default.
@@ -161,8 +167,9 @@ def linspace(
     dtype: Any = None,
     axis: int = 0,
 ) -> Any:
-    """Create ``num`` evenly spaced values from start to stop; with ``retstep``, also return the
-    step.
+    """Create evenly spaced values: ``start + k (stop - start) / (num - 1)`` for k from 0.
+
+    Without ``endpoint``, the divisor is num, and ``stop`` is not reached.
 
     Args:
         start, stop: numbers, or tensors that broadcast.
@@ -172,6 +179,10 @@ def linspace(
         dtype: of the values, by default floatx or that of ``start`` and ``stop``; integers are
             rounded down.
         axis: the position of the new axis.
+
+    Returns:
+        a tensor of the shape of start and stop with a new axis of length num. With ``retstep``, the
+        tuple (values, step).
 
     Raises:
         ValueError: if ``num`` is negative or not an integer, ``axis`` out of range, or the shapes
@@ -203,7 +214,7 @@ def linspace(
 
 @operation
 def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
-    """Create a matrix with 1 on a diagonal and 0 elsewhere.
+    """Create a matrix (N, M) with 1 on a diagonal and 0 elsewhere.
 
     Args:
         N: the number of rows.
@@ -229,7 +240,11 @@ def rows_and_columns(N: Any, M: Any) -> tuple[int, int]:
 
 @operation
 def identity(n: int, dtype: Any = None) -> Tensor:
-    """Create the identity matrix (n, n), of dtype floatx by default.
+    """Create the identity matrix (n, n): 1 on the main diagonal and 0 elsewhere.
+
+    Args:
+        n: the number of rows and of columns.
+        dtype: of the result; floatx by default.
 
     Raises:
         ValueError: if n is negative or not an integer.
@@ -243,7 +258,9 @@ def identity(n: int, dtype: Any = None) -> Tensor:
 
 @operation
 def tril(x: Any, k: int = 0) -> Tensor:
-    """Return the lower triangle: elements above a diagonal become 0.
+    """Return the lower triangle of matrices: elements above a diagonal become 0.
+
+    The gradient of these elements is 0.
 
     Args:
         x: a tensor or array-like (..., rows, columns); the result has its shape and dtype.
@@ -262,7 +279,9 @@ def tril(x: Any, k: int = 0) -> Tensor:
 
 @operation
 def triu(x: Any, k: int = 0) -> Tensor:
-    """Return the upper triangle: elements below a diagonal become 0.
+    """Return the upper triangle of matrices: elements below a diagonal become 0.
+
+    The gradient of these elements is 0.
 
     Args:
         x: a tensor or array-like (..., rows, columns); the result has its shape and dtype.

@@ -82,12 +82,18 @@ def _product(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool 
 
 @operation
 def matmul(x1: Any, x2: Any) -> Tensor:
-    """Multiply matrices, vectors, or stacks of matrices, like NumPy's ``@``.
+    """Multiply matrices, vectors, or stacks of matrices, like ``x1 @ x2`` in NumPy.
+
+    For matrices: ``y[i, j] = sum_k x1[i, k] x2[k, j]``. With the gradient dy of the result, the
+    gradients are ``dy x2^T`` by x1 and ``x1^T dy`` by x2.
 
     Args:
-        x1: a tensor or array-like (..., n, k) or (k,).
-        x2: a tensor or array-like (..., k, m) or (k,). The first axes are broadcast together.
-            The result (..., n, m) has the promoted dtype, int32 for booleans.
+        x1: a tensor or array-like (..., m, k), or a vector (k,).
+        x2: a tensor or array-like (..., k, n), or a vector (k,). The first axes broadcast.
+
+    Returns:
+        a tensor (..., m, n) of the promoted dtype, int32 for booleans. Vectors lack their axis, as
+        in NumPy.
 
     Raises:
         ValueError: if the shapes do not match or broadcast, or if one has no axes.
@@ -128,11 +134,14 @@ def matmul(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def dot(x1: Any, x2: Any) -> Tensor:
-    """Compute the dot product: over the last axis of x1 and the second-to-last of x2.
+    """Compute the dot product ``y = sum_k x1[..., k] x2[..., k, :]`` over one axis of each.
+
+    It is the last axis of x1 and the second-to-last of x2: (..., k), (k, n) -> (..., n). Unlike in
+    `matmul`, other axes do not broadcast: the result has those of x1, then those of x2.
 
     Args:
         x1: a tensor or array-like (..., k); a number multiplies all elements.
-        x2: a tensor or array-like (..., k, m) or (k,), likewise. Both are promoted to one dtype.
+        x2: a tensor or array-like (..., k, n) or (k,), likewise. Both are promoted to one dtype.
 
     Raises:
         ValueError: if the lengths of the two axes differ.
@@ -151,7 +160,10 @@ def dot(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def tensordot(x1: Any, x2: Any, axes: int | Sequence[Any] = 2) -> Tensor:
-    """Contract two tensors along pairs of axes, or the last ``axes`` of x1 with the first of x2.
+    """Sum the products of two tensors over pairs of axes.
+
+    With a number of axes, these are the last ones of x1 and the first ones of x2: (l, m, n), (m, n,
+    o) -> (l, o) for 2.
 
     Args:
         x1, x2: tensors or array-likes, promoted to one dtype. The result has the other axes of x1,
@@ -194,7 +206,7 @@ def tensordot(x1: Any, x2: Any, axes: int | Sequence[Any] = 2) -> Tensor:
 
 @operation
 def outer(x1: Any, x2: Any) -> Tensor:
-    """Compute the outer product: each element of x1 times each of x2.
+    """Multiply each element of one vector by each of another: ``y[i, j] = x1[i] x2[j]``.
 
     ``x1``, ``x2``: tensors or array-likes, which are flattened and promoted to one dtype. The
     result has the shape (size of x1, size of x2).
@@ -209,13 +221,14 @@ def outer(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def einsum(subscripts: str, *operands: Any) -> Tensor:
-    """Evaluate the Einstein summation of the subscripts: ``"ij,jk->ik"`` is a matrix product.
+    """Sum products of elements as subscripts say: ``"ij,jk->ik"`` is a matrix product.
 
-    Two operands are multiplied as stacks of matrices; more than two are multiplied in order.
+    Letters that are missing after the arrow are summed over. Two operands are multiplied as stacks
+    of matrices; more than two are multiplied in order.
 
     Args:
-        subscripts: a letter for each axis of each operand, ``...`` for axes that are broadcast,
-            and the axes of the result; by default the letters that occur once, in order.
+        subscripts: a letter for each axis of each operand, ``...`` for axes that are broadcast, and
+            the axes of the result; by default the letters that occur once, in order.
         operands: tensors or array-likes, promoted to one dtype.
 
     Raises:

@@ -72,12 +72,17 @@ def _along(primitive: Primitive, x: Tensor, axis: Axis, keepdims: bool) -> Tenso
 
 @operation_named("sum")
 def sum_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Sum over the given axes, or over all; booleans count as 0 and 1.
+    """Add up the elements over the given axes, or over all: ``y = x_1 + ... + x_n``.
+
+    Booleans count as 0 and 1; the sum of no elements is 0.
 
     Args:
         x: a tensor or array-like; the result has its dtype, int32 for booleans.
         axis: the axis or axes to reduce; None means all.
         keepdims: keep the reduced axes, at length 1.
+
+    Returns:
+        a tensor of the shape of x without the reduced axes.
 
     Raises:
         ValueError: if an axis is out of range or named twice.
@@ -91,13 +96,17 @@ def sum_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the mean over the given axes, or over all. Integers give floatx; no elements give
-    NaN.
+    """Compute the mean over the given axes, or over all: ``y = sum(x) / n``.
+
+    The mean of integers is computed in float64 and returned as floatx. No elements give NaN.
 
     Args:
         x: a tensor or array-like; the result has its dtype, floatx for integers and booleans.
         axis: the axis or axes to reduce; None means all.
         keepdims: keep the reduced axes, at length 1.
+
+    Returns:
+        a tensor of the shape of x without the reduced axes.
 
     Raises:
         ValueError: if an axis is out of range or named twice.
@@ -123,12 +132,17 @@ def _mean(x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
 
 @operation
 def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the variance, mean((x - mean(x))^2), over the given axes or over all.
+    """Compute the variance over the given axes, or over all: ``y = mean((x - mean(x))^2)``.
+
+    This is the population variance, divided by n.
 
     Args:
         x: a tensor or array-like; the result has its dtype, floatx for integers and booleans.
         axis: the axis or axes to reduce; None means all.
         keepdims: keep the reduced axes, at length 1.
+
+    Returns:
+        a tensor of the shape of x without the reduced axes.
 
     Raises:
         ValueError: if an axis is out of range or named twice.
@@ -145,13 +159,17 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the standard deviation, sqrt(var(x)); its derivative is 0 where all elements are
-    equal.
+    """Compute the standard deviation over the given axes, or over all: ``y = sqrt(var(x))``.
+
+    Its derivative is 0 where all elements are equal, as there it has none.
 
     Args:
         x: a tensor or array-like; the result has its dtype, floatx for integers and booleans.
         axis: the axis or axes to reduce; None means all.
         keepdims: keep the reduced axes, at length 1.
+
+    Returns:
+        a tensor of the shape of x without the reduced axes.
 
     Raises:
         ValueError: if an axis is out of range or named twice.
@@ -165,12 +183,15 @@ def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def moments(x: Any, axes: Axis, keepdims: bool = False) -> tuple[Tensor, Tensor]:
-    """Compute the `mean` and the variance (`var`) over the given axes.
+    """Compute the `mean` and the variance (`var`) of a tensor over the given axes.
 
     Args:
         x: a tensor or array-like; both results have its dtype, floatx for integers and booleans.
         axes: the axis or axes to reduce; None means all.
         keepdims: keep the reduced axes, at length 1.
+
+    Returns:
+        the tensors (mean, variance), of the shape of x without the reduced axes.
 
     Raises:
         ValueError: if an axis is out of range or named twice.
@@ -198,12 +219,17 @@ def _unsigned(zero: Tensor) -> Tensor:
 
 @operation_named("max")
 def max_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the maximum over the given axes, or over all; NaN if one is. A zero result is +0.
+    """Return the largest element over the given axes, or over all; NaN if one is.
+
+    Equal maxima share the gradient evenly, as in TensorFlow. A zero result is +0.
 
     Args:
         x: a tensor or array-like; the result has its dtype.
         axis: the axis or axes to reduce; None means all.
         keepdims: keep the reduced axes, at length 1.
+
+    Returns:
+        a tensor of the shape of x without the reduced axes.
 
     Raises:
         ValueError: if an axis is out of range, named twice or of length 0.
@@ -217,12 +243,17 @@ def max_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation_named("min")
 def min_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the minimum over the given axes, or over all; NaN if one is. A zero result is +0.
+    """Return the smallest element over the given axes, or over all; NaN if one is.
+
+    Equal minima share the gradient evenly, as in TensorFlow. A zero result is +0.
 
     Args:
         x: a tensor or array-like; the result has its dtype.
         axis: the axis or axes to reduce; None means all.
         keepdims: keep the reduced axes, at length 1.
+
+    Returns:
+        a tensor of the shape of x without the reduced axes.
 
     Raises:
         ValueError: if an axis is out of range, named twice or of length 0.
@@ -251,6 +282,9 @@ def all_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         axis: the axis or axes to reduce; None means all.
         keepdims: keep the reduced axes, at length 1.
 
+    Returns:
+        a tensor of the shape of x without the reduced axes.
+
     Raises:
         ValueError: if an axis is out of range or named twice.
 
@@ -270,6 +304,9 @@ def any_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         axis: the axis or axes to reduce; None means all.
         keepdims: keep the reduced axes, at length 1.
 
+    Returns:
+        a tensor of the shape of x without the reduced axes.
+
     Raises:
         ValueError: if an axis is out of range or named twice.
 
@@ -282,13 +319,18 @@ def any_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
-    """Compute the product over the given axes, or over all; 1 for no elements.
+    """Multiply the elements over the given axes, or over all: ``y = x_1 ... x_n``.
+
+    The product of no elements is 1.
 
     Args:
         x: a tensor or array-like; the result has its dtype, int32 for booleans.
         axis: the axis or axes to reduce; None means all.
         keepdims: keep the reduced axes, at length 1.
         dtype: the dtype that x is converted to first, and that of the result.
+
+    Returns:
+        a tensor of the shape of x without the reduced axes.
 
     Raises:
         ValueError: if an axis is out of range or named twice.
@@ -354,12 +396,17 @@ def _found(primitive: Primitive, x: Any, axis: int | None, keepdims: bool) -> Te
 
 @operation
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Return the index of the maximum along an axis, or in the flattened x; ties give the first.
+    """Return the index of the largest element along an axis, or in the flattened x.
+
+    The first of several maxima is found. Indices have no gradient.
 
     Args:
-        x: a tensor or array-like; NaN counts as the maximum. The result is int32.
+        x: a tensor or array-like; NaN counts as the maximum.
         axis: the axis to search along; None means the flattened x.
         keepdims: keep the reduced axes, at length 1.
+
+    Returns:
+        an int32 tensor of the shape of x without the axis; a scalar for None.
 
     Raises:
         ValueError: if the axis is out of range or has length 0.
@@ -373,12 +420,17 @@ def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Return the index of the minimum along an axis, or in the flattened x; ties give the first.
+    """Return the index of the smallest element along an axis, or in the flattened x.
+
+    The first of several minima is found. Indices have no gradient.
 
     Args:
-        x: a tensor or array-like; NaN counts as the minimum. The result is int32.
+        x: a tensor or array-like; NaN counts as the minimum.
         axis: the axis to search along; None means the flattened x.
         keepdims: keep the reduced axes, at length 1.
+
+    Returns:
+        an int32 tensor of the shape of x without the axis; a scalar for None.
 
     Raises:
         ValueError: if the axis is out of range or has length 0.
@@ -395,8 +447,11 @@ def count_nonzero(x: Any, axis: Axis = None) -> Tensor:
     """Count the nonzero elements over the given axes, or over all.
 
     Args:
-        x: a tensor or array-like; NaN is nonzero. The result is int32.
+        x: a tensor or array-like; NaN is nonzero.
         axis: the axis or axes to reduce; None means all.
+
+    Returns:
+        an int32 tensor of the shape of x without the reduced axes. Counts have no gradient.
 
     Raises:
         ValueError: if an axis is out of range or named twice.
@@ -410,18 +465,22 @@ def count_nonzero(x: Any, axis: Axis = None) -> Tensor:
 
 @operation
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute log(sum(exp(x))) without overflow, over the given axes or over all.
+    """Compute the logarithm of the sum of exponentials: ``y = log(sum(exp(x)))``.
+
+    It is computed without overflow, by subtracting the maximum first. Its gradient is the `softmax`
+    of x. Source: Blanchard, Higham and Higham, Accurately computing the log-sum-exp and softmax
+    functions, 2021.
 
     Args:
         x: a tensor or array-like; integers and booleans become floats (floatx).
         axis: the axis or axes to reduce; None means all.
         keepdims: keep the reduced axes, at length 1.
 
+    Returns:
+        a tensor of the shape of x without the reduced axes.
+
     Raises:
         ValueError: if an axis is out of range or named twice.
-
-    Source: Blanchard, Higham and Higham, Accurately computing the log-sum-exp and softmax
-    functions, 2021.
 
     >>> from gpunn import ops
     >>> print(ops.logsumexp([[0.0, 0.0], [200.0, 0.0]], axis=1).numpy().round(4))
@@ -441,7 +500,9 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def softmax(x: Any, axis: int = -1) -> Tensor:
-    """Compute exp(x) / sum(exp(x)) along an axis, without overflow.
+    """Turn scores into probabilities along an axis: ``y_i = exp(x_i) / sum_j exp(x_j)``.
+
+    The maximum is subtracted first, so that nothing overflows.
 
     Args:
         x: a tensor or array-like with at least one axis; integers and booleans become floats
@@ -465,7 +526,9 @@ def softmax(x: Any, axis: int = -1) -> Tensor:
 
 @operation
 def log_softmax(x: Any, axis: int = -1) -> Tensor:
-    """Compute log(softmax(x)) = x - log(sum(exp(x))) along an axis, without overflow.
+    """Compute the logarithm of `softmax` along an axis: ``y_i = x_i - log(sum_j exp(x_j))``.
+
+    It neither overflows nor loses small probabilities.
 
     Args:
         x: a tensor or array-like with at least one axis; integers and booleans become floats
@@ -515,11 +578,11 @@ _cumsum = _cumulative("cumsum", _cumsum_gradient)
 
 @operation
 def cumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
-    """Compute the cumulative sum along an axis; by default, x is flattened first.
+    """Compute the cumulative sum along an axis: ``y_k = x_1 + ... + x_k``.
 
     Args:
-        x: a tensor or array-like; the result has its dtype, int32 for booleans.
-        axis: the axis of the sums.
+        x: a tensor or array-like; the result has its shape, and its dtype, int32 for booleans.
+        axis: the axis of the sums; by default, x is flattened first.
         dtype: the dtype that x is converted to first, and that of the result.
 
     Raises:
@@ -550,11 +613,11 @@ _cumprod = _cumulative("cumprod", _cumprod_gradient)
 
 @operation
 def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
-    """Compute the cumulative product along an axis; by default, x is flattened first.
+    """Compute the cumulative product along an axis: ``y_k = x_1 ... x_k``.
 
     Args:
-        x: a tensor or array-like; the result has its dtype, int32 for booleans.
-        axis: the axis of the products.
+        x: a tensor or array-like; the result has its shape, and its dtype, int32 for booleans.
+        axis: the axis of the products; by default, x is flattened first.
         dtype: the dtype that x is converted to first, and that of the result.
 
     Raises:

@@ -154,11 +154,12 @@ _reshape = Primitive(
 
 @operation
 def reshape(x: Any, newshape: Any) -> Tensor:
-    """Give a tensor a new shape; the elements keep their order, and one size may be -1.
+    """Give a tensor a new shape; the elements keep their row-major order.
 
     Args:
-        x: a tensor or array-like; the result has its dtype.
-        newshape: an integer or a sequence of them; -1 is the size that the others leave.
+        x: a tensor or array-like (...); the result has its dtype.
+        newshape: an integer or a sequence of them; one of them may be -1, which is the size that
+            the others leave.
 
     Raises:
         ValueError: if the number of elements differs, or if a size is not an integer.
@@ -179,9 +180,9 @@ def reshape(x: Any, newshape: Any) -> Tensor:
 
 @operation
 def ravel(x: Any) -> Tensor:
-    """Flatten a tensor to one axis, in row-major order.
+    """Flatten a tensor to one axis, in row-major order: (m, n) -> (m n,).
 
-    ``x``: tensor or array-like of any shape; the result has its dtype.
+    ``x``: tensor or array-like of any shape; the result has its dtype and one axis.
 
     >>> from gpunn import ops
     >>> ops.ravel([[1, 2], [3, 4]]).tolist()
@@ -192,7 +193,7 @@ def ravel(x: Any) -> Tensor:
 
 @operation
 def expand_dims(x: Any, axis: int | Sequence[int]) -> Tensor:
-    """Insert new axes of length 1.
+    """Insert new axes of length 1: (m, n) -> (1, m, n) for axis 0.
 
     Args:
         x: a tensor or array-like; the result has its dtype.
@@ -214,7 +215,7 @@ def expand_dims(x: Any, axis: int | Sequence[int]) -> Tensor:
 
 @operation
 def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
-    """Remove axes of length 1.
+    """Remove axes of length 1: (1, m, 1) -> (m,).
 
     Args:
         x: a tensor or array-like; the result has its dtype.
@@ -270,7 +271,7 @@ _transpose = Primitive(
 
 @operation
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
-    """Permute the axes of a tensor; by default, reverse their order.
+    """Permute the axes of a tensor; by default, reverse their order: (l, m, n) -> (n, m, l).
 
     Args:
         x: a tensor or array-like; the result has its dtype.
@@ -292,11 +293,11 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
 
 @operation
 def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
-    """Swap two axes of a tensor.
+    """Swap two axes of a tensor: (l, m, n) -> (n, m, l) for the axes 0 and 2.
 
     Args:
         x: a tensor or array-like; the result has its dtype.
-        axis1, axis2: the axes.
+        axis1, axis2: the axes to swap; negative ones count from the end.
 
     Raises:
         ValueError: if an axis is out of range.
@@ -314,7 +315,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
 
 @operation
 def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
-    """Move axes to new positions; the others keep their order.
+    """Move axes to new positions; the others keep their order: (l, m, n) -> (m, n, l) for 0 to -1.
 
     Args:
         x: a tensor or array-like; the result has its dtype.
@@ -342,7 +343,7 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
 
 @operation
 def flip(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
-    """Reverse the order of elements along the given axes, or along all.
+    """Reverse the order of elements along the given axes, or along all of them.
 
     Args:
         x: a tensor or array-like; the result has its shape and dtype.
@@ -366,7 +367,9 @@ def flip(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
 
 @operation
 def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
-    """Broadcast a tensor to a shape, by NumPy's rules.
+    """Repeat a tensor to fill a shape by NumPy's rules: (n,) -> (m, n).
+
+    Axes are added in front, and those of length 1 are repeated. The gradient is summed over them.
 
     Args:
         x: a tensor or array-like; the result has its dtype.
@@ -423,9 +426,9 @@ def reduced_to(dy: Tensor, shape: Shape) -> Tensor:
 
 @operation
 def shape(x: Any) -> tuple[int, ...]:
-    """Return the shape of a tensor, as a tuple of integers.
+    """Return the shape of a tensor as a tuple of Python integers, also in a trace.
 
-    ``x``: tensor or array-like.
+    ``x``: tensor or array-like of any shape. In a trace too, all sizes are known.
 
     >>> from gpunn import ops
     >>> ops.shape([[1, 2, 3], [4, 5, 6]])
@@ -436,9 +439,9 @@ def shape(x: Any) -> tuple[int, ...]:
 
 @operation
 def ndim(x: Any) -> int:
-    """Return the number of axes, as a Python integer.
+    """Return the number of axes of a tensor as a Python integer, also in a trace.
 
-    ``x``: tensor or array-like.
+    ``x``: tensor or array-like of any shape; 0 for a scalar.
 
     >>> from gpunn import ops
     >>> ops.ndim([[1, 2, 3], [4, 5, 6]])
@@ -449,9 +452,9 @@ def ndim(x: Any) -> int:
 
 @operation
 def size(x: Any) -> int:
-    """Return the number of elements, as a Python integer.
+    """Return the number of elements of a tensor as a Python integer, also in a trace.
 
-    ``x``: tensor or array-like.
+    ``x``: tensor or array-like of any shape; the product of its sizes, 1 for a scalar.
 
     >>> from gpunn import ops
     >>> ops.size([[1, 2, 3], [4, 5, 6]])

@@ -12,7 +12,8 @@ from gpunn.ops.tensor import Tensor
 
 OF_BITS = """{meaning}
 
-    ``x``, ``y``: integers or booleans of shapes that broadcast. The result is {dtype}.
+    Args:
+        x, y: integers or booleans that broadcast to the shape of the result, which is {dtype}.
 
     Raises:
         TypeError: for floats.
@@ -33,7 +34,7 @@ def _of_bits(name: str, meaning: str, example: str) -> Any:
         return primitive(a, b)
 
     function.__name__ = name
-    dtype = "int32,\n    or boolean if both are"
+    dtype = "int32,\n            or boolean if both are"
     function.__doc__ = OF_BITS.format(meaning=meaning, dtype=dtype, example=example)
     return operation(function)
 
@@ -88,23 +89,23 @@ def _shift(name: str, other: str, meaning: str, example: str) -> Any:
 
 left_shift, bitwise_left_shift = _shift(
     "left_shift", "bitwise_left_shift",
-    "Shift the bits of x to the left by y, in 32-bit integers; a shift by 32 or more gives 0.",
+    "Shift the bits of x to the left by y: ``x 2^y`` in 32-bit integers, 0 for y >= 32.",
     "ops.left_shift([1, 2], 3).tolist()\n    [8, 16]",
 )  # fmt: skip
 right_shift, bitwise_right_shift = _shift(
     "right_shift", "bitwise_right_shift",
-    "Shift the bits of x to the right by y, keeping the sign; 32 or more gives 0 or -1.",
+    "Shift the bits of x to the right by y: ``floor(x / 2^y)``, 0 or -1 for y >= 32.",
     "ops.right_shift([-8, 8], 1).tolist()\n    [-4, 4]",
 )  # fmt: skip
 bitwise_and = _of_bits(
-    "bitwise_and", "Compute the bit-wise AND of integers.",
+    "bitwise_and", "Compute the AND of each bit of two integers: 1 where both bits are 1.",
     "ops.bitwise_and(12, 10).item()\n    8",
 )  # fmt: skip
 bitwise_or = _of_bits(
-    "bitwise_or", "Compute the bit-wise OR of integers.",
+    "bitwise_or", "Compute the OR of each bit of two integers: 1 where at least one bit is 1.",
     "ops.bitwise_or(12, 10).item()\n    14",
 )  # fmt: skip
 bitwise_xor = _of_bits(
-    "bitwise_xor", "Compute the bit-wise XOR of integers.",
+    "bitwise_xor", "Compute the XOR of each bit of two integers: 1 where exactly one bit is 1.",
     "ops.bitwise_xor(12, 10).item()\n    6",
 )  # fmt: skip

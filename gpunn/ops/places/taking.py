@@ -185,12 +185,14 @@ def take_places(x: Tensor, indices: Any, axis: int, what: str) -> Tensor:
 
 @operation
 def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
-    """Take elements, or rows, at the given indices along an axis. Negative indices count from the
-    end; an index out of range raises an error, in a step too.
+    """Take elements, or rows, at the given indices along an axis.
+
+    Negative indices count from the end; an index out of range raises an error, in a step too. Rows
+    that are taken several times get the sum of the gradients.
 
     Args:
-        x: a tensor or array-like; the result has its dtype.
-        indices: integers of any shape, whose axes replace the axis of x.
+        x: a tensor or array-like, such as (n, d); the result has its dtype.
+        indices: integers of any shape (...), whose axes replace the axis of x: (..., d).
         axis: by default, x is flattened first.
 
     Raises:
@@ -209,11 +211,14 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
 
 @operation
 def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Tensor:
-    """Take elements at indices that differ from row to row along an axis; see `take`.
+    """Take elements at indices that differ from row to row along an axis.
+
+    For the last axis: ``y[i, j] = x[i, indices[i, j]]``. Indices are as in `take`.
 
     Args:
-        x: a tensor or array-like; the result has its dtype.
-        indices: integers with as many axes as x, broadcast with x except along ``axis``.
+        x: a tensor or array-like, such as (m, n); the result has its dtype.
+        indices: integers with as many axes as x, such as (m, k); broadcast with x except along
+            ``axis``. The result has their shape along the axis.
         axis: by default, x is flattened first.
 
     Raises:
