@@ -345,7 +345,7 @@ def _widths(pad_width: Any, ndim: int) -> tuple[tuple[int, int], ...]:
 
 @operation
 def tile(x: Any, repeats: int | Sequence[int]) -> Tensor:
-    """Repeat a whole tensor along each axis: (n,) -> (k n,) for k repetitions.
+    """Repeat a whole tensor along each axis: (n,) -> (k * n,) for k repetitions.
 
     Args:
         x: a tensor or array-like; the result has its dtype.
@@ -372,7 +372,7 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Tensor:
 
 @operation
 def repeat(x: Any, repeats: int | Sequence[int], axis: int | None = None) -> Tensor:
-    """Repeat each element along an axis: (m, n) -> (m, k n) for k repeats and axis 1.
+    """Repeat each element along an axis: (m, n) -> (m, k * n) for k repeats and axis 1.
 
     Args:
         x: a tensor or array-like; the result has its dtype.

@@ -180,9 +180,9 @@ def reshape(x: Any, newshape: Any) -> Tensor:
 
 @operation
 def ravel(x: Any) -> Tensor:
-    """Flatten a tensor to one axis, in row-major order: (m, n) -> (m n,).
+    """Flatten a tensor to one axis, in row-major order: (m, n) -> (m * n,).
 
-    ``x``: tensor or array-like of any shape; the result has its dtype and one axis.
+    ``x``: tensor or array-like of any shape; the result has its dtype.
 
     >>> from gpunn import ops
     >>> ops.ravel([[1, 2], [3, 4]]).tolist()
@@ -426,9 +426,9 @@ def reduced_to(dy: Tensor, shape: Shape) -> Tensor:
 
 @operation
 def shape(x: Any) -> tuple[int, ...]:
-    """Return the shape of a tensor as a tuple of Python integers, also in a trace.
+    """Return the shape of a tensor as a tuple of Python integers.
 
-    ``x``: tensor or array-like of any shape. In a trace too, all sizes are known.
+    ``x``: tensor or array-like of any shape. All sizes are known in a trace, too.
 
     >>> from gpunn import ops
     >>> ops.shape([[1, 2, 3], [4, 5, 6]])
@@ -439,9 +439,9 @@ def shape(x: Any) -> tuple[int, ...]:
 
 @operation
 def ndim(x: Any) -> int:
-    """Return the number of axes of a tensor as a Python integer, also in a trace.
+    """Return the number of axes of a tensor as a Python integer.
 
-    ``x``: tensor or array-like of any shape; 0 for a scalar.
+    ``x``: tensor or array-like of any shape; a scalar has 0 axes.
 
     >>> from gpunn import ops
     >>> ops.ndim([[1, 2, 3], [4, 5, 6]])
@@ -452,9 +452,9 @@ def ndim(x: Any) -> int:
 
 @operation
 def size(x: Any) -> int:
-    """Return the number of elements of a tensor as a Python integer, also in a trace.
+    """Return the number of elements of a tensor as a Python integer.
 
-    ``x``: tensor or array-like of any shape; the product of its sizes, 1 for a scalar.
+    ``x``: tensor or array-like of any shape: the product of its sizes, 1 for a scalar.
 
     >>> from gpunn import ops
     >>> ops.size([[1, 2, 3], [4, 5, 6]])

@@ -33,10 +33,11 @@ SELU_DEPTH = SELU_SCALE * 1.6732632423543772848
 
 @operation
 def leaky_relu(x: Any, negative_slope: float = 0.2) -> Tensor:
-    """Compute x where x > 0, else negative_slope * x, element-wise.
+    """Apply a ReLU with a slope below 0: ``y = x if x > 0 else negative_slope x``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
-    Maas, Hannun & Ng 2013, "Rectifier nonlinearities improve neural network acoustic models".
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). The
+    derivative at 0 is the slope. Source: Maas, Hannun & Ng 2013, "Rectifier nonlinearities improve
+    neural network acoustic models".
 
     >>> from gpunn import ops
     >>> ops.leaky_relu([-2.0, 3.0], negative_slope=0.5).tolist()
@@ -48,10 +49,11 @@ def leaky_relu(x: Any, negative_slope: float = 0.2) -> Tensor:
 
 @operation
 def relu6(x: Any) -> Tensor:
-    """Compute min(max(x, 0), 6), element-wise.
+    """Apply a ReLU that is limited to 6: ``y = min(max(x, 0), 6)``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
-    Krizhevsky 2010, "Convolutional deep belief networks on CIFAR-10".
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). The
+    derivative at 0 and 6 is 0. Source: Krizhevsky 2010, "Convolutional deep belief networks on
+    CIFAR-10".
 
     >>> from gpunn import ops
     >>> ops.relu6([-1.0, 3.0, 8.0]).tolist()
@@ -63,10 +65,10 @@ def relu6(x: Any) -> Tensor:
 
 @operation
 def silu(x: Any) -> Tensor:
-    """Compute x * sigmoid(x), element-wise.
+    """Apply the sigmoid linear unit, also called swish: ``y = x sigmoid(x)``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
-    Elfwing, Uchibe & Doya 2017, arXiv:1702.03118.
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
+    Source: Elfwing, Uchibe & Doya 2017, arXiv:1702.03118.
 
     >>> from gpunn import ops
     >>> ops.silu([-1.0, 0.0, 1.0]).numpy().round(3)
@@ -81,9 +83,10 @@ swish = operation(silu, "swish")
 
 @operation
 def log_sigmoid(x: Any) -> Tensor:
-    """Compute log(sigmoid(x)) without overflow, element-wise.
+    """Compute the logarithm of the sigmoid without overflow: ``y = -log(1 + exp(-x))``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). The
+    derivative is ``sigmoid(-x)``.
 
     >>> from gpunn import ops
     >>> ops.log_sigmoid([-100.0, 0.0]).numpy().round(3)
@@ -94,9 +97,10 @@ def log_sigmoid(x: Any) -> Tensor:
 
 @operation
 def hard_sigmoid(x: Any) -> Tensor:
-    """Compute x / 6 + 1 / 2, clipped to [0, 1], element-wise.
+    """Apply a piecewise linear sigmoid: ``y = min(max(x / 6 + 1 / 2, 0), 1)``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). The
+    derivative is 1/6 between -3 and 3, else 0. Source: Howard et al. 2019, arXiv:1905.02244.
 
     >>> from gpunn import ops
     >>> ops.hard_sigmoid([-4.0, 0.0, 4.0]).tolist()
@@ -107,10 +111,10 @@ def hard_sigmoid(x: Any) -> Tensor:
 
 @operation
 def hard_silu(x: Any) -> Tensor:
-    """Compute x * hard_sigmoid(x), element-wise.
+    """Apply a piecewise approximation of `silu`: ``y = x hard_sigmoid(x)``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
-    Howard et al. 2019, arXiv:1905.02244.
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
+    Source: Howard et al. 2019, arXiv:1905.02244.
 
     >>> from gpunn import ops
     >>> ops.hard_silu([-4.0, 1.5, 4.0]).tolist()
@@ -126,11 +130,14 @@ hard_swish = operation(hard_silu, "hard_swish")
 
 @operation
 def gelu(x: Any, approximate: bool = True) -> Tensor:
-    """Compute x P(X <= x) for a standard normal X, by default approximated as
-    x (1 + tanh u) / 2 = x sigmoid(2 u) with u = sqrt(2 / pi) (x + 0.044715 x^3).
+    """Apply the Gaussian error linear unit: ``y = x P(X <= x)`` for a standard normal X.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
-    Hendrycks & Gimpel 2016, arXiv:1606.08415.
+    By default it is approximated: ``y = x sigmoid(2 u)`` with
+    ``u = sqrt(2 / pi) (x + 0.044715 x^3)``, which equals ``x (1 + tanh(u)) / 2``. With
+    ``approximate=False`` it is exact.
+
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
+    Source: Hendrycks & Gimpel 2016, arXiv:1606.08415.
 
     >>> from gpunn import ops
     >>> ops.gelu([-1.0, 0.0, 1.0]).numpy().round(3)
@@ -149,9 +156,10 @@ def gelu_gate(x: Tensor, approximate: bool) -> Tensor:
 
 @operation
 def softsign(x: Any) -> Tensor:
-    """Compute x / (1 + |x|), element-wise.
+    """Apply the softsign function, which is bounded by -1 and 1: ``y = x / (1 + |x|)``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). The
+    derivative is ``1 / (1 + |x|)^2``.
 
     >>> from gpunn import ops
     >>> ops.softsign([-3.0, 0.0, 1.0]).tolist()
@@ -163,10 +171,10 @@ def softsign(x: Any) -> Tensor:
 
 @operation
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
-    """Compute x where x > 0, else alpha (exp(x) - 1), element-wise.
+    """Apply the exponential linear unit: ``y = x if x > 0 else alpha (exp(x) - 1)``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
-    Clevert, Unterthiner & Hochreiter 2015, arXiv:1511.07289.
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
+    Source: Clevert, Unterthiner & Hochreiter 2015, arXiv:1511.07289.
 
     >>> from gpunn import ops
     >>> ops.elu([-1.0, 2.0]).numpy().round(3)
@@ -178,10 +186,12 @@ def elu(x: Any, alpha: float = 1.0) -> Tensor:
 
 @operation
 def selu(x: Any) -> Tensor:
-    """Compute 1.0507 elu(x, alpha=1.67326), which keeps activations at mean 0 and variance 1.
+    """Apply the scaled exponential linear unit: ``y = 1.0507 elu(x, alpha=1.67326)``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
-    Klambauer et al. 2017, arXiv:1706.02515.
+    It keeps activations near mean 0 and variance 1. Source: Klambauer et al. 2017,
+    arXiv:1706.02515.
+
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
 
     >>> from gpunn import ops
     >>> ops.selu([-1.0, 0.0, 1.0]).numpy().round(3)
@@ -193,10 +203,11 @@ def selu(x: Any) -> Tensor:
 
 @operation
 def celu(x: Any, alpha: float = 1.0) -> Tensor:
-    """Compute x where x > 0, else alpha (exp(x / alpha) - 1), element-wise.
+    """Apply an ELU with a continuous derivative:
+    ``y = x if x > 0 else alpha (exp(x / alpha) - 1)``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
-    Barron 2017, arXiv:1704.07483.
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
+    Source: Barron 2017, arXiv:1704.07483.
 
     >>> from gpunn import ops
     >>> ops.celu([-2.0, 2.0], alpha=2.0).numpy().round(3)
@@ -208,14 +219,14 @@ def celu(x: Any, alpha: float = 1.0) -> Tensor:
 
 @operation
 def glu(x: Any, axis: int = -1) -> Tensor:
-    """Multiply the first half along an axis by the `sigmoid` of the second half.
+    """Apply the gated linear unit: ``y = a sigmoid(b)`` for the halves a and b along an axis.
 
-    Dauphin et al. 2016, arXiv:1612.08083.
+    Source: Dauphin et al. 2016, arXiv:1612.08083.
 
     Args:
-        x: tensor of an even length along ``axis``; the result has half of it. Integers become
-            floats (floatx).
-        axis: the axis to halve.
+        x: a tensor or array-like (..., 2 n); the result is (..., n). Integers become floats
+            (floatx).
+        axis: the axis to halve, of an even length.
 
     Raises:
         ValueError: if that length is odd, or the axis out of range.
@@ -230,9 +241,10 @@ def glu(x: Any, axis: int = -1) -> Tensor:
 
 @operation
 def hard_tanh(x: Any) -> Tensor:
-    """Clip x to [-1, 1].
+    """Limit each element to the interval from -1 to 1: ``y = min(max(x, -1), 1)``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). The
+    derivative is 1 between -1 and 1, else 0: also at both ends.
 
     >>> from gpunn import ops
     >>> ops.hard_tanh([-2.0, 0.5, 2.0]).tolist()
@@ -244,9 +256,10 @@ def hard_tanh(x: Any) -> Tensor:
 
 @operation
 def hard_shrink(x: Any, threshold: float = 0.5) -> Tensor:
-    """Compute x where |x| > threshold, else 0, element-wise.
+    """Set elements near 0 to 0: ``y = x if |x| > threshold else 0``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
+    Source: Donoho & Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage".
 
     >>> from gpunn import ops
     >>> ops.hard_shrink([-2.0, 0.25, 0.75]).tolist()
@@ -258,9 +271,11 @@ def hard_shrink(x: Any, threshold: float = 0.5) -> Tensor:
 
 @operation
 def soft_shrink(x: Any, threshold: float = 0.5) -> Tensor:
-    """Move x towards 0 by the threshold, and set it to 0 where |x| <= threshold.
+    """Move each element towards 0: ``y = sign(x) max(|x| - threshold, 0)``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). The
+    derivative is 1 where ``|x| > threshold``, else 0. Source: Donoho 1995, "De-noising by
+    soft-thresholding".
 
     >>> from gpunn import ops
     >>> ops.soft_shrink([-2.0, 0.25, 0.75]).tolist()
@@ -272,9 +287,10 @@ def soft_shrink(x: Any, threshold: float = 0.5) -> Tensor:
 
 @operation
 def tanh_shrink(x: Any) -> Tensor:
-    """Compute x - tanh(x), element-wise.
+    """Subtract the hyperbolic tangent of each element from it: ``y = x - tanh(x)``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). The
+    derivative is ``tanh(x)^2``.
 
     >>> from gpunn import ops
     >>> ops.tanh_shrink([-1.0, 0.0, 1.0]).numpy().round(3)
@@ -286,9 +302,10 @@ def tanh_shrink(x: Any) -> Tensor:
 
 @operation
 def threshold(x: Any, threshold: float, default_value: float) -> Tensor:
-    """Compute x where x > threshold, else default_value, element-wise.
+    """Replace elements up to a threshold by a value: ``y = x if x > threshold else default_value``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). The
+    derivative is 1 above the threshold, else 0: also at it.
 
     >>> from gpunn import ops
     >>> ops.threshold([1.0, 2.0, 3.0], 1.5, 0.0).tolist()
@@ -300,9 +317,10 @@ def threshold(x: Any, threshold: float, default_value: float) -> Tensor:
 
 @operation
 def sparse_plus(x: Any) -> Tensor:
-    """Compute 0 for x <= -1, x for x >= 1, and (x + 1)^2 / 4 between, element-wise.
+    """Apply a softplus that is exactly 0 below -1: ``y = (x + 1)^2 / 4`` from -1 to 1, and x above.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). The
+    derivative is `sparse_sigmoid`.
 
     >>> from gpunn import ops
     >>> ops.sparse_plus([-2.0, 0.0, 2.0]).tolist()
@@ -314,9 +332,10 @@ def sparse_plus(x: Any) -> Tensor:
 
 @operation
 def sparse_sigmoid(x: Any) -> Tensor:
-    """Compute (x + 1) / 2, clipped to [0, 1], element-wise.
+    """Apply a piecewise linear sigmoid: ``y = min(max((x + 1) / 2, 0), 1)``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). It
+    is the derivative of `sparse_plus`. Its own derivative is 1/2 between -1 and 1, else 0.
 
     >>> from gpunn import ops
     >>> ops.sparse_sigmoid([-2.0, 0.0, 0.5]).tolist()
@@ -328,10 +347,10 @@ def sparse_sigmoid(x: Any) -> Tensor:
 
 @operation
 def squareplus(x: Any, b: float = 4) -> Tensor:
-    """Compute (x + sqrt(x^2 + b)) / 2, element-wise.
+    """Apply an algebraic softplus: ``y = (x + sqrt(x^2 + b)) / 2``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
-    Barron 2021, arXiv:2112.11687.
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
+    Source: Barron 2021, arXiv:2112.11687.
 
     >>> from gpunn import ops
     >>> ops.squareplus([-1.5, 0.0, 1.5]).tolist()
@@ -343,10 +362,15 @@ def squareplus(x: Any, b: float = 4) -> Tensor:
 
 @operation
 def sparsemax(x: Any, axis: int = -1) -> Tensor:
-    """Project x onto the probability simplex along an axis; many of the results are 0.
+    """Project x onto the probability simplex along an axis: the nearest probabilities to x.
 
-    ``x``: tensor or array-like of one or more axes; integers become floats (floatx).
-    Martins & Astudillo 2016, arXiv:1602.02068.
+    ``y = argmin_p |p - x|^2`` over the p with ``p_i >= 0`` and ``sum(p) = 1``; many of them are 0.
+    Source: Martins & Astudillo 2016, arXiv:1602.02068.
+
+    Args:
+        x: a tensor or array-like of one or more axes; the result has its shape. Integers become
+            floats (floatx).
+        axis: the axis along which the results sum to 1.
 
     Raises:
         ValueError: if the axis is out of range.
@@ -377,17 +401,20 @@ def dot_product_attention(
     scale: float | None = None,
     is_causal: bool = False,
 ) -> Tensor:
-    """Compute scaled dot-product attention: the values, weighted by the match of key and query.
+    """Compute scaled dot-product attention: ``softmax(scale query key^T + bias) value``.
 
-    Vaswani et al. 2017, arXiv:1706.03762. The result has shape (batch, T, heads, size of values).
+    For each position of a query, it is the mean of the values, weighted by the match of the keys.
+    The result has shape (batch, T, heads, size of values). Source: Vaswani et al. 2017,
+    arXiv:1706.03762.
 
     Args:
         query: (batch, T, heads, size).
-        key, value: (batch, S, heads, size).
+        key: (batch, S, heads, size).
+        value: (batch, S, heads, size of values).
         bias: (batch, heads, T, S), or broadcast to it; added to the products of queries and keys.
         mask: broadcast like ``bias``; where it is false, a value is ignored. If all values of a
             query are masked, they get equal weights, as in Keras.
-        scale: of the products; 1 / sqrt(size) by default.
+        scale: of the products; ``1 / sqrt(size)`` by default.
         is_causal: whether a query attends only to keys up to its own position.
 
     Raises:

@@ -27,7 +27,7 @@ from gpunn.ops.tensor import Tensor
 
 @operation
 def array(x: Any, dtype: Any = None) -> Tensor:
-    """Convert x to a tensor.
+    """Convert numbers, lists or arrays to a tensor; the same as `convert_to_tensor`.
 
     Args:
         x: a tensor, an array, a number or nested lists of numbers.
@@ -49,7 +49,7 @@ def array(x: Any, dtype: Any = None) -> Tensor:
 def copy(x: Any) -> Tensor:
     """Return x as a tensor; as tensors are immutable, this may be x itself.
 
-    ``x``: tensor or array-like, as in `array`.
+    ``x`` (...) -> (...): a tensor or array-like; the result has its dtype.
 
     >>> from gpunn import ops
     >>> ops.copy([1, 2]).tolist()
@@ -60,9 +60,11 @@ def copy(x: Any) -> Tensor:
 
 @operation
 def empty(shape: Any, dtype: Any = None) -> Tensor:
-    """Return a tensor of the given shape; its elements are 0.
+    """Create a tensor of the given shape; its elements are 0, as those of `zeros`.
 
-    ``dtype`` is floatx by default.
+    Args:
+        shape: an integer or a sequence of them.
+        dtype: of the result; floatx by default.
 
     Raises:
         ValueError: if a size is negative, or the dtype unknown.
@@ -76,9 +78,11 @@ def empty(shape: Any, dtype: Any = None) -> Tensor:
 
 @operation
 def empty_like(x: Any, dtype: Any = None) -> Tensor:
-    """Return a tensor of the shape of x; its elements are 0.
+    """Create a tensor of the shape of another one; its elements are 0, as those of `zeros_like`.
 
-    ``dtype`` is that of x by default.
+    Args:
+        x: a tensor or array-like (...); the result has its shape.
+        dtype: of the result; that of x by default.
 
     >>> from gpunn import ops
     >>> ops.empty_like([1, 2]).tolist()
@@ -89,7 +93,7 @@ def empty_like(x: Any, dtype: Any = None) -> Tensor:
 
 @operation
 def dtype(x: Any) -> str:
-    """Return the name of the dtype of x.
+    """Return the name of the dtype of x: "bool", "int32", "float32" or "float64".
 
     ``x``: tensor or array-like; Python integers are int32 and floats are floatx.
 
@@ -102,7 +106,9 @@ def dtype(x: Any) -> str:
 
 @operation
 def fliplr(x: Any) -> Tensor:
-    """Reverse a tensor along its second axis.
+    """Reverse the order along the second axis: the columns of a matrix, from left to right.
+
+    ``x`` (m, n, ...) -> (m, n, ...): a tensor or array-like; the result has its dtype.
 
     Raises:
         ValueError: if x has fewer than two axes.
@@ -116,7 +122,9 @@ def fliplr(x: Any) -> Tensor:
 
 @operation
 def flipud(x: Any) -> Tensor:
-    """Reverse a tensor along its first axis.
+    """Reverse the order along the first axis: the rows of a matrix, upside down.
+
+    ``x`` (m, ...) -> (m, ...): a tensor or array-like; the result has its dtype.
 
     Raises:
         ValueError: if x has no axes.
@@ -133,7 +141,7 @@ def rot90(array: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Tensor:
     """Rotate a tensor by k times 90 degrees, from the first axis towards the second.
 
     Args:
-        array: a tensor of two or more axes.
+        array: a tensor of two or more axes; (m, n) becomes (n, m) for an odd k.
         k: how often to rotate; negative values rotate the other way.
         axes: the two axes of the plane of rotation.
 
@@ -159,10 +167,11 @@ def rot90(array: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Tensor:
 
 @operation
 def roll(x: Any, shift: Any, axis: Any = None) -> Tensor:
-    """Roll a tensor along an axis; elements shifted past the end reappear at the start.
+    """Shift elements along an axis: ``y[i] = x[i - shift]``; those past the end reappear at the
+    start.
 
     Args:
-        x: a tensor.
+        x: a tensor; the result has its shape and dtype.
         shift: by how many positions, an integer; or several, one for each axis.
         axis: one axis, or several; by default x is flattened, rolled and given its shape again.
 
@@ -193,10 +202,13 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Tensor:
 
 @operation
 def diff(a: Any, n: int = 1, axis: int = -1) -> Tensor:
-    """Compute the n-th difference along an axis.
+    """Compute the n-th difference along an axis: ``y[i] = x[i + 1] - x[i]``, n times.
 
-    It takes x[i + 1] - x[i] n times, and the axis becomes n shorter. For booleans the difference is
-    whether the two differ.
+    Args:
+        a: a tensor or array-like (..., m); the result (..., m - n) has its dtype. For booleans the
+            difference is whether the two differ.
+        n: how often the difference is taken.
+        axis: the axis of the differences.
 
     Raises:
         ValueError: if n is negative or not an integer, or the axis out of range.
@@ -215,11 +227,16 @@ def diff(a: Any, n: int = 1, axis: int = -1) -> Tensor:
 
 @operation
 def meshgrid(*x: Any, indexing: str = "xy") -> list[Tensor]:
-    """Return coordinate tensors from coordinate vectors.
+    """Return coordinate tensors of a grid from the coordinates along each axis.
+
+    For vectors x and y they are ``X[i, j] = x[j]`` and ``Y[i, j] = y[i]``.
 
     Args:
         x: the vectors, of lengths n1, n2, n3, ...; each keeps its dtype.
         indexing: "xy" gives tensors (n2, n1, n3, ...), "ij" (n1, n2, n3, ...).
+
+    Returns:
+        a list with a tensor for each vector.
 
     Raises:
         ValueError: for another indexing.
@@ -241,9 +258,12 @@ def meshgrid(*x: Any, indexing: str = "xy") -> list[Tensor]:
 
 @operation
 def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """Compute the range, maximum - minimum, along the given axes.
+    """Compute the range over the given axes, or over all: ``y = max(x) - min(x)``.
 
-    ``axis`` is one axis, several, or None for all; ``keepdims`` keeps them with length 1.
+    Args:
+        x: a tensor or array-like; the result has its dtype.
+        axis: one axis, several, or None for all.
+        keepdims: keep the reduced axes, at length 1.
 
     Raises:
         ValueError: if an axis is out of range, or there are no elements.
@@ -257,10 +277,10 @@ def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
-    """Integrate along an axis with the trapezoidal rule.
+    """Integrate along an axis by the trapezoidal rule: ``sum((y[i] + y[i + 1]) / 2 dx[i])``.
 
     Args:
-        y: the values at the points; integers become floats (floatx).
+        y: the values at the points (..., n), which give (...); integers become floats (floatx).
         x: the points, a vector or of the shape of y; by default they are ``dx`` apart.
         dx: the distance between points.
         axis: the axis to integrate along, which is removed.
@@ -284,10 +304,15 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
 def logspace(
     start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: float = 10
 ) -> Tensor:
-    """Return ``num`` values spaced evenly on a log scale, from base^start to base^stop.
+    """Create values spaced evenly on a log scale, from ``base^start`` to ``base^stop``.
 
-    The values are floats; without ``endpoint`` they end before base^stop. If ``start`` and ``stop``
-    are tensors, the values are along a new first axis.
+    They are ``base^e`` for the exponents e of `linspace`. The result (num,) is of floats.
+
+    Args:
+        start, stop: numbers, or tensors that broadcast; then the values are along a new first axis.
+        num: the number of values.
+        endpoint: whether ``base^stop`` is the last value; else it is excluded.
+        base: the base of the powers.
 
     Raises:
         ValueError: if ``num`` is negative or not an integer.

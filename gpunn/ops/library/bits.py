@@ -44,7 +44,9 @@ _invert = elementwise("bitwise_not", function="invert")
 
 @operation
 def bitwise_not(x: Any) -> Tensor:
-    """Invert the bits of integers, which gives -x - 1; for booleans, the logical NOT.
+    """Invert each bit of integers: ``y = -x - 1``; for booleans, the logical NOT.
+
+    ``x`` (...) -> (...): integers or booleans; the result has their dtype.
 
     Raises:
         TypeError: for floats.
@@ -61,7 +63,9 @@ def bitwise_not(x: Any) -> Tensor:
 
 @operation
 def bitwise_invert(x: Any) -> Tensor:
-    """Alias of `bitwise_not`.
+    """Invert each bit of integers: ``y = -x - 1``; another name of `bitwise_not`.
+
+    ``x`` (...) -> (...): integers or booleans; the result has their dtype.
 
     Raises:
         TypeError: for floats.

@@ -23,6 +23,10 @@ def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> 
 
     If the condition is known only in each step, both run, and `where` selects from their results.
 
+    Args:
+        pred: a single boolean, or a tensor of one element.
+        true_fn, false_fn: functions without arguments, which return tensors in one structure.
+
     Raises:
         ValueError: if ``pred`` is not a single boolean, or, where both run, if their results differ
             in structure or shape.
@@ -66,6 +70,8 @@ def _chosen(condition: Tensor, a: Any, b: Any) -> Any:
 def map_(f: Callable[[Any], Any], xs: Any) -> Any:
     """Apply a function to each entry along the first axis, and stack the results.
 
+    ``y[i] = f(xs[i])``. In a trace the loop is unrolled: each entry has operations of its own.
+
     Args:
         f: a function of one entry, which has the structure of ``xs``.
         xs: a tensor, or a list, tuple or dictionary of tensors.
@@ -102,6 +108,13 @@ def map_(f: Callable[[Any], Any], xs: Any) -> Any:
 def vectorized_map(function: Callable[[Any], Any], elements: Any) -> Any:
     """Apply a function to each entry along the first axis, and stack the results; see `map`.
 
+    Args:
+        function: a function of one entry, which has the structure of ``elements``.
+        elements: a tensor, or a list, tuple or dictionary of tensors, of one length n.
+
+    Returns:
+        the results in their structure, as tensors (n, ...).
+
     >>> from gpunn import ops
     >>> ops.vectorized_map(ops.max, ops.array([[1, 2], [5, 4]])).tolist()
     [2, 5]
@@ -120,10 +133,17 @@ def _stacked(results: list[Any]) -> Any:
 
 @operation
 def fori_loop(lower: int, upper: int, body_fun: Callable[[Any, Any], Any], init_val: Any) -> Any:
-    """Run ``value = body_fun(i, value)`` for each integer i with ``lower`` <= i < ``upper``.
+    """Run ``value = body_fun(i, value)`` for each integer i with ``lower <= i < upper``.
 
-    The result is the last value, ``init_val`` if there is no such integer. The bounds are Python
-    integers or tensors whose values are known.
+    In a trace the loop is unrolled.
+
+    Args:
+        lower, upper: Python integers, or tensors whose values are known.
+        body_fun: a function of i and the value, which returns the next value.
+        init_val: the first value, in any structure.
+
+    Returns:
+        the last value, which is ``init_val`` if there is no such integer.
 
     Raises:
         TypeError: if a bound is not an integer; in a trace, if it depends on values of the step.
@@ -146,8 +166,9 @@ def while_loop(
     loop_vars: Any,
     maximum_iterations: int | None = None,
 ) -> Any:
-    """Run ``loop_vars = body(*loop_vars)`` while ``cond(*loop_vars)`` is true. In a trace, the
-    condition must not depend on values of the step.
+    """Run ``loop_vars = body(*loop_vars)`` while ``cond(*loop_vars)`` is true.
+
+    In a trace the loop is unrolled, and the condition must not depend on values of the step.
 
     Args:
         cond, body: functions of the entries of ``loop_vars``.
@@ -183,6 +204,8 @@ def while_loop(
 @operation
 def custom_gradient(f: Callable[..., Any]) -> Callable[..., Tensor]:
     """Decorate a function that defines its own gradient, as in Keras.
+
+    Use it where the derived gradient would overflow or lose digits, or where another one is wanted.
 
     Args:
         f: a function of tensors that returns its result and a function ``gradient(upstream)`` or

@@ -19,7 +19,9 @@ from gpunn.ops.tensor import Tensor, constant
 
 @operation
 def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
-    """Return a matrix with 1 on and below a diagonal and 0 elsewhere.
+    """Create a matrix (N, M) with 1 on and below a diagonal and 0 elsewhere.
+
+    ``y[i, j] = 1 if j <= i + k else 0``.
 
     Args:
         N, M: the numbers of rows and of columns; M is N by default.
@@ -38,9 +40,13 @@ def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
 
 @operation
 def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """Return a diagonal of two axes, as a new last axis.
+    """Return a diagonal of two axes as a new last axis: ``y[i] = x[i, i + offset]``.
 
-    ``offset`` is 0 for the main diagonal, positive above it, negative below.
+    Args:
+        x: a tensor or array-like of two or more axes: (m, n) -> (min(m, n),) for the main diagonal.
+            The result has its dtype.
+        offset: 0 for the main diagonal, positive above it, negative below.
+        axis1, axis2: the axes of the rows and of the columns.
 
     Raises:
         ValueError: if x has fewer than two axes, the two are not different axes of it, or the
@@ -66,7 +72,10 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
 def diag(x: Any, k: int = 0) -> Tensor:
     """Return a matrix with a vector on a diagonal, or the diagonal of a matrix.
 
-    ``k`` is 0 for the main diagonal, positive above it, negative below.
+    Args:
+        x: a vector (n,), which gives (n, n) for k = 0, or a matrix. The result has its dtype.
+        k: 0 for the main diagonal, positive above it, negative below; the matrix of a vector has
+            ``n + |k|`` rows.
 
     Raises:
         ValueError: if x is neither a vector nor a matrix, or k is not an integer.
@@ -87,9 +96,11 @@ def diag(x: Any, k: int = 0) -> Tensor:
 
 @operation
 def diagflat(x: Any, k: int = 0) -> Tensor:
-    """Return a matrix with the flattened x on a diagonal.
+    """Return a square matrix with the flattened x on a diagonal, and 0 elsewhere.
 
-    The matrix is square, with size + |k| rows; see `diag`.
+    Args:
+        x: a tensor or array-like of n elements; the matrix has ``n + |k|`` rows and the dtype of x.
+        k: 0 for the main diagonal, positive above it, negative below; see `diag`.
 
     >>> from gpunn import ops
     >>> ops.diagflat([[1, 2]], k=1).tolist()
@@ -100,10 +111,11 @@ def diagflat(x: Any, k: int = 0) -> Tensor:
 
 @operation
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """Compute the sum of a diagonal.
+    """Compute the sum of a diagonal: ``y = sum_i x[i, i + offset]``.
 
-    The arguments are those of `diagonal`; the result lacks the two axes. Booleans are summed as
-    int32.
+    Args:
+        x: a tensor or array-like of two or more axes; (n, n) -> (). Booleans are summed as int32.
+        offset, axis1, axis2: as in `diagonal`; the result lacks the two axes.
 
     Raises:
         ValueError: as in `diagonal`.
@@ -117,12 +129,12 @@ def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
 
 @operation
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:
-    """Return the Vandermonde matrix: row i holds the powers of x[i], highest first by default.
+    """Return the Vandermonde matrix: ``y[i, j] = x[i]^(N - 1 - j)``, or ``x[i]^j`` if increasing.
 
     Args:
-        x: a vector; its dtype is that of the matrix, except that booleans become int32.
+        x: a vector (n,); the matrix (n, N) has its dtype, except that booleans become int32.
         N: the number of columns; by default as many as rows.
-        increasing: whether the powers increase, from x^0.
+        increasing: whether the powers increase, from ``x^0``.
 
     Raises:
         ValueError: if x is not a vector, or N is negative or not an integer.

@@ -256,18 +256,22 @@ def conv(
     data_format: str | None = None,
     dilation_rate: Sizes = 1,
 ) -> Tensor:
-    """Convolve images (batch, height, width, channels), or (batch, steps, channels), with a kernel
-    (height, width, channels, filters), or (steps, channels, filters).
+    """Convolve images, or sequences, with a kernel that slides over their spatial axes.
 
-    The result has shape (batch, new height, new width, filters), as floats.
+    ``y[b, i, j, f] = sum_{u, v, c} x[b, i s + u d, j s + v d, c] kernel[u, v, c, f]`` with the
+    strides s and the dilation rate d: as in other libraries, a cross-correlation.
 
     Args:
-        inputs: the images; promoted with the kernel to one dtype, at least float32.
-        kernel: its channels are those of the images.
+        inputs: images (batch, height, width, channels), or sequences (batch, steps, channels);
+            promoted with the kernel to one dtype, at least float32.
+        kernel: (height, width, channels, filters), or (steps, channels, filters).
         strides: the distance between neighbouring windows: a number, or (vertical, horizontal).
         padding: "valid", or "same", which pads with zeros to ceil(length / stride) positions.
         data_format: "channels_last" (the default), or "channels_first" for (batch, channels, ...).
         dilation_rate: the distance between the pixels of a window; 1 if strides are above 1.
+
+    Returns:
+        floats (batch, new height, new width, filters), or (batch, new steps, filters).
 
     Raises:
         ValueError: for other shapes, a kernel larger than the images, or another option.
@@ -293,17 +297,19 @@ def conv_transpose(
     data_format: str | None = None,
     dilation_rate: Sizes = 1,
 ) -> Tensor:
-    """Compute the transposed convolution, the gradient of `conv` with respect to its images, which
-    upsamples, with a kernel (height, width, filters, channels).
+    """Compute the transposed convolution, which upsamples: the gradient of `conv` by its images.
 
-    The result has shape (batch, new height, new width, filters): "same" multiplies the sizes by the
-    strides, and "valid" adds max(kernel - stride, 0) to that.
-    Dumoulin & Visin 2016, arXiv:1603.07285.
+    The new sizes are ``length stride`` for "same" and ``length stride + max(kernel - stride, 0)``
+    for "valid". Source: Dumoulin & Visin 2016, arXiv:1603.07285.
 
     Args:
         inputs, strides, padding, data_format: as in `conv`.
-        kernel: its last axis is that of the images' channels.
+        kernel: (height, width, filters, channels), or (steps, filters, channels): its last axis is
+            that of the images' channels.
         output_padding, dilation_rate: not supported; None and 1.
+
+    Returns:
+        floats (batch, new height, new width, filters), or (batch, new steps, filters).
 
     Raises:
         ValueError: for other shapes, or options that are not supported.
@@ -334,10 +340,18 @@ def depthwise_conv(
     data_format: str | None = None,
     dilation_rate: Sizes = 1,
 ) -> Tensor:
-    """Convolve each channel separately, with a kernel (height, width, channels, multiplier).
+    """Convolve each channel separately, with filters of its own; see `conv`.
 
-    The result has channels * multiplier channels: those of the first channel come first. Arguments
-    and errors are those of `conv`.
+    Args:
+        inputs, strides, padding, data_format, dilation_rate: as in `conv`.
+        kernel: (height, width, channels, multiplier), or (steps, channels, multiplier).
+
+    Returns:
+        floats (batch, new height, new width, channels * multiplier); those of the first channel
+        come first.
+
+    Raises:
+        ValueError: as in `conv`.
 
     >>> from gpunn import ops
     >>> ops.depthwise_conv(ops.ones((1, 5, 5, 3)), ops.ones((2, 2, 3, 4))).shape
@@ -365,9 +379,18 @@ def separable_conv(
 ) -> Tensor:
     """Apply a depthwise convolution, then a pointwise one with a kernel of one pixel.
 
-    ``depthwise_kernel`` is as in `depthwise_conv`; ``pointwise_kernel`` has shape
-    (1, 1, channels * multiplier, filters). Other arguments and errors are those of `conv`.
-    Chollet 2016, arXiv:1610.02357.
+    See `depthwise_conv` and `conv`. Source: Chollet 2016, arXiv:1610.02357.
+
+    Args:
+        inputs, strides, padding, data_format, dilation_rate: as in `conv`.
+        depthwise_kernel: (height, width, channels, multiplier).
+        pointwise_kernel: (1, 1, channels * multiplier, filters).
+
+    Returns:
+        floats (batch, new height, new width, filters).
+
+    Raises:
+        ValueError: as in `conv`.
 
     >>> from gpunn import ops
     >>> depthwise, pointwise = ops.ones((2, 2, 3, 4)), ops.ones((1, 1, 12, 6))
@@ -386,13 +409,18 @@ def max_pool(
     padding: str = "valid",
     data_format: str | None = None,
 ) -> Tensor:
-    """Compute the maximum over each window of images with one or two spatial axes.
+    """Return the largest value in each window of images with one or two spatial axes.
+
+    The first maximum of a window gets its gradient.
 
     Args:
         inputs: (batch, height, width, channels), or (batch, steps, channels), as floats.
         pool_size, strides: a number, or (vertical, horizontal); strides are pool_size by default.
         padding: "valid", or "same", whose windows overlap the border.
         data_format: "channels_last" (the default), or "channels_first".
+
+    Returns:
+        floats (batch, new height, new width, channels), or (batch, new steps, channels).
 
     Raises:
         ValueError: for other shapes, a window larger than the images, or another option.
@@ -420,6 +448,9 @@ def average_pool(
         pool_size, strides: a number, or (vertical, horizontal); strides are pool_size by default.
         padding: "valid", or "same", whose windows overlap the border; only pixels inside count.
         data_format: "channels_last" (the default), or "channels_first".
+
+    Returns:
+        floats (batch, new height, new width, channels), or (batch, new steps, channels).
 
     Raises:
         ValueError: for other shapes, a window larger than the images, or another option.

@@ -15,9 +15,10 @@ from gpunn.ops.tensor import Tensor
 
 @operation
 def vdot(x1: Any, x2: Any) -> Tensor:
-    """Compute the dot product of two flattened tensors.
+    """Compute the dot product of two flattened tensors: ``y = sum_i x1_i x2_i``.
 
-    ``x1``, ``x2``: tensors of as many elements; promoted to one dtype, booleans to int32.
+    ``x1``, ``x2``: tensors or array-likes of as many elements; promoted to one dtype, booleans to
+    int32. The result is a scalar.
 
     Raises:
         ValueError: if their sizes differ.
@@ -34,9 +35,13 @@ def vdot(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def inner(x1: Any, x2: Any) -> Tensor:
-    """Compute the inner product over the last axes of both tensors.
+    """Compute the inner product over the last axes: ``y[i, j] = sum_k x1[i, k] x2[j, k]``.
 
-    The result has the other axes of x1, then those of x2. A scalar multiplies the other tensor.
+    The result has the other axes of x1, then those of x2: (m, k), (n, k) -> (m, n).
+
+    Args:
+        x1, x2: tensors or array-likes (..., k); promoted to one dtype. A scalar multiplies the
+            other.
 
     Raises:
         ValueError: if the last axes differ in length.
@@ -55,8 +60,11 @@ def cross(
 ) -> Tensor:
     """Compute the cross product of vectors of 3 elements; for 2 elements, its third component.
 
+    ``y = (a2 b3 - a3 b2, a3 b1 - a1 b3, a1 b2 - a2 b1)`` for vectors a and b.
+
     Args:
-        x1, x2: promoted to one dtype; their other axes broadcast.
+        x1, x2: tensors or array-likes (..., 3) or (..., 2), promoted to one dtype; their other axes
+            broadcast.
         axisa, axisb: the axes of the vectors in x1 and x2.
         axisc: the axis of the vectors in the result; two vectors of 2 have none.
         axis: used for all three, if given.
@@ -99,7 +107,11 @@ def cross(
 def kron(x1: Any, x2: Any) -> Tensor:
     """Compute the Kronecker product: x2 times each element of x1, in blocks.
 
-    ``x1``, ``x2``: tensors of any shapes, promoted to one dtype. Lengths of axes multiply.
+    For matrices (m, n) and (p, q): ``y[i p + k, j q + l] = x1[i, j] x2[k, l]``, of shape (m * p, n
+    * q).
+
+    ``x1``, ``x2``: tensors or array-likes of any shapes, promoted to one dtype. Lengths of axes
+    multiply.
 
     >>> from gpunn import ops
     >>> ops.kron([1, 10], [1, 2]).tolist()

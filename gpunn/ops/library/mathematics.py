@@ -39,9 +39,10 @@ _fmod = elementwise("fmod", lambda dy, y, a, b: (dy, -dy * ops.round((a - y) / b
 
 @operation
 def log2(x: Any) -> Tensor:
-    """Compute the base-2 logarithm, element-wise.
+    """Compute the base-2 logarithm of each element: ``y = log(x) / log(2)``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). It
+    is NaN below 0.
 
     >>> from gpunn import ops
     >>> ops.log2([1.0, 8.0]).numpy().round(3).tolist()
@@ -52,9 +53,10 @@ def log2(x: Any) -> Tensor:
 
 @operation
 def log10(x: Any) -> Tensor:
-    """Compute the base-10 logarithm, element-wise.
+    """Compute the base-10 logarithm of each element: ``y = log(x) / log(10)``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). It
+    is NaN below 0.
 
     >>> from gpunn import ops
     >>> ops.log10([1.0, 100.0]).numpy().round(3).tolist()
@@ -65,9 +67,9 @@ def log10(x: Any) -> Tensor:
 
 @operation
 def exp2(x: Any) -> Tensor:
-    """Compute 2 to the power of x, element-wise.
+    """Raise 2 to the power of each element: ``y = 2^x``, with the derivative ``y log(2)``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
 
     >>> from gpunn import ops
     >>> ops.exp2([3.0, -1.0]).tolist()
@@ -78,9 +80,10 @@ def exp2(x: Any) -> Tensor:
 
 @operation
 def cbrt(x: Any) -> Tensor:
-    """Compute the cube root, element-wise.
+    """Compute the cube root of each element, also of negative ones: ``y = x^(1 / 3)``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). The
+    derivative is ``1 / (3 y^2)``, infinite at 0.
 
     >>> from gpunn import ops
     >>> ops.cbrt([27.0, -8.0]).numpy().round(3).tolist()
@@ -91,9 +94,10 @@ def cbrt(x: Any) -> Tensor:
 
 @operation
 def trunc(x: Any) -> Tensor:
-    """Truncate each element to an integer, towards 0.
+    """Round each element towards 0, to an integer: ``y = sign(x) floor(|x|)``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans are returned unchanged.
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans are returned unchanged. The
+    gradient of floats is 0.
 
     >>> from gpunn import ops
     >>> ops.trunc([1.7, -1.7]).tolist()
@@ -105,7 +109,9 @@ def trunc(x: Any) -> Tensor:
 
 @operation
 def fabs(x: Any) -> Tensor:
-    """Compute the absolute value |x| as a float; integers become floatx.
+    """Return the absolute value of each element as a float: ``y = |x|``; see `abs`.
+
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
 
     >>> from gpunn import ops
     >>> ops.fabs([-1, 2]).tolist()
@@ -116,9 +122,9 @@ def fabs(x: Any) -> Tensor:
 
 @operation
 def signbit(x: Any) -> Tensor:
-    """Return whether the sign bit is set, element-wise; -0.0 has it set too.
+    """Return for each element whether its sign bit is set: ``x < 0``, or x is -0.0.
 
-    ``x``: tensor or array-like of any shape; the result is boolean.
+    ``x`` (...) -> (...): a tensor or array-like; the result is boolean. It has no gradient.
 
     >>> from gpunn import ops
     >>> ops.signbit([-1.0, -0.0, 2.0]).tolist()
@@ -129,9 +135,13 @@ def signbit(x: Any) -> Tensor:
 
 @operation
 def hypot(x1: Any, x2: Any) -> Tensor:
-    """Compute sqrt(x1^2 + x2^2) without overflow, element-wise.
+    """Compute the length of the hypotenuse without overflow: ``y = sqrt(x1^2 + x2^2)``.
 
-    ``x1``, ``x2``: tensors or array-likes of shapes that broadcast, as floats.
+    At (0, 0), where it has no derivative, the gradients are 0.
+
+    Args:
+        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
+            dtype, at least float32.
 
     Raises:
         ValueError: if the shapes do not broadcast.
@@ -145,10 +155,14 @@ def hypot(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def fmod(x1: Any, x2: Any) -> Tensor:
-    """Compute the remainder of x1 / x2, element-wise, with the sign of x1.
+    """Compute the remainder of a division, truncated: ``y = x1 - x2 trunc(x1 / x2)``.
 
-    ``x1``, ``x2``: tensors or array-likes of shapes that broadcast; promoted to one dtype,
-    booleans to int32. For integers, a remainder by 0 is 0; for floats it is NaN.
+    It has the sign of x1; `mod` has that of x2. For integers, a remainder by 0 is 0; for floats it
+    is NaN.
+
+    Args:
+        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
+            dtype, booleans to int32.
 
     Raises:
         ValueError: if the shapes do not broadcast.
@@ -166,9 +180,13 @@ def fmod(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def fmax(x1: Any, x2: Any) -> Tensor:
-    """Compute the element-wise maximum, ignoring NaN where the other element is a number.
+    """Return the larger of two elements, ignoring NaN where the other one is a number.
 
-    ``x1``, ``x2``: tensors or array-likes of shapes that broadcast; promoted to one dtype.
+    Where they are equal, x1 gets the gradient. See `maximum`, which returns NaN.
+
+    Args:
+        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
+            dtype.
 
     Raises:
         ValueError: if the shapes do not broadcast.
@@ -183,9 +201,13 @@ def fmax(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def fmin(x1: Any, x2: Any) -> Tensor:
-    """Compute the element-wise minimum, ignoring NaN where the other element is a number.
+    """Return the smaller of two elements, ignoring NaN where the other one is a number.
 
-    ``x1``, ``x2``: tensors or array-likes of shapes that broadcast; promoted to one dtype.
+    Where they are equal, x1 gets the gradient. See `minimum`, which returns NaN.
+
+    Args:
+        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
+            dtype.
 
     Raises:
         ValueError: if the shapes do not broadcast.
@@ -200,9 +222,13 @@ def fmin(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def logaddexp2(x1: Any, x2: Any) -> Tensor:
-    """Compute log2(2^x1 + 2^x2) without overflow, element-wise.
+    """Compute the base-2 logarithm of a sum of powers of 2: ``y = log2(2^x1 + 2^x2)``.
 
-    ``x1``, ``x2``: tensors or array-likes of shapes that broadcast, as floats.
+    It is computed without overflow; see `logaddexp`.
+
+    Args:
+        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
+            dtype, at least float32.
 
     Raises:
         ValueError: if the shapes do not broadcast.
@@ -217,9 +243,9 @@ def logaddexp2(x1: Any, x2: Any) -> Tensor:
 
 @operation
 def deg2rad(x: Any) -> Tensor:
-    """Convert degrees to radians.
+    """Convert angles from degrees to radians: ``y = x pi / 180``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
 
     >>> from gpunn import ops
     >>> ops.deg2rad([0.0, 180.0]).numpy().round(3)
@@ -230,9 +256,9 @@ def deg2rad(x: Any) -> Tensor:
 
 @operation
 def rad2deg(x: Any) -> Tensor:
-    """Convert radians to degrees.
+    """Convert angles from radians to degrees: ``y = x 180 / pi``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
 
     >>> from gpunn import ops
     >>> ops.rad2deg([0.0, 3.14159265]).tolist()
@@ -243,9 +269,13 @@ def rad2deg(x: Any) -> Tensor:
 
 @operation
 def heaviside(x1: Any, x2: Any) -> Tensor:
-    """Compute the Heaviside step function: 0 where x1 < 0, x2 where x1 = 0, 1 where x1 > 0.
+    """Apply the Heaviside step function: 0 where ``x1 < 0``, x2 where ``x1 = 0``, else 1.
 
-    ``x1``, ``x2``: tensors or array-likes of shapes that broadcast, as floats. NaN in x1 stays NaN.
+    NaN in x1 stays NaN. The gradient by x1 is 0; x2 gets it where x1 is 0.
+
+    Args:
+        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
+            dtype, at least float32.
 
     Raises:
         ValueError: if the shapes do not broadcast.
@@ -265,9 +295,9 @@ SERIES = [(-1) ** n / math.factorial(2 * n + 1) for n in range(9)]
 
 @operation
 def sinc(x: Any) -> Tensor:
-    """Compute sin(pi x) / (pi x), which is 1 at 0.
+    """Compute the normalized sinc function: ``y = sin(pi x) / (pi x)``, which is 1 at 0.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
 
     >>> from gpunn import ops
     >>> ops.sinc([0.0, 0.5]).numpy().round(3)
@@ -283,9 +313,10 @@ def sinc(x: Any) -> Tensor:
 
 @operation
 def isposinf(x: Any) -> Tensor:
-    """Return whether each element is positive infinity.
+    """Return for each element whether it is positive infinity.
 
-    ``x``: tensor or array-like of any shape; the result is boolean.
+    ``x`` (...) -> (...): a tensor or array-like; the result is boolean. It is False for integers,
+    NaN and -infinity.
 
     >>> from gpunn import ops
     >>> ops.isposinf([float("inf"), -float("inf"), 1.0]).tolist()
@@ -296,9 +327,10 @@ def isposinf(x: Any) -> Tensor:
 
 @operation
 def isneginf(x: Any) -> Tensor:
-    """Return whether each element is negative infinity.
+    """Return for each element whether it is negative infinity.
 
-    ``x``: tensor or array-like of any shape; the result is boolean.
+    ``x`` (...) -> (...): a tensor or array-like; the result is boolean. It is False for integers,
+    NaN and infinity.
 
     >>> from gpunn import ops
     >>> ops.isneginf([float("inf"), -float("inf"), 1.0]).tolist()
@@ -311,10 +343,13 @@ def isneginf(x: Any) -> Tensor:
 def nan_to_num(
     x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
-    """Replace NaN with a number, and infinities with finite numbers.
+    """Replace NaN with a number, and infinities with finite numbers, in each element.
+
+    The gradient of replaced elements is 0.
 
     Args:
-        x: a tensor; integers and booleans are returned unchanged.
+        x: a tensor or array-like (...); the result has its shape and dtype. Integers and booleans
+            are returned unchanged.
         nan: what replaces NaN.
         posinf, neginf: what replaces infinity and -infinity; by default the largest and the
             smallest value of the dtype of x.
@@ -337,10 +372,10 @@ def nan_to_num(
 def isclose(
     x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
-    """Return whether |x1 - x2| <= atol + rtol |x2|, element-wise.
+    """Return for each pair of elements whether they are close: ``|x1 - x2| <= atol + rtol |x2|``.
 
     Args:
-        x1, x2: tensors or array-likes of shapes that broadcast.
+        x1, x2: tensors or array-likes that broadcast to the shape of the result, which is boolean.
         rtol, atol: the relative and the absolute tolerance.
         equal_nan: whether NaN is close to NaN. An infinity is close only to itself.
 
@@ -363,9 +398,11 @@ def isclose(
 def allclose(
     x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
-    """Return whether all elements of x1 and x2 are close; see `isclose`.
+    """Return whether all elements of two tensors are close; see `isclose`.
 
-    The result is one boolean.
+    Args:
+        x1, x2: tensors or array-likes that broadcast. The result is one boolean, of shape ().
+        rtol, atol, equal_nan: as in `isclose`.
 
     Raises:
         ValueError: if the shapes do not broadcast.
@@ -379,9 +416,13 @@ def allclose(
 
 @operation
 def saturate_cast(x: Any, dtype: Any) -> Tensor:
-    """Cast x to another dtype; values out of its range become its nearest value. See `cast`.
+    """Convert x to another dtype; values out of its range become its nearest value.
 
-    Floats are truncated towards 0, and NaN becomes 0 in integer dtypes.
+    Floats are truncated towards 0, and NaN becomes 0 in integer dtypes. See `cast`.
+
+    Args:
+        x: a tensor or array-like (...); the result has its shape.
+        dtype: a name, such as ``"uint8"``, a NumPy dtype or a Python type.
 
     Raises:
         ValueError: if the dtype is unknown.

@@ -123,13 +123,16 @@ def _logit(p: float) -> float:
 
 @operation
 def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Tensor:
-    """Compute the binary cross-entropy -t log(y) - (1 - t) log(1 - y), element-wise, from
-    probabilities or logits.
+    """Compute the binary cross-entropy of each element: ``-t log(y) - (1 - t) log(1 - y)``.
+
+    From logits z it is ``max(z, 0) - z t + log(1 + exp(-|z|))``, with the derivative
+    ``sigmoid(z) - t``.
 
     Args:
-        target: the labels t, from 0 to 1; of the shape of ``output``, which the result has too.
+        target: the labels t (...), from 0 to 1; of the shape of ``output``, which the result has
+            too.
         output: probabilities y, clipped to [1e-7, 1 - 1e-7]; or logits.
-        from_logits: whether ``output`` holds logits, to which sigmoid is applied.
+        from_logits: whether ``output`` holds logits, to which `sigmoid` is applied.
 
     Raises:
         ValueError: if the shapes differ.
@@ -146,14 +149,16 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
 def categorical_crossentropy(
     target: Any, output: Any, from_logits: bool = False, axis: int = -1
 ) -> Tensor:
-    """Compute the cross-entropy -sum(t log(y)) along the classes, from probabilities (which are
-    normalized to sum to 1) or logits.
+    """Compute the cross-entropy along the classes: ``-sum_c t_c log(y_c)``.
+
+    Probabilities are normalized to sum to 1. The derivative by logits is ``softmax(z) - t`` for
+    labels that sum to 1.
 
     Args:
-        target: one-hot labels or probabilities t, of the shape of ``output``.
+        target: one-hot labels or probabilities t (..., classes), of the shape of ``output``.
         output: probabilities y, normalized and clipped to [1e-7, 1 - 1e-7]; or logits.
-        from_logits: whether ``output`` holds logits, to which softmax is applied.
-        axis: the axis of the classes, which is removed.
+        from_logits: whether ``output`` holds logits, to which `softmax` is applied.
+        axis: the axis of the classes, which is removed: the result is (...).
 
     Raises:
         ValueError: if the shapes differ, or the axis is out of range.
@@ -171,13 +176,14 @@ def categorical_crossentropy(
 def sparse_categorical_crossentropy(
     target: Any, output: Any, from_logits: bool = False, axis: int = -1
 ) -> Tensor:
-    """Compute the cross-entropy -log(y) of integer class labels; see `categorical_crossentropy`. A
-    label out of range raises an error, in a step too.
+    """Compute the cross-entropy of integer class labels: ``-log(y_c)`` for the class c.
+
+    See `categorical_crossentropy`. A label out of range raises an error, in a step too.
 
     Args:
-        target: integers, also as floats, of the shape of ``output`` without the classes, or with a
-            last axis of length 1.
-        output, from_logits, axis: as in `categorical_crossentropy`.
+        target: integers (...), also as floats, of the shape of ``output`` without the classes, or
+            with a last axis of length 1.
+        output, from_logits, axis: as in `categorical_crossentropy`: (..., classes) -> (...).
 
     Raises:
         ValueError: if the shapes do not match, or the axis is out of range.

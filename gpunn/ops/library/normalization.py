@@ -33,13 +33,14 @@ def batch_normalization(
     scale: Any = None,
     epsilon: float = 1e-3,
 ) -> Tensor:
-    """Compute (x - mean) / sqrt(variance + epsilon) * scale + offset, with values per ``axis``.
+    """Normalize by given moments: ``(x - mean) / sqrt(variance + epsilon) scale + offset``.
 
-    Ioffe & Szegedy 2015, arXiv:1502.03167.
+    Source: Ioffe & Szegedy 2015, arXiv:1502.03167.
 
     Args:
-        x: a tensor; integers become floats.
-        mean, variance, offset, scale: one value for each index along ``axis``.
+        x: a tensor or array-like, such as (batch, n); the result has its shape. Integers become
+            floats.
+        mean, variance, offset, scale: one value for each index along ``axis``, such as (n,).
         axis: one axis, or several.
         epsilon: added to the variance.
 
@@ -63,13 +64,14 @@ def batch_normalization(
 def layer_normalization(
     x: Any, gamma: Any = None, beta: Any = None, axis: Axis = -1, epsilon: float | None = None
 ) -> Tensor:
-    """Normalize x to mean 0 and variance 1 over the given axes, times gamma, plus beta.
+    """Normalize each sample: ``(x - mean(x)) / sqrt(var(x) + epsilon) gamma + beta``.
 
-    Ba, Kiros & Hinton 2016, arXiv:1607.06450.
+    The mean and the variance are those over ``axis``. Source: Ba, Kiros & Hinton 2016,
+    arXiv:1607.06450.
 
     Args:
-        x: a tensor; integers become floats.
-        gamma, beta: one value for each index along the axes.
+        x: a tensor or array-like (..., n); the result has its shape. Integers become floats.
+        gamma, beta: one value for each index along the axes, such as (n,).
         axis: one axis, several, or None for all.
         epsilon: added to the variance; by default 1e-7.
 
@@ -92,13 +94,13 @@ def layer_normalization(
 def rms_normalization(
     x: Any, scale: Any = None, axis: Axis = -1, epsilon: float | None = None
 ) -> Tensor:
-    """Divide x by its root mean square over the given axes, and multiply by scale.
+    """Divide each sample by its root mean square: ``x / sqrt(mean(x^2) + epsilon) scale``.
 
-    Zhang & Sennrich 2019, arXiv:1910.07467.
+    The mean is that over ``axis``. Source: Zhang & Sennrich 2019, arXiv:1910.07467.
 
     Args:
-        x: a tensor; integers become floats.
-        scale: one value for each index along the axes.
+        x: a tensor or array-like (..., n); the result has its shape. Integers become floats.
+        scale: one value for each index along the axes, such as (n,).
         axis: one axis, several, or None for all.
         epsilon: added to the mean square; by default 1e-7.
 

@@ -85,24 +85,27 @@ def norm(
 ) -> Tensor:
     """Compute norms of vectors along one axis, or of matrices along two.
 
-    For vectors: the root of the sum of squares (the default, or ``ord=2``); the largest or smallest
-    |x| (infinity or -infinity); the number of nonzero elements (0); for other numbers
-    sum(|x|^ord)^(1/ord).
+    For vectors: ``sqrt(sum(x^2))`` (the default, or ``ord=2``); the largest or smallest ``|x|``
+    (infinity or -infinity); the number of nonzero elements (0); for other numbers
+    ``sum(|x|^ord)^(1 / ord)``.
 
-    For matrices: the root of the sum of squares ("fro", the default); the sum of the singular
-    values ("nuc"), the largest (2) or smallest (-2) of them; the largest sum of |x| over a row
-    (infinity) or column (1), and the smallest (-infinity, -1). Singular values are computed by
-    NumPy: steps on a GPU raise an error.
+    For matrices: ``sqrt(sum(x^2))`` ("fro", the default); the sum of the singular values ("nuc"),
+    the largest (2) or smallest (-2) of them; the largest sum of ``|x|`` over a row (infinity) or
+    column (1), and the smallest (-infinity, -1). Singular values are computed by NumPy: steps on a
+    GPU raise an error, and they have first derivatives only.
 
     Where the root of a sum is 0, its derivative is 0.
 
     Args:
-        x: a tensor; integers become floats (floatx).
+        x: a tensor or array-like; integers become floats (floatx).
         ord: which norm.
         axis: one axis, for vectors, or the axes of the rows and columns of matrices. By default a
             tensor of one or two axes is a vector or a matrix; without an ``ord``, the norm is over
             all elements.
         keepdims: whether to keep the reduced axes with length 1.
+
+    Returns:
+        a tensor of the shape of x without the reduced axes.
 
     Raises:
         ValueError: if ``ord`` is not supported, or given with more than two axes, or an axis is out
@@ -163,14 +166,14 @@ def _of_matrices(x: Tensor, ord: Any, rows: int, columns: int, keepdims: bool) -
 
 @operation
 def normalize(x: Any, axis: Axis = -1, order: int = 2, epsilon: float | None = None) -> Tensor:
-    """Divide x by its norm along an axis, or by epsilon where that is larger (by default 1e-7, as
-    in Keras).
+    """Divide x by its norm along an axis, to length 1: ``y = x / max(norm(x), epsilon)``.
 
     Args:
-        x: a tensor; integers become floats (floatx), and a scalar a vector.
+        x: a tensor or array-like; the result has its shape. Integers become floats (floatx), and a
+            scalar a vector.
         axis: one axis, or several.
         order: of the norm, 1 or more; 2 is the length, also over several axes.
-        epsilon: the smallest divisor.
+        epsilon: the smallest divisor; by default 1e-7, as in Keras.
 
     Raises:
         ValueError: if order is not an integer of 1 or more, or an axis is out of range.

@@ -42,9 +42,11 @@ def _along(x: Any, axis: int | None) -> tuple[Tensor, int]:
 def argsort(x: Any, axis: int | None = -1) -> Tensor:
     """Return the indices that sort a tensor along an axis; NaN comes last.
 
+    Equal elements keep their order. Indices have no gradient.
+
     Args:
-        x: a tensor; the result has its shape and dtype int32.
-        axis: None flattens x first.
+        x: a tensor or array-like (..., n); the result has its shape and dtype int32.
+        axis: the axis to sort along; None flattens x first.
 
     Raises:
         ValueError: if the axis is out of range.
@@ -61,9 +63,11 @@ def argsort(x: Any, axis: int | None = -1) -> Tensor:
 def sort(x: Any, axis: int | None = -1) -> Tensor:
     """Sort a tensor along an axis in ascending order; NaN comes last.
 
+    Each element gets the gradient of its place in the result.
+
     Args:
-        x: a tensor; the result has its shape and dtype.
-        axis: None flattens x first.
+        x: a tensor or array-like (..., n); the result has its shape and dtype.
+        axis: the axis to sort along; None flattens x first.
 
     Raises:
         ValueError: if the axis is out of range.
@@ -78,13 +82,18 @@ def sort(x: Any, axis: int | None = -1) -> Tensor:
 
 @operation
 def top_k(x: Any, k: int, sorted: bool = True) -> tuple[Tensor, Tensor]:
-    """Return the k largest elements of each row and their indices. Ties keep their order, and NaN
-    counts as larger than any number.
+    """Return the k largest elements of each row, in descending order, and their indices.
+
+    Ties keep their order, and NaN counts as larger than any number. The gradient flows to the
+    elements that are returned.
 
     Args:
-        x: a tensor (..., n); the results have shape (..., k), the indices dtype int32.
+        x: a tensor or array-like (..., n).
         k: from 0 to n.
         sorted: accepted as in Keras; the elements are always sorted in descending order.
+
+    Returns:
+        the tensors (values, indices), both (..., k); the indices have dtype int32.
 
     Raises:
         ValueError: if x has no axes, or fewer than k elements in a row, or k is not an integer.

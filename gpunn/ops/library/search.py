@@ -33,10 +33,11 @@ def _comparable(a: Any, b: Any) -> tuple[Tensor, Tensor]:
 def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Tensor:
     """Find the indices at which to insert values into a sorted vector to keep it sorted.
 
-    NaN comes after all numbers, as in `sort`.
+    Index i means ``s[i - 1] < v <= s[i]`` for "left" and ``s[i - 1] <= v < s[i]`` for "right". NaN
+    comes after all numbers, as in `sort`. Indices have no gradient.
 
     Args:
-        sorted_sequence: a vector in ascending order.
+        sorted_sequence: a vector (n,) in ascending order.
         values: a tensor of any shape, which the result has too; its dtype is int32.
         side: "left" inserts before equal elements, "right" after them.
 
@@ -64,9 +65,12 @@ def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Tenso
 def digitize(x: Any, bins: Any) -> Tensor:
     """Return the indices of the bins that the elements fall into.
 
-    The bounds in ``bins``, a vector, increase or decrease. NaN falls into the last bin of
-    increasing bounds and the first bin of decreasing ones. The result has the shape of x and dtype
-    int32: index i means bins[i - 1] <= x < bins[i], or bins[i - 1] > x >= bins[i] if they decrease.
+    Index i means ``bins[i - 1] <= x < bins[i]``, or ``bins[i - 1] > x >= bins[i]`` if the bounds
+    decrease. NaN falls into the last bin of increasing bounds and the first bin of decreasing ones.
+
+    Args:
+        x: a tensor or array-like (...); the result has its shape and dtype int32.
+        bins: a vector of bounds that increase or decrease.
 
     Raises:
         ValueError: if ``bins`` is not a vector, or not monotonic; the latter is not checked in a
@@ -92,10 +96,11 @@ def digitize(x: Any, bins: Any) -> Tensor:
 
 @operation
 def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) -> Tensor:
-    """Return whether each element of x1 occurs in x2.
+    """Return for each element of x1 whether it occurs in x2.
 
     Args:
-        x1, x2: tensors or array-likes of any shapes; the result is boolean, of the shape of x1.
+        x1: a tensor or array-like (...); the result is boolean, of its shape.
+        x2: a tensor or array-like of any shape.
         assume_unique: accepted as in Keras, and ignored.
         invert: whether to negate the result.
 
@@ -112,7 +117,8 @@ def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) ->
 def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     """Count the occurrences of each non-negative integer, or sum their weights.
 
-    In a trace, where the values are not known, ``minlength`` sets the number of bins.
+    ``y[b]`` is the sum of ``weights[i]``, 1 by default, over the i with ``x[i] = b``. In a trace,
+    where the values are not known, ``minlength`` sets the number of bins.
 
     Args:
         x: integers (..., n), also as floats; the counts have shape (..., bins).
@@ -148,7 +154,12 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
 def argpartition(x: Any, kth: int, axis: int = -1) -> Tensor:
     """Return indices that put the k-th smallest element at index k, smaller ones before it.
 
-    The indices have dtype int32; they sort the axis, which is one of the possible results.
+    They sort the axis, which is one of the possible results.
+
+    Args:
+        x: a tensor or array-like; the result has its shape and dtype int32.
+        kth: the index in the sorted order, from -n to n - 1 for an axis of length n.
+        axis: the axis to partition along.
 
     Raises:
         ValueError: if ``kth`` is not an index of the axis, or the axis is out of range.
@@ -166,9 +177,10 @@ def argpartition(x: Any, kth: int, axis: int = -1) -> Tensor:
 
 @operation
 def in_top_k(targets: Any, predictions: Any, k: int) -> Tensor:
-    """Return whether the target's prediction is among the k largest of its row. Ties count as in
-    the top k, and NaN counts as larger than any number. The result is False for a target that is
-    out of range, or whose prediction is NaN.
+    """Return whether the target's prediction is among the k largest of its row.
+
+    Ties count as in the top k, and NaN counts as larger than any number. The result is False for a
+    target that is out of range, or whose prediction is NaN.
 
     Args:
         targets: class indices (batch,); the result is boolean and has the same shape.
@@ -202,11 +214,11 @@ def in_top_k(targets: Any, predictions: Any, k: int) -> Tensor:
 def multi_hot(
     inputs: Any, num_classes: int | None = None, axis: int = -1, dtype: Any = None
 ) -> Tensor:
-    """Encode class indices as multi-hot vectors: 1 for each class of a sample, else 0.
+    """Encode several class indices per sample: 1 for each class that occurs, else 0.
 
     Args:
-        inputs: class indices (batch, n), or (n,) of one sample; the result is
-            (batch, num_classes) or (num_classes,). Indices out of range are ignored.
+        inputs: class indices (batch, n), or (n,) of one sample; the result is (batch, num_classes)
+            or (num_classes,). Indices out of range are ignored.
         num_classes: the number of classes, which must be given.
         axis: that of the classes, as in `one_hot`; the n are combined after it is inserted.
         dtype: of the result; floatx by default.
@@ -228,7 +240,14 @@ def multi_hot(
 def unravel_index(indices: Any, shape: Any) -> tuple[Tensor, ...]:
     """Convert flat indices to indices along each axis of a shape.
 
-    ``indices``: a tensor of any shape, which each result has too; their dtype is int32.
+    For a shape (m, n): ``(i // n, i % n)``.
+
+    Args:
+        indices: integers of any shape, which each result has too.
+        shape: the sizes of the axes.
+
+    Returns:
+        a tuple with an int32 tensor for each axis.
 
     Raises:
         IndexError: if an index is negative, or not smaller than the number of elements.

@@ -81,11 +81,13 @@ _erfinv_of = _special("erfinv", _write_erfinv, lambda dy, y, x: (dy / _bell(y),)
 
 @operation
 def erf(x: Any) -> Tensor:
-    """Compute the error function: the probability that a normal variable of variance 1/2 lies
-    between -x and x.
+    """Compute the error function: ``y = 2 / sqrt(pi)`` times the integral of ``exp(-t^2)`` from 0
+    to x.
 
-    erf(x) = 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x (DLMF 7.2.1), element-wise.
-    Integers become floats (floatx).
+    It is the probability that a normal variable of variance 1/2 lies between -x and x. The
+    derivative is ``2 / sqrt(pi) exp(-x^2)``. Source: DLMF 7.2.1.
+
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
 
     >>> from gpunn import ops
     >>> round(float(ops.erf(1.0)), 6)
@@ -96,10 +98,10 @@ def erf(x: Any) -> Tensor:
 
 @operation
 def erfc(x: Any) -> Tensor:
-    """Compute 1 - erf(x), element-wise, to full precision for large x.
+    """Compute the complementary error function, precisely also for large x: ``y = 1 - erf(x)``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
-    DLMF 7.2.2.
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
+    Source: DLMF 7.2.2.
 
     >>> from gpunn import ops
     >>> ops.erfc([0.0, 1.0]).numpy().round(3)
@@ -110,10 +112,10 @@ def erfc(x: Any) -> Tensor:
 
 @operation
 def erfinv(x: Any) -> Tensor:
-    """Compute the inverse of `erf`, element-wise.
+    """Compute the inverse of the error function for each element: ``erf(y) = x``.
 
-    ``x``: tensor or array-like of any shape; integers and booleans become floats (floatx).
-    It is infinite at -1 and 1, and NaN beyond. DLMF 7.17.
+    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). It
+    is infinite at -1 and 1, and NaN beyond. Source: DLMF 7.17.
 
     >>> from gpunn import ops
     >>> ops.erfinv([0.0, 0.5, 1.0]).numpy().round(3)

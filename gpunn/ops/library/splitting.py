@@ -18,9 +18,11 @@ from gpunn.ops.tensor import Tensor
 
 @operation
 def append(x1: Any, x2: Any, axis: int | None = None) -> Tensor:
-    """Append x2 to x1 along an axis; by default both are flattened first.
+    """Append one tensor to another along an axis; by default both are flattened first.
 
-    ``x1`` and ``x2`` are promoted to one dtype.
+    Args:
+        x1, x2: tensors or array-likes of equal shapes except along the axis; promoted to one dtype.
+        axis: the axis to join them along.
 
     Raises:
         ValueError: if the axis is out of range, or shapes differ along another axis.
@@ -37,10 +39,11 @@ def append(x1: Any, x2: Any, axis: int | None = None) -> Tensor:
 
 @operation
 def array_split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
-    """Split a tensor like `split`; if the length is not divisible, the first parts are 1 longer.
+    """Split a tensor into parts of nearly equal length: the first parts may be 1 longer; see
+    `split`.
 
     Args:
-        x: a tensor of one or more axes.
+        x: a tensor of one or more axes; the parts have its dtype.
         indices_or_sections: the number of parts, or the indices at which parts begin.
         axis: the axis to split.
 
@@ -64,6 +67,10 @@ def array_split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0)
 def hsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
     """Split a tensor along its second axis, or a vector along its first; see `split`.
 
+    Args:
+        x: a tensor or array-like, such as (m, 2 n), which 2 sections split into two tensors (m, n).
+        indices_or_sections: the number of equal parts, or the indices at which parts begin.
+
     Raises:
         ValueError: if the length is not divisible into equal parts, or x has too few axes.
 
@@ -79,6 +86,10 @@ def hsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
 def vsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
     """Split a tensor of two or more axes along its first axis; see `split`.
 
+    Args:
+        x: a tensor or array-like, such as (2 m, n), which 2 sections split into two tensors (m, n).
+        indices_or_sections: the number of equal parts, or the indices at which parts begin.
+
     Raises:
         ValueError: if the length is not divisible into equal parts, or x has too few axes.
 
@@ -93,6 +104,10 @@ def vsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
 def dsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
     """Split a tensor along its third axis; see `split`.
 
+    Args:
+        x: a tensor or array-like of three or more axes; the parts have its dtype.
+        indices_or_sections: the number of equal parts, or the indices at which parts begin.
+
     Raises:
         ValueError: if the length is not divisible into equal parts, or x has too few axes.
 
@@ -105,10 +120,11 @@ def dsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
 
 @operation
 def dstack(xs: Sequence[Any]) -> Tensor:
-    """Stack tensors along the third axis; vectors are treated as rows.
+    """Join tensors along the third axis: vectors (n,) become (1, n, 1), and matrices (m, n, 1).
 
-    ``xs``: tensors of equal shapes except along the third axis; promoted to one dtype. The result
-    has three or more axes.
+    Args:
+        xs: tensors of equal shapes except along the third axis; promoted to one dtype. The result
+            has three or more axes.
 
     Raises:
         ValueError: if the shapes do not match, or there are no tensors.
@@ -123,9 +139,12 @@ def dstack(xs: Sequence[Any]) -> Tensor:
 
 @operation
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Tensor:
-    """Choose, element-wise, from the first choice whose condition is true, or else the default.
+    """Choose each element from the first choice whose condition is true, else the default.
 
-    ``condlist`` and ``choicelist`` are lists of equal length, of tensors that broadcast.
+    Args:
+        condlist: conditions: a list of tensors that broadcast with the choices.
+        choicelist: as many choices, which are promoted to one dtype.
+        default: a number or tensor, for elements where no condition is true.
 
     Raises:
         ValueError: if the lists differ in length, or the shapes do not broadcast.
@@ -159,10 +178,13 @@ def _blocks(x: Any, block_size: int, data_format: str) -> tuple[Tensor, bool]:
 
 @operation
 def space_to_depth(x: Any, block_size: int, data_format: str = "channels_last") -> Tensor:
-    """Rearrange each block of pixels into channels; height and width shrink by ``block_size``.
+    """Rearrange each block of pixels into channels; height and width shrink by the block size b.
 
-    From (batch, height, width, channels) to (batch, height / b, width / b, channels b^2),
-    with the block size b. For "channels_first", the channels are the second axis.
+    Args:
+        x: images (batch, height, width, channels), which give (batch, height / b, width / b,
+            channels * b^2).
+        block_size: the side b of a block.
+        data_format: "channels_last", or "channels_first", where the channels are the second axis.
 
     Raises:
         ValueError: if x does not have four axes, its sizes are not divisible, or for another
@@ -186,10 +208,15 @@ def space_to_depth(x: Any, block_size: int, data_format: str = "channels_last") 
 
 @operation
 def depth_to_space(x: Any, block_size: int, data_format: str = "channels_last") -> Tensor:
-    """Rearrange channels into blocks of pixels; height and width grow by ``block_size``.
+    """Rearrange channels into blocks of pixels; height and width grow by the block size b.
 
-    From (batch, height, width, channels) to (batch, height b, width b, channels / b^2),
-    with the block size b. For "channels_first", the channels are the second axis.
+    It is the inverse of `space_to_depth`.
+
+    Args:
+        x: images (batch, height, width, channels), which give (batch, height * b, width * b,
+            channels / b^2).
+        block_size: the side b of a block.
+        data_format: "channels_last", or "channels_first", where the channels are the second axis.
 
     Raises:
         ValueError: if x does not have four axes, its channels are not divisible, or for another

@@ -19,12 +19,15 @@ from gpunn.ops.tensor import Tensor
 
 @operation
 def average(x: Any, axis: Axis = None, weights: Any = None) -> Tensor:
-    """Compute the weighted mean.
+    """Compute the weighted mean over the given axes, or over all: ``y = sum(w x) / sum(w)``.
 
     Args:
-        x: a tensor; the mean of integers and booleans is a float (floatx).
+        x: a tensor or array-like; the mean of integers and booleans is a float (floatx).
         axis: the axes to reduce; None means all.
-        weights: of the shape of x, or one weight for each index along the axes.
+        weights: of the shape of x, or one weight for each index along the axes; 1 by default.
+
+    Returns:
+        a tensor of the shape of x without the reduced axes.
 
     Raises:
         ValueError: if the weights have another shape, or an axis is out of range.
@@ -55,20 +58,22 @@ def average(x: Any, axis: Axis = None, weights: Any = None) -> Tensor:
 def quantile(
     x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False
 ) -> Tensor:
-    """Compute the q-th quantiles over the given axes. Between two elements the ``method`` decides:
-    "linear" interpolation, "lower", "higher", "midpoint" or "nearest".
+    """Compute the q-th quantiles over the given axes: for q = 0.5 the median.
 
-    The result is NaN if an element is NaN, and infinite between a finite and an infinite element.
-    Integers are compared as integers, and values between them are computed in float64.
+    They are at the place ``q (n - 1)`` of the n sorted elements; between two of them the ``method``
+    decides. The result is NaN if an element is NaN, and infinite between a finite and an infinite
+    element. Integers are compared as integers, and values between them are computed in float64.
 
     Args:
-        x: a tensor; the quantiles of integers are floats (floatx).
+        x: a tensor or array-like; the quantiles of integers are floats (floatx).
         q: from 0 to 1. Its axes come first in the result, then the axes of x that are left.
         axis: one axis, several, or None for all.
+        method: "linear" interpolation, "lower", "higher", "midpoint" or "nearest".
         keepdims: whether to keep the reduced axes with length 1.
 
     Raises:
-        ValueError: if q is below 0 or above 1, an axis is out of range, or there are no elements.
+        ValueError: if q is below 0 or above 1, an axis is out of range, there are no elements, or
+            for another method.
 
     >>> from gpunn import ops
     >>> ops.quantile([1.0, 2.0, 3.0, 4.0], [0.25, 0.5]).tolist()
@@ -133,9 +138,14 @@ def _at(rows: Tensor, place: Tensor, method: str) -> Tensor:
 def percentile(
     x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False
 ) -> Tensor:
-    """Compute the q-th percentiles; see `quantile`.
+    """Compute the q-th percentiles over the given axes: the `quantile` of ``q / 100``.
 
-    ``q`` is from 0 to 100; other arguments and errors are those of `quantile`.
+    Args:
+        x, axis, method, keepdims: as in `quantile`.
+        q: from 0 to 100. Its axes come first in the result, then the axes of x that are left.
+
+    Raises:
+        ValueError: as in `quantile`.
 
     >>> from gpunn import ops
     >>> ops.percentile([1.0, 2.0, 3.0, 4.0], [25, 50]).tolist()
@@ -148,7 +158,15 @@ def percentile(
 def median(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Compute the median: the middle element, or the mean of the two in the middle.
 
-    The median of integers is a float (floatx), and NaN if an element is NaN.
+    It is NaN if an element is NaN.
+
+    Args:
+        x: a tensor or array-like; the median of integers is a float (floatx).
+        axis: one axis, several, or None for all.
+        keepdims: keep the reduced axes, at length 1.
+
+    Returns:
+        a tensor of the shape of x without the reduced axes.
 
     Raises:
         ValueError: if an axis is out of range, or there are no elements.
@@ -171,10 +189,17 @@ def _filled(x: Any, value: float) -> tuple[Tensor, Tensor]:
 
 @operation
 def nansum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the sum, ignoring NaN.
+    """Add up the elements over the given axes, or over all, ignoring NaN.
 
-    ``axis`` is one axis, several, or None for all; ``keepdims`` keeps them with length 1.
-    Booleans are summed as int32. If all elements are NaN, the sum is 0.
+    If all elements are NaN, the sum is 0. The gradient of NaN elements is 0.
+
+    Args:
+        x: a tensor or array-like; the result has its dtype, int32 for booleans.
+        axis: one axis, several, or None for all.
+        keepdims: keep the reduced axes, at length 1.
+
+    Returns:
+        a tensor of the shape of x without the reduced axes.
 
     Raises:
         ValueError: if an axis is out of range.
@@ -188,10 +213,17 @@ def nansum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def nanprod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the product, ignoring NaN.
+    """Multiply the elements over the given axes, or over all, ignoring NaN.
 
-    ``axis`` is one axis, several, or None for all; ``keepdims`` keeps them with length 1.
-    Booleans are multiplied as int32. If all elements are NaN, the product is 1.
+    If all elements are NaN, the product is 1. The gradient of NaN elements is 0.
+
+    Args:
+        x: a tensor or array-like; the result has its dtype, int32 for booleans.
+        axis: one axis, several, or None for all.
+        keepdims: keep the reduced axes, at length 1.
+
+    Returns:
+        a tensor of the shape of x without the reduced axes.
 
     Raises:
         ValueError: if an axis is out of range.
@@ -205,10 +237,17 @@ def nanprod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def nanmean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the mean, ignoring NaN.
+    """Compute the mean over the given axes, or over all, ignoring NaN.
 
-    ``axis`` is one axis, several, or None for all; ``keepdims`` keeps them with length 1.
-    The result is a float (floatx for integers), and NaN if all elements are NaN.
+    It is NaN if all elements are NaN; see `mean`.
+
+    Args:
+        x: a tensor or array-like; the result is a float (floatx for integers).
+        axis: one axis, several, or None for all.
+        keepdims: keep the reduced axes, at length 1.
+
+    Returns:
+        a tensor of the shape of x without the reduced axes.
 
     Raises:
         ValueError: if an axis is out of range.
@@ -227,10 +266,17 @@ def nanmean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def nanvar(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the variance, ignoring NaN.
+    """Compute the variance over the given axes, or over all, ignoring NaN.
 
-    ``axis`` is one axis, several, or None for all; ``keepdims`` keeps them with length 1.
-    The result is a float (floatx for integers), and NaN if all elements are NaN.
+    It is NaN if all elements are NaN; see `var`.
+
+    Args:
+        x: a tensor or array-like; the result is a float (floatx for integers).
+        axis: one axis, several, or None for all.
+        keepdims: keep the reduced axes, at length 1.
+
+    Returns:
+        a tensor of the shape of x without the reduced axes.
 
     Raises:
         ValueError: if an axis is out of range.
@@ -251,10 +297,17 @@ def nanvar(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def nanstd(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the standard deviation, ignoring NaN.
+    """Compute the standard deviation over the given axes, or over all, ignoring NaN.
 
-    ``axis`` is one axis, several, or None for all; ``keepdims`` keeps them with length 1.
-    The result is a float (floatx for integers), and NaN if all elements are NaN.
+    It is NaN if all elements are NaN; see `std`.
+
+    Args:
+        x: a tensor or array-like; the result is a float (floatx for integers).
+        axis: one axis, several, or None for all.
+        keepdims: keep the reduced axes, at length 1.
+
+    Returns:
+        a tensor of the shape of x without the reduced axes.
 
     Raises:
         ValueError: if an axis is out of range.
@@ -268,10 +321,17 @@ def nanstd(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def nanmax(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the maximum, ignoring NaN.
+    """Return the largest element over the given axes, or over all, ignoring NaN.
 
-    ``axis`` is one axis, several, or None for all; ``keepdims`` keeps them with length 1.
-    The result is NaN if all elements are NaN.
+    It is NaN if all elements are NaN; see `max`.
+
+    Args:
+        x: a tensor or array-like; the result has its dtype.
+        axis: one axis, several, or None for all.
+        keepdims: keep the reduced axes, at length 1.
+
+    Returns:
+        a tensor of the shape of x without the reduced axes.
 
     Raises:
         ValueError: if an axis is out of range, or there are no elements.
@@ -285,10 +345,17 @@ def nanmax(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def nanmin(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Compute the minimum, ignoring NaN.
+    """Return the smallest element over the given axes, or over all, ignoring NaN.
 
-    ``axis`` is one axis, several, or None for all; ``keepdims`` keeps them with length 1.
-    The result is NaN if all elements are NaN.
+    It is NaN if all elements are NaN; see `min`.
+
+    Args:
+        x: a tensor or array-like; the result has its dtype.
+        axis: one axis, several, or None for all.
+        keepdims: keep the reduced axes, at length 1.
+
+    Returns:
+        a tensor of the shape of x without the reduced axes.
 
     Raises:
         ValueError: if an axis is out of range, or there are no elements.

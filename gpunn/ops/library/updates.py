@@ -19,10 +19,12 @@ from gpunn.ops.tensor import Shape, Tensor
 
 @operation
 def slice_update(inputs: Any, start_indices: Sequence[int], updates: Any) -> Tensor:
-    """Return inputs with the slice that starts at start_indices replaced by updates.
+    """Replace the slice that starts at the given indices, in a copy of the inputs.
+
+    The gradient of replaced elements is 0 for the inputs, and that of the updates is the slice.
 
     Args:
-        inputs: a tensor; the result has its shape.
+        inputs: a tensor or array-like; the result has its shape.
         start_indices: one index for each axis, 0 or more.
         updates: a tensor of as many axes. Both tensors are promoted to one dtype.
 
@@ -67,12 +69,14 @@ def _numbers(indices: Any, shape: Sequence[int], what: str) -> tuple[Tensor, int
 
 @operation
 def scatter(indices: Any, values: Any, shape: Sequence[int]) -> Tensor:
-    """Add each value to zeros of the given shape, at indices (..., k) into its first k axes.
-    Negative indices count from the end; an index out of range raises an error, in a step too.
+    """Add each value to zeros of the given shape, at indices into its first k axes.
+
+    Negative indices count from the end; an index out of range raises an error, in a step too. For k
+    = 1: ``y[indices[i]] += values[i]``, in the order of i.
 
     Args:
         indices: integers (..., k).
-        values: (..., *shape[k:]); booleans become int32.
+        values: ``(..., *shape[k:])``; booleans become int32.
         shape: of the result, which has the dtype of the values.
 
     Raises:
@@ -103,13 +107,16 @@ def _rows_for(places: Tensor, n: int, values: Tensor, shape: Shape, what: str) -
 
 @operation
 def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | None = None) -> Tensor:
-    """Return inputs with the elements at the given indices replaced by updates, or with updates
-    added. Of several updates to one position, the last one wins. Indices are as in `scatter`.
+    """Replace the elements at the given indices, or add to them, in a copy of the inputs.
+
+    Of several updates to one position, the last one wins, or all are added. Indices are as in
+    `scatter`.
 
     Args:
-        inputs: a tensor; promoted with the updates to one dtype.
+        inputs: a tensor or array-like; the result has its shape. Promoted with the updates to one
+            dtype.
         indices: integers (..., k) into its first k axes.
-        updates: (..., *inputs.shape[k:]).
+        updates: ``(..., *inputs.shape[k:])``.
         reduction: None to replace, "add" to add.
 
     Raises:
@@ -139,10 +146,13 @@ def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | Non
 def segment_sum(
     data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
 ) -> Tensor:
-    """Sum the rows of each segment. Rows whose id is out of range are ignored.
+    """Add up the rows of each segment: ``y[s]`` is the sum of the rows whose id is s.
+
+    Rows whose id is out of range are ignored; an empty segment gives 0.
 
     Args:
-        data: (..., *rest); booleans become int32. The result has shape (num_segments, *rest).
+        data: ``(..., *rest)``; booleans become int32. The result has shape
+            ``(num_segments, *rest)``.
         segment_ids: integers (...), the segment of each row.
         num_segments: by default the largest id + 1; in a trace it must be given.
         sorted: accepted as in Keras, and ignored.
@@ -163,11 +173,14 @@ def segment_sum(
 def segment_max(
     data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
 ) -> Tensor:
-    """Compute the maximum over the rows of each segment; an empty segment gives the lowest value.
-    Rows whose id is out of range are ignored.
+    """Return the maximum over the rows of each segment: those whose id is that of the segment.
+
+    Rows whose id is out of range are ignored; an empty segment gives the lowest value, -infinity
+    for floats.
 
     Args:
-        data: (..., *rest); booleans become int32. The result has shape (num_segments, *rest).
+        data: ``(..., *rest)``; booleans become int32. The result has shape
+            ``(num_segments, *rest)``.
         segment_ids: integers (...), the segment of each row.
         num_segments: by default the largest id + 1; in a trace it must be given.
         sorted: accepted as in Keras, and ignored.
