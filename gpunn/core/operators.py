@@ -51,6 +51,33 @@ def _inverted(self: Any) -> Any:
     return FUNCTIONS["bitwise_not" if _kind(self) == "i" else "logical_not"](self)
 
 
+# Of the methods of arrays: a tensor, arguments, and the result.
+EXAMPLES = {
+    "sum": ("[[1, 2], [3, 4]]", "axis=0", "[4, 6]"),
+    "mean": ("[[1.0, 2.0], [3.0, 4.0]]", "axis=1", "[1.5, 3.5]"),
+    "max": ("[[1, 7], [9, 5]]", "axis=1", "[7, 9]"),
+    "min": ("[[1, 7], [9, 5]]", "axis=1", "[1, 5]"),
+    "prod": ("[[1, 2], [3, 4]]", "axis=1", "[2, 12]"),
+    "std": ("[[1.0, 3.0], [2.0, 6.0]]", "axis=1", "[1.0, 2.0]"),
+    "var": ("[[1.0, 3.0], [2.0, 6.0]]", "axis=1", "[1.0, 4.0]"),
+    "any": ("[[True, False], [False, False]]", "axis=1", "[True, False]"),
+    "all": ("[[True, False], [True, True]]", "axis=1", "[False, True]"),
+    "argmax": ("[[1, 7], [9, 5]]", "axis=1", "[1, 0]"),
+    "argmin": ("[[1, 7], [9, 5]]", "axis=1", "[0, 1]"),
+    "argsort": ("[3, 1, 2]", "", "[1, 2, 0]"),
+    "cumsum": ("[1, 2, 3]", "axis=0", "[1, 3, 6]"),
+    "cumprod": ("[1, 2, 3]", "axis=0", "[1, 2, 6]"),
+    "round": ("[1.26, 2.5]", "", "[1.0, 2.0]"),
+    "ravel": ("[[1, 2], [3, 4]]", "", "[1, 2, 3, 4]"),
+    "squeeze": ("[[[1], [2]]]", "axis=0", "[[1], [2]]"),
+    "swapaxes": ("[[1, 2], [3, 4]]", "0, 1", "[[1, 3], [2, 4]]"),
+    "repeat": ("[1, 2]", "2", "[1, 1, 2, 2]"),
+    "dot": ("[1, 2]", "[3, 4]", "11"),
+    "take": ("[5, 6, 7]", "[2, 0]", "[7, 5]"),
+    "diagonal": ("[[1, 2], [3, 4]]", "", "[1, 4]"),
+}
+
+
 def _method(name: str, *names: str) -> Any:
     """Return a method that calls an operation; its arguments after the tensor have these names."""
 
@@ -65,8 +92,17 @@ def _method(name: str, *names: str) -> Any:
             )
         return FUNCTIONS[name](self, *given, **options)
 
+    x, arguments, printed = EXAMPLES[name]
     method.__name__ = name
-    method.__doc__ = f"Call `gpunn.ops.{name}` on it, with {', '.join(names) or 'no argument'}."
+    method.__doc__ = f"""Call the operation `gpunn.ops.{name}` on it, as the method of an array.
+
+    The arguments are ``({", ".join(names)})``, with the meaning and the defaults that the
+    operation gives them.
+
+    >>> from gpunn import ops
+    >>> ops.array({x}).{name}({arguments}).tolist()
+    {printed}
+    """
     return method
 
 
@@ -131,21 +167,58 @@ class Operators:
     __round__ = _method("round", "decimals")
 
     def astype(self, dtype: Any) -> Any:
-        """Call `gpunn.ops.cast` on it."""
+        """Convert it to another dtype: call the operation `gpunn.ops.cast` on it.
+
+        ``dtype``: a name, such as ``"int32"``, a NumPy dtype or a Python type. The result has the
+        same shape.
+
+        >>> from gpunn import ops
+        >>> ops.array([1.7, -1.7]).astype("int32").tolist()
+        [1, -1]
+        """
         return FUNCTIONS["cast"](self, dtype)
 
     def reshape(self, *shape: Any, order: str = "C") -> Any:
-        """Call `gpunn.ops.reshape` on it: ``x.reshape(2, -1)`` or ``x.reshape((2, -1))``."""
+        """Give it a new shape: ``x.reshape(2, -1)`` or ``x.reshape((2, -1))``; see
+        `gpunn.ops.reshape`.
+
+        Args:
+            shape: the sizes, or one sequence of them; one may be -1, which is what the others
+                leave.
+            order: "C", row-major, as in NumPy.
+
+        Raises:
+            ValueError: for another order, or if the number of elements differs.
+
+        >>> from gpunn import ops
+        >>> ops.array([1, 2, 3, 4]).reshape(2, -1).tolist()
+        [[1, 2], [3, 4]]
+        """
         if order != "C":
             raise ValueError(f"order must be 'C' (row-major); got {order!r}.")
         return FUNCTIONS["reshape"](self, shape[0] if len(shape) == 1 else shape)
 
     def transpose(self, *axes: Any) -> Any:
-        """Call `gpunn.ops.transpose` on it: ``x.transpose(1, 0)`` or ``x.transpose((1, 0))``."""
+        """Permute its axes: ``x.transpose(1, 0)`` or ``x.transpose((1, 0))``; see
+        `gpunn.ops.transpose`.
+
+        ``axes``: axis k of the result is axis axes[k]; without axes, their order is reversed.
+
+        >>> from gpunn import ops
+        >>> ops.ones((2, 3, 4)).transpose(2, 0, 1).shape
+        (4, 2, 3)
+        """
         return FUNCTIONS["transpose"](self, (axes[0] if len(axes) == 1 else axes) or None)
 
     def clip(self, min: Any = None, max: Any = None, **numpys: Any) -> Any:
-        """Call `gpunn.ops.clip` on it, with one bound or both."""
+        """Limit its elements to an interval, with one bound or both; see `gpunn.ops.clip`.
+
+        ``min``, ``max``: the bounds, numbers or tensors that broadcast; None is no bound.
+
+        >>> from gpunn import ops
+        >>> ops.array([-1.0, 0.5, 2.0]).clip(0.0, 1.0).tolist()
+        [0.0, 0.5, 1.0]
+        """
         if numpys:
             return np.asarray(self).clip(min, max, **numpys)
         x = self if min is None else FUNCTIONS["maximum"](self, min)
@@ -153,7 +226,12 @@ class Operators:
 
     @property
     def ndim(self) -> int:
-        """The number of axes."""
+        """The number of axes, a Python integer: the length of the shape, 0 for a scalar.
+
+        >>> from gpunn import ops
+        >>> ops.ones((2, 3)).ndim
+        2
+        """
         return len(self.shape)
 
     def __iter__(self) -> Iterator[Any]:
@@ -163,13 +241,31 @@ class Operators:
 
     @property
     def T(self) -> Any:
-        """The transpose, with its axes reversed."""
+        """The transpose, with its axes reversed: (m, n) -> (n, m); see `gpunn.ops.transpose`.
+
+        >>> from gpunn import ops
+        >>> ops.array([[1, 2], [3, 4]]).T.tolist()
+        [[1, 3], [2, 4]]
+        """
         return FUNCTIONS["transpose"](self)
 
     def item(self) -> Any:
-        """Return its single value as a Python number."""
+        """Return its single value as a Python number: a bool, an int or a float.
+
+        Raises:
+            ValueError: if it has more than one element, or none.
+
+        >>> import gpunn
+        >>> gpunn.Variable(1.5).item()
+        1.5
+        """
         return np.asarray(self).item()
 
     def tolist(self) -> Any:
-        """Return its values as nested lists."""
+        """Return its values as nested Python lists; those of a scalar as a number.
+
+        >>> import gpunn
+        >>> gpunn.Variable([1.0, 2.0]).tolist()
+        [1.0, 2.0]
+        """
         return np.asarray(self).tolist()

@@ -46,6 +46,10 @@ class Tensor(Operators):
     instead. Functions are traced (a layer's ``call``, a custom loss or activation) by calling them
     once for all steps.
 
+    Tensors are immutable. Python's operators are operations on them: ``-x``, ``x + 1``, ``x @ w``,
+    ``x[:, 0]``, ``x > 0``, ``x == y`` (element-wise) and ``x & y`` (bitwise for integers, else
+    logical).
+
     Attributes:
         shape: a tuple of integers.
         dtype: ``"bool"``, ``"int32"``, ``"float32"`` or ``"float64"``.
@@ -53,6 +57,8 @@ class Tensor(Operators):
         is_constant: whether the values are the same in each step.
         primitive, inputs, attributes: the operation that computes it; primitive is None for a leaf.
         trace: the number of its trace, if it belongs to one.
+        position: its place in that trace.
+        part_of: the variable and the key, if it is ``v[key]``.
 
     >>> from gpunn import ops
     >>> t = ops.convert_to_tensor([[1.0, 2.0], [3.0, 4.0]])
@@ -85,19 +91,42 @@ class Tensor(Operators):
 
     @classmethod
     def at(cls, home: Home, array: Any, shape: Shape, dtype: str) -> Tensor:
-        """Create a constant whose values are in an array that is never written to again."""
+        """Create a constant whose values are in an array of a backend that is never written to
+        again.
+
+        Args:
+            home: where the array is; None: on the host, an array of NumPy.
+            array: the array of the backend, with as many elements as the shape.
+            shape, dtype: of the tensor.
+
+        >>> Tensor.at(None, np.ones(2, "float32"), (2,), "float32").tolist()
+        [1.0, 1.0]
+        """
         made = cls(shape, dtype)
         made.put(home, array)
         made.is_constant = True
         return made
 
     def put(self, home: Home, array: Any) -> None:
-        """Give it values: an array of a backend, which is never written to again."""
+        """Give it values: an array of the backend of ``home``, which is never written to again.
+
+        >>> t = leaf((2,), "float32")
+        >>> t.put(None, np.array([1.0, 2.0], "float32"))
+        >>> t.tolist()
+        [1.0, 2.0]
+        """
         self.home, self._array = home, array
         self._value = array if type(array) is np.ndarray else None
 
     def array_at(self, backend: Any) -> Any:
-        """Return the array of its values if they are where a backend computes; else None."""
+        """Return the array of its values if they are where a backend computes; else None.
+
+        A tensor without a home has its values on the host only.
+
+        >>> import gpunn
+        >>> constant([1.0], "float32").array_at(gpunn.get_backend()) is None
+        True
+        """
         if self.home is None:
             return None
         theirs = self.home.backend
@@ -105,15 +134,27 @@ class Tensor(Operators):
         return self._array if there else None
 
     def without_inputs(self) -> Tensor:
-        """Return its values without the memory of what they were computed from."""
+        """Return its values without the memory of what they were computed from.
+
+        The memory of intermediate results can then be freed; no gradient flows through the result.
+
+        >>> t = constant([1.0, 2.0], "float32")
+        >>> t.without_inputs().tolist()
+        [1.0, 2.0]
+        """
         if self.primitive is None or self.home is None:
             return self
         return Tensor.at(self.home, self._array, self.shape, self.dtype)
 
     @property
     def value(self) -> np.ndarray | None:
-        """The values on the host; None inside a trace, except in eager steps. A device is waited
-        for, and read once."""
+        """The values on the host, as a NumPy array that must not be written to.
+
+        It is None inside a trace, except in eager steps. A device is waited for, and read once.
+
+        >>> constant([1.0, 2.0], "float32").value
+        array([1., 2.], dtype=float32)
+        """
         if self._value is None and self.home is not None:
             self._value = self.home.backend.read(self._array)
         return self._value
@@ -124,32 +165,65 @@ class Tensor(Operators):
 
     @property
     def has_values(self) -> bool:
-        """Whether it has values, on whichever device."""
+        """Whether it has values, on whichever device: False for a placeholder of a trace.
+
+        >>> constant(1.0, "float32").has_values, leaf((), "float32").has_values
+        (True, False)
+        """
         return self._value is not None or self.home is not None
 
     @property
     def is_number(self) -> bool:
-        """Whether it is a single constant number that the host knows."""
+        """Whether it is a single constant number that the host knows, without a device to wait for.
+
+        >>> constant(1.0, "float32").is_number, constant([1.0, 2.0], "float32").is_number
+        (True, False)
+        """
         return self.is_constant and self._value is not None and self.size == 1
 
     @property
     def size(self) -> int:
+        """The number of elements, a Python integer: the product of the sizes in its shape.
+
+        >>> constant([[1, 2, 3], [4, 5, 6]], "int32").size
+        6
+        """
         return math.prod(self.shape)
 
     # -- as an array
 
     def numpy(self) -> np.ndarray:
-        """Return a copy of the values as a NumPy array.
+        """Return a copy of the values as a NumPy array, with the shape and dtype of the tensor.
 
         Raises:
             TypeError: inside a trace, where there are no values.
+
+        >>> constant([1.0, 2.0], "float32").numpy()
+        array([1., 2.], dtype=float32)
         """
         return self._numbers("numpy()").copy()
 
     def tolist(self) -> Any:
+        """Return the values as nested Python lists; those of a scalar as a number.
+
+        Raises:
+            TypeError: inside a trace, where there are no values.
+
+        >>> constant([[1, 2], [3, 4]], "int32").tolist()
+        [[1, 2], [3, 4]]
+        """
         return self._numbers("tolist()").tolist()
 
     def item(self) -> Any:
+        """Return the single value as a Python number: a bool, an int or a float.
+
+        Raises:
+            TypeError: inside a trace, where there are no values.
+            ValueError: if it has more than one element, or none.
+
+        >>> constant(1.5, "float32").item()
+        1.5
+        """
         return self._numbers("item()").item()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -173,8 +247,19 @@ class Tensor(Operators):
     def assign(self, value: Any) -> Any:
         """Assign to the part of a variable that this is: ``v[0].assign(1.0)``.
 
+        Args:
+            value: numbers or a tensor, which broadcasts to the part.
+
+        Returns:
+            the new value of the whole variable.
+
         Raises:
-            TypeError: for any other tensor.
+            TypeError: for any other tensor, as tensors are immutable.
+
+        >>> import gpunn
+        >>> v = gpunn.Variable([1.0, 2.0])
+        >>> v[0].assign(5.0).tolist()
+        [5.0, 2.0]
         """
         if self.part_of is None:
             raise TypeError(

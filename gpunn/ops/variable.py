@@ -21,18 +21,20 @@ from .trace import current
 
 
 class Variable(Operators):
-    """An array that can be assigned to.
+    """An array that can be assigned to, and keeps its value from step to step.
 
     A layer's call, a loss and so on read its current value in each step, so a callback may assign
     to it. Assignments in a trace run in each step, in the order in which they were written; later
     reads get the new value. A variable that is an attribute of a layer becomes a weight of the
     layer and is saved with it.
 
+    Operators and the methods of arrays work as on a `gpunn.ops.Tensor`.
+
     Args:
-        initializer: the first value: numbers, a function of a shape and a dtype, or the name of
-            an initializer.
-        shape: used if the initializer is a function or a name.
-        dtype: floatx by default.
+        initializer: the first value: numbers, a function of a shape and a dtype, or the name of an
+            initializer.
+        shape: used if the initializer is a function or a name; other values broadcast to it.
+        dtype: floatx by default; assigned values are converted to it.
         trainable: accepted as in Keras; only layers' weights have gradients.
         name: used in messages.
         initial_value: TensorFlow's name for the first argument.
@@ -71,22 +73,53 @@ class Variable(Operators):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The shape, a tuple of integers; assigned values must have it too.
+
+        >>> Variable([1.0, 2.0]).shape
+        (2,)
+        """
         return self._value.shape
 
     @property
     def dtype(self) -> str:
+        """The name of the dtype that the value is stored in, such as ``"float32"``.
+
+        >>> Variable(1, dtype="int32").dtype
+        'int32'
+        """
         return self._value.dtype
 
     @property
     def value(self) -> Tensor:
+        """The value as a tensor; in a trace, the value in that step. See `as_tensor`.
+
+        >>> Variable([1.0, 2.0]).value.tolist()
+        [1.0, 2.0]
+        """
         return self.as_tensor()
 
     def as_tensor(self) -> Tensor:
-        """Return the value as a tensor; in a trace, the value in that step."""
+        """Return the value as a tensor, which later assignments do not change.
+
+        In a trace, it is the value in that step, after the assignments written before.
+
+        >>> v = Variable([1.0, 2.0])
+        >>> before = v.as_tensor()
+        >>> after = v.assign([3.0, 4.0])
+        >>> before.tolist(), v.as_tensor().tolist()
+        ([1.0, 2.0], [3.0, 4.0])
+        """
         return held_by(self)
 
     def array_on(self, backend: Backend) -> Array:
-        """Return the array that steps on a backend read and assign."""
+        """Return the array that steps on a backend read and assign.
+
+        It is created at the first call, with the current value.
+
+        >>> import gpunn
+        >>> Variable([1.0, 2.0]).array_on(gpunn.get_backend("numpy"))
+        array([1., 2.], dtype=float32)
+        """
         for known, array in self._arrays:
             if known is backend.root:
                 return array
@@ -95,7 +128,12 @@ class Variable(Operators):
         return array
 
     def numpy(self) -> np.ndarray:
-        """Return a copy of the value; after steps, from the backend that was added last."""
+        """Return a copy of the value as a NumPy array; after steps, from the backend that was added
+        last.
+
+        >>> Variable([1.0, 2.0]).numpy()
+        array([1., 2.], dtype=float32)
+        """
         if self._arrays:
             backend, array = self._arrays[-1]
             return backend.read(array)
@@ -111,10 +149,20 @@ class Variable(Operators):
         return float(self.numpy())
 
     def assign(self, value: Any) -> Tensor:
-        """Set the value, which must have the variable's shape.
+        """Set the value, which must have the variable's shape; it is converted to its dtype.
+
+        Args:
+            value: numbers or a tensor.
+
+        Returns:
+            the new value as a tensor.
 
         Raises:
             ValueError: for another shape.
+
+        >>> v = Variable([1.0, 2.0])
+        >>> v.assign([3.0, 4.0]).tolist(), v.tolist()
+        ([3.0, 4.0], [3.0, 4.0])
         """
         value = convert(value, self.declared)
         if value.shape != self.shape:
@@ -126,16 +174,39 @@ class Variable(Operators):
         return value
 
     def write(self, numbers: np.ndarray) -> None:
+        """Write numbers of its shape to the variable, and to its arrays on backends.
+
+        Unlike `assign`, it neither checks the shape nor becomes part of a trace.
+
+        >>> v = Variable([1.0, 2.0])
+        >>> v.write(np.array([3.0, 4.0])); v.tolist()
+        [3.0, 4.0]
+        """
         self._value = constant(numbers, self.dtype)
         for backend, array in self._arrays:
             backend.write(array, self._value.numpy())
 
     def assign_add(self, value: Any) -> Tensor:
-        """Add ``value`` to the variable."""
+        """Add ``value`` to the variable: ``v = v + value``; return the new value as a tensor.
+
+        Raises:
+            ValueError: if the sum has another shape.
+
+        >>> Variable([1.0, 2.0]).assign_add([0.5, 0.5]).tolist()
+        [1.5, 2.5]
+        """
         return self.assign(self.as_tensor() + convert(value, self.dtype))
 
     def assign_sub(self, value: Any) -> Tensor:
-        """Subtract ``value`` from the variable."""
+        """Subtract ``value`` from the variable: ``v = v - value``; return the new value as a
+        tensor.
+
+        Raises:
+            ValueError: if the difference has another shape.
+
+        >>> Variable([1.0, 2.0]).assign_sub([0.5, 0.5]).tolist()
+        [0.5, 1.5]
+        """
         return self.assign(self.as_tensor() - convert(value, self.dtype))
 
     def __getitem__(self, key: Any) -> Tensor:
@@ -145,7 +216,15 @@ class Variable(Operators):
         return part
 
     def assign_part(self, key: Any, value: Any) -> Tensor:
-        """Set the elements ``self[key]`` to a value that broadcasts to them; return all."""
+        """Set the elements ``self[key]`` to a value that broadcasts to them; return all.
+
+        Args:
+            key: an index as of a NumPy array, such as ``(0, slice(2))``.
+            value: numbers or a tensor.
+
+        >>> Variable([1.0, 2.0, 3.0]).assign_part(slice(0, 2), 0.0).tolist()
+        [0.0, 0.0, 3.0]
+        """
         places = np.arange(self._value.size).reshape(self.shape)[key]
         value = FUNCTIONS["broadcast_to"](convert(value, self.dtype), places.shape)
         flat = FUNCTIONS["scatter_update"](
@@ -154,7 +233,13 @@ class Variable(Operators):
         return self.assign(flat.reshape(self.shape))
 
     def reset(self) -> None:
-        """Restore the first value."""
+        """Restore the value that the variable was created with.
+
+        >>> v = Variable([1.0, 2.0])
+        >>> changed = v.assign([3.0, 4.0])
+        >>> v.reset(); v.tolist()
+        [1.0, 2.0]
+        """
         self.write(self.first)
 
     def __repr__(self) -> str:

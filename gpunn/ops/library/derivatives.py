@@ -33,9 +33,21 @@ __all__ = ["grad", "value_and_grad"]
 
 
 def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
-    """Return a function that computes the gradient of a scalar-valued function.
+    """Return a function that computes the gradient of a scalar-valued function: ``dy / dx[j]``.
 
-    It takes the same arguments; see `value_and_grad`.
+    A gradient has the shape of the argument. See `value_and_grad`.
+
+    Args:
+        function: a function of tensors that returns one number, a float.
+        argnums: the index of the argument to differentiate by, or several for a tuple of gradients.
+
+    Returns:
+        a function of the same arguments.
+
+    Raises:
+        TypeError: from the function returned, if ``argnums`` names no argument, for an argument of
+            integers, and if the result is not one float.
+        ValueError: from the function returned, if ``argnums`` names an argument twice.
 
     >>> import gpunn
     >>> gpunn.grad(lambda x: x**3)(2.0).item()
@@ -57,13 +69,25 @@ def value_and_grad(
 ) -> Callable[..., Any]:
     """Return a function that computes the value of a scalar-valued function and its gradient.
 
-    ``argnums`` is the index of the argument to differentiate by, or several for a tuple of
-    gradients. An argument is a tensor, an array, a number, a weight of a layer, or a list, tuple or
-    dictionary of these; its gradient has the same structure. The function may use layers, models
-    and losses; custom ones that define passes on arrays have only first derivatives.
+    An argument is a tensor, an array, a number, a weight of a layer, or a list, tuple or dictionary
+    of these; its gradient has the same structure. The function may use layers, models and losses;
+    custom ones that define passes on arrays have only first derivatives.
 
     Outside a call, the gradient is computed immediately. Inside a call, it is part of the
     computation of each step, and can be differentiated again.
+
+    Args:
+        function: a function of tensors that returns one number, a float.
+        argnums: the index of the argument to differentiate by, or several for a tuple of gradients.
+
+    Returns:
+        a function of the same arguments, which returns (value, gradient).
+
+    Raises:
+        TypeError: from the function returned, if ``argnums`` names no argument, for an argument of
+            integers, and if the result is not one float.
+        ValueError: from the function returned, if ``argnums`` names an argument twice, and for
+            weights that are not trained.
 
     >>> import gpunn
     >>> from gpunn import layers, ops

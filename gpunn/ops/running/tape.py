@@ -80,11 +80,24 @@ class GradientTape:
             self._trace.end()
 
     def watch(self, tensor: Any) -> None:
-        """Record what is computed from a tensor, or from each of several; weights and variables are
-        watched anyway.
+        """Record what is computed from a tensor, or from each of several.
+
+        Weights and variables are watched anyway.
+
+        Args:
+            tensor: a tensor of floats, or a list or tuple of them.
 
         Raises:
             TypeError: for what is no tensor of floats.
+            RuntimeError: outside the block, before it was entered.
+
+        >>> import gpunn
+        >>> x = gpunn.ops.convert_to_tensor([1.0, 2.0])
+        >>> with gpunn.GradientTape() as tape:
+        ...     tape.watch(x)
+        ...     y = gpunn.ops.sum(x * x)
+        >>> tape.gradient(y, x).tolist()
+        [2.0, 4.0]
         """
         if isinstance(tensor, (list, tuple)):
             for one in tensor:
@@ -112,6 +125,8 @@ class GradientTape:
     ) -> Any:
         """Return the gradients of the sum of ``target`` by the sources, in their structure.
 
+        A gradient has the shape of its source: ``g[j] = sum_i dy[i] / dx[j]``.
+
         Args:
             target: a tensor, or a list, tuple or dictionary of them.
             sources: a weight, variable or watched tensor, or a structure of them.
@@ -124,6 +139,13 @@ class GradientTape:
                 persistent.
             TypeError: for NumPy arrays, which the tape cannot see.
             ValueError: for a weight of a layer that defines its passes on arrays.
+
+        >>> import gpunn
+        >>> a, b = gpunn.Variable(3.0), gpunn.Variable(4.0)
+        >>> with gpunn.GradientTape() as tape:
+        ...     y = a * a * b
+        >>> [g.item() for g in tape.gradient(y, [a, b])]
+        [24.0, 9.0]
         """
         unconnected = self._begin(unconnected_gradients)
         targets, given, cotangents = [*found_in(target, object)], [*found_in(sources, object)], None
@@ -146,8 +168,8 @@ class GradientTape:
     ) -> Any:
         """Return the derivatives of each element of ``target`` by each element of the sources.
 
-        The Jacobian J[i, j] = dy[i] / dx[j] of y (*m) by x (*n) has the shape (*m, *n). It takes
-        one reverse pass for each element of y.
+        The Jacobian ``J[i, j] = dy[i] / dx[j]`` of ``y (*m)`` by ``x (*n)`` has the shape
+        ``(*m, *n)``. It takes one reverse pass for each element of y.
 
         Args:
             target: a tensor.
@@ -186,16 +208,20 @@ class GradientTape:
     ) -> Any:
         """Return the Jacobian of each sample, of a target whose samples do not depend on others.
 
-        J[b, i, j] = dy[b, i] / dx[b, j] of y (b, *m) by x (b, *n) has the shape (b, *m, *n). It
-        takes one reverse pass for each element of a sample of y. Where a sample depends on others,
-        as in batch normalization, the sum of the derivatives of all samples by x[b, j] is returned.
+        ``J[b, i, j] = dy[b, i] / dx[b, j]`` of ``y (b, *m)`` by ``x (b, *n)`` has the shape
+        ``(b, *m, *n)``. It takes one reverse pass for each element of a sample of y. Where a sample
+        depends on others, as in batch normalization, the sum of the derivatives of all samples by
+        ``x[b, j]`` is returned.
 
         Args:
-            target: a tensor (b, *m), of two axes or more.
-            source: a weight, variable or watched tensor (b, *n), of two axes or more.
+            target: a tensor ``(b, *m)``, of two axes or more.
+            source: a weight, variable or watched tensor ``(b, *n)``, of two axes or more.
             unconnected_gradients: as in `gradient`; zeros are returned either way, as in
                 TensorFlow.
             parallel_iterations, experimental_use_pfor: accepted as in TensorFlow.
+
+        Returns:
+            a tensor ``(b, *m, *n)``.
 
         Raises:
             RuntimeError: as in `gradient`.

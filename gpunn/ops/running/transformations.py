@@ -35,9 +35,9 @@ __all__ = ["hessian", "jacobian", "jvp", "vjp"]
 def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], Any]]:
     """Return the value of a function, and a function of products with its transposed Jacobian.
 
-    For y = f(x) with the Jacobian J[i, j] = dy[i] / dx[j], the second maps a cotangent u of y to
-    J^T u, in a tuple with one entry for each argument. It may be called several times; f is called
-    once, and what it computes is kept as by `gpunn.GradientTape`, which has the same limits.
+    For y = f(x) with the Jacobian ``J[i, j] = dy[i] / dx[j]``, the second maps a cotangent u of y
+    to ``J^T u``, in a tuple with one entry for each argument. It may be called several times; f is
+    called once, and what it computes is kept as by `gpunn.GradientTape`, which has the same limits.
 
     Args:
         function: returns a tensor of floats, or a list, tuple or dictionary of them.
@@ -81,10 +81,10 @@ def jvp(
 ) -> tuple[Any, Any]:
     """Return the value of a function, and the product of its Jacobian with a vector.
 
-    For y = f(x) with the Jacobian J[i, j] = dy[i] / dx[j], it is J v: the derivative of f in the
-    direction v. It is computed as the derivative by u of J^T u, which is linear in u. This costs a
-    few calls of f for any number of elements, and takes second derivatives of its operations. An
-    infinite slope times a tangent of 0 is NaN, as in JAX.
+    For y = f(x) with the Jacobian ``J[i, j] = dy[i] / dx[j]``, it is ``J v``: the derivative of f
+    in the direction v. It is computed as the derivative by u of ``J^T u``, which is linear in u.
+    This costs a few calls of f for any number of elements, and takes second derivatives of its
+    operations. An infinite slope times a tangent of 0 is NaN, as in JAX.
 
     Args:
         function: returns a tensor of floats, or a list, tuple or dictionary of them.
@@ -145,10 +145,10 @@ def jvp(
 
 
 def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
-    """Return a function that computes the Jacobian of a function, as `jax.jacrev`.
+    """Return a function that computes the Jacobian of a function, as ``jax.jacrev``.
 
-    The Jacobian J[i, j] = dy[i] / dx[j] of y (*m) by x (*n) has the shape (*m, *n). It takes one
-    reverse pass for each element of y: for large results, see `vjp` and `jvp`.
+    The Jacobian ``J[i, j] = dy[i] / dx[j]`` of ``y (*m)`` by ``x (*n)`` has the shape ``(*m, *n)``.
+    It takes one reverse pass for each element of y: for large results, see `vjp` and `jvp`.
 
     Outside a call, it is computed immediately. Inside a call or a tape, it is part of the
     computation, and can be differentiated again.
@@ -175,11 +175,11 @@ def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> 
 
 
 def hessian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
-    """Return a function that computes the second derivatives of a function, as `jax.hessian`.
+    """Return a function that computes the second derivatives of a function, as ``jax.hessian``.
 
-    H[j, k] = d^2 y / (dx[j] dx[k]) of a number y by x (*n) has the shape (*n, *n), and that of
-    y (*m) the shape (*m, *n, *n). It takes a reverse pass for each element of x. Its product with
-    a vector v takes a few: ``gpunn.jvp(gpunn.grad(function), (x,), (v,))[1]``.
+    ``H[j, k] = d^2 y / (dx[j] dx[k])`` of a number y by ``x (*n)`` has the shape ``(*n, *n)``, and
+    that of ``y (*m)`` the shape ``(*m, *n, *n)``. It takes a reverse pass for each element of x.
+    Its product with a vector v takes a few: ``gpunn.jvp(gpunn.grad(function), (x,), (v,))[1]``.
 
     Args:
         function, argnums: as those of `jacobian`.
