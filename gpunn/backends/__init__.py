@@ -73,8 +73,23 @@ def use_backend(name: str) -> None:
 def get_backend(name: str | Backend | None = None) -> Backend:
     """Return the backend of this name, or the chosen one if no name is given.
 
-    `use_backend` chooses it, else the environment variable ``GPUNN_BACKEND``,
-    else it is ``"auto"``.
+    `use_backend` chooses it, else the environment variable ``GPUNN_BACKEND``, else it is
+    ``"auto"``.
+
+    Args:
+        name: ``"numpy"``, ``"compiled"``, ``"cupy"``, ``"auto"``, a backend, which is returned, or
+            None.
+
+    Returns:
+        the one instance of that backend, which models share.
+
+    Raises:
+        ValueError: for an unknown name.
+        RuntimeError: for ``"compiled"`` without its kernels, and for ``"cupy"`` without a usable
+            GPU.
+
+    >>> get_backend("numpy").name
+    'numpy'
     """
     if isinstance(name, Backend):
         return name

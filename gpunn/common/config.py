@@ -25,12 +25,20 @@ _eager_here: ContextVar[bool] = ContextVar("whether a model asks for eager steps
 
 
 def floatx() -> str:
-    """Return the default dtype of models and layers, initially ``"float32"``."""
+    """Return the default dtype of models, layers and tensors of floats, initially ``"float32"``.
+
+    `set_floatx` changes it; arrays of float64 become floatx unless a dtype is given.
+
+    >>> floatx()
+    'float32'
+    """
     return _floatx
 
 
 def set_floatx(dtype: str) -> None:
-    """Set the default dtype, ``"float32"`` or ``"float64"``.
+    """Set the default dtype of models, layers and tensors that are created from now on.
+
+    ``dtype``: ``"float32"`` or ``"float64"``, as a name or a NumPy dtype.
 
     Raises:
         ValueError: for any other dtype.
@@ -44,7 +52,13 @@ def set_floatx(dtype: str) -> None:
 
 
 def epsilon() -> float:
-    """Return the constant that keeps logarithms and quotients of probabilities finite: 1e-7."""
+    """Return the constant that keeps logarithms and quotients of probabilities finite: 1e-7.
+
+    Losses clip probabilities to the interval from it to 1 minus it, as in Keras.
+
+    >>> epsilon()
+    1e-07
+    """
     return _epsilon
 
 
@@ -66,7 +80,13 @@ def run_eagerly(eager: bool) -> None:
 
 
 def runs_eagerly() -> bool:
-    """Whether steps that run now are eager."""
+    """Return whether steps that run now are eager: each operation computes at once.
+
+    It is True after `run_eagerly`, and in a model with ``compile(run_eagerly=True)``.
+
+    >>> runs_eagerly()
+    False
+    """
     return _eager or _eager_here.get()
 
 

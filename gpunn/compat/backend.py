@@ -24,7 +24,13 @@ def __dir__() -> list[str]:
 
 
 def backend() -> str:
-    """Return the backend's name for scripts that ask: ``"gpunn"``."""
+    """Return the backend's name for scripts that ask Keras for it: always ``"gpunn"``.
+
+    See `gpunn.get_backend` for what computes: NumPy, compiled kernels or CuPy.
+
+    >>> backend()
+    'gpunn'
+    """
     return "gpunn"
 
 
@@ -32,41 +38,95 @@ def clear_session(free_memory: bool = True) -> None:
     """Reset automatic layer names: the next Dense is ``dense`` again.
 
     Existing models keep their names. A session has no other state.
+
+    ``free_memory``: accepted as in Keras, and ignored.
+
+    >>> import gpunn
+    >>> clear_session()
+    >>> gpunn.layers.Dense(1).name, gpunn.layers.Dense(1).name
+    ('dense', 'dense_1')
     """
     names.forget()
 
 
 def image_data_format() -> str:
-    """Return the default position of channels: ``"channels_last"``."""
+    """Return the default position of the channels of images, for scripts: ``"channels_last"``.
+
+    Images are (batch, height, width, channels); layers take ``data_format`` for others.
+
+    >>> image_data_format()
+    'channels_last'
+    """
     return "channels_last"
 
 
 def get_value(x: Any) -> Any:
-    """Return the values of a tensor, variable or parameter as a NumPy array."""
+    """Return the values of a tensor, variable or parameter as a NumPy array.
+
+    ``x``: whatever `gpunn.ops.convert_to_numpy` takes, which this function calls.
+
+    >>> get_value(variable([1.0, 2.0]))
+    array([1., 2.], dtype=float32)
+    """
     return ops.convert_to_numpy(x)
 
 
 def random_normal(
     shape: Any, mean: float = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None
 ) -> Any:
-    """Draw from a normal distribution; see `gpunn.random.normal`."""
+    """Draw samples from a normal distribution; Keras's old name of `gpunn.random.normal`.
+
+    Args:
+        shape: of the result: an integer or a sequence of them.
+        mean, stddev: of the distribution.
+        dtype: a float dtype; floatx by default.
+        seed: an integer gives the same values each time.
+
+    >>> random_normal((2, 3), seed=1).shape
+    (2, 3)
+    """
     return random.normal(shape, mean, stddev, dtype, seed)
 
 
 def random_uniform(
     shape: Any, minval: float = 0.0, maxval: float = 1.0, dtype: Any = None, seed: Any = None
 ) -> Any:
-    """Draw from a uniform distribution; see `gpunn.random.uniform`."""
+    """Draw samples from a uniform distribution; Keras's old name of `gpunn.random.uniform`.
+
+    Args:
+        shape: of the result: an integer or a sequence of them.
+        minval, maxval: the interval [minval, maxval).
+        dtype: a float dtype; floatx by default.
+        seed: an integer gives the same values each time.
+
+    >>> random_uniform((2, 3), seed=1).shape
+    (2, 3)
+    """
     return random.uniform(shape, minval, maxval, dtype, seed)
 
 
 def variable(value: Any, dtype: Any = None, name: str | None = None) -> Variable:
-    """Create a variable with this first value; see `gpunn.Variable`."""
+    """Create a variable with this first value; Keras's old name of `gpunn.Variable`.
+
+    Args:
+        value: numbers or an array.
+        dtype: floatx by default.
+        name: used in messages.
+
+    >>> variable([1.0, 2.0]).tolist()
+    [1.0, 2.0]
+    """
     return Variable(value, dtype=dtype, name=name)
 
 
 def result_type(*dtypes: Any) -> str:
-    """Return the dtype of a result computed from these; see `gpunn.ops.dtypes`."""
+    """Return the dtype of the result of an operation on tensors of these dtypes.
+
+    ``dtypes``: names, NumPy dtypes or Python types; a Python type has less weight than a dtype.
+
+    >>> result_type("int32", "float32"), result_type("bool", "int32")
+    ('float32', 'int32')
+    """
     return ops.dtypes.result_type(*dtypes)
 
 

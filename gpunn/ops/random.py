@@ -41,10 +41,19 @@ STREAMS = 1 << 32
 
 
 class SeedGenerator:
-    """A seed that gives different values at each draw.
+    """A seed that gives different values at each draw, for the ``seed`` of functions that draw.
+
+    Outside a call, two generators with one seed draw the same values in the same order.
 
     Args:
         seed: an integer; None means the model's seed, or outside a call a new one.
+
+    Raises:
+        ValueError: if the seed is neither None nor an integer that fits in 64 bits.
+
+    >>> seed = SeedGenerator(1)
+    >>> normal((3,), seed=seed).tolist() == normal((3,), seed=seed).tolist()
+    False
     """
 
     def __init__(self, seed: int | None = None) -> None:
@@ -52,7 +61,11 @@ class SeedGenerator:
         self._generator = np.random.default_rng(draw_seed() if self.seed is None else self.seed)
 
     def generator(self) -> np.random.Generator:
-        """Return the generator for draws outside a call."""
+        """Return the NumPy generator for draws outside a call; each draw advances it.
+
+        >>> SeedGenerator(1).generator().random() == SeedGenerator(1).generator().random()
+        True
+        """
         return self._generator
 
 
@@ -88,7 +101,9 @@ _draw = _Draw(
 def normal(
     shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None
 ) -> Tensor:
-    """Draw samples from a normal distribution.
+    """Draw samples from a normal distribution: ``mean + stddev z`` for a standard normal z.
+
+    The derivatives by tensors ``mean`` and ``stddev`` are 1 and z.
 
     Args:
         shape: of the result: an integer or a sequence of them.
@@ -99,8 +114,8 @@ def normal(
     Raises:
         ValueError: if ``dtype`` is not a float dtype, a size is negative, or the seed is invalid.
 
-    >>> normal((2, 3), seed=1).shape
-    (2, 3)
+    >>> normal((2, 3), seed=1).shape, normal((2,), seed=1).tolist() == normal((2,), seed=1).tolist()
+    ((2, 3), True)
     """
     return convert(_standard_normal(shape, dtype, seed) * stddev + mean, dtype)
 
@@ -108,7 +123,7 @@ def normal(
 def uniform(
     shape: Any, minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None, seed: Any = None
 ) -> Tensor:
-    """Draw samples from a uniform distribution over [minval, maxval).
+    """Draw samples from a uniform distribution over the interval [minval, maxval).
 
     Args:
         shape: of the result: an integer or a sequence of them.
@@ -143,6 +158,9 @@ def truncated_normal(
 ) -> Tensor:
     """Draw samples from a normal distribution truncated at two standard deviations from the mean.
 
+    They come from a uniform sample u by the inverse of the distribution function,
+    ``sqrt(2) erfinv(u)`` for the standard normal distribution.
+
     Args:
         shape: of the result: an integer or a sequence of them.
         mean, stddev: those of the distribution before it is truncated; as in `normal`.
@@ -162,7 +180,9 @@ def truncated_normal(
 
 
 def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: Any = None) -> Tensor:
-    """Draw integers uniformly from ``minval`` to ``maxval`` - 1.
+    """Draw integers uniformly from the interval [minval, maxval): all are equally likely.
+
+    Each has the probability ``1 / (maxval - minval)``, up to rounding.
 
     Args:
         shape: of the result: an integer or a sequence of them.
@@ -195,7 +215,10 @@ def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: An
 
 
 def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any = None) -> Tensor:
-    """Draw classes (batch, num_samples) with the probabilities softmax(logits) of each row.
+    """Draw class indices with the probabilities ``softmax(logits)`` of each row.
+
+    Classes have no gradient: they are the `argmax` of the logits plus Gumbel noise. Source:
+    Maddison, Tarlow & Minka 2014, "A* Sampling".
 
     Args:
         logits: floats (batch, classes).
@@ -203,9 +226,12 @@ def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any =
         dtype: of the classes.
         seed: as in `normal`.
 
+    Returns:
+        class indices (batch, num_samples).
+
     Raises:
-        ValueError: if the logits are not floats (batch, classes), or ``num_samples`` is negative
-            or not an integer.
+        ValueError: if the logits are not floats (batch, classes), or ``num_samples`` is negative or
+            not an integer.
 
     >>> categorical([[0.0, -1e9], [-1e9, 0.0]], 3).tolist()
     [[0, 0, 0], [1, 1, 1]]
@@ -221,10 +247,13 @@ def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any =
 
 
 def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Tensor:
-    """Set each element to 0 with probability ``rate``, and divide the others by 1 - rate.
+    """Set elements to 0 at random: ``y = x / (1 - rate)`` with probability 1 - rate, else 0.
+
+    The mean of each element is kept; the gradient of dropped elements is 0. Source: Srivastava et
+    al., Dropout: a simple way to prevent neural networks from overfitting, 2014.
 
     Args:
-        inputs: a tensor.
+        inputs: a tensor of floats (...); the result has its shape and dtype.
         rate: from 0 to 1.
         noise_shape: a shape that broadcasts to that of the inputs: elements along axes of length 1
             are dropped together. None in it means the length of the inputs.
@@ -233,9 +262,6 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
     Raises:
         ValueError: if the inputs are not floats, the rate is not from 0 to 1, or the noise shape
             does not broadcast to that of the inputs.
-
-    Source: Srivastava et al., Dropout: a simple way to prevent neural networks from overfitting,
-    2014.
 
     >>> dropout([1.0, 2.0], 0.0).tolist(), dropout([1.0, 2.0], 1.0).tolist()
     ([1.0, 2.0], [0.0, 0.0])
@@ -257,7 +283,7 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
 
 
 def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Tensor:
-    """Shuffle a tensor along an axis, uniformly at random.
+    """Shuffle a tensor along an axis: each order of its entries is equally likely.
 
     Args:
         x: a tensor or array-like; the result has its shape and dtype.

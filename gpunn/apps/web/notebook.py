@@ -46,10 +46,20 @@ def playground(model: Model, x: Any, y: Any, *, class_names: list[str] | None = 
         y: numbers, classes from 0, or one-hot rows.
         class_names: names of the classes for the legend.
 
+    Returns:
+        the open `Playground`.
+
     Raises:
         TypeError: if ``model`` is not a model.
         ValueError: if the playground cannot show the model or the data; the message says what it
             can show.
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.Input((2,)), gpunn.layers.Dense(1)])
+    >>> opened = playground(model, [[0.0, 1.0], [1.0, 0.0]], [0.5, 1.5])
+    >>> opened.url.startswith("http://127.0.0.1:")
+    True
+    >>> opened.close()
     """
     if not isinstance(model, Model):
         raise TypeError(f"playground: model must be a gpunn model; got {model!r:.200}.")

@@ -258,8 +258,9 @@ def conv(
 ) -> Tensor:
     """Convolve images, or sequences, with a kernel that slides over their spatial axes.
 
-    ``y[b, i, j, f] = sum_{u, v, c} x[b, i s + u d, j s + v d, c] kernel[u, v, c, f]`` with the
-    strides s and the dilation rate d: as in other libraries, a cross-correlation.
+    ``y[b, i, j, f] = sum_{u, v, c} x[b, i s + u d, j s + v d, c] kernel[u, v, c, f]`` for "valid"
+    padding, with the strides s and the dilation rate d. As in other libraries, this is a
+    cross-correlation.
 
     Args:
         inputs: images (batch, height, width, channels), or sequences (batch, steps, channels);
