@@ -38,7 +38,17 @@ _chosen: str | None = None
 
 
 def register_backend(name: str, factory: Callable[[], Backend]) -> None:
-    """Register a backend for `use_backend`; ``factory()`` is called at its first use."""
+    """Register a backend under a name, by which `use_backend` and models then choose it.
+
+    Args:
+        name: of the backend; one that is registered already is replaced.
+        factory: a function without arguments that returns a `Backend`; called at its first use.
+
+    >>> with as_in_a_new_process():  # what is registered in the block is forgotten at its end
+    ...     register_backend("own", NumpyBackend)
+    ...     type(get_backend("own")).__name__
+    'NumpyBackend'
+    """
     _factories[name] = factory
     _instances.pop(name, None)
 

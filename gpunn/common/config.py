@@ -92,7 +92,17 @@ def runs_eagerly() -> bool:
 
 @contextmanager
 def eagerly(asked: bool) -> Iterator[None]:
-    """A ``with`` block whose steps are eager if ``asked`` is true."""
+    """A ``with`` block whose steps are eager if ``asked`` is true, in this thread only.
+
+    ``asked``: whether each operation computes at once, as after `run_eagerly`. False changes
+    nothing.
+
+    >>> with eagerly(True):
+    ...     runs_eagerly()
+    True
+    >>> runs_eagerly()
+    False
+    """
     before = _eager_here.set(asked or _eager_here.get())
     try:
         yield

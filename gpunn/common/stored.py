@@ -35,7 +35,18 @@ MOST = 2**62  # largest stored count, which leaves room to continue counting in 
 
 
 class FieldSchema(ABC):
-    """Base class of value schemas. A subclass defines the expected values."""
+    """Base class of value schemas; a subclass defines the expected values.
+
+    Args:
+        or_none: whether None is also as expected.
+
+    >>> class Even(FieldSchema):
+    ...     expected = "an even number"
+    ...     def fits(self, value):
+    ...         return type(value) is int and value % 2 == 0
+    >>> Even().check(4, "state/count")
+    4
+    """
 
     def __init__(self, *, or_none: bool = False) -> None:
         self.or_none = or_none
@@ -61,11 +72,11 @@ class FieldSchema(ABC):
     @property
     @abstractmethod
     def expected(self) -> str:
-        """Description of expected values in messages."""
+        """Description of expected values in messages, such as "an integer of at least 0"."""
 
     @abstractmethod
     def fits(self, value: Any) -> bool:
-        """Whether a value other than None is as expected."""
+        """Return whether a value other than None is as expected."""
 
 
 def _short(value: Any) -> str:
@@ -76,7 +87,15 @@ def _short(value: Any) -> str:
 
 
 class Integer(FieldSchema):
-    """An integer, by default a count."""
+    """Schema of an integer, by default a count from 0 to 2^62.
+
+    Args:
+        least, most: the smallest and the largest value that is allowed.
+        or_none: whether None is allowed too.
+
+    >>> Integer(1).expected, Integer(1).fits(0), Integer(1).fits(2)
+    ('an integer of at least 1', False, True)
+    """
 
     def __init__(self, least: int = 0, most: int = MOST, *, or_none: bool = False) -> None:
         super().__init__(or_none=or_none)
@@ -93,7 +112,16 @@ class Integer(FieldSchema):
 
 
 class Number(FieldSchema):
-    """A real number, by default including NaN and infinity, which metrics may be."""
+    """Schema of a real number, by default including NaN and infinity, which metrics may be.
+
+    Args:
+        least: the smallest value that is allowed, if any.
+        finite: whether NaN and infinity are refused.
+        or_none: whether None is allowed too.
+
+    >>> Number(finite=True).fits(1.5), Number(finite=True).fits(math.inf)
+    (True, False)
+    """
 
     def __init__(
         self, least: float | None = None, finite: bool = False, *, or_none: bool = False
@@ -114,7 +142,15 @@ class Number(FieldSchema):
 
 
 class Text(FieldSchema):
-    """A string; one of ``among``, if given."""
+    """Schema of a string; of one of several, if these are given.
+
+    Args:
+        among: the strings that are allowed; None means any.
+        or_none: whether None is allowed too.
+
+    >>> Text(("min", "max")).fits("min"), Text(("min", "max")).fits("mean")
+    (True, False)
+    """
 
     def __init__(self, among: tuple[str, ...] | None = None, *, or_none: bool = False) -> None:
         super().__init__(or_none=or_none)
@@ -129,7 +165,11 @@ class Text(FieldSchema):
 
 
 class Anything(FieldSchema):
-    """Any value, for entries that are only shown and stored."""
+    """Schema of any value, for entries that are only shown and stored.
+
+    >>> Anything().fits({"a": [1, "b"]})
+    True
+    """
 
     expected = "anything"
 
@@ -138,7 +178,16 @@ class Anything(FieldSchema):
 
 
 class Several(FieldSchema):
-    """A list of values of one kind, with ``length`` entries if given."""
+    """Schema of a list of values of one kind, of a given length if there is one.
+
+    Args:
+        of: the schema of each entry; by default `Anything`.
+        length: the number of entries; None means any.
+        or_none: whether None is allowed too.
+
+    >>> Several(Integer(), length=2).check([1, 2], "state/shape")
+    [1, 2]
+    """
 
     def __init__(
         self, of: FieldSchema | None = None, length: int | None = None, *, or_none: bool = False
@@ -159,7 +208,15 @@ class Several(FieldSchema):
 
 
 class ByName(FieldSchema):
-    """A dictionary of values of one kind, with any names."""
+    """Schema of a dictionary of values of one kind, with any names.
+
+    Args:
+        of: the schema of each value; by default `Anything`.
+        or_none: whether None is allowed too.
+
+    >>> ByName(Number()).check({"loss": 0.5}, "state/logs")
+    {'loss': 0.5}
+    """
 
     expected = "a dictionary"
 
@@ -176,7 +233,17 @@ class ByName(FieldSchema):
 
 
 class Arrays(FieldSchema):
-    """A list of arrays like those returned by ``like``."""
+    """Schema of a list of arrays like those that a function returns, such as the weights of a
+    model.
+
+    Args:
+        like: a function that returns arrays; shapes and kinds of dtypes are compared.
+        or_none: whether None is allowed too.
+
+    >>> schema = Arrays(lambda: [np.zeros((2,))])
+    >>> schema.check([np.ones((2,))], "state/weights")
+    [array([1., 1.])]
+    """
 
     expected = "a list of arrays as the model's weights"
 
@@ -199,10 +266,19 @@ class Arrays(FieldSchema):
 
 
 def check_array(array: Any, shape: tuple[int, ...], kind: str, entry: str) -> np.ndarray:
-    """Return ``array``, which must have this shape and kind of dtype ("f", "i").
+    """Return ``array``, which must have this shape and kind of dtype.
+
+    Args:
+        array: the value from the file.
+        shape: the expected shape.
+        kind: "f" for floats or "i" for integers.
+        entry: its path in the file, for the message.
 
     Raises:
-        ValueError: if it is not.
+        ValueError: if it is not such an array.
+
+    >>> check_array(np.ones((2,)), (2,), "f", "state/weights")
+    array([1., 1.])
     """
     if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype.kind != kind:
         kinds = {"f": "floating-point numbers", "i": "integers"}
@@ -217,12 +293,18 @@ def check(kept: Mapping[str, FieldSchema], values: Any, place: str) -> dict[str,
     """Check the values of a dictionary against their declarations.
 
     Args:
-        kept: The declarations by name.
-        values: The dictionary from the file.
-        place: Path of the dictionary in the file, for messages.
+        kept: the declarations by name.
+        values: the dictionary from the file.
+        place: path of the dictionary in the file, for messages.
+
+    Returns:
+        the values by name, as the declarations return them.
 
     Raises:
         ValueError: naming an entry that is missing, unknown or not as declared.
+
+    >>> check({"wait": Integer()}, {"wait": 2}, "state")
+    {'wait': 2}
     """
     if not isinstance(values, dict):
         raise ValueError(f"the entry {place!r} is {_short(values)}: a dictionary expected.")

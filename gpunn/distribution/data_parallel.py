@@ -53,7 +53,12 @@ def _refused(name: str) -> type:
             f"a model. Use DataParallel, or initialize() alone."
         )
 
-    about = f"Keras's {name}; it raises an error that says why."
+    about = f"""Keras's {name}, which is not supported: creating it raises an error that says why.
+
+    >>> {name}()  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    NotImplementedError: {name} is not supported: gpunn distributes the rows of a batch...
+    """
     return type(name, (), {"__init__": refuse, "__doc__": about, "__module__": __name__})
 
 
@@ -65,11 +70,15 @@ def set_distribution(value: DataParallel | None) -> None:
     """Set how `Model.fit` is distributed from now on.
 
     Args:
-        value: a `DataParallel`, as after `initialize`; None for trainings of each process alone,
-            as in a sweep.
+        value: a `DataParallel`, as after `initialize`; None for trainings of each process alone, as
+            in a sweep.
 
     Raises:
         TypeError: for anything else.
+
+    >>> set_distribution(None)
+    >>> distribution() is None
+    True
     """
     if value is not None and not isinstance(value, DataParallel):
         raise TypeError(f"set_distribution: a DataParallel or None is expected; got {value!r}.")
@@ -77,5 +86,11 @@ def set_distribution(value: DataParallel | None) -> None:
 
 
 def distribution() -> DataParallel | None:
-    """Return how `Model.fit` is distributed; None if each process trains alone."""
+    """Return how `Model.fit` is distributed: a `DataParallel`, or None.
+
+    It is None if each process trains alone, as without ``mpiexec``.
+
+    >>> distribution() is None
+    True
+    """
     return DataParallel() if launch.current().size > 1 else None

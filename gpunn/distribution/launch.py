@@ -174,12 +174,22 @@ def world() -> Communicator:
 
 
 def rank() -> int:
-    """Return the number of this process, from 0; 0 before `initialize`."""
+    """Return the number of this process, from 0; it is 0 before `initialize`.
+
+    The process of rank 0 prints and writes files.
+
+    >>> rank()  # without mpiexec
+    0
+    """
     return world().rank
 
 
 def size() -> int:
-    """Return the number of processes; 1 before `initialize`."""
+    """Return the number of processes that train together; it is 1 before `initialize`.
+
+    >>> size()  # without mpiexec
+    1
+    """
     return world().size
 
 

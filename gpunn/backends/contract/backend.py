@@ -48,11 +48,18 @@ class EagerProgram:
 
 
 class Backend(Contract, Device):
-    """Base class of backends: one device and the operations on it. Subclasses: numpy, cupy.
+    """Base class of backends: one device and the operations on it.
 
-    Several threads may use a backend at once. A program is made on a copy that only one
-    of them uses, see `isolated`: it has its own work arrays and its own trace. After an
-    interrupt its state is unknown, and it is discarded.
+    Subclasses are those of ``"numpy"``, ``"compiled"`` and ``"cupy"``; see `gpunn.get_backend`.
+
+    Several threads may use a backend at once. A program is made on a copy that only one of them
+    uses, see `isolated`: it has its own work arrays and its own trace. After an interrupt its state
+    is unknown, and it is discarded.
+
+    >>> import gpunn
+    >>> backend = gpunn.get_backend("numpy")
+    >>> isinstance(backend, Backend), backend.zeros((2,), "float32").tolist()
+    (True, [0.0, 0.0])
     """
 
     cache_bytes: int | None = None
