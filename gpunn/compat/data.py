@@ -391,7 +391,7 @@ class Dataset(Samples):
 
     @property
     def endless(self) -> bool:
-        """Whether the samples are repeated endlessly: then `fit` needs ``steps_per_epoch``."""
+        """Whether the samples are repeated endlessly, when `fit` needs ``steps_per_epoch``."""
         return self._length == math.inf
 
     def __bool__(self) -> bool:

@@ -226,7 +226,7 @@ class Operators:
 
     @property
     def ndim(self) -> int:
-        """The number of axes, a Python integer: the length of the shape, 0 for a scalar.
+        """The number of axes, a Python integer, which is the length of the shape; 0 for a scalar.
 
         >>> from gpunn import ops
         >>> ops.ones((2, 3)).ndim
@@ -241,7 +241,7 @@ class Operators:
 
     @property
     def T(self) -> Any:
-        """The transpose, with its axes reversed: (m, n) -> (n, m); see `gpunn.ops.transpose`.
+        """The transpose, with its axes reversed, as (m, n) -> (n, m); see `gpunn.ops.transpose`.
 
         >>> from gpunn import ops
         >>> ops.array([[1, 2], [3, 4]]).T.tolist()

@@ -53,7 +53,7 @@ class PyDataset:
 
     @property
     def num_batches(self) -> int | None:
-        """Number of batches; None if endless: then `fit` needs steps_per_epoch."""
+        """Number of batches; None if endless, when `fit` needs ``steps_per_epoch``."""
         if (given := vars(self).get("_given_batches")) is not None:
             return int(given)
         if type(self).__len__ is PyDataset.__len__:

@@ -165,7 +165,7 @@ class Tensor(Operators):
 
     @property
     def has_values(self) -> bool:
-        """Whether it has values, on whichever device: False for a placeholder of a trace.
+        """Whether it has values, on whichever device; a placeholder of a trace has none.
 
         >>> constant(1.0, "float32").has_values, leaf((), "float32").has_values
         (True, False)
@@ -183,7 +183,7 @@ class Tensor(Operators):
 
     @property
     def size(self) -> int:
-        """The number of elements, a Python integer: the product of the sizes in its shape.
+        """The number of elements, a Python integer, which is the product of the sizes in its shape.
 
         >>> constant([[1, 2, 3], [4, 5, 6]], "int32").size
         6

@@ -129,7 +129,7 @@ class Backend(Contract, Device):
 
     @property
     def profiled(self) -> bool:
-        """Whether this thread is profiling the backend: then steps are not traced."""
+        """Whether this thread is profiling the backend, when steps are not traced."""
         return current_profile(self) is not None
 
     def program(
