@@ -249,8 +249,8 @@ def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any =
 def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Tensor:
     """Set elements to 0 at random: ``y = x / (1 - rate)`` with probability 1 - rate, else 0.
 
-    The mean of each element is kept; the gradient of dropped elements is 0. Source: Srivastava et
-    al., Dropout: a simple way to prevent neural networks from overfitting, 2014.
+    The expected value of each element is kept; the gradient of dropped elements is 0. Source:
+    Srivastava et al., Dropout: a simple way to prevent neural networks from overfitting, 2014.
 
     Args:
         inputs: a tensor of floats (...); the result has its shape and dtype.

@@ -277,7 +277,7 @@ def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
 
 @operation
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
-    """Integrate along an axis by the trapezoidal rule: ``sum((y[i] + y[i + 1]) / 2 dx[i])``.
+    """Integrate along an axis by the trapezoidal rule: ``sum_i dx[i] (y[i] + y[i + 1]) / 2``.
 
     Args:
         y: the values at the points (..., n), which give (...); integers become floats (floatx).

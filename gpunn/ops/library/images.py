@@ -300,8 +300,9 @@ def conv_transpose(
 ) -> Tensor:
     """Compute the transposed convolution, which upsamples: the gradient of `conv` by its images.
 
-    The new sizes are ``length stride`` for "same" and ``length stride + max(kernel - stride, 0)``
-    for "valid". Source: Dumoulin & Visin 2016, arXiv:1603.07285.
+    The new sizes are ``length * stride`` for "same" and
+    ``length * stride + max(kernel - stride, 0)`` for "valid". Source: Dumoulin & Visin 2016,
+    arXiv:1603.07285.
 
     Args:
         inputs, strides, padding, data_format: as in `conv`.

@@ -33,7 +33,7 @@ def batch_normalization(
     scale: Any = None,
     epsilon: float = 1e-3,
 ) -> Tensor:
-    """Normalize by given moments: ``(x - mean) / sqrt(variance + epsilon) scale + offset``.
+    """Normalize by given moments: ``scale (x - mean) / sqrt(variance + epsilon) + offset``.
 
     Source: Ioffe & Szegedy 2015, arXiv:1502.03167.
 
@@ -64,7 +64,7 @@ def batch_normalization(
 def layer_normalization(
     x: Any, gamma: Any = None, beta: Any = None, axis: Axis = -1, epsilon: float | None = None
 ) -> Tensor:
-    """Normalize each sample: ``(x - mean(x)) / sqrt(var(x) + epsilon) gamma + beta``.
+    """Normalize each sample: ``gamma (x - mean(x)) / sqrt(var(x) + epsilon) + beta``.
 
     The mean and the variance are those over ``axis``. Source: Ba, Kiros & Hinton 2016,
     arXiv:1607.06450.
@@ -94,7 +94,7 @@ def layer_normalization(
 def rms_normalization(
     x: Any, scale: Any = None, axis: Axis = -1, epsilon: float | None = None
 ) -> Tensor:
-    """Divide each sample by its root mean square: ``x / sqrt(mean(x^2) + epsilon) scale``.
+    """Divide each sample by its root mean square: ``scale x / sqrt(mean(x^2) + epsilon)``.
 
     The mean is that over ``axis``. Source: Zhang & Sennrich 2019, arXiv:1910.07467.
 
