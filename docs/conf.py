@@ -89,48 +89,69 @@ def visit_block(self: Any, node: nodes.math_block) -> None:
 # -- the reference: a page for each public module
 
 API = DOCS / "reference" / "api"
-FIRST = "The names of `gpunn` itself: models, tensors, backends, and the other modules."
+FIRST = "The names of `gpunn` itself. Those that a module has too are described there."
 
 
 def modules() -> dict[str, ModuleType]:
     """Return the public modules by name, each once, though Keras has some under two names."""
-    found = {"gpunn": gpunn}
-    for name in sorted(gpunn.__all__):
-        module = getattr(gpunn, name)
-        if isinstance(module, ModuleType) and module not in found.values():
-            found[f"gpunn.{name}"] = module
+    found: dict[str, ModuleType] = {}
+    waiting = [("gpunn", gpunn)]
+    for name, module in waiting:
+        if module not in found.values():
+            found[name] = module
+            public = [n for n in sorted(module.__all__) if not n.startswith("_")]
+            inner = [(f"{name}.{n}", getattr(module, n)) for n in public]
+            waiting += [(n, m) for n, m in inner if isinstance(m, ModuleType)]
     return found
 
 
 def write_reference(app: Sphinx) -> None:
+    """Write a page for each module that has something of its own."""
     shutil.rmtree(API, ignore_errors=True)
     API.mkdir()
     known: set[int] = set()
-    found = modules()
-    # The module that defines an object comes first: elsewhere it is only named.
-    for name, module in sorted(found.items(), key=lambda pair: pair[0] == "gpunn"):
-        (API / f"{name}.rst").write_text(page(name, module, known), encoding="utf-8")
-    names = "\n".join(f"   {name}" for name in found)
-    text = f"Public names\n============\n\n.. toctree::\n\n{names}\n"
+    names = []
+    # `gpunn` comes last: what a module has is only named there.
+    for name, module in sorted(modules().items(), key=lambda pair: (pair[0] == "gpunn", pair[0])):
+        members = members_of(module)
+        if all(id(member) in known for member in members.values() if callable(member)):
+            continue  # Keras's other names, such as ops.nn
+        (API / f"{name}.rst").write_text(page(name, module, members, known), encoding="utf-8")
+        known |= {id(member) for member in members.values()}
+        names.append(name)
+    listed = "\n".join(f"   {name}" for name in sorted(names))
+    text = f"Public names\n============\n\n.. toctree::\n\n{listed}\n"
     (API / "index.rst").write_text(text, encoding="utf-8")
 
 
-def page(name: str, module: ModuleType, known: set[int]) -> str:
+def members_of(module: ModuleType) -> dict[str, Any]:
+    public = {n: getattr(module, n) for n in sorted(module.__all__) if not n.startswith("_")}
+    return {n: member for n, member in public.items() if not isinstance(member, ModuleType)}
+
+
+def page(name: str, module: ModuleType, members: dict[str, Any], known: set[int]) -> str:
     about = inspect.getdoc(module) or FIRST
     lines = [name, "=" * len(name), "", about, "", f".. currentmodule:: {name}", ""]
-    for each in sorted(n for n in module.__all__ if not n.startswith("_")):
-        member = getattr(module, each)
-        if isinstance(member, ModuleType):
-            continue
-        index = "" if id(member) not in known or not callable(member) else "   :no-index:"
-        known.add(id(member))
+    for each, member in members.items():
+        index = "   :no-index:" if id(member) in known and callable(member) else ""
         if isinstance(member, type):
-            lines += [f".. autoclass:: {name}.{each}", "   :members:", index, ""]
+            lines += [f".. autoclass:: {name}.{each}", "   :members:", inherited(member), index, ""]
         elif callable(member):
             lines += [f".. autofunction:: {name}.{each}", index, ""]
         else:
             lines += [f".. autodata:: {name}.{each}", "   :no-value:", index, ""]
     return "\n".join(lines)
+
+
+def inherited(cls: type) -> str:
+    """Return the option that shows what a class has of bases that are not public themselves."""
+    public = [base for base in cls.__mro__[1:] if is_public(base)]
+    described = {base.__name__ for each in public for base in each.__mro__} | {"object"}
+    return f"   :inherited-members: {', '.join(sorted(described))}"
+
+
+def is_public(cls: type) -> bool:
+    return any(cls is getattr(module, cls.__name__, None) for module in modules().values())
 
 
 def leave_out(app: Sphinx, what: str, name: str, member: Any, skip: bool, options: Any) -> Any:
