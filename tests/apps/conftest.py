@@ -1,9 +1,17 @@
-"""Fixtures for the tests of the command line."""
+"""Fixtures for the tests of the command line and of pages."""
+
+import shutil
 
 import pytest
+from browser import missing
 from command_line import SMALL, run
 
 from gpunn import backends
+
+ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -19,3 +27,19 @@ def trained(tmp_path_factory, mnist):
         status, printed, complained = run("train", "mnist", *SMALL, "--out", folder)
     assert (status, complained) == (0, "")
     return folder, printed
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Chromium, started once."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        missing("There is no chromium: apt install chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("There is no playwright: pip install playwright")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        yield browser
+        browser.close()

@@ -6,41 +6,16 @@ Playwright drives Debian's Chromium; Puppeteer drives its Firefox, which Playwri
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from browser import missing
 
 from gpunn.apps.web.playground import playground_page
 
-ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 PUPPETEER = "puppeteer-core@24.43.1"
-
-
-def _missing(what):
-    """Fail a test that lacks its tool where all tools are required; skip it elsewhere."""
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """Chromium, started once."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        _missing("There is no chromium: apt install chromium")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        _missing("There is no playwright: pip install playwright")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +24,7 @@ def firefox(tmp_path_factory):
     tools = {name: shutil.which(name) for name in ("firefox-esr", "node", "npm")}
     absent = [name for name, path in tools.items() if path is None]
     if absent:
-        _missing(f"There is no {' and no '.join(absent)}: apt install firefox-esr npm")
+        missing(f"There is no {' and no '.join(absent)}: apt install firefox-esr npm")
     folder, here = tmp_path_factory.mktemp("puppeteer"), Path(__file__).parent
     install = [tools["npm"], "install", "--silent", "--no-audit", "--no-fund", PUPPETEER]
     subprocess.run(install, cwd=folder, check=True)

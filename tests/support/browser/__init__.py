@@ -226,10 +226,15 @@ def why_not() -> str | None:
     return None
 
 
+def missing(what: str) -> None:
+    """Fail a test that lacks its tool where all tools are required; skip it elsewhere."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
+
+
 def needed() -> None:
     """Skip the test if wasmtime is missing; fail where tests must not be skipped."""
     if reason := why_not():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+        missing(reason)
 
 
 register_backend("browser", BrowserBackend)
