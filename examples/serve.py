@@ -18,6 +18,7 @@ import http.client
 import json
 import signal
 import socket
+import sys
 import threading
 import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -81,8 +82,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.reply(200, self.predict(body) if body else {"shape": self.server.shape})
         except Refused as error:
             self.send_error(*error.args)
-        except (ConnectionError, TimeoutError):
-            self.close_connection = True  # the client has gone
+        except OSError:
+            raise  # the client has gone, or is silent
         except Exception:
             traceback.print_exc()
             self.send_error(500, "the server failed")
@@ -121,12 +122,13 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def send_error(self, code, message=None, explain=None):
         """Answer by an error, and close; http.server calls this, too."""
         self.close_connection = True
-        self.reply(405 if code == 501 else code, {"error": message or "not a request of HTTP"})
+        self.reply(405 if code == 501 else code, {"error": message or "not HTTP"})
         # What the client still sends is discarded, up to 4 MB, so that it reads the answer.
         self.connection.shutdown(socket.SHUT_WR)
         self.connection.settimeout(1)
@@ -148,6 +150,10 @@ class Server(ThreadingHTTPServer):
         self.shape, self.turns = shape[1:], threading.BoundedSemaphore(AT_A_TIME)
         model.predict(np.zeros((1, *self.shape)), verbose=0)  # prepares the model
         super().__init__((host, port), Handler)
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
     def server_close(self):
         super().server_close()

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -71,8 +72,8 @@ class Running:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     running = Running(tmp_path_factory.mktemp("serve"))
     yield running
-    running.process.kill()
-    running.process.communicate()
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.communicate(timeout=20) == ("", "")  # no traceback
 
 
 def test_many_clients_get_the_bits_of_predict(running: Running) -> None:
@@ -176,6 +177,22 @@ def test_paths_and_methods(running: Running) -> None:
         status, document, headers = running.ask(method, path)
         assert status == 405 and headers["Allow"] == allowed and document["error"]
     assert running.ask("GET", "/health", "a body")[0] == 400
+    with closing(running.connect()) as connection:
+        connection.request("HEAD", "/health")
+        assert connection.getresponse().status == 405
+
+
+def test_clients_that_go_early_do_no_harm(running: Running) -> None:
+    for sent in (
+        b"",
+        b"no HTTP\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nContent-Length: 2000000\r\n\r\n",
+    ):
+        with socket.create_connection(running.address, timeout=20) as connection:
+            # Closing resets the connection.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.sendall(sent)
+    assert running.ask("POST", "/predict", GOOD)[0] == 200
 
 
 def test_an_output_that_is_not_finite_is_refused(running: Running) -> None:
