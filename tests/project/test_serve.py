@@ -43,6 +43,7 @@ class Running:
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", str(SERVE), "model.gpunn", "--port", "0"],
             cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "GPUNN_BACKEND": self.model.backend.name},
         )  # fmt: skip
         assert self.process.stdout is not None
         address = re.fullmatch(r"http://(127\.0\.0\.1):(\d+)\n", self.process.stdout.readline())
