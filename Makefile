@@ -23,7 +23,7 @@ test-more: export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train test test-more newest-pythons bench bench-full bench-guard gpu kernels web picture counters coverage lint docs notebooks formulas exports wheel clean
+.PHONY: help train test test-more newest-pythons bench bench-full bench-guard gpu kernels web picture counters coverage lint docs notebooks formulas exports wheel release clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -97,6 +97,9 @@ exports: | $(BIN)/python ## write what packages export, after a part was added, 
 
 wheel: $(VENV)/.for-test ## build the wheel in dist/
 	$(BIN)/python -m build
+
+release: $(VENV)/.for-test ## set VERSION, date the changelog, build and check; it publishes nothing
+	@$(BIN)/python tools/release.py "$(VERSION)" --date "$(DATE)"
 
 clean: ## remove .venv and what was built, keep runs/
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
