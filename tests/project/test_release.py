@@ -300,8 +300,8 @@ def test_the_version_and_the_address_are_the_same_everywhere():
             assert address.startswith(f"{home}/"), path
 
 
-def test_links_of_issue_forms_and_of_the_security_page_exist():
-    for path in [ROOT / "SECURITY.md", *(ROOT / ".github").rglob("*.yml")]:
+def test_what_the_changelog_the_security_page_and_the_issue_forms_link_to_is_there():
+    for path in [ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *(ROOT / ".github").rglob("*.yml")]:
         text = path.read_text(encoding="utf-8")
-        for file in re.findall(r"(?:blob/main/|\]\()(docs/[\w/.-]+\.md)", text):
+        for file in re.findall(r"(?:blob/main/|\]\()((?:docs|benchmarks)/[\w/.-]+\.md)", text):
             assert (ROOT / file).exists(), file
