@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import email
-import importlib.util
 import os
 import re
 import shutil
@@ -271,7 +270,7 @@ def build(root: Path) -> list[Path]:
 
 
 def check(archives: list[Path], name: str, version: Version) -> None:
-    """Check the archives: their metadata, and that the one for this Python can be imported.
+    """Check the archives: their metadata, by twine, and the wheel for this Python in a new `venv`.
 
     Raises:
         Refusal: if one does not pass.
@@ -287,37 +286,19 @@ def check(archives: list[Path], name: str, version: Version) -> None:
     if not best:
         raise Refusal(f"No wheel in dist/ is for this Python: {[path.name for path in wheels]}")
     with tempfile.TemporaryDirectory(prefix="release-") as folder:
-        at = Path(folder)
-        strictly(archives, at)
-        run(sys.executable, "-m", "venv", at / "new", cwd=at)
-        python = at / "new" / ("Scripts" if os.name == "nt" else "bin") / "python"
-        run(python, "-m", "pip", "install", "--quiet", best[0].resolve(), cwd=at)
+        new = Path(folder)
+        run(sys.executable, "-m", "venv", new / "venv", cwd=new)
+        python = new / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+        install = (python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
+        run(*install, best[0].resolve(), cwd=new)
         script = f"import {name}; print({name}.__version__)"
-        imported = run(python, "-c", script, cwd=at, capture=True).strip()
+        imported = run(python, "-c", script, cwd=new, capture=True).strip()
+        run(*install, "twine", cwd=new)
+        files = [archive.resolve() for archive in archives]
+        run(python, "-m", "twine", "check", "--strict", *files, cwd=new)
     if imported != str(version):
         raise Refusal(f"{best[0].name}, installed, says that it is {imported}.")
     print(f"release: {best[0].name} installs, and is {imported}", flush=True)
-
-
-def strictly(archives: list[Path], folder: Path) -> None:
-    """Run `twine check --strict`, by the twine of this Python or one that is fetched."""
-    path = {}
-    if importlib.util.find_spec("twine") is None:
-        target = folder / "twine"
-        run(
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--target",
-            target,
-            "twine",
-            cwd=folder,
-        )
-        path = {"PYTHONPATH": str(target)}
-    files = [archive.resolve() for archive in archives]
-    run(sys.executable, "-m", "twine", "check", "--strict", *files, cwd=folder, **path)
 
 
 def metadata(archive: Path) -> tuple[str, str]:
@@ -359,14 +340,14 @@ def git(root: Path, *arguments: str) -> str:
     return run("git", *arguments, cwd=root, capture=True)
 
 
-def run(*command: str | Path, cwd: Path, capture: bool = False, **environment: str) -> str:
+def run(*command: str | Path, cwd: Path, capture: bool = False) -> str:
     """Run a command outside of the Make that runs this, and return what it prints if asked to.
 
     Raises:
         Refusal: if it fails.
     """
     made = ("MAKEFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "MFLAGS", "VERSION", "DATE", "PYTHONPATH")
-    given = {key: value for key, value in os.environ.items() if key not in made} | environment
+    given = {key: value for key, value in os.environ.items() if key not in made}
     words = [str(word) for word in command]
     try:
         done = subprocess.run(words, cwd=cwd, env=given, text=True,

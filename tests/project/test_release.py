@@ -281,8 +281,10 @@ def test_a_release_is_built_checked_and_left_uncommitted(little):
 
 def test_the_changelog_of_this_tree_can_be_released_or_was():
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    if Version(gpunn.__version__) not in RELEASE["released"](text):
+    try:
         assert "## [99.0.0] - 2026-02-03\n" in RELEASE["dated"](text, Version("99.0.0"), DAY)
+    except REFUSAL as error:  # nothing is there yet that is newer than the last release
+        assert "is empty" in str(error) and RELEASE["released"](text)
 
 
 def test_the_version_and_the_address_are_the_same_everywhere():
