@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CHANGELOG = "CHANGELOG.md"
 CITATION = "CITATION.cff"
 SUMMARY_LINES = 25  # at most
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 UNRELEASED = "## [Unreleased]"
 SECTION = re.compile(r"^## \[(?P<version>[^\]]+)\](?P<rest>.*)$", re.MULTILINE)
 REFERENCE = re.compile(r"^\[[^\]]+\]: \S+$", re.MULTILINE)
@@ -50,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--date", default="", help="the day of the release (today)")
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in INTERRUPTS:  # also where whoever started this ignores them
+        signal.signal(number, signal.default_int_handler)
     try:
         release(options.root, options.version, options.date)
     except Refusal as error:
@@ -246,8 +248,7 @@ def _replaced(pattern: str, line: str, text: str, file: str) -> str:
 
 def restore(before: dict[Path, str]) -> None:
     """Set files back. A second interrupt does not stop this."""
-    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in
-                (signal.SIGINT, signal.SIGTERM)}  # fmt: skip
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in INTERRUPTS}
     for path, text in before.items():
         path.write_text(text, encoding="utf-8", newline="\n")
     for number, handler in handlers.items():
