@@ -48,6 +48,8 @@ class Constraint(Formula):
 
     A custom constraint implements ``__call__``, which receives a NumPy or CuPy array.
 
+    >>> import numpy as np
+    >>> from gpunn.constraints import Constraint
     >>> class _Rounded(Constraint):
     ...     def __call__(self, w):
     ...         return w.round()
@@ -83,8 +85,12 @@ class _BuiltIn(Constraint):
 
 
 class NonNeg(_BuiltIn):
-    """No weight below 0: max(w, 0).
+    """No weight below 0: ``max(w, 0)``.
 
+    After each update, negative weights become 0. It works for any shape, has no arguments, and is
+    Keras's.
+
+    >>> from gpunn.constraints import NonNeg
     >>> NonNeg()([-1.0, 2.0]).tolist()
     [0.0, 2.0]
     """
@@ -163,9 +169,19 @@ class _Norm(Stated, _BuiltIn):
 class MaxNorm(_Norm):
     """Norms of at most ``max_value``; longer ones are scaled down to it.
 
-    Srivastava et al., "Dropout", 2014, section 5.1.
+    Srivastava et al., "Dropout", 2014, section 5.1. As in Keras, the norm is Euclidean, and with
+    ``axis=0`` it is that of the weights that lead into each unit.
 
-    >>> MaxNorm(2.0)([[3.0, 1.0], [4.0, 0.0]]).round(4).tolist()
+    Args:
+        max_value: the largest norm, at least 0.
+        axis: the axis of a norm, or several adjacent ones: 0 for a kernel (inputs, units),
+            [0, 1, 2] for that of a convolution (height, width, channels, filters).
+
+    Raises:
+        ValueError: when applied, for an axis that the weights do not have.
+
+    >>> from gpunn.constraints import MaxNorm
+    >>> MaxNorm(2.0)([[3.0, 1.0], [4.0, 0.0]]).round(4).tolist()  # norms of 5 and 1
     [[1.2, 1.0], [1.6, 0.0]]
     """
 
@@ -181,6 +197,17 @@ class MaxNorm(_Norm):
 class UnitNorm(_Norm):
     """Norms of 1.
 
+    After each update, the weights that lead into each unit are divided by their Euclidean norm, as
+    in Keras; weights that are all 0 stay 0.
+
+    Args:
+        axis: the axis of a norm, or several adjacent ones: 0 for a kernel (inputs, units),
+            [0, 1, 2] for that of a convolution (height, width, channels, filters).
+
+    Raises:
+        ValueError: when applied, for an axis that the weights do not have.
+
+    >>> from gpunn.constraints import UnitNorm
     >>> UnitNorm()([[3.0], [4.0]]).round(4).tolist()
     [[0.6], [0.8]]
     """
@@ -193,13 +220,24 @@ class UnitNorm(_Norm):
 class MinMaxNorm(_Norm):
     """Norms from ``min_value`` to ``max_value``.
 
-    Args:
-        min_value, max_value: the limits.
-        rate: fraction of the way to the nearest limit that one update takes; 1 is all of it.
-        axis: over which a norm is computed.
+    Weights whose Euclidean norm is outside of these limits are scaled towards the nearest one, as
+    in Keras: to the norm ``rate * limit + (1 - rate) * norm``.
 
-    >>> MinMaxNorm(0.5, 1.0)([[0.3], [0.4]]).round(4).tolist()
+    Args:
+        min_value, max_value: the limits, at least 0.
+        rate: fraction of the way to the nearest limit that one update takes; 1 is all of it.
+        axis: the axis of a norm, or several adjacent ones: 0 for a kernel (inputs, units),
+            [0, 1, 2] for that of a convolution (height, width, channels, filters).
+
+    Raises:
+        ValueError: for limits in the wrong order or a rate outside of 0 to 1; when applied, for an
+            axis that the weights do not have.
+
+    >>> from gpunn.constraints import MinMaxNorm
+    >>> MinMaxNorm(0.5, 1.0)([[0.3], [0.4]]).round(4).tolist()  # a norm of 0.5
     [[0.3], [0.4]]
+    >>> MinMaxNorm(0.5, 1.0)([[3.0], [4.0]]).round(4).tolist()  # a norm of 5
+    [[0.6], [0.8]]
     """
 
     examples = ({"min_value": 0.5, "max_value": 0.75}, {"rate": 0.5, "axis": -1})
@@ -222,7 +260,11 @@ class FunctionConstraint(OfOneFunction, Constraint):
     `get` creates it. Files store the name under which it was registered, see
     `gpunn.saving.register_serializable`.
 
+    Args:
+        function: the function; it takes a tensor and returns one of the same shape.
+
     >>> from gpunn import ops
+    >>> from gpunn.constraints import get
     >>> get(lambda w: ops.maximum(w, 0.0))([-1.0, 2.0]).tolist()
     [0.0, 2.0]
     """
@@ -258,6 +300,19 @@ def get(identifier: Any) -> Constraint | None:
     """Return the constraint for a name, an object, a class, a function or a config dictionary;
     None for None.
 
+    Args:
+        identifier: the name of a class, such as ``"max_norm"``; a `Constraint` or its class; a
+            dictionary of `serialize`; or a custom function of the weights, written with
+            `gpunn.ops`.
+
+    Returns:
+        A `Constraint`; an object is returned itself.
+
+    Raises:
+        ValueError: for an unknown name; the closest known one is suggested.
+        TypeError: for any other type.
+
+    >>> from gpunn.constraints import get
     >>> get("max_norm")
     MaxNorm(max_value=2.0, axis=0)
     """

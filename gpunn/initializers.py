@@ -57,7 +57,21 @@ TRUNCATED_STDDEV = 0.87962566103423978
 
 
 class Initializer(registry.Entry, HasFields):
-    """Base class of initializers. A subclass implements `draw`."""
+    """Base class of initializers. A subclass implements `draw`, which returns the values of a
+    shape.
+
+    An initializer is called on a shape and returns a NumPy array: ``HeNormal(seed=1)((784, 128))``.
+    `draw` receives a generator that is seeded with the argument ``seed`` of the built-in classes;
+    a subclass without one gets the same generator in every call.
+
+    >>> import numpy as np
+    >>> from gpunn.initializers import Initializer
+    >>> class _Ramp(Initializer):
+    ...     def draw(self, shape, generator):
+    ...         return np.arange(float(np.prod(shape))).reshape(shape)
+    >>> _Ramp()((2, 2)).tolist()
+    [[0.0, 1.0], [2.0, 3.0]]
+    """
 
     kind = "initializer"
 
@@ -78,14 +92,29 @@ class Initializer(registry.Entry, HasFields):
 
 
 class Zeros(Initializer):
-    """All 0."""
+    """All 0: the usual initial bias.
+
+    As the initializer of a kernel in a hidden layer, it leaves all units of the layer equal: see
+    `gpunn.initializers`. It works for any shape and needs no arguments.
+
+    >>> from gpunn.initializers import Zeros
+    >>> Zeros()((2, 2)).tolist()
+    [[0.0, 0.0], [0.0, 0.0]]
+    """
 
     def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         return np.zeros(shape)
 
 
 class Ones(Initializer):
-    """All 1."""
+    """All 1: the usual initial scale of a normalization.
+
+    It works for any shape and needs no arguments.
+
+    >>> from gpunn.initializers import Ones
+    >>> Ones()((2, 2)).tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
+    """
 
     def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         return np.ones(shape)
@@ -98,8 +127,15 @@ def _as_json(name: str, value: Any) -> Any:
 class Constant(Initializer):
     """All equal to ``value``, or a given array (a list in JSON) of the parameter's shape.
 
-    >>> Constant([[1.0, 2.0]])((1, 2)).tolist()
-    [[1.0, 2.0]]
+    Args:
+        value: a number, or an array of the shape that will be requested.
+
+    Raises:
+        ValueError: when called, if the shape of the array is not the requested one.
+
+    >>> from gpunn.initializers import Constant
+    >>> Constant(0.5)((2,)).tolist(), Constant([[1.0, 2.0]])((1, 2)).tolist()
+    ([0.5, 0.5], [[1.0, 2.0]])
     """
 
     examples = ({"value": 0.5}, {"value": np.array([[1.0, 2.0], [3.0, 4.0]])})
@@ -122,7 +158,21 @@ class _Seeded(Initializer):
 
 
 class RandomNormal(_Seeded):
-    """Normal with ``mean`` and ``stddev``."""
+    """Normal with ``mean`` and ``stddev``.
+
+    Independent draws from the normal distribution, for any shape. The defaults are Keras's.
+
+    Args:
+        mean: the expected value.
+        stddev: the standard deviation, at least 0.
+        seed: integer, for the same values on every call; None draws one from the source of
+            `gpunn.utils.set_random_seed`.
+
+    >>> from gpunn.initializers import RandomNormal
+    >>> w = RandomNormal(mean=1.0, stddev=0.5, seed=1)((1000, 10))
+    >>> bool(abs(w.mean() - 1.0) < 0.02), bool(abs(w.std() - 0.5) < 0.02)
+    (True, True)
+    """
 
     aliases: ClassVar[tuple[str, ...]] = ("normal",)
 
@@ -137,7 +187,21 @@ class RandomNormal(_Seeded):
 
 
 class TruncatedNormal(RandomNormal):
-    """Normal with ``mean`` and ``stddev``; draws beyond two ``stddev`` are drawn again."""
+    """Normal with ``mean`` and ``stddev``; draws beyond two ``stddev`` are drawn again.
+
+    The deviation of the result is therefore about 0.88 times ``stddev``. The defaults are Keras's.
+
+    Args:
+        mean: the center.
+        stddev: the standard deviation before the truncation, at least 0.
+        seed: integer, for the same values on every call; None draws one from the source of
+            `gpunn.utils.set_random_seed`.
+
+    >>> from gpunn.initializers import TruncatedNormal
+    >>> w = TruncatedNormal(stddev=0.5, seed=1)((100, 10))
+    >>> bool(abs(w).max() <= 1.0)
+    True
+    """
 
     aliases = ()
     examples = ({}, {"mean": 1.0, "stddev": 2.0, "seed": 3})
@@ -147,7 +211,21 @@ class TruncatedNormal(RandomNormal):
 
 
 class RandomUniform(_Seeded):
-    """Uniform from ``minval`` to ``maxval``."""
+    """Uniform from ``minval`` to ``maxval``.
+
+    Independent draws from the uniform distribution, for any shape. The defaults are Keras's.
+
+    Args:
+        minval: the lower limit.
+        maxval: the upper limit.
+        seed: integer, for the same values on every call; None draws one from the source of
+            `gpunn.utils.set_random_seed`.
+
+    >>> from gpunn.initializers import RandomUniform
+    >>> w = RandomUniform(-1.0, 1.0, seed=1)((100, 10))
+    >>> bool(w.min() < -0.9), bool(w.max() > 0.9), bool(abs(w).max() <= 1.0)
+    (True, True, True)
+    """
 
     aliases = ("uniform",)
     examples = ({}, {"minval": -1.0, "maxval": 2.0, "seed": 2**63})
@@ -168,13 +246,23 @@ def _check_distribution(name: str, value: Any) -> str:
 class VarianceScaling(_Seeded):
     """Draws with variance scale / n, where n is the fan-in, the fan-out or their mean.
 
+    The fan-in is the number of inputs of a unit, the fan-out that of outputs. For a kernel (inputs,
+    units) these are the two axes; for a convolution (height, width, channels, filters) each is
+    multiplied by height times width. With the right scale, the variance of activations stays the
+    same from layer to layer. The definition is Keras's.
+
     Args:
         scale: positive factor.
         mode: ``"fan_in"``, ``"fan_out"`` or ``"fan_avg"``.
         distribution: ``"truncated_normal"`` (at two sigma, corrected for that),
             ``"untruncated_normal"`` or ``"uniform"`` (limits +-sqrt(3 scale / n)).
-        seed: integer; drawn when None.
+        seed: integer, for the same values on every call; None draws one from the source of
+            `gpunn.utils.set_random_seed`.
 
+    Raises:
+        ValueError: for another mode or distribution, or a scale that is not positive.
+
+    >>> from gpunn.initializers import VarianceScaling
     >>> bool(abs(VarianceScaling(seed=1)((500, 400)).std() - 500 ** -0.5) < 1e-3)
     True
     """
@@ -208,7 +296,21 @@ class _Named(VarianceScaling):
 
 
 class GlorotUniform(_Named):
-    """Uniform within +-sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
+    """Uniform within ``+-sqrt(6 / (fan_in + fan_out))`` (Glorot and Bengio, 2010).
+
+    The default of most layers, as in Keras, also known as Xavier initialization. It keeps the
+    variance of activations and gradients for units that are linear near 0, such as tanh. The fans
+    of a kernel (inputs, units) are its two axes, see `VarianceScaling`.
+
+    Args:
+        seed: integer, for the same values on every call; None draws one from the source of
+            `gpunn.utils.set_random_seed`.
+
+    >>> from gpunn.initializers import GlorotUniform
+    >>> w = GlorotUniform(seed=1)((4, 2))  # the limit is sqrt(6 / (4 + 2)) = 1
+    >>> w.shape, bool(abs(w).max() <= 1.0)
+    ((4, 2), True)
+    """
 
     aliases = ("xavier_uniform",)
     fixed = (1.0, "fan_avg", "uniform")
@@ -216,7 +318,20 @@ class GlorotUniform(_Named):
 
 
 class GlorotNormal(_Named):
-    """Truncated normal, variance 2 / (fan_in + fan_out) (Glorot and Bengio, 2010)."""
+    """Truncated normal, variance ``2 / (fan_in + fan_out)`` (Glorot and Bengio, 2010).
+
+    Also known as Xavier initialization, with the same variance as `GlorotUniform`. The fans of a
+    kernel (inputs, units) are its two axes, see `VarianceScaling`.
+
+    Args:
+        seed: integer, for the same values on every call; None draws one from the source of
+            `gpunn.utils.set_random_seed`.
+
+    >>> from gpunn.initializers import GlorotNormal
+    >>> w = GlorotNormal(seed=1)((500, 300))  # the deviation is sqrt(2 / 800) = 0.05
+    >>> bool(abs(w.std() - 0.05) < 1e-3)
+    True
+    """
 
     aliases = ("xavier_normal",)
     fixed = (1.0, "fan_avg", "truncated_normal")
@@ -224,42 +339,102 @@ class GlorotNormal(_Named):
 
 
 class HeUniform(_Named):
-    """Uniform within +-sqrt(6 / fan_in) (He et al., 2015)."""
+    """Uniform within ``+-sqrt(6 / fan_in)`` (He et al., 2015).
+
+    For layers with ReLU, which halves the mean square of its input. The fan-in of a kernel
+    (inputs, units) is the number of inputs, see `VarianceScaling`.
+
+    Args:
+        seed: integer, for the same values on every call; None draws one from the source of
+            `gpunn.utils.set_random_seed`.
+
+    >>> from gpunn.initializers import HeUniform
+    >>> w = HeUniform(seed=1)((6, 2))  # the limit is sqrt(6 / 6) = 1
+    >>> w.shape, bool(abs(w).max() <= 1.0)
+    ((6, 2), True)
+    """
 
     fixed = (2.0, "fan_in", "uniform")
     examples = ({}, {"seed": 1})
 
 
 class HeNormal(_Named):
-    """Truncated normal, variance 2 / fan_in (He et al., 2015)."""
+    """Truncated normal, variance ``2 / fan_in`` (He et al., 2015).
+
+    For layers with ReLU, which halves the mean square of its input. The fan-in of a kernel
+    (inputs, units) is the number of inputs, see `VarianceScaling`.
+
+    Args:
+        seed: integer, for the same values on every call; None draws one from the source of
+            `gpunn.utils.set_random_seed`.
+
+    >>> from gpunn.initializers import HeNormal
+    >>> w = HeNormal(seed=1)((800, 100))  # the deviation is sqrt(2 / 800) = 0.05
+    >>> bool(abs(w.std() - 0.05) < 1e-3)
+    True
+    """
 
     fixed = (2.0, "fan_in", "truncated_normal")
     examples = ({}, {"seed": 1})
 
 
 class LecunUniform(_Named):
-    """Uniform within +-sqrt(3 / fan_in) (LeCun et al., 1998)."""
+    """Uniform within ``+-sqrt(3 / fan_in)`` (LeCun et al., 1998).
+
+    The variance is 1 / fan_in, as for `LecunNormal`. The fan-in of a kernel (inputs, units) is the
+    number of inputs, see `VarianceScaling`.
+
+    Args:
+        seed: integer, for the same values on every call; None draws one from the source of
+            `gpunn.utils.set_random_seed`.
+
+    >>> from gpunn.initializers import LecunUniform
+    >>> w = LecunUniform(seed=1)((3, 2))  # the limit is sqrt(3 / 3) = 1
+    >>> w.shape, bool(abs(w).max() <= 1.0)
+    ((3, 2), True)
+    """
 
     fixed = (1.0, "fan_in", "uniform")
     examples = ({}, {"seed": 1})
 
 
 class LecunNormal(_Named):
-    """Truncated normal, variance 1 / fan_in (LeCun et al., 1998)."""
+    """Truncated normal, variance ``1 / fan_in`` (LeCun et al., 1998).
+
+    With it, a linear unit keeps the variance of its inputs, and so do networks with
+    `gpunn.activations.selu`. The fan-in of a kernel (inputs, units) is the number of inputs, see
+    `VarianceScaling`.
+
+    Args:
+        seed: integer, for the same values on every call; None draws one from the source of
+            `gpunn.utils.set_random_seed`.
+
+    >>> from gpunn.initializers import LecunNormal
+    >>> w = LecunNormal(seed=1)((400, 200))  # the deviation is sqrt(1 / 400) = 0.05
+    >>> bool(abs(w.std() - 0.05) < 1e-3)
+    True
+    """
 
     fixed = (1.0, "fan_in", "truncated_normal")
     examples = ({}, {"seed": 1})
 
 
 class Orthogonal(_Seeded):
-    """gain times a matrix with orthonormal columns, or rows if it is wide (Saxe et al., 2014).
+    """``gain`` times a matrix with orthonormal columns, or rows if it is wide (Saxe et al., 2014).
 
-    For a shape of more than two axes, all axes but the last are the rows of the matrix.
+    A square matrix of this kind keeps the length of every vector. For a shape of more than two
+    axes, all axes but the last are the rows of the matrix.
 
     Args:
         gain: factor.
-        seed: integer; drawn when None.
+        seed: integer, for the same values on every call; None draws one from the source of
+            `gpunn.utils.set_random_seed`.
 
+    Raises:
+        ValueError: when called, for a shape of fewer than two axes.
+
+    >>> import numpy as np
+    >>> from gpunn.initializers import Orthogonal
     >>> w = Orthogonal(seed=1)((5, 3), "float64")
     >>> bool(np.allclose(w.T @ w, np.eye(3)))
     True
@@ -281,8 +456,17 @@ class Orthogonal(_Seeded):
 
 
 class Identity(Initializer):
-    """gain times the identity matrix; a matrix that is not square has gain on its diagonal.
+    """``gain`` times the identity matrix; a matrix that is not square has gain on its diagonal.
 
+    A layer of as many units as inputs then starts as a copy of its inputs.
+
+    Args:
+        gain: factor.
+
+    Raises:
+        ValueError: when called, for a shape that is not that of a matrix.
+
+    >>> from gpunn.initializers import Identity
     >>> Identity(2.0)((2, 3)).tolist()
     [[2.0, 0.0, 0.0], [0.0, 2.0, 0.0]]
     """
@@ -308,6 +492,11 @@ class FunctionInitializer(OfOneFunction, Initializer):
     `get` creates it. Files store the name under which it was registered, see
     `gpunn.saving.register_serializable`.
 
+    Args:
+        function: the function; it is called with a tuple and the name of a dtype.
+
+    >>> import numpy as np
+    >>> from gpunn.initializers import get
     >>> get(lambda shape, dtype=None: np.full(shape, 3))((2,)).tolist()
     [3.0, 3.0]
     """
@@ -349,6 +538,19 @@ def get(identifier: Any) -> Initializer:
     """Return the initializer for a name, an object, a class, a config dictionary, a function or a
     constant array; for None `GlorotUniform`, Keras's default for weights.
 
+    Args:
+        identifier: the name of a class, such as ``"he_normal"``; an `Initializer` or its class; a
+            dictionary of `serialize`; a number or an array, for `Constant`; or a custom function of
+            a shape and a dtype.
+
+    Returns:
+        An `Initializer`; an object is returned itself.
+
+    Raises:
+        ValueError: for an unknown name; the closest known one is suggested.
+        TypeError: for any other type.
+
+    >>> from gpunn.initializers import get
     >>> get("he_normal").mode
     'fan_in'
     """

@@ -50,6 +50,8 @@ class Regularizer(Formula):
     `gradient`, both methods receive the weights as a NumPy or CuPy array.
 
     >>> from gpunn import ops
+    >>> import numpy as np
+    >>> from gpunn.regularizers import Regularizer
     >>> class _Large(Regularizer):
     ...     def __call__(self, x):
     ...         return ops.max(ops.abs(x))
@@ -68,7 +70,7 @@ class Regularizer(Formula):
     _not_watched = frozenset({"_on_arrays"})
     _stand_ins: ClassVar[Mapping[str, Any]] = {"coefficients": None}
     coefficients: ClassVar[tuple[float, float] | None] = None
-    """(l1, l2) of a penalty l1 sum(|w|) + l2 sum(w^2); None for any other."""
+    """(l1, l2) of a penalty ``l1 sum(|w|) + l2 sum(w^2)``; None for any other."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -163,8 +165,19 @@ def _as_tensor(x: Any) -> Tensor:
 
 
 class L1(_Elementwise):
-    """l1 * sum(|w|): drives weights to exactly zero.
+    """``l1 * sum(|w|)``: drives weights to exactly zero.
 
+    It is added to the loss once per batch, as in Keras. With plain SGD, each update moves every
+    weight by learning_rate times l1 towards 0. The weights have any shape; the penalty is a scalar.
+
+    Args:
+        l1: the factor, at least 0.
+
+    Raises:
+        ValueError: for a factor that is negative or not finite.
+
+    >>> import numpy as np
+    >>> from gpunn.regularizers import L1
     >>> float(L1(0.5)(np.array([1.0, -2.0])))
     1.5
     """
@@ -181,8 +194,20 @@ class L1(_Elementwise):
 
 
 class L2(_Elementwise):
-    """l2 * sum(w^2): keeps weights small.
+    """``l2 * sum(w^2)``: keeps weights small.
 
+    It is added to the loss once per batch, as in Keras; its derivative is ``2 l2 w``. Half a sum of
+    squares, as in some books, is ``L2(factor / 2)``. The weights have any shape; the penalty is a
+    scalar.
+
+    Args:
+        l2: the factor, at least 0.
+
+    Raises:
+        ValueError: for a factor that is negative or not finite.
+
+    >>> import numpy as np
+    >>> from gpunn.regularizers import L2
     >>> float(L2(0.5)(np.array([1.0, -2.0])))
     2.5
     """
@@ -202,7 +227,23 @@ class L2(_Elementwise):
 
 
 class L1L2(_Elementwise):
-    """l1 * sum(|w|) + l2 * sum(w^2). By name (``"l1l2"``) both are 0.01, as in Keras."""
+    """``l1 * sum(|w|) + l2 * sum(w^2)``. By name (``"l1l2"``) both are 0.01, as in Keras.
+
+    The penalty of the elastic net (Zou and Hastie, 2005), the sum of `L1` and `L2`. The weights
+    have any shape; the penalty is a scalar.
+
+    Args:
+        l1: factor of the magnitudes, at least 0.
+        l2: factor of the squares, at least 0.
+
+    Raises:
+        ValueError: for a factor that is negative or not finite.
+
+    >>> import numpy as np
+    >>> from gpunn.regularizers import L1L2
+    >>> float(L1L2(l1=0.5, l2=0.25)(np.array([1.0, -2.0])))  # 0.5 * 3 + 0.25 * 5
+    2.75
+    """
 
     functor = "BothPenalties"
     parameter_names = ("l1", "l2")
@@ -220,13 +261,23 @@ class L1L2(_Elementwise):
 
 
 class OrthogonalRegularizer(Regularizer):
-    """factor times the mean of |cosine| between two different rows (or columns) of a matrix.
+    """``factor`` times the mean of ``|cosine|`` between two different rows (or columns) of a
+    matrix.
+
+    It is 0 if all rows are at right angles and ``factor`` if they are all parallel, whatever their
+    lengths. The definition is Keras's.
 
     Args:
-        factor: weight of the penalty.
+        factor: weight of the penalty, at least 0.
         mode: ``"rows"`` or ``"columns"``.
 
-    >>> float(OrthogonalRegularizer(1.0)(np.array([[1.0, 0.0], [3.0, 3.0]])).round(4))
+    Raises:
+        ValueError: for a negative factor or another mode; when called, for weights that are not a
+            matrix.
+
+    >>> import numpy as np
+    >>> from gpunn.regularizers import OrthogonalRegularizer
+    >>> float(OrthogonalRegularizer(1.0)(np.array([[1.0, 0.0], [3.0, 3.0]])).round(4))  # cos 45
     0.7071
     """
 
@@ -257,7 +308,11 @@ class FunctionRegularizer(OfOneFunction, Regularizer):
     `get` creates it. Files store the name under which it was registered, see
     `gpunn.saving.register_serializable`.
 
+    Args:
+        function: the function; it takes a tensor and returns a scalar.
+
     >>> from gpunn import ops
+    >>> from gpunn.regularizers import get
     >>> float(get(lambda w: 0.5 * ops.sum(ops.square(w)))([1.0, 3.0]))
     5.0
     """
@@ -274,7 +329,22 @@ l1, l2, orthogonal_regularizer = L1, L2, OrthogonalRegularizer  # Keras's other 
 
 
 def l1_l2(l1: float = 0.01, l2: float = 0.01) -> L1L2:
-    """`L1L2` with Keras's defaults for this name."""
+    """Return `L1L2` with Keras's defaults for this name, both factors 0.01.
+
+    Args:
+        l1: factor of the magnitudes, at least 0.
+        l2: factor of the squares, at least 0.
+
+    Returns:
+        An `L1L2`.
+
+    Raises:
+        ValueError: for a factor that is negative or not finite.
+
+    >>> from gpunn.regularizers import l1_l2
+    >>> l1_l2()
+    L1L2(l1=0.01, l2=0.01)
+    """
     return L1L2(l1, l2)
 
 
@@ -285,6 +355,19 @@ def get(identifier: Any) -> Regularizer | None:
     """Return the regularizer for a name, an object, a class, a function or a config dictionary;
     None for None.
 
+    Args:
+        identifier: the name of a class, such as ``"l2"``; a `Regularizer` or its class; a
+            dictionary of `serialize`; or a custom function of the weights, written with
+            `gpunn.ops`.
+
+    Returns:
+        A `Regularizer`; an object is returned itself.
+
+    Raises:
+        ValueError: for an unknown name; the closest known one is suggested.
+        TypeError: for any other type.
+
+    >>> from gpunn.regularizers import get
     >>> get("l2")
     L2(l2=0.01)
     """

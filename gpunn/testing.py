@@ -85,6 +85,7 @@ def check_gradients(
         ValueError: if the subject cannot be checked.
 
     >>> import gpunn
+    >>> from gpunn.testing import check_gradients
     >>> check_gradients(gpunn.layers.Dense(3, activation="tanh"), (4, 5))
     >>> class _Forgetful(gpunn.layers.Layer):
     ...     def forward(self, call):

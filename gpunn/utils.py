@@ -48,9 +48,13 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
             whose order gives the indices.
         num_classes: Length of a row; by default the largest class index plus one.
 
+    Returns:
+        An array (..., classes) of 0 and 1.
+
     Raises:
         ValueError: for a class index that is negative, not an integer, or too large.
 
+    >>> from gpunn.utils import to_categorical
     >>> to_categorical([0, 2]).tolist()
     [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """
@@ -97,12 +101,19 @@ def plot_model(
         splines: Accepted and ignored; lines are straight.
 
     Returns:
-        An object that a notebook displays: for SVG, or without a file, a drawing whose
+        An object that a notebook displays. For SVG, or without a file, it is a drawing whose
         ``to_svg()`` returns its text; otherwise the figure.
 
     Raises:
         ValueError: if the input shape is not known.
         ImportError: without matplotlib, for a format other than SVG.
+
+    >>> import gpunn
+    >>> from gpunn.utils import plot_model
+    >>> model = gpunn.Sequential([gpunn.Input((4,)), gpunn.layers.Dense(2, name="out")])
+    >>> drawing = plot_model(model, None, show_layer_names=True)
+    >>> "out" in drawing.to_svg()
+    True
     """
     choices: dict[str, Any] = {
         "shapes": show_shapes,

@@ -431,8 +431,13 @@ def spelled(line: Line) -> str:
 def written_comment(part: Any, more: str) -> list[str]:
     """Return a comment with the first paragraph of a docstring, and ``more``."""
     about = re.split(r"\n\s*\n", inspect.cleandoc(type(part).__doc__ or ""))[0]
-    about = " ".join([*about.split(), *more.split()])
+    about = re.sub(r"``([^`]+)``", _plain, " ".join([*about.split(), *more.split()]))
     return textwrap.wrap(about, WIDTH, initial_indent="// ", subsequent_indent="// ")
+
+
+def _plain(code: re.Match[str]) -> str:
+    """Return a formula without the backticks that it has in a docstring; a single word has them."""
+    return code[1] if " " in code[1] else code[0]
 
 
 def wrapped(line: str, indent: int) -> list[str]:

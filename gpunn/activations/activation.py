@@ -38,12 +38,17 @@ def _place(cls: type, name: str) -> int:
 class Activation(Stated, Formula):
     """Base class of activations. A subclass implements `call` with `gpunn.ops`.
 
+    An activation is called on an array or a tensor and returns a tensor of the same shape. As the
+    ``activation`` of a layer it may be given as an object, a class or a name.
+
     Its derivative is computed automatically. A subclass may also implement `gradient`: where a
     simpler derivative is known, or one that reads the output, so that the input need not be kept.
 
     Attributes:
-        functor, parameter_names: see `Formula`; in ``kernels/formulas/generated_activations.cuh``,
-            which ``make formulas`` writes from `call` and `gradient`.
+        functor: name of the formula of the kernels, in
+            ``kernels/formulas/generated_activations.cuh``, which ``make formulas`` writes from
+            `call` and `gradient`; None if they have none.
+        parameter_names: attributes that are passed to this formula.
         saves: what `gradient` reads, ``"output"`` or ``"input"``. A derivative that is computed
             from `call` reads the input.
         rowwise: True if an element depends on its whole row, as in softmax.
@@ -51,6 +56,7 @@ class Activation(Stated, Formula):
             the layers before it.
 
     >>> from gpunn import ops
+    >>> from gpunn.activations import Activation
     >>> class _Squareplus(Activation):
     ...     def call(self, x):
     ...         return (x + ops.sqrt(x * x + 4.0)) / 2.0
@@ -260,6 +266,14 @@ _get, serialize, deserialize = lookups(Activation)
 
 def get(identifier: Any) -> Activation:
     """Return the activation for a name, an object, a class, a function, a config or None (linear).
+
+    Args:
+        identifier: the name of a class or of a function of `gpunn.activations`, such as ``"relu"``;
+            an `Activation` or its class; a dictionary of `serialize`; or a custom function of a
+            tensor, written with `gpunn.ops`.
+
+    Returns:
+        An `Activation`; an object is returned itself.
 
     Raises:
         ValueError: for an unknown name; the closest known one is suggested.

@@ -20,7 +20,18 @@ CLOSE = 1e-6
 def curve(activation: Activation, x: Any) -> tuple[np.ndarray, np.ndarray]:
     """Compute f and its derivative at each x, in float64.
 
+    They are computed by the activation's own passes, forward and backward, as in training. For a
+    function of rows, such as softmax, they are those of the first output of rows (x, 0).
+
+    Args:
+        activation: the activation.
+        x: the points, of any shape; they are read as a flat list (points,).
+
+    Returns:
+        Two arrays (points,), the values and the slopes.
+
     >>> from gpunn import activations
+    >>> from gpunn.activations import curve
     >>> y, slope = curve(activations.relu, [-1.0, 2.0])
     >>> y.tolist(), slope.tolist()
     ([0.0, 2.0], [0.0, 1.0])
@@ -47,11 +58,15 @@ def check_properties(activation: Activation, claimed: Properties | None = None) 
         activation: the activation.
         claimed: the properties to check; the activation's own by default.
 
+    Returns:
+        The properties, a `Properties`.
+
     Raises:
         AssertionError: naming the claim that does not hold.
         ValueError: if nothing is claimed.
 
     >>> from gpunn import activations
+    >>> from gpunn.activations import check_properties
     >>> check_properties(activations.tanh).range
     (-1, 1)
     """

@@ -41,7 +41,10 @@ def _near(x: Tensor) -> Tensor:
 
 
 class Silu(_Gated):
-    """f(x) = x sigmoid(x), also called swish.
+    """``f(x) = x sigmoid(x)``, also called swish.
+
+    A smooth `Relu` with a small dip below 0. It is applied to each element: any shape, and the
+    output has the same.
 
     Source: Elfwing, Uchibe and Doya, Sigmoid-weighted linear units, 2017; Ramachandran,
     Zoph and Le, Searching for activation functions, 2017.
@@ -65,7 +68,10 @@ class Silu(_Gated):
 
 
 class HardSilu(_Gated):
-    """f(x) = x min(max(x / 6 + 1/2, 0), 1): `Silu` in three straight or square pieces.
+    """``f(x) = x min(max(x / 6 + 1/2, 0), 1)``: `Silu` in three straight or square pieces.
+
+    It needs no exponential. Also called hard swish. It is applied to each element: any shape, and
+    the output has the same.
 
     Source: Howard et al., Searching for MobileNetV3, 2019.
 
@@ -89,11 +95,14 @@ class HardSilu(_Gated):
 
 
 class Gelu(_Gated):
-    """f(x) = x P(X <= x) with X standard normal: x (1 + erf(x / sqrt 2)) / 2.
+    """``f(x) = x P(X <= x)`` with X standard normal: ``x (1 + erf(x / sqrt 2)) / 2``.
+
+    The Gaussian error linear unit, a smooth `Relu`, the usual function in transformers. It is
+    applied to each element: any shape, and the output has the same.
 
     Args:
-        approximate: use x sigmoid(2 u) instead, u = sqrt(2 / pi) (x + 0.044715 x^3).
-            This equals x (1 + tanh u) / 2 and is within 0.0005 of the exact value.
+        approximate: use ``x sigmoid(2 u)`` instead, ``u = sqrt(2 / pi) (x + 0.044715 x^3)``.
+            This equals ``x (1 + tanh u) / 2`` and is within 0.0005 of the exact value.
 
     Source: Hendrycks and Gimpel, Gaussian error linear units, 2016.
 
@@ -128,7 +137,10 @@ class Gelu(_Gated):
 
 
 class Mish(_Gated):
-    """f(x) = x tanh(softplus(x)) = x n / (n + 2) with n = e (e + 2), e = exp(x).
+    """``f(x) = x tanh(softplus(x)) = x n / (n + 2)`` with ``n = e (e + 2)``, ``e = exp(x)``.
+
+    A smooth function like `Silu`, with a small dip below 0. It is applied to each element: any
+    shape, and the output has the same.
 
     Source: Misra, Mish: a self regularized non-monotonic activation function, 2019.
 

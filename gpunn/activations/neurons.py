@@ -18,7 +18,10 @@ FAR = 40.0  # standard deviations: exp(-FAR^2 / 2) is 0 in either precision
 
 
 class Linear(Activation):
-    """f(x) = x.
+    """``f(x) = x``.
+
+    The identity: a layer without an activation function, as for outputs of any value in a
+    regression. It is applied to each element: any shape, and the output has the same.
 
     >>> from gpunn import activations
     >>> activations.linear([1.0, -2.0]).tolist()
@@ -44,7 +47,10 @@ class Linear(Activation):
 
 
 class Step(Activation):
-    """The threshold unit: f(x) = low for x < threshold, else high.
+    """The threshold unit: ``f(x) = low`` for x < threshold, else high.
+
+    The first model of a neuron. It is applied to each element: any shape, and the output has the
+    same.
 
     Its derivative is 0 (taken as 0 at the jump too), so gradient descent cannot train the
     layers before it, and training through it warns. Train with `sigmoid` and replace it by
@@ -95,7 +101,10 @@ class Step(Activation):
 
 
 class Sign(Step):
-    """The perceptron's f(x) = 1 for x >= 0, else -1. Its derivative is 0, see `Step`.
+    """The perceptron's ``f(x) = 1`` for x >= 0, else -1. Its derivative is 0, see `Step`.
+
+    Gradients do not pass through it, so it is for prediction, not for training by gradients. It is
+    applied to each element: any shape, and the output has the same.
 
     Source: Rosenblatt, The perceptron, 1958.
 
@@ -111,8 +120,11 @@ class Sign(Step):
 class Ramp(Activation):
     """f(x) = low for x < start, high for x > end, and the straight line between.
 
-    With a, b the outputs and c, d the ends: f(x) = a + (x - c) (b - a) / (d - c) for
-    c <= x <= d. The derivative at both ends is taken as 0.
+    A sigmoid in three straight pieces. It is applied to each element: any shape, and the output has
+    the same.
+
+    With a, b the outputs and c, d the ends: ``f(x) = a + (x - c) (b - a) / (d - c)`` for
+    ``c <= x <= d``. The derivative at both ends is taken as 0.
 
     Args:
         low: output up to ``start`` (a).
@@ -158,7 +170,10 @@ class Ramp(Activation):
 
 
 class HardSigmoid(Ramp):
-    """f(x) = min(max(x / 6 + 1/2, 0), 1): the ramp from 0 at -3 to 1 at 3.
+    """``f(x) = min(max(x / 6 + 1/2, 0), 1)``: the ramp from 0 at -3 to 1 at 3.
+
+    `Sigmoid` in three straight pieces, without an exponential. It is applied to each element: any
+    shape, and the output has the same.
 
     Source: Courbariaux, Bengio and David, BinaryConnect, 2015; with this slope in Keras 3.
 
@@ -178,10 +193,13 @@ def _check_slope(name: str, value: Any) -> float:
 
 
 class Sigmoid(Activation):
-    """The logistic function: f(x) = 1 / (1 + exp(-x)), f' = f (1 - f).
+    """The logistic function: ``f(x) = 1 / (1 + exp(-x))``, ``f' = f (1 - f)``.
 
-    With three parameters, f(x) = offset + 1 / (1 + exp(-slope x + shift)). It crosses
-    offset + 1/2 at x = shift / slope, where the derivative is slope / 4.
+    It maps numbers to the range from 0 to 1, as for the probability of one of two classes. It is
+    applied to each element: any shape, and the output has the same.
+
+    With three parameters, ``f(x) = offset + 1 / (1 + exp(-slope x + shift))``. It crosses
+    ``offset + 1/2`` at ``x = shift / slope``, where the derivative is slope / 4.
 
     Args:
         slope: steepness; the curve falls if it is negative.
@@ -232,7 +250,10 @@ class Sigmoid(Activation):
 
 
 class Tanh(Activation):
-    """f(x) = tanh(x) = 2 sigmoid(2 x) - 1, f' = 1 - f^2.
+    """``f(x) = tanh(x) = 2 sigmoid(2 x) - 1``, ``f' = 1 - f^2``.
+
+    The hyperbolic tangent maps numbers to the range from -1 to 1; it is a `Sigmoid` around 0. It is
+    applied to each element: any shape, and the output has the same.
 
     >>> from gpunn import activations
     >>> activations.tanh([0.0, 1e4]).tolist()
@@ -250,7 +271,10 @@ class Tanh(Activation):
 
 
 class Softsign(Activation):
-    """f(x) = x / (1 + |x|), f' = (1 - |f|)^2: tanh with tails that fall as 1/x.
+    """``f(x) = x / (1 + |x|)``, ``f' = (1 - |f|)^2``: tanh with tails that fall as 1/x.
+
+    It maps numbers to the range from -1 to 1, which it approaches more slowly than `Tanh`. It is
+    applied to each element: any shape, and the output has the same.
 
     Source: Bergstra, Desjardins, Lamblin and Bengio, Quadratic polynomials learn better
     image features, 2009.
@@ -272,9 +296,12 @@ class Softsign(Activation):
 
 
 class Gaussian(Activation):
-    """The normal density: f(x) = exp(-((x - mu) / sigma)^2 / 2) / (sqrt(2 pi) sigma).
+    """The normal density: ``f(x) = exp(-((x - mu) / sigma)^2 / 2) / (sqrt(2 pi) sigma)``.
 
-    f' = -f (x - mu) / sigma^2.
+    A bell around ``mu``, as in radial basis networks. It is applied to each element: any shape, and
+    the output has the same.
+
+    ``f' = -f (x - mu) / sigma^2``.
 
     Args:
         mu: center of the bell.

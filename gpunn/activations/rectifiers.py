@@ -22,13 +22,16 @@ _check_bound = requirement("at least 0", lambda value: value >= 0)
 
 
 class Relu(Activation):
-    """f(x) = max(x, 0); its derivative at 0 is taken as 0.
+    """``f(x) = max(x, 0)``; its derivative at 0 is taken as 0.
+
+    The rectified linear unit, the usual function of hidden layers. It is applied to each element:
+    any shape, and the output has the same.
 
     Args:
         negative_slope: slope below ``threshold``.
         max_value: the largest output; None for no limit.
         threshold: where the slope changes from ``negative_slope`` to 1: below it
-            f(x) = negative_slope * (x - threshold).
+            ``f(x) = negative_slope * (x - threshold)``.
 
     Source: Nair and Hinton, Rectified linear units improve restricted Boltzmann
     machines, 2010.
@@ -152,7 +155,10 @@ def _is_known(number: Any) -> bool:
 
 
 class LeakyRelu(Relu):
-    """f(x) = x for x > 0, negative_slope x below: a `Relu` without dead units.
+    """``f(x) = x`` for x > 0, ``negative_slope x`` below: a `Relu` without dead units.
+
+    The small slope below 0 keeps a gradient where the input is negative. It is applied to each
+    element: any shape, and the output has the same.
 
     Args:
         negative_slope: slope below 0. The default is that of Keras's function; Keras's
@@ -174,7 +180,10 @@ class LeakyRelu(Relu):
 
 
 class Relu6(Ramp):
-    """f(x) = min(max(x, 0), 6).
+    """``f(x) = min(max(x, 0), 6)``.
+
+    A `Relu` that is at most 6, as used in MobileNet. It is applied to each element: any shape, and
+    the output has the same.
 
     Source: Krizhevsky, Convolutional deep belief networks on CIFAR-10, 2010.
 
@@ -190,7 +199,10 @@ class Relu6(Ramp):
 
 
 class Elu(Activation):
-    """f(x) = x for x > 0, alpha (exp(x) - 1) below.
+    """``f(x) = x`` for x > 0, ``alpha (exp(x) - 1)`` below.
+
+    A ReLU whose negative side falls to -alpha, so that the mean of outputs is nearer to 0; smooth
+    for alpha = 1. It is applied to each element: any shape, and the output has the same.
 
     Args:
         alpha: f falls to -alpha on the left; at least 0.
@@ -231,7 +243,10 @@ class Elu(Activation):
 
 
 class Celu(Activation):
-    """f(x) = x for x > 0, alpha (exp(x / alpha) - 1) below: smooth for every alpha.
+    """``f(x) = x`` for x > 0, ``alpha (exp(x / alpha) - 1)`` below: smooth for every alpha.
+
+    A ReLU whose negative side falls smoothly to -alpha. It is applied to each element: any shape,
+    and the output has the same.
 
     Args:
         alpha: f falls to -alpha on the left; above 0.
@@ -267,7 +282,10 @@ class Celu(Activation):
 
 
 class Selu(Activation):
-    """f(x) = s x for x > 0, s alpha (exp(x) - 1) below, alpha = 1.6733, s = 1.0507.
+    """``f(x) = s x`` for x > 0, ``s alpha (exp(x) - 1)`` below, alpha = 1.6733, s = 1.0507.
+
+    The scaled exponential linear unit. It is applied to each element: any shape, and the output has
+    the same.
 
     With these constants, outputs keep mean 0 and variance 1 from layer to layer, for
     weights drawn by ``lecun_normal``.
@@ -293,7 +311,10 @@ class Selu(Activation):
 
 
 class Exponential(Activation):
-    """f(x) = exp(x) = f'(x). Infinite from 88.8 on in float32, from 709.8 on in float64.
+    """``f(x) = exp(x) = f'(x)``. Infinite from 88.8 on in float32, from 709.8 on in float64.
+
+    For outputs that must be positive, such as the rate of a Poisson distribution. It is applied to
+    each element: any shape, and the output has the same.
 
     >>> from gpunn import activations
     >>> activations.exponential([-1e4, 0.0, 1e4]).tolist()
@@ -311,7 +332,10 @@ class Exponential(Activation):
 
 
 class Softplus(Activation):
-    """f(x) = log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)), f' = 1 - exp(-f).
+    """``f(x) = log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|))``, ``f' = 1 - exp(-f)``.
+
+    A smooth `Relu`, which is positive everywhere. The second form does not overflow. It is applied
+    to each element: any shape, and the output has the same.
 
     Source: Dugas, Bengio, Belisle, Nadeau and Garcia, Incorporating second-order
     functional knowledge for better option pricing, 2000.

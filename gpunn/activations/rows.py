@@ -34,10 +34,13 @@ class _Rowwise(Activation):
 
 
 class Softmax(_Rowwise):
-    """f(x)_i = exp(x_i) / sum_j exp(x_j), along the last axis.
+    """``f(x)_i = exp(x_i) / sum_j exp(x_j)``, along the last axis.
+
+    It maps logits (..., classes) to probabilities of the same shape: positive numbers with a sum of
+    1.
 
     The largest x of the row is subtracted first, so that nothing overflows. With
-    dy the gradient of the output y: dx = y (dy - sum_j dy_j y_j).
+    dy the gradient of the output y: ``dx = y (dy - sum_j dy_j y_j)``.
 
     Args:
         axis: the axis of the sum, or several, counted with the batch axis.
@@ -61,9 +64,12 @@ class Softmax(_Rowwise):
 
 
 class LogSoftmax(_Rowwise):
-    """f(x)_i = x_i - log(sum_j exp(x_j)), along the last axis: the logarithm of softmax.
+    """``f(x)_i = x_i - log(sum_j exp(x_j))``, along the last axis: the logarithm of softmax.
 
-    With dy the gradient of the output y: dx = dy - exp(y) sum_j dy_j. Its outputs are
+    It maps logits (..., classes) to log-probabilities of the same shape, where small
+    probabilities do not underflow.
+
+    With dy the gradient of the output y: ``dx = dy - exp(y) sum_j dy_j``. Its outputs are
     logits too: a cross-entropy after it needs ``from_logits=True``.
 
     Args:

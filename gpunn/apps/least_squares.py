@@ -73,11 +73,16 @@ def fit_least_squares(
             below which it has converged.
         max_evaluations: maximum number of output evaluations; by default 100 per parameter.
 
+    Returns:
+        A `LeastSquaresResult` with the attributes ``cost``, ``evaluations``, ``jacobians``,
+        ``success``, ``message`` and ``costs``.
+
     Raises:
         ImportError: without SciPy.
         ValueError: if shapes do not fit, or the model has dropout or similar layers.
 
     >>> import gpunn
+    >>> from gpunn import fit_least_squares
     >>> model = gpunn.Sequential([gpunn.layers.Input((1,)), gpunn.layers.Dense(1)])
     >>> result = fit_least_squares(model, [[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
     >>> [round(float(w.item()), 5) for w in model.get_weights()], result.success

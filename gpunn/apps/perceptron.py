@@ -55,6 +55,7 @@ class Perceptron:
         losses_: for each epoch, the mean of (t - w x)^2 when the points were visited.
         n_iter_: number of epochs.
 
+    >>> from gpunn import Perceptron
     >>> unit = Perceptron().fit([[0, 0], [0, 1], [1, 0], [1, 1]], ["no", "no", "no", "yes"])
     >>> unit.predict([[1, 1], [0, 1]]).tolist(), unit.errors_[-1]
     (['yes', 'no'], 0)

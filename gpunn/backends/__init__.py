@@ -68,6 +68,7 @@ def use_backend(name: str) -> None:
         RuntimeError: for ``"compiled"`` without its kernels, and for ``"cupy"`` without a
             usable GPU: the message is one line and names what is missing.
 
+    >>> from gpunn import get_backend, use_backend
     >>> use_backend("numpy")
     >>> get_backend().name
     'numpy'
@@ -98,6 +99,7 @@ def get_backend(name: str | Backend | None = None) -> Backend:
         RuntimeError: for ``"compiled"`` without its kernels, and for ``"cupy"`` without a usable
             GPU.
 
+    >>> from gpunn import get_backend
     >>> get_backend("numpy").name
     'numpy'
     """

@@ -31,7 +31,7 @@ class BackupAndRestore(_Saver):
 
     Args:
         backup_dir: folder for the checkpoint, used by this run alone.
-        save_freq: ``"epoch"``, or a number of batches.
+        save_freq: ``"epoch"``, or a number of batches between checkpoints.
         double_checkpoint: keep the previous checkpoint too, and fall back to it if the
             last one cannot be read.
         delete_checkpoint: delete the checkpoint when training is complete.
@@ -44,6 +44,17 @@ class BackupAndRestore(_Saver):
             is damaged or does not fit the model or the callbacks.
         RuntimeError: when training begins, if another active run, in this process or another,
             uses the folder.
+
+    >>> import gpunn, os, tempfile
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> x, y = [[0.0], [1.0]], [[1.0], [3.0]]
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> backup = gpunn.callbacks.BackupAndRestore(folder.name, delete_checkpoint=False)
+    >>> _ = model.fit(x, y, epochs=2, verbose=0, callbacks=[backup])
+    >>> os.path.exists(backup.path)  # what the next fit with this callback resumes from
+    True
+    >>> folder.cleanup()
     """
 
     writes = True

@@ -40,7 +40,9 @@ def state(
 
 @dataclass_transform(field_specifiers=(field, state))
 class Callback(Entry):
-    """Override the hooks you need; `model` and `params` are set before the first one.
+    """Base class of callbacks, whose hooks are called during training, as in Keras.
+
+    Override the hooks you need; `model` and `params` are set before the first one.
 
     `params` holds what is known about the run: ``epochs``, ``steps``, ``samples`` and
     ``verbose``. To stop training, set ``self.model.stop_training = True``.
@@ -53,6 +55,7 @@ class Callback(Entry):
     `set_state`, so that a resumed run continues like an uninterrupted one. Built-in callbacks
     declare it with `state`, next to their arguments.
 
+    >>> from gpunn.callbacks import Callback
     >>> class _Countdown(Callback):
     ...     def on_epoch_end(self, epoch, logs=None):
     ...         print(self.params["epochs"] - epoch - 1, "to go")

@@ -34,6 +34,7 @@ class CallbackList(Callback):
         TypeError: for something that is not a `gpunn.callbacks.Callback`.
 
     >>> from gpunn.callbacks import LambdaCallback
+    >>> from gpunn.callbacks import CallbackList
     >>> both = CallbackList([LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch))])
     >>> both.on_epoch_end(4)
     4

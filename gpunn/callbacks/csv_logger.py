@@ -24,6 +24,18 @@ class CSVLogger(Callback):
         filename: the file; it is written when the first epoch ends.
         separator: between the values.
         append: append to an existing file instead of overwriting it.
+
+    >>> import gpunn, os, pathlib, tempfile
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> x, y = [[0.0], [1.0]], [[1.0], [3.0]]
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = pathlib.Path(folder.name, "log.csv")
+    >>> log = gpunn.callbacks.CSVLogger(path)
+    >>> _ = model.fit(x, y, epochs=2, verbose=0, callbacks=[log])
+    >>> path.read_text().splitlines()[0], len(path.read_text().splitlines())
+    ('epoch,loss,val_loss', 3)
+    >>> folder.cleanup()
     """
 
     writes = True

@@ -30,6 +30,7 @@ class EarlyStopping(_MonitorCallback):
         ValueError: when training begins, for a figure whose direction is unknown.
 
     >>> from types import SimpleNamespace
+    >>> from gpunn.callbacks import EarlyStopping
     >>> stop = EarlyStopping(monitor="loss")
     >>> stop.set_model(SimpleNamespace(stop_training=False))
     >>> stop.on_train_begin()

@@ -70,6 +70,15 @@ class GradientMonitor(Callback):
 
     Raises:
         ImportError: when training begins, if ``log_dir`` is given without the extra.
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(1, name="line")])
+    >>> model.compile("sgd", "mse")
+    >>> x, y = [[0.0], [1.0]], [[1.0], [3.0]]
+    >>> watch = gpunn.callbacks.GradientMonitor(frequency=1, verbose=0)
+    >>> _ = model.fit(x, y, epochs=2, verbose=0, callbacks=[watch])
+    >>> [(record["epoch"], record["layer"]) for record in watch.records], watch.findings
+    ([(0, 'line'), (1, 'line')], [])
     """
 
     frequency: int | str = field(default="auto", check=_check_frequency)

@@ -22,6 +22,7 @@ class History(Callback):
         epoch: the epochs that were trained, counted from 0.
         history: for each name a list with one value per epoch.
 
+    >>> from gpunn.callbacks import History
     >>> record = History()
     >>> record.on_train_begin()
     >>> record.on_epoch_end(0, {"loss": 0.25})

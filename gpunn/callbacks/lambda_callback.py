@@ -25,6 +25,7 @@ class LambdaCallback(Callback):
         TypeError: for the name of a hook that does not exist, or a value that is
             not a function.
 
+    >>> from gpunn.callbacks import LambdaCallback
     >>> shout = LambdaCallback(on_train_end=lambda logs: print("done"))
     >>> shout.on_train_end(None)
     done

@@ -26,6 +26,7 @@ class LearningRateScheduler(Callback):
         ValueError: if ``schedule`` returns something that is not a float.
 
     >>> from types import SimpleNamespace
+    >>> from gpunn.callbacks import LearningRateScheduler
     >>> halve = LearningRateScheduler(lambda epoch, rate: rate / 2)
     >>> halve.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=0.5)))
     >>> halve.on_epoch_begin(0)

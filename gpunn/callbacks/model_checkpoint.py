@@ -35,6 +35,18 @@ class ModelCheckpoint(_Saver, _MonitorCallback):
     Raises:
         ValueError: for an invalid ``save_freq``, or a name in ``filepath`` that the logs do
             not have.
+
+    >>> import gpunn, os, tempfile
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> x, y = [[0.0], [1.0]], [[1.0], [3.0]]
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = os.path.join(folder.name, "{epoch:02d}.gpunn")
+    >>> save = gpunn.callbacks.ModelCheckpoint(path)
+    >>> _ = model.fit(x, y, epochs=2, verbose=0, callbacks=[save])
+    >>> sorted(os.listdir(folder.name))
+    ['01.gpunn', '02.gpunn']
+    >>> folder.cleanup()
     """
 
     writes = True

@@ -49,6 +49,7 @@ class OptunaPruning(_MonitorCallback):
         optuna.TrialPruned: when a pruned fit ends.
 
     >>> import optuna
+    >>> from gpunn.callbacks import OptunaPruning
     >>> trial = optuna.trial.FixedTrial({"units": 8})  # is never pruned
     >>> pruning = OptunaPruning(trial, monitor="val_accuracy")
     >>> pruning.on_epoch_end(0, {"loss": 0.4, "val_accuracy": 0.9})

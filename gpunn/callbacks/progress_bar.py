@@ -32,6 +32,7 @@ class ProgressBar(Callback):
     Args:
         stream: where to print, ``sys.stdout`` by default.
 
+    >>> from gpunn.callbacks import ProgressBar
     >>> bar = ProgressBar()
     >>> bar.set_params({"epochs": 5, "verbose": 2})
     >>> bar.on_train_begin()

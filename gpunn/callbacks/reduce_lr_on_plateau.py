@@ -32,6 +32,7 @@ class ReduceLROnPlateau(_MonitorCallback):
         ValueError: likewise for a figure whose direction is unknown.
 
     >>> from types import SimpleNamespace
+    >>> from gpunn.callbacks import ReduceLROnPlateau
     >>> reduce = ReduceLROnPlateau(monitor="loss", factor=0.5, patience=1)
     >>> optimizer = SimpleNamespace(learning_rate=0.5, fixed_learning_rate=0.5)
     >>> reduce.set_model(SimpleNamespace(optimizer=optimizer))

@@ -65,6 +65,7 @@ class StopOnSmallChange(_Stopping, _MonitorCallback):
         verbose: 1 prints why it stopped.
 
     >>> from types import SimpleNamespace
+    >>> from gpunn.callbacks import StopOnSmallChange
     >>> stop = StopOnSmallChange(tolerance=0.05)
     >>> stop.set_model(SimpleNamespace(stop_training=False))
     >>> stop.on_train_begin()
@@ -112,6 +113,7 @@ class StopAtTarget(_Stopping, _MonitorCallback):
         ValueError: when training begins, for a figure whose direction is unknown.
 
     >>> from types import SimpleNamespace
+    >>> from gpunn.callbacks import StopAtTarget
     >>> stop = StopAtTarget("val_accuracy", 0.98)
     >>> stop.set_model(SimpleNamespace(stop_training=False))
     >>> stop.on_train_begin()
@@ -150,6 +152,15 @@ class StopOnSmallGradient(_Stopping):
 
     Attributes:
         norm: the norm after the last epoch.
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> x, y = [[0.0], [1.0]], [[1.0], [3.0]]
+    >>> stop = gpunn.callbacks.StopOnSmallGradient(tolerance=0.1)
+    >>> history = model.fit(x, y, epochs=1000, verbose=0, callbacks=[stop])
+    >>> len(history.epoch) < 1000, stop.norm < 0.1
+    (True, True)
     """
 
     tolerance: float = field(default=1e-3, check=check_not_negative)
@@ -179,6 +190,15 @@ class StopAfter(_Stopping):
 
     Raises:
         ValueError: if neither is given.
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> x, y = [[0.0], [1.0]], [[1.0], [3.0]]
+    >>> stop = gpunn.callbacks.StopAfter(updates=3)
+    >>> history = model.fit(x, y, batch_size=1, epochs=10, verbose=0, callbacks=[stop])
+    >>> stop.reason, len(history.epoch)  # two updates an epoch
+    ('3 updates are done', 2)
     """
 
     updates: int | None = field(default=None, check=optional(check_positive_integer))
@@ -253,6 +273,16 @@ class TerminateOnNaN(Callback):
 
     Raises:
         RuntimeError: with ``raise_error``, naming the batch.
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(1)])
+    >>> model.compile(gpunn.optimizers.SGD(1e30), "mse")
+    >>> x, y = [[0.0], [1.0]], [[1.0], [3.0]]
+    >>> stop = gpunn.callbacks.TerminateOnNaN()
+    >>> history = model.fit(x, y, epochs=5, verbose=0, callbacks=[stop])  # it diverges
+    Batch 0: the loss is inf, training stops.
+    >>> history.epoch
+    [0, 1]
     """
 
     raise_error: bool = field(default=False)

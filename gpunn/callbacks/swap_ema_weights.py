@@ -21,6 +21,15 @@ class SwapEMAWeights(Callback):
 
     Raises:
         ValueError: if the model's optimizer keeps no average (``use_ema=True``).
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(1)])
+    >>> model.compile(gpunn.optimizers.SGD(0.1, use_ema=True), "mse")
+    >>> swap = gpunn.callbacks.SwapEMAWeights()
+    >>> x, y = [[0.0], [1.0]], [[1.0], [3.0]]
+    >>> history = model.fit(x, y, epochs=2, verbose=0, validation_data=(x, y), callbacks=[swap])
+    >>> sorted(history.history)  # val_loss is that of the averages
+    ['loss', 'val_loss']
     """
 
     swap_on_epoch: bool = field(default=False)

@@ -47,6 +47,17 @@ class TensorBoard(Callback):
     Raises:
         ImportError: when training begins, if the extra is not installed.
         ValueError: for an invalid frequency, or an unsupported feature.
+
+    >>> import gpunn, os, tempfile
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> x, y = [[0.0], [1.0]], [[1.0], [3.0]]
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> board = gpunn.callbacks.TensorBoard(folder.name)
+    >>> _ = model.fit(x, y, epochs=2, verbose=0, callbacks=[board])
+    >>> os.listdir(folder.name)
+    ['train']
+    >>> folder.cleanup()
     """
 
     writes = True

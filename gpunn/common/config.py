@@ -29,6 +29,10 @@ def floatx() -> str:
 
     `set_floatx` changes it; arrays of float64 become floatx unless a dtype is given.
 
+    Returns:
+        ``"float32"`` or ``"float64"``.
+
+    >>> from gpunn.config import floatx
     >>> floatx()
     'float32'
     """
@@ -38,11 +42,15 @@ def floatx() -> str:
 def set_floatx(dtype: str) -> None:
     """Set the default dtype of models, layers and tensors that are created from now on.
 
-    ``dtype``: ``"float32"`` or ``"float64"``, as a name or a NumPy dtype.
+    Models and layers that exist keep their dtype.
+
+    Args:
+        dtype: ``"float32"`` or ``"float64"``, as a name or a NumPy dtype.
 
     Raises:
         ValueError: for any other dtype.
 
+    >>> from gpunn.config import floatx, set_floatx
     >>> set_floatx("float64"); floatx()
     'float64'
     >>> set_floatx("float32")
@@ -56,6 +64,10 @@ def epsilon() -> float:
 
     Losses clip probabilities to the interval from it to 1 minus it, as in Keras.
 
+    Returns:
+        1e-07, which cannot be changed.
+
+    >>> from gpunn.config import epsilon
     >>> epsilon()
     1e-07
     """
@@ -71,6 +83,10 @@ def run_eagerly(eager: bool) -> None:
     ``compile(run_eagerly=True)`` sets it for one model. Shapes are inferred beforehand, by a call
     with zeros.
 
+    Args:
+        eager: whether it runs in each step; False is the initial state.
+
+    >>> from gpunn.config import run_eagerly, runs_eagerly
     >>> run_eagerly(True); runs_eagerly()
     True
     >>> run_eagerly(False)
@@ -97,6 +113,7 @@ def eagerly(asked: bool) -> Iterator[None]:
     ``asked``: whether each operation computes at once, as after `run_eagerly`. False changes
     nothing.
 
+    >>> from gpunn.config import eagerly, runs_eagerly
     >>> with eagerly(True):
     ...     runs_eagerly()
     True

@@ -30,6 +30,21 @@ class Deserialize(Protocol[Part]):
     ) -> Part: ...
 
 
+_EXAMPLES = {  # of each kind: the module, an object, and what `get` takes for it
+    "activation": ("activations", "Relu()", '"relu"'),
+    "constraint": ("constraints", "NonNeg()", '"non_neg"'),
+    "initializer": ("initializers", "Zeros()", '"zeros"'),
+    "layer": ("layers", "Flatten()", '"flatten"'),
+    "loss": ("losses", "Huber()", '"huber"'),
+    "metric": ("metrics", "Mean()", '"mean"'),
+    "optimizer": ("optimizers", "SGD()", '"sgd"'),
+    "regularizer": ("regularizers", "L2()", '"l2"'),
+    "schedule": (
+        "schedules", "Constant(0.1)", '{"class_name": "Constant", "config": {"value": 0.1}}'
+    ),
+}  # fmt: skip
+
+
 def lookups(base: type[Part]) -> tuple[Get[Part], Serialize, Deserialize[Part]]:
     """Return ``get``, ``serialize`` and ``deserialize`` for the kind of the base class ``base``.
 
@@ -44,17 +59,42 @@ def lookups(base: type[Part]) -> tuple[Get[Part], Serialize, Deserialize[Part]]:
     def get_part(identifier: Any) -> Part:
         """Return the {kind} for a name, an object, a class or a config dictionary.
 
+        A name is that of the class, as it is or in snake case, or one of its other names.
+
+        Args:
+            identifier: an object is returned itself; a name or a class gives a new object with
+                the default arguments; a dictionary of `serialize` gives one with its arguments.
+
+        Returns:
+            The {kind}, a `{base}`.
+
         Raises:
             ValueError: for an unknown name; the message suggests the closest known one.
             TypeError: for any other type.
+
+        >>> from {package} import {module}
+        >>> type({module}.get({identifier})).__name__
+        '{name}'
         """
         return registry.get(kind, identifier)
 
     def serialize_part(part: Any) -> dict[str, Any] | None:
         """Return the {kind} as a dictionary that `get` accepts; None for None.
 
+        It holds the name of the class and the arguments of its constructor, as in files of models.
+
+        Args:
+            part: A `{base}`, or None.
+
+        Returns:
+            A dictionary with ``"class_name"`` and ``"config"``, which can be written as JSON.
+
         Raises:
             ValueError: for an object of a class that is not registered.
+
+        >>> from {package} import {module}
+        >>> {module}.serialize({module}.{example})["class_name"]
+        '{name}'
         """
         return registry.serialize(part)
 
@@ -67,15 +107,30 @@ def lookups(base: type[Part]) -> tuple[Get[Part], Serialize, Deserialize[Part]]:
             config: A dictionary returned by `serialize`.
             custom_objects: Additional classes and functions by name, for this call only.
 
+        Returns:
+            A new object, equal in its arguments to the one that was serialized.
+
         Raises:
             ValueError: for an unknown name or invalid arguments.
+
+        >>> from {package} import {module}
+        >>> config = {module}.serialize({module}.{example})
+        >>> type({module}.deserialize(config)).__name__
+        '{name}'
         """
         return registry.also(
             custom_objects or {}, lambda: registry.deserialize(config, kind)
         )
 
+    module, example, identifier = _EXAMPLES[kind]
+    words = {
+        "kind": kind, "base": base.__name__, "module": module, "example": example,
+        "package": "gpunn.optimizers" if kind == "schedule" else "gpunn",
+        "identifier": identifier, "name": example.partition("(")[0],
+    }  # fmt: skip
     for function in (get_part, serialize_part, deserialize_part):
-        function.__doc__ = (function.__doc__ or "").replace("{kind}", kind)
+        for word, text in words.items():
+            function.__doc__ = (function.__doc__ or "").replace(f"{{{word}}}", text)
         function.__name__ = function.__qualname__ = function.__name__.partition("_")[0]
         function.__module__ = base.__module__
         hints = function.__annotations__

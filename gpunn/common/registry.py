@@ -240,6 +240,9 @@ def register_serializable(
         package: Prefix that separates your names from gpunn's.
         name: Name to register; by default that of the class.
 
+    Returns:
+        The decorator, which returns the class or function unchanged.
+
     Raises:
         TypeError: if it is neither a function nor a subclass of a gpunn layer, loss, metric,
             optimizer, activation, initializer, regularizer, constraint, schedule or callback.

@@ -85,6 +85,7 @@ class FeatureSpace:
     Raises:
         ValueError: for any other feature, including crosses and hashed features.
 
+    >>> from gpunn.utils import FeatureSpace
     >>> space = FeatureSpace({"age": "float_normalized", "city": "string_categorical"})
     >>> space.adapt({"age": [20.0, 40.0], "city": ["Oslo", "Rome"]})
     >>> space({"age": [30.0, 40.0], "city": ["Rome", "Lima"]}).tolist()

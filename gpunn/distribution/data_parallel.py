@@ -23,6 +23,7 @@ class DataParallel:
     Raises:
         ValueError: for another value of these.
 
+    >>> from gpunn.distribution import DataParallel
     >>> DataParallel()
     DataParallel()
     """
@@ -46,6 +47,22 @@ class DataParallel:
         return "DataParallel()"
 
 
+_REFUSED = """Keras's ``{name}``, which gpunn does not have: creating it raises an error.
+
+gpunn distributes the rows of a batch, and every process holds all weights; see `DataParallel`.
+
+Raises:
+    NotImplementedError: always; the message says why.
+
+>>> from gpunn import distribution
+>>> distribution.{name}()
+Traceback (most recent call last):
+    ...
+NotImplementedError: {name} is not supported: gpunn distributes the rows of a batch, not the \
+weights of a model. Use DataParallel, or initialize() alone.
+"""
+
+
 def _refused(name: str) -> type:
     def refuse(self: Any, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError(
@@ -53,12 +70,7 @@ def _refused(name: str) -> type:
             f"a model. Use DataParallel, or initialize() alone."
         )
 
-    about = f"""Keras's {name}, which is not supported: creating it raises an error that says why.
-
-    >>> {name}()  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    NotImplementedError: {name} is not supported: gpunn distributes the rows of a batch...
-    """
+    about = _REFUSED.format(name=name)
     return type(name, (), {"__init__": refuse, "__doc__": about, "__module__": __name__})
 
 
@@ -70,15 +82,16 @@ def set_distribution(value: DataParallel | None) -> None:
     """Set how `Model.fit` is distributed from now on.
 
     Args:
-        value: a `DataParallel`, as after `initialize`; None for trainings of each process alone, as
-            in a sweep.
+        value: a `DataParallel`, as after `initialize`; None for trainings of each process alone,
+            as in a sweep.
 
     Raises:
         TypeError: for anything else.
 
-    >>> set_distribution(None)
-    >>> distribution() is None
-    True
+    >>> from gpunn import distribution
+    >>> distribution.set_distribution(distribution.DataParallel())
+    >>> distribution.set_distribution(None); print(distribution.distribution())
+    None
     """
     if value is not None and not isinstance(value, DataParallel):
         raise TypeError(f"set_distribution: a DataParallel or None is expected; got {value!r}.")
@@ -86,11 +99,15 @@ def set_distribution(value: DataParallel | None) -> None:
 
 
 def distribution() -> DataParallel | None:
-    """Return how `Model.fit` is distributed: a `DataParallel`, or None.
+    """Return how `Model.fit` is distributed; None if each process trains alone.
 
-    It is None if each process trains alone, as without ``mpiexec``.
+    It is what `set_distribution` or `initialize` has set, as in Keras.
 
-    >>> distribution() is None
-    True
+    Returns:
+        A `DataParallel`, or None.
+
+    >>> from gpunn import distribution
+    >>> print(distribution.distribution())  # without initialize()
+    None
     """
     return DataParallel() if launch.current().size > 1 else None

@@ -52,6 +52,7 @@ def initialize(
         ImportError: if there are several processes, and mpi4py or an MPI library is missing.
         RuntimeError: if a launcher started several processes that do not find each other.
 
+    >>> from gpunn.distribution import initialize, rank, size
     >>> initialize()  # without mpiexec
     >>> rank(), size()
     (0, 1)
@@ -178,6 +179,7 @@ def rank() -> int:
 
     The process of rank 0 prints and writes files.
 
+    >>> from gpunn.distribution import rank
     >>> rank()  # without mpiexec
     0
     """
@@ -187,6 +189,7 @@ def rank() -> int:
 def size() -> int:
     """Return the number of processes that train together; it is 1 before `initialize`.
 
+    >>> from gpunn.distribution import size
     >>> size()  # without mpiexec
     1
     """

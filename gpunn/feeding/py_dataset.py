@@ -21,6 +21,7 @@ class PyDataset:
             one at a time, in the training thread.
 
     >>> import numpy as np
+    >>> from gpunn.utils import PyDataset
     >>> class Squares(PyDataset):
     ...     def __len__(self):
     ...         return 3

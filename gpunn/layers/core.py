@@ -184,6 +184,7 @@ def Input(
         ValueError: for neither or both of ``shape`` and ``batch_shape``, and for a ``batch_size``
             beside ``batch_shape``.
 
+    >>> from gpunn import Input
     >>> Input((28, 28)).shape
     (None, 28, 28)
     >>> Input(batch_shape=(None, 3), name="table").name

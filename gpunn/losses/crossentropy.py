@@ -72,18 +72,27 @@ class _Crossentropy(BothAtOnce):
 
 
 class BinaryCrossentropy(_Crossentropy, ElementLoss):
-    """l = mean_j -(t log p + (1 - t) log(1 - p)) over the last axis.
+    """``l = mean_j -(t log p + (1 - t) log(1 - p))`` over the last axis.
+
+    It compares targets of 0 and 1, or shares between them, with predicted probabilities: the
+    negative log-likelihood of independent yes-or-no outputs, as in Keras. Both arrays have the
+    shape (..., n), and the rows' values (...).
 
     Probabilities p are clipped to [1e-7, 1 - 1e-7]. For logits z, each term is
-    max(z, 0) - z t + log(1 + exp(-|z|)) and the gradient (sigmoid(z) - t) / n. A model that
-    ends in sigmoid has the same gradient for every p.
+    ``max(z, 0) - z t + log(1 + exp(-|z|))`` and the gradient ``(sigmoid(z) - t) / n``. A model
+    that ends in sigmoid has the same gradient for every p.
 
     Args:
         from_logits: whether y_pred holds logits.
-        label_smoothing: s; targets become t (1 - s) + s / 2.
+        label_smoothing: s, from 0 to 1; targets become ``t (1 - s) + s / 2``.
         axis: the axis of the mean.
+        reduction, name, dtype: see `Loss`.
 
-    >>> round(float(BinaryCrossentropy()([[0.0, 1.0]], [[0.5, 0.5]])), 6)
+    Raises:
+        ValueError: for smoothing outside of 0 to 1; when called, for shapes that do not match.
+
+    >>> from gpunn.losses import BinaryCrossentropy
+    >>> round(float(BinaryCrossentropy()([[0.0, 1.0]], [[0.5, 0.5]])), 6)  # log 2
     0.693147
     """
 
@@ -119,19 +128,28 @@ class BinaryCrossentropy(_Crossentropy, ElementLoss):
 
 
 class CategoricalCrossentropy(_Crossentropy, RowLoss):
-    """l = -sum_j t_j log p_j over the last axis; y_true holds a target for each class.
+    """``l = -sum_j t_j log p_j`` over the last axis; y_true holds a target for each class.
+
+    It compares one-hot rows, or rows of class probabilities, with predicted probabilities: the
+    negative log-likelihood of the true class, as in Keras. Both arrays have the shape
+    (..., classes), and the rows' values (...).
 
     Rows of probabilities are divided by their sum and clipped to [1e-7, 1 - 1e-7].
-    For logits z, log p_j = z_j - log sum_k exp(z_k), with the largest z subtracted
-    first, and the gradient is softmax(z) sum_j t_j - t. A model that ends in softmax has
+    For logits z, ``log p_j = z_j - log sum_k exp(z_k)``, with the largest z subtracted
+    first, and the gradient is ``softmax(z) sum_j t_j - t``. A model that ends in softmax has
     the same gradient for every p.
 
     Args:
         from_logits: whether y_pred holds logits.
-        label_smoothing: s; targets become t (1 - s) + s / classes.
+        label_smoothing: s, from 0 to 1; targets become ``t (1 - s) + s / classes``.
         axis: the axis of the classes.
+        reduction, name, dtype: see `Loss`.
 
-    >>> round(float(CategoricalCrossentropy()([[0, 1]], [[0.5, 0.5]])), 6)
+    Raises:
+        ValueError: when called, for a single class.
+
+    >>> from gpunn.losses import CategoricalCrossentropy
+    >>> round(float(CategoricalCrossentropy()([[0, 1]], [[0.5, 0.5]])), 6)  # log 2
     0.693147
     """
 
@@ -179,15 +197,21 @@ class CategoricalCrossentropy(_Crossentropy, RowLoss):
 class SparseCategoricalCrossentropy(_Crossentropy):
     """Categorical cross-entropy where y_true holds the number of the class.
 
+    ``l = -log p_c`` for the class c of each row, as in Keras: the values of
+    `CategoricalCrossentropy` without one-hot targets. ``y_true`` has the shape (...) and
+    ``y_pred`` (..., classes); the rows' values are (...).
+
     Args:
         from_logits: whether y_pred holds logits.
         ignore_class: class number whose rows have zero loss and do not count in the mean.
         axis: the axis of the classes.
+        reduction, name, dtype: see `Loss`.
 
     Raises:
-        ValueError: for a label that is not a whole number from 0 to classes - 1.
+        ValueError: when called, for a label that is not a whole number from 0 to classes - 1.
 
-    >>> round(float(SparseCategoricalCrossentropy()([1], [[0.5, 0.5]])), 6)
+    >>> from gpunn.losses import SparseCategoricalCrossentropy
+    >>> round(float(SparseCategoricalCrossentropy()([1], [[0.5, 0.5]])), 6)  # log 2
     0.693147
     """
 

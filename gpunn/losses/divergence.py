@@ -10,14 +10,22 @@ from .elements import ElementLoss
 
 
 class KLDivergence(ElementLoss):
-    """l = sum_j t_j log(t_j / p_j) over the last axis: how far p is from the true t.
+    """``l = sum_j t_j log(t_j / p_j)`` over the last axis: how far p is from the true t.
 
     This is D(t || p), as in Keras, which penalizes a small p where t is large.
     ``KLDivergence()(y_pred, y_true)``, with the arguments swapped, gives the value of
     D(p || t); training uses the gradient with respect to the second argument. Both are
     clipped to [1e-7, 1] first, so that no logarithm is infinite (Kullback and Leibler,
     1951; the clipping is Keras's).
+    ``y_true`` and ``y_pred`` have the shape (..., n), and the rows' values (...).
 
+    Args:
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: when called, for shapes that do not match.
+
+    >>> from gpunn.losses import KLDivergence
     >>> round(float(KLDivergence()([[0.0, 1.0]], [[0.5, 0.5]])), 5)
     0.69315
     """
@@ -38,13 +46,21 @@ class KLDivergence(ElementLoss):
 
 
 class Poisson(ElementLoss):
-    """l = mean_j (p_j - t_j log(p_j + 1e-7)) for counts t and the rates p predicted for them.
+    """``l = mean_j (p_j - t_j log(p_j + 1e-7))`` for counts t and the rates p predicted for them.
 
     Up to log(t!), this is the negative log-likelihood of t under a Poisson
-    distribution; dl/dp = (1 - t / (p + 1e-7)) / n. Rates must not be negative: end the
-    model with a non-negative activation, such as softplus or the exponential.
+    distribution, as in Keras; ``dl/dp = (1 - t / (p + 1e-7)) / n``. Rates must not be negative:
+    end the model with a non-negative activation, such as softplus or the exponential.
+    ``y_true`` and ``y_pred`` have the shape (..., n), and the rows' values (...).
 
-    >>> round(float(Poisson()([[1.0]], [[2.0]])), 5)
+    Args:
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: when called, for shapes that do not match.
+
+    >>> from gpunn.losses import Poisson
+    >>> round(float(Poisson()([[1.0]], [[2.0]])), 5)  # 2 - log 2
     1.30685
     """
 

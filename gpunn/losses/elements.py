@@ -93,6 +93,9 @@ class ElementLoss(_StatedLoss):
     A subclass defines `cost` with `gpunn.ops`, and gpunn derives its gradient. It may define
     `elements`, on arrays, instead.
 
+    Args:
+        reduction, name, dtype: see `Loss`.
+
     Attributes:
         mean: False if a row's value is the sum over its elements.
 

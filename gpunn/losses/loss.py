@@ -38,11 +38,15 @@ def _check_reduction(name: str, value: Any) -> str | None:
 
 
 class Loss(Formula):
-    """Base class of losses. A subclass defines `forward` and `backward`.
+    """Base class of losses. A subclass defines `call` with `gpunn.ops`, or `forward` and
+    `backward` on arrays.
 
     Rows are samples. A prediction with more than two axes has one row for each index
     into all axes but the last. In training, the backend applies ``scale`` and sample
     weights; the formulas here are for single, unweighted rows.
+
+    A loss is called as ``loss(y_true, y_pred, sample_weight=None)`` and returns a tensor: a
+    number, or with ``reduction="none"`` the value of each row, (...) for predictions (..., n).
 
     Args:
         name: shown in logs; a subclass of a built-in loss inherits its name, as in Keras.
@@ -52,7 +56,9 @@ class Loss(Formula):
         dtype: of the result; by default that of ``y_pred``.
 
     Attributes:
-        functor, parameter_names: see `Formula`; in ``kernels/formulas/generated_losses.cuh``.
+        functor: name of the formula of the kernels, in
+            ``kernels/formulas/generated_losses.cuh``; None if they have none.
+        parameter_names: attributes that are passed to this formula.
         sparse: True if ``y_true`` holds one class number per row instead of a row of targets.
         fuses: name of the activation that can be fused with this loss, which then takes
             the activation's input (``"Softmax"`` for categorical cross-entropy).
@@ -62,6 +68,7 @@ class Loss(Formula):
         link: name of the activation that converts logits or scores to probabilities.
         targets: ``"bits"`` (0 or 1), ``"signs"`` (-1 or 1), or None for any values.
 
+    >>> from gpunn.losses import Loss
     >>> class _Squared(Loss):
     ...     def forward(self, backend, y_true, y_pred, values):
     ...         values[...] = ((y_pred - y_true) ** 2).sum(axis=-1)
@@ -257,6 +264,28 @@ class BothAtOnce(ReductionFirst):
 
 _row_functions: dict[str, Callable[..., Tensor]] = {}
 
+_ROW_FUNCTION = """Compute the loss `gpunn.losses.{cls}` of each row, without a mean over the rows.
+
+The class has the formula. The function is Keras's; it takes arrays or tensors.
+
+Args:
+    y_true: targets {shape}.
+    y_pred: predictions (..., n).
+    **options: arguments of the class by name, except for ``reduction``.
+
+Returns:
+    A tensor (...) with the loss of each row.
+
+Raises:
+    ValueError: for shapes that do not match.
+
+>>> from gpunn import losses
+>>> y_true, y_pred = {y_true}, [[0.25, 0.75], [0.5, 0.5]]
+>>> rows = losses.{name}(y_true, y_pred)
+>>> rows.shape, rows.tolist() == losses.{cls}(reduction="none")(y_true, y_pred).tolist()
+((2,), True)
+"""
+
 
 def row_function(cls: type[Loss]) -> Callable[..., Tensor]:
     """Return the loss as a function of arrays, with the options of the class; `get` accepts it.
@@ -271,7 +300,12 @@ def row_function(cls: type[Loss]) -> Callable[..., Tensor]:
         return found
 
     function.__name__ = snake_case(cls.__name__)
-    function.__doc__ = f"`{cls.__name__}` of each row, not reduced; options as for the class."
+    shape, y_true = "(..., n)", "[[0.0, 1.0], [1.0, 0.0]]"
+    if cls.sparse:
+        shape, y_true = "(...), the numbers of the classes", "[1, 0]"
+    function.__doc__ = _ROW_FUNCTION.format(
+        name=function.__name__, cls=cls.__name__, shape=shape, y_true=y_true
+    )
     return _row_functions.setdefault(function.__name__, function)
 
 
@@ -281,9 +315,18 @@ _get, serialize, deserialize = lookups(Loss)
 def get(identifier: Any) -> Loss:
     """Return the loss for a name, an object, a class, a config dictionary or a function.
 
+    Args:
+        identifier: the name of a class or of a function of `gpunn.losses`, such as ``"mse"``; a
+            `Loss` or its class; a dictionary of `serialize`; or a custom function of
+            ``(y_true, y_pred)``, written with `gpunn.ops`.
+
+    Returns:
+        A `Loss`; an object is returned itself.
+
     Raises:
         ValueError: for an unknown name; the closest known one is suggested.
 
+    >>> from gpunn.losses import get
     >>> get("mse").name
     'mean_squared_error'
     """

@@ -26,11 +26,21 @@ class _Margin(ElementLoss):
 
 
 class Hinge(_Margin):
-    """l = mean_j max(1 - t_j y_j, 0) with t = -1 or 1; dl/dy = -t / n where t y < 1, else 0.
+    """``l = mean_j max(1 - t_j y_j, 0)`` with t = -1 or 1; ``dl/dy = -t / n`` where ``t y < 1``,
+    else 0.
 
-    Targets may also be 0 and 1: a 0 counts as -1. Predictions may have any value, as
-    from a linear output.
+    It penalizes predictions on the wrong side of 0, or right ones within a margin of 1, as in a
+    support vector machine and in Keras. Targets may also be 0 and 1: a 0 counts as -1.
+    Predictions may have any value, as from a linear output.
+    ``y_true`` and ``y_pred`` have the shape (..., n), and the rows' values (...).
 
+    Args:
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: when called, for shapes that do not match.
+
+    >>> from gpunn.losses import Hinge
     >>> float(Hinge()([[1.0, -1.0]], [[0.5, -3.0]]))
     0.25
     """
@@ -46,10 +56,19 @@ class Hinge(_Margin):
 
 
 class SquaredHinge(_Margin):
-    """l = mean_j max(1 - t_j y_j, 0)^2 with t = -1 or 1 (0 counts as -1).
+    """``l = mean_j max(1 - t_j y_j, 0)^2`` with t = -1 or 1 (0 counts as -1).
 
-    dl/dy = -2 t max(1 - t y, 0) / n.
+    It is `Hinge` with squared terms, which penalizes large violations of the margin more.
+    ``dl/dy = -2 t max(1 - t y, 0) / n``. The formula is Keras's.
+    ``y_true`` and ``y_pred`` have the shape (..., n), and the rows' values (...).
 
+    Args:
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: when called, for shapes that do not match.
+
+    >>> from gpunn.losses import SquaredHinge
     >>> float(SquaredHinge()([[1.0, -1.0]], [[0.5, -3.0]]))
     0.125
     """
@@ -65,13 +84,21 @@ class SquaredHinge(_Margin):
 
 
 class PerceptronCriterion(_Margin):
-    """l = mean_j max(-t_j y_j, 0) with t = -1 or 1 (0 counts as -1): Rosenblatt's criterion.
+    """``l = mean_j max(-t_j y_j, 0)`` with t = -1 or 1 (0 counts as -1): Rosenblatt's criterion.
 
     Only predictions on the wrong side contribute, in proportion to their distance
     (Rosenblatt, 1958; Bishop, Pattern Recognition and Machine Learning, 4.1.7).
-    dl/dy = -t / n where t y <= 0. This includes 0, so that training moves away from
+    ``dl/dy = -t / n`` where ``t y <= 0``. This includes 0, so that training moves away from
     all-zero weights, as with the perceptron's rule.
+    ``y_true`` and ``y_pred`` have the shape (..., n), and the rows' values (...).
 
+    Args:
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: when called, for shapes that do not match.
+
+    >>> from gpunn.losses import PerceptronCriterion
     >>> float(PerceptronCriterion()([[1.0], [-1.0]], [[-3.0], [-1.0]]))
     1.5
     """
@@ -87,11 +114,20 @@ class PerceptronCriterion(_Margin):
 
 
 class CategoricalHinge(RowLoss):
-    """l = max(0, 1 + max_j (1 - t_j) y_j - sum_j t_j y_j) for one-hot t over the last axis.
+    """``l = max(0, 1 + max_j (1 - t_j) y_j - sum_j t_j y_j)`` for one-hot t over the last axis.
 
-    Where l > 0, dl/dy_i = -t_i, plus 1 - t_i at the largest of the other classes
-    (shared equally on ties).
+    The score of the true class must exceed the largest other score by 1; what is missing is the
+    loss, as in Keras. ``y_true`` and ``y_pred`` have the shape (..., classes), and the rows'
+    values (...). Where l > 0, ``dl/dy_i = -t_i``, plus ``1 - t_i`` at the largest of the other
+    classes (shared equally on ties).
 
+    Args:
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: when called, for shapes that do not match.
+
+    >>> from gpunn.losses import CategoricalHinge
     >>> float(CategoricalHinge()([[0.0, 1.0]], [[0.75, 0.5]]))
     1.25
     """

@@ -12,8 +12,19 @@ from .elements import ElementLoss, RowLoss, one_for_zero, row_max, row_sum
 
 
 class MeanSquaredError(ElementLoss):
-    """l = mean_j (y_j - t_j)^2 over the last axis; dl/dy = 2 (y - t) / n.
+    """``l = mean_j (y_j - t_j)^2`` over the last axis; ``dl/dy = 2 (y - t) / n``.
 
+    It is the usual loss of regression, as in Keras: large errors count more than in proportion.
+    ``y_true`` and ``y_pred`` have the shape (..., n). Each row gives one value, (...), and
+    ``reduction`` combines the values, by default to their mean.
+
+    Args:
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: when called, for shapes that do not match.
+
+    >>> from gpunn.losses import MeanSquaredError
     >>> float(MeanSquaredError()([[0.0, 1.0]], [[1.0, 1.0]]))
     0.5
     """
@@ -32,11 +43,20 @@ class MeanSquaredError(ElementLoss):
 
 
 class HalfSquaredError(ElementLoss):
-    """l = 1/2 sum_j (y_j - t_j)^2 over the last axis; dl/dy = y - t.
+    """``l = 1/2 sum_j (y_j - t_j)^2`` over the last axis; ``dl/dy = y - t``.
 
-    The textbook cost (Rumelhart et al., 1986): 1/2 ||y - t||^2 summed over the
+    The textbook cost (Rumelhart et al., 1986): ``1/2 ||y - t||^2`` summed over the
     outputs, averaged over the samples.
+    ``y_true`` and ``y_pred`` have the shape (..., n). Each row gives one value, (...), and
+    ``reduction`` combines the values, by default to their mean.
 
+    Args:
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: when called, for shapes that do not match.
+
+    >>> from gpunn.losses import HalfSquaredError
     >>> float(HalfSquaredError()([[0.0, 1.0]], [[1.0, 1.0]]))
     0.5
     """
@@ -54,11 +74,21 @@ class HalfSquaredError(ElementLoss):
 
 
 class EuclideanDistance(RowLoss):
-    """l = ||y - t||, the unsquared norm over the last axis; dl/dy = (y - t) / ||y - t||.
+    """``l = ||y - t||``, the unsquared norm over the last axis; ``dl/dy = (y - t) / ||y - t||``.
 
-    Differences are divided by the largest one before squaring, so that nothing
-    overflows. Where y = t the gradient is 0, which is a subgradient.
+    It is the distance between target and prediction as points, in their unit. Differences are
+    divided by the largest one before squaring, so that nothing overflows. Where y = t the
+    gradient is 0, which is a subgradient.
+    ``y_true`` and ``y_pred`` have the shape (..., n). Each row gives one value, (...), and
+    ``reduction`` combines the values, by default to their mean.
 
+    Args:
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: when called, for shapes that do not match.
+
+    >>> from gpunn.losses import EuclideanDistance
     >>> float(EuclideanDistance()([[0.0, 0.0]], [[3.0, 4.0]]))
     5.0
     """
@@ -80,8 +110,20 @@ class EuclideanDistance(RowLoss):
 
 
 class MeanAbsoluteError(ElementLoss):
-    """l = mean_j |y_j - t_j|; dl/dy = sign(y - t) / n, 0 where y = t.
+    """``l = mean_j |y_j - t_j|``; ``dl/dy = sign(y - t) / n``, 0 where y = t.
 
+    It is less sensitive to outliers than `MeanSquaredError`: its minimum is at the median of the
+    targets instead of their mean. The formula is Keras's.
+    ``y_true`` and ``y_pred`` have the shape (..., n). Each row gives one value, (...), and
+    ``reduction`` combines the values, by default to their mean.
+
+    Args:
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: when called, for shapes that do not match.
+
+    >>> from gpunn.losses import MeanAbsoluteError
     >>> float(MeanAbsoluteError()([[0.0, 1.0]], [[1.0, 1.0]]))
     0.5
     """
@@ -98,8 +140,20 @@ class MeanAbsoluteError(ElementLoss):
 
 
 class MeanAbsolutePercentageError(ElementLoss):
-    """l = 100 mean_j |y_j - t_j| / max(|t_j|, 1e-7); a target of 0 makes it huge.
+    """``l = 100 mean_j |y_j - t_j| / max(|t_j|, 1e-7)``; a target of 0 makes it huge.
 
+    It is the error relative to the target, in per cent, as in Keras: an error of 1 at a target of
+    2 is 50.
+    ``y_true`` and ``y_pred`` have the shape (..., n). Each row gives one value, (...), and
+    ``reduction`` combines the values, by default to their mean.
+
+    Args:
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: when called, for shapes that do not match.
+
+    >>> from gpunn.losses import MeanAbsolutePercentageError
     >>> float(MeanAbsolutePercentageError()([[2.0, 4.0]], [[1.0, 4.0]]))
     25.0
     """
@@ -118,10 +172,20 @@ class MeanAbsolutePercentageError(ElementLoss):
 
 
 class MeanSquaredLogarithmicError(ElementLoss):
-    """l = mean_j (log(1 + y_j) - log(1 + t_j))^2: an error by a factor, whatever the size.
+    """``l = mean_j (log(1 + y_j) - log(1 + t_j))^2``: an error by a factor, whatever the size.
 
-    Targets and predictions below 1e-7 count as 1e-7 (as in Keras); there the gradient is 0.
+    It is for targets that are not negative and differ by orders of magnitude. Targets and
+    predictions below 1e-7 count as 1e-7 (as in Keras); there the gradient is 0.
+    ``y_true`` and ``y_pred`` have the shape (..., n). Each row gives one value, (...), and
+    ``reduction`` combines the values, by default to their mean.
 
+    Args:
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: when called, for shapes that do not match.
+
+    >>> from gpunn.losses import MeanSquaredLogarithmicError
     >>> round(float(MeanSquaredLogarithmicError()([[0.0]], [[1.7182818]])), 6)
     1.0
     """
@@ -146,13 +210,20 @@ _check_delta = requirement("a positive number", lambda value: value > 0)
 class Huber(ElementLoss):
     """Squared for small errors, absolute for large ones (Huber, 1964).
 
-    With e = y - t: l = mean e^2 / 2 where |e| <= delta, else delta |e| - delta^2 / 2;
-    the gradient is e clipped to [-delta, delta], divided by n.
+    With e = y - t: ``l = mean e^2 / 2`` where ``|e| <= delta``, else ``delta |e| - delta^2 / 2``;
+    the gradient is e clipped to [-delta, delta], divided by n. The formula is Keras's.
+    ``y_true`` and ``y_pred`` have the shape (..., n). Each row gives one value, (...), and
+    ``reduction`` combines the values, by default to their mean.
 
     Args:
-        delta: the error at which the squared part becomes the absolute part.
+        delta: the error, above 0, at which the squared part becomes the absolute part.
+        reduction, name, dtype: see `Loss`.
 
-    >>> float(Huber()([[0.0, 0.0]], [[1.0, 3.0]]))
+    Raises:
+        ValueError: for a ``delta`` that is not positive; when called, for shapes that do not match.
+
+    >>> from gpunn.losses import Huber
+    >>> float(Huber()([[0.0, 0.0]], [[1.0, 3.0]]))  # the mean of 0.5 and 2.5
     1.5
     """
 
@@ -174,11 +245,21 @@ class Huber(ElementLoss):
 
 
 class LogCosh(ElementLoss):
-    """l = mean_j log(cosh(y_j - t_j)): e^2 / 2 for small errors, |e| - log 2 for large ones.
+    """``l = mean_j log(cosh(y_j - t_j))``: ``e^2 / 2`` for small errors, ``|e| - log 2`` for large
+    ones.
 
-    The gradient is tanh(y - t) / n. Computed as |e| + log(1 + (exp(-2|e|) - 1) / 2),
-    which does not overflow.
+    It is a smooth relative of `Huber`, as in Keras. The gradient is ``tanh(y - t) / n``. Computed
+    as ``|e| + log(1 + (exp(-2|e|) - 1) / 2)``, which does not overflow.
+    ``y_true`` and ``y_pred`` have the shape (..., n). Each row gives one value, (...), and
+    ``reduction`` combines the values, by default to their mean.
 
+    Args:
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: when called, for shapes that do not match.
+
+    >>> from gpunn.losses import LogCosh
     >>> round(float(LogCosh()([[0.0]], [[1.0]])), 6)
     0.433781
     """
@@ -195,14 +276,21 @@ class LogCosh(ElementLoss):
 
 
 class CosineSimilarity(RowLoss):
-    """l = -(y . t) / (||y|| ||t||): -1 if both point the same way, whatever their lengths.
+    """``l = -(y . t) / (||y|| ||t||)``: -1 if both point the same way, whatever their lengths.
 
-    With u = y / ||y|| and v = t / ||t||, dl/dy = -(v - (u . v) u) / ||y||. Where y or t is
-    0, loss and gradient are 0. (Keras's metric of this name has the opposite sign.)
+    With ``u = y / ||y||`` and ``v = t / ||t||``, ``dl/dy = -(v - (u . v) u) / ||y||``. Where y or
+    t is 0, loss and gradient are 0. (Keras's metric of this name has the opposite sign.)
+    ``y_true`` and ``y_pred`` have the shape (..., n). Each row gives one value, (...), and
+    ``reduction`` combines the values, by default to their mean.
 
     Args:
         axis: the axis of the vectors.
+        reduction, name, dtype: see `Loss`.
 
+    Raises:
+        ValueError: when called, for shapes that do not match.
+
+    >>> from gpunn.losses import CosineSimilarity
     >>> float(CosineSimilarity()([[0.0, 2.0]], [[0.0, 5.0]]))
     -1.0
     """

@@ -16,8 +16,17 @@ from .metric import MeanOfRows
 
 
 class Accuracy(MeanOfRows):
-    """The share of predictions that equal their targets exactly.
+    """The share of predictions that equal their targets exactly, element by element.
 
+    ``y_true`` and ``y_pred`` have the same shape. Both hold values of the same kind, such as class
+    numbers: probabilities are not rounded. In ``compile``, ``"accuracy"`` chooses the metric that
+    fits the loss, as in Keras.
+
+    Args:
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import Accuracy
     >>> Accuracy()([1, 2, 3, 4], [0, 2, 3, 4])
     0.75
     """
@@ -34,6 +43,15 @@ class Accuracy(MeanOfRows):
 class BinaryAccuracy(MeanOfRows):
     """The share of targets (0 or 1) that ``y_pred > threshold`` matches.
 
+    ``y_true`` and ``y_pred`` have the same shape, and each element counts once. The definition is
+    Keras's.
+
+    Args:
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+        threshold: predictions above it count as 1.
+
+    >>> from gpunn.metrics import BinaryAccuracy
     >>> BinaryAccuracy()([1, 1, 0, 0], [0.98, 1, 0, 0.6])
     0.75
     """
@@ -61,6 +79,14 @@ class BinaryAccuracy(MeanOfRows):
 class CategoricalAccuracy(MeanOfRows):
     """The share of rows whose largest prediction is at the largest target.
 
+    ``y_true`` (one-hot rows or probabilities) and ``y_pred`` (probabilities or logits) have the
+    shape (..., classes). The definition is Keras's.
+
+    Args:
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import CategoricalAccuracy
     >>> CategoricalAccuracy()([[0, 0, 1], [0, 1, 0]], [[0.1, 0.9, 0.8], [0.05, 0.95, 0]])
     0.5
     """
@@ -77,6 +103,14 @@ class CategoricalAccuracy(MeanOfRows):
 class SparseCategoricalAccuracy(MeanOfRows):
     """The share of rows whose largest prediction is at the class number in y_true.
 
+    ``y_true`` has the shape (...) and ``y_pred`` (probabilities or logits) the shape
+    (..., classes). The definition is Keras's.
+
+    Args:
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import SparseCategoricalAccuracy
     >>> SparseCategoricalAccuracy()([2, 1], [[0.1, 0.6, 0.3], [0.05, 0.95, 0]])
     0.5
     """
@@ -125,6 +159,18 @@ class _TopK(MeanOfRows):
 class TopKCategoricalAccuracy(_TopK):
     """The share of rows whose largest target is among the k largest predictions.
 
+    ``y_true`` (one-hot rows) and ``y_pred`` have the shape (..., classes). A target is a hit if
+    fewer than k predictions are larger than its own, as in Keras.
+
+    Args:
+        k: number of top predictions that count, at least 1.
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    Raises:
+        ValueError: if ``k`` is not a positive integer.
+
+    >>> from gpunn.metrics import TopKCategoricalAccuracy
     >>> TopKCategoricalAccuracy(k=2)([[0, 0, 1], [0, 1, 0]], [[0.1, 0.9, 0.8], [0.8, 0, 0.1]])
     0.5
     """
@@ -140,11 +186,19 @@ class TopKCategoricalAccuracy(_TopK):
 class SparseTopKCategoricalAccuracy(_TopK):
     """The share of rows whose class number is among the k largest predictions.
 
+    ``y_true`` has the shape (...) and ``y_pred`` (..., classes). The definition is Keras's.
+
     Args:
-        k: number of top predictions that count.
+        k: number of top predictions that count, at least 1.
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
         from_sorted_ids: whether y_pred holds class numbers, the best first, instead of
             a prediction for each class; a hit is then a class number among the first k.
 
+    Raises:
+        ValueError: if ``k`` is not a positive integer.
+
+    >>> from gpunn.metrics import SparseTopKCategoricalAccuracy
     >>> SparseTopKCategoricalAccuracy(k=2)([2, 1], [[0.1, 0.9, 0.8], [0.8, 0, 0.1]])
     0.5
     >>> SparseTopKCategoricalAccuracy(k=2, from_sorted_ids=True)([2, 1], [[1, 2, 0], [0, 2, 1]])

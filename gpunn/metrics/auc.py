@@ -41,6 +41,7 @@ class AUC(Levels):
 
     An approximation, as in Keras, that needs one pass and little memory: the more thresholds
     there are near the predictions, the better. `gpunn.metrics.roc_auc` is exact.
+    ``y_true`` (0 or 1) and ``y_pred`` have the shape (rows,) or (rows, outputs).
 
     Args:
         num_thresholds: number of thresholds, evenly spaced from 0 to 1.
@@ -53,7 +54,13 @@ class AUC(Levels):
         num_labels: number of outputs, with ``multi_label``.
         label_weights: the weight of each output.
         from_logits: whether predictions are logits, not probabilities.
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
 
+    Raises:
+        ValueError: for an unknown curve or summation method, or a threshold outside of 0 to 1.
+
+    >>> from gpunn.metrics import AUC
     >>> AUC(num_thresholds=3)([0, 0, 1, 1], [0, 0.5, 0.3, 0.9])
     0.75
     """

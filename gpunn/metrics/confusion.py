@@ -28,7 +28,13 @@ class ConfusionMatrix(Binned):
     Args:
         num_classes: width of the predictions; inferred from the data by default.
         threshold: decision threshold for one output.
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
 
+    Raises:
+        ValueError: if ``num_classes`` is not positive.
+
+    >>> from gpunn.metrics import ConfusionMatrix
     >>> m = ConfusionMatrix()
     >>> m.update_state([0, 1, 1], [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
     >>> m.result().numpy()

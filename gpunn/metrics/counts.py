@@ -52,9 +52,19 @@ class _Condition(_AtThresholds):
 class TruePositives(_Condition):
     """How many (or what weight of) predictions above a threshold have a nonzero target.
 
-    Args:
-        thresholds: one or several numbers from 0 to 1; 0.5 by default.
+    ``y_true`` and ``y_pred`` (probabilities) have the same shape, and each element counts. With
+    ``sample_weight`` the count is the sum of the weights. The definition is Keras's.
 
+    Args:
+        thresholds: one number from 0 to 1, 0.5 by default; or several, and the result is an array
+            (thresholds,), whose mean is logged.
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    Raises:
+        ValueError: for a threshold outside of 0 to 1.
+
+    >>> from gpunn.metrics import TruePositives
     >>> TruePositives()([0, 1, 1, 1], [1, 0, 1, 1])
     2.0
     """
@@ -66,6 +76,19 @@ class TruePositives(_Condition):
 class FalsePositives(_Condition):
     """How many predictions above a threshold have a target of 0.
 
+    ``y_true`` and ``y_pred`` (probabilities) have the same shape, and each element counts. With
+    ``sample_weight`` the count is the sum of the weights. The definition is Keras's.
+
+    Args:
+        thresholds: one number from 0 to 1, 0.5 by default; or several, and the result is an array
+            (thresholds,), whose mean is logged.
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    Raises:
+        ValueError: for a threshold outside of 0 to 1.
+
+    >>> from gpunn.metrics import FalsePositives
     >>> FalsePositives()([0, 1, 0, 0], [0, 0, 1, 1])
     2.0
     """
@@ -77,6 +100,19 @@ class FalsePositives(_Condition):
 class TrueNegatives(_Condition):
     """How many predictions not above a threshold have a target of 0.
 
+    ``y_true`` and ``y_pred`` (probabilities) have the same shape, and each element counts. With
+    ``sample_weight`` the count is the sum of the weights. The definition is Keras's.
+
+    Args:
+        thresholds: one number from 0 to 1, 0.5 by default; or several, and the result is an array
+            (thresholds,), whose mean is logged.
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    Raises:
+        ValueError: for a threshold outside of 0 to 1.
+
+    >>> from gpunn.metrics import TrueNegatives
     >>> TrueNegatives()([0, 1, 0, 0], [1, 1, 0, 0])
     2.0
     """
@@ -87,6 +123,19 @@ class TrueNegatives(_Condition):
 class FalseNegatives(_Condition):
     """How many predictions not above a threshold have a nonzero target.
 
+    ``y_true`` and ``y_pred`` (probabilities) have the same shape, and each element counts. With
+    ``sample_weight`` the count is the sum of the weights. The definition is Keras's.
+
+    Args:
+        thresholds: one number from 0 to 1, 0.5 by default; or several, and the result is an array
+            (thresholds,), whose mean is logged.
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    Raises:
+        ValueError: for a threshold outside of 0 to 1.
+
+    >>> from gpunn.metrics import FalseNegatives
     >>> FalseNegatives()([0, 1, 1, 1], [0, 1, 0, 0])
     2.0
     """
@@ -120,14 +169,23 @@ class _Ratio(_AtThresholds):
 class Precision(_Ratio):
     """True positives / predicted positives: the share of positive predictions that are correct.
 
+    ``TP / (TP + FP)``, and 0 if nothing is predicted positive, as in Keras. ``y_true`` (0 or 1) and
+    ``y_pred`` (probabilities) have the same shape, and each element counts.
+
     Args:
         thresholds: predictions above a threshold count as positive; 0.5 by default, or one or
-            several numbers from 0 to 1. With several, the result is an array, whose mean is
-            logged.
+            several numbers from 0 to 1. With several, the result is an array (thresholds,), whose
+            mean is logged.
         top_k: count as positive only the ``top_k`` largest of each row.
         class_id: consider only this output.
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
 
-    >>> round(Precision()([0, 1, 1, 1], [1, 0, 1, 1]), 3)
+    Raises:
+        ValueError: for a threshold outside of 0 to 1, or a bad ``top_k`` or ``class_id``.
+
+    >>> from gpunn.metrics import Precision
+    >>> round(Precision()([0, 1, 1, 1], [1, 0, 1, 1]), 3)  # 2 of 3
     0.667
     """
 
@@ -138,9 +196,19 @@ class Precision(_Ratio):
 class Recall(_Ratio):
     """True positives / positive targets: the share of positives that are found.
 
-    Arguments as for `Precision`.
+    ``TP / (TP + FN)``, and 0 if there is no positive target, as in Keras. ``y_true`` (0 or 1) and
+    ``y_pred`` (probabilities) have the same shape, and each element counts.
 
-    >>> round(Recall()([0, 1, 1, 1], [1, 0, 1, 1]), 3)
+    Args:
+        thresholds, top_k, class_id: as for `Precision`.
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    Raises:
+        ValueError: as for `Precision`.
+
+    >>> from gpunn.metrics import Recall
+    >>> round(Recall()([0, 1, 1, 1], [1, 0, 1, 1]), 3)  # 2 of 3
     0.667
     """
 
@@ -162,16 +230,26 @@ _check_threshold = requirement(
 
 
 class FBetaScore(Levels):
-    """(1 + beta^2) precision recall / (beta^2 precision + recall) of each output.
+    """``(1 + beta^2) precision recall / (beta^2 precision + recall)`` of each output.
+
+    A weighted harmonic mean of precision and recall (van Rijsbergen, Information Retrieval, 1979),
+    as in Keras. ``y_true`` (0 or 1) and ``y_pred`` have the shape (rows, outputs); the result is a
+    number, or (outputs,) with ``average=None``.
 
     Args:
         average: None for one score per output (their mean is logged), "micro" for the score
             of all counts together, "macro" for the mean of the scores, "weighted" for their
             mean weighted by positive targets.
-        beta: how many times as important recall is as precision.
+        beta: how many times as important recall is as precision, above 0.
         threshold: predictions above it count as positive; by default, the largest of each
             row does.
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
 
+    Raises:
+        ValueError: for another ``average``, ``beta`` or ``threshold``.
+
+    >>> from gpunn.metrics import FBetaScore
     >>> round(FBetaScore("micro", 2.0, threshold=0.5)([[1], [0], [1]], [[0.9], [0.8], [0.7]]), 4)
     0.9091
     """
@@ -202,8 +280,16 @@ class FBetaScore(Levels):
 
 
 class F1Score(FBetaScore):
-    """2 precision recall / (precision + recall) of each output: `FBetaScore` with beta = 1.
+    """``2 precision recall / (precision + recall)`` of each output: `FBetaScore` with beta = 1.
 
+    The harmonic mean of precision and recall, as in Keras; shapes are those of `FBetaScore`.
+
+    Args:
+        average, threshold: as for `FBetaScore`.
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import F1Score
     >>> round(F1Score("micro", threshold=0.5)([[1], [0], [1]], [[0.9], [0.8], [0.7]]), 4)
     0.8
     """

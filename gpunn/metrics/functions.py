@@ -30,6 +30,7 @@ def roc_curve(
     Raises:
         ValueError: for mismatched shapes, no samples, or other targets.
 
+    >>> from gpunn.metrics import roc_curve
     >>> fpr, tpr, thresholds = roc_curve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     >>> fpr, tpr
     (array([0. , 0. , 0.5, 0.5, 1. ]), array([0. , 0.5, 0.5, 1. , 1. ]))
@@ -76,6 +77,7 @@ def roc_auc(
     Raises:
         ValueError: as for `roc_curve`.
 
+    >>> from gpunn.metrics import roc_auc
     >>> roc_auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     0.75
     """
@@ -154,6 +156,7 @@ def confusion_matrix(
     Returns:
         (classes, classes), of integers unless weighted or normalized.
 
+    >>> from gpunn.metrics import confusion_matrix
     >>> confusion_matrix([2, 0, 2, 2, 0, 1], [0, 0, 2, 2, 0, 2])
     array([[2, 0, 0],
            [0, 0, 1],
@@ -226,6 +229,7 @@ def classification_report(
         The text in scikit-learn's layout (but weights are rounded too), or the dictionary.
         Division by zero gives 0.
 
+    >>> from gpunn.metrics import classification_report
     >>> print(classification_report([0, 1, 2, 2], [0, 0, 2, 2]))
                   precision    recall  f1-score   support
     <BLANKLINE>

@@ -52,9 +52,17 @@ class _PlainLossMetric(_LossMetric):
 
 
 class MeanSquaredError(_PlainLossMetric):
-    """The mean of (y - t)^2.
+    """The mean of ``(y - t)^2`` over rows and outputs.
 
-    >>> float(MeanSquaredError()([[0, 1], [0, 0]], [[1, 1], [0, 0]]))
+    The square of the targets' unit; 0 is perfect. See `gpunn.losses.MeanSquaredError`.
+    ``y_true`` and ``y_pred`` have the shape (..., n), and each row counts once.
+
+    Args:
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import MeanSquaredError
+    >>> MeanSquaredError()([[0, 1], [0, 0]], [[1, 1], [0, 0]])
     0.25
     """
 
@@ -63,8 +71,17 @@ class MeanSquaredError(_PlainLossMetric):
 
 
 class RootMeanSquaredError(_PlainLossMetric):
-    """The square root of the mean of (y - t)^2 over all rows and outputs.
+    """The square root of the mean of ``(y - t)^2`` over all rows and outputs.
 
+    It has the unit of the targets; 0 is perfect. The definition is Keras's: the root of the
+    mean over all batches, not the mean of the batches' roots.
+    ``y_true`` and ``y_pred`` have the shape (..., n).
+
+    Args:
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import RootMeanSquaredError
     >>> RootMeanSquaredError()([[0, 1], [0, 0]], [[1, 1], [0, 0]])
     0.5
     """
@@ -78,21 +95,54 @@ class RootMeanSquaredError(_PlainLossMetric):
 
 
 class HalfSquaredError(_PlainLossMetric):
-    """The mean over rows of 1/2 ||y - t||^2."""
+    """The mean over rows of ``1/2 ||y - t||^2``.
+
+    It is half the sum of squared errors of a sample; see `gpunn.losses.HalfSquaredError`.
+    ``y_true`` and ``y_pred`` have the shape (..., n), and each row counts once.
+
+    Args:
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import HalfSquaredError
+    >>> HalfSquaredError()([[0, 1], [0, 0]], [[2, 1], [0, 0]])  # the mean of 2 and 0
+    1.0
+    """
 
     of = losses.HalfSquaredError
 
 
 class EuclideanDistance(_PlainLossMetric):
-    """The mean over rows of ||y - t||."""
+    """The mean over rows of ``||y - t||``.
+
+    It is the mean distance between target and prediction as points, in their unit; see
+    `gpunn.losses.EuclideanDistance`. ``y_true`` and ``y_pred`` have the shape (..., n), and each
+    row counts once.
+
+    Args:
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import EuclideanDistance
+    >>> EuclideanDistance()([[0, 0], [1, 1]], [[3, 4], [1, 1]])  # the mean of 5 and 0
+    2.5
+    """
 
     of = losses.EuclideanDistance
 
 
 class MeanAbsoluteError(_PlainLossMetric):
-    """The mean of |y - t|.
+    """The mean of ``|y - t|`` over rows and outputs.
 
-    >>> float(MeanAbsoluteError()([[0, 1], [0, 0]], [[1, 1], [0, 0]]))
+    It has the unit of the targets; 0 is perfect. See `gpunn.losses.MeanAbsoluteError`.
+    ``y_true`` and ``y_pred`` have the shape (..., n), and each row counts once.
+
+    Args:
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import MeanAbsoluteError
+    >>> MeanAbsoluteError()([[0, 1], [0, 0]], [[1, 1], [0, 0]])
     0.25
     """
 
@@ -101,21 +151,61 @@ class MeanAbsoluteError(_PlainLossMetric):
 
 
 class MeanAbsolutePercentageError(_PlainLossMetric):
-    """The mean of 100 |y - t| / |t|."""
+    """The mean of ``100 |y - t| / |t|`` over rows and outputs, in per cent.
+
+    Targets nearer to 0 than 1e-7 count as 1e-7, so that one of them makes the mean huge. See
+    `gpunn.losses.MeanAbsolutePercentageError`. ``y_true`` and ``y_pred`` have the shape (..., n),
+    and each row counts once.
+
+    Args:
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import MeanAbsolutePercentageError
+    >>> MeanAbsolutePercentageError()([[2.0], [4.0]], [[1.0], [4.0]])  # the mean of 50 and 0
+    25.0
+    """
 
     of = losses.MeanAbsolutePercentageError
     aliases = ("mape", "MAPE")
 
 
 class MeanSquaredLogarithmicError(_PlainLossMetric):
-    """The mean of (log(1 + y) - log(1 + t))^2."""
+    """The mean of ``(log(1 + y) - log(1 + t))^2`` over rows and outputs.
+
+    It measures errors by a factor, for targets of very different size. Values below 1e-7 count as
+    1e-7. See `gpunn.losses.MeanSquaredLogarithmicError`. ``y_true`` and ``y_pred`` have the shape
+    (..., n), and each row counts once.
+
+    Args:
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import MeanSquaredLogarithmicError
+    >>> round(MeanSquaredLogarithmicError()([[0.0]], [[1.7182818]]), 6)  # log(1 + y) = 1
+    1.0
+    """
 
     of = losses.MeanSquaredLogarithmicError
     aliases = ("msle", "MSLE")
 
 
 class Huber(_LossMetric):
-    """The mean Huber loss, see `gpunn.losses.Huber`."""
+    """The mean Huber loss: squared for small errors, absolute for large ones.
+
+    ``e^2 / 2`` where ``|e| <= delta``, else ``delta |e| - delta^2 / 2``, for e = y - t: see
+    `gpunn.losses.Huber`. ``y_true`` and ``y_pred`` have the shape (..., n), and each row counts
+    once.
+
+    Args:
+        delta: the error at which the squared part becomes the absolute part.
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import Huber
+    >>> Huber()([[0.0], [0.0]], [[1.0], [3.0]])  # the mean of 0.5 and 2.5
+    1.5
+    """
 
     of = losses.Huber
     options = ("delta",)
@@ -127,7 +217,20 @@ class Huber(_LossMetric):
 
 
 class LogCoshError(_PlainLossMetric):
-    """The mean of log(cosh(y - t))."""
+    """The mean of ``log(cosh(y - t))`` over rows and outputs.
+
+    About ``e^2 / 2`` for small errors e and ``|e| - log 2`` for large ones; see
+    `gpunn.losses.LogCosh`. ``y_true`` and ``y_pred`` have the shape (..., n), and each row counts
+    once.
+
+    Args:
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import LogCoshError
+    >>> round(LogCoshError()([[0.0], [2.0]], [[1.0], [2.0]]), 6)
+    0.21689
+    """
 
     of = losses.LogCosh
     aliases = ("logcosh", "LogCosh", "log_cosh")
@@ -136,9 +239,19 @@ class LogCoshError(_PlainLossMetric):
 
 
 class CosineSimilarity(_LossMetric):
-    """The mean over rows of (y . t) / (||y|| ||t||): 1 where both point the same way.
+    """The mean over rows of ``(y . t) / (||y|| ||t||)``: 1 where both point the same way.
 
-    >>> float(CosineSimilarity()([[0.0, 1.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 2.0]]))
+    -1 is the opposite direction, 0 a right angle. The loss of this name is minus the similarity, as
+    in Keras: `gpunn.losses.CosineSimilarity`. ``y_true`` and ``y_pred`` have the shape (..., n),
+    and each row counts once.
+
+    Args:
+        axis: the axis of the vectors.
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import CosineSimilarity
+    >>> CosineSimilarity()([[0.0, 1.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 2.0]])
     0.5
     """
 
@@ -161,44 +274,132 @@ class CosineSimilarity(_LossMetric):
 
 
 class KLDivergence(_PlainLossMetric):
-    """The mean over rows of sum t log(t / p), see `gpunn.losses.KLDivergence`."""
+    """The mean over rows of ``sum t log(t / p)``: how far the distributions p are from t.
+
+    Both are clipped to [1e-7, 1], as in Keras; see `gpunn.losses.KLDivergence`.
+    ``y_true`` and ``y_pred`` have the shape (..., n), and each row counts once.
+
+    Args:
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import KLDivergence
+    >>> round(KLDivergence()([[0.0, 1.0]], [[0.5, 0.5]]), 5)  # log 2
+    0.69315
+    """
 
     of = losses.KLDivergence
     aliases = ("kld", "KLD")
 
 
 class Poisson(_PlainLossMetric):
-    """The mean of p - t log p."""
+    """The mean of ``p - t log p`` over rows and outputs, for counts t and predicted rates p.
+
+    Up to a constant, the negative log-likelihood of the counts; see `gpunn.losses.Poisson`.
+    ``y_true`` and ``y_pred`` have the shape (..., n), and each row counts once.
+
+    Args:
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import Poisson
+    >>> round(Poisson()([[1.0]], [[2.0]]), 5)  # 2 - log 2
+    1.30685
+    """
 
     of = losses.Poisson
 
 
 class Hinge(_PlainLossMetric):
-    """The mean of max(1 - t y, 0), t = -1 or 1 (0 counts as -1)."""
+    """The mean of ``max(1 - t y, 0)``, t = -1 or 1 (0 counts as -1).
+
+    It is 0 if every prediction is on the right side by a margin of 1; see `gpunn.losses.Hinge`.
+    ``y_true`` and ``y_pred`` have the shape (..., n); predictions are scores of any value.
+
+    Args:
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import Hinge
+    >>> Hinge()([[1.0, -1.0]], [[0.5, -3.0]])  # the mean of 0.5 and 0
+    0.25
+    """
 
     of = losses.Hinge
 
 
 class SquaredHinge(_PlainLossMetric):
-    """The mean of max(1 - t y, 0)^2, t = -1 or 1 (0 counts as -1)."""
+    """The mean of ``max(1 - t y, 0)^2``, t = -1 or 1 (0 counts as -1).
+
+    It counts large violations of the margin more than `Hinge`; see `gpunn.losses.SquaredHinge`.
+    ``y_true`` and ``y_pred`` have the shape (..., n); predictions are scores of any value.
+
+    Args:
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import SquaredHinge
+    >>> SquaredHinge()([[1.0, -1.0]], [[0.5, -3.0]])  # the mean of 0.25 and 0
+    0.125
+    """
 
     of = losses.SquaredHinge
 
 
 class CategoricalHinge(_PlainLossMetric):
-    """The mean over rows of max(0, 1 + max (1 - t) y - sum t y)."""
+    """The mean over rows of ``max(0, 1 + max (1 - t) y - sum t y)`` for one-hot t.
+
+    What the score of the true class lacks to exceed the largest other one by 1; see
+    `gpunn.losses.CategoricalHinge`. ``y_true`` and ``y_pred`` have the shape (..., n), and each row
+    counts once.
+
+    Args:
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import CategoricalHinge
+    >>> CategoricalHinge()([[0.0, 1.0]], [[0.75, 0.5]])  # 1 + 0.75 - 0.5
+    1.25
+    """
 
     of = losses.CategoricalHinge
 
 
 class PerceptronCriterion(_PlainLossMetric):
-    """The mean of max(-t y, 0), t = -1 or 1 (0 counts as -1)."""
+    """The mean of ``max(-t y, 0)``, t = -1 or 1 (0 counts as -1).
+
+    How far predictions on the wrong side are from 0; see `gpunn.losses.PerceptronCriterion`.
+    ``y_true`` and ``y_pred`` have the shape (..., n); predictions are scores of any value.
+
+    Args:
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import PerceptronCriterion
+    >>> PerceptronCriterion()([[1.0], [-1.0]], [[-3.0], [-1.0]])  # the mean of 3 and 0
+    1.5
+    """
 
     of = losses.PerceptronCriterion
 
 
 class BinaryCrossentropy(_LossMetric):
-    """The mean binary cross-entropy."""
+    """The mean binary cross-entropy: ``-(t log p + (1 - t) log(1 - p))`` over rows and outputs.
+
+    For targets of 0 and 1 and probabilities p, clipped to [1e-7, 1 - 1e-7]; see
+    `gpunn.losses.BinaryCrossentropy`. ``y_true`` and ``y_pred`` have the shape (..., n), and each
+    row counts once.
+
+    Args:
+        from_logits: whether y_pred holds logits.
+        label_smoothing: s; targets become ``t (1 - s) + s / 2``.
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import BinaryCrossentropy
+    >>> round(BinaryCrossentropy()([[0.0], [1.0]], [[0.5], [0.5]]), 6)  # log 2
+    0.693147
+    """
 
     of = losses.BinaryCrossentropy
     options = ("from_logits", "label_smoothing")
@@ -212,7 +413,22 @@ class BinaryCrossentropy(_LossMetric):
 
 
 class CategoricalCrossentropy(_LossMetric):
-    """The mean categorical cross-entropy of one-hot targets."""
+    """The mean categorical cross-entropy of one-hot targets: ``-sum_j t_j log p_j`` of each row.
+
+    ``y_true`` and ``y_pred`` have the shape (..., classes). Rows of probabilities are divided by
+    their sum; see `gpunn.losses.CategoricalCrossentropy`.
+
+    Args:
+        from_logits: whether y_pred holds logits.
+        label_smoothing: s; targets become ``t (1 - s) + s / classes``.
+        axis: the axis of the classes.
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import CategoricalCrossentropy
+    >>> round(CategoricalCrossentropy()([[0, 1]], [[0.5, 0.5]]), 6)  # log 2
+    0.693147
+    """
 
     of = losses.CategoricalCrossentropy
     options = ("from_logits", "label_smoothing", "axis")
@@ -226,7 +442,24 @@ class CategoricalCrossentropy(_LossMetric):
 
 
 class SparseCategoricalCrossentropy(_LossMetric):
-    """The mean categorical cross-entropy of class numbers."""
+    """The mean categorical cross-entropy of class numbers: ``-log p_c`` for the class c of each
+    row.
+
+    ``y_true`` has the shape (...) and ``y_pred`` (..., classes); see
+    `gpunn.losses.SparseCategoricalCrossentropy`.
+
+    Args:
+        from_logits: whether y_pred holds logits.
+        ignore_class: class number whose rows have zero loss. As in Keras, they count in the mean
+            unless there are sample weights.
+        axis: the axis of the classes.
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import SparseCategoricalCrossentropy
+    >>> round(SparseCategoricalCrossentropy()([1], [[0.5, 0.5]]), 6)  # log 2
+    0.693147
+    """
 
     of = losses.SparseCategoricalCrossentropy
     options = ("from_logits", "ignore_class", "axis")

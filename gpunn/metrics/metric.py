@@ -50,7 +50,9 @@ class Metric(Formula):
     Attributes:
         state_size: length of the state, which may depend on the shape passed to `build`.
         sparse: True if ``y_true`` holds one class number per row; None if both forms work.
-        functor, parameter_names: see `Formula`; in ``kernels/formulas/metrics.cuh``.
+        functor: name of the formula of the kernels, in ``kernels/formulas/metrics.cuh``; None if
+            they have none.
+        parameter_names: attributes that are passed to this formula.
         accumulates: what a GPU adds to the state: ``"rows"`` (the means of rows), ``"losses"``
             (those of a loss), ``"bins"`` (counts) or ``"columns"`` (sums of targets).
         direction: ``"up"`` if higher is better, ``"down"`` if lower is.
@@ -59,6 +61,24 @@ class Metric(Formula):
         targets: likewise; a metric that needs ``"bits"`` gets 0 instead of -1.
         remedy: what to do if the loss reads class numbers but the metric needs a target
             for each of several outputs; None if class numbers are enough.
+
+    As in Keras, a subclass may define `update_state` and `result` with `gpunn.ops` instead:
+
+    >>> from gpunn import ops
+    >>> from gpunn.metrics import Metric
+    >>> class _Worst(Metric):
+    ...     def __init__(self, name="worst"):
+    ...         super().__init__(name=name)
+    ...         self.worst = self.add_weight()
+    ...     def update_state(self, y_true, y_pred, sample_weight=None):
+    ...         error = ops.max(ops.abs(ops.subtract(y_true, y_pred)))
+    ...         self.worst.assign(ops.maximum(self.worst, error))
+    ...     def result(self):
+    ...         return self.worst
+    >>> metric = _Worst()
+    >>> metric.update_state([[1.0], [2.0]], [[1.5], [5.0]])
+    >>> float(metric.result())
+    3.0
     """
 
     kind = "metric"
@@ -213,8 +233,17 @@ _BY_UPDATE_STATE: dict[str, Any] = {
 
 
 class Mean(Metric):
-    """The weighted mean of the given values: sum w v / sum w.
+    """The weighted mean of the given values: ``sum w v / sum w``.
 
+    Unlike other metrics, it takes values instead of targets and predictions, such as the losses of
+    the batches of a custom training loop. Values are a number, or an array with one entry per
+    sample, (batch,) or (batch, ...). The result is 0 before the first value.
+
+    Args:
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
+    >>> from gpunn.metrics import Mean
     >>> m = Mean()
     >>> m.update_state([1, 3, 5, 7], sample_weight=[1, 1, 0, 0])
     >>> m.result()
@@ -240,9 +269,23 @@ class Mean(Metric):
 class MeanOfRows(Mean):
     """Base class of means over rows; `rows` computes the value of each row.
 
+    A subclass writes (rows,) values from ``y_true`` and ``y_pred`` (rows, n), with ``backend.xp``
+    or NumPy's functions. Sample weights and the sums over batches are computed here.
+
+    Args:
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
+
     Attributes:
         elementwise: True if elements count separately (as in binary accuracy);
             a row's value is then the mean over its elements.
+
+    >>> from gpunn.metrics import MeanOfRows
+    >>> class _Largest(MeanOfRows):
+    ...     def rows(self, backend, y_true, y_pred, values):
+    ...         backend.xp.max(abs(y_true - y_pred), axis=-1, out=values)
+    >>> _Largest()([[0.0, 0.0], [1.0, 1.0]], [[3.0, 4.0], [1.0, 3.0]])  # the mean of 4 and 2
+    3.0
     """
 
     abstract = True
@@ -306,6 +349,16 @@ class MeanMetricWrapper(OfFunction, MeanOfRows):
     The function takes tensors (batch, ...) and returns one value per sample, or several, which
     are averaged. Write it with `gpunn.ops`.
 
+    Args:
+        fn: the function of ``(y_true, y_pred)``.
+        name: shown in logs; by default the name of the function.
+        dtype: accepted as in Keras; metrics count in float64.
+        **kwargs: further arguments of ``fn``.
+
+    Raises:
+        TypeError: if ``fn`` is not a function.
+
+    >>> from gpunn.metrics import MeanMetricWrapper
     >>> m = MeanMetricWrapper(lambda t, p: abs(t - p), name="mae")
     >>> float(m([[1.0], [2.0]], [[2.0], [4.0]]))
     1.5

@@ -22,18 +22,25 @@ _check_regressors = requirement("at least 0", lambda value: not value < 0)
 
 
 class R2Score(Binned):
-    """R2 = 1 - sum w (t - y)^2 / sum w (t - mean t)^2: the share of the variance explained.
+    """``R2 = 1 - sum w (t - y)^2 / sum w (t - mean t)^2``: the share of the variance explained.
 
     1 is perfect, 0 is as good as always predicting the mean, and below 0 is worse. If all
     targets are equal, it is 1 for exact predictions and 0 otherwise, as in scikit-learn.
+    ``y_true`` and ``y_pred`` have the shape (rows, outputs).
 
     Args:
         class_aggregation: for several outputs: ``"uniform_average"``,
             ``"variance_weighted_average"``, or None for one score each (their mean is
             logged).
         num_regressors: number of inputs behind the predictions, for the adjusted score
-            1 - (1 - R2) (n - 1) / (n - num_regressors - 1); 0 for the plain score.
+            ``1 - (1 - R2) (n - 1) / (n - num_regressors - 1)``; 0 for the plain score.
+        name: shown in logs.
+        dtype: accepted as in Keras; metrics count in float64.
 
+    Raises:
+        ValueError: for an unknown aggregation, or a negative number of regressors.
+
+    >>> from gpunn.metrics import R2Score
     >>> round(R2Score()([[1], [4], [3]], [[2], [4], [4]]), 6)
     0.571429
     """

@@ -50,13 +50,45 @@ __all__ = [
 ]  # fmt: skip
 
 
+_ROW_FUNCTION = """Compute the values that `gpunn.metrics.{cls}` averages over the rows.
+
+The function is Keras's; it takes arrays or tensors.
+
+Args:
+    y_true: targets {shape}.
+    y_pred: predictions (..., n).
+    **options: arguments of the class by name.
+
+Returns:
+    A tensor (...){each} of 1 where the prediction is right, else 0.
+
+Raises:
+    ValueError: for shapes that do not match.
+
+>>> from gpunn import metrics
+>>> metrics.{name}({y_true}, [[0.25, 0.75], [0.25, 0.75]]{options}).tolist()
+{values}
+"""
+
+_TOP_K = (TopKCategoricalAccuracy, SparseTopKCategoricalAccuracy)
+
+
 def _row_function(cls: type[MeanOfRows]) -> Callable[..., Tensor]:
     def function(y_true: Any, y_pred: Any, **options: Any) -> Tensor:
         found: Tensor = tensors_of(cls(**options).values(y_true, y_pred))
         return found
 
     function.__name__ = snake_case(cls.__name__)
-    function.__doc__ = f"`{cls.__name__}` of each row or element; options as for the class."
+    each = " or for each element (..., n)" if cls.elementwise else ""
+    function.__doc__ = _ROW_FUNCTION.format(
+        name=function.__name__,
+        cls=cls.__name__,
+        shape="(...), the numbers of the classes" if cls.sparse else "(..., n)",
+        each=each,
+        y_true="[1, 0]" if cls.sparse else "[[0, 1], [1, 0]]",
+        options=", k=1" if issubclass(cls, _TOP_K) else "",
+        values="[[1.0, 1.0], [0.0, 0.0]]" if each else "[1.0, 0.0]",
+    )
     return function
 
 
@@ -83,9 +115,18 @@ def get(identifier: Any) -> Metric:
     ``"accuracy"`` is the plain `Accuracy` here; ``compile`` chooses the one that fits
     the loss and the shapes.
 
+    Args:
+        identifier: the name of a class or of a function of `gpunn.metrics`, such as ``"mae"``; a
+            `Metric` or its class; a dictionary of `serialize`; or a custom function of
+            ``(y_true, y_pred)``, written with `gpunn.ops`.
+
+    Returns:
+        A `Metric`; an object is returned itself.
+
     Raises:
         ValueError: for an unknown name; the closest known one is suggested.
 
+    >>> from gpunn.metrics import get
     >>> get("top_k_categorical_accuracy").k
     5
     """

@@ -39,6 +39,7 @@ class Variable(Operators):
         name: used in messages.
         initial_value: TensorFlow's name for the first argument.
 
+    >>> from gpunn import Variable
     >>> v = Variable([1.0, 2.0])
     >>> v.assign_add([1.0, 1.0]).tolist(), (v * 2).tolist()
     ([2.0, 3.0], [4.0, 6.0])

@@ -14,16 +14,26 @@ from .optimizer import Optimizer, Tensors
 
 
 class Adadelta(Optimizer):
-    """s = rho s + (1 - rho) g^2, d = g sqrt(e + eps) / sqrt(s + eps), w -= a d,
-    e = rho e + (1 - rho) d^2 (Zeiler, "ADADELTA", 2012).
+    """``s = rho s + (1 - rho) g^2, d = g sqrt(e + eps) / sqrt(s + eps), w -= a d,
+    e = rho e + (1 - rho) d^2`` (Zeiler, "ADADELTA", 2012).
+
+    Steps are the gradient times a ratio of two root mean squares: that of the previous steps and
+    that of the gradients. The size of a step thus has the unit of the weights.
+
+    Here w are the weights, g is their gradient, a the learning rate and t the number of the update,
+    from 1; all arrays have the shape of w.
 
     Args:
         learning_rate: a, at least 0; the paper uses 1.
         rho: decay of the two means, from 0 to 1.
         epsilon: added to them; it determines the size of the first steps.
-        weight_decay and others: see `Optimizer`.
+        weight_decay: see `Optimizer`, also for the arguments by keyword.
+
+    Raises:
+        ValueError: for an argument out of its range.
 
     >>> import numpy as np
+    >>> from gpunn.optimizers import Adadelta
     >>> w = np.array([1.0])
     >>> Adadelta(learning_rate=1.0, rho=0.75, epsilon=1e-4).apply([[5.0]], [w]); w.round(4).tolist()
     [0.98]

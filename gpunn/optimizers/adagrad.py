@@ -13,16 +13,26 @@ from .optimizer import Optimizer, Tensors
 
 
 class Adagrad(Optimizer):
-    """s += g^2, w -= a g / sqrt(s + eps) (Duchi, Hazan and Singer, "Adaptive subgradient
+    """``s += g^2, w -= a g / sqrt(s + eps)`` (Duchi, Hazan and Singer, "Adaptive subgradient
     methods", 2011): a weight that has moved much moves less.
+
+    The steps of a weight are divided by the root of the sum of all its squared gradients, so that
+    rare features learn as fast as frequent ones.
+
+    Here w are the weights, g is their gradient, a the learning rate and t the number of the update,
+    from 1; all arrays have the shape of w.
 
     Args:
         learning_rate: a, at least 0.
         initial_accumulator_value: initial s, at least 0.
         epsilon: added to s.
-        weight_decay and others: see `Optimizer`.
+        weight_decay: see `Optimizer`, also for the arguments by keyword.
+
+    Raises:
+        ValueError: for an argument out of its range.
 
     >>> import numpy as np
+    >>> from gpunn.optimizers import Adagrad
     >>> w, adagrad = np.array([1.0]), Adagrad(0.1, initial_accumulator_value=0.0)
     >>> for _ in range(4):
     ...     adagrad.apply([[5.0]], [w])

@@ -16,8 +16,14 @@ from .rules import with_options
 
 
 class Adam(Optimizer):
-    """m += (g - m)(1 - b1), v += (g^2 - v)(1 - b2), w -= a_t m / (sqrt(v) + eps),
-    a_t = a sqrt(1 - b2^t) / (1 - b1^t) (Kingma and Ba, 2015, end of section 2).
+    """``m += (g - m)(1 - b1), v += (g^2 - v)(1 - b2), w -= a_t m / (sqrt(v) + eps),
+    a_t = a sqrt(1 - b2^t) / (1 - b1^t)`` (Kingma and Ba, 2015, end of section 2).
+
+    Steps are a running mean of the gradient, divided by the root of a running mean of its square: a
+    step of each weight is about a or smaller, whatever the scale of the gradient.
+
+    Here w are the weights, g is their gradient, a the learning rate and t the number of the update,
+    from 1; all arrays have the shape of w.
 
     Args:
         learning_rate: a, at least 0.
@@ -25,9 +31,13 @@ class Adam(Optimizer):
         epsilon: added to the root (the paper's "epsilon hat"; PyTorch adds its own to
             the bias-corrected root).
         amsgrad: use the largest v so far (Reddi et al., 2018).
-        weight_decay and others: see `Optimizer`.
+        weight_decay: see `Optimizer`, also for the arguments by keyword.
+
+    Raises:
+        ValueError: for an argument out of its range.
 
     >>> import numpy as np
+    >>> from gpunn.optimizers import Adam
     >>> w = np.array([1.0])
     >>> Adam(learning_rate=0.1).apply([[5.0]], [w]); w.round(6).tolist()
     [0.9]

@@ -12,16 +12,25 @@ from .optimizer import Tensors
 
 
 class Adamax(_TwoMeans):
-    """m += (g - m)(1 - b1), u = max(b2 u, |g|), w -= a / (1 - b1^t) m / (u + eps)
+    """``m += (g - m)(1 - b1), u = max(b2 u, |g|), w -= a / (1 - b1^t) m / (u + eps)``
     (Kingma and Ba, 2015, section 7.1).
+
+    `Adam` with the largest recent gradient, which decays, instead of a root mean square.
+
+    Here w are the weights, g is their gradient, a the learning rate and t the number of the update,
+    from 1; all arrays have the shape of w.
 
     Args:
         learning_rate: a, at least 0.
         beta_1, beta_2: decay of the mean and of the maximum, from 0 to below 1.
         epsilon: added to the maximum.
-        weight_decay and others: see `Optimizer`.
+        weight_decay: see `Optimizer`, also for the arguments by keyword.
+
+    Raises:
+        ValueError: for an argument out of its range.
 
     >>> import numpy as np
+    >>> from gpunn.optimizers import Adamax
     >>> w = np.array([1.0])
     >>> Adamax(learning_rate=0.1).apply([[5.0]], [w]); w.round(6).tolist()
     [0.9]

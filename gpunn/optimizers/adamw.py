@@ -20,13 +20,20 @@ class AdamW(Adam):
     """`Adam` that subtracts ``weight_decay * learning_rate * w`` from the weights in each update
     (Loshchilov and Hutter, "Decoupled weight decay regularization", 2019).
 
+    Unlike a penalty in the loss, the decay does not pass through Adam's means, so that it is the
+    same for weights with large and with small gradients.
+
     Args:
         learning_rate, beta_1, beta_2, epsilon, amsgrad: see `Adam`.
         weight_decay: at least 0.
-        others: see `Optimizer`.
+        clipnorm, clipvalue, global_clipnorm, use_ema: see `Optimizer`, also for the rest.
+
+    Raises:
+        ValueError: for an argument out of its range.
 
     >>> import numpy as np
-    >>> w = np.array([1.0])
+    >>> from gpunn.optimizers import AdamW
+    >>> w = np.array([1.0])  # 1 - 0.5 * 0.1 * 1, and Adam's first step of 0.1
     >>> AdamW(learning_rate=0.1, weight_decay=0.5).apply([[5.0]], [w]); w.round(6).tolist()
     [0.85]
     """

@@ -12,9 +12,15 @@ from .optimizer import Tensors
 
 
 class Lamb(_TwoMeans):
-    """m += (g - m)(1 - b1), v += (g^2 - v)(1 - b2),
-    r = m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps), and for each parameter by itself
-    w -= a |w| / |r| r (You et al., "Large batch optimization for deep learning", 2020).
+    """``m += (g - m)(1 - b1), v += (g^2 - v)(1 - b2),
+    r = m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)``, and for each parameter by itself
+    ``w -= a |w| / |r| r`` (You et al., "Large batch optimization for deep learning", 2020).
+
+    `Adam`'s direction r with a step in proportion to the norm of the weights, for training with
+    very large batches.
+
+    Here w are the weights, g is their gradient, a the learning rate and t the number of the update,
+    from 1; all arrays have the shape of w.
 
     Where w or r is zero, the step is a r. Weight decay is applied first, as in Keras;
     the paper adds it to r.
@@ -23,9 +29,13 @@ class Lamb(_TwoMeans):
         learning_rate: a, at least 0: the size of a step relative to that of the weights.
         beta_1, beta_2: decay of the two means, from 0 to below 1.
         epsilon: added to the root.
-        weight_decay and others: see `Optimizer`.
+        weight_decay: see `Optimizer`, also for the arguments by keyword.
+
+    Raises:
+        ValueError: for an argument out of its range.
 
     >>> import numpy as np
+    >>> from gpunn.optimizers import Lamb
     >>> w = np.array([3.0, 4.0])  # of norm 5; the step is a tenth of that
     >>> Lamb(learning_rate=0.1).apply([[0.5, 0.5]], [w]); w.round(4).tolist()
     [2.6464, 3.6464]

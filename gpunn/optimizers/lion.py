@@ -20,16 +20,26 @@ def _check_share(name: str, value: Any) -> float:
 
 
 class Lion(Optimizer):
-    """w -= a sign(b1 m + (1 - b1) g), m = b2 m + (1 - b2) g (Chen et al., "Symbolic
+    """``w -= a sign(b1 m + (1 - b1) g), m = b2 m + (1 - b2) g`` (Chen et al., "Symbolic
     discovery of optimization algorithms", 2023).
+
+    Every weight moves by exactly a, in the direction given by the sign of a running mean m of the
+    gradient. The paper recommends learning rates three to ten times smaller than Adam's.
+
+    Here w are the weights, g is their gradient, a the learning rate and t the number of the update,
+    from 1; all arrays have the shape of w.
 
     Args:
         learning_rate: a, at least 0: how far every weight moves in an update.
         beta_1: share of the mean in the argument of the sign, above 0, up to 1.
         beta_2: decay of the mean, from 0 to 1.
-        weight_decay and others: see `Optimizer`.
+        weight_decay: see `Optimizer`, also for the arguments by keyword.
+
+    Raises:
+        ValueError: for an argument out of its range.
 
     >>> import numpy as np
+    >>> from gpunn.optimizers import Lion
     >>> w = np.array([1.0, 1.0])
     >>> Lion(learning_rate=0.1).apply([[5.0, -0.01]], [w]); w.round(6).tolist()
     [0.9, 1.1]

@@ -17,18 +17,25 @@ from .optimizer import Slots
 class Nadam(_TwoMeans):
     """Adam with Nesterov momentum (Dozat, "Incorporating Nesterov momentum into Adam", 2016).
 
-    With mu_t = b1 (1 - .96^t / 2) and p_t the product of mu_1 to mu_t:
-    m += (g - m)(1 - b1), v += (g^2 - v)(1 - b2),
+    Here w are the weights, g is their gradient, a the learning rate and t the number of the update,
+    from 1; all arrays have the shape of w.
+
+    With ``mu_t = b1 (1 - .96^t / 2)`` and ``p_t`` the product of ``mu_1`` to ``mu_t``:
+    ``m += (g - m)(1 - b1), v += (g^2 - v)(1 - b2),
     w -= a (mu_{t+1} m / (1 - p_{t+1}) + (1 - mu_t) g / (1 - p_t))
-    / (sqrt(v / (1 - b2^t)) + eps).
+    / (sqrt(v / (1 - b2^t)) + eps)``.
 
     Args:
         learning_rate: a, at least 0.
         beta_1, beta_2: decay of the two means, from 0 to below 1.
         epsilon: added to the root.
-        weight_decay and others: see `Optimizer`.
+        weight_decay: see `Optimizer`, also for the arguments by keyword.
+
+    Raises:
+        ValueError: for an argument out of its range.
 
     >>> import numpy as np
+    >>> from gpunn.optimizers import Nadam
     >>> w = np.array([1.0])
     >>> Nadam(learning_rate=0.1).apply([[5.0]], [w]); w.round(6).tolist()
     [0.893721]

@@ -66,7 +66,7 @@ class Optimizer(ByHand, Formula):
         global_clipnorm: largest norm of all gradients together.
         use_ema: keep a moving average of the weights (Polyak and Juditsky, 1992), which
             replaces them when `fit` ends.
-        ema_momentum: m in average = m average + (1 - m) weights, from 0 to 1.
+        ema_momentum: m in ``average = m average + (1 - m) weights``, from 0 to 1.
         ema_overwrite_frequency: number of updates between replacements of the weights by
             their average; None: only when `fit` ends.
         loss_scale_factor: multiply the loss by this number, and divide the gradients by it
@@ -80,8 +80,10 @@ class Optimizer(ByHand, Formula):
     include them all.
 
     Attributes:
-        functor, parameter_names: see `Formula`; in ``kernels/formulas/generated_updates.cuh``,
-            which ``make formulas`` writes from `rule`.
+        functor: name of the formula of the kernels, in
+            ``kernels/formulas/generated_updates.cuh``, which ``make formulas`` writes from `rule`;
+            None if they have none.
+        parameter_names: attributes that are passed to this formula.
         options: arguments that select another formula in `rule`, in their order in the
             functor's name.
         slot_names: arrays that it keeps alongside the parameters, at most three.
@@ -90,6 +92,20 @@ class Optimizer(ByHand, Formula):
         steps_by_norms: whether `update` leaves the weights unchanged (except for decay) and
             writes a direction into its slot "direction". Each parameter then takes a step of
             learning rate times its own norm in that direction.
+
+    Raises:
+        ValueError: for an argument out of its range, or several of the three kinds of clipping.
+
+    >>> import numpy as np
+    >>> from gpunn import ops
+    >>> from gpunn.optimizers import Optimizer
+    >>> class _BySign(Optimizer):
+    ...     learning_rate: float = 0.1
+    ...     def rule(self, w, g, slots, rate, t):
+    ...         return w - rate * ops.sign(g), {}
+    >>> w = np.array([1.0, 1.0])
+    >>> _BySign(0.25).apply([[3.0, -0.01]], [w]); w.tolist()
+    [0.75, 1.25]
     """
 
     kind = "optimizer"
@@ -408,11 +424,11 @@ class Optimizer(ByHand, Formula):
 
         >>> import numpy as np
         >>> from gpunn import ops
-        >>> class SignDescent(Optimizer):
+        >>> class _SignDescent(Optimizer):
         ...     def rule(self, w, g, slots, rate, t):
         ...         return w - rate * ops.sign(g)
         >>> w = np.array([1.0, 2.0])
-        >>> SignDescent(0.25).apply([[3.0, -0.1]], [w]); w.tolist()
+        >>> _SignDescent(0.25).apply([[3.0, -0.1]], [w]); w.tolist()
         [0.75, 2.25]
         """
         raise TypeError(f"{type(self).__name__} must define rule(...) or update(...).")

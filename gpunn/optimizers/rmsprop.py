@@ -15,19 +15,30 @@ from .rules import with_options
 
 
 class RMSprop(Optimizer):
-    """v = rho v + (1 - rho) g^2, w -= a g / sqrt(v + eps) (Tieleman and Hinton, "Neural
+    """``v = rho v + (1 - rho) g^2, w -= a g / sqrt(v + eps)`` (Tieleman and Hinton, "Neural
     networks for machine learning", lecture 6.5, 2012).
+
+    Gradients are divided by the root of a running mean of their squares, so that the size of a step
+    depends little on the scale of the gradient.
+
+    Here w are the weights, g is their gradient, a the learning rate and t the number of the update,
+    from 1; all arrays have the shape of w.
 
     Args:
         learning_rate: a, at least 0.
         rho: decay of the mean, from 0 to 1.
-        momentum: mu, from 0 to 1: the step becomes m = mu m + a g / sqrt(v + eps).
+        momentum: mu, from 0 to 1: the step becomes
+            ``m = mu m + a g / sqrt(v + eps)``.
         epsilon: added to v.
         centered: divide by the root of the gradient's variance, v minus the square of the
             mean gradient (Graves, 2013).
-        weight_decay and others: see `Optimizer`.
+        weight_decay: see `Optimizer`, also for the arguments by keyword.
+
+    Raises:
+        ValueError: for an argument out of its range.
 
     >>> import numpy as np
+    >>> from gpunn.optimizers import RMSprop
     >>> w = np.array([1.0])
     >>> RMSprop(learning_rate=0.1, rho=0.75).apply([[5.0]], [w]); w.round(6).tolist()
     [0.8]

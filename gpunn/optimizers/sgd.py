@@ -22,20 +22,28 @@ def _check_momentum(name: str, value: Any) -> Any:
 
 
 class SGD(Optimizer):
-    """w -= a g; with momentum mu (Polyak, 1964): m = mu m - a g, w += m.
+    """``w -= a g``; with momentum mu (Polyak, 1964): ``m = mu m - a g``, ``w += m``.
 
-    With ``nesterov`` (Sutskever et al., 2013): w += mu m - a g, with the new m.
+    Stochastic gradient descent moves the weights w against their gradient g, by a step of the
+    learning rate a times g. Momentum adds a share of the previous step, which speeds up directions
+    in which the gradient keeps its sign.
+
+    With ``nesterov`` (Sutskever et al., 2013): ``w += mu m - a g``, with the new m.
 
     Args:
         learning_rate: a, at least 0.
         momentum: mu, from 0 to 1; or a schedule, such as
             ``PiecewiseConstantDecay([n], [0.5, 0.9])`` for 0.5 until n updates are done.
         nesterov: whether to use Nesterov's form.
-        weight_decay and others: see `Optimizer`.
+        weight_decay: see `Optimizer`, also for the arguments by keyword.
+
+    Raises:
+        ValueError: for an argument out of its range.
 
     >>> import numpy as np
+    >>> from gpunn.optimizers import SGD
     >>> w, sgd = np.array([1.0]), SGD(learning_rate=0.1, momentum=0.9)
-    >>> sgd.apply([[1.0]], [w]); sgd.apply([[1.0]], [w]); w.round(6).tolist()
+    >>> sgd.apply([[1.0]], [w]); sgd.apply([[1.0]], [w]); w.round(6).tolist()  # 1 - 0.1 - 0.19
     [0.71]
     """
 

@@ -38,7 +38,28 @@ class Stateful(Protocol):
 def save_checkpoint(
     path: Path, model: Any, callbacks: Sequence[Stateful], epoch: int, batch: int = 0
 ) -> None:
-    """Write everything that a run needs to resume at ``batch`` of ``epoch`` (both from 0)."""
+    """Write everything that a run needs to resume at ``batch`` of ``epoch`` (both from 0).
+
+    `gpunn.callbacks.BackupAndRestore` calls it during `fit`; a custom training loop may do so
+    itself. The file is written under another name and renamed, so that it is complete at any time.
+
+    Args:
+        path: Path of the file.
+        model: A compiled and built model.
+        callbacks: Callbacks of the run, whose states are stored.
+        epoch: The epoch from which to resume.
+        batch: The batch of this epoch from which to resume.
+
+    >>> import gpunn, os, tempfile
+    >>> model = gpunn.Sequential([gpunn.Input((2,)), gpunn.layers.Dense(1, name="line")])
+    >>> model.compile("sgd", "mse")
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = os.path.join(folder.name, "run.gpunn")
+    >>> gpunn.saving.save_checkpoint(path, model, [], epoch=3)
+    >>> gpunn.saving.load_checkpoint(path, model, [])
+    (3, 0)
+    >>> folder.cleanup()
+    """
     states = [
         {"class_name": type(callback).__name__, "state": callback.get_state()}
         for callback in _with_state(callbacks)
@@ -74,6 +95,16 @@ def load_checkpoint(
         FileNotFoundError: if the file does not exist.
         ValueError: naming file and entry, if it is damaged or invalid, or belongs to a different
             model, settings, callbacks or data.
+
+    >>> import gpunn, os, tempfile
+    >>> model = gpunn.Sequential([gpunn.Input((2,)), gpunn.layers.Dense(1, name="line")])
+    >>> model.compile("sgd", "mse")
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = os.path.join(folder.name, "run.gpunn")
+    >>> gpunn.saving.save_checkpoint(path, model, [], epoch=3)
+    >>> gpunn.saving.load_checkpoint(path, model, [])
+    (3, 0)
+    >>> folder.cleanup()
     """
     with opened(path, HEADER_LIMIT, "checkpoint") as document:
         own = describe(model, include_training=False)

@@ -48,6 +48,7 @@ def save_model(
         ValueError: for a part that is not registered and could not be loaded again.
 
     >>> import gpunn, tempfile
+    >>> from gpunn.saving import load_model, save_model
     >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save_model(model, folder + "/model.gpunn")
@@ -63,9 +64,20 @@ def save_model(
 
 
 def save_weights(model: Any, filepath: Path, overwrite: bool = True) -> None:
-    """Save only the weights of a model. Arguments and errors are those of `save_model`.
+    """Save only the weights of a model.
+
+    `load_weights` reads them into a model of the same layers, which is created first.
+
+    Args:
+        model: A built model.
+        filepath: A file of any name, or a folder, as in `save_model`.
+        overwrite: Whether to replace an existing file.
+
+    Raises:
+        FileExistsError: with ``overwrite=False``, if the file exists.
 
     >>> import gpunn, tempfile
+    >>> from gpunn.saving import load_weights, save_weights
     >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save_weights(model, folder + "/weights.gpunn")
@@ -110,6 +122,7 @@ def load_model(
             layers need more weights than are stored, no model is created.
 
     >>> import gpunn, tempfile
+    >>> from gpunn.saving import load_model
     >>> model = gpunn.Sequential([gpunn.Input((1,)), gpunn.layers.Dense(1)])
     >>> model.compile("adam", "mse")
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -155,10 +168,15 @@ def model_to_json(model: Any, **options: Any) -> str:
         model: The model.
         options: Options of ``json.dumps``, such as ``indent``.
 
+    Returns:
+        A string that `model_from_json` reads.
+
     Raises:
         ValueError: for a part that is not registered, or that holds an array.
 
+    >>> import json
     >>> import gpunn
+    >>> from gpunn.saving import model_to_json
     >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
     >>> json.loads(model_to_json(model))["class_name"]
     'Sequential'
@@ -194,6 +212,7 @@ def model_from_json(
         ValueError: if the string does not describe a model, or exceeds ``max_parts``.
 
     >>> import gpunn
+    >>> from gpunn.saving import model_from_json
     >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
     >>> model_from_json(model.to_json()).count_params()
     8
@@ -234,6 +253,7 @@ def load_weights(
         ValueError: naming the file and the weight that does not fit, or is not finite.
 
     >>> import gpunn, tempfile
+    >>> from gpunn.saving import load_weights, save_weights
     >>> model = gpunn.Sequential([gpunn.Input((1,)), gpunn.layers.Dense(1)])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save_weights(model, folder + "/weights.gpunn")

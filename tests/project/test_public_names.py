@@ -1,12 +1,17 @@
-"""What completion offers, `dir`, is what users need: the names of ``__all__``, and nothing else."""
+"""What completion offers, `dir`, is what users need: the names of ``__all__``, and nothing else.
+Each of them is described, with an example."""
 
 from __future__ import annotations
 
+import doctest
+import inspect
 import types
+from operator import attrgetter
 
 import pytest
 
 import gpunn
+from gpunn import losses
 
 MODULES = sorted(
     name for name in gpunn.__all__
@@ -33,6 +38,27 @@ def test_all_of_them_can_be_imported(name: str) -> None:
     found: dict[str, object] = {}
     exec(f"from gpunn.{name} import *", found)
     assert found.keys() - {"__builtins__"} == set(getattr(gpunn, name).__all__)
+
+
+@pytest.mark.parametrize("name", [*MODULES, "optimizers.schedules", ""])
+def test_each_class_and_function_is_described_with_an_example(name: str) -> None:
+    module = attrgetter(name)(gpunn) if name else gpunn
+    found = {each: getattr(module, each) for each in public(module)}
+    texts = {each: one.__doc__ or "" for each, one in found.items() if callable(one)}
+    short = [each for each, text in texts.items() if len(text.split()) < 15 or ">>>" not in text]
+    assert short == []
+
+
+FUNCTIONS = {id(f): n for n in losses.__all__ if inspect.isfunction(f := getattr(losses, n))}
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS.values()))
+def test_the_example_of_a_loss_as_a_function_runs(name: str) -> None:
+    """doctest finds no function that is made when it is first used."""
+    text = getattr(losses, name).__doc__
+    example = doctest.DocTestParser().get_doctest(text, {}, name, None, None)
+    assert example.examples
+    assert doctest.DocTestRunner().run(example).failed == 0
 
 
 def test_the_package_offers_its_modules_and_a_few_names() -> None:

@@ -36,7 +36,18 @@ CHECKS = (
 
 
 class DataCheckError(ValueError):
-    """Raised by `DataReport.raise_on`."""
+    """Raised by `DataReport.raise_on` for findings that are too severe. Its text lists them.
+
+    It is a ``ValueError``, so that a script which prepares data may stop on either.
+
+    >>> from gpunn.utils import DataCheckError, check_data
+    >>> report = check_data([[1.0, 2.0], [1.0, float("nan")]] * 30, [0, 1] * 30)
+    >>> try:
+    ...     report.raise_on("error")
+    ... except DataCheckError as error:
+    ...     print(str(error).split(":")[0])
+    missing
+    """
 
 
 @dataclass
@@ -141,9 +152,13 @@ def check_data(
         seed: seed of the sampled rows.
         categories: indices of features that hold category codes, which have no scale.
 
+    Returns:
+        A `DataReport`, which prints its findings, the most severe first, and iterates over them.
+
     Raises:
         ValueError: if the shapes do not match.
 
+    >>> from gpunn.utils import check_data
     >>> report = check_data([[1.0, 2.0], [1.0, float("nan")]] * 30, [0, 1] * 30)
     >>> [(finding.severity, finding.check) for finding in report][0]
     ('error', 'missing')

@@ -40,6 +40,7 @@ def points(
     Returns:
         The figure.
 
+    >>> from gpunn.plots import points
     >>> figure = points([[0, 1], [1, 2], [3, 4]], [0, 1, 1])
     >>> [c.get_offsets().tolist() for c in figure.axes[0].collections]
     [[[0.0, 1.0]], [[1.0, 2.0], [3.0, 4.0]]]
@@ -90,6 +91,7 @@ def decision_boundary(
         ValueError, TypeError: if shapes or the model do not fit.
         ImportError: without matplotlib.
 
+    >>> from gpunn.plots import decision_boundary
     >>> def circle(points):
     ...     return (points**2).sum(axis=1) < 1
     >>> figure = decision_boundary(circle, [[0, 0], [2, 0], [0.5, 0]], [True, False, False])
@@ -146,6 +148,8 @@ def decision_slices(
     Returns:
         The figure.
 
+    >>> import numpy as np
+    >>> from gpunn.plots import decision_slices
     >>> figure = decision_slices(lambda p: p.sum(axis=1) > 1, np.eye(3), [1, 0, 1])
     >>> [panel.get_title() for panel in figure.axes]
     ['input 2 = 0', 'input 2 = 1']

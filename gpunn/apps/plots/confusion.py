@@ -40,6 +40,7 @@ def confusion_matrix(
     Returns:
         The figure.
 
+    >>> from gpunn.plots import confusion_matrix
     >>> figure = confusion_matrix([0, 0, 1, 2], [0, 1, 1, 2])
     >>> figure.axes[0].get_title()
     '75.0% of 4 right'

@@ -26,12 +26,13 @@ def history(history: Any, metrics: Sequence[str] | None = None, *, ax: Any = Non
         ax: axes to draw in, for a single metric.
 
     Returns:
-        The figure: ``history(...).savefig("history.png")``.
+        The figure, which ``history(...).savefig("history.png")`` writes to a file.
 
     Raises:
         ValueError: if there is nothing to draw, or a metric is unknown.
         ImportError: without matplotlib.
 
+    >>> from gpunn.plots import history
     >>> figure = history({"loss": [0.9, 0.4, 0.2], "val_loss": [0.8, 0.5, 0.4]})
     >>> [line.get_label() for line in figure.axes[0].lines]
     ['training', 'held out']
@@ -126,6 +127,7 @@ def curves(
     Returns:
         The figure.
 
+    >>> from gpunn.plots import curves
     >>> figure = curves({"slow": [3, 2, 1], "fast": ([1, 3], [2, 0.5])}, logy=True)
     >>> figure.axes[0].lines[1].get_xdata().tolist()
     [1, 3]
@@ -176,6 +178,7 @@ def learning_curve(
     Returns:
         The figure.
 
+    >>> from gpunn.plots import learning_curve
     >>> figure = learning_curve([10, 100], [1.0, 0.98], [[0.5, 0.7], [0.9, 0.94]])
     >>> figure.axes[0].lines[1].get_ydata().round(2).tolist()
     [0.6, 0.92]

@@ -37,6 +37,8 @@ def images(
     Returns:
         The figure.
 
+    >>> import numpy as np
+    >>> from gpunn.plots import images
     >>> figure = images(np.eye(4)[:, None] * np.ones((4, 4, 1)), ["a", "b", "c", "d"])
     >>> [panel.get_title() for panel in figure.axes]
     ['a', 'b', 'c', 'd']
@@ -86,6 +88,16 @@ def worst_mistakes(
 
     Raises:
         ValueError: if the outputs are not probabilities, or shapes do not fit.
+
+    >>> import numpy as np
+    >>> from gpunn.plots import worst_mistakes
+    >>> def model(x):  # class 1 for images with a bright first pixel
+    ...     return np.stack([1 - x[:, 0], x[:, 0]], axis=1)
+    >>> x = np.array([[0.25, 0, 0, 0], [0.75, 0, 0, 0]])
+    >>> figure = worst_mistakes(model, x, [1, 1], shape=(2, 2))
+    >>> print(figure.axes[0].get_title())
+    1 taken for 0
+    75.0%  #0
     """
     check_integer("count", count, 1)
     given = probabilities(model, x)
@@ -147,6 +159,7 @@ def first_layer(
         The figure.
 
     >>> import gpunn
+    >>> from gpunn.plots import first_layer
     >>> model = gpunn.Sequential([gpunn.layers.Input((16,)), gpunn.layers.Dense(3)])
     >>> first_layer(model).axes[0].images[0].get_array().shape
     (4, 4)
@@ -204,6 +217,8 @@ def layer_activations(
         The figure.
 
     >>> import gpunn
+    >>> import numpy as np
+    >>> from gpunn.plots import layer_activations
     >>> model = gpunn.Sequential([gpunn.layers.Input((4,)), gpunn.layers.Dense(3, name="d")])
     >>> [a.get_title() for a in layer_activations(model, np.ones(4)).axes[:2]]
     ['input', 'd (3 units)']

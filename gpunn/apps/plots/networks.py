@@ -35,14 +35,15 @@ def network(
         direction: direction of the arrows: "TB" from top to bottom, "BT", "LR" or "RL".
 
     Returns:
-        The figure: ``network(model).savefig("model.png")``. `utils.plot_model` writes the same
-        as SVG, without matplotlib.
+        The figure, which ``network(model).savefig("model.png")`` writes to a file.
+        `gpunn.utils.plot_model` writes the same as SVG, without matplotlib.
 
     Raises:
         ValueError: if the input shape is not known.
         ImportError: without matplotlib.
 
     >>> import gpunn
+    >>> from gpunn.plots import network
     >>> model = gpunn.Sequential([gpunn.Input((4,)), gpunn.layers.Dense(2, name="out")])
     >>> [text.get_text() for text in network(model, shapes=False).axes[0].texts][1]
     'out (Dense)'

@@ -42,6 +42,7 @@ class PathRecorder(Callback):
         path: the values (steps + 1, weights), in chronological order.
 
     >>> import gpunn
+    >>> from gpunn.plots import PathRecorder
     >>> model = gpunn.Sequential([gpunn.layers.Input((1,)), gpunn.layers.Dense(1, name="line")])
     >>> model.compile("sgd", "mse")
     >>> recorder = PathRecorder([("line/kernel", (0, 0)), ("line/bias", 0)])
@@ -125,6 +126,7 @@ def error_surface(
         ValueError: if a weight is unknown, or the path has another shape.
         ImportError: without matplotlib.
 
+    >>> from gpunn.plots import error_surface
     >>> figure = error_surface(lambda a, b: a**2 + 3 * b**2, path=[[1, 1], [0.5, 0], [0, 0]])
     >>> figure.axes[0].lines[0].get_xydata().tolist()
     [[1.0, 1.0], [0.5, 0.0], [0.0, 0.0]]

@@ -328,8 +328,14 @@ class Report(Recorder):
         part: description of the rows in ``data``.
         classes: names of the classes; by default those that the model stores.
         show_data: whether the report may show rows of the data, as the worst mistakes.
+        cells: a function from a row index of ``data`` to pairs of column name and string.
+        command: the command that started the run, if it was not a script.
+        checks: a function that returns the data checks' report; by default the training data are
+            checked.
+        evaluated: whether the model is evaluated when training ends.
 
     >>> import gpunn, os, tempfile
+    >>> import numpy as np
     >>> folder = tempfile.TemporaryDirectory()
     >>> path = os.path.join(folder.name, "report.html")
     >>> model = gpunn.Sequential([gpunn.layers.Dense(1)])

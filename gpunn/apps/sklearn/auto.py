@@ -133,6 +133,7 @@ class GpunnAutoClassifier(ClassifierMixin, _Auto):
         feature_names_in_: names of the columns, if ``X`` was a DataFrame.
 
     >>> from sklearn.datasets import load_iris
+    >>> from gpunn.sklearn import GpunnAutoClassifier
     >>> X, y = load_iris(return_X_y=True, as_frame=True)
     >>> GpunnAutoClassifier(fast=True, random_state=0).fit(X, y).score(X, y) > 0.9
     True
@@ -177,11 +178,15 @@ class GpunnAutoRegressor(RegressorMixin, _Auto):
     It works as `GpunnAutoClassifier`, with its parameters. A skewed positive target is also tried
     as its logarithm. Targets far from all others count as the nearest of the others.
 
+    Args:
+        minutes, fast, by_order, random_state, verbose: as for `GpunnAutoClassifier`.
+
     Attributes:
         model_, members_, n_features_in_, feature_names_in_: as for `GpunnAutoClassifier`.
         cv_loss_: the mean squared error in cross-validation, in deviations of the target.
 
     >>> from sklearn.datasets import load_diabetes
+    >>> from gpunn.sklearn import GpunnAutoRegressor
     >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
     >>> GpunnAutoRegressor(fast=True, random_state=0).fit(X, y).score(X, y) > 0.4
     True

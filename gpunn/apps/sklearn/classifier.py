@@ -74,6 +74,7 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
         n_outputs_: number of columns of ``y``.
 
     >>> from sklearn.datasets import load_iris
+    >>> from gpunn.sklearn import GpunnClassifier
     >>> X, y = load_iris(return_X_y=True)
     >>> classifier = GpunnClassifier(16, epochs=100, learning_rate=0.02, random_state=0)
     >>> classifier.fit(X, y).score(X, y) > 0.9

@@ -65,6 +65,7 @@ class GpunnRegressor(RegressorMixin, GpunnEstimator):
         n_outputs_: number of columns of ``y``.
 
     >>> from sklearn.datasets import load_diabetes
+    >>> from gpunn.sklearn import GpunnRegressor
     >>> X, y = load_diabetes(return_X_y=True)
     >>> regressor = GpunnRegressor(16, epochs=30, learning_rate=0.01, random_state=0)
     >>> regressor.fit(X, y).score(X, y) > 0.4

@@ -55,6 +55,7 @@ def playground(model: Model, x: Any, y: Any, *, class_names: list[str] | None = 
             can show.
 
     >>> import gpunn
+    >>> from gpunn import playground
     >>> model = gpunn.Sequential([gpunn.Input((2,)), gpunn.layers.Dense(1)])
     >>> opened = playground(model, [[0.0, 1.0], [1.0, 0.0]], [0.5, 1.5])
     >>> opened.url.startswith("http://127.0.0.1:")

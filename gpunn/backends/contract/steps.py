@@ -146,7 +146,7 @@ class Steps(Operations):
 
     @operation(values=VALUES, direction=reads("size", of=_slot("direction")), counters=COUNTERS)
     def step_by_norms(self, optimizer: OptimizerProtocol, arena: Any, control: Control) -> None:
-        """values -= rate * |values| / |direction| * direction, parameter by parameter.
+        """``values -= rate * |values| / |direction| * direction``, parameter by parameter.
 
         ``direction`` is the slot of this name, filled by `update`. The ratio is 1
         where one of the norms is 0.

@@ -135,6 +135,9 @@ def function(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         function: takes and returns tensors, in lists, tuples and dictionaries.
         options: TensorFlow's, ignored.
 
+    Returns:
+        The compiled function, or without ``function`` a decorator.
+
     >>> import gpunn
     >>> @gpunn.function
     ... def squared(x):

@@ -185,8 +185,9 @@ def hessian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> C
         function, argnums: as those of `jacobian`.
 
     Returns:
-        a function of the same arguments: the `jacobian` of the Jacobian, in its structure. By
-        several arguments a, b of a number y it is the tuple of tuples ((aa, ab), (ba, bb)).
+        a function of the same arguments. It returns the `jacobian` of the Jacobian, in its
+        structure. By several arguments a, b of a number y it is the tuple of tuples
+        ((aa, ab), (ba, bb)).
 
     Raises:
         TypeError, ValueError: as in `jacobian`.

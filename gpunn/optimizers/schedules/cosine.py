@@ -20,7 +20,10 @@ def _check_warmup(name: str, value: Any) -> Any:
 
 
 class CosineDecay(LearningRateSchedule):
-    """rate * ((1 - alpha) (1 + cos(pi step / decay_steps)) / 2 + alpha), after a warm-up.
+    """``rate * ((1 - alpha) (1 + cos(pi step / decay_steps)) / 2 + alpha)``, after a warm-up.
+
+    The rate falls along half a period of a cosine: slowly at first, fast in the middle, slowly at
+    the end. The formula is Keras's. The step is the number of batches trained on so far, from 0.
 
     Loshchilov and Hutter, "SGDR", 2017. With ``warmup_target`` the rate first rises linearly
     from ``initial_learning_rate`` to this target, where the decay begins.
@@ -33,6 +36,10 @@ class CosineDecay(LearningRateSchedule):
         warmup_target: None for no warm-up.
         warmup_steps: number of warm-up steps.
 
+    Raises:
+        ValueError: for an argument out of its range.
+
+    >>> from gpunn.optimizers.schedules import CosineDecay
     >>> CosineDecay(0.0, 100, warmup_target=0.1, warmup_steps=10)(5)
     0.05
     """
@@ -73,6 +80,10 @@ class CosineDecay(LearningRateSchedule):
 class CosineDecayRestarts(LearningRateSchedule):
     """A cosine decay with repeated restarts (Loshchilov and Hutter, 2017).
 
+    Each decay is that of `CosineDecay`; then the rate jumps back up, and the next decay begins. The
+    formula is Keras's. The
+    step is the number of batches trained on so far, from 0.
+
     Args:
         initial_learning_rate: at step 0.
         first_decay_steps: steps of the first decay.
@@ -81,6 +92,10 @@ class CosineDecayRestarts(LearningRateSchedule):
         alpha: the smallest value as a fraction of ``initial_learning_rate``.
         name: kept for Keras's scripts.
 
+    Raises:
+        ValueError: for an argument out of its range.
+
+    >>> from gpunn.optimizers.schedules import CosineDecayRestarts
     >>> restarts = CosineDecayRestarts(0.1, first_decay_steps=10)
     >>> restarts(10), restarts(20)  # from 10 to 30, the second
     (0.1, 0.05)
@@ -115,6 +130,9 @@ class CosineDecayRestarts(LearningRateSchedule):
 class OneCycle(LearningRateSchedule):
     """One rise to ``max_learning_rate`` and one fall far below (Smith and Topin, 2018).
 
+    The learning rate rises to its peak and then falls until the end of the training. The
+    step is the number of batches trained on so far, from 0.
+
     The values are those of PyTorch's ``OneCycleLR``. After ``total_steps`` the rate stays fixed.
 
     Args:
@@ -122,10 +140,14 @@ class OneCycle(LearningRateSchedule):
         total_steps: steps of the whole training: epochs times batches per epoch.
         rise: fraction of the steps in which the rate rises (PyTorch's ``pct_start``).
         shape: of rise and fall, ``"cosine"`` or ``"linear"``.
-        div_factor: the initial rate is max_learning_rate / div_factor.
-        final_div_factor: the final rate is the initial rate / final_div_factor.
+        div_factor: the initial rate is ``max_learning_rate / div_factor``.
+        final_div_factor: the final rate is the initial rate divided by this.
         three_phase: fall to the initial rate as fast as it rose, and only then to the final one.
 
+    Raises:
+        ValueError: for an argument out of its range.
+
+    >>> from gpunn.optimizers.schedules import OneCycle
     >>> cycle = OneCycle(0.1, total_steps=101, shape="linear")
     >>> round(cycle(0), 6), round(cycle(29.3), 6), round(cycle(100), 9)
     (0.004, 0.1, 4e-07)

@@ -18,6 +18,16 @@ from .schedule import LearningRateSchedule, check_rate, check_steps
 class Constant(LearningRateSchedule):
     """Always ``value``.
 
+    The schedule for a fixed learning rate, where one is needed as an object. It is called with the
+    number of batches so far, from 0.
+
+    Args:
+        value: the learning rate, at least 0.
+
+    Raises:
+        ValueError: for a value that is negative or not finite.
+
+    >>> from gpunn.optimizers.schedules import Constant
     >>> Constant(0.1)(1000)
     0.1
     """
@@ -39,11 +49,18 @@ def _listed(name: str, value: Any) -> list[Any]:
 class PiecewiseConstantDecay(LearningRateSchedule):
     """Steps: ``values[i]`` up to and including step ``boundaries[i]``, then the next one.
 
+    The rate is constant between the boundaries, as in Keras. The
+    step is the number of batches trained on so far, from 0.
+
     Args:
         boundaries: strictly increasing numbers of batches.
         values: one more than there are boundaries.
         name: kept for Keras's scripts.
 
+    Raises:
+        ValueError: if the boundaries do not increase, or the numbers of entries do not fit.
+
+    >>> from gpunn.optimizers.schedules import PiecewiseConstantDecay
     >>> momentum = PiecewiseConstantDecay([100], [0.5, 0.9])
     >>> momentum(0), momentum(100), momentum(101)
     (0.5, 0.5, 0.9)
@@ -100,15 +117,22 @@ class _ByPeriods(LearningRateSchedule):
 
 
 class ExponentialDecay(_ByPeriods):
-    """initial_learning_rate * decay_rate ** (step / decay_steps).
+    """``initial_learning_rate * decay_rate ** (step / decay_steps)``.
+
+    The rate falls by the same factor in each ``decay_steps`` steps, as in Keras. The
+    step is the number of batches trained on so far, from 0.
 
     Args:
         initial_learning_rate: at step 0.
         decay_steps: steps in which it falls by the factor ``decay_rate``.
         decay_rate: that factor.
-        staircase: round step / decay_steps down.
+        staircase: round ``step / decay_steps`` down.
         name: kept for Keras's scripts.
 
+    Raises:
+        ValueError: for a negative rate, or steps that are not positive.
+
+    >>> from gpunn.optimizers.schedules import ExponentialDecay
     >>> ExponentialDecay(0.1, decay_steps=10, decay_rate=0.5)(20)
     0.025
     """
@@ -126,15 +150,22 @@ class ExponentialDecay(_ByPeriods):
 
 
 class InverseTimeDecay(_ByPeriods):
-    """initial_learning_rate / (1 + decay_rate * step / decay_steps).
+    """``initial_learning_rate / (1 + decay_rate * step / decay_steps)``.
+
+    The rate falls fast at first and ever more slowly, as in Keras. The
+    step is the number of batches trained on so far, from 0.
 
     Args:
         initial_learning_rate: at step 0.
         decay_steps: steps in which the denominator grows by ``decay_rate``.
         decay_rate: see ``decay_steps``.
-        staircase: round step / decay_steps down.
+        staircase: round ``step / decay_steps`` down.
         name: kept for Keras's scripts.
 
+    Raises:
+        ValueError: for a negative rate, or steps that are not positive.
+
+    >>> from gpunn.optimizers.schedules import InverseTimeDecay
     >>> InverseTimeDecay(0.1, decay_steps=10, decay_rate=1.0)(10)
     0.05
     """
@@ -149,7 +180,10 @@ class InverseTimeDecay(_ByPeriods):
 
 
 class PolynomialDecay(LearningRateSchedule):
-    """(initial - end) * (1 - step / decay_steps) ** power + end; then ``end`` for good.
+    """``(initial - end) * (1 - step / decay_steps) ** power + end``; then ``end`` for good.
+
+    The rate falls along a straight line or a power, as in Keras. The
+    step is the number of batches trained on so far, from 0.
 
     Args:
         initial_learning_rate: at step 0.
@@ -159,6 +193,10 @@ class PolynomialDecay(LearningRateSchedule):
         cycle: after the end, continue with the next multiple of ``decay_steps`` instead.
         name: kept for Keras's scripts.
 
+    Raises:
+        ValueError: for a negative rate, or steps that are not positive.
+
+    >>> from gpunn.optimizers.schedules import PolynomialDecay
     >>> PolynomialDecay(0.5, decay_steps=10, end_learning_rate=0.0)(5)
     0.25
     """

@@ -25,14 +25,19 @@ class LearningRateSchedule(Stated, Formula):
     """Base class of schedules. It counts batches, as in Keras, even if an optimizer with
     ``gradient_accumulation_steps`` makes one update from several.
 
+    A schedule is called with the number of batches trained on so far, from 0, and returns the
+    learning rate of the next one, a float. An optimizer takes it as its ``learning_rate``.
+
     A subclass defines ``__call__``, or `rate` with `gpunn.ops`. It is saved with the model. It
     needs ``get_config`` if the arguments of its constructor are not its attributes.
 
     Attributes:
-        functor, parameter_names: see `Formula`; in ``kernels/formulas/schedules.cuh``, or in
+        functor: name of the formula of the kernels, in ``kernels/formulas/schedules.cuh``, or in
             ``generated_schedules.cuh`` if the schedule defines `rate`. Without a functor the host
             computes each value, and a launch covers one step.
+        parameter_names: attributes that are passed to this formula.
 
+    >>> from gpunn.optimizers.schedules import LearningRateSchedule
     >>> class _Halving(LearningRateSchedule):
     ...     def __call__(self, step):
     ...         return 0.1 * 0.5**step
