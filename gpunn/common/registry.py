@@ -20,7 +20,7 @@ from .fields import add_constructor, rebuilt_with
 from .importing.lazy import import_parts
 from .names import closest, first_few, nearest, snake_case
 from .overrides import is_framework
-from .signatures import signature
+from .signatures import arguments
 from .snapshots import restored_after
 
 FUNCTION = "function"  # the kind of user-defined functions, which are registered like classes
@@ -133,7 +133,7 @@ class Entry:
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that create an equal object, as JSON-serializable values."""
-        values = {name: getattr(self, name) for name in signature(type(self)).parameters}
+        values = {name: getattr(self, name) for name in arguments(type(self))}
         return {
             name: serialize(value) if isinstance(value, Entry) else value
             for name, value in values.items()

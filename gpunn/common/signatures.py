@@ -35,3 +35,28 @@ else:
 def signature(function: Callable[..., Any]) -> inspect.Signature:
     """Return the signature of a function, method or class; raises as `inspect.signature` does."""
     return inspect.signature(function, **_WRITTEN)
+
+
+def arguments(cls: type) -> list[str]:
+    """Return the names of what a class's constructor takes. ``**options`` stands for what the
+    constructor of the next base takes besides.
+
+    >>> class Base:
+    ...     def __init__(self, name=None):
+    ...         self.name = name
+    >>> class Scaled(Base):
+    ...     def __init__(self, scale, **options):
+    ...         super().__init__(**options)
+    ...         self.scale = scale
+    >>> arguments(Scaled)
+    ['scale', 'name']
+    """
+    names: list[str] = []
+    bases = [base for base in cls.__mro__[1:] if "__init__" in vars(base)]
+    for base in (cls, *bases):
+        parameters = signature(base).parameters.values()
+        various = {p.name for p in parameters if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+        names += [p.name for p in parameters if p.name not in {*various, *names}]
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break
+    return names

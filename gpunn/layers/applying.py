@@ -274,7 +274,7 @@ def dispatch(layer: Any, args: Any, kwargs: dict[str, Any], training: bool | Non
     if not layer.has_call:
         args, kwargs, training = _alone(*args, **{"training": training, **kwargs})
     if traced.is_traced((args, kwargs)):
-        args, kwargs = with_tensors((args, kwargs))
+        args, kwargs = with_tensors((args, kwargs), layer.dtype)
         args = *inputs_as_tensors(args[:1]), *args[1:]  # the others may be assigned to
         return traced.apply(layer, args, kwargs, training)
     if not is_symbolic((args, kwargs)):

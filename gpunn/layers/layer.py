@@ -17,7 +17,7 @@ from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case, unique_name
 from gpunn.common.overrides import is_framework
 from gpunn.common.random import Counter
-from gpunn.common.signatures import signature
+from gpunn.common.signatures import arguments
 from gpunn.core.arena import Arena, Parameter
 from gpunn.core.plan import INPUT, Call, HostPart
 from gpunn.ops.dtypes import is_float
@@ -608,9 +608,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = registry.serialize(self.activity_regularizer)
         used = {*config, "dtype", "learning_rate_multiplier", "input_shape", "activity_regularizer"}
-        for name, parameter in signature(type(self)).parameters.items():
-            named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-            if named and name not in used and hasattr(self, name):
+        for name in arguments(type(self)):
+            if name not in used and hasattr(self, name):
                 value = getattr(self, name)
                 config[name] = registry.serialize(value) if hasattr(value, "kind") else value
         return config

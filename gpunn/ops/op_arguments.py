@@ -38,15 +38,27 @@ class Named:
     name: str
 
 
-def with_tensors(x: Any) -> Any:
-    """Return ``x`` with its arrays replaced by tensors."""
-    return replaced(lambda entry: convert(entry) if isinstance(entry, np.ndarray) else entry, x)
+def with_tensors(x: Any, dtype: str | None = None) -> Any:
+    """Return ``x`` with its arrays replaced by tensors.
+
+    Args:
+        x: in any structure.
+        dtype: that of the model or layer which takes ``x``: one of float64 gets arrays of floats
+            as they are, while others get floatx.
+    """
+
+    def tensor(entry: Any) -> Any:
+        if not isinstance(entry, np.ndarray):
+            return entry
+        return convert(entry, dtype if dtype == "float64" and entry.dtype.kind == "f" else None)
+
+    return replaced(tensor, x)
 
 
-def inputs_as_tensors(x: Any) -> Any:
+def inputs_as_tensors(x: Any, dtype: str | None = None) -> Any:
     """Return ``x`` with its arrays and, in a trace, its parameters and variables replaced by
-    tensors."""
-    return replaced(read_in_trace, with_tensors(x))
+    tensors; ``dtype`` is as for `with_tensors`."""
+    return replaced(read_in_trace, with_tensors(x, dtype))
 
 
 def constant(value: Any) -> Any:

@@ -151,7 +151,7 @@ class Optimizer(ByHand, Formula):
             taken = {parameter.name for parameter in own}
             own[-1:] = [
                 parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-                for parameter in signature(Optimizer).parameters.values()
+                for parameter in signature(cls.__mro__[1]).parameters.values()
                 if parameter.name not in taken
             ]
         cls.__signature__ = inspect.Signature(own)

@@ -102,3 +102,73 @@ def test_an_interrupt_at_any_line_leaves_the_tables_as_they_were(tmp_path: Path,
         assert {kind: registry.entries(kind) for kind in before} == before, place
         with pytest.raises(ValueError, match="Unknown layer: 'Thick'"):
             registry.lookup("layer", "Thick")
+
+
+def kinds_with_options() -> dict[str, type]:
+    """Classes that pass what they do not know themselves to their base, as Keras's guides do."""
+
+    class Scaled(gpunn.losses.Loss):
+        def __init__(self, scale: float, **options: Any) -> None:
+            super().__init__(**options)
+            self.scale = scale
+
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            return self.scale * gpunn.ops.mean((y_true - y_pred) ** 2, -1)
+
+    class Counted(gpunn.metrics.Metric):
+        def __init__(self, scale: float, **options: Any) -> None:
+            super().__init__(**options)
+            self.scale = scale
+
+        def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+            pass
+
+        def result(self) -> Any:
+            return self.scale
+
+    class Slower(gpunn.optimizers.SGD):
+        def __init__(self, scale: float, **options: Any) -> None:
+            super().__init__(**options)
+            self.scale = scale
+
+    class Times(layers.Layer):
+        def __init__(self, scale: float, **options: Any) -> None:
+            super().__init__(**options)
+            self.scale = scale
+
+        def call(self, x: Any) -> Any:
+            return self.scale * x
+
+    class Thick(layers.Dense):
+        def __init__(self, *args: Any, scale: float, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.scale = scale
+
+    class Slowest(Slower):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+
+    return {
+        "loss": Scaled, "metric": Counted, "optimizer": Slower, "layer": Times, "dense": Thick,
+        "optimizer of its own": Slowest,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("loss", {"reduction": "sum", "name": "far"}),
+        ("metric", {"name": "far"}),
+        ("optimizer", {"learning_rate": 0.25, "momentum": 0.5}),
+        ("optimizer of its own", {"learning_rate": 0.25, "momentum": 0.5}),
+        ("layer", {"name": "far", "trainable": False}),
+        ("dense", {"units": 3, "use_bias": False}),
+    ],
+)
+def test_options_of_the_base_are_part_of_the_configuration(
+    kind: str, options: dict[str, Any]
+) -> None:
+    cls = kinds_with_options()[kind]
+    config = cls(scale=2.0, **options).get_config()
+    assert {"scale": 2.0, **options}.items() <= config.items()
+    assert cls.from_config(config).get_config() == config

@@ -113,3 +113,28 @@ def test_texts_and_their_numbers():
     assert words(["b", "z"]).dtype == "int32"
     back = layers.StringLookup(vocabulary=["a", "b"], invert=True)([1, 2])
     assert np.asarray(back).tolist() == ["a", "b"]
+
+
+class Halves(layers.Layer):
+    def call(self, x):
+        return x / 2
+
+
+@pytest.mark.parametrize("of", ["model", "layer", "own layer", "own model"])
+def test_float64_is_read_whole_inside_a_tape_too(every_backend, of):
+    """float32 would round 1/3 in the eighth digit, silently."""
+    gpunn.use_backend(every_backend)
+    x, options = np.full((2, 1), 1 / 3), {"dtype": "float64"}
+    if of == "model":
+        model = gpunn.Sequential(
+            [gpunn.Input((1,)), layers.Dense(1, kernel_initializer="ones")], **options
+        )
+    elif of == "own model":
+        model = gpunn.Sequential([gpunn.Input((1,)), Halves()], **options)
+    else:
+        model = Halves(**options) if of == "own layer" else layers.Activation("linear", **options)
+    with gpunn.GradientTape():
+        inside = model(x)
+    for y in (model(x), inside):
+        assert y.dtype == "float64"
+        np.testing.assert_array_equal(y, x / 2 if "own" in of else x)

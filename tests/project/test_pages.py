@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from gpunn.apps.cli import main
+from gpunn.backend import clear_session
+from gpunn.common import registry
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -106,6 +108,12 @@ def test_the_code_of_a_page_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", sys.argv[:1])
+    clear_session()  # names of layers begin anew
+    with registry.restored():
+        run_page(name)
+
+
+def run_page(name: str) -> None:
     names: dict[str, Any] = {"__name__": name}
     for block in blocks((DOCS / f"{name}.md").read_text(encoding="utf-8")):
         where = f"docs/{name}.md, line {block.line}"
