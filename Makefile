@@ -67,9 +67,10 @@ kernels: $(VENV)/.for-test $(VENV)/.for-sass ## list what each kernel takes of a
 	$(BIN)/python -m benchmarks.gpu.hot_kernels
 	$(BIN)/python -m benchmarks.gpu.constants
 
-picture: $(VENV)/.for-test ## take the pictures of pages in the README, by Chromium
+picture: $(VENV)/.for-test ## take the pictures of pages, by Chromium, and draw those of the tutorials
 	$(BIN)/python tools/playground_picture.py
 	$(BIN)/python tools/report_picture.py
+	$(BIN)/python tools/tutorial_pictures.py
 
 web: $(VENV)/.for-web ## compile the kernels for browsers, after one has changed: three minutes
 	$(BIN)/python tools/web.py

@@ -50,7 +50,8 @@ html_theme = "furo"
 html_title = f"gpunn {release}"
 html_copy_source = False
 html_show_sphinx = False
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_theme_options = {
     "source_repository": f"{SOURCE}/",
     "source_branch": "main",

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from gpunn.backend import clear_session
 
 from gpunn.apps.cli import main
-from gpunn.backend import clear_session
 from gpunn.common import registry
 
 ROOT = Path(__file__).parents[2]
