@@ -626,7 +626,8 @@ class TrainableModel(NestedModel):
             made = self._apply(x, training)
             return self._builder.known_graph("outputs").output_form.pack(made)
         if is_traced(x):
-            return called(self, self._call_in_trace, inputs_as_tensors(x, self.dtype), training, options)
+            given = inputs_as_tensors(x, self.dtype)
+            return called(self, self._call_in_trace, given, training, options)
         if options:
             return predicting.run_with(self._training, self, x, training, options)
         return predicting.run(self._training, x, training)
