@@ -15,7 +15,7 @@ from ._version import __version__
 from .backends import get_backend, use_backend
 from .common import config
 from .common.importing.aliases import AliasFinder
-from .common.importing.lazy import lazy
+from .common.importing.lazy import lazy, offered
 from .compat import absent
 from .layers import Input
 from .models import Model, Sequential
@@ -92,6 +92,12 @@ __all__ = [
     "vjp",
 ]
 
+# What may still change; the rest is stable, see `gpunn.common.importing.stability`.
+__experimental__ = frozenset(
+    {"GradientTape", "distribution", "function", "grad", "hessian", "jacobian", "jvp"}
+    | {"playground", "stored", "testing", "value_and_grad", "vjp"}
+)
+
 # `gpunn.keras` is this package itself, and these public modules are defined elsewhere.
 keras = sys.modules[__name__]
 # Pickles of earlier versions use the old module names at the end.
@@ -122,18 +128,12 @@ _public, _ = lazy(
     },
 )
 for _module in (callbacks, layers, losses, metrics, optimizers):
-    _module.__getattr__ = absent.refusing(_module)  # type: ignore[method-assign]
+    _refuse = absent.refusing(_module.__name__, _module.__getattr__)
+    _module.__getattr__ = _refuse  # type: ignore[method-assign]
 
 
-def __dir__() -> list[str]:
-    return __all__
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name at its first use. Further names are those that scripts written for
-    TensorFlow use; completion does not offer them."""
-    if name in __all__ or name in ("apps", "sklearn"):  # the latter imports scikit-learn
-        return _public(name)
+def _further(name: str) -> Any:
+    """Names that scripts written for TensorFlow use. Completion does not offer them."""
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from .compat.tensorflow import named
@@ -141,7 +141,7 @@ def __getattr__(name: str) -> Any:
     return named(name)
 
 
-def _config_name(name: str) -> Any:
+def _further_of_config(name: str) -> Any:
     """Names that scripts use from ``tf.config`` and ``keras.config`` besides the settings."""
     if name.startswith("_"):
         raise AttributeError(f"module {config.__name__!r} has no attribute {name!r}")
@@ -150,4 +150,12 @@ def _config_name(name: str) -> Any:
     return config_named(name)
 
 
-config.__getattr__ = _config_name  # type: ignore[method-assign]
+_other, __dir__ = offered(__name__, _further)
+config.__getattr__, _ = offered(config.__name__, _further_of_config)  # type: ignore[method-assign]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name at its first use."""
+    if name in __all__ or name in ("apps", "sklearn"):  # the latter imports scikit-learn
+        return _public(name)
+    return _other(name)

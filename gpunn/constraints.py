@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from .common.arguments import check_fraction, check_not_negative, check_number
 from .common.fields import field
 from .common.formula import Formula
 from .common.functions import OfOneFunction
+from .common.importing.lazy import offered
 from .common.lookups import lookups
 from .ops.conversion import convert
 from .ops.fusion.formulas import recorded
@@ -34,11 +35,8 @@ __all__ = [
     "Constraint", "FunctionConstraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm",
     "deserialize", "get", "max_norm", "min_max_norm", "non_neg", "serialize", "unit_norm",
 ]  # fmt: skip
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = offered(__name__)
 
 EPSILON = 1e-7  # added to a norm before dividing by it, as in Keras
 
@@ -57,7 +55,7 @@ class Constraint(Formula):
     [0.0, 2.0]
     """
 
-    kind = "constraint"
+    _kind = "constraint"
     _not_watched = frozenset({"_on_arrays"})
     _refused: ClassVar[Mapping[str, str]] = {
         "__call__": "write apply(backend, w), which changes w in place"
@@ -269,9 +267,9 @@ class FunctionConstraint(OfOneFunction, Constraint):
     [0.0, 2.0]
     """
 
-    abstract = True
+    _abstract = True
     reads = "weights"
-    has_call = True
+    _has_call = True
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)

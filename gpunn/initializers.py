@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -37,6 +37,7 @@ from .common.arguments import check_choice, check_not_negative, check_number, ch
 from .common.config import resolve_dtype
 from .common.fields import HasFields, field
 from .common.functions import OfOneFunction
+from .common.importing.lazy import offered
 from .common.lookups import lookups
 from .common.random import check_seed, draw_seed
 
@@ -46,11 +47,8 @@ __all__ = [
     "Orthogonal", "OrthogonalInitializer", "RandomNormal", "RandomUniform", "TruncatedNormal",
     "VarianceScaling", "Zeros", "deserialize", "get", "serialize",
 ]  # fmt: skip
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = offered(__name__)
 
 # The standard deviation of a standard normal truncated at two sigma.
 TRUNCATED_STDDEV = 0.87962566103423978
@@ -73,7 +71,7 @@ class Initializer(registry.Entry, HasFields):
     [[0.0, 1.0], [2.0, 3.0]]
     """
 
-    kind = "initializer"
+    _kind = "initializer"
 
     def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         """Return values of this shape, in float64."""
@@ -501,7 +499,7 @@ class FunctionInitializer(OfOneFunction, Initializer):
     [3.0, 3.0]
     """
 
-    abstract = True
+    _abstract = True
     reads = "a shape"
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:

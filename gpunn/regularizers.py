@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from .common.arguments import choice
 from .common.fields import field
 from .common.formula import Formula
 from .common.functions import OfOneFunction
+from .common.importing.lazy import offered
 from .common.lookups import lookups
 from .common.overrides import replaces
 from .ops.conversion import convert, read_in_trace
@@ -34,11 +35,8 @@ __all__ = [
     "L1", "L1L2", "L2", "FunctionRegularizer", "OrthogonalRegularizer", "Regularizer",
     "deserialize", "get", "l1", "l1_l2", "l2", "orthogonal_regularizer", "serialize",
 ]  # fmt: skip
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = offered(__name__)
 
 LEAST_NORM = 1e-12  # the squared length of the shortest row that is scaled to length 1
 
@@ -66,7 +64,7 @@ class Regularizer(Formula):
     9.0
     """
 
-    kind = "regularizer"
+    _kind = "regularizer"
     _not_watched = frozenset({"_on_arrays"})
     _stand_ins: ClassVar[Mapping[str, Any]] = {"coefficients": None}
     coefficients: ClassVar[tuple[float, float] | None] = None
@@ -76,9 +74,9 @@ class Regularizer(Formula):
         super().__init_subclass__()
         if replaces(cls, "__call__"):
             ours = cls.penalty.__module__.partition(".")[0] == "gpunn"
-            cls.has_call = ours and not replaces(cls, "gradient")
+            cls._has_call = ours and not replaces(cls, "gradient")
             if ours:
-                cls.penalty = _traced_penalty if cls.has_call else Regularizer.penalty  # type: ignore[method-assign]
+                cls.penalty = _traced_penalty if cls._has_call else Regularizer.penalty  # type: ignore[method-assign]
 
     def __call__(self, x: Any) -> Any:
         """Return the penalty of the weights ``x``, a scalar."""
@@ -317,7 +315,7 @@ class FunctionRegularizer(OfOneFunction, Regularizer):
     5.0
     """
 
-    abstract = True
+    _abstract = True
     reads = "weights"
     penalty = _traced_penalty
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from .activations import Activation
 from .backends import get_backend
 from .backends.contract.backend import Array, Backend
 from .backends.contract.control import Control
+from .common.importing.lazy import offered
 from .core.arena import Arena
 from .core.plan import INPUT, Call, Node, Plan
 from .core.workspace import Pool, Workspace
@@ -29,11 +30,8 @@ from .models import Model
 from .training.heads import TargetBuffers
 
 __all__ = ["check_gradients"]
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = offered(__name__)
 
 _DTYPE = "float64"
 
@@ -101,7 +99,7 @@ def check_gradients(
     check = _Check(directions, step, tolerance, random)
     first = subject[0] if isinstance(subject, (list, tuple)) else subject
     several = isinstance(x, list) and all(_is_shape(e) or isinstance(e, np.ndarray) for e in x)
-    if getattr(first, "takes_list", False) or (several and getattr(first, "has_call", False)):
+    if getattr(first, "takes_list", False) or (several and getattr(first, "_has_call", False)):
         arrays = [_array(entry, random) for entry in x]
     elif isinstance(subject, Model):
         x = _array(x, random) if _is_shape(x) else x
@@ -353,7 +351,7 @@ def _check_loss(
 
 
 def _check_model(check: _Check, model: Model, x: Any, y_true: Any, sample_weight: Any) -> None:
-    trainer = model.trainer
+    trainer = model._trainer
     if trainer is None or trainer.spec.dtype != _DTYPE:
         raise ValueError(
             f"The model {model.name!r} must be built and compiled, with dtype='float64', to be "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,12 @@ from gpunn.common.random import seeded, set_random_seed
 from gpunn.feeding.py_dataset import PyDataset
 from gpunn.structure.drawing import draw
 
+from .common.importing.lazy import offered
 from .compat.absent import refusing
 from .compat.feature_space import FeatureSpace
 
 Sequence = PyDataset  # as Keras called it before
 __path__: list[str] = []  # as of a package, so that `gpunn.utils.feature_space` is still found
-__getattr__ = refusing(sys.modules[__name__])
-
 __all__ = [
     "DataCheckError",
     "FeatureSpace",
@@ -32,10 +30,8 @@ __all__ = [
     "set_random_seed",
     "to_categorical",
 ]
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+_get, __dir__ = offered(__name__)
+__getattr__ = refusing(__name__, _get)
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:

@@ -84,7 +84,7 @@ def is_part(value: Any) -> bool:
     """Whether it is a registered class."""
     if not (isinstance(value, type) and issubclass(value, registry.Entry)):
         return False
-    return registry.entries(value.kind).get(value.__name__) is value
+    return registry.entries(value._kind).get(value.__name__) is value
 
 
 def list_of_parts() -> str:
@@ -159,7 +159,7 @@ def written_argument(parameter: inspect.Parameter) -> str:
 def calls_on_host(backend: str) -> tuple[list[ProfiledOperation], list[str]]:
     """Return the operations of a training step, and the calls that its program makes for each."""
     model = copied(example(), backend)
-    program, own = step_program(model, BATCH, 2), model.trainer.training.backend
+    program, own = step_program(model, BATCH, 2), model._trainer.training.backend
     profile = model.backend.profile()
     with profile as operations:
         program.run(1)

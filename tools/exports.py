@@ -78,7 +78,7 @@ def assigned(body: Iterable[ast.stmt], name: str) -> Any:
 
 
 def parts(modules: Mapping[str, list[ast.stmt]]) -> Iterator[Part]:
-    """Yield the parts that a package defines, without its base class, which sets ``kind``."""
+    """Yield the parts that a package defines, without its base class, which sets ``_kind``."""
     classes = {
         node.name: (module, node)
         for module, body in modules.items()
@@ -91,11 +91,12 @@ def parts(modules: Mapping[str, list[ast.stmt]]) -> Iterator[Part]:
         if name not in classes:
             return False
         node = classes[name][1]
-        return bool(assigned(node.body, "kind")) or any(derives(ast.unparse(b)) for b in node.bases)
+        bases = (ast.unparse(base) for base in node.bases)
+        return bool(assigned(node.body, "_kind")) or any(map(derives, bases))
 
     for name, (module, node) in sorted(classes.items()):
-        hidden = name.startswith("_") or assigned(node.body, "abstract")
-        if derives(name) and not hidden and not assigned(node.body, "kind"):
+        hidden = name.startswith("_") or assigned(node.body, "_abstract")
+        if derives(name) and not hidden and not assigned(node.body, "_kind"):
             yield Part(module, name, assigned(node.body, "aliases") or ())
 
 
@@ -188,7 +189,7 @@ def statements(folder: Path) -> str:
 def kind_of(modules: Iterable[list[ast.stmt]]) -> str:
     """Return the kind that the base class among these modules sets."""
     classes = (node for body in modules for node in body if isinstance(node, ast.ClassDef))
-    return next(kind for node in classes if (kind := assigned(node.body, "kind")))
+    return next(kind for node in classes if (kind := assigned(node.body, "_kind")))
 
 
 def written(folder: Path) -> str:

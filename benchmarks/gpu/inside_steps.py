@@ -113,7 +113,7 @@ def program(workload: str, mode: str, backend: str) -> Any:
     y = random.integers(0, 10, rows).astype(np.uint8)
     with patch.object(root, "launch_mode", mode):  # copies of the backend, made here, keep it
         model = network(work, backend)
-        trainer = model.trainer
+        trainer = model._trainer
         data = to_rows(trainer.spec, x, y)
         made = trainer.training.program(work["batch"], data, data.order(trainer.seed))
     return model, made
@@ -135,7 +135,7 @@ def launches(workload: str, backend: str = "cupy") -> Iterator[dict[str, Any]]:
     """Yield each launch of a fused step with its duration when it is repeated."""
     model, made = program(workload, "fused", backend)
     made.run(1)
-    gpu = model.trainer.training.backend
+    gpu = model._trainer.training.backend
     for launch in made.program.launches:
         replay, _ = gpu.capture(launch.run, LAUNCHES)
         replay()
@@ -152,7 +152,7 @@ def parts(workload: str) -> list[dict[str, Any]]:
     root.kernels = clocked
     try:
         model, made = program(workload, "persistent", "cupy")
-        gpu = model.trainer.training.backend
+        gpu = model._trainer.training.backend
         made.run(FEW)
         taken = seconds(lambda: made.run(FEW), gpu.synchronize) / FEW
         steps = max(FEW, min(STEPS, int(SECONDS / taken)))

@@ -90,7 +90,7 @@ def rates_by_layer(x, y, epochs):
             gradient = record["gradient_norm"] / np.sqrt(layer.count_params())
             print(
                 f"  {layer.name:12}{len(kernel):7}{gradient:10.5f}"
-                f"{rate * layer.rate_factor:8.3f}{record['update_ratio']:16.5f}"
+                f"{rate * layer.kernel.multiplier:8.3f}{record['update_ratio']:16.5f}"
             )
 
 

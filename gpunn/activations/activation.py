@@ -64,7 +64,7 @@ class Activation(Stated, Formula):
     [1.0, 2.0]
     """
 
-    kind = "activation"
+    _kind = "activation"
     _rebuilt_when_set = True
     _refused: ClassVar[Mapping[str, str]] = {
         "__call__": "write call(x), in terms of gpunn.ops, or forward(backend, x, out) and "
@@ -103,7 +103,7 @@ class Activation(Stated, Formula):
             name for name in ("forward", "backward")
             if _place(cls, name) <= stated and getattr(cls, name) is not vars(Activation)[name]
         ]  # fmt: skip
-        cls.has_call = len(by_hand) == 0
+        cls._has_call = len(by_hand) == 0
         for name in ("forward", "backward", *(("gradient",) if derived else ())):
             if name not in by_hand:
                 setattr(cls, name, vars(Activation)[name])
@@ -134,12 +134,12 @@ class Activation(Stated, Formula):
         """Whether `call` defines the formula, not a pass that is written for arrays."""
         cls = type(self)
         stated = cls.call is not Activation.call and not replaces(cls, "forward")
-        return self.has_call or stated
+        return self._has_call or stated
 
     @property
     def _is_traced(self) -> bool:
         """Whether it gets arrays as tensors: if it is custom, or works along another axis."""
-        return self.has_call or (self.rowwise and self.functor is None)
+        return self._has_call or (self.rowwise and self.functor is None)
 
     def _functions(self, dtype: str) -> Sequence[Function]:
         return passes(self, dtype)
@@ -183,7 +183,7 @@ class Activation(Stated, Formula):
         if isinstance(x, Tensor) and not is_known(x):
             return self.on_tensor(x)
         x = host_array(x)
-        if self.has_call:
+        if self._has_call:
             return convert(self.call(convert(x, x.dtype)))
         if self.rowwise and x.ndim == 0:
             raise ValueError(f"{self.__name__} needs at least one axis; x is a single number.")
@@ -237,9 +237,9 @@ class FunctionActivation(OfOneFunction, Activation):
     [0.    0.731]
     """
 
-    abstract = True
+    _abstract = True
     reads = "a tensor"
-    has_call = True
+    _has_call = True
     saves = "input"
 
     def call(self, x: Tensor) -> Tensor:

@@ -8,14 +8,14 @@ import pickle
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gpunn.common import snapshots
-from gpunn.common.arguments import warn
 from gpunn.common.holds import Exclusive
-from gpunn.common.names import closest
+from gpunn.common.importing.lazy import offered
+from gpunn.common.names import closest, warn
 
 from .compiled import cpu_kernels
 from .contract.backend import Backend
@@ -25,11 +25,9 @@ from .numpy.backend import NumpyBackend
 __all__ = [
     "Backend", "get_backend", "register_backend", "use_backend",
 ]  # fmt: skip
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
+__experimental__ = frozenset({"Backend", "register_backend"})
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = offered(__name__)
 
 _factories: dict[str, Callable[[], Backend]] = {}
 _instances: dict[str, Backend] = {}

@@ -65,7 +65,12 @@ class Callback(Entry):
     2 to go
     """
 
-    kind = "callback"
+    _kind = "callback"
+    __experimental__ = frozenset(
+        {"check_state", "has_state", "keeps", "listens", "needs_predict_batches", "release"}
+        | {"needs_test_batches", "needs_train_batches", "next_train_batch", "on_train_progress"}
+        | {"only_watches", "saves_states", "set_data", "together", "writes"}
+    )
     _changes_by_itself = True
     _not_watched = frozenset({"model", "params", "together"})
     _methods_may_be_set = True

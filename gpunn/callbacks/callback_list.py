@@ -42,7 +42,7 @@ class CallbackList(Callback):
     False
     """
 
-    abstract = True  # a container, not an entry to look up
+    _abstract = True  # a container, not an entry to look up
 
     def __init__(
         self,

@@ -116,7 +116,7 @@ class GradientMonitor(Callback):
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         if self._due and batch == self._wanted:
             started = time.perf_counter()
-            arena = self.model.arena
+            arena = self.model._arena
             self._before = arena.backend.read(arena.values)
             self._spent += time.perf_counter() - started
 
@@ -139,13 +139,13 @@ class GradientMonitor(Callback):
     # -- figures
 
     def _look(self, before: np.ndarray, batch: int) -> list[dict[str, Any]]:
-        arena = self.model.arena
+        arena = self.model._arena
         after, gradients = arena.backend.read(arena.values), arena.backend.read(arena.gradients)
         flatness: dict[str, dict[str, float | None]] = {}
-        for call in self.model.trainer.last_batch.workspace.calls:
+        for call in self.model._trainer.last_batch.workspace.calls:
             flatness.setdefault(call.layer.name, _flatness(call, arena.backend))
         records: list[dict[str, Any]] = []
-        nodes = self.model.trainer.plan.nodes
+        nodes = self.model._trainer.plan.nodes
         for layer in {id(node.layer): node.layer for node in nodes}.values():
             trained = [p for p in layer.parameters if p.trainable]
             if not trained:
@@ -172,7 +172,7 @@ class GradientMonitor(Callback):
 
     def _judge(self, records: list[dict[str, Any]]) -> None:
         sizes = {record["layer"]: 0 for record in records}
-        for p in self.model.arena.trained:
+        for p in self.model._arena.trained:
             sizes[p.layer.name] += p.size
         found: list[Finding] = []
         finite: list[tuple[str, float]] = []  # root mean squares

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any, cast
 
-from gpunn.common.arguments import warn
-from gpunn.common.names import closest
+from gpunn.common.names import closest, warn
 from gpunn.common.registry import lookup
 
 from .callback import Callback, Logs
@@ -41,7 +40,7 @@ class _MonitorCallback(Callback):
         if self.mode != "auto":
             return "down" if self.mode == "min" else "up"
         name = self.monitor.removeprefix("val_")
-        trainer = getattr(self.model, "trainer", None)
+        trainer = getattr(self.model, "_trainer", None)
         for measure in trainer.measures if trainer else ():
             if measure.name == name:
                 return measure.metric.direction

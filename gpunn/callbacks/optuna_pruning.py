@@ -12,6 +12,8 @@ from gpunn.metrics import MeanMetricWrapper
 from .callback import Logs
 from .monitor import _MonitorCallback
 
+__experimental__ = frozenset({"OptunaPruning"})
+
 
 def _check_trial(name: str, value: Any) -> Any:
     trial = _optuna().trial.BaseTrial
@@ -84,7 +86,7 @@ class OptunaPruning(_MonitorCallback):
     def _is_custom(self) -> bool:
         """Whether only the user knows which values of the figure are better."""
         name = self.monitor.removeprefix("val_")
-        metrics = [m.metric for m in self.model.trainer.measures if m.name == name]
+        metrics = [m.metric for m in self.model._trainer.measures if m.name == name]
         try:
             self._direction()
         except ValueError:

@@ -72,7 +72,7 @@ class ProgressBar(Callback):
         if self._place is None or (self._shown is not None and now - self._shown < _SECONDS):
             return
         self._shown = now
-        trainer = getattr(self.model, "trainer", None)
+        trainer = getattr(self.model, "_trainer", None)
         figures = _figures(trainer.training.known_logs() if trainer else {})
         end = [self._rate(now - self._begun), self._left(done, total)]
         self._place.show(self._head, done, total, figures, [part for part in end if part])

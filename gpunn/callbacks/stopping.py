@@ -168,7 +168,7 @@ class StopOnSmallGradient(_Stopping):
     norm = cast("float | None", None)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        arena = self.model.trainer.arena
+        arena = self.model._trainer.arena
         xp, groups = arena.backend.xp, arena.groups
         with arena.backend.turn:
             squares = [xp.sum(xp.square(group.gradients, dtype="float64")) for group in groups]

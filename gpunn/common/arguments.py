@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import operator
 import os
-import sys
-import warnings
 from collections.abc import Callable, Container, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -145,11 +143,3 @@ def check_epochs(name: str, value: Any) -> int | Container[int]:
     ):
         return check_integer(name, value, 1)
     return {check_integer(f"{name}: each entry", entry, 1) for entry in value}
-
-
-def warn(message: str) -> None:
-    """Issue a UserWarning at the line outside gpunn that led here."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("gpunn."):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .importing.lazy import offered
 
 __all__ = [
     "eagerly", "epsilon", "floatx", "run_eagerly", "set_floatx",
 ]  # fmt: skip
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = offered(__name__)
 
 _floatx = "float32"
 _epsilon = 1e-7

@@ -20,7 +20,8 @@ class Formula(Entry, HasFields):
             struct's enumeration.
     """
 
-    abstract = True
+    _abstract = True
+    __experimental__ = frozenset({"functor", "parameter_names", "parameters"})
     _stand_ins: ClassVar[Mapping[str, Any]] = {"functor": None}
     # Without annotations: for type checkers, only annotated attributes are arguments.
     functor = cast("str | None", None)

@@ -16,7 +16,7 @@ class OfFunction:
         function_argument: Name of the attribute and constructor argument for the function.
     """
 
-    kind: str
+    _kind: str
     _made_from_functions = True
     function_argument: ClassVar[str] = "function"
 
@@ -35,7 +35,7 @@ class OfFunction:
         name = name_of(FUNCTION, getattr(self, self.function_argument))
         if name is None:
             raise ValueError(
-                f"The {self.kind} {self.function_name!r} is a function, which no file can hold. "
+                f"The {self._kind} {self.function_name!r} is a function, which no file can hold. "
                 f"Register it: @gpunn.saving.register_serializable()."
             )
         return {self.function_argument: name}

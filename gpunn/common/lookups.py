@@ -54,7 +54,7 @@ def lookups(base: type[Part]) -> tuple[Get[Part], Serialize, Deserialize[Part]]:
     >>> optimizers.deserialize(optimizers.serialize(optimizers.Lion(0.5))).learning_rate
     0.5
     """
-    kind = base.kind
+    kind = base._kind
 
     def get_part(identifier: Any) -> Part:
         """Return the {kind} for a name, an object, a class or a config dictionary.

@@ -1,10 +1,12 @@
-"""Formatting of names, counts and figures, and suggestions of known names."""
+"""Text of messages: names, counts and figures, suggestions of known names; and warnings."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import re
+import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -115,3 +117,18 @@ def unique_name(base: str) -> str:
 def forget() -> None:
     """Reset the numbers of `unique_name`."""
     _taken.clear()
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Issue a warning at the line outside gpunn that led here."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and _is_between(frame.f_globals.get("__name__", "")):
+        # `warnings` does not count the frames of imports
+        level += not frame.f_globals.get("__name__", "").startswith("importlib.")
+        frame = frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _is_between(module: str) -> bool:
+    """Whether a module is gpunn's, or Python's that imports modules."""
+    return module.split(".")[0] == "gpunn" or module == "importlib._bootstrap"

@@ -44,7 +44,7 @@ last_change = 0
 
 
 class Entry:
-    """Base class of everything that is looked up by name: set ``kind`` on the base class.
+    """Base class of everything that is looked up by name: set ``_kind`` on the base class.
 
     A subclass declares the arguments of its constructor as fields (see `gpunn.common.fields`)
     or writes an ``__init__``.
@@ -54,10 +54,11 @@ class Entry:
 
     A subclass registers under its class name, its snake_case form and its
     ``aliases``. Abstract classes in between start with an underscore or set
-    ``abstract = True`` in their own body.
+    ``_abstract = True`` in their own body.
     """
 
-    kind: str = ""
+    _kind: str = ""
+    __experimental__ = frozenset({"aliases", "examples", "rows_are_independent"})
     examples: ClassVar[Examples] = ({},)
     """Sets of constructor arguments that together show all features, for tests that iterate over
     the registry. A class without its own examples is constructed without arguments."""
@@ -71,7 +72,7 @@ class Entry:
     """True if using an object changes its attributes."""
     _not_watched: ClassVar[frozenset[str]] = frozenset()
     """Attributes that `held` leaves out: internal ones of the framework."""
-    has_call = False
+    _has_call = False
     """True for a class that defines `call` on tensors, which is traced and differentiated."""
     rows_are_independent = False
     """True for a layer, loss, metric or model whose class says that mixing the rows of a batch is
@@ -84,12 +85,12 @@ class Entry:
     _stand_ins: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     @property
-    def traceable(self) -> bool:
+    def _traceable(self) -> bool:
         """Whether it uses only operations, and array functions with ``out=``, the same each time.
 
         True for built-in parts and for a custom `call`.
         """
-        return self.has_call or is_framework(type(self))
+        return self._has_call or is_framework(type(self))
 
     if TYPE_CHECKING:  # any arguments, unless a class declares them
 
@@ -103,8 +104,8 @@ class Entry:
             overrides.put_stand_ins(cls)
             return
         if cls._made_from_functions:
-            _of_functions[cls.kind] = cls
-        if not ("kind" in vars(cls) or vars(cls).get("abstract") or cls.__name__.startswith("_")):
+            _of_functions[cls._kind] = cls
+        if not ("_kind" in vars(cls) or vars(cls).get("_abstract") or cls.__name__.startswith("_")):
             register(cls, cls.__name__)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -193,7 +194,7 @@ def is_own(entry: Any) -> bool:
 
 def is_traceable(entry: Any) -> bool:
     """Whether the operations of ``entry`` can be recorded once and replayed; True for None."""
-    return entry is None or entry.traceable
+    return entry is None or entry._traceable
 
 
 def built_in(cls: type) -> type:
@@ -203,7 +204,7 @@ def built_in(cls: type) -> type:
     >>> built_in(type("Mine", (MeanSquaredError,), {"__module__": "mine"})).__name__
     'MeanSquaredError'
     """
-    table = _kinds.get(cls.kind, {})  # type: ignore[attr-defined]
+    table = _kinds.get(cls._kind, {})  # type: ignore[attr-defined]
     return next((c for c in cls.__mro__ if table.get(c.__name__) is c), cls)
 
 
@@ -211,7 +212,7 @@ def _kind_of(part: Any) -> str:
     """Return the kind of a class; "function" for a function, "" for anything else."""
     if isfunction(part):
         return FUNCTION
-    return part.kind if isinstance(part, type) and issubclass(part, Entry) else ""
+    return part._kind if isinstance(part, type) and issubclass(part, Entry) else ""
 
 
 def register(cls: Any, name: str) -> None:
@@ -352,15 +353,15 @@ def get(kind: str, identifier: Any) -> Any:
         identifier = lookup(FUNCTION, identifier)
     if isinstance(identifier, dict):
         return deserialize(identifier, kind)
-    if isinstance(identifier, type) and getattr(identifier, "kind", None) == kind:
+    if isinstance(identifier, type) and getattr(identifier, "_kind", None) == kind:
         return identifier()
-    if getattr(identifier, "kind", None) == kind:
+    if getattr(identifier, "_kind", None) == kind:
         return identifier
     maker = _of_functions.get(kind)
     if maker and callable(identifier) and not isinstance(identifier, (type, Entry)):
         return maker(identifier)
     a = "an" if kind[0] in "aeiou" else "a"
-    of_layer = kind == "activation" and getattr(identifier, "kind", None) == "layer"
+    of_layer = kind == "activation" and getattr(identifier, "_kind", None) == "layer"
     hint = " Put the layer after this one." if of_layer else ""
     raise TypeError(
         f"{kind} must be a name, {a} {kind} or its configuration; got {identifier!r}.{hint}"
@@ -393,7 +394,7 @@ def serialize(entry: Any) -> dict[str, Any] | None:
     if entry is None:
         return None
     cls = type(entry)
-    name = name_of(cls.kind, cls)
+    name = name_of(cls._kind, cls)
     config = entry.get_config()
     if name is None:
         raise ValueError(

@@ -17,19 +17,18 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .importing.lazy import offered
 
 __all__ = [
     "Anything", "Arrays", "ByName", "FieldSchema", "Integer", "Number", "Several", "Text", "check",
     "check_array",
 ]  # fmt: skip
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = offered(__name__)
 
 MOST = 2**62  # largest stored count, which leaves room to continue counting in 64 bits
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 import dis
 import sys
 from collections.abc import Callable
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any
-
-from gpunn.common.names import closest
 
 # By module: the reason and alternative, and the names it applies to.
 ABSENT: dict[str, list[tuple[str, str]]] = {
@@ -147,22 +145,18 @@ def _is_imported(frame: FrameType) -> bool:
     return dis.opname[frame.f_code.co_code[frame.f_lasti]] == "IMPORT_FROM"
 
 
-def refusing(module: ModuleType) -> Callable[[str], Any]:
-    """Return a ``__getattr__`` for a module that explains why a name of Keras's is missing. Other
-    names are left to its present ``__getattr__``, if it has one."""
-    short = module.__name__.rpartition(".")[2]
-    otherwise: Callable[[str], Any] | None = vars(module).get("__getattr__")
+def refusing(module: str, otherwise: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a ``__getattr__`` for a module, by its ``__name__``, that explains why a name of
+    Keras's is missing, and leaves other names to ``otherwise``."""
+    short = module.rpartition(".")[2]
 
     def refuse(name: str) -> Any:
         message = None if name.startswith("_") else advice_for(short, name)
-        if message is not None and _is_imported(sys._getframe(1)):
-            raise ImportError(f"{short}.{name}: {message}")
-        if message is not None:
-            raise AttributeError(f"{short}.{name}: {message}")
-        if otherwise is not None:
+        if message is None:
             return otherwise(name)
-        hint = closest(name, [n for n in dir(module) if not n.startswith("_")])
-        raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}.{hint}")
+        if _is_imported(sys._getframe(1)):
+            raise ImportError(f"{short}.{name}: {message}")
+        raise AttributeError(f"{short}.{name}: {message}")
 
     return refuse
 

@@ -8,6 +8,7 @@ from typing import Any
 from gpunn import ops
 from gpunn.common import names
 from gpunn.common.config import epsilon, floatx, set_floatx
+from gpunn.common.importing.lazy import offered
 from gpunn.common.names import closest
 from gpunn.core.operators import FUNCTIONS
 from gpunn.ops import random
@@ -17,10 +18,6 @@ __all__ = [
     "Variable", "backend", "clear_session", "epsilon", "floatx", "get_value", "image_data_format",
     "random_normal", "random_uniform", "result_type", "set_floatx", "variable",
 ]  # fmt: skip
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
 
 
 def backend() -> str:
@@ -130,10 +127,13 @@ def result_type(*dtypes: Any) -> str:
     return ops.dtypes.result_type(*dtypes)
 
 
-def __getattr__(name: str) -> Callable[..., Any]:
+def _operation(name: str) -> Callable[..., Any]:
     if name in FUNCTIONS:
         return FUNCTIONS[name]
     raise AttributeError(
         f"gpunn.backend has no {name!r}.{closest(name, sorted({*FUNCTIONS, *__all__}))} "
         f"Operations on tensors are in gpunn.ops."
     )
+
+
+__getattr__, __dir__ = offered(__name__, _operation)

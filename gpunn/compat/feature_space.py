@@ -363,7 +363,7 @@ class FeatureSpace:
             name: Feature(dtype, model.get_layer(layer) if layer else None, mode)
             for name, (dtype, mode, layer) in found.items()
         }
-        mode = "concat" if model.graph.output_form.kind is None else "dict"
+        mode = "concat" if model._graph.output_form.kind is None else "dict"
         space = cls(features, mode, name=model.name)
         space._model, space._adapted = model, True
         space.inputs = dict(zip(model.input_names, model.inputs, strict=True))

@@ -144,7 +144,7 @@ class Parameter(Operators):
     @property
     def multiplier(self) -> float:
         """Factor on the learning rate: its own times its layer's."""
-        return self._multiplier * getattr(self.layer, "rate_factor", 1.0)
+        return self._multiplier * getattr(self.layer, "_rate_factor", 1.0)
 
     @property
     def coefficients(self) -> tuple[float, float]:

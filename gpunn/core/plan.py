@@ -139,7 +139,7 @@ class Plan:
     def _is_view(self, number: int) -> bool:
         """Return whether a node only reshapes its input, and is the framework's own."""
         layer = self.nodes[number].layer
-        return bool(layer.reshapes and is_own(layer))
+        return bool(layer._reshapes and is_own(layer))
 
     def reads_as(self, number: int, k: int) -> str | None:
         """Return the dtype as which a node reads source ``k``, see `Node`."""
@@ -151,7 +151,7 @@ class Plan:
         for i, node in enumerate(self.nodes):
             for k, source in enumerate(node.sources):
                 if source == number and self.reads_as(i, k) is None:
-                    users = node.layer.reads_integers or not is_own(node.layer)
+                    users = node.layer._reads_integers or not is_own(node.layer)
                     if users or (self._is_view(i) and self.shows_floats(i)):
                         return True
         return False
@@ -199,14 +199,14 @@ class Plan:
 
     def activation(self, number: int) -> Any:
         """Return the final activation of a node's layer, or None if it has none."""
-        if number < 0 or self.nodes[number].layer.has_call:  # a custom call may use it in any way
+        if number < 0 or self.nodes[number].layer._has_call:  # a custom call may use it in any way
             return None
         return getattr(self.nodes[number].layer, "activation", None)
 
     @property
     def has_calls(self) -> bool:
         """Whether it has a custom `call`, which may draw random numbers and add to the loss."""
-        return any(node.layer.has_call for node in self.nodes)
+        return any(node.layer._has_call for node in self.nodes)
 
     @property
     def read(self) -> list[Any]:
@@ -223,7 +223,7 @@ class Plan:
         any function: then it is part of the call."""
         layers = [layer for node in self.nodes for layer in node.layer._with_layers_inside()]
         activations = (getattr(layer, "activation", None) for layer in layers)
-        return [*layers, *(a for a in activations if hasattr(a, "traceable"))]
+        return [*layers, *(a for a in activations if hasattr(a, "_traceable"))]
 
     def folded_rescalings(self) -> dict[int, int]:
         """Return the node whose scale the batch gather applies, by input index (from 0).
@@ -236,9 +236,9 @@ class Plan:
             readers = self.readers(INPUT - k)
             while len(readers) == 1 and readers[0] < len(self.nodes):
                 layer = self.nodes[readers[0]].layer
-                if layer.folds_into_input and is_own(layer):
+                if layer._folds_into_input and is_own(layer):
                     found[k] = readers[0]
-                readers = self.readers(readers[0]) if layer.reshapes and is_own(layer) else []
+                readers = self.readers(readers[0]) if layer._reshapes and is_own(layer) else []
         return found
 
 

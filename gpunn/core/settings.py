@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from gpunn.common import registry
-from gpunn.common.arguments import warn
 from gpunn.common.config import floatx, runs_eagerly
+from gpunn.common.names import warn
 from gpunn.common.overrides import is_framework
 from gpunn.common.registry import Entry
 from gpunn.common.snapshots import first_time

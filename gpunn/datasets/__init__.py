@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from gpunn.common.importing.lazy import offered
+
 from . import (
     boston_housing,
     california_housing,
@@ -29,7 +33,5 @@ __all__ = [
     "reuters",
     "toy",
 ]
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = offered(__name__)

@@ -7,15 +7,19 @@ airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck.
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gpunn.common.importing.lazy import offered
 
 from .keras_files import KerasFile, find
 from .unpickling import read_tar_pickles
 
 __all__ = ["load_data"]
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = offered(__name__)
 
 FOLDER = "cifar-10-batches-py"
 CIFAR10 = KerasFile(

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gpunn.common.importing.lazy import offered
 
 from .dataset import DataSet, Split, load, mnist_files
 from .idx import DataFileError
@@ -18,6 +21,8 @@ from .routes import Mirror, NpzMirror, Wheel
 from .unpickling import NOT_ARRAYS, ArrayUnpickler
 
 __all__ = ["load_data"]
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = offered(__name__)
 
 
 def decode_splits(path: Path) -> list[NDArray[np.uint8]]:

@@ -4,6 +4,10 @@
 The names are Keras's, see ``keras.distribution``.
 """
 
+from typing import TYPE_CHECKING
+
+from gpunn.common.importing.lazy import offered
+
 from .data_parallel import DataParallel, LayoutMap, ModelParallel, distribution, set_distribution
 from .launch import initialize, rank, size
 
@@ -11,7 +15,5 @@ __all__ = [
     "DataParallel", "LayoutMap", "ModelParallel", "distribution", "initialize", "rank",
     "set_distribution", "size",
 ]  # fmt: skip
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = offered(__name__)

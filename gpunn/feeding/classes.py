@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import check_number, warn
+from gpunn.common.arguments import check_number
+from gpunn.common.names import warn
 
 from .rows import Rows, name_of
 from .spec import Spec, TargetSpec

@@ -62,7 +62,7 @@ def sample_bytes(plan: Plan, dtype: str, training: bool) -> int:
     It counts the input and every layer's output, with a gradient for each output in training.
 
     >>> from gpunn import layers, models
-    >>> plan = models.Sequential([layers.Input((784,)), layers.Dense(16)]).plan
+    >>> plan = models.Sequential([layers.Input((784,)), layers.Dense(16)])._plan
     >>> sample_bytes(plan, "float32", training=True)
     4080
     """

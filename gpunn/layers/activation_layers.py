@@ -32,7 +32,7 @@ class _OfArguments(ActivationLayer):
         curve: names of these arguments.
     """
 
-    abstract = True
+    _abstract = True
     curve: ClassVar[tuple[str, ...]]
 
     def __post_init__(self) -> None:
@@ -210,7 +210,7 @@ class PReLU(Layer):
     [[-0.5, 3.0]]
     """
 
-    may_add_losses = False
+    _may_add_losses = False
     examples = ({}, {"alpha_initializer": "ones", "shared_axes": [1]})
 
     alpha_initializer: Any = field(default="zeros", check=check_initializer)

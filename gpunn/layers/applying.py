@@ -113,12 +113,12 @@ def check_inputs(layer: Any, x: Any) -> list[SymbolicTensor]:
             raise TypeError(
                 f"{layer.name}: symbolic tensors and arrays cannot be mixed; got {entry!r}."
             )
-        if entry.dtype == "string" and not layer.on_host:
+        if entry.dtype == "string" and not layer._on_host:
             raise TypeError(
                 f"{layer.name} takes numbers, but {entry.name!r} holds strings: put "
                 f"layers.StringLookup between them."
             )
-    if layer.has_call:
+    if layer._has_call:
         return given
     if layer.takes_list and not isinstance(x, (list, tuple)):
         raise ValueError(f"{layer.name} takes a list of tensors; got {x!r}.")
@@ -136,13 +136,13 @@ def check_inputs(layer: Any, x: Any) -> list[SymbolicTensor]:
 def moves_integers(layer: Any) -> bool:
     """Whether a layer gives integers for integers without a `call`; one with custom passes does
     not."""
-    return (layer.moves_values or layer.reshapes) and is_own(layer)
+    return (layer._moves_values or layer._reshapes) and is_own(layer)
 
 
 def _read_as(layer: Any, shapes: Sequence[SampleShape]) -> list[SampleShape]:
     """Return the shapes of inputs with the dtypes as which a layer reads them."""
     moves = moves_integers(layer) and all(map(dtype_of, shapes))
-    kept = layer.reads_integers if layer.has_call else moves
+    kept = layer._reads_integers if layer._has_call else moves
     return [shape if kept else tuple(shape) for shape in shapes]
 
 
@@ -151,15 +151,15 @@ def infer_shapes(
 ) -> list[SampleShape]:
     """Return the shapes of the outputs of a layer's node for inputs of these shapes."""
     read = _read_as(layer, shapes)
-    if layer.has_call:
+    if layer._has_call:
         return layer._outputs_for(read, given)[0]
     shape = layer._ensure_built(read if layer.takes_list else read[0])
     if not any(map(dtype_of, read)):
         return [shape]
-    if layer.reshapes:
+    if layer._reshapes:
         return [sample_of(shape, dtype_of(read[0]))]
     default, floats = traced.given_for(layer, len(read)), resolve_dtype(layer.dtype)
-    moved = functools.partial(layer.formula, training=False)
+    moved = functools.partial(layer._formula, training=False)
     return traced.outputs_of(layer, default, read, floats, moved)[0]
 
 
@@ -202,8 +202,8 @@ def append_nodes(
 class _AdditionalNode:
     """What runs in an additional node after that of a layer: it has no parameters."""
 
-    has_call = reads_integers = _reads_beside = reshapes = folds_into_input = takes_list = False
-    traceable = may_add_losses = True
+    _has_call = _reads_integers = _reads_beside = _reshapes = _folds_into_input = takes_list = False
+    _traceable = _may_add_losses = True
     activity_regularizer = None
     weights = parameters = _own_parameters = ()
 
@@ -252,7 +252,7 @@ class OutputSlice(_AdditionalNode):
 class ActivityPenalty(_AdditionalNode):
     """The penalty on a layer's output, which is passed on unchanged."""
 
-    has_call = reads_integers = True
+    _has_call = _reads_integers = True
 
     def __init__(self, layer: Any) -> None:
         super().__init__(f"{layer.name}_penalty")
@@ -271,15 +271,15 @@ class ActivityPenalty(_AdditionalNode):
 
 def dispatch(layer: Any, args: Any, kwargs: dict[str, Any], training: bool | None) -> Any:
     """Apply a layer to symbolic tensors, to tensors of a trace, or to arrays."""
-    if not layer.has_call:
+    if not layer._has_call:
         args, kwargs, training = _alone(*args, **{"training": training, **kwargs})
     if traced.is_traced((args, kwargs)):
         args, kwargs = with_tensors((args, kwargs), layer.dtype)
         args = *inputs_as_tensors(args[:1]), *args[1:]  # the others may be assigned to
         return traced.apply(layer, args, kwargs, training)
     if not is_symbolic((args, kwargs)):
-        return tensors_of(layer.run(*args, training=bool(training), **kwargs))
-    if not layer.has_call:
+        return tensors_of(layer._run(*args, training=bool(training), **kwargs))
+    if not layer._has_call:
         return layer._apply(args[0], training)[0]
     tensors, given = OpArguments.of(args, kwargs, lambda x: isinstance(x, SymbolicTensor))
     plain = given.is_like(traced.given_for(layer, len(tensors)))
@@ -297,7 +297,7 @@ def run(layer: Any, args: Any, kwargs: dict[str, Any], training: bool) -> Any:
     xs, given = [args[0]] if args else [], OpArguments()
     if layer.takes_list:
         xs, given = list(args[0]), traced.given_for(layer, len(args[0]))
-    elif layer.has_call:
+    elif layer._has_call:
         xs, given = OpArguments.of(args, kwargs, _is_array, _holds_no_array)
     xs = [_own_array(layer, entry, dtype) for entry in xs]
     for array in xs:
@@ -311,20 +311,20 @@ def run(layer: Any, args: Any, kwargs: dict[str, Any], training: bool) -> Any:
     shapes = [sample_of(array.shape[1:], array.dtype.name) for array in xs]
     nodes: list[Node] = []
     sources = [INPUT - k for k in range(len(xs))]
-    outputs = layer._append_nodes(nodes, sources, shapes, given=given if layer.has_call else None)
+    outputs = layer._append_nodes(nodes, sources, shapes, given=given if layer._has_call else None)
     dtypes = map(dtype_of, shapes)
     backend, plan = layer._own_arena().backend, Plan(nodes, shapes, outputs, None, dtypes)
     uploaded = [backend.upload(array) for array in xs]
     number = next(layer._training_calls) if training or plan.has_calls else 0
     made, layer._added = run_once(plan, backend, dtype, uploaded, training, number, 0)
-    return layer._outputs_for(shapes, given)[1].filled(made)[0][0] if layer.has_call else made[0]
+    return layer._outputs_for(shapes, given)[1].filled(made)[0][0] if layer._has_call else made[0]
 
 
 def _own_array(layer: Any, x: Any, dtype: str) -> np.ndarray:
     """Return an array that a layer is called on; integers and booleans become floats unless it
     reads them unconverted."""
     array = np.asarray(x)
-    kept = layer.reads_integers if layer.has_call else moves_integers(layer)
+    kept = layer._reads_integers if layer._has_call else moves_integers(layer)
     if array.dtype.kind in "biu" and kept:
         return from_host(array, "bool" if array.dtype == bool else "int32")
     return array.astype(dtype, copy=False)

@@ -186,7 +186,7 @@ def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
     dtype = next((p.dtype for p in layer._own_parameters), None)  # None before it has values
     xs = [convert(t, dtype) for t in (x if layer.takes_list else [x])]
     if layer._is_of_integers(xs):
-        y: Tensor = layer.formula(xs[0], is_training(training))
+        y: Tensor = layer._formula(xs[0], is_training(training))
         return y
     floats = next((t.dtype for t in xs if is_float(t.dtype)), floatx())
     xs = [convert(t, floats) for t in xs]
@@ -212,7 +212,7 @@ def formula_of(layer: Any) -> Callable[[Tensor, bool], Tensor] | None:
     of every order are known; None if it has only its passes, or custom ones."""
     if replaces(type(layer), "forward", "backward", "is_view"):
         return None
-    found: Callable[[Tensor, bool], Tensor] | None = layer.formula
+    found: Callable[[Tensor, bool], Tensor] | None = layer._formula
     return found
 
 

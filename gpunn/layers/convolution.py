@@ -183,7 +183,7 @@ class Conv2D(_ImageLayer):
         if not self.channels_last and dx is not None:
             backend.swap_axes(_as_last(dx), _as_first(call.dx), call.accumulate_dx)
 
-    def formula(self, x: Tensor, training: bool) -> Tensor:
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
         x = x if self.channels_last else ops.transpose(x, (0, 2, 3, 1))
         sizes = self.strides, self.padding, "channels_last", self.dilation_rate
         y = ops.conv(x, self.kernel, *sizes)

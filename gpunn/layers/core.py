@@ -66,7 +66,7 @@ class InputLayer(Layer):
     (None, 3)
     """
 
-    reshapes = True
+    _reshapes = True
     examples = ({"shape": (3, 4)},)
 
     def __init__(
@@ -206,14 +206,14 @@ class Flatten(Layer):
     [[1.0, 2.0, 3.0, 4.0]]
     """
 
-    moves_values = True
+    _moves_values = True
     examples = ({}, {"data_format": "channels_first"})
 
     data_format: str | None = field(default=None, check=optional(check_data_format))
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.reshapes = self.data_format != "channels_first"
+        self._reshapes = self.data_format != "channels_first"
 
     def is_view(self, call: Call) -> bool:
         return self.data_format != "channels_first" or call.x.ndim < 3
@@ -221,7 +221,7 @@ class Flatten(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], math.prod(n for n in input_shape[1:] if n is not None))
 
-    def formula(self, x: Tensor, training: bool) -> Tensor:
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
         moved = ops.moveaxis(x, 1, -1) if self.data_format == "channels_first" else x
         return ops.reshape(moved, (x.shape[0], -1))
 
@@ -272,12 +272,12 @@ class Reshape(Layer):
     [[[1, 2, 3], [4, 5, 6]]]
     """
 
-    reshapes = moves_values = True
+    _reshapes = _moves_values = True
     examples = ({"target_shape": [-1]},)
 
     target_shape: tuple[int, ...] = field(check=_check_target)
 
-    def formula(self, x: Tensor, training: bool) -> Tensor:
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
         shape = self.compute_output_shape(x.shape)
         return ops.reshape(x, [n or 1 for n in shape])
 
@@ -333,10 +333,10 @@ class Rescaling(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.folds_into_input = isinstance(self.scale, float) and isinstance(self.offset, float)
+        self._folds_into_input = isinstance(self.scale, float) and isinstance(self.offset, float)
 
     def forward(self, call: Call) -> None:
-        if self.folds_into_input:
+        if self._folds_into_input:
             call.backend.affine(call.x, self.scale, self.offset, call.y)
             return
         xp = call.backend.xp
@@ -344,14 +344,14 @@ class Rescaling(Layer):
         xp.add(call.y, self._constant(call, "offset"), out=call.y)
 
     def backward(self, call: Call) -> None:
-        if self.folds_into_input:
+        if self._folds_into_input:
             call.backend.affine(call.dy, self.scale, 0.0, call.dx, accumulate=call.accumulate_dx)
             return
         xp = call.backend.xp
         xp.multiply(call.dy, self._constant(call, "scale"), out=call.dy)
         call.backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate_dx)
 
-    def formula(self, x: Tensor, training: bool) -> Tensor:
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
         scale, offset = (np.asarray(given, x.dtype) for given in (self.scale, self.offset))
         return x * scale + offset
 
@@ -363,7 +363,7 @@ class Rescaling(Layer):
 class ActivationLayer(Layer):
     """Base class of layers y = f(x), where f is the ``activation``."""
 
-    abstract = True
+    _abstract = True
 
     def is_view(self, call: Call) -> bool:
         return call.activation == activations.linear
@@ -377,7 +377,7 @@ class ActivationLayer(Layer):
             call.activation, saved, call.dy, call.dx, accumulate=call.accumulate_dx
         )
 
-    def formula(self, x: Tensor, training: bool) -> Tensor:
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
         y: Tensor = self.activation(x)  # type: ignore[attr-defined]
         return y
 

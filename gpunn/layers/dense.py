@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from gpunn import activations
-from gpunn.common.arguments import check_flag, warn
+from gpunn.common.arguments import check_flag
 from gpunn.common.fields import field
+from gpunn.common.names import warn
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 from gpunn.ops.table import ops
@@ -169,7 +170,7 @@ class Dense(Layer):
                 transpose_b=True, accumulate=call.accumulate_dx, precision=call.precision,
             )  # fmt: skip
 
-    def formula(self, x: Tensor, training: bool) -> Tensor:
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
         kernel = self.kernel if self.connections is None else self.kernel * self.connections
         y = ops.matmul(x, kernel)
         return self.activation(y if self.bias is None else y + self.bias)

@@ -107,7 +107,7 @@ class GroupNormalization(_Normalization):
         if not first:
             self._swap_back(call, dx, call.dx, call.accumulate_dx)
 
-    def formula(self, x: Tensor, training: bool) -> Tensor:
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
         first = ops.moveaxis(x, self.axis, 1)
         groups = ops.reshape(first, (x.shape[0], self._count, -1))
         groups = ops.layer_normalization(groups, epsilon=self.epsilon)
@@ -197,7 +197,7 @@ class UnitNormalization(Layer):
             call.dx.reshape(x.shape), accumulate_dx=call.accumulate_dx,
         )  # fmt: skip
 
-    def formula(self, x: Tensor, training: bool) -> Tensor:
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
         squares = ops.sum(ops.square(x), self.axis, keepdims=True)
         return x / ops.sqrt(squares + self.epsilon)
 

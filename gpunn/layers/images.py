@@ -99,7 +99,7 @@ class UpSampling2D(_ImageLayer):
     [[5.0, 5.0, 6.0, 6.0]]
     """
 
-    moves_values = True
+    _moves_values = True
     examples = ({}, {"size": (1, 3), "data_format": "channels_first"})
 
     size: Any = field(default=(2, 2), check=check_pair)
@@ -111,7 +111,7 @@ class UpSampling2D(_ImageLayer):
         (down, across) = self.size
         return self.shape_of(input_shape[0], (height * down, width * across), channels)
 
-    def formula(self, x: Tensor, training: bool) -> Tensor:
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
         rows, columns = (1, 2) if self.channels_last else (2, 3)
         return ops.repeat(ops.repeat(x, self.size[0], rows), self.size[1], columns)
 
@@ -161,7 +161,7 @@ class ZeroPadding2D(_ImageLayer):
     [[0.0, 0.0], [5.0, 0.0]]
     """
 
-    moves_values = True
+    _moves_values = True
     examples = ({}, {"padding": ((1, 0), (2, 1)), "data_format": "channels_first"})
 
     padding: Any = field(default=(1, 1), check=_check_sides)
@@ -172,7 +172,7 @@ class ZeroPadding2D(_ImageLayer):
         padded = height + top + bottom, width + left + right
         return self.shape_of(input_shape[0], padded, channels)
 
-    def formula(self, x: Tensor, training: bool) -> Tensor:
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
         sides, whole = tuple(self.padding), ((0, 0),)
         widths = (*whole, *sides, *whole) if self.channels_last else (*whole, *whole, *sides)
         return ops.pad(x, widths)

@@ -80,7 +80,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
     ([[2.0, 4.0]], 2)
     """
 
-    kind = "layer"
+    _kind = "layer"
+    __experimental__ = frozenset({"is_view", "stream_seed", "takes_list"})
     _refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
             ("__call__", "stateless_call", "quantized_call", "symbolic_call"),
@@ -94,7 +95,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         "forward": "write is_view(call) too: it decides when forward is skipped, and this layer "
         "inherits one that skips it",
     }
-    _reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {"forward": ("is_view", "reshapes")}
+    _reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {"forward": ("is_view", "_reshapes")}
     _not_watched = frozenset(
         {"_parameters", "_training_calls", "_outputs_known", "_declares", "_added", "_may_add"}
         | {"_applications", "built", "input_shape"}
@@ -102,25 +103,25 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
     takes_list = False
     """True for a layer that reads a list of arrays: `build` and `compute_output_shape` get a
     list of shapes, and `call.xs` and `call.dxs` hold the same number of arrays."""
-    reshapes = False
+    _reshapes = False
     """True for a layer that only ever reshapes its input."""
-    folds_into_input = False
+    _folds_into_input = False
     """True for a layer whose ``scale`` and ``offset`` the batch gather can apply."""
-    on_host = False
+    _on_host = False
     """True for a layer that encodes data as numbers while they are fed, by ``encode(x, argument)``:
     it follows inputs of a model, and `call` computes the rest in the step."""
-    has_call = False
+    _has_call = False
     """True for a class that implements `call`, which is then traced and differentiated."""
-    may_add_losses = True
+    _may_add_losses = True
     """False for a class whose `call` never adds to the loss."""
-    reads_integers = False
+    _reads_integers = False
     """True for a class whose `call` receives integers and booleans unconverted, as that of a custom
     class does; all others receive floats."""
-    formula: ClassVar[Any] = None
+    _formula: ClassVar[Any] = None
     """The layer as a function of a tensor and of ``training``, written with `gpunn.ops`: for
     derivatives of every order, and for ONNX. It is not used for a class with custom passes."""
-    moves_values = False
-    """True for a layer that only moves values: its `formula` also takes integers. Others compute
+    _moves_values = False
+    """True for a layer that only moves values: its `_formula` also takes integers. Others compute
     with floats."""
     _reads_beside = False
     """True for nodes that read the integers that a call gives beside floats."""
@@ -152,7 +153,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         self._applications = []
         self.name = self.name or unique_name(snake_case(type(self).__name__))
         shapes = map(vars(self).get, ("_batch_input_shape", "_input_dim", "_input_shape"))
-        self.given_input_shape = next((shape for shape in shapes if shape is not None), None)
+        self._given_input_shape = next((shape for shape in shapes if shape is not None), None)
         # Whether the parameters are declared; always True if there are none to declare.
         self.built = type(self).build is Layer.build
         self.input_shape = None  # of one sample; for several inputs, in their structure
@@ -160,11 +161,11 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         own = [c for c in cls.__mro__ if {"call", "forward"} & vars(c).keys()]
-        cls.has_call = "call" in vars(own[0]) and own[0] is not Layer
+        cls._has_call = "call" in vars(own[0]) and own[0] is not Layer
         if own[0] is not cls or not is_framework(cls):
             called: Any = own[0]
             users = not is_framework(called)
-            cls.reads_integers = cls.has_call and (users or called.reads_integers)
+            cls._reads_integers = cls._has_call and (users or called._reads_integers)
         if "build" in vars(cls):  # whoever calls it, the layer then knows that it is built
             cls.build = applying.marks_built(cls.build)  # type: ignore
 
@@ -242,7 +243,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
 
     def is_view(self, call: Call) -> bool:
         """True if, in this call, the output is the reshaped input: nothing runs."""
-        return self.reshapes or call.folded
+        return self._reshapes or call.folded
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the shape of the output (batch or None, ...): that of `call`, if there is one,
@@ -255,7 +256,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         >>> Dense(2).compute_output_shape((None, 3))
         (None, 2)
         """
-        if not self.has_call:
+        if not self._has_call:
             return input_shape
         tensors, given = OpArguments.of([input_shape], {}, lambda x: True, leaf=is_shape)
         samples = [without_batch_axis(shape) for shape in tensors]
@@ -277,25 +278,23 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
 
     def _passes(self, call: Call) -> tuple[applying.Pass, applying.Pass]:
         """Return the functions for the forward and the backward pass of a call."""
-        if self.has_call or self._is_of_integers(call.xs):
-            function = None if self.has_call else partial(self.formula, training=call.training)
+        if self._has_call or self._is_of_integers(call.xs):
+            function = None if self._has_call else partial(self._formula, training=call.training)
             found = traced.TracedCall(call, function)
             return found.forward, found.backward
         return self.forward, self.backward
 
     def _is_left_out(self, call: Call) -> bool:
         """Whether nothing runs in this call: there is no `call`, and `is_view` is True."""
-        return not self.has_call and self.is_view(call)
+        return not self._has_call and self.is_view(call)
 
     def _is_of_integers(self, xs: Sequence[Any]) -> bool:
-        """Whether arrays or tensors are integers that `formula` moves."""
+        """Whether arrays or tensors are integers that `_formula` moves."""
         return applying.moves_integers(self) and not any(is_float(str(x.dtype)) for x in xs)
 
     @property
-    def traceable(self) -> bool:
-        """Whether its computation is recorded once and repeated, which also holds for each layer
-        inside."""
-        return super().traceable and all(inner.traceable for inner in self._layers_inside)
+    def _traceable(self) -> bool:
+        return super()._traceable and all(inner._traceable for inner in self._layers_inside)
 
     @property
     def _call_name(self) -> str:
@@ -315,17 +314,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         """
         return applying.dispatch(self, args, kwargs, training)
 
-    def run(self, *args: Any, training: bool, **kwargs: Any) -> Any:
-        """Run the layer by itself on an array (batch, ...), or several of them.
-
-        Args:
-            training: whether it runs as in training, with dropout for example.
-            args, kwargs: those of the call.
-
-        >>> from gpunn.layers import Dropout
-        >>> Dropout(0.5).run([[1.0]], training=False).tolist()
-        [[1.0]]
-        """
+    def _run(self, *args: Any, training: bool, **kwargs: Any) -> Any:
+        """Run the layer by itself on an array (batch, ...), or several of them."""
         return applying.run(self, args, kwargs, training)
 
     def add_loss(self, loss: Any) -> None:
@@ -406,8 +396,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         >>> kernel.path, kernel.shape
         ('mine/kernel', (2, 3))
         """
-        return self.parameter(
-            [shape] if isinstance(shape, int) else shape,
+        return type(self).parameter(  # an attribute may have that name
+            self, [shape] if isinstance(shape, int) else shape,
             "glorot_uniform" if initializer is None else initializer,
             name, trainable, regularizer=regularizer, constraint=constraint,
             integers=None if dtype is None else integers_of(dtype),
@@ -454,15 +444,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         return add_parameter(self, made)
 
     @property
-    def rate_factor(self) -> float:
-        """The learning rate multiplier as a number.
-
-        >>> from gpunn.layers import Dense
-        >>> layer = Dense(2, learning_rate_multiplier="lecun")
-        >>> layer.build((None, 4))
-        >>> layer.rate_factor  # 1 / sqrt(4)
-        0.5
-        """
+    def _rate_factor(self) -> float:
+        """The learning rate multiplier as a number."""
         given = self.learning_rate_multiplier
         if not isinstance(given, str):
             return given
@@ -485,11 +468,11 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         >>> [p.name for p in layer.weights]
         ['kernel', 'bias']
         """
-        return [p for _, p in self.named_parameters()] if self.has_call else self._own_parameters
+        return [p for _, p in self.named_parameters()] if self._has_call else self._own_parameters
 
     def _attributes_inside(self) -> Iterator[tuple[str, Any]]:
         """Yield the layers inside, with the attributes that hold them."""
-        for name, value in vars(self).items() if self.has_call else ():
+        for name, value in vars(self).items() if self._has_call else ():
             yield from layers_in(name, value)
 
     def _with_layers_inside(self) -> list[Any]:
@@ -530,7 +513,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
 
     def _output_sample(self, input_shape: Any, own: bool = False) -> SampleShape:
         compute = self.compute_output_shape
-        if own and self.has_call:
+        if own and self._has_call:
             forward: Any = next(cls for cls in type(self).__mro__ if "forward" in vars(cls))
             if forward.compute_output_shape is Layer.compute_output_shape:
                 return input_shape
@@ -553,7 +536,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         """
         if self.input_shape is None:
             raise AttributeError(f"{self.name} has no output shape yet: it is not built.")
-        if self.has_call and self._outputs_known:
+        if self._has_call and self._outputs_known:
             return applying.in_form(*self._outputs_known[0][2])
         return (None, *self._output_sample(self.input_shape))
 
@@ -589,7 +572,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
 
     @property
     def _host_part(self) -> HostPart | None:
-        return HostPart([(self, INPUT)], [0]) if self.on_host else None
+        return HostPart([(self, INPUT)], [0]) if self._on_host else None
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that create an equal layer, as JSON-serializable values.
@@ -603,15 +586,16 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
             config["dtype"] = self.dtype
         if self.learning_rate_multiplier != 1.0:
             config["learning_rate_multiplier"] = self.learning_rate_multiplier
-        if self.given_input_shape is not None:
-            config["input_shape"] = list(self.given_input_shape)
+        if self._given_input_shape is not None:
+            config["input_shape"] = list(self._given_input_shape)
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = registry.serialize(self.activity_regularizer)
         used = {*config, "dtype", "learning_rate_multiplier", "input_shape", "activity_regularizer"}
         for name in arguments(type(self)):
             if name not in used and hasattr(self, name):
                 value = getattr(self, name)
-                config[name] = registry.serialize(value) if hasattr(value, "kind") else value
+                part = isinstance(value, registry.Entry)
+                config[name] = registry.serialize(value) if part else value
         return config
 
     def __repr__(self) -> str:

@@ -23,12 +23,12 @@ __all__ = [
 class Merging(Layer):
     """Base class of element-wise layers that take a list of inputs of one shape."""
 
-    abstract = True
+    _abstract = True
     _refused: ClassVar[Mapping[str, str]] = {
         "_merge_function": "write call(xs), in terms of gpunn.ops"
     }
     takes_list = True
-    may_add_losses = False
+    _may_add_losses = False
     least = 1
     most: int | None = None
 
@@ -58,8 +58,8 @@ class Merging(Layer):
 class _InTurn(Merging):
     """y = an operation of two inputs, applied to one input after the other."""
 
-    abstract = True
-    reads_integers = True
+    _abstract = True
+    _reads_integers = True
 
     def both(self, a: Tensor, b: Tensor) -> Tensor:
         raise TypeError(f"{type(self).__name__} must define both(a, b).")
@@ -220,7 +220,7 @@ class Concatenate(Merging):
     [[1.0, 2.0, 3.0]]
     """
 
-    reads_integers = True
+    _reads_integers = True
     examples = ({}, {"axis": 1})
 
     axis: int = field(default=-1, check=_check_axis)

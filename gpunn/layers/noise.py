@@ -49,11 +49,11 @@ class _RandomLayer(Layer):
         """Whether anything is drawn in training."""
         return True
 
-    def run(self, *args: Any, training: bool, **kwargs: Any) -> Any:
+    def _run(self, *args: Any, training: bool, **kwargs: Any) -> Any:
         """Run the layer by itself; calls in training differ, like the steps of a model."""
         if self.seed is None:
             self.seed = draw_seed()
-        return super().run(*args, training=training, **kwargs)
+        return super()._run(*args, training=training, **kwargs)
 
 
 def _drawn(layer: Layer, like: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class Dropout(_RandomLayer):
         backend.xp.multiply(call.dy, self._noise(call), out=call.dy)
         backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate_dx)
 
-    def formula(self, x: Tensor, training: bool) -> Tensor:
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
         return x * _drawn(self, ops.ones_like(x)) if training and self.draws else x
 
     def _noise(self, call: Call) -> Any:
@@ -170,7 +170,7 @@ class GaussianNoise(_RandomLayer):
     def backward(self, call: Call) -> None:
         call.backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate_dx)
 
-    def formula(self, x: Tensor, training: bool) -> Tensor:
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
         return x + _drawn(self, ops.zeros_like(x)) if training and self.draws else x
 
 
@@ -215,5 +215,5 @@ class GaussianDropout(_RandomLayer):
         factors = call.array("factors", call.x.shape)
         write_elements(call.backend, "multiply", [call.dy, factors], call.dx, call.accumulate_dx)
 
-    def formula(self, x: Tensor, training: bool) -> Tensor:
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
         return x * _drawn(self, ops.ones_like(x)) if training and self.draws else x

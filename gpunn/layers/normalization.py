@@ -218,7 +218,7 @@ class BatchNormalization(_Normalization):
             accumulate_dx=call.accumulate_dx,
         )  # fmt: skip
 
-    def formula(self, x: Tensor, training: bool) -> Tensor:
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
         moments = [self.moving_mean, self.moving_variance]
         if training and self.trainable:
             trace = current()
@@ -380,7 +380,7 @@ class LayerNormalization(_Normalization):
             accumulate_dx=call.accumulate_dx,
         )  # fmt: skip
 
-    def formula(self, x: Tensor, training: bool) -> Tensor:
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
         if self.centered:
             factors = self.gamma, self.beta
             return ops.layer_normalization(x, *factors, self.axis, self.epsilon)

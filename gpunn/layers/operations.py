@@ -62,12 +62,12 @@ class Operation(Layer):
         index: which of several results it returns.
     """
 
-    abstract = True  # not registered: a graph stores its operations
+    _abstract = True  # not registered: a graph stores its operations
     # Its arguments are copies that nothing else holds.
     _not_watched = Layer._not_watched | {"arguments", "options", "several", "_known"}
     takes_list = True
-    by_operator = True
-    reads_integers = True
+    _by_operator = True
+    _reads_integers = True
 
     operation: str = field(check=_check_operation)
     arguments: Any = field(check=lambda name, value: [restored(entry) for entry in value])
@@ -235,8 +235,8 @@ class Lambda(Layer):
     [[9.0]]
     """
 
-    abstract = True  # not registered: no file can hold one
-    reads_integers = True
+    _abstract = True  # not registered: no file can hold one
+    _reads_integers = True
 
     function: Any = field(check=_check_function)
     output_shape: Any = field(default=None, check=_check_shape, attribute=None)
@@ -274,7 +274,7 @@ def _on_graph(name: str, arguments: Sequence[Any], options: Mapping[str, Any]) -
         a, b = arguments
         if a.sample == b.sample and is_float(a.dtype) and is_float(b.dtype):
             layer = MERGING[name]()
-            layer.by_operator = True
+            layer._by_operator = True
             return layer([a, b])
     layer = Operation(name, places, named)
     first = layer(tensors)

@@ -45,16 +45,19 @@ def add_parameter(layer: Any, parameter: Parameter) -> Parameter:
 def weight_of(layer: Any, name: str, variable: Variable) -> Parameter:
     """Declare a weight with the values of a variable, which becomes an attribute of a layer."""
     first = variable.numpy()
-    return layer.parameter(
-        variable.shape, lambda shape, dtype: first.astype(dtype), variable.own_name or name,
+    made: Parameter = type(layer).parameter(
+        layer, variable.shape, lambda shape, dtype: first.astype(dtype), variable.own_name or name,
         variable.trainable, integers=integers_of(variable.declared),
     )  # fmt: skip
+    return made
 
 
 def declared(layer: Any, name: str, shape: Sequence[int]) -> Parameter:
     """Declare a parameter of ``layer`` from its attributes ``name_initializer`` and so on."""
     kinds = ("initializer", "regularizer", "constraint")
-    return layer.parameter(shape, name=name, **{k: getattr(layer, f"{name}_{k}") for k in kinds})
+    options = {kind: getattr(layer, f"{name}_{kind}") for kind in kinds}
+    made: Parameter = type(layer).parameter(layer, shape, name=name, **options)
+    return made
 
 
 def integers_of(dtype: Any) -> str | None:

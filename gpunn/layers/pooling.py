@@ -43,7 +43,7 @@ class _Max(_Pooling):
         y, dy, dx = call.y.reshape(shape), call.dy.reshape(shape), self.planes(call.dx)
         call.backend.max_pooling_gradient(x, y, dy, geometry, dx, call.accumulate_dx)
 
-    def formula(self, x: Tensor, training: bool) -> Tensor:
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
         return self.pooled(ops.max_pool, x)
 
 
@@ -57,7 +57,7 @@ class _Average(_Pooling):
         dy, dx = call.dy.reshape(shape), self.planes(call.dx)
         call.backend.average_pooling_gradient(dy, geometry, dx, call.accumulate_dx)
 
-    def formula(self, x: Tensor, training: bool) -> Tensor:
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
         return self.pooled(ops.average_pool, x)
 
 

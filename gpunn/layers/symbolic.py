@@ -57,6 +57,13 @@ class TreeDef:
 
 
 Form = TreeDef  # its name in pickles of earlier versions
+_FORMERLY = {
+    "by_operator": "_by_operator",
+    "folds_into_input": "_folds_into_input",
+    "given_input_shape": "_given_input_shape",
+    "reshapes": "_reshapes",
+}
+"""Attributes of layers in pickles of earlier versions, and their names today."""
 
 
 class SymbolicTensor(Symbolic):
@@ -156,13 +163,13 @@ class GraphOperation:
 
     Attributes:
         _applications: in their order.
-        by_operator: whether an operation on symbolic tensors created it, as ``a + b``: it is
+        _by_operator: whether an operation on symbolic tensors created it, as ``a + b``: it is
             then one of a model's operations, not of its layers, as in Keras.
     """
 
     name: str
     _applications: list[Application]
-    by_operator = False
+    _by_operator = False
     activity_regularizer: Any = None
     _not_copied: ClassVar[frozenset[str]] = frozenset({"_applications"})
     """Attributes that `pickle` and `copy.deepcopy` do not copy. A layer that is copied alone does
@@ -173,6 +180,8 @@ class GraphOperation:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).setdefault("_applications", [])
+        if "given_input_shape" in state and "_given_input_shape" not in state:
+            state = {_FORMERLY.get(name, name): value for name, value in state.items()}
         vars(self).update(state)
 
     _check_values: Any = None

@@ -90,9 +90,9 @@ def given_for(layer: Any, count: int) -> OpArguments:
 
 def apply(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], training: bool | None) -> Any:
     """Apply a layer to tensors inside a trace."""
-    if layer.on_host:
+    if layer._on_host:
         raise TypeError(not_in_a_call(layer))
-    if layer.has_call:
+    if layer._has_call:
         tensors, given = OpArguments.of(args, kwargs, lambda x: isinstance(x, Tensor))
         build_for(layer, [t.shape[1:] for t in tensors], given)
         y = call_of(layer, args, kwargs, is_training(training))

@@ -23,7 +23,7 @@ __all__ = ["ElementLoss"]
 class _StatedLoss(Stated, BothAtOnce):
     """Base class of both kinds."""
 
-    abstract = True
+    _abstract = True
     _not_watched = Stated._not_watched | BothAtOnce._not_watched
     states_slope = False
     mean = False
@@ -107,7 +107,7 @@ class ElementLoss(_StatedLoss):
     8.0
     """
 
-    abstract = True
+    _abstract = True
     mean = True
     _refused: ClassVar[Mapping[str, str]] = {
         "slope": "write cost(y_true, y_pred), which gpunn differentiates, or elements(backend, "
@@ -160,7 +160,7 @@ def _mean_cost(loss: ElementLoss, y_true: Tensor, y_pred: Tensor) -> Tensor:
 class RowLoss(_StatedLoss):
     """Base class of losses whose formula uses sums over a row, or its largest element."""
 
-    abstract = True
+    _abstract = True
 
     def cost(self, t: Tensor, y: Tensor) -> Tensor:
         """Return the cost of each row; (rows, n) -> (rows, 1)."""

@@ -78,7 +78,11 @@ class Loss(Formula):
     4.0
     """
 
-    kind = "loss"
+    _kind = "loss"
+    __experimental__ = frozenset(
+        {"add_up", "axis", "counts_matches", "fuses", "ignore_class", "link", "on_arrays"}
+        | {"output_sample", "predictions", "sparse", "target_sample", "targets"}
+    )
     _not_watched = frozenset({"on_arrays"})
     _refused: ClassVar[Mapping[str, str]] = {
         "__call__": "write call(y_true, y_pred), in terms of gpunn.ops, or forward(backend, "
@@ -126,7 +130,7 @@ class Loss(Formula):
             for name, value in _BY_CALL.items():
                 setattr(cls, name, value)
         elif {"forward", "forward_backward", "elements"} & vars(cls).keys():
-            cls.has_call = False
+            cls._has_call = False
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Compute the loss of each sample from tensors (batch, ...).
@@ -175,7 +179,7 @@ class Loss(Formula):
         """Return the loss as a tensor: a number, or one per row with ``reduction="none"``."""
         y_true, y_pred = read_in_trace(y_true), read_in_trace(y_pred)
         tensors = [y for y in (y_true, y_pred) if isinstance(y, Tensor)]
-        if self.has_call or (tensors and not is_known(*tensors)):
+        if self._has_call or (tensors and not is_known(*tensors)):
             return on_tensors.reduced(self, y_true, y_pred, sample_weight)
         if self.axis not in (-1, np.ndim(y_pred) - 1):
             y_pred = np.moveaxis(np.asarray(y_pred), self.axis, -1)
@@ -201,7 +205,7 @@ class Loss(Formula):
 
 # Attributes of a class that defines `call`: nothing else of a built-in base class computes.
 _BY_CALL: dict[str, Any] = {
-    "has_call": True, "functor": None, "sparse": False,
+    "_has_call": True, "functor": None, "sparse": False,
     "fuses": None, "counts_matches": False, "predictions": None, "link": None, "targets": None,
 }  # fmt: skip
 
@@ -217,7 +221,7 @@ class FunctionLoss(OfFunction, Loss):
     2.0
     """
 
-    abstract = True
+    _abstract = True
     function_argument = "fn"
 
     def __init__(
@@ -248,7 +252,7 @@ class FunctionLoss(OfFunction, Loss):
 class ReductionFirst(Loss):
     """Base class of Keras's losses: ``reduction`` comes before ``name``, unlike in `Loss`."""
 
-    abstract = True
+    _abstract = True
 
     reduction: str | None = field(default="sum_over_batch_size", kw_only=True, placed=True)
 
@@ -256,7 +260,7 @@ class ReductionFirst(Loss):
 class BothAtOnce(ReductionFirst):
     """Base class of losses that compute values and gradient together, in `forward_backward`."""
 
-    abstract = True
+    _abstract = True
 
     def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         self.forward_backward(backend, y_true, y_pred, values, None)

@@ -136,7 +136,7 @@ def reduced(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> Tensor:
     """`Loss.__call__` of tensors."""
     y_pred = convert(y_pred, loss.dtype)
     y_pred = convert(y_pred, floating(y_pred.dtype))
-    if loss.has_call:
+    if loss._has_call:
         check_exact(y_true, y_pred.dtype, "y_true")
     y_true = convert(y_true) if loss.sparse else convert(y_true, y_pred.dtype)
     if sample_weight is not None:
@@ -151,7 +151,7 @@ def _reduced(loss: Any, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | 
         if mean_loss is not None:
             rows = math.prod(y_pred.shape[:-1])
             return mean_loss * float(rows) if loss.reduction == "sum" else mean_loss
-    values = convert(loss.call(*(fitting(y_true, y_pred) if loss.has_call else (y_true, y_pred))))
+    values = convert(loss.call(*(fitting(y_true, y_pred) if loss._has_call else (y_true, y_pred))))
     weights: Tensor | None = None
     if sample_weight is not None:
         weights = convert(sample_weight, values.dtype)
@@ -212,12 +212,12 @@ def mean_of_rows(loss: Any, y_true: Any, y_pred: Tensor) -> Tensor | None:
 def _has_kernel(loss: Any) -> bool:
     """Whether `Backend.loss` computes a loss, and its derivatives are those of its formula."""
     own = replaces(type(loss), "forward", "backward", "forward_backward", "elements", "call")
-    return loss.functor is not None and loss.ignore_class is None and not (own or loss.has_call)
+    return loss.functor is not None and loss.ignore_class is None and not (own or loss._has_call)
 
 
 def _formula_of(loss: Any) -> Any:
     """Return the class of a loss; if it defines `call`, the built-in one that it derives from."""
-    return next(cls for cls in type(loss).__mro__ if not getattr(cls, "has_call", True))
+    return next(cls for cls in type(loss).__mro__ if not getattr(cls, "_has_call", True))
 
 
 def as_rows(part: Any, sparse: bool, y_true: Any, y_pred: Tensor) -> tuple[Tensor, Tensor]:

@@ -31,7 +31,7 @@ class Binned(Metric):
         fixed_outputs: the required width, if it was given.
     """
 
-    abstract = True
+    _abstract = True
     accumulates = "bins"
     sparse = cast("bool | None", None)
     by_output = False

@@ -32,7 +32,7 @@ class Levels(Binned):
         given: the thresholds as passed, if they are an argument.
     """
 
-    abstract = True
+    _abstract = True
     functor = "Levels"
     parameter_names = (
         "threshold_count", "top_k", "only_class", "by_output", "from_logits", "largest",

@@ -81,7 +81,11 @@ class Metric(Formula):
     3.0
     """
 
-    kind = "metric"
+    _kind = "metric"
+    __experimental__ = frozenset(
+        {"accumulates", "elementwise", "output_sample", "predictions", "remedy", "sparse"}
+        | {"state_size", "targets"}
+    )
     _not_watched = frozenset({"_state", "_counted", "_of_samples", "_of_steps"})
     _refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
@@ -226,7 +230,7 @@ class Metric(Formula):
 
 # Attributes of a custom class that defines `update_state`: see `own`.
 _BY_UPDATE_STATE: dict[str, Any] = {
-    "has_call": True, "accumulate": own.accumulate, "compute": own.compute,
+    "_has_call": True, "accumulate": own.accumulate, "compute": own.compute,
     "state_size": property(own.state_size), "build": own.build, "check": own.check, "functor": None,
     "sparse": None, "predictions": None, "targets": None, "remedy": None,
 }  # fmt: skip
@@ -288,7 +292,7 @@ class MeanOfRows(Mean):
     3.0
     """
 
-    abstract = True
+    _abstract = True
     direction = "up"
     elementwise = False
     _refused: ClassVar[Mapping[str, str]] = {
@@ -364,7 +368,7 @@ class MeanMetricWrapper(OfFunction, MeanOfRows):
     1.5
     """
 
-    has_call = True
+    _has_call = True
     sparse = None
     direction = "down"
     examples = ()

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import requirement, warn
+from gpunn.common.arguments import requirement
 from gpunn.common.fields import field
+from gpunn.common.names import warn
 
 from .binned import Binned, divide
 

@@ -47,6 +47,6 @@ def _all(model: Any) -> list[Any]:
 
 def _cloned(model: Any) -> Any:
     clone = type(model).from_config(model.get_config())
-    if model.has_call and model.built:
+    if model._has_call and model.built:
         clone.build(model.input_shape)
     return clone

@@ -72,19 +72,19 @@ class Model(TrainableModel):
         dtype: Any = None,
         backend: Any = None,
     ) -> None:
-        if inputs is None and outputs is None and "train_step" in self.own_steps:
-            self.has_call = True  # it need not have one: its steps use what it holds
-        if self.has_call and (inputs is not None or outputs is not None):
+        if inputs is None and outputs is None and "train_step" in self._own_steps:
+            self._has_call = True  # it need not have one: its steps use what it holds
+        if self._has_call and (inputs is not None or outputs is not None):
             raise TypeError(
                 f"{type(self).__name__} defines call, but was also given inputs or outputs. "
                 f"Pass none of them, or remove call."
             )
-        if not self.has_call and (inputs is None or outputs is None):
+        if not self._has_call and (inputs is None or outputs is None):
             raise TypeError(
                 f"{type(self).__name__} needs inputs and outputs: x = gpunn.Input(shape), "
                 f"y = layers.Dense(1)(x), gpunn.Model(x, y); or a method call(self, inputs)."
             )
-        source = ModelCall(self) if self.has_call else Graph(inputs, outputs)
+        source = ModelCall(self) if self._has_call else Graph(inputs, outputs)
         self._create(source, name, trainable, dtype, backend)
 
     def _create(
@@ -98,11 +98,13 @@ class Model(TrainableModel):
         self._training = Training(self._builder)
         self._applications = []
         self._trainable = bool(trainable)
-        if not (trainable or self.has_call):  # a custom call has no layers yet
+        if not (trainable or self._has_call):  # a custom call has no layers yet
             self.trainable = False
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state if "_builder" in state else restored(state))
+        if not self._has_call and isinstance(self._builder.source, ModelCall):
+            self._has_call = True  # see `__init__`; a pickle of an earlier version lacks it
 
     def __copy__(self) -> Any:
         """Return a model of the same layers, which is built and trained by itself."""
@@ -110,13 +112,13 @@ class Model(TrainableModel):
         made.__setstate__(self.__getstate__())
         made._builder = builder = copy.copy(self._builder)
         made._training = self._training.copy_for(builder)
-        if self.has_call:
+        if self._has_call:
             builder.source = copy.copy(builder.source)
             builder.source.model = made
         return made
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "call" and not self.has_call:
+        if name == "call" and not self._has_call:
             raise TypeError(
                 f"{type(self).__name__}.call would be ignored on an object. Write a subclass of "
                 f"gpunn.Model with call(self, inputs). See {PAGE}."
@@ -148,41 +150,18 @@ class Model(TrainableModel):
         return list(self._builder.source.layers)
 
     @property
-    def graph(self) -> Graph:
-        """The graph from inputs to outputs; raises AttributeError before it is known.
-
-        >>> import gpunn
-        >>> x = gpunn.Input((3,))
-        >>> model = gpunn.Model(x, gpunn.layers.Dense(2)(x))
-        >>> [t.shape for t in model.graph.outputs]
-        [(None, 2)]
-        """
+    def _graph(self) -> Graph:
+        """The graph from inputs to outputs; raises AttributeError before it is known."""
         return self._builder.known_graph("graph")
 
     @property
-    def plan(self) -> Plan | None:
-        """The nodes in execution order; None as long as the input shape is not known.
-
-        >>> import gpunn
-        >>> model = gpunn.Sequential([gpunn.layers.Dense(2, name="scores")])
-        >>> before = model.plan
-        >>> model.build((None, 3))
-        >>> before, list(model.plan.parameters)
-        (None, ['scores/kernel', 'scores/bias'])
-        """
+    def _plan(self) -> Plan | None:
+        """The nodes in execution order; None as long as the input shape is not known."""
         return self._builder.plan
 
     @property
-    def arena(self) -> Arena | None:
-        """The arena that holds the parameters; None as long as the input shape is not known.
-
-        >>> import gpunn
-        >>> model = gpunn.Sequential([gpunn.layers.Dense(2)])
-        >>> before = model.arena
-        >>> model.build((None, 3))
-        >>> before, model.arena is not None
-        (None, True)
-        """
+    def _arena(self) -> Arena | None:
+        """The arena that holds the parameters; None as long as the input shape is not known."""
         return self._builder.arena if self._builder.plan else None
 
     @property
@@ -242,7 +221,7 @@ class Model(TrainableModel):
         8
         """
         builder = self._builder
-        if self.has_call and builder.source.building:
+        if self._has_call and builder.source.building:
             return  # called by the model's own build with super()
         if input_shape is None:
             self._require_values("build")
@@ -359,7 +338,7 @@ class Model(TrainableModel):
         nested = first or (input_shape[0] if isinstance(input_shape[0], (tuple, list)) else None)
         batch = nested[0] if nested else input_shape[0]
         shapes = builder.known_plan("output_shape").output_shapes
-        return self.graph.output_form.pack([(batch, *shape) for shape in shapes])
+        return self._graph.output_form.pack([(batch, *shape) for shape in shapes])
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """Return a layer by name or index.
@@ -529,9 +508,9 @@ class Model(TrainableModel):
         >>> sorted(gpunn.Model(x, gpunn.layers.Dense(2)(x)).get_config())
         ['dtype', 'forms', 'inputs', 'layers', 'name', 'outputs']
         """
-        if self.has_call:
+        if self._has_call:
             return arguments_of(self)
-        config: dict[str, Any] = {"name": self.name, **self.graph.get_config()}
+        config: dict[str, Any] = {"name": self.name, **self._graph.get_config()}
         if self._dtype_given is not None or self.built:
             config["dtype"] = self._dtype_given or self.dtype
         return config

@@ -115,7 +115,7 @@ class Sequential(Model):
         if self._dtype_given is not None or self.built:
             config["dtype"] = self._dtype_given or self.dtype
         if self.built:
-            config["build_input_shape"] = [None, *self.graph.inputs[0].sample]
+            config["build_input_shape"] = [None, *self._graph.inputs[0].sample]
         return config
 
     @classmethod

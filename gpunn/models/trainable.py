@@ -38,7 +38,8 @@ def _of_training(name: str, doc: str) -> Any:
 class TrainableModel(NestedModel):
     """The part of `Model` that trains: it passes its arguments, checked, to `gpunn.training`."""
 
-    abstract = True  # not an entry to look up
+    _abstract = True  # not an entry to look up
+    __experimental__ = frozenset({"last_activations", "set_training_state", "training_state"})
     _not_watched = NestedModel._not_watched | {
         "_training", "stop_training", "stop_evaluating", "stop_predicting", "_resume_from",
         "history", "trained_on", "optimizer", "loss", "matmul_precision",
@@ -59,15 +60,8 @@ class TrainableModel(NestedModel):
     matmul_precision = _of_training("matmul_precision", "See `compile`.")
 
     @property
-    def trainer(self) -> Trainer | None:
-        """The trainer; None before the model is built and compiled.
-
-        >>> import gpunn
-        >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
-        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
-        >>> model.trainer is None
-        True
-        """
+    def _trainer(self) -> Trainer | None:
+        """The trainer; None before the model is built and compiled."""
         return self._training.trainer
 
     @property
@@ -83,15 +77,8 @@ class TrainableModel(NestedModel):
         return self._training.compiled is not None
 
     @property
-    def in_training(self) -> bool:
-        """Whether a call that trains the model is running.
-
-        >>> import gpunn
-        >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
-        >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
-        >>> model.in_training
-        False
-        """
+    def _in_training(self) -> bool:
+        """Whether a call that trains the model is running."""
         return self._training.exclusive.holder is not None
 
     @property
@@ -253,7 +240,7 @@ class TrainableModel(NestedModel):
         check_fraction("validation_split", validation_split, below_one=True)
         check_choice("validation_strategy", validation_strategy, ("tail", "shuffled", "stratified"))
         validates = validation_data is not None or bool(validation_split)
-        by_hand = self.own_steps and _by_hand(self, (*TRAINS, *TESTS) if validates else TRAINS)
+        by_hand = self._own_steps and _by_hand(self, (*TRAINS, *TESTS) if validates else TRAINS)
         return (by_hand or fitting).fit(
             self, x, y, batch_size, epochs, check_verbose(verbose), callbacks,
             validation_split, validation_data, shuffle, class_weight, sample_weight,
@@ -299,7 +286,7 @@ class TrainableModel(NestedModel):
         """
         batch_size = check_integer("batch_size", batch_size, 1, None)
         steps = check_integer("steps", steps, 1, None)
-        by_hand = self.own_steps and _by_hand(self, TESTS)
+        by_hand = self._own_steps and _by_hand(self, TESTS)
         logs = (by_hand or fitting).evaluate(
             self, x, y, batch_size, check_verbose(verbose), sample_weight, steps,
             callbacks,
@@ -339,7 +326,7 @@ class TrainableModel(NestedModel):
         size = check_integer("batch_size", batch_size, 1, None)
         steps = check_integer("steps", steps, 1, None)
         check_verbose(verbose)
-        if self.own_steps and (by_hand := _by_hand(self, PREDICTS)):
+        if self._own_steps and (by_hand := _by_hand(self, PREDICTS)):
             return by_hand.predict(self, x, size, steps, callbacks)
         return predicting.predict(self, x, size, steps, callbacks)
 
@@ -372,7 +359,7 @@ class TrainableModel(NestedModel):
         >>> print(line.kernel.numpy().round(4))  # 0 + 0.01 * 10: rate times gradient
         [[0.1]]
         """
-        if self.own_steps and (by_hand := _by_hand(self, TRAINS)):
+        if self._own_steps and (by_hand := _by_hand(self, TRAINS)):
             logs = by_hand.on_batch(self, "train_step", x, y, sample_weight, class_weight)
             return _result(logs, return_dict)
         logs = fitting.train_on_batch(self._training, x, y, sample_weight, class_weight)
@@ -396,7 +383,7 @@ class TrainableModel(NestedModel):
         >>> model.test_on_batch([[1.0], [2.0]], [[2.0], [4.0]], return_dict=True)
         {'loss': 10.0, 'mae': 3.0}
         """
-        if self.own_steps and (by_hand := _by_hand(self, TESTS)):
+        if self._own_steps and (by_hand := _by_hand(self, TESTS)):
             logs = by_hand.on_batch(self, "test_step", x, y, sample_weight, None)
             return _result(logs, return_dict)
         return _result(fitting.test_on_batch(self._training, x, y, sample_weight), return_dict)
@@ -415,7 +402,7 @@ class TrainableModel(NestedModel):
         >>> gpunn.Sequential([gpunn.Input((2,)), line]).predict_on_batch([[1.0, 2.0]]).tolist()
         [[3.0]]
         """
-        if self.own_steps and (by_hand := _by_hand(self, PREDICTS)):
+        if self._own_steps and (by_hand := _by_hand(self, PREDICTS)):
             return by_hand.predict(self, x, None, None, None)
         return predicting.predict_on_batch(self._training, x)
 
@@ -617,7 +604,7 @@ class TrainableModel(NestedModel):
         >>> gpunn.Sequential([gpunn.Input((2,)), line])([[1.0, 2.0]]).tolist()
         [[3.0]]
         """
-        if options and (is_symbolic(x) or not self.has_call):
+        if options and (is_symbolic(x) or not self._has_call):
             raise TypeError(
                 f"{self.name} takes x and training; got {', '.join(options)}. A custom call may "
                 f"take more, for arrays and tensors."
@@ -689,7 +676,7 @@ class TrainableModel(NestedModel):
         >>> model.metrics_names
         ['loss', 'mae']
         """
-        return self.trainer.log_names if self.trainer else ["loss"]
+        return self._trainer.log_names if self._trainer else ["loss"]
 
     def training_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return optimizer slots, control block and seeds: all state that the next step needs.
@@ -769,7 +756,7 @@ def _steps() -> Any:
 
 def _by_hand(model: TrainableModel, names: tuple[str, ...]) -> Any:
     """Return the module that trains a model by its own steps, if its class defines one of these."""
-    if model.own_steps.isdisjoint(names):
+    if model._own_steps.isdisjoint(names):
         return None
     from gpunn.training.by_hand import loop
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunn.common.importing.lazy import offered
 from gpunn.core.operators import FUNCTIONS
 
 from . import (  # noqa: F401
@@ -104,16 +105,13 @@ def is_tensor(x: Any) -> bool:
     return isinstance(x, Tensor)
 
 
+def _unknown(name: str) -> Any:
+    raise AttributeError(name if name.startswith("__") else complaint(name))
+
+
+__all__ = sorted({*FUNCTIONS, "Tensor", "is_tensor"})
+_other, __dir__ = offered(__name__, _unknown)
+
+
 def __getattr__(name: str) -> Any:
-    if name in FUNCTIONS:
-        return FUNCTIONS[name]
-    if name.startswith("__"):
-        raise AttributeError(name)
-    raise AttributeError(complaint(name))
-
-
-def __dir__() -> list[str]:
-    return sorted({*FUNCTIONS, "Tensor", "is_tensor"})
-
-
-__all__ = __dir__()
+    return FUNCTIONS[name] if name in FUNCTIONS else _other(name)

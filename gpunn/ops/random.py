@@ -8,12 +8,13 @@ as an uninterrupted one. An integer seed gives the same values each time, as in 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gpunn.backends.contract.backend import Array
 from gpunn.common.arguments import check_fraction, check_number
+from gpunn.common.importing.lazy import offered
 from gpunn.common.random import check_seed, draw_seed, set_random_seed, set_seed
 
 from .conversion import convert
@@ -30,11 +31,8 @@ __all__ = [
     "SeedGenerator", "categorical", "check_seed", "draw_seed", "dropout", "normal", "randint",
     "set_random_seed", "set_seed", "shuffle", "truncated_normal", "uniform",
 ]  # fmt: skip
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = offered(__name__)
 
 STREAMS = 1 << 32
 """The n-th draw in a call uses the random stream of its node, plus n times this number."""

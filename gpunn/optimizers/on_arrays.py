@@ -13,7 +13,7 @@ from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Backend, Program
 from gpunn.backends.contract.control import Control
 from gpunn.common import registry
-from gpunn.common.arguments import warn
+from gpunn.common.names import warn
 from gpunn.core.arena import Arena, Parameter
 from gpunn.core.operators import Operators
 from gpunn.core.settings import Settings

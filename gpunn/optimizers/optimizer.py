@@ -108,7 +108,12 @@ class Optimizer(ByHand, Formula):
     [0.75, 1.25]
     """
 
-    kind = "optimizer"
+    _kind = "optimizer"
+    __experimental__ = frozenset(
+        {"all_slot_names", "attach", "control_on", "drop_sums", "fixed_learning_rate", "move"}
+        | {"not_negative", "number_now", "options", "schedules", "slots_in", "step"}
+        | {"steps_by_norms", "steps_done", "steps_per_update", "take_owner", "write_rates"}
+    )
     _not_watched = frozenset(
         {"_control", "_owner", "_slots", "_loose", "_calls", "_last_update", "_built_for"}
     )

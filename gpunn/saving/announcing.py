@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from gpunn.common.arguments import warn
 from gpunn.common.atomic_files import Path
-from gpunn.common.names import listed
+from gpunn.common.names import listed, warn
 from gpunn.common.snapshots import first_time
 
 KERAS_ENDINGS = (".keras", ".h5")  # .weights.h5 among them

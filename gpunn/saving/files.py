@@ -23,9 +23,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
-from gpunn.common.arguments import warn
 from gpunn.common.atomic_files import Path, atomic_write
-from gpunn.common.names import closest
+from gpunn.common.names import closest, warn
 
 VERSION = 2  # files of version 1 had no checksum of the JSON
 DTYPES = {  # safetensors' names, and NumPy's

@@ -85,7 +85,7 @@ class FolderLock:
                 continue
             if os.path.realpath(lock.folder) != os.path.realpath(self.folder):
                 continue
-            if lock._model is model or not lock._model.in_training:
+            if lock._model is model or not lock._model._in_training:
                 lock.release()
                 return True
         return False

@@ -182,7 +182,7 @@ def model_to_json(model: Any, **options: Any) -> str:
     'Sequential'
     """
     entry = registry.serialize(model) or {}
-    if model.has_call and model.built:
+    if model._has_call and model.built:
         entry["input_shape"] = _lists(model.input_shape)
 
     def refuse(value: Any) -> Any:
@@ -274,7 +274,7 @@ def describe(model: Any, include_training: bool = True) -> dict[str, Any]:
         "weights": model.weights_dict(),
         "training": None,
     }
-    if model.has_call and model.built:
+    if model._has_call and model.built:
         document["input_shape"] = _lists(model.input_shape)
     if model.trained_on:
         document["trained_on"] = model.trained_on

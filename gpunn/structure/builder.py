@@ -88,7 +88,7 @@ class Builder:
     @property
     def layers(self) -> list[Any]:
         """The layers, without operations such as ``a + b``."""
-        return [layer for layer in self.source.layers if not layer.by_operator]
+        return [layer for layer in self.source.layers if not layer._by_operator]
 
     @property
     def is_graph(self) -> bool:

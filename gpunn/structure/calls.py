@@ -35,8 +35,8 @@ class ModelCall(Layer):
         form: Structure of the model's inputs; None before it is known.
     """
 
-    abstract = True  # not an entry to look up
-    reads_integers = True
+    _abstract = True  # not an entry to look up
+    _reads_integers = True
     _not_watched = Layer._not_watched | {"form", "building", "_output_form"}
 
     def __init__(self, model: Any) -> None:
@@ -123,7 +123,7 @@ def arguments_of(model: Any) -> dict[str, Any]:
             config.setdefault("name", model.name)
         elif hasattr(model, name):
             value = getattr(model, name)
-            config[name] = registry.serialize(value) if hasattr(value, "kind") else value
+            config[name] = registry.serialize(value) if isinstance(value, registry.Entry) else value
         elif needed:
             raise ValueError(
                 f"{type(model).__name__} has no attribute {name!r} for the constructor argument "

@@ -97,5 +97,5 @@ def _declared(layer: Any) -> list[SampleShape] | None:
     if isinstance(layer, NestedModel):
         return layer._builder.declared_inputs()
     known = layer.input_shape if isinstance(layer, Layer) and layer.built else None
-    shape = layer.given_input_shape or known
+    shape = layer._given_input_shape or known
     return None if shape is None else [shape]

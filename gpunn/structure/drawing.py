@@ -150,7 +150,7 @@ def draw(
     if not model.built:
         raise ValueError(f"The input shape of the model {model.name!r} is not known yet.")
     boxes: list[Box] = []
-    graph: Graph = model.graph
+    graph: Graph = model._graph
     of_tensors: dict[int, Box] = {}
     for layer, tensor in zip(graph.input_layers, graph.inputs, strict=True):
         boxes.append(Box(text(layer, layer._applications[0], "")))
@@ -191,8 +191,8 @@ def _add(
     uses = Counter(id(application.layer) for application in graph.applications)
     used = Counter[int]()
     for application in graph.applications:
-        layer = application.layer
-        inner = getattr(layer, "graph", None) if expand else None
+        layer: Any = application.layer
+        inner = layer._graph if expand and layer._kind == "model" else None
         if inner is not None and getattr(layer, "layers", None):
             pairs = zip(inner.inputs, application.inputs, strict=True)
             inside = {id(own): of_tensors[id(given)] for own, given in pairs}

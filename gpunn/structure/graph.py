@@ -205,7 +205,7 @@ class Graph:
 
     def _check_owners(self, operation: Any) -> None:
         """Check that an operation's parameters, if any, belong to layers of this model."""
-        for p in operation.parameters if operation.by_operator else ():
+        for p in operation.parameters if operation._by_operator else ():
             if p.layer not in self.layers:
                 raise ValueError(
                     f"{operation.name} reads {p.path}, whose layer is not part of this model: a "
@@ -231,7 +231,7 @@ class Graph:
                 layers.append({"operation": layer.get_config(), "calls": calls})
                 continue
             entry: dict[str, Any] = {"layer": registry.serialize(layer), "calls": calls}
-            layers.append({**entry, "by_operator": True} if layer.by_operator else entry)
+            layers.append({**entry, "by_operator": True} if layer._by_operator else entry)
         return {
             "layers": layers,
             "inputs": self.input_form.pack([references[id(t)] for t in self.inputs]),
@@ -285,7 +285,7 @@ def restore_graph(config: Mapping[str, Any]) -> tuple[Any, Any]:
             layer: Any = Operation(**entry["operation"])
         else:
             layer = restore_layer(entry["layer"])
-            layer.by_operator = bool(entry.get("by_operator", False))
+            layer._by_operator = bool(entry.get("by_operator", False))
         layers[layer.name] = layer
         if isinstance(layer, InputLayer):
             tensors[layer.name, 0, 0] = layer.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from gpunn.core.plan import INPUT, HostPart
 from gpunn.layers.shapes import sample_of
@@ -57,7 +58,8 @@ class Fed:
         Raises:
             ValueError: if the host must encode values that are computed in a step.
         """
-        layer, inputs = application.layer, application.inputs
+        layer: Any = application.layer
+        inputs = application.inputs
         if layer._check_values is not None and id(inputs[0]) in self._on_host:
             self._host.checks.append((layer, self._on_host[id(inputs[0])]))
         host = layer._host_part
@@ -77,7 +79,8 @@ class Fed:
         if layer._gives_on_host:
             self._on_host[id(application.outputs[0])] = places[-1]
             return []
-        inner = getattr(layer, "plan", None)  # a model's plan declares what its steps read
+        # A model's plan declares what its steps read.
+        inner = layer._plan if layer._kind == "model" else None
         dtypes = (None,) * len(host.fed) if inner is None else inner.input_dtypes
         return [
             self.number(inputs[INPUT - n])

@@ -30,7 +30,7 @@ STEPS = {*TRAINS, *TESTS, *PREDICTS}
 class NestedModel(GraphOperation, Stateless, registry.Entry):
     """The part of `Model` that lets other models and layers contain it."""
 
-    kind = "model"
+    _kind = "model"
     _methods_may_be_set = True  # methods such as `fit` may be replaced on the object
     _changes_by_itself = True
     _not_watched = frozenset({"name", "_applications", "_builder", "_trainable"})
@@ -50,7 +50,7 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
             "write train_step(data), test_step(data) or predict_step(data)",
         ),
     }
-    own_steps: ClassVar[frozenset[str]] = frozenset()
+    _own_steps: ClassVar[frozenset[str]] = frozenset()
     """Those of `STEPS` that a subclass defines."""
     _builder: Builder
     _trainable: bool
@@ -58,13 +58,13 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
     def __init_subclass__(cls) -> None:
         _take_call(cls)
         super().__init_subclass__()
-        cls.has_call = replaces(cls, "call")
-        cls.own_steps = frozenset(name for name in STEPS if replaces(cls, name))
+        cls._has_call = replaces(cls, "call")
+        cls._own_steps = frozenset(name for name in STEPS if replaces(cls, name))
 
     def _watched(self) -> Mapping[str, Any]:
         """Return the layers; for a model with a call or steps of its own, all that these may
         read."""
-        if self.has_call or self.own_steps:
+        if self._has_call or self._own_steps:
             return super()._watched()
         return {str(number): layer for number, layer in enumerate(self.layers)}
 
@@ -160,7 +160,7 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         >>> _Squared()([[1.0, 2.0]]).tolist()
         [[9.0]]
         """
-        if self.has_call:
+        if self._has_call:
             raise TypeError(
                 f"{self.name} defines no call(inputs): call the layers and models that it holds."
             )
@@ -201,7 +201,7 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         >>> _Shifted()([[1.0, 2.0]]).tolist()
         [[2.0, 3.0]]
         """
-        if not self.has_call:
+        if not self._has_call:
             raise TypeError(f"{self.name}: only a model that defines call has its own parameters.")
         made: Parameter = self._builder.source.add_weight(*args, **kwargs)
         return made
@@ -232,19 +232,19 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
     def _with_layers_inside(self) -> list[Any]:
         """Return all layers at any depth, after the model itself if it has a custom call."""
         inside = chain.from_iterable(layer._with_layers_inside() for layer in self.layers)
-        return [*([self] if self.has_call else []), *inside]
+        return [*([self] if self._has_call else []), *inside]
 
     def _attributes_inside(self) -> Iterator[tuple[str, Any]]:
         """Yield the layers by the attributes that hold them, or by their numbers."""
-        if not self.has_call:
+        if not self._has_call:
             yield from ((str(number), layer) for number, layer in enumerate(self.layers))
-        for name, value in vars(self).items() if self.has_call else ():
+        for name, value in vars(self).items() if self._has_call else ():
             yield from layers_in(name, value)
 
     @property
     def _own_parameters(self) -> list[Parameter]:
         """The parameters that a model with a custom call has added by `add_weight`."""
-        return list(self._builder.source._own_parameters) if self.has_call else []
+        return list(self._builder.source._own_parameters) if self._has_call else []
 
     @property
     def weights(self) -> list[Parameter]:
@@ -274,7 +274,7 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
     @property
     def _has_values(self) -> bool:
         """Whether its weights have values. One without a call has those of what it holds."""
-        without_call = self.has_call and not replaces(type(self), "call")
+        without_call = self._has_call and not replaces(type(self), "call")
         return self._builder.plan is not None or bool(without_call and self.weights)
 
     def _by_path(self) -> Mapping[str, Parameter]:
@@ -297,15 +297,12 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = bool(value)
-        for layer in [*self.layers, *([self._builder.source] if self.has_call else [])]:
+        for layer in [*self.layers, *([self._builder.source] if self._has_call else [])]:
             layer.trainable = value
 
     @property
-    def traceable(self) -> bool:
-        """Whether its computation is recorded once and repeated, which holds if it does for each
-        layer.
-        """
-        return all(layer.traceable for layer in self.layers)
+    def _traceable(self) -> bool:
+        return all(layer._traceable for layer in self.layers)
 
 
 def _take_call(cls: type) -> None:

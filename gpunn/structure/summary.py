@@ -106,9 +106,9 @@ def _totals(model: Any) -> Iterator[str]:
     frozen = sum(p.count for p in model.non_trainable_weights)
     itemsize = np.dtype(model.dtype).itemsize
     counts = [("Trainable params", trained), ("Non-trainable params", frozen)]
-    if model.trainer is not None and model.trainer.updates:
+    if model._trainer is not None and model._trainer.updates:
         # As Keras counts them: the slots, the number of updates, the learning rate.
-        counts.append(("Optimizer params", len(model.arena.slots) * trained + 2))
+        counts.append(("Optimizer params", len(model._arena.slots) * trained + 2))
     for label, count in [("Total params", sum(n for _, n in counts)), *counts]:
         yield f"{label}: {count:,} ({readable_bytes(count * itemsize)})"
 
@@ -140,9 +140,9 @@ def _rows(
 
 def _sources(model: Any) -> dict[int, list[str]]:
     """Return the inputs of each layer of a graph as layer[application number][output number]."""
-    references = model.graph.references()
+    references = model._graph.references()
     found: dict[int, list[str]] = {}
-    for application in model.graph.applications:
+    for application in model._graph.applications:
         for tensor in application.inputs:
             name, number, index = references[id(tensor)]
             found.setdefault(id(application.layer), []).append(f"{name}[{number}][{index}]")

@@ -104,11 +104,11 @@ class TargetBuffers:
             if m.counted_by_loss:
                 continue
             predictions = self._through(m.reading.predictions, rows, f"predictions {k}", pool)
-            if target.any_shape and not m.metric.has_call:
+            if target.any_shape and not m.metric._has_call:
                 targets = self._targets_of(m.metric, rows, pool, k)
             else:
                 targets = self._through(m.reading.targets, self.y_true, f"targets {k}", pool)
-            if m.metric.has_call:
+            if m.metric._has_call:
                 targets, predictions = targets.reshape(shape), predictions.reshape(size, features)
             self.measuring.append((m, targets, predictions))
 
@@ -195,7 +195,7 @@ def _measures(
     prefix = f"{head.target.name}_" if head.target.name else ""
     for given, is_weighted in [(m, False) for m in metrics] + [(m, True) for m in weighted]:
         metric, name = resolve_metric(given, loss, shape)
-        free = loss.has_call or metric.sparse is None
+        free = loss._has_call or metric.sparse is None
         if not free and metric.sparse != loss.sparse:
             raise ValueError(
                 f"The metric {metric.name!r} reads "

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.control import POSITION
-from gpunn.common.arguments import warn
+from gpunn.common.names import warn
 from gpunn.distribution.communicator import ALONE, Communicator
 from gpunn.feeding.rows import Rows
 

@@ -10,7 +10,8 @@ from typing import Any
 from gpunn import losses
 from gpunn import metrics as metrics_module
 from gpunn.common import registry
-from gpunn.common.arguments import check_number, warn
+from gpunn.common.arguments import check_number
+from gpunn.common.names import warn
 from gpunn.common.overrides import replaces
 from gpunn.losses import Loss
 from gpunn.ops.arithmetic import equal
@@ -201,7 +202,7 @@ def resolve_metric(given: Any, loss: Loss, output_shape: tuple[int, ...]) -> tup
             return metrics_module.SparseCategoricalAccuracy(), given
         if output_shape[-1] == 1:
             return metrics_module.BinaryAccuracy(), given
-        if loss.has_call:
+        if loss._has_call:
             made = metrics_module.MeanMetricWrapper(accuracy_of_any, given)
             made.build(output_shape)
             return made, given

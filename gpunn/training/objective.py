@@ -90,7 +90,7 @@ class Objective:
         self._check_sums(heads)
         self.heads = heads
         used = {head.number: head.loss for head in heads}
-        shown = {h.number for h in heads if any(m.metric.has_call for m in h.measures)}
+        shown = {h.number for h in heads if any(m.metric._has_call for m in h.measures)}
         targets = [replace(t, loss=used.get(k), exact=k in shown) for k, t in enumerate(targets)]
         self.spec = replace(spec, targets=tuple(targets))
         outputs = self.plan.outputs

@@ -66,7 +66,7 @@ class Programs:
         self.totals: Array = before.totals if before else backend.zeros(*zeros)
         self.pool = Pool(self.backend)
         self.undo: Undo | None = None
-        checks = any(getattr(f, "has_call", False) for f in objective.formulas)
+        checks = any(getattr(f, "_has_call", False) for f in objective.formulas)
         if training and checks and backend.stops and objective.arena.state.size:
             self.undo = Undo(objective.arena, self.control, self.backend)
         self.last_batch: Batch | None = None

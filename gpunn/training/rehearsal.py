@@ -49,7 +49,7 @@ def rehearse(trainer: Trainer, rows: Rows) -> None:
     metrics = [m.metric for head in trainer.heads for m in head.measures]
     parts = [*nodes, *(head.loss for head in trainer.heads), *metrics]
     size = min(ROWS, len(rows))
-    if size < 2 or all(is_framework(type(part)) and not part.has_call for part in parts):
+    if size < 2 or all(is_framework(type(part)) and not part._has_call for part in parts):
         return
     state = trainer.backend.read(trainer.arena.state)
     try:

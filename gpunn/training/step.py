@@ -90,7 +90,7 @@ class HeadLoss:
         self._head, self._buffers, self._backend = head, buffers, backend
         self._ranks = ranks
         self._weights = buffers.weights if weighted else None  # (batch,) or (batch, steps)
-        if weighted and head.loss.has_call:
+        if weighted and head.loss._has_call:
             of_each_sample(head.loss, buffers.y_pred, buffers.y_true)
         reduction, self._ignored = head.loss.reduction, head.loss.ignore_class
         # For a weighted mean, scaled weights. Metrics read the original weights.
@@ -101,7 +101,7 @@ class HeadLoss:
         self.sums = totals[head.at : head.at + (LOSS_TOTALS if counted else LOSS_TOTALS - 1)]
         self._measures = []
         for m, targets, predictions in buffers.measuring:
-            by = buffers.weights if m.metric.has_call else buffers.weights.reshape(-1)
+            by = buffers.weights if m.metric._has_call else buffers.weights.reshape(-1)
             given = by if weighted and m.weighted else None
             self._measures.append((m.metric, targets, predictions, given, totals[m.at]))
 
@@ -126,7 +126,7 @@ class HeadLoss:
         backend, buffers, head = self._backend, self._buffers, self._head
         gradient = buffers.gradient  # (rows, classes), as the predictions; None in evaluation
         weights = self._weights if self._shares is None else self._shares
-        if weights is not None and not head.loss.has_call:
+        if weights is not None and not head.loss._has_call:
             weights = weights.reshape(-1)  # (rows,)
         backend.loss(
             head.loss, buffers.y_true, buffers.y_pred, weights, self._scale, gradient, self.sums,

@@ -12,9 +12,10 @@ import numpy as np
 
 from gpunn import optimizers
 from gpunn.backends.shared.precision import check_precision
-from gpunn.common.arguments import check_flag, warn
+from gpunn.common.arguments import check_flag
 from gpunn.common.config import eagerly
 from gpunn.common.holds import Exclusive
+from gpunn.common.names import warn
 from gpunn.common.random import Counter, draw_seed
 from gpunn.core.plan import INPUT, Plan
 from gpunn.feeding import data
@@ -378,8 +379,8 @@ class Training:
 def _may_add_losses(plan: Plan) -> bool:
     """Whether a layer may add to the loss, by its call or by a weight regularizer."""
     penalized = any(p.regularizer is not None for p in plan.parameters.values())
-    called = (node.layer for node in plan.nodes if node.layer.has_call)
-    return penalized or any(layer.may_add_losses for layer in called)
+    called = (node.layer for node in plan.nodes if node.layer._has_call)
+    return penalized or any(layer._may_add_losses for layer in called)
 
 
 def inputs_and_targets(batch: Any) -> Sequence[Any]:

@@ -305,7 +305,7 @@ def test_a_model_survives_running_out_of_memory(gpu: str) -> None:
         model.fit(x[:60], y[:60], batch_size=8, verbose=0)
         before = used(model.backend)
         if attempt:
-            training = model.trainer.training.backend
+            training = model._trainer.training.backend
             training.scratch((100_000,), np.float32, "work array")
             with limited(model.backend, x.nbytes + 100_000):
                 refusal(lambda: model.train_on_batch(x, y))  # noqa: B023  called at once

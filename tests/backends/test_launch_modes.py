@@ -76,7 +76,7 @@ def data(model: Any, rows: int) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(0)
     x = random.integers(0, 256, (rows, *model.input_shape[1:]), dtype=np.uint8)
     y = (x[:, :10].astype(np.int64) * np.arange(1, 11)).sum(1) % 10
-    sparse = model.trainer.heads[0].loss.sparse
+    sparse = model._trainer.heads[0].loss.sparse
     return x, y if sparse else np.eye(10, dtype=model.dtype)[y]
 
 
@@ -247,12 +247,12 @@ def test_batches_that_the_host_brings(mode: str) -> None:
 def stepped(mode: str, *runs: int) -> dict[str, np.ndarray]:
     """Return the state after these steps, run in the given portions."""
     model = classic(GPUS[mode], "float32")
-    rows = gpunn.feeding.data.to_rows(model.trainer.spec, *data(model, 32 * 70))
-    program = model.trainer.training.program(32, rows, rows.order(model.trainer.seed))
+    rows = gpunn.feeding.data.to_rows(model._trainer.spec, *data(model, 32 * 70))
+    program = model._trainer.training.program(32, rows, rows.order(model._trainer.seed))
     for steps in runs:
         program.run(steps)
     arrays = {f"weights {i}": w for i, w in enumerate(model.get_weights())}
-    return {**arrays, "totals": model.backend.read(model.trainer.training.totals)}
+    return {**arrays, "totals": model.backend.read(model._trainer.training.totals)}
 
 
 @pytest.mark.parametrize("mode", MODES)

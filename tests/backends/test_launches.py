@@ -186,7 +186,7 @@ def test_the_list_without_a_gpu_is_that_of_the_step(kind: str, name: str, argume
         return [(x.name, x.formula, x.shapes, x.bytes, x.flops) for x in operations]
 
     of_host = described(profiled(host, x, y, parity.BATCH))
-    kept = 0 if host.trainer.training.undo is None else 2  # a copy to restore after an error
+    kept = 0 if host._trainer.training.undo is None else 2  # a copy to restore after an error
     assert described(listed) == of_host[kept:]
     asked, kernels = streamed(gpu, x, y, parity.BATCH), sum(x.launches for x in listed)
     assert all(x.launches or x.fused for x in listed if x.name.startswith("convolution"))

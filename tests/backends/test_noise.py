@@ -78,14 +78,14 @@ def test_the_layers_in_a_step(backend: str) -> None:
         model.compile(gpunn.optimizers.SGD(0.0), "half_squared_error")
         target = np.zeros((6, 5))
         model.train_on_batch(x, target)
-        first = model.backend.read(model.trainer.last_batch.workspace.y)
+        first = model.backend.read(model._trainer.last_batch.workspace.y)
         hidden = x @ model.get_weights()[0]
         noise = first - hidden if adds else first / hidden
         expected = first if adds else first * noise
         (gradient,) = model.gradients().values()
         np.testing.assert_allclose(gradient, x.T @ expected / 6, rtol=1e-9)
         model.train_on_batch(x, target)
-        second = model.backend.read(model.trainer.last_batch.workspace.y)
+        second = model.backend.read(model._trainer.last_batch.workspace.y)
         assert not np.allclose(first, second)
         np.testing.assert_allclose(model.predict(x, verbose=0), hidden, rtol=1e-12)
         np.testing.assert_allclose(model.evaluate(x, hidden, verbose=0), 0.0, atol=1e-20)

@@ -38,7 +38,7 @@ def show(stream, verbose, epochs=2, samples=60000, validation=True, steps=4, clo
     bar = callbacks.ProgressBar(stream)
     bar.set_params({"epochs": epochs, "samples": samples, "verbose": verbose})
     bar.set_model(
-        SimpleNamespace(trainer=SimpleNamespace(training=SimpleNamespace(known_logs=LOGS.copy)))
+        SimpleNamespace(_trainer=SimpleNamespace(training=SimpleNamespace(known_logs=LOGS.copy)))
     )
     bar.on_train_begin()
     logs = dict(LOGS)
@@ -104,7 +104,7 @@ def test_the_bar_is_as_wide_as_the_terminal(clock):
         bar = callbacks.ProgressBar(stream)
         bar.set_params({"epochs": 1, "verbose": 1})
         bar.set_model(
-            SimpleNamespace(trainer=SimpleNamespace(training=SimpleNamespace(known_logs=LOGS.copy)))
+            SimpleNamespace(_trainer=SimpleNamespace(training=SimpleNamespace(known_logs=LOGS.copy)))
         )
         bar.on_train_begin()
         bar.on_epoch_begin(0)

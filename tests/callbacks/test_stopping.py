@@ -79,7 +79,7 @@ def test_so_many_updates(updates: int, accumulated: int | None) -> None:
     stop = callbacks.StopAfter(updates=updates)
     epochs = len(fit(model, stop)["loss"])
     assert model.optimizer.iterations == before + updates
-    assert model.trainer.batches == (before + updates) * (accumulated or 1)
+    assert model._trainer.batches == (before + updates) * (accumulated or 1)
     assert epochs == stop.stopped_epoch + 1 == -(-updates * (accumulated or 1) // 4)
     fit(model, stop)  # the same again
     assert model.optimizer.iterations == before + 2 * updates

@@ -26,7 +26,7 @@ def board_model():
     return SimpleNamespace(
         stop_training=False,
         optimizer=SimpleNamespace(learning_rate=0.5, iterations=0),
-        trainer=SimpleNamespace(batches=0),
+        _trainer=SimpleNamespace(batches=0),
         layers=[SimpleNamespace(name="dense", weights=[weight])],
         gradients=lambda: {"dense/kernel": KERNEL / 2},
         last_activations=lambda: {"dense": np.ones((4, 2)) @ KERNEL},
@@ -43,7 +43,7 @@ def board(folder, epochs=3, validation=True, **arguments):
         board.on_epoch_begin(epoch)
         for batch in range(4):
             optimizer.iterations += 1
-            board.model.trainer.batches += 1
+            board.model._trainer.batches += 1
             loss = 1 / optimizer.iterations
             board.on_train_batch_end(batch, MappingProxyType({"loss": loss}))
         logs = {"loss": 1 / optimizer.iterations, "accuracy": epoch / 10}

@@ -39,8 +39,8 @@ def test_serialize_and_deserialize(kind: str, name: str, arguments: dict) -> Non
     for argument, value in arguments.items():
         kept = getattr(again, argument)
         if isinstance(kept, registry.Entry):  # passed by name or as a dictionary
-            assert kept.kind in ("activation", "initializer")
-            assert type(kept) is type(registry.get(kept.kind, value)), argument
+            assert kept._kind in ("activation", "initializer")
+            assert type(kept) is type(registry.get(kept._kind, value)), argument
             if isinstance(value, dict):
                 assert registry.serialize(kept)["config"].items() >= value["config"].items()
         else:
@@ -52,7 +52,7 @@ def test_what_all_layers_take(name: str) -> None:
     shared = {"name": "mine", "trainable": False, "dtype": "float64", "input_shape": (3, 4)}
     layer = registered.make("layer", name, {**registered.examples("layer", name)[0], **shared})
     again = registry.deserialize(json.loads(json.dumps(registry.serialize(layer))), "layer")
-    found = (again.name, again.trainable, again.dtype, again.given_input_shape)
+    found = (again.name, again.trainable, again.dtype, again._given_input_shape)
     assert found == ("mine", False, "float64", (3, 4))
 
 

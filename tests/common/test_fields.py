@@ -122,7 +122,7 @@ class Scaled(gpunn.layers.Dense):
 def test_a_layer_declares_its_arguments_too() -> None:
     made = Scaled(factor=0.5, activation="relu", name="mine", input_shape=(4,))
     assert (made.factor, made.units, made.name) == (0.5, 3, "mine")
-    assert made.given_input_shape == (4,)
+    assert made._given_input_shape == (4,)
     again = Scaled.from_config(made.get_config())
     assert again.get_config() == made.get_config()
     assert again.get_config()["factor"] == again.learning_rate_multiplier == 0.5
@@ -163,7 +163,7 @@ def test_what_is_refused_is_no_attribute(make: Any, argument: str) -> None:
     ],
 )
 def test_three_arguments_say_the_shape_of_a_sample(given: dict, shape: Any) -> None:
-    assert gpunn.layers.Flatten(**given).given_input_shape == shape
+    assert gpunn.layers.Flatten(**given)._given_input_shape == shape
     for argument in given:
         with pytest.raises(ValueError, match=f"{argument} must be the shape of one sample"):
             gpunn.layers.Flatten(**{argument: "x"})

@@ -78,7 +78,7 @@ def test_frozen_front_needs_no_gradient_of_its_input(model: gpunn.Sequential) ->
 
 
 def test_neighbours_alike_are_one_run(model: gpunn.Sequential) -> None:
-    arena = model.arena
+    arena = model._arena
     assert [group.multiplier for group in arena.groups] == [1.0, 0.5, 1.0]
     assert [g.start for g in arena.groups[1:]] == [g.stop for g in arena.groups[:-1]]
     assert arena.groups[-1].stop == arena.values.size

@@ -193,7 +193,7 @@ def test_arrays_of_the_device_are_not_copied() -> None:
     backend = gpunn.backends.get_backend("emulated")
     x, y = backend.upload(X), backend.upload(LABELS)
     model = model_of(backend="emulated")
-    assert np.shares_memory(gpunn.feeding.data.to_rows(model.trainer.spec, x, y).x, x)
+    assert np.shares_memory(gpunn.feeding.data.to_rows(model._trainer.spec, x, y).x, x)
     assert_same(trained(x, y, backend="emulated"), trained(X, backend="emulated"))
     wide = trained(backend.upload(X.astype("float64")), y, backend="emulated")
     assert_same(wide, trained(X, backend="emulated"))

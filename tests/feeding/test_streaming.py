@@ -224,7 +224,7 @@ def fresh(backend: str, calls: list[Callable[[Any], Any]], forget: bool) -> list
         results.append((bits(model), getattr(result, "history", result)))
         if forget:
             memory.forget_kept_data()
-            model.trainer.forget_programs()
+            model._trainer.forget_programs()
     return results
 
 
@@ -342,7 +342,7 @@ def test_large_data_are_read_in_place_and_not_kept(backend: str, programs: list[
         assert reference() is None
         for _ in range(3):
             alone.fit(data(seed), y, batch_size=size // 2, verbose=0)
-            alone.trainer.forget_programs()
+            alone._trainer.forget_programs()
     assert bits(model) == bits(alone)
 
 

@@ -208,7 +208,7 @@ def test_a_mean_far_larger_than_the_deviation(offset: float, axis: int, backend:
     model = gpunn.Sequential([layer], backend=backend)
     model.compile(gpunn.optimizers.SGD(0.0), "mse")
     model.train_on_batch(x, x)
-    y = model.backend.read(model.trainer.last_batch.workspace.y)
+    y = model.backend.read(model._trainer.last_batch.workspace.y)
     np.testing.assert_allclose(y, expected / np.sqrt(variance), atol=1e-7 * offset)
     np.testing.assert_allclose(layer.moving_mean.numpy(), exact.mean(over), rtol=1e-7)
     np.testing.assert_allclose(layer.moving_variance.numpy(), variance.reshape(-1), rtol=1e-5)

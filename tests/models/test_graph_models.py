@@ -181,11 +181,11 @@ def test_an_output_that_is_read_and_one_that_stands_there_twice() -> None:
 
 def test_a_softmax_that_another_layer_reads_is_not_taken_over_by_its_loss() -> None:
     model = compiled(two_by_two())
-    assert [head.fused for head in model.trainer.heads] == [False, False]
+    assert [head.fused for head in model._trainer.heads] == [False, False]
     x = gpunn.Input((4,))
     kind, size = layers.Dense(3, activation="softmax")(x), layers.Dense(2)(x)
     free = compiled(gpunn.Model(x, [kind, size]))
-    assert [head.fused for head in free.trainer.heads] == [True, False]
+    assert [head.fused for head in free._trainer.heads] == [True, False]
 
 
 # -- on a GPU as with NumPy
@@ -337,7 +337,7 @@ def test_a_rescaling_that_alone_reads_an_input_is_folded_into_its_gather() -> No
     a, b = gpunn.Input((3,)), gpunn.Input((3,))
     alone, beside = layers.Rescaling(0.5)(layers.Flatten()(a)), layers.Rescaling(0.25)(b)
     model = gpunn.Model([a, b], layers.add([alone, beside, b]))
-    assert model.plan.folded_rescalings().keys() == {0}
+    assert model._plan.folded_rescalings().keys() == {0}
     assert_allclose(model.predict([RIGHT, RIGHT]), 1.75 * RIGHT, rtol=1e-5)
 
 

@@ -246,7 +246,7 @@ def test_batches_count_where_several_make_one_update(rate: LearningRateSchedule)
         model = make(backend, SGD(rate, gradient_accumulation_steps=2))
         fit(model, 1)
         assert model.optimizer.iterations == 2
-        assert float(model.backend.read(model.trainer.control.rates)[0]) == rate(3)
+        assert float(model.backend.read(model._trainer.control.rates)[0]) == rate(3)
         assert model.optimizer.learning_rate == rate(4)
 
 
@@ -302,7 +302,7 @@ def test_accumulation_with_a_schedule_goes_on_from_a_checkpoint(
         backup = gpunn.callbacks.BackupAndRestore(tmp_path, 1)
 
         def end(batch: int, logs: Any) -> None:
-            if model.trainer.batches == stop:
+            if model._trainer.batches == stop:
                 raise KeyboardInterrupt
 
         ends = gpunn.callbacks.LambdaCallback(on_train_batch_end=end)

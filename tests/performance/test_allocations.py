@@ -90,8 +90,8 @@ def test_no_activation_allocates_anything_large(backend: str) -> None:
             [layers.Input((5,)), layers.Dense(600, activation=activation)], backend=backend
         )
         model.compile("sgd", "mse")
-        rows = gpunn.feeding.data.to_rows(model.trainer.spec, x, y)
-        runs[f"{name} {arguments}"] = model.trainer.training.program(64, rows, rows.order(1)).run
+        rows = gpunn.feeding.data.to_rows(model._trainer.spec, x, y)
+        runs[f"{name} {arguments}"] = model._trainer.training.program(64, rows, rows.order(1)).run
     assert_nothing_large(runs)
 
 
@@ -113,10 +113,10 @@ def test_no_loss_allocates_anything_large(activation: str, backend: str) -> None
             model.compile("sgd", registered.make("loss", name, arguments))
         except ValueError:  # loss and activation do not fit
             continue
-        spec = model.trainer.spec
+        spec = model._trainer.spec
         sparse = spec.targets[0].loss.sparse
         rows = gpunn.feeding.data.to_rows(spec, x, np.zeros(128, int) if sparse else y)
-        runs[f"{name} {arguments}"] = model.trainer.training.program(32, rows, rows.order(1)).run
+        runs[f"{name} {arguments}"] = model._trainer.training.program(32, rows, rows.order(1)).run
     assert len(runs) > 20
     assert_nothing_large(runs)
 

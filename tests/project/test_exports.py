@@ -29,7 +29,7 @@ def test_the_files_are_as_they_would_be_written(package: str) -> None:
 def test_every_part_is_exported(package: str) -> None:
     module = importlib.import_module(f"gpunn.{package.replace('/', '.')}")
     parts = (getattr(module, name) for name in dir(module))
-    kind = next(part.kind for part in parts if "kind" in getattr(part, "__dict__", {}))
+    kind = next(part._kind for part in parts if "_kind" in getattr(part, "__dict__", {}))
     registered = {
         cls
         for name, cls in registry.entries(kind).items()

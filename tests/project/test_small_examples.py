@@ -258,7 +258,7 @@ class TestLearningRates:
             monitor = gpunn.callbacks.GradientMonitor(frequency=1, verbose=0)
             model.fit(x, y, batch_size=50, epochs=1, verbose=0, callbacks=[monitor])
             ratios[multiplier] = [record["update_ratio"] for record in monitor.records]
-            rates[multiplier] = [layer.rate_factor for layer in model.layers]
+            rates[multiplier] = [layer.kernel.multiplier for layer in model.layers]
             sizes = [layer.count_params() for layer in model.layers]
             gradients = [r["gradient_norm"] for r in monitor.records] / np.sqrt(sizes)  # per weight
         assert gradients[-1] > max(gradients[1:-1])

@@ -321,4 +321,6 @@ def test_wrong_multipliers() -> None:
         layers.Dense(3, learning_rate_multiplier=-1.0)
     with pytest.raises(ValueError, match="'lecunn'"):
         layers.Dropout(0.5, learning_rate_multiplier="lecunn")
-    assert layers.Dropout(0.5, learning_rate_multiplier="lecun").rate_factor == 1.0
+    without_kernel = layers.LayerNormalization(learning_rate_multiplier="lecun")
+    without_kernel.build((None, 4))
+    assert [p.multiplier for p in without_kernel.weights] == [1.0, 1.0]

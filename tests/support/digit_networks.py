@@ -59,7 +59,7 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], int]] = {
 
 def stepper(model: Any, batch: int, steps: int, weighted: bool = False) -> Callable[[int], None]:
     """Return ``run(n)`` of the captured program that `fit` uses, for ``steps`` batches of data."""
-    trainer = model.trainer
+    trainer = model._trainer
     x, y = digits(batch * steps)
     weights = np.linspace(0.5, 1.5, len(x)) if weighted else None
     rows = gpunn.feeding.data.to_rows(trainer.spec, x, y, weights)
@@ -76,8 +76,8 @@ def classic(backend: Any) -> Any:
 
 def program(model: Any, x: np.ndarray, y: Any, batch: int) -> Any:
     """The program that `fit` uses, past its first step."""
-    rows = gpunn.feeding.data.to_rows(model.trainer.spec, x, y)
-    made = model.trainer.training.program(batch, rows, rows.order(model.trainer.seed))
+    rows = gpunn.feeding.data.to_rows(model._trainer.spec, x, y)
+    made = model._trainer.training.program(batch, rows, rows.order(model._trainer.seed))
     made.run(1)
     return made
 

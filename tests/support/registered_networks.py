@@ -114,7 +114,7 @@ def data(model: gpunn.Sequential, rows: int = ROWS, seed: int = 0) -> tuple[np.n
     random = np.random.default_rng(seed)
     x = random.integers(0, 256, (rows, 4, 3), dtype=np.uint8)
     y = (x.reshape(rows, 12) @ random.standard_normal((12, 5))).argmax(axis=1)
-    loss = model.trainer.heads[0].loss
+    loss = model._trainer.heads[0].loss
     if loss.predictions is None and not loss.fuses:
         return x, random.uniform(1.0, 2.0, (rows, 5)).astype(model.dtype)
     return x, y if loss.sparse else np.eye(5, dtype=model.dtype)[y]
@@ -122,7 +122,7 @@ def data(model: gpunn.Sequential, rows: int = ROWS, seed: int = 0) -> tuple[np.n
 
 def state(model: gpunn.Sequential) -> dict[str, np.ndarray]:
     """The arrays that training changes."""
-    trainer = model.trainer
+    trainer = model._trainer
     tested = trainer.evaluations.call(lambda last: last.totals)
     arrays = {"totals": trainer.training.totals, "test totals": tested}
     for p in trainer.arena.parameters:
@@ -174,7 +174,7 @@ def assert_near(
 def drive(backend: Any, case: Any) -> dict[str, np.ndarray]:
     """Run steps with all changes between them that a step must notice while it is replayed."""
     model = network(backend, "float32", *case)
-    trainer = model.trainer
+    trainer = model._trainer
     x, y = data(model, 3 * ROWS)
     rows = gpunn.feeding.data.to_rows(trainer.spec, x, y, np.linspace(0.5, 1.5, len(x)))
     run = trainer.training.program(BATCH, rows, rows.order(trainer.seed)).run

@@ -128,8 +128,8 @@ def test_a_program_and_single_steps_give_the_same_bits(backend: str) -> None:
     stepped = network(backend)
     history = captured.fit(x, y, batch_size=16, epochs=3, verbose=0).history
     for epoch in range(3):
-        order = permutation(len(x), stepped.trainer.seed, epoch)
-        stepped.trainer.training.reset_totals()
+        order = permutation(len(x), stepped._trainer.seed, epoch)
+        stepped._trainer.training.reset_totals()
         for start in range(0, len(x), 16):
             rows = order[start : start + 16]
             loss = stepped.train_on_batch(x[rows], y[rows])[0]
@@ -199,7 +199,7 @@ def test_a_process_that_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) -> 
         model = network("compiled")
         if stopped:
             monkeypatch.setattr(
-                time, "perf_counter", lambda t=model.trainer: clock() + 1e4 * (t.passes > 50)
+                time, "perf_counter", lambda t=model._trainer: clock() + 1e4 * (t.passes > 50)
             )
         history = model.fit(x, y, batch_size=4, epochs=600, verbose=0)
         results.append((history.epoch, history.history, bits(model.get_weights())))
@@ -231,7 +231,7 @@ def test_the_seed_covers_initial_weights_order_and_dropout() -> None:
         model = network()
         found = {
             "initial weights": bits(model.get_weights()),
-            "order": permutation(len(x), model.trainer.seed, 0).tolist(),
+            "order": permutation(len(x), model._trainer.seed, 0).tolist(),
             "a layer's dropout": layers.Dropout(0.5)(x, training=True).tolist(),
             "an initializer": gpunn.initializers.HeNormal()((3, 3)).tolist(),
             "Python": random.random(),
@@ -239,7 +239,7 @@ def test_the_seed_covers_initial_weights_order_and_dropout() -> None:
         }
         model.set_weights([np.ones(w.shape) for w in model.get_weights()])
         model.train_on_batch(x, y)
-        call = model.trainer.last_batch.workspace.calls[1]
+        call = model._trainer.last_batch.workspace.calls[1]
         found["the model's dropout"] = call.array("mask", call.x.shape, bool).tolist()
         return found
 
@@ -255,9 +255,9 @@ def test_models_in_a_row_differ_until_the_seed_is_set_again() -> None:
     gpunn.utils.set_random_seed(1)
     again = network()
     assert bits(first.get_weights()) != bits(second.get_weights())
-    assert first.trainer.seed != second.trainer.seed
+    assert first._trainer.seed != second._trainer.seed
     assert bits(first.get_weights()) == bits(again.get_weights())
-    assert first.trainer.seed == again.trainer.seed
+    assert first._trainer.seed == again._trainer.seed
 
 
 def test_dropout_differs_from_step_to_step_and_layer_to_layer() -> None:
@@ -270,7 +270,7 @@ def test_dropout_differs_from_step_to_step_and_layer_to_layer() -> None:
     masks = []
     for _ in range(2):
         model.train_on_batch(x, y)
-        for call in model.trainer.last_batch.workspace.calls[:2]:
+        for call in model._trainer.last_batch.workspace.calls[:2]:
             masks.append(call.array("mask", call.x.shape, bool).copy())
     for i in range(4):
         for j in range(i):

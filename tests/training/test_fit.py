@@ -42,7 +42,7 @@ class Watch(gpunn.callbacks.Callback):
         self.events.append(f"epoch {epoch}")
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        sum_of_losses = self.model.backend.read(self.model.trainer.training.totals)[0]
+        sum_of_losses = self.model.backend.read(self.model._trainer.training.totals)[0]
         rows, self.seen = round(sum_of_losses) - self.seen, round(sum_of_losses)
         self.epochs[-1].append([i for i in range(rows.bit_length()) if rows >> i & 1])
         self.losses.append(logs["loss"])

@@ -246,7 +246,7 @@ def send_signals(undisturbed: Undisturbed, count: int, whole_steps: bool) -> Non
 
 def check_whole_steps(undisturbed: Undisturbed, model: Any) -> None:
     """Check that the weights are those after the counted number of steps."""
-    steps = model.trainer.batches
+    steps = model._trainer.batches
     assert 0 <= steps <= 8
     alone = network(undisturbed.backend)
     x, y = data()
@@ -285,7 +285,7 @@ def test_an_interrupt_ends_a_long_epoch_at_a_step(backend: str) -> None:
     with Signals(random.Random(0)) as signals, pytest.raises(KeyboardInterrupt):
         soon = gpunn.callbacks.LambdaCallback(on_epoch_begin=lambda *_: signals.after(0.02))
         model.fit(x, x, batch_size=1, verbose=0, callbacks=[soon])
-    assert 0 < model.trainer.batches - 64 < 4_000_000
+    assert 0 < model._trainer.batches - 64 < 4_000_000
 
 
 @pytest.mark.traced
@@ -299,7 +299,7 @@ def test_an_interrupt_among_short_epochs_leaves_their_history(backend: str) -> N
         with Signals(random.Random(0)) as signals, pytest.raises(KeyboardInterrupt):
             signals.after(seconds)
             model.fit(x, y, batch_size=20, epochs=10**9, verbose=0)
-        history, steps = model.history, model.trainer.batches
+        history, steps = model.history, model._trainer.batches
         epochs = len(history.epoch)
         assert 3 * epochs <= steps <= 3 * epochs + 3
         expected = alone.fit(x, y, 20, epochs, verbose=0, callbacks=watch)
@@ -372,5 +372,5 @@ def test_training_in_another_thread_leaves_signals_alone() -> None:
     thread = threading.Thread(target=lambda: model.fit(*data(), verbose=0))
     thread.start()
     thread.join()
-    assert model.trainer.batches == 2
+    assert model._trainer.batches == 2
     assert signal.getsignal(signal.SIGINT) is before

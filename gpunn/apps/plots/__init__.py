@@ -10,6 +10,10 @@ shades.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from gpunn.common.importing.lazy import offered
+
 from .boundaries import decision_boundary, decision_slices, points
 from .confusion import confusion_matrix
 from .curves import curves, history, learning_curve
@@ -33,7 +37,5 @@ __all__ = [
     "points",
     "worst_mistakes",
 ]
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = offered(__name__)

@@ -48,7 +48,7 @@ class Recorder(Callback):
 
     writes = True
 
-    abstract = True
+    _abstract = True
     record: str | os.PathLike[str] | None = field(
         default=None, check=optional(check_path), kw_only=True
     )
@@ -225,7 +225,7 @@ class Recorder(Callback):
                 "loss": _named(model.loss),
                 "optimizer": ", ".join([type(optimizer).__name__, *how]),
                 **{name: f"{value:,}" for name, value in counts.items() if value},
-                "seed": str(model.trainer.seed),
+                "seed": str(model._trainer.seed),
             },
             "layers": layers,
             "environment": environment(model),

@@ -84,7 +84,7 @@ def copied(model: Model, backend: Any) -> Any:
 
 def step_program(model: Any, batch: int, steps: int) -> Program:
     """Return the program that `fit` would make, on random data for this number of steps."""
-    trainer, backend = model.trainer, model.backend
+    trainer, backend = model._trainer, model.backend
     spec = trainer.spec
     count = batch * steps
     noise = np.random.Generator(np.random.PCG64(0))
@@ -118,7 +118,7 @@ def measure(
         seconds: duration of the measurement, within `SAMPLES`.
     """
     copy = copied(model, backend)
-    trainer = copy.trainer
+    trainer = copy._trainer
     room = ELEMENTS // max(1, batch * sum(math.prod(shape) for _, shape in trainer.spec.inputs))
     program = step_program(copy, batch, min(STEPS, max(1, room)))
 

@@ -285,7 +285,7 @@ class GpunnEstimator(BaseEstimator):
 
     @property
     def _plan(self) -> Any:
-        return self.model_.plan
+        return self.model_._plan
 
     def _linear(self) -> list[bool]:
         """Whether each output ends with logits, without an activation."""

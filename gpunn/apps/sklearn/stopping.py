@@ -19,7 +19,7 @@ class Patience(Callback):
         restores: whether to restore the weights of the best epoch at the end.
     """
 
-    abstract = True  # not registered by name
+    _abstract = True  # not registered by name
     only_watches = True
 
     def __init__(self, monitor: str, tol: float, patience: float, restores: bool) -> None:

@@ -340,9 +340,9 @@ class TableModel:
                 ranges[name] = Range(low, high, entry.get("whole") is True, percentiles)
             if "unit" in entry:
                 units[name] = Text().check(entry["unit"], f"{here}/unit")
-        if Names(columns).inputs != list(model.graph.input_names):
+        if Names(columns).inputs != list(model._graph.input_names):
             raise ValueError(f"the names in '{place}/columns' are not those of the model's inputs.")
-        steps = [] if model.plan.host is None else model.plan.host.steps
+        steps = [] if model._plan.host is None else model._plan.host.steps
         categories, dates = {}, {}
         for k, (name, kind) in enumerate(columns.items()):
             readers = [layer for layer, number in steps if number == INPUT - k]

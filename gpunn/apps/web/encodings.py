@@ -41,7 +41,7 @@ def encodings(model: Any) -> dict[str, Any]:
     >>> found["inputs"][0]["shape"], found["steps"][0]["tokens"], found["fed"]
     ([1], ['oak', 'elm'], [0])
     """
-    graph, host = model.graph, model.plan.host
+    graph, host = model._graph, model._plan.host
     inputs = [
         {"name": name, "shape": [*tensor.sample]}
         for name, tensor in zip(graph.input_names, graph.inputs, strict=True)
@@ -49,7 +49,7 @@ def encodings(model: Any) -> dict[str, Any]:
     if host is None:
         fed = [INPUT - k for k in range(len(inputs))]
         return {"inputs": inputs, "steps": [], "checks": [], "fed": fed}
-    reads = {n: model.plan.dtypes[INPUT - k] for k, n in enumerate(host.fed)}
+    reads = {n: model._plan.dtypes[INPUT - k] for k, n in enumerate(host.fed)}
     return {
         "inputs": inputs,
         "steps": [{"layer": layer.name, "of": n, **_step(layer)} for layer, n in host.steps],

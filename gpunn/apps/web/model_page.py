@@ -90,7 +90,7 @@ def described(model: Any, like: str | None = None) -> dict[str, Any]:
             f"A page shows models of one input and one output; this one has {len(model.inputs)} "
             f"and {len(model.outputs)}."
         )
-    if model.plan.host is not None:
+    if model._plan.host is not None:
         raise ValueError(
             "A page cannot show this model: it takes strings, whole numbers or missing values, "
             "which neither a pad nor the plane can enter."

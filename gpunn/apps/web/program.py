@@ -115,7 +115,7 @@ def forward_program(model: Any, rows: int = 1, gradient: bool = False) -> dict[s
     if np.dtype(model.dtype) != np.float32:
         raise ValueError(f"A page computes in float32; this model's dtype is {model.dtype}.")
     model = _on_host(model)
-    plan, given = model.plan, encodings(model)
+    plan, given = model._plan, encodings(model)
     backend = RecordingBackend().isolated()
     control = Control(backend) if plan.has_calls else None
     ends = {n: end for n in plan.outputs if (end := _end(plan, n))} if gradient else {}
@@ -218,7 +218,7 @@ class _Run:
 
 def _on_host(model: Any) -> Any:
     """Return the model, or a copy with NumPy arrays."""
-    if all(isinstance(p.value, np.ndarray) for p in model.arena.parameters):
+    if all(isinstance(p.value, np.ndarray) for p in model._arena.parameters):
         return model
     with choice_put_back():
         use_backend("numpy")

@@ -99,7 +99,7 @@ def table_notes(table: TableModel) -> list[str]:
 
 def _columns(model: Any, table: TableModel) -> Iterator[dict[str, Any]]:
     """Yield the field of each column."""
-    host = model.plan.host or HostPart([], [])
+    host = model._plan.host or HostPart([], [])
     medians = {
         host.source(n): np.ravel(layer.statistics).tolist()
         for layer, n in host.steps
@@ -203,7 +203,7 @@ def _order(model: Any, columns: list[dict[str, Any]]) -> list[int]:
         for row, (k, value) in enumerate(some):
             changed[k][row] = value
         given = {}
-        for k, name in enumerate(model.graph.input_names):
+        for k, name in enumerate(model._graph.input_names):
             kind = np.float64 if columns[k]["kind"] == "number" else object
             given[name] = np.full((len(some), 1), first[k], kind)
             for row, value in changed[k].items():

@@ -24,7 +24,7 @@ class FormulaProtocol(Protocol):
     def parameters(self) -> tuple[float, ...]: ...
 
     @property
-    def has_call(self) -> bool:
+    def _has_call(self) -> bool:
         """Whether it consists of user-defined functions of tensors. These call only operations and
         array functions, the same each time, and targets may have any shape."""
 

@@ -108,7 +108,7 @@ class CupyBackend(CupyExpressions, CupyImages, CupyNormalization, CupyPenalties,
 
     def _loss(self, call: OpCall) -> None:
         loss, y_true, y_pred, rows = call.loss, call.y_true, call.y_pred, call.rows
-        if loss.has_call:
+        if loss._has_call:
             loss.add_up(self, call)
             return
         values = self.scratch((rows,), y_pred.dtype, "loss values")

@@ -1,1 +1,2 @@
-"""How gpunn imports its modules: at first use (`lazy`), and under other names (`aliases`)."""
+"""What modules offer: names imported at first use (`lazy`), other names of modules (`aliases`),
+old names (`renamed`), and how stable each name is (`stability`)."""

@@ -1,4 +1,4 @@
-"""Packages whose names are imported when they are first used (PEP 562).
+"""What modules offer, and packages whose names are imported when they are first used (PEP 562).
 
 A small network needs few of the layers, metrics and optimizers; to import all of them takes longer
 than to train it. `make exports` writes which module defines which names of a package, for this
@@ -73,6 +73,8 @@ class LazyPackage:
             found = self._beside(self._classes[name])
         elif not name.startswith("_") and find_spec(f"{self._package}.{name}"):
             return import_module(f"{self._package}.{name}")
+        elif new := _now_named(self._package, name):
+            return self.get(new)
         else:
             hint = closest(name, [*self._modules, *self._classes])
             raise AttributeError(f"module {self._package!r} has no attribute {name!r}.{hint}")
@@ -110,3 +112,37 @@ def lazy(*args: Any, **kwargs: Any) -> tuple[Callable[[str], Any], Callable[[], 
     """Return ``__getattr__`` and ``__dir__`` of a package; arguments as for `LazyPackage`."""
     package = LazyPackage(*args, **kwargs)
     return package.get, package.names
+
+
+def offered(
+    module: str, otherwise: Callable[[str], Any] | None = None
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return ``__getattr__`` and ``__dir__`` of a module: it offers the names in its ``__all__``.
+
+    Args:
+        module: Its ``__name__``.
+        otherwise: Called with names that are neither there nor old; by default the closest name
+            is suggested.
+    """
+
+    def names() -> list[str]:
+        return sorted(sys.modules[module].__all__)
+
+    def get(name: str) -> Any:
+        if (new := _now_named(module, name)) is not None:
+            return getattr(sys.modules[module], new)
+        if otherwise is not None:
+            return otherwise(name)
+        hint = "" if name.startswith("_") else closest(name, names())
+        raise AttributeError(f"module {module!r} has no attribute {name!r}.{hint}")
+
+    return get, names
+
+
+def _now_named(module: str, name: str) -> str | None:
+    """Return the present name for an old one; see `gpunn.common.importing.renamed`."""
+    if name.startswith("_"):  # Python asks each module for its __path__
+        return None
+    from .renamed import now_named  # few programs use old names
+
+    return now_named(module, name)

@@ -65,7 +65,7 @@ class Discretization(Layer):
     )
 
 
-    may_add_losses = False
+    _may_add_losses = False
 
     bin_boundaries: Any = field(
         default=None, check=optional(_check_boundaries), attribute="_boundaries",
@@ -112,10 +112,10 @@ class Discretization(Layer):
                 codes = codes + ops.cast(ops.greater_equal(x, bound), x.dtype)
         return encoded(codes, self.output_mode, self.depth)
 
-    def run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
+    def _run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
         if args and alone(self, args[0]):
-            return super().run(np.asarray(args[0])[None], training=training)[0]
-        y = super().run(*args, training=training, **kwargs)
+            return super()._run(np.asarray(args[0])[None], training=training)[0]
+        y = super()._run(*args, training=training, **kwargs)
         return y.astype(np.int64) if self.output_mode == "int" else y
 
     def adapt(self, data: Any, steps: int | None = None) -> None:

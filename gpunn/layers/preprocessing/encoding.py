@@ -112,7 +112,7 @@ class CategoryEncoding(Layer):
 
     examples = ({"num_tokens": 3}, {"num_tokens": 2, "output_mode": "count"})
 
-    may_add_losses = False
+    _may_add_losses = False
 
     num_tokens: int = field(check=check_codes)
     output_mode: str = field(default="multi_hot", check=mode_check("one_hot", "multi_hot", "count"))
@@ -140,12 +140,12 @@ class CategoryEncoding(Layer):
                 f"from 0 to {self.num_tokens - 1}. Use IntegerLookup for integers of any size."
             )
 
-    def run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
+    def _run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
         x = np.asarray(args[0] if args else kwargs["x"])
         if x.dtype.kind in "biuf":
             self._check_values(x, self.name)
         if not alone(self, x):
-            return super().run(*args, training=training, **kwargs)
+            return super()._run(*args, training=training, **kwargs)
         given = [np.asarray(entry)[None] for entry in args]
         named = {key: np.asarray(entry)[None] for key, entry in kwargs.items()}
-        return super().run(*given, training=training, **named)[0]
+        return super()._run(*given, training=training, **named)[0]

@@ -37,7 +37,7 @@ def refuse_salt(name: str, value: Any) -> None:
 class IndexLookup(HostLayer):
     """Base class of lookups, which handles the vocabulary; see subclasses for the arguments."""
 
-    abstract = True
+    _abstract = True
     _given: ClassVar[Any]
     _given_weights: ClassVar[Any]
 
@@ -339,13 +339,13 @@ class IndexLookup(HostLayer):
             return None
         return np.pad(np.asarray(self._weights), (0, self.depth - len(self._weights)))
 
-    def run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
+    def _run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
         codes = self.encode(args[0] if args else kwargs["x"], self.name)
         if self._gives_on_host:
             return codes if self.invert else codes.astype(np.int64)
         if codes.ndim == 0:
             codes = codes[None]
-        run = super(HostLayer, self).run
+        run = super(HostLayer, self)._run
         if alone(self, codes):
             return run(codes[None], training=training)[0]
         return run(codes, training=training)

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gpunn.common.arguments import check_flag, warn
+from gpunn.common.arguments import check_flag
 from gpunn.common.config import resolve_dtype
 from gpunn.common.fields import field
-from gpunn.common.names import counted
+from gpunn.common.names import counted, warn
 from gpunn.common.numeric.moments import DIGITS
 from gpunn.core.arena import Parameter
 from gpunn.layers.layer import Layer
@@ -94,7 +94,7 @@ class Normalization(Layer):
     input_mean: ClassVar[Any]
     input_variance: ClassVar[Any]
 
-    may_add_losses = False
+    _may_add_losses = False
 
     axis: Any = field(default=-1, check=_check_axis)
     mean: Any = field(

@@ -22,9 +22,9 @@ class HostLayer(Layer):
     in the step, such as rows from codes.
     """
 
-    abstract = True
-    on_host = True
-    may_add_losses = False
+    _abstract = True
+    _on_host = True
+    _may_add_losses = False
 
     def encode(self, x: Any, argument: str = "x") -> np.ndarray:
         """Return the numbers for an array of user data; ``argument`` names it in messages.
@@ -63,7 +63,7 @@ class HostLayer(Layer):
                 )
         return tensors
 
-    def run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
+    def _run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
         """Run the layer by itself on an array, which is encoded first."""
         codes = self.encode(args[0] if args else kwargs["x"], self.name)
-        return codes if self._gives_on_host else super().run(codes, training=training)
+        return codes if self._gives_on_host else super()._run(codes, training=training)

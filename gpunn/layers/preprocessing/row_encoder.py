@@ -19,7 +19,7 @@ __all__: list[str] = []
 class RowEncoder(HostLayer):
     """Base class of layers that encode one value of each row as a row of numbers."""
 
-    abstract = True
+    _abstract = True
 
     @property
     def width(self) -> int:

@@ -30,7 +30,7 @@ class _Identity:
 
     functor = "Linear"
     parameters = ()
-    has_call = rowwise = False
+    _has_call = rowwise = False
     saves = "output"
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:

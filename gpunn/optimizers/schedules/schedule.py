@@ -45,7 +45,7 @@ class LearningRateSchedule(Stated, Formula):
     0.025
     """
 
-    kind = "schedule"
+    _kind = "schedule"
     _rebuilt_when_set = True
 
     def rate(self, step: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class FunctionSchedule(OfOneFunction, LearningRateSchedule):
     (0.05, 0.5)
     """
 
-    abstract = True
+    _abstract = True
     reads = "a number of steps"
 
     def __init__(self, function: Callable[..., Any]) -> None:

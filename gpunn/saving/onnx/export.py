@@ -83,7 +83,7 @@ class _Exporter:
     """One export: the trace of a plan, and the resulting graph."""
 
     def __init__(self, model: Any, batch: int) -> None:
-        self.plan: Plan = model.plan
+        self.plan: Plan = model._plan
         self.batch = batch
         self.trace = ShapeTrace(False, batch)
         self.graph = OnnxGraph(batch, self._inside, model.dtype)
@@ -93,7 +93,7 @@ class _Exporter:
     def _inside(self, part: Any, inputs: Any) -> Tensor:
         """Apply a layer or activation inside a call to tensors."""
         with self.trace.active():
-            if part.kind == "activation":
+            if part._kind == "activation":
                 y: Tensor = activation(part, inputs[0], type(part).__name__)
             else:
                 y = self._applied(part, [list(inputs) if part.takes_list else inputs[0]], {})
@@ -151,7 +151,7 @@ class _Exporter:
                 return xs[0]
             args: Any = (xs if layer.takes_list or len(xs) > 1 else xs[0],)
             kwargs: Any = {}
-            if node.given is not None and layer.has_call:
+            if node.given is not None and layer._has_call:
                 args, kwargs = node.given.filled(xs)
             y = self._applied(layer, args, kwargs)
             tensors = [convert(t) for t in _flat(y)]

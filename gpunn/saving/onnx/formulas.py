@@ -32,7 +32,7 @@ def layer_formula(layer: Any, args: Sequence[Any], kwargs: Any) -> Any:
     Raises:
         NotExportable: for a layer with handwritten passes.
     """
-    if layer.has_call:
+    if layer._has_call:
         return call_of(layer, args, kwargs, False)
     formula = formula_of(layer)
     if formula is None:

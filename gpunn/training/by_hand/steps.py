@@ -242,7 +242,7 @@ def metrics_of(model: Any) -> list[Any]:
     found: list[Any] = []
     if training.compiled is not None:
         own = steps_of(model)
-        if any(training.compiled.losses) or "train_step" not in model.own_steps:
+        if any(training.compiled.losses) or "train_step" not in model._own_steps:
             found.append(own.loss)
         found += [metric for each in own.measures() for metric, _ in each]
     holders = [model, *(layer for layer in model._with_layers_inside() if layer is not model)]

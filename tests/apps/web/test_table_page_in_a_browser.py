@@ -53,7 +53,7 @@ COLOURS = """(() => {
 def predicted(model: Any, *values: Any) -> np.ndarray:
     given = {
         name: np.array([[value]], object)
-        for name, value in zip(model.graph.input_names, values, strict=True)
+        for name, value in zip(model._graph.input_names, values, strict=True)
     }
     return model.predict(given, verbose=0)[0]
 

@@ -97,15 +97,15 @@ def test_a_step_is_one_program_of_the_module(page: Any, optimizer: str) -> None:
     model = network(page, "float32", "optimizer", optimizer, {})
     rng = np.random.default_rng(0)
     x, y = rng.random((BATCH, 4, 3), np.float32), rng.integers(0, 5, BATCH)
-    rows = gpunn.feeding.data.to_rows(model.trainer.spec, x, y)
-    run = model.trainer.training.program(BATCH, rows, rows.order(model.trainer.seed)).run
-    model.trainer.control.begin_pass(0)
+    rows = gpunn.feeding.data.to_rows(model._trainer.spec, x, y)
+    run = model._trainer.training.program(BATCH, rows, rows.order(model._trainer.seed)).run
+    model._trainer.control.begin_pass(0)
     run(1)
     calls: list[Any] = []
     own = page.library.Program
     page.library.Program = lambda given: calls.append([*given]) or own(calls[-1])
     try:
-        model.trainer.control.begin_pass(0)
+        model._trainer.control.begin_pass(0)
         run(2)
     finally:
         page.library.Program = own

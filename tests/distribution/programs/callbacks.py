@@ -79,7 +79,7 @@ def write(folder: Path) -> None:
 
 def stop(folder: Path, **at: Any) -> None:
     model, history = model_and_fit([Stop(**at)])
-    steps = model.trainer.updates if hasattr(model, "trainer") else None
+    steps = model._trainer.updates if hasattr(model, "_trainer") else None
     found = {"history": history.history, "epochs": len(history.epoch), "steps": steps}
     (folder / f"{rank()}.json").write_text(json.dumps(found))
     np.savez(folder / f"weights {rank()}.npz", *model.get_weights())

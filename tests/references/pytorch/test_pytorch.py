@@ -100,7 +100,7 @@ def test_layers(name: str, arguments: dict, shape: tuple[int, ...], dtype: str) 
             values["moving_variance"] **= 2
         weights.set_weights(list(values.values()))
     loss = model.train_on_batch(x, y)
-    workspace = model.trainer.last_batch.workspace
+    workspace = model._trainer.last_batch.workspace
     ours = workspace.calls[-2].y
 
     inner = LAYERS["Dense"](torch.tensor(x), {}, before, None)
@@ -254,7 +254,7 @@ def test_output_activations_fused_with_their_losses(
     kept = within(logits.detach().double(), activation)
     targets = targets if loss.sparse else targets.double()
     theirs = reduced(formula(targets, kept, arguments), weights, arguments)
-    assert model.trainer.heads[0].fused
+    assert model._trainer.heads[0].fused
     assert value == pytest.approx(theirs.item(), rel=1e-5)
     gradients = model.gradients()
     assert_close(gradients[f"{model.layers[0].name}/kernel"], kernel.grad, 1e-5, "kernel")

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from gpunn.backends.contract.backend import LAUNCH_MODES
-from gpunn.common.arguments import warn
 from gpunn.common.atomic_files import atomic_write
 from gpunn.common.cache import cache_folder
+from gpunn.common.names import warn
 from gpunn.common.stored import ByName, Text
 
 _SCHEMA = ByName(ByName(Text(LAUNCH_MODES)))  # by GPU and `step_key`

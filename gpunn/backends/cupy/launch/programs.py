@@ -12,7 +12,7 @@ from gpunn.backends.contract.backend import Array, NotTraceableError, Step
 from gpunn.backends.contract.places import Check
 from gpunn.backends.contract.profiling import Profile, ProfiledOperation, current_profile
 from gpunn.backends.shared.interrupts import perform
-from gpunn.common.arguments import warn
+from gpunn.common.names import warn
 
 from .codegen import RESIDENT_BLOCKS, Kernel
 from .fuse import FusedLaunch, fuse
