@@ -21,6 +21,7 @@ from sphinx.application import Sphinx
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent))
 import gpunn  # noqa: E402
+from gpunn.common.importing.stability import stability_of  # noqa: E402
 
 PROJECT = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SOURCE = PROJECT["urls"]["Source"]
@@ -155,6 +156,18 @@ def is_public(cls: type) -> bool:
     return any(cls is getattr(module, cls.__name__, None) for module in modules().values())
 
 
+def mark(app: Sphinx, what: str, name: str, member: Any, options: Any, lines: list[str]) -> None:
+    """Say of a name whether it is stable; of a stable class's members only if one is not."""
+    try:
+        stability = stability_of(name)
+    except (AttributeError, ImportError):  # an attribute of instances only
+        return
+    if stability == "experimental":
+        lines[:0] = ["*Experimental.*", ""]
+    elif what in ("class", "function", "exception"):
+        lines += ["", "*Stable.*", ""]
+
+
 def leave_out(app: Sphinx, what: str, name: str, member: Any, skip: bool, options: Any) -> Any:
     """Leave out a class's plain attributes: its arguments are described, the rest is for tests."""
     is_code = callable(member) or isinstance(member, property)
@@ -165,6 +178,7 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", link_to_repository)
     app.connect("builder-inited", write_reference)
     app.connect("autodoc-skip-member", leave_out)
+    app.connect("autodoc-process-docstring", mark)
     app.add_html_math_renderer(
         "mathml", inline_renderers=(visit_inline, None), block_renderers=(visit_block, None)
     )

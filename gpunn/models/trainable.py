@@ -613,7 +613,7 @@ class TrainableModel(NestedModel):
             made = self._apply(x, training)
             return self._builder.known_graph("outputs").output_form.pack(made)
         if is_traced(x):
-            given = inputs_as_tensors(x, self.dtype)
+            given = inputs_as_tensors(x, self._builder.dtype)
             return called(self, self._call_in_trace, given, training, options)
         if options:
             return predicting.run_with(self._training, self, x, training, options)

@@ -104,7 +104,7 @@ def test_an_interrupt_at_any_line_leaves_the_tables_as_they_were(tmp_path: Path,
             registry.lookup("layer", "Thick")
 
 
-def kinds_with_options() -> dict[str, type]:
+def kinds_with_options() -> dict[str, Any]:
     """Classes that pass what they do not know themselves to their base, as Keras's guides do."""
 
     class Scaled(gpunn.losses.Loss):

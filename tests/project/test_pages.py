@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from gpunn.backend import clear_session
 
 from gpunn.apps.cli import main
 from gpunn.common import registry
+from gpunn.compat.backend import clear_session
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
