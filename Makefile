@@ -99,6 +99,13 @@ exports: | $(BIN)/python ## write what packages export, after a part was added, 
 wheel: $(VENV)/.for-test ## build the wheel in dist/
 	$(BIN)/python -m build
 
+.PHONY: wheels arm64-python
+wheels: $(VENV)/.for-wheels ## build and audit the wheels of Linux and the source archive in dist/: fifteen minutes
+	$(BIN)/python tools/wheels.py $(ARGS)
+
+arm64-python: | $(BIN)/python ## fetch Debian's Python for ARM64 and QEMU, for test-more
+	$(BIN)/python tools/arm64_python.py
+
 release: $(VENV)/.for-test ## set VERSION, date the changelog, build and check; it publishes nothing
 	@$(BIN)/python tools/release.py "$(VERSION)" --date "$(DATE)"
 
@@ -134,6 +141,6 @@ $(VENV)/.for-test: $(PACKAGE) | $(BIN)/python
 	@$(INSTALL) '.[test]'
 	@touch $@
 
-$(VENV)/.for-web $(VENV)/.for-sass: $(VENV)/.for-%: pyproject.toml | $(BIN)/python
+$(VENV)/.for-web $(VENV)/.for-wheels $(VENV)/.for-sass: $(VENV)/.for-%: pyproject.toml | $(BIN)/python
 	@$(INSTALL) '.[$*]'
 	@touch $@

@@ -74,7 +74,7 @@ def unpack(folder: Path) -> None:
 class Apt:
     """apt with separate lists, packages and status, in a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, suite: str = "testing", machine: str | None = None) -> None:
         self.folder = folder
         for name in ("lists/partial", "cache/archives/partial"):
             (folder / name).mkdir(parents=True)
@@ -82,7 +82,7 @@ class Apt:
         signed = f"Signed-By: {KEYS}\n" if KEYS.exists() else ""
         sources = folder / "testing.sources"
         sources.write_text(
-            f"Types: deb\nURIs: {archive()}\nSuites: testing\nComponents: main\n{signed}"
+            f"Types: deb\nURIs: {archive()}\nSuites: {suite}\nComponents: main\n{signed}"
         )
         settings = {
             "Dir::State": folder, "Dir::State::status": folder / "status",
@@ -90,6 +90,8 @@ class Apt:
             "Dir::Etc::SourceParts": "-", "APT::Sandbox::User": "", "Acquire::Retries": "3",
             "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled": "false",
         }  # fmt: skip
+        if machine:
+            settings |= {"APT::Architecture": machine, "APT::Architectures": machine}
         self.options = [word for n, v in settings.items() for word in ("-o", f"{n}={v}")]
 
     def run(self, command: str, *arguments: str) -> str:
