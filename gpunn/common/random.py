@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import random as _python_random
-import secrets
+import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 _MASK64 = (1 << 64) - 1
-_source = np.random.Generator(np.random.PCG64(secrets.randbits(64)))
+_lock = threading.Lock()
+# Made at the first draw: importing numpy.random takes a tenth of the time that importing gpunn does.
+_source: np.random.Generator | None = None
 _of_block: ContextVar[np.random.Generator | None] = ContextVar("source of a block", default=None)
 
 
@@ -37,10 +39,13 @@ def set_random_seed(seed: int) -> None:
     True
     """
     global _source
+    import random
+
     source = _source_of(seed)
-    _python_random.seed(int(seed))
+    random.seed(int(seed))
     np.random.seed(int(seed))  # noqa: NPY002  Keras's function seeds it, scripts rely on it
-    _source = source
+    with _lock:
+        _source = source
 
 
 set_seed = set_random_seed  # TensorFlow's name
@@ -88,7 +93,15 @@ def draw_seed() -> int:
     >>> 0 <= draw_seed() < 2**63
     True
     """
-    return int((_of_block.get() or _source).integers(0, 2**63))
+    return int((_of_block.get() or _source_of_process()).integers(0, 2**63))
+
+
+def _source_of_process() -> np.random.Generator:
+    global _source
+    with _lock:  # another thread may set the seed meanwhile
+        if _source is None:
+            _source = np.random.Generator(np.random.PCG64(int.from_bytes(os.urandom(8))))
+        return _source
 
 
 def check_seed(name: str, seed: Any) -> int | None:
