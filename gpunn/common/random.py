@@ -14,7 +14,7 @@ import numpy as np
 
 _MASK64 = (1 << 64) - 1
 _lock = threading.Lock()
-# Made at the first draw: importing numpy.random takes a tenth of the time that importing gpunn does.
+# Made at the first draw: importing numpy.random takes a tenth of importing gpunn.
 _source: np.random.Generator | None = None
 _of_block: ContextVar[np.random.Generator | None] = ContextVar("source of a block", default=None)
 
