@@ -134,7 +134,15 @@ def members_of(module: ModuleType) -> dict[str, Any]:
 def page(name: str, module: ModuleType, members: dict[str, Any], known: set[int]) -> str:
     about = inspect.getdoc(module) or FIRST
     lines = [name, "=" * len(name), "", about, "", f".. currentmodule:: {name}", ""]
+    names: dict[int, list[str]] = {}  # of the same object, its own first
     for each, member in members.items():
+        others = names.setdefault(id(member) if callable(member) else id(each), [])
+        others.insert(0 if getattr(member, "__name__", "") == each else len(others), each)
+    ordered = sorted(
+        names.values(), key=lambda n: (not isinstance(members[n[0]], type), n[0].lower())
+    )
+    for each, *others in ordered:
+        member = members[each]
         index = "   :no-index:" if id(member) in known and callable(member) else ""
         if isinstance(member, type):
             lines += [f".. autoclass:: {name}.{each}", "   :members:", inherited(member), index, ""]
@@ -142,6 +150,8 @@ def page(name: str, module: ModuleType, members: dict[str, Any], known: set[int]
             lines += [f".. autofunction:: {name}.{each}", index, ""]
         else:
             lines += [f".. autodata:: {name}.{each}", "   :no-value:", index, ""]
+        if others:
+            lines += [f"   Other names: ``{'``, ``'.join(others)}``.", ""]
     return "\n".join(lines)
 
 
