@@ -39,6 +39,11 @@ void tile(const T* a, int64 lda, const T* b, int64 ldb, int64 k, int64 tail, boo
         UNROLLED
         for (int j = 0; j < vectors; ++j) sum[i][j] = V::zero();
     }
+    // A pointer for each three rows: an address has a factor of one or two elements, and no other.
+    constexpr int pointers = by_row ? (rows + 2) / 3 : 1;
+    const T* from[pointers];
+    UNROLLED
+    for (int g = 0; g < pointers; ++g) from[g] = a + 3 * g * lda;
     for (int64 p = 0; p < k; ++p) {
         typename V::type line[vectors];
         UNROLLED
@@ -46,12 +51,16 @@ void tile(const T* a, int64 lda, const T* b, int64 ldb, int64 k, int64 tail, boo
         line[last] = V::masks ? V::load(b + last * V::lanes, part) : V::load(b + last * V::lanes);
         UNROLLED
         for (int i = 0; i < rows; ++i) {
-            const typename V::type x = V::all(by_row ? a[i * lda] : a[i]);
+            const typename V::type x = V::all(by_row ? from[i / 3][(i % 3) * lda] : from[0][i]);
             UNROLLED
             for (int j = 0; j < vectors; ++j) sum[i][j] = V::fma(x, line[j], sum[i][j]);
         }
-        if (!by_row) PREFETCH(a + 64 / sizeof(T));  // the first data of the next tile
-        a += by_row ? 1 : lda;
+        if (!by_row) PREFETCH(from[0] + 64 / sizeof(T));  // the first data of the next tile
+        UNROLLED
+        for (int g = 0; g < pointers; ++g) {
+            from[g] += by_row ? 1 : lda;
+            UNRELATED(from[g]);
+        }
         b += ldb;
     }
     UNROLLED

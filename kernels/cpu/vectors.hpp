@@ -27,6 +27,14 @@
 #define PREFETCH(address)
 #endif
 
+// Clang computes the addresses of all pointers that grow together from one counter, which takes more
+// instructions than growing each. An empty assembler text that may change one keeps them apart.
+#if defined(__clang__)
+#define UNRELATED(pointer) __asm__("" : "+r"(pointer))
+#else
+#define UNRELATED(pointer)
+#endif
+
 namespace {
 
 // `lanes` elements; `Part` describes a load or store of only the first few of them. nonzeros() has a
