@@ -23,7 +23,7 @@ test-more: export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train test test-more newest-pythons bench bench-full bench-guard gpu kernels web picture counters coverage lint docs notebooks formulas exports wheel release clean
+.PHONY: help train test test-more newest-pythons bench bench-full bench-guard gpu kernels web picture counters coverage lint docs notebooks formulas exports wheel wheels arm64-python release clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -93,13 +93,13 @@ notebooks: $(VENV)/.for-test ## run notebooks of examples/ and lessons of the co
 formulas: | $(BIN)/python ## write formulas for the kernels, after one in Python has changed
 	$(BIN)/python tools/formulas.py
 
-exports: | $(BIN)/python ## write what packages export, after a part was added, renamed or removed
+exports: | $(BIN)/python ## write what packages export, and the list of public names, after one has changed
 	$(BIN)/python tools/exports.py
+	$(BIN)/python tools/names.py
 
 wheel: $(VENV)/.for-test ## build the wheel in dist/
 	$(BIN)/python -m build
 
-.PHONY: wheels arm64-python
 wheels: $(VENV)/.for-wheels ## build and audit the wheels of Linux and the source archive in dist/: fifteen minutes
 	$(BIN)/python tools/wheels.py $(ARGS)
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import shutil
@@ -51,6 +52,7 @@ html_theme = "furo"
 html_title = f"gpunn {release}"
 html_copy_source = False
 html_show_sphinx = False
+html_math_renderer = "mathml"  # of `setup`
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_theme_options = {
@@ -74,17 +76,13 @@ def link_to_repository(app: Sphinx, name: str, text: list[str]) -> None:
 # -- formulas
 
 
-def mathml(text: str, display: str) -> str:
-    return convert(text, display=display)
-
-
 def visit_inline(self: Any, node: nodes.math) -> None:
-    self.body.append(mathml(node.astext(), "inline"))
+    self.body.append(convert(node.astext(), display="inline"))
     raise nodes.SkipNode
 
 
 def visit_block(self: Any, node: nodes.math_block) -> None:
-    self.body.append(f'<div class="math">{mathml(node.astext(), "block")}</div>')
+    self.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
     raise nodes.SkipNode
 
 
@@ -94,6 +92,7 @@ API = DOCS / "reference" / "api"
 FIRST = "The names of `gpunn` itself. Those that a module has too are described there."
 
 
+@functools.cache
 def modules() -> dict[str, ModuleType]:
     """Return the public modules by name, each once, though Keras has some under two names."""
     found: dict[str, ModuleType] = {}
@@ -193,5 +192,3 @@ def setup(app: Sphinx) -> None:
         "mathml", inline_renderers=(visit_inline, None), block_renderers=(visit_block, None)
     )
 
-
-html_math_renderer = "mathml"

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 from collections.abc import Iterator
 
-from gpunn.apps import cli
+from gpunn.apps.cli import COMMANDS
 from gpunn.apps.cli.parser import Parser
-
-COMMANDS = {
-    name.replace("_", "-"): importlib.import_module(f"{cli.__name__}.{name}")
-    for name in (
-        "train", "evaluate", "predict", "export", "report", "check_data", "playground", "doctor",
-        "bench",
-    )
-}  # fmt: skip
 
 
 def generated() -> str:

@@ -1,4 +1,4 @@
-"""Write the list of all public names, each stable or experimental: ``python tools/names.py``.
+"""Write the list of all public names, each stable or experimental: `make exports`.
 
 ``--check`` writes nothing, prints how the list differs from the program, and fails if it does.
 """
@@ -23,7 +23,7 @@ CLASSES = (
     "gpunn.Model", "gpunn.Sequential", "gpunn.layers.Layer", "gpunn.optimizers.Optimizer",
     "gpunn.losses.Loss", "gpunn.metrics.Metric", "gpunn.callbacks.Callback",
 )  # fmt: skip
-HEADER = "# Written by `python tools/names.py`: all public names, and how stable each is.\n"
+HEADER = "# Written by `make exports`: all public names, and how stable each is.\n"
 
 
 def names(module: ModuleType = gpunn, path: str = "gpunn") -> Iterator[str]:

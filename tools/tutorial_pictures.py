@@ -8,34 +8,14 @@ palette. Arguments are the names of pages, all by default. It needs matplotlib a
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import re
-import shlex
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
+from pages import DOCS, run_page
 from PIL import Image
-
-from gpunn.apps.cli import main as gpunn
-
-DOCS = Path(__file__).parents[1] / "docs"
-BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
-
-
-def run(text: str) -> None:
-    """Run the blocks of a page in the current folder, without those marked as not run."""
-    text = re.sub(r"^<!-- not run.*?\n```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
-    names: dict[str, Any] = {"__name__": "page"}
-    for kind, block in BLOCK.findall(text):
-        with contextlib.redirect_stdout(io.StringIO()):
-            if kind == "python":
-                exec(compile(block, "page", "exec"), names)
-                continue
-            for command in re.findall(r"^\$ gpunn (.*)", block, flags=re.MULTILINE):
-                gpunn(shlex.split(command))
 
 
 def main() -> None:
@@ -46,7 +26,7 @@ def main() -> None:
         if not shown:
             continue
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-            run(text)
+            run_page(f"tutorials/{page.stem}")
             for name in shown:
                 made = DOCS / "images" / f"{page.stem}-{name}"
                 picture = Image.open(name).convert("RGB")

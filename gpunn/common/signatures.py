@@ -37,8 +37,8 @@ def signature(function: Callable[..., Any]) -> inspect.Signature:
     return inspect.signature(function, **_WRITTEN)
 
 
-def arguments(cls: type) -> list[str]:
-    """Return the names of what a class's constructor takes. ``**options`` stands for what the
+def arguments(cls: type) -> dict[str, inspect.Parameter]:
+    """Return what a class's constructor takes, by name. ``**options`` stands for what the
     constructor of the next base takes besides.
 
     >>> class Base:
@@ -48,15 +48,15 @@ def arguments(cls: type) -> list[str]:
     ...     def __init__(self, scale, **options):
     ...         super().__init__(**options)
     ...         self.scale = scale
-    >>> arguments(Scaled)
+    >>> list(arguments(Scaled))
     ['scale', 'name']
     """
-    names: list[str] = []
+    found: dict[str, inspect.Parameter] = {}
     bases = [base for base in cls.__mro__[1:] if "__init__" in vars(base)]
     for base in (cls, *bases):
         parameters = signature(base).parameters.values()
-        various = {p.name for p in parameters if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-        names += [p.name for p in parameters if p.name not in {*various, *names}]
+        named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        found |= {p.name: p for p in named if p.name not in found}
         if all(p.kind is not p.VAR_KEYWORD for p in parameters):
             break
-    return names
+    return found

@@ -11,7 +11,7 @@ from typing import Any
 
 from gpunn.common import registry
 from gpunn.common.overrides import replaces
-from gpunn.common.signatures import signature
+from gpunn.common.signatures import arguments, signature
 from gpunn.core.settings import noted
 from gpunn.layers import InputLayer
 from gpunn.layers.layer import Layer
@@ -112,15 +112,14 @@ def arguments_of(model: Any) -> dict[str, Any]:
         ValueError: if a required argument is not an attribute.
     """
     config: dict[str, Any] = {}
-    for name, parameter in signature(type(model)).parameters.items():
+    own = signature(type(model)).parameters
+    for name, parameter in arguments(type(model)).items():
         needed = parameter.default is parameter.empty
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            continue
+        if name == "trainable" and name not in own:
+            continue  # each layer states its own
         if name in ("inputs", "outputs", "backend", "dtype"):
             if name == "dtype" and model._dtype_given is not None:
                 config["dtype"] = model._dtype_given
-        elif parameter.kind is parameter.VAR_KEYWORD:
-            config.setdefault("name", model.name)
         elif hasattr(model, name):
             value = getattr(model, name)
             config[name] = registry.serialize(value) if isinstance(value, registry.Entry) else value

@@ -148,7 +148,21 @@ def kinds_with_options() -> dict[str, Any]:
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
 
+    class Net(gpunn.Model):
+        def __init__(self, scale: float, **options: Any) -> None:
+            super().__init__(**options)
+            self.scale = scale
+
+        def call(self, x: Any, training: bool | None = None) -> Any:
+            return self.scale * x
+
+    class Deeper(Net):
+        def __init__(self, depth: int = 1, **options: Any) -> None:
+            super().__init__(**options)
+            self.depth = depth
+
     return {
+        "model": Deeper,
         "loss": Scaled, "metric": Counted, "optimizer": Slower, "layer": Times, "dense": Thick,
         "optimizer of its own": Slowest,
     }  # fmt: skip
@@ -163,6 +177,7 @@ def kinds_with_options() -> dict[str, Any]:
         ("optimizer of its own", {"learning_rate": 0.25, "momentum": 0.5}),
         ("layer", {"name": "far", "trainable": False}),
         ("dense", {"units": 3, "use_bias": False}),
+        ("model", {"depth": 3, "name": "far", "dtype": "float64"}),
     ],
 )
 def test_options_of_the_base_are_part_of_the_configuration(

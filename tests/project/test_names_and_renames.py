@@ -29,7 +29,7 @@ def test_the_list_of_public_names_is_true() -> None:
     found = TOOL["difference"]()
     assert not found, (
         f"The public names changed:\n{found}"
-        f"If that is meant, write the list again with `python tools/names.py`, and say so in "
+        f"If that is meant, write the list again with `make exports`, and say so in "
         f"CHANGELOG.md. A stable name that goes away first works for two minor releases, see "
         f"docs/explanation/stability.md."
     )

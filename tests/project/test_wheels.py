@@ -21,6 +21,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MEGABYTE = 1_000_000
+LEFT_BEHIND = runpy.run_path(str(ROOT / "tools" / "wheels.py"))["LEFT_BEHIND"]
 THIS = f"{sys.version_info[0]}.{sys.version_info[1]}"
 ENVIRONMENT = {
     name: value
@@ -87,9 +88,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The source archive, built from a copy of the tree."""
     folder = tmp_path_factory.mktemp("archive")
-    left_behind = (".*", "build", "dist", "runs", "*.egg-info", "__pycache__", "_kernels_*",
-                   "not_built.json")  # fmt: skip
-    shutil.copytree(ROOT, folder / "tree", ignore=shutil.ignore_patterns(*left_behind))
+    shutil.copytree(ROOT, folder / "tree", ignore=shutil.ignore_patterns(*LEFT_BEHIND))
     run(sys.executable, "setup.py", "--quiet", "sdist", "--dist-dir", folder / "dist",
         cwd=folder / "tree", GPUNN_BUILD="none")  # fmt: skip
     (made,) = (folder / "dist").iterdir()
@@ -124,10 +123,8 @@ def test_source_archive_holds_what_is_in_the_repository(archive: Path) -> None:
 
 @pytest.mark.more
 def test_the_wheel_of_the_archive_is_that_of_the_tree(unpacked: Path, tmp_path: Path) -> None:
-    left_behind = (".*", "build", "dist", "runs", "*.egg-info", "__pycache__", "_kernels_*",
-                   "not_built.json")  # fmt: skip
     tree = tmp_path / "tree"
-    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*left_behind))
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*LEFT_BEHIND))
     contents = []
     for source in (unpacked, tree):
         made = tmp_path / f"wheel of {source.name}"

@@ -15,6 +15,10 @@ from .parser import Parser
 
 __all__ = ["main"]
 
+COMMANDS = {
+    module.__name__.rpartition(".")[2].replace("_", "-"): module
+    for module in (train, evaluate, predict, export, report, check_data, playground, doctor, bench)
+}
 EXAMPLES = """\
 examples:
   gpunn train mnist                         train on MNIST, save to runs/mnist
@@ -82,9 +86,9 @@ def _parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"gpunn {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (train, evaluate, predict, export, report, check_data, playground, doctor, bench):
+    for name, module in COMMANDS.items():
         command = commands.add_parser(
-            module.__name__.rpartition(".")[2].replace("_", "-"),
+            name,
             help=module.HELP,
             description=module.__doc__,
             epilog=module.EXAMPLES,
