@@ -66,7 +66,9 @@ MAKE = {called_object: "get", row_function: "row_function"}
 ABOVE = {"callbacks": {"Report": "gpunn.apps.reports"}}
 
 # Subfolders whose parts are exported by the package itself.
-JOINED = ("layers/preprocessing",)
+JOINED = tuple(
+    f"layers/{name}" for name in ("convolutional", "pictures", "preprocessing", "sequences")
+)
 
 
 def assigned(body: Iterable[ast.stmt], name: str) -> Any:

@@ -7,11 +7,17 @@ from gpunn.common.importing.lazy import lazy
 
 if TYPE_CHECKING:
     from .activation_layers import ELU, LeakyReLU, PReLU, ReLU, Softmax
-    from .convolution import Conv2D, Conv2DTranspose
+    from .convolutional.convolution import Conv2D, Conv2DTranspose
+    from .convolutional.images import UpSampling2D, ZeroPadding2D
+    from .convolutional.pooling import (
+        AveragePooling2D,
+        GlobalAveragePooling2D,
+        GlobalMaxPooling2D,
+        MaxPooling2D,
+    )
     from .core import Activation, Flatten, Input, InputLayer, Rescaling, Reshape
     from .dense import Dense
     from .group_normalization import GroupNormalization, UnitNormalization
-    from .images import UpSampling2D, ZeroPadding2D
     from .layer import Layer, deserialize, get, serialize
     from .merging import (
         Add,
@@ -32,7 +38,6 @@ if TYPE_CHECKING:
     from .noise import Dropout, GaussianDropout, GaussianNoise
     from .normalization import BatchNormalization, LayerNormalization, RMSNormalization
     from .operations import Lambda
-    from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
     from .preprocessing.datetimes import DatetimeEncoder
     from .preprocessing.discretization import Discretization
     from .preprocessing.encoding import CategoryEncoding
@@ -52,11 +57,14 @@ else:
         __name__,
         {
             ".activation_layers": "ELU LeakyReLU PReLU ReLU Softmax",
-            ".convolution": "Conv2D Conv2DTranspose",
+            ".convolutional.convolution": "Conv2D Conv2DTranspose",
+            ".convolutional.images": "UpSampling2D ZeroPadding2D",
+            ".convolutional.pooling": (
+                "AveragePooling2D GlobalAveragePooling2D GlobalMaxPooling2D MaxPooling2D"
+            ),
             ".core": "Activation Flatten Input InputLayer Rescaling Reshape",
             ".dense": "Dense",
             ".group_normalization": "GroupNormalization UnitNormalization",
-            ".images": "UpSampling2D ZeroPadding2D",
             ".layer": "Layer deserialize get serialize",
             ".merging": (
                 "Add Average Concatenate Maximum Minimum Multiply Subtract add average "
@@ -65,7 +73,6 @@ else:
             ".noise": "Dropout GaussianDropout GaussianNoise",
             ".normalization": "BatchNormalization LayerNormalization RMSNormalization",
             ".operations": "Lambda",
-            ".pooling": "AveragePooling2D GlobalAveragePooling2D GlobalMaxPooling2D MaxPooling2D",
             ".preprocessing.datetimes": "DatetimeEncoder",
             ".preprocessing.discretization": "Discretization",
             ".preprocessing.encoding": "CategoryEncoding",

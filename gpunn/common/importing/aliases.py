@@ -19,10 +19,10 @@ class AliasFinder:
         aliases: Real name of each module by its other name, both complete. It is also that of the
             modules inside.
 
-    >>> finder = AliasFinder({"gpunn.layers.convolutions": "gpunn.layers.convolution"})
+    >>> finder = AliasFinder({"gpunn.layers.densely": "gpunn.layers.dense"})
     >>> sys.meta_path.insert(0, finder)
-    >>> import gpunn.layers.convolutions
-    >>> gpunn.layers.convolutions is gpunn.layers.convolution
+    >>> import gpunn.layers.densely
+    >>> gpunn.layers.densely is gpunn.layers.dense
     True
     >>> sys.meta_path.remove(finder)
     """

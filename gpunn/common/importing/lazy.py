@@ -30,12 +30,12 @@ class LazyPackage:
         make: Name of the package's function of a class that makes this object.
         kind: Kind of the parts that the package defines, see `gpunn.common.registry`.
 
-    >>> names = LazyPackage("gpunn.layers", {".pooling": "MaxPooling2D"}, {"MaxPooling2D": "Max"})
-    >>> names.get("Max").__name__, names.get("pooling").__name__
-    ('MaxPooling2D', 'gpunn.layers.pooling')
-    >>> names.get("Mix")
+    >>> names = LazyPackage("gpunn.layers", {".dense": "Dense"}, {"Dense": "Affine"})
+    >>> names.get("Affine").__name__, names.get("dense").__name__
+    ('Dense', 'gpunn.layers.dense')
+    >>> names.get("Afine")
     Traceback (most recent call last):
-    AttributeError: module 'gpunn.layers' has no attribute 'Mix'. Did you mean 'Max'?
+    AttributeError: module 'gpunn.layers' has no attribute 'Afine'. Did you mean 'Affine'?
     """
 
     def __init__(

@@ -9,12 +9,11 @@ from gpunn.backends.shared.geometry import Geometry, Pair
 from gpunn.common.arguments import check_choice
 from gpunn.common.fields import field
 from gpunn.core.plan import Call
+from gpunn.layers.arguments import check_data_format, check_pair
+from gpunn.layers.layer import Layer
+from gpunn.layers.shapes import Shape
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
-
-from .arguments import check_data_format, check_pair
-from .layer import Layer
-from .shapes import Shape
 
 
 class _ImageLayer(Layer):

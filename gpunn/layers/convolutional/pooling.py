@@ -10,12 +10,12 @@ from gpunn.backends.shared.geometry import Geometry
 from gpunn.common.arguments import check_flag, optional
 from gpunn.common.fields import field
 from gpunn.core.plan import Call
+from gpunn.layers.arguments import check_padding, check_pair
+from gpunn.layers.shapes import Shape
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
-from .arguments import check_padding, check_pair
 from .images import _ImageLayer
-from .shapes import Shape
 
 
 class _Pooling(_ImageLayer):

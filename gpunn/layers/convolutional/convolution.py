@@ -11,10 +11,7 @@ from gpunn.common.arguments import check_flag, check_positive_integer
 from gpunn.common.fields import field
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
-
-from .arguments import (
+from gpunn.layers.arguments import (
     check_activation,
     check_constraint,
     check_initializer,
@@ -22,9 +19,12 @@ from .arguments import (
     check_pair,
     check_regularizer,
 )
+from gpunn.layers.parameters import declared
+from gpunn.layers.shapes import Shape
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
+
 from .images import _ImageLayer
-from .parameters import declared
-from .shapes import Shape
 
 
 class Conv2D(_ImageLayer):

@@ -1,0 +1,1 @@
+"""Layers of windows and images: convolutions, pooling, padding, cropping and upsampling."""
