@@ -27,7 +27,7 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
         ),
         (
             "layers for running text; layers.HashingVectorizer counts its words",
-            "TextVectorization Embedding ReversibleEmbedding",
+            "TextVectorization ReversibleEmbedding",
         ),
         (
             "layers that hash; HashingVectorizer hashes the words of texts, and StringLookup and "

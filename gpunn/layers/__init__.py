@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .preprocessing.imputation import MissingIndicator, SimpleImputer
     from .preprocessing.lookups import IntegerLookup, StringLookup
     from .preprocessing.normalization import Normalization
+    from .sequences.embedding import Embedding
 
     AvgPool2D = AveragePooling2D
     Convolution2D = Conv2D
@@ -80,6 +81,7 @@ else:
             ".preprocessing.imputation": "MissingIndicator SimpleImputer",
             ".preprocessing.lookups": "IntegerLookup StringLookup",
             ".preprocessing.normalization": "Normalization",
+            ".sequences.embedding": "Embedding",
         },
         {
             "AveragePooling2D": "AvgPool2D",
@@ -95,8 +97,8 @@ else:
 __all__ = [
     "ELU", "Activation", "Add", "Average", "AveragePooling2D", "AvgPool2D", "BatchNormalization",
     "CategoryEncoding", "Concatenate", "Conv2D", "Conv2DTranspose", "Convolution2D",
-    "Convolution2DTranspose", "DatetimeEncoder", "Dense", "Discretization", "Dropout", "Flatten",
-    "GaussianDropout", "GaussianNoise", "GlobalAveragePooling2D", "GlobalAvgPool2D",
+    "Convolution2DTranspose", "DatetimeEncoder", "Dense", "Discretization", "Dropout", "Embedding",
+    "Flatten", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling2D", "GlobalAvgPool2D",
     "GlobalMaxPool2D", "GlobalMaxPooling2D", "GroupNormalization", "HashingVectorizer", "Input",
     "InputLayer", "IntegerLookup", "Lambda", "Layer", "LayerNormalization", "LeakyReLU",
     "MaxPool2D", "MaxPooling2D", "Maximum", "Minimum", "MissingIndicator", "Multiply",

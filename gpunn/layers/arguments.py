@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from gpunn import activations, constraints, initializers, regularizers
 from gpunn.common.arguments import check_choice, check_integer, check_number
 
@@ -73,3 +75,27 @@ def check_sample(argument: str, value: Any) -> tuple[int, ...]:
     if argument == "batch_input_shape" and isinstance(value, (tuple, list)) and value:
         value = tuple(n for n in value[1:] if n is not None)
     return check_shape(value, argument)
+
+
+def check_codes_below(
+    count: int, array: Any, argument: str, reader: str, range_error: Any = ValueError,
+    whole_error: Any = ValueError, hint: str = "",
+) -> None:  # fmt: skip
+    """Raise an error for an array of data other than whole numbers from 0 to ``count`` - 1.
+
+    Args:
+        argument, reader: the names of the data and of the layer that reads them.
+        range_error, whole_error: what is raised for numbers out of range, and for fractions.
+    """
+    if array.size == 0 or (array.dtype.kind == "b" and count > 1):
+        return
+    whole = array.dtype.kind in "biu" or bool((np.floor(array) == array).all())
+    if whole and array.min() >= 0 and array.max() < count:
+        return
+    wrong = ~((array >= 0) & (array < count)) | (np.floor(array) != array)
+    at = tuple(np.argwhere(wrong)[0].tolist())
+    error = range_error if np.floor(array[at]) == array[at] else whole_error
+    raise error(
+        f"{argument} holds {array[at]} at {list(at)}; {reader} takes whole numbers from 0 to "
+        f"{count - 1}.{hint}"
+    )

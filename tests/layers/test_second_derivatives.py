@@ -17,7 +17,7 @@ from gpunn import layers, losses, ops
 pytestmark = pytest.mark.usefixtures("doubles")
 LAYERS = [  # but for those of integers, and of what is encoded on the host
     (name, arguments)
-    for name, arguments in registered.cases("layer", "InputLayer", "CategoryEncoding")
+    for name, arguments in registered.cases("layer", "InputLayer", "CategoryEncoding", "Embedding")
     if not registered.make("layer", name, arguments)._on_host
 ]
 

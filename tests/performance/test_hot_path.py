@@ -69,7 +69,7 @@ NOT_IN_A_CHAIN = (
     "StringLookup", "IntegerLookup", "SimpleImputer", "MissingIndicator",  # work before a step
     "DatetimeEncoder", "HashingVectorizer",
     "CategoryEncoding",  # with several columns it copies one after the other
-    "Discretization",  # nothing is learned through it: zeros are copied
+    "Discretization", "Embedding",  # nothing is learned through it: zeros are copied
 )  # fmt: skip
 
 

@@ -26,6 +26,8 @@ def takes_images(layer: Any) -> bool:
 
 def in_a_chain(layer: Any, inputs: int) -> list[Any]:
     """The layer in a chain whose samples are rows of ``inputs`` values, a multiple of 6."""
+    if isinstance(layer, gpunn.layers.Embedding):  # of codes from 0 to 2
+        return [gpunn.layers.Discretization([-0.3, 0.3]), layer, gpunn.layers.Flatten()]
     if layer.takes_list:
         x = gpunn.Input((inputs,))
         return [gpunn.Model(x, layer([x, gpunn.layers.Activation("tanh")(x)]))]

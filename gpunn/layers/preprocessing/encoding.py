@@ -9,6 +9,7 @@ import numpy as np
 from gpunn.common.arguments import check_choice, check_integer
 from gpunn.common.config import floatx
 from gpunn.common.fields import field
+from gpunn.layers.arguments import check_codes_below
 from gpunn.layers.layer import Layer
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.table import ops
@@ -128,17 +129,8 @@ class CategoryEncoding(Layer):
 
     def _check_values(self, array: np.ndarray, argument: str) -> None:
         """Raise an error for data other than integers from 0 to ``num_tokens`` - 1."""
-        if array.size == 0:
-            return
-        low, high = array.min(), array.max()
-        whole = array.dtype.kind in "biu" or bool((np.floor(array) == array).all())
-        if not (whole and low >= 0 and high < self.num_tokens):
-            wrong = (array < 0) | (array >= self.num_tokens) | (np.floor(array) != array)
-            at = np.argwhere(wrong)[0].tolist()
-            raise ValueError(
-                f"{argument} holds {array[tuple(at)]} at {at}; {self.name} takes whole numbers "
-                f"from 0 to {self.num_tokens - 1}. Use IntegerLookup for integers of any size."
-            )
+        hint = " Use IntegerLookup for integers of any size."
+        check_codes_below(self.num_tokens, array, argument, self.name, hint=hint)
 
     def _run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
         x = np.asarray(args[0] if args else kwargs["x"])

@@ -1,0 +1,1 @@
+"""Layers for sequences: tables of rows by index, recurrent layers, attention."""

@@ -1,0 +1,145 @@
+"""The layer that replaces indices by rows of a table."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+from gpunn.common.arguments import check_flag, check_positive_integer, optional
+from gpunn.common.fields import field
+from gpunn.initializers import Constant
+from gpunn.layers.arguments import (
+    check_codes_below,
+    check_constraint,
+    check_initializer,
+    check_regularizer,
+    check_units,
+)
+from gpunn.layers.layer import Layer
+from gpunn.layers.parameters import declared
+from gpunn.layers.shapes import Shape
+from gpunn.ops.conversion import convert
+from gpunn.ops.places.checks import PlaceError, checked, integers
+from gpunn.ops.places.taking import take_unchecked
+from gpunn.ops.shapes import IntegerError
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
+
+__all__ = ["Embedding"]
+
+MOST_CODES = 1 << 24
+"""Up to here float32 represents every integer."""
+
+
+def _refuse(name: str, value: Any) -> None:
+    if value is not None:
+        raise ValueError(f"{name} is not supported; leave it out. Got {name}={value!r}.")
+
+
+class Embedding(Layer):
+    """Replace each index by a row of a table that is trained: ``y = embeddings[x]``.
+
+    Words, users or articles, numbered from 0, thus get vectors, and those that are used alike get
+    similar ones. The gradient of a row is the sum of those of all places where its index stands.
+
+    Shapes: integers ``(batch, ...)`` -> y ``(batch, ..., output_dim)``; the table ``embeddings`` is
+    ``(input_dim, output_dim)``. Floats are accepted if they are whole numbers.
+
+    Args:
+        input_dim: number of rows: one more than the largest index.
+        output_dim: length of a row.
+        embeddings_initializer: initializer of the table.
+        embeddings_regularizer: penalty on the whole table, see `gpunn.regularizers`.
+        embeddings_constraint: constraint on the whole table, see `gpunn.constraints`.
+        mask_zero: whether the index 0 is padding: `compute_mask` then marks the other places, for
+            layers that skip masked steps.
+        weights: initial values of the table, an array of its shape, or that in a list.
+        lora_rank, lora_alpha, quantization_config: accepted as in Keras; must be None.
+        input_length: number of indices of a sample, an older form of ``input_shape=(n,)``.
+
+    Raises:
+        PlaceError: an IndexError and ValueError, for an index out of range; data are checked before
+            the first step, and computed indices in each step.
+        IntegerError: a TypeError and ValueError, for an index that is not a whole number.
+        ValueError: for weights of another shape.
+
+    >>> layer = Embedding(3, 2, weights=[[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
+    >>> layer([[2, 0], [1, 1]]).tolist()
+    [[[4.0, 5.0], [0.0, 1.0]], [[2.0, 3.0], [2.0, 3.0]]]
+    """
+
+    examples = ({"input_dim": 3, "output_dim": 2}, {"input_dim": 5, "output_dim": 1})
+
+    _reads_integers = True
+    _may_add_losses = False
+
+    input_dim: int = field(check=check_units)
+    output_dim: int = field(check=check_units)
+    embeddings_initializer: Any = field(default="uniform", check=check_initializer)
+    embeddings_regularizer: Any = field(default=None, check=check_regularizer)
+    embeddings_constraint: Any = field(default=None, check=check_constraint)
+    mask_zero: bool = field(default=False, check=check_flag)
+    weights: Any = field(
+        default=None, attribute="_given", managed=property(attrgetter("_own_parameters"))
+    )
+    lora_rank: Any = field(default=None, check=_refuse, attribute=None)
+    lora_alpha: Any = field(default=None, check=_refuse, attribute=None)
+    quantization_config: Any = field(default=None, check=_refuse, attribute=None)
+    input_length: int | None = field(
+        default=None, check=optional(check_positive_integer), kw_only=True,
+        attribute="_input_length",
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        length = vars(self).pop("_input_length")
+        if self._given_input_shape is None and length is not None:
+            self._given_input_shape = (length,)
+        self.supports_masking = self.mask_zero
+        self._first: Any = None  # values of the table
+        given = vars(self).pop("_given")
+        if given is not None:
+            several = isinstance(given, (list, tuple)) and len(given) == 1
+            values = np.asarray(given[0] if several else given)
+            if values.shape != (shape := (self.input_dim, self.output_dim)):
+                raise ValueError(
+                    f"{self.name}: weights must have the shape {shape} of (input_dim, output_dim); "
+                    f"got {values.shape}."
+                )
+            self._first = values
+
+    def build(self, input_shape: Shape) -> None:
+        self.embeddings = declared(self, "embeddings", (self.input_dim, self.output_dim))
+        if self._first is not None:  # not in the configuration: a file holds the values
+            self.embeddings.initializer, self._first = Constant(self._first), None
+
+    def call(self, x: Any) -> Tensor:
+        places, what = convert(x), f"{self.name}: indices"
+        if places.dtype == "float32" and self.input_dim > MOST_CODES:
+            raise ValueError(
+                f"{self.name}: float32 cannot distinguish {self.input_dim:,} indices; give the "
+                f"model integers, as by gpunn.Input(..., dtype='int32')."
+            )
+        places = convert(places, "int32") if places.dtype == "bool" else places
+        places = integers(checked(places, 0, self.input_dim - 1, what), what)
+        rows = take_unchecked(convert(self.embeddings), ops.reshape(places, (-1,)), wraps=False)
+        return ops.reshape(rows, (*places.shape, self.output_dim))
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return where the indices are not 0, of their shape; None without ``mask_zero``.
+
+        >>> Embedding(3, 2, mask_zero=True).compute_mask([[1, 0]]).tolist()
+        [[True, False]]
+        """
+        return ops.not_equal(inputs, 0) if self.mask_zero else None
+
+    def _check_values(self, array: np.ndarray, argument: str) -> None:
+        """Raise an error for data other than integers from 0 to ``input_dim`` - 1."""
+        check_codes_below(self.input_dim, array, argument, self.name, PlaceError, IntegerError)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["weights"]
+        return config
