@@ -11,6 +11,11 @@ import numpy as np
 from gpunn.apps.data_checks import DataCheckError, check_data
 from gpunn.common.random import seeded, set_random_seed
 from gpunn.feeding.py_dataset import PyDataset
+from gpunn.saving.custom_objects import (
+    CustomObjectScope,
+    custom_object_scope,
+    get_custom_objects,
+)
 from gpunn.structure.drawing import draw
 
 from .common.importing.lazy import offered
@@ -20,11 +25,14 @@ from .compat.feature_space import FeatureSpace
 Sequence = PyDataset  # as Keras called it before
 __path__: list[str] = []  # as of a package, so that `gpunn.utils.feature_space` is still found
 __all__ = [
+    "CustomObjectScope",
     "DataCheckError",
     "FeatureSpace",
     "PyDataset",
     "Sequence",
     "check_data",
+    "custom_object_scope",
+    "get_custom_objects",
     "plot_model",
     "seeded",
     "set_random_seed",

@@ -37,6 +37,9 @@ MOST_SHOWN = 12  # names in the message about an unknown one
 # Classes by kind and name that are known only in this context, see `also`.
 _NONE: Mapping[tuple[str, str], type] = MappingProxyType({})
 _further: ContextVar[Mapping[tuple[str, str], type]] = ContextVar("further", default=_NONE)
+_named: ContextVar[dict[tuple[str, str], Any] | None] = ContextVar("named", default=None)
+global_objects: dict[str, Any] = {}
+"""Classes and functions that every lookup also finds by name, in the whole process."""
 _changes = itertools.count(1)
 
 last_change = 0
@@ -298,7 +301,7 @@ def lookup(kind: str, name: str) -> type:
     Raises:
         ValueError: naming the closest known name.
     """
-    if (further := _further.get().get((kind, name))) is not None:
+    if (further := _given(kind, name)) is not None:
         return further
     if (maker := _of_functions.get(kind)) is not None and maker.__name__ == name:
         return maker
@@ -312,8 +315,41 @@ def lookup(kind: str, name: str) -> type:
         some = f"Known: {first_few(known, MOST_SHOWN)}"
         if len(known) > MOST_SHOWN and (similar := nearest(name, known)):
             some = f"Similar, of {len(known)}: {', '.join(similar)}"
+        if (own := name.removeprefix("Custom>")) != name:
+            some = f"Pass custom_objects={{{own!r}: {own}}}, or register it before loading"
         raise ValueError(f"Unknown {kind}: {name!r}.{closest(name, known)} {some}.")
     return _kinds[kind][names[name]]
+
+
+def _given(kind: str, name: str) -> Any:
+    """Return what the context, or else the process, knows by a name beside registered parts."""
+    found = _further.get().get((kind, name))
+    other = global_objects.get(name.removeprefix("Custom>")) if found is None else None
+    return other if other is not None and _kind_of(other) == kind else found
+
+
+def _with_further(classes: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
+    """Return what lookups find in this context, and these classes and functions.
+
+    Raises:
+        ValueError: for an object that is not a class of gpunn's kinds or a function.
+    """
+    further = dict(_further.get())
+    for name, cls in classes.items():
+        if not (kind := _kind_of(cls)):
+            raise ValueError(f"custom_objects[{name!r}] is not a gpunn class or function: {cls!r}.")
+        further[kind, f"Custom>{name}"] = further[kind, name] = cls
+    return further
+
+
+@contextmanager
+def known(classes: Mapping[str, Any]) -> Iterator[None]:
+    """A ``with`` block in which lookups of this thread also find these classes and functions."""
+    token = _further.set(_with_further(classes))
+    try:
+        yield
+    finally:
+        _further.reset(token)
 
 
 def also(classes: Mapping[str, Any], work: Callable[[], Result]) -> Result:
@@ -329,13 +365,8 @@ def also(classes: Mapping[str, Any], work: Callable[[], Result]) -> Result:
     >>> also({"Thick": Dense}, lambda: lookup("layer", "Thick")).__name__
     'Dense'
     """
-    further = dict(_further.get())
-    for name, cls in classes.items():
-        if not (kind := _kind_of(cls)):
-            raise ValueError(f"custom_objects[{name!r}] is not a gpunn class or function: {cls!r}.")
-        further[kind, f"Custom>{name}"] = further[kind, name] = cls
     context = copy_context()  # leaving it needs no `finally`, which an interrupt could skip
-    context.run(_further.set, further)
+    context.run(_further.set, _with_further(classes))
     return context.run(work)
 
 
@@ -369,7 +400,7 @@ def get(kind: str, identifier: Any) -> Any:
 
 
 def _knows(kind: str, name: str) -> bool:
-    return (kind, name) in _further.get() or name in _names(kind, name)
+    return _given(kind, name) is not None or name in _names(kind, name)
 
 
 def _names(kind: str, name: str) -> dict[str, str]:
@@ -381,12 +412,36 @@ def _names(kind: str, name: str) -> dict[str, str]:
 
 
 def name_of(kind: str, part: Any) -> str | None:
-    """Return the registered name of ``part``, a class or a function; None if not registered."""
-    name = getattr(part, "__dict__", {}).get("_registered_name", getattr(part, "__name__", ""))
+    """Return the name of ``part``, a class or a function, in files; None if no file can name it.
+
+    One that is not registered is ``Custom>Name``: loading it takes ``custom_objects``.
+
+    Raises:
+        ValueError: inside `naming`, for a second such part of the same name.
+    """
+    own = getattr(part, "__name__", "")
+    name = getattr(part, "__dict__", {}).get("_registered_name", own)
     if part is _of_functions.get(kind):
         return name
-    known = _further.get().get((kind, name)) or _kinds.get(kind, {}).get(name)
-    return name if known is part else None
+    if (_given(kind, name) or _kinds.get(kind, {}).get(name)) is part:
+        return name
+    stored = f"Custom>{own}"
+    taken = stored in _kinds.get(kind, {}) or name != own or is_framework(part)
+    if taken or _kind_of(part) != kind or not own.isidentifier():
+        return None
+    if (named := _named.get()) is not None and named.setdefault((kind, own), part) is not part:
+        raise ValueError(
+            f"Two parts that are not registered have the name {own!r}: a file could not tell them "
+            f"apart. Rename one, or register it: @gpunn.saving.register_serializable()."
+        )
+    return stored
+
+
+def naming(work: Callable[[], Result]) -> Result:
+    """Return ``work()``, which describes one file: what it names must have different names."""
+    context = copy_context()
+    context.run(_named.set, {})
+    return context.run(work)
 
 
 def serialize(entry: Any) -> dict[str, Any] | None:

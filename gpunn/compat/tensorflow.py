@@ -109,6 +109,20 @@ def split(value: Any, num_or_size_splits: Any, axis: int = 0, name: Any = None) 
     return ops.split(value, ends[:-1], axis)
 
 
+def matmul(
+    a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False,
+    adjoint_a: bool = False, adjoint_b: bool = False, name: str | None = None, **options: Any,
+) -> Any:  # fmt: skip
+    """Multiply matrices, each transposed first if asked: of real numbers, the adjoint is that."""
+    if asked := [name for name, value in options.items() if value]:
+        raise TypeError(f"matmul: gpunn has no {', '.join(asked)}; leave it out.")
+    for which, twice in (("a", transpose_a and adjoint_a), ("b", transpose_b and adjoint_b)):
+        if twice:
+            raise ValueError(f"matmul: pass transpose_{which} or adjoint_{which}, not both.")
+    a = ops.swapaxes(a, -1, -2) if transpose_a or adjoint_a else a
+    return ops.matmul(a, ops.swapaxes(b, -1, -2) if transpose_b or adjoint_b else b)
+
+
 def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, name: Any = None) -> Any:
     """Divide x by its L2 norm along an axis, by default of the whole tensor.
 
@@ -215,7 +229,9 @@ def _physical_devices(device_type: str | None = None) -> list[SimpleNamespace]:
 
 OWN = {
     f.__name__: f
-    for f in (argmax, argmin, gather, cumsum, split, l2_normalize, add_n, squared_difference)
+    for f in (
+        argmax, argmin, gather, cumsum, split, matmul, l2_normalize, add_n, squared_difference,
+    )
 }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunn import activations, constraints, initializers, regularizers
 from gpunn.common.arguments import check_choice, check_integer, check_number
+from gpunn.common.registry import is_own
 
 from .shapes import check_shape
 
@@ -17,7 +18,14 @@ def _part(get: Callable[[Any], Any]) -> Callable[[str, Any], Any]:
     return lambda name, value: get(value)
 
 
-check_activation = _part(activations.get)
+def check_activation(name: str, value: Any) -> activations.Activation:
+    """Return the activation for a name, an object, a function, or a layer that applies one."""
+    # A layer with weights, or a penalty, is more than its activation: `get` refuses it.
+    if getattr(value, "_is_activation", False) and is_own(value):
+        value = value if value.activity_regularizer else value.activation
+    return activations.get(value)
+
+
 check_constraint = _part(constraints.get)
 check_initializer = _part(initializers.get)
 check_regularizer = _part(regularizers.get)

@@ -361,9 +361,11 @@ class Rescaling(Layer):
 
 
 class ActivationLayer(Layer):
-    """Base class of layers y = f(x), where f is the ``activation``."""
+    """Base class of layers y = f(x), where f is the ``activation``. As that of another layer, such
+    a layer means f."""
 
     _abstract = True
+    _is_activation = True
 
     def is_view(self, call: Call) -> bool:
         return call.activation == activations.linear

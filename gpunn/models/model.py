@@ -556,7 +556,8 @@ class Model(TrainableModel):
 
         Raises:
             FileExistsError: with ``overwrite=False``, if the file exists.
-            ValueError: for a part that is not registered and could not be loaded again.
+            ValueError: for a part that no file can name, such as a lambda. One that is not
+                registered is loaded with ``custom_objects``.
 
         >>> import gpunn, tempfile
         >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])

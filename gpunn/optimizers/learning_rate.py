@@ -54,7 +54,7 @@ def given_schedule(value: Any) -> LearningRateSchedule | None:
 def checked_rate(
     value: Any, before: float | LearningRateSchedule
 ) -> float | LearningRateSchedule:
-    """Return the new learning rate for ``value``, a number or a schedule.
+    """Return the new learning rate for ``value``, a number, an array without axes, or a schedule.
 
     Raises:
         TypeError: for a number if ``before`` is a schedule.
@@ -69,6 +69,8 @@ def checked_rate(
             f"{type(before).__name__}, which computes the rate for each update. Set another "
             f"schedule, or compile with a number to set it yourself."
         )
+    if getattr(value, "ndim", None) == 0:  # an array, a tensor or a variable
+        value = np.asarray(value)[()]
     rate = float(check_number("learning_rate", value))
     if not rate >= 0 or math.isinf(rate):
         raise ValueError(f"learning_rate must be a finite number of at least 0; got {rate!r}.")

@@ -7,6 +7,7 @@ from gpunn.common.registry import register_serializable
 
 if TYPE_CHECKING:
     from .checkpoint import load_checkpoint, save_checkpoint
+    from .custom_objects import CustomObjectScope, custom_object_scope, get_custom_objects
     from .model_files import (
         load_model,
         load_weights,
@@ -20,6 +21,7 @@ else:
         __name__,
         {
             ".checkpoint": "load_checkpoint save_checkpoint",
+            ".custom_objects": "CustomObjectScope custom_object_scope get_custom_objects",
             ".model_files": (
                 "load_model load_weights model_from_json model_to_json save_model save_weights"
             ),
@@ -29,6 +31,9 @@ else:
 register_keras_serializable = register_serializable
 
 __all__ = [
+    "CustomObjectScope",
+    "custom_object_scope",
+    "get_custom_objects",
     "load_checkpoint",
     "load_model",
     "load_weights",

@@ -45,7 +45,8 @@ def save_model(
 
     Raises:
         FileExistsError: with ``overwrite=False``, if the file exists.
-        ValueError: for a part that is not registered and could not be loaded again.
+        ValueError: for a part that no file can name, such as a lambda. One that is not registered
+            is loaded with ``custom_objects``.
 
     >>> import gpunn, tempfile
     >>> from gpunn.saving import load_model, save_model
@@ -181,7 +182,7 @@ def model_to_json(model: Any, **options: Any) -> str:
     >>> json.loads(model_to_json(model))["class_name"]
     'Sequential'
     """
-    entry = registry.serialize(model) or {}
+    entry = registry.naming(lambda: registry.serialize(model)) or {}
     if model._has_call and model.built:
         entry["input_shape"] = _lists(model.input_shape)
 
@@ -267,6 +268,10 @@ def load_weights(
 
 def describe(model: Any, include_training: bool = True) -> dict[str, Any]:
     """Return everything about a model as a document for `files.write`."""
+    return registry.naming(lambda: _described(model, include_training))
+
+
+def _described(model: Any, include_training: bool) -> dict[str, Any]:
     compiled = model.get_compile_config()
     document = {
         **(registry.serialize(model) or {}),

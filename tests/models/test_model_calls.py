@@ -486,7 +486,5 @@ def test_what_cannot_be_saved_says_so(tmp_path: Path) -> None:
     model(X)
     with pytest.raises(ValueError, match=r"no attribute 'width'.*get_config"):
         model.save(tmp_path / "model.gpunn")
-    with pytest.raises(ValueError, match="not registered"):
-        Stored(3).save(tmp_path / "model.gpunn")
     with pytest.raises(TypeError, match="call"):
         gpunn.Model()

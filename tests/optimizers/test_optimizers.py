@@ -430,3 +430,18 @@ def test_compile_without_an_optimizer() -> None:
     assert model.evaluate(X, Y, verbose=0) > 0
     with pytest.raises(ValueError, match="without an optimizer"):
         model.fit(X, Y, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "kind", [np.float32, np.array, gpunn.ops.convert_to_tensor, gpunn.Variable]
+)
+def test_a_learning_rate_may_be_an_array_without_axes(kind: Any) -> None:
+    optimizer = gpunn.optimizers.SGD(kind(0.5))
+    assert optimizer.learning_rate == 0.5
+    optimizer.learning_rate = kind(0.25)
+    assert optimizer.learning_rate == 0.25
+    optimizer.learning_rate.assign(kind(0.125))
+    assert optimizer.get_config()["learning_rate"] == 0.125
+    for wrong in ([0.5], [[0.5]], True, float("nan")):
+        with pytest.raises((TypeError, ValueError), match="learning_rate"):
+            optimizer.learning_rate = np.array(wrong)

@@ -153,3 +153,18 @@ def test_settings() -> None:
 
 def test_completion_does_not_offer_them() -> None:
     assert not {"reduce_mean", "nn", "constant"} & set(dir(tf))
+
+
+def test_products_of_transposed_matrices() -> None:
+    a, b = np.arange(12.0).reshape(2, 2, 3), np.arange(24.0).reshape(2, 4, 3)
+    expected = np.einsum("bik,bjk->bij", a, b)
+    for product in (tf.matmul, tf.linalg.matmul):
+        for turned in ({"transpose_b": True}, {"adjoint_b": True}):
+            np.testing.assert_array_equal(product(a, b, **turned), expected)
+    swapped = a.swapaxes(1, 2), b.swapaxes(1, 2)
+    np.testing.assert_array_equal(tf.matmul(*swapped, transpose_a=True), expected)
+    np.testing.assert_array_equal(tf.matmul(a, b.swapaxes(1, 2)), expected)
+    with pytest.raises(ValueError, match="transpose_a or adjoint_a, not both"):
+        tf.matmul(a, b, transpose_a=True, adjoint_a=True)
+    with pytest.raises(TypeError, match="a_is_sparse"):
+        tf.matmul(a, b, a_is_sparse=True)

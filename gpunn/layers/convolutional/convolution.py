@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from gpunn import activations
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.common.arguments import check_flag, check_positive_integer
@@ -153,14 +154,18 @@ class Conv2D(_ImageLayer):
 
     def forward(self, call: Call) -> None:
         backend, activation = call.backend, call.activation
+        # One that is traced may read more than the channels of a place: it gets whole samples.
+        whole = activations.linear if activation._is_traced else None
         x, y = self._channels_last(call)
         z = call.array("z", y.shape) if activation.saves == "input" else y
         if not self.channels_last:
             backend.swap_axes(_as_first(call.x), _as_last(x))
         backend.convolution(
-            x, self.kernel.value, None if self.bias is None else self.bias.value, activation,
-            self.geometry(call.x.shape), z, y, call.precision,
+            x, self.kernel.value, None if self.bias is None else self.bias.value,
+            whole or activation, self.geometry(call.x.shape), z, z if whole else y, call.precision,
         )  # fmt: skip
+        if whole:
+            backend.bias_activation(z, None, activation, y)
         if not self.channels_last:
             backend.swap_axes(_as_last(y), _as_first(call.y))
 
@@ -174,6 +179,9 @@ class Conv2D(_ImageLayer):
             backend.swap_axes(_as_first(call.dy), _as_last(dy))
             if dx is not None:
                 dx, accumulate = backend.scratch(x.shape, x.dtype, "dx with channels last"), False
+        if activation._is_traced:
+            backend.activation_gradient(activation, saved, dy, dy)
+            activation = activations.linear
         backend.convolution_gradient(
             x, self.kernel.value, activation, self.geometry(call.x.shape), saved, dy,
             self.kernel.gradient if call.trains else None,

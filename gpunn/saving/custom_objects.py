@@ -1,0 +1,62 @@
+"""Classes and functions that loading knows by name without their registration, as in Keras."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+from gpunn.common import registry
+
+
+class CustomObjectScope:
+    """A ``with`` block in which loading also finds these classes and functions by name.
+
+    They are known in this thread only, and come before registered ones. ``load_model`` takes the
+    same dictionary as ``custom_objects``.
+
+    Args:
+        custom_objects: Classes and functions by the names that files have for them.
+
+    Raises:
+        ValueError: on entering, for an object that is neither a class of gpunn's kinds nor a
+            function.
+
+    >>> from gpunn import layers
+    >>> class _Twice(layers.Layer):
+    ...     def call(self, x):
+    ...         return 2 * x
+    >>> with CustomObjectScope({"Twice": _Twice}):
+    ...     type(layers.get({"class_name": "Twice", "config": {}})).__name__
+    '_Twice'
+    """
+
+    def __init__(self, custom_objects: dict[str, Any]) -> None:
+        self.custom_objects = custom_objects or {}
+        self._blocks: list[ExitStack] = []
+
+    def __enter__(self) -> CustomObjectScope:
+        block = ExitStack()
+        block.enter_context(registry.known(self.custom_objects))
+        self._blocks.append(block)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._blocks.pop().close()
+
+
+custom_object_scope = CustomObjectScope
+
+
+def get_custom_objects() -> dict[str, Any]:
+    """Return the classes and functions that loading knows by name in the whole process.
+
+    The dictionary may be changed: ``get_custom_objects()["Mine"] = Mine``. A `CustomObjectScope`,
+    or ``custom_objects`` of one call, comes first.
+
+    Returns:
+        A dictionary from names to classes and functions, empty at first.
+
+    >>> get_custom_objects()
+    {}
+    """
+    return registry.global_objects
