@@ -1,8 +1,9 @@
 """TensorFlow's ``tf.data``: a pipeline of samples for ``fit``.
 
 ``fit``, ``evaluate`` and ``predict`` accept a `Dataset` of batches like anything that yields
-batches. Its functions run in Python, sample by sample, in this thread: nothing is compiled
-or prefetched. Data that fit in memory train many times faster as arrays: ``fit(x, y)``.
+batches. Its functions run in Python, sample by sample, in this thread or in that of
+`Dataset.prefetch`: nothing is compiled. Data that fit in memory train many times faster as
+arrays: ``fit(x, y)``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from gpunn.common.arguments import check_integer
 from gpunn.common.random import check_seed, draw_seed
 
+from .prefetching import prefetched
 from .samples import Samples, array_of, call, each, joined, leaves, stacked, tensor_of
 
 __all__ = ["AUTOTUNE", "Dataset", "experimental"]
@@ -346,17 +348,23 @@ class Dataset(Samples):
         return Dataset(begin, self._length)
 
     def prefetch(self, buffer_size: int | None = None, name: str | None = None) -> Dataset:
-        """Return this data set: nothing is prefetched."""
-        return self
+        """Make up to ``buffer_size`` samples in a thread, while earlier ones are used.
+
+        For None and `AUTOTUNE` there are two. The samples are the same as without the thread, as
+        far as the functions of the data set draw their random numbers with `gpunn.random`.
+        """
+        size = 2 if buffer_size in (None, AUTOTUNE) else buffer_size
+        ahead = check_integer("buffer_size", size, 0)
+        if not ahead:
+            return self
+        return Dataset(lambda at: prefetched(lambda: self._begin(at), ahead), self._length)
 
     # -- reading
 
     def __iter__(self) -> Iterator[Any]:
         return self.batches_of_pass(next(self._passes))
 
-    def batches_of_pass(
-        self, number: int, seed: int | None = None, skip: int = 0
-    ) -> Iterator[Any]:
+    def batches_of_pass(self, number: int, seed: int | None = None, skip: int = 0) -> Iterator[Any]:
         """Iterate over the pass of this number, starting at the ``skip``-th sample.
 
         `fit` requests its passes this way, so that it can resume from a checkpoint. The data set

@@ -36,7 +36,9 @@ FLOORS = (
     ("feeding", "callbacks"),
     ("training",),
     ("models",),
-    ("testing", "apps", "compat"),
+    ("testing", "compat"),
+    ("loaders",),
+    ("apps",),
     ("utils", "sklearn"),
     ("__init__", "__main__"),
 )

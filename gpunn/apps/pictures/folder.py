@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from gpunn.loaders.folders import files_by_class, files_in
 
 from .reading import MAX_PIXELS, DamagedImage, look_at, read_image
 
@@ -40,11 +41,7 @@ def is_picture(name: str) -> bool:
 
 def pictures_in(folder: str) -> list[str]:
     """Return the sorted paths of the pictures anywhere in a folder."""
-    found = []
-    for path, folders, names in os.walk(folder):
-        folders.sort()
-        found += [os.path.join(path, name) for name in sorted(names) if is_picture(name)]
-    return found
+    return files_in(folder, ENDINGS)
 
 
 def find(folder: str, classes: list[str] | None = None) -> Pictures:
@@ -58,31 +55,13 @@ def find(folder: str, classes: list[str] | None = None) -> Pictures:
         ValueError: if there are no subfolders with pictures, or only one; or if a subfolder is not
             among the ``classes``.
     """
-    names = sorted(
-        entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."
-    )
-    found = {name: pictures_in(os.path.join(folder, name)) for name in names}
-    there = [name for name in names if found[name]]
-    if not there:
-        raise ValueError(
-            f"{folder} has no subfolders with pictures: expected one for each class, such as "
-            f"{os.path.join(folder, 'cat', '1.png')}."
-        )
-    empty = [name for name in names if not found[name]]
-    if empty and classes is None:
-        raise ValueError(
-            f"{folder}: no pictures in {', '.join(empty)}: remove folders that are not classes."
-        )
+    found = files_by_class(folder, ENDINGS, strict=classes is None)
+    there = [name for name in found if found[name]]
     unknown = [name for name in there if classes is not None and name not in classes]
     if unknown:
         raise ValueError(
             f"{folder}: the model knows no class {', '.join(map(repr, unknown))}; it knows "
             f"{', '.join(map(repr, classes or []))}."
-        )
-    if classes is None and len(there) == 1:
-        raise ValueError(
-            f"{folder} has pictures in only one subfolder, {there[0]!r}: with one class there is "
-            f"nothing to learn."
         )
     known = classes or there
     paths = [path for name in there for path in found[name]]
