@@ -35,9 +35,10 @@ if TYPE_CHECKING:
         multiply,
         subtract,
     )
-    from .noise import Dropout, GaussianDropout, GaussianNoise
+    from .noise import AlphaDropout, Dropout, GaussianDropout, GaussianNoise
     from .normalization import BatchNormalization, LayerNormalization, RMSNormalization
     from .operations import Lambda
+    from .passing import ActivityRegularization, Identity, Permute, RepeatVector
     from .preprocessing.datetimes import DatetimeEncoder
     from .preprocessing.discretization import Discretization
     from .preprocessing.encoding import CategoryEncoding
@@ -45,7 +46,9 @@ if TYPE_CHECKING:
     from .preprocessing.imputation import MissingIndicator, SimpleImputer
     from .preprocessing.lookups import IntegerLookup, StringLookup
     from .preprocessing.normalization import Normalization
+    from .products import Dot, dot
     from .sequences.embedding import Embedding
+    from .wrapping import InputSpec, Wrapper
 
     AvgPool2D = AveragePooling2D
     Convolution2D = Conv2D
@@ -71,9 +74,10 @@ else:
                 "Add Average Concatenate Maximum Minimum Multiply Subtract add average "
                 "concatenate maximum minimum multiply subtract"
             ),
-            ".noise": "Dropout GaussianDropout GaussianNoise",
+            ".noise": "AlphaDropout Dropout GaussianDropout GaussianNoise",
             ".normalization": "BatchNormalization LayerNormalization RMSNormalization",
             ".operations": "Lambda",
+            ".passing": "ActivityRegularization Identity Permute RepeatVector",
             ".preprocessing.datetimes": "DatetimeEncoder",
             ".preprocessing.discretization": "Discretization",
             ".preprocessing.encoding": "CategoryEncoding",
@@ -81,7 +85,9 @@ else:
             ".preprocessing.imputation": "MissingIndicator SimpleImputer",
             ".preprocessing.lookups": "IntegerLookup StringLookup",
             ".preprocessing.normalization": "Normalization",
+            ".products": "Dot dot",
             ".sequences.embedding": "Embedding",
+            ".wrapping": "InputSpec Wrapper",
         },
         {
             "AveragePooling2D": "AvgPool2D",
@@ -95,15 +101,16 @@ else:
     )
 
 __all__ = [
-    "ELU", "Activation", "Add", "Average", "AveragePooling2D", "AvgPool2D", "BatchNormalization",
-    "CategoryEncoding", "Concatenate", "Conv2D", "Conv2DTranspose", "Convolution2D",
-    "Convolution2DTranspose", "DatetimeEncoder", "Dense", "Discretization", "Dropout", "Embedding",
-    "Flatten", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling2D", "GlobalAvgPool2D",
-    "GlobalMaxPool2D", "GlobalMaxPooling2D", "GroupNormalization", "HashingVectorizer", "Input",
-    "InputLayer", "IntegerLookup", "Lambda", "Layer", "LayerNormalization", "LeakyReLU",
-    "MaxPool2D", "MaxPooling2D", "Maximum", "Minimum", "MissingIndicator", "Multiply",
-    "Normalization", "PReLU", "RMSNormalization", "ReLU", "Rescaling", "Reshape", "SimpleImputer",
-    "Softmax", "StringLookup", "Subtract", "UnitNormalization", "UpSampling2D", "ZeroPadding2D",
-    "add", "average", "concatenate", "deserialize", "get", "maximum", "minimum", "multiply",
-    "serialize", "subtract",
+    "ELU", "Activation", "ActivityRegularization", "Add", "AlphaDropout", "Average",
+    "AveragePooling2D", "AvgPool2D", "BatchNormalization", "CategoryEncoding", "Concatenate",
+    "Conv2D", "Conv2DTranspose", "Convolution2D", "Convolution2DTranspose", "DatetimeEncoder",
+    "Dense", "Discretization", "Dot", "Dropout", "Embedding", "Flatten", "GaussianDropout",
+    "GaussianNoise", "GlobalAveragePooling2D", "GlobalAvgPool2D", "GlobalMaxPool2D",
+    "GlobalMaxPooling2D", "GroupNormalization", "HashingVectorizer", "Identity", "Input",
+    "InputLayer", "InputSpec", "IntegerLookup", "Lambda", "Layer", "LayerNormalization",
+    "LeakyReLU", "MaxPool2D", "MaxPooling2D", "Maximum", "Minimum", "MissingIndicator", "Multiply",
+    "Normalization", "PReLU", "Permute", "RMSNormalization", "ReLU", "RepeatVector", "Rescaling",
+    "Reshape", "SimpleImputer", "Softmax", "StringLookup", "Subtract", "UnitNormalization",
+    "UpSampling2D", "Wrapper", "ZeroPadding2D", "add", "average", "concatenate", "deserialize",
+    "dot", "get", "maximum", "minimum", "multiply", "serialize", "subtract",
 ]  # fmt: skip

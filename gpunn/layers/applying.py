@@ -24,7 +24,15 @@ from gpunn.ops.op_arguments import OpArguments, inputs_as_tensors, with_tensors
 from gpunn.ops.primitive import place_in_user_code
 
 from . import traced
-from .shapes import Rows, dtype_of, sample_of, whole_shape, with_batch_axis, without_batch_axis
+from .shapes import (
+    Rows,
+    check_spec,
+    dtype_of,
+    sample_of,
+    whole_shape,
+    with_batch_axis,
+    without_batch_axis,
+)
 from .symbolic import Application, SampleShape, SymbolicTensor, is_symbolic
 
 Pass = Callable[[Call], None]
@@ -51,6 +59,8 @@ def marks_built(build: Callable[..., None]) -> Callable[..., None]:
 
 def ensure_built(layer: Any, input_shape: Any) -> SampleShape:
     """Build a layer for this input shape of one sample once; return the output shape."""
+    several = list(input_shape) if layer.takes_list else [input_shape]
+    check_spec(layer, several, resolve_dtype(layer.dtype))
     input_shape = whole_shape(input_shape)
     known = layer.input_shape is not None  # else its parameters belong to layers in it
     if layer.built and known and input_shape != layer.input_shape and layer.weights:

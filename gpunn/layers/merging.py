@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 from gpunn.common.fields import field
 from gpunn.ops.elementwise import counting, elementwise
-from gpunn.ops.primitive import Gradients
+from gpunn.ops.primitive import Gradients, broadcast_shape
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
 from .layer import Layer
-from .shapes import Shape
+from .shapes import Shape, without_batch_axis
 
 __all__ = [
     "Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract",
@@ -21,7 +21,7 @@ __all__ = [
 
 
 class Merging(Layer):
-    """Base class of element-wise layers that take a list of inputs of one shape."""
+    """Base class of layers that take a list of inputs."""
 
     _abstract = True
     _refused: ClassVar[Mapping[str, str]] = {
@@ -30,7 +30,7 @@ class Merging(Layer):
     takes_list = True
     _may_add_losses = False
     least = 1
-    most: int | None = None
+    most: ClassVar[int | None] = None
 
     def check(self, xs: Sequence[Tensor]) -> None:
         """Raise an error unless ``xs`` is a list of tensors of fitting number and shapes."""
@@ -46,26 +46,32 @@ class Merging(Layer):
 
     def check_shapes(self, shapes: Sequence[Shape]) -> None:
         """Raise an error for inputs (batch, ...) whose shapes do not fit."""
-        for i, shape in enumerate(shapes):
-            if tuple(shape[1:]) != tuple(shapes[0][1:]):
-                first, other = (None, *shapes[0][1:]), (None, *shape[1:])
-                raise ValueError(
-                    f"{self.name}: all inputs must have the same shape, without broadcasting; "
-                    f"input 0 has the shape {first}, input {i} {other}."
-                )
 
 
 class _InTurn(Merging):
-    """y = an operation of two inputs, applied to one input after the other."""
+    """y = an operation of two inputs, applied to one input after the other; samples broadcast."""
 
     _abstract = True
     _reads_integers = True
+
+    def check_shapes(self, shapes: Sequence[Shape]) -> None:
+        for i, shape in enumerate(shapes):
+            try:
+                broadcast_shape(*(without_batch_axis(s) for s in shapes[: i + 1]))
+            except ValueError:
+                first, other = (None, *shapes[0][1:]), (None, *shape[1:])
+                raise ValueError(
+                    f"{self.name}: the samples of all inputs must have the same shape, or shapes "
+                    f"that broadcast to one; input 0 has the shape {first}, input {i} {other}."
+                ) from None
 
     def both(self, a: Tensor, b: Tensor) -> Tensor:
         raise TypeError(f"{type(self).__name__} must define both(a, b).")
 
     def call(self, xs: Sequence[Tensor]) -> Tensor:
         self.check(xs)
+        most = max(x.ndim for x in xs)  # axes of length 1 follow the batch axis of shorter ones
+        xs = [ops.reshape(x, (len(x), *(1,) * (most - x.ndim), *x.shape[1:])) for x in xs]
         y = counting(xs[0])  # booleans count as 0 and 1
         for x in xs[1:]:
             y = self.both(y, x)
@@ -79,10 +85,10 @@ class Add(_InTurn):
     gradient of the output. Source: He, Zhang, Ren and Sun, "Deep residual learning for image
     recognition", 2016.
 
-    Shapes: a list of inputs of one shape ``(batch, ...)`` -> y of the same shape.
+    Shapes: a list of inputs ``(batch, ...)`` -> y of the shape that they broadcast to.
 
     Raises:
-        ValueError: for inputs of different shapes; there is no broadcasting.
+        ValueError: for inputs whose samples do not broadcast to one shape.
 
     >>> Add()([[[1.0, 2.0]], [[10.0, 20.0]]]).tolist()
     [[11.0, 22.0]]
@@ -97,10 +103,10 @@ class Subtract(_InTurn):
 
     The inputs get the gradients ``dy`` and ``-dy``.
 
-    Shapes: a list of two inputs of one shape ``(batch, ...)`` -> y of the same shape.
+    Shapes: a list of two inputs ``(batch, ...)`` -> y of the shape that they broadcast to.
 
     Raises:
-        ValueError: for another number of inputs, or different shapes.
+        ValueError: for another number of inputs, or samples that do not broadcast.
 
     >>> Subtract()([[[1.0, 2.0]], [[10.0, 20.0]]]).tolist()
     [[-9.0, -18.0]]
@@ -117,10 +123,10 @@ class Average(Add):
 
     Each input gets the gradient ``dy / n``.
 
-    Shapes: a list of inputs of one shape ``(batch, ...)`` -> y of the same shape.
+    Shapes: a list of inputs ``(batch, ...)`` -> y of the shape that they broadcast to.
 
     Raises:
-        ValueError: for inputs of different shapes; there is no broadcasting.
+        ValueError: for inputs whose samples do not broadcast to one shape.
 
     >>> Average()([[[1.0, 2.0]], [[3.0, 6.0]]]).tolist()
     [[2.0, 4.0]]
@@ -135,10 +141,10 @@ class Multiply(_InTurn):
 
     Each input gets the gradient dy times the product of the others.
 
-    Shapes: a list of inputs of one shape ``(batch, ...)`` -> y of the same shape.
+    Shapes: a list of inputs ``(batch, ...)`` -> y of the shape that they broadcast to.
 
     Raises:
-        ValueError: for inputs of different shapes; there is no broadcasting.
+        ValueError: for inputs whose samples do not broadcast to one shape.
 
     >>> Multiply()([[[1.0, 2.0]], [[3.0, 6.0]]]).tolist()
     [[3.0, 12.0]]
@@ -153,10 +159,10 @@ class Maximum(_InTurn):
 
     The largest input gets the gradient; two equal inputs get half of it each.
 
-    Shapes: a list of inputs of one shape ``(batch, ...)`` -> y of the same shape.
+    Shapes: a list of inputs ``(batch, ...)`` -> y of the shape that they broadcast to.
 
     Raises:
-        ValueError: for inputs of different shapes; there is no broadcasting.
+        ValueError: for inputs whose samples do not broadcast to one shape.
 
     >>> Maximum()([[[1.0, 9.0]], [[3.0, 6.0]]]).tolist()
     [[3.0, 9.0]]
@@ -171,10 +177,10 @@ class Minimum(_InTurn):
 
     The smallest input gets the gradient; two equal inputs get half of it each.
 
-    Shapes: a list of inputs of one shape ``(batch, ...)`` -> y of the same shape.
+    Shapes: a list of inputs ``(batch, ...)`` -> y of the shape that they broadcast to.
 
     Raises:
-        ValueError: for inputs of different shapes; there is no broadcasting.
+        ValueError: for inputs whose samples do not broadcast to one shape.
 
     >>> Minimum()([[[1.0, 9.0]], [[3.0, 6.0]]]).tolist()
     [[1.0, 6.0]]
@@ -249,11 +255,11 @@ def add(inputs: Sequence[Any], **kwargs: Any) -> Any:
     """Add a list of inputs element by element, with a new `Add` layer.
 
     Args:
-        inputs: tensors, symbolic tensors or arrays of one shape (batch, ...).
+        inputs: tensors, symbolic tensors or arrays (batch, ...) that broadcast.
         kwargs: arguments of the layer, such as ``name``.
 
     Returns:
-        Their sum, a tensor of the same shape.
+        Their sum, a tensor.
 
     >>> add([[[1.0, 2.0]], [[10.0, 20.0]]]).tolist()
     [[11.0, 22.0]]
@@ -265,11 +271,11 @@ def subtract(inputs: Sequence[Any], **kwargs: Any) -> Any:
     """Subtract the second of two inputs from the first, with a new `Subtract` layer.
 
     Args:
-        inputs: two tensors, symbolic tensors or arrays of one shape (batch, ...).
+        inputs: two tensors, symbolic tensors or arrays (batch, ...) that broadcast.
         kwargs: arguments of the layer, such as ``name``.
 
     Returns:
-        Their difference, a tensor of the same shape.
+        Their difference, a tensor.
 
     >>> subtract([[[1.0, 2.0]], [[10.0, 20.0]]]).tolist()
     [[-9.0, -18.0]]
@@ -281,11 +287,11 @@ def multiply(inputs: Sequence[Any], **kwargs: Any) -> Any:
     """Multiply a list of inputs element by element, with a new `Multiply` layer.
 
     Args:
-        inputs: tensors, symbolic tensors or arrays of one shape (batch, ...).
+        inputs: tensors, symbolic tensors or arrays (batch, ...) that broadcast.
         kwargs: arguments of the layer, such as ``name``.
 
     Returns:
-        Their product, a tensor of the same shape.
+        Their product, a tensor.
 
     >>> multiply([[[1.0, 2.0]], [[3.0, 6.0]]]).tolist()
     [[3.0, 12.0]]
@@ -297,11 +303,11 @@ def average(inputs: Sequence[Any], **kwargs: Any) -> Any:
     """Average a list of inputs element by element, with a new `Average` layer.
 
     Args:
-        inputs: tensors, symbolic tensors or arrays of one shape (batch, ...).
+        inputs: tensors, symbolic tensors or arrays (batch, ...) that broadcast.
         kwargs: arguments of the layer, such as ``name``.
 
     Returns:
-        Their mean, a tensor of the same shape.
+        Their mean, a tensor.
 
     >>> average([[[1.0, 2.0]], [[3.0, 6.0]]]).tolist()
     [[2.0, 4.0]]
@@ -313,11 +319,11 @@ def maximum(inputs: Sequence[Any], **kwargs: Any) -> Any:
     """Take the element-wise maximum of a list of inputs, with a new `Maximum` layer.
 
     Args:
-        inputs: tensors, symbolic tensors or arrays of one shape (batch, ...).
+        inputs: tensors, symbolic tensors or arrays (batch, ...) that broadcast.
         kwargs: arguments of the layer, such as ``name``.
 
     Returns:
-        The maximum, a tensor of the same shape.
+        The maximum, a tensor.
 
     >>> maximum([[[1.0, 9.0]], [[3.0, 6.0]]]).tolist()
     [[3.0, 9.0]]
@@ -329,11 +335,11 @@ def minimum(inputs: Sequence[Any], **kwargs: Any) -> Any:
     """Take the element-wise minimum of a list of inputs, with a new `Minimum` layer.
 
     Args:
-        inputs: tensors, symbolic tensors or arrays of one shape (batch, ...).
+        inputs: tensors, symbolic tensors or arrays (batch, ...) that broadcast.
         kwargs: arguments of the layer, such as ``name``.
 
     Returns:
-        The minimum, a tensor of the same shape.
+        The minimum, a tensor.
 
     >>> minimum([[[1.0, 9.0]], [[3.0, 6.0]]]).tolist()
     [[1.0, 6.0]]

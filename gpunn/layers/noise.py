@@ -15,6 +15,7 @@ from gpunn.common.fields import field
 from gpunn.common.random import check_seed, draw_seed
 from gpunn.core.plan import Call
 from gpunn.ops.fusion.storing import write_elements
+from gpunn.ops.random import kept_at_random
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
@@ -217,3 +218,46 @@ class GaussianDropout(_RandomLayer):
 
     def _formula(self, x: Tensor, training: bool) -> Tensor:
         return x * _drawn(self, ops.ones_like(x)) if training and self.draws else x
+
+
+class AlphaDropout(_RandomLayer):
+    """Set a random fraction of the inputs to SELU's limit in training; mean and variance stay.
+
+    Dropped inputs become ``-alpha scale = -1.758``, what `selu` gives for very negative inputs.
+    Then ``a x + b`` restores a mean of 0 and a variance of 1. Outside training the layer passes
+    its input unchanged. Source: Klambauer et al., "Self-normalizing neural networks", 2017.
+
+    Shapes: x of any shape ``(batch, ...)`` -> y of the same shape.
+
+    Args:
+        rate: the fraction, from 0 to below 1.
+        noise_shape: shape of the mask, as in `Dropout`.
+        seed: key of the random stream; the model's when None.
+
+    Raises:
+        ValueError: for a rate below 0, or of 1 or more.
+
+    >>> AlphaDropout(0.5)([[1.0, 2.0]]).tolist()  # outside training: the identity
+    [[1.0, 2.0]]
+    >>> y = AlphaDropout(0.5, seed=1)([[0.0] * 8], training=True)
+    >>> [f"{value:.2f}" for value in sorted(set(y.ravel().tolist()))]
+    ['-0.78', '0.78']
+    """
+
+    examples = ({"rate": 0.0}, {"rate": 0.3, "seed": 7})
+    _may_add_losses = False
+
+    rate: float = field(check=check_below_one)
+    noise_shape: Any = field(default=None, check=optional(_check_noise_shape))
+
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
+        if not training or self.rate == 0.0:
+            return x
+        given = x.shape if self.noise_shape is None else self.noise_shape
+        sizes = [n or m for n, m in zip(given, x.shape, strict=True)]
+        kept = kept_at_random(sizes, self.rate, x.dtype, self.seed)
+        a = ((1.0 - self.rate) * (1.0 + self.rate * _LIMIT**2)) ** -0.5
+        return a * (x * kept + _LIMIT * (1.0 - kept)) - a * _LIMIT * self.rate
+
+
+_LIMIT = -1.6732632423543772 * 1.0507009873554805  # - alpha scale

@@ -113,6 +113,24 @@ def without_batch_axis(shape: Any) -> Any:
     return each_shape(lambda whole: tuple(int(n) for n in whole[1:] if n is not None), shape)
 
 
+def check_spec(layer: Any, samples: Sequence[Any], floats: str) -> None:
+    """Raise an error if inputs with these shapes of one sample are not what a layer's
+    ``input_spec`` expects; see `InputSpec`. ``floats``: the dtype of those that are floats."""
+    given = layer.input_spec
+    if given is None:
+        return
+    given = list(given.values()) if isinstance(given, dict) else given
+    specs = given if isinstance(given, (list, tuple)) else [given]
+    if len(specs) != len(samples):
+        raise ValueError(f"{layer.name}: {len(specs)} inputs are expected; got {len(samples)}.")
+    for k, (spec, sample) in enumerate(zip(specs, samples, strict=True)):
+        shape = (None, *sample)
+        wanted = spec and spec.expected(shape, dtype_of(sample) or floats)
+        if wanted:
+            which = "inputs" if len(specs) == 1 else f"as input {k}, tensors"
+            raise ValueError(f"{layer.name}: {which} of {wanted} are expected; got shape {shape}.")
+
+
 def check_shape(shape: Any, argument: str = "input_shape") -> tuple[int, ...]:
     """Return a shape of one sample as a tuple of positive integers."""
     try:

@@ -171,6 +171,8 @@ class GraphOperation:
     _applications: list[Application]
     _by_operator = False
     activity_regularizer: Any = None
+    input_spec: Any = None
+    """An `InputSpec`, or one for each input, in a list or dictionary; calls are checked by it."""
     _not_copied: ClassVar[frozenset[str]] = frozenset({"_applications"})
     """Attributes that `pickle` and `copy.deepcopy` do not copy. A layer that is copied alone does
     not copy the models that contain it; a graph copies its applications."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common.config import runs_eagerly
+from gpunn.common.config import resolve_dtype, runs_eagerly
 from gpunn.common.nested import any_in, replaced
 from gpunn.common.registry import Entry
 from gpunn.common.signatures import signature
@@ -32,7 +32,7 @@ from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import ShapeTrace, Trace, check_axes, current, entries_per_sample, trace_of
 
 from .as_operation import apply_own, is_training
-from .shapes import dtype_of, sample_of, without_batch_axis
+from .shapes import check_spec, dtype_of, sample_of, without_batch_axis
 from .symbolic import SampleShape
 
 
@@ -67,6 +67,7 @@ def build_for(layer: Any, shapes: Sequence[SampleShape], given: OpArguments) -> 
     A `build` with several arguments, ``a_shape`` and ``b_shape``, gets the shapes of the
     arguments ``a`` and ``b`` of `call`. With a single argument it gets that of the first.
     """
+    check_spec(layer, shapes, resolve_dtype(layer.dtype))
     args, kwargs = given.filled([(None, *shape) for shape in shapes])
     args, kwargs = replaced(lambda x: getattr(x, "shape", x), (args, kwargs))  # of constants
     first = args[0] if args else next(iter(kwargs.values()))

@@ -8,11 +8,13 @@ as an uninterrupted one. An integer seed gives the same values each time, as in 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunn.backends.contract.backend import Array
+from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_fraction, check_number
 from gpunn.common.importing.lazy import offered
 from gpunn.common.random import check_seed, draw_seed, set_random_seed, set_seed
@@ -68,31 +70,45 @@ class SeedGenerator:
 
 
 class _Draw(Primitive):
-    """Standard normal values, new in each step."""
+    """Numbers that are new in each step; `fill` says which."""
 
     def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
         backend, call = computation.backend, computation.context
         if getattr(call, "control", None) is None:
             raise ValueError("random numbers can be drawn only in the call of a layer or a model.")
-        zeros = backend.zeros(y.shape, y.dtype)
         asked = y.attributes["seed"]
         seed = call.seed if asked is None else asked
         stream = call.stream + y.attributes["number"] * STREAMS
         first = call.first_element(y.shape, y.attributes["entries"])
-        return lambda: backend.normal_noise(
-            zeros, 1.0, seed, stream, call.control, out, first=first
-        )
+        place = {"seed": seed, "stream": stream, "control": call.control, "first": first}
+        return self.fill(backend, y, out, **place)
+
+    def fill(self, backend: Backend, y: Tensor, out: Array, **place: Any) -> Work:
+        """Return what fills ``out`` with standard normal values, from a place in a stream."""
+        return partial(backend.normal_noise, backend.zeros(y.shape, y.dtype), 1.0, out=out, **place)
+
+
+class _Keep(_Draw):
+    """A positive number with probability 1 - rate, else 0, as `Dropout` draws."""
+
+    def fill(self, backend: Backend, y: Tensor, out: Array, **place: Any) -> Work:
+        ones, mask = backend.upload(np.ones(y.shape, y.dtype)), backend.empty(y.shape, bool)
+        rate = y.attributes["rate"]
+        return partial(backend.dropout, ones, rate, out=out, mask=mask, **place)
 
 
 def _no_compute(*args: Any, **attributes: Any) -> None:
     raise TypeError("random numbers of a trace are drawn only in a step.")
 
 
-_draw = _Draw(
-    "random.normal",
-    _no_compute,
-    lambda shape, dtype, **attributes: shape,
-    lambda shape, dtype, **attributes: dtype,
+_draw, _keep = (
+    kind(
+        "random numbers",
+        _no_compute,
+        lambda shape, dtype, **attributes: shape,
+        lambda shape, dtype, **attributes: dtype,
+    )
+    for kind in (_Draw, _Keep)
 )
 
 
@@ -311,12 +327,44 @@ def _standard_normal(shape: Any, dtype: Any, seed: Any, part: int = 0) -> Tensor
         raise ValueError(f"dtype must be one of floats; got {dtype!r}. Integers: random.randint.")
     trace = current()
     if trace is not None and (seed is None or isinstance(seed, SeedGenerator)):
-        key = seed.seed if seed is not None else None
-        number, entries = trace.next_draw(), trace.entries(sizes)
-        return _draw(shape=sizes, dtype=kind, seed=key, number=number, entries=entries)
+        return _drawn(_draw, sizes, kind, seed.seed if seed is not None else None)
     if isinstance(seed, SeedGenerator):
         generator = seed.generator()
     else:
         given = check_seed("seed", seed)
         generator = np.random.default_rng([draw_seed() if given is None else given, part])
     return convert(constant(generator.standard_normal(sizes), kind))
+
+
+def _drawn(
+    draw: Primitive, shape: Sequence[int], dtype: str, key: int | None, **more: Any
+) -> Tensor:
+    """Draw from the next stream of the trace."""
+    trace = current()
+    assert trace is not None
+    number, entries = trace.next_draw(), trace.entries(shape)
+    return draw(shape=tuple(shape), dtype=dtype, seed=key, number=number, entries=entries, **more)
+
+
+def kept_at_random(shape: Sequence[int], rate: float, dtype: str, seed: int | None) -> Tensor:
+    """Draw 1 with probability 1 - rate, else 0, inside a call: equal on every backend.
+
+    Args:
+        shape, dtype: of the result.
+        rate: from 0 to below 1.
+        seed: None for that of the caller.
+    """
+    return ops.cast(_drawn(_keep, shape, dtype, seed, rate=rate) > 0, dtype)
+
+
+def even(shape: Sequence[int], dtype: str, seed: int | None) -> Tensor:
+    """Draw from a uniform distribution over [0, 1), inside a call: equal on every backend.
+
+    They are multiples of 2^-24, of as many fair bits.
+
+    Args:
+        shape, dtype: of the result.
+        seed: None for that of the caller.
+    """
+    bits = _drawn(_keep, (*shape, 24), dtype, seed, rate=0.5)  # 0 or 2
+    return ops.sum(bits * np.ldexp(1.0, np.arange(-25, -1)).astype(dtype), -1)

@@ -21,6 +21,7 @@ from gpunn.testing import check_gradients
 NO_LAYER_GRADIENT = {
     "InputLayer": "a view of the input that a model never runs",
     "Embedding": "of integers: see test_embedding.py",
+    "ActivityRegularization": "its penalty is part of the loss: see test_small_layers.py",
 }
 
 BACKENDS = ["numpy", "compiled", "emulated"]  # formulas, and the kernels that a GPU runs
@@ -54,6 +55,7 @@ def test_layers(name: str, arguments: dict, shape: str, backend: str) -> None:
     gpunn.utils.set_random_seed(0)  # with this seed, no relu's input is near 0
     layer = registered.make("layer", name, arguments)
     size = (IMAGE_SHAPES if registered.takes_images(layer) else SHAPES)[shape]
+    size = registered.fitting(layer, size)
     check_gradients(layer, [size] * 2 if layer.takes_list else size, backend=backend)
 
 

@@ -257,6 +257,7 @@ LAYERS: dict[str, Callable[[Any, dict, Any, Any], Any]] = {
     "Dropout": torch_dropout,
     "Dense": torch_dense,
     "Add": lambda x, arguments, layer, ours: x + torch.tanh(x),
+    "Identity": lambda x, arguments, layer, ours: x,
     "Average": lambda x, arguments, layer, ours: (x + torch.tanh(x)) / 2,
     "Concatenate": lambda x, arguments, layer, ours: torch.cat(
         [x, torch.tanh(x)], arguments.get("axis", -1)

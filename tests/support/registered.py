@@ -5,6 +5,7 @@ Tests that walk the registry build their objects with it.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gpunn
@@ -24,6 +25,14 @@ def takes_images(layer: Any) -> bool:
     return getattr(layer, "data_format", None) is not None
 
 
+def fitting(layer: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape with as many axes as the layer expects: the last ones merged, or some of 1 added."""
+    axes = getattr(layer.input_spec, "ndim", None) or len(shape)
+    if axes < len(shape):
+        return (*shape[: axes - 1], math.prod(shape[axes - 1 :]))
+    return (*shape, *(1,) * (axes - len(shape)))
+
+
 def in_a_chain(layer: Any, inputs: int) -> list[Any]:
     """The layer in a chain whose samples are rows of ``inputs`` values, a multiple of 6."""
     if isinstance(layer, gpunn.layers.Embedding):  # of codes from 0 to 2
@@ -33,7 +42,11 @@ def in_a_chain(layer: Any, inputs: int) -> list[Any]:
         return [gpunn.Model(x, layer([x, gpunn.layers.Activation("tanh")(x)]))]
     if takes_images(layer):
         return [gpunn.layers.Reshape((2, 3, -1)), layer, gpunn.layers.Flatten()]
-    return [layer]
+    axes = getattr(layer.input_spec, "ndim", None)
+    if axes is not None and axes > 2:
+        sample = (*(3, 2, 1)[: axes - 2], -1)
+        return [gpunn.layers.Reshape(sample), layer, gpunn.layers.Flatten()]
+    return [layer] if axes is None else [layer, gpunn.layers.Flatten()]
 
 
 def names(kind: str) -> list[str]:

@@ -1,0 +1,161 @@
+"""Layers around other layers, and what a layer expects of its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gpunn.common.fields import field
+from gpunn.ops.dtypes import named
+
+from .layer import Layer, get
+from .shapes import Shape, without_batch_axis
+
+__all__ = ["InputSpec", "Wrapper"]
+
+
+class InputSpec:
+    """What a layer expects of an input: its number of axes, and their lengths.
+
+    A layer sets it as its ``input_spec``, in the constructor or in `build`, or a list of one for
+    each input. Calls with other inputs raise an error that names the layer, before it is built.
+
+    Args:
+        dtype: expected dtype, such as ``"float32"``.
+        shape: lengths of all axes, the batch axis first; None for any length.
+        ndim: number of axes, with the batch axis.
+        max_ndim, min_ndim: bounds of that number.
+        axes: the lengths of some axes, ``{axis: length}``; None for any length.
+        allow_last_axis_squeeze: whether a last axis of length 1 may be missing or added.
+        name: name of the input, for messages.
+        optional: whether the input may be None.
+
+    Raises:
+        TypeError: if ``axes`` is no dictionary of integers.
+        ValueError: for an axis beyond ``ndim`` or ``max_ndim``.
+
+    >>> import gpunn
+    >>> class _Rows(gpunn.layers.Layer):
+    ...     def __init__(self):
+    ...         super().__init__(name="rows")
+    ...         self.input_spec = InputSpec(ndim=3, axes={-1: 8})
+    ...     def call(self, x):
+    ...         return x[:, 0]
+    >>> _Rows()([[1.0, 2.0]])
+    Traceback (most recent call last):
+    ValueError: rows: inputs of 3 axes, with the batch axis, are expected; got shape (None, 2).
+    """
+
+    def __init__(
+        self,
+        dtype: Any = None,
+        shape: Sequence[int | None] | None = None,
+        ndim: int | None = None,
+        max_ndim: int | None = None,
+        min_ndim: int | None = None,
+        axes: Mapping[int, int | None] | None = None,
+        allow_last_axis_squeeze: bool = False,
+        name: str | None = None,
+        optional: bool = False,
+    ) -> None:
+        self.dtype = None if dtype is None else named(dtype)
+        self.shape = None if shape is None else tuple(shape)
+        self.ndim = ndim if self.shape is None else len(self.shape)
+        self.max_ndim, self.min_ndim, self.name, self.optional = max_ndim, min_ndim, name, optional
+        self.allow_last_axis_squeeze = allow_last_axis_squeeze
+        try:
+            self.axes = {int(axis): n for axis, n in dict(axes or {}).items()}
+        except (TypeError, ValueError):
+            raise TypeError(f"axes must be a dictionary of integers; got axes={axes!r}.") from None
+        most = self.ndim if self.ndim is not None else self.max_ndim
+        if self.axes and most is not None and max(self.axes) >= most:
+            raise ValueError(f"axes holds the axis {max(self.axes)}; there are at most {most}.")
+
+    def expected(self, shape: Shape, dtype: str) -> str | None:
+        """Return what is expected of an input of this shape and dtype instead; None if it fits.
+
+        >>> InputSpec(min_ndim=3).expected((None, 8), "float32")
+        'at least 3 axes, with the batch axis,'
+        """
+        ndim, squeezes = len(shape), self.allow_last_axis_squeeze
+        if self.ndim is not None and ndim != self.ndim and not squeezes:
+            return f"{self.ndim} axes, with the batch axis,"
+        if self.max_ndim is not None and ndim > self.max_ndim:
+            return f"at most {self.max_ndim} axes, with the batch axis,"
+        if self.min_ndim is not None and ndim < self.min_ndim:
+            return f"at least {self.min_ndim} axes, with the batch axis,"
+        if self.dtype is not None and dtype != self.dtype:
+            return f"dtype {self.dtype}, not {dtype},"
+        for axis, n in self.axes.items():
+            if not -ndim <= axis < ndim or (n is not None and shape[axis] not in (n, None)):
+                return f"length {n} along axis {axis}"
+        if self.shape is not None:
+            own = self.shape
+            if squeezes:
+                own, shape = (s[:-1] if s[-1:] == (1,) else s for s in (own, shape))
+            if len(own) != len(shape) or any(
+                n is not None and m is not None and n != m
+                for n, m in zip(own, shape, strict=True)
+            ):
+                return f"shape {self.shape}"
+        return None
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make an equal object, as JSON-serializable values; as Keras's,
+        without the name and ``allow_last_axis_squeeze``.
+
+        >>> InputSpec.from_config(InputSpec(ndim=2).get_config()).ndim
+        2
+        """
+        names = ("dtype", "shape", "ndim", "max_ndim", "min_ndim", "axes", "optional")
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> InputSpec:
+        """Make an object from the arguments that `get_config` returned, as in Keras.
+
+        >>> InputSpec.from_config({"min_ndim": 3})
+        InputSpec(min_ndim=3)
+        """
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        names = ("dtype", "shape", "ndim", "max_ndim", "min_ndim", "axes")
+        given = (f"{name}={getattr(self, name)}" for name in names if getattr(self, name))
+        return f"InputSpec({', '.join(given)})"
+
+
+def _check_layer(name: str, value: Any) -> Any:
+    if isinstance(value, type) or not isinstance(value, (Layer, dict)):
+        raise ValueError(f"{name} must be a layer, such as layers.Dense(8); got {value!r}.")
+    return get(value)
+
+
+class Wrapper(Layer):
+    """Base class of layers around another layer, which they hold as ``layer``.
+
+    A subclass writes a `call` that applies ``self.layer``. Its weights are those of the layer, and
+    what it declares itself.
+
+    Args:
+        layer: the layer inside.
+
+    Raises:
+        ValueError: if ``layer`` is not a layer.
+
+    >>> import gpunn
+    >>> class _Twice(gpunn.layers.Wrapper):
+    ...     def call(self, x):
+    ...         return self.layer(self.layer(x))
+    >>> layer = _Twice(gpunn.layers.Dense(2, kernel_initializer="ones"))
+    >>> layer([[1.0, 2.0]]).tolist(), len(layer.weights)
+    ([[6.0, 6.0]], 2)
+    """
+
+    _abstract = True
+
+    layer: Any = field(check=_check_layer)
+
+    def build(self, input_shape: Any) -> None:
+        if not self.layer.built:
+            self.layer._ensure_built(without_batch_axis(input_shape))
