@@ -16,10 +16,9 @@ from typing import Any
 ABSENT: dict[str, list[tuple[str, str]]] = {
     "layers": [
         (
-            "recurrent layers; put a window of fixed length through Flatten and Dense, or keep "
-            "Keras for this model",
-            "LSTM GRU SimpleRNN RNN Bidirectional LSTMCell GRUCell SimpleRNNCell StackedRNNCells "
-            "TimeDistributed ConvLSTM1D ConvLSTM2D ConvLSTM3D Masking",
+            "recurrent layers of convolutions; write a cell that calls layers.Conv2D, and pass it "
+            "to layers.RNN",
+            "Bidirectional TimeDistributed ConvLSTM1D ConvLSTM2D ConvLSTM3D Masking",
         ),
         (
             "attention; write it with gpunn.ops in a layer's call, or keep Keras for this model",

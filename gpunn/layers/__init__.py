@@ -47,7 +47,10 @@ if TYPE_CHECKING:
     from .preprocessing.lookups import IntegerLookup, StringLookup
     from .preprocessing.normalization import Normalization
     from .products import Dot, dot
+    from .sequences.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
     from .sequences.embedding import Embedding
+    from .sequences.gated import GRU, LSTM, SimpleRNN
+    from .sequences.recurrent import RNN
     from .wrapping import InputSpec, Wrapper
 
     AvgPool2D = AveragePooling2D
@@ -86,7 +89,10 @@ else:
             ".preprocessing.lookups": "IntegerLookup StringLookup",
             ".preprocessing.normalization": "Normalization",
             ".products": "Dot dot",
+            ".sequences.cells": "GRUCell LSTMCell SimpleRNNCell StackedRNNCells",
             ".sequences.embedding": "Embedding",
+            ".sequences.gated": "GRU LSTM SimpleRNN",
+            ".sequences.recurrent": "RNN",
             ".wrapping": "InputSpec Wrapper",
         },
         {
@@ -101,16 +107,17 @@ else:
     )
 
 __all__ = [
-    "ELU", "Activation", "ActivityRegularization", "Add", "AlphaDropout", "Average",
-    "AveragePooling2D", "AvgPool2D", "BatchNormalization", "CategoryEncoding", "Concatenate",
-    "Conv2D", "Conv2DTranspose", "Convolution2D", "Convolution2DTranspose", "DatetimeEncoder",
-    "Dense", "Discretization", "Dot", "Dropout", "Embedding", "Flatten", "GaussianDropout",
-    "GaussianNoise", "GlobalAveragePooling2D", "GlobalAvgPool2D", "GlobalMaxPool2D",
-    "GlobalMaxPooling2D", "GroupNormalization", "HashingVectorizer", "Identity", "Input",
-    "InputLayer", "InputSpec", "IntegerLookup", "Lambda", "Layer", "LayerNormalization",
-    "LeakyReLU", "MaxPool2D", "MaxPooling2D", "Maximum", "Minimum", "MissingIndicator", "Multiply",
-    "Normalization", "PReLU", "Permute", "RMSNormalization", "ReLU", "RepeatVector", "Rescaling",
-    "Reshape", "SimpleImputer", "Softmax", "StringLookup", "Subtract", "UnitNormalization",
-    "UpSampling2D", "Wrapper", "ZeroPadding2D", "add", "average", "concatenate", "deserialize",
-    "dot", "get", "maximum", "minimum", "multiply", "serialize", "subtract",
+    "ELU", "GRU", "LSTM", "RNN", "Activation", "ActivityRegularization", "Add", "AlphaDropout",
+    "Average", "AveragePooling2D", "AvgPool2D", "BatchNormalization", "CategoryEncoding",
+    "Concatenate", "Conv2D", "Conv2DTranspose", "Convolution2D", "Convolution2DTranspose",
+    "DatetimeEncoder", "Dense", "Discretization", "Dot", "Dropout", "Embedding", "Flatten",
+    "GRUCell", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling2D", "GlobalAvgPool2D",
+    "GlobalMaxPool2D", "GlobalMaxPooling2D", "GroupNormalization", "HashingVectorizer", "Identity",
+    "Input", "InputLayer", "InputSpec", "IntegerLookup", "LSTMCell", "Lambda", "Layer",
+    "LayerNormalization", "LeakyReLU", "MaxPool2D", "MaxPooling2D", "Maximum", "Minimum",
+    "MissingIndicator", "Multiply", "Normalization", "PReLU", "Permute", "RMSNormalization", "ReLU",
+    "RepeatVector", "Rescaling", "Reshape", "SimpleImputer", "SimpleRNN", "SimpleRNNCell",
+    "Softmax", "StackedRNNCells", "StringLookup", "Subtract", "UnitNormalization", "UpSampling2D",
+    "Wrapper", "ZeroPadding2D", "add", "average", "concatenate", "deserialize", "dot", "get",
+    "maximum", "minimum", "multiply", "serialize", "subtract",
 ]  # fmt: skip

@@ -37,14 +37,20 @@ def test_serialize_and_deserialize(kind: str, name: str, arguments: dict) -> Non
     assert type(again) is type(entry)
     assert json.loads(json.dumps(registry.serialize(again))) == stored
     for argument, value in arguments.items():
-        kept = getattr(again, argument)
-        if isinstance(kept, registry.Entry):  # passed by name or as a dictionary
-            assert kept._kind in ("activation", "initializer")
-            assert type(kept) is type(registry.get(kept._kind, value)), argument
-            if isinstance(value, dict):
-                assert registry.serialize(kept)["config"].items() >= value["config"].items()
-        else:
-            assert np.array_equal(kept, value), argument
+        check_kept(getattr(again, argument), value, argument)
+
+
+def check_kept(kept: object, value: object, argument: str) -> None:
+    if isinstance(kept, list) and isinstance(kept[0], registry.Entry):
+        for one, given in zip(kept, value, strict=True):
+            check_kept(one, given, argument)
+    elif isinstance(kept, registry.Entry):  # passed by name or as a dictionary
+        assert kept._kind in ("activation", "initializer", "layer")
+        assert type(kept) is type(registry.get(kept._kind, value)), argument
+        if isinstance(value, dict):
+            assert registry.serialize(kept)["config"].items() >= value["config"].items()
+    else:
+        assert np.array_equal(kept, value), argument
 
 
 @pytest.mark.parametrize("name", [n for n in registered.names("layer") if n != "InputLayer"])

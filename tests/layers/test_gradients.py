@@ -22,6 +22,7 @@ NO_LAYER_GRADIENT = {
     "InputLayer": "a view of the input that a model never runs",
     "Embedding": "of integers: see test_embedding.py",
     "ActivityRegularization": "its penalty is part of the loss: see test_small_layers.py",
+    **dict.fromkeys(registered.CELLS, "runs in the layer RNN"),
 }
 
 BACKENDS = ["numpy", "compiled", "emulated"]  # formulas, and the kernels that a GPU runs
@@ -40,6 +41,14 @@ IMAGE_SHAPES = {
     "four axes": (2, 3, 3, 5),
 }
 
+STEP_SHAPES = {
+    "one row": (1, 4, 2),
+    "one number": (1, 1, 1),
+    "ragged": (7, 3, 5),
+    "three axes": (2, 3, 4),
+    "four axes": (2, 2, 3),
+}
+
 
 def test_every_layer_is_checked_or_says_why_not() -> None:
     checked = {name for name, _ in registered.cases("layer", *NO_LAYER_GRADIENT)}
@@ -54,7 +63,8 @@ def test_every_layer_is_checked_or_says_why_not() -> None:
 def test_layers(name: str, arguments: dict, shape: str, backend: str) -> None:
     gpunn.utils.set_random_seed(0)  # with this seed, no relu's input is near 0
     layer = registered.make("layer", name, arguments)
-    size = (IMAGE_SHAPES if registered.takes_images(layer) else SHAPES)[shape]
+    images, steps = registered.takes_images(layer), registered.takes_steps(layer)
+    size = (IMAGE_SHAPES if images else STEP_SHAPES if steps else SHAPES)[shape]
     size = registered.fitting(layer, size)
     check_gradients(layer, [size] * 2 if layer.takes_list else size, backend=backend)
 

@@ -17,7 +17,9 @@ from gpunn import layers, losses, ops
 pytestmark = pytest.mark.usefixtures("doubles")
 LAYERS = [  # but for those of integers, and of what is encoded on the host
     (name, arguments)
-    for name, arguments in registered.cases("layer", "InputLayer", "CategoryEncoding", "Embedding")
+    for name, arguments in registered.cases(
+        "layer", "InputLayer", "CategoryEncoding", "Embedding", *registered.CELLS
+    )
     if not registered.make("layer", name, arguments)._on_host
 ]
 
@@ -43,6 +45,8 @@ def test_layers(name: str, arguments: dict[str, Any]) -> None:
     gpunn.utils.set_random_seed(1)  # with this seed, no relu's input is near 0
     layer = registered.make("layer", name, arguments)
     shape = (3, 4, 4, 6) if registered.takes_images(layer) else (5, 6)
+    if registered.takes_steps(layer):
+        shape = (3, 4, 2)
     shape = registered.fitting(layer, shape)
     x = np.random.default_rng(2).standard_normal(shape)
     if layer.takes_list:

@@ -18,6 +18,8 @@ KINDS = (
     "layer", "activation", "loss", "optimizer", "metric", "initializer", "schedule",
     "regularizer", "constraint",
 )  # fmt: skip
+CELLS = ("SimpleRNNCell", "GRUCell", "LSTMCell", "StackedRNNCells")
+"""Layers that are applied to one step of sequences and to states, in the layer `RNN`."""
 
 
 def takes_images(layer: Any) -> bool:
@@ -33,6 +35,11 @@ def fitting(layer: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*shape, *(1,) * (axes - len(shape)))
 
 
+def takes_steps(layer: Any) -> bool:
+    """Whether its samples are sequences (steps, features)."""
+    return hasattr(layer, "return_sequences")
+
+
 def in_a_chain(layer: Any, inputs: int) -> list[Any]:
     """The layer in a chain whose samples are rows of ``inputs`` values, a multiple of 6."""
     if isinstance(layer, gpunn.layers.Embedding):  # of codes from 0 to 2
@@ -40,6 +47,10 @@ def in_a_chain(layer: Any, inputs: int) -> list[Any]:
     if layer.takes_list:
         x = gpunn.Input((inputs,))
         return [gpunn.Model(x, layer([x, gpunn.layers.Activation("tanh")(x)]))]
+    if type(layer).__name__ in CELLS:
+        layer = gpunn.layers.RNN(layer, name="recurrent")
+    if takes_steps(layer):
+        return [gpunn.layers.Reshape((3, -1)), layer, gpunn.layers.Flatten()]
     if takes_images(layer):
         return [gpunn.layers.Reshape((2, 3, -1)), layer, gpunn.layers.Flatten()]
     axes = getattr(layer.input_spec, "ndim", None)

@@ -324,8 +324,9 @@ class OnnxGraph(ImageOperators):
             if isinstance(entry, slice) and entry != slice(None):
                 start, stop, step = entry.indices(given[axis])
                 whole = (start, stop, step) == (0, given[axis], 1)
-                if step < 0 or (given[axis] == self.batch and not whole):
-                    raise NotExportable("a part of the batch, or a negative step")
+                if given[axis] == self.batch and not whole:
+                    raise NotExportable("a part of the batch, or its reverse")
+                stop = stop if stop >= 0 else -(1 << 31)  # before the first: -1 is the last
                 parts = map(self.integers, ([start], [stop], [axis], [step]))
                 x = self.add("Slice", x, *parts)
             elif not isinstance(entry, slice):

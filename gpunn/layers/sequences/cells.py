@@ -1,0 +1,499 @@
+"""Cells: one step of a recurrent layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpunn.common import registry
+from gpunn.common.arguments import check_below_one, check_flag
+from gpunn.common.fields import field
+from gpunn.common.overrides import replaces
+from gpunn.common.random import check_seed
+from gpunn.layers.arguments import (
+    check_activation,
+    check_constraint,
+    check_initializer,
+    check_regularizer,
+    check_units,
+)
+from gpunn.layers.as_operation import by_kernels
+from gpunn.layers.layer import Layer
+from gpunn.layers.noise import Dropout
+from gpunn.layers.parameters import declared
+from gpunn.layers.shapes import Shape
+from gpunn.layers.traced import takes_training
+from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
+
+Masks = Sequence[Tensor]
+"""What dropout multiplies with: nothing, one mask, or one for each gate."""
+
+
+def among(*allowed: Any) -> Any:
+    """Return a check that an argument is one of these values."""
+
+    def check(name: str, value: Any) -> Any:
+        if value not in allowed:
+            listed = " or ".join(map(repr, allowed))
+            raise ValueError(f"{name} must be {listed}; got {value!r}.")
+        return value
+
+    return check
+
+
+class _Cell(Layer):
+    """Base class of built-in cells. The product of the inputs of all steps is taken at once.
+
+    Attributes:
+        gates: the number of products in a step.
+        state_size, output_size: as of all cells.
+    """
+
+    _may_add_losses = False
+    gates: ClassVar[int] = 1
+
+    units: int = field(check=check_units)
+    activation: Any = field(default="tanh", check=check_activation)
+    use_bias: bool = field(default=True, check=check_flag)
+    kernel_initializer: Any = field(default="glorot_uniform", check=check_initializer)
+    recurrent_initializer: Any = field(default="orthogonal", check=check_initializer)
+    bias_initializer: Any = field(default="zeros", check=check_initializer)
+    kernel_regularizer: Any = field(default=None, check=check_regularizer)
+    recurrent_regularizer: Any = field(default=None, check=check_regularizer)
+    bias_regularizer: Any = field(default=None, check=check_regularizer)
+    kernel_constraint: Any = field(default=None, check=check_constraint)
+    recurrent_constraint: Any = field(default=None, check=check_constraint)
+    bias_constraint: Any = field(default=None, check=check_constraint)
+    dropout: float = field(default=0.0, check=check_below_one)
+    recurrent_dropout: float = field(default=0.0, check=check_below_one)
+    seed: int | None = field(default=None, check=check_seed)
+    implementation: int = field(default=2, check=among(1, 2), kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.bias: Any = None
+
+    @property
+    def state_size(self) -> Any:
+        return self.units
+
+    @property
+    def output_size(self) -> int:
+        return self.units
+
+    def build(self, input_shape: Shape) -> None:
+        inputs, width = input_shape[-1], self.gates * self.units
+        if inputs is None:
+            raise ValueError(f"{self.name}: the number of features must be known.")
+        self.kernel = declared(self, "kernel", (inputs, width))
+        options = {
+            kind: getattr(self, f"recurrent_{kind}") for kind in ("regularizer", "constraint")
+        }
+        self.recurrent_kernel = self.parameter(
+            (self.units, width), self.recurrent_initializer, "recurrent_kernel", **options
+        )
+        if self.use_bias:
+            self.bias = self._declare_bias(width)
+
+    def _declare_bias(self, width: int) -> Any:
+        return declared(self, "bias", (width,))
+
+    def get_initial_state(self, batch_size: int | None = None) -> list[Tensor]:
+        """Return the states before the first step: zeros (batch, units).
+
+        Args:
+            batch_size: the number of sequences.
+        """
+        sizes = self.state_size if isinstance(self.state_size, list) else [self.state_size]
+        return [ops.zeros((batch_size, n), dtype=self.kernel.dtype) for n in sizes]
+
+    def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
+        several = isinstance(states, (list, tuple))
+        given = list(states) if several else [states]
+        of_inputs, of_states = self._draw(inputs, training)
+        y, made = self._step(self._project(inputs, of_inputs), given, of_states)
+        return y, made if several else made[0]
+
+    # -- in a recurrent layer
+
+    def _draw(self, x: Tensor, training: bool) -> tuple[Masks, Masks]:
+        """Draw the masks of dropout for inputs (..., batch, features), and for states."""
+        # As in Keras: with recurrent dropout, each gate has masks of its own.
+        count = self.gates if self.recurrent_dropout or self.implementation == 1 else 1
+        batch, features = x.shape[-2:]
+
+        def drawn(rate: float, width: int) -> Masks:
+            if not training or not rate:
+                return ()
+            layer = Dropout(rate, seed=self.seed, name="dropout")
+            return [
+                by_kernels(layer, [ops.ones((batch, width), x.dtype)], True) for _ in range(count)
+            ]
+
+        return drawn(self.dropout, features), drawn(self.recurrent_dropout, self.units)
+
+    def _project(self, x: Tensor, masks: Masks) -> Tensor:
+        """Return the part of the gates that comes from inputs (..., features)."""
+        z = _product(x, self.kernel, masks)
+        return z if self.bias is None else z + self._input_bias()
+
+    def _input_bias(self) -> Any:
+        return self.bias
+
+    def _step(
+        self, z: Tensor, states: Sequence[Tensor], masks: Masks
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the output and the new states of one step. The first state is the output."""
+        raise TypeError(f"{type(self).__name__} must define _step(z, states, masks).")
+
+
+def _product(x: Tensor, kernel: Any, masks: Masks) -> Tensor:
+    """Return ``x kernel`` with dropout of x: by one mask, or by one for each gate."""
+    if len(masks) < 2:
+        return ops.matmul(x * masks[0] if masks else x, kernel)
+    parts = ops.split(kernel, len(masks), axis=1)
+    return ops.concatenate(
+        [ops.matmul(x * mask, part) for mask, part in zip(masks, parts, strict=True)], axis=-1
+    )
+
+
+class SimpleRNNCell(_Cell):
+    """One step of a simple recurrent network: ``y = activation(x W + h U + b)``, also the new h.
+
+    Source: Elman, "Finding structure in time", 1990. `SimpleRNN` is the layer.
+
+    Shapes: inputs ``(batch, features)`` and one state ``(batch, units)`` -> y ``(batch, units)``
+    and a list of the new state. W has the shape ``(features, units)``, U ``(units, units)``.
+
+    Args:
+        units: number of outputs.
+        activation: name or object; None is linear.
+        use_bias: whether to add b.
+        kernel_initializer, recurrent_initializer, bias_initializer: of W, U and b.
+        kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties on them.
+        kernel_constraint, recurrent_constraint, bias_constraint: see `gpunn.constraints`.
+        dropout: fraction of the inputs that training sets to 0, the same in all steps.
+        recurrent_dropout: the same for the state.
+        seed: key of the random stream; the model's when None.
+        implementation: accepted as in Keras. 1: each gate has masks of its own.
+
+    Raises:
+        ValueError: for units below 1, and a rate outside [0, 1).
+
+    >>> import gpunn
+    >>> rnn = gpunn.layers.RNN(SimpleRNNCell(4))
+    >>> rnn([[[1.0, 2.0], [3.0, 4.0]]]).shape
+    (1, 4)
+    """
+
+    examples = ({"units": 3, "name": "a"},)
+
+    def _step(
+        self, z: Tensor, states: Sequence[Tensor], masks: Masks
+    ) -> tuple[Tensor, list[Tensor]]:
+        y = self.activation(z + _product(states[0], self.recurrent_kernel, masks))
+        return y, [y]
+
+
+class GRUCell(_Cell):
+    """One step of a gated recurrent unit, whose gates decide how much of the state is kept.
+
+    ``z = s(x W_z + h U_z)``, ``r = s(x W_r + h U_r)``, ``c = activation(x W_c + r (h U_c))``,
+    ``h' = z h + (1 - z) c``, with biases; s is the recurrent activation. Without ``reset_after``,
+    ``(r h) U_c`` replaces ``r (h U_c)``. Source: Cho et al., "Learning phrase representations using
+    RNN encoder-decoder", 2014. `GRU` is the layer.
+
+    Shapes: as for `SimpleRNNCell`; W ``(features, 3 units)``, U ``(units, 3 units)``, and b
+    ``(2, 3 units)`` or, without ``reset_after``, ``(3 units,)``.
+
+    Args:
+        units: number of outputs.
+        activation, recurrent_activation: of the candidate c, and of the gates.
+        use_bias: whether to add b.
+        kernel_initializer, recurrent_initializer, bias_initializer: of W, U and b.
+        kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties on them.
+        kernel_constraint, recurrent_constraint, bias_constraint: see `gpunn.constraints`.
+        dropout, recurrent_dropout: as for `SimpleRNNCell`.
+        reset_after: whether the reset gate r applies after the product.
+        seed: key of the random stream; the model's when None.
+        implementation: as for `SimpleRNNCell`.
+
+    Raises:
+        ValueError: for units below 1, and a rate outside [0, 1).
+
+    >>> import gpunn
+    >>> rnn = gpunn.layers.RNN(GRUCell(4), return_sequences=True)
+    >>> rnn([[[1.0, 2.0], [3.0, 4.0]]]).shape
+    (1, 2, 4)
+    """
+
+    examples = ({"units": 3, "name": "a"}, {"units": 2, "reset_after": False, "name": "a"})
+    gates = 3
+
+    units: int = field(check=check_units)
+    activation: Any = field(default="tanh")
+    recurrent_activation: Any = field(default="sigmoid", check=check_activation)
+    use_bias: bool = field(default=True)
+    kernel_initializer: Any = field(default="glorot_uniform")
+    recurrent_initializer: Any = field(default="orthogonal")
+    bias_initializer: Any = field(default="zeros")
+    kernel_regularizer: Any = field(default=None)
+    recurrent_regularizer: Any = field(default=None)
+    bias_regularizer: Any = field(default=None)
+    kernel_constraint: Any = field(default=None)
+    recurrent_constraint: Any = field(default=None)
+    bias_constraint: Any = field(default=None)
+    dropout: float = field(default=0.0)
+    recurrent_dropout: float = field(default=0.0)
+    reset_after: bool = field(default=True, check=check_flag)
+
+    def _declare_bias(self, width: int) -> Any:
+        return declared(self, "bias", (2, width) if self.reset_after else (width,))
+
+    def _input_bias(self) -> Any:
+        return self.bias[0] if self.reset_after else self.bias
+
+    def _step(
+        self, z: Tensor, states: Sequence[Tensor], masks: Masks
+    ) -> tuple[Tensor, list[Tensor]]:
+        h, u, kernel = states[0], self.units, self.recurrent_kernel
+        if self.reset_after:
+            inner = _product(h, kernel, masks)
+            if self.bias is not None:
+                inner = inner + self.bias[1]
+        else:
+            inner = _product(h, kernel[:, : 2 * u], masks[:2])
+        gates = self.recurrent_activation(z[:, : 2 * u] + inner[:, : 2 * u])
+        kept, reset = gates[:, :u], gates[:, u:]
+        if self.reset_after:
+            recurrent = reset * inner[:, 2 * u :]
+        else:
+            dropped = h * masks[2] if len(masks) > 2 else h * masks[0] if masks else h
+            recurrent = ops.matmul(reset * dropped, kernel[:, 2 * u :])
+        candidate = self.activation(z[:, 2 * u :] + recurrent)
+        y = kept * h + (1 - kept) * candidate
+        return y, [y]
+
+
+class LSTMCell(_Cell):
+    """One step of long short-term memory: gates decide what the memory c keeps, takes and shows.
+
+    ``i, f, o = s(x W + h U + b)`` for each gate, ``c' = f c + i activation(x W_c + h U_c + b_c)``,
+    ``h' = o activation(c')``; s is the recurrent activation. The columns of W and U are those of
+    i, f, c and o, in this order. Source: Hochreiter and Schmidhuber, "Long short-term memory",
+    1997; the forget gate f: Gers, Schmidhuber and Cummins, 2000. `LSTM` is the layer.
+
+    Shapes: inputs ``(batch, features)`` and states h and c ``(batch, units)`` -> h' and the list of
+    h' and c'; W ``(features, 4 units)``, U ``(units, 4 units)``, b ``(4 units,)``.
+
+    Args:
+        units: number of outputs.
+        activation, recurrent_activation: of the memory, and of the gates.
+        use_bias: whether to add b.
+        kernel_initializer, recurrent_initializer, bias_initializer: of W, U and b.
+        unit_forget_bias: whether the bias of the forget gate starts at 1 (Jozefowicz et al., 2015).
+        kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties on them.
+        kernel_constraint, recurrent_constraint, bias_constraint: see `gpunn.constraints`.
+        dropout, recurrent_dropout: as for `SimpleRNNCell`.
+        seed: key of the random stream; the model's when None.
+        implementation: as for `SimpleRNNCell`.
+
+    Raises:
+        ValueError: for units below 1, and a rate outside [0, 1).
+
+    >>> import gpunn
+    >>> rnn = gpunn.layers.RNN([LSTMCell(4), LSTMCell(3)])
+    >>> rnn([[[1.0, 2.0], [3.0, 4.0]]]).shape
+    (1, 3)
+    """
+
+    examples = ({"units": 3, "name": "a"},)
+    gates = 4
+
+    units: int = field(check=check_units)
+    activation: Any = field(default="tanh")
+    recurrent_activation: Any = field(default="sigmoid", check=check_activation)
+    use_bias: bool = field(default=True)
+    kernel_initializer: Any = field(default="glorot_uniform")
+    recurrent_initializer: Any = field(default="orthogonal")
+    bias_initializer: Any = field(default="zeros")
+    unit_forget_bias: bool = field(default=True, check=check_flag)
+
+    @property
+    def state_size(self) -> Any:
+        return [self.units, self.units]
+
+    def _declare_bias(self, width: int) -> Any:
+        if not self.unit_forget_bias:
+            return super()._declare_bias(width)
+
+        def first_values(shape: Any, dtype: Any) -> np.ndarray:
+            start, ones = (self.units,), np.ones(self.units, dtype)
+            rest = self.bias_initializer((2 * self.units,))
+            values = np.concatenate([self.bias_initializer(start), ones, rest])
+            return values.astype(dtype)
+
+        return self.parameter(
+            (width,), first_values, "bias", regularizer=self.bias_regularizer,
+            constraint=self.bias_constraint,
+        )  # fmt: skip
+
+    def _step(
+        self, z: Tensor, states: Sequence[Tensor], masks: Masks
+    ) -> tuple[Tensor, list[Tensor]]:
+        h, c = states
+        u, gate = self.units, self.recurrent_activation
+        z = z + _product(h, self.recurrent_kernel, masks)
+        taken, kept = gate(z[:, :u]), gate(z[:, u : 2 * u])
+        c = kept * c + taken * self.activation(z[:, 2 * u : 3 * u])
+        h = gate(z[:, 3 * u :]) * self.activation(c)
+        return h, [h, c]
+
+
+# -- any cell
+
+
+def is_built_in(cell: Any) -> bool:
+    """Whether a cell computes the inputs' part of all steps at once, and is not overridden."""
+    return isinstance(cell, _Cell) and not replaces(type(cell), "call")
+
+
+def draw(cell: Any, x: Tensor, training: bool) -> Any:
+    """Draw what dropout in a cell needs for all steps of inputs (..., batch, features)."""
+    if isinstance(cell, StackedRNNCells) and not replaces(type(cell), "call"):
+        found = []
+        for inner in cell.cells:
+            found.append(draw(inner, x, training))
+            x = ops.zeros((x.shape[-2], size_of_output(inner)), x.dtype)
+        return found
+    return cell._draw(x, training) if is_built_in(cell) else None
+
+
+def project(cell: Any, x: Tensor, drawn: Any) -> Tensor:
+    """Return what the steps of a cell read instead of inputs (..., features)."""
+    if isinstance(drawn, list):
+        return project(cell.cells[0], x, drawn[0])
+    return x if drawn is None else cell._project(x, drawn[0])
+
+
+def step(cell: Any, z: Tensor, states: Any, drawn: Any, training: bool) -> tuple[Tensor, Any]:
+    """Return the output and the new states of one step."""
+    if isinstance(drawn, list):
+        made = []
+        for k, (inner, of_cell, own) in enumerate(zip(cell.cells, states, drawn, strict=True)):
+            several = isinstance(of_cell, (list, tuple))
+            z = project(inner, z, own) if k else z
+            z, new = step(inner, z, list(of_cell) if several else [of_cell], own, training)
+            made.append(new if several else new[0])
+        return z, made
+    if drawn is not None:
+        return cell._step(z, states, drawn[1])
+    options = {}
+    if isinstance(cell, Layer) and takes_training(cell):
+        options["training"] = training
+    y, new = (cell if callable(cell) else cell.call)(z, states, **options)
+    return y, list(new) if isinstance(new, (list, tuple)) else [new]
+
+
+def size_of_output(cell: Any) -> int:
+    """Return the number of outputs of a cell."""
+    size = getattr(cell, "output_size", None)
+    if size is None:
+        states = cell.state_size
+        size = states[0] if isinstance(states, (list, tuple)) else states
+    return int(size)
+
+
+def first_states(cell: Any, batch: int, dtype: str) -> list[Any]:
+    """Return the states of a cell before the first step, in a list."""
+    if isinstance(cell, StackedRNNCells) and not replaces(type(cell), "get_initial_state"):
+        return [first_states(inner, batch, dtype) for inner in cell.cells]
+    if hasattr(cell, "get_initial_state") and not is_built_in(cell):
+        found = cell.get_initial_state(batch_size=batch)
+        return list(found) if isinstance(found, (list, tuple)) else [found]
+    sizes = cell.state_size if isinstance(cell.state_size, (list, tuple)) else [cell.state_size]
+    return [ops.zeros((batch, *([n] if isinstance(n, int) else n)), dtype) for n in sizes]
+
+
+def check_cell(name: str, cell: Any) -> Any:
+    """Return a cell, which may be given as its configuration.
+
+    Raises:
+        ValueError: unless it has ``call`` and ``state_size``.
+    """
+    if isinstance(cell, dict) and "class_name" in cell:
+        cell = registry.deserialize(cell, "layer")
+    for needed in ("call", "state_size"):
+        if not hasattr(cell, needed) or isinstance(cell, type):
+            raise ValueError(
+                f"{name} must have a method call(inputs, states) and an attribute state_size, as "
+                f"layers.LSTMCell(8) has; got {cell!r} without {needed}."
+            )
+    return cell
+
+
+def _check_cells(name: str, value: Any) -> list[Any]:
+    if not isinstance(value, (list, tuple)) or not value:
+        raise ValueError(f"{name} must be a list of cells; got {value!r}.")
+    return [check_cell(f"{name}[{k}]", cell) for k, cell in enumerate(value)]
+
+
+class StackedRNNCells(Layer):
+    """Several cells as one: in each step, a cell reads the output of the one before it.
+
+    ``RNN([cell, cell])`` makes one of a list. Its states are those of the cells, in a list.
+
+    Args:
+        cells: the cells, such as `LSTMCell`, or of one's own.
+
+    Raises:
+        ValueError: for an entry that is no cell.
+
+    >>> import gpunn
+    >>> cells = StackedRNNCells([GRUCell(8), SimpleRNNCell(2)])
+    >>> gpunn.layers.RNN(cells)([[[1.0], [2.0], [3.0]]]).shape
+    (1, 2)
+    """
+
+    examples = (
+        {
+            "cells": [{"class_name": "GRUCell", "config": {"units": 2, "name": "a"}}],
+            "name": "cells",
+        },
+    )
+    _may_add_losses = False
+
+    cells: Any = field(check=_check_cells)
+
+    @property
+    def state_size(self) -> list[Any]:
+        return [cell.state_size for cell in self.cells]
+
+    @property
+    def output_size(self) -> int:
+        return size_of_output(self.cells[-1])
+
+    def get_initial_state(self, batch_size: int | None = None) -> list[Any]:
+        """Return the states of all cells before the first step.
+
+        Args:
+            batch_size: the number of sequences.
+        """
+        dtype = next((p.dtype for p in self.weights), None) or "float32"
+        return [first_states(cell, batch_size or 1, dtype) for cell in self.cells]
+
+    def build(self, input_shape: Shape) -> None:
+        for cell in self.cells:
+            if isinstance(cell, Layer) and not cell.built:
+                cell.build(input_shape)
+            input_shape = (input_shape[0], size_of_output(cell))
+
+    def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
+        return step(self, inputs, states, draw(self, inputs, training), training)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        return {**config, "cells": [registry.serialize(cell) for cell in self.cells]}

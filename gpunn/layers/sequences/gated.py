@@ -1,0 +1,234 @@
+"""The recurrent layers with a built-in cell: SimpleRNN, GRU and LSTM."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from gpunn.common.arguments import check_below_one, check_flag
+from gpunn.common.fields import field
+from gpunn.common.random import check_seed
+from gpunn.layers.arguments import (
+    check_activation,
+    check_constraint,
+    check_initializer,
+    check_regularizer,
+    check_units,
+)
+from gpunn.layers.layer import Layer
+from gpunn.layers.shapes import Shape
+
+from .cells import GRUCell, LSTMCell, SimpleRNNCell, among
+from .recurrent import Recurrent
+
+
+class _OfCell(Recurrent):
+    """Base class of layers that make their cell. It has their arguments as attributes, too."""
+
+    _cell: ClassVar[Any] = None
+
+    units: int = field(check=check_units)
+    activation: Any = field(default="tanh", check=check_activation)
+    use_bias: bool = field(default=True, check=check_flag)
+    kernel_initializer: Any = field(default="glorot_uniform", check=check_initializer)
+    recurrent_initializer: Any = field(default="orthogonal", check=check_initializer)
+    bias_initializer: Any = field(default="zeros", check=check_initializer)
+    kernel_regularizer: Any = field(default=None, check=check_regularizer)
+    recurrent_regularizer: Any = field(default=None, check=check_regularizer)
+    bias_regularizer: Any = field(default=None, check=check_regularizer)
+    activity_regularizer: Any = field(default=None, kw_only=True, placed=True)
+    kernel_constraint: Any = field(default=None, check=check_constraint)
+    recurrent_constraint: Any = field(default=None, check=check_constraint)
+    bias_constraint: Any = field(default=None, check=check_constraint)
+    dropout: float = field(default=0.0, check=check_below_one)
+    recurrent_dropout: float = field(default=0.0, check=check_below_one)
+    return_sequences: bool = field(default=False, kw_only=True, placed=True)
+    return_state: bool = field(default=False, kw_only=True, placed=True)
+    go_backwards: bool = field(default=False, kw_only=True, placed=True)
+    stateful: bool = field(default=False, kw_only=True, placed=True)
+    unroll: bool = field(default=False, kw_only=True, placed=True)
+    seed: int | None = field(default=None, check=check_seed)
+    use_cudnn: Any = field(default="auto", check=among("auto", True, False), kw_only=True)
+    implementation: int = field(default=2, check=among(1, 2), kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = {name: getattr(self, name) for name in self._of_cell()}
+        name = f"{self._cell.__name__.lower().removesuffix('cell')}_cell"
+        self.cell = self._cell(**given, trainable=self.trainable, dtype=self.dtype, name=name)
+
+    @classmethod
+    def _of_cell(cls) -> list[str]:
+        """Return the names of the arguments that belong to the cell."""
+        fields = cls._cell.__init__.fields
+        return [name for name in fields if name not in Layer.__init__.fields]  # type: ignore
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if "cell" in vars(self) and name in self._of_cell():
+            setattr(self.cell, name, value)
+
+    def build(self, sequences_shape: Shape) -> None:
+        if len(sequences_shape) != 3:
+            raise ValueError(
+                f"{self.name}: x must have the shape (batch, steps, features); got "
+                f"{tuple(sequences_shape)}."
+            )
+        super().build(sequences_shape)
+
+
+class SimpleRNN(_OfCell):
+    """Apply ``h = activation(x W + h U + b)`` to each step of sequences.
+
+    It forgets soon: gradients through many steps vanish or grow. `LSTM` and `GRU` keep what they
+    have seen for longer. Source: Elman, "Finding structure in time", 1990. The formula and the
+    shapes of weights are those of `SimpleRNNCell`.
+
+    Shapes: x ``(batch, steps, features)`` -> y ``(batch, units)``, or with ``return_sequences``
+    ``(batch, steps, units)``; with ``return_state`` also the state ``(batch, units)``.
+
+    Args:
+        units: number of outputs.
+        activation: name or object; None is linear.
+        use_bias: whether to add b.
+        kernel_initializer, recurrent_initializer, bias_initializer: of W, U and b.
+        kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties on them.
+        activity_regularizer: penalty on the output, divided by the number of samples.
+        kernel_constraint, recurrent_constraint, bias_constraint: see `gpunn.constraints`.
+        dropout, recurrent_dropout: fraction of inputs, and of states, that training sets to 0: the
+            same in all steps of a sequence.
+        return_sequences: whether to return the outputs of all steps, not only the last.
+        return_state: whether to return the state after the last step, after the output.
+        go_backwards: whether to start at the last step; the outputs are in that order.
+        stateful: whether a batch starts with the states after the last batch, until `reset_state`.
+        unroll, use_cudnn, implementation: accepted as in Keras.
+        seed: key of the random stream; the model's when None.
+        zero_output_for_mask: whether outputs of masked steps are 0, not those of the step before.
+
+    Raises:
+        ValueError: for inputs of other than three axes, and if the layer is stateful and the batch
+            size is not known or differs.
+
+    >>> SimpleRNN(4, return_sequences=True)([[[1.0, 2.0], [3.0, 4.0]]]).shape
+    (1, 2, 4)
+    """
+
+    _cell = SimpleRNNCell
+    examples: ClassVar[Any] = (
+        {"units": 3},
+        {"units": 2, "return_sequences": True, "go_backwards": True, "activation": "sigmoid"},
+    )
+
+
+class GRU(_OfCell):
+    """Apply gated recurrent units to each step of sequences: an `LSTM` with fewer weights.
+
+    The formula and the shapes of weights are those of `GRUCell`. Source: Cho et al., "Learning
+    phrase representations using RNN encoder-decoder", 2014.
+
+    Shapes: x ``(batch, steps, features)`` -> y ``(batch, units)``, or with ``return_sequences``
+    ``(batch, steps, units)``; with ``return_state`` also the state ``(batch, units)``.
+
+    Args:
+        units: number of outputs.
+        activation, recurrent_activation: of the candidate, and of the gates.
+        use_bias, kernel_initializer, recurrent_initializer, bias_initializer: as for `SimpleRNN`,
+            and the others that are not listed here.
+        seed: key of the random stream; the model's when None.
+        reset_after: whether the reset gate applies after the product, as in cuDNN.
+
+    Raises:
+        ValueError: as for `SimpleRNN`.
+
+    >>> y, state = GRU(4, return_state=True)([[[1.0, 2.0], [3.0, 4.0]]])
+    >>> y.tolist() == state.tolist()
+    True
+    """
+
+    _cell = GRUCell
+    examples: ClassVar[Any] = (
+        {"units": 3},
+        {"units": 2, "reset_after": False, "use_bias": False, "return_sequences": True},
+    )
+
+    units: int = field(check=check_units)
+    activation: Any = field(default="tanh")
+    recurrent_activation: Any = field(default="sigmoid", check=check_activation)
+    use_bias: bool = field(default=True)
+    kernel_initializer: Any = field(default="glorot_uniform")
+    recurrent_initializer: Any = field(default="orthogonal")
+    bias_initializer: Any = field(default="zeros")
+    kernel_regularizer: Any = field(default=None)
+    recurrent_regularizer: Any = field(default=None)
+    bias_regularizer: Any = field(default=None)
+    activity_regularizer: Any = field(default=None, kw_only=True, placed=True)
+    kernel_constraint: Any = field(default=None)
+    recurrent_constraint: Any = field(default=None)
+    bias_constraint: Any = field(default=None)
+    dropout: float = field(default=0.0)
+    recurrent_dropout: float = field(default=0.0)
+    seed: int | None = field(default=None)
+    return_sequences: bool = field(default=False, kw_only=True, placed=True)
+    return_state: bool = field(default=False, kw_only=True, placed=True)
+    go_backwards: bool = field(default=False, kw_only=True, placed=True)
+    stateful: bool = field(default=False, kw_only=True, placed=True)
+    unroll: bool = field(default=False, kw_only=True, placed=True)
+    reset_after: bool = field(default=True, check=check_flag)
+    use_cudnn: Any = field(default="auto", kw_only=True, placed=True)
+
+
+class LSTM(_OfCell):
+    """Apply long short-term memory to each step of sequences: gates decide what it keeps.
+
+    The formula and the shapes of weights are those of `LSTMCell`. Source: Hochreiter and
+    Schmidhuber, "Long short-term memory", 1997.
+
+    Shapes: x ``(batch, steps, features)`` -> y ``(batch, units)``, or with ``return_sequences``
+    ``(batch, steps, units)``; with ``return_state`` also the states h and c ``(batch, units)``.
+
+    Args:
+        units: number of outputs.
+        activation, recurrent_activation: of the memory, and of the gates.
+        use_bias, kernel_initializer, recurrent_initializer, bias_initializer: as for `SimpleRNN`,
+            and the others that are not listed here.
+        unit_forget_bias: whether the bias of the forget gate starts at 1 (Jozefowicz et al., 2015).
+        seed: key of the random stream; the model's when None.
+
+    Raises:
+        ValueError: as for `SimpleRNN`.
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.Input((28, 28)), LSTM(128), gpunn.layers.Dense(10)])
+    >>> model.count_params(), model.output_shape
+    (81674, (None, 10))
+    """
+
+    _cell = LSTMCell
+    examples: ClassVar[Any] = (
+        {"units": 3},
+        {"units": 2, "return_sequences": True, "unit_forget_bias": False},
+    )
+
+    units: int = field(check=check_units)
+    activation: Any = field(default="tanh")
+    recurrent_activation: Any = field(default="sigmoid", check=check_activation)
+    use_bias: bool = field(default=True)
+    kernel_initializer: Any = field(default="glorot_uniform")
+    recurrent_initializer: Any = field(default="orthogonal")
+    bias_initializer: Any = field(default="zeros")
+    unit_forget_bias: bool = field(default=True, check=check_flag)
+    kernel_regularizer: Any = field(default=None)
+    recurrent_regularizer: Any = field(default=None)
+    bias_regularizer: Any = field(default=None)
+    activity_regularizer: Any = field(default=None, kw_only=True, placed=True)
+    kernel_constraint: Any = field(default=None)
+    recurrent_constraint: Any = field(default=None)
+    bias_constraint: Any = field(default=None)
+    dropout: float = field(default=0.0)
+    recurrent_dropout: float = field(default=0.0)
+    seed: int | None = field(default=None)
+    return_sequences: bool = field(default=False, kw_only=True, placed=True)
+    return_state: bool = field(default=False, kw_only=True, placed=True)
+    go_backwards: bool = field(default=False, kw_only=True, placed=True)
+    stateful: bool = field(default=False, kw_only=True, placed=True)
+    unroll: bool = field(default=False, kw_only=True, placed=True)
+    use_cudnn: Any = field(default="auto", kw_only=True, placed=True)
