@@ -111,6 +111,11 @@ _MODULES = {
     "ops.given": "gpunn.ops.op_arguments",
     "ops.further": "gpunn.ops.library",
     "utils.feature_space": "gpunn.compat.feature_space",
+    "preprocessing.image": "gpunn.utils",
+    "preprocessing.sequence": "gpunn.utils",
+    "preprocessing.text": "gpunn.utils",
+    "preprocessing.timeseries": "gpunn.utils",
+    "preprocessing": "gpunn.utils",
     "layers.held": "gpunn.layers.parameters",
 }
 sys.meta_path.insert(0, AliasFinder({f"{__name__}.{name}": of for name, of in _MODULES.items()}))
@@ -136,6 +141,8 @@ def _further(name: str) -> Any:
     """Names that scripts written for TensorFlow use. Completion does not offer them."""
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "preprocessing":
+        return _public("utils")
     from .compat.tensorflow import named
 
     return named(name)

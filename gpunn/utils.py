@@ -1,8 +1,9 @@
-"""Keras's ``utils``: seeds, one-hot targets, table columns, data checks and model plots."""
+"""Keras's ``utils`` and ``preprocessing``: loaders, seeds, one-hot targets, checks and plots."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from gpunn.structure.drawing import draw
 from .common.importing.lazy import offered
 from .compat.absent import refusing
 from .compat.feature_space import FeatureSpace
+from .loaders.images import array_to_img, img_to_array, load_img, save_img
+from .loaders.pictures import image_dataset_from_directory
 
 Sequence = PyDataset  # as Keras called it before
 __path__: list[str] = []  # as of a package, so that `gpunn.utils.feature_space` is still found
@@ -30,16 +33,28 @@ __all__ = [
     "FeatureSpace",
     "PyDataset",
     "Sequence",
+    "array_to_img",
     "check_data",
     "custom_object_scope",
     "get_custom_objects",
+    "image_dataset_from_directory",
+    "img_to_array",
+    "load_img",
     "plot_model",
+    "save_img",
     "seeded",
     "set_random_seed",
     "to_categorical",
 ]
 _get, __dir__ = offered(__name__)
-__getattr__ = refusing(__name__, _get)
+PARTS = ("image", "sequence", "text", "timeseries")  # of `keras.preprocessing`, this module
+
+
+def _part(name: str) -> Any:
+    return sys.modules[__name__] if name in PARTS else _get(name)
+
+
+__getattr__ = refusing(__name__, _part)
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:

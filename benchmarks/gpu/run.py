@@ -56,7 +56,7 @@ NEEDY = (  # skipped, unless more packages are installed
     "tests/layers/test_recurrent.py", "tests/layers/test_second_derivatives.py",
     "tests/layers/test_small_layers.py",
     "tests/by_hand/test_calls_in_tapes.py", "tests/layers/test_stateless_calls.py",
-    "tests/training/test_custom_functions.py",
+    "tests/loaders/test_pictures.py", "tests/training/test_custom_functions.py",
     "tests/training/test_custom_parts.py", "tests/by_hand/test_jacobians.py",
     "tests/by_hand/test_loops_by_hand.py", "tests/by_hand/test_programs_by_hand.py",
     "tests/by_hand/test_steps_by_hand.py", "tests/by_hand/test_tape_jacobians.py",

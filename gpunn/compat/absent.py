@@ -101,9 +101,11 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "model_to_dot",
         ),
         (
-            "loaders of files and texts; read them with NumPy, pandas or Pillow and pass arrays",
-            "image_dataset_from_directory text_dataset_from_directory load_img img_to_array "
-            "array_to_img save_img pad_sequences get_file timeseries_dataset_from_array "
+            "loaders of files and texts; read them with NumPy or pandas and pass arrays",
+            "text_dataset_from_directory pad_sequences get_file timeseries_dataset_from_array",
+        ),
+        (
+            "loaders of sound; read the files into arrays, for example with the module wave",
             "audio_dataset_from_directory",
         ),
     ],
@@ -120,11 +122,6 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
         (
             "devices by name; a model takes its backend when it is made, Model(..., backend=...)",
             "device",
-        ),
-        (
-            "loaders and generators of pictures and texts; pass arrays, or anything that yields "
-            "batches",
-            "preprocessing",
         ),
     ],
 }  # fmt: skip

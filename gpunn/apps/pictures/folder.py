@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gpunn.loaders.folders import files_by_class, files_in
+from gpunn.loaders.opening import MAX_PIXELS, DamagedImage, look_at
 
-from .reading import MAX_PIXELS, DamagedImage, look_at, read_image
+from .reading import read_image
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 SIZES = (28, 32, 64)  # side lengths to scale pictures to: the first that is large enough

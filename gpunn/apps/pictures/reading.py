@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from .digits import as_mnist, edge, has_dark_ink
+from gpunn.loaders.opening import MAX_PIXELS, opened
 
-MAX_PIXELS = 25_000_000  # per image, by default
+from .digits import as_mnist, edge, has_dark_ink
 
 
 def read_image(
@@ -94,64 +92,9 @@ def _is_light(image: Any) -> bool:
 
 
 def _opened(path: str, max_pixels: int) -> tuple[Any, list[str]]:
-    with _image(path, max_pixels) as opened:
+    with opened(path, max_pixels) as stored:
         from PIL import ImageOps
 
-        opened.load()
-        image = ImageOps.exif_transpose(opened)
+        stored.load()
+        image = ImageOps.exif_transpose(stored)
     return image, [f"{image.width}x{image.height} {image.mode} image"]
-
-
-class DamagedImage(ValueError):
-    """Raised for a file that is not an image, or an incomplete one."""
-
-
-def look_at(path: str, max_pixels: int = MAX_PIXELS) -> tuple[tuple[int, int], str]:
-    """Read an image's width, height and mode from the beginning of its file.
-
-    Raises:
-        ImportError: without Pillow.
-        DamagedImage: if the file is not an image.
-        ValueError: if it has more than ``max_pixels``.
-    """
-    with _image(path, max_pixels) as opened:
-        return opened.size, opened.mode
-
-
-@contextmanager
-def _image(path: str, max_pixels: int) -> Iterator[Any]:
-    """Open an image without decoding it, and raise readable errors."""
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError:
-        raise ImportError(f'{path}: images need Pillow: pip install "gpunn[image]"') from None
-    try:
-        with _without_limit(Image), Image.open(path) as opened:
-            if opened.width * opened.height > max_pixels:
-                raise _TooLarge(
-                    f"{path} is an image of {opened.width:,} x {opened.height:,} pixels, but "
-                    f"--max-pixels is {max_pixels:,}. Scale it down, or pass a larger number."
-                )
-            yield opened
-    except UnidentifiedImageError:
-        raise DamagedImage(
-            f"{path} is not an image that Pillow can read, an IDX file or an .npy file."
-        ) from None
-    except (_TooLarge, FileNotFoundError):
-        raise
-    except Exception as error:  # a damaged image may raise any error in its decoder
-        raise DamagedImage(f"{path} is damaged: {error}") from None
-
-
-class _TooLarge(ValueError):
-    pass
-
-
-@contextmanager
-def _without_limit(image: Any) -> Iterator[None]:
-    """Disable Pillow's own pixel limit, which is global to the process."""
-    before, image.MAX_IMAGE_PIXELS = image.MAX_IMAGE_PIXELS, None
-    try:
-        yield
-    finally:
-        image.MAX_IMAGE_PIXELS = before

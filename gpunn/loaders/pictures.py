@@ -1,0 +1,187 @@
+"""Data sets of the pictures in a folder, decoded by threads beside the training."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from gpunn.common.arguments import check_integer
+
+from .folders import FilesDataset, Part, parts_of
+from .images import channels_first
+from .opening import CHANNELS, DamagedImage, decoded, fault_of
+from .resizing import INTERPOLATIONS, fitted
+
+ENDINGS = (".png", ".bmp", ".gif", ".jpeg", ".jpg")  # Keras's
+KEPT_BYTES = 1 << 29  # pictures of a data set are decoded once if they fit
+THREADS = min(8, os.cpu_count() or 1)
+
+
+def image_dataset_from_directory(
+    directory: str | os.PathLike[str],
+    labels: Any = "inferred",
+    label_mode: str | None = "int",
+    class_names: Sequence[str] | None = None,
+    color_mode: str = "rgb",
+    batch_size: int | None = 32,
+    image_size: Any = (256, 256),
+    shuffle: bool = True,
+    seed: int | None = None,
+    validation_split: float | None = None,
+    subset: str | None = None,
+    interpolation: str = "bilinear",
+    follow_links: bool = False,
+    crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False,
+    data_format: str | None = None,
+    format: str = "tf",
+    verbose: bool = True,
+) -> FilesDataset | list[FilesDataset]:
+    """Read the pictures in a folder, which has a subfolder for each class, into batches for `fit`.
+
+    Threads decode the pictures, while earlier batches train. Decoded pictures stay in memory if
+    all take at most 512 MB. Beginning and end of each file are examined at once. A damaged file
+    is named and left out, also one that turns out to be damaged only later. Hidden files are
+    left out, and the rotation in a camera's EXIF data is not applied, as in Keras.
+
+    Args:
+        directory: The folder.
+        labels: "inferred" from the subfolders; or None, or a list with an integer for each file
+            anywhere in the folder, sorted by path.
+        label_mode: "int": labels int32 (batch,); "binary": float32 (batch, 1), 0 or 1;
+            "categorical": one-hot float32 (batch, classes); None: no labels.
+        class_names: Subfolders to read, in the order of their indices; by default all, sorted.
+        color_mode: "rgb", "grayscale" or "rgba": 3, 1 or 4 channels. Of 16 bits, 8 are taken.
+        batch_size: Pictures in a batch; None for single ones.
+        image_size: Height and width to resize to, without antialiasing, as TensorFlow does.
+        shuffle: Whether each pass has a new order; otherwise that of the sorted paths.
+        seed: Seed of the order, and of the split. Files and parts are Keras's for this seed.
+        validation_split: Share of the files for validation, the last ones after one shuffling.
+        subset: "training", "validation", or "both" for a list of the two.
+        interpolation: "bilinear", "nearest", "bicubic", "area", "lanczos3", "lanczos5",
+            "gaussian" or "mitchellcubic".
+        follow_links: Whether to read folders behind symbolic links.
+        crop_to_aspect_ratio, pad_to_aspect_ratio: Whether to keep the proportions, by cutting
+            off the edges or by adding black ones.
+        data_format: "channels_last" by default, or "channels_first".
+        format: "tf"; the result is always gpunn's own data set.
+        verbose: Whether to print the numbers of files and classes.
+
+    Returns:
+        A data set of ``(pictures, labels)``, or of pictures: float32 (batch, height, width,
+        channels), from 0 to 255. It has the methods of ``tf.data.Dataset``, and ``class_names``
+        and ``file_paths``.
+
+    Raises:
+        ImportError: without Pillow.
+        ValueError: for a folder without pictures or with a single class, and for unusable
+            arguments.
+
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from gpunn.utils import image_dataset_from_directory, save_img
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("cat/1.png", "cat/2.png", "dog/1.png"):
+    ...         os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
+    ...         save_img(os.path.join(folder, name), np.ones((20, 30, 3)))
+    ...     data = image_dataset_from_directory(folder, image_size=(8, 8), batch_size=2)
+    ...     [x.shape for x, labels in data], data.class_names
+    Found 3 files belonging to 2 classes.
+    ([(2, 8, 8, 3), (1, 8, 8, 3)], ['cat', 'dog'])
+    """
+    if color_mode not in CHANNELS:
+        raise ValueError(f"color_mode must be one of {[*CHANNELS]}; got {color_mode!r}.")
+    kind = interpolation.lower()
+    if kind not in INTERPOLATIONS:
+        raise ValueError(f"interpolation must be one of {INTERPOLATIONS}; got {interpolation!r}.")
+    if crop_to_aspect_ratio and pad_to_aspect_ratio:
+        raise ValueError("crop_to_aspect_ratio and pad_to_aspect_ratio cannot both be given.")
+    if format != "tf":
+        raise ValueError(f"format must be 'tf': there are no data sets of Grain; got {format!r}.")
+    first = channels_first(data_format)
+    given = (image_size,) * 2 if isinstance(image_size, int) else tuple(image_size)
+    if len(given) != 2:
+        raise ValueError(f"image_size must be (height, width); got {image_size!r}.")
+    high, wide = (check_integer("image_size", n, 1) for n in given)
+    sizes: dict[str, tuple[int, int]] = {}
+
+    def check(paths: list[str]) -> list[str | None]:
+        found = list(_threads().map(fault_of, paths))
+        sizes.update((path, size) for path, (_, size) in zip(paths, found, strict=True))
+        return [reason for reason, _ in found]
+
+    parts = parts_of(
+        directory, ENDINGS, "pictures", labels, label_mode, class_names, shuffle, seed,
+        validation_split, subset, follow_links, verbose, check,
+    )  # fmt: skip
+
+    def prepared(path: str) -> np.ndarray:
+        pixels = decoded(path, color_mode)
+        if pixels.shape[:2] != (high, wide):
+            pixels = fitted(pixels, (high, wide), kind, crop_to_aspect_ratio, pad_to_aspect_ratio)
+        return pixels.transpose(2, 0, 1) if first else pixels
+
+    channels = len(CHANNELS[color_mode])
+    shape = (channels, high, wide) if first else (high, wide, channels)
+    whole = kind == "nearest" or {*sizes.values()} <= {(high, wide), (0, 0)}
+    dtype = np.dtype(np.uint8 if whole else np.float32)
+    keeps = sum(len(p.paths) for p in parts) * int(np.prod(shape)) * dtype.itemsize <= KEPT_BYTES
+    made = [
+        part.dataset(_Reader(part, prepared, shape, dtype, keeps), batch_size) for part in parts
+    ]
+    return made if subset == "both" else made[0]
+
+
+@lru_cache(1)
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(THREADS, "decode")
+
+
+class _Reader:
+    """Reads pictures by number, and keeps them if ``keeps``."""
+
+    def __init__(
+        self, part: Part, prepare: Any, shape: tuple[int, ...], dtype: np.dtype, keeps: bool
+    ) -> None:
+        self._paths, self._prepare, self._shape, self._dtype = part.paths, prepare, shape, dtype
+        self._kept = np.empty((len(part.paths) if keeps else 0, *shape), dtype)
+        self._there = np.zeros(len(part.paths), bool)  # which are in `_kept`
+        self._damaged: set[int] = set()
+        self._lock = threading.Lock()
+
+    def __call__(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return pictures, float32 (rows, ...), and the numbers of those that could be read."""
+        if self._damaged:
+            numbers = np.array([n for n in numbers if n not in self._damaged], int)
+        keeps = len(self._kept) > 0
+        missing = numbers[~self._there[numbers]]
+        x = self._kept if keeps else np.empty((len(numbers), *self._shape), self._dtype)
+        places = missing if keeps else np.arange(len(numbers))
+        pieces = np.array_split(np.stack([missing, places]), min(THREADS, len(missing) or 1), 1)
+        bad = {
+            n for found in _threads().map(lambda piece: self._read(piece, x), pieces) for n in found
+        }
+        good = np.array([n not in bad for n in numbers], bool)
+        self._there[missing] = keeps
+        self._there[[*bad]] = False
+        return x[numbers[good] if keeps else good].astype(np.float32, copy=False), numbers[good]
+
+    def _read(self, piece: np.ndarray, x: np.ndarray) -> list[int]:
+        """Write pictures (number, place) into ``x``, and return the numbers of damaged ones."""
+        bad = []
+        for number, place in piece.T.tolist():
+            try:
+                x[place] = self._prepare(self._paths[number])
+            except DamagedImage as error:
+                bad.append(number)
+                with self._lock:
+                    if number not in self._damaged:
+                        print(f"left out: {error}")
+                    self._damaged.add(number)
+        return bad
