@@ -140,6 +140,7 @@ class GradientMonitor(Callback):
 
     def _look(self, before: np.ndarray, batch: int) -> list[dict[str, Any]]:
         arena = self.model._arena
+        self.model._trainer.complete_gradients()
         after, gradients = arena.backend.read(arena.values), arena.backend.read(arena.gradients)
         flatness: dict[str, dict[str, float | None]] = {}
         for call in self.model._trainer.last_batch.workspace.calls:

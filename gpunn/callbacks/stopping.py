@@ -169,6 +169,7 @@ class StopOnSmallGradient(_Stopping):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         arena = self.model._trainer.arena
+        self.model._trainer.complete_gradients()
         xp, groups = arena.backend.xp, arena.groups
         with arena.backend.turn:
             squares = [xp.sum(xp.square(group.gradients, dtype="float64")) for group in groups]

@@ -75,7 +75,10 @@ class Parameter(Operators):
         gradient: the gradient of the last step, likewise; None for state.
         connections: a mask on the host, True where there is a connection; None: everywhere.
         kept: the values of a copy (by pickle, for example) before it is in an arena; else None.
+        by_rows: whether its layer only reads rows of it, with `take`.
     """
+
+    by_rows = False
 
     def __init__(
         self,

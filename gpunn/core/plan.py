@@ -295,6 +295,7 @@ class Call:
         loss_scale: the factor on the gradient of that loss in the backward pass.
         share: the rank's share of the rows; None if there is only one process.
         assigns: whether it may assign to parameters.
+        by_rows: each `gpunn.core.by_rows.RowGradient` that it writes, by the `id` of the parameter.
     """
 
     backend: Backend
@@ -330,6 +331,7 @@ class Call:
         self.accumulate_dxs = [False] * inputs
         self.activation: Any = getattr(self.layer, "activation", None)
         self._arrays: dict[str, Array] = {}
+        self.by_rows: dict[int, Any] = {}
 
     def reads(self, number: int, x: Array) -> None:
         """Make ``x`` its input of this index."""

@@ -16,6 +16,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import BATCHES, Control
 from gpunn.distribution.communicator import Share
 
+from .arena import Parameter
 from .plan import INPUT, Call, Plan
 
 
@@ -59,6 +60,7 @@ class Workspace:
         assigns: whether a `call` may assign to parameters.
         by_inputs: whether gradients by the inputs are kept, instead of those by parameters.
         share: the rank's share of the rows; None if there is only one process.
+        by_rows: parameters whose gradients are written by rows.
 
     Attributes:
         xs: the model's inputs (batch, ...), written by the gather or by the host.
@@ -68,6 +70,7 @@ class Workspace:
         dxs: the gradients by ``xs``, if they are kept.
         scalings: scale and offset of a leading Rescaling of each input, for the gather.
         losses: those that layers add (1,), each for the whole batch.
+        by_rows: the gradients that are written by rows.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Workspace:
         assigns: bool = True,
         by_inputs: bool = False,
         share: Share | None = None,
+        by_rows: Sequence[Parameter] = (),
     ) -> None:
         self.plan = plan
         self.backend = backend
@@ -114,6 +118,11 @@ class Workspace:
             )  # fmt: skip
             for k, source in enumerate(node.sources):
                 call.reads(k, self._read(source, plan.reads_as(i, k), node.layer))
+            for p in by_rows:
+                if any(p is known for known in node.layer.parameters):
+                    from .by_rows import RowGradient  # which most trainings do not need
+
+                    call.by_rows[id(p)] = RowGradient(backend, p, call.x.size)
             if activations is not None and i in activations:
                 call.activation = activations[i]
             if i in folded:
@@ -149,6 +158,7 @@ class Workspace:
         if training or by_inputs:
             self._bind_gradients(pool, dtype, outputs)
         self.losses = [call.loss for call in self.calls if call.adds_loss]
+        self.by_rows = [gradient for call in self.calls for gradient in call.by_rows.values()]
         run = [(backward, self.calls[i]) for i, (_, backward) in passes.items()]
         self._backward = [
             (backward, call)

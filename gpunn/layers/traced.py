@@ -376,6 +376,12 @@ class TracedCall:
             targets.append(Destination(or_zero(gradient, dx), dx, call.accumulate_dxs[k]))
         for p, gradient in zip(read, found[len(inputs) :], strict=False):
             more = call.accumulate_gradients or id(p) in written
+            if (into := call.by_rows.get(id(p))) is not None:
+                assert gradient is not None  # it is that of `take_unchecked`
+                _, rows, places = gradient.inputs
+                targets.append(Destination(rows, into.rows.reshape(rows.shape)))
+                targets.append(Destination(places, into.places))
+                continue
             targets.append(Destination(or_zero(gradient, p.gradient), p.gradient, more))
         known = written | set(map(id, read))
         if call.trains and not call.accumulate_gradients:

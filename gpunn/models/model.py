@@ -492,6 +492,8 @@ class Model(TrainableModel):
         """
         self._require_values("gradients")
         parameters = self._builder.known_plan("gradients").parameters
+        if self._trainer is not None:
+            self._trainer.complete_gradients()
         return {
             path: self.backend.read(p.gradient) for path, p in parameters.items() if p.trainable
         }

@@ -32,9 +32,17 @@ class Adam(Optimizer):
             the bias-corrected root).
         amsgrad: use the largest v so far (Reddi et al., 2018).
         weight_decay: see `Optimizer`, also for the arguments by keyword.
+        lazy: update only those rows of the tables of `gpunn.layers.Embedding` that the batch reads,
+            each once, by the sum of its gradients. m, v and w of other rows stay as they are: their
+            means do not decay, while t counts all updates. Thus a step costs what its batch costs,
+            for any number of rows. These are TensorFlow's LazyAdam and PyTorch's SparseAdam. All
+            other weights are updated as usual.
 
     Raises:
-        ValueError: for an argument out of its range.
+        ValueError: for an argument out of its range, and for ``lazy`` beside one that concerns all
+            weights, such as ``weight_decay``; in training, for ``lazy`` and a table that is not
+            read by one Embedding alone, has a regularizer or constraint, or that several processes
+            train.
 
     >>> import numpy as np
     >>> from gpunn.optimizers import Adam
@@ -53,6 +61,7 @@ class Adam(Optimizer):
     epsilon: float = field(default=1e-7, check=check_not_negative)
     amsgrad: bool = field(default=False, check=check_flag)
     weight_decay: float | None = None
+    lazy: bool = field(default=False, check=check_flag, kw_only=True)
 
     examples: ClassVar[Examples] = (
         {"learning_rate": 0.01},
@@ -63,6 +72,15 @@ class Adam(Optimizer):
         {"learning_rate": 0.01, "clipnorm": 0.1},
         {"learning_rate": 0.01, "global_clipnorm": 0.1},
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lazy and (reason := self._needs_all_rows()):
+            raise ValueError(f"lazy=True updates rows of tables, but {reason}. Leave one out.")
+
+    @property
+    def _is_lazy(self) -> bool:  # type: ignore[override]
+        return self.lazy
 
     @property
     def functor(self) -> str:  # type: ignore[override]

@@ -68,6 +68,11 @@ class Update:
     """
 
     def __init__(self, optimizer: Any, variables: Sequence[Any]) -> None:
+        if optimizer._is_lazy:
+            raise ValueError(
+                f"{type(optimizer).__name__}(lazy=True) updates rows of tables in fit and "
+                f"train_on_batch; steps by hand are given whole gradients. Leave lazy out for them."
+            )
         self.optimizer, self.variables = optimizer, variables
         self._homes = homes = [_home_of(v) for v in variables]
         arenas = {id(arena): arena for arena in homes if arena is not None}

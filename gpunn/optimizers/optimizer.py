@@ -146,6 +146,7 @@ class Optimizer(ByHand, Formula):
     not_negative: ClassVar[tuple[str, ...]] = ()
     first_values: ClassVar[Mapping[str, float]] = MappingProxyType({})
     steps_by_norms = False
+    _is_lazy = False
 
     __signature__: ClassVar[inspect.Signature]
 
@@ -268,6 +269,25 @@ class Optimizer(ByHand, Formula):
                 return {"clipvalue": "value", "clipnorm": "norm"}.get(by, "global_norm"), limit
         return None
 
+    @property
+    def _skips_zeros(self) -> bool:
+        """Whether `rule` leaves a weight whose gradient is 0 as it is, for any slots."""
+        return False
+
+    def _needs_all_rows(self, decay: bool = True) -> str | None:
+        """Return why all rows of a table must be updated, if an option requires it.
+
+        Args:
+            decay: whether weight decay applies to the table.
+        """
+        for name in (
+            "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "loss_scale_factor",
+            "gradient_accumulation_steps", *(("weight_decay",) if decay else ()),
+        ):  # fmt: skip
+            if value := getattr(self, name):
+                return f"{name}={value!r} concerns all rows"
+        return None
+
     def take_owner(self, training: Any) -> None:
         """Bind the optimizer to the training of a model, the only one that it trains.
 
@@ -363,7 +383,8 @@ class Optimizer(ByHand, Formula):
         for place, schedule in self.schedules.items():
             if schedule.functor is not None:  # else the host has written the rate
                 backend.schedule(schedule, control, place)
-        backend.update(self, arena, control)
+        if arena.groups:  # none if all weights are updated by rows
+            backend.update(self, arena, control)
         if self.steps_by_norms:
             backend.step_by_norms(self, arena, control)
         if self.use_ema:

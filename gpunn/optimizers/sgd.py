@@ -9,6 +9,7 @@ import numpy as np
 from gpunn.backends.contract.control import PARAMETERS
 from gpunn.common.arguments import check_flag, check_fraction
 from gpunn.common.fields import field
+from gpunn.common.registry import is_own
 from gpunn.ops.tensor import Tensor
 
 from .learning_rate import given_schedule
@@ -73,6 +74,10 @@ class SGD(Optimizer):
     @property
     def functor(self) -> str:  # type: ignore[override]
         return "SGD" if not self.momentum else with_options("SGD", self)
+
+    @property
+    def _skips_zeros(self) -> bool:
+        return not self.momentum and is_own(self)
 
     @property
     def parameters(self) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ backend may trace or capture it, and then replay the recorded operations.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import Control
 from gpunn.backends.shared.order import Order
+from gpunn.core.arena import Parameter
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.distribution.communicator import Communicator, Share
 from gpunn.feeding.rows import name_of
@@ -51,10 +52,20 @@ class Batch:
             self.control, of.seed, of.precision, [head.number for head in of.heads],
             of.loss_scale * share.rows / share.whole, assigns=self.training,
             share=share if share.ranks.size > 1 else None,
+            by_rows=self._tables() if self.training else (),
         )  # fmt: skip
         self.target_buffers = [
             TargetBuffers(head, self.workspace, pool, dtype, share.whole) for head in of.heads
         ]
+
+    def _tables(self) -> Sequence[Parameter]:
+        """Return the parameters that are updated by rows."""
+        of = self.objective
+        if not any(p.by_rows for p in of.arena.trained):
+            return ()
+        from gpunn.core.by_rows import tables
+
+        return tables(of.plan, of.arena, of.optimizer, self.share)
 
     def buffers_of(self, given: Collection[str]) -> list[tuple[str, Array]]:
         """Return the buffers of targets, and of given weights: (name in `Rows`, array)."""
@@ -186,6 +197,13 @@ class ModelStep:
         if not heads:
             self.counted = [backend.zeros((1,), np.float64), totals[:1]]
         self.optimizer = objective.optimizer if batch.training and self.arena.groups else None
+        rows = self.workspace.by_rows
+        self.updated, self.row_updates = self.arena, list[Any]()
+        if rows and self.optimizer is not None:
+            from gpunn.core.by_rows import RowUpdate, without
+
+            self.updated = without(self.arena, rows)
+            self.row_updates = [RowUpdate(g, self.arena, self.optimizer, backend) for g in rows]
         self.loss_scale = self.optimizer.loss_scale_factor if self.optimizer else None
         self.penalized = bool(self.arena.penalized)
         if not (heads or self.penalized or self.workspace.losses):
@@ -216,7 +234,9 @@ class ModelStep:
             self.sum_gradients()  # of this rank's rows -> of the batch's
         self.add_penalties()  # weights, layers' losses -> sums; weight penalties -> gradients
         if self.optimizer is not None:
-            self.optimizer.step(self.arena, self.control, self.backend)  # -> weights, slots
+            self.optimizer.step(self.updated, self.control, self.backend)  # -> weights, slots
+            for update in self.row_updates:
+                update(self.control, self.backend)
         self.advance()  # the counters of the control block: next batch, next update
 
     def gather(self) -> None:

@@ -40,4 +40,4 @@
     X(Levels) X(Confusion)
 
 #define EACH_MERGING(X) \
-    X(Sum) X(Largest)
+    X(Sum) X(Largest) X(Last)

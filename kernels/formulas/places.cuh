@@ -30,3 +30,8 @@ template <typename T> struct Sum : Merging {
 template <typename T> struct Largest : Merging {
     static HD T of(T before, T x) { return elements::maximum(before, x); }
 };
+
+// The last value: rows replace each other
+template <typename T> struct Last : Merging {
+    static HD T of(T, T x) { return x; }
+};

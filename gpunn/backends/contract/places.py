@@ -86,12 +86,15 @@ class Places(Operations):
         rows=reads("outer count inner", "float or int32"),
         places=reads("sets count", "int32"),
         out=rewrites("outer n inner", "float or int32"),
-        where=("sets in (1, outer)", "rows.dtype == out.dtype", "merging in ('Sum', 'Largest')"),
+        where=(
+            "sets in (1, outer)", "rows.dtype == out.dtype",
+            "merging in ('Sum', 'Largest', 'Last')",
+        ),
     )
     def scatter_rows(
         self, merging: str, rows: Array, places: Array, out: Array, wraps: bool = True
     ) -> None:
-        """out[o, places[k]] += rows[o, k], or the larger of both, for each k in order.
+        """out[o, places[k]] += rows[o, k], or the larger or last of both, for each k in order.
 
         The order is that of the rows, whatever their indices, so that the same data give the
         same bits. Rows whose index is out of range are ignored.

@@ -86,6 +86,9 @@ def _scatter(call: OpCall, numbers: Array, elements: Array, starts: Array, colum
     if inside is not None:
         chosen = np.broadcast_to(inside, (call.outer, call.count))
         elements, rows = elements[chosen], rows[chosen]
+    if call.merging == "Last":
+        call.out.reshape(-1)[elements.reshape(-1)] = rows.reshape(-1)
+        return
     # Element by element, in order: NumPy is fastest this way.
     _MERGING[call.merging].at(call.out.reshape(-1), elements.reshape(-1), rows.reshape(-1))
 

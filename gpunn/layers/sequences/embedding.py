@@ -112,6 +112,7 @@ class Embedding(Layer):
 
     def build(self, input_shape: Shape) -> None:
         self.embeddings = declared(self, "embeddings", (self.input_dim, self.output_dim))
+        self.embeddings.by_rows = True
         if self._first is not None:  # not in the configuration: a file holds the values
             self.embeddings.initializer, self._first = Constant(self._first), None
 

@@ -34,10 +34,12 @@ def rows_of_places(gpu: Backend, sample: Sample) -> None:
                     backend.take_rows(a["x"], a["places"], a["taken"], wraps)
                     if a["x"].dtype.kind != "b":
                         backend.scatter_rows("Sum", a["rows"], a["places"], a["sum"], wraps)
-                        backend.scatter_rows("Largest", a["rows"], a["places"], a["most"], wraps)
+                        for merging in ("Largest", "Last"):
+                            out = a["most" if merging == "Largest" else "last"]
+                            backend.scatter_rows(merging, a["rows"], a["places"], out, wraps)
 
                 both = on_both(
-                    gpu, move, x=x, rows=rows, places=places, taken=rows, sum=x, most=x
+                    gpu, move, x=x, rows=rows, places=places, taken=rows, sum=x, most=x, last=x
                 )
                 for name, expected in both[0].items():
                     np.testing.assert_array_equal(both[1][name], expected, name)

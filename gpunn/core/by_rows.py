@@ -1,0 +1,149 @@
+"""Gradients and updates of tables by rows: a step costs, and changes, only what its batch reads."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.control import Control
+from gpunn.common.registry import is_own
+from gpunn.distribution.communicator import Share
+
+from .arena import Arena, Parameter
+from .plan import INPUT, Plan
+
+
+class RowGradient:
+    """The gradient of a parameter (n, ...) that a step reads row by row, such as an embedding.
+
+    The backward pass writes it instead of the parameter's gradient, so that a step costs what its
+    batch costs, whatever the number of rows. Rows that are read several times are there as often.
+
+    Args:
+        backend: of the step.
+        parameter: the table.
+        count: the number of rows that the step reads.
+
+    Attributes:
+        rows: the gradient of each row that is read (count, ...).
+        places: the indices of these rows (count,).
+    """
+
+    def __init__(self, backend: Backend, parameter: Parameter, count: int) -> None:
+        assert parameter.arena is not None
+        self.parameter = parameter
+        shape = (count, *parameter.shape[1:])
+        self.rows: Array = backend.zeros(shape, parameter.arena.dtype)
+        self.places: Array = backend.zeros((count,), "int32")
+
+        self._zeros: Array = backend.zeros(shape, parameter.arena.dtype)
+
+    def take(self, backend: Backend, table: Array, rows: Array) -> None:
+        """Copy the rows that are read from an array of the parameter's size to ``rows``."""
+        backend.take_rows(self._flat(table), self.places[None], self._flat(rows), False)
+
+    def put(self, backend: Backend, rows: Array, table: Array, merging: str = "Last") -> None:
+        """Write, or with "Sum" add, ``rows`` to those of an array of the parameter's size."""
+        of_rows, whole = self._flat(rows), self._flat(table)
+        backend.scatter_rows(merging, of_rows, self.places[None], whole, False)
+
+    def sum(self, backend: Backend) -> None:
+        """Write these rows of the parameter's gradient; others keep those of earlier steps."""
+        self.put(backend, self._zeros, self.parameter.gradient)
+        self.put(backend, self.rows, self.parameter.gradient, "Sum")
+
+    def complete(self, backend: Backend) -> None:
+        """Write all rows of the parameter's gradient: that of the last step."""
+        backend.xp.copyto(self.parameter.gradient, 0)
+        self.put(backend, self.rows, self.parameter.gradient, "Sum")
+
+    def _flat(self, x: Array) -> Array:
+        return x.reshape(1, -1, math.prod(self.parameter.shape[1:]))
+
+
+def tables(plan: Plan, arena: Arena, optimizer: Any, share: Share) -> list[Parameter]:
+    """Return the parameters that steps on a batch update by rows.
+
+    A rule that leaves weights of gradient 0 as they are gives the same numbers either way: then
+    tables are updated by rows if these are fewer than half of all. A lazy rule must be.
+
+    Raises:
+        ValueError: for a lazy optimizer, if a table cannot be updated by rows.
+    """
+    found: list[Parameter] = []
+    if optimizer is None or not (optimizer._is_lazy or optimizer._skips_zeros):
+        return []
+    for p in arena.trained:
+        if not p.by_rows:
+            continue
+        reason, read = _obstacle(plan, optimizer, p, share)
+        if reason and optimizer._is_lazy:
+            raise ValueError(
+                f"{type(optimizer).__name__}(lazy=True) updates the rows of a batch, but cannot "
+                f"for {p.path!r}: {reason}. Leave lazy out, which updates all rows in each step."
+            )
+        if not reason and (optimizer._is_lazy or 2 * read <= p.shape[0]):
+            found.append(p)
+    return found
+
+
+def _obstacle(plan: Plan, optimizer: Any, p: Parameter, share: Share) -> tuple[str | None, int]:
+    """Return why a parameter cannot be updated by rows, if so, and how many a batch reads."""
+    readers = [n for n in plan.nodes if any(p is known for known in n.layer.parameters)]
+    if len(readers) != 1 or readers[0].layer is not p.layer or not is_own(p.layer):
+        return "a custom layer reads it, or several layers do", 0
+    if p.regularizer is not None or p.constraint is not None:
+        return "its regularizer or constraint changes all rows", 0
+    if reason := optimizer._needs_all_rows(p.decay):
+        return reason, 0
+    if share.ranks.size > 1:
+        return "several processes add up the gradients of all rows", 0
+    (source,) = readers[0].sources
+    shapes = plan.input_shapes
+    sample = plan.nodes[source].output_shape if source >= 0 else shapes[INPUT - source]
+    return None, share.rows * math.prod(sample)
+
+
+def without(arena: Arena, found: list[RowGradient]) -> Arena:
+    """Return an arena of the same arrays that trains the other parameters."""
+    left_out = {id(gradient.parameter) for gradient in found}
+    others = arena.part([p for p in arena.trained if id(p) not in left_out])
+    others.take_slots(arena.slots)
+    return others
+
+
+class RowUpdate:
+    """The update of one table: rows are copied, updated as an array of their own, and put back.
+
+    A row that is read several times is updated once, with the sum of its gradients.
+
+    Args:
+        gradient: the rows and their gradients.
+        arena: of the table.
+        optimizer: makes the update.
+        backend: of the step.
+    """
+
+    def __init__(
+        self, gradient: RowGradient, arena: Arena, optimizer: Any, backend: Backend
+    ) -> None:
+        p, self._gradient, self._optimizer = gradient.parameter, gradient, optimizer
+        rows = Parameter(gradient.rows.shape, name=p.name, multiplier=p.multiplier, decay=p.decay)
+        self._rows = own = Arena(backend, arena.dtype, [rows])
+        own.add_slots(optimizer.slot_names)
+        slots = [(arena.slots[name], own.slots[name]) for name in optimizer.slot_names]
+        self._changed = [(p.value, rows.value)]
+        self._changed += [(arena.segment(a, p), own.segment(b, rows)) for a, b in slots]
+        self._read = [(p.gradient, rows.gradient), *self._changed]
+
+    def __call__(self, control: Control, backend: Backend) -> None:
+        gradient = self._gradient
+        if not len(gradient.places):
+            return
+        gradient.sum(backend)
+        for table, rows in self._read:
+            gradient.take(backend, table, rows)
+        backend.update(self._optimizer, self._rows, control)
+        for table, rows in self._changed:
+            gradient.put(backend, rows, table)
