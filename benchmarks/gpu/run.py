@@ -61,7 +61,7 @@ NEEDY = (  # skipped, unless more packages are installed
     "tests/training/test_custom_parts.py", "tests/by_hand/test_jacobians.py",
     "tests/by_hand/test_loops_by_hand.py", "tests/by_hand/test_programs_by_hand.py",
     "tests/by_hand/test_steps_by_hand.py", "tests/by_hand/test_tape_jacobians.py",
-    "tests/models/test_results_are_tensors.py",
+    "tests/models/test_results_are_tensors.py", "tests/ops/loops/test_scans.py",
 )  # fmt: skip
 
 

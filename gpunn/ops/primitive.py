@@ -54,6 +54,8 @@ class Primitive:
     """True if it writes, or adds to, more than its result."""
     acts = False
     """True for a view that also does work in each step."""
+    is_result = False
+    """True for one of several results of the operation that it reads, which writes it too."""
     selects = False
     """True if its gradient takes ``wants``: for which inputs gradients are needed."""
 

@@ -48,13 +48,13 @@ def _product_gradient(
 ) -> Gradients:
     def of_a() -> Tensor:
         if transpose_a:
-            return _summed(_product(b, dy, transpose_b, True), a)
-        return _summed(_product(dy, b, False, not transpose_b), a)
+            return _summed(product(b, dy, transpose_b, True), a)
+        return _summed(product(dy, b, False, not transpose_b), a)
 
     def of_b() -> Tensor:
         if transpose_b:
-            return _summed(_product(dy, a, True, transpose_a), b)
-        return _summed(_product(a, dy, not transpose_a, False), b)
+            return _summed(product(dy, a, True, transpose_a), b)
+        return _summed(product(a, dy, not transpose_a, False), b)
 
     return of_a, of_b
 
@@ -74,7 +74,7 @@ _matmul = Primitive(
 )
 
 
-def _product(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
+def product(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
     """Multiply two matrices, or stacks of them (stack, m, n), each optionally read as its
     transpose. A stack of one is used for all."""
     return _matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
@@ -112,7 +112,7 @@ def matmul(x1: Any, x2: Any) -> Tensor:
     if b.ndim == 1:
         return squeeze(matmul(a, expand_dims(b, 1)), -1)
     if a.ndim == b.ndim == 2 or a.shape[-1] != b.shape[-2]:
-        return _product(a, b)
+        return product(a, b)
     try:
         stacks = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     except ValueError:
@@ -120,7 +120,7 @@ def matmul(x1: Any, x2: Any) -> Tensor:
     of_a, of_b = a.shape[-2:], b.shape[-2:]
     if math.prod(b.shape[:-2]) == 1:  # the rows of all of a in one product
         rows = reshape(a, (math.prod(a.shape[:-1]), of_a[1]))
-        out = _product(rows, reshape(b, of_b))
+        out = product(rows, reshape(b, of_b))
     else:
         count = math.prod(stacks)
         if math.prod(a.shape[:-2]) == 1:
@@ -128,7 +128,7 @@ def matmul(x1: Any, x2: Any) -> Tensor:
         else:
             a = reshape(broadcast_to(a, (*stacks, *of_a)), (count, *of_a))
         b = reshape(broadcast_to(b, (*stacks, *of_b)), (count, *of_b))
-        out = _product(a, b)
+        out = product(a, b)
     return reshape(out, (*stacks, of_a[0], of_b[1]))
 
 

@@ -13,7 +13,10 @@ from .tensor import Symbolic
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-KEEPS_MESSAGES = "get_item", "cond", "map", "vectorized_map", "fori_loop", "while_loop"
+KEEPS_MESSAGES = frozenset(
+    ("get_item", "cond", "map", "vectorized_map", "fori_loop", "while_loop", "scan",
+     "associative_scan")
+)  # fmt: skip
 """Operations whose errors keep their messages: user-defined functions raise in them, or it is the
 operator ``x[...]``."""
 

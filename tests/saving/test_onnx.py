@@ -110,6 +110,31 @@ def test_custom_parts_and_models_in_models(tmp_path: Path) -> None:
     assert_allclose(found, model.predict(data), rtol=1e-5, atol=1e-5)
 
 
+class _Scanned(layers.Layer):
+    """A recurrent layer of one's own, which also counts its steps."""
+
+    def build(self, input_shape: Any) -> None:
+        self.kernel = self.add_weight((3, 3), name="kernel")
+        super().build(input_shape)
+
+    def call(self, x: Any) -> Any:
+        def f(carry: Any, row: Any) -> Any:
+            h, n = carry
+            h = ops.tanh(row @ self.kernel + 0.5 * h)
+            return (h, n + 1), h * ops.cast(n, "float32")
+
+        first = ops.zeros((x.shape[0], 3), x.dtype)
+        (h, _), ys = ops.scan(f, (first, 0), ops.transpose(x, (1, 0, 2)), reverse=True)
+        return ops.concatenate([h, ys[0], ys[-1]], axis=1)
+
+
+def test_the_steps_of_a_scan(tmp_path: Path) -> None:
+    model = gpunn.Sequential([gpunn.Input((4, 3), name="x"), _Scanned()])
+    x = RANDOM.normal(0, 1, (50, 4, 3)).astype("float32")
+    (found,) = run(model, tmp_path / "m.onnx", {"x": x})
+    assert_allclose(found, model.predict(x), rtol=1e-5, atol=1e-6)
+
+
 class _Wide(layers.Layer):
     """Broadcasts one column, times a different factor for each."""
 
@@ -163,9 +188,7 @@ def test_rows_by_their_places(name: str, tmp_path: Path) -> None:
     assert_allclose(found, model.predict(x), rtol=1e-5, atol=1e-5)
     if name == "take":
         x[7, 3] = 6 + 6
-        session = runtime.InferenceSession(
-            tmp_path / "m.onnx", providers=["CPUExecutionProvider"]
-        )
+        session = runtime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
         with pytest.raises(Exception, match="indices element out of data bounds"):
             session.run(None, {"x": x})
 

@@ -1,4 +1,5 @@
-"""Conditionals and loops: run by Python outside a trace; in a trace, both branches, unrolled."""
+"""Conditionals and loops: run by Python outside a trace; in a trace, both branches and, but for
+`scan`, unrolled."""
 
 from __future__ import annotations
 
@@ -199,6 +200,86 @@ def while_loop(
         values = found
         rounds += 1
     return values if several else values[0]
+
+
+@operation
+def scan(
+    f: Callable[[Any, Any], Any],
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int | bool = 1,
+) -> tuple[Any, Any]:
+    """Run ``carry, ys[t] = f(carry, xs[t])`` for each index t of the first axis, one by one.
+
+    In a trace, ``f`` is called once for all steps, and so is its derivative. A product of a row
+    with a weight is one product for all rows, as is the gradient of a weight: a recurrent layer's
+    input costs what a `Dense` costs. Operations outside of ``f`` that it reads are computed once.
+
+    Args:
+        f: a function of the carry and of the rows ``xs[t]``. It returns the next carry, in the
+            structure, shapes and dtypes of ``init``, and tensors in any structure, or None.
+        init: the first carry: tensors in any structure. A Python number in it takes the dtype that
+            ``f`` returns.
+        xs: tensors of one length along the first axis, in any structure; or None.
+        length: the number of steps, which is needed if ``xs`` is None.
+        reverse: whether the last row comes first.
+        unroll: if it is True, ``f`` is called for each step in a trace, too. Then it may draw
+            random numbers, assign and add losses. Other values change nothing.
+
+    Returns:
+        the last carry, and the second results of ``f``, stacked along a new first axis: ``ys[t]``
+        belongs to ``xs[t]``, also in reverse.
+
+    Raises:
+        TypeError: if ``f`` is no function, or returns no pair.
+        ValueError: if neither ``xs`` nor ``length`` is given; for tensors without axes, or of other
+            lengths; if the carry changes its structure, shapes or dtypes; if ``f``, unless
+            unrolled, draws random numbers, assigns, or adds a loss.
+
+    >>> from gpunn import ops
+    >>> total, sums = ops.scan(lambda total, x: (total + x, total + x), 0, ops.array([1, 2, 3]))
+    >>> total.item(), sums.tolist()
+    (6, [1, 3, 6])
+    """
+    from gpunn.ops.loops.scan import scanned  # which `fit` does not need
+
+    return scanned(f, init, xs, length, reverse, unroll)
+
+
+@operation
+def associative_scan(
+    f: Callable[[Any, Any], Any], elems: Any, reverse: bool = False, axis: int = 0
+) -> Any:
+    """Combine the first k entries along an axis, for each k, by an associative function.
+
+    ``y[0] = x[0]``, ``y[k] = f(y[k - 1], x[k])``. As f is associative, n entries take about
+    ``2 log2(n)`` calls of f on many entries at once (Blelloch, Prefix sums and their applications,
+    1990), where `scan` takes n steps. Its gradient is that of these calls.
+
+    Args:
+        f: a function of two structures like ``elems``, of fewer entries along the axis, which
+            combines them entry by entry: ``f(a, f(b, c)) == f(f(a, b), c)``.
+        elems: tensors of one length along the axis, in any structure.
+        reverse: whether it begins with the last entry; ``f`` gets the later entries first.
+        axis: of the entries.
+
+    Returns:
+        tensors in the structure of ``elems``, of their shapes.
+
+    Raises:
+        TypeError: if ``f`` is no function.
+        ValueError: for tensors of other lengths or without this axis; if ``f`` returns another
+            structure or other shapes.
+
+    >>> from gpunn import ops
+    >>> ops.associative_scan(lambda a, b: a * b, ops.array([1, 2, 3, 4])).tolist()
+    [1, 2, 6, 24]
+    """
+    from gpunn.ops.loops.associative import combined  # which `fit` does not need
+
+    return combined(f, elems, reverse, axis)
 
 
 @operation

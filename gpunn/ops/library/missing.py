@@ -7,11 +7,10 @@ from gpunn.core.operators import FUNCTIONS
 
 _NUMBERS = "its shape depends on the values: use NumPy, outside of training"
 _LINEAR = "use numpy.linalg, which takes tensors that have values; a call does not support it"
-_PYTHON = "write it as Python's own loop, which is unrolled"
 _CHOOSE = "compute both results and use ops.where"
 
 INSTEAD = {
-    "switch": _CHOOSE, "scan": _PYTHON, "associative_scan": _PYTHON,
+    "switch": _CHOOSE,
     **dict.fromkeys(
         ("cholesky", "cholesky_inverse", "det", "eig", "eigh", "eigvals", "eigvalsh", "inv",
          "lstsq", "lu_factor", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd"),

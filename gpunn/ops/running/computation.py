@@ -42,6 +42,7 @@ class Computation:
         leaves: the arrays of the leaves, by the ``id`` of their tensors.
         stages: the destinations of each stage.
         context: the call that layers inside it belong to, or a function that creates it.
+        free: memory of a computation that this one is part of, to be used and given back.
 
     Attributes:
         work: for each stage, the functions to call in order.
@@ -53,13 +54,14 @@ class Computation:
         leaves: dict[int, Array],
         stages: Sequence[Sequence[Destination]],
         context: Any = None,
+        free: dict[tuple[int, str], list[Array]] | None = None,
     ) -> None:
         self.backend, self._context = backend, context
         self._arrays: dict[int, Any] = dict(leaves)
         self._leaves = [array for array in leaves.values() if array.size]
         self._constants: list[Tensor] = []  # kept alive: arrays are keyed by their `id`
         self._owner = {key: key for key in leaves}  # the tensor that owns the memory of an array
-        self._free: dict[tuple[int, str], list[Array]] = {}
+        self.free: dict[tuple[int, str], list[Array]] = {} if free is None else free
         self._over: dict[int, Tensor] = {}  # the result written over a tensor, by its `id`
         self._first = frozenset(leaves)
         self.calls: dict[int, Any] = {}  # of layers, by the `id` of their outputs
@@ -67,7 +69,8 @@ class Computation:
         orders: list[list[Tensor]] = []
         seen = set[int]()
         for targets in stages:
-            order = [t for t in topological_sort(x.tensor for x in targets) if id(t) not in seen]
+            found = topological_sort((x.tensor for x in targets), self._sources)
+            order = [t for t in found if id(t) not in seen]
             seen.update(id(t) for t in order if not self._is_compared(t))
             orders.append(order)
         self._uses = self._count_uses(orders, stages)
@@ -99,9 +102,17 @@ class Computation:
 
     def _is_compared(self, t: Tensor) -> bool:
         """Return whether it is a comparison of leaves, which is cheaper to redo than to keep."""
-        if _is_given(t) or t.primitive.lowering not in TRUTHS:
+        if self._is_given(t) or t.primitive.lowering not in TRUTHS:
             return False
         return all(id(x) in self._first or x.is_constant for x in t.inputs)
+
+    def _is_given(self, t: Tensor) -> bool:
+        """Return whether nothing computes a tensor here: what a tape has computed is not repeated,
+        and a leaf may be a result of an operation elsewhere."""
+        return t.primitive is None or t.is_constant or id(t) in self._first
+
+    def _sources(self, t: Tensor) -> Sequence[Tensor]:
+        return () if self._is_given(t) else t.inputs
 
     def run(self, stage: int) -> None:
         for work in self.work[stage]:
@@ -130,7 +141,7 @@ class Computation:
     def empty(self, shape: tuple[int, ...], dtype: str) -> Array:
         """Return an array for a result, from free memory if possible."""
         size = math.prod(shape)
-        free = self._free.get((size, dtype))
+        free = self.free.get((size, dtype))
         array = free.pop() if free else self.backend.empty((size,), dtype)
         return array.reshape(shape)
 
@@ -138,7 +149,7 @@ class Computation:
         self, orders: list[list[Tensor]], stages: Sequence[Sequence[Destination]]
     ) -> dict[int, int]:
         uses: dict[int, int] = {}
-        readers = [source for order in orders for t in order for source in t.inputs]
+        readers = [x for order in orders for t in order for x in self._sources(t)]
         for t in (*readers, *(target.tensor for targets in stages for target in targets)):
             uses[id(t)] = uses.get(id(t), 0) + 1
         return uses
@@ -149,11 +160,12 @@ class Computation:
         work: list[Work] = []
         order = [t for t in order if id(t) not in self._arrays or not self._is_compared(t)]
         plain, added = self._written_directly(order, targets)
+        self._plain = plain
         for t in order:
-            if _is_given(t):
+            if self._is_given(t):
                 self.array(t)
         written = list(plain.values())
-        computed = [t for t in order if not _is_given(t)]
+        computed = [t for t in order if not self._is_given(t)]
         steps = list(scheduled(computed, self._arrays.keys(), needed))
         made = {id(t) for t in computed if not t.primitive.view}
         self._in_place(steps, made - plain.keys(), set(added))
@@ -171,6 +183,9 @@ class Computation:
 
     def _alone(self, t: Tensor, plain: dict[int, Destination], work: list[Work]) -> None:
         """Add a single operation."""
+        if t.primitive.is_result:  # written by what it is a result of
+            self._done_with(t.inputs[0], work)
+            return
         arrays = [self.array(source) for source in t.inputs]
         if t.primitive.view:
             self._arrays[id(t)] = t.primitive.compute(arrays[0], **t.attributes)
@@ -243,6 +258,14 @@ class Computation:
                     self._over[id(source)] = t
                     break
 
+    def place(self, t: Tensor) -> Array:
+        """Return the array of another result of the operation that is being bound."""
+        return self._place(t, self._plain)
+
+    def is_used(self, t: Tensor) -> bool:
+        """Return whether a tensor is read or wanted, in any stage."""
+        return self._uses.get(id(t), 0) > 0
+
     def _place(self, t: Tensor, plain: dict[int, Destination]) -> Array:
         """Return the array that a result is written to."""
         if id(t) in plain:
@@ -262,8 +285,9 @@ class Computation:
         self, order: list[Tensor], targets: Sequence[Destination]
     ) -> tuple[dict[int, Destination], dict[int, Destination]]:
         """Return the results computed directly in their destinations: written, and accumulated."""
-        made = {id(t) for t in order if not _is_given(t) and not t.primitive.view}
-        others_write = any(not _is_given(t) and t.primitive.writes for t in order)
+        new = [t for t in order if not self._is_given(t) and id(t) not in self._arrays]
+        made = {id(t) for t in new if not t.primitive.view}
+        others_write = any(not self._is_given(t) and t.primitive.writes for t in order)
         plain: dict[int, Destination] = {}
         added: dict[int, Destination] = {}
         for target in targets:
@@ -302,11 +326,10 @@ class Computation:
             return
         self._uses[owner] = self._uses.get(owner, 0) - 1
         if self._uses[owner] == 0 and owner not in self._kept:
-            array = self._arrays[owner].reshape(-1)
-            self._free.setdefault((array.size, array.dtype.name), []).append(array)
-            work += self.released(array)
+            work += self.give_back(self._arrays[owner])
 
-
-def _is_given(t: Tensor) -> bool:
-    """Return whether nothing computes a tensor here: what a tape has computed is not repeated."""
-    return t.primitive is None or t.is_constant
+    def give_back(self, array: Array) -> list[Work]:
+        """Let memory be used again. Return the work to do."""
+        array = array.reshape(-1)
+        self.free.setdefault((array.size, array.dtype.name), []).append(array)
+        return self.released(array)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from gpunn.ops.tensor import Tensor
 
 from .formulas import NotExportable
 from .images import ImageOperators
+from .loops import OPERATORS as OF_LOOPS
 from .places import OPERATORS as OF_PLACES
 
 OPSET = 17
@@ -106,6 +108,13 @@ class OnnxGraph(ImageOperators):
     def integers(self, numbers: Any) -> str:
         return self.constant(np.asarray(list(numbers), np.int64))
 
+    @contextmanager
+    def names_put_back(self) -> Iterator[None]:
+        """Return a context whose tensors get new names in the next one: a step of a loop."""
+        names = dict(self._names)
+        yield
+        self._names = names
+
     def put(self, tensor: Tensor, name: str) -> None:
         """Set the name of a tensor."""
         self._names[id(tensor)] = name
@@ -151,8 +160,9 @@ class OnnxGraph(ImageOperators):
             return self.add(ONE_TO_ONE[kind], *inputs)
         if kind in REDUCTIONS:
             return self._reduced(REDUCTIONS[kind], t, *inputs)
-        if kind in OF_PLACES:
-            return OF_PLACES[kind](self, t, *inputs)
+        for others in (OF_PLACES, OF_LOOPS):
+            if kind in others:
+                return others[kind](self, t, *inputs)
         made = getattr(self, f"_{kind.replace(' ', '_').replace(chr(39), '')}", None)
         if made is None:
             raise NotExportable(f"the operation {kind!r}")

@@ -164,11 +164,24 @@ def percentile(x: Any, q: Any, *args: Any, **options: Any) -> Any:
     return quantile(x, torch().as_tensor(q, dtype=x.dtype) / 100, *args, **options)
 
 
+def associative_scan(f: Any, elems: Any, reverse: bool = False, axis: int = 0) -> Any:
+    """One entry after the other; Keras's on PyTorch gives float32 for float64."""
+    xs = elems if isinstance(elems, tuple) else (elems,)
+    rows = list(zip(*(x.unbind(axis) for x in xs), strict=True))[:: -1 if reverse else 1]
+    found = [rows[0]]
+    for row in rows[1:]:
+        made = f(*(now if isinstance(elems, tuple) else now[0] for now in (found[-1], row)))
+        found.append(made if isinstance(elems, tuple) else (made,))
+    turned = zip(*found[:: -1 if reverse else 1], strict=True)
+    results = tuple(torch().stack(column, axis) for column in turned)
+    return results if isinstance(elems, tuple) else results[0]
+
+
 FUNCTIONS: dict[str, Any] = {
     f.__name__: f
     for f in (
         dot, get_item, pad, segment_sum, segment_max, average, sparsemax, hard_sigmoid, hard_silu,
-        average_pool, binary_crossentropy, one_hot, quantile, percentile,
+        average_pool, binary_crossentropy, one_hot, quantile, percentile, associative_scan,
     )
 }  # fmt: skip
 FUNCTIONS["hard_swish"] = hard_silu

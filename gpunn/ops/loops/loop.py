@@ -1,0 +1,221 @@
+"""A loop in a trace: its body is a graph that is traced once, and bound to the arrays of each step.
+
+The body computes from leaves: the values carried from step to step, and one row of each sequence.
+Whatever else it reads is fixed: computed once, before the loop. Results are the values carried out
+of the last step, and tensors of the body that are kept for each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array
+from gpunn.ops.gradients import topological_sort
+from gpunn.ops.primitive import Gradients, Primitive, Work
+from gpunn.ops.running.computation import Computation, Destination
+from gpunn.ops.tensor import Tensor
+
+
+class Loop:
+    """The body of a loop, and what is asked of it.
+
+    Args:
+        carries: the leaves for the values that are carried, when a step begins.
+        nexts: these values when it ends: leaves, tensors of the body, or fixed ones.
+        rows: the leaves for the rows of the sequences. A leaf may be the result of an operation:
+            then it is read, and not computed.
+        length: the number of steps.
+        reverse: whether the first step takes the last rows.
+
+    Attributes:
+        kept: tensors whose values of all steps are wanted. Derivatives add theirs.
+        inside: the ``id`` of the tensors that the body computes.
+        fixed: the tensors that it reads from outside.
+        token: the operation that runs it, once it is applied.
+        results: its results, by their kind and number.
+    """
+
+    def __init__(
+        self, carries: Sequence[Tensor], nexts: Sequence[Tensor], rows: Sequence[Tensor],
+        kept: Sequence[Tensor], length: int, reverse: bool,
+    ) -> None:  # fmt: skip
+        self.carries, self.nexts, self.rows = list(carries), list(nexts), list(rows)
+        self.kept, self.length, self.reverse = list(dict.fromkeys(kept)), length, reverse
+        self.leaves = {id(t) for t in (*carries, *rows)}
+        self.inside, self.fixed = _body([*nexts, *self.kept], self.leaves)
+        self.results: dict[tuple[str, int], Tensor] = {}
+
+    def apply(self, firsts: Sequence[Tensor], sequences: Sequence[Tensor]) -> None:
+        """Run it from these first values, over these sequences."""
+        self.sequences = list(sequences)
+        self.token = _loop(*firsts, *sequences, *self.fixed, loop=self)
+
+    def last(self, k: int) -> Tensor:
+        """Return the value that is carried out of the last step."""
+        return self._result("last", k, self.nexts[k], self.carries[k].shape)
+
+    def all(self, t: Tensor) -> Tensor:
+        """Return the values of a tensor of the body, or of a leaf, in all steps."""
+        if any(t is row for row in self.rows):
+            return self.sequences[[t is row for row in self.rows].index(True)]
+        if all(t is not other for other in self.kept):
+            self.kept.append(t)
+            if id(t) not in self.leaves:
+                self.inside.add(id(t))
+        k = [t is other for other in self.kept].index(True)
+        return self._result("all", k, t, (self.length, *t.shape))
+
+    def _result(self, kind: str, k: int, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+        if (kind, k) not in self.results:
+            self.results[kind, k] = _result(
+                self.token, kind=kind, number=k, shape=shape, dtype=like.dtype
+            )
+        return self.results[kind, k]
+
+    def reads(self, t: Tensor) -> bool:
+        """Whether a tensor differs from step to step: a leaf or what the body computes, which the
+        results of a loop in it are."""
+        of_inner = t.primitive is _result and id(t.inputs[0]) in self.inside
+        return id(t) in self.leaves or id(t) in self.inside or of_inner
+
+    # -- on arrays
+
+    def bind(self, computation: Computation, arrays: Sequence[Any]) -> list[Work]:
+        """Return the work of all steps, and place the results that are used."""
+        used = {
+            key: computation.place(t) for key, t in self.results.items() if computation.is_used(t)
+        }
+        backend, count = computation.backend, len(self.carries)
+        now = [
+            a if hasattr(a, "shape") else backend.upload(np.full(c.shape, a, c.dtype)).reshape(())
+            for a, c in zip(arrays, self.carries, strict=False)
+        ]
+        sequences = arrays[count : count + len(self.rows)]
+        fixed = dict(zip(map(id, self.fixed), arrays[count + len(self.rows) :], strict=True))
+        turns = min(self.length - 1, 2)
+        spare = [[computation.empty(c.shape, c.dtype) for _ in range(turns)] for c in self.carries]
+        work: list[Work] = []
+        for step in range(self.length):
+            at = self.length - 1 - step if self.reverse else step
+            leaves = dict(fixed)
+            for leaf, sequence in zip(self.rows, sequences, strict=True):
+                leaves[id(leaf)] = _row(sequence, at)
+            leaves.update(zip(map(id, self.carries), now, strict=True))
+            targets = [
+                Destination(self.kept[k], _row(array, at))
+                for (kind, k), array in used.items() if kind == "all"
+            ]  # fmt: skip
+            if step < self.length - 1:
+                now = [two[step % 2] for two in spare]
+                targets += map(Destination, self.nexts, now)
+            else:
+                targets += [
+                    Destination(self.nexts[k], array)
+                    for (kind, k), array in used.items() if kind == "last"
+                ]  # fmt: skip
+            inner = Computation(
+                backend, leaves, [targets], lambda: computation.context, computation.free
+            )
+            work += inner.work[0]
+        for two in spare:
+            for array in two:
+                work += computation.give_back(array)
+        return work
+
+
+def _row(sequence: Array, at: int) -> Array:
+    """Return a row as a view, also of numbers."""
+    return sequence[at : at + 1].reshape(sequence.shape[1:])
+
+
+def read_by(t: Tensor) -> Sequence[Tensor]:
+    """Return the tensors that one, or its gradient, is computed from."""
+    return () if t.is_constant else (*t.inputs, *t.attributes.get("by", ()))
+
+
+def _body(roots: Iterable[Tensor], leaves: Collection[int]) -> tuple[set[int], list[Tensor]]:
+    """Return the ``id`` of what is computed from the leaves, and the other tensors that are read.
+    Constant numbers are part of the operations that read them."""
+    roots = list(roots)
+    order = topological_sort(roots, lambda t: () if id(t) in leaves else read_by(t))
+    inside = set[int]()
+    read = {id(t): t for t in roots}
+    for t in order:
+        sources = () if id(t) in leaves else read_by(t)
+        if any(id(x) in leaves or id(x) in inside for x in sources):
+            inside.add(id(t))
+            read.update((id(x), x) for x in sources)
+    known = (t for key, t in read.items() if key not in leaves and key not in inside)
+    return inside, [t for t in known if not t.is_number]
+
+
+class _Looping(Primitive):
+    """All steps of a loop. Its results are tensors that read it, and are written with it."""
+
+    eager = False
+    selects = True
+
+    def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
+        work = y.attributes["loop"].bind(computation, arrays)
+
+        def run() -> None:
+            for step in work:
+                step()
+
+        return run
+
+
+class _Result(Primitive):
+    eager = False
+    is_result = True
+
+
+class _Given(Primitive):
+    """The gradient of a result, as a part of that of the loop. It is read, not computed."""
+
+    eager = False
+
+
+def _no_compute(*arguments: Any, **attributes: Any) -> Any:
+    raise AssertionError("a loop is computed as a whole.")
+
+
+_EMPTY = (0,)
+_given = _Given("gradient of a loop's result", _no_compute, lambda *shapes, **attributes: _EMPTY)
+_result = _Result(
+    "result of a loop",
+    _no_compute,
+    lambda token, shape, **attributes: shape,
+    lambda token, dtype, **attributes: dtype,
+    lambda dy, y, token, kind, number, **attributes: (_given(dy, kind=kind, number=number),),
+)
+
+
+def gradients_given(dy: Tensor) -> dict[tuple[str, int], Tensor]:
+    """Return the gradients of the results of a loop, by their kind and number: ``dy`` is the sum of
+    those that reached it."""
+    found: dict[tuple[str, int], Tensor] = {}
+    waiting = [dy]
+    while waiting:
+        t = waiting.pop()
+        if t.primitive is not _given:
+            waiting += t.inputs
+            continue
+        key = t.attributes["kind"], t.attributes["number"]
+        found[key] = found[key] + t.inputs[0] if key in found else t.inputs[0]
+    return found
+
+
+gradient_of_loop: list[Callable[..., Gradients]] = []
+"""The derivative of a loop; set by `gpunn.ops.loops.derivative`."""
+
+_loop = _Looping(
+    "scan",
+    _no_compute,
+    lambda *shapes, loop: _EMPTY,
+    lambda *dtypes, loop: "float32",
+    lambda *tensors, **attributes: gradient_of_loop[0](*tensors, **attributes),
+)

@@ -1,0 +1,186 @@
+"""What `ops.scan` does: one trace of its function in a trace, else a call for each step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+from gpunn.common.config import runs_eagerly
+from gpunn.ops.conversion import convert
+from gpunn.ops.joining import stack
+from gpunn.ops.making import zeros
+from gpunn.ops.running.eager import EagerTrace
+from gpunn.ops.shapes import whole
+from gpunn.ops.tensor import Tensor
+from gpunn.ops.trace import Trace, current
+
+from . import derivative  # noqa: F401
+from .loop import Loop
+from .structures import filled, flat, plain
+
+
+def scanned(
+    f: Any, init: Any, xs: Any, length: Any, reverse: bool, unroll: int | bool
+) -> tuple[Any, Any]:
+    """Return the result of `gpunn.ops.scan`."""
+    if not callable(f):
+        raise TypeError(f"scan: f must be a function of the carry and a row of xs; got {f!r}.")
+    if not isinstance(unroll, bool):
+        whole(unroll, "scan: unroll", 1)
+    entries, form = flat(xs)
+    sequences = [convert(x) for _, x in entries]
+    names = [f"xs{path}" for path, _ in entries]
+    n = _length(length, names, sequences)
+    body = _Body(f, init, form, bool(reverse), n)
+    trace = current()
+    eager = trace is None or isinstance(trace, EagerTrace) or runs_eagerly()
+    if eager or unroll is True or not n:
+        return body.unrolled(sequences, None if unroll is True else trace)
+    assert trace is not None
+    return body.traced(sequences, trace)
+
+
+def _length(length: Any, names: Sequence[str], sequences: Sequence[Tensor]) -> int:
+    for name, x in zip(names, sequences, strict=True):
+        if not x.ndim:
+            raise ValueError(f"scan: {name} must have an axis of steps; got a single number.")
+    lengths = {name: len(x) for name, x in zip(names, sequences, strict=True)}
+    if length is not None:
+        lengths = {"length": whole(length, "scan: length", 0), **lengths}
+    if not lengths:
+        raise ValueError("scan: xs or length must be given: the number of steps is not known.")
+    if len({*lengths.values()}) > 1:
+        raise ValueError(f"scan: xs and length must give one number of steps; got {lengths}.")
+    return next(iter(lengths.values()))
+
+
+class _Body:
+    """The function of a scan.
+
+    Args:
+        f, init, reverse: see `scan`.
+        form: the structure of the rows.
+        length: the number of steps.
+    """
+
+    def __init__(
+        self, f: Callable[..., Any], init: Any, form: Any, reverse: bool, length: int
+    ) -> None:
+        entries, self._carry_form = flat(init)
+        self._f, self._form, self._reverse, self._length = f, form, reverse, length
+        self._firsts = [convert(x) for _, x in entries]
+        self._names = [f"init{path}" for path, _ in entries]
+        numbers = [type(x) in (int, float) for _, x in entries]
+        self._weak = [k for k, is_number in enumerate(numbers) if is_number]
+
+    def _called(
+        self, carry: Sequence[Tensor], rows: Sequence[Tensor], trace: Trace | None
+    ) -> tuple[list[Tensor], list[Tensor], Any]:
+        """Return the next carry, the results and their structure; ``trace`` is that in which ``f``
+        must only compute."""
+        before, form = _changes(trace), filled(self._carry_form, carry)
+        with nullcontext() if trace is None else trace.composing():
+            made = self._f(form, filled(self._form, rows))
+        if not isinstance(made, (list, tuple)) or len(made) != 2:
+            raise TypeError(f"scan: f must return a pair, (carry, y); got a {type(made).__name__}.")
+        _check_unchanged(before, _changes(trace))
+        entries, carry_form = flat(made[0])
+        got, expected = plain(carry_form), plain(self._carry_form)
+        if got != expected:
+            raise ValueError(
+                f"scan: f must return a carry of the structure of init, with the tensors "
+                f"{expected}; got {got}."
+            )
+        results, y_form = flat(made[1])
+        return [convert(x) for _, x in entries], [convert(y) for _, y in results], y_form
+
+    def _begin(
+        self, call: Callable[[list[Tensor]], tuple[list[Tensor], Any]]
+    ) -> tuple[list[Tensor], Any]:
+        """Return the result of a first call for these carries; called again if Python numbers in
+        the first carry have to take another dtype."""
+        nexts, made = call(self._firsts)
+        weak = [k for k in self._weak if nexts[k].dtype != self._firsts[k].dtype]
+        if weak:
+            for k in weak:
+                self._firsts[k] = convert(self._firsts[k], nexts[k].dtype)
+            nexts, made = call(self._firsts)
+        self._check(nexts)
+        return nexts, made
+
+    def _check(self, nexts: Sequence[Tensor]) -> None:
+        for name, first, now in zip(self._names, self._firsts, nexts, strict=True):
+            if (first.shape, first.dtype) != (now.shape, now.dtype):
+                raise ValueError(
+                    f"scan: f must return a carry of the shapes and dtypes of init: {name} is "
+                    f"{first.shape} of {first.dtype}, and f returns {now.shape} of {now.dtype}. "
+                    f"Convert one of them, as with ops.cast or ops.broadcast_to."
+                )
+
+    def unrolled(self, sequences: Sequence[Tensor], trace: Trace | None) -> tuple[Any, Any]:
+        """Call the function for each step."""
+
+        def step(carry: list[Tensor], t: int) -> tuple[list[Tensor], Any]:
+            rows = [x[t] if self._length else zeros(x.shape[1:], x.dtype) for x in sequences]
+            nexts, ys, form = self._called(carry, rows, trace)
+            return nexts, (ys, form)
+
+        order: Iterable[int] = range(self._length)
+        first, *others = [*order][:: -1 if self._reverse else 1] or [0]
+        carry, made = self._begin(lambda carry: step(carry, first))
+        if not self._length:
+            ys = [zeros((0, *y.shape), y.dtype) for y in made[0]]
+            return filled(self._carry_form, self._firsts), filled(made[1], ys)
+        found = {first: made[0]}
+        for t in others:
+            carry, (found[t], form) = step(carry, t)
+            self._check(carry)
+            if plain(form) != plain(made[1]):
+                raise ValueError("scan: f must return results in one structure for all steps.")
+        columns = zip(*(found[t] for t in order), strict=True)
+        return filled(self._carry_form, carry), filled(made[1], [stack(c) for c in columns])
+
+    def traced(self, sequences: Sequence[Tensor], trace: Trace) -> tuple[Any, Any]:
+        """Call the function once, for a loop."""
+        rows = [trace.leaf(x.shape[1:], x.dtype) for x in sequences]
+
+        def once(firsts: list[Tensor]) -> tuple[list[Tensor], Any]:
+            carry = [trace.leaf(t.shape, t.dtype) for t in firsts]
+            nexts, ys, form = self._called(carry, rows, trace)
+            return nexts, (carry, ys, form)
+
+        nexts, (carry, ys, form) = self._begin(once)
+        loop = Loop(carry, nexts, rows, ys, self._length, self._reverse)
+        loop.apply(self._firsts, sequences)
+        last = [loop.last(k) for k in range(len(carry))]
+        return filled(self._carry_form, last), filled(form, [loop.all(y) for y in ys])
+
+
+def _changes(trace: Trace | None) -> tuple[Any, ...]:
+    """Return what a function may do in a trace besides computing."""
+    if trace is None:
+        return (), 0, 0, ()
+    assigned = [(h.source, h.now) for h in trace.held.values() if h.is_assigned]
+    return tuple(trace.applied), len(trace.losses), trace.draws, assigned
+
+
+def _check_unchanged(before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
+    for layer in (t.attributes["layer"].name for t in after[0][len(before[0]) :]):
+        raise ValueError(
+            f"scan: f applies {layer}, which draws random numbers or defines its passes on arrays. "
+            f"Apply it to all rows before the scan or after it, or use unroll=True."
+        )
+    known = {id(source): now for source, now in before[3]}
+    changed = any(known.get(id(source)) is not now for source, now in after[3])
+    what = "assigns to a variable" if changed else "adds a loss"
+    if changed or after[1] != before[1]:
+        raise ValueError(
+            f"scan: f {what}, which it would do once, not in each step. Carry the value, use it "
+            f"after the scan, or use unroll=True."
+        )
+    if after[2] != before[2]:
+        raise ValueError(
+            "scan: f draws random numbers, which would be the same in each step. Draw them for all "
+            "steps before the scan, and pass them as part of xs; or use unroll=True."
+        )

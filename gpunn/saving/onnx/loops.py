@@ -1,0 +1,49 @@
+"""Scans as ONNX operators: those of each step, one after the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunn.ops.loops.loop import Loop
+from gpunn.ops.tensor import Tensor
+
+from .formulas import NotExportable
+
+Graph = Any  # an `OnnxGraph`, which has these operators
+
+
+def scanned(graph: Graph, t: Tensor, *inputs: str) -> dict[Any, str]:
+    """Return the names of the results of a scan, by their kind and number.
+
+    Raises:
+        NotExportable: for a scan over the samples.
+    """
+    loop: Loop = t.attributes["loop"]
+    if loop.length % graph.batch == 0:
+        raise NotExportable("a scan over the samples of the batch")
+    now, kept = list(inputs[: len(loop.carries)]), []
+    sequences = inputs[len(loop.carries) :]
+    for step in range(loop.length):
+        at = graph.integers([loop.length - 1 - step if loop.reverse else step])
+        with graph.names_put_back():
+            for leaf, name in zip(loop.carries, now, strict=True):
+                graph.put(leaf, name)
+            for leaf, name in zip(loop.rows, sequences, strict=False):
+                row = graph.add("Gather", name, at, axis=0)
+                graph.put(leaf, graph.add("Squeeze", row, graph.integers([0])))
+            now = [graph.name_of(x) for x in loop.nexts]
+            rows = [graph.name_of(x) for x in loop.kept]
+        kept.append([graph.add("Unsqueeze", row, graph.integers([0])) for row in rows])
+    columns = zip(*kept[:: -1 if loop.reverse else 1], strict=True)
+    found: dict[Any, str] = {("last", k): name for k, name in enumerate(now)}
+    return found | {
+        ("all", k): graph.add("Concat", *column, axis=0) for k, column in enumerate(columns)
+    }
+
+
+def result(graph: Graph, t: Tensor, results: dict[Any, str]) -> str:
+    """Return the name of one result."""
+    return results[t.attributes["kind"], t.attributes["number"]]
+
+
+OPERATORS: dict[str, Any] = {"scan": scanned, "result of a loop": result}
