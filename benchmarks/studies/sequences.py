@@ -10,6 +10,7 @@ epoch shows that they compute the same. Keras has the number of threads with whi
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -66,7 +67,7 @@ def embedding(keras: Any) -> tuple[Any, Any]:
 def transformer(keras: Any) -> tuple[Any, Any]:
     layers, ops = keras.layers, keras.ops
 
-    class Places(layers.Layer):
+    class Places(layers.Layer):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.places = layers.Embedding(128, 128)
@@ -159,13 +160,10 @@ def serve(contestant: str, threads: int) -> None:
     """Answer the names of networks with [seconds of a step, loss], an epoch each time."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
+    keras: Any = importlib.import_module("gpunn" if contestant == "gpunn" else "keras")
     if contestant == "gpunn":
-        import gpunn as keras
-
         keras.use_backend("compiled")
     else:
-        import keras
-
         if contestant == "Keras on PyTorch":
             import torch
 

@@ -16,14 +16,15 @@ _BY_FIT = {
 LISTED = 3  # maximum entries in the line about the data
 
 
-def announce_format(path: Path) -> None:
-    """Warn once about a file whose suffix suggests that Keras can read it, after it is written."""
+def announce_format(path: Path, why: str = "") -> None:
+    """Warn once about a file whose suffix suggests that Keras can read it, and say why it cannot,
+    if it is known."""
     ending = os.path.splitext(os.fspath(path))[1]
     if ending not in KERAS_ENDINGS or not first_time("a name that is one of Keras's"):
         return
     warn(
         f"{os.fspath(path)} is in gpunn's own format, a safetensors file, although {ending} is "
-        f"a suffix of Keras's files: gpunn reads it, Keras does not. Use the suffix .gpunn."
+        f"a suffix of Keras's files: gpunn reads it, Keras does not. Use the suffix .gpunn.{why}"
     )
 
 

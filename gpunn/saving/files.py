@@ -37,7 +37,18 @@ MAX_HEADER = 1 << 25  # default limit on bytes of JSON to read
 HEADER_LIMIT = 100_000_000  # limit of safetensors itself
 _KEY = "gpunn"
 _TENSORS, _COPY = "model.safetensors", "model.json"
-_FOREIGN = {b"\x89HDF": "an HDF5 file", b"PK\x03\x04": "a zip archive", b"\x80": "a pickle"}
+HDF5, ZIP = "an HDF5 file", "a zip archive"
+_FOREIGN = {b"\x89HDF": HDF5, b"PK\x03\x04": ZIP, b"\x80": "a pickle"}
+
+
+def kind_of(path: Path) -> str:
+    """Return what a file is by its first bytes, if it is not in gpunn's format; else ``""``."""
+    if not os.path.isfile(path):
+        return ""
+    with open(path, "rb") as stream:
+        data = stream.read(9)
+    found = (kind for magic, kind in _FOREIGN.items() if data.startswith(magic))
+    return next(found, "") if data[8:9] != b"{" else ""
 
 
 def write(path: Path, document: dict[str, Any]) -> None:

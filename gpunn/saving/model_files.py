@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,8 +35,8 @@ def save_model(
     Args:
         model: The model.
         filepath: A file of any name, or a folder (an existing one, or a path that ends in
-            a separator). The format is always gpunn's own; a suffix of Keras's files
-            (``.keras``, ``.h5``) causes one warning.
+            a separator). ``.keras`` writes Keras 3's own format, which takes h5py; what Keras
+            lacks is written in gpunn's format, with one warning. So is ``.h5``.
         overwrite: Whether to replace an existing file.
         include_optimizer: Whether to store the optimizer's state, so that training can continue
             exactly as if it had not been interrupted.
@@ -57,11 +57,14 @@ def save_model(
     8
     """
     _check_overwrite(filepath, overwrite)
-    document = describe(model, include_optimizer)
-    files.write(filepath, {"kind": "model", **document})
-    announce_format(filepath)
+    held = model.data_held()
+    if not _as_keras(filepath, ".keras", lambda: _archive().save_model(
+        model, filepath, include_optimizer
+    )):  # fmt: skip
+        files.write(filepath, {"kind": "model", **describe(model, include_optimizer)})
+        announce_format(filepath)
     if announce:
-        announce_data_held(filepath, document.get("data_held", {}))
+        announce_data_held(filepath, held)
 
 
 def save_weights(model: Any, filepath: Path, overwrite: bool = True) -> None:
@@ -71,7 +74,8 @@ def save_weights(model: Any, filepath: Path, overwrite: bool = True) -> None:
 
     Args:
         model: A built model.
-        filepath: A file of any name, or a folder, as in `save_model`.
+        filepath: A file of any name, or a folder, as in `save_model`; ``.weights.h5`` writes a
+            file of Keras's.
         overwrite: Whether to replace an existing file.
 
     Raises:
@@ -85,8 +89,9 @@ def save_weights(model: Any, filepath: Path, overwrite: bool = True) -> None:
     ...     load_weights(model, folder + "/weights.gpunn")
     """
     _check_overwrite(filepath, overwrite)
-    files.write(filepath, {"kind": "weights", "weights": model.weights_dict()})
-    announce_format(filepath)
+    if not _as_keras(filepath, ".weights.h5", lambda: _archive().save_weights(model, filepath)):
+        files.write(filepath, {"kind": "weights", "weights": model.weights_dict()})
+        announce_format(filepath)
 
 
 def load_model(
@@ -99,7 +104,7 @@ def load_model(
     max_parts: int = MAX_PARTS,
     max_header: int = MAX_HEADER,
 ) -> Any:
-    """Load a model saved by `save_model` or in a checkpoint.
+    """Load a model saved by `save_model`, by Keras 3 as ``.keras``, or in a checkpoint.
 
     Loading runs no code from the file and imports no module that it names: only registered
     classes, and those in ``custom_objects``, can occur in it.
@@ -132,6 +137,12 @@ def load_model(
     >>> type(again.optimizer).__name__, bool(again([[5.0]]) == model([[5.0]]))
     ('Adam', True)
     """
+    if files.kind_of(filepath) == files.ZIP:
+        with _errors_name(filepath):
+            return _archive().load_model(
+                filepath, custom_objects or {}, compile, allow_nan, max_header,
+                lambda document: _check_parts(document, max_parts),
+            )  # fmt: skip
     with opened(filepath, max_header, "model", "checkpoint") as document:
         _check_parts(document, max_parts)
         if not allow_nan:
@@ -241,8 +252,9 @@ def load_weights(
 ) -> None:
     """Load weights into a built model, from a file of weights, a model or a checkpoint.
 
-    Names and shapes must match the model. Numeric suffixes of duplicate layer names
-    (``dense_1``) are ignored.
+    Files of Keras 3 (``.weights.h5``, ``.keras``) fit a model of the same layers in the same
+    order. In others, names and shapes must match the model. Numeric suffixes of duplicate layer
+    names (``dense_1``) are ignored.
 
     Args:
         model: A built model.
@@ -260,6 +272,10 @@ def load_weights(
     ...     save_weights(model, folder + "/weights.gpunn")
     ...     load_weights(model, folder + "/weights.gpunn")
     """
+    if files.kind_of(filepath) in (files.ZIP, files.HDF5):
+        with _errors_name(filepath):
+            _archive().load_weights(model, filepath, allow_nan)
+        return
     with opened(filepath, max_header, "weights", "model", "checkpoint") as document:
         if not allow_nan:
             _check_finite(document["weights"], "weights")
@@ -390,6 +406,28 @@ def _integers(value: Any) -> Iterator[int]:
         yield value
 
 
+def _archive() -> Any:
+    from .keras_format import archive  # only for Keras's files
+
+    return archive
+
+
+def _as_keras(path: Path, ending: str, write: Callable[[], None]) -> bool:
+    """Return whether a file is one of Keras's by its name, and could be written as such; if it
+    could not, a warning says why."""
+    if not os.fspath(path).endswith(ending) or os.path.isdir(path):
+        return False
+    try:
+        write()
+    except (ImportError, ValueError) as error:
+        known = isinstance(error, ImportError) or type(error).__name__ == "UnknownInKerasError"
+        if not known:
+            raise
+        announce_format(path, f" {error}")
+        return False
+    return True
+
+
 def _check_overwrite(path: Path, overwrite: bool) -> None:
     if not overwrite and os.path.exists(path):
         raise FileExistsError(f"{os.fspath(path)} exists already, and overwrite=False.")
@@ -426,9 +464,18 @@ def opened(path: Path, max_header: int, *kinds: str) -> Iterator[dict[str, Any]]
     Any error caused by a wrong entry becomes an error about the file.
     """
     document = files.read(path, max_header)
-    try:
+    with _errors_name(path):
         _check_document(document, kinds)
         yield document
+
+
+@contextmanager
+def _errors_name(path: Path) -> Iterator[None]:
+    """A context whose errors become errors about a file."""
+    try:
+        yield
+    except ImportError:
+        raise
     except Exception as error:  # the effects of a wrong value cannot be foreseen
         raise ValueError(f"Cannot load {os.fspath(path)}: {error}") from error
 

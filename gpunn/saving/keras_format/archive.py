@@ -1,0 +1,223 @@
+"""``.keras`` archives and ``.weights.h5`` files.
+
+An archive is a zip file: ``config.json`` describes the model, ``model.weights.h5`` holds its
+weights and the optimizer's state. Keras ignores ``gpunn.json``, which holds what only gpunn knows.
+Nothing in a file is executed or imported, and nothing is read that is larger than the model.
+"""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gpunn.common import registry
+from gpunn.common.atomic_files import Path, atomic_write
+from gpunn.common.names import warn
+from gpunn.core.arena import with_room_for
+
+from . import graphs, states
+from .parts import from_keras, to_keras
+
+CONFIG, WEIGHTS, METADATA, OWN = "config.json", "model.weights.h5", "metadata.json", "gpunn.json"
+KERAS_VERSION = "3.15.1"  # whose format this is
+MOST_EXPANSION = 100  # bytes of a member for each byte in the archive
+KINDS = {"loss": "loss", "metrics": "metric", "weighted_metrics": "metric"}
+
+
+# -- writing
+
+
+def save_model(model: Any, path: Path, include_optimizer: bool) -> None:
+    """Write a model in Keras's format.
+
+    Raises:
+        UnknownInKerasError: naming a part that Keras does not have. Nothing is written.
+    """
+    entry = graphs.model_to_keras(registry.serialize(model) or {})
+    shape = model.input_shape if model.built else None
+    entry["build_config"] = {"input_shape": shape}
+    entry["compile_config"] = _compile_config(model)
+    document: dict[str, Any] = {"trained_on": model.trained_on}
+    with_state = include_optimizer and model.compiled and model.built
+    if with_state:
+        tensors, values = model.training_state()
+        own = {name: array for name, array in tensors.items() if not name.startswith("slot/")}
+        document["training"] = {"values": values, **{k: v.tolist() for k, v in own.items()}}
+    members = {
+        METADATA: {"keras_version": KERAS_VERSION, "date_saved": f"{_now():%Y-%m-%d@%H:%M:%S}"},
+        CONFIG: entry,
+        OWN: document,
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(name, json.dumps(member, default=_plain))
+        archive.writestr(WEIGHTS, states.written(model, with_state))
+    atomic_write(path, [buffer.getvalue()])
+
+
+def save_weights(model: Any, path: Path) -> None:
+    """Write a model's weights as Keras does."""
+    model._require_values("save_weights")
+    atomic_write(path, [states.written(model, optimizer=False)])
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now()
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of NumPy as one of JSON."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    raise ValueError(f"JSON cannot hold {type(value).__name__}: {value!r}.")
+
+
+def _compile_config(model: Any) -> dict[str, Any] | None:
+    config = model.get_compile_config()
+    if config is None:
+        return None
+    made = {
+        "optimizer": to_keras(config["optimizer"], "optimizer"),
+        "loss_weights": config["loss_weights"],
+        "run_eagerly": False, "steps_per_execution": 1, "jit_compile": False,
+    }  # fmt: skip
+    alone = len(model.output_names) == 1
+    for key, kind in KINDS.items():
+        value = _described(config[key], kind)
+        made[key] = value[0] if alone and isinstance(value, list) and len(value) == 1 else value
+    if alone and isinstance(made["metrics"], (str, dict)):
+        made["metrics"] = [made["metrics"]]
+    return {key: value or None for key, value in made.items()} | {"run_eagerly": False}
+
+
+def _described(value: Any, kind: str) -> Any:
+    """Return losses or metrics, in any structure, as Keras describes them."""
+    if isinstance(value, list):
+        return [_described(one, kind) for one in value]
+    if isinstance(value, dict) and set(value) == {"class_name", "config"}:
+        return to_keras(value, kind)
+    if isinstance(value, dict):
+        return {key: _described(one, kind) for key, one in value.items()}
+    return value
+
+
+# -- reading
+
+
+def load_model(
+    path: Path,
+    custom_objects: Mapping[str, Any],
+    compile: bool,
+    allow_nan: bool,
+    max_header: int,
+    check: Any,
+) -> Any:
+    """Return the model in an archive; arguments as in `gpunn.saving.load_model`.
+
+    Args:
+        check: Called with the configurations of the model and of its compilation.
+
+    Raises:
+        ValueError: naming what is missing, too large, or not in gpunn.
+    """
+    with zipfile.ZipFile(path) as archive:
+        entry = _json(archive, CONFIG, max_header)
+        own = _json(archive, OWN, max_header) if OWN in archive.namelist() else {}
+        weights = _member(archive, WEIGHTS, None)
+    compiled = entry.get("compile_config") if compile else None
+    check({"config": entry.get("config"), "compile": compiled})
+    with states.opened(weights) as file:
+
+        def build() -> Any:
+            model = graphs.model_from_keras(entry)
+            shape = (entry.get("build_config") or {}).get("input_shape")
+            if not model.built and shape is not None:
+                model.build(shape)
+            states.read(file, model, allow_nan)
+            return model
+
+        def restored() -> Any:
+            model = with_room_for(states.elements(file), build)
+            if isinstance(own.get("trained_on"), dict):
+                model.trained_on = own["trained_on"]
+            if compiled is not None:
+                _compile(model, compiled)
+                _set_training(file, model, own.get("training"))
+            return model
+
+        return registry.also(dict(custom_objects), restored)
+
+
+def load_weights(model: Any, path: Path, allow_nan: bool) -> None:
+    """Set a model's weights to those of a file or archive of Keras's."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            data = _member(archive, WEIGHTS, None)
+    else:
+        with open(path, "rb") as stream:
+            data = stream.read()
+    with states.opened(data) as file:
+        states.read(file, model, allow_nan)
+
+
+def _json(archive: zipfile.ZipFile, name: str, most: int) -> dict[str, Any]:
+    found = json.loads(_member(archive, name, most))
+    if not isinstance(found, dict):
+        raise ValueError(f"{name!r} holds no dictionary.")
+    return found
+
+
+def _member(archive: zipfile.ZipFile, name: str, most: int | None) -> bytes:
+    """Return a member of an archive, of at most so many bytes, and not much more than it takes."""
+    try:
+        about = archive.getinfo(name)
+    except KeyError:
+        raise ValueError(f"it is no archive of Keras 3: it has no member {name!r}.") from None
+    limit = MOST_EXPANSION * max(about.compress_size, 1)
+    if about.file_size > (limit if most is None else min(most, limit)):
+        raise ValueError(f"the member {name!r} would take {about.file_size:,} bytes.")
+    return archive.read(name)
+
+
+def _compile(model: Any, config: Mapping[str, Any]) -> None:
+    described = config.get("optimizer")
+    optimizer = described
+    if isinstance(described, dict):
+        optimizer = registry.deserialize(from_keras(described, "optimizer"), "optimizer")
+    options = {key: _made(config.get(key), kind) for key, kind in KINDS.items()}
+    model.compile(optimizer, loss_weights=config.get("loss_weights"), **options)
+
+
+def _made(value: Any, kind: str) -> Any:
+    """Return losses or metrics, in any structure, from Keras's descriptions."""
+    if isinstance(value, list):
+        return [_made(one, kind) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if "class_name" in value and "config" in value:
+        known = from_keras(value, kind)
+        return known if isinstance(known, str) else registry.deserialize(known, kind)
+    return {key: _made(one, kind) for key, one in value.items()}
+
+
+def _set_training(file: Any, model: Any, own: Any) -> None:
+    """Set the optimizer's state, and what only gpunn's file knows of the training."""
+    if not model.built or "optimizer" not in file:
+        return
+    if not states.read_optimizer(file, model):
+        warn(
+            f"{model.name}: the state of the optimizer in the file has another form than here; the "
+            f"optimizer begins anew."
+        )
+    if isinstance(own, dict) and isinstance(own.get("values"), dict):
+        tensors = model.training_state()[0]
+        for name in tensors.keys() & own.keys():
+            tensors[name] = np.asarray(own[name], tensors[name].dtype)
+        model.set_training_state(tensors, own["values"])

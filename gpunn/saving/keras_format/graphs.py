@@ -1,0 +1,325 @@
+"""Configurations of models: Keras's from ours, and models from Keras's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gpunn.common import registry
+from gpunn.common.names import snake_case
+from gpunn.core.operators import FUNCTIONS
+
+from .parts import UnknownInKerasError, from_keras, known_as, to_keras
+
+NUMPY, CORE, NN = (f"keras.src.ops.{name}" for name in ("numpy", "core", "nn"))
+OPERATIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    **{
+        name: (NUMPY, "".join(map(str.capitalize, name.split("_"))), ())
+        for name in (
+            "add", "subtract", "multiply", "divide", "true_divide", "power", "negative", "abs",
+            "absolute", "exp", "log", "log1p", "sqrt", "square", "maximum", "minimum", "tanh",
+            "sin", "cos", "matmul", "get_item", "greater", "greater_equal", "less", "less_equal",
+            "equal", "not_equal", "where", "logical_and", "logical_or", "logical_not", "sign",
+            "floor", "ceil",
+        )
+    },
+    **{
+        name: (NUMPY, name.capitalize(), ("axis", "keepdims"))
+        for name in ("mean", "sum", "max", "min", "prod", "std", "var")
+    },
+    "reshape": (NUMPY, "Reshape", ("newshape",)),
+    "transpose": (NUMPY, "Transpose", ("axes",)),
+    "expand_dims": (NUMPY, "ExpandDims", ("axis",)),
+    "squeeze": (NUMPY, "Squeeze", ("axis",)),
+    "concatenate": (NUMPY, "Concatenate", ("axis",)),
+    "stack": (NUMPY, "Stack", ("axis",)),
+    "argmax": (NUMPY, "Argmax", ("axis", "keepdims")),
+    "clip": (NUMPY, "Clip", ("x_min", "x_max")),
+    "cast": (CORE, "Cast", ("dtype",)),
+    "relu": (NN, "Relu", ()), "sigmoid": (NN, "Sigmoid", ()), "softplus": (NN, "Softplus", ()),
+    "softmax": (NN, "Softmax", ("axis",)),
+}  # fmt: skip
+"""Operations by name: Keras's module and class, and the arguments that are its constructor's."""
+SHAPE = {"shape": [None], "dtype": "float32"}  # of tensors: Keras finds them again by their places
+
+
+# -- to Keras
+
+
+def model_to_keras(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return Keras's description of a model, from that of `registry.serialize`.
+
+    Raises:
+        ValueError: naming what Keras does not have.
+    """
+    cls, config = registry.lookup("model", entry["class_name"]), entry["config"]
+    if "layers" not in config:  # it has a call of its own
+        return {
+            "module": cls.__module__, "class_name": cls.__name__, "config": dict(config),
+            "registered_name": entry["class_name"],
+        }  # fmt: skip
+    own = entry["class_name"] not in ("Model", "Sequential")
+    if "forms" not in config:
+        made: dict[str, Any] = {"layers": [layer_to_keras(one) for one in config["layers"]]}
+        if "build_input_shape" in config:
+            made["build_input_shape"] = config["build_input_shape"]
+        module, name = "keras", "Sequential"
+    else:
+        forms = {
+            one["layer"]["config"].get("name"): one["layer"]["config"]["forms"][0]
+            for one in config["layers"]
+            if "forms" in one.get("layer", {}).get("config", {})
+        }
+        made = {
+            "layers": [_applied(one, config, forms) for one in config["layers"]],
+            "input_layers": config["inputs"],
+            "output_layers": _outputs(config["outputs"], set(forms)),
+        }
+        module, name = "keras.src.models.functional", "Functional"
+    made |= {"name": config["name"], "trainable": True}
+    registered = entry["class_name"] if own else None
+    if own:
+        module, name = cls.__module__, cls.__name__
+    return {"module": module, "class_name": name, "config": made, "registered_name": registered}
+
+
+def layer_to_keras(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return Keras's description of a layer, or of a model used as one."""
+    if entry["class_name"] in registry.entries("model"):
+        return model_to_keras(entry)
+    if entry["class_name"] != "InputLayer":
+        made: dict[str, Any] = to_keras(entry, "layer")
+        return made
+    config = entry["config"]
+    shape = [config["batch_size"], *config["shape"]]
+    made = {"batch_shape": shape, "dtype": config.get("dtype", "float32"), "name": config["name"]}
+    return {
+        "module": "keras.layers", "class_name": "InputLayer", "config": made,
+        "registered_name": None,
+    }  # fmt: skip
+
+
+def _outputs(places: Any, nested: set[str]) -> Any:
+    """Return the places of outputs: a nested functional model counts one application more."""
+    if isinstance(places, dict):
+        return {name: _outputs(place, nested) for name, place in places.items()}
+    if isinstance(places, list) and places and isinstance(places[0], str):
+        name, number, index = places
+        return [name, number + (name in nested), index]
+    return [_outputs(place, nested) for place in places]
+
+
+def _applied(
+    entry: Mapping[str, Any], config: Mapping[str, Any], forms: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return Keras's description of a layer or operation, with its applications."""
+    if "operation" in entry:
+        own = entry["operation"]
+        return _operation(own["operation"], own, entry["calls"])
+    layer = entry["layer"]
+    if entry.get("by_operator"):  # ``a + b``
+        both: dict[str, Any] = {
+            "arguments": [{"input": 0}, {"input": 1}],
+            "options": {},
+            "index": None,
+        }
+        name = layer["config"]["name"]
+        return _operation(layer["class_name"].lower(), {**both, "name": name}, entry["calls"])
+    made = layer_to_keras(layer)
+    if layer["class_name"] in registry.entries("model"):
+        form = forms.get(layer["config"].get("name"), "one")
+        names = list(layer["config"]["inputs"]) if form == "dict" else []
+        takes_list = form not in ("one", "dict")
+    else:
+        names = []
+        takes_list = registry.lookup("layer", layer["class_name"]).takes_list  # type: ignore[attr-defined]
+    nodes = []
+    for call in entry["calls"]:
+        tensors = [_tensor(place) for place in call["inputs"]]
+        args: list[Any] = [dict(zip(names, tensors, strict=True))] if names else [tensors[0]]
+        kwargs = dict[str, Any]()
+        if call.get("given"):
+            args = [_argument(one, tensors) for one in call["given"]["args"]]
+            options = call["given"]["kwargs"].get("dict", call["given"]["kwargs"])
+            kwargs = {key: _argument(one, tensors) for key, one in options.items()}
+        elif not names and (takes_list or len(tensors) > 1):
+            args = [tensors]
+        if call["training"] is not None:
+            kwargs["training"] = call["training"]
+        nodes.append({"args": args, "kwargs": kwargs})
+    name = layer["config"]["name"]
+    return {**made, "name": name, "inbound_nodes": nodes}
+
+
+def _operation(name: str, own: Mapping[str, Any], calls: list[Any]) -> dict[str, Any]:
+    """Return Keras's description of an operation on tensors."""
+    if name not in OPERATIONS or own.get("index") is not None:
+        raise UnknownInKerasError(
+            f"the operation {name!r} between layers cannot be written as Keras does: put it into a "
+            f"layer with a call, or save the model as .gpunn."
+        )
+    module, class_name, options = OPERATIONS[name]
+    settings, nodes = dict[str, Any](), []
+    for call in calls:
+        tensors = [_tensor(place) for place in call["inputs"]]
+        args = [_argument(one, tensors) for one in own["arguments"]]
+        kwargs = {key: _argument(one, tensors) for key, one in own["options"].items()}
+        settings = {key: kwargs.pop(key) for key in options if key in kwargs}
+        settings |= dict(zip(options, args[1:], strict=False)) if options else {}
+        nodes.append({"args": args[:1] if options else args, "kwargs": kwargs})
+    class_name = {"Abs": "Absolute"}.get(class_name, class_name)
+    return {
+        "module": module, "class_name": class_name, "config": {**settings, "name": own["name"]},
+        "registered_name": class_name, "name": own["name"], "inbound_nodes": nodes,
+    }  # fmt: skip
+
+
+def _tensor(place: list[Any]) -> dict[str, Any]:
+    return {"class_name": "__keras_tensor__", "config": {**SHAPE, "keras_history": place}}
+
+
+def _argument(value: Any, tensors: list[Any]) -> Any:
+    """Return an argument in Keras's form, from that of `gpunn.ops.op_arguments.stored`."""
+    if isinstance(value, list):
+        return [_argument(one, tensors) for one in value]
+    if not isinstance(value, dict):
+        return value
+    kind, entry = next(iter(value.items()))
+    if kind == "input":
+        return tensors[entry]
+    if kind == "dict":
+        return {key: _argument(one, tensors) for key, one in entry.items()}
+    inner = [_argument(one, tensors) for one in entry] if isinstance(entry, list) else entry
+    if kind == "tuple":  # Keras writes a list
+        return inner
+    if kind == "slice":
+        names = ("start", "stop", "step")
+        return {"class_name": "__slice__", "config": dict(zip(names, inner, strict=True))}
+    if kind == "array":
+        return {"class_name": "__numpy__", "config": {"value": entry, "dtype": value["dtype"]}}
+    if kind == "ellipsis":
+        return {"class_name": "__ellipsis__", "config": {}}
+    raise UnknownInKerasError(
+        f"an operation between layers reads {value!r}, which Keras's files cannot hold: write a "
+        f"layer with a call, or save the model as .gpunn."
+    )
+
+
+# -- from Keras
+
+
+def model_from_keras(entry: Any) -> Any:
+    """Return the model that Keras has described, with new initial weights.
+
+    Raises:
+        ValueError: naming what gpunn does not have.
+    """
+    config = entry.get("config") if isinstance(entry, dict) else None
+    if not isinstance(config, dict) or not isinstance(entry.get("class_name"), str):
+        raise ValueError(f"a model is described as {entry!r}.")
+    name = known_as(entry, "model")
+    cls: Any = registry.lookup("model", "Model" if name == "Functional" else name)
+    options = {"name": config["name"]} if isinstance(config.get("name"), str) else {}
+    if {"layers", "input_layers", "output_layers"} <= set(config):
+        inputs, outputs = _connected(config)
+        return cls(inputs, outputs, **options)
+    if "layers" not in config:
+        return cls.from_config(dict(config))
+    model = cls([layer_from_keras(one) for one in config["layers"]], **options)
+    shape = config.get("build_input_shape")
+    if shape and not model.built:
+        model.build(shape)
+    return model
+
+
+def layer_from_keras(entry: Any) -> Any:
+    """Return the layer, or the model used as one, that Keras has described."""
+    name = entry.get("class_name") if isinstance(entry, dict) else None
+    if not isinstance(name, str):
+        raise ValueError(f"a layer is described as {entry!r}.")
+    if name in ("Functional", "Sequential") or known_as(entry, "model") in registry.entries(
+        "model"
+    ):
+        return model_from_keras(entry)
+    return registry.deserialize(from_keras(entry, "layer"), "layer")
+
+
+def _connected(config: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return the inputs and outputs of a functional model, made by applying its layers."""
+    made: dict[str, list[list[Any]]] = {}  # the outputs of the applications by layer
+    nested = set[str]()
+    waiting = []
+    for entry in config["layers"]:
+        name, nodes = entry["name"], entry["inbound_nodes"]
+        is_operation = str(entry.get("module")).startswith(("keras.src.ops.", "keras.ops"))
+        apply = _function(entry) if is_operation else layer_from_keras(entry)
+        made[name] = [[apply.output]] if entry["class_name"] == "InputLayer" else []
+        nested |= {name} if entry["class_name"] == "Functional" else set()
+        waiting += [(name, apply, node) for node in nodes]
+
+    def tensor(place: Any, shift: int = 0) -> Any:
+        name, number, index = place
+        return made[name][number - shift][index]
+
+    while waiting:
+        later = list[Any]()
+        blocked = set[str]()
+        for name, apply, node in waiting:
+            try:
+                if name in blocked:
+                    raise IndexError
+                args, kwargs = (_revived(node[key], tensor) for key in ("args", "kwargs"))
+            except (IndexError, KeyError):
+                blocked.add(name)
+                later.append((name, apply, node))
+                continue
+            # As in Keras, what `fit` and `predict` say comes before what was said in the graph.
+            kwargs = {k: v for k, v in kwargs.items() if k != "training" and v is not None}
+            y = apply(*args, **kwargs)
+            made[name].append(list(y) if isinstance(y, (list, tuple)) else [y])
+        if len(later) == len(waiting):
+            raise ValueError(f"the layer {later[0][0]!r} reads tensors that are missing.")
+        waiting = later
+
+    def found(places: Any) -> Any:
+        if isinstance(places, dict):
+            return {key: found(place) for key, place in places.items()}
+        if isinstance(places, list) and len(places) == 3 and isinstance(places[0], str):
+            return tensor(places, int(places[0] in nested and places[1] > 0))
+        return [found(place) for place in places]
+
+    return found(config["input_layers"]), found(config["output_layers"])
+
+
+def _function(entry: Mapping[str, Any]) -> Any:
+    """Return a function that applies an operation as Keras has described it."""
+    name = snake_case(entry["class_name"])
+    if name not in FUNCTIONS:
+        raise ValueError(f"the operation {entry['class_name']!r} is not one of gpunn.ops.")
+    options = {
+        key: _revived(value, None) for key, value in entry["config"].items()
+        if key not in ("name", "dtype") or (key == "dtype" and name == "cast")
+    }  # fmt: skip
+    if name == "get_item":  # tuples have become lists
+        return lambda x, key: x[tuple(key) if isinstance(key, list) else key]
+    return lambda *args, **kwargs: FUNCTIONS[name](*args, **options, **kwargs)
+
+
+def _revived(value: Any, tensor: Any) -> Any:
+    """Return an argument from Keras's form, with the tensors at their places."""
+    if isinstance(value, list):
+        return [_revived(one, tensor) for one in value]
+    if not isinstance(value, dict):
+        return value
+    kind, config = value.get("class_name"), value.get("config")
+    if kind == "__keras_tensor__" and isinstance(config, dict):
+        return tensor(config["keras_history"])
+    if kind == "__slice__" and isinstance(config, dict):
+        return slice(*(_revived(config[key], tensor) for key in ("start", "stop", "step")))
+    if kind == "__ellipsis__":
+        return ...
+    if kind in ("__numpy__", "__tensor__") and isinstance(config, dict):
+        return FUNCTIONS["array"](config["value"], config["dtype"])
+    if kind is not None:
+        raise ValueError(f"an argument of a layer is described as {value!r}.")
+    return {key: _revived(one, tensor) for key, one in value.items()}

@@ -1,0 +1,233 @@
+"""Configurations of layers, losses, optimizers and other parts: Keras's from ours, and back.
+
+Keras describes a part as ``{"module", "class_name", "config", "registered_name"}``, gpunn as
+``{"class_name", "config"}``. The arguments have the same names, but for those listed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gpunn.common import registry
+from gpunn.common.config import floatx
+from gpunn.common.importing.lazy import import_parts
+from gpunn.common.names import snake_case
+from gpunn.common.overrides import is_framework
+from gpunn.common.signatures import arguments
+
+MODULES = {
+    "layer": "keras.layers", "initializer": "keras.initializers", "loss": "keras.losses",
+    "regularizer": "keras.regularizers", "constraint": "keras.constraints",
+    "metric": "keras.metrics", "optimizer": "keras.optimizers",
+    "schedule": "keras.optimizers.schedules",
+}  # fmt: skip
+"""Keras's modules by kind of part."""
+ACTIVATIONS = frozenset({
+    "celu", "elu", "exponential", "gelu", "glu", "hard_shrink", "hard_sigmoid", "hard_silu",
+    "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "log_softmax", "mish", "relu", "relu6",
+    "selu", "sigmoid", "silu", "softmax", "softplus", "softsign", "soft_shrink", "sparse_plus",
+    "sparse_sigmoid", "sparsemax", "squareplus", "tanh", "tanh_shrink", "threshold",
+})  # fmt: skip
+"""The activation functions that Keras knows by name."""
+NOT_IN_KERAS = {
+    "layer": "DatetimeEncoder HashingVectorizer MissingIndicator SimpleImputer",
+    "loss": "EuclideanDistance HalfSquaredError PerceptronCriterion",
+    "metric": "ConfusionMatrix EuclideanDistance HalfSquaredError Huber PerceptronCriterion",
+    "schedule": "Constant OneCycle",
+}
+"""Parts that Keras lacks."""
+UNKNOWN_TO_KERAS = {
+    "RMSNormalization": {
+        "center", "scale", "beta_initializer", "gamma_initializer", "beta_regularizer",
+        "gamma_regularizer", "beta_constraint", "gamma_constraint",
+    },
+    "Discretization": {"trainable"},
+}  # fmt: skip
+"""Arguments by class that Keras's class of this name lacks. They are left out at their default."""
+MEANINGLESS: dict[str, tuple[Any, ...]] = {
+    "renorm_momentum": (0.99,), "dtype": ("float32", "float64"), "sparse": (False,),
+    "ragged": (False,), "optional": (False,), "dilation_rate": (1, [1, 1]), "autocast": (True,),
+    "seed_generator": (None,), "zero_output_for_mask": (False,), "use_cudnn": ("auto",),
+    "flash_attention": (None,), "implementation": (1, 2), "dtype_policy": ("float32",),
+}  # fmt: skip
+"""Values, besides None and False, with which an argument that gpunn lacks changes nothing."""
+
+
+class UnknownInKerasError(ValueError):
+    """A part that Keras lacks, or an option of one."""
+
+
+# -- to Keras
+
+
+def to_keras(entry: Mapping[str, Any], kind: str) -> Any:
+    """Return Keras's description of a part, from that of `registry.serialize`.
+
+    Raises:
+        ValueError: naming the part or argument that Keras does not have.
+    """
+    name, config = entry["class_name"], entry["config"]
+    if kind == "activation":
+        return _activation(name, config)
+    cls = registry.lookup(kind, name)
+    config = {
+        key: _value(value, cls, key) for key, value in config.items()
+        if not _left_out(name, cls, key, config)
+    }  # fmt: skip
+    if is_framework(cls):
+        module, registered = MODULES[kind], None
+        if name in NOT_IN_KERAS.get(kind, "").split():
+            raise UnknownInKerasError(f"Keras has no {kind} {name!r}: save the model as .gpunn.")
+    else:
+        module, registered = cls.__module__, name
+    if kind == "layer":
+        config.setdefault("dtype", "float32")
+    return {
+        "module": module, "class_name": cls.__name__, "config": config,
+        "registered_name": registered,
+    }  # fmt: skip
+
+
+def _left_out(name: str, cls: type, key: str, config: Mapping[str, Any]) -> bool:
+    """Return whether Keras's class lacks an argument.
+
+    Raises:
+        ValueError: if it has not its default value.
+    """
+    if key != "learning_rate_multiplier" and key not in UNKNOWN_TO_KERAS.get(name, ()):
+        return False
+    plain: Any = cls
+    others = {one: other for one, other in config.items() if one != key}
+    if config[key] != plain.from_config(others).get_config()[key]:
+        raise UnknownInKerasError(
+            f"Keras's {name} has no argument {key!r}, which is {config[key]!r} here: save the "
+            f"model as .gpunn."
+        )
+    return True
+
+
+def _value(value: Any, cls: type, key: str) -> Any:
+    """Return an argument in Keras's form: parts in it are described as Keras does."""
+    if isinstance(value, (list, tuple)):
+        return [_value(one, cls, key) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"class_name", "config"}:
+        return to_keras(value, kind_of(key, value["class_name"]))
+    return {name: _value(one, cls, key) for name, one in value.items()}
+
+
+def kind_of(argument: str, name: str) -> str:
+    """Return the kind of the part that an argument holds.
+
+    >>> kind_of("kernel_initializer", "Zeros"), kind_of("cell", "LSTMCell")
+    ('initializer', 'layer')
+    """
+    import_parts()
+    for kind in ("initializer", "regularizer", "constraint", "activation", "optimizer"):
+        if argument.endswith(kind) or argument == f"{kind}s":
+            return kind
+    kinds = (
+        ("schedule",) if argument == "learning_rate" else ("layer", "loss", "metric", "schedule")
+    )
+    for kind in kinds:
+        if name in registry.entries(kind):
+            return kind
+    raise ValueError(f"the argument {argument!r} holds an unknown part {name!r}.")
+
+
+def _activation(name: str, config: Mapping[str, Any]) -> str:
+    """Return the name of an activation function."""
+    cls = registry.lookup("activation", name)
+    if not is_framework(cls):
+        raise UnknownInKerasError(
+            f"the activation {name!r} is your own: Keras's files hold names of functions only. "
+            f"Save the model as .gpunn."
+        )
+    if snake_case(name) not in ACTIVATIONS:
+        raise UnknownInKerasError(f"Keras has no activation {name!r}: save the model as .gpunn.")
+    if dict(config) != cls().get_config():
+        raise UnknownInKerasError(
+            f"the activation {name!r} has options ({dict(config)}), which Keras stores in layers "
+            f"only: put a layer with these options after it, or save the model as .gpunn."
+        )
+    return snake_case(name)
+
+
+# -- from Keras
+
+
+def from_keras(entry: Any, kind: str) -> Any:
+    """Return the description for `registry.deserialize` of a part that Keras has described; names
+    stay names.
+
+    Raises:
+        ValueError: naming the class or argument that gpunn does not have.
+    """
+    if entry is None or isinstance(entry, str):
+        return entry
+    if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
+        raise ValueError(
+            f"a {kind} is described as {entry!r}; a name and a configuration expected."
+        )
+    name, config = entry["class_name"], entry.get("config")
+    if name == "function" and isinstance(config, str):  # one that is registered or passed by name
+        return config
+    if not isinstance(config, dict):
+        raise ValueError(f"the {kind} {name!r} has the configuration {config!r}.")
+    cls = registry.lookup(kind, known_as(entry, kind))
+    return {"class_name": registry.name_of(kind, cls), "config": arguments_of(cls, config)}
+
+
+def known_as(entry: Mapping[str, Any], kind: str) -> str:
+    """Return the name under which a described class is registered here."""
+    name, registered = entry["class_name"], entry.get("registered_name")
+    if isinstance(registered, str) and registered in registry.entries(kind):
+        return registered
+    return str(name)
+
+
+def arguments_of(cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments for a class from Keras's configuration.
+
+    Raises:
+        ValueError: for one that gpunn's class lacks, unless its value changes nothing.
+    """
+    if not is_framework(cls) and "from_config" in vars(cls):
+        return dict(config)
+    known, found = arguments(cls), dict[str, Any]()
+    for key, value in config.items():
+        if key == "dtype":
+            value = _policy(cls.__name__, value)
+            value = None if value == floatx() else value
+        if key in known:
+            found[key] = _own_value(value, key)
+        elif value not in (None, False) and value not in MEANINGLESS.get(key, ()):
+            raise ValueError(f"{cls.__name__} has {key}={value!r}, which gpunn does not support.")
+    return found
+
+
+def _policy(name: str, value: Any) -> Any:
+    """Return the dtype of a policy.
+
+    Raises:
+        ValueError: for half precision.
+    """
+    policy = value.get("config", {}).get("name") if isinstance(value, dict) else value
+    if policy not in (None, "float32", "float64", "int32", "int64", "uint8", "bool", "string"):
+        raise ValueError(f"{name} has the dtype {policy!r}; gpunn computes in float32 or float64.")
+    return policy
+
+
+def _own_value(value: Any, key: str) -> Any:
+    if isinstance(value, list):
+        return [_own_value(one, key) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if "class_name" in value and "config" in value:
+        if value["class_name"] in ("__numpy__", "__tensor__"):
+            return value["config"]["value"]
+        is_function = value["class_name"] == "function"
+        return from_keras(value, "" if is_function else kind_of(key, value["class_name"]))
+    return {name: _own_value(one, key) for name, one in value.items()}

@@ -1,0 +1,273 @@
+"""The place of each weight in a file of Keras's, and such files: HDF5, by h5py.
+
+Keras names the places by the attributes that hold layers. In lists, and in the layers of a model,
+it counts them by class: ``layers/dense_1/vars/0``.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract.control import BATCHES, UPDATES
+from gpunn.core.arena import Parameter
+from gpunn.layers.symbolic import GraphOperation
+
+MOST_PLACES = 100_000  # groups and arrays of a file
+_MOMENTS = (("m", "v"), ("v_max",))
+SLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "Adadelta": (("accumulated_grad", "accumulated_delta_var"),), "Adagrad": (("accumulator",),),
+    "Adam": _MOMENTS, "AdamW": _MOMENTS, "Adamax": (("m", "u"),), "Lamb": (("m", "v"),),
+    "Lion": (("m",),), "SGD": (("momentum",),),
+    "RMSprop": (("velocity",), ("momentum",), ("average_gradient",)),
+}  # fmt: skip
+"""Our slots by optimizer in Keras's order: group by group, and within one weight by weight."""
+SHARED = (("average",), ("gradient_accumulator",))  # before these, of any optimizer
+SCRATCH = {"direction"}  # slots that hold nothing between updates
+
+
+def h5py_of() -> Any:
+    """Return the module h5py.
+
+    Raises:
+        ImportError: if it is not installed, with the command that installs it.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError(
+            "Keras's files are HDF5, which takes h5py: pip install 'gpunn[keras]'."
+        ) from error
+    return h5py
+
+
+def class_name(name: str) -> str:
+    """Return Keras's name for an entry of this class in a list.
+
+    >>> class_name("Conv2D"), class_name("LSTMCell"), class_name("RMSNormalization")
+    ('conv2d', 'lstm_cell', 'rms_normalization')
+    """
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _class_of(layer: Any) -> str:
+    name = type(layer).__name__
+    return "Functional" if name == "Model" else name
+
+
+def places(holder: Any) -> dict[str, tuple[Any, list[Parameter]]]:
+    """Return a model, its layers and those in them by Keras's path, with their own parameters."""
+    return dict(_walk(holder, "", set()))
+
+
+def _walk(holder: Any, path: str, seen: set[int]) -> Iterator[tuple[str, tuple[Any, list[Any]]]]:
+    if id(holder) in seen:
+        return
+    seen.add(id(holder))
+    yield path, (holder, list(holder._own_parameters))
+    attributes: dict[str, Any] = {}
+    is_model = hasattr(holder, "layers")
+    if not is_model or holder._has_call:
+        attributes = {name: value for name, value in vars(holder).items() if _holds(value)}
+    if is_model:
+        attributes["layers"] = list(holder.layers)
+    # Private attributes come last; a model without a call has nothing but its layers.
+    for name in sorted(attributes, key=lambda name: f"~{name}" if name.startswith("_") else name):
+        yield from _walk_in(attributes[name], f"{path}/{name}".lstrip("/"), seen)
+
+
+def _holds(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return any(map(_holds, value))
+    return isinstance(value, GraphOperation)
+
+
+def _walk_in(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, GraphOperation):
+        yield from _walk(value, path, seen)
+        return
+    counts: dict[str, int] = {}
+    entries = list(value.values()) if isinstance(value, Mapping) else value
+    for entry in entries:
+        if not isinstance(entry, (GraphOperation, list, tuple, Mapping)):
+            continue
+        name = class_name(_class_of(entry)) if isinstance(entry, GraphOperation) else "container"
+        counts[name] = counts.get(name, -1) + 1
+        yield from _walk_in(entry, f"{path}/{name}_{counts[name]}".removesuffix("_0"), seen)
+
+
+# -- writing
+
+
+def written(model: Any, optimizer: bool) -> bytes:
+    """Return the HDF5 file of a model's weights and, if asked for, of its optimizer's state."""
+    buffer = io.BytesIO()
+    with h5py_of().File(buffer, "w") as file:
+        for path, (holder, parameters) in places(model).items():
+            group = file.create_group(f"{path}/vars".lstrip("/"))
+            group.attrs["name"] = holder.name
+            for number, p in enumerate(parameters):
+                group.create_dataset(str(number), data=_stored(p))
+        if optimizer:
+            _write_optimizer(file, model)
+    return buffer.getvalue()
+
+
+def _stored(p: Parameter) -> np.ndarray:
+    return np.asarray(p.numpy())
+
+
+def _write_optimizer(file: Any, model: Any) -> None:
+    names = _slots_of(model)
+    if names is None:
+        return
+    tensors = model.training_state()[0]
+    numbers: list[Any] = [np.int32(model.optimizer.steps_done)]
+    if model.optimizer.fixed_learning_rate is not None:
+        numbers.append(np.float32(model.optimizer.fixed_learning_rate))
+    numbers += [tensors[name] for name in names]
+    group = file.create_group("optimizer/vars")
+    group.attrs["name"] = model.optimizer.name
+    for number, value in enumerate(numbers):
+        group.create_dataset(str(number), data=value)
+
+
+def _slots_of(model: Any) -> list[str] | None:
+    """Return the names of the slots of a model's optimizer in Keras's order; None if it keeps
+    others than Keras's."""
+    optimizer, tensors = model.optimizer, model.training_state()[0]
+    kept = {name.split("/")[1] for name in tensors if name.startswith("slot/")} - SCRATCH
+    groups = (*SHARED, *SLOTS.get(type(optimizer).__name__, ()))
+    groups = tuple(tuple(slot for slot in group if slot in kept) for group in groups)
+    if type(optimizer).__name__ not in SLOTS or kept - {slot for group in groups for slot in group}:
+        return None
+    paths = [path for path, p in model._by_path().items() if p.trainable]
+    return [f"slot/{slot}/{path}" for group in groups for path in paths for slot in group]
+
+
+# -- reading
+
+
+def opened(data: bytes) -> Any:
+    """Return an HDF5 file for reading, after a check that all it holds is in it.
+
+    Raises:
+        ValueError: if it is none, or if it refers to other files.
+    """
+    h5py = h5py_of()
+    try:
+        file = h5py.File(io.BytesIO(data), "r")
+    except OSError as error:
+        raise ValueError(f"the weights are not an HDF5 file: {error}") from None
+    count = 0
+    stack = [("", file)]
+    while stack:
+        path, group = stack.pop()
+        for name in group:
+            count += 1
+            link = group.get(name, getlink=True)
+            if type(link) is not h5py.HardLink or count > MOST_PLACES:
+                raise ValueError(f"the entry '{path}{name}' is a link, or one of too many.")
+            entry = group[name]
+            if isinstance(entry, h5py.Group):
+                if path.count("/") > 100:
+                    raise ValueError(f"the entry '{path}{name}' lies too deep.")
+                stack.append((f"{path}{name}/", entry))
+            elif not isinstance(entry, h5py.Dataset) or entry.external or entry.is_virtual:
+                raise ValueError(f"the entry '{path}{name}' is not an array within the file.")
+    return file
+
+
+def elements(file: Any) -> int:
+    """Return the number of weights in a file, without those of the optimizer."""
+    total, stack = 0, [file[name] for name in file if name != "optimizer"]
+    while stack:
+        entry = stack.pop()
+        if hasattr(entry, "shape"):
+            total += int(np.prod(entry.shape, dtype=np.float64))
+        else:
+            stack += entry.values()
+    return total
+
+
+def read(file: Any, model: Any, allow_nan: bool = False) -> None:
+    """Set a model's weights to those of a file.
+
+    Raises:
+        ValueError: naming the layer whose weights are missing, have another shape, or are not
+            finite.
+    """
+    found: dict[int, np.ndarray] = {}
+    for path, (holder, parameters) in places(model).items():
+        place = f"{path}/vars".lstrip("/")
+        group = file.get(place)
+        stored = [] if group is None else sorted(group, key=_number)
+        if group is not None and "name" in group.attrs:
+            _check_name(holder, str(group.attrs["name"]), place, bool(parameters))
+        if len(stored) != len(parameters):
+            raise ValueError(
+                f"the file has {len(stored)} arrays at '{place}'; {holder.name!r} has "
+                f"{len(parameters)}: {[(p.name, p.shape) for p in parameters]}."
+            )
+        for name, p in zip(stored, parameters, strict=True):
+            if not _fits(group[name], p):
+                raise ValueError(
+                    f"the file has {group[name]} at '{place}/{name}'; {p.path} has the shape "
+                    f"{tuple(p.shape)}."
+                )
+            array = found[id(p)] = group[name][()]
+            if not allow_nan and array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ValueError(
+                    f"the array '{place}/{name}' holds NaN or infinity. Pass allow_nan=True to "
+                    f"load it anyway."
+                )
+    model.set_weights([found[id(p)] for p in model.weights])
+
+
+def _fits(entry: Any, p: Parameter) -> bool:
+    shape = getattr(entry, "shape", None)
+    return shape == tuple(p.shape) and entry.dtype.kind in "fiub"
+
+
+def _number(name: str) -> int:
+    if not name.isdigit():
+        raise ValueError(f"an array of weights is named {name!r}; a number is expected.")
+    return int(name)
+
+
+def _check_name(holder: Any, stored: str, place: str, has_weights: bool) -> None:
+    """Raise an error if a file holds another kind of layer at a place."""
+    own, other = (re.sub(r"_\d+$", "", name) for name in (holder.name, stored))
+    custom = own != class_name(_class_of(holder)) and other != class_name(_class_of(holder))
+    if has_weights and own != other and custom and holder.name != stored:
+        raise ValueError(
+            f"'{place}' belongs to {stored!r} in the file, but to {holder.name!r} in the model: "
+            f"the layers are not the same, or in another order."
+        )
+
+
+def read_optimizer(file: Any, model: Any) -> bool:
+    """Set the state of a model's optimizer; return False if the file's is of another form."""
+    names, group = _slots_of(model), file.get("optimizer/vars")
+    if names is None or group is None:
+        return False
+    arrays = [group[name] for name in sorted(group, key=_number)]
+    fixed = model.optimizer.fixed_learning_rate is not None
+    tensors, values = model.training_state()
+    slots = arrays[1 + fixed :]
+    if [array.shape for array in slots] != [tensors[name].shape for name in names]:
+        return False
+    tensors |= {name: array[()] for name, array in zip(names, slots, strict=True)}
+    steps = int(arrays[0][()])
+    tensors["counters"][UPDATES] = tensors["counters"][BATCHES] = steps
+    model.set_training_state(tensors, values)
+    if fixed:
+        model.optimizer.learning_rate = float(arrays[1][()])
+    return True

@@ -1,0 +1,386 @@
+"""Files of Keras 3: what gpunn writes Keras loads, and what Keras writes gpunn loads."""
+
+from __future__ import annotations
+
+import json
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import registered
+from registered_networks import data as data_of
+from registered_networks import names_in_turn, network, unusual
+
+import gpunn
+from gpunn.saving import load_model
+
+pytestmark = [
+    unusual,
+    # Keras's own, about arrays of NumPy 2 and about an optimizer that keeps more than gpunn's.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Skipping variable loading"),
+]
+
+NEAR = 1e-6
+ANEW = {"Nadam"}
+"""Optimizers whose state is not taken over: Keras keeps a product besides."""
+UNKNOWN = {
+    "ConfusionMatrix", "EuclideanDistance", "Gaussian", "HalfSquaredError", "Huber",
+    "PerceptronCriterion", "Ramp", "Sign", "Step",
+}  # fmt: skip
+"""Parts that Keras does not have: `Huber` as a metric."""
+
+
+def assert_near(a: Any, b: Any) -> None:
+    assert np.abs(np.asarray(a) - np.asarray(b)).max() <= NEAR * max(1.0, np.abs(b).max())
+
+
+def rows(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def is_known_to_keras(kind: str, name: str, arguments: dict) -> bool:
+    """Whether Keras has the part, and its files have room for these options of it."""
+    if kind in ("activation", "layer"):  # an activation has no options there
+        inner = arguments.get("activation")
+        has_options = (
+            inner["config"] if isinstance(inner, dict) else kind == "activation" and arguments
+        )
+        if has_options or "learning_rate_multiplier" in arguments:
+            return False
+    return name not in UNKNOWN or (name == "Huber" and kind == "loss")
+
+
+@names_in_turn(1)
+@pytest.mark.filterwarnings("ignore:.* is in gpunn's own format")
+def test_every_part_goes_to_keras_and_back(tmp_path, kind, name, arguments, keras):
+    model = network(gpunn.get_backend(), "float32", kind, name, arguments)
+    x, y = data_of(model)
+    model.fit(x, y, batch_size=11, verbose=0)
+    expected = model.predict(x, verbose=0)
+    model.save(tmp_path / "ours.keras")
+    assert zipfile.is_zipfile(tmp_path / "ours.keras") == is_known_to_keras(kind, name, arguments)
+    if not is_known_to_keras(kind, name, arguments):
+        assert_near(load_model(tmp_path / "ours.keras").predict(x, verbose=0), expected)
+        return
+    theirs = keras.saving.load_model(tmp_path / "ours.keras")
+    if (name, arguments.get("padding")) != ("AveragePooling2D", "same"):  # of PyTorch's edges
+        assert_near(theirs.predict(x, verbose=0), expected)
+    theirs.save(tmp_path / "theirs.keras")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ours = load_model(tmp_path / "theirs.keras")
+    assert_near(ours.predict(x, verbose=0), expected)
+    if name not in ANEW:
+        assert ours.optimizer.iterations == model.optimizer.iterations == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [case for case in registered.cases("optimizer") if case[0] not in ANEW],
+    ids=registered.label,
+)
+def test_training_goes_on_in_keras_and_here(tmp_path, name, options, keras):
+    def new(module: Any) -> Any:
+        chain = [module.Input((3,)), module.layers.Dense(4, "tanh"), module.layers.Dense(1)]
+        model = module.Sequential(chain)
+        model.compile(getattr(module.optimizers, name)(**options), "mse")
+        return model
+
+    x, y = rows(20, 3), rows(20, 1, seed=1)
+    ours = new(gpunn)
+    ours.fit(x, y, batch_size=5, epochs=2, shuffle=False, verbose=0)
+    ours.save(tmp_path / "m.keras")
+    theirs = keras.saving.load_model(tmp_path / "m.keras")
+    again = load_model(tmp_path / "m.keras")
+    theirs.save(tmp_path / "theirs.keras")
+    from_theirs = load_model(tmp_path / "theirs.keras")
+    for model in (ours, theirs, again, from_theirs):
+        model.fit(x, y, batch_size=5, epochs=2, shuffle=False, verbose=0)
+    for a, b, c, d in zip(
+        *(m.get_weights() for m in (ours, theirs, again, from_theirs)), strict=True
+    ):
+        assert np.array_equal(a, c)
+        assert np.abs(a - b).max() < 2e-5
+        assert np.abs(a - d).max() < 2e-5
+
+
+def branches(module: Any) -> Any:
+    """Two inputs, a shared layer, a model in the model, operations, three outputs by name."""
+    layers, ops = module.layers, module.ops
+    a, b = module.Input((4,), name="a"), module.Input((2, 4), name="b")
+    shared = layers.Dense(3, name="shared")
+    inner_in = module.Input((3,))
+    inner = module.Model(inner_in, layers.Dense(2)(layers.Dense(3, "tanh")(inner_in)), name="inner")
+    chain = module.Sequential([layers.Dense(2), layers.BatchNormalization()], name="chain")
+    x, y = shared(a), shared(b[:, 0])
+    z = layers.Add()([x, y]) * 2.0 + x
+    z = ops.concatenate([z, ops.mean(b, axis=1), ops.relu(-y)], axis=1)
+    return module.Model(
+        {"a": a, "b": b},
+        {"first": inner(x), "second": chain(layers.Dropout(0.5)(z)), "third": inner(y) - 1.0},
+    )
+
+
+def tower(module: Any) -> Any:
+    """Layers of one kind at different depths, whose order is that of the graph."""
+    layers = module.layers
+    x = module.Input((5,))
+    long = layers.Dense(5)(layers.Dense(5, "relu")(layers.Dense(5)(x)))
+    short = layers.Dense(5, "tanh")(x)
+    other = layers.Concatenate()([layers.Dense(2)(short), layers.Dense(3)(long)])
+    return module.Model(x, [layers.Dense(1)(other), layers.Average()([long, short])])
+
+
+def pictures(module: Any) -> Any:
+    layers = module.layers
+    return module.Sequential([
+        module.Input((8, 8, 1)), layers.Rescaling(1 / 255), layers.Conv2D(3, 3, activation="relu"),
+        layers.MaxPooling2D(), layers.BatchNormalization(), layers.Flatten(),
+        layers.Dense(4, kernel_regularizer=module.regularizers.L1L2(0.1, 0.2),
+                     kernel_constraint=module.constraints.MaxNorm(3.0)),
+    ])  # fmt: skip
+
+
+INPUTS = {
+    branches: lambda: {"a": rows(6, 4), "b": rows(6, 2, 4)},
+    tower: lambda: rows(6, 5),
+    pictures: lambda: rows(6, 8, 8, 1),
+}
+
+
+def values_of(y: Any) -> list[np.ndarray]:
+    if isinstance(y, dict):
+        return [y[key] for key in sorted(y)]
+    return list(y) if isinstance(y, list) else [y]
+
+
+@pytest.mark.parametrize("build", INPUTS, ids=lambda build: build.__name__)
+@pytest.mark.parametrize("first", ["ours", "theirs"])
+def test_graphs(tmp_path, build, first, keras):
+    maker, other = (gpunn, keras) if first == "ours" else (keras, gpunn)
+    model, x = build(maker), INPUTS[build]()
+    model.set_weights([np.random.default_rng(k).normal(size=w.shape) ** 2 + 0.1
+                       for k, w in enumerate(map(np.asarray, model.get_weights()))])  # fmt: skip
+    model.save(tmp_path / "m.keras")
+    model.save_weights(tmp_path / "m.weights.h5")
+    again = other.saving.load_model(tmp_path / "m.keras")
+    fresh = build(other)
+    fresh.load_weights(tmp_path / "m.weights.h5")
+    for made in (again, fresh):
+        found = zip(
+            values_of(model.predict(x, verbose=0)),
+            values_of(made.predict(x, verbose=0)),
+            strict=True,
+        )
+        for a, b in found:
+            assert_near(a, b)
+    if other is gpunn:
+        again.load_weights(tmp_path / "m.keras")
+
+
+def test_graphs_of_any_order(tmp_path, keras):
+    """Random graphs of layers of one class: no weights change places."""
+    for seed in range(12):
+        random = np.random.default_rng(seed)
+        made = [gpunn.Input((3,))]
+        for _ in range(9):
+            a, b = random.integers(0, len(made), 2)
+            y = gpunn.layers.Dense(3)(made[a])
+            made.append(y if random.random() < 0.5 else gpunn.layers.Add()([y, made[b]]))
+        model = gpunn.Model(made[0], [made[-1], made[-2]])
+        model.save(tmp_path / "m.keras")
+        x = rows(4, 3)
+        theirs = keras.saving.load_model(tmp_path / "m.keras")
+        for a, b in zip(model.predict(x, verbose=0), theirs.predict(x, verbose=0), strict=True):
+            assert_near(a, b)
+
+
+def own_layer(module: Any) -> Any:
+    @module.saving.register_keras_serializable(package="files")
+    class Pair(module.layers.Layer):  # type: ignore[misc, name-defined]
+        def __init__(self, units=3, **options):
+            super().__init__(**options)
+            self.units = units
+            self.second = module.layers.Dense(units)
+            self.blocks = [module.layers.Dense(units, "tanh"), module.layers.Dense(units)]
+
+        def build(self, shape):
+            self.scale = self.add_weight(shape=(shape[-1],), initializer="ones")
+            self.second.build((None, self.units))
+            self.blocks[0].build(shape)
+            self.blocks[1].build((None, self.units))
+
+        def call(self, x):
+            return self.second(self.blocks[1](self.blocks[0](x * self.scale)))
+
+        def get_config(self):
+            return {**super().get_config(), "units": self.units}
+
+    return Pair
+
+
+@pytest.mark.parametrize("first", ["ours", "theirs"])
+def test_own_layers_with_layers_inside(tmp_path, first, keras):
+    maker, other = (gpunn, keras) if first == "ours" else (keras, gpunn)
+    classes = {module: own_layer(module) for module in (gpunn, keras)}
+    model = maker.Sequential([maker.Input((4,)), classes[maker](5), maker.layers.Dense(2)])
+    model.set_weights(
+        [rows(*w.shape, seed=k) for k, w in enumerate(map(np.asarray, model.get_weights()))]
+    )
+    model.save(tmp_path / "m.keras")
+    again = other.saving.load_model(tmp_path / "m.keras", custom_objects={"Pair": classes[other]})
+    assert_near(model.predict(rows(3, 4), verbose=0), again.predict(rows(3, 4), verbose=0))
+
+
+# -- what is refused
+
+
+def saved(folder: Path, keras: Any) -> tuple[Path, Any]:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="one"),
+                              keras.layers.Dense(2, name="two")])  # fmt: skip
+    model.compile("adam", "mse")
+    model.save(folder / "m.keras")
+    return folder / "m.keras", model
+
+
+def changed(path: Path, name: str, change: Any, **options: Any) -> None:
+    """Write an archive anew, with one member changed, or left out if it becomes None."""
+    with zipfile.ZipFile(path) as archive:
+        members = {one: archive.read(one) for one in archive.namelist()}
+    members[name] = change(members[name])
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        for one, data in members.items():
+            if data is not None:
+                archive.writestr(one, data)
+
+
+def in_config(change: Any) -> Any:
+    def of(data: bytes) -> bytes:
+        document = json.loads(data)
+        change(document)
+        return json.dumps(document).encode()
+
+    return of
+
+
+def in_weights(change: Any) -> Any:
+    def of(data: bytes) -> bytes:
+        import io
+
+        buffer = io.BytesIO(data)
+        with h5py.File(buffer, "r+") as file:
+            change(file)
+        return buffer.getvalue()
+
+    return of
+
+
+def layer(document: Any, number: int = 1) -> Any:
+    return document["config"]["layers"][number]
+
+
+def replace(file: Any, place: str, value: Any) -> None:
+    del file[place]
+    file[place] = value
+
+
+FIRST = "layers/dense/vars/0"
+CONFIGS = {
+    "huge": (lambda d: layer(d)["config"].update(units=10**9), "weights"),
+    "unknown class": (lambda d: layer(d).update(class_name="Thick"), "Thick"),
+    "unknown option": (lambda d: layer(d)["config"].update(sparkle=3), "sparkle"),
+    "half precision": (lambda d: layer(d)["config"].update(dtype="mixed_float16"), "float16"),
+    "code": (
+        lambda d: layer(d).update(
+            class_name="Lambda", config={"function": {"class_name": "__lambda__", "config": {}}}
+        ), "Lambda",
+    ),
+    "no dictionary": (lambda d: layer(d).update(config=[1]), "configuration"),
+    "too many": (lambda d: d["config"].update(layers=[layer(d)] * 20_000), "max_parts"),
+}  # fmt: skip
+WEIGHTS = {
+    "missing": (lambda f: f.__delitem__(FIRST), "8 are stored|dense/vars"),
+    "shape": (lambda f: replace(f, FIRST, np.ones((2, 3), "f4")), "shape"),
+    "text": (lambda f: replace(f, FIRST, np.full((3, 2), b"a")), "dense/vars/0"),
+    "nan": (lambda f: f[FIRST].__setitem__((0, 0), np.nan), "allow_nan"),
+    "external link": (
+        lambda f: replace(f, FIRST, h5py.ExternalLink("/etc/passwd", "/a")), "link",
+    ),
+    "soft link": (lambda f: replace(f, FIRST, h5py.SoftLink("/layers/dense_1/vars/0")), "link"),
+    "a group": (lambda f: (f.__delitem__(FIRST), f.create_group(FIRST)), "8 are stored|dense/vars"),
+    "name": (lambda f: f["layers/dense/vars"].attrs.__setitem__("name", "two"), "order"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_configurations_that_do_not_fit(tmp_path, name, keras):
+    path, _ = saved(tmp_path, keras)
+    change, named = CONFIGS[name]
+    changed(path, "config.json", in_config(change))
+    with pytest.raises(ValueError, match=rf"m\.keras: (.|\n)*({named})"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weights_that_do_not_fit(tmp_path, name, keras):
+    path, _ = saved(tmp_path, keras)
+    change, named = WEIGHTS[name]
+    changed(path, "model.weights.h5", in_weights(change))
+    with pytest.raises(ValueError, match=rf"m\.keras: (.|\n)*({named})"):
+        load_model(path)
+    model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2, name="one"),
+                              gpunn.layers.Dense(2, name="two")])  # fmt: skip
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=named):
+        model.load_weights(path)
+    assert all(map(np.array_equal, before, model.get_weights()))
+
+
+def test_members_that_are_missing_or_swell(tmp_path, keras):
+    for name in ("config.json", "model.weights.h5"):
+        path, _ = saved(tmp_path, keras)
+        changed(path, name, lambda data: None)
+        with pytest.raises(ValueError, match="no member"):
+            load_model(path)
+        path, _ = saved(tmp_path, keras)
+        packed = {"compression": zipfile.ZIP_DEFLATED}
+        changed(path, name, lambda data: data + b" " * 50_000_000, **packed)
+        with pytest.raises(ValueError, match="would take"):
+            load_model(path)
+    path, _ = saved(tmp_path, keras)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"m\.keras"):
+        load_model(path)
+
+
+def test_without_h5py_a_file_is_still_written(tmp_path, monkeypatch, no_backend_yet, keras):
+    path, _ = saved(tmp_path, keras)
+    monkeypatch.setitem(__import__("sys").modules, "h5py", None)
+    model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
+    with pytest.warns(UserWarning, match=r"pip install 'gpunn\[keras\]'"):
+        model.save(tmp_path / "ours.keras")
+    assert_near(load_model(tmp_path / "ours.keras").predict(rows(2, 3)), model.predict(rows(2, 3)))
+    with pytest.raises(ImportError, match=r"pip install 'gpunn\[keras\]'"):
+        load_model(path)
+
+
+def test_resuming_from_our_file_is_exact(tmp_path, keras):
+    def new() -> Any:
+        gpunn.utils.set_random_seed(3)
+        chain = [gpunn.Input((3,)), gpunn.layers.Dropout(0.5), gpunn.layers.Dense(1)]
+        model = gpunn.Sequential(chain)
+        model.compile("adam", "mse", metrics=["mae"])
+        return model
+
+    x, y = rows(20, 3), rows(20, 1, seed=1)
+    whole, half = new(), new()
+    whole.fit(x, y, batch_size=5, epochs=4, verbose=0)
+    half.fit(x, y, batch_size=5, epochs=2, verbose=0)
+    half.save(tmp_path / "m.keras")
+    again = load_model(tmp_path / "m.keras")
+    again.fit(x, y, batch_size=5, epochs=4, initial_epoch=2, verbose=0)
+    assert all(map(np.array_equal, whole.get_weights(), again.get_weights()))
