@@ -1,4 +1,4 @@
 """Studies of a single question each, to repeat when the answer may have changed.
 
-It imports `common` and the contestants.
+It imports `common`, `race` and the contestants.
 """

@@ -65,7 +65,7 @@ BENCHMARKS = {
     "faults": set(),
     "pages": {"gpunn", "common"},
     "programs": {"common", "gpunn"},
-    "studies": {"gpunn", "common", "contestants"},
+    "studies": {"gpunn", "common", "contestants", "race"},
 }
 MODULES_OF_A_FIT = 250  # of a classifier's; raise it if each of them needs the new module
 EXTRAS = (

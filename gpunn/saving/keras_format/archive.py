@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import io
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -59,13 +60,18 @@ def save_model(model: Any, path: Path, include_optimizer: bool) -> None:
         for name, member in members.items():
             archive.writestr(name, json.dumps(member, default=_plain))
         archive.writestr(WEIGHTS, states.written(model, with_state))
-    atomic_write(path, [buffer.getvalue()])
+    _write(path, buffer.getvalue())
 
 
 def save_weights(model: Any, path: Path) -> None:
     """Write a model's weights as Keras does."""
     model._require_values("save_weights")
-    atomic_write(path, [states.written(model, optimizer=False)])
+    _write(path, states.written(model, optimizer=False))
+
+
+def _write(path: Path, data: bytes) -> None:
+    os.makedirs(os.path.dirname(os.path.realpath(path)), exist_ok=True)
+    atomic_write(path, [data])
 
 
 def _now() -> datetime.datetime:
