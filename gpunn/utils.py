@@ -22,8 +22,10 @@ from gpunn.structure.drawing import draw
 from .common.importing.lazy import offered
 from .compat.absent import refusing
 from .compat.feature_space import FeatureSpace
+from .loaders.files import get_file
 from .loaders.images import array_to_img, img_to_array, load_img, save_img
 from .loaders.pictures import image_dataset_from_directory
+from .loaders.series import timeseries_dataset_from_array
 
 Sequence = PyDataset  # as Keras called it before
 __path__: list[str] = []  # as of a package, so that `gpunn.utils.feature_space` is still found
@@ -37,6 +39,7 @@ __all__ = [
     "check_data",
     "custom_object_scope",
     "get_custom_objects",
+    "get_file",
     "image_dataset_from_directory",
     "img_to_array",
     "load_img",
@@ -44,6 +47,7 @@ __all__ = [
     "save_img",
     "seeded",
     "set_random_seed",
+    "timeseries_dataset_from_array",
     "to_categorical",
 ]
 _get, __dir__ = offered(__name__)

@@ -48,8 +48,8 @@ GPU, PARITY = ("tests/backends/test_gpu.py",), ("tests/backends/test_parity.py",
 OTHERS = (
     "tests/backends/test_emulated_training.py", "tests/feeding/test_room.py",
     "tests/feeding/test_streaming.py", "tests/by_hand/test_own_steps.py",
-    "tests/ops/refused/test_arguments.py", "tests/ops/test_places_out_of_range.py",
-    "tests/optimizers/test_tables_by_rows.py",
+    "tests/loaders/test_series.py", "tests/ops/refused/test_arguments.py",
+    "tests/ops/test_places_out_of_range.py", "tests/optimizers/test_tables_by_rows.py",
 )  # fmt: skip
 NEEDY = (  # skipped, unless more packages are installed
     "tests/callbacks/test_progress_bar.py", "tests/feeding/test_data_facts.py",

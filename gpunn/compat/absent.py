@@ -102,7 +102,7 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
         ),
         (
             "loaders of files and texts; read them with NumPy or pandas and pass arrays",
-            "text_dataset_from_directory pad_sequences get_file timeseries_dataset_from_array",
+            "text_dataset_from_directory pad_sequences",
         ),
         (
             "loaders of sound; read the files into arrays, for example with the module wave",

@@ -77,7 +77,7 @@ def find(file: KerasFile, path: str | os.PathLike[str] | None = None) -> Path:
             return there
         except FAILURES as error:
             tried.append(str(error))
-    if os.environ.get("GPUNN_OFFLINE", "") not in ("", "0"):
+    if is_offline():
         tried.append(f"{file.address}: not tried, GPUNN_OFFLINE is set")
     else:
         try:
@@ -121,12 +121,22 @@ def _fetch(file: KerasFile) -> Path:
 def _check(file: KerasFile, path: Path) -> None:
     """Raise DataFileError if the content differs."""
     kind = "md5" if len(file.digest) == 32 else "sha256"
+    found = digest_of(path, kind)
+    if found != file.digest:
+        raise DataFileError(
+            f"{path}: expected {file.title}, whose {kind.upper()} is {file.digest}; got {found}"
+        )
+
+
+def digest_of(path: Path, kind: str) -> str:
+    """Return the hash of a file as hexadecimal digits; ``kind`` is "md5" or "sha256"."""
     found = hashlib.new(kind, usedforsecurity=False)
     with path.open("rb") as content:
         while piece := content.read(1 << 20):
             found.update(piece)
-    if found.hexdigest() != file.digest:
-        raise DataFileError(
-            f"{path}: expected {file.title}, whose {kind.upper()} is {file.digest}; got "
-            f"{found.hexdigest()}"
-        )
+    return found.hexdigest()
+
+
+def is_offline() -> bool:
+    """Whether `GPUNN_OFFLINE` prevents downloads."""
+    return os.environ.get("GPUNN_OFFLINE", "") not in ("", "0")

@@ -28,6 +28,7 @@ from . import idx
 CONNECT_SECONDS = 5.0
 DOWNLOAD_SECONDS = 300.0
 COMMAND_SECONDS = 300.0
+TELL_SECONDS = 3.0
 MAX_BYTES = 128 << 20
 
 FAILURES = (OSError, zlib.error, idx.DataFileError)
@@ -137,21 +138,30 @@ class DebianPackage:
         return folder / self.files
 
 
-def download(url: str, target: Path, max_bytes: int | None = None) -> None:
-    """Download `url` to the file `target`.
+def download(
+    url: str,
+    target: Path,
+    max_bytes: int | None = None,
+    seconds: float | None = None,
+    tell: Callable[[int], None] | None = None,
+) -> None:
+    """Download `url` to the file `target`; `tell` is called with the size, every few seconds.
 
     Raises one of `FAILURES` if there is no response within twice `CONNECT_SECONDS`, if the
-    download takes longer than `DOWNLOAD_SECONDS`, however slowly data arrives, or if it is larger
-    than ``max_bytes``, by default `MAX_BYTES`.
+    download takes longer than ``seconds`` (by default `DOWNLOAD_SECONDS`), however slowly data
+    arrives, if it is larger than ``max_bytes`` (`MAX_BYTES`), or if it breaks off.
     """
     most = max_bytes or MAX_BYTES
-    size = 0
+    size, told = 0, time.monotonic()
     with target.open("wb") as out:
-        for piece in _pieces(url):
+        for piece in _pieces(url, seconds or DOWNLOAD_SECONDS):
             size += len(piece)
             if size > most:
                 raise OSError(f"{url}: expected at most {most} bytes, it sends more")
             out.write(piece)
+            if tell is not None and time.monotonic() > told + TELL_SECONDS:
+                told = time.monotonic()
+                tell(size)
 
 
 def run(command: list[str], folder: Path) -> None:
@@ -186,7 +196,7 @@ def one(folder: Path, pattern: str) -> Path:
     return found[0]
 
 
-def _pieces(url: str) -> Iterator[bytes]:
+def _pieces(url: str, seconds: float) -> Iterator[bytes]:
     """Yield the content of `url` piece by piece, within the time limits."""
     # Received in a thread: a socket's timeout applies to each address of a host, not to the name
     # lookup, and starts again with each byte. Behind a silent firewall, or with a server that
@@ -203,13 +213,13 @@ def _pieces(url: str) -> Iterator[bytes]:
             except queue.Empty:
                 if left == 2 * CONNECT_SECONDS:
                     raise TimeoutError(f"no answer within {2 * CONNECT_SECONDS:g} s") from None
-                raise TimeoutError(f"{url}: not finished after {DOWNLOAD_SECONDS:g} s") from None
+                raise TimeoutError(f"{url}: not finished after {seconds:g} s") from None
             if isinstance(piece, Exception):
                 raise piece
             if piece is _END:
                 return
             yield piece
-            left = started + DOWNLOAD_SECONDS - time.monotonic()
+            left = started + seconds - time.monotonic()
     finally:
         given_up.set()
 
@@ -229,10 +239,13 @@ def _receive(
     try:
         with urllib.request.urlopen(request, timeout=CONNECT_SECONDS) as answer:
             arrived.put(_ANSWERED)
+            size, whole = 0, answer.headers.get("Content-Length")
             # Whatever has arrived, not the full amount requested.
             while not given_up.is_set() and (piece := answer.read1(1 << 16)):
                 arrived.put(piece)
-        arrived.put(_END)
+                size += len(piece)
+        cut = whole is not None and whole.isdecimal() and size < int(whole)
+        arrived.put(OSError(f"it broke off after {size} of {whole} bytes") if cut else _END)
     except urllib.error.HTTPError as error:
         error.close()
         arrived.put(OSError(str(error)))

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gpunn.common.arguments import check_integer
 from gpunn.common.names import counted, first_few
 from gpunn.common.random import check_seed, draw_seed
-from gpunn.compat.data import Dataset, Pass
-from gpunn.compat.prefetching import prefetched
+from gpunn.compat.data import Dataset
+
+from .batching import in_batches
 
 MODES = ("int", "categorical", "binary", None)
-AHEAD = 2  # batches that are read before they are asked for
 
 # Returns why a file cannot be read, or None, for each of these paths.
 Check = Callable[[list[str]], list[str | None]]
@@ -44,29 +43,19 @@ class Part:
     seed: int | None  # of the order of each pass; None to keep this order
 
     def dataset(self, read: Callable[[np.ndarray], Any], batch_size: int | None) -> FilesDataset:
-        """Return a data set of batches, or of single samples for None.
+        """Return a data set of batches, or of single samples without a ``batch_size``.
 
-        Args:
-            read: Returns the samples with these numbers, and the numbers of those that it could
-                read.
-            batch_size: Samples in a batch.
+        ``read`` returns the samples with these numbers, and the numbers of those that it could
+        read.
         """
-        count = len(self.paths)
-        size = 32 if batch_size is None else check_integer("batch_size", batch_size, 1)
 
-        def batches(at: Pass) -> Iterator[Any]:
-            order = np.arange(count)
-            if self.seed is not None:
-                np.random.default_rng([self.seed, *at]).shuffle(order)
-            for start in range(0, count, size):
-                x, kept = read(order[start : start + size])
-                sample = x if self.labels is None else (x, self.labels[kept])
-                if len(kept):
-                    yield sample
+        def batch(numbers: np.ndarray) -> Any:
+            x, kept = read(numbers)
+            if not len(kept):
+                return None
+            return x if self.labels is None else (x, self.labels[kept])
 
-        made = FilesDataset(lambda at: prefetched(lambda: batches(at), AHEAD), -(-count // size))
-        if batch_size is None:
-            made = FilesDataset(made.unbatch()._begin, count)
+        made = in_batches(FilesDataset, len(self.paths), self.seed, batch_size, batch)
         made.class_names, made.file_paths = self.class_names, self.paths
         return made
 

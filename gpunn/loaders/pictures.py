@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +16,9 @@ from .folders import FilesDataset, Part, parts_of
 from .images import channels_first
 from .opening import CHANNELS, DamagedImage, decoded, fault_of
 from .resizing import INTERPOLATIONS, fitted
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 ENDINGS = (".png", ".bmp", ".gif", ".jpeg", ".jpg")  # Keras's
 KEPT_BYTES = 1 << 29  # pictures of a data set are decoded once if they fit
@@ -140,6 +142,8 @@ def image_dataset_from_directory(
 
 @lru_cache(1)
 def _threads() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor
+
     return ThreadPoolExecutor(THREADS, "decode")
 
 
