@@ -49,11 +49,12 @@ OTHERS = (
     "tests/backends/test_emulated_training.py", "tests/feeding/test_room.py",
     "tests/feeding/test_streaming.py", "tests/by_hand/test_own_steps.py",
     "tests/loaders/test_series.py", "tests/ops/refused/test_arguments.py",
-    "tests/ops/test_places_out_of_range.py", "tests/optimizers/test_tables_by_rows.py",
+    "tests/ops/test_places_out_of_range.py",
 )  # fmt: skip
 NEEDY = (  # skipped, unless more packages are installed
     "tests/callbacks/test_progress_bar.py", "tests/feeding/test_data_facts.py",
     "tests/layers/test_convolution.py", "tests/layers/test_embedding.py",
+    "tests/layers/test_texts.py", "tests/optimizers/test_tables_by_rows.py",
     "tests/layers/test_recurrent.py", "tests/layers/test_second_derivatives.py",
     "tests/layers/test_small_layers.py",
     "tests/by_hand/test_calls_in_tapes.py", "tests/layers/test_stateless_calls.py",

@@ -26,12 +26,12 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
         ),
         (
             "layers for running text; layers.HashingVectorizer counts its words",
-            "TextVectorization ReversibleEmbedding",
+            "ReversibleEmbedding",
         ),
         (
             "layers that hash; HashingVectorizer hashes the words of texts, and StringLookup and "
             "IntegerLookup with num_oov_indices put unknown values into several codes by a hash",
-            "Hashing HashedCrossing",
+            "HashedCrossing",
         ),
         (
             "layers that change pictures at random, or cut and resize them; prepare the arrays "

@@ -42,10 +42,12 @@ if TYPE_CHECKING:
     from .preprocessing.datetimes import DatetimeEncoder
     from .preprocessing.discretization import Discretization
     from .preprocessing.encoding import CategoryEncoding
+    from .preprocessing.hashed import Hashing
     from .preprocessing.hashing import HashingVectorizer
     from .preprocessing.imputation import MissingIndicator, SimpleImputer
     from .preprocessing.lookups import IntegerLookup, StringLookup
     from .preprocessing.normalization import Normalization
+    from .preprocessing.text_vectorization import TextVectorization
     from .products import Dot, dot
     from .sequences.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
     from .sequences.embedding import Embedding
@@ -84,10 +86,12 @@ else:
             ".preprocessing.datetimes": "DatetimeEncoder",
             ".preprocessing.discretization": "Discretization",
             ".preprocessing.encoding": "CategoryEncoding",
+            ".preprocessing.hashed": "Hashing",
             ".preprocessing.hashing": "HashingVectorizer",
             ".preprocessing.imputation": "MissingIndicator SimpleImputer",
             ".preprocessing.lookups": "IntegerLookup StringLookup",
             ".preprocessing.normalization": "Normalization",
+            ".preprocessing.text_vectorization": "TextVectorization",
             ".products": "Dot dot",
             ".sequences.cells": "GRUCell LSTMCell SimpleRNNCell StackedRNNCells",
             ".sequences.embedding": "Embedding",
@@ -112,12 +116,13 @@ __all__ = [
     "Concatenate", "Conv2D", "Conv2DTranspose", "Convolution2D", "Convolution2DTranspose",
     "DatetimeEncoder", "Dense", "Discretization", "Dot", "Dropout", "Embedding", "Flatten",
     "GRUCell", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling2D", "GlobalAvgPool2D",
-    "GlobalMaxPool2D", "GlobalMaxPooling2D", "GroupNormalization", "HashingVectorizer", "Identity",
-    "Input", "InputLayer", "InputSpec", "IntegerLookup", "LSTMCell", "Lambda", "Layer",
+    "GlobalMaxPool2D", "GlobalMaxPooling2D", "GroupNormalization", "Hashing", "HashingVectorizer",
+    "Identity", "Input", "InputLayer", "InputSpec", "IntegerLookup", "LSTMCell", "Lambda", "Layer",
     "LayerNormalization", "LeakyReLU", "MaxPool2D", "MaxPooling2D", "Maximum", "Minimum",
     "MissingIndicator", "Multiply", "Normalization", "PReLU", "Permute", "RMSNormalization", "ReLU",
     "RepeatVector", "Rescaling", "Reshape", "SimpleImputer", "SimpleRNN", "SimpleRNNCell",
-    "Softmax", "StackedRNNCells", "StringLookup", "Subtract", "UnitNormalization", "UpSampling2D",
-    "Wrapper", "ZeroPadding2D", "add", "average", "concatenate", "deserialize", "dot", "get",
-    "maximum", "minimum", "multiply", "serialize", "subtract",
+    "Softmax", "StackedRNNCells", "StringLookup", "Subtract", "TextVectorization",
+    "UnitNormalization", "UpSampling2D", "Wrapper", "ZeroPadding2D", "add", "average",
+    "concatenate", "deserialize", "dot", "get", "maximum", "minimum", "multiply", "serialize",
+    "subtract",
 ]  # fmt: skip

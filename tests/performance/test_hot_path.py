@@ -67,7 +67,7 @@ for _name in NumpyBackend.operations:
 NOT_IN_A_CHAIN = (
     "InputLayer", "Flatten",
     "StringLookup", "IntegerLookup", "SimpleImputer", "MissingIndicator",  # work before a step
-    "DatetimeEncoder", "HashingVectorizer",
+    "DatetimeEncoder", "Hashing", "HashingVectorizer", "TextVectorization",
     "CategoryEncoding",  # with several columns it copies one after the other
     "Discretization", "Embedding",  # nothing is learned through it: zeros are copied
 )  # fmt: skip

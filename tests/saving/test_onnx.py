@@ -19,7 +19,7 @@ runtime = pytest.importorskip("onnxruntime")
 RANDOM = np.random.default_rng(11)
 ON_HOST = (
     "InputLayer", "IntegerLookup", "StringLookup", "SimpleImputer", "MissingIndicator",
-    "DatetimeEncoder", "HashingVectorizer",
+    "DatetimeEncoder", "Hashing", "HashingVectorizer", "TextVectorization",
 )  # fmt: skip
 CASES = [
     *(("layer", *case) for case in registered.cases("layer", *ON_HOST)),

@@ -27,7 +27,7 @@ NO_CASE: dict[str, tuple[str, ...]] = {
     "metric": ("Mean", "MeanMetricWrapper"),  # of values that are not predictions; of any function
     # These precede a network and are not part of it.
     "layer": ("DatetimeEncoder", "HashingVectorizer", "IntegerLookup", "MissingIndicator",
-              "SimpleImputer", "StringLookup"),
+              "Hashing", "SimpleImputer", "StringLookup", "TextVectorization"),
 }
 CASES = [
     (kind, name, arguments)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from itertools import repeat
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from gpunn.common.arguments import choice
 from gpunn.common.fields import field
+from gpunn.common.registry import Examples
 
 from .adapting import is_missing
 from .fingerprint import fingerprint
@@ -78,7 +79,7 @@ class StringLookup(IndexLookup):
     [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
 
-    examples = (
+    examples: ClassVar[Examples] = (
         {"vocabulary": ["a", "b"]},
         {"vocabulary": ["a", "b"], "output_mode": "one_hot", "num_oov_indices": 2},
         {"vocabulary": ["a", "b"], "output_mode": "tf_idf", "idf_weights": [0.5, 2.0]},
@@ -94,7 +95,7 @@ class StringLookup(IndexLookup):
     output_mode: str = "int"
     pad_to_max_tokens: bool = False
     sparse: bool = False
-    encoding: str = "utf-8"
+    encoding: str = field(default="utf-8")
     salt: Any = None
 
     def __post_init__(self) -> None:

@@ -248,7 +248,8 @@ def _encoded(graph: OnnxGraph, layer: Any, x: str) -> str:
             "ONNX has no operators that read dates or hash texts; train without the column, or "
             "give a model the layer's rows as an input of numbers"
         )
-    if not isinstance(layer, (StringLookup, IntegerLookup)) or layer.invert:
+    known = isinstance(layer, (StringLookup, IntegerLookup)) and not hasattr(layer, "ngrams")
+    if not known or layer.invert:
         raise NotExportable(f"the work of {type(layer).__name__} on the host")
     if layer.num_oov_indices != 1:
         raise NotExportable(
