@@ -21,10 +21,6 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "Bidirectional TimeDistributed ConvLSTM1D ConvLSTM2D ConvLSTM3D Masking",
         ),
         (
-            "attention; write it with gpunn.ops in a layer's call, or keep Keras for this model",
-            "Attention AdditiveAttention MultiHeadAttention GroupQueryAttention",
-        ),
-        (
             "layers for running text; layers.HashingVectorizer counts its words",
             "ReversibleEmbedding",
         ),
@@ -64,7 +60,7 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
         ),
         (
             "such layer; a layer of your own does it with gpunn.ops in its call",
-            "EinsumDense SpatialDropout2D SpectralNormalization",
+            "SpatialDropout2D SpectralNormalization",
         ),
     ],
     "losses": [

@@ -49,9 +49,12 @@ if TYPE_CHECKING:
     from .preprocessing.normalization import Normalization
     from .preprocessing.text_vectorization import TextVectorization
     from .products import Dot, dot
+    from .sequences.attention import AdditiveAttention, Attention
     from .sequences.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
+    from .sequences.einsum_dense import EinsumDense
     from .sequences.embedding import Embedding
     from .sequences.gated import GRU, LSTM, SimpleRNN
+    from .sequences.multi_head import GroupQueryAttention, MultiHeadAttention
     from .sequences.recurrent import RNN
     from .wrapping import InputSpec, Wrapper
 
@@ -93,9 +96,12 @@ else:
             ".preprocessing.normalization": "Normalization",
             ".preprocessing.text_vectorization": "TextVectorization",
             ".products": "Dot dot",
+            ".sequences.attention": "AdditiveAttention Attention",
             ".sequences.cells": "GRUCell LSTMCell SimpleRNNCell StackedRNNCells",
+            ".sequences.einsum_dense": "EinsumDense",
             ".sequences.embedding": "Embedding",
             ".sequences.gated": "GRU LSTM SimpleRNN",
+            ".sequences.multi_head": "GroupQueryAttention MultiHeadAttention",
             ".sequences.recurrent": "RNN",
             ".wrapping": "InputSpec Wrapper",
         },
@@ -111,18 +117,19 @@ else:
     )
 
 __all__ = [
-    "ELU", "GRU", "LSTM", "RNN", "Activation", "ActivityRegularization", "Add", "AlphaDropout",
-    "Average", "AveragePooling2D", "AvgPool2D", "BatchNormalization", "CategoryEncoding",
-    "Concatenate", "Conv2D", "Conv2DTranspose", "Convolution2D", "Convolution2DTranspose",
-    "DatetimeEncoder", "Dense", "Discretization", "Dot", "Dropout", "Embedding", "Flatten",
-    "GRUCell", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling2D", "GlobalAvgPool2D",
-    "GlobalMaxPool2D", "GlobalMaxPooling2D", "GroupNormalization", "Hashing", "HashingVectorizer",
-    "Identity", "Input", "InputLayer", "InputSpec", "IntegerLookup", "LSTMCell", "Lambda", "Layer",
+    "ELU", "GRU", "LSTM", "RNN", "Activation", "ActivityRegularization", "Add", "AdditiveAttention",
+    "AlphaDropout", "Attention", "Average", "AveragePooling2D", "AvgPool2D", "BatchNormalization",
+    "CategoryEncoding", "Concatenate", "Conv2D", "Conv2DTranspose", "Convolution2D",
+    "Convolution2DTranspose", "DatetimeEncoder", "Dense", "Discretization", "Dot", "Dropout",
+    "EinsumDense", "Embedding", "Flatten", "GRUCell", "GaussianDropout", "GaussianNoise",
+    "GlobalAveragePooling2D", "GlobalAvgPool2D", "GlobalMaxPool2D", "GlobalMaxPooling2D",
+    "GroupNormalization", "GroupQueryAttention", "Hashing", "HashingVectorizer", "Identity",
+    "Input", "InputLayer", "InputSpec", "IntegerLookup", "LSTMCell", "Lambda", "Layer",
     "LayerNormalization", "LeakyReLU", "MaxPool2D", "MaxPooling2D", "Maximum", "Minimum",
-    "MissingIndicator", "Multiply", "Normalization", "PReLU", "Permute", "RMSNormalization", "ReLU",
-    "RepeatVector", "Rescaling", "Reshape", "SimpleImputer", "SimpleRNN", "SimpleRNNCell",
-    "Softmax", "StackedRNNCells", "StringLookup", "Subtract", "TextVectorization",
-    "UnitNormalization", "UpSampling2D", "Wrapper", "ZeroPadding2D", "add", "average",
-    "concatenate", "deserialize", "dot", "get", "maximum", "minimum", "multiply", "serialize",
-    "subtract",
+    "MissingIndicator", "MultiHeadAttention", "Multiply", "Normalization", "PReLU", "Permute",
+    "RMSNormalization", "ReLU", "RepeatVector", "Rescaling", "Reshape", "SimpleImputer",
+    "SimpleRNN", "SimpleRNNCell", "Softmax", "StackedRNNCells", "StringLookup", "Subtract",
+    "TextVectorization", "UnitNormalization", "UpSampling2D", "Wrapper", "ZeroPadding2D", "add",
+    "average", "concatenate", "deserialize", "dot", "get", "maximum", "minimum", "multiply",
+    "serialize", "subtract",
 ]  # fmt: skip

@@ -305,7 +305,7 @@ def run(layer: Any, args: Any, kwargs: dict[str, Any], training: bool) -> Any:
     if layer.takes_list and not isinstance(args[0], (list, tuple)):
         raise ValueError(f"{layer.name} takes a list of arrays; got {type(args[0]).__name__}.")
     xs, given = [args[0]] if args else [], OpArguments()
-    if layer.takes_list:
+    if layer.takes_list and not (kwargs or args[1:]):
         xs, given = list(args[0]), traced.given_for(layer, len(args[0]))
     elif layer._has_call:
         xs, given = OpArguments.of(args, kwargs, _is_array, _holds_no_array)

@@ -77,7 +77,8 @@ def build_for(layer: Any, shapes: Sequence[SampleShape], given: OpArguments) -> 
             layer.build(first)
         else:
             bound = signature(type(layer).call).bind(layer, *args, **kwargs).arguments
-            layer.build(**{name: bound[name.removesuffix("_shape")] for name in names})
+            shapes_of = {name: bound.get(name.removesuffix("_shape")) for name in names}
+            layer.build(**{name: shape for name, shape in shapes_of.items() if shape is not None})
     layer.input_shape = without_batch_axis(first)
     for inner in () if layer.trainable else layer._layers_inside:
         inner.trainable = False

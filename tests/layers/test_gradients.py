@@ -62,7 +62,7 @@ def test_every_layer_is_checked_or_says_why_not() -> None:
 )
 def test_layers(name: str, arguments: dict, shape: str, backend: str) -> None:
     gpunn.utils.set_random_seed(0)  # with this seed, no relu's input is near 0
-    layer = registered.make("layer", name, arguments)
+    layer = registered.alone(registered.make("layer", name, arguments))
     images, steps = registered.takes_images(layer), registered.takes_steps(layer)
     size = (IMAGE_SHAPES if images else STEP_SHAPES if steps else SHAPES)[shape]
     size = registered.fitting(layer, size)

@@ -43,7 +43,7 @@ def curvature_is_the_change_of_the_slope(function: Any, x: np.ndarray) -> None:
 @pytest.mark.parametrize(("name", "arguments"), LAYERS, ids=registered.label)
 def test_layers(name: str, arguments: dict[str, Any]) -> None:
     gpunn.utils.set_random_seed(1)  # with this seed, no relu's input is near 0
-    layer = registered.make("layer", name, arguments)
+    layer = registered.alone(registered.make("layer", name, arguments))
     shape = (3, 4, 4, 6) if registered.takes_images(layer) else (5, 6)
     if registered.takes_steps(layer):
         shape = (3, 4, 2)

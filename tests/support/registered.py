@@ -22,6 +22,22 @@ CELLS = ("SimpleRNNCell", "GRUCell", "LSTMCell", "StackedRNNCells")
 """Layers that are applied to one step of sequences and to states, in the layer `RNN`."""
 
 
+class OnItself(gpunn.layers.Layer):
+    """A layer that takes query and value, applied to one sequence as both."""
+
+    def __init__(self, attention: Any) -> None:
+        super().__init__(name=f"on_itself_{attention.name}")
+        self.attention = attention
+
+    def call(self, x: Any) -> Any:
+        return self.attention(x, x)
+
+
+def alone(layer: Any) -> Any:
+    """A layer as one that takes a single tensor, or a list of them."""
+    return OnItself(layer) if hasattr(layer, "query_dense") else layer
+
+
 def takes_images(layer: Any) -> bool:
     """Whether its samples are images, with channels first or last."""
     return getattr(layer, "data_format", None) is not None
@@ -37,7 +53,8 @@ def fitting(layer: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def takes_steps(layer: Any) -> bool:
     """Whether its samples are sequences (steps, features)."""
-    return hasattr(layer, "return_sequences")
+    attends = isinstance(layer, (gpunn.layers.Attention, OnItself))
+    return attends or hasattr(layer, "return_sequences")
 
 
 def in_a_chain(layer: Any, inputs: int) -> list[Any]:
@@ -46,7 +63,13 @@ def in_a_chain(layer: Any, inputs: int) -> list[Any]:
         return [gpunn.layers.Discretization([-0.3, 0.3]), layer, gpunn.layers.Flatten()]
     if layer.takes_list:
         x = gpunn.Input((inputs,))
-        return [gpunn.Model(x, layer([x, gpunn.layers.Activation("tanh")(x)]))]
+        steps = gpunn.layers.Reshape((3, -1))(x) if takes_steps(layer) else x
+        y = layer([steps, gpunn.layers.Activation("tanh")(steps)])
+        return [gpunn.Model(x, gpunn.layers.Flatten()(y) if takes_steps(layer) else y)]
+    if hasattr(layer, "query_dense"):
+        x = gpunn.Input((inputs,))
+        steps = gpunn.layers.Reshape((3, -1))(x)
+        return [gpunn.Model(x, gpunn.layers.Flatten()(layer(steps, steps)))]
     if type(layer).__name__ in CELLS:
         layer = gpunn.layers.RNN(layer, name="recurrent")
     if takes_steps(layer):

@@ -54,8 +54,10 @@ class _Operation:
 class _Operations:
     """A replacement for the table of the compiled operations."""
 
-    # Operations of kernels/cpu/places.cpp and generated_loops.cpp.
-    left_out = frozenset(("take_rows", "scatter_rows", "check_range", "loop"))
+    # Operations of kernels/cpu/places.cpp, attention.cpp and generated_loops.cpp.
+    left_out = frozenset(
+        ("take_rows", "scatter_rows", "check_range", "loop", "attention", "attention_gradient")
+    )
 
     def get(self, key: tuple[str | None, ...]) -> _Operation | None:
         names = tuple(name for name in key if name is not None)

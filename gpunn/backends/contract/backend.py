@@ -66,6 +66,9 @@ class Backend(Contract, Device):
     """A large batch of a prediction is split into pieces whose arrays take at most this many
     bytes. None: it is not split."""
 
+    blocks_from = 1 << 18
+    """Attention with this many scores of a head, or more, is computed in blocks of queries."""
+
     finds_first_nan = True
     """Whether `argmax` and `argmin` of its array functions find the first of several NaN, as
     NumPy's do."""

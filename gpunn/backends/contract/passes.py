@@ -1,6 +1,11 @@
-"""Matrix products, element-wise operations, and sums of columns."""
+"""Matrix products, attention, element-wise operations, and sums of columns."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 
 from .control import Control
 from .declaration import COUNTERS, PLAIN, KernelCall, OpCall, reads, writes
@@ -18,13 +23,39 @@ def dropout_scale(rate: float) -> float:
     return 1.0 / (1.0 - rate) if rate < 1.0 else 0.0
 
 
+QUERIES = 128
+"""Queries of a block, at most."""
+
+_ATTENDING = {
+    "q": reads("batch queries heads size"),
+    "k": reads("batch keys heads size"),
+    "v": reads("batch keys heads depth"),
+    "mask": reads("masks mask_heads mask_queries mask_keys", "bool", optional=True),
+}
+_FITS = tuple(
+    f"mask is None or {name} in (1, {whole})"
+    for name, whole in (
+        ("masks", "batch"), ("mask_heads", "heads"), ("mask_queries", "queries"),
+        ("mask_keys", "keys"),
+    )
+)  # fmt: skip
+_MASK = "mask, *((0, 0, 0, 0) if mask is None else (masks, mask_heads, mask_queries, mask_keys))"
+_SIZES = "batch, queries, keys, heads, size, depth, scale, causal"
+
+
+def _flops(products: int) -> Callable[[OpCall], int]:
+    return lambda call: (
+        products * call.batch * call.heads * call.queries * call.keys * (call.size + call.depth)
+    )
+
+
 def _keeps_input(call: OpCall) -> bool:
     """Return whether x + bias is kept in x, for the gradient."""
     return call.bias is not None and call.activation.saves == "input"
 
 
 class Passes(Operations):
-    """Matrix products and element-wise operations."""
+    """Matrix products, attention and element-wise operations."""
 
     @operation(
         a=reads("m k", transposed="transpose_a"),
@@ -182,3 +213,114 @@ class Passes(Operations):
         self, dy: Array, rate: float, mask: Array, out: Array, accumulate: bool = False
     ) -> None:
         """out = dy * mask / (1 - rate); out may be dy."""
+
+    @operation(
+        **_ATTENDING, out=writes("batch queries heads depth"), where=_FITS, flops=_flops(2),
+        by_kernel=KernelCall(f"q, k, v, {_MASK}, {_SIZES}, out", n="1"),
+    )  # fmt: skip
+    def attention(
+        self, q: Array, k: Array, v: Array, mask: Array | None, scale: float, causal: bool,
+        out: Array,
+    ) -> None:  # fmt: skip
+        """out = softmax(scale q k^T) v for each sample and head. A query sees the keys where
+        ``mask`` is true and, with ``causal``, only those up to its position. If it sees none, it
+        weighs all alike."""
+        keys, values = _by_head(self, k, "keys"), _by_head(self, v, "values")
+        for first in range(0, q.shape[1], QUERIES):
+            rows = slice(first, first + QUERIES)
+            queries = _by_head(self, q[:, rows], "queries")
+            weights = _weights(self, queries, keys, q.shape, mask, first, scale, causal)[0]
+            read = self.scratch((*weights.shape[:2], v.shape[3]), v.dtype, "read")
+            self.batched_matmul(weights, values, read)
+            _store(self, read, out[:, rows])
+
+    @operation(
+        **_ATTENDING, dy=reads("batch queries heads depth"), dq=writes("batch queries heads size"),
+        dk=writes("batch keys heads size"), dv=writes("batch keys heads depth"), where=_FITS,
+        flops=_flops(5),
+        by_kernel=KernelCall(f"q, k, v, {_MASK}, dy, {_SIZES}, dq, dk, dv", n="1"),
+    )  # fmt: skip
+    def attention_gradient(
+        self, q: Array, k: Array, v: Array, mask: Array | None, dy: Array, scale: float,
+        causal: bool, dq: Array, dk: Array, dv: Array,
+    ) -> None:  # fmt: skip
+        """The gradients of `attention` by q, k and v: with the weights p, which are computed again,
+        and ``dp = dy v^T``, they are ``ds k``, ``ds^T q`` and ``p^T dy`` with
+        ``ds = scale p (dp - sum(p dp))``."""
+        xp, like = self.xp, q.dtype
+        keys, values = _by_head(self, k, "keys"), _by_head(self, v, "values")
+        sums = self.scratch(keys.shape, like, "dk"), self.scratch(values.shape, like, "dv")
+        for first in range(0, q.shape[1], QUERIES):
+            rows = slice(first, first + QUERIES)
+            queries = _by_head(self, q[:, rows], "queries")
+            slopes = _by_head(self, dy[:, rows], "slopes")
+            weights, blind = _weights(self, queries, keys, q.shape, mask, first, scale, causal)
+            change = self.scratch(weights.shape, like, "change")
+            terms = self.scratch(weights.shape, like, "terms")
+            total = self.scratch((*weights.shape[:2], 1), like, "total")
+            self.batched_matmul(slopes, values, change, transpose_b=True)
+            xp.multiply(weights, change, out=terms)
+            xp.sum(terms, axis=2, keepdims=True, out=total)
+            xp.subtract(change, total, out=change)
+            xp.multiply(change, weights, out=change)
+            xp.multiply(change, scale, out=change)
+            if mask is not None:
+                xp.copyto(change, 0, where=blind)
+            for total, factor, right in ((sums[0], change, queries), (sums[1], weights, slopes)):
+                part = self.scratch(total.shape, like, "part") if first else total
+                self.batched_matmul(factor, right, part, transpose_a=True)
+                if first:
+                    xp.add(total, part, out=total)
+            self.batched_matmul(change, keys, queries)
+            _store(self, queries, dq[:, rows])
+        _store(self, sums[0], dk)
+        _store(self, sums[1], dv)
+
+
+def _by_head(backend: Any, x: Array, name: str) -> Array:
+    """Return a copy of (batch, steps, heads, size) as a stack (batch heads, steps, size)."""
+    batch, steps, heads, size = x.shape
+    made = backend.scratch((batch * heads, steps, size), x.dtype, name)
+    backend.xp.copyto(made.reshape(batch, heads, steps, size), x.swapaxes(1, 2))
+    return made
+
+
+def _store(backend: Any, stacked: Array, out: Array) -> None:
+    """Write what `_by_head` copies back."""
+    batch, steps, heads, size = out.shape
+    backend.xp.copyto(out, stacked.reshape(batch, heads, steps, size).swapaxes(1, 2))
+
+
+def _weights(
+    backend: Any, q: Array, keys: Array, whole: tuple[int, ...], mask: Array | None, first: int,
+    scale: float, causal: bool,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Return the weights (batch heads, rows, keys) of a block of queries, and, with a mask, which
+    of these see no key."""
+    xp, (batch, _, heads, _), rows, count = backend.xp, whole, q.shape[1], keys.shape[1]
+    lowest = float(np.finfo(q.dtype).min)
+    scores = backend.scratch((len(q), rows, count), q.dtype, "scores")
+    backend.batched_matmul(q, keys, scores, transpose_b=True)
+    xp.multiply(scores, scale, out=scores)
+    by_sample = scores.reshape(batch, heads, rows, count)
+    if mask is not None:
+        seen = mask if mask.shape[2] == 1 else mask[:, :, first : first + rows]
+        hidden = backend.scratch(seen.shape, np.bool_, "hidden")
+        xp.logical_not(seen, out=hidden)
+        xp.copyto(by_sample, lowest, where=hidden)
+    if causal:
+        later = ~np.tri(rows, count, first, dtype=bool)
+        hidden = backend.scratch(
+            later.shape, np.bool_, f"later than {first}", lambda a: backend.write(a, later)
+        )
+        xp.copyto(by_sample, lowest, where=hidden)
+    extreme = backend.scratch((len(q), rows, 1), q.dtype, "extreme")
+    xp.max(scores, axis=2, keepdims=True, out=extreme)
+    blind = backend.scratch(extreme.shape, np.bool_, "blind")
+    if mask is not None:
+        xp.equal(extreme, lowest, out=blind)
+    xp.subtract(scores, extreme, out=scores)
+    xp.exp(scores, out=scores)
+    xp.sum(scores, axis=2, keepdims=True, out=extreme)
+    xp.divide(scores, extreme, out=scores)
+    return scores, blind

@@ -50,6 +50,12 @@ class CupyBackend(CupyExpressions, CupyImages, CupyNormalization, CupyPenalties,
         if call.out.size:
             self._product(call.a, call.b, call.out, call.transpose_a, call.transpose_b)
 
+    def _attention(self, call: OpCall) -> None:
+        self.operations["attention"].by_arrays(self, call)
+
+    def _attention_gradient(self, call: OpCall) -> None:
+        self.operations["attention_gradient"].by_arrays(self, call)
+
     def _bias_activation(self, call: OpCall) -> None:
         x, bias, activation, out = call.x, call.bias, call.activation, call.out
         keep_input = activation.saves == "input" and bias is not None

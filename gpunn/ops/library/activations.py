@@ -1,4 +1,4 @@
-"""Activations, and attention."""
+"""Activations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from gpunn.ops.arithmetic import maximum, minimum, softplus
 from gpunn.ops.conversion import convert, floats
 from gpunn.ops.elementwise import (
     abs_,
-    exp,
     expm1,
     relu,
     sigmoid,
@@ -22,7 +21,7 @@ from gpunn.ops.elementwise import (
 from gpunn.ops.joining import split
 from gpunn.ops.library.order import sort
 from gpunn.ops.library.special import erfc
-from gpunn.ops.reductions import cumsum, max_, sum_
+from gpunn.ops.reductions import cumsum, sum_
 from gpunn.ops.shapes import axis_of, flip, moveaxis
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor
@@ -389,56 +388,3 @@ def sparsemax(x: Any, axis: int = -1) -> Tensor:
     count = sum_(inside, -1, keepdims=True)
     over = (sum_(where(inside, ordered, 0.0), -1, keepdims=True) - 1.0) / convert(count, x.dtype)
     return moveaxis(maximum(x - over, 0.0), -1, place)
-
-
-@operation
-def dot_product_attention(
-    query: Any,
-    key: Any,
-    value: Any,
-    bias: Any = None,
-    mask: Any = None,
-    scale: float | None = None,
-    is_causal: bool = False,
-) -> Tensor:
-    """Compute scaled dot-product attention: ``softmax(scale query key^T + bias) value``.
-
-    For each position of a query, it is the mean of the values, weighted by the match of the keys.
-    The result has shape (batch, T, heads, size of values). Source: Vaswani et al. 2017,
-    arXiv:1706.03762.
-
-    Args:
-        query: (batch, T, heads, size).
-        key: (batch, S, heads, size).
-        value: (batch, S, heads, size of values).
-        bias: (batch, heads, T, S), or broadcast to it; added to the products of queries and keys.
-        mask: broadcast like ``bias``; where it is false, a value is ignored. If all values of a
-            query are masked, they get equal weights, as in Keras.
-        scale: of the products; ``1 / sqrt(size)`` by default.
-        is_causal: whether a query attends only to keys up to its own position.
-
-    Raises:
-        ValueError: if the shapes do not match.
-
-    >>> from gpunn import ops
-    >>> x, values = ops.ones((1, 2, 1, 4)), ops.reshape([1.0, 3.0], (1, 2, 1, 1))
-    >>> ops.dot_product_attention(x, x, values, is_causal=True).tolist()
-    [[[[1.0]], [[2.0]]]]
-    """
-    query, key, value = floats(query), floats(key), floats(value)
-    q, k, v = query.shape, key.shape, value.shape
-    if not len(q) == len(k) == 4 or (q[:1], q[2:], k[:3]) != (k[:1], k[2:], v[:3]):
-        raise ValueError(f"query, key and value must have shapes that match; got {q}, {k}, {v}.")
-    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    scores = ops.einsum("btnh,bsnh->bnts", query * factor, key)
-    if bias is not None:
-        scores = scores + bias
-    if is_causal:
-        causal = ops.tri(query.shape[1], key.shape[1], dtype="bool")
-        mask = causal if mask is None else ops.logical_and(mask, causal)
-    if mask is not None:
-        some = ops.any(mask, -1, keepdims=True)
-        scores = where(some, where(mask, scores, -math.inf), 0.0)
-    top = ops.stop_gradient(max_(scores, -1, keepdims=True))
-    grown = exp(scores - top)
-    return ops.einsum("bnts,bsnh->btnh", grown / sum_(grown, -1, keepdims=True), value)

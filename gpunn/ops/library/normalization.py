@@ -1,17 +1,22 @@
-"""Normalization by given or computed means and variances."""
+"""Normalization by given or computed means and variances, and by attention."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
+from gpunn.backends import get_backend
+from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.config import epsilon as default_epsilon
 from gpunn.ops.conversion import convert, floats
-from gpunn.ops.elementwise import rsqrt, square
-from gpunn.ops.reductions import Axis, axes_of, mean, var
+from gpunn.ops.elementwise import exp, rsqrt, square, where
+from gpunn.ops.gradients import gradients_of
+from gpunn.ops.primitive import Gradients, Primitive
+from gpunn.ops.reductions import Axis, axes_of, max_, mean, sum_, var
 from gpunn.ops.shapes import reshape
-from gpunn.ops.table import operation
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.table import operation, ops
+from gpunn.ops.tensor import Shape, Tensor
 
 
 def _along(values: Any, name: str, x: Tensor, axis: Axis) -> Tensor:
@@ -115,3 +120,138 @@ def rms_normalization(
     small = default_epsilon() if epsilon is None else epsilon
     y = x * rsqrt(mean(square(x), axis, keepdims=True) + small)
     return y if scale is None else y * _along(scale, "scale", x, axis)
+
+
+# -- attention: composed, or in blocks of queries whose scores are not kept
+
+
+@operation
+def dot_product_attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    bias: Any = None,
+    mask: Any = None,
+    scale: float | None = None,
+    is_causal: bool = False,
+) -> Tensor:
+    """Compute scaled dot-product attention: ``softmax(scale query key^T + bias) value``.
+
+    For each position of a query, it is the mean of the values, weighted by the match of the keys.
+    The result has shape (batch, T, heads, size of values). Source: Vaswani et al. 2017,
+    arXiv:1706.03762.
+
+    Args:
+        query: (batch, T, heads, size).
+        key: (batch, S, heads, size).
+        value: (batch, S, heads, size of values).
+        bias: (batch, heads, T, S), or broadcast to it; added to the products of queries and keys.
+        mask: broadcast like ``bias``; where it is false, a value is ignored. If all values of a
+            query are masked, they get equal weights, as in Keras.
+        scale: of the products; ``1 / sqrt(size)`` by default.
+        is_causal: whether a query attends only to keys up to its own position.
+
+    Raises:
+        ValueError: if the shapes do not match.
+
+    >>> from gpunn import ops
+    >>> x, values = ops.ones((1, 2, 1, 4)), ops.reshape([1.0, 3.0], (1, 2, 1, 1))
+    >>> ops.dot_product_attention(x, x, values, is_causal=True).tolist()
+    [[[[1.0]], [[2.0]]]]
+    """
+    query, key, value = floats(query), floats(key), floats(value)
+    q, k, v = query.shape, key.shape, value.shape
+    if not len(q) == len(k) == 4 or (q[:1], q[2:], k[:3]) != (k[:1], k[2:], v[:3]):
+        raise ValueError(f"query, key and value must have shapes that match; got {q}, {k}, {v}.")
+    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    if mask is not None:
+        mask = convert(mask, "bool")
+        mask = ops.reshape(mask, (*[1] * (4 - mask.ndim), *mask.shape))
+    given = (query, key, value, *([] if mask is None else [mask]))
+    scores = q[1] * k[1]
+    if bias is None and scores >= get_backend().blocks_from and all(map(math.prod, (q, k, v))):
+        return _in_blocks(*given, scale=float(factor), causal=bool(is_causal))
+    return composed(*given, scale=factor, causal=is_causal, bias=bias)
+
+
+def composed(
+    query: Tensor, key: Tensor, value: Tensor, mask: Any = None, *, scale: Any, causal: bool,
+    bias: Any = None,
+) -> Tensor:  # fmt: skip
+    """Return the result by operations that have derivatives of every order."""
+    scores = ops.einsum("btnh,bsnh->bnts", query * scale, key)
+    if bias is not None:
+        scores = scores + bias
+    if causal:
+        seen = ops.tri(query.shape[1], key.shape[1], dtype="bool")
+        mask = seen if mask is None else ops.logical_and(mask, seen)
+    if mask is not None:
+        some = ops.any(mask, -1, keepdims=True)
+        scores = where(some, where(mask, scores, -math.inf), 0.0)
+    top = ops.stop_gradient(max_(scores, -1, keepdims=True))
+    grown = exp(scores - top)
+    return ops.einsum("bnts,bsnh->btnh", grown / sum_(grown, -1, keepdims=True), value)
+
+
+def _compute(
+    backend: Backend, out: Array, q: Array, k: Array, v: Array, mask: Array = None, *,
+    scale: float, causal: bool,
+) -> None:  # fmt: skip
+    backend.attention(q, k, v, mask, scale, causal, out)
+
+
+def _compute_gradient(
+    backend: Backend, out: Array, dy: Array, q: Array, k: Array, v: Array, mask: Array = None, *,
+    scale: float, causal: bool,
+) -> None:  # fmt: skip
+    ends = pairwise((0, q.size, q.size + k.size, out.size))
+    found = [out[a:b].reshape(x.shape) for (a, b), x in zip(ends, (q, k, v), strict=True)]
+    backend.attention_gradient(q, k, v, mask, dy, scale, causal, *found)
+
+
+def _gradient(
+    dy: Tensor, y: Tensor, q: Tensor, k: Tensor, v: Tensor, *mask: Tensor, **attributes: Any
+) -> Gradients:
+    whole, at, found = _of_blocks(dy, q, k, v, *mask, **attributes), 0, list[Any]()
+    for x in (q, k, v):
+        found.append(_part(whole, start=at, shape=x.shape))
+        at += x.size
+    return [*found, *(None for _ in mask)]
+
+
+def _second(
+    d: Tensor, y: Tensor, dy: Tensor, q: Tensor, k: Tensor, v: Tensor, *mask: Tensor,
+    **attributes: Any,
+) -> Gradients:  # fmt: skip
+    """Return the gradients of the gradients, which are composed for it."""
+
+    def slopes(dy: Tensor, *given: Tensor) -> Tensor:
+        firsts = gradients_of(lambda *x: composed(*x, *mask, **attributes), given, dy)
+        return ops.concatenate([ops.reshape(convert(t), -1) for t in firsts])
+
+    return [*gradients_of(slopes, [dy, q, k, v], d), *(None for _ in mask)]
+
+
+_in_blocks = Primitive(
+    "attention", _compute, lambda q, k, v, *mask, **attributes: (*q[:3], v[3]), gradient=_gradient
+)
+_of_blocks = Primitive(
+    "attention's gradient",
+    _compute_gradient,
+    lambda dy, *shapes, **attributes: (sum(map(math.prod, shapes[:3])),),
+    gradient=_second,
+)
+
+
+def _placed(d: Tensor, y: Tensor, whole: Tensor, start: int, shape: Shape) -> Gradients:
+    flat = ops.reshape(d, -1)
+    return (ops.pad(flat, ((start, whole.size - start - flat.size),)),)
+
+
+_part = Primitive(
+    "part of attention's gradient",
+    lambda array, start, shape: array[start : start + math.prod(shape)].reshape(shape),
+    lambda given, start, shape: shape,
+    gradient=_placed,
+    view=True,
+)

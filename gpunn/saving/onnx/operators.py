@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.ops.dtypes import LEAST, MOST, is_float
+from gpunn.ops.library.normalization import composed
 from gpunn.ops.tensor import Tensor
 
 from .formulas import NotExportable
@@ -289,6 +290,9 @@ class OnnxGraph(ImageOperators):
         return self.add("Cast", narrow, to=self._types[t.dtype])
 
     _rounding = _wrap
+
+    def _attention(self, t: Tensor, *xs: str) -> str:
+        return self.name_of(composed(*t.inputs, **t.attributes))
 
     def _activation(self, t: Tensor, x: str) -> str:
         return self.name_of(self._apply(t.attributes["formula"], t.inputs))

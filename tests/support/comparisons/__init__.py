@@ -25,6 +25,7 @@ from .formulas import (
     metric,
 )
 from .layers import (
+    attention,
     batch_normalization,
     column_sums,
     columns,
@@ -86,7 +87,7 @@ def _comparisons() -> Iterator[tuple[str, Comparison]]:
         convolution, convolution_without_patches, rounded_products, pooling, layout,
         sums_of_many_rows,
     )  # fmt: skip
-    passes = (column_sums, columns, dropout, many_bins)
+    passes = (attention, column_sums, columns, dropout, many_bins)
     by_places = rows_of_places, checked_numbers
     ends = sum_over_one_rank, advance
     for compare in (*passes, *normalizations, *on_images, *by_places, *ends, *programs):

@@ -32,6 +32,30 @@ def column_sums(gpu: Backend, sample: Sample) -> None:
     assert_alike(*on_both(gpu, sums, x=x, out=row, total=row), sample.dtype, size)
 
 
+def attention(gpu: Backend, sample: Sample) -> None:
+    """Attention and its gradient, with masks of different shapes and without."""
+    rng, keys = sample.rng, sample.rows
+    batch, heads, size, depth = (int(n) for n in rng.integers(1, 5, 4))
+    queries = int(rng.integers(1, 140))
+    q, k, v, dy = (
+        rng.normal(size=(batch, steps, heads, width)).astype(sample.dtype)
+        for steps, width in ((queries, size), (keys, size), (keys, depth), (queries, depth))
+    )
+    mask = rng.random(np.where(rng.random(4) < 0.5, (batch, heads, queries, keys), 1)) > 0.3
+
+    def attend(backend: Backend, a: dict[str, Any]) -> None:
+        for i, (causal, seen) in enumerate([(False, None), (True, None), (True, a["mask"])]):
+            backend.attention(a["q"], a["k"], a["v"], seen, 0.5, causal, a[f"y{i}"])
+            backend.attention_gradient(
+                a["q"], a["k"], a["v"], seen, a["dy"], 0.5, causal, *(a[f"d{x}{i}"] for x in "qkv")
+            )
+
+    outs = {f"{name}{i}": x for i in range(3)
+            for name, x in (("y", dy), ("dq", q), ("dk", k), ("dv", v))}  # fmt: skip
+    both = on_both(gpu, attend, q=q, k=k, v=v, dy=dy, mask=mask, **outs)
+    assert_alike(*both, sample.dtype, float(keys))
+
+
 def conversion(source: str, target: str, gpu: Backend, sample: Sample) -> None:
     """`affine` and `gather`, with rows from the middle of a shuffled pass to its end."""
     rows = sample.rows
