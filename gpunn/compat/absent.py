@@ -104,6 +104,11 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "loaders of sound; read the files into arrays, for example with the module wave",
             "audio_dataset_from_directory",
         ),
+        (
+            "generators of pictures; utils.image_dataset_from_directory reads folders, and random "
+            "layers such as RandomFlip and RandomRotation change pictures in the step",
+            "ImageDataGenerator",
+        ),
     ],
     "": [
         (

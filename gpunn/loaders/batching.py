@@ -17,12 +17,9 @@ SomeDataset = TypeVar("SomeDataset", bound=Dataset)
 
 
 def in_batches(
-    kind: type[SomeDataset],
-    count: int,
-    seed: int | None,
-    batch_size: int | None,
+    kind: type[SomeDataset], count: int, seed: int | None, batch_size: int | None,
     read: Callable[[np.ndarray], Any],
-) -> SomeDataset:
+) -> SomeDataset:  # fmt: skip
     """Return a data set of batches, or of single samples without a ``batch_size``.
 
     Args:

@@ -23,22 +23,14 @@ MAX_BYTES = 64 << 30  # of a download
 MAX_SECONDS = 4 * 3600.0
 MAX_MEMBERS = 4_000_000  # of an archive
 MOST_UNPACKED = 1 << 30, 200  # bytes of an archive's content: these, or so many times its own size
-LENGTHS = {"md5": 32, "sha256": 64}  # hexadecimal digits of hashes
 
 
 def get_file(
-    fname: str | os.PathLike[str] | None = None,
-    origin: str | None = None,
-    untar: bool = False,
-    md5_hash: str | None = None,
-    file_hash: str | None = None,
-    cache_subdir: str = "datasets",
-    hash_algorithm: str = "auto",
-    extract: bool = False,
-    archive_format: Any = "auto",
-    cache_dir: str | os.PathLike[str] | None = None,
-    force_download: bool = False,
-) -> str:
+    fname: str | os.PathLike[str] | None = None, origin: str | None = None, untar: bool = False,
+    md5_hash: str | None = None, file_hash: str | None = None, cache_subdir: str = "datasets",
+    hash_algorithm: str = "auto", extract: bool = False, archive_format: Any = "auto",
+    cache_dir: str | os.PathLike[str] | None = None, force_download: bool = False,
+) -> str:  # fmt: skip
     """Download a file unless it is there already, and unpack it if it is an archive.
 
     The file appears when it is complete and has the given hash; so does the folder of an archive.
@@ -84,7 +76,14 @@ def get_file(
     name = given or PurePosixPath(urllib.parse.unquote(address.path)).name
     if not name or name in (".", "..") or any(c in name for c in ("/", "\\", "\0")):
         raise ValueError(f"fname must be the name of a file, without a folder; got {name!r}.")
-    kind, digest = _hash(file_hash or md5_hash, hash_algorithm if file_hash else "auto")
+    digest = (file_hash or md5_hash or "").lower()
+    kind = {32: "md5", 64: "sha256"}.get(len(digest) or 64)
+    known = ("auto", kind) if file_hash else ("auto", "md5", "sha256")
+    if kind is None or hash_algorithm not in known:
+        raise ValueError(
+            f"file_hash must have 64 hexadecimal digits for hash_algorithm='sha256', or 32 for "
+            f"'md5'; got {digest!r} for {hash_algorithm!r}."
+        )
     folder = _folder(cache_dir) / cache_subdir
     unpacks, target = extract or untar, folder / name
     unpacked = folder / name
@@ -111,22 +110,7 @@ def _folder(given: str | os.PathLike[str] | None) -> Path:
     return home if os.access(home, os.W_OK) else cache_folder()
 
 
-def _hash(digest: str | None, algorithm: str) -> tuple[str, str | None]:
-    """Return the kind of a hash, and the hash in small letters."""
-    if algorithm not in ("auto", *LENGTHS):
-        raise ValueError(f"hash_algorithm must be 'auto', 'sha256' or 'md5'; got {algorithm!r}.")
-    if not digest:
-        return "sha256", None
-    kinds = [kind for kind, length in LENGTHS.items() if len(digest) == length]
-    if not kinds or algorithm not in ("auto", kinds[0]):
-        raise ValueError(
-            f"file_hash must have 64 hexadecimal digits for SHA-256, or 32 for MD5; got "
-            f"{digest!r} for hash_algorithm={algorithm!r}."
-        )
-    return kinds[0], digest.lower()
-
-
-def _fetch(origin: str, target: Path, kind: str, digest: str | None) -> None:
+def _fetch(origin: str, target: Path, kind: str, digest: str) -> None:
     """Download ``origin`` to ``target``, which appears when it is complete."""
     import tempfile
 
@@ -142,7 +126,7 @@ def _fetch(origin: str, target: Path, kind: str, digest: str | None) -> None:
         except FAILURES as error:
             reason = error or type(error).__name__
             raise DatasetUnavailable(f"{origin}: {reason}. {hint}") from error
-        found = digest_of(made, kind) if digest else None
+        found = digest_of(made, kind) if digest else ""
         if found != digest:
             raise ValueError(
                 f"{origin}: a file whose {kind.upper()} is {digest} was expected; got {found}. It "

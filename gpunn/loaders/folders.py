@@ -61,20 +61,11 @@ class Part:
 
 
 def parts_of(
-    directory: Any,
-    endings: tuple[str, ...],
-    what: str,
-    labels: Any,
-    label_mode: str | None,
-    class_names: Sequence[str] | None,
-    shuffle: bool,
-    seed: int | None,
-    validation_split: float | None,
-    subset: str | None,
-    follow_links: bool,
-    verbose: bool = True,
+    directory: Any, endings: tuple[str, ...], what: str, labels: Any, label_mode: str | None,
+    class_names: Sequence[str] | None, shuffle: bool, seed: int | None,
+    validation_split: float | None, subset: str | None, follow_links: bool, verbose: bool = True,
     check: Check | None = None,
-) -> list[Part]:
+) -> list[Part]:  # fmt: skip
     """Return the parts of a folder that ``subset`` names: two for ``"both"``, otherwise one.
 
     The files, their order and the parts are Keras's for the same seed.
@@ -180,13 +171,9 @@ def files_in(folder: str, endings: tuple[str, ...], follow_links: bool = False) 
 
 
 def files_by_class(
-    folder: str,
-    endings: tuple[str, ...],
-    what: str = "pictures",
-    follow_links: bool = False,
-    only: Sequence[str] | None = None,
-    strict: bool = True,
-) -> dict[str, list[str]]:
+    folder: str, endings: tuple[str, ...], what: str = "pictures", follow_links: bool = False,
+    only: Sequence[str] | None = None, strict: bool = True,
+) -> dict[str, list[str]]:  # fmt: skip
     """Return the files of each subfolder, by its name; sorted, or in the order of ``only``.
 
     Raises:

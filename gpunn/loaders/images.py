@@ -23,12 +23,9 @@ def channels_first(data_format: str | None) -> bool:
 
 
 def load_img(
-    path: Any,
-    color_mode: str = "rgb",
-    target_size: tuple[int, int] | None = None,
-    interpolation: str = "nearest",
-    keep_aspect_ratio: bool = False,
-) -> Any:
+    path: Any, color_mode: str = "rgb", target_size: tuple[int, int] | None = None,
+    interpolation: str = "nearest", keep_aspect_ratio: bool = False,
+) -> Any:  # fmt: skip
     """Read an image file as an image of Pillow, converted and resized.
 
     Args:
@@ -149,13 +146,9 @@ def array_to_img(
 
 
 def save_img(
-    path: Any,
-    x: Any,
-    data_format: str | None = None,
-    file_format: str | None = None,
-    scale: bool = True,
-    **kwargs: Any,
-) -> None:
+    path: Any, x: Any, data_format: str | None = None, file_format: str | None = None,
+    scale: bool = True, **kwargs: Any,
+) -> None:  # fmt: skip
     """Write an array (height, width, channels) as an image file.
 
     Args:

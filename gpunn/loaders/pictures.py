@@ -26,25 +26,14 @@ THREADS = min(8, os.cpu_count() or 1)
 
 
 def image_dataset_from_directory(
-    directory: str | os.PathLike[str],
-    labels: Any = "inferred",
-    label_mode: str | None = "int",
-    class_names: Sequence[str] | None = None,
-    color_mode: str = "rgb",
-    batch_size: int | None = 32,
-    image_size: Any = (256, 256),
-    shuffle: bool = True,
-    seed: int | None = None,
-    validation_split: float | None = None,
-    subset: str | None = None,
-    interpolation: str = "bilinear",
-    follow_links: bool = False,
-    crop_to_aspect_ratio: bool = False,
-    pad_to_aspect_ratio: bool = False,
-    data_format: str | None = None,
-    format: str = "tf",
+    directory: str | os.PathLike[str], labels: Any = "inferred", label_mode: str | None = "int",
+    class_names: Sequence[str] | None = None, color_mode: str = "rgb", batch_size: int | None = 32,
+    image_size: Any = (256, 256), shuffle: bool = True, seed: int | None = None,
+    validation_split: float | None = None, subset: str | None = None,
+    interpolation: str = "bilinear", follow_links: bool = False, crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False, data_format: str | None = None, format: str = "tf",
     verbose: bool = True,
-) -> FilesDataset | list[FilesDataset]:
+) -> FilesDataset | list[FilesDataset]:  # fmt: skip
     """Read the pictures in a folder, which has a subfolder for each class, into batches for `fit`.
 
     Threads decode the pictures, while earlier batches train. Decoded pictures stay in memory if
