@@ -26,6 +26,7 @@ from .loaders.files import get_file
 from .loaders.images import array_to_img, img_to_array, load_img, save_img
 from .loaders.pictures import image_dataset_from_directory
 from .loaders.series import timeseries_dataset_from_array
+from .loaders.texts import pad_sequences, text_dataset_from_directory
 
 Sequence = PyDataset  # as Keras called it before
 __path__: list[str] = []  # as of a package, so that `gpunn.utils.feature_space` is still found
@@ -43,10 +44,12 @@ __all__ = [
     "image_dataset_from_directory",
     "img_to_array",
     "load_img",
+    "pad_sequences",
     "plot_model",
     "save_img",
     "seeded",
     "set_random_seed",
+    "text_dataset_from_directory",
     "timeseries_dataset_from_array",
     "to_categorical",
 ]

@@ -54,8 +54,8 @@ OTHERS = (
 NEEDY = (  # skipped, unless more packages are installed
     "tests/callbacks/test_progress_bar.py", "tests/feeding/test_data_facts.py",
     "tests/layers/sequences/test_attention.py", "tests/layers/test_convolution.py",
-    "tests/layers/test_embedding.py",
-    "tests/layers/test_texts.py", "tests/optimizers/test_tables_by_rows.py",
+    "tests/layers/test_embedding.py", "tests/layers/test_texts.py",
+    "tests/optimizers/test_tables_by_rows.py", "tests/loaders/test_texts.py",
     "tests/layers/test_recurrent.py", "tests/layers/test_second_derivatives.py",
     "tests/layers/test_small_layers.py",
     "tests/by_hand/test_calls_in_tapes.py", "tests/layers/test_stateless_calls.py",

@@ -97,10 +97,6 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "model_to_dot",
         ),
         (
-            "loaders of files and texts; read them with NumPy or pandas and pass arrays",
-            "text_dataset_from_directory pad_sequences",
-        ),
-        (
             "loaders of sound; read the files into arrays, for example with the module wave",
             "audio_dataset_from_directory",
         ),

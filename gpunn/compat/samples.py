@@ -65,7 +65,7 @@ def array_of(x: Any) -> Any:
 
 def tensor_of(array: Any) -> Any:
     """Convert a part of a sample to a tensor of its dtype, if it is numeric."""
-    if isinstance(array, Samples) or array.dtype.kind not in "biuf":
+    if isinstance(array, (Samples, str)) or array.dtype.kind not in "biuf":
         return array
     return ops.convert_to_tensor(array, array.dtype)
 
