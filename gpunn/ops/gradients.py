@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from .conversion import cast
 from .dtypes import is_float
 from .elementwise import copy
+from .indexing import joined_where_whole
 from .making import ones_like
 from .primitive import Gradients, Primitive
 from .shapes import reduced_to
@@ -72,20 +73,25 @@ def gradients(
     for t in order:
         if is_float(t.dtype) and not matters.isdisjoint(map(id, sources_of[id(t)])):
             matters.add(id(t))
-    found: dict[int, Tensor] = {}
+    found: dict[int, list[Tensor]] = {}
 
     def add(t: Tensor, gradient: Tensor | None) -> None:
         if gradient is not None and id(t) in matters:
             gradient = reduced_to(gradient, t.shape)
             if gradient.dtype != t.dtype and is_float(t.dtype):  # stated for promoted inputs
                 gradient = cast(gradient, t.dtype)
-            before = found.get(id(t))
-            found[id(t)] = gradient if before is None else before + gradient
+            found.setdefault(id(t), []).append(gradient)
+
+    def total(t: Tensor) -> Tensor | None:
+        if len(parts := found.get(id(t), [])) > 1:
+            first, *others = joined_where_whole(parts)
+            parts[:] = [sum(others, first)]
+        return parts[0] if parts else None
 
     for y, dy in zip(outputs, given, strict=True):
         add(y, dy)
     for t in reversed(order):
-        dy = found.get(id(t))
+        dy = total(t)
         if dy is None or t.primitive is None or t.primitive.gradient is None:
             continue
         sources = sources_of[id(t)]
@@ -98,7 +104,7 @@ def gradients(
         for source, part in zip(sources, parts, strict=True):
             if id(source) in matters:
                 add(source, part() if callable(part) else part)
-    return [found.get(id(x)) for x in inputs]
+    return [total(x) for x in inputs]
 
 
 class _Argument(Primitive):

@@ -97,6 +97,25 @@ _placed = Primitive(
 )
 
 
+def joined_where_whole(parts: Sequence[Tensor]) -> list[Tensor]:
+    """Return tensors of the same sum: if some of these are zeros around the slices of one tensor,
+    side by side, they become one, without a sum. So the gradient of a split is no sum."""
+    apart = [t for t in parts if t.primitive is _placed and not t.is_constant]
+    columns = {id(t): _columns(t.shape, t.attributes["key"]) or (0, 0, 0) for t in apart}
+    apart.sort(key=lambda t: columns[id(t)][1])
+    at = 0
+    for n, start, width in (columns[id(t)] for t in apart):
+        if start != at or n != columns[id(apart[0])][0]:
+            return list(parts)
+        at += width
+    if not at or at != columns[id(apart[0])][0]:
+        return list(parts)
+    own = {id(t) for t in apart}
+    slices = [reshape(t.inputs[0], (-1, columns[id(t)][2])) for t in apart]
+    whole = reshape(ops.concatenate(slices, 1), apart[0].shape)
+    return [whole, *(t for t in parts if id(t) not in own)]
+
+
 @operation
 def get_item(x: Any, key: Any) -> Tensor:
     """Return a part of a tensor, as ``x[key]``: integers, slices, None, ``...`` or index tensors.
