@@ -100,19 +100,20 @@ _placed = Primitive(
 def joined_where_whole(parts: Sequence[Tensor]) -> list[Tensor]:
     """Return tensors of the same sum: if some of these are zeros around the slices of one tensor,
     side by side, they become one, without a sum. So the gradient of a split is no sum."""
-    apart = [t for t in parts if t.primitive is _placed and not t.is_constant]
-    columns = {id(t): _columns(t.shape, t.attributes["key"]) or (0, 0, 0) for t in apart}
-    apart.sort(key=lambda t: columns[id(t)][1])
-    at = 0
-    for n, start, width in (columns[id(t)] for t in apart):
-        if start != at or n != columns[id(apart[0])][0]:
-            return list(parts)
-        at += width
-    if not at or at != columns[id(apart[0])][0]:
+    found = []
+    for t in parts:
+        if t.primitive is _placed and not t.is_constant:
+            columns = _columns(t.shape, t.attributes["key"])
+            if columns is not None and columns[2]:
+                found.append((*columns, t))
+    found.sort(key=lambda one: one[1])
+    ends = [0, *(start + width for _, start, width, _ in found)]
+    beside = [start for _, start, _, _ in found] == ends[:-1]
+    if not found or not beside or {n for n, *_ in found} != {ends[-1]}:
         return list(parts)
-    own = {id(t) for t in apart}
-    slices = [reshape(t.inputs[0], (-1, columns[id(t)][2])) for t in apart]
-    whole = reshape(ops.concatenate(slices, 1), apart[0].shape)
+    slices = [reshape(t.inputs[0], (-1, width)) for _, _, width, t in found]
+    own = {id(t) for *_, t in found}
+    whole = reshape(ops.concatenate(slices, 1), found[0][3].shape)
     return [whole, *(t for t in parts if id(t) not in own)]
 
 

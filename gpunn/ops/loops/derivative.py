@@ -19,7 +19,7 @@ from gpunn.ops.shapes import reshape, transpose
 from gpunn.ops.tensor import Tensor, leaf
 from gpunn.ops.trace import current
 
-from .loop import Loop, gradient_of_loop, gradients_given, read_by
+from .loop import Loop, base_of, gradient_of_loop, gradients_given, read_by
 
 
 def _gradient_of_loop(
@@ -98,11 +98,11 @@ class _Back:
 
     def close(self, wanted: Sequence[Tensor]) -> None:
         """Make the loop, whose wanted tensors are kept."""
-        forward, wanted = self._forward, [_base(t) for t in wanted]
+        forward, wanted = self._forward, [base_of(t) for t in wanted]
         own = {id(t) for t in self._carries} | self._rows.keys()
 
         def is_read(t: Tensor) -> bool:
-            return id(t) in own or (forward.reads(t) and _base(t) is t)
+            return id(t) in own or (forward.reads(t) and base_of(t) is t)
 
         roots = [*self.nexts, *wanted]
         for t in topological_sort(roots, lambda t: () if is_read(t) else read_by(t)):
@@ -115,19 +115,12 @@ class _Back:
 
     def all(self, t: Tensor) -> Tensor:
         """Return a wanted tensor's values in all steps."""
-        return reshape(self.loop.all(_base(t)), (self.loop.length, *t.shape))
+        return reshape(self.loop.all(base_of(t)), (self.loop.length, *t.shape))
 
 
 def _leaf(like: Tensor) -> Tensor:
     trace = current()
     return leaf(like.shape, like.dtype) if trace is None else trace.leaf(like.shape, like.dtype)
-
-
-def _base(t: Tensor) -> Tensor:
-    """Return the tensor that this one is another shape of."""
-    while t.primitive is not None and t.primitive.name == "reshape" and not t.is_constant:
-        t = t.inputs[0]
-    return t
 
 
 class _Sum:
@@ -145,7 +138,7 @@ class _Sum:
         self._carried: Tensor | None = None
         rest: Tensor | None = None
         for t in _terms(term):
-            base = _base(t)
+            base = base_of(t)
             if t.primitive is not None and t.primitive.name == "matmul" and t.ndim == 2:
                 self._products.append(t)
             elif base.primitive is not None and base.primitive.name == "sum":

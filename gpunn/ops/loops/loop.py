@@ -7,12 +7,13 @@ of the last step, and tensors of the body that are kept for each step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from gpunn.backends.contract.backend import Array
+from gpunn.ops.fusion.storing import stored
 from gpunn.ops.gradients import topological_sort
 from gpunn.ops.primitive import Gradients, Primitive, Work
 from gpunn.ops.running.computation import Computation, Destination
@@ -53,20 +54,36 @@ class Loop:
         self.sequences = list(sequences)
         self.token = _loop(*firsts, *sequences, *self.fixed, loop=self)
 
+    def products_of_rows(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the products of rows with something fixed, and the leaves of the rows."""
+        for t in topological_sort([*self.nexts, *self.kept], read_by):
+            if id(t) in self.inside and t.primitive.name == "matmul" and t.ndim == 2:
+                row, turned = base_of(t.inputs[0]), t.attributes["transpose_a"]
+                if any(row is x for x in self.rows) and not turned and not self.reads(t.inputs[1]):
+                    yield t, row
+
     def last(self, k: int) -> Tensor:
         """Return the value that is carried out of the last step."""
         return self._result("last", k, self.nexts[k], self.carries[k].shape)
 
     def all(self, t: Tensor) -> Tensor:
         """Return the values of a tensor of the body, or of a leaf, in all steps."""
-        if any(t is row for row in self.rows):
-            return self.sequences[[t is row for row in self.rows].index(True)]
+        for row, sequence in zip(self.rows, self.sequences, strict=True):
+            if t is row:
+                return sequence
         if all(t is not other for other in self.kept):
             self.kept.append(t)
             if id(t) not in self.leaves:
                 self.inside.add(id(t))
         k = [t is other for other in self.kept].index(True)
-        return self._result("all", k, t, (self.length, *t.shape))
+        carried = [t is other for other in (*self.carries, *self.nexts)]
+        if not any(carried) or not self.reads(t):
+            return self._result("all", k, t, (self.length, *t.shape))
+        # What is carried is kept where it is carried: in a row for each step, and one more.
+        is_next, place = divmod(carried.index(True), len(self.carries))
+        rows = self._result("history", place, t, (self.length + 1, *t.shape))
+        start = int(bool(is_next) is not self.reverse)
+        return _steps(rows, self.token, start=start, length=self.length, number=k)
 
     def _result(self, kind: str, k: int, like: Tensor, shape: tuple[int, ...]) -> Tensor:
         if (kind, k) not in self.results:
@@ -78,7 +95,7 @@ class Loop:
     def reads(self, t: Tensor) -> bool:
         """Whether a tensor differs from step to step: a leaf or what the body computes, which the
         results of a loop in it are."""
-        of_inner = t.primitive is _result and id(t.inputs[0]) in self.inside
+        of_inner = t.primitive in (_result, _steps) and id(t.inputs[-1]) in self.inside
         return id(t) in self.leaves or id(t) in self.inside or of_inner
 
     # -- on arrays
@@ -96,28 +113,38 @@ class Loop:
         sequences = arrays[count : count + len(self.rows)]
         fixed = dict(zip(map(id, self.fixed), arrays[count + len(self.rows) :], strict=True))
         turns = min(self.length - 1, 2)
-        spare = [[computation.empty(c.shape, c.dtype) for _ in range(turns)] for c in self.carries]
+        rows = [used.get(("history", k)) for k in range(count)]
         work: list[Work] = []
+        spare = []
+        for k, (c, whole) in enumerate(zip(self.carries, rows, strict=True)):
+            some = whole is None and turns
+            spare.append([computation.empty(c.shape, c.dtype) for _ in range(some or 0)])
+            if whole is not None:
+                first = _row(whole, self.length if self.reverse else 0)
+                work.append(stored(backend, now[k], first))
+                now[k] = first
         for step in range(self.length):
             at = self.length - 1 - step if self.reverse else step
             leaves = dict(fixed)
             for leaf, sequence in zip(self.rows, sequences, strict=True):
                 leaves[id(leaf)] = _row(sequence, at)
             leaves.update(zip(map(id, self.carries), now, strict=True))
+            is_last = step == self.length - 1
             targets = [
-                Destination(self.kept[k], _row(array, at))
-                for (kind, k), array in used.items() if kind == "all"
+                Destination(self.kept[k] if kind == "all" else self.nexts[k], array)
+                for (kind, k), whole in used.items()
+                if kind == "all" or (kind == "last" and is_last)
+                for array in [_row(whole, at) if kind == "all" else whole]
             ]  # fmt: skip
-            if step < self.length - 1:
-                now = [two[step % 2] for two in spare]
-                targets += map(Destination, self.nexts, now)
-            else:
-                targets += [
-                    Destination(self.nexts[k], array)
-                    for (kind, k), array in used.items() if kind == "last"
-                ]  # fmt: skip
+            for k, whole in enumerate(rows):
+                if whole is not None:
+                    now[k] = _row(whole, at if self.reverse else at + 1)
+                elif not is_last:
+                    now[k] = spare[k][step % 2]
+                if whole is not None or not is_last:
+                    targets.insert(0, Destination(self.nexts[k], now[k]))
             inner = Computation(
-                backend, leaves, [targets], lambda: computation.context, computation.free
+                backend, leaves, [targets], lambda: computation.context, computation
             )
             work += inner.work[0]
         for two in spare:
@@ -150,6 +177,13 @@ def _body(roots: Iterable[Tensor], leaves: Collection[int]) -> tuple[set[int], l
             read.update((id(x), x) for x in sources)
     known = (t for key, t in read.items() if key not in leaves and key not in inside)
     return inside, [t for t in known if not t.is_number]
+
+
+def base_of(t: Tensor) -> Tensor:
+    """Return the tensor that this one is another shape of."""
+    while t.primitive is not None and t.primitive.name == "reshape" and not t.is_constant:
+        t = t.inputs[0]
+    return t
 
 
 class _Looping(Primitive):
@@ -192,6 +226,19 @@ _result = _Result(
     lambda token, dtype, **attributes: dtype,
     lambda dy, y, token, kind, number, **attributes: (_given(dy, kind=kind, number=number),),
 )
+
+
+_steps = Primitive(
+    "steps of a loop",
+    lambda rows, start, length, number: rows[start : start + length],
+    lambda rows, token, start, length, number: (length, *rows[1:]),
+    lambda dtype, token, **attributes: dtype,
+    lambda dy, y, rows, token, start, length, number: (
+        None, _given(dy, kind="all", number=number)
+    ),
+    view=True,
+)  # fmt: skip
+"""What a loop carries into each of its steps, or out of it."""
 
 
 def gradients_given(dy: Tensor) -> dict[tuple[str, int], Tensor]:

@@ -10,8 +10,9 @@ from gpunn.common.config import runs_eagerly
 from gpunn.ops.conversion import convert
 from gpunn.ops.joining import stack
 from gpunn.ops.making import zeros
+from gpunn.ops.products import product
 from gpunn.ops.running.eager import EagerTrace
-from gpunn.ops.shapes import whole
+from gpunn.ops.shapes import reshape, whole
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Trace, current
 
@@ -151,7 +152,17 @@ class _Body:
             return nexts, (carry, ys, form)
 
         nexts, (carry, ys, form) = self._begin(once)
-        loop = Loop(carry, nexts, rows, ys, self._length, self._reverse)
+        n, sequences = self._length, list(sequences)
+        loop = Loop(carry, nexts, rows, ys, n, self._reverse)
+        taken_out = list(loop.products_of_rows())
+        for t, row in taken_out:  # one product for all rows
+            x, turned = sequences[[row is leaf for leaf in rows].index(True)], t.inputs[0].shape
+            matrix = reshape(x, (n * turned[0], turned[1]))
+            whole = product(matrix, t.inputs[1], False, t.attributes["transpose_b"])
+            sequences.append(reshape(whole, (n, *t.shape)))
+        if taken_out:
+            rows += [t for t, _ in taken_out]
+            loop = Loop(carry, nexts, rows, ys, n, self._reverse)
         loop.apply(self._firsts, sequences)
         last = [loop.last(k) for k in range(len(carry))]
         return filled(self._carry_form, last), filled(form, [loop.all(y) for y in ys])

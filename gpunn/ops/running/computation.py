@@ -42,7 +42,7 @@ class Computation:
         leaves: the arrays of the leaves, by the ``id`` of their tensors.
         stages: the destinations of each stage.
         context: the call that layers inside it belong to, or a function that creates it.
-        free: memory of a computation that this one is part of, to be used and given back.
+        outer: the computation that this one is a step of: it uses its memory, and gives it back.
 
     Attributes:
         work: for each stage, the functions to call in order.
@@ -54,14 +54,15 @@ class Computation:
         leaves: dict[int, Array],
         stages: Sequence[Sequence[Destination]],
         context: Any = None,
-        free: dict[tuple[int, str], list[Array]] | None = None,
+        outer: Computation | None = None,
     ) -> None:
         self.backend, self._context = backend, context
         self._arrays: dict[int, Any] = dict(leaves)
         self._leaves = [array for array in leaves.values() if array.size]
         self._constants: list[Tensor] = []  # kept alive: arrays are keyed by their `id`
         self._owner = {key: key for key in leaves}  # the tensor that owns the memory of an array
-        self.free: dict[tuple[int, str], list[Array]] = {} if free is None else free
+        self.free: dict[tuple[int, str], list[Array]] = {} if outer is None else outer.free
+        self._outer, self._orders = outer, dict[Any, list[Tensor | Fused]]()
         self._over: dict[int, Tensor] = {}  # the result written over a tensor, by its `id`
         self._first = frozenset(leaves)
         self.calls: dict[int, Any] = {}  # of layers, by the `id` of their outputs
@@ -166,7 +167,7 @@ class Computation:
                 self.array(t)
         written = list(plain.values())
         computed = [t for t in order if not self._is_given(t)]
-        steps = list(scheduled(computed, self._arrays.keys(), needed))
+        steps = self._scheduled(computed, needed)
         made = {id(t) for t in computed if not t.primitive.view}
         self._in_place(steps, made - plain.keys(), set(added))
         for step in steps:
@@ -180,6 +181,14 @@ class Computation:
                 work.append(stored(self.backend, source, target.array, target.accumulate))
             self._done_with(target.tensor, work)
         return work
+
+    def _scheduled(self, computed: list[Tensor], needed: set[int]) -> list[Tensor | Fused]:
+        """Return what to do in order; that of equal steps is known from the first one."""
+        known = {} if self._outer is None else self._outer._orders
+        key = *map(id, computed), frozenset(needed)
+        if key not in known:
+            known[key] = list(scheduled(computed, self._arrays.keys(), needed))
+        return known[key]
 
     def _alone(self, t: Tensor, plain: dict[int, Destination], work: list[Work]) -> None:
         """Add a single operation."""

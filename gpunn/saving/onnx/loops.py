@@ -22,6 +22,7 @@ def scanned(graph: Graph, t: Tensor, *inputs: str) -> dict[Any, str]:
     if loop.length % graph.batch == 0:
         raise NotExportable("a scan over the samples of the batch")
     now, kept = list(inputs[: len(loop.carries)]), []
+    carried = [now]
     sequences = inputs[len(loop.carries) :]
     for step in range(loop.length):
         at = graph.integers([loop.length - 1 - step if loop.reverse else step])
@@ -33,12 +34,17 @@ def scanned(graph: Graph, t: Tensor, *inputs: str) -> dict[Any, str]:
                 graph.put(leaf, graph.add("Squeeze", row, graph.integers([0])))
             now = [graph.name_of(x) for x in loop.nexts]
             rows = [graph.name_of(x) for x in loop.kept]
+        carried.append(now)
         kept.append([graph.add("Unsqueeze", row, graph.integers([0])) for row in rows])
-    columns = zip(*kept[:: -1 if loop.reverse else 1], strict=True)
     found: dict[Any, str] = {("last", k): name for k, name in enumerate(now)}
-    return found | {
-        ("all", k): graph.add("Concat", *column, axis=0) for k, column in enumerate(columns)
-    }
+    axis = graph.integers([0])
+    all_carried = [[graph.add("Unsqueeze", x, axis) for x in names] for names in carried]
+    for kind, rows in (("all", kept), ("history", all_carried)):
+        columns = zip(*rows[:: -1 if loop.reverse else 1], strict=True)
+        found |= {
+            (kind, k): graph.add("Concat", *column, axis=0) for k, column in enumerate(columns)
+        }
+    return found
 
 
 def result(graph: Graph, t: Tensor, results: dict[Any, str]) -> str:
@@ -46,4 +52,12 @@ def result(graph: Graph, t: Tensor, results: dict[Any, str]) -> str:
     return results[t.attributes["kind"], t.attributes["number"]]
 
 
-OPERATORS: dict[str, Any] = {"scan": scanned, "result of a loop": result}
+def steps(graph: Graph, t: Tensor, rows: str, results: Any) -> str:
+    """Return the name of what is carried into each step, or out of it."""
+    start = t.attributes["start"]
+    ends = graph.integers([start]), graph.integers([start + t.attributes["length"]])
+    name: str = graph.add("Slice", rows, *ends, graph.integers([0]))
+    return name
+
+
+OPERATORS: dict[str, Any] = {"scan": scanned, "result of a loop": result, "steps of a loop": steps}
