@@ -42,7 +42,7 @@ UNKNOWN_TO_KERAS = {
         "center", "scale", "beta_initializer", "gamma_initializer", "beta_regularizer",
         "gamma_regularizer", "beta_constraint", "gamma_constraint",
     },
-    "Discretization": {"trainable"},
+    "Discretization": {"trainable"}, "Adam": {"lazy"}, "AdamW": {"lazy"},
 }  # fmt: skip
 """Arguments by class that Keras's class of this name lacks. They are left out at their default."""
 MEANINGLESS: dict[str, tuple[Any, ...]] = {
