@@ -45,6 +45,12 @@ def other_batch_size() -> Any:
 
 
 @case
+def lazy_adam() -> Any:
+    chain, lazy = [layers.Embedding(900, 3), layers.Flatten()], gpunn.optimizers.Adam(lazy=True)
+    return fit(*chain, x=np.abs(X) // 1, optimizer=lazy)
+
+
+@case
 def other_epochs() -> Any:
     return fit(epochs=2 + rank())
 

@@ -61,6 +61,14 @@ def dropout_noise_penalty_and_clipping() -> Any:
 
 
 @training
+def a_table_read_by_rows() -> Any:
+    """One process updates the rows of a batch, several processes all rows."""
+    codes = np.random.default_rng(2).integers(0, 900, (ROWS, INPUTS))
+    chain = [layers.Embedding(900, 3), layers.Flatten()]
+    return fitted(network(*chain, optimizer=optimizers.SGD(0.5)), codes, data()[1])
+
+
+@training
 def weights_of_rows_and_classes() -> Any:
     x, y = data()
     model = network(
