@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn import ops
 from gpunn.apps.roofline.step_profile import BATCH, copied, example, step_program
 from gpunn.backends.contract import Contract, OpDeclaration
 from gpunn.backends.contract.declaration import Argument
@@ -116,7 +117,8 @@ the exceptions, which the tests of all operations (`tests/ops/test_operations.py
 def list_of_functions() -> str:
     """Return a table: the name and arguments, and the first paragraph of the docstring."""
     lines = ["| operation | what it does |", "| --- | --- |"]
-    for name, function in sorted(FUNCTIONS.items()):
+    images = {f"image.{name}": getattr(ops.image, name) for name in ops.image.__all__}
+    for name, function in sorted({**FUNCTIONS, **images}.items()):
         parameters = inspect.signature(function).parameters.values()
         arguments = ", ".join(map(written_argument, parameters))
         meaning = " ".join((function.__doc__ or "").split("\n\n")[0].split()).replace("|", "\\|")

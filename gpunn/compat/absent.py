@@ -30,14 +30,12 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "HashedCrossing",
         ),
         (
-            "layers that change pictures at random, or cut and resize them; prepare the arrays "
-            "before fit, or yield changed batches from a generator",
-            "RandomFlip RandomRotation RandomZoom RandomContrast RandomBrightness RandomCrop "
-            "RandomTranslation RandomErasing RandomHue RandomSaturation RandomShear RandAugment "
-            "AugMix MixUp CutMix AutoContrast Resizing CenterCrop Solarization "
-            "Equalization RandomGrayscale RandomInvert RandomPerspective RandomPosterization "
-            "RandomSharpness RandomColorJitter RandomColorDegeneration RandomElasticTransform "
-            "RandomGaussianBlur Pipeline",
+            "such layer for pictures; write it with gpunn.ops in a layer's call, or prepare the "
+            "arrays before fit",
+            "RandomErasing RandomHue RandomSaturation RandomShear RandAugment AugMix MixUp CutMix "
+            "AutoContrast Solarization Equalization RandomGrayscale RandomInvert RandomPerspective "
+            "RandomPosterization RandomSharpness RandomColorJitter RandomColorDegeneration "
+            "RandomElasticTransform RandomGaussianBlur Pipeline",
         ),
         (
             "convolutions and pooling of one or three axes; with one axis, give Conv2D an image "

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from .normalization import BatchNormalization, LayerNormalization, RMSNormalization
     from .operations import Lambda
     from .passing import ActivityRegularization, Identity, Permute, RepeatVector
+    from .pictures.colors import RandomBrightness, RandomContrast
+    from .pictures.geometry import RandomFlip, RandomRotation, RandomTranslation, RandomZoom
+    from .pictures.sizes import CenterCrop, RandomCrop, Resizing
     from .preprocessing.datetimes import DatetimeEncoder
     from .preprocessing.discretization import Discretization
     from .preprocessing.encoding import CategoryEncoding
@@ -86,6 +89,9 @@ else:
             ".normalization": "BatchNormalization LayerNormalization RMSNormalization",
             ".operations": "Lambda",
             ".passing": "ActivityRegularization Identity Permute RepeatVector",
+            ".pictures.colors": "RandomBrightness RandomContrast",
+            ".pictures.geometry": "RandomFlip RandomRotation RandomTranslation RandomZoom",
+            ".pictures.sizes": "CenterCrop RandomCrop Resizing",
             ".preprocessing.datetimes": "DatetimeEncoder",
             ".preprocessing.discretization": "Discretization",
             ".preprocessing.encoding": "CategoryEncoding",
@@ -119,7 +125,7 @@ else:
 __all__ = [
     "ELU", "GRU", "LSTM", "RNN", "Activation", "ActivityRegularization", "Add", "AdditiveAttention",
     "AlphaDropout", "Attention", "Average", "AveragePooling2D", "AvgPool2D", "BatchNormalization",
-    "CategoryEncoding", "Concatenate", "Conv2D", "Conv2DTranspose", "Convolution2D",
+    "CategoryEncoding", "CenterCrop", "Concatenate", "Conv2D", "Conv2DTranspose", "Convolution2D",
     "Convolution2DTranspose", "DatetimeEncoder", "Dense", "Discretization", "Dot", "Dropout",
     "EinsumDense", "Embedding", "Flatten", "GRUCell", "GaussianDropout", "GaussianNoise",
     "GlobalAveragePooling2D", "GlobalAvgPool2D", "GlobalMaxPool2D", "GlobalMaxPooling2D",
@@ -127,9 +133,10 @@ __all__ = [
     "Input", "InputLayer", "InputSpec", "IntegerLookup", "LSTMCell", "Lambda", "Layer",
     "LayerNormalization", "LeakyReLU", "MaxPool2D", "MaxPooling2D", "Maximum", "Minimum",
     "MissingIndicator", "MultiHeadAttention", "Multiply", "Normalization", "PReLU", "Permute",
-    "RMSNormalization", "ReLU", "RepeatVector", "Rescaling", "Reshape", "SimpleImputer",
-    "SimpleRNN", "SimpleRNNCell", "Softmax", "StackedRNNCells", "StringLookup", "Subtract",
-    "TextVectorization", "UnitNormalization", "UpSampling2D", "Wrapper", "ZeroPadding2D", "add",
-    "average", "concatenate", "deserialize", "dot", "get", "maximum", "minimum", "multiply",
-    "serialize", "subtract",
+    "RMSNormalization", "RandomBrightness", "RandomContrast", "RandomCrop", "RandomFlip",
+    "RandomRotation", "RandomTranslation", "RandomZoom", "ReLU", "RepeatVector", "Rescaling",
+    "Reshape", "Resizing", "SimpleImputer", "SimpleRNN", "SimpleRNNCell", "Softmax",
+    "StackedRNNCells", "StringLookup", "Subtract", "TextVectorization", "UnitNormalization",
+    "UpSampling2D", "Wrapper", "ZeroPadding2D", "add", "average", "concatenate", "deserialize",
+    "dot", "get", "maximum", "minimum", "multiply", "serialize", "subtract",
 ]  # fmt: skip

@@ -288,7 +288,8 @@ def dispatch(layer: Any, args: Any, kwargs: dict[str, Any], training: bool | Non
         args = *inputs_as_tensors(args[:1]), *args[1:]  # the others may be assigned to
         return traced.apply(layer, args, kwargs, training)
     if not is_symbolic((args, kwargs)):
-        return tensors_of(layer._run(*args, training=bool(training), **kwargs))
+        trains = layer._trains_alone if training is None else bool(training)
+        return tensors_of(layer._run(*args, training=trains, **kwargs))
     if not layer._has_call:
         return layer._apply(args[0], training)[0]
     tensors, given = OpArguments.of(args, kwargs, lambda x: isinstance(x, SymbolicTensor))

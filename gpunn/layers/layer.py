@@ -103,6 +103,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
     takes_list = False
     """True for a layer that reads a list of arrays: `build` and `compute_output_shape` get a
     list of shapes, and `call.xs` and `call.dxs` hold the same number of arrays."""
+    _trains_alone = False
+    """True for a layer that is in training mode when it is called on arrays by itself."""
     _reshapes = False
     """True for a layer that only ever reshapes its input."""
     _folds_into_input = False

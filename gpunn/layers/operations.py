@@ -45,8 +45,18 @@ MERGING: Mapping[str, type[Layer]] = {"add": Add, "subtract": Subtract, "multipl
 """Operations for which a layer with its own kernels is used if two tensors have the same shape."""
 
 
+def _function(name: str) -> Any:
+    """Return the operation of this name, such as ``"exp"`` or ``"image.resize"``, or None."""
+    module, _, last = name.rpartition(".")
+    if module != "image":
+        return FUNCTIONS.get(name)
+    from gpunn.ops import image
+
+    return vars(image).get(last) if last in image.__all__ else None
+
+
 def _check_operation(name: str, value: Any) -> str:
-    if value not in FUNCTIONS:
+    if _function(str(value)) is None:
         raise ValueError(f"{name} must name an operation of gpunn.ops; got {value!r}.")
     return str(value)
 
@@ -96,7 +106,7 @@ class Operation(Layer):
             return value(entry) if isinstance(entry, Parameter) else entry
 
         options = {key: replaced(filled, entry) for key, entry in self.options.items()}
-        found = FUNCTIONS[self.operation](*replaced(filled, self.arguments), **options)
+        found = _function(self.operation)(*replaced(filled, self.arguments), **options)
         self.several = isinstance(found, (list, tuple))
         return list(found) if self.several else [found]
 

@@ -6,6 +6,7 @@ in each step. Imports from `core` and what is below it.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from gpunn.common.importing.lazy import offered
@@ -114,4 +115,6 @@ _other, __dir__ = offered(__name__, _unknown)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "image":  # not imported before it is used
+        return import_module(".image", __name__)
     return FUNCTIONS[name] if name in FUNCTIONS else _other(name)

@@ -43,7 +43,8 @@ def operation(function: Function, name: str = "") -> Function:
 
     performed.__name__ = performed.__qualname__ = known_as
     performed.__module__ = "gpunn.ops"  # where users, and pickles, find it
-    FUNCTIONS[known_as] = performed
+    if "." not in known_as:  # others are imported when they are first used
+        FUNCTIONS[known_as] = performed
     return performed  # type: ignore[return-value]
 
 

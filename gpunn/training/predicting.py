@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gpunn.callbacks import CallbackList
-from gpunn.core.plan import Plan
+from gpunn.core.plan import Node, Plan
 from gpunn.core.workspace import run_once
 from gpunn.feeding import data
 from gpunn.feeding.arrays import check_finite
@@ -60,21 +62,35 @@ def predict_on_batch(training: Training, x: Any) -> Any:
 
 def run(training: Training, x: Any, in_training: bool | None) -> Any:
     """Run a model on one batch of arrays; see `gpunn.Model.__call__`."""
-    if not in_training:
-        predictor = training.predictor_for(x)
+    predictor = training.predictor_for(x)
+    plan = predictor.plan if in_training else _training_alone(predictor.plan)
+    if in_training is False or plan is None:
         added: list[np.ndarray] = []
         outputs = predictor.predict(inputs(predictor.spec, x), added=added)
         training.added = added
         return predictor.form.pack(tensors_of(outputs))
-    predictor = training.predictor_for(x)
     xs = _on_device(predictor.spec, x)
     number = next(training.calls)
     predictor.look()  # the model has the parameters now
-    bound = predictor.plan, predictor.spec.backend, predictor.spec.dtype, xs
+    bound = plan, predictor.spec.backend, predictor.spec.dtype, xs
     outputs, training.added = predictor.arena.access.read(
         lambda: run_once(*bound, True, number, training.seed)
     )
     return predictor.form.pack(tensors_of(outputs))
+
+
+def _training_alone(plan: Plan) -> Plan | None:
+    """Return a plan in which those layers train that do so when they are called by themselves,
+    and no others, as in Keras; None without such a layer."""
+
+    def trains(node: Node) -> bool:
+        return getattr(node.layer, "_trains_alone", False) and node.training is not False
+
+    if not any(map(trains, plan.nodes)):
+        return None
+    made = copy(plan)
+    made.nodes = [replace(node, training=trains(node) or False) for node in plan.nodes]
+    return made
 
 
 def run_with(

@@ -69,6 +69,16 @@ def a_table_read_by_rows() -> Any:
 
 
 @training
+def pictures_changed_at_random() -> Any:
+    model = network(
+        layers.Reshape((2, 3, 2)), layers.RandomFlip(), layers.RandomRotation(0.1),
+        layers.RandomContrast(0.5, (-9.0, 9.0)), layers.Flatten(), layers.AlphaDropout(0.2),
+        layers.Dense(9, activation="tanh"),
+    )  # fmt: skip
+    return fitted(model, *data())
+
+
+@training
 def weights_of_rows_and_classes() -> Any:
     x, y = data()
     model = network(

@@ -1,0 +1,1 @@
+"""Layers that change pictures: to another size, or at random in training."""

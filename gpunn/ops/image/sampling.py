@@ -1,0 +1,242 @@
+"""Values of images between their pixels, and outside of them, with derivatives of any order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.common.arguments import check_choice
+from gpunn.ops.conversion import convert, floats
+from gpunn.ops.dtypes import is_float
+from gpunn.ops.places.checks import checked
+from gpunn.ops.places.taking import take_unchecked
+from gpunn.ops.shapes import moveaxis
+from gpunn.ops.table import operation_named, ops
+from gpunn.ops.tensor import Tensor
+
+FILL_MODES = ("constant", "nearest", "wrap", "mirror", "reflect")
+INTERPOLATIONS = ("nearest", "bilinear")
+
+
+def _inside(at: Tensor, n: int, mode: str) -> Tensor:
+    """Return for indices of pixels outside an axis of length n those whose values they have."""
+    if mode == "wrap":
+        return ops.mod(at, float(n))
+    if mode == "reflect":  # about the edge: d c b a | a b c d | d c b a
+        around = ops.mod(at, 2.0 * n)
+        return ops.minimum(around, 2.0 * n - 1.0 - around)
+    if mode == "mirror":  # about the last pixel: d c b | a b c d | c b a
+        s = float(max(n - 1, 1))
+        return ops.minimum(ops.abs(ops.mod(at + s, 2 * s) - s), float(n - 1))
+    return ops.clip(at, 0.0, float(n - 1))
+
+
+def _neighbours(
+    at: Tensor, n: int, interpolation: str, mode: str
+) -> list[tuple[Tensor, Tensor | None, Tensor | None]]:
+    """Return the pixels that a coordinate's value comes from: the index, whether it is inside the
+    image (None if always), and the weight (None for 1)."""
+    if interpolation == "nearest":
+        found = [(ops.round(at), None)]
+    else:
+        low = ops.floor(at)
+        found = [(low, low + 1.0 - at), (low + 1.0, at - low)]
+    if mode != "constant":
+        return [(_inside(k, n, mode), None, weight) for k, weight in found]
+    return [
+        (_inside(k, n, mode), ops.logical_and(k >= 0.0, k <= n - 1.0), weight)
+        for k, weight in found
+    ]
+
+
+def _product(a: Any, b: Any, merge: Callable[[Any, Any], Any]) -> Any:
+    return b if a is None else a if b is None else merge(a, b)
+
+
+def _corners(
+    axes: Sequence[tuple[int, Tensor]], interpolation: str, mode: str, dtype: str
+) -> Iterator[tuple[Tensor, Any, Any]]:
+    """Yield the row, counted over all axes, whether it is inside, and its weight, for each
+    combination of neighbours along the axes."""
+    (n, at), *others = axes
+    after = math.prod(m for m, _ in others)
+    for k, inside, weight in _neighbours(at, n, interpolation, mode):
+        place = ops.cast(k, dtype) * float(after) if others else ops.cast(k, dtype)
+        for more, also, factor in _corners(others, interpolation, mode, dtype) if others else ():
+            both = _product(inside, also, ops.logical_and)
+            yield place + more, both, _product(weight, factor, ops.multiply)
+        if not others:
+            yield place, inside, weight
+
+
+def sampled(
+    x: Tensor,
+    axes: Sequence[tuple[int, Tensor]],
+    interpolation: str,
+    mode: str,
+    fill_value: float = 0.0,
+    first: np.ndarray | None = None,
+) -> Tensor:
+    """Return the values of images at coordinates.
+
+    All arithmetic is on matrices with one row for each image, or each pixel: expressions of the
+    backends compute such in one pass.
+
+    Args:
+        x: the pixels of images (batch, pixels, channels).
+        axes: for each axis of the image its length and the coordinates (batch, count).
+        interpolation, mode: of `INTERPOLATIONS` and `FILL_MODES`.
+        fill_value: that of pixels outside, for the mode "constant".
+        first: added to the index of each pixel (1, count).
+
+    Returns:
+        floats (batch, count, channels).
+    """
+    batch, pixels, channels = x.shape
+    count = axes[0][1].shape[1]
+    dtype = x.dtype if pixels <= 1 << 24 else "float64"  # which holds these indices exactly
+    total: Any = None
+    for place, inside, weight in _corners(axes, interpolation, mode, dtype):
+        place = place if first is None else place + first.astype(dtype)
+        if inside is not None:
+            place = ops.where(inside, place, -1.0)  # rows of zeros
+        place = ops.broadcast_to(ops.cast(place, "int32"), (batch, count))
+        part = take_unchecked(x, place, 1, along=True, wraps=False)
+        part = ops.reshape(part, (batch * count, channels))
+        if inside is not None and fill_value:
+            lost = ops.where(inside, 0.0, ops.full((), fill_value, x.dtype))
+            part = part + ops.reshape(ops.broadcast_to(lost, (batch, count)), (-1, 1))
+        if weight is not None:
+            weight = ops.broadcast_to(weight, (batch, count))
+            part = part * ops.reshape(weight, (-1, 1))
+        total = part if total is None else total + part
+    y: Tensor = ops.reshape(total, (batch, count, channels))
+    return y
+
+
+def sampled_along(
+    x: Tensor,
+    axis: int,
+    length: int,
+    coordinate: Callable[[np.ndarray], Tensor],
+    interpolation: str,
+    mode: str,
+    fill_value: float = 0.0,
+) -> Tensor:
+    """Return images (batch, height, width, channels) with other pixels along one spatial axis.
+
+    Args:
+        x, axis, length: the images, 1 or 2, and the new number of pixels along it.
+        coordinate: gives the coordinates (batch, n) of the new pixels, from their indices (1, n).
+        interpolation, mode, fill_value: as in `sampled`.
+    """
+    batch, height, width, channels = x.shape
+    new, first = np.arange(length, dtype=x.dtype)[None], None
+    if axis == 1:
+        pixels = ops.reshape(x, (batch, height, width * channels))
+    else:  # each row has its own first pixel
+        pixels = ops.reshape(x, (batch, height * width, channels))
+        new = np.tile(new, height)
+        first = np.repeat(np.arange(height) * width, length)[None]
+    at = [(x.shape[axis], coordinate(new))]
+    y = sampled(pixels, at, interpolation, mode, fill_value, first)
+    shape = (length, width) if axis == 1 else (height, length)
+    return ops.reshape(y, (batch, *shape, channels))
+
+
+def transformed(
+    x: Tensor, matrix: Sequence[Any], interpolation: str, mode: str, fill_value: float = 0.0
+) -> Tensor:
+    """Return images (batch, height, width, channels) of which the pixel (x, y) comes from
+    ``(a0 x + a1 y + a2, b0 x + b1 y + b2)``, for a matrix ``(a0, a1, a2, b0, b1, b2)`` of numbers
+    and tensors (batch, 1)."""
+    batch, height, width, channels = x.shape
+    a0, a1, a2, b0, b1, b2 = matrix
+    row, column = (k.reshape(1, -1) for k in np.indices((height, width)).astype(x.dtype))
+    axes = [(height, b0 * column + b1 * row + b2), (width, a0 * column + a1 * row + a2)]
+    pixels = ops.reshape(x, (batch, height * width, channels))
+    return ops.reshape(sampled(pixels, axes, interpolation, mode, fill_value), x.shape)
+
+
+class Batched:
+    """One image or several as (batch, height, width, channels), and back.
+
+    Args:
+        images: of three axes or four.
+        data_format: None means channels last.
+    """
+
+    def __init__(self, images: Any, data_format: str | None) -> None:
+        x = convert(images)
+        check_choice("data_format", data_format or "channels_last",
+                     ("channels_last", "channels_first"))  # fmt: skip
+        if x.ndim not in (3, 4):
+            raise ValueError(
+                f"images (batch, height, width, channels), or one (height, width, channels), are "
+                f"expected; got shape {x.shape}."
+            )
+        self._first, self._alone = data_format == "channels_first", x.ndim == 3
+        x = ops.expand_dims(x, 0) if self._alone else x
+        self.x = moveaxis(x, 1, -1) if self._first else x
+
+    def back(self, y: Tensor) -> Tensor:
+        """Return images of the form of the given ones; integers if those were."""
+        if is_float(y.dtype) and not is_float(self.x.dtype):
+            y = ops.cast(ops.round(y), "int32")
+        y = moveaxis(y, -1, 1) if self._first else y
+        return ops.squeeze(y, 0) if self._alone else y
+
+
+@operation_named("image.affine_transform")
+def affine_transform(
+    images: Any,
+    transform: Any,
+    interpolation: str = "bilinear",
+    fill_mode: str = "constant",
+    fill_value: float = 0,
+    data_format: str | None = None,
+) -> Tensor:
+    """Rotate, scale, shear or shift images: each pixel comes from another place, by a matrix.
+
+    The pixel (x, y) of the result is that of the image at ``(a0 x + a1 y + a2, b0 x + b1 y + b2)``.
+
+    Args:
+        images: (batch, height, width, channels), or one image.
+        transform: ``(a0, a1, a2, b0, b1, b2, c0, c1)`` for all images, or (batch, 8). c0 and c1,
+            of a projection, must be 0.
+        interpolation: "bilinear", between four pixels, or "nearest".
+        fill_mode: what is outside: "constant", "nearest" (the pixel at the edge), "reflect" and
+            "mirror" (the picture reflected about its edge, or its last pixel) or "wrap".
+        fill_value: for the mode "constant".
+        data_format: "channels_last" (the default), or "channels_first".
+
+    Returns:
+        images of the same shape, and of the same kind: integers are rounded.
+
+    Raises:
+        ValueError: for other shapes, modes or projections.
+
+    >>> from gpunn import ops
+    >>> one_to_the_right = [1, 0, -1, 0, 1, 0, 0, 0]
+    >>> ops.image.affine_transform([[[1.0], [2.0], [3.0]]], one_to_the_right).tolist()
+    [[[0.0], [1.0], [2.0]]]
+    """
+    check_choice("interpolation", interpolation, INTERPOLATIONS)
+    check_choice("fill_mode", fill_mode, FILL_MODES)
+    given = Batched(images, data_format)
+    x = floats(given.x)
+    matrix = convert(transform, x.dtype)
+    if matrix.shape not in ((8,), (1, 8), (len(x), 8)):
+        raise ValueError(
+            f"transform must hold 8 numbers, or 8 for each of {len(x)} images; got shape "
+            f"{matrix.shape}."
+        )
+    matrix = ops.reshape(matrix, (-1, 8))
+    last = checked(matrix[:, 6:], 0, 0, "transform: c0 and c1, of a projection,", ValueError)
+    # The check runs where its result is used.
+    matrix = ops.concatenate([matrix[:, :6] + 0.0 * last[:, :1], last], 1)
+    entries = [matrix[:, k : k + 1] for k in range(6)]
+    return given.back(transformed(x, entries, interpolation, fill_mode, float(fill_value)))
