@@ -351,7 +351,7 @@ def _check_loss(
 
 
 def _check_model(check: _Check, model: Model, x: Any, y_true: Any, sample_weight: Any) -> None:
-    trainer = model._trainer
+    trainer: Any = model._trainer
     if trainer is None or trainer.spec.dtype != _DTYPE:
         raise ValueError(
             f"The model {model.name!r} must be built and compiled, with dtype='float64', to be "
@@ -359,6 +359,7 @@ def _check_model(check: _Check, model: Model, x: Any, y_true: Any, sample_weight
         )
     backend = trainer.backend
     data = to_rows(trainer.spec, x, y_true, sample_weight)
+    trainer = trainer.for_rows(data)
     pool = Pool(backend)
     workspace = Workspace(
         trainer.plan,

@@ -56,6 +56,7 @@ NEEDY = (  # skipped, unless more packages are installed
     "tests/layers/sequences/test_attention.py", "tests/layers/test_convolution.py",
     "tests/layers/test_embedding.py", "tests/layers/test_texts.py",
     "tests/optimizers/test_tables_by_rows.py", "tests/loaders/test_texts.py",
+    "tests/metrics/test_own_means.py", "tests/models/test_unknown_axes.py",
     "tests/layers/test_recurrent.py", "tests/layers/test_second_derivatives.py",
     "tests/layers/test_small_layers.py",
     "tests/layers/pictures/test_changed_pictures.py",

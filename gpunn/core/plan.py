@@ -19,6 +19,8 @@ from gpunn.distribution.communicator import Share
 
 from .arena import Arena, Parameter
 
+KEPT_SHAPES = 16
+"""Shapes of samples, if axes may have any length, whose plans, programs and arrays are kept."""
 INPUT = -1  # the node number of the model's input; further inputs are -2, -3, ...
 
 
@@ -97,7 +99,18 @@ class Plan:
     Attributes:
         dtypes: of the outputs of nodes, and of inputs, by index: ``"int32"``, ``"bool"``
             or None. Integers that are read only as floats are floats from the beginning.
+        unknown: whether axes of inputs may have any length. Shapes then hold None, and such a plan
+            does not run: `of` returns those that do.
     """
+
+    others: Callable[[tuple[tuple[int, ...], ...]], Plan] | None = None
+
+    def of(self, shapes: Iterable[Sequence[int]]) -> Plan:
+        """Return the plan for samples of these shapes, one for each input: itself, unless some axes
+        may have any length."""
+        if not self.unknown or self.others is None:
+            return self
+        return self.others(tuple(map(tuple, shapes)))
 
     def __init__(
         self,
@@ -111,6 +124,7 @@ class Plan:
         self.host = host
         self.input_shapes = tuple(input_shapes)
         self.input_dtypes = tuple(input_dtypes) or (None,) * len(self.input_shapes)
+        self.unknown = any(None in shape for shape in self.input_shapes)
         self.outputs = (len(self.nodes) - 1,) if outputs is None else tuple(outputs)
         self.dtypes = self._dtypes()
         self.output_shapes = tuple(

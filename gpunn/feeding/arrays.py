@@ -137,7 +137,12 @@ def read(x: Any, argument: str) -> np.ndarray:
             return np.from_dlpack(x)
         return np.asarray(x)
     except (ValueError, TypeError, RuntimeError, BufferError) as error:
-        reason = "its rows differ in length" if "inhomogeneous" in str(error) else str(error)
+        reason = str(error)
+        if "inhomogeneous" in reason:
+            reason = (
+                "its rows differ in length. Pad them, by utils.pad_sequences, or pass batches of "
+                "one length each"
+            )
         raise ValueError(f"{argument} cannot be read as one array of numbers: {reason}.") from None
 
 

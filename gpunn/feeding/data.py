@@ -126,6 +126,7 @@ def to_rows(
             made.add(name)
 
     arrays = inputs(spec, x, where)
+    spec = spec.of(arrays)
     for k, array in enumerate(arrays):
         own = spec.host is not None and spec.host.fed[k] >= 0
         take("x", k, array, f"{where}{spec.inputs[k][0]}", own)

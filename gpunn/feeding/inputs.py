@@ -10,6 +10,7 @@ import numpy as np
 
 from gpunn.common.names import closest
 from gpunn.core.plan import INPUT, HostPart
+from gpunn.layers.shapes import covers
 from gpunn.structure.graph import by_name
 
 from .arrays import as_array, check_exact, check_int32
@@ -155,14 +156,16 @@ def _input(spec: Spec, argument: str, shape: tuple[int, ...], x: Any) -> Any:
 
 def _shaped(array: Any, shape: tuple[int, ...], argument: str, x: Any) -> Any:
     """Reshape an array to the sample shape of an input; ``x`` is the user's value."""
-    if array.shape[1:] != shape or not array.shape:
+    if (array.shape[1:] != shape and not covers(shape, array.shape[1:])) or not array.shape:
         # A last axis of length 1 may be missing or surplus, as in Keras.
-        if array.ndim and (*array.shape[1:], 1) == shape:
+        if array.ndim and covers(shape, (*array.shape[1:], 1)):
             array = array.reshape(*array.shape, 1)
-        elif array.ndim and array.shape[1:] == (*shape, 1):
+        elif array.ndim and covers((*shape, 1), array.shape[1:]):
             array = array.reshape(array.shape[:-1])
         else:
             raise _wrong_x(shape, array.shape, x, argument)
+    if None in shape and 0 in array.shape[1:]:
+        raise ValueError(f"{argument} has the shape {array.shape}: samples of no length.")
     if not len(array):
         raise ValueError(
             f"{argument} is empty: its shape is {array.shape}. It needs at least one row."
@@ -177,7 +180,7 @@ def _wrong_x(wanted: tuple[int, ...], shape: tuple[int, ...], x: Any, argument: 
         hint = " Add the batch axis: x[numpy.newaxis]."
     elif shape[::-1][1:] == wanted and len(shape) == 2:
         hint = " It looks transposed: pass x.T."
-    elif shape and math.prod(shape[1:]) == math.prod(wanted):
+    elif shape and None not in wanted and math.prod(shape[1:]) == math.prod(wanted):
         hint = f" Its values fit: x.reshape({', '.join(map(str, (-1, *wanted)))})."
     else:
         hint = ""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
-from gpunn.backends.contract.backend import Backend
+from gpunn.backends.contract.backend import Array, Backend
 from gpunn.core.plan import HostPart
 
 
@@ -20,12 +21,15 @@ class TargetSpec:
         loss: Loss of the output, or None.
         exact: Whether integers among the targets must not be rounded, since a custom metric reads
             them, as a loss with a `call` does.
+        varies: Whether the number of steps differs between batches. As in Keras, logs then show
+            means over samples, each of which is the mean over its steps.
     """
 
     name: str
     output_shape: tuple[int, ...]
     loss: Any = None
     exact: bool = False
+    varies: bool = False
 
     @property
     def rows_per_sample(self) -> int:
@@ -71,6 +75,8 @@ class Spec:
         integers: For each of ``inputs``, whether steps read integers instead of floats.
         exact: For each of ``inputs``, whether integers must not lose digits as floats, since
             user-defined code reads them.
+        resolve: If axes may have any length, which are None in the shapes: a function that returns
+            the spec for given shapes of ``inputs``.
     """
 
     backend: Backend
@@ -84,6 +90,15 @@ class Spec:
     by_name: bool = False
     integers: tuple[bool, ...] = ()
     exact: tuple[bool, ...] = ()
+    resolve: Callable[[tuple[tuple[int, ...], ...]], Spec] | None = field(
+        default=None, compare=False
+    )
+
+    def of(self, arrays: Iterable[Array]) -> Spec:
+        """Return the spec for arrays of ``inputs``, whose shapes are all known."""
+        if self.resolve is None:
+            return self
+        return self.resolve(tuple(tuple(array.shape[1:]) for array in arrays))
 
     def __post_init__(self) -> None:
         if not self.given:

@@ -219,7 +219,7 @@ class PReLU(Layer):
     shared_axes: Any = field(default=None, check=optional(_check_shared))
 
     def build(self, input_shape: Shape) -> None:
-        shape = [int(n) for n in input_shape[1:] if n is not None]
+        shape: list[Any] = [*input_shape[1:]]
         for axis in self.shared_axes or ():
             if not 1 <= axis <= len(shape):
                 raise ValueError(

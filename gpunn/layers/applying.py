@@ -5,6 +5,7 @@ The methods of `Layer` call these functions, or are these functions.
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -27,8 +28,13 @@ from . import traced
 from .shapes import (
     Rows,
     check_spec,
+    common,
+    covers,
     dtype_of,
+    each_shape,
+    over_lengths,
     sample_of,
+    unknown,
     whole_shape,
     with_batch_axis,
     without_batch_axis,
@@ -36,6 +42,7 @@ from .shapes import (
 from .symbolic import Application, SampleShape, SymbolicTensor, is_symbolic
 
 Pass = Callable[[Call], None]
+MOST_KNOWN = 40  # shapes of which a layer with a `call` remembers those of its outputs
 
 # -- building
 
@@ -57,21 +64,49 @@ def marks_built(build: Callable[..., None]) -> Callable[..., None]:
     return build_once
 
 
+def of_known_shapes(compute: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a layer's method `compute_output_shape` that also takes axes of any length, None: the
+    method itself is called with lengths, see `over_lengths`."""
+
+    @functools.wraps(compute)
+    def computed(self: Any, input_shape: Any) -> Any:
+        return over_lengths(input_shape, functools.partial(compute, self), start=1)
+
+    return computed
+
+
 def ensure_built(layer: Any, input_shape: Any) -> SampleShape:
     """Build a layer for this input shape of one sample once; return the output shape."""
     several = list(input_shape) if layer.takes_list else [input_shape]
     check_spec(layer, several, resolve_dtype(layer.dtype))
     input_shape = whole_shape(input_shape)
-    known = layer.input_shape is not None  # else its parameters belong to layers in it
-    if layer.built and known and input_shape != layer.input_shape and layer.weights:
-        raise ValueError(
-            f"Layer {layer.name!r} was built for inputs of shape {layer.input_shape} per "
-            f"sample; got {input_shape}{place_in_user_code()}."
-        )
+    before, now = layer.input_shape, unknown(input_shape)
     if not layer.built:
-        layer.build(with_batch_axis(input_shape))
-    layer.input_shape = input_shape
+        layer.build(with_batch_axis(now))
+    elif before is None:  # its parameters belong to layers in it
+        layer.input_shape = now
+    elif before != now and not covers(before, now):
+        if layer.weights and not _takes(layer, now):
+            raise ValueError(
+                f"Layer {layer.name!r} was built for inputs of shape {before} per "
+                f"sample; got {input_shape}{place_in_user_code()}."
+            )
+        layer.input_shape = common(before, now) if layer.weights else now
     return layer._output_sample(input_shape, own=True)
+
+
+def _takes(layer: Any, input_shape: Any) -> bool:
+    """Whether a built layer would have the same weights for inputs of this shape, of which only
+    lengths differ from its own."""
+    if not covers(each_shape(len, layer.input_shape), each_shape(len, input_shape)):
+        return False
+    other = copy.copy(layer)
+    vars(other).update(_parameters=[], _applications=[], built=False)
+    try:
+        other.build(with_batch_axis(input_shape))
+    except ValueError:
+        return False
+    return [p.shape for p in other._parameters] == [p.shape for p in layer._parameters]
 
 
 def outputs_for(
@@ -91,9 +126,17 @@ def outputs_for(
                 return found
             stale = entry
     traced.build_for(layer, shapes, call)
-    made = traced.outputs_of(layer, call, shapes, resolve_dtype(layer.dtype))
+    forms: list[OpArguments] = []
+
+    def outputs(shapes: Sequence[SampleShape]) -> list[SampleShape]:
+        made, form = traced.outputs_of(layer, call, shapes, resolve_dtype(layer.dtype))
+        forms.append(form)
+        return made
+
+    made = over_lengths(list(shapes), outputs), forms[-1]
     layer._name_parameters()
     others = [entry for entry in layer._outputs_known if entry is not stale]
+    others = [*others[:1], *others[1:][-MOST_KNOWN:]]  # the first is that of the model
     layer._outputs_known = [*others, (call, kinds, made, Settings([layer]))]
     return made
 
@@ -170,7 +213,9 @@ def infer_shapes(
         return [sample_of(shape, dtype_of(read[0]))]
     default, floats = traced.given_for(layer, len(read)), resolve_dtype(layer.dtype)
     moved = functools.partial(layer._formula, training=False)
-    return traced.outputs_of(layer, default, read, floats, moved)[0]
+    return over_lengths(
+        read, lambda read: traced.outputs_of(layer, default, read, floats, moved)[0]
+    )
 
 
 def append_nodes(

@@ -81,7 +81,7 @@ def check_sample(argument: str, value: Any) -> tuple[int, ...]:
     if argument == "input_dim":
         value = (value,)
     if argument == "batch_input_shape" and isinstance(value, (tuple, list)) and value:
-        value = tuple(n for n in value[1:] if n is not None)
+        value = tuple(value[1:])
     return check_shape(value, argument)
 
 

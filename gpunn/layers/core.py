@@ -87,7 +87,7 @@ class InputLayer(Layer):
             raise ValueError("Input takes either batch_size or batch_shape, not both.")
         if shape is None:
             assert batch_shape is not None
-            batch_size, shape = batch_shape[0], [n for n in batch_shape[1:] if n is not None]
+            batch_size, shape = batch_shape[0], [*batch_shape[1:]]  # type: ignore[list-item]
         self.data_dtype = _data_dtype(dtype)
         super().__init__(
             dtype=None if self.data_dtype else dtype,
@@ -166,9 +166,11 @@ def Input(
     """Create the input of a model: a symbolic tensor that layers can be called on.
 
     A `gpunn.Sequential` takes it as its first entry; `gpunn.Model` takes it as one of its inputs.
+    An axis of the shape may be None: then each batch has its own length. Each length gets its own
+    program, over the same weights, and those of the last 16 are kept.
 
     Args:
-        shape: shape of one sample, without the batch axis.
+        shape: shape of one sample, without the batch axis; None for an axis of any length.
         batch_size: shown in the model's ``input_shape``; any batch size works.
         dtype: ``"float32"``, ``"float64"`` or None; ``"string"`` for strings, which `StringLookup`
             reads; ``"bool"``; ``"int32"``, ``"uint8"`` and similar for integers. A custom `call`,
@@ -189,6 +191,8 @@ def Input(
     (None, 28, 28)
     >>> Input(batch_shape=(None, 3), name="table").name
     'table'
+    >>> Input((None, 8)).shape
+    (None, None, 8)
     """
     return InputLayer(shape, batch_size, dtype, name, batch_shape).output
 

@@ -114,7 +114,8 @@ class Dense(Layer):
         inputs = input_shape[-1]
         if len(input_shape) < 2 or inputs is None:
             raise ValueError(
-                f"{self.name}: x must have the shape (batch, inputs); got {tuple(input_shape)}."
+                f"{self.name}: x must have the shape (batch, inputs), and its last axis a known "
+                f"length; got {tuple(input_shape)}."
             )
         self.kernel = declared(self, "kernel", (inputs, self.units))
         if self.connections is not None:

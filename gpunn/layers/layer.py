@@ -170,6 +170,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
             cls._reads_integers = cls._has_call and (users or called._reads_integers)
         if "build" in vars(cls):  # whoever calls it, the layer then knows that it is built
             cls.build = applying.marks_built(cls.build)  # type: ignore
+        if "compute_output_shape" in vars(cls):
+            cls.compute_output_shape = applying.of_known_shapes(cls.compute_output_shape)  # type: ignore
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a variable becomes a weight, as in Keras."""
@@ -437,7 +439,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         >>> Layer(name="mine").parameter((2, 3), "zeros", name="kernel").path
         'mine/kernel'
         """
-        check_declaration(self)
+        check_declaration(self, name, shape)
         made = Parameter(
             shape, initializers.get(initializer), name or f"parameter_{len(self._parameters)}",
             trained and integers is None, multiplier, decay, regularizers.get(regularizer),
@@ -521,7 +523,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
                 return input_shape
             compute = partial(forward.compute_output_shape, self)
         shape = compute(with_batch_axis(input_shape))
-        return tuple(int(n) for n in shape[1:] if n is not None)
+        return tuple(n if n is None else int(n) for n in shape[1:])
 
     @property
     def output_shape(self) -> Any:

@@ -59,7 +59,7 @@ def last_axes(axis: Any, input_shape: Shape, layer: str) -> list[int]:
             f"{layer}: axis must name the last axis, or several last axes; "
             f"got {axis!r} for inputs of shape {tuple(input_shape)}."
         )
-    return [n for n in input_shape[axes[0] :] if n is not None]
+    return list(input_shape[axes[0] :])  # type: ignore[arg-type]
 
 
 def _refuse_true(name: str, value: Any) -> None:

@@ -26,9 +26,10 @@ from gpunn.ops.table import on_graphs
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import trace_of
 
+from .applying import MOST_KNOWN
 from .layer import Layer
 from .merging import Add, Multiply, Subtract
-from .shapes import Shape, check_shape, dtype_of, sample_of
+from .shapes import Shape, check_shape, dtype_of, over_lengths, sample_of
 from .symbolic import SampleShape, SymbolicTensor
 
 __all__ = ["Lambda"]
@@ -120,7 +121,9 @@ class Operation(Layer):
         """
         key = tuple((tuple(shape), dtype_of(shape)) for shape in shapes)
         if key not in self._known:
-            self._known[key] = self._try(shapes)
+            while len(self._known) >= MOST_KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[key] = over_lengths(list(shapes), self._try)
         return self._known[key]
 
     def _try(self, shapes: Sequence[SampleShape]) -> list[SampleShape]:

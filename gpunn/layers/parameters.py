@@ -21,8 +21,13 @@ from gpunn.ops.variable import Variable
 from .symbolic import GraphOperation
 
 
-def check_declaration(layer: Any) -> None:
-    """Raise an error if a parameter of a layer cannot be declared now, inside a `call`."""
+def check_declaration(layer: Any, name: str | None, shape: Sequence[Any]) -> None:
+    """Raise an error if a parameter of a layer cannot be declared, or not now, inside a `call`."""
+    if None in shape:
+        raise ValueError(
+            f"{layer.name}: the weight {name or ''} of the shape {tuple(shape)} needs the length "
+            f"of an axis of x that is unknown (None). Give Input that length."
+        )
     if current() is not None and not layer._declares:
         raise TypeError(
             f"{layer.name}: a weight cannot be created in call, which may run any number of "

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 Shape = tuple[int | None, ...]
 """With the batch axis first; None for any length, as in Keras."""
+LENGTHS = ((88, 104), (24, 40), (8, 12), (3, 5))
+"""Pairs of lengths that stand in for unknown ones, to see which axes of a result follow them: long
+enough for windows, with divisors, and seldom the length of another axis."""
+_length: ContextVar[int] = ContextVar("length", default=0)  # that stands in now
 
 
-class IntegerSample(tuple[int, ...]):
+class IntegerSample(tuple[Any, ...]):
     """The shape of one sample of integers or booleans. That of floats is a plain tuple.
 
     Attributes:
@@ -22,7 +27,7 @@ class IntegerSample(tuple[int, ...]):
 
     dtype: str
 
-    def __new__(cls, shape: Sequence[int], dtype: str) -> IntegerSample:
+    def __new__(cls, shape: Sequence[int | None], dtype: str) -> IntegerSample:
         made = super().__new__(cls, shape)
         made.dtype = dtype
         return made
@@ -31,7 +36,7 @@ class IntegerSample(tuple[int, ...]):
         return IntegerSample, (tuple(self), self.dtype)
 
 
-def sample_of(shape: Sequence[int], dtype: str | None) -> tuple[int, ...]:
+def sample_of(shape: Sequence[int | None], dtype: str | None) -> tuple[Any, ...]:
     """Return the shape of one sample of this dtype; None and float dtypes mean the model's dtype.
 
     >>> sample_of([3], "float32"), type(sample_of([3], "bool")).__name__
@@ -73,7 +78,7 @@ class Rows(NamedTuple):
         for shape in outputs:
             beside = bool(floats) and dtype_of(shape) is not None
             places.append((ends[beside], beside))
-            ends[beside] += math.prod(shape)
+            ends[beside] += 0 if None in shape else math.prod(shape)  # such a plan does not run
         return cls((ends[False],), None if floats else "int32", ends[True], places)
 
 
@@ -100,7 +105,7 @@ def each_shape(function: Callable[[Any], Any], shapes: Any) -> Any:
 
 def whole_shape(shape: Any) -> Any:
     """Return a shape of one sample, or several of them, as tuples of int."""
-    return each_shape(lambda sample: tuple(int(n) for n in sample), shape)
+    return each_shape(lambda sample: tuple(n if n is None else int(n) for n in sample), shape)
 
 
 def with_batch_axis(shape: Any) -> Any:
@@ -110,7 +115,9 @@ def with_batch_axis(shape: Any) -> Any:
 
 def without_batch_axis(shape: Any) -> Any:
     """Return the shapes without the first axis, of one sample."""
-    return each_shape(lambda whole: tuple(int(n) for n in whole[1:] if n is not None), shape)
+    return each_shape(
+        lambda whole: tuple(n if n is None else int(n) for n in whole[1:]), shape
+    )
 
 
 def check_spec(layer: Any, samples: Sequence[Any], floats: str) -> None:
@@ -131,15 +138,89 @@ def check_spec(layer: Any, samples: Sequence[Any], floats: str) -> None:
             raise ValueError(f"{layer.name}: {which} of {wanted} are expected; got shape {shape}.")
 
 
-def check_shape(shape: Any, argument: str = "input_shape") -> tuple[int, ...]:
-    """Return a shape of one sample as a tuple of positive integers."""
+def check_shape(shape: Any, argument: str = "input_shape") -> tuple[Any, ...]:
+    """Return a shape of one sample as a tuple of positive integers, or None for unknown axes."""
     try:
-        result = tuple(int(n) for n in (shape if isinstance(shape, Sequence) else (shape,)))
-        ok = all(n > 0 and n == m for n, m in zip(result, shape, strict=False))
+        given = shape if isinstance(shape, Sequence) else (int(shape),)
+        result = tuple(n if n is None else int(n) for n in given)
+        ok = all(n is None or (n > 0 and n == m) for n, m in zip(result, given, strict=False))
     except (TypeError, ValueError):
         ok = False
     if not ok:
         raise ValueError(
-            f"{argument} must be the shape of one sample, positive integers; got {shape!r}."
+            f"{argument} must be the shape of one sample, positive integers (None for an axis of "
+            f"any length); got {shape!r}."
         )
     return result
+
+
+# -- axes of any length
+
+
+def covers(known: Any, shape: Any) -> bool:
+    """Whether a shape, or each of several, is the known one but for its unknown axes.
+
+    >>> covers((None, 3), (7, 3)), covers((None, 3), (7, 4)), covers([(2,)], [(2,)])
+    (True, False, True)
+    """
+    if not isinstance(known, (list, tuple)) or not isinstance(shape, (list, tuple)):
+        return known is None or known == shape
+    return len(known) == len(shape) and all(map(covers, known, shape))
+
+
+def common(one: Any, other: Any) -> Any:
+    """Return two shapes as one, or several: an axis that differs is unknown.
+
+    >>> common([(2, 3), (4,)], [(2, 5), (4,)])
+    [(2, None), (4,)]
+    """
+    if isinstance(one, dict):
+        return {key: common(entry, other[key]) for key, entry in one.items()}
+    if not is_shape(one):
+        return type(one)(common(a, b) for a, b in zip(one, other, strict=True))
+    axes = [n if n == m else None for n, m in zip(one, other, strict=True)]
+    return sample_of(axes, dtype_of(one))
+
+
+def unknown(shape: Any) -> Any:
+    """Return a shape, or several, in which a length that stands in for an unknown one is None."""
+    length = _length.get()
+    return each_shape(lambda s: tuple(None if n == length else n for n in s), shape)
+
+
+def over_lengths(shapes: Any, found: Callable[[Any], Any], start: int = 0) -> Any:
+    """Return ``found(shapes)``, the shapes that follow from others. If axes of these are unknown
+    (None, from the axis ``start`` on), it is called with two lengths for them: what differs is
+    unknown.
+
+    >>> over_lengths([(None, 3)], lambda shapes: [(*shapes[0], 2)])
+    [(None, 3, 2)]
+    """
+
+    def filled(length: int) -> Any:
+        return each_shape(
+            lambda s: sample_of([*s[:start], *(length if n is None else n for n in s[start:])],
+                                dtype_of(s)),
+            shapes,
+        )  # fmt: skip
+
+    followed: list[bool] = []
+    each_shape(lambda s: followed.append(None in s[start:]), shapes)
+    if not any(followed):
+        return found(shapes)
+    first: Exception | None = None
+    for pair in LENGTHS:
+        made = []
+        try:
+            for length in pair:
+                token = _length.set(length)
+                try:
+                    made.append(found(filled(length)))
+                finally:
+                    _length.reset(token)
+            return common(*made)
+        except Exception as error:  # the length may be too short, or too long, for the layer
+            first = first or error
+    assert first is not None
+    first.add_note(f"This was for an input of unknown length (None): {shapes}.")
+    raise first

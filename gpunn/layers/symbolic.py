@@ -15,8 +15,9 @@ from gpunn.ops.tensor import Symbolic
 
 from .shapes import dtype_of, sample_of
 
-SampleShape = tuple[int, ...]
-"""The shape of one sample; see `gpunn.layers.shapes.IntegerSample` for those of integers."""
+SampleShape = tuple[Any, ...]
+"""The shape of one sample, None for an axis of any length; see
+`gpunn.layers.shapes.IntegerSample` for those of integers."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class SymbolicTensor(Symbolic):
     @property
     def sample(self) -> SampleShape:
         """The shape of one sample, with its dtype if that is not a float dtype."""
-        return sample_of([int(n) for n in self.shape[1:] if n is not None], self.dtype)
+        return sample_of(self.shape[1:], self.dtype)
 
     def __iter__(self) -> Any:
         raise TypeError(f"{self!r} is symbolic: its number of samples is not known yet.")

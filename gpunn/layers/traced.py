@@ -32,7 +32,7 @@ from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import ShapeTrace, Trace, check_axes, current, entries_per_sample, trace_of
 
 from .as_operation import apply_own, is_training
-from .shapes import check_spec, dtype_of, sample_of, without_batch_axis
+from .shapes import check_spec, covers, dtype_of, sample_of, unknown, without_batch_axis
 from .symbolic import SampleShape
 
 
@@ -68,7 +68,7 @@ def build_for(layer: Any, shapes: Sequence[SampleShape], given: OpArguments) -> 
     arguments ``a`` and ``b`` of `call`. With a single argument it gets that of the first.
     """
     check_spec(layer, shapes, resolve_dtype(layer.dtype))
-    args, kwargs = given.filled([(None, *shape) for shape in shapes])
+    args, kwargs = given.filled([(None, *unknown(shape)) for shape in shapes])
     args, kwargs = replaced(lambda x: getattr(x, "shape", x), (args, kwargs))  # of constants
     first = args[0] if args else next(iter(kwargs.values()))
     if not layer.built:
@@ -79,7 +79,8 @@ def build_for(layer: Any, shapes: Sequence[SampleShape], given: OpArguments) -> 
             bound = signature(type(layer).call).bind(layer, *args, **kwargs).arguments
             shapes_of = {name: bound.get(name.removesuffix("_shape")) for name in names}
             layer.build(**{name: shape for name, shape in shapes_of.items() if shape is not None})
-    layer.input_shape = without_batch_axis(first)
+    if layer.input_shape is None or not covers(layer.input_shape, without_batch_axis(first)):
+        layer.input_shape = without_batch_axis(first)
     for inner in () if layer.trainable else layer._layers_inside:
         inner.trainable = False
 

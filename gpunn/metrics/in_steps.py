@@ -34,6 +34,11 @@ def add_rows(trace: Trace, metric: Any, y_true: Any, y_pred: Any, weight: Any) -
 
 def add_values(trace: Trace, metric: Any, values: Any, weight: Any) -> None:
     """Let a step add values to a mean: sum w v and sum w, see `gpunn.metrics.Mean`."""
+    trace.add_effect(_Sums(metric, sums_of(values, weight)))
+
+
+def sums_of(values: Any, weight: Any) -> list[Tensor]:
+    """Return sum w v and sum w of values, of which those of a sample are averaged."""
     values = floats(convert(values))
     if weight is not None:
         weight = convert(weight, values.dtype)
@@ -48,12 +53,10 @@ def add_values(trace: Trace, metric: Any, values: Any, weight: Any) -> None:
         if values.ndim > 1:
             axes = tuple(range(1, values.ndim))
             values, weight = mean(values, axes), mean(weight, axes)
-        trace.add_effect(_Sums(metric, [sum_(values), sum_(weight)]))
-        return
+        return [sum_(values), sum_(weight)]
     if values.ndim > 1:
         values = mean(values, tuple(range(1, values.ndim)))
-    count = float(values.shape[0] if values.ndim else 1)
-    trace.add_effect(_Sums(metric, [sum_(values), constant(count, "float64")]))
+    return [sum_(values), constant(float(values.shape[0] if values.ndim else 1), "float64")]
 
 
 class _Rows(Effect):

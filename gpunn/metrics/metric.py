@@ -21,7 +21,9 @@ from gpunn.common.overrides import is_framework
 from gpunn.common.registry import Examples
 from gpunn.common.result import Number
 from gpunn.losses.rows import align, check_equal
+from gpunn.ops.arithmetic import equal
 from gpunn.ops.conversion import convert
+from gpunn.ops.elementwise import where
 from gpunn.ops.narrow import first_inexact
 from gpunn.ops.reductions import mean
 from gpunn.ops.running.functions import ArrayFunction
@@ -101,6 +103,12 @@ class Metric(Formula):
         "update_state": ("accumulate", "compute"),
         "result": ("accumulate", "compute"),
     }
+    _is_mean = False
+    """True for a mean of values whose custom subclasses may write `update_state` and `result`."""
+    _of_rows = False
+    """True for a mean of the values of rows, each with its weight."""
+    _keeps_variables = False
+    """True for such a subclass: its sums are the variables ``total`` and ``count``, as in Keras."""
     state_size = 2
     elementwise = False
     # Not annotated: type checkers take annotated attributes for constructor arguments.
@@ -129,7 +137,9 @@ class Metric(Formula):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if "update_state" in vars(cls) and not is_framework(cls):
+        by_result = cls._is_mean and "result" in vars(cls)
+        if not is_framework(cls) and ("update_state" in vars(cls) or by_result):
+            cls._keeps_variables, cls._of_rows = cls._is_mean, False
             for name, value in _BY_UPDATE_STATE.items():
                 setattr(cls, name, value)
 
@@ -236,6 +246,10 @@ _BY_UPDATE_STATE: dict[str, Any] = {
 }  # fmt: skip
 
 
+# A custom subclass may write these two: nothing else calls what they replace.
+_BY_ITSELF = {"update_state": ("update_state",), "result": ("result",)}
+
+
 class Mean(Metric):
     """The weighted mean of the given values: ``sum w v / sum w``.
 
@@ -255,16 +269,37 @@ class Mean(Metric):
     """
 
     direction = "down"
+    _is_mean = True
+    _reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = _BY_ITSELF
     examples: ClassVar[Examples] = ({}, {"name": "average"})
 
     name = cast("str | None", "mean")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("total", "count") if self._keeps_variables else ():
+            setattr(self, name, self.add_weight(dtype="float64", name=name))
+
     def update_state(self, values: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add values: a number, or an array with one entry (or several, averaged) per sample."""
+        if self._keeps_variables:
+            self._add(values, sample_weight)
+            return
         if (trace := _step()) is not None:
             _in_steps().add_values(trace, self, values, sample_weight)
             return
         add_samples(self._state, np.asarray(values, np.float64), sample_weight)
+
+    def _add(self, values: Any, sample_weight: Any) -> None:
+        sums = _in_steps().sums_of(values, sample_weight)
+        for name, added in zip(("total", "count"), sums, strict=True):
+            getattr(self, name).assign_add(convert(added, "float64"))
+
+    def result(self) -> Any:
+        if not self._keeps_variables:
+            return super().result()
+        total, count = (convert(getattr(self, name)) for name in ("total", "count"))
+        return where(equal(count, 0.0), 0.0, total / where(equal(count, 0.0), 1.0, count))
 
     def compute(self, state: np.ndarray) -> float:
         return float(state[0] / state[1]) if state[1] else 0.0
@@ -293,6 +328,9 @@ class MeanOfRows(Mean):
     """
 
     _abstract = True
+    _is_mean = False
+    _of_rows = True
+    _reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = Metric._reached_by
     direction = "up"
     elementwise = False
     _refused: ClassVar[Mapping[str, str]] = {
@@ -368,7 +406,8 @@ class MeanMetricWrapper(OfFunction, MeanOfRows):
     1.5
     """
 
-    _has_call = True
+    _has_call = _is_mean = True
+    _reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = _BY_ITSELF
     sparse = None
     direction = "down"
     examples = ()
@@ -382,9 +421,15 @@ class MeanMetricWrapper(OfFunction, MeanOfRows):
         super().__init__(name=name or getattr(fn, "__name__", "metric"), dtype=dtype)
         self.fn = fn
         self.options = kwargs
-        what = f"The metric {self.name!r}"
-        self._of_samples = ArrayFunction(self._means, what, self)
-        self._of_steps = ArrayFunction(partial(self._means, of_steps=True), what, self)
+
+    @cached_property
+    def _of_samples(self) -> ArrayFunction:
+        return ArrayFunction(self._means, f"The metric {self.name!r}", self)
+
+    @cached_property
+    def _of_steps(self) -> ArrayFunction:
+        means = partial(self._means, of_steps=True)
+        return ArrayFunction(means, f"The metric {self.name!r}", self)
 
     def build(self, output_shape: tuple[int, ...]) -> None:
         self.output_sample = output_shape
@@ -420,9 +465,13 @@ class MeanMetricWrapper(OfFunction, MeanOfRows):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch of plain arrays."""
-        if (trace := _step()) is not None:
+        trace = _step()
+        if trace is not None or self._keeps_variables:
             y_pred = convert(y_pred)
             values = self.fn(convert(y_true), y_pred, **self.options)
+            if trace is None or self._keeps_variables:
+                self._add(values, sample_weight)
+                return
             _in_steps().add_values(trace, self, values, sample_weight)
             return
         p = predictions(y_true, y_pred)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 from gpunn.backends import get_backend
 from gpunn.common.config import resolve_dtype
 from gpunn.common.holds import Exclusive
 from gpunn.core.arena import Arena
-from gpunn.core.plan import Plan
-from gpunn.layers.shapes import check_shape
+from gpunn.core.plan import KEPT_SHAPES, Plan
+from gpunn.layers.shapes import check_shape, covers
 from gpunn.layers.symbolic import SampleShape, TreeDef
 
 from .calls import ModelCall
@@ -107,7 +108,7 @@ class Builder:
             ValueError: if the model takes inputs of other shapes.
         """
         known = self.declared_inputs()
-        if known is not None and known != list(shapes):
+        if known is not None and not covers(known, list(shapes)):
             names = [", ".join(map(str, given)) for given in (known, shapes)]
             raise ValueError(
                 f"The model {self.name!r} takes samples of shape {names[0]}; got {names[1]}."
@@ -118,7 +119,18 @@ class Builder:
                     graph = self.graph or self.source.graph_for(shapes)
                     plan = graph.plan()
                     self.take_parameters(plan)
+                    plan.others = lru_cache(KEPT_SHAPES)(graph.plan)
                     self.graph, self._plan = graph, plan
+
+    def plan_for(self, shapes: Sequence[SampleShape]) -> Plan:
+        """Return the plan for samples of these shapes, of which `plan` may leave axes unknown.
+
+        Raises:
+            ValueError: for shapes that the model, or one of its layers, does not take.
+        """
+        self.build(shapes)
+        plan = self.known_plan("plan")
+        return plan if any(None in shape for shape in shapes) else plan.of(shapes)
 
     def take_parameters(self, plan: Plan) -> bool:
         """Move parameters from other arenas into this model's arena; return whether any moved.

@@ -11,7 +11,7 @@ from gpunn.common.names import closest
 from gpunn.core.plan import INPUT, Node, Plan
 from gpunn.layers import InputLayer
 from gpunn.layers.operations import Operation
-from gpunn.layers.shapes import dtype_of
+from gpunn.layers.shapes import dtype_of, sample_of
 from gpunn.layers.symbolic import (
     Application,
     GraphOperation,
@@ -160,22 +160,35 @@ class Graph:
     def _is_input(self, application: Application) -> bool:
         return any(application is layer._applications[0] for layer in self.input_layers)
 
-    def plan(self) -> Plan:
-        """Return the nodes in execution order, with the preceding work on the host."""
+    def plan(self, given: Sequence[SampleShape] | None = None) -> Plan:
+        """Return the nodes in execution order, with the preceding work on the host.
+
+        Args:
+            given: Sample shapes of the data that steps read, if axes of these are unknown.
+        """
         fed = Fed(self.inputs, self._read_in_steps())
         nodes = list[Node]()
+
+        def shape_of(tensor: SymbolicTensor, number: int) -> SampleShape:
+            if given is None:
+                return tensor.sample
+            if number < 0:
+                return sample_of(given[INPUT - number], dtype_of(tensor.sample))
+            return sample_of(nodes[number].output_shape, nodes[number].dtype)
+
         for application in self.applications:
             layer = application.layer
             sources = fed.sources(application)
             if layer._gives_on_host:
                 continue
-            shapes = [t.sample for t in application.inputs]
+            shapes = [shape_of(*read) for read in zip(application.inputs, sources, strict=False)]
             append = layer._append_nodes
             appended = append(nodes, sources, shapes, "", application.training, application.given)
             for tensor, number in zip(application.outputs, appended, strict=True):
                 fed.numbers.setdefault(id(tensor), number)
         outputs = [fed.number(t) for t in self.outputs]
-        return Plan(nodes, fed.shapes, outputs, fed.part(), map(dtype_of, fed.shapes))
+        dtypes = map(dtype_of, fed.shapes)
+        return Plan(nodes, given or fed.shapes, outputs, fed.part(), dtypes)
 
     def _read_in_steps(self) -> list[bool]:
         """Return, for each input, whether anything reads it unencoded, or nothing reads it."""

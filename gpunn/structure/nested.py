@@ -13,7 +13,7 @@ from gpunn.core.arena import Parameter
 from gpunn.core.plan import HostPart, Node
 from gpunn.layers import traced
 from gpunn.layers.parameters import Stateless, layers_in
-from gpunn.layers.shapes import sample_of
+from gpunn.layers.shapes import sample_of, unknown
 from gpunn.layers.symbolic import GraphOperation, SampleShape, SymbolicTensor, TreeDef
 
 from .builder import Builder
@@ -118,8 +118,7 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         return None if plan is None else plan.host
 
     def _infer_shapes(self, shapes: Sequence[SampleShape], given: Any = None) -> list[SampleShape]:
-        self._builder.build(shapes)
-        plan = self._builder.known_plan("output_shape")
+        plan = self._builder.plan_for(shapes)
         return [*map(sample_of, plan.output_shapes, plan.output_dtypes)]
 
     def _append_nodes(
@@ -131,8 +130,7 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         training: bool | None = None,
         given: Any = None,
     ) -> list[int]:
-        self._builder.build(shapes)
-        plan = self._builder.known_plan("plan")
+        plan = self._builder.plan_for(shapes)
         more, outputs = plan.nodes_from(len(nodes), sources, f"{path}{self.name}/", training)
         nodes += more
         return outputs
@@ -178,7 +176,7 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         if not builder.is_built and builder.declared_inputs() is None:
             form = TreeDef.of(x)
             builder.input_names_for(x)
-            builder.build([tuple(t.shape[1:]) for t in form.unpack(x)])
+            builder.build([unknown(t.shape[1:]) for t in form.unpack(x)])
         if self._host_part is not None and self._host_part.steps:
             raise TypeError(traced.not_in_a_call(self._host_part.steps[0][0]))
         options = {"training": training} if traced.takes_training(self) else {}

@@ -234,7 +234,8 @@ class BatchIterator:
         if not (self._prepared and self.trainer.is_simple):
             self._follow(programs)
         session = nullcontext() if self._prepared else self.trainer.backend.session()
-        with session, programs.room(self.batch_size, self):
+        rows = self.data if isinstance(self.data, Rows) else None
+        with session, programs.room(self.batch_size, rows, self):
             try:
                 steps = self._run(programs, callbacks, first_batch, model)
             finally:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from gpunn.backends.contract.backend import Backend
 from gpunn.backends.shared.precision import usable
 from gpunn.common.overrides import replaces
 from gpunn.core.arena import Arena
-from gpunn.core.plan import Plan
+from gpunn.core.plan import KEPT_SHAPES, Plan
+from gpunn.feeding.rows import Rows, name_of
 from gpunn.feeding.spec import Spec
 from gpunn.optimizers import Optimizer
 
@@ -73,7 +75,39 @@ class Objective:
         self.precision = usable(self.precision, self.backend, self.spec.dtype)
         self.losses = [target.loss for target in self.spec.targets]
         self._measured = _made(metrics), _made(weighted_metrics), loss_weights
+        self._resolved = lru_cache(KEPT_SHAPES)(self._resolve)
+        if self.plan.unknown:
+            self.spec = replace(self.spec, resolve=lambda shapes: self.of(shapes).spec)
         self._match()
+
+    def for_rows(self, rows: Rows) -> Objective:
+        """Return the objective for the shapes of these rows, see `of`."""
+        if not self.plan.unknown:
+            return self
+        names = (name_of("x", k) for k in range(len(self.plan.input_shapes)))
+        return self.of(tuple(tuple(rows.arrays[name].shape[1:]) for name in names))
+
+    def of(self, shapes: tuple[tuple[int, ...], ...]) -> Objective:
+        """Return the objective for samples of these shapes, one for each input: itself, unless axes
+        may have any length."""
+        return self._resolved(shapes) if self.plan.unknown else self
+
+    def _resolve(self, shapes: tuple[tuple[int, ...], ...]) -> Objective:
+        """Return a new objective for samples of these shapes, with the same arena and optimizer."""
+        made, spec = copy.copy(self), self.spec
+        made.plan = plan = self.plan.of(shapes)
+        inputs = tuple((name, shape) for (name, _), shape in zip(spec.inputs, shapes, strict=True))
+        targets = tuple(
+            replace(target, output_shape=shape, varies=None in target.output_shape[:-1])
+            for target, shape in zip(spec.targets, plan.output_shapes, strict=True)
+        )
+        made.spec = replace(spec, inputs=inputs, targets=targets, resolve=None)
+        made.losses = list(map(_apart, self.losses))
+        metrics, weighted, loss_weights = self._measured
+        of = [[list(map(_apart, each)) for each in given] for given in (metrics, weighted)]
+        made._measured = of[0], of[1], loss_weights
+        made._match()
+        return made
 
     def _match(self) -> None:
         """Determine how losses and metrics read the outputs; called again if a part changes.
@@ -165,6 +199,16 @@ class Objective:
         """The names in `logs_of`, in order."""
         several = [f"{head.target.name}_loss" for head in self.heads] if len(self.heads) > 1 else []
         return ["loss", *several, *(measure.name for measure in self.measures)]
+
+
+def _apart(part: Any) -> Any:
+    """Return a copy of a custom loss or metric, which keeps the shapes that it is traced for."""
+    if not getattr(part, "_has_call", False):
+        return part
+    made = copy.copy(part)
+    for name in ("on_arrays", "_of_samples", "_of_steps"):  # these refer to the original
+        vars(made).pop(name, None)
+    return made
 
 
 def _made(metrics: Sequence[list[Any]]) -> list[list[Any]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from dataclasses import replace
+from functools import lru_cache, partial
 from operator import itemgetter
 from typing import Any
 
@@ -18,7 +19,7 @@ from gpunn.common.holds import Exclusive
 from gpunn.common.random import Counter
 from gpunn.common.registry import is_traceable
 from gpunn.core.arena import Arena
-from gpunn.core.plan import Plan, check_unchanged
+from gpunn.core.plan import KEPT_SHAPES, Plan, check_unchanged
 from gpunn.core.settings import Settings
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.feeding.arrays import check_finite, is_finite, on_device, stored_dtype
@@ -113,14 +114,30 @@ class Predictor:
         self.spec = spec
         self.form = form
         self._contexts = ObjectPool(lambda: Forward(plan, spec, seed))
-        self._calls = calls
+        self._seed, self._calls = seed, calls
         self._draws = plan.has_calls
         self._settings = Settings(plan.read)
         self._looking = Exclusive()
+        self._resolved = lru_cache(KEPT_SHAPES)(self._resolve)
+        if plan.unknown:  # `of` returns those that predict
+            return
         cache = spec.backend.cache_bytes
         row = max(1, sample_bytes(plan, spec.dtype, training=False))
         self._rows = sys.maxsize if cache is None else max(1, cache // row)
         self.batch = sys.maxsize if cache else max(PREDICT_BATCH, PREDICT_BYTES // row)
+
+    def of(self, xs: Sequence[Any]) -> Predictor:
+        """Return the predictor for samples of the shapes of these inputs: itself, unless axes may
+        have any length."""
+        if not self.plan.unknown:
+            return self
+        return self._resolved(tuple(tuple(x.shape[1:]) for x in xs))
+
+    def _resolve(self, shapes: tuple[tuple[int, ...], ...]) -> Predictor:
+        inputs = tuple((name, s) for (name, _), s in zip(self.spec.inputs, shapes, strict=True))
+        spec = replace(self.spec, inputs=inputs, resolve=None)
+        of = self.arena, spec, self.form, self._seed, self._calls
+        return Predictor(self.plan.of(shapes), *of)
 
     def predict(
         self,
@@ -139,6 +156,8 @@ class Predictor:
         Raises:
             ValueError: for a value that is not finite.
         """
+        if self.plan.unknown:
+            return self.of(xs).predict(xs, where, first, added)
         if self._settings.seen != registry.last_change:
             self.look()
         spec = self.spec
@@ -249,6 +268,12 @@ def predict(
         callbacks.on_predict_end({})
     if not outputs:
         raise ValueError("x yielded no batches: there is nothing to predict.")
+    for parts in zip(*outputs, strict=True):
+        if len({part.shape[1:] for part in parts}) > 1:
+            raise ValueError(
+                f"The outputs of the batches have different shapes, {parts[0].shape[1:]} and "
+                f"others: pad all batches to one length, or predict each with predict_on_batch."
+            )
     if len(outputs) > 1:
         outputs = [[np.concatenate(parts) for parts in zip(*outputs, strict=True)]]
     return outputs[0][0] if form.kind is None else form.pack(outputs[0])

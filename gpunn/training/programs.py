@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from gpunn.backends.contract.backend import Array, Program
 from gpunn.backends.contract.control import Control
 from gpunn.backends.shared.order import Order
 from gpunn.common.config import eagerly, runs_eagerly
+from gpunn.core.plan import KEPT_SHAPES
 from gpunn.core.workspace import Pool
 from gpunn.distribution.communicator import ALONE, Communicator, Share
 from gpunn.feeding.memory import Cache, room_for_batch
@@ -21,7 +23,7 @@ from .objective import Objective
 from .step import Batch, ModelStep
 from .undo import Undo
 
-CACHED_PROGRAMS = 8  # on rows, and on batch sizes of streamed batches
+CACHED_PROGRAMS = 8  # on rows, and on batch sizes of streamed batches, of samples of one shape
 KEPT_BATCHES = 2  # batch sizes whose arrays other data reuse: an epoch's regular and last batch
 Entry = tuple[Batch, Program]
 
@@ -71,9 +73,12 @@ class Programs:
             self.undo = Undo(objective.arena, self.control, self.backend)
         self.last_batch: Batch | None = None
         self.steps_at_once: dict[int, int] = {}  # of each batch size, see `loops`
-        self._batches: dict[tuple[Share, bool], Batch] = {}  # arrays of each batch size
-        self._on_batch: dict[tuple[Share, frozenset[str], bool], Entry] = {}
+        self._batches: dict[tuple[Any, ...], Batch] = {}  # arrays of each batch shape
+        self._on_batch: dict[tuple[Any, ...], Entry] = {}
         self._on_rows: dict[Any, Entry] = {}  # by the places of the rows
+        varies = objective.plan.unknown
+        self._most_batches = KEPT_SHAPES if varies else KEPT_BATCHES
+        self._most_programs = KEPT_SHAPES if varies else CACHED_PROGRAMS
         self._version = objective.version
 
     def join(self, ranks: Communicator) -> None:
@@ -96,9 +101,11 @@ class Programs:
             cache.clear()
         self.backend.forget_kept()
 
-    def room(self, size: int, *caches: Cache) -> Any:
-        """See `room_for_batch`."""
-        objective = self.objective
+    def room(self, size: int, rows: Rows | None, *caches: Cache) -> Any:
+        """See `room_for_batch`. ``rows``: of which a batch is, or None if these may vary."""
+        objective = self.objective if rows is None else self.objective.for_rows(rows)
+        if objective.plan.unknown:
+            return nullcontext()  # each of its batches asks for its own
         caches = (*caches, self._batches, self._on_batch, self._on_rows, self.pool)
         bound = objective.plan, self.backend, objective.spec.dtype
         return room_for_batch(size, *bound, self.training, *caches)
@@ -115,8 +122,9 @@ class Programs:
         entry = self._on_rows.pop(key, None)
         if entry is None:
             arrays = {name: self.backend.borrowed(a) for name, a in source.arrays.items()}
-            entry = self._program_of(self.ranks.share(size), arrays.keys(), arrays, order)
-        while len(self._on_rows) >= CACHED_PROGRAMS:
+            objective, share = self.objective.for_rows(source), self.ranks.share(size)
+            entry = self._program_of(objective, share, arrays.keys(), arrays, order)
+        while len(self._on_rows) >= self._most_programs:
             del self._on_rows[next(iter(self._on_rows))]
         self._on_rows[key] = entry  # the last place: most recently used
         self.last_batch, program = entry
@@ -131,7 +139,7 @@ class Programs:
 
     def run_batch(self, rows: Rows, sharded: bool = False) -> None:
         """Run one step on a batch from the host; on this rank's share of it, if ``sharded``."""
-        with self.room(len(rows)):
+        with self.room(len(rows), rows):
             self._run_batch(rows, sharded)
 
     def _run_batch(self, rows: Rows, sharded: bool) -> None:
@@ -141,11 +149,12 @@ class Programs:
         else:
             share = self.ranks.share(len(rows))
             mine = slice(share.first, share.first + share.rows)
-        key = share, names, self._eager
+        objective = self.objective.for_rows(rows)
+        key = share, objective.plan.input_shapes, names, self._eager
         entry = self._on_batch.pop(key, None)
         if entry is None:
-            entry = self._program_of(share, names)
-            while len(self._on_batch) >= CACHED_PROGRAMS:
+            entry = self._program_of(objective, share, names)
+            while len(self._on_batch) >= self._most_programs:
                 del self._on_batch[next(iter(self._on_batch))]
                 self.backend.release()  # work arrays of its size
         self._on_batch[key] = entry  # the last place: most recently used
@@ -177,32 +186,34 @@ class Programs:
 
     def _program_of(
         self,
+        objective: Objective,
         share: Share,
         given: Collection[str],
         source: Mapping[str, Array] | None = None,
         order: Order | None = None,
     ) -> Entry:
-        """Return the arrays of a batch size and its step program; arguments as in `ModelStep`."""
-        objective, batch = self.objective, self._batch(share)
+        """Return the arrays of a batch shape and its step program; arguments as in `ModelStep`."""
+        batch = self._batch(objective, share)
         step = ModelStep(batch, self.totals, given, source, order, self.undo)
         with eagerly(self._eager):
-            program = self.backend.program(step, objective.traceable, objective.launch_modes)
+            whole = self.objective
+            program = self.backend.program(step, whole.traceable, whole.launch_modes)
         optimizer = objective.optimizer if self.training else None
         # The host computes a schedule without a functor before each step.
         by_host = optimizer and any(s.functor is None for s in optimizer.schedules.values())
         return batch, HostRates(program, optimizer) if by_host else program
 
-    def _batch(self, share: Share) -> Batch:
-        """Return the arrays of a batch size.
+    def _batch(self, objective: Objective, share: Share) -> Batch:
+        """Return the arrays of a batch shape.
 
         Programs on any data share them, so that user-defined code is traced only once.
         """
-        key = share, self._eager
+        key = share, objective.plan.input_shapes, self._eager
         batch = self._batches.pop(key, None)
         if batch is None:
-            of = self.objective, self.backend, self.control, self.pool
+            of = objective, self.backend, self.control, self.pool
             batch = Batch(*of, share, self.training)
-            while len(self._batches) >= KEPT_BATCHES:
+            while len(self._batches) >= self._most_batches:
                 del self._batches[next(iter(self._batches))]
         self._batches[key] = batch  # the last place: most recently used
         return batch

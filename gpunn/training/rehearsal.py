@@ -8,7 +8,7 @@ parts: outputs of layers, losses with their gradients, and metrics must be the s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -45,6 +45,7 @@ def rehearse(trainer: Trainer, rows: Rows) -> None:
     Raises:
         ValueError: naming the layer, loss or metric.
     """
+    trainer = cast(Trainer, trainer.for_rows(rows))
     nodes = [node.layer for node in trainer.plan.nodes]
     metrics = [m.metric for head in trainer.heads for m in head.measures]
     parts = [*nodes, *(head.loss for head in trainer.heads), *metrics]

@@ -107,14 +107,34 @@ class HeadLoss:
         # For a weighted mean, scaled weights. Metrics read the original weights.
         divides = weighted or self._ignored is not None
         self._shares = buffers.shares if divides else None
+        # What each row counts in the sums, of rows whose number differs between batches.
+        self.count = 1.0
+        if head.target.varies and reduction != "sum":
+            self.count /= max(head.target.rows_per_sample, 1)
         self._scale = 1.0 if reduction == "sum" else 1.0 / buffers.whole_rows
         counted = any(m.counted_by_loss for m in head.measures)
         self.sums = totals[head.at : head.at + (LOSS_TOTALS if counted else LOSS_TOTALS - 1)]
+        self._own_sums = self.sums
+        if self.count != 1.0:
+            self._own_sums = backend.zeros(self.sums.shape, np.float64)
         self._measures = []
+        self._shared: list[tuple[Array, Array]] = []  # weights, and these divided by the steps
         for m, targets, predictions in buffers.measuring:
             by = buffers.weights if m.metric._has_call else buffers.weights.reshape(-1)
             given = by if weighted and m.weighted else None
+            if head.target.varies and m.metric._of_rows:
+                given = self._of_one_sample(given, by, m.metric._has_call)
             self._measures.append((m.metric, targets, predictions, given, totals[m.at]))
+
+    def _of_one_sample(self, given: Array | None, like: Array, of_samples: bool) -> Array | None:
+        """Return weights of rows that add up to the weight of their sample."""
+        steps, backend = self._head.target.steps, self._backend
+        if steps == 1 or (given is None and of_samples):
+            return given
+        shares = backend.upload(np.full(like.shape, 1 / steps, like.dtype))
+        if given is not None:
+            self._shared.append((given, shares))
+        return shares
 
     def normalize_weights(self) -> None:
         """Scale the rows' shares to mean 1, if the loss requires it."""
@@ -139,10 +159,16 @@ class HeadLoss:
         weights = self._weights if self._shares is None else self._shares
         if weights is not None and not head.loss._has_call:
             weights = weights.reshape(-1)  # (rows,)
+        if self.count != 1.0:
+            backend.xp.copyto(self._own_sums, 0)
         backend.loss(
-            head.loss, buffers.y_true, buffers.y_pred, weights, self._scale, gradient, self.sums,
-            buffers.whole_rows,
+            head.loss, buffers.y_true, buffers.y_pred, weights, self._scale, gradient,
+            self._own_sums, buffers.whole_rows,
         )  # fmt: skip
+        if self.count != 1.0:
+            backend.affine(self._own_sums, self.count, 0.0, self.sums, accumulate=True)
+        for by, shares in self._shared:
+            backend.affine(by, 1 / head.target.steps, 0.0, shares)
         if head.weight != 1.0 and gradient is not None:
             backend.affine(gradient, head.weight, 0.0, gradient)
         for targets, labels in buffers.labels:
@@ -192,7 +218,9 @@ class ModelStep:
         else:
             self.penalties, self.bad = totals[-2:], totals[-1:]
             self.parts = [totals[head.at : head.at + 1] for head in heads] + [totals[-2:-1]]
-        self.rows = batch.target_buffers[0].rows if heads else batch.workspace.batch
+        self.rows = batch.workspace.batch
+        if heads and self.losses[0].count == 1.0:
+            self.rows = batch.target_buffers[0].rows
         self.counted: list[Array] = []  # to count the rows if only layers add losses
         if not heads:
             self.counted = [backend.zeros((1,), np.float64), totals[:1]]

@@ -80,6 +80,7 @@ class Trainer(Objective):
     def forget_programs(self) -> None:
         """Make all users of this objective rebuild their programs."""
         self.version = next(_versions)
+        self._resolved.cache_clear()
         self.evaluations.clear()
 
     @property

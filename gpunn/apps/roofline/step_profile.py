@@ -24,6 +24,7 @@ from gpunn.backends.cupy.launch import roofline
 from gpunn.backends.cupy.launch.known_gpus import GPUS, find_gpu
 from gpunn.backends.cupy.launch.modes import LaunchModeError
 from gpunn.backends.shared.order import Order
+from gpunn.core.plan import KEPT_SHAPES
 from gpunn.feeding.rows import Rows, name_of
 from gpunn.layers import Dense, Dropout, Flatten, Input, Rescaling
 from gpunn.models import Model, Sequential
@@ -31,6 +32,7 @@ from gpunn.models import Model, Sequential
 from .cpu import cpu_seconds, measure_cpu
 
 BATCH = 32
+LENGTH = 32  # of axes that may have any
 STEPS = 32  # per sample; fewer if the input would have more than ELEMENTS elements
 ELEMENTS = 1 << 24
 SAMPLE_SECONDS = 0.02
@@ -85,23 +87,30 @@ def copied(model: Model, backend: Any) -> Any:
 def step_program(model: Any, batch: int, steps: int) -> Program:
     """Return the program that `fit` would make, on random data for this number of steps."""
     trainer, backend = model._trainer, model.backend
-    spec = trainer.spec
+    objective = _of_known_shapes(trainer)
+    spec = objective.spec
     count = batch * steps
     noise = np.random.Generator(np.random.PCG64(0))
     arrays = {}
     for k, (_, shape) in enumerate(spec.inputs):
-        if k in trainer.plan.folded_rescalings():  # then the input is uint8 pixels
+        if k in objective.plan.folded_rescalings():  # then the input is uint8 pixels
             x = noise.integers(0, 256, (count, *shape), np.uint8)
         else:
             x = noise.random((count, *shape), np.float32).astype(spec.dtype)
         arrays[name_of("x", k)] = backend.upload(x)
-    for head in trainer.heads:
+    for head in objective.heads:
         dtype = head.target.target_dtype(spec.dtype)
         fill = 0 if np.issubdtype(dtype, np.integer) else 1
         y = np.full((count, *head.target.target_shape), fill, dtype)
         arrays[name_of("y", head.number)] = backend.upload(y)
     rows = Rows(arrays)
     return trainer.training.program(batch, rows, Order(count, trainer.seed))
+
+
+def _of_known_shapes(trainer: Any) -> Any:
+    """Return the objective of a step in which axes of any length have `LENGTH`."""
+    shapes = ([LENGTH if n is None else n for n in shape] for _, shape in trainer.spec.inputs)
+    return trainer.of(tuple(map(tuple, shapes)))
 
 
 def measure(
@@ -119,7 +128,8 @@ def measure(
     """
     copy = copied(model, backend)
     trainer = copy._trainer
-    room = ELEMENTS // max(1, batch * sum(math.prod(shape) for _, shape in trainer.spec.inputs))
+    inputs = _of_known_shapes(trainer).spec.inputs
+    room = ELEMENTS // max(1, batch * sum(math.prod(shape) for _, shape in inputs))
     program = step_program(copy, batch, min(STEPS, max(1, room)))
 
     def sample(steps: int) -> float:
@@ -204,6 +214,11 @@ def table(model: Model, operations: list[ProfiledOperation], batch: int = BATCH)
     )
     if any(map(_by_arrays, operations)):
         title += ", not counting those of array functions (xp)"
+    if any(None in shape for shape in model._plan.input_shapes):  # type: ignore[union-attr]
+        title += (
+            f". Axes of any length have {LENGTH} here; each shape of a batch has its own program, "
+            f"and the last {KEPT_SHAPES} are kept"
+        )
     lines = [*textwrap.wrap(title, WIDTH), "", _line("", "operation", "bytes", "flops", "launches")]
     for number, operation in enumerate(operations, 1):
         name = f"{operation.name} {operation.formula}".rstrip()

@@ -138,7 +138,8 @@ class Conv2D(_ImageLayer):
             )
 
     def build(self, input_shape: Shape) -> None:
-        self.geometry(input_shape)
+        if None not in input_shape[1:]:
+            self.geometry(input_shape)
         _, channels = self.image(input_shape)
         self.kernel = declared(self, "kernel", (*self.kernel_size, channels, self.filters))
         if self.use_bias:

@@ -28,9 +28,9 @@ class _ImageLayer(Layer):
         return self.data_format == "channels_last"
 
     def image(self, input_shape: Shape) -> tuple[Pair, int]:
-        """Return the size of an image, and its channels."""
+        """Return the size of an image, 0 if it may be any, and its channels."""
         shape = tuple(input_shape)[1:]
-        if len(shape) != 3 or any(n is None for n in shape):
+        if len(shape) != 3 or shape[-1 if self.channels_last else 0] is None:
             axes = "height, width, channels" if self.channels_last else "channels, height, width"
             raise ValueError(
                 f"{self.name}: x must have the shape (batch, {axes}) for data_format="

@@ -62,6 +62,11 @@ def _made(model: Any, onnx: Any) -> Any:
     Raises:
         ValueError: for a model that cannot be exported.
     """
+    if model._plan.unknown:
+        raise ValueError(
+            f"export: inputs of {model.name!r} have axes of any length (None). Make the model "
+            f"again with known lengths, load these weights into it, and export that."
+        )
     found: list[Any] = []
     refused = None
     for batch in BATCHES:
