@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import emulated
 import numpy as np
 import pytest
 import torch
@@ -29,12 +30,15 @@ OPTIMIZERS: dict[str, Any] = {
 each_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
 
 
-def network(optimizer: Any, dtype: str = "float64", **options: Any) -> gpunn.Sequential:
+def network(
+    optimizer: Any, dtype: str = "float64", backend: Any = None, **options: Any
+) -> gpunn.Sequential:
     table = layers.Embedding(ROWS, WIDTH, weights=TABLE, name="table")
     dense = layers.Dense(1, kernel_initializer="ones", name="dense")
     model = gpunn.Sequential(
-        [gpunn.Input((LENGTH,), dtype="int32"), table, layers.Flatten(), dense], dtype=dtype
-    )
+        [gpunn.Input((LENGTH,), dtype="int32"), table, layers.Flatten(), dense],
+        dtype=dtype, backend=backend,
+    )  # fmt: skip
     model.compile(optimizer, "mse", **options)
     return model
 
@@ -79,6 +83,19 @@ def test_training_is_pytorchs(every_backend: str, name: str, eagerly: bool, tmp_
     for slot, expected in moments.items():
         segment = model._arena.segment(found[slot], model.layers[0].embeddings)
         assert_allclose(model.backend.read(segment), expected, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["plain", "fused", "persistent"])
+@pytest.mark.parametrize("name", ["sgd", "lazy"])
+def test_steps_on_a_gpu_run_in_each_mode(name: str, mode: str) -> None:
+    expected = network(OPTIMIZERS[name](), backend="numpy")
+    backend = emulated.make_backend()
+    backend.launch_mode = mode  # an error unless all of the step are operations
+    model = network(OPTIMIZERS[name](), backend=backend)
+    for each in (expected, model):
+        fit(each)
+    for ours, theirs in zip(model.get_weights(), expected.get_weights(), strict=True):
+        assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
 @each_optimizer

@@ -73,6 +73,9 @@ def stored(backend: Backend, source: Any, array: Array, accumulate: bool = False
     like = not is_number and source.size == array.size and source.flags.c_contiguous
     if fits and like and backend.overlap(source, array) is None:
         return partial(write_elements, backend, "copy", [source], array, accumulate)
+    whole = array.flags.c_contiguous and array.size and like and not accumulate
+    if whole and dtype == source.dtype.name == "int32" and backend.overlap(source, array) is None:
+        return partial(backend.affine, source, 1.0, 0.0, array)
     if accumulate:
         return lambda: backend.xp.add(array, source, out=array)
     return lambda: backend.xp.copyto(array, source)
