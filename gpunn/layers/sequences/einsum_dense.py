@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gpunn.activations import Linear
 from gpunn.common.fields import field
 from gpunn.core.arena import Parameter
 from gpunn.initializers import VarianceScaling
@@ -146,7 +147,8 @@ class EinsumDense(Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         y = ops.einsum(self.equation, inputs, self.kernel)
-        return self.activation(y if self.bias is None else y + self.bias)
+        y = y if self.bias is None else y + self.bias
+        return y if isinstance(self.activation, Linear) else self.activation(y)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "output_shape": list(self.partial_output_shape)}

@@ -139,7 +139,7 @@ class _Heads(Layer):
         if self.sliding_window is not None:
             apart = ops.expand_dims(ops.arange(t), 1) - ops.arange(s)
             mask = both(mask, ops.abs(apart) < self.sliding_window)
-        gate = self._gate(query) if self.use_gate else 1.0
+        gate = self._gate(query) if self.use_gate else None
         query, key, value = self.query_dense(query), self.key_dense(key), self.value_dense(value)
         repeats = self._counts[0] // self._counts[1]
         if repeats > 1:
@@ -151,7 +151,7 @@ class _Heads(Layer):
         scale = query.shape[-1] ** -0.5
         if axes == [1] and query.ndim == 4 and not (keeps or self.dropout):
             y = ops.dot_product_attention(query, key, value, None, mask, scale, causal)
-            return self.output_dense(y * gate)
+            return self.output_dense(y if gate is None else y * gate)
         mask = both(mask, ops.tri(t, s, dtype="bool")) if causal else mask
         names = LETTERS[: query.ndim - 1]
         others = "".join(LETTERS[30 + i] if i in axes else c for i, c in enumerate(names))
@@ -165,7 +165,8 @@ class _Heads(Layer):
         weights = ops.reshape(ops.softmax(flat, -1), scores.shape)
         weights = weights if mask is None else ops.where(mask, weights, 0.0)
         read = self._dropped(weights, training=training)
-        y = self.output_dense(ops.einsum(f"{pairs},{others}z->{names}z", read, value) * gate)
+        y = ops.einsum(f"{pairs},{others}z->{names}z", read, value)
+        y = self.output_dense(y if gate is None else y * gate)
         return (y, weights) if keeps else y
 
     def get_config(self) -> dict[str, Any]:
