@@ -44,7 +44,8 @@ PREDICTED = "predicting 32 images in bytes"
 BRANCHED = "W2 with normalization, noise and branches, by Lamb"
 AROUND = (
     "batch_statistics", "normalize", "normalize_gradient", "layer_norm", "layer_norm_gradient",
-    "normal_noise", "copy_columns", "batched_matmul", "regularize",
+    "normal_noise", "copy_columns", "batched_matmul", "attention", "attention_gradient",
+    "regularize",
     "constrain", "schedule", "accumulate_gradients", "step_by_norms", "average_weights",
     "expression",
 )  # fmt: skip
@@ -118,9 +119,10 @@ def cases(backend: str) -> Iterator[tuple[str, list[Call]]]:
 
 
 def _attended(x: Any) -> Any:
-    """Return attention among eight parts of each row."""
-    parts = ops.reshape(x, (-1, 8, 1, x.shape[-1] // 8))
-    return ops.reshape(ops.dot_product_attention(parts, parts, parts), x.shape)
+    """Return attention among eight parts of each row, composed, and then of all parts in blocks."""
+    parts, bias = ops.reshape(x, (-1, 8, 1, x.shape[-1] // 8)), np.zeros((1, 1, 1, 1), np.float32)
+    steps = ops.reshape(ops.dot_product_attention(parts, parts, parts, bias), (1, -1, 1, 8))
+    return ops.reshape(ops.dot_product_attention(steps, steps, steps), x.shape)
 
 
 def branched(backend: str) -> Model:

@@ -52,7 +52,7 @@ class Attention(Layer):
     [[[0.0, 3.0]]]
     """
 
-    takes_list = True
+    takes_list = supports_masking = True
     examples = (
         {"use_scale": True},
         {"score_mode": "concat", "use_scale": True, "dropout": 0.3, "seed": 2},
@@ -91,6 +91,10 @@ class Attention(Layer):
                 f"{self.name}: a key needs as many features as a query, and as many steps as a "
                 f"value; got query {query}, value {value} and key {key}."
             )
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return the mask of the query."""
+        return mask[0] if mask else None
 
     def _scores(self, query: Tensor, key: Tensor) -> Tensor:
         """Return the scores (batch, T, S)."""

@@ -27,7 +27,7 @@ __all__ = ["GroupQueryAttention", "MultiHeadAttention"]
 class _Heads(Layer):
     """Base class of layers with projections to heads; a subclass has `_counts`."""
 
-    _abstract = True
+    _abstract = supports_masking = True
 
     _counts = (1, 1, 1, 1)
     """The number of heads of queries and of keys, and the sizes of a key and a value."""
