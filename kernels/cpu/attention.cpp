@@ -30,23 +30,28 @@ struct Seen {
           of_key(keys > 1), causal(causal) {}
 };
 
-// scores (rows, width) = softmax(scale q k^T) of some queries from `first` on, for the first
-// `visible` keys; rows are padded to whole chunks with 0. blind[row]: whether it sees none.
+// to (rows, size) = scale x, whose rows are `apart`
+template <typename T>
+void scaled(const T* x, int64 rows, int64 size, int64 apart, T scale, T* to) {
+    for (int64 r = 0; r < rows; ++r) {
+        INDEPENDENT
+        for (int64 i = 0; i < size; ++i) to[r * size + i] = scale * x[r * apart + i];
+    }
+}
+
+// scores (rows, width) = softmax(q k^T) of some queries from `first` on, for the first `visible`
+// keys; rows are padded to whole chunks with 0. blind[row]: whether it sees none.
 template <typename T>
 void weigh(const T* q, const T* k, const Sizes& of, const Seen& seen, const bool* mask,
-           int64 first, int64 rows, int64 visible, int64 width, T scale, T* scores, bool* blind) {
-    const int64 apart = of.heads * of.size;
+           int64 first, int64 rows, int64 visible, int64 width, T* scores, bool* blind) {
     const T lowest = std::numeric_limits<T>::lowest();
-    matmul(q, k, scores, rows, visible, of.size, apart, apart, width, false, true, false);
+    matmul(q, k, scores, rows, visible, of.size, of.size, of.heads * of.size, width, false, true,
+           false);
     for (int64 r = 0; r < rows; ++r) {
         T* row = scores + r * width;
         const int64 last = seen.causal ? std::min(first + r + 1, visible) : visible;
         for (int64 c = visible; c < width; ++c) row[c] = math::minus_infinity<T>();
         Chunk<T> maximum = all(math::minus_infinity<T>()), sum = all(T(0));
-        for (int64 c = 0; c < width; c += LANES) {
-            EACH_LANE
-            for (int l = 0; l < LANES; ++l) row[c + l] *= scale;
-        }
         if (mask) {
             const bool* may = mask + (first + r) * seen.of_query;
             for (int64 c = 0; c < visible; ++c)
@@ -109,10 +114,11 @@ void attention(const T* q, const T* k, const T* v, const bool* mask, int64 masks
         const bool* own = mask ? mask + sample * seen.of_sample + head * seen.of_head : nullptr;
         each_block(of, seen, start, std::min(queries, start + each * QUERIES),
                    [&](int64 first, int64 rows, int64 visible, int64 width) {
-            T* scores = room.of(QUERIES * width);
+            T* scores = room.of(QUERIES * (width + size));
+            T* block = scores + QUERIES * width;
             bool blind[QUERIES];
-            weigh(from + first * heads * size, right, of, seen, own, first, rows, visible, width,
-                  T(scale), scores, blind);
+            scaled(from + first * heads * size, rows, size, heads * size, T(scale), block);
+            weigh(block, right, of, seen, own, first, rows, visible, width, scores, blind);
             matmul(scores, values, to + first * heads * depth, rows, depth, visible, width,
                    heads * depth, heads * depth, false, false, false);
         });
@@ -120,7 +126,7 @@ void attention(const T* q, const T* k, const T* v, const bool* mask, int64 masks
 }
 
 // Its gradient, with the scores computed again: with p the weights and dp = dy v^T,
-// ds = p (dp - sum p dp), dq = scale ds k, dk = scale ds^T q, dv = p^T dy.
+// ds = p (dp - sum p dp): dq = scale ds k, dk = scale ds^T q, dv = p^T dy.
 template <typename T>
 void attention_gradient(const T* q, const T* k, const T* v, const bool* mask, int64 masks,
                         int64 mask_heads, int64 mask_queries, int64 mask_keys, const T* dy,
@@ -142,13 +148,13 @@ void attention_gradient(const T* q, const T* k, const T* v, const bool* mask, in
             std::fill_n(dv + of_v + c * deep, depth, T(0));
         }
         each_block(of, seen, 0, queries, [&](int64 first, int64 rows, int64 visible, int64 width) {
-            T* weights = room.of(2 * QUERIES * width);
+            T* weights = room.of(QUERIES * (2 * width + size));
             T* change = weights + QUERIES * width;
-            const T* from = q + of_q + first * apart;
+            T* block = change + QUERIES * width;
+            scaled(q + of_q + first * apart, rows, size, apart, T(scale), block);
             const T* slope = slopes + first * deep;
             bool blind[QUERIES];
-            weigh(from, k + of_k, of, seen, own, first, rows, visible, width, T(scale), weights,
-                  blind);
+            weigh(block, k + of_k, of, seen, own, first, rows, visible, width, weights, blind);
             matmul(weights, slope, dv + of_v, visible, depth, rows, width, deep, deep, true, false,
                    true);
             matmul(slope, v + of_v, change, rows, visible, depth, deep, deep, width, false, true,
@@ -162,17 +168,22 @@ void attention_gradient(const T* q, const T* k, const T* v, const bool* mask, in
                     EACH_LANE
                     for (int l = 0; l < LANES; ++l) sum[l] += weight[c + l] * row[c + l];
                 }
-                const T total = LongRow<T>::sums(sum)[0], factor = blind[r] ? T(0) : T(scale);
+                const T total = LongRow<T>::sums(sum)[0], seeing = blind[r] ? T(0) : T(1);
                 for (int64 c = 0; c < width; c += LANES) {
                     EACH_LANE
                     for (int l = 0; l < LANES; ++l)
-                        row[c + l] = weight[c + l] * (row[c + l] - total) * factor;
+                        row[c + l] = weight[c + l] * (row[c + l] - total) * seeing;
                 }
             }
-            matmul(change, k + of_k, dq + of_q + first * apart, rows, size, visible, width, apart,
-                   apart, false, false, false);
-            matmul(change, from, dk + of_k, visible, size, rows, width, apart, apart, true, false,
+            matmul(change, block, dk + of_k, visible, size, rows, width, size, apart, true, false,
                    true);
+            T* to = dq + of_q + first * apart;
+            matmul(change, k + of_k, block, rows, size, visible, width, apart, size, false, false,
+                   false);
+            for (int64 r = 0; r < rows; ++r) {
+                INDEPENDENT
+                for (int64 i = 0; i < size; ++i) to[r * apart + i] = T(scale) * block[r * size + i];
+            }
         });
     });
 }

@@ -228,8 +228,8 @@ class Passes(Operations):
         keys, values = _by_head(self, k, "keys"), _by_head(self, v, "values")
         for first in range(0, q.shape[1], QUERIES):
             rows = slice(first, first + QUERIES)
-            queries = _by_head(self, q[:, rows], "queries")
-            weights = _weights(self, queries, keys, q.shape, mask, first, scale, causal)[0]
+            queries = _by_head(self, q[:, rows], "queries", scale)
+            weights = _weights(self, queries, keys, q.shape, mask, first, causal)[0]
             read = self.scratch((*weights.shape[:2], v.shape[3]), v.dtype, "read")
             self.batched_matmul(weights, values, read)
             _store(self, read, out[:, rows])
@@ -245,16 +245,16 @@ class Passes(Operations):
         causal: bool, dq: Array, dk: Array, dv: Array,
     ) -> None:  # fmt: skip
         """The gradients of `attention` by q, k and v: with the weights p, which are computed again,
-        and ``dp = dy v^T``, they are ``ds k``, ``ds^T q`` and ``p^T dy`` with
-        ``ds = scale p (dp - sum(p dp))``."""
+        and ``dp = dy v^T``, they are ``scale ds k``, ``scale ds^T q`` and ``p^T dy`` with
+        ``ds = p (dp - sum(p dp))``."""
         xp, like = self.xp, q.dtype
         keys, values = _by_head(self, k, "keys"), _by_head(self, v, "values")
         sums = self.scratch(keys.shape, like, "dk"), self.scratch(values.shape, like, "dv")
         for first in range(0, q.shape[1], QUERIES):
             rows = slice(first, first + QUERIES)
-            queries = _by_head(self, q[:, rows], "queries")
+            queries = _by_head(self, q[:, rows], "queries", scale)
             slopes = _by_head(self, dy[:, rows], "slopes")
-            weights, blind = _weights(self, queries, keys, q.shape, mask, first, scale, causal)
+            weights, blind = _weights(self, queries, keys, q.shape, mask, first, causal)
             change = self.scratch(weights.shape, like, "change")
             terms = self.scratch(weights.shape, like, "terms")
             total = self.scratch((*weights.shape[:2], 1), like, "total")
@@ -263,7 +263,6 @@ class Passes(Operations):
             xp.sum(terms, axis=2, keepdims=True, out=total)
             xp.subtract(change, total, out=change)
             xp.multiply(change, weights, out=change)
-            xp.multiply(change, scale, out=change)
             if mask is not None:
                 xp.copyto(change, 0, where=blind)
             for total, factor, right in ((sums[0], change, queries), (sums[1], weights, slopes)):
@@ -272,16 +271,17 @@ class Passes(Operations):
                 if first:
                     xp.add(total, part, out=total)
             self.batched_matmul(change, keys, queries)
+            xp.multiply(queries, scale, out=queries)
             _store(self, queries, dq[:, rows])
         _store(self, sums[0], dk)
         _store(self, sums[1], dv)
 
 
-def _by_head(backend: Any, x: Array, name: str) -> Array:
-    """Return a copy of (batch, steps, heads, size) as a stack (batch heads, steps, size)."""
+def _by_head(backend: Any, x: Array, name: str, scale: float = 1.0) -> Array:
+    """Return ``scale x``, (batch, steps, heads, size), as a stack (batch heads, steps, size)."""
     batch, steps, heads, size = x.shape
     made = backend.scratch((batch * heads, steps, size), x.dtype, name)
-    backend.xp.copyto(made.reshape(batch, heads, steps, size), x.swapaxes(1, 2))
+    backend.xp.multiply(x.swapaxes(1, 2), scale, out=made.reshape(batch, heads, steps, size))
     return made
 
 
@@ -293,7 +293,7 @@ def _store(backend: Any, stacked: Array, out: Array) -> None:
 
 def _weights(
     backend: Any, q: Array, keys: Array, whole: tuple[int, ...], mask: Array | None, first: int,
-    scale: float, causal: bool,
+    causal: bool,
 ) -> tuple[Array, Array]:  # fmt: skip
     """Return the weights (batch heads, rows, keys) of a block of queries, and, with a mask, which
     of these see no key."""
@@ -301,7 +301,6 @@ def _weights(
     lowest = float(np.finfo(q.dtype).min)
     scores = backend.scratch((len(q), rows, count), q.dtype, "scores")
     backend.batched_matmul(q, keys, scores, transpose_b=True)
-    xp.multiply(scores, scale, out=scores)
     by_sample = scores.reshape(batch, heads, rows, count)
     if mask is not None:
         seen = mask if mask.shape[2] == 1 else mask[:, :, first : first + rows]
