@@ -87,10 +87,6 @@ def test_hashes_in_models(every_backend: str, mode: str) -> None:
             r"\(1, 2\); .* splits texts",
         ),
         (
-            lambda: TextVectorization(vocabulary=["a"])(gpunn.Input((1,), dtype="string")),
-            ValueError, "give output_sequence_length",
-        ),
-        (
             lambda: TextVectorization(vocabulary=["a"], standardize=lambda x: x[:1])(["a", "b"]),
             ValueError, "standardize must return an array of the shape",
         ),
@@ -190,6 +186,27 @@ def test_it_trains_in_a_model_and_is_saved(every_backend: str, mode: str, tmp_pa
     again = gpunn.models.load_model(tmp_path / "m.gpunn")
     assert_array_equal(again.predict(x), model.predict(x))
     assert again.layers[0].get_config() == layer.get_config()
+
+
+def test_the_longest_text_gives_the_length(every_backend: str, tmp_path: Path) -> None:
+    gpunn.use_backend(every_backend)
+    layer = TextVectorization()
+    layer.adapt(TEXTS)
+    text = gpunn.Input((1,), dtype="string")
+    codes = layer(text)
+    assert codes.shape == (None, None)
+    y = layers.Dense(1)(gpunn.ops.sum(layers.Embedding(20, 3)(codes), 1))
+    model = gpunn.Model(text, y)
+    model.compile("sgd", "mse")
+    x = np.array(TEXTS, object)[:, None]
+    model.fit(x, np.ones(5), 2, verbose=0)
+    model.fit(((x[k : k + 2], np.ones(2)) for k in (0, 2)), verbose=0)
+    (table, kernel, bias), rows = model.get_weights(), np.asarray(layer(x[1:4]))
+    assert_allclose(
+        model.predict(x[1:4]), table[rows].sum(axis=1) @ kernel + bias, rtol=1e-5, atol=1e-6
+    )
+    model.save(tmp_path / "m.gpunn")
+    assert_array_equal(gpunn.models.load_model(tmp_path / "m.gpunn").predict(x), model.predict(x))
 
 
 def test_functions_that_no_file_can_hold() -> None:

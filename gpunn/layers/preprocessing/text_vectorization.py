@@ -70,8 +70,8 @@ class TextVectorization(StringLookup):
         ngrams: also take runs of up to this many words, joined by spaces; or a tuple of lengths.
         output_mode: ``"int"``: codes, in the order of the words; ``"multi_hot"``, ``"count"``,
             ``"tf_idf"``: rows, as in `StringLookup`.
-        output_sequence_length: codes are padded with 0, or cut off, to this length; in a model it
-            must be given. By default the longest text of a call gives it.
+        output_sequence_length: codes are padded with 0, or cut off, to this length. By default the
+            longest text gives it, at least 1: of a batch, or of an array passed to `fit` at once.
         pad_to_max_tokens: whether rows have length max_tokens.
         vocabulary: the words, or the path of a file with one per line; else call `adapt`.
         idf_weights: with ``"tf_idf"``, a weight for each word.
@@ -204,7 +204,7 @@ class TextVectorization(StringLookup):
         table = {**self._codes, "": mask}
         codes = [[table.get(word, unknown) for word in row] for row in rows]
         if self.output_mode == "int":
-            width = self.output_sequence_length or max(map(len, codes), default=0)
+            width = self.output_sequence_length or max(map(len, codes), default=1) or 1
             found = np.zeros((len(codes), width), np.int32)
             for k, row in enumerate(codes):
                 found[k, : len(row)] = row[:width]
@@ -228,15 +228,8 @@ class TextVectorization(StringLookup):
 
     # -- shapes
 
-    def _width(self) -> int:
-        if self.output_mode != "int":
-            return self.depth
-        if self.output_sequence_length is None:
-            raise ValueError(
-                f"{self.name}: in a model all texts have one number of codes; give "
-                f"output_sequence_length=n."
-            )
-        return self.output_sequence_length
+    def _width(self) -> int | None:
+        return self.output_sequence_length if self.output_mode == "int" else self.depth
 
     def _infer_shapes(self, shapes: Sequence[SampleShape], given: Any = None) -> list[SampleShape]:
         super()._infer_shapes(shapes, given)
