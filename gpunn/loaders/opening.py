@@ -103,24 +103,33 @@ def converted(image: Any, mode: str) -> Any:
 def decoded(path: str, color_mode: str) -> np.ndarray:
     """Read an image file into uint8 pixels (height, width, channels)."""
     with opened(path) as image:
-        pixels = np.asarray(converted(image, CHANNELS[color_mode]))
+        return _pixels(image, color_mode)
+
+
+def _pixels(image: Any, color_mode: str) -> np.ndarray:
+    pixels = np.asarray(converted(image, CHANNELS[color_mode]))
     return pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
 
 
-def fault_of(path: str) -> tuple[str | None, tuple[int, int]]:
-    """Return why a file is no complete image, or None, and its height and width.
+def examined(
+    path: str, color_mode: str, wanted: tuple[int, int] | None
+) -> tuple[str | None, tuple[int, int], np.ndarray | None]:
+    """Return why a file is no complete image, or None; its height and width; and its pixels.
 
-    Only its beginning and end are read, unless the end is not the usual one.
+    An image of the ``wanted`` height and width is decoded. Of any other, only the beginning and
+    the end are read, unless the end is not the usual one.
     """
     try:
         with opened(path) as image:
+            size = image.height, image.width
+            if size == wanted:
+                return None, size, _pixels(image, color_mode)
             file, kind = image.fp, image.format
             file.seek(0, 2)
             file.seek(-min(file.tell(), 12), 2)
             complete = ENDS.get(kind, b"") in file.read() and kind in ENDS
-            size = image.height, image.width
         if not complete:
-            decoded(path, "rgb")
+            decoded(path, color_mode)
     except DamagedImage as error:
-        return str(error), (0, 0)
-    return None, size
+        return str(error), (0, 0), None
+    return None, size, None

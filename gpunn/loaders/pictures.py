@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from gpunn.common.arguments import check_integer
 
 from .folders import FilesDataset, Part, parts_of
 from .images import channels_first
-from .opening import CHANNELS, DamagedImage, decoded, fault_of
+from .opening import CHANNELS, DamagedImage, decoded, examined
 from .resizing import INTERPOLATIONS, fitted
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ENDINGS = (".png", ".bmp", ".gif", ".jpeg", ".jpg")  # Keras's
 KEPT_BYTES = 1 << 29  # pictures of a data set are decoded once if they fit
+SMALL = 64 * 64  # pixels: pictures that need no resizing are decoded when they are examined
 THREADS = min(8, os.cpu_count() or 1)
 
 
@@ -37,9 +38,10 @@ def image_dataset_from_directory(
     """Read the pictures in a folder, which has a subfolder for each class, into batches for `fit`.
 
     Threads decode the pictures, while earlier batches train. Decoded pictures stay in memory if
-    all take at most 512 MB. Beginning and end of each file are examined at once. A damaged file
-    is named and left out, also one that turns out to be damaged only later. Hidden files are
-    left out, and the rotation in a camera's EXIF data is not applied, as in Keras.
+    all take at most 512 MB. Beginning and end of each file are examined at once; pictures of up
+    to 64 x 64 that need no resizing are decoded then. A damaged file is named and left out, also
+    one that turns out to be damaged only later. Hidden files are left out, and the rotation in a
+    camera's EXIF data is not applied, as in Keras.
 
     Args:
         directory: The folder.
@@ -100,27 +102,37 @@ def image_dataset_from_directory(
     if len(given) != 2:
         raise ValueError(f"image_size must be (height, width); got {image_size!r}.")
     high, wide = (check_integer("image_size", n, 1) for n in given)
-    sizes: dict[str, tuple[int, int]] = {}
+    channels, sizes, ready = len(CHANNELS[color_mode]), set(), dict[str, np.ndarray]()
 
     def check(paths: list[str]) -> list[str | None]:
-        found = list(_threads().map(fault_of, paths))
-        sizes.update((path, size) for path, (_, size) in zip(paths, found, strict=True))
-        return [reason for reason, _ in found]
+        small = high * wide <= SMALL and len(paths) * high * wide * channels <= KEPT_BYTES
+        look = partial(examined, color_mode=color_mode, wanted=(high, wide) if small else None)
+        reasons = []
+        for path, (reason, size, pixels) in zip(paths, _threads().map(look, paths), strict=True):
+            reasons.append(reason)
+            if reason is None:
+                sizes.add(size)
+            if pixels is not None:
+                ready[path] = pixels
+        return reasons
 
     parts = parts_of(
         directory, ENDINGS, "pictures", labels, label_mode, class_names, shuffle, seed,
         validation_split, subset, follow_links, verbose, check,
     )  # fmt: skip
 
+    for path in ready.keys() - {path for part in parts for path in part.paths}:
+        del ready[path]  # of the other part
+
     def prepared(path: str) -> np.ndarray:
-        pixels = decoded(path, color_mode)
+        pixels = ready.pop(path, None)
+        pixels = decoded(path, color_mode) if pixels is None else pixels
         if pixels.shape[:2] != (high, wide):
             pixels = fitted(pixels, (high, wide), kind, crop_to_aspect_ratio, pad_to_aspect_ratio)
         return pixels.transpose(2, 0, 1) if first else pixels
 
-    channels = len(CHANNELS[color_mode])
     shape = (channels, high, wide) if first else (high, wide, channels)
-    whole = kind == "nearest" or {*sizes.values()} <= {(high, wide), (0, 0)}
+    whole = kind == "nearest" or sizes == {(high, wide)}
     dtype = np.dtype(np.uint8 if whole else np.float32)
     keeps = sum(len(p.paths) for p in parts) * int(np.prod(shape)) * dtype.itemsize <= KEPT_BYTES
     made = [
@@ -156,13 +168,13 @@ class _Reader:
         missing = numbers[~self._there[numbers]]
         x = self._kept if keeps else np.empty((len(numbers), *self._shape), self._dtype)
         places = missing if keeps else np.arange(len(numbers))
-        pieces = np.array_split(np.stack([missing, places]), min(THREADS, len(missing) or 1), 1)
-        bad = {
-            n for found in _threads().map(lambda piece: self._read(piece, x), pieces) for n in found
-        }
+        bad: set[int] = set()
+        if len(missing):
+            pieces = np.array_split(np.stack([missing, places]), min(THREADS, len(missing)), 1)
+            bad = bad.union(*_threads().map(lambda piece: self._read(piece, x), pieces))
+            self._there[missing] = keeps
+            self._there[[*bad]] = False
         good = np.array([n not in bad for n in numbers], bool)
-        self._there[missing] = keeps
-        self._there[[*bad]] = False
         return x[numbers[good] if keeps else good].astype(np.float32, copy=False), numbers[good]
 
     def _read(self, piece: np.ndarray, x: np.ndarray) -> list[int]:
