@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,26 @@ class RepeatableBatches:
                 self._batches.append(copy.deepcopy(batch))
             yield self._batches[number]
             number += 1
+
+
+@dataclass(frozen=True)
+class Held:
+    """The arrays of a data set that holds all its samples, and how it makes batches of them."""
+
+    x: Any
+    y: Any
+    batch_size: int
+    shuffle: bool
+
+
+def held_by(x: Any, y: Any, weight: Any, steps: Any, split: float = 0.0) -> Held | None:
+    """Return the arrays that a data set holds, from which a step gathers its rows without Python.
+
+    None if it holds none, or if another argument says what batches of arrays do not.
+    """
+    held = getattr(x, "_held", None)
+    alone = y is None and weight is None and not steps and not split
+    return held if alone and isinstance(held, Held) else None
 
 
 def fed(x: Any, y: Any, weight: Any, size: int, steps: int | None = None) -> tuple[Any, Any, Any]:

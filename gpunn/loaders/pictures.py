@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunn.common.arguments import check_integer
+from gpunn.feeding.batches import Held
 
 from .folders import FilesDataset, Part, parts_of
 from .images import channels_first
@@ -39,7 +40,8 @@ def image_dataset_from_directory(
 
     Threads decode the pictures, while earlier batches train. Decoded pictures stay in memory if
     all take at most 512 MB. Beginning and end of each file are examined at once; pictures of up
-    to 64 x 64 that need no resizing are decoded then. A damaged file is named and left out, also
+    to 64 x 64 that need no resizing are decoded then, and `fit` trains on them as on arrays. A
+    damaged file is named and left out, also
     one that turns out to be damaged only later. Hidden files are left out, and the rotation in a
     camera's EXIF data is not applied, as in Keras.
 
@@ -121,12 +123,8 @@ def image_dataset_from_directory(
         validation_split, subset, follow_links, verbose, check,
     )  # fmt: skip
 
-    for path in ready.keys() - {path for part in parts for path in part.paths}:
-        del ready[path]  # of the other part
-
     def prepared(path: str) -> np.ndarray:
-        pixels = ready.pop(path, None)
-        pixels = decoded(path, color_mode) if pixels is None else pixels
+        pixels = ready[path] if path in ready else decoded(path, color_mode)
         if pixels.shape[:2] != (high, wide):
             pixels = fitted(pixels, (high, wide), kind, crop_to_aspect_ratio, pad_to_aspect_ratio)
         return pixels.transpose(2, 0, 1) if first else pixels
@@ -135,9 +133,15 @@ def image_dataset_from_directory(
     whole = kind == "nearest" or sizes == {(high, wide)}
     dtype = np.dtype(np.uint8 if whole else np.float32)
     keeps = sum(len(p.paths) for p in parts) * int(np.prod(shape)) * dtype.itemsize <= KEPT_BYTES
-    made = [
-        part.dataset(_Reader(part, prepared, shape, dtype, keeps), batch_size) for part in parts
-    ]
+    made = []
+    for part in parts:
+        reader = _Reader(part, prepared, shape, dtype, keeps)
+        made.append(part.dataset(reader, batch_size))
+        if keeps and ready.keys() >= {*part.paths}:
+            pixels = reader.fill()
+            if batch_size is not None:
+                made[-1]._held = Held(pixels, part.labels, batch_size, part.seed is not None)
+    ready.clear()
     return made if subset == "both" else made[0]
 
 
@@ -159,6 +163,12 @@ class _Reader:
         self._there = np.zeros(len(part.paths), bool)  # which are in `_kept`
         self._damaged: set[int] = set()
         self._lock = threading.Lock()
+
+    def fill(self) -> np.ndarray:
+        """Return all pictures as they are kept, after reading them."""
+        for start in range(0, len(self._paths), 1024):
+            self(np.arange(start, min(start + 1024, len(self._paths))))
+        return self._kept
 
     def __call__(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return pictures, float32 (rows, ...), and the numbers of those that could be read."""

@@ -11,7 +11,7 @@ from typing import Any
 from gpunn.callbacks import CallbackList, History
 from gpunn.distribution import launch
 from gpunn.feeding import classes, data
-from gpunn.feeding.batches import Batches, check_ends, fed
+from gpunn.feeding.batches import Batches, check_ends, fed, held_by
 from gpunn.feeding.rows import Rows
 from gpunn.feeding.spec import Spec
 
@@ -53,6 +53,9 @@ def fit(
     """Train a model; see `gpunn.Model.fit`."""
     training: Training = model._training
     with training.exclusively("fit"):
+        held = held_by(x, y, sample_weight, steps, validation_split)
+        if held is not None:
+            x, y, batch_size, shuffle = held.x, held.y, held.batch_size, held.shuffle
         divided = None if batch_size else steps
         x, y, sample_weight = fed(x, y, sample_weight, batch_size or DEFAULT_BATCH, divided)
         trainer, rows = training.source(x, y, sample_weight, class_weight, "fit")
@@ -76,7 +79,9 @@ def fit(
         validation: Any = None
         parted = None
         if validation_data is not None:
-            validation = _validation_rows(training, validation_data)
+            held = held_by(validation_data, None, None, validation_steps)
+            given = validation_data if held is None else (held.x, held.y)
+            validation = _validation_rows(training, given)
             if ranks.size > 1:
                 agreement.compare_data(ranks, trainer, validation, "validation_data: ")
         elif validation_split:
@@ -141,6 +146,8 @@ def evaluate(
     """Compute loss and metrics of a model; see `gpunn.Model.evaluate`."""
     training: Training = model._training
     check_ends(x, steps, "x", "steps")
+    held = held_by(x, y, sample_weight, steps)
+    x, y = (x, y) if held is None else (held.x, held.y)
     x, y, sample_weight = fed(x, y, sample_weight, batch_size or PREDICT_BATCH)
     trainer, rows = training.source(x, y, sample_weight, None, "evaluate")
     size = rows_of_a_batch(batch_size, rows, steps, DEFAULT_BATCH if steps else PREDICT_BATCH)

@@ -232,8 +232,13 @@ def test_pictures_that_do_not_fit_in_memory_are_read_again(
             assert np.array_equal(a, b)
 
 
-def test_training_equals_that_on_the_arrays(every_backend: str, folder: Path) -> None:
+@pytest.mark.parametrize("small", [True, False])
+def test_training_equals_that_on_the_arrays(
+    every_backend: str, folder: Path, small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gpunn.use_backend(every_backend)
+    if not small:  # otherwise `fit` reads the arrays that the data set holds
+        monkeypatch.setattr(pictures, "SMALL", 0)
     data = read(folder, shuffle=False, batch_size=4)
     x, y = rows(data)
     losses = []
@@ -245,6 +250,24 @@ def test_training_equals_that_on_the_arrays(every_backend: str, folder: Path) ->
     np.testing.assert_allclose(*evaluated, rtol=1e-5)
     predicted = network.predict(data.map(lambda x, y: x), verbose=0)
     np.testing.assert_allclose(predicted, network.predict(x, verbose=0), rtol=1e-5)
+
+
+def test_a_data_set_brings_its_targets_and_its_batch_size(folder: Path) -> None:
+    data, network = read(folder, batch_size=5), model()
+    seen: list[int] = []
+    count = gpunn.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append(batch)
+    )
+    network.fit(data, epochs=1, verbose=0, callbacks=[count], validation_data=data)
+    assert seen == [0, 1]
+    network.fit(data, epochs=1, steps_per_epoch=1, verbose=0, callbacks=[count])
+    assert seen == [0, 1, 0]
+    with pytest.raises(ValueError, match="bring their own y"):
+        network.fit(data, np.zeros(10), verbose=0)
+    with pytest.raises(ValueError, match="validation_split needs arrays"):
+        network.fit(data, validation_split=0.5, verbose=0)
+    with pytest.raises(ValueError, match="y is missing"):
+        network.fit(read(folder, labels=None), verbose=0)
 
 
 def test_methods_of_tf_data(folder: Path) -> None:
