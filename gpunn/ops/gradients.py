@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 
 from .conversion import cast
@@ -111,15 +112,21 @@ class _Argument(Primitive):
     eager = False
 
 
-argument = _Argument(
+_argument = _Argument(
     "argument",
-    copy,
-    lambda shape: shape,
-    gradient=lambda dy, y, x: (dy,),
+    lambda backend, out, x, number: copy(backend, out, x),
+    lambda shape, number: shape,
+    lambda dtype, number: dtype,
+    lambda dy, y, x, number: (dy,),
     lowering="same",
 )
-"""A tensor as the argument of a function, distinct from the tensor itself: gradients by it are not
-those by what else depends on the tensor."""
+_numbers = itertools.count()
+
+
+def argument(x: Tensor) -> Tensor:
+    """Return a tensor as the argument of a function, distinct from the tensor itself, and from
+    other arguments: gradients by it are not those by what else depends on the tensor."""
+    return _argument(x, number=next(_numbers))
 
 
 def gradients_of(

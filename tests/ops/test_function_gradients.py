@@ -311,3 +311,14 @@ def test_float64_targets_leave_the_gradients_of_float32_outputs(
     loss.backward()
     assert found.dtype == "float32"
     assert_allclose(found.numpy(), x.grad.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_gradients_by_the_same_tensor_do_not_mix(backend: str) -> None:
+    def total(x: Any) -> Any:
+        y = x * 2.0
+        first = gpunn.grad(lambda u: ops.sum(u * u))(y)  # 2 u, which is not a function of u below
+        return ops.sum(gpunn.grad(lambda u: ops.sum(u * first))(y))
+
+    value, gradient = gpunn.value_and_grad(total)(X)
+    assert_allclose(value.item(), np.sum(4.0 * X), rtol=1e-4)
+    assert_allclose(gradient.numpy(), np.full(X.shape, 4.0), rtol=1e-6)
