@@ -7,7 +7,7 @@ and biases, their factors are kept, and it is one product, or one sum, after the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.gradients import gradients, topological_sort
@@ -45,7 +45,10 @@ def _gradient_of_loop(
     ]
     by = dict(zip(wanted, found[len(floats) :], strict=True))
     rows = {k: g for k, g in by.items() if g is not None and k < count + len(loop.rows)}
-    sums = {k: _Sum(back, g) for k, g in by.items() if g is not None and k not in rows}
+    terms = {k: [*_terms(g)] for k, g in by.items() if g is not None and k not in rows}
+    products = [t for own in terms.values() for t in own if _is_product(t)]
+    factors = {id(base_of(x)) for t in products for x in t.inputs}
+    sums = {k: _Sum(back, own, factors) for k, own in terms.items()}
     back.close([*rows.values(), *(t for total in sums.values() for t in total.operands())])
     results: dict[int, Tensor] = {k: back.loop.last(place) for place, k in enumerate(floats)}
     results |= {k: back.all(g) for k, g in rows.items()}
@@ -128,20 +131,21 @@ class _Sum:
 
     Args:
         back: the loop that computes its terms.
-        term: that of one step.
+        terms: those of one step.
+        factors: the ``id`` of what is kept for products.
     """
 
-    def __init__(self, back: _Back, term: Tensor) -> None:
-        self._back, self._like = back, term
+    def __init__(self, back: _Back, terms: Sequence[Tensor], factors: Collection[int]) -> None:
+        self._back = back
         self._products: list[Tensor] = []
         self._sums: list[tuple[Tensor, Tensor]] = []  # terms, and the sums that they are shapes of
         self._carried: Tensor | None = None
         rest: Tensor | None = None
-        for t in _terms(term):
+        for t in terms:
             base = base_of(t)
-            if t.primitive is not None and t.primitive.name == "matmul" and t.ndim == 2:
+            if _is_product(t):
                 self._products.append(t)
-            elif base.primitive is not None and base.primitive.name == "sum":
+            elif _name(base) == "sum" and id(base_of(base.inputs[0])) in factors:
                 self._sums.append((t, base))
             else:
                 rest = t if rest is None else rest + t
@@ -175,13 +179,20 @@ def _joined(x: Tensor, along_rows: bool) -> Tensor:
     return reshape(transpose(x, [1, 0, 2]), (rows, n * columns))
 
 
+def _name(t: Tensor) -> str:
+    return "" if t.primitive is None or t.is_constant else str(t.primitive.name)
+
+
+def _is_product(t: Tensor) -> bool:
+    return _name(t) == "matmul" and t.ndim == 2
+
+
 def _terms(t: Tensor) -> Iterator[Tensor]:
     """Yield the terms that a tensor is the sum of."""
     waiting = [t]
     while waiting:
         t = waiting.pop()
-        name = t.primitive.name if t.primitive is not None and not t.is_constant else ""
-        if name == "add" and all(x.shape == t.shape and x.dtype == t.dtype for x in t.inputs):
+        if _name(t) == "add" and all(x.shape == t.shape and x.dtype == t.dtype for x in t.inputs):
             waiting += t.inputs[::-1]
         else:
             yield t

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from gpunn.backends.contract.backend import Array
 from gpunn.ops.fusion.storing import stored
 from gpunn.ops.gradients import topological_sort
@@ -105,52 +103,34 @@ class Loop:
         used = {
             key: computation.place(t) for key, t in self.results.items() if computation.is_used(t)
         }
-        backend, count = computation.backend, len(self.carries)
-        now = [
-            a if hasattr(a, "shape") else backend.upload(np.full(c.shape, a, c.dtype)).reshape(())
-            for a, c in zip(arrays, self.carries, strict=False)
-        ]
-        sequences = arrays[count : count + len(self.rows)]
-        fixed = dict(zip(map(id, self.fixed), arrays[count + len(self.rows) :], strict=True))
-        turns = min(self.length - 1, 2)
-        rows = [used.get(("history", k)) for k in range(count)]
-        work: list[Work] = []
-        spare = []
-        for k, (c, whole) in enumerate(zip(self.carries, rows, strict=True)):
-            some = whole is None and turns
-            spare.append([computation.empty(c.shape, c.dtype) for _ in range(some or 0)])
-            if whole is not None:
-                first = _row(whole, self.length if self.reverse else 0)
-                work.append(stored(backend, now[k], first))
-                now[k] = first
-        for step in range(self.length):
-            at = self.length - 1 - step if self.reverse else step
-            leaves = dict(fixed)
-            for leaf, sequence in zip(self.rows, sequences, strict=True):
-                leaves[id(leaf)] = _row(sequence, at)
-            leaves.update(zip(map(id, self.carries), now, strict=True))
-            is_last = step == self.length - 1
+        backend, n, turn = computation.backend, self.length, -1 if self.reverse else 1
+        work, spare, places = list[Work](), list[Array](), list[list[Array]]()
+        for k, (c, first) in enumerate(zip(self.carries, arrays, strict=False)):
+            if (whole := used.get(("history", k))) is not None:
+                places.append([_row(whole, at) for at in range(n + 1)][::turn])
+            else:  # in two places, by turns
+                two = [computation.empty(c.shape, c.dtype) for _ in range(2)]
+                spare += two
+                places.append([two[step % 2] for step in range(n + 1)])
+            work.append(stored(backend, first, places[k][0]))
+        sequences, fixed = arrays[len(self.carries) :], arrays[len(self.carries) + len(self.rows) :]
+        for step, at in enumerate(range(n)[::turn]):
+            leaves = dict(zip(map(id, self.fixed), fixed, strict=True))
+            leaves |= {id(t): _row(x, at) for t, x in zip(self.rows, sequences, strict=False)} | {
+                id(t): place[step] for t, place in zip(self.carries, places, strict=True)
+            }
             targets = [
-                Destination(self.kept[k] if kind == "all" else self.nexts[k], array)
-                for (kind, k), whole in used.items()
-                if kind == "all" or (kind == "last" and is_last)
-                for array in [_row(whole, at) if kind == "all" else whole]
+                *(Destination(t, to[step + 1]) for t, to in zip(self.nexts, places, strict=True)),
+                *(Destination(self.kept[k], _row(x, at))
+                  for (kind, k), x in used.items() if kind == "all"),
             ]  # fmt: skip
-            for k, whole in enumerate(rows):
-                if whole is not None:
-                    now[k] = _row(whole, at if self.reverse else at + 1)
-                elif not is_last:
-                    now[k] = spare[k][step % 2]
-                if whole is not None or not is_last:
-                    targets.insert(0, Destination(self.nexts[k], now[k]))
-            inner = Computation(
+            work += Computation(
                 backend, leaves, [targets], lambda: computation.context, computation
-            )
-            work += inner.work[0]
-        for two in spare:
-            for array in two:
-                work += computation.give_back(array)
-        return work
+            ).work[0]
+        work += [
+            stored(backend, places[k][n], x) for (kind, k), x in used.items() if kind == "last"
+        ]
+        return work + [do for array in spare for do in computation.give_back(array)]
 
 
 def _row(sequence: Array, at: int) -> Array:
@@ -202,42 +182,29 @@ class _Looping(Primitive):
         return run
 
 
-class _Result(Primitive):
-    eager = False
-    is_result = True
-
-
-class _Given(Primitive):
-    """The gradient of a result, as a part of that of the loop. It is read, not computed."""
-
-    eager = False
-
-
 def _no_compute(*arguments: Any, **attributes: Any) -> Any:
     raise AssertionError("a loop is computed as a whole.")
 
 
 _EMPTY = (0,)
-_given = _Given("gradient of a loop's result", _no_compute, lambda *shapes, **attributes: _EMPTY)
-_result = _Result(
+_given = Primitive("gradient of a loop's result", _no_compute, lambda *shapes, **more: _EMPTY)
+"""The gradient of a result, as a part of that of the loop. It is read, not computed."""
+_given.eager = False
+_result = Primitive(
     "result of a loop",
     _no_compute,
     lambda token, shape, **attributes: shape,
     lambda token, dtype, **attributes: dtype,
     lambda dy, y, token, kind, number, **attributes: (_given(dy, kind=kind, number=number),),
 )
-
-
+_result.is_result = True
 _steps = Primitive(
     "steps of a loop",
     lambda rows, start, length, number: rows[start : start + length],
     lambda rows, token, start, length, number: (length, *rows[1:]),
-    lambda dtype, token, **attributes: dtype,
-    lambda dy, y, rows, token, start, length, number: (
-        None, _given(dy, kind="all", number=number)
-    ),
+    gradient=lambda dy, y, *inputs, number, **more: (None, _given(dy, kind="all", number=number)),
     view=True,
-)  # fmt: skip
+)
 """What a loop carries into each of its steps, or out of it."""
 
 

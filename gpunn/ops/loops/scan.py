@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from gpunn.common.config import runs_eagerly
+from gpunn.common.nested import replaced
 from gpunn.ops.conversion import convert
 from gpunn.ops.joining import stack
 from gpunn.ops.making import zeros
@@ -18,7 +19,6 @@ from gpunn.ops.trace import Trace, current
 
 from . import derivative  # noqa: F401
 from .loop import Loop
-from .structures import filled, flat, plain
 
 
 def scanned(
@@ -31,22 +31,19 @@ def scanned(
         whole(unroll, "scan: unroll", 1)
     entries, form = flat(xs)
     sequences = [convert(x) for _, x in entries]
-    names = [f"xs{path}" for path, _ in entries]
-    n = _length(length, names, sequences)
-    body = _Body(f, init, form, bool(reverse), n)
-    trace = current()
-    eager = trace is None or isinstance(trace, EagerTrace) or runs_eagerly()
-    if eager or unroll is True or not n:
+    n = _length(length, {f"xs{path}": x for (path, _), x in zip(entries, sequences, strict=True)})
+    body, trace = _Body(f, init, form, bool(reverse), n), current()
+    eager = isinstance(trace, EagerTrace) or runs_eagerly()
+    if trace is None or eager or unroll is True or not n:
         return body.unrolled(sequences, None if unroll is True else trace)
-    assert trace is not None
     return body.traced(sequences, trace)
 
 
-def _length(length: Any, names: Sequence[str], sequences: Sequence[Tensor]) -> int:
-    for name, x in zip(names, sequences, strict=True):
+def _length(length: Any, sequences: dict[str, Tensor]) -> int:
+    for name, x in sequences.items():
         if not x.ndim:
             raise ValueError(f"scan: {name} must have an axis of steps; got a single number.")
-    lengths = {name: len(x) for name, x in zip(names, sequences, strict=True)}
+    lengths = {name: len(x) for name, x in sequences.items()}
     if length is not None:
         lengths = {"length": whole(length, "scan: length", 0), **lengths}
     if not lengths:
@@ -72,17 +69,16 @@ class _Body:
         self._f, self._form, self._reverse, self._length = f, form, reverse, length
         self._firsts = [convert(x) for _, x in entries]
         self._names = [f"init{path}" for path, _ in entries]
-        numbers = [type(x) in (int, float) for _, x in entries]
-        self._weak = [k for k, is_number in enumerate(numbers) if is_number]
+        self._weak = [k for k, (_, x) in enumerate(entries) if type(x) in (int, float)]
 
     def _called(
         self, carry: Sequence[Tensor], rows: Sequence[Tensor], trace: Trace | None
     ) -> tuple[list[Tensor], list[Tensor], Any]:
         """Return the next carry, the results and their structure; ``trace`` is that in which ``f``
         must only compute."""
-        before, form = _changes(trace), filled(self._carry_form, carry)
+        before = _changes(trace)
         with nullcontext() if trace is None else trace.composing():
-            made = self._f(form, filled(self._form, rows))
+            made = self._f(filled(self._carry_form, carry), filled(self._form, rows))
         if not isinstance(made, (list, tuple)) or len(made) != 2:
             raise TypeError(f"scan: f must return a pair, (carry, y); got a {type(made).__name__}.")
         _check_unchanged(before, _changes(trace))
@@ -102,10 +98,10 @@ class _Body:
         """Return the result of a first call for these carries; called again if Python numbers in
         the first carry have to take another dtype."""
         nexts, made = call(self._firsts)
-        weak = [k for k in self._weak if nexts[k].dtype != self._firsts[k].dtype]
-        if weak:
-            for k in weak:
-                self._firsts[k] = convert(self._firsts[k], nexts[k].dtype)
+        before = list(self._firsts)
+        for k in self._weak:
+            self._firsts[k] = convert(self._firsts[k], nexts[k].dtype)
+        if any(a is not b for a, b in zip(self._firsts, before, strict=True)):
             nexts, made = call(self._firsts)
         self._check(nexts)
         return nexts, made
@@ -195,3 +191,36 @@ def _check_unchanged(before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
             "scan: f draws random numbers, which would be the same in each step. Draw them for all "
             "steps before the scan, and pass them as part of xs; or use unroll=True."
         )
+
+
+# -- structures of tensors
+
+
+def flat(x: Any) -> tuple[list[tuple[str, Any]], Any]:
+    """Return the values in a structure with their places in it, such as ``[0]['h']``; and the
+    structure, with their numbers. None is part of the structure."""
+    found: list[tuple[str, Any]] = []
+
+    def place(x: Any, path: str) -> Any:
+        if isinstance(x, dict):
+            return {key: place(entry, f"{path}[{key!r}]") for key, entry in x.items()}
+        if isinstance(x, (list, tuple)):
+            entries = [place(entry, f"{path}[{k}]") for k, entry in enumerate(x)]
+            return entries if isinstance(x, list) else tuple(entries)
+        if x is None:
+            return None
+        found.append((path, x))
+        return len(found) - 1
+
+    return found, place(x, "")
+
+
+def filled(form: Any, values: Sequence[Any]) -> Any:
+    return replaced(lambda number: None if number is None else values[number], form)
+
+
+def plain(form: Any) -> Any:
+    """Return a structure whose tuples are lists, as users exchange these."""
+    if isinstance(form, dict):
+        return {key: plain(entry) for key, entry in form.items()}
+    return [plain(entry) for entry in form] if isinstance(form, (list, tuple)) else form
