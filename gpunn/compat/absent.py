@@ -21,12 +21,7 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "Bidirectional TimeDistributed ConvLSTM1D ConvLSTM2D ConvLSTM3D Masking",
         ),
         (
-            "layers for running text; layers.HashingVectorizer counts its words",
-            "ReversibleEmbedding",
-        ),
-        (
-            "layers that hash; HashingVectorizer hashes the words of texts, and StringLookup and "
-            "IntegerLookup with num_oov_indices put unknown values into several codes by a hash",
+            "layer that crosses columns; join them as strings, and put layers.Hashing after that",
             "HashedCrossing",
         ),
         (

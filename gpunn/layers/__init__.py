@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from .sequences.attention import AdditiveAttention, Attention
     from .sequences.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
     from .sequences.einsum_dense import EinsumDense
-    from .sequences.embedding import Embedding
+    from .sequences.embedding import Embedding, ReversibleEmbedding
     from .sequences.gated import GRU, LSTM, SimpleRNN
     from .sequences.multi_head import GroupQueryAttention, MultiHeadAttention
     from .sequences.recurrent import RNN
@@ -105,7 +105,7 @@ else:
             ".sequences.attention": "AdditiveAttention Attention",
             ".sequences.cells": "GRUCell LSTMCell SimpleRNNCell StackedRNNCells",
             ".sequences.einsum_dense": "EinsumDense",
-            ".sequences.embedding": "Embedding",
+            ".sequences.embedding": "Embedding ReversibleEmbedding",
             ".sequences.gated": "GRU LSTM SimpleRNN",
             ".sequences.multi_head": "GroupQueryAttention MultiHeadAttention",
             ".sequences.recurrent": "RNN",
@@ -135,8 +135,9 @@ __all__ = [
     "MissingIndicator", "MultiHeadAttention", "Multiply", "Normalization", "PReLU", "Permute",
     "RMSNormalization", "RandomBrightness", "RandomContrast", "RandomCrop", "RandomFlip",
     "RandomRotation", "RandomTranslation", "RandomZoom", "ReLU", "RepeatVector", "Rescaling",
-    "Reshape", "Resizing", "SimpleImputer", "SimpleRNN", "SimpleRNNCell", "Softmax",
-    "StackedRNNCells", "StringLookup", "Subtract", "TextVectorization", "UnitNormalization",
-    "UpSampling2D", "Wrapper", "ZeroPadding2D", "add", "average", "concatenate", "deserialize",
-    "dot", "get", "maximum", "minimum", "multiply", "serialize", "subtract",
+    "Reshape", "Resizing", "ReversibleEmbedding", "SimpleImputer", "SimpleRNN", "SimpleRNNCell",
+    "Softmax", "StackedRNNCells", "StringLookup", "Subtract", "TextVectorization",
+    "UnitNormalization", "UpSampling2D", "Wrapper", "ZeroPadding2D", "add", "average",
+    "concatenate", "deserialize", "dot", "get", "maximum", "minimum", "multiply", "serialize",
+    "subtract",
 ]  # fmt: skip

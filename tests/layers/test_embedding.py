@@ -143,6 +143,40 @@ def test_masks_are_kerass(keras: Any) -> None:
             assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("cap", [None, 0.5])
+def test_the_way_back_is_kerass(keras: Any, every_backend: str, tied: bool, cap: Any) -> None:
+    gpunn.use_backend(every_backend)
+    options = {"tie_weights": tied, "logit_soft_cap": cap}
+    theirs = keras.layers.ReversibleEmbedding(7, 3, **options)
+    layer = layers.ReversibleEmbedding(7, 3, **options)
+    hidden = RANDOM.standard_normal((9, 4, 3)).astype("float32")
+    assert_array_equal(layer(CODES).shape, theirs(CODES).shape)
+    theirs.set_weights(layer.get_weights())
+    expected = theirs(hidden, reverse=True).detach().numpy()
+    assert_allclose(layer(hidden, reverse=True), expected, rtol=1e-5, atol=1e-6)
+    x = gpunn.Input((4,), dtype="int32")
+    h = layers.Dense(3, "tanh")(layer(x))
+    model = gpunn.Model(x, layer(h, reverse=True), dtype="float64", backend=every_backend)
+    model.compile("sgd", gpunn.losses.SparseCategoricalCrossentropy(from_logits=True))
+    check_gradients(model, CODES, CODES[:, ::-1].copy())
+    with pytest.raises(ValueError, match="mask_zero=True is not supported"):
+        layers.ReversibleEmbedding(7, 3, mask_zero=True)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_tied_tables_train_on_the_way_back_alone(every_backend: str, tied: bool) -> None:
+    gpunn.use_backend(every_backend)
+    layer = layers.ReversibleEmbedding(700, 3, tie_weights=tied)
+    h = gpunn.Input((3,))
+    model = gpunn.Model(h, layer(h, reverse=True))
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    model.fit(RANDOM.standard_normal((9, 3)), np.ones((9, 700)), verbose=0)
+    changed = [(a != b).any() for a, b in zip(before, model.get_weights(), strict=True)]
+    assert changed == ([True] if tied else [False, True])
+
+
 def test_penalties_constraints_and_files(every_backend: str, tmp_path: Path) -> None:
     gpunn.use_backend(every_backend)
     options = {"embeddings_regularizer": "l2", "embeddings_constraint": "non_neg"}

@@ -21,6 +21,7 @@ from gpunn.testing import check_gradients
 NO_LAYER_GRADIENT = {
     "InputLayer": "a view of the input that a model never runs",
     "Embedding": "of integers: see test_embedding.py",
+    "ReversibleEmbedding": "likewise",
     "ActivityRegularization": "its penalty is part of the loss: see test_small_layers.py",
     **dict.fromkeys(registered.CELLS, "runs in the layer RNN"),
 }

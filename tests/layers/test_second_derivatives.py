@@ -18,7 +18,12 @@ pytestmark = pytest.mark.usefixtures("doubles")
 LAYERS = [  # but for those of integers, and of what is encoded on the host
     (name, arguments)
     for name, arguments in registered.cases(
-        "layer", "InputLayer", "CategoryEncoding", "Embedding", *registered.CELLS
+        "layer",
+        "InputLayer",
+        "CategoryEncoding",
+        "Embedding",
+        "ReversibleEmbedding",
+        *registered.CELLS,
     )
     if not registered.make("layer", name, arguments)._on_host
 ]

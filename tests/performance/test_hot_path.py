@@ -69,7 +69,7 @@ NOT_IN_A_CHAIN = (
     "StringLookup", "IntegerLookup", "SimpleImputer", "MissingIndicator",  # work before a step
     "DatetimeEncoder", "Hashing", "HashingVectorizer", "TextVectorization",
     "CategoryEncoding",  # with several columns it copies one after the other
-    "Discretization", "Embedding",  # nothing is learned through it: zeros are copied
+    "Discretization", "Embedding", "ReversibleEmbedding",  # nothing is learned: zeros are copied
 )  # fmt: skip
 
 

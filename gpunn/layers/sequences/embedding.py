@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common.arguments import check_flag, check_positive_integer, optional
+from gpunn.common.arguments import check_flag, check_positive, check_positive_integer, optional
 from gpunn.common.fields import field
 from gpunn.initializers import Constant
 from gpunn.layers.arguments import (
@@ -27,7 +27,7 @@ from gpunn.ops.shapes import IntegerError
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
-__all__ = ["Embedding"]
+__all__ = ["Embedding", "ReversibleEmbedding"]
 
 MOST_CODES = 1 << 24
 """Up to here float32 represents every integer."""
@@ -36,6 +36,12 @@ MOST_CODES = 1 << 24
 def _refuse(name: str, value: Any) -> None:
     if value is not None:
         raise ValueError(f"{name} is not supported; leave it out. Got {name}={value!r}.")
+
+
+def _only_false(name: str, value: Any) -> bool:
+    if check_flag(name, value):
+        raise ValueError(f"{name}=True is not supported here: use an Embedding, and layers.Dense.")
+    return False
 
 
 class Embedding(Layer):
@@ -144,3 +150,64 @@ class Embedding(Layer):
         config = super().get_config()
         del config["weights"]
         return config
+
+
+class ReversibleEmbedding(Embedding):
+    """An `Embedding` that also maps rows back to one score for each index, as language models do.
+
+    ``layer(h, reverse=True)`` is ``h embeddings^T``, with the table that ``layer(x)`` reads: tied
+    weights (Press and Wolf, 2016), which get the sum of both gradients.
+
+    Shapes: integers ``(batch, ...)`` -> y ``(batch, ..., output_dim)``; in reverse, floats
+    ``(batch, ..., output_dim)`` -> scores ``(batch, ..., input_dim)``.
+
+    Args:
+        input_dim, output_dim: as of `Embedding`.
+        tie_weights: whether both directions share the table; otherwise ``reverse_embeddings``
+            (output_dim, input_dim) maps back.
+        embeddings_initializer, embeddings_regularizer, embeddings_constraint: as of `Embedding`.
+        mask_zero: accepted as in Keras; must be False.
+        reverse_dtype: accepted as in Keras; must be None.
+        logit_soft_cap: c in ``c tanh(scores / c)``, which keeps scores within c; none by default.
+
+    Raises:
+        ValueError: for ``mask_zero`` and ``reverse_dtype``; for the rest as `Embedding`.
+
+    >>> layer = ReversibleEmbedding(3, 2, weights=[[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
+    >>> layer(layer([[2]]), reverse=True).tolist()
+    [[[5.0, 23.0, 41.0]]]
+    """
+
+    examples = (
+        {"input_dim": 3, "output_dim": 2},
+        {"input_dim": 3, "output_dim": 2, "tie_weights": False, "logit_soft_cap": 2.0},
+    )
+
+    input_dim: int = field(check=check_units)
+    output_dim: int = field(check=check_units)
+    tie_weights: bool = field(default=True, check=check_flag)
+    embeddings_initializer: Any = "uniform"
+    embeddings_regularizer: Any = None
+    embeddings_constraint: Any = None
+    mask_zero: bool = field(default=False, check=_only_false)
+    reverse_dtype: Any = field(default=None, check=_refuse, attribute=None)
+    logit_soft_cap: float | None = field(default=None, check=optional(check_positive))
+
+    def build(self, input_shape: Shape) -> None:
+        super().build(input_shape)
+        self.embeddings.by_rows = False  # scores are of all rows
+        if not self.tie_weights:
+            shape, first = (self.output_dim, self.input_dim), self.embeddings_initializer
+            self.reverse_embeddings = self.parameter(shape, first, "reverse_embeddings")
+
+    def call(self, x: Any, reverse: bool = False) -> Tensor:
+        if not reverse:
+            return super().call(x)
+        if self.tie_weights:
+            scores = ops.matmul(x, ops.transpose(self.embeddings))
+        else:
+            scores = ops.matmul(x, self.reverse_embeddings)
+        cap = self.logit_soft_cap
+        return scores if cap is None else ops.tanh(scores / cap) * cap
+
+    _check_values = None  # type: ignore[assignment]  # data may be what is mapped back
