@@ -183,7 +183,6 @@ class _Reader:
             pieces = np.array_split(np.stack([missing, places]), min(THREADS, len(missing)), 1)
             bad = bad.union(*_threads().map(lambda piece: self._read(piece, x), pieces))
             self._there[missing] = keeps
-            self._there[[*bad]] = False
         good = np.array([n not in bad for n in numbers], bool)
         return x[numbers[good] if keeps else good].astype(np.float32, copy=False), numbers[good]
 
