@@ -291,6 +291,8 @@ def entries(kind: str) -> dict[str, type]:
     which these were imported depends on what has been used."""
     import_parts(kind)
     further = {name: cls for (of, name), cls in _further.get().items() if of == kind}
+    named = (_named.get() or {}).items()
+    further |= {f"Custom>{own}": cls for (of, own), cls in named if of == kind}
     found = {**_kinds.get(kind, {}), **further}
     return dict(sorted(found.items(), key=lambda item: item[1].__module__))
 
@@ -323,12 +325,13 @@ def lookup(kind: str, name: str) -> type:
 
 def _given(kind: str, name: str) -> Any:
     """Return what the context, or else the process, knows by a name beside registered parts."""
-    found = _further.get().get((kind, name))
-    other = global_objects.get(name.removeprefix("Custom>")) if found is None else None
-    return other if other is not None and _kind_of(other) == kind else found
+    own = name.removeprefix("Custom>")
+    named = (_named.get() or {}).get((kind, own)) if own != name else None
+    found = named or _further.get().get((kind, name)) or global_objects.get(own)
+    return found if found is not None and _kind_of(found) == kind else None
 
 
-def _with_further(classes: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
+def with_further(classes: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
     """Return what lookups find in this context, and these classes and functions.
 
     Raises:
@@ -343,9 +346,9 @@ def _with_further(classes: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
 
 
 @contextmanager
-def known(classes: Mapping[str, Any]) -> Iterator[None]:
-    """A ``with`` block in which lookups of this thread also find these classes and functions."""
-    token = _further.set(_with_further(classes))
+def known(further: Mapping[tuple[str, str], Any]) -> Iterator[None]:
+    """A ``with`` block in which lookups of this thread find what `with_further` returned."""
+    token = _further.set(further)
     try:
         yield
     finally:
@@ -366,7 +369,7 @@ def also(classes: Mapping[str, Any], work: Callable[[], Result]) -> Result:
     'Dense'
     """
     context = copy_context()  # leaving it needs no `finally`, which an interrupt could skip
-    context.run(_further.set, _with_further(classes))
+    context.run(_further.set, with_further(classes))
     return context.run(work)
 
 
@@ -438,7 +441,8 @@ def name_of(kind: str, part: Any) -> str | None:
 
 
 def naming(work: Callable[[], Result]) -> Result:
-    """Return ``work()``, which describes one file: what it names must have different names."""
+    """Return ``work()``, which describes one file: what it names must have different names, and is
+    found by these."""
     context = copy_context()
     context.run(_named.set, {})
     return context.run(work)

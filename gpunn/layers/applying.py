@@ -69,8 +69,9 @@ def of_known_shapes(compute: Callable[..., Any]) -> Callable[..., Any]:
     method itself is called with lengths, see `over_lengths`."""
 
     @functools.wraps(compute)
-    def computed(self: Any, input_shape: Any) -> Any:
-        return over_lengths(input_shape, functools.partial(compute, self), start=1)
+    def computed(self: Any, *shapes: Any, **named: Any) -> Any:
+        given = shapes, named
+        return over_lengths(given, lambda given: compute(self, *given[0], **given[1]), start=1)
 
     return computed
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import Any
 
 from gpunn.common import registry
 
 
-class CustomObjectScope:
-    """A ``with`` block in which loading also finds these classes and functions by name.
+def custom_object_scope(custom_objects: dict[str, Any]) -> Any:
+    """Return a ``with`` block in which loading also finds these classes and functions by name.
 
     They are known in this thread only, and come before registered ones. ``load_model`` takes the
     same dictionary as ``custom_objects``.
@@ -18,33 +17,20 @@ class CustomObjectScope:
         custom_objects: Classes and functions by the names that files have for them.
 
     Raises:
-        ValueError: on entering, for an object that is neither a class of gpunn's kinds nor a
-            function.
+        ValueError: for an object that is neither a class of gpunn's kinds nor a function.
 
     >>> from gpunn import layers
     >>> class _Twice(layers.Layer):
     ...     def call(self, x):
     ...         return 2 * x
-    >>> with CustomObjectScope({"Twice": _Twice}):
+    >>> with custom_object_scope({"Twice": _Twice}):
     ...     type(layers.get({"class_name": "Twice", "config": {}})).__name__
     '_Twice'
     """
-
-    def __init__(self, custom_objects: dict[str, Any]) -> None:
-        self.custom_objects = custom_objects or {}
-        self._blocks: list[ExitStack] = []
-
-    def __enter__(self) -> CustomObjectScope:
-        block = ExitStack()
-        block.enter_context(registry.known(self.custom_objects))
-        self._blocks.append(block)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._blocks.pop().close()
+    return registry.known(registry.with_further(custom_objects or {}))
 
 
-custom_object_scope = CustomObjectScope
+CustomObjectScope = custom_object_scope
 
 
 def get_custom_objects() -> dict[str, Any]:

@@ -438,3 +438,19 @@ def test_shapes_are_shown_and_computed() -> None:
     assert layers.Concatenate().compute_output_shape([(None, None, 5), (None, None, 2)]) == (
         None, None, 7,
     )  # fmt: skip
+
+
+def test_shapes_of_several_arguments() -> None:
+    class Both(gpunn.layers.Layer):
+        def call(self, a: Any, b: Any = None) -> Any:
+            return gpunn.ops.concatenate([a, b], axis=1)
+
+        def compute_output_shape(self, a_shape: Any, b_shape: Any = None) -> Any:
+            return (a_shape[0], a_shape[1] + b_shape[1], *a_shape[2:])
+
+    assert Both().compute_output_shape((None, 4, 2), b_shape=(None, 3, 2)) == (None, 7, 2)
+    assert Both().compute_output_shape((None, None, 2), (None, 3, 2)) == (None, None, 2)
+    a, b = gpunn.Input((None, 2)), gpunn.Input((None, 2))
+    model = gpunn.Model([a, b], Both()(a, b))
+    assert model.output_shape == (None, None, 2)
+    assert model([np.ones((1, 5, 2)), np.ones((1, 3, 2))]).shape == (1, 8, 2)

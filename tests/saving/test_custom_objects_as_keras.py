@@ -14,6 +14,7 @@ import pytest
 import gpunn
 from gpunn import layers, ops
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 X = np.random.default_rng(0).normal(size=(7, 3)).astype("float32")
 Y = X[:, :1]
 
@@ -101,7 +102,7 @@ def test_a_scope_is_of_its_thread_and_ends() -> None:
         except ValueError as error:
             found.append(str(error))
 
-    with gpunn.utils.CustomObjectScope({"Scaled": Scaled}) as scope, scope:
+    with gpunn.utils.CustomObjectScope({"Scaled": Scaled}), gpunn.saving.custom_object_scope({}):
         assert layers.deserialize(config).get_config()["scale"] == 4.0
         other = threading.Thread(target=look)
         other.start()
@@ -138,3 +139,27 @@ def test_a_class_named_like_a_built_in_one_stays_apart(tmp_path: Path) -> None:
         gpunn.saving.load_model(tmp_path / "m.gpunn")
     again = gpunn.saving.load_model(tmp_path / "m.gpunn", custom_objects={"Custom>Dense": Dense})
     np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
+def test_keras_reads_them_by_the_same_names(keras: Any, tmp_path: Path) -> None:
+    class Times(keras.layers.Layer):
+        def __init__(self, scale: float = 2.0, **options: Any) -> None:
+            super().__init__(**options)
+            self.scale = scale
+
+        def call(self, x: Any) -> Any:
+            return x * self.scale
+
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "scale": self.scale}
+
+    model = gpunn.Sequential([layers.Input((3,)), Scaled(3.0), layers.Dense(1)])
+    model.compile(Slow(0.1), Far())
+    model.save(tmp_path / "m.keras")
+    again = gpunn.saving.load_model(tmp_path / "m.keras", custom_objects=KNOWN)
+    assert type(again.optimizer) is Slow and type(again.loss) is Far
+    expected = model.predict(X, verbose=0)
+    np.testing.assert_array_equal(again.predict(X, verbose=0), expected)
+    known = {"Scaled": Times}
+    theirs = keras.models.load_model(tmp_path / "m.keras", custom_objects=known, compile=False)
+    np.testing.assert_allclose(theirs.predict(X, verbose=0), expected, rtol=1e-5)

@@ -40,6 +40,10 @@ def save_model(model: Any, path: Path, include_optimizer: bool) -> None:
     Raises:
         UnknownInKerasError: naming a part that Keras does not have. Nothing is written.
     """
+    registry.naming(lambda: _save_model(model, path, include_optimizer))
+
+
+def _save_model(model: Any, path: Path, include_optimizer: bool) -> None:
     entry = graphs.model_to_keras(registry.serialize(model) or {})
     shape = model.input_shape if model.built else None
     entry["build_config"] = {"input_shape": shape}

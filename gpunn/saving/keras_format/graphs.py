@@ -56,7 +56,7 @@ def model_to_keras(entry: Mapping[str, Any]) -> dict[str, Any]:
     if "layers" not in config:  # it has a call of its own
         return {
             "module": cls.__module__, "class_name": cls.__name__, "config": dict(config),
-            "registered_name": entry["class_name"],
+            "registered_name": vars(cls).get("_registered_name", cls.__name__),
         }  # fmt: skip
     own = entry["class_name"] not in ("Model", "Sequential")
     if "forms" not in config:
@@ -77,7 +77,7 @@ def model_to_keras(entry: Mapping[str, Any]) -> dict[str, Any]:
         }
         module, name = "keras.src.models.functional", "Functional"
     made |= {"name": config["name"], "trainable": True}
-    registered = entry["class_name"] if own else None
+    registered = vars(cls).get("_registered_name", cls.__name__) if own else None
     if own:
         module, name = cls.__module__, cls.__name__
     return {"module": module, "class_name": name, "config": made, "registered_name": registered}

@@ -80,7 +80,7 @@ def to_keras(entry: Mapping[str, Any], kind: str) -> Any:
         if name in NOT_IN_KERAS.get(kind, "").split():
             raise UnknownInKerasError(f"Keras has no {kind} {name!r}: save the model as .gpunn.")
     else:
-        module, registered = cls.__module__, name
+        module, registered = cls.__module__, vars(cls).get("_registered_name", cls.__name__)
     if kind == "layer":
         config.setdefault("dtype", "float32")
     return {
