@@ -86,7 +86,6 @@ class EinsumDense(Layer):
     [[[3.0, 3.0], [7.0, 7.0]]]
     """
 
-    supports_masking = True
     examples = (
         {"equation": "...a,ab->...b", "output_shape": [4], "bias_axes": "b", "activation": "tanh"},
         {"equation": "...a,ba->...b", "output_shape": [3]},

@@ -83,11 +83,13 @@ class _Heads(Layer):
         for kind in ("initializer", "regularizer", "constraint"):
             for part in (f"kernel_{kind}", f"bias_{kind}"):
                 options[part] = getattr(self, part)
-        return EinsumDense(
+        projection = EinsumDense(
             f"...{letters[:taken]},{letters}->...{made}", tuple(sizes), name=name,
             bias_axes=made if self.use_bias else None, activity_regularizer=self._activity,
             dtype=self.dtype, **options,
         )  # fmt: skip
+        projection.supports_masking = True  # this layer reads the masks itself
+        return projection
 
     def build(  # type: ignore[override]
         self, query_shape: Any, value_shape: Any, key_shape: Any = None
