@@ -191,6 +191,21 @@ def test_several_inputs_in_a_graph(tmp_path: Path, every_backend: str) -> None:
             assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
 
 
+def padded(k: Any) -> Any:
+    x = k.Input((6,), dtype="int32")
+    words = k.layers.Embedding(10, 8, mask_zero=True)(x)
+    return k.Model(x, k.layers.MultiHeadAttention(2, 4)(words, words))
+
+
+@pytest.mark.skipif(not hasattr(layers, "Masking"), reason="masks are not passed on")
+def test_masks_of_padding_are_those_of_queries_and_values() -> None:
+    x = np.array([[1, 2, 3, 0, 0, 0], [4, 5, 6, 7, 8, 0], [1] * 6], "int32")
+    ours, theirs = padded(gpunn), padded(keras)
+    ours.set_weights(theirs.get_weights())
+    expected = theirs.predict(x, verbose=0)
+    assert_allclose(ours.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-6)
+
+
 def test_dropout_of_scores_only_in_training() -> None:
     layer = layers.MultiHeadAttention(2, 3, dropout=0.5, seed=1)
     y = layer(Q, V)
