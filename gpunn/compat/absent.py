@@ -18,7 +18,7 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
         (
             "recurrent layers of convolutions; write a cell that calls layers.Conv2D, and pass it "
             "to layers.RNN",
-            "Bidirectional TimeDistributed ConvLSTM1D ConvLSTM2D ConvLSTM3D Masking",
+            "ConvLSTM1D ConvLSTM2D ConvLSTM3D",
         ),
         (
             "layer that crosses columns; join them as strings, and put layers.Hashing after that",

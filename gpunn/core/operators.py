@@ -121,6 +121,7 @@ class Operators:
 
     shape: Any
     dtype: Any
+    _keras_mask: Any = None  # see `gpunn.layers.symbolic`; the name is Keras's
 
     def __dlpack__(self, **options: Any) -> Any:
         """Return a copy of the values for another library: ``torch.from_dlpack(x)``."""

@@ -95,6 +95,7 @@ class Plan:
         outputs: indices of the nodes whose outputs are the model's; the last by default.
         host: preprocessing on the host, whose ``fed`` are then the inputs. None: nothing.
         input_dtypes: of each input, as in `Node`; by default floats.
+        masks: for each output, the index of the node with its mask, or None; by default none.
 
     Attributes:
         dtypes: of the outputs of nodes, and of inputs, by index: ``"int32"``, ``"bool"``
@@ -119,8 +120,10 @@ class Plan:
         outputs: Iterable[int] | None = None,
         host: HostPart | None = None,
         input_dtypes: Iterable[str | None] = (),
+        masks: Iterable[int | None] = (),
     ) -> None:
         self.nodes = list(nodes)
+        self.masks = list(masks)
         self.host = host
         self.input_shapes = tuple(input_shapes)
         self.input_dtypes = tuple(input_dtypes) or (None,) * len(self.input_shapes)

@@ -65,6 +65,7 @@ class Workspace:
     Attributes:
         xs: the model's inputs (batch, ...), written by the gather or by the host.
         ys: its outputs (logits if the loss applies the activation).
+        masks: of the outputs (batch, steps), or None.
         dys: the gradients of the outputs, written by the losses; None for an output that no loss
             reads. Empty without gradients, as in inference.
         dxs: the gradients by ``xs``, if they are kept.
@@ -146,6 +147,9 @@ class Workspace:
         self.ys = [
             self._read(number, None if compared and k in outputs else plan.dtypes[number])
             for k, number in enumerate(plan.outputs)
+        ]
+        self.masks = [
+            None if number is None else self._read(number, "bool") for number in plan.masks
         ]
         self.dys: list[Array] = []
         self.dxs: list[Array] = []

@@ -57,8 +57,10 @@ if TYPE_CHECKING:
     from .sequences.einsum_dense import EinsumDense
     from .sequences.embedding import Embedding, ReversibleEmbedding
     from .sequences.gated import GRU, LSTM, SimpleRNN
+    from .sequences.masking import Masking
     from .sequences.multi_head import GroupQueryAttention, MultiHeadAttention
     from .sequences.recurrent import RNN
+    from .sequences.wrappers import Bidirectional, TimeDistributed
     from .wrapping import InputSpec, Wrapper
 
     AvgPool2D = AveragePooling2D
@@ -107,8 +109,10 @@ else:
             ".sequences.einsum_dense": "EinsumDense",
             ".sequences.embedding": "Embedding ReversibleEmbedding",
             ".sequences.gated": "GRU LSTM SimpleRNN",
+            ".sequences.masking": "Masking",
             ".sequences.multi_head": "GroupQueryAttention MultiHeadAttention",
             ".sequences.recurrent": "RNN",
+            ".sequences.wrappers": "Bidirectional TimeDistributed",
             ".wrapping": "InputSpec Wrapper",
         },
         {
@@ -125,19 +129,19 @@ else:
 __all__ = [
     "ELU", "GRU", "LSTM", "RNN", "Activation", "ActivityRegularization", "Add", "AdditiveAttention",
     "AlphaDropout", "Attention", "Average", "AveragePooling2D", "AvgPool2D", "BatchNormalization",
-    "CategoryEncoding", "CenterCrop", "Concatenate", "Conv2D", "Conv2DTranspose", "Convolution2D",
-    "Convolution2DTranspose", "DatetimeEncoder", "Dense", "Discretization", "Dot", "Dropout",
-    "EinsumDense", "Embedding", "Flatten", "GRUCell", "GaussianDropout", "GaussianNoise",
+    "Bidirectional", "CategoryEncoding", "CenterCrop", "Concatenate", "Conv2D", "Conv2DTranspose",
+    "Convolution2D", "Convolution2DTranspose", "DatetimeEncoder", "Dense", "Discretization", "Dot",
+    "Dropout", "EinsumDense", "Embedding", "Flatten", "GRUCell", "GaussianDropout", "GaussianNoise",
     "GlobalAveragePooling2D", "GlobalAvgPool2D", "GlobalMaxPool2D", "GlobalMaxPooling2D",
     "GroupNormalization", "GroupQueryAttention", "Hashing", "HashingVectorizer", "Identity",
     "Input", "InputLayer", "InputSpec", "IntegerLookup", "LSTMCell", "Lambda", "Layer",
-    "LayerNormalization", "LeakyReLU", "MaxPool2D", "MaxPooling2D", "Maximum", "Minimum",
+    "LayerNormalization", "LeakyReLU", "Masking", "MaxPool2D", "MaxPooling2D", "Maximum", "Minimum",
     "MissingIndicator", "MultiHeadAttention", "Multiply", "Normalization", "PReLU", "Permute",
     "RMSNormalization", "RandomBrightness", "RandomContrast", "RandomCrop", "RandomFlip",
     "RandomRotation", "RandomTranslation", "RandomZoom", "ReLU", "RepeatVector", "Rescaling",
     "Reshape", "Resizing", "ReversibleEmbedding", "SimpleImputer", "SimpleRNN", "SimpleRNNCell",
     "Softmax", "StackedRNNCells", "StringLookup", "Subtract", "TextVectorization",
-    "UnitNormalization", "UpSampling2D", "Wrapper", "ZeroPadding2D", "add", "average",
-    "concatenate", "deserialize", "dot", "get", "maximum", "minimum", "multiply", "serialize",
-    "subtract",
+    "TimeDistributed", "UnitNormalization", "UpSampling2D", "Wrapper", "ZeroPadding2D", "add",
+    "average", "concatenate", "deserialize", "dot", "get", "maximum", "minimum", "multiply",
+    "serialize", "subtract",
 ]  # fmt: skip

@@ -171,6 +171,19 @@ class Softmax(_OfArguments):
     def made(self) -> activations.Activation:
         return activations.Softmax(self.axis)
 
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return None; raise a ValueError for a mask, whose entries would have to be left out.
+
+        Args:
+            inputs: the input.
+            mask: its mask.
+        """
+        if mask is not None:
+            raise ValueError(
+                f"{self.name}: x has a mask, but the sums would be of masked entries too. Use "
+                f"activation='softmax' for features, or ops.where(mask, x, -1e9) in a call."
+            )
+
     def build(self, input_shape: Shape) -> None:
         axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
         n = len(input_shape)
@@ -210,6 +223,7 @@ class PReLU(Layer):
     [[-0.5, 3.0]]
     """
 
+    supports_masking = True
     _may_add_losses = False
     examples = ({}, {"alpha_initializer": "ones", "shared_axes": [1]})
 

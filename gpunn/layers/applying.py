@@ -39,7 +39,14 @@ from .shapes import (
     with_batch_axis,
     without_batch_axis,
 )
-from .symbolic import Application, SampleShape, SymbolicTensor, is_symbolic
+from .symbolic import (
+    Application,
+    SampleShape,
+    SymbolicTensor,
+    is_symbolic,
+    put_masks,
+    with_masks_passed,
+)
 
 Pass = Callable[[Call], None]
 MOST_KNOWN = 40  # shapes of which a layer with a `call` remembers those of its outputs
@@ -182,6 +189,28 @@ def check_inputs(layer: Any, x: Any) -> list[SymbolicTensor]:
             f"layers.Concatenate or layers.Add."
         )
     return given
+
+
+def masks_for(
+    layer: Any, inputs: Sequence[SymbolicTensor], given: OpArguments | None
+) -> tuple[Sequence[Any], Any]:
+    args, kwargs = _filled(layer, inputs, given)
+    with_masks = with_masks_passed(layer, args, kwargs)
+    if with_masks is kwargs:
+        return (), given
+    tensors, masked = OpArguments.of(args, with_masks, lambda x: isinstance(x, SymbolicTensor))
+    return tensors[len(inputs) :], masked
+
+
+def with_masks(layer: Any, application: Application) -> list[SymbolicTensor]:
+    given, read = application.masked, (*application.inputs, *application.masks)
+    args, kwargs = _filled(layer, read, given)
+    put_masks(layer, args, kwargs, application.outputs)
+    return list(application.outputs)
+
+
+def _filled(layer: Any, inputs: Sequence[Any], given: OpArguments | None) -> Any:
+    return (given or traced.given_for(layer, len(inputs))).filled(inputs)
 
 
 # -- nodes of a plan
@@ -329,19 +358,24 @@ def dispatch(layer: Any, args: Any, kwargs: dict[str, Any], training: bool | Non
     """Apply a layer to symbolic tensors, to tensors of a trace, or to arrays."""
     if not layer._has_call:
         args, kwargs, training = _alone(*args, **{"training": training, **kwargs})
-    if traced.is_traced((args, kwargs)):
-        args, kwargs = with_tensors((args, kwargs), layer.dtype)
-        args = *inputs_as_tensors(args[:1]), *args[1:]  # the others may be assigned to
-        return traced.apply(layer, args, kwargs, training)
     if not is_symbolic((args, kwargs)):
-        trains = layer._trains_alone if training is None else bool(training)
-        return tensors_of(layer._run(*args, training=trains, **kwargs))
+        kwargs = dict(with_masks_passed(layer, args, kwargs))
+        if traced.is_traced((args, kwargs)):
+            args, kwargs = with_tensors((args, kwargs), layer.dtype)
+            args = *inputs_as_tensors(args[:1]), *args[1:]  # the others may be assigned to
+            y = traced.apply(layer, args, kwargs, training)
+        else:
+            trains = layer._trains_alone if training is None else bool(training)
+            y = tensors_of(layer._run(*args, training=trains, **kwargs))
+        return put_masks(layer, args, kwargs, y)
     if not layer._has_call:
         return layer._apply(args[0], training)[0]
     tensors, given = OpArguments.of(args, kwargs, lambda x: isinstance(x, SymbolicTensor))
     plain = given.is_like(traced.given_for(layer, len(tensors)))
     made = layer._apply(tensors, training, None if plain else given)
-    form = layer._outputs_for([t.sample for t in tensors], given)[1]
+    application = made[0].application
+    tensors += application.masks
+    form = layer._outputs_for([t.sample for t in tensors], application.masked or given)[1]
     return form.filled(made)[0][0]
 
 

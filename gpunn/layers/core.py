@@ -330,6 +330,7 @@ class Rescaling(Layer):
     [[-1.0, 1.0]]
     """
 
+    supports_masking = True
     examples = ({"scale": 0.5}, {"scale": -2.0, "offset": 3.0})
 
     scale: Any = field(check=_check_scale)
@@ -368,6 +369,7 @@ class ActivationLayer(Layer):
     """Base class of layers y = f(x), where f is the ``activation``. As that of another layer, such
     a layer means f."""
 
+    supports_masking = True
     _abstract = True
     _is_activation = True
 

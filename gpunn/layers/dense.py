@@ -66,6 +66,7 @@ class Dense(Layer):
     ([[3.0, 5.0]], 6)
     """
 
+    supports_masking = True
     examples = (
         {"units": 3},
         {"units": 1, "use_bias": False},

@@ -181,6 +181,7 @@ class UnitNormalization(Layer):
     [[0.6 0.8]]
     """
 
+    supports_masking = True
     epsilon = 1e-24  # the square of the least length, as in Keras: zeros stay zeros
 
     axis: Any = field(default=-1, check=check_axes)

@@ -88,7 +88,6 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
             "write call(x), or forward(call) and backward(call), its derivative",
         ),
         "compute_output_spec": "write compute_output_shape(input_shape)",
-        "compute_mask": "masks are not supported; write forward(call) so that it needs none",
         "build_from_config": "write build(input_shape)",
         "save_own_variables": "declare what is stored with self.parameter(...), in build",
         "load_own_variables": "declare what is stored with self.parameter(...), in build",
@@ -127,6 +126,10 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
     with floats."""
     _reads_beside = False
     """True for nodes that read the integers that a call gives beside floats."""
+    supports_masking = False
+    """Whether the outputs have the masks that `compute_mask` returns; if not, masks end there."""
+    _makes_masks = False
+    """Whether its class has a `compute_mask` of its own."""
     _declares = False  # True while `build` runs, which declares parameters
     _may_add = False  # whether its call adds to the loss, according to its last trace
     _added = None  # the losses that its last call on arrays added; None before the first
@@ -168,6 +171,10 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
             called: Any = own[0]
             users = not is_framework(called)
             cls._reads_integers = cls._has_call and (users or called._reads_integers)
+        if "compute_mask" in vars(cls):
+            cls._makes_masks = True
+            if "supports_masking" not in vars(cls):
+                cls.supports_masking = True
         if "build" in vars(cls):  # whoever calls it, the layer then knows that it is built
             cls.build = applying.marks_built(cls.build)  # type: ignore
         if "compute_output_shape" in vars(cls):
@@ -265,6 +272,19 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         tensors, given = OpArguments.of([input_shape], {}, lambda x: True, leaf=is_shape)
         samples = [without_batch_axis(shape) for shape in tensors]
         return applying.in_form(*self._outputs_for(samples, given))
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return the mask of the output, or a list of masks of several: by default that of the
+        input. A class that overrides it supports masks.
+
+        Args:
+            inputs: a tensor, or several in lists.
+            mask: booleans (batch, steps), False for steps to be skipped; or None.
+
+        >>> Layer().compute_mask([[1.0, 2.0]], [[True, False]])
+        [[True, False]]
+        """
+        return mask
 
     def stream_seed(self, model_seed: int) -> int:
         """Return the key of the layer's random stream; layers with their own seed return it.
@@ -572,6 +592,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
     # `GraphOperation` documents these.
     _check_inputs = applying.check_inputs
     _infer_shapes = applying.infer_shapes
+    _masks_for = applying.masks_for
+    _with_masks = applying.with_masks
     _append_nodes = applying.append_nodes
 
     @property

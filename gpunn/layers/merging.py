@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -23,6 +24,7 @@ __all__ = [
 class Merging(Layer):
     """Base class of layers that take a list of inputs."""
 
+    supports_masking = True
     _abstract = True
     _refused: ClassVar[Mapping[str, str]] = {
         "_merge_function": "write call(xs), in terms of gpunn.ops"
@@ -31,6 +33,17 @@ class Merging(Layer):
     _may_add_losses = False
     least = 1
     most: ClassVar[int | None] = None
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return where a step of any input counts; None unless all inputs have a mask.
+
+        Args:
+            inputs: the inputs, in a list.
+            mask: the mask of each, or None.
+        """
+        if mask is None or any(m is None for m in mask):
+            return None
+        return functools.reduce(ops.logical_or, mask)
 
     def check(self, xs: Sequence[Tensor]) -> None:
         """Raise an error unless ``xs`` is a list of tensors of fitting number and shapes."""
@@ -230,6 +243,24 @@ class Concatenate(Merging):
     examples = ({}, {"axis": 1})
 
     axis: int = field(default=-1, check=_check_axis)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return the masks one after the other, or along features, where any input counts; an
+        input without a mask counts as a whole.
+
+        Args:
+            inputs: the inputs, in a list.
+            mask: the mask of each, or None.
+        """
+        if mask is None or all(m is None for m in mask):
+            return None
+        whole = [
+            ops.ones_like(x, dtype="bool")
+            if m is None
+            else ops.logical_or(ops.expand_dims(m, -1), ops.zeros_like(x, dtype="bool"))
+            for x, m in zip(inputs, mask, strict=True)
+        ]
+        return ops.any(ops.concatenate(whole, self.axis), axis=-1)
 
     def check_shapes(self, shapes: Sequence[Shape]) -> None:
         first = (None, *shapes[0][1:])

@@ -37,6 +37,7 @@ class _RandomLayer(Layer):
     2011), and are the same on every backend.
     """
 
+    supports_masking = True
     seed: int | None = field(default=None, check=check_seed, kw_only=True, placed=True)
 
     def stream_seed(self, model_seed: int) -> int:

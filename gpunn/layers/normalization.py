@@ -70,6 +70,7 @@ def _refuse_true(name: str, value: Any) -> None:
 class _Normalization(Layer):
     """Base class of normalizations with gamma, beta and epsilon."""
 
+    supports_masking = True
     epsilon: float = field(default=1e-3, check=check_not_negative, kw_only=True, placed=True)
     center: bool = field(default=True, check=check_flag, kw_only=True, placed=True)
     scale: bool = field(default=True, check=check_flag, kw_only=True, placed=True)
@@ -180,6 +181,19 @@ class BatchNormalization(_Normalization):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__({"synchronized": False, **state})  # pickles of 0.1 have none
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return None; raise a ValueError for a mask, as the statistics would be of all steps.
+
+        Args:
+            inputs: the input.
+            mask: its mask.
+        """
+        if mask is not None:
+            raise ValueError(
+                f"{self.name}: x has a mask, but the statistics would be of masked steps too. Put "
+                f"the layer before the mask begins, or use LayerNormalization."
+            )
 
     def build(self, input_shape: Shape) -> None:
         features = input_shape[check_axis(self.axis, input_shape, self.name)]
@@ -408,6 +422,7 @@ class RMSNormalization(LayerNormalization):
     [[0.849 1.131]]
     """
 
+    supports_masking = False
     centered = False
     examples = ({"epsilon": 0.1},)
 

@@ -27,6 +27,7 @@ class Identity(Layer):
     [[1.0, 2.0]]
     """
 
+    supports_masking = True
     _reshapes = _moves_values = True
 
     def _formula(self, x: Tensor, training: bool) -> Tensor:

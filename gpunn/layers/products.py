@@ -55,6 +55,9 @@ class Dot(Merging):
     axes: Any = field(check=_check_axes)
     normalize: bool = field(default=False, check=lambda name, value: bool(value))
 
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+        """Return None: products have no steps of their own."""
+
     def _places(self, shapes: Sequence[Shape]) -> list[int]:
         given = self.axes if isinstance(self.axes, tuple) else (self.axes, self.axes)
         return [n if n > 0 else n + len(s) for n, s in zip(given, shapes, strict=True)]

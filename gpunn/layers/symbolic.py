@@ -1,13 +1,18 @@
-"""Symbolic tensors, to which layers and models are applied to define a model."""
+"""Symbolic tensors, to which layers and models are applied to define a model; masks of tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from gpunn.common.config import resolve_dtype
-from gpunn.common.nested import any_in
+from gpunn.common.names import warn
+from gpunn.common.nested import any_in, found_in, replaced
+from gpunn.common.signatures import signature
+from gpunn.core.operators import Operators
 from gpunn.core.plan import HostPart, Node
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.op_arguments import OpArguments
@@ -132,6 +137,7 @@ class Application:
         inputs, outputs: the tensors.
         training: False if the layer runs in inference mode even in training, else None.
         given: the arguments of the call; None for only the inputs, or a list of them.
+        masks, masked: the masks that are passed with the inputs, and the arguments with them.
         number: how often the layer was applied before.
     """
 
@@ -141,8 +147,11 @@ class Application:
         inputs: Sequence[SymbolicTensor],
         training: bool | None = None,
         given: OpArguments | None = None,
+        masks: Sequence[SymbolicTensor] = (),
+        masked: Any = None,
     ) -> None:
         self.layer = layer
+        self.masks, self.masked = tuple(masks), masked
         self.inputs = tuple(inputs)
         self.training, self.given = training, given
         self.outputs: tuple[SymbolicTensor, ...] = ()
@@ -260,15 +269,101 @@ class GraphOperation:
                 f"training=False to run this layer in inference mode even in training."
             )
         inputs = self._check_inputs(x)
-        shapes = self._infer_shapes([t.sample for t in inputs], given)
-        application = Application(self, inputs, training, given)
+        masks, masked = self._masks_for(inputs, given)
+        shapes = self._infer_shapes([t.sample for t in (*inputs, *masks)], masked)
+        application = Application(self, inputs, training, given, masks, masked)
         batch = inputs[0].shape[0]
         application.outputs = tuple(
             SymbolicTensor(application, i, batch, shape) for i, shape in enumerate(shapes)
         )
+        return self._with_masks(application)
+
+    def _masks_for(self, inputs: Sequence[SymbolicTensor], given: Any) -> tuple[Sequence[Any], Any]:
+        """Return the masks of inputs that are passed with them, and the arguments with them."""
+        return (), given
+
+    def _with_masks(self, application: Application) -> list[SymbolicTensor]:
+        """Return the outputs of an application, with their masks."""
         return list(application.outputs)
 
 
 def is_symbolic(x: Any) -> bool:
     """Whether ``x`` is a symbolic tensor, or holds one."""
     return any_in(lambda one: isinstance(one, SymbolicTensor), x)
+
+
+# -- masks: which steps of sequences count. A mask is a tensor of booleans, usually (batch, steps),
+# and an attribute of the tensor whose steps it marks: a symbolic one, one of a trace, or one with
+# values. Layers pass them on by the rules of Keras.
+
+
+def mask_of(x: Any) -> Any:
+    """Return the mask of a tensor; None if it has none, or is no tensor."""
+    return x._keras_mask if isinstance(x, Operators) else None
+
+
+def is_masked(x: Any) -> bool:
+    """Whether a tensor anywhere in ``x`` has a mask."""
+    return any_in(lambda one: mask_of(one) is not None, x)
+
+
+def with_masks_passed(layer: Any, args: Any, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the keyword arguments of a `call`, with the masks of its tensors that it takes.
+
+    That of its only tensors is ``mask``; with several arguments that hold tensors, that of ``x`` is
+    ``x_mask``.
+    """
+    if not layer._has_call or not is_masked((args, kwargs)):
+        return kwargs
+    form = signature(layer.call)
+    given = form.bind_partial(*args, **kwargs).arguments
+    tensors = {
+        name: x
+        for name, x in given.items()
+        if any_in(lambda one: isinstance(one, (Operators, np.ndarray)), x)
+    }
+    alone = len(tensors) == 1
+    names = {"mask" if alone else f"{name}_mask": x for name, x in tensors.items()}
+    found = {
+        name: replaced(mask_of, x)
+        for name, x in names.items()
+        if name in form.parameters and given.get(name) is None and is_masked(x)
+    }
+    if not alone and not found and "mask" in form.parameters and given.get("mask") is None:
+        warn(
+            f"{layer.name}: a mask is not passed beside {', '.join(list(tensors)[1:])}, as in "
+            f"Keras: all steps count. Pass it by mask=..., or compute without."
+        )
+    return {**kwargs, **found}
+
+
+def put_masks(layer: Any, args: Any, kwargs: Mapping[str, Any], outputs: Any) -> Any:
+    """Give the outputs of a layer, for these arguments, their masks; return them."""
+    if layer._by_operator:  # a result of an operation has no mask
+        return outputs
+    x = args[0] if args else next(iter(kwargs.values()), None)
+    given = kwargs.get("mask")
+    has_mask = is_masked(x) if given is None else any_in(lambda one: one is not None, given)
+    if not layer.supports_masking:
+        if has_mask:
+            warn(
+                f"{layer.name} does not pass on the mask of its input, as {type(layer).__name__} "
+                f"does not support masks: what follows reads all steps. In a custom layer, set "
+                f"self.supports_masking = True if steps stay where they are."
+            )
+    elif has_mask or layer._makes_masks:
+        before = replaced(mask_of, x) if has_mask and given is None else given
+        made = layer.compute_mask(x, before)
+        for tensor, mask in zip(found_in(outputs, Operators), _masks_in(made), strict=False):
+            if mask is not None and tensor._keras_mask is None:
+                tensor._keras_mask = mask
+    return outputs
+
+
+def _masks_in(x: Any) -> Iterator[Any]:
+    entries: Iterable[Any] = x if isinstance(x, (list, tuple)) else [x]
+    for entry in entries:
+        if isinstance(entry, (list, tuple)):
+            yield from _masks_in(entry)
+        else:
+            yield entry

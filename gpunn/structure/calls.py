@@ -16,7 +16,7 @@ from gpunn.core.settings import noted
 from gpunn.layers import InputLayer
 from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import dtype_of
-from gpunn.layers.symbolic import SampleShape, TreeDef
+from gpunn.layers.symbolic import SampleShape, TreeDef, mask_of
 from gpunn.layers.traced import takes_training
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
@@ -37,13 +37,14 @@ class ModelCall(Layer):
 
     _abstract = True  # not an entry to look up
     _reads_integers = True
-    _not_watched = Layer._not_watched | {"form", "building", "_output_form"}
+    _not_watched = Layer._not_watched | {"form", "building", "_output_form", "_masked"}
 
     def __init__(self, model: Any) -> None:
         super().__init__(name="call")
         self.model = model
         self.form: TreeDef | None = None
         self._output_form = TreeDef()
+        self._masked: list[bool] = []  # which outputs have a mask, which follow them
         self._builds = replaces(type(model), "build")
         self.built = not self._builds
         self.rows_are_independent = model.rows_are_independent
@@ -78,7 +79,10 @@ class ModelCall(Layer):
         call = partial(self.model.call, given, **options)
         y = noted(self.model, self._call_name, call)
         self._output_form = TreeDef.of(y)
-        return y
+        outputs = self._output_form.unpack(y)
+        self._masked = [mask_of(t) is not None for t in outputs]
+        found = [mask_of(t) for t in outputs if mask_of(t) is not None]
+        return [*outputs, *found] if found else y
 
     # -- see `gpunn.structure.builder.Source`
 
@@ -100,6 +104,9 @@ class ModelCall(Layer):
             for shape, name in zip(shapes, names, strict=True)
         ]
         outputs = self._apply(inputs if self.takes_list else inputs[0])
+        for k in range(len(self._masked) - 1, -1, -1) if any(self._masked) else ():
+            if self._masked[k]:
+                outputs[k]._keras_mask = outputs.pop()
         if not self.model.trainable:  # set before there were layers
             self.model.trainable = False
         return Graph(form.pack(inputs), self._output_form.pack(outputs))
@@ -137,7 +144,7 @@ def run_graph(graph: Graph, x: Any, training: bool | None) -> Any:
     given = [x] if form.kind is None else by_name(graph.input_names, x, "inputs")
     found = {
         id(symbol): tensor
-        if is_float(tensor.dtype) and is_float(symbol.dtype)
+        if tensor.dtype == symbol.dtype or (is_float(tensor.dtype) and is_float(symbol.dtype))
         else convert(tensor, symbol.dtype)
         for symbol, tensor in zip(graph.inputs, given, strict=True)
     }

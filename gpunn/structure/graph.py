@@ -176,24 +176,60 @@ class Graph:
                 return sample_of(given[INPUT - number], dtype_of(tensor.sample))
             return sample_of(nodes[number].output_shape, nodes[number].dtype)
 
-        for application in self.applications:
-            layer = application.layer
+        applications, known = self._with_masks()
+        for application in applications:
+            layer, masks, arguments = application.layer, application.masks, application.masked
+            if not known.issuperset(map(id, masks)):  # a model that begins behind them
+                masks, arguments = (), application.given
             sources = fed.sources(application)
             if layer._gives_on_host:
                 continue
-            shapes = [shape_of(*read) for read in zip(application.inputs, sources, strict=False)]
+            read = [*zip(application.inputs, sources, strict=False)]
+            read += [(mask, fed.number(mask)) for mask in masks]
+            sources += map(fed.number, masks)
+            shapes = [shape_of(*each) for each in read]
             append = layer._append_nodes
-            appended = append(nodes, sources, shapes, "", application.training, application.given)
+            appended = append(nodes, sources, shapes, "", application.training, arguments)
             for tensor, number in zip(application.outputs, appended, strict=True):
                 fed.numbers.setdefault(id(tensor), number)
         outputs = [fed.number(t) for t in self.outputs]
+        of_outputs = [t._keras_mask for t in self.outputs]
+        marked = [fed.number(m) if id(m) in known else None for m in of_outputs]
         dtypes = map(dtype_of, fed.shapes)
-        return Plan(nodes, given or fed.shapes, outputs, fed.part(), dtypes)
+        return Plan(nodes, given or fed.shapes, outputs, fed.part(), dtypes, marked)
+
+    def _with_masks(self) -> tuple[list[Application], set[int]]:
+        """Return the applications, with those that compute masks before what reads them; and the
+        ids of all tensors that these compute from the inputs.
+
+        Masks are no part of a file: layers give them again.
+        """
+        found: list[Application] = []
+        known = {id(t) for t in self.inputs}
+
+        def is_known(tensor: SymbolicTensor) -> bool:
+            made = tensor.application
+            if id(tensor) not in known and made.inputs and all([*map(is_known, made.inputs)]):
+                take(made)
+            return id(tensor) in known
+
+        def take(application: Application) -> None:
+            for mask in application.masks:
+                is_known(mask)
+            found.append(application)
+            known.update(map(id, application.outputs))
+
+        for application in self.applications:
+            take(application)
+        for output in self.outputs:
+            if output._keras_mask is not None:
+                is_known(output._keras_mask)
+        return found, known
 
     def _read_in_steps(self) -> list[bool]:
         """Return, for each input, whether anything reads it unencoded, or nothing reads it."""
         encoded, read = set[int](), {id(t) for t in self.outputs}
-        for application in self.applications:
+        for application in self._with_masks()[0]:
             host = application.layer._host_part
             direct = list(range(len(application.inputs)))
             if host is not None:

@@ -10,15 +10,21 @@ from typing import Any, ClassVar
 from gpunn.common import registry
 from gpunn.common.overrides import declared, is_framework, replaces
 from gpunn.core.arena import Parameter
-from gpunn.core.plan import HostPart, Node
-from gpunn.layers import traced
+from gpunn.core.plan import HostPart, Node, Plan
+from gpunn.layers import InputLayer, traced
 from gpunn.layers.parameters import Stateless, layers_in
-from gpunn.layers.shapes import sample_of, unknown
-from gpunn.layers.symbolic import GraphOperation, SampleShape, SymbolicTensor, TreeDef
+from gpunn.layers.shapes import dtype_of, sample_of, unknown
+from gpunn.layers.symbolic import (
+    Application,
+    GraphOperation,
+    SampleShape,
+    SymbolicTensor,
+    TreeDef,
+)
 
 from .builder import Builder
 from .calls import run_graph
-from .graph import by_name
+from .graph import Graph, by_name
 
 TRAINS = ("train_step", "compute_loss", "compute_metrics")
 TESTS = ("test_step", "compute_loss", "compute_metrics")
@@ -117,8 +123,43 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         plan = self._builder.plan
         return None if plan is None else plan.host
 
+    def _masks_for(self, inputs: Sequence[SymbolicTensor], given: Any) -> Any:
+        """Return the masks of inputs, and the shape of that of each input, or None."""
+        masks = [t._keras_mask for t in inputs]
+        if self._has_call or not any(m is not None for m in masks):
+            return (), given
+        shapes = tuple(None if m is None else m.sample for m in masks)
+        return [m for m in masks if m is not None], shapes
+
+    def _with_masks(self, application: Application) -> list[SymbolicTensor]:
+        outputs = list(application.outputs)
+        read = [t.sample for t in (*application.inputs, *application.masks)]
+        plan = self._plan_for(read, application.masked)
+        masks = iter(outputs[len(plan.masks) :])
+        for tensor, number in zip(outputs, plan.masks, strict=False):
+            tensor._keras_mask = None if number is None else next(masks)
+        return outputs[: len(plan.masks)]
+
+    def _plan_for(self, shapes: Sequence[SampleShape], masked: Any) -> Plan:
+        """Return the plan for inputs of these shapes, followed by the masks of those that have one.
+        Its outputs are followed by their masks."""
+        plan = self._builder.plan_for(shapes[: len(masked)] if masked else shapes)
+        if masked:
+            graph = self._builder.known_graph("plan")
+            inputs = [InputLayer(t.sample, dtype=dtype_of(t.sample)).output for t in graph.inputs]
+            masks = []
+            for tensor, shape in zip(inputs, masked, strict=True):
+                if shape is not None:
+                    tensor._keras_mask = InputLayer(shape, dtype="bool").output
+                    masks.append(tensor._keras_mask)
+            outputs = run_graph(graph, graph.input_form.pack(inputs), None)
+            whole = None if any(None in shape for shape in shapes) else shapes
+            plan = Graph([*inputs, *masks], graph.output_form.unpack(outputs)).plan(whole)
+        ends = [*plan.outputs, *(number for number in plan.masks if number is not None)]
+        return Plan(plan.nodes, plan.input_shapes, ends, plan.host, plan.input_dtypes, plan.masks)
+
     def _infer_shapes(self, shapes: Sequence[SampleShape], given: Any = None) -> list[SampleShape]:
-        plan = self._builder.plan_for(shapes)
+        plan = self._plan_for(shapes, given)
         return [*map(sample_of, plan.output_shapes, plan.output_dtypes)]
 
     def _append_nodes(
@@ -130,7 +171,7 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         training: bool | None = None,
         given: Any = None,
     ) -> list[int]:
-        plan = self._builder.plan_for(shapes)
+        plan = self._plan_for(shapes, given)
         more, outputs = plan.nodes_from(len(nodes), sources, f"{path}{self.name}/", training)
         nodes += more
         return outputs

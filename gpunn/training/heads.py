@@ -47,6 +47,7 @@ class Head:
         at: Start of its sums in the totals.
         measures: Its metrics.
         notes: Notes for the user about how the metrics read it.
+        is_masked: Whether the output has a mask, by which steps are left out.
     """
 
     number: int
@@ -58,6 +59,7 @@ class Head:
     at: int
     measures: list[Measure]
     notes: list[str] = field(default_factory=list)
+    is_masked: bool = False
 
     @property
     def end(self) -> int:
@@ -85,7 +87,16 @@ class TargetBuffers:
         by_step = (size,) if target.steps == 1 else (size, target.steps)
         self.weights = pool.array(f"weights {k}", by_step, dtype)
         self.shares = None  # the rows' shares in the loss, if it divides by the sum of weights
-        if head.loss.reduction == "mean_with_sample_weight":
+        self.mask: Array = workspace.masks[k] if workspace.masks else None
+        if self.mask is not None and self.mask.shape != by_step:
+            raise ValueError(
+                f"output {k} has a mask of shape {self.mask.shape}, but the loss has an entry for "
+                f"each of {by_step}: they must be equal."
+            )
+        if self.mask is not None:  # what is left of the weights
+            self.masked = pool.array(f"masked {k}", by_step, dtype)
+            self.masked_weights = pool.array(f"masked weights {k}", by_step, dtype)
+        if head.loss.reduction == "mean_with_sample_weight" or self.mask is not None:
             self.shares = pool.array(f"shares {k}", by_step, dtype)
         width = math.prod(target.output_shape) // target.rows_per_sample
         self.y_pred = workspace.ys[k].reshape(self.rows, width)
@@ -178,7 +189,8 @@ def make_heads(
             loss, fused = target.loss, False
         at = heads[-1].end if heads else 0
         weight = 1.0 if loss_weights is None else loss_weights[k]
-        head = Head(k, target, loss, fused, activation, weight, at, [])
+        masked = bool(plan.masks) and plan.masks[k] is not None
+        head = Head(k, target, loss, fused, activation, weight, at, [], is_masked=masked)
         head.measures = _measures(head, metrics[k], weighted_metrics[k], taken)
         taken += [measure.name for measure in head.measures]
         heads.append(head)
@@ -213,6 +225,7 @@ def _measures(
         counted = (
             loss.counts_matches
             and not is_weighted
+            and not head.is_masked
             and type(metric)
             in (metrics_module.CategoricalAccuracy, metrics_module.SparseCategoricalAccuracy)
         )

@@ -105,7 +105,7 @@ class HeadLoss:
             of_each_sample(head.loss, buffers.y_pred, buffers.y_true)
         reduction, self._ignored = head.loss.reduction, head.loss.ignore_class
         # For a weighted mean, scaled weights. Metrics read the original weights.
-        divides = weighted or self._ignored is not None
+        divides = weighted or self._ignored is not None or buffers.mask is not None
         self._shares = buffers.shares if divides else None
         # What each row counts in the sums, of rows whose number differs between batches.
         self.count = 1.0
@@ -122,6 +122,9 @@ class HeadLoss:
         for m, targets, predictions in buffers.measuring:
             by = buffers.weights if m.metric._has_call else buffers.weights.reshape(-1)
             given = by if weighted and m.weighted else None
+            if buffers.mask is not None and m.metric._of_rows:  # as in Keras
+                left = buffers.masked if given is None else buffers.masked_weights
+                given = left if m.metric._has_call else left.reshape(-1)
             if head.target.varies and m.metric._of_rows:
                 given = self._of_one_sample(given, by, m.metric._has_call)
             self._measures.append((m.metric, targets, predictions, given, totals[m.at]))
@@ -137,16 +140,27 @@ class HeadLoss:
         return shares
 
     def normalize_weights(self) -> None:
-        """Scale the rows' shares to mean 1, if the loss requires it."""
-        if self._shares is None:
-            return
+        """Scale the rows' shares to mean 1, if the loss requires it and there is no mask."""
+        if self._shares is not None and self._buffers.mask is None:
+            self._normalize()
+
+    def _normalize(self) -> None:
         backend, xp, shares = self._backend, self._backend.xp, self._shares
+        assert shares is not None
         xp.copyto(shares, 1.0 if self._weights is None else self._weights)
+        reduction, buffers = self._head.loss.reduction, self._buffers
+        if buffers.mask is not None:  # Keras divides by the number of steps that are left
+            xp.copyto(buffers.masked, buffers.mask)
+            xp.multiply(shares, buffers.masked, out=shares)
+            xp.copyto(buffers.masked_weights, shares)
+            if reduction == "sum":
+                return
         if self._ignored is not None:
             ignored = backend.scratch(shares.shape, bool, "ignored")
             xp.equal(self._buffers.y_true.reshape(shares.shape), self._ignored, out=ignored)
             xp.copyto(shares, 0, where=ignored)
-        total = xp.sum(shares, keepdims=True)
+        counts_mask = buffers.mask is not None and reduction != "mean_with_sample_weight"
+        total = xp.sum(buffers.masked if counts_mask else shares, keepdims=True)
         if self._ranks.size > 1:
             backend.sum_over_ranks(total.reshape(-1), self._ranks)
         total = total + (total == 0)  # no weight at all: the loss is 0, not 0 / 0
@@ -155,6 +169,8 @@ class HeadLoss:
     def compute(self) -> None:
         """Add the loss and the metrics to the sums; write the gradient of the predictions."""
         backend, buffers, head = self._backend, self._buffers, self._head
+        if buffers.mask is not None:
+            self._normalize()
         gradient = buffers.gradient  # (rows, classes), as the predictions; None in evaluation
         weights = self._weights if self._shares is None else self._shares
         if weights is not None and not head.loss._has_call:

@@ -32,7 +32,6 @@ REFUSED = [
     (layers.Layer, "stateless_call", "call"),
     (layers.Layer, "__call__", "forward"),
     (layers.Layer, "compute_output_spec", "compute_output_shape"),
-    (layers.Layer, "compute_mask", "forward"),
     (layers.Dense, "__call__", "call"),
     (layers.Conv2D, "convolution_op", "forward"),
     (layers.Add, "_merge_function", "call"),

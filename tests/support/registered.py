@@ -54,7 +54,8 @@ def fitting(layer: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
 def takes_steps(layer: Any) -> bool:
     """Whether its samples are sequences (steps, features)."""
     attends = isinstance(layer, (gpunn.layers.Attention, OnItself))
-    return attends or hasattr(layer, "return_sequences")
+    around = type(layer).__name__ in ("TimeDistributed", "Masking")
+    return attends or around or hasattr(layer, "return_sequences")
 
 
 def in_a_chain(layer: Any, inputs: int) -> list[Any]:
@@ -73,7 +74,9 @@ def in_a_chain(layer: Any, inputs: int) -> list[Any]:
     if type(layer).__name__ in CELLS:
         layer = gpunn.layers.RNN(layer, name="recurrent")
     if takes_steps(layer):
-        return [gpunn.layers.Reshape((3, -1)), layer, gpunn.layers.Flatten()]
+        masks = type(layer).__name__ == "Masking"  # which the next layer has to take
+        after = gpunn.layers.GRU(4, name="after") if masks else gpunn.layers.Flatten()
+        return [gpunn.layers.Reshape((3, -1)), layer, after]
     if takes_images(layer):
         return [gpunn.layers.Reshape((2, 3, -1)), layer, gpunn.layers.Flatten()]
     axes = getattr(layer.input_spec, "ndim", None)

@@ -85,6 +85,7 @@ class Normalization(Layer):
     [[1.0]]
     """
 
+    supports_masking = True
     examples = (
         {"mean": 0.5, "variance": 4.0},
         {"axis": [1], "mean": -1.0, "variance": 0.25, "invert": True},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 from gpunn.common import registry
@@ -21,18 +20,44 @@ from gpunn.ops.variable import Variable
 from . import cells
 
 
-def _scan(f: Callable[..., Any], init: Any, xs: Any, length: int, reverse: bool = False) -> Any:
-    """`ops.scan`, unrolled."""
-    ys = []
-    for t in reversed(range(length)) if reverse else range(length):
-        init, y = f(init, tuple(x[t] for x in xs) if isinstance(xs, tuple) else xs[t])
-        ys.append(y)
-    if reverse:
-        ys.reverse()
-    return init, None if ys[0] is None else ops.stack(ys)
+class Stateful(Layer):
+    """Base class of layers whose states may stay from one batch to the next."""
+
+    _abstract = True
+
+    @property
+    def _recurrent(self) -> list[Any]:
+        """The recurrent layers that it consists of."""
+        return [self]
+
+    def _check_inputs(self, x: Any) -> list[SymbolicTensor]:
+        found = super()._check_inputs(x)
+        for layer in self._recurrent:
+            layer._fix_batch(found[0].shape[0])
+        return found
+
+    def _run(self, *args: Any, training: bool, **kwargs: Any) -> Any:
+        for layer in self._recurrent:
+            layer._fix_batch(len(args[0]))
+        return super()._run(*args, training=training, **kwargs)
+
+    def reset_state(self) -> None:
+        """Set the states of a stateful layer to 0, as before the first batch.
+
+        >>> import gpunn
+        >>> rnn = gpunn.layers.SimpleRNN(2, stateful=True)
+        >>> first, second = rnn([[[1.0]]]), rnn([[[1.0]]])
+        >>> rnn.reset_state()
+        >>> rnn([[[1.0]]]).tolist() == first.tolist() != second.tolist()
+        True
+        """
+        for variable in (v for layer in self._recurrent for v in layer._variables):
+            variable.assign(ops.zeros(variable.shape))
+
+    reset_states = reset_state
 
 
-class Recurrent(Layer):
+class Recurrent(Stateful):
     """Base class of layers that apply ``cell`` to each step of sequences (batch, steps, ...).
 
     Attributes:
@@ -108,7 +133,7 @@ class Recurrent(Layer):
 
         given = z if mask is None else (z, mask)
         carry = (y, states) if separate else states
-        carry, ys = _scan(one_step, carry, given, steps, self.go_backwards)
+        carry, ys = ops.scan(one_step, carry, given, steps, self.go_backwards, self.unroll or 1)
         y, states = carry if separate else (carry[0], carry)
         self._keep(states)
         if self.return_sequences:
@@ -166,30 +191,6 @@ class Recurrent(Layer):
         dtype = self.dtype or next((p.dtype for p in self.weights), None) or "float32"
         first = cells.first_states(self.cell, batch, dtype)
         self.states = replaced(lambda x: Variable(x.numpy(), trainable=False), first)
-
-    def _check_inputs(self, x: Any) -> list[SymbolicTensor]:
-        found = super()._check_inputs(x)
-        self._fix_batch(found[0].shape[0])
-        return found
-
-    def _run(self, *args: Any, training: bool, **kwargs: Any) -> Any:
-        self._fix_batch(len(args[0]))
-        return super()._run(*args, training=training, **kwargs)
-
-    def reset_state(self) -> None:
-        """Set the states of a stateful layer to 0, as before the first batch.
-
-        >>> import gpunn
-        >>> rnn = gpunn.layers.SimpleRNN(2, stateful=True)
-        >>> first, second = rnn([[[1.0]]]), rnn([[[1.0]]])
-        >>> rnn.reset_state()
-        >>> rnn([[[1.0]]]).tolist() == first.tolist() != second.tolist()
-        True
-        """
-        for variable in self._variables:
-            variable.assign(ops.zeros(variable.shape))
-
-    reset_states = reset_state
 
 
 def _chosen(valid: Tensor, new: Any, before: Any) -> Any:

@@ -1,0 +1,208 @@
+"""Layers around others: a recurrent layer in both directions, and a layer for each step."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from gpunn.common import registry
+from gpunn.common.fields import field
+from gpunn.common.signatures import signature
+from gpunn.layers.shapes import Shape
+from gpunn.layers.wrapping import Wrapper
+from gpunn.ops.table import ops
+
+from .cells import among
+from .recurrent import Recurrent, Stateful
+
+
+def _check_layer(name: str, value: Any) -> Any:
+    layer = registry.deserialize(value, "layer") if isinstance(value, dict) else value
+    if layer is not None and not isinstance(layer, Recurrent):
+        raise ValueError(
+            f"{name} must be a recurrent layer, such as layers.LSTM(8); got {value!r}."
+        )
+    return layer
+
+
+def _set_forward(self: Any, layer: Any) -> None:
+    self.forward_layer = layer
+
+
+_forward = property(lambda self: self.forward_layer, _set_forward)
+
+
+class Bidirectional(Stateful):
+    """Apply a recurrent layer to sequences from both ends, and merge the outputs of both.
+
+    The layer is copied, with the names ``forward_...`` and ``backward_...`` and new weights; the
+    second copy goes backwards, and its outputs are put in the order of the steps. Source: Schuster
+    and Paliwal, "Bidirectional recurrent neural networks", 1997.
+
+    Shapes: those of the layer; with ``"concat"`` twice as many outputs. With ``return_state`` of
+    the layer, the states of both follow; ``initial_state`` takes them in this order.
+
+    Args:
+        layer: a recurrent layer.
+        merge_mode: ``"concat"``, ``"sum"``, ``"mul"``, ``"ave"``, or None: both outputs.
+        weights: first values of all weights, as arrays; the layer is then built at once.
+        backward_layer: a recurrent layer that goes backwards, instead of the copy.
+
+    Raises:
+        ValueError: for another layer, and for a backward layer that does not fit.
+
+    >>> import gpunn
+    >>> Bidirectional(gpunn.layers.GRU(4))([[[1.0, 2.0], [3.0, 4.0]]]).shape
+    (1, 8)
+    """
+
+    _may_add_losses = False
+    supports_masking = True
+    examples: ClassVar[Any] = (
+        {"layer": {"class_name": "GRU", "config": {"units": 3, "name": "forward_a"}}},
+        {
+            "layer": {
+                "class_name": "LSTM",
+                "config": {"units": 2, "return_sequences": True, "name": "forward_a"},
+            },
+            "merge_mode": "mul",
+        },
+    )
+
+    layer: Any = field(check=_check_layer, managed=_forward)
+    merge_mode: str | None = field(
+        default="concat", check=among("concat", "sum", "mul", "ave", None)
+    )
+    weights: Any = field(default=None, attribute="_first_weights")
+    backward_layer: Any = field(default=None, check=_check_layer)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = self.layer
+        self.forward_layer: Any = _copy(given, "forward")
+        if self.backward_layer is None:
+            self.backward_layer = _copy(given, "backward", go_backwards=True)
+        first, second = self._recurrent
+        if first.go_backwards == second.go_backwards:
+            raise ValueError(
+                f"{self.name}: one of both layers must have go_backwards=True, not the other; got "
+                f"{first.go_backwards} for both."
+            )
+        for name in ("stateful", "return_sequences", "return_state"):
+            one, other = getattr(first, name), getattr(second, name)
+            if one != other:
+                raise ValueError(
+                    f"{self.name}: {name} must be the same in both layers; got {one} and {other}."
+                )
+        for each in (first, second):
+            each.zero_output_for_mask = each.return_sequences
+        self.return_sequences, self.return_state = first.return_sequences, first.return_state
+
+    @property
+    def _recurrent(self) -> list[Any]:
+        return [self.forward_layer, self.backward_layer]
+
+    def build(self, sequences_shape: Shape) -> None:
+        for layer in self._recurrent:
+            layer.build(sequences_shape)
+        first = vars(self)["_first_weights"]
+        if first is not None:
+            self.set_weights(first)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return the masks of the outputs: that of the input for sequences, None for states.
+
+        Args:
+            inputs: the sequences.
+            mask: their mask (batch, steps).
+        """
+        of_output = mask if self.return_sequences else None
+        outputs = [of_output] * (1 if self.merge_mode else 2)
+        states = len(self.forward_layer.state_size) * 2 if self.return_state else 0
+        return [*outputs, *[None] * states]
+
+    def call(
+        self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
+    ) -> Any:
+        states: list[Any] = [None, None]
+        if initial_state is not None:
+            half = len(initial_state) // 2
+            states = [initial_state[:half], initial_state[half:]]
+        found: list[Any] = []
+        after: list[Any] = []
+        for layer, given in zip(self._recurrent, states, strict=True):
+            y = layer(sequences, initial_state=given, mask=mask, training=training)
+            y, own = (y[0], y[1:]) if self.return_state else (y, ())
+            in_order = self.return_sequences and layer is self.backward_layer
+            found.append(ops.flip(y, 1) if in_order else y)
+            after += own
+        one, other = found
+        outputs = {
+            "concat": lambda: [ops.concatenate(found, -1)],
+            "sum": lambda: [one + other],
+            "ave": lambda: [(one + other) / 2],
+            "mul": lambda: [one * other],
+            None: lambda: found,
+        }[self.merge_mode]()
+        return outputs[0] if len(outputs + after) == 1 else (*outputs, *after)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.pop("weights")
+        return {**config, "backward_layer": registry.serialize(self.backward_layer)}
+
+
+def _copy(layer: Any, prefix: str, **changes: Any) -> Any:
+    """Return a new layer of the same arguments but for these."""
+    name = f"{prefix}_{layer.name.removeprefix(prefix + '_')}"
+    config = {**layer.get_config(), "name": name, **changes}
+    return type(layer).from_config(config)
+
+
+class TimeDistributed(Wrapper):
+    """Apply a layer to each step of sequences, with the same weights.
+
+    The steps are rows of one batch for the layer; one that has state, such as the moving averages
+    of `BatchNormalization`, runs for one step after the other, as in Keras.
+
+    Shapes: x ``(batch, steps, ...)``, of which the layer reads ``(batch, ...)`` -> y ``(batch,
+    steps, ...)``.
+
+    Args:
+        layer: the layer, or a model.
+
+    Raises:
+        ValueError: for inputs without steps.
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.Input((10, 28, 28, 1)), TimeDistributed(
+    ...     gpunn.layers.Conv2D(4, 3))])
+    >>> model.output_shape
+    (None, 10, 26, 26, 4)
+    """
+
+    supports_masking = True
+    examples: ClassVar[Any] = (
+        {"layer": {"class_name": "Dense", "config": {"units": 3, "name": "a"}}},
+    )
+
+    def build(self, input_shape: Shape) -> None:
+        if len(input_shape) < 3:
+            raise ValueError(
+                f"{self.name}: x must have the shape (batch, steps, ...); got {tuple(input_shape)}."
+            )
+        super().build((input_shape[0], *input_shape[2:]))
+
+    def call(self, inputs: Any, mask: Any = None, training: bool = False) -> Any:
+        batch, steps, *rest = inputs.shape
+        layer, options = self.layer, {"training": training}
+        takes_mask = mask is not None and "mask" in signature(layer.call).parameters
+        if any(not p.trained for p in layer.weights):
+            found = [
+                layer(inputs[:, k], **options, **({"mask": mask[:, k]} if takes_mask else {}))
+                for k in range(steps)
+            ]
+            return ops.stack(found, 1)
+        if takes_mask:
+            options["mask"] = ops.reshape(mask, (-1,))
+        y = layer(ops.reshape(inputs, (batch * steps, *rest)), **options)
+        return ops.reshape(y, (batch, steps, *y.shape[1:]))
