@@ -191,6 +191,13 @@ def test_several_inputs_in_a_graph(tmp_path: Path, every_backend: str) -> None:
             assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
 
 
+def test_a_mask_of_queries_counts_when_it_is_given_by_hand() -> None:
+    layer = layers.MultiHeadAttention(2, 3)
+    whole = np.broadcast_to(ROWS[:, :, None], (3, 5, 7))
+    assert_allclose(layer(Q, V, query_mask=ROWS), layer(Q, V, attention_mask=whole), rtol=1e-5)
+    assert not np.allclose(layer(Q, V, query_mask=ROWS), layer(Q, V))
+
+
 def padded(k: Any) -> Any:
     x = k.Input((6,), dtype="int32")
     words = k.layers.Embedding(10, 8, mask_zero=True)(x)
