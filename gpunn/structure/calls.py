@@ -21,6 +21,7 @@ from gpunn.layers.traced import takes_training
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.op_arguments import OpArguments
+from gpunn.ops.tensor import Tensor
 
 from .graph import Graph, by_name
 
@@ -141,7 +142,8 @@ def arguments_of(model: Any) -> dict[str, Any]:
 def run_graph(graph: Graph, x: Any, training: bool | None) -> Any:
     """Run the layers of a graph on tensors, one application after the other."""
     form = graph.input_form
-    given = [x] if form.kind is None else by_name(graph.input_names, x, "inputs")
+    alone = form.kind is None or (len(graph.inputs) == 1 and isinstance(x, Tensor))
+    given = [x] if alone else by_name(graph.input_names, x, "inputs")
     found = {
         id(symbol): tensor
         if tensor.dtype == symbol.dtype or (is_float(tensor.dtype) and is_float(symbol.dtype))

@@ -357,7 +357,7 @@ def test_steps_of_ones_own() -> None:
 
     plain = of_steps(gpunn)
     plain.compile(gpunn.optimizers.SGD(0.1), "mse")
-    own = Own(plain.inputs[0], plain.outputs[0])
+    own = Own(plain.inputs, plain.outputs[0])
     first = plain.get_weights()
     found = []
     for model in (plain, own):
