@@ -61,6 +61,7 @@ NEEDY = (  # skipped, unless more packages are installed
     "tests/layers/test_second_derivatives.py",
     "tests/layers/test_small_layers.py",
     "tests/layers/pictures/test_changed_pictures.py",
+    "tests/references/test_steps_and_channels.py",
     "tests/by_hand/test_calls_in_tapes.py", "tests/layers/test_stateless_calls.py",
     "tests/loaders/test_pictures.py", "tests/training/test_custom_functions.py",
     "tests/training/test_custom_parts.py", "tests/by_hand/test_jacobians.py",

@@ -33,19 +33,11 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "RandomElasticTransform RandomGaussianBlur Pipeline",
         ),
         (
-            "convolutions and pooling of one or three axes; with one axis, give Conv2D an image "
-            "of height 1, or write it with gpunn.ops.conv in a layer's call",
-            "Conv1D Conv3D Convolution1D Convolution3D MaxPooling1D MaxPooling3D "
-            "AveragePooling1D AveragePooling3D GlobalAveragePooling1D GlobalAveragePooling3D "
-            "GlobalMaxPooling1D GlobalMaxPooling3D MaxPool1D MaxPool3D AvgPool1D AvgPool3D "
-            "ZeroPadding1D ZeroPadding3D Cropping1D Cropping3D UpSampling1D UpSampling3D "
-            "SpatialDropout1D SpatialDropout3D SeparableConv1D DepthwiseConv1D",
-        ),
-        (
-            "separable or depthwise convolutions, nor layers that crop; write it with gpunn.ops "
-            "(separable_conv, depthwise_conv, x[:, 1:-1]) in a layer's call",
-            "Conv1DTranspose Conv3DTranspose SeparableConv2D SeparableConvolution2D "
-            "DepthwiseConv2D Cropping2D",
+            "convolutions and pooling of three axes; cut volumes into images, or keep Keras "
+            "for this model",
+            "Conv3D Convolution3D Conv3DTranspose MaxPooling3D AveragePooling3D "
+            "GlobalAveragePooling3D GlobalMaxPooling3D MaxPool3D AvgPool3D ZeroPadding3D "
+            "Cropping3D UpSampling3D SpatialDropout3D",
         ),
         (
             "layers of other frameworks inside its own",
@@ -53,7 +45,7 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
         ),
         (
             "such layer; a layer of your own does it with gpunn.ops in its call",
-            "SpatialDropout2D SpectralNormalization",
+            "SpectralNormalization",
         ),
     ],
     "losses": [

@@ -7,14 +7,32 @@ from gpunn.common.importing.lazy import lazy
 
 if TYPE_CHECKING:
     from .activation_layers import ELU, LeakyReLU, PReLU, ReLU, Softmax
-    from .convolutional.convolution import Conv2D, Conv2DTranspose
-    from .convolutional.images import UpSampling2D, ZeroPadding2D
+    from .convolutional.convolution import Conv1D, Conv2D
+    from .convolutional.images import (
+        Cropping1D,
+        Cropping2D,
+        UpSampling1D,
+        UpSampling2D,
+        ZeroPadding1D,
+        ZeroPadding2D,
+    )
     from .convolutional.pooling import (
+        AveragePooling1D,
         AveragePooling2D,
+        GlobalAveragePooling1D,
         GlobalAveragePooling2D,
+        GlobalMaxPooling1D,
         GlobalMaxPooling2D,
+        MaxPooling1D,
         MaxPooling2D,
     )
+    from .convolutional.separate import (
+        DepthwiseConv1D,
+        DepthwiseConv2D,
+        SeparableConv1D,
+        SeparableConv2D,
+    )
+    from .convolutional.transposed import Conv1DTranspose, Conv2DTranspose
     from .core import Activation, Flatten, Input, InputLayer, Rescaling, Reshape
     from .dense import Dense
     from .group_normalization import GroupNormalization, UnitNormalization
@@ -35,7 +53,14 @@ if TYPE_CHECKING:
         multiply,
         subtract,
     )
-    from .noise import AlphaDropout, Dropout, GaussianDropout, GaussianNoise
+    from .noise import (
+        AlphaDropout,
+        Dropout,
+        GaussianDropout,
+        GaussianNoise,
+        SpatialDropout1D,
+        SpatialDropout2D,
+    )
     from .normalization import BatchNormalization, LayerNormalization, RMSNormalization
     from .operations import Lambda
     from .passing import ActivityRegularization, Identity, Permute, RepeatVector
@@ -63,22 +88,37 @@ if TYPE_CHECKING:
     from .sequences.wrappers import Bidirectional, TimeDistributed
     from .wrapping import InputSpec, Wrapper
 
+    AvgPool1D = AveragePooling1D
     AvgPool2D = AveragePooling2D
+    Convolution1D = Conv1D
+    Convolution1DTranspose = Conv1DTranspose
     Convolution2D = Conv2D
     Convolution2DTranspose = Conv2DTranspose
+    GlobalAvgPool1D = GlobalAveragePooling1D
     GlobalAvgPool2D = GlobalAveragePooling2D
+    GlobalMaxPool1D = GlobalMaxPooling1D
     GlobalMaxPool2D = GlobalMaxPooling2D
+    MaxPool1D = MaxPooling1D
     MaxPool2D = MaxPooling2D
+    SeparableConvolution1D = SeparableConv1D
+    SeparableConvolution2D = SeparableConv2D
 else:
     __getattr__, __dir__ = lazy(
         __name__,
         {
             ".activation_layers": "ELU LeakyReLU PReLU ReLU Softmax",
-            ".convolutional.convolution": "Conv2D Conv2DTranspose",
-            ".convolutional.images": "UpSampling2D ZeroPadding2D",
-            ".convolutional.pooling": (
-                "AveragePooling2D GlobalAveragePooling2D GlobalMaxPooling2D MaxPooling2D"
+            ".convolutional.convolution": "Conv1D Conv2D",
+            ".convolutional.images": (
+                "Cropping1D Cropping2D UpSampling1D UpSampling2D ZeroPadding1D ZeroPadding2D"
             ),
+            ".convolutional.pooling": (
+                "AveragePooling1D AveragePooling2D GlobalAveragePooling1D GlobalAveragePooling2D "
+                "GlobalMaxPooling1D GlobalMaxPooling2D MaxPooling1D MaxPooling2D"
+            ),
+            ".convolutional.separate": (
+                "DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D"
+            ),
+            ".convolutional.transposed": "Conv1DTranspose Conv2DTranspose",
             ".core": "Activation Flatten Input InputLayer Rescaling Reshape",
             ".dense": "Dense",
             ".group_normalization": "GroupNormalization UnitNormalization",
@@ -87,7 +127,10 @@ else:
                 "Add Average Concatenate Maximum Minimum Multiply Subtract add average "
                 "concatenate maximum minimum multiply subtract"
             ),
-            ".noise": "AlphaDropout Dropout GaussianDropout GaussianNoise",
+            ".noise": (
+                "AlphaDropout Dropout GaussianDropout GaussianNoise SpatialDropout1D "
+                "SpatialDropout2D"
+            ),
             ".normalization": "BatchNormalization LayerNormalization RMSNormalization",
             ".operations": "Lambda",
             ".passing": "ActivityRegularization Identity Permute RepeatVector",
@@ -116,32 +159,45 @@ else:
             ".wrapping": "InputSpec Wrapper",
         },
         {
+            "AveragePooling1D": "AvgPool1D",
             "AveragePooling2D": "AvgPool2D",
+            "Conv1D": "Convolution1D",
+            "Conv1DTranspose": "Convolution1DTranspose",
             "Conv2D": "Convolution2D",
             "Conv2DTranspose": "Convolution2DTranspose",
+            "GlobalAveragePooling1D": "GlobalAvgPool1D",
             "GlobalAveragePooling2D": "GlobalAvgPool2D",
+            "GlobalMaxPooling1D": "GlobalMaxPool1D",
             "GlobalMaxPooling2D": "GlobalMaxPool2D",
+            "MaxPooling1D": "MaxPool1D",
             "MaxPooling2D": "MaxPool2D",
+            "SeparableConv1D": "SeparableConvolution1D",
+            "SeparableConv2D": "SeparableConvolution2D",
         },
         kind="layer",
     )
 
 __all__ = [
     "ELU", "GRU", "LSTM", "RNN", "Activation", "ActivityRegularization", "Add", "AdditiveAttention",
-    "AlphaDropout", "Attention", "Average", "AveragePooling2D", "AvgPool2D", "BatchNormalization",
-    "Bidirectional", "CategoryEncoding", "CenterCrop", "Concatenate", "Conv2D", "Conv2DTranspose",
-    "Convolution2D", "Convolution2DTranspose", "DatetimeEncoder", "Dense", "Discretization", "Dot",
+    "AlphaDropout", "Attention", "Average", "AveragePooling1D", "AveragePooling2D", "AvgPool1D",
+    "AvgPool2D", "BatchNormalization", "Bidirectional", "CategoryEncoding", "CenterCrop",
+    "Concatenate", "Conv1D", "Conv1DTranspose", "Conv2D", "Conv2DTranspose", "Convolution1D",
+    "Convolution1DTranspose", "Convolution2D", "Convolution2DTranspose", "Cropping1D", "Cropping2D",
+    "DatetimeEncoder", "Dense", "DepthwiseConv1D", "DepthwiseConv2D", "Discretization", "Dot",
     "Dropout", "EinsumDense", "Embedding", "Flatten", "GRUCell", "GaussianDropout", "GaussianNoise",
-    "GlobalAveragePooling2D", "GlobalAvgPool2D", "GlobalMaxPool2D", "GlobalMaxPooling2D",
+    "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAvgPool1D", "GlobalAvgPool2D",
+    "GlobalMaxPool1D", "GlobalMaxPool2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D",
     "GroupNormalization", "GroupQueryAttention", "Hashing", "HashingVectorizer", "Identity",
     "Input", "InputLayer", "InputSpec", "IntegerLookup", "LSTMCell", "Lambda", "Layer",
-    "LayerNormalization", "LeakyReLU", "Masking", "MaxPool2D", "MaxPooling2D", "Maximum", "Minimum",
-    "MissingIndicator", "MultiHeadAttention", "Multiply", "Normalization", "PReLU", "Permute",
-    "RMSNormalization", "RandomBrightness", "RandomContrast", "RandomCrop", "RandomFlip",
-    "RandomRotation", "RandomTranslation", "RandomZoom", "ReLU", "RepeatVector", "Rescaling",
-    "Reshape", "Resizing", "ReversibleEmbedding", "SimpleImputer", "SimpleRNN", "SimpleRNNCell",
-    "Softmax", "StackedRNNCells", "StringLookup", "Subtract", "TextVectorization",
-    "TimeDistributed", "UnitNormalization", "UpSampling2D", "Wrapper", "ZeroPadding2D", "add",
-    "average", "concatenate", "deserialize", "dot", "get", "maximum", "minimum", "multiply",
-    "serialize", "subtract",
+    "LayerNormalization", "LeakyReLU", "Masking", "MaxPool1D", "MaxPool2D", "MaxPooling1D",
+    "MaxPooling2D", "Maximum", "Minimum", "MissingIndicator", "MultiHeadAttention", "Multiply",
+    "Normalization", "PReLU", "Permute", "RMSNormalization", "RandomBrightness", "RandomContrast",
+    "RandomCrop", "RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom", "ReLU",
+    "RepeatVector", "Rescaling", "Reshape", "Resizing", "ReversibleEmbedding", "SeparableConv1D",
+    "SeparableConv2D", "SeparableConvolution1D", "SeparableConvolution2D", "SimpleImputer",
+    "SimpleRNN", "SimpleRNNCell", "Softmax", "SpatialDropout1D", "SpatialDropout2D",
+    "StackedRNNCells", "StringLookup", "Subtract", "TextVectorization", "TimeDistributed",
+    "UnitNormalization", "UpSampling1D", "UpSampling2D", "Wrapper", "ZeroPadding1D",
+    "ZeroPadding2D", "add", "average", "concatenate", "deserialize", "dot", "get", "maximum",
+    "minimum", "multiply", "serialize", "subtract",
 ]  # fmt: skip

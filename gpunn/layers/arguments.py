@@ -44,16 +44,31 @@ def check_pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:
     >>> check_pair("strides", 2), check_pair("strides", [1, 3])
     ((2, 2), (1, 3))
     """
-    values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(values) != 2:
-        raise ValueError(f"{name} must be an integer or two of them; got {value!r}.")
-    return check_integer(name, values[0], least), check_integer(name, values[1], least)
+    height, width = check_sizes(name, value, 2, least)
+    return height, width
+
+
+def check_sizes(name: str, value: Any, count: int, least: int = 1) -> tuple[int, ...]:
+    """Return ``value`` as ``count`` integers, 1 or 2: one for all, or as many."""
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * count
+    if len(values) != count:
+        more = " or two of them" if count == 2 else ""
+        raise ValueError(f"{name} must be an integer{more}; got {value!r}.")
+    return tuple(check_integer(name, n, least) for n in values)
 
 
 def check_padding(name: str, value: Any) -> str:
     """Return ``"valid"`` or ``"same"``; upper and lower case are accepted."""
-    value = value.lower() if isinstance(value, str) else value
-    return check_choice(name, value, ("valid", "same"))
+    return check_choice(name, _lower(value), ("valid", "same"))
+
+
+def check_padding_of_steps(name: str, value: Any) -> str:
+    """Return ``"valid"``, ``"same"`` or ``"causal"``; upper and lower case are accepted."""
+    return check_choice(name, _lower(value), ("valid", "same", "causal"))
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
 
 
 def check_data_format(name: str, value: Any) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from gpunn.common.arguments import (
     check_below_one,
@@ -19,8 +20,10 @@ from gpunn.ops.random import kept_at_random
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
+from .arguments import check_data_format
 from .as_operation import by_kernels
 from .layer import Layer
+from .shapes import Shape
 
 
 def _check_noise_shape(name: str, value: Any) -> tuple[int | None, ...]:
@@ -64,7 +67,54 @@ def _drawn(layer: Layer, like: Tensor) -> Tensor:
     return found
 
 
-class Dropout(_RandomLayer):
+class _Dropping(_RandomLayer):
+    rate: float = field(check=check_fraction)
+
+    @property
+    def draws(self) -> bool:
+        return self.rate > 0.0
+
+    def _noise_shape(self, shape: Sequence[int]) -> Sequence[int | None] | None:
+        """Return the shape of the mask for an input; None is the input's."""
+        return None
+
+    def forward(self, call: Call) -> None:
+        if self._noise_shape(call.x.shape) is None:
+            self._drop(call, call.x, call.y)
+            return
+        noise = self._noise(call)
+        ones = call.array("ones", noise.shape, fill=lambda array: array.fill(1))
+        self._drop(call, ones, noise)
+        call.backend.xp.multiply(call.x, noise, out=call.y)
+
+    def _drop(self, call: Call, x: Any, y: Any) -> None:
+        assert call.control is not None
+        call.backend.dropout(
+            x, self.rate, call.seed, call.stream, call.control, y,
+            call.array("mask", x.shape, bool), call.first_element(x.shape),
+        )  # fmt: skip
+
+    def backward(self, call: Call) -> None:
+        backend = call.backend
+        if self._noise_shape(call.x.shape) is None:
+            mask = call.array("mask", call.x.shape, bool)
+            backend.dropout_gradient(call.dy, self.rate, mask, call.dx, call.accumulate_dx)
+            return
+        backend.xp.multiply(call.dy, self._noise(call), out=call.dy)
+        backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate_dx)
+
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
+        return x * _drawn(self, ops.ones_like(x)) if training and self.draws else x
+
+    def _noise(self, call: Call) -> Any:
+        """Return the factor of ``call.x``, in the shape that `noise_shape` gives for it."""
+        shape = self._noise_shape(call.x.shape)
+        assert shape is not None
+        sizes = zip(shape, call.x.shape, strict=True)
+        return call.array("noise", tuple(n or m for n, m in sizes))
+
+
+class Dropout(_Dropping):
     """Set a random fraction of the inputs to 0 in training, and divide the rest by ``1 - rate``.
 
     Outside training the layer passes its input unchanged. The choice depends only on the seed, the
@@ -95,43 +145,78 @@ class Dropout(_RandomLayer):
     rate: float = field(check=check_fraction)
     noise_shape: Any = field(default=None, check=optional(_check_noise_shape))
 
-    @property
-    def draws(self) -> bool:
-        return self.rate > 0.0
+    def _noise_shape(self, shape: Sequence[int]) -> Sequence[int | None] | None:
+        found: Sequence[int | None] | None = self.noise_shape
+        return found
 
-    def forward(self, call: Call) -> None:
-        if self.noise_shape is None:
-            self._drop(call, call.x, call.y)
-            return
-        noise = self._noise(call)
-        ones = call.array("ones", noise.shape, fill=lambda array: array.fill(1))
-        self._drop(call, ones, noise)
-        call.backend.xp.multiply(call.x, noise, out=call.y)
 
-    def _drop(self, call: Call, x: Any, y: Any) -> None:
-        assert call.control is not None
-        call.backend.dropout(
-            x, self.rate, call.seed, call.stream, call.control, y,
-            call.array("mask", x.shape, bool), call.first_element(x.shape),
-        )  # fmt: skip
+class _SpatialDropout(_Dropping):
+    _axes: ClassVar[str]
 
-    def backward(self, call: Call) -> None:
-        backend = call.backend
-        if self.noise_shape is None:
-            mask = call.array("mask", call.x.shape, bool)
-            backend.dropout_gradient(call.dy, self.rate, mask, call.dx, call.accumulate_dx)
-            return
-        backend.xp.multiply(call.dy, self._noise(call), out=call.dy)
-        backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate_dx)
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        axes = self._axes.split(", ")
+        if len(input_shape) != len(axes):
+            raise ValueError(
+                f"{self.name}: x must have the shape ({self._axes}); got {tuple(input_shape)}."
+            )
+        return input_shape
 
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
-        return x * _drawn(self, ops.ones_like(x)) if training and self.draws else x
+    def _noise_shape(self, shape: Sequence[int]) -> Sequence[int | None] | None:
+        first = getattr(self, "data_format", None) == "channels_first"
+        between = (1,) * (len(shape) - 2)
+        return (None, None, *between) if first else (None, *between, None)
 
-    def _noise(self, call: Call) -> Any:
-        """Return the factor of ``call.x``, in the shape that `noise_shape` gives for it."""
-        assert self.noise_shape is not None
-        sizes = zip(self.noise_shape, call.x.shape, strict=True)
-        return call.array("noise", tuple(n or m for n, m in sizes))
+
+class SpatialDropout1D(_SpatialDropout):
+    """Set random channels of sequences to 0 in training, each for all steps, as `Dropout`.
+
+    Neighbouring steps are alike, so that dropping some of them hides little. Source: Tompson et
+    al., "Efficient object localization using convolutional networks", 2014, arXiv:1411.4280.
+
+    Shapes: x ``(batch, steps, channels)`` -> y of the same shape.
+
+    Args:
+        rate: the fraction of channels, from 0 to 1; the others are divided by ``1 - rate``.
+        seed: key of the random stream; the model's when None.
+
+    Raises:
+        ValueError: for a rate below 0 or above 1, and for inputs of other axes.
+
+    >>> y = SpatialDropout1D(0.5, seed=1)([[[1.0, 1.0], [1.0, 1.0]]], training=True)
+    >>> bool((y[0, 0] == y[0, 1]).numpy().all())
+    True
+    """
+
+    _axes = "batch, steps, channels"
+    examples = ({"rate": 0.3}, {"rate": 0.8, "seed": 7})
+
+
+class SpatialDropout2D(_SpatialDropout):
+    """Set random channels of images to 0 in training, each for all pixels, as `Dropout`.
+
+    Source: as for `SpatialDropout1D`.
+
+    Shapes: x ``(batch, height, width, channels)`` -> y of the same shape; with channels first,
+    channels are axis 1.
+
+    Args:
+        rate: the fraction of channels, from 0 to 1; the others are divided by ``1 - rate``.
+        data_format: ``"channels_last"`` or ``"channels_first"``.
+        seed: key of the random stream; the model's when None.
+
+    Raises:
+        ValueError: for a rate below 0 or above 1, and for inputs that are not images.
+
+    >>> y = SpatialDropout2D(0.5, seed=1)([[[[1.0, 1.0], [1.0, 1.0]]]], training=True)
+    >>> bool((y[0, 0, 0] == y[0, 0, 1]).numpy().all())
+    True
+    """
+
+    _axes = "batch, height, width, channels"
+    examples = ({"rate": 0.3}, {"rate": 0.8, "seed": 7, "data_format": "channels_first"})
+
+    rate: float = field(check=check_fraction)
+    data_format: str | None = field(default=None, check=check_data_format)
 
 
 class GaussianNoise(_RandomLayer):

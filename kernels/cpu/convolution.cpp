@@ -1,5 +1,6 @@
 // Convolution of images, (samples, height, width, channels): products of the patches of x under the
-// windows. The patches are read in place.
+// windows. The patches are read in place. Channels and filters may be divided into groups; with one
+// channel and one filter each, a vector of channels at a time is multiplied instead.
 #include "../formulas/generated_activations.cuh"
 #include "generated_formulas.hpp"
 #include "gathered.hpp"
@@ -19,15 +20,21 @@ struct Layout {
     int64 padded_height, padded_width;  // of such a copy
     int64 samples, channels, filters;
     int64 group, pieces;  // samples in a group; a piece is several groups
-    const int64* at;      // where each window of a group begins
+    int64 groups;         // of channels and filters; a patch has the channels of one
+    const int64* at;      // where each window of a group of images begins
     const int64* cells;   // offset of each element of a patch from there
 
-    int64 depth() const { return w.cell_rows * w.cell_columns * channels; }
+    int64 deep() const { return channels / groups; }
+    int64 wide() const { return filters / groups; }
+    bool depthwise() const { return groups > 1 && deep() == 1 && wide() == 1; }
+    int64 depth() const { return w.cell_rows * w.cell_columns * deep(); }
     int64 image() const { return w.pixels() * channels; }
     int64 padded() const { return padded_height * padded_width * channels; }
     int64 inside() const { return (w.top * padded_width + w.left) * channels; }
     // Number of contiguous elements in a patch.
-    int64 run() const { return w.dilation_x == 1 ? w.cell_columns * channels : channels; }
+    int64 run() const {
+        return w.dilation_x == 1 && groups == 1 ? w.cell_columns * channels : deep();
+    }
 
     // work(first sample, samples) for the groups of a piece
     template <typename Work> void each_group(int64 piece, Work work) const {
@@ -48,7 +55,7 @@ struct Layout {
 };
 
 Layout layout_of(const int64* n, const int64* at, const int64* cells) {
-    return {windows_of(n), n[12], n[13], n[14], n[15], n[16], n[17], n[18], at, cells};
+    return {windows_of(n), n[12], n[13], n[14], n[15], n[16], n[17], n[18], n[19], at, cells};
 }
 
 // The images of a group: x itself, or copied into the zero-padded array `room`.
@@ -74,6 +81,127 @@ using Forward = void (*)(const double* parameters, const T* z, int64 n, T* out);
 template <typename T>
 using Backward = void (*)(const double* parameters, const T* saved, int64 n, T* dy);
 
+// -- one filter for each channel: kernel (cells, channels)
+
+// work(cell, first pixel, first window, windows) for the cells of a row of windows: those of its
+// windows whose cell lies on a pixel
+template <typename Work> void each_cell(const Windows& w, int64 row, Work work) {
+    const Windows::Span y = w.down(row);
+    for (int64 r = 0; r < y.cells; ++r)
+        for (int64 s = 0; s < w.cell_columns; ++s) {
+            const auto [first, stop, offset] = w.reach(s);
+            const int64 line = (y.pixel + r * w.dilation_y) * w.width + offset;
+            if (first < stop)
+                work((y.first + r) * w.cell_columns + s, line + first * w.stride_x,
+                     row * w.columns + first, stop - first);
+        }
+}
+
+// `many` neighbouring windows, of which each cell counts that is in the spans, for a vector of
+// channels from c on: out = start + the pixels under each window times the kernel. With `turned`,
+// the kernel's cells are in reverse order.
+template <int many, typename T, typename V, typename Load, typename Store>
+void filter_windows(const Windows& w, const Windows::Span& down, const Windows::Span& across,
+                    int64 channels, const T* x, const T* kernel, bool turned, V start, bool add,
+                    T* out, Load load, Store store) {
+    const int64 step = w.stride_x * channels, last = turned ? w.cell_rows * w.cell_columns - 1 : 0;
+    V sum[many];
+    UNROLLED
+    for (int i = 0; i < many; ++i) sum[i] = add ? load(out + i * channels) : start;
+    for (int64 r = 0; r < down.cells; ++r)
+        for (int64 s = 0; s < across.cells; ++s) {
+            const int64 cell = (down.first + r) * w.cell_columns + across.first + s;
+            const V factor = load(kernel + (turned ? last - cell : cell) * channels);
+            const int64 y = down.pixel + r * w.dilation_y;
+            const T* from = x + (y * w.width + across.pixel + s * w.dilation_x) * channels;
+            UNROLLED
+            for (int i = 0; i < many; ++i)
+                sum[i] = Vector<T>::fma(load(from + i * step), factor, sum[i]);
+        }
+    UNROLLED
+    for (int i = 0; i < many; ++i) store(out + i * channels, sum[i]);
+}
+
+// out (windows, channels) of an image (+)= bias + the pixels under each window times the kernel
+template <typename T>
+void filter_channels(const Windows& w, int64 channels, const T* x, const T* kernel, bool turned,
+                     const T* bias, bool add, T* out) {
+    typedef Vector<T> V;
+    constexpr int many = 4;
+    const int64 inside = w.reach(0).first, end = w.reach(w.cell_columns - 1).stop;
+    for (int64 row = 0; row < w.rows; ++row) {
+        const Windows::Span down = w.down(row);
+        for (int64 column = 0; column < w.columns;) {
+            const bool whole = column >= inside && column + many <= end;
+            const Windows::Span across = w.across(column);
+            T* to = out + (row * w.columns + column) * channels;
+            each_vector<T>(channels, [&](int64 c, auto load, auto store) {
+                const typename V::type start = bias ? load(bias + c) : V::zero();
+                (whole ? filter_windows<many, T, typename V::type, decltype(load), decltype(store)>
+                       : filter_windows<1, T, typename V::type, decltype(load), decltype(store)>)(
+                    w, down, across, channels, x + c, kernel + c, turned, start, add, to + c, load,
+                    store
+                );
+            });
+            column += whole ? many : 1;
+        }
+    }
+}
+
+// dx of an image (+)= dz times the kernel, for each window: without strides, the filtered dz
+template <typename T>
+void spread_channels(const Layout& l, const T* dz, const T* kernel, bool add, T* dx) {
+    typedef Vector<T> V;
+    const Windows& w = l.w;
+    const int64 above = w.dilation_y * (w.cell_rows - 1) - w.top;
+    const int64 before = w.dilation_x * (w.cell_columns - 1) - w.left;
+    if (w.stride_y == 1 && w.stride_x == 1 && above >= 0 && before >= 0) {
+        const Windows turned = {w.rows, w.columns, w.height, w.width, w.cell_rows, w.cell_columns,
+                                1, 1, above, before, w.dilation_y, w.dilation_x};
+        filter_channels<T>(turned, l.channels, dz, kernel, true, nullptr, add, dx);
+        return;
+    }
+    if (!add) std::memset(dx, 0, std::size_t(l.image()) * sizeof(T));
+    const int64 channels = l.channels, step = l.w.stride_x * channels;
+    for (int64 row = 0; row < l.w.rows; ++row)
+        each_vector<T>(channels, [&](int64 c, auto load, auto store) {
+            each_cell(l.w, row, [&](int64 cell, int64 pixel, int64 window, int64 count) {
+                const typename V::type factor = load(kernel + cell * channels + c);
+                const T* from = dz + window * channels + c;
+                T* to = dx + pixel * channels + c;
+                for (; count > 0; --count, from += channels, to += step)
+                    store(to, V::fma(load(from), factor, load(to)));
+            });
+        });
+}
+
+// sums (cells, channels) += the pixels under each window of an image times dz
+template <typename T>
+void sum_channels(const Layout& l, const T* x, const T* dz, T* sums) {
+    typedef Vector<T> V;
+    constexpr int most = 4;
+    const int64 channels = l.channels, step = l.w.stride_x * channels;
+    for (int64 row = 0; row < l.w.rows; ++row)
+        each_cell(l.w, row, [&](int64 cell, int64 pixel, int64 window, int64 count) {
+            each_vector<T>(channels, [&](int64 c, auto load, auto store) {
+                typename V::type sum[most] = {V::zero(), V::zero(), V::zero(), V::zero()};
+                const T* from = x + pixel * channels + c;
+                const T* by = dz + window * channels + c;
+                int64 left = count;
+                for (; left >= most; left -= most, from += most * step, by += most * channels)
+                    UNROLLED
+                    for (int i = 0; i < most; ++i)
+                        sum[i] = V::fma(load(from + i * step), load(by + i * channels), sum[i]);
+                for (; left > 0; --left, from += step, by += channels)
+                    sum[0] = V::fma(load(from), load(by), sum[0]);
+                T* to = sums + cell * channels + c;
+                store(to, load(to) + ((sum[0] + sum[1]) + (sum[2] + sum[3])));
+            });
+        });
+}
+
+// -- products
+
 template <typename T> using Windowed = Panel<T, Table, Table, Steps, true>;
 template <typename T> using Turned = Panel<T, Table, Table, Steps, false>;
 template <typename T> using Scattered = Panel<T, Steps, Steps, Table, true>;
@@ -84,8 +212,21 @@ void convolve(const T* x, const T* kernel, const T* bias, const double* paramete
               const int64* numbers, const int64* at, const int64* cells, T* padded, T* packed,
               T* z, T* out, Forward<T> activate) {
     const Layout l = layout_of(numbers, at, cells);
-    const int64 depth = l.depth(), filters = l.filters;
-    lay_out_panels(kernel, filters, false, depth, filters, packed);
+    const int64 depth = l.depth(), filters = l.filters, wide = l.wide();
+    if (l.depthwise()) {
+        parallel(l.pieces, [&](int64 piece) {
+            l.each_group(piece, [&](int64 n, int64) {
+                const int64 size = l.w.count() * filters;
+                filter_channels(l.w, filters, x + n * l.image(), kernel, false, bias, false,
+                                z + n * size);
+                activate(parameters, z + n * size, size, out + n * size);
+            });
+        });
+        return;
+    }
+    const int64 panels = (wide + PANEL_WIDTH<T> - 1) / PANEL_WIDTH<T> * PANEL_WIDTH<T> * depth;
+    for (int64 g = 0; g < l.groups; ++g)
+        lay_out_panels(kernel + g * wide, filters, false, depth, wide, packed + g * panels);
     parallel(l.pieces, [&](int64 piece) {
         T* room = padded ? padded + piece * l.group * l.padded() : nullptr;
         l.each_group(piece, [&](int64 first, int64 count) {
@@ -94,14 +235,17 @@ void convolve(const T* x, const T* kernel, const T* bias, const double* paramete
             for (int64 block = 0; block < windows; block += BLOCK) {
                 const int64 in_block = windows - block < BLOCK ? windows - block : BLOCK;
                 T* rows = z + (base + block) * filters;
-                each_panel<T>(filters, [&](int64 column, int64 columns) {
-                    gathered_panel<T>(
-                        Windowed<T>{images, {at + block}, {cells}, depth, packed + column * depth,
-                                   PANEL_WIDTH<T>, columns, bias ? bias + column : nullptr, false,
-                                   rows + column, {filters}},
-                        in_block
-                    );
-                });
+                for (int64 g = 0; g < l.groups; ++g)
+                    each_panel<T>(wide, [&](int64 column, int64 columns) {
+                        const int64 filter = g * wide + column;
+                        gathered_panel<T>(
+                            Windowed<T>{images + g * l.deep(), {at + block}, {cells}, depth,
+                                       packed + g * panels + column * depth, PANEL_WIDTH<T>,
+                                       columns, bias ? bias + filter : nullptr, false,
+                                       rows + filter, {filters}},
+                            in_block
+                        );
+                    });
                 activate(parameters, rows, in_block * filters, out + (base + block) * filters);
             }
         });
@@ -144,22 +288,24 @@ template <typename T> void add_parts(const T* sums, int64 parts, int64 n, bool a
 // the panels of kernel^T, one run of a patch after the other.
 template <typename T>
 void scatter(const Layout& l, const T* dz, const T* turned, int64 windows, bool add, T* images) {
-    const int64 run = l.run(), filters = l.filters;
+    const int64 run = l.run(), filters = l.filters, wide = l.wide();
     const int64 panels = (run + PANEL_WIDTH<T> - 1) / PANEL_WIDTH<T>;
     for (int64 block = 0; block < windows; block += BLOCK) {
         const int64 in_block = windows - block < BLOCK ? windows - block : BLOCK;
         const T* panel = turned;
-        for (int64 cell = 0; cell < l.depth(); cell += run) {
-            each_panel<T>(run, [&](int64 column, int64 columns) {
-                gathered_panel<T>(
-                    Scattered<T>{dz + block * filters, {filters}, {1}, filters,
-                                 panel + column * filters, PANEL_WIDTH<T>, columns, nullptr, add,
-                                 images + l.cells[cell] + column, {l.at + block}},
-                    in_block
-                );
-            });
-            panel += panels * PANEL_WIDTH<T> * filters;
-        }
+        for (int64 g = 0; g < l.groups; ++g)
+            for (int64 cell = 0; cell < l.depth(); cell += run) {
+                T* to = images + l.cells[cell] + g * l.deep();
+                each_panel<T>(run, [&](int64 column, int64 columns) {
+                    gathered_panel<T>(
+                        Scattered<T>{dz + block * filters + g * wide, {filters}, {1}, wide,
+                                     panel + column * wide, PANEL_WIDTH<T>, columns, nullptr, add,
+                                     to + column, {l.at + block}},
+                        in_block
+                    );
+                });
+                panel += panels * PANEL_WIDTH<T> * wide;
+            }
     }
 }
 
@@ -171,52 +317,66 @@ void differentiate(const T* x, const T* kernel, const double* parameters, const 
                    T* bias_sums, const T* saved, T* dy, T* dkernel, T* dbias, T* dx,
                    bool accumulate_gradients, bool accumulate_dx, Backward<T> activate) {
     const Layout l = layout_of(numbers, at, cells);
-    const int64 depth = l.depth(), filters = l.filters, run = l.run();
-    const int64 turned_run = (run + PANEL_WIDTH<T> - 1) / PANEL_WIDTH<T> * PANEL_WIDTH<T> * filters;
-    if (dx)
-        for (int64 cell = 0; cell < depth; cell += run)
-            lay_out_panels(kernel + cell * filters, filters, true, filters, run,
-                           turned + cell / run * turned_run);
+    const int64 depth = l.depth(), filters = l.filters, run = l.run(), wide = l.wide();
+    const int64 turned_run = (run + PANEL_WIDTH<T> - 1) / PANEL_WIDTH<T> * PANEL_WIDTH<T> * wide;
+    const bool depthwise = l.depthwise();
+    if (dx && !depthwise)
+        for (int64 g = 0, part = 0; g < l.groups; ++g)
+            for (int64 cell = 0; cell < depth; cell += run, ++part)
+                lay_out_panels(kernel + cell * filters + g * wide, filters, true, wide, run,
+                               turned + part * turned_run);
     const bool overlaps = !l.w.tiles();
     parallel(l.pieces, [&](int64 piece) {
         T* room = padded ? padded + piece * l.group * l.padded() : nullptr;
-        T* wide = pixels ? pixels + piece * l.group * l.padded() : nullptr;
+        T* broad = pixels ? pixels + piece * l.group * l.padded() : nullptr;
         bool begun = false;
+        if (dkernel && depthwise)
+            std::memset(sums + piece * depth * filters, 0,
+                        std::size_t(depth * filters) * sizeof(T));
         l.each_group(piece, [&](int64 first, int64 count) {
             const int64 windows = count * l.w.count(), base = first * l.w.count() * filters;
             T* dz = dy + base;
             activate(parameters, saved + base, windows * filters, dz);
             if (dbias) add_rows(dz, windows, filters, begun, bias_sums + piece * filters);
+            if (depthwise) {
+                const int64 image = first * l.image();
+                if (dkernel) sum_channels(l, x + image, dz, sums + piece * depth * filters);
+                if (dx) spread_channels(l, dz, kernel, accumulate_dx, dx + image);
+                begun = true;
+                return;
+            }
             if (dkernel) {
                 const T* images = padded_images(l, x + first * l.image(), count, room);
                 T* sum = sums + piece * depth * filters;
                 for (int64 block = 0; block < windows; block += BLOCK) {
                     const int64 in_block = windows - block < BLOCK ? windows - block : BLOCK;
-                    each_panel<T>(filters, [&](int64 column, int64 columns) {
-                        gathered_panel<T>(
-                            Turned<T>{images, {cells}, {at + block}, in_block,
-                                       dz + block * filters + column, filters, columns, nullptr,
-                                       begun || block > 0, sum + column, {filters}},
-                            depth
-                        );
-                    });
+                    for (int64 g = 0; g < l.groups; ++g)
+                        each_panel<T>(wide, [&](int64 column, int64 columns) {
+                            const int64 filter = g * wide + column;
+                            gathered_panel<T>(
+                                Turned<T>{images + g * l.deep(), {cells}, {at + block}, in_block,
+                                           dz + block * filters + filter, filters, columns,
+                                           nullptr, begun || block > 0, sum + filter, {filters}},
+                                depth
+                            );
+                        });
                 }
             }
             begun = true;
             if (!dx) return;
             T* into = dx + first * l.image();
-            T* images = wide ? wide : into;
-            const bool add = wide ? overlaps : accumulate_dx || overlaps;
-            if (wide) std::memset(wide, 0, std::size_t(count * l.padded()) * sizeof(T));
+            T* images = broad ? broad : into;
+            const bool add = broad ? overlaps : accumulate_dx || overlaps;
+            if (broad) std::memset(broad, 0, std::size_t(count * l.padded()) * sizeof(T));
             else if (!accumulate_dx && overlaps)
                 std::memset(into, 0, std::size_t(count * l.image()) * sizeof(T));
             scatter(l, dz, turned, windows, add, images);
-            if (!wide) return;
+            if (!broad) return;
             const int64 line = l.w.width * l.channels;
             l.each_line(count, [&](int64 to, int64 at) {
                 INDEPENDENT
                 for (int64 i = 0; i < line; ++i)
-                    into[to + i] = accumulate_dx ? into[to + i] + wide[at + i] : wide[at + i];
+                    into[to + i] = accumulate_dx ? into[to + i] + broad[at + i] : broad[at + i];
             });
         });
     });

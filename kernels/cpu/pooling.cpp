@@ -21,19 +21,6 @@ struct Sum {
     template <typename V> static V join(const V& a, const V& b) { return a + b; }
 };
 
-// Calls f with a load and a store for each vector of a row of channels. The last may be partial.
-template <typename T, typename F> void each_vector(int64 channels, F f) {
-    typedef Vector<T> V;
-    int64 c = 0;
-    for (; c + V::lanes <= channels; c += V::lanes)
-        f(c, [](const T* p) { return V::load(p); },
-          [](T* p, const typename V::type& v) { V::store(p, v); });
-    if (c == channels) return;
-    const typename V::Part part = V::part(channels - c);
-    f(c, [=](const T* p) { return V::load(p, part); },
-      [=](T* p, const typename V::type& v) { V::store(p, v, part); });
-}
-
 // The pixels under a window, as they lie in memory.
 struct Under {
     int64 first, rows, columns, down, across;
@@ -152,9 +139,7 @@ void each_cell(const Windows& w, int64 channels, int64 row, int64 column, int64 
     const Windows::Span y = w.down(row);
     for (int64 r = 0; r < y.cells; ++r)
         for (int64 s = 0; s < w.cell_columns; ++s) {
-            const int64 offset = s * w.dilation_x - w.left;
-            int64 first = offset < 0 ? (w.stride_x - 1 - offset) / w.stride_x : 0;
-            int64 stop = offset < w.width ? (w.width - 1 - offset) / w.stride_x + 1 : 0;
+            auto [first, stop, offset] = w.reach(s);
             if (first < column) first = column;
             if (stop > column + columns) stop = column + columns;
             const int64 line = (y.pixel + r * w.dilation_y) * w.width + offset;

@@ -204,6 +204,19 @@ using ShortVector = std::conditional_t<std::is_same_v<T, float>, EightFloats, Ve
 template <typename T> using ShortVector = Vector<T>;
 #endif
 
+// Calls f with a load and a store for each vector of a row of channels. The last may be partial.
+template <typename T, typename F> void each_vector(int64 channels, F f) {
+    typedef Vector<T> V;
+    int64 c = 0;
+    for (; c + V::lanes <= channels; c += V::lanes)
+        f(c, [](const T* p) { return V::load(p); },
+          [](T* p, const typename V::type& v) { V::store(p, v); });
+    if (c == channels) return;
+    const typename V::Part part = V::part(channels - c);
+    f(c, [=](const T* p) { return V::load(p, part); },
+      [=](T* p, const typename V::type& v) { V::store(p, v, part); });
+}
+
 // a b + c for one element, rounded as `Vector<T>::fma` rounds it.
 template <typename T> inline T multiply_add(T a, T b, T c) {
 #if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__))

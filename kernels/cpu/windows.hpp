@@ -28,6 +28,17 @@ struct Windows {
     Span across(int64 column) const {
         return {column, stride_x, left, dilation_x, cell_columns, width};
     }
+    // The windows of a row whose cell of this column lies on a pixel, and how far that is from where
+    // the window's place would be without padding.
+    struct Reach {
+        int64 first, stop, offset;
+    };
+    Reach reach(int64 cell) const {
+        const int64 offset = cell * dilation_x - left;
+        const int64 first = offset < 0 ? (stride_x - 1 - offset) / stride_x : 0;
+        const int64 stop = offset < width ? (width - 1 - offset) / stride_x + 1 : 0;
+        return {first, stop < columns ? stop : columns, offset};
+    }
     // Whether each pixel lies in exactly one window.
     bool tiles() const {
         return (stride_y == cell_rows || rows == 1) && (stride_x == cell_columns || columns == 1) &&

@@ -53,6 +53,8 @@ def check_kept(kept: object, value: object, argument: str) -> None:
         if isinstance(value, dict):
             assert registry.serialize(kept)["config"].items() >= value["config"].items()
     else:
+        if isinstance(kept, tuple) and isinstance(value, int):  # one number for each axis
+            value = (value,) * len(kept)
         assert np.array_equal(kept, value), argument
 
 

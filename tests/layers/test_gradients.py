@@ -66,7 +66,7 @@ def test_layers(name: str, arguments: dict, shape: str, backend: str) -> None:
     layer = registered.alone(registered.make("layer", name, arguments))
     images, steps = registered.takes_images(layer), registered.takes_steps(layer)
     size = (IMAGE_SHAPES if images else STEP_SHAPES if steps else SHAPES)[shape]
-    size = registered.fitting(layer, size)
+    size = registered.images_for(layer, size) if images else registered.fitting(layer, size)
     check_gradients(layer, [size] * 2 if layer.takes_list else size, backend=backend)
 
 

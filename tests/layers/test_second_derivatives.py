@@ -52,6 +52,8 @@ def test_layers(name: str, arguments: dict[str, Any]) -> None:
     shape = (3, 4, 4, 6) if registered.takes_images(layer) else (5, 6)
     if registered.takes_steps(layer):
         shape = (3, 4, 2)
+    if registered.takes_images(layer):
+        shape = registered.images_for(layer, shape)
     shape = registered.fitting(layer, shape)
     x = np.random.default_rng(2).standard_normal(shape)
     if layer.takes_list:

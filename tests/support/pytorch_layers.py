@@ -164,8 +164,8 @@ def torch_image(function: Callable[..., Any]) -> Callable[..., Any]:
     def counterpart(x: Any, arguments: dict, layer: Any, ours: Any) -> Any:
         if arguments.get("data_format") == "channels_first":
             return function(x, arguments, layer)
-        y = function(x.permute(0, 3, 1, 2), arguments, layer)
-        return y.permute(0, 2, 3, 1) if y.ndim == 4 else y
+        y = function(x.movedim(-1, 1), arguments, layer)
+        return y.movedim(1, -1) if y.ndim > 2 else y
 
     return counterpart
 
@@ -175,48 +175,73 @@ def torch_padded(x: Any, window: Any, strides: Any, arguments: dict, value: floa
     if arguments.get("padding", "valid") == "valid":
         return x
     sides: list[int] = []
+    if arguments["padding"] == "causal":
+        return F.pad(x, (window[0] - 1, 0))
     for n, span, step in list(zip(x.shape[2:], window, strides, strict=True))[::-1]:
         lacking = max((-(-n // step) - 1) * step + span - n, 0)
         sides += [lacking // 2, lacking - lacking // 2]
     return F.pad(x, sides, value=value)
 
 
+def along_axes(x: Any, value: Any) -> tuple[int, ...]:
+    """An argument as one number for each axis of images."""
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * (x.ndim - 2)
+
+
 def torch_convolution(x: Any, arguments: dict, layer: Any) -> Any:
-    kernel, *bias = (torch.tensor(w, requires_grad=True) for w in layer.get_weights())
-    layer.torch_weights = [kernel, *bias]
-    strides, dilation = arguments.get("strides", (1, 1)), arguments.get("dilation_rate", (1, 1))
-    span = [d * (k - 1) + 1 for k, d in zip(arguments["kernel_size"], dilation, strict=True)]
-    z = F.conv2d(
-        torch_padded(x, span, strides, arguments), kernel.permute(3, 2, 0, 1),
-        bias[0] if bias else None, strides, dilation=dilation,
-    )  # fmt: skip
+    """One channel for each group if it is depthwise; then combined if it is separable."""
+    kernel, *more = (torch.tensor(w, requires_grad=True) for w in layer.get_weights())
+    layer.torch_weights = [kernel, *more]
+    pointwise = more.pop(0) if "Separable" in type(layer).__name__ else None
+    channels, groups = x.shape[1], arguments.get("groups", 1)
+    cells = kernel.movedim((-1, -2), (0, 1))
+    if pointwise is not None or "Depthwise" in type(layer).__name__:
+        groups, cells = channels, cells.movedim(1, 0).flatten(0, 1).unsqueeze(1)
+    sizes = ("strides", "dilation_rate", "kernel_size")
+    strides, dilation, window = (along_axes(x, arguments.get(name, 1)) for name in sizes)
+    span = [d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True)]
+    convolve = F.conv1d if x.ndim == 3 else F.conv2d
+    padded = torch_padded(x, span, strides, arguments)
+    bias = more[0] if more else None
+    if pointwise is None:
+        z = convolve(padded, cells, bias, strides, dilation=dilation, groups=groups)
+    else:
+        z = convolve(padded, cells, None, strides, dilation=dilation, groups=groups)
+        z = convolve(z, pointwise.movedim((-1, -2), (0, 1)), bias)
     return torch_activation(arguments.get("activation"), z)
 
 
 def torch_max_pooling(x: Any, arguments: dict, layer: Any) -> Any:
-    window = arguments.get("pool_size", (2, 2))
-    strides = arguments.get("strides") or window
-    return F.max_pool2d(torch_padded(x, window, strides, arguments, -np.inf), window, strides)
+    window = along_axes(x, arguments.get("pool_size", 2))
+    strides = along_axes(x, arguments.get("strides") or window)
+    pool = F.max_pool1d if x.ndim == 3 else F.max_pool2d
+    return pool(torch_padded(x, window, strides, arguments, -np.inf), window, strides)
 
 
 def torch_average_pooling(x: Any, arguments: dict, layer: Any) -> Any:
-    window = arguments.get("pool_size", (2, 2))
-    strides = arguments.get("strides") or window
+    window = along_axes(x, arguments.get("pool_size", 2))
+    strides = along_axes(x, arguments.get("strides") or window)
+    pool = F.avg_pool1d if x.ndim == 3 else F.avg_pool2d
     sums, counts = (
-        F.avg_pool2d(torch_padded(a, window, strides, arguments), window, strides)
+        pool(torch_padded(a, window, strides, arguments), window, strides)
         for a in (x, torch.ones_like(x))
     )
     return sums / counts
 
 
-def torch_zero_padding(x: Any, arguments: dict, layer: Any) -> Any:
-    (top, bottom), (left, right) = arguments.get("padding", ((1, 1), (1, 1)))
-    return torch.nn.ZeroPad2d((left, right, top, bottom))(x)
+def torch_shifting(x: Any, arguments: dict, layer: Any) -> Any:
+    """Zero padding or, as padding by a negative number, cropping."""
+    sign = -1 if "Cropping" in type(layer).__name__ else 1
+    given = arguments.get("padding", 1) if sign == 1 else arguments.get("cropping", 0)
+    given = [given] if x.ndim == 3 else along_axes(x, given)
+    sides = [side if isinstance(side, tuple) else (side, side) for side in given]
+    return F.pad(x, [sign * n for side in sides[::-1] for n in side])
 
 
 def torch_global(function: str) -> Callable[..., Any]:
     def pooling(x: Any, arguments: dict, layer: Any) -> Any:
-        return getattr(torch, function)(x, (2, 3), keepdim=arguments.get("keepdims", False))
+        axes = tuple(range(2, x.ndim))
+        return getattr(torch, function)(x, axes, keepdim=arguments.get("keepdims", False))
 
     return torch_image(pooling)
 
@@ -233,12 +258,18 @@ LAYERS: dict[str, Callable[[Any, dict, Any, Any], Any]] = {
     "ELU": lambda x, arguments, layer, ours: F.elu(x, arguments["alpha"]),
     "Softmax": lambda x, arguments, layer, ours: torch.softmax(x, -1),
     "PReLU": torch_prelu,
-    "Conv2D": torch_image(torch_convolution),
-    "MaxPooling2D": torch_image(torch_max_pooling),
-    "AveragePooling2D": torch_image(torch_average_pooling),
-    "GlobalMaxPooling2D": torch_global("amax"),
-    "GlobalAveragePooling2D": torch_global("mean"),
-    "ZeroPadding2D": torch_image(torch_zero_padding),
+    **dict.fromkeys(
+        ("Conv1D", "Conv2D", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D",
+         "SeparableConv2D"),
+        torch_image(torch_convolution),
+    ),
+    **dict.fromkeys(("MaxPooling1D", "MaxPooling2D"), torch_image(torch_max_pooling)),
+    **dict.fromkeys(("AveragePooling1D", "AveragePooling2D"), torch_image(torch_average_pooling)),
+    **dict.fromkeys(("GlobalMaxPooling1D", "GlobalMaxPooling2D"), torch_global("amax")),
+    **dict.fromkeys(("GlobalAveragePooling1D", "GlobalAveragePooling2D"), torch_global("mean")),
+    **dict.fromkeys(
+        ("ZeroPadding1D", "ZeroPadding2D", "Cropping1D", "Cropping2D"), torch_image(torch_shifting)
+    ),
     "BatchNormalization": torch_batch_norm,
     "LayerNormalization": torch_layer_norm,
     "RMSNormalization": torch_rms_norm,

@@ -39,8 +39,18 @@ def alone(layer: Any) -> Any:
 
 
 def takes_images(layer: Any) -> bool:
-    """Whether its samples are images, with channels first or last."""
-    return getattr(layer, "data_format", None) is not None
+    """Whether its samples are images, or sequences of pixels, with channels first or last."""
+    return getattr(layer, "data_format", None) is not None or has_one_axis(layer)
+
+
+def has_one_axis(layer: Any) -> bool:
+    """Whether its images have one axis, (steps, channels)."""
+    return type(layer).__name__.removesuffix("Transpose").endswith("1D")
+
+
+def images_for(layer: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape of images (batch, height, width, channels), or a row of each if it has one axis."""
+    return (shape[0], *shape[2:]) if has_one_axis(layer) else shape
 
 
 def fitting(layer: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -78,7 +88,8 @@ def in_a_chain(layer: Any, inputs: int) -> list[Any]:
         after = gpunn.layers.GRU(4, name="after") if masks else gpunn.layers.Flatten()
         return [gpunn.layers.Reshape((3, -1)), layer, after]
     if takes_images(layer):
-        return [gpunn.layers.Reshape((2, 3, -1)), layer, gpunn.layers.Flatten()]
+        sample = images_for(layer, (0, 2, 3, -1))[1:]
+        return [gpunn.layers.Reshape(sample), layer, gpunn.layers.Flatten()]
     axes = getattr(layer.input_spec, "ndim", None)
     if axes is not None and axes > 2:
         sample = (*(3, 2, 1)[: axes - 2], -1)

@@ -18,6 +18,7 @@ from .operations import Arguments, CompiledOperations, compiled, name_of
 GROUP = 128  # windows: fewer do not keep the registers busy
 PIECES = 4  # at least, however large their sums are
 FLOPS = 20_000_000  # worth more than one piece
+DEPTHWISE = 8  # times the time of another flop: more memory is read for each
 WIDTH = 32  # columns of the widest panel
 LINEAR = "Linear"  # used if the operation does not apply the activation itself
 
@@ -28,7 +29,7 @@ class Layout:
 
     Attributes:
         numbers: the geometry, the size of padded images, samples, channels, filters, samples
-            in a group, pieces.
+            in a group, pieces, groups of channels.
         at: the offset of each window of a group of images.
         cells: the offset of each element of a patch from there.
         padded: (pieces, samples of a group, height, width, channels) if windows extend over
@@ -72,7 +73,8 @@ class CompiledImages(CompiledOperations):
             operation = self._compiled("convolution", dtype, LINEAR)
             start, result = None, z
         layout = self._layout(x, kernel, geometry)
-        panels = self._panels(1, len(layout.cells), kernel.shape[-1], x.dtype)
+        groups = call.channels // call.group_channels
+        panels = self._panels(groups, len(layout.cells), call.filters // groups, x.dtype)
         self._do(
             operation, x, kernel, start, parameters, layout.numbers, layout.at, layout.cells,
             self._padded(layout, x, geometry), panels, z, result,
@@ -90,14 +92,16 @@ class CompiledImages(CompiledOperations):
             self.activation_gradient(activation, rows_of(saved), rows_of(dy), rows_of(dy))
             operation = self._compiled("convolution_gradient", name_of(call.dtype), LINEAR)
         layout = self._layout(x, kernel, geometry)
-        pieces, filters, dtype = int(layout.numbers[-1]), call.filters, call.dtype
+        (pieces, groups), filters, dtype = layout.numbers[-2:], call.filters, call.dtype
         padded = pixels = turned = sums = None
         if dkernel is not None:
             padded = self._padded(layout, x, geometry)
             sums = self.scratch((pieces, *kernel.shape), dtype, "kernel sums")
         if dx is not None:
-            run = x.shape[-1] * (geometry.window[1] if geometry.dilation[1] == 1 else 1)
-            turned = self._panels(len(layout.cells) // run, filters, run, dtype)
+            joined = geometry.dilation[1] == 1 and groups == 1
+            run = call.group_channels * (geometry.window[1] if joined else 1)
+            runs = groups * len(layout.cells) // run
+            turned = self._panels(runs, filters // groups, run, dtype)
             if layout.padded is not None:
                 pixels = self.scratch(layout.padded, dtype, "pixels")
         bias_sums = self.scratch((pieces, filters), dtype, "bias sums")
@@ -113,22 +117,25 @@ class CompiledImages(CompiledOperations):
             max(extent, before + size)
             for extent, before, size in zip(g.extent, g.padding, g.image, strict=True)
         )
-        windows = g.windows[0] * g.windows[1]
-        group = max(1, min(n, -(-GROUP // windows)))
+        windows, deep = g.windows[0] * g.windows[1], kernel.shape[2]
+        groups = channels // deep
+        depthwise = groups > 1 and groups == channels == filters
+        group = 1 if depthwise else max(1, min(n, -(-GROUP // windows)))
         pieces = 1
-        if 2 * n * windows * kernel.size > FLOPS:
+        if 2 * n * windows * kernel.size * (DEPTHWISE if depthwise else 1) > FLOPS:
             most = min(PARTS, max(PIECES, PARTS_BYTES // kernel.nbytes))
             pieces = max(1, min(most, -(-n // group)))
         line = width * channels
+        inside = (height, width) == g.image or depthwise
         return Layout(
-            self._geometry(g, height, width, n, channels, filters, group, pieces),
+            self._geometry(g, height, width, n, channels, filters, group, pieces, groups),
             self._places(
                 (group, *g.windows), (height * line, g.strides[0] * line, g.strides[1] * channels)
             ),
             self._places(
-                (*g.window, channels), (g.dilation[0] * line, g.dilation[1] * channels, 1)
+                (*g.window, deep), (g.dilation[0] * line, g.dilation[1] * channels, 1)
             ),
-            None if (height, width) == g.image else (pieces, group, height, width, channels),
+            None if inside else (pieces, group, height, width, channels),
         )
 
     def _padded(self, layout: Layout, x: Array, geometry: Geometry) -> Array | None:

@@ -11,8 +11,12 @@ from .operation import Operations, operation
 
 IMAGE = "samples *geometry.image channels"
 WINDOWS = "samples *geometry.windows channels"
-KERNEL = "*geometry.window channels filters"
+KERNEL = "*geometry.window group_channels filters"
 FILTERED = "samples *geometry.windows filters"
+GROUPS = (
+    "group_channels and channels % group_channels == 0",
+    "filters % max(1, channels // max(1, group_channels)) == 0",
+)
 
 
 def _keeps_z(call: OpCall) -> bool:
@@ -24,7 +28,7 @@ def _product_flops(call: OpCall) -> int:
     """Flops of one product of all patches: 2 for each output and each term of its sum."""
     windows, cells = call.geometry.windows, call.geometry.cells
     outputs = call.samples * windows[0] * windows[1] * call.filters
-    return int(2 * outputs * cells * call.channels)
+    return int(2 * outputs * cells * call.group_channels)
 
 
 def _gradient_flops(call: OpCall) -> int:
@@ -40,6 +44,7 @@ class Images(Operations):
         bias=reads("filters", optional=True),
         out=writes(FILTERED, over=lambda call: () if _keeps_z(call) else ("z",)),
         z=Argument(FILTERED, read=_keeps_z, written=True),
+        where=GROUPS,
         flops=_product_flops,
     )
     def convolution(
@@ -55,6 +60,9 @@ class Images(Operations):
     ) -> None:
         """out = activation(z + bias), where z = (patches of x in the windows) @ kernel.
 
+        A kernel of fewer channels than x divides channels and filters into groups: each group's
+        filters see its own channels only.
+
         ``z`` is ``out``, except for an activation whose gradient reads its input: then it is
         another array, and holds ``z + bias`` afterwards.
         """
@@ -67,6 +75,7 @@ class Images(Operations):
         dkernel=writes(KERNEL, accumulate_if="accumulate_gradients", optional=True),
         dbias=writes("filters", accumulate_if="accumulate_gradients", optional=True),
         dx=writes(IMAGE, accumulate_if="accumulate_dx", optional=True),
+        where=GROUPS,
         flops=_gradient_flops,
     )
     def convolution_gradient(

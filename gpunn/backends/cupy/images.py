@@ -47,7 +47,9 @@ class CupyImages(TaskBackend):
         same = self.overlap(z, out) == "same"
         kind = EPILOGUES.get(call.activation.functor) if same else None
         sizes = len(rows), call.filters, len(matrix)
-        if self._without_patches(call, sizes, rows.nbytes if kind else 0, 2 if kind else 1):
+        if call.group_channels < call.channels:
+            self._image_part("grouped_convolution", call, z, x, out=z)
+        elif self._without_patches(call, sizes, rows.nbytes if kind else 0, 2 if kind else 1):
             self._convolve(
                 call, x, geometry, z, bias=call.bias if kind else None, relu=kind == "relu",
                 turned=False, accumulate=False,
@@ -75,16 +77,14 @@ class CupyImages(TaskBackend):
     def _kernel_gradient(self, call: OpCall) -> None:
         x, dy, dkernel = call.x, call.dy, _rows(call.dkernel)
         sizes = *dkernel.shape, len(_rows(dy))
+        if call.group_channels < call.channels:
+            pieces = max(1, min(PIECES, sizes[2] // PIECE))
+            self._partial_gradients("grouped_kernel_gradient", call, pieces * dkernel.size, pieces)
+            return
         tiles = _tiles(*dkernel.shape)
         pieces = max(1, min(PIECES // tiles, sizes[2] // PIECE))
         if self._without_patches(call, sizes, -pieces * dkernel.nbytes, 0, pieces):
-            partial = self.scratch((pieces, dkernel.size), x.dtype, "gradients of the kernel")
-            task = self._task(
-                "kernel_gradient", call, tiles * pieces * BLOCK, dz=dy,
-                geometry=self._geometry(call.geometry), pieces=pieces, partial=partial,
-            )  # fmt: skip
-            self._ask(task)
-            self.column_sums(partial, dkernel.reshape(-1), accumulate=call.accumulate_gradients)
+            self._partial_gradients("kernel_gradient", call, tiles * pieces * BLOCK, pieces)
             return
         for number, chunk in enumerate(self._sample_chunks(x, call.geometry)):
             self._product(
@@ -93,9 +93,24 @@ class CupyImages(TaskBackend):
                 precision=call.precision,
             )  # fmt: skip
 
+    def _partial_gradients(self, name: str, call: OpCall, threads: int, pieces: int) -> None:
+        """Request a part that computes the kernel's gradient from each piece, and their sum."""
+        dkernel = call.dkernel.reshape(-1)
+        shape = pieces, dkernel.size
+        partial = self.scratch(shape, dkernel.dtype, "gradients of the kernel")
+        geometry = self._geometry(call.geometry)
+        values = {"dz": call.dy, "geometry": geometry, "pieces": pieces, "partial": partial}
+        self._ask(self._task(name, call, threads, **values))
+        self.column_sums(partial, dkernel, accumulate=call.accumulate_gradients)
+
     def _image_gradient(self, call: OpCall) -> None:
         dy, dx, geometry, accumulate = call.dy, call.dx, call.geometry, call.accumulate_dx
         matrix, precision = _rows(call.kernel), call.precision
+        if call.group_channels < call.channels:
+            self._image_part(
+                "grouped_image_gradient", call, dx, dx, dz=dy, accumulate=accumulate, out=dx
+            )
+            return
         turned = geometry.turned
         sizes = len(_rows(dx)), call.channels, geometry.cells * call.filters
         if turned and self._without_patches(call, sizes, 0, 1):

@@ -7,6 +7,7 @@ batch, a few samples: their results stay in its cache.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -38,10 +39,16 @@ class NumpyImages(TracingBackend):
         x, bias, activation, geometry = call.x, call.bias, call.activation, call.geometry
         z, out = call.z, call.out
         matrix = rows_of(call.kernel)  # (cells channels, filters)
+        groups = call.channels // call.group_channels
 
         def piece(at: slice) -> None:
-            patches = self._patches(x[at], geometry)
-            np.dot(patches, matrix, out=rows_of(z[at]))
+            if groups > 1:
+                patches = self._grouped_patches(x[at], geometry, groups)
+                products = self._group_array("products", patches.shape[1], matrix, groups)
+                np.matmul(patches, _grouped(matrix, groups), out=products)
+                np.copyto(_grouped(rows_of(z[at]), groups), products)
+            else:
+                np.dot(self._patches(x[at], geometry), matrix, out=rows_of(z[at]))
             if activation.functor == "Relu":
                 self._bias_relu(rows_of(z[at]), bias, rows_of(out[at]))
             else:
@@ -57,14 +64,21 @@ class NumpyImages(TracingBackend):
         dtype, filters = matrix.dtype, matrix.shape[1]
         sums = self.scratch((parts, *matrix.shape), dtype, "kernel sums")
         bias_sums = self.scratch((parts, filters), dtype, "bias sums")
-        scatter = self._scatter(call.kernel, geometry, call.accumulate_dx)
+        groups = call.channels // call.group_channels
+        scatter = self._scatter(call.kernel, geometry, call.accumulate_dx, groups)
 
         def part(number: int, of: slice) -> None:
             begun = False
             for at in _pieces(of, dy, matrix):
                 dz = rows_of(dy[at])
                 self.activation_gradient(call.activation, rows_of(saved[at]), dz, dz)
-                if dkernel is not None:
+                if dkernel is not None and groups > 1:
+                    patches = self._grouped_patches(x[at], geometry, groups)
+                    term = self._group_array("sums", len(matrix), matrix, groups)
+                    np.matmul(patches.swapaxes(1, 2), _grouped(dz, groups), out=term)
+                    into = _grouped(sums[number], groups)
+                    np.add(into, term, out=into) if begun else np.copyto(into, term)
+                elif dkernel is not None:
                     patches = self._patches(x[at], geometry)
                     self._sum(patches.T, dz, sums[number], begun)
                 if dbias is not None:
@@ -90,11 +104,25 @@ class NumpyImages(TracingBackend):
             x = np.add(x, bias, out=out)
         np.maximum(x, zeros, out=out)
 
-    def _patches(self, x: Array, geometry: Geometry) -> Array:
-        """Return the patch of each window, (samples * windows, cells * channels)."""
+    def _grouped_patches(self, x: Array, geometry: Geometry, groups: int) -> Array:
+        """Return each group's patches, (groups, samples * windows, cells * channels of one)."""
+        windows = self._windows(x, geometry)
+        windows = windows.reshape(*windows.shape[:5], groups, -1).transpose(5, 0, 1, 2, 3, 4, 6)
+        *counts, down, across, channels = windows.shape[1:]
+        shape = groups, math.prod(counts), down * across * channels
+        patches = self.scratch(shape, x.dtype, "patches of groups")
+        np.copyto(patches.reshape(windows.shape), windows)
+        return patches
+
+    def _group_array(self, name: str, rows: int, matrix: Array, groups: int) -> Array:
+        """Return a work array (groups, rows, filters of a group)."""
+        shape = groups, rows, matrix.shape[1] // groups
+        return self.scratch(shape, matrix.dtype, f"{name} of groups")
+
+    def _windows(self, x: Array, geometry: Geometry) -> Array:
+        """Return the pixels under each window, (samples, *windows, *window, channels), as a view of
+        x or of a padded copy."""
         n, (height, width), channels = len(x), geometry.image, x.shape[-1]
-        if geometry.trivial:
-            return rows_of(x)
         top, left = geometry.padding
         rows, columns = geometry.extent
         if top or left or rows > height or columns > width:
@@ -105,7 +133,7 @@ class NumpyImages(TracingBackend):
             np.copyto(padded[:, top : top + height, left : left + width], x)
             x = padded
         n_, y_, x_, c_ = x.strides
-        windows = np.lib.stride_tricks.as_strided(
+        windows: Array = np.lib.stride_tricks.as_strided(
             x,
             (n, *geometry.windows, *geometry.window, channels),
             (
@@ -114,6 +142,13 @@ class NumpyImages(TracingBackend):
             ),
             writeable=False,
         )  # fmt: skip
+        return windows
+
+    def _patches(self, x: Array, geometry: Geometry) -> Array:
+        """Return the patch of each window, (samples * windows, cells * channels)."""
+        if geometry.trivial:
+            return rows_of(x)
+        n, channels, windows = len(x), x.shape[-1], self._windows(x, geometry)
         shape = n * geometry.windows[0] * geometry.windows[1], geometry.cells * channels
         run = channels * (geometry.window[1] if geometry.dilation[1] == 1 else 1)
         if run < SHORT:  # then copy along the windows, and BLAS reads the result transposed
@@ -126,24 +161,34 @@ class NumpyImages(TracingBackend):
         return patches
 
     def _scatter(
-        self, kernel: Array, geometry: Geometry, accumulate: bool
+        self, kernel: Array, geometry: Geometry, accumulate: bool, groups: int
     ) -> Callable[[Array, Array], None]:
         """Return f(dz, dx), which adds the windows' terms to the pixels of some samples."""
+        def turned(cell: Array) -> Array:
+            return _grouped(cell, groups).swapaxes(1, 2) if groups > 1 else cell.T
+
         cells = [
-            (kernel[r, s].T, (slice(None), rows[0], columns[0]), (slice(None), rows[1], columns[1]))
+            (turned(kernel[r, s]), (slice(None), rows[0], columns[0]),
+             (slice(None), rows[1], columns[1]))
             for r, rows in enumerate(geometry.along(0))
             for s, columns in enumerate(geometry.along(1))
-        ]
+        ]  # fmt: skip
 
         def scatter(dz: Array, dx: Array) -> None:
-            if geometry.trivial and not accumulate:
+            if geometry.trivial and not accumulate and groups == 1:
                 np.dot(rows_of(dz), cells[0][0], out=rows_of(dx))
                 return
             term = self.scratch((*dz.shape[:3], dx.shape[-1]), dx.dtype, "pixel terms")
             if not accumulate:
                 dx.fill(0)
-            for turned, windows, pixels in cells:
-                np.dot(rows_of(dz), turned, out=rows_of(term))
+            for cell, windows, pixels in cells:
+                if groups > 1:
+                    shape = groups, rows_of(dz).shape[0], cell.shape[2]
+                    product = self.scratch(shape, dx.dtype, "pixel terms of groups")
+                    np.matmul(_grouped(rows_of(dz), groups), cell, out=product)
+                    np.copyto(_grouped(rows_of(term), groups), product)
+                else:
+                    np.dot(rows_of(dz), cell, out=rows_of(term))
                 np.add(dx[pixels], term[windows], out=dx[pixels])
 
         return scatter
@@ -251,6 +296,11 @@ class NumpyImages(TracingBackend):
 
 def rows_of(x: Array) -> Array:
     return x.reshape(-1, x.shape[-1])
+
+
+def _grouped(matrix: Array, groups: int) -> Array:
+    """Return (rows, columns) as (groups, rows, columns of a group), a view."""
+    return matrix.reshape(len(matrix), groups, -1).swapaxes(0, 1)
 
 
 def _work(x: Array, matrix: Array) -> int:

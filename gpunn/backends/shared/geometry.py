@@ -45,7 +45,8 @@ class Geometry:
     ) -> Geometry:
         """Return the windows that lie completely on an image (``padding="valid"``), or one at
         every ``strides`` pixels (``"same"``). If the number of missing pixels is odd, the extra
-        one is below or on the right, as in Keras.
+        one is below or on the right, as in Keras. With ``"causal"``, as many, all pixels are
+        missing before the first: no window reads a pixel after its own.
 
         Raises:
             ValueError: if no window fits on the image.
@@ -57,7 +58,7 @@ class Geometry:
 dilation=(1, 1))
         """
         spans = [d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True)]
-        if padding == "same":
+        if padding in ("same", "causal"):
             windows = [-(-n // step) for n, step in zip(image, strides, strict=True)]
         else:
             windows = [(n - k) // s + 1 for n, k, s in zip(image, spans, strides, strict=True)]
@@ -66,10 +67,12 @@ dilation=(1, 1))
                 f"a window of {spans[0]} x {spans[1]} pixels is larger than the image of "
                 f"{image[0]} x {image[1]}"
             )
-        before = [
-            max((m - 1) * step + k - n, 0) // 2 if padding == "same" else 0
-            for n, m, k, step in zip(image, windows, spans, strides, strict=True)
-        ]
+        before = [0 if padding == "valid" else k - 1 for k in spans]
+        if padding == "same":
+            before = [
+                max((m - 1) * step + k - n, 0) // 2
+                for n, m, k, step in zip(image, windows, spans, strides, strict=True)
+            ]
         return cls(image, _pair(windows), window, strides, _pair(before), dilation)
 
     @property

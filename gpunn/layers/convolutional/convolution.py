@@ -1,4 +1,4 @@
-"""Convolution and transposed convolution of images."""
+"""Convolution and transposed convolution of images and of sequences."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gpunn.layers.arguments import (
     check_constraint,
     check_initializer,
     check_padding,
-    check_pair,
+    check_padding_of_steps,
     check_regularizer,
 )
 from gpunn.layers.parameters import declared
@@ -25,10 +25,182 @@ from gpunn.layers.shapes import Shape
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
-from .images import _ImageLayer
+from .images import _ImageLayer, pair_of
 
 
-class Conv2D(_ImageLayer):
+class _Windowed(_ImageLayer):
+    """A layer on windows of images, whose size and places are arguments of its subclasses."""
+
+    _sizes = ("kernel_size", "strides", "dilation_rate")
+
+    def __post_init__(self) -> None:
+        self.kernel_size: Any
+        self.strides: Any
+        self.padding: str
+        self.dilation_rate: Any
+        self.activation: Any
+        self.bias: Parameter | None = None
+        super().__post_init__()
+        if self._rank == 2:
+            self.padding = check_padding("padding", self.padding)
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise ValueError(
+                f"strides above 1 do not go with a dilation_rate above 1; got "
+                f"strides={self.strides} and dilation_rate={self.dilation_rate}."
+            )
+
+    def _filters_of(self, channels: int) -> int:
+        """Return the number of output channels."""
+        raise TypeError(f"{type(self).__name__} must define _filters_of(channels).")
+
+    def geometry(self, input_shape: Shape) -> Geometry:
+        """Return how its windows lie on images of this shape, the batch axis first."""
+        sizes = self.kernel_size, self.strides, self.padding, self.dilation_rate
+        return self.windows_on(input_shape, *sizes)
+
+    def _built_on(self, input_shape: Shape) -> int:
+        """Return the number of channels, after checking that a window fits if sizes are known."""
+        if None not in input_shape[1:]:
+            self.geometry(input_shape)
+        return self.image(input_shape)[1]
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        _, channels = self.image(input_shape)
+        windows = self.geometry(input_shape).windows
+        return self.shape_of(input_shape[0], windows, self._filters_of(channels))
+
+
+class _Filtering(_Windowed):
+    """Windows of images times a kernel, a bias and an activation."""
+
+    def __post_init__(self) -> None:
+        self.kernel: Parameter
+        super().__post_init__()
+
+    def _depth(self, channels: int) -> int:
+        """Return the number of channels that a filter sees."""
+        raise TypeError(f"{type(self).__name__} must define _depth(channels).")
+
+    def forward(self, call: Call) -> None:
+        backend, activation = call.backend, call.activation
+        # One that is traced may read more than the channels of a place: it gets whole samples.
+        whole = activations.linear if activation._is_traced else None
+        x, y = self._channels_last(call)
+        z = call.array("z", y.shape) if activation.saves == "input" else y
+        if not self.channels_last:
+            backend.swap_axes(_as_first(call.x), _as_last(x))
+        backend.convolution(
+            x, self._cells(self.kernel.value, x), None if self.bias is None else self.bias.value,
+            whole or activation, self.geometry(call.x.shape), z, z if whole else y, call.precision,
+        )  # fmt: skip
+        if whole:
+            backend.bias_activation(self._samples(z), None, activation, self._samples(y))
+        if not self.channels_last:
+            backend.swap_axes(_as_last(y), _as_first(call.y))
+
+    def backward(self, call: Call) -> None:
+        backend, activation = call.backend, call.activation
+        x, y = self._channels_last(call)
+        saved = call.array("z", y.shape) if activation.saves == "input" else y
+        dy, dx, accumulate = call.dy, call.dx, call.accumulate_dx
+        if self.channels_last:
+            dy, dx = self.planes(dy), None if dx is None else self.planes(dx)
+        else:
+            dy = backend.scratch(y.shape, y.dtype, "dy with channels last")
+            backend.swap_axes(_as_first(call.dy), _as_last(dy))
+            if dx is not None:
+                dx, accumulate = backend.scratch(x.shape, x.dtype, "dx with channels last"), False
+        if activation._is_traced:
+            dz = self._samples(dy)
+            backend.activation_gradient(activation, self._samples(saved), dz, dz)
+            activation = activations.linear
+        backend.convolution_gradient(
+            x, self._cells(self.kernel.value, x), activation, self.geometry(call.x.shape), saved,
+            dy, self._cells(self.kernel.gradient, x) if call.trains else None,
+            self.bias.gradient if call.trains and self.bias is not None else None,
+            dx, call.accumulate_gradients, accumulate, call.precision,
+        )  # fmt: skip
+        if not self.channels_last and dx is not None:
+            backend.swap_axes(_as_last(dx), _as_first(call.dx), call.accumulate_dx)
+
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
+        x = x if self.channels_last else ops.moveaxis(x, 1, -1)
+        sizes = self.strides, self.padding, "channels_last", self.dilation_rate
+        depth = self._depth(x.shape[-1])
+        kernel = ops.reshape(self.kernel, (*self.kernel_size, depth, -1))
+        y = ops.conv(x, kernel, *sizes)
+        y = self.activation(y if self.bias is None else y + self.bias)
+        return y if self.channels_last else ops.moveaxis(y, -1, 1)
+
+    def _cells(self, kernel: Array, x: Array) -> Array:
+        """Return a kernel as the operation takes it, (height, width, channels of a group, all
+        filters)."""
+        return kernel.reshape(*pair_of(self.kernel_size), self._depth(x.shape[-1]), -1)
+
+    def _samples(self, y: Array) -> Array:
+        """Return images without an axis that the samples do not have."""
+        return y.reshape(len(y), *y.shape[3 - self._rank :])
+
+    def _channels_last(self, call: Call) -> tuple[Array, Array]:
+        """Return x and y as images, or arrays for copies with channels last if they come first."""
+        if self.channels_last:
+            return self.planes(call.x), self.planes(call.y)
+        n, channels = call.x.shape[:2]
+        x = call.array("x", (n, *pair_of(call.x.shape[2:]), channels))
+        return x, call.array("y", (n, *pair_of(call.y.shape[2:]), call.y.shape[1]))
+
+
+class _Convolution(_Filtering):
+    _refused: ClassVar[Mapping[str, str]] = {
+        "convolution_op": "write forward(call) and backward(call), its derivative"
+    }
+
+    filters: int = field(check=check_positive_integer)
+    kernel_size: Any = field()
+    strides: Any = field(default=(1, 1))
+    padding: str = field(default="valid", check=check_padding_of_steps)
+    data_format: str | None = field(default=None, kw_only=True, placed=True)
+    dilation_rate: Any = field(default=(1, 1))
+    groups: int = field(default=1, check=check_positive_integer)
+    activation: Any = field(default=None, check=check_activation)
+    use_bias: bool = field(default=True, check=check_flag)
+    kernel_initializer: Any = field(default="glorot_uniform", check=check_initializer)
+    bias_initializer: Any = field(default="zeros", check=check_initializer)
+    kernel_regularizer: Any = field(default=None, check=check_regularizer)
+    bias_regularizer: Any = field(default=None, check=check_regularizer)
+    activity_regularizer: Any = field(
+        default=None, check=check_regularizer, kw_only=True, placed=True
+    )
+    kernel_constraint: Any = field(default=None, check=check_constraint)
+    bias_constraint: Any = field(default=None, check=check_constraint)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.filters % self.groups:
+            raise ValueError(
+                f"groups must divide the {self.filters} filters; got {self.groups}."
+            )
+
+    def build(self, input_shape: Shape) -> None:
+        channels = self._built_on(input_shape)
+        if channels % self.groups:
+            raise ValueError(
+                f"{self.name}: groups must divide the channels of its input; got "
+                f"groups={self.groups} and an input of shape {tuple(input_shape)}."
+            )
+        shape = *self.kernel_size, self._depth(channels), self.filters
+        self.kernel = declared(self, "kernel", shape)
+        if self.use_bias:
+            self.bias = declared(self, "bias", (self.filters,))
+
+    def _filters_of(self, channels: int) -> int:
+        return self.filters
+
+    def _depth(self, channels: int) -> int:
+        return channels // self.groups
+
+
+class Conv2D(_Convolution):
     """Convolve images: ``y = activation(x * W + b)``, with the same small window W at every place.
 
     Each output pixel is the sum of a window of the input times W. As usual in deep learning, this
@@ -54,7 +226,8 @@ class Conv2D(_ImageLayer):
         data_format: ``"channels_last"``, x (batch, height, width, channels), or
             ``"channels_first"``, x (batch, channels, height, width); None is the former.
         dilation_rate: pixels from one cell of a window to the next.
-        groups: 1; more are not supported.
+        groups: parts that channels and filters are divided into: each part's filters see its own
+            channels only, and W has ``channels / groups`` of them.
         activation: name or object; None is linear.
         use_bias: whether to add b.
         kernel_initializer: initializer of W (height, width, channels, filters) in both formats.
@@ -65,8 +238,9 @@ class Conv2D(_ImageLayer):
             update, see `gpunn.constraints`.
 
     Raises:
-        ValueError: for invalid sizes, for strides combined with dilation and, when the layer
-            is built, for an image that is smaller than the window.
+        ValueError: for invalid sizes, for strides combined with dilation, for groups that do not
+            divide filters and, when the layer is built, for groups that do not divide channels
+            or an image that is smaller than the window.
 
     >>> layer = Conv2D(1, 2, kernel_initializer="ones", input_shape=(2, 3, 1))
     >>> layer([[[[1.0], [2.0], [3.0]], [[4.0], [5.0], [6.0]]]]).ravel().tolist()
@@ -74,10 +248,6 @@ class Conv2D(_ImageLayer):
     """
 
     aliases = ("Convolution2D",)
-    _refused: ClassVar[Mapping[str, str]] = {
-        "convolution_op": "write forward(call) and backward(call), its derivative"
-    }
-
     examples = (
         {"filters": 3, "kernel_size": (2, 2)},
         {"filters": 2, "kernel_size": (1, 1), "use_bias": False},
@@ -105,187 +275,48 @@ class Conv2D(_ImageLayer):
         },
     )
 
-    filters: int = field(check=check_positive_integer)
-    kernel_size: Any = field(check=check_pair)
-    strides: Any = field(default=(1, 1), check=check_pair)
-    padding: str = field(default="valid", check=check_padding)
-    data_format: str | None = field(default=None, kw_only=True, placed=True)
-    dilation_rate: Any = field(default=(1, 1), check=check_pair)
-    groups: int = field(default=1, check=check_positive_integer)
-    activation: Any = field(default=None, check=check_activation)
-    use_bias: bool = field(default=True, check=check_flag)
-    kernel_initializer: Any = field(default="glorot_uniform", check=check_initializer)
-    bias_initializer: Any = field(default="zeros", check=check_initializer)
-    kernel_regularizer: Any = field(default=None, check=check_regularizer)
-    bias_regularizer: Any = field(default=None, check=check_regularizer)
-    activity_regularizer: Any = field(
-        default=None, check=check_regularizer, kw_only=True, placed=True
-    )
-    kernel_constraint: Any = field(default=None, check=check_constraint)
-    bias_constraint: Any = field(default=None, check=check_constraint)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.bias: Parameter | None = None
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
-            raise ValueError(
-                f"strides above 1 do not go with a dilation_rate above 1; got "
-                f"strides={self.strides} and dilation_rate={self.dilation_rate}."
-            )
-        if self.groups != 1:
-            raise ValueError(
-                f"groups must be 1: grouped convolution is not supported; got {self.groups!r}."
-            )
+class Conv1D(_Convolution):
+    """Convolve sequences: ``y = activation(x * W + b)``, with the same short window W everywhere.
 
-    def build(self, input_shape: Shape) -> None:
-        if None not in input_shape[1:]:
-            self.geometry(input_shape)
-        _, channels = self.image(input_shape)
-        self.kernel = declared(self, "kernel", (*self.kernel_size, channels, self.filters))
-        if self.use_bias:
-            self.bias = declared(self, "bias", (self.filters,))
-
-    def geometry(self, input_shape: Shape) -> Geometry:
-        """Return how its windows lie on images of this shape, the batch axis first."""
-        sizes = self.kernel_size, self.strides, self.padding, self.dilation_rate
-        return self.windows_on(input_shape, *sizes)
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return self.shape_of(input_shape[0], self.geometry(input_shape).windows, self.filters)
-
-    def forward(self, call: Call) -> None:
-        backend, activation = call.backend, call.activation
-        # One that is traced may read more than the channels of a place: it gets whole samples.
-        whole = activations.linear if activation._is_traced else None
-        x, y = self._channels_last(call)
-        z = call.array("z", y.shape) if activation.saves == "input" else y
-        if not self.channels_last:
-            backend.swap_axes(_as_first(call.x), _as_last(x))
-        backend.convolution(
-            x, self.kernel.value, None if self.bias is None else self.bias.value,
-            whole or activation, self.geometry(call.x.shape), z, z if whole else y, call.precision,
-        )  # fmt: skip
-        if whole:
-            backend.bias_activation(z, None, activation, y)
-        if not self.channels_last:
-            backend.swap_axes(_as_last(y), _as_first(call.y))
-
-    def backward(self, call: Call) -> None:
-        backend, activation = call.backend, call.activation
-        x, y = self._channels_last(call)
-        saved = call.array("z", y.shape) if activation.saves == "input" else y
-        dy, dx, accumulate = call.dy, call.dx, call.accumulate_dx
-        if not self.channels_last:
-            dy = backend.scratch(y.shape, y.dtype, "dy with channels last")
-            backend.swap_axes(_as_first(call.dy), _as_last(dy))
-            if dx is not None:
-                dx, accumulate = backend.scratch(x.shape, x.dtype, "dx with channels last"), False
-        if activation._is_traced:
-            backend.activation_gradient(activation, saved, dy, dy)
-            activation = activations.linear
-        backend.convolution_gradient(
-            x, self.kernel.value, activation, self.geometry(call.x.shape), saved, dy,
-            self.kernel.gradient if call.trains else None,
-            self.bias.gradient if call.trains and self.bias is not None else None,
-            dx, call.accumulate_gradients, accumulate, call.precision,
-        )  # fmt: skip
-        if not self.channels_last and dx is not None:
-            backend.swap_axes(_as_last(dx), _as_first(call.dx), call.accumulate_dx)
-
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
-        x = x if self.channels_last else ops.transpose(x, (0, 2, 3, 1))
-        sizes = self.strides, self.padding, "channels_last", self.dilation_rate
-        y = ops.conv(x, self.kernel, *sizes)
-        y = self.activation(y if self.bias is None else y + self.bias)
-        return y if self.channels_last else ops.transpose(y, (0, 3, 1, 2))
-
-    def _channels_last(self, call: Call) -> tuple[Array, Array]:
-        """Return x and y, or arrays for copies with channels last if channels come first."""
-        if self.channels_last:
-            return call.x, call.y
-        n, channels, height, width = call.x.shape
-        x = call.array("x", (n, height, width, channels))
-        return x, call.array("y", (n, *call.y.shape[2:], self.filters))
-
-
-def _check_none(name: str, value: Any) -> None:
-    if value is not None:
-        raise ValueError(f"{name} must be None: the size follows from strides; got {value!r}.")
-
-
-class Conv2DTranspose(_ImageLayer):
-    """Enlarge images: each input pixel adds W, times its values, to a window of a larger image.
-
-    ``y = activation(z + b)``, where z is the backward pass of a `Conv2D` on x. It is used in the
-    decoder of an autoencoder, for example. Source: Dumoulin and Visin, "A guide to convolution
-    arithmetic for deep learning", 2016, chapter 4.
-
-    Shapes: x ``(batch, height, width, channels)`` -> y ``(batch, rows, columns, filters)``; with
-    channels first, channels and filters are axis 1. For padding ``"same"``
-    ``rows = height strides[0]``, for ``"valid"``
-    ``rows = height strides[0] + max(kernel_size[0] - strides[0], 0)``; columns likewise.
+    Shapes: x ``(batch, steps, channels)`` -> y ``(batch, new steps, filters)``; with channels
+    first, channels and filters are axis 1. W has the shape ``(kernel_size, channels / groups,
+    filters)``. New steps are as many as the rows of `Conv2D`, whose formulas and gradients hold
+    for an image of height 1; for padding ``"causal"`` as for ``"same"``.
 
     Args:
         filters: number of output channels.
-        kernel_size: (height, width) of the window in pixels, or one number for both.
-        strides: pixels from one window to the next, the factor by which images become larger.
-        padding: ``"valid"``: windows lie entirely inside the larger image; ``"same"``: it is
-            ``strides`` times as large.
-        output_padding: None; the size follows from the other arguments.
-        data_format: as in `Conv2D`.
-        activation: name or object; None is linear.
-        use_bias: whether to add b.
-        kernel_initializer: initializer of W (height, width, filters, channels).
-        bias_initializer: initializer of b (filters,).
-        kernel_regularizer, bias_regularizer: penalties on W and b, see `gpunn.regularizers`.
-        kernel_constraint, bias_constraint: constraints on W and b, applied after each
-            update, see `gpunn.constraints`.
+        kernel_size: number of steps of the window.
+        strides: steps from one window to the next.
+        padding: ``"valid"``; ``"same"``, with zeros at both ends; or ``"causal"``, with zeros
+            before the first step alone: no output depends on later steps.
+        dilation_rate: steps from one cell of a window to the next.
+        data_format, groups, activation, use_bias, kernel_initializer, bias_initializer,
+            kernel_regularizer, bias_regularizer, activity_regularizer, kernel_constraint,
+            bias_constraint: as in `Conv2D`.
 
     Raises:
-        ValueError: for invalid sizes, for an ``output_padding``, and for inputs that are not
-            images.
+        ValueError: as for `Conv2D`.
 
-    >>> layer = Conv2DTranspose(1, 2, strides=2, kernel_initializer="ones")
-    >>> layer([[[[1.0], [2.0]]]])[0, ..., 0].tolist()
-    [[1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 2.0, 2.0]]
+    >>> layer = Conv1D(1, 2, padding="causal", kernel_initializer="ones", input_shape=(3, 1))
+    >>> layer([[[1.0], [2.0], [3.0]]]).ravel().tolist()
+    [1.0, 3.0, 5.0]
     """
 
-    aliases = ("Convolution2DTranspose",)
+    _rank = 1
+    aliases = ("Convolution1D",)
     examples = (
-        {"filters": 3, "kernel_size": (2, 2)},
-        {"filters": 2, "kernel_size": (3, 2), "strides": (2, 1), "padding": "same",
-         "activation": "relu", "bias_initializer": "normal"},
-        {"filters": 2, "kernel_size": (2, 1), "strides": (2, 2), "use_bias": False,
-         "data_format": "channels_first", "activation": "tanh"},
+        {"filters": 3, "kernel_size": 2},
+        {"filters": 2, "kernel_size": 3, "strides": 2, "padding": "same", "activation": "relu",
+         "bias_initializer": "normal"},
+        {"filters": 2, "kernel_size": 2, "padding": "causal", "dilation_rate": 2,
+         "activation": "tanh", "use_bias": False},
+        {"filters": 4, "kernel_size": 2, "padding": "same", "data_format": "channels_first",
+         "activation": "swish"},
     )  # fmt: skip
 
-    filters: int = field(check=check_positive_integer)
-    kernel_size: Any = field(check=check_pair)
-    strides: Any = field(default=(1, 1), check=check_pair)
-    padding: str = field(default="valid", check=check_padding)
-    output_padding: Any = field(default=None, check=_check_none)
-    data_format: str | None = field(default=None, kw_only=True, placed=True)
-    activation: Any = field(default=None, check=check_activation)
-    use_bias: bool = field(default=True, check=check_flag)
-    kernel_initializer: Any = field(default="glorot_uniform", check=check_initializer)
-    bias_initializer: Any = field(default="zeros", check=check_initializer)
-    kernel_regularizer: Any = field(default=None, check=check_regularizer)
-    bias_regularizer: Any = field(default=None, check=check_regularizer)
-    kernel_constraint: Any = field(default=None, check=check_constraint)
-    bias_constraint: Any = field(default=None, check=check_constraint)
-
-    def build(self, input_shape: Shape) -> None:
-        _, channels = self.image(input_shape)
-        self.kernel = declared(self, "kernel", (*self.kernel_size, self.filters, channels))
-        self.bias = declared(self, "bias", (self.filters,)) if self.use_bias else None
-
-    def call(self, x: Any) -> Any:
-        sizes = self.strides, self.padding, None, self.data_format
-        y = ops.conv_transpose(x, self.kernel, *sizes)
-        if self.bias is not None:
-            shape = (-1,) if self.channels_last else (-1, 1, 1)
-            y = y + ops.reshape(self.bias, shape)
-        return self.activation(y)
+    strides = 1
+    dilation_rate = 1
 
 
 def _as_first(x: Array) -> Array:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry, Pair
-from gpunn.common.arguments import check_choice
+from gpunn.common.arguments import check_choice, check_positive_integer
 from gpunn.common.fields import field
+from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
-from gpunn.layers.arguments import check_data_format, check_pair
+from gpunn.layers.arguments import check_data_format, check_pair, check_sizes
 from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import Shape
 from gpunn.ops.table import ops
@@ -17,11 +19,25 @@ from gpunn.ops.tensor import Tensor
 
 
 class _ImageLayer(Layer):
-    """A layer on images, (batch, height, width, channels) or (batch, channels, height, width)."""
+    """A layer on images, (batch, height, width, channels) or (batch, channels, height, width).
+
+    With one axis, (batch, steps, channels) or (batch, channels, steps), they have the height 1.
+    """
+
+    _rank: ClassVar[int] = 2
+    """The number of axes of an image."""
+    _sizes: ClassVar[tuple[str, ...]] = ()
+    """The arguments that give a number for each axis, or one for all."""
 
     data_format: str | None = field(
         default=None, check=check_data_format, kw_only=True, placed=True
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self._sizes:
+            if (value := getattr(self, name)) is not None:
+                setattr(self, name, check_sizes(name, value, self._rank))
 
     @property
     def channels_last(self) -> bool:
@@ -30,22 +46,30 @@ class _ImageLayer(Layer):
     def image(self, input_shape: Shape) -> tuple[Pair, int]:
         """Return the size of an image, 0 if it may be any, and its channels."""
         shape = tuple(input_shape)[1:]
-        if len(shape) != 3 or shape[-1 if self.channels_last else 0] is None:
-            axes = "height, width, channels" if self.channels_last else "channels, height, width"
+        last = -1 if self.channels_last else 0
+        if len(shape) != self._rank + 1 or shape[last] is None:
+            axes = "steps" if self._rank == 1 else "height, width"
+            axes = f"{axes}, channels" if self.channels_last else f"channels, {axes}"
             raise ValueError(
                 f"{self.name}: x must have the shape (batch, {axes}) for data_format="
                 f"{self.data_format!r}; got {tuple(input_shape)}."
             )
         sizes = [int(n or 0) for n in shape]
-        height, width, channels = sizes if self.channels_last else [*sizes[1:], sizes[0]]
-        return (height, width), channels
+        *image, channels = sizes if self.channels_last else [*sizes[1:], sizes[0]]
+        return pair_of(image), channels
 
     def shape_of(self, batch: int | None, image: Pair, channels: int) -> Shape:
         """Return the shape of a batch of images of this size."""
-        return (batch, *image, channels) if self.channels_last else (batch, channels, *image)
+        axes = image[2 - self._rank :]
+        return (batch, *axes, channels) if self.channels_last else (batch, channels, *axes)
 
     def windows_on(
-        self, input_shape: Shape, window: Pair, strides: Pair, padding: str, dilation: Pair = (1, 1)
+        self,
+        input_shape: Shape,
+        window: Sequence[int],
+        strides: Sequence[int],
+        padding: str,
+        dilation: Sequence[int] = (1, 1),
     ) -> Geometry:
         """Return how windows lie on images of this shape.
 
@@ -53,8 +77,9 @@ class _ImageLayer(Layer):
             ValueError: if not even one window fits.
         """
         image, _ = self.image(input_shape)
+        sizes = pair_of(window), pair_of(strides), padding, pair_of(dilation)
         try:
-            return Geometry.fit(image, window, strides, padding, dilation)
+            return Geometry.fit(image, *sizes)
         except ValueError as error:
             raise ValueError(
                 f"{self.name}: {error}. Use a smaller window, padding='same', or larger images."
@@ -63,7 +88,27 @@ class _ImageLayer(Layer):
     def planes(self, x: Array) -> Array:
         """Reshape ``x`` to (samples, height, width, channels), for layers that treat channels
         separately: with channels first, each channel becomes a sample."""
-        return x if self.channels_last else x.reshape(-1, *x.shape[2:], 1)
+        image = pair_of(x.shape[1:-1] if self.channels_last else x.shape[2:])
+        if self.channels_last:
+            return x.reshape(len(x), *image, x.shape[-1])
+        return x.reshape(len(x) * x.shape[1], *image, 1)
+
+    def _with_bias(self, y: Tensor, bias: Parameter | None) -> Tensor:
+        """Return y + the bias of each channel, if there is one."""
+        if bias is None:
+            return y
+        return y + ops.reshape(bias, (-1,) if self.channels_last else (-1, *(1,) * self._rank))
+
+
+def pair_of(sizes: Sequence[int]) -> Pair:
+    """Return one number for each axis as (height, width); the height of steps is 1."""
+    height, width = (1, *sizes)[-2:]
+    return height, width
+
+
+def _check_ends(name: str, value: Any) -> tuple[int, int]:
+    """(before, after)."""
+    return check_pair(name, value, 0)
 
 
 def _check_sides(name: str, value: Any) -> tuple[tuple[int, int], ...]:
@@ -78,7 +123,52 @@ def _check_nearest(name: str, value: Any) -> str:
     return check_choice(name, value, ("nearest",))
 
 
-class UpSampling2D(_ImageLayer):
+class _UpSampling(_ImageLayer):
+    _moves_values = True
+
+    def _factors(self) -> Pair:
+        raise TypeError(f"{type(self).__name__} must define _factors().")
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        (height, width), channels = self.image(input_shape)
+        down, across = self._factors()
+        return self.shape_of(input_shape[0], (height * down, width * across), channels)
+
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
+        first = 1 if self.channels_last else 2
+        for axis, times in enumerate(self._factors()[2 - self._rank :], first):
+            x = ops.repeat(x, times, axis)
+        return x
+
+    def _parts(self, larger: Array) -> tuple[int, int]:
+        """Return how many values are repeated together: in a pixel, and in a larger row."""
+        _, _, width, channels = self.planes(larger).shape
+        return channels, width * channels
+
+    def forward(self, call: Call) -> None:
+        pixel, row = self._parts(call.y)
+        down, across = self._factors()
+        wide = call.array("wide", (call.x.size // pixel, across * pixel))
+        for k in range(across):
+            call.backend.copy_columns(call.x.reshape(-1, pixel), 0, wide, k * pixel, pixel)
+        rows = call.y.reshape(-1, down * row)
+        for k in range(down):
+            call.backend.copy_columns(wide.reshape(-1, row), 0, rows, k * row, row)
+
+    def backward(self, call: Call) -> None:
+        pixel, row = self._parts(call.y)
+        down, across = self._factors()
+        wide = call.array("wide", (call.x.size // pixel, across * pixel))
+        rows, dx = call.dy.reshape(-1, down * row), call.dx.reshape(-1, pixel)
+        for k in range(down):
+            part = rows, k * row, wide.reshape(-1, row), 0, row
+            call.backend.copy_columns(*part, accumulate=k > 0)
+        for k in range(across):
+            adds = call.accumulate_dx or k > 0
+            call.backend.copy_columns(wide, k * pixel, dx, 0, pixel, accumulate=adds)
+
+
+class UpSampling2D(_UpSampling):
     """Enlarge images by repeating each row and each column, nearest-neighbour upsampling.
 
     The gradient of a pixel is the sum of the gradients of its copies.
@@ -98,51 +188,81 @@ class UpSampling2D(_ImageLayer):
     [[5.0, 5.0, 6.0, 6.0]]
     """
 
-    _moves_values = True
     examples = ({}, {"size": (1, 3), "data_format": "channels_first"})
 
     size: Any = field(default=(2, 2), check=check_pair)
     data_format: str | None = field(default=None, kw_only=True, placed=True)
     interpolation: str = field(default="nearest", check=_check_nearest)
 
+    def _factors(self) -> Pair:
+        return pair_of(self.size)
+
+
+class UpSampling1D(_UpSampling):
+    """Lengthen sequences by repeating each step; a step's gradient is the sum of its copies'.
+
+    Shapes: x ``(batch, steps, channels)`` -> y ``(batch, size steps, channels)``.
+
+    Args:
+        size: how often each step is repeated.
+
+    Raises:
+        ValueError: for a size below 1, and for inputs of other axes.
+
+    >>> UpSampling1D(2)([[[5.0], [6.0]]]).ravel().tolist()
+    [5.0, 5.0, 6.0, 6.0]
+    """
+
+    _rank = 1
+    examples = ({}, {"size": 3})
+
+    size: int = field(default=2, check=check_positive_integer)
+
+    def _factors(self) -> Pair:
+        return 1, self.size
+
+
+class _Shifting(_ImageLayer):
+    """A layer whose output is its input, with pixels less or more at each end of an axis."""
+
+    _moves_values = True
+
+    def _ends(self) -> tuple[tuple[int, int], ...]:
+        """Return the zeros added before and after along each axis; negative: pixels removed."""
+        raise TypeError(f"{type(self).__name__} must define _ends().")
+
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        (height, width), channels = self.image(input_shape)
-        (down, across) = self.size
-        return self.shape_of(input_shape[0], (height * down, width * across), channels)
+        image, channels = self.image(input_shape)
+        ends = zip(image, ((0, 0), *self._ends())[-2:], strict=True)
+        height, width = (n + before + after for n, (before, after) in ends)
+        if min(height, width) < 1:
+            raise ValueError(
+                f"{self.name}: cropping must leave at least one pixel of each axis; got an input "
+                f"of shape {tuple(input_shape)}."
+            )
+        return self.shape_of(input_shape[0], (height, width), channels)
 
     def _formula(self, x: Tensor, training: bool) -> Tensor:
-        rows, columns = (1, 2) if self.channels_last else (2, 3)
-        return ops.repeat(ops.repeat(x, self.size[0], rows), self.size[1], columns)
+        whole = ((0, 0),)
+        ends = (*whole, *self._ends(), *whole) if self.channels_last else 2 * whole + self._ends()
+        if min(min(end) for end in ends) >= 0:
+            return ops.pad(x, ends)
+        return x[tuple(slice(-before or None, after or None) for before, after in ends)]
 
-    def _parts(self, larger: Array) -> tuple[int, int]:
-        """Return how many values are repeated together: in a pixel, and in a larger row."""
-        _, _, width, channels = self.planes(larger).shape
-        return channels, width * channels
+    def _offset(self) -> Pair:
+        height, width = pair_of([before for before, _ in self._ends()])
+        return (height if self._rank == 2 else 0), width
 
     def forward(self, call: Call) -> None:
-        pixel, row = self._parts(call.y)
-        down, across = self.size
-        wide = call.array("wide", (call.x.size // pixel, across * pixel))
-        for k in range(across):
-            call.backend.copy_columns(call.x.reshape(-1, pixel), 0, wide, k * pixel, pixel)
-        rows = call.y.reshape(-1, down * row)
-        for k in range(down):
-            call.backend.copy_columns(wide.reshape(-1, row), 0, rows, k * row, row)
+        top, left = self._offset()
+        call.backend.crop_or_pad(self.planes(call.x), (-top, -left), self.planes(call.y))
 
     def backward(self, call: Call) -> None:
-        pixel, row = self._parts(call.y)
-        down, across = self.size
-        wide = call.array("wide", (call.x.size // pixel, across * pixel))
-        rows, dx = call.dy.reshape(-1, down * row), call.dx.reshape(-1, pixel)
-        for k in range(down):
-            part = rows, k * row, wide.reshape(-1, row), 0, row
-            call.backend.copy_columns(*part, accumulate=k > 0)
-        for k in range(across):
-            adds = call.accumulate_dx or k > 0
-            call.backend.copy_columns(wide, k * pixel, dx, 0, pixel, accumulate=adds)
+        dy, dx = self.planes(call.dy), self.planes(call.dx)
+        call.backend.crop_or_pad(dy, self._offset(), dx, call.accumulate_dx)
 
 
-class ZeroPadding2D(_ImageLayer):
+class ZeroPadding2D(_Shifting):
     """Add rows and columns of zeros around each image, before a convolution for example.
 
     Shapes: x ``(batch, height, width, channels)`` -> y ``(batch, above + height + below, left +
@@ -160,27 +280,92 @@ class ZeroPadding2D(_ImageLayer):
     [[0.0, 0.0], [5.0, 0.0]]
     """
 
-    _moves_values = True
     examples = ({}, {"padding": ((1, 0), (2, 1)), "data_format": "channels_first"})
 
     padding: Any = field(default=(1, 1), check=_check_sides)
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        (height, width), channels = self.image(input_shape)
-        (top, bottom), (left, right) = self.padding
-        padded = height + top + bottom, width + left + right
-        return self.shape_of(input_shape[0], padded, channels)
+    def _ends(self) -> tuple[tuple[int, int], ...]:
+        return tuple(self.padding)
 
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
-        sides, whole = tuple(self.padding), ((0, 0),)
-        widths = (*whole, *sides, *whole) if self.channels_last else (*whole, *whole, *sides)
-        return ops.pad(x, widths)
 
-    def forward(self, call: Call) -> None:
-        (top, _), (left, _) = self.padding
-        call.backend.crop_or_pad(self.planes(call.x), (-top, -left), self.planes(call.y))
+class ZeroPadding1D(_Shifting):
+    """Add steps of zeros before and after each sequence, before a convolution for example.
 
-    def backward(self, call: Call) -> None:
-        (top, _), (left, _) = self.padding
-        dy, dx = self.planes(call.dy), self.planes(call.dx)
-        call.backend.crop_or_pad(dy, (top, left), dx, call.accumulate_dx)
+    Shapes: x ``(batch, steps, channels)`` -> y ``(batch, before + steps + after, channels)``; with
+    channels first, channels are axis 1.
+
+    Args:
+        padding: zeros at both ends, in steps, or (before, after).
+        data_format: ``"channels_last"`` or ``"channels_first"``.
+
+    Raises:
+        ValueError: for padding of another form, and for inputs of other axes.
+
+    >>> ZeroPadding1D((2, 1))([[[5.0]]]).ravel().tolist()
+    [0.0, 0.0, 5.0, 0.0]
+    """
+
+    _rank = 1
+    examples = ({}, {"padding": (2, 1), "data_format": "channels_first"})
+
+    padding: Any = field(default=1, check=_check_ends)
+
+    def _ends(self) -> tuple[tuple[int, int], ...]:
+        return (self.padding,)
+
+
+class Cropping2D(_Shifting):
+    """Remove rows and columns at the edges of each image; their gradient is 0.
+
+    Shapes: x ``(batch, height, width, channels)`` -> y ``(batch, height - above - below, width -
+    left - right, channels)``; with channels first, channels are axis 1.
+
+    Args:
+        cropping: pixels removed on each side; or (vertical, horizontal), each a number or a pair:
+            ((above, below), (left, right)).
+        data_format: ``"channels_last"`` or ``"channels_first"``.
+
+    Raises:
+        ValueError: for cropping of another form, or that leaves nothing, and for inputs that are
+            not images.
+
+    >>> Cropping2D(((1, 0), (0, 1)))([[[[1.0], [2.0]], [[3.0], [4.0]]]]).ravel().tolist()
+    [3.0]
+    """
+
+    examples = (
+        {},
+        {"cropping": ((1, 0), (0, 1))},
+        {"cropping": ((1, 0), (0, 0)), "data_format": "channels_first"},
+    )
+
+    cropping: Any = field(default=((0, 0), (0, 0)), check=_check_sides)
+
+    def _ends(self) -> tuple[tuple[int, int], ...]:
+        return tuple((-before, -after) for before, after in self.cropping)
+
+
+class Cropping1D(_Shifting):
+    """Remove steps at the ends of each sequence; their gradient is 0.
+
+    Shapes: x ``(batch, steps, channels)`` -> y ``(batch, steps - before - after, channels)``.
+
+    Args:
+        cropping: steps removed at both ends, or (before, after).
+
+    Raises:
+        ValueError: for cropping of another form, or that leaves nothing, and for inputs of other
+            axes.
+
+    >>> Cropping1D((1, 0))([[[5.0], [6.0]]]).ravel().tolist()
+    [6.0]
+    """
+
+    _rank = 1
+    examples = ({"cropping": (1, 0)}, {"cropping": (0, 1)})
+
+    cropping: Any = field(default=(1, 1), check=_check_ends)
+
+    def _ends(self) -> tuple[tuple[int, int], ...]:
+        before, after = self.cropping
+        return ((-before, -after),)

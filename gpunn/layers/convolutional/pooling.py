@@ -7,10 +7,10 @@ from typing import Any
 
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry
-from gpunn.common.arguments import check_flag, optional
+from gpunn.common.arguments import check_flag
 from gpunn.common.fields import field
 from gpunn.core.plan import Call
-from gpunn.layers.arguments import check_padding, check_pair
+from gpunn.layers.arguments import check_padding
 from gpunn.layers.shapes import Shape
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
@@ -61,9 +61,11 @@ class _Average(_Pooling):
         return self.pooled(ops.average_pool, x)
 
 
-class _Pooling2D(_Pooling):
-    pool_size: Any = field(default=(2, 2), check=check_pair)
-    strides: Any = field(default=None, check=optional(check_pair))
+class _WindowPooling(_Pooling):
+    _sizes = ("pool_size", "strides")
+
+    pool_size: Any = field(default=(2, 2))
+    strides: Any = field(default=None)
     padding: str = field(default="valid", check=check_padding)
 
     def __post_init__(self) -> None:
@@ -81,7 +83,7 @@ class _Pooling2D(_Pooling):
         return self.shape_of(input_shape[0], self.geometry(input_shape).windows, channels)
 
 
-class _GlobalPooling2D(_Pooling):
+class _GlobalPooling(_Pooling):
     data_format: str | None = field(default=None, kw_only=True, placed=True)
     keepdims: bool = field(default=False, check=check_flag)
 
@@ -90,7 +92,7 @@ class _GlobalPooling2D(_Pooling):
         return Geometry.fit(image, image, (1, 1), "valid")  # one window, the whole image
 
     def pooled(self, pool: Callable[..., Tensor], x: Tensor) -> Tensor:
-        axes = (1, 2) if self.channels_last else (2, 3)
+        axes = [axis + (not self.channels_last) for axis in range(1, self._rank + 1)]
         y = pool(x, [x.shape[axis] for axis in axes], data_format=self.data_format)
         return y if self.keepdims else ops.squeeze(y, axes)
 
@@ -101,7 +103,7 @@ class _GlobalPooling2D(_Pooling):
         return (input_shape[0], channels)
 
 
-class MaxPooling2D(_Max, _Pooling2D):
+class MaxPooling2D(_Max, _WindowPooling):
     """Take the largest pixel in each window of an image, separately for each channel.
 
     The gradient goes to that pixel; among equal pixels to the first, row by row, as in PyTorch.
@@ -133,7 +135,7 @@ class MaxPooling2D(_Max, _Pooling2D):
     )
 
 
-class AveragePooling2D(_Average, _Pooling2D):
+class AveragePooling2D(_Average, _WindowPooling):
     """Take the mean of the pixels in each window of an image, separately for each channel.
 
     Padding is not counted. Each pixel's gradient is the sum of ``dy / (pixels in the window)`` over
@@ -156,7 +158,7 @@ class AveragePooling2D(_Average, _Pooling2D):
     examples = MaxPooling2D.examples
 
 
-class GlobalMaxPooling2D(_Max, _GlobalPooling2D):
+class GlobalMaxPooling2D(_Max, _GlobalPooling):
     """Take the largest pixel of each channel, which turns each image into one row of numbers.
 
     Shapes: x ``(batch, height, width, channels)`` -> y ``(batch, channels)``; with ``keepdims``
@@ -177,7 +179,7 @@ class GlobalMaxPooling2D(_Max, _GlobalPooling2D):
     examples = ({}, {"data_format": "channels_first", "keepdims": True})
 
 
-class GlobalAveragePooling2D(_Average, _GlobalPooling2D):
+class GlobalAveragePooling2D(_Average, _GlobalPooling):
     """Take the mean of each channel's pixels, which turns each image into one row of numbers.
 
     Source: Lin, Chen and Yan, "Network in network", 2013.
@@ -197,3 +199,114 @@ class GlobalAveragePooling2D(_Average, _GlobalPooling2D):
 
     aliases = ("GlobalAvgPool2D",)
     examples = GlobalMaxPooling2D.examples
+
+
+class MaxPooling1D(_Max, _WindowPooling):
+    """Take the largest step in each window of a sequence, separately for each channel.
+
+    Shapes: x ``(batch, steps, channels)`` -> y ``(batch, new steps, channels)``, as many as the
+    rows of `MaxPooling2D`; with channels first, channels are axis 1.
+
+    Args:
+        pool_size: number of steps of the window.
+        strides: steps from one window to the next; ``pool_size`` when None.
+        padding, data_format: as in `MaxPooling2D`.
+
+    Raises:
+        ValueError: for inputs of other axes, or in which not even one window fits.
+
+    >>> MaxPooling1D()([[[1.0], [2.0], [4.0], [3.0]]]).ravel().tolist()
+    [2.0, 4.0]
+    """
+
+    _rank = 1
+    aliases = ("MaxPool1D",)
+    examples = (
+        {},
+        {"pool_size": 2, "strides": 1, "padding": "same", "data_format": "channels_first"},
+        {"pool_size": 3, "strides": 2, "padding": "same"},
+    )
+
+    pool_size = 2
+
+
+class AveragePooling1D(_Average, _WindowPooling):
+    """Take the mean of the steps in each window of a sequence, separately for each channel.
+
+    Padding is not counted. Shapes: as in `MaxPooling1D`.
+
+    Args:
+        pool_size, strides, padding, data_format: as in `MaxPooling1D`.
+
+    Raises:
+        ValueError: for inputs of other axes, or in which not even one window fits.
+
+    >>> AveragePooling1D()([[[1.0], [2.0], [4.0], [3.0]]]).ravel().tolist()
+    [1.5, 3.5]
+    """
+
+    _rank = 1
+    aliases = ("AvgPool1D",)
+    examples = MaxPooling1D.examples
+
+    pool_size = 2
+
+
+class GlobalMaxPooling1D(_Max, _GlobalPooling):
+    """Take the largest step of each channel, which turns each sequence into one row of numbers.
+
+    Shapes: x ``(batch, steps, channels)`` -> y ``(batch, channels)``; with ``keepdims``
+    ``(batch, 1, channels)``. With channels first, channels are axis 1.
+
+    Args:
+        data_format, keepdims: as in `GlobalMaxPooling2D`.
+
+    Raises:
+        ValueError: for inputs of other axes.
+
+    >>> GlobalMaxPooling1D()([[[1.0], [4.0], [3.0]]]).tolist()
+    [[4.0]]
+    """
+
+    _rank = 1
+    aliases = ("GlobalMaxPool1D",)
+    examples = GlobalMaxPooling2D.examples
+
+
+class GlobalAveragePooling1D(_GlobalPooling):
+    """Take the mean of each channel's steps, which turns each sequence into one row of numbers.
+
+    With a mask, (batch, steps), the mean is over the steps for which it is true; it is NaN, as in
+    Keras, for a sequence without any.
+
+    Shapes: x ``(batch, steps, channels)`` -> y ``(batch, channels)``; with ``keepdims``
+    ``(batch, 1, channels)``. With channels first, channels are axis 1.
+
+    Args:
+        data_format, keepdims: as in `GlobalMaxPooling2D`.
+
+    Raises:
+        ValueError: for inputs of other axes.
+
+    >>> layer = GlobalAveragePooling1D()
+    >>> x = [[[1.0], [3.0], [8.0]]]
+    >>> layer(x).tolist(), layer(x, mask=[[True, True, False]]).tolist()
+    ([[4.0]], [[2.0]])
+    """
+
+    _rank = 1
+    supports_masking = True
+    aliases = ("GlobalAvgPool1D",)
+    examples = GlobalMaxPooling2D.examples
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        if mask is None:
+            return self.pooled(ops.average_pool, x)
+        axis = 1 if self.channels_last else 2
+        mask = ops.expand_dims(ops.cast(mask, "bool"), 3 - axis)
+        total = ops.sum(ops.where(mask, x, 0.0), axis, keepdims=self.keepdims)
+        return total / ops.sum(ops.cast(mask, x.dtype), axis, keepdims=self.keepdims)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return None: a row of numbers has no steps to mask."""
+        return None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import operator
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -54,13 +52,17 @@ def _write_convolution(
     backend.convolution(x, kernel, None, _IDENTITY, geometry, out, out)
 
 
-def _write_dx(backend: Backend, out: Array, dy: Array, kernel: Array, geometry: Geometry) -> None:
+def _write_dx(
+    backend: Backend, out: Array, dy: Array, kernel: Array, geometry: Geometry, channels: int
+) -> None:
     x = backend.scratch(out.shape, out.dtype, "image")
     saved = backend.scratch(dy.shape, dy.dtype, "filtered")
     backend.convolution_gradient(x, kernel, _IDENTITY, geometry, saved, dy, None, None, out)
 
 
-def _write_dkernel(backend: Backend, out: Array, x: Array, dy: Array, geometry: Geometry) -> None:
+def _write_dkernel(
+    backend: Backend, out: Array, x: Array, dy: Array, geometry: Geometry, depth: int
+) -> None:
     if not x.size:  # an empty sum
         fill(backend, 0.0, out)
         return
@@ -74,25 +76,25 @@ _convolution: Primitive = Primitive(
     _write_convolution,
     lambda x, kernel, geometry: (x[0], *geometry.windows, kernel[3]),
     gradient=lambda dy, y, x, kernel, geometry: (
-        _dx(dy, kernel, geometry=geometry),
-        _dkernel(x, dy, geometry=geometry),
+        _dx(dy, kernel, geometry=geometry, channels=x.shape[3]),
+        _dkernel(x, dy, geometry=geometry, depth=kernel.shape[2]),
     ),
 )
 _dx: Primitive = Primitive(
     "conv's gradient by the image",
     _write_dx,
-    lambda dy, kernel, geometry: (dy[0], *geometry.image, kernel[2]),
-    gradient=lambda g, y, dy, kernel, geometry: (
+    lambda dy, kernel, geometry, channels: (dy[0], *geometry.image, channels),
+    gradient=lambda g, y, dy, kernel, geometry, channels: (
         _convolution(g, kernel, geometry=geometry),
-        _dkernel(g, dy, geometry=geometry),
+        _dkernel(g, dy, geometry=geometry, depth=kernel.shape[2]),
     ),
 )
 _dkernel: Primitive = Primitive(
     "conv's gradient by the kernel",
     _write_dkernel,
-    lambda x, dy, geometry: (*geometry.window, x[3], dy[3]),
-    gradient=lambda g, y, x, dy, geometry: (
-        _dx(dy, g, geometry=geometry),
+    lambda x, dy, geometry, depth: (*geometry.window, depth, dy[3]),
+    gradient=lambda g, y, x, dy, geometry, depth: (
+        _dx(dy, g, geometry=geometry, channels=x.shape[3]),
         _convolution(x, g, geometry=geometry),
     ),
 )
@@ -213,12 +215,21 @@ class _Images:
         height, width = [alone, *several] if self._flat else several
         return height, width
 
-    def kernel(self, kernel: Tensor, channels: int, axis: int = 2) -> Tensor:
-        """Return a kernel of two spatial axes, after checking the channels along ``axis``."""
+    def kernel(self, kernel: Tensor, axis: int = 2, grouped: bool = False) -> Tensor:
+        """Return a kernel of two spatial axes, after checking the channels along ``axis``.
+
+        Args:
+            grouped: whether it may have the channels of a group of these.
+        """
+        channels = self.x.shape[3]
         kernel = expand_dims(kernel, 0) if self._flat and kernel.ndim == 3 else kernel
-        if kernel.ndim != 4 or kernel.shape[axis] != channels:
+        depth = kernel.shape[axis] if kernel.ndim == 4 else 0
+        groups = channels // depth if grouped and depth else 1
+        if depth * groups != channels or (groups > 1 and kernel.shape[3] % groups):
+            several = ", or of groups that divide channels and filters" if grouped else ""
             raise ValueError(
-                f"expected a kernel with {channels} channels, as the images; got {kernel.shape}."
+                f"expected a kernel with {channels} channels, as the images{several}; got shape "
+                f"{kernel.shape}."
             )
         return kernel
 
@@ -228,8 +239,9 @@ class _Images:
     ) -> Geometry:  # fmt: skip
         """Return how the windows are placed on images of this size."""
         padding = str(padding).lower()
-        if padding not in ("valid", "same"):
-            raise ValueError(f"padding must be 'valid' or 'same'; got {padding!r}.")
+        if padding not in ("valid", "same") and not (padding == "causal" and self._flat):
+            more = ", or 'causal' with one axis" if self._flat else ""
+            raise ValueError(f"padding must be 'valid' or 'same'{more}; got {padding!r}.")
         steps, apart = self.sizes("strides", strides), self.sizes("dilation_rate", dilation)
         if max(steps) > 1 and max(apart) > 1:
             raise ValueError(
@@ -267,9 +279,13 @@ def conv(
             promoted with the kernel to one dtype, at least float32.
         kernel: (height, width, channels, filters), or (steps, channels, filters).
         strides: the distance between neighbouring windows: a number, or (vertical, horizontal).
-        padding: "valid", or "same", which pads with zeros to ceil(length / stride) positions.
+        padding: "valid", or "same", which pads with zeros to ceil(length / stride) positions; with
+            one axis also "causal", which pads before the first alone.
         data_format: "channels_last" (the default), or "channels_first" for (batch, channels, ...).
         dilation_rate: the distance between the pixels of a window; 1 if strides are above 1.
+
+    A kernel of fewer channels divides those of the images, and the filters, into groups: each
+    group's filters see its own channels.
 
     Returns:
         floats (batch, new height, new width, filters), or (batch, new steps, filters).
@@ -283,7 +299,7 @@ def conv(
     """
     x, w = promoted(inputs, kernel, at_least="float")
     images = _Images(x, data_format)
-    w = images.kernel(w, images.x.shape[3])
+    w = images.kernel(w, grouped=True)
     geometry = images.geometry(images.x.shape[1:3], w.shape[:2], strides, padding, dilation_rate)
     return images.back(_convolution(images.x, w, geometry=geometry))
 
@@ -301,14 +317,16 @@ def conv_transpose(
     """Compute the transposed convolution, which upsamples: the gradient of `conv` by its images.
 
     The new sizes are ``length * stride`` for "same" and
-    ``length * stride + max(kernel - stride, 0)`` for "valid". Source: Dumoulin & Visin 2016,
+    ``length * stride + max(kernel - stride, 0)`` for "valid", where a dilated kernel is as long as
+    its span. Source: Dumoulin & Visin 2016,
     arXiv:1603.07285.
 
     Args:
         inputs, strides, padding, data_format: as in `conv`.
         kernel: (height, width, filters, channels), or (steps, filters, channels): its last axis is
             that of the images' channels.
-        output_padding, dilation_rate: not supported; None and 1.
+        output_padding: not supported; None.
+        dilation_rate: the distance between the pixels of a window; 1 if strides are above 1.
 
     Returns:
         floats (batch, new height, new width, filters), or (batch, new steps, filters).
@@ -320,17 +338,19 @@ def conv_transpose(
     >>> ops.conv_transpose([[[1.0], [2.0]]], [[[1.0]], [[10.0]]], strides=2).tolist()
     [[[1.0], [10.0], [2.0], [20.0]]]
     """
-    if output_padding is not None or dilation_rate not in (1, (1, 1), [1, 1], (1,), [1]):
-        raise ValueError("neither an output_padding nor a dilation_rate is supported.")
+    if output_padding is not None:
+        raise ValueError(f"output_padding is not supported: it must be None; got {output_padding}.")
     x, w = promoted(inputs, kernel, at_least="float")
     images = _Images(x, data_format)
-    w, steps = images.kernel(w, images.x.shape[3], 3), images.sizes("strides", strides)
+    w, steps = images.kernel(w, 3), images.sizes("strides", strides)
+    apart = images.sizes("dilation_rate", dilation_rate)
+    spans = [d * (k - 1) + 1 for k, d in zip(w.shape, apart, strict=False)]
     larger = [
-        n * step + (max(k - step, 0) if str(padding).lower() == "valid" else 0)
-        for n, step, k in zip(images.x.shape[1:3], steps, w.shape, strict=False)
+        n * step + (max(span - step, 0) if str(padding).lower() == "valid" else 0)
+        for n, step, span in zip(images.x.shape[1:3], steps, spans, strict=True)
     ]
-    geometry = images.geometry(larger, w.shape[:2], strides, padding)
-    return images.back(_dx(images.x, w, geometry=geometry))
+    geometry = images.geometry(larger, w.shape[:2], strides, padding, dilation_rate)
+    return images.back(_dx(images.x, w, geometry=geometry, channels=w.shape[2]))
 
 
 @operation
@@ -361,12 +381,10 @@ def depthwise_conv(
     """
     x, w = promoted(inputs, kernel, at_least="float")
     images = _Images(x, data_format)
-    w = images.kernel(w, images.x.shape[3])
+    w = images.kernel(w)
     geometry = images.geometry(images.x.shape[1:3], w.shape[:2], strides, padding, dilation_rate)
-    x = expand_dims(pad(images.x, _sides(geometry)), -1)
-    terms = [x[cells] * w[at] for at, cells in _cells(geometry)]  # (..., channels, multiplier)
-    y = functools.reduce(operator.add, terms)
-    return images.back(reshape(y, (*y.shape[:3], y.shape[3] * y.shape[4])))
+    w = reshape(w, (*w.shape[:2], 1, w.shape[2] * w.shape[3]))  # a group for each channel
+    return images.back(_convolution(images.x, w, geometry=geometry))
 
 
 @operation

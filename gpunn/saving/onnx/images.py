@@ -44,7 +44,9 @@ class ImageOperators:
         geometry = t.attributes["geometry"]
         kernel = self.add("Transpose", kernel, perm=[3, 2, 0, 1])
         sizes = {**self._windows(geometry), "dilations": list(geometry.dilation)}
-        return self._last(self.add("Conv", self._first(x), kernel, **sizes))
+        images, cells = (part.shape for part in t.inputs)
+        groups = images[3] // cells[2]
+        return self._last(self.add("Conv", self._first(x), kernel, group=groups, **sizes))
 
     def _convs_gradient_by_the_image(self, t: Tensor, dy: str, kernel: str) -> str:
         geometry = t.attributes["geometry"]

@@ -71,41 +71,50 @@ def to_pixels(cells: np.ndarray, g: Geometry) -> np.ndarray:
 @hypothesis.settings(max_examples=25)
 @hypothesis.given(
     geometry=geometries(), n=st.integers(1, 5), channels=st.sampled_from([1, 2, 3, 7, 16, 19]),
-    filters=st.sampled_from([1, 3, 8, 16, 17, 32, 37]), dtype=st.sampled_from(["f4", "f8"]),
+    filters=st.sampled_from([1, 3, 8, 16, 17, 32, 37]), groups=st.sampled_from([1, 1, 2, 5, 33]),
+    dtype=st.sampled_from(["f4", "f8"]),
     adds=st.booleans(), seed=st.integers(0, 9), small=st.booleans(),
 )  # fmt: skip
 def test_convolution_is_what_it_is_defined_as(
-    geometry: Geometry, n: int, channels: int, filters: int, dtype: str, adds: bool, seed: int,
-    small: bool,
+    geometry: Geometry, n: int, channels: int, filters: int, groups: int, dtype: str, adds: bool,
+    seed: int, small: bool,
 ) -> None:  # fmt: skip
-    """Integers make this exact; in one piece, and in several pieces of one sample each."""
+    """Integers make this exact; in one piece, and in several pieces of one sample each. Channels
+    and filters are those of each of the groups."""
     if cpu_kernels.why_not():
         return
     with pytest.MonkeyPatch.context() as patch:
         if small:
             patch.setattr(compiled_images, "FLOPS", 0)
             patch.setattr(compiled_images, "GROUP", 1)
-        check_convolution(geometry, n, channels, filters, dtype, adds, seed)
+        if groups == 33:  # more than a vector has elements: one filter for each channel
+            channels = filters = 1
+        sizes = n, channels * groups, filters * groups
+        check_convolution(geometry, *sizes, dtype, adds, seed, groups=groups)
 
 
 def check_convolution(
     g: Geometry, n: int, channels: int, filters: int, dtype: str, adds: bool, seed: int,
-    backend: Any = None,
+    backend: Any = None, groups: int = 1,
 ) -> None:  # fmt: skip
     from gpunn.backends.compiled.backend import CompiledBackend
 
     backend = backend or CompiledBackend()
     random = np.random.default_rng(seed)
     x = whole_numbers(random, n, *g.image, channels)
-    kernel = whole_numbers(random, *g.window, channels, filters)
+    deep = channels // groups
+    kernel = whole_numbers(random, *g.window, deep, filters)
     bias, dy = whole_numbers(random, filters), whole_numbers(random, n, *g.windows, filters)
     before = [whole_numbers(random, *shape) for shape in (kernel.shape, bias.shape, x.shape)]
-    rows, matrix = patches(x, g).reshape(-1, g.cells * channels), kernel.reshape(-1, filters)
+    own = np.arange(channels)[:, None] // deep == np.arange(filters) // (filters // groups)
+    whole = np.tile(kernel, (1, 1, groups, 1)) * own  # 0 between groups
+    rows, matrix = patches(x, g).reshape(-1, g.cells * channels), whole.reshape(-1, filters)
     y = np.maximum(rows @ matrix + bias, 0).reshape(dy.shape)
     dz = np.where(y > 0, dy, 0).reshape(-1, filters)
     shape = n, g.windows[0] * g.windows[1], g.cells, channels
     wanted = [
-        (rows.T @ dz).reshape(kernel.shape), dz.sum(0),
+        ((rows.T @ dz).reshape(whole.shape) * own).reshape(*g.window, groups, *kernel.shape[2:])
+        .sum(2), dz.sum(0),
         to_pixels((dz @ matrix.T).reshape(shape), g),
     ]  # fmt: skip
     if adds:
@@ -126,6 +135,10 @@ def test_convolution_with_each_instruction_set(backend: Any) -> None:
             geometry = Geometry.fit((6, 5), (3, 2), (1, 1), padding)
             for dtype in ("f4", "f8"):
                 check_convolution(geometry, *sizes, dtype, True, 0, backend)
+                n, _, filters = sizes
+                check_convolution(
+                    geometry, n, filters, filters, dtype, True, 0, backend, groups=filters
+                )
 
 
 @pytest.mark.parametrize("name", ["tanh", "swish", "softmax", "no functor"])

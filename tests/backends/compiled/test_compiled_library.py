@@ -71,7 +71,8 @@ def instructions(request: pytest.FixtureRequest) -> str:
 
 # Operations with products: these use fused multiply-add where the CPU has it.
 WITH_PRODUCTS = {
-    "convolution", "convolution_without_patches", "products", "rounded_products",
+    "convolution", "convolution_of_groups", "convolution_without_patches", "products",
+    "rounded_products",
     "persistent_steps", "persistent_updates", "persistent_evaluation", "expressions_in_steps",
 }  # fmt: skip
 

@@ -86,6 +86,7 @@ def test_layers(name: str, arguments: dict, shape: tuple[int, ...], dtype: str) 
     layer = registered.make("layer", name, arguments)
     if registered.takes_images(layer):
         shape = {(1, 3): (1, 3, 2, 4), (8, 20): (8, 5, 4, 3)}.get(shape, (2, 2, 3, 3))
+        shape = registered.images_for(layer, shape)
     x = random.standard_normal(shape).astype(dtype)
     if layer.takes_list:
         inputs = layers.Input((*shape[1:-1], 6))

@@ -217,11 +217,22 @@ def convolution_without_patches(gpu: Backend, sample: Sample) -> None:
             both_ways_of_convolution(gpu, sample, geometry, shape, filters)
 
 
+def convolution_of_groups(gpu: Backend, sample: Sample) -> None:
+    """Some channels and filters each, or one channel; more of these than a vector has elements."""
+    geometry, (samples, *size, _) = windows(sample)
+    more = 1 + sample.columns % 5
+    for channels, filters, groups in ((6, 3 * more, 3), (2 + more, 2 * (2 + more), 2 + more),
+                                      (13 + more, 13 + more, 13 + more)):  # fmt: skip
+        shape = samples, *size, channels
+        both_ways_of_convolution(gpu, sample, geometry, shape, filters, groups)
+
+
 def both_ways_of_convolution(
-    gpu: Backend, sample: Sample, geometry: Geometry, shape: tuple[int, ...], filters: int
-) -> None:
+    gpu: Backend, sample: Sample, geometry: Geometry, shape: tuple[int, ...], filters: int,
+    groups: int = 1,
+) -> None:  # fmt: skip
     out = sample.normal(shape[0], *geometry.windows, filters)
-    kernel = sample.normal(*geometry.window, shape[3], filters)
+    kernel = sample.normal(*geometry.window, shape[3] // groups, filters)
     linear, formula = gpunn.activations.get("linear"), ELEMENTWISE[sample.seed % len(ELEMENTWISE)]
     separate, saved = formula.saves == "input", sample.normal(*out.shape)
     if not separate:

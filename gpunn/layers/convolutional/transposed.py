@@ -1,0 +1,144 @@
+"""Transposed convolution of images and of sequences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunn.common.arguments import check_flag, check_positive_integer
+from gpunn.common.fields import field
+from gpunn.layers.arguments import (
+    check_activation,
+    check_constraint,
+    check_initializer,
+    check_padding,
+    check_regularizer,
+)
+from gpunn.layers.parameters import declared
+from gpunn.layers.shapes import Shape
+from gpunn.ops.table import ops
+
+from .images import _ImageLayer
+
+
+def _check_none(name: str, value: Any) -> None:
+    if value is not None:
+        raise ValueError(f"{name} must be None: the size follows from strides; got {value!r}.")
+
+
+class _Transposed(_ImageLayer):
+    _sizes = ("kernel_size", "strides", "dilation_rate")
+
+    filters: int = field(check=check_positive_integer)
+    kernel_size: Any = field()
+    strides: Any = field(default=(1, 1))
+    padding: str = field(default="valid", check=check_padding)
+    output_padding: Any = field(default=None, check=_check_none)
+    data_format: str | None = field(default=None, kw_only=True, placed=True)
+    dilation_rate: Any = field(default=(1, 1))
+    activation: Any = field(default=None, check=check_activation)
+    use_bias: bool = field(default=True, check=check_flag)
+    kernel_initializer: Any = field(default="glorot_uniform", check=check_initializer)
+    bias_initializer: Any = field(default="zeros", check=check_initializer)
+    kernel_regularizer: Any = field(default=None, check=check_regularizer)
+    bias_regularizer: Any = field(default=None, check=check_regularizer)
+    activity_regularizer: Any = field(
+        default=None, check=check_regularizer, kw_only=True, placed=True
+    )
+    kernel_constraint: Any = field(default=None, check=check_constraint)
+    bias_constraint: Any = field(default=None, check=check_constraint)
+
+    def build(self, input_shape: Shape) -> None:
+        _, channels = self.image(input_shape)
+        self.kernel = declared(self, "kernel", (*self.kernel_size, self.filters, channels))
+        self.bias = declared(self, "bias", (self.filters,)) if self.use_bias else None
+
+    def call(self, x: Any) -> Any:
+        sizes = self.strides, self.padding, None, self.data_format, self.dilation_rate
+        y = ops.conv_transpose(x, self.kernel, *sizes)
+        return self.activation(self._with_bias(y, self.bias))
+
+
+class Conv2DTranspose(_Transposed):
+    """Enlarge images: each input pixel adds W, times its values, to a window of a larger image.
+
+    ``y = activation(z + b)``, where z is the backward pass of a `Conv2D` on x. It is used in the
+    decoder of an autoencoder, for example. Source: Dumoulin and Visin, "A guide to convolution
+    arithmetic for deep learning", 2016, chapter 4.
+
+    Shapes: x ``(batch, height, width, channels)`` -> y ``(batch, rows, columns, filters)``; with
+    channels first, channels and filters are axis 1. For padding ``"same"``
+    ``rows = height strides[0]``, for ``"valid"``
+    ``rows = height strides[0] + max(kernel_size[0] - strides[0], 0)``; columns likewise.
+
+    Args:
+        filters: number of output channels.
+        kernel_size: (height, width) of the window in pixels, or one number for both.
+        strides: pixels from one window to the next, the factor by which images become larger.
+        padding: ``"valid"``: windows lie entirely inside the larger image; ``"same"``: it is
+            ``strides`` times as large.
+        output_padding: None; the size follows from the other arguments.
+        data_format: as in `Conv2D`.
+        dilation_rate: pixels from one cell of a window to the next; 1 with strides above 1.
+        activation: name or object; None is linear.
+        use_bias: whether to add b.
+        kernel_initializer: initializer of W (height, width, filters, channels).
+        bias_initializer: initializer of b (filters,).
+        kernel_regularizer, bias_regularizer: penalties on W and b, see `gpunn.regularizers`.
+        kernel_constraint, bias_constraint: constraints on W and b, applied after each
+            update, see `gpunn.constraints`.
+
+    Raises:
+        ValueError: for invalid sizes, for an ``output_padding``, and for inputs that are not
+            images.
+
+    >>> layer = Conv2DTranspose(1, 2, strides=2, kernel_initializer="ones")
+    >>> layer([[[[1.0], [2.0]]]])[0, ..., 0].tolist()
+    [[1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 2.0, 2.0]]
+    """
+
+    aliases = ("Convolution2DTranspose",)
+    examples = (
+        {"filters": 3, "kernel_size": (2, 2)},
+        {"filters": 2, "kernel_size": (3, 2), "strides": (2, 1), "padding": "same",
+         "activation": "relu", "bias_initializer": "normal"},
+        {"filters": 2, "kernel_size": (2, 1), "strides": (2, 2), "use_bias": False,
+         "data_format": "channels_first", "activation": "tanh"},
+    )  # fmt: skip
+
+
+class Conv1DTranspose(_Transposed):
+    """Lengthen sequences: each input step adds W, times its values, to a window of a longer one.
+
+    The transposed `Conv1D`; formulas and source as for `Conv2DTranspose`.
+
+    Shapes: x ``(batch, steps, channels)`` -> y ``(batch, new steps, filters)``; with channels
+    first, channels and filters are axis 1. For padding ``"same"`` new steps are
+    ``steps strides``, for ``"valid"`` ``steps strides + max(kernel_size - strides, 0)``.
+
+    Args:
+        filters: number of output channels.
+        kernel_size: number of steps of the window.
+        strides: the factor by which sequences become longer.
+        kernel_initializer: initializer of W (kernel_size, filters, channels).
+        padding, output_padding, data_format, dilation_rate, activation, use_bias,
+            bias_initializer, kernel_regularizer, bias_regularizer, activity_regularizer,
+            kernel_constraint, bias_constraint: as in `Conv2DTranspose`.
+
+    Raises:
+        ValueError: as for `Conv2DTranspose`.
+
+    >>> layer = Conv1DTranspose(1, 2, strides=2, kernel_initializer="ones")
+    >>> layer([[[1.0], [2.0]]]).ravel().tolist()
+    [1.0, 1.0, 2.0, 2.0]
+    """
+
+    _rank = 1
+    aliases = ("Convolution1DTranspose",)
+    examples = (
+        {"filters": 3, "kernel_size": 2},
+        {"filters": 2, "kernel_size": 3, "strides": 2, "padding": "same", "activation": "relu"},
+        {"filters": 2, "kernel_size": 2, "dilation_rate": 2, "data_format": "channels_first"},
+    )
+
+    strides = 1
+    dilation_rate = 1
