@@ -40,7 +40,9 @@ def of_steps(library: Any, weighted: bool = False, metrics: Any = ("mae",)) -> A
     return model
 
 
-def lengths(library: Any, of: Any = ((3, 4), (4, 9), (3, 6), (4, 9), (2, 4))) -> Any:
+def lengths(
+    library: Any, of: Any = ((3, 4), (4, 9), (3, 6), (4, 9), (2, 4)), made: Any = batch
+) -> Any:
     """A data set whose batches have these rows and lengths."""
 
     class Lengths(library.utils.PyDataset):
@@ -48,7 +50,7 @@ def lengths(library: Any, of: Any = ((3, 4), (4, 9), (3, 6), (4, 9), (2, 4))) ->
             return len(of)
 
         def __getitem__(self, k: int) -> Any:
-            return batch(*of[k], seed=k)
+            return made(*of[k], seed=k)
 
     return Lengths()
 
@@ -454,3 +456,36 @@ def test_shapes_of_several_arguments() -> None:
     model = gpunn.Model([a, b], Both()(a, b))
     assert model.output_shape == (None, None, 2)
     assert model([np.ones((1, 5, 2)), np.ones((1, 3, 2))]).shape == (1, 8, 2)
+
+
+@pytest.mark.parametrize("kind", ["metrics", "weighted_metrics"])
+def test_padded_steps_count_as_in_keras(keras: Any, kind: str) -> None:
+    def padded(rows: int, length: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        random = np.random.default_rng([seed, rows, length])
+        x = random.integers(1, 9, (rows, length))
+        x[np.arange(length) >= random.integers(1, length + 1, (rows, 1))] = 0
+        return x, random.integers(0, 3, (rows, length))
+
+    found = []
+    for library in (gpunn, keras):
+        layers = library.layers
+        model = library.Sequential(
+            [
+                library.Input((None,)),
+                layers.Embedding(10, 4, "ones", mask_zero=True),
+                layers.SimpleRNN(
+                    5, kernel_initializer="ones", recurrent_initializer="identity",
+                    return_sequences=True,
+                ),
+                layers.Dense(3, "softmax", kernel_initializer="identity"),
+            ]
+        )
+        model.compile("sgd", "sparse_categorical_crossentropy", **{kind: ["accuracy"]})
+        shapes = [(3, 4), (4, 6), (3, 8), (4, 6)]
+        logs = [numbers(model.fit(*padded(*s), shuffle=False, verbose=0)) for s in shapes]
+
+        data = lengths(library, shapes, padded)
+        logs.append(numbers(model.fit(data, shuffle=False, verbose=0)))
+        found.append([*logs, np.array(model.evaluate(data, verbose=0))])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4)
