@@ -48,7 +48,6 @@ class CompiledBackend(
     """The backend of arrays in host memory with compiled loops."""
 
     name = "compiled"
-    blocks_from = 0
 
     def session(self) -> AbstractContextManager[None]:
         return _Session(self.library)

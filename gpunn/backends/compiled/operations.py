@@ -33,6 +33,8 @@ class CompiledOperations(NumpyBackend):
         self.library, self.instructions = given or (library(), chosen())
         self.compiled_operations: dict[tuple[str | None, ...], Callable[..., None]]
         self.compiled_operations = self.library.operations
+        if self._compiled("attention", "float32"):  # not in pages
+            self.blocks_from = 0
 
     def _compiled(self, name: str, *choices: str | None) -> Any:
         """Return the operation with these choices (types, functors); None if there is none."""
