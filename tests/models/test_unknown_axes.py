@@ -55,6 +55,12 @@ def lengths(
     return Lengths()
 
 
+def draw_weights(model: Any) -> None:
+    """Set the same weights in both libraries, of which no two outputs are equal."""
+    random = np.random.default_rng(5)
+    model.set_weights([random.normal(size=tuple(w.shape)) for w in model.weights])
+
+
 def numbers(history: Any) -> np.ndarray:
     logs = history.history
     return np.array([logs[name] for name in sorted(logs)])
@@ -115,10 +121,11 @@ def test_accuracy_of_steps(keras: Any) -> None:
         model = library.Sequential(
             [
                 library.Input((None, 3)),
-                layers.Dense(4, "relu", kernel_initializer="ones"),
-                layers.Dense(UNITS, "softmax", kernel_initializer="identity"),
+                layers.Dense(4, "relu"),
+                layers.Dense(UNITS, "softmax"),
             ]
         )
+        draw_weights(model)
         model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
         data = [(x, y.argmax(-1)) for x, y in (batch(3, k % 4 + 2, k) for k in range(7))]
         found.append(numbers(model.fit((pair for pair in data), shuffle=False, verbose=0)))
@@ -472,14 +479,12 @@ def test_padded_steps_count_as_in_keras(keras: Any, kind: str) -> None:
         model = library.Sequential(
             [
                 library.Input((None,)),
-                layers.Embedding(10, 4, "ones", mask_zero=True),
-                layers.SimpleRNN(
-                    5, kernel_initializer="ones", recurrent_initializer="identity",
-                    return_sequences=True,
-                ),
-                layers.Dense(3, "softmax", kernel_initializer="identity"),
+                layers.Embedding(10, 4, mask_zero=True),
+                layers.SimpleRNN(5, return_sequences=True),
+                layers.Dense(3, "softmax"),
             ]
         )
+        draw_weights(model)
         model.compile("sgd", "sparse_categorical_crossentropy", **{kind: ["accuracy"]})
         shapes = [(3, 4), (4, 6), (3, 8), (4, 6)]
         logs = [numbers(model.fit(*padded(*s), shuffle=False, verbose=0)) for s in shapes]
