@@ -90,6 +90,20 @@ def alike(one: Any, other: Any) -> None:
         assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 
 
+def test_rows_that_are_not_contiguous() -> None:
+    """Slices of larger arrays train as their copies do."""
+    wide = np.repeat(X, 2, axis=1)[:, ::2], np.repeat(Y[:, None], 2, axis=1)[:, 0]
+    found = []
+    for x, y in (wide, tuple(a.copy() for a in wide)):
+        gpunn.utils.set_random_seed(2)
+        inputs = gpunn.Input((3,))
+        model = Own(inputs, layers.Dense(4, "softmax")(inputs))
+        model.compile("adam", "sparse_categorical_crossentropy")
+        model.fit(x, y, batch_size=5, epochs=2, verbose=0)
+        found.append(model.get_weights())
+    assert all(map(np.array_equal, *found))
+
+
 @pytest.mark.parametrize("cls", [Own, AsInKeras2, OwnInPython, OwnLoss, OwnMetrics])
 def test_a_step_of_its_own_trains_as_fit_does(every_backend: str, cls: Any) -> None:
     gpunn.use_backend(every_backend)

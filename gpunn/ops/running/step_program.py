@@ -156,7 +156,8 @@ class StepProgram:
             return None
         kinds = {"float32": "f", "float64": "f", "int32": "iu"}  # that a program gathers
         for a, into in zip(sources, self._arrays, strict=True):
-            if a.shape[1:] != into.shape[1:] or a.dtype.kind not in kinds.get(into.dtype.name, ""):
+            gathered = a.dtype.kind in kinds.get(into.dtype.name, "") and a.flags.c_contiguous
+            if a.shape[1:] != into.shape[1:] or not gathered:
                 return None
         key = tuple(map(place_of, sources)), order.rows, order.seed
         if self._rows is None or self._rows[0] != key:
