@@ -7,7 +7,7 @@ the same picture twice, and errs less on pictures that it has not seen.
 
 Run:       python examples/few_pictures.py [--epochs 60] [--each 20]
 Takes:     about half a minute.
-Prints:    accuracy and loss on the training pictures and on those held out, for both.
+Prints:    loss and accuracy on the training pictures and on those held out, for both.
 Saves:     few_pictures.png, if matplotlib is installed: changed pictures, and both losses.
 """
 
@@ -97,11 +97,9 @@ def main():
             ).history
             seconds, histories[name] = time.perf_counter() - begun, history
             loss, accuracy = model.evaluate(*held_out, verbose=0)
-            print(
-                f"{name:18} learning: loss {history['loss'][-1]:.3f}, accuracy "
-                f"{history['accuracy'][-1]:.3f}   held out: loss {loss:.3f}, accuracy "
-                f"{accuracy:.3f}   {seconds:.0f} s"
-            )
+            print(f"{name}: {seconds:.0f} s")
+            print(f"  learning  loss {history['loss'][-1]:.3f}  {history['accuracy'][-1]:.3f}")
+            print(f"  held out  loss {loss:.3f}  {accuracy:.3f}")
     one = np.repeat(images[[7]], 24, axis=0)[..., None] / np.float32(255)
     for change in changes():
         one = change(one, training=True)

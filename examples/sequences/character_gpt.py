@@ -6,7 +6,7 @@ its smallest published one on a CPU: 4 blocks of width 128 and 4 heads, a contex
 batches of 12, AdamW with warm-up and cosine decay. nanoGPT's README gives a loss of 1.88 on the
 held-out tenth of the text for it; 65 characters at random would have ln 65 = 4.17.
 
-Run:       python examples/sequences/character_gpt.py [--text FILE] [--steps 2000]
+Run:       python examples/sequences/character_gpt.py [--text FILE] [--steps 2000] [--write 300]
 Takes:     about two minutes on two cores. Without --text it downloads 1 MB.
 Prints:    the loss on held-out text while it learns, its time, and 300 characters that it writes.
 Saves:     character_gpt.png, if matplotlib is installed: the losses.
@@ -114,9 +114,8 @@ def main():
 
     random = np.random.default_rng(0)
     model = network(len(characters), options.steps)
-    print(
-        f"{len(text):,} characters, {len(characters)} different; {model.count_params():,} weights"
-    )
+    print(f"{len(text):,} characters, {len(characters)} different")
+    print(f"{model.count_params():,} weights")
     x_test, y_test = pieces(held_out, 200 * BATCH, random)
     each = max(1, options.steps // 8)
     done, seconds, losses = 0, 0.0, []
@@ -129,7 +128,9 @@ def main():
         losses.append(model.evaluate(x_test, y_test, batch_size=128, verbose=0))
         print(f"{done:6} batches  loss {losses[-1]:.3f}  {seconds:4.0f} s", flush=True)
     print(f"published for this size: {PUBLISHED}")
-    print("".join(characters[code] for code in written(model, codes[:CONTEXT], options.write)))
+    more = written(model, codes[:CONTEXT], options.write)
+    for line in "".join(characters[code] for code in more).splitlines():
+        print(line[:80])
     plot(each * np.arange(1, len(losses) + 1), losses, "character_gpt.png")
 
 

@@ -27,7 +27,7 @@ def read():
     """Return the weather, as features (days, 6), and the highest temperature of each day."""
     table = local_data.seattle_weather()
     weather = table[["precipitation", "temp_max", "temp_min", "wind"]].to_numpy()
-    circle = 2 * np.pi * table["date"].dt.dayofyear.to_numpy() / 365.25
+    circle = 2 * np.pi * table["date"].dt.day_of_year.to_numpy() / 365.25
     features = np.column_stack(
         [np.log1p(weather[:, :1]), weather[:, 1:], np.sin(circle), np.cos(circle)]
     )

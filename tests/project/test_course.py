@@ -25,7 +25,7 @@ PAGES = [
     "neurons", "layers", "losses-and-metrics", "learning", "what-goes-wrong", "mathematics",
     "real-tasks", "pictures",
 ]  # fmt: skip
-OUTSIDE = ("Recurrent", "Transformers", "Reinforcement", "k-means", "Object detection")
+OUTSIDE = ("Language models", "Reinforcement", "k-means", "Object detection")
 TOOL = runpy.run_path(str(ROOT / "tools" / "course.py"))
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?")
 KINDS = {

@@ -48,6 +48,11 @@ SHORT = {
             r"malignant +0\.\d\d +0\.\d\d +0\.\d\d +53\n",
         ],
     ),
+    "character_gpt": (
+        "--text text.txt --steps 64 --write 40",
+        ["8 different\n798,976 weights", r"64 batches  loss 0\.2\d+",
+         "for this size: 1.88"],
+    ),
     "check_data": (
         "",
         [
@@ -91,6 +96,11 @@ SHORT = {
     "diabetes": (
         "--splits 2",
         ["442 patients", r"MLPRegressor +5\d\.\d", r"gpunn +5\d\.\d .* 0\.3"],
+    ),
+    "few_pictures": (
+        "--epochs 2 --each 5",
+        ["50 files belonging to 10 classes", r"as they are: \d+ s\n  learning  loss",
+         r"changed at random: \d+ s\n.*\n  held out  loss \d\.\d+  0\.\d+"],
     ),
     "first_weights": (
         "",
@@ -189,6 +199,11 @@ SHORT = {
         [r"best policy has 0\.57", r"without bonus, seed  1 .* -0\.70\n",
          r"bonus, seed  0 .* 0\.[45]\d\n", r"bonus, seed  1 .* 0\.[345]\d\n"],
     ),
+    "reviews": (
+        "--folder texts --epochs 4",
+        ["320 reviews to learn from, 80 held out", r"LSTM +accuracy (0\.9|1)",
+         r"convolution  accuracy (0\.9|1)"],
+    ),
     "second_order": (
         "--starts 2 --steps 2000",
         [r"ten    Levenberg-Marquardt  +\d of 2", r"eleven trust region  +\d of 2", "Saved"],
@@ -236,6 +251,11 @@ SHORT = {
     "what_would_make_it_a_three": (
         "--rows 5000", [r"a 8: p\(3\) 0\.\d+ -> 0\.99", r"a 0: .* in \d+ steps, pixels"]
     ),
+    "weather": (
+        "--epochs 4",
+        ["1,461 days; windows of 14; 279 held out", r"as today +2\.\d\d",
+         r"convolution +2\.[0-9]\d ", r"GRU +2\.[0-9]\d "],
+    ),
     "wiring": (
         "",
         [
@@ -256,7 +276,27 @@ def test_every_example_is_run_here():
     assert sorted(SHORT) == sorted(EXAMPLES)
 
 
-def write_messages(path, rows=400, seed=1):
+def write_text(folder):
+    """A text in which a letter determines the next one, with few exceptions."""
+    random, letters = np.random.default_rng(0), "abcdefgh"
+    codes = np.cumsum(1 + (random.random(4_000) < 0.05)) % len(letters)
+    (folder / "text.txt").write_text("".join(letters[code] for code in codes), encoding="utf-8")
+
+
+def write_reviews(folder, each=200):
+    """Texts of common words and a few of one of two kinds, in a folder for each."""
+    random = np.random.default_rng(0)
+    common = ["the", "film", "was", "and", "a", "story", "with", "an", "actor", "in", "it"]
+    own = {"bad": ["poor", "dull", "awful", "tedious"], "good": ["fine", "great", "grand", "warm"]}
+    for name, words in own.items():
+        (folder / "texts" / name).mkdir(parents=True)
+        for number in range(each):
+            text = [*random.choice(common, 12), *random.choice(words, 3)]
+            path = folder / "texts" / name / f"{number:03}.txt"
+            path.write_text(" ".join(random.permutation(text)), encoding="utf-8")
+
+
+def write_messages(folder, rows=400, seed=1):
     """Lines of label and text: a quarter is spam, with its own words and common words."""
     random = np.random.default_rng(seed)
     bad = ["win", "prize", "cash", "free", "claim", "urgent", "call", "now", "txt", "offer"]
@@ -270,7 +310,7 @@ def write_messages(path, rows=400, seed=1):
             own = good + bad  # hard to classify
         words = [*random.choice(own, 4), *random.choice(both, 4)]
         lines.append(f"{label}\t{' '.join(random.permutation(words))}\n")
-    path.write_text("".join(lines), encoding="utf-8")
+    (folder / "messages.txt").write_text("".join(lines), encoding="utf-8")
 
 
 # Each takes several seconds.
@@ -287,8 +327,9 @@ LONG = {
 )
 def test_as_a_script(name, mnist, scripts, tmp_path):
     arguments, expected = SHORT[name]
-    if name == "spam":
-        write_messages(tmp_path / "messages.txt")
+    write = {"character_gpt": write_text, "reviews": write_reviews, "spam": write_messages}
+    if name in write:
+        write[name](tmp_path)
     done = scripts.run(EXAMPLES[name], *arguments.split(), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     text = re.sub(r"\nstep.*", "", done.stdout)
