@@ -37,7 +37,8 @@ def predict(model: Any, x: Any, size: int | None, steps: int | None, callbacks: 
         predictor = training.predictor_for(x)
         spec = predictor.spec
         xs = inputs(spec, x)
-        predictor = predictor.of(xs)
+        if predictor.plan.unknown:
+            predictor = predictor.of(xs)
         if callback_list:  # check all batches before callbacks are notified of any
             for array, (argument, _) in zip(xs, spec.inputs, strict=True):
                 check_finite(spec.backend, array, spec.dtype, argument)
@@ -71,7 +72,8 @@ def run(training: Training, x: Any, in_training: bool | None) -> Any:
         training.added = added
         return predictor.form.pack(tensors_of(outputs))
     xs = _on_device(predictor.spec, x)
-    predictor = predictor.of(xs)
+    if predictor.plan.unknown:
+        predictor = predictor.of(xs)
     number = next(training.calls)
     predictor.look()  # the model has the parameters now
     bound = plan, predictor.spec.backend, predictor.spec.dtype, xs
@@ -113,7 +115,8 @@ def activations(training: Training, x: Any) -> dict[str, np.ndarray]:
     """See `gpunn.Model.activations`."""
     predictor = training.predictor_for(x)
     xs = _on_device(predictor.spec, x)
-    predictor = predictor.of(xs)
+    if predictor.plan.unknown:
+        predictor = predictor.of(xs)
     return dict(zip(_call_names(predictor.plan), predictor.activations(xs), strict=True))
 
 

@@ -127,10 +127,8 @@ class Predictor:
         self.batch = sys.maxsize if cache else max(PREDICT_BATCH, PREDICT_BYTES // row)
 
     def of(self, xs: Sequence[Any]) -> Predictor:
-        """Return the predictor for samples of the shapes of these inputs: itself, unless axes may
-        have any length."""
-        if not self.plan.unknown:
-            return self
+        """Return the predictor for samples of the shapes of these inputs, if axes may have any
+        length."""
         return self._resolved(tuple(tuple(x.shape[1:]) for x in xs))
 
     def _resolve(self, shapes: tuple[tuple[int, ...], ...]) -> Predictor:
