@@ -59,6 +59,7 @@ NEEDY = (  # skipped, unless more packages are installed
     "tests/metrics/test_own_means.py", "tests/models/test_unknown_axes.py",
     "tests/layers/sequences/test_masks.py", "tests/layers/sequences/test_recurrent.py",
     "tests/layers/test_second_derivatives.py",
+    "tests/layers/test_beside_keras_programs.py",
     "tests/layers/test_small_layers.py",
     "tests/layers/pictures/test_changed_pictures.py",
     "tests/references/test_steps_and_channels.py",

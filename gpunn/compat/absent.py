@@ -9,6 +9,7 @@ from __future__ import annotations
 import dis
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -109,6 +110,9 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
 }  # fmt: skip
 
 
+UNUSED = {"ImageDataGenerator"}  # many a program imports it, and does without
+
+
 def advice_for(module: str, name: str) -> str | None:
     """Return the message for a name that Keras has in this module and gpunn leaves out."""
     for reason, names in ABSENT.get(module, ()):
@@ -122,6 +126,10 @@ def _is_imported(frame: FrameType) -> bool:
     return dis.opname[frame.f_code.co_code[frame.f_lasti]] == "IMPORT_FROM"
 
 
+def _refused(message: str, *args: Any, **kwargs: Any) -> None:
+    raise NotImplementedError(message)
+
+
 def refusing(module: str, otherwise: Callable[[str], Any]) -> Callable[[str], Any]:
     """Return a ``__getattr__`` for a module, by its ``__name__``, that explains why a name of
     Keras's is missing, and leaves other names to ``otherwise``."""
@@ -132,6 +140,8 @@ def refusing(module: str, otherwise: Callable[[str], Any]) -> Callable[[str], An
         if message is None:
             return otherwise(name)
         if _is_imported(sys._getframe(1)):
+            if name in UNUSED:
+                return partial(_refused, f"{short}.{name}: {message}")
             raise ImportError(f"{short}.{name}: {message}")
         raise AttributeError(f"{short}.{name}: {message}")
 

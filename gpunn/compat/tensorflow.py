@@ -35,7 +35,7 @@ RENAMED = {
     "atanh": "arctanh", "floordiv": "floor_divide", "floormod": "mod", "truediv": "divide",
     "is_nan": "isnan", "is_inf": "isinf", "is_finite": "isfinite", "reverse": "flip",
     "fill": "full", "concat": "concatenate", "range": "arange", "clip_by_value": "clip",
-    "rank": "ndim", "swish": "silu",
+    "rank": "ndim", "swish": "silu", "identity": "copy",
 }  # fmt: skip
 # Arguments that have other names in TensorFlow, and their possible names here.
 ARGUMENTS = {
@@ -135,6 +135,14 @@ def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, name: Any = N
 def l2_loss(t: Any, name: str | None = None) -> Any:
     """Compute half of the sum of squares."""
     return ops.sum(ops.square(t)) / 2
+
+
+def extract_patches(
+    images: Any, sizes: Any, strides: Any, rates: Any, padding: str, name: str | None = None
+) -> Any:
+    """Cut images into patches; see `ops.image.extract_patches`. Lengths are those of four axes."""
+    kept = (sizes[1:3], strides[1:3], rates[1:3])
+    return ops.image.extract_patches(images, *kept, padding.lower())
 
 
 def dropout(
@@ -291,6 +299,7 @@ PLAIN: dict[str, Any] = {
         },
     ),
     "math": Names("math", {}),
+    "image": SimpleNamespace(extract_patches=extract_patches),
     "linalg": Names("linalg", {"global_norm": global_norm}),
     "version": SimpleNamespace(VERSION=__version__, GIT_VERSION=__version__),
     "data": data,

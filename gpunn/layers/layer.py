@@ -39,7 +39,7 @@ from .parameters import (
     weight_of,
 )
 from .shapes import Shape, is_shape, with_batch_axis, without_batch_axis
-from .symbolic import GraphOperation, SampleShape, SymbolicTensor
+from .symbolic import GraphOperation, SampleShape
 
 __all__ = ["Layer", "deserialize", "get", "serialize"]
 
@@ -578,8 +578,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         return list(inputs) if len(inputs) != 1 else inputs[0]
 
     @property
-    def output(self) -> SymbolicTensor:
-        """The output of its first application in a model; the first of several outputs.
+    def output(self) -> Any:
+        """The output of its first application in a model; a list if it has several.
 
         >>> from gpunn.layers import Dense, Input
         >>> layer = Dense(2)
@@ -587,7 +587,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         >>> layer.output is y, y.shape
         (True, (None, 2))
         """
-        return applying.first_application(self, "output").outputs[0]
+        found = list(applying.first_application(self, "output").outputs)
+        return found[0] if len(found) == 1 else found
 
     # `GraphOperation` documents these.
     _check_inputs = applying.check_inputs

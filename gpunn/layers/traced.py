@@ -53,6 +53,10 @@ def call_of(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], training
     return noted(layer, layer._call_name, call) if is_part else call()
 
 
+class NoRowsError(ValueError):
+    """A result of a `call` has no batch axis: no model can contain the layer."""
+
+
 def is_traced(x: Any) -> bool:
     """Whether ``x`` is a tensor whose values are computed in each step, or holds one. This is true
     of every array inside a trace, since a layer that is applied to it may be trained."""
@@ -195,7 +199,7 @@ def outputs_of(
         function: used instead of the `call`.
 
     Raises:
-        ValueError: if an output has no batch axis in front.
+        NoRowsError: if an output has no batch axis in front.
     """
     found, form = [], given
     for batch in (2, 3):
@@ -215,7 +219,7 @@ def outputs_of(
     layer._may_add = bool(trace.losses)
     for two, three in zip(*found, strict=True):
         if two[:1] != (2,) or three[:1] != (3,) or two[1:] != three[1:]:
-            raise ValueError(
+            raise NoRowsError(
                 f"{layer._call_name}: a result with one entry for each sample is expected; got the "
                 f"shapes {two} for 2 samples and {three} for 3. Use self.add_loss(value) to add a "
                 f"loss."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from functools import cached_property, partial
 from typing import Any, ClassVar, cast
 
@@ -225,6 +226,54 @@ class Metric(Formula):
             backend.write(array, np.zeros(array.shape))
         for variable in self.variables:
             variable.reset()
+
+    def stateless_update_state(self, metric_variables: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        """Return the state after a batch of arguments for `update_state`; this object keeps its
+        own. States are arrays, one for each of `variables`, or one if there are none; the empty
+        list stands for the state of this object.
+
+        Raises:
+            ValueError: if the arrays are not those of such a metric.
+
+        >>> from gpunn.metrics import Mean
+        >>> m = Mean()
+        >>> state = m.stateless_update_state(m.stateless_reset_state(), [1, 3])
+        >>> m.stateless_result(state), m.result()
+        (2.0, 0.0)
+        """
+        twin = self._at(metric_variables)
+        twin.update_state(*args, **kwargs)
+        return twin._arrays()
+
+    def stateless_result(self, metric_variables: Any) -> Any:
+        """Return the value for a state; see `stateless_update_state`."""
+        return self._at(metric_variables).result()
+
+    def stateless_reset_state(self) -> list[Any]:
+        """Return the state before the first batch; see `stateless_update_state`."""
+        twin = self._at(())
+        twin.reset_state()
+        return twin._arrays()
+
+    def _arrays(self) -> list[Any]:
+        return [v.numpy() for v in self.variables] or [self._state]
+
+    def _at(self, values: Any) -> Metric:
+        """Return a copy with these arrays as its state."""
+        if _step() is not None:
+            raise NeedsValuesError(f"{self.name} has no stateless calls inside a step.")
+        twin = deepcopy(self)
+        shapes = [np.shape(a) for a in twin._arrays()]
+        if len(values) and [np.shape(a) for a in values] != shapes:
+            raise ValueError(
+                f"The state of the metric {self.name!r} has the shapes {shapes}; got "
+                f"{[np.shape(a) for a in values]}."
+            )
+        for variable, value in zip(twin.variables, values, strict=False):
+            variable.assign(value)
+        if len(values) and not twin.variables:
+            twin.__dict__["_state"] = np.array(values[0], np.float64)
+        return twin
 
     def check(self, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]) -> None:
         """Raise an error for shapes that do not match."""

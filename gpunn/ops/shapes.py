@@ -434,7 +434,7 @@ def shape(x: Any) -> tuple[int, ...]:
     >>> ops.shape([[1, 2, 3], [4, 5, 6]])
     (2, 3)
     """
-    return convert(x).shape
+    return _shape(x)
 
 
 @operation
@@ -447,7 +447,7 @@ def ndim(x: Any) -> int:
     >>> ops.ndim([[1, 2, 3], [4, 5, 6]])
     2
     """
-    return convert(x).ndim
+    return len(_shape(x))
 
 
 @operation
@@ -460,4 +460,9 @@ def size(x: Any) -> int:
     >>> ops.size([[1, 2, 3], [4, 5, 6]])
     6
     """
-    return convert(x).size
+    return math.prod(_shape(x))
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    """Return a shape, which a layer's weights have before their values."""
+    return tuple(x.shape) if hasattr(x, "shape") else convert(x).shape

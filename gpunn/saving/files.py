@@ -222,7 +222,9 @@ def _parse(data: bytes, max_header: int) -> tuple[dict[str, np.ndarray], dict[st
     length = int.from_bytes(data[:8], "little")
     for magic, kind in _FOREIGN.items():
         if data.startswith(magic) and data[8:9] != b"{":
-            raise ValueError(f"it is {kind}; gpunn reads the files that it wrote itself.")
+            raise ValueError(
+                f"it is {kind}; gpunn reads its own files, and .keras archives of Keras 3."
+            )
     if len(data) < 9 or data[8:9] != b"{" or len(data) < 8 + min(length, max_header + 1):
         raise ValueError("it is not a safetensors file, or a truncated one.")
     if length > max_header:

@@ -40,6 +40,12 @@ def test_what_is_imported_says_so_too() -> None:
     assert "ImportError: layers.JaxLayer: gpunn has no layers of other frameworks" in done.stderr
 
 
+def test_what_programs_import_without_need_says_so_when_it_is_called() -> None:
+    code = "from gpunn.keras.preprocessing.image import ImageDataGenerator as G\nprint(1)\nG()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "1\n" and "gpunn has no generators of pictures; utils." in done.stderr
+
+
 def test_a_misspelt_name_gets_the_nearest() -> None:
     with pytest.raises(AttributeError, match=r"gpunn\.layers.*'Dens'\. Did you mean 'Dense'\?"):
         getattr(gpunn.layers, "Dens")  # noqa: B009  type checkers know that there is none

@@ -68,7 +68,7 @@ class _Heads(Layer):
         self.query_dense = self._dense("query", 1, (heads, size))
         self.key_dense = self._dense("key", 1, (others, size))
         if self.use_gate:
-            self._gate = self._dense("gate", 1, (heads, depth), activation="sigmoid")
+            self._gate_dense = self._dense("gate", 1, (heads, depth), activation="sigmoid")
         self.value_dense = self._dense("value", 1, (others, depth))
         self._dropped = Dropout(self.dropout, seed=self.seed)
 
@@ -100,7 +100,7 @@ class _Heads(Layer):
         self.query_dense.build(query_shape)
         self.key_dense.build(key_shape)
         if self.use_gate:
-            self._gate.build(query_shape)
+            self._gate_dense.build(query_shape)
         self.value_dense.build(value_shape)
         self.output_dense.build((*query_shape[:-1], self._counts[0], self._counts[3]))
 
@@ -141,7 +141,7 @@ class _Heads(Layer):
         if self.sliding_window is not None:
             apart = ops.expand_dims(ops.arange(t), 1) - ops.arange(s)
             mask = both(mask, ops.abs(apart) < self.sliding_window)
-        gate = self._gate(query) if self.use_gate else None
+        gate = self._gate_dense(query) if self.use_gate else None
         query, key, value = self.query_dense(query), self.key_dense(key), self.value_dense(value)
         repeats = self._counts[0] // self._counts[1]
         if repeats > 1:

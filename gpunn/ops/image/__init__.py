@@ -2,10 +2,11 @@
 
 from gpunn.common.importing.lazy import offered
 
+from .patches import extract_patches
 from .resizing import resize
 from .sampling import affine_transform
 
-__all__ = ["affine_transform", "resize"]
+__all__ = ["affine_transform", "extract_patches", "resize"]
 # Where doctest finds the examples of operations, which are defined in other modules.
 __test__ = {name: globals()[name] for name in __all__}
 __getattr__, __dir__ = offered(__name__)

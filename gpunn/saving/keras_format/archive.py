@@ -139,8 +139,14 @@ def load_model(
     """
     with zipfile.ZipFile(path) as archive:
         entry = _json(archive, CONFIG, max_header)
+        about = _json(archive, METADATA, max_header) if METADATA in archive.namelist() else {}
         own = _json(archive, OWN, max_header) if OWN in archive.namelist() else {}
         weights = _member(archive, WEIGHTS, None)
+    if (version := str(about.get("keras_version"))).startswith("2."):
+        raise ValueError(
+            f"it is an archive of Keras {version}, which Keras 3 does not read either: pass the "
+            f"weights on, by get_weights there and set_weights here."
+        )
     compiled = entry.get("compile_config") if compile else None
     check({"config": entry.get("config"), "compile": compiled})
     with states.opened(weights) as file:

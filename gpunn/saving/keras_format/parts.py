@@ -43,6 +43,9 @@ UNKNOWN_TO_KERAS = {
         "gamma_regularizer", "beta_constraint", "gamma_constraint",
     },
     "Discretization": {"trainable"}, "Adam": {"lazy"}, "AdamW": {"lazy"},
+    "Cropping1D": {"data_format"}, "UpSampling1D": {"data_format"},
+    "SimpleRNN": {"implementation", "use_cudnn"}, "SimpleRNNCell": {"implementation"},
+    "SpatialDropout1D": {"trainable"}, "SpatialDropout2D": {"trainable"},
 }  # fmt: skip
 """Arguments by class that Keras's class of this name lacks. They are left out at their default."""
 MEANINGLESS: dict[str, tuple[Any, ...]] = {
@@ -99,7 +102,7 @@ def _left_out(name: str, cls: type, key: str, config: Mapping[str, Any]) -> bool
         return False
     plain: Any = cls
     others = {one: other for one, other in config.items() if one != key}
-    if config[key] != plain.from_config(others).get_config()[key]:
+    if config[key] != plain.from_config(others).get_config().get(key):
         raise UnknownInKerasError(
             f"Keras's {name} has no argument {key!r}, which is {config[key]!r} here: save the "
             f"model as .gpunn."

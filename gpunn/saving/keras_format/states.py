@@ -27,6 +27,8 @@ SLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
 }  # fmt: skip
 """Our slots by optimizer in Keras's order: group by group, and within one weight by weight."""
 SHARED = (("average",), ("gradient_accumulator",))  # before these, of any optimizer
+RENAMED = {"Model": "Functional", "GroupQueryAttention": "GroupedQueryAttention"}
+PRIVATE = {"GroupQueryAttention"}  # Keras holds the layers in it by private attributes
 SCRATCH = {"direction"}  # slots that hold nothing between updates
 
 
@@ -57,7 +59,7 @@ def class_name(name: str) -> str:
 
 def _class_of(layer: Any) -> str:
     name = type(layer).__name__
-    return "Functional" if name == "Model" else name
+    return RENAMED.get(name, name)
 
 
 def places(holder: Any) -> dict[str, tuple[Any, list[Parameter]]]:
@@ -78,7 +80,8 @@ def _walk(holder: Any, path: str, seen: set[int]) -> Iterator[tuple[str, tuple[A
         attributes["layers"] = list(holder.layers)
     # Private attributes come last; a model without a call has nothing but its layers.
     for name in sorted(attributes, key=lambda name: f"~{name}" if name.startswith("_") else name):
-        yield from _walk_in(attributes[name], f"{path}/{name}".lstrip("/"), seen)
+        place = "_" + name.lstrip("_") if type(holder).__name__ in PRIVATE else name
+        yield from _walk_in(attributes[name], f"{path}/{place}".lstrip("/"), seen)
 
 
 def _holds(value: Any) -> bool:

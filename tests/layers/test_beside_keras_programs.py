@@ -1,0 +1,135 @@
+"""What programs for Keras do with layers, metrics and operations, beside Keras."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunn
+
+# Keras's own, about arrays of NumPy 2.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def test_a_layer_alone_may_return_what_has_no_entry_for_each_sample(keras: Any) -> None:
+    found = []
+    for module in (gpunn, keras):
+
+        class Total(module.layers.Layer):  # type: ignore[misc, name-defined]
+            def __init__(self, module: Any = module) -> None:
+                super().__init__()
+                self.total = self.add_weight(shape=(2,), initializer="zeros", trainable=False)
+                self.sum = module.ops.sum
+
+            def call(self, x: Any) -> Any:
+                self.total.assign_add(self.sum(x, axis=0))
+                return self.total + 0
+
+        layer, x = Total(), module.ops.ones((2, 2))
+        found.append([np.asarray(layer(x)), np.asarray(layer(x)), layer.get_weights()[0]])
+    for ours, theirs, expected in zip(*found, (2, 4, 4), strict=True):
+        assert (ours == theirs).all() and (ours == expected).all()
+    with pytest.raises(ValueError, match="one entry for each sample"):
+        gpunn.Sequential([gpunn.Input((2,)), _Summed()])
+
+
+class _Summed(gpunn.layers.Layer):
+    def call(self, x: Any) -> Any:
+        return gpunn.ops.sum(x, axis=0)
+
+
+def test_outputs_of_a_layer_with_several(keras: Any) -> None:
+    for module in (gpunn, keras):
+
+        class Two(module.layers.Layer):  # type: ignore[misc, name-defined]
+            def call(self, x: Any) -> Any:
+                return x + 1.0, x * 3.0
+
+        x, layer = module.Input((2,)), Two()
+        y, _ = layer(x)
+        assert isinstance(layer.output, list) and layer.output[0] is y
+        tripled = module.Model(x, layer.output[1]).predict(np.ones((1, 2)), verbose=0)
+        assert tripled.tolist() == [[3.0, 3.0]]
+
+
+def test_the_shape_of_a_weight_is_known_before_its_values(keras: Any) -> None:
+    for module in (gpunn, keras):
+        seen: list[Any] = []
+
+        class Masked(module.layers.Layer):  # type: ignore[misc, name-defined]
+            def __init__(self, module: Any = module, seen: Any = seen) -> None:
+                super().__init__()
+                self.inner, self.note = module.layers.Conv2D(3, 2), seen.append
+                self.asked = (module.ops.shape, module.ops.size, module.ops.ndim)
+
+            def build(self, shape: Any) -> None:
+                self.inner.build(shape)
+                self.note([ask(self.inner.kernel) for ask in self.asked])
+
+            def call(self, x: Any) -> Any:
+                return self.inner(x)
+
+        Masked()(module.Input((4, 4, 1)))
+        assert seen[0] == [(2, 2, 1, 3), 12, 4]
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize(("size", "strides", "rate"), [
+    (3, None, 1), (2, 1, 2), ((2, 4), (1, 3), 1), ((1, 2), 2, 1), ((2, 3), 1, (3, 1)),
+])  # fmt: skip
+def test_patches(keras: Any, every_backend: str, size, strides, rate, padding) -> None:
+    gpunn.use_backend(every_backend)
+    x = np.random.default_rng(0).normal(size=(2, 9, 7, 3)).astype("float32")
+    options = {"strides": strides, "dilation_rate": rate, "padding": padding}
+    expected = keras.ops.image.extract_patches(x, size, **options, data_format="channels_last")
+    for images in (x, x[0]):
+        found = gpunn.ops.image.extract_patches(images, size, **options).numpy()
+        assert np.array_equal(found, np.asarray(expected)[0 if images.ndim == 3 else slice(None)])
+    if padding == "valid":
+        with pytest.raises(ValueError, match="does not fit into images of 9"):
+            gpunn.ops.image.extract_patches(x, 10)
+    if rate == 1 and not isinstance(size, int):
+        step = strides if isinstance(strides, tuple) else (strides, strides)
+        lengths = ([1, *size, 1], [1, *step, 1], [1, 1, 1, 1])
+        like_tensorflow = gpunn.image.extract_patches(x, *lengths, padding.upper())
+        assert np.array_equal(like_tensorflow.numpy(), np.asarray(expected))
+        assert gpunn.identity(like_tensorflow).shape == like_tensorflow.shape
+
+
+@pytest.mark.parametrize("name", ["SparseCategoricalAccuracy", "SparseCategoricalCrossentropy"])
+def test_metrics_with_states_passed(keras: Any, name: str) -> None:
+    y, p = [0, 1, 2], [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.8, 0.1]]
+    values = []
+    for module in (gpunn, keras):
+        metric = getattr(module.metrics, name)()
+        y_true, y_pred = module.ops.array(y), module.ops.array(p)
+        first = metric.stateless_update_state(metric.variables, y_true, y_pred)
+        second = metric.stateless_update_state(first, y_true[:1], y_pred[:1])
+        states = (first, second, metric.stateless_reset_state())
+        values.append([float(metric.stateless_result(s)) for s in states])
+        assert float(metric.result()) == 0  # its own state is as it was
+    assert np.allclose(*values, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"has the shapes \[\(2,\)\]; got \[\(3,\)\]"):
+        gpunn.metrics.Mean().stateless_result([np.zeros(3)])
+
+
+def test_variables_of_ones_own_metric_as_a_state(keras: Any) -> None:
+    for module in (gpunn, keras):
+
+        class Worst(module.metrics.Metric):  # type: ignore[misc, name-defined]
+            def __init__(self, name: str = "worst", ops: Any = module.ops) -> None:
+                super().__init__(name=name)
+                self.worst = self.add_weight(name="w", initializer="zeros")
+                self.larger = ops.maximum
+
+            def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+                self.worst.assign(self.larger(self.worst, (y_pred - y_true)[0]))
+
+            def result(self) -> Any:
+                return self.worst + 0
+
+        metric, array = Worst(), module.ops.array
+        state = metric.stateless_update_state(metric.variables, array([1.0]), array([5.0]))
+        assert float(metric.stateless_result(state)) == 4 and float(metric.result()) == 0
