@@ -315,7 +315,8 @@ def write_messages(folder, rows=400, seed=1):
 
 # Each takes several seconds.
 LONG = {
-    "activations", "autoencoder", "backprop_by_hand", "boundaries", "breast_cancer", "custom_layer",
+    "activations", "autoencoder", "backprop_by_hand", "boundaries", "breast_cancer",
+    "character_gpt", "custom_layer",
     "descent", "diabetes", "distillation", "first_weights", "gan", "mnist_classic", "mnist_recipes",
     "noise_and_normalization", "overfitting", "second_order", "training_choices",
     "vanishing_gradient", "variational_autoencoder",
