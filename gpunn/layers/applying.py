@@ -408,7 +408,8 @@ def run(layer: Any, args: Any, kwargs: dict[str, Any], training: bool) -> Any:
         )
     except traced.NoRowsError:  # alone, it may return what it likes
         layer._own_arena()
-        return traced.call_of(layer, *with_tensors((args, kwargs), dtype), training)
+        args, kwargs = with_tensors((args, kwargs), dtype)
+        return traced.call_of(layer, args, kwargs, training)
     dtypes = map(dtype_of, shapes)
     backend, plan = layer._own_arena().backend, Plan(nodes, shapes, outputs, None, dtypes)
     uploaded = [backend.upload(array) for array in xs]

@@ -54,7 +54,7 @@ class _OfCell(Recurrent):
         super().__post_init__()
         given = {name: getattr(self, name) for name in self._of_cell()}
         name = f"{self._cell.__name__.lower().removesuffix('cell')}_cell"
-        self.cell = self._cell(**given, trainable=self.trainable, dtype=self.dtype, name=name)
+        self.cell = self._cell(**given, trainable=self.trainable, dtype=self.dtype, name=name)  # type: ignore[misc]
 
     @classmethod
     def _of_cell(cls) -> list[str]:

@@ -69,7 +69,7 @@ class Recurrent(Stateful):
     _not_watched = Layer._not_watched | {"states"}
     supports_masking = True
 
-    cell: Any
+    cell: ClassVar[Any]  # of each object; as an annotated field it would be an argument
     return_sequences: bool = field(default=False, check=check_flag, kw_only=True, placed=True)
     return_state: bool = field(default=False, check=check_flag, kw_only=True, placed=True)
     go_backwards: bool = field(default=False, check=check_flag, kw_only=True, placed=True)
@@ -246,7 +246,7 @@ class RNN(Recurrent):
         },
     )
 
-    cell: Any = field(check=_cell_of)
+    cell: Any = field(check=_cell_of)  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         if not isinstance(self.cell, registry.Entry):

@@ -45,7 +45,7 @@ CERTAIN: list[tuple[str, dict[str, Any]]] = [
     ("RandomContrast", {"factor": (0.0, 0.0), "value_range": (20, 200)}),
     *(("CenterCrop", {"height": h, "width": w}) for h, w in [(4, 4), (8, 3), (12, 5), (20, 30)]),
     *(
-        ("Resizing", {"height": h, "width": w, **more})
+        ("Resizing", {"height": h, "width": w, **more})  # type: ignore[dict-item]
         for (h, w), more in itertools.product(
             [(4, 4), (12, 5), (9, 8), (7, 20)],
             [

@@ -246,7 +246,7 @@ def test_a_subclass_with_a_layer_inside(every_backend: str) -> None:
             self.first = layers.LSTM(3, return_state=True)
             self.second = layers.LSTM(3, return_sequences=True)
 
-        def call(self, x: Any) -> Any:
+        def call(self, x: Any) -> Any:  # type: ignore[override]
             _, *states = self.first(x)
             return ops.sum(self.second(x, initial_state=states), axis=1)
 
