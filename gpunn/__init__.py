@@ -116,7 +116,10 @@ _MODULES = {
     "preprocessing.text": "gpunn.utils",
     "preprocessing.timeseries": "gpunn.utils",
     "preprocessing": "gpunn.utils",
+    "layers.convolution": "gpunn.layers.convolutional.convolution",
     "layers.held": "gpunn.layers.parameters",
+    "layers.images": "gpunn.layers.convolutional.images",
+    "layers.pooling": "gpunn.layers.convolutional.pooling",
 }
 sys.meta_path.insert(0, AliasFinder({f"{__name__}.{name}": of for name, of in _MODULES.items()}))
 _public, _ = lazy(

@@ -92,6 +92,16 @@ def rebuilt_with(entry: Any, name: str, value: Any) -> bool:
     return True
 
 
+def add_defaults(entry: Any) -> None:
+    """Give an object from a pickle of an earlier version the arguments that it lacks."""
+    fields: dict[str, _Field] = getattr(type(entry).__init__, "fields", {})
+    for name, of in fields.items():
+        known = of.default is Parameter.empty or of.attribute is None
+        if not known and not hasattr(entry, of.attribute or name):
+            value = of.check(name, of.default) if of.check else of.default
+            setattr(entry, of.attribute or name, value)
+
+
 @dataclass_transform(field_specifiers=(field,))
 class HasFields:
     """Second base class of a kind whose annotated attributes are arguments, for type checkers."""

@@ -179,9 +179,6 @@ class BatchNormalization(_Normalization):
     renorm: bool = field(default=False, check=_refuse_true, attribute=None)
     synchronized: bool = field(default=False, check=check_flag)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({"synchronized": False, **state})  # pickles of 0.1 have none
-
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Return None; raise a ValueError for a mask, as the statistics would be of all steps.
 

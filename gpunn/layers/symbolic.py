@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpunn.common.config import resolve_dtype
+from gpunn.common.fields import add_defaults
 from gpunn.common.names import warn
 from gpunn.common.nested import any_in, found_in, replaced
 from gpunn.common.signatures import signature
@@ -160,7 +161,7 @@ class Application:
         layer._applications.append(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        vars(self).update({"masks": (), "masked": state.get("given"), **state})
         vars(self.layer).setdefault("_applications", []).append(self)
 
     @property
@@ -195,6 +196,7 @@ class GraphOperation:
         if "given_input_shape" in state and "_given_input_shape" not in state:
             state = {_FORMERLY.get(name, name): value for name, value in state.items()}
         vars(self).update(state)
+        add_defaults(self)
 
     _check_values: Any = None
     """A function that checks the data if the layer reads an input: it is called with an array and

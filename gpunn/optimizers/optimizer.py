@@ -21,7 +21,7 @@ from gpunn.common.arguments import (
     check_positive,
     optional,
 )
-from gpunn.common.fields import field
+from gpunn.common.fields import add_defaults, field
 from gpunn.common.formula import Formula
 from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case
@@ -226,6 +226,7 @@ class Optimizer(ByHand, Formula):
             self._control.set_learning_rate(self.learning_rate)
         for arena, _ in state.get("_loose", {}).values():
             self._slots.append((weakref.ref(arena), arena.slots))
+        add_defaults(self)
 
     def _watched(self) -> Mapping[str, Any]:
         """The attributes without a constant learning rate, which the control block holds."""

@@ -26,7 +26,11 @@ struct Layout {
 
     int64 deep() const { return channels / groups; }
     int64 wide() const { return filters / groups; }
+#ifdef FOR_BROWSERS  // pages are to stay small: the products compute these as well
+    static constexpr bool depthwise() { return false; }
+#else
     bool depthwise() const { return groups > 1 && deep() == 1 && wide() == 1; }
+#endif
     int64 depth() const { return w.cell_rows * w.cell_columns * deep(); }
     int64 image() const { return w.pixels() * channels; }
     int64 padded() const { return padded_height * padded_width * channels; }

@@ -14,7 +14,7 @@ WINDOWS = "samples *geometry.windows channels"
 KERNEL = "*geometry.window group_channels filters"
 FILTERED = "samples *geometry.windows filters"
 GROUPS = (
-    "group_channels and channels % group_channels == 0",
+    "0 < group_channels <= channels and channels % group_channels == 0",
     "filters % max(1, channels // max(1, group_channels)) == 0",
 )
 

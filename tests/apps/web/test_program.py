@@ -41,6 +41,20 @@ def pictures() -> Any:
     )
 
 
+def divided() -> Any:
+    """Convolutions of groups of channels, some of one filter for each, with windows over edges."""
+    return gpunn.Sequential(
+        [
+            layers.Input((9, 7, 4)),
+            layers.DepthwiseConv2D(3, padding="same", activation="relu"),
+            layers.Conv2D(6, 2, groups=2, strides=2, activation="tanh"),
+            layers.SeparableConv2D(5, 3, padding="same", depth_multiplier=2),
+            layers.Flatten(),
+            layers.Dense(3, "softmax"),
+        ]
+    )
+
+
 def graph() -> Any:
     a, b = layers.Input((3,)), layers.Input((5,))
     both = layers.Concatenate()([layers.Dense(4, "elu")(a), b])
@@ -72,7 +86,7 @@ class Standardized(layers.Layer):
         return away / ops.sqrt(ops.mean(ops.square(away), axis=-1, keepdims=True) + 1.0)
 
 
-@pytest.mark.parametrize("make", [dense, pictures, graph, table])
+@pytest.mark.parametrize("make", [dense, pictures, divided, graph, table])
 @pytest.mark.parametrize("backend", ["numpy", "compiled"])
 def test_a_page_gives_what_predict_gives(make: Any, backend: str) -> None:
     with choice_put_back():
@@ -147,7 +161,7 @@ def by_differences(model: Any, score: Any, xs: list[np.ndarray]) -> list[np.ndar
     return found
 
 
-@pytest.mark.parametrize("make", [dense, pictures, graph, table, numbers])
+@pytest.mark.parametrize("make", [dense, pictures, divided, graph, table, numbers])
 def test_a_page_gives_the_gradients_by_its_inputs(make: Any) -> None:
     gpunn.utils.set_random_seed(5)
     model = make()
@@ -170,7 +184,7 @@ def test_a_page_gives_the_gradients_by_its_inputs(make: Any) -> None:
     by = factors
     if logits and factors[0].shape[1] > 1:
         by = [factors[0] - factors[0].mean(1)[:, None]]
-    assert logits == (make in (dense, pictures))
+    assert logits == (make in (dense, pictures, divided))
     found = browser.run_document(document, *xs, by=by)
     exact = with_weights_of(model, make)
     expected = by_differences(exact, score, [x.astype(np.float64) for x in xs])
