@@ -241,7 +241,9 @@ def _by_arrays(operation: ProfiledOperation) -> bool:
 def _line(number: str, name: str, size: Any, flops: Any, kernels: Any) -> str:
     figures = (f"{n:,}" if isinstance(n, int) else n for n in (size, flops, kernels))
     cells = (f"{text:>{width}}" for text, width in zip(figures, (13, 15, 9), strict=True))
-    return f"{number:>2} {name[:39]:<39} {''.join(cells)}".rstrip()
+    start = f"{number:>2} "
+    start += name[: 42 - len(start)]
+    return f"{start:<42} {''.join(cells)}".rstrip()
 
 
 def predictions(
