@@ -145,7 +145,23 @@ def get_item(x: Any, key: Any) -> Tensor:
     plain = tuple(map(_plain, entries))
     if plain in ((slice(None),), (Ellipsis,), ()):
         return x
-    return _part(x, key=plain)
+    shape = None if x.is_constant else _shape_of_all(x.shape, plain)
+    return _part(x, key=plain) if shape is None else reshape(x, shape)
+
+
+def _shape_of_all(shape: Shape, key: tuple[Any, ...]) -> Shape | None:
+    """Return the shape of a part that holds all elements in the same order, which need no copy;
+    None for any other.
+
+    >>> _shape_of_all((1, 3), (0,)), _shape_of_all((3,), (slice(None, None, -1),))
+    ((3,), None)
+    """
+    try:
+        found = _part_shape(shape, key)
+    except PlaceError:
+        return None  # the primitive complains
+    forward = all(e.step is None or e.step > 0 for e in key if isinstance(e, slice))
+    return found if forward and math.prod(found) == math.prod(shape) else None
 
 
 def _plain(entry: Any) -> Any:

@@ -66,8 +66,11 @@ def resized(x: Tensor, size: Sequence[int], interpolation: str, antialias: bool 
         if len(parts) == 1:
             x = parts[0]
             continue
-        shape = (m, *(1,) * (3 - axis))
-        x = sum(p * w.astype(x.dtype).reshape(shape) for p, w in zip(parts, weights.T, strict=True))
+        # As rows with a factor for each column, which every backend multiplies in a loop.
+        shape, behind = (-1, *parts[0].shape[1:]), math.prod(x.shape[axis + 1 :])
+        factors = np.repeat(weights, behind, axis=0).astype(x.dtype).T
+        rows = [ops.reshape(part, (-1, m * behind)) for part in parts]
+        x = ops.reshape(sum(r * f for r, f in zip(rows, factors, strict=True)), shape)
     return x
 
 

@@ -150,15 +150,17 @@ def test_a_step_is_one_program(make: Any, batch: int, steps: list[list[Any]]) ->
 
 @registered_networks.unusual
 def test_a_step_with_anything_that_is_registered_is_one_program(steps: list[list[Any]]) -> None:
-    found = {}
+    """Only the layers that are listed, with the reason, go back to Python in a step."""
+    by_functions = set()
     for case in registered_networks.CASES:
         model = registered_networks.network("compiled", "float32", *case)
         x, y = registered_networks.data(model)
         steps.clear()
         model.fit(x, y, batch_size=17, epochs=1, verbose=0)
-        if len(steps) != 1 or of_python(steps[0]):
-            found[str(case)] = steps[:]
-    assert not found
+        (calls,) = steps
+        if of_python(calls):
+            by_functions.add(case[1])
+    assert by_functions == registered_networks.WITH_ARRAY_FUNCTIONS
 
 
 def test_a_program_performs_its_calls_in_order() -> None:

@@ -69,9 +69,10 @@ def instructions(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-# Operations with products: these use fused multiply-add where the CPU has it.
+# Operations with products: these use fused multiply-add where the CPU has it. Attention consists of
+# two, of queries and keys, and of their weights and values.
 WITH_PRODUCTS = {
-    "convolution", "convolution_of_groups", "convolution_without_patches", "products",
+    "attention", "convolution", "convolution_of_groups", "convolution_without_patches", "products",
     "rounded_products",
     "persistent_steps", "persistent_updates", "persistent_evaluation", "expressions_in_steps",
 }  # fmt: skip
