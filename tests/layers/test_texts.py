@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 import gpunn
 from gpunn import layers
+from gpunn.common import registry
 from gpunn.layers import Hashing, TextVectorization
 
 TEXTS = ["The cat sat on the mat.", "The dog, the DOG!", "", "cat\tand  dog", "a mat"]
@@ -164,11 +166,18 @@ def test_forms_of_words() -> None:
     assert own(["axb", "bxxb a"]).tolist() == [[2, 3, 0], [3, 3, 2]]
 
 
-@gpunn.saving.register_serializable()
 def _shout(x: Any) -> Any:
     return np.char.upper(x)
 
 
+@pytest.fixture
+def shout() -> Iterator[None]:
+    with registry.restored():
+        gpunn.saving.register_serializable()(_shout)
+        yield
+
+
+@pytest.mark.usefixtures("shout")
 @pytest.mark.parametrize("mode", ["int", "count", "tf_idf"])
 def test_it_trains_in_a_model_and_is_saved(every_backend: str, mode: str, tmp_path: Path) -> None:
     gpunn.use_backend(every_backend)
