@@ -35,13 +35,17 @@ LEFT_BEHIND = (".*", "build", "dist", "runs", "*.egg-info", "__pycache__", "_ker
                "not_built.json")  # fmt: skip
 MEGABYTE = 1_000_000
 # A wheel has at most 4 MB. Code that takes little of a step's time is optimized for size, as for
-# browsers in tools/web.py; loops are unrolled in products and updates only, g++ does it nowhere.
-SMALLER = {"small": "*/expressions.cpp*|*/losses.cpp*|*/metrics.cpp*|*/rows.cpp*",
+# browsers in tools/web.py; so is all but the products of the baseline of x86-64, which few CPUs
+# choose. Loops are unrolled in products and updates only, g++ does it nowhere.
+SMALLER = {"kept": "*=_kernels_baseline*/products.cpp*|*=_kernels_baseline*/convolution.cpp*",
+           "small": "*/expressions.cpp*|*/losses.cpp*|*/metrics.cpp*|*/rows.cpp*",
            "unrolled": "*/products.cpp*|*/convolution.cpp*|*/steps.cpp*|*/updates.cpp*",
            }  # fmt: skip
+RARE = {"x86_64": "*=_kernels_baseline*", "aarch64": "none"}
 CXX = """#!/bin/sh
 case "$*" in
-  {small}) exec {command} "$@" -Os ;;
+  {kept}) exec {command} "$@" ;;
+  {small}|{rare}) exec {command} "$@" -Os ;;
   {unrolled}|*" -shared "*) exec {command} "$@" ;;
   *) exec {command} "$@" -fno-unroll-loops ;;
 esac
@@ -187,15 +191,26 @@ def wheel(archive: Path, python: Interpreter, machine: str, dist: Path) -> Path:
     run(environment(python), "setup.py", "--quiet", "bdist_wheel", "--plat-name", platform,
         "--dist-dir", folder / "made", cwd=tree, **compiler(python, machine, folder))  # fmt: skip
     made = take(folder / "made", "*.whl", dist)
+    pack_tightly(made)
     shutil.rmtree(folder)
     return made
+
+
+def pack_tightly(path: Path) -> None:
+    """Compress a wheel's files again, with zlib's highest level: nothing else of them changes."""
+    tight = path.with_suffix(".tight")
+    with zipfile.ZipFile(path) as loose, zipfile.ZipFile(tight, "w") as file:
+        for one in loose.infolist():
+            file.writestr(one, loose.read(one), zipfile.ZIP_DEFLATED, compresslevel=9)
+    tight.replace(path)
 
 
 def compiler(python: Interpreter, machine: str, folder: Path) -> dict[str, str]:
     """Return the variables with which setup.py compiles for a machine, by Zig."""
     target = f"-target {machine}-linux-gnu.{GLIBC[0]}.{GLIBC[1]}"
     cc, cxx = f"{zig()} cc {target}", folder / "c++"
-    cxx.write_text(CXX.format(command=f"{zig()} c++ -w {target}", **SMALLER), encoding="utf-8")
+    script = CXX.format(command=f"{zig()} c++ -w {target}", rare=RARE[machine], **SMALLER)
+    cxx.write_text(script, encoding="utf-8")
     cxx.chmod(0o755)
     suffix = f".cpython-{python.name[2:]}-{machine}-linux-gnu.so"
     # Debian's Python.h includes <MACHINE-linux-gnu/python3.x/pyconfig.h>, which is the same text
