@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import registered
+import registered_networks
 import threadpoolctl
 from digit_networks import PROGRAMS, mlp, program_1, stepper
 
@@ -70,6 +71,7 @@ NOT_IN_A_CHAIN = (
     "DatetimeEncoder", "Hashing", "HashingVectorizer", "TextVectorization",
     "CategoryEncoding",  # with several columns it copies one after the other
     "Discretization", "Embedding", "ReversibleEmbedding",  # nothing is learned: zeros are copied
+    *registered_networks.WITH_ARRAY_FUNCTIONS,
 )  # fmt: skip
 
 

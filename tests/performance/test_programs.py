@@ -109,7 +109,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str
         {"path": "edited.py", "text": FAILS, "changes": [edit]},
         {"path": "shorter.py", "text": "while True: pass", "changes": [shorter]},
         {"path": "ends.py", "text": "import os\nos.abort()"},
-        {"path": "lacks.py", "text": "from keras.layers import LSTM"},
+        {"path": "lacks.py", "text": "from keras.layers import NoSuchLayer"},
         {"path": "by hand.py", "text": FAILS, "needs": "training step by hand"},
         {"path": "draws.py", "text": DRAWS},
         {"path": "fetches.py", "text": "import urllib.request as u\nu.urlopen('http://a.b')"},
