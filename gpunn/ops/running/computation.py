@@ -160,12 +160,12 @@ class Computation:
     ) -> list[Work]:
         work: list[Work] = []
         order = [t for t in order if id(t) not in self._arrays or not self._is_compared(t)]
-        plain, added = self._written_directly(order, targets)
+        plain, added, through = self._written_directly(order, targets)
         self._plain = plain
         for t in order:
             if self._is_given(t):
                 self.array(t)
-        written = list(plain.values())
+        written = [*plain.values(), *through]
         computed = [t for t in order if not self._is_given(t)]
         steps = self._scheduled(computed, needed)
         made = {id(t) for t in computed if not t.primitive.view}
@@ -292,22 +292,35 @@ class Computation:
 
     def _written_directly(
         self, order: list[Tensor], targets: Sequence[Destination]
-    ) -> tuple[dict[int, Destination], dict[int, Destination]]:
-        """Return the results computed directly in their destinations: written, and accumulated."""
+    ) -> tuple[dict[int, Destination], dict[int, Destination], list[Destination]]:
+        """Return the results computed directly in their destinations: written, and accumulated; and
+        the destinations of views whose memory is thereby written."""
         new = [t for t in order if not self._is_given(t) and id(t) not in self._arrays]
         made = {id(t) for t in new if not t.primitive.view}
         others_write = any(not self._is_given(t) and t.primitive.writes for t in order)
         plain: dict[int, Destination] = {}
         added: dict[int, Destination] = {}
+        through: list[Destination] = []
+        known = set(map(id, new))
         for target in targets:
-            key = id(target.tensor)
-            if target.array is None or key not in made or self._is_read(target.array):
+            if target.array is None or self._is_read(target.array):
                 continue
-            if not target.accumulate:
+            of = target.tensor
+            while id(of) in known and _is_whole(of):
+                of = of.inputs[0]
+            key = id(of)
+            if key not in made:
+                continue
+            if of is not target.tensor:
+                if not target.accumulate and target.array.flags.c_contiguous:
+                    whole = Destination(of, target.array.reshape(of.shape))
+                    if plain.setdefault(key, whole) is whole:
+                        through.append(target)
+            elif not target.accumulate:
                 plain.setdefault(key, target)
             elif not others_write and self._is_alone(target, targets):
                 added.setdefault(key, target)
-        return plain, added
+        return plain, added, through
 
     def _is_alone(self, target: Destination, targets: Iterable[Destination]) -> bool:
         """Return whether no other destination shares the memory, as the order of sums matters."""
@@ -342,3 +355,9 @@ class Computation:
         array = array.reshape(-1)
         self.free.setdefault((array.size, array.dtype.name), []).append(array)
         return self.released(array)
+
+
+def _is_whole(t: Tensor) -> bool:
+    """Return whether a tensor is all of another one's memory, with another shape."""
+    view = t.primitive.view and not t.primitive.acts
+    return view and t.size == t.inputs[0].size and t.dtype == t.inputs[0].dtype
