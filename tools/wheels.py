@@ -35,16 +35,16 @@ LEFT_BEHIND = (".*", "build", "dist", "runs", "*.egg-info", "__pycache__", "_ker
                "not_built.json")  # fmt: skip
 MEGABYTE = 1_000_000
 # A wheel has at most 4 MB. Code that takes little of a step's time is optimized for size, as for
-# browsers in tools/web.py; so is all but the products of the baseline of x86-64, which few CPUs
-# choose. Loops are unrolled in products and updates only, g++ does it nowhere.
-SMALLER = {"kept": "*=_kernels_baseline*/products.cpp*|*=_kernels_baseline*/convolution.cpp*",
-           "small": "*/expressions.cpp*|*/losses.cpp*|*/metrics.cpp*|*/rows.cpp*",
+# browsers in tools/web.py; so is all of the baseline of x86-64, which few CPUs choose. Loops are unrolled in products and updates only, g++ does it nowhere.
+SMALLER = {"small": "|".join(f"*/{name}.cpp*" for name in (
+               "activations", "attention", "expressions", "generated_loops", "layout", "losses",
+               "metrics", "narrow", "noise", "normalization", "penalties", "places", "pooling",
+               "rows")),
            "unrolled": "*/products.cpp*|*/convolution.cpp*|*/steps.cpp*|*/updates.cpp*",
            }  # fmt: skip
 RARE = {"x86_64": "*=_kernels_baseline*", "aarch64": "none"}
 CXX = """#!/bin/sh
 case "$*" in
-  {kept}) exec {command} "$@" ;;
   {small}|{rare}) exec {command} "$@" -Os ;;
   {unrolled}|*" -shared "*) exec {command} "$@" ;;
   *) exec {command} "$@" -fno-unroll-loops ;;

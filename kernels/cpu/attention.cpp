@@ -1,7 +1,8 @@
 // Attention in blocks of queries: the scores of a block stay in a cache, and no others exist.
+#include "matmul.hpp"
 #include "operation.hpp"
-#include "products.hpp"
 #include "rows.hpp"
+#include "tiles.hpp"
 
 namespace {
 
