@@ -35,7 +35,8 @@ LEFT_BEHIND = (".*", "build", "dist", "runs", "*.egg-info", "__pycache__", "_ker
                "not_built.json")  # fmt: skip
 MEGABYTE = 1_000_000
 # A wheel has at most 4 MB. Code that takes little of a step's time is optimized for size, as for
-# browsers in tools/web.py; so is all of the baseline of x86-64, which few CPUs choose. Loops are unrolled in products and updates only, g++ does it nowhere.
+# browsers in tools/web.py; so is all of the baseline of x86-64, which few CPUs choose. Loops are
+# unrolled in products and updates only, g++ does it nowhere.
 SMALLER = {"small": "|".join(f"*/{name}.cpp*" for name in (
                "activations", "attention", "expressions", "generated_loops", "layout", "losses",
                "metrics", "narrow", "noise", "normalization", "penalties", "places", "pooling",
