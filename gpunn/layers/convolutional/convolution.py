@@ -291,9 +291,9 @@ class Conv1D(_Convolution):
         padding: ``"valid"``; ``"same"``, with zeros at both ends; or ``"causal"``, with zeros
             before the first step alone: no output depends on later steps.
         dilation_rate: steps from one cell of a window to the next.
-        data_format, groups, activation, use_bias, kernel_initializer, bias_initializer,
-            kernel_regularizer, bias_regularizer, activity_regularizer, kernel_constraint,
-            bias_constraint: as in `Conv2D`.
+        data_format, groups, activation, use_bias, kernel_initializer: as in `Conv2D`.
+        bias_initializer, kernel_regularizer, bias_regularizer: as in `Conv2D`.
+        activity_regularizer, kernel_constraint, bias_constraint: as in `Conv2D`.
 
     Raises:
         ValueError: as for `Conv2D`.

@@ -104,9 +104,9 @@ class DepthwiseConv1D(_Depthwise):
     Args:
         kernel_size, strides, padding, data_format, dilation_rate: as in `Conv1D`.
         depth_multiplier: m, the number of windows of a channel.
-        activation, use_bias, depthwise_initializer, bias_initializer, depthwise_regularizer,
-            bias_regularizer, activity_regularizer, depthwise_constraint, bias_constraint: as in
-            `DepthwiseConv2D`.
+        activation, use_bias, depthwise_initializer, bias_initializer: as in `DepthwiseConv2D`.
+        depthwise_regularizer, bias_regularizer, activity_regularizer: as in `DepthwiseConv2D`.
+        depthwise_constraint, bias_constraint: as in `DepthwiseConv2D`.
 
     Raises:
         ValueError: as for `DepthwiseConv2D`.
@@ -183,8 +183,8 @@ class SeparableConv2D(_Separable):
     arXiv:1610.02357.
 
     Shapes: x ``(batch, height, width, channels)`` -> y ``(batch, rows, columns, filters)``; with
-    channels first, channels are axis 1. The weights: ``depthwise_kernel`` (*kernel_size, channels,
-    depth_multiplier), ``pointwise_kernel`` (1, 1, channels depth_multiplier, filters), b
+    channels first, channels are axis 1. The weights: ``depthwise_kernel`` (the kernel's size,
+    channels, depth_multiplier), ``pointwise_kernel`` (1, 1, channels depth_multiplier, filters), b
     (filters,).
 
     Args:
@@ -227,10 +227,10 @@ class SeparableConv1D(_Separable):
     Args:
         filters: number of output channels.
         kernel_size, strides, padding, data_format, dilation_rate: as in `Conv1D`.
-        depth_multiplier, activation, use_bias, depthwise_initializer, pointwise_initializer,
-            bias_initializer, depthwise_regularizer, pointwise_regularizer, bias_regularizer,
-            activity_regularizer, depthwise_constraint, pointwise_constraint, bias_constraint: as
-            in `SeparableConv2D`.
+        depth_multiplier, activation, use_bias, depthwise_initializer: as in `SeparableConv2D`.
+        pointwise_initializer, bias_initializer, depthwise_regularizer: as in `SeparableConv2D`.
+        pointwise_regularizer, bias_regularizer, activity_regularizer: as in `SeparableConv2D`.
+        depthwise_constraint, pointwise_constraint, bias_constraint: as in `SeparableConv2D`.
 
     Raises:
         ValueError: as for `DepthwiseConv2D`.

@@ -120,9 +120,9 @@ class Conv1DTranspose(_Transposed):
         kernel_size: number of steps of the window.
         strides: the factor by which sequences become longer.
         kernel_initializer: initializer of W (kernel_size, filters, channels).
-        padding, output_padding, data_format, dilation_rate, activation, use_bias,
-            bias_initializer, kernel_regularizer, bias_regularizer, activity_regularizer,
-            kernel_constraint, bias_constraint: as in `Conv2DTranspose`.
+        padding, output_padding, data_format, dilation_rate, activation: as in `Conv2DTranspose`.
+        use_bias, bias_initializer, kernel_regularizer, bias_regularizer: as in `Conv2DTranspose`.
+        activity_regularizer, kernel_constraint, bias_constraint: as in `Conv2DTranspose`.
 
     Raises:
         ValueError: as for `Conv2DTranspose`.
