@@ -372,5 +372,7 @@ def test_a_call_that_returns_its_weight_has_no_batch_axis() -> None:
             self.total.assign_add(ops.sum(x, axis=0))
             return self.total
 
+    # Alone, it may return what it likes; in a model each sample needs an entry.
+    assert_allclose(Total()(data()[0]), data()[0].sum(axis=0), rtol=1e-5)
     with pytest.raises(ValueError, match=r"total_of\.call: .*one entry for each sample.*\(4,\)"):
-        Total()(data()[0])
+        gpunn.Sequential([gpunn.Input((FEATURES,)), Total()])
