@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .case import floats, ints, of, oracle
+from .differences import UNREAD
 
 EDGES: Any = {"edges": ("zeros", "tiny", "nan"), "values": "keras"}
 oracle(
@@ -105,8 +106,7 @@ SCANS = [
     of(floats(4, 3), by=lambda k, x: scanned(k, lambda c, y: (c + k.sum(y), y), 0.0, x, part=(0,))),
     of(floats(4, 3), floats(3, 2), by=lambda k, *xs: k.scan(decayed, xs[0][0], xs[1])),
 ]  # fmt: skip
-# Not nan, as for associative_scan.
-oracle("scan", *SCANS, scale="largest", edges=("zeros", "tiny"), values="keras")
+oracle("scan", *SCANS, scale="largest", differs=[UNREAD], **EDGES)
 PAIRS: Any = lambda k: lambda a, b: (a[0] * b[0], a[1] * b[0] + b[1])  # noqa: E731
 oracle(
     "associative_scan",
@@ -120,6 +120,5 @@ oracle(
         PAIRS(k), (x, y), axis=-1, reverse=True)[1]),
     of(ints(6), by=lambda k, x: k.associative_scan(lambda a, b: a + b, x)),
     of(floats(4, 3), floats(3, 2), by=lambda k, *xs: k.associative_scan(PAIRS(k), xs)),
-    # Not nan: a product of it with a gradient of 0 is nan here, and left out by PyTorch's slices.
-    scale="largest", edges=("zeros", "tiny"), values="keras",
+    scale="largest", differs=[UNREAD], **EDGES,
 )  # fmt: skip

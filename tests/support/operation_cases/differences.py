@@ -30,6 +30,11 @@ OF_NAN = Difference(
     "NaN", "Keras on PyTorch: that of one of the sides, which differs from operation to operation",
     "that of any side, or NaN: there is none", _not_numbers, "gradient",
 )  # fmt: skip
+UNREAD = Difference(
+    "NaN in a step whose result neither a later step nor the result that is asked for reads",
+    "PyTorch: 0 or NaN, depending on how it is asked", "NaN: 0 times NaN",
+    lambda *arrays: len(arrays) == 2 and any(np.isnan(a).any() for a in arrays), "gradient",
+)  # fmt: skip
 FIRST_OF_EQUALS = Difference(
     "equal numbers", "PyTorch: half of the gradient each", "all of it to x1, as TensorFlow",
     lambda a, b: a == b, "gradient",
