@@ -46,7 +46,10 @@ def kind_of(path: Path) -> str:
     if not os.path.isfile(path):
         return ""
     with open(path, "rb") as stream:
-        data = stream.read(9)
+        return _kind_of(stream.read(9))
+
+
+def _kind_of(data: bytes) -> str:
     found = (kind for magic, kind in _FOREIGN.items() if data.startswith(magic))
     return next(found, "") if data[8:9] != b"{" else ""
 
@@ -220,11 +223,10 @@ def _tensor(entry: dict[str, Any], tensors: dict[str, np.ndarray], used: set[str
 def _parse(data: bytes, max_header: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the tensors and the JSON of a safetensors file."""
     length = int.from_bytes(data[:8], "little")
-    for magic, kind in _FOREIGN.items():
-        if data.startswith(magic) and data[8:9] != b"{":
-            raise ValueError(
-                f"it is {kind}; gpunn reads its own files, and .keras archives of Keras 3."
-            )
+    if kind := _kind_of(data):
+        raise ValueError(
+            f"it is {kind}; gpunn reads its own files, and .keras archives of Keras 3."
+        )
     if len(data) < 9 or data[8:9] != b"{" or len(data) < 8 + min(length, max_header + 1):
         raise ValueError("it is not a safetensors file, or a truncated one.")
     if length > max_header:

@@ -420,8 +420,9 @@ def _as_keras(path: Path, ending: str, write: Callable[[], None]) -> bool:
     try:
         write()
     except (ImportError, ValueError) as error:
-        known = isinstance(error, ImportError) or type(error).__name__ == "UnknownInKerasError"
-        if not known:
+        from .keras_format.parts import UnknownInKerasError
+
+        if not isinstance(error, (ImportError, UnknownInKerasError)):
             raise
         announce_format(path, f" {error}")
         return False

@@ -183,6 +183,19 @@ def test_graphs(tmp_path, build, first, keras):
         again.load_weights(tmp_path / "m.keras")
 
 
+def test_operations_keep_their_names(tmp_path, keras):
+    """Else a new name might be that of a layer."""
+    x = inputs = keras.Input((3,))
+    for _ in range(3):
+        x = keras.layers.Add()([x * 0.5 + 1.0, inputs])
+    model = keras.Model(inputs, x)
+    model.save(tmp_path / "m.keras")
+    gpunn.backend.clear_session()  # operations are named add, add_1, ... again
+    ours = load_model(tmp_path / "m.keras")
+    assert {op.name for op in ours.operations} == {op.name for op in model.operations}
+    assert_near(ours.predict(rows(2, 3), verbose=0), model.predict(rows(2, 3), verbose=0))
+
+
 def test_graphs_of_any_order(tmp_path, keras):
     """Random graphs of layers of one class: no weights change places."""
     for seed in range(12):
@@ -350,6 +363,22 @@ def test_older_versions(tmp_path, keras):
         file.attrs["keras_version"] = "2.9.0"
     with pytest.raises(ValueError, match="it is an HDF5 file; gpunn reads its own files, and"):
         load_model(tmp_path / "old.keras")
+
+
+def test_an_array_without_contents_makes_no_room(tmp_path, keras):
+    """HDF5 stores nothing of an array that nobody has written to, whatever its shape."""
+
+    def grow(file):
+        for place, shape in ((FIRST, (3, 10**9)), ("layers/dense/vars/1", (10**9,)),
+                             ("layers/dense_1/vars/0", (10**9, 2))):  # fmt: skip
+            del file[place]
+            file.create_dataset(place, shape, "f4", chunks=True)
+
+    path, _ = saved(tmp_path, keras)
+    changed(path, "config.json", in_config(lambda d: layer(d)["config"].update(units=10**9)))
+    changed(path, "model.weights.h5", in_weights(grow))
+    with pytest.raises(ValueError, match=r"m\.keras: the layers have .* weights, but .* stored"):
+        load_model(path)
 
 
 def test_members_that_are_missing_or_swell(tmp_path, keras):

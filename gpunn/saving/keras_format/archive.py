@@ -20,15 +20,17 @@ import numpy as np
 from gpunn.common import registry
 from gpunn.common.atomic_files import Path, atomic_write
 from gpunn.common.names import warn
+from gpunn.common.nested import replaced
 from gpunn.core.arena import with_room_for
 
 from . import graphs, states
-from .parts import from_keras, to_keras
+from .parts import described, from_keras, is_part
 
 CONFIG, WEIGHTS, METADATA, OWN = "config.json", "model.weights.h5", "metadata.json", "gpunn.json"
 KERAS_VERSION = "3.15.1"  # whose format this is
-MOST_EXPANSION = 100  # bytes of a member for each byte in the archive
-KINDS = {"loss": "loss", "metrics": "metric", "weighted_metrics": "metric"}
+KINDS = {
+    "optimizer": "optimizer", "loss": "loss", "metrics": "metric", "weighted_metrics": "metric",
+}  # fmt: skip
 
 
 # -- writing
@@ -55,7 +57,10 @@ def _save_model(model: Any, path: Path, include_optimizer: bool) -> None:
         own = {name: array for name, array in tensors.items() if not name.startswith("slot/")}
         document["training"] = {"values": values, **{k: v.tolist() for k, v in own.items()}}
     members = {
-        METADATA: {"keras_version": KERAS_VERSION, "date_saved": f"{_now():%Y-%m-%d@%H:%M:%S}"},
+        METADATA: {
+            "keras_version": KERAS_VERSION,
+            "date_saved": f"{datetime.datetime.now():%Y-%m-%d@%H:%M:%S}",
+        },
         CONFIG: entry,
         OWN: document,
     }
@@ -78,10 +83,6 @@ def _write(path: Path, data: bytes) -> None:
     atomic_write(path, [data])
 
 
-def _now() -> datetime.datetime:
-    return datetime.datetime.now()
-
-
 def _plain(value: Any) -> Any:
     """Return a value of NumPy as one of JSON."""
     if isinstance(value, (np.ndarray, np.generic)):
@@ -94,28 +95,16 @@ def _compile_config(model: Any) -> dict[str, Any] | None:
     if config is None:
         return None
     made = {
-        "optimizer": to_keras(config["optimizer"], "optimizer"),
         "loss_weights": config["loss_weights"],
         "run_eagerly": False, "steps_per_execution": 1, "jit_compile": False,
     }  # fmt: skip
     alone = len(model.output_names) == 1
     for key, kind in KINDS.items():
-        value = _described(config[key], kind)
+        value = described(config[key], lambda part, kind=kind: kind)
         made[key] = value[0] if alone and isinstance(value, list) and len(value) == 1 else value
     if alone and isinstance(made["metrics"], (str, dict)):
         made["metrics"] = [made["metrics"]]
     return {key: value or None for key, value in made.items()} | {"run_eagerly": False}
-
-
-def _described(value: Any, kind: str) -> Any:
-    """Return losses or metrics, in any structure, as Keras describes them."""
-    if isinstance(value, list):
-        return [_described(one, kind) for one in value]
-    if isinstance(value, dict) and set(value) == {"class_name", "config"}:
-        return to_keras(value, kind)
-    if isinstance(value, dict):
-        return {key: _described(one, kind) for key, one in value.items()}
-    return value
 
 
 # -- reading
@@ -196,31 +185,22 @@ def _member(archive: zipfile.ZipFile, name: str, most: int | None) -> bytes:
         about = archive.getinfo(name)
     except KeyError:
         raise ValueError(f"it is no archive of Keras 3: it has no member {name!r}.") from None
-    limit = MOST_EXPANSION * max(about.compress_size, 1)
+    limit = states.MOST_EXPANSION * max(about.compress_size, 1)
     if about.file_size > (limit if most is None else min(most, limit)):
         raise ValueError(f"the member {name!r} would take {about.file_size:,} bytes.")
     return archive.read(name)
 
 
 def _compile(model: Any, config: Mapping[str, Any]) -> None:
-    described = config.get("optimizer")
-    optimizer = described
-    if isinstance(described, dict):
-        optimizer = registry.deserialize(from_keras(described, "optimizer"), "optimizer")
-    options = {key: _made(config.get(key), kind) for key, kind in KINDS.items()}
-    model.compile(optimizer, loss_weights=config.get("loss_weights"), **options)
+    def made(kind: str, key: str) -> Any:
+        def own(x: Any) -> Any:
+            known = from_keras(x, kind) if is_part(x) else x
+            return registry.deserialize(known, kind) if is_part(known) else known
 
+        return replaced(own, config.get(key), is_part)
 
-def _made(value: Any, kind: str) -> Any:
-    """Return losses or metrics, in any structure, from Keras's descriptions."""
-    if isinstance(value, list):
-        return [_made(one, kind) for one in value]
-    if not isinstance(value, dict):
-        return value
-    if "class_name" in value and "config" in value:
-        known = from_keras(value, kind)
-        return known if isinstance(known, str) else registry.deserialize(known, kind)
-    return {key: _made(one, kind) for key, one in value.items()}
+    options = {key: made(kind, key) for key, kind in KINDS.items()}
+    model.compile(**options, loss_weights=config.get("loss_weights"))
 
 
 def _set_training(file: Any, model: Any, own: Any) -> None:

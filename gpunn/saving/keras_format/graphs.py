@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from gpunn.common import registry
 from gpunn.common.names import snake_case
+from gpunn.common.nested import replaced
 from gpunn.core.operators import FUNCTIONS
 
-from .parts import UnknownInKerasError, from_keras, known_as, to_keras
+from .parts import UnknownInKerasError, from_keras, is_part, known_as, to_keras
 
 NUMPY, CORE, NN = (f"keras.src.ops.{name}" for name in ("numpy", "core", "nn"))
 OPERATIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     **{
         name: (NUMPY, "".join(map(str.capitalize, name.split("_"))), ())
         for name in (
-            "add", "subtract", "multiply", "divide", "true_divide", "power", "negative", "abs",
-            "absolute", "exp", "log", "log1p", "sqrt", "square", "maximum", "minimum", "tanh",
+            "add", "subtract", "multiply", "divide", "true_divide", "power", "negative", "absolute",
+            "exp", "log", "log1p", "sqrt", "square", "maximum", "minimum", "tanh",
             "sin", "cos", "matmul", "get_item", "greater", "greater_equal", "less", "less_equal",
             "equal", "not_equal", "where", "logical_and", "logical_or", "logical_not", "sign",
             "floor", "ceil",
@@ -27,6 +29,7 @@ OPERATIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         name: (NUMPY, name.capitalize(), ("axis", "keepdims"))
         for name in ("mean", "sum", "max", "min", "prod", "std", "var")
     },
+    "abs": (NUMPY, "Absolute", ()),
     "reshape": (NUMPY, "Reshape", ("newshape",)),
     "transpose": (NUMPY, "Transpose", ("axes",)),
     "expand_dims": (NUMPY, "ExpandDims", ("axis",)),
@@ -167,7 +170,6 @@ def _operation(name: str, own: Mapping[str, Any], calls: list[Any]) -> dict[str,
         settings = {key: kwargs.pop(key) for key in options if key in kwargs}
         settings |= dict(zip(options, args[1:], strict=False)) if options else {}
         nodes.append({"args": args[:1] if options else args, "kwargs": kwargs})
-    class_name = {"Abs": "Absolute"}.get(class_name, class_name)
     return {
         "module": module, "class_name": class_name, "config": {**settings, "name": own["name"]},
         "registered_name": class_name, "name": own["name"], "inbound_nodes": nodes,
@@ -237,9 +239,7 @@ def layer_from_keras(entry: Any) -> Any:
     name = entry.get("class_name") if isinstance(entry, dict) else None
     if not isinstance(name, str):
         raise ValueError(f"a layer is described as {entry!r}.")
-    if name in ("Functional", "Sequential") or known_as(entry, "model") in registry.entries(
-        "model"
-    ):
+    if name == "Functional" or known_as(entry, "model") in registry.entries("model"):
         return model_from_keras(entry)
     return registry.deserialize(from_keras(entry, "layer"), "layer")
 
@@ -276,7 +276,10 @@ def _connected(config: Mapping[str, Any]) -> tuple[Any, Any]:
             # As in Keras, what `fit` and `predict` say comes before what was said in the graph.
             kwargs = {k: v for k, v in kwargs.items() if k != "training" and v is not None}
             y = apply(*args, **kwargs)
-            made[name].append(list(y) if isinstance(y, (list, tuple)) else [y])
+            ys = list(y) if isinstance(y, (list, tuple)) else [y]
+            if isinstance(apply, partial) and not made[name]:  # a new name might be that of a layer
+                ys[0].layer.name = name
+            made[name].append(ys)
         if len(later) == len(waiting):
             raise ValueError(f"the layer {later[0][0]!r} reads tensors that are missing.")
         waiting = later
@@ -301,25 +304,29 @@ def _function(entry: Mapping[str, Any]) -> Any:
         if key not in ("name", "dtype") or (key == "dtype" and name == "cast")
     }  # fmt: skip
     if name == "get_item":  # tuples have become lists
-        return lambda x, key: x[tuple(key) if isinstance(key, list) else key]
-    return lambda *args, **kwargs: FUNCTIONS[name](*args, **options, **kwargs)
+        return partial(_item)
+    return partial(FUNCTIONS[name], **options)
+
+
+def _item(x: Any, key: Any) -> Any:
+    return x[tuple(key) if isinstance(key, list) else key]
 
 
 def _revived(value: Any, tensor: Any) -> Any:
     """Return an argument from Keras's form, with the tensors at their places."""
-    if isinstance(value, list):
-        return [_revived(one, tensor) for one in value]
-    if not isinstance(value, dict):
-        return value
-    kind, config = value.get("class_name"), value.get("config")
-    if kind == "__keras_tensor__" and isinstance(config, dict):
-        return tensor(config["keras_history"])
-    if kind == "__slice__" and isinstance(config, dict):
-        return slice(*(_revived(config[key], tensor) for key in ("start", "stop", "step")))
-    if kind == "__ellipsis__":
-        return ...
-    if kind in ("__numpy__", "__tensor__") and isinstance(config, dict):
-        return FUNCTIONS["array"](config["value"], config["dtype"])
-    if kind is not None:
-        raise ValueError(f"an argument of a layer is described as {value!r}.")
-    return {key: _revived(one, tensor) for key, one in value.items()}
+
+    def revived(x: Any) -> Any:
+        if not is_part(x):
+            return x
+        kind, config = x["class_name"], x["config"]
+        if kind == "__keras_tensor__":
+            return tensor(config["keras_history"])
+        if kind == "__slice__":
+            return slice(*(_revived(config[key], tensor) for key in ("start", "stop", "step")))
+        if kind == "__ellipsis__":
+            return ...
+        if kind in ("__numpy__", "__tensor__"):
+            return FUNCTIONS["array"](config["value"], config["dtype"])
+        raise ValueError(f"an argument of a layer is described as {x!r}.")
+
+    return replaced(revived, value, is_part)

@@ -6,13 +6,14 @@ Keras describes a part as ``{"module", "class_name", "config", "registered_name"
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gpunn.common import registry
 from gpunn.common.config import floatx
 from gpunn.common.importing.lazy import import_parts
 from gpunn.common.names import snake_case
+from gpunn.common.nested import replaced
 from gpunn.common.overrides import is_framework
 from gpunn.common.signatures import arguments
 
@@ -61,6 +62,11 @@ class UnknownInKerasError(ValueError):
     """A part that Keras lacks, or an option of one."""
 
 
+def is_part(value: Any) -> bool:
+    """Whether a value in a configuration describes a part, in gpunn's form or in Keras's."""
+    return isinstance(value, dict) and {"class_name", "config"} <= value.keys()
+
+
 # -- to Keras
 
 
@@ -75,7 +81,8 @@ def to_keras(entry: Mapping[str, Any], kind: str) -> Any:
         return _activation(name, config)
     cls = registry.lookup(kind, name)
     config = {
-        key: _value(value, cls, key) for key, value in config.items()
+        key: described(value, lambda part, key=key: kind_of(key, part["class_name"]))
+        for key, value in config.items()
         if not _left_out(name, cls, key, config)
     }  # fmt: skip
     if is_framework(cls):
@@ -110,15 +117,13 @@ def _left_out(name: str, cls: type, key: str, config: Mapping[str, Any]) -> bool
     return True
 
 
-def _value(value: Any, cls: type, key: str) -> Any:
-    """Return an argument in Keras's form: parts in it are described as Keras does."""
-    if isinstance(value, (list, tuple)):
-        return [_value(one, cls, key) for one in value]
-    if not isinstance(value, dict):
-        return value
-    if set(value) == {"class_name", "config"}:
-        return to_keras(value, kind_of(key, value["class_name"]))
-    return {name: _value(one, cls, key) for name, one in value.items()}
+def described(value: Any, kind: Callable[[Any], str]) -> Any:
+    """Return a value in which parts, of the kinds that ``kind`` tells, are described as Keras does.
+
+    >>> described(["mse", {"class_name": "Huber", "config": {}}], lambda part: "loss")[1]["module"]
+    'keras.losses'
+    """
+    return replaced(lambda x: to_keras(x, kind(x)) if is_part(x) else x, value, is_part)
 
 
 def kind_of(argument: str, name: str) -> str:
@@ -224,13 +229,12 @@ def _policy(name: str, value: Any) -> Any:
 
 
 def _own_value(value: Any, key: str) -> Any:
-    if isinstance(value, list):
-        return [_own_value(one, key) for one in value]
-    if not isinstance(value, dict):
-        return value
-    if "class_name" in value and "config" in value:
-        if value["class_name"] in ("__numpy__", "__tensor__"):
-            return value["config"]["value"]
-        is_function = value["class_name"] == "function"
-        return from_keras(value, "" if is_function else kind_of(key, value["class_name"]))
-    return {name: _own_value(one, key) for name, one in value.items()}
+    def own(x: Any) -> Any:
+        if not is_part(x):
+            return x
+        if x["class_name"] in ("__numpy__", "__tensor__"):
+            return x["config"]["value"]
+        is_function = x["class_name"] == "function"
+        return from_keras(x, "" if is_function else kind_of(key, x["class_name"]))
+
+    return replaced(own, value, is_part)

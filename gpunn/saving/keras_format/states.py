@@ -7,6 +7,7 @@ it counts them by class: ``layers/dense_1/vars/0``.
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from gpunn.core.arena import Parameter
 from gpunn.layers.symbolic import GraphOperation
 
 MOST_PLACES = 100_000  # groups and arrays of a file
+MOST_EXPANSION = 100  # bytes that each byte of a file may stand for
 _MOMENTS = (("m", "v"), ("v_max",))
 SLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "Adadelta": (("accumulated_grad", "accumulated_delta_var"),), "Adagrad": (("accumulator",),),
@@ -189,12 +191,14 @@ def opened(data: bytes) -> Any:
 
 
 def elements(file: Any) -> int:
-    """Return the number of weights in a file, without those of the optimizer."""
+    """Return the number of weights in a file, without those of the optimizer: at most as many as
+    its bytes can hold, since an array that nobody has written to takes none."""
     total, stack = 0, [file[name] for name in file if name != "optimizer"]
     while stack:
         entry = stack.pop()
         if hasattr(entry, "shape"):
-            total += int(np.prod(entry.shape, dtype=np.float64))
+            held = MOST_EXPANSION * entry.id.get_storage_size() // max(entry.dtype.itemsize, 1)
+            total += min(math.prod(entry.shape), held)
         else:
             stack += entry.values()
     return total
