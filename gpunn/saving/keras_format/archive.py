@@ -94,17 +94,19 @@ def _compile_config(model: Any) -> dict[str, Any] | None:
     config = model.get_compile_config()
     if config is None:
         return None
-    made = {
-        "loss_weights": config["loss_weights"],
-        "run_eagerly": False, "steps_per_execution": 1, "jit_compile": False,
+    made: dict[str, Any] = {
+        "loss_weights": config["loss_weights"], "run_eagerly": False, "steps_per_execution": 1,
+        "jit_compile": False,
     }  # fmt: skip
     alone = len(model.output_names) == 1
     for key, kind in KINDS.items():
-        value = described(config[key], lambda part, kind=kind: kind)
-        made[key] = value[0] if alone and isinstance(value, list) and len(value) == 1 else value
-    if alone and isinstance(made["metrics"], (str, dict)):
-        made["metrics"] = [made["metrics"]]
-    return {key: value or None for key, value in made.items()} | {"run_eagerly": False}
+        value = described(config[key], kind)
+        if alone and isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        made[key] = value or None
+    if isinstance(made["metrics"], (str, dict)):
+        made["metrics"] = [made["metrics"]] if alone else made["metrics"]
+    return made
 
 
 # -- reading

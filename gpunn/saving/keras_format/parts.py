@@ -6,7 +6,7 @@ Keras describes a part as ``{"module", "class_name", "config", "registered_name"
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from gpunn.common import registry
@@ -81,7 +81,7 @@ def to_keras(entry: Mapping[str, Any], kind: str) -> Any:
         return _activation(name, config)
     cls = registry.lookup(kind, name)
     config = {
-        key: described(value, lambda part, key=key: kind_of(key, part["class_name"]))
+        key: described(value, argument=key)
         for key, value in config.items()
         if not _left_out(name, cls, key, config)
     }  # fmt: skip
@@ -117,13 +117,18 @@ def _left_out(name: str, cls: type, key: str, config: Mapping[str, Any]) -> bool
     return True
 
 
-def described(value: Any, kind: Callable[[Any], str]) -> Any:
-    """Return a value in which parts, of the kinds that ``kind`` tells, are described as Keras does.
+def described(value: Any, kind: str = "", argument: str = "") -> Any:
+    """Return a value in which parts, of a kind or of that of an argument, are described as Keras
+    does.
 
-    >>> described(["mse", {"class_name": "Huber", "config": {}}], lambda part: "loss")[1]["module"]
+    >>> described(["mse", {"class_name": "Huber", "config": {}}], "loss")[1]["module"]
     'keras.losses'
     """
-    return replaced(lambda x: to_keras(x, kind(x)) if is_part(x) else x, value, is_part)
+
+    def of_part(x: Any) -> Any:
+        return to_keras(x, kind or kind_of(argument, x["class_name"])) if is_part(x) else x
+
+    return replaced(of_part, value, is_part)
 
 
 def kind_of(argument: str, name: str) -> str:
