@@ -7,7 +7,8 @@ then ``__post_init__`` is called, if there is one.
 A class's own arguments come first, in order, then those of its bases that it does not
 redeclare. With a type and a default, ``name: str = "mine"``, an argument of a base gets a new
 position and default; without a type, ``name = "mine"``, only a new default. It keeps its check
-unless another is given.
+unless another is given. ``after`` puts an argument behind one of a base. Of several bases, the
+arguments of the first come first, and hold where both have one of a name.
 
 Type checkers follow the rules of dataclasses, by which arguments of a base come before all of
 the class. An argument that comes after them at run time is ``placed``: type checkers accept it
@@ -50,6 +51,7 @@ class _Field(NamedTuple):
     kw_only: bool
     managed: property | bool
     attribute: str | None
+    after: str | None = None
 
 
 def field(
@@ -60,6 +62,7 @@ def field(
     placed: bool = False,
     managed: property | bool = False,
     attribute: str | None = "",
+    after: str | None = None,
 ) -> Any:
     """Declare an argument of the constructor and its attribute.
 
@@ -73,8 +76,9 @@ def field(
             for a property that also checks values set later.
         attribute: Name of the attribute, if it differs from the argument; None to check the
             value without keeping it.
+        after: Name of the argument of a base that it follows.
     """
-    return _Field(default, check, kw_only and not placed, managed, attribute)
+    return _Field(default, check, kw_only and not placed, managed, attribute, after)
 
 
 def rebuilt_with(entry: Any, name: str, value: Any) -> bool:
@@ -113,7 +117,10 @@ def add_constructor(cls: Any) -> None:
     Raises:
         TypeError: if its existing ``__init__`` is handwritten.
     """
-    inherited: dict[str, _Field] = getattr(cls.__init__, "fields", {})
+    inherited: dict[str, _Field] = {}
+    for parent in reversed(cls.__mro__[1:] if hasattr(cls.__init__, "fields") else ()):
+        declared = getattr(vars(parent).get("__init__"), "fields", {})
+        inherited = {**declared, **inherited, **declared}
     own: dict[str, _Field] = {}
     defaults: dict[str, _Field] = {}
     typed = annotations_of(cls)  # Python 3.14 stores them in the class, whose attributes are next
@@ -122,7 +129,7 @@ def add_constructor(cls: Any) -> None:
         if isinstance(value, _Field):
             own[name] = value._replace(check=value.check or base.check) if base else value
         elif base and name in typed:
-            own[name] = base._replace(default=value, kw_only=False)
+            own[name] = base._replace(default=value, kw_only=False, after=None)
         elif base and not hasattr(value, "__get__"):  # else a method or a property
             defaults[name] = base._replace(default=value)
     if not own and not defaults:
@@ -138,7 +145,12 @@ def add_constructor(cls: Any) -> None:
         else:
             delattr(cls, name)
     kept = {name: of for name, of in inherited.items() if name not in own}
-    cls.__init__ = _constructor(cls, own | kept | defaults)
+    order = [name for name in own | kept if name not in own or not own[name].after]
+    for name in own:
+        if name not in order:
+            order.insert(order.index(own[name].after or "") + 1, name)
+    found = own | kept | defaults
+    cls.__init__ = _constructor(cls, {name: found[name] for name in order})
 
 
 def _checked(name: str, of: _Field) -> property:

@@ -176,3 +176,24 @@ def test_a_layer_may_have_an_input_dim_of_its_own() -> None:
             super().__init__(**kwargs)
 
     assert Older(7).input_dim == Older(7).get_config()["input_dim"] == 7
+
+
+class _Times(gpunn.layers.Layer):
+    times: float = field(check=check_fraction, kw_only=True, placed=True)
+
+
+class Both(_Times, gpunn.layers.Dense):
+    """It joins the arguments of two bases, and adds one among them."""
+
+    turns: int = field(default=2, after="activation")
+
+
+def test_arguments_of_several_bases_follow_each_other_and_may_get_one_in_between() -> None:
+    dense = list(inspect.signature(gpunn.layers.Dense).parameters)
+    found = [name for name in inspect.signature(Both).parameters if name in ["times", *dense[:3]]]
+    assert found == ["times", "units", "activation", "use_bias"]
+    assert inspect.signature(Both).parameters["turns"].default == 2
+    made = Both(0.5, 3, "relu", 4, False, name="mine")  # type: ignore[call-arg]
+    assert (made.times, made.units, made.turns, made.use_bias) == (0.5, 3, 4, False)
+    with pytest.raises(ValueError, match="times must be from 0 to 1; got 2"):
+        Both(2, units=3)  # type: ignore[call-arg]

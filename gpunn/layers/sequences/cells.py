@@ -44,16 +44,10 @@ def among(*allowed: Any) -> Any:
     return check
 
 
-class _Cell(Layer):
-    """Base class of built-in cells. The product of the inputs of all steps is taken at once.
+class RecurrentWeights(Layer):
+    """Base class of built-in cells, and of the layers that make one: it has their arguments."""
 
-    Attributes:
-        gates: the number of products in a step.
-        state_size, output_size: as of all cells.
-    """
-
-    _may_add_losses = False
-    gates: ClassVar[int] = 1
+    _abstract = True
 
     units: int = field(check=check_units)
     activation: Any = field(default="tanh", check=check_activation)
@@ -71,6 +65,18 @@ class _Cell(Layer):
     recurrent_dropout: float = field(default=0.0, check=check_below_one)
     seed: int | None = field(default=None, check=check_seed)
     implementation: int = field(default=2, check=among(1, 2), kw_only=True)
+
+
+class _Cell(RecurrentWeights):
+    """Base class of built-in cells. The product of the inputs of all steps is taken at once.
+
+    Attributes:
+        gates: the number of products in a step.
+        state_size, output_size: as of all cells.
+    """
+
+    _may_add_losses = False
+    gates: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -233,22 +239,8 @@ class GRUCell(_Cell):
     examples = ({"units": 3, "name": "a"}, {"units": 2, "reset_after": False, "name": "a"})
     gates = 3
 
-    units: int = field(check=check_units)
-    activation: Any = field(default="tanh")
-    recurrent_activation: Any = field(default="sigmoid", check=check_activation)
-    use_bias: bool = field(default=True)
-    kernel_initializer: Any = field(default="glorot_uniform")
-    recurrent_initializer: Any = field(default="orthogonal")
-    bias_initializer: Any = field(default="zeros")
-    kernel_regularizer: Any = field(default=None)
-    recurrent_regularizer: Any = field(default=None)
-    bias_regularizer: Any = field(default=None)
-    kernel_constraint: Any = field(default=None)
-    recurrent_constraint: Any = field(default=None)
-    bias_constraint: Any = field(default=None)
-    dropout: float = field(default=0.0)
-    recurrent_dropout: float = field(default=0.0)
-    reset_after: bool = field(default=True, check=check_flag)
+    recurrent_activation: Any = field(default="sigmoid", check=check_activation, after="activation")
+    reset_after: bool = field(default=True, check=check_flag, after="recurrent_dropout")
 
     def _declare_bias(self, width: int) -> Any:
         return declared(self, "bias", (2, width) if self.reset_after else (width,))
@@ -313,14 +305,8 @@ class LSTMCell(_Cell):
     examples = ({"units": 3, "name": "a"},)
     gates = 4
 
-    units: int = field(check=check_units)
-    activation: Any = field(default="tanh")
-    recurrent_activation: Any = field(default="sigmoid", check=check_activation)
-    use_bias: bool = field(default=True)
-    kernel_initializer: Any = field(default="glorot_uniform")
-    recurrent_initializer: Any = field(default="orthogonal")
-    bias_initializer: Any = field(default="zeros")
-    unit_forget_bias: bool = field(default=True, check=check_flag)
+    recurrent_activation: Any = field(default="sigmoid", check=check_activation, after="activation")
+    unit_forget_bias: bool = field(default=True, check=check_flag, after="bias_initializer")
 
     @property
     def state_size(self) -> Any:

@@ -4,51 +4,25 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from gpunn.common.arguments import check_below_one, check_flag
+from gpunn.common.arguments import check_flag
 from gpunn.common.fields import field
-from gpunn.common.random import check_seed
-from gpunn.layers.arguments import (
-    check_activation,
-    check_constraint,
-    check_initializer,
-    check_regularizer,
-    check_units,
-)
+from gpunn.layers.arguments import check_activation
 from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import Shape
 
-from .cells import GRUCell, LSTMCell, SimpleRNNCell, among
+from .cells import GRUCell, LSTMCell, RecurrentWeights, SimpleRNNCell, among
 from .recurrent import Recurrent
 
 
-class _OfCell(Recurrent):
+class _OfCell(RecurrentWeights, Recurrent):
     """Base class of layers that make their cell. It has their arguments as attributes, too."""
 
     _cell: ClassVar[Any] = None
 
-    units: int = field(check=check_units)
-    activation: Any = field(default="tanh", check=check_activation)
-    use_bias: bool = field(default=True, check=check_flag)
-    kernel_initializer: Any = field(default="glorot_uniform", check=check_initializer)
-    recurrent_initializer: Any = field(default="orthogonal", check=check_initializer)
-    bias_initializer: Any = field(default="zeros", check=check_initializer)
-    kernel_regularizer: Any = field(default=None, check=check_regularizer)
-    recurrent_regularizer: Any = field(default=None, check=check_regularizer)
-    bias_regularizer: Any = field(default=None, check=check_regularizer)
-    activity_regularizer: Any = field(default=None, kw_only=True, placed=True)
-    kernel_constraint: Any = field(default=None, check=check_constraint)
-    recurrent_constraint: Any = field(default=None, check=check_constraint)
-    bias_constraint: Any = field(default=None, check=check_constraint)
-    dropout: float = field(default=0.0, check=check_below_one)
-    recurrent_dropout: float = field(default=0.0, check=check_below_one)
-    return_sequences: bool = field(default=False, kw_only=True, placed=True)
-    return_state: bool = field(default=False, kw_only=True, placed=True)
-    go_backwards: bool = field(default=False, kw_only=True, placed=True)
-    stateful: bool = field(default=False, kw_only=True, placed=True)
-    unroll: bool = field(default=False, kw_only=True, placed=True)
-    seed: int | None = field(default=None, check=check_seed)
+    activity_regularizer: Any = field(
+        default=None, kw_only=True, placed=True, after="bias_regularizer"
+    )
     use_cudnn: Any = field(default="auto", check=among("auto", True, False), kw_only=True)
-    implementation: int = field(default=2, check=among(1, 2), kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,6 +92,8 @@ class SimpleRNN(_OfCell):
         {"units": 2, "return_sequences": True, "go_backwards": True, "activation": "sigmoid"},
     )
 
+    seed: int | None = field(default=None, after="unroll")
+
 
 class GRU(_OfCell):
     """Apply gated recurrent units to each step of sequences: an `LSTM` with fewer weights.
@@ -150,30 +126,9 @@ class GRU(_OfCell):
         {"units": 2, "reset_after": False, "use_bias": False, "return_sequences": True},
     )
 
-    units: int = field(check=check_units)
-    activation: Any = field(default="tanh")
-    recurrent_activation: Any = field(default="sigmoid", check=check_activation)
-    use_bias: bool = field(default=True)
-    kernel_initializer: Any = field(default="glorot_uniform")
-    recurrent_initializer: Any = field(default="orthogonal")
-    bias_initializer: Any = field(default="zeros")
-    kernel_regularizer: Any = field(default=None)
-    recurrent_regularizer: Any = field(default=None)
-    bias_regularizer: Any = field(default=None)
-    activity_regularizer: Any = field(default=None, kw_only=True, placed=True)
-    kernel_constraint: Any = field(default=None)
-    recurrent_constraint: Any = field(default=None)
-    bias_constraint: Any = field(default=None)
-    dropout: float = field(default=0.0)
-    recurrent_dropout: float = field(default=0.0)
-    seed: int | None = field(default=None)
-    return_sequences: bool = field(default=False, kw_only=True, placed=True)
-    return_state: bool = field(default=False, kw_only=True, placed=True)
-    go_backwards: bool = field(default=False, kw_only=True, placed=True)
-    stateful: bool = field(default=False, kw_only=True, placed=True)
-    unroll: bool = field(default=False, kw_only=True, placed=True)
-    reset_after: bool = field(default=True, check=check_flag)
-    use_cudnn: Any = field(default="auto", kw_only=True, placed=True)
+    recurrent_activation: Any = field(default="sigmoid", check=check_activation, after="activation")
+    reset_after: bool = field(default=True, check=check_flag, after="unroll")
+    use_cudnn: Any = field(default="auto", kw_only=True, placed=True, after="reset_after")
 
 
 class LSTM(_OfCell):
@@ -208,27 +163,6 @@ class LSTM(_OfCell):
         {"units": 2, "return_sequences": True, "unit_forget_bias": False},
     )
 
-    units: int = field(check=check_units)
-    activation: Any = field(default="tanh")
-    recurrent_activation: Any = field(default="sigmoid", check=check_activation)
-    use_bias: bool = field(default=True)
-    kernel_initializer: Any = field(default="glorot_uniform")
-    recurrent_initializer: Any = field(default="orthogonal")
-    bias_initializer: Any = field(default="zeros")
-    unit_forget_bias: bool = field(default=True, check=check_flag)
-    kernel_regularizer: Any = field(default=None)
-    recurrent_regularizer: Any = field(default=None)
-    bias_regularizer: Any = field(default=None)
-    activity_regularizer: Any = field(default=None, kw_only=True, placed=True)
-    kernel_constraint: Any = field(default=None)
-    recurrent_constraint: Any = field(default=None)
-    bias_constraint: Any = field(default=None)
-    dropout: float = field(default=0.0)
-    recurrent_dropout: float = field(default=0.0)
-    seed: int | None = field(default=None)
-    return_sequences: bool = field(default=False, kw_only=True, placed=True)
-    return_state: bool = field(default=False, kw_only=True, placed=True)
-    go_backwards: bool = field(default=False, kw_only=True, placed=True)
-    stateful: bool = field(default=False, kw_only=True, placed=True)
-    unroll: bool = field(default=False, kw_only=True, placed=True)
-    use_cudnn: Any = field(default="auto", kw_only=True, placed=True)
+    recurrent_activation: Any = field(default="sigmoid", check=check_activation, after="activation")
+    unit_forget_bias: bool = field(default=True, check=check_flag, after="bias_initializer")
+    use_cudnn: Any = field(default="auto", kw_only=True, placed=True, after="unroll")
