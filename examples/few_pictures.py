@@ -6,7 +6,7 @@ layers before it that turn, zoom and shift each picture a little, anew in each s
 the same picture twice, and errs less on pictures that it has not seen.
 
 Run:       python examples/few_pictures.py [--epochs 60] [--each 20]
-Takes:     about half a minute.
+Takes:     about ten seconds.
 Prints:    loss and accuracy on the training pictures and on those held out, for both.
 Saves:     few_pictures.png, if matplotlib is installed: changed pictures, and both losses.
 """

@@ -7,7 +7,7 @@ batches of 12, AdamW with warm-up and cosine decay. nanoGPT's README gives a los
 held-out tenth of the text for it; 65 characters at random would have ln 65 = 4.17.
 
 Run:       python examples/sequences/character_gpt.py [--text FILE] [--steps 2000] [--write 300]
-Takes:     about two minutes on two cores. Without --text it downloads 1 MB.
+Takes:     about a minute on two cores. Without --text it downloads 1 MB.
 Prints:    the loss on held-out text while it learns, its time, and 300 characters that it writes.
 Saves:     character_gpt.png, if matplotlib is installed: the losses.
 """
