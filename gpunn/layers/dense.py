@@ -91,9 +91,7 @@ class Dense(Layer):
     bias_initializer: Any = field(default="zeros", check=check_initializer)
     kernel_regularizer: Any = field(default=None, check=check_regularizer)
     bias_regularizer: Any = field(default=None, check=check_regularizer)
-    activity_regularizer: Any = field(
-        default=None, check=check_regularizer, kw_only=True, placed=True
-    )
+    activity_regularizer: Any = field(default=None, kw_only=True, placed=True)
     kernel_constraint: Any = field(default=None, check=check_constraint)
     bias_constraint: Any = field(default=None, check=check_constraint)
     connections: Any = field(default=None)

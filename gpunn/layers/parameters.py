@@ -57,10 +57,11 @@ def weight_of(layer: Any, name: str, variable: Variable) -> Parameter:
     return made
 
 
-def declared(layer: Any, name: str, shape: Sequence[int]) -> Parameter:
-    """Declare a parameter of ``layer`` from its attributes ``name_initializer`` and so on."""
+def declared(layer: Any, name: str, shape: Sequence[int], of: str | None = None) -> Parameter:
+    """Declare a parameter of ``layer`` from its attributes ``of_initializer`` and so on; ``of`` is
+    the name when None."""
     kinds = ("initializer", "regularizer", "constraint")
-    options = {kind: getattr(layer, f"{name}_{kind}") for kind in kinds}
+    options = {kind: getattr(layer, f"{of or name}_{kind}") for kind in kinds}
     made: Parameter = type(layer).parameter(layer, shape, name=name, **options)
     return made
 

@@ -168,9 +168,7 @@ class _Convolution(_Filtering):
     bias_initializer: Any = field(default="zeros", check=check_initializer)
     kernel_regularizer: Any = field(default=None, check=check_regularizer)
     bias_regularizer: Any = field(default=None, check=check_regularizer)
-    activity_regularizer: Any = field(
-        default=None, check=check_regularizer, kw_only=True, placed=True
-    )
+    activity_regularizer: Any = field(default=None, kw_only=True, placed=True)
     kernel_constraint: Any = field(default=None, check=check_constraint)
     bias_constraint: Any = field(default=None, check=check_constraint)
 
@@ -285,18 +283,10 @@ class Conv1D(_Convolution):
     for an image of height 1; for padding ``"causal"`` as for ``"same"``.
 
     Args:
-        filters: number of output channels.
-        kernel_size: number of steps of the window.
-        strides: steps from one window to the next.
         padding: ``"valid"``; ``"same"``, with zeros at both ends; or ``"causal"``, with zeros
             before the first step alone: no output depends on later steps.
-        dilation_rate: steps from one cell of a window to the next.
-        data_format, groups, activation, use_bias, kernel_initializer: as in `Conv2D`.
-        bias_initializer, kernel_regularizer, bias_regularizer: as in `Conv2D`.
-        activity_regularizer, kernel_constraint, bias_constraint: as in `Conv2D`.
 
-    Raises:
-        ValueError: as for `Conv2D`.
+    The other arguments, and errors: as for `Conv2D`, with one number for sizes, in steps.
 
     >>> layer = Conv1D(1, 2, padding="causal", kernel_initializer="ones", input_shape=(3, 1))
     >>> layer([[[1.0], [2.0], [3.0]]]).ravel().tolist()

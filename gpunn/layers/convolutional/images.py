@@ -294,12 +294,7 @@ class ZeroPadding1D(_Shifting):
     Shapes: x ``(batch, steps, channels)`` -> y ``(batch, before + steps + after, channels)``; with
     channels first, channels are axis 1.
 
-    Args:
-        padding: zeros at both ends, in steps, or (before, after).
-        data_format: ``"channels_last"`` or ``"channels_first"``.
-
-    Raises:
-        ValueError: for padding of another form, and for inputs of other axes.
+    Arguments and errors: as for `ZeroPadding2D`; padding in steps, at both ends or (before, after).
 
     >>> ZeroPadding1D((2, 1))([[[5.0]]]).ravel().tolist()
     [0.0, 0.0, 5.0, 0.0]
@@ -350,12 +345,7 @@ class Cropping1D(_Shifting):
 
     Shapes: x ``(batch, steps, channels)`` -> y ``(batch, steps - before - after, channels)``.
 
-    Args:
-        cropping: steps removed at both ends, or (before, after).
-
-    Raises:
-        ValueError: for cropping of another form, or that leaves nothing, and for inputs of other
-            axes.
+    Arguments and errors: as for `Cropping2D`; cropping in steps, at both ends or (before, after).
 
     >>> Cropping1D((1, 0))([[[5.0], [6.0]]]).ravel().tolist()
     [6.0]

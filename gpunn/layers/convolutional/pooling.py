@@ -141,14 +141,7 @@ class AveragePooling2D(_Average, _WindowPooling):
     Padding is not counted. Each pixel's gradient is the sum of ``dy / (pixels in the window)`` over
     its windows.
 
-    Shapes: as in `MaxPooling2D`, x ``(batch, height, width, channels)`` -> y
-    ``(batch, rows, columns, channels)``.
-
-    Args:
-        pool_size, strides, padding, data_format: as in `MaxPooling2D`.
-
-    Raises:
-        ValueError: for inputs that are not images, or in which not even one window fits.
+    Shapes, arguments and errors: as for `MaxPooling2D`.
 
     >>> AveragePooling2D()([[[[1.0], [2.0]], [[4.0], [3.0]]]]).tolist()
     [[[[2.5]]]]
@@ -184,14 +177,7 @@ class GlobalAveragePooling2D(_Average, _GlobalPooling):
 
     Source: Lin, Chen and Yan, "Network in network", 2013.
 
-    Shapes: x ``(batch, height, width, channels)`` -> y ``(batch, channels)``; with ``keepdims``
-    ``(batch, 1, 1, channels)``. With channels first, channels are axis 1.
-
-    Args:
-        data_format, keepdims: as in `GlobalMaxPooling2D`.
-
-    Raises:
-        ValueError: for inputs that are not images.
+    Shapes, arguments and errors: as for `GlobalMaxPooling2D`.
 
     >>> GlobalAveragePooling2D()([[[[1.0], [2.0]], [[4.0], [3.0]]]]).tolist()
     [[2.5]]
@@ -207,13 +193,7 @@ class MaxPooling1D(_Max, _WindowPooling):
     Shapes: x ``(batch, steps, channels)`` -> y ``(batch, new steps, channels)``, as many as the
     rows of `MaxPooling2D`; with channels first, channels are axis 1.
 
-    Args:
-        pool_size: number of steps of the window.
-        strides: steps from one window to the next; ``pool_size`` when None.
-        padding, data_format: as in `MaxPooling2D`.
-
-    Raises:
-        ValueError: for inputs of other axes, or in which not even one window fits.
+    Arguments and errors: as for `MaxPooling2D`, with one number for sizes, in steps.
 
     >>> MaxPooling1D()([[[1.0], [2.0], [4.0], [3.0]]]).ravel().tolist()
     [2.0, 4.0]
@@ -233,13 +213,7 @@ class MaxPooling1D(_Max, _WindowPooling):
 class AveragePooling1D(_Average, _WindowPooling):
     """Take the mean of the steps in each window of a sequence, separately for each channel.
 
-    Padding is not counted. Shapes: as in `MaxPooling1D`.
-
-    Args:
-        pool_size, strides, padding, data_format: as in `MaxPooling1D`.
-
-    Raises:
-        ValueError: for inputs of other axes, or in which not even one window fits.
+    Padding is not counted. Shapes, arguments and errors: as for `MaxPooling1D`.
 
     >>> AveragePooling1D()([[[1.0], [2.0], [4.0], [3.0]]]).ravel().tolist()
     [1.5, 3.5]
@@ -256,13 +230,7 @@ class GlobalMaxPooling1D(_Max, _GlobalPooling):
     """Take the largest step of each channel, which turns each sequence into one row of numbers.
 
     Shapes: x ``(batch, steps, channels)`` -> y ``(batch, channels)``; with ``keepdims``
-    ``(batch, 1, channels)``. With channels first, channels are axis 1.
-
-    Args:
-        data_format, keepdims: as in `GlobalMaxPooling2D`.
-
-    Raises:
-        ValueError: for inputs of other axes.
+    ``(batch, 1, channels)``. Arguments and errors: as for `GlobalMaxPooling2D`.
 
     >>> GlobalMaxPooling1D()([[[1.0], [4.0], [3.0]]]).tolist()
     [[4.0]]
@@ -279,14 +247,7 @@ class GlobalAveragePooling1D(_GlobalPooling):
     With a mask, (batch, steps), the mean is over the steps for which it is true; it is NaN, as in
     Keras, for a sequence without any.
 
-    Shapes: x ``(batch, steps, channels)`` -> y ``(batch, channels)``; with ``keepdims``
-    ``(batch, 1, channels)``. With channels first, channels are axis 1.
-
-    Args:
-        data_format, keepdims: as in `GlobalMaxPooling2D`.
-
-    Raises:
-        ValueError: for inputs of other axes.
+    Shapes, arguments and errors: as for `GlobalMaxPooling1D`.
 
     >>> layer = GlobalAveragePooling1D()
     >>> x = [[[1.0], [3.0], [8.0]]]

@@ -33,19 +33,14 @@ class _Depthwise(_Filtering):
     bias_initializer: Any = field(default="zeros", check=check_initializer)
     depthwise_regularizer: Any = field(default=None, check=check_regularizer)
     bias_regularizer: Any = field(default=None, check=check_regularizer)
-    activity_regularizer: Any = field(
-        default=None, check=check_regularizer, kw_only=True, placed=True
-    )
+    activity_regularizer: Any = field(default=None, kw_only=True, placed=True)
     depthwise_constraint: Any = field(default=None, check=check_constraint)
     bias_constraint: Any = field(default=None, check=check_constraint)
 
     def build(self, input_shape: Shape) -> None:
         channels = self._built_on(input_shape)
-        self.kernel = self.parameter(
-            (*self.kernel_size, channels, self.depth_multiplier),
-            initializer=self.depthwise_initializer, regularizer=self.depthwise_regularizer,
-            constraint=self.depthwise_constraint, name="kernel",
-        )  # fmt: skip
+        shape = (*self.kernel_size, channels, self.depth_multiplier)
+        self.kernel = declared(self, "kernel", shape, "depthwise")
         if self.use_bias:
             self.bias = declared(self, "bias", (self._filters_of(channels),))
 
@@ -66,14 +61,10 @@ class DepthwiseConv2D(_Depthwise):
     channels first, channels are axis 1. W has the shape ``(*kernel_size, channels, m)``.
 
     Args:
-        kernel_size, strides, padding, data_format, dilation_rate: as in `Conv2D`.
         depth_multiplier: m, the number of windows of a channel.
-        activation: name or object; None is linear.
-        use_bias: whether to add b.
-        depthwise_initializer, bias_initializer: initializers of W and b.
-        depthwise_regularizer, bias_regularizer: penalties on W and b.
-        activity_regularizer: penalty on the output, divided by the number of samples.
-        depthwise_constraint, bias_constraint: constraints on W and b, after each update.
+        depthwise_initializer, depthwise_regularizer, depthwise_constraint: those of W.
+
+    The other arguments: as in `Conv2D`.
 
     Raises:
         ValueError: for invalid sizes, strides combined with dilation, and images that are smaller
@@ -101,15 +92,7 @@ class DepthwiseConv1D(_Depthwise):
     Shapes: x ``(batch, steps, channels)`` -> y ``(batch, new steps, channels m)``; with channels
     first, channels are axis 1. W has the shape ``(kernel_size, channels, m)``.
 
-    Args:
-        kernel_size, strides, padding, data_format, dilation_rate: as in `Conv1D`.
-        depth_multiplier: m, the number of windows of a channel.
-        activation, use_bias, depthwise_initializer, bias_initializer: as in `DepthwiseConv2D`.
-        depthwise_regularizer, bias_regularizer, activity_regularizer: as in `DepthwiseConv2D`.
-        depthwise_constraint, bias_constraint: as in `DepthwiseConv2D`.
-
-    Raises:
-        ValueError: as for `DepthwiseConv2D`.
+    Arguments and errors: as for `DepthwiseConv2D`, with one number for sizes, in steps.
 
     >>> layer = DepthwiseConv1D(2, depthwise_initializer="ones")
     >>> layer([[[1.0, 5.0], [2.0, 6.0]]]).ravel().tolist()
@@ -143,26 +126,17 @@ class _Separable(_Windowed):
     depthwise_regularizer: Any = field(default=None, check=check_regularizer)
     pointwise_regularizer: Any = field(default=None, check=check_regularizer)
     bias_regularizer: Any = field(default=None, check=check_regularizer)
-    activity_regularizer: Any = field(
-        default=None, check=check_regularizer, kw_only=True, placed=True
-    )
+    activity_regularizer: Any = field(default=None, kw_only=True, placed=True)
     depthwise_constraint: Any = field(default=None, check=check_constraint)
     pointwise_constraint: Any = field(default=None, check=check_constraint)
     bias_constraint: Any = field(default=None, check=check_constraint)
 
     def build(self, input_shape: Shape) -> None:
         channels = self._built_on(input_shape)
-        kinds = ("initializer", "regularizer", "constraint")
-        shapes = {
-            "depthwise": (*self.kernel_size, channels, self.depth_multiplier),
-            "pointwise": (*(1,) * self._rank, channels * self.depth_multiplier, self.filters),
-        }
-        self.depthwise_kernel, self.pointwise_kernel = (
-            self.parameter(
-                shape, name=f"{name}_kernel", **{k: getattr(self, f"{name}_{k}") for k in kinds}
-            )
-            for name, shape in shapes.items()
-        )
+        shape = (*self.kernel_size, channels, self.depth_multiplier)
+        self.depthwise_kernel = declared(self, "depthwise_kernel", shape, "depthwise")
+        shape = (*(1,) * self._rank, channels * self.depth_multiplier, self.filters)
+        self.pointwise_kernel = declared(self, "pointwise_kernel", shape, "pointwise")
         if self.use_bias:
             self.bias = declared(self, "bias", (self.filters,))
 
@@ -188,15 +162,11 @@ class SeparableConv2D(_Separable):
     (filters,).
 
     Args:
-        filters: number of output channels.
-        kernel_size, strides, padding, data_format, dilation_rate: of the windows, as in `Conv2D`.
         depth_multiplier: the number of windows of a channel.
-        activation: name or object; None is linear.
-        use_bias: whether to add b.
-        depthwise_initializer, pointwise_initializer, bias_initializer: of the weights.
-        depthwise_regularizer, pointwise_regularizer, bias_regularizer: penalties on them.
-        activity_regularizer: penalty on the output, divided by the number of samples.
-        depthwise_constraint, pointwise_constraint, bias_constraint: constraints on the weights.
+        depthwise_initializer, depthwise_regularizer, depthwise_constraint: those of its weights.
+        pointwise_initializer, pointwise_regularizer, pointwise_constraint: those of P.
+
+    The other arguments: as in `Conv2D`.
 
     Raises:
         ValueError: as for `DepthwiseConv2D`.
@@ -224,16 +194,7 @@ class SeparableConv1D(_Separable):
     first, channels are axis 1. The weights: ``depthwise_kernel`` (kernel_size, channels,
     depth_multiplier), ``pointwise_kernel`` (1, channels depth_multiplier, filters), b (filters,).
 
-    Args:
-        filters: number of output channels.
-        kernel_size, strides, padding, data_format, dilation_rate: as in `Conv1D`.
-        depth_multiplier, activation, use_bias, depthwise_initializer: as in `SeparableConv2D`.
-        pointwise_initializer, bias_initializer, depthwise_regularizer: as in `SeparableConv2D`.
-        pointwise_regularizer, bias_regularizer, activity_regularizer: as in `SeparableConv2D`.
-        depthwise_constraint, pointwise_constraint, bias_constraint: as in `SeparableConv2D`.
-
-    Raises:
-        ValueError: as for `DepthwiseConv2D`.
+    Arguments and errors: as for `SeparableConv2D`, with one number for sizes, in steps.
 
     >>> ones = {"depthwise_initializer": "ones", "pointwise_initializer": "ones"}
     >>> SeparableConv1D(1, 2, **ones)([[[1.0, 5.0], [2.0, 6.0]]]).ravel().tolist()

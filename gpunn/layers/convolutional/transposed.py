@@ -41,9 +41,7 @@ class _Transposed(_ImageLayer):
     bias_initializer: Any = field(default="zeros", check=check_initializer)
     kernel_regularizer: Any = field(default=None, check=check_regularizer)
     bias_regularizer: Any = field(default=None, check=check_regularizer)
-    activity_regularizer: Any = field(
-        default=None, check=check_regularizer, kw_only=True, placed=True
-    )
+    activity_regularizer: Any = field(default=None, kw_only=True, placed=True)
     kernel_constraint: Any = field(default=None, check=check_constraint)
     bias_constraint: Any = field(default=None, check=check_constraint)
 
@@ -71,21 +69,14 @@ class Conv2DTranspose(_Transposed):
     ``rows = height strides[0] + max(kernel_size[0] - strides[0], 0)``; columns likewise.
 
     Args:
-        filters: number of output channels.
-        kernel_size: (height, width) of the window in pixels, or one number for both.
         strides: pixels from one window to the next, the factor by which images become larger.
         padding: ``"valid"``: windows lie entirely inside the larger image; ``"same"``: it is
             ``strides`` times as large.
         output_padding: None; the size follows from the other arguments.
-        data_format: as in `Conv2D`.
         dilation_rate: pixels from one cell of a window to the next; 1 with strides above 1.
-        activation: name or object; None is linear.
-        use_bias: whether to add b.
         kernel_initializer: initializer of W (height, width, filters, channels).
-        bias_initializer: initializer of b (filters,).
-        kernel_regularizer, bias_regularizer: penalties on W and b, see `gpunn.regularizers`.
-        kernel_constraint, bias_constraint: constraints on W and b, applied after each
-            update, see `gpunn.constraints`.
+
+    The other arguments: as in `Conv2D`.
 
     Raises:
         ValueError: for invalid sizes, for an ``output_padding``, and for inputs that are not
@@ -115,17 +106,8 @@ class Conv1DTranspose(_Transposed):
     first, channels and filters are axis 1. For padding ``"same"`` new steps are
     ``steps strides``, for ``"valid"`` ``steps strides + max(kernel_size - strides, 0)``.
 
-    Args:
-        filters: number of output channels.
-        kernel_size: number of steps of the window.
-        strides: the factor by which sequences become longer.
-        kernel_initializer: initializer of W (kernel_size, filters, channels).
-        padding, output_padding, data_format, dilation_rate, activation: as in `Conv2DTranspose`.
-        use_bias, bias_initializer, kernel_regularizer, bias_regularizer: as in `Conv2DTranspose`.
-        activity_regularizer, kernel_constraint, bias_constraint: as in `Conv2DTranspose`.
-
-    Raises:
-        ValueError: as for `Conv2DTranspose`.
+    Arguments and errors: as for `Conv2DTranspose`, with one number for sizes, in steps; W has the
+    shape ``(kernel_size, filters, channels)``.
 
     >>> layer = Conv1DTranspose(1, 2, strides=2, kernel_initializer="ones")
     >>> layer([[[1.0], [2.0]]]).ravel().tolist()
