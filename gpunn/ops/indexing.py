@@ -15,7 +15,7 @@ from .arithmetic import equal
 from .conversion import convert
 from .dtypes import is_float, standard
 from .elementwise import cast, where
-from .fusion.storing import fill
+from .fusion.storing import fill, rearrange
 from .places.checks import PlaceError
 from .places.taking import places_along, take_places, take_unchecked
 from .primitive import Gradients, Primitive
@@ -31,15 +31,7 @@ def _columns(shape: Shape, key: tuple[Any, ...]) -> tuple[int, int, int] | None:
     >>> _columns((5, 4, 3), (Ellipsis, slice(1, 3), slice(None)))
     (12, 3, 6)
     """
-    if None in key:
-        return None
-    at = key.index(Ellipsis) if Ellipsis in key else len(key)
-    rest = [slice(None)] * (len(shape) - len(key) + (Ellipsis in key))
-    whole = [*key[:at], *rest, *key[at + 1 :]]
-    parts = [
-        range(n)[e] if isinstance(e, slice) else range(n)[e:][:1]
-        for n, e in zip(shape, whole, strict=True)
-    ]
+    parts = _parts(shape, key)
     cut = [axis for axis, n in enumerate(shape) if len(parts[axis]) != n]
     if len(cut) != 1 or any(part.step != 1 for part in parts):
         return None
@@ -48,13 +40,37 @@ def _columns(shape: Shape, key: tuple[Any, ...]) -> tuple[int, int, int] | None:
     return shape[cut[0]] * behind, part.start * behind, len(part) * behind
 
 
+def _parts(shape: Shape, key: tuple[Any, ...]) -> list[range]:
+    """Return the indices along each axis of the elements that a key takes, without new axes."""
+    key = tuple(e for e in key if e is not None)
+    at = key.index(Ellipsis) if Ellipsis in key else len(key)
+    rest = [slice(None)] * (len(shape) - len(key) + (Ellipsis in key))
+    whole = [*key[:at], *rest, *key[at + 1 :]]
+    return [
+        range(n)[e] if isinstance(e, slice) else range(n)[e:][:1]
+        for n, e in zip(shape, whole, strict=True)
+    ]
+
+
 def _compute_part(backend: Backend, out: Array, x: Array, key: tuple[Any, ...]) -> None:
     columns = _columns(x.shape, key) if _is_plain(x) and _is_plain(out) else None
-    if columns is None:
-        backend.xp.copyto(out, x[key])
+    if columns is not None:
+        n, start, width = columns
+        backend.copy_columns(x.reshape(-1, n), start, out.reshape(-1, width), 0, width)
         return
-    n, start, width = columns
-    backend.copy_columns(x.reshape(-1, n), start, out.reshape(-1, width), 0, width)
+    cut, grid = _grid(x.shape, key)
+    if not cut or not rearrange(
+        backend, x, x.shape, out, cut, lambda places: places[grid], f"part {key}"
+    ):
+        backend.xp.copyto(out, x[key])
+
+
+def _grid(shape: Shape, key: tuple[Any, ...]) -> tuple[list[int], tuple[Any, ...]]:
+    """Return the axes that a key cuts or turns, and its indices from the first of these to the
+    last."""
+    parts = _parts(shape, key)
+    cut = [axis for axis, n in enumerate(shape) if parts[axis] != range(n)]
+    return cut, np.ix_(*parts[cut[0] : cut[-1] + 1]) if cut else ()
 
 
 def _is_plain(x: Array) -> bool:
@@ -81,6 +97,16 @@ def _compute_placed(
         n, start, width = columns
         fill(backend, 0.0, out)
         backend.copy_columns(x.reshape(-1, width), 0, out.reshape(-1, n), start, width)
+        return
+    cut, grid = _grid(shape, key)
+
+    def places(of_x: np.ndarray) -> np.ndarray:
+        whole = np.full(shape[cut[0] : cut[-1] + 1], -1, np.int32)
+        whole[grid] = of_x
+        return whole
+
+    given = [len(part) for part in _parts(shape, key)]
+    if cut and rearrange(backend, x, given, out, cut, places, f"place {shape} {key}"):
         return
     backend.xp.copyto(out, 0)
     part = out[key if Ellipsis in key else (*key, ...)]  # an array, even for a single element

@@ -12,6 +12,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 
 from .conversion import convert, promoted
+from .fusion.storing import rearrange
 from .primitive import Gradients, Primitive
 from .shapes import axis_of, broadcast_to, expand_dims, reshape, sizes_of, whole
 from .table import operation, ops
@@ -265,6 +266,14 @@ def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Tensor]:
 def _compute_padded(
     backend: Backend, out: Array, x: Array, widths: tuple[tuple[int, int], ...], value: float
 ) -> None:
+    axes = [axis for axis, pair in enumerate(widths) if any(pair)]
+
+    def places(of_x: np.ndarray) -> np.ndarray:
+        return np.pad(of_x, widths[axes[0] : axes[-1] + 1], constant_values=-1)
+
+    zeros = value == 0 and math.copysign(1, value) > 0
+    if zeros and rearrange(backend, x, x.shape, out, axes, places, f"pad {widths}"):
+        return
     backend.xp.copyto(out, value)
     backend.xp.copyto(out[_inside(widths, x.shape)], x)
 
@@ -312,7 +321,7 @@ def pad(
         if given.ndim:
             raise ValueError(f"constant_values must be one number; got {constant_values!r}.")
         value = given.item()
-        return _padded(x, widths=widths, value=value) if x.ndim else x
+        return _padded(x, widths=widths, value=value) if any(map(any, widths)) else x
     if mode not in ("reflect", "symmetric"):
         raise ValueError(f"mode must be 'constant', 'reflect' or 'symmetric'; got {mode!r}.")
     if constant_values is not None:

@@ -13,6 +13,7 @@ from gpunn.backends.contract.backend import Array, Backend
 
 from .conversion import convert
 from .dtypes import is_float
+from .fusion.storing import rearrange
 from .primitive import Gradients, Primitive
 from .table import operation, ops
 from .tensor import Shape, Tensor
@@ -253,11 +254,16 @@ def _exchanged(shape: Shape, axes: tuple[int, ...]) -> Shape | None:
 
 def _compute_transpose(backend: Backend, out: Array, x: Array, axes: tuple[int, ...]) -> None:
     sizes = _exchanged(x.shape, axes) if x.size and is_float(x.dtype.name) else None
-    if sizes is None or not (x.flags.c_contiguous and out.flags.c_contiguous):
-        backend.xp.copyto(out, x.transpose(axes))
-    else:
+    if sizes is not None and x.flags.c_contiguous and out.flags.c_contiguous:
         others, a, b = sizes
         backend.swap_axes(x.reshape(others, a, b), out.reshape(others, b, a))
+        return
+    moved = [a for a, to in enumerate(axes) if a != to]
+    order = [a - moved[0] for a in axes[moved[0] : moved[-1] + 1]]
+    if not rearrange(
+        backend, x, x.shape, out, moved, lambda places: places.transpose(order), f"transpose {axes}"
+    ):
+        backend.xp.copyto(out, x.transpose(axes))
 
 
 _transpose = Primitive(
@@ -394,7 +400,13 @@ def _broadcast_shape(given: Shape, shape: Shape) -> Shape:
 
 
 def _compute_broadcast(backend: Backend, out: Array, x: Array, shape: Shape) -> None:
-    backend.xp.copyto(out, x)
+    given = (1,) * (len(shape) - x.ndim) + x.shape
+    axes = [a for a, n in enumerate(shape) if given[a] != n]
+    part = shape[min(axes) : max(axes) + 1] if axes else ()
+    if not axes or not rearrange(
+        backend, x, given, out, axes, lambda places: np.broadcast_to(places, part), f"{part}"
+    ):
+        backend.xp.copyto(out, x)
 
 
 def _broadcast_gradient(dy: Tensor, y: Tensor, x: Tensor, shape: Shape) -> Gradients:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any
+
+import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.expression import (
@@ -79,3 +81,40 @@ def stored(backend: Backend, source: Any, array: Array, accumulate: bool = False
     if accumulate:
         return lambda: backend.xp.add(array, source, out=array)
     return lambda: backend.xp.copyto(array, source)
+
+
+def rearrange(
+    backend: Backend, x: Array, shape: Sequence[int], out: Array, axes: Sequence[int],
+    places: Callable[[np.ndarray], np.ndarray], what: str,
+) -> bool:  # fmt: skip
+    """Write the elements of x in another order, repeated, or with zeros among them; return whether
+    the arrays allow it.
+
+    It gathers rows at constant indices, so that it is part of a step's program.
+
+    Args:
+        x: has this shape, or only its elements.
+        out: has the same axes before the first and after the last of ``axes``.
+        axes: along which the elements move, in the same way for all indices along others.
+        places: makes the index of each element of ``out`` along the axes from the first to the last
+            of these, or -1 for a 0, from those of x.
+        what: identifies ``places``.
+    """
+    if not (x.size and out.size and x.flags.c_contiguous and out.flags.c_contiguous):
+        return False
+    first, last = min(axes), max(axes) + 1
+    outer, inner = math.prod(shape[:first]), math.prod(shape[last:])
+    n, count = (array.size // (outer * inner) for array in (x, out))
+    if max(n, count) > np.iinfo(np.int32).max:
+        return False
+
+    def write(array: Array) -> None:
+        made = places(np.arange(n, dtype=np.int32).reshape(shape[first:last]))
+        backend.write(array, np.ascontiguousarray(made).reshape(1, count))
+
+    numbers = backend.scratch(
+        (1, count), np.dtype(np.int32), f"{what} along {first} of {shape}", write
+    )
+    rows, into = x.reshape(outer, n, inner), out.reshape(outer, count, inner)
+    backend.take_rows(rows, numbers, into, False)
+    return True
