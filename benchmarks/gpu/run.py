@@ -49,7 +49,7 @@ OTHERS = (
     "tests/backends/test_emulated_training.py", "tests/feeding/test_room.py",
     "tests/feeding/test_streaming.py", "tests/by_hand/test_own_steps.py",
     "tests/loaders/test_series.py", "tests/ops/refused/test_arguments.py",
-    "tests/ops/test_places_out_of_range.py",
+    "tests/ops/places/test_places_out_of_range.py", "tests/ops/places/test_rearranging.py",
 )  # fmt: skip
 NEEDY = (  # skipped, unless more packages are installed
     "tests/callbacks/test_progress_bar.py", "tests/feeding/test_data_facts.py",

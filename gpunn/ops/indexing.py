@@ -58,19 +58,21 @@ def _compute_part(backend: Backend, out: Array, x: Array, key: tuple[Any, ...]) 
         n, start, width = columns
         backend.copy_columns(x.reshape(-1, n), start, out.reshape(-1, width), 0, width)
         return
-    cut, grid = _grid(x.shape, key)
+    cut, grid, in_runs = _grid(x.shape, key)
     if not cut or not rearrange(
-        backend, x, x.shape, out, cut, lambda places: places[grid], f"part {key}"
+        backend, x, x.shape, out, cut, lambda places: places[grid], f"part {key}", in_runs
     ):
         backend.xp.copyto(out, x[key])
 
 
-def _grid(shape: Shape, key: tuple[Any, ...]) -> tuple[list[int], tuple[Any, ...]]:
-    """Return the axes that a key cuts or turns, and its indices from the first of these to the
-    last."""
+def _grid(shape: Shape, key: tuple[Any, ...]) -> tuple[list[int], tuple[Any, ...], bool]:
+    """Return the axes that a key cuts or turns, its indices from the first of these to the last,
+    and whether those along the last are adjacent."""
     parts = _parts(shape, key)
     cut = [axis for axis, n in enumerate(shape) if parts[axis] != range(n)]
-    return cut, np.ix_(*parts[cut[0] : cut[-1] + 1]) if cut else ()
+    if not cut:
+        return cut, (), False
+    return cut, np.ix_(*parts[cut[0] : cut[-1] + 1]), parts[cut[-1]].step == 1
 
 
 def _is_plain(x: Array) -> bool:
@@ -89,16 +91,17 @@ def _part_gradient(dy: Tensor, y: Tensor, x: Tensor, key: tuple[Any, ...]) -> Gr
     return (_placed(dy, shape=x.shape, key=key),)
 
 
-def _compute_placed(
+def compute_placed(
     backend: Backend, out: Array, x: Array, shape: Shape, key: tuple[Any, ...]
 ) -> None:
+    """Write x where a key takes it from ``out``, which has this shape, and zeros elsewhere."""
     columns = _columns(shape, key) if _is_plain(x) and _is_plain(out) else None
     if columns is not None:
         n, start, width = columns
         fill(backend, 0.0, out)
         backend.copy_columns(x.reshape(-1, width), 0, out.reshape(-1, n), start, width)
         return
-    cut, grid = _grid(shape, key)
+    cut, grid, in_runs = _grid(shape, key)
 
     def places(of_x: np.ndarray) -> np.ndarray:
         whole = np.full(shape[cut[0] : cut[-1] + 1], -1, np.int32)
@@ -106,9 +109,9 @@ def _compute_placed(
         return whole
 
     given = [len(part) for part in _parts(shape, key)]
-    if cut and rearrange(backend, x, given, out, cut, places, f"place {shape} {key}"):
+    if cut and rearrange(backend, x, given, out, cut, places, f"place {shape} {key}", in_runs):
         return
-    backend.xp.copyto(out, 0)
+    backend.xp.copyto(out, False)  # which each dtype can hold
     part = out[key if Ellipsis in key else (*key, ...)]  # an array, even for a single element
     backend.xp.copyto(part, x)
 
@@ -116,7 +119,7 @@ def _compute_placed(
 _part = Primitive("indexing", _compute_part, _part_shape, lambda dtype, key: dtype, _part_gradient)
 _placed = Primitive(
     "placing",
-    _compute_placed,
+    compute_placed,
     lambda given, shape, key: shape,
     lambda dtype, shape, key: dtype,
     lambda dy, y, x, shape, key: (ops.get_item(dy, key),),

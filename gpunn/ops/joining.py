@@ -12,7 +12,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 
 from .conversion import convert, promoted
-from .fusion.storing import rearrange
+from .indexing import compute_placed
 from .primitive import Gradients, Primitive
 from .shapes import axis_of, broadcast_to, expand_dims, reshape, sizes_of, whole
 from .table import operation, ops
@@ -266,16 +266,12 @@ def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Tensor]:
 def _compute_padded(
     backend: Backend, out: Array, x: Array, widths: tuple[tuple[int, int], ...], value: float
 ) -> None:
-    axes = [axis for axis, pair in enumerate(widths) if any(pair)]
-
-    def places(of_x: np.ndarray) -> np.ndarray:
-        return np.pad(of_x, widths[axes[0] : axes[-1] + 1], constant_values=-1)
-
-    zeros = value == 0 and math.copysign(1, value) > 0
-    if zeros and rearrange(backend, x, x.shape, out, axes, places, f"pad {widths}"):
+    inside = _inside(widths, x.shape)
+    if value == 0 and math.copysign(1, value) > 0:
+        compute_placed(backend, out, x, out.shape, inside)
         return
     backend.xp.copyto(out, value)
-    backend.xp.copyto(out[_inside(widths, x.shape)], x)
+    backend.xp.copyto(out[inside], x)
 
 
 def _inside(widths: tuple[tuple[int, int], ...], shape: Shape) -> tuple[slice, ...]:

@@ -34,12 +34,11 @@ CASES = [
     for kind in KINDS
     for name, arguments in registered.cases(kind, *NO_CASE.get(kind, ()))
 ]
-# In whose steps array functions remain beside operations: they multiply stacks of matrices, combine
-# tensors that repeat along axes between others, or reduce such axes. No operation of the backends
-# does that.
+# In whose steps array functions remain beside operations: they combine tensors that repeat along
+# axes between others, or reduce such axes. No operation of the backends does that.
 WITH_ARRAY_FUNCTIONS = {
-    "AdditiveAttention", "Attention", "Conv1DTranspose", "Dot", "GroupQueryAttention", "Masking",
-    "MultiHeadAttention", "SeparableConv1D", "SpatialDropout1D", "SpatialDropout2D",
+    "AdditiveAttention", "Attention", "Conv1DTranspose", "GroupQueryAttention", "Masking",
+    "SeparableConv1D", "SpatialDropout1D", "SpatialDropout2D",
 }  # fmt: skip
 every_case = pytest.mark.parametrize(("kind", "name", "arguments"), CASES, ids=registered.label)
 

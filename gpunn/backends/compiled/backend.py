@@ -33,7 +33,7 @@ from .losses import CompiledLosses
 from .normalization import CompiledNormalization
 from .operations import MASK64, Arguments, by_formula, compiled, name_of
 from .places import CompiledPlaces
-from .products import ours_is_faster
+from .products import ours_is_faster, ours_is_faster_in_stacks
 from .updates import CompiledUpdates
 
 # Names of operations, by whether the activation is row-wise.
@@ -98,6 +98,18 @@ class CompiledBackend(
         strides = a.shape[1], b.shape[1], out.shape[1]
         turned = call.transpose_a, call.transpose_b
         self._do(operation, a, b, out, m, n, k, *strides, *turned, call.accumulate)
+
+    def _batched_matmul(self, call: OpCall) -> None:
+        operation = self._compiled("matmul", name_of(call.dtype))
+        a, b, out, m, n, k = call.a, call.b, call.out, call.m, call.n, call.k
+        fits = ours_is_faster_in_stacks(self.instructions, call.stack, m, n, k)
+        if operation is None or not fits:
+            super()._batched_matmul(call)
+            return
+        strides, turned = (a.shape[2], b.shape[2], n), (call.transpose_a, call.transpose_b)
+        for i in range(call.stack):
+            left, right = a[i if len(a) > 1 else 0], b[i if len(b) > 1 else 0]
+            self._do(operation, left, right, out[i], m, n, k, *strides, *turned, False)
 
     @compiled(by_formula("activation"), lambda call: FORWARD[call.activation.rowwise])
     def _bias_activation(self, call: OpCall) -> Arguments:

@@ -19,6 +19,9 @@ import math
 SMALLEST_SIDE = 64
 # Multiplications of the largest product for our kernel, if no side is shorter than that.
 LARGEST = {"baseline": 1 << 15}  # of the others: any
+# Products of a stack, at most, that are single calls: one Python call for more is nothing beside
+# their work. Multiplications of the largest with a vector: BLAS reads matrices faster.
+MOST_IN_A_STACK, LARGEST_OF_VECTORS = 512, 1 << 11
 
 
 def ours_is_faster(instructions: str, m: int, n: int, k: int) -> bool:
@@ -31,3 +34,18 @@ def ours_is_faster(instructions: str, m: int, n: int, k: int) -> bool:
     """
     narrow = instructions != "baseline" and min(m, n, k) < SMALLEST_SIDE
     return narrow or m * n * k <= LARGEST.get(instructions, math.inf)
+
+
+def ours_is_faster_in_stacks(instructions: str, count: int, m: int, n: int, k: int) -> bool:
+    """Return whether so many calls of the kernel beat one of NumPy's for a stack of products.
+
+    Measured as above: 2 to 8 times as fast, at sizes from 4 to 256.
+
+    >>> ours_is_faster_in_stacks("avx2", 128, 64, 64, 32)
+    True
+    >>> ours_is_faster_in_stacks("avx2", 128, 1, 64, 64)
+    False
+    """
+    if count > MOST_IN_A_STACK or (min(m, n) == 1 and m * n * k > LARGEST_OF_VECTORS):
+        return False
+    return ours_is_faster(instructions, m, n, k)

@@ -83,12 +83,16 @@ def stored(backend: Backend, source: Any, array: Array, accumulate: bool = False
     return lambda: backend.xp.copyto(array, source)
 
 
+FEW = 1 << 10
+"""Elements that are gathered one by one in less time than an array function takes to begin."""
+
+
 def rearrange(
     backend: Backend, x: Array, shape: Sequence[int], out: Array, axes: Sequence[int],
-    places: Callable[[np.ndarray], np.ndarray], what: str,
+    places: Callable[[np.ndarray], np.ndarray], what: str, in_runs: bool = False,
 ) -> bool:  # fmt: skip
-    """Write the elements of x in another order, repeated, or with zeros among them; return whether
-    the arrays allow it.
+    """Write the elements of x in another order, repeated, or with zeros among them; return False
+    where an array function is faster, or the arrays do not allow it.
 
     It gathers rows at constant indices, so that it is part of a step's program.
 
@@ -99,11 +103,14 @@ def rearrange(
         places: makes the index of each element of ``out`` along the axes from the first to the last
             of these, or -1 for a 0, from those of x.
         what: identifies ``places``.
+        in_runs: whether array functions copy several of the gathered rows at once.
     """
     if not (x.size and out.size and x.flags.c_contiguous and out.flags.c_contiguous):
         return False
     first, last = min(axes), max(axes) + 1
     outer, inner = math.prod(shape[:first]), math.prod(shape[last:])
+    if out.size > FEW and (in_runs or inner == 1):
+        return False
     n, count = (array.size // (outer * inner) for array in (x, out))
     if max(n, count) > np.iinfo(np.int32).max:
         return False

@@ -73,7 +73,7 @@ def instructions(request: pytest.FixtureRequest) -> str:
 # two, of queries and keys, and of their weights and values.
 WITH_PRODUCTS = {
     "attention", "convolution", "convolution_of_groups", "convolution_without_patches", "products",
-    "rounded_products",
+    "rounded_products", "stacked_products",
     "persistent_steps", "persistent_updates", "persistent_evaluation", "expressions_in_steps",
 }  # fmt: skip
 
