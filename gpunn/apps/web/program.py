@@ -79,7 +79,6 @@ class RecordingBackend(CompiledBackend):
     """A compiled backend that only records calls. It needs no compiled kernels."""
 
     name = "recording"
-    filters_channels = False  # products compute them too
 
     def __init__(self) -> None:
         super().__init__((_Library(), "wasm"))

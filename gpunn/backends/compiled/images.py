@@ -43,13 +43,7 @@ class Layout:
 
 
 class CompiledImages(CompiledOperations):
-    """Convolution, pooling, and the layout of images in memory.
-
-    Attributes:
-        filters_channels: whether the kernels have loops of one filter for each channel.
-    """
-
-    filters_channels = True
+    """Convolution, pooling, and the layout of images in memory."""
 
     def _geometry(self, geometry: Geometry, *more: int) -> Array:
         g = geometry
@@ -125,7 +119,9 @@ class CompiledImages(CompiledOperations):
         )
         windows, deep = g.windows[0] * g.windows[1], kernel.shape[2]
         groups = channels // deep
-        depthwise = self.filters_channels and groups > 1 and groups == channels == filters
+        # The kernels of pages, which are to stay small, have no loops of one filter a channel.
+        has_loops = self.instructions != "wasm"
+        depthwise = has_loops and groups > 1 and groups == channels == filters
         group = 1 if depthwise else max(1, min(n, -(-GROUP // windows)))
         pieces = 1
         if 2 * n * windows * kernel.size * (DEPTHWISE if depthwise else 1) > FLOPS:

@@ -81,7 +81,10 @@ class RandomBrightness(RandomPictures):
     [[[[151.0], [255.0]]]]
     """
 
-    examples = ({"factor": 0.3, "value_range": [-9.0, 9.0]}, {"factor": [0.1, 0.2], "seed": 3})
+    examples = (
+        {"factor": 0.3, "value_range": [-9.0, 9.0]},
+        {"factor": [0.1, 0.2], "value_range": [-1.0, 9.0], "seed": 3},
+    )
 
     factor: Any = field(check=check_range(-1, 1))
     value_range: Any = field(default=(0, 255), check=_check_value_range)
