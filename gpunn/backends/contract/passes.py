@@ -54,6 +54,54 @@ def _keeps_input(call: OpCall) -> bool:
     return call.bias is not None and call.activation.saves == "input"
 
 
+def _by_head(backend: Any, x: Array, name: str, scale: float = 1.0) -> Array:
+    """Return ``scale x``, (batch, steps, heads, size), as a stack (batch heads, steps, size)."""
+    batch, steps, heads, size = x.shape
+    made = backend.scratch((batch * heads, steps, size), x.dtype, name)
+    backend.xp.multiply(x.swapaxes(1, 2), scale, out=made.reshape(batch, heads, steps, size))
+    return made
+
+
+def _store(backend: Any, stacked: Array, out: Array) -> None:
+    """Write what `_by_head` copies back."""
+    batch, steps, heads, size = out.shape
+    backend.xp.copyto(out, stacked.reshape(batch, heads, steps, size).swapaxes(1, 2))
+
+
+def _weights(
+    backend: Any, q: Array, keys: Array, whole: tuple[int, ...], mask: Array | None, first: int,
+    causal: bool,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Return the weights (batch heads, rows, keys) of a block of queries, and, with a mask, which
+    of these see no key."""
+    xp, (batch, _, heads, _), rows, count = backend.xp, whole, q.shape[1], keys.shape[1]
+    lowest = float(np.finfo(q.dtype).min)
+    scores = backend.scratch((len(q), rows, count), q.dtype, "scores")
+    backend.batched_matmul(q, keys, scores, transpose_b=True)
+    by_sample = scores.reshape(batch, heads, rows, count)
+    if mask is not None:
+        seen = mask if mask.shape[2] == 1 else mask[:, :, first : first + rows]
+        hidden = backend.scratch(seen.shape, np.bool_, "hidden")
+        xp.logical_not(seen, out=hidden)
+        xp.copyto(by_sample, lowest, where=hidden)
+    if causal:
+        later = ~np.tri(rows, count, first, dtype=bool)
+        hidden = backend.scratch(
+            later.shape, np.bool_, f"later than {first}", lambda a: backend.write(a, later)
+        )
+        xp.copyto(by_sample, lowest, where=hidden)
+    extreme = backend.scratch((len(q), rows, 1), q.dtype, "extreme")
+    xp.max(scores, axis=2, keepdims=True, out=extreme)
+    blind = backend.scratch(extreme.shape, np.bool_, "blind")
+    if mask is not None:
+        xp.equal(extreme, lowest, out=blind)
+    xp.subtract(scores, extreme, out=scores)
+    xp.exp(scores, out=scores)
+    xp.sum(scores, axis=2, keepdims=True, out=extreme)
+    xp.divide(scores, extreme, out=scores)
+    return scores, blind
+
+
 class Passes(Operations):
     """Matrix products, attention and element-wise operations."""
 
@@ -275,51 +323,3 @@ class Passes(Operations):
             _store(self, queries, dq[:, rows])
         _store(self, sums[0], dk)
         _store(self, sums[1], dv)
-
-
-def _by_head(backend: Any, x: Array, name: str, scale: float = 1.0) -> Array:
-    """Return ``scale x``, (batch, steps, heads, size), as a stack (batch heads, steps, size)."""
-    batch, steps, heads, size = x.shape
-    made = backend.scratch((batch * heads, steps, size), x.dtype, name)
-    backend.xp.multiply(x.swapaxes(1, 2), scale, out=made.reshape(batch, heads, steps, size))
-    return made
-
-
-def _store(backend: Any, stacked: Array, out: Array) -> None:
-    """Write what `_by_head` copies back."""
-    batch, steps, heads, size = out.shape
-    backend.xp.copyto(out, stacked.reshape(batch, heads, steps, size).swapaxes(1, 2))
-
-
-def _weights(
-    backend: Any, q: Array, keys: Array, whole: tuple[int, ...], mask: Array | None, first: int,
-    causal: bool,
-) -> tuple[Array, Array]:  # fmt: skip
-    """Return the weights (batch heads, rows, keys) of a block of queries, and, with a mask, which
-    of these see no key."""
-    xp, (batch, _, heads, _), rows, count = backend.xp, whole, q.shape[1], keys.shape[1]
-    lowest = float(np.finfo(q.dtype).min)
-    scores = backend.scratch((len(q), rows, count), q.dtype, "scores")
-    backend.batched_matmul(q, keys, scores, transpose_b=True)
-    by_sample = scores.reshape(batch, heads, rows, count)
-    if mask is not None:
-        seen = mask if mask.shape[2] == 1 else mask[:, :, first : first + rows]
-        hidden = backend.scratch(seen.shape, np.bool_, "hidden")
-        xp.logical_not(seen, out=hidden)
-        xp.copyto(by_sample, lowest, where=hidden)
-    if causal:
-        later = ~np.tri(rows, count, first, dtype=bool)
-        hidden = backend.scratch(
-            later.shape, np.bool_, f"later than {first}", lambda a: backend.write(a, later)
-        )
-        xp.copyto(by_sample, lowest, where=hidden)
-    extreme = backend.scratch((len(q), rows, 1), q.dtype, "extreme")
-    xp.max(scores, axis=2, keepdims=True, out=extreme)
-    blind = backend.scratch(extreme.shape, np.bool_, "blind")
-    if mask is not None:
-        xp.equal(extreme, lowest, out=blind)
-    xp.subtract(scores, extreme, out=scores)
-    xp.exp(scores, out=scores)
-    xp.sum(scores, axis=2, keepdims=True, out=extreme)
-    xp.divide(scores, extreme, out=scores)
-    return scores, blind
