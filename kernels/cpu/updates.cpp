@@ -1,10 +1,13 @@
 // The end of a step: gradient clipping, and one optimizer update over the flat arrays.
+#include "../formulas/places.cuh"
 #include "../formulas/updates.cuh"
 #include "generated_formulas.hpp"
 #include "gradients.hpp"
 #include "operation.hpp"
 #include "pieces.hpp"
 #include "subnormals.hpp"
+
+#include <algorithm>
 
 namespace {
 
@@ -71,6 +74,85 @@ void matmul_update(const T* a, const T* b, T* weights, int64 m, int64 n, int64 k
         }
         const SubnormalsAreZero scope;
         move();
+    });
+}
+
+// Sorts the numbers of rows by their index among n, those of one index in order: `order` has those
+// of index i from starts[i] to before starts[i + 1]. Each of `parts` threads places some indices.
+inline void sort_rows(const int32* places, int64 count, int64 n, bool wraps, int64 parts,
+                      int32* starts, int32* order) {
+    starts[0] = 0;
+    parallel(parts, [=](int64 part) {
+        const int64 low = n * part / parts, high = n * (part + 1) / parts;
+        int32 at = 0;  // rows of lower indices
+        std::fill(starts + low + 1, starts + high + 1, 0);
+        for (int64 k = 0; k < count; ++k) {
+            const int64 place = place_among(places[k], n, wraps);
+            at += place >= 0 && place < low;
+            if (place >= low && place < high) ++starts[place + 1];
+        }
+        for (int64 i = low; i < high; ++i) {
+            const int32 here = starts[i + 1];
+            starts[i + 1] = at;  // where those of i begin, and when all are there, end
+            at += here;
+        }
+        for (int64 k = 0; k < count; ++k) {
+            const int64 place = place_among(places[k], n, wraps);
+            if (place >= low && place < high) order[starts[place + 1]++] = int32(k);
+        }
+    });
+}
+
+// The gradient of a large table (n, inner), 0 plus the rows (count, inner) at their indices in
+// order, and its update, in one pass: the gradient is not stored. `starts` (n + 1) and `order`
+// (count) are work arrays.
+template <typename T, template <typename> class Optimizer>
+void scatter_update(const T* rows, const int32* places, T* weights, int64 count, int64 n,
+                    int64 inner, bool wraps, int32* starts, int32* order, T* slot_0, T* slot_1,
+                    T* slot_2, const double* group, const double* parameters, int64 every,
+                    const int64* counters, const double* rates) {
+    if (!is_due(counters, every)) return;
+    Optimizer<T> formula;
+    formula.prepare(parameters, rates[LEARNING_RATE] * rows_of(group)->multiplier,
+                    updates(counters, every), rows_of(group)->decay != 0);
+    sort_rows(places, count, n, wraps, threads(), starts, order);
+    constexpr int64 room = 2048, AHEAD = 8, LINE = 64 / sizeof(T);
+    const int64 wide = std::min(inner, room), tall = std::max<int64>(1, room / wide);
+    const int64 last_row = starts[n] - 1;
+    // Rows lie anywhere in memory: while one is added, a following one is prefetched.
+    const auto move = [=](int64 first, int64 last) {
+        alignas(64) T part[room];
+        for (int64 row = first; row < last; row += tall)
+            for (int64 c = 0; c < inner; c += wide) {
+                const int64 columns = std::min(wide, inner - c), end = std::min(last, row + tall);
+                T* gradient = part;
+                for (int64 i = row; i < end; ++i, gradient += columns) {
+                    std::fill(gradient, gradient + columns, T(0));
+                    for (int64 k = starts[i]; k < starts[i + 1]; ++k) {
+                        const T* from = rows + order[k] * inner + c;
+                        const T* soon = rows + order[std::min(k + AHEAD, last_row)] * inner + c;
+                        for (int64 j = 0; j < columns; j += LINE) PREFETCH(soon + j);
+                        INDEPENDENT
+                        for (int64 j = 0; j < columns; ++j) gradient[j] += from[j];
+                    }
+                }
+                const int64 at = row * inner + c;
+                const auto of = [at](T* slot) { return slot ? slot + at : slot; };
+                const auto apply_all = [&] {
+                    apply(formula, 0, (end - row) * columns, weights + at, part, of(slot_0),
+                          of(slot_1), of(slot_2));
+                };
+                if (slot_0 == nullptr) {
+                    apply_all();
+                    continue;
+                }
+                const SubnormalsAreZero scope;
+                apply_all();
+            }
+    };
+    const int64 some = std::max<int64>(1, PIECE / inner);
+    parallel((n + some - 1) / some, [&](int64 piece) {
+        move(piece * some, std::min(n, (piece + 1) * some));
     });
 }
 
@@ -174,7 +256,9 @@ template <typename T> void add_updates() {
     EACH_OPTIMIZER(ADD)
 #undef ADD
 #ifndef FOR_BROWSERS  // pages are to stay small
-#define ADD(Formula) add<&matmul_update<T, Formula>>("matmul_update", {type, #Formula});
+#define ADD(Formula) \
+    add<&matmul_update<T, Formula>>("matmul_update", {type, #Formula}); \
+    add<&scatter_update<T, Formula>>("scatter_update", {type, #Formula});
     EACH_OPTIMIZER(ADD)
 #undef ADD
 #endif

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunn.backends.contract import OpCall
+from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.expression import (
     COLUMNS,
     ELEMENTS,
@@ -23,6 +24,7 @@ from gpunn.backends.contract.expression import (
     BroadcastAxes,
     Expression,
     Instruction,
+    filling,
 )
 
 from .loops import Loop
@@ -101,6 +103,21 @@ def _encoded(
     return (
         np.array(steps, np.int64).reshape(-1), *ends, np.array(encoder.constants, np.float64),
         program.registers, *encoder.blocks, encoder.tasks(),
+    )  # fmt: skip
+
+
+def is_filling_with_zeros(call: Any, array: Array) -> bool:
+    """Return whether a bound call only writes zeros to all of an array."""
+    dtype = array.dtype.name
+    if call.key != ("expression", dtype):
+        return False
+    *found, _, written = call.arguments
+    zeros = _encoded(filling(dtype, 0.0, 1.0), 1, array.size, (dtype,))
+    assert zeros is not None
+    return (
+        len(written) == 1 and written[0].size == array.size
+        and written[0].ctypes.data == array.ctypes.data
+        and all(map(np.array_equal, found, zeros))
     )  # fmt: skip
 
 

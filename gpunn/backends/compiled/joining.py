@@ -3,7 +3,8 @@
 A step computes all gradients, stores them, and then moves all weights. Where nothing else reads or
 changes the gradient of a layer's weights (it is not clipped, accumulated or penalised), the product
 that computes it can be followed by the update, a few rows at a time. The gradient is then
-not stored, and a thread moves the weights that are in the cache of its core.
+not stored, and a thread moves the weights that are in the cache of its core. So can the sums of
+rows that are the gradient of a table, most of whose rows are often 0.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-SMALLEST = 1 << 10  # weights of a layer from which joining pays
+from .expressions import is_filling_with_zeros
+
+SMALLEST = 1 << 10  # weights of a layer from which joining pays,
+SMALLEST_TABLE = 1 << 17  # or of a table: the rows of a smaller one are added by columns
 
 Span = tuple[int, int]  # the addresses of an array: first and, exclusive, last
 
@@ -34,6 +38,37 @@ class _Product(NamedTuple):
     transpose_a: bool
     transpose_b: bool
     accumulate: bool
+
+
+class _Sums(NamedTuple):
+    """The arguments of a "scatter_rows"."""
+
+    rows: np.ndarray
+    places: np.ndarray
+    sets: int
+    outer: int
+    number: int
+    n: int
+    inner: int
+    wraps: bool
+    out: np.ndarray
+
+
+class _Source(NamedTuple):
+    """What computes the gradient of some weights.
+
+    Attributes:
+        name: of the joined operation.
+        factors: the arrays that it reads.
+        sizes: the arguments of the joined operation after the weights.
+        replaced: the indices of the calls that it joins.
+    """
+
+    name: str
+    out: np.ndarray
+    factors: tuple[np.ndarray, np.ndarray]
+    sizes: tuple[Any, ...]
+    replaced: tuple[int, ...]
 
 
 class _Update(NamedTuple):
@@ -75,25 +110,25 @@ def _joined(calls: list[Any], at: int, operations: Mapping[tuple[Any, ...], Any]
     update = _Update(*calls[at].arguments)
     groups = [*map(tuple, update.group_table[: update.groups])]
     inserted = defaultdict[int, list[Any]](list)
-    left_out = set()
-    for index, call in enumerate(calls[:at]):
-        product = _Product(*call.arguments) if call.key[0] == "matmul" else None
-        if product is None or not _is_gradient(product, update):
+    left_out = set[int]()
+    for index in range(at):
+        source = _source(calls, index, update)
+        if source is None or (source.name, *calls[at].key[1:]) not in operations:
             continue
-        start = (_span(product.out)[0] - _span(update.gradients)[0]) // product.out.itemsize
-        stop = start + product.out.size
+        start = (_span(source.out)[0] - _span(update.gradients)[0]) // source.out.itemsize
+        stop = start + source.out.size
         group = next((g for g in groups if g[0] <= start and stop <= g[1]), None)
         slots = [slot if slot is None else slot[start:stop] for slot in update[2:5]]
         moved = [update.weights[start:stop], *(slot for slot in slots if slot is not None)]
-        place = _place(calls, index, at, product, moved)
+        place = _place(calls, index, at, source, moved)
         if group is None or place is None:
             continue
-        join = operations[("matmul_update", *calls[at].key[1:])].bind
+        join = operations[(source.name, *calls[at].key[1:])].bind
         inserted[place].append(join(
-            product.a, product.b, update.weights[start:stop], *product[3:8], *slots,
+            *source.factors, update.weights[start:stop], *source.sizes, *slots,
             np.array(group), update.parameters, update.every, update.counters, update.rates,
         ))  # fmt: skip
-        left_out.add(index)
+        left_out.update(source.replaced)
         groups.remove(group)
         groups += [(a, b, *group[2:]) for a, b in ((group[0], start), (stop, group[1])) if a < b]
     if not inserted:
@@ -110,32 +145,55 @@ def _joined(calls: list[Any], at: int, operations: Mapping[tuple[Any, ...], Any]
     return found
 
 
-def _is_gradient(product: _Product, update: _Update) -> bool:
-    return (
-        product.transpose_a and not product.transpose_b and not product.accumulate
-        and product.ldo == product.n and product.m * product.n >= SMALLEST
-        and product.out.dtype == update.gradients.dtype
-        and _overlap([product.out], [update.gradients])
+def _source(calls: Sequence[Any], index: int, update: _Update) -> _Source | None:
+    """Return the source of a gradient that the call at this index is, if it can be joined."""
+    call, found = calls[index], None
+    if call.key[0] == "matmul":
+        of = _Product(*call.arguments)
+        whole = of.transpose_a and not of.transpose_b and not of.accumulate and of.ldo == of.n
+        if whole:
+            found = _Source("matmul_update", of.out, (of.a, of.b), of[3:8], (index,))
+    elif call.key[::2] == ("scatter_rows", "Sum"):
+        found = _sums(calls, index)
+    fits = (
+        found is not None and found.out.size >= SMALLEST
+        and found.out.dtype == update.gradients.dtype
+        and _overlap([found.out], [update.gradients])
     )  # fmt: skip
+    return found if fits else None
+
+
+def _sums(calls: Sequence[Any], index: int) -> _Source | None:
+    """Return sums of rows as a source, if they are added to zeros."""
+    of = _Sums(*calls[index].arguments)
+    before = next((k for k in range(index)[::-1] if _overlap(calls[k].arrays, [of.out])), None)
+    most = np.iinfo(np.int32).max
+    if of.outer != 1 or of.out.size < SMALLEST_TABLE or max(of.number, of.n) > most:
+        return None
+    if before is None or not is_filling_with_zeros(calls[before], of.out):
+        return None
+    starts, order = np.empty(of.n + 1, np.int32), np.empty(of.number, np.int32)
+    sizes = of.number, of.n, of.inner, of.wraps, starts, order
+    return _Source("scatter_update", of.out, (of.rows, of.places), sizes, (before, index))
 
 
 def _place(
-    calls: Sequence[Any], index: int, at: int, product: _Product, moved: list[np.ndarray]
+    calls: Sequence[Any], index: int, at: int, source: _Source, moved: list[np.ndarray]
 ) -> int | None:
     """Return the index of the first call before which the joined operation may be performed.
 
     It must come after what reads the weights, and what the update depends on, and before
-    anything overwrites the factors of the product. None if there is no such place, or if another
+    anything overwrites the factors of the source. None if there is no such place, or if another
     call reads the gradient.
     """
     place, last = index, at
     for later in range(index + 1, at):
         call = calls[later]
-        if _overlap(call.arrays, [product.out]):
+        if _overlap(call.arrays, [source.out]):
             return None
         if _overlap(call.arrays, moved) or _overlap(call.written, _read_by(calls[at])):
             place = later + 1
-        if last == at and _overlap(call.written, [product.a, product.b]):
+        if last == at and _overlap(call.written, source.factors):
             last = later
     return place + (place == index) if place <= last else None
 

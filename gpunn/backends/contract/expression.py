@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from .declaration import Argument, OpCall, reads
@@ -213,6 +213,18 @@ class Expression:
         read, written = ([tuple(array.shape) for array in arrays] for arrays in (inputs, outputs))
         of_outputs = [shapes[output.value] for output in self.outputs]
         return read == shapes[: len(self.inputs)] and written == of_outputs
+
+
+@lru_cache(256)
+def filling(dtype: str, number: float, sign: float, accumulate: bool = False) -> Expression:
+    """Return the expression that writes one number, with this sign, to each column."""
+    steps = (
+        Instruction("constant", number=math.copysign(number, sign)),
+        Instruction("column_index"),
+        Instruction("minimum", (0, 1)),
+        Instruction("maximum", (0, 2)),
+    )
+    return Expression(dtype, (), steps, (ExpressionOutput(3, accumulate),))
 
 
 def _numbered(name: str) -> Callable[[OpCall], dict[str, Array]]:

@@ -17,27 +17,16 @@ from gpunn.backends.contract.expression import (
     Expression,
     ExpressionOutput,
     Instruction,
+    filling,
 )
 from gpunn.ops.primitive import Work
-
-
-@lru_cache(256)
-def _filled(dtype: str, number: float, sign: float, accumulate: bool) -> Expression:
-    """Write one number to each column."""
-    steps = (
-        Instruction("constant", number=math.copysign(number, sign)),
-        Instruction("column_index"),
-        Instruction("minimum", (0, 1)),
-        Instruction("maximum", (0, 2)),
-    )
-    return Expression(dtype, (), steps, (ExpressionOutput(3, accumulate),))
 
 
 def fill(backend: Backend, number: float, array: Array, accumulate: bool = False) -> None:
     """Write a number to all elements of an array, or add it, as an expression that is part of a
     step's program. Integers must be representable in float32."""
     dtype = array.dtype.name if array.dtype.kind == "f" else "float32"
-    made = _filled(dtype, number, math.copysign(1.0, number), accumulate)
+    made = filling(dtype, number, math.copysign(1.0, number), accumulate)
     backend.expression(made, 1, array.size, [], [array.reshape(1, -1)])
 
 

@@ -11,7 +11,8 @@ import pytest
 
 import gpunn
 from gpunn import layers, optimizers
-from gpunn.backends.compiled import cpu_kernels
+from gpunn.backends.compiled import backend, cpu_kernels
+from gpunn.backends.compiled.joining import join_updates
 from gpunn.utils import set_random_seed
 
 pytestmark = pytest.mark.skipif(bool(cpu_kernels.why_not()), reason=str(cpu_kernels.why_not()))
@@ -111,6 +112,85 @@ def test_a_frozen_layer_and_one_with_a_rate_of_its_own() -> None:
         model.layers[0].trainable = False
         model.layers[1].learning_rate_multiplier = 0.25
         found.append(trained(model, 16, optimizers.Adam(), 0.3, together))
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+# -- the gradient of a table
+
+
+def texts(words: int, width: int, dtype: str = "float32", again: bool = False) -> gpunn.Model:
+    """A network that reads rows of a table, some very often; ``again``: a second reader."""
+    set_random_seed(0)
+    table = layers.Embedding(words, width)
+    x = layers.Input((30,), dtype="int32")
+    y = layers.GlobalAveragePooling1D()(table(x))
+    if again:
+        y = layers.Concatenate()([y, layers.Flatten()(table(x[:, :3]))])
+    y = layers.Dense(10, activation="softmax")(y)
+    return gpunn.Model(x, y, backend="compiled", dtype=dtype)
+
+
+def trained_on_texts(model: Any, optimizer: Any, together: bool) -> list[np.ndarray]:
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    rng, words = np.random.default_rng(0), model.layers[1].input_dim
+    x = (rng.zipf(1.3, (70, 30)) % words).astype(np.int32)
+    look = gpunn.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)
+    y = rng.integers(0, 10, 70)
+    model.fit(
+        x, y, batch_size=16, epochs=3, verbose=0, callbacks=[] if together else [look]
+    )
+    return [*model.get_weights(), *model.gradients().values()]
+
+
+def calls_of(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the operations in programs that are made from now on."""
+    names: list[str] = []
+    def noted(calls: Any, operations: Any) -> Any:
+        found = join_updates(calls, operations)
+        names.extend(call.key[0] for call in found)
+        return found
+
+    monkeypatch.setattr(backend, "join_updates", noted)
+    return names
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIMIZERS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_table_with_each_optimizer(kind: Any, options: dict[str, Any], dtype: str) -> None:
+    found = [
+        trained_on_texts(texts(4000, 40, dtype), kind(**options), together)
+        for together in (True, False)
+    ]
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("words", "width"), [(20_000, 7), (64, 2500), (5, 30_000), (140_000, 1), (9000, 64)]
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_tables_of_each_shape(
+    words: int, width: int, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All rows are updated, also those that no batch reads, as their means still decay."""
+    names = calls_of(monkeypatch)
+    found = [
+        trained_on_texts(texts(words, width, dtype), optimizers.Adam(), together)
+        for together in (True, False)
+    ]
+    assert "scatter_update" in names or cpu_kernels.chosen() == "baseline"  # BLAS is used
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_table_with_two_readers_is_updated_by_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = calls_of(monkeypatch)
+    found = [
+        trained_on_texts(texts(4000, 40, again=True), optimizers.Adam(), together)
+        for together in (True, False)
+    ]
+    assert "scatter_update" not in names
     for a, b in zip(*found, strict=True):
         np.testing.assert_array_equal(a, b)
 
