@@ -34,6 +34,7 @@ class _Windowed(_ImageLayer):
     _sizes = ("kernel_size", "strides", "dilation_rate")
 
     def __post_init__(self) -> None:
+        self.filters: int
         self.kernel_size: Any
         self.strides: Any
         self.padding: str
@@ -41,8 +42,6 @@ class _Windowed(_ImageLayer):
         self.activation: Any
         self.bias: Parameter | None = None
         super().__post_init__()
-        if self._rank == 2:
-            self.padding = check_padding("padding", self.padding)
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise ValueError(
                 f"strides above 1 do not go with a dilation_rate above 1; got "
@@ -51,7 +50,7 @@ class _Windowed(_ImageLayer):
 
     def _filters_of(self, channels: int) -> int:
         """Return the number of output channels."""
-        raise TypeError(f"{type(self).__name__} must define _filters_of(channels).")
+        return self.filters
 
     def geometry(self, input_shape: Shape) -> Geometry:
         """Return how its windows lie on images of this shape, the batch axis first."""
@@ -150,18 +149,18 @@ class _Filtering(_Windowed):
         return x, call.array("y", (n, *pair_of(call.y.shape[2:]), call.y.shape[1]))
 
 
-class _Convolution(_Filtering):
-    _refused: ClassVar[Mapping[str, str]] = {
-        "convolution_op": "write forward(call) and backward(call), its derivative"
-    }
+class OfKernel(_ImageLayer):
+    """A layer with the arguments of a convolution."""
+
+    _abstract = True
+    _sizes = ("kernel_size", "strides", "dilation_rate")
 
     filters: int = field(check=check_positive_integer)
     kernel_size: Any = field()
     strides: Any = field(default=(1, 1))
-    padding: str = field(default="valid", check=check_padding_of_steps)
+    padding: str = field(default="valid", check=check_padding)
     data_format: str | None = field(default=None, kw_only=True, placed=True)
     dilation_rate: Any = field(default=(1, 1))
-    groups: int = field(default=1, check=check_positive_integer)
     activation: Any = field(default=None, check=check_activation)
     use_bias: bool = field(default=True, check=check_flag)
     kernel_initializer: Any = field(default="glorot_uniform", check=check_initializer)
@@ -171,6 +170,14 @@ class _Convolution(_Filtering):
     activity_regularizer: Any = field(default=None, kw_only=True, placed=True)
     kernel_constraint: Any = field(default=None, check=check_constraint)
     bias_constraint: Any = field(default=None, check=check_constraint)
+
+
+class _Convolution(OfKernel, _Filtering):
+    _refused: ClassVar[Mapping[str, str]] = {
+        "convolution_op": "write forward(call) and backward(call), its derivative"
+    }
+
+    groups: int = field(default=1, check=check_positive_integer, after="dilation_rate")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -190,9 +197,6 @@ class _Convolution(_Filtering):
         self.kernel = declared(self, "kernel", shape)
         if self.use_bias:
             self.bias = declared(self, "bias", (self.filters,))
-
-    def _filters_of(self, channels: int) -> int:
-        return self.filters
 
     def _depth(self, channels: int) -> int:
         return channels // self.groups
@@ -249,29 +253,13 @@ class Conv2D(_Convolution):
     examples = (
         {"filters": 3, "kernel_size": (2, 2)},
         {"filters": 2, "kernel_size": (1, 1), "use_bias": False},
-        {
-            "filters": 4,
-            "kernel_size": (2, 3),
-            "strides": (2, 1),
-            "padding": "same",
-            "activation": "relu",
-            "bias_initializer": "normal",
-        },
-        {
-            "filters": 2,
-            "kernel_size": (2, 1),
-            "data_format": "channels_first",
-            "activation": "tanh",
-            "bias_initializer": "normal",
-        },
-        {
-            "filters": 2,
-            "kernel_size": (2, 2),
-            "padding": "same",
-            "dilation_rate": (2, 1),
-            "activation": {"class_name": "Relu", "config": {"negative_slope": 0.2}},
-        },
-    )
+        {"filters": 4, "kernel_size": (2, 3), "strides": (2, 1), "padding": "same",
+         "activation": "relu", "bias_initializer": "normal"},
+        {"filters": 2, "kernel_size": (2, 1), "data_format": "channels_first",
+         "activation": "tanh", "bias_initializer": "normal"},
+        {"filters": 2, "kernel_size": (2, 2), "padding": "same", "dilation_rate": (2, 1),
+         "activation": {"class_name": "Relu", "config": {"negative_slope": 0.2}}},
+    )  # fmt: skip
 
 
 class Conv1D(_Convolution):
@@ -306,6 +294,7 @@ class Conv1D(_Convolution):
     )  # fmt: skip
 
     strides = 1
+    padding: str = field(default="valid", check=check_padding_of_steps, after="strides")
     dilation_rate = 1
 
 

@@ -126,8 +126,10 @@ def _check_nearest(name: str, value: Any) -> str:
 class _UpSampling(_ImageLayer):
     _moves_values = True
 
+    size: Any
+
     def _factors(self) -> Pair:
-        raise TypeError(f"{type(self).__name__} must define _factors().")
+        return pair_of(self.size if self._rank == 2 else [self.size])
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         (height, width), channels = self.image(input_shape)
@@ -194,9 +196,6 @@ class UpSampling2D(_UpSampling):
     data_format: str | None = field(default=None, kw_only=True, placed=True)
     interpolation: str = field(default="nearest", check=_check_nearest)
 
-    def _factors(self) -> Pair:
-        return pair_of(self.size)
-
 
 class UpSampling1D(_UpSampling):
     """Lengthen sequences by repeating each step; a step's gradient is the sum of its copies'.
@@ -217,9 +216,6 @@ class UpSampling1D(_UpSampling):
     examples = ({}, {"size": 3})
 
     size: int = field(default=2, check=check_positive_integer)
-
-    def _factors(self) -> Pair:
-        return 1, self.size
 
 
 class _Shifting(_ImageLayer):

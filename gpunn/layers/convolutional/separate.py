@@ -145,9 +145,6 @@ class _Separable(_Windowed):
         y = ops.separable_conv(x, self.depthwise_kernel, self.pointwise_kernel, *sizes)
         return self.activation(self._with_bias(y, self.bias))
 
-    def _filters_of(self, channels: int) -> int:
-        return self.filters
-
 
 class SeparableConv2D(_Separable):
     """Convolve each channel of images by itself, then combine the channels of each pixel.

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.common.arguments import check_flag, check_positive_integer
 from gpunn.common.fields import field
-from gpunn.layers.arguments import (
-    check_activation,
-    check_constraint,
-    check_initializer,
-    check_padding,
-    check_regularizer,
-)
 from gpunn.layers.parameters import declared
 from gpunn.layers.shapes import Shape
 from gpunn.ops.table import ops
 
-from .images import _ImageLayer
+from .convolution import OfKernel
 
 
 def _check_none(name: str, value: Any) -> None:
@@ -25,25 +17,8 @@ def _check_none(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be None: the size follows from strides; got {value!r}.")
 
 
-class _Transposed(_ImageLayer):
-    _sizes = ("kernel_size", "strides", "dilation_rate")
-
-    filters: int = field(check=check_positive_integer)
-    kernel_size: Any = field()
-    strides: Any = field(default=(1, 1))
-    padding: str = field(default="valid", check=check_padding)
-    output_padding: Any = field(default=None, check=_check_none)
-    data_format: str | None = field(default=None, kw_only=True, placed=True)
-    dilation_rate: Any = field(default=(1, 1))
-    activation: Any = field(default=None, check=check_activation)
-    use_bias: bool = field(default=True, check=check_flag)
-    kernel_initializer: Any = field(default="glorot_uniform", check=check_initializer)
-    bias_initializer: Any = field(default="zeros", check=check_initializer)
-    kernel_regularizer: Any = field(default=None, check=check_regularizer)
-    bias_regularizer: Any = field(default=None, check=check_regularizer)
-    activity_regularizer: Any = field(default=None, kw_only=True, placed=True)
-    kernel_constraint: Any = field(default=None, check=check_constraint)
-    bias_constraint: Any = field(default=None, check=check_constraint)
+class _Transposed(OfKernel):
+    output_padding: Any = field(default=None, check=_check_none, after="padding")
 
     def build(self, input_shape: Shape) -> None:
         _, channels = self.image(input_shape)
