@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 
-Kernel = Callable[[np.ndarray], np.ndarray]
-
-
-def _cubic(b: float, c: float) -> Kernel:
-    """Return the kernel of Mitchell and Netravali (1988) with these parameters."""
-
-    def kernel(x: np.ndarray) -> np.ndarray:
-        near = (12 - 9 * b - 6 * c) * x**3 + (-18 + 12 * b + 6 * c) * x**2 + 6 - 2 * b
-        far = (-b - 6 * c) * x**3 + (6 * b + 30 * c) * x**2 + (-12 * b - 48 * c) * x
-        found: np.ndarray = np.where(x < 1, near, far + 8 * b + 24 * c) / 6
-        return found
-
-    return kernel
+from gpunn.ops.image.resizing import Kernel, crop_of, cubic, linear, taps
 
 
 def _lanczos(radius: int) -> Kernel:
@@ -29,9 +15,9 @@ def _lanczos(radius: int) -> Kernel:
 
 # Radius and weight at a distance from 0 to the radius.
 KERNELS: dict[str, tuple[float, Kernel]] = {
-    "bilinear": (1, lambda x: 1 - x),
-    "bicubic": (2, _cubic(0, 0.5)),
-    "mitchellcubic": (2, _cubic(1 / 3, 1 / 3)),
+    "bilinear": (1, linear),
+    "bicubic": (2, cubic(0, 0.5)),
+    "mitchellcubic": (2, cubic(1 / 3, 1 / 3)),
     "lanczos3": (3, _lanczos(3)),
     "lanczos5": (5, _lanczos(5)),
     "gaussian": (1.5, lambda x: np.exp(-2 * x * x)),
@@ -42,23 +28,9 @@ INTERPOLATIONS = ("nearest", "area", *KERNELS)
 @lru_cache(64)
 def _taps(length: int, new: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
     """Return indices (taps, new) into an axis, and their weights, which sum to 1."""
-    scale = length / new
-    centres = (np.arange(new) + 0.5) * scale
-    if kind == "nearest":
-        return np.minimum(centres.astype(int), length - 1)[np.newaxis], np.ones((1, new))
-    radius, kernel = KERNELS.get(kind, (scale / 2, None))
-    first = np.ceil(centres - radius - 0.5 - (kernel is None)).astype(int)
-    at = first + np.arange(math.ceil(2 * radius) + 1 + (kernel is None))[:, np.newaxis]
-    if kernel is None:  # the share of each pixel that is inside the new one
-        ends = np.minimum(at + 1, centres + radius), np.maximum(at, centres - radius)
-        weights = np.maximum(ends[0] - ends[1], 0)
-    else:
-        distance = np.abs(at + 0.5 - centres)
-        weights = np.where(distance < radius, kernel(np.minimum(distance, radius)), 0)
-    weights[(at < 0) | (at >= length)] = 0
-    used = weights.any(axis=1)
-    weights = weights[used] / weights.sum(axis=0)
-    return at[used].clip(0, length - 1), weights
+    half = length / new / 2
+    share = half + 0.5, lambda x: np.clip(half + 0.5 - x, 0, min(1, 2 * half))
+    return taps(length, new, *(KERNELS | {"nearest": (0, linear), "area": share})[kind])
 
 
 def resized(x: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
@@ -85,9 +57,7 @@ def fitted(
     """Resize a picture as `resized`; to keep its proportions, ``crop`` it or ``pad`` it with 0."""
     (height, width), (high, wide) = x.shape[:2], size
     if crop:  # as Keras's smart_resize
-        rows = max(min(height, int(width * high / wide)), 1)
-        columns = max(min(width, int(height * wide / high)), 1)
-        top, left = int((height - rows) / 2), int((width - columns) / 2)
+        (top, rows), (left, columns) = crop_of((height, width), size)
         return resized(x[top : top + rows, left : left + columns], size, interpolation)
     if not pad:
         return resized(x, size, interpolation)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gpunn.backends.shared.geometry import Geometry
 from gpunn.common.arguments import check_choice, check_positive_integer
+from gpunn.ops.library.images import cells_of, sides_of
 from gpunn.ops.table import operation_named, ops
 from gpunn.ops.tensor import Tensor
 
@@ -43,26 +45,23 @@ def extract_patches(
     """
     check_choice("padding", padding, ("valid", "same"))
     given = Batched(images, data_format)
-    x, cuts, edges = given.x, [], [(0, 0)]
-    sizes, steps, rates = (_pair(*one) for one in (
-        ("size", size), ("strides", size if strides is None else strides),
-        ("dilation_rate", dilation_rate),
-    ))  # fmt: skip
-    for n, k, step, rate in zip(x.shape[1:3], sizes, steps, rates, strict=True):
-        reach = (k - 1) * rate + 1
-        count = -(-n // step) if padding == "same" else (n - reach) // step + 1
-        if count < 1:
-            raise ValueError(f"A patch of {reach} pixels does not fit into images of {n}.")
-        more = max((count - 1) * step + reach - n, 0) if padding == "same" else 0
-        edges.append((more // 2, more - more // 2))
-        last = (count - 1) * step + 1
-        cuts.append([slice(i * rate, i * rate + last, step) for i in range(k)])
-    x = ops.pad(x, [*edges, (0, 0)]) if padding == "same" else x
-    return given.back(ops.concatenate([x[:, a, b] for a in cuts[0] for b in cuts[1]], axis=-1))
+    height, width = given.x.shape[1:3]
+    window, apart = _pair("size", size), _pair("dilation_rate", dilation_rate)
+    steps = window if strides is None else _pair("strides", strides)
+    try:
+        geometry = Geometry.fit((height, width), window, steps, padding, apart)
+    except ValueError:
+        raise ValueError(
+            f"A patch of {window} pixels, {apart} apart, does not fit into images of {height} x "
+            f"{width}."
+        ) from None
+    x = ops.pad(given.x, sides_of(geometry)) if padding == "same" else given.x
+    return given.back(ops.concatenate([x[cells] for _, cells in cells_of(geometry)], axis=-1))
 
 
-def _pair(name: str, value: int | Sequence[int]) -> list[int]:
+def _pair(name: str, value: int | Sequence[int]) -> tuple[int, int]:
     numbers = [value] * 2 if isinstance(value, int) else list(value)
     if len(numbers) != 2:
         raise ValueError(f"{name} must be a number or (height, width); got {value!r}.")
-    return [check_positive_integer(name, n) for n in numbers]
+    height, width = (check_positive_integer(name, n) for n in numbers)
+    return height, width

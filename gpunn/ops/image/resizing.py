@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,58 +17,74 @@ from gpunn.ops.tensor import Tensor
 from .sampling import Batched
 
 RESIZINGS = ("bilinear", "nearest", "bicubic")
+Kernel = Callable[[np.ndarray], np.ndarray]
 
 
-def _triangle(x: np.ndarray, sharpness: float) -> np.ndarray:
-    return np.maximum(1.0 - np.abs(x), 0.0)
+def linear(x: np.ndarray) -> np.ndarray:
+    """Return 1 - x, the weight of a pixel at a distance from 0 to 1."""
+    return 1 - x
 
 
-def _cubic(x: np.ndarray, sharpness: float) -> np.ndarray:
-    """Keys's cubic convolution (1981), with its parameter a."""
-    a, x = sharpness, np.abs(x)
-    near = ((a + 2) * x - (a + 3)) * x * x + 1
-    return np.where(x <= 1, near, np.where(x < 2, (((x - 5) * x + 8) * x - 4) * a, 0.0))
+def cubic(b: float, c: float) -> Kernel:
+    """Return the kernel of Mitchell and Netravali (1988) with these parameters, of radius 2."""
+
+    def kernel(x: np.ndarray) -> np.ndarray:
+        near = (12 - 9 * b - 6 * c) * x**3 + (-18 + 12 * b + 6 * c) * x**2 + 6 - 2 * b
+        far = (-b - 6 * c) * x**3 + (6 * b + 30 * c) * x**2 + (-12 * b - 48 * c) * x
+        found: np.ndarray = np.where(x < 1, near, far + 8 * b + 24 * c) / 6
+        return found
+
+    return kernel
 
 
-def taps(n: int, m: int, interpolation: str, antialias: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return which of n pixels make each of m, (m, k), and their weights.
+def taps(
+    n: int, m: int, radius: float, kernel: Kernel, wide: float = 1.0, inside: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of n pixels make each of m, (k, m), and their weights.
 
-    Pixels have their centres at halves, as in PyTorch, TensorFlow and Pillow. Those outside have
-    the value at the edge; with ``antialias`` they have none, and the filter is as wide as a new
-    pixel.
+    Pixels have their centres at halves, as in PyTorch, TensorFlow and Pillow.
 
-    >>> [array.tolist() for array in taps(4, 2, "bilinear", False)]
-    [[[0, 1], [2, 3]], [[0.5, 0.5], [0.5, 0.5]]]
+    Args:
+        n, m: number of pixels before and after.
+        radius, kernel: the weight at a distance below the radius; with radius 0 the nearest is it.
+        wide: what distances are divided by.
+        inside: whether pixels outside have no weight, and all others 1 together; if not, they
+            have the value at the edge.
+
+    >>> [array.tolist() for array in taps(4, 2, 1, linear)]
+    [[[0, 2], [1, 3]], [[0.5, 0.5], [0.5, 0.5]]]
     """
-    scale = n / m
-    centre = (np.arange(m) + 0.5) * scale
-    if interpolation == "nearest":
-        return np.minimum(np.floor(centre), n - 1).astype(np.int32)[:, None], np.ones((m, 1))
-    radius, kernel = (1, _triangle) if interpolation == "bilinear" else (2, _cubic)
-    wide = max(scale, 1.0) if antialias else 1.0
-    count = 2 * math.ceil(radius * wide) + (1 if wide > 1 else 0)
-    begin = np.floor(centre - 0.5).astype(int) - (count - 1) // 2
-    places = begin[:, None] + np.arange(count)
-    weights = kernel((places + 0.5 - centre[:, None]) / wide, -0.5 if antialias else -0.75)
-    if antialias:
-        weights = np.where((places >= 0) & (places < n), weights, 0.0)
-        weights /= weights.sum(1, keepdims=True)
-    return np.clip(places, 0, n - 1).astype(np.int32), weights
+    centres, reach = (np.arange(m) + 0.5) * (n / m), radius * wide
+    if not radius:
+        return np.minimum(centres, n - 1).astype(np.int32)[None], np.ones((1, m))
+    first = np.ceil(centres - reach - 0.5).astype(np.int32)
+    places = first + np.arange(math.ceil(2 * reach), dtype=np.int32)[:, None]
+    distance = np.abs(places + 0.5 - centres) / wide
+    weights = np.where(distance < radius, kernel(np.minimum(distance, radius)), 0.0)
+    if inside:
+        weights[(places < 0) | (places >= n)] = 0.0
+        weights /= weights.sum(axis=0)
+    used = weights.any(axis=1)
+    return places[used].clip(0, n - 1), weights[used]
 
 
 def resized(x: Tensor, size: Sequence[int], interpolation: str, antialias: bool = False) -> Tensor:
-    """Return images (batch, height, width, channels) of another size."""
+    """Return images (batch, height, width, channels) of another size; with ``antialias`` the
+    filter is as wide as a new pixel."""
+    keys = cubic(0.0, 0.5 if antialias else 0.75)  # of Keys (1981), with his parameter -c
+    filters = {"nearest": (0, linear), "bilinear": (1, linear), "bicubic": (2, keys)}
     for axis, m in zip((1, 2), size, strict=True):
         if x.shape[axis] == m:
             continue
-        places, weights = taps(x.shape[axis], m, interpolation, antialias)
-        parts = [take_unchecked(x, ops.convert_to_tensor(p), axis) for p in places.T]
-        if len(parts) == 1:
+        wide = max(x.shape[axis] / m, 1.0) if antialias else 1.0
+        places, weights = taps(x.shape[axis], m, *filters[interpolation], wide, antialias)
+        parts = [take_unchecked(x, ops.convert_to_tensor(p), axis) for p in places]
+        if interpolation == "nearest":
             x = parts[0]
             continue
         # As rows with a factor for each column, which every backend multiplies in a loop.
         shape, behind = (-1, *parts[0].shape[1:]), math.prod(x.shape[axis + 1 :])
-        factors = np.repeat(weights, behind, axis=0).astype(x.dtype).T
+        factors = np.repeat(weights, behind, axis=1).astype(x.dtype)
         rows = [ops.reshape(part, (-1, m * behind)) for part in parts]
         x = ops.reshape(sum(r * f for r, f in zip(rows, factors, strict=True)), shape)
     return x

@@ -118,22 +118,22 @@ def _write_largest_gradient(
 
 def _at_largest(g: Tensor, x: Tensor, y: Tensor, geometry: Geometry) -> Tensor:
     """Return for each window the value of ``g`` at the first maximum of ``x``."""
-    sides = _sides(geometry)
+    sides = sides_of(geometry)
     x, g = pad(x, sides, constant_values=-math.inf), pad(g, sides)
     found, unknown = ops.zeros_like(y), ops.ones_like(y, "bool")
-    for _, cells in _cells(geometry):
+    for _, cells in cells_of(geometry):
         here = equal(x[cells], y) & unknown
         found, unknown = where(here, g[cells], found), unknown & ~here
     return found
 
 
-def _sides(geometry: Geometry) -> list[tuple[int, int]]:
+def sides_of(geometry: Geometry) -> list[tuple[int, int]]:
     """Return the padding of each axis that makes all windows fit inside."""
     sizes = zip(geometry.extent, geometry.image, geometry.padding, strict=True)
     return [(0, 0), *((before, max(0, n - m - before)) for n, m, before in sizes), (0, 0)]
 
 
-def _cells(geometry: Geometry) -> Iterator[tuple[tuple[int, int], tuple[slice, ...]]]:
+def cells_of(geometry: Geometry) -> Iterator[tuple[tuple[int, int], tuple[slice, ...]]]:
     """Yield the cells of a window: the index of each, and the slices of the padded images that
     hold it for all windows."""
     for at in np.ndindex(*geometry.window):
