@@ -6,12 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from gpunn.common.arguments import (
-    check_below_one,
-    check_fraction,
-    check_not_negative,
-    optional,
-)
+from gpunn.common.arguments import check_below_one, check_fraction, check_not_negative, optional
 from gpunn.common.fields import field
 from gpunn.common.random import check_seed, draw_seed
 from gpunn.core.plan import Call
@@ -173,14 +168,8 @@ class SpatialDropout1D(_SpatialDropout):
     Neighbouring steps are alike, so that dropping some of them hides little. Source: Tompson et
     al., "Efficient object localization using convolutional networks", 2014, arXiv:1411.4280.
 
-    Shapes: x ``(batch, steps, channels)`` -> y of the same shape.
-
-    Args:
-        rate: the fraction of channels, from 0 to 1; the others are divided by ``1 - rate``.
-        seed: key of the random stream; the model's when None.
-
-    Raises:
-        ValueError: for a rate below 0 or above 1, and for inputs of other axes.
+    Shapes: x ``(batch, steps, channels)`` -> y of the same shape; a ValueError for other axes. The
+    arguments: as in `Dropout`.
 
     >>> y = SpatialDropout1D(0.5, seed=1)([[[1.0, 1.0], [1.0, 1.0]]], training=True)
     >>> bool((y[0, 0] == y[0, 1]).numpy().all())
@@ -194,18 +183,9 @@ class SpatialDropout1D(_SpatialDropout):
 class SpatialDropout2D(_SpatialDropout):
     """Set random channels of images to 0 in training, each for all pixels, as `Dropout`.
 
-    Source: as for `SpatialDropout1D`.
-
-    Shapes: x ``(batch, height, width, channels)`` -> y of the same shape; with channels first,
-    channels are axis 1.
-
-    Args:
-        rate: the fraction of channels, from 0 to 1; the others are divided by ``1 - rate``.
-        data_format: ``"channels_last"`` or ``"channels_first"``.
-        seed: key of the random stream; the model's when None.
-
-    Raises:
-        ValueError: for a rate below 0 or above 1, and for inputs that are not images.
+    Shapes: x ``(batch, height, width, channels)`` -> y of the same shape; for the ``data_format``
+    ``"channels_first"`` channels are axis 1. Source, arguments and errors: as for
+    `SpatialDropout1D`.
 
     >>> y = SpatialDropout2D(0.5, seed=1)([[[[1.0, 1.0], [1.0, 1.0]]]], training=True)
     >>> bool((y[0, 0, 0] == y[0, 0, 1]).numpy().all())
@@ -215,8 +195,7 @@ class SpatialDropout2D(_SpatialDropout):
     _axes = "batch, height, width, channels"
     examples = ({"rate": 0.3}, {"rate": 0.8, "seed": 7, "data_format": "channels_first"})
 
-    rate: float = field(check=check_fraction)
-    data_format: str | None = field(default=None, check=check_data_format)
+    data_format: str | None = field(default=None, check=check_data_format, after="rate")
 
 
 class GaussianNoise(_RandomLayer):
@@ -261,22 +240,12 @@ class GaussianNoise(_RandomLayer):
         return x + _drawn(self, ops.zeros_like(x)) if training and self.draws else x
 
 
-class GaussianDropout(_RandomLayer):
+class GaussianDropout(_Dropping):
     """Multiply inputs by normal noise of mean 1 in training, with the standard deviation of
     dropout.
 
-    ``y = x f``, where f has the standard deviation ``sqrt(rate / (1 - rate))``. Outside training
-    the layer passes its input unchanged. Source: Srivastava et al., "Dropout: a simple way to
-    prevent neural networks from overfitting", 2014, section 10.
-
-    Shapes: x of any shape ``(batch, ...)`` -> y of the same shape.
-
-    Args:
-        rate: as in `Dropout`, from 0 to below 1.
-        seed: key of the random stream; the model's when None.
-
-    Raises:
-        ValueError: for a rate below 0, or of 1 or more.
+    ``y = x f``, where f has the standard deviation ``sqrt(rate / (1 - rate))``; the rate must be
+    below 1. The rest, and the source (section 10): as for `Dropout`.
 
     >>> GaussianDropout(0.5)([[1.0, 2.0]]).tolist()  # outside training: the identity
     [[1.0, 2.0]]
@@ -285,10 +254,6 @@ class GaussianDropout(_RandomLayer):
     examples = ({"rate": 0.0}, {"rate": 0.8})
 
     rate: float = field(check=check_below_one)
-
-    @property
-    def draws(self) -> bool:
-        return self.rate > 0.0
 
     def forward(self, call: Call) -> None:
         assert call.control is not None
@@ -302,26 +267,14 @@ class GaussianDropout(_RandomLayer):
         factors = call.array("factors", call.x.shape)
         write_elements(call.backend, "multiply", [call.dy, factors], call.dx, call.accumulate_dx)
 
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
-        return x * _drawn(self, ops.ones_like(x)) if training and self.draws else x
-
 
 class AlphaDropout(_RandomLayer):
     """Set a random fraction of the inputs to SELU's limit in training; mean and variance stay.
 
     Dropped inputs become ``-alpha scale = -1.758``, what `selu` gives for very negative inputs.
-    Then ``a x + b`` restores a mean of 0 and a variance of 1. Outside training the layer passes
-    its input unchanged. Source: Klambauer et al., "Self-normalizing neural networks", 2017.
-
-    Shapes: x of any shape ``(batch, ...)`` -> y of the same shape.
-
-    Args:
-        rate: the fraction, from 0 to below 1.
-        noise_shape: shape of the mask, as in `Dropout`.
-        seed: key of the random stream; the model's when None.
-
-    Raises:
-        ValueError: for a rate below 0, or of 1 or more.
+    Then ``a x + b`` restores a mean of 0 and a variance of 1. Shapes, arguments and errors: as for
+    `Dropout`, but the rate must be below 1. Source: Klambauer et al., "Self-normalizing neural
+    networks", 2017.
 
     >>> AlphaDropout(0.5)([[1.0, 2.0]]).tolist()  # outside training: the identity
     [[1.0, 2.0]]

@@ -28,18 +28,12 @@ class RandomContrast(RandomPictures):
     """Change the contrast of each picture in training, by a factor f drawn for each.
 
     ``y = (x - mean) f + mean``, with the mean of each channel of the picture, limited to the range
-    of values. See `RandomFlip` for calls outside a model.
-
-    Shapes: x ``(batch, height, width, channels)`` -> y of the same shape.
+    of values. The rest: as for `RandomFlip`.
 
     Args:
         factor: two numbers from 0 to 1, (lower, upper), for f from ``1 - lower`` to ``1 + upper``;
             or one for both.
         value_range: lowest and highest value of pixels.
-        seed, data_format: as in `RandomFlip`.
-
-    Raises:
-        ValueError: for numbers out of bounds.
 
     >>> RandomContrast(0.5, seed=1)([[[[100.0], [140.0]]]]).round().tolist()
     [[[[108.0], [132.0]]]]
@@ -64,18 +58,11 @@ class RandomContrast(RandomPictures):
 class RandomBrightness(RandomPictures):
     """Make each picture brighter or darker in training, by a number f drawn for each.
 
-    ``y = x + f (highest - lowest)``, limited to the range of values. See `RandomFlip` for calls
-    outside a model.
-
-    Shapes: x ``(batch, height, width, channels)`` -> y of the same shape.
+    ``y = x + f (highest - lowest)``, limited to the range of values. The rest: as for
+    `RandomContrast`.
 
     Args:
         factor: the range of f, from -1 to 1: (lower, upper), or one number for (-f, f).
-        value_range: lowest and highest value of pixels.
-        seed, data_format: as in `RandomFlip`.
-
-    Raises:
-        ValueError: for numbers out of bounds.
 
     >>> RandomBrightness((0.2, 0.2))([[[[100.0], [240.0]]]]).round().tolist()
     [[[[151.0], [255.0]]]]

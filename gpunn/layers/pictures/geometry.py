@@ -33,7 +33,7 @@ class RandomFlip(RandomPictures):
         data_format: ``"channels_last"`` or ``"channels_first"``.
 
     Raises:
-        ValueError: for another mode.
+        ValueError: for another mode; so do all layers of this kind for arguments out of bounds.
 
     >>> RandomFlip("horizontal", seed=2)([[[[1.0], [2.0]]]] * 4)[:, 0, :, 0].tolist()
     [[2.0, 1.0], [1.0, 2.0], [2.0, 1.0], [2.0, 1.0]]
@@ -94,9 +94,7 @@ class RandomRotation(_Moving):
     """Rotate each picture about its middle in training, by an angle a drawn for each.
 
     The pixel (x, y) comes from ``(x cos a - y sin a, x sin a + y cos a)``, counted from the
-    middle: a positive angle turns it counter-clockwise. See `RandomFlip` for calls outside a model.
-
-    Shapes: x ``(batch, height, width, channels)`` -> y of the same shape.
+    middle: a positive angle turns it counter-clockwise. The rest: as for `RandomFlip`.
 
     Args:
         factor: the range of the angle, as a part of a full turn, from -1 to 1: (lower, upper), or
@@ -104,12 +102,7 @@ class RandomRotation(_Moving):
         fill_mode: what is outside: ``"reflect"``, ``"constant"``, ``"wrap"`` or ``"nearest"``; see
             `gpunn.ops.image.affine_transform`.
         interpolation: ``"bilinear"`` or ``"nearest"``.
-        seed: key of the random stream; the model's when None.
         fill_value: for ``"constant"``.
-        data_format: ``"channels_last"`` or ``"channels_first"``.
-
-    Raises:
-        ValueError: for other options, and a factor out of bounds.
 
     >>> quarter = RandomRotation((0.25, 0.25))
     >>> quarter([[[1.0], [2.0]], [[3.0], [4.0]]]).round(3)[:, :, 0].tolist()
@@ -135,18 +128,12 @@ class RandomZoom(_Moving):
     """Zoom into or out of each picture about its middle in training, by a factor f drawn for each.
 
     The pixel (x, y) comes from ``(x (1 + f), y (1 + f))``, counted from the middle: positive
-    factors zoom out. See `RandomFlip` for calls outside a model.
-
-    Shapes: x ``(batch, height, width, channels)`` -> y of the same shape.
+    factors zoom out. The rest: as for `RandomRotation`.
 
     Args:
         height_factor: the range of the vertical factor, from -1 to 1: (lower, upper), or f for
             (-f, f).
         width_factor: likewise; None takes the vertical factor, which keeps the proportions.
-        fill_mode, interpolation, seed, fill_value, data_format: as in `RandomRotation`.
-
-    Raises:
-        ValueError: for other options, and a factor out of bounds.
 
     >>> RandomZoom((1.0, 1.0), fill_mode="constant")([[[1.0], [2.0], [3.0]]])[:, :, 0].tolist()
     [[0.0, 2.0, 0.0]]
@@ -171,18 +158,12 @@ class RandomZoom(_Moving):
 class RandomTranslation(_Moving):
     """Shift each picture in training, by a part of its size drawn for each.
 
-    Positive factors shift down and to the right. See `RandomFlip` for calls outside a model.
-
-    Shapes: x ``(batch, height, width, channels)`` -> y of the same shape.
+    Positive factors shift down and to the right. The rest: as for `RandomRotation`.
 
     Args:
         height_factor: the range of the vertical shift, as a part of the height, from -1 to 1:
             (lower, upper), or f for (-f, f).
         width_factor: likewise, of the width.
-        fill_mode, interpolation, seed, fill_value, data_format: as in `RandomRotation`.
-
-    Raises:
-        ValueError: for other options, and a factor out of bounds.
 
     >>> third = 1 / 3
     >>> shift = RandomTranslation(0.0, (third, third), fill_mode="constant")

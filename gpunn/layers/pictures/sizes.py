@@ -16,7 +16,7 @@ __all__ = ["CenterCrop", "RandomCrop", "Resizing"]
 
 
 class Resizing(Pictures):
-    """Resize pictures, by interpolation between pixels, in training and otherwise.
+    """Resize pictures, by `gpunn.ops.image.resize`, in training and otherwise.
 
     Pixels have their centres at halves, as in PyTorch and Pillow. One picture may be passed too,
     outside a model.
@@ -25,16 +25,8 @@ class Resizing(Pictures):
 
     Args:
         height, width: the new size.
-        interpolation: ``"bilinear"``, ``"nearest"``, or ``"bicubic"`` with PyTorch's cubic.
-        crop_to_aspect_ratio: whether what exceeds the new proportions is cut off at both sides.
-        pad_to_aspect_ratio: whether it is completed by ``fill_value`` instead.
-        fill_mode: ``"constant"``.
-        fill_value: of the padding.
-        antialias: whether smaller pictures come from the mean of all pixels, as in Pillow.
-        data_format: ``"channels_last"`` or ``"channels_first"``.
 
-    Raises:
-        ValueError: for other options, or cropping and padding at once.
+    The other arguments, and errors: as for this operation.
 
     >>> Resizing(1, 4)([[[[0.0], [1.0]]]]).tolist()
     [[[[0.0], [0.25], [0.75], [1.0]]]]
@@ -74,16 +66,7 @@ class CenterCrop(Pictures):
     """Cut the middle out of pictures; smaller ones are resized, without distortion.
 
     If a picture has fewer rows or columns, its largest part of these proportions is resized,
-    bilinearly. One picture may be passed too, outside a model.
-
-    Shapes: x ``(batch, any, any, channels)`` -> y ``(batch, height, width, channels)``.
-
-    Args:
-        height, width: the new size.
-        data_format: ``"channels_last"`` or ``"channels_first"``.
-
-    Raises:
-        ValueError: for sizes that are not positive.
+    bilinearly. Shapes, arguments and errors: as for `Resizing`.
 
     >>> CenterCrop(1, 2)([[[[0.0], [1.0], [2.0], [3.0]]]]).tolist()
     [[[[1.0], [2.0]]]]
@@ -111,18 +94,8 @@ class RandomCrop(RandomPictures):
     """Cut a part out of each picture in training, at a place drawn for each.
 
     All places are equally likely. Outside of training, and for pictures without more rows and more
-    columns, the largest part of these proportions in the middle is resized. See `RandomFlip` for
-    calls outside a model.
-
-    Shapes: x ``(batch, any, any, channels)`` -> y ``(batch, height, width, channels)``.
-
-    Args:
-        height, width: the new size.
-        seed: key of the random stream; the model's when None.
-        data_format: ``"channels_last"`` or ``"channels_first"``.
-
-    Raises:
-        ValueError: for sizes that are not positive.
+    columns, the largest part of these proportions in the middle is resized. Shapes: as for
+    `CenterCrop`. The rest: as for `RandomFlip`.
 
     >>> RandomCrop(1, 2, seed=1)([[[[0.0], [1.0], [2.0]], [[3.0], [4.0], [5.0]]]]).shape
     (1, 1, 2, 1)
