@@ -7,12 +7,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gpunn.common.arguments import check_integer
+from gpunn.common.arguments import check_integer, requirement
 from gpunn.compat.data import Dataset, Pass
 from gpunn.compat.prefetching import prefetched
 
 AHEAD = 2  # batches that are read before they are asked for
 UNBATCHED = 32  # single samples are read so many at a time
+check_format = requirement(
+    "'tf': there are no data sets of Grain", lambda value: bool(value == "tf")
+)
 SomeDataset = TypeVar("SomeDataset", bound=Dataset)
 
 

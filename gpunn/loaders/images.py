@@ -8,18 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.common.arguments import check_choice
 from gpunn.common.config import floatx
+from gpunn.layers.arguments import check_data_format
+from gpunn.ops.image.resizing import crop_of
 
 from .opening import CHANNELS, converted, opened, pillow
-
-
-def channels_first(data_format: str | None) -> bool:
-    """Whether ``data_format`` is "channels_first"; None is "channels_last"."""
-    if data_format not in (None, "channels_last", "channels_first"):
-        raise ValueError(
-            f"data_format must be 'channels_last' or 'channels_first'; got {data_format!r}."
-        )
-    return data_format == "channels_first"
 
 
 def load_img(
@@ -40,8 +34,7 @@ def load_img(
         A ``PIL.Image.Image``. The rotation in a camera's EXIF data is not applied.
 
     Raises:
-        ImportError: without Pillow.
-        ValueError: if the file is no image, or is damaged.
+        ImportError, ValueError: without Pillow; if the file is no image, or is damaged.
 
     >>> import io
     >>> import numpy as np
@@ -51,14 +44,11 @@ def load_img(
     >>> img_to_array(load_img(file, target_size=(4, 5))).shape
     (4, 5, 3)
     """
-    if color_mode not in CHANNELS:
-        raise ValueError(f"color_mode must be one of {[*CHANNELS]}; got {color_mode!r}.")
+    check_choice("color_mode", color_mode, [*CHANNELS])
     if not isinstance(path, (str, bytes, os.PathLike, io.BytesIO)):
         raise TypeError(f"path must be a path or an io.BytesIO; got {path!r}.")
-    methods = pillow().Resampling.__members__
-    if interpolation.upper() not in methods:
-        known = sorted(name.lower() for name in methods)
-        raise ValueError(f"interpolation must be one of {known}; got {interpolation!r}.")
+    methods = {name.lower(): one for name, one in pillow().Resampling.__members__.items()}
+    method = methods[check_choice("interpolation", interpolation.lower(), sorted(methods))]
     if isinstance(path, io.BytesIO):
         path.seek(0)
     with opened(path if isinstance(path, io.BytesIO) else os.fsdecode(path)) as image:
@@ -72,10 +62,9 @@ def load_img(
         return image
     box = None
     if keep_aspect_ratio:
-        rows, columns = min(height, width * high // wide), min(width, height * wide // high)
-        top, left = (height - rows) // 2, (width - columns) // 2
+        (top, rows), (left, columns) = crop_of((height, width), target_size)
         box = (left, top, left + columns, top + rows)
-    return image.resize((wide, high), methods[interpolation.upper()], box=box)
+    return image.resize((wide, high), method, box=box)
 
 
 def img_to_array(img: Any, data_format: str | None = None, dtype: Any = None) -> np.ndarray:
@@ -96,7 +85,8 @@ def img_to_array(img: Any, data_format: str | None = None, dtype: Any = None) ->
     if x.ndim not in (2, 3):
         raise ValueError(f"img must have 2 or 3 axes; got the shape {x.shape}.")
     x = x if x.ndim == 3 else x[..., np.newaxis]
-    return x.transpose(2, 0, 1) if channels_first(data_format) else x
+    first = check_data_format("data_format", data_format) == "channels_first"
+    return x.transpose(2, 0, 1) if first else x
 
 
 def array_to_img(
@@ -112,8 +102,8 @@ def array_to_img(
         dtype: Dtype to compute in; floatx by default.
 
     Raises:
-        ImportError: without Pillow.
-        ValueError: for another shape, or values that are out of range or not finite.
+        ImportError, ValueError: without Pillow; for another shape, or values that are out of range
+            or not finite.
 
     >>> import numpy as np
     >>> from gpunn.utils import array_to_img
@@ -122,7 +112,7 @@ def array_to_img(
     """
     image = pillow()
     array = np.asarray(x, dtype or floatx())
-    if array.ndim == 3 and channels_first(data_format):
+    if check_data_format("data_format", data_format) == "channels_first" and array.ndim == 3:
         array = array.transpose(1, 2, 0)
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or not array.size:
         raise ValueError(
@@ -158,8 +148,7 @@ def save_img(
         **kwargs: Passed to ``PIL.Image.save``, such as ``quality=90``.
 
     Raises:
-        ImportError: without Pillow.
-        ValueError: as of `array_to_img`, and for an unknown format.
+        ImportError, ValueError: as of `array_to_img`, and for an unknown format.
 
     >>> import io
     >>> import numpy as np

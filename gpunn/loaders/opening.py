@@ -57,8 +57,11 @@ def opened(path: Any, max_pixels: int | None = None) -> Iterator[Any]:
         from PIL import UnidentifiedImageError
     except ImportError as error:
         raise ImportError(f"{path}: {error}") from None
+    before = Image.MAX_IMAGE_PIXELS
     try:
-        with _limited(Image, max_pixels), Image.open(path) as image:
+        if max_pixels is not None:  # in place of Pillow's own limit, which is that of the process
+            Image.MAX_IMAGE_PIXELS = None
+        with Image.open(path) as image:
             if max_pixels is not None and image.width * image.height > max_pixels:
                 raise _TooLarge(
                     f"{path} is an image of {image.width:,} x {image.height:,} pixels, but "
@@ -75,19 +78,9 @@ def opened(path: Any, max_pixels: int | None = None) -> Iterator[Any]:
         raise
     except Exception as error:  # a damaged image may raise any error in its decoder
         raise DamagedImage(f"{path} is damaged: {error}") from None
-
-
-@contextmanager
-def _limited(image: Any, max_pixels: int | None) -> Iterator[None]:
-    """Disable Pillow's own pixel limit, which is global to the process, if there is another."""
-    before = image.MAX_IMAGE_PIXELS
-    if max_pixels is not None:
-        image.MAX_IMAGE_PIXELS = None
-    try:
-        yield
     finally:
         if max_pixels is not None:
-            image.MAX_IMAGE_PIXELS = before
+            Image.MAX_IMAGE_PIXELS = before
 
 
 def converted(image: Any, mode: str) -> Any:

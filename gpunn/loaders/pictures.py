@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunn.common.arguments import check_integer
+from gpunn.common.arguments import check_choice
 from gpunn.feeding.batches import Held
+from gpunn.layers.arguments import check_data_format, check_pair
 
+from .batching import check_format
 from .folders import FilesDataset, Part, parts_of
-from .images import channels_first
 from .opening import CHANNELS, DamagedImage, decoded, examined
 from .resizing import INTERPOLATIONS, fitted
 
@@ -41,9 +42,8 @@ def image_dataset_from_directory(
     Threads decode the pictures, while earlier batches train. Decoded pictures stay in memory if
     all take at most 512 MB. Beginning and end of each file are examined at once; pictures of up
     to 64 x 64 that need no resizing are decoded then, and `fit` trains on them as on arrays. A
-    damaged file is named and left out, also
-    one that turns out to be damaged only later. Hidden files are left out, and the rotation in a
-    camera's EXIF data is not applied, as in Keras.
+    damaged file is named and left out, also one that turns out to be damaged only later. Hidden
+    files are left out, and the rotation in a camera's EXIF data is not applied, as in Keras.
 
     Args:
         directory: The folder.
@@ -74,9 +74,8 @@ def image_dataset_from_directory(
         and ``file_paths``.
 
     Raises:
-        ImportError: without Pillow.
-        ValueError: for a folder without pictures or with a single class, and for unusable
-            arguments.
+        ImportError, ValueError: without Pillow; for a folder without pictures or with a single
+            class, and for unusable arguments.
 
     >>> import os, tempfile
     >>> import numpy as np
@@ -90,20 +89,14 @@ def image_dataset_from_directory(
     Found 3 files belonging to 2 classes.
     ([(2, 8, 8, 3), (1, 8, 8, 3)], ['cat', 'dog'])
     """
-    if color_mode not in CHANNELS:
-        raise ValueError(f"color_mode must be one of {[*CHANNELS]}; got {color_mode!r}.")
-    kind = interpolation.lower()
-    if kind not in INTERPOLATIONS:
-        raise ValueError(f"interpolation must be one of {INTERPOLATIONS}; got {interpolation!r}.")
+    check_choice("color_mode", color_mode, [*CHANNELS])
+    kind = check_choice("interpolation", interpolation.lower(), INTERPOLATIONS)
     if crop_to_aspect_ratio and pad_to_aspect_ratio:
         raise ValueError("crop_to_aspect_ratio and pad_to_aspect_ratio cannot both be given.")
-    if format != "tf":
-        raise ValueError(f"format must be 'tf': there are no data sets of Grain; got {format!r}.")
-    first = channels_first(data_format)
-    given = (image_size,) * 2 if isinstance(image_size, int) else tuple(image_size)
-    if len(given) != 2:
-        raise ValueError(f"image_size must be (height, width); got {image_size!r}.")
-    high, wide = (check_integer("image_size", n, 1) for n in given)
+    check_format("format", format)
+    first = check_data_format("data_format", data_format) == "channels_first"
+    given = image_size if isinstance(image_size, int) else tuple(image_size)
+    high, wide = check_pair("image_size", given)
     channels, sizes, ready = len(CHANNELS[color_mode]), set(), dict[str, np.ndarray]()
 
     def check(paths: list[str]) -> list[str | None]:

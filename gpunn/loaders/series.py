@@ -11,7 +11,7 @@ from gpunn.common.names import counted
 from gpunn.common.random import check_seed, draw_seed
 from gpunn.compat.data import Dataset
 
-from .batching import in_batches
+from .batching import check_format, in_batches
 
 
 def timeseries_dataset_from_array(
@@ -56,8 +56,7 @@ def timeseries_dataset_from_array(
     series, answers = np.asarray(data), None if targets is None else np.asarray(targets)
     if series.ndim == 0 or (answers is not None and answers.ndim == 0):
         raise ValueError("data and targets must have an axis of steps; got a single number.")
-    if format != "tf":
-        raise ValueError(f"format must be 'tf': there are no data sets of Grain; got {format!r}.")
+    check_format("format", format)
     steps = len(series)
     start = check_integer("start_index", start_index, 0, 0)
     end = check_integer("end_index", end_index, 1, steps)

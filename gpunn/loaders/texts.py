@@ -12,6 +12,7 @@ import numpy as np
 
 from gpunn.common.arguments import check_choice, check_integer
 
+from .batching import check_format
 from .folders import FilesDataset, parts_of
 
 
@@ -36,21 +37,13 @@ def text_dataset_from_directory(
     read beside the step. `gpunn.layers.TextVectorization` makes numbers of them.
 
     Args:
-        directory: The folder.
-        labels, label_mode, class_names: As of `image_dataset_from_directory`.
-        batch_size: Texts in a batch; None for single ones.
         max_length: Number of characters at which texts are cut off.
-        shuffle, seed, validation_split, subset: As of `image_dataset_from_directory`.
-        follow_links: Whether to read folders behind symbolic links.
-        format: "tf"; the result is always gpunn's own data set.
-        verbose: Whether to print the numbers of files and classes.
+
+    The other arguments, and errors: as of `image_dataset_from_directory`.
 
     Returns:
         A data set of ``(texts, labels)``, or of texts: arrays (batch,) of strings. It has the
         methods of ``tf.data.Dataset``, and ``class_names`` and ``file_paths``.
-
-    Raises:
-        ValueError: for a folder without texts or with a single class, and for unusable arguments.
 
     >>> import pathlib, tempfile
     >>> from gpunn.utils import text_dataset_from_directory
@@ -64,21 +57,17 @@ def text_dataset_from_directory(
     Found 2 files belonging to 2 classes.
     ([(['Dull.', 'Fine!'], [0, 1])], ['bad', 'good'])
     """
-    if format != "tf":
-        raise ValueError(f"format must be 'tf': there are no data sets of Grain; got {format!r}.")
+    check_format("format", format)
     most = check_integer("max_length", max_length, 1, None)
     parts = parts_of(
         directory, (".txt",), "texts", labels, label_mode, class_names, shuffle, seed,
         validation_split, subset, follow_links, verbose,
     )  # fmt: skip
 
-    def text(path: str) -> str:
-        return Path(path).read_text(encoding="utf-8", errors="replace")[:most]
-
     def read(paths: list[str], numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = np.empty(len(numbers), object)
-        found[:] = [text(paths[number]) for number in numbers]
-        return found, numbers
+        files = (Path(paths[number]) for number in numbers)
+        texts = [file.read_text(encoding="utf-8", errors="replace")[:most] for file in files]
+        return np.array(texts, object), numbers
 
     made = [part.dataset(partial(read, part.paths), batch_size) for part in parts]
     return made if subset == "both" else made[0]
