@@ -79,7 +79,8 @@ def encoded(codes: Any, mode: str, depth: int, weights: Any = None) -> Any:
 def alone(layer: Any, x: Any) -> bool:
     """Whether an input array is a single sample, as in Keras: a vector that is encoded as one
     row."""
-    return layer.output_mode in ("multi_hot", "count", "tf_idf") and np.ndim(x) == 1
+    mode = getattr(layer, "output_mode", None)
+    return mode in ("multi_hot", "count", "tf_idf") and np.ndim(x) == 1
 
 
 class CategoryEncoding(Layer):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from gpunn.common.arguments import check_integer
 from gpunn.common.fields import field
 
 from .adapting import is_missing
-from .encoding import alone, check_codes, encoded, mode_check, refuse_sparse
+from .encoding import check_codes, encoded, mode_check, refuse_sparse
 from .fingerprint import MASK, fingerprint
 from .lookups import _as_array
 from .on_host import HostLayer
@@ -43,9 +42,7 @@ class Hashing(HostLayer):
         num_bins: number of bins, including that of ``mask_value``.
         mask_value: the value whose number is 0; all others are then from 1 on.
         salt: an integer, or two, that determine another hash.
-        output_mode: ``"int"``; or ``"one_hot"``, ``"multi_hot"``, ``"count"``: rows as in
-            `CategoryEncoding`.
-        sparse: accepted as in Keras; must be False.
+        output_mode, sparse: as in `StringLookup`, without ``"tf_idf"``.
 
     Raises:
         TypeError: for data that are neither strings nor whole numbers; the first is named.
@@ -109,13 +106,6 @@ class Hashing(HostLayer):
 
     def call(self, x: Any) -> Any:
         return encoded(x, self.output_mode, self.num_bins)
-
-    def _run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
-        codes = self.encode(args[0] if args else kwargs["x"], self.name)
-        if self._gives_on_host:
-            return codes.astype(np.int64)
-        run = partial(super(HostLayer, self)._run, training=training)
-        return run(codes[None])[0] if alone(self, codes) else run(codes)
 
 
 def siphash(data: bytes, first: int, second: int) -> int:

@@ -13,15 +13,7 @@ from gpunn.common.fields import field
 from gpunn.common.names import counted, first_few
 
 from .adapting import batches
-from .encoding import (
-    MODES,
-    MOST_CODES,
-    alone,
-    check_codes,
-    encoded,
-    mode_check,
-    refuse_sparse,
-)
+from .encoding import MODES, MOST_CODES, check_codes, encoded, mode_check, refuse_sparse
 from .on_host import HostLayer
 
 UNKNOWN, DROPPED = -2, -1
@@ -303,7 +295,7 @@ class IndexLookup(HostLayer):
             codes[unknown] = self._oov_start
             if self.num_oov_indices > 1:
                 codes[unknown] += np.asarray(self.buckets(values[unknown].tolist()), codes.dtype)
-        return codes
+        return codes if self._gives_on_host else np.atleast_1d(codes)
 
     def _decoded(self, x: Any, argument: str) -> np.ndarray:
         codes = np.asarray(x)
@@ -338,17 +330,6 @@ class IndexLookup(HostLayer):
         if self.output_mode != "tf_idf":
             return None
         return np.pad(np.asarray(self._weights), (0, self.depth - len(self._weights)))
-
-    def _run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
-        codes = self.encode(args[0] if args else kwargs["x"], self.name)
-        if self._gives_on_host:
-            return codes if self.invert else codes.astype(np.int64)
-        if codes.ndim == 0:
-            codes = codes[None]
-        run = super(HostLayer, self)._run
-        if alone(self, codes):
-            return run(codes[None], training=training)[0]
-        return run(codes, training=training)
 
     # -- files
 

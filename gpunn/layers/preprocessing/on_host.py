@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy as np
 from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import sample_of
 from gpunn.layers.symbolic import SampleShape, SymbolicTensor
+
+from .encoding import alone
 
 __all__: list[str] = []
 
@@ -66,4 +69,7 @@ class HostLayer(Layer):
     def _run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
         """Run the layer by itself on an array, which is encoded first."""
         codes = self.encode(args[0] if args else kwargs["x"], self.name)
-        return codes if self._gives_on_host else super()._run(codes, training=training)
+        if self._gives_on_host:
+            return codes.astype(np.int64) if self.gives_integers else codes
+        run = partial(super()._run, training=training)
+        return run(codes[None])[0] if alone(self, codes) else run(codes)

@@ -60,8 +60,7 @@ class TextVectorization(StringLookup):
     rows ``(batch, size of the vocabulary)``. Without a split, strings ``(batch, n)`` are n words.
 
     Args:
-        max_tokens: maximum size of the vocabulary, including the entries for padding and unknown
-            words.
+        max_tokens: maximum size of the vocabulary, with the entries for padding and unknown words.
         standardize: ``"lower_and_strip_punctuation"``, ``"lower"``, ``"strip_punctuation"``, all of
             ASCII characters as in Keras; None; or a function of an array of texts that returns an
             array of its shape.
@@ -74,9 +73,8 @@ class TextVectorization(StringLookup):
             longest text gives it, at least 1: of a batch, or of an array passed to `fit` at once.
         pad_to_max_tokens: whether rows have length max_tokens.
         vocabulary: the words, or the path of a file with one per line; else call `adapt`.
-        idf_weights: with ``"tf_idf"``, a weight for each word.
-        sparse, ragged: accepted as in Keras; must be False.
-        encoding: encoding of texts that are given as bytes.
+        idf_weights, sparse, encoding: as in `StringLookup`.
+        ragged: accepted as in Keras; must be False.
 
     Raises:
         TypeError: for data that are not texts; the first is named.
@@ -199,6 +197,8 @@ class TextVectorization(StringLookup):
 
     def encode(self, x: Any, argument: str = "x") -> np.ndarray:
         self._require()
+        if (array := _as_array(x)).ndim == 0:
+            return self.encode(array[None], argument)[0]
         rows = self.rows_of(x, argument)
         mask, unknown = self.masked_code(), self._oov_start
         table = {**self._codes, "": mask}
@@ -219,12 +219,6 @@ class TextVectorization(StringLookup):
 
     def call(self, x: Any) -> Any:
         return x
-
-    def _run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
-        x = args[0] if args else kwargs["x"]
-        codes = self.encode(x, self.name)
-        codes = codes.astype(np.int64) if self.gives_integers else codes
-        return codes[0] if np.ndim(x) == 0 else codes
 
     # -- shapes
 
