@@ -10,13 +10,6 @@ from typing import Any
 
 from gpunn.common.random import draw_seed, seeded
 
-_END = object()
-
-
-class _Raised:
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
 
 def prefetched(begin: Callable[[], Iterator[Any]], ahead: int) -> Iterator[Any]:
     """Yield what ``begin()`` yields, from a thread that is at most ``ahead`` samples ahead.
@@ -28,29 +21,30 @@ def prefetched(begin: Callable[[], Iterator[Any]], ahead: int) -> Iterator[Any]:
     >>> list(prefetched(lambda: iter("abc"), 1))
     ['a', 'b', 'c']
     """
-    made: queue.Queue[Any] = queue.Queue(ahead)
+    # Samples in lists, and at last None, or the error that ended them.
+    made: queue.Queue[list[Any] | BaseException | None] = queue.Queue(ahead)
     stopped = threading.Event()
     seed = draw_seed() % 2**32
 
     def work() -> None:
-        last: Any = _END
+        last: BaseException | None = None
         try:
             with seeded(seed):
                 for sample in begin():
-                    made.put(sample)
+                    made.put([sample])
                     if stopped.is_set():
                         return
         except BaseException as error:  # all are raised in the consumer's thread
-            last = _Raised(error)
+            last = error
         made.put(last)
 
     context = contextvars.copy_context()
     threading.Thread(target=context.run, args=(work,), daemon=True, name="prefetch").start()
     try:
-        while (sample := made.get()) is not _END:
-            if isinstance(sample, _Raised):
-                raise sample.error
-            yield sample
+        while isinstance(found := made.get(), list):
+            yield found[0]
+        if found is not None:
+            raise found
     finally:
         stopped.set()
         while not made.empty():  # room for the one that the thread may be putting

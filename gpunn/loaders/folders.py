@@ -17,6 +17,10 @@ from gpunn.feeding.batches import Held
 from .batching import in_batches
 
 MODES = ("int", "categorical", "binary", None)
+SUBSETS = {
+    None: ["training"], "training": ["training"], "validation": ["validation"],
+    "both": ["training", "validation"],
+}  # fmt: skip
 
 # Returns why a file cannot be read, or None, for each of these paths.
 Check = Callable[[list[str]], list[str | None]]
@@ -83,9 +87,7 @@ def parts_of(
     """
     directory = os.fspath(directory)
     mode = _label_mode(labels, label_mode, class_names)
-    if (subset is None) != (not validation_split) or subset not in (
-        None, "training", "validation", "both",
-    ):  # fmt: skip
+    if bool(validation_split) != (subset is not None) or subset not in SUBSETS:
         raise ValueError(
             f"validation_split and subset are given together, subset as 'training', 'validation' "
             f"or 'both'; got validation_split={validation_split!r}, subset={subset!r}."
@@ -113,38 +115,28 @@ def parts_of(
     if mode == "binary" and len(names or ()) != 2:
         raise ValueError(f"label_mode='binary' needs exactly two classes; got {names}.")
     if verbose:
-        of_classes = (
-            "" if names is None else f" belonging to {counted(len(names), 'class', 'classes')}"
-        )
-        print(f"Found {counted(len(paths), 'file')}{of_classes}.")
+        of = "" if names is None else f" belonging to {counted(len(names), 'class', 'classes')}"
+        print(f"Found {counted(len(paths), 'file')}{of}.")
     kept = _readable(paths, check, directory, what)
     if shuffle:  # Keras's generator and draws, so that the parts are the same
         np.random.RandomState(first % 2**32).shuffle(kept)
     paths, given = [paths[i] for i in kept], given[kept]
-    pieces = [slice(None)]
-    if validation_split:
-        ends = len(paths) - int(validation_split * len(paths))
-        if not 0 < ends < len(paths):
-            raise ValueError(
-                f"validation_split={validation_split} of {counted(len(paths), 'file')} leaves one "
-                f"part empty."
-            )
-        train, held_out = slice(0, ends), slice(ends, None)
-        pieces = {"training": [train], "validation": [held_out]}.get(str(subset), [train, held_out])
-        if verbose:
-            for kind, piece in (("training", train), ("validation", held_out)):
-                if piece in pieces:
-                    print(f"Using {counted(len(paths[piece]), 'file')} for {kind}.")
-    encoded = None if mode is None else _encoded(given, mode, names or [])
-    return [
-        Part(
-            paths[piece],
-            None if encoded is None else encoded[piece],
-            names,
-            first if shuffle and not (number and subset == "both") else None,
+    ends = len(paths) - int((validation_split or 0) * len(paths))
+    if validation_split and not 0 < ends < len(paths):
+        raise ValueError(
+            f"validation_split={validation_split} of {counted(len(paths), 'file')} leaves one "
+            f"part empty."
         )
-        for number, piece in enumerate(pieces)
-    ]
+    encoded = None if mode is None else _encoded(given, mode, names or [])
+    parts = []
+    for kind in SUBSETS[subset]:
+        piece = slice(ends) if kind == "training" else slice(ends, None)
+        if validation_split and verbose:
+            print(f"Using {counted(len(paths[piece]), 'file')} for {kind}.")
+        in_order = not shuffle or (kind == "validation" and subset == "both")
+        of_part = None if encoded is None else encoded[piece]
+        parts.append(Part(paths[piece], of_part, names, None if in_order else first))
+    return parts
 
 
 def files_in(folder: str, endings: tuple[str, ...], follow_links: bool = False) -> list[str]:
@@ -179,9 +171,8 @@ def files_by_class(
     """Return the files of each subfolder, by its name; sorted, or in the order of ``only``.
 
     Raises:
-        FileNotFoundError: if there is no such folder.
-        ValueError: if no subfolder has files or one of ``only`` is missing; if ``strict``, also
-            if one has none, or only one has some.
+        FileNotFoundError, ValueError: if there is no such folder; if no subfolder has files or one
+            of ``only`` is missing; if ``strict``, also if one has none, or only one has some.
     """
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"There is no folder {folder!r}.")

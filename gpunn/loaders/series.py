@@ -39,10 +39,7 @@ def timeseries_dataset_from_array(
 
     Returns:
         A data set of ``(windows, targets)``, or of windows: (batch, sequence_length, ...). It has
-        the methods of ``tf.data.Dataset``.
-
-    Raises:
-        ValueError: for arguments out of range, or if no window fits.
+        the methods of ``tf.data.Dataset``. A ValueError if no window fits.
 
     >>> import numpy as np
     >>> from gpunn.utils import timeseries_dataset_from_array

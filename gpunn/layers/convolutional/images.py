@@ -71,11 +71,7 @@ class _ImageLayer(Layer):
         padding: str,
         dilation: Sequence[int] = (1, 1),
     ) -> Geometry:
-        """Return how windows lie on images of this shape.
-
-        Raises:
-            ValueError: if not even one window fits.
-        """
+        """Return how windows lie on images of this shape; a ValueError if not even one fits."""
         image, _ = self.image(input_shape)
         sizes = pair_of(window), pair_of(strides), padding, pair_of(dilation)
         try:
@@ -200,13 +196,8 @@ class UpSampling2D(_UpSampling):
 class UpSampling1D(_UpSampling):
     """Lengthen sequences by repeating each step; a step's gradient is the sum of its copies'.
 
-    Shapes: x ``(batch, steps, channels)`` -> y ``(batch, size steps, channels)``.
-
-    Args:
-        size: how often each step is repeated.
-
-    Raises:
-        ValueError: for a size below 1, and for inputs of other axes.
+    Shapes: x ``(batch, steps, channels)`` -> y ``(batch, size steps, channels)``. Arguments and
+    errors: as for `UpSampling2D`; the size is one number.
 
     >>> UpSampling1D(2)([[[5.0], [6.0]]]).ravel().tolist()
     [5.0, 5.0, 6.0, 6.0]
@@ -287,9 +278,7 @@ class ZeroPadding2D(_Shifting):
 class ZeroPadding1D(_Shifting):
     """Add steps of zeros before and after each sequence, before a convolution for example.
 
-    Shapes: x ``(batch, steps, channels)`` -> y ``(batch, before + steps + after, channels)``; with
-    channels first, channels are axis 1.
-
+    Shapes: x ``(batch, steps, channels)`` -> y ``(batch, before + steps + after, channels)``.
     Arguments and errors: as for `ZeroPadding2D`; padding in steps, at both ends or (before, after).
 
     >>> ZeroPadding1D((2, 1))([[[5.0]]]).ravel().tolist()
@@ -309,16 +298,8 @@ class Cropping2D(_Shifting):
     """Remove rows and columns at the edges of each image; their gradient is 0.
 
     Shapes: x ``(batch, height, width, channels)`` -> y ``(batch, height - above - below, width -
-    left - right, channels)``; with channels first, channels are axis 1.
-
-    Args:
-        cropping: pixels removed on each side; or (vertical, horizontal), each a number or a pair:
-            ((above, below), (left, right)).
-        data_format: ``"channels_last"`` or ``"channels_first"``.
-
-    Raises:
-        ValueError: for cropping of another form, or that leaves nothing, and for inputs that are
-            not images.
+    left - right, channels)``. Arguments and errors: as for `ZeroPadding2D`, for pixels that are
+    removed; one of each axis must stay.
 
     >>> Cropping2D(((1, 0), (0, 1)))([[[[1.0], [2.0]], [[3.0], [4.0]]]]).ravel().tolist()
     [3.0]
@@ -340,7 +321,6 @@ class Cropping1D(_Shifting):
     """Remove steps at the ends of each sequence; their gradient is 0.
 
     Shapes: x ``(batch, steps, channels)`` -> y ``(batch, steps - before - after, channels)``.
-
     Arguments and errors: as for `Cropping2D`; cropping in steps, at both ends or (before, after).
 
     >>> Cropping1D((1, 0))([[[5.0], [6.0]]]).ravel().tolist()

@@ -190,10 +190,8 @@ class GlobalAveragePooling2D(_Average, _GlobalPooling):
 class MaxPooling1D(_Max, _WindowPooling):
     """Take the largest step in each window of a sequence, separately for each channel.
 
-    Shapes: x ``(batch, steps, channels)`` -> y ``(batch, new steps, channels)``, as many as the
-    rows of `MaxPooling2D`; with channels first, channels are axis 1.
-
-    Arguments and errors: as for `MaxPooling2D`, with one number for sizes, in steps.
+    Shapes: x ``(batch, steps, channels)`` -> y ``(batch, new steps, channels)``. The rest: as for
+    `MaxPooling2D`, on images of height 1; sizes are one number, in steps.
 
     >>> MaxPooling1D()([[[1.0], [2.0], [4.0], [3.0]]]).ravel().tolist()
     [2.0, 4.0]

@@ -64,11 +64,7 @@ class DepthwiseConv2D(_Depthwise):
         depth_multiplier: m, the number of windows of a channel.
         depthwise_initializer, depthwise_regularizer, depthwise_constraint: those of W.
 
-    The other arguments: as in `Conv2D`.
-
-    Raises:
-        ValueError: for invalid sizes, strides combined with dilation, and images that are smaller
-            than the window.
+    The other arguments, and errors: as for `Conv2D`.
 
     >>> layer = DepthwiseConv2D((1, 2), depthwise_initializer="ones")
     >>> layer([[[[1.0, 5.0], [2.0, 6.0]]]]).ravel().tolist()
@@ -87,12 +83,10 @@ class DepthwiseConv2D(_Depthwise):
 class DepthwiseConv1D(_Depthwise):
     """Convolve each channel of sequences by itself, with ``depth_multiplier`` windows of its own.
 
-    Formula and source as for `DepthwiseConv2D`, on images of height 1.
-
     Shapes: x ``(batch, steps, channels)`` -> y ``(batch, new steps, channels m)``; with channels
     first, channels are axis 1. W has the shape ``(kernel_size, channels, m)``.
 
-    Arguments and errors: as for `DepthwiseConv2D`, with one number for sizes, in steps.
+    The rest: as for `DepthwiseConv2D`, on images of height 1; sizes are one number, in steps.
 
     >>> layer = DepthwiseConv1D(2, depthwise_initializer="ones")
     >>> layer([[[1.0, 5.0], [2.0, 6.0]]]).ravel().tolist()
@@ -163,10 +157,7 @@ class SeparableConv2D(_Separable):
         depthwise_initializer, depthwise_regularizer, depthwise_constraint: those of its weights.
         pointwise_initializer, pointwise_regularizer, pointwise_constraint: those of P.
 
-    The other arguments: as in `Conv2D`.
-
-    Raises:
-        ValueError: as for `DepthwiseConv2D`.
+    The other arguments, and errors: as for `Conv2D`.
 
     >>> ones = {"depthwise_initializer": "ones", "pointwise_initializer": "ones"}
     >>> SeparableConv2D(1, (1, 2), **ones)([[[[1.0, 5.0], [2.0, 6.0]]]]).ravel().tolist()
@@ -185,13 +176,11 @@ class SeparableConv2D(_Separable):
 class SeparableConv1D(_Separable):
     """Convolve each channel of sequences by itself, then combine the channels of each step.
 
-    Formula and source as for `SeparableConv2D`, on images of height 1.
-
     Shapes: x ``(batch, steps, channels)`` -> y ``(batch, new steps, filters)``; with channels
     first, channels are axis 1. The weights: ``depthwise_kernel`` (kernel_size, channels,
     depth_multiplier), ``pointwise_kernel`` (1, channels depth_multiplier, filters), b (filters,).
 
-    Arguments and errors: as for `SeparableConv2D`, with one number for sizes, in steps.
+    The rest: as for `SeparableConv2D`, on images of height 1; sizes are one number, in steps.
 
     >>> ones = {"depthwise_initializer": "ones", "pointwise_initializer": "ones"}
     >>> SeparableConv1D(1, 2, **ones)([[[1.0, 5.0], [2.0, 6.0]]]).ravel().tolist()

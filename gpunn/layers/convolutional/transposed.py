@@ -51,11 +51,7 @@ class Conv2DTranspose(_Transposed):
         dilation_rate: pixels from one cell of a window to the next; 1 with strides above 1.
         kernel_initializer: initializer of W (height, width, filters, channels).
 
-    The other arguments: as in `Conv2D`.
-
-    Raises:
-        ValueError: for invalid sizes, for an ``output_padding``, and for inputs that are not
-            images.
+    The other arguments, and errors: as for `Conv2D`.
 
     >>> layer = Conv2DTranspose(1, 2, strides=2, kernel_initializer="ones")
     >>> layer([[[[1.0], [2.0]]]])[0, ..., 0].tolist()
@@ -75,14 +71,11 @@ class Conv2DTranspose(_Transposed):
 class Conv1DTranspose(_Transposed):
     """Lengthen sequences: each input step adds W, times its values, to a window of a longer one.
 
-    The transposed `Conv1D`; formulas and source as for `Conv2DTranspose`.
-
     Shapes: x ``(batch, steps, channels)`` -> y ``(batch, new steps, filters)``; with channels
-    first, channels and filters are axis 1. For padding ``"same"`` new steps are
-    ``steps strides``, for ``"valid"`` ``steps strides + max(kernel_size - strides, 0)``.
+    first, channels and filters are axis 1. New steps are as many as the rows of `Conv2DTranspose`,
+    and W has the shape ``(kernel_size, filters, channels)``.
 
-    Arguments and errors: as for `Conv2DTranspose`, with one number for sizes, in steps; W has the
-    shape ``(kernel_size, filters, channels)``.
+    The rest: as for `Conv2DTranspose`, on images of height 1; sizes are one number, in steps.
 
     >>> layer = Conv1DTranspose(1, 2, strides=2, kernel_initializer="ones")
     >>> layer([[[1.0], [2.0]]]).ravel().tolist()

@@ -44,12 +44,9 @@ def taps(
 
     Pixels have their centres at halves, as in PyTorch, TensorFlow and Pillow.
 
-    Args:
-        n, m: number of pixels before and after.
-        radius, kernel: the weight at a distance below the radius; with radius 0 the nearest is it.
-        wide: what distances are divided by.
-        inside: whether pixels outside have no weight, and all others 1 together; if not, they
-            have the value at the edge.
+    The weight is that of a kernel at the distance divided by ``wide``, below the radius; the
+    nearest pixel alone for radius 0. With ``inside``, pixels outside have none, and the weights are
+    divided by their sum; without, pixels outside have the value at the edge.
 
     >>> [array.tolist() for array in taps(4, 2, 1, linear)]
     [[[0, 2], [1, 3]], [[0.5, 0.5], [0.5, 0.5]]]

@@ -80,20 +80,11 @@ def sampled(
     fill_value: float = 0.0,
     first: np.ndarray | None = None,
 ) -> Tensor:
-    """Return the values of images at coordinates.
+    """Return the values (batch, count, channels) of images (batch, pixels, channels) at
+    coordinates (batch, count), which ``axes`` has with the length of each axis.
 
-    All arithmetic is on matrices with one row for each image, or each pixel: expressions of the
-    backends compute such in one pass.
-
-    Args:
-        x: the pixels of images (batch, pixels, channels).
-        axes: for each axis of the image its length and the coordinates (batch, count).
-        interpolation, mode: of `INTERPOLATIONS` and `FILL_MODES`.
-        fill_value: that of pixels outside, for the mode "constant".
-        first: added to the index of each pixel (1, count).
-
-    Returns:
-        floats (batch, count, channels).
+    ``first`` (1, count) is added to the index of each pixel. All arithmetic is on matrices with one
+    row for each image, or each pixel: expressions of the backends compute such in one pass.
     """
     batch, pixels, channels = x.shape
     count = axes[0][1].shape[1]
@@ -126,13 +117,8 @@ def sampled_along(
     mode: str,
     fill_value: float = 0.0,
 ) -> Tensor:
-    """Return images (batch, height, width, channels) with other pixels along one spatial axis.
-
-    Args:
-        x, axis, length: the images, 1 or 2, and the new number of pixels along it.
-        coordinate: gives the coordinates (batch, n) of the new pixels, from their indices (1, n).
-        interpolation, mode, fill_value: as in `sampled`.
-    """
+    """Return images (batch, height, width, channels) with as many other pixels along axis 1 or 2,
+    whose coordinates (batch, n) are those of their indices (1, n)."""
     batch, height, width, channels = x.shape
     new, first = np.arange(length, dtype=x.dtype)[None], None
     if axis == 1:
@@ -162,12 +148,7 @@ def transformed(
 
 
 class Batched:
-    """One image or several as (batch, height, width, channels), and back.
-
-    Args:
-        images: of three axes or four.
-        data_format: None means channels last.
-    """
+    """One image or several as (batch, height, width, channels), and back."""
 
     def __init__(self, images: Any, data_format: str | None) -> None:
         x = convert(images)
